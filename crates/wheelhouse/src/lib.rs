@@ -1,0 +1,4 @@
+//! Stub; being written.
+pub mod config;
+pub mod publish;
+pub mod store;
