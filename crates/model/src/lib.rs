@@ -1,0 +1,33 @@
+//! The nouns of `wheelhouse`: plain values that every other room passes around.
+//!
+//! A run turns a [`Request`] into one [`Lock`] per [`Target`], a lock into a [`Plan`], a plan into
+//! wheels, and wheels into a directory described by a [`Manifest`]. What happens on the way is told
+//! as [`Event`]s; what goes wrong is an [`Error`].
+//!
+//! This crate never touches the filesystem, the clock, the network or an async runtime.
+
+pub mod digest;
+pub mod distribution;
+pub mod error;
+pub mod event;
+pub mod lock;
+pub mod manifest;
+pub mod plan;
+pub mod pylock;
+pub mod redact;
+pub mod request;
+pub mod target;
+
+pub use digest::{Hashes, Sha256};
+pub use distribution::{Artifact, Distribution, Location, Origin, Source};
+pub use error::{Error, Kind, Result};
+pub use event::{Event, Observer, Outcome, Phase};
+pub use lock::Lock;
+pub use manifest::Manifest;
+pub use plan::{Action, Plan, Step};
+pub use request::Request;
+pub use target::Target;
+
+pub use uv_distribution_filename::{SourceDistExtension, WheelFilename};
+pub use uv_normalize::{ExtraName, GroupName, PackageName};
+pub use uv_pep440::{Version, VersionSpecifiers};

@@ -1,4 +1,5 @@
 //! Stub; being written.
+pub mod archive;
 pub mod config;
 pub mod publish;
 pub mod store;

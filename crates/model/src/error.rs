@@ -1,0 +1,130 @@
+//! What goes wrong: a fragment that names the thing, an optional hint, a cause, and a kind.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Any failure of a run. The chain of messages reads as one sentence, `error: A: B: C`.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// A result whose failure is an [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What class of failure it is; each has its own exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Wrong usage, or an input that cannot be read.
+    Input,
+    /// No set of versions satisfies the request.
+    Resolution,
+    /// A file could not be fetched, or was not what it should be.
+    Fetch,
+    /// A wheel could not be built.
+    Build,
+    /// A check of a finished wheelhouse failed.
+    Verification,
+    /// The result could not be written or published.
+    Publish,
+    /// The run was told to stop.
+    Interrupted,
+}
+
+impl Error {
+    /// Makes an error whose `message` is a lower-case fragment that names the thing it is about.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            source: None,
+        }
+    }
+
+    /// Adds what the user can do about it: a sentence without the word "hint".
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The hint of this error, or the nearest one among its causes.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref().or_else(|| {
+            let source: &(dyn StdError + 'static) = self.source.as_deref()?;
+            source.downcast_ref::<Self>()?.hint()
+        })
+    }
+
+    /// The message and those of all causes, joined with `: `, each said once.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let mut sentence = self.message.clone();
+        let mut next = StdError::source(self);
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if !sentence.contains(&text) {
+                sentence = format!("{sentence}: {text}");
+            }
+            next = cause.source();
+        }
+        sentence
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Turns a foreign error into ours by saying what was being done.
+pub trait Context<T> {
+    /// Wraps the failure with `kind` and `message`.
+    ///
+    /// # Errors
+    /// Whatever `self` failed with.
+    fn context(self, kind: Kind, message: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for std::result::Result<T, E> {
+    fn context(self, kind: Kind, message: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| Error::new(kind, message()).caused_by(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_reads_as_one_sentence() {
+        let cause = Error::new(Kind::Fetch, "status 500").with_hint("Try again.");
+        let error = Error::new(Kind::Fetch, "failed to fetch example").caused_by(cause);
+        assert_eq!(error.sentence(), "failed to fetch example: status 500");
+        assert_eq!(error.hint(), Some("Try again."));
+    }
+}

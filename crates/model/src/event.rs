@@ -1,0 +1,122 @@
+//! Events: what a run tells while it goes on, for a terminal, a log or a program.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::Sha256;
+
+/// Takes events as they happen, from any thread. The renderers of `cli` implement it.
+pub trait Observer: Send + Sync {
+    /// Takes one event; must not block.
+    fn observe(&self, event: &Event);
+}
+
+/// Something that happened. Packages are written `name==version` (or `name` while the version is
+/// unknown), sizes are in bytes, times in seconds.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The target is known.
+    Target { label: String, python: String },
+    /// A phase begins.
+    PhaseStarted { phase: Phase },
+    /// A phase has ended.
+    PhaseFinished { phase: Phase, seconds: f64 },
+    /// The resolution considers a version.
+    Considering { package: String },
+    /// The lock is settled.
+    Locked {
+        packages: usize,
+        /// Whether an earlier lock still held and nothing was resolved.
+        kept: bool,
+    },
+    /// A file begins to arrive.
+    FetchStarted {
+        package: String,
+        filename: String,
+        bytes: Option<u64>,
+    },
+    /// More of a file has arrived; `received` counts from its beginning.
+    FetchProgress { filename: String, received: u64 },
+    /// A file has not arrived and is tried again.
+    FetchRetried {
+        filename: String,
+        reason: String,
+        delay_seconds: f64,
+    },
+    /// A file has arrived and its digest is right.
+    FetchFinished {
+        filename: String,
+        bytes: u64,
+        seconds: f64,
+    },
+    /// A build begins.
+    BuildStarted { package: String },
+    /// A build enters a hook of its back end.
+    BuildHook { package: String, hook: String },
+    /// A build has ended well.
+    BuildFinished { package: String, seconds: f64 },
+    /// A step of the plan is done.
+    StepFinished {
+        package: String,
+        filename: String,
+        sha256: Sha256,
+        bytes: u64,
+        outcome: Outcome,
+    },
+    /// A step of the plan has failed, and the others go on.
+    StepFailed { package: String, reason: String },
+    /// Something the user should know that ends nothing.
+    Warning {
+        message: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+    /// The wheelhouse is complete.
+    Finished {
+        directory: String,
+        fetched: usize,
+        built: usize,
+        reused: usize,
+        /// The size of all wheels.
+        bytes: u64,
+        /// What was fetched over the network, sdists included.
+        bytes_fetched: u64,
+        seconds: f64,
+    },
+}
+
+/// A phase of the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Resolve,
+    Execute,
+    Publish,
+}
+
+/// How a wheel came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Reused,
+    Fetched,
+    Built,
+}
+
+impl Event {
+    /// A warning without a hint.
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self::Warning {
+            message: message.into(),
+            hint: None,
+        }
+    }
+}
+
+/// `duration` in seconds, for an event.
+#[must_use]
+pub fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}

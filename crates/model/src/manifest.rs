@@ -1,0 +1,65 @@
+//! The manifest, `wheelhouse.json`: what a wheelhouse holds and where each wheel came from.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Hashes, Origin, Sha256, Target};
+
+/// The name of the manifest in a wheelhouse.
+pub const MANIFEST_NAME: &str = "wheelhouse.json";
+
+/// The value of `schema` in the manifests that this version writes.
+pub const SCHEMA: &str = "wheelhouse-manifest/1";
+
+/// Describes one wheelhouse. Its bytes depend on the wheels alone, never on a clock or a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Manifest {
+    pub schema: String,
+    /// Program and version, `wheelhouse 0.1.0`.
+    pub generator: String,
+    pub targets: Vec<Target>,
+    /// The requirements as they were written, without credentials.
+    pub requirements: Vec<String>,
+    /// [`crate::Lock::request`] of the lock that the wheelhouse was made from.
+    pub request: String,
+    /// Sorted by file name.
+    pub wheels: Vec<Wheel>,
+    /// Every other file that the run put there, sorted, relative to the wheelhouse, with `/`.
+    pub files: Vec<String>,
+}
+
+/// One wheel of a wheelhouse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Wheel {
+    pub filename: String,
+    pub name: String,
+    pub version: String,
+    pub sha256: Sha256,
+    /// In bytes.
+    pub size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires_python: Option<String>,
+    /// The packages of this wheelhouse that it depends on, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<String>,
+    pub origin: Origin,
+    /// Where the wheel, or the source it was built from, was had; without credentials.
+    pub source: String,
+    /// How the wheel came about when it was not published as such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built: Option<Built>,
+}
+
+/// What a wheel was built from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Built {
+    /// The digests of the sdist, if it was one.
+    #[serde(default, skip_serializing_if = "Hashes::is_empty")]
+    pub sdist: Hashes,
+    /// The Python that built it, `cpython 3.11.7`.
+    pub python: String,
+    /// The build closure, `name==version`, sorted.
+    pub requirements: Vec<String>,
+}

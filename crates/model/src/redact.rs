@@ -1,0 +1,71 @@
+//! Hides credentials in anything that may be shown or written.
+
+use url::Url;
+
+/// Returns `text` with the user information of every URL in it replaced by `****`.
+///
+/// Works on whole URLs and on texts that contain some: `pip install https://user:secret@host/`.
+#[must_use]
+pub fn redacted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(scheme_end) = rest.find("://") {
+        let (before, after) = rest.split_at(scheme_end + 3);
+        out.push_str(before);
+        let authority_end = after
+            .find(|character: char| character.is_whitespace() || "/?#\"'<>`".contains(character))
+            .unwrap_or(after.len());
+        let (authority, tail) = after.split_at(authority_end);
+        match authority.rsplit_once('@') {
+            // A bare user name such as `git@` in `ssh://git@host` is no secret.
+            Some((user, host)) if user.contains(':') || !is_ssh(before) => {
+                out.push_str("****@");
+                out.push_str(host);
+            }
+            _ => out.push_str(authority),
+        }
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn is_ssh(before: &str) -> bool {
+    before.ends_with("ssh://")
+}
+
+/// Returns `url` without user name and password (a bare SSH user stays).
+#[must_use]
+pub fn without_credentials(url: &Url) -> Url {
+    let mut url = url.clone();
+    if url.scheme().ends_with("ssh") && url.password().is_none() {
+        return url;
+    }
+    // Both fail only for URLs that cannot have credentials at all.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_hidden_wherever_they_stand() {
+        assert_eq!(redacted("https://a:b@h/x"), "https://****@h/x");
+        assert_eq!(redacted("https://token@h/x"), "https://****@h/x");
+        assert_eq!(redacted("see https://a:p@ss@h."), "see https://****@h.");
+        assert_eq!(
+            redacted("x @ git+ssh://git@h/r.git"),
+            "x @ git+ssh://git@h/r.git"
+        );
+        assert_eq!(redacted("no url: a@b"), "no url: a@b");
+    }
+
+    #[test]
+    fn a_url_loses_its_credentials() {
+        let url = Url::parse("https://a:b@h/x?y").unwrap();
+        assert_eq!(without_credentials(&url).as_str(), "https://h/x?y");
+    }
+}

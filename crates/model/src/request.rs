@@ -1,0 +1,176 @@
+//! A request: everything a run was asked for, validated, with its paths made absolute.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+use uv_normalize::PackageName;
+
+/// What is to be resolved and how.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    pub requirements: Vec<Requirement>,
+    pub constraints: Vec<Requirement>,
+    pub overrides: Vec<Requirement>,
+    pub build_constraints: Vec<Requirement>,
+    /// A path, a version or a name of a Python; `None` stands for the Python that `python3` runs.
+    pub python: Option<String>,
+    pub indexes: Indexes,
+    pub formats: Formats,
+    pub network: Network,
+    pub resolution: Resolution,
+    pub building: Building,
+}
+
+/// One requirement as it was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirement {
+    /// A PEP 508 requirement, a path or a URL, with variables expanded.
+    pub text: String,
+    /// Digests of which one must match, `algorithm:hex`.
+    pub hashes: Vec<String>,
+    /// Settings for this package's build back end.
+    pub config_settings: Vec<(String, String)>,
+    /// Who asks for it: `requirements.txt:3`, or `the command line`.
+    pub origin: String,
+    /// The directory that relative paths start from.
+    pub base: PathBuf,
+}
+
+/// Where distributions are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Indexes {
+    /// The main index first; empty stands for PyPI. URLs may carry credentials.
+    pub urls: Vec<Url>,
+    /// Directories, pages and archives named by `--find-links`; paths are absolute.
+    pub find_links: Vec<String>,
+    /// Whether no index may be asked.
+    pub no_index: bool,
+    pub strategy: IndexStrategy,
+}
+
+/// Which versions count when several indexes have a package.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IndexStrategy {
+    /// The best version over all indexes, as pip does.
+    #[default]
+    BestMatch,
+    /// Only versions of the first index that has the package at all.
+    FirstIndex,
+    /// The first index that has a version that fits.
+    FirstMatch,
+}
+
+/// Which packages may come as wheels and which may be built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Formats {
+    pub no_binary: Packages,
+    pub only_binary: Packages,
+    /// Take an older wheel rather than a newer sdist.
+    pub prefer_binary: bool,
+}
+
+/// All packages, or those named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Packages {
+    All { except: Vec<PackageName> },
+    Only(Vec<PackageName>),
+}
+
+impl Default for Packages {
+    fn default() -> Self {
+        Self::Only(Vec::new())
+    }
+}
+
+impl Packages {
+    /// Whether `name` is among them.
+    #[must_use]
+    pub fn contains(&self, name: &PackageName) -> bool {
+        match self {
+            Self::All { except } => !except.contains(name),
+            Self::Only(names) => names.contains(name),
+        }
+    }
+}
+
+/// How the network is used.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Whether nothing may be asked for at all.
+    pub offline: bool,
+    /// How long a server may stay silent.
+    pub timeout: Duration,
+    /// How often a request is tried again after a passing failure.
+    pub retries: u32,
+    /// A file of trusted certificates (PEM) instead of the system's.
+    pub certificate: Option<PathBuf>,
+    /// A client certificate with its key (PEM).
+    pub client_certificate: Option<PathBuf>,
+    pub proxy: Option<String>,
+    /// `host` or `host:port` whose certificate is not checked.
+    pub trusted_hosts: Vec<String>,
+    /// Whether a keyring is asked for credentials (by its command line program).
+    pub keyring: bool,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            offline: false,
+            timeout: Duration::from_secs(30),
+            retries: 5,
+            certificate: None,
+            client_certificate: None,
+            proxy: None,
+            trusted_hosts: Vec::new(),
+            keyring: false,
+        }
+    }
+}
+
+/// How versions are chosen.
+#[derive(Clone, Debug, Default)]
+pub struct Resolution {
+    /// Whether pre-releases count like releases.
+    pub prereleases: bool,
+    /// Whether dependencies are left out.
+    pub no_dependencies: bool,
+    /// Whether each requirement must be pinned and hashed.
+    pub require_hashes: bool,
+    /// Files that an index took in at this time or later do not exist; RFC 3339 or a date.
+    pub exclude_newer: Option<String>,
+    /// Versions to keep where they still fit.
+    pub preferences: Vec<(PackageName, uv_pep440::Version)>,
+}
+
+/// How wheels are built.
+#[derive(Clone, Debug)]
+pub struct Building {
+    /// Whether each build gets an environment of its own (PEP 517).
+    pub isolated: bool,
+    /// How many builds run at once.
+    pub jobs: usize,
+    /// How long one hook of a build back end may run.
+    pub timeout: Duration,
+    /// Settings for every build back end (PEP 517 `config_settings`).
+    pub config_settings: Vec<(String, String)>,
+    /// Settings for the build back end of one package.
+    pub package_settings: BTreeMap<PackageName, Vec<(String, String)>>,
+    /// Variables added to a hook's environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Default for Building {
+    fn default() -> Self {
+        Self {
+            isolated: true,
+            jobs: 1,
+            timeout: Duration::from_hours(1),
+            config_settings: Vec::new(),
+            package_settings: BTreeMap::new(),
+            environment: BTreeMap::new(),
+        }
+    }
+}
