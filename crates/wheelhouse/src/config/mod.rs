@@ -1,1 +1,25 @@
-//! Being written.
+//! What the user and the application say: raw input on its way to a request.
+//!
+//! Responsible for reading pip's requirements files, pip's configuration files and `PIP_*`
+//! variables, an application's `pyproject.toml`, and for telling which of these an application's
+//! tree has. Each result is a plain value that knows where it came from.
+//!
+//! Never does network, never prints, and never reads the process environment: that is passed in
+//! as an [`Environment`].
+
+mod encoding;
+mod environment;
+mod format_control;
+mod names;
+mod python_text;
+mod requirements_file;
+mod source;
+
+pub use encoding::DecodeError;
+pub use environment::Environment;
+pub use format_control::{AllowedFormats, ControlValueError, FormatControl, ReleaseControl};
+pub use requirements_file::{
+    FileOptions, Location, Notice, NoticeKind, OptionError, QuoteError, ReadContext,
+    RequirementLine, Requirements, RequirementsError, Role, read_requirements,
+};
+pub use source::{LocalReader, ReadSource, Source};

@@ -1,0 +1,96 @@
+//! The process environment as a value.
+//!
+//! Responsible for holding variables in the order in which the process has them, because pip's
+//! accumulating options depend on it. Never reads the process environment: whoever builds the
+//! value does that once.
+
+/// Holds environment variables in the order in which the process has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    variables: Vec<(String, String)>,
+}
+
+impl Environment {
+    /// Returns the value of `name`, the empty string included.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter()
+            .find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// Returns the value of `name` unless it is unset or empty.
+    #[must_use]
+    pub fn get_nonempty(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// Iterates over names and values in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Names the character encoding of the locale, as `LC_ALL`, `LC_CTYPE` and `LANG` state it.
+    ///
+    /// A locale that states no encoding, the `C` locale among them, has UTF-8: Python coerces the
+    /// latter so (PEP 538), and the former is rare enough to be told with an explicit encoding.
+    #[must_use]
+    pub fn locale_encoding(&self) -> &str {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .iter()
+            .find_map(|name| self.get_nonempty(name));
+        let encoding = locale
+            .and_then(|locale| locale.split_once('.'))
+            .map(|(_, encoding)| encoding.split('@').next().unwrap_or(encoding));
+        encoding
+            .filter(|encoding| !encoding.is_empty())
+            .unwrap_or("utf-8")
+    }
+}
+
+impl<Name: Into<String>, Value: Into<String>> FromIterator<(Name, Value)> for Environment {
+    fn from_iter<Pairs: IntoIterator<Item = (Name, Value)>>(pairs: Pairs) -> Self {
+        let variables = pairs
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        Self { variables }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_is_not_the_same_as_unset() {
+        let environment = Environment::from_iter([("EMPTY", ""), ("SET", "1")]);
+        assert_eq!(environment.get("EMPTY"), Some(""));
+        assert_eq!(environment.get_nonempty("EMPTY"), None);
+        assert_eq!(environment.get("SET"), Some("1"));
+        assert_eq!(environment.get("OTHER"), None);
+    }
+
+    #[test]
+    fn locale_states_its_encoding() {
+        let encoding = |pairs: &[(&str, &str)]| {
+            let environment: Environment = pairs.iter().copied().collect();
+            environment.locale_encoding().to_owned()
+        };
+        assert_eq!(encoding(&[]), "utf-8");
+        assert_eq!(encoding(&[("LANG", "C")]), "utf-8");
+        assert_eq!(
+            encoding(&[("LANG", "de_DE.ISO-8859-15@euro")]),
+            "ISO-8859-15"
+        );
+        assert_eq!(
+            encoding(&[("LANG", "C.UTF-8"), ("LC_ALL", "ja_JP.eucJP")]),
+            "eucJP"
+        );
+        assert_eq!(
+            encoding(&[("LC_ALL", ""), ("LANG", "fr_FR.CP1252")]),
+            "CP1252"
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! Normalised names of distributions, extras and groups (PEP 503, PEP 685, PEP 735).
+//!
+//! Responsible for the one normalisation. Never judges whether a name is valid.
+
+/// Normalises `name`: lower case, each run of `-`, `_` and `.` one hyphen.
+#[must_use]
+pub(super) fn normalize_name(name: &str) -> String {
+    let mut normalized = String::with_capacity(name.len());
+    let mut in_run = false;
+    for character in name.chars() {
+        let separates = matches!(character, '-' | '_' | '.');
+        if !separates {
+            normalized.extend(character.to_lowercase());
+        } else if !in_run {
+            normalized.push('-');
+        }
+        in_run = separates;
+    }
+    normalized
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_become_one_hyphen() {
+        assert_eq!(normalize_name("Foo.__-Bar_1"), "foo-bar-1");
+        assert_eq!(normalize_name("plain"), "plain");
+    }
+}

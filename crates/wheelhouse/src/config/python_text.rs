@@ -1,0 +1,68 @@
+//! What Python's `str` calls white space and line ends, which differs from Rust's.
+//!
+//! Responsible for the three string methods that pip's file formats are defined by. Never
+//! interprets what it splits.
+
+/// Tells whether `str.isspace` and the regular expression `\s` hold for `character`.
+pub(super) fn is_space(character: char) -> bool {
+    character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
+}
+
+/// Does what `str.strip()` does.
+pub(super) fn strip(text: &str) -> &str {
+    text.trim_matches(is_space)
+}
+
+/// Does what `str.split()` does.
+pub(super) fn split_words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(is_space).filter(|word| !word.is_empty())
+}
+
+/// Does what `str.splitlines()` does: form feeds and Unicode separators end lines too.
+pub(super) fn split_lines(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while let Some(end) = rest.find(ends_line) {
+        lines.push(&rest[..end]);
+        let width = if rest[end..].starts_with("\r\n") {
+            2
+        } else {
+            rest[end..].chars().next().map_or(0, char::len_utf8)
+        };
+        rest = &rest[end + width..];
+    }
+    if !rest.is_empty() {
+        lines.push(rest);
+    }
+    lines
+}
+
+fn ends_line(character: char) -> bool {
+    matches!(
+        character,
+        '\n'..='\r' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_end_of_python_ends_a_line() {
+        let text = "a\nb\r\nc\rd\u{b}e\u{c}f\u{1c}g\u{85}h\u{2028}i\u{2029}";
+        let lines = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        assert_eq!(split_lines(text), lines);
+        assert_eq!(split_lines("\n\na"), ["", "", "a"]);
+        assert!(split_lines("").is_empty());
+    }
+
+    #[test]
+    fn separators_are_white_space() {
+        assert_eq!(strip("\u{1f}\u{a0} a b \u{3000}"), "a b");
+        assert_eq!(
+            split_words(" a\n\tb\u{1c}c ").collect::<Vec<_>>(),
+            ["a", "b", "c"]
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! Why requirements files cannot be read.
+//!
+//! Responsible for messages that name file, line and option. Never shows the value of a variable.
+
+use std::io;
+
+use super::options::OptionError;
+use super::{Location, Role};
+
+use super::super::encoding::DecodeError;
+use super::super::source::Source;
+
+/// Says why requirements files cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RequirementsError {
+    /// A file that was asked for cannot be read.
+    #[error("{role} file `{file}` cannot be read")]
+    Read {
+        /// The file.
+        file: Source,
+        /// What it was to be read for.
+        role: Role,
+        /// Why it cannot be read.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file that another one names cannot be read.
+    #[error("{role} file `{file}`, which {named_by} names, cannot be read")]
+    ReadNested {
+        /// The file.
+        file: Source,
+        /// What it was to be read for.
+        role: Role,
+        /// The line that names it.
+        named_by: Location,
+        /// Why it cannot be read.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file is no text.
+    #[error("{role} file `{file}` is no text")]
+    Decode {
+        /// The file.
+        file: Source,
+        /// What it was to be read for.
+        role: Role,
+        /// Why it is no text.
+        #[source]
+        cause: DecodeError,
+    },
+    /// A line has an option that does not belong there, or not in that form.
+    #[error("{location} reads `{written}`")]
+    Line {
+        /// Where the line is.
+        location: Location,
+        /// The line, with variables as they are written.
+        written: String,
+        /// What is wrong with it.
+        #[source]
+        cause: OptionError,
+    },
+    /// A line names a file with a URL that is none.
+    #[error("{location} names the file `{named}`")]
+    Url {
+        /// Where the line is.
+        location: Location,
+        /// The name, with variables as they are written.
+        named: String,
+        /// What is wrong with it.
+        #[source]
+        cause: url::ParseError,
+    },
+    /// A file names itself, perhaps through others.
+    #[error("{location} names `{file}`, which is being read already{}", .first_named_in.as_ref().map(|first| format!(" because `{first}` names it")).unwrap_or_default())]
+    Recursive {
+        /// The line that names the file again.
+        location: Location,
+        /// The file.
+        file: Source,
+        /// The file that named it first; a file that was asked for has none.
+        first_named_in: Option<Source>,
+    },
+}
+
+impl RequirementsError {
+    /// Returns what could be done instead.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Line { cause, .. } => cause.hint(),
+            _ => None,
+        }
+    }
+}

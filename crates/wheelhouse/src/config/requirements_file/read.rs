@@ -1,0 +1,301 @@
+//! Reading files, and the files that they name.
+//!
+//! Responsible for the order of lines across files, for finding recursion, and for telling which
+//! parts of a line have no effect. Never looks into a requirement.
+
+use super::super::encoding::decode;
+use super::super::source::Source;
+use super::file_options::FileOptions;
+use super::lines::{LogicalLine, expand_variables, logical_lines};
+use super::options::{LineOption, OptionError, ParsedLine, parse_line};
+use super::{
+    Location, Notice, NoticeKind, ReadContext, RequirementLine, Requirements, RequirementsError,
+    Role,
+};
+
+/// Reads requirements and constraints files, one after the other, and all that they name.
+///
+/// `options` is what is known before: the files add to it, or replace it, as pip has it.
+///
+/// # Errors
+/// Fails when a file cannot be read or decoded, when it names itself, and when a line has an
+/// option that pip does not know.
+pub fn read_requirements(
+    files: &[(Role, Source)],
+    context: &ReadContext<'_>,
+    options: FileOptions,
+) -> Result<Requirements, RequirementsError> {
+    let mut reading = Reading {
+        context,
+        found: Requirements {
+            options,
+            ..Requirements::default()
+        },
+        open: Vec::new(),
+    };
+    for (role, source) in files {
+        reading.read_file(*role, source, None)?;
+    }
+    Ok(reading.found)
+}
+
+struct Reading<'a> {
+    context: &'a ReadContext<'a>,
+    found: Requirements,
+    /// The files from the one that was asked for to the one that is read now.
+    open: Vec<OpenFile>,
+}
+
+struct OpenFile {
+    absolute: Source,
+    named_in: Option<Source>,
+}
+
+/// Holds a line and what it was before it was parsed.
+struct Line {
+    location: Location,
+    role: Role,
+    written: String,
+    parsed: ParsedLine,
+}
+
+impl Reading<'_> {
+    fn read_file(
+        &mut self,
+        role: Role,
+        source: &Source,
+        named_by: Option<&Location>,
+    ) -> Result<(), RequirementsError> {
+        let absolute = source.absolute(self.context.working_directory);
+        let content = self.context.reader.read(&absolute);
+        let content = content.map_err(|cause| unreadable(role, source, named_by, cause))?;
+        let text = self.decode(role, source, &content)?;
+        let named_in = named_by.map(|location| location.source.clone());
+        self.open.push(OpenFile { absolute, named_in });
+        for line in logical_lines(&text) {
+            let line = self.parse(role, source, line)?;
+            self.take(&line)?;
+        }
+        self.open.pop();
+        Ok(())
+    }
+
+    fn decode(
+        &mut self,
+        role: Role,
+        source: &Source,
+        content: &[u8],
+    ) -> Result<String, RequirementsError> {
+        let locale_encoding = self.context.environment.locale_encoding();
+        let decoded =
+            decode(content, locale_encoding).map_err(|cause| RequirementsError::Decode {
+                file: source.clone(),
+                role,
+                cause,
+            })?;
+        if let Some(encoding) = decoded.fell_back_to {
+            let location = Location {
+                source: source.clone(),
+                line: 1,
+            };
+            let kind = NoticeKind::LocaleEncoding(encoding);
+            self.found.notices.push(Notice { location, kind });
+        }
+        Ok(decoded.text)
+    }
+
+    fn parse(
+        &self,
+        role: Role,
+        source: &Source,
+        line: LogicalLine,
+    ) -> Result<Line, RequirementsError> {
+        let location = Location {
+            source: source.clone(),
+            line: line.number,
+        };
+        let written = line.text;
+        let parsed = parse_line(&expand_variables(&written, self.context.environment))
+            .and_then(reject_empty_editable)
+            // The line as it is written has most likely the same fault, and no secrets.
+            .map_err(|cause| parse_line(&written).err().unwrap_or(cause));
+        match parsed {
+            Ok(parsed) => Ok(Line {
+                location,
+                role,
+                written,
+                parsed,
+            }),
+            Err(cause) => Err(RequirementsError::Line {
+                location,
+                written,
+                cause,
+            }),
+        }
+    }
+
+    fn take(&mut self, line: &Line) -> Result<(), RequirementsError> {
+        self.found.options.apply_controls(&line.parsed);
+        self.notice_leftovers(line);
+        let editable = line.parsed.values(LineOption::Editable).next();
+        if !line.parsed.requirement.is_empty() || editable.is_some() {
+            self.take_requirement(line);
+            return Ok(());
+        }
+        for (option, role) in [
+            (LineOption::Requirement, Role::Requirements),
+            (LineOption::Constraint, Role::Constraints),
+        ] {
+            if let Some(named) = line.parsed.values(option).next() {
+                self.notice_beside_file(line, option);
+                return self.read_named(line, role, named);
+            }
+        }
+        let (options, source) = (&mut self.found.options, &line.location.source);
+        let file = source.absolute(self.context.working_directory);
+        let kinds = options.apply_line(&line.parsed, &file, self.context.reader);
+        self.notice(line, kinds);
+        Ok(())
+    }
+
+    fn take_requirement(&mut self, line: &Line) {
+        let parsed = &line.parsed;
+        let editable = parsed.has(LineOption::Editable);
+        self.notice_beside_requirement(line);
+        let requirement = RequirementLine {
+            text: requirement_text(parsed),
+            written: parse_line(&line.written).map_or(String::new(), |it| requirement_text(&it)),
+            editable,
+            hashes: match editable {
+                true => Vec::new(),
+                false => parsed.values(LineOption::Hash).map(str::to_owned).collect(),
+            },
+            config_settings: parsed
+                .values(LineOption::ConfigSettings)
+                .filter_map(|setting| setting.split_once('='))
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            location: line.location.clone(),
+            base: self.context.working_directory.to_owned(),
+        };
+        match line.role {
+            Role::Requirements => self.found.requirements.push(requirement),
+            Role::Constraints => self.found.constraints.push(requirement),
+        }
+    }
+
+    fn read_named(
+        &mut self,
+        line: &Line,
+        role: Role,
+        named: &str,
+    ) -> Result<(), RequirementsError> {
+        let location = &line.location;
+        let joined = location.source.join(named, self.context.working_directory);
+        let file = joined.map_err(|cause| RequirementsError::Url {
+            location: location.clone(),
+            named: line.written.clone(),
+            cause,
+        })?;
+        if let Some(open) = self.open.iter().find(|open| open.absolute == file) {
+            return Err(RequirementsError::Recursive {
+                location: location.clone(),
+                file,
+                first_named_in: open.named_in.clone(),
+            });
+        }
+        self.read_file(role, &file, Some(location))
+    }
+
+    fn notice(&mut self, line: &Line, kinds: impl IntoIterator<Item = NoticeKind>) {
+        let notices = kinds.into_iter().map(|kind| Notice {
+            location: line.location.clone(),
+            kind,
+        });
+        self.found.notices.extend(notices);
+    }
+
+    fn notice_leftovers(&mut self, line: &Line) {
+        if !line.parsed.leftovers.is_empty() {
+            // What is shown is what is written: an expanded word may be secret.
+            let written = parse_line(&line.written).map(|written| written.leftovers);
+            self.notice(line, [NoticeKind::Leftover(written.unwrap_or_default())]);
+        }
+    }
+
+    fn notice_beside_file(&mut self, line: &Line, first: LineOption) {
+        let mut seen_first = false;
+        let kinds: Vec<_> = (line.parsed.options.iter().map(|given| given.option))
+            .filter(|option| !applies_anywhere(*option))
+            .filter_map(|option| match option == first {
+                true if std::mem::replace(&mut seen_first, true) => {
+                    Some(NoticeKind::OnlyFirst(option.name()))
+                }
+                true => None,
+                false => Some(NoticeKind::BesideFile(option.name())),
+            })
+            .collect();
+        self.notice(line, kinds);
+    }
+
+    fn notice_beside_requirement(&mut self, line: &Line) {
+        let editable = line.parsed.has(LineOption::Editable);
+        let options = line.parsed.options.iter().map(|given| given.option);
+        let mut kinds: Vec<_> = options
+            .filter_map(|option| match option {
+                LineOption::Hash if editable => Some(NoticeKind::OnEditable(option.name())),
+                LineOption::Hash | LineOption::ConfigSettings | LineOption::Editable => None,
+                _ if applies_anywhere(option) => None,
+                _ => Some(NoticeKind::BesideRequirement(option.name())),
+            })
+            .collect();
+        let editables = line.parsed.values(LineOption::Editable).count();
+        if editables > usize::from(line.parsed.requirement.is_empty()) {
+            let name = LineOption::Editable.name();
+            kinds.push(match line.parsed.requirement.is_empty() {
+                true => NoticeKind::OnlyFirst(name),
+                false => NoticeKind::BesideRequirement(name),
+            });
+        }
+        self.notice(line, kinds);
+    }
+}
+
+/// Tells whether pip applies the option on lines that are about something else, too.
+fn applies_anywhere(option: LineOption) -> bool {
+    use LineOption::{AllReleases, NoBinary, OnlyBinary, OnlyFinal};
+    matches!(option, NoBinary | OnlyBinary | AllReleases | OnlyFinal)
+}
+
+fn requirement_text(line: &ParsedLine) -> String {
+    let editable = line.values(LineOption::Editable).next();
+    match editable {
+        Some(editable) if line.requirement.is_empty() => editable.to_owned(),
+        _ => line.requirement.clone(),
+    }
+}
+
+fn reject_empty_editable(line: ParsedLine) -> Result<ParsedLine, OptionError> {
+    if line.values(LineOption::Editable).next() == Some("") {
+        return Err(OptionError::NoValue(LineOption::Editable.name()));
+    }
+    Ok(line)
+}
+
+fn unreadable(
+    role: Role,
+    source: &Source,
+    named_by: Option<&Location>,
+    cause: std::io::Error,
+) -> RequirementsError {
+    let file = source.clone();
+    match named_by.cloned() {
+        Some(named_by) => RequirementsError::ReadNested {
+            file,
+            role,
+            named_by,
+            cause,
+        },
+        None => RequirementsError::Read { file, role, cause },
+    }
+}
