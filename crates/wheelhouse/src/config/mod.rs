@@ -11,15 +11,24 @@ mod encoding;
 mod environment;
 mod format_control;
 mod names;
+mod pip_configuration;
+mod project;
 mod python_text;
 mod requirements_file;
 mod source;
+mod source_files;
 
 pub use encoding::DecodeError;
 pub use environment::Environment;
 pub use format_control::{AllowedFormats, ControlValueError, FormatControl, ReleaseControl};
+pub use pip_configuration::{
+    ConfigurationError, ConfigurationFile, ConfigurationLevel, ConfigurationOrigin,
+    ConfigurationRequest, FileStatus, IniError, PipConfiguration, Platform, Setting, SettingStatus,
+};
+pub use project::{Dependencies, Project, ProjectError};
 pub use requirements_file::{
     FileOptions, Location, Notice, NoticeKind, OptionError, QuoteError, ReadContext,
     RequirementLine, Requirements, RequirementsError, Role, read_requirements,
 };
 pub use source::{LocalReader, ReadSource, Source};
+pub use source_files::{ApplicationSource, SourceFilesError, find_application_source};

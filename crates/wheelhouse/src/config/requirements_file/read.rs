@@ -160,16 +160,12 @@ impl Reading<'_> {
 
     fn take_requirement(&mut self, line: &Line) {
         let parsed = &line.parsed;
-        let editable = parsed.has(LineOption::Editable);
         self.notice_beside_requirement(line);
         let requirement = RequirementLine {
             text: requirement_text(parsed),
             written: parse_line(&line.written).map_or(String::new(), |it| requirement_text(&it)),
-            editable,
-            hashes: match editable {
-                true => Vec::new(),
-                false => parsed.values(LineOption::Hash).map(str::to_owned).collect(),
-            },
+            editable: parsed.has(LineOption::Editable),
+            hashes: accepted_hashes(parsed),
             config_settings: parsed
                 .values(LineOption::ConfigSettings)
                 .filter_map(|setting| setting.split_once('='))
@@ -252,9 +248,10 @@ impl Reading<'_> {
         let editables = line.parsed.values(LineOption::Editable).count();
         if editables > usize::from(line.parsed.requirement.is_empty()) {
             let name = LineOption::Editable.name();
-            kinds.push(match line.parsed.requirement.is_empty() {
-                true => NoticeKind::OnlyFirst(name),
-                false => NoticeKind::BesideRequirement(name),
+            kinds.push(if line.parsed.requirement.is_empty() {
+                NoticeKind::OnlyFirst(name)
+            } else {
+                NoticeKind::BesideRequirement(name)
             });
         }
         self.notice(line, kinds);
@@ -273,6 +270,14 @@ fn requirement_text(line: &ParsedLine) -> String {
         Some(editable) if line.requirement.is_empty() => editable.to_owned(),
         _ => line.requirement.clone(),
     }
+}
+
+/// Returns the hashes of a requirement; pip has none for editables.
+fn accepted_hashes(line: &ParsedLine) -> Vec<String> {
+    if line.has(LineOption::Editable) {
+        return Vec::new();
+    }
+    line.values(LineOption::Hash).map(str::to_owned).collect()
 }
 
 fn reject_empty_editable(line: ParsedLine) -> Result<ParsedLine, OptionError> {

@@ -377,10 +377,8 @@ prop_compose! {
         digests in prop::collection::vec("[0-9a-f]{1,8}", 0..3),
         settings in prop::collection::vec(("[a-z-]{1,5}", "[a-z '\"\\\\=-]{0,8}"), 0..3),
     ) -> RequirementLine {
-        let hashes = match editable {
-            true => Vec::new(),
-            false => digests.iter().map(|digest| format!("sha256:{digest}")).collect(),
-        };
+        let digests = if editable { Vec::new() } else { digests };
+        let hashes = digests.iter().map(|digest| format!("sha256:{digest}")).collect();
         RequirementLine {
             written: text.clone(),
             text,
@@ -396,7 +394,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn written_lines_read_as_themselves(lines in prop::collection::vec(any_line(), 0..5)) {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         let mut found = read(&text);
         prop_assert!(found.notices.is_empty());
         for line in &mut found.requirements {
