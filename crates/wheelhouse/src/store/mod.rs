@@ -1,1 +1,176 @@
-//! Being written.
+//! The store: a content-addressed cache of wheels and sdists below one root, shared by all runs.
+//!
+//! ```text
+//! CACHEDIR.TAG                marks the root as a cache, and as ours
+//! files-v1/<aa>/<sha256>      wheels and sdists, named by the SHA-256 of their bytes
+//! built-v1/<key>.json         which wheel was built under which circumstances
+//! tmp/                        unfinished files
+//! .lock                       shared by whoever has the store open, exclusive for upkeep
+//! ```
+//!
+//! A file gets its final name when it is complete, digested and on the disk, and keeps the
+//! modification time [`STORE_MTIME`] from then on; whoever changes it moves that time, so looking
+//! a file up costs one `lstat` and still notices (see [`Store::find`]). Writers need no lock among
+//! each other: names are contents, and renaming is atomic. Other directories below the root belong
+//! to others.
+//!
+//! Never fetches or builds anything, never chooses its own root, and never follows a link out of
+//! it.
+
+mod built;
+mod digest;
+mod entry;
+mod failure;
+mod layout;
+mod place;
+mod upkeep;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use built::{BuildKey, BuiltWheel};
+pub use digest::{Algorithm, Digester, Digests, Expected};
+pub use entry::{Found, Inventory, Stored};
+pub use layout::{STORE_MTIME, TEMPORARY_PREFIX};
+pub use place::{LinkMode, Placed, Placing};
+pub use upkeep::{Info, Policy, Removed, Upkeep};
+pub use writer::FileWriter;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use fs_err as fs;
+use rustix::fs::{Access, access};
+use wheelhouse_model::Result;
+
+use layout::Layout;
+use place::Method;
+
+/// An open store. Clones share it; upkeep waits until the last one is gone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    layout: Layout,
+    writable: bool,
+    /// The best way to place a file on a device, where it is known.
+    methods: Mutex<BTreeMap<u64, Method>>,
+    mode_of_new_files: OnceLock<Option<u32>>,
+    /// Locked, shared, until it is closed.
+    _lock: Option<fs::File>,
+}
+
+impl Store {
+    /// Opens the store below `root`, and creates it if need be. Waits for upkeep to end.
+    ///
+    /// # Errors
+    /// Fails if `root` cannot be created or written, or holds something else.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
+        let layout = Layout { root: root.into() };
+        layout.claim()?;
+        Self::open_claimed(layout.clone(), fs::File::lock_shared)
+            .map_err(|error| failure::unusable(&layout.root, error))
+    }
+
+    /// Opens the store below `root` as [`Store::open`] does, or nothing while there is upkeep.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn try_open(root: impl Into<PathBuf>) -> Result<Option<Self>> {
+        let layout = Layout { root: root.into() };
+        layout.claim()?;
+        let try_lock = |lock: &fs::File| lock.try_lock_shared().map_err(io::Error::from);
+        match Self::open_claimed(layout.clone(), try_lock) {
+            Ok(store) => Ok(Some(store)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(failure::unusable(&layout.root, error)),
+        }
+    }
+
+    /// Opens the store below `root` to read from it, as when it is mounted read-only.
+    ///
+    /// # Errors
+    /// Fails if there is no store below `root`, or if it cannot be read.
+    pub fn open_read_only(root: impl Into<PathBuf>) -> Result<Self> {
+        let layout = Layout { root: root.into() };
+        let unusable = |error| failure::unusable(&layout.root, error);
+        fs::read_dir(layout.bucket(layout::FILES)).map_err(unusable)?;
+        // Without a lock file nobody has ever written here, or will.
+        let lock = fs::File::open(layout.lock()).ok();
+        if let Some(lock) = &lock {
+            tolerate_no_locks(lock.lock_shared()).map_err(unusable)?;
+        }
+        Ok(Self::new(layout, false, lock))
+    }
+
+    fn open_claimed(
+        layout: Layout,
+        take: impl FnOnce(&fs::File) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let lock = Layout::open_lock(&layout.lock())?;
+        tolerate_no_locks(take(&lock))?;
+        layout.create_buckets()?;
+        access(layout.temporary(), Access::WRITE_OK | Access::EXEC_OK)?;
+        Ok(Self::new(layout, true, Some(lock)))
+    }
+
+    fn new(layout: Layout, writable: bool, lock: Option<fs::File>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                layout,
+                writable,
+                methods: Mutex::default(),
+                mode_of_new_files: OnceLock::new(),
+                _lock: lock,
+            }),
+        }
+    }
+
+    /// The directory that holds the store.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.shared.layout.root
+    }
+
+    /// Whether the store was opened for writing.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.shared.writable
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    /// The permissions of new files under the umask of this process, if it can be known.
+    fn mode_of_new_files(&self) -> Option<u32> {
+        let mode = &self.shared.mode_of_new_files;
+        *mode.get_or_init(|| writer::mode_of_new_files(self))
+    }
+
+    fn best_method(&self, device: u64) -> Option<Method> {
+        let methods = self.shared.methods.lock();
+        let methods = methods.unwrap_or_else(PoisonError::into_inner);
+        methods.get(&device).copied()
+    }
+
+    fn remember_method(&self, device: u64, method: Method) {
+        let methods = self.shared.methods.lock();
+        let mut methods = methods.unwrap_or_else(PoisonError::into_inner);
+        methods.insert(device, method);
+    }
+}
+
+/// Goes on where the filesystem has no locks: upkeep is then the user's to time.
+fn tolerate_no_locks(taken: io::Result<()>) -> io::Result<()> {
+    match taken {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        taken => taken,
+    }
+}

@@ -1,0 +1,145 @@
+//! Where everything lies below the root of a store, and what marks it as ours.
+//!
+//! Never knows what is in a bucket, only what it is called.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fs_err as fs;
+use wheelhouse_model::{Error, Kind, Result, Sha256};
+
+use super::failure;
+
+/// The modification time of every intact entry, since the Unix epoch: 1980-01-01 00:00:02 UTC,
+/// the start of what ZIP archives can say. Whoever writes to an entry, be it through a hard link
+/// in a wheelhouse, moves it.
+pub const STORE_MTIME: Duration = Duration::from_secs(315_532_802);
+
+/// What the name of an unfinished file begins with, in the store and beside a destination.
+pub const TEMPORARY_PREFIX: &str = ".wheelhouse-";
+
+/// The buckets that the store answers for; all others below its root belong to others.
+pub(super) const FILES: &str = "files-v1";
+pub(super) const BUILT: &str = "built-v1";
+pub(super) const TEMPORARY: &str = "tmp";
+
+const TAG_NAME: &str = "CACHEDIR.TAG";
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This directory is a cache of wheelhouse: it can be deleted, and need not be backed up.\n\
+    # See https://bford.info/cachedir/\n";
+
+/// The paths below one root.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    pub(super) root: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn bucket(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    pub(super) fn temporary(&self) -> PathBuf {
+        self.bucket(TEMPORARY)
+    }
+
+    pub(super) fn entry(&self, sha256: &Sha256) -> PathBuf {
+        let name = sha256.to_string();
+        self.bucket(FILES).join(&name[..2]).join(name)
+    }
+
+    pub(super) fn record(&self, key: &impl std::fmt::Display) -> PathBuf {
+        self.bucket(BUILT).join(format!("{key}.json"))
+    }
+
+    /// Whoever has the store open holds this lock shared; upkeep holds it alone.
+    pub(super) fn lock(&self) -> PathBuf {
+        self.root.join(".lock")
+    }
+
+    /// Held while a corrupt entry is removed.
+    pub(super) fn removal_lock(&self) -> PathBuf {
+        self.root.join(".lock-removal")
+    }
+
+    /// Opens a lock file, and creates it if need be.
+    pub(super) fn open_lock(path: &Path) -> io::Result<fs::File> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        options.open(path)
+    }
+
+    /// Whether `name`, seen below the root, belongs to the store itself.
+    pub(super) fn is_own(name: &str) -> bool {
+        [FILES, BUILT, TEMPORARY, TAG_NAME].contains(&name) || name.starts_with(".lock")
+    }
+
+    /// Whether the root bears our tag. A cache of somebody else does not.
+    pub(super) fn is_tagged(&self) -> io::Result<bool> {
+        match fs::read(self.root.join(TAG_NAME)) {
+            Ok(tag) => Ok(tag == TAG.as_bytes()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates the root and marks it as ours.
+    ///
+    /// A directory that already holds something else is refused: it would be cleaned one day.
+    pub(super) fn claim(&self) -> Result<()> {
+        let unusable = |error| failure::unusable(&self.root, error);
+        fs::create_dir_all(&self.root).map_err(unusable)?;
+        if self.is_tagged().map_err(unusable)? {
+            return Ok(());
+        }
+        if let Some(stranger) = self.stranger().map_err(unusable)? {
+            return Err(not_a_cache(&self.root, &stranger));
+        }
+        self.write_tag().map_err(unusable)
+    }
+
+    /// Creates the buckets.
+    pub(super) fn create_buckets(&self) -> io::Result<()> {
+        for bucket in [FILES, BUILT, TEMPORARY] {
+            fs::create_dir_all(self.bucket(bucket))?;
+        }
+        Ok(())
+    }
+
+    /// Something in an untagged root that shows it to be no cache of ours. Names with a dot and
+    /// what a fresh filesystem has are no reason.
+    fn stranger(&self) -> io::Result<Option<String>> {
+        let mut stranger = None;
+        for entry in fs::read_dir(&self.root)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name == FILES {
+                return Ok(None);
+            }
+            if name == TAG_NAME || !(Self::is_own(&name) || name.starts_with('.')) {
+                stranger = Some(name).filter(|name| name != "lost+found").or(stranger);
+            }
+        }
+        Ok(stranger)
+    }
+
+    fn write_tag(&self) -> io::Result<()> {
+        let mut options = tempfile::Builder::new();
+        let file = options
+            .prefix(TEMPORARY_PREFIX)
+            .make_in(&self.root, |path| {
+                fs::write(path, TAG)?;
+                Ok(())
+            })?;
+        file.persist(self.root.join(TAG_NAME))?;
+        Ok(())
+    }
+}
+
+fn not_a_cache(root: &Path, stranger: &str) -> Error {
+    let message = format!(
+        "`{}` cannot be the cache: it holds something else (`{stranger}`)",
+        root.display()
+    );
+    Error::new(Kind::Input, message).with_hint("Name a new or an empty directory with --cache-dir.")
+}

@@ -1,0 +1,115 @@
+//! Records of built wheels.
+
+use proptest::prelude::*;
+use wheelhouse_model::Sha256;
+
+use super::super::{BuildKey, BuiltWheel, Found, Store};
+use super::{add, files, new_store};
+
+fn key(fields: &[(&str, &str)]) -> BuildKey {
+    BuildKey::new(fields.iter().copied())
+}
+
+fn wheel(bytes: &[u8]) -> BuiltWheel {
+    BuiltWheel {
+        filename: "example-1.0-py3-none-any.whl".to_owned(),
+        sha256: Sha256::of(bytes),
+        size: bytes.len() as u64,
+        requirements: vec!["setuptools==80.0".to_owned(), "wheel==0.45".to_owned()],
+        python: "cpython 3.11.7".to_owned(),
+        seconds: 1.5,
+    }
+}
+
+fn look(store: &Store) -> Found<(BuiltWheel, super::super::Stored)> {
+    store.built(&key(&[("source", "example")])).unwrap()
+}
+
+fn record(store: &Store, wheel: &BuiltWheel) {
+    let key = key(&[("source", "example")]);
+    store.record_built(&key, wheel).unwrap();
+}
+
+#[test]
+fn a_built_wheel_is_remembered() {
+    let (_directory, store) = new_store();
+    assert_eq!(look(&store), Found::Absent);
+    let stored = add(&store, b"wheel");
+    record(&store, &wheel(b"wheel"));
+    assert_eq!(look(&store), Found::Present((wheel(b"wheel"), stored)));
+    assert_eq!(
+        store.built(&key(&[("source", "other")])).unwrap(),
+        Found::Absent
+    );
+}
+
+#[test]
+fn a_record_without_its_wheel_counts_as_none() {
+    let (_directory, store) = new_store();
+    record(&store, &wheel(b"wheel"));
+    assert_eq!(look(&store), Found::Absent);
+    let stored = add(&store, b"wheel");
+    std::fs::write(&stored.path, "bad").unwrap();
+    assert_eq!(look(&store), Found::Corrupt(stored.path));
+    assert_eq!(look(&store), Found::Absent);
+}
+
+#[test]
+fn a_record_that_cannot_be_understood_is_removed() {
+    let (_directory, store) = new_store();
+    add(&store, b"wheel");
+    let good = || {
+        record(&store, &wheel(b"wheel"));
+        let path = files(&store, "built-v1").remove(0);
+        (std::fs::read_to_string(&path).unwrap(), path)
+    };
+    let (text, path) = good();
+    for bad in [
+        String::new(),
+        text[..text.len() / 2].to_owned(),
+        text.replace("wheelhouse-built/1", "wheelhouse-built/9"),
+        text.replace("example-1.0", "../example-1.0"),
+        text.replace("any.whl", "any.zip"),
+    ] {
+        assert_ne!(bad, text);
+        std::fs::write(&path, bad).unwrap();
+        assert_eq!(look(&store), Found::Absent);
+        assert!(!path.exists());
+        good();
+        assert!(matches!(look(&store), Found::Present(_)));
+    }
+}
+
+#[test]
+fn keys_do_not_collide_where_texts_touch() {
+    let keys = [
+        key(&[]),
+        key(&[("", "")]),
+        key(&[("ab", "c")]),
+        key(&[("a", "bc")]),
+        key(&[("a", "b"), ("c", "")]),
+        key(&[("a", ""), ("b", "c")]),
+        key(&[("b", "c"), ("a", "")]),
+    ];
+    let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+    assert_eq!(distinct.len(), keys.len());
+}
+
+#[test]
+fn a_key_stays_what_it_is_over_versions() {
+    assert_eq!(
+        key(&[("source", "example")]).to_string(),
+        "7d981aba12609aa0cfd4436add67a6d8c38521c2b8295dd8b2b20f74cd510e89"
+    );
+}
+
+proptest! {
+    #[test]
+    fn different_lists_have_different_keys(
+        one in prop::collection::vec(("[ab]{0,3}", "[ab]{0,3}"), 0..4),
+        other in prop::collection::vec(("[ab]{0,3}", "[ab]{0,3}"), 0..4),
+    ) {
+        let same = BuildKey::new(one.clone()) == BuildKey::new(other.clone());
+        prop_assert_eq!(same, one == other);
+    }
+}

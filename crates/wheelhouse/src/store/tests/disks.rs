@@ -1,0 +1,146 @@
+//! Disks that are full, read-only or other ones. They are mounted for the purpose, which needs
+//! privileges.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+use wheelhouse_model::Kind;
+
+use super::super::{Expected, Found, LinkMode, Placed, Placing, Store};
+use super::{add, files, find, names, new_store};
+
+/// A small filesystem in memory, until it is dropped.
+struct Disk {
+    directory: TempDir,
+}
+
+impl Disk {
+    /// Mounts a filesystem of `size` bytes. Where that is not permitted the test is left out,
+    /// except where everything must be tested.
+    fn mount(size: u32) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let options = format!("size={size}");
+        if mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], directory.path()) {
+            return Some(Self { directory });
+        }
+        assert!(
+            std::env::var_os("CI").is_none_or(|value| value != "true"),
+            "cannot mount a tmpfs, and CI=true wants every test"
+        );
+        let _ = writeln!(std::io::stderr(), "left out: cannot mount a tmpfs");
+        None
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn make_read_only(&self) {
+        assert!(mount(&["-o", "remount,ro"], self.path()));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).output();
+    }
+}
+
+fn mount(options: &[&str], directory: &Path) -> bool {
+    let output = Command::new("mount").args(options).arg(directory).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_full_disk_under_the_store_is_named_and_leaves_nothing() {
+    let Some(disk) = Disk::mount(1 << 20) else {
+        return;
+    };
+    let store = Store::open(disk.path().join("cache")).unwrap();
+    add(&store, &vec![1; 600_000]);
+    let mut writer = store.writer(Expected::anything("a.whl")).unwrap();
+    let piece = vec![2; 100_000];
+    let error = (0..10).find_map(|_| writer.write(&piece).err()).unwrap();
+    let root = store.root().display().to_string();
+    assert!(error.to_string().contains(&root), "{error}");
+    assert!(error.hint().unwrap().contains("--cache-dir"));
+    // Whoever overlooks the failure does not get a torn file.
+    let _ = writer.write(b"end");
+    writer.finish().unwrap_err();
+    assert_eq!(names(&store.root().join("tmp")), Vec::<String>::new());
+    assert_eq!(files(&store, "files-v1").len(), 1);
+    assert!(find(&store, &vec![1; 600_000]).present().is_some());
+}
+
+#[test]
+fn a_full_disk_at_the_destination_is_named_and_leaves_nothing() {
+    let Some(disk) = Disk::mount(1 << 18) else {
+        return;
+    };
+    let (_directory, store) = new_store();
+    let stored = add(&store, &vec![1; 600_000]);
+    let destination = disk.path().join("a.whl");
+    let error = store
+        .place(&stored, &destination, Placing::default())
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::Publish);
+    let path = destination.display().to_string();
+    assert!(error.to_string().contains(&path), "{error}");
+    assert!(error.hint().unwrap().contains("Free some space"));
+    assert_eq!(names(disk.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_is_copied_to_another_disk() {
+    let Some(disk) = Disk::mount(1 << 20) else {
+        return;
+    };
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let auto = Placing::default();
+    for name in ["a.whl", "b.whl", "a.whl"] {
+        let placed = store.place(&stored, &disk.path().join(name), auto).unwrap();
+        assert_eq!(placed, Placed::Copied);
+    }
+    let again = Placing {
+        placed_before: true,
+        ..auto
+    };
+    let placed = store.place(&stored, &disk.path().join("a.whl"), again);
+    assert_eq!(placed.unwrap(), Placed::Unchanged);
+    // What holds for one disk does not hold for another.
+    let near = directory.path().join("a.whl");
+    assert_ne!(store.place(&stored, &near, auto).unwrap(), Placed::Copied);
+    let link = Placing {
+        mode: LinkMode::Hardlink,
+        ..auto
+    };
+    let error = store.place(&stored, &disk.path().join("c.whl"), link);
+    let error = error.unwrap_err();
+    assert!(error.hint().unwrap().contains("another filesystem"));
+}
+
+#[test]
+fn a_read_only_disk_refuses_what_it_must_and_serves_what_it_can() {
+    let Some(disk) = Disk::mount(1 << 20) else {
+        return;
+    };
+    let root = disk.path().join("cache");
+    let stored = add(&Store::open(&root).unwrap(), b"wheel");
+    disk.make_read_only();
+    let error = Store::open(&root).unwrap_err();
+    assert_eq!(error.kind(), Kind::Input);
+    assert!(error.to_string().contains(&root.display().to_string()));
+    Store::open(disk.path().join("new")).unwrap_err();
+
+    let store = Store::open_read_only(&root).unwrap();
+    assert_eq!(find(&store, b"wheel"), Found::Present(stored.clone()));
+    let (directory, _) = new_store();
+    let near = directory.path().join("a.whl");
+    let placed = store.place(&stored, &near, Placing::default()).unwrap();
+    assert_eq!(placed, Placed::Copied);
+    let error = store.place(&stored, &disk.path().join("a.whl"), Placing::default());
+    assert!(error.unwrap_err().hint().unwrap().contains("writable"));
+}

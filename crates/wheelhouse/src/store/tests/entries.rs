@@ -1,0 +1,185 @@
+//! Looking entries up, and noticing changes.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+use proptest::prelude::*;
+use wheelhouse_model::Sha256;
+
+use super::super::entry::{has_store_mtime, store_mtime};
+use super::super::{Expected, Found, Store};
+use super::{add, days_ago, files, find, new_store, set_accessed, set_modified};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_bytes_in_any_pieces_come_out_again(
+        pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..2000), 0..20),
+        repeats in 1_usize..40,
+    ) {
+        let (_directory, store) = new_store();
+        let bytes = pieces.concat().repeat(repeats);
+        let mut writer = store.writer(Expected::anything("example")).unwrap();
+        for _ in 0..repeats {
+            for piece in &pieces {
+                writer.write(piece).unwrap();
+            }
+        }
+        prop_assert_eq!(writer.len(), bytes.len() as u64);
+        let stored = writer.finish().unwrap();
+        prop_assert_eq!(stored.sha256, Sha256::of(&bytes));
+        prop_assert_eq!(stored.size, bytes.len() as u64);
+        prop_assert_eq!(find(&store, &bytes), Found::Present(stored.clone()));
+        prop_assert_eq!(std::fs::read(&stored.path).unwrap(), bytes);
+    }
+
+    #[test]
+    fn any_cut_and_any_flipped_bit_is_noticed(
+        bytes in prop::collection::vec(any::<u8>(), 1..3000),
+        at in any::<prop::sample::Index>(),
+        bit in 0_u8..8,
+        cut in any::<bool>(),
+    ) {
+        let (_directory, store) = new_store();
+        let stored = add(&store, &bytes);
+        let at = at.index(bytes.len());
+        let mut changed = bytes.clone();
+        if cut {
+            changed.truncate(at);
+        } else {
+            changed[at] ^= 1 << bit;
+        }
+        std::fs::write(&stored.path, changed).unwrap();
+        prop_assert_eq!(find(&store, &bytes), Found::Corrupt(stored.path.clone()));
+        prop_assert!(!stored.path.exists());
+        prop_assert_eq!(find(&store, &bytes), Found::Absent);
+        // It can be had again.
+        prop_assert_eq!(add(&store, &bytes), stored.clone());
+        prop_assert_eq!(find(&store, &bytes), Found::Present(stored));
+    }
+}
+
+#[test]
+fn an_entry_lies_where_the_layout_says() {
+    let (_directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let digest = Sha256::of(b"wheel").to_string();
+    let path = store
+        .root()
+        .join("files-v1")
+        .join(&digest[..2])
+        .join(&digest);
+    assert_eq!(stored.path, path);
+    assert_eq!(files(&store, "tmp"), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn an_entry_has_the_permissions_of_any_new_file_and_the_constant_time() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let other = directory.path().join("other");
+    std::fs::write(&other, "").unwrap();
+    let usual = std::fs::metadata(other).unwrap().permissions().mode() & 0o644;
+    let metadata = std::fs::metadata(&stored.path).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, usual);
+    assert!(has_store_mtime(&metadata));
+    assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (315_532_802, 0));
+}
+
+#[test]
+fn an_empty_file_is_kept_but_never_trusted_unread() {
+    let (_directory, store) = new_store();
+    assert_eq!(add(&store, b"").size, 0);
+    assert!(matches!(find(&store, b""), Found::Present(_)));
+    let stored = add(&store, b"wheel");
+    let file = std::fs::File::create(&stored.path).unwrap();
+    file.set_modified(store_mtime()).unwrap();
+    assert_eq!(find(&store, b"wheel"), Found::Corrupt(stored.path));
+}
+
+#[test]
+fn an_entry_that_was_only_touched_is_trusted_again() {
+    let (_directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    set_modified(&stored.path, days_ago(1));
+    assert_eq!(find(&store, b"wheel"), Found::Present(stored.clone()));
+    assert!(has_store_mtime(&std::fs::metadata(&stored.path).unwrap()));
+}
+
+#[test]
+fn a_link_in_place_of_an_entry_is_removed_and_not_followed() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let outside = directory.path().join("outside");
+    std::fs::rename(&stored.path, &outside).unwrap();
+    symlink(&outside, &stored.path).unwrap();
+    assert_eq!(find(&store, b"wheel"), Found::Corrupt(stored.path));
+    assert_eq!(std::fs::read(outside).unwrap(), b"wheel");
+}
+
+#[test]
+fn an_entry_that_was_replaced_meanwhile_is_not_removed() {
+    let (_directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    std::fs::write(&stored.path, "bad").unwrap();
+    let judged = std::fs::metadata(&stored.path).unwrap();
+    let again = add(&store, b"wheel");
+    let found = store.discard(&stored.sha256, stored.path, &judged).unwrap();
+    assert_eq!(found, Found::Present(again));
+}
+
+#[test]
+fn a_use_is_noted_and_leaves_the_entry_trusted() {
+    let (_directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    set_accessed(&stored.path, days_ago(3));
+    find(&store, b"wheel");
+    let metadata = std::fs::metadata(&stored.path).unwrap();
+    assert!(metadata.accessed().unwrap() > days_ago(1));
+    assert!(has_store_mtime(&metadata));
+    // Not again on the same day.
+    let lately = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
+    set_accessed(&stored.path, lately);
+    find(&store, b"wheel");
+    assert_eq!(
+        std::fs::metadata(&stored.path).unwrap().accessed().unwrap(),
+        lately
+    );
+}
+
+#[test]
+fn many_are_found_at_once_and_quickly() {
+    let (_directory, store) = new_store();
+    let digests: Vec<_> = (0..147_u32)
+        .map(|number| add(&store, &number.to_le_bytes()).sha256)
+        .collect();
+    let broken = store.layout().entry(&digests[5]);
+    std::fs::write(&broken, "bad").unwrap();
+    let wanted = digests.iter().copied().chain([Sha256::of(b"absent")]);
+    let inventory = store.find_many(wanted).unwrap();
+    assert_eq!(inventory.present.len(), 146);
+    assert_eq!(inventory.corrupt, [broken]);
+}
+
+#[test]
+fn an_entry_that_nobody_touched_is_not_read() {
+    let (_directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    std::fs::write(&stored.path, "wheeL").unwrap();
+    set_modified(&stored.path, store_mtime());
+    // Nothing but reading could tell.
+    assert_eq!(find(&store, b"wheel"), Found::Present(stored));
+}
+
+#[test]
+fn a_read_only_store_can_be_read_but_not_written() {
+    let (_directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let reader = Store::open_read_only(store.root()).unwrap();
+    assert_eq!(find(&reader, b"wheel"), Found::Present(stored.clone()));
+    let error = reader.writer(Expected::anything("example")).unwrap_err();
+    assert!(error.to_string().ends_with("is read-only"), "{error}");
+    std::fs::write(&stored.path, "bad").unwrap();
+    assert_eq!(find(&reader, b"wheel"), Found::Corrupt(stored.path.clone()));
+    assert!(stored.path.exists());
+}

@@ -1,0 +1,198 @@
+//! Counting, pruning and cleaning.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wheelhouse_model::Sha256;
+
+use super::super::{BuildKey, BuiltWheel, Expected, Found, Policy, Removed, Store, Upkeep};
+use super::{add, days_ago, files, find, names, new_store, set_accessed, set_modified};
+
+fn record(store: &Store, label: &str, bytes: &[u8]) {
+    let wheel = BuiltWheel {
+        filename: "example-1.0-py3-none-any.whl".to_owned(),
+        sha256: Sha256::of(bytes),
+        size: bytes.len() as u64,
+        requirements: Vec::new(),
+        python: "cpython 3.11.7".to_owned(),
+        seconds: 0.0,
+    };
+    let key = BuildKey::new([(label, "")]);
+    store.record_built(&key, &wheel).unwrap();
+}
+
+/// Closes the store, prunes it, and opens it again.
+fn prune(store: Store, policy: Policy) -> (Store, Removed) {
+    let root = store.root().to_owned();
+    drop(store);
+    let upkeep = Upkeep::try_begin(&root).unwrap().unwrap();
+    let removed = upkeep.prune(policy).unwrap();
+    drop(upkeep);
+    (Store::open(root).unwrap(), removed)
+}
+
+#[test]
+fn everything_is_counted() {
+    let (_directory, store) = new_store();
+    add(&store, b"wheel");
+    add(&store, b"another");
+    record(&store, "one", b"wheel");
+    std::fs::create_dir(store.root().join("uv")).unwrap();
+    std::fs::write(store.root().join("uv/index"), "1234").unwrap();
+    let mut writer = store.writer(Expected::anything("a")).unwrap();
+    writer.write(&vec![0; 300_000]).unwrap();
+    let info = store.info().unwrap();
+    assert_eq!((info.files, info.file_bytes, info.built), (2, 12, 1));
+    assert_eq!(info.temporary_bytes, 300_000);
+    assert_eq!(info.others, [("uv".to_owned(), 4)].into());
+    assert_eq!(info.total_bytes(), 300_016);
+    assert_eq!(info.root, store.root());
+}
+
+#[test]
+fn what_nobody_wanted_for_long_is_pruned_with_its_records() {
+    let (_directory, store) = new_store();
+    let old = add(&store, b"old");
+    add(&store, b"new");
+    record(&store, "old", b"old");
+    record(&store, "new", b"new");
+    record(&store, "gone", b"gone");
+    set_accessed(&old.path, days_ago(40));
+    let policy = Policy {
+        unused_for: Some(Duration::from_hours(24 * 30)),
+        max_bytes: None,
+    };
+    let (store, removed) = prune(store, policy);
+    assert_eq!((removed.files, removed.records), (1, 2));
+    assert_eq!(find(&store, b"old"), Found::Absent);
+    assert!(find(&store, b"new").present().is_some());
+    assert_eq!(files(&store, "built-v1").len(), 1);
+    let (_, removed) = prune(store, policy);
+    assert_eq!(removed, Removed::default());
+}
+
+#[test]
+fn a_file_that_was_looked_up_is_not_unused() {
+    let (_directory, store) = new_store();
+    let old = add(&store, b"old");
+    set_accessed(&old.path, days_ago(40));
+    find(&store, b"old");
+    let policy = Policy {
+        unused_for: Some(Duration::from_hours(24 * 30)),
+        max_bytes: None,
+    };
+    assert_eq!(prune(store, policy).1, Removed::default());
+}
+
+#[test]
+fn the_least_recently_wanted_go_until_the_rest_fits() {
+    let (_directory, store) = new_store();
+    for (days, bytes) in [(1, b"1111"), (3, b"3333"), (2, b"2222")] {
+        set_accessed(&add(&store, bytes).path, days_ago(days));
+    }
+    let policy = Policy {
+        unused_for: None,
+        max_bytes: Some(9),
+    };
+    let (store, removed) = prune(store, policy);
+    assert_eq!((removed.files, removed.bytes), (1, 4));
+    assert_eq!(find(&store, b"3333"), Found::Absent);
+    let everything = Policy {
+        unused_for: None,
+        max_bytes: Some(0),
+    };
+    let (store, removed) = prune(store, everything);
+    assert_eq!(removed.files, 2);
+    assert_eq!(files(&store, "files-v1"), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn unfinished_files_are_swept_when_they_are_a_day_old() {
+    let (_directory, store) = new_store();
+    let temporary = store.root().join("tmp");
+    std::fs::write(temporary.join(".wheelhouse-old"), "left").unwrap();
+    std::fs::write(temporary.join(".wheelhouse-new"), "left").unwrap();
+    set_modified(&temporary.join(".wheelhouse-old"), days_ago(2));
+    let (_store, removed) = prune(store, Policy::default());
+    assert_eq!((removed.temporary, removed.bytes), (1, 4));
+    assert_eq!(names(&temporary), [".wheelhouse-new"]);
+}
+
+#[test]
+fn upkeep_waits_for_whoever_has_the_store_open() {
+    let (_directory, store) = new_store();
+    let root = store.root().to_owned();
+    let clone = store.clone();
+    assert!(Upkeep::try_begin(&root).unwrap().is_none());
+    drop(store);
+    assert!(Upkeep::try_begin(&root).unwrap().is_none());
+    let waiting = std::thread::spawn({
+        let root = root.clone();
+        move || Upkeep::begin(root).unwrap()
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!waiting.is_finished());
+    drop(clone);
+    let upkeep = waiting.join().unwrap();
+    assert!(Store::try_open(&root).unwrap().is_none());
+    drop(upkeep);
+    assert!(Store::try_open(&root).unwrap().is_some());
+}
+
+#[test]
+fn cleaning_removes_what_is_known_and_nothing_else() {
+    let (directory, store) = new_store();
+    add(&store, b"wheel");
+    record(&store, "one", b"wheel");
+    let root = store.root().to_owned();
+    drop(store);
+    let outside = directory.path().join("outside");
+    std::fs::create_dir_all(outside.join("precious")).unwrap();
+    symlink(&outside, root.join("interpreters-v1")).unwrap();
+    symlink(&outside, root.join("files-v1/link")).unwrap();
+    std::fs::create_dir(root.join("uv")).unwrap();
+    std::fs::write(root.join("uv/index"), "1234").unwrap();
+    std::fs::write(root.join("notes.txt"), "mine").unwrap();
+    let upkeep = Upkeep::begin(&root).unwrap();
+    let removed = upkeep.clean(&["uv", "interpreters-v1", "logs"]).unwrap();
+    assert_eq!((removed.files, removed.records), (1, 1));
+    assert!(removed.bytes > 9);
+    assert_eq!(names(&outside), ["precious"]);
+    drop(upkeep);
+    let left = [
+        "CACHEDIR.TAG",
+        ".lock",
+        "notes.txt",
+        "files-v1",
+        "built-v1",
+        "tmp",
+    ];
+    let mut left = left.map(str::to_owned);
+    left.sort();
+    assert_eq!(names(&root), left);
+    assert_eq!(Store::open(root).unwrap().info().unwrap().files, 0);
+}
+
+#[test]
+fn cleaning_never_leaves_the_root() {
+    let (_directory, store) = new_store();
+    let root = store.root().to_owned();
+    drop(store);
+    let upkeep = Upkeep::begin(&root).unwrap();
+    for name in ["..", ".", "", "/", "../outside", "/etc", "uv/.."] {
+        assert!(upkeep.clean(&[name]).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_directory_without_our_tag_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("files-v1")).unwrap();
+    let error = Upkeep::begin(directory.path()).unwrap_err();
+    assert!(error.to_string().contains("no cache of wheelhouse"));
+    let foreign = "Signature: 8a477f597d28d172789f06886806bc55\n# another tool\n";
+    std::fs::write(directory.path().join("CACHEDIR.TAG"), foreign).unwrap();
+    Upkeep::try_begin(directory.path()).unwrap_err();
+    Upkeep::try_begin(directory.path().join("missing")).unwrap_err();
+}

@@ -1,0 +1,202 @@
+//! Writing files, and refusing wrong ones.
+
+use std::path::PathBuf;
+
+use wheelhouse_model::{Hashes, Kind, Sha256};
+
+use super::super::{Algorithm, Digester, Expected, Found, Store};
+use super::{files, find, names, new_store};
+
+/// What `hashlib` says of `wheel`.
+const MD5: &str = "5eda0ea98768e91b815fa6667e4f0178";
+const SHA1: &str = "3a7195d99bee6bb15aacf02a10d56b4cbd65b1fe";
+
+fn hashes(pairs: &[(&str, &str)]) -> Hashes {
+    let pairs = pairs
+        .iter()
+        .map(|(name, digits)| ((*name).to_owned(), (*digits).to_owned()));
+    Hashes(pairs.collect())
+}
+
+fn write(store: &Store, expected: Expected, bytes: &[u8]) -> wheelhouse_model::Result<()> {
+    let mut writer = store.writer(expected)?;
+    writer.write(bytes)?;
+    writer.finish().map(drop)
+}
+
+#[test]
+fn a_transfer_goes_on_where_it_was_interrupted() {
+    let (_directory, store) = new_store();
+    let bytes = vec![7; 600_000];
+    let expected = Expected::sha256("example", Sha256::of(&bytes)).size(Some(600_000));
+    let mut writer = store.writer(expected).unwrap();
+    writer.write(&bytes[..299_999]).unwrap();
+    assert_eq!(writer.len(), 299_999);
+    writer.write(&bytes[299_999..]).unwrap();
+    assert_eq!(writer.finish().unwrap().size, 600_000);
+}
+
+#[test]
+fn a_restarted_transfer_forgets_what_came_before() {
+    let (_directory, store) = new_store();
+    let expected = Expected::sha256("example", Sha256::of(b"wheel"));
+    let mut writer = store.writer(expected).unwrap();
+    writer.write(&vec![1; 700_000]).unwrap();
+    writer.restart().unwrap();
+    assert!(writer.is_empty());
+    writer.write(b"wheel").unwrap();
+    let stored = writer.finish().unwrap();
+    assert_eq!(std::fs::read(stored.path).unwrap(), b"wheel");
+}
+
+#[test]
+fn an_unfinished_file_is_invisible_and_goes_when_dropped() {
+    let (_directory, store) = new_store();
+    let mut writer = store.writer(Expected::anything("example")).unwrap();
+    writer.write(b"wheel").unwrap();
+    assert_eq!(find(&store, b"wheel"), Found::Absent);
+    assert_eq!(files(&store, "files-v1"), Vec::<PathBuf>::new());
+    assert_eq!(files(&store, "tmp").len(), 1);
+    drop(writer);
+    assert_eq!(files(&store, "tmp"), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_wrong_digest_is_refused_with_both_digests() {
+    let (_directory, store) = new_store();
+    let wanted = Sha256::of(b"wheel");
+    let error = write(&store, Expected::sha256("a.whl", wanted), b"other").unwrap_err();
+    let actual = Sha256::of(b"other");
+    let message = format!("`a.whl` has the sha256 `{actual}` instead of `{wanted}`");
+    assert_eq!(error.to_string(), message);
+    assert_eq!(error.kind(), Kind::Fetch);
+    assert!(error.hint().is_some());
+    assert_eq!(files(&store, "files-v1"), Vec::<PathBuf>::new());
+    assert_eq!(files(&store, "tmp"), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn other_algorithms_are_checked_too() {
+    let (_directory, store) = new_store();
+    let published = |pairs: &[(&str, &str)]| Expected::anything("a.whl").published(&hashes(pairs));
+    let good = published(&[("md5", MD5), ("sha1", &SHA1.to_uppercase())]);
+    assert!(good.is_checked());
+    write(&store, good, b"wheel").unwrap();
+    for expected in [
+        published(&[("md5", MD5)]),
+        published(&[("sha1", SHA1)]),
+        published(&[("sha512", &"0".repeat(128))]),
+        published(&[("sha384", "")]),
+    ] {
+        let error = write(&store, expected, b"other").unwrap_err();
+        assert!(error.to_string().contains("instead of"), "{error}");
+    }
+}
+
+#[test]
+fn all_published_digests_must_match_and_one_of_the_required() {
+    let (_directory, store) = new_store();
+    let zeros = "0".repeat(64);
+    let right = Sha256::of(b"wheel").to_string();
+    let both = hashes(&[("md5", MD5), ("sha256", &zeros)]);
+    write(&store, Expected::anything("a").published(&both), b"wheel").unwrap_err();
+    let required = [format!("sha256:{zeros}"), format!("sha256:{right}")];
+    let expected = Expected::anything("a").required(&required);
+    write(&store, expected.clone(), b"wheel").unwrap();
+    let error = write(&store, expected, b"other").unwrap_err();
+    assert!(error.to_string().contains(&right) && error.to_string().contains(&zeros));
+}
+
+#[test]
+fn unknown_algorithms_count_only_if_there_are_no_others() {
+    let (_directory, store) = new_store();
+    let unknown = Expected::anything("a").published(&hashes(&[("blake3", "00")]));
+    assert!(!unknown.is_checked());
+    let error = write(&store, unknown, b"wheel").unwrap_err();
+    assert!(error.to_string().contains("`blake3`"), "{error}");
+    let mixed = Expected::anything("a").published(&hashes(&[("blake3", "00"), ("md5", MD5)]));
+    write(&store, mixed, b"wheel").unwrap();
+}
+
+#[test]
+fn a_wrong_size_is_refused_and_an_endless_body_early() {
+    let (_directory, store) = new_store();
+    let expected = Expected::anything("a.whl").size(Some(6));
+    let error = write(&store, expected.clone(), b"wheel").unwrap_err();
+    assert_eq!(error.to_string(), "`a.whl` has 5 bytes instead of 6 bytes");
+    let mut writer = store.writer(expected).unwrap();
+    let error = writer.write(b"wheels!").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`a.whl` has more than the expected 6 bytes"
+    );
+    writer.finish().unwrap_err();
+}
+
+#[test]
+fn a_local_file_is_taken_in_and_stays_what_it_was() {
+    let (directory, store) = new_store();
+    let path = directory.path().join("a.whl");
+    let bytes = vec![3; 1_000_000];
+    std::fs::write(&path, &bytes).unwrap();
+    let expected = Expected::sha256("a.whl", Sha256::of(&bytes)).size(Some(1_000_000));
+    let stored = store.add_file(&path, expected).unwrap();
+    assert_eq!(find(&store, &bytes), Found::Present(stored));
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    let error = store
+        .add_file(&path, Expected::sha256("a.whl", Sha256::of(b"")))
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::Fetch);
+    let error = store
+        .add_file(&directory.path().join("b.whl"), Expected::anything("b.whl"))
+        .unwrap_err();
+    assert!(error.sentence().contains("b.whl"));
+}
+
+#[test]
+fn a_digester_computes_sha256_always_and_others_on_demand() {
+    let mut digester = Digester::new([Algorithm::Md5, Algorithm::Sha256, Algorithm::Md5]);
+    digester.update(b"wh");
+    digester.update(b"eel");
+    let digests = digester.finish();
+    assert_eq!(digests.sha256, Sha256::of(b"wheel"));
+    assert_eq!(digests.get(Algorithm::Md5).as_deref(), Some(MD5));
+    assert_eq!(
+        digests.get(Algorithm::Sha256),
+        Some(digests.sha256.to_string())
+    );
+    assert_eq!(digests.get(Algorithm::Sha1), None);
+}
+
+#[test]
+fn algorithms_have_the_names_of_hashlib() {
+    for name in ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"] {
+        assert_eq!(Algorithm::named(name).unwrap().to_string(), name);
+    }
+    assert_eq!(Algorithm::named("shake_128"), None);
+}
+
+#[test]
+fn a_place_that_holds_something_else_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("thesis.txt"), "").unwrap();
+    let error = Store::open(directory.path()).unwrap_err();
+    assert!(error.to_string().contains("`thesis.txt`"), "{error}");
+    assert_eq!(names(directory.path()), ["thesis.txt"]);
+    let error = Store::open(directory.path().join("thesis.txt")).unwrap_err();
+    assert_eq!(error.kind(), Kind::Input);
+    assert!(error.hint().unwrap().contains("--cache-dir"));
+}
+
+#[test]
+fn a_place_that_holds_nothing_that_counts_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("lost+found")).unwrap();
+    std::fs::write(directory.path().join(".gitkeep"), "").unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let tag = std::fs::read_to_string(store.root().join("CACHEDIR.TAG")).unwrap();
+    assert!(tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55\n"));
+    // And again, by another run, with neighbours.
+    std::fs::create_dir(directory.path().join("uv")).unwrap();
+    Store::open(directory.path()).unwrap();
+}

@@ -1,0 +1,309 @@
+//! Upkeep: how much the store holds, and getting rid of it.
+//!
+//! What removes files holds the store's lock alone, so nobody else has the store open meanwhile.
+//! Last use is the access time of an entry, which looking it up sets (see [`super::Store::find`]).
+//!
+//! Never removes anything outside the root: links are removed, not followed, and a root without
+//! our tag is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use fs_err as fs;
+use walkdir::WalkDir;
+use wheelhouse_model::{Error, Kind, Result, Sha256};
+
+use super::layout::{BUILT, FILES, Layout, TEMPORARY};
+use super::{Store, built, failure};
+
+/// How old an unfinished file must be before it counts as left behind.
+const STALE: Duration = Duration::from_hours(24);
+
+/// What a store holds; sizes in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    pub root: PathBuf,
+    /// Wheels and sdists.
+    pub files: usize,
+    pub file_bytes: u64,
+    /// Records of built wheels.
+    pub built: usize,
+    /// In unfinished files.
+    pub temporary_bytes: u64,
+    /// What others keep below the root, by name.
+    pub others: BTreeMap<String, u64>,
+}
+
+impl Info {
+    /// The size of everything below the root, but for records.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.file_bytes + self.temporary_bytes + self.others.values().sum::<u64>()
+    }
+}
+
+/// What to prune; with neither limit, only what was left behind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Policy {
+    /// Removes files that nobody has wanted for so long. Uses are noted once a day, so less than
+    /// two days has little meaning.
+    pub unused_for: Option<Duration>,
+    /// Removes the files that were wanted least recently, until the others are this many bytes.
+    pub max_bytes: Option<u64>,
+}
+
+/// What was removed; sizes in bytes. What a wheelhouse links to stays on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub files: usize,
+    /// Records of built wheels.
+    pub records: usize,
+    /// Unfinished files.
+    pub temporary: usize,
+    pub bytes: u64,
+}
+
+/// The store, opened by nobody else.
+#[derive(Debug)]
+pub struct Upkeep {
+    layout: Layout,
+    _lock: fs::File,
+}
+
+struct Entry {
+    sha256: Sha256,
+    path: PathBuf,
+    size: u64,
+    used: SystemTime,
+}
+
+impl Store {
+    /// Counts what the store and its neighbours hold.
+    ///
+    /// # Errors
+    /// Fails if something cannot be listed.
+    pub fn info(&self) -> Result<Info> {
+        let root = self.root();
+        let failed = |error| failure::upkeep(root, error);
+        let mut info = Info {
+            root: root.to_owned(),
+            ..Info::default()
+        };
+        for entry in entries(self.layout())? {
+            info.files += 1;
+            info.file_bytes += entry.size;
+        }
+        info.built = regular_files(root, &self.layout().bucket(BUILT))?.len();
+        info.temporary_bytes = bytes_below(root, &self.layout().temporary())?;
+        for other in fs::read_dir(root).map_err(failed)? {
+            let other = other.map_err(failed)?;
+            let name = other.file_name().to_string_lossy().into_owned();
+            if !Layout::is_own(&name) {
+                info.others.insert(name, bytes_below(root, &other.path())?);
+            }
+        }
+        Ok(info)
+    }
+}
+
+impl Upkeep {
+    /// Takes the store below `root` for upkeep, or nothing if somebody has it open.
+    ///
+    /// # Errors
+    /// Fails if there is no store below `root`, or if it cannot be written.
+    pub fn try_begin(root: impl Into<PathBuf>) -> Result<Option<Self>> {
+        let layout = Layout { root: root.into() };
+        let lock = open_tagged(&layout)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Self {
+                layout,
+                _lock: lock,
+            })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(failure::upkeep(&layout.root, error)),
+        }
+    }
+
+    /// Takes the store below `root` for upkeep, and waits while others have it open: forever, if
+    /// it is this process.
+    ///
+    /// # Errors
+    /// As [`Upkeep::try_begin`].
+    pub fn begin(root: impl Into<PathBuf>) -> Result<Self> {
+        let layout = Layout { root: root.into() };
+        let lock = open_tagged(&layout)?;
+        lock.lock()
+            .map_err(|error| failure::upkeep(&layout.root, error))?;
+        Ok(Self {
+            layout,
+            _lock: lock,
+        })
+    }
+
+    /// Removes what `policy` says, what was left unfinished for a day, and the records of built
+    /// wheels that are gone. What others keep below the root stays.
+    ///
+    /// # Errors
+    /// Fails if something cannot be listed or removed.
+    pub fn prune(&self, policy: Policy) -> Result<Removed> {
+        let mut removed = Removed::default();
+        self.sweep(&mut removed)?;
+        let mut kept = BTreeSet::new();
+        let mut entries = entries(&self.layout)?;
+        entries.sort_by_key(|entry| (entry.used, entry.sha256));
+        let mut total: u64 = entries.iter().map(|entry| entry.size).sum();
+        for entry in entries {
+            let unused = entry.used.elapsed().unwrap_or_default();
+            let expired = policy.unused_for.is_some_and(|limit| unused > limit);
+            if expired || policy.max_bytes.is_some_and(|limit| total > limit) {
+                self.remove_file(&entry.path)?;
+                removed.files += 1;
+                removed.bytes += entry.size;
+                total -= entry.size;
+            } else {
+                kept.insert(entry.sha256);
+            }
+        }
+        self.drop_records(&kept, &mut removed)?;
+        Ok(removed)
+    }
+
+    /// Removes all buckets of the store, and those of `others` by name (a file counts as one).
+    /// The root stays, with its tag and its lock, so that whoever waits for it finds a store.
+    ///
+    /// # Errors
+    /// Fails if something cannot be listed or removed.
+    pub fn clean(&self, others: &[&str]) -> Result<Removed> {
+        let mut removed = Removed {
+            files: entries(&self.layout)?.len(),
+            records: self.files_in(BUILT)?.len(),
+            temporary: self.files_in(TEMPORARY)?.len(),
+            bytes: 0,
+        };
+        for name in [FILES, BUILT, TEMPORARY].iter().chain(others) {
+            let path = self.bucket(name)?;
+            removed.bytes += bytes_below(&self.layout.root, &path)?;
+            self.remove_all(&path)?;
+        }
+        let buckets = self.layout.create_buckets();
+        buckets.map_err(|error| failure::upkeep(&self.layout.root, error))?;
+        Ok(removed)
+    }
+
+    /// The path of a bucket, which must be directly below the root.
+    fn bucket(&self, name: &str) -> Result<PathBuf> {
+        let mut components = Path::new(name).components();
+        match (components.next(), components.next()) {
+            (Some(Component::Normal(_)), None) => Ok(self.layout.bucket(name)),
+            _ => Err(Error::new(
+                Kind::Input,
+                format!("`{name}` is no part of the cache"),
+            )),
+        }
+    }
+
+    fn sweep(&self, removed: &mut Removed) -> Result<()> {
+        for (path, metadata) in self.files_in(TEMPORARY)? {
+            let age = metadata
+                .modified()
+                .ok()
+                .and_then(|time| time.elapsed().ok());
+            if age.is_some_and(|age| age > STALE) {
+                self.remove_file(&path)?;
+                removed.temporary += 1;
+                removed.bytes += metadata.len();
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_records(&self, kept: &BTreeSet<Sha256>, removed: &mut Removed) -> Result<()> {
+        for (path, metadata) in self.files_in(BUILT)? {
+            let text =
+                fs::read(&path).map_err(|error| failure::upkeep(&self.layout.root, error))?;
+            if built::parse(&text).is_none_or(|wheel| !kept.contains(&wheel.sha256)) {
+                self.remove_file(&path)?;
+                removed.records += 1;
+                removed.bytes += metadata.len();
+            }
+        }
+        Ok(())
+    }
+
+    fn files_in(&self, bucket: &str) -> Result<Vec<(PathBuf, Metadata)>> {
+        regular_files(&self.layout.root, &self.layout.bucket(bucket))
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<()> {
+        fs::remove_file(path).map_err(|error| failure::upkeep(&self.layout.root, error))
+    }
+
+    /// Removes whatever is at `path`; of a link, the link.
+    fn remove_all(&self, path: &Path) -> Result<()> {
+        let removed = match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+            Ok(_) => fs::remove_file(path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        removed.map_err(|error| failure::upkeep(&self.layout.root, error))
+    }
+}
+
+/// Opens the lock of a root that bears our tag.
+fn open_tagged(layout: &Layout) -> Result<fs::File> {
+    let failed = |error| failure::upkeep(&layout.root, error);
+    if !layout.is_tagged().map_err(failed)? {
+        let message = format!("`{}` is no cache of wheelhouse", layout.root.display());
+        return Err(Error::new(Kind::Input, message)
+            .with_hint("Name the cache with --cache-dir, or delete the directory yourself."));
+    }
+    Layout::open_lock(&layout.lock()).map_err(failed)
+}
+
+/// All entries, whether they are intact or not.
+fn entries(layout: &Layout) -> Result<Vec<Entry>> {
+    let files = regular_files(&layout.root, &layout.bucket(FILES))?;
+    Ok(files
+        .into_iter()
+        .filter_map(|(path, metadata)| {
+            let sha256 = path.file_name().and_then(OsStr::to_str)?.parse().ok()?;
+            Some(Entry {
+                sha256,
+                path,
+                size: metadata.len(),
+                used: metadata.accessed().unwrap_or(SystemTime::UNIX_EPOCH),
+            })
+        })
+        .collect())
+}
+
+/// All regular files below `directory`; none if there is no such directory.
+fn regular_files(root: &Path, directory: &Path) -> Result<Vec<(PathBuf, Metadata)>> {
+    let mut files = Vec::new();
+    for entry in WalkDir::new(directory).follow_root_links(false) {
+        match entry.and_then(|entry| Ok((entry.metadata()?, entry))) {
+            Ok((metadata, entry)) if metadata.is_file() => {
+                files.push((entry.into_path(), metadata));
+            }
+            Ok(_) => {}
+            // Somebody else may remove files while they are counted.
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(failure::upkeep(root, error)),
+        }
+    }
+    Ok(files)
+}
+
+fn is_missing(error: &walkdir::Error) -> bool {
+    let kind = error.io_error().map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::NotFound)
+}
+
+fn bytes_below(root: &Path, path: &Path) -> Result<u64> {
+    let files = regular_files(root, path)?;
+    Ok(files.iter().map(|(_, metadata)| metadata.len()).sum())
+}
