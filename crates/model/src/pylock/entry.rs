@@ -1,0 +1,173 @@
+//! One table of a lock that is being read, with typed access to its keys.
+//!
+//! Every error names the place and the key: `packages[3] "django": wheels[0].hashes is missing`.
+//! Keys that nobody asks for are ignored, as the specification wants.
+
+use std::error::Error as StdError;
+use std::str::FromStr;
+
+use toml::value::Datetime;
+use toml::{Table, Value};
+
+use crate::{Error, Kind, Result};
+
+/// A table and where in the lock it is.
+pub(super) struct Entry<'a> {
+    /// What is said before the key: nothing, or `packages[3] "django": `.
+    place: String,
+    /// The keys that lead from the place to the table, `wheels[0].`.
+    prefix: String,
+    table: &'a Table,
+}
+
+impl<'a> Entry<'a> {
+    /// The whole file.
+    pub(super) fn root(table: &'a Table) -> Self {
+        let (place, prefix) = (String::new(), String::new());
+        Self {
+            place,
+            prefix,
+            table,
+        }
+    }
+
+    /// The same table, known in messages as the package `name` of this index.
+    pub(super) fn of_package(self, index: usize) -> Self {
+        let name = self.table.get("name").and_then(Value::as_str);
+        let place = match name {
+            Some(name) => format!("packages[{index}] \"{name}\": "),
+            None => format!("packages[{index}]: "),
+        };
+        Self {
+            place,
+            prefix: String::new(),
+            ..self
+        }
+    }
+
+    /// An error about `key`, `said` what is wrong with it.
+    pub(super) fn error(&self, key: &str, said: &str) -> Error {
+        let Self { place, prefix, .. } = self;
+        Error::new(Kind::Input, format!("{place}{prefix}{key} {said}"))
+    }
+
+    /// An error about the table as a whole.
+    pub(super) fn wrong(&self, said: &str) -> Error {
+        Error::new(Kind::Input, format!("{}{said}", self.place))
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    pub(super) fn string(&self, key: &str) -> Result<Option<&'a str>> {
+        self.typed(key, "a string", Value::as_str)
+    }
+
+    pub(super) fn required_string(&self, key: &str) -> Result<&'a str> {
+        self.required(key, self.string(key)?)
+    }
+
+    /// The string at `key`, parsed.
+    pub(super) fn parsed<T>(&self, key: &str) -> Result<Option<T>>
+    where
+        T: FromStr<Err: StdError + Send + Sync + 'static>,
+    {
+        let Some(text) = self.string(key)? else {
+            return Ok(None);
+        };
+        text.parse()
+            .map(Some)
+            .map_err(|error| self.error(key, "is invalid").caused_by(error))
+    }
+
+    pub(super) fn integer(&self, key: &str) -> Result<Option<i64>> {
+        self.typed(key, "an integer", Value::as_integer)
+    }
+
+    pub(super) fn datetime(&self, key: &str) -> Result<Option<&'a Datetime>> {
+        self.typed(key, "a date and time", Value::as_datetime)
+    }
+
+    /// The value that `key` must have.
+    pub(super) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
+        value.ok_or_else(|| self.error(key, "is missing"))
+    }
+
+    /// The table at `key`.
+    pub(super) fn entry(&self, key: &str) -> Result<Option<Self>> {
+        let table = self.typed(key, "a table", Value::as_table)?;
+        Ok(table.map(|table| self.inner(&format!("{key}."), table)))
+    }
+
+    /// Our own table among those of tools.
+    pub(super) fn tool(&self) -> Result<Option<Self>> {
+        match self.entry("tool")? {
+            Some(tool) => tool.entry("wheelhouse"),
+            None => Ok(None),
+        }
+    }
+
+    /// The tables of the array at `key`; none if there is no such key.
+    pub(super) fn entries(&self, key: &str) -> Result<Vec<Self>> {
+        self.items(key)?
+            .iter()
+            .enumerate()
+            .map(|(index, item)| match item.as_table() {
+                Some(table) => Ok(self.inner(&format!("{key}[{index}]."), table)),
+                None => Err(self.error(&format!("{key}[{index}]"), "is not a table")),
+            })
+            .collect()
+    }
+
+    /// The strings of the array at `key`; none if there is no such key.
+    pub(super) fn strings(&self, key: &str) -> Result<Vec<&'a str>> {
+        self.items(key)?
+            .iter()
+            .enumerate()
+            .map(|(index, item)| {
+                item.as_str()
+                    .ok_or_else(|| self.error(&format!("{key}[{index}]"), "is not a string"))
+            })
+            .collect()
+    }
+
+    /// Every key of the table with its string.
+    pub(super) fn all_strings(&self) -> Result<Vec<(&'a str, &'a str)>> {
+        self.table
+            .iter()
+            .map(|(key, value)| match value.as_str() {
+                Some(value) => Ok((key.as_str(), value)),
+                None => Err(self.error(key, "is not a string")),
+            })
+            .collect()
+    }
+
+    fn items(&self, key: &str) -> Result<&'a [Value]> {
+        let items = self.typed(key, "an array", Value::as_array)?;
+        Ok(items.map_or(&[], Vec::as_slice))
+    }
+
+    fn inner(&self, key: &str, table: &'a Table) -> Self {
+        Self {
+            place: self.place.clone(),
+            prefix: format!("{}{key}", self.prefix),
+            table,
+        }
+    }
+
+    fn typed<T>(
+        &self,
+        key: &str,
+        kind: &str,
+        get: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        match self.table.get(key) {
+            None => Ok(None),
+            Some(value) => match get(value) {
+                Some(value) => Ok(Some(value)),
+                None => Err(self.error(key, &format!("is not {kind}"))),
+            },
+        }
+    }
+}

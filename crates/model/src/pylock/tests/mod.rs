@@ -1,0 +1,321 @@
+//! What locks look like, those of other tools, and what is said about broken ones.
+
+mod properties;
+
+use std::path::Path;
+
+use super::{read, write};
+use crate::lock::{Lock, Package};
+use crate::{Artifact, Hashes, Location, Origin, PackageName, Result, Sha256, Source};
+
+const BASE: &str = "/work/application";
+
+fn base() -> &'static Path {
+    Path::new(BASE)
+}
+
+/// Reads for a target that takes the first wheel, and every package.
+fn read_first(text: &str) -> Result<Lock> {
+    read(text, base(), &mut |_| Some(0), &mut |_| true)
+}
+
+fn said(text: &str) -> String {
+    read_first(text).unwrap_err().sentence()
+}
+
+fn name(text: &str) -> PackageName {
+    text.parse().unwrap()
+}
+
+fn artifact(filename: &str, location: Location) -> Artifact {
+    Artifact {
+        filename: filename.to_owned(),
+        location,
+        size: Some(63_152),
+        hashes: Hashes::sha256_only(Sha256::of(filename.as_bytes())),
+        uploaded: Some(1_737_804_610_164),
+        subdirectory: None,
+    }
+}
+
+fn at(url: &str) -> Location {
+    Location::Url(url.parse().unwrap())
+}
+
+fn package(named: &str, version: &str, origin: Origin, source: Source) -> Package {
+    Package {
+        name: name(named),
+        version: version.parse().unwrap(),
+        origin,
+        source,
+        requires_python: Some(">=3.10".to_owned()),
+        dependencies: Vec::new(),
+        required_hashes: Vec::new(),
+    }
+}
+
+/// A lock with one package of each kind.
+fn representative() -> Lock {
+    Lock {
+        request: "5f2b".to_owned(),
+        environment: "sys_platform == 'linux' and python_full_version == '3.11.7'".to_owned(),
+        requires_python: Some(">=3.11".to_owned()),
+        packages: [from_index(), direct(), local()].concat(),
+    }
+}
+
+fn from_index() -> Vec<Package> {
+    let index = |url: &str| Origin::Index {
+        url: url.to_owned(),
+    };
+    let filename = "asgiref-3.8.1-py3-none-any.whl";
+    let wheel = artifact(filename, at(&format!("https://files.example/a/{filename}")));
+    let wheel = Source::Wheel(wheel);
+    let mut first = package("asgiref", "3.8.1", index("https://pypi.org/simple"), wheel);
+    first.dependencies = vec![name("confuse"), name("docutils")];
+    let old = at("https://example.com/docutils-0.1.tar.bz2");
+    let old = Source::Sdist(artifact("docutils-0.1.tar.bz2", old));
+    let last = package("docutils", "0.1", index("https://example.com/simple"), old);
+    vec![first, with_secrets(), last]
+}
+
+fn with_secrets() -> Package {
+    let location = at("https://user:secret@example.com/b/confuse-2.0.tar.gz#sha256=ab");
+    let mut sdist = artifact("confuse-2.0.tar.gz", location);
+    sdist.uploaded = Some(951_782_400_000);
+    let origin = Origin::Index {
+        url: "https://user:secret@example.com/simple".to_owned(),
+    };
+    Package {
+        requires_python: Some(">=2.7.*".to_owned()),
+        required_hashes: vec!["sha256:ab".to_owned(), "sha512:cd".to_owned()],
+        ..package("confuse", "2.0", origin, Source::Sdist(sdist))
+    }
+}
+
+fn direct() -> Vec<Package> {
+    let mut archive = artifact("v1.zip", at("https://example.com/download?file=v1.zip"));
+    archive.subdirectory = Some("python/project".into());
+    let git = Source::Git {
+        repository: "ssh://git@example.com/git.git".parse().unwrap(),
+        requested: Some("main".to_owned()),
+        commit: "b1287070d1e701642e1cfb3b20fd524e1ed488a1".to_owned(),
+        subdirectory: Some("python".into()),
+    };
+    vec![
+        package("elsewhere", "1", Origin::Direct, Source::Sdist(archive)),
+        package("git", "0.3.dev1", Origin::Direct, git),
+    ]
+}
+
+fn local() -> Vec<Package> {
+    let filename = "local-1.0-cp311-cp311-linux_x86_64.whl";
+    let path = Location::Path(base().join("wheels").join(filename));
+    let origin = Origin::FindLinks {
+        location: format!("{BASE}/wheels"),
+    };
+    let tree = Source::Tree {
+        path: "/work/library".into(),
+    };
+    vec![
+        package(
+            "local",
+            "1.0",
+            origin,
+            Source::Wheel(artifact(filename, path)),
+        ),
+        package("tree", "2.0", Origin::Direct, tree),
+    ]
+}
+
+#[test]
+fn a_representative_lock_is_written_so() {
+    insta::assert_snapshot!(write(&representative(), base()));
+}
+
+#[test]
+fn credentials_are_not_written() {
+    assert!(!write(&representative(), base()).contains("secret"));
+}
+
+#[test]
+fn an_empty_lock_reads_back() {
+    let text = write(&Lock::default(), base());
+    assert_eq!(
+        text,
+        "lock-version = \"1.0\"\ncreated-by = \"wheelhouse\"\npackages = []\n"
+    );
+    assert_eq!(read_first(&text).unwrap(), Lock::default());
+}
+
+#[test]
+fn a_lock_moves_with_its_directory() {
+    let text = write(&representative(), base());
+    let moved = read(
+        &text,
+        Path::new("/srv/application"),
+        &mut |_| Some(0),
+        &mut |_| true,
+    );
+    let moved = moved.unwrap().packages.pop().unwrap();
+    assert_eq!(
+        moved.source,
+        Source::Tree {
+            path: "/srv/library".into()
+        }
+    );
+}
+
+const PIP: &str = include_str!("pylock.pip.toml");
+const UV: &str = include_str!("pylock.uv.toml");
+const GROUPS: &str = include_str!("pylock.groups.toml");
+
+#[test]
+fn a_lock_of_pip_is_read() {
+    let lock = read_first(PIP).unwrap();
+    let [iniconfig, six] = lock.packages.as_slice() else {
+        panic!("{lock:?}");
+    };
+    let pypi = Origin::Index {
+        url: "https://pypi.org/simple".to_owned(),
+    };
+    assert_eq!(
+        (&iniconfig.origin, iniconfig.version.to_string()),
+        (&pypi, "2.3.1".to_owned())
+    );
+    // pip tells no version for an archive, but its name does.
+    assert_eq!(
+        (&six.origin, six.version.to_string()),
+        (&Origin::Direct, "1.16.0".to_owned())
+    );
+    assert!(matches!(&six.source, Source::Wheel(wheel) if wheel.hashes.sha256().is_some()));
+}
+
+#[test]
+fn a_tree_without_a_version_is_refused() {
+    let text = "lock-version = '1.0'\n[[packages]]\nname = 'tree'\ndirectory = { path = 'tree' }";
+    let error = read_first(text).unwrap_err();
+    assert_eq!(error.sentence(), "packages[0] \"tree\": version is missing");
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn a_lock_of_uv_is_read_for_one_target() {
+    let read_for = |tag: &str| {
+        let mut choose = |names: &[crate::WheelFilename]| {
+            names.iter().position(|name| name.to_string().contains(tag))
+        };
+        read(UV, base(), &mut choose, &mut |_| true)
+            .unwrap()
+            .packages
+    };
+    let filename = |packages: &[Package]| packages[0].source.artifact().unwrap().filename.clone();
+    assert_eq!(
+        filename(&read_for("win32")),
+        "markupsafe-3.0.4-cp311-cp311-win32.whl"
+    );
+    assert_eq!(filename(&read_for("riscv64")), "markupsafe-3.0.4.tar.gz");
+    let uploaded = read_for("win32")[0].source.artifact().unwrap().uploaded;
+    assert_eq!(uploaded, Some(1_790_982_288_000));
+}
+
+#[test]
+fn markers_speak_of_groups_and_environments() {
+    let linux = marker_environment("linux");
+    let lock = read(GROUPS, base(), &mut |_| Some(0), &mut |marker| {
+        marker.holds(&linux)
+    })
+    .unwrap();
+    let names: Vec<&str> = lock
+        .packages
+        .iter()
+        .map(|package| package.name.as_ref())
+        .collect();
+    assert_eq!(names, ["attrs", "cattrs"]);
+    assert_eq!(lock.packages[1].dependencies, [name("attrs")]);
+    assert_eq!(
+        lock.environment,
+        "(sys_platform == 'linux') or (sys_platform == 'win32')"
+    );
+}
+
+fn marker_environment(platform: &str) -> uv_pep508::MarkerEnvironment {
+    let builder = uv_pep508::MarkerEnvironmentBuilder {
+        implementation_name: "cpython",
+        implementation_version: "3.11.7",
+        os_name: "posix",
+        platform_machine: "x86_64",
+        platform_python_implementation: "CPython",
+        platform_release: "",
+        platform_system: "Linux",
+        platform_version: "",
+        python_full_version: "3.11.7",
+        python_version: "3.11",
+        sys_platform: platform,
+    };
+    builder.try_into().unwrap()
+}
+
+#[test]
+fn errors_name_the_entry_and_the_key() {
+    let errors: Vec<String> = [
+        "",
+        "lock-version = ",
+        "lock-version = '2.0'\npackages = []",
+        "lock-version = '1.0'",
+        "lock-version = '1.0'\npackages = [1]",
+        "lock-version = '1.0'\n[[packages]]\n[[packages]]",
+    ]
+    .map(said)
+    .into_iter()
+    .chain(PACKAGES.map(|keys| {
+        said(&format!(
+            "lock-version = '1.1'\n[[packages]]\nname = 'django'\n{keys}"
+        ))
+    }))
+    .collect();
+    insta::assert_snapshot!(errors.join("\n"));
+}
+
+/// Entries that cannot be read.
+const PACKAGES: [&str; 14] = [
+    "",
+    "version = 5",
+    "marker = 'os_name = 1'\nwheels = []",
+    "[packages.sdist]\nurl = 'https://h/django-5.tar.gz'",
+    "[packages.sdist]\nurl = 'django-5.tar.gz'\nhashes = {}",
+    "[packages.sdist]\nurl = 'https://h/'\nhashes = {}",
+    "[packages.sdist]\nhashes = {}",
+    "[packages.sdist]\npath = 'django-5.tar.gz'\nsize = -1\nhashes = {}",
+    "[packages.sdist]\npath = 'django-5.tar.gz'\nupload-time = 11:30:00\nhashes = {}",
+    "[[packages.wheels]]\npath = 'django.whl'\nhashes = { sha256 = 'ab' }",
+    "[[packages.wheels]]\npath = 'flask-5-py3-none-any.whl'\nhashes = { sha256 = 1 }",
+    "[[packages.wheels]]\npath = 'flask-5-py3-none-any.whl'\nhashes = {}",
+    "[packages.vcs]\ntype = 'hg'",
+    "[packages.vcs]\ntype = 'git'\n[packages.directory]\npath = '.'",
+];
+
+#[test]
+fn a_wheel_must_fit_unless_there_is_an_sdist() {
+    let text = "lock-version = '1.0'\n[[packages]]\nname = 'six'\nversion = '1.16.0'\n\
+        [[packages.wheels]]\npath = 'six-1.16.0-py3-none-any.whl'\nhashes = { sha256 = 'ab' }";
+    let error = read(text, base(), &mut |_| None, &mut |_| true).unwrap_err();
+    let sentence = "packages[0] \"six\": none of its wheels fits the target, and it has no sdist";
+    assert_eq!(error.sentence(), sentence);
+}
+
+#[test]
+fn two_entries_of_one_name_must_not_both_apply() {
+    let text = GROUPS.replace("marker", "unknown");
+    assert_eq!(
+        said(&text),
+        "packages[1] \"attrs\": another entry of this name applies as well"
+    );
+}
+
+#[test]
+fn unknown_keys_are_ignored() {
+    let text = write(&representative(), base());
+    let text = text.replace("[[packages]]\n", "[[packages]]\nunknown = { a = [1] }\n");
+    assert_eq!(read_first(&text).unwrap().packages.len(), 7);
+}
