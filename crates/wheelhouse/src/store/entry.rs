@@ -20,7 +20,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utim
 use wheelhouse_model::{Result, Sha256};
 
 use super::layout::{Layout, STORE_MTIME};
-use super::{Digester, Store, failure};
+use super::{Digester, Store, failure, tolerate_no_locks};
 
 /// How much is read or written at once, in bytes.
 pub(super) const CHUNK: usize = 256 * 1024;
@@ -136,9 +136,8 @@ impl Store {
             return Ok(Found::Corrupt(path));
         }
         let failed = |error| failure::writing(self.root(), error);
-        let lock = Layout::open_lock(&self.layout().removal_lock());
-        let lock = lock.map_err(failed)?;
-        lock.lock().map_err(failed)?;
+        let lock = Layout::open_lock(&self.layout().removal_lock()).map_err(failed)?;
+        tolerate_no_locks(lock.lock()).map_err(failed)?;
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Corrupt(path)),
             Err(error) => Err(failure::reading(&path, error)),

@@ -25,8 +25,9 @@ pub(super) const BUILT: &str = "built-v1";
 pub(super) const TEMPORARY: &str = "tmp";
 
 const TAG_NAME: &str = "CACHEDIR.TAG";
-const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
-    # This directory is a cache of wheelhouse: it can be deleted, and need not be backed up.\n\
+const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";
+const OURS: &str = "# This directory is a cache of wheelhouse";
+const TAG_END: &str = ": it can be deleted, and need not be backed up.\n\
     # See https://bford.info/cachedir/\n";
 
 /// The paths below one root.
@@ -78,7 +79,7 @@ impl Layout {
     /// Whether the root bears our tag. A cache of somebody else does not.
     pub(super) fn is_tagged(&self) -> io::Result<bool> {
         match fs::read(self.root.join(TAG_NAME)) {
-            Ok(tag) => Ok(tag == TAG.as_bytes()),
+            Ok(tag) => Ok(tag.starts_with(format!("{SIGNATURE}{OURS}").as_bytes())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -93,10 +94,12 @@ impl Layout {
         if self.is_tagged().map_err(unusable)? {
             return Ok(());
         }
-        if let Some(stranger) = self.stranger().map_err(unusable)? {
-            return Err(not_a_cache(&self.root, &stranger));
+        match self.stranger().map_err(unusable)? {
+            None => self.write_tag().map_err(unusable),
+            // Another process may have been here meanwhile.
+            Some(_) if self.is_tagged().map_err(unusable)? => Ok(()),
+            Some(stranger) => Err(not_a_cache(&self.root, &stranger)),
         }
-        self.write_tag().map_err(unusable)
     }
 
     /// Creates the buckets.
@@ -116,8 +119,8 @@ impl Layout {
             if name == FILES {
                 return Ok(None);
             }
-            if name == TAG_NAME || !(Self::is_own(&name) || name.starts_with('.')) {
-                stranger = Some(name).filter(|name| name != "lost+found").or(stranger);
+            if !name.starts_with('.') && name != "lost+found" {
+                stranger = Some(name);
             }
         }
         Ok(stranger)
@@ -128,8 +131,7 @@ impl Layout {
         let file = options
             .prefix(TEMPORARY_PREFIX)
             .make_in(&self.root, |path| {
-                fs::write(path, TAG)?;
-                Ok(())
+                fs::write(path, format!("{SIGNATURE}{OURS}{TAG_END}"))
             })?;
         file.persist(self.root.join(TAG_NAME))?;
         Ok(())

@@ -154,7 +154,8 @@ pub(super) fn link(stored: &Stored, destination: &Path) -> io::Result<Placed> {
 }
 
 fn copy(stored: &Stored, destination: &Path) -> io::Result<Placed> {
-    let mut source = fs::File::open(&stored.path)?;
+    // That the entry cannot be read has nothing to do with the destination.
+    let mut source = fs::File::open(&stored.path).map_err(io::Error::other)?;
     let mut copy = make_temporary(directory_of(destination), create_new)?;
     // The plain files let the kernel do the copying.
     let target = copy.as_file_mut();

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::Metadata;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +18,7 @@ use walkdir::WalkDir;
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::layout::{BUILT, FILES, Layout, TEMPORARY};
-use super::{Store, built, failure};
+use super::{Store, built, failure, tolerate_no_locks};
 
 /// How old an unfinished file must be before it counts as left behind.
 const STALE: Duration = Duration::from_hours(24);
@@ -117,13 +118,13 @@ impl Upkeep {
     pub fn try_begin(root: impl Into<PathBuf>) -> Result<Option<Self>> {
         let layout = Layout { root: root.into() };
         let lock = open_tagged(&layout)?;
-        match lock.try_lock() {
+        match tolerate_no_locks(lock.try_lock().map_err(io::Error::from)) {
             Ok(()) => Ok(Some(Self {
                 layout,
                 _lock: lock,
             })),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => Err(failure::upkeep(&layout.root, error)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(failure::upkeep(&layout.root, error)),
         }
     }
 
@@ -135,8 +136,7 @@ impl Upkeep {
     pub fn begin(root: impl Into<PathBuf>) -> Result<Self> {
         let layout = Layout { root: root.into() };
         let lock = open_tagged(&layout)?;
-        lock.lock()
-            .map_err(|error| failure::upkeep(&layout.root, error))?;
+        tolerate_no_locks(lock.lock()).map_err(|error| failure::upkeep(&layout.root, error))?;
         Ok(Self {
             layout,
             _lock: lock,
@@ -151,22 +151,13 @@ impl Upkeep {
     pub fn prune(&self, policy: Policy) -> Result<Removed> {
         let mut removed = Removed::default();
         self.sweep(&mut removed)?;
-        let mut kept = BTreeSet::new();
-        let mut entries = entries(&self.layout)?;
-        entries.sort_by_key(|entry| (entry.used, entry.sha256));
-        let mut total: u64 = entries.iter().map(|entry| entry.size).sum();
-        for entry in entries {
-            let unused = entry.used.elapsed().unwrap_or_default();
-            let expired = policy.unused_for.is_some_and(|limit| unused > limit);
-            if expired || policy.max_bytes.is_some_and(|limit| total > limit) {
-                self.remove_file(&entry.path)?;
-                removed.files += 1;
-                removed.bytes += entry.size;
-                total -= entry.size;
-            } else {
-                kept.insert(entry.sha256);
-            }
+        let (doomed, kept) = choose(entries(&self.layout)?, policy);
+        for entry in doomed {
+            self.remove_file(&entry.path)?;
+            removed.files += 1;
+            removed.bytes += entry.size;
         }
+        let kept = kept.iter().map(|entry| entry.sha256).collect();
         self.drop_records(&kept, &mut removed)?;
         Ok(removed)
     }
@@ -246,7 +237,7 @@ impl Upkeep {
         let removed = match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
             Ok(_) => fs::remove_file(path),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         };
         removed.map_err(|error| failure::upkeep(&self.layout.root, error))
@@ -262,6 +253,21 @@ fn open_tagged(layout: &Layout) -> Result<fs::File> {
             .with_hint("Name the cache with --cache-dir, or delete the directory yourself."));
     }
     Layout::open_lock(&layout.lock()).map_err(failed)
+}
+
+/// Divides `entries` into those that `policy` removes and those that it keeps.
+fn choose(mut entries: Vec<Entry>, policy: Policy) -> (Vec<Entry>, Vec<Entry>) {
+    entries.sort_by_key(|entry| (entry.used, entry.sha256));
+    let mut total: u64 = entries.iter().map(|entry| entry.size).sum();
+    entries.into_iter().partition(|entry| {
+        let unused = entry.used.elapsed().unwrap_or_default();
+        let expired = policy.unused_for.is_some_and(|limit| unused > limit);
+        let doomed = expired || policy.max_bytes.is_some_and(|limit| total > limit);
+        if doomed {
+            total -= entry.size;
+        }
+        doomed
+    })
 }
 
 /// All entries, whether they are intact or not.
@@ -299,8 +305,8 @@ fn regular_files(root: &Path, directory: &Path) -> Result<Vec<(PathBuf, Metadata
 }
 
 fn is_missing(error: &walkdir::Error) -> bool {
-    let kind = error.io_error().map(std::io::Error::kind);
-    kind == Some(std::io::ErrorKind::NotFound)
+    let kind = error.io_error().map(io::Error::kind);
+    kind == Some(io::ErrorKind::NotFound)
 }
 
 fn bytes_below(root: &Path, path: &Path) -> Result<u64> {

@@ -139,3 +139,22 @@ fn two_runs_may_notice_the_same_corrupt_entry() {
         });
     }
 }
+
+#[test]
+fn many_may_create_the_store_at_once() {
+    for _ in 0..30 {
+        let directory = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| Store::open(directory.path().join("cache")).unwrap());
+            }
+        });
+    }
+}
+
+#[test]
+fn stores_and_writers_may_go_from_thread_to_thread() {
+    fn assert_mobile<T: Send + Sync>() {}
+    assert_mobile::<Store>();
+    assert_mobile::<super::super::FileWriter>();
+}

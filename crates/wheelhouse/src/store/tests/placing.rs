@@ -171,3 +171,18 @@ fn a_place_that_cannot_be_had_is_named() {
     }
     assert_eq!(names(directory.path()), ["a.whl", "cache"]);
 }
+
+#[test]
+#[ignore = "takes long, and says something only where a file can have no more than 65,000 names"]
+fn what_can_have_no_more_names_is_copied() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let mut names = (0..70_000).map(|number| directory.path().join(number.to_string()));
+    let limited = names.any(|name| std::fs::hard_link(&stored.path, name).is_err());
+    let destination = directory.path().join("a.whl");
+    let placed = place(&store, &stored, &destination, LINK);
+    assert_eq!(placed == Placed::Copied, limited);
+    std::fs::remove_file(&destination).unwrap();
+    let placed = place(&store, &stored, &destination, Placing::default());
+    assert_ne!(placed == Placed::Linked, limited);
+}

@@ -142,36 +142,50 @@ fn upkeep_waits_for_whoever_has_the_store_open() {
 
 #[test]
 fn cleaning_removes_what_is_known_and_nothing_else() {
-    let (directory, store) = new_store();
+    let (_directory, store) = new_store();
     add(&store, b"wheel");
     record(&store, "one", b"wheel");
     let root = store.root().to_owned();
     drop(store);
-    let outside = directory.path().join("outside");
-    std::fs::create_dir_all(outside.join("precious")).unwrap();
-    symlink(&outside, root.join("interpreters-v1")).unwrap();
-    symlink(&outside, root.join("files-v1/link")).unwrap();
     std::fs::create_dir(root.join("uv")).unwrap();
     std::fs::write(root.join("uv/index"), "1234").unwrap();
     std::fs::write(root.join("notes.txt"), "mine").unwrap();
     let upkeep = Upkeep::begin(&root).unwrap();
-    let removed = upkeep.clean(&["uv", "interpreters-v1", "logs"]).unwrap();
+    let removed = upkeep.clean(&["uv", "logs"]).unwrap();
     assert_eq!((removed.files, removed.records), (1, 1));
     assert!(removed.bytes > 9);
-    assert_eq!(names(&outside), ["precious"]);
     drop(upkeep);
     let left = [
-        "CACHEDIR.TAG",
         ".lock",
-        "notes.txt",
-        "files-v1",
+        "CACHEDIR.TAG",
         "built-v1",
+        "files-v1",
+        "notes.txt",
         "tmp",
     ];
-    let mut left = left.map(str::to_owned);
-    left.sort();
     assert_eq!(names(&root), left);
     assert_eq!(Store::open(root).unwrap().info().unwrap().files, 0);
+}
+
+#[test]
+fn cleaning_follows_no_links() {
+    let (directory, store) = new_store();
+    let root = store.root().to_owned();
+    drop(store);
+    let outside = directory.path().join("outside");
+    std::fs::create_dir_all(outside.join("precious")).unwrap();
+    for link in ["interpreters-v1", "files-v1/link", "tmp/link"] {
+        symlink(&outside, root.join(link)).unwrap();
+    }
+    std::fs::remove_dir(root.join("built-v1")).unwrap();
+    symlink(&outside, root.join("built-v1")).unwrap();
+    let upkeep = Upkeep::begin(&root).unwrap();
+    upkeep.prune(Policy::default()).unwrap();
+    assert!(root.join("interpreters-v1").is_symlink());
+    upkeep.clean(&["interpreters-v1"]).unwrap();
+    assert!(!root.join("interpreters-v1").is_symlink());
+    assert!(!root.join("built-v1").is_symlink());
+    assert_eq!(names(&outside), ["precious"]);
 }
 
 #[test]
@@ -195,4 +209,14 @@ fn a_directory_without_our_tag_is_refused() {
     std::fs::write(directory.path().join("CACHEDIR.TAG"), foreign).unwrap();
     Upkeep::try_begin(directory.path()).unwrap_err();
     Upkeep::try_begin(directory.path().join("missing")).unwrap_err();
+}
+
+#[test]
+fn a_tag_of_another_version_of_ours_is_ours() {
+    let (_directory, store) = new_store();
+    let root = store.root().to_owned();
+    drop(store);
+    let tag = std::fs::read_to_string(root.join("CACHEDIR.TAG")).unwrap();
+    std::fs::write(root.join("CACHEDIR.TAG"), tag + "# and more\n").unwrap();
+    assert!(Upkeep::try_begin(&root).unwrap().is_some());
 }
