@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::source::{ReadSource, Source};
-use ini::{normalize_option, parse_ini};
+use ini::{IniOption, normalize_option, parse_ini};
 use known::{OptionKind, find_option};
 
 pub use ini::IniError;
@@ -297,15 +297,17 @@ fn read_settings(
         let path = path.to_owned();
         ConfigurationError::File { path, cause }
     })?;
-    settings.extend(options.into_iter().map(|option| {
-        let origin = ConfigurationOrigin::File {
-            path: path.to_owned(),
-            section: option.section.clone(),
-            line: option.line,
-        };
-        written(Some(option.section), &option.name, option.value, origin)
-    }));
+    settings.extend(options.into_iter().map(|option| written_in(path, option)));
     Ok(FileStatus::Read)
+}
+
+fn written_in(path: &Path, option: IniOption) -> Written {
+    let origin = ConfigurationOrigin::File {
+        path: path.to_owned(),
+        section: option.section.clone(),
+        line: option.line,
+    };
+    written(Some(option.section), &option.name, option.value, origin)
 }
 
 /// Finds the variables that pip takes for options.

@@ -70,6 +70,14 @@ pub enum RequirementsError {
         #[source]
         cause: url::ParseError,
     },
+    /// Files name one another in a row without end.
+    #[error("{location} names `{file}`, and too many files have led there")]
+    TooDeep {
+        /// The line that names the file.
+        location: Location,
+        /// The file.
+        file: Source,
+    },
     /// A file names itself, perhaps through others.
     #[error("{location} names `{file}`, which is being read already{}", .first_named_in.as_ref().map(|first| format!(" because `{first}` names it")).unwrap_or_default())]
     Recursive {

@@ -83,35 +83,29 @@ impl FileOptions {
     }
 
     fn apply_indexes(&mut self, line: &ParsedLine) -> Vec<NoticeKind> {
-        let index_url = line.values(LineOption::IndexUrl).next_back();
-        let index_url = index_url.filter(|url| !url.is_empty());
-        let mut extra = line.values(LineOption::ExtraIndexUrl).peekable();
         if line.has(LineOption::NoIndex) {
             self.no_index = true;
             self.index_url = None;
             self.extra_index_urls.clear();
         }
-        let mut notices = Vec::new();
         if self.no_index {
-            let given = [(index_url.is_some(), LineOption::IndexUrl)];
-            let given = given
+            return [LineOption::IndexUrl, LineOption::ExtraIndexUrl]
                 .into_iter()
-                .chain([(extra.peek().is_some(), LineOption::ExtraIndexUrl)]);
-            notices.extend(
-                given
-                    .filter(|(given, _)| *given)
-                    .map(|(_, option)| NoticeKind::NoIndex(option.name())),
-            );
-            return notices;
+                .filter(|option| line.has(*option))
+                .map(|option| NoticeKind::NoIndex(option.name()))
+                .collect();
         }
-        if let Some(url) = index_url {
+        let mut notices = Vec::new();
+        let index_url = line.values(LineOption::IndexUrl).next_back();
+        if let Some(url) = index_url.filter(|url| !url.is_empty()) {
             self.index_url = Some(url.to_owned());
             if !self.extra_index_urls.is_empty() {
                 self.extra_index_urls.clear();
                 notices.push(NoticeKind::ExtraIndexesDropped);
             }
         }
-        self.extra_index_urls.extend(extra.map(str::to_owned));
+        let extra = line.values(LineOption::ExtraIndexUrl).map(str::to_owned);
+        self.extra_index_urls.extend(extra);
         notices
     }
 

@@ -167,6 +167,9 @@ pub enum OptionError {
         /// What the value should be.
         expected: String,
     },
+    /// The line would be right but for what a variable holds, which is not shown.
+    #[error("the value of a variable makes the options invalid")]
+    InVariable,
     /// Quotation marks or backslashes do not match.
     #[error(transparent)]
     Quote(#[from] QuoteError),
@@ -273,35 +276,36 @@ fn long_option(name: &str) -> Result<LineOption, OptionError> {
 }
 
 fn check_value(option: LineOption, value: &str) -> Result<(), OptionError> {
-    let expected = match option {
-        LineOption::Hash if !is_hash(value) => {
-            format!(
-                "`ALGORITHM:DIGEST` with one of {}",
-                HASH_ALGORITHMS.join(", ")
-            )
-        }
-        LineOption::ConfigSettings if !value.contains('=') => "`KEY=VALUE`".to_owned(),
-        LineOption::UseFeature if !FEATURES.contains(&value) && !is_always_on(value) => {
-            format!(
-                "one of {}",
-                [FEATURES, ALWAYS_ON_FEATURES].concat().join(", ")
-            )
-        }
-        LineOption::NoBinary
-        | LineOption::OnlyBinary
-        | LineOption::AllReleases
-        | LineOption::OnlyFinal
-            if value.starts_with('-') =>
-        {
-            "a list of packages".to_owned()
-        }
-        _ => return Ok(()),
+    match expected_value(option, value) {
+        None => Ok(()),
+        Some(expected) => Err(OptionError::Value {
+            option: option.name(),
+            value: value.to_owned(),
+            expected,
+        }),
+    }
+}
+
+/// Says what a value should be, unless it is that.
+fn expected_value(option: LineOption, value: &str) -> Option<String> {
+    use LineOption::{
+        AllReleases, ConfigSettings, Hash, NoBinary, OnlyBinary, OnlyFinal, UseFeature,
     };
-    Err(OptionError::Value {
-        option: option.name(),
-        value: value.to_owned(),
-        expected,
-    })
+    match option {
+        Hash if !is_hash(value) => {
+            let algorithms = HASH_ALGORITHMS.join(", ");
+            Some(format!("`ALGORITHM:DIGEST` with one of {algorithms}"))
+        }
+        ConfigSettings if !value.contains('=') => Some("`KEY=VALUE`".to_owned()),
+        UseFeature if !FEATURES.contains(&value) && !is_always_on(value) => {
+            let features = [FEATURES, ALWAYS_ON_FEATURES].concat().join(", ");
+            Some(format!("one of {features}"))
+        }
+        NoBinary | OnlyBinary | AllReleases | OnlyFinal if value.starts_with('-') => {
+            Some("a list of packages".to_owned())
+        }
+        _ => None,
+    }
 }
 
 fn is_hash(value: &str) -> bool {

@@ -39,6 +39,9 @@ pub fn read_requirements(
     Ok(reading.found)
 }
 
+/// How many files may name one another in a row, so that a server cannot keep us going.
+const DEEPEST: usize = 100;
+
 struct Reading<'a> {
     context: &'a ReadContext<'a>,
     found: Requirements,
@@ -117,8 +120,7 @@ impl Reading<'_> {
         let written = line.text;
         let parsed = parse_line(&expand_variables(&written, self.context.environment))
             .and_then(reject_empty_editable)
-            // The line as it is written has most likely the same fault, and no secrets.
-            .map_err(|cause| parse_line(&written).err().unwrap_or(cause));
+            .map_err(|cause| without_secrets(cause, &written));
         match parsed {
             Ok(parsed) => Ok(Line {
                 location,
@@ -199,6 +201,10 @@ impl Reading<'_> {
                 file,
                 first_named_in: open.named_in.clone(),
             });
+        }
+        if self.open.len() >= DEEPEST {
+            let location = location.clone();
+            return Err(RequirementsError::TooDeep { location, file });
         }
         self.read_file(role, &file, Some(location))
     }
@@ -285,6 +291,15 @@ fn reject_empty_editable(line: ParsedLine) -> Result<ParsedLine, OptionError> {
         return Err(OptionError::NoValue(LineOption::Editable.name()));
     }
     Ok(line)
+}
+
+/// Finds the fault in the line as it is written, for the values of variables may be secret.
+fn without_secrets(cause: OptionError, written: &str) -> OptionError {
+    match parse_line(written) {
+        Err(cause) => cause,
+        Ok(_) if written.contains("${") => OptionError::InVariable,
+        Ok(_) => cause,
+    }
 }
 
 fn unreadable(

@@ -194,6 +194,23 @@ fn recursion_is_named() {
 }
 
 #[test]
+fn endless_files_come_to_an_end() {
+    let growing = |source: &Source| Ok(format!("-r {source}x").into_bytes());
+    let context = ReadContext {
+        environment: &Environment::default(),
+        working_directory: Path::new("/work"),
+        reader: &growing,
+    };
+    let file = Source::parse("http://h/").unwrap();
+    let outcome = read_requirements(
+        &[(Role::Requirements, file)],
+        &context,
+        FileOptions::default(),
+    );
+    assert!(matches!(outcome, Err(RequirementsError::TooDeep { .. })));
+}
+
+#[test]
 fn missing_files_are_named_with_who_names_them() {
     let tree = Tree::new(&[("/work/a.txt", "a\n-c b.txt")]);
     let message = "constraints file `/work/b.txt`, which `a.txt` line 2 names, cannot be read: \
@@ -227,8 +244,13 @@ fn variables_are_expanded_and_not_shown() {
             "https://${TOKEN}:x@host/a.zip\n-e ${PATH_1} ${TOKEN}\n${UNSET}",
         ),
         ("/work/b.txt", "a -C ${TOKEN}"),
+        ("/work/c.txt", "--no-binary=${OPTION}"),
     ]);
-    tree.environment = Environment::from_iter([("TOKEN", "secret"), ("PATH_1", "./a")]);
+    tree.environment = Environment::from_iter([
+        ("TOKEN", "secret"),
+        ("PATH_1", "./a"),
+        ("OPTION", "-secret"),
+    ]);
     let found = tree.read("a.txt");
     assert_eq!(
         texts(&found.requirements),
@@ -242,6 +264,9 @@ fn variables_are_expanded_and_not_shown() {
     let told = ["`a.txt` line 2: `${TOKEN}` is ignored, because it stands behind options"];
     assert_eq!(notices(&found), told);
     assert!(!tree.error("b.txt").contains("secret"));
+    let message = "`c.txt` line 1 reads `--no-binary=${OPTION}`: the value of a variable makes the \
+                   options invalid";
+    assert_eq!(tree.error("c.txt"), message);
 }
 
 #[test]
