@@ -16,11 +16,15 @@ use wheelhouse_model::{Error, Kind, Result};
 
 use super::entry::{CHUNK, store_mtime, stored};
 use super::layout::TEMPORARY_PREFIX;
-use super::{Digester, Expected, Store, Stored, failure};
+use super::{Digester, Expected, Found, Store, Stored, failure};
 
 /// The permissions that a new file asks for; the umask takes from them. A hard link into a
 /// wheelhouse shares them, so others than the owner must be able to read.
 const MODE: u32 = 0o644;
+
+/// How often a file is put in its place while others remove or create it: the directory may be
+/// missing, a corrupt entry there, and each of these once more.
+const SETTLING_ATTEMPTS: usize = 8;
 
 /// A file on its way into the store.
 ///
@@ -88,18 +92,46 @@ impl Store {
             .map_err(|error| failure::writing(self.root(), error))
     }
 
+    /// Gives a checked `file` its final name as `entry`, unless somebody else was faster.
+    ///
+    /// An intact entry is never replaced: whoever links to it at this moment would find it gone.
+    fn settle(&self, mut file: NamedTempFile<fs::File>, entry: Stored) -> Result<Stored> {
+        for _ in 0..SETTLING_ATTEMPTS {
+            let Err(refused) = file.persist_noclobber(&entry.path) else {
+                return Ok(entry);
+            };
+            file = refused.file;
+            match refused.error.kind() {
+                io::ErrorKind::AlreadyExists => match self.find(&entry.sha256) {
+                    Ok(Found::Present(existing)) => return Ok(existing),
+                    Ok(Found::Absent | Found::Corrupt(_)) => {}
+                    // What cannot even be read is replaced.
+                    Err(_) => break,
+                },
+                io::ErrorKind::NotFound => self.create_directory_of(&entry.path)?,
+                // Not every filesystem can rename in this way.
+                _ => break,
+            }
+        }
+        self.persist(file, &entry.path)?;
+        Ok(entry)
+    }
+
     /// Gives `file` its final name, in a directory that may not exist yet.
     pub(super) fn persist<T>(&self, file: NamedTempFile<T>, path: &Path) -> Result<()> {
-        let failed = |error| failure::writing(self.root(), error);
         let Err(first) = file.persist(path) else {
             return Ok(());
         };
-        let directory = path.parent().unwrap_or(path);
-        fs::create_dir_all(directory).map_err(failed)?;
+        self.create_directory_of(path)?;
         match first.file.persist(path) {
             Ok(_) => Ok(()),
-            Err(second) => Err(failed(second.error)),
+            Err(second) => Err(failure::writing(self.root(), second.error)),
         }
+    }
+
+    fn create_directory_of(&self, path: &Path) -> Result<()> {
+        let created = fs::create_dir_all(path.parent().unwrap_or(path));
+        created.map_err(|error| failure::writing(self.root(), error))
     }
 }
 
@@ -168,8 +200,8 @@ impl FileWriter {
         file.set_times(FileTimes::new().set_modified(store_mtime()))
             .map_err(failed)?;
         let path = self.store.layout().entry(&digests.sha256);
-        self.store.persist(self.file, &path)?;
-        Ok(stored(&digests.sha256, path, &metadata))
+        let entry = stored(&digests.sha256, path, &metadata);
+        self.store.settle(self.file, entry)
     }
 
     /// Digests what a clone brought in, and finishes.

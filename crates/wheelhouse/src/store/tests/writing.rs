@@ -1,11 +1,12 @@
 //! Writing files, and refusing wrong ones.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use wheelhouse_model::{Hashes, Kind, Sha256};
 
 use super::super::{Algorithm, Digester, Expected, Found, Store};
-use super::{files, find, names, new_store};
+use super::{add, files, find, names, new_store};
 
 /// What `hashlib` says of `wheel`.
 const MD5: &str = "5eda0ea98768e91b815fa6667e4f0178";
@@ -58,6 +59,22 @@ fn an_unfinished_file_is_invisible_and_goes_when_dropped() {
     assert_eq!(files(&store, "files-v1"), Vec::<PathBuf>::new());
     assert_eq!(files(&store, "tmp").len(), 1);
     drop(writer);
+    assert_eq!(files(&store, "tmp"), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_intact_entry_stays_when_it_comes_again() {
+    let (_directory, store) = new_store();
+    let inode = |path| std::fs::metadata(path).unwrap().ino();
+    let first = add(&store, b"wheel");
+    let before = inode(&first.path);
+    let second = add(&store, b"wheel");
+    assert_eq!(first, second);
+    assert_eq!(inode(&second.path), before);
+    // A changed one does not.
+    std::fs::write(&first.path, "bad").unwrap();
+    let third = add(&store, b"wheel");
+    assert_eq!(std::fs::read(third.path).unwrap(), b"wheel");
     assert_eq!(files(&store, "tmp"), Vec::<PathBuf>::new());
 }
 
