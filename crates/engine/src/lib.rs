@@ -1,0 +1,108 @@
+//! Everything that knows Python packaging from the inside: finding an interpreter, resolving, asking
+//! an index, building wheels. It is the only crate that names the uv crates, behind a plain
+//! interface of [`wheelhouse_model`] values.
+//!
+//! 1. [`run`] starts the runtime that uv needs;
+//! 2. [`python::locate`] finds the interpreter, [`Engine::start`] opens caches and clients for it;
+//! 3. [`Engine::resolve`] settles a [`Lock`](wheelhouse_model::Lock), asking a [`Companion`] for
+//!    wheels of sources and telling it early which wheels it will probably need;
+//! 4. [`Fetcher::open`] streams a file, [`Engine::checkout`] checks out a Git commit;
+//! 5. [`Engine::build_wheel`] builds a wheel from an unpacked source.
+//!
+//! It never decides what is fetched or built when, never writes a wheelhouse, and never prints.
+
+mod backend;
+mod build;
+mod companion;
+mod context;
+mod convert;
+mod diagnosis;
+mod failure;
+mod fetch;
+mod hook;
+mod network;
+mod provider;
+pub mod python;
+mod requirements;
+mod resolve;
+mod runtime;
+mod version_order;
+mod workshop;
+
+pub use build::{BuildRequest, BuiltWheel};
+pub use companion::Companion;
+pub use fetch::{FetchError, Fetcher, Remote};
+pub use resolve::Resolved;
+pub use runtime::run;
+
+use std::path::{Path, PathBuf};
+
+use wheelhouse_model::{Request, Result, Source, Target};
+
+/// What an engine is started with.
+pub struct Setup<'a> {
+    pub request: &'a Request,
+    /// The directory for uv's own cache.
+    pub cache: &'a Path,
+    /// The directory for the logs of builds.
+    pub logs: &'a Path,
+    /// The interpreter that [`python::locate`] found, if it did.
+    pub python: Option<&'a Path>,
+}
+
+/// Resolves and builds for one request and one interpreter.
+pub struct Engine(workshop::Workshop);
+
+impl Engine {
+    /// Opens caches and clients, and asks the interpreter about itself (or the cache, if it was
+    /// asked before). Reads the `--find-links` places, which may use the network.
+    ///
+    /// # Errors
+    /// When no Python is found, an option is not valid, or a `--find-links` place cannot be read.
+    pub async fn start(setup: Setup<'_>) -> Result<Self> {
+        workshop::Workshop::start(setup).await.map(Self)
+    }
+
+    /// The target that this engine resolves and builds for.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        convert::target(&self.0.interpreter)
+    }
+
+    /// What fetches files; it can be used from any thread.
+    #[must_use]
+    pub fn fetcher(&self) -> Fetcher {
+        self.0.fetcher.clone()
+    }
+
+    /// Settles the lock of the request.
+    ///
+    /// # Errors
+    /// `Resolution` with an explanation when no set of versions fits, `Fetch` when an index cannot
+    /// be read, `Build` when the metadata of a source cannot be had, `Input` when a requirement is
+    /// not valid.
+    pub async fn resolve(&self, companion: &dyn Companion) -> Result<Resolved> {
+        self.0.resolve(companion).await
+    }
+
+    /// Checks out the commit of a [`Source::Git`] and returns the directory of the project, which
+    /// belongs to the cache: build from a copy.
+    ///
+    /// # Errors
+    /// When the repository cannot be fetched or has no such commit.
+    ///
+    /// # Panics
+    /// When `source` is no Git source.
+    pub async fn checkout(&self, source: &Source) -> Result<PathBuf> {
+        self.0.checkout(source).await
+    }
+
+    /// Builds the wheel of a source. Waits for a free job whenever a hook runs.
+    ///
+    /// # Errors
+    /// `Build` with the end of the output as detail when the back end fails or its requirements
+    /// cannot be had.
+    pub async fn build_wheel(&self, request: BuildRequest<'_>) -> Result<BuiltWheel> {
+        self.0.build_wheel(request).await
+    }
+}

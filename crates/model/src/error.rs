@@ -9,6 +9,7 @@ pub struct Error {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    detail: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -41,6 +42,7 @@ impl Error {
             kind,
             message: message.into(),
             hint: None,
+            detail: None,
             source: None,
         }
     }
@@ -49,6 +51,13 @@ impl Error {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds lines to be shown below the message, such as the end of a build's output.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
         self
     }
 
@@ -67,10 +76,18 @@ impl Error {
     /// The hint of this error, or the nearest one among its causes.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref().or_else(|| {
-            let source: &(dyn StdError + 'static) = self.source.as_deref()?;
-            source.downcast_ref::<Self>()?.hint()
-        })
+        self.hint.as_deref().or_else(|| self.cause()?.hint())
+    }
+
+    /// The detail of this error, or the nearest one among its causes.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref().or_else(|| self.cause()?.detail())
+    }
+
+    fn cause(&self) -> Option<&Self> {
+        let source: &(dyn StdError + 'static) = self.source.as_deref()?;
+        source.downcast_ref()
     }
 
     /// The message and those of all causes, joined with `: `, each said once.

@@ -71,27 +71,17 @@ pub struct Formats {
     pub prefer_binary: bool,
 }
 
-/// All packages, or those named.
+/// All packages, or those named. As for pip, a package named in one list of [`Formats`] is exempt
+/// from `:all:` in the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packages {
-    All { except: Vec<PackageName> },
+    All,
     Only(Vec<PackageName>),
 }
 
 impl Default for Packages {
     fn default() -> Self {
         Self::Only(Vec::new())
-    }
-}
-
-impl Packages {
-    /// Whether `name` is among them.
-    #[must_use]
-    pub fn contains(&self, name: &PackageName) -> bool {
-        match self {
-            Self::All { except } => !except.contains(name),
-            Self::Only(names) => names.contains(name),
-        }
     }
 }
 

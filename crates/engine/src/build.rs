@@ -1,0 +1,323 @@
+//! Building a wheel from an unpacked source with its PEP 517 back end, in an environment of its own.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use uv_distribution_types::{CachedDist, DistributionMetadata as _, Name as _};
+use uv_python::PythonEnvironment;
+use uv_types::{AnyErrorBuild, BuildStack, SourceBuildTrait};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Kind, PackageName, Result};
+
+use crate::backend::{Backend, build_requirements};
+use crate::workshop::Workshop;
+use crate::failure::Failures;
+use crate::hook::{self, Call};
+
+/// A source to build.
+pub struct BuildRequest<'a> {
+    /// `name==version`, for messages and the name of the log.
+    pub label: String,
+    pub name: PackageName,
+    /// The directory of the project, unpacked, which the build may change.
+    pub tree: &'a Path,
+    /// Where the wheel is put.
+    pub wheel_directory: &'a Path,
+}
+
+/// A wheel that a back end built.
+#[derive(Clone, Debug)]
+pub struct BuiltWheel {
+    pub path: PathBuf,
+    /// The build closure, `name==version`, sorted.
+    pub requirements: Vec<String>,
+}
+
+impl Workshop {
+    pub(crate) async fn build_wheel(&self, request: BuildRequest<'_>) -> Result<BuiltWheel> {
+        let session = SessionRequest {
+            label: request.label,
+            name: Some(request.name),
+            tree: request.tree.to_owned(),
+            stack: BuildStack::default(),
+        };
+        let session = Box::pin(Session::set_up(self, session)).await?;
+        let filename = session.build_wheel(request.wheel_directory).await?;
+        let path = request.wheel_directory.join(filename);
+        Ok(BuiltWheel {
+            path,
+            requirements: session.closure(),
+        })
+    }
+}
+
+pub(crate) struct SessionRequest {
+    pub(crate) label: String,
+    pub(crate) name: Option<PackageName>,
+    pub(crate) tree: PathBuf,
+    pub(crate) stack: BuildStack,
+}
+
+/// The calls to one back end for one source.
+pub(crate) struct Session {
+    label: String,
+    tree: PathBuf,
+    backend: Backend,
+    settings: Value,
+    environment: PythonEnvironment,
+    /// Holds the environment and the files of the calls.
+    directory: tempfile::TempDir,
+    variables: Vec<(OsString, OsString)>,
+    installed: Vec<CachedDist>,
+    metadata_directory: Option<PathBuf>,
+    jobs: Arc<Semaphore>,
+    timeout: Duration,
+    log: PathBuf,
+    failures: Failures,
+}
+
+impl Session {
+    /// Makes the build environment: the static build requirements first, then those that the back
+    /// end reports.
+    pub(crate) async fn set_up(engine: &Workshop, request: SessionRequest) -> Result<Self> {
+        let failed = || format!("failed to build {}", request.label);
+        let backend = Backend::read(&request.tree).context(Kind::Build, failed)?;
+        let directory = engine.cache.venv_dir().context(Kind::Build, failed)?;
+        let environment = match &engine.shared_environment {
+            Some(environment) => environment.clone(),
+            None => create_environment(engine, directory.path()).context(Kind::Build, failed)?,
+        };
+        let mut session = Self {
+            settings: settings(engine, request.name.as_ref()),
+            variables: variables(engine, &environment).context(Kind::Build, failed)?,
+            log: hook::log_path(&engine.logs, &request.label),
+            label: request.label.clone(),
+            tree: request.tree,
+            backend,
+            environment,
+            directory,
+            installed: Vec::new(),
+            metadata_directory: None,
+            jobs: engine.concurrency.builds_semaphore.clone(),
+            timeout: engine.request.building.timeout,
+            failures: engine.failures.clone(),
+        };
+        if engine.shared_environment.is_none() {
+            let stack = request.stack;
+            session.require(engine, &stack, Vec::new()).await.context(Kind::Build, failed)?;
+            let reported = session.reported_requirements().await?;
+            if reported.iter().any(|requirement| !session.backend.requires.contains(requirement)) {
+                session.require(engine, &stack, reported).await.context(Kind::Build, failed)?;
+            }
+        }
+        Ok(session)
+    }
+
+    /// Installs the static build requirements and `more`.
+    async fn require(
+        &mut self,
+        engine: &Workshop,
+        stack: &BuildStack,
+        more: Vec<uv_distribution_types::Requirement>,
+    ) -> Result<()> {
+        let mut requirements = self.backend.requires.clone();
+        requirements.extend(more);
+        if requirements.is_empty() {
+            return Ok(());
+        }
+        let resolved = engine.resolve_build_requirements(&requirements, stack).await?;
+        let installed = engine
+            .install_build_requirements(&resolved, &self.environment, stack)
+            .await?;
+        self.installed.extend(installed);
+        Ok(())
+    }
+
+    async fn reported_requirements(&self) -> Result<Vec<uv_distribution_types::Requirement>> {
+        let arguments = vec![self.settings.clone()];
+        let Some(value) = self.call("get_requires_for_build_wheel", arguments).await? else {
+            return Ok(Vec::new());
+        };
+        let texts: Vec<String> = serde_json::from_value(value).context(Kind::Build, || {
+            format!("`get_requires_for_build_wheel` of {} returned no list", self.backend.name)
+        })?;
+        build_requirements(&texts)
+    }
+
+    async fn build_wheel(&self, wheel_directory: &Path) -> Result<String> {
+        fs_err::create_dir_all(wheel_directory)
+            .context(Kind::Build, || format!("failed to build {}", self.label))?;
+        let arguments = vec![
+            json!(wheel_directory),
+            self.settings.clone(),
+            json!(self.metadata_directory),
+        ];
+        let value = self.call("build_wheel", arguments).await?;
+        let filename = value.as_ref().and_then(Value::as_str).unwrap_or_default();
+        if filename.is_empty() || !wheel_directory.join(filename).is_file() {
+            return Err(Error::new(
+                Kind::Build,
+                format!(
+                    "failed to build {}: `build_wheel` of {} left no wheel",
+                    self.label, self.backend.name
+                ),
+            ));
+        }
+        self.keep_bytecode();
+        // A log is kept for what failed.
+        let _ = fs_err::remove_file(&self.log);
+        Ok(filename.to_owned())
+    }
+
+    async fn prepare_metadata(&mut self) -> Result<Option<PathBuf>> {
+        if self.metadata_directory.is_none() && !self.has_dynamic_hatch_metadata() {
+            let parent = self.directory.path().join("metadata");
+            fs_err::create_dir_all(&parent)
+                .context(Kind::Build, || format!("failed to build {}", self.label))?;
+            let arguments = vec![json!(parent), self.settings.clone()];
+            let value = self.call("prepare_metadata_for_build_wheel", arguments).await?;
+            self.metadata_directory = value.as_ref().and_then(Value::as_str).map(|name| parent.join(name));
+        }
+        Ok(self.metadata_directory.clone())
+    }
+
+    /// Hatch does not keep its promise that prepared metadata is that of the wheel when build hooks
+    /// decide on the dependencies; it says so to pip by the name of the process.
+    fn has_dynamic_hatch_metadata(&self) -> bool {
+        self.backend.name == "hatchling.build"
+            && fs_err::read_to_string(self.tree.join("pyproject.toml"))
+                .ok()
+                .and_then(|text| text.parse::<toml::Table>().ok())
+                .and_then(|table| table.get("project")?.get("dynamic")?.as_array().cloned())
+                .is_some_and(|fields| {
+                    fields.iter().any(|field| {
+                        matches!(field.as_str(), Some("dependencies" | "optional-dependencies"))
+                    })
+                })
+    }
+
+    async fn call(&self, hook: &'static str, arguments: Vec<Value>) -> Result<Option<Value>> {
+        let _job = self.jobs.acquire().await.expect("the semaphore is never closed");
+        Call {
+            package: &self.label,
+            hook,
+            backend: &self.backend,
+            arguments,
+            python: self.environment.python_executable(),
+            tree: &self.tree,
+            scratch: self.directory.path(),
+            environment: &self.variables,
+            log: &self.log,
+            timeout: self.timeout,
+        }
+        .run()
+        .await
+    }
+
+    fn closure(&self) -> Vec<String> {
+        let mut closure: Vec<String> = self
+            .installed
+            .iter()
+            .map(|dist| format!("{}{}", dist.name(), dist.version_or_url()))
+            .collect();
+        closure.sort();
+        closure.dedup();
+        closure
+    }
+
+    /// Gives the byte code that this build compiled of its requirements back to the cache that they
+    /// were linked from, so that the next environment has it from the start: importing setuptools
+    /// without takes most of the time of a small build.
+    fn keep_bytecode(&self) {
+        let Some(site_packages) = self.environment.site_packages().next() else {
+            return;
+        };
+        for dist in &self.installed {
+            // Only speed is lost when this fails.
+            let _ = link_bytecode(&site_packages, dist.path());
+        }
+    }
+}
+
+/// Links the `__pycache__` files below `installed` into the same directories of `unpacked`.
+fn link_bytecode(installed: &Path, unpacked: &Path) -> std::io::Result<()> {
+    for entry in fs_err::read_dir(unpacked)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type()?.is_dir() && name != "__pycache__" {
+            link_bytecode(&installed.join(&name), &entry.path())?;
+        }
+    }
+    let Ok(compiled) = std::fs::read_dir(installed.join("__pycache__")) else {
+        return Ok(());
+    };
+    let kept = unpacked.join("__pycache__");
+    for file in compiled.flatten() {
+        let source = file.file_name().to_string_lossy().split('.').next().map(|stem| unpacked.join(format!("{stem}.py")));
+        let target = kept.join(file.file_name());
+        if source.is_some_and(|source| source.exists()) && !target.exists() {
+            std::fs::create_dir_all(&kept)?;
+            std::fs::hard_link(file.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn create_environment(engine: &Workshop, directory: &Path) -> Result<PythonEnvironment, uv_virtualenv::Error> {
+    uv_virtualenv::create_venv(
+        directory,
+        engine.interpreter.clone(),
+        uv_virtualenv::Prompt::None,
+        false,
+        uv_virtualenv::OnExisting::Remove(uv_virtualenv::RemovalReason::TemporaryEnvironment),
+        false,
+        uv_virtualenv::Seed::Disabled,
+        false,
+    )
+}
+
+/// The PEP 517 settings for one package: its own win over those for all.
+fn settings(engine: &Workshop, name: Option<&PackageName>) -> Value {
+    let general = engine.config_settings.clone();
+    let merged = match name.and_then(|name| engine.package_settings.get(name)) {
+        Some(own) => own.clone().merge(general),
+        None => general,
+    };
+    serde_json::to_value(merged).unwrap_or_default()
+}
+
+/// The hook's variables: the environment's scripts come first on `PATH`.
+fn variables(
+    engine: &Workshop,
+    environment: &PythonEnvironment,
+) -> Result<Vec<(OsString, OsString)>, std::env::JoinPathsError> {
+    let path = engine.request.building.environment.get("PATH").cloned().unwrap_or_default();
+    let scripts = std::iter::once(environment.scripts().to_owned());
+    let path = std::env::join_paths(scripts.chain(std::env::split_paths(&path)))?;
+    let mut variables = engine.hook_environment.as_ref().clone();
+    variables.push(("PATH".into(), path));
+    variables.push(("VIRTUAL_ENV".into(), environment.root().into()));
+    Ok(variables)
+}
+
+/// uv's own calls, for the metadata of sources and for build requirements that are sdists.
+impl SourceBuildTrait for Session {
+    async fn metadata(&mut self) -> Result<Option<PathBuf>, AnyErrorBuild> {
+        let prepared = self.prepare_metadata().await;
+        prepared.map_err(|error| self.failures.keep(error).into())
+    }
+
+    async fn wheel<'a>(&'a self, wheel_dir: &'a Path) -> Result<String, AnyErrorBuild> {
+        let wheel_dir = std::path::absolute(wheel_dir)
+            .context(Kind::Build, || format!("failed to build {}", self.label));
+        let built = match wheel_dir {
+            Ok(wheel_dir) => self.build_wheel(&wheel_dir).await,
+            Err(error) => Err(error),
+        };
+        built.map_err(|error| self.failures.keep(error).into())
+    }
+}

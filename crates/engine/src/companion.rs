@@ -1,0 +1,26 @@
+//! The seam between resolving and executing: who resolves tells, and asks, whoever makes wheels.
+
+use std::path::{Path, PathBuf};
+
+use futures::future::LocalBoxFuture;
+use wheelhouse_model::{Distribution, Result};
+
+/// Goes along with a resolution, so that fetching and building overlap with it.
+pub trait Companion {
+    /// Hears that the resolver looks at `distribution`, which is probably part of the lock.
+    ///
+    /// Wheels can be fetched ahead. Must return at once.
+    fn in_sight(&self, distribution: &Distribution);
+
+    /// Gives the core metadata of the wheel that `distribution`, a source, builds into.
+    ///
+    /// The companion may find it in a wheel built earlier, read it from an sdist whose metadata is
+    /// static, or build the wheel now. `None` leaves it to the engine, which then asks the build
+    /// back end for metadata alone.
+    fn metadata<'a>(&'a self, distribution: &'a Distribution)
+    -> LocalBoxFuture<'a, Option<Vec<u8>>>;
+
+    /// Gives a copy of the local source tree at `path`, which hooks may change. Trees with the same
+    /// contents have the same copy.
+    fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>>;
+}

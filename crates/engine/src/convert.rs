@@ -1,0 +1,206 @@
+//! uv's distributions and interpreters, as values of the model.
+
+use std::path::{Path, PathBuf};
+
+use uv_distribution_types::{BuiltDist, Dist, File, IndexUrl, Name as _, SourceDist};
+use uv_python::Interpreter;
+use uv_redacted::DisplaySafeUrl;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::redact::without_credentials;
+use wheelhouse_model::{
+    Artifact, Distribution, Error, Hashes, Kind, Location, Origin, Result, Source, Target, Version,
+};
+
+use crate::workshop::Workshop;
+
+/// The target of `interpreter`.
+pub(crate) fn target(interpreter: &Interpreter) -> Target {
+    let markers = interpreter.markers();
+    let values = serde_json::to_value(markers).unwrap_or_default();
+    let values = values.as_object().into_iter().flatten();
+    let platform = interpreter
+        .tags()
+        .ok()
+        .and_then(|tags| tags.platform_tag().map(ToString::to_string));
+    Target {
+        implementation: interpreter.implementation_name().to_owned(),
+        python_version: interpreter.python_full_version().to_string(),
+        platform: platform.unwrap_or_else(|| markers.sys_platform().to_owned()),
+        markers: values
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+            .collect(),
+        interpreter: Some(interpreter.sys_executable().to_owned()),
+    }
+}
+
+/// `url` as a place to fetch from: a local file for `file:`, without credentials otherwise.
+fn location(url: &DisplaySafeUrl) -> Location {
+    match url.to_file_path() {
+        Ok(path) if url.scheme() == "file" => Location::Path(path),
+        _ => {
+            let mut url = without_credentials(url);
+            url.set_fragment(None);
+            Location::Url(url)
+        }
+    }
+}
+
+fn artifact(file: &File) -> Result<Artifact> {
+    let url = file
+        .url
+        .to_url()
+        .context(Kind::Fetch, || format!("the index gives no valid URL for {}", file.filename))?;
+    Ok(Artifact {
+        filename: file.filename.to_string(),
+        location: location(&url),
+        size: file.size,
+        hashes: hashes(file),
+        uploaded: file.upload_time_utc_ms,
+        subdirectory: None,
+    })
+}
+
+fn hashes(file: &File) -> Hashes {
+    Hashes(
+        file.hashes
+            .iter()
+            .map(|hash| (hash.algorithm().to_string(), hash.digest.to_string()))
+            .collect(),
+    )
+}
+
+/// An artifact that a requirement names itself, known by its location alone.
+fn direct(location: Location, subdirectory: Option<&Path>, fragment: Option<&str>) -> Artifact {
+    let filename = match &location {
+        Location::Path(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        Location::Url(url) => url
+            .path_segments()
+            .and_then(|mut segments| segments.next_back())
+            .map(|name| percent_decoded(name)),
+    };
+    let hashes = fragment
+        .into_iter()
+        .flat_map(|fragment| fragment.split('&'))
+        .filter_map(|part| part.split_once('='))
+        .filter(|(name, _)| matches!(*name, "md5" | "sha1" | "sha256" | "sha384" | "sha512"))
+        .map(|(name, digest)| (name.to_owned(), digest.to_ascii_lowercase()))
+        .collect();
+    Artifact {
+        filename: filename.unwrap_or_default(),
+        location,
+        size: None,
+        hashes: Hashes(hashes),
+        uploaded: None,
+        subdirectory: subdirectory.map(Path::to_owned),
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8_lossy()
+        .into_owned()
+}
+
+impl Workshop {
+    /// `dist` as the model has it.
+    pub(crate) fn distribution(
+        &self,
+        dist: &Dist,
+        version: Option<&Version>,
+        required_hashes: Vec<String>,
+    ) -> Result<Distribution> {
+        let (origin, source) = match dist {
+            Dist::Built(dist) => self.built(dist)?,
+            Dist::Source(dist) => self.source(dist)?,
+        };
+        Ok(Distribution {
+            name: dist.name().clone(),
+            version: version.or(dist.version()).cloned(),
+            origin,
+            source,
+            required_hashes,
+        })
+    }
+
+    fn built(&self, dist: &BuiltDist) -> Result<(Origin, Source)> {
+        let (origin, artifact) = match dist {
+            BuiltDist::Registry(dist) => {
+                let wheel = dist.best_wheel();
+                (self.origin(&wheel.index), artifact(&wheel.file)?)
+            }
+            BuiltDist::DirectUrl(dist) => {
+                let url = dist.url.to_url();
+                (Origin::Direct, direct(location(&url), None, url.fragment()))
+            }
+            BuiltDist::Path(dist) => {
+                let path = Location::Path(dist.install_path.to_path_buf());
+                (Origin::Direct, direct(path, None, dist.url.to_url().fragment()))
+            }
+            BuiltDist::GitPath(dist) => return Err(file_in_git(&dist.url.to_url())),
+        };
+        Ok((origin, Source::Wheel(artifact)))
+    }
+
+    fn source(&self, dist: &SourceDist) -> Result<(Origin, Source)> {
+        Ok(match dist {
+            SourceDist::Registry(dist) => {
+                (self.origin(&dist.index), Source::Sdist(artifact(&dist.file)?))
+            }
+            SourceDist::DirectUrl(dist) => {
+                let url = dist.url.to_url();
+                let artifact = direct(location(&url), dist.subdirectory.as_deref(), url.fragment());
+                (Origin::Direct, Source::Sdist(artifact))
+            }
+            SourceDist::Path(dist) => {
+                let path = Location::Path(dist.install_path.to_path_buf());
+                let artifact = direct(path, None, dist.url.to_url().fragment());
+                (Origin::Direct, Source::Sdist(artifact))
+            }
+            SourceDist::Directory(dist) => {
+                let path = self.original_tree(&dist.install_path);
+                (Origin::Direct, Source::Tree { path })
+            }
+            SourceDist::GitDirectory(dist) => {
+                (Origin::Direct, self.git_source(&dist.git, dist.subdirectory.as_deref())?)
+            }
+            SourceDist::GitPath(dist) => return Err(file_in_git(&dist.url.to_url())),
+        })
+    }
+
+    fn git_source(&self, git: &uv_git_types::GitUrl, subdirectory: Option<&Path>) -> Result<Source> {
+        let precise = git.precise().or_else(|| self.git.get_precise(git));
+        let commit = precise.ok_or_else(|| {
+            Error::new(Kind::Fetch, format!("the commit of {} is not known", git.url()))
+        })?;
+        Ok(Source::Git {
+            repository: without_credentials(git.url()),
+            requested: git.reference().as_str().map(ToOwned::to_owned),
+            commit: commit.to_string(),
+            subdirectory: subdirectory.map(Path::to_owned),
+        })
+    }
+
+    fn origin(&self, index: &IndexUrl) -> Origin {
+        let url = without_credentials(index.url()).to_string();
+        if self.locations.flat_indexes().any(|flat| flat.url() == index) {
+            Origin::FindLinks { location: url }
+        } else {
+            Origin::Index { url }
+        }
+    }
+
+    /// The tree that the copy at `path` was made of.
+    fn original_tree(&self, path: &Path) -> PathBuf {
+        self.trees
+            .lock()
+            .expect("no panic while locked")
+            .get(path)
+            .cloned()
+            .unwrap_or_else(|| path.to_owned())
+    }
+}
+
+fn file_in_git(url: &DisplaySafeUrl) -> Error {
+    Error::new(Kind::Input, format!("{url} names a file inside a Git repository"))
+        .with_hint("Name the repository, or its directory with #subdirectory=.")
+}

@@ -1,0 +1,77 @@
+//! uv's errors, in our words and kinds.
+
+use std::error::Error as StdError;
+use std::sync::{Arc, Mutex};
+
+use uv_errors::Hint as _;
+use uv_resolver::ResolveError;
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::{Error, Kind};
+
+use crate::context::BuildError;
+use crate::workshop::Workshop;
+
+/// The errors of back ends with their details and hints, which uv's own errors do not carry; they
+/// wait here until uv reports that something failed.
+#[derive(Clone, Default)]
+pub(crate) struct Failures(Arc<Mutex<Vec<Error>>>);
+
+impl Failures {
+    /// Keeps `error` and gives what uv may have of it.
+    pub(crate) fn keep(&self, error: Error) -> BuildError {
+        let sentence = error.sentence();
+        self.0.lock().expect("no panic while locked").push(error);
+        BuildError(sentence)
+    }
+
+    /// The newest error that `text` speaks of.
+    fn take(&self, text: &str) -> Option<Error> {
+        let mut failures = self.0.lock().expect("no panic while locked");
+        let position = failures.iter().rposition(|failure| text.contains(&failure.sentence()))?;
+        Some(failures.swap_remove(position))
+    }
+}
+
+impl Workshop {
+    /// What stands behind a failed resolution.
+    pub(crate) fn resolve_error(&self, error: ResolveError) -> Error {
+        if let ResolveError::NoSolution(no_solution) = &error {
+            let resolution =
+                Error::new(Kind::Resolution, "no set of versions satisfies the requirements")
+                    .with_detail(redacted(&no_solution.to_string()));
+            let hints: Vec<String> = no_solution.hints().into_iter().map(|hint| hint.to_string()).collect();
+            return if hints.is_empty() {
+                resolution
+            } else {
+                resolution.with_hint(redacted(&hints.join(" ")))
+            };
+        }
+        self.explained(error, "failed to resolve the requirements")
+    }
+
+    /// `error` with `message` before it; when a back end failed, its own error.
+    pub(crate) fn explained(
+        &self,
+        error: impl StdError + Send + Sync + 'static,
+        message: &str,
+    ) -> Error {
+        let chain = chain(&error);
+        self.failures
+            .take(&chain)
+            .unwrap_or_else(|| Error::new(Kind::Fetch, redacted(message)).caused_by(redacted(&chain)))
+    }
+}
+
+/// The messages of `error` and its causes, each said once.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}

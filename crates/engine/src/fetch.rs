@@ -1,0 +1,169 @@
+//! Streaming files over HTTP, from any offset.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt as _};
+use http::StatusCode;
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, RANGE, RETRY_AFTER};
+use url::Url;
+use uv_client::RegistryClient;
+use uv_redacted::DisplaySafeUrl;
+use wheelhouse_model::redact::redacted;
+
+/// Opens files by their URL, with the credentials that the indexes and the environment give.
+#[derive(Clone)]
+pub struct Fetcher {
+    client: RegistryClient,
+    offline: bool,
+}
+
+/// A file that has begun to arrive.
+pub struct Remote {
+    /// Where its first byte stands in the file: the offset that was asked for, or 0 when the server
+    /// cannot start there.
+    pub offset: u64,
+    /// The size of the whole file in bytes, if the server says so.
+    pub total: Option<u64>,
+    stream: BoxStream<'static, Result<Bytes, reqwest::Error>>,
+}
+
+/// Why a file did not arrive.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct FetchError {
+    message: String,
+    /// Whether trying again may help.
+    pub passing: bool,
+    /// How long the server wants us to wait before.
+    pub retry_after: Option<Duration>,
+    pub hint: Option<&'static str>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(client: RegistryClient, offline: bool) -> Self {
+        Self { client, offline }
+    }
+
+    /// Asks for the file at `url`, from `offset` on. Does not try again by itself.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub async fn open(&self, url: &Url, offset: u64) -> Result<Remote, FetchError> {
+        if self.offline {
+            return Err(FetchError::fatal(
+                format!("{} is not in the store, and the network may not be used", redacted(url.as_str())),
+                Some("Run once without --offline."),
+            ));
+        }
+        let client = self.client.uncached_client(DisplaySafeUrl::ref_cast(url));
+        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if offset > 0 {
+            request = request.header(RANGE, format!("bytes={offset}-"));
+        }
+        let response = request.send().await.map_err(|error| FetchError::from_error(url, &error))?;
+        let status = response.status();
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        if !status.is_success() {
+            return Err(FetchError::refused(url, status, header(RETRY_AFTER)));
+        }
+        let (start, total) = match header(CONTENT_RANGE).and_then(content_range) {
+            Some(range) if status == StatusCode::PARTIAL_CONTENT => range,
+            _ => (0, header(CONTENT_LENGTH).and_then(|length| length.parse().ok())),
+        };
+        Ok(Remote {
+            offset: start,
+            total,
+            stream: response.bytes_stream().boxed(),
+        })
+    }
+}
+
+impl Remote {
+    /// The next bytes; `None` at the end of what the server sends.
+    ///
+    /// # Errors
+    /// When the connection breaks; what came before is good.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        match self.stream.next().await {
+            None => Ok(None),
+            Some(Ok(bytes)) => Ok(Some(bytes)),
+            Some(Err(error)) => Err(FetchError {
+                message: format!("the connection broke off: {}", innermost(&error)),
+                passing: true,
+                retry_after: None,
+                hint: None,
+            }),
+        }
+    }
+}
+
+/// Start and total size of `bytes 10-99/100`.
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let start = range.split_once('-')?.0.trim().parse().ok()?;
+    Some((start, total.trim().parse().ok()))
+}
+
+impl FetchError {
+    fn fatal(message: String, hint: Option<&'static str>) -> Self {
+        Self {
+            message,
+            passing: false,
+            retry_after: None,
+            hint,
+        }
+    }
+
+    fn refused(url: &Url, status: StatusCode, retry_after: Option<&str>) -> Self {
+        let passing = status.is_server_error()
+            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        let hint = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Some("Give credentials in the index URL, in .netrc or by a keyring.")
+            }
+            status if status.is_redirection() => Some("The server redirects in a circle."),
+            _ => None,
+        };
+        Self {
+            message: format!("{} answered {status}", redacted(url.as_str())),
+            passing,
+            retry_after: retry_after.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
+            hint,
+        }
+    }
+
+    fn from_error(url: &Url, error: &(dyn std::error::Error + 'static)) -> Self {
+        let cause = innermost(error);
+        let text = redacted(&cause);
+        let certificate = text.contains("certificate") || text.contains("Certificate");
+        let permanent = certificate || text.contains("redirect") || text.contains("offline");
+        Self {
+            message: format!("failed to reach {}: {text}", redacted(url.as_str())),
+            passing: !permanent,
+            retry_after: None,
+            hint: certificate.then_some("Name the certificates to trust with --cert FILE."),
+        }
+    }
+}
+
+/// The message of the cause at the end of the chain, where the reason is.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_range_is_read() {
+        assert_eq!(content_range("bytes 10-99/100"), Some((10, Some(100))));
+        assert_eq!(content_range("bytes 10-99/*"), Some((10, None)));
+        assert_eq!(content_range("lines 1-2/3"), None);
+    }
+}

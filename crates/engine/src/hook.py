@@ -1,0 +1,31 @@
+"""Calls one hook of a PEP 517 build back end: argv holds a JSON file with the call, and one for the result."""
+import importlib
+import io
+import json
+import os
+import sys
+
+
+def main(call_path, result_path):
+    with io.open(call_path, encoding="utf-8") as file:
+        call = json.load(file)
+    # `python -c` puts the current directory first, which the specification forbids.
+    if sys.path and sys.path[0] == "":
+        del sys.path[0]
+    sys.path[:0] = [os.path.abspath(directory) for directory in call["path"]]
+    module, _, attributes = call["backend"].partition(":")
+    backend = importlib.import_module(module)
+    for attribute in filter(None, attributes.split(".")):
+        backend = getattr(backend, attribute)
+    hook = getattr(backend, call["hook"], None)
+    if hook is None:
+        result = {"missing": True}
+    else:
+        result = {"value": hook(*call["arguments"])}
+    with io.open(result_path, "w", encoding="utf-8") as file:
+        file.write(u"" + json.dumps(result))
+
+
+paths = sys.argv[1:]
+del sys.argv[1:]
+main(*paths)

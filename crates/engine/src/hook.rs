@@ -1,0 +1,252 @@
+//! Running one hook of a build back end in a process of its own.
+//!
+//! The process leads a group that ends with it, its output goes to a bounded log, and it may not
+//! run longer than it was given.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Kind, Result};
+
+const SCRIPT: &str = include_str!("hook.py");
+
+/// A log is cut at this size (bytes).
+const LOG_LIMIT: u64 = 64 << 20;
+/// An error shows this many of the last lines at most.
+const TAIL_LINES: usize = 20;
+/// The last lines are looked for in this much of the end of the output (bytes).
+const TAIL_BYTES: usize = 64 << 10;
+
+/// One call of a hook.
+pub(crate) struct Call<'a> {
+    /// `name==version`, for messages.
+    pub(crate) package: &'a str,
+    pub(crate) hook: &'static str,
+    pub(crate) backend: &'a crate::backend::Backend,
+    pub(crate) arguments: Vec<serde_json::Value>,
+    pub(crate) python: &'a Path,
+    /// The directory that the hook runs in: the root of the source tree.
+    pub(crate) tree: &'a Path,
+    /// Where the files of the call are kept.
+    pub(crate) scratch: &'a Path,
+    pub(crate) environment: &'a [(OsString, OsString)],
+    /// Appended to.
+    pub(crate) log: &'a Path,
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Serialize)]
+struct CallFile<'a> {
+    backend: &'a str,
+    path: &'a [String],
+    hook: &'static str,
+    arguments: &'a [serde_json::Value],
+}
+
+#[derive(Deserialize)]
+struct ResultFile {
+    #[serde(default)]
+    missing: bool,
+    #[serde(default)]
+    value: serde_json::Value,
+}
+
+impl Call<'_> {
+    /// Runs the hook; `None` means that the back end does not have it.
+    pub(crate) async fn run(self) -> Result<Option<serde_json::Value>> {
+        let call_file = self.scratch.join(format!("{}.call.json", self.hook));
+        let result_file = self.scratch.join(format!("{}.result.json", self.hook));
+        let contents = serde_json::to_vec(&CallFile {
+            backend: &self.backend.name,
+            path: &self.backend.path,
+            hook: self.hook,
+            arguments: &self.arguments,
+        })
+        .map_err(std::io::Error::other)
+        .and_then(|bytes| fs_err::write(&call_file, bytes));
+        contents.context(Kind::Build, || self.failed())?;
+        let (reader, child) = self.spawn(&call_file, &result_file)?;
+        let mut group = Group::new(child);
+        let mut output = Output::create(self.log, self.hook).context(Kind::Build, || self.failed())?;
+        let finished = tokio::time::timeout(self.timeout, output.follow(reader, &mut group.leader)).await;
+        let status = match finished {
+            Ok(status) => status.context(Kind::Build, || self.failed())?,
+            Err(_) => return Err(self.timed_out(&output)),
+        };
+        let result = fs_err::read(&result_file).ok();
+        let result: Option<ResultFile> = result.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        match result {
+            Some(result) if status.success() => Ok((!result.missing).then_some(result.value)),
+            _ => Err(self.exited(status, &output)),
+        }
+    }
+
+    fn spawn(&self, call: &Path, result: &Path) -> Result<(pipe::Receiver, Child)> {
+        let (reader, writer) = std::io::pipe().context(Kind::Build, || self.failed())?;
+        let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))
+            .context(Kind::Build, || self.failed())?;
+        let stderr = writer.try_clone().context(Kind::Build, || self.failed())?;
+        let child = Command::new(self.python)
+            .arg("-c")
+            .arg(SCRIPT)
+            .args([call, result])
+            .current_dir(self.tree)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env_remove("PYTHONHOME")
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(OwnedFd::from(writer)))
+            .stderr(Stdio::from(OwnedFd::from(stderr)))
+            .process_group(0)
+            .spawn()
+            .context(Kind::Build, || format!("failed to start {}", self.python.display()))?;
+        Ok((receiver, child))
+    }
+
+    fn failed(&self) -> String {
+        format!("failed to build {}", self.package)
+    }
+
+    fn exited(&self, status: ExitStatus, output: &Output) -> Error {
+        let reason = format!("`{}` of {} ended with {status}", self.hook, self.backend.name);
+        self.explained(&reason, output)
+    }
+
+    fn timed_out(&self, output: &Output) -> Error {
+        let reason = format!(
+            "`{}` of {} did not end within {} s",
+            self.hook,
+            self.backend.name,
+            self.timeout.as_secs()
+        );
+        self.explained(&reason, output)
+            .with_hint("Give it more time with --build-timeout SECONDS.")
+    }
+
+    fn explained(&self, reason: &str, output: &Output) -> Error {
+        let tail = output.tail();
+        let error = Error::new(Kind::Build, format!("{}: {reason}", self.failed()))
+            .with_detail(format!("{tail}\nthe whole log: {}", self.log.display()));
+        match crate::diagnosis::hint(&output.text()) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+}
+
+/// Ends a process and all that it started when dropped.
+struct Group {
+    leader: Child,
+    id: Option<rustix::process::Pid>,
+}
+
+impl Group {
+    fn new(leader: Child) -> Self {
+        let id = leader.id().and_then(|id| i32::try_from(id).ok());
+        Self {
+            leader,
+            id: id.and_then(rustix::process::Pid::from_raw),
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            // The group is gone already when all went well.
+            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// What a hook says: all of it (within limits) in a file, the end of it in memory.
+struct Output {
+    file: tokio::fs::File,
+    written: u64,
+    end: VecDeque<u8>,
+}
+
+impl Output {
+    fn create(path: &Path, hook: &str) -> std::io::Result<Self> {
+        use std::io::Write as _;
+        if let Some(directory) = path.parent() {
+            fs_err::create_dir_all(directory)?;
+        }
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        writeln!(file, "--- {hook}")?;
+        Ok(Self {
+            file: tokio::fs::File::from_std(file),
+            written: 0,
+            end: VecDeque::new(),
+        })
+    }
+
+    /// Takes what `reader` says until `child` has ended.
+    async fn follow(
+        &mut self,
+        mut reader: pipe::Receiver,
+        child: &mut Child,
+    ) -> std::io::Result<ExitStatus> {
+        let mut buffer = vec![0; 16 << 10];
+        let status = loop {
+            tokio::select! {
+                count = reader.read(&mut buffer) => match count? {
+                    0 => break child.wait().await?,
+                    count => self.take(&buffer[..count]).await?,
+                },
+                status = child.wait() => break status?,
+            }
+        };
+        // What was written before the end is still in the pipe; a daemon left behind may hold it
+        // open for ever, so only what is there at once is taken.
+        while let Ok(count @ 1..) = reader.try_read(&mut buffer) {
+            self.take(&buffer[..count]).await?;
+        }
+        tokio::io::AsyncWriteExt::flush(&mut self.file).await?;
+        Ok(status)
+    }
+
+    async fn take(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        use tokio::io::AsyncWriteExt as _;
+        self.end.extend(bytes);
+        let excess = self.end.len().saturating_sub(TAIL_BYTES);
+        self.end.drain(..excess);
+        if self.written < LOG_LIMIT {
+            self.file.write_all(bytes).await?;
+            self.written += bytes.len() as u64;
+            if self.written >= LOG_LIMIT {
+                self.file.write_all(b"\n--- cut here: too long\n").await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let bytes: Vec<u8> = self.end.iter().copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn tail(&self) -> String {
+        let text = self.text();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let start = lines.len().saturating_sub(TAIL_LINES);
+        lines[start..].join("\n")
+    }
+}
+
+/// The path of the log of one build below `directory`, unique for this process and moment.
+pub(crate) fn log_path(directory: &Path, package: &str) -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let package = package.replace(['/', '\\', ':'], "_");
+    directory.join(format!("{package}-{}-{count}.log", std::process::id()))
+}

@@ -1,0 +1,185 @@
+//! What the resolver asks: uv's own answers, remembered between attempts, with a companion that
+//! hears what is in sight and may know the metadata of sources.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+use uv_distribution::ArchiveMetadata;
+use uv_distribution_types::{
+    Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, InstalledDist, Name as _,
+};
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+use uv_pypi_types::ResolutionMetadata;
+use uv_resolver::{
+    DefaultResolverProvider, MetadataResponse, PackageVersionsResult, ResolverProvider,
+    VersionsResponse, WheelMetadataResult,
+};
+use uv_types::HashStrategy;
+
+use crate::companion::Companion;
+use crate::workshop::Workshop;
+
+/// The answers of earlier attempts at the same request.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// The packages whose versions are in the cache by now.
+    listed: Mutex<HashSet<PackageName>>,
+    metadata: Mutex<HashMap<DistributionId, ArchiveMetadata>>,
+    announced: Mutex<HashSet<PackageName>>,
+}
+
+/// Counts how many versions of each package were considered, and calls when it gets too many.
+pub(crate) struct Watch {
+    limit: usize,
+    considered: Mutex<HashMap<PackageName, BTreeSet<Version>>>,
+    exceeded: Notify,
+}
+
+impl Watch {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            considered: Mutex::default(),
+            exceeded: Notify::new(),
+        }
+    }
+
+    /// Returns once a package had more versions considered than the limit.
+    pub(crate) async fn exceeded(&self) {
+        self.exceeded.notified().await;
+    }
+
+    /// How many versions of `name` were considered.
+    pub(crate) fn count(&self, name: &PackageName) -> usize {
+        let considered = self.considered.lock().expect("no panic while locked");
+        considered.get(name).map_or(0, BTreeSet::len)
+    }
+
+    fn consider(&self, dist: &Dist) {
+        let Some(version) = dist.version() else {
+            return;
+        };
+        let mut considered = self.considered.lock().expect("no panic while locked");
+        let versions = considered.entry(dist.name().clone()).or_default();
+        versions.insert(version.clone());
+        if versions.len() > self.limit {
+            self.exceeded.notify_one();
+        }
+    }
+}
+
+pub(crate) struct Provider<'a> {
+    pub(crate) engine: &'a Workshop,
+    pub(crate) inner: DefaultResolverProvider<'a, Workshop>,
+    /// The same, from the cache alone.
+    pub(crate) cached: DefaultResolverProvider<'a, Workshop>,
+    pub(crate) hasher: &'a HashStrategy,
+    pub(crate) memory: &'a Memory,
+    pub(crate) watch: &'a Watch,
+    pub(crate) companion: &'a dyn Companion,
+}
+
+impl Provider<'_> {
+    /// Tells the companion of the first candidate of each package: the one that most often stays.
+    fn announce(&self, dist: &Dist) {
+        let first = self
+            .memory
+            .announced
+            .lock()
+            .expect("no panic while locked")
+            .insert(dist.name().clone());
+        if first && let Ok(distribution) = self.engine.distribution(dist, None, self.required(dist)) {
+            self.companion.in_sight(&distribution);
+        }
+    }
+
+    fn required(&self, dist: &Dist) -> Vec<String> {
+        required_hashes(self.hasher, dist)
+    }
+
+    /// What the companion knows of a source, if it agrees with the file's name.
+    async fn from_companion(&self, dist: &Dist) -> Option<ArchiveMetadata> {
+        let distribution = self.engine.distribution(dist, None, self.required(dist)).ok()?;
+        let bytes = self.companion.metadata(&distribution).await?;
+        let metadata = ResolutionMetadata::parse_metadata(&bytes).ok()?;
+        let same_version = dist.version().is_none_or(|version| *version == metadata.version);
+        (metadata.name == *dist.name() && same_version)
+            .then(|| ArchiveMetadata::from_metadata23(metadata))
+    }
+}
+
+/// The digests that the request demands for `dist`.
+pub(crate) fn required_hashes(hasher: &HashStrategy, dist: &Dist) -> Vec<String> {
+    match hasher.get(dist) {
+        HashPolicy::Any(hashes) | HashPolicy::All(hashes) => {
+            hashes.iter().map(ToString::to_string).collect()
+        }
+        HashPolicy::None | HashPolicy::Generate(_) => Vec::new(),
+    }
+}
+
+impl ResolverProvider for Provider<'_> {
+    async fn get_package_versions<'io>(
+        &'io self,
+        package_name: &'io PackageName,
+        index: Option<&'io IndexMetadata>,
+    ) -> PackageVersionsResult {
+        if index.is_some() {
+            return self.inner.get_package_versions(package_name, index).await;
+        }
+        let listed = &self.memory.listed;
+        if listed.lock().expect("no panic while locked").contains(package_name) {
+            return self.cached.get_package_versions(package_name, index).await;
+        }
+        let response = self.inner.get_package_versions(package_name, index).await?;
+        if let VersionsResponse::Found(_) = &response {
+            listed.lock().expect("no panic while locked").insert(package_name.clone());
+        }
+        Ok(response)
+    }
+
+    async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
+        self.watch.consider(dist);
+        let id = dist.distribution_id();
+        let known = self
+            .memory
+            .metadata
+            .lock()
+            .expect("no panic while locked")
+            .get(&id)
+            .cloned();
+        if let Some(metadata) = known {
+            return Ok(MetadataResponse::Found(metadata));
+        }
+        self.announce(dist);
+        let from_companion = match dist {
+            Dist::Source(_) => self.from_companion(dist).await,
+            Dist::Built(_) => None,
+        };
+        let response = match from_companion {
+            Some(metadata) => MetadataResponse::Found(metadata),
+            None => self.inner.get_or_build_wheel_metadata(dist).await?,
+        };
+        if let MetadataResponse::Found(metadata) = &response {
+            let mut remembered = self.memory.metadata.lock().expect("no panic while locked");
+            remembered.insert(id, metadata.clone());
+        }
+        Ok(response)
+    }
+
+    async fn get_installed_metadata<'io>(
+        &'io self,
+        dist: &'io InstalledDist,
+    ) -> WheelMetadataResult {
+        self.inner.get_installed_metadata(dist).await
+    }
+
+    fn with_reporter(self, reporter: Arc<dyn uv_distribution::Reporter>) -> Self {
+        Self {
+            inner: self.inner.with_reporter(reporter),
+            ..self
+        }
+    }
+}

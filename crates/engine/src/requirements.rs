@@ -1,0 +1,78 @@
+//! Requirements as they were written, turned into uv's.
+
+use uv_configuration::{BuildOptions, NoBinary, NoBuild, PackageNameSpecifier};
+use uv_distribution_types::{
+    ConfigSettingEntry, ConfigSettings, Requirement as UvRequirement, UnresolvedRequirement,
+};
+use uv_requirements_txt::RequirementsTxtRequirement;
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::request::{Formats, Packages, Requirement};
+use wheelhouse_model::{Error, Kind, Result};
+
+/// Parses what the user wrote: a PEP 508 requirement, a URL or a path.
+pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> {
+    let parsed = RequirementsTxtRequirement::parse(&requirement.text, &requirement.base, false)
+        .map_err(|error| {
+            Error::new(
+                Kind::Input,
+                format!(
+                    "`{}` in {} is not a requirement",
+                    redacted(&requirement.text),
+                    requirement.origin
+                ),
+            )
+            .caused_by(redacted(&error.to_string()))
+        })?;
+    Ok(match parsed {
+        RequirementsTxtRequirement::Named(named) => {
+            UnresolvedRequirement::Named(UvRequirement::from(named))
+        }
+        RequirementsTxtRequirement::Unnamed(unnamed) => UnresolvedRequirement::Unnamed(unnamed),
+    })
+}
+
+/// Parses requirements that must have a name, such as constraints.
+pub(crate) fn parse_named(requirements: &[Requirement]) -> Result<Vec<UvRequirement>> {
+    requirements
+        .iter()
+        .map(|requirement| match parse(requirement)? {
+            UnresolvedRequirement::Named(named) => Ok(named),
+            UnresolvedRequirement::Unnamed(_) => Err(Error::new(
+                Kind::Input,
+                format!(
+                    "`{}` in {} has no name",
+                    redacted(&requirement.text),
+                    requirement.origin
+                ),
+            )
+            .with_hint("Constraints and overrides are written `NAME @ URL` when they name a URL.")),
+        })
+        .collect()
+}
+
+/// The build options that `formats` stands for.
+pub(crate) fn build_options(formats: &Formats) -> BuildOptions {
+    BuildOptions::new(
+        NoBinary::from_pip_args(specifiers(&formats.no_binary)),
+        NoBuild::from_pip_args(specifiers(&formats.only_binary), false),
+    )
+}
+
+fn specifiers(packages: &Packages) -> Vec<PackageNameSpecifier> {
+    match packages {
+        Packages::All => vec![PackageNameSpecifier::All],
+        Packages::Only(names) => names
+            .iter()
+            .cloned()
+            .map(PackageNameSpecifier::Package)
+            .collect(),
+    }
+}
+
+/// PEP 517 settings from `KEY=VALUE` pairs; a repeated key becomes a list.
+pub(crate) fn config_settings(settings: &[(String, String)]) -> ConfigSettings {
+    settings
+        .iter()
+        .filter_map(|(key, value)| format!("{key}={value}").parse::<ConfigSettingEntry>().ok())
+        .collect()
+}

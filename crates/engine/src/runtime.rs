@@ -1,0 +1,44 @@
+//! The process-wide state and the runtime that the uv crates expect.
+
+use std::future::Future;
+
+use uv_preview::Preview;
+
+/// Runs `main` to its end on a thread with the large stack that uv's futures need.
+///
+/// The future stays on that thread (uv's resolver and builds are not `Send`); what is spawned runs
+/// on worker threads. Call it once in a process.
+///
+/// # Panics
+/// When the thread or the runtime cannot be started, or `main` panics.
+pub fn run<Output, Main>(main: impl FnOnce() -> Main + Send + 'static) -> Output
+where
+    Output: Send + 'static,
+    Main: Future<Output = Output>,
+{
+    // These fail only when set twice; they must be set before any uv code runs.
+    let _ = uv_preview::set(Preview::default());
+    let _ = uv_preview::finalize();
+    let _ = uv_flags::init(uv_flags::EnvironmentFlags::empty());
+    let stack_size = uv_configuration::min_stack_size();
+    let thread = std::thread::Builder::new()
+        .name("wheelhouse".to_owned())
+        .stack_size(stack_size)
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
+                .thread_stack_size(stack_size)
+                .enable_all()
+                .build()
+                .expect("the runtime starts");
+            let output = runtime.block_on(async { Box::pin(main()).await });
+            // A solver thread of an abandoned resolution may still wait; it must not delay the end.
+            runtime.shutdown_background();
+            output
+        })
+        .expect("a thread starts");
+    match thread.join() {
+        Ok(output) => output,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}

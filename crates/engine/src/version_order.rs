@@ -1,0 +1,332 @@
+//! Choosing versions at least as well as pip does.
+//!
+//! uv's resolver decides packages in the order in which the requirements name them, and may thereby
+//! push a direct requirement back by years: with `boto3` late in a list, it tries hundreds of old
+//! versions of boto3 until one is content with what was chosen before. pip would have moved the
+//! others. So a resolution is an attempt, judged by how far it pushes direct requirements back:
+//!
+//! 1. The first attempt takes the order as written. It is given up once it has considered more than
+//!    [`PATIENCE`] versions of one package.
+//! 2. What each direct requirement could have at best is found by resolving them without their
+//!    dependencies, from what is in memory already.
+//! 3. If a direct requirement ended below that, or the attempt was given up, the next attempt
+//!    decides these requirements first. The better result stays: the one whose direct requirements
+//!    are, all in all, less far from their best.
+//! 4. When no attempt comes to an end in time, the last one takes the order as written, for as long
+//!    as it takes; only it may say that there is no solution.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+
+use uv_configuration::Excludes;
+use uv_distribution_types::{Name as _, Requirement, RequirementSource, RequiresPython, Resolution, ResolvedDist};
+use uv_pep440::Operator;
+use uv_pypi_types::Conflicts;
+use uv_requirements_txt::{RequirementEntry, RequirementsTxtRequirement};
+use uv_resolver::{
+    AllowedYanks, DefaultResolverProvider, DependencyMode, Exclusions, Flexibility, InMemoryIndex,
+    Manifest, OptionsBuilder, Preference, Preferences, Prerelease, PrereleaseMode, PythonRequirement, ResolveError, Resolver, ResolverEnvironment,
+};
+use uv_types::{BuildContext as _, EmptyInstalledPackages};
+use wheelhouse_model::{PackageName, Result, Version};
+
+use crate::companion::Companion;
+use crate::workshop::Workshop;
+use crate::network;
+use crate::provider::{Memory, Provider, Watch};
+use crate::resolve::Problem;
+
+/// How many versions of one package an attempt may consider before another order is tried.
+const PATIENCE: usize = 25;
+
+/// Attempts with another order, at most.
+const REORDERINGS: usize = 2;
+
+pub(crate) struct Settled {
+    pub(crate) resolution: Resolution,
+    pub(crate) index: InMemoryIndex,
+}
+
+enum Outcome {
+    Settled(Settled),
+    GivenUp(Watch),
+}
+
+/// Settles `problem`, in as many attempts as it takes.
+pub(crate) async fn settle(
+    engine: &Workshop,
+    problem: &Problem,
+    companion: &dyn Companion,
+) -> Result<Settled> {
+    let solver = Solver {
+        engine,
+        problem,
+        companion,
+        memory: Memory::default(),
+        index: RefCell::new(problem.index.clone()),
+    };
+    let mut first = BTreeSet::new();
+    let mut best: Option<(Distance, Settled)> = None;
+    for _ in 0..=REORDERINGS {
+        let attempt = solver.attempt(&first, DependencyMode::Transitive, PATIENCE).await;
+        let pushed_back = match attempt {
+            Ok(Outcome::Settled(settled)) => {
+                let (distance, pushed_back) = solver.judge(&settled).await;
+                if best.as_ref().is_none_or(|(least, _)| distance < *least) {
+                    best = Some((distance, settled));
+                }
+                pushed_back
+            }
+            Ok(Outcome::GivenUp(watch)) => solver.often_considered(&watch),
+            // With another order the same error may have another form; the first is the user's.
+            Err(error) if best.is_none() && first.is_empty() => return Err(engine.resolve_error(error)),
+            Err(_) => break,
+        };
+        let before = first.len();
+        first.extend(pushed_back);
+        if first.len() == before {
+            break;
+        }
+    }
+    if let Some((_, settled)) = best {
+        return Ok(settled);
+    }
+    match solver.attempt(&BTreeSet::new(), DependencyMode::Transitive, usize::MAX).await {
+        Ok(Outcome::Settled(settled)) => Ok(settled),
+        Ok(Outcome::GivenUp(_)) => unreachable!("an attempt without a limit is not given up"),
+        Err(error) => Err(engine.resolve_error(error)),
+    }
+}
+
+/// How far direct requirements are from their best: summed differences of the major, minor and
+/// micro numbers, compared in this order.
+type Distance = (u64, u64, u64);
+
+fn distance(chosen: &Version, best: &Version) -> Distance {
+    let part = |position: usize| {
+        let number = |version: &Version| version.release().get(position).copied().unwrap_or(0);
+        number(best).abs_diff(number(chosen))
+    };
+    match (part(0), part(1), part(2)) {
+        (0, 0, micro) => (0, 0, micro),
+        (0, minor, _) => (0, minor, 0),
+        (major, ..) => (major, 0, 0),
+    }
+}
+
+struct Solver<'a> {
+    engine: &'a Workshop,
+    problem: &'a Problem,
+    companion: &'a dyn Companion,
+    memory: Memory,
+    /// Shared by all attempts until one is given up: what that one asked for and did not wait for
+    /// would never arrive.
+    index: RefCell<InMemoryIndex>,
+}
+
+impl Solver<'_> {
+    /// The total distance of `settled` and the direct requirements that are below their best.
+    async fn judge(&self, settled: &Settled) -> (Distance, BTreeSet<PackageName>) {
+        let free: BTreeSet<&PackageName> = self
+            .problem
+            .requirements
+            .iter()
+            .filter(|requirement| !is_pinned(requirement))
+            .map(|requirement| &requirement.name)
+            .collect();
+        if free.len() < 2 {
+            return Default::default();
+        }
+        let attempt = self.attempt(&BTreeSet::new(), DependencyMode::Direct, usize::MAX).await;
+        let Ok(Outcome::Settled(alone)) = attempt else {
+            return Default::default();
+        };
+        let best = versions(&alone.resolution);
+        let mut total = (0, 0, 0);
+        let mut pushed_back = BTreeSet::new();
+        for (name, chosen) in versions(&settled.resolution) {
+            let Some(best) = best.get(&name).filter(|best| free.contains(&name) && **best > chosen) else {
+                continue;
+            };
+            let (major, minor, micro) = distance(&chosen, best);
+            total = (total.0 + major, total.1 + minor, total.2 + micro);
+            pushed_back.insert(name);
+        }
+        (total, pushed_back)
+    }
+
+    /// The direct requirements of which an attempt considered more than a few versions.
+    fn often_considered(&self, watch: &Watch) -> BTreeSet<PackageName> {
+        let mut counted: Vec<_> = self
+            .problem
+            .requirements
+            .iter()
+            .filter(|requirement| !is_pinned(requirement))
+            .map(|requirement| (Reverse(watch.count(&requirement.name)), &requirement.name))
+            .filter(|(Reverse(count), _)| *count > 3)
+            .collect();
+        counted.sort();
+        counted.into_iter().map(|(_, name)| name.clone()).collect()
+    }
+
+    async fn attempt(
+        &self,
+        first: &BTreeSet<PackageName>,
+        dependencies: DependencyMode,
+        patience: usize,
+    ) -> Result<Outcome, ResolveError> {
+        let (engine, problem) = (self.engine, self.problem);
+        let manifest = self.manifest(first);
+        let options = OptionsBuilder::new()
+            .dependency_mode(if engine.request.resolution.no_dependencies {
+                DependencyMode::Direct
+            } else {
+                dependencies
+            })
+            .prerelease(prerelease(engine.request.resolution.prereleases))
+            .exclude_newer(engine.exclude_newer.clone())
+            .index_strategy(network::strategy(engine.request.indexes.strategy))
+            .build_options(engine.build_options.clone())
+            .flexibility(Flexibility::Configurable)
+            .build();
+        let python = PythonRequirement::from_interpreter(&engine.interpreter);
+        let tags = engine.interpreter.tags().ok();
+        let yanks = AllowedYanks::from_manifest(&manifest, &problem.environment, options.dependency_mode);
+        let watch = Watch::new(patience);
+        let index = self.index.borrow().clone();
+        let requires_python = RequiresPython::greater_than_equal_version(
+            &engine.interpreter.python_full_version().version,
+        );
+        let provider = |database| {
+            DefaultResolverProvider::new(
+                database,
+                &engine.build_flat_index,
+                tags,
+                &requires_python,
+                yanks.clone(),
+                &problem.hasher,
+                engine.exclude_newer.clone(),
+                &engine.locations,
+                &engine.build_options,
+                engine.capabilities(),
+            )
+        };
+        let provider = Provider {
+            engine,
+            inner: provider(engine.database()),
+            cached: provider(engine.cached_database()),
+            hasher: &problem.hasher,
+            memory: &self.memory,
+            watch: &watch,
+            companion: self.companion,
+        };
+        let resolver = Resolver::new_custom_io(
+            manifest,
+            options,
+            &problem.hasher,
+            problem.environment.clone(),
+            engine.interpreter.markers(),
+            tags.cloned(),
+            &python,
+            Conflicts::empty(),
+            &index,
+            engine.git(),
+            engine.capabilities(),
+            &engine.locations,
+            provider,
+            EmptyInstalledPackages,
+        );
+        let output = tokio::select! {
+            biased;
+            () = watch.exceeded() => None,
+            output = Box::pin(resolver.resolve()) => Some(output?),
+        };
+        Ok(match output {
+            None => {
+                self.index.replace(InMemoryIndex::default());
+                Outcome::GivenUp(watch)
+            }
+            Some(output) => Outcome::Settled(Settled {
+                resolution: Resolution::from(output),
+                index,
+            }),
+        })
+    }
+
+    fn manifest(&self, first: &BTreeSet<PackageName>) -> Manifest {
+        let problem = self.problem;
+        let mut requirements = problem.requirements.clone();
+        // A stable sort: within both groups the order stays as written.
+        requirements.sort_by_key(|requirement| !first.contains(&requirement.name));
+        Manifest::new(
+            requirements,
+            problem.constraints.clone(),
+            problem.overrides.clone(),
+            Excludes::default(),
+            self.engine.preferences(&problem.environment),
+            None,
+            BTreeSet::new(),
+            Exclusions::default(),
+            problem.lookaheads.clone(),
+        )
+    }
+}
+
+/// Whether a requirement leaves no choice: one version, or a direct reference.
+fn is_pinned(requirement: &Requirement) -> bool {
+    match &requirement.source {
+        RequirementSource::Registry { specifier, .. } => specifier
+            .iter()
+            .any(|specifier| matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual)),
+        _ => true,
+    }
+}
+
+/// The version of each distribution that came from an index.
+fn versions(resolution: &Resolution) -> HashMap<PackageName, Version> {
+    resolution
+        .distributions()
+        .filter_map(|dist| match dist {
+            ResolvedDist::Installable { dist, version } => {
+                Some((dist.name().clone(), version.clone()?))
+            }
+            ResolvedDist::Installed { .. } => None,
+        })
+        .collect()
+}
+
+fn prerelease(allowed: bool) -> Prerelease {
+    Prerelease {
+        global: if allowed { PrereleaseMode::Allow } else { PrereleaseMode::default() },
+        ..Prerelease::default()
+    }
+}
+
+impl Workshop {
+    /// The versions that the request prefers, where they fit.
+    fn preferences(&self, environment: &ResolverEnvironment) -> Preferences {
+        let preferences = self.request.resolution.preferences.iter().filter_map(|(name, version)| {
+            let requirement = format!("{name}=={version}");
+            let requirement = RequirementsTxtRequirement::parse(&requirement, "", false).ok()?;
+            Preference::from_entry(RequirementEntry { requirement, hashes: Vec::new() }).ok()?
+        });
+        Preferences::from_iter(preferences, environment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn between(chosen: &str, best: &str) -> Distance {
+        distance(&chosen.parse().unwrap(), &best.parse().unwrap())
+    }
+
+    #[test]
+    fn an_older_major_version_is_farther_than_any_minor_one() {
+        assert!(between("0.0.3", "1.44.2") > between("2.1.0", "2.99.9"));
+        assert!(between("2.1.0", "2.2.0") > between("2.1.0", "2.1.99"));
+        assert_eq!(between("2.1", "2.1.0"), (0, 0, 0));
+    }
+}

@@ -1,0 +1,226 @@
+//! The workshop: an interpreter, the clients and caches for it, and what a request says of them.
+//! It is the engine behind its plain face.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use uv_cache::Cache;
+use uv_client::{Connectivity, FlatIndexClient, RegistryClient, RegistryClientBuilder};
+use uv_configuration::{BuildOptions, Concurrency, Constraints, NoSources};
+use uv_distribution_types::{
+    ConfigSettings, DependencyMetadata, ExtraBuildRequires, ExtraBuildVariables, Index,
+    IndexCapabilities, IndexLocations, PackageConfigSettings,
+};
+use uv_git::GitResolver;
+use uv_git_types::{GitLfs, GitOid, GitReference, GitUrl};
+use uv_python::{Interpreter, PythonEnvironment};
+use uv_redacted::DisplaySafeUrl;
+use uv_resolver::{ExcludeNewer, FlatIndex, InMemoryIndex};
+use uv_types::{BuildArena, HashStrategy, InFlight, ResolvedRequirements};
+use uv_workspace::WorkspaceCache;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Kind, Request, Result, Source};
+
+use crate::Setup;
+use crate::build::Session;
+use crate::failure::Failures;
+use crate::fetch::Fetcher;
+use crate::{network, python, requirements};
+
+/// Resolves and builds for one interpreter.
+pub(crate) struct Workshop {
+    pub(crate) request: Request,
+    pub(crate) cache: Cache,
+    pub(crate) logs: PathBuf,
+    pub(crate) interpreter: Interpreter,
+    /// The interpreter's own environment, when builds are not isolated.
+    pub(crate) shared_environment: Option<PythonEnvironment>,
+    pub(crate) client: RegistryClient,
+    /// Answers from the cache alone, however old.
+    pub(crate) cached_client: RegistryClient,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) locations: IndexLocations,
+    pub(crate) build_options: BuildOptions,
+    pub(crate) build_constraints: Constraints,
+    pub(crate) config_settings: ConfigSettings,
+    pub(crate) package_settings: PackageConfigSettings,
+    pub(crate) exclude_newer: ExcludeNewer,
+    /// What `--find-links` offers to build environments.
+    pub(crate) build_flat_index: FlatIndex,
+    pub(crate) build_index: InMemoryIndex,
+    /// Build requirements already resolved, by their text.
+    pub(crate) resolved: Mutex<HashMap<String, ResolvedRequirements>>,
+    pub(crate) concurrency: Concurrency,
+    pub(crate) git: GitResolver,
+    pub(crate) capabilities: IndexCapabilities,
+    pub(crate) in_flight: InFlight,
+    pub(crate) arena: BuildArena<Session>,
+    pub(crate) workspace_cache: WorkspaceCache,
+    pub(crate) dependency_metadata: DependencyMetadata,
+    pub(crate) extra_build_requires: ExtraBuildRequires,
+    pub(crate) extra_build_variables: ExtraBuildVariables,
+    pub(crate) no_sources: NoSources,
+    pub(crate) hook_environment: Arc<Vec<(OsString, OsString)>>,
+    /// The local trees, by the paths of their copies.
+    pub(crate) trees: Mutex<HashMap<PathBuf, PathBuf>>,
+    pub(crate) failures: Failures,
+}
+
+impl Workshop {
+    pub(crate) async fn start(setup: Setup<'_>) -> Result<Self> {
+        let request = setup.request.clone();
+        let cache = Cache::from_path(setup.cache)
+            .init()
+            .await
+            .context(Kind::Publish, || format!("failed to open the cache {}", setup.cache.display()))?;
+        let interpreter = python::query(request.python.as_deref(), setup.python, &cache)?;
+        let locations = network::locations(&request.indexes)?;
+        let build_options = requirements::build_options(&request.formats);
+        let (client, cached_client, fetcher) = clients(&request, &cache, &locations, &interpreter)?;
+        let build_flat_index =
+            read_flat_index(&client, &cache, &locations, &interpreter, &build_options).await?;
+        let building = &request.building;
+        let hook_environment = Arc::new(hook_environment(&building.environment));
+        Ok(Self {
+            shared_environment: (!building.isolated)
+                .then(|| PythonEnvironment::from_interpreter(interpreter.clone())),
+            build_constraints: Constraints::from_requirements(
+                requirements::parse_named(&request.build_constraints)?.into_iter(),
+            ),
+            config_settings: requirements::config_settings(&building.config_settings),
+            package_settings: package_settings(&request),
+            exclude_newer: exclude_newer(&request)?,
+            concurrency: Concurrency::new(
+                DOWNLOADS,
+                building.jobs,
+                Concurrency::threads(),
+                Concurrency::DEFAULT_CACHE_READS,
+            ),
+            logs: setup.logs.to_owned(),
+            cache,
+            interpreter,
+            client,
+            cached_client,
+            fetcher,
+            locations,
+            build_options,
+            build_flat_index,
+            build_index: InMemoryIndex::default(),
+            resolved: Mutex::default(),
+            git: GitResolver::default(),
+            capabilities: IndexCapabilities::default(),
+            in_flight: InFlight::default(),
+            arena: BuildArena::default(),
+            workspace_cache: WorkspaceCache::default(),
+            dependency_metadata: DependencyMetadata::default(),
+            extra_build_requires: ExtraBuildRequires::default(),
+            extra_build_variables: ExtraBuildVariables::default(),
+            no_sources: NoSources::All,
+            hook_environment,
+            trees: Mutex::default(),
+            failures: Failures::default(),
+            request,
+        })
+    }
+
+    pub(crate) async fn checkout(&self, source: &Source) -> Result<PathBuf> {
+        let Source::Git { repository, commit, subdirectory, .. } = source else {
+            unreachable!("only Git sources are checked out");
+        };
+        let failed = || format!("failed to check out {source}");
+        let url = DisplaySafeUrl::from_url(repository.clone());
+        let oid: GitOid = commit.parse().context(Kind::Fetch, failed)?;
+        let reference = GitReference::from_rev(commit.clone());
+        let git = GitUrl::from_commit(url.clone(), reference, oid, GitLfs::Disabled)
+            .context(Kind::Fetch, failed)?;
+        let settings = self.client.git_http_settings(&url);
+        let bucket = self.cache.bucket(uv_cache::CacheBucket::Git);
+        let fetch = self
+            .git
+            .fetch(&git, settings, bucket, None)
+            .await
+            .context(Kind::Fetch, failed)?;
+        Ok(match subdirectory {
+            Some(subdirectory) => fetch.path().join(subdirectory),
+            None => fetch.path().to_owned(),
+        })
+    }
+}
+
+/// How many files are asked for at once.
+pub(crate) const DOWNLOADS: usize = 50;
+
+fn clients(
+    request: &Request,
+    cache: &Cache,
+    locations: &IndexLocations,
+    interpreter: &Interpreter,
+) -> Result<(RegistryClient, RegistryClient, Fetcher)> {
+    let builder = network::client_builder(&request.network)?;
+    let client = |builder| {
+        RegistryClientBuilder::new(builder, cache.clone())
+            .index_locations(locations.clone())
+            .index_strategy(network::strategy(request.indexes.strategy))
+            .markers(interpreter.markers())
+            .platform(interpreter.platform())
+            .build()
+            .context(Kind::Input, || "failed to set up the HTTP client".to_owned())
+    };
+    // Files are tried again by whoever fetches them, from where they broke off.
+    let files = client(builder.clone().retries(0))?;
+    let cached = client(builder.clone().connectivity(Connectivity::Offline))?;
+    let fetcher = Fetcher::new(files, request.network.offline);
+    Ok((client(builder)?, cached, fetcher))
+}
+
+async fn read_flat_index(
+    client: &RegistryClient,
+    cache: &Cache,
+    locations: &IndexLocations,
+    interpreter: &Interpreter,
+    build_options: &BuildOptions,
+) -> Result<FlatIndex> {
+    let tags = interpreter
+        .tags()
+        .context(Kind::Input, || "the Python has no known tags".to_owned())?;
+    let entries = FlatIndexClient::new(client.cached_client(), client.connectivity(), cache)
+        .fetch_all(locations.flat_indexes().map(Index::url))
+        .await
+        .context(Kind::Fetch, || "failed to read a --find-links place".to_owned())?;
+    Ok(FlatIndex::from_entries(entries, Some(tags), &HashStrategy::None, build_options))
+}
+
+fn package_settings(request: &Request) -> PackageConfigSettings {
+    let entries = request.building.package_settings.iter().flat_map(|(name, settings)| {
+        settings
+            .iter()
+            .filter_map(move |(key, value)| format!("{name}:{key}={value}").parse().ok())
+    });
+    entries.collect::<Vec<_>>().into_iter().collect()
+}
+
+fn exclude_newer(request: &Request) -> Result<ExcludeNewer> {
+    let Some(text) = &request.resolution.exclude_newer else {
+        return Ok(ExcludeNewer::default());
+    };
+    text.parse()
+        .map(ExcludeNewer::global)
+        .context(Kind::Input, || format!("`{text}` is no date for --exclude-newer"))
+}
+
+/// What hooks find in their environment beside what this process has: nothing that would make two
+/// builds differ, and no packages from outside the build environment.
+fn hook_environment(extra: &std::collections::BTreeMap<String, String>) -> Vec<(OsString, OsString)> {
+    let fixed = [
+        ("PYTHONHASHSEED", "0"),
+        ("PYTHONIOENCODING", "utf-8:backslashreplace"),
+        ("PYTHONNOUSERSITE", "1"),
+    ];
+    fixed
+        .into_iter()
+        .chain(extra.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
