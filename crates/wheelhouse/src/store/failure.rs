@@ -69,6 +69,9 @@ pub(super) fn placing(destination: &Path, error: io::Error) -> Error {
         io::ErrorKind::CrossesDevices => Some(format!(
             "`{directory}` is on another filesystem than the cache: let files be copied."
         )),
+        io::ErrorKind::Unsupported => {
+            Some("This filesystem cannot do that: let files be linked or copied.".to_owned())
+        }
         _ => None,
     };
     let message = format!("failed to write `{}`", destination.display());

@@ -59,6 +59,26 @@ fn a_copy_is_another_file_with_the_constant_time() {
 }
 
 #[test]
+fn a_clone_is_another_file_or_refused() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let destination = directory.path().join("a.whl");
+    match store.place(&stored, &destination, by(LinkMode::Clone)) {
+        Ok(placed) => {
+            assert_eq!(placed, Placed::Cloned);
+            let metadata = std::fs::metadata(&destination).unwrap();
+            assert_ne!(metadata.ino(), inode(&stored.path));
+            assert!(has_store_mtime(&metadata));
+            assert_eq!(std::fs::read(&destination).unwrap(), b"wheel");
+        }
+        Err(error) => {
+            assert!(error.hint().unwrap().contains("linked or copied"));
+            assert_eq!(names(directory.path()), ["cache"]);
+        }
+    }
+}
+
+#[test]
 fn whatever_works_first_is_taken_and_remembered() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
