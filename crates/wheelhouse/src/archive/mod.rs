@@ -1,1 +1,32 @@
-//! Being written.
+//! Archives as others made them: looks into wheels, unpacks source distributions, and reads local
+//! source trees, trusting nothing of what they say.
+//!
+//! 1. [`wheel::inspect`] decides from the directory of a wheel whether it is what its name says.
+//! 2. [`contents::verify_contents`] compares every byte of a wheel with its `RECORD`.
+//! 3. [`sdist::unpack`] makes a source tree of a source distribution, inside one directory.
+//! 4. [`tree::digest`] and [`tree::copy`] name and copy a local source tree.
+//!
+//! This module never builds, installs, fetches or runs anything, and never writes outside the
+//! directory that it was given.
+
+pub mod contents;
+mod destination;
+mod entry;
+mod git;
+mod left_out;
+pub mod limits;
+pub mod metadata;
+mod record;
+pub mod sdist;
+mod tarball;
+pub mod tree;
+pub mod wheel;
+mod zipped;
+
+pub use contents::verify_contents;
+pub use limits::Limits;
+pub use sdist::{static_metadata, unpack};
+pub use wheel::{WheelInspection, inspect};
+
+#[cfg(test)]
+mod samples;

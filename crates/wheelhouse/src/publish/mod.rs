@@ -1,1 +1,73 @@
-//! Being written.
+//! Publishing: turns a finished set of wheels into what others read.
+//!
+//! A [`Publisher`] takes a [`Wheelhouse`], every wheel of which was verified. [`simple`] makes the
+//! pages of the static index as plain bytes; [`directory`] brings a directory to the state of the
+//! set, step by step and never wrong.
+//!
+//! This module never decides which wheels belong to a set, and never fetches or builds one.
+
+pub mod directory;
+mod operations;
+mod previous;
+pub mod simple;
+mod staging;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use wheelhouse_model::manifest::Wheel;
+use wheelhouse_model::{Manifest, Result};
+
+pub use directory::DirectoryPublisher;
+pub use simple::IndexedWheel;
+
+/// Publishes wheelhouses in one way.
+pub trait Publisher {
+    /// Publishes `wheelhouse` whole.
+    ///
+    /// # Errors
+    /// [`wheelhouse_model::Kind::Publish`], naming what could not be written. What was published
+    /// before is still usable, and another call with the same set completes the work.
+    fn publish(&self, wheelhouse: &Wheelhouse<'_>) -> Result<Published>;
+}
+
+/// A finished set of wheels and what goes with it.
+pub struct Wheelhouse<'a> {
+    /// Describes the set; its `files` are filled in by the publisher.
+    pub manifest: Manifest,
+    /// Every other file, by its name relative to the wheelhouse, with `/`: locks, metadata, the
+    /// static index.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Who has the wheels of the manifest.
+    pub wheels: &'a dyn Place,
+}
+
+/// Who can put a wheel somewhere: the store.
+pub trait Place: Sync {
+    /// Makes the bytes of `wheel` appear at `destination`, which does not exist: as a link or a
+    /// copy, with the permissions of an ordinary new file.
+    ///
+    /// # Errors
+    /// A wheel that is not there or not whole, or a destination that cannot be written.
+    fn place(&self, wheel: &Wheel, destination: &Path) -> Result<()>;
+}
+
+/// What publishing changed and found. Names are relative to the wheelhouse, and sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Files that were written: new ones, and changed ones.
+    pub put: Vec<String>,
+    /// How many files were right already.
+    pub unchanged: usize,
+    /// Files of an earlier run that were removed.
+    pub removed: Vec<String>,
+    /// What no run put there; it was left alone. Directories end with `/`.
+    pub foreign: Vec<String>,
+    /// Wheels of an earlier run that somebody replaced since; they were left alone though the set
+    /// has them no more.
+    pub replaced_since: Vec<String>,
+    /// Files that no run put there and that stood where one of the set belongs.
+    pub overwritten: Vec<String>,
+    /// Whatever else the user should know; whole fragments.
+    pub warnings: Vec<String>,
+}

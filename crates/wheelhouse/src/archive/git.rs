@@ -1,0 +1,218 @@
+//! Git's directory beside a source tree: what of it decides a version, and a copy of it.
+//!
+//! Tools such as setuptools-scm take the version from the commit, the tags and whether the tree
+//! differs from them, and the list of files from the index. Objects cannot change under a name, so
+//! they are not digested, and the copy borrows them (`objects/info/alternates`). Never runs `git`,
+//! and never writes to the original.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use wheelhouse_model::error::Context;
+use wheelhouse_model::{Kind, Result, Sha256};
+
+/// What in a Git directory says nothing of the state of the tree, or lives elsewhere.
+const LEFT_OUT: [&str; 15] = [
+    "objects",
+    "logs",
+    "hooks",
+    "lfs",
+    "worktrees",
+    "branches",
+    "description",
+    "COMMIT_EDITMSG",
+    "FETCH_HEAD",
+    "ORIG_HEAD",
+    "gc.log",
+    "gc.pid",
+    "commondir",
+    "gitdir",
+    "fsmonitor--daemon.ipc",
+];
+
+/// Where Git keeps what belongs to one working tree.
+struct Directories {
+    /// `HEAD` and the index.
+    own: PathBuf,
+    /// References, configuration and objects: the same unless the tree is a linked one.
+    common: PathBuf,
+}
+
+/// Whether `path` is what [`state`] and [`copy`] deal with in the tree `root`.
+pub(super) fn owns(root: &Path, path: &Path) -> bool {
+    path == root.join(".git") && directories(root).is_some()
+}
+
+/// Lists what decides the version of the tree `root`: names with digests, sorted.
+pub(super) fn state(root: &Path) -> Result<Vec<(PathBuf, Sha256)>> {
+    let Some(directories) = directories(root) else {
+        return Ok(Vec::new());
+    };
+    let mut state = Vec::new();
+    for (place, directory) in directories.places() {
+        for path in files(directory)? {
+            let bytes = fs::read(&path).context(Kind::Input, || unreadable(root))?;
+            let name = path.strip_prefix(directory).unwrap_or(&path);
+            let bytes = match name.file_name() {
+                Some(file) if file == "index" => index_content(&bytes).unwrap_or(bytes),
+                _ => bytes,
+            };
+            state.push((Path::new(place).join(name), Sha256::of(&bytes)));
+        }
+    }
+    Ok(state)
+}
+
+/// Makes `into/.git` for a copy of the tree `root`: a repository of its own with the same state.
+pub(super) fn copy(root: &Path, into: &Path) -> Result<()> {
+    let Some(directories) = directories(root) else {
+        return Ok(());
+    };
+    let failed = || format!("failed to copy the Git directory of {}", root.display());
+    let target = into.join(".git");
+    // The own directory comes last: its `HEAD` is the one that counts.
+    for (_, directory) in directories.places() {
+        for path in files(directory)? {
+            let name = path.strip_prefix(directory).unwrap_or(&path);
+            copy_file(&path, &target.join(name)).context(Kind::Build, failed)?;
+        }
+    }
+    borrow_objects(&directories.common, &target).context(Kind::Build, failed)
+}
+
+impl Directories {
+    fn places(&self) -> Vec<(&'static str, &Path)> {
+        if self.own == self.common {
+            return vec![(".git", &self.own)];
+        }
+        vec![(".git-common", &self.common), (".git", &self.own)]
+    }
+}
+
+fn directories(root: &Path) -> Option<Directories> {
+    let git = root.join(".git");
+    let own = if git.is_dir() {
+        git
+    } else {
+        let text = fs::read_to_string(&git).ok()?;
+        root.join(text.strip_prefix("gitdir:")?.trim())
+    };
+    let common = match fs::read_to_string(own.join("commondir")) {
+        Ok(text) => own.join(text.trim()),
+        Err(_) => own.clone(),
+    };
+    let usable = own.join("HEAD").is_file() && common.join("objects").is_dir();
+    usable.then_some(Directories { own, common })
+}
+
+/// Lists the files of a Git directory that matter, sorted.
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let walk = walkdir::WalkDir::new(directory)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || !is_left_out(entry.path()));
+    for entry in walk {
+        let entry = entry.context(Kind::Input, || unreadable(directory))?;
+        if entry.file_type().is_file() {
+            files.push(entry.into_path());
+        }
+    }
+    Ok(files)
+}
+
+/// Whether `path` lies directly in a Git directory (that of the tree or of a submodule) and is of
+/// no concern there.
+fn is_left_out(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let directory = path.parent().unwrap_or(path);
+    let is_git_directory = directory.join("HEAD").is_file();
+    is_git_directory && (LEFT_OUT.contains(&&*name) || name.ends_with(".lock"))
+}
+
+fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    if to.file_name().is_some_and(|name| name == "config") {
+        return fs::write(to, without_worktree(&fs::read(from)?));
+    }
+    fs::copy(from, to).map(drop)
+}
+
+/// Drops `core.worktree`, which would lead from the copy of a submodule back to the original.
+fn without_worktree(config: &[u8]) -> Vec<u8> {
+    let is_worktree = |line: &&[u8]| {
+        let line = line.trim_ascii_start();
+        line.len() > 8 && line[..8].eq_ignore_ascii_case(b"worktree") && {
+            let rest = line[8..].trim_ascii_start();
+            rest.first() == Some(&b'=')
+        }
+    };
+    config
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| !is_worktree(line))
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+fn borrow_objects(common: &Path, target: &Path) -> std::io::Result<()> {
+    let objects = fs::canonicalize(common.join("objects"))?;
+    let info = target.join("objects/info");
+    fs::create_dir_all(&info)?;
+    fs::create_dir_all(target.join("objects/pack"))?;
+    // Git knows a repository by it, empty or not.
+    fs::create_dir_all(target.join("refs"))?;
+    let mut line = objects.into_os_string().into_encoded_bytes();
+    line.push(b'\n');
+    fs::write(info.join("alternates"), line)
+}
+
+/// Reduces an index to what does not depend on when files were last looked at: modes, objects,
+/// flags and names. `None` for an index in a form that this does not know.
+///
+/// Implements versions 2 and 3 of gitformat-index(5) with SHA-1.
+fn index_content(bytes: &[u8]) -> Option<Vec<u8>> {
+    let version = number(bytes, 4)?;
+    if !bytes.starts_with(b"DIRC") || !(2..=3).contains(&version) {
+        return None;
+    }
+    let mut content = Vec::new();
+    let mut start = 12;
+    for _ in 0..number(bytes, 8)? {
+        let flags = u16::from_be_bytes(bytes.get(start + 60..start + 62)?.try_into().ok()?);
+        let extended = if flags & 0x4000 == 0 { 0 } else { 2 };
+        let name = start + 62 + extended;
+        let length = bytes.get(name..)?.iter().position(|byte| *byte == 0)?;
+        // With SHA-256 the flags stand elsewhere, and this does not hold.
+        if length == 0 || usize::from(flags & 0xfff) != length.min(0xfff) {
+            return None;
+        }
+        content.extend_from_slice(bytes.get(start + 24..start + 28)?);
+        content.extend_from_slice(bytes.get(start + 40..name + length + 1)?);
+        start += (62 + extended + length + 8) & !7;
+    }
+    (!has_shared_part(bytes, start)).then_some(content)
+}
+
+/// Whether the index refers to another one (`link`), or its extensions cannot be followed.
+fn has_shared_part(bytes: &[u8], mut start: usize) -> bool {
+    const CHECKSUM: usize = 20;
+    while start + CHECKSUM < bytes.len() {
+        let length = number(bytes, start + 4).map(|length| length as usize);
+        match (bytes.get(start..start + 4), length) {
+            (Some(b"link") | None, _) | (_, None) => return true,
+            (Some(_), Some(length)) => start = start.saturating_add(8 + length),
+        }
+    }
+    start + CHECKSUM != bytes.len()
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at + 4)?;
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
+}
+
+fn unreadable(path: &Path) -> String {
+    format!("failed to read the Git directory of {}", path.display())
+}

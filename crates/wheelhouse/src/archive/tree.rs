@@ -1,0 +1,270 @@
+//! Local source trees: a digest that changes when a wheel built from the tree could, and a copy
+//! to build from so that the tree stays untouched.
+//!
+//! Both see the same files ([`super::left_out`] says which not). Times are no part of the digest.
+//! Never writes to the tree, and never looks for a tree in the directories above it.
+
+use std::path::{Component, Path, PathBuf};
+
+use fs_err as fs;
+use sha2::Digest as _;
+use wheelhouse_model::error::Context;
+use wheelhouse_model::{Kind, Result, Sha256};
+
+use super::{git, left_out};
+
+/// One thing in a tree.
+struct Entry {
+    /// Relative to the tree.
+    path: PathBuf,
+    /// Where its bytes are; outside the tree for what was reached through a link.
+    source: PathBuf,
+    form: Form,
+}
+
+enum Form {
+    Directory,
+    File { executable: bool },
+    Link(PathBuf),
+}
+
+/// Digests the source tree `root`: paths, kinds, executable bits, contents and, under Git, what
+/// decides the version. Directories in `apart_from` do not count (the output of this very run).
+///
+/// # Errors
+/// [`Kind::Input`] for a tree that cannot be read.
+pub fn digest(root: &Path, apart_from: &[PathBuf]) -> Result<Sha256> {
+    let mut hasher = sha2::Sha256::new();
+    for entry in list(root, apart_from)? {
+        let (kind, content) = match &entry.form {
+            Form::Directory => (b'd', Vec::new()),
+            Form::Link(target) => (b'l', target.as_os_str().as_encoded_bytes().to_vec()),
+            Form::File { executable } => {
+                let kind = if *executable { b'x' } else { b'f' };
+                (
+                    kind,
+                    content_digest(&entry.source)?.to_string().into_bytes(),
+                )
+            }
+        };
+        add(&mut hasher, kind, &entry.path, &content);
+    }
+    for (path, digest) in git::state(root)? {
+        add(&mut hasher, b'g', &path, digest.to_string().as_bytes());
+    }
+    Ok(Sha256::finish(hasher))
+}
+
+/// Copies the source tree `root` to `into`, which must be empty or missing: times and executable
+/// bits are kept, links stay links when they stay inside and become what they lead to otherwise.
+///
+/// # Errors
+/// [`Kind::Input`] for a tree that cannot be read, [`Kind::Build`] for a copy that cannot be
+/// written.
+pub fn copy(root: &Path, into: &Path, apart_from: &[PathBuf]) -> Result<()> {
+    let entries = list(root, apart_from)?;
+    let failed = |path: &Path| format!("failed to copy {} to {}", path.display(), into.display());
+    fs::create_dir_all(into).context(Kind::Build, || failed(root))?;
+    for entry in &entries {
+        copy_entry(entry, &into.join(&entry.path))
+            .context(Kind::Build, || failed(&entry.source))?;
+    }
+    git::copy(root, into)?;
+    // In reverse, so that a directory's time is set after those below it.
+    for entry in entries.iter().rev() {
+        if let Form::Directory = entry.form {
+            copy_time(&entry.source, &into.join(&entry.path))
+                .context(Kind::Build, || failed(&entry.source))?;
+        }
+    }
+    Ok(())
+}
+
+fn add(hasher: &mut sha2::Sha256, kind: u8, path: &Path, content: &[u8]) {
+    let path = path.as_os_str().as_encoded_bytes();
+    hasher.update([kind]);
+    for field in [path, content] {
+        hasher.update((field.len() as u64).to_le_bytes());
+        hasher.update(field);
+    }
+}
+
+fn content_digest(path: &Path) -> Result<Sha256> {
+    let unreadable = || format!("failed to read {}", path.display());
+    let mut file = fs::File::open(path).context(Kind::Input, unreadable)?;
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = std::io::Read::read(&mut file, &mut buffer).context(Kind::Input, unreadable)?;
+        if count == 0 {
+            return Ok(Sha256::finish(hasher));
+        }
+        hasher.update(&buffer[..count]);
+    }
+}
+
+fn copy_entry(entry: &Entry, target: &Path) -> std::io::Result<()> {
+    match &entry.form {
+        Form::Directory => fs::create_dir(target),
+        Form::Link(link) => symlink(link, target),
+        Form::File { executable } => {
+            reflink_copy::reflink_or_copy(&entry.source, target)?;
+            set_mode(target, *executable)?;
+            copy_time(&entry.source, target)
+        }
+    }
+}
+
+fn copy_time(from: &Path, to: &Path) -> std::io::Result<()> {
+    let modified = fs::metadata(from)?.modified()?;
+    fs::File::open(to)?.file().set_modified(modified)
+}
+
+/// Lists the tree `root`, sorted, directories before what they hold.
+fn list(root: &Path, apart_from: &[PathBuf]) -> Result<Vec<Entry>> {
+    let unreadable = || format!("failed to read {}", root.display());
+    let real = fs::canonicalize(root).context(Kind::Input, unreadable)?;
+    let apart_from = apart_from
+        .iter()
+        .map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone()))
+        .collect();
+    let mut walk = Walk {
+        visiting: vec![real.clone()],
+        root: real.clone(),
+        apart_from,
+        entries: Vec::new(),
+    };
+    walk.directory(&real, Path::new(""))
+        .context(Kind::Input, unreadable)?;
+    Ok(walk.entries)
+}
+
+struct Walk {
+    /// Without links.
+    root: PathBuf,
+    apart_from: Vec<PathBuf>,
+    /// The real directories on the way down, which a link must not lead into again.
+    visiting: Vec<PathBuf>,
+    entries: Vec<Entry>,
+}
+
+impl Walk {
+    fn directory(&mut self, source: &Path, path: &Path) -> std::io::Result<()> {
+        let mut children = fs::read_dir(source)?.collect::<Result<Vec<_>, _>>()?;
+        children.sort_by_key(fs::DirEntry::file_name);
+        for child in children {
+            let source = child.path();
+            let path = path.join(child.file_name());
+            let kind = child.file_type()?;
+            if kind.is_symlink() {
+                self.link(source, path)?;
+            } else {
+                self.thing(source, path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a file, or a directory with all it holds. Sockets and the like are no source.
+    fn thing(&mut self, source: PathBuf, path: PathBuf) -> std::io::Result<()> {
+        let metadata = fs::metadata(&source)?;
+        if self.apart_from.contains(&source) || git::owns(&self.root, &source) {
+            return Ok(());
+        }
+        if metadata.is_file() {
+            let executable = is_executable(&metadata);
+            let form = Form::File { executable };
+            self.entries.push(Entry { path, source, form });
+        } else if metadata.is_dir() && !left_out::is_left_out(&self.root, &source) {
+            self.entries.push(Entry {
+                path: path.clone(),
+                source: source.clone(),
+                form: Form::Directory,
+            });
+            self.visiting.push(source.clone());
+            self.directory(&source, &path)?;
+            self.visiting.pop();
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, source: PathBuf, path: PathBuf) -> std::io::Result<()> {
+        let target = fs::read_link(&source)?;
+        let resolved = fs::canonicalize(&source).ok();
+        let form = match &resolved {
+            // A link to nowhere, or in a circle, is what it is.
+            None => target,
+            Some(real) => match real.strip_prefix(&self.root) {
+                Ok(_) if stays_inside(&path, &target) => target,
+                Ok(inside) => relative(&path, inside),
+                Err(_) if self.visiting.iter().any(|above| above.starts_with(real)) => target,
+                Err(_) => return self.thing(real.clone(), path),
+            },
+        };
+        let form = Form::Link(form);
+        self.entries.push(Entry { path, source, form });
+        Ok(())
+    }
+}
+
+/// Whether a link at `path` in the tree leads to `target` without ever leaving the tree.
+fn stays_inside(path: &Path, target: &Path) -> bool {
+    let mut depth = path.components().count().saturating_sub(1);
+    for component in target.components() {
+        match component {
+            Component::ParentDir if depth == 0 => return false,
+            Component::ParentDir => depth -= 1,
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return false,
+        }
+    }
+    true
+}
+
+/// The target of a link at `path` that leads to `inside`, both relative to the tree.
+fn relative(path: &Path, inside: &Path) -> PathBuf {
+    let up = path.components().count().saturating_sub(1);
+    let mut target: PathBuf = std::iter::repeat_n("..", up).collect();
+    target.push(inside);
+    if target.as_os_str().is_empty() {
+        target.push(".");
+    }
+    target
+}
+
+#[cfg(unix)]
+fn is_executable(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_metadata: &std::fs::Metadata) -> bool {
+    false
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, executable: bool) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = if executable { 0o755 } else { 0o644 };
+    fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_path: &Path, _executable: bool) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn symlink(target: &Path, path: &Path) -> std::io::Result<()> {
+    fs_err::os::unix::fs::symlink(target, path)
+}
+
+#[cfg(not(unix))]
+fn symlink(_target: &Path, _path: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests;

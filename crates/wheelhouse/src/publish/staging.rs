@@ -1,0 +1,198 @@
+//! Staging: finds which files of a set are not in the directory yet, and writes each of those whole
+//! under a temporary name.
+//!
+//! Never touches a final name.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use sha2::Digest as _;
+use wheelhouse_model::manifest::{MANIFEST_NAME, Wheel};
+use wheelhouse_model::{Error, Kind, Result, Sha256};
+
+use super::operations::{Operations, failure};
+use super::previous::{self, Previous, TEMPORARY_END, TEMPORARY_START};
+use super::{Place, Wheelhouse};
+
+/// How many files are flushed at once: file systems commit them together.
+const FLUSHING: usize = 8;
+
+/// What a file of the set is to hold.
+#[derive(Clone, Copy)]
+pub(super) enum Content<'a> {
+    Wheel(&'a Wheel),
+    Bytes(&'a [u8]),
+}
+
+impl Content<'_> {
+    pub(super) fn digest(&self) -> Sha256 {
+        match self {
+            Self::Wheel(wheel) => wheel.sha256,
+            Self::Bytes(bytes) => Sha256::of(bytes),
+        }
+    }
+}
+
+/// The files of the set by name, the manifest not among them.
+pub(super) type Desired<'a> = BTreeMap<&'a str, Content<'a>>;
+
+/// Lists what the directory is to hold.
+///
+/// # Errors
+/// A name that is not safe or that two files have: no set may come with one.
+pub(super) fn desired<'a>(wheelhouse: &'a Wheelhouse<'_>) -> Result<Desired<'a>> {
+    let wheels = wheelhouse.manifest.wheels.iter();
+    let wheels = wheels.map(|wheel| (wheel.filename.as_str(), Content::Wheel(wheel)));
+    let files = wheelhouse.files.iter();
+    let files = files.map(|(name, bytes)| (name.as_str(), Content::Bytes(bytes)));
+    let mut desired = Desired::new();
+    for (name, content) in wheels.chain(files) {
+        if !previous::is_safe(name) || desired.insert(name, content).is_some() {
+            let message = format!("`{}` cannot be put into a wheelhouse", name.escape_debug());
+            return Err(Error::new(Kind::Publish, message));
+        }
+    }
+    Ok(desired)
+}
+
+/// Whether the file `name` of `root` holds `content` already.
+///
+/// A wheel is not read again when it has the digest of the last manifest and was not touched since
+/// that was written: a run that changes nothing costs no more than looking.
+///
+/// # Errors
+/// A directory where the file belongs.
+pub(super) fn is_there(
+    root: &Path,
+    name: &str,
+    content: &Content<'_>,
+    previous: &Previous,
+) -> Result<bool> {
+    let path = root.join(name);
+    let metadata = match fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(failure(&path, io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        Ok(metadata) => metadata,
+        Err(_) => return Ok(false),
+    };
+    let same = match content {
+        Content::Bytes(bytes) => {
+            metadata.is_file()
+                && metadata.len() == bytes.len() as u64
+                && fs::read(&path).is_ok_and(|found| found == *bytes)
+        }
+        Content::Wheel(wheel) => {
+            metadata.is_file()
+                && metadata.len() == wheel.size
+                && (is_untouched(root, &metadata, wheel, previous)
+                    || digest(&path).is_ok_and(|found| found == wheel.sha256))
+        }
+    };
+    Ok(same)
+}
+
+fn is_untouched(root: &Path, metadata: &Metadata, wheel: &Wheel, previous: &Previous) -> bool {
+    previous.recorded(&wheel.filename) == Some(wheel.sha256)
+        && fs::symlink_metadata(root.join(MANIFEST_NAME))
+            .is_ok_and(|manifest| is_older(metadata, &manifest))
+}
+
+/// Whether a file was last changed, renamed or linked before another one. Strictly: clocks of file
+/// systems tick slowly.
+#[cfg(unix)]
+fn is_older(file: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (file.ctime(), file.ctime_nsec()) < (other.ctime(), other.ctime_nsec())
+        && (file.mtime(), file.mtime_nsec()) < (other.mtime(), other.mtime_nsec())
+}
+
+#[cfg(not(unix))]
+fn is_older(_file: &Metadata, _other: &Metadata) -> bool {
+    false
+}
+
+/// Digests the file at `path`.
+pub(super) fn digest(path: &Path) -> io::Result<Sha256> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(Sha256::finish(hasher));
+        }
+        hasher.update(&buffer[..count]);
+    }
+}
+
+/// A file that is whole but not yet where it belongs.
+pub(super) struct Staged<'a> {
+    pub(super) temporary: PathBuf,
+    pub(super) name: &'a str,
+}
+
+/// Writes `changes` under temporary names, and waits until they are on the disk.
+pub(super) fn stage<'a>(
+    operations: &dyn Operations,
+    root: &Path,
+    changes: &[(&'a str, Content<'_>)],
+    wheels: &dyn Place,
+) -> Result<Vec<Staged<'a>>> {
+    let mut staged = Vec::with_capacity(changes.len());
+    for (index, (name, content)) in changes.iter().enumerate() {
+        let temporary = temporary(root, &index.to_string());
+        match content {
+            Content::Bytes(bytes) => operations
+                .write(&temporary, bytes)
+                .map_err(|error| failure(&root.join(name), error)),
+            Content::Wheel(wheel) => operations
+                .place(wheels, wheel, &temporary)
+                .map_err(|error| failure(&root.join(name), error)),
+        }?;
+        staged.push(Staged { temporary, name });
+    }
+    flush(operations, &staged)?;
+    Ok(staged)
+}
+
+/// The temporary name of ours with `label` in it. Only the holder of the lock makes such files, so
+/// none of them can be in use by another run.
+pub(super) fn temporary(root: &Path, label: &str) -> PathBuf {
+    root.join(format!("{TEMPORARY_START}{label}{TEMPORARY_END}"))
+}
+
+fn flush(operations: &dyn Operations, staged: &[Staged<'_>]) -> Result<()> {
+    let share = staged.len().div_ceil(FLUSHING).max(1);
+    let flush_share = |share: &[Staged<'_>]| {
+        share.iter().try_for_each(|file| {
+            operations
+                .flush(&file.temporary)
+                .map_err(|error| failure(&file.temporary, error))
+        })
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = staged
+            .chunks(share)
+            .map(|share| scope.spawn(move || flush_share(share)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("flushing does not panic"))
+    })
+}
+
+/// Removes the temporary files that a stopped run left in `root`.
+pub(super) fn sweep(operations: &dyn Operations, root: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(TEMPORARY_START) && name.ends_with(TEMPORARY_END) {
+            operations.remove_file(&entry.path())?;
+        }
+    }
+    Ok(())
+}
