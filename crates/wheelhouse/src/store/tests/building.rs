@@ -49,6 +49,16 @@ fn a_record_without_its_wheel_counts_as_none() {
     record(&store, &wheel(b"wheel"));
     assert_eq!(look(&store), Found::Absent);
     let stored = add(&store, b"wheel");
+    let size = 4;
+    record(
+        &store,
+        &BuiltWheel {
+            size,
+            ..wheel(b"wheel")
+        },
+    );
+    assert_eq!(look(&store), Found::Absent);
+    record(&store, &wheel(b"wheel"));
     std::fs::write(&stored.path, "bad").unwrap();
     assert_eq!(look(&store), Found::Corrupt(stored.path));
     assert_eq!(look(&store), Found::Absent);

@@ -2,7 +2,7 @@
 //! privileges.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -66,12 +66,15 @@ fn a_full_disk_under_the_store_is_named_and_leaves_nothing() {
     let root = store.root().display().to_string();
     assert!(error.to_string().contains(&root), "{error}");
     assert!(error.hint().unwrap().contains("--cache-dir"));
-    // Whoever overlooks the failure does not get a torn file.
-    let _ = writer.write(b"end");
-    writer.finish().unwrap_err();
+    // Whoever overlooks the failure does not get a torn file, even if there is room again.
+    let stored = find(&store, &vec![1; 600_000]).present().unwrap();
+    std::fs::remove_file(stored.path).unwrap();
+    writer.write(b"end").unwrap();
+    let error = writer.finish().unwrap_err();
+    assert!(error.to_string().contains("`a.whl`"), "{error}");
     assert_eq!(names(&store.root().join("tmp")), Vec::<String>::new());
-    assert_eq!(files(&store, "files-v1").len(), 1);
-    assert!(find(&store, &vec![1; 600_000]).present().is_some());
+    assert_eq!(files(&store, "files-v1"), Vec::<PathBuf>::new());
+    add(&store, &vec![1; 600_000]);
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn a_restarted_transfer_forgets_what_came_before() {
     let expected = Expected::sha256("example", Sha256::of(b"wheel"));
     let mut writer = store.writer(expected).unwrap();
     writer.write(&vec![1; 700_000]).unwrap();
+    writer.write(b"in the buffer").unwrap();
     writer.restart().unwrap();
     assert!(writer.is_empty());
     writer.write(b"wheel").unwrap();
