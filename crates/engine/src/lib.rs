@@ -3,7 +3,8 @@
 //! interface of [`wheelhouse_model`] values.
 //!
 //! 1. [`run`] starts the runtime that uv needs;
-//! 2. [`python::locate`] finds the interpreter, [`Engine::start`] opens caches and clients for it;
+//! 2. [`python::locate`] finds the interpreter, [`Host::discover`] knows it, [`Engine::start`] opens
+//!    the clients for it;
 //! 3. [`Engine::resolve`] settles a [`Lock`](wheelhouse_model::Lock), asking a [`Companion`] for
 //!    wheels of sources and telling it early which wheels it will probably need;
 //! 4. [`Fetcher::open`] streams a file, [`Engine::checkout`] checks out a Git commit;
@@ -37,36 +38,59 @@ pub use runtime::run;
 
 use std::path::{Path, PathBuf};
 
-use wheelhouse_model::{Request, Result, Source, Target};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Kind, Request, Result, Source, Target};
+
+/// A Python that is there, and uv's cache for it: all that a run needs that resolves and builds
+/// nothing.
+pub struct Host {
+    cache: uv_cache::Cache,
+    interpreter: uv_python::Interpreter,
+}
+
+impl Host {
+    /// Asks the Python that `request` means about itself, or the cache if it was asked before.
+    /// `located` is what [`python::locate`] found; `cache` is the directory for uv's own cache.
+    ///
+    /// # Errors
+    /// When there is no such Python, or the cache cannot be written.
+    pub async fn discover(
+        request: Option<&str>,
+        located: Option<&Path>,
+        cache: &Path,
+    ) -> Result<Self> {
+        let cache = uv_cache::Cache::from_path(cache).init().await.context(Kind::Publish, || {
+            format!("failed to open the cache {}", cache.display())
+        })?;
+        let interpreter = python::query(request, located, &cache)?;
+        Ok(Self { cache, interpreter })
+    }
+
+    /// The target that this Python resolves and builds for.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        convert::target(&self.interpreter)
+    }
+}
 
 /// What an engine is started with.
 pub struct Setup<'a> {
+    pub host: Host,
     pub request: &'a Request,
-    /// The directory for uv's own cache.
-    pub cache: &'a Path,
     /// The directory for the logs of builds.
     pub logs: &'a Path,
-    /// The interpreter that [`python::locate`] found, if it did.
-    pub python: Option<&'a Path>,
 }
 
 /// Resolves and builds for one request and one interpreter.
 pub struct Engine(workshop::Workshop);
 
 impl Engine {
-    /// Opens caches and clients, and asks the interpreter about itself (or the cache, if it was
-    /// asked before). Reads the `--find-links` places, which may use the network.
+    /// Opens the HTTP clients and reads the `--find-links` places, which may use the network.
     ///
     /// # Errors
-    /// When no Python is found, an option is not valid, or a `--find-links` place cannot be read.
+    /// When an option is not valid, or a `--find-links` place cannot be read.
     pub async fn start(setup: Setup<'_>) -> Result<Self> {
         workshop::Workshop::start(setup).await.map(Self)
-    }
-
-    /// The target that this engine resolves and builds for.
-    #[must_use]
-    pub fn target(&self) -> Target {
-        convert::target(&self.0.interpreter)
     }
 
     /// What fetches files; it can be used from any thread.
@@ -85,8 +109,8 @@ impl Engine {
         self.0.resolve(companion).await
     }
 
-    /// Checks out the commit of a [`Source::Git`] and returns the directory of the project, which
-    /// belongs to the cache: build from a copy.
+    /// Checks out the commit of a [`Source::Git`] and returns its directory, which belongs
+    /// to the cache: build from a copy.
     ///
     /// # Errors
     /// When the repository cannot be fetched or has no such commit.

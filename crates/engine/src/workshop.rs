@@ -27,7 +27,7 @@ use crate::Setup;
 use crate::build::Session;
 use crate::failure::Failures;
 use crate::fetch::Fetcher;
-use crate::{network, python, requirements};
+use crate::{network, requirements};
 
 /// Resolves and builds for one interpreter.
 pub(crate) struct Workshop {
@@ -70,12 +70,8 @@ pub(crate) struct Workshop {
 
 impl Workshop {
     pub(crate) async fn start(setup: Setup<'_>) -> Result<Self> {
-        let request = setup.request.clone();
-        let cache = Cache::from_path(setup.cache)
-            .init()
-            .await
-            .context(Kind::Publish, || format!("failed to open the cache {}", setup.cache.display()))?;
-        let interpreter = python::query(request.python.as_deref(), setup.python, &cache)?;
+        let Setup { host, request, logs } = setup;
+        let (cache, interpreter, request) = (host.cache, host.interpreter, request.clone());
         let locations = network::locations(&request.indexes)?;
         let build_options = requirements::build_options(&request.formats);
         let (client, cached_client, fetcher) = clients(&request, &cache, &locations, &interpreter)?;
@@ -98,7 +94,7 @@ impl Workshop {
                 Concurrency::threads(),
                 Concurrency::DEFAULT_CACHE_READS,
             ),
-            logs: setup.logs.to_owned(),
+            logs: logs.to_owned(),
             cache,
             interpreter,
             client,
@@ -126,7 +122,7 @@ impl Workshop {
     }
 
     pub(crate) async fn checkout(&self, source: &Source) -> Result<PathBuf> {
-        let Source::Git { repository, commit, subdirectory, .. } = source else {
+        let Source::Git { repository, commit, .. } = source else {
             unreachable!("only Git sources are checked out");
         };
         let failed = || format!("failed to check out {source}");
@@ -142,10 +138,7 @@ impl Workshop {
             .fetch(&git, settings, bucket, None)
             .await
             .context(Kind::Fetch, failed)?;
-        Ok(match subdirectory {
-            Some(subdirectory) => fetch.path().join(subdirectory),
-            None => fetch.path().to_owned(),
-        })
+        Ok(fetch.path().to_owned())
     }
 }
 

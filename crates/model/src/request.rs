@@ -7,6 +7,9 @@ use std::time::Duration;
 use url::Url;
 use uv_normalize::PackageName;
 
+use crate::redact::redacted;
+use crate::{Sha256, Target};
+
 /// What is to be resolved and how.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -21,6 +24,34 @@ pub struct Request {
     pub network: Network,
     pub resolution: Resolution,
     pub building: Building,
+}
+
+impl Request {
+    /// A digest, in hexadecimal, that two requests share if and only if they ask for the same: the
+    /// same requirements and ways to choose, for the same `target`, where local trees have the
+    /// same contents. `trees` gives the digest of a tree by the text of its requirement.
+    #[must_use]
+    pub fn fingerprint(&self, target: &Target, trees: &BTreeMap<String, Sha256>) -> String {
+        let lines = |requirements: &[Requirement]| -> Vec<String> {
+            let line = |one: &Requirement| {
+                format!("{} {:?} {:?}", redacted(&one.text), one.hashes, trees.get(&one.text))
+            };
+            requirements.iter().map(line).collect()
+        };
+        let indexes: Vec<String> = self.indexes.urls.iter().map(|url| redacted(url.as_str())).collect();
+        let asked = format!(
+            "{:?}",
+            (
+                [&self.requirements, &self.constraints, &self.overrides].map(|part| lines(part)),
+                (&indexes, &self.indexes.find_links, self.indexes.no_index, self.indexes.strategy),
+                &self.formats,
+                (self.resolution.prereleases, self.resolution.no_dependencies),
+                &self.resolution.exclude_newer,
+                (&target.implementation, &target.python_version, &target.platform),
+            )
+        );
+        Sha256::of(asked.as_bytes()).to_string()
+    }
 }
 
 /// One requirement as it was written.
