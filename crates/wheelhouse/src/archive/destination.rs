@@ -120,7 +120,7 @@ impl Destination {
             return Err(refusal(&path.to_string_lossy(), "is cut short"));
         }
         file.flush().context(Kind::Fetch, damaged)?;
-        set_attributes(file.into_parts().0, attributes).context(Kind::Fetch, damaged)?;
+        set_attributes(file.file(), attributes).context(Kind::Fetch, damaged)?;
         self.nodes.insert(path, Node::File);
         Ok(())
     }
@@ -280,8 +280,8 @@ fn unwritable(path: &Path) -> String {
 
 /// Sets mode and time. Modes do not depend on the user's mask, so that what is built from the
 /// files does not either; set-user-ID and its like are never set.
-fn set_attributes(file: std::fs::File, attributes: Attributes) -> io::Result<()> {
-    set_mode(&file, attributes.executable)?;
+fn set_attributes(file: &std::fs::File, attributes: Attributes) -> io::Result<()> {
+    set_mode(file, attributes.executable)?;
     if let Some(modified) = attributes.modified {
         file.set_modified(modified)?;
     }

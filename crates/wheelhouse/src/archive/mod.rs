@@ -29,4 +29,4 @@ pub use sdist::{static_metadata, unpack};
 pub use wheel::{WheelInspection, inspect};
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

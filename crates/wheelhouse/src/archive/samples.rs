@@ -1,5 +1,6 @@
 //! Wheels and archives for tests, honest and hostile, made by hand. Never used outside tests.
 
+use std::fmt::Write as _;
 use std::io::{Cursor, Write as _};
 
 use base64::Engine as _;
@@ -8,20 +9,20 @@ use sha2::Digest as _;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-pub(super) const WHEEL_NAME: &str = "example-1.0-py3-none-any.whl";
-pub(super) const METADATA: &str =
+pub(crate) const WHEEL_NAME: &str = "example-1.0-py3-none-any.whl";
+pub(crate) const METADATA: &str =
     "Metadata-Version: 2.1\nName: Example\nVersion: 1.0\nRequires-Python: >=3.8\n\nText\n";
-pub(super) const WHEEL: &str = "Wheel-Version: 1.0\nGenerator: test\nTag: py3-none-any\n";
+pub(crate) const WHEEL: &str = "Wheel-Version: 1.0\nGenerator: test\nTag: py3-none-any\n";
 
 /// A wheel in the making: file names and contents in order.
 #[derive(Clone)]
-pub(super) struct WheelSample {
-    pub(super) files: Vec<(String, Vec<u8>)>,
+pub(crate) struct WheelSample {
+    pub(crate) files: Vec<(String, Vec<u8>)>,
 }
 
 impl WheelSample {
     /// One module and a `dist-info` without `RECORD`.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut sample = Self { files: Vec::new() };
         sample.set("example.py", "print()\n");
         sample.set("example-1.0.dist-info/METADATA", METADATA);
@@ -29,34 +30,34 @@ impl WheelSample {
         sample
     }
 
-    pub(super) fn set(&mut self, name: &str, content: impl Into<Vec<u8>>) {
+    pub(crate) fn set(&mut self, name: &str, content: impl Into<Vec<u8>>) {
         self.files.retain(|(known, _)| known != name);
         self.files.push((name.to_owned(), content.into()));
     }
 
-    pub(super) fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.files.retain(|(known, _)| known != name);
         self
     }
 
-    pub(super) fn record(&self) -> String {
+    pub(crate) fn record(&self) -> String {
         let mut record = String::new();
         for (name, content) in &self.files {
             let digest = URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(content));
-            record += &format!("{name},sha256={digest},{}\n", content.len());
+            let _ = writeln!(record, "{name},sha256={digest},{}", content.len());
         }
         record + "example-1.0.dist-info/RECORD,,\n"
     }
 
     /// The wheel with a right `RECORD`.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut sample = self.clone();
         sample.set("example-1.0.dist-info/RECORD", self.record());
         zip(&sample.files)
     }
 }
 
-pub(super) fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in files {
         let options = SimpleFileOptions::default().unix_permissions(0o644);
@@ -71,7 +72,7 @@ pub(super) fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
 }
 
 /// Replaces every `from` in `bytes` by `to`, which has the same length: names no writer would take.
-pub(super) fn patched(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
+pub(crate) fn patched(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     for start in 0..=bytes.len() - from.len() {
         if bytes[start..].starts_with(from) {
@@ -83,16 +84,16 @@ pub(super) fn patched(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
 
 /// One member of a tar archive.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
-    pub(super) name: String,
-    pub(super) kind: tar::EntryType,
-    pub(super) target: String,
-    pub(super) content: Vec<u8>,
-    pub(super) mode: u32,
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) kind: tar::EntryType,
+    pub(crate) target: String,
+    pub(crate) content: Vec<u8>,
+    pub(crate) mode: u32,
 }
 
 impl Member {
-    pub(super) fn file(name: &str, content: &str) -> Self {
+    pub(crate) fn file(name: &str, content: &str) -> Self {
         Self {
             name: name.to_owned(),
             kind: tar::EntryType::Regular,
@@ -102,14 +103,14 @@ impl Member {
         }
     }
 
-    pub(super) fn directory(name: &str) -> Self {
+    pub(crate) fn directory(name: &str) -> Self {
         Self {
             kind: tar::EntryType::Directory,
             ..Self::file(name, "")
         }
     }
 
-    pub(super) fn link(name: &str, target: &str) -> Self {
+    pub(crate) fn link(name: &str, target: &str) -> Self {
         Self {
             kind: tar::EntryType::Symlink,
             target: target.to_owned(),
@@ -117,14 +118,14 @@ impl Member {
         }
     }
 
-    pub(super) fn hard_link(name: &str, target: &str) -> Self {
+    pub(crate) fn hard_link(name: &str, target: &str) -> Self {
         Self {
             kind: tar::EntryType::Link,
             ..Self::link(name, target)
         }
     }
 
-    pub(super) fn special(name: &str, kind: tar::EntryType) -> Self {
+    pub(crate) fn special(name: &str, kind: tar::EntryType) -> Self {
         Self {
             kind,
             ..Self::file(name, "")
@@ -133,7 +134,7 @@ impl Member {
 }
 
 /// Writes headers as they are, with names and targets of at most 100 bytes.
-pub(super) fn tar(members: &[Member]) -> Vec<u8> {
+pub(crate) fn tar(members: &[Member]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for member in members {
         let mut header = tar::Header::new_ustar();
@@ -153,7 +154,7 @@ pub(super) fn tar(members: &[Member]) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

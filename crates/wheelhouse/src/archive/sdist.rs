@@ -29,6 +29,9 @@ const TAR_EXTENSIONS: [&str; 8] = [
     ".tar.lzma",
 ];
 
+/// The one that it takes for zip files.
+const ZIP_EXTENSION: &str = ".zip";
+
 /// The fields whose value a resolver needs: none may be left to the build.
 const NEEDED_FIELDS: [&str; 4] = [
     "Requires-Dist",
@@ -62,7 +65,7 @@ fn unpack_reader(
     into: &mut Destination,
 ) -> Result<()> {
     let name = filename.to_ascii_lowercase();
-    if name.ends_with(".zip") {
+    if name.ends_with(ZIP_EXTENSION) {
         return unpack_zip(reader, into);
     }
     if TAR_EXTENSIONS

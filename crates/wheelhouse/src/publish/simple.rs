@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use wheelhouse_model::{PackageName, Sha256, Version};
 
 /// What a path segment of a URL may hold as it is (RFC 3986, unreserved).
@@ -121,54 +121,113 @@ fn document(title: &str, body: &str) -> Vec<u8> {
 }
 
 fn root_json(names: &[&PackageName]) -> Vec<u8> {
-    let projects: Vec<Value> = names
-        .iter()
-        .map(|name| json!({ "name": name.as_str() }))
-        .collect();
-    rendered(&json!({ "meta": { "api-version": "1.1" }, "projects": projects }))
+    let projects = names.iter().map(|name| Project { name }).collect();
+    rendered(&Root {
+        meta: Meta::VALUE,
+        projects,
+    })
 }
 
 fn json_page(name: &PackageName, wheels: &[&IndexedWheel]) -> Vec<u8> {
     let mut versions: Vec<&Version> = wheels.iter().map(|wheel| &wheel.version).collect();
     versions.sort();
     versions.dedup();
-    let versions: Vec<String> = versions.into_iter().map(Version::to_string).collect();
-    let files: Vec<Value> = wheels.iter().map(|wheel| file(wheel)).collect();
-    rendered(&json!({
-        "meta": { "api-version": "1.1" },
-        "name": name.as_str(),
-        "versions": versions,
-        "files": files,
-    }))
+    rendered(&Page {
+        meta: Meta::VALUE,
+        name,
+        versions: versions.into_iter().map(Version::to_string).collect(),
+        files: wheels.iter().map(|wheel| file(wheel)).collect(),
+    })
 }
 
-fn file(wheel: &IndexedWheel) -> Value {
-    let sha256 = |digest: &Sha256| json!({ "sha256": digest.to_string() });
-    let mut file = Map::new();
-    file.insert("filename".to_owned(), json!(wheel.filename));
-    file.insert("url".to_owned(), json!(url(wheel)));
-    file.insert("hashes".to_owned(), sha256(&wheel.sha256));
-    file.insert("size".to_owned(), json!(wheel.size));
-    if let Some(requires_python) = &wheel.requires_python {
-        file.insert("requires-python".to_owned(), json!(requires_python));
+fn file(wheel: &IndexedWheel) -> File<'_> {
+    let metadata = wheel.metadata.map(|sha256| Digests { sha256 });
+    File {
+        filename: &wheel.filename,
+        url: url(wheel),
+        hashes: Digests {
+            sha256: wheel.sha256,
+        },
+        size: wheel.size,
+        requires_python: wheel.requires_python.as_deref(),
+        core_metadata: metadata,
+        dist_info_metadata: metadata,
+        yanked: wheel.yanked.as_deref().map(Yanked::from),
+        upload_time: wheel.uploaded.and_then(timestamp),
     }
-    if let Some(metadata) = &wheel.metadata {
-        file.insert("core-metadata".to_owned(), sha256(metadata));
-        file.insert("dist-info-metadata".to_owned(), sha256(metadata));
-    }
-    if let Some(reason) = &wheel.yanked {
+}
+
+/// `simple/index.json`. The fields are written in the order of the types: always the same bytes.
+#[derive(Serialize)]
+struct Root<'a> {
+    meta: Meta,
+    projects: Vec<Project<'a>>,
+}
+
+#[derive(Serialize)]
+struct Project<'a> {
+    name: &'a PackageName,
+}
+
+/// `simple/NAME/index.json`.
+#[derive(Serialize)]
+struct Page<'a> {
+    meta: Meta,
+    name: &'a PackageName,
+    versions: Vec<String>,
+    files: Vec<File<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Meta {
+    api_version: &'static str,
+}
+
+impl Meta {
+    const VALUE: Self = Self { api_version: "1.1" };
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct File<'a> {
+    filename: &'a str,
+    url: String,
+    hashes: Digests,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requires_python: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    core_metadata: Option<Digests>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dist_info_metadata: Option<Digests>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    yanked: Option<Yanked<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upload_time: Option<String>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Digests {
+    sha256: Sha256,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Yanked<'a> {
+    Plainly(bool),
+    Because(&'a str),
+}
+
+impl<'a> From<&'a str> for Yanked<'a> {
+    fn from(reason: &'a str) -> Self {
         // An empty text would read as "not yanked".
-        let value = if reason.is_empty() {
-            json!(true)
+        if reason.is_empty() {
+            Self::Plainly(true)
         } else {
-            json!(reason)
-        };
-        file.insert("yanked".to_owned(), value);
+            Self::Because(reason)
+        }
     }
-    if let Some(time) = wheel.uploaded.and_then(timestamp) {
-        file.insert("upload-time".to_owned(), json!(time));
-    }
-    Value::Object(file)
 }
 
 /// Writes a time as PEP 700 wants it: `2024-05-01T12:00:00.000000Z`.
@@ -177,8 +236,8 @@ fn timestamp(milliseconds: i64) -> Option<String> {
     Some(format!("{timestamp:.6}"))
 }
 
-fn rendered(value: &Value) -> Vec<u8> {
-    let mut bytes = value.to_string().into_bytes();
+fn rendered(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(value).expect("a plain value has a JSON form");
     bytes.push(b'\n');
     bytes
 }
@@ -203,5 +262,7 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
+#[cfg(test)]
+mod clients;
 #[cfg(test)]
 mod tests;

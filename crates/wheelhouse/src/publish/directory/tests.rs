@@ -1,1 +1,531 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use proptest::prelude::*;
+use wheelhouse_model::manifest::{SCHEMA, Wheel};
+use wheelhouse_model::{Error, Kind, Origin, Sha256};
+
+use super::super::Place;
+use super::*;
+
+/// A wheel is any text here: its file holds its own file name and a mark.
+struct Texts(BTreeMap<Sha256, String>);
+
+impl Place for Texts {
+    fn place(&self, wheel: &Wheel, destination: &Path) -> Result<()> {
+        fs::write(destination, &self.0[&wheel.sha256])
+            .map_err(|error| Error::new(Kind::Fetch, "the store has no room").caused_by(error))
+    }
+}
+
+/// A set: the contents of wheels and of other files by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Set {
+    wheels: BTreeMap<String, String>,
+    files: BTreeMap<String, String>,
+}
+
+impl Set {
+    fn new(wheels: &[(&str, &str)], files: &[(&str, &str)]) -> Self {
+        let owned = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+                .collect()
+        };
+        Self {
+            wheels: owned(wheels),
+            files: owned(files),
+        }
+    }
+
+    fn manifest(&self) -> Manifest {
+        Manifest {
+            schema: SCHEMA.to_owned(),
+            generator: "test".to_owned(),
+            targets: Vec::new(),
+            requirements: Vec::new(),
+            request: "request".to_owned(),
+            wheels: self
+                .wheels
+                .iter()
+                .map(|(name, text)| wheel(name, text))
+                .collect(),
+            files: Vec::new(),
+        }
+    }
+
+    fn publish(&self, operations: &dyn Operations, root: &Path) -> Result<Published> {
+        let texts = self.wheels.values();
+        let texts = Texts(
+            texts
+                .map(|text| (Sha256::of(text.as_bytes()), text.clone()))
+                .collect(),
+        );
+        let files = self.files.iter();
+        let wheelhouse = Wheelhouse {
+            manifest: self.manifest(),
+            files: files
+                .map(|(name, text)| (name.clone(), text.clone().into_bytes()))
+                .collect(),
+            wheels: &texts,
+        };
+        publish(operations, root, &wheelhouse)
+    }
+}
+
+fn wheel(name: &str, text: &str) -> Wheel {
+    Wheel {
+        filename: name.to_owned(),
+        name: name.to_owned(),
+        version: "1".to_owned(),
+        sha256: Sha256::of(text.as_bytes()),
+        size: text.len() as u64,
+        requires_python: None,
+        dependencies: Vec::new(),
+        origin: Origin::Direct,
+        source: String::new(),
+        built: None,
+    }
+}
+
+/// The filesystem until a step; from there on nothing happens any more, as after `kill -9`. A write
+/// that is stopped leaves half of its bytes.
+struct Stopping {
+    steps: AtomicUsize,
+}
+
+impl Stopping {
+    fn after(steps: usize) -> Self {
+        Self {
+            steps: AtomicUsize::new(steps),
+        }
+    }
+
+    /// Never stops, and waits for no disk.
+    fn never() -> Self {
+        Self::after(usize::MAX)
+    }
+
+    fn step(&self) -> io::Result<()> {
+        let spent = |steps: usize| steps.checked_sub(1);
+        let order = Ordering::SeqCst;
+        let left = self.steps.fetch_update(order, order, spent);
+        left.map(drop).map_err(|_| io::Error::other("stopped"))
+    }
+}
+
+impl Operations for Stopping {
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        Disk.create_directory(path)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.step()?;
+        Disk.write(path, &bytes[..bytes.len() / 2])?;
+        self.step()?;
+        Disk.write(path, bytes)
+    }
+
+    fn place(&self, wheels: &dyn Place, wheel: &Wheel, path: &Path) -> Result<()> {
+        self.write(path, b"half a wheel")
+            .map_err(|error| failure(path, error))?;
+        fs::remove_file(path).unwrap();
+        Disk.place(wheels, wheel, path)
+    }
+
+    fn flush(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step()?;
+        Disk.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        Disk.remove_file(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        Disk.remove_directory(path)
+    }
+}
+
+/// Everything in a directory: names with contents, directories with none.
+fn state(root: &Path) -> BTreeMap<String, Option<String>> {
+    let mut state = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(root).min_depth(1) {
+        let entry = entry.unwrap();
+        let name = entry
+            .path()
+            .strip_prefix(root)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let content = entry
+            .file_type()
+            .is_file()
+            .then(|| fs::read_to_string(entry.path()).unwrap());
+        state.insert(name, content);
+    }
+    state
+}
+
+/// What must hold at every moment.
+fn check_invariants(root: &Path, sets: &[&Set]) {
+    let state = state(root);
+    for (name, content) in &state {
+        if name.contains(".whl") {
+            let whole = sets
+                .iter()
+                .any(|set| set.wheels.get(name) == content.as_ref());
+            assert!(whole || name.starts_with("foreign"), "{name} is not whole");
+        }
+    }
+    let Some(Some(manifest)) = state.get(MANIFEST_NAME) else {
+        return;
+    };
+    let manifest: Manifest = serde_json::from_str(manifest).expect("the manifest is whole");
+    for wheel in &manifest.wheels {
+        let content = state.get(&wheel.filename).and_then(Option::as_ref);
+        let digest = content.map(|content| Sha256::of(content.as_bytes()));
+        assert_eq!(digest, Some(wheel.sha256), "{} is listed", wheel.filename);
+    }
+    for file in &manifest.files {
+        assert!(state.contains_key(file), "{file} is listed and missing");
+    }
+}
+
+fn before() -> Set {
+    Set::new(
+        &[
+            ("a-1.whl", "a one"),
+            ("b-1.whl", "b one"),
+            ("c-1.whl", "c one"),
+        ],
+        &[
+            ("pylock.toml", "one"),
+            ("simple/a/index.html", "a"),
+            ("simple/b/index.html", "b"),
+        ],
+    )
+}
+
+fn after() -> Set {
+    Set::new(
+        &[
+            ("a-1.whl", "a one"),
+            ("b-1.whl", "b other"),
+            ("d-1.whl", "d one"),
+        ],
+        &[
+            ("pylock.toml", "two"),
+            ("simple/a/index.html", "a"),
+            ("simple/d/index.html", "d"),
+        ],
+    )
+}
+
+/// What an undisturbed run from nothing gives.
+fn undisturbed(set: &Set) -> BTreeMap<String, Option<String>> {
+    let directory = tempfile::tempdir().unwrap();
+    set.publish(&Stopping::never(), directory.path()).unwrap();
+    state(directory.path())
+}
+
+#[test]
+fn a_directory_holds_exactly_the_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("made/with/parents");
+    let published = before().publish(&Disk, &root).unwrap();
+    assert_eq!(published.put.len(), 6);
+    check_invariants(&root, &[&before()]);
+    fs::write(root.join("foreign.whl"), "mine").unwrap();
+    fs::create_dir(root.join("notes")).unwrap();
+    fs::create_dir(root.join("simple/extra")).unwrap();
+    let published = after().publish(&Disk, &root).unwrap();
+    assert_eq!(
+        published.put,
+        ["b-1.whl", "d-1.whl", "pylock.toml", "simple/d/index.html"]
+    );
+    assert_eq!(published.removed, ["c-1.whl", "simple/b/index.html"]);
+    assert_eq!(
+        published.foreign,
+        ["foreign.whl", "notes/", "simple/extra/"]
+    );
+    assert_eq!(published.unchanged, 2);
+    let mut expected = undisturbed(&after());
+    expected.insert("foreign.whl".to_owned(), Some("mine".to_owned()));
+    expected.insert("notes".to_owned(), None);
+    expected.insert("simple/extra".to_owned(), None);
+    assert_eq!(state(&root), expected);
+}
+
+#[test]
+fn an_unchanged_set_writes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    before()
+        .publish(&Stopping::never(), directory.path())
+        .unwrap();
+    // One step: the directory itself is made sure of.
+    let published = before()
+        .publish(&Stopping::after(1), directory.path())
+        .unwrap();
+    assert!(published.put.is_empty() && published.removed.is_empty());
+    assert_eq!(published.unchanged, 6);
+}
+
+#[test]
+fn a_run_stopped_anywhere_is_completed_by_the_next() {
+    let (before, after) = (before(), after());
+    for start in [None, Some(&before)] {
+        let expected = undisturbed(&after);
+        for steps in 0.. {
+            let directory = tempfile::tempdir().unwrap();
+            let root = directory.path().join("out");
+            if let Some(start) = start {
+                start.publish(&Stopping::never(), &root).unwrap();
+            }
+            let stopped = after.publish(&Stopping::after(steps), &root).is_err();
+            if root.exists() {
+                check_invariants(&root, &[&before, &after]);
+            }
+            after.publish(&Stopping::never(), &root).unwrap();
+            assert_eq!(state(&root), expected, "after {steps} steps");
+            if !stopped {
+                assert!(steps > 10);
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stopped_run_can_be_followed_by_another_set_and_stopped_again() {
+    let (before, after) = (before(), after());
+    let third = Set::new(
+        &[("b-1.whl", "b one"), ("e-1.whl", "e")],
+        &[("pylock.toml", "three")],
+    );
+    let expected = undisturbed(&third);
+    for first in 0..60 {
+        for second in (0..60).step_by(7) {
+            let directory = tempfile::tempdir().unwrap();
+            let root = directory.path();
+            before.publish(&Stopping::never(), root).unwrap();
+            let _ = after.publish(&Stopping::after(first), root);
+            check_invariants(root, &[&before, &after]);
+            let _ = third.publish(&Stopping::after(second), root);
+            check_invariants(root, &[&before, &after, &third]);
+            third.publish(&Stopping::never(), root).unwrap();
+            assert_eq!(state(root), expected, "after {first} and {second} steps");
+        }
+    }
+}
+
+#[test]
+fn what_others_changed_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    before().publish(&Stopping::never(), root).unwrap();
+    // As long as before, so that only the content tells.
+    fs::write(root.join("a-1.whl"), "A ONE").unwrap();
+    fs::write(root.join("c-1.whl"), "mine!").unwrap();
+    let published = after().publish(&Stopping::never(), root).unwrap();
+    assert!(published.put.contains(&"a-1.whl".to_owned()));
+    assert_eq!(published.replaced_since, ["c-1.whl"]);
+    assert_eq!(fs::read_to_string(root.join("a-1.whl")).unwrap(), "a one");
+    assert_eq!(fs::read_to_string(root.join("c-1.whl")).unwrap(), "mine!");
+    let published = after().publish(&Stopping::never(), root).unwrap();
+    assert_eq!(published.foreign, ["c-1.whl"]);
+}
+
+#[test]
+fn a_foreign_file_in_the_way_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a-1.whl"), "other").unwrap();
+    fs::write(directory.path().join("b-1.whl"), "b one").unwrap();
+    let published = before()
+        .publish(&Stopping::never(), directory.path())
+        .unwrap();
+    assert_eq!(published.overwritten, ["a-1.whl"]);
+}
+
+#[test]
+fn a_file_never_put_there_survives_a_stopped_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    fs::write(root.join("a-1.whl"), "foreign").unwrap();
+    // Stopped when the journal is written and nothing is renamed yet.
+    let journal_written = (0..100).any(|steps| {
+        let _ = before().publish(&Stopping::after(steps), root);
+        root.join(PENDING_NAME).exists()
+    });
+    assert!(journal_written);
+    let empty = Set::default();
+    let published = empty.publish(&Stopping::never(), root).unwrap();
+    assert_eq!(published.replaced_since, ["a-1.whl"]);
+    assert_eq!(fs::read_to_string(root.join("a-1.whl")).unwrap(), "foreign");
+}
+
+#[test]
+fn a_hostile_manifest_reaches_nothing_outside() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("out");
+    let outside = directory.path().join("outside");
+    fs::create_dir_all(&outside).unwrap();
+    fs::write(outside.join("kept"), "").unwrap();
+    before().publish(&Stopping::never(), &root).unwrap();
+    symlink(&outside, &root.join("linked"));
+    let mut manifest = before().manifest();
+    manifest.files = vec![
+        "../outside/kept".into(),
+        "linked/kept".into(),
+        "/etc/passwd".into(),
+    ];
+    fs::write(root.join(MANIFEST_NAME), previous::json(&manifest)).unwrap();
+    let published = after().publish(&Stopping::never(), &root).unwrap();
+    assert!(outside.join("kept").exists());
+    assert_eq!(published.warnings.len(), 2);
+}
+
+#[test]
+fn a_manifest_that_is_not_understood_is_never_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    for text in ["{\"schema\": \"wheelhouse-manifest/9\"}", "{\"other\": 1}"] {
+        fs::write(root.join(MANIFEST_NAME), text).unwrap();
+        let error = before().publish(&Stopping::never(), root).unwrap_err();
+        assert_eq!(error.kind(), Kind::Publish);
+        assert!(error.hint().is_some());
+        assert_eq!(state(root).len(), 1);
+    }
+    fs::write(root.join(MANIFEST_NAME), "{\"sch").unwrap();
+    let published = before().publish(&Stopping::never(), root).unwrap();
+    assert!(published.warnings[0].contains("is damaged"));
+    check_invariants(root, &[&before()]);
+}
+
+#[test]
+fn what_stands_in_the_way_is_named_with_a_hint() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let refused = |root: &Path, place: &Path| {
+        let error = before().publish(&Stopping::never(), root).unwrap_err();
+        assert_eq!(error.kind(), Kind::Publish);
+        let sentence = error.sentence();
+        assert!(
+            sentence.contains(&place.display().to_string()),
+            "{sentence}"
+        );
+        assert!(error.hint().is_some(), "{sentence}");
+    };
+    refused(&file, &file);
+    refused(&file.join("below"), &file);
+    let root = directory.path().join("out");
+    fs::create_dir_all(root.join("a-1.whl")).unwrap();
+    refused(&root, &root.join("a-1.whl"));
+    fs::remove_dir(root.join("a-1.whl")).unwrap();
+    fs::write(root.join("simple"), "").unwrap();
+    refused(&root, &root.join("simple"));
+    fs::remove_file(root.join("simple")).unwrap();
+    symlink(directory.path(), &root.join("simple"));
+    refused(&root, &root.join("simple"));
+}
+
+#[test]
+fn a_failure_before_the_journal_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    before().publish(&Stopping::never(), root).unwrap();
+    let expected = state(root);
+    let full = Full(AtomicUsize::new(2));
+    assert!(after().publish(&full, root).is_err());
+    assert_eq!(state(root), expected);
+}
+
+/// A disk that takes so many files and no more.
+struct Full(AtomicUsize);
+
+impl Operations for Full {
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        Disk.create_directory(path)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        if self.0.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.store(1, Ordering::SeqCst);
+            Disk.write(path, &bytes[..bytes.len() / 2])?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Disk.write(path, bytes)
+    }
+
+    fn place(&self, wheels: &dyn Place, wheel: &Wheel, path: &Path) -> Result<()> {
+        Disk.place(wheels, wheel, path)
+    }
+
+    fn flush(&self, path: &Path) -> io::Result<()> {
+        Disk.flush(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Disk.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        Disk.remove_file(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        Disk.remove_directory(path)
+    }
+}
+
+#[test]
+fn two_runs_at_once_both_end_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let (before, after) = (before(), after());
+    std::thread::scope(|scope| {
+        for set in [&before, &after, &before, &after] {
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    set.publish(&Stopping::never(), root).unwrap();
+                }
+            });
+        }
+    });
+    check_invariants(root, &[&before, &after]);
+    let end = state(root);
+    assert!(end == undisturbed(&before) || end == undisturbed(&after));
+}
+
+fn symlink(target: &Path, path: &Path) {
+    fs_err::os::unix::fs::symlink(target, path).unwrap();
+}
+
+fn any_set() -> impl Strategy<Value = Set> {
+    let wheels = prop::collection::btree_map("[ab]-[12]\\.whl", "[xy]{1,2}", 0..4);
+    let files = prop::collection::btree_map("(p|simple/[ab]/[ij]|simple/k)", "[xy]", 0..4);
+    (wheels, files).prop_map(|(wheels, files)| Set { wheels, files })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn any_history_ends_in_the_last_set(history in prop::collection::vec((any_set(), 0..40_usize), 1..5), last in any_set()) {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        for (set, steps) in &history {
+            let _ = set.publish(&Stopping::after(*steps), root);
+        }
+        last.publish(&Stopping::never(), root).unwrap();
+        prop_assert_eq!(state(root), undisturbed(&last));
+    }
+}

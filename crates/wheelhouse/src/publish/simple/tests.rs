@@ -1,1 +1,127 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
 
+use super::*;
+
+fn wheel(filename: &str, name: &str, version: &str) -> IndexedWheel {
+    IndexedWheel {
+        filename: filename.to_owned(),
+        name: name.parse().unwrap(),
+        version: version.parse().unwrap(),
+        sha256: Sha256::of(filename.as_bytes()),
+        size: 1234,
+        requires_python: None,
+        metadata: None,
+        yanked: None,
+        uploaded: None,
+    }
+}
+
+fn page(pages: &[(String, Vec<u8>)], path: &str) -> String {
+    let (_, bytes) = pages.iter().find(|(known, _)| known == path).unwrap();
+    String::from_utf8(bytes.clone()).unwrap()
+}
+
+#[test]
+fn an_index_is_what_the_standards_say() {
+    let wheels = [
+        IndexedWheel {
+            requires_python: Some(">=3.8,<4 & \"x\"".to_owned()),
+            metadata: Some(Sha256::of(b"metadata")),
+            uploaded: Some(1_714_564_800_123),
+            ..wheel("my_lib-1.10-py3-none-any.whl", "My.Lib", "1.10")
+        },
+        IndexedWheel {
+            yanked: Some("<broken>".to_owned()),
+            ..wheel(
+                "my_lib-1.9+local.1-py3-none-any.whl",
+                "my-lib",
+                "1.9+local.1",
+            )
+        },
+        IndexedWheel {
+            yanked: Some(String::new()),
+            ..wheel("other-1!2.0-py3-none-any.whl", "other", "1!2.0")
+        },
+    ];
+    let pages = pages(&wheels);
+    let paths: Vec<&str> = pages.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "simple/index.html",
+            "simple/index.json",
+            "simple/my-lib/index.html",
+            "simple/my-lib/index.json",
+            "simple/other/index.html",
+            "simple/other/index.json",
+        ]
+    );
+    insta::with_settings!({ prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("root-html", page(&pages, "simple/index.html"));
+        insta::assert_snapshot!("project-html", page(&pages, "simple/my-lib/index.html"));
+        insta::assert_snapshot!("project-json", page(&pages, "simple/my-lib/index.json"));
+    });
+    let other: Value = serde_json::from_str(&page(&pages, "simple/other/index.json")).unwrap();
+    assert_eq!(other["files"][0]["yanked"], json!(true));
+    assert_eq!(
+        other["files"][0]["url"],
+        json!("../../other-1%212.0-py3-none-any.whl")
+    );
+}
+
+#[test]
+fn an_empty_set_has_an_empty_index() {
+    let pages = pages(&[]);
+    assert_eq!(pages.len(), 2);
+    assert!(!page(&pages, "simple/index.html").contains("<a "));
+}
+
+#[test]
+fn the_order_of_the_wheels_does_not_matter() {
+    let mut wheels = vec![
+        wheel("b-1-py3-none-any.whl", "b", "1"),
+        wheel("a-2-py3-none-any.whl", "a", "2"),
+        wheel("a-10-py3-none-any.whl", "a", "10"),
+    ];
+    let one = pages(&wheels);
+    wheels.reverse();
+    assert_eq!(one, pages(&wheels));
+    let a: Value = serde_json::from_str(&page(&one, "simple/a/index.json")).unwrap();
+    assert_eq!(a["versions"], json!(["2", "10"]));
+}
+
+/// Undoes [`escaped`], as a browser does.
+fn unescaped(text: &str) -> String {
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&#x27;", "'")
+        .replace("&amp;", "&")
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_shown_reads_back(filename in "[ -~é日]{1,20}", requires in "[ -~é]{1,20}") {
+        let shown = IndexedWheel {
+            requires_python: Some(requires.clone()),
+            filename: filename.clone(),
+            ..wheel("x", "a", "1")
+        };
+        let anchor = anchor(&shown);
+        let line = anchor.strip_suffix("</a><br>\n").unwrap();
+        let (tag, text) = line.split_once('>').unwrap();
+        prop_assert_eq!(unescaped(text), filename.clone());
+        let parts: Vec<&str> = tag.split('"').collect();
+        prop_assert_eq!(parts.len(), 5);
+        let (url, digest) = parts[1].split_once('#').unwrap();
+        let segment = url.strip_prefix("../../").unwrap();
+        prop_assert!(!segment.contains(['/', '?', '%']) || segment.contains('%'));
+        let decoded = percent_encoding::percent_decode_str(segment).decode_utf8().unwrap();
+        prop_assert_eq!(decoded.as_ref(), filename.as_str());
+        prop_assert_eq!(digest, format!("sha256={}", shown.sha256));
+        prop_assert_eq!(unescaped(parts[3]), requires);
+        let read: Value = serde_json::from_slice(&json_page(&shown.name, &[&shown])).unwrap();
+        prop_assert_eq!(read["files"][0]["filename"].as_str(), Some(filename.as_str()));
+    }
+}
