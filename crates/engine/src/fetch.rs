@@ -88,12 +88,10 @@ impl Remote {
         match self.stream.next().await {
             None => Ok(None),
             Some(Ok(bytes)) => Ok(Some(bytes)),
-            Some(Err(error)) => Err(FetchError {
-                message: format!("the connection broke off: {}", innermost(&error)),
-                passing: true,
-                retry_after: None,
-                hint: None,
-            }),
+            Some(Err(error)) => Err(FetchError::passing(format!(
+                "the connection broke off: {}",
+                innermost(&error)
+            ))),
         }
     }
 }
@@ -106,6 +104,17 @@ fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
 }
 
 impl FetchError {
+    /// A failure after which trying again may help.
+    #[must_use]
+    pub fn passing(message: String) -> Self {
+        Self {
+            message,
+            passing: true,
+            retry_after: None,
+            hint: None,
+        }
+    }
+
     fn fatal(message: String, hint: Option<&'static str>) -> Self {
         Self {
             message,

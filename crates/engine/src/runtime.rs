@@ -6,8 +6,8 @@ use uv_preview::Preview;
 
 /// Runs `main` to its end on a thread with the large stack that uv's futures need.
 ///
-/// The future stays on that thread (uv's resolver and builds are not `Send`); what is spawned runs
-/// on worker threads. Call it once in a process.
+/// The future stays on that thread, as does what it spawns locally (uv's resolver and builds are not
+/// `Send`); what it spawns otherwise runs on worker threads. Call it once in a process.
 ///
 /// # Panics
 /// When the thread or the runtime cannot be started, or `main` panics.
@@ -31,7 +31,10 @@ where
                 .enable_all()
                 .build()
                 .expect("the runtime starts");
-            let output = runtime.block_on(async { Box::pin(main()).await });
+            let local = tokio::task::LocalSet::new();
+            let output = runtime.block_on(local.run_until(async { Box::pin(main()).await }));
+            // Ends what still runs, and with it the processes of hooks.
+            drop(local);
             // A solver thread of an abandoned resolution may still wait; it must not delay the end.
             runtime.shutdown_background();
             output

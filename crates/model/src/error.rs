@@ -79,6 +79,18 @@ impl Error {
         self.hint.as_deref().or_else(|| self.cause()?.hint())
     }
 
+    /// An error with the same kind, words, hint and detail, for a second one who waits for it.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            kind: self.kind,
+            message: self.sentence(),
+            hint: self.hint().map(ToOwned::to_owned),
+            detail: self.detail().map(ToOwned::to_owned),
+            source: None,
+        }
+    }
+
     /// The detail of this error, or the nearest one among its causes.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {

@@ -9,12 +9,36 @@
 //! Everything that happens is told as an event. This room never prints, and never reads options
 //! or the environment.
 
-use std::path::PathBuf;
+mod earlier;
+mod fetch;
+mod finish;
+mod key;
+mod schedule;
+mod sources;
+pub mod worker;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
-use wheelhouse_model::{Lock, Observer, Plan, Request, Result};
+use tokio::sync::Semaphore;
+use wheelhouse_engine::{Engine, Host, Setup};
+use wheelhouse_model::event::seconds;
+use wheelhouse_model::plan::Inventory;
+use wheelhouse_model::{
+    Action, Error, Event, Kind, Lock, Observer, Outcome, PackageName, Phase, Plan, Request, Result,
+    Sha256, Source, Step, Target,
+};
 
-use crate::store::{LinkMode, Store};
+pub use worker::{Made, Worker};
+
+use crate::publish::Published;
+use crate::store::{Found, LinkMode, Store};
+use finish::Finished;
+use worker::{Ahead, LocalWorker, State};
 
 /// What a run is to do.
 pub struct Job {
@@ -67,8 +91,12 @@ pub struct Report {
 /// Whatever stood in the way, of the kind that tells its class; with `keep_going` the detail lists
 /// every failure. The output stays as it was before.
 pub async fn build(job: Job, observer: Arc<dyn Observer>) -> Result<Report> {
-    let _ = (job, observer);
-    unimplemented!()
+    let begun = Instant::now();
+    let mut run = Run::start(job, observer, true).await?;
+    let lock = run.lock().await?;
+    let plan = Plan::new(&lock, &run.inventory(&lock)?);
+    let made = run.carry_out(&plan).await?;
+    run.finish(lock, made, begun).await
 }
 
 /// Plans `job` and does nothing of it, except that metadata may be asked of build back ends.
@@ -76,6 +104,264 @@ pub async fn build(job: Job, observer: Arc<dyn Observer>) -> Result<Report> {
 /// # Errors
 /// As [`build`].
 pub async fn preview(job: Job, observer: Arc<dyn Observer>) -> Result<Preview> {
-    let _ = (job, observer);
-    unimplemented!()
+    let mut run = Run::start(job, observer, false).await?;
+    let lock = run.lock().await?;
+    let plan = Plan::new(&lock, &run.inventory(&lock)?);
+    Ok(Preview { lock, plan })
+}
+
+/// One run on its way.
+struct Run {
+    job: Job,
+    observer: Arc<dyn Observer>,
+    target: Target,
+    /// The host until the engine takes it.
+    host: Option<Host>,
+    /// Started when the store and an earlier lock do not suffice.
+    worker: Option<Rc<LocalWorker>>,
+    /// Whether candidates are fetched and built ahead.
+    ahead: bool,
+    fingerprint: String,
+    /// The digests of local trees that requirements name.
+    trees: BTreeMap<PathBuf, Sha256>,
+}
+
+impl Run {
+    async fn start(job: Job, observer: Arc<dyn Observer>, ahead: bool) -> Result<Self> {
+        let cache = job.store.root().join("uv");
+        let python = job.request.python.as_deref();
+        let host = Host::discover(python, job.python.as_deref(), &cache).await?;
+        let target = host.target();
+        let interpreter = target.interpreter.as_deref().unwrap_or(Path::new("python3"));
+        observer.observe(&Event::Target {
+            label: target.label(),
+            python: interpreter.display().to_string(),
+        });
+        let (texts, trees) = earlier::local_digests(&job.request, &job.output).await?;
+        Ok(Self {
+            fingerprint: job.request.fingerprint(&target, &texts),
+            job,
+            observer,
+            target,
+            host: Some(host),
+            worker: None,
+            ahead,
+            trees,
+        })
+    }
+
+    /// Keeps the lock of an earlier run, or resolves.
+    async fn lock(&mut self) -> Result<Lock> {
+        let observer = Arc::clone(&self.observer);
+        let earlier = earlier::read(&self.job, |text| observer.observe(&Event::warning(text)))?;
+        match earlier {
+            Some(lock) if lock.request == self.fingerprint => {
+                self.locked(&lock, true);
+                return Ok(lock);
+            }
+            earlier if self.job.reuse == Reuse::Frozen => return Err(self.not_frozen(earlier.is_some())),
+            Some(lock) => {
+                let pins = lock.packages.into_iter().map(|package| (package.name, package.version));
+                self.job.request.resolution.preferences = pins.collect();
+            }
+            None => {}
+        }
+        let worker = self.worker().await?;
+        self.phase_started(Phase::Resolve);
+        let begun = Instant::now();
+        let resolved = worker.engine.resolve(&Ahead(Rc::clone(&worker))).await?;
+        self.phase_finished(Phase::Resolve, begun);
+        for warning in resolved.warnings {
+            self.observer.observe(&Event::warning(warning));
+        }
+        let lock = Lock { request: self.fingerprint.clone(), ..resolved.lock };
+        self.locked(&lock, false);
+        Ok(lock)
+    }
+
+    fn locked(&self, lock: &Lock, kept: bool) {
+        self.observer.observe(&Event::Locked { packages: lock.packages.len(), kept });
+    }
+
+    fn not_frozen(&self, exists: bool) -> Error {
+        let path = self.job.output.join(earlier::LOCK_NAME);
+        let message = if exists {
+            format!("{} was made for other requirements", path.display())
+        } else {
+            format!("{} does not exist", path.display())
+        };
+        Error::new(Kind::Resolution, message).with_hint("Run once without --frozen.")
+    }
+
+    /// The worker, started when it is needed for the first time.
+    async fn worker(&mut self) -> Result<Rc<LocalWorker>> {
+        if let (None, Some(host)) = (&self.worker, self.host.take()) {
+            let logs = self.job.store.root().join("logs");
+            let setup = Setup { host, request: &self.job.request, logs: &logs };
+            self.worker = Some(Rc::new(LocalWorker {
+                engine: Engine::start(setup).await?,
+                request: self.job.request.clone(),
+                target: self.target.clone(),
+                store: self.job.store.clone(),
+                observer: Arc::clone(&self.observer),
+                output: self.job.output.clone(),
+                ahead: self.ahead,
+                fetches: Arc::new(Semaphore::new(worker::FETCHES)),
+                state: RefCell::new(State::new(self.trees.clone())),
+            }));
+        }
+        match &self.worker {
+            Some(worker) => Ok(Rc::clone(worker)),
+            None => Err(Error::new(Kind::Input, "the engine failed to start")),
+        }
+    }
+
+    /// What the store has of `lock`.
+    fn inventory(&self, lock: &Lock) -> Result<Inventory> {
+        let mut inventory = Inventory::default();
+        for (position, package) in lock.packages.iter().enumerate() {
+            let distribution = package.distribution();
+            match &package.source {
+                Source::Wheel(artifact) => {
+                    if let Some(sha256) = artifact.hashes.sha256()
+                        && self.find(&artifact.filename, self.job.store.find(&sha256)?).is_some()
+                    {
+                        inventory.wheels.insert(sha256);
+                    }
+                }
+                Source::Sdist(artifact) if artifact.hashes.sha256().is_none() => {}
+                _ if !self.job.request.building.isolated => {}
+                _ => {
+                    let source = key::source(&distribution, None, &self.trees);
+                    let key = key::build_key(&self.job.request, &self.target, &distribution, &source);
+                    let found = self.find(&distribution.to_string(), self.job.store.built(&key)?);
+                    if let Some((built, _)) = found {
+                        inventory.built.insert(position, (built.sha256, built.filename));
+                    }
+                }
+            }
+        }
+        Ok(inventory)
+    }
+
+    fn find<T>(&self, what: &str, found: Found<T>) -> Option<T> {
+        if let Found::Corrupt(_) = &found {
+            let message = format!("{what} was damaged in the store and is had again");
+            self.observer.observe(&Event::warning(message));
+        }
+        found.present()
+    }
+
+    /// Makes the wheel of every step and returns them by package.
+    async fn carry_out(&mut self, plan: &Plan) -> Result<BTreeMap<PackageName, Made>> {
+        self.phase_started(Phase::Execute);
+        let begun = Instant::now();
+        let worker = if plan.steps.iter().all(|step| self.is_at_hand(step)) {
+            None
+        } else {
+            Some(self.worker().await?)
+        };
+        let made = schedule::run(plan, self, worker.as_ref()).await?;
+        self.phase_finished(Phase::Execute, begun);
+        Ok(made)
+    }
+
+    /// Whether a step needs no worker.
+    fn is_at_hand(&self, step: &Step) -> bool {
+        matches!(step.action, Action::Reuse { .. })
+    }
+
+    /// The wheel of a step that the store has.
+    fn at_hand(&self, step: &Step) -> Result<Option<Made>> {
+        let Action::Reuse { sha256, filename } = &step.action else {
+            return Ok(None);
+        };
+        let Some(stored) = self.job.store.find(sha256)?.present() else {
+            return Ok(None);
+        };
+        let mut made = Made {
+            stored,
+            filename: filename.clone(),
+            outcome: Outcome::Reused,
+            built: None,
+            sdist: None,
+        };
+        if !matches!(step.package.source, Source::Wheel(_)) {
+            let distribution = step.package.distribution();
+            let source = key::source(&distribution, None, &self.trees);
+            let key = key::build_key(&self.job.request, &self.target, &distribution, &source);
+            made.built = self.job.store.built(&key)?.present().map(|(built, _)| built);
+            made.sdist = step.package.source.artifact().and_then(|artifact| artifact.hashes.sha256());
+        }
+        Ok(Some(made))
+    }
+
+    async fn finish(
+        self,
+        lock: Lock,
+        mut made: BTreeMap<PackageName, Made>,
+        begun: Instant,
+    ) -> Result<Report> {
+        self.phase_started(Phase::Publish);
+        let publish_begun = Instant::now();
+        let made: Vec<Made> = lock.packages.iter().filter_map(|package| made.remove(&package.name)).collect();
+        let count = |outcome| made.iter().filter(|made| made.outcome == outcome).count();
+        let mut report = Report {
+            fetched: count(Outcome::Fetched),
+            built: count(Outcome::Built),
+            reused: count(Outcome::Reused),
+            bytes: made.iter().map(|made| made.stored.size).sum(),
+            bytes_fetched: self.worker.as_ref().map_or(0, |worker| worker.state.borrow().bytes_fetched),
+            foreign: Vec::new(),
+        };
+        let finished = Finished {
+            request: self.job.request.clone(),
+            target: self.target.clone(),
+            lock,
+            made,
+            store: self.job.store.clone(),
+            output: self.job.output.clone(),
+            link_mode: self.job.link_mode,
+        };
+        let published = fetch::blocking(move || finish::publish(finished)).await?;
+        self.tell(&published);
+        report.foreign = published.foreign;
+        self.phase_finished(Phase::Publish, publish_begun);
+        self.observer.observe(&Event::Finished {
+            directory: self.job.output.display().to_string(),
+            fetched: report.fetched,
+            built: report.built,
+            reused: report.reused,
+            bytes: report.bytes,
+            bytes_fetched: report.bytes_fetched,
+            seconds: seconds(begun.elapsed()),
+        });
+        Ok(report)
+    }
+
+    fn tell(&self, published: &Published) {
+        let output = self.job.output.display();
+        let told = [
+            (&published.foreign, "was not put there by wheelhouse and was left alone"),
+            (&published.replaced_since, "was replaced since an earlier run and was left alone"),
+            (&published.overwritten, "stood in the way of a file of the wheelhouse and was replaced"),
+        ];
+        for (names, what) in told {
+            for name in names {
+                self.observer.observe(&Event::warning(format!("{output}/{name} {what}")));
+            }
+        }
+        for warning in &published.warnings {
+            self.observer.observe(&Event::warning(warning));
+        }
+    }
+
+    fn phase_started(&self, phase: Phase) {
+        self.observer.observe(&Event::PhaseStarted { phase });
+    }
+
+    fn phase_finished(&self, phase: Phase, begun: Instant) {
+        let seconds = seconds(begun.elapsed());
+        self.observer.observe(&Event::PhaseFinished { phase, seconds });
+    }
 }

@@ -1,0 +1,131 @@
+//! What an earlier run left in the output: its lock, and whether that still answers the request.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use sha2::Digest as _;
+use url::Url;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::request::Requirement;
+use wheelhouse_model::{Error, Kind, Lock, Request, Result, Sha256, pylock};
+
+use super::fetch::blocking;
+use super::{Job, Reuse, sources};
+
+/// The name of the lock in a wheelhouse for one target.
+pub(super) const LOCK_NAME: &str = "pylock.toml";
+
+/// Reads the lock of `job`'s output.
+///
+/// # Errors
+/// When it cannot be read though it must.
+pub(super) fn read(job: &Job, warn: impl Fn(String)) -> Result<Option<Lock>> {
+    if job.reuse == Reuse::Upgrade {
+        return Ok(None);
+    }
+    let path = job.output.join(LOCK_NAME);
+    let text = match fs_err::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::new(Kind::Input, "failed to read the lock").caused_by(error)),
+    };
+    let lock = pylock::read(&text, &job.output, &mut |_| Some(0), &mut |_| true);
+    match lock {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if job.reuse == Reuse::Frozen => {
+            Err(error).context(Kind::Input, || format!("{} is not valid", path.display()))
+        }
+        Err(error) => {
+            warn(format!("{} is not valid and is made anew: {}", path.display(), error.sentence()));
+            Ok(None)
+        }
+    }
+}
+
+/// Digests the local trees and files that requirements name, by the texts of the requirements and
+/// by their paths.
+pub(super) async fn local_digests(
+    request: &Request,
+    output: &Path,
+) -> Result<(BTreeMap<String, Sha256>, BTreeMap<PathBuf, Sha256>)> {
+    let (mut by_text, mut by_path) = (BTreeMap::new(), BTreeMap::new());
+    for requirement in request.requirements.iter().chain(&request.constraints) {
+        let Some(path) = local_path(requirement) else {
+            continue;
+        };
+        let digest = if path.is_dir() {
+            sources::tree_digest(path.clone(), output.to_owned()).await?
+        } else {
+            file_digest(path.clone()).await?
+        };
+        by_text.insert(requirement.text.clone(), digest);
+        by_path.insert(path, digest);
+    }
+    Ok((by_text, by_path))
+}
+
+/// The file or directory that `requirement` names, if it does and that exists.
+fn local_path(requirement: &Requirement) -> Option<PathBuf> {
+    let text = match requirement.text.split_once(" @ ") {
+        Some((_, reference)) => reference,
+        None => &requirement.text,
+    };
+    let text = text.split(" ;").next().unwrap_or(text).trim();
+    let path = match Url::parse(text) {
+        Ok(url) if url.scheme() == "file" => url.to_file_path().ok()?,
+        Ok(_) => return None,
+        Err(_) => {
+            let looks_like_path = text.contains('/') || text.starts_with('.');
+            let whole = requirement.base.join(text);
+            let without_extras = text.rsplit_once('[').map_or(text, |(path, _)| path);
+            if whole.exists() {
+                looks_like_path.then_some(whole)?
+            } else {
+                looks_like_path.then(|| requirement.base.join(without_extras))?
+            }
+        }
+    };
+    path.exists().then(|| path.components().collect())
+}
+
+async fn file_digest(path: PathBuf) -> Result<Sha256> {
+    blocking(move || {
+        let failed = || format!("failed to read {}", path.display());
+        let mut hasher = sha2::Sha256::new();
+        let mut file = fs_err::File::open(&path).context(Kind::Input, failed)?;
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut buffer).context(Kind::Input, failed)? {
+                0 => return Ok(Sha256::finish(hasher)),
+                count => hasher.update(&buffer[..count]),
+            }
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_requirements_are_recognised() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("tree")).unwrap();
+        let path = |text: &str| {
+            local_path(&Requirement {
+                text: text.to_owned(),
+                base: directory.path().to_owned(),
+                ..Requirement::default()
+            })
+        };
+        let tree = Some(directory.path().join("tree"));
+        assert_eq!(path("./tree"), tree);
+        assert_eq!(path("./tree[extra]"), tree);
+        let url = Url::from_directory_path(directory.path().join("tree")).unwrap();
+        assert_eq!(path(&format!("name @ {url}")), tree);
+        assert_eq!(path("tree"), None);
+        assert_eq!(path("https://example.org/x.whl"), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! Fetching one file into the store: in as many tries as it takes, each from where the last broke
+//! off, with the digest computed while the bytes arrive.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use url::Url;
+use wheelhouse_engine::{FetchError, Fetcher, Remote};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::event::seconds;
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::{Artifact, Error, Event, Kind, Location, Observer, Result};
+
+use crate::store::{Expected, FileWriter, Store, Stored};
+
+/// A file to fetch, and all that is needed to do so on any thread.
+#[derive(Clone)]
+pub(super) struct Fetch {
+    pub(super) fetcher: Fetcher,
+    pub(super) store: Store,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) retries: u32,
+    /// How long a server may say nothing.
+    pub(super) timeout: Duration,
+    /// `name==version`, for messages.
+    pub(super) package: String,
+    pub(super) artifact: Artifact,
+    pub(super) required_hashes: Vec<String>,
+}
+
+/// Progress is told whenever this much has come (bytes).
+const PROGRESS_STEP: u64 = 256 << 10;
+
+/// Delays double from here up to the longest.
+const SHORTEST_DELAY: Duration = Duration::from_millis(250);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
+impl Fetch {
+    /// Fetches the file; local files are copied in.
+    ///
+    /// # Errors
+    /// [`Kind::Fetch`], naming the file and where it should have come from.
+    pub(super) async fn run(self) -> Result<Stored> {
+        let expected = Expected::anything(&self.artifact.filename)
+            .published(&self.artifact.hashes)
+            .required(&self.required_hashes)
+            .size(self.artifact.size);
+        match self.artifact.location.clone() {
+            Location::Path(path) => {
+                let store = self.store.clone();
+                blocking(move || store.add_file(&path, expected)).await
+            }
+            Location::Url(url) => self.download(&url, expected).await.map_err(|error| {
+                let message = format!("failed to fetch {}", redacted(url.as_str()));
+                Error::new(error.kind(), message).caused_by(error)
+            }),
+        }
+    }
+
+    async fn download(&self, url: &Url, expected: Expected) -> Result<Stored> {
+        let begun = Instant::now();
+        self.observer.observe(&Event::FetchStarted {
+            package: self.package.clone(),
+            filename: self.artifact.filename.clone(),
+            bytes: self.artifact.size,
+        });
+        let mut writer = self.store.writer(expected)?;
+        let mut failures = 0;
+        let mut reached = 0;
+        loop {
+            let error = match self.receive(url, &mut writer).await {
+                Ok(()) => break,
+                Err(Interruption::Fatal(error)) => return Err(error),
+                Err(Interruption::Passing(error)) => error,
+            };
+            // A server that sends a little each time gets on, if slowly.
+            if writer.len() > reached {
+                (failures, reached) = (0, writer.len());
+            }
+            failures += 1;
+            if failures > self.retries {
+                return Err(as_error(error));
+            }
+            let delay = error.retry_after.unwrap_or_else(|| delay(failures)).min(LONGEST_DELAY);
+            self.observer.observe(&Event::FetchRetried {
+                filename: self.artifact.filename.clone(),
+                reason: error.to_string(),
+                delay_seconds: seconds(delay),
+            });
+            tokio::time::sleep(delay).await;
+        }
+        let bytes = writer.len();
+        let stored = blocking(move || writer.finish()).await?;
+        self.observer.observe(&Event::FetchFinished {
+            filename: self.artifact.filename.clone(),
+            bytes,
+            seconds: seconds(begun.elapsed()),
+        });
+        Ok(stored)
+    }
+
+    /// Takes what the server sends until its end.
+    async fn receive(&self, url: &Url, writer: &mut FileWriter) -> Result<(), Interruption> {
+        let silent = || FetchError::passing(format!("{} fell silent", redacted(url.as_str())));
+        let mut remote = tokio::time::timeout(self.timeout, self.fetcher.open(url, writer.len()))
+            .await
+            .map_err(|_| silent())??;
+        if remote.offset != writer.len() {
+            writer.restart()?;
+        }
+        let mut told = writer.len();
+        loop {
+            let chunk = tokio::time::timeout(self.timeout, remote.chunk())
+                .await
+                .map_err(|_| silent())??;
+            let Some(chunk) = chunk else {
+                return complete(&remote, writer);
+            };
+            writer.write(&chunk)?;
+            if writer.len() - told >= PROGRESS_STEP {
+                told = writer.len();
+                self.observer.observe(&Event::FetchProgress {
+                    filename: self.artifact.filename.clone(),
+                    received: told,
+                });
+            }
+        }
+    }
+}
+
+/// Whether all that the server promised has come.
+fn complete(remote: &Remote, writer: &FileWriter) -> Result<(), Interruption> {
+    match remote.total {
+        Some(total) if writer.len() < total => {
+            let message = format!("only {} of {total} bytes came", writer.len());
+            Err(FetchError::passing(message).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why a try ended before its time.
+enum Interruption {
+    Passing(FetchError),
+    Fatal(Error),
+}
+
+impl From<FetchError> for Interruption {
+    fn from(error: FetchError) -> Self {
+        if error.passing {
+            Self::Passing(error)
+        } else {
+            Self::Fatal(as_error(error))
+        }
+    }
+}
+
+impl From<Error> for Interruption {
+    fn from(error: Error) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+fn as_error(error: FetchError) -> Error {
+    let converted = Error::new(Kind::Fetch, error.to_string());
+    match error.hint {
+        Some(hint) => converted.with_hint(hint),
+        None => converted,
+    }
+}
+
+/// The wait before the try after so many `failures`.
+fn delay(failures: u32) -> Duration {
+    SHORTEST_DELAY.saturating_mul(1 << (failures - 1).min(10))
+}
+
+/// Runs what blocks off the threads that serve the network.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context(Kind::Fetch, || "a worker thread ended".to_owned())?
+}

@@ -1,0 +1,170 @@
+//! Finishing: the wheels of a run become the output directory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use wheelhouse_model::lock::Package;
+use wheelhouse_model::manifest::{self, Wheel};
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::{Artifact, Hashes, Lock, Manifest, Request, Result, Sha256, Source, Target, pylock};
+
+use super::earlier::LOCK_NAME;
+use super::worker::Made;
+use crate::archive::{self, WheelInspection};
+use crate::publish::{DirectoryPublisher, IndexedWheel, Place, Published, Publisher as _, Wheelhouse, simple};
+use crate::store::{LinkMode, Placing, Store, Stored};
+
+/// A finished run.
+pub(super) struct Finished {
+    pub(super) request: Request,
+    pub(super) target: Target,
+    pub(super) lock: Lock,
+    /// The wheel of each package of the lock, in its order.
+    pub(super) made: Vec<Made>,
+    pub(super) store: Store,
+    pub(super) output: PathBuf,
+    pub(super) link_mode: LinkMode,
+}
+
+/// Publishes a finished run into its output directory.
+///
+/// # Errors
+/// When a wheel cannot be read or the directory cannot be written.
+pub(super) fn publish(mut finished: Finished) -> Result<Published> {
+    let inspections = inspect_all(&finished.made)?;
+    for (package, made) in finished.lock.packages.iter_mut().zip(&finished.made) {
+        complete_hashes(&mut package.source, made);
+    }
+    let mut files = index_files(&finished, &inspections);
+    let lock = pylock::write(&finished.lock, &finished.output);
+    files.insert(LOCK_NAME.to_owned(), lock.into_bytes());
+    let placer = Placer::new(&finished);
+    DirectoryPublisher { directory: finished.output.clone() }.publish(&Wheelhouse {
+        manifest: manifest(&finished, &inspections),
+        files,
+        wheels: &placer,
+    })
+}
+
+/// Looks into all wheels, on as many threads as there are processors.
+fn inspect_all(made: &[Made]) -> Result<Vec<WheelInspection>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = made.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = made
+            .chunks(share)
+            .map(|chunk| {
+                scope.spawn(move || {
+                    let inspect = |made: &Made| archive::inspect(&made.stored.path, &made.filename);
+                    chunk.iter().map(inspect).collect::<Result<Vec<_>>>()
+                })
+            })
+            .collect();
+        let mut inspections = Vec::with_capacity(made.len());
+        for worker in workers {
+            match worker.join() {
+                Ok(chunk) => inspections.extend(chunk?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(inspections)
+    })
+}
+
+/// A lock names a digest for every file; where nobody published one, it is what came.
+fn complete_hashes(source: &mut Source, made: &Made) {
+    let (artifact, sha256): (&mut Artifact, _) = match source {
+        Source::Wheel(artifact) => (artifact, Some(made.stored.sha256)),
+        Source::Sdist(artifact) => (artifact, made.sdist),
+        Source::Tree { .. } | Source::Git { .. } => return,
+    };
+    if let (None, Some(sha256)) = (artifact.hashes.sha256(), sha256) {
+        artifact.hashes.0.insert("sha256".to_owned(), sha256.to_string());
+    }
+}
+
+/// The metadata beside each wheel, and the pages of the static index.
+fn index_files(finished: &Finished, inspections: &[WheelInspection]) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut indexed = Vec::new();
+    for ((package, made), inspection) in finished.lock.packages.iter().zip(&finished.made).zip(inspections) {
+        let artifact = package.source.artifact();
+        indexed.push(IndexedWheel {
+            filename: made.filename.clone(),
+            name: inspection.name.clone(),
+            version: inspection.version.clone(),
+            sha256: made.stored.sha256,
+            size: made.stored.size,
+            requires_python: inspection.requires_python.clone(),
+            metadata: Some(Sha256::of(&inspection.metadata)),
+            yanked: None,
+            uploaded: artifact.and_then(|artifact| artifact.uploaded),
+        });
+        files.insert(format!("{}.metadata", made.filename), inspection.metadata.clone());
+    }
+    files.extend(simple::pages(&indexed));
+    files
+}
+
+fn manifest(finished: &Finished, inspections: &[WheelInspection]) -> Manifest {
+    let packages = finished.lock.packages.iter().zip(&finished.made).zip(inspections);
+    let mut wheels: Vec<Wheel> = packages
+        .map(|((package, made), inspection)| wheel(package, made, inspection))
+        .collect();
+    wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
+    let requirements = finished.request.requirements.iter();
+    Manifest {
+        schema: manifest::SCHEMA.to_owned(),
+        generator: concat!("wheelhouse ", env!("CARGO_PKG_VERSION")).to_owned(),
+        targets: vec![finished.target.clone()],
+        requirements: requirements.map(|line| redacted(&line.text)).collect(),
+        request: finished.lock.request.clone(),
+        wheels,
+        files: Vec::new(),
+    }
+}
+
+fn wheel(package: &Package, made: &Made, inspection: &WheelInspection) -> Wheel {
+    Wheel {
+        filename: made.filename.clone(),
+        name: package.name.to_string(),
+        version: package.version.to_string(),
+        sha256: made.stored.sha256,
+        size: made.stored.size,
+        requires_python: inspection.requires_python.clone(),
+        dependencies: package.dependencies.iter().map(ToString::to_string).collect(),
+        origin: package.origin.clone(),
+        source: package.source.to_string(),
+        built: made.built.as_ref().map(|built| manifest::Built {
+            sdist: made.sdist.map(Hashes::sha256_only).unwrap_or_default(),
+            python: built.python.clone(),
+            requirements: built.requirements.clone(),
+        }),
+    }
+}
+
+/// Places wheels out of the store.
+struct Placer<'a> {
+    store: &'a Store,
+    mode: LinkMode,
+    stored: HashMap<Sha256, &'a Stored>,
+}
+
+impl<'a> Placer<'a> {
+    fn new(finished: &'a Finished) -> Self {
+        let made = finished.made.iter();
+        Self {
+            store: &finished.store,
+            mode: finished.link_mode,
+            stored: made.map(|made| (made.stored.sha256, &made.stored)).collect(),
+        }
+    }
+}
+
+impl Place for Placer<'_> {
+    fn place(&self, wheel: &Wheel, destination: &Path) -> Result<()> {
+        let placing = Placing { mode: self.mode, placed_before: false };
+        self.store.place(self.stored[&wheel.sha256], destination, placing)?;
+        Ok(())
+    }
+}

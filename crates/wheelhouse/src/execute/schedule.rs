@@ -1,0 +1,82 @@
+//! Carrying out the steps of a plan, all at once as far as the limits of the worker allow.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use wheelhouse_model::{Error, Event, PackageName, Plan, Result, Step};
+
+use super::worker::{LocalWorker, Made, Worker as _};
+use super::Run;
+
+/// Makes the wheel of every step of `plan`.
+///
+/// # Errors
+/// The first failure, after which nothing new is waited for; or, when the job is to keep going, one
+/// error that lists all of them.
+pub(super) async fn run(
+    plan: &Plan,
+    run: &Run,
+    worker: Option<&Rc<LocalWorker>>,
+) -> Result<BTreeMap<PackageName, Made>> {
+    let mut steps: FuturesUnordered<_> = plan
+        .steps
+        .iter()
+        .map(async |step| (step, make(step, run, worker).await))
+        .collect();
+    let mut made = BTreeMap::new();
+    let mut failures = Vec::new();
+    while let Some((step, result)) = steps.next().await {
+        let package = step.package.distribution().to_string();
+        match result {
+            Ok(wheel) => {
+                run.observer.observe(&Event::StepFinished {
+                    package,
+                    filename: wheel.filename.clone(),
+                    sha256: wheel.stored.sha256,
+                    bytes: wheel.stored.size,
+                    outcome: wheel.outcome,
+                });
+                made.insert(step.package.name.clone(), wheel);
+            }
+            Err(error) if run.job.keep_going => {
+                run.observer.observe(&Event::StepFailed { package, reason: error.sentence() });
+                failures.push(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    summary(failures, plan.steps.len()).map_or(Ok(made), Err)
+}
+
+async fn make(step: &Step, run: &Run, worker: Option<&Rc<LocalWorker>>) -> Result<Made> {
+    if let Some(made) = run.at_hand(step)? {
+        return Ok(made);
+    }
+    let distribution = step.package.distribution();
+    match worker {
+        Some(worker) => worker.make(&distribution).await,
+        None => Err(Error::new(
+            wheelhouse_model::Kind::Fetch,
+            format!("{distribution} vanished from the store"),
+        )
+        .with_hint("Another process may have pruned it: run again.")),
+    }
+}
+
+/// All failures as one.
+fn summary(mut failures: Vec<Error>, steps: usize) -> Option<Error> {
+    if failures.len() < 2 {
+        return failures.pop();
+    }
+    let told: Vec<String> = failures
+        .iter()
+        .map(|failure| {
+            let hint = failure.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            let detail = failure.detail().map(|detail| format!("\n{detail}")).unwrap_or_default();
+            format!("{}{detail}{hint}", failure.sentence())
+        })
+        .collect();
+    let message = format!("{} of {steps} wheels could not be made", failures.len());
+    Some(Error::new(failures[0].kind(), message).with_detail(told.join("\n\n")))
+}

@@ -1,0 +1,455 @@
+//! Making wheels on this machine: from the store, over the network, or with a build back end.
+//!
+//! The local worker is also the companion of a resolution. It fetches the first candidate of each
+//! package ahead of the lock, and builds the first candidate of each source at once: a wheel has its
+//! metadata in it, so asking the back end for metadata first would be work done twice. Whatever was
+//! begun for one reason is awaited, not begun again, for another.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::FutureExt as _;
+use futures::future::{LocalBoxFuture, Shared};
+use tokio::sync::Semaphore;
+use wheelhouse_engine::{BuildRequest, Companion, Engine};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::event::seconds;
+use wheelhouse_model::{
+    Artifact, Distribution, Error, Event, Kind, Observer, Outcome, PackageName, Request, Result,
+    Sha256, Source, Target,
+};
+
+use super::fetch::{Fetch, blocking};
+use super::key;
+use super::sources::{self, Filling, Workplace};
+use crate::archive::{self, Limits};
+use crate::store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
+
+/// Makes the wheel of a distribution. The one seam between a plan and whoever carries it out.
+pub trait Worker {
+    /// Makes the wheel, or finds it; it is in the store afterwards, checked.
+    fn make<'a>(&'a self, distribution: &'a Distribution) -> LocalBoxFuture<'a, Result<Made>>;
+}
+
+/// A wheel in the store.
+#[derive(Clone, Debug)]
+pub struct Made {
+    pub stored: Stored,
+    pub filename: String,
+    pub outcome: Outcome,
+    /// How it was built, now or earlier, if it was not published as a wheel.
+    pub built: Option<BuiltWheel>,
+    /// The digest of the sdist that it was built from.
+    pub sdist: Option<Sha256>,
+}
+
+/// What a local worker works with.
+pub(super) struct LocalWorker {
+    pub(super) engine: Engine,
+    pub(super) request: Request,
+    pub(super) target: Target,
+    pub(super) store: Store,
+    pub(super) observer: Arc<dyn Observer>,
+    /// The output, which is no part of a source tree that it lies in.
+    pub(super) output: PathBuf,
+    /// Whether candidates of a resolution are fetched and built ahead.
+    pub(super) ahead: bool,
+    pub(super) fetches: Arc<Semaphore>,
+    pub(super) state: RefCell<State>,
+}
+
+/// What has begun.
+#[derive(Default)]
+pub(super) struct State {
+    made: HashMap<String, Pending<Made>>,
+    files: HashMap<String, Pending<Stored>>,
+    /// The packages of which a source was a candidate.
+    candidates: BTreeSet<PackageName>,
+    /// Local trees: their digests.
+    trees: BTreeMap<PathBuf, Sha256>,
+    /// Copies of local trees for the resolution.
+    copies: Vec<Workplace>,
+    pub(super) bytes_fetched: u64,
+}
+
+impl State {
+    /// Nothing has begun; the digests of some local trees are known.
+    pub(super) fn new(trees: BTreeMap<PathBuf, Sha256>) -> Self {
+        Self {
+            trees,
+            ..Self::default()
+        }
+    }
+}
+
+type Pending<T> = Shared<LocalBoxFuture<'static, Result<T, SharedError>>>;
+
+/// An error that several wait for; the kind, words, hint and detail stay.
+#[derive(Clone)]
+struct SharedError(Rc<Error>);
+
+impl From<Error> for SharedError {
+    fn from(error: Error) -> Self {
+        Self(Rc::new(error))
+    }
+}
+
+impl From<SharedError> for Error {
+    fn from(shared: SharedError) -> Self {
+        Rc::try_unwrap(shared.0).unwrap_or_else(|shared| shared.copy())
+    }
+}
+
+impl Worker for Rc<LocalWorker> {
+    fn make<'a>(&'a self, distribution: &'a Distribution) -> LocalBoxFuture<'a, Result<Made>> {
+        let made = self.begin(distribution);
+        async move { made.await.map_err(Error::from) }.boxed_local()
+    }
+}
+
+impl LocalWorker {
+    /// Begins to make a wheel, unless that has begun.
+    fn begin(self: &Rc<Self>, distribution: &Distribution) -> Pending<Made> {
+        let key = identity(distribution);
+        if let Some(pending) = self.state.borrow().made.get(&key) {
+            return pending.clone();
+        }
+        let (worker, distribution) = (Rc::clone(self), distribution.clone());
+        let work = async move {
+            let made = match &distribution.source {
+                Source::Wheel(artifact) => worker.fetch_wheel(&distribution, artifact).await,
+                _ => worker.build(&distribution).await,
+            };
+            made.map_err(SharedError::from)
+        };
+        let pending = in_background(work);
+        self.state.borrow_mut().made.insert(key, pending.clone());
+        pending
+    }
+
+    async fn fetch_wheel(self: &Rc<Self>, distribution: &Distribution, artifact: &Artifact) -> Result<Made> {
+        let made = |stored, outcome| Made {
+            stored,
+            filename: artifact.filename.clone(),
+            outcome,
+            built: None,
+            sdist: None,
+        };
+        if let Some(stored) = self.stored(artifact, &distribution.required_hashes)? {
+            return Ok(made(stored, Outcome::Reused));
+        }
+        let stored = self.file(distribution, artifact).await?;
+        self.inspect(&stored, artifact, distribution).await?;
+        Ok(made(stored, Outcome::Fetched))
+    }
+
+    /// The file of `artifact` as the store has it, if its digest is published and allowed.
+    fn stored(&self, artifact: &Artifact, required_hashes: &[String]) -> Result<Option<Stored>> {
+        let Some(sha256) = artifact.hashes.sha256() else {
+            return Ok(None);
+        };
+        let wanted = format!("sha256:{sha256}");
+        if !required_hashes.is_empty() && !required_hashes.contains(&wanted) {
+            return Ok(None);
+        }
+        match self.store.find(&sha256)? {
+            Found::Present(stored) => Ok(Some(stored)),
+            Found::Absent => Ok(None),
+            Found::Corrupt(_) => {
+                let message = format!("{} was damaged in the store and is had again", artifact.filename);
+                self.observer.observe(&Event::warning(message));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Brings the file of `artifact` into the store.
+    async fn file(self: &Rc<Self>, distribution: &Distribution, artifact: &Artifact) -> Result<Stored> {
+        if let Some(stored) = self.stored(artifact, &distribution.required_hashes)? {
+            return Ok(stored);
+        }
+        let key = format!("{} {:?}", artifact.location, distribution.required_hashes);
+        let known = self.state.borrow().files.get(&key).cloned();
+        let pending = known.unwrap_or_else(|| {
+            let pending = in_background(Rc::clone(self).fetch(distribution, artifact));
+            self.state.borrow_mut().files.insert(key, pending.clone());
+            pending
+        });
+        pending.await.map_err(Error::from)
+    }
+
+    /// Fetches on other threads, where digesting does not hold up the resolver.
+    fn fetch(
+        self: Rc<Self>,
+        distribution: &Distribution,
+        artifact: &Artifact,
+    ) -> impl Future<Output = Result<Stored, SharedError>> + 'static {
+        let fetch = Fetch {
+            fetcher: self.engine.fetcher(),
+            store: self.store.clone(),
+            observer: Arc::clone(&self.observer),
+            retries: self.request.network.retries,
+            timeout: self.request.network.timeout,
+            package: distribution.to_string(),
+            artifact: artifact.clone(),
+            required_hashes: distribution.required_hashes.clone(),
+        };
+        let is_remote = matches!(artifact.location, wheelhouse_model::Location::Url(_));
+        let fetches = Arc::clone(&self.fetches);
+        let task = tokio::spawn(async move {
+            let _slot = fetches.acquire().await;
+            fetch.run().await
+        });
+        async move {
+            let stored = task.await.context(Kind::Fetch, || "a download ended early".to_owned())??;
+            if is_remote {
+                self.state.borrow_mut().bytes_fetched += stored.size;
+            }
+            Ok(stored)
+        }
+    }
+
+    /// Looks into a wheel that came from outside. What an index vouches for with a digest may have
+    /// the small flaws that pip passes over.
+    async fn inspect(&self, stored: &Stored, artifact: &Artifact, distribution: &Distribution) -> Result<()> {
+        let (path, filename) = (stored.path.clone(), artifact.filename.clone());
+        let inspection = blocking(move || archive::inspect(&path, &filename)).await?;
+        if inspection.name != distribution.name {
+            return Err(Error::new(
+                Kind::Fetch,
+                format!("{} is a wheel of {}, not of {}", artifact.filename, inspection.name, distribution.name),
+            ));
+        }
+        if let Some(flaw) = inspection.irregularities.first() {
+            let message = format!("{}: {flaw}", artifact.filename);
+            if artifact.hashes.is_empty() && distribution.required_hashes.is_empty() {
+                return Err(Error::new(Kind::Fetch, message)
+                    .with_hint("Nobody vouches for this wheel with a digest; give one with --hash to use it nevertheless."));
+            }
+            self.observer.observe(&Event::warning(message));
+        }
+        Ok(())
+    }
+
+    /// Finds the wheel of a source that was built earlier, or builds it.
+    async fn build(self: &Rc<Self>, distribution: &Distribution) -> Result<Made> {
+        let sdist = match &distribution.source {
+            Source::Sdist(artifact) if artifact.hashes.sha256().is_none() => {
+                Some(self.file(distribution, artifact).await?)
+            }
+            _ => None,
+        };
+        if let Source::Tree { path } = &distribution.source {
+            self.tree_digest(path).await?;
+        }
+        let sha256 = sdist.as_ref().map(|stored| stored.sha256);
+        let origin = key::source(distribution, sha256, &self.state.borrow().trees);
+        let key = key::build_key(&self.request, &self.target, distribution, &origin);
+        // What an environment of the user's holds is not known, so nothing built in it is used again.
+        let reusable = self.request.building.isolated;
+        if reusable && let Some((built, stored)) = self.built_before(&key, distribution)? {
+            return Ok(made(built, stored, Outcome::Reused, distribution, sdist.as_ref()));
+        }
+        let begun = Instant::now();
+        let workplace = self.prepare(distribution, &key).await?;
+        // Another process may have built it while this one waited for the workplace.
+        if reusable && let Some((built, stored)) = self.built_before(&key, distribution)? {
+            return Ok(made(built, stored, Outcome::Reused, distribution, sdist.as_ref()));
+        }
+        self.observer.observe(&Event::BuildStarted {
+            package: distribution.to_string(),
+        });
+        let (built, stored) = self.build_in(&workplace, distribution, &begun).await?;
+        if reusable {
+            self.store.record_built(&key, &built)?;
+        }
+        self.observer.observe(&Event::BuildFinished {
+            package: distribution.to_string(),
+            seconds: seconds(begun.elapsed()),
+        });
+        drop(blocking(move || Ok(drop(workplace))).await);
+        Ok(made(built, stored, Outcome::Built, distribution, sdist.as_ref()))
+    }
+
+    async fn build_in(
+        &self,
+        workplace: &Workplace,
+        distribution: &Distribution,
+        begun: &Instant,
+    ) -> Result<(BuiltWheel, Stored)> {
+        let wheels = tempfile::tempdir_in(self.builds())
+            .context(Kind::Build, || format!("failed to build {distribution}"))?;
+        let wheel = self
+            .engine
+            .build_wheel(BuildRequest {
+                label: distribution.to_string(),
+                name: distribution.name.clone(),
+                tree: &workplace.root,
+                wheel_directory: wheels.path(),
+            })
+            .await?;
+        let store = self.store.clone();
+        let (label, name, version) =
+            (distribution.to_string(), distribution.name.clone(), distribution.version.clone());
+        let path = wheel.path;
+        let (filename, stored) = blocking(move || {
+            let filename = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let invalid = || format!("the back end of {label} built a wrong wheel");
+            let inspection = archive::inspect(&path, &filename).context(Kind::Build, invalid)?;
+            archive::verify_contents(&path, &filename, &Limits::default()).context(Kind::Build, invalid)?;
+            if inspection.name != name || version.is_some_and(|version| version != inspection.version) {
+                return Err(Error::new(Kind::Build, format!("{}: {filename}", invalid())));
+            }
+            Ok((filename.clone(), store.add_file(&path, Expected::anything(filename))?))
+        })
+        .await?;
+        let built = BuiltWheel {
+            filename,
+            sha256: stored.sha256,
+            size: stored.size,
+            requirements: wheel.requirements,
+            python: format!("{} {}", self.target.implementation, self.target.python_version),
+            seconds: seconds(begun.elapsed()),
+        };
+        Ok((built, stored))
+    }
+
+    fn built_before(
+        &self,
+        key: &BuildKey,
+        distribution: &Distribution,
+    ) -> Result<Option<(BuiltWheel, Stored)>> {
+        match self.store.built(key)? {
+            Found::Present(found) => Ok(Some(found)),
+            Found::Absent => Ok(None),
+            Found::Corrupt(_) => {
+                let message = format!("the wheel of {distribution} was damaged in the store and is built again");
+                self.observer.observe(&Event::warning(message));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Unpacks or copies a source to where it is built.
+    async fn prepare(self: &Rc<Self>, distribution: &Distribution, key: &BuildKey) -> Result<Workplace> {
+        let (filling, subdirectory) = match &distribution.source {
+            Source::Sdist(artifact) => {
+                let stored = self.file(distribution, artifact).await?;
+                let filename = artifact.filename.clone();
+                (Filling::Sdist { stored, filename }, artifact.subdirectory.clone())
+            }
+            Source::Tree { path } => (Filling::Tree(path.clone()), None),
+            Source::Git { subdirectory, .. } => {
+                let checkout = self.engine.checkout(&distribution.source).await?;
+                (Filling::Tree(checkout), subdirectory.clone())
+            }
+            Source::Wheel(_) => unreachable!("a wheel is not built"),
+        };
+        sources::workplace(&self.builds(), key.to_string(), filling, subdirectory, &self.output)
+            .await
+            .context(Kind::Build, || format!("failed to unpack the source of {distribution}"))
+    }
+
+    fn builds(&self) -> PathBuf {
+        self.store.root().join("builds")
+    }
+
+    async fn tree_digest(&self, path: &Path) -> Result<Sha256> {
+        if let Some(digest) = self.state.borrow().trees.get(path) {
+            return Ok(*digest);
+        }
+        let digest = sources::tree_digest(path.to_owned(), self.output.clone()).await?;
+        self.state.borrow_mut().trees.insert(path.to_owned(), digest);
+        Ok(digest)
+    }
+
+    /// The metadata of a source, from a wheel built earlier or now, or from the sdist itself.
+    async fn source_metadata(self: &Rc<Self>, distribution: &Distribution) -> Result<Option<Vec<u8>>> {
+        let first = self.state.borrow_mut().candidates.insert(distribution.name.clone());
+        let is_sdist = matches!(distribution.source, Source::Sdist(_));
+        if !first || !self.ahead || !is_sdist {
+            return Ok(None);
+        }
+        let made = self.begin(distribution).await.map_err(Error::from)?;
+        let inspection =
+            blocking(move || archive::inspect(&made.stored.path, &made.filename)).await?;
+        Ok(Some(inspection.metadata))
+    }
+}
+
+fn made(
+    built: BuiltWheel,
+    stored: Stored,
+    outcome: Outcome,
+    distribution: &Distribution,
+    sdist: Option<&Stored>,
+) -> Made {
+    let published = match &distribution.source {
+        Source::Sdist(artifact) => artifact.hashes.sha256(),
+        _ => None,
+    };
+    Made {
+        stored,
+        filename: built.filename.clone(),
+        outcome,
+        built: Some(built),
+        sdist: sdist.map(|stored| stored.sha256).or(published),
+    }
+}
+
+/// What makes two distributions the same work.
+fn identity(distribution: &Distribution) -> String {
+    format!("{distribution} {} {:?}", distribution.source, distribution.required_hashes)
+}
+
+/// Lets `work` go on whether or not somebody waits for it.
+fn in_background<T: Clone + 'static>(
+    work: impl Future<Output = Result<T, SharedError>> + 'static,
+) -> Pending<T> {
+    let task = tokio::task::spawn_local(work);
+    async move {
+        task.await
+            .unwrap_or_else(|error| Err(Error::new(Kind::Build, "a task ended early").caused_by(error).into()))
+    }
+    .boxed_local()
+    .shared()
+}
+
+/// The worker in its role beside the resolver.
+pub(super) struct Ahead(pub(super) Rc<LocalWorker>);
+
+impl Companion for Ahead {
+    fn in_sight(&self, distribution: &Distribution) {
+        self.0.observer.observe(&Event::Considering {
+            package: distribution.to_string(),
+        });
+        if self.0.ahead && matches!(distribution.source, Source::Wheel(_)) {
+            drop(self.0.begin(distribution));
+        }
+    }
+
+    fn metadata<'a>(&'a self, distribution: &'a Distribution) -> LocalBoxFuture<'a, Option<Vec<u8>>> {
+        // What fails here is asked of the back end once more by the engine, and then told.
+        async move { self.0.source_metadata(distribution).await.ok().flatten() }.boxed_local()
+    }
+
+    fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
+        async move {
+            let digest = self.0.tree_digest(path).await?;
+            let trees = self.0.store.root().join("trees");
+            let filling = Filling::Tree(path.to_owned());
+            let copy = sources::workplace(&trees, digest.to_string(), filling, None, &self.0.output).await?;
+            let root = copy.root.clone();
+            self.0.state.borrow_mut().copies.push(copy);
+            Ok(root)
+        }
+        .boxed_local()
+    }
+}
+
+/// How many files are fetched at once.
+pub(super) const FETCHES: usize = 32;
