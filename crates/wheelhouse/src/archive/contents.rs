@@ -73,27 +73,29 @@ fn measure<R: Read + Seek>(
         .archive
         .by_index(entry.index)
         .context(Kind::Fetch, damaged)?;
-    let algorithm = expected.map_or("", |recorded| algorithm(&recorded.digest));
     // One more than is left, so that the excess shows.
     let content = content.take(left.saturating_add(1));
-    let measured = match algorithm {
+    let algorithm = expected.map_or("", |recorded| algorithm(&recorded.digest));
+    let measured = hashed_with(algorithm, content).context(Kind::Fetch, damaged)?;
+    if measured.size > left {
+        let place = shown(&entry.path);
+        let message = format!("it inflates beyond what is sensible at `{place}`");
+        return Err(Error::new(Kind::Fetch, message));
+    }
+    Ok(measured)
+}
+
+/// Reads `content` to its end; with `algorithm` if it is one that wheels may use.
+fn hashed_with(algorithm: &str, content: impl Read) -> std::io::Result<Measured> {
+    match algorithm {
+        "sha256" => hashed::<Sha256>(content),
         "sha384" => hashed::<Sha384>(content),
         "sha512" => hashed::<Sha512>(content),
-        "sha256" => hashed::<Sha256>(content),
         _ => hashed::<Sha256>(content).map(|measured| Measured {
             digest: None,
             ..measured
         }),
     }
-    .context(Kind::Fetch, damaged)?;
-    if measured.size > left {
-        let message = format!(
-            "it inflates beyond what is sensible at `{}`",
-            shown(&entry.path)
-        );
-        return Err(Error::new(Kind::Fetch, message));
-    }
-    Ok(measured)
 }
 
 fn hashed<D: Digest>(mut content: impl Read) -> std::io::Result<Measured> {

@@ -4,6 +4,7 @@
 //! stay inside. Never judges names ([`super::entry`] does) and never reads an archive.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -144,26 +145,25 @@ impl Destination {
             return Ok(());
         }
         match self.nodes.get(&target) {
-            Some(Node::File) => {
-                let source = self.root.join(&target);
-                let mut content =
-                    fs::File::open(source).context(Kind::Fetch, || unwritable(&target))?;
-                let size = content
-                    .metadata()
-                    .context(Kind::Fetch, || unwritable(&target))?
-                    .len();
-                self.count(&name.join("/"), size)?;
-                self.file(name, Attributes { size, ..attributes }, &mut content)
-            }
+            Some(Node::File) => self.duplicate(name, &target, attributes),
             Some(Node::Link(linked)) => {
                 let linked = linked.clone();
                 self.link(name, linked)
             }
-            _ => Err(refusal(
-                &name.join("/"),
-                "is a hard link to no earlier file of the archive",
-            )),
+            _ => {
+                let fault = "is a hard link to no earlier file of the archive";
+                Err(refusal(&name.join("/"), fault))
+            }
         }
+    }
+
+    fn duplicate(&mut self, name: &[&str], target: &Path, attributes: Attributes) -> Result<()> {
+        let unreadable = || unwritable(target);
+        let mut content =
+            fs::File::open(self.root.join(target)).context(Kind::Fetch, unreadable)?;
+        let size = content.metadata().context(Kind::Fetch, unreadable)?.len();
+        self.count(&name.join("/"), size)?;
+        self.file(name, Attributes { size, ..attributes }, &mut content)
     }
 
     /// Makes room for a file or a link.
@@ -222,45 +222,44 @@ impl Destination {
         Ok(())
     }
 
-    /// Follows a link through all links of the archive.
+    /// Follows the link at `path` through all links of the archive.
     fn check_link(&self, path: &Path, target: &Path) -> Result<()> {
-        let outside = || {
-            refusal(
-                &path.to_string_lossy(),
-                "is a link that leads out of the archive",
-            )
-        };
-        let mut reached: Vec<std::ffi::OsString> = parts(path.parent().unwrap_or(Path::new("")));
-        let mut ahead: Vec<std::ffi::OsString> = parts(target).into_iter().rev().collect();
+        let refused = |fault: &str| refusal(&path.to_string_lossy(), fault);
+        let outside = || refused("is a link that leads out of the archive");
+        let mut reached = parts(path.parent().unwrap_or(Path::new("")));
+        let mut ahead = Vec::new();
+        follow(target, &mut ahead).ok_or_else(outside)?;
         let mut links = 0;
-        if target.has_root() {
-            return Err(outside());
-        }
         while let Some(part) = ahead.pop() {
             if part == ".." {
                 reached.pop().ok_or_else(outside)?;
                 continue;
             }
             reached.push(part);
-            let here: PathBuf = reached.iter().collect();
-            if let Some(Node::Link(next)) = self.nodes.get(&here) {
+            if let Some(Node::Link(next)) = self.nodes.get(&reached.iter().collect::<PathBuf>()) {
                 links += 1;
                 if links > LINKS_IN_A_PATH {
-                    return Err(refusal(&path.to_string_lossy(), "is a link in a circle"));
-                }
-                if next.has_root() {
-                    return Err(outside());
+                    return Err(refused("is a link in a circle"));
                 }
                 reached.pop();
-                ahead.extend(parts(next).into_iter().rev());
+                follow(next, &mut ahead).ok_or_else(outside)?;
             }
         }
         Ok(())
     }
 }
 
+/// Puts the components of a link's target on the way ahead; `None` for an absolute one.
+fn follow(target: &Path, ahead: &mut Vec<OsString>) -> Option<()> {
+    if target.has_root() {
+        return None;
+    }
+    ahead.extend(parts(target).into_iter().rev());
+    Some(())
+}
+
 /// Splits a path into its components, `..` among them.
-fn parts(path: &Path) -> Vec<std::ffi::OsString> {
+fn parts(path: &Path) -> Vec<OsString> {
     path.components()
         .map(|component| component.as_os_str().to_owned())
         .filter(|part| part != ".")

@@ -98,22 +98,18 @@ fn unpack_entry<R: Read>(entry: &mut Entry<'_, R>, into: &mut Destination) -> Re
     if kind == EntryType::XGlobalHeader {
         return Ok(());
     }
-    refuse_sparse(entry, &raw)?;
-    let name = raw.trim_start_matches('/').to_owned();
-    let parts = components(&name)?;
+    let name = raw.trim_start_matches('/');
+    let parts = components(name)?;
     let attributes = attributes(entry, &raw)?;
+    // Before POSIX, a directory was a file whose name ends with a slash.
+    let old_directory = kind == EntryType::Regular && name.ends_with('/');
     match kind {
-        EntryType::Directory => into.directory(&parts, attributes.modified),
-        // Before POSIX, a directory was a file whose name ends with a slash.
-        EntryType::Regular if name.ends_with('/') => into.directory(&parts, attributes.modified),
+        _ if kind.is_dir() || old_directory => into.directory(&parts, attributes.modified),
         _ if parts.is_empty() => Err(refusal(&raw, "has no name")),
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             into.file(&parts, attributes, entry)
         }
-        EntryType::Symlink => {
-            let target = PathBuf::from(target(entry, &raw)?);
-            into.link(&parts, target)
-        }
+        EntryType::Symlink => into.link(&parts, PathBuf::from(target(entry, &raw)?)),
         EntryType::Link => {
             let target = target(entry, &raw)?;
             into.hard_link(&parts, &components(&target)?, attributes)
@@ -122,37 +118,58 @@ fn unpack_entry<R: Read>(entry: &mut Entry<'_, R>, into: &mut Destination) -> Re
     }
 }
 
-/// Refuses sparse files in the PAX formats, whose holes would be taken for content.
-fn refuse_sparse<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<()> {
+/// What the extended header (PAX) of an entry says of its time.
+///
+/// # Errors
+/// Sparse files in the PAX formats, whose maps would be taken for content.
+fn extended_time<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<Option<SystemTime>> {
     let unreadable = || refusal(name, "has an extended header that cannot be read");
+    let mut time = None;
     let Some(extensions) = entry.pax_extensions().map_err(|_| unreadable())? else {
-        return Ok(());
+        return Ok(None);
     };
     for extension in extensions {
         let extension = extension.map_err(|_| unreadable())?;
         if extension.key_bytes().starts_with(b"GNU.sparse.") {
-            return Err(refusal(
-                name,
-                "is a sparse file in a format that is not supported",
-            ));
+            let fault = "is a sparse file in a format that is not supported";
+            return Err(refusal(name, fault));
+        }
+        if extension.key_bytes() == b"mtime" {
+            time = std::str::from_utf8(extension.value_bytes())
+                .ok()
+                .and_then(instant);
         }
     }
-    Ok(())
+    Ok(time)
 }
 
-fn attributes<R: Read>(entry: &Entry<'_, R>, name: &str) -> Result<Attributes> {
+/// Reads seconds since 1970-01-01 with a fraction, `1600000000.25`, without going through floating
+/// point.
+fn instant(text: &str) -> Option<SystemTime> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
+    let since = Duration::new(seconds.parse().ok()?, digits.parse().ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(since)
+}
+
+fn attributes<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<Attributes> {
+    let extended = extended_time(entry, name)?;
     let header = entry.header();
     let mode = header
         .mode()
         .map_err(|_| refusal(name, "has an unreadable mode"))?;
     // A time that cannot be read is that of unpacking, as with Python's tarfile.
-    let modified = header
-        .mtime()
-        .ok()
-        .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+    let plain = || {
+        let seconds = header.mtime().ok()?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    };
     Ok(Attributes {
         executable: mode & 0o111 != 0,
-        modified,
+        modified: extended.or_else(plain),
         size: entry.size(),
     })
 }

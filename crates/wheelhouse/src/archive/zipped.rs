@@ -57,23 +57,22 @@ pub(super) fn entries<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<Vec<Zip
 }
 
 fn judged<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<ZipEntry> {
+    let unreadable = || "an entry cannot be read".to_owned();
     let data = archive
         .by_index_data(index)
-        .context(Kind::Fetch, || "an entry cannot be read".to_owned())?;
-    let name = data
-        .name()
-        .context(Kind::Fetch, || "an entry has no readable name".to_owned())?;
+        .context(Kind::Fetch, unreadable)?;
+    let name = data.name().context(Kind::Fetch, unreadable)?;
     let path = components(&name)?.join("/");
     let mode = data.unix_mode().unwrap_or(0);
+    if path.is_empty() && !data.is_dir() {
+        return Err(refusal(&name, "has no name"));
+    }
     // 0 stands for archives made where files have no type.
     if !matches!(mode & 0o170_000, 0 | 0o100_000 | 0o040_000) {
         return Err(refusal(&name, "is neither a file nor a directory"));
     }
     if data.encrypted() {
         return Err(refusal(&name, "is encrypted"));
-    }
-    if path.is_empty() && !data.is_dir() {
-        return Err(refusal(&name, "has no name"));
     }
     Ok(ZipEntry {
         path,
@@ -85,7 +84,7 @@ fn judged<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<ZipEn
     })
 }
 
-/// Reads the entry at `index` whole.
+/// Reads `entry` whole.
 ///
 /// # Errors
 /// An entry that inflates to more than `limit` bytes, or that is damaged.

@@ -214,12 +214,8 @@ impl<'a> Run<'a> {
                 .rename(&file.temporary, &target)
                 .map_err(failed)?;
         }
-        // Not all file systems flush names on their own.
-        directories.iter().try_for_each(|directory| {
-            self.operations
-                .flush(directory)
-                .map_err(|error| failure(directory, error))
-        })
+        let directories: Vec<&Path> = directories.iter().map(PathBuf::as_path).collect();
+        staging::flush(self.operations, &directories)
     }
 
     fn remove_stale(&self) -> Result<Vec<String>> {

@@ -34,6 +34,14 @@ impl Content<'_> {
             Self::Bytes(bytes) => Sha256::of(bytes),
         }
     }
+
+    /// In bytes.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Wheel(wheel) => wheel.size,
+            Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
 }
 
 /// The files of the set by name, the manifest not among them.
@@ -79,20 +87,16 @@ pub(super) fn is_there(
         Ok(metadata) => metadata,
         Err(_) => return Ok(false),
     };
-    let same = match content {
-        Content::Bytes(bytes) => {
-            metadata.is_file()
-                && metadata.len() == bytes.len() as u64
-                && fs::read(&path).is_ok_and(|found| found == *bytes)
-        }
+    if !metadata.is_file() || metadata.len() != content.size() {
+        return Ok(false);
+    }
+    Ok(match content {
+        Content::Bytes(bytes) => fs::read(&path).is_ok_and(|found| found == *bytes),
         Content::Wheel(wheel) => {
-            metadata.is_file()
-                && metadata.len() == wheel.size
-                && (is_untouched(root, &metadata, wheel, previous)
-                    || digest(&path).is_ok_and(|found| found == wheel.sha256))
+            is_untouched(root, &metadata, wheel, previous)
+                || digest(&path).is_ok_and(|found| found == wheel.sha256)
         }
-    };
-    Ok(same)
+    })
 }
 
 fn is_untouched(root: &Path, metadata: &Metadata, wheel: &Wheel, previous: &Previous) -> bool {
@@ -155,7 +159,8 @@ pub(super) fn stage<'a>(
         }?;
         staged.push(Staged { temporary, name });
     }
-    flush(operations, &staged)?;
+    let paths: Vec<&Path> = staged.iter().map(|file| &*file.temporary).collect();
+    flush(operations, &paths)?;
     Ok(staged)
 }
 
@@ -165,17 +170,16 @@ pub(super) fn temporary(root: &Path, label: &str) -> PathBuf {
     root.join(format!("{TEMPORARY_START}{label}{TEMPORARY_END}"))
 }
 
-fn flush(operations: &dyn Operations, staged: &[Staged<'_>]) -> Result<()> {
-    let share = staged.len().div_ceil(FLUSHING).max(1);
-    let flush_share = |share: &[Staged<'_>]| {
-        share.iter().try_for_each(|file| {
-            operations
-                .flush(&file.temporary)
-                .map_err(|error| failure(&file.temporary, error))
-        })
+/// Waits until `paths` are on the disk.
+pub(super) fn flush(operations: &dyn Operations, paths: &[&Path]) -> Result<()> {
+    let share = paths.len().div_ceil(FLUSHING).max(1);
+    let flush_share = |share: &[&Path]| {
+        share
+            .iter()
+            .try_for_each(|path| operations.flush(path).map_err(|error| failure(path, error)))
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = staged
+        let threads: Vec<_> = paths
             .chunks(share)
             .map(|share| scope.spawn(move || flush_share(share)))
             .collect();

@@ -335,6 +335,35 @@ fn truncation_is_noticed() {
     );
 }
 
+/// An entry with an extended header of one record.
+fn extended(key: &str, value: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    builder
+        .append_pax_extensions([(key, value.as_bytes())])
+        .unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_size(1);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    builder.append_data(&mut header, "a/b", &b"x"[..]).unwrap();
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn extended_headers_are_understood_or_refused() {
+    let case = Case::new(&extended("mtime", "1604114409.5"), "a.tar");
+    let modified = fs::metadata(case.tree().join("b"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    assert_eq!(
+        modified,
+        time(1_604_114_409).unwrap() + Duration::from_millis(500)
+    );
+    let case = Case::new(&extended("GNU.sparse.major", "1"), "a.tar");
+    assert!(case.refusal().contains("is a sparse file"));
+}
+
 #[test]
 fn what_follows_the_archive_is_no_concern() {
     let mut bytes = gzip(&tar(&honest()));
