@@ -256,7 +256,8 @@ impl Run {
     async fn carry_out(&mut self, plan: &Plan) -> Result<BTreeMap<PackageName, Made>> {
         self.phase_started(Phase::Execute);
         let begun = Instant::now();
-        let worker = if plan.steps.iter().all(|step| self.is_at_hand(step)) {
+        let at_hand = |step: &Step| matches!(step.action, Action::Reuse { .. });
+        let worker = if self.worker.is_none() && plan.steps.iter().all(at_hand) {
             None
         } else {
             Some(self.worker().await?)
@@ -264,11 +265,6 @@ impl Run {
         let made = schedule::run(plan, self, worker.as_ref()).await?;
         self.phase_finished(Phase::Execute, begun);
         Ok(made)
-    }
-
-    /// Whether a step needs no worker.
-    fn is_at_hand(&self, step: &Step) -> bool {
-        matches!(step.action, Action::Reuse { .. })
     }
 
     /// The wheel of a step that the store has.

@@ -50,10 +50,12 @@ pub(super) async fn run(
 }
 
 async fn make(step: &Step, run: &Run, worker: Option<&Rc<LocalWorker>>) -> Result<Made> {
-    if let Some(made) = run.at_hand(step)? {
+    let distribution = step.package.distribution();
+    // What was made ahead of the plan was made by this run, though the plan finds it in the store.
+    let begun = worker.is_some_and(|worker| worker.has_begun(&distribution));
+    if !begun && let Some(made) = run.at_hand(step)? {
         return Ok(made);
     }
-    let distribution = step.package.distribution();
     match worker {
         Some(worker) => worker.make(&distribution).await,
         None => Err(Error::new(

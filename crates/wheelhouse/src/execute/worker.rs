@@ -131,6 +131,11 @@ impl LocalWorker {
         pending
     }
 
+    /// Whether the wheel of `distribution` was begun to be made.
+    pub(super) fn has_begun(&self, distribution: &Distribution) -> bool {
+        self.state.borrow().made.contains_key(&identity(distribution))
+    }
+
     async fn fetch_wheel(self: &Rc<Self>, distribution: &Distribution, artifact: &Artifact) -> Result<Made> {
         let made = |stored, outcome| Made {
             stored,
