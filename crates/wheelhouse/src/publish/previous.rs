@@ -17,11 +17,8 @@ use super::operations::failure;
 /// The name of the journal.
 pub(super) const PENDING_NAME: &str = ".wheelhouse-pending.json";
 
-/// How the names of all our temporary files begin.
+/// How the names of all temporary files of this program begin, the store's too.
 pub(super) const TEMPORARY_START: &str = ".wheelhouse-";
-
-/// How they end.
-pub(super) const TEMPORARY_END: &str = ".tmp";
 
 const PENDING_SCHEMA: &str = "wheelhouse-pending/1";
 

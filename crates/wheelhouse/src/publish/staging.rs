@@ -14,7 +14,7 @@ use wheelhouse_model::manifest::{MANIFEST_NAME, Wheel};
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::operations::{Operations, failure};
-use super::previous::{self, Previous, TEMPORARY_END, TEMPORARY_START};
+use super::previous::{self, PENDING_NAME, Previous, TEMPORARY_START};
 use super::{Place, Wheelhouse};
 
 /// How many files are flushed at once: file systems commit them together.
@@ -167,7 +167,7 @@ pub(super) fn stage<'a>(
 /// The temporary name of ours with `label` in it. Only the holder of the lock makes such files, so
 /// none of them can be in use by another run.
 pub(super) fn temporary(root: &Path, label: &str) -> PathBuf {
-    root.join(format!("{TEMPORARY_START}{label}{TEMPORARY_END}"))
+    root.join(format!("{TEMPORARY_START}{label}.tmp"))
 }
 
 /// Waits until `paths` are on the disk.
@@ -189,12 +189,14 @@ pub(super) fn flush(operations: &dyn Operations, paths: &[&Path]) -> Result<()> 
     })
 }
 
-/// Removes the temporary files that a stopped run left in `root`.
+/// Removes the temporary files that a stopped run left in `root`, those of the store among them:
+/// it makes its own beside the place that it puts a wheel in.
 pub(super) fn sweep(operations: &dyn Operations, root: &Path) -> io::Result<()> {
     for entry in fs::read_dir(root)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(TEMPORARY_START) && name.ends_with(TEMPORARY_END) {
+        let is_ours = name.starts_with(TEMPORARY_START) && name != PENDING_NAME;
+        if is_ours && entry.file_type()?.is_file() {
             operations.remove_file(&entry.path())?;
         }
     }

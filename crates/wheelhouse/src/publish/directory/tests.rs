@@ -138,6 +138,18 @@ fn a_stopped_run_can_be_followed_by_another_set_and_stopped_again() {
 }
 
 #[test]
+fn temporary_files_of_a_stopped_run_are_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    for name in [".wheelhouse-0.tmp", ".wheelhouse-aB3xYz", ".wheel"] {
+        fs::write(root.join(name), "half").unwrap();
+    }
+    let published = before().publish(&Stopping::never(), root).unwrap();
+    assert_eq!(published.foreign, [".wheel"]);
+    assert!(!root.join(".wheelhouse-aB3xYz").exists());
+}
+
+#[test]
 fn what_others_changed_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
