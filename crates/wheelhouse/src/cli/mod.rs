@@ -1,1 +1,73 @@
-//! Being written.
+//! The command line: what the user says, and what the user is told.
+//!
+//! 1. [`main`] parses the arguments (`arguments`) and goes to the file of the verb.
+//! 2. A verb brings raw options, pip's configuration and the process (`process`) together, and
+//!    calls the other rooms.
+//! 3. Events are rendered (`render`), failures become messages (`failure`) and exit codes
+//!    ([`exit`]).
+//!
+//! This room alone prints, reads the process environment and knows exit codes. It never decides
+//! what is resolved, fetched or built.
+
+mod again;
+mod arguments;
+mod build;
+mod cache;
+mod completions;
+mod config;
+mod dry_run;
+pub mod exit;
+mod failure;
+mod human;
+mod log;
+mod process;
+mod reader;
+mod render;
+mod signals;
+mod source;
+mod store;
+mod streams;
+mod style;
+
+use std::ffi::OsString;
+
+use clap::ArgMatches;
+use wheelhouse_model::Result;
+
+use arguments::{CommandLine, Globals, Verb};
+
+/// Runs the program with `arguments`, the name of the program first, and returns the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let (command_line, matches) = match arguments::parse(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help goes to stdout and a mistake to stderr; whoever closed them wants neither.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(exit::INPUT);
+        }
+    };
+    let CommandLine { globals, verb } = command_line;
+    streams::set_color(globals.color);
+    match dispatch(verb, &globals, &matches) {
+        Ok(()) => exit::SUCCESS,
+        Err(error) => {
+            failure::report(&error, globals.json);
+            exit::code(error.kind())
+        }
+    }
+}
+
+fn dispatch(verb: Verb, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+    log::start(globals.verbose);
+    let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+    match verb {
+        Verb::Build(build) => build::run(*build, globals, matches),
+        Verb::Cache(action) => cache::run(&action, globals),
+        Verb::Config(config) => config::run(&config, globals, matches),
+        Verb::Completions { shell } => {
+            completions::print(shell);
+            Ok(())
+        }
+        Verb::Man { directory } => completions::man(directory.as_deref()),
+    }
+}

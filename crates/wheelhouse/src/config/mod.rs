@@ -14,6 +14,7 @@ mod names;
 mod pip_configuration;
 mod project;
 mod python_text;
+mod request;
 mod requirements_file;
 mod source;
 mod source_files;
@@ -26,6 +27,9 @@ pub use pip_configuration::{
     ConfigurationRequest, FileStatus, IniError, PipConfiguration, Platform, Setting, SettingStatus,
 };
 pub use project::{Dependencies, Project, ProjectError};
+pub use request::{
+    Control, Joined, RawBuild, Row, Settings, SettingsContext, ValueOrigin, join, settle,
+};
 pub use requirements_file::{
     FileOptions, Location, Notice, NoticeKind, OptionError, QuoteError, ReadContext,
     RequirementLine, Requirements, RequirementsError, Role, read_requirements,

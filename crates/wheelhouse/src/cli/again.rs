@@ -1,0 +1,61 @@
+//! Starting ourselves once more, where a setting can only be told to a library in a variable.
+//!
+//! uv reads `SSL_CLIENT_CERT` and the proxy variables from the environment of the process, which
+//! cannot be changed safely once threads run. So the process replaces itself with the same command
+//! line and other variables; the second time there is nothing left to change.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use wheelhouse_model::{Error, Kind, Result};
+
+use crate::config::{Environment, Settings};
+
+const CLIENT_CERTIFICATE: &str = "SSL_CLIENT_CERT";
+const PROXIES: [&str; 8] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
+
+/// Goes on if the variables are as `settings` want them, else starts again with those.
+pub(crate) fn with_variables_of(settings: &Settings, environment: &Environment) -> Result<()> {
+    let changes = changes(settings, environment);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let failed = |error: io::Error| {
+        Error::new(Kind::Input, "failed to start again with other variables").caused_by(error)
+    };
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.args(std::env::args_os().skip(1));
+    for (name, value) in changes {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Err(failed(command.exec()))
+}
+
+/// The variables to set, and those to unset.
+fn changes(settings: &Settings, environment: &Environment) -> Vec<(&'static str, Option<OsString>)> {
+    let mut changes = Vec::new();
+    if let Some(certificate) = &settings.client_certificate
+        && environment.get(CLIENT_CERTIFICATE) != certificate.to_str()
+    {
+        changes.push((CLIENT_CERTIFICATE, Some(certificate.clone().into_os_string())));
+    }
+    if settings.no_proxy_env {
+        let set = PROXIES.into_iter().filter(|name| environment.get(name).is_some());
+        changes.extend(set.map(|name| (name, None)));
+    }
+    changes
+}

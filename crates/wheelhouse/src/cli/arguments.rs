@@ -1,0 +1,598 @@
+//! The command line as clap sees it.
+//!
+//! Responsible for names, help texts and the form of values. Never joins an option with anything
+//! else: that is done with [`RawBuild`], which knows no clap.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{Styles, TypedValueParser as _};
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use wheelhouse_model::request::IndexStrategy;
+
+use crate::config::{Control, RawBuild};
+use crate::execute::Reuse;
+use crate::store::LinkMode;
+
+const STYLES: Styles = Styles::styled()
+    .header(anstyle::AnsiColor::Green.on_default().bold())
+    .usage(anstyle::AnsiColor::Green.on_default().bold())
+    .literal(anstyle::AnsiColor::Cyan.on_default().bold())
+    .placeholder(anstyle::AnsiColor::Cyan.on_default());
+
+/// Turns what a Python application requires into a complete, verified set of wheels.
+#[derive(Debug, Parser)]
+#[command(name = "wheelhouse", version, styles = STYLES, propagate_version = true)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// Say less: once leaves warnings and errors, twice errors alone
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) quiet: u8,
+
+    /// Say more; twice adds a log, as `WHEELHOUSE_LOG` does
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", value_enum)]
+    pub(crate) color: Option<Color>,
+
+    /// Write JSON to the standard output: one document, or one event a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Show no live progress, even on a terminal
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+
+    /// Where fetched and built wheels are kept for later runs [env: WHEELHOUSE_CACHE_DIR]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Keep nothing for later runs
+    #[arg(long, global = true, visible_alias = "no-cache-dir", conflicts_with = "cache_dir")]
+    pub(crate) no_cache: bool,
+
+    /// Use no network: the cache and local files must do
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a wheelhouse of everything that the requirements need
+    ///
+    /// Without requirements, files or a source the current directory is the source: its
+    /// requirements.txt (or the files that REQUIREMENTS_FILE names), else the dependencies of its
+    /// pyproject.toml.
+    #[command(after_help = BUILD_EXAMPLES)]
+    Build(Box<Build>),
+    /// Show or tidy the cache
+    #[command(subcommand, arg_required_else_help = true)]
+    Cache(Cache),
+    /// Show every effective value and where it came from
+    ///
+    /// Takes the options of `build`, so that their effect can be seen. Requirements files, whose
+    /// options come on top, are not read.
+    Config(Box<Config>),
+    /// Write the completions of a shell to the standard output
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a directory, or the first one to the standard output
+    #[command(hide = true)]
+    Man { directory: Option<PathBuf> },
+}
+
+const BUILD_EXAMPLES: &str = "\
+Examples:
+  wheelhouse build                              the application in the current directory
+  wheelhouse build -r requirements.txt -o DIR   as pip wheel -r requirements.txt -w DIR
+  wheelhouse build 'django>=5.2' ./libs/acme    requirements, paths and URLs
+  wheelhouse build -r requirements.txt --dry-run
+                                                what would be fetched and built
+  wheelhouse build --frozen                     exactly the lock that is there, no index asked
+
+  pip install --no-index --find-links wheelhouse -r requirements.txt
+                                                install from the wheelhouse
+
+pip's environment variables (PIP_INDEX_URL, ...) and configuration files are obeyed;
+`wheelhouse config` shows them.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  wheelhouse completions bash > ~/.local/share/bash-completion/completions/wheelhouse
+  wheelhouse completions zsh > \"${fpath[1]}/_wheelhouse\"
+  wheelhouse completions fish > ~/.config/fish/completions/wheelhouse.fish";
+
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    pub(crate) inputs: Inputs,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to build")]
+pub(crate) struct Inputs {
+    /// Requirements (PEP 508), paths of trees, sdists and wheels, URLs
+    #[arg(value_name = "REQUIREMENT")]
+    requirements: Vec<String>,
+
+    /// Build what this file requires: a requirements file, a pyproject.toml, or - for the standard input
+    #[arg(short, long = "requirement", visible_alias = "requirements", value_name = "FILE")]
+    requirement_files: Vec<String>,
+
+    /// Narrow versions as this file says
+    #[arg(short, long = "constraint", visible_alias = "constraints", value_name = "FILE")]
+    constraint_files: Vec<String>,
+
+    /// Replace every requirement on the packages of this file, whoever has it
+    #[arg(long = "override", visible_alias = "overrides", value_name = "FILE")]
+    override_files: Vec<String>,
+
+    /// Narrow the versions of what builds need as this file says
+    #[arg(long = "build-constraint", visible_alias = "build-constraints", value_name = "FILE")]
+    build_constraint_files: Vec<String>,
+
+    /// Build a local tree or Git repository, as an ordinary wheel
+    #[arg(short, long = "editable", value_name = "TREE")]
+    editables: Vec<String>,
+
+    /// Build what the application in this tree or Git repository requires
+    #[arg(long, value_name = "DIR|GIT-URL[@REF]")]
+    pub(crate) source: Option<String>,
+
+    /// Add an extra of the project
+    #[arg(long = "extra", value_name = "NAME", value_delimiter = ',')]
+    extras: Vec<String>,
+
+    /// Add a dependency group (PEP 735) of the project, or of the pyproject.toml at PATH
+    #[arg(long = "group", value_name = "[PATH:]NAME")]
+    groups: Vec<String>,
+}
+
+/// What decides which versions and files are chosen, and how they are had and built.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Put the wheelhouse there [default: wheelhouse]
+    #[arg(short, long, visible_alias = "wheel-dir", visible_short_alias = 'w', value_name = "DIR")]
+    output: Option<PathBuf>,
+
+    /// Build for this Python: a path, or a version of one that is installed
+    #[arg(long, value_name = "PATH|VERSION")]
+    pub(crate) python: Option<String>,
+
+    #[command(flatten)]
+    indexes: IndexOptions,
+    #[command(flatten)]
+    resolution: ResolutionOptions,
+    #[command(flatten)]
+    building: BuildingOptions,
+    #[command(flatten)]
+    network: NetworkOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Where to look")]
+struct IndexOptions {
+    /// The index to ask first [default: https://pypi.org/simple]
+    #[arg(short, long, visible_alias = "pypi-url", value_name = "URL")]
+    index_url: Option<String>,
+
+    /// Another index to ask
+    #[arg(long = "extra-index-url", value_name = "URL")]
+    extra_index_urls: Vec<String>,
+
+    /// Ask no index: --find-links must do
+    #[arg(long)]
+    no_index: bool,
+
+    /// Look at this directory, HTML page or archive, too
+    #[arg(short, long, value_name = "LOCATION")]
+    find_links: Vec<String>,
+
+    /// Which versions count when several indexes have a package [default: best-match]
+    #[arg(long, value_name = "STRATEGY", value_enum)]
+    index_strategy: Option<Strategy>,
+
+    /// Do not check the certificate of this host
+    #[arg(long = "trusted-host", value_name = "HOST[:PORT]")]
+    trusted_hosts: Vec<String>,
+
+    /// Who is asked for credentials: `subprocess` is the `keyring` program
+    #[arg(long, value_name = "PROVIDER", value_parser = ["disabled", "subprocess", "auto", "import"])]
+    keyring_provider: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Strategy {
+    /// The best version over all indexes, as pip does
+    #[value(alias = "unsafe-best-match")]
+    BestMatch,
+    /// Only versions of the first index that has the package
+    FirstIndex,
+    /// The first index that has a version that fits
+    #[value(alias = "unsafe-first-match")]
+    FirstMatch,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to choose")]
+struct ResolutionOptions {
+    /// Build these from source: names with commas, :all: or :none:
+    #[arg(long, value_name = "LIST")]
+    no_binary: Vec<String>,
+
+    /// Build none of these: names with commas, :all: or :none:
+    #[arg(long, value_name = "LIST")]
+    only_binary: Vec<String>,
+
+    /// Prefer an older wheel to a newer sdist
+    #[arg(long)]
+    prefer_binary: bool,
+
+    /// Allow pre-releases
+    #[arg(long)]
+    pre: bool,
+
+    /// Allow pre-releases of all packages (:all:)
+    #[arg(long, value_name = "LIST", hide = true)]
+    all_releases: Vec<String>,
+
+    /// Allow no pre-releases
+    #[arg(long, value_name = "LIST", hide = true)]
+    only_final: Vec<String>,
+
+    /// Leave out dependencies
+    #[arg(long, visible_alias = "no-dependencies")]
+    no_deps: bool,
+
+    /// Require a version and a hash for everything
+    #[arg(long)]
+    require_hashes: bool,
+
+    /// Do not let one hash make hashes required of all
+    #[arg(long, hide = true, conflicts_with = "require_hashes")]
+    no_require_hashes: bool,
+
+    /// Leave out files that are newer than this date, time or duration
+    #[arg(long, visible_alias = "uploaded-prior-to", value_name = "DATE")]
+    exclude_newer: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How to build")]
+struct BuildingOptions {
+    /// How many builds run at once [default: the number of processors]
+    #[arg(short, long, value_name = "NUMBER", value_parser = jobs())]
+    jobs: Option<usize>,
+
+    /// Build in the Python's own environment instead of one for each build
+    #[arg(long)]
+    no_build_isolation: bool,
+
+    /// Settings for the build back ends, or for that of one package
+    #[arg(short = 'C', long, visible_alias = "config-setting", value_name = "[PACKAGE:]KEY=VALUE")]
+    config_settings: Vec<String>,
+
+    /// How long one call of a build back end may run [default: 3600]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    build_timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+struct NetworkOptions {
+    /// How long a server may stay silent [default: 30]
+    #[arg(long, visible_alias = "default-timeout", value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+
+    /// How often a request that failed is tried again [default: 5]
+    #[arg(long, value_name = "NUMBER")]
+    retries: Option<u32>,
+
+    /// Trust the certificates in this file (PEM) instead of the system's
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+
+    /// A client certificate with its key (PEM)
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+
+    /// Use this proxy
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+
+    /// Use no proxy that an environment variable names
+    #[arg(long)]
+    no_proxy_env: bool,
+}
+
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent flag of the command line, and named as such"
+)]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to do")]
+pub(crate) struct Run {
+    /// Choose the newest versions, whatever lock is there
+    #[arg(short = 'U', long)]
+    upgrade: bool,
+
+    /// Use the lock that is there, and ask no index
+    #[arg(long, conflicts_with = "upgrade")]
+    frozen: bool,
+
+    /// Show what would be fetched and built, and do nothing of it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Go on when a wheel cannot be had, and list all failures at the end
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+
+    /// How wheels get from the cache into the wheelhouse
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = Link::Auto)]
+    link_mode: Link,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Link {
+    /// The first that works of the others
+    Auto,
+    /// A copy that shares its blocks with the original
+    Clone,
+    /// A second name for the same file
+    Hardlink,
+    Copy,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// Print the directory of the cache
+    Dir,
+    /// Print what the cache holds
+    Info,
+    /// Remove what was left unfinished, and what has not been used for long
+    #[command(after_help = PRUNE_EXAMPLES)]
+    Prune {
+        /// Remove what nobody has used for so many days
+        #[arg(long, value_name = "DAYS", visible_alias = "days")]
+        unused_for: Option<u32>,
+
+        /// Remove what was used least recently, until the rest has this size: 500M, 2G
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        max_size: Option<u64>,
+    },
+    /// Remove everything that the cache holds
+    Clean,
+}
+
+const PRUNE_EXAMPLES: &str = "\
+Examples:
+  wheelhouse cache prune                    what was left unfinished
+  wheelhouse cache prune --unused-for 30    what nobody has used for 30 days, too
+  wheelhouse cache prune --max-size 2G      what was used least recently, too";
+
+impl Build {
+    /// Takes the options as plain values. `matches` are those of the verb, and know the order in
+    /// which options were given.
+    pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
+        let inputs = &self.inputs;
+        RawBuild {
+            requirements: inputs.requirements.clone(),
+            editables: inputs.editables.clone(),
+            requirement_files: inputs.requirement_files.clone(),
+            constraint_files: inputs.constraint_files.clone(),
+            override_files: inputs.override_files.clone(),
+            build_constraint_files: inputs.build_constraint_files.clone(),
+            extras: inputs.extras.clone(),
+            groups: inputs.groups.clone(),
+            ..self.options.raw(globals, matches)
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
+        let (indexes, resolution) = (&self.indexes, &self.resolution);
+        let (building, network) = (&self.building, &self.network);
+        RawBuild {
+            output: self.output.clone(),
+            python: self.python.clone(),
+            index_url: indexes.index_url.clone(),
+            extra_index_urls: indexes.extra_index_urls.clone(),
+            no_index: indexes.no_index,
+            find_links: indexes.find_links.clone(),
+            index_strategy: indexes.index_strategy.map(IndexStrategy::from),
+            trusted_hosts: indexes.trusted_hosts.clone(),
+            keyring_provider: indexes.keyring_provider.clone(),
+            controls: resolution.controls(matches),
+            prefer_binary: resolution.prefer_binary,
+            no_deps: resolution.no_deps,
+            require_hashes: resolution.require_hashes,
+            no_require_hashes: resolution.no_require_hashes,
+            exclude_newer: resolution.exclude_newer.clone(),
+            no_build_isolation: building.no_build_isolation,
+            config_settings: building.config_settings.clone(),
+            build_timeout: building.build_timeout,
+            jobs: building.jobs,
+            timeout: network.timeout,
+            retries: network.retries,
+            certificate: network.cert.clone(),
+            client_certificate: network.client_cert.clone(),
+            proxy: network.proxy.clone(),
+            no_proxy_env: network.no_proxy_env,
+            offline: globals.offline,
+            cache_dir: globals.cache_dir.clone(),
+            no_cache: globals.no_cache,
+            ..RawBuild::default()
+        }
+    }
+}
+
+impl ResolutionOptions {
+    /// The controls in the order in which they were given: a later one takes names from an
+    /// earlier one.
+    fn controls(&self, matches: &ArgMatches) -> Vec<Control> {
+        type Make = fn(String) -> Control;
+        let lists: [(&str, &Vec<String>, Make); 4] = [
+            ("no_binary", &self.no_binary, Control::NoBinary),
+            ("only_binary", &self.only_binary, Control::OnlyBinary),
+            ("all_releases", &self.all_releases, Control::AllReleases),
+            ("only_final", &self.only_final, Control::OnlyFinal),
+        ];
+        let mut controls: Vec<(usize, Control)> = Vec::new();
+        for (id, values, make) in lists {
+            let positions = matches.indices_of(id).into_iter().flatten();
+            let made = values.iter().map(|value| make(value.clone()));
+            controls.extend(positions.zip(made));
+        }
+        controls.sort_by_key(|(position, _)| *position);
+        let pre = self.pre.then_some(Control::Pre);
+        controls.into_iter().map(|(_, control)| control).chain(pre).collect()
+    }
+}
+
+impl Run {
+    pub(crate) fn reuse(&self) -> Reuse {
+        match (self.upgrade, self.frozen) {
+            (true, _) => Reuse::Upgrade,
+            (false, true) => Reuse::Frozen,
+            (false, false) => Reuse::Prefer,
+        }
+    }
+
+    pub(crate) fn link_mode(&self) -> LinkMode {
+        match self.link_mode {
+            Link::Auto => LinkMode::Auto,
+            Link::Clone => LinkMode::Clone,
+            Link::Hardlink => LinkMode::Hardlink,
+            Link::Copy => LinkMode::Copy,
+        }
+    }
+}
+
+impl From<Strategy> for IndexStrategy {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::BestMatch => Self::BestMatch,
+            Strategy::FirstIndex => Self::FirstIndex,
+            Strategy::FirstMatch => Self::FirstMatch,
+        }
+    }
+}
+
+/// Parses the arguments of a process, the program's name first.
+pub(crate) fn parse<Arguments>(arguments: Arguments) -> Result<(CommandLine, ArgMatches), clap::Error>
+where
+    Arguments: IntoIterator<Item = std::ffi::OsString>,
+{
+    let matches = <CommandLine as clap::CommandFactory>::command().try_get_matches_from(arguments)?;
+    let command_line = CommandLine::from_arg_matches(&matches)?;
+    Ok((command_line, matches))
+}
+
+fn jobs() -> impl clap::builder::TypedValueParser<Value = usize> {
+    clap::value_parser!(u16).range(1..).map(usize::from)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: Option<f64> = text.parse().ok().filter(|number| *number > 0.0);
+    number
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "not a positive number of seconds".to_owned())
+}
+
+/// Parses a size in bytes, or with one of the suffixes K, M, G and T, each 1000 times the other.
+fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim().trim_end_matches(['B', 'b']);
+    let suffixes = [('k', 1_000), ('m', 1_000_000), ('g', 1_000_000_000), ('t', 1_000_000_000_000)];
+    let found = suffixes
+        .iter()
+        .find_map(|(suffix, factor)| Some((text.to_lowercase().strip_suffix(*suffix)?.to_owned(), *factor)));
+    let (number, factor): (String, u64) = found.unwrap_or((text.to_owned(), 1));
+    let whole = number.trim().parse::<u64>().ok();
+    whole
+        .and_then(|number| number.checked_mul(factor))
+        .ok_or_else(|| "not a size such as 500M or 2G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn controls(arguments: &[&str]) -> Vec<Control> {
+        let arguments = ["wheelhouse", "build"].iter().chain(arguments);
+        let (command_line, matches) = parse(arguments.map(Into::into)).unwrap();
+        let Verb::Build(build) = command_line.verb else {
+            panic!("not the verb");
+        };
+        let matches = matches.subcommand_matches("build").unwrap();
+        build.raw(&command_line.globals, matches).controls
+    }
+
+    #[test]
+    fn the_tree_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn controls_keep_their_order() {
+        let given = ["--no-binary", "a", "--only-binary=:all:", "--no-binary", "b,c", "--pre"];
+        let expected = [
+            Control::NoBinary("a".into()),
+            Control::OnlyBinary(":all:".into()),
+            Control::NoBinary("b,c".into()),
+            Control::Pre,
+        ];
+        assert_eq!(controls(&given), expected);
+        assert_eq!(controls(&[]), []);
+    }
+
+    #[test]
+    fn sizes_have_suffixes() {
+        assert_eq!(size("500M"), Ok(500_000_000));
+        assert_eq!(size("2GB"), Ok(2_000_000_000));
+        assert_eq!(size("17"), Ok(17));
+        assert!(size("much").is_err());
+        assert!(size("99999999T").is_err());
+    }
+
+    #[test]
+    fn seconds_are_positive() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        assert!(seconds("0").is_err());
+        assert!(seconds("-1").is_err());
+        assert!(seconds("1e40").is_err());
+    }
+}

@@ -1,0 +1,181 @@
+//! The verb `build`.
+//!
+//! Responsible for bringing command line, configuration and process together into a job, and for
+//! telling how it went. Never resolves, fetches or builds anything itself.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::ArgMatches;
+use wheelhouse_model::{Event, Observer, Result, event};
+
+use super::arguments::{Build, Globals};
+use super::process::Process;
+use super::reader::Reader;
+use super::render::{self, Renderer, Verbosity};
+use super::{again, dry_run, signals, source, store};
+use crate::config::{Joined, PipConfiguration, RawBuild, Settings, join, settle};
+use crate::execute::{self, Job, Report};
+
+/// All that a run needs and that can be known without a runtime.
+struct Preparation {
+    build: Build,
+    json: bool,
+    process: Process,
+    pip: PipConfiguration,
+    raw: RawBuild,
+    settings: Settings,
+    reader: Reader,
+    renderer: Arc<dyn Renderer>,
+}
+
+/// Runs the verb.
+pub(super) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+    let process = Process::read()?;
+    let raw = build.raw(globals, matches);
+    let pip = process.pip_configuration(raw.python.as_deref())?;
+    let mut reader = Reader::default();
+    let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
+    again::with_variables_of(&settings, &process.environment)?;
+    if settings.requirement_files.iter().any(|file| file == "-") {
+        reader.read_standard_input(&process.directory)?;
+    }
+    let renderer = renderer(&pip, globals, build.run.dry_run)?;
+    let preparation = Preparation {
+        build,
+        json: globals.json,
+        process,
+        pip,
+        raw,
+        settings,
+        reader,
+        renderer: renderer.clone(),
+    };
+    let outcome = wheelhouse_engine::run(move || signals::until_interrupted(preparation.run()));
+    renderer.close();
+    outcome
+}
+
+fn renderer(
+    pip: &PipConfiguration,
+    globals: &Globals,
+    dry_run: bool,
+) -> Result<Arc<dyn Renderer>> {
+    let configured = |option| pip.number(option).ok().flatten().unwrap_or(0);
+    let quiet = u32::from(globals.quiet).max(configured("quiet"));
+    let verbosity = Verbosity::new(quiet, globals.verbose.into());
+    let progress = pip.text("progress-bar") != Some("off");
+    // The one document of a dry run has the standard output for itself.
+    let events = globals.json && !dry_run;
+    Ok(render::choose(verbosity, events, progress && !globals.no_progress))
+}
+
+impl Preparation {
+    async fn run(self) -> Result<()> {
+        let started = Instant::now();
+        let (request, _source) = self.request().await?;
+        let observer: Arc<dyn Observer> = self.renderer.clone();
+        let opened = store::open(self.settings.cache.as_deref(), &*observer)?;
+        let run = &self.build.run;
+        let job = Job {
+            python: self.process.locate_python(request.python.as_deref()),
+            request,
+            store: opened.store.clone(),
+            output: self.settings.output.clone(),
+            link_mode: run.link_mode(),
+            reuse: run.reuse(),
+            keep_going: run.keep_going,
+        };
+        if run.dry_run {
+            let preview = execute::preview(job, observer).await?;
+            self.renderer.close();
+            dry_run::print(&preview, self.json);
+            return Ok(());
+        }
+        let report = execute::build(job, Arc::new(WithoutEnd(observer.clone()))).await?;
+        self.renderer.close();
+        self.tell_end(&report, started);
+        drop(opened.temporary);
+        Ok(())
+    }
+
+    /// Makes the request, and keeps what it refers to.
+    async fn request(&self) -> Result<(wheelhouse_model::Request, Option<source::Tree>)> {
+        let directory = &self.process.directory;
+        let tree = match self.build.inputs.source.as_deref() {
+            Some(source) => Some(source::find(source, directory, self.settings.offline).await?),
+            None => None,
+        };
+        let mut raw = self.raw.clone();
+        raw.source = tree.as_ref().map(|tree| tree.path.clone());
+        let context = self.process.settings_context(&self.pip, &self.reader);
+        let Joined { request, notes } = join(&raw, &self.settings, &context)?;
+        for note in notes {
+            self.renderer.observe(&Event::warning(note));
+        }
+        Ok((request, tree))
+    }
+
+    fn tell_end(&self, report: &Report, started: Instant) {
+        let output = &self.settings.output;
+        let directory = output.strip_prefix(&self.process.directory).unwrap_or(output);
+        if !report.foreign.is_empty() {
+            self.renderer.observe(&foreign(directory, &report.foreign));
+        }
+        self.renderer.observe(&Event::Finished {
+            directory: directory.display().to_string(),
+            fetched: report.fetched,
+            built: report.built,
+            reused: report.reused,
+            bytes: report.bytes,
+            bytes_fetched: report.bytes_fetched,
+            seconds: event::seconds(started.elapsed()),
+        });
+    }
+}
+
+/// How many files are named that no run put into the output.
+const NAMED: usize = 5;
+
+fn foreign(directory: &Path, names: &[String]) -> Event {
+    let shown: Vec<_> = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "`{}` also has {}{more}, which no run put there",
+        directory.display(),
+        shown.join(", ")
+    );
+    Event::warning(message)
+}
+
+/// Passes on everything but the end, which comes last and only once.
+struct WithoutEnd(Arc<dyn Observer>);
+
+impl Observer for WithoutEnd {
+    fn observe(&self, event: &Event) {
+        if !matches!(event, Event::Finished { .. }) {
+            self.0.observe(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_files_are_named_up_to_a_number() {
+        let names: Vec<_> = (1..=7).map(|number| format!("{number}.whl")).collect();
+        let Event::Warning { message, .. } = foreign(Path::new("out"), &names) else {
+            panic!("not a warning");
+        };
+        assert_eq!(
+            message,
+            "`out` also has `1.whl`, `2.whl`, `3.whl`, `4.whl`, `5.whl` and 2 more, which no run put there"
+        );
+    }
+}

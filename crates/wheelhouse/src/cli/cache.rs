@@ -1,0 +1,165 @@
+//! The verb `cache`: where the cache is, what it holds, and getting rid of it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use wheelhouse_model::{Error, Kind, Result};
+
+use super::arguments::{Cache, Globals};
+use super::process::Process;
+use super::reader::Reader;
+use super::{human, streams, style};
+use crate::config::{RawBuild, settle};
+use crate::store::{Info, Policy, Removed, Store, Upkeep};
+
+const SCHEMA: &str = "wheelhouse-cache/1";
+
+/// What the engine keeps below the root.
+const ENGINE: &str = "uv";
+
+pub(super) fn run(action: &Cache, globals: &Globals) -> Result<()> {
+    let root = root(globals)?;
+    match action {
+        Cache::Dir if globals.json => print_json(json!({ "directory": root })),
+        Cache::Dir => streams::data(&format!("{}\n", root.display())),
+        Cache::Info => print_info(&info(&root)?, globals.json),
+        Cache::Prune { unused_for, max_size } => {
+            let policy = Policy {
+                unused_for: unused_for.map(|days| Duration::from_hours(24 * u64::from(days))),
+                max_bytes: *max_size,
+            };
+            tell(&upkeep(&root, |upkeep| upkeep.prune(policy))?, globals);
+        }
+        Cache::Clean => tell(&upkeep(&root, |upkeep| upkeep.clean(&[ENGINE]))?, globals),
+    }
+    Ok(())
+}
+
+/// The cache that `build` would use with the same options.
+fn root(globals: &Globals) -> Result<PathBuf> {
+    let process = Process::read()?;
+    let pip = process.pip_configuration(None)?;
+    let raw = RawBuild {
+        cache_dir: globals.cache_dir.clone(),
+        no_cache: globals.no_cache,
+        ..RawBuild::default()
+    };
+    let settings = settle(&raw, &process.settings_context(&pip, &Reader::default()))?;
+    settings.cache.ok_or_else(|| {
+        Error::new(Kind::Input, "there is no cache: it is disabled, or there is no home directory")
+            .with_hint("Name one with --cache-dir DIR; `wheelhouse config` tells who disabled it.")
+    })
+}
+
+/// What the cache holds: nothing, while there is none.
+fn info(root: &Path) -> Result<Info> {
+    if !root.exists() {
+        return Ok(Info {
+            root: root.to_owned(),
+            ..Info::default()
+        });
+    }
+    Store::open_read_only(root)?.info()
+}
+
+fn upkeep(root: &Path, act: impl FnOnce(&Upkeep) -> Result<Removed>) -> Result<Removed> {
+    if !root.exists() {
+        return Ok(Removed::default());
+    }
+    let upkeep = match Upkeep::try_begin(root)? {
+        Some(upkeep) => upkeep,
+        None => {
+            streams::talk("The cache is in use; waiting for the end of that.");
+            Upkeep::begin(root)?
+        }
+    };
+    act(&upkeep)
+}
+
+fn print_info(info: &Info, json: bool) {
+    if json {
+        print_json(json!({
+            "directory": info.root,
+            "files": info.files,
+            "file_bytes": info.file_bytes,
+            "built": info.built,
+            "temporary_bytes": info.temporary_bytes,
+            "others": info.others,
+            "total_bytes": info.total_bytes(),
+        }));
+    } else {
+        streams::data(&as_lines(info));
+    }
+}
+
+fn as_lines(info: &Info) -> String {
+    let mut lines = format!("directory   {}\n", info.root.display());
+    let mut line = |label: &str, text: String| {
+        let _ = writeln!(lines, "{label:<12}{text}");
+    };
+    let files = format!("{}, {}", human::bytes(info.file_bytes), human::count(info.files, "file"));
+    line("files", files);
+    line("built", human::count(info.built, "wheel"));
+    line("unfinished", human::bytes(info.temporary_bytes));
+    for (name, bytes) in &info.others {
+        let name = if name == ENGINE { "indexes" } else { name };
+        line(name, human::bytes(*bytes));
+    }
+    line("total", human::bytes(info.total_bytes()));
+    lines
+}
+
+fn tell(removed: &Removed, globals: &Globals) {
+    let Removed { files, records, temporary, bytes } = *removed;
+    if globals.json {
+        print_json(json!({
+            "files": files,
+            "records": records,
+            "temporary": temporary,
+            "bytes": bytes,
+        }));
+    } else if globals.quiet == 0 {
+        let text = format!(
+            "{} {}, {} of builds and {}: {}",
+            style::painted(style::DONE, "Removed"),
+            human::count(files, "file"),
+            human::count(records, "record"),
+            human::count(temporary, "unfinished file"),
+            human::bytes(bytes)
+        );
+        streams::talk(&text);
+    }
+}
+
+fn print_json(mut document: serde_json::Value) {
+    document["schema"] = SCHEMA.into();
+    streams::data(&format!("{document:#}\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn what_a_cache_holds_is_a_table() {
+        let info = Info {
+            root: "/cache".into(),
+            files: 12,
+            file_bytes: 80_000_000,
+            built: 1,
+            temporary_bytes: 0,
+            others: BTreeMap::from([("uv".to_owned(), 1_500)]),
+        };
+        insta::assert_snapshot!(as_lines(&info), @"
+        directory   /cache
+        files       80.00 MB, 12 files
+        built       1 wheel
+        unfinished  0 B
+        indexes     1.50 kB
+        total       80.00 MB
+        ");
+    }
+}

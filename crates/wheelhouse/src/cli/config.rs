@@ -1,0 +1,134 @@
+//! The verb `config`: every effective value, and where it came from.
+
+use std::fmt::Write as _;
+
+use clap::ArgMatches;
+use serde_json::{Value, json};
+use wheelhouse_model::Result;
+use wheelhouse_model::redact::redacted;
+
+use super::arguments::{Config, Globals};
+use super::process::Process;
+use super::reader::Reader;
+use super::streams;
+use crate::config::{
+    ConfigurationFile, ConfigurationLevel, FileStatus, PipConfiguration, Row, Setting,
+    SettingStatus, Settings, settle,
+};
+
+const SCHEMA: &str = "wheelhouse-config/1";
+
+pub(super) fn run(config: &Config, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+    let process = Process::read()?;
+    let raw = config.options.raw(globals, matches);
+    let pip = process.pip_configuration(raw.python.as_deref())?;
+    let mut settings = settle(&raw, &process.settings_context(&pip, &Reader::default()))?;
+    if settings.python.is_none() {
+        let python = process.locate_python(None).map(|path| path.display().to_string());
+        let row = settings.rows.iter_mut().find(|row| row.option == "python");
+        row.into_iter().for_each(|row| row.values.extend(python.clone()));
+    }
+    settings.rows.sort_by_key(|row| row.option);
+    if globals.json {
+        streams::data(&format!("{:#}\n", as_json(&settings, &pip)));
+    } else {
+        streams::data(&as_lines(&settings, &pip));
+    }
+    Ok(())
+}
+
+fn as_json(settings: &Settings, pip: &PipConfiguration) -> Value {
+    let rows = settings.rows.iter().map(|row| {
+        let origins: Vec<_> = row.origins.iter().map(ToString::to_string).collect();
+        json!({ "option": row.option, "values": row.values, "origins": origins })
+    });
+    let files = pip.files().iter().map(|file| {
+        json!({ "path": file.path, "level": level(file), "status": status(file) })
+    });
+    let unused = unused(pip).map(|(setting, reason)| {
+        json!({
+            "option": setting.option,
+            "value": redacted(&setting.value),
+            "origin": setting.origin.to_string(),
+            "reason": reason,
+        })
+    });
+    json!({
+        "schema": SCHEMA,
+        "settings": rows.collect::<Vec<_>>(),
+        "files": files.collect::<Vec<_>>(),
+        "unused": unused.collect::<Vec<_>>(),
+    })
+}
+
+fn as_lines(settings: &Settings, pip: &PipConfiguration) -> String {
+    let mut rows = vec![["OPTION".to_owned(), "VALUE".to_owned(), "FROM".to_owned()]];
+    rows.extend(settings.rows.iter().map(row));
+    let mut text = aligned(&rows);
+    text.push_str("\nConfiguration files of pip, the strongest last:\n");
+    for file in pip.files() {
+        let _ = writeln!(text, "  {} ({})", file.path.display(), status(file));
+    }
+    let unused: Vec<_> = unused(pip).collect();
+    if !unused.is_empty() {
+        text.push_str("\nNot used:\n");
+    }
+    for (Setting { option, value, origin, .. }, reason) in unused {
+        let _ = writeln!(text, "  {option} = {}  {origin}: {reason}", redacted(value));
+    }
+    text
+}
+
+fn row(row: &Row) -> [String; 3] {
+    let values = if row.values.is_empty() { "-".to_owned() } else { row.values.join(" ") };
+    let origins: Vec<_> = row.origins.iter().map(ToString::to_string).collect();
+    [row.option.to_owned(), values, origins.join(" and ")]
+}
+
+/// Lines with columns; a value that is very long does not widen its column.
+fn aligned(rows: &[[String; 3]]) -> String {
+    const WIDEST: usize = 48;
+    let width = |column: usize| {
+        let lengths = rows.iter().map(|row| row[column].chars().count());
+        lengths.filter(|length| *length <= WIDEST).max().unwrap_or(0)
+    };
+    let (first, second) = (width(0), width(1));
+    let mut text = String::new();
+    for [option, value, origin] in rows {
+        let _ = writeln!(text, "{option:<first$}  {value:<second$}  {origin}");
+    }
+    text
+}
+
+/// The settings that do not count, with the reason. An empty variable is as good as none.
+fn unused(pip: &PipConfiguration) -> impl Iterator<Item = (&Setting, &'static str)> {
+    pip.settings().iter().filter_map(|setting| {
+        let reason = match setting.status {
+            SettingStatus::Used => return None,
+            // It decides before options are looked at.
+            SettingStatus::UnknownOption if setting.option == "python" => return None,
+            SettingStatus::Overridden => "a stronger setting replaces it",
+            SettingStatus::Empty => "it is empty",
+            SettingStatus::OtherSection => "its section is for other commands",
+            SettingStatus::UnknownOption => "it has no meaning here",
+        };
+        Some((setting, reason))
+    })
+}
+
+fn status(file: &ConfigurationFile) -> &'static str {
+    match file.status {
+        FileStatus::Read => "read",
+        FileStatus::Missing => "missing",
+        FileStatus::Unreadable => "unreadable",
+    }
+}
+
+fn level(file: &ConfigurationFile) -> &'static str {
+    match file.level {
+        ConfigurationLevel::Global => "global",
+        ConfigurationLevel::User => "user",
+        ConfigurationLevel::Site => "site",
+        ConfigurationLevel::Environment => "environment",
+    }
+}

@@ -1,0 +1,129 @@
+//! What `build --dry-run` prints: the steps of the plan, sorted by name.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use wheelhouse_model::plan::{Action, Step};
+use wheelhouse_model::redact::redacted;
+
+use super::{human, streams};
+use crate::execute::Preview;
+
+const SCHEMA: &str = "wheelhouse-plan/1";
+
+pub(super) fn print(preview: &Preview, json: bool) {
+    let mut steps: Vec<&Step> = preview.plan.steps.iter().collect();
+    steps.sort_by_key(|step| (&step.package.name, &step.package.version));
+    if json {
+        let steps: Vec<_> = steps.into_iter().map(as_json).collect();
+        let document = json!({ "schema": SCHEMA, "request": preview.lock.request, "steps": steps });
+        streams::data(&format!("{document:#}\n"));
+    } else {
+        streams::data(&as_lines(&steps));
+    }
+}
+
+fn as_lines(steps: &[&Step]) -> String {
+    let width = |length: fn(&Step) -> usize| steps.iter().map(|step| length(step)).max().unwrap_or(0);
+    let names = width(|step| step.package.name.as_ref().len());
+    let versions = width(|step| step.package.version.to_string().len());
+    let mut lines = String::new();
+    for step in steps {
+        let package = &step.package;
+        let line = format!(
+            "{:<6}  {:<names$}  {:<versions$}  {}{}",
+            action(step),
+            package.name,
+            package.version.to_string(),
+            file(step),
+            bytes(step).map_or(String::new(), |size| format!("  {}", human::bytes(size))),
+        );
+        let _ = writeln!(lines, "{}", line.trim_end());
+    }
+    lines
+}
+
+fn as_json(step: &Step) -> Value {
+    let package = &step.package;
+    let artifact = package.source.artifact();
+    json!({
+        "action": action(step),
+        "name": package.name,
+        "version": package.version.to_string(),
+        "file": file(step),
+        "bytes": bytes(step),
+        "source": redacted(&package.source.to_string()),
+        "sha256": match &step.action {
+            Action::Reuse { sha256, .. } => Some(sha256.to_string()),
+            _ => artifact.and_then(|artifact| artifact.hashes.sha256()).map(|digest| digest.to_string()),
+        },
+    })
+}
+
+fn action(step: &Step) -> &'static str {
+    match step.action {
+        Action::Reuse { .. } => "reuse",
+        Action::Fetch { .. } => "fetch",
+        Action::Build => "build",
+    }
+}
+
+/// The file that is reused or fetched, or what is built.
+fn file(step: &Step) -> String {
+    match (&step.action, step.package.source.artifact()) {
+        (Action::Reuse { filename, .. }, _) => filename.clone(),
+        (_, Some(artifact)) => artifact.filename.clone(),
+        (_, None) => redacted(&step.package.source.to_string()),
+    }
+}
+
+/// How much there is to fetch, if it is known.
+fn bytes(step: &Step) -> Option<u64> {
+    match &step.action {
+        Action::Reuse { .. } => None,
+        Action::Fetch { bytes } => *bytes,
+        Action::Build => step.package.source.artifact()?.size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wheelhouse_model::lock::Package;
+    use wheelhouse_model::{Origin, Sha256, Source};
+
+    fn step(name: &str, version: &str, action: Action) -> Step {
+        Step {
+            package: Package {
+                name: name.parse().unwrap(),
+                version: version.parse().unwrap(),
+                origin: Origin::Direct,
+                source: Source::Tree { path: "/libs/acme".into() },
+                requires_python: None,
+                dependencies: Vec::new(),
+                required_hashes: Vec::new(),
+            },
+            action,
+        }
+    }
+
+    #[test]
+    fn steps_are_aligned() {
+        let reuse = Action::Reuse {
+            sha256: Sha256::of(b""),
+            filename: "django-5.2.1-py3-none-any.whl".to_owned(),
+        };
+        let steps = [
+            step("acme", "1.0", Action::Build),
+            step("django", "5.2.1", reuse),
+            step("misaka", "2.1.1", Action::Fetch { bytes: Some(8_123_456) }),
+        ];
+        let steps: Vec<_> = steps.iter().collect();
+        insta::assert_snapshot!(as_lines(&steps), @"
+        build   acme    1.0    /libs/acme
+        reuse   django  5.2.1  django-5.2.1-py3-none-any.whl
+        fetch   misaka  2.1.1  /libs/acme  8.12 MB
+        ");
+        assert_eq!(as_json(steps[1])["action"], "reuse");
+    }
+}

@@ -1,0 +1,100 @@
+//! The process that we are: its environment, directory and processors, read once.
+//!
+//! Responsible for turning them into values that other rooms take. Never changes them.
+
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy as _;
+use wheelhouse_engine::python::Surroundings;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Kind, Result};
+
+use crate::config::{
+    ConfigurationRequest, Environment, LocalReader, PipConfiguration, Platform, ReadSource,
+    SettingsContext,
+};
+
+pub(crate) struct Process {
+    pub(crate) environment: Environment,
+    pub(crate) directory: PathBuf,
+    pub(crate) processors: usize,
+    /// The user's cache directory for this program, if the user has a home.
+    pub(crate) default_cache: Option<PathBuf>,
+}
+
+impl Process {
+    pub(crate) fn read() -> Result<Self> {
+        // Neither pip nor we can use names or values that are no text.
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let directory = std::env::current_dir()
+            .context(Kind::Input, || "the current directory cannot be found".to_owned())?;
+        let strategy = etcetera::choose_base_strategy().ok();
+        Ok(Self {
+            environment: variables.collect(),
+            directory,
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            default_cache: strategy.map(|strategy| strategy.cache_dir().join("wheelhouse")),
+        })
+    }
+
+    /// Finds the Python that `request` means, as far as that can be known without starting one.
+    pub(crate) fn locate_python(&self, request: Option<&str>) -> Option<PathBuf> {
+        let variable = |name| self.environment.get_nonempty(name);
+        let environment = variable("VIRTUAL_ENV").or_else(|| variable("CONDA_PREFIX"));
+        let home = variable("HOME").map(PathBuf::from);
+        let surroundings = Surroundings {
+            path: variable("PATH").unwrap_or_default().into(),
+            environment: environment.map(PathBuf::from),
+            pyenv_root: variable("PYENV_ROOT")
+                .map(PathBuf::from)
+                .or_else(|| Some(home?.join(".pyenv"))),
+            pyenv_version: variable("PYENV_VERSION").map(str::to_owned),
+            directory: self.directory.clone(),
+        };
+        wheelhouse_engine::python::locate(request, &surroundings)
+    }
+
+    /// Reads pip's configuration. `python` is the Python that the command line names; its
+    /// installation may have a configuration file of its own.
+    pub(crate) fn pip_configuration(&self, python: Option<&str>) -> Result<PipConfiguration> {
+        let python = python.or_else(|| self.environment.get_nonempty("PIP_PYTHON"));
+        let prefix = self.locate_python(python).as_deref().and_then(prefix);
+        let request = ConfigurationRequest {
+            environment: &self.environment,
+            working_directory: &self.directory,
+            sections: &["wheel"],
+            prefix: prefix.as_deref(),
+            isolated: false,
+            platform: Platform::current(),
+        };
+        PipConfiguration::load(&request, &LocalReader)
+            .context(Kind::Input, || "pip's configuration cannot be read".to_owned())
+    }
+
+    pub(crate) fn settings_context<'a>(
+        &'a self,
+        pip: &'a PipConfiguration,
+        reader: &'a dyn ReadSource,
+    ) -> SettingsContext<'a> {
+        SettingsContext {
+            environment: &self.environment,
+            working_directory: &self.directory,
+            pip,
+            reader,
+            processors: self.processors,
+            default_cache: self.default_cache.as_deref(),
+        }
+    }
+}
+
+/// The `sys.prefix` of the Python at `executable`: `bin` lies below it. A link leads to the
+/// installation, unless the directory is a virtual environment.
+fn prefix(executable: &Path) -> Option<PathBuf> {
+    let own = executable.parent()?.parent()?;
+    if own.join("pyvenv.cfg").is_file() {
+        return Some(own.to_owned());
+    }
+    let real = executable.canonicalize().ok()?;
+    Some(real.parent()?.parent()?.to_owned())
+}

@@ -1,0 +1,67 @@
+//! Events as lines of JSON.
+//!
+//! Responsible for the form of a line, which `docs/events.md` describes. Never leaves an event
+//! out.
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::{Event, Observer};
+
+use super::Renderer;
+
+/// The version of the form of events.
+pub(crate) const EVENT_SCHEMA: &str = "wheelhouse-event/1";
+
+pub(crate) struct Json<Stream> {
+    stream: Mutex<Stream>,
+}
+
+impl<Stream: Write + Send> Json<Stream> {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self {
+            stream: Mutex::new(stream),
+        }
+    }
+}
+
+impl<Stream: Write + Send> Observer for Json<Stream> {
+    fn observe(&self, event: &Event) {
+        let line = format!("{}\n", redacted(&as_json(event).to_string()));
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever has closed the pipe wants to know no more.
+        let _ = stream.write_all(line.as_bytes()).and_then(|()| stream.flush());
+    }
+}
+
+fn as_json(event: &Event) -> Value {
+    let mut value = json!(event);
+    value["schema"] = EVENT_SCHEMA.into();
+    value
+}
+
+impl<Stream: Write + Send> Renderer for Json<Stream> {
+    fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_line() {
+        let json = Json::new(Vec::new());
+        json.observe(&Event::warning("see https://me:secret@host/"));
+        json.observe(&Event::Locked {
+            packages: 2,
+            kept: true,
+        });
+        let text = String::from_utf8(json.stream.into_inner().unwrap()).unwrap();
+        insta::assert_snapshot!(text, @r#"
+        {"event":"warning","message":"see https://****@host/","schema":"wheelhouse-event/1"}
+        {"event":"locked","kept":true,"packages":2,"schema":"wheelhouse-event/1"}
+        "#);
+    }
+}

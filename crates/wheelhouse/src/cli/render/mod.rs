@@ -1,0 +1,57 @@
+//! What a run tells, rendered: live on a terminal, as plain lines, or as JSON.
+//!
+//! Responsible for choosing the renderer, and for what all of them say in the same words. Never
+//! decides what happens.
+
+mod fetches;
+mod json;
+mod plain;
+mod terminal;
+mod words;
+
+use std::io::{IsTerminal as _, stderr};
+use std::sync::Arc;
+
+use wheelhouse_model::Observer;
+
+pub(crate) use json::EVENT_SCHEMA;
+
+/// Shows events, and can be asked to leave the screen to others.
+pub(crate) trait Renderer: Observer {
+    /// Removes what is live, for good.
+    fn close(&self);
+}
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verbosity {
+    /// Errors alone.
+    Silent,
+    /// Warnings and errors.
+    Quiet,
+    Normal,
+    Verbose,
+}
+
+impl Verbosity {
+    /// Weighs how often `-q` and `-v` were given.
+    pub(crate) fn new(quiet: u32, verbose: u32) -> Self {
+        match i64::from(verbose) - i64::from(quiet) {
+            ..=-2 => Self::Silent,
+            -1 => Self::Quiet,
+            0 => Self::Normal,
+            1.. => Self::Verbose,
+        }
+    }
+}
+
+/// Chooses the renderer: JSON if it is wanted, else live progress on a terminal, else lines.
+pub(crate) fn choose(verbosity: Verbosity, json: bool, live: bool) -> Arc<dyn Renderer> {
+    if json {
+        Arc::new(json::Json::new(std::io::stdout()))
+    } else if live && verbosity >= Verbosity::Normal && stderr().is_terminal() {
+        Arc::new(terminal::Terminal::new(verbosity))
+    } else {
+        Arc::new(plain::Plain::new(anstream::stderr(), verbosity))
+    }
+}

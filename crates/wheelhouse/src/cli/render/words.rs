@@ -1,0 +1,110 @@
+//! The words of events, for all who show them to people.
+
+use std::fmt::Write as _;
+
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::{Event, Outcome, Phase};
+
+use super::super::{human, style};
+use super::Verbosity;
+
+/// The line for an event, if it is worth one at this verbosity.
+pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
+    let wanted = match event {
+        Event::StepFailed { .. } => Verbosity::Silent,
+        Event::Warning { .. } => Verbosity::Quiet,
+        Event::Considering { .. }
+        | Event::BuildHook { .. }
+        | Event::FetchStarted { .. }
+        | Event::PhaseFinished { .. } => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let said = if verbosity < wanted { None } else { words(event) };
+    said.map(|said| redacted(&said))
+}
+
+fn words(event: &Event) -> Option<String> {
+    let line = match event {
+        Event::Target { label, python } => format!("{} {label} ({python})", done("Target")),
+        Event::PhaseStarted { phase: Phase::Resolve } => done("Resolving"),
+        Event::PhaseFinished { phase, seconds } => {
+            let phase = match phase {
+                Phase::Resolve => "Resolving",
+                Phase::Execute => "Fetching and building",
+                Phase::Publish => "Publishing",
+            };
+            format!("{phase} took {}", human::seconds(*seconds))
+        }
+        Event::Considering { package } => format!("Considering {package}"),
+        Event::Locked { packages, kept } => {
+            let how = if *kept { "Kept the lock of" } else { "Resolved" };
+            format!("{} {}", done(how), human::count(*packages, "package"))
+        }
+        Event::FetchStarted { filename, .. } => format!("Fetching {filename}"),
+        Event::FetchRetried { filename, reason, delay_seconds } => format!(
+            "Trying {filename} again in {}: {reason}",
+            human::seconds(*delay_seconds)
+        ),
+        Event::BuildStarted { package } => format!("{} {package}", done("Building")),
+        Event::BuildHook { package, hook } => format!("{package}: {hook}"),
+        Event::BuildFinished { package, seconds } => {
+            format!("{} {package} in {}", done("Built"), human::seconds(*seconds))
+        }
+        Event::StepFinished { filename, bytes, outcome, .. } => match outcome {
+            Outcome::Fetched => format!("{} {filename} ({})", done("Fetched"), human::bytes(*bytes)),
+            // Told when its build ended, and not worth a line.
+            Outcome::Built | Outcome::Reused => return None,
+        },
+        Event::StepFailed { package, reason } => failed(package, reason),
+        Event::Warning { message, hint } => warning(message, hint.as_deref()),
+        Event::Finished { .. } => return summary(event),
+        Event::PhaseStarted { .. } | Event::FetchProgress { .. } | Event::FetchFinished { .. } => {
+            return None;
+        }
+    };
+    Some(line)
+}
+
+fn done(word: &str) -> String {
+    style::painted(style::DONE, word)
+}
+
+fn failed(package: &str, reason: &str) -> String {
+    let text = if reason.contains(package) { reason.to_owned() } else { format!("{package}: {reason}") };
+    style::labelled(style::ERROR, "failed", &text)
+}
+
+fn warning(message: &str, hint: Option<&str>) -> String {
+    let mut text = style::labelled(style::WARNING, "warning", message);
+    if let Some(hint) = hint {
+        let hint = style::labelled(style::HINT, "hint", hint);
+        let _ = write!(text, "\n{hint}");
+    }
+    text
+}
+
+/// The table at the end of a run.
+fn summary(event: &Event) -> Option<String> {
+    let Event::Finished { directory, fetched, built, reused, bytes, bytes_fetched, seconds } = event
+    else {
+        return None;
+    };
+    let mut table = String::new();
+    for (label, number, size) in
+        [("fetched", fetched, Some(*bytes_fetched)), ("built", built, None), ("reused", reused, None)]
+    {
+        // What is fetched may be the source of what is built.
+        let size = size.filter(|size| *size > 0);
+        let size = size.map(|size| format!("   {}", human::bytes(size))).unwrap_or_default();
+        let _ = writeln!(table, "{label:<8} {:>10}{size}", human::count(*number, "wheel"));
+    }
+    let total = human::count(fetched + built + reused, "wheel");
+    let _ = write!(
+        table,
+        "{} {directory} has {total}, {}, after {}",
+        done("Finished"),
+        human::bytes(*bytes),
+        human::seconds(*seconds)
+    );
+    Some(table)
+}

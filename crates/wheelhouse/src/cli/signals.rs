@@ -1,0 +1,50 @@
+//! SIGINT and SIGTERM: the first cancels what runs, the second ends the process at once.
+
+use std::future::Future;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Kind, Result};
+
+use super::exit;
+
+/// Runs `work` until it ends or a signal arrives; then it is dropped, and with it its child
+/// processes, which guards end.
+pub(crate) async fn until_interrupted<Output>(
+    work: impl Future<Output = Result<Output>>,
+) -> Result<Output> {
+    let interrupted = listen()?;
+    tokio::select! {
+        outcome = work => outcome,
+        Ok(()) = interrupted => Err(Error::new(Kind::Interrupted, "interrupted")),
+    }
+}
+
+/// Listens on a thread of its own, so that a second signal is heard while the first is obeyed.
+fn listen() -> Result<oneshot::Receiver<()>> {
+    let failed = || "failed to listen to signals".to_owned();
+    let mut interrupt = signal(SignalKind::interrupt()).context(Kind::Input, failed)?;
+    let mut terminate = signal(SignalKind::terminate()).context(Kind::Input, failed)?;
+    let (sender, receiver) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut first = Some(sender);
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            match first.take() {
+                // When the work has ended there is nobody to tell any more.
+                Some(sender) => drop(sender.send(())),
+                None => end_at_once(),
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+#[expect(clippy::exit, reason = "the user has asked twice, and cleaning up takes too long")]
+fn end_at_once() {
+    std::process::exit(i32::from(exit::INTERRUPTED));
+}

@@ -1,0 +1,134 @@
+//! The application's tree: a directory, or a Git repository that is cloned for this run.
+//!
+//! Responsible for telling the two apart, and for running `git`. Never looks into the tree.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::{Error, Kind, Result};
+
+/// A tree, and the clone that it lies in if there is one.
+pub(crate) struct Tree {
+    pub(crate) path: PathBuf,
+    pub(crate) _clone: Option<TempDir>,
+}
+
+/// Finds the tree that `--source` names.
+pub(crate) async fn find(source: &str, directory: &Path, offline: bool) -> Result<Tree> {
+    let path = directory.join(source);
+    if path.is_dir() {
+        return Ok(Tree { path, _clone: None });
+    }
+    let Some(repository) = Repository::parse(source) else {
+        let message = format!("the source `{}` is not a directory", redacted(source));
+        return Err(Error::new(Kind::Input, message)
+            .with_hint("Name a directory, or a Git repository by its URL."));
+    };
+    if offline && !repository.url.starts_with("file://") {
+        let message = format!("the source `{}` cannot be cloned with --offline", redacted(source));
+        return Err(Error::new(Kind::Fetch, message));
+    }
+    let clone = repository.clone().await?;
+    let path = clone.path().join(repository.subdirectory);
+    if !path.is_dir() {
+        let message = format!("the source `{}` has no such subdirectory", redacted(source));
+        return Err(Error::new(Kind::Input, message));
+    }
+    Ok(Tree {
+        path,
+        _clone: Some(clone),
+    })
+}
+
+/// `[git+]URL[@REF][#subdirectory=DIR]`.
+#[derive(Debug, PartialEq, Eq)]
+struct Repository<'a> {
+    url: &'a str,
+    reference: Option<&'a str>,
+    subdirectory: &'a str,
+}
+
+impl<'a> Repository<'a> {
+    fn parse(source: &'a str) -> Option<Self> {
+        let source = source.strip_prefix("git+").unwrap_or(source);
+        let (source, fragment) = source.split_once('#').unwrap_or((source, ""));
+        // An `@` before the path belongs to a user.
+        let path = match source.split_once("://") {
+            Some((scheme, rest)) => scheme.len() + 3 + rest.find('/')?,
+            None if source.starts_with("git@") => source.find(':')?,
+            None => return None,
+        };
+        let reference = source[path..].rfind('@').map(|position| path + position);
+        let subdirectory = fragment.split('&').find_map(|part| part.strip_prefix("subdirectory="));
+        Some(Self {
+            url: &source[..reference.unwrap_or(source.len())],
+            reference: reference.map(|position| &source[position + 1..]),
+            subdirectory: subdirectory.unwrap_or_default(),
+        })
+    }
+
+    /// Fetches the one commit that is asked for: a branch, a tag or a full hash.
+    async fn clone(&self) -> Result<TempDir> {
+        let directory = tempfile::Builder::new()
+            .prefix("wheelhouse-source-")
+            .tempdir()
+            .context(Kind::Publish, || "failed to make a temporary directory".to_owned())?;
+        let reference = self.reference.unwrap_or("HEAD");
+        let root = directory.path();
+        self.git(root, &["init", "--quiet"]).await?;
+        let fetch = ["fetch", "--quiet", "--depth", "1", "--", self.url, reference];
+        self.git(root, &fetch).await?;
+        self.git(root, &["checkout", "--quiet", "FETCH_HEAD"]).await?;
+        let submodules = ["submodule", "--quiet", "update", "--init", "--recursive", "--depth", "1"];
+        if root.join(".gitmodules").is_file() {
+            self.git(root, &submodules).await?;
+        }
+        Ok(directory)
+    }
+
+    async fn git(&self, root: &Path, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new("git");
+        command.arg("-C").arg(root).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        // Whoever could answer a question is not always there.
+        command.env("GIT_TERMINAL_PROMPT", "0");
+        let failed = || format!("failed to clone the source `{}`", redacted(self.url));
+        let output = command.output().await.context(Kind::Input, || {
+            format!("{}: the program `git` cannot be run", failed())
+        })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(Error::new(Kind::Fetch, failed())
+            .with_detail(redacted(&said))
+            .with_hint("A reference is a branch, a tag or a commit's full hash, behind the URL and `@`."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(source: &str) -> Option<(&str, Option<&str>, &str)> {
+        let Repository { url, reference, subdirectory } = Repository::parse(source)?;
+        Some((url, reference, subdirectory))
+    }
+
+    #[test]
+    fn repositories_have_references() {
+        let https = "https://host/a.git";
+        assert_eq!(parsed(https), Some((https, None, "")));
+        assert_eq!(parsed("git+https://host/a.git@v1"), Some((https, Some("v1"), "")));
+        assert_eq!(
+            parsed("https://u:p@host/a@feature/b#subdirectory=c"),
+            Some(("https://u:p@host/a", Some("feature/b"), "c"))
+        );
+        assert_eq!(parsed("git@host:a.git@v1"), Some(("git@host:a.git", Some("v1"), "")));
+        assert_eq!(parsed("ssh://git@host/a.git"), Some(("ssh://git@host/a.git", None, "")));
+        assert_eq!(parsed("some/directory"), None);
+    }
+}

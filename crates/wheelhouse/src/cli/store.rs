@@ -1,0 +1,73 @@
+//! Opening the store that the settings name, or another one where that cannot be used.
+
+use std::error::Error as StdError;
+use std::io;
+use std::path::Path;
+
+use tempfile::TempDir;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Event, Kind, Observer, Result};
+
+use crate::store::Store;
+
+/// A store, and its directory if that goes with it.
+pub(crate) struct OpenStore {
+    pub(crate) store: Store,
+    pub(crate) temporary: Option<TempDir>,
+}
+
+/// Opens the store at `cache`; without one, or where it cannot be written, a temporary one.
+pub(crate) fn open(cache: Option<&Path>, observer: &dyn Observer) -> Result<OpenStore> {
+    let Some(cache) = cache else {
+        return open_temporary();
+    };
+    match open_or_wait(cache, observer) {
+        Ok(store) => Ok(OpenStore {
+            store,
+            temporary: None,
+        }),
+        Err(error) if cannot_write(&error) => {
+            observer.observe(&Event::Warning {
+                message: format!("{}; this run uses a temporary one", error.sentence()),
+                hint: error.hint().map(str::to_owned),
+            });
+            open_temporary()
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open_or_wait(cache: &Path, observer: &dyn Observer) -> Result<Store> {
+    if let Some(store) = Store::try_open(cache)? {
+        return Ok(store);
+    }
+    observer.observe(&Event::warning(format!(
+        "the cache `{}` is being tidied; waiting for the end of that",
+        cache.display()
+    )));
+    Store::open(cache)
+}
+
+fn open_temporary() -> Result<OpenStore> {
+    let directory = tempfile::Builder::new()
+        .prefix("wheelhouse-")
+        .tempdir()
+        .context(Kind::Publish, || "failed to make a temporary directory".to_owned())?;
+    Ok(OpenStore {
+        store: Store::open(directory.path())?,
+        temporary: Some(directory),
+    })
+}
+
+/// Whether the operating system refused, rather than us: a directory that holds something else is
+/// the user's mistake.
+fn cannot_write(error: &Error) -> bool {
+    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(error) = cause {
+        if error.is::<io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

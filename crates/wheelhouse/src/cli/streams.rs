@@ -1,0 +1,37 @@
+//! The two streams: stdout is data, stderr is talk.
+//!
+//! Responsible for colour and for readers that go away. Never decides what is said.
+
+use std::io::{self, Write as _};
+
+use anstream::ColorChoice;
+
+use super::arguments::Color;
+
+/// Writes data, and takes it well if nobody reads it to its end.
+pub(crate) fn data(text: &str) {
+    let mut stream = anstream::stdout();
+    // Whoever closes the pipe (`| head`) has seen enough; there is nobody to tell of other failures.
+    let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+}
+
+/// Writes a line for the user.
+pub(crate) fn talk(line: &str) {
+    // Without a standard error there is nobody to tell.
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Decides on colour for both streams.
+pub(crate) fn set_color(color: Option<Color>) {
+    match color {
+        // `anstream` then looks at the stream, `NO_COLOR` and `CLICOLOR_FORCE`.
+        None | Some(Color::Auto) => {}
+        Some(Color::Always) => ColorChoice::Always.write_global(),
+        Some(Color::Never) => ColorChoice::Never.write_global(),
+    }
+}
+
+/// Whether stderr shows colours.
+pub(crate) fn talk_has_color() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != ColorChoice::Never
+}

@@ -1,0 +1,258 @@
+//! From raw input to a request: what the command line, pip's configuration, requirements files and
+//! an application's tree say together.
+//!
+//! 1. [`settle`] joins the command line ([`RawBuild`]) with pip's configuration ([`Settings`]).
+//! 2. [`join`] reads the files and the application's tree (`inputs`), whose options come on top,
+//!    and makes the [`Request`](wheelhouse_model::Request).
+//!
+//! Never does network, never prints, and never reads the process environment.
+
+mod inputs;
+mod raw;
+mod settings;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use url::Url;
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::request::{
+    Building, Formats, Indexes, Network, Packages, Requirement, Resolution,
+};
+use wheelhouse_model::{Error, Kind, PackageName, Request, Result};
+
+use super::requirements_file::FileOptions;
+use inputs::Inputs;
+
+pub use raw::{Control, RawBuild};
+pub use settings::{Row, Settings, SettingsContext, ValueOrigin, settle};
+
+/// The index that counts when extra ones are given and the main one is not.
+const PYPI: &str = "https://pypi.org/simple";
+
+/// Holds a request and what its reader should be told.
+#[derive(Debug)]
+pub struct Joined {
+    pub request: Request,
+    /// What has another effect than it may seem to have, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Makes the request of a command line whose settings are `settings`.
+///
+/// # Errors
+/// `Input` when a file cannot be read, when something is asked for that is not there or not
+/// supported, and when there is nothing to build from.
+pub fn join(
+    raw: &RawBuild,
+    settings: &Settings,
+    context: &SettingsContext<'_>,
+) -> Result<Joined> {
+    let inputs = inputs::read(raw, settings, context)?;
+    let mut notes = inputs.notes.clone();
+    let request = request(inputs, settings, context, &mut notes)?;
+    Ok(Joined { request, notes })
+}
+
+fn request(
+    inputs: Inputs,
+    settings: &Settings,
+    context: &SettingsContext<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Request> {
+    let options = &inputs.options;
+    refuse_partial_hashes(options, &inputs.requirements)?;
+    for feature in &options.features {
+        notes.push(format!("pip's feature `{feature}` has no effect here"));
+    }
+    let indexes = indexes(options, settings, context, notes)?;
+    Ok(Request {
+        indexes,
+        formats: Formats {
+            no_binary: packages(options.format_control.no_binary())?,
+            only_binary: packages(options.format_control.only_binary())?,
+            prefer_binary: options.prefer_binary,
+        },
+        network: Network {
+            offline: settings.offline,
+            timeout: settings.timeout,
+            retries: settings.retries,
+            certificate: settings.certificate.clone(),
+            client_certificate: settings.client_certificate.clone(),
+            proxy: settings.proxy.clone(),
+            trusted_hosts: options.trusted_hosts.clone(),
+            keyring: settings.keyring,
+        },
+        resolution: Resolution {
+            prereleases: prereleases(options)?,
+            no_dependencies: settings.no_deps,
+            require_hashes: options.require_hashes,
+            exclude_newer: options.uploaded_prior_to.clone(),
+            preferences: Vec::new(),
+        },
+        building: building(settings, context)?,
+        python: settings.python.clone(),
+        requirements: inputs.requirements,
+        constraints: inputs.constraints,
+        overrides: inputs.overrides,
+        build_constraints: inputs.build_constraints,
+    })
+}
+
+fn indexes(
+    options: &FileOptions,
+    settings: &Settings,
+    context: &SettingsContext<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Indexes> {
+    let main = match &options.index_url {
+        None if options.extra_index_urls.is_empty() => None,
+        None => Some(PYPI),
+        Some(url) => Some(url.as_str()),
+    };
+    let extra = options.extra_index_urls.iter().map(String::as_str);
+    let mut urls: Vec<Url> = Vec::new();
+    for text in main.into_iter().chain(extra) {
+        let url = index(text, context)?;
+        // pip, too, asks an index once that is named twice.
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    let mut find_links = Vec::new();
+    for text in &options.find_links {
+        match find_links_location(text, context) {
+            Some(location) if find_links.contains(&location) => {}
+            Some(location) => find_links.push(location),
+            None => notes.push(format!("--find-links `{}` is not there", redacted(text))),
+        }
+    }
+    Ok(Indexes {
+        urls,
+        find_links,
+        no_index: options.no_index,
+        strategy: settings.index_strategy,
+    })
+}
+
+/// An index is a URL, or a path that exists.
+fn index(text: &str, context: &SettingsContext<'_>) -> Result<Url> {
+    let path = context.working_directory.join(text);
+    if !text.contains("://") && context.reader.exists(&path) {
+        // A path that is absolute can always be a URL.
+        return Url::from_directory_path(&path).map_err(|()| no_index(text));
+    }
+    Url::parse(text).map_err(|error| no_index(text).caused_by(error))
+}
+
+fn no_index(text: &str) -> Error {
+    let message = format!("the index `{}` is neither a URL nor a directory", redacted(text));
+    Error::new(Kind::Input, message)
+        .with_hint("Name one with --index-url https://HOST/simple; `wheelhouse config` tells who named this one.")
+}
+
+/// A URL as it is, a path made absolute, nothing for a path that is not there.
+fn find_links_location(text: &str, context: &SettingsContext<'_>) -> Option<String> {
+    if text.contains("://") || text.starts_with("file:") {
+        return Some(text.to_owned());
+    }
+    let path = context.working_directory.join(text);
+    if !context.reader.exists(&path) {
+        return None;
+    }
+    // Removes `.` and `..`, which uv keeps in what it shows.
+    let path = std::path::absolute(&path).unwrap_or(path);
+    path.to_str().map(str::to_owned)
+}
+
+fn packages(names: &BTreeSet<String>) -> Result<Packages> {
+    if names.contains(":all:") {
+        return Ok(Packages::All);
+    }
+    let parse = |name: &String| package_name(name, "--no-binary or --only-binary");
+    names.iter().map(parse).collect::<Result<_>>().map(Packages::Only)
+}
+
+fn package_name(name: &str, option: &str) -> Result<PackageName> {
+    name.parse().map_err(|_| {
+        Error::new(Kind::Input, format!("`{name}`, given with {option}, is no package's name"))
+    })
+}
+
+/// All packages, or none: the engine knows no more.
+fn prereleases(options: &FileOptions) -> Result<bool> {
+    let releases = &options.release_control;
+    let all = releases.all_releases().contains(":all:");
+    let named = releases.all_releases().iter().find(|name| *name != ":all:");
+    let (option, name) = match (named, releases.only_final().first()) {
+        (_, Some(name)) => ("--only-final", name),
+        (Some(name), None) if !all => ("--all-releases", name),
+        _ => return Ok(all),
+    };
+    let message = format!("`{option} {name}` is not supported");
+    Err(Error::new(Kind::Input, message)
+        .with_hint("Use --pre, or allow pre-releases of a package with a version such as `>=2.0rc1`."))
+}
+
+/// Hashes are wanted of all or of none: the engine knows no more.
+fn refuse_partial_hashes(options: &FileOptions, requirements: &[Requirement]) -> Result<()> {
+    let hashed = requirements.iter().find(|requirement| !requirement.hashes.is_empty());
+    match hashed {
+        Some(hashed) if options.no_require_hashes => {
+            let message = format!(
+                "`--no-require-hashes` is not supported beside a hash, as `{}` in {} has one",
+                redacted(&hashed.text),
+                hashed.origin
+            );
+            Err(Error::new(Kind::Input, message)
+                .with_hint("Give every requirement its hashes, or none of them."))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn building(settings: &Settings, context: &SettingsContext<'_>) -> Result<Building> {
+    let mut config_settings = Vec::new();
+    let mut package_settings: BTreeMap<PackageName, Vec<_>> = BTreeMap::new();
+    for setting in &settings.config_settings {
+        let Some((key, value)) = setting.split_once('=') else {
+            let message = format!("`{setting}`, given with --config-settings, is not `KEY=VALUE`");
+            return Err(Error::new(Kind::Input, message));
+        };
+        let of_package = key
+            .split_once(':')
+            .and_then(|(name, key)| Some((name.parse().ok()?, key)));
+        match of_package {
+            Some((name, key)) => {
+                let settings = package_settings.entry(name).or_default();
+                settings.push((key.to_owned(), value.to_owned()));
+            }
+            None => config_settings.push((key.to_owned(), value.to_owned())),
+        }
+    }
+    let path = context.environment.get("PATH").unwrap_or_default();
+    Ok(Building {
+        isolated: settings.isolated,
+        jobs: settings.jobs,
+        timeout: settings.build_timeout,
+        config_settings,
+        package_settings,
+        environment: BTreeMap::from([("PATH".to_owned(), path.to_owned())]),
+    })
+}
+
+/// `path` relative to `directory` where that is shorter.
+fn shown(path: &Path, directory: &Path) -> PathBuf {
+    path.strip_prefix(directory).unwrap_or(path).to_owned()
+}
+
+/// A foreign error as one of ours. Its text may hold URLs with credentials.
+fn input(error: impl std::error::Error) -> Error {
+    let mut cause = error.source();
+    let mut sentence = error.to_string();
+    while let Some(deeper) = cause {
+        sentence = format!("{sentence}: {deeper}");
+        cause = deeper.source();
+    }
+    Error::new(Kind::Input, redacted(&sentence))
+}

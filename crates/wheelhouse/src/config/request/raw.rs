@@ -1,0 +1,91 @@
+//! What a command line says, before anything else is asked.
+//!
+//! Responsible for having a field for each option of `wheelhouse build` that a request or
+//! its surroundings depend on. Knows no parser of
+//! command lines, and judges nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wheelhouse_model::request::IndexStrategy;
+
+/// Holds the options of `wheelhouse build` as they were given; what was not given is empty.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent flag of the command line, and named as such"
+)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawBuild {
+    /// PEP 508 requirements, paths and URLs.
+    pub requirements: Vec<String>,
+    pub editables: Vec<String>,
+    /// Paths and URLs; `-` is the standard input.
+    pub requirement_files: Vec<String>,
+    pub constraint_files: Vec<String>,
+    pub override_files: Vec<String>,
+    pub build_constraint_files: Vec<String>,
+    /// The tree of an application.
+    pub source: Option<PathBuf>,
+    pub extras: Vec<String>,
+    /// `GROUP`, or `PATH:GROUP` with the path of a `pyproject.toml`.
+    pub groups: Vec<String>,
+    pub output: Option<PathBuf>,
+
+    pub index_url: Option<String>,
+    pub extra_index_urls: Vec<String>,
+    pub no_index: bool,
+    pub find_links: Vec<String>,
+    pub index_strategy: Option<IndexStrategy>,
+    pub trusted_hosts: Vec<String>,
+    pub keyring_provider: Option<String>,
+
+    /// In the order in which they were given, which counts.
+    pub controls: Vec<Control>,
+    pub prefer_binary: bool,
+    pub no_deps: bool,
+    pub require_hashes: bool,
+    pub no_require_hashes: bool,
+    pub exclude_newer: Option<String>,
+
+    pub no_build_isolation: bool,
+    /// `KEY=VALUE` or `PACKAGE:KEY=VALUE`.
+    pub config_settings: Vec<String>,
+    pub build_timeout: Option<Duration>,
+    pub jobs: Option<usize>,
+    pub python: Option<String>,
+
+    pub timeout: Option<Duration>,
+    pub retries: Option<u32>,
+    pub certificate: Option<PathBuf>,
+    pub client_certificate: Option<PathBuf>,
+    pub proxy: Option<String>,
+    pub no_proxy_env: bool,
+    pub offline: bool,
+
+    pub cache_dir: Option<PathBuf>,
+    pub no_cache: bool,
+}
+
+/// One of pip's options that name packages, with its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    NoBinary(String),
+    OnlyBinary(String),
+    AllReleases(String),
+    OnlyFinal(String),
+    Pre,
+}
+
+impl Control {
+    /// The name of the option, without hyphens before it.
+    #[must_use]
+    pub fn option(&self) -> &'static str {
+        match self {
+            Self::NoBinary(_) => "no-binary",
+            Self::OnlyBinary(_) => "only-binary",
+            Self::AllReleases(_) => "all-releases",
+            Self::OnlyFinal(_) => "only-final",
+            Self::Pre => "pre",
+        }
+    }
+}
