@@ -12,11 +12,10 @@ pub trait Companion {
     /// Wheels can be fetched ahead. Must return at once.
     fn in_sight(&self, distribution: &Distribution);
 
-    /// Gives the core metadata of the wheel that `distribution`, a source, builds into.
+    /// Gives the core metadata of `distribution`, or of the wheel that it builds into.
     ///
-    /// The companion may find it in a wheel built earlier, read it from an sdist whose metadata is
-    /// static, or build the wheel now. `None` leaves it to the engine, which then asks the build
-    /// back end for metadata alone.
+    /// The companion may have the wheel already, or build it now. `None` leaves it to the engine,
+    /// which then asks the index, or the build back end for metadata alone.
     fn metadata<'a>(&'a self, distribution: &'a Distribution)
     -> LocalBoxFuture<'a, Option<Vec<u8>>>;
 

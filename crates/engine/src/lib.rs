@@ -21,6 +21,7 @@ mod diagnosis;
 mod failure;
 mod fetch;
 mod hook;
+mod listing;
 mod network;
 mod provider;
 pub mod python;
@@ -39,7 +40,7 @@ pub use runtime::run;
 use std::path::{Path, PathBuf};
 
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Request, Result, Source, Target};
+use wheelhouse_model::{Kind, PackageName, Request, Result, Source, Target};
 
 /// A Python that is there, and uv's cache for it: all that a run needs that resolves and builds
 /// nothing.
@@ -97,6 +98,13 @@ impl Engine {
     #[must_use]
     pub fn fetcher(&self) -> Fetcher {
         self.0.fetcher.clone()
+    }
+
+    /// Begins to ask the indexes for packages that the resolution will probably need.
+    pub fn expect(&self, names: &[PackageName]) {
+        for name in names {
+            drop(self.0.listings.ask(name));
+        }
     }
 
     /// Settles the lock of the request.

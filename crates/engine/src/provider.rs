@@ -1,5 +1,5 @@
 //! What the resolver asks: uv's own answers, remembered between attempts, with a companion that
-//! hears what is in sight and may know the metadata of sources.
+//! hears what is in sight and may know the metadata.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use uv_pep440::Version;
 use uv_pypi_types::ResolutionMetadata;
 use uv_resolver::{
     DefaultResolverProvider, MetadataResponse, PackageVersionsResult, ResolverProvider,
-    VersionsResponse, WheelMetadataResult,
+    WheelMetadataResult,
 };
 use uv_types::HashStrategy;
 
@@ -24,8 +24,6 @@ use crate::workshop::Workshop;
 /// The answers of earlier attempts at the same request.
 #[derive(Default)]
 pub(crate) struct Memory {
-    /// The packages whose versions are in the cache by now.
-    listed: Mutex<HashSet<PackageName>>,
     metadata: Mutex<HashMap<DistributionId, ArchiveMetadata>>,
     announced: Mutex<HashSet<PackageName>>,
 }
@@ -99,7 +97,7 @@ impl Provider<'_> {
         required_hashes(self.hasher, dist)
     }
 
-    /// What the companion knows of a source, if it agrees with the file's name.
+    /// What the companion knows, if it agrees with the file's name.
     async fn from_companion(&self, dist: &Dist) -> Option<ArchiveMetadata> {
         let distribution = self.engine.distribution(dist, None, self.required(dist)).ok()?;
         let bytes = self.companion.metadata(&distribution).await?;
@@ -129,15 +127,10 @@ impl ResolverProvider for Provider<'_> {
         if index.is_some() {
             return self.inner.get_package_versions(package_name, index).await;
         }
-        let listed = &self.memory.listed;
-        if listed.lock().expect("no panic while locked").contains(package_name) {
+        if self.engine.listings.ask(package_name).await {
             return self.cached.get_package_versions(package_name, index).await;
         }
-        let response = self.inner.get_package_versions(package_name, index).await?;
-        if let VersionsResponse::Found(_) = &response {
-            listed.lock().expect("no panic while locked").insert(package_name.clone());
-        }
-        Ok(response)
+        self.inner.get_package_versions(package_name, index).await
     }
 
     async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
@@ -154,11 +147,7 @@ impl ResolverProvider for Provider<'_> {
             return Ok(MetadataResponse::Found(metadata));
         }
         self.announce(dist);
-        let from_companion = match dist {
-            Dist::Source(_) => self.from_companion(dist).await,
-            Dist::Built(_) => None,
-        };
-        let response = match from_companion {
+        let response = match self.from_companion(dist).await {
             Some(metadata) => MetadataResponse::Found(metadata),
             None => self.inner.get_or_build_wheel_metadata(dist).await?,
         };

@@ -27,6 +27,7 @@ use crate::Setup;
 use crate::build::Session;
 use crate::failure::Failures;
 use crate::fetch::Fetcher;
+use crate::listing::{Listings, Reader};
 use crate::{network, requirements};
 
 /// Resolves and builds for one interpreter.
@@ -41,6 +42,7 @@ pub(crate) struct Workshop {
     /// Answers from the cache alone, however old.
     pub(crate) cached_client: RegistryClient,
     pub(crate) fetcher: Fetcher,
+    pub(crate) listings: Listings,
     pub(crate) locations: IndexLocations,
     pub(crate) build_options: BuildOptions,
     pub(crate) build_constraints: Constraints,
@@ -78,6 +80,14 @@ impl Workshop {
         let build_flat_index =
             read_flat_index(&client, &cache, &locations, &interpreter, &build_options).await?;
         let building = &request.building;
+        let concurrency = Concurrency::new(
+            DOWNLOADS,
+            building.jobs,
+            Concurrency::threads(),
+            Concurrency::DEFAULT_CACHE_READS,
+        );
+        let capabilities = IndexCapabilities::default();
+        let slots = concurrency.downloads_semaphore.clone();
         let hook_environment = Arc::new(hook_environment(&building.environment));
         Ok(Self {
             shared_environment: (!building.isolated)
@@ -88,12 +98,12 @@ impl Workshop {
             config_settings: requirements::config_settings(&building.config_settings),
             package_settings: package_settings(&request),
             exclude_newer: exclude_newer(&request)?,
-            concurrency: Concurrency::new(
-                DOWNLOADS,
-                building.jobs,
-                Concurrency::threads(),
-                Concurrency::DEFAULT_CACHE_READS,
-            ),
+            listings: Listings::new(&Reader {
+                client: client.clone(),
+                capabilities: capabilities.clone(),
+                slots,
+            }),
+            concurrency,
             logs: logs.to_owned(),
             cache,
             interpreter,
@@ -106,7 +116,7 @@ impl Workshop {
             build_index: InMemoryIndex::default(),
             resolved: Mutex::default(),
             git: GitResolver::default(),
-            capabilities: IndexCapabilities::default(),
+            capabilities,
             in_flight: InFlight::default(),
             arena: BuildArena::default(),
             workspace_cache: WorkspaceCache::default(),
@@ -141,6 +151,10 @@ impl Workshop {
         Ok(fetch.path().to_owned())
     }
 }
+
+/// The time that back ends write into wheels unless the user sets another: 2020-02-02, hatchling's
+/// own default.
+const DEFAULT_EPOCH: &str = "1580601600";
 
 /// How many files are asked for at once.
 pub(crate) const DOWNLOADS: usize = 50;
@@ -210,6 +224,7 @@ fn hook_environment(extra: &std::collections::BTreeMap<String, String>) -> Vec<(
         ("PYTHONHASHSEED", "0"),
         ("PYTHONIOENCODING", "utf-8:backslashreplace"),
         ("PYTHONNOUSERSITE", "1"),
+        ("SOURCE_DATE_EPOCH", DEFAULT_EPOCH),
     ];
     fixed
         .into_iter()

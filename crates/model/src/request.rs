@@ -166,6 +166,25 @@ pub struct Resolution {
     pub preferences: Vec<(PackageName, uv_pep440::Version)>,
 }
 
+/// Variables of the user's environment that change what a build gives. Those that are set belong in
+/// [`Building::environment`].
+pub const BUILD_VARIABLES: [&str; 14] = [
+    "ARCHFLAGS",
+    "CC",
+    "CFLAGS",
+    "CPATH",
+    "CPPFLAGS",
+    "CXX",
+    "CXXFLAGS",
+    "FFLAGS",
+    "LDFLAGS",
+    "LIBRARY_PATH",
+    "PKG_CONFIG_PATH",
+    "RUSTFLAGS",
+    "SETUPTOOLS_SCM_PRETEND_VERSION",
+    "SOURCE_DATE_EPOCH",
+];
+
 /// How wheels are built.
 #[derive(Clone, Debug)]
 pub struct Building {
@@ -179,7 +198,7 @@ pub struct Building {
     pub config_settings: Vec<(String, String)>,
     /// Settings for the build back end of one package.
     pub package_settings: BTreeMap<PackageName, Vec<(String, String)>>,
-    /// Variables added to a hook's environment.
+    /// Variables set for hooks: `PATH`, and those of [`BUILD_VARIABLES`] that the user has set.
     pub environment: BTreeMap<String, String>,
 }
 

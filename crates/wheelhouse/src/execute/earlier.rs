@@ -8,10 +8,11 @@ use sha2::Digest as _;
 use url::Url;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::Requirement;
-use wheelhouse_model::{Error, Kind, Lock, Request, Result, Sha256, pylock};
+use wheelhouse_model::{Error, Kind, Lock, PackageName, Request, Result, Sha256, pylock};
 
 use super::fetch::blocking;
 use super::{Job, Reuse, sources};
+use crate::store::Store;
 
 /// The name of the lock in a wheelhouse for one target.
 pub(super) const LOCK_NAME: &str = "pylock.toml";
@@ -41,6 +42,26 @@ pub(super) fn read(job: &Job, warn: impl Fn(String)) -> Result<Option<Lock>> {
             Ok(None)
         }
     }
+}
+
+/// The packages that were in the lock when the same request was last resolved with this store. They
+/// are asked for at once, rather than when the resolver comes upon them one after the other.
+pub(super) fn expected(store: &Store, fingerprint: &str) -> Vec<PackageName> {
+    let text = fs_err::read_to_string(expected_path(store, fingerprint)).unwrap_or_default();
+    text.lines().filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Notes what [`expected`] shall give next time.
+pub(super) fn expect(store: &Store, lock: &Lock) {
+    let names: Vec<String> = lock.packages.iter().map(|package| package.name.to_string()).collect();
+    let path = expected_path(store, &lock.request);
+    // Without the note the next run is slower, and nothing else.
+    let _ = path.parent().map(fs_err::create_dir_all);
+    let _ = fs_err::write(path, names.join("\n"));
+}
+
+fn expected_path(store: &Store, fingerprint: &str) -> PathBuf {
+    store.root().join("expected-v1").join(fingerprint)
 }
 
 /// Digests the local trees and files that requirements name, by the texts of the requirements and

@@ -3,15 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use wheelhouse_model::request::BUILD_VARIABLES;
 use wheelhouse_model::{Distribution, Request, Sha256, Source, Target};
 
 use crate::store::BuildKey;
-
-/// Variables that change what a compiler makes.
-const COMPILER_VARIABLES: [&str; 12] = [
-    "ARCHFLAGS", "CC", "CFLAGS", "CPATH", "CPPFLAGS", "CXX", "CXXFLAGS", "FFLAGS", "LDFLAGS",
-    "LIBRARY_PATH", "PKG_CONFIG_PATH", "RUSTFLAGS",
-];
 
 /// Names the bytes of a source. `sdist` is the digest of its file where none is published; `trees`
 /// has those of local trees.
@@ -57,7 +52,7 @@ pub(super) fn build_key(
     let variables = building.environment.iter();
     fields.extend(
         variables
-            .filter(|(name, _)| COMPILER_VARIABLES.contains(&name.as_str()))
+            .filter(|(name, _)| BUILD_VARIABLES.contains(&name.as_str()))
             .map(|(name, value)| ("variable", format!("{name}={value}"))),
     );
     BuildKey::new(fields)

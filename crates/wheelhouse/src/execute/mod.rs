@@ -168,6 +168,7 @@ impl Run {
         }
         let worker = self.worker().await?;
         self.phase_started(Phase::Resolve);
+        worker.engine.expect(&earlier::expected(&self.job.store, &self.fingerprint));
         let begun = Instant::now();
         let resolved = worker.engine.resolve(&Ahead(Rc::clone(&worker))).await?;
         self.phase_finished(Phase::Resolve, begun);
@@ -175,6 +176,7 @@ impl Run {
             self.observer.observe(&Event::warning(warning));
         }
         let lock = Lock { request: self.fingerprint.clone(), ..resolved.lock };
+        earlier::expect(&self.job.store, &lock);
         self.locked(&lock, false);
         Ok(lock)
     }

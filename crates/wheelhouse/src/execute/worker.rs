@@ -372,17 +372,27 @@ impl LocalWorker {
         Ok(digest)
     }
 
-    /// The metadata of a source, from a wheel built earlier or now, or from the sdist itself.
-    async fn source_metadata(self: &Rc<Self>, distribution: &Distribution) -> Result<Option<Vec<u8>>> {
-        let first = self.state.borrow_mut().candidates.insert(distribution.name.clone());
-        let is_sdist = matches!(distribution.source, Source::Sdist(_));
-        if !first || !self.ahead || !is_sdist {
-            return Ok(None);
-        }
-        let made = self.begin(distribution).await.map_err(Error::from)?;
-        let inspection =
-            blocking(move || archive::inspect(&made.stored.path, &made.filename)).await?;
+    /// The metadata of a wheel that is at hand, or of a source that is built now.
+    async fn metadata(self: &Rc<Self>, distribution: &Distribution) -> Result<Option<Vec<u8>>> {
+        let (stored, filename) = match &distribution.source {
+            Source::Wheel(artifact) => {
+                let Some(stored) = self.stored(artifact, &distribution.required_hashes)? else {
+                    return Ok(None);
+                };
+                (stored, artifact.filename.clone())
+            }
+            Source::Sdist(_) if self.ahead && self.is_first_candidate(distribution) => {
+                let made = self.begin(distribution).await.map_err(Error::from)?;
+                (made.stored, made.filename)
+            }
+            _ => return Ok(None),
+        };
+        let inspection = blocking(move || archive::inspect(&stored.path, &filename)).await?;
         Ok(Some(inspection.metadata))
+    }
+
+    fn is_first_candidate(&self, distribution: &Distribution) -> bool {
+        self.state.borrow_mut().candidates.insert(distribution.name.clone())
     }
 }
 
@@ -439,7 +449,7 @@ impl Companion for Ahead {
 
     fn metadata<'a>(&'a self, distribution: &'a Distribution) -> LocalBoxFuture<'a, Option<Vec<u8>>> {
         // What fails here is asked of the back end once more by the engine, and then told.
-        async move { self.0.source_metadata(distribution).await.ok().flatten() }.boxed_local()
+        async move { self.0.metadata(distribution).await.ok().flatten() }.boxed_local()
     }
 
     fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
