@@ -184,10 +184,11 @@ pub(crate) struct Inputs {
 pub(crate) struct Options {
     /// Put the wheelhouse there [default: wheelhouse]
     #[arg(short, long, visible_alias = "wheel-dir", visible_short_alias = 'w', value_name = "DIR")]
+    #[arg(help_heading = "What to do")]
     output: Option<PathBuf>,
 
     /// Build for this Python: a path, or a version of one that is installed
-    #[arg(long, value_name = "PATH|VERSION")]
+    #[arg(long, value_name = "PATH|VERSION", help_heading = "What to choose")]
     pub(crate) python: Option<String>,
 
     #[command(flatten)]

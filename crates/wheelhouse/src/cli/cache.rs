@@ -155,11 +155,11 @@ mod tests {
         };
         insta::assert_snapshot!(as_lines(&info), @"
         directory   /cache
-        files       80.00 MB, 12 files
+        files       80.0 MB, 12 files
         built       1 wheel
         unfinished  0 B
-        indexes     1.50 kB
-        total       80.00 MB
+        indexes     1.5 kB
+        total       80.0 MB
         ");
     }
 }

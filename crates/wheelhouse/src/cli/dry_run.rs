@@ -122,7 +122,7 @@ mod tests {
         insta::assert_snapshot!(as_lines(&steps), @"
         build   acme    1.0    /libs/acme
         reuse   django  5.2.1  django-5.2.1-py3-none-any.whl
-        fetch   misaka  2.1.1  /libs/acme  8.12 MB
+        fetch   misaka  2.1.1  /libs/acme  8.1 MB
         ");
         assert_eq!(as_json(steps[1])["action"], "reuse");
     }

@@ -3,8 +3,23 @@
 use std::time::Duration;
 
 /// `8.1 MB`: decimal units, as package indexes show sizes.
+#[expect(clippy::cast_precision_loss, reason = "one digit behind the point is shown")]
 pub(crate) fn bytes(bytes: u64) -> String {
-    indicatif::DecimalBytes(bytes).to_string()
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut size = bytes as f64 / 1000.0;
+    let mut units = UNITS.into_iter();
+    let mut unit = units.next();
+    // What would be rounded to 1000 belongs to the next unit.
+    while size >= 999.95
+        && let Some(next) = units.next()
+    {
+        size /= 1000.0;
+        unit = Some(next);
+    }
+    format!("{size:.1} {}", unit.unwrap_or_default())
 }
 
 /// `0.08 s`, `3.2 s`, `2 min 5 s`, `1 h 2 min`.
@@ -39,7 +54,9 @@ mod tests {
 
     #[test]
     fn sizes_are_decimal() {
-        assert_eq!(bytes(8_123_456), "8.12 MB");
+        assert_eq!(bytes(8_123_456), "8.1 MB");
+        assert_eq!(bytes(999_960), "1.0 MB");
+        assert_eq!(bytes(2_500_000_000_000_000), "2500.0 TB");
         assert_eq!(bytes(999), "999 B");
     }
 }

@@ -96,12 +96,14 @@ fn summary(event: &Event) -> Option<String> {
         // What is fetched may be the source of what is built.
         let size = size.filter(|size| *size > 0);
         let size = size.map(|size| format!("   {}", human::bytes(size))).unwrap_or_default();
-        let _ = writeln!(table, "{label:<8} {:>10}{size}", human::count(*number, "wheel"));
+        let noun = if *number == 1 { "wheel" } else { "wheels" };
+        let line = format!("{label:<8} {number:>5} {noun:<6}{size}");
+        let _ = writeln!(table, "{}", line.trim_end());
     }
     let total = human::count(fetched + built + reused, "wheel");
     let _ = write!(
         table,
-        "{} {directory} has {total}, {}, after {}",
+        "{} {directory}: {total}, {}, in {}",
         done("Finished"),
         human::bytes(*bytes),
         human::seconds(*seconds)

@@ -234,9 +234,8 @@ impl Reading<'_> {
     /// The tree that extras, groups and requirements files belong to.
     fn root(&self) -> PathBuf {
         let root = self.raw.source.as_deref().unwrap_or(Path::new(""));
-        let root = self.context.working_directory.join(root);
-        // Removes `.` and `..` at the end of what is shown.
-        std::path::absolute(&root).unwrap_or(root)
+        // Components have neither `.` nor a slash at the end, which would be shown.
+        self.context.working_directory.join(root).components().collect()
     }
 
     /// Takes what a project depends on, with the extras; what only its back end knows is had by

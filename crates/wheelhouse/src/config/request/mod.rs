@@ -10,6 +10,8 @@
 mod inputs;
 mod raw;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -156,12 +158,9 @@ fn find_links_location(text: &str, context: &SettingsContext<'_>) -> Option<Stri
     if text.contains("://") || text.starts_with("file:") {
         return Some(text.to_owned());
     }
-    let path = context.working_directory.join(text);
-    if !context.reader.exists(&path) {
-        return None;
-    }
-    // Removes `.` and `..`, which uv keeps in what it shows.
-    let path = std::path::absolute(&path).unwrap_or(path);
+    // Components have neither `.` nor a slash at the end, so that the same is the same.
+    let path: PathBuf = context.working_directory.join(text).components().collect();
+    let path = Some(path).filter(|path| context.reader.exists(path))?;
     path.to_str().map(str::to_owned)
 }
 
