@@ -455,6 +455,10 @@ impl Options {
             offline: globals.offline,
             cache_dir: globals.cache_dir.clone(),
             no_cache: globals.no_cache,
+            quiet: globals.quiet.into(),
+            verbose: globals.verbose.into(),
+            no_color: globals.color == Some(Color::Never),
+            no_progress: globals.no_progress,
             ..RawBuild::default()
         }
     }

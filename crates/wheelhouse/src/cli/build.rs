@@ -10,11 +10,11 @@ use std::time::Instant;
 use clap::ArgMatches;
 use wheelhouse_model::{Event, Observer, Result, event};
 
-use super::arguments::{Build, Globals};
+use super::arguments::{Build, Color, Globals};
 use super::process::Process;
 use super::reader::Reader;
 use super::render::{self, Renderer, Verbosity};
-use super::{again, dry_run, signals, source, store};
+use super::{again, dry_run, signals, source, store, streams};
 use crate::config::{Joined, PipConfiguration, RawBuild, Settings, join, settle};
 use crate::execute::{self, Job, Report};
 
@@ -41,7 +41,13 @@ pub(super) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Resu
     if settings.requirement_files.iter().any(|file| file == "-") {
         reader.read_standard_input(&process.directory)?;
     }
-    let renderer = renderer(&pip, globals, build.run.dry_run)?;
+    if settings.no_color && globals.color.is_none() {
+        streams::set_color(Some(Color::Never));
+    }
+    let verbosity = Verbosity::new(settings.quiet, settings.verbose);
+    // The one document of a dry run has the standard output for itself.
+    let events = globals.json && !build.run.dry_run;
+    let renderer = render::choose(verbosity, events, settings.progress);
     let preparation = Preparation {
         build,
         json: globals.json,
@@ -55,20 +61,6 @@ pub(super) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Resu
     let outcome = wheelhouse_engine::run(move || signals::until_interrupted(preparation.run()));
     renderer.close();
     outcome
-}
-
-fn renderer(
-    pip: &PipConfiguration,
-    globals: &Globals,
-    dry_run: bool,
-) -> Result<Arc<dyn Renderer>> {
-    let configured = |option| pip.number(option).ok().flatten().unwrap_or(0);
-    let quiet = u32::from(globals.quiet).max(configured("quiet"));
-    let verbosity = Verbosity::new(quiet, globals.verbose.into());
-    let progress = pip.text("progress-bar") != Some("off");
-    // The one document of a dry run has the standard output for itself.
-    let events = globals.json && !dry_run;
-    Ok(render::choose(verbosity, events, progress && !globals.no_progress))
 }
 
 impl Preparation {

@@ -45,7 +45,7 @@ fn as_json(settings: &Settings, pip: &PipConfiguration) -> Value {
     let files = pip.files().iter().map(|file| {
         json!({ "path": file.path, "level": level(file), "status": status(file) })
     });
-    let unused = unused(pip).map(|(setting, reason)| {
+    let unused = unused(pip, &settings.rows).map(|(setting, reason)| {
         json!({
             "option": setting.option,
             "value": redacted(&setting.value),
@@ -69,7 +69,7 @@ fn as_lines(settings: &Settings, pip: &PipConfiguration) -> String {
     for file in pip.files() {
         let _ = writeln!(text, "  {} ({})", file.path.display(), status(file));
     }
-    let unused: Vec<_> = unused(pip).collect();
+    let unused: Vec<_> = unused(pip, &settings.rows).collect();
     if !unused.is_empty() {
         text.push_str("\nNot used:\n");
     }
@@ -101,12 +101,19 @@ fn aligned(rows: &[[String; 3]]) -> String {
 }
 
 /// The settings that do not count, with the reason. An empty variable is as good as none.
-fn unused(pip: &PipConfiguration) -> impl Iterator<Item = (&Setting, &'static str)> {
-    pip.settings().iter().filter_map(|setting| {
+fn unused<'a>(
+    pip: &'a PipConfiguration,
+    rows: &[Row],
+) -> impl Iterator<Item = (&'a Setting, &'static str)> {
+    let is_shown = |setting: &Setting| {
+        let shown = rows.iter().any(|row| row.option == setting.option);
+        // This one decides what is shown as the other one.
+        shown || setting.option == "no-cache-dir"
+    };
+    pip.settings().iter().filter_map(move |setting| {
         let reason = match setting.status {
-            SettingStatus::Used => return None,
-            // It decides before options are looked at.
-            SettingStatus::UnknownOption if setting.option == "python" => return None,
+            SettingStatus::Used | SettingStatus::UnknownOption if is_shown(setting) => return None,
+            SettingStatus::Used => "it has no effect here",
             SettingStatus::Overridden => "a stronger setting replaces it",
             SettingStatus::Empty => "it is empty",
             SettingStatus::OtherSection => "its section is for other commands",

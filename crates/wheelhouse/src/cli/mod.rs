@@ -22,6 +22,8 @@ mod human;
 mod log;
 mod process;
 mod reader;
+#[cfg(test)]
+mod reference;
 mod render;
 mod signals;
 mod source;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{
+use wheelhouse_model::request::{BUILD_VARIABLES, 
     Building, Formats, Indexes, Network, Packages, Requirement, Resolution,
 };
 use wheelhouse_model::{Error, Kind, PackageName, Request, Result};
@@ -66,6 +66,10 @@ fn request(
     refuse_partial_hashes(options, &inputs.requirements)?;
     for feature in &options.features {
         notes.push(format!("pip's feature `{feature}` has no effect here"));
+    }
+    if context.pip.flag("ignore-requires-python").map_err(input)? == Some(true) {
+        let note = "`ignore-requires-python` of pip's configuration has no effect: name the package in an override instead";
+        notes.push(note.to_owned());
     }
     let indexes = indexes(options, settings, context, notes)?;
     Ok(Request {
@@ -229,14 +233,17 @@ fn building(settings: &Settings, context: &SettingsContext<'_>) -> Result<Buildi
             None => config_settings.push((key.to_owned(), value.to_owned())),
         }
     }
-    let path = context.environment.get("PATH").unwrap_or_default();
+    let variables = BUILD_VARIABLES.into_iter().chain(["PATH"]).filter_map(|name| {
+        let value = context.environment.get(name)?;
+        Some((name.to_owned(), value.to_owned()))
+    });
     Ok(Building {
         isolated: settings.isolated,
         jobs: settings.jobs,
         timeout: settings.build_timeout,
         config_settings,
         package_settings,
-        environment: BTreeMap::from([("PATH".to_owned(), path.to_owned())]),
+        environment: variables.collect(),
     })
 }
 

@@ -64,6 +64,12 @@ pub struct RawBuild {
 
     pub cache_dir: Option<PathBuf>,
     pub no_cache: bool,
+
+    /// How often `-q` and `-v` were given.
+    pub quiet: u32,
+    pub verbose: u32,
+    pub no_color: bool,
+    pub no_progress: bool,
 }
 
 /// One of pip's options that name packages, with its value.

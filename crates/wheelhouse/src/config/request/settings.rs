@@ -15,6 +15,7 @@ use wheelhouse_model::{Error, Kind, Result};
 
 use super::super::environment::Environment;
 use super::super::format_control::{ControlValueError, ReleaseControl};
+use super::super::python_text::strip;
 use super::super::pip_configuration::{ConfigurationOrigin, PipConfiguration, Setting};
 use super::super::requirements_file::FileOptions;
 use super::super::source::ReadSource;
@@ -51,6 +52,12 @@ pub struct Settings {
     pub offline: bool,
     /// `None` stands for a temporary directory.
     pub cache: Option<PathBuf>,
+    /// How often less, and how often more, was asked to be said.
+    pub quiet: u32,
+    pub verbose: u32,
+    pub no_color: bool,
+    /// Whether live progress may be shown.
+    pub progress: bool,
     pub rows: Vec<Row>,
 }
 
@@ -167,6 +174,10 @@ impl Settling<'_> {
             no_proxy_env: self.flag("no-proxy-env", raw.no_proxy_env)?,
             offline: self.own("offline", raw.offline.then_some(true), false, ToString::to_string),
             cache: self.cache(raw, context)?,
+            quiet: self.count("quiet", raw.quiet)?,
+            verbose: self.count("verbose", raw.verbose)?,
+            no_color: self.flag("no-color", raw.no_color)?,
+            progress: self.progress(raw.no_progress),
             rows: self.rows,
         })
     }
@@ -266,6 +277,33 @@ impl Settling<'_> {
         Ok(value)
     }
 
+    /// What the command line counts is added to what the configuration says.
+    fn count(&mut self, option: &'static str, given: u32) -> Result<u32> {
+        let configured = configured(self.pip, option);
+        let number = match configured {
+            None => 0,
+            Some(setting) => strip(&setting.value).parse().map_err(|_| {
+                let message = format!("{} sets `{option}` to no whole number", setting.origin);
+                Error::new(Kind::Input, message)
+            })?,
+        };
+        let given_here = (given > 0).then_some(ValueOrigin::CommandLine);
+        let mut origins: Vec<_> = configured.map(configuration).into_iter().chain(given_here).collect();
+        if origins.is_empty() {
+            origins.push(ValueOrigin::Default);
+        }
+        let count = given.saturating_add(number);
+        self.push(option, [count.to_string()], origins);
+        Ok(count)
+    }
+
+    fn progress(&mut self, disabled: bool) -> bool {
+        let progress = !disabled && self.pip.text("progress-bar") != Some("off");
+        let shown = if progress { "on" } else { "off" };
+        self.note("progress-bar", [shown.to_owned()], disabled);
+        progress
+    }
+
     /// A false variable disables isolation: so pip has it.
     fn isolated(&mut self, disabled: bool) -> Result<bool> {
         let isolated = !disabled && self.pip.build_isolation().map_err(input)?.unwrap_or(true);
@@ -307,7 +345,7 @@ impl Settling<'_> {
     }
 
     fn python(&mut self, given: Option<&str>) -> Option<String> {
-        let configured = configured_python(self.pip);
+        let configured = configured(self.pip, "python");
         let value = given.or(configured.map(|setting| setting.value.as_str()));
         let value = value.map(str::to_owned);
         let origin = match (given, configured) {
@@ -431,11 +469,11 @@ fn apply_controls(raw: &RawBuild, options: &mut FileOptions) -> Result<()> {
     Ok(())
 }
 
-/// The `python` of pip's configuration, which decides before options are looked at.
-fn configured_python(pip: &PipConfiguration) -> Option<&Setting> {
+/// A setting of pip's that is none of a command, but of pip itself.
+fn configured<'a>(pip: &'a PipConfiguration, option: &str) -> Option<&'a Setting> {
     use super::super::pip_configuration::SettingStatus::{UnknownOption, Used};
     let counts = |setting: &&Setting| matches!(setting.status, Used | UnknownOption);
-    pip.settings().iter().filter(counts).rfind(|setting| setting.option == "python")
+    pip.settings().iter().filter(counts).rfind(|setting| setting.option == option)
 }
 
 fn configuration(setting: &Setting) -> ValueOrigin {

@@ -1,0 +1,53 @@
+//! The reference of the command line, `docs/cli.md`: the real help, as a document.
+//!
+//! Responsible for the comparison of the two, in a test.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::{Command, CommandFactory as _};
+
+use super::arguments::CommandLine;
+
+/// Writes the document anew instead of comparing it.
+const UPDATE: &str = "WHEELHOUSE_UPDATE_DOCS";
+
+const HEAD: &str = "\
+# Command line
+
+The help of the program, verb by verb. Exit codes are in [exit-codes.md](exit-codes.md), what `--json` prints in
+[events.md](events.md), what pip's options and variables become in [pip-compatibility.md](pip-compatibility.md).
+
+<!-- Written by a test: WHEELHOUSE_UPDATE_DOCS=1 cargo test -p wheelhouse --lib reference -->
+";
+
+fn document() -> String {
+    let mut root = CommandLine::command().term_width(100);
+    root.build();
+    let mut text = HEAD.to_owned();
+    write_help(&mut text, &mut root);
+    text
+}
+
+fn write_help(text: &mut String, command: &mut Command) {
+    let name = command.get_bin_name().unwrap_or("wheelhouse").to_owned();
+    let help = command.render_long_help().to_string();
+    let help: Vec<_> = help.lines().map(str::trim_end).collect();
+    let _ = write!(text, "\n## {name}\n\n```text\n{}\n```\n", help.join("\n").trim_end());
+    let verbs = command.get_subcommands_mut().filter(|verb| !verb.is_hide_set());
+    verbs.for_each(|verb| write_help(text, verb));
+}
+
+#[test]
+fn the_reference_is_the_real_help() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
+    let document = document();
+    if std::env::var_os(UPDATE).is_some() {
+        fs_err::write(&path, &document).unwrap();
+    }
+    let written = fs_err::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == document,
+        "docs/cli.md is not the help of the program; write it anew with {UPDATE}=1 and this test"
+    );
+}
