@@ -46,15 +46,23 @@ pub(crate) fn with_variables_of(settings: &Settings, environment: &Environment) 
 }
 
 /// The variables to set, and those to unset.
-fn changes(settings: &Settings, environment: &Environment) -> Vec<(&'static str, Option<OsString>)> {
+fn changes(
+    settings: &Settings,
+    environment: &Environment,
+) -> Vec<(&'static str, Option<OsString>)> {
     let mut changes = Vec::new();
     if let Some(certificate) = &settings.client_certificate
         && environment.get(CLIENT_CERTIFICATE) != certificate.to_str()
     {
-        changes.push((CLIENT_CERTIFICATE, Some(certificate.clone().into_os_string())));
+        changes.push((
+            CLIENT_CERTIFICATE,
+            Some(certificate.clone().into_os_string()),
+        ));
     }
     if settings.no_proxy_env {
-        let set = PROXIES.into_iter().filter(|name| environment.get(name).is_some());
+        let set = PROXIES
+            .into_iter()
+            .filter(|name| environment.get(name).is_some());
         changes.extend(set.map(|name| (name, None)));
     }
     changes

@@ -46,7 +46,7 @@ pub(super) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Resu
     }
     let verbosity = Verbosity::new(settings.quiet, settings.verbose);
     // The one document of a dry run has the standard output for itself.
-    let events = globals.json && !build.run.dry_run;
+    let events = globals.json && !build.conduct.dry_run;
     let renderer = render::choose(verbosity, events, settings.progress);
     let preparation = Preparation {
         build,
@@ -69,17 +69,17 @@ impl Preparation {
         let (request, _source) = self.request().await?;
         let observer: Arc<dyn Observer> = self.renderer.clone();
         let opened = store::open(self.settings.cache.as_deref(), &*observer)?;
-        let run = &self.build.run;
+        let conduct = &self.build.conduct;
         let job = Job {
             python: self.process.locate_python(request.python.as_deref()),
             request,
             store: opened.store.clone(),
             output: self.settings.output.clone(),
-            link_mode: run.link_mode(),
-            reuse: run.reuse(),
-            keep_going: run.keep_going,
+            link_mode: conduct.link_mode(),
+            reuse: conduct.reuse(),
+            keep_going: conduct.keep_going,
         };
-        if run.dry_run {
+        if conduct.dry_run {
             let preview = execute::preview(job, observer).await?;
             self.renderer.close();
             dry_run::print(&preview, self.json);
@@ -111,7 +111,9 @@ impl Preparation {
 
     fn tell_end(&self, report: &Report, started: Instant) {
         let output = &self.settings.output;
-        let directory = output.strip_prefix(&self.process.directory).unwrap_or(output);
+        let directory = output
+            .strip_prefix(&self.process.directory)
+            .unwrap_or(output);
         if !report.foreign.is_empty() {
             self.renderer.observe(&foreign(directory, &report.foreign));
         }
@@ -131,7 +133,11 @@ impl Preparation {
 const NAMED: usize = 5;
 
 fn foreign(directory: &Path, names: &[String]) -> Event {
-    let shown: Vec<_> = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    let shown: Vec<_> = names
+        .iter()
+        .take(NAMED)
+        .map(|name| format!("`{name}`"))
+        .collect();
     let more = match names.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),

@@ -16,6 +16,8 @@ use crate::store::{Info, Policy, Removed, Store, Upkeep};
 
 const SCHEMA: &str = "wheelhouse-cache/1";
 
+const DAY: Duration = Duration::from_hours(24);
+
 /// What the engine keeps below the root.
 const ENGINE: &str = "uv";
 
@@ -25,9 +27,12 @@ pub(super) fn run(action: &Cache, globals: &Globals) -> Result<()> {
         Cache::Dir if globals.json => print_json(json!({ "directory": root })),
         Cache::Dir => streams::data(&format!("{}\n", root.display())),
         Cache::Info => print_info(&info(&root)?, globals.json),
-        Cache::Prune { unused_for, max_size } => {
+        Cache::Prune {
+            unused_for,
+            max_size,
+        } => {
             let policy = Policy {
-                unused_for: unused_for.map(|days| Duration::from_hours(24 * u64::from(days))),
+                unused_for: unused_for.map(|days| DAY * days),
                 max_bytes: *max_size,
             };
             tell(&upkeep(&root, |upkeep| upkeep.prune(policy))?, globals);
@@ -48,8 +53,11 @@ fn root(globals: &Globals) -> Result<PathBuf> {
     };
     let settings = settle(&raw, &process.settings_context(&pip, &Reader::default()))?;
     settings.cache.ok_or_else(|| {
-        Error::new(Kind::Input, "there is no cache: it is disabled, or there is no home directory")
-            .with_hint("Name one with --cache-dir DIR; `wheelhouse config` tells who disabled it.")
+        Error::new(
+            Kind::Input,
+            "there is no cache: it is disabled, or there is no home directory",
+        )
+        .with_hint("Name one with --cache-dir DIR; `wheelhouse config` tells who disabled it.")
     })
 }
 
@@ -68,14 +76,11 @@ fn upkeep(root: &Path, act: impl FnOnce(&Upkeep) -> Result<Removed>) -> Result<R
     if !root.exists() {
         return Ok(Removed::default());
     }
-    let upkeep = match Upkeep::try_begin(root)? {
-        Some(upkeep) => upkeep,
-        None => {
-            streams::talk("The cache is in use; waiting for the end of that.");
-            Upkeep::begin(root)?
-        }
-    };
-    act(&upkeep)
+    if let Some(upkeep) = Upkeep::try_begin(root)? {
+        return act(&upkeep);
+    }
+    streams::talk("The cache is in use; waiting for the end of that.");
+    act(&Upkeep::begin(root)?)
 }
 
 fn print_info(info: &Info, json: bool) {
@@ -99,7 +104,11 @@ fn as_lines(info: &Info) -> String {
     let mut line = |label: &str, text: String| {
         let _ = writeln!(lines, "{label:<12}{text}");
     };
-    let files = format!("{}, {}", human::bytes(info.file_bytes), human::count(info.files, "file"));
+    let files = format!(
+        "{}, {}",
+        human::bytes(info.file_bytes),
+        human::count(info.files, "file")
+    );
     line("files", files);
     line("built", human::count(info.built, "wheel"));
     line("unfinished", human::bytes(info.temporary_bytes));
@@ -112,7 +121,12 @@ fn as_lines(info: &Info) -> String {
 }
 
 fn tell(removed: &Removed, globals: &Globals) {
-    let Removed { files, records, temporary, bytes } = *removed;
+    let Removed {
+        files,
+        records,
+        temporary,
+        bytes,
+    } = *removed;
     if globals.json {
         print_json(json!({
             "files": files,

@@ -17,7 +17,12 @@ pub(super) fn print(shell: Shell) {
 
 fn script(shell: Shell) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut CommandLine::command(), "wheelhouse", &mut script);
+    clap_complete::generate(
+        shell,
+        &mut CommandLine::command(),
+        "wheelhouse",
+        &mut script,
+    );
     String::from_utf8_lossy(&script).into_owned()
 }
 
@@ -54,7 +59,11 @@ mod tests {
     fn every_verb_has_a_page() {
         let directory = tempfile::tempdir().unwrap();
         man(Some(directory.path())).unwrap();
-        for page in ["wheelhouse.1", "wheelhouse-build.1", "wheelhouse-cache-prune.1"] {
+        for page in [
+            "wheelhouse.1",
+            "wheelhouse-build.1",
+            "wheelhouse-cache-prune.1",
+        ] {
             assert!(directory.path().join(page).is_file(), "{page}");
         }
     }

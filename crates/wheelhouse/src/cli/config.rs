@@ -24,9 +24,12 @@ pub(super) fn run(config: &Config, globals: &Globals, matches: &ArgMatches) -> R
     let pip = process.pip_configuration(raw.python.as_deref())?;
     let mut settings = settle(&raw, &process.settings_context(&pip, &Reader::default()))?;
     if settings.python.is_none() {
-        let python = process.locate_python(None).map(|path| path.display().to_string());
-        let row = settings.rows.iter_mut().find(|row| row.option == "python");
-        row.into_iter().for_each(|row| row.values.extend(python.clone()));
+        let python = process
+            .locate_python(None)
+            .map(|path| path.display().to_string());
+        if let Some(row) = settings.rows.iter_mut().find(|row| row.option == "python") {
+            row.values.extend(python);
+        }
     }
     settings.rows.sort_by_key(|row| row.option);
     if globals.json {
@@ -42,9 +45,10 @@ fn as_json(settings: &Settings, pip: &PipConfiguration) -> Value {
         let origins: Vec<_> = row.origins.iter().map(ToString::to_string).collect();
         json!({ "option": row.option, "values": row.values, "origins": origins })
     });
-    let files = pip.files().iter().map(|file| {
-        json!({ "path": file.path, "level": level(file), "status": status(file) })
-    });
+    let files = pip
+        .files()
+        .iter()
+        .map(|file| json!({ "path": file.path, "level": level(file), "status": status(file) }));
     let unused = unused(pip, &settings.rows).map(|(setting, reason)| {
         json!({
             "option": setting.option,
@@ -73,14 +77,27 @@ fn as_lines(settings: &Settings, pip: &PipConfiguration) -> String {
     if !unused.is_empty() {
         text.push_str("\nNot used:\n");
     }
-    for (Setting { option, value, origin, .. }, reason) in unused {
+    for (
+        Setting {
+            option,
+            value,
+            origin,
+            ..
+        },
+        reason,
+    ) in unused
+    {
         let _ = writeln!(text, "  {option} = {}  {origin}: {reason}", redacted(value));
     }
     text
 }
 
 fn row(row: &Row) -> [String; 3] {
-    let values = if row.values.is_empty() { "-".to_owned() } else { row.values.join(" ") };
+    let values = if row.values.is_empty() {
+        "-".to_owned()
+    } else {
+        row.values.join(" ")
+    };
     let origins: Vec<_> = row.origins.iter().map(ToString::to_string).collect();
     [row.option.to_owned(), values, origins.join(" and ")]
 }
@@ -90,7 +107,10 @@ fn aligned(rows: &[[String; 3]]) -> String {
     const WIDEST: usize = 48;
     let width = |column: usize| {
         let lengths = rows.iter().map(|row| row[column].chars().count());
-        lengths.filter(|length| *length <= WIDEST).max().unwrap_or(0)
+        lengths
+            .filter(|length| *length <= WIDEST)
+            .max()
+            .unwrap_or(0)
     };
     let (first, second) = (width(0), width(1));
     let mut text = String::new();

@@ -24,7 +24,8 @@ pub(super) fn print(preview: &Preview, json: bool) {
 }
 
 fn as_lines(steps: &[&Step]) -> String {
-    let width = |length: fn(&Step) -> usize| steps.iter().map(|step| length(step)).max().unwrap_or(0);
+    let width =
+        |length: fn(&Step) -> usize| steps.iter().map(|step| length(step)).max().unwrap_or(0);
     let names = width(|step| step.package.name.as_ref().len());
     let versions = width(|step| step.package.version.to_string().len());
     let mut lines = String::new();
@@ -98,7 +99,9 @@ mod tests {
                 name: name.parse().unwrap(),
                 version: version.parse().unwrap(),
                 origin: Origin::Direct,
-                source: Source::Tree { path: "/libs/acme".into() },
+                source: Source::Tree {
+                    path: "/libs/acme".into(),
+                },
                 requires_python: None,
                 dependencies: Vec::new(),
                 required_hashes: Vec::new(),
@@ -116,7 +119,13 @@ mod tests {
         let steps = [
             step("acme", "1.0", Action::Build),
             step("django", "5.2.1", reuse),
-            step("misaka", "2.1.1", Action::Fetch { bytes: Some(8_123_456) }),
+            step(
+                "misaka",
+                "2.1.1",
+                Action::Fetch {
+                    bytes: Some(8_123_456),
+                },
+            ),
         ];
         let steps: Vec<_> = steps.iter().collect();
         insta::assert_snapshot!(as_lines(&steps), @"

@@ -85,6 +85,9 @@ mod tests {
 
     #[test]
     fn an_interruption_is_one_word() {
-        assert_eq!(as_text(&Error::new(Kind::Interrupted, "interrupted")), "interrupted");
+        assert_eq!(
+            as_text(&Error::new(Kind::Interrupted, "interrupted")),
+            "interrupted"
+        );
     }
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 /// `8.1 MB`: decimal units, as package indexes show sizes.
-#[expect(clippy::cast_precision_loss, reason = "one digit behind the point is shown")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "one digit behind the point is shown"
+)]
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if bytes < 1000 {
@@ -24,7 +27,9 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 /// `0.08 s`, `3.2 s`, `2 min 5 s`, `1 h 2 min`.
 pub(crate) fn seconds(seconds: f64) -> String {
-    let whole = Duration::try_from_secs_f64(seconds.round()).unwrap_or_default().as_secs();
+    let whole = Duration::try_from_secs_f64(seconds.round())
+        .unwrap_or_default()
+        .as_secs();
     match whole {
         _ if seconds < 1.0 => format!("{seconds:.2} s"),
         0..60 => format!("{seconds:.1} s"),

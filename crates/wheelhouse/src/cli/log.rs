@@ -13,7 +13,9 @@ pub(super) fn start(verbose: u8) {
         _ => None,
     };
     let Some(filter) = filter else { return };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // It can be started once; a test may have done so.
     let _ = log.with_ansi(super::streams::talk_has_color()).try_init();
 }

@@ -25,10 +25,12 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn read() -> Result<Self> {
         // Neither pip nor we can use names or values that are no text.
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let directory = std::env::current_dir()
-            .context(Kind::Input, || "the current directory cannot be found".to_owned())?;
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let directory = std::env::current_dir().context(Kind::Input, || {
+            "the current directory cannot be found".to_owned()
+        })?;
         let strategy = etcetera::choose_base_strategy().ok();
         Ok(Self {
             environment: variables.collect(),
@@ -68,8 +70,9 @@ impl Process {
             isolated: false,
             platform: Platform::current(),
         };
-        PipConfiguration::load(&request, &LocalReader)
-            .context(Kind::Input, || "pip's configuration cannot be read".to_owned())
+        PipConfiguration::load(&request, &LocalReader).context(Kind::Input, || {
+            "pip's configuration cannot be read".to_owned()
+        })
     }
 
     pub(crate) fn settings_context<'a>(

@@ -20,7 +20,9 @@ impl Reader {
     pub(crate) fn read_standard_input(&mut self, directory: &Path) -> Result<()> {
         let mut content = Vec::new();
         let read = io::stdin().read_to_end(&mut content);
-        read.context(Kind::Input, || "the standard input cannot be read".to_owned())?;
+        read.context(Kind::Input, || {
+            "the standard input cannot be read".to_owned()
+        })?;
         self.standard_input = Some((directory.join("-"), content));
         Ok(())
     }

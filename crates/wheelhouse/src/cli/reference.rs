@@ -33,8 +33,14 @@ fn write_help(text: &mut String, command: &mut Command) {
     let name = command.get_bin_name().unwrap_or("wheelhouse").to_owned();
     let help = command.render_long_help().to_string();
     let help: Vec<_> = help.lines().map(str::trim_end).collect();
-    let _ = write!(text, "\n## {name}\n\n```text\n{}\n```\n", help.join("\n").trim_end());
-    let verbs = command.get_subcommands_mut().filter(|verb| !verb.is_hide_set());
+    let _ = write!(
+        text,
+        "\n## {name}\n\n```text\n{}\n```\n",
+        help.join("\n").trim_end()
+    );
+    let verbs = command
+        .get_subcommands_mut()
+        .filter(|verb| !verb.is_hide_set());
     verbs.for_each(|verb| write_help(text, verb));
 }
 

@@ -1,6 +1,7 @@
 //! SIGINT and SIGTERM: the first cancels what runs, the second ends the process at once.
 
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -8,6 +9,10 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::exit;
+
+/// Signals so close to the first belong to it: `timeout` and terminals may send to a process and
+/// to its group.
+const ONE: Duration = Duration::from_millis(300);
 
 /// Runs `work` until it ends or a signal arrives; then it is dropped, and with it its child
 /// processes, which guards end.
@@ -28,23 +33,30 @@ fn listen() -> Result<oneshot::Receiver<()>> {
     let mut terminate = signal(SignalKind::terminate()).context(Kind::Input, failed)?;
     let (sender, receiver) = oneshot::channel();
     tokio::spawn(async move {
-        let mut first = Some(sender);
-        loop {
+        let mut heard = async || {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            match first.take() {
-                // When the work has ended there is nobody to tell any more.
-                Some(sender) => drop(sender.send(())),
-                None => end_at_once(),
+        };
+        heard().await;
+        // When the work has ended there is nobody to tell any more.
+        let _ = sender.send(());
+        let first = Instant::now();
+        loop {
+            heard().await;
+            if first.elapsed() > ONE {
+                end_at_once();
             }
         }
     });
     Ok(receiver)
 }
 
-#[expect(clippy::exit, reason = "the user has asked twice, and cleaning up takes too long")]
+#[expect(
+    clippy::exit,
+    reason = "the user has asked twice, and cleaning up takes too long"
+)]
 fn end_at_once() {
     std::process::exit(i32::from(exit::INTERRUPTED));
 }

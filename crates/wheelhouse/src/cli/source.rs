@@ -29,7 +29,10 @@ pub(crate) async fn find(source: &str, directory: &Path, offline: bool) -> Resul
             .with_hint("Name a directory, or a Git repository by its URL."));
     };
     if offline && !repository.url.starts_with("file://") {
-        let message = format!("the source `{}` cannot be cloned with --offline", redacted(source));
+        let message = format!(
+            "the source `{}` cannot be cloned with --offline",
+            redacted(source)
+        );
         return Err(Error::new(Kind::Fetch, message));
     }
     let clone = repository.clone().await?;
@@ -63,7 +66,9 @@ impl<'a> Repository<'a> {
             None => return None,
         };
         let reference = source[path..].rfind('@').map(|position| path + position);
-        let subdirectory = fragment.split('&').find_map(|part| part.strip_prefix("subdirectory="));
+        let subdirectory = fragment
+            .split('&')
+            .find_map(|part| part.strip_prefix("subdirectory="));
         Some(Self {
             url: &source[..reference.unwrap_or(source.len())],
             reference: reference.map(|position| &source[position + 1..]),
@@ -76,14 +81,27 @@ impl<'a> Repository<'a> {
         let directory = tempfile::Builder::new()
             .prefix("wheelhouse-source-")
             .tempdir()
-            .context(Kind::Publish, || "failed to make a temporary directory".to_owned())?;
+            .context(Kind::Publish, || {
+                "failed to make a temporary directory".to_owned()
+            })?;
         let reference = self.reference.unwrap_or("HEAD");
         let root = directory.path();
         self.git(root, &["init", "--quiet"]).await?;
-        let fetch = ["fetch", "--quiet", "--depth", "1", "--", self.url, reference];
+        let fetch = [
+            "fetch", "--quiet", "--depth", "1", "--", self.url, reference,
+        ];
         self.git(root, &fetch).await?;
-        self.git(root, &["checkout", "--quiet", "FETCH_HEAD"]).await?;
-        let submodules = ["submodule", "--quiet", "update", "--init", "--recursive", "--depth", "1"];
+        self.git(root, &["checkout", "--quiet", "FETCH_HEAD"])
+            .await?;
+        let submodules = [
+            "submodule",
+            "--quiet",
+            "update",
+            "--init",
+            "--recursive",
+            "--depth",
+            "1",
+        ];
         if root.join(".gitmodules").is_file() {
             self.git(root, &submodules).await?;
         }
@@ -92,7 +110,12 @@ impl<'a> Repository<'a> {
 
     async fn git(&self, root: &Path, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new("git");
-        command.arg("-C").arg(root).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .arg("-C")
+            .arg(root)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         // Whoever could answer a question is not always there.
         command.env("GIT_TERMINAL_PROMPT", "0");
         let failed = || format!("failed to clone the source `{}`", redacted(self.url));
@@ -105,7 +128,9 @@ impl<'a> Repository<'a> {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Err(Error::new(Kind::Fetch, failed())
             .with_detail(redacted(&said))
-            .with_hint("A reference is a branch, a tag or a commit's full hash, behind the URL and `@`."))
+            .with_hint(
+                "A reference is a branch, a tag or a commit's full hash, behind the URL and `@`.",
+            ))
     }
 }
 
@@ -114,7 +139,11 @@ mod tests {
     use super::*;
 
     fn parsed(source: &str) -> Option<(&str, Option<&str>, &str)> {
-        let Repository { url, reference, subdirectory } = Repository::parse(source)?;
+        let Repository {
+            url,
+            reference,
+            subdirectory,
+        } = Repository::parse(source)?;
         Some((url, reference, subdirectory))
     }
 
@@ -122,13 +151,22 @@ mod tests {
     fn repositories_have_references() {
         let https = "https://host/a.git";
         assert_eq!(parsed(https), Some((https, None, "")));
-        assert_eq!(parsed("git+https://host/a.git@v1"), Some((https, Some("v1"), "")));
+        assert_eq!(
+            parsed("git+https://host/a.git@v1"),
+            Some((https, Some("v1"), ""))
+        );
         assert_eq!(
             parsed("https://u:p@host/a@feature/b#subdirectory=c"),
             Some(("https://u:p@host/a", Some("feature/b"), "c"))
         );
-        assert_eq!(parsed("git@host:a.git@v1"), Some(("git@host:a.git", Some("v1"), "")));
-        assert_eq!(parsed("ssh://git@host/a.git"), Some(("ssh://git@host/a.git", None, "")));
+        assert_eq!(
+            parsed("git@host:a.git@v1"),
+            Some(("git@host:a.git", Some("v1"), ""))
+        );
+        assert_eq!(
+            parsed("ssh://git@host/a.git"),
+            Some(("ssh://git@host/a.git", None, ""))
+        );
         assert_eq!(parsed("some/directory"), None);
     }
 }

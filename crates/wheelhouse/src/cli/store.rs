@@ -52,7 +52,9 @@ fn open_temporary() -> Result<OpenStore> {
     let directory = tempfile::Builder::new()
         .prefix("wheelhouse-")
         .tempdir()
-        .context(Kind::Publish, || "failed to make a temporary directory".to_owned())?;
+        .context(Kind::Publish, || {
+            "failed to make a temporary directory".to_owned()
+        })?;
     Ok(OpenStore {
         store: Store::open(directory.path())?,
         temporary: Some(directory),

@@ -12,7 +12,9 @@ use super::arguments::Color;
 pub(crate) fn data(text: &str) {
     let mut stream = anstream::stdout();
     // Whoever closes the pipe (`| head`) has seen enough; there is nobody to tell of other failures.
-    let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+    let _ = stream
+        .write_all(text.as_bytes())
+        .and_then(|()| stream.flush());
 }
 
 /// Writes a line for the user.

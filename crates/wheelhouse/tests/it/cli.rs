@@ -30,7 +30,10 @@ fn command(sandbox: &Sandbox, arguments: &str) -> Command {
 
 /// The text without what differs from run to run.
 fn redacted(sandbox: &Sandbox, text: &str) -> String {
-    let text = text.replace(sandbox.path("").display().to_string().trim_end_matches('/'), "SANDBOX");
+    let text = text.replace(
+        sandbox.path("").display().to_string().trim_end_matches('/'),
+        "SANDBOX",
+    );
     let lines = text.lines().map(|line| match line.split_once(" in ") {
         Some((before, _)) if line.starts_with("Finished") => format!("{before} in TIME"),
         _ if line.starts_with("Target") => "Target PYTHON".to_owned(),
@@ -40,7 +43,9 @@ fn redacted(sandbox: &Sandbox, text: &str) -> String {
 }
 
 fn lines_of_json(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 const OFFLINE: &str = "build --no-index -f links";
@@ -52,7 +57,10 @@ fn help_and_version_are_data() {
     help.assert_success();
     assert!(help.stdout.contains("\nExamples:\n") && help.stderr.is_empty());
     let version = run(&sandbox, "--version");
-    assert_eq!(version.stdout, format!("wheelhouse {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        version.stdout,
+        format!("wheelhouse {}\n", env!("CARGO_PKG_VERSION"))
+    );
     let completions = run(&sandbox, "completions bash");
     completions.assert_success();
     assert!(completions.stdout.contains("--find-links"));
@@ -85,29 +93,55 @@ fn nothing_to_build_from_is_said() {
     let json = run(&sandbox, "build --json -r absent.txt");
     json.assert_exit(2);
     let error = &lines_of_json(&json.stdout)[0];
-    assert_eq!((&error["event"], &error["kind"]), (&"error".into(), &"input".into()));
+    assert_eq!(
+        (&error["event"], &error["kind"]),
+        (&"error".into(), &"input".into())
+    );
     assert_eq!(json.stderr, "");
 }
 
 #[test]
 fn a_run_is_told_on_stderr_and_leaves_stdout_empty() {
-    let sandbox = sandbox(&[Wheel::new("acme", "1.0").requires("tool"), Wheel::new("tool", "2.0")]);
+    let sandbox = sandbox(&[
+        Wheel::new("acme", "1.0").requires("tool"),
+        Wheel::new("tool", "2.0"),
+    ]);
     let finished = run(&sandbox, &format!("{OFFLINE} acme"));
     finished.assert_success();
     assert_eq!(finished.stdout, "");
-    assert!(finished.stderr.contains("Resolved 2 packages\n"), "{}", finished.stderr);
-    assert!(finished.stderr.contains("Finished wheelhouse: 2 wheels, "), "{}", finished.stderr);
-    assert!(sandbox.path("wheelhouse/acme-1.0-py3-none-any.whl").is_file());
+    assert!(
+        finished.stderr.contains("Resolved 2 packages\n"),
+        "{}",
+        finished.stderr
+    );
+    assert!(
+        finished.stderr.contains("Finished wheelhouse: 2 wheels, "),
+        "{}",
+        finished.stderr
+    );
+    assert!(
+        sandbox
+            .path("wheelhouse/acme-1.0-py3-none-any.whl")
+            .is_file()
+    );
     let quiet = run(&sandbox, &format!("{OFFLINE} acme -q"));
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
 }
 
 #[test]
 fn a_dry_run_prints_its_plan_and_does_nothing() {
-    let sandbox = sandbox(&[Wheel::new("zebra", "1.0").requires("acme"), Wheel::new("acme", "12.0")]);
+    let sandbox = sandbox(&[
+        Wheel::new("zebra", "1.0").requires("acme"),
+        Wheel::new("acme", "12.0"),
+    ]);
     let finished = run(&sandbox, &format!("{OFFLINE} zebra --dry-run"));
     finished.assert_success();
-    let words = |line: &str| line.split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>();
+    let words = |line: &str| {
+        line.split_whitespace()
+            .take(4)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let steps: Vec<_> = finished.stdout.lines().map(words).collect();
     let expected = [
         ["fetch", "acme", "12.0", "acme-12.0-py3-none-any.whl"],
@@ -125,8 +159,15 @@ fn a_dry_run_prints_its_plan_and_does_nothing() {
 fn events_are_lines_and_the_last_is_the_result() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     let events = lines_of_json(&run(&sandbox, &format!("{OFFLINE} acme --json")).stdout);
-    assert!(events.iter().all(|event| event["schema"] == "wheelhouse-event/1"));
-    let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert!(
+        events
+            .iter()
+            .all(|event| event["schema"] == "wheelhouse-event/1")
+    );
+    let names: Vec<_> = events
+        .iter()
+        .map(|event| event["event"].as_str().unwrap())
+        .collect();
     assert_eq!(names.first(), Some(&"target"));
     assert_eq!(names.iter().filter(|name| **name == "finished").count(), 1);
     assert_eq!(names.last(), Some(&"finished"));
@@ -159,16 +200,29 @@ fn a_source_is_a_directory_or_a_repository() {
         "tag v1",
     ] {
         let mut command = sandbox.command("git");
-        command.arg("-C").arg(sandbox.path("app")).args(git.split(' '));
+        command
+            .arg("-C")
+            .arg(sandbox.path("app"))
+            .args(git.split(' '));
         assert!(command.status().unwrap().success());
     }
     sandbox.write("app/requirements.txt", "tool\n");
     let url = format!("git+file://{}", sandbox.path("app").display());
-    assert!(plan(&format!("--source {url}@v1")).stdout.starts_with("fetch   acme"));
+    assert!(
+        plan(&format!("--source {url}@v1"))
+            .stdout
+            .starts_with("fetch   acme")
+    );
     let unknown = plan(&format!("--source {url}@v2"));
     unknown.assert_exit(4).assert_error_names(&["app`", "v2"]);
-    assert_eq!(fs::read_dir(sandbox.path("tmp")).unwrap().count(), 0, "clones are removed");
-    plan("--source nowhere").assert_exit(2).assert_error_names(&["`nowhere`"]);
+    assert_eq!(
+        fs::read_dir(sandbox.path("tmp")).unwrap().count(),
+        0,
+        "clones are removed"
+    );
+    plan("--source nowhere")
+        .assert_exit(2)
+        .assert_error_names(&["`nowhere`"]);
 }
 
 #[test]
@@ -181,10 +235,19 @@ fn configuration_is_shown_with_its_origins_and_without_secrets() {
     finished.assert_success();
     assert!(!finished.stdout.contains("secret"));
     let line = |option: &str| {
-        let line = finished.stdout.lines().find(|line| line.split(' ').next() == Some(option));
-        line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+        let line = finished
+            .stdout
+            .lines()
+            .find(|line| line.split(' ').next() == Some(option));
+        line.unwrap_or_default()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
     };
-    assert_eq!(line("index-url"), "index-url https://****@host/simple `PIP_INDEX_URL`");
+    assert_eq!(
+        line("index-url"),
+        "index-url https://****@host/simple `PIP_INDEX_URL`"
+    );
     assert_eq!(line("find-links"), "find-links links command line");
     assert_eq!(line("timeout"), "timeout 30 s default");
     assert!(line("retries").ends_with("pip.conf` line 2, section `[global]`"));
@@ -196,9 +259,17 @@ fn configuration_is_shown_with_its_origins_and_without_secrets() {
 #[test]
 fn the_cache_is_found_shown_tidied_and_emptied() {
     let mut sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
-    assert!(run(&sandbox, "cache dir").stdout.ends_with("/home/.cache/wheelhouse\n"));
+    assert!(
+        run(&sandbox, "cache dir")
+            .stdout
+            .ends_with("/home/.cache/wheelhouse\n")
+    );
     sandbox.set("PIP_CACHE_DIR", sandbox.path("pips"));
-    assert!(run(&sandbox, "cache dir").stdout.ends_with("/pips/wheelhouse\n"));
+    assert!(
+        run(&sandbox, "cache dir")
+            .stdout
+            .ends_with("/pips/wheelhouse\n")
+    );
     sandbox.set("WHEELHOUSE_CACHE_DIR", sandbox.cache());
     run(&sandbox, "cache info").assert_success();
     assert!(!sandbox.cache().exists(), "asking makes no cache");
@@ -212,7 +283,9 @@ fn the_cache_is_found_shown_tidied_and_emptied() {
     assert_eq!(files(), 1);
     run(&sandbox, "cache clean").assert_success();
     assert_eq!(files(), 0);
-    run(&sandbox, "cache clean --cache-dir links").assert_exit(2).assert_error_names(&["links"]);
+    run(&sandbox, "cache clean --cache-dir links")
+        .assert_exit(2)
+        .assert_error_names(&["links"]);
     run(&sandbox, "cache dir --no-cache").assert_exit(2);
 }
 
@@ -228,7 +301,11 @@ fn no_cache_leaves_nothing_behind() {
 fn colour_is_for_those_who_want_it() {
     let mut sandbox = sandbox(&[]);
     assert!(!run(&sandbox, "build").stderr.contains('\x1b'));
-    assert!(run(&sandbox, "build --color always").stderr.contains('\x1b'));
+    assert!(
+        run(&sandbox, "build --color always")
+            .stderr
+            .contains('\x1b')
+    );
     sandbox.set("CLICOLOR_FORCE", "1");
     assert!(run(&sandbox, "build").stderr.contains('\x1b'));
     assert!(!run(&sandbox, "build --color never").stderr.contains('\x1b'));
@@ -237,13 +314,25 @@ fn colour_is_for_those_who_want_it() {
 #[test]
 fn a_reader_that_goes_away_is_no_fault() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
-    for arguments in ["config", "completions zsh", &format!("{OFFLINE} acme --json")] {
+    for arguments in [
+        "config",
+        "completions zsh",
+        &format!("{OFFLINE} acme --json"),
+    ] {
         let mut command = command(&sandbox, arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{arguments}");
-        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.stderr.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -253,7 +342,11 @@ fn what_has_another_effect_than_it_seems_is_said() {
     sandbox.write("r.txt", "acme --pre\n--find-links absent\n");
     let finished = run(&sandbox, &format!("{OFFLINE} -r r.txt"));
     finished.assert_success();
-    let warnings: Vec<_> = finished.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let warnings: Vec<_> = finished
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("warning: "))
+        .collect();
     assert_eq!(
         warnings,
         [
@@ -262,5 +355,7 @@ fn what_has_another_effect_than_it_seems_is_said() {
         ]
     );
     let remote = run(&sandbox, "build -r https://me:secret@host.invalid/r.txt");
-    remote.assert_exit(2).assert_error_names(&["https://****@host.invalid/r.txt", "hint: "]);
+    remote
+        .assert_exit(2)
+        .assert_error_names(&["https://****@host.invalid/r.txt", "hint: "]);
 }

@@ -3,6 +3,9 @@
 //! Responsible for adding up events of files. Never looks at a clock.
 
 use std::collections::HashMap;
+use std::fmt;
+
+use super::super::human;
 
 /// Adds up the files of a run.
 #[derive(Debug, Default)]
@@ -21,6 +24,19 @@ pub(super) struct Sum {
     pub(super) received: u64,
     /// At least: files of unknown size count with what has been received.
     pub(super) expected: u64,
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} of {}, {} of {}",
+            human::bytes(self.received),
+            human::bytes(self.expected),
+            self.finished_files,
+            human::count(self.files, "file"),
+        )
+    }
 }
 
 impl Fetches {
@@ -75,6 +91,9 @@ mod tests {
         assert_eq!(fetches.sum(), sum);
         fetches.finish("a", 100);
         fetches.finish("a", 100);
-        assert_eq!((fetches.sum().finished_files, fetches.sum().received), (1, 107));
+        assert_eq!(
+            (fetches.sum().finished_files, fetches.sum().received),
+            (1, 107)
+        );
     }
 }

@@ -32,7 +32,9 @@ impl<Stream: Write + Send> Observer for Json<Stream> {
         let line = format!("{}\n", redacted(&as_json(event).to_string()));
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever has closed the pipe wants to know no more.
-        let _ = stream.write_all(line.as_bytes()).and_then(|()| stream.flush());
+        let _ = stream
+            .write_all(line.as_bytes())
+            .and_then(|()| stream.flush());
     }
 }
 

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use wheelhouse_model::{Event, Observer};
 
-use super::super::human;
 use super::fetches::Fetches;
 use super::{Renderer, Verbosity, words};
 
@@ -46,9 +45,15 @@ impl<Stream: Write + Send> Observer for Plain<Stream> {
     fn observe(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::FetchStarted { filename, bytes, .. } => state.fetches.start(filename, *bytes),
-            Event::FetchProgress { filename, received } => state.fetches.progress(filename, *received),
-            Event::FetchFinished { filename, bytes, .. } => state.fetches.finish(filename, *bytes),
+            Event::FetchStarted {
+                filename, bytes, ..
+            } => state.fetches.start(filename, *bytes),
+            Event::FetchProgress { filename, received } => {
+                state.fetches.progress(filename, *received)
+            }
+            Event::FetchFinished {
+                filename, bytes, ..
+            } => state.fetches.finish(filename, *bytes),
             _ => {}
         }
         let line = words::line(event, self.verbosity).or_else(|| {
@@ -66,14 +71,7 @@ impl<Stream: Write + Send> Observer for Plain<Stream> {
 
 impl<Stream> State<Stream> {
     fn progress(&self) -> String {
-        let sum = self.fetches.sum();
-        format!(
-            "Fetching: {} of {}, {} of {}",
-            human::bytes(sum.received),
-            human::bytes(sum.expected),
-            sum.finished_files,
-            human::count(sum.files, "file"),
-        )
+        format!("Fetching: {}", self.fetches.sum())
     }
 }
 
@@ -104,30 +102,69 @@ mod tests {
                 label: "CPython 3.11.7 on manylinux_2_36_x86_64".into(),
                 python: "/usr/bin/python3".into(),
             },
-            Event::PhaseStarted { phase: Phase::Resolve },
-            Event::Considering { package: "django==5.2.1".into() },
+            Event::PhaseStarted {
+                phase: Phase::Resolve,
+            },
+            Event::Considering {
+                package: "django==5.2.1".into(),
+            },
             Event::FetchStarted {
                 package: "django==5.2.1".into(),
                 filename: django(),
                 bytes: Some(8_123_456),
             },
-            Event::PhaseFinished { phase: Phase::Resolve, seconds: 1.25 },
-            Event::Locked { packages: 3, kept: false },
-            Event::FetchProgress { filename: django(), received: 4_000_000 },
+            Event::PhaseFinished {
+                phase: Phase::Resolve,
+                seconds: 1.25,
+            },
+            Event::Locked {
+                packages: 3,
+                kept: false,
+            },
+            Event::FetchProgress {
+                filename: django(),
+                received: 4_000_000,
+            },
             Event::FetchRetried {
                 filename: django(),
                 reason: "https://me:secret@host/ reset the connection".into(),
                 delay_seconds: 0.5,
             },
-            Event::FetchFinished { filename: django(), bytes: 8_123_456, seconds: 0.8 },
+            Event::FetchFinished {
+                filename: django(),
+                bytes: 8_123_456,
+                seconds: 0.8,
+            },
             step("django==5.2.1", &django(), Outcome::Fetched),
-            Event::BuildStarted { package: "misaka==2.1.1".into() },
-            Event::BuildHook { package: "misaka==2.1.1".into(), hook: "build_wheel".into() },
-            Event::BuildFinished { package: "misaka==2.1.1".into(), seconds: 12.34 },
-            step("misaka==2.1.1", "misaka-2.1.1-cp311-cp311-linux_x86_64.whl", Outcome::Built),
-            step("asgiref==3.8", "asgiref-3.8-py3-none-any.whl", Outcome::Reused),
-            Event::Warning { message: "something".into(), hint: Some("Do this.".into()) },
-            Event::StepFailed { package: "x==1".into(), reason: "no compiler".into() },
+            Event::BuildStarted {
+                package: "misaka==2.1.1".into(),
+            },
+            Event::BuildHook {
+                package: "misaka==2.1.1".into(),
+                hook: "build_wheel".into(),
+            },
+            Event::BuildFinished {
+                package: "misaka==2.1.1".into(),
+                seconds: 12.34,
+            },
+            step(
+                "misaka==2.1.1",
+                "misaka-2.1.1-cp311-cp311-linux_x86_64.whl",
+                Outcome::Built,
+            ),
+            step(
+                "asgiref==3.8",
+                "asgiref-3.8-py3-none-any.whl",
+                Outcome::Reused,
+            ),
+            Event::Warning {
+                message: "something".into(),
+                hint: Some("Do this.".into()),
+            },
+            Event::StepFailed {
+                package: "x==1".into(),
+                reason: "no compiler".into(),
+            },
             Event::Finished {
                 directory: "wheelhouse".into(),
                 fetched: 1,
@@ -163,7 +200,10 @@ mod tests {
     #[test]
     fn a_quiet_run_warns_and_a_silent_one_fails() {
         let quiet = rendered(Verbosity::Quiet, Duration::ZERO);
-        assert_eq!(quiet, "warning: something\nhint: Do this.\nfailed: x==1: no compiler\n");
+        assert_eq!(
+            quiet,
+            "warning: something\nhint: Do this.\nfailed: x==1: no compiler\n"
+        );
         let silent = rendered(Verbosity::Silent, Duration::ZERO);
         assert_eq!(silent, "failed: x==1: no compiler\n");
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use wheelhouse_model::{Event, Observer, Phase};
 
-use super::super::{human, streams};
+use super::super::streams;
 use super::fetches::Fetches;
 use super::{Renderer, Verbosity, words};
 
@@ -57,7 +57,9 @@ impl Terminal {
     }
 
     fn spinner(&self, message: String) -> ProgressBar {
-        let bar = self.lines.add(ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg} {elapsed}")));
+        let bar = self
+            .lines
+            .add(ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg} {elapsed}")));
         bar.set_message(message);
         bar.enable_steady_tick(TICK);
         bar
@@ -65,19 +67,33 @@ impl Terminal {
 
     fn update(&self, state: &mut State, event: &Event) {
         match event {
-            Event::PhaseStarted { phase: Phase::Resolve } => {
+            Event::PhaseStarted {
+                phase: Phase::Resolve,
+            } => {
                 state.resolving = Some(self.spinner("Resolving".to_owned()));
             }
             Event::Considering { package } => {
                 state.considered += 1;
                 if let Some(bar) = &state.resolving {
-                    bar.set_message(format!("Resolving: {} considered, {package}", state.considered));
+                    bar.set_message(format!(
+                        "Resolving: {} considered, {package}",
+                        state.considered
+                    ));
                 }
             }
-            Event::PhaseFinished { phase: Phase::Resolve, .. } => clear(state.resolving.take()),
-            Event::FetchStarted { filename, bytes, .. } => state.fetches.start(filename, *bytes),
-            Event::FetchProgress { filename, received } => state.fetches.progress(filename, *received),
-            Event::FetchFinished { filename, bytes, .. } => state.fetches.finish(filename, *bytes),
+            Event::PhaseFinished {
+                phase: Phase::Resolve,
+                ..
+            } => clear(state.resolving.take()),
+            Event::FetchStarted {
+                filename, bytes, ..
+            } => state.fetches.start(filename, *bytes),
+            Event::FetchProgress { filename, received } => {
+                state.fetches.progress(filename, *received)
+            }
+            Event::FetchFinished {
+                filename, bytes, ..
+            } => state.fetches.finish(filename, *bytes),
             Event::BuildStarted { package } => {
                 let bar = self.spinner(format!("Building {package}"));
                 clear(state.building.insert(package.clone(), bar));
@@ -102,17 +118,14 @@ impl Terminal {
             return;
         }
         let bar = state.fetching.get_or_insert_with(|| {
-            let bar = ProgressBar::new(0).with_style(style(
-                "{spinner} {msg} [{bar:24}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}",
-            ));
+            let bar = ProgressBar::new(0).with_style(style("{spinner} Fetching [{bar:24}] {msg}"));
             let bar = self.lines.insert(0, bar);
             bar.enable_steady_tick(TICK);
             bar
         });
         bar.set_length(sum.expected);
         bar.set_position(sum.received);
-        let files = human::count(sum.files, "file");
-        bar.set_message(format!("Fetching {} of {files}", sum.finished_files));
+        bar.set_message(sum.to_string());
     }
 }
 
@@ -131,7 +144,9 @@ fn stays(event: &Event) -> bool {
 
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template);
-    style.unwrap_or_else(|_| ProgressStyle::default_spinner()).progress_chars("=> ")
+    style
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+        .progress_chars("=> ")
 }
 
 fn clear(bar: Option<ProgressBar>) {
@@ -161,7 +176,9 @@ impl Renderer for Terminal {
         state.closed = true;
         clear(state.resolving.take());
         clear(state.fetching.take());
-        std::mem::take(&mut state.building).into_values().for_each(|bar| bar.finish_and_clear());
+        for bar in std::mem::take(&mut state.building).into_values() {
+            bar.finish_and_clear();
+        }
         // Without a terminal there is nothing to clear.
         let _ = self.lines.clear();
     }

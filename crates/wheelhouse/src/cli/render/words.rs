@@ -19,14 +19,20 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
         | Event::PhaseFinished { .. } => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
-    let said = if verbosity < wanted { None } else { words(event) };
+    let said = if verbosity < wanted {
+        None
+    } else {
+        words(event)
+    };
     said.map(|said| redacted(&said))
 }
 
 fn words(event: &Event) -> Option<String> {
     let line = match event {
         Event::Target { label, python } => format!("{} {label} ({python})", done("Target")),
-        Event::PhaseStarted { phase: Phase::Resolve } => done("Resolving"),
+        Event::PhaseStarted {
+            phase: Phase::Resolve,
+        } => done("Resolving"),
         Event::PhaseFinished { phase, seconds } => {
             let phase = match phase {
                 Phase::Resolve => "Resolving",
@@ -37,21 +43,40 @@ fn words(event: &Event) -> Option<String> {
         }
         Event::Considering { package } => format!("Considering {package}"),
         Event::Locked { packages, kept } => {
-            let how = if *kept { "Kept the lock of" } else { "Resolved" };
+            let how = if *kept {
+                "Kept the lock of"
+            } else {
+                "Resolved"
+            };
             format!("{} {}", done(how), human::count(*packages, "package"))
         }
         Event::FetchStarted { filename, .. } => format!("Fetching {filename}"),
-        Event::FetchRetried { filename, reason, delay_seconds } => format!(
+        Event::FetchRetried {
+            filename,
+            reason,
+            delay_seconds,
+        } => format!(
             "Trying {filename} again in {}: {reason}",
             human::seconds(*delay_seconds)
         ),
         Event::BuildStarted { package } => format!("{} {package}", done("Building")),
         Event::BuildHook { package, hook } => format!("{package}: {hook}"),
         Event::BuildFinished { package, seconds } => {
-            format!("{} {package} in {}", done("Built"), human::seconds(*seconds))
+            format!(
+                "{} {package} in {}",
+                done("Built"),
+                human::seconds(*seconds)
+            )
         }
-        Event::StepFinished { filename, bytes, outcome, .. } => match outcome {
-            Outcome::Fetched => format!("{} {filename} ({})", done("Fetched"), human::bytes(*bytes)),
+        Event::StepFinished {
+            filename,
+            bytes,
+            outcome,
+            ..
+        } => match outcome {
+            Outcome::Fetched => {
+                format!("{} {filename} ({})", done("Fetched"), human::bytes(*bytes))
+            }
             // Told when its build ended, and not worth a line.
             Outcome::Built | Outcome::Reused => return None,
         },
@@ -70,7 +95,11 @@ fn done(word: &str) -> String {
 }
 
 fn failed(package: &str, reason: &str) -> String {
-    let text = if reason.contains(package) { reason.to_owned() } else { format!("{package}: {reason}") };
+    let text = if reason.contains(package) {
+        reason.to_owned()
+    } else {
+        format!("{package}: {reason}")
+    };
     style::labelled(style::ERROR, "failed", &text)
 }
 
@@ -85,17 +114,29 @@ fn warning(message: &str, hint: Option<&str>) -> String {
 
 /// The table at the end of a run.
 fn summary(event: &Event) -> Option<String> {
-    let Event::Finished { directory, fetched, built, reused, bytes, bytes_fetched, seconds } = event
+    let Event::Finished {
+        directory,
+        fetched,
+        built,
+        reused,
+        bytes,
+        bytes_fetched,
+        seconds,
+    } = event
     else {
         return None;
     };
     let mut table = String::new();
-    for (label, number, size) in
-        [("fetched", fetched, Some(*bytes_fetched)), ("built", built, None), ("reused", reused, None)]
-    {
+    for (label, number, size) in [
+        ("fetched", fetched, Some(*bytes_fetched)),
+        ("built", built, None),
+        ("reused", reused, None),
+    ] {
         // What is fetched may be the source of what is built.
         let size = size.filter(|size| *size > 0);
-        let size = size.map(|size| format!("   {}", human::bytes(size))).unwrap_or_default();
+        let size = size
+            .map(|size| format!("   {}", human::bytes(size)))
+            .unwrap_or_default();
         let noun = if *number == 1 { "wheel" } else { "wheels" };
         let line = format!("{label:<8} {number:>5} {noun:<6}{size}");
         let _ = writeln!(table, "{}", line.trim_end());

@@ -60,8 +60,10 @@ pub(super) fn read(
         },
     };
     reading.take_command_line(settings);
-    let (projects, files): (Vec<_>, Vec<_>) =
-        settings.requirement_files.iter().partition(|name| is_project(name));
+    let (projects, files): (Vec<_>, Vec<_>) = settings
+        .requirement_files
+        .iter()
+        .partition(|name| is_project(name));
     let constraints = named_files(Role::Constraints, &settings.constraint_files)?;
     let requirements = named_files(Role::Requirements, files)?;
     let files = [constraints, requirements].concat();
@@ -84,7 +86,9 @@ pub(super) fn read(
 
 /// Whether `-r` means a project by `name`.
 fn is_project(name: &str) -> bool {
-    Path::new(name).file_name().is_some_and(|name| name == "pyproject.toml")
+    Path::new(name)
+        .file_name()
+        .is_some_and(|name| name == "pyproject.toml")
 }
 
 fn named_files<'a>(
@@ -103,13 +107,19 @@ fn named_files<'a>(
 
 impl Reading<'_> {
     fn take_command_line(&mut self, settings: &Settings) {
-        let requirements = self.raw.requirements.iter().map(|text| (text.clone(), "the command line"));
+        let requirements = self
+            .raw
+            .requirements
+            .iter()
+            .map(|text| (text.clone(), "the command line"));
         let given: Vec<_> = requirements.collect();
         for (text, origin) in given {
             self.require(text, origin, self.context.working_directory);
         }
         for text in &settings.editables {
-            self.inputs.notes.push(not_editable(&redacted(text), "the command line"));
+            self.inputs
+                .notes
+                .push(not_editable(&redacted(text), "the command line"));
             let text = editable(text, self.context.working_directory);
             self.require(text, "the command line", self.context.working_directory);
         }
@@ -172,14 +182,16 @@ impl Reading<'_> {
     fn requirement(&mut self, line: RequirementLine) -> Requirement {
         let origin = match &line.location.source {
             Source::File(path) if path.as_os_str() == "-" => "the standard input".to_owned(),
-            Source::File(path) => {
-                shown(path, self.context.working_directory).display().to_string()
-            }
+            Source::File(path) => shown(path, self.context.working_directory)
+                .display()
+                .to_string(),
             url @ Source::Url(_) => url.to_string(),
         };
         let origin = format!("{origin}:{}", line.location.line);
         let text = if line.editable {
-            self.inputs.notes.push(not_editable(&redacted(&line.written), &origin));
+            self.inputs
+                .notes
+                .push(not_editable(&redacted(&line.written), &origin));
             editable(&line.text, &line.base)
         } else {
             line.text
@@ -200,7 +212,9 @@ impl Reading<'_> {
             || !settings.editables.is_empty()
             || !settings.groups.is_empty();
         if self.raw.source.is_none() && has_input {
-            if self.raw.extras.is_empty() || settings.requirement_files.iter().any(|it| is_project(it)) {
+            if self.raw.extras.is_empty()
+                || settings.requirement_files.iter().any(|it| is_project(it))
+            {
                 return Ok(());
             }
             return Err(Error::new(Kind::Input, "--extra needs a project")
@@ -219,8 +233,10 @@ impl Reading<'_> {
         })?;
         match found {
             ApplicationSource::RequirementsFiles(paths) => {
-                let files: Vec<_> =
-                    paths.into_iter().map(|path| (Role::Requirements, Source::File(path))).collect();
+                let files: Vec<_> = paths
+                    .into_iter()
+                    .map(|path| (Role::Requirements, Source::File(path)))
+                    .collect();
                 self.read_files(&files, &root, Part::Main)?;
                 for extra in &self.raw.extras {
                     self.take_extra(&root.join("pyproject.toml"), extra)?;
@@ -235,7 +251,11 @@ impl Reading<'_> {
     fn root(&self) -> PathBuf {
         let root = self.raw.source.as_deref().unwrap_or(Path::new(""));
         // Components have neither `.` nor a slash at the end, which would be shown.
-        self.context.working_directory.join(root).components().collect()
+        self.context
+            .working_directory
+            .join(root)
+            .components()
+            .collect()
     }
 
     /// Takes what a project depends on, with the extras; what only its back end knows is had by
@@ -257,7 +277,9 @@ impl Reading<'_> {
                 self.take_tree(path);
                 Ok(())
             }
-            Dependencies::Absent if !self.raw.extras.is_empty() || !self.raw.groups.is_empty() => Ok(()),
+            Dependencies::Absent if !self.raw.extras.is_empty() || !self.raw.groups.is_empty() => {
+                Ok(())
+            }
             Dependencies::Absent => {
                 let message = format!(
                     "`{}` describes no project: it has neither `[project]` nor `[build-system]`",
@@ -277,7 +299,10 @@ impl Reading<'_> {
 
     fn take_extra(&mut self, path: &Path, extra: &str) -> Result<()> {
         let Some(project) = self.project(path)? else {
-            let message = format!("`{}` is not there, so there is no extra `{extra}`", self.name(path));
+            let message = format!(
+                "`{}` is not there, so there is no extra `{extra}`",
+                self.name(path)
+            );
             return Err(Error::new(Kind::Input, message));
         };
         match project.extra(extra).map_err(input)? {
@@ -291,9 +316,18 @@ impl Reading<'_> {
     fn take_tree(&mut self, path: &Path) {
         let base = directory(path);
         let extras = self.raw.extras.join(",");
-        let extras = if extras.is_empty() { extras } else { format!("[{extras}]") };
+        let extras = if extras.is_empty() {
+            extras
+        } else {
+            format!("[{extras}]")
+        };
         let text = format!("{}{extras}", base.display());
-        if self.inputs.requirements.iter().any(|known| known.text == text) {
+        if self
+            .inputs
+            .requirements
+            .iter()
+            .any(|known| known.text == text)
+        {
             return;
         }
         let origin = self.name(path);
@@ -310,7 +344,10 @@ impl Reading<'_> {
                 None => (self.root().join("pyproject.toml"), named.as_str()),
             };
             let Some(project) = self.project(&path)? else {
-                let message = format!("`{}` is not there, so there is no group `{group}`", self.name(&path));
+                let message = format!(
+                    "`{}` is not there, so there is no group `{group}`",
+                    self.name(&path)
+                );
                 return Err(Error::new(Kind::Input, message)
                     .with_hint("Name the project with --source DIR, or the group as PATH:GROUP."));
             };
@@ -322,16 +359,23 @@ impl Reading<'_> {
 
     /// Reads a `pyproject.toml`; a project without one has its `setup.py` at `path`.
     fn project(&self, path: &Path) -> Result<Option<Project>> {
-        if path.file_name().is_none_or(|name| name != "pyproject.toml") || !self.context.reader.exists(path) {
+        if path.file_name().is_none_or(|name| name != "pyproject.toml")
+            || !self.context.reader.exists(path)
+        {
             return Ok(None);
         }
         let bytes = self.context.reader.read(&Source::File(path.to_owned()));
-        let text = bytes.map(String::from_utf8).map_err(input)?.map_err(input)?;
+        let text = bytes
+            .map(String::from_utf8)
+            .map_err(input)?
+            .map_err(input)?;
         Project::parse(path, &text).map(Some).map_err(input)
     }
 
     fn name(&self, path: &Path) -> String {
-        shown(path, self.context.working_directory).display().to_string()
+        shown(path, self.context.working_directory)
+            .display()
+            .to_string()
     }
 }
 
@@ -350,7 +394,9 @@ fn editable(text: &str, base: &Path) -> String {
 }
 
 fn not_editable(written: &str, origin: &str) -> String {
-    format!("`-e {written}` of {origin} is built as an ordinary wheel: a wheelhouse has no editables")
+    format!(
+        "`-e {written}` of {origin} is built as an ordinary wheel: a wheelhouse has no editables"
+    )
 }
 
 fn unreadable(error: RequirementsError) -> Error {

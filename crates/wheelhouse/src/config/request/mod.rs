@@ -7,9 +7,11 @@
 //!
 //! Never does network, never prints, and never reads the process environment.
 
+mod file_options;
 mod inputs;
 mod raw;
 mod settings;
+mod settling;
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{BUILD_VARIABLES, 
-    Building, Formats, Indexes, Network, Packages, Requirement, Resolution,
+use wheelhouse_model::request::{
+    BUILD_VARIABLES, Building, Formats, Indexes, Network, Packages, Requirement, Resolution,
 };
 use wheelhouse_model::{Error, Kind, PackageName, Request, Result};
 
@@ -45,11 +47,7 @@ pub struct Joined {
 /// # Errors
 /// `Input` when a file cannot be read, when something is asked for that is not there or not
 /// supported, and when there is nothing to build from.
-pub fn join(
-    raw: &RawBuild,
-    settings: &Settings,
-    context: &SettingsContext<'_>,
-) -> Result<Joined> {
+pub fn join(raw: &RawBuild, settings: &Settings, context: &SettingsContext<'_>) -> Result<Joined> {
     let inputs = inputs::read(raw, settings, context)?;
     let mut notes = inputs.notes.clone();
     let request = request(inputs, settings, context, &mut notes)?;
@@ -152,7 +150,10 @@ fn index(text: &str, context: &SettingsContext<'_>) -> Result<Url> {
 }
 
 fn no_index(text: &str) -> Error {
-    let message = format!("the index `{}` is neither a URL nor a directory", redacted(text));
+    let message = format!(
+        "the index `{}` is neither a URL nor a directory",
+        redacted(text)
+    );
     Error::new(Kind::Input, message)
         .with_hint("Name one with --index-url https://HOST/simple; `wheelhouse config` tells who named this one.")
 }
@@ -173,12 +174,19 @@ fn packages(names: &BTreeSet<String>) -> Result<Packages> {
         return Ok(Packages::All);
     }
     let parse = |name: &String| package_name(name, "--no-binary or --only-binary");
-    names.iter().map(parse).collect::<Result<_>>().map(Packages::Only)
+    names
+        .iter()
+        .map(parse)
+        .collect::<Result<_>>()
+        .map(Packages::Only)
 }
 
 fn package_name(name: &str, option: &str) -> Result<PackageName> {
     name.parse().map_err(|_| {
-        Error::new(Kind::Input, format!("`{name}`, given with {option}, is no package's name"))
+        Error::new(
+            Kind::Input,
+            format!("`{name}`, given with {option}, is no package's name"),
+        )
     })
 }
 
@@ -193,13 +201,16 @@ fn prereleases(options: &FileOptions) -> Result<bool> {
         _ => return Ok(all),
     };
     let message = format!("`{option} {name}` is not supported");
-    Err(Error::new(Kind::Input, message)
-        .with_hint("Use --pre, or allow pre-releases of a package with a version such as `>=2.0rc1`."))
+    Err(Error::new(Kind::Input, message).with_hint(
+        "Use --pre, or allow pre-releases of a package with a version such as `>=2.0rc1`.",
+    ))
 }
 
 /// Hashes are wanted of all or of none: the engine knows no more.
 fn refuse_partial_hashes(options: &FileOptions, requirements: &[Requirement]) -> Result<()> {
-    let hashed = requirements.iter().find(|requirement| !requirement.hashes.is_empty());
+    let hashed = requirements
+        .iter()
+        .find(|requirement| !requirement.hashes.is_empty());
     match hashed {
         Some(hashed) if options.no_require_hashes => {
             let message = format!(
@@ -233,10 +244,13 @@ fn building(settings: &Settings, context: &SettingsContext<'_>) -> Result<Buildi
             None => config_settings.push((key.to_owned(), value.to_owned())),
         }
     }
-    let variables = BUILD_VARIABLES.into_iter().chain(["PATH"]).filter_map(|name| {
-        let value = context.environment.get(name)?;
-        Some((name.to_owned(), value.to_owned()))
-    });
+    let variables = BUILD_VARIABLES
+        .into_iter()
+        .chain(["PATH"])
+        .filter_map(|name| {
+            let value = context.environment.get(name)?;
+            Some((name.to_owned(), value.to_owned()))
+        });
     Ok(Building {
         isolated: settings.isolated,
         jobs: settings.jobs,

@@ -1,127 +1,18 @@
-//! The command line as clap sees it.
+//! The options of `build`, most of which `config` has, too.
 //!
-//! Responsible for names, help texts and the form of values. Never joins an option with anything
-//! else: that is done with [`RawBuild`], which knows no clap.
+//! Responsible for their names and help texts, and for handing them on as plain values.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{Styles, TypedValueParser as _};
-use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, ValueEnum};
 use wheelhouse_model::request::IndexStrategy;
 
+use super::values::{jobs, seconds};
+use super::{Color, Globals};
 use crate::config::{Control, RawBuild};
 use crate::execute::Reuse;
 use crate::store::LinkMode;
-
-const STYLES: Styles = Styles::styled()
-    .header(anstyle::AnsiColor::Green.on_default().bold())
-    .usage(anstyle::AnsiColor::Green.on_default().bold())
-    .literal(anstyle::AnsiColor::Cyan.on_default().bold())
-    .placeholder(anstyle::AnsiColor::Cyan.on_default());
-
-/// Turns what a Python application requires into a complete, verified set of wheels.
-#[derive(Debug, Parser)]
-#[command(name = "wheelhouse", version, styles = STYLES, propagate_version = true)]
-#[command(disable_help_subcommand = true, arg_required_else_help = true, max_term_width = 100)]
-pub(crate) struct CommandLine {
-    #[command(flatten)]
-    pub(crate) globals: Globals,
-    #[command(subcommand)]
-    pub(crate) verb: Verb,
-}
-
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Globals {
-    /// Say less: once leaves warnings and errors, twice errors alone
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub(crate) quiet: u8,
-
-    /// Say more; twice adds a log, as `WHEELHOUSE_LOG` does
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub(crate) verbose: u8,
-
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", value_enum)]
-    pub(crate) color: Option<Color>,
-
-    /// Write JSON to the standard output: one document, or one event a line
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-
-    /// Show no live progress, even on a terminal
-    #[arg(long, global = true)]
-    pub(crate) no_progress: bool,
-
-    /// Where fetched and built wheels are kept for later runs [env: WHEELHOUSE_CACHE_DIR]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub(crate) cache_dir: Option<PathBuf>,
-
-    /// Keep nothing for later runs
-    #[arg(long, global = true, visible_alias = "no-cache-dir", conflicts_with = "cache_dir")]
-    pub(crate) no_cache: bool,
-
-    /// Use no network: the cache and local files must do
-    #[arg(long, global = true)]
-    pub(crate) offline: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Color {
-    /// On a terminal, unless `NO_COLOR` is set
-    Auto,
-    Always,
-    Never,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// Make a wheelhouse of everything that the requirements need
-    ///
-    /// Without requirements, files or a source the current directory is the source: its
-    /// requirements.txt (or the files that REQUIREMENTS_FILE names), else the dependencies of its
-    /// pyproject.toml.
-    #[command(after_help = BUILD_EXAMPLES)]
-    Build(Box<Build>),
-    /// Show or tidy the cache
-    #[command(subcommand, arg_required_else_help = true)]
-    Cache(Cache),
-    /// Show every effective value and where it came from
-    ///
-    /// Takes the options of `build`, so that their effect can be seen. Requirements files, whose
-    /// options come on top, are not read.
-    Config(Box<Config>),
-    /// Write the completions of a shell to the standard output
-    #[command(after_help = COMPLETIONS_EXAMPLES)]
-    Completions {
-        shell: clap_complete::Shell,
-    },
-    /// Write the man pages into a directory, or the first one to the standard output
-    #[command(hide = true)]
-    Man { directory: Option<PathBuf> },
-}
-
-const BUILD_EXAMPLES: &str = "\
-Examples:
-  wheelhouse build                              the application in the current directory
-  wheelhouse build -r requirements.txt -o DIR   as pip wheel -r requirements.txt -w DIR
-  wheelhouse build 'django>=5.2' ./libs/acme    requirements, paths and URLs
-  wheelhouse build -r requirements.txt --dry-run
-                                                what would be fetched and built
-  wheelhouse build --frozen                     exactly the lock that is there, no index asked
-
-  pip install --no-index --find-links wheelhouse -r requirements.txt
-                                                install from the wheelhouse
-
-pip's environment variables (PIP_INDEX_URL, ...) and configuration files are obeyed;
-`wheelhouse config` shows them.";
-
-const COMPLETIONS_EXAMPLES: &str = "\
-Examples:
-  wheelhouse completions bash > ~/.local/share/bash-completion/completions/wheelhouse
-  wheelhouse completions zsh > \"${fpath[1]}/_wheelhouse\"
-  wheelhouse completions fish > ~/.config/fish/completions/wheelhouse.fish";
 
 #[derive(Debug, Args)]
 pub(crate) struct Build {
@@ -130,7 +21,7 @@ pub(crate) struct Build {
     #[command(flatten)]
     pub(crate) options: Options,
     #[command(flatten)]
-    pub(crate) run: Run,
+    pub(crate) conduct: Conduct,
 }
 
 #[derive(Debug, Args)]
@@ -147,11 +38,21 @@ pub(crate) struct Inputs {
     requirements: Vec<String>,
 
     /// Build what this file requires: a requirements file, a pyproject.toml, or - for the standard input
-    #[arg(short, long = "requirement", visible_alias = "requirements", value_name = "FILE")]
+    #[arg(
+        short,
+        long = "requirement",
+        visible_alias = "requirements",
+        value_name = "FILE"
+    )]
     requirement_files: Vec<String>,
 
     /// Narrow versions as this file says
-    #[arg(short, long = "constraint", visible_alias = "constraints", value_name = "FILE")]
+    #[arg(
+        short,
+        long = "constraint",
+        visible_alias = "constraints",
+        value_name = "FILE"
+    )]
     constraint_files: Vec<String>,
 
     /// Replace every requirement on the packages of this file, whoever has it
@@ -159,7 +60,11 @@ pub(crate) struct Inputs {
     override_files: Vec<String>,
 
     /// Narrow the versions of what builds need as this file says
-    #[arg(long = "build-constraint", visible_alias = "build-constraints", value_name = "FILE")]
+    #[arg(
+        long = "build-constraint",
+        visible_alias = "build-constraints",
+        value_name = "FILE"
+    )]
     build_constraint_files: Vec<String>,
 
     /// Build a local tree or Git repository, as an ordinary wheel
@@ -183,7 +88,13 @@ pub(crate) struct Inputs {
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Put the wheelhouse there [default: wheelhouse]
-    #[arg(short, long, visible_alias = "wheel-dir", visible_short_alias = 'w', value_name = "DIR")]
+    #[arg(
+        short,
+        long,
+        visible_alias = "wheel-dir",
+        visible_short_alias = 'w',
+        value_name = "DIR"
+    )]
     #[arg(help_heading = "What to do")]
     output: Option<PathBuf>,
 
@@ -201,6 +112,7 @@ pub(crate) struct Options {
     network: NetworkOptions,
 }
 
+#[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where to look")]
 struct IndexOptions {
@@ -245,6 +157,10 @@ enum Strategy {
     FirstMatch,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent flag of the command line, and named as such"
+)]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to choose")]
 struct ResolutionOptions {
@@ -301,7 +217,12 @@ struct BuildingOptions {
     no_build_isolation: bool,
 
     /// Settings for the build back ends, or for that of one package
-    #[arg(short = 'C', long, visible_alias = "config-setting", value_name = "[PACKAGE:]KEY=VALUE")]
+    #[arg(
+        short = 'C',
+        long,
+        visible_alias = "config-setting",
+        value_name = "[PACKAGE:]KEY=VALUE"
+    )]
     config_settings: Vec<String>,
 
     /// How long one call of a build back end may run [default: 3600]
@@ -343,7 +264,7 @@ struct NetworkOptions {
 )]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to do")]
-pub(crate) struct Run {
+pub(crate) struct Conduct {
     /// Choose the newest versions, whatever lock is there
     #[arg(short = 'U', long)]
     upgrade: bool,
@@ -375,33 +296,6 @@ enum Link {
     Hardlink,
     Copy,
 }
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Cache {
-    /// Print the directory of the cache
-    Dir,
-    /// Print what the cache holds
-    Info,
-    /// Remove what was left unfinished, and what has not been used for long
-    #[command(after_help = PRUNE_EXAMPLES)]
-    Prune {
-        /// Remove what nobody has used for so many days
-        #[arg(long, value_name = "DAYS", visible_alias = "days")]
-        unused_for: Option<u32>,
-
-        /// Remove what was used least recently, until the rest has this size: 500M, 2G
-        #[arg(long, value_name = "SIZE", value_parser = size)]
-        max_size: Option<u64>,
-    },
-    /// Remove everything that the cache holds
-    Clean,
-}
-
-const PRUNE_EXAMPLES: &str = "\
-Examples:
-  wheelhouse cache prune                    what was left unfinished
-  wheelhouse cache prune --unused-for 30    what nobody has used for 30 days, too
-  wheelhouse cache prune --max-size 2G      what was used least recently, too";
 
 impl Build {
     /// Takes the options as plain values. `matches` are those of the verb, and know the order in
@@ -483,11 +377,15 @@ impl ResolutionOptions {
         }
         controls.sort_by_key(|(position, _)| *position);
         let pre = self.pre.then_some(Control::Pre);
-        controls.into_iter().map(|(_, control)| control).chain(pre).collect()
+        controls
+            .into_iter()
+            .map(|(_, control)| control)
+            .chain(pre)
+            .collect()
     }
 }
 
-impl Run {
+impl Conduct {
     pub(crate) fn reuse(&self) -> Reuse {
         match (self.upgrade, self.frozen) {
             (true, _) => Reuse::Upgrade,
@@ -516,45 +414,10 @@ impl From<Strategy> for IndexStrategy {
     }
 }
 
-/// Parses the arguments of a process, the program's name first.
-pub(crate) fn parse<Arguments>(arguments: Arguments) -> Result<(CommandLine, ArgMatches), clap::Error>
-where
-    Arguments: IntoIterator<Item = std::ffi::OsString>,
-{
-    let matches = <CommandLine as clap::CommandFactory>::command().try_get_matches_from(arguments)?;
-    let command_line = CommandLine::from_arg_matches(&matches)?;
-    Ok((command_line, matches))
-}
-
-fn jobs() -> impl clap::builder::TypedValueParser<Value = usize> {
-    clap::value_parser!(u16).range(1..).map(usize::from)
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let number: Option<f64> = text.parse().ok().filter(|number| *number > 0.0);
-    number
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "not a positive number of seconds".to_owned())
-}
-
-/// Parses a size in bytes, or with one of the suffixes K, M, G and T, each 1000 times the other.
-fn size(text: &str) -> Result<u64, String> {
-    let text = text.trim().trim_end_matches(['B', 'b']);
-    let suffixes = [('k', 1_000), ('m', 1_000_000), ('g', 1_000_000_000), ('t', 1_000_000_000_000)];
-    let found = suffixes
-        .iter()
-        .find_map(|(suffix, factor)| Some((text.to_lowercase().strip_suffix(*suffix)?.to_owned(), *factor)));
-    let (number, factor): (String, u64) = found.unwrap_or((text.to_owned(), 1));
-    let whole = number.trim().parse::<u64>().ok();
-    whole
-        .and_then(|number| number.checked_mul(factor))
-        .ok_or_else(|| "not a size such as 500M or 2G".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::{Verb, parse};
     use super::*;
-    use clap::CommandFactory as _;
 
     fn controls(arguments: &[&str]) -> Vec<Control> {
         let arguments = ["wheelhouse", "build"].iter().chain(arguments);
@@ -567,13 +430,15 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_is_well_formed() {
-        CommandLine::command().debug_assert();
-    }
-
-    #[test]
     fn controls_keep_their_order() {
-        let given = ["--no-binary", "a", "--only-binary=:all:", "--no-binary", "b,c", "--pre"];
+        let given = [
+            "--no-binary",
+            "a",
+            "--only-binary=:all:",
+            "--no-binary",
+            "b,c",
+            "--pre",
+        ];
         let expected = [
             Control::NoBinary("a".into()),
             Control::OnlyBinary(":all:".into()),
@@ -582,22 +447,5 @@ mod tests {
         ];
         assert_eq!(controls(&given), expected);
         assert_eq!(controls(&[]), []);
-    }
-
-    #[test]
-    fn sizes_have_suffixes() {
-        assert_eq!(size("500M"), Ok(500_000_000));
-        assert_eq!(size("2GB"), Ok(2_000_000_000));
-        assert_eq!(size("17"), Ok(17));
-        assert!(size("much").is_err());
-        assert!(size("99999999T").is_err());
-    }
-
-    #[test]
-    fn seconds_are_positive() {
-        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
-        assert!(seconds("0").is_err());
-        assert!(seconds("-1").is_err());
-        assert!(seconds("1e40").is_err());
     }
 }

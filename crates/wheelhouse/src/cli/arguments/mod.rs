@@ -1,0 +1,189 @@
+//! The command line as clap sees it.
+//!
+//! Responsible for names, help texts (options of `build` in `build`) and the form of values
+//! (`values`). Never joins an option with anything else: that is done with
+//! [`RawBuild`](crate::config::RawBuild), which knows no clap.
+
+mod build;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::builder::Styles;
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+pub(crate) use build::{Build, Config};
+use values::size;
+
+const STYLES: Styles = Styles::styled()
+    .header(anstyle::AnsiColor::Green.on_default().bold())
+    .usage(anstyle::AnsiColor::Green.on_default().bold())
+    .literal(anstyle::AnsiColor::Cyan.on_default().bold())
+    .placeholder(anstyle::AnsiColor::Cyan.on_default());
+
+/// Turns what a Python application requires into a complete, verified set of wheels.
+#[derive(Debug, Parser)]
+#[command(name = "wheelhouse", version, styles = STYLES, propagate_version = true)]
+#[command(
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent flag of the command line, and named as such"
+)]
+#[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// Say less: once leaves warnings and errors, twice errors alone
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) quiet: u8,
+
+    /// Say more; twice adds a log, as `WHEELHOUSE_LOG` does
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", value_enum)]
+    pub(crate) color: Option<Color>,
+
+    /// Write JSON to the standard output: one document, or one event a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Show no live progress, even on a terminal
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+
+    /// Where fetched and built wheels are kept for later runs [env: WHEELHOUSE_CACHE_DIR]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Keep nothing for later runs
+    #[arg(
+        long,
+        global = true,
+        visible_alias = "no-cache-dir",
+        conflicts_with = "cache_dir"
+    )]
+    pub(crate) no_cache: bool,
+
+    /// Use no network: the cache and local files must do
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    Always,
+    Never,
+}
+
+#[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a wheelhouse of everything that the requirements need
+    ///
+    /// Without requirements, files or a source the current directory is the source: its
+    /// requirements.txt (or the files that REQUIREMENTS_FILE names), else the dependencies of its
+    /// pyproject.toml.
+    #[command(after_help = BUILD_EXAMPLES)]
+    Build(Box<Build>),
+    /// Show or tidy the cache
+    #[command(subcommand, arg_required_else_help = true)]
+    Cache(Cache),
+    /// Show every effective value and where it came from
+    ///
+    /// Takes the options of `build`, so that their effect can be seen. Requirements files, whose
+    /// options come on top, are not read.
+    Config(Box<Config>),
+    /// Write the completions of a shell to the standard output
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions { shell: clap_complete::Shell },
+    /// Write the man pages into a directory, or the first one to the standard output
+    #[command(hide = true)]
+    Man { directory: Option<PathBuf> },
+}
+
+const BUILD_EXAMPLES: &str = "\
+Examples:
+  wheelhouse build                              the application in the current directory
+  wheelhouse build -r requirements.txt -o DIR   as pip wheel -r requirements.txt -w DIR
+  wheelhouse build 'django>=5.2' ./libs/acme    requirements, paths and URLs
+  wheelhouse build -r requirements.txt --dry-run
+                                                what would be fetched and built
+  wheelhouse build --frozen                     exactly the lock that is there, no index asked
+
+  pip install --no-index --find-links wheelhouse -r requirements.txt
+                                                install from the wheelhouse
+
+pip's environment variables (PIP_INDEX_URL, ...) and configuration files are obeyed;
+`wheelhouse config` shows them.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  wheelhouse completions bash > ~/.local/share/bash-completion/completions/wheelhouse
+  wheelhouse completions zsh > \"${fpath[1]}/_wheelhouse\"
+  wheelhouse completions fish > ~/.config/fish/completions/wheelhouse.fish";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// Print the directory of the cache
+    Dir,
+    /// Print what the cache holds
+    Info,
+    /// Remove what was left unfinished, and what has not been used for long
+    #[command(after_help = PRUNE_EXAMPLES)]
+    Prune {
+        /// Remove what nobody has used for so many days
+        #[arg(long, value_name = "DAYS", visible_alias = "days")]
+        unused_for: Option<u32>,
+
+        /// Remove what was used least recently, until the rest has this size: 500M, 2G
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        max_size: Option<u64>,
+    },
+    /// Remove everything that the cache holds
+    Clean,
+}
+
+const PRUNE_EXAMPLES: &str = "\
+Examples:
+  wheelhouse cache prune                    what was left unfinished
+  wheelhouse cache prune --unused-for 30    what nobody has used for 30 days, too
+  wheelhouse cache prune --max-size 2G      what was used least recently, too";
+
+/// Parses the arguments of a process, the program's name first.
+pub(crate) fn parse<Arguments>(
+    arguments: Arguments,
+) -> Result<(CommandLine, ArgMatches), clap::Error>
+where
+    Arguments: IntoIterator<Item = std::ffi::OsString>,
+{
+    let matches =
+        <CommandLine as clap::CommandFactory>::command().try_get_matches_from(arguments)?;
+    let command_line = CommandLine::from_arg_matches(&matches)?;
+    Ok((command_line, matches))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_tree_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+}

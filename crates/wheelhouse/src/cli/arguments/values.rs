@@ -1,0 +1,62 @@
+//! The form of values that need more than their type.
+
+use std::time::Duration;
+
+use clap::builder::TypedValueParser as _;
+
+/// At least one.
+pub(super) fn jobs() -> impl clap::builder::TypedValueParser<Value = usize> {
+    clap::value_parser!(u16).range(1..).map(usize::from)
+}
+
+/// Parses a duration in seconds.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let number: Option<f64> = text.parse().ok().filter(|number| *number > 0.0);
+    number
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "not a positive number of seconds".to_owned())
+}
+
+/// Parses a size in bytes, or with one of the suffixes K, M, G and T, each 1000 times the other.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim().trim_end_matches(['B', 'b']);
+    let suffixes = [
+        ('k', 1_000),
+        ('m', 1_000_000),
+        ('g', 1_000_000_000),
+        ('t', 1_000_000_000_000),
+    ];
+    let found = suffixes.iter().find_map(|(suffix, factor)| {
+        Some((
+            text.to_lowercase().strip_suffix(*suffix)?.to_owned(),
+            *factor,
+        ))
+    });
+    let (number, factor): (String, u64) = found.unwrap_or((text.to_owned(), 1));
+    let whole = number.trim().parse::<u64>().ok();
+    whole
+        .and_then(|number| number.checked_mul(factor))
+        .ok_or_else(|| "not a size such as 500M or 2G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_suffixes() {
+        assert_eq!(size("500M"), Ok(500_000_000));
+        assert_eq!(size("2GB"), Ok(2_000_000_000));
+        assert_eq!(size("17"), Ok(17));
+        assert!(size("much").is_err());
+        assert!(size("99999999T").is_err());
+    }
+
+    #[test]
+    fn seconds_are_positive() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        assert!(seconds("0").is_err());
+        assert!(seconds("-1").is_err());
+        assert!(seconds("1e40").is_err());
+    }
+}

@@ -1,0 +1,275 @@
+//! The settling of one option: its value, and a row that says where that came from.
+//!
+//! Responsible for the kinds of options: which source counts, or how sources add up. Never knows
+//! all options.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::request::IndexStrategy;
+use wheelhouse_model::{Error, Kind, Result};
+
+use super::super::pip_configuration::{PipConfiguration, Setting};
+use super::super::python_text::strip;
+use super::input;
+use super::raw::RawBuild;
+use super::settings::{Row, SettingsContext, ValueOrigin};
+
+/// Settles options one after the other.
+pub(super) struct Settling<'a> {
+    pub(super) pip: &'a PipConfiguration,
+    pub(super) rows: Vec<Row>,
+}
+
+impl Settling<'_> {
+    /// Notes what an option is whose strongest source alone counts.
+    pub(super) fn note<Values>(&mut self, option: &'static str, values: Values, given: bool)
+    where
+        Values: IntoIterator<Item = String>,
+    {
+        let origin = if given {
+            ValueOrigin::CommandLine
+        } else {
+            match self.pip.used(option).last() {
+                Some(setting) => configuration(setting),
+                None => ValueOrigin::Default,
+            }
+        };
+        self.push(option, values, vec![origin]);
+    }
+
+    /// Notes what an option is to which every source adds.
+    pub(super) fn note_list(&mut self, option: &'static str, values: Vec<String>, given: bool) {
+        let configured = self.pip.used(option).map(configuration);
+        let given = given.then_some(ValueOrigin::CommandLine);
+        let mut origins: Vec<_> = configured.chain(given).collect();
+        if origins.is_empty() {
+            origins.push(ValueOrigin::Default);
+        }
+        self.push(option, values, origins);
+    }
+
+    pub(super) fn push<Values>(
+        &mut self,
+        option: &'static str,
+        values: Values,
+        origins: Vec<ValueOrigin>,
+    ) where
+        Values: IntoIterator<Item = String>,
+    {
+        let values = values.into_iter().map(|value| redacted(&value)).collect();
+        self.rows.push(Row {
+            option,
+            values,
+            origins,
+        });
+    }
+
+    /// Settles an option that pip does not have.
+    pub(super) fn own<T>(
+        &mut self,
+        option: &'static str,
+        given: Option<T>,
+        default: T,
+        show: impl Fn(&T) -> String,
+    ) -> T {
+        let origin = match given {
+            Some(_) => ValueOrigin::CommandLine,
+            None => ValueOrigin::Default,
+        };
+        let value = given.unwrap_or(default);
+        self.push(option, [show(&value)], vec![origin]);
+        value
+    }
+
+    pub(super) fn list(&mut self, option: &'static str, given: &[String]) -> Vec<String> {
+        let configured = self.pip.list(option).into_iter().map(str::to_owned);
+        let values: Vec<_> = configured.chain(given.iter().cloned()).collect();
+        self.note_list(option, values.clone(), !given.is_empty());
+        values
+    }
+
+    pub(super) fn text(&mut self, option: &'static str, given: Option<&str>) -> Option<String> {
+        let value = given.or_else(|| self.pip.text(option)).map(str::to_owned);
+        self.note(option, value.clone(), given.is_some());
+        value
+    }
+
+    pub(super) fn path(&mut self, option: &'static str, given: Option<&Path>) -> Option<PathBuf> {
+        let value = given.map(Path::to_owned).or_else(|| self.pip.path(option));
+        self.note(option, value.as_deref().map(shown), given.is_some());
+        value
+    }
+
+    pub(super) fn flag(&mut self, option: &'static str, given: bool) -> Result<bool> {
+        let value = given || self.pip.flag(option).map_err(input)?.unwrap_or(false);
+        self.note(option, [value.to_string()], given);
+        Ok(value)
+    }
+
+    pub(super) fn duration(
+        &mut self,
+        option: &'static str,
+        given: Option<Duration>,
+        default: Duration,
+    ) -> Result<Duration> {
+        let value = match given {
+            Some(value) => value,
+            None => self.pip.seconds(option).map_err(input)?.unwrap_or(default),
+        };
+        self.note(option, [seconds(&value)], given.is_some());
+        Ok(value)
+    }
+
+    /// What the command line counts is added to what the configuration says.
+    pub(super) fn count(&mut self, option: &'static str, given: u32) -> Result<u32> {
+        let configured = configured(self.pip, option);
+        let number = match configured {
+            None => 0,
+            Some(setting) => strip(&setting.value).parse().map_err(|_| {
+                let message = format!("{} sets `{option}` to no whole number", setting.origin);
+                Error::new(Kind::Input, message)
+            })?,
+        };
+        let given_here = (given > 0).then_some(ValueOrigin::CommandLine);
+        let mut origins: Vec<_> = configured
+            .map(configuration)
+            .into_iter()
+            .chain(given_here)
+            .collect();
+        if origins.is_empty() {
+            origins.push(ValueOrigin::Default);
+        }
+        let count = given.saturating_add(number);
+        self.push(option, [count.to_string()], origins);
+        Ok(count)
+    }
+
+    pub(super) fn progress(&mut self, disabled: bool) -> bool {
+        let progress = !disabled && self.pip.text("progress-bar") != Some("off");
+        let shown = if progress { "on" } else { "off" };
+        self.note("progress-bar", [shown.to_owned()], disabled);
+        progress
+    }
+
+    /// A false variable disables isolation: so pip has it.
+    pub(super) fn isolated(&mut self, disabled: bool) -> Result<bool> {
+        let isolated = !disabled && self.pip.build_isolation().map_err(input)?.unwrap_or(true);
+        self.note("no-build-isolation", [(!isolated).to_string()], disabled);
+        Ok(isolated)
+    }
+
+    pub(super) fn index_strategy(&mut self, given: Option<IndexStrategy>) -> IndexStrategy {
+        self.own(
+            "index-strategy",
+            given,
+            IndexStrategy::default(),
+            |strategy| {
+                let name = match strategy {
+                    IndexStrategy::BestMatch => "best-match",
+                    IndexStrategy::FirstIndex => "first-index",
+                    IndexStrategy::FirstMatch => "first-match",
+                };
+                name.to_owned()
+            },
+        )
+    }
+
+    pub(super) fn keyring(&mut self, given: Option<&str>) -> Result<bool> {
+        let provider = self.text("keyring-provider", given);
+        match provider.as_deref() {
+            Some("subprocess") => Ok(true),
+            None | Some("auto" | "disabled" | "import") => Ok(false),
+            Some(other) => {
+                let message = format!("`{other}` is no keyring provider");
+                Err(Error::new(Kind::Input, message)
+                    .with_hint("Name `subprocess` or `disabled` with --keyring-provider."))
+            }
+        }
+    }
+
+    pub(super) fn config_settings(&mut self, raw: &RawBuild) -> Result<Vec<String>> {
+        let configured = self.pip.config_settings().map_err(input)?;
+        let configured = configured
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"));
+        let values: Vec<_> = configured
+            .chain(raw.config_settings.iter().cloned())
+            .collect();
+        let given = !raw.config_settings.is_empty();
+        self.note_list("config-settings", values.clone(), given);
+        Ok(values)
+    }
+
+    pub(super) fn python(&mut self, given: Option<&str>) -> Option<String> {
+        let configured = configured(self.pip, "python");
+        let value = given.or(configured.map(|setting| setting.value.as_str()));
+        let value = value.map(str::to_owned);
+        let origin = match (given, configured) {
+            (Some(_), _) => ValueOrigin::CommandLine,
+            (None, Some(setting)) => configuration(setting),
+            (None, None) => ValueOrigin::Default,
+        };
+        self.push("python", value.clone(), vec![origin]);
+        value
+    }
+
+    /// Chooses the cache. pip's cache differs in kind, so ours is a directory within it.
+    pub(super) fn cache(
+        &mut self,
+        raw: &RawBuild,
+        context: &SettingsContext<'_>,
+    ) -> Result<Option<PathBuf>> {
+        const VARIABLE: &str = "WHEELHOUSE_CACHE_DIR";
+        let variable = context
+            .environment
+            .get_nonempty(VARIABLE)
+            .map(PathBuf::from);
+        let disabled = self.pip.cache_is_disabled().map_err(input)?;
+        let in_pips = self
+            .pip
+            .path("cache-dir")
+            .map(|path| path.join("wheelhouse"));
+        let origin_of = |option| {
+            self.pip
+                .used(option)
+                .last()
+                .map_or(ValueOrigin::Default, configuration)
+        };
+        let default = || context.default_cache.map(Path::to_owned);
+        let (cache, origin) = match (&raw.cache_dir, variable) {
+            _ if raw.no_cache => (None, ValueOrigin::CommandLine),
+            (Some(given), _) => (Some(given.clone()), ValueOrigin::CommandLine),
+            (None, Some(path)) => (Some(path), ValueOrigin::Variable(VARIABLE)),
+            (None, None) if disabled => (None, origin_of("no-cache-dir")),
+            (None, None) if in_pips.is_some() => (in_pips, origin_of("cache-dir")),
+            (None, None) => (default(), ValueOrigin::Default),
+        };
+        let cache = cache.map(|path| context.working_directory.join(path));
+        self.push("cache-dir", cache.as_deref().map(shown), vec![origin]);
+        Ok(cache)
+    }
+}
+
+/// A setting of pip's that is none of a command, but of pip itself.
+fn configured<'a>(pip: &'a PipConfiguration, option: &str) -> Option<&'a Setting> {
+    use super::super::pip_configuration::SettingStatus::{UnknownOption, Used};
+    let counts = |setting: &&Setting| matches!(setting.status, Used | UnknownOption);
+    pip.settings()
+        .iter()
+        .filter(counts)
+        .rfind(|setting| setting.option == option)
+}
+
+fn configuration(setting: &Setting) -> ValueOrigin {
+    ValueOrigin::Configuration(setting.origin.clone())
+}
+
+pub(super) fn shown(path: impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
+}
+
+pub(super) fn seconds(duration: &Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
