@@ -1,6 +1,6 @@
 //! Building a wheel from an unpacked source with its PEP 517 back end, in an environment of its own.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,7 +158,9 @@ impl Session {
         ];
         let value = self.call("build_wheel", arguments).await?;
         let filename = value.as_ref().and_then(Value::as_str).unwrap_or_default();
-        if filename.is_empty() || !wheel_directory.join(filename).is_file() {
+        // A path may lead anywhere; a name is that of a file where it was asked to be.
+        let is_name = Path::new(filename).file_name() == Some(OsStr::new(filename));
+        if !is_name || !wheel_directory.join(filename).is_file() {
             return Err(Error::new(
                 Kind::Build,
                 format!(

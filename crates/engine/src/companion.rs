@@ -16,8 +16,17 @@ pub trait Companion {
     ///
     /// The companion may have the wheel already, or build it now. `None` leaves it to the engine,
     /// which then asks the index, or the build back end for metadata alone.
+    ///
+    /// # Errors
+    /// When asking anybody else would be in vain.
     fn metadata<'a>(&'a self, distribution: &'a Distribution)
-    -> LocalBoxFuture<'a, Option<Vec<u8>>>;
+    -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>>;
+
+    /// Gives metadata to go on with when nobody has that of `distribution`; `None` ends the
+    /// resolution.
+    ///
+    /// Whoever gives some lets the run fail in the end, but for more reasons than the first.
+    fn stand_in(&self, distribution: &Distribution) -> Option<Vec<u8>>;
 
     /// Gives a copy of the local source tree at `path`, which hooks may change. Trees with the same
     /// contents have the same copy.

@@ -56,9 +56,14 @@ impl Workshop {
         message: &str,
     ) -> Error {
         let chain = chain(&error);
-        self.failures
-            .take(&chain)
-            .unwrap_or_else(|| Error::new(Kind::Fetch, redacted(message)).caused_by(redacted(&chain)))
+        self.failures.take(&chain).unwrap_or_else(|| {
+            let error = Error::new(Kind::Fetch, redacted(message)).caused_by(redacted(&chain));
+            // What uv makes of a redirect that it does not follow any more.
+            if chain.contains("Missing `Content-Type` header") {
+                return error.with_hint("That is no index page; the server may redirect in a circle.");
+            }
+            error
+        })
     }
 }
 

@@ -103,6 +103,16 @@ fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     Some((start, total.trim().parse().ok()))
 }
 
+/// What `Retry-After` says: seconds, or a date (RFC 9110, section 10.2.3).
+fn wait(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
+    // A date in the past asks for no wait.
+    Some(date.duration_since(jiff::Timestamp::now()).try_into().unwrap_or_default())
+}
+
 impl FetchError {
     /// A failure after which trying again may help.
     #[must_use]
@@ -137,7 +147,7 @@ impl FetchError {
         Self {
             message: format!("{} answered {status}", redacted(url.as_str())),
             passing,
-            retry_after: retry_after.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
+            retry_after: retry_after.and_then(wait),
             hint,
         }
     }
@@ -174,5 +184,13 @@ mod tests {
         assert_eq!(content_range("bytes 10-99/100"), Some((10, Some(100))));
         assert_eq!(content_range("bytes 10-99/*"), Some((10, None)));
         assert_eq!(content_range("lines 1-2/3"), None);
+    }
+
+    #[test]
+    fn a_server_says_when_to_come_again_in_seconds_or_by_a_date() {
+        assert_eq!(wait("120"), Some(Duration::from_secs(120)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        assert!(wait("Sat, 06 Nov 2094 08:49:37 GMT").is_some_and(|wait| wait > Duration::from_hours(1)));
+        assert_eq!(wait("soon"), None);
     }
 }

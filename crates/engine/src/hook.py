@@ -26,6 +26,31 @@ def main(call_path, result_path):
         file.write(u"" + json.dumps(result))
 
 
+def end_with_parent():
+    """Lets the kernel kill this process group when nobody holds the other end of stdin any more.
+
+    A killed parent cannot do that itself. Where the kernel has no such signal nothing is done.
+    """
+    import fcntl
+    import select
+    import signal
+
+    if hasattr(fcntl, "F_SETSIG"):
+        lifeline = os.dup(0)
+        fcntl.fcntl(lifeline, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, int(signal.SIGKILL))
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpid())
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | fcntl.FASYNC)
+        poll = select.poll()
+        poll.register(lifeline, select.POLLIN)
+        if poll.poll(0):
+            sys.exit("the parent is gone")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+end_with_parent()
 paths = sys.argv[1:]
 del sys.argv[1:]
 main(*paths)

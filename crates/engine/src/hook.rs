@@ -1,10 +1,11 @@
 //! Running one hook of a build back end in a process of its own.
 //!
-//! The process leads a group that ends with it, its output goes to a bounded log, and it may not
+//! The process leads a group that ends with it and with us, its output goes to a bounded log, and it may not
 //! run longer than it was given.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::io::PipeWriter;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -74,8 +75,7 @@ impl Call<'_> {
         .map_err(std::io::Error::other)
         .and_then(|bytes| fs_err::write(&call_file, bytes));
         contents.context(Kind::Build, || self.failed())?;
-        let (reader, child) = self.spawn(&call_file, &result_file)?;
-        let mut group = Group::new(child);
+        let (reader, mut group) = self.spawn(&call_file, &result_file)?;
         let mut output = Output::create(self.log, self.hook).context(Kind::Build, || self.failed())?;
         let finished = tokio::time::timeout(self.timeout, output.follow(reader, &mut group.leader)).await;
         let status = match finished {
@@ -90,7 +90,8 @@ impl Call<'_> {
         }
     }
 
-    fn spawn(&self, call: &Path, result: &Path) -> Result<(pipe::Receiver, Child)> {
+    fn spawn(&self, call: &Path, result: &Path) -> Result<(pipe::Receiver, Group)> {
+        let (stdin, lifeline) = std::io::pipe().context(Kind::Build, || self.failed())?;
         let (reader, writer) = std::io::pipe().context(Kind::Build, || self.failed())?;
         let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))
             .context(Kind::Build, || self.failed())?;
@@ -102,13 +103,13 @@ impl Call<'_> {
             .current_dir(self.tree)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env_remove("PYTHONHOME")
-            .stdin(Stdio::null())
+            .stdin(Stdio::from(OwnedFd::from(stdin)))
             .stdout(Stdio::from(OwnedFd::from(writer)))
             .stderr(Stdio::from(OwnedFd::from(stderr)))
             .process_group(0)
             .spawn()
             .context(Kind::Build, || format!("failed to start {}", self.python.display()))?;
-        Ok((receiver, child))
+        Ok((receiver, Group::new(child, lifeline)))
     }
 
     fn failed(&self) -> String {
@@ -146,14 +147,18 @@ impl Call<'_> {
 struct Group {
     leader: Child,
     id: Option<rustix::process::Pid>,
+    /// Nothing is ever written to it: when this process is killed it closes, and the script of the
+    /// hook has asked the kernel to end the group then.
+    _lifeline: PipeWriter,
 }
 
 impl Group {
-    fn new(leader: Child) -> Self {
+    fn new(leader: Child, lifeline: PipeWriter) -> Self {
         let id = leader.id().and_then(|id| i32::try_from(id).ok());
         Self {
             leader,
             id: id.and_then(rustix::process::Pid::from_raw),
+            _lifeline: lifeline,
         }
     }
 }

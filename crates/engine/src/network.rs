@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::str::FromStr;
 
+use serde_json::json;
 use uv_client::{BaseClientBuilder, Certificates, Connectivity};
 use uv_configuration::{KeyringProviderType, TrustedHost};
-use uv_distribution_types::{Index, IndexLocations, IndexUrl};
+use uv_distribution_types::{Index, IndexCacheControl, IndexLocations, IndexUrl, PYPI_URL};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{IndexStrategy, Indexes, Network};
@@ -61,26 +62,42 @@ fn certificates(path: &Path) -> Result<Certificates> {
     })
 }
 
-/// The indexes and `--find-links` places of `indexes`, as uv wants them.
-pub(crate) fn locations(indexes: &Indexes) -> Result<IndexLocations> {
+/// The indexes and `--find-links` places of `indexes`, as uv wants them; with `refresh`, no page is
+/// taken from the cache without asking.
+pub(crate) fn locations(indexes: &Indexes, refresh: bool) -> Result<IndexLocations> {
     let mut simple = Vec::new();
-    for (position, url) in indexes.urls.iter().enumerate() {
-        let url = parse(url.as_str())?;
-        simple.push(if position == 0 {
+    let default = [PYPI_URL.to_string()];
+    let named: Vec<String> = indexes.urls.iter().map(ToString::to_string).collect();
+    let urls = if named.is_empty() { &default[..] } else { &named[..] };
+    for (position, url) in urls.iter().enumerate() {
+        let url = parse(url)?;
+        let mut index = if position == 0 {
             Index::from_index_url(url)
         } else {
             Index::from_extra_index_url(url)
-        });
+        };
+        index.cache_control = cache_control(index.url()).filter(|_| !refresh);
+        simple.push(index);
     }
-    // uv gives earlier extra indexes priority over the main one; pip has no order at all.
-    let main_index_last = usize::from(simple.len() > 1);
-    simple.rotate_left(main_index_last);
     let flat = indexes
         .find_links
         .iter()
         .map(|location| parse(location).map(Index::from_find_links))
         .collect::<Result<Vec<_>>>()?;
     Ok(IndexLocations::new(simple, flat, indexes.no_index))
+}
+
+/// How long PyPI lets its answers be kept, by its own headers, which some proxies drop: pages for ten
+/// minutes, files for ever. Other indexes are taken at their word.
+fn cache_control(url: &IndexUrl) -> Option<IndexCacheControl> {
+    if url.url().host_str() != PYPI_URL.host_str() {
+        return None;
+    }
+    serde_json::from_value(json!({
+        "api": "max-age=600",
+        "files": "max-age=365000000, immutable",
+    }))
+    .ok()
 }
 
 fn parse(location: &str) -> Result<IndexUrl> {

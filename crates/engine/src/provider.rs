@@ -98,13 +98,27 @@ impl Provider<'_> {
     }
 
     /// What the companion knows, if it agrees with the file's name.
-    async fn from_companion(&self, dist: &Dist) -> Option<ArchiveMetadata> {
+    async fn from_companion(&self, dist: &Dist) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
+        let Ok(distribution) = self.engine.distribution(dist, None, self.required(dist)) else {
+            return Ok(None);
+        };
+        let known = self.companion.metadata(&distribution).await;
+        let known = known.map_err(|error| {
+            uv_distribution::Error::Build(self.engine.failures.keep(error).into())
+        })?;
+        let metadata = known.and_then(|bytes| ResolutionMetadata::parse_metadata(&bytes).ok());
+        let agrees = |metadata: &ResolutionMetadata| {
+            let same_version = dist.version().is_none_or(|version| *version == metadata.version);
+            metadata.name == *dist.name() && same_version
+        };
+        Ok(metadata.filter(agrees).map(ArchiveMetadata::from_metadata23))
+    }
+
+    /// What the companion goes on with when `dist` has no metadata.
+    fn stand_in(&self, dist: &Dist) -> Option<ArchiveMetadata> {
         let distribution = self.engine.distribution(dist, None, self.required(dist)).ok()?;
-        let bytes = self.companion.metadata(&distribution).await?;
-        let metadata = ResolutionMetadata::parse_metadata(&bytes).ok()?;
-        let same_version = dist.version().is_none_or(|version| *version == metadata.version);
-        (metadata.name == *dist.name() && same_version)
-            .then(|| ArchiveMetadata::from_metadata23(metadata))
+        let bytes = self.companion.stand_in(&distribution)?;
+        ResolutionMetadata::parse_metadata(&bytes).ok().map(ArchiveMetadata::from_metadata23)
     }
 }
 
@@ -147,9 +161,14 @@ impl ResolverProvider for Provider<'_> {
             return Ok(MetadataResponse::Found(metadata));
         }
         self.announce(dist);
-        let response = match self.from_companion(dist).await {
+        let response = match self.from_companion(dist).await? {
             Some(metadata) => MetadataResponse::Found(metadata),
-            None => self.inner.get_or_build_wheel_metadata(dist).await?,
+            None => match self.inner.get_or_build_wheel_metadata(dist).await? {
+                failed @ MetadataResponse::Error(..) => {
+                    self.stand_in(dist).map_or(failed, MetadataResponse::Found)
+                }
+                response => response,
+            },
         };
         if let MetadataResponse::Found(metadata) = &response {
             let mut remembered = self.memory.metadata.lock().expect("no panic while locked");

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use uv_cache::Cache;
+use uv_cache::{Cache, Refresh};
 use uv_client::{Connectivity, FlatIndexClient, RegistryClient, RegistryClientBuilder};
 use uv_configuration::{BuildOptions, Concurrency, Constraints, NoSources};
 use uv_distribution_types::{
@@ -74,7 +74,9 @@ impl Workshop {
     pub(crate) async fn start(setup: Setup<'_>) -> Result<Self> {
         let Setup { host, request, logs } = setup;
         let (cache, interpreter, request) = (host.cache, host.interpreter, request.clone());
-        let locations = network::locations(&request.indexes)?;
+        let refresh = request.resolution.refresh;
+        let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
+        let locations = network::locations(&request.indexes, refresh)?;
         let build_options = requirements::build_options(&request.formats);
         let (client, cached_client, fetcher) = clients(&request, &cache, &locations, &interpreter)?;
         let build_flat_index =
@@ -224,6 +226,8 @@ fn hook_environment(extra: &std::collections::BTreeMap<String, String>) -> Vec<(
         ("PYTHONHASHSEED", "0"),
         ("PYTHONIOENCODING", "utf-8:backslashreplace"),
         ("PYTHONNOUSERSITE", "1"),
+        // What goes to the two streams comes in the order in which it was said.
+        ("PYTHONUNBUFFERED", "1"),
         ("SOURCE_DATE_EPOCH", DEFAULT_EPOCH),
     ];
     fixed

@@ -162,6 +162,8 @@ pub struct Resolution {
     pub require_hashes: bool,
     /// Files that an index took in at this time or later do not exist; RFC 3339 or a date.
     pub exclude_newer: Option<String>,
+    /// Whether indexes are asked again for what they said a while ago.
+    pub refresh: bool,
     /// Versions to keep where they still fit.
     pub preferences: Vec<(PackageName, uv_pep440::Version)>,
 }

@@ -31,6 +31,9 @@ pub(super) struct Fetch {
 /// Progress is told whenever this much has come (bytes).
 const PROGRESS_STEP: u64 = 256 << 10;
 
+/// A try that brought so much does not count as failed (bytes).
+const PROGRESS_WORTH_A_TRY: u64 = 64 << 10;
+
 /// Delays double from here up to the longest.
 const SHORTEST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
@@ -73,8 +76,9 @@ impl Fetch {
                 Err(Interruption::Fatal(error)) => return Err(error),
                 Err(Interruption::Passing(error)) => error,
             };
-            // A server that sends a little each time gets on, if slowly.
-            if writer.len() > reached {
+            // A server that sends a part each time gets on; one that sends a few bytes each time
+            // might go on for days.
+            if writer.len() >= reached + PROGRESS_WORTH_A_TRY {
                 (failures, reached) = (0, writer.len());
             }
             failures += 1;
@@ -114,7 +118,7 @@ impl Fetch {
                 .await
                 .map_err(|_| silent())??;
             let Some(chunk) = chunk else {
-                return complete(&remote, writer);
+                return self.complete(&remote, writer);
             };
             writer.write(&chunk)?;
             if writer.len() - told >= PROGRESS_STEP {
@@ -126,16 +130,16 @@ impl Fetch {
             }
         }
     }
-}
 
-/// Whether all that the server promised has come.
-fn complete(remote: &Remote, writer: &FileWriter) -> Result<(), Interruption> {
-    match remote.total {
-        Some(total) if writer.len() < total => {
-            let message = format!("only {} of {total} bytes came", writer.len());
-            Err(FetchError::passing(message).into())
+    /// Whether all has come that the server promised, or the index where the server said nothing.
+    fn complete(&self, remote: &Remote, writer: &FileWriter) -> Result<(), Interruption> {
+        match remote.total.or(self.artifact.size) {
+            Some(total) if writer.len() < total => {
+                let message = format!("only {} of {total} bytes came", writer.len());
+                Err(FetchError::passing(message).into())
+            }
+            _ => Ok(()),
         }
-        _ => Ok(()),
     }
 }
 

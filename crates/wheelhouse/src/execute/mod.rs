@@ -127,7 +127,8 @@ struct Run {
 }
 
 impl Run {
-    async fn start(job: Job, observer: Arc<dyn Observer>, ahead: bool) -> Result<Self> {
+    async fn start(mut job: Job, observer: Arc<dyn Observer>, ahead: bool) -> Result<Self> {
+        job.request.resolution.refresh |= job.reuse == Reuse::Upgrade;
         let cache = job.store.root().join("uv");
         let python = job.request.python.as_deref();
         let host = Host::discover(python, job.python.as_deref(), &cache).await?;
@@ -208,6 +209,7 @@ impl Run {
                 observer: Arc::clone(&self.observer),
                 output: self.job.output.clone(),
                 ahead: self.ahead,
+                keep_going: self.job.keep_going,
                 fetches: Arc::new(Semaphore::new(worker::FETCHES)),
                 state: RefCell::new(State::new(self.trees.clone())),
             }));

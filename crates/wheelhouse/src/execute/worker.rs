@@ -58,6 +58,8 @@ pub(super) struct LocalWorker {
     pub(super) output: PathBuf,
     /// Whether candidates of a resolution are fetched and built ahead.
     pub(super) ahead: bool,
+    /// Whether what fails leaves the rest to go on.
+    pub(super) keep_going: bool,
     pub(super) fetches: Arc<Semaphore>,
     pub(super) state: RefCell<State>,
 }
@@ -356,7 +358,10 @@ impl LocalWorker {
         };
         sources::workplace(&self.builds(), key.to_string(), filling, subdirectory, &self.output)
             .await
-            .context(Kind::Build, || format!("failed to unpack the source of {distribution}"))
+            .map_err(|error| {
+                let message = format!("failed to unpack the source of {distribution}");
+                Error::new(error.kind(), message).caused_by(error)
+            })
     }
 
     fn builds(&self) -> PathBuf {
@@ -447,9 +452,28 @@ impl Companion for Ahead {
         }
     }
 
-    fn metadata<'a>(&'a self, distribution: &'a Distribution) -> LocalBoxFuture<'a, Option<Vec<u8>>> {
-        // What fails here is asked of the back end once more by the engine, and then told.
-        async move { self.0.metadata(distribution).await.ok().flatten() }.boxed_local()
+    fn metadata<'a>(
+        &'a self,
+        distribution: &'a Distribution,
+    ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>> {
+        async move {
+            match self.0.metadata(distribution).await {
+                // A file that cannot be had, or is not what it should be, is so for everybody. Without
+                // network the engine looks for another version.
+                Err(error) if error.kind() == Kind::Fetch && !self.0.request.network.offline => Err(error),
+                // A back end that fails is asked once more by the engine, for metadata alone.
+                other => Ok(other.ok().flatten()),
+            }
+        }
+        .boxed_local()
+    }
+
+    fn stand_in(&self, distribution: &Distribution) -> Option<Vec<u8>> {
+        // What failed to be made stays so for this run, and is told with all that fails beside it.
+        let worker = &self.0;
+        let version = distribution.version.as_ref()?;
+        let text = || format!("Metadata-Version: 2.1\nName: {}\nVersion: {version}\n", distribution.name);
+        (worker.keep_going && worker.has_begun(distribution)).then(|| text().into_bytes())
     }
 
     fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {

@@ -20,6 +20,10 @@ pub(super) trait Operations: Sync {
     fn place(&self, wheels: &dyn Place, wheel: &Wheel, path: &Path) -> Result<()>;
     /// Waits until a file, or the names in a directory, are on the disk.
     fn flush(&self, path: &Path) -> io::Result<()>;
+    /// Waits until everything written below `root` is on the disk, if that can be had at once.
+    fn flush_all(&self, _root: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     fn remove_directory(&self, path: &Path) -> io::Result<()>;
@@ -47,6 +51,12 @@ impl Operations for Disk {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             other => other,
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn flush_all(&self, root: &Path) -> io::Result<bool> {
+        rustix::fs::syncfs(fs::File::open(root)?.file())?;
+        Ok(true)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -20,6 +20,9 @@ use super::{Place, Wheelhouse};
 /// How many files are flushed at once: file systems commit them together.
 const FLUSHING: usize = 8;
 
+/// From so many files on, flushing the whole file system is quicker than one after the other.
+const MANY: usize = 64;
+
 /// What a file of the set is to hold.
 #[derive(Clone, Copy)]
 pub(super) enum Content<'a> {
@@ -160,7 +163,10 @@ pub(super) fn stage<'a>(
         staged.push(Staged { temporary, name });
     }
     let paths: Vec<&Path> = staged.iter().map(|file| &*file.temporary).collect();
-    flush(operations, &paths)?;
+    let at_once = paths.len() >= MANY && operations.flush_all(root).map_err(|error| failure(root, error))?;
+    if !at_once {
+        flush(operations, &paths)?;
+    }
     Ok(staged)
 }
 

@@ -92,7 +92,7 @@ fn request(
             no_dependencies: settings.no_deps,
             require_hashes: options.require_hashes,
             exclude_newer: options.uploaded_prior_to.clone(),
-            preferences: Vec::new(),
+            ..Resolution::default()
         },
         building: building(settings, context)?,
         python: settings.python.clone(),
