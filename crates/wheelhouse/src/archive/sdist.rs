@@ -118,6 +118,7 @@ fn top(into: &Path) -> std::io::Result<PathBuf> {
         found.push(entry?);
     }
     match found.as_slice() {
+        [] => Err(std::io::Error::other("the archive is empty")),
         [only] if only.file_type()?.is_dir() => Ok(only.path()),
         _ => Ok(into.to_owned()),
     }

@@ -1,0 +1,118 @@
+//! The directory that a run leaves.
+
+use crate::support::{Index, Sandbox, Sdist, Wheel, sha256, tree};
+
+fn index() -> Index {
+    let index = Index::start();
+    index.add(&Wheel::new("alpha", "1.0").requires("beta"));
+    index.add(&Wheel::new("beta", "1.0"));
+    index.add(&Wheel::new("beta", "2.0"));
+    index.add_sdist(&Sdist::new("gamma", "1.0"));
+    index
+}
+
+#[test]
+fn it_holds_exactly_the_set_of_its_lock() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &["alpha", "gamma"]).assert_success();
+    let first = ["alpha-1.0-py3-none-any.whl", "beta-2.0-py3-none-any.whl", "gamma-1.0-py3-none-any.whl"];
+    assert_eq!(tree::wheels(&sandbox.out()), first);
+    sandbox.build(&index, &["alpha", "beta<2"]).assert_success();
+    let second = ["alpha-1.0-py3-none-any.whl", "beta-1.0-py3-none-any.whl"];
+    assert_eq!(tree::wheels(&sandbox.out()), second);
+    let files = tree::read(&sandbox.out());
+    let strays: Vec<_> = files.keys().filter(|name| name.contains("gamma") || name.contains("2.0")).collect();
+    assert!(strays.is_empty(), "{strays:?}");
+    assert!(files.keys().all(|name| !name.starts_with('.')), "{:?}", files.keys());
+}
+
+#[test]
+fn foreign_files_are_left_and_reported() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let foreign = Wheel::new("mine", "1.0");
+    std::fs::create_dir(sandbox.out()).unwrap();
+    std::fs::write(sandbox.out().join(foreign.filename()), foreign.bytes()).unwrap();
+    std::fs::write(sandbox.out().join("notes.txt"), "mine").unwrap();
+    let run = sandbox.build(&index, &["alpha"]);
+    run.assert_success();
+    assert!(run.stderr.contains(&foreign.filename()) && run.stderr.contains("notes.txt"), "{}", run.stderr);
+    sandbox.build(&index, &["beta"]).assert_success();
+    let files = tree::read(&sandbox.out());
+    assert_eq!(files["notes.txt"], b"mine");
+    assert_eq!(files[&foreign.filename()], foreign.bytes());
+    assert!(!files.contains_key("alpha-1.0-py3-none-any.whl"));
+}
+
+#[test]
+fn a_wheel_that_somebody_replaced_is_not_removed() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &["alpha"]).assert_success();
+    let path = sandbox.out().join("alpha-1.0-py3-none-any.whl");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "mine").unwrap();
+    let run = sandbox.build(&index, &["beta"]);
+    run.assert_success();
+    assert!(run.stderr.contains("alpha-1.0-py3-none-any.whl"), "{}", run.stderr);
+    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+}
+
+#[test]
+fn a_wheel_that_is_gone_or_damaged_is_put_there_again() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &["alpha", "gamma"]).assert_success();
+    let before = tree::read(&sandbox.out());
+    let alpha = sandbox.out().join("alpha-1.0-py3-none-any.whl");
+    let gamma = sandbox.out().join("gamma-1.0-py3-none-any.whl");
+    std::fs::remove_file(&alpha).unwrap();
+    std::fs::remove_file(&gamma).unwrap();
+    std::fs::write(&gamma, "damaged").unwrap();
+    for arguments in [&["alpha", "gamma"][..], &["alpha", "gamma", "--frozen", "--offline"]] {
+        sandbox.build(&index, arguments).assert_success();
+        tree::assert_same(&tree::read(&sandbox.out()), &before);
+    }
+}
+
+#[test]
+fn the_same_set_gives_the_same_bytes_from_any_cache() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let trees: Vec<_> = ["one", "two"]
+        .map(|name| {
+            let (out, cache) = (sandbox.path(name), sandbox.path(&format!("cache-{name}")));
+            sandbox.start_into(&index, &out, &cache, &["alpha", "gamma"]).finish().assert_success();
+            tree::read(&out)
+        })
+        .into();
+    tree::assert_same(&trees[0], &trees[1]);
+}
+
+#[test]
+fn an_unchanged_run_writes_and_asks_nothing() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &["alpha", "gamma"]).assert_success();
+    let stamps = || -> Vec<_> {
+        let entries = walkdir::WalkDir::new(sandbox.out()).sort_by_file_name().into_iter();
+        let stamp = |metadata: std::fs::Metadata| (metadata.ino(), metadata.mtime(), metadata.mtime_nsec());
+        entries.map(|entry| stamp(entry.unwrap().metadata().unwrap())).collect()
+    };
+    let before = stamps();
+    index.forget_requests();
+    sandbox.build(&index, &["alpha", "gamma"]).assert_success();
+    assert_eq!(stamps(), before);
+    assert!(index.requests("").is_empty(), "{:?}", index.requests(""));
+}
+
+#[test]
+fn the_manifest_lists_every_wheel_with_its_digest() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &["alpha", "gamma"]).assert_success();
+    let files = tree::read(&sandbox.out());
+    let manifest: serde_json::Value = serde_json::from_slice(&files["wheelhouse.json"]).unwrap();
+    let wheels = manifest["wheels"].as_array().unwrap();
+    assert_eq!(wheels.len(), 3);
+    for wheel in wheels {
+        let bytes = &files[wheel["filename"].as_str().unwrap()];
+        assert_eq!(wheel["sha256"], sha256(bytes));
+        assert_eq!(wheel["size"], bytes.len());
+    }
+}

@@ -1,0 +1,197 @@
+//! Build back ends that fail, never end, talk without end or leave processes behind.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::support::{Index, Sandbox, Sdist, Wheel, process, tree};
+
+/// An index with the source distribution of gamma 1.0, whose back end does what `script` says.
+fn offering(script: &str) -> Index {
+    let index = Index::start();
+    index.add_sdist(&Sdist::new("gamma", "1.0").static_metadata().script(script));
+    index
+}
+
+/// The log that a message names.
+fn log(error: &str) -> PathBuf {
+    let line = error.lines().find_map(|line| line.trim().strip_prefix("the whole log: "));
+    PathBuf::from(line.expect("the message names a log"))
+}
+
+#[test]
+fn a_failure_shows_package_hook_last_lines_and_log() {
+    let index = offering("for i in range(100): print('line', i)\nprint('no luck', file=sys.stderr)\nsys.exit(3)");
+    let sandbox = Sandbox::new();
+    let run = sandbox.build(&index, &["gamma"]);
+    run.assert_exit(5);
+    run.assert_error_names(&["gamma==1.0", "build_wheel", "line 99\n", "no luck\n", "exit status: 3"]);
+    let shown = |line: &str| run.stderr.lines().any(|shown| shown.trim() == line);
+    assert!(shown("line 90") && !shown("line 10"), "{}", run.stderr);
+    let log = std::fs::read_to_string(log(run.error())).unwrap();
+    assert!(log.contains("line 0\n") && log.contains("no luck\n"), "{log}");
+    assert!(!sandbox.out().exists(), "a failed run left an output");
+}
+
+#[test]
+fn an_exception_is_shown() {
+    let run = Sandbox::new().build(&offering("raise ValueError('what a day')"), &["gamma"]);
+    run.assert_exit(5).assert_error_names(&["gamma==1.0", "ValueError: what a day"]);
+}
+
+#[test]
+fn a_failure_without_static_metadata_is_told_alike() {
+    let index = Index::start();
+    index.add_sdist(&Sdist::new("gamma", "1.0").script("print('no luck')\nsys.exit(3)"));
+    let sandbox = Sandbox::new();
+    let run = sandbox.build(&index, &["gamma"]);
+    run.assert_exit(5).assert_error_names(&["gamma==1.0", "build_wheel", "no luck"]);
+    assert!(log(run.error()).is_file());
+}
+
+#[test]
+fn well_known_causes_come_with_a_hint() {
+    let script = "print('Error: pg_config executable not found.')\nsys.exit(1)";
+    let run = Sandbox::new().build(&offering(script), &["gamma"]);
+    run.assert_exit(5).assert_error_names(&["gamma==1.0", "hint: ", "libpq-dev"]);
+}
+
+#[test]
+fn a_back_end_that_builds_nothing_is_refused() {
+    let run = Sandbox::new().build(&offering("return 'gamma-1.0-py3-none-any.whl'"), &["gamma"]);
+    run.assert_exit(5).assert_error_names(&["gamma==1.0", "build_wheel"]);
+}
+
+#[test]
+fn a_back_end_that_builds_rubbish_is_refused() {
+    let script = "name = 'gamma-1.0-py3-none-any.whl'\nopen(os.path.join(wheel_directory, name), 'w').write('x')\nreturn name";
+    let run = Sandbox::new().build(&offering(script), &["gamma"]);
+    run.assert_exit(5).assert_error_names(&["gamma==1.0", "wrong wheel"]);
+}
+
+#[test]
+fn a_back_end_that_names_a_path_outside_is_refused() {
+    let sandbox = Sandbox::new();
+    let outside = sandbox.path("gamma-1.0-py3-none-any.whl");
+    let script = format!("make_wheel({:?})\nreturn {outside:?}", sandbox.path(""));
+    let run = sandbox.build(&offering(&script), &["gamma"]);
+    run.assert_exit(5).assert_error_names(&["gamma==1.0"]);
+}
+
+/// Starts children: in the same group, and in a session of their own; all ids go to `file`.
+fn family(file: &Path) -> String {
+    format!(
+        "def note(id):\n    with open({file:?}, 'a') as file: file.write('%d\\n' % id)\n\
+         note(os.getpid())\n\
+         note(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid)\n\
+         note(subprocess.Popen(['sh', '-c', 'sleep 600 & echo $! >> {0}; wait'], stdout=subprocess.DEVNULL).pid)\n\
+         time.sleep(0.3)",
+        file.display()
+    )
+}
+
+#[test]
+fn an_endless_hook_is_ended_with_its_children() {
+    let sandbox = Sandbox::new();
+    let ids = sandbox.path("ids");
+    let index = offering(&(family(&ids) + "\nprint('still here')\nsys.stdout.flush()\ntime.sleep(600)"));
+    let run = sandbox.build(&index, &["gamma", "--build-timeout", "1"]);
+    run.assert_exit(5).assert_error_names(&["gamma==1.0", "1 s", "--build-timeout", "still here"]);
+    assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
+    let ids = process::ids(&ids);
+    assert!(ids.len() >= 4, "{ids:?}");
+    process::assert_dead(&ids);
+}
+
+#[test]
+fn a_daemon_left_behind_holds_up_nobody_and_is_ended() {
+    let sandbox = Sandbox::new();
+    let ids = sandbox.path("ids");
+    // It keeps the output open.
+    let script = format!(
+        "id = subprocess.Popen(['sleep', '600']).pid\nwith open({ids:?}, 'a') as file: file.write('%d\\n' % id)"
+    );
+    let run = sandbox.build(&offering(&script), &["gamma"]);
+    run.assert_success();
+    assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
+    process::assert_dead(&process::ids(&ids));
+}
+
+#[test]
+fn a_hook_that_talks_without_end_fills_neither_disk_nor_memory() {
+    let script = "import resource\nline = b'x' * 99 + b'\\n'\nfor i in range(1200): sys.stdout.buffer.write(line * 1000)\nsys.stdout.flush()\nsys.exit(1)";
+    let index = offering(script);
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command("python3");
+    // Runs the program and prints its largest resident set in KiB: only the kernel knows that.
+    let measure = "import resource, subprocess, sys\ncode = subprocess.call(sys.argv[1:])\n\
+                   print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\nsys.exit(code)";
+    command.args(["-c", measure, env!("CARGO_BIN_EXE_wheelhouse")]);
+    command.args(crate::support::sandbox::build_arguments(&index, &sandbox.out(), &sandbox.cache())).arg("gamma");
+    let run = sandbox.spawn(command).finish();
+    run.assert_exit(5).assert_error_names(&["gamma==1.0"]);
+    assert!(run.stderr.len() < 20_000, "{} bytes of messages", run.stderr.len());
+    let size = std::fs::metadata(log(run.error())).unwrap().len();
+    assert!((60 << 20..70 << 20).contains(&size), "a log of {size} bytes");
+    let memory: u64 = run.stdout.trim().parse().unwrap();
+    assert!(memory < 200 << 10, "{memory} KiB of memory");
+}
+
+#[test]
+fn a_line_without_an_end_is_cut() {
+    let run = Sandbox::new().build(&offering("sys.stdout.write('x' * 30000000)\nsys.exit(1)"), &["gamma"]);
+    run.assert_exit(5).assert_error_names(&["gamma==1.0"]);
+    assert!(run.stderr.len() < 100_000, "{} bytes of messages", run.stderr.len());
+}
+
+#[test]
+fn output_that_is_no_text_is_shown_as_far_as_it_goes() {
+    let run = Sandbox::new().build(
+        &offering("sys.stdout.buffer.write(b'caf\\xe9 \\x1b[31mred\\x1b[0m\\n')\nsys.stdout.flush()\nsys.exit(1)"),
+        &["gamma"],
+    );
+    run.assert_exit(5).assert_error_names(&["gamma==1.0", "caf"]);
+}
+
+#[test]
+fn with_keep_going_all_failures_are_listed() {
+    let index = Index::start();
+    index.add(&Wheel::new("alpha", "1.0"));
+    index.add(&Wheel::new("beta", "1.0"));
+    index.always("/files/beta-1.0-py3-none-any.whl", crate::support::Behaviour::Status(404, Vec::new()));
+    for name in ["gamma", "delta"] {
+        let script = format!("print('{name} has no luck')\nsys.exit(1)");
+        index.add_sdist(&Sdist::new(name, "1.0").static_metadata().script(&script));
+    }
+    let sandbox = Sandbox::new();
+    let run = sandbox.build(&index, &["alpha", "beta", "gamma", "delta", "--keep-going"]);
+    let code = run.status.code();
+    assert!(matches!(code, Some(4 | 5)), "{code:?}: {}", run.stderr);
+    run.assert_error_names(&["gamma has no luck", "delta has no luck", "beta-1.0-py3-none-any.whl", "404"]);
+    assert!(run.error().matches("the whole log: ").count() == 2, "{}", run.stderr);
+}
+
+#[test]
+fn with_keep_going_failures_without_static_metadata_are_listed_too() {
+    let index = Index::start();
+    index.add(&Wheel::new("alpha", "1.0"));
+    for name in ["gamma", "delta"] {
+        let script = format!("print('{name} has no luck')\nsys.exit(1)");
+        index.add_sdist(&Sdist::new(name, "1.0").script(&script));
+    }
+    let sandbox = Sandbox::new();
+    let run = sandbox.build(&index, &["alpha", "gamma", "delta", "--keep-going"]);
+    run.assert_exit(5).assert_error_names(&["gamma has no luck", "delta has no luck"]);
+}
+
+#[test]
+fn after_a_failure_what_was_made_is_not_made_again() {
+    let index = offering("sys.exit(1)");
+    index.add(&Wheel::new("alpha", "1.0"));
+    let sandbox = Sandbox::new();
+    sandbox.build(&index, &["alpha", "gamma"]).assert_exit(5);
+    index.add_sdist(&Sdist::new("gamma", "1.1").static_metadata());
+    index.forget_requests();
+    sandbox.build(&index, &["alpha", "gamma"]).assert_success();
+    assert!(index.requests("alpha-1.0-py3-none-any.whl").is_empty());
+    assert_eq!(tree::wheels(&sandbox.out()).len(), 2);
+}

@@ -1,0 +1,160 @@
+//! Wheels and source distributions that are broken or mean harm.
+
+use crate::support::wheel::patched;
+use crate::support::{Finished, Index, Member, Sandbox, Sdist, Wheel, tree};
+
+/// Offers `bytes` as the wheel of alpha 1.0, whose metadata the index has beside it or not.
+fn offered(bytes: &[u8], metadata: bool) -> Index {
+    let index = Index::start();
+    let wheel = Wheel::new("alpha", "1.0");
+    let beside = metadata.then(|| wheel.metadata_text());
+    index.add_bytes(&wheel.filename(), bytes.to_vec(), beside);
+    index
+}
+
+/// Runs with and without metadata beside the wheel, and with and without a digest; it must be
+/// refused each time.
+#[track_caller]
+fn assert_refused(bytes: &[u8], words: &[&str]) {
+    for metadata in [true, false] {
+        for digest in [true, false] {
+            let index = offered(bytes, metadata);
+            if !digest {
+                index.claim_digest("alpha-1.0-py3-none-any.whl", "");
+            }
+            let sandbox = Sandbox::new();
+            let run = sandbox.build(&index, &["alpha"]);
+            run.assert_exit(4).assert_error_names(&["alpha"]).assert_error_names(words);
+            assert!(!sandbox.out().exists(), "a failed run left an output");
+        }
+    }
+}
+
+#[test]
+fn a_wheel_that_is_no_archive_is_refused() {
+    assert_refused(b"<html>Not found</html>", &[]);
+    assert_refused(b"", &[]);
+}
+
+#[test]
+fn a_wheel_cut_in_half_is_refused() {
+    let bytes = Wheel::new("alpha", "1.0").padded(10_000).bytes();
+    assert_refused(&bytes[..bytes.len() / 2], &[]);
+}
+
+#[test]
+fn a_wheel_of_another_project_or_version_is_refused() {
+    let other = |text| Wheel::new("alpha", "1.0").metadata(text).bytes();
+    let name = other("Metadata-Version: 2.1\nName: beta\nVersion: 1.0\n");
+    assert_refused(&name, &["beta"]);
+    let version = other("Metadata-Version: 2.1\nName: alpha\nVersion: 2.0\n");
+    assert_refused(&version, &["2.0"]);
+}
+
+#[test]
+fn a_wheel_that_is_another_one_renamed_is_refused() {
+    let bytes = Wheel::new("beta", "1.0").bytes();
+    let run = Sandbox::new().build(&offered(&bytes, true), &["alpha"]);
+    run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "beta"]);
+    // The resolver looks into it and leaves this version out.
+    let run = Sandbox::new().build(&offered(&bytes, false), &["alpha"]);
+    run.assert_exit(3).assert_error_names(&["alpha", "beta"]);
+}
+
+#[test]
+fn a_wheel_with_paths_that_lead_out_is_refused() {
+    for (written, meant) in [("xx/escape.py", "../escape.py"), ("xtmp/escape.py", "/tmp/escape.py")] {
+        let wheel = Wheel::new("alpha", "1.0").file(written, "print()");
+        let bytes = patched(wheel.bytes(), written.as_bytes(), meant.as_bytes());
+        assert_refused(&bytes, &[meant]);
+    }
+}
+
+#[test]
+fn a_wheel_whose_record_is_wrong_is_refused_unless_vouched_for() {
+    let records = ["", "other.py,,\nalpha-1.0.dist-info/RECORD,,\n"];
+    for record in records {
+        let bytes = Wheel::new("alpha", "1.0").record(record).bytes();
+        let vouched = offered(&bytes, true);
+        let run = Sandbox::new().build(&vouched, &["alpha"]);
+        run.assert_success();
+        assert!(run.stderr.contains("warning: alpha-1.0-py3-none-any.whl: RECORD"), "{}", run.stderr);
+        let unvouched = offered(&bytes, true);
+        unvouched.claim_digest("alpha-1.0-py3-none-any.whl", "");
+        let run = Sandbox::new().build(&unvouched, &["alpha"]);
+        run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "RECORD", "hint: "]);
+    }
+}
+
+/// What became of a source distribution with `member` in it. Nothing may ever be outside of the
+/// places that are ours.
+fn unpacked(member: Member) -> (Finished, Sandbox) {
+    let index = Index::start();
+    index.add_sdist(&Sdist::new("gamma", "1.0").member(member));
+    let sandbox = Sandbox::new();
+    let run = sandbox.build(&index, &["gamma"]);
+    let strays: Vec<String> =
+        tree::read(sandbox.path("").as_path()).into_keys().filter(|name| name.contains("escape") && !name.starts_with("cache/")).collect();
+    assert!(strays.is_empty(), "{strays:?}");
+    assert!(!std::path::Path::new("/tmp/escape.py").exists());
+    (run, sandbox)
+}
+
+#[test]
+fn an_sdist_with_paths_that_lead_out_is_refused() {
+    for name in ["../escape.py", "gamma-1.0/../../escape.py"] {
+        let (run, _) = unpacked(Member::file(name, "print()"));
+        run.assert_exit(4).assert_error_names(&["gamma-1.0.tar.gz", name]);
+    }
+    // An absolute path is made a relative one (PEP 721), which makes this no source distribution.
+    let (run, _) = unpacked(Member::file("/tmp/escape.py", "print()"));
+    run.assert_exit(5).assert_error_names(&["gamma"]);
+}
+
+#[test]
+fn an_sdist_with_links_that_lead_out_is_refused() {
+    let links = [
+        Member::symbolic_link("gamma-1.0/link", "/etc/passwd"),
+        Member::symbolic_link("gamma-1.0/link", "../../outside"),
+        Member::hard_link("gamma-1.0/link", "/etc/passwd"),
+        Member::hard_link("gamma-1.0/link", "../outside"),
+        Member::device("gamma-1.0/link"),
+    ];
+    for link in links {
+        let (run, _) = unpacked(link.clone());
+        assert_ne!(run.status.code(), Some(0), "{link:?}");
+        run.assert_exit(4).assert_error_names(&["gamma-1.0.tar.gz"]);
+    }
+}
+
+#[test]
+fn an_sdist_that_unpacks_to_far_too_much_is_refused() {
+    let index = Index::start();
+    // Zeros compress to a thousandth; what they unpack to is beyond what is allowed to any archive
+    // of that size.
+    let zeros = vec![0; 1_100_000_000];
+    index.add_sdist(&Sdist::new("gamma", "1.0").member(Member::file("gamma-1.0/zeros", zeros)));
+    let sandbox = Sandbox::new();
+    let run = sandbox.build(&index, &["gamma"]);
+    run.assert_exit(4).assert_error_names(&["gamma"]);
+}
+
+#[test]
+fn an_sdist_that_is_no_archive_is_refused() {
+    for bytes in [&b"<html>Not found</html>"[..], b"", &Sdist::new("gamma", "1.0").bytes()[..200]] {
+        let index = Index::start();
+        index.add_bytes("gamma-1.0.tar.gz", bytes.to_vec(), None);
+        let run = Sandbox::new().build(&index, &["gamma"]);
+        run.assert_exit(4).assert_error_names(&["gamma-1.0.tar.gz"]);
+    }
+}
+
+#[test]
+fn an_sdist_that_builds_the_wheel_of_another_project_is_refused() {
+    let index = Index::start();
+    let liar = Sdist::new("gamma", "1.0").script("os.rename('PKG-INFO', 'x'); io.open('PKG-INFO', 'w').write(u'Name: delta\\nVersion: 1.0\\n')");
+    index.add_sdist(&liar);
+    let run = Sandbox::new().build(&index, &["gamma"]);
+    // The resolver leaves out versions whose metadata cannot be theirs.
+    run.assert_exit(3).assert_error_names(&["gamma", "delta"]);
+}

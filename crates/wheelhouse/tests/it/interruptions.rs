@@ -1,0 +1,231 @@
+//! Runs that end before their time, at any moment.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::sandbox::Running;
+use crate::support::{Behaviour, Index, Random, Sandbox, Sdist, Wheel, process, sha256, tree};
+
+/// How often a run is killed; `WHEELHOUSE_TEST_KILLS` asks for another number.
+const KILLS: usize = 25;
+
+/// Old versions for the first run and new ones for the second, fetched slowly enough to be met in
+/// the middle, and a source that takes its time to be built.
+struct Scene {
+    index: Index,
+    sandbox: Sandbox,
+    /// A wheelhouse of the old versions.
+    old: PathBuf,
+    /// One of the new versions, whose run nobody disturbed.
+    new: PathBuf,
+    /// The ids of all back ends, one a line.
+    ids: PathBuf,
+    /// How long the undisturbed run took.
+    length: Duration,
+    /// The digests of all files that may ever be seen under a final name.
+    known: BTreeSet<String>,
+}
+
+const NEW: [&str; 4] = ["alpha==2.0", "beta", "gamma==2.0", "epsilon"];
+
+fn scene() -> Scene {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let ids = sandbox.path("ids");
+    let script = format!(
+        "with open({ids:?}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
+         open('half', 'x').close()\ntime.sleep(0.15)\nos.remove('half')"
+    );
+    for version in ["1.0", "2.0"] {
+        index.add(&Wheel::new("alpha", version).padded(400_000));
+        index.add_sdist(&Sdist::new("gamma", version).script(&script));
+        index.always(&format!("/files/alpha-{version}-py3-none-any.whl"), Behaviour::Drip(50_000, 15));
+    }
+    index.add(&Wheel::new("beta", "1.0").padded(50_000));
+    index.add(&Wheel::new("delta", "1.0"));
+    index.add(&Wheel::new("epsilon", "1.0"));
+    let (old, new) = (sandbox.path("old"), sandbox.path("new"));
+    let run = |out: &Path, cache: &str, wanted: &[&str]| {
+        let run = sandbox.start_into(&index, out, &sandbox.path(cache), wanted).finish();
+        run.assert_success();
+        run.took
+    };
+    run(&old, "cache-old", &["alpha==1.0", "gamma==1.0", "delta"]);
+    let length = run(&new, "cache-new", &NEW);
+    let files = tree::read(&old).into_iter().chain(tree::read(&new));
+    let known = files.filter(|(name, _)| !name.ends_with('/')).map(|(_, bytes)| sha256(&bytes)).collect();
+    Scene { index, sandbox, old, new, ids, length, known }
+}
+
+impl Scene {
+    /// Every file under a final name must be whole, and the manifest must list nothing else.
+    fn assert_nothing_partial(&self, out: &Path) {
+        let files = snapshot(out);
+        for (name, bytes) in &files {
+            let is_own = name.rsplit('/').next().unwrap().starts_with('.');
+            let is_state = name == "wheelhouse.json";
+            let is_whole = is_own || is_state || self.known.contains(&sha256(bytes));
+            assert!(is_whole, "{name} is not whole: {} bytes", bytes.len());
+        }
+        let Some((_, manifest)) = files.iter().find(|(name, _)| name == "wheelhouse.json") else {
+            return;
+        };
+        let manifest: serde_json::Value = serde_json::from_slice(manifest).expect("a whole manifest");
+        for wheel in manifest["wheels"].as_array().unwrap() {
+            let name = wheel["filename"].as_str().unwrap();
+            let path = out.join(name);
+            // While the run goes on the manifest may have been replaced since it was read.
+            let gone = || {
+                let now = std::fs::read(out.join("wheelhouse.json")).unwrap_or_default();
+                !String::from_utf8_lossy(&now).contains(name)
+            };
+            match std::fs::read(&path) {
+                Ok(bytes) => assert!(wheel["sha256"] == sha256(&bytes) || gone(), "{name} is another"),
+                Err(error) => assert!(gone(), "{name} is listed but {error}"),
+            }
+        }
+    }
+
+    /// Every entry of the store is what its name says.
+    fn assert_store_is_whole(cache: &Path) {
+        for (name, bytes) in snapshot(cache) {
+            let file = name.rsplit('/').next().unwrap();
+            if name.starts_with("files-v1/") && file.len() == 64 {
+                assert_eq!(sha256(&bytes), file, "{name}");
+            }
+        }
+    }
+}
+
+/// The files below `directory` while others change it.
+fn snapshot(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = walkdir::WalkDir::new(directory).into_iter().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_file());
+    files
+        .filter_map(|entry| {
+            let name = entry.path().strip_prefix(directory).ok()?.to_string_lossy().into_owned();
+            Some((name, std::fs::read(entry.path()).ok()?))
+        })
+        .collect()
+}
+
+#[test]
+fn after_any_sudden_end_a_second_run_makes_it_right() {
+    let scene = scene();
+    let wanted = std::env::var("WHEELHOUSE_TEST_KILLS").ok().and_then(|text| text.parse().ok());
+    let kills = wanted.unwrap_or(KILLS);
+    let expected = tree::read(&scene.new);
+    let seed = 20_260_729;
+    println!("{kills} runs are killed at random moments, seed {seed}");
+    let mut random = Random(seed);
+    let mut killed = 0;
+    for round in 0..kills {
+        let out = scene.sandbox.path(&format!("out-{round}"));
+        let cache = scene.sandbox.path(&format!("cache-{round}"));
+        if round % 2 == 0 {
+            tree::copy(&scene.old, &out);
+        }
+        let mut run = scene.sandbox.start_into(&scene.index, &out, &cache, &NEW);
+        let moment = scene.length.mul_f64((random.next() % 1200) as f64 / 1000.0);
+        println!("round {round}: killed after {moment:?}");
+        killed += usize::from(!watch(&scene, &mut run, &out, moment));
+        drop(run.finish());
+        scene.assert_nothing_partial(&out);
+        Scene::assert_store_is_whole(&cache);
+        let again = scene.sandbox.start_into(&scene.index, &out, &cache, &NEW).finish();
+        again.assert_success();
+        tree::assert_same(&tree::read(&out), &expected);
+        std::fs::remove_dir_all(out).unwrap();
+        std::fs::remove_dir_all(cache).unwrap();
+    }
+    assert!(killed > kills / 3, "only {killed} of {kills} runs were killed before their end");
+    process::assert_dead(&process::ids(&scene.ids));
+}
+
+/// Looks at `out` again and again until `moment`, then kills; whether the run was over by then.
+fn watch(scene: &Scene, run: &mut Running, out: &Path, moment: Duration) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < moment {
+        scene.assert_nothing_partial(out);
+        std::thread::sleep(Duration::from_millis(10).min(moment.saturating_sub(begun.elapsed())));
+    }
+    let over = run.is_over();
+    if !over {
+        run.kill();
+    }
+    over
+}
+
+/// Interrupts a run while its back end runs; the old wheelhouse must stay.
+fn interrupted(signal: Signal) {
+    let scene = scene();
+    let out = scene.sandbox.out();
+    let cache = scene.sandbox.cache();
+    tree::copy(&scene.old, &out);
+    let before = tree::read(&out);
+    let ids = scene.sandbox.path("family");
+    let script = format!(
+        "with open({ids:?}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
+         child = subprocess.Popen(['sleep', '600']).pid\n\
+         with open({ids:?}, 'a') as file: file.write('%d\\n' % child)\ntime.sleep(600)"
+    );
+    scene.index.add_sdist(&Sdist::new("zeta", "1.0").script(&script));
+    let run = scene.sandbox.start_into(&scene.index, &out, &cache, &["zeta", "alpha==2.0"]);
+    process::eventually("the back end", || process::ids(&ids).len() >= 2);
+    run.signal(signal);
+    let run = run.finish();
+    run.assert_exit(130);
+    assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
+    assert!(run.stderr.ends_with("interrupted\n"), "{}", run.stderr);
+    process::assert_dead(&process::ids(&ids));
+    tree::assert_same(&tree::read(&out), &before);
+    scene.sandbox.start_into(&scene.index, &out, &cache, &NEW).finish().assert_success();
+    tree::assert_same(&tree::read(&out), &tree::read(&scene.new));
+}
+
+#[test]
+fn an_interrupted_run_ends_its_children_and_leaves_the_old_wheelhouse() {
+    interrupted(Signal::INT);
+}
+
+#[test]
+fn a_terminated_run_ends_its_children_and_leaves_the_old_wheelhouse() {
+    interrupted(Signal::TERM);
+}
+
+#[test]
+fn a_run_that_waits_for_the_network_can_be_interrupted() {
+    let index = Index::start();
+    index.add(&Wheel::new("alpha", "1.0"));
+    for path in ["/simple/alpha/", "/files/alpha-1.0-py3-none-any.whl"] {
+        index.script(path, [Behaviour::StallAfter(10)]);
+        index.forget_requests();
+        let sandbox = Sandbox::new();
+        let run = sandbox.start(&index, &["alpha"]);
+        process::eventually("the request", || !index.requests(path).is_empty());
+        run.signal(Signal::INT);
+        let run = run.finish();
+        run.assert_exit(130);
+        assert!(run.took < Duration::from_secs(10), "took {:?}", run.took);
+    }
+}
+
+#[test]
+fn a_killed_run_leaves_no_back_end_behind() {
+    let index = Index::start();
+    let sandbox = Sandbox::new();
+    let ids = sandbox.path("ids");
+    let script = format!(
+        "with open({ids:?}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
+         child = subprocess.Popen(['sleep', '600']).pid\n\
+         with open({ids:?}, 'a') as file: file.write('%d\\n' % child)\ntime.sleep(600)"
+    );
+    index.add_sdist(&Sdist::new("gamma", "1.0").script(&script));
+    let mut run = sandbox.start(&index, &["gamma"]);
+    process::eventually("the back end", || process::ids(&ids).len() >= 2);
+    run.kill();
+    drop(run.finish());
+    process::assert_dead(&process::ids(&ids));
+}

@@ -1,0 +1,15 @@
+//! The integration tests: the library against pip, and the program against servers that misbehave,
+//! hostile files, full disks and sudden ends. They use no network but loopback.
+
+mod cli;
+mod directory;
+mod disks;
+mod hooks;
+mod hostile;
+mod interruptions;
+mod network;
+mod pip_oracle;
+mod secrets;
+mod sources;
+mod support;
+mod writes;

@@ -1,0 +1,272 @@
+//! Servers that are busy, slow, broken or wrong.
+
+use std::time::Duration;
+
+use crate::support::{Behaviour, Index, Sandbox, Wheel, sha256, tree};
+
+const FILE: &str = "/files/alpha-1.0-py3-none-any.whl";
+const PAGE: &str = "/simple/alpha/";
+
+/// An index with one wheel of some 300 KB.
+fn index() -> (Index, Wheel) {
+    let index = Index::start();
+    let wheel = Wheel::new("alpha", "1.0").padded(300_000);
+    index.add(&wheel);
+    (index, wheel)
+}
+
+#[track_caller]
+fn assert_has(sandbox: &Sandbox, wheel: &Wheel) {
+    let written = std::fs::read(sandbox.out().join(wheel.filename())).unwrap();
+    assert_eq!(sha256(&written), sha256(&wheel.bytes()));
+    assert_eq!(tree::wheels(&sandbox.out()), [wheel.filename()]);
+}
+
+fn busy(status: u16, seconds: u64) -> Behaviour {
+    Behaviour::Status(status, vec![("Retry-After", seconds.to_string())])
+}
+
+#[test]
+fn a_busy_file_server_is_asked_again_when_it_says() {
+    let (index, wheel) = index();
+    index.script(FILE, [busy(429, 1), busy(503, 1), Behaviour::Status(500, Vec::new())]);
+    let sandbox = Sandbox::new();
+    sandbox.build(&index, &["alpha"]).assert_success();
+    assert_has(&sandbox, &wheel);
+    let requests = index.requests("alpha-1.0-py3-none-any.whl");
+    assert_eq!(requests.len(), 4);
+    for pair in requests[..3].windows(2) {
+        assert!(pair[1].at - pair[0].at >= Duration::from_secs(1), "asked again too early");
+    }
+}
+
+#[test]
+fn a_date_may_say_when_to_ask_again() {
+    let (index, wheel) = index();
+    let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
+    let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    index.script(FILE, [Behaviour::Status(503, vec![("Retry-After", date)])]);
+    let sandbox = Sandbox::new();
+    sandbox.build(&index, &["alpha"]).assert_success();
+    assert_has(&sandbox, &wheel);
+    let requests = index.requests("alpha-1.0-py3-none-any.whl");
+    assert!(requests[1].at - requests[0].at >= Duration::from_millis(1500), "asked again too early");
+}
+
+#[test]
+fn a_busy_index_is_asked_again() {
+    let (index, wheel) = index();
+    let broken = Behaviour::Status(500, Vec::new());
+    index.script(PAGE, [busy(429, 1), busy(503, 1), broken]);
+    let sandbox = Sandbox::new();
+    sandbox.build(&index, &["alpha"]).assert_success();
+    assert_has(&sandbox, &wheel);
+    let requests = index.requests(PAGE);
+    assert!(requests.len() >= 4);
+    for pair in requests[..3].windows(2) {
+        assert!(pair[1].at - pair[0].at >= Duration::from_millis(950), "asked again too early");
+    }
+}
+
+#[test]
+fn a_server_that_stays_busy_is_given_up() {
+    let (index, _) = index();
+    index.always(FILE, Behaviour::Status(503, Vec::new()));
+    let sandbox = Sandbox::new();
+    let run = sandbox.build(&index, &["alpha", "--retries", "2"]);
+    run.assert_exit(4).assert_error_names(&[&index.file_url("alpha-1.0-py3-none-any.whl"), "503"]);
+    assert_eq!(index.requests("alpha-1.0-py3-none-any.whl").len(), 3);
+    assert!(!sandbox.out().exists(), "a failed run left an output");
+}
+
+#[test]
+fn an_index_that_stays_busy_is_given_up() {
+    let (index, _) = index();
+    index.always(PAGE, Behaviour::Status(503, Vec::new()));
+    let run = Sandbox::new().build(&index, &["alpha", "--retries", "1"]);
+    run.assert_exit(4).assert_error_names(&["alpha", "503"]);
+}
+
+#[test]
+fn a_file_that_is_gone_is_named() {
+    let (index, _) = index();
+    index.always(FILE, Behaviour::Status(404, Vec::new()));
+    let run = Sandbox::new().build(&index, &["alpha"]);
+    run.assert_exit(4).assert_error_names(&[&index.file_url("alpha-1.0-py3-none-any.whl"), "404"]);
+}
+
+/// Runs with `broken` as the first answer and returns the ranges that were asked for.
+fn interrupted(broken: Behaviour, then: Behaviour) -> Vec<Option<String>> {
+    let (index, wheel) = index();
+    index.script(FILE, [broken, then]);
+    let sandbox = Sandbox::new();
+    sandbox.build(&index, &["alpha", "--timeout", "1"]).assert_success();
+    assert_has(&sandbox, &wheel);
+    let requests = index.requests("alpha-1.0-py3-none-any.whl");
+    requests.iter().map(|request| request.range().map(str::to_owned)).collect()
+}
+
+#[test]
+fn after_a_reset_only_the_rest_is_asked_for() {
+    let ranges = interrupted(Behaviour::ResetAfter(100_000), Behaviour::Normal);
+    assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
+}
+
+#[test]
+fn after_a_stall_only_the_rest_is_asked_for() {
+    let ranges = interrupted(Behaviour::StallAfter(100_000), Behaviour::Normal);
+    assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
+}
+
+#[test]
+fn after_a_truncated_body_only_the_rest_is_asked_for() {
+    let ranges = interrupted(Behaviour::TruncateAt(100_000), Behaviour::Normal);
+    assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
+}
+
+#[test]
+fn a_body_that_ends_early_without_a_length_is_noticed() {
+    let ranges = interrupted(Behaviour::CloseAt(100_000), Behaviour::Normal);
+    assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
+}
+
+#[test]
+fn a_server_without_ranges_sends_all_again() {
+    let ranges = interrupted(Behaviour::ResetAfter(100_000), Behaviour::WithoutRanges);
+    assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
+}
+
+#[test]
+fn a_server_need_not_know_the_length() {
+    let (index, wheel) = index();
+    index.always(FILE, Behaviour::WithoutLength);
+    let sandbox = Sandbox::new();
+    sandbox.build(&index, &["alpha"]).assert_success();
+    assert_has(&sandbox, &wheel);
+}
+
+#[test]
+fn a_server_that_gets_on_a_little_each_time_is_not_given_up() {
+    let (index, wheel) = index();
+    let steps = [80_000, 80_000, 80_000].map(Behaviour::TruncateAt);
+    index.script(FILE, steps);
+    let sandbox = Sandbox::new();
+    sandbox.build(&index, &["alpha", "--retries", "1"]).assert_success();
+    assert_has(&sandbox, &wheel);
+}
+
+#[test]
+fn a_silent_server_is_given_up() {
+    let (index, _) = index();
+    index.always(FILE, Behaviour::StallAfter(1000));
+    let run = Sandbox::new().build(&index, &["alpha", "--timeout", "1", "--retries", "1"]);
+    run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl"]);
+    assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
+}
+
+#[test]
+fn a_silent_index_is_given_up() {
+    let (index, _) = index();
+    index.always(PAGE, Behaviour::StallAfter(10));
+    let run = Sandbox::new().build(&index, &["alpha", "--timeout", "1", "--retries", "1"]);
+    run.assert_exit(4).assert_error_names(&["alpha"]);
+    assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
+}
+
+#[test]
+fn wrong_bytes_of_the_right_length_are_refused() {
+    let (index, wheel) = index();
+    let mut wrong = wheel.bytes();
+    wrong[1000] ^= 1;
+    index.always(FILE, Behaviour::Body("application/zip", wrong));
+    let sandbox = Sandbox::new();
+    let run = sandbox.build(&index, &["alpha"]);
+    run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "sha256"]);
+    assert!(!sandbox.out().exists(), "a failed run left an output");
+}
+
+#[test]
+fn a_wrong_digest_on_the_page_is_refused() {
+    let (index, wheel) = index();
+    index.claim_digest(&wheel.filename(), &"0".repeat(64));
+    let run = Sandbox::new().build(&index, &["alpha"]);
+    run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "sha256"]);
+}
+
+#[test]
+fn a_wrong_digest_of_an_sdist_is_refused() {
+    let index = Index::start();
+    let sdist = crate::support::Sdist::new("gamma", "1.0");
+    index.add_sdist(&sdist);
+    index.claim_digest(&sdist.filename(), &"0".repeat(64));
+    let run = Sandbox::new().build(&index, &["gamma"]);
+    run.assert_exit(4).assert_error_names(&["gamma-1.0.tar.gz", "sha256"]);
+}
+
+#[test]
+fn a_wrong_size_is_refused() {
+    for size in [10, 10_000_000] {
+        let (index, wheel) = index();
+        index.claim_size(&wheel.filename(), size);
+        let run = Sandbox::new().build(&index, &["alpha", "--retries", "1"]);
+        run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "bytes"]);
+    }
+}
+
+#[test]
+fn redirects_in_a_circle_end() {
+    for path in [FILE, PAGE] {
+        let (index, _) = index();
+        index.always(path, Behaviour::Status(302, vec![("Location", path.to_owned())]));
+        let run = Sandbox::new().build(&index, &["alpha"]);
+        run.assert_exit(4).assert_error_names(&["alpha", "redirect"]);
+        assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
+    }
+}
+
+#[test]
+fn a_page_that_is_no_page_is_named() {
+    let bodies = [
+        ("application/pdf", "%PDF-1.5"),
+        ("application/vnd.pypi.simple.v1+json", "{\"files\": ["),
+        ("application/vnd.pypi.simple.v1+json", "<html>"),
+        ("image/png", "\u{0}\u{1}"),
+    ];
+    for (content_type, body) in bodies {
+        let (index, _) = index();
+        index.always(PAGE, Behaviour::Body(content_type, body.into()));
+        let run = Sandbox::new().build(&index, &["alpha"]);
+        run.assert_exit(4).assert_error_names(&[PAGE]);
+    }
+}
+
+#[test]
+fn a_page_without_files_says_that_nothing_is_there() {
+    let (index, _) = index();
+    index.always(PAGE, Behaviour::Body("text/html", b"<html>Welcome to the hotel network".to_vec()));
+    let run = Sandbox::new().build(&index, &["alpha"]);
+    run.assert_exit(3).assert_error_names(&["alpha"]);
+}
+
+#[test]
+fn an_old_index_without_json_metadata_or_digests_is_used() {
+    let (index, wheel) = index();
+    index.only_html();
+    index.without_metadata();
+    index.claim_digest(&wheel.filename(), "");
+    let sandbox = Sandbox::new();
+    sandbox.build(&index, &["alpha"]).assert_success();
+    assert_has(&sandbox, &wheel);
+}
+
+#[test]
+fn nobody_at_home_is_told() {
+    let (index, _) = index();
+    let sandbox = Sandbox::new();
+    let url = {
+        let gone = Index::start();
+        gone.url()
+    };
+    let run = sandbox.build(&index, &["alpha", "--extra-index-url", &url, "--retries", "1"]);
+    run.assert_exit(4).assert_error_names(&["127.0.0.1"]);
+}

@@ -1,0 +1,101 @@
+//! Credentials: used, and never shown or written.
+
+use crate::support::{Behaviour, Finished, Index, Sandbox, Sdist, Wheel, tree};
+
+const USER: &str = "somebody";
+const PASSWORD: &str = "hunter2secret";
+
+fn index() -> Index {
+    let index = Index::start();
+    index.add(&Wheel::new("alpha", "1.0"));
+    index.add_sdist(&Sdist::new("gamma", "1.0"));
+    index.require_credentials(USER, PASSWORD);
+    index
+}
+
+/// Neither the output nor any file of the run has the password, plain or encoded.
+#[track_caller]
+fn assert_untold(sandbox: &Sandbox, run: &Finished) {
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    for text in [PASSWORD, &encoded] {
+        assert!(!run.stdout.contains(text), "{}", run.stdout);
+        assert!(!run.stderr.contains(text), "{}", run.stderr);
+        for (name, bytes) in tree::read(&sandbox.path("")) {
+            let has = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+            let is_input = name.starts_with("home/") || name == "requirements.txt";
+            assert!(!has || is_input, "{name} has the password");
+            assert!(!name.contains(text), "{name} has the password in its name");
+        }
+    }
+}
+
+fn run(index: &Index, arguments: &[&str]) -> (Sandbox, Finished) {
+    let sandbox = Sandbox::new();
+    let url = index.url_for(USER, PASSWORD);
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+    command.args(["build", "-o", "out", "--cache-dir", "cache", "--index-url", &url]).args(arguments);
+    let run = sandbox.spawn(command).finish();
+    (sandbox, run)
+}
+
+#[test]
+fn credentials_of_the_index_url_are_used_and_not_told() {
+    let index = index();
+    for extra in [&[][..], &["-v"], &["-vvv"], &["--json"]] {
+        let arguments = [&["alpha", "gamma"][..], extra].concat();
+        let (sandbox, run) = run(&index, &arguments);
+        run.assert_success();
+        assert_untold(&sandbox, &run);
+        assert_eq!(tree::wheels(&sandbox.out()).len(), 2);
+    }
+}
+
+#[test]
+fn credentials_are_not_told_when_something_fails() {
+    for (path, status) in [("/simple/alpha/", 500), ("/files/alpha-1.0-py3-none-any.whl", 404)] {
+        let index = index();
+        index.always(path, Behaviour::Status(status, Vec::new()));
+        for extra in ["-v", "--json"] {
+            let (sandbox, run) = run(&index, &["alpha", "--retries", "0", extra]);
+            run.assert_exit(4);
+            assert_untold(&sandbox, &run);
+        }
+    }
+    let (sandbox, run) = run(&index(), &["nothing"]);
+    run.assert_exit(3);
+    assert_untold(&sandbox, &run);
+}
+
+#[test]
+fn credentials_of_direct_references_and_files_are_not_told() {
+    let index = index();
+    let sandbox = Sandbox::new();
+    let with = |url: String| url.replace("http://", &format!("http://{USER}:{PASSWORD}@"));
+    let wheel = with(index.file_url("alpha-1.0-py3-none-any.whl"));
+    let text = format!("--index-url {}\nalpha @ {wheel}\ngamma\n", index.url_for(USER, PASSWORD));
+    sandbox.write("requirements.txt", &text);
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+    command.args(["build", "-o", "out", "--cache-dir", "cache", "-r", "requirements.txt"]);
+    let run = sandbox.spawn(command).finish();
+    run.assert_success();
+    assert_untold(&sandbox, &run);
+}
+
+#[test]
+fn a_netrc_file_is_used() {
+    let index = index();
+    let sandbox = Sandbox::new();
+    sandbox.write("home/.netrc", &format!("machine 127.0.0.1\nlogin {USER}\npassword {PASSWORD}\n"));
+    let run = sandbox.build(&index, &["alpha", "gamma"]);
+    run.assert_success();
+    assert_untold(&sandbox, &run);
+}
+
+#[test]
+fn who_has_no_credentials_is_told_so() {
+    let run = Sandbox::new().build(&index(), &["alpha"]);
+    assert!(matches!(run.status.code(), Some(3 | 4)), "{}", run.stderr);
+    run.assert_error_names(&["alpha"]);
+    assert!(run.stderr.contains("401") || run.stderr.contains("redentials"), "{}", run.stderr);
+}

@@ -1,0 +1,151 @@
+//! Local trees and Git repositories: left as they are, and built when they have changed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Index, Sandbox, Sdist, Wheel, tree};
+
+/// A tree whose back end leaves a mark in `ran` for each build, and litters the tree that it gets.
+fn write_tree(sandbox: &Sandbox, directory: &Path) {
+    let ran = sandbox.path("ran");
+    let script = format!(
+        "with open({ran:?}, 'a') as file: file.write('x')\n\
+         os.makedirs('build/lib')\nos.makedirs('local.egg-info')\nopen('local.c', 'w').close()"
+    );
+    Sdist::new("local", "1.0").script(&script).write_tree(directory);
+    std::fs::write(directory.join("module.py"), "ONE = 1\n").unwrap();
+}
+
+fn builds(sandbox: &Sandbox) -> usize {
+    std::fs::read(sandbox.path("ran")).map_or(0, |marks| marks.len())
+}
+
+fn file_url(path: &Path) -> String {
+    url::Url::from_file_path(path).unwrap().to_string()
+}
+
+#[test]
+fn a_tree_stays_untouched_and_is_built_when_it_has_changed() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let project = sandbox.path("project");
+    write_tree(&sandbox, &project);
+    let before = tree::read(&project);
+    sandbox.build(&index, &["./project"]).assert_success();
+    tree::assert_same(&tree::read(&project), &before);
+    assert_eq!(tree::wheels(&sandbox.out()), ["local-1.0-py3-none-any.whl"]);
+    assert_eq!(builds(&sandbox), 1);
+    for round in 0..2 {
+        if round == 1 {
+            std::fs::remove_dir_all(sandbox.out()).unwrap();
+        }
+        sandbox.build(&index, &["./project"]).assert_success();
+        assert_eq!(builds(&sandbox), 1, "an unchanged tree was built again");
+    }
+    std::fs::write(project.join("module.py"), "TWO = 2\n").unwrap();
+    sandbox.build(&index, &["./project"]).assert_success();
+    assert_eq!(builds(&sandbox), 2);
+    let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
+    assert!(wheel.windows(7).any(|window| window == b"TWO = 2"), "the wheel is the old one");
+}
+
+#[test]
+fn a_tree_in_which_the_output_lies_is_not_built_again_for_that() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let project = sandbox.path("project");
+    write_tree(&sandbox, &project);
+    let (out, cache) = (project.join("wheelhouse"), sandbox.cache());
+    for _ in 0..2 {
+        sandbox.start_into(&index, &out, &cache, &["./project"]).finish().assert_success();
+        assert_eq!(builds(&sandbox), 1);
+    }
+    assert_eq!(tree::wheels(&out), ["local-1.0-py3-none-any.whl"]);
+}
+
+#[test]
+fn local_files_are_read_again_when_they_have_changed() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let path = sandbox.path("alpha-1.0-py3-none-any.whl");
+    for content in ["one", "two"] {
+        let wheel = Wheel::new("alpha", "1.0").file("x.py", content).bytes();
+        std::fs::write(&path, &wheel).unwrap();
+        sandbox.build(&index, &["./alpha-1.0-py3-none-any.whl"]).assert_success();
+        assert_eq!(std::fs::read(sandbox.out().join("alpha-1.0-py3-none-any.whl")).unwrap(), wheel);
+    }
+    let sdist = Sdist::new("gamma", "1.0");
+    std::fs::write(sandbox.path(&sdist.filename()), sdist.bytes()).unwrap();
+    sandbox.build(&index, &["./gamma-1.0.tar.gz"]).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), [sdist.wheel_filename()]);
+}
+
+/// Commits everything in `repository`.
+fn commit(sandbox: &Sandbox, repository: &Path) {
+    let git = |arguments: &[&str]| {
+        let mut command: Command = sandbox.command("git");
+        let identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
+        command.arg("-C").arg(repository).args(identity).args(arguments);
+        let output = command.output().expect("git is needed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    if !repository.join(".git").exists() {
+        git(&["init", "--quiet", "--initial-branch", "main"]);
+    }
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--message", "Change"]);
+}
+
+fn repository(sandbox: &Sandbox) -> PathBuf {
+    let repository = sandbox.path("repository");
+    write_tree(sandbox, &repository);
+    commit(sandbox, &repository);
+    repository
+}
+
+#[test]
+fn a_commit_is_built_once() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let repository = repository(&sandbox);
+    let before = tree::read(&repository);
+    let requirement = format!("local @ git+{}@main", file_url(&repository));
+    for _ in 0..2 {
+        sandbox.build(&index, &[&requirement]).assert_success();
+        assert_eq!(builds(&sandbox), 1);
+        std::fs::remove_dir_all(sandbox.out()).unwrap();
+    }
+    tree::assert_same(&tree::read(&repository), &before);
+    std::fs::write(repository.join("module.py"), "TWO = 2\n").unwrap();
+    commit(&sandbox, &repository);
+    sandbox.build(&index, &[&requirement]).assert_success();
+    assert_eq!(builds(&sandbox), 2);
+    let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
+    assert!(wheel.windows(7).any(|window| window == b"TWO = 2"), "the wheel is the old one");
+}
+
+#[test]
+fn a_branch_that_has_moved_is_noticed_with_upgrade() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let repository = repository(&sandbox);
+    let requirement = format!("local @ git+{}@main", file_url(&repository));
+    sandbox.build(&index, &[&requirement]).assert_success();
+    std::fs::write(repository.join("module.py"), "TWO = 2\n").unwrap();
+    commit(&sandbox, &repository);
+    sandbox.build(&index, &[&requirement, "--upgrade"]).assert_success();
+    assert_eq!(builds(&sandbox), 2);
+}
+
+#[test]
+fn a_repository_or_reference_that_is_not_there_is_named() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let nowhere = format!("local @ git+{}", file_url(&sandbox.path("nowhere")));
+    let run = sandbox.build(&index, &[&nowhere]);
+    run.assert_exit(4).assert_error_names(&["nowhere"]);
+    let repository = repository(&sandbox);
+    let unknown = format!("local @ git+{}@no-such-branch", file_url(&repository));
+    let run = sandbox.build(&index, &[&unknown]);
+    run.assert_exit(4).assert_error_names(&["no-such-branch"]);
+}
+
+#[test]
+fn a_path_that_is_not_there_is_named() {
+    let run = Sandbox::new().build(&Index::start(), &["./nothing-here"]);
+    run.assert_exit(2).assert_error_names(&["nothing-here"]);
+}

@@ -1,0 +1,41 @@
+//! What the tests stand on: an index that can misbehave, makers of wheels and source distributions,
+//! and a runner for the binary. Never asserts anything about the program itself.
+
+pub(crate) mod index;
+pub(crate) mod mounts;
+pub(crate) mod process;
+pub(crate) mod respond;
+pub(crate) mod sandbox;
+pub(crate) mod sdist;
+pub(crate) mod tree;
+pub(crate) mod wheel;
+
+pub(crate) use index::{Behaviour, Index};
+pub(crate) use sandbox::{Finished, Sandbox};
+pub(crate) use sdist::{Member, Sdist};
+pub(crate) use wheel::Wheel;
+
+use sha2::Digest as _;
+
+/// The digest of `bytes` in lower-case hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex::encode(sha2::Sha256::digest(bytes))
+}
+
+/// Bytes that look random, the same each time.
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut random = Random(seed | 1);
+    (0..length).map(|_| random.next().to_le_bytes()[7]).collect()
+}
+
+/// A generator of numbers that are random enough for tests.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+}

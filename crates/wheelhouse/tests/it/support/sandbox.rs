@@ -1,0 +1,200 @@
+//! A place for one test, and the binary run in it with a clean environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::Index;
+
+/// No run takes that long; one that does is stuck.
+const GUARD: Duration = Duration::from_secs(90);
+
+/// Directories `home`, `tmp`, `cache` (made by the program) and `out` below one that is removed.
+pub(crate) struct Sandbox {
+    directory: TempDir,
+    environment: BTreeMap<OsString, OsString>,
+    count: std::cell::Cell<u32>,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("it-").tempdir().unwrap();
+        let mut environment = BTreeMap::new();
+        for (name, below) in [("HOME", "home"), ("TMPDIR", "tmp")] {
+            std::fs::create_dir(directory.path().join(below)).unwrap();
+            environment.insert(name.into(), directory.path().join(below).into());
+        }
+        environment.insert("PATH".into(), search_path().clone());
+        environment.insert("PIP_CONFIG_FILE".into(), "/dev/null".into());
+        environment.insert("GIT_CONFIG_NOSYSTEM".into(), "1".into());
+        Self { directory, environment, count: std::cell::Cell::new(0) }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn out(&self) -> PathBuf {
+        self.path("out")
+    }
+
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.path("cache")
+    }
+
+    /// Sets a variable for every run from here on.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.environment.insert(name.into(), value.into());
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// `wheelhouse build` into `out` with `cache`, from `index` alone, with little patience.
+    pub(crate) fn build(&self, index: &Index, arguments: &[&str]) -> Finished {
+        self.start(index, arguments).finish()
+    }
+
+    /// The same, as of now.
+    pub(crate) fn start(&self, index: &Index, arguments: &[&str]) -> Running {
+        self.start_into(index, &self.out(), &self.cache(), arguments)
+    }
+
+    /// Starts `wheelhouse build` into another output with another cache.
+    pub(crate) fn start_into(&self, index: &Index, out: &Path, cache: &Path, arguments: &[&str]) -> Running {
+        let mut command = self.command(env!("CARGO_BIN_EXE_wheelhouse"));
+        command.args(build_arguments(index, out, cache)).args(arguments);
+        self.spawn(command)
+    }
+
+    /// A command with the clean environment.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(&self.environment).current_dir(self.directory.path());
+        command
+    }
+
+    /// Starts `command` with its output in files, where no child can hold up anybody.
+    pub(crate) fn spawn(&self, mut command: Command) -> Running {
+        self.count.set(self.count.get() + 1);
+        let stdout = self.path(&format!("stdout-{}", self.count.get()));
+        let stderr = self.path(&format!("stderr-{}", self.count.get()));
+        command
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout).unwrap())
+            .stderr(File::create(&stderr).unwrap());
+        let child = command.spawn().unwrap();
+        Running { child, stdout, stderr, begun: Instant::now() }
+    }
+}
+
+/// The arguments that every run has.
+pub(crate) fn build_arguments(index: &Index, out: &Path, cache: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["build".into(), "--cache-dir".into(), cache.into()];
+    arguments.extend(["-o".into(), out.into(), "--index-url".into(), index.url().into()]);
+    arguments
+}
+
+/// A run on its way.
+pub(crate) struct Running {
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    begun: Instant,
+}
+
+impl Running {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_raw(self.id().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    pub(crate) fn finish(mut self) -> Finished {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if self.begun.elapsed() > GUARD {
+                self.child.kill().unwrap();
+                let stderr = std::fs::read(&self.stderr).unwrap();
+                panic!("stuck for {GUARD:?}:\n{}", String::from_utf8_lossy(&stderr));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let read = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+        Finished { status, stdout: read(&self.stdout), stderr: read(&self.stderr), took: self.begun.elapsed() }
+    }
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+}
+
+impl Finished {
+    #[track_caller]
+    pub(crate) fn assert_exit(&self, code: i32) -> &Self {
+        assert_eq!(self.status.code(), Some(code), "{}: {}\n{}", self.status, self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_success(&self) -> &Self {
+        self.assert_exit(0)
+    }
+
+    /// Exactly one line is the error, and it (with its detail and hint) has all of `words`.
+    #[track_caller]
+    pub(crate) fn assert_error_names(&self, words: &[&str]) -> &Self {
+        let errors = self.stderr.lines().filter(|line| line.starts_with("error: ")).count();
+        assert_eq!(errors, 1, "not one error:\n{}", self.stderr);
+        let error = self.error();
+        for word in words {
+            assert!(error.contains(word), "`{word}` is not in:\n{error}");
+        }
+        self
+    }
+
+    /// The error with its detail and hint.
+    pub(crate) fn error(&self) -> &str {
+        self.stderr.find("error: ").map_or("", |start| &self.stderr[start..])
+    }
+}
+
+/// `PATH` with the directory of the real Python first: a shim would look into `HOME`.
+fn search_path() -> &'static OsString {
+    static PATH: OnceLock<OsString> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let script = "import os, sys; print(os.path.dirname(os.path.realpath(sys.executable)))";
+        let output = Command::new("python3").args(["-c", script]).output().expect("python3 is needed");
+        let directory = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+        let others = std::env::var_os("PATH").unwrap_or_default();
+        std::env::join_paths(std::iter::once(directory).chain(std::env::split_paths(&others))).unwrap()
+    })
+}

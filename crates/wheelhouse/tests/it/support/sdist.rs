@@ -1,0 +1,157 @@
+//! Source distributions as bytes, and the same as trees: with a build back end of their own in the
+//! tree, which needs no build requirements and does what the test scripts.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+use tar::EntryType;
+
+/// The back end: `SCRIPT` stands for what `build_wheel` does before it makes the wheel.
+const BACKEND: &str = include_str!("backend.py");
+
+/// A source distribution in the making.
+#[derive(Clone)]
+pub(crate) struct Sdist {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    script: String,
+    requires: Vec<String>,
+    static_metadata: bool,
+    members: Vec<Member>,
+}
+
+impl Sdist {
+    pub(crate) fn new(name: &str, version: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            script: "pass".to_owned(),
+            requires: Vec::new(),
+            static_metadata: false,
+            members: Vec::new(),
+        }
+    }
+
+    /// What `build_wheel` does first, in Python.
+    pub(crate) fn script(mut self, python: &str) -> Self {
+        self.script = python.to_owned();
+        self
+    }
+
+    pub(crate) fn requires(mut self, requirement: &str) -> Self {
+        self.requires.push(requirement.to_owned());
+        self
+    }
+
+    /// Lets the metadata be known without asking the back end.
+    pub(crate) fn static_metadata(mut self) -> Self {
+        self.static_metadata = true;
+        self
+    }
+
+    /// Adds a member to the archive as it is.
+    pub(crate) fn member(mut self, member: Member) -> Self {
+        self.members.push(member);
+        self
+    }
+
+    pub(crate) fn filename(&self) -> String {
+        format!("{}-{}.tar.gz", self.name, self.version)
+    }
+
+    pub(crate) fn wheel_filename(&self) -> String {
+        format!("{}-{}-py3-none-any.whl", self.name, self.version)
+    }
+
+    /// The files by name, without the directory around them.
+    pub(crate) fn files(&self) -> Vec<(&'static str, String)> {
+        let version = if self.static_metadata { "2.2" } else { "2.1" };
+        let mut metadata =
+            format!("Metadata-Version: {version}\nName: {}\nVersion: {}\n", self.name, self.version);
+        for requirement in &self.requires {
+            let _ = writeln!(metadata, "Requires-Dist: {requirement}");
+        }
+        let pyproject = "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n";
+        let body: Vec<String> = self.script.lines().map(|line| format!("    {line}")).collect();
+        let backend = BACKEND.replace("    SCRIPT", &body.join("\n"));
+        vec![("PKG-INFO", metadata), ("pyproject.toml", pyproject.to_owned()), ("backend.py", backend)]
+    }
+
+    /// Writes the files as a tree.
+    pub(crate) fn write_tree(&self, directory: &Path) {
+        std::fs::create_dir_all(directory).unwrap();
+        for (name, content) in self.files() {
+            std::fs::write(directory.join(name), content).unwrap();
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let top = format!("{}-{}", self.name, self.version);
+        let files = self.files();
+        let own = files.iter().map(|(name, content)| Member::file(&format!("{top}/{name}"), content));
+        let mut members: Vec<Member> = own.collect();
+        members.extend(self.members.iter().cloned());
+        gzip(&tar(&members))
+    }
+}
+
+/// One member of a tar archive.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    name: String,
+    kind: EntryType,
+    target: String,
+    content: Vec<u8>,
+}
+
+impl Member {
+    pub(crate) fn file(name: &str, content: impl AsRef<[u8]>) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: EntryType::Regular,
+            target: String::new(),
+            content: content.as_ref().to_vec(),
+        }
+    }
+
+    pub(crate) fn symbolic_link(name: &str, target: &str) -> Self {
+        let target = target.to_owned();
+        Self { kind: EntryType::Symlink, target, ..Self::file(name, "") }
+    }
+
+    pub(crate) fn hard_link(name: &str, target: &str) -> Self {
+        Self { kind: EntryType::Link, ..Self::symbolic_link(name, target) }
+    }
+
+    pub(crate) fn device(name: &str) -> Self {
+        Self { kind: EntryType::Char, ..Self::file(name, "") }
+    }
+}
+
+/// Writes headers as they are, with names and targets of at most 100 bytes.
+fn tar(members: &[Member]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for member in members {
+        let mut header = tar::Header::new_ustar();
+        let raw = header.as_mut_bytes();
+        raw[..member.name.len()].copy_from_slice(member.name.as_bytes());
+        raw[157..157 + member.target.len()].copy_from_slice(member.target.as_bytes());
+        header.set_entry_type(member.kind);
+        header.set_size(member.content.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(1_500_000_000);
+        header.set_cksum();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.extend_from_slice(&member.content);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+    }
+    bytes.resize(bytes.len() + 1024, 0);
+    bytes
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}

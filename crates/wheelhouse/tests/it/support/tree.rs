@@ -1,0 +1,60 @@
+//! Directories as values.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The files below `directory` by their names relative to it; links are followed by nobody.
+pub(crate) fn read(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(directory) {
+        let entry = entry.unwrap();
+        let name = entry.path().strip_prefix(directory).unwrap().to_string_lossy().into_owned();
+        if entry.file_type().is_file() {
+            files.insert(name, std::fs::read(entry.path()).unwrap());
+        } else if entry.path_is_symlink() {
+            let target = std::fs::read_link(entry.path()).unwrap();
+            files.insert(name, format!("-> {}", target.display()).into_bytes());
+        } else if !name.is_empty() {
+            files.insert(format!("{name}/"), Vec::new());
+        }
+    }
+    files
+}
+
+/// The names of the wheels in `directory`.
+pub(crate) fn wheels(directory: &Path) -> Vec<String> {
+    let names = read(directory).into_keys();
+    names.filter(|name| name.ends_with(".whl") && !name.contains('/')).collect()
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for (name, content) in read(from) {
+        if name.ends_with('/') {
+            std::fs::create_dir_all(to.join(name)).unwrap();
+        } else {
+            let path = to.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+    }
+}
+
+/// Fails with the names of what differs.
+#[track_caller]
+pub(crate) fn assert_same(left: &BTreeMap<String, Vec<u8>>, right: &BTreeMap<String, Vec<u8>>) {
+    let names: std::collections::BTreeSet<_> = left.keys().chain(right.keys()).collect();
+    let differing: Vec<String> = names
+        .into_iter()
+        .filter(|name| left.get(*name) != right.get(*name))
+        .map(|name| {
+            let shown = |files: &BTreeMap<String, Vec<u8>>| match files.get(name) {
+                None => "absent".to_owned(),
+                Some(bytes) if bytes.len() < 3000 => String::from_utf8_lossy(bytes).into_owned(),
+                Some(bytes) => format!("{} bytes", bytes.len()),
+            };
+            format!("{name}:\n{}\n---\n{}", shown(left), shown(right))
+        })
+        .collect();
+    assert!(differing.is_empty(), "the directories differ:\n{}", differing.join("\n"));
+}
