@@ -43,6 +43,7 @@ impl Workshop {
             label: request.label,
             name: Some(request.name),
             tree: request.tree.to_owned(),
+            checkout: None,
             stack: BuildStack::default(),
         };
         let session = Box::pin(Session::set_up(self, session)).await?;
@@ -59,6 +60,9 @@ pub(crate) struct SessionRequest {
     pub(crate) label: String,
     pub(crate) name: Option<PackageName>,
     pub(crate) tree: PathBuf,
+    /// The Git checkout that the tree is (in), if it is in one: it belongs to the cache, so the hooks
+    /// get a copy.
+    pub(crate) checkout: Option<PathBuf>,
     pub(crate) stack: BuildStack,
 }
 
@@ -91,12 +95,20 @@ impl Session {
             Some(environment) => environment.clone(),
             None => create_environment(engine, directory.path()).context(Kind::Build, failed)?,
         };
+        let tree = match &request.checkout {
+            Some(checkout) => {
+                let copy = directory.path().join("source");
+                copy_checkout(checkout, &copy).context(Kind::Build, failed)?;
+                request.tree.strip_prefix(checkout).map_or_else(|_| copy.clone(), |below| copy.join(below))
+            }
+            None => request.tree,
+        };
         let mut session = Self {
             settings: settings(engine, request.name.as_ref()),
             variables: variables(engine, &environment).context(Kind::Build, failed)?,
             log: hook::log_path(&engine.logs, &request.label),
             label: request.label.clone(),
-            tree: request.tree,
+            tree,
             backend,
             environment,
             directory,
@@ -264,6 +276,24 @@ fn link_bytecode(installed: &Path, unpacked: &Path) -> std::io::Result<()> {
         if source.is_some_and(|source| source.exists()) && !target.exists() {
             std::fs::create_dir_all(&kept)?;
             std::fs::hard_link(file.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies the Git checkout `from`, with its repository, to `into`.
+fn copy_checkout(from: &Path, into: &Path) -> std::io::Result<()> {
+    fs_err::create_dir_all(into)?;
+    for entry in fs_err::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), into.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy_checkout(&source, &target)?;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs_err::read_link(&source)?, &target)?;
+        } else {
+            fs_err::copy(&source, &target)?;
         }
     }
     Ok(())

@@ -308,8 +308,10 @@ impl BuildContext for Workshop {
             Some(dist) => dist.to_string(),
             None => version_id.unwrap_or("a source tree").to_owned(),
         };
+        let checkouts = self.cache.bucket(uv_cache::CacheBucket::Git);
         let request = SessionRequest {
             label,
+            checkout: source.starts_with(checkouts).then(|| source.to_owned()),
             name: dist.map(|dist| dist.name().clone()),
             tree,
             stack: build_stack,

@@ -36,9 +36,16 @@ impl Workshop {
     /// What stands behind a failed resolution.
     pub(crate) fn resolve_error(&self, error: ResolveError) -> Error {
         if let ResolveError::NoSolution(no_solution) = &error {
+            let detail = redacted(&no_solution.to_string());
+            if let Some(index) = self.refusals.first() {
+                let message = format!("failed to resolve the requirements: {index} wants other credentials");
+                return Error::new(Kind::Fetch, message)
+                    .with_detail(detail)
+                    .with_hint("Give credentials in the index URL, in .netrc or by a keyring.");
+            }
             let resolution =
                 Error::new(Kind::Resolution, "no set of versions satisfies the requirements")
-                    .with_detail(redacted(&no_solution.to_string()));
+                    .with_detail(detail);
             let hints: Vec<String> = no_solution.hints().into_iter().map(|hint| hint.to_string()).collect();
             return if hints.is_empty() {
                 resolution

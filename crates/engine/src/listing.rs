@@ -5,17 +5,21 @@
 //! pages are fetched, read and put into uv's cache elsewhere, and the resolver takes them from the
 //! cache, where they lie in a form that needs no reading.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use http::StatusCode;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::LocalSet;
 use uv_client::RegistryClient;
 use uv_distribution_types::IndexCapabilities;
+use url::Url;
 use uv_normalize::PackageName;
+use uv_redacted::DisplaySafeUrl;
+use wheelhouse_model::redact::redacted;
 
 /// The pages that were asked for, and the threads that read them.
 pub(crate) struct Listings {
@@ -35,6 +39,19 @@ pub(crate) struct Reader {
     pub(crate) client: RegistryClient,
     pub(crate) capabilities: IndexCapabilities,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) indexes: Vec<DisplaySafeUrl>,
+    pub(crate) refusals: Refusals,
+}
+
+/// Indexes that want other credentials, which uv takes for not having a package.
+#[derive(Clone, Default)]
+pub(crate) struct Refusals(Arc<Mutex<BTreeSet<String>>>);
+
+impl Refusals {
+    /// The first of them, fit to be shown.
+    pub(crate) fn first(&self) -> Option<String> {
+        self.0.lock().expect("no panic while locked").first().cloned()
+    }
 }
 
 impl Listings {
@@ -91,6 +108,25 @@ impl Reader {
     async fn read(self, order: Order) {
         let slots = &self.slots;
         let page = self.client.simple_detail(&order.name, None, &self.capabilities, slots).await;
+        if page.is_err() {
+            self.look_for_refusals(&order.name).await;
+        }
         let _ = order.done.send(page.is_ok());
+    }
+
+    /// Asks each index once more for what none has, to learn whether it refuses to say.
+    async fn look_for_refusals(&self, name: &PackageName) {
+        for index in &self.indexes {
+            let mut page = index.clone();
+            if let Ok(mut segments) = page.path_segments_mut() {
+                segments.pop_if_empty().push(name.as_ref()).push("");
+            }
+            let request = self.client.uncached_client(&page).get(Url::from(page.clone()));
+            let answer = request.send().await;
+            if answer.is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED) {
+                let mut refusals = self.refusals.0.lock().expect("no panic while locked");
+                refusals.insert(redacted(index.as_str()));
+            }
+        }
     }
 }

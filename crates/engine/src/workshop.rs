@@ -27,7 +27,7 @@ use crate::Setup;
 use crate::build::Session;
 use crate::failure::Failures;
 use crate::fetch::Fetcher;
-use crate::listing::{Listings, Reader};
+use crate::listing::{Listings, Reader, Refusals};
 use crate::{network, requirements};
 
 /// Resolves and builds for one interpreter.
@@ -43,6 +43,7 @@ pub(crate) struct Workshop {
     pub(crate) cached_client: RegistryClient,
     pub(crate) fetcher: Fetcher,
     pub(crate) listings: Listings,
+    pub(crate) refusals: Refusals,
     pub(crate) locations: IndexLocations,
     pub(crate) build_options: BuildOptions,
     pub(crate) build_constraints: Constraints,
@@ -89,6 +90,7 @@ impl Workshop {
             Concurrency::DEFAULT_CACHE_READS,
         );
         let capabilities = IndexCapabilities::default();
+        let refusals = Refusals::default();
         let slots = concurrency.downloads_semaphore.clone();
         let hook_environment = Arc::new(hook_environment(&building.environment));
         Ok(Self {
@@ -104,7 +106,10 @@ impl Workshop {
                 client: client.clone(),
                 capabilities: capabilities.clone(),
                 slots,
+                indexes: remote_indexes(&locations),
+                refusals: refusals.clone(),
             }),
+            refusals,
             concurrency,
             logs: logs.to_owned(),
             cache,
@@ -133,6 +138,12 @@ impl Workshop {
         })
     }
 
+    /// Reads what the `--find-links` places offer under `build_options`.
+    pub(crate) async fn flat_index(&self, build_options: &BuildOptions) -> Result<FlatIndex> {
+        read_flat_index(&self.client, &self.cache, &self.locations, &self.interpreter, build_options).await
+    }
+
+    /// Checks out the commit of a Git source and returns its directory.
     pub(crate) async fn checkout(&self, source: &Source) -> Result<PathBuf> {
         let Source::Git { repository, commit, .. } = source else {
             unreachable!("only Git sources are checked out");
@@ -182,6 +193,11 @@ fn clients(
     let cached = client(builder.clone().connectivity(Connectivity::Offline))?;
     let fetcher = Fetcher::new(files, request.network.offline);
     Ok((client(builder)?, cached, fetcher))
+}
+
+fn remote_indexes(locations: &IndexLocations) -> Vec<DisplaySafeUrl> {
+    let urls = locations.indexes().map(|index| index.url().url().clone());
+    urls.filter(|url| url.scheme().starts_with("http")).collect()
 }
 
 async fn read_flat_index(

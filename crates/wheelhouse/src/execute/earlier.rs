@@ -29,6 +29,12 @@ pub(super) fn read(job: &Job, warn: impl Fn(String)) -> Result<Option<Lock>> {
     let text = match fs_err::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            let message = format!("{} cannot be the output", job.output.display());
+            return Err(Error::new(Kind::Publish, message)
+                .with_hint("Name another directory with --output.")
+                .caused_by(error));
+        }
         Err(error) => return Err(Error::new(Kind::Input, "failed to read the lock").caused_by(error)),
     };
     let lock = pylock::read(&text, &job.output, &mut |_| Some(0), &mut |_| true);

@@ -14,7 +14,21 @@ fn write_tree(sandbox: &Sandbox, directory: &Path) {
     );
     Sdist::new("local", "1.0").script(&script).write_tree(directory);
     std::fs::write(directory.join("module.py"), "ONE = 1\n").unwrap();
+    // The metadata can be had without a build, and asking for it litters the tree as well.
+    let backend = std::fs::read_to_string(directory.join("backend.py")).unwrap();
+    std::fs::write(directory.join("backend.py"), backend + PREPARE).unwrap();
 }
+
+const PREPARE: &str = "
+
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    open('prepared.py', 'w').close()
+    name = 'local-1.0.dist-info'
+    os.makedirs(os.path.join(metadata_directory, name))
+    with io.open('PKG-INFO') as source, io.open(os.path.join(metadata_directory, name, 'METADATA'), 'w') as file:
+        file.write(source.read())
+    return name
+";
 
 fn builds(sandbox: &Sandbox) -> usize {
     std::fs::read(sandbox.path("ran")).map_or(0, |marks| marks.len())
@@ -34,6 +48,8 @@ fn a_tree_stays_untouched_and_is_built_when_it_has_changed() {
     tree::assert_same(&tree::read(&project), &before);
     assert_eq!(tree::wheels(&sandbox.out()), ["local-1.0-py3-none-any.whl"]);
     assert_eq!(builds(&sandbox), 1);
+    let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
+    assert!(!wheel.windows(11).any(|window| window == b"prepared.py"), "the build got a tree with litter");
     for round in 0..2 {
         if round == 1 {
             std::fs::remove_dir_all(sandbox.out()).unwrap();
@@ -109,6 +125,8 @@ fn a_commit_is_built_once() {
     for _ in 0..2 {
         sandbox.build(&index, &[&requirement]).assert_success();
         assert_eq!(builds(&sandbox), 1);
+        let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
+        assert!(!wheel.windows(11).any(|window| window == b"prepared.py"), "the build got a tree with litter");
         std::fs::remove_dir_all(sandbox.out()).unwrap();
     }
     tree::assert_same(&tree::read(&repository), &before);
