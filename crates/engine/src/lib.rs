@@ -23,6 +23,7 @@ mod fetch;
 mod hook;
 mod listing;
 mod network;
+mod prefer_binary;
 mod provider;
 pub mod python;
 mod requirements;

@@ -2,7 +2,8 @@
 //!
 //! 1. Requirements are parsed; local trees are replaced by copies, so that no hook touches them.
 //! 2. Those without a name get one from their metadata.
-//! 3. [`version_order`](crate::version_order) settles the versions, in one or more attempts.
+//! 3. [`prefer_binary`] and [`version_order`](crate::version_order) settle the versions, in one or
+//!    more attempts.
 //! 4. What was settled becomes a [`Lock`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +27,7 @@ use wheelhouse_model::{Error, Kind, Lock, PackageName, Result, Target};
 use crate::companion::Companion;
 use crate::workshop::Workshop;
 use crate::provider::required_hashes;
-use crate::{convert, requirements, version_order};
+use crate::{convert, prefer_binary, requirements};
 
 /// A settled resolution.
 pub struct Resolved {
@@ -50,7 +51,7 @@ pub(crate) struct Problem {
 impl Workshop {
     pub(crate) async fn resolve(&self, companion: &dyn Companion) -> Result<Resolved> {
         let problem = self.state_problem(companion).await?;
-        let settled = version_order::settle(self, &problem, companion).await?;
+        let settled = prefer_binary::settle(self, &problem, companion).await?;
         let warnings = settled
             .resolution
             .diagnostics()

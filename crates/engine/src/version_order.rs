@@ -34,6 +34,7 @@ use wheelhouse_model::{PackageName, Result, Version};
 use crate::companion::Companion;
 use crate::workshop::Workshop;
 use crate::network;
+use crate::prefer_binary::Rule;
 use crate::provider::{Memory, Provider, Watch};
 use crate::resolve::Problem;
 
@@ -53,18 +54,23 @@ enum Outcome {
     GivenUp(Watch),
 }
 
-/// Settles `problem`, in as many attempts as it takes.
+/// Settles `problem` under `rule`, in as many attempts as it takes.
+///
+/// # Errors
+/// As [`Workshop::resolve`].
 pub(crate) async fn settle(
     engine: &Workshop,
     problem: &Problem,
     companion: &dyn Companion,
+    rule: &Rule,
 ) -> Result<Settled> {
     let solver = Solver {
         engine,
         problem,
+        rule,
         companion,
         memory: Memory::default(),
-        index: RefCell::new(problem.index.clone()),
+        index: RefCell::new(rule.index.clone()),
     };
     let mut first = BTreeSet::new();
     let mut best: Option<(Distance, Settled)> = None;
@@ -118,6 +124,7 @@ fn distance(chosen: &Version, best: &Version) -> Distance {
 struct Solver<'a> {
     engine: &'a Workshop,
     problem: &'a Problem,
+    rule: &'a Rule,
     companion: &'a dyn Companion,
     memory: Memory,
     /// Shared by all attempts until one is given up: what that one asked for and did not wait for
@@ -187,7 +194,7 @@ impl Solver<'_> {
             .prerelease(prerelease(engine.request.resolution.prereleases))
             .exclude_newer(engine.exclude_newer.clone())
             .index_strategy(network::strategy(engine.request.indexes.strategy))
-            .build_options(engine.build_options.clone())
+            .build_options(self.rule.build_options.clone())
             .flexibility(Flexibility::Configurable)
             .build();
         let python = PythonRequirement::from_interpreter(&engine.interpreter);
@@ -201,14 +208,14 @@ impl Solver<'_> {
         let provider = |database| {
             DefaultResolverProvider::new(
                 database,
-                &engine.build_flat_index,
+                &self.rule.flat_index,
                 tags,
                 &requires_python,
                 yanks.clone(),
                 &problem.hasher,
                 engine.exclude_newer.clone(),
                 &engine.locations,
-                &engine.build_options,
+                &self.rule.build_options,
                 engine.capabilities(),
             )
         };

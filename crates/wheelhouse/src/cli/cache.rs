@@ -18,8 +18,11 @@ const SCHEMA: &str = "wheelhouse-cache/1";
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// What the engine keeps below the root.
+/// What uv keeps below the root.
 const ENGINE: &str = "uv";
+
+/// All that runs keep below the root beside the store.
+const BUCKETS: [&str; 5] = [ENGINE, "builds", "expected-v1", "logs", "trees"];
 
 pub(super) fn run(action: &Cache, globals: &Globals) -> Result<()> {
     let root = root(globals)?;
@@ -37,7 +40,7 @@ pub(super) fn run(action: &Cache, globals: &Globals) -> Result<()> {
             };
             tell(&upkeep(&root, |upkeep| upkeep.prune(policy))?, globals);
         }
-        Cache::Clean => tell(&upkeep(&root, |upkeep| upkeep.clean(&[ENGINE]))?, globals),
+        Cache::Clean => tell(&upkeep(&root, |upkeep| upkeep.clean(&BUCKETS))?, globals),
     }
     Ok(())
 }

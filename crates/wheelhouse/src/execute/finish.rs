@@ -10,7 +10,7 @@ use wheelhouse_model::{Artifact, Hashes, Lock, Manifest, Request, Result, Sha256
 
 use super::earlier::LOCK_NAME;
 use super::worker::Made;
-use crate::archive::{self, WheelInspection};
+use crate::archive;
 use crate::publish::{DirectoryPublisher, IndexedWheel, Place, Published, Publisher as _, Wheelhouse, simple};
 use crate::store::{LinkMode, Placing, Store, Stored};
 
@@ -31,44 +31,43 @@ pub(super) struct Finished {
 /// # Errors
 /// When a wheel cannot be read or the directory cannot be written.
 pub(super) fn publish(mut finished: Finished) -> Result<Published> {
-    let inspections = inspect_all(&finished.made)?;
+    let metadata: Vec<Metadata> = finished
+        .made
+        .iter()
+        .map(|made| metadata(&finished.store, made))
+        .collect::<Result<_>>()?;
     for (package, made) in finished.lock.packages.iter_mut().zip(&finished.made) {
         complete_hashes(&mut package.source, made);
     }
-    let mut files = index_files(&finished, &inspections);
+    let mut files = index_files(&finished, &metadata);
     let lock = pylock::write(&finished.lock, &finished.output);
     files.insert(LOCK_NAME.to_owned(), lock.into_bytes());
     let placer = Placer::new(&finished);
     DirectoryPublisher { directory: finished.output.clone() }.publish(&Wheelhouse {
-        manifest: manifest(&finished, &inspections),
+        manifest: manifest(&finished, &metadata),
         files,
         wheels: &placer,
     })
 }
 
-/// Looks into all wheels, on as many threads as there are processors.
-fn inspect_all(made: &[Made]) -> Result<Vec<WheelInspection>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = made.len().div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = made
-            .chunks(share)
-            .map(|chunk| {
-                scope.spawn(move || {
-                    let inspect = |made: &Made| archive::inspect(&made.stored.path, &made.filename);
-                    chunk.iter().map(inspect).collect::<Result<Vec<_>>>()
-                })
-            })
-            .collect();
-        let mut inspections = Vec::with_capacity(made.len());
-        for worker in workers {
-            match worker.join() {
-                Ok(chunk) => inspections.extend(chunk?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+/// The core metadata of a wheel, as far as others read it.
+struct Metadata {
+    bytes: Vec<u8>,
+    requires_python: Option<String>,
+}
+
+/// The metadata that the store keeps for `made`, or else what the wheel has.
+fn metadata(store: &Store, made: &Made) -> Result<Metadata> {
+    let bytes = match store.metadata(&made.stored.sha256) {
+        Some(bytes) => bytes,
+        None => {
+            let bytes = archive::inspect(&made.stored.path, &made.filename)?.metadata;
+            store.keep_metadata(&made.stored.sha256, &bytes);
+            bytes
         }
-        Ok(inspections)
-    })
+    };
+    let requires_python = archive::metadata::value(&String::from_utf8_lossy(&bytes), "Requires-Python");
+    Ok(Metadata { bytes, requires_python })
 }
 
 /// A lock names a digest for every file; where nobody published one, it is what came.
@@ -84,32 +83,32 @@ fn complete_hashes(source: &mut Source, made: &Made) {
 }
 
 /// The metadata beside each wheel, and the pages of the static index.
-fn index_files(finished: &Finished, inspections: &[WheelInspection]) -> BTreeMap<String, Vec<u8>> {
+fn index_files(finished: &Finished, metadata: &[Metadata]) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut indexed = Vec::new();
-    for ((package, made), inspection) in finished.lock.packages.iter().zip(&finished.made).zip(inspections) {
+    for ((package, made), metadata) in finished.lock.packages.iter().zip(&finished.made).zip(metadata) {
         let artifact = package.source.artifact();
         indexed.push(IndexedWheel {
             filename: made.filename.clone(),
-            name: inspection.name.clone(),
-            version: inspection.version.clone(),
+            name: package.name.clone(),
+            version: package.version.clone(),
             sha256: made.stored.sha256,
             size: made.stored.size,
-            requires_python: inspection.requires_python.clone(),
-            metadata: Some(Sha256::of(&inspection.metadata)),
+            requires_python: metadata.requires_python.clone(),
+            metadata: Some(Sha256::of(&metadata.bytes)),
             yanked: None,
             uploaded: artifact.and_then(|artifact| artifact.uploaded),
         });
-        files.insert(format!("{}.metadata", made.filename), inspection.metadata.clone());
+        files.insert(format!("{}.metadata", made.filename), metadata.bytes.clone());
     }
     files.extend(simple::pages(&indexed));
     files
 }
 
-fn manifest(finished: &Finished, inspections: &[WheelInspection]) -> Manifest {
-    let packages = finished.lock.packages.iter().zip(&finished.made).zip(inspections);
+fn manifest(finished: &Finished, metadata: &[Metadata]) -> Manifest {
+    let packages = finished.lock.packages.iter().zip(&finished.made).zip(metadata);
     let mut wheels: Vec<Wheel> = packages
-        .map(|((package, made), inspection)| wheel(package, made, inspection))
+        .map(|((package, made), metadata)| wheel(package, made, metadata))
         .collect();
     wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
     let requirements = finished.request.requirements.iter();
@@ -124,14 +123,14 @@ fn manifest(finished: &Finished, inspections: &[WheelInspection]) -> Manifest {
     }
 }
 
-fn wheel(package: &Package, made: &Made, inspection: &WheelInspection) -> Wheel {
+fn wheel(package: &Package, made: &Made, metadata: &Metadata) -> Wheel {
     Wheel {
         filename: made.filename.clone(),
         name: package.name.to_string(),
         version: package.version.to_string(),
         sha256: made.stored.sha256,
         size: made.stored.size,
-        requires_python: inspection.requires_python.clone(),
+        requires_python: metadata.requires_python.clone(),
         dependencies: package.dependencies.iter().map(ToString::to_string).collect(),
         origin: package.origin.clone(),
         source: package.source.to_string(),

@@ -223,8 +223,13 @@ impl LocalWorker {
     /// Looks into a wheel that came from outside. What an index vouches for with a digest may have
     /// the small flaws that pip passes over.
     async fn inspect(&self, stored: &Stored, artifact: &Artifact, distribution: &Distribution) -> Result<()> {
-        let (path, filename) = (stored.path.clone(), artifact.filename.clone());
-        let inspection = blocking(move || archive::inspect(&path, &filename)).await?;
+        let (store, stored, filename) = (self.store.clone(), stored.clone(), artifact.filename.clone());
+        let inspection = blocking(move || {
+            let inspection = archive::inspect(&stored.path, &filename)?;
+            store.keep_metadata(&stored.sha256, &inspection.metadata);
+            Ok(inspection)
+        })
+        .await?;
         if inspection.name != distribution.name {
             return Err(Error::new(
                 Kind::Fetch,
@@ -311,7 +316,9 @@ impl LocalWorker {
             if inspection.name != name || version.is_some_and(|version| version != inspection.version) {
                 return Err(Error::new(Kind::Build, format!("{}: {filename}", invalid())));
             }
-            Ok((filename.clone(), store.add_file(&path, Expected::anything(filename))?))
+            let stored = store.add_file(&path, Expected::anything(&filename))?;
+            store.keep_metadata(&stored.sha256, &inspection.metadata);
+            Ok((filename, stored))
         })
         .await?;
         let built = BuiltWheel {
@@ -392,6 +399,9 @@ impl LocalWorker {
             }
             _ => return Ok(None),
         };
+        if let Some(metadata) = self.store.metadata(&stored.sha256) {
+            return Ok(Some(metadata));
+        }
         let inspection = blocking(move || archive::inspect(&stored.path, &filename)).await?;
         Ok(Some(inspection.metadata))
     }

@@ -22,6 +22,7 @@ pub const TEMPORARY_PREFIX: &str = ".wheelhouse-";
 /// The buckets that the store answers for; all others below its root belong to others.
 pub(super) const FILES: &str = "files-v1";
 pub(super) const BUILT: &str = "built-v1";
+pub(super) const METADATA: &str = "metadata-v1";
 pub(super) const TEMPORARY: &str = "tmp";
 
 const TAG_NAME: &str = "CACHEDIR.TAG";
@@ -73,7 +74,7 @@ impl Layout {
 
     /// Whether `name`, seen below the root, belongs to the store itself.
     pub(super) fn is_own(name: &str) -> bool {
-        [FILES, BUILT, TEMPORARY, TAG_NAME].contains(&name) || name.starts_with(".lock")
+        [FILES, BUILT, METADATA, TEMPORARY, TAG_NAME].contains(&name) || name.starts_with(".lock")
     }
 
     /// Whether the root bears our tag. A cache of somebody else does not.
@@ -104,7 +105,7 @@ impl Layout {
 
     /// Creates the buckets.
     pub(super) fn create_buckets(&self) -> io::Result<()> {
-        for bucket in [FILES, BUILT, TEMPORARY] {
+        for bucket in [FILES, BUILT, METADATA, TEMPORARY] {
             fs::create_dir_all(self.bucket(bucket))?;
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! CACHEDIR.TAG                marks the root as a cache, and as ours
 //! files-v1/<aa>/<sha256>      wheels and sdists, named by the SHA-256 of their bytes
 //! built-v1/<key>.json         which wheel was built under which circumstances
+//! metadata-v1/<sha256>        the METADATA of a wheel, after its own digest
 //! tmp/                        unfinished files
 //! .lock                       shared by whoever has the store open, exclusive for upkeep
 //! ```
@@ -22,6 +23,7 @@ mod digest;
 mod entry;
 mod failure;
 mod layout;
+mod metadata;
 mod place;
 mod upkeep;
 mod writer;

@@ -17,7 +17,7 @@ use fs_err as fs;
 use walkdir::WalkDir;
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
-use super::layout::{BUILT, FILES, Layout, TEMPORARY};
+use super::layout::{BUILT, FILES, Layout, METADATA, TEMPORARY};
 use super::{Store, built, failure, tolerate_no_locks};
 
 /// How old an unfinished file must be before it counts as left behind.
@@ -159,7 +159,20 @@ impl Upkeep {
         }
         let kept = kept.iter().map(|entry| entry.sha256).collect();
         self.drop_records(&kept, &mut removed)?;
+        self.drop_metadata(&kept)?;
         Ok(removed)
+    }
+
+    /// Removes the metadata of wheels that are gone.
+    fn drop_metadata(&self, kept: &BTreeSet<Sha256>) -> Result<()> {
+        for (path, _) in self.files_in(METADATA)? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let wheel: Option<Sha256> = name.and_then(|name| name.parse().ok());
+            if !wheel.is_some_and(|wheel| kept.contains(&wheel)) {
+                self.remove_file(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes all buckets of the store, and those of `others` by name (a file counts as one).
@@ -174,7 +187,7 @@ impl Upkeep {
             temporary: self.files_in(TEMPORARY)?.len(),
             bytes: 0,
         };
-        for name in [FILES, BUILT, TEMPORARY].iter().chain(others) {
+        for name in [FILES, BUILT, METADATA, TEMPORARY].iter().chain(others) {
             let path = self.bucket(name)?;
             removed.bytes += bytes_below(&self.layout.root, &path)?;
             self.remove_all(&path)?;

@@ -1,6 +1,7 @@
 //! The integration tests: the library against pip, and the program against servers that misbehave,
 //! hostile files, full disks and sudden ends. They use no network but loopback.
 
+mod architecture;
 mod cli;
 mod directory;
 mod disks;
