@@ -66,14 +66,24 @@ impl Backend {
                     )
                     .with_hint("It has neither `pyproject.toml` nor `setup.py`."));
                 }
-                return Self::new(LEGACY_BACKEND.to_owned(), Vec::new(), &[LEGACY_REQUIREMENT.to_owned()]);
+                return Self::new(
+                    LEGACY_BACKEND.to_owned(),
+                    Vec::new(),
+                    &[LEGACY_REQUIREMENT.to_owned()],
+                );
             }
-            Err(error) => return Err(Error::new(Kind::Build, "failed to read the source").caused_by(error)),
+            Err(error) => {
+                return Err(Error::new(Kind::Build, "failed to read the source").caused_by(error));
+            }
         };
         let invalid = || format!("{} is not valid", path.display());
         let pyproject: Pyproject = toml::from_str(&text).context(Kind::Build, invalid)?;
         let Some(system) = pyproject.build_system else {
-            return Self::new(LEGACY_BACKEND.to_owned(), Vec::new(), &[LEGACY_REQUIREMENT.to_owned()]);
+            return Self::new(
+                LEGACY_BACKEND.to_owned(),
+                Vec::new(),
+                &[LEGACY_REQUIREMENT.to_owned()],
+            );
         };
         let directories = match system.backend_path {
             BackendPath::None => Vec::new(),
@@ -84,7 +94,9 @@ impl Backend {
         let requires = system.requires.ok_or_else(|| {
             Error::new(Kind::Build, invalid()).with_hint("`build-system.requires` is missing.")
         })?;
-        let name = system.build_backend.unwrap_or_else(|| LEGACY_BACKEND.to_owned());
+        let name = system
+            .build_backend
+            .unwrap_or_else(|| LEGACY_BACKEND.to_owned());
         Self::new(name, directories, &requires)
     }
 
@@ -104,7 +116,9 @@ pub(crate) fn build_requirements(texts: &[String]) -> Result<Vec<Requirement>> {
         .map(|text| {
             text.parse::<Pep508Requirement<VerbatimParsedUrl>>()
                 .map(Requirement::from)
-                .context(Kind::Build, || format!("the build requirement `{text}` is not valid"))
+                .context(Kind::Build, || {
+                    format!("the build requirement `{text}` is not valid")
+                })
         })
         .collect()
 }
@@ -117,7 +131,9 @@ fn check_backend_path(root: &Path, directories: &[String]) -> Result<()> {
         if !inside {
             return Err(Error::new(
                 Kind::Build,
-                format!("the `backend-path` entry `{directory}` is no directory of the source tree"),
+                format!(
+                    "the `backend-path` entry `{directory}` is no directory of the source tree"
+                ),
             ));
         }
     }

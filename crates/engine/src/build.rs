@@ -14,9 +14,9 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, PackageName, Result};
 
 use crate::backend::{Backend, build_requirements};
-use crate::workshop::Workshop;
 use crate::failure::Failures;
 use crate::hook::{self, Call};
+use crate::workshop::Workshop;
 
 /// A source to build.
 pub struct BuildRequest<'a> {
@@ -99,7 +99,10 @@ impl Session {
             Some(checkout) => {
                 let copy = directory.path().join("source");
                 copy_checkout(checkout, &copy).context(Kind::Build, failed)?;
-                request.tree.strip_prefix(checkout).map_or_else(|_| copy.clone(), |below| copy.join(below))
+                request
+                    .tree
+                    .strip_prefix(checkout)
+                    .map_or_else(|_| copy.clone(), |below| copy.join(below))
             }
             None => request.tree,
         };
@@ -120,10 +123,19 @@ impl Session {
         };
         if engine.shared_environment.is_none() {
             let stack = request.stack;
-            session.require(engine, &stack, Vec::new()).await.context(Kind::Build, failed)?;
+            session
+                .require(engine, &stack, Vec::new())
+                .await
+                .context(Kind::Build, failed)?;
             let reported = session.reported_requirements().await?;
-            if reported.iter().any(|requirement| !session.backend.requires.contains(requirement)) {
-                session.require(engine, &stack, reported).await.context(Kind::Build, failed)?;
+            if reported
+                .iter()
+                .any(|requirement| !session.backend.requires.contains(requirement))
+            {
+                session
+                    .require(engine, &stack, reported)
+                    .await
+                    .context(Kind::Build, failed)?;
             }
         }
         Ok(session)
@@ -141,7 +153,9 @@ impl Session {
         if requirements.is_empty() {
             return Ok(());
         }
-        let resolved = engine.resolve_build_requirements(&requirements, stack).await?;
+        let resolved = engine
+            .resolve_build_requirements(&requirements, stack)
+            .await?;
         let installed = engine
             .install_build_requirements(&resolved, &self.environment, stack)
             .await?;
@@ -155,7 +169,10 @@ impl Session {
             return Ok(Vec::new());
         };
         let texts: Vec<String> = serde_json::from_value(value).context(Kind::Build, || {
-            format!("`get_requires_for_build_wheel` of {} returned no list", self.backend.name)
+            format!(
+                "`get_requires_for_build_wheel` of {} returned no list",
+                self.backend.name
+            )
         })?;
         build_requirements(&texts)
     }
@@ -193,8 +210,13 @@ impl Session {
             fs_err::create_dir_all(&parent)
                 .context(Kind::Build, || format!("failed to build {}", self.label))?;
             let arguments = vec![json!(parent), self.settings.clone()];
-            let value = self.call("prepare_metadata_for_build_wheel", arguments).await?;
-            self.metadata_directory = value.as_ref().and_then(Value::as_str).map(|name| parent.join(name));
+            let value = self
+                .call("prepare_metadata_for_build_wheel", arguments)
+                .await?;
+            self.metadata_directory = value
+                .as_ref()
+                .and_then(Value::as_str)
+                .map(|name| parent.join(name));
         }
         Ok(self.metadata_directory.clone())
     }
@@ -209,13 +231,20 @@ impl Session {
                 .and_then(|table| table.get("project")?.get("dynamic")?.as_array().cloned())
                 .is_some_and(|fields| {
                     fields.iter().any(|field| {
-                        matches!(field.as_str(), Some("dependencies" | "optional-dependencies"))
+                        matches!(
+                            field.as_str(),
+                            Some("dependencies" | "optional-dependencies")
+                        )
                     })
                 })
     }
 
     async fn call(&self, hook: &'static str, arguments: Vec<Value>) -> Result<Option<Value>> {
-        let _job = self.jobs.acquire().await.expect("the semaphore is never closed");
+        let _job = self
+            .jobs
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
         Call {
             package: &self.label,
             hook,
@@ -271,7 +300,12 @@ fn link_bytecode(installed: &Path, unpacked: &Path) -> std::io::Result<()> {
     };
     let kept = unpacked.join("__pycache__");
     for file in compiled.flatten() {
-        let source = file.file_name().to_string_lossy().split('.').next().map(|stem| unpacked.join(format!("{stem}.py")));
+        let source = file
+            .file_name()
+            .to_string_lossy()
+            .split('.')
+            .next()
+            .map(|stem| unpacked.join(format!("{stem}.py")));
         let target = kept.join(file.file_name());
         if source.is_some_and(|source| source.exists()) && !target.exists() {
             std::fs::create_dir_all(&kept)?;
@@ -299,7 +333,10 @@ fn copy_checkout(from: &Path, into: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn create_environment(engine: &Workshop, directory: &Path) -> Result<PythonEnvironment, uv_virtualenv::Error> {
+fn create_environment(
+    engine: &Workshop,
+    directory: &Path,
+) -> Result<PythonEnvironment, uv_virtualenv::Error> {
     uv_virtualenv::create_venv(
         directory,
         engine.interpreter.clone(),
@@ -327,7 +364,13 @@ fn variables(
     engine: &Workshop,
     environment: &PythonEnvironment,
 ) -> Result<Vec<(OsString, OsString)>, std::env::JoinPathsError> {
-    let path = engine.request.building.environment.get("PATH").cloned().unwrap_or_default();
+    let path = engine
+        .request
+        .building
+        .environment
+        .get("PATH")
+        .cloned()
+        .unwrap_or_default();
     let scripts = std::iter::once(environment.scripts().to_owned());
     let path = std::env::join_paths(scripts.chain(std::env::split_paths(&path)))?;
     let mut variables = engine.hook_environment.as_ref().clone();

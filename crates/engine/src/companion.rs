@@ -19,8 +19,10 @@ pub trait Companion {
     ///
     /// # Errors
     /// When asking anybody else would be in vain.
-    fn metadata<'a>(&'a self, distribution: &'a Distribution)
-    -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>>;
+    fn metadata<'a>(
+        &'a self,
+        distribution: &'a Distribution,
+    ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>>;
 
     /// Gives metadata to go on with when nobody has that of `distribution`; `None` ends the
     /// resolution.

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use uv_cache::Cache;
-use uv_configuration::{BuildKind, BuildOptions, BuildOutput, Excludes, NoSources, Overrides, Reinstall};
+use uv_configuration::{
+    BuildKind, BuildOptions, BuildOutput, Excludes, NoSources, Overrides, Reinstall,
+};
 use uv_distribution::DistributionDatabase;
 use uv_distribution_filename::DistFilename;
 use uv_distribution_types::{
@@ -16,12 +18,12 @@ use uv_git::GitResolver;
 use uv_install_wheel::LinkMode;
 use uv_installer::{InstallationStrategy, Installer, Plan, Planner, Preparer, SitePackages};
 use uv_preview::Preview;
+use uv_pypi_types::Conflicts;
 use uv_python::{Interpreter, PythonEnvironment};
 use uv_requirements::LookaheadResolver;
 use uv_resolver::{
     Flexibility, Manifest, OptionsBuilder, PythonRequirement, Resolver, ResolverEnvironment,
 };
-use uv_pypi_types::Conflicts;
 use uv_types::{
     BuildArena, BuildContext, BuildIsolation, BuildStack, EmptyInstalledPackages, HashStrategy,
     ResolvedRequirements,
@@ -31,8 +33,8 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind};
 
 use crate::build::{Session, SessionRequest};
-use crate::workshop::Workshop;
 use crate::network;
+use crate::workshop::Workshop;
 
 /// The sentence of a failed build, as uv's traits want it; the error itself waits in
 /// [`Workshop`]'s failures.
@@ -55,7 +57,11 @@ impl IsBuildBackendError for BuildError {
 impl Workshop {
     /// A database that builds through this workshop.
     pub(crate) fn database(&self) -> DistributionDatabase<'_, Self> {
-        DistributionDatabase::new(&self.client, self, self.concurrency.downloads_semaphore.clone())
+        DistributionDatabase::new(
+            &self.client,
+            self,
+            self.concurrency.downloads_semaphore.clone(),
+        )
     }
 
     /// A database that reads from the cache alone.
@@ -70,7 +76,12 @@ impl Workshop {
         stack: &BuildStack,
     ) -> Result<ResolvedRequirements, Error> {
         let wanted = sentence(requirements);
-        if let Some(resolved) = self.resolved.lock().expect("no panic while locked").get(&wanted) {
+        if let Some(resolved) = self
+            .resolved
+            .lock()
+            .expect("no panic while locked")
+            .get(&wanted)
+        {
             return Ok(resolved.clone());
         }
         let failed = || format!("failed to resolve the build requirements {wanted}");
@@ -139,7 +150,9 @@ impl Workshop {
         let tags = self.interpreter.tags().context(Kind::Build, failed)?;
         let Plan { cached, remote, .. } = Planner::new(resolution)
             .build(
-                SitePackages::from_environment(environment).map_err(as_std).context(Kind::Build, failed)?,
+                SitePackages::from_environment(environment)
+                    .map_err(as_std)
+                    .context(Kind::Build, failed)?,
                 InstallationStrategy::Permissive,
                 &Reinstall::default(),
                 &self.build_options,
@@ -155,7 +168,10 @@ impl Workshop {
             )
             .map_err(as_std)
             .context(Kind::Build, failed)?;
-        if let Some(dist) = remote.iter().find(|dist| stack.contains(&dist.distribution_id())) {
+        if let Some(dist) = remote
+            .iter()
+            .find(|dist| stack.contains(&dist.distribution_id()))
+        {
             return Err(Error::new(
                 Kind::Build,
                 format!("building {} requires {0} itself", dist.name()),
@@ -190,7 +206,10 @@ fn as_std(error: anyhow::Error) -> Box<dyn std::error::Error + Send + Sync> {
 }
 
 fn sentence(requirements: &[Requirement]) -> String {
-    let texts: Vec<String> = requirements.iter().map(|requirement| format!("`{requirement}`")).collect();
+    let texts: Vec<String> = requirements
+        .iter()
+        .map(|requirement| format!("`{requirement}`"))
+        .collect();
     texts.join(", ")
 }
 
@@ -295,7 +314,8 @@ impl BuildContext for Workshop {
         _build_output: BuildOutput,
         mut build_stack: BuildStack,
     ) -> Result<Session, BuildError> {
-        let tree = subdirectory.map_or_else(|| source.to_owned(), |directory| source.join(directory));
+        let tree =
+            subdirectory.map_or_else(|| source.to_owned(), |directory| source.join(directory));
         if let Some(dist) = dist {
             if self.build_options.no_build_package(dist.name()) {
                 let error = Error::new(Kind::Build, format!("{} may not be built", dist.name()))

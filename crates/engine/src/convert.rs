@@ -46,10 +46,9 @@ fn location(url: &DisplaySafeUrl) -> Location {
 }
 
 fn artifact(file: &File) -> Result<Artifact> {
-    let url = file
-        .url
-        .to_url()
-        .context(Kind::Fetch, || format!("the index gives no valid URL for {}", file.filename))?;
+    let url = file.url.to_url().context(Kind::Fetch, || {
+        format!("the index gives no valid URL for {}", file.filename)
+    })?;
     Ok(Artifact {
         filename: file.filename.to_string(),
         location: location(&url),
@@ -72,11 +71,13 @@ fn hashes(file: &File) -> Hashes {
 /// An artifact that a requirement names itself, known by its location alone.
 fn direct(location: Location, subdirectory: Option<&Path>, fragment: Option<&str>) -> Artifact {
     let filename = match &location {
-        Location::Path(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        Location::Path(path) => path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned()),
         Location::Url(url) => url
             .path_segments()
             .and_then(|mut segments| segments.next_back())
-            .map(|name| percent_decoded(name)),
+            .map(percent_decoded),
     };
     let hashes = fragment
         .into_iter()
@@ -134,7 +135,10 @@ impl Workshop {
             }
             BuiltDist::Path(dist) => {
                 let path = Location::Path(dist.install_path.to_path_buf());
-                (Origin::Direct, direct(path, None, dist.url.to_url().fragment()))
+                (
+                    Origin::Direct,
+                    direct(path, None, dist.url.to_url().fragment()),
+                )
             }
             BuiltDist::GitPath(dist) => return Err(file_in_git(&dist.url.to_url())),
         };
@@ -143,9 +147,10 @@ impl Workshop {
 
     fn source(&self, dist: &SourceDist) -> Result<(Origin, Source)> {
         Ok(match dist {
-            SourceDist::Registry(dist) => {
-                (self.origin(&dist.index), Source::Sdist(artifact(&dist.file)?))
-            }
+            SourceDist::Registry(dist) => (
+                self.origin(&dist.index),
+                Source::Sdist(artifact(&dist.file)?),
+            ),
             SourceDist::DirectUrl(dist) => {
                 let url = dist.url.to_url();
                 let artifact = direct(location(&url), dist.subdirectory.as_deref(), url.fragment());
@@ -160,17 +165,25 @@ impl Workshop {
                 let path = self.original_tree(&dist.install_path);
                 (Origin::Direct, Source::Tree { path })
             }
-            SourceDist::GitDirectory(dist) => {
-                (Origin::Direct, self.git_source(&dist.git, dist.subdirectory.as_deref())?)
-            }
+            SourceDist::GitDirectory(dist) => (
+                Origin::Direct,
+                self.git_source(&dist.git, dist.subdirectory.as_deref())?,
+            ),
             SourceDist::GitPath(dist) => return Err(file_in_git(&dist.url.to_url())),
         })
     }
 
-    fn git_source(&self, git: &uv_git_types::GitUrl, subdirectory: Option<&Path>) -> Result<Source> {
+    fn git_source(
+        &self,
+        git: &uv_git_types::GitUrl,
+        subdirectory: Option<&Path>,
+    ) -> Result<Source> {
         let precise = git.precise().or_else(|| self.git.get_precise(git));
         let commit = precise.ok_or_else(|| {
-            Error::new(Kind::Fetch, format!("the commit of {} is not known", git.url()))
+            Error::new(
+                Kind::Fetch,
+                format!("the commit of {} is not known", git.url()),
+            )
         })?;
         Ok(Source::Git {
             repository: without_credentials(git.url()),
@@ -182,7 +195,11 @@ impl Workshop {
 
     fn origin(&self, index: &IndexUrl) -> Origin {
         let url = without_credentials(index.url()).to_string();
-        if self.locations.flat_indexes().any(|flat| flat.url() == index) {
+        if self
+            .locations
+            .flat_indexes()
+            .any(|flat| flat.url() == index)
+        {
             Origin::FindLinks { location: url }
         } else {
             Origin::Index { url }
@@ -201,6 +218,9 @@ impl Workshop {
 }
 
 fn file_in_git(url: &DisplaySafeUrl) -> Error {
-    Error::new(Kind::Input, format!("{url} names a file inside a Git repository"))
-        .with_hint("Name the repository, or its directory with #subdirectory=.")
+    Error::new(
+        Kind::Input,
+        format!("{url} names a file inside a Git repository"),
+    )
+    .with_hint("Name the repository, or its directory with #subdirectory=.")
 }

@@ -27,7 +27,9 @@ impl Failures {
     /// The newest error that `text` speaks of.
     fn take(&self, text: &str) -> Option<Error> {
         let mut failures = self.0.lock().expect("no panic while locked");
-        let position = failures.iter().rposition(|failure| text.contains(&failure.sentence()))?;
+        let position = failures
+            .iter()
+            .rposition(|failure| text.contains(&failure.sentence()))?;
         Some(failures.swap_remove(position))
     }
 }
@@ -38,15 +40,22 @@ impl Workshop {
         if let ResolveError::NoSolution(no_solution) = &error {
             let detail = redacted(&no_solution.to_string());
             if let Some(index) = self.refusals.first() {
-                let message = format!("failed to resolve the requirements: {index} wants other credentials");
+                let message =
+                    format!("failed to resolve the requirements: {index} wants other credentials");
                 return Error::new(Kind::Fetch, message)
                     .with_detail(detail)
                     .with_hint("Give credentials in the index URL, in .netrc or by a keyring.");
             }
-            let resolution =
-                Error::new(Kind::Resolution, "no set of versions satisfies the requirements")
-                    .with_detail(detail);
-            let hints: Vec<String> = no_solution.hints().into_iter().map(|hint| hint.to_string()).collect();
+            let resolution = Error::new(
+                Kind::Resolution,
+                "no set of versions satisfies the requirements",
+            )
+            .with_detail(detail);
+            let hints: Vec<String> = no_solution
+                .hints()
+                .into_iter()
+                .map(|hint| hint.to_string())
+                .collect();
             return if hints.is_empty() {
                 resolution
             } else {
@@ -67,7 +76,8 @@ impl Workshop {
             let error = Error::new(Kind::Fetch, redacted(message)).caused_by(redacted(&chain));
             // What uv makes of a redirect that it does not follow any more.
             if chain.contains("Missing `Content-Type` header") {
-                return error.with_hint("That is no index page; the server may redirect in a circle.");
+                return error
+                    .with_hint("That is no index page; the server may redirect in a circle.");
             }
             error
         })

@@ -52,7 +52,10 @@ impl Fetcher {
     pub async fn open(&self, url: &Url, offset: u64) -> Result<Remote, FetchError> {
         if self.offline {
             return Err(FetchError::fatal(
-                format!("{} is not in the store, and the network may not be used", redacted(url.as_str())),
+                format!(
+                    "{} is not in the store, and the network may not be used",
+                    redacted(url.as_str())
+                ),
                 Some("Run once without --offline."),
             ));
         }
@@ -61,15 +64,26 @@ impl Fetcher {
         if offset > 0 {
             request = request.header(RANGE, format!("bytes={offset}-"));
         }
-        let response = request.send().await.map_err(|error| FetchError::from_error(url, &error))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| FetchError::from_error(url, &error))?;
         let status = response.status();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let header = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         if !status.is_success() {
             return Err(FetchError::refused(url, status, header(RETRY_AFTER)));
         }
         let (start, total) = match header(CONTENT_RANGE).and_then(content_range) {
             Some(range) if status == StatusCode::PARTIAL_CONTENT => range,
-            _ => (0, header(CONTENT_LENGTH).and_then(|length| length.parse().ok())),
+            _ => (
+                0,
+                header(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+            ),
         };
         Ok(Remote {
             offset: start,
@@ -110,7 +124,11 @@ fn wait(text: &str) -> Option<Duration> {
     }
     let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
     // A date in the past asks for no wait.
-    Some(date.duration_since(jiff::Timestamp::now()).try_into().unwrap_or_default())
+    Some(
+        date.duration_since(jiff::Timestamp::now())
+            .try_into()
+            .unwrap_or_default(),
+    )
 }
 
 impl FetchError {
@@ -136,7 +154,10 @@ impl FetchError {
 
     fn refused(url: &Url, status: StatusCode, retry_after: Option<&str>) -> Self {
         let passing = status.is_server_error()
-            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+            || matches!(
+                status,
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+            );
         let hint = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Some("Give credentials in the index URL, in .netrc or by a keyring.")
@@ -190,7 +211,10 @@ mod tests {
     fn a_server_says_when_to_come_again_in_seconds_or_by_a_date() {
         assert_eq!(wait("120"), Some(Duration::from_secs(120)));
         assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert!(wait("Sat, 06 Nov 2094 08:49:37 GMT").is_some_and(|wait| wait > Duration::from_hours(1)));
+        assert!(
+            wait("Sat, 06 Nov 2094 08:49:37 GMT")
+                .is_some_and(|wait| wait > Duration::from_hours(1))
+        );
         assert_eq!(wait("soon"), None);
     }
 }

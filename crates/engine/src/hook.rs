@@ -76,14 +76,17 @@ impl Call<'_> {
         .and_then(|bytes| fs_err::write(&call_file, bytes));
         contents.context(Kind::Build, || self.failed())?;
         let (reader, mut group) = self.spawn(&call_file, &result_file)?;
-        let mut output = Output::create(self.log, self.hook).context(Kind::Build, || self.failed())?;
-        let finished = tokio::time::timeout(self.timeout, output.follow(reader, &mut group.leader)).await;
+        let mut output =
+            Output::create(self.log, self.hook).context(Kind::Build, || self.failed())?;
+        let finished =
+            tokio::time::timeout(self.timeout, output.follow(reader, &mut group.leader)).await;
         let status = match finished {
             Ok(status) => status.context(Kind::Build, || self.failed())?,
             Err(_) => return Err(self.timed_out(&output)),
         };
         let result = fs_err::read(&result_file).ok();
-        let result: Option<ResultFile> = result.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let result: Option<ResultFile> =
+            result.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         match result {
             Some(result) if status.success() => Ok((!result.missing).then_some(result.value)),
             _ => Err(self.exited(status, &output)),
@@ -108,7 +111,9 @@ impl Call<'_> {
             .stderr(Stdio::from(OwnedFd::from(stderr)))
             .process_group(0)
             .spawn()
-            .context(Kind::Build, || format!("failed to start {}", self.python.display()))?;
+            .context(Kind::Build, || {
+                format!("failed to start {}", self.python.display())
+            })?;
         Ok((receiver, Group::new(child, lifeline)))
     }
 
@@ -117,7 +122,10 @@ impl Call<'_> {
     }
 
     fn exited(&self, status: ExitStatus, output: &Output) -> Error {
-        let reason = format!("`{}` of {} ended with {status}", self.hook, self.backend.name);
+        let reason = format!(
+            "`{}` of {} ended with {status}",
+            self.hook, self.backend.name
+        );
         self.explained(&reason, output)
     }
 
@@ -185,7 +193,10 @@ impl Output {
         if let Some(directory) = path.parent() {
             fs_err::create_dir_all(directory)?;
         }
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)?;
         writeln!(file, "--- {hook}")?;
         Ok(Self {
             file: tokio::fs::File::from_std(file),
@@ -241,7 +252,10 @@ impl Output {
 
     fn tail(&self) -> String {
         let text = self.text();
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         let start = lines.len().saturating_sub(TAIL_LINES);
         lines[start..].join("\n")
     }

@@ -61,9 +61,12 @@ impl Host {
         located: Option<&Path>,
         cache: &Path,
     ) -> Result<Self> {
-        let cache = uv_cache::Cache::from_path(cache).init().await.context(Kind::Publish, || {
-            format!("failed to open the cache {}", cache.display())
-        })?;
+        let cache = uv_cache::Cache::from_path(cache)
+            .init()
+            .await
+            .context(Kind::Publish, || {
+                format!("failed to open the cache {}", cache.display())
+            })?;
         let interpreter = python::query(request, located, &cache)?;
         Ok(Self { cache, interpreter })
     }

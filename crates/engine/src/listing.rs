@@ -14,9 +14,9 @@ use http::StatusCode;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::LocalSet;
+use url::Url;
 use uv_client::RegistryClient;
 use uv_distribution_types::IndexCapabilities;
-use url::Url;
 use uv_normalize::PackageName;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::redact::redacted;
@@ -50,16 +50,24 @@ pub(crate) struct Refusals(Arc<Mutex<BTreeSet<String>>>);
 impl Refusals {
     /// The first of them, fit to be shown.
     pub(crate) fn first(&self) -> Option<String> {
-        self.0.lock().expect("no panic while locked").first().cloned()
+        self.0
+            .lock()
+            .expect("no panic while locked")
+            .first()
+            .cloned()
     }
 }
 
 impl Listings {
     /// Starts as many readers as there are processors, within reason.
     pub(crate) fn new(reader: &Reader) -> Self {
-        let count = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+        let count = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(4);
         Self {
-            readers: (0..count).map(|_| reader.clone().start(Handle::current())).collect(),
+            readers: (0..count)
+                .map(|_| reader.clone().start(Handle::current()))
+                .collect(),
             asked: Mutex::default(),
         }
     }
@@ -73,7 +81,10 @@ impl Listings {
         }
         let (done, told) = oneshot::channel();
         let reader = &self.readers[asked.len() % self.readers.len()];
-        let order = Order { name: name.clone(), done };
+        let order = Order {
+            name: name.clone(),
+            done,
+        };
         // A reader that ended tells nothing, and the page is then asked for without it.
         let _ = reader.send(order);
         let pending = async move { told.await.unwrap_or(false) }.boxed().shared();
@@ -107,7 +118,10 @@ impl Reader {
 
     async fn read(self, order: Order) {
         let slots = &self.slots;
-        let page = self.client.simple_detail(&order.name, None, &self.capabilities, slots).await;
+        let page = self
+            .client
+            .simple_detail(&order.name, None, &self.capabilities, slots)
+            .await;
         if page.is_err() {
             self.look_for_refusals(&order.name).await;
         }
@@ -121,7 +135,10 @@ impl Reader {
             if let Ok(mut segments) = page.path_segments_mut() {
                 segments.pop_if_empty().push(name.as_ref()).push("");
             }
-            let request = self.client.uncached_client(&page).get(Url::from(page.clone()));
+            let request = self
+                .client
+                .uncached_client(&page)
+                .get(Url::from(page.clone()));
             let answer = request.send().await;
             if answer.is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED) {
                 let mut refusals = self.refusals.0.lock().expect("no panic while locked");

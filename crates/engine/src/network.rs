@@ -34,8 +34,9 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
         builder = builder.custom_certificates(certificates(path)?);
     }
     if let Some(proxy) = &network.proxy {
-        let proxy = reqwest::Proxy::all(proxy)
-            .context(Kind::Input, || format!("the proxy `{}` is no URL", redacted(proxy)))?;
+        let proxy = reqwest::Proxy::all(proxy).context(Kind::Input, || {
+            format!("the proxy `{}` is no URL", redacted(proxy))
+        })?;
         builder = builder.proxy(proxy);
     }
     Ok(builder)
@@ -45,8 +46,9 @@ fn trusted_hosts(hosts: &[String]) -> Result<Vec<TrustedHost>> {
     hosts
         .iter()
         .map(|host| {
-            TrustedHost::from_str(host)
-                .context(Kind::Input, || format!("the trusted host `{host}` is no host"))
+            TrustedHost::from_str(host).context(Kind::Input, || {
+                format!("the trusted host `{host}` is no host")
+            })
         })
         .collect()
 }
@@ -68,7 +70,11 @@ pub(crate) fn locations(indexes: &Indexes, refresh: bool) -> Result<IndexLocatio
     let mut simple = Vec::new();
     let default = [PYPI_URL.to_string()];
     let named: Vec<String> = indexes.urls.iter().map(ToString::to_string).collect();
-    let urls = if named.is_empty() { &default[..] } else { &named[..] };
+    let urls = if named.is_empty() {
+        &default[..]
+    } else {
+        &named[..]
+    };
     for (position, url) in urls.iter().enumerate() {
         let url = parse(url)?;
         let mut index = if position == 0 {
@@ -87,7 +93,7 @@ pub(crate) fn locations(indexes: &Indexes, refresh: bool) -> Result<IndexLocatio
     Ok(IndexLocations::new(simple, flat, indexes.no_index))
 }
 
-/// How long PyPI lets its answers be kept, by its own headers, which some proxies drop: pages for ten
+/// How long `PyPI` lets its answers be kept, by its own headers, which some proxies drop: pages for ten
 /// minutes, files for ever. Other indexes are taken at their word.
 fn cache_control(url: &IndexUrl) -> Option<IndexCacheControl> {
     if url.url().host_str() != PYPI_URL.host_str() {
@@ -102,7 +108,10 @@ fn cache_control(url: &IndexUrl) -> Option<IndexCacheControl> {
 
 fn parse(location: &str) -> Result<IndexUrl> {
     IndexUrl::parse(location, None).context(Kind::Input, || {
-        format!("the index `{}` is neither a URL nor a path", redacted(location))
+        format!(
+            "the index `{}` is neither a URL nor a path",
+            redacted(location)
+        )
     })
 }
 

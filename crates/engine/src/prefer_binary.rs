@@ -36,7 +36,10 @@ impl Rule {
     /// The request's rule, with what `barred` says.
     async fn barring(engine: &Workshop, barred: NoBuild) -> Result<Self> {
         let given = engine.build_options.clone();
-        let build_options = BuildOptions::new(given.no_binary().clone(), given.no_build().clone().combine(barred));
+        let build_options = BuildOptions::new(
+            given.no_binary().clone(),
+            given.no_build().clone().combine(barred),
+        );
         let flat_index = engine.flat_index(&build_options).await?;
         Ok(Self {
             build_options,
@@ -65,7 +68,10 @@ pub(crate) async fn settle(
     }
     let mut settled = version_order::settle(engine, problem, companion, &given).await?;
     let (mut barred, mut tried) = (Vec::new(), BTreeSet::new());
-    while let Some(name) = built(&settled.resolution).into_iter().find(|name| !tried.contains(name)) {
+    while let Some(name) = built(&settled.resolution)
+        .into_iter()
+        .find(|name| !tried.contains(name))
+    {
         tried.insert(name.clone());
         let names = barred.iter().cloned().chain([name.clone()]).collect();
         let rule = Rule::barring(engine, NoBuild::Packages(names)).await?;

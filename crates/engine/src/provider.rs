@@ -88,7 +88,8 @@ impl Provider<'_> {
             .lock()
             .expect("no panic while locked")
             .insert(dist.name().clone());
-        if first && let Ok(distribution) = self.engine.distribution(dist, None, self.required(dist)) {
+        if first && let Ok(distribution) = self.engine.distribution(dist, None, self.required(dist))
+        {
             self.companion.in_sight(&distribution);
         }
     }
@@ -98,7 +99,10 @@ impl Provider<'_> {
     }
 
     /// What the companion knows, if it agrees with the file's name.
-    async fn from_companion(&self, dist: &Dist) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
+    async fn known_metadata(
+        &self,
+        dist: &Dist,
+    ) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
         let Ok(distribution) = self.engine.distribution(dist, None, self.required(dist)) else {
             return Ok(None);
         };
@@ -108,17 +112,26 @@ impl Provider<'_> {
         })?;
         let metadata = known.and_then(|bytes| ResolutionMetadata::parse_metadata(&bytes).ok());
         let agrees = |metadata: &ResolutionMetadata| {
-            let same_version = dist.version().is_none_or(|version| *version == metadata.version);
+            let same_version = dist
+                .version()
+                .is_none_or(|version| *version == metadata.version);
             metadata.name == *dist.name() && same_version
         };
-        Ok(metadata.filter(agrees).map(ArchiveMetadata::from_metadata23))
+        Ok(metadata
+            .filter(agrees)
+            .map(ArchiveMetadata::from_metadata23))
     }
 
     /// What the companion goes on with when `dist` has no metadata.
     fn stand_in(&self, dist: &Dist) -> Option<ArchiveMetadata> {
-        let distribution = self.engine.distribution(dist, None, self.required(dist)).ok()?;
+        let distribution = self
+            .engine
+            .distribution(dist, None, self.required(dist))
+            .ok()?;
         let bytes = self.companion.stand_in(&distribution)?;
-        ResolutionMetadata::parse_metadata(&bytes).ok().map(ArchiveMetadata::from_metadata23)
+        ResolutionMetadata::parse_metadata(&bytes)
+            .ok()
+            .map(ArchiveMetadata::from_metadata23)
     }
 }
 
@@ -161,7 +174,7 @@ impl ResolverProvider for Provider<'_> {
             return Ok(MetadataResponse::Found(metadata));
         }
         self.announce(dist);
-        let response = match self.from_companion(dist).await? {
+        let response = match self.known_metadata(dist).await? {
             Some(metadata) => MetadataResponse::Found(metadata),
             None => match self.inner.get_or_build_wheel_metadata(dist).await? {
                 failed @ MetadataResponse::Error(..) => {

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use uv_cache::Cache;
-use uv_python::{EnvironmentPreference, Interpreter, PythonInstallation, PythonPreference, PythonRequest};
+use uv_python::{
+    EnvironmentPreference, Interpreter, PythonInstallation, PythonPreference, PythonRequest,
+};
 use wheelhouse_model::{Error, Kind, Result};
 
 /// What of the user's environment decides which Python is meant.
@@ -45,7 +47,9 @@ pub fn locate(request: Option<&str>, surroundings: &Surroundings) -> Option<Path
             path
         });
     }
-    let is_version = request.chars().all(|character| character.is_ascii_digit() || character == '.');
+    let is_version = request
+        .chars()
+        .all(|character| character.is_ascii_digit() || character == '.');
     if is_version {
         let name = format!("python{}", minor_version(request));
         if request.matches('.').count() < 2
@@ -69,7 +73,10 @@ fn on_path(name: &str, surroundings: &Surroundings) -> Option<PathBuf> {
         if !candidate.is_file() {
             return None;
         }
-        let shims = surroundings.pyenv_root.as_ref().map(|root| root.join("shims"));
+        let shims = surroundings
+            .pyenv_root
+            .as_ref()
+            .map(|root| root.join("shims"));
         if shims.as_deref() == Some(&*directory) {
             return behind_shim(name, surroundings);
         }
@@ -84,10 +91,9 @@ fn behind_shim(name: &str, surroundings: &Surroundings) -> Option<PathBuf> {
         .pyenv_version
         .clone()
         .or_else(|| {
-            surroundings
-                .directory
-                .ancestors()
-                .find_map(|directory| std::fs::read_to_string(directory.join(".python-version")).ok())
+            surroundings.directory.ancestors().find_map(|directory| {
+                std::fs::read_to_string(directory.join(".python-version")).ok()
+            })
         })
         .or_else(|| std::fs::read_to_string(root.join("version")).ok())?;
     chosen
@@ -108,7 +114,10 @@ fn pyenv_installation(version: &str, surroundings: &Surroundings) -> Option<Path
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             (name == version || name.starts_with(&prefix)).then(|| {
-                let order = name.split('.').filter_map(|part| part.parse().ok()).collect();
+                let order = name
+                    .split('.')
+                    .filter_map(|part| part.parse().ok())
+                    .collect();
                 (order, entry.path().join("bin").join("python"))
             })
         })

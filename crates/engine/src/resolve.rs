@@ -12,7 +12,7 @@ use std::path::Path;
 use petgraph::visit::EdgeRef as _;
 use uv_configuration::{Constraints, Excludes, HashCheckingMode, Overrides};
 use uv_distribution_types::{
-    Diagnostic as _, Dist, Identifier as _, Name as _, Node, Requirement, RequirementSource,
+    Diagnostic, Dist, Identifier as _, Name as _, Node, Requirement, RequirementSource,
     Resolution, ResolvedDist, UnresolvedRequirement,
 };
 use uv_pep508::VerbatimUrl;
@@ -25,8 +25,8 @@ use wheelhouse_model::lock::Package;
 use wheelhouse_model::{Error, Kind, Lock, PackageName, Result, Target};
 
 use crate::companion::Companion;
-use crate::workshop::Workshop;
 use crate::provider::required_hashes;
+use crate::workshop::Workshop;
 use crate::{convert, prefer_binary, requirements};
 
 /// A settled resolution.
@@ -56,7 +56,7 @@ impl Workshop {
             .resolution
             .diagnostics()
             .iter()
-            .map(|diagnostic| diagnostic.message())
+            .map(Diagnostic::message)
             .collect();
         let lock = self.lock(&settled.resolution, &settled.index, &problem)?;
         Ok(Resolved { lock, warnings })
@@ -72,21 +72,31 @@ impl Workshop {
         let constraints = requirements::parse_named(&self.request.constraints)?;
         let overrides = requirements::parse_named(&self.request.overrides)?;
         let markers = self.interpreter.to_resolver_marker_environment();
-        let constraint_hashes = self.request.constraints.iter().map(|line| line.hashes.as_slice());
+        let constraint_hashes = self
+            .request
+            .constraints
+            .iter()
+            .map(|line| line.hashes.as_slice());
         let hasher = HashStrategy::from_requirements(
-            parsed.iter().map(|(requirement, hashes)| (requirement, hashes.as_slice())),
+            parsed
+                .iter()
+                .map(|(requirement, hashes)| (requirement, hashes.as_slice())),
             constraints.iter().zip(constraint_hashes),
             Some(&markers),
             self.hash_checking(),
         )
-        .context(Kind::Input, || "the hashes of the requirements do not hold together".to_owned())?;
+        .context(Kind::Input, || {
+            "the hashes of the requirements do not hold together".to_owned()
+        })?;
         let environment = ResolverEnvironment::specific(markers);
         let index = InMemoryIndex::default();
         let mut requirements = self.named(parsed, &hasher, &index).await?;
         dedup_preserving_order(&mut requirements);
         let hasher = hasher
             .augment_with_requirements(requirements.iter())
-            .context(Kind::Input, || "the hashes of the requirements do not hold together".to_owned())?;
+            .context(Kind::Input, || {
+                "the hashes of the requirements do not hold together".to_owned()
+            })?;
         let constraints = Constraints::from_requirements(constraints.into_iter());
         let overrides = Overrides::from_requirements(overrides);
         let excludes = Excludes::default();
@@ -101,7 +111,9 @@ impl Workshop {
         )
         .resolve(&environment)
         .await
-        .map_err(|error| self.explained(error, "failed to read the metadata of a direct reference"))?;
+        .map_err(|error| {
+            self.explained(error, "failed to read the metadata of a direct reference")
+        })?;
         Ok(Problem {
             requirements,
             constraints,
@@ -115,7 +127,11 @@ impl Workshop {
 
     /// As for pip, one hash anywhere means that everything must have one.
     fn hash_checking(&self) -> HashCheckingMode {
-        let hashed = self.request.requirements.iter().any(|line| !line.hashes.is_empty());
+        let hashed = self
+            .request
+            .requirements
+            .iter()
+            .any(|line| !line.hashes.is_empty());
         if hashed || self.request.resolution.require_hashes {
             HashCheckingMode::Require
         } else {
@@ -154,19 +170,25 @@ impl Workshop {
     ) -> Result<()> {
         match requirement {
             UnresolvedRequirement::Named(Requirement {
-                source: RequirementSource::Directory { install_path, url, .. },
+                source:
+                    RequirementSource::Directory {
+                        install_path, url, ..
+                    },
                 ..
             }) => {
                 let copy = self.copied(install_path, companion).await?;
-                *url = VerbatimUrl::from_absolute_path(&copy)
-                    .context(Kind::Input, || format!("{} is no usable path", copy.display()))?;
+                *url = VerbatimUrl::from_absolute_path(&copy).context(Kind::Input, || {
+                    format!("{} is no usable path", copy.display())
+                })?;
                 *install_path = copy.into_boxed_path();
             }
             UnresolvedRequirement::Unnamed(unnamed) => {
                 if let ParsedUrl::Directory(directory) = &mut unnamed.url.parsed_url {
                     let copy = self.copied(&directory.install_path, companion).await?;
                     let url = VerbatimUrl::from_absolute_path(&copy)
-                        .context(Kind::Input, || format!("{} is no usable path", copy.display()))?;
+                        .context(Kind::Input, || {
+                            format!("{} is no usable path", copy.display())
+                        })?;
                     directory.url = url.to_url();
                     directory.install_path = copy.into_boxed_path();
                     unnamed.url.verbatim = url;
@@ -184,7 +206,12 @@ impl Workshop {
         Ok(copy)
     }
 
-    fn lock(&self, resolution: &Resolution, index: &InMemoryIndex, problem: &Problem) -> Result<Lock> {
+    fn lock(
+        &self,
+        resolution: &Resolution,
+        index: &InMemoryIndex,
+        problem: &Problem,
+    ) -> Result<Lock> {
         let dependencies = dependencies(resolution);
         let mut packages = Vec::new();
         for (resolved, _) in resolution.hashes() {
@@ -197,14 +224,21 @@ impl Workshop {
                 MetadataResponse::Found(archive) => Some(&archive.metadata),
                 _ => None,
             });
-            let version = version.as_ref().or_else(|| metadata.map(|metadata| &metadata.version));
+            let version = version
+                .as_ref()
+                .or_else(|| metadata.map(|metadata| &metadata.version));
             let distribution = self.distribution(dist, version, required)?;
             packages.push(Package {
                 version: distribution.version.ok_or_else(|| unknown_version(dist))?,
                 requires_python: metadata
                     .and_then(|metadata| metadata.requires_python.as_ref())
                     .map(ToString::to_string),
-                dependencies: dependencies.get(dist.name()).into_iter().flatten().cloned().collect(),
+                dependencies: dependencies
+                    .get(dist.name())
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .collect(),
                 name: distribution.name,
                 origin: distribution.origin,
                 source: distribution.source,
@@ -227,7 +261,10 @@ impl Workshop {
 }
 
 fn unknown_version(dist: &Dist) -> Error {
-    Error::new(Kind::Resolution, format!("the version of {} is not known", dist.name()))
+    Error::new(
+        Kind::Resolution,
+        format!("the version of {} is not known", dist.name()),
+    )
 }
 
 /// A requirement written twice counts once.
@@ -256,7 +293,12 @@ fn dependencies(resolution: &Resolution) -> BTreeMap<PackageName, BTreeSet<Packa
 
 /// The environments that a lock for `target` serves, as a marker.
 fn environment_marker(target: &Target) -> String {
-    let names = ["implementation_name", "platform_machine", "python_version", "sys_platform"];
+    let names = [
+        "implementation_name",
+        "platform_machine",
+        "python_version",
+        "sys_platform",
+    ];
     let clauses: Vec<String> = names
         .iter()
         .filter_map(|name| Some(format!("{name} == '{}'", target.markers.get(*name)?)))

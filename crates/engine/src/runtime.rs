@@ -26,7 +26,11 @@ where
         .stack_size(stack_size)
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
+                .worker_threads(
+                    std::thread::available_parallelism()
+                        .map_or(2, usize::from)
+                        .min(8),
+                )
                 .thread_stack_size(stack_size)
                 .enable_all()
                 .build()

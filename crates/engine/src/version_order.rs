@@ -20,23 +20,26 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use uv_configuration::Excludes;
-use uv_distribution_types::{Name as _, Requirement, RequirementSource, RequiresPython, Resolution, ResolvedDist};
+use uv_distribution_types::{
+    Name as _, Requirement, RequirementSource, RequiresPython, Resolution, ResolvedDist,
+};
 use uv_pep440::Operator;
 use uv_pypi_types::Conflicts;
 use uv_requirements_txt::{RequirementEntry, RequirementsTxtRequirement};
 use uv_resolver::{
     AllowedYanks, DefaultResolverProvider, DependencyMode, Exclusions, Flexibility, InMemoryIndex,
-    Manifest, OptionsBuilder, Preference, Preferences, Prerelease, PrereleaseMode, PythonRequirement, ResolveError, Resolver, ResolverEnvironment,
+    Manifest, OptionsBuilder, Preference, Preferences, Prerelease, PrereleaseMode,
+    PythonRequirement, ResolveError, Resolver, ResolverEnvironment,
 };
 use uv_types::{BuildContext as _, EmptyInstalledPackages};
 use wheelhouse_model::{PackageName, Result, Version};
 
 use crate::companion::Companion;
-use crate::workshop::Workshop;
 use crate::network;
 use crate::prefer_binary::Rule;
 use crate::provider::{Memory, Provider, Watch};
 use crate::resolve::Problem;
+use crate::workshop::Workshop;
 
 /// How many versions of one package an attempt may consider before another order is tried.
 const PATIENCE: usize = 25;
@@ -75,7 +78,9 @@ pub(crate) async fn settle(
     let mut first = BTreeSet::new();
     let mut best: Option<(Distance, Settled)> = None;
     for _ in 0..=REORDERINGS {
-        let attempt = solver.attempt(&first, DependencyMode::Transitive, PATIENCE).await;
+        let attempt = solver
+            .attempt(&first, DependencyMode::Transitive, PATIENCE)
+            .await;
         let pushed_back = match attempt {
             Ok(Outcome::Settled(settled)) => {
                 let (distance, pushed_back) = solver.judge(&settled).await;
@@ -86,7 +91,9 @@ pub(crate) async fn settle(
             }
             Ok(Outcome::GivenUp(watch)) => solver.often_considered(&watch),
             // With another order the same error may have another form; the first is the user's.
-            Err(error) if best.is_none() && first.is_empty() => return Err(engine.resolve_error(error)),
+            Err(error) if best.is_none() && first.is_empty() => {
+                return Err(engine.resolve_error(error));
+            }
             Err(_) => break,
         };
         let before = first.len();
@@ -98,7 +105,10 @@ pub(crate) async fn settle(
     if let Some((_, settled)) = best {
         return Ok(settled);
     }
-    match solver.attempt(&BTreeSet::new(), DependencyMode::Transitive, usize::MAX).await {
+    match solver
+        .attempt(&BTreeSet::new(), DependencyMode::Transitive, usize::MAX)
+        .await
+    {
         Ok(Outcome::Settled(settled)) => Ok(settled),
         Ok(Outcome::GivenUp(_)) => unreachable!("an attempt without a limit is not given up"),
         Err(error) => Err(engine.resolve_error(error)),
@@ -145,7 +155,9 @@ impl Solver<'_> {
         if free.len() < 2 {
             return Default::default();
         }
-        let attempt = self.attempt(&BTreeSet::new(), DependencyMode::Direct, usize::MAX).await;
+        let attempt = self
+            .attempt(&BTreeSet::new(), DependencyMode::Direct, usize::MAX)
+            .await;
         let Ok(Outcome::Settled(alone)) = attempt else {
             return Default::default();
         };
@@ -153,7 +165,10 @@ impl Solver<'_> {
         let mut total = (0, 0, 0);
         let mut pushed_back = BTreeSet::new();
         for (name, chosen) in versions(&settled.resolution) {
-            let Some(best) = best.get(&name).filter(|best| free.contains(&name) && **best > chosen) else {
+            let Some(best) = best
+                .get(&name)
+                .filter(|best| free.contains(&name) && **best > chosen)
+            else {
                 continue;
             };
             let (major, minor, micro) = distance(&chosen, best);
@@ -199,7 +214,8 @@ impl Solver<'_> {
             .build();
         let python = PythonRequirement::from_interpreter(&engine.interpreter);
         let tags = engine.interpreter.tags().ok();
-        let yanks = AllowedYanks::from_manifest(&manifest, &problem.environment, options.dependency_mode);
+        let yanks =
+            AllowedYanks::from_manifest(&manifest, &problem.environment, options.dependency_mode);
         let watch = Watch::new(patience);
         let index = self.index.borrow().clone();
         let requires_python = RequiresPython::greater_than_equal_version(
@@ -283,9 +299,9 @@ impl Solver<'_> {
 /// Whether a requirement leaves no choice: one version, or a direct reference.
 fn is_pinned(requirement: &Requirement) -> bool {
     match &requirement.source {
-        RequirementSource::Registry { specifier, .. } => specifier
-            .iter()
-            .any(|specifier| matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual)),
+        RequirementSource::Registry { specifier, .. } => specifier.iter().any(|specifier| {
+            matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual)
+        }),
         _ => true,
     }
 }
@@ -305,7 +321,11 @@ fn versions(resolution: &Resolution) -> HashMap<PackageName, Version> {
 
 fn prerelease(allowed: bool) -> Prerelease {
     Prerelease {
-        global: if allowed { PrereleaseMode::Allow } else { PrereleaseMode::default() },
+        global: if allowed {
+            PrereleaseMode::Allow
+        } else {
+            PrereleaseMode::default()
+        },
         ..Prerelease::default()
     }
 }
@@ -313,11 +333,21 @@ fn prerelease(allowed: bool) -> Prerelease {
 impl Workshop {
     /// The versions that the request prefers, where they fit.
     fn preferences(&self, environment: &ResolverEnvironment) -> Preferences {
-        let preferences = self.request.resolution.preferences.iter().filter_map(|(name, version)| {
-            let requirement = format!("{name}=={version}");
-            let requirement = RequirementsTxtRequirement::parse(&requirement, "", false).ok()?;
-            Preference::from_entry(RequirementEntry { requirement, hashes: Vec::new() }).ok()?
-        });
+        let preferences =
+            self.request
+                .resolution
+                .preferences
+                .iter()
+                .filter_map(|(name, version)| {
+                    let requirement = format!("{name}=={version}");
+                    let requirement =
+                        RequirementsTxtRequirement::parse(&requirement, "", false).ok()?;
+                    Preference::from_entry(RequirementEntry {
+                        requirement,
+                        hashes: Vec::new(),
+                    })
+                    .ok()?
+                });
         Preferences::from_iter(preferences, environment)
     }
 }

@@ -73,7 +73,11 @@ pub(crate) struct Workshop {
 
 impl Workshop {
     pub(crate) async fn start(setup: Setup<'_>) -> Result<Self> {
-        let Setup { host, request, logs } = setup;
+        let Setup {
+            host,
+            request,
+            logs,
+        } = setup;
         let (cache, interpreter, request) = (host.cache, host.interpreter, request.clone());
         let refresh = request.resolution.refresh;
         let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
@@ -140,12 +144,22 @@ impl Workshop {
 
     /// Reads what the `--find-links` places offer under `build_options`.
     pub(crate) async fn flat_index(&self, build_options: &BuildOptions) -> Result<FlatIndex> {
-        read_flat_index(&self.client, &self.cache, &self.locations, &self.interpreter, build_options).await
+        read_flat_index(
+            &self.client,
+            &self.cache,
+            &self.locations,
+            &self.interpreter,
+            build_options,
+        )
+        .await
     }
 
     /// Checks out the commit of a Git source and returns its directory.
     pub(crate) async fn checkout(&self, source: &Source) -> Result<PathBuf> {
-        let Source::Git { repository, commit, .. } = source else {
+        let Source::Git {
+            repository, commit, ..
+        } = source
+        else {
             unreachable!("only Git sources are checked out");
         };
         let failed = || format!("failed to check out {source}");
@@ -186,7 +200,9 @@ fn clients(
             .markers(interpreter.markers())
             .platform(interpreter.platform())
             .build()
-            .context(Kind::Input, || "failed to set up the HTTP client".to_owned())
+            .context(Kind::Input, || {
+                "failed to set up the HTTP client".to_owned()
+            })
     };
     // Files are tried again by whoever fetches them, from where they broke off.
     let files = client(builder.clone().retries(0))?;
@@ -197,7 +213,8 @@ fn clients(
 
 fn remote_indexes(locations: &IndexLocations) -> Vec<DisplaySafeUrl> {
     let urls = locations.indexes().map(|index| index.url().url().clone());
-    urls.filter(|url| url.scheme().starts_with("http")).collect()
+    urls.filter(|url| url.scheme().starts_with("http"))
+        .collect()
 }
 
 async fn read_flat_index(
@@ -213,16 +230,27 @@ async fn read_flat_index(
     let entries = FlatIndexClient::new(client.cached_client(), client.connectivity(), cache)
         .fetch_all(locations.flat_indexes().map(Index::url))
         .await
-        .context(Kind::Fetch, || "failed to read a --find-links place".to_owned())?;
-    Ok(FlatIndex::from_entries(entries, Some(tags), &HashStrategy::None, build_options))
+        .context(Kind::Fetch, || {
+            "failed to read a --find-links place".to_owned()
+        })?;
+    Ok(FlatIndex::from_entries(
+        entries,
+        Some(tags),
+        &HashStrategy::None,
+        build_options,
+    ))
 }
 
 fn package_settings(request: &Request) -> PackageConfigSettings {
-    let entries = request.building.package_settings.iter().flat_map(|(name, settings)| {
-        settings
-            .iter()
-            .filter_map(move |(key, value)| format!("{name}:{key}={value}").parse().ok())
-    });
+    let entries = request
+        .building
+        .package_settings
+        .iter()
+        .flat_map(|(name, settings)| {
+            settings
+                .iter()
+                .filter_map(move |(key, value)| format!("{name}:{key}={value}").parse().ok())
+        });
     entries.collect::<Vec<_>>().into_iter().collect()
 }
 
@@ -232,12 +260,16 @@ fn exclude_newer(request: &Request) -> Result<ExcludeNewer> {
     };
     text.parse()
         .map(ExcludeNewer::global)
-        .context(Kind::Input, || format!("`{text}` is no date for --exclude-newer"))
+        .context(Kind::Input, || {
+            format!("`{text}` is no date for --exclude-newer")
+        })
 }
 
 /// What hooks find in their environment beside what this process has: nothing that would make two
 /// builds differ, and no packages from outside the build environment.
-fn hook_environment(extra: &std::collections::BTreeMap<String, String>) -> Vec<(OsString, OsString)> {
+fn hook_environment(
+    extra: &std::collections::BTreeMap<String, String>,
+) -> Vec<(OsString, OsString)> {
     let fixed = [
         ("PYTHONHASHSEED", "0"),
         ("PYTHONIOENCODING", "utf-8:backslashreplace"),
@@ -248,7 +280,11 @@ fn hook_environment(extra: &std::collections::BTreeMap<String, String>) -> Vec<(
     ];
     fixed
         .into_iter()
-        .chain(extra.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+        .chain(
+            extra
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        )
         .map(|(name, value)| (name.into(), value.into()))
         .collect()
 }

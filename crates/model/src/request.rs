@@ -34,20 +34,39 @@ impl Request {
     pub fn fingerprint(&self, target: &Target, trees: &BTreeMap<String, Sha256>) -> String {
         let lines = |requirements: &[Requirement]| -> Vec<String> {
             let line = |one: &Requirement| {
-                format!("{} {:?} {:?}", redacted(&one.text), one.hashes, trees.get(&one.text))
+                format!(
+                    "{} {:?} {:?}",
+                    redacted(&one.text),
+                    one.hashes,
+                    trees.get(&one.text)
+                )
             };
             requirements.iter().map(line).collect()
         };
-        let indexes: Vec<String> = self.indexes.urls.iter().map(|url| redacted(url.as_str())).collect();
+        let indexes: Vec<String> = self
+            .indexes
+            .urls
+            .iter()
+            .map(|url| redacted(url.as_str()))
+            .collect();
         let asked = format!(
             "{:?}",
             (
                 [&self.requirements, &self.constraints, &self.overrides].map(|part| lines(part)),
-                (&indexes, &self.indexes.find_links, self.indexes.no_index, self.indexes.strategy),
+                (
+                    &indexes,
+                    &self.indexes.find_links,
+                    self.indexes.no_index,
+                    self.indexes.strategy
+                ),
                 &self.formats,
                 (self.resolution.prereleases, self.resolution.no_dependencies),
                 &self.resolution.exclude_newer,
-                (&target.implementation, &target.python_version, &target.platform),
+                (
+                    &target.implementation,
+                    &target.python_version,
+                    &target.platform
+                ),
             )
         );
         Sha256::of(asked.as_bytes()).to_string()
@@ -72,7 +91,7 @@ pub struct Requirement {
 /// Where distributions are looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Indexes {
-    /// The main index first; empty stands for PyPI. URLs may carry credentials.
+    /// The main index first; empty stands for `PyPI`. URLs may carry credentials.
     pub urls: Vec<Url>,
     /// Directories, pages and archives named by `--find-links`; paths are absolute.
     pub find_links: Vec<String>,

@@ -35,7 +35,9 @@ pub(super) fn read(job: &Job, warn: impl Fn(String)) -> Result<Option<Lock>> {
                 .with_hint("Name another directory with --output.")
                 .caused_by(error));
         }
-        Err(error) => return Err(Error::new(Kind::Input, "failed to read the lock").caused_by(error)),
+        Err(error) => {
+            return Err(Error::new(Kind::Input, "failed to read the lock").caused_by(error));
+        }
     };
     let lock = pylock::read(&text, &job.output, &mut |_| Some(0), &mut |_| true);
     match lock {
@@ -44,7 +46,11 @@ pub(super) fn read(job: &Job, warn: impl Fn(String)) -> Result<Option<Lock>> {
             Err(error).context(Kind::Input, || format!("{} is not valid", path.display()))
         }
         Err(error) => {
-            warn(format!("{} is not valid and is made anew: {}", path.display(), error.sentence()));
+            warn(format!(
+                "{} is not valid and is made anew: {}",
+                path.display(),
+                error.sentence()
+            ));
             Ok(None)
         }
     }
@@ -59,7 +65,11 @@ pub(super) fn expected(store: &Store, fingerprint: &str) -> Vec<PackageName> {
 
 /// Notes what [`expected`] shall give next time.
 pub(super) fn expect(store: &Store, lock: &Lock) {
-    let names: Vec<String> = lock.packages.iter().map(|package| package.name.to_string()).collect();
+    let names: Vec<String> = lock
+        .packages
+        .iter()
+        .map(|package| package.name.to_string())
+        .collect();
     let path = expected_path(store, &lock.request);
     // Without the note the next run is slower, and nothing else.
     let _ = path.parent().map(fs_err::create_dir_all);

@@ -36,7 +36,7 @@ const PROGRESS_WORTH_A_TRY: u64 = 64 << 10;
 
 /// Delays double from here up to the longest.
 const SHORTEST_DELAY: Duration = Duration::from_millis(250);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const LONGEST_DELAY: Duration = Duration::from_mins(1);
 
 impl Fetch {
     /// Fetches the file; local files are copied in.
@@ -83,9 +83,12 @@ impl Fetch {
             }
             failures += 1;
             if failures > self.retries {
-                return Err(as_error(error));
+                return Err(as_error(&error));
             }
-            let delay = error.retry_after.unwrap_or_else(|| delay(failures)).min(LONGEST_DELAY);
+            let delay = error
+                .retry_after
+                .unwrap_or_else(|| delay(failures))
+                .min(LONGEST_DELAY);
             self.observer.observe(&Event::FetchRetried {
                 filename: self.artifact.filename.clone(),
                 reason: error.to_string(),
@@ -154,7 +157,7 @@ impl From<FetchError> for Interruption {
         if error.passing {
             Self::Passing(error)
         } else {
-            Self::Fatal(as_error(error))
+            Self::Fatal(as_error(&error))
         }
     }
 }
@@ -165,7 +168,7 @@ impl From<Error> for Interruption {
     }
 }
 
-fn as_error(error: FetchError) -> Error {
+fn as_error(error: &FetchError) -> Error {
     let converted = Error::new(Kind::Fetch, error.to_string());
     match error.hint {
         Some(hint) => converted.with_hint(hint),

@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::manifest::{self, Wheel};
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Artifact, Hashes, Lock, Manifest, Request, Result, Sha256, Source, Target, pylock};
+use wheelhouse_model::{
+    Artifact, Hashes, Lock, Manifest, Request, Result, Sha256, Source, Target, pylock,
+};
 
 use super::earlier::LOCK_NAME;
 use super::worker::Made;
 use crate::archive;
-use crate::publish::{DirectoryPublisher, IndexedWheel, Place, Published, Publisher as _, Wheelhouse, simple};
+use crate::publish::{
+    DirectoryPublisher, IndexedWheel, Place, Published, Publisher as _, Wheelhouse, simple,
+};
 use crate::store::{LinkMode, Placing, Store, Stored};
 
 /// A finished run.
@@ -43,7 +47,10 @@ pub(super) fn publish(mut finished: Finished) -> Result<Published> {
     let lock = pylock::write(&finished.lock, &finished.output);
     files.insert(LOCK_NAME.to_owned(), lock.into_bytes());
     let placer = Placer::new(&finished);
-    DirectoryPublisher { directory: finished.output.clone() }.publish(&Wheelhouse {
+    DirectoryPublisher {
+        directory: finished.output.clone(),
+    }
+    .publish(&Wheelhouse {
         manifest: manifest(&finished, &metadata),
         files,
         wheels: &placer,
@@ -58,16 +65,19 @@ struct Metadata {
 
 /// The metadata that the store keeps for `made`, or else what the wheel has.
 fn metadata(store: &Store, made: &Made) -> Result<Metadata> {
-    let bytes = match store.metadata(&made.stored.sha256) {
-        Some(bytes) => bytes,
-        None => {
-            let bytes = archive::inspect(&made.stored.path, &made.filename)?.metadata;
-            store.keep_metadata(&made.stored.sha256, &bytes);
-            bytes
-        }
+    let bytes = if let Some(bytes) = store.metadata(&made.stored.sha256) {
+        bytes
+    } else {
+        let bytes = archive::inspect(&made.stored.path, &made.filename)?.metadata;
+        store.keep_metadata(&made.stored.sha256, &bytes);
+        bytes
     };
-    let requires_python = archive::metadata::value(&String::from_utf8_lossy(&bytes), "Requires-Python");
-    Ok(Metadata { bytes, requires_python })
+    let requires_python =
+        archive::metadata::value(&String::from_utf8_lossy(&bytes), "Requires-Python");
+    Ok(Metadata {
+        bytes,
+        requires_python,
+    })
 }
 
 /// A lock names a digest for every file; where nobody published one, it is what came.
@@ -78,7 +88,10 @@ fn complete_hashes(source: &mut Source, made: &Made) {
         Source::Tree { .. } | Source::Git { .. } => return,
     };
     if let (None, Some(sha256)) = (artifact.hashes.sha256(), sha256) {
-        artifact.hashes.0.insert("sha256".to_owned(), sha256.to_string());
+        artifact
+            .hashes
+            .0
+            .insert("sha256".to_owned(), sha256.to_string());
     }
 }
 
@@ -86,7 +99,13 @@ fn complete_hashes(source: &mut Source, made: &Made) {
 fn index_files(finished: &Finished, metadata: &[Metadata]) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut indexed = Vec::new();
-    for ((package, made), metadata) in finished.lock.packages.iter().zip(&finished.made).zip(metadata) {
+    for ((package, made), metadata) in finished
+        .lock
+        .packages
+        .iter()
+        .zip(&finished.made)
+        .zip(metadata)
+    {
         let artifact = package.source.artifact();
         indexed.push(IndexedWheel {
             filename: made.filename.clone(),
@@ -99,14 +118,22 @@ fn index_files(finished: &Finished, metadata: &[Metadata]) -> BTreeMap<String, V
             yanked: None,
             uploaded: artifact.and_then(|artifact| artifact.uploaded),
         });
-        files.insert(format!("{}.metadata", made.filename), metadata.bytes.clone());
+        files.insert(
+            format!("{}.metadata", made.filename),
+            metadata.bytes.clone(),
+        );
     }
     files.extend(simple::pages(&indexed));
     files
 }
 
 fn manifest(finished: &Finished, metadata: &[Metadata]) -> Manifest {
-    let packages = finished.lock.packages.iter().zip(&finished.made).zip(metadata);
+    let packages = finished
+        .lock
+        .packages
+        .iter()
+        .zip(&finished.made)
+        .zip(metadata);
     let mut wheels: Vec<Wheel> = packages
         .map(|((package, made), metadata)| wheel(package, made, metadata))
         .collect();
@@ -131,7 +158,11 @@ fn wheel(package: &Package, made: &Made, metadata: &Metadata) -> Wheel {
         sha256: made.stored.sha256,
         size: made.stored.size,
         requires_python: metadata.requires_python.clone(),
-        dependencies: package.dependencies.iter().map(ToString::to_string).collect(),
+        dependencies: package
+            .dependencies
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         origin: package.origin.clone(),
         source: package.source.to_string(),
         built: made.built.as_ref().map(|built| manifest::Built {
@@ -155,15 +186,21 @@ impl<'a> Placer<'a> {
         Self {
             store: &finished.store,
             mode: finished.link_mode,
-            stored: made.map(|made| (made.stored.sha256, &made.stored)).collect(),
+            stored: made
+                .map(|made| (made.stored.sha256, &made.stored))
+                .collect(),
         }
     }
 }
 
 impl Place for Placer<'_> {
     fn place(&self, wheel: &Wheel, destination: &Path) -> Result<()> {
-        let placing = Placing { mode: self.mode, placed_before: false };
-        self.store.place(self.stored[&wheel.sha256], destination, placing)?;
+        let placing = Placing {
+            mode: self.mode,
+            placed_before: false,
+        };
+        self.store
+            .place(self.stored[&wheel.sha256], destination, placing)?;
         Ok(())
     }
 }

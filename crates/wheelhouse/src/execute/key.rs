@@ -21,7 +21,12 @@ pub(super) fn source(
             format!("file {sha256:?} {:?}", artifact.subdirectory)
         }
         Source::Tree { path } => format!("tree {:?}", trees.get(path)),
-        Source::Git { repository, commit, subdirectory, .. } => {
+        Source::Git {
+            repository,
+            commit,
+            subdirectory,
+            ..
+        } => {
             format!("git {repository} {commit} {subdirectory:?}")
         }
     }
@@ -42,7 +47,10 @@ pub(super) fn build_key(
     let mut fields = vec![
         ("source", source.to_owned()),
         ("name", distribution.name.to_string()),
-        ("python", format!("{} {}", target.implementation, target.python_version)),
+        (
+            "python",
+            format!("{} {}", target.implementation, target.python_version),
+        ),
         ("platform", target.platform.clone()),
         ("settings", format!("{:?}", building.config_settings)),
         ("package settings", format!("{own_settings:?}")),
@@ -69,7 +77,9 @@ mod tests {
             name: "example".parse().unwrap(),
             version: None,
             origin: Origin::Direct,
-            source: Source::Tree { path: "/example".into() },
+            source: Source::Tree {
+                path: "/example".into(),
+            },
             required_hashes: Vec::new(),
         };
         let target = |version: &str| Target {
@@ -84,10 +94,11 @@ mod tests {
         let environment = &mut flags.building.environment;
         environment.insert("CFLAGS".to_owned(), "-O3".to_owned());
         let mut path = Request::default();
-        path.building.environment.insert("PATH".to_owned(), "/bin".to_owned());
-        let key = |request, version, source| {
-            build_key(request, &target(version), &distribution, source)
-        };
+        path.building
+            .environment
+            .insert("PATH".to_owned(), "/bin".to_owned());
+        let key =
+            |request, version, source| build_key(request, &target(version), &distribution, source);
         let first = key(&plain, "3.11.7", "tree a");
         assert_eq!(first, key(&path, "3.11.7", "tree a"));
         assert_ne!(first, key(&plain, "3.12.1", "tree a"));

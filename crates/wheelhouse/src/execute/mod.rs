@@ -133,7 +133,10 @@ impl Run {
         let python = job.request.python.as_deref();
         let host = Host::discover(python, job.python.as_deref(), &cache).await?;
         let target = host.target();
-        let interpreter = target.interpreter.as_deref().unwrap_or(Path::new("python3"));
+        let interpreter = target
+            .interpreter
+            .as_deref()
+            .unwrap_or(Path::new("python3"));
         observer.observe(&Event::Target {
             label: target.label(),
             python: interpreter.display().to_string(),
@@ -160,30 +163,43 @@ impl Run {
                 self.locked(&lock, true);
                 return Ok(lock);
             }
-            earlier if self.job.reuse == Reuse::Frozen => return Err(self.not_frozen(earlier.is_some())),
+            earlier if self.job.reuse == Reuse::Frozen => {
+                return Err(self.not_frozen(earlier.is_some()));
+            }
             Some(lock) => {
-                let pins = lock.packages.into_iter().map(|package| (package.name, package.version));
+                let pins = lock
+                    .packages
+                    .into_iter()
+                    .map(|package| (package.name, package.version));
                 self.job.request.resolution.preferences = pins.collect();
             }
             None => {}
         }
         let worker = self.worker().await?;
         self.phase_started(Phase::Resolve);
-        worker.engine.expect(&earlier::expected(&self.job.store, &self.fingerprint));
+        worker
+            .engine
+            .expect(&earlier::expected(&self.job.store, &self.fingerprint));
         let begun = Instant::now();
         let resolved = worker.engine.resolve(&Ahead(Rc::clone(&worker))).await?;
         self.phase_finished(Phase::Resolve, begun);
         for warning in resolved.warnings {
             self.observer.observe(&Event::warning(warning));
         }
-        let lock = Lock { request: self.fingerprint.clone(), ..resolved.lock };
+        let lock = Lock {
+            request: self.fingerprint.clone(),
+            ..resolved.lock
+        };
         earlier::expect(&self.job.store, &lock);
         self.locked(&lock, false);
         Ok(lock)
     }
 
     fn locked(&self, lock: &Lock, kept: bool) {
-        self.observer.observe(&Event::Locked { packages: lock.packages.len(), kept });
+        self.observer.observe(&Event::Locked {
+            packages: lock.packages.len(),
+            kept,
+        });
     }
 
     fn not_frozen(&self, exists: bool) -> Error {
@@ -200,7 +216,11 @@ impl Run {
     async fn worker(&mut self) -> Result<Rc<LocalWorker>> {
         if let (None, Some(host)) = (&self.worker, self.host.take()) {
             let logs = self.job.store.root().join("logs");
-            let setup = Setup { host, request: &self.job.request, logs: &logs };
+            let setup = Setup {
+                host,
+                request: &self.job.request,
+                logs: &logs,
+            };
             self.worker = Some(Rc::new(LocalWorker {
                 engine: Engine::start(setup).await?,
                 request: self.job.request.clone(),
@@ -228,7 +248,9 @@ impl Run {
             match &package.source {
                 Source::Wheel(artifact) => {
                     if let Some(sha256) = artifact.hashes.sha256()
-                        && self.find(&artifact.filename, self.job.store.find(&sha256)?).is_some()
+                        && self
+                            .find(&artifact.filename, self.job.store.find(&sha256)?)
+                            .is_some()
                     {
                         inventory.wheels.insert(sha256);
                     }
@@ -237,10 +259,13 @@ impl Run {
                 _ if !self.job.request.building.isolated => {}
                 _ => {
                     let source = key::source(&distribution, None, &self.trees);
-                    let key = key::build_key(&self.job.request, &self.target, &distribution, &source);
+                    let key =
+                        key::build_key(&self.job.request, &self.target, &distribution, &source);
                     let found = self.find(&distribution.to_string(), self.job.store.built(&key)?);
                     if let Some((built, _)) = found {
-                        inventory.built.insert(position, (built.sha256, built.filename));
+                        inventory
+                            .built
+                            .insert(position, (built.sha256, built.filename));
                     }
                 }
             }
@@ -290,8 +315,17 @@ impl Run {
             let distribution = step.package.distribution();
             let source = key::source(&distribution, None, &self.trees);
             let key = key::build_key(&self.job.request, &self.target, &distribution, &source);
-            made.built = self.job.store.built(&key)?.present().map(|(built, _)| built);
-            made.sdist = step.package.source.artifact().and_then(|artifact| artifact.hashes.sha256());
+            made.built = self
+                .job
+                .store
+                .built(&key)?
+                .present()
+                .map(|(built, _)| built);
+            made.sdist = step
+                .package
+                .source
+                .artifact()
+                .and_then(|artifact| artifact.hashes.sha256());
         }
         Ok(Some(made))
     }
@@ -304,14 +338,21 @@ impl Run {
     ) -> Result<Report> {
         self.phase_started(Phase::Publish);
         let publish_begun = Instant::now();
-        let made: Vec<Made> = lock.packages.iter().filter_map(|package| made.remove(&package.name)).collect();
+        let made: Vec<Made> = lock
+            .packages
+            .iter()
+            .filter_map(|package| made.remove(&package.name))
+            .collect();
         let count = |outcome| made.iter().filter(|made| made.outcome == outcome).count();
         let mut report = Report {
             fetched: count(Outcome::Fetched),
             built: count(Outcome::Built),
             reused: count(Outcome::Reused),
             bytes: made.iter().map(|made| made.stored.size).sum(),
-            bytes_fetched: self.worker.as_ref().map_or(0, |worker| worker.state.borrow().bytes_fetched),
+            bytes_fetched: self
+                .worker
+                .as_ref()
+                .map_or(0, |worker| worker.state.borrow().bytes_fetched),
             foreign: Vec::new(),
         };
         let finished = Finished {
@@ -342,13 +383,23 @@ impl Run {
     fn tell(&self, published: &Published) {
         let output = self.job.output.display();
         let told = [
-            (&published.foreign, "was not put there by wheelhouse and was left alone"),
-            (&published.replaced_since, "was replaced since an earlier run and was left alone"),
-            (&published.overwritten, "stood in the way of a file of the wheelhouse and was replaced"),
+            (
+                &published.foreign,
+                "was not put there by wheelhouse and was left alone",
+            ),
+            (
+                &published.replaced_since,
+                "was replaced since an earlier run and was left alone",
+            ),
+            (
+                &published.overwritten,
+                "stood in the way of a file of the wheelhouse and was replaced",
+            ),
         ];
         for (names, what) in told {
             for name in names {
-                self.observer.observe(&Event::warning(format!("{output}/{name} {what}")));
+                self.observer
+                    .observe(&Event::warning(format!("{output}/{name} {what}")));
             }
         }
         for warning in &published.warnings {
@@ -362,6 +413,7 @@ impl Run {
 
     fn phase_finished(&self, phase: Phase, begun: Instant) {
         let seconds = seconds(begun.elapsed());
-        self.observer.observe(&Event::PhaseFinished { phase, seconds });
+        self.observer
+            .observe(&Event::PhaseFinished { phase, seconds });
     }
 }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use wheelhouse_model::{Error, Event, PackageName, Plan, Result, Step};
 
-use super::worker::{LocalWorker, Made, Worker as _};
 use super::Run;
+use super::worker::{LocalWorker, Made, Worker as _};
 
 /// Makes the wheel of every step of `plan`.
 ///
@@ -40,7 +40,10 @@ pub(super) async fn run(
                 made.insert(step.package.name.clone(), wheel);
             }
             Err(error) if run.job.keep_going => {
-                run.observer.observe(&Event::StepFailed { package, reason: error.sentence() });
+                run.observer.observe(&Event::StepFailed {
+                    package,
+                    reason: error.sentence(),
+                });
                 failures.push(error);
             }
             Err(error) => return Err(error),
@@ -74,8 +77,14 @@ fn summary(mut failures: Vec<Error>, steps: usize) -> Option<Error> {
     let told: Vec<String> = failures
         .iter()
         .map(|failure| {
-            let hint = failure.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-            let detail = failure.detail().map(|detail| format!("\n{detail}")).unwrap_or_default();
+            let hint = failure
+                .hint()
+                .map(|hint| format!("\nhint: {hint}"))
+                .unwrap_or_default();
+            let detail = failure
+                .detail()
+                .map(|detail| format!("\n{detail}"))
+                .unwrap_or_default();
             format!("{}{detail}{hint}", failure.sentence())
         })
         .collect();

@@ -110,8 +110,9 @@ fn clear(directory: &Path) -> Result<()> {
             format!("failed to clear {}", directory.display()),
         )
         .caused_by(error)),
-        _ => fs::create_dir_all(directory)
-            .context(Kind::Build, || format!("failed to create {}", directory.display())),
+        _ => fs::create_dir_all(directory).context(Kind::Build, || {
+            format!("failed to create {}", directory.display())
+        }),
     }
 }
 

@@ -135,10 +135,17 @@ impl LocalWorker {
 
     /// Whether the wheel of `distribution` was begun to be made.
     pub(super) fn has_begun(&self, distribution: &Distribution) -> bool {
-        self.state.borrow().made.contains_key(&identity(distribution))
+        self.state
+            .borrow()
+            .made
+            .contains_key(&identity(distribution))
     }
 
-    async fn fetch_wheel(self: &Rc<Self>, distribution: &Distribution, artifact: &Artifact) -> Result<Made> {
+    async fn fetch_wheel(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+        artifact: &Artifact,
+    ) -> Result<Made> {
         let made = |stored, outcome| Made {
             stored,
             filename: artifact.filename.clone(),
@@ -167,7 +174,10 @@ impl LocalWorker {
             Found::Present(stored) => Ok(Some(stored)),
             Found::Absent => Ok(None),
             Found::Corrupt(_) => {
-                let message = format!("{} was damaged in the store and is had again", artifact.filename);
+                let message = format!(
+                    "{} was damaged in the store and is had again",
+                    artifact.filename
+                );
                 self.observer.observe(&Event::warning(message));
                 Ok(None)
             }
@@ -175,7 +185,11 @@ impl LocalWorker {
     }
 
     /// Brings the file of `artifact` into the store.
-    async fn file(self: &Rc<Self>, distribution: &Distribution, artifact: &Artifact) -> Result<Stored> {
+    async fn file(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+        artifact: &Artifact,
+    ) -> Result<Stored> {
         if let Some(stored) = self.stored(artifact, &distribution.required_hashes)? {
             return Ok(stored);
         }
@@ -212,7 +226,9 @@ impl LocalWorker {
             fetch.run().await
         });
         async move {
-            let stored = task.await.context(Kind::Fetch, || "a download ended early".to_owned())??;
+            let stored = task
+                .await
+                .context(Kind::Fetch, || "a download ended early".to_owned())??;
             if is_remote {
                 self.state.borrow_mut().bytes_fetched += stored.size;
             }
@@ -222,8 +238,17 @@ impl LocalWorker {
 
     /// Looks into a wheel that came from outside. What an index vouches for with a digest may have
     /// the small flaws that pip passes over.
-    async fn inspect(&self, stored: &Stored, artifact: &Artifact, distribution: &Distribution) -> Result<()> {
-        let (store, stored, filename) = (self.store.clone(), stored.clone(), artifact.filename.clone());
+    async fn inspect(
+        &self,
+        stored: &Stored,
+        artifact: &Artifact,
+        distribution: &Distribution,
+    ) -> Result<()> {
+        let (store, stored, filename) = (
+            self.store.clone(),
+            stored.clone(),
+            artifact.filename.clone(),
+        );
         let inspection = blocking(move || {
             let inspection = archive::inspect(&stored.path, &filename)?;
             store.keep_metadata(&stored.sha256, &inspection.metadata);
@@ -233,7 +258,10 @@ impl LocalWorker {
         if inspection.name != distribution.name {
             return Err(Error::new(
                 Kind::Fetch,
-                format!("{} is a wheel of {}, not of {}", artifact.filename, inspection.name, distribution.name),
+                format!(
+                    "{} is a wheel of {}, not of {}",
+                    artifact.filename, inspection.name, distribution.name
+                ),
             ));
         }
         if let Some(flaw) = inspection.irregularities.first() {
@@ -264,13 +292,25 @@ impl LocalWorker {
         // What an environment of the user's holds is not known, so nothing built in it is used again.
         let reusable = self.request.building.isolated;
         if reusable && let Some((built, stored)) = self.built_before(&key, distribution)? {
-            return Ok(made(built, stored, Outcome::Reused, distribution, sdist.as_ref()));
+            return Ok(made(
+                built,
+                stored,
+                Outcome::Reused,
+                distribution,
+                sdist.as_ref(),
+            ));
         }
         let begun = Instant::now();
         let workplace = self.prepare(distribution, &key).await?;
         // Another process may have built it while this one waited for the workplace.
         if reusable && let Some((built, stored)) = self.built_before(&key, distribution)? {
-            return Ok(made(built, stored, Outcome::Reused, distribution, sdist.as_ref()));
+            return Ok(made(
+                built,
+                stored,
+                Outcome::Reused,
+                distribution,
+                sdist.as_ref(),
+            ));
         }
         self.observer.observe(&Event::BuildStarted {
             package: distribution.to_string(),
@@ -283,8 +323,18 @@ impl LocalWorker {
             package: distribution.to_string(),
             seconds: seconds(begun.elapsed()),
         });
-        drop(blocking(move || Ok(drop(workplace))).await);
-        Ok(made(built, stored, Outcome::Built, distribution, sdist.as_ref()))
+        let removed = blocking(move || {
+            drop(workplace);
+            Ok(())
+        });
+        removed.await?;
+        Ok(made(
+            built,
+            stored,
+            Outcome::Built,
+            distribution,
+            sdist.as_ref(),
+        ))
     }
 
     async fn build_in(
@@ -305,16 +355,29 @@ impl LocalWorker {
             })
             .await?;
         let store = self.store.clone();
-        let (label, name, version) =
-            (distribution.to_string(), distribution.name.clone(), distribution.version.clone());
+        let (label, name, version) = (
+            distribution.to_string(),
+            distribution.name.clone(),
+            distribution.version.clone(),
+        );
         let path = wheel.path;
         let (filename, stored) = blocking(move || {
-            let filename = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let filename = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             let invalid = || format!("the back end of {label} built a wrong wheel");
             let inspection = archive::inspect(&path, &filename).context(Kind::Build, invalid)?;
-            archive::verify_contents(&path, &filename, &Limits::default()).context(Kind::Build, invalid)?;
-            if inspection.name != name || version.is_some_and(|version| version != inspection.version) {
-                return Err(Error::new(Kind::Build, format!("{}: {filename}", invalid())));
+            archive::verify_contents(&path, &filename, &Limits::default())
+                .context(Kind::Build, invalid)?;
+            if inspection.name != name
+                || version.is_some_and(|version| version != inspection.version)
+            {
+                return Err(Error::new(
+                    Kind::Build,
+                    format!("{}: {filename}", invalid()),
+                ));
             }
             let stored = store.add_file(&path, Expected::anything(&filename))?;
             store.keep_metadata(&stored.sha256, &inspection.metadata);
@@ -326,7 +389,10 @@ impl LocalWorker {
             sha256: stored.sha256,
             size: stored.size,
             requirements: wheel.requirements,
-            python: format!("{} {}", self.target.implementation, self.target.python_version),
+            python: format!(
+                "{} {}",
+                self.target.implementation, self.target.python_version
+            ),
             seconds: seconds(begun.elapsed()),
         };
         Ok((built, stored))
@@ -341,7 +407,9 @@ impl LocalWorker {
             Found::Present(found) => Ok(Some(found)),
             Found::Absent => Ok(None),
             Found::Corrupt(_) => {
-                let message = format!("the wheel of {distribution} was damaged in the store and is built again");
+                let message = format!(
+                    "the wheel of {distribution} was damaged in the store and is built again"
+                );
                 self.observer.observe(&Event::warning(message));
                 Ok(None)
             }
@@ -349,12 +417,19 @@ impl LocalWorker {
     }
 
     /// Unpacks or copies a source to where it is built.
-    async fn prepare(self: &Rc<Self>, distribution: &Distribution, key: &BuildKey) -> Result<Workplace> {
+    async fn prepare(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+        key: &BuildKey,
+    ) -> Result<Workplace> {
         let (filling, subdirectory) = match &distribution.source {
             Source::Sdist(artifact) => {
                 let stored = self.file(distribution, artifact).await?;
                 let filename = artifact.filename.clone();
-                (Filling::Sdist { stored, filename }, artifact.subdirectory.clone())
+                (
+                    Filling::Sdist { stored, filename },
+                    artifact.subdirectory.clone(),
+                )
             }
             Source::Tree { path } => (Filling::Tree(path.clone()), None),
             Source::Git { subdirectory, .. } => {
@@ -363,12 +438,18 @@ impl LocalWorker {
             }
             Source::Wheel(_) => unreachable!("a wheel is not built"),
         };
-        sources::workplace(&self.builds(), key.to_string(), filling, subdirectory, &self.output)
-            .await
-            .map_err(|error| {
-                let message = format!("failed to unpack the source of {distribution}");
-                Error::new(error.kind(), message).caused_by(error)
-            })
+        sources::workplace(
+            &self.builds(),
+            key.to_string(),
+            filling,
+            subdirectory,
+            &self.output,
+        )
+        .await
+        .map_err(|error| {
+            let message = format!("failed to unpack the source of {distribution}");
+            Error::new(error.kind(), message).caused_by(error)
+        })
     }
 
     fn builds(&self) -> PathBuf {
@@ -380,7 +461,10 @@ impl LocalWorker {
             return Ok(*digest);
         }
         let digest = sources::tree_digest(path.to_owned(), self.output.clone()).await?;
-        self.state.borrow_mut().trees.insert(path.to_owned(), digest);
+        self.state
+            .borrow_mut()
+            .trees
+            .insert(path.to_owned(), digest);
         Ok(digest)
     }
 
@@ -407,7 +491,10 @@ impl LocalWorker {
     }
 
     fn is_first_candidate(&self, distribution: &Distribution) -> bool {
-        self.state.borrow_mut().candidates.insert(distribution.name.clone())
+        self.state
+            .borrow_mut()
+            .candidates
+            .insert(distribution.name.clone())
     }
 }
 
@@ -433,7 +520,10 @@ fn made(
 
 /// What makes two distributions the same work.
 fn identity(distribution: &Distribution) -> String {
-    format!("{distribution} {} {:?}", distribution.source, distribution.required_hashes)
+    format!(
+        "{distribution} {} {:?}",
+        distribution.source, distribution.required_hashes
+    )
 }
 
 /// Lets `work` go on whether or not somebody waits for it.
@@ -442,8 +532,11 @@ fn in_background<T: Clone + 'static>(
 ) -> Pending<T> {
     let task = tokio::task::spawn_local(work);
     async move {
-        task.await
-            .unwrap_or_else(|error| Err(Error::new(Kind::Build, "a task ended early").caused_by(error).into()))
+        task.await.unwrap_or_else(|error| {
+            Err(Error::new(Kind::Build, "a task ended early")
+                .caused_by(error)
+                .into())
+        })
     }
     .boxed_local()
     .shared()
@@ -470,7 +563,9 @@ impl Companion for Ahead {
             match self.0.metadata(distribution).await {
                 // A file that cannot be had, or is not what it should be, is so for everybody. Without
                 // network the engine looks for another version.
-                Err(error) if error.kind() == Kind::Fetch && !self.0.request.network.offline => Err(error),
+                Err(error) if error.kind() == Kind::Fetch && !self.0.request.network.offline => {
+                    Err(error)
+                }
                 // A back end that fails is asked once more by the engine, for metadata alone.
                 other => Ok(other.ok().flatten()),
             }
@@ -482,7 +577,12 @@ impl Companion for Ahead {
         // What failed to be made stays so for this run, and is told with all that fails beside it.
         let worker = &self.0;
         let version = distribution.version.as_ref()?;
-        let text = || format!("Metadata-Version: 2.1\nName: {}\nVersion: {version}\n", distribution.name);
+        let text = || {
+            format!(
+                "Metadata-Version: 2.1\nName: {}\nVersion: {version}\n",
+                distribution.name
+            )
+        };
         (worker.keep_going && worker.has_begun(distribution)).then(|| text().into_bytes())
     }
 
@@ -491,7 +591,9 @@ impl Companion for Ahead {
             let digest = self.0.tree_digest(path).await?;
             let trees = self.0.store.root().join("trees");
             let filling = Filling::Tree(path.to_owned());
-            let copy = sources::workplace(&trees, digest.to_string(), filling, None, &self.0.output).await?;
+            let copy =
+                sources::workplace(&trees, digest.to_string(), filling, None, &self.0.output)
+                    .await?;
             let root = copy.root.clone();
             self.0.state.borrow_mut().copies.push(copy);
             Ok(root)

@@ -163,7 +163,10 @@ pub(super) fn stage<'a>(
         staged.push(Staged { temporary, name });
     }
     let paths: Vec<&Path> = staged.iter().map(|file| &*file.temporary).collect();
-    let at_once = paths.len() >= MANY && operations.flush_all(root).map_err(|error| failure(root, error))?;
+    let at_once = paths.len() >= MANY
+        && operations
+            .flush_all(root)
+            .map_err(|error| failure(root, error))?;
     if !at_once {
         flush(operations, &paths)?;
     }

@@ -16,11 +16,18 @@ const ROOMS: [(&str, &[&str]); 6] = [
 const ENGINE_USERS: [&str; 2] = ["cli", "execute"];
 
 /// uv crates of plain values, which the model may name.
-const VALUE_CRATES: [&str; 4] =
-    ["uv-distribution-filename", "uv-normalize", "uv-pep440", "uv-pep508"];
+const VALUE_CRATES: [&str; 4] = [
+    "uv-distribution-filename",
+    "uv-normalize",
+    "uv-pep440",
+    "uv-pep508",
+];
 
 fn crates() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// The code of every source file below `directory`, without comments and without its unit tests.
@@ -34,7 +41,9 @@ fn sources(directory: &Path) -> Vec<(PathBuf, String)> {
         .map(|path| {
             let text = std::fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let lines = code
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
             (path, lines.collect::<Vec<_>>().join("\n"))
         })
         .collect()
@@ -50,7 +59,11 @@ fn dependencies_point_one_way() {
                 assert!(may || !named, "{} names {other}", path.display());
             }
             let engine = code.contains("wheelhouse_engine");
-            assert!(!engine || ENGINE_USERS.contains(&room), "{} names the engine", path.display());
+            assert!(
+                !engine || ENGINE_USERS.contains(&room),
+                "{} names the engine",
+                path.display()
+            );
         }
     }
 }
@@ -60,7 +73,10 @@ fn every_room_is_listed() {
     for entry in std::fs::read_dir(crates().join("wheelhouse/src")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let is_file = Path::new(&name).extension().is_some();
-        assert!(is_file || ROOMS.iter().any(|(room, _)| *room == name), "{name} is no listed room");
+        assert!(
+            is_file || ROOMS.iter().any(|(room, _)| *room == name),
+            "{name} is no listed room"
+        );
     }
 }
 
@@ -70,14 +86,24 @@ fn only_the_engine_names_uv() {
         let manifest = std::fs::read_to_string(crates().join(name).join("Cargo.toml")).unwrap();
         for line in manifest.lines().filter(|line| line.starts_with("uv-")) {
             let dependency = line.split(['.', ' ', '=']).next().unwrap();
-            assert!(allowed.contains(&dependency), "{name} depends on {dependency}");
+            assert!(
+                allowed.contains(&dependency),
+                "{name} depends on {dependency}"
+            );
         }
     }
 }
 
 #[test]
 fn only_the_command_line_prints_reads_the_environment_or_exits() {
-    let forbidden = ["println!", "eprintln!", "print!(", "process::exit", "env::var", "env::args"];
+    let forbidden = [
+        "println!",
+        "eprintln!",
+        "print!(",
+        "process::exit",
+        "env::var",
+        "env::args",
+    ];
     for directory in ["model/src", "engine/src", "wheelhouse/src"] {
         for (path, code) in sources(&crates().join(directory)) {
             if path.starts_with(crates().join("wheelhouse/src/cli")) {
@@ -92,7 +118,15 @@ fn only_the_command_line_prints_reads_the_environment_or_exits() {
 
 #[test]
 fn the_model_touches_nothing() {
-    let forbidden = ["std::fs", "fs_err", "std::net", "tokio", "SystemTime", "Instant::now", "async "];
+    let forbidden = [
+        "std::fs",
+        "fs_err",
+        "std::net",
+        "tokio",
+        "SystemTime",
+        "Instant::now",
+        "async ",
+    ];
     for (path, code) in sources(&crates().join("model/src")) {
         for word in forbidden {
             assert!(!code.contains(word), "{} has {word}", path.display());

@@ -15,15 +15,26 @@ fn index() -> Index {
 fn it_holds_exactly_the_set_of_its_lock() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha", "gamma"]).assert_success();
-    let first = ["alpha-1.0-py3-none-any.whl", "beta-2.0-py3-none-any.whl", "gamma-1.0-py3-none-any.whl"];
+    let first = [
+        "alpha-1.0-py3-none-any.whl",
+        "beta-2.0-py3-none-any.whl",
+        "gamma-1.0-py3-none-any.whl",
+    ];
     assert_eq!(tree::wheels(&sandbox.out()), first);
     sandbox.build(&index, &["alpha", "beta<2"]).assert_success();
     let second = ["alpha-1.0-py3-none-any.whl", "beta-1.0-py3-none-any.whl"];
     assert_eq!(tree::wheels(&sandbox.out()), second);
     let files = tree::read(&sandbox.out());
-    let strays: Vec<_> = files.keys().filter(|name| name.contains("gamma") || name.contains("2.0")).collect();
+    let strays: Vec<_> = files
+        .keys()
+        .filter(|name| name.contains("gamma") || name.contains("2.0"))
+        .collect();
     assert!(strays.is_empty(), "{strays:?}");
-    assert!(files.keys().all(|name| !name.starts_with('.')), "{:?}", files.keys());
+    assert!(
+        files.keys().all(|name| !name.starts_with('.')),
+        "{:?}",
+        files.keys()
+    );
 }
 
 #[test]
@@ -35,7 +46,11 @@ fn foreign_files_are_left_and_reported() {
     std::fs::write(sandbox.out().join("notes.txt"), "mine").unwrap();
     let run = sandbox.build(&index, &["alpha"]);
     run.assert_success();
-    assert!(run.stderr.contains(&foreign.filename()) && run.stderr.contains("notes.txt"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains(&foreign.filename()) && run.stderr.contains("notes.txt"),
+        "{}",
+        run.stderr
+    );
     sandbox.build(&index, &["beta"]).assert_success();
     let files = tree::read(&sandbox.out());
     assert_eq!(files["notes.txt"], b"mine");
@@ -52,7 +67,11 @@ fn a_wheel_that_somebody_replaced_is_not_removed() {
     std::fs::write(&path, "mine").unwrap();
     let run = sandbox.build(&index, &["beta"]);
     run.assert_success();
-    assert!(run.stderr.contains("alpha-1.0-py3-none-any.whl"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("alpha-1.0-py3-none-any.whl"),
+        "{}",
+        run.stderr
+    );
     assert_eq!(std::fs::read(&path).unwrap(), b"mine");
 }
 
@@ -66,7 +85,10 @@ fn a_wheel_that_is_gone_or_damaged_is_put_there_again() {
     std::fs::remove_file(&alpha).unwrap();
     std::fs::remove_file(&gamma).unwrap();
     std::fs::write(&gamma, "damaged").unwrap();
-    for arguments in [&["alpha", "gamma"][..], &["alpha", "gamma", "--frozen", "--offline"]] {
+    for arguments in [
+        &["alpha", "gamma"][..],
+        &["alpha", "gamma", "--frozen", "--offline"],
+    ] {
         sandbox.build(&index, arguments).assert_success();
         tree::assert_same(&tree::read(&sandbox.out()), &before);
     }
@@ -78,7 +100,10 @@ fn the_same_set_gives_the_same_bytes_from_any_cache() {
     let trees: Vec<_> = ["one", "two"]
         .map(|name| {
             let (out, cache) = (sandbox.path(name), sandbox.path(&format!("cache-{name}")));
-            sandbox.start_into(&index, &out, &cache, &["alpha", "gamma"]).finish().assert_success();
+            sandbox
+                .start_into(&index, &out, &cache, &["alpha", "gamma"])
+                .finish()
+                .assert_success();
             tree::read(&out)
         })
         .into();
@@ -91,9 +116,14 @@ fn an_unchanged_run_writes_and_asks_nothing() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha", "gamma"]).assert_success();
     let stamps = || -> Vec<_> {
-        let entries = walkdir::WalkDir::new(sandbox.out()).sort_by_file_name().into_iter();
-        let stamp = |metadata: std::fs::Metadata| (metadata.ino(), metadata.mtime(), metadata.mtime_nsec());
-        entries.map(|entry| stamp(entry.unwrap().metadata().unwrap())).collect()
+        let entries = walkdir::WalkDir::new(sandbox.out())
+            .sort_by_file_name()
+            .into_iter();
+        let stamp =
+            |metadata: std::fs::Metadata| (metadata.ino(), metadata.mtime(), metadata.mtime_nsec());
+        entries
+            .map(|entry| stamp(entry.unwrap().metadata().unwrap()))
+            .collect()
     };
     let before = stamps();
     index.forget_requests();

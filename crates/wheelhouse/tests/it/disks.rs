@@ -17,32 +17,47 @@ const WANTED: [&str; 2] = ["alpha", "gamma"];
 #[test]
 fn a_full_disk_under_the_output_is_named_and_the_old_wheelhouse_stays() {
     let (index, sandbox) = (index(), Sandbox::new());
-    let Some(_disk) = Mount::memory(&sandbox.out(), 1_000_000) else { return };
+    let Some(_disk) = Mount::memory(&sandbox.out(), 1_000_000) else {
+        return;
+    };
     sandbox.build(&index, &["gamma"]).assert_success();
     let before = tree::read(&sandbox.out());
     let run = sandbox.build(&index, &WANTED);
-    run.assert_exit(7).assert_error_names(&[&sandbox.out().display().to_string(), "space"]);
+    run.assert_exit(7)
+        .assert_error_names(&[&sandbox.out().display().to_string(), "space"]);
     tree::assert_same(&tree::read(&sandbox.out()), &before);
 }
 
 #[test]
 fn a_full_disk_under_the_cache_is_named() {
     let (index, sandbox) = (index(), Sandbox::new());
-    let Some(_disk) = Mount::memory(&sandbox.cache(), 1_000_000) else { return };
+    let Some(_disk) = Mount::memory(&sandbox.cache(), 1_000_000) else {
+        return;
+    };
     let run = sandbox.build(&index, &WANTED);
-    run.assert_exit(4).assert_error_names(&[&sandbox.cache().display().to_string(), "space", "hint: "]);
+    run.assert_exit(4).assert_error_names(&[
+        &sandbox.cache().display().to_string(),
+        "space",
+        "hint: ",
+    ]);
     assert!(!sandbox.out().exists(), "a failed run left an output");
-    let left: Vec<_> = tree::read(&sandbox.cache()).into_keys().filter(|name| name.contains(".tmp-")).collect();
+    let left: Vec<_> = tree::read(&sandbox.cache())
+        .into_keys()
+        .filter(|name| name.contains(".tmp-"))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
 fn a_read_only_output_is_named() {
     let (index, sandbox) = (index(), Sandbox::new());
-    let Some(disk) = Mount::memory(&sandbox.out(), 10_000_000) else { return };
+    let Some(disk) = Mount::memory(&sandbox.out(), 10_000_000) else {
+        return;
+    };
     disk.make_read_only();
     let run = sandbox.build(&index, &WANTED);
-    run.assert_exit(7).assert_error_names(&[&sandbox.out().display().to_string(), "ead-only"]);
+    run.assert_exit(7)
+        .assert_error_names(&[&sandbox.out().display().to_string(), "ead-only"]);
 }
 
 #[test]
@@ -50,19 +65,29 @@ fn an_output_below_a_file_is_named() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.write("file", "");
     let out = sandbox.path("file/out");
-    let run = sandbox.start_into(&index, &out, &sandbox.cache(), &WANTED).finish();
-    run.assert_exit(7).assert_error_names(&[&out.display().to_string()]);
+    let run = sandbox
+        .start_into(&index, &out, &sandbox.cache(), &WANTED)
+        .finish();
+    run.assert_exit(7)
+        .assert_error_names(&[&out.display().to_string()]);
 }
 
 fn assert_falls_back(index: &Index, sandbox: &Sandbox, cache: &Path) {
-    let run = sandbox.start_into(index, &sandbox.out(), cache, &WANTED).finish();
+    let run = sandbox
+        .start_into(index, &sandbox.out(), cache, &WANTED)
+        .finish();
     run.assert_success();
     let said = run.stderr.lines().any(|line| {
-        line.starts_with("warning: ") && line.contains(&cache.display().to_string()) && line.contains("temporary")
+        line.starts_with("warning: ")
+            && line.contains(&cache.display().to_string())
+            && line.contains("temporary")
     });
     assert!(said, "{}", run.stderr);
     assert_eq!(tree::wheels(&sandbox.out()).len(), 2);
-    assert!(tree::read(&sandbox.path("tmp")).is_empty(), "temporary files stay behind");
+    assert!(
+        tree::read(&sandbox.path("tmp")).is_empty(),
+        "temporary files stay behind"
+    );
 }
 
 #[test]
@@ -70,7 +95,9 @@ fn without_a_writable_cache_a_temporary_one_is_used() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.write("file", "");
     assert_falls_back(&index, &sandbox, &sandbox.path("file/cache"));
-    let Some(disk) = Mount::memory(&sandbox.cache(), 10_000_000) else { return };
+    let Some(disk) = Mount::memory(&sandbox.cache(), 10_000_000) else {
+        return;
+    };
     disk.make_read_only();
     std::fs::remove_dir_all(sandbox.out()).unwrap();
     assert_falls_back(&index, &sandbox, &sandbox.cache());
@@ -79,7 +106,9 @@ fn without_a_writable_cache_a_temporary_one_is_used() {
 #[test]
 fn a_cache_that_became_read_only_is_left_alone() {
     let (index, sandbox) = (index(), Sandbox::new());
-    let Some(disk) = Mount::memory(&sandbox.cache(), 20_000_000) else { return };
+    let Some(disk) = Mount::memory(&sandbox.cache(), 20_000_000) else {
+        return;
+    };
     sandbox.build(&index, &WANTED).assert_success();
     disk.make_read_only();
     std::fs::remove_dir_all(sandbox.out()).unwrap();
@@ -92,16 +121,24 @@ fn a_cache_on_another_filesystem_gives_the_same() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &WANTED).assert_success();
     let cache = sandbox.path("other");
-    let Some(_disk) = Mount::memory(&cache, 50_000_000) else { return };
+    let Some(_disk) = Mount::memory(&cache, 50_000_000) else {
+        return;
+    };
     let out = sandbox.path("out-other");
-    sandbox.start_into(&index, &out, &cache, &WANTED).finish().assert_success();
+    sandbox
+        .start_into(&index, &out, &cache, &WANTED)
+        .finish()
+        .assert_success();
     tree::assert_same(&tree::read(&out), &tree::read(&sandbox.out()));
 }
 
 /// Damages every entry of the store in one of several ways.
 fn damage(cache: &Path, how: usize) -> usize {
     let mut damaged = 0;
-    for name in tree::read(&cache.join("files-v1")).into_keys().filter(|name| !name.ends_with('/')) {
+    for name in tree::read(&cache.join("files-v1"))
+        .into_keys()
+        .filter(|name| !name.ends_with('/'))
+    {
         let path = cache.join("files-v1").join(name);
         let bytes = std::fs::read(&path).unwrap();
         // Replaced, as the output may be linked to it.
@@ -139,7 +176,9 @@ fn damaged_entries_are_had_again_with_the_lock_alone() {
     let expected = tree::read(&sandbox.out());
     damage(&sandbox.cache(), 2);
     std::fs::remove_file(sandbox.out().join("alpha-1.0-py3-none-any.whl")).unwrap();
-    sandbox.build(&index, &["alpha", "gamma", "--frozen"]).assert_success();
+    sandbox
+        .build(&index, &["alpha", "gamma", "--frozen"])
+        .assert_success();
     tree::assert_same(&tree::read(&sandbox.out()), &expected);
 }
 
@@ -152,16 +191,33 @@ fn a_wheel_changed_in_the_output_does_not_spoil_the_cache() {
     // In place, so that a hard link to the cache would change both.
     std::fs::write(&path, "something else").unwrap();
     let other = sandbox.path("other");
-    sandbox.start_into(&index, &other, &sandbox.cache(), &WANTED).finish().assert_success();
-    assert_eq!(sha256(&std::fs::read(other.join("gamma-1.0-py3-none-any.whl")).unwrap()), right);
+    sandbox
+        .start_into(&index, &other, &sandbox.cache(), &WANTED)
+        .finish()
+        .assert_success();
+    assert_eq!(
+        sha256(&std::fs::read(other.join("gamma-1.0-py3-none-any.whl")).unwrap()),
+        right
+    );
 }
 
 #[test]
 fn two_runs_at_once_on_one_cache_and_one_output_do_no_harm() {
     let (index, sandbox) = (index(), Sandbox::new());
-    index.always("/files/alpha-1.0-py3-none-any.whl", Behaviour::Drip(100_000, 10));
+    index.always(
+        "/files/alpha-1.0-py3-none-any.whl",
+        Behaviour::Drip(100_000, 10),
+    );
     let reference = sandbox.path("reference");
-    sandbox.start_into(&index, &reference, &sandbox.path("cache-reference"), &WANTED).finish().assert_success();
+    sandbox
+        .start_into(
+            &index,
+            &reference,
+            &sandbox.path("cache-reference"),
+            &WANTED,
+        )
+        .finish()
+        .assert_success();
     let runs: Vec<_> = (0..3).map(|_| sandbox.start(&index, &WANTED)).collect();
     for run in runs {
         run.finish().assert_success();
@@ -180,7 +236,8 @@ fn two_runs_at_once_with_other_sets_leave_one_of_them() {
         let wheels = tree::wheels(&sandbox.out());
         assert_eq!(wheels.len(), 1, "round {round}: {wheels:?}");
         let files = tree::read(&sandbox.out());
-        let manifest: serde_json::Value = serde_json::from_slice(&files["wheelhouse.json"]).unwrap();
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&files["wheelhouse.json"]).unwrap();
         assert_eq!(manifest["wheels"][0]["filename"], wheels[0]);
         assert!(String::from_utf8_lossy(&files["pylock.toml"]).contains(&wheels[0][..5]));
     }

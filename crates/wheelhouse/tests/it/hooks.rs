@@ -14,28 +14,42 @@ fn offering(script: &str) -> Index {
 
 /// The log that a message names.
 fn log(error: &str) -> PathBuf {
-    let line = error.lines().find_map(|line| line.trim().strip_prefix("the whole log: "));
+    let line = error
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("the whole log: "));
     PathBuf::from(line.expect("the message names a log"))
 }
 
 #[test]
 fn a_failure_shows_package_hook_last_lines_and_log() {
-    let index = offering("for i in range(100): print('line', i)\nprint('no luck', file=sys.stderr)\nsys.exit(3)");
+    let index = offering(
+        "for i in range(100): print('line', i)\nprint('no luck', file=sys.stderr)\nsys.exit(3)",
+    );
     let sandbox = Sandbox::new();
     let run = sandbox.build(&index, &["gamma"]);
     run.assert_exit(5);
-    run.assert_error_names(&["gamma==1.0", "build_wheel", "line 99\n", "no luck\n", "exit status: 3"]);
+    run.assert_error_names(&[
+        "gamma==1.0",
+        "build_wheel",
+        "line 99\n",
+        "no luck\n",
+        "exit status: 3",
+    ]);
     let shown = |line: &str| run.stderr.lines().any(|shown| shown.trim() == line);
     assert!(shown("line 90") && !shown("line 10"), "{}", run.stderr);
     let log = std::fs::read_to_string(log(run.error())).unwrap();
-    assert!(log.contains("line 0\n") && log.contains("no luck\n"), "{log}");
+    assert!(
+        log.contains("line 0\n") && log.contains("no luck\n"),
+        "{log}"
+    );
     assert!(!sandbox.out().exists(), "a failed run left an output");
 }
 
 #[test]
 fn an_exception_is_shown() {
     let run = Sandbox::new().build(&offering("raise ValueError('what a day')"), &["gamma"]);
-    run.assert_exit(5).assert_error_names(&["gamma==1.0", "ValueError: what a day"]);
+    run.assert_exit(5)
+        .assert_error_names(&["gamma==1.0", "ValueError: what a day"]);
 }
 
 #[test]
@@ -44,7 +58,8 @@ fn a_failure_without_static_metadata_is_told_alike() {
     index.add_sdist(&Sdist::new("gamma", "1.0").script("print('no luck')\nsys.exit(3)"));
     let sandbox = Sandbox::new();
     let run = sandbox.build(&index, &["gamma"]);
-    run.assert_exit(5).assert_error_names(&["gamma==1.0", "build_wheel", "no luck"]);
+    run.assert_exit(5)
+        .assert_error_names(&["gamma==1.0", "build_wheel", "no luck"]);
     assert!(log(run.error()).is_file());
 }
 
@@ -52,20 +67,23 @@ fn a_failure_without_static_metadata_is_told_alike() {
 fn well_known_causes_come_with_a_hint() {
     let script = "print('Error: pg_config executable not found.')\nsys.exit(1)";
     let run = Sandbox::new().build(&offering(script), &["gamma"]);
-    run.assert_exit(5).assert_error_names(&["gamma==1.0", "hint: ", "libpq-dev"]);
+    run.assert_exit(5)
+        .assert_error_names(&["gamma==1.0", "hint: ", "libpq-dev"]);
 }
 
 #[test]
 fn a_back_end_that_builds_nothing_is_refused() {
     let run = Sandbox::new().build(&offering("return 'gamma-1.0-py3-none-any.whl'"), &["gamma"]);
-    run.assert_exit(5).assert_error_names(&["gamma==1.0", "build_wheel"]);
+    run.assert_exit(5)
+        .assert_error_names(&["gamma==1.0", "build_wheel"]);
 }
 
 #[test]
 fn a_back_end_that_builds_rubbish_is_refused() {
     let script = "name = 'gamma-1.0-py3-none-any.whl'\nopen(os.path.join(wheel_directory, name), 'w').write('x')\nreturn name";
     let run = Sandbox::new().build(&offering(script), &["gamma"]);
-    run.assert_exit(5).assert_error_names(&["gamma==1.0", "wrong wheel"]);
+    run.assert_exit(5)
+        .assert_error_names(&["gamma==1.0", "wrong wheel"]);
 }
 
 #[test]
@@ -93,9 +111,11 @@ fn family(file: &Path) -> String {
 fn an_endless_hook_is_ended_with_its_children() {
     let sandbox = Sandbox::new();
     let ids = sandbox.path("ids");
-    let index = offering(&(family(&ids) + "\nprint('still here')\nsys.stdout.flush()\ntime.sleep(600)"));
+    let index =
+        offering(&(family(&ids) + "\nprint('still here')\nsys.stdout.flush()\ntime.sleep(600)"));
     let run = sandbox.build(&index, &["gamma", "--build-timeout", "1"]);
-    run.assert_exit(5).assert_error_names(&["gamma==1.0", "1 s", "--build-timeout", "still here"]);
+    run.assert_exit(5)
+        .assert_error_names(&["gamma==1.0", "1 s", "--build-timeout", "still here"]);
     assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
     let ids = process::ids(&ids);
     assert!(ids.len() >= 4, "{ids:?}");
@@ -126,21 +146,41 @@ fn a_hook_that_talks_without_end_fills_neither_disk_nor_memory() {
     let measure = "import resource, subprocess, sys\ncode = subprocess.call(sys.argv[1:])\n\
                    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\nsys.exit(code)";
     command.args(["-c", measure, env!("CARGO_BIN_EXE_wheelhouse")]);
-    command.args(crate::support::sandbox::build_arguments(&index, &sandbox.out(), &sandbox.cache())).arg("gamma");
+    command
+        .args(crate::support::sandbox::build_arguments(
+            &index,
+            &sandbox.out(),
+            &sandbox.cache(),
+        ))
+        .arg("gamma");
     let run = sandbox.spawn(command).finish();
     run.assert_exit(5).assert_error_names(&["gamma==1.0"]);
-    assert!(run.stderr.len() < 20_000, "{} bytes of messages", run.stderr.len());
+    assert!(
+        run.stderr.len() < 20_000,
+        "{} bytes of messages",
+        run.stderr.len()
+    );
     let size = std::fs::metadata(log(run.error())).unwrap().len();
-    assert!((60 << 20..70 << 20).contains(&size), "a log of {size} bytes");
+    assert!(
+        (60 << 20..70 << 20).contains(&size),
+        "a log of {size} bytes"
+    );
     let memory: u64 = run.stdout.trim().parse().unwrap();
     assert!(memory < 200 << 10, "{memory} KiB of memory");
 }
 
 #[test]
 fn a_line_without_an_end_is_cut() {
-    let run = Sandbox::new().build(&offering("sys.stdout.write('x' * 30000000)\nsys.exit(1)"), &["gamma"]);
+    let run = Sandbox::new().build(
+        &offering("sys.stdout.write('x' * 30000000)\nsys.exit(1)"),
+        &["gamma"],
+    );
     run.assert_exit(5).assert_error_names(&["gamma==1.0"]);
-    assert!(run.stderr.len() < 100_000, "{} bytes of messages", run.stderr.len());
+    assert!(
+        run.stderr.len() < 100_000,
+        "{} bytes of messages",
+        run.stderr.len()
+    );
 }
 
 #[test]
@@ -149,7 +189,8 @@ fn output_that_is_no_text_is_shown_as_far_as_it_goes() {
         &offering("sys.stdout.buffer.write(b'caf\\xe9 \\x1b[31mred\\x1b[0m\\n')\nsys.stdout.flush()\nsys.exit(1)"),
         &["gamma"],
     );
-    run.assert_exit(5).assert_error_names(&["gamma==1.0", "caf"]);
+    run.assert_exit(5)
+        .assert_error_names(&["gamma==1.0", "caf"]);
 }
 
 #[test]
@@ -157,7 +198,10 @@ fn with_keep_going_all_failures_are_listed() {
     let index = Index::start();
     index.add(&Wheel::new("alpha", "1.0"));
     index.add(&Wheel::new("beta", "1.0"));
-    index.always("/files/beta-1.0-py3-none-any.whl", crate::support::Behaviour::Status(404, Vec::new()));
+    index.always(
+        "/files/beta-1.0-py3-none-any.whl",
+        crate::support::Behaviour::Status(404, Vec::new()),
+    );
     for name in ["gamma", "delta"] {
         let script = format!("print('{name} has no luck')\nsys.exit(1)");
         index.add_sdist(&Sdist::new(name, "1.0").static_metadata().script(&script));
@@ -166,8 +210,17 @@ fn with_keep_going_all_failures_are_listed() {
     let run = sandbox.build(&index, &["alpha", "beta", "gamma", "delta", "--keep-going"]);
     let code = run.status.code();
     assert!(matches!(code, Some(4 | 5)), "{code:?}: {}", run.stderr);
-    run.assert_error_names(&["gamma has no luck", "delta has no luck", "beta-1.0-py3-none-any.whl", "404"]);
-    assert!(run.error().matches("the whole log: ").count() == 2, "{}", run.stderr);
+    run.assert_error_names(&[
+        "gamma has no luck",
+        "delta has no luck",
+        "beta-1.0-py3-none-any.whl",
+        "404",
+    ]);
+    assert!(
+        run.error().matches("the whole log: ").count() == 2,
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -180,7 +233,8 @@ fn with_keep_going_failures_without_static_metadata_are_listed_too() {
     }
     let sandbox = Sandbox::new();
     let run = sandbox.build(&index, &["alpha", "gamma", "delta", "--keep-going"]);
-    run.assert_exit(5).assert_error_names(&["gamma has no luck", "delta has no luck"]);
+    run.assert_exit(5)
+        .assert_error_names(&["gamma has no luck", "delta has no luck"]);
 }
 
 #[test]

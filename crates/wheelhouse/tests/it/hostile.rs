@@ -24,7 +24,9 @@ fn assert_refused(bytes: &[u8], words: &[&str]) {
             }
             let sandbox = Sandbox::new();
             let run = sandbox.build(&index, &["alpha"]);
-            run.assert_exit(4).assert_error_names(&["alpha"]).assert_error_names(words);
+            run.assert_exit(4)
+                .assert_error_names(&["alpha"])
+                .assert_error_names(words);
             assert!(!sandbox.out().exists(), "a failed run left an output");
         }
     }
@@ -55,7 +57,8 @@ fn a_wheel_of_another_project_or_version_is_refused() {
 fn a_wheel_that_is_another_one_renamed_is_refused() {
     let bytes = Wheel::new("beta", "1.0").bytes();
     let run = Sandbox::new().build(&offered(&bytes, true), &["alpha"]);
-    run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "beta"]);
+    run.assert_exit(4)
+        .assert_error_names(&["alpha-1.0-py3-none-any.whl", "beta"]);
     // The resolver looks into it and leaves this version out.
     let run = Sandbox::new().build(&offered(&bytes, false), &["alpha"]);
     run.assert_exit(3).assert_error_names(&["alpha", "beta"]);
@@ -63,7 +66,10 @@ fn a_wheel_that_is_another_one_renamed_is_refused() {
 
 #[test]
 fn a_wheel_with_paths_that_lead_out_is_refused() {
-    for (written, meant) in [("xx/escape.py", "../escape.py"), ("xtmp/escape.py", "/tmp/escape.py")] {
+    for (written, meant) in [
+        ("xx/escape.py", "../escape.py"),
+        ("xtmp/escape.py", "/tmp/escape.py"),
+    ] {
         let wheel = Wheel::new("alpha", "1.0").file(written, "print()");
         let bytes = patched(wheel.bytes(), written.as_bytes(), meant.as_bytes());
         assert_refused(&bytes, &[meant]);
@@ -78,11 +84,17 @@ fn a_wheel_whose_record_is_wrong_is_refused_unless_vouched_for() {
         let vouched = offered(&bytes, true);
         let run = Sandbox::new().build(&vouched, &["alpha"]);
         run.assert_success();
-        assert!(run.stderr.contains("warning: alpha-1.0-py3-none-any.whl: RECORD"), "{}", run.stderr);
+        assert!(
+            run.stderr
+                .contains("warning: alpha-1.0-py3-none-any.whl: RECORD"),
+            "{}",
+            run.stderr
+        );
         let unvouched = offered(&bytes, true);
         unvouched.claim_digest("alpha-1.0-py3-none-any.whl", "");
         let run = Sandbox::new().build(&unvouched, &["alpha"]);
-        run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "RECORD", "hint: "]);
+        run.assert_exit(4)
+            .assert_error_names(&["alpha-1.0-py3-none-any.whl", "RECORD", "hint: "]);
     }
 }
 
@@ -93,8 +105,10 @@ fn unpacked(member: Member) -> (Finished, Sandbox) {
     index.add_sdist(&Sdist::new("gamma", "1.0").member(member));
     let sandbox = Sandbox::new();
     let run = sandbox.build(&index, &["gamma"]);
-    let strays: Vec<String> =
-        tree::read(sandbox.path("").as_path()).into_keys().filter(|name| name.contains("escape") && !name.starts_with("cache/")).collect();
+    let strays: Vec<String> = tree::read(sandbox.path("").as_path())
+        .into_keys()
+        .filter(|name| name.contains("escape") && !name.starts_with("cache/"))
+        .collect();
     assert!(strays.is_empty(), "{strays:?}");
     assert!(!std::path::Path::new("/tmp/escape.py").exists());
     (run, sandbox)
@@ -104,7 +118,8 @@ fn unpacked(member: Member) -> (Finished, Sandbox) {
 fn an_sdist_with_paths_that_lead_out_is_refused() {
     for name in ["../escape.py", "gamma-1.0/../../escape.py"] {
         let (run, _) = unpacked(Member::file(name, "print()"));
-        run.assert_exit(4).assert_error_names(&["gamma-1.0.tar.gz", name]);
+        run.assert_exit(4)
+            .assert_error_names(&["gamma-1.0.tar.gz", name]);
     }
     // An absolute path is made a relative one (PEP 721), which makes this no source distribution.
     let (run, _) = unpacked(Member::file("/tmp/escape.py", "print()"));
@@ -141,7 +156,11 @@ fn an_sdist_that_unpacks_to_far_too_much_is_refused() {
 
 #[test]
 fn an_sdist_that_is_no_archive_is_refused() {
-    for bytes in [&b"<html>Not found</html>"[..], b"", &Sdist::new("gamma", "1.0").bytes()[..200]] {
+    for bytes in [
+        &b"<html>Not found</html>"[..],
+        b"",
+        &Sdist::new("gamma", "1.0").bytes()[..200],
+    ] {
         let index = Index::start();
         index.add_bytes("gamma-1.0.tar.gz", bytes.to_vec(), None);
         let run = Sandbox::new().build(&index, &["gamma"]);

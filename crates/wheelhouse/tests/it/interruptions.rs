@@ -41,22 +41,38 @@ fn scene() -> Scene {
     for version in ["1.0", "2.0"] {
         index.add(&Wheel::new("alpha", version).padded(400_000));
         index.add_sdist(&Sdist::new("gamma", version).script(&script));
-        index.always(&format!("/files/alpha-{version}-py3-none-any.whl"), Behaviour::Drip(50_000, 15));
+        index.always(
+            &format!("/files/alpha-{version}-py3-none-any.whl"),
+            Behaviour::Drip(50_000, 15),
+        );
     }
     index.add(&Wheel::new("beta", "1.0").padded(50_000));
     index.add(&Wheel::new("delta", "1.0"));
     index.add(&Wheel::new("epsilon", "1.0"));
     let (old, new) = (sandbox.path("old"), sandbox.path("new"));
     let run = |out: &Path, cache: &str, wanted: &[&str]| {
-        let run = sandbox.start_into(&index, out, &sandbox.path(cache), wanted).finish();
+        let run = sandbox
+            .start_into(&index, out, &sandbox.path(cache), wanted)
+            .finish();
         run.assert_success();
         run.took
     };
     run(&old, "cache-old", &["alpha==1.0", "gamma==1.0", "delta"]);
     let length = run(&new, "cache-new", &NEW);
     let files = tree::read(&old).into_iter().chain(tree::read(&new));
-    let known = files.filter(|(name, _)| !name.ends_with('/')).map(|(_, bytes)| sha256(&bytes)).collect();
-    Scene { index, sandbox, old, new, ids, length, known }
+    let known = files
+        .filter(|(name, _)| !name.ends_with('/'))
+        .map(|(_, bytes)| sha256(&bytes))
+        .collect();
+    Scene {
+        index,
+        sandbox,
+        old,
+        new,
+        ids,
+        length,
+        known,
+    }
 }
 
 impl Scene {
@@ -72,7 +88,8 @@ impl Scene {
         let Some((_, manifest)) = files.iter().find(|(name, _)| name == "wheelhouse.json") else {
             return;
         };
-        let manifest: serde_json::Value = serde_json::from_slice(manifest).expect("a whole manifest");
+        let manifest: serde_json::Value =
+            serde_json::from_slice(manifest).expect("a whole manifest");
         for wheel in manifest["wheels"].as_array().unwrap() {
             let name = wheel["filename"].as_str().unwrap();
             let path = out.join(name);
@@ -82,7 +99,10 @@ impl Scene {
                 !String::from_utf8_lossy(&now).contains(name)
             };
             match std::fs::read(&path) {
-                Ok(bytes) => assert!(wheel["sha256"] == sha256(&bytes) || gone(), "{name} is another"),
+                Ok(bytes) => assert!(
+                    wheel["sha256"] == sha256(&bytes) || gone(),
+                    "{name} is another"
+                ),
                 Err(error) => assert!(gone(), "{name} is listed but {error}"),
             }
         }
@@ -105,7 +125,12 @@ fn snapshot(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let files = entries.filter(|entry| entry.file_type().is_file());
     files
         .filter_map(|entry| {
-            let name = entry.path().strip_prefix(directory).ok()?.to_string_lossy().into_owned();
+            let name = entry
+                .path()
+                .strip_prefix(directory)
+                .ok()?
+                .to_string_lossy()
+                .into_owned();
             Some((name, std::fs::read(entry.path()).ok()?))
         })
         .collect()
@@ -114,7 +139,9 @@ fn snapshot(directory: &Path) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn after_any_sudden_end_a_second_run_makes_it_right() {
     let scene = scene();
-    let wanted = std::env::var("WHEELHOUSE_TEST_KILLS").ok().and_then(|text| text.parse().ok());
+    let wanted = std::env::var("WHEELHOUSE_TEST_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let kills = wanted.unwrap_or(KILLS);
     let expected = tree::read(&scene.new);
     let seed = 20_260_729;
@@ -134,13 +161,19 @@ fn after_any_sudden_end_a_second_run_makes_it_right() {
         drop(run.finish());
         scene.assert_nothing_partial(&out);
         Scene::assert_store_is_whole(&cache);
-        let again = scene.sandbox.start_into(&scene.index, &out, &cache, &NEW).finish();
+        let again = scene
+            .sandbox
+            .start_into(&scene.index, &out, &cache, &NEW)
+            .finish();
         again.assert_success();
         tree::assert_same(&tree::read(&out), &expected);
         std::fs::remove_dir_all(out).unwrap();
         std::fs::remove_dir_all(cache).unwrap();
     }
-    assert!(killed > kills / 3, "only {killed} of {kills} runs were killed before their end");
+    assert!(
+        killed > kills / 3,
+        "only {killed} of {kills} runs were killed before their end"
+    );
     process::assert_dead(&process::ids(&scene.ids));
 }
 
@@ -171,8 +204,12 @@ fn interrupted(signal: Signal) {
          child = subprocess.Popen(['sleep', '600']).pid\n\
          with open({ids:?}, 'a') as file: file.write('%d\\n' % child)\ntime.sleep(600)"
     );
-    scene.index.add_sdist(&Sdist::new("zeta", "1.0").script(&script));
-    let run = scene.sandbox.start_into(&scene.index, &out, &cache, &["zeta", "alpha==2.0"]);
+    scene
+        .index
+        .add_sdist(&Sdist::new("zeta", "1.0").script(&script));
+    let run = scene
+        .sandbox
+        .start_into(&scene.index, &out, &cache, &["zeta", "alpha==2.0"]);
     process::eventually("the back end", || process::ids(&ids).len() >= 2);
     run.signal(signal);
     let run = run.finish();
@@ -181,7 +218,11 @@ fn interrupted(signal: Signal) {
     assert!(run.stderr.ends_with("interrupted\n"), "{}", run.stderr);
     process::assert_dead(&process::ids(&ids));
     tree::assert_same(&tree::read(&out), &before);
-    scene.sandbox.start_into(&scene.index, &out, &cache, &NEW).finish().assert_success();
+    scene
+        .sandbox
+        .start_into(&scene.index, &out, &cache, &NEW)
+        .finish()
+        .assert_success();
     tree::assert_same(&tree::read(&out), &tree::read(&scene.new));
 }
 

@@ -29,14 +29,24 @@ fn busy(status: u16, seconds: u64) -> Behaviour {
 #[test]
 fn a_busy_file_server_is_asked_again_when_it_says() {
     let (index, wheel) = index();
-    index.script(FILE, [busy(429, 1), busy(503, 1), Behaviour::Status(500, Vec::new())]);
+    index.script(
+        FILE,
+        [
+            busy(429, 1),
+            busy(503, 1),
+            Behaviour::Status(500, Vec::new()),
+        ],
+    );
     let sandbox = Sandbox::new();
     sandbox.build(&index, &["alpha"]).assert_success();
     assert_has(&sandbox, &wheel);
     let requests = index.requests("alpha-1.0-py3-none-any.whl");
     assert_eq!(requests.len(), 4);
     for pair in requests[..3].windows(2) {
-        assert!(pair[1].at - pair[0].at >= Duration::from_secs(1), "asked again too early");
+        assert!(
+            pair[1].at - pair[0].at >= Duration::from_secs(1),
+            "asked again too early"
+        );
     }
 }
 
@@ -50,7 +60,10 @@ fn a_date_may_say_when_to_ask_again() {
     sandbox.build(&index, &["alpha"]).assert_success();
     assert_has(&sandbox, &wheel);
     let requests = index.requests("alpha-1.0-py3-none-any.whl");
-    assert!(requests[1].at - requests[0].at >= Duration::from_millis(1500), "asked again too early");
+    assert!(
+        requests[1].at - requests[0].at >= Duration::from_millis(1500),
+        "asked again too early"
+    );
 }
 
 #[test]
@@ -64,7 +77,10 @@ fn a_busy_index_is_asked_again() {
     let requests = index.requests(PAGE);
     assert!(requests.len() >= 4);
     for pair in requests[..3].windows(2) {
-        assert!(pair[1].at - pair[0].at >= Duration::from_millis(950), "asked again too early");
+        assert!(
+            pair[1].at - pair[0].at >= Duration::from_millis(950),
+            "asked again too early"
+        );
     }
 }
 
@@ -74,7 +90,8 @@ fn a_server_that_stays_busy_is_given_up() {
     index.always(FILE, Behaviour::Status(503, Vec::new()));
     let sandbox = Sandbox::new();
     let run = sandbox.build(&index, &["alpha", "--retries", "2"]);
-    run.assert_exit(4).assert_error_names(&[&index.file_url("alpha-1.0-py3-none-any.whl"), "503"]);
+    run.assert_exit(4)
+        .assert_error_names(&[&index.file_url("alpha-1.0-py3-none-any.whl"), "503"]);
     assert_eq!(index.requests("alpha-1.0-py3-none-any.whl").len(), 3);
     assert!(!sandbox.out().exists(), "a failed run left an output");
 }
@@ -92,7 +109,8 @@ fn a_file_that_is_gone_is_named() {
     let (index, _) = index();
     index.always(FILE, Behaviour::Status(404, Vec::new()));
     let run = Sandbox::new().build(&index, &["alpha"]);
-    run.assert_exit(4).assert_error_names(&[&index.file_url("alpha-1.0-py3-none-any.whl"), "404"]);
+    run.assert_exit(4)
+        .assert_error_names(&[&index.file_url("alpha-1.0-py3-none-any.whl"), "404"]);
 }
 
 /// Runs with `broken` as the first answer and returns the ranges that were asked for.
@@ -100,10 +118,15 @@ fn interrupted(broken: Behaviour, then: Behaviour) -> Vec<Option<String>> {
     let (index, wheel) = index();
     index.script(FILE, [broken, then]);
     let sandbox = Sandbox::new();
-    sandbox.build(&index, &["alpha", "--timeout", "1"]).assert_success();
+    sandbox
+        .build(&index, &["alpha", "--timeout", "1"])
+        .assert_success();
     assert_has(&sandbox, &wheel);
     let requests = index.requests("alpha-1.0-py3-none-any.whl");
-    requests.iter().map(|request| request.range().map(str::to_owned)).collect()
+    requests
+        .iter()
+        .map(|request| request.range().map(str::to_owned))
+        .collect()
 }
 
 #[test]
@@ -151,7 +174,9 @@ fn a_server_that_gets_on_a_little_each_time_is_not_given_up() {
     let steps = [80_000, 80_000, 80_000].map(Behaviour::TruncateAt);
     index.script(FILE, steps);
     let sandbox = Sandbox::new();
-    sandbox.build(&index, &["alpha", "--retries", "1"]).assert_success();
+    sandbox
+        .build(&index, &["alpha", "--retries", "1"])
+        .assert_success();
     assert_has(&sandbox, &wheel);
 }
 
@@ -160,7 +185,8 @@ fn a_silent_server_is_given_up() {
     let (index, _) = index();
     index.always(FILE, Behaviour::StallAfter(1000));
     let run = Sandbox::new().build(&index, &["alpha", "--timeout", "1", "--retries", "1"]);
-    run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl"]);
+    run.assert_exit(4)
+        .assert_error_names(&["alpha-1.0-py3-none-any.whl"]);
     assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
 }
 
@@ -181,7 +207,8 @@ fn wrong_bytes_of_the_right_length_are_refused() {
     index.always(FILE, Behaviour::Body("application/zip", wrong));
     let sandbox = Sandbox::new();
     let run = sandbox.build(&index, &["alpha"]);
-    run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "sha256"]);
+    run.assert_exit(4)
+        .assert_error_names(&["alpha-1.0-py3-none-any.whl", "sha256"]);
     assert!(!sandbox.out().exists(), "a failed run left an output");
 }
 
@@ -190,7 +217,8 @@ fn a_wrong_digest_on_the_page_is_refused() {
     let (index, wheel) = index();
     index.claim_digest(&wheel.filename(), &"0".repeat(64));
     let run = Sandbox::new().build(&index, &["alpha"]);
-    run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "sha256"]);
+    run.assert_exit(4)
+        .assert_error_names(&["alpha-1.0-py3-none-any.whl", "sha256"]);
 }
 
 #[test]
@@ -200,7 +228,8 @@ fn a_wrong_digest_of_an_sdist_is_refused() {
     index.add_sdist(&sdist);
     index.claim_digest(&sdist.filename(), &"0".repeat(64));
     let run = Sandbox::new().build(&index, &["gamma"]);
-    run.assert_exit(4).assert_error_names(&["gamma-1.0.tar.gz", "sha256"]);
+    run.assert_exit(4)
+        .assert_error_names(&["gamma-1.0.tar.gz", "sha256"]);
 }
 
 #[test]
@@ -209,7 +238,8 @@ fn a_wrong_size_is_refused() {
         let (index, wheel) = index();
         index.claim_size(&wheel.filename(), size);
         let run = Sandbox::new().build(&index, &["alpha", "--retries", "1"]);
-        run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "bytes"]);
+        run.assert_exit(4)
+            .assert_error_names(&["alpha-1.0-py3-none-any.whl", "bytes"]);
     }
 }
 
@@ -217,9 +247,13 @@ fn a_wrong_size_is_refused() {
 fn redirects_in_a_circle_end() {
     for path in [FILE, PAGE] {
         let (index, _) = index();
-        index.always(path, Behaviour::Status(302, vec![("Location", path.to_owned())]));
+        index.always(
+            path,
+            Behaviour::Status(302, vec![("Location", path.to_owned())]),
+        );
         let run = Sandbox::new().build(&index, &["alpha"]);
-        run.assert_exit(4).assert_error_names(&["alpha", "redirect"]);
+        run.assert_exit(4)
+            .assert_error_names(&["alpha", "redirect"]);
         assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
     }
 }
@@ -243,7 +277,10 @@ fn a_page_that_is_no_page_is_named() {
 #[test]
 fn a_page_without_files_says_that_nothing_is_there() {
     let (index, _) = index();
-    index.always(PAGE, Behaviour::Body("text/html", b"<html>Welcome to the hotel network".to_vec()));
+    index.always(
+        PAGE,
+        Behaviour::Body("text/html", b"<html>Welcome to the hotel network".to_vec()),
+    );
     let run = Sandbox::new().build(&index, &["alpha"]);
     run.assert_exit(3).assert_error_names(&["alpha"]);
 }
@@ -267,6 +304,9 @@ fn nobody_at_home_is_told() {
         let gone = Index::start();
         gone.url()
     };
-    let run = sandbox.build(&index, &["alpha", "--extra-index-url", &url, "--retries", "1"]);
+    let run = sandbox.build(
+        &index,
+        &["alpha", "--extra-index-url", &url, "--retries", "1"],
+    );
     run.assert_exit(4).assert_error_names(&["127.0.0.1"]);
 }

@@ -22,7 +22,9 @@ fn assert_untold(sandbox: &Sandbox, run: &Finished) {
         assert!(!run.stdout.contains(text), "{}", run.stdout);
         assert!(!run.stderr.contains(text), "{}", run.stderr);
         for (name, bytes) in tree::read(&sandbox.path("")) {
-            let has = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+            let has = bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes());
             let is_input = name.starts_with("home/") || name == "requirements.txt";
             assert!(!has || is_input, "{name} has the password");
             assert!(!name.contains(text), "{name} has the password in its name");
@@ -34,7 +36,17 @@ fn run(index: &Index, arguments: &[&str]) -> (Sandbox, Finished) {
     let sandbox = Sandbox::new();
     let url = index.url_for(USER, PASSWORD);
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
-    command.args(["build", "-o", "out", "--cache-dir", "cache", "--index-url", &url]).args(arguments);
+    command
+        .args([
+            "build",
+            "-o",
+            "out",
+            "--cache-dir",
+            "cache",
+            "--index-url",
+            &url,
+        ])
+        .args(arguments);
     let run = sandbox.spawn(command).finish();
     (sandbox, run)
 }
@@ -53,7 +65,10 @@ fn credentials_of_the_index_url_are_used_and_not_told() {
 
 #[test]
 fn credentials_are_not_told_when_something_fails() {
-    for (path, status) in [("/simple/alpha/", 500), ("/files/alpha-1.0-py3-none-any.whl", 404)] {
+    for (path, status) in [
+        ("/simple/alpha/", 500),
+        ("/files/alpha-1.0-py3-none-any.whl", 404),
+    ] {
         let index = index();
         index.always(path, Behaviour::Status(status, Vec::new()));
         for extra in ["-v", "--json"] {
@@ -73,10 +88,21 @@ fn credentials_of_direct_references_and_files_are_not_told() {
     let sandbox = Sandbox::new();
     let with = |url: String| url.replace("http://", &format!("http://{USER}:{PASSWORD}@"));
     let wheel = with(index.file_url("alpha-1.0-py3-none-any.whl"));
-    let text = format!("--index-url {}\nalpha @ {wheel}\ngamma\n", index.url_for(USER, PASSWORD));
+    let text = format!(
+        "--index-url {}\nalpha @ {wheel}\ngamma\n",
+        index.url_for(USER, PASSWORD)
+    );
     sandbox.write("requirements.txt", &text);
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
-    command.args(["build", "-o", "out", "--cache-dir", "cache", "-r", "requirements.txt"]);
+    command.args([
+        "build",
+        "-o",
+        "out",
+        "--cache-dir",
+        "cache",
+        "-r",
+        "requirements.txt",
+    ]);
     let run = sandbox.spawn(command).finish();
     run.assert_success();
     assert_untold(&sandbox, &run);
@@ -86,7 +112,10 @@ fn credentials_of_direct_references_and_files_are_not_told() {
 fn a_netrc_file_is_used() {
     let index = index();
     let sandbox = Sandbox::new();
-    sandbox.write("home/.netrc", &format!("machine 127.0.0.1\nlogin {USER}\npassword {PASSWORD}\n"));
+    sandbox.write(
+        "home/.netrc",
+        &format!("machine 127.0.0.1\nlogin {USER}\npassword {PASSWORD}\n"),
+    );
     let run = sandbox.build(&index, &["alpha", "gamma"]);
     run.assert_success();
     assert_untold(&sandbox, &run);
@@ -96,5 +125,6 @@ fn a_netrc_file_is_used() {
 fn who_has_no_credentials_is_told_so() {
     let index = index();
     let run = Sandbox::new().build(&index, &["alpha"]);
-    run.assert_exit(4).assert_error_names(&["alpha", &index.url(), "credentials", ".netrc"]);
+    run.assert_exit(4)
+        .assert_error_names(&["alpha", &index.url(), "credentials", ".netrc"]);
 }

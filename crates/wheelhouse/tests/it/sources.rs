@@ -12,7 +12,9 @@ fn write_tree(sandbox: &Sandbox, directory: &Path) {
         "with open({ran:?}, 'a') as file: file.write('x')\n\
          os.makedirs('build/lib')\nos.makedirs('local.egg-info')\nopen('local.c', 'w').close()"
     );
-    Sdist::new("local", "1.0").script(&script).write_tree(directory);
+    Sdist::new("local", "1.0")
+        .script(&script)
+        .write_tree(directory);
     std::fs::write(directory.join("module.py"), "ONE = 1\n").unwrap();
     // The metadata can be had without a build, and asking for it litters the tree as well.
     let backend = std::fs::read_to_string(directory.join("backend.py")).unwrap();
@@ -49,7 +51,10 @@ fn a_tree_stays_untouched_and_is_built_when_it_has_changed() {
     assert_eq!(tree::wheels(&sandbox.out()), ["local-1.0-py3-none-any.whl"]);
     assert_eq!(builds(&sandbox), 1);
     let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
-    assert!(!wheel.windows(11).any(|window| window == b"prepared.py"), "the build got a tree with litter");
+    assert!(
+        !wheel.windows(11).any(|window| window == b"prepared.py"),
+        "the build got a tree with litter"
+    );
     for round in 0..2 {
         if round == 1 {
             std::fs::remove_dir_all(sandbox.out()).unwrap();
@@ -61,7 +66,10 @@ fn a_tree_stays_untouched_and_is_built_when_it_has_changed() {
     sandbox.build(&index, &["./project"]).assert_success();
     assert_eq!(builds(&sandbox), 2);
     let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
-    assert!(wheel.windows(7).any(|window| window == b"TWO = 2"), "the wheel is the old one");
+    assert!(
+        wheel.windows(7).any(|window| window == b"TWO = 2"),
+        "the wheel is the old one"
+    );
 }
 
 #[test]
@@ -71,7 +79,10 @@ fn a_tree_in_which_the_output_lies_is_not_built_again_for_that() {
     write_tree(&sandbox, &project);
     let (out, cache) = (project.join("wheelhouse"), sandbox.cache());
     for _ in 0..2 {
-        sandbox.start_into(&index, &out, &cache, &["./project"]).finish().assert_success();
+        sandbox
+            .start_into(&index, &out, &cache, &["./project"])
+            .finish()
+            .assert_success();
         assert_eq!(builds(&sandbox), 1);
     }
     assert_eq!(tree::wheels(&out), ["local-1.0-py3-none-any.whl"]);
@@ -84,12 +95,19 @@ fn local_files_are_read_again_when_they_have_changed() {
     for content in ["one", "two"] {
         let wheel = Wheel::new("alpha", "1.0").file("x.py", content).bytes();
         std::fs::write(&path, &wheel).unwrap();
-        sandbox.build(&index, &["./alpha-1.0-py3-none-any.whl"]).assert_success();
-        assert_eq!(std::fs::read(sandbox.out().join("alpha-1.0-py3-none-any.whl")).unwrap(), wheel);
+        sandbox
+            .build(&index, &["./alpha-1.0-py3-none-any.whl"])
+            .assert_success();
+        assert_eq!(
+            std::fs::read(sandbox.out().join("alpha-1.0-py3-none-any.whl")).unwrap(),
+            wheel
+        );
     }
     let sdist = Sdist::new("gamma", "1.0");
     std::fs::write(sandbox.path(&sdist.filename()), sdist.bytes()).unwrap();
-    sandbox.build(&index, &["./gamma-1.0.tar.gz"]).assert_success();
+    sandbox
+        .build(&index, &["./gamma-1.0.tar.gz"])
+        .assert_success();
     assert_eq!(tree::wheels(&sandbox.out()), [sdist.wheel_filename()]);
 }
 
@@ -98,9 +116,17 @@ fn commit(sandbox: &Sandbox, repository: &Path) {
     let git = |arguments: &[&str]| {
         let mut command: Command = sandbox.command("git");
         let identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
-        command.arg("-C").arg(repository).args(identity).args(arguments);
+        command
+            .arg("-C")
+            .arg(repository)
+            .args(identity)
+            .args(arguments);
         let output = command.output().expect("git is needed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     if !repository.join(".git").exists() {
         git(&["init", "--quiet", "--initial-branch", "main"]);
@@ -126,7 +152,10 @@ fn a_commit_is_built_once() {
         sandbox.build(&index, &[&requirement]).assert_success();
         assert_eq!(builds(&sandbox), 1);
         let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
-        assert!(!wheel.windows(11).any(|window| window == b"prepared.py"), "the build got a tree with litter");
+        assert!(
+            !wheel.windows(11).any(|window| window == b"prepared.py"),
+            "the build got a tree with litter"
+        );
         std::fs::remove_dir_all(sandbox.out()).unwrap();
     }
     tree::assert_same(&tree::read(&repository), &before);
@@ -135,7 +164,10 @@ fn a_commit_is_built_once() {
     sandbox.build(&index, &[&requirement]).assert_success();
     assert_eq!(builds(&sandbox), 2);
     let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
-    assert!(wheel.windows(7).any(|window| window == b"TWO = 2"), "the wheel is the old one");
+    assert!(
+        wheel.windows(7).any(|window| window == b"TWO = 2"),
+        "the wheel is the old one"
+    );
 }
 
 #[test]
@@ -146,7 +178,9 @@ fn a_branch_that_has_moved_is_noticed_with_upgrade() {
     sandbox.build(&index, &[&requirement]).assert_success();
     std::fs::write(repository.join("module.py"), "TWO = 2\n").unwrap();
     commit(&sandbox, &repository);
-    sandbox.build(&index, &[&requirement, "--upgrade"]).assert_success();
+    sandbox
+        .build(&index, &[&requirement, "--upgrade"])
+        .assert_success();
     assert_eq!(builds(&sandbox), 2);
 }
 

@@ -8,8 +8,23 @@ use crate::support::{Index, Sandbox, Sdist, Wheel};
 
 /// The calls that change names or content.
 const CALLS: [&str; 17] = [
-    "open", "openat", "creat", "unlink", "unlinkat", "rename", "renameat", "renameat2", "mkdir",
-    "mkdirat", "rmdir", "link", "linkat", "symlink", "symlinkat", "truncate", "utimensat",
+    "open",
+    "openat",
+    "creat",
+    "unlink",
+    "unlinkat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "truncate",
+    "utimensat",
 ];
 
 /// A change: the process, the call and the path as an absolute one.
@@ -20,23 +35,40 @@ fn changes(trace: &str, start: &Path) -> Vec<Change> {
     let mut directories = std::collections::HashMap::new();
     let mut changes = Vec::new();
     for line in trace.lines() {
-        let Some((id, call)) = line.split_once(' ') else { continue };
+        let Some((id, call)) = line.split_once(' ') else {
+            continue;
+        };
         let call = call.trim_start();
-        let Some((name, arguments)) = call.split_once('(') else { continue };
+        let Some((name, arguments)) = call.split_once('(') else {
+            continue;
+        };
         let failed = call.contains(") = -1 ");
         let paths = paths(arguments);
         if name == "chdir" && !failed {
             directories.insert(id.to_owned(), paths[0].clone());
         }
-        let reads = name.starts_with("open") && !["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|flag| call.contains(flag));
+        let reads = name.starts_with("open")
+            && !["O_WRONLY", "O_RDWR", "O_CREAT"]
+                .iter()
+                .any(|flag| call.contains(flag));
         if failed || reads || !CALLS.contains(&name) {
             continue;
         }
-        let directory = directories.get(id).cloned().unwrap_or_else(|| start.to_owned());
+        let directory = directories
+            .get(id)
+            .cloned()
+            .unwrap_or_else(|| start.to_owned());
         // The target of a symbolic link is not changed, and that of a link is the second path.
-        let changed = if name.contains("link") && !name.contains("unlink") { paths.last() } else { None };
+        let changed = if name.contains("link") && !name.contains("unlink") {
+            paths.last()
+        } else {
+            None
+        };
         let all = changed.map_or_else(|| paths.iter().collect(), |path| vec![path]);
-        changes.extend(all.into_iter().map(|path| (line.to_owned(), normal(&directory.join(path)))));
+        changes.extend(
+            all.into_iter()
+                .map(|path| (line.to_owned(), normal(&directory.join(path)))),
+        );
     }
     changes
 }
@@ -49,15 +81,21 @@ fn paths(arguments: &str) -> Vec<PathBuf> {
     loop {
         rest = rest.trim_start_matches([',', ' ']);
         if let Some(quoted) = rest.strip_prefix('"') {
-            let Some((path, after)) = quoted.split_once('"') else { return paths };
+            let Some((path, after)) = quoted.split_once('"') else {
+                return paths;
+            };
             let base: Option<PathBuf> = base.take();
             paths.push(base.map_or_else(|| PathBuf::from(path), |base| base.join(path)));
             rest = after;
             continue;
         }
-        let Some((word, after)) = rest.split_once(',') else { return paths };
+        let Some((word, after)) = rest.split_once(',') else {
+            return paths;
+        };
         // `-y` shows descriptors as `3</path>`.
-        base = word.split_once('<').map(|(_, path)| PathBuf::from(path.trim_end_matches('>')));
+        base = word
+            .split_once('<')
+            .map(|(_, path)| PathBuf::from(path.trim_end_matches('>')));
         rest = after;
     }
 }
@@ -90,7 +128,9 @@ fn nothing_is_written_elsewhere() {
     for round in 0..2 {
         let trace = sandbox.path(&format!("trace-{round}"));
         let mut command = sandbox.command("strace");
-        command.args(["-f", "-y", "-s", "4096", "-e", "trace=file", "-o"]).arg(&trace);
+        command
+            .args(["-f", "-y", "-s", "4096", "-e", "trace=file", "-o"])
+            .arg(&trace);
         command.arg(env!("CARGO_BIN_EXE_wheelhouse"));
         command.args(build_arguments(&index, &sandbox.out(), &sandbox.cache()));
         command.args(["alpha", "gamma", "./project"]);
@@ -98,8 +138,17 @@ fn nothing_is_written_elsewhere() {
         let text = std::fs::read_to_string(&trace).unwrap();
         let changes = changes(&text, &sandbox.path(""));
         // The second run finds nothing to do.
-        assert!(round > 0 || changes.len() > 100, "the trace was not understood");
-        let allowed = [sandbox.out(), sandbox.cache(), sandbox.path("tmp"), "/dev".into(), "/proc/self".into()];
+        assert!(
+            round > 0 || changes.len() > 100,
+            "the trace was not understood"
+        );
+        let allowed = [
+            sandbox.out(),
+            sandbox.cache(),
+            sandbox.path("tmp"),
+            "/dev".into(),
+            "/proc/self".into(),
+        ];
         let strays: Vec<_> = changes
             .iter()
             .filter(|(_, path)| !allowed.iter().any(|directory| path.starts_with(directory)))

@@ -49,7 +49,7 @@ impl<Stream: Write + Send> Observer for Plain<Stream> {
                 filename, bytes, ..
             } => state.fetches.start(filename, *bytes),
             Event::FetchProgress { filename, received } => {
-                state.fetches.progress(filename, *received)
+                state.fetches.progress(filename, *received);
             }
             Event::FetchFinished {
                 filename, bytes, ..

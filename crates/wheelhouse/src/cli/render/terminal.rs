@@ -89,7 +89,7 @@ impl Terminal {
                 filename, bytes, ..
             } => state.fetches.start(filename, *bytes),
             Event::FetchProgress { filename, received } => {
-                state.fetches.progress(filename, *received)
+                state.fetches.progress(filename, *received);
             }
             Event::FetchFinished {
                 filename, bytes, ..

@@ -88,7 +88,10 @@ impl Index {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (state, ended) = (Arc::new(Mutex::new(State::default())), Arc::new(AtomicBool::new(false)));
+        let (state, ended) = (
+            Arc::new(Mutex::new(State::default())),
+            Arc::new(AtomicBool::new(false)),
+        );
         let (shared, over) = (Arc::clone(&state), Arc::clone(&ended));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -96,10 +99,16 @@ impl Index {
                     return;
                 }
                 let (shared, over) = (Arc::clone(&shared), Arc::clone(&over));
-                std::thread::spawn(move || drop(stream.map(|stream| serve(stream, &shared, &over))));
+                std::thread::spawn(move || {
+                    drop(stream.map(|stream| serve(stream, &shared, &over)))
+                });
             }
         });
-        Self { address, state, ended }
+        Self {
+            address,
+            state,
+            ended,
+        }
     }
 
     /// The URL for `--index-url`.
@@ -117,7 +126,11 @@ impl Index {
     }
 
     pub(crate) fn add(&self, wheel: &Wheel) {
-        self.add_bytes(&wheel.filename(), wheel.bytes(), Some(wheel.metadata_text()));
+        self.add_bytes(
+            &wheel.filename(),
+            wheel.bytes(),
+            Some(wheel.metadata_text()),
+        );
     }
 
     pub(crate) fn add_sdist(&self, sdist: &Sdist) {
@@ -126,9 +139,18 @@ impl Index {
 
     pub(crate) fn add_bytes(&self, filename: &str, bytes: Vec<u8>, metadata: Option<String>) {
         let project = filename.split('-').next().unwrap().to_owned();
-        let offered = Offered { bytes, metadata, sha256: None, size: None };
+        let offered = Offered {
+            bytes,
+            metadata,
+            sha256: None,
+            size: None,
+        };
         let mut state = self.state.lock().unwrap();
-        state.projects.entry(project).or_default().insert(filename.to_owned(), offered);
+        state
+            .projects
+            .entry(project)
+            .or_default()
+            .insert(filename.to_owned(), offered);
     }
 
     pub(crate) fn remove(&self, filename: &str) {
@@ -150,18 +172,29 @@ impl Index {
 
     fn with_file(&self, filename: &str, change: impl Fn(&mut Offered)) {
         let mut state = self.state.lock().unwrap();
-        let files = state.projects.values_mut().find_map(|files| files.get_mut(filename));
+        let files = state
+            .projects
+            .values_mut()
+            .find_map(|files| files.get_mut(filename));
         change(files.expect("the file was added"));
     }
 
     /// Scripts what the next requests for `path` meet, one after the other; then it is `Normal`.
     pub(crate) fn script(&self, path: &str, behaviours: impl IntoIterator<Item = Behaviour>) {
         let mut state = self.state.lock().unwrap();
-        state.scripts.entry(path.to_owned()).or_default().extend(behaviours);
+        state
+            .scripts
+            .entry(path.to_owned())
+            .or_default()
+            .extend(behaviours);
     }
 
     pub(crate) fn always(&self, path: &str, behaviour: Behaviour) {
-        self.state.lock().unwrap().always.insert(path.to_owned(), behaviour);
+        self.state
+            .lock()
+            .unwrap()
+            .always
+            .insert(path.to_owned(), behaviour);
     }
 
     /// Answers only those who give these credentials.
@@ -183,7 +216,12 @@ impl Index {
     /// The requests so far for paths that end with `end`.
     pub(crate) fn requests(&self, end: &str) -> Vec<Logged> {
         let state = self.state.lock().unwrap();
-        state.log.iter().filter(|logged| logged.path.ends_with(end)).cloned().collect()
+        state
+            .log
+            .iter()
+            .filter(|logged| logged.path.ends_with(end))
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn forget_requests(&self) {
@@ -201,13 +239,21 @@ impl Drop for Index {
 
 /// Answers one request and closes the connection.
 fn serve(mut stream: TcpStream, state: &Mutex<State>, ended: &AtomicBool) {
-    let Some(request) = read(&mut stream) else { return };
+    let Some(request) = read(&mut stream) else {
+        return;
+    };
     let (behaviour, response) = {
         let mut state = state.lock().unwrap();
         state.log.push(request.clone());
-        let scripted = state.scripts.get_mut(&request.path).and_then(VecDeque::pop_front);
+        let scripted = state
+            .scripts
+            .get_mut(&request.path)
+            .and_then(VecDeque::pop_front);
         let behaviour = scripted.or_else(|| state.always.get(&request.path).cloned());
-        (behaviour.unwrap_or(Behaviour::Normal), answer(&state, &request))
+        (
+            behaviour.unwrap_or(Behaviour::Normal),
+            answer(&state, &request),
+        )
     };
     // A client that goes away in the middle is nothing to worry about.
     let _ = respond::send(stream, &request, &behaviour, response, ended);
@@ -230,7 +276,12 @@ fn read(stream: &mut TcpStream) -> Option<Logged> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    Some(Logged { method, path, headers, at: Instant::now() })
+    Some(Logged {
+        method,
+        path,
+        headers,
+        at: Instant::now(),
+    })
 }
 
 fn answer(state: &State, request: &Logged) -> Response {
@@ -243,12 +294,19 @@ fn answer(state: &State, request: &Logged) -> Response {
     if let Some(filename) = request.path.strip_prefix("/files/") {
         return file(state, filename).unwrap_or_else(|| Response::status(404, Vec::new()));
     }
-    let project = request.path.strip_prefix("/simple/").map(|path| path.trim_end_matches('/'));
-    let files = project.and_then(|project| state.projects.get(project).map(|files| (project, files)));
+    let project = request
+        .path
+        .strip_prefix("/simple/")
+        .map(|path| path.trim_end_matches('/'));
+    let files =
+        project.and_then(|project| state.projects.get(project).map(|files| (project, files)));
     let Some((project, files)) = files else {
         return Response::status(404, Vec::new());
     };
-    let accepts_json = request.headers.get("accept").is_some_and(|accept| accept.contains("simple.v1+json"));
+    let accepts_json = request
+        .headers
+        .get("accept")
+        .is_some_and(|accept| accept.contains("simple.v1+json"));
     if accepts_json && !state.html {
         json_page(state, project, files)
     } else {
@@ -259,18 +317,30 @@ fn answer(state: &State, request: &Logged) -> Response {
 fn file(state: &State, filename: &str) -> Option<Response> {
     let find = |name: &str| state.projects.values().find_map(|files| files.get(name));
     if let Some(offered) = find(filename) {
-        return Some(Response::body("application/octet-stream", offered.bytes.clone()));
+        return Some(Response::body(
+            "application/octet-stream",
+            offered.bytes.clone(),
+        ));
     }
     let wheel = filename.strip_suffix(".metadata")?;
-    let metadata = find(wheel)?.metadata.clone().filter(|_| !state.without_metadata)?;
-    Some(Response::body("application/octet-stream", metadata.into_bytes()))
+    let metadata = find(wheel)?
+        .metadata
+        .clone()
+        .filter(|_| !state.without_metadata)?;
+    Some(Response::body(
+        "application/octet-stream",
+        metadata.into_bytes(),
+    ))
 }
 
 fn json_page(state: &State, project: &str, files: &BTreeMap<String, Offered>) -> Response {
     let listed: Vec<_> = files
         .iter()
         .map(|(filename, offered)| {
-            let digest = offered.sha256.clone().unwrap_or_else(|| sha256(&offered.bytes));
+            let digest = offered
+                .sha256
+                .clone()
+                .unwrap_or_else(|| sha256(&offered.bytes));
             let mut entry = serde_json::json!({
                 "filename": filename,
                 "url": format!("/files/{filename}"),
@@ -280,23 +350,42 @@ fn json_page(state: &State, project: &str, files: &BTreeMap<String, Offered>) ->
             if digest.is_empty() {
                 entry["hashes"] = serde_json::json!({});
             }
-            if let Some(metadata) = offered.metadata.as_ref().filter(|_| !state.without_metadata) {
+            if let Some(metadata) = offered
+                .metadata
+                .as_ref()
+                .filter(|_| !state.without_metadata)
+            {
                 entry["core-metadata"] = serde_json::json!({"sha256": sha256(metadata.as_bytes())});
             }
             entry
         })
         .collect();
-    let page = serde_json::json!({"meta": {"api-version": "1.1"}, "name": project, "files": listed});
-    Response::body("application/vnd.pypi.simple.v1+json", page.to_string().into_bytes())
+    let page =
+        serde_json::json!({"meta": {"api-version": "1.1"}, "name": project, "files": listed});
+    Response::body(
+        "application/vnd.pypi.simple.v1+json",
+        page.to_string().into_bytes(),
+    )
 }
 
 fn html_page(state: &State, files: &BTreeMap<String, Offered>) -> Response {
     let mut page = "<!DOCTYPE html><html><body>\n".to_owned();
     for (filename, offered) in files {
-        let digest = offered.sha256.clone().unwrap_or_else(|| sha256(&offered.bytes));
-        let fragment = if digest.is_empty() { String::new() } else { format!("#sha256={digest}") };
-        let metadata = offered.metadata.as_ref().filter(|_| !state.without_metadata);
-        let attribute = metadata.map(|text| format!(" data-core-metadata=\"sha256={}\"", sha256(text.as_bytes())));
+        let digest = offered
+            .sha256
+            .clone()
+            .unwrap_or_else(|| sha256(&offered.bytes));
+        let fragment = if digest.is_empty() {
+            String::new()
+        } else {
+            format!("#sha256={digest}")
+        };
+        let metadata = offered
+            .metadata
+            .as_ref()
+            .filter(|_| !state.without_metadata);
+        let attribute = metadata
+            .map(|text| format!(" data-core-metadata=\"sha256={}\"", sha256(text.as_bytes())));
         let attribute = attribute.unwrap_or_default();
         page += &format!("<a href=\"/files/{filename}{fragment}\"{attribute}>{filename}</a>\n");
     }

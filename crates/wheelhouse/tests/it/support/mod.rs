@@ -25,7 +25,9 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 /// Bytes that look random, the same each time.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut random = Random(seed | 1);
-    (0..length).map(|_| random.next().to_le_bytes()[7]).collect()
+    (0..length)
+        .map(|_| random.next().to_le_bytes()[7])
+        .collect()
 }
 
 /// A generator of numbers that are random enough for tests.

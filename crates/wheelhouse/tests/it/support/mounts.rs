@@ -20,7 +20,9 @@ impl Mount {
 
     fn new(path: &Path, arguments: &[&str]) -> Option<Self> {
         if mount(arguments, path) {
-            return Some(Self { path: path.to_owned() });
+            return Some(Self {
+                path: path.to_owned(),
+            });
         }
         let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
         assert!(!ci, "cannot mount, and CI=true wants every test");

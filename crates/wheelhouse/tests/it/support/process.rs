@@ -8,7 +8,10 @@ pub(crate) fn is_alive(id: u32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else {
         return false;
     };
-    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
     !matches!(state, Some('Z' | 'X'))
 }
 
@@ -17,7 +20,10 @@ pub(crate) fn is_alive(id: u32) -> bool {
 pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "in vain waited for: {what}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "in vain waited for: {what}"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }

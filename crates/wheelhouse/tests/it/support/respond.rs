@@ -16,12 +16,20 @@ pub(crate) struct Response {
 
 impl Response {
     pub(crate) fn status(status: u16, headers: Vec<(&'static str, String)>) -> Self {
-        Self { status, headers, body: Vec::new() }
+        Self {
+            status,
+            headers,
+            body: Vec::new(),
+        }
     }
 
     pub(crate) fn body(content_type: &str, body: Vec<u8>) -> Self {
         let headers = vec![("Content-Type", content_type.to_owned())];
-        Self { status: 200, headers, body }
+        Self {
+            status: 200,
+            headers,
+            body,
+        }
     }
 }
 
@@ -35,7 +43,9 @@ pub(crate) fn send(
 ) -> std::io::Result<()> {
     match behaviour {
         Behaviour::Status(status, headers) => response = Response::status(*status, headers.clone()),
-        Behaviour::Body(content_type, body) => response = Response::body(content_type, body.clone()),
+        Behaviour::Body(content_type, body) => {
+            response = Response::body(content_type, body.clone())
+        }
         _ => {}
     }
     let ranged = !matches!(behaviour, Behaviour::WithoutRanges | Behaviour::CloseAt(_));
@@ -78,7 +88,10 @@ pub(crate) fn send(
 }
 
 fn head(response: &Response, has_length: bool) -> String {
-    let mut head = format!("HTTP/1.1 {} Status\r\nConnection: close\r\n", response.status);
+    let mut head = format!(
+        "HTTP/1.1 {} Status\r\nConnection: close\r\n",
+        response.status
+    );
     for (name, value) in &response.headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -91,7 +104,8 @@ fn head(response: &Response, has_length: bool) -> String {
 /// Narrows a response to the range that was asked for.
 fn narrow(response: &mut Response, range: Option<&str>) {
     response.headers.push(("Accept-Ranges", "bytes".to_owned()));
-    let Some((start, end)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
+    let Some((start, end)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'))
+    else {
         return;
     };
     let length = response.body.len();
@@ -106,7 +120,9 @@ fn narrow(response: &mut Response, range: Option<&str>) {
         return;
     }
     response.status = 206;
-    response.headers.push(("Content-Range", format!("bytes {start}-{end}/{length}")));
+    response
+        .headers
+        .push(("Content-Range", format!("bytes {start}-{end}/{length}")));
     response.body = response.body[start..=end].to_vec();
 }
 

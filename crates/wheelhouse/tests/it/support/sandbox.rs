@@ -33,7 +33,11 @@ impl Sandbox {
         environment.insert("PATH".into(), search_path().clone());
         environment.insert("PIP_CONFIG_FILE".into(), "/dev/null".into());
         environment.insert("GIT_CONFIG_NOSYSTEM".into(), "1".into());
-        Self { directory, environment, count: std::cell::Cell::new(0) }
+        Self {
+            directory,
+            environment,
+            count: std::cell::Cell::new(0),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -71,16 +75,27 @@ impl Sandbox {
     }
 
     /// Starts `wheelhouse build` into another output with another cache.
-    pub(crate) fn start_into(&self, index: &Index, out: &Path, cache: &Path, arguments: &[&str]) -> Running {
+    pub(crate) fn start_into(
+        &self,
+        index: &Index,
+        out: &Path,
+        cache: &Path,
+        arguments: &[&str],
+    ) -> Running {
         let mut command = self.command(env!("CARGO_BIN_EXE_wheelhouse"));
-        command.args(build_arguments(index, out, cache)).args(arguments);
+        command
+            .args(build_arguments(index, out, cache))
+            .args(arguments);
         self.spawn(command)
     }
 
     /// A command with the clean environment.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().envs(&self.environment).current_dir(self.directory.path());
+        command
+            .env_clear()
+            .envs(&self.environment)
+            .current_dir(self.directory.path());
         command
     }
 
@@ -94,14 +109,24 @@ impl Sandbox {
             .stdout(File::create(&stdout).unwrap())
             .stderr(File::create(&stderr).unwrap());
         let child = command.spawn().unwrap();
-        Running { child, stdout, stderr, begun: Instant::now() }
+        Running {
+            child,
+            stdout,
+            stderr,
+            begun: Instant::now(),
+        }
     }
 }
 
 /// The arguments that every run has.
 pub(crate) fn build_arguments(index: &Index, out: &Path, cache: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["build".into(), "--cache-dir".into(), cache.into()];
-    arguments.extend(["-o".into(), out.into(), "--index-url".into(), index.url().into()]);
+    arguments.extend([
+        "-o".into(),
+        out.into(),
+        "--index-url".into(),
+        index.url().into(),
+    ]);
     arguments
 }
 
@@ -144,7 +169,12 @@ impl Running {
             std::thread::sleep(Duration::from_millis(5));
         };
         let read = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
-        Finished { status, stdout: read(&self.stdout), stderr: read(&self.stderr), took: self.begun.elapsed() }
+        Finished {
+            status,
+            stdout: read(&self.stdout),
+            stderr: read(&self.stderr),
+            took: self.begun.elapsed(),
+        }
     }
 }
 
@@ -160,7 +190,14 @@ pub(crate) struct Finished {
 impl Finished {
     #[track_caller]
     pub(crate) fn assert_exit(&self, code: i32) -> &Self {
-        assert_eq!(self.status.code(), Some(code), "{}: {}\n{}", self.status, self.stdout, self.stderr);
+        assert_eq!(
+            self.status.code(),
+            Some(code),
+            "{}: {}\n{}",
+            self.status,
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
@@ -172,7 +209,11 @@ impl Finished {
     /// Exactly one line is the error, and it (with its detail and hint) has all of `words`.
     #[track_caller]
     pub(crate) fn assert_error_names(&self, words: &[&str]) -> &Self {
-        let errors = self.stderr.lines().filter(|line| line.starts_with("error: ")).count();
+        let errors = self
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .count();
         assert_eq!(errors, 1, "not one error:\n{}", self.stderr);
         let error = self.error();
         for word in words {
@@ -183,7 +224,9 @@ impl Finished {
 
     /// The error with its detail and hint.
     pub(crate) fn error(&self) -> &str {
-        self.stderr.find("error: ").map_or("", |start| &self.stderr[start..])
+        self.stderr
+            .find("error: ")
+            .map_or("", |start| &self.stderr[start..])
     }
 }
 
@@ -192,9 +235,13 @@ fn search_path() -> &'static OsString {
     static PATH: OnceLock<OsString> = OnceLock::new();
     PATH.get_or_init(|| {
         let script = "import os, sys; print(os.path.dirname(os.path.realpath(sys.executable)))";
-        let output = Command::new("python3").args(["-c", script]).output().expect("python3 is needed");
+        let output = Command::new("python3")
+            .args(["-c", script])
+            .output()
+            .expect("python3 is needed");
         let directory = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
         let others = std::env::var_os("PATH").unwrap_or_default();
-        std::env::join_paths(std::iter::once(directory).chain(std::env::split_paths(&others))).unwrap()
+        std::env::join_paths(std::iter::once(directory).chain(std::env::split_paths(&others)))
+            .unwrap()
     })
 }

@@ -67,15 +67,26 @@ impl Sdist {
     /// The files by name, without the directory around them.
     pub(crate) fn files(&self) -> Vec<(&'static str, String)> {
         let version = if self.static_metadata { "2.2" } else { "2.1" };
-        let mut metadata =
-            format!("Metadata-Version: {version}\nName: {}\nVersion: {}\n", self.name, self.version);
+        let mut metadata = format!(
+            "Metadata-Version: {version}\nName: {}\nVersion: {}\n",
+            self.name, self.version
+        );
         for requirement in &self.requires {
             let _ = writeln!(metadata, "Requires-Dist: {requirement}");
         }
-        let pyproject = "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n";
-        let body: Vec<String> = self.script.lines().map(|line| format!("    {line}")).collect();
+        let pyproject =
+            "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n";
+        let body: Vec<String> = self
+            .script
+            .lines()
+            .map(|line| format!("    {line}"))
+            .collect();
         let backend = BACKEND.replace("    SCRIPT", &body.join("\n"));
-        vec![("PKG-INFO", metadata), ("pyproject.toml", pyproject.to_owned()), ("backend.py", backend)]
+        vec![
+            ("PKG-INFO", metadata),
+            ("pyproject.toml", pyproject.to_owned()),
+            ("backend.py", backend),
+        ]
     }
 
     /// Writes the files as a tree.
@@ -89,7 +100,9 @@ impl Sdist {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let top = format!("{}-{}", self.name, self.version);
         let files = self.files();
-        let own = files.iter().map(|(name, content)| Member::file(&format!("{top}/{name}"), content));
+        let own = files
+            .iter()
+            .map(|(name, content)| Member::file(&format!("{top}/{name}"), content));
         let mut members: Vec<Member> = own.collect();
         members.extend(self.members.iter().cloned());
         gzip(&tar(&members))
@@ -117,15 +130,25 @@ impl Member {
 
     pub(crate) fn symbolic_link(name: &str, target: &str) -> Self {
         let target = target.to_owned();
-        Self { kind: EntryType::Symlink, target, ..Self::file(name, "") }
+        Self {
+            kind: EntryType::Symlink,
+            target,
+            ..Self::file(name, "")
+        }
     }
 
     pub(crate) fn hard_link(name: &str, target: &str) -> Self {
-        Self { kind: EntryType::Link, ..Self::symbolic_link(name, target) }
+        Self {
+            kind: EntryType::Link,
+            ..Self::symbolic_link(name, target)
+        }
     }
 
     pub(crate) fn device(name: &str) -> Self {
-        Self { kind: EntryType::Char, ..Self::file(name, "") }
+        Self {
+            kind: EntryType::Char,
+            ..Self::file(name, "")
+        }
     }
 }
 

@@ -8,7 +8,12 @@ pub(crate) fn read(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in walkdir::WalkDir::new(directory) {
         let entry = entry.unwrap();
-        let name = entry.path().strip_prefix(directory).unwrap().to_string_lossy().into_owned();
+        let name = entry
+            .path()
+            .strip_prefix(directory)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
         if entry.file_type().is_file() {
             files.insert(name, std::fs::read(entry.path()).unwrap());
         } else if entry.path_is_symlink() {
@@ -24,7 +29,9 @@ pub(crate) fn read(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 /// The names of the wheels in `directory`.
 pub(crate) fn wheels(directory: &Path) -> Vec<String> {
     let names = read(directory).into_keys();
-    names.filter(|name| name.ends_with(".whl") && !name.contains('/')).collect()
+    names
+        .filter(|name| name.ends_with(".whl") && !name.contains('/'))
+        .collect()
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) {
@@ -56,5 +63,9 @@ pub(crate) fn assert_same(left: &BTreeMap<String, Vec<u8>>, right: &BTreeMap<Str
             format!("{name}:\n{}\n---\n{}", shown(left), shown(right))
         })
         .collect();
-    assert!(differing.is_empty(), "the directories differ:\n{}", differing.join("\n"));
+    assert!(
+        differing.is_empty(),
+        "the directories differ:\n{}",
+        differing.join("\n")
+    );
 }

@@ -28,7 +28,10 @@ impl Wheel {
             version: version.to_owned(),
             metadata: None,
             requires: Vec::new(),
-            files: vec![(format!("{name}.py"), format!("VERSION = '{version}'\n").into_bytes())],
+            files: vec![(
+                format!("{name}.py"),
+                format!("VERSION = '{version}'\n").into_bytes(),
+            )],
             record: None,
         }
     }
@@ -66,7 +69,10 @@ impl Wheel {
 
     pub(crate) fn metadata_text(&self) -> String {
         self.metadata.clone().unwrap_or_else(|| {
-            let mut text = format!("Metadata-Version: 2.1\nName: {}\nVersion: {}\n", self.name, self.version);
+            let mut text = format!(
+                "Metadata-Version: 2.1\nName: {}\nVersion: {}\n",
+                self.name, self.version
+            );
             for requirement in &self.requires {
                 let _ = writeln!(text, "Requires-Dist: {requirement}");
             }
@@ -77,8 +83,12 @@ impl Wheel {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let dist_info = format!("{}-{}.dist-info", self.name, self.version);
         let mut files = self.files.clone();
-        let description = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
-        files.push((format!("{dist_info}/METADATA"), self.metadata_text().into_bytes()));
+        let description =
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+        files.push((
+            format!("{dist_info}/METADATA"),
+            self.metadata_text().into_bytes(),
+        ));
         files.push((format!("{dist_info}/WHEEL"), description.into()));
         let mut record = String::new();
         for (name, content) in &files {
