@@ -47,7 +47,8 @@ impl Workshop {
             stack: BuildStack::default(),
         };
         let session = Box::pin(Session::set_up(self, session)).await?;
-        let filename = session.build_wheel(request.wheel_directory).await?;
+        let built = session.build_wheel(request.wheel_directory).await;
+        let filename = built.inspect_err(|error| self.failures.remember_build(&session.label, error))?;
         let path = request.wheel_directory.join(filename);
         Ok(BuiltWheel {
             path,
@@ -387,6 +388,10 @@ impl SourceBuildTrait for Session {
     }
 
     async fn wheel<'a>(&'a self, wheel_dir: &'a Path) -> Result<String, AnyErrorBuild> {
+        // Only the metadata is wanted; what failed after an hour need not do so twice.
+        if let Some(error) = self.failures.earlier_build(&self.label) {
+            return Err(self.failures.keep(error).into());
+        }
         let wheel_dir = std::path::absolute(wheel_dir)
             .context(Kind::Build, || format!("failed to build {}", self.label));
         let built = match wheel_dir {

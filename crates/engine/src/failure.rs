@@ -1,5 +1,6 @@
 //! uv's errors, in our words and kinds.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex};
 
@@ -14,19 +15,34 @@ use crate::workshop::Workshop;
 /// The errors of back ends with their details and hints, which uv's own errors do not carry; they
 /// wait here until uv reports that something failed.
 #[derive(Clone, Default)]
-pub(crate) struct Failures(Arc<Mutex<Vec<Error>>>);
+pub(crate) struct Failures {
+    waiting: Arc<Mutex<Vec<Error>>>,
+    /// What failed to be built, by its label.
+    builds: Arc<Mutex<HashMap<String, Error>>>,
+}
 
 impl Failures {
     /// Keeps `error` and gives what uv may have of it.
     pub(crate) fn keep(&self, error: Error) -> BuildError {
         let sentence = error.sentence();
-        self.0.lock().expect("no panic while locked").push(error);
+        self.waiting.lock().expect("no panic while locked").push(error);
         BuildError(sentence)
+    }
+
+    /// Remembers that the wheel of `label` failed to be built.
+    pub(crate) fn remember_build(&self, label: &str, error: &Error) {
+        let mut builds = self.builds.lock().expect("no panic while locked");
+        builds.insert(label.to_owned(), error.copy());
+    }
+
+    /// Why the wheel of `label` failed to be built before, if it did: it would again.
+    pub(crate) fn earlier_build(&self, label: &str) -> Option<Error> {
+        self.builds.lock().expect("no panic while locked").get(label).map(Error::copy)
     }
 
     /// The newest error that `text` speaks of.
     fn take(&self, text: &str) -> Option<Error> {
-        let mut failures = self.0.lock().expect("no panic while locked");
+        let mut failures = self.waiting.lock().expect("no panic while locked");
         let position = failures
             .iter()
             .rposition(|failure| text.contains(&failure.sentence()))?;

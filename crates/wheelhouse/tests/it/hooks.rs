@@ -64,6 +64,16 @@ fn a_failure_without_static_metadata_is_told_alike() {
 }
 
 #[test]
+fn what_failed_is_not_tried_again_in_the_same_run() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let ran = sandbox.path("ran");
+    let script = format!("with open({ran:?}, 'a') as file: file.write('x')\nsys.exit(1)");
+    index.add_sdist(&Sdist::new("gamma", "1.0").script(&script));
+    sandbox.build(&index, &["gamma"]).assert_exit(5);
+    assert_eq!(std::fs::read(&ran).unwrap().len(), 1);
+}
+
+#[test]
 fn well_known_causes_come_with_a_hint() {
     let script = "print('Error: pg_config executable not found.')\nsys.exit(1)";
     let run = Sandbox::new().build(&offering(script), &["gamma"]);

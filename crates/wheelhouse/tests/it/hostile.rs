@@ -1,5 +1,6 @@
 //! Wheels and source distributions that are broken or mean harm.
 
+use crate::support::sdist;
 use crate::support::wheel::patched;
 use crate::support::{Finished, Index, Member, Sandbox, Sdist, Wheel, tree};
 
@@ -144,14 +145,42 @@ fn an_sdist_with_links_that_lead_out_is_refused() {
 
 #[test]
 fn an_sdist_that_unpacks_to_far_too_much_is_refused() {
+    // Zeros compress to a thousandth; so many are beyond what any archive of that size may hold.
+    let zeros = 1_100_000_000;
+    for (filename, bytes) in [
+        ("gamma-1.0.tar.gz", sdist::bomb("gamma-1.0", zeros)),
+        ("gamma-1.0.zip", sdist::zip_bomb("gamma-1.0", zeros)),
+    ] {
+        let index = Index::start();
+        index.add_bytes(filename, bytes, None);
+        let sandbox = Sandbox::new();
+        let run = sandbox.build(&index, &["gamma"]);
+        run.assert_exit(4).assert_error_names(&[filename]);
+        let left: usize = tree::read(&sandbox.cache()).values().map(Vec::len).sum();
+        assert!(left < 50_000_000, "{left} bytes stay in the cache");
+    }
+}
+
+#[test]
+fn a_wheel_whose_metadata_unpacks_to_far_too_much_is_refused() {
+    let metadata = format!("Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\n\n{}", " ".repeat(40 << 20));
+    let bytes = Wheel::new("alpha", "1.0").metadata(&metadata).bytes();
+    let run = Sandbox::new().build(&offered(&bytes, true), &["alpha"]);
+    run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "METADATA"]);
+}
+
+#[test]
+fn direct_references_are_looked_at_as_closely() {
     let index = Index::start();
-    // Zeros compress to a thousandth; what they unpack to is beyond what is allowed to any archive
-    // of that size.
-    let zeros = vec![0; 1_100_000_000];
-    index.add_sdist(&Sdist::new("gamma", "1.0").member(Member::file("gamma-1.0/zeros", zeros)));
+    index.add_sdist(&Sdist::new("gamma", "1.0").member(Member::file("../escape.py", "print()")));
     let sandbox = Sandbox::new();
-    let run = sandbox.build(&index, &["gamma"]);
+    let run = sandbox.build(&index, &[&format!("gamma @ {}", index.file_url("gamma-1.0.tar.gz"))]);
     run.assert_exit(4).assert_error_names(&["gamma"]);
+    assert!(!sandbox.path("escape.py").exists());
+    let metadata = "Metadata-Version: 2.1\nName: beta\nVersion: 1.0\n";
+    let index = offered(&Wheel::new("alpha", "1.0").metadata(metadata).bytes(), false);
+    let run = Sandbox::new().build(&index, &[&format!("alpha @ {}", index.file_url("alpha-1.0-py3-none-any.whl"))]);
+    run.assert_exit(4).assert_error_names(&["alpha", "beta"]);
 }
 
 #[test]

@@ -12,6 +12,13 @@ use crate::support::{Behaviour, Index, Random, Sandbox, Sdist, Wheel, process, s
 /// How often a run is killed; `WHEELHOUSE_TEST_KILLS` asks for another number.
 const KILLS: usize = 25;
 
+/// Decides the moments; `WHEELHOUSE_TEST_SEED` asks for other ones.
+const SEED: u64 = 20_260_729;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
 /// Old versions for the first run and new ones for the second, fetched slowly enough to be met in
 /// the middle, and a source that takes its time to be built.
 struct Scene {
@@ -144,7 +151,7 @@ fn after_any_sudden_end_a_second_run_makes_it_right() {
         .and_then(|text| text.parse().ok());
     let kills = wanted.unwrap_or(KILLS);
     let expected = tree::read(&scene.new);
-    let seed = 20_260_729;
+    let seed = number("WHEELHOUSE_TEST_SEED").unwrap_or(SEED);
     println!("{kills} runs are killed at random moments, seed {seed}");
     let mut random = Random(seed);
     let mut killed = 0;

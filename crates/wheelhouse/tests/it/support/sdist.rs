@@ -2,7 +2,7 @@
 //! tree, which needs no build requirements and does what the test scripts.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use tar::EntryType;
@@ -171,6 +171,28 @@ fn tar(members: &[Member]) -> Vec<u8> {
     }
     bytes.resize(bytes.len() + 1024, 0);
     bytes
+}
+
+/// The archive of a source distribution `top` with a file of so many zeros in it.
+pub(crate) fn bomb(top: &str, zeros: u64) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(format!("{top}/zeros")).unwrap();
+    header.set_size(zeros);
+    header.set_mode(0o644);
+    header.set_cksum();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(header.as_bytes()).unwrap();
+    std::io::copy(&mut std::io::repeat(0).take(zeros.next_multiple_of(512) + 1024), &mut encoder).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The same as a zip file.
+pub(crate) fn zip_bomb(top: &str, zeros: u64) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    writer.start_file(format!("{top}/zeros"), options).unwrap();
+    std::io::copy(&mut std::io::repeat(0).take(zeros), &mut writer).unwrap();
+    writer.finish().unwrap().into_inner()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
