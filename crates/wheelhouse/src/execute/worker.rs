@@ -603,4 +603,4 @@ impl Companion for Ahead {
 }
 
 /// How many files are fetched at once.
-pub(super) const FETCHES: usize = 32;
+pub(super) const FETCHES: usize = 16;

@@ -18,6 +18,9 @@ use super::entry::{CHUNK, store_mtime, stored};
 use super::layout::TEMPORARY_PREFIX;
 use super::{Digester, Expected, Found, Store, Stored, failure};
 
+/// How much a writer holds back, in bytes: many are open at once.
+const BUFFER: usize = 64 * 1024;
+
 /// The permissions that a new file asks for; the umask takes from them. A hard link into a
 /// wheelhouse shares them, so others than the owner must be able to read.
 const MODE: u32 = 0o644;
@@ -145,10 +148,10 @@ impl FileWriter {
         self.length += bytes.len() as u64;
         self.digester.update(bytes);
         self.expected.check_not_longer(self.length)?;
-        if self.buffer.len() + bytes.len() > CHUNK {
+        if self.buffer.len() + bytes.len() > BUFFER {
             self.flush()?;
         }
-        if bytes.len() >= CHUNK {
+        if bytes.len() >= BUFFER {
             return self.write_through(bytes);
         }
         self.buffer.extend_from_slice(bytes);
