@@ -48,7 +48,8 @@ impl Workshop {
         };
         let session = Box::pin(Session::set_up(self, session)).await?;
         let built = session.build_wheel(request.wheel_directory).await;
-        let filename = built.inspect_err(|error| self.failures.remember_build(&session.label, error))?;
+        let filename =
+            built.inspect_err(|error| self.failures.remember_build(&session.label, error))?;
         let path = request.wheel_directory.join(filename);
         Ok(BuiltWheel {
             path,

@@ -25,7 +25,10 @@ impl Failures {
     /// Keeps `error` and gives what uv may have of it.
     pub(crate) fn keep(&self, error: Error) -> BuildError {
         let sentence = error.sentence();
-        self.waiting.lock().expect("no panic while locked").push(error);
+        self.waiting
+            .lock()
+            .expect("no panic while locked")
+            .push(error);
         BuildError(sentence)
     }
 
@@ -37,7 +40,11 @@ impl Failures {
 
     /// Why the wheel of `label` failed to be built before, if it did: it would again.
     pub(crate) fn earlier_build(&self, label: &str) -> Option<Error> {
-        self.builds.lock().expect("no panic while locked").get(label).map(Error::copy)
+        self.builds
+            .lock()
+            .expect("no panic while locked")
+            .get(label)
+            .map(Error::copy)
     }
 
     /// The newest error that `text` speaks of.

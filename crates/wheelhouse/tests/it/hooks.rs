@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::{Index, Sandbox, Sdist, Wheel, process, tree};
+use crate::support::{Index, Sandbox, Sdist, Wheel, literal, process, tree};
 
 /// An index with the source distribution of gamma 1.0, whose back end does what `script` says.
 fn offering(script: &str) -> Index {
@@ -67,7 +67,10 @@ fn a_failure_without_static_metadata_is_told_alike() {
 fn what_failed_is_not_tried_again_in_the_same_run() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let ran = sandbox.path("ran");
-    let script = format!("with open({ran:?}, 'a') as file: file.write('x')\nsys.exit(1)");
+    let script = format!(
+        "with open({}, 'a') as file: file.write('x')\nsys.exit(1)",
+        literal(&ran)
+    );
     index.add_sdist(&Sdist::new("gamma", "1.0").script(&script));
     sandbox.build(&index, &["gamma"]).assert_exit(5);
     assert_eq!(std::fs::read(&ran).unwrap().len(), 1);
@@ -100,15 +103,20 @@ fn a_back_end_that_builds_rubbish_is_refused() {
 fn a_back_end_that_names_a_path_outside_is_refused() {
     let sandbox = Sandbox::new();
     let outside = sandbox.path("gamma-1.0-py3-none-any.whl");
-    let script = format!("make_wheel({:?})\nreturn {outside:?}", sandbox.path(""));
+    let script = format!(
+        "make_wheel({})\nreturn {}",
+        literal(&sandbox.path("")),
+        literal(&outside)
+    );
     let run = sandbox.build(&offering(&script), &["gamma"]);
     run.assert_exit(5).assert_error_names(&["gamma==1.0"]);
 }
 
 /// Starts children: in the same group, and in a session of their own; all ids go to `file`.
 fn family(file: &Path) -> String {
+    let quoted = literal(file);
     format!(
-        "def note(id):\n    with open({file:?}, 'a') as file: file.write('%d\\n' % id)\n\
+        "def note(id):\n    with open({quoted}, 'a') as file: file.write('%d\\n' % id)\n\
          note(os.getpid())\n\
          note(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid)\n\
          note(subprocess.Popen(['sh', '-c', 'sleep 600 & echo $! >> {0}; wait'], stdout=subprocess.DEVNULL).pid)\n\
@@ -138,7 +146,8 @@ fn a_daemon_left_behind_holds_up_nobody_and_is_ended() {
     let ids = sandbox.path("ids");
     // It keeps the output open.
     let script = format!(
-        "id = subprocess.Popen(['sleep', '600']).pid\nwith open({ids:?}, 'a') as file: file.write('%d\\n' % id)"
+        "id = subprocess.Popen(['sleep', '600']).pid\nwith open({}, 'a') as file: file.write('%d\\n' % id)",
+        literal(&ids)
     );
     let run = sandbox.build(&offering(&script), &["gamma"]);
     run.assert_success();

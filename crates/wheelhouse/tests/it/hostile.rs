@@ -163,10 +163,14 @@ fn an_sdist_that_unpacks_to_far_too_much_is_refused() {
 
 #[test]
 fn a_wheel_whose_metadata_unpacks_to_far_too_much_is_refused() {
-    let metadata = format!("Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\n\n{}", " ".repeat(40 << 20));
+    let metadata = format!(
+        "Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\n\n{}",
+        " ".repeat(40 << 20)
+    );
     let bytes = Wheel::new("alpha", "1.0").metadata(&metadata).bytes();
     let run = Sandbox::new().build(&offered(&bytes, true), &["alpha"]);
-    run.assert_exit(4).assert_error_names(&["alpha-1.0-py3-none-any.whl", "METADATA"]);
+    run.assert_exit(4)
+        .assert_error_names(&["alpha-1.0-py3-none-any.whl", "METADATA"]);
 }
 
 #[test]
@@ -174,12 +178,24 @@ fn direct_references_are_looked_at_as_closely() {
     let index = Index::start();
     index.add_sdist(&Sdist::new("gamma", "1.0").member(Member::file("../escape.py", "print()")));
     let sandbox = Sandbox::new();
-    let run = sandbox.build(&index, &[&format!("gamma @ {}", index.file_url("gamma-1.0.tar.gz"))]);
+    let run = sandbox.build(
+        &index,
+        &[&format!("gamma @ {}", index.file_url("gamma-1.0.tar.gz"))],
+    );
     run.assert_exit(4).assert_error_names(&["gamma"]);
     assert!(!sandbox.path("escape.py").exists());
     let metadata = "Metadata-Version: 2.1\nName: beta\nVersion: 1.0\n";
-    let index = offered(&Wheel::new("alpha", "1.0").metadata(metadata).bytes(), false);
-    let run = Sandbox::new().build(&index, &[&format!("alpha @ {}", index.file_url("alpha-1.0-py3-none-any.whl"))]);
+    let index = offered(
+        &Wheel::new("alpha", "1.0").metadata(metadata).bytes(),
+        false,
+    );
+    let run = Sandbox::new().build(
+        &index,
+        &[&format!(
+            "alpha @ {}",
+            index.file_url("alpha-1.0-py3-none-any.whl")
+        )],
+    );
     run.assert_exit(4).assert_error_names(&["alpha", "beta"]);
 }
 

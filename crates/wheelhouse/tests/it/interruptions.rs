@@ -1,13 +1,16 @@
 //! Runs that end before their time, at any moment.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::support::sandbox::Running;
-use crate::support::{Behaviour, Index, Random, Sandbox, Sdist, Wheel, process, sha256, tree};
+use crate::support::{
+    Behaviour, Index, Random, Sandbox, Sdist, Wheel, literal, process, sha256, tree,
+};
 
 /// How often a run is killed; `WHEELHOUSE_TEST_KILLS` asks for another number.
 const KILLS: usize = 25;
@@ -41,8 +44,9 @@ const NEW: [&str; 4] = ["alpha==2.0", "beta", "gamma==2.0", "epsilon"];
 fn scene() -> Scene {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let ids = sandbox.path("ids");
+    let quoted = literal(&ids);
     let script = format!(
-        "with open({ids:?}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
+        "with open({quoted}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
          open('half', 'x').close()\ntime.sleep(0.15)\nos.remove('half')"
     );
     for version in ["1.0", "2.0"] {
@@ -152,7 +156,10 @@ fn after_any_sudden_end_a_second_run_makes_it_right() {
     let kills = wanted.unwrap_or(KILLS);
     let expected = tree::read(&scene.new);
     let seed = number("WHEELHOUSE_TEST_SEED").unwrap_or(SEED);
-    println!("{kills} runs are killed at random moments, seed {seed}");
+    let _ = writeln!(
+        std::io::stderr(),
+        "{kills} runs are killed at random moments, seed {seed}"
+    );
     let mut random = Random(seed);
     let mut killed = 0;
     for round in 0..kills {
@@ -162,8 +169,7 @@ fn after_any_sudden_end_a_second_run_makes_it_right() {
             tree::copy(&scene.old, &out);
         }
         let mut run = scene.sandbox.start_into(&scene.index, &out, &cache, &NEW);
-        let moment = scene.length.mul_f64((random.next() % 1200) as f64 / 1000.0);
-        println!("round {round}: killed after {moment:?}");
+        let moment = scene.length * u32::try_from(random.next() % 1200).unwrap() / 1000;
         killed += usize::from(!watch(&scene, &mut run, &out, moment));
         drop(run.finish());
         scene.assert_nothing_partial(&out);
@@ -206,10 +212,11 @@ fn interrupted(signal: Signal) {
     tree::copy(&scene.old, &out);
     let before = tree::read(&out);
     let ids = scene.sandbox.path("family");
+    let quoted = literal(&ids);
     let script = format!(
-        "with open({ids:?}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
+        "with open({quoted}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
          child = subprocess.Popen(['sleep', '600']).pid\n\
-         with open({ids:?}, 'a') as file: file.write('%d\\n' % child)\ntime.sleep(600)"
+         with open({quoted}, 'a') as file: file.write('%d\\n' % child)\ntime.sleep(600)"
     );
     scene
         .index
@@ -265,10 +272,11 @@ fn a_killed_run_leaves_no_back_end_behind() {
     let index = Index::start();
     let sandbox = Sandbox::new();
     let ids = sandbox.path("ids");
+    let quoted = literal(&ids);
     let script = format!(
-        "with open({ids:?}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
+        "with open({quoted}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
          child = subprocess.Popen(['sleep', '600']).pid\n\
-         with open({ids:?}, 'a') as file: file.write('%d\\n' % child)\ntime.sleep(600)"
+         with open({quoted}, 'a') as file: file.write('%d\\n' % child)\ntime.sleep(600)"
     );
     index.add_sdist(&Sdist::new("gamma", "1.0").script(&script));
     let mut run = sandbox.start(&index, &["gamma"]);

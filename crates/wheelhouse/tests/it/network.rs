@@ -316,7 +316,10 @@ fn a_redirect_is_followed() {
     let (index, wheel) = index();
     let elsewhere = Behaviour::Status(302, vec![("Location", format!("{FILE}?elsewhere"))]);
     index.always(FILE, elsewhere);
-    index.always(&format!("{FILE}?elsewhere"), Behaviour::Body("application/zip", wheel.bytes()));
+    index.always(
+        &format!("{FILE}?elsewhere"),
+        Behaviour::Body("application/zip", wheel.bytes()),
+    );
     let sandbox = Sandbox::new();
     sandbox.build(&index, &["alpha"]).assert_success();
     assert_has(&sandbox, &wheel);
@@ -325,7 +328,11 @@ fn a_redirect_is_followed() {
 #[test]
 fn metadata_beside_a_wheel_is_asked_for_again() {
     let metadata = format!("{FILE}.metadata");
-    for behaviour in [Behaviour::ResetAfter(10), Behaviour::TruncateAt(10), Behaviour::Status(503, Vec::new())] {
+    for behaviour in [
+        Behaviour::ResetAfter(10),
+        Behaviour::TruncateAt(10),
+        Behaviour::Status(503, Vec::new()),
+    ] {
         let (index, wheel) = index();
         index.script(&metadata, [behaviour]);
         let sandbox = Sandbox::new();
@@ -337,9 +344,15 @@ fn metadata_beside_a_wheel_is_asked_for_again() {
 #[test]
 fn metadata_that_the_page_promises_in_vain_is_named() {
     let (index, _) = index();
-    index.always(&format!("{FILE}.metadata"), Behaviour::Status(404, Vec::new()));
+    index.always(
+        &format!("{FILE}.metadata"),
+        Behaviour::Status(404, Vec::new()),
+    );
     let run = Sandbox::new().build(&index, &["alpha"]);
-    run.assert_exit(4).assert_error_names(&[&index.file_url("alpha-1.0-py3-none-any.whl.metadata"), "404"]);
+    run.assert_exit(4).assert_error_names(&[
+        &index.file_url("alpha-1.0-py3-none-any.whl.metadata"),
+        "404",
+    ]);
 }
 
 #[test]
@@ -347,7 +360,10 @@ fn a_file_other_than_the_user_demands_is_refused() {
     let (index, wheel) = index();
     let sandbox = Sandbox::new();
     for (digest, code) in [("0".repeat(64), 4), (sha256(&wheel.bytes()), 0)] {
-        sandbox.write("requirements.txt", &format!("alpha==1.0 --hash=sha256:{digest}\n"));
+        sandbox.write(
+            "requirements.txt",
+            &format!("alpha==1.0 --hash=sha256:{digest}\n"),
+        );
         let run = sandbox.build(&index, &["-r", "requirements.txt"]);
         if code == 0 {
             run.assert_success();

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Index, Sandbox, Sdist, Wheel, tree};
+use crate::support::{Index, Sandbox, Sdist, Wheel, literal, tree};
 
 /// A tree whose back end leaves a mark in `ran` for each build, and litters the tree that it gets.
 fn write_tree(sandbox: &Sandbox, directory: &Path) {
-    let ran = sandbox.path("ran");
+    let ran = literal(&sandbox.path("ran"));
     let script = format!(
-        "with open({ran:?}, 'a') as file: file.write('x')\n\
+        "with open({ran}, 'a') as file: file.write('x')\n\
          os.makedirs('build/lib')\nos.makedirs('local.egg-info')\nopen('local.c', 'w').close()"
     );
     Sdist::new("local", "1.0")

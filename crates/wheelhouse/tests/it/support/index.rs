@@ -5,6 +5,7 @@
 //! for a path meets can be scripted, and every request is logged.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,7 +101,7 @@ impl Index {
                 }
                 let (shared, over) = (Arc::clone(&shared), Arc::clone(&over));
                 std::thread::spawn(move || {
-                    drop(stream.map(|stream| serve(stream, &shared, &over)))
+                    drop(stream.map(|stream| serve(stream, &shared, &over)));
                 });
             }
         });
@@ -151,13 +152,6 @@ impl Index {
             .entry(project)
             .or_default()
             .insert(filename.to_owned(), offered);
-    }
-
-    pub(crate) fn remove(&self, filename: &str) {
-        let mut state = self.state.lock().unwrap();
-        for files in state.projects.values_mut() {
-            files.remove(filename);
-        }
     }
 
     /// Lets the page say another digest than that of the file; an empty one leaves it out.
@@ -387,7 +381,10 @@ fn html_page(state: &State, files: &BTreeMap<String, Offered>) -> Response {
         let attribute = metadata
             .map(|text| format!(" data-core-metadata=\"sha256={}\"", sha256(text.as_bytes())));
         let attribute = attribute.unwrap_or_default();
-        page += &format!("<a href=\"/files/{filename}{fragment}\"{attribute}>{filename}</a>\n");
+        let _ = writeln!(
+            page,
+            "<a href=\"/files/{filename}{fragment}\"{attribute}>{filename}</a>"
+        );
     }
     Response::body("text/html", page.into_bytes())
 }

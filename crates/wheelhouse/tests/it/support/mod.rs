@@ -17,6 +17,11 @@ pub(crate) use wheel::Wheel;
 
 use sha2::Digest as _;
 
+/// The path as a literal of Python.
+pub(crate) fn literal(path: &std::path::Path) -> String {
+    format!("{:?}", path.to_str().expect("paths of tests are text"))
+}
+
 /// The digest of `bytes` in lower-case hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(sha2::Sha256::digest(bytes))

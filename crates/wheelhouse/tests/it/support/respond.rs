@@ -1,5 +1,6 @@
 //! Answers on the wire, right and wrong.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +45,7 @@ pub(crate) fn send(
     match behaviour {
         Behaviour::Status(status, headers) => response = Response::status(*status, headers.clone()),
         Behaviour::Body(content_type, body) => {
-            response = Response::body(content_type, body.clone())
+            response = Response::body(content_type, body.clone());
         }
         _ => {}
     }
@@ -93,10 +94,10 @@ fn head(response: &Response, has_length: bool) -> String {
         response.status
     );
     for (name, value) in &response.headers {
-        head += &format!("{name}: {value}\r\n");
+        let _ = write!(head, "{name}: {value}\r\n");
     }
     if has_length {
-        head += &format!("Content-Length: {}\r\n", response.body.len());
+        let _ = write!(head, "Content-Length: {}\r\n", response.body.len());
     }
     head + "\r\n"
 }

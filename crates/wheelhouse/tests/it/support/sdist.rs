@@ -1,7 +1,6 @@
 //! Source distributions as bytes, and the same as trees: with a build back end of their own in the
 //! tree, which needs no build requirements and does what the test scripts.
 
-use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
@@ -16,7 +15,6 @@ pub(crate) struct Sdist {
     pub(crate) name: String,
     pub(crate) version: String,
     script: String,
-    requires: Vec<String>,
     static_metadata: bool,
     members: Vec<Member>,
 }
@@ -27,7 +25,6 @@ impl Sdist {
             name: name.to_owned(),
             version: version.to_owned(),
             script: "pass".to_owned(),
-            requires: Vec::new(),
             static_metadata: false,
             members: Vec::new(),
         }
@@ -35,12 +32,7 @@ impl Sdist {
 
     /// What `build_wheel` does first, in Python.
     pub(crate) fn script(mut self, python: &str) -> Self {
-        self.script = python.to_owned();
-        self
-    }
-
-    pub(crate) fn requires(mut self, requirement: &str) -> Self {
-        self.requires.push(requirement.to_owned());
+        python.clone_into(&mut self.script);
         self
     }
 
@@ -67,13 +59,10 @@ impl Sdist {
     /// The files by name, without the directory around them.
     pub(crate) fn files(&self) -> Vec<(&'static str, String)> {
         let version = if self.static_metadata { "2.2" } else { "2.1" };
-        let mut metadata = format!(
+        let metadata = format!(
             "Metadata-Version: {version}\nName: {}\nVersion: {}\n",
             self.name, self.version
         );
-        for requirement in &self.requires {
-            let _ = writeln!(metadata, "Requires-Dist: {requirement}");
-        }
         let pyproject =
             "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n";
         let body: Vec<String> = self
@@ -182,7 +171,11 @@ pub(crate) fn bomb(top: &str, zeros: u64) -> Vec<u8> {
     header.set_cksum();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(header.as_bytes()).unwrap();
-    std::io::copy(&mut std::io::repeat(0).take(zeros.next_multiple_of(512) + 1024), &mut encoder).unwrap();
+    std::io::copy(
+        &mut std::io::repeat(0).take(zeros.next_multiple_of(512) + 1024),
+        &mut encoder,
+    )
+    .unwrap();
     encoder.finish().unwrap()
 }
 

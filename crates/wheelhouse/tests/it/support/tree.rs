@@ -30,7 +30,9 @@ pub(crate) fn read(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 pub(crate) fn wheels(directory: &Path) -> Vec<String> {
     let names = read(directory).into_keys();
     names
-        .filter(|name| name.ends_with(".whl") && !name.contains('/'))
+        .filter(|name| {
+            Path::new(name).extension().is_some_and(|end| end == "whl") && !name.contains('/')
+        })
         .collect()
 }
 
