@@ -12,8 +12,8 @@ use std::path::Path;
 use petgraph::visit::EdgeRef as _;
 use uv_configuration::{Constraints, Excludes, HashCheckingMode, Overrides};
 use uv_distribution_types::{
-    Diagnostic, Dist, Identifier as _, Name as _, Node, Requirement, RequirementSource,
-    Resolution, ResolvedDist, UnresolvedRequirement,
+    Diagnostic, Dist, Identifier as _, Name as _, Node, Requirement, RequirementSource, Resolution,
+    ResolvedDist, UnresolvedRequirement,
 };
 use uv_pep508::VerbatimUrl;
 use uv_pypi_types::ParsedUrl;

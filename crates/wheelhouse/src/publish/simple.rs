@@ -263,6 +263,4 @@ fn escaped(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod clients;
-#[cfg(test)]
 mod tests;

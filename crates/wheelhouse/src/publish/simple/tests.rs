@@ -1,3 +1,5 @@
+mod clients;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

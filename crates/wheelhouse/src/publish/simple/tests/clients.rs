@@ -9,7 +9,7 @@ use fs_err as fs;
 use wheelhouse_model::manifest::{SCHEMA, Wheel};
 use wheelhouse_model::{Manifest, Origin, Result};
 
-use super::*;
+use super::super::*;
 use crate::archive::samples::{METADATA, WHEEL_NAME, WheelSample};
 use crate::publish::{DirectoryPublisher, Place, Publisher as _, Wheelhouse};
 
