@@ -9,6 +9,7 @@
 //! Everything that happens is told as an event. This room never prints, and never reads options
 //! or the environment.
 
+mod building;
 mod earlier;
 mod fetch;
 mod finish;

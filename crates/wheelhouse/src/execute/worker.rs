@@ -10,24 +10,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, Shared};
 use tokio::sync::Semaphore;
-use wheelhouse_engine::{BuildRequest, Companion, Engine};
+use wheelhouse_engine::{Companion, Engine};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::event::seconds;
 use wheelhouse_model::{
     Artifact, Distribution, Error, Event, Kind, Observer, Outcome, PackageName, Request, Result,
     Sha256, Source, Target,
 };
 
 use super::fetch::{Fetch, blocking};
-use super::key;
 use super::sources::{self, Filling, Workplace};
-use crate::archive::{self, Limits};
-use crate::store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
+use crate::archive;
+use crate::store::{BuiltWheel, Found, Store, Stored};
 
 /// Makes the wheel of a distribution. The one seam between a plan and whoever carries it out.
 pub trait Worker {
@@ -72,7 +69,7 @@ pub(super) struct State {
     /// The packages of which a source was a candidate.
     candidates: BTreeSet<PackageName>,
     /// Local trees: their digests.
-    trees: BTreeMap<PathBuf, Sha256>,
+    pub(super) trees: BTreeMap<PathBuf, Sha256>,
     /// Copies of local trees for the resolution.
     copies: Vec<Workplace>,
     pub(super) bytes_fetched: u64,
@@ -185,7 +182,7 @@ impl LocalWorker {
     }
 
     /// Brings the file of `artifact` into the store.
-    async fn file(
+    pub(super) async fn file(
         self: &Rc<Self>,
         distribution: &Distribution,
         artifact: &Artifact,
@@ -275,188 +272,8 @@ impl LocalWorker {
         Ok(())
     }
 
-    /// Finds the wheel of a source that was built earlier, or builds it.
-    async fn build(self: &Rc<Self>, distribution: &Distribution) -> Result<Made> {
-        let sdist = match &distribution.source {
-            Source::Sdist(artifact) if artifact.hashes.sha256().is_none() => {
-                Some(self.file(distribution, artifact).await?)
-            }
-            _ => None,
-        };
-        if let Source::Tree { path } = &distribution.source {
-            self.tree_digest(path).await?;
-        }
-        let sha256 = sdist.as_ref().map(|stored| stored.sha256);
-        let origin = key::source(distribution, sha256, &self.state.borrow().trees);
-        let key = key::build_key(&self.request, &self.target, distribution, &origin);
-        // What an environment of the user's holds is not known, so nothing built in it is used again.
-        let reusable = self.request.building.isolated;
-        if reusable && let Some((built, stored)) = self.built_before(&key, distribution)? {
-            return Ok(made(
-                built,
-                stored,
-                Outcome::Reused,
-                distribution,
-                sdist.as_ref(),
-            ));
-        }
-        let begun = Instant::now();
-        let workplace = self.prepare(distribution, &key).await?;
-        // Another process may have built it while this one waited for the workplace.
-        if reusable && let Some((built, stored)) = self.built_before(&key, distribution)? {
-            return Ok(made(
-                built,
-                stored,
-                Outcome::Reused,
-                distribution,
-                sdist.as_ref(),
-            ));
-        }
-        self.observer.observe(&Event::BuildStarted {
-            package: distribution.to_string(),
-        });
-        let (built, stored) = self.build_in(&workplace, distribution, &begun).await?;
-        if reusable {
-            self.store.record_built(&key, &built)?;
-        }
-        self.observer.observe(&Event::BuildFinished {
-            package: distribution.to_string(),
-            seconds: seconds(begun.elapsed()),
-        });
-        let removed = blocking(move || {
-            drop(workplace);
-            Ok(())
-        });
-        removed.await?;
-        Ok(made(
-            built,
-            stored,
-            Outcome::Built,
-            distribution,
-            sdist.as_ref(),
-        ))
-    }
-
-    async fn build_in(
-        &self,
-        workplace: &Workplace,
-        distribution: &Distribution,
-        begun: &Instant,
-    ) -> Result<(BuiltWheel, Stored)> {
-        let wheels = tempfile::tempdir_in(self.builds())
-            .context(Kind::Build, || format!("failed to build {distribution}"))?;
-        let wheel = self
-            .engine
-            .build_wheel(BuildRequest {
-                label: distribution.to_string(),
-                name: distribution.name.clone(),
-                tree: &workplace.root,
-                wheel_directory: wheels.path(),
-            })
-            .await?;
-        let store = self.store.clone();
-        let (label, name, version) = (
-            distribution.to_string(),
-            distribution.name.clone(),
-            distribution.version.clone(),
-        );
-        let path = wheel.path;
-        let (filename, stored) = blocking(move || {
-            let filename = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let invalid = || format!("the back end of {label} built a wrong wheel");
-            let inspection = archive::inspect(&path, &filename).context(Kind::Build, invalid)?;
-            archive::verify_contents(&path, &filename, &Limits::default())
-                .context(Kind::Build, invalid)?;
-            if inspection.name != name
-                || version.is_some_and(|version| version != inspection.version)
-            {
-                return Err(Error::new(
-                    Kind::Build,
-                    format!("{}: {filename}", invalid()),
-                ));
-            }
-            let stored = store.add_file(&path, Expected::anything(&filename))?;
-            store.keep_metadata(&stored.sha256, &inspection.metadata);
-            Ok((filename, stored))
-        })
-        .await?;
-        let built = BuiltWheel {
-            filename,
-            sha256: stored.sha256,
-            size: stored.size,
-            requirements: wheel.requirements,
-            python: format!(
-                "{} {}",
-                self.target.implementation, self.target.python_version
-            ),
-            seconds: seconds(begun.elapsed()),
-        };
-        Ok((built, stored))
-    }
-
-    fn built_before(
-        &self,
-        key: &BuildKey,
-        distribution: &Distribution,
-    ) -> Result<Option<(BuiltWheel, Stored)>> {
-        match self.store.built(key)? {
-            Found::Present(found) => Ok(Some(found)),
-            Found::Absent => Ok(None),
-            Found::Corrupt(_) => {
-                let message = format!(
-                    "the wheel of {distribution} was damaged in the store and is built again"
-                );
-                self.observer.observe(&Event::warning(message));
-                Ok(None)
-            }
-        }
-    }
-
-    /// Unpacks or copies a source to where it is built.
-    async fn prepare(
-        self: &Rc<Self>,
-        distribution: &Distribution,
-        key: &BuildKey,
-    ) -> Result<Workplace> {
-        let (filling, subdirectory) = match &distribution.source {
-            Source::Sdist(artifact) => {
-                let stored = self.file(distribution, artifact).await?;
-                let filename = artifact.filename.clone();
-                (
-                    Filling::Sdist { stored, filename },
-                    artifact.subdirectory.clone(),
-                )
-            }
-            Source::Tree { path } => (Filling::Tree(path.clone()), None),
-            Source::Git { subdirectory, .. } => {
-                let checkout = self.engine.checkout(&distribution.source).await?;
-                (Filling::Tree(checkout), subdirectory.clone())
-            }
-            Source::Wheel(_) => unreachable!("a wheel is not built"),
-        };
-        sources::workplace(
-            &self.builds(),
-            key.to_string(),
-            filling,
-            subdirectory,
-            &self.output,
-        )
-        .await
-        .map_err(|error| {
-            let message = format!("failed to unpack the source of {distribution}");
-            Error::new(error.kind(), message).caused_by(error)
-        })
-    }
-
-    fn builds(&self) -> PathBuf {
-        self.store.root().join("builds")
-    }
-
-    async fn tree_digest(&self, path: &Path) -> Result<Sha256> {
+    /// The digest of a local tree, computed once.
+    pub(super) async fn tree_digest(&self, path: &Path) -> Result<Sha256> {
         if let Some(digest) = self.state.borrow().trees.get(path) {
             return Ok(*digest);
         }
@@ -495,26 +312,6 @@ impl LocalWorker {
             .borrow_mut()
             .candidates
             .insert(distribution.name.clone())
-    }
-}
-
-fn made(
-    built: BuiltWheel,
-    stored: Stored,
-    outcome: Outcome,
-    distribution: &Distribution,
-    sdist: Option<&Stored>,
-) -> Made {
-    let published = match &distribution.source {
-        Source::Sdist(artifact) => artifact.hashes.sha256(),
-        _ => None,
-    };
-    Made {
-        stored,
-        filename: built.filename.clone(),
-        outcome,
-        built: Some(built),
-        sdist: sdist.map(|stored| stored.sha256).or(published),
     }
 }
 

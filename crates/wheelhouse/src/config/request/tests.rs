@@ -113,6 +113,15 @@ const CONF: (&str, &str) = (
      [wheel]\nretries = 2\nwheel-dir = from-file\n",
 );
 
+type PrecedenceCase<'a> = (
+    &'a [(&'a str, &'a str)],
+    &'a [(&'a str, &'a str)],
+    RawBuild,
+    u32,
+    Option<&'a str>,
+    &'a str,
+);
+
 #[test]
 fn the_command_line_is_stronger_than_variables_and_these_than_files() {
     let variables = [
@@ -125,15 +134,7 @@ fn the_command_line_is_stronger_than_variables_and_these_than_files() {
         output: Some("from-flag".into()),
         ..raw()
     };
-    type Case<'a> = (
-        &'a [(&'a str, &'a str)],
-        &'a [(&'a str, &'a str)],
-        RawBuild,
-        u32,
-        Option<&'a str>,
-        &'a str,
-    );
-    let cases: [Case<'_>; 4] = [
+    let cases: [PrecedenceCase<'_>; 4] = [
         (&[], &[], raw(), 5, None, "/app/wheelhouse"),
         (
             &[],
@@ -321,6 +322,8 @@ fn a_directory_can_be_an_index_and_nonsense_cannot() {
     assert_eq!(world.error(&with("nonsense")), message);
 }
 
+type SettlingCase<'a> = (&'a [(&'a str, &'a str)], &'a RawBuild, Option<&'a str>);
+
 #[test]
 fn caches_have_an_order() {
     let home = "/home/me/.cache/wheelhouse";
@@ -335,8 +338,7 @@ fn caches_have_an_order() {
         no_cache: true,
         ..raw()
     };
-    type Case<'a> = (&'a [(&'a str, &'a str)], &'a RawBuild, Option<&'a str>);
-    let cases: [Case<'_>; 7] = [
+    let cases: [SettlingCase<'_>; 7] = [
         (&[], &raw(), Some(home)),
         (&[pip], &raw(), Some("/pip/wheelhouse")),
         (&[pip, none], &raw(), None),

@@ -1,0 +1,202 @@
+//! Building the wheel of a source, unless it was built before.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+use wheelhouse_engine::BuildRequest;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::event::seconds;
+use wheelhouse_model::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
+
+use super::fetch::blocking;
+use super::key;
+use super::sources::{self, Filling, Workplace};
+use super::worker::{LocalWorker, Made};
+use crate::archive::{self, Limits};
+use crate::store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
+
+impl LocalWorker {
+    /// Finds the wheel of a source that was built earlier, or builds it.
+    pub(super) async fn build(self: &Rc<Self>, distribution: &Distribution) -> Result<Made> {
+        let sdist = self.sdist_digest(distribution).await?;
+        if let Source::Tree { path } = &distribution.source {
+            self.tree_digest(path).await?;
+        }
+        let source = key::source(distribution, sdist, &self.state.borrow().trees);
+        let key = key::build_key(&self.request, &self.target, distribution, &source);
+        let made = |(built, stored): (BuiltWheel, Stored), outcome| Made {
+            stored,
+            filename: built.filename.clone(),
+            outcome,
+            built: Some(built),
+            sdist,
+        };
+        if let Some(built) = self.built_before(&key, distribution)? {
+            return Ok(made(built, Outcome::Reused));
+        }
+        let begun = Instant::now();
+        let workplace = self.prepare(distribution, &key).await?;
+        // Another process may have built it while this one waited for the workplace.
+        if let Some(built) = self.built_before(&key, distribution)? {
+            return Ok(made(built, Outcome::Reused));
+        }
+        let package = distribution.to_string();
+        self.observer.observe(&Event::BuildStarted {
+            package: package.clone(),
+        });
+        let built = self.build_in(&workplace, distribution, begun).await?;
+        if self.request.building.isolated {
+            self.store.record_built(&key, &built.0)?;
+        }
+        let seconds = seconds(begun.elapsed());
+        self.observer
+            .observe(&Event::BuildFinished { package, seconds });
+        let removed = blocking(move || {
+            drop(workplace);
+            Ok(())
+        });
+        removed.await?;
+        Ok(made(built, Outcome::Built))
+    }
+
+    /// The digest of the sdist, if it is one; fetched when nobody published it.
+    async fn sdist_digest(self: &Rc<Self>, distribution: &Distribution) -> Result<Option<Sha256>> {
+        let Source::Sdist(artifact) = &distribution.source else {
+            return Ok(None);
+        };
+        match artifact.hashes.sha256() {
+            Some(sha256) => Ok(Some(sha256)),
+            None => Ok(Some(self.file(distribution, artifact).await?.sha256)),
+        }
+    }
+
+    /// The wheel that was built under `key` earlier. What an environment of the user's holds is not
+    /// known, so nothing built in one is used again.
+    fn built_before(
+        &self,
+        key: &BuildKey,
+        distribution: &Distribution,
+    ) -> Result<Option<(BuiltWheel, Stored)>> {
+        if !self.request.building.isolated {
+            return Ok(None);
+        }
+        let found = self.store.built(key)?;
+        if let Found::Corrupt(_) = &found {
+            let message =
+                format!("the wheel of {distribution} was damaged in the store and is built again");
+            self.observer.observe(&Event::warning(message));
+        }
+        Ok(found.present())
+    }
+
+    async fn build_in(
+        &self,
+        workplace: &Workplace,
+        distribution: &Distribution,
+        begun: Instant,
+    ) -> Result<(BuiltWheel, Stored)> {
+        let wheels = tempfile::tempdir_in(self.builds())
+            .context(Kind::Build, || format!("failed to build {distribution}"))?;
+        let request = BuildRequest {
+            label: distribution.to_string(),
+            name: distribution.name.clone(),
+            tree: &workplace.root,
+            wheel_directory: wheels.path(),
+        };
+        let wheel = self.engine.build_wheel(request).await?;
+        let (store, distribution, path) = (self.store.clone(), distribution.clone(), wheel.path);
+        let taken = blocking(move || take(&store, &distribution, &path)).await?;
+        for flaw in taken.flaws {
+            let message = format!("{}, built here: {flaw}", taken.filename);
+            self.observer.observe(&Event::warning(message));
+        }
+        let built = BuiltWheel {
+            filename: taken.filename,
+            sha256: taken.stored.sha256,
+            size: taken.stored.size,
+            requirements: wheel.requirements,
+            python: format!(
+                "{} {}",
+                self.target.implementation, self.target.python_version
+            ),
+            seconds: seconds(begun.elapsed()),
+        };
+        Ok((built, taken.stored))
+    }
+
+    /// Unpacks or copies a source to where it is built.
+    async fn prepare(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+        key: &BuildKey,
+    ) -> Result<Workplace> {
+        let (filling, subdirectory) = match &distribution.source {
+            Source::Sdist(artifact) => {
+                let stored = self.file(distribution, artifact).await?;
+                let filename = artifact.filename.clone();
+                (
+                    Filling::Sdist { stored, filename },
+                    artifact.subdirectory.clone(),
+                )
+            }
+            Source::Tree { path } => (Filling::Tree(path.clone()), None),
+            Source::Git { subdirectory, .. } => {
+                let checkout = self.engine.checkout(&distribution.source).await?;
+                (Filling::Tree(checkout), subdirectory.clone())
+            }
+            Source::Wheel(_) => unreachable!("a wheel is not built"),
+        };
+        sources::workplace(
+            &self.builds(),
+            key.to_string(),
+            filling,
+            subdirectory,
+            &self.output,
+        )
+        .await
+        .map_err(|error| {
+            let message = format!("failed to unpack the source of {distribution}");
+            Error::new(error.kind(), message).caused_by(error)
+        })
+    }
+
+    fn builds(&self) -> PathBuf {
+        self.store.root().join("builds")
+    }
+}
+
+/// A wheel that was taken from its back end into the store.
+struct Taken {
+    filename: String,
+    stored: Stored,
+    /// Where it disagrees with its own RECORD.
+    flaws: Vec<String>,
+}
+
+/// Checks the wheel at `path`, which `distribution` was built into, and takes it into `store`.
+fn take(store: &Store, distribution: &Distribution, path: &Path) -> Result<Taken> {
+    let filename = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let invalid = || format!("the back end of {distribution} built a wrong wheel, {filename}");
+    let inspection = archive::inspect(path, &filename).context(Kind::Build, invalid)?;
+    let flaws = archive::verify_contents(path, &filename, &Limits::default())
+        .context(Kind::Build, invalid)?;
+    let other_version = distribution
+        .version
+        .as_ref()
+        .is_some_and(|version| *version != inspection.version);
+    if inspection.name != distribution.name || other_version {
+        return Err(Error::new(Kind::Build, invalid()));
+    }
+    let stored = store.add_file(path, Expected::anything(&filename))?;
+    store.keep_metadata(&stored.sha256, &inspection.metadata);
+    Ok(Taken {
+        filename,
+        stored,
+        flaws,
+    })
+}
