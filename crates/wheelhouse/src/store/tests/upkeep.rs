@@ -161,6 +161,7 @@ fn cleaning_removes_what_is_known_and_nothing_else() {
         "CACHEDIR.TAG",
         "built-v1",
         "files-v1",
+        "metadata-v1",
         "notes.txt",
         "tmp",
     ];
@@ -191,7 +192,14 @@ fn cleaning_follows_no_links() {
     assert_eq!(upkeep.prune(everything).unwrap(), Removed::default());
     assert!(root.join("interpreters-v1").is_symlink());
     upkeep.clean(&["interpreters-v1"]).unwrap();
-    let left = [".lock", "CACHEDIR.TAG", "built-v1", "files-v1", "metadata-v1", "tmp"];
+    let left = [
+        ".lock",
+        "CACHEDIR.TAG",
+        "built-v1",
+        "files-v1",
+        "metadata-v1",
+        "tmp",
+    ];
     assert_eq!(names(&root), left);
     assert_eq!(std::fs::read(precious).unwrap(), b"precious");
 }
