@@ -1,5 +1,6 @@
 //! The integration tests: the library against pip, and the program against servers that misbehave,
-//! hostile files, full disks and sudden ends. They use no network but loopback.
+//! hostile files, full disks and sudden ends. Only `real` uses
+//! another network than loopback.
 
 mod architecture;
 mod cli;
@@ -10,6 +11,7 @@ mod hostile;
 mod interruptions;
 mod network;
 mod pip_oracle;
+mod real;
 mod secrets;
 mod sources;
 mod support;

@@ -1,7 +1,6 @@
 //! Compares the reading of requirements files and configuration with what pip itself makes of them.
 //!
-//! Needs a `python3` whose pip is 26.3 or newer, or such a pip (its wheel will do) at the path in
-//! `WHEELHOUSE_TEST_PIP`; without either the tests say so and pass. Needs no network.
+//! Needs the Python of `./test`, for its pip. Needs no network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,15 +13,15 @@ use wheelhouse::config::{
     ReadContext, RequirementLine, Requirements, Role, Source, read_requirements,
 };
 
+use crate::support::test_python;
+
 /// Reads cases from the directories named in `cases.json`, and prints what pip makes of each.
 const ORACLE: &str = r#"
 import json, logging, os, sys
 import pip
 logging.disable(logging.CRITICAL)
 version = tuple(int(part) for part in pip.__version__.split(".")[:2])
-if version < (26, 3):
-    print(json.dumps(None))
-    sys.exit()
+assert version >= (26, 3), version
 
 def control(value, names):
     return {name: sorted(getattr(value, name)) for name in names}
@@ -198,15 +197,12 @@ fn ask_pip(kind: &str, cases: &[Case], root: &Path) -> Option<Vec<Value>> {
         }));
     }
     std::fs::write(root.join("cases.json"), json!(asked).to_string()).unwrap();
-    let mut python = Command::new("python3");
+    let mut python = Command::new(test_python()?);
     python
         .args(["-c", ORACLE])
         .current_dir(root)
         .env("LC_ALL", "C.UTF-8");
-    if let Some(pip) = std::env::var_os("WHEELHOUSE_TEST_PIP") {
-        python.env("PYTHONPATH", pip);
-    }
-    let output = python.output().expect("python3 can be run");
+    let output = python.output().expect("Python can be run");
     let answer = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}\n{errors}"))
@@ -217,7 +213,7 @@ fn compare(kind: &str, cases: &[Case], ours: impl Fn(&Case, &Path) -> Result<Val
     let root = tempfile::tempdir().unwrap();
     let root = root.path().canonicalize().unwrap();
     let Some(answers) = ask_pip(kind, cases, &root) else {
-        return skip();
+        return;
     };
     let mut differences = String::new();
     let (mut count, mut read) = (0, 0);
@@ -250,14 +246,6 @@ fn compare(kind: &str, cases: &[Case], ours: impl Fn(&Case, &Path) -> Result<Val
         count == 0,
         "{count} differences, among them:\n{differences}"
     );
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "a test that could not compare must not look as if it had"
-)]
-fn skip() {
-    eprintln!("skipped: no pip 26.3 or newer; set WHEELHOUSE_TEST_PIP to the path of its wheel");
 }
 
 fn our_requirements(case: &Case, directory: &Path) -> Result<Value, String> {

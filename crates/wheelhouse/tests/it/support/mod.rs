@@ -17,6 +17,22 @@ pub(crate) use wheel::Wheel;
 
 use sha2::Digest as _;
 
+/// The Python that `./test` made, with the newest pip, packaging, uv and virtualenv. Without it a
+/// test says so and proves nothing, which `CI=true` does not allow.
+#[expect(
+    clippy::print_stderr,
+    reason = "a test that proved nothing must not look as if it had"
+)]
+pub(crate) fn test_python() -> Option<std::path::PathBuf> {
+    let python = std::env::var_os("WHEELHOUSE_TEST_PYTHON").map(std::path::PathBuf::from);
+    if python.is_none() {
+        let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(!is_ci, "WHEELHOUSE_TEST_PYTHON is not set: run ./test");
+        eprintln!("proved nothing: WHEELHOUSE_TEST_PYTHON is not set; run ./test");
+    }
+    python
+}
+
 /// The path as a literal of Python.
 pub(crate) fn literal(path: &std::path::Path) -> String {
     format!("{:?}", path.to_str().expect("paths of tests are text"))

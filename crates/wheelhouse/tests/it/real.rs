@@ -1,0 +1,191 @@
+//! The program with real parts: the real index, real pip and uv, a real application.
+//!
+//! `./test` makes the Python that these need and names it in `WHEELHOUSE_TEST_PYTHON`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::support::test_python;
+
+fn blog() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/blog")
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("the program starts");
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?} ended with {}\n{}\n{}",
+        output.status,
+        said(&output.stdout),
+        said(&output.stderr)
+    );
+    output
+}
+
+/// `wheelhouse build` in `directory`, whose output is `wheels`.
+fn build(directory: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
+    command
+        .current_dir(directory)
+        .args(["build", "--cache-dir", "cache", "-o", "wheels"]);
+    let output = run(command.args(arguments));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A new environment below `directory`, and its Python.
+fn environment(python: &Path, directory: &Path, name: &str) -> PathBuf {
+    let environment = directory.join(name);
+    run(Command::new(python)
+        .args(["-m", "virtualenv", "-q", "--no-download"])
+        .arg(&environment));
+    environment.join("bin/python")
+}
+
+/// A command of the newest pip, for the environment of `python`, that may ask no index.
+fn pip(test_python: &Path, python: &Path) -> Command {
+    let mut command = Command::new(test_python);
+    command
+        .args(["-m", "pip", "--disable-pip-version-check", "--python"])
+        .arg(python);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PIP_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+#[test]
+fn the_example_runs_from_its_wheelhouse() {
+    let Some(test_python) = test_python() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let (blog, wheels) = (blog(), root.join("wheels"));
+    let source = blog.to_str().unwrap();
+    let said = build(root, &["--source", source]);
+    assert!(said.contains("Built misaka"), "{said}");
+
+    let requirements = blog.join("requirements.txt");
+    let python = environment(&test_python, root, "by-find-links");
+    run(pip(&test_python, &python)
+        .args(["install", "-q", "--no-index", "--find-links"])
+        .arg(&wheels)
+        .arg("-r")
+        .arg(&requirements));
+    run(pip(&test_python, &python).arg("check"));
+    let migrations = ["manage.py", "makemigrations", "--check"];
+    run(Command::new(&python).args(migrations).current_dir(&blog));
+    run(Command::new(&python)
+        .args(["manage.py", "test"])
+        .current_dir(&blog));
+
+    let python = environment(&test_python, root, "by-index");
+    let index = format!("file://{}/simple/", wheels.display());
+    run(pip(&test_python, &python)
+        .args(["install", "-q", "--index-url", &index, "-r"])
+        .arg(&requirements));
+
+    let python = environment(&test_python, root, "by-lock");
+    run(pip(&test_python, &python)
+        .args(["install", "-q", "-r"])
+        .arg(wheels.join("pylock.toml")));
+
+    let python = environment(&test_python, root, "by-uv");
+    run(Command::new(&test_python)
+        .args([
+            "-m",
+            "uv",
+            "pip",
+            "install",
+            "-q",
+            "--no-index",
+            "--no-cache",
+            "--find-links",
+        ])
+        .arg(&wheels)
+        .arg("-r")
+        .arg(&requirements)
+        .arg("--python")
+        .arg(&python));
+
+    let check = "import sys, tomllib; from packaging.pylock import Pylock; \
+                 lock = Pylock.from_dict(tomllib.load(open(sys.argv[1], 'rb'))); lock.validate(); \
+                 print(len(list(lock.select())))";
+    let output = run(Command::new(&test_python)
+        .args(["-c", check])
+        .arg(wheels.join("pylock.toml")));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "9");
+}
+
+#[test]
+fn the_same_versions_as_pip() {
+    let Some(test_python) = test_python() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let requirements = "flask[async]>=3\nrequests[socks]\npackaging<24 ; python_version >= '3.8'\n\
+                        colorama ; sys_platform == 'win32'\n";
+    std::fs::write(root.join("requirements.txt"), requirements).unwrap();
+    let python = test_python.to_str().unwrap();
+    build(root, &["-r", "requirements.txt", "--python", python]);
+    run(Command::new(&test_python)
+        .args([
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "-r",
+            "requirements.txt",
+            "-w",
+            "by-pip",
+        ])
+        .current_dir(root));
+    let wheels = |name: &str| {
+        let mut names: Vec<String> = std::fs::read_dir(root.join(name))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| {
+                Path::new(name)
+                    .extension()
+                    .is_some_and(|extension| extension == "whl")
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(wheels("wheels"), wheels("by-pip"));
+}
+
+#[test]
+fn a_direct_requirement_late_in_the_list_stays_current() {
+    let Some(_) = test_python() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let set = "jupyterlab\npandas\nscikit-learn\nboto3\nfastapi\nsphinx\nrequests\nmatplotlib\n";
+    std::fs::write(directory.path().join("requirements.txt"), set).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
+    command
+        .args([
+            "build",
+            "--dry-run",
+            "--json",
+            "--cache-dir",
+            "cache",
+            "-r",
+            "requirements.txt",
+        ])
+        .current_dir(directory.path());
+    let plan: serde_json::Value = serde_json::from_slice(&run(&mut command).stdout).unwrap();
+    let steps = plan["steps"].as_array().unwrap();
+    let boto3 = steps.iter().find(|step| step["name"] == "boto3").unwrap();
+    let version = boto3["version"].as_str().unwrap();
+    let numbers: Vec<u32> = version
+        .split('.')
+        .map(|part| part.parse().unwrap())
+        .collect();
+    assert!(numbers >= vec![1, 40, 0], "boto3 {version}");
+}
