@@ -987,7 +987,7 @@ This package requires Rust >=1.41.0.
 ", &["rustup.rs", "apt-get install cargo", "dnf install cargo"]),
         ("Cargo, the Rust package manager, is not installed or is not on PATH.\nThis package requires Rust and Cargo to compile extensions. Install it through\nthe system's package manager or via https://rustup.rs/\n\nChecking for Rust toolchain....\n", &["rustup.rs"]),
         ("Rust not found, installing into a temporary directory\nhttpcore.ConnectError: [Errno -3] Temporary failure in name resolution\n", &["rustup.rs"]),
-        (r"error: failed to parse manifest at `/root/.cargo/registry/src/index.crates.io/nutype-0.6.2/Cargo.toml`
+        (r"error: failed to parse manifest at `/cargo/registry/src/nutype-0.6.2/Cargo.toml`
 
 Caused by:
   feature `edition2024` is required

@@ -77,19 +77,19 @@ mod tests {
 
     #[test]
     fn a_path_near_the_lock_is_relative() {
-        let written = |path: &str| written(Path::new(path), Path::new("/work/application"));
-        assert_eq!(written("/work/application/wheels/a.whl"), "wheels/a.whl");
-        assert_eq!(written("/work/library"), "../library");
-        assert_eq!(written("/work/application/../library/."), "../library");
-        assert_eq!(written("/work/application"), ".");
+        let written = |path: &str| written(Path::new(path), Path::new("/srv/application"));
+        assert_eq!(written("/srv/application/wheels/a.whl"), "wheels/a.whl");
+        assert_eq!(written("/srv/library"), "../library");
+        assert_eq!(written("/srv/application/../library/."), "../library");
+        assert_eq!(written("/srv/application"), ".");
         assert_eq!(written("/usr/share/a.whl"), "/usr/share/a.whl");
     }
 
     #[test]
     fn a_path_reads_back() {
-        let read = |text: &str| read(text, Path::new("/work/application"));
-        assert_eq!(read("../library"), Path::new("/work/library"));
-        assert_eq!(read("."), Path::new("/work/application"));
+        let read = |text: &str| read(text, Path::new("/srv/application"));
+        assert_eq!(read("../library"), Path::new("/srv/library"));
+        assert_eq!(read("."), Path::new("/srv/application"));
         assert_eq!(read("/usr/share"), Path::new("/usr/share"));
         assert_eq!(read("../../../.."), Path::new("/"));
     }
