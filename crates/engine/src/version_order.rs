@@ -13,7 +13,7 @@
 //!    decides these requirements first. The better result stays: the one whose direct requirements
 //!    are, all in all, less far from their best.
 //! 4. When no attempt comes to an end in time, the last one takes the order as written, for as long
-//!    as it takes; only it may say that there is no solution.
+//!    as it takes. Only it, or the first, may say that there is no solution.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
