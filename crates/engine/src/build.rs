@@ -2,18 +2,23 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
-use uv_distribution_types::{CachedDist, DistributionMetadata as _, Name as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uv_distribution_types::{CachedDist, Requirement};
+use uv_install_wheel::LinkMode;
+use uv_installer::Installer;
+use uv_preview::Preview;
 use uv_python::PythonEnvironment;
-use uv_types::{AnyErrorBuild, BuildStack, SourceBuildTrait};
+use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, PackageName, Result};
+use wheelhouse_model::{Distribution, Error, Kind, PackageName, Result};
 
 use crate::backend::{Backend, build_requirements};
+use crate::companion::Companion;
+use crate::context::Bench;
 use crate::failure::Failures;
 use crate::hook::{self, Call};
 use crate::workshop::Workshop;
@@ -33,27 +38,31 @@ pub struct BuildRequest<'a> {
 #[derive(Clone, Debug)]
 pub struct BuiltWheel {
     pub path: PathBuf,
-    /// The build closure, `name==version`, sorted.
-    pub requirements: Vec<String>,
+    /// What the build environment held, sorted by name.
+    pub requirements: Vec<Distribution>,
 }
 
 impl Workshop {
-    pub(crate) async fn build_wheel(&self, request: BuildRequest<'_>) -> Result<BuiltWheel> {
+    pub(crate) async fn build_wheel(
+        &self,
+        request: BuildRequest<'_>,
+        companion: &dyn Companion,
+    ) -> Result<BuiltWheel> {
         let session = SessionRequest {
             label: request.label,
             name: Some(request.name),
             tree: request.tree.to_owned(),
             checkout: None,
-            stack: BuildStack::default(),
         };
-        let session = Box::pin(Session::set_up(self, session)).await?;
+        let bench = Bench::new(self, companion);
+        let session = Box::pin(Session::set_up(&bench, session)).await?;
         let built = session.build_wheel(request.wheel_directory).await;
         let filename =
             built.inspect_err(|error| self.failures.remember_build(&session.label, error))?;
         let path = request.wheel_directory.join(filename);
         Ok(BuiltWheel {
             path,
-            requirements: session.closure(),
+            requirements: session.requirements,
         })
     }
 }
@@ -65,7 +74,6 @@ pub(crate) struct SessionRequest {
     /// The Git checkout that the tree is (in), if it is in one: it belongs to the cache, so the hooks
     /// get a copy.
     pub(crate) checkout: Option<PathBuf>,
-    pub(crate) stack: BuildStack,
 }
 
 /// The calls to one back end for one source.
@@ -78,9 +86,14 @@ pub(crate) struct Session {
     /// Holds the environment and the files of the calls.
     directory: tempfile::TempDir,
     variables: Vec<(OsString, OsString)>,
+    /// What is installed in the environment, sorted by name.
+    requirements: Vec<Distribution>,
+    /// The same, where it was linked from.
     installed: Vec<CachedDist>,
     metadata_directory: Option<PathBuf>,
     jobs: Arc<Semaphore>,
+    /// The job that setting up leaves to the hook that follows.
+    job: Mutex<Option<OwnedSemaphorePermit>>,
     timeout: Duration,
     log: PathBuf,
     failures: Failures,
@@ -89,13 +102,32 @@ pub(crate) struct Session {
 impl Session {
     /// Makes the build environment: the static build requirements first, then those that the back
     /// end reports.
-    pub(crate) async fn set_up(engine: &Workshop, request: SessionRequest) -> Result<Self> {
+    pub(crate) async fn set_up(bench: &Bench<'_>, request: SessionRequest) -> Result<Self> {
+        let mut session = Self::open(bench.workshop, request)?;
+        if bench.workshop.shared_environment.is_some() {
+            return Ok(session);
+        }
+        session.require(bench, Vec::new()).await?;
+        let job = session.job().await;
+        let reported = session.reported_requirements().await?;
+        let is_new = |requirement| !session.backend.requires.contains(requirement);
+        if reported.iter().any(is_new) {
+            // What is required may have to be built, which takes a job.
+            drop(job);
+            session.require(bench, reported).await?;
+        } else {
+            session.keep(job);
+        }
+        Ok(session)
+    }
+
+    fn open(workshop: &Workshop, request: SessionRequest) -> Result<Self> {
         let failed = || format!("failed to build {}", request.label);
         let backend = Backend::read(&request.tree).context(Kind::Build, failed)?;
-        let directory = engine.cache.venv_dir().context(Kind::Build, failed)?;
-        let environment = match &engine.shared_environment {
+        let directory = workshop.cache.venv_dir().context(Kind::Build, failed)?;
+        let environment = match &workshop.shared_environment {
             Some(environment) => environment.clone(),
-            None => create_environment(engine, directory.path()).context(Kind::Build, failed)?,
+            None => create_environment(workshop, directory.path()).context(Kind::Build, failed)?,
         };
         let tree = match &request.checkout {
             Some(checkout) => {
@@ -108,64 +140,87 @@ impl Session {
             }
             None => request.tree,
         };
-        let mut session = Self {
-            settings: settings(engine, request.name.as_ref()),
-            variables: variables(engine, &environment).context(Kind::Build, failed)?,
-            log: hook::log_path(&engine.logs, &request.label),
+        Ok(Self {
+            settings: settings(workshop, request.name.as_ref()),
+            variables: variables(workshop, &environment).context(Kind::Build, failed)?,
+            log: hook::log_path(&workshop.logs, &request.label),
             label: request.label.clone(),
             tree,
             backend,
             environment,
             directory,
+            requirements: Vec::new(),
             installed: Vec::new(),
             metadata_directory: None,
-            jobs: engine.concurrency.builds_semaphore.clone(),
-            timeout: engine.request.building.timeout,
-            failures: engine.failures.clone(),
-        };
-        if engine.shared_environment.is_none() {
-            let stack = request.stack;
-            session
-                .require(engine, &stack, Vec::new())
-                .await
-                .context(Kind::Build, failed)?;
-            let reported = session.reported_requirements().await?;
-            if reported
-                .iter()
-                .any(|requirement| !session.backend.requires.contains(requirement))
-            {
-                session
-                    .require(engine, &stack, reported)
-                    .await
-                    .context(Kind::Build, failed)?;
-            }
-        }
-        Ok(session)
+            jobs: workshop.concurrency.builds_semaphore.clone(),
+            job: Mutex::default(),
+            timeout: workshop.request.building.timeout,
+            failures: workshop.failures.clone(),
+        })
     }
 
-    /// Installs the static build requirements and `more`.
-    async fn require(
-        &mut self,
-        engine: &Workshop,
-        stack: &BuildStack,
-        more: Vec<uv_distribution_types::Requirement>,
-    ) -> Result<()> {
-        let mut requirements = self.backend.requires.clone();
-        requirements.extend(more);
-        if requirements.is_empty() {
-            return Ok(());
+    /// Installs the static build requirements and `more`, and ends with a job in hand.
+    async fn require(&mut self, bench: &Bench<'_>, more: Vec<Requirement>) -> Result<()> {
+        let label = self.label.clone();
+        let failed = || format!("failed to build {label}");
+        let mut wanted = self.backend.requires.clone();
+        wanted.extend(more);
+        let mut wheels = Vec::new();
+        if !wanted.is_empty() {
+            let settled = bench.settle_build_requirements(&wanted).await;
+            let mut settled = settled.context(Kind::Build, failed)?;
+            settled.sort_by(|one, other| one.name.cmp(&other.name));
+            let made = bench.companion.wheels(&settled).await;
+            wheels = made.context(Kind::Build, failed)?;
+            self.requirements = settled;
         }
-        let resolved = engine
-            .resolve_build_requirements(&requirements, stack)
-            .await?;
-        let installed = engine
-            .install_build_requirements(&resolved, &self.environment, stack)
-            .await?;
-        self.installed.extend(installed);
+        let unpacked = bench.unpack(&wheels).await.context(Kind::Build, failed)?;
+        // The byte code that other builds leave is there by the time that it is this one's turn.
+        let job = self.job().await;
+        let installed = self.install(bench.workshop, unpacked).await;
+        installed.context(Kind::Build, failed)?;
+        self.keep(job);
         Ok(())
     }
 
-    async fn reported_requirements(&self) -> Result<Vec<uv_distribution_types::Requirement>> {
+    /// Makes the environment hold `unpacked` and nothing else.
+    async fn install(&mut self, workshop: &Workshop, unpacked: Vec<CachedDist>) -> Result<()> {
+        let failed = || "failed to install the build requirements".to_owned();
+        if !self.installed.is_empty() {
+            self.keep_bytecode();
+            self.environment =
+                create_environment(workshop, self.directory.path()).context(Kind::Build, failed)?;
+        }
+        if unpacked.is_empty() {
+            return Ok(());
+        }
+        let installed = Installer::new(&self.environment, Preview::default())
+            .with_link_mode(LinkMode::default())
+            .with_cache(&workshop.cache)
+            .install(unpacked)
+            .await;
+        self.installed = installed.map_err(as_std).context(Kind::Build, failed)?;
+        Ok(())
+    }
+
+    /// The job that is at hand, or the next that is free.
+    async fn job(&self) -> OwnedSemaphorePermit {
+        let at_hand = self.job.lock().expect("no panic while locked").take();
+        match at_hand {
+            Some(job) => job,
+            None => Arc::clone(&self.jobs)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed"),
+        }
+    }
+
+    /// Keeps `job` for what follows.
+    fn keep(&self, job: OwnedSemaphorePermit) {
+        *self.job.lock().expect("no panic while locked") = Some(job);
+    }
+
+    async fn reported_requirements(&self) -> Result<Vec<Requirement>> {
         let arguments = vec![self.settings.clone()];
         let Some(value) = self.call("get_requires_for_build_wheel", arguments).await? else {
             return Ok(Vec::new());
@@ -187,6 +242,7 @@ impl Session {
             self.settings.clone(),
             json!(self.metadata_directory),
         ];
+        let _job = self.job().await;
         let value = self.call("build_wheel", arguments).await?;
         let filename = value.as_ref().and_then(Value::as_str).unwrap_or_default();
         // A path may lead anywhere; a name is that of a file where it was asked to be.
@@ -212,6 +268,7 @@ impl Session {
             fs_err::create_dir_all(&parent)
                 .context(Kind::Build, || format!("failed to build {}", self.label))?;
             let arguments = vec![json!(parent), self.settings.clone()];
+            let _job = self.job().await;
             let value = self
                 .call("prepare_metadata_for_build_wheel", arguments)
                 .await?;
@@ -241,12 +298,8 @@ impl Session {
                 })
     }
 
+    /// Calls `hook`; whoever calls has a job.
     async fn call(&self, hook: &'static str, arguments: Vec<Value>) -> Result<Option<Value>> {
-        let _job = self
-            .jobs
-            .acquire()
-            .await
-            .expect("the semaphore is never closed");
         Call {
             package: &self.label,
             hook,
@@ -263,17 +316,6 @@ impl Session {
         .await
     }
 
-    fn closure(&self) -> Vec<String> {
-        let mut closure: Vec<String> = self
-            .installed
-            .iter()
-            .map(|dist| format!("{}{}", dist.name(), dist.version_or_url()))
-            .collect();
-        closure.sort();
-        closure.dedup();
-        closure
-    }
-
     /// Gives the byte code that this build compiled of its requirements back to the cache that they
     /// were linked from, so that the next environment has it from the start: importing setuptools
     /// without takes most of the time of a small build.
@@ -286,6 +328,10 @@ impl Session {
             let _ = link_bytecode(&site_packages, dist.path());
         }
     }
+}
+
+fn as_std(error: anyhow::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    error.into()
 }
 
 /// Links the `__pycache__` files below `installed` into the same directories of `unpacked`.
@@ -336,12 +382,12 @@ fn copy_checkout(from: &Path, into: &Path) -> std::io::Result<()> {
 }
 
 fn create_environment(
-    engine: &Workshop,
+    workshop: &Workshop,
     directory: &Path,
 ) -> Result<PythonEnvironment, uv_virtualenv::Error> {
     uv_virtualenv::create_venv(
-        directory,
-        engine.interpreter.clone(),
+        &directory.join("environment"),
+        workshop.interpreter.clone(),
         uv_virtualenv::Prompt::None,
         false,
         uv_virtualenv::OnExisting::Remove(uv_virtualenv::RemovalReason::TemporaryEnvironment),

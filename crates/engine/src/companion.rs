@@ -5,7 +5,18 @@ use std::path::{Path, PathBuf};
 use futures::future::LocalBoxFuture;
 use wheelhouse_model::{Distribution, Result};
 
+/// A wheel under a name that is not its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WheelFile {
+    /// The wheel's own name, `example-1.0-py3-none-any.whl`.
+    pub filename: String,
+    pub path: PathBuf,
+}
+
 /// Goes along with a resolution, so that fetching and building overlap with it.
+///
+/// A companion may speak for one build among others: then [`wheels`](Self::wheels) and
+/// [`metadata`](Self::metadata) fail where that build would wait for itself.
 pub trait Companion {
     /// Hears that the resolver looks at `distribution`, which is probably part of the lock.
     ///
@@ -23,6 +34,15 @@ pub trait Companion {
         &'a self,
         distribution: &'a Distribution,
     ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>>;
+
+    /// Makes the wheels of `wanted`, the build requirements of a source, in their order.
+    ///
+    /// # Errors
+    /// When one of them cannot be made.
+    fn wheels<'a>(
+        &'a self,
+        wanted: &'a [Distribution],
+    ) -> LocalBoxFuture<'a, Result<Vec<WheelFile>>>;
 
     /// Gives metadata to go on with when nobody has that of `distribution`; `None` ends the
     /// resolution.

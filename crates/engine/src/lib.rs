@@ -14,6 +14,7 @@
 
 mod backend;
 mod build;
+mod build_requirements;
 mod companion;
 mod context;
 mod convert;
@@ -24,16 +25,19 @@ mod hook;
 mod listing;
 mod network;
 mod prefer_binary;
+mod problem;
 mod provider;
 pub mod python;
 mod requirements;
 mod resolve;
 mod runtime;
+mod search;
+mod target;
 mod version_order;
 mod workshop;
 
 pub use build::{BuildRequest, BuiltWheel};
-pub use companion::Companion;
+pub use companion::{Companion, WheelFile};
 pub use fetch::{FetchError, Fetcher, Remote};
 pub use resolve::Resolved;
 pub use runtime::run;
@@ -118,7 +122,7 @@ impl Engine {
     /// be read, `Build` when the metadata of a source cannot be had, `Input` when a requirement is
     /// not valid.
     pub async fn resolve(&self, companion: &dyn Companion) -> Result<Resolved> {
-        self.0.resolve(companion).await
+        self.0.resolve(&self.0.host, companion).await
     }
 
     /// Checks out the commit of a [`Source::Git`] and returns its directory, which belongs
@@ -133,12 +137,17 @@ impl Engine {
         self.0.checkout(source).await
     }
 
-    /// Builds the wheel of a source. Waits for a free job whenever a hook runs.
+    /// Builds the wheel of a source; `companion` makes the wheels of its build requirements. Waits
+    /// for a free job once these are there.
     ///
     /// # Errors
     /// `Build` with the end of the output as detail when the back end fails or its requirements
     /// cannot be had.
-    pub async fn build_wheel(&self, request: BuildRequest<'_>) -> Result<BuiltWheel> {
-        self.0.build_wheel(request).await
+    pub async fn build_wheel(
+        &self,
+        request: BuildRequest<'_>,
+        companion: &dyn Companion,
+    ) -> Result<BuiltWheel> {
+        self.0.build_wheel(request, companion).await
     }
 }

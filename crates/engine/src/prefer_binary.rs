@@ -11,8 +11,8 @@ use uv_distribution_types::{Dist, Name as _, Resolution, ResolvedDist, SourceDis
 use uv_resolver::{FlatIndex, InMemoryIndex};
 use wheelhouse_model::{PackageName, Result};
 
-use crate::companion::Companion;
-use crate::resolve::Problem;
+use crate::context::Bench;
+use crate::problem::Problem;
 use crate::version_order::{self, Settled};
 use crate::workshop::Workshop;
 
@@ -28,24 +28,24 @@ impl Rule {
     fn of_request(engine: &Workshop, problem: &Problem) -> Self {
         Self {
             build_options: engine.build_options.clone(),
-            flat_index: engine.build_flat_index.clone(),
+            flat_index: problem.flat_index.clone(),
             index: problem.index.clone(),
         }
     }
 
     /// The request's rule, with what `barred` says.
-    async fn barring(engine: &Workshop, barred: NoBuild) -> Result<Self> {
+    fn barring(engine: &Workshop, problem: &Problem, barred: NoBuild) -> Self {
         let given = engine.build_options.clone();
         let build_options = BuildOptions::new(
             given.no_binary().clone(),
             given.no_build().clone().combine(barred),
         );
-        let flat_index = engine.flat_index(&build_options).await?;
-        Ok(Self {
+        let flat_index = engine.flat_index(&problem.terms, &build_options);
+        Self {
             build_options,
             flat_index,
             index: InMemoryIndex::default(),
-        })
+        }
     }
 }
 
@@ -53,20 +53,17 @@ impl Rule {
 ///
 /// # Errors
 /// As [`version_order::settle`].
-pub(crate) async fn settle(
-    engine: &Workshop,
-    problem: &Problem,
-    companion: &dyn Companion,
-) -> Result<Settled> {
+pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem) -> Result<Settled> {
+    let engine = bench.workshop;
     let given = Rule::of_request(engine, problem);
     if !engine.request.formats.prefer_binary {
-        return version_order::settle(engine, problem, companion, &given).await;
+        return version_order::settle(bench, problem, &given).await;
     }
-    let wheels_only = Rule::barring(engine, NoBuild::All).await?;
-    if let Ok(settled) = version_order::settle(engine, problem, companion, &wheels_only).await {
+    let wheels_only = Rule::barring(engine, problem, NoBuild::All);
+    if let Ok(settled) = version_order::settle(bench, problem, &wheels_only).await {
         return Ok(settled);
     }
-    let mut settled = version_order::settle(engine, problem, companion, &given).await?;
+    let mut settled = version_order::settle(bench, problem, &given).await?;
     let (mut barred, mut tried) = (Vec::new(), BTreeSet::new());
     while let Some(name) = built(&settled.resolution)
         .into_iter()
@@ -74,8 +71,8 @@ pub(crate) async fn settle(
     {
         tried.insert(name.clone());
         let names = barred.iter().cloned().chain([name.clone()]).collect();
-        let rule = Rule::barring(engine, NoBuild::Packages(names)).await?;
-        if let Ok(without) = version_order::settle(engine, problem, companion, &rule).await {
+        let rule = Rule::barring(engine, problem, NoBuild::Packages(names));
+        if let Ok(without) = version_order::settle(bench, problem, &rule).await {
             settled = without;
             barred.push(name);
         }

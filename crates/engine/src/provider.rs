@@ -18,8 +18,7 @@ use uv_resolver::{
 };
 use uv_types::HashStrategy;
 
-use crate::companion::Companion;
-use crate::workshop::Workshop;
+use crate::context::Bench;
 
 /// The answers of earlier attempts at the same request.
 #[derive(Default)]
@@ -42,6 +41,11 @@ impl Watch {
             considered: Mutex::default(),
             exceeded: Notify::new(),
         }
+    }
+
+    /// One that never calls.
+    pub(crate) fn unlimited() -> Self {
+        Self::new(usize::MAX)
     }
 
     /// Returns once a package had more versions considered than the limit.
@@ -69,14 +73,13 @@ impl Watch {
 }
 
 pub(crate) struct Provider<'a> {
-    pub(crate) engine: &'a Workshop,
-    pub(crate) inner: DefaultResolverProvider<'a, Workshop>,
+    pub(crate) bench: &'a Bench<'a>,
+    pub(crate) inner: DefaultResolverProvider<'a, Bench<'a>>,
     /// The same, from the cache alone.
-    pub(crate) cached: DefaultResolverProvider<'a, Workshop>,
+    pub(crate) cached: DefaultResolverProvider<'a, Bench<'a>>,
     pub(crate) hasher: &'a HashStrategy,
     pub(crate) memory: &'a Memory,
     pub(crate) watch: &'a Watch,
-    pub(crate) companion: &'a dyn Companion,
 }
 
 impl Provider<'_> {
@@ -88,9 +91,13 @@ impl Provider<'_> {
             .lock()
             .expect("no panic while locked")
             .insert(dist.name().clone());
-        if first && let Ok(distribution) = self.engine.distribution(dist, None, self.required(dist))
+        if first
+            && let Ok(distribution) =
+                self.bench
+                    .workshop
+                    .distribution(dist, None, self.required(dist))
         {
-            self.companion.in_sight(&distribution);
+            self.bench.companion.in_sight(&distribution);
         }
     }
 
@@ -103,12 +110,16 @@ impl Provider<'_> {
         &self,
         dist: &Dist,
     ) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
-        let Ok(distribution) = self.engine.distribution(dist, None, self.required(dist)) else {
+        let Ok(distribution) = self
+            .bench
+            .workshop
+            .distribution(dist, None, self.required(dist))
+        else {
             return Ok(None);
         };
-        let known = self.companion.metadata(&distribution).await;
+        let known = self.bench.companion.metadata(&distribution).await;
         let known = known.map_err(|error| {
-            uv_distribution::Error::Build(self.engine.failures.keep(error).into())
+            uv_distribution::Error::Build(self.bench.workshop.failures.keep(error).into())
         })?;
         let metadata = known.and_then(|bytes| ResolutionMetadata::parse_metadata(&bytes).ok());
         let agrees = |metadata: &ResolutionMetadata| {
@@ -125,10 +136,11 @@ impl Provider<'_> {
     /// What the companion goes on with when `dist` has no metadata.
     fn stand_in(&self, dist: &Dist) -> Option<ArchiveMetadata> {
         let distribution = self
-            .engine
+            .bench
+            .workshop
             .distribution(dist, None, self.required(dist))
             .ok()?;
-        let bytes = self.companion.stand_in(&distribution)?;
+        let bytes = self.bench.companion.stand_in(&distribution)?;
         ResolutionMetadata::parse_metadata(&bytes)
             .ok()
             .map(ArchiveMetadata::from_metadata23)
@@ -154,7 +166,7 @@ impl ResolverProvider for Provider<'_> {
         if index.is_some() {
             return self.inner.get_package_versions(package_name, index).await;
         }
-        if self.engine.listings.ask(package_name).await {
+        if self.bench.workshop.listings.ask(package_name).await {
             return self.cached.get_package_versions(package_name, index).await;
         }
         self.inner.get_package_versions(package_name, index).await

@@ -1,33 +1,28 @@
 //! Resolving a request into a lock.
 //!
-//! 1. Requirements are parsed; local trees are replaced by copies, so that no hook touches them.
-//! 2. Those without a name get one from their metadata.
-//! 3. [`prefer_binary`] and [`version_order`](crate::version_order) settle the versions, in one or
+//! 1. [`Problem::state`] puts the request in uv's terms.
+//! 2. [`prefer_binary`] and [`version_order`](crate::version_order) settle the versions, in one or
 //!    more attempts.
-//! 4. What was settled becomes a [`Lock`].
+//! 3. What was settled becomes a [`Lock`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use petgraph::visit::EdgeRef as _;
-use uv_configuration::{Constraints, Excludes, HashCheckingMode, Overrides};
 use uv_distribution_types::{
-    Diagnostic, Dist, Identifier as _, Name as _, Node, Requirement, RequirementSource, Resolution,
-    ResolvedDist, UnresolvedRequirement,
+    Diagnostic, Dist, Identifier as _, Name as _, Node, Resolution, ResolvedDist,
 };
-use uv_pep508::VerbatimUrl;
-use uv_pypi_types::ParsedUrl;
-use uv_requirements::{LookaheadResolver, NamedRequirementsResolver};
-use uv_resolver::{InMemoryIndex, MetadataResponse, ResolverEnvironment};
-use uv_types::{HashStrategy, RequestedRequirements};
-use wheelhouse_model::error::Context as _;
+use uv_resolver::{InMemoryIndex, MetadataResponse};
+use uv_types::HashStrategy;
 use wheelhouse_model::lock::Package;
-use wheelhouse_model::{Error, Kind, Lock, PackageName, Result, Target};
+use wheelhouse_model::{Distribution, Error, Kind, Lock, PackageName, Result, Target};
 
 use crate::companion::Companion;
+use crate::context::Bench;
+use crate::prefer_binary;
+use crate::problem::Problem;
 use crate::provider::required_hashes;
+use crate::target::Terms;
 use crate::workshop::Workshop;
-use crate::{convert, prefer_binary, requirements};
 
 /// A settled resolution.
 pub struct Resolved {
@@ -36,22 +31,15 @@ pub struct Resolved {
     pub warnings: Vec<String>,
 }
 
-/// A request in uv's terms.
-pub(crate) struct Problem {
-    pub(crate) requirements: Vec<Requirement>,
-    pub(crate) constraints: Constraints,
-    pub(crate) overrides: Overrides,
-    pub(crate) lookaheads: Vec<RequestedRequirements>,
-    pub(crate) hasher: HashStrategy,
-    pub(crate) environment: ResolverEnvironment,
-    /// Metadata of direct references, read while the problem was stated.
-    pub(crate) index: InMemoryIndex,
-}
-
 impl Workshop {
-    pub(crate) async fn resolve(&self, companion: &dyn Companion) -> Result<Resolved> {
-        let problem = self.state_problem(companion).await?;
-        let settled = prefer_binary::settle(self, &problem, companion).await?;
+    pub(crate) async fn resolve(
+        &self,
+        terms: &Terms,
+        companion: &dyn Companion,
+    ) -> Result<Resolved> {
+        let bench = Bench::new(self, companion);
+        let problem = Problem::state(&bench, terms).await?;
+        let settled = prefer_binary::settle(&bench, &problem).await?;
         let warnings = settled
             .resolution
             .diagnostics()
@@ -60,150 +48,6 @@ impl Workshop {
             .collect();
         let lock = self.lock(&settled.resolution, &settled.index, &problem)?;
         Ok(Resolved { lock, warnings })
-    }
-
-    async fn state_problem(&self, companion: &dyn Companion) -> Result<Problem> {
-        let mut parsed = Vec::new();
-        for requirement in &self.request.requirements {
-            let mut unresolved = requirements::parse(requirement)?;
-            self.copy_tree(&mut unresolved, companion).await?;
-            parsed.push((unresolved, requirement.hashes.clone()));
-        }
-        let constraints = requirements::parse_named(&self.request.constraints)?;
-        let overrides = requirements::parse_named(&self.request.overrides)?;
-        let markers = self.interpreter.to_resolver_marker_environment();
-        let constraint_hashes = self
-            .request
-            .constraints
-            .iter()
-            .map(|line| line.hashes.as_slice());
-        let hasher = HashStrategy::from_requirements(
-            parsed
-                .iter()
-                .map(|(requirement, hashes)| (requirement, hashes.as_slice())),
-            constraints.iter().zip(constraint_hashes),
-            Some(&markers),
-            self.hash_checking(),
-        )
-        .context(Kind::Input, || {
-            "the hashes of the requirements do not hold together".to_owned()
-        })?;
-        let environment = ResolverEnvironment::specific(markers);
-        let index = InMemoryIndex::default();
-        let mut requirements = self.named(parsed, &hasher, &index).await?;
-        dedup_preserving_order(&mut requirements);
-        let hasher = hasher
-            .augment_with_requirements(requirements.iter())
-            .context(Kind::Input, || {
-                "the hashes of the requirements do not hold together".to_owned()
-            })?;
-        let constraints = Constraints::from_requirements(constraints.into_iter());
-        let overrides = Overrides::from_requirements(overrides);
-        let excludes = Excludes::default();
-        let (lookaheads, hasher) = LookaheadResolver::new(
-            &requirements,
-            &constraints,
-            &overrides,
-            &excludes,
-            &hasher,
-            &index,
-            self.database(),
-        )
-        .resolve(&environment)
-        .await
-        .map_err(|error| {
-            self.explained(error, "failed to read the metadata of a direct reference")
-        })?;
-        Ok(Problem {
-            requirements,
-            constraints,
-            overrides,
-            lookaheads,
-            hasher,
-            environment,
-            index,
-        })
-    }
-
-    /// As for pip, one hash anywhere means that everything must have one.
-    fn hash_checking(&self) -> HashCheckingMode {
-        let hashed = self
-            .request
-            .requirements
-            .iter()
-            .any(|line| !line.hashes.is_empty());
-        if hashed || self.request.resolution.require_hashes {
-            HashCheckingMode::Require
-        } else {
-            HashCheckingMode::Verify
-        }
-    }
-
-    async fn named(
-        &self,
-        parsed: Vec<(UnresolvedRequirement, Vec<String>)>,
-        hasher: &HashStrategy,
-        index: &InMemoryIndex,
-    ) -> Result<Vec<Requirement>> {
-        let mut named = Vec::new();
-        for (requirement, _) in parsed {
-            match requirement {
-                UnresolvedRequirement::Named(requirement) => named.push(requirement),
-                UnresolvedRequirement::Unnamed(unnamed) => {
-                    let text = unnamed.url.verbatim.to_string();
-                    let resolver = NamedRequirementsResolver::new(hasher, index, self.database());
-                    let resolved = resolver.resolve(std::iter::once(unnamed)).await;
-                    named.extend(resolved.map_err(|error| {
-                        self.explained(error, &format!("failed to read the metadata of {text}"))
-                    })?);
-                }
-            }
-        }
-        Ok(named)
-    }
-
-    /// Replaces a local tree by a copy of it.
-    async fn copy_tree(
-        &self,
-        requirement: &mut UnresolvedRequirement,
-        companion: &dyn Companion,
-    ) -> Result<()> {
-        match requirement {
-            UnresolvedRequirement::Named(Requirement {
-                source:
-                    RequirementSource::Directory {
-                        install_path, url, ..
-                    },
-                ..
-            }) => {
-                let copy = self.copied(install_path, companion).await?;
-                *url = VerbatimUrl::from_absolute_path(&copy).context(Kind::Input, || {
-                    format!("{} is no usable path", copy.display())
-                })?;
-                *install_path = copy.into_boxed_path();
-            }
-            UnresolvedRequirement::Unnamed(unnamed) => {
-                if let ParsedUrl::Directory(directory) = &mut unnamed.url.parsed_url {
-                    let copy = self.copied(&directory.install_path, companion).await?;
-                    let url = VerbatimUrl::from_absolute_path(&copy)
-                        .context(Kind::Input, || {
-                            format!("{} is no usable path", copy.display())
-                        })?;
-                    directory.url = url.to_url();
-                    directory.install_path = copy.into_boxed_path();
-                    unnamed.url.verbatim = url;
-                }
-            }
-            UnresolvedRequirement::Named(_) => {}
-        }
-        Ok(())
-    }
-
-    async fn copied(&self, tree: &Path, companion: &dyn Companion) -> Result<std::path::PathBuf> {
-        let copy = companion.copy_tree(tree).await?;
-        let mut trees = self.trees.lock().expect("no panic while locked");
-        trees.insert(copy.clone(), tree.to_owned());
-        Ok(copy)
     }
 
     fn lock(
@@ -246,15 +90,11 @@ impl Workshop {
             });
         }
         packages.sort_by(|left, right| left.name.cmp(&right.name));
-        let target = convert::target(&self.interpreter);
+        let target = &problem.terms.target;
         Ok(Lock {
             request: String::new(),
-            environment: environment_marker(&target),
-            requires_python: Some(format!(
-                ">={}.{}",
-                self.interpreter.python_major(),
-                self.interpreter.python_minor()
-            )),
+            environment: environment_marker(target),
+            requires_python: Some(format!(">={}", minor_version(target))),
             packages,
         })
     }
@@ -267,10 +107,29 @@ fn unknown_version(dist: &Dist) -> Error {
     )
 }
 
-/// A requirement written twice counts once.
-fn dedup_preserving_order(requirements: &mut Vec<Requirement>) {
-    let mut seen = std::collections::HashSet::new();
-    requirements.retain(|requirement| seen.insert(requirement.clone()));
+/// `3.11` of 3.11.7.
+fn minor_version(target: &Target) -> String {
+    let parts: Vec<&str> = target.python_version.splitn(3, '.').collect();
+    parts[..parts.len().min(2)].join(".")
+}
+
+/// The distributions of `resolution`, with the digests that `hasher` demands.
+pub(crate) fn settled_distributions(
+    workshop: &Workshop,
+    resolution: &Resolution,
+    hasher: &HashStrategy,
+) -> Result<Vec<Distribution>> {
+    let installable = resolution
+        .distributions()
+        .filter_map(|resolved| match resolved {
+            ResolvedDist::Installable { dist, version } => Some((dist, version)),
+            ResolvedDist::Installed { .. } => None,
+        });
+    installable
+        .map(|(dist, version)| {
+            workshop.distribution(dist, version.as_ref(), required_hashes(hasher, dist))
+        })
+        .collect()
 }
 
 /// The names that each package depends on.

@@ -20,25 +20,21 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use uv_configuration::Excludes;
-use uv_distribution_types::{
-    Name as _, Requirement, RequirementSource, RequiresPython, Resolution, ResolvedDist,
-};
+use uv_distribution_types::{Name as _, Requirement, RequirementSource, Resolution, ResolvedDist};
 use uv_pep440::Operator;
-use uv_pypi_types::Conflicts;
 use uv_requirements_txt::{RequirementEntry, RequirementsTxtRequirement};
 use uv_resolver::{
-    AllowedYanks, DefaultResolverProvider, DependencyMode, Exclusions, Flexibility, InMemoryIndex,
-    Manifest, OptionsBuilder, Preference, Preferences, Prerelease, PrereleaseMode,
-    PythonRequirement, ResolveError, Resolver, ResolverEnvironment,
+    DependencyMode, Exclusions, Flexibility, InMemoryIndex, Manifest, OptionsBuilder, Preference,
+    Preferences, Prerelease, PrereleaseMode, ResolveError, ResolverEnvironment,
 };
-use uv_types::{BuildContext as _, EmptyInstalledPackages};
 use wheelhouse_model::{PackageName, Result, Version};
 
-use crate::companion::Companion;
+use crate::context::Bench;
 use crate::network;
 use crate::prefer_binary::Rule;
-use crate::provider::{Memory, Provider, Watch};
-use crate::resolve::Problem;
+use crate::problem::Problem;
+use crate::provider::{Memory, Watch};
+use crate::search::Search;
 use crate::workshop::Workshop;
 
 /// How many versions of one package an attempt may consider before another order is tried.
@@ -61,17 +57,11 @@ enum Outcome {
 ///
 /// # Errors
 /// As [`Workshop::resolve`].
-pub(crate) async fn settle(
-    engine: &Workshop,
-    problem: &Problem,
-    companion: &dyn Companion,
-    rule: &Rule,
-) -> Result<Settled> {
+pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) -> Result<Settled> {
     let solver = Solver {
-        engine,
+        bench,
         problem,
         rule,
-        companion,
         memory: Memory::default(),
         index: RefCell::new(rule.index.clone()),
     };
@@ -92,7 +82,7 @@ pub(crate) async fn settle(
             Ok(Outcome::GivenUp(watch)) => solver.often_considered(&watch),
             // With another order the same error may have another form; the first is the user's.
             Err(error) if best.is_none() && first.is_empty() => {
-                return Err(engine.resolve_error(error));
+                return Err(bench.workshop.resolve_error(error));
             }
             Err(_) => break,
         };
@@ -111,7 +101,7 @@ pub(crate) async fn settle(
     {
         Ok(Outcome::Settled(settled)) => Ok(settled),
         Ok(Outcome::GivenUp(_)) => unreachable!("an attempt without a limit is not given up"),
-        Err(error) => Err(engine.resolve_error(error)),
+        Err(error) => Err(bench.workshop.resolve_error(error)),
     }
 }
 
@@ -132,10 +122,9 @@ fn distance(chosen: &Version, best: &Version) -> Distance {
 }
 
 struct Solver<'a> {
-    engine: &'a Workshop,
+    bench: &'a Bench<'a>,
     problem: &'a Problem,
     rule: &'a Rule,
-    companion: &'a dyn Companion,
     memory: Memory,
     /// Shared by all attempts until one is given up: what that one asked for and did not wait for
     /// would never arrive.
@@ -198,7 +187,7 @@ impl Solver<'_> {
         dependencies: DependencyMode,
         patience: usize,
     ) -> Result<Outcome, ResolveError> {
-        let (engine, problem) = (self.engine, self.problem);
+        let (engine, problem) = (self.bench.workshop, self.problem);
         let manifest = self.manifest(first);
         let options = OptionsBuilder::new()
             .dependency_mode(if engine.request.resolution.no_dependencies {
@@ -212,58 +201,22 @@ impl Solver<'_> {
             .build_options(self.rule.build_options.clone())
             .flexibility(Flexibility::Configurable)
             .build();
-        let python = PythonRequirement::from_interpreter(&engine.interpreter);
-        let tags = engine.interpreter.tags().ok();
-        let yanks =
-            AllowedYanks::from_manifest(&manifest, &problem.environment, options.dependency_mode);
         let watch = Watch::new(patience);
         let index = self.index.borrow().clone();
-        let requires_python = RequiresPython::greater_than_equal_version(
-            &engine.interpreter.python_full_version().version,
-        );
-        let provider = |database| {
-            DefaultResolverProvider::new(
-                database,
-                &self.rule.flat_index,
-                tags,
-                &requires_python,
-                yanks.clone(),
-                &problem.hasher,
-                engine.exclude_newer.clone(),
-                &engine.locations,
-                &self.rule.build_options,
-                engine.capabilities(),
-            )
-        };
-        let provider = Provider {
-            engine,
-            inner: provider(engine.database()),
-            cached: provider(engine.cached_database()),
+        let search = Search {
+            bench: self.bench,
+            terms: &problem.terms,
             hasher: &problem.hasher,
+            build_options: &self.rule.build_options,
+            flat_index: &self.rule.flat_index,
+            index: &index,
             memory: &self.memory,
             watch: &watch,
-            companion: self.companion,
         };
-        let resolver = Resolver::new_custom_io(
-            manifest,
-            options,
-            &problem.hasher,
-            problem.environment.clone(),
-            engine.interpreter.markers(),
-            tags.cloned(),
-            &python,
-            Conflicts::empty(),
-            &index,
-            engine.git(),
-            engine.capabilities(),
-            &engine.locations,
-            provider,
-            EmptyInstalledPackages,
-        );
         let output = tokio::select! {
             biased;
             () = watch.exceeded() => None,
-            output = Box::pin(resolver.resolve()) => Some(output?),
+            output = search.run(manifest, options) => Some(output?),
         };
         Ok(match output {
             None => {
@@ -287,7 +240,9 @@ impl Solver<'_> {
             problem.constraints.clone(),
             problem.overrides.clone(),
             Excludes::default(),
-            self.engine.preferences(&problem.environment),
+            self.bench
+                .workshop
+                .preferences(&problem.terms.environment()),
             None,
             BTreeSet::new(),
             Exclusions::default(),

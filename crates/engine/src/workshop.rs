@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use uv_cache::{Cache, Refresh};
-use uv_client::{Connectivity, FlatIndexClient, RegistryClient, RegistryClientBuilder};
+use uv_client::{
+    Connectivity, FlatIndexClient, FlatIndexEntries, RegistryClient, RegistryClientBuilder,
+};
 use uv_configuration::{BuildOptions, Concurrency, Constraints, NoSources};
 use uv_distribution_types::{
     ConfigSettings, DependencyMetadata, ExtraBuildRequires, ExtraBuildVariables, Index,
@@ -18,16 +20,18 @@ use uv_git_types::{GitLfs, GitOid, GitReference, GitUrl};
 use uv_python::{Interpreter, PythonEnvironment};
 use uv_redacted::DisplaySafeUrl;
 use uv_resolver::{ExcludeNewer, FlatIndex, InMemoryIndex};
-use uv_types::{BuildArena, HashStrategy, InFlight, ResolvedRequirements};
+use uv_types::{BuildArena, HashStrategy, InFlight};
 use uv_workspace::WorkspaceCache;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Request, Result, Source};
+use wheelhouse_model::{Distribution, Kind, Request, Result, Source};
 
 use crate::Setup;
 use crate::build::Session;
 use crate::failure::Failures;
 use crate::fetch::Fetcher;
 use crate::listing::{Listings, Reader, Refusals};
+use crate::provider::Memory;
+use crate::target::Terms;
 use crate::{network, requirements};
 
 /// Resolves and builds for one interpreter.
@@ -36,6 +40,7 @@ pub(crate) struct Workshop {
     pub(crate) cache: Cache,
     pub(crate) logs: PathBuf,
     pub(crate) interpreter: Interpreter,
+    pub(crate) host: Terms,
     /// The interpreter's own environment, when builds are not isolated.
     pub(crate) shared_environment: Option<PythonEnvironment>,
     pub(crate) client: RegistryClient,
@@ -50,11 +55,14 @@ pub(crate) struct Workshop {
     pub(crate) config_settings: ConfigSettings,
     pub(crate) package_settings: PackageConfigSettings,
     pub(crate) exclude_newer: ExcludeNewer,
-    /// What `--find-links` offers to build environments.
+    /// What `--find-links` offers.
+    flat_entries: FlatIndexEntries,
+    /// The same, to build environments.
     pub(crate) build_flat_index: FlatIndex,
     pub(crate) build_index: InMemoryIndex,
-    /// Build requirements already resolved, by their text.
-    pub(crate) resolved: Mutex<HashMap<String, ResolvedRequirements>>,
+    pub(crate) build_memory: Memory,
+    /// Build requirements already settled, by their text.
+    pub(crate) settled: Mutex<HashMap<String, Vec<Distribution>>>,
     pub(crate) concurrency: Concurrency,
     pub(crate) git: GitResolver,
     pub(crate) capabilities: IndexCapabilities,
@@ -84,8 +92,8 @@ impl Workshop {
         let locations = network::locations(&request.indexes, refresh)?;
         let build_options = requirements::build_options(&request.formats);
         let (client, cached_client, fetcher) = clients(&request, &cache, &locations, &interpreter)?;
-        let build_flat_index =
-            read_flat_index(&client, &cache, &locations, &interpreter, &build_options).await?;
+        let terms = Terms::of_interpreter(&interpreter)?;
+        let flat_entries = read_flat_index(&client, &cache, &locations).await?;
         let building = &request.building;
         let concurrency = Concurrency::new(
             DOWNLOADS,
@@ -122,10 +130,13 @@ impl Workshop {
             cached_client,
             fetcher,
             locations,
+            build_flat_index: flat_index(&flat_entries, &terms, &build_options),
             build_options,
-            build_flat_index,
+            flat_entries,
+            host: terms,
             build_index: InMemoryIndex::default(),
-            resolved: Mutex::default(),
+            build_memory: Memory::default(),
+            settled: Mutex::default(),
             git: GitResolver::default(),
             capabilities,
             in_flight: InFlight::default(),
@@ -142,16 +153,9 @@ impl Workshop {
         })
     }
 
-    /// Reads what the `--find-links` places offer under `build_options`.
-    pub(crate) async fn flat_index(&self, build_options: &BuildOptions) -> Result<FlatIndex> {
-        read_flat_index(
-            &self.client,
-            &self.cache,
-            &self.locations,
-            &self.interpreter,
-            build_options,
-        )
-        .await
+    /// What the `--find-links` places offer the target of `terms` under `build_options`.
+    pub(crate) fn flat_index(&self, terms: &Terms, build_options: &BuildOptions) -> FlatIndex {
+        flat_index(&self.flat_entries, terms, build_options)
     }
 
     /// Checks out the commit of a Git source and returns its directory.
@@ -221,24 +225,26 @@ async fn read_flat_index(
     client: &RegistryClient,
     cache: &Cache,
     locations: &IndexLocations,
-    interpreter: &Interpreter,
-    build_options: &BuildOptions,
-) -> Result<FlatIndex> {
-    let tags = interpreter
-        .tags()
-        .context(Kind::Input, || "the Python has no known tags".to_owned())?;
-    let entries = FlatIndexClient::new(client.cached_client(), client.connectivity(), cache)
+) -> Result<FlatIndexEntries> {
+    FlatIndexClient::new(client.cached_client(), client.connectivity(), cache)
         .fetch_all(locations.flat_indexes().map(Index::url))
         .await
         .context(Kind::Fetch, || {
             "failed to read a --find-links place".to_owned()
-        })?;
-    Ok(FlatIndex::from_entries(
-        entries,
-        Some(tags),
+        })
+}
+
+fn flat_index(
+    entries: &FlatIndexEntries,
+    terms: &Terms,
+    build_options: &BuildOptions,
+) -> FlatIndex {
+    FlatIndex::from_entries(
+        entries.clone(),
+        Some(&terms.tags),
         &HashStrategy::None,
         build_options,
-    ))
+    )
 }
 
 fn package_settings(request: &Request) -> PackageConfigSettings {

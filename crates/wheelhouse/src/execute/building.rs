@@ -9,6 +9,7 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
 
+use super::ahead::Ahead;
 use super::fetch::blocking;
 use super::key;
 use super::sources::{self, Filling, Workplace};
@@ -91,7 +92,7 @@ impl LocalWorker {
     }
 
     async fn build_in(
-        &self,
+        self: &Rc<Self>,
         workplace: &Workplace,
         distribution: &Distribution,
         begun: Instant,
@@ -104,7 +105,8 @@ impl LocalWorker {
             tree: &workplace.root,
             wheel_directory: wheels.path(),
         };
-        let wheel = self.engine.build_wheel(request).await?;
+        let companion = Ahead::of_build(self, distribution);
+        let wheel = self.engine.build_wheel(request, &companion).await?;
         let (store, distribution, path) = (self.store.clone(), distribution.clone(), wheel.path);
         let taken = blocking(move || take(&store, &distribution, &path)).await?;
         for flaw in taken.flaws {
@@ -115,7 +117,7 @@ impl LocalWorker {
             filename: taken.filename,
             sha256: taken.stored.sha256,
             size: taken.stored.size,
-            requirements: wheel.requirements,
+            requirements: wheel.requirements.iter().map(ToString::to_string).collect(),
             python: format!(
                 "{} {}",
                 self.target.implementation, self.target.python_version

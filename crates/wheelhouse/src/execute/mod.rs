@@ -9,6 +9,7 @@
 //! Everything that happens is told as an event. This room never prints, and never reads options
 //! or the environment.
 
+mod ahead;
 mod building;
 mod earlier;
 mod fetch;
@@ -38,8 +39,9 @@ pub use worker::{Made, Worker};
 
 use crate::publish::Published;
 use crate::store::{Found, LinkMode, Store};
+use ahead::Ahead;
 use finish::Finished;
-use worker::{Ahead, LocalWorker, State};
+use worker::{LocalWorker, State};
 
 /// What a run is to do.
 pub struct Job {
@@ -182,7 +184,10 @@ impl Run {
             .engine
             .expect(&earlier::expected(&self.job.store, &self.fingerprint));
         let begun = Instant::now();
-        let resolved = worker.engine.resolve(&Ahead(Rc::clone(&worker))).await?;
+        let resolved = worker
+            .engine
+            .resolve(&Ahead::of_resolution(&worker))
+            .await?;
         self.phase_finished(Phase::Resolve, begun);
         for warning in resolved.warnings {
             self.observer.observe(&Event::warning(warning));

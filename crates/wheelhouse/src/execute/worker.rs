@@ -1,9 +1,6 @@
 //! Making wheels on this machine: from the store, over the network, or with a build back end.
 //!
-//! The local worker is also the companion of a resolution. It fetches the first candidate of each
-//! package ahead of the lock, and builds the first candidate of each source at once: a wheel has its
-//! metadata in it, so asking the back end for metadata first would be work done twice. Whatever was
-//! begun for one reason is awaited, not begun again, for another.
+//! Whatever was begun for one reason is awaited, not begun again, for another.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,7 +11,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, Shared};
 use tokio::sync::Semaphore;
-use wheelhouse_engine::{Companion, Engine};
+use wheelhouse_engine::Engine;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{
     Artifact, Distribution, Error, Event, Kind, Observer, Outcome, PackageName, Request, Result,
@@ -22,7 +19,7 @@ use wheelhouse_model::{
 };
 
 use super::fetch::{Fetch, blocking};
-use super::sources::{self, Filling, Workplace};
+use super::sources::{self, Workplace};
 use crate::archive;
 use crate::store::{BuiltWheel, Found, Store, Stored};
 
@@ -67,11 +64,13 @@ pub(super) struct State {
     made: HashMap<String, Pending<Made>>,
     files: HashMap<String, Pending<Stored>>,
     /// The packages of which a source was a candidate.
-    candidates: BTreeSet<PackageName>,
+    pub(super) candidates: BTreeSet<PackageName>,
+    /// Which builds wait for what, as identities.
+    pub(super) waits: Vec<(String, String)>,
     /// Local trees: their digests.
     pub(super) trees: BTreeMap<PathBuf, Sha256>,
     /// Copies of local trees for the resolution.
-    copies: Vec<Workplace>,
+    pub(super) copies: Vec<Workplace>,
     pub(super) bytes_fetched: u64,
 }
 
@@ -83,13 +82,17 @@ impl State {
             ..Self::default()
         }
     }
+
+    pub(super) fn has_begun(&self, identity: &str) -> bool {
+        self.made.contains_key(identity)
+    }
 }
 
-type Pending<T> = Shared<LocalBoxFuture<'static, Result<T, SharedError>>>;
+pub(super) type Pending<T> = Shared<LocalBoxFuture<'static, Result<T, SharedError>>>;
 
 /// An error that several wait for; the kind, words, hint and detail stay.
 #[derive(Clone)]
-struct SharedError(Rc<Error>);
+pub(super) struct SharedError(Rc<Error>);
 
 impl From<Error> for SharedError {
     fn from(error: Error) -> Self {
@@ -112,7 +115,7 @@ impl Worker for Rc<LocalWorker> {
 
 impl LocalWorker {
     /// Begins to make a wheel, unless that has begun.
-    fn begin(self: &Rc<Self>, distribution: &Distribution) -> Pending<Made> {
+    pub(super) fn begin(self: &Rc<Self>, distribution: &Distribution) -> Pending<Made> {
         let key = identity(distribution);
         if let Some(pending) = self.state.borrow().made.get(&key) {
             return pending.clone();
@@ -132,10 +135,7 @@ impl LocalWorker {
 
     /// Whether the wheel of `distribution` was begun to be made.
     pub(super) fn has_begun(&self, distribution: &Distribution) -> bool {
-        self.state
-            .borrow()
-            .made
-            .contains_key(&identity(distribution))
+        self.state.borrow().has_begun(&identity(distribution))
     }
 
     async fn fetch_wheel(
@@ -159,7 +159,11 @@ impl LocalWorker {
     }
 
     /// The file of `artifact` as the store has it, if its digest is published and allowed.
-    fn stored(&self, artifact: &Artifact, required_hashes: &[String]) -> Result<Option<Stored>> {
+    pub(super) fn stored(
+        &self,
+        artifact: &Artifact,
+        required_hashes: &[String],
+    ) -> Result<Option<Stored>> {
         let Some(sha256) = artifact.hashes.sha256() else {
             return Ok(None);
         };
@@ -284,39 +288,10 @@ impl LocalWorker {
             .insert(path.to_owned(), digest);
         Ok(digest)
     }
-
-    /// The metadata of a wheel that is at hand, or of a source that is built now.
-    async fn metadata(self: &Rc<Self>, distribution: &Distribution) -> Result<Option<Vec<u8>>> {
-        let (stored, filename) = match &distribution.source {
-            Source::Wheel(artifact) => {
-                let Some(stored) = self.stored(artifact, &distribution.required_hashes)? else {
-                    return Ok(None);
-                };
-                (stored, artifact.filename.clone())
-            }
-            Source::Sdist(_) if self.ahead && self.is_first_candidate(distribution) => {
-                let made = self.begin(distribution).await.map_err(Error::from)?;
-                (made.stored, made.filename)
-            }
-            _ => return Ok(None),
-        };
-        if let Some(metadata) = self.store.metadata(&stored.sha256) {
-            return Ok(Some(metadata));
-        }
-        let inspection = blocking(move || archive::inspect(&stored.path, &filename)).await?;
-        Ok(Some(inspection.metadata))
-    }
-
-    fn is_first_candidate(&self, distribution: &Distribution) -> bool {
-        self.state
-            .borrow_mut()
-            .candidates
-            .insert(distribution.name.clone())
-    }
 }
 
 /// What makes two distributions the same work.
-fn identity(distribution: &Distribution) -> String {
+pub(super) fn identity(distribution: &Distribution) -> String {
     format!(
         "{distribution} {} {:?}",
         distribution.source, distribution.required_hashes
@@ -337,66 +312,6 @@ fn in_background<T: Clone + 'static>(
     }
     .boxed_local()
     .shared()
-}
-
-/// The worker in its role beside the resolver.
-pub(super) struct Ahead(pub(super) Rc<LocalWorker>);
-
-impl Companion for Ahead {
-    fn in_sight(&self, distribution: &Distribution) {
-        self.0.observer.observe(&Event::Considering {
-            package: distribution.to_string(),
-        });
-        if self.0.ahead && matches!(distribution.source, Source::Wheel(_)) {
-            drop(self.0.begin(distribution));
-        }
-    }
-
-    fn metadata<'a>(
-        &'a self,
-        distribution: &'a Distribution,
-    ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>> {
-        async move {
-            match self.0.metadata(distribution).await {
-                // A file that cannot be had, or is not what it should be, is so for everybody. Without
-                // network the engine looks for another version.
-                Err(error) if error.kind() == Kind::Fetch && !self.0.request.network.offline => {
-                    Err(error)
-                }
-                // A back end that fails is asked once more by the engine, for metadata alone.
-                other => Ok(other.ok().flatten()),
-            }
-        }
-        .boxed_local()
-    }
-
-    fn stand_in(&self, distribution: &Distribution) -> Option<Vec<u8>> {
-        // What failed to be made stays so for this run, and is told with all that fails beside it.
-        let worker = &self.0;
-        let version = distribution.version.as_ref()?;
-        let text = || {
-            format!(
-                "Metadata-Version: 2.1\nName: {}\nVersion: {version}\n",
-                distribution.name
-            )
-        };
-        (worker.keep_going && worker.has_begun(distribution)).then(|| text().into_bytes())
-    }
-
-    fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
-        async move {
-            let digest = self.0.tree_digest(path).await?;
-            let trees = self.0.store.root().join("trees");
-            let filling = Filling::Tree(path.to_owned());
-            let copy =
-                sources::workplace(&trees, digest.to_string(), filling, None, &self.0.output)
-                    .await?;
-            let root = copy.root.clone();
-            self.0.state.borrow_mut().copies.push(copy);
-            Ok(root)
-        }
-        .boxed_local()
-    }
 }
 
 /// How many files are fetched at once.

@@ -1,0 +1,144 @@
+//! Build requirements: settled like any others, made by the companion like any others, and unpacked
+//! into the cache that build environments are linked from.
+
+use std::sync::Arc;
+
+use uv_configuration::{BuildOptions, Excludes, Overrides};
+use uv_distribution_filename::WheelFilename;
+use uv_distribution_types::{BuiltDist, CachedDist, Dist, PathBuiltDist, Requirement, Resolution};
+use uv_installer::Preparer;
+use uv_pep508::VerbatimUrl;
+use uv_requirements::LookaheadResolver;
+use uv_resolver::{Flexibility, Manifest, OptionsBuilder};
+use uv_types::HashStrategy;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Distribution, Error, Kind, Result};
+
+use crate::companion::WheelFile;
+use crate::context::Bench;
+use crate::network;
+use crate::provider::Watch;
+use crate::resolve::settled_distributions;
+use crate::search::Search;
+
+impl Bench<'_> {
+    /// Settles `requirements` and all that they depend on, for the host.
+    pub(crate) async fn settle_build_requirements(
+        &self,
+        requirements: &[Requirement],
+    ) -> Result<Vec<Distribution>> {
+        let wanted = sentence(requirements);
+        let known = self
+            .workshop
+            .settled
+            .lock()
+            .expect("no panic while locked")
+            .get(&wanted)
+            .cloned();
+        if let Some(settled) = known {
+            return Ok(settled);
+        }
+        let settled = self.search_build_requirements(requirements).await;
+        let settled = settled.context(Kind::Build, || {
+            format!("failed to resolve the build requirements {wanted}")
+        })?;
+        self.workshop
+            .settled
+            .lock()
+            .expect("no panic while locked")
+            .insert(wanted, settled.clone());
+        Ok(settled)
+    }
+
+    async fn search_build_requirements(
+        &self,
+        requirements: &[Requirement],
+    ) -> Result<Vec<Distribution>> {
+        let workshop = self.workshop;
+        let hasher = HashStrategy::None
+            .augment_with_requirements(requirements.iter())
+            .context(Kind::Build, || {
+                "the hashes of the build requirements do not hold together".to_owned()
+            })?;
+        let (overrides, excludes) = (Overrides::default(), Excludes::default());
+        let (lookaheads, hasher) = LookaheadResolver::new(
+            requirements,
+            &workshop.build_constraints,
+            &overrides,
+            &excludes,
+            &hasher,
+            &workshop.build_index,
+            self.database(),
+        )
+        .resolve(&workshop.host.environment())
+        .await
+        .map_err(|error| workshop.explained(error, "failed to read a direct reference"))?;
+        let manifest = Manifest::simple(requirements.to_vec())
+            .with_constraints(workshop.build_constraints.clone())
+            .with_lookaheads(lookaheads);
+        let options = OptionsBuilder::new()
+            .exclude_newer(workshop.exclude_newer.clone())
+            .index_strategy(network::strategy(workshop.request.indexes.strategy))
+            .build_options(workshop.build_options.clone())
+            .flexibility(Flexibility::Fixed)
+            .build();
+        let search = Search {
+            bench: self,
+            terms: &workshop.host,
+            hasher: &hasher,
+            build_options: &workshop.build_options,
+            flat_index: &workshop.build_flat_index,
+            index: &workshop.build_index,
+            memory: &workshop.build_memory,
+            watch: &Watch::unlimited(),
+        };
+        let output = search.run(manifest, options).await;
+        let output = output.map_err(|error| workshop.resolve_error(error))?;
+        settled_distributions(workshop, &Resolution::from(output), &hasher)
+    }
+
+    /// Unpacks wheels into the cache, each once.
+    pub(crate) async fn unpack(&self, wheels: &[WheelFile]) -> Result<Vec<CachedDist>> {
+        let workshop = self.workshop;
+        let failed = || "failed to unpack the build requirements".to_owned();
+        let dists: Vec<Arc<Dist>> = wheels.iter().map(dist).collect::<Result<_>>()?;
+        Preparer::new(
+            &workshop.cache,
+            &workshop.host.tags,
+            &HashStrategy::None,
+            &BuildOptions::default(),
+            self.database(),
+        )
+        .prepare(dists, &workshop.in_flight, &Resolution::default())
+        .await
+        .context(Kind::Build, failed)
+    }
+}
+
+fn dist(wheel: &WheelFile) -> Result<Arc<Dist>> {
+    let invalid = || format!("{} is no usable wheel", wheel.path.display());
+    let filename: WheelFilename = wheel.filename.parse().context(Kind::Build, invalid)?;
+    let url = VerbatimUrl::from_absolute_path(&wheel.path).context(Kind::Build, invalid)?;
+    Ok(Arc::new(Dist::Built(BuiltDist::Path(PathBuiltDist {
+        filename,
+        install_path: wheel.path.clone().into_boxed_path(),
+        url,
+    }))))
+}
+
+fn sentence(requirements: &[Requirement]) -> String {
+    let texts: Vec<String> = requirements
+        .iter()
+        .map(|requirement| format!("`{requirement}`"))
+        .collect();
+    texts.join(", ")
+}
+
+/// An error that says that `package` is needed to build itself.
+pub(crate) fn cyclic(package: &str) -> Error {
+    Error::new(
+        Kind::Build,
+        format!("building {package} requires {package} itself"),
+    )
+    .with_hint("Allow a published wheel of it, or build it with --no-build-isolation.")
+}

@@ -1,0 +1,183 @@
+//! A request in uv's terms.
+//!
+//! 1. Requirements are parsed; local trees are replaced by copies, so that no hook touches them.
+//! 2. Those without a name get one from their metadata.
+//! 3. The metadata of direct references is read, for what they refer to themselves.
+
+use std::path::Path;
+
+use uv_configuration::{Constraints, Excludes, HashCheckingMode, Overrides};
+use uv_distribution_types::{Requirement, RequirementSource, UnresolvedRequirement};
+use uv_pep508::VerbatimUrl;
+use uv_pypi_types::ParsedUrl;
+use uv_requirements::{LookaheadResolver, NamedRequirementsResolver};
+use uv_resolver::{FlatIndex, InMemoryIndex};
+use uv_types::{HashStrategy, RequestedRequirements};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Kind, Request, Result};
+
+use crate::context::Bench;
+use crate::requirements;
+use crate::target::Terms;
+
+/// A request in uv's terms.
+pub(crate) struct Problem {
+    pub(crate) requirements: Vec<Requirement>,
+    pub(crate) constraints: Constraints,
+    pub(crate) overrides: Overrides,
+    pub(crate) lookaheads: Vec<RequestedRequirements>,
+    pub(crate) hasher: HashStrategy,
+    pub(crate) terms: Terms,
+    /// What `--find-links` offers the target.
+    pub(crate) flat_index: FlatIndex,
+    /// Metadata of direct references, read while the problem was stated.
+    pub(crate) index: InMemoryIndex,
+}
+
+impl Problem {
+    /// States what the request of the workshop is for the target of `terms`.
+    pub(crate) async fn state(bench: &Bench<'_>, terms: &Terms) -> Result<Self> {
+        let workshop = bench.workshop;
+        let request = &workshop.request;
+        let mut parsed = Vec::new();
+        for requirement in &request.requirements {
+            let mut unresolved = requirements::parse(requirement)?;
+            bench.copy_tree(&mut unresolved).await?;
+            parsed.push((unresolved, requirement.hashes.clone()));
+        }
+        let constraints = requirements::parse_named(&request.constraints)?;
+        let overrides = requirements::parse_named(&request.overrides)?;
+        let constraint_hashes = request
+            .constraints
+            .iter()
+            .map(|line| line.hashes.as_slice());
+        let hasher = HashStrategy::from_requirements(
+            parsed
+                .iter()
+                .map(|(requirement, hashes)| (requirement, hashes.as_slice())),
+            constraints.iter().zip(constraint_hashes),
+            Some(&terms.markers),
+            hash_checking(request),
+        )
+        .context(Kind::Input, || {
+            "the hashes of the requirements do not hold together".to_owned()
+        })?;
+        let index = InMemoryIndex::default();
+        let mut requirements = bench.named(parsed, &hasher, &index).await?;
+        dedup_preserving_order(&mut requirements);
+        let hasher = hasher
+            .augment_with_requirements(requirements.iter())
+            .context(Kind::Input, || {
+                "the hashes of the requirements do not hold together".to_owned()
+            })?;
+        let constraints = Constraints::from_requirements(constraints.into_iter());
+        let overrides = Overrides::from_requirements(overrides);
+        let excludes = Excludes::default();
+        let (lookaheads, hasher) = LookaheadResolver::new(
+            &requirements,
+            &constraints,
+            &overrides,
+            &excludes,
+            &hasher,
+            &index,
+            bench.database(),
+        )
+        .resolve(&terms.environment())
+        .await
+        .map_err(|error| {
+            workshop.explained(error, "failed to read the metadata of a direct reference")
+        })?;
+        Ok(Self {
+            requirements,
+            constraints,
+            overrides,
+            lookaheads,
+            hasher,
+            flat_index: workshop.flat_index(terms, &workshop.build_options),
+            terms: terms.clone(),
+            index,
+        })
+    }
+}
+
+/// As for pip, one hash anywhere means that everything must have one.
+fn hash_checking(request: &Request) -> HashCheckingMode {
+    let mut lines = request.requirements.iter();
+    if request.resolution.require_hashes || lines.any(|line| !line.hashes.is_empty()) {
+        HashCheckingMode::Require
+    } else {
+        HashCheckingMode::Verify
+    }
+}
+
+/// A requirement written twice counts once.
+fn dedup_preserving_order(requirements: &mut Vec<Requirement>) {
+    let mut seen = std::collections::HashSet::new();
+    requirements.retain(|requirement| seen.insert(requirement.clone()));
+}
+
+impl Bench<'_> {
+    async fn named(
+        &self,
+        parsed: Vec<(UnresolvedRequirement, Vec<String>)>,
+        hasher: &HashStrategy,
+        index: &InMemoryIndex,
+    ) -> Result<Vec<Requirement>> {
+        let mut named = Vec::new();
+        for (requirement, _) in parsed {
+            match requirement {
+                UnresolvedRequirement::Named(requirement) => named.push(requirement),
+                UnresolvedRequirement::Unnamed(unnamed) => {
+                    let text = unnamed.url.verbatim.to_string();
+                    let resolver = NamedRequirementsResolver::new(hasher, index, self.database());
+                    let resolved = resolver.resolve(std::iter::once(unnamed)).await;
+                    named.extend(resolved.map_err(|error| {
+                        self.workshop
+                            .explained(error, &format!("failed to read the metadata of {text}"))
+                    })?);
+                }
+            }
+        }
+        Ok(named)
+    }
+
+    /// Replaces a local tree by a copy of it.
+    async fn copy_tree(&self, requirement: &mut UnresolvedRequirement) -> Result<()> {
+        match requirement {
+            UnresolvedRequirement::Named(Requirement {
+                source:
+                    RequirementSource::Directory {
+                        install_path, url, ..
+                    },
+                ..
+            }) => {
+                let copy = self.copied(install_path).await?;
+                *url = VerbatimUrl::from_absolute_path(&copy).context(Kind::Input, || {
+                    format!("{} is no usable path", copy.display())
+                })?;
+                *install_path = copy.into_boxed_path();
+            }
+            UnresolvedRequirement::Unnamed(unnamed) => {
+                if let ParsedUrl::Directory(directory) = &mut unnamed.url.parsed_url {
+                    let copy = self.copied(&directory.install_path).await?;
+                    let url = VerbatimUrl::from_absolute_path(&copy)
+                        .context(Kind::Input, || {
+                            format!("{} is no usable path", copy.display())
+                        })?;
+                    directory.url = url.to_url();
+                    directory.install_path = copy.into_boxed_path();
+                    unnamed.url.verbatim = url;
+                }
+            }
+            UnresolvedRequirement::Named(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn copied(&self, tree: &Path) -> Result<std::path::PathBuf> {
+        let copy = self.companion.copy_tree(tree).await?;
+        let mut trees = self.workshop.trees.lock().expect("no panic while locked");
+        trees.insert(copy.clone(), tree.to_owned());
+        Ok(copy)
+    }
+}

@@ -1,0 +1,76 @@
+//! One search of the resolver: versions that fit together, for one target.
+
+use uv_configuration::BuildOptions;
+use uv_pypi_types::Conflicts;
+use uv_resolver::{
+    AllowedYanks, DefaultResolverProvider, FlatIndex, InMemoryIndex, Manifest, Options,
+    ResolveError, Resolver, ResolverOutput,
+};
+use uv_types::{EmptyInstalledPackages, HashStrategy};
+
+use crate::context::Bench;
+use crate::provider::{Memory, Provider, Watch};
+use crate::target::Terms;
+
+/// What a search looks through, and what it remembers.
+pub(crate) struct Search<'a> {
+    pub(crate) bench: &'a Bench<'a>,
+    pub(crate) terms: &'a Terms,
+    pub(crate) hasher: &'a HashStrategy,
+    pub(crate) build_options: &'a BuildOptions,
+    pub(crate) flat_index: &'a FlatIndex,
+    pub(crate) index: &'a InMemoryIndex,
+    pub(crate) memory: &'a Memory,
+    pub(crate) watch: &'a Watch,
+}
+
+impl Search<'_> {
+    pub(crate) async fn run(
+        &self,
+        manifest: Manifest,
+        options: Options,
+    ) -> Result<ResolverOutput, ResolveError> {
+        let workshop = self.bench.workshop;
+        let environment = self.terms.environment();
+        let yanks = AllowedYanks::from_manifest(&manifest, &environment, options.dependency_mode);
+        let provider = |database| {
+            DefaultResolverProvider::new(
+                database,
+                self.flat_index,
+                Some(&self.terms.tags),
+                &self.terms.requires_python,
+                yanks.clone(),
+                self.hasher,
+                workshop.exclude_newer.clone(),
+                &workshop.locations,
+                self.build_options,
+                &workshop.capabilities,
+            )
+        };
+        let provider = Provider {
+            bench: self.bench,
+            inner: provider(self.bench.database()),
+            cached: provider(self.bench.cached_database()),
+            hasher: self.hasher,
+            memory: self.memory,
+            watch: self.watch,
+        };
+        let resolver = Resolver::new_custom_io(
+            manifest,
+            options,
+            self.hasher,
+            environment,
+            self.terms.markers.markers(),
+            Some(self.terms.tags.clone()),
+            &self.terms.python,
+            Conflicts::empty(),
+            self.index,
+            &workshop.git,
+            &workshop.capabilities,
+            &workshop.locations,
+            provider,
+            EmptyInstalledPackages,
+        );
+        Box::pin(resolver.resolve()).await
+    }
+}

@@ -1,0 +1,230 @@
+//! The local worker in its role beside the engine: the companion of a resolution, or of a build.
+//!
+//! It fetches the first candidate of each package ahead of the lock, and builds the first candidate of
+//! each source at once: a wheel has its metadata in it, so asking the back end for metadata first
+//! would be work done twice. Build requirements are made like everything else, once each.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use futures::FutureExt as _;
+use futures::future::{LocalBoxFuture, try_join_all};
+use wheelhouse_engine::{Companion, WheelFile};
+use wheelhouse_model::{Distribution, Error, Event, Kind, Result, Source};
+
+use super::fetch::blocking;
+use super::sources::{self, Filling};
+use super::worker::{LocalWorker, Made, State, identity};
+use crate::archive;
+
+/// A worker that goes along with the engine.
+pub(super) struct Ahead {
+    worker: Rc<LocalWorker>,
+    /// The identity of the source whose build asks; `None` when the lock is resolved.
+    builder: Option<String>,
+}
+
+impl Ahead {
+    pub(super) fn of_resolution(worker: &Rc<LocalWorker>) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            builder: None,
+        }
+    }
+
+    pub(super) fn of_build(worker: &Rc<LocalWorker>, distribution: &Distribution) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            builder: Some(identity(distribution)),
+        }
+    }
+
+    /// Makes the wheel of `distribution`, unless whoever asks would wait for itself.
+    async fn make(&self, distribution: &Distribution) -> Result<Made> {
+        let _waiting = self.wait_for(distribution)?;
+        self.worker.begin(distribution).await.map_err(Error::from)
+    }
+
+    fn wait_for(&self, distribution: &Distribution) -> Result<Option<Waiting<'_>>> {
+        let Some(builder) = &self.builder else {
+            return Ok(None);
+        };
+        let waiting = Waiting::begin(&self.worker.state, builder, &identity(distribution));
+        waiting.map(Some).ok_or_else(|| {
+            Error::new(
+                Kind::Build,
+                format!("{distribution} is required to build itself"),
+            )
+            .with_hint("Allow a published wheel of it (--no-binary excludes it), or build with --no-build-isolation.")
+        })
+    }
+
+    /// The metadata of a wheel that is at hand, or of a source that is built now.
+    async fn known_metadata(&self, distribution: &Distribution) -> Result<Option<Vec<u8>>> {
+        let worker = &self.worker;
+        let (stored, filename) = match &distribution.source {
+            Source::Wheel(artifact) => {
+                let Some(stored) = worker.stored(artifact, &distribution.required_hashes)? else {
+                    return Ok(None);
+                };
+                (stored, artifact.filename.clone())
+            }
+            Source::Sdist(_) if worker.ahead && self.is_first_candidate(distribution) => {
+                let made = self.make(distribution).await?;
+                (made.stored, made.filename)
+            }
+            _ => return Ok(None),
+        };
+        if let Some(metadata) = worker.store.metadata(&stored.sha256) {
+            return Ok(Some(metadata));
+        }
+        let inspection = blocking(move || archive::inspect(&stored.path, &filename)).await?;
+        Ok(Some(inspection.metadata))
+    }
+
+    fn is_first_candidate(&self, distribution: &Distribution) -> bool {
+        let mut state = self.worker.state.borrow_mut();
+        state.candidates.insert(distribution.name.clone())
+            || state.has_begun(&identity(distribution))
+    }
+}
+
+impl Companion for Ahead {
+    fn in_sight(&self, distribution: &Distribution) {
+        let worker = &self.worker;
+        worker.observer.observe(&Event::Considering {
+            package: distribution.to_string(),
+        });
+        if worker.ahead && matches!(distribution.source, Source::Wheel(_)) {
+            drop(worker.begin(distribution));
+        }
+    }
+
+    fn metadata<'a>(
+        &'a self,
+        distribution: &'a Distribution,
+    ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>> {
+        async move {
+            // A circle stays one, whoever goes round it.
+            drop(self.wait_for(distribution)?);
+            match self.known_metadata(distribution).await {
+                // A file that cannot be had, or is not what it should be, is so for everybody. Without
+                // network the engine looks for another version.
+                Err(error) if error.kind() == Kind::Fetch => {
+                    let offline = self.worker.request.network.offline;
+                    if offline { Ok(None) } else { Err(error) }
+                }
+                // A back end that fails is asked once more by the engine, for metadata alone.
+                other => Ok(other.ok().flatten()),
+            }
+        }
+        .boxed_local()
+    }
+
+    fn wheels<'a>(
+        &'a self,
+        wanted: &'a [Distribution],
+    ) -> LocalBoxFuture<'a, Result<Vec<WheelFile>>> {
+        let made = wanted.iter().map(async |distribution| {
+            let made = self.make(distribution).await?;
+            Ok(WheelFile {
+                filename: made.filename,
+                path: made.stored.path,
+            })
+        });
+        try_join_all(made.collect::<Vec<_>>()).boxed_local()
+    }
+
+    fn stand_in(&self, distribution: &Distribution) -> Option<Vec<u8>> {
+        // What failed to be made stays so for this run, and is told with all that fails beside it.
+        let version = distribution.version.as_ref()?;
+        let text = || {
+            format!(
+                "Metadata-Version: 2.1\nName: {}\nVersion: {version}\n",
+                distribution.name
+            )
+        };
+        (self.worker.keep_going && self.worker.has_begun(distribution)).then(|| text().into_bytes())
+    }
+
+    fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
+        async move {
+            let worker = &self.worker;
+            let digest = worker.tree_digest(path).await?;
+            let trees = worker.store.root().join("trees");
+            let filling = Filling::Tree(path.to_owned());
+            let copy =
+                sources::workplace(&trees, digest.to_string(), filling, None, &worker.output)
+                    .await?;
+            let root = copy.root.clone();
+            worker.state.borrow_mut().copies.push(copy);
+            Ok(root)
+        }
+        .boxed_local()
+    }
+}
+
+/// A build that waits for something; it no longer does when this is dropped.
+struct Waiting<'a> {
+    state: &'a RefCell<State>,
+    edge: (String, String),
+}
+
+impl<'a> Waiting<'a> {
+    /// `None` when `wanted` waits for `builder`, directly or not.
+    fn begin(state: &'a RefCell<State>, builder: &str, wanted: &str) -> Option<Self> {
+        if leads_to(&state.borrow().waits, wanted, builder) {
+            return None;
+        }
+        let edge = (builder.to_owned(), wanted.to_owned());
+        state.borrow_mut().waits.push(edge.clone());
+        Some(Self { state, edge })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let waits = &mut self.state.borrow_mut().waits;
+        if let Some(position) = waits.iter().position(|edge| *edge == self.edge) {
+            waits.swap_remove(position);
+        }
+    }
+}
+
+/// Whether `from` waits for `to`, directly or through others.
+fn leads_to(waits: &[(String, String)], from: &str, to: &str) -> bool {
+    let (mut reached, mut next) = (vec![from], 0);
+    while let Some(one) = reached.get(next).copied() {
+        if one == to {
+            return true;
+        }
+        for (waiting, wanted) in waits {
+            if waiting == one && !reached.contains(&wanted.as_str()) {
+                reached.push(wanted);
+            }
+        }
+        next += 1;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_never_waits_for_itself() {
+        let state = RefCell::new(State::default());
+        assert!(Waiting::begin(&state, "a", "a").is_none());
+        let first = Waiting::begin(&state, "a", "b").unwrap();
+        let second = Waiting::begin(&state, "b", "c").unwrap();
+        assert!(Waiting::begin(&state, "c", "a").is_none());
+        assert!(Waiting::begin(&state, "d", "a").is_some());
+        drop(second);
+        let third = Waiting::begin(&state, "c", "a");
+        assert!(third.is_some());
+        drop((first, third));
+        assert!(state.borrow().waits.is_empty());
+    }
+}
