@@ -9,10 +9,10 @@ use uv_distribution_types::{BuiltDist, CachedDist, Dist, PathBuiltDist, Requirem
 use uv_installer::Preparer;
 use uv_pep508::VerbatimUrl;
 use uv_requirements::LookaheadResolver;
-use uv_resolver::{Flexibility, Manifest, OptionsBuilder};
+use uv_resolver::{Flexibility, InMemoryIndex, Manifest, OptionsBuilder};
 use uv_types::HashStrategy;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Distribution, Error, Kind, Result};
+use wheelhouse_model::{Distribution, Kind, Result};
 
 use crate::companion::WheelFile;
 use crate::context::Bench;
@@ -61,13 +61,15 @@ impl Bench<'_> {
                 "the hashes of the build requirements do not hold together".to_owned()
             })?;
         let (overrides, excludes) = (Overrides::default(), Excludes::default());
+        // Not shared: whoever fails leaves questions behind that nobody answers any more.
+        let index = InMemoryIndex::default();
         let (lookaheads, hasher) = LookaheadResolver::new(
             requirements,
             &workshop.build_constraints,
             &overrides,
             &excludes,
             &hasher,
-            &workshop.build_index,
+            &index,
             self.database(),
         )
         .resolve(&workshop.host.environment())
@@ -88,7 +90,7 @@ impl Bench<'_> {
             hasher: &hasher,
             build_options: &workshop.build_options,
             flat_index: &workshop.build_flat_index,
-            index: &workshop.build_index,
+            index: &index,
             memory: &workshop.build_memory,
             watch: &Watch::unlimited(),
         };
@@ -132,13 +134,4 @@ fn sentence(requirements: &[Requirement]) -> String {
         .map(|requirement| format!("`{requirement}`"))
         .collect();
     texts.join(", ")
-}
-
-/// An error that says that `package` is needed to build itself.
-pub(crate) fn cyclic(package: &str) -> Error {
-    Error::new(
-        Kind::Build,
-        format!("building {package} requires {package} itself"),
-    )
-    .with_hint("Allow a published wheel of it, or build it with --no-build-isolation.")
 }

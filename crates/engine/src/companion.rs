@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use futures::future::LocalBoxFuture;
-use wheelhouse_model::{Distribution, Result};
+use wheelhouse_model::{Distribution, Error, Kind, Result};
 
 /// A wheel under a name that is not its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,4 +53,12 @@ pub trait Companion {
     /// Gives a copy of the local source tree at `path`, which hooks may change. Trees with the same
     /// contents have the same copy.
     fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>>;
+}
+
+/// The error of a build that would have to wait for itself.
+#[must_use]
+pub fn circular(package: &str) -> Error {
+    Error::new(Kind::Build, format!("{package} is required to build itself")).with_hint(
+        "Allow a published wheel of it (--no-binary excludes it), or build with --no-build-isolation.",
+    )
 }

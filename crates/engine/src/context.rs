@@ -8,7 +8,7 @@ use uv_configuration::{BuildKind, BuildOptions, BuildOutput, NoSources};
 use uv_distribution::DistributionDatabase;
 use uv_distribution_filename::DistFilename;
 use uv_distribution_types::{
-    CachedDist, ConfigSettings, DependencyMetadata, ExtraBuildRequires, ExtraBuildVariables,
+    CachedDist, ConfigSettings, DependencyMetadata, Dist, ExtraBuildRequires, ExtraBuildVariables,
     Identifier as _, IndexCapabilities, IndexLocations, IsBuildBackendError, Name as _,
     PackageConfigSettings, Requirement, SourceDist,
 };
@@ -19,8 +19,7 @@ use uv_workspace::WorkspaceCache;
 use wheelhouse_model::{Error, Kind};
 
 use crate::build::{Session, SessionRequest};
-use crate::build_requirements::cyclic;
-use crate::companion::Companion;
+use crate::companion::{Companion, circular};
 use crate::workshop::Workshop;
 
 /// The sentence of a failed build, as uv's traits want it; the error itself waits in
@@ -68,6 +67,13 @@ impl<'a> Bench<'a> {
         self.database_of(&self.workshop.cached_client)
     }
 
+    /// The error of whoever wants to build `dist` here, if what is done here is done to build it.
+    pub(crate) fn circle(&self, dist: &Dist) -> Option<Error> {
+        self.stack
+            .contains(&dist.distribution_id())
+            .then(|| circular(&dist.to_string()))
+    }
+
     fn database_of<'b>(&'b self, client: &'b RegistryClient) -> DistributionDatabase<'b, Self> {
         let downloads = self.workshop.concurrency.downloads_semaphore.clone();
         DistributionDatabase::new(client, self, downloads).with_build_stack(&self.stack)
@@ -81,10 +87,8 @@ impl Bench<'_> {
             let error = Error::new(Kind::Build, format!("{} may not be built", dist.name()));
             return Err(error.with_hint("It is excluded by --only-binary."));
         }
-        if stack.insert(dist.distribution_id()) {
-            return Ok(());
-        }
-        Err(cyclic(dist.name().as_ref()))
+        stack.insert(dist.distribution_id());
+        Ok(())
     }
 }
 

@@ -37,7 +37,7 @@ mod version_order;
 mod workshop;
 
 pub use build::{BuildRequest, BuiltWheel};
-pub use companion::{Companion, WheelFile};
+pub use companion::{Companion, WheelFile, circular};
 pub use fetch::{FetchError, Fetcher, Remote};
 pub use resolve::Resolved;
 pub use runtime::run;

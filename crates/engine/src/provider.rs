@@ -17,6 +17,7 @@ use uv_resolver::{
     WheelMetadataResult,
 };
 use uv_types::HashStrategy;
+use wheelhouse_model::Error;
 
 use crate::context::Bench;
 
@@ -118,9 +119,7 @@ impl Provider<'_> {
             return Ok(None);
         };
         let known = self.bench.companion.metadata(&distribution).await;
-        let known = known.map_err(|error| {
-            uv_distribution::Error::Build(self.bench.workshop.failures.keep(error).into())
-        })?;
+        let known = known.map_err(|error| self.failed(error))?;
         let metadata = known.and_then(|bytes| ResolutionMetadata::parse_metadata(&bytes).ok());
         let agrees = |metadata: &ResolutionMetadata| {
             let same_version = dist
@@ -131,6 +130,10 @@ impl Provider<'_> {
         Ok(metadata
             .filter(agrees)
             .map(ArchiveMetadata::from_metadata23))
+    }
+
+    fn failed(&self, error: Error) -> uv_distribution::Error {
+        uv_distribution::Error::Build(self.bench.workshop.failures.keep(error).into())
     }
 
     /// What the companion goes on with when `dist` has no metadata.
@@ -184,6 +187,10 @@ impl ResolverProvider for Provider<'_> {
             .cloned();
         if let Some(metadata) = known {
             return Ok(MetadataResponse::Found(metadata));
+        }
+        // uv would wait for a lock of its own.
+        if let Some(error) = self.bench.circle(dist) {
+            return Err(self.failed(error));
         }
         self.announce(dist);
         let response = match self.known_metadata(dist).await? {

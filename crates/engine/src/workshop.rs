@@ -19,7 +19,7 @@ use uv_git::GitResolver;
 use uv_git_types::{GitLfs, GitOid, GitReference, GitUrl};
 use uv_python::{Interpreter, PythonEnvironment};
 use uv_redacted::DisplaySafeUrl;
-use uv_resolver::{ExcludeNewer, FlatIndex, InMemoryIndex};
+use uv_resolver::{ExcludeNewer, FlatIndex};
 use uv_types::{BuildArena, HashStrategy, InFlight};
 use uv_workspace::WorkspaceCache;
 use wheelhouse_model::error::Context as _;
@@ -59,7 +59,6 @@ pub(crate) struct Workshop {
     flat_entries: FlatIndexEntries,
     /// The same, to build environments.
     pub(crate) build_flat_index: FlatIndex,
-    pub(crate) build_index: InMemoryIndex,
     pub(crate) build_memory: Memory,
     /// Build requirements already settled, by their text.
     pub(crate) settled: Mutex<HashMap<String, Vec<Distribution>>>,
@@ -134,7 +133,6 @@ impl Workshop {
             build_options,
             flat_entries,
             host: terms,
-            build_index: InMemoryIndex::default(),
             build_memory: Memory::default(),
             settled: Mutex::default(),
             git: GitResolver::default(),

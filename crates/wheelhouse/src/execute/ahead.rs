@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, try_join_all};
-use wheelhouse_engine::{Companion, WheelFile};
+use wheelhouse_engine::{Companion, WheelFile, circular};
 use wheelhouse_model::{Distribution, Error, Event, Kind, Result, Source};
 
 use super::fetch::blocking;
@@ -51,13 +51,9 @@ impl Ahead {
             return Ok(None);
         };
         let waiting = Waiting::begin(&self.worker.state, builder, &identity(distribution));
-        waiting.map(Some).ok_or_else(|| {
-            Error::new(
-                Kind::Build,
-                format!("{distribution} is required to build itself"),
-            )
-            .with_hint("Allow a published wheel of it (--no-binary excludes it), or build with --no-build-isolation.")
-        })
+        waiting
+            .map(Some)
+            .ok_or_else(|| circular(&distribution.to_string()))
     }
 
     /// The metadata of a wheel that is at hand, or of a source that is built now.

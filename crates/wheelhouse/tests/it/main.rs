@@ -3,6 +3,7 @@
 //! another network than loopback.
 
 mod architecture;
+mod build_requirements;
 mod cli;
 mod directory;
 mod disks;

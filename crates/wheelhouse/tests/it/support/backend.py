@@ -8,6 +8,10 @@ import time
 import zipfile
 
 
+def get_requires_for_build_wheel(config_settings=None):
+    return REPORTS
+
+
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     SCRIPT
     return make_wheel(wheel_directory)

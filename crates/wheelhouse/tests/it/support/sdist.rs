@@ -1,5 +1,5 @@
 //! Source distributions as bytes, and the same as trees: with a build back end of their own in the
-//! tree, which needs no build requirements and does what the test scripts.
+//! tree, which does what the test scripts and needs what the test names.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -16,6 +16,8 @@ pub(crate) struct Sdist {
     pub(crate) version: String,
     script: String,
     static_metadata: bool,
+    requires: Vec<String>,
+    reports: Vec<String>,
     members: Vec<Member>,
 }
 
@@ -26,6 +28,8 @@ impl Sdist {
             version: version.to_owned(),
             script: "pass".to_owned(),
             static_metadata: false,
+            requires: Vec::new(),
+            reports: Vec::new(),
             members: Vec::new(),
         }
     }
@@ -39,6 +43,18 @@ impl Sdist {
     /// Lets the metadata be known without asking the back end.
     pub(crate) fn static_metadata(mut self) -> Self {
         self.static_metadata = true;
+        self
+    }
+
+    /// Lets `pyproject.toml` name a build requirement.
+    pub(crate) fn requires(mut self, requirement: &str) -> Self {
+        self.requires.push(requirement.to_owned());
+        self
+    }
+
+    /// Lets the back end report a build requirement.
+    pub(crate) fn reports(mut self, requirement: &str) -> Self {
+        self.reports.push(requirement.to_owned());
         self
     }
 
@@ -63,17 +79,21 @@ impl Sdist {
             "Metadata-Version: {version}\nName: {}\nVersion: {}\n",
             self.name, self.version
         );
-        let pyproject =
-            "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n";
+        let pyproject = format!(
+            "[build-system]\nrequires = {:?}\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n",
+            self.requires
+        );
         let body: Vec<String> = self
             .script
             .lines()
             .map(|line| format!("    {line}"))
             .collect();
-        let backend = BACKEND.replace("    SCRIPT", &body.join("\n"));
+        let backend = BACKEND
+            .replace("    SCRIPT", &body.join("\n"))
+            .replace("REPORTS", &format!("{:?}", self.reports));
         vec![
             ("PKG-INFO", metadata),
-            ("pyproject.toml", pyproject.to_owned()),
+            ("pyproject.toml", pyproject),
             ("backend.py", backend),
         ]
     }

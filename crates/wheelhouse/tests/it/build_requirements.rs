@@ -1,0 +1,78 @@
+//! What a build needs: made once, out of the same store, and never in a circle.
+
+use crate::support::{Index, Sandbox, Sdist, Wheel, tree};
+
+/// A script that notes each build of `name` in `file`.
+fn noting(sandbox: &Sandbox, name: &str) -> String {
+    let notes = crate::support::literal(&sandbox.path("notes"));
+    format!("with open({notes}, 'a') as file: file.write({name:?} + '\\n')")
+}
+
+fn notes(sandbox: &Sandbox) -> Vec<String> {
+    let text = std::fs::read_to_string(sandbox.path("notes")).unwrap_or_default();
+    text.lines().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn a_package_that_another_build_needs_is_built_once() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let tool = Sdist::new("tool", "1.0").script(&noting(&sandbox, "tool"));
+    index.add_sdist(&tool);
+    for name in ["alpha", "beta", "gamma"] {
+        let script = format!("import tool\n{}", noting(&sandbox, name));
+        index.add_sdist(&Sdist::new(name, "1.0").requires("tool").script(&script));
+    }
+    let arguments = ["alpha", "beta", "gamma", "tool"];
+    sandbox.build(&index, &arguments).assert_success();
+    let mut built = notes(&sandbox);
+    built.sort();
+    assert_eq!(built, arguments);
+    assert_eq!(index.requests("tool-1.0.tar.gz").len(), 1);
+    assert_eq!(tree::wheels(&sandbox.out()).len(), 4);
+}
+
+#[test]
+fn what_a_back_end_reports_is_there_when_it_builds() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("tool", "1.0"));
+    index.add_sdist(&Sdist::new("plugin", "1.0").requires("tool"));
+    let script = "import tool, plugin";
+    index.add_sdist(
+        &Sdist::new("alpha", "1.0")
+            .requires("tool")
+            .reports("plugin")
+            .script(script),
+    );
+    sandbox.build(&index, &["alpha"]).assert_success();
+    assert_eq!(
+        tree::wheels(&sandbox.out()),
+        ["alpha-1.0-py3-none-any.whl"],
+        "build requirements are no part of the wheelhouse"
+    );
+}
+
+#[test]
+fn a_circle_of_build_requirements_is_an_error_and_no_wait() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add_sdist(&Sdist::new("alpha", "1.0").requires("beta"));
+    index.add_sdist(&Sdist::new("beta", "1.0").requires("gamma"));
+    index.add_sdist(&Sdist::new("gamma", "1.0").reports("alpha"));
+    for wanted in ["alpha", "beta", "gamma"] {
+        sandbox
+            .build(&index, &[wanted, "--jobs", "1"])
+            .assert_exit(5)
+            .assert_error_names(&["alpha==1.0", "is required to build itself", "hint:"]);
+    }
+    index.add(&Wheel::new("beta", "1.0"));
+    sandbox.build(&index, &["alpha"]).assert_success();
+}
+
+#[test]
+fn a_build_requirement_that_nobody_has_is_named_with_who_wants_it() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add_sdist(&Sdist::new("alpha", "1.0").requires("nowhere>=2"));
+    sandbox
+        .build(&index, &["alpha"])
+        .assert_exit(5)
+        .assert_error_names(&["alpha==1.0", "nowhere"]);
+}
