@@ -10,6 +10,7 @@ use url::Url;
 use uv_client::RegistryClient;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::redact::redacted;
+use wheelhouse_model::{Error, Kind};
 
 /// Opens files by their URL, with the credentials that the indexes and the environment give.
 #[derive(Clone)]
@@ -110,6 +111,10 @@ impl Remote {
     }
 }
 
+/// Delays double from here up to the longest.
+const SHORTEST_DELAY: Duration = Duration::from_millis(250);
+const LONGEST_DELAY: Duration = Duration::from_mins(1);
+
 /// Start and total size of `bytes 10-99/100`.
 fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
@@ -132,6 +137,13 @@ fn wait(text: &str) -> Option<Duration> {
 }
 
 impl FetchError {
+    /// The wait before the next try, when this is the last of so many `failures`.
+    #[must_use]
+    pub fn delay(&self, failures: u32) -> Duration {
+        let doubled = || SHORTEST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(10));
+        self.retry_after.unwrap_or_else(doubled).min(LONGEST_DELAY)
+    }
+
     /// A failure after which trying again may help.
     #[must_use]
     pub fn passing(message: String) -> Self {
@@ -160,7 +172,7 @@ impl FetchError {
             );
         let hint = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Some("Give credentials in the index URL, in .netrc or by a keyring.")
+                Some("Give credentials in the URL, in .netrc or by a keyring.")
             }
             status if status.is_redirection() => Some("The server redirects in a circle."),
             _ => None,
@@ -183,6 +195,16 @@ impl FetchError {
             passing: !permanent,
             retry_after: None,
             hint: certificate.then_some("Name the certificates to trust with --cert FILE."),
+        }
+    }
+}
+
+impl From<FetchError> for Error {
+    fn from(error: FetchError) -> Self {
+        let converted = Self::new(Kind::Fetch, error.message);
+        match error.hint {
+            Some(hint) => converted.with_hint(hint),
+            None => converted,
         }
     }
 }

@@ -3,12 +3,13 @@
 //! interface of [`wheelhouse_model`] values.
 //!
 //! 1. [`run`] starts the runtime that uv needs;
-//! 2. [`python::locate`] finds the interpreter, [`Host::discover`] knows it, [`Engine::start`] opens
+//! 2. [`Documents::read`] reads a requirements file at a URL, if one is named;
+//! 3. [`python::locate`] finds the interpreter, [`Host::discover`] knows it, [`Engine::start`] opens
 //!    the clients for it;
-//! 3. [`Engine::resolve`] settles a [`Lock`](wheelhouse_model::Lock), asking a [`Companion`] for
+//! 4. [`Engine::resolve`] settles a [`Lock`](wheelhouse_model::Lock), asking a [`Companion`] for
 //!    wheels of sources and telling it early which wheels it will probably need;
-//! 4. [`Fetcher::open`] streams a file, [`Engine::checkout`] checks out a Git commit;
-//! 5. [`Engine::build_wheel`] builds a wheel from an unpacked source.
+//! 5. [`Fetcher::open`] streams a file, [`Engine::checkout`] checks out a Git commit;
+//! 6. [`Engine::build_wheel`] builds a wheel from an unpacked source.
 //!
 //! It never decides what is fetched or built when, never writes a wheelhouse, and never prints.
 
@@ -19,6 +20,7 @@ mod companion;
 mod context;
 mod convert;
 mod diagnosis;
+mod document;
 mod failure;
 mod fetch;
 mod hook;
@@ -38,6 +40,7 @@ mod workshop;
 
 pub use build::{BuildRequest, BuiltWheel};
 pub use companion::{Companion, WheelFile, circular};
+pub use document::Documents;
 pub use fetch::{FetchError, Fetcher, Remote};
 pub use resolve::Resolved;
 pub use runtime::run;

@@ -106,7 +106,7 @@ fn cache_control(url: &IndexUrl) -> Option<IndexCacheControl> {
     .ok()
 }
 
-fn parse(location: &str) -> Result<IndexUrl> {
+pub(crate) fn parse(location: &str) -> Result<IndexUrl> {
     IndexUrl::parse(location, None).context(Kind::Input, || {
         format!(
             "the index `{}` is neither a URL nor a path",

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::ArgMatches;
-use wheelhouse_model::{Event, Observer, Result, event};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Event, Kind, Observer, Request, Result, event};
 
 use super::arguments::{Build, Color, Globals};
 use super::process::Process;
@@ -38,6 +39,7 @@ pub(super) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Resu
     let mut reader = Reader::default();
     let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
     again::with_variables_of(&settings, &process.environment)?;
+    reader.use_network(&settings);
     if settings.requirement_files.iter().any(|file| file == "-") {
         reader.read_standard_input(&process.directory)?;
     }
@@ -66,7 +68,11 @@ pub(super) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Resu
 impl Preparation {
     async fn run(self) -> Result<()> {
         let started = Instant::now();
-        let (request, _source) = self.request().await?;
+        let (this, request, _source) = self.request().await?;
+        this.carry_out(request, started).await
+    }
+
+    async fn carry_out(self, request: Request, started: Instant) -> Result<()> {
         let observer: Arc<dyn Observer> = self.renderer.clone();
         let opened = store::open(self.settings.cache.as_deref(), &*observer)?;
         let conduct = &self.build.conduct;
@@ -93,7 +99,7 @@ impl Preparation {
     }
 
     /// Makes the request, and keeps what it refers to.
-    async fn request(&self) -> Result<(wheelhouse_model::Request, Option<source::Tree>)> {
+    async fn request(self) -> Result<(Self, Request, Option<source::Tree>)> {
         let directory = &self.process.directory;
         let tree = match self.build.inputs.source.as_deref() {
             Some(source) => Some(source::find(source, directory, self.settings.offline).await?),
@@ -101,12 +107,20 @@ impl Preparation {
         };
         let mut raw = self.raw.clone();
         raw.source = tree.as_ref().map(|tree| tree.path.clone());
-        let context = self.process.settings_context(&self.pip, &self.reader);
-        let Joined { request, notes } = join(&raw, &self.settings, &context)?;
+        // Files may be read over the network, during which signals must be heard.
+        let reading = tokio::task::spawn_blocking(move || {
+            let context = self.process.settings_context(&self.pip, &self.reader);
+            let joined = join(&raw, &self.settings, &context);
+            joined.map(|joined| (self, joined))
+        });
+        let read = reading.await;
+        let (this, Joined { request, notes }) = read.context(Kind::Input, || {
+            "the thread that reads requirements files ended".to_owned()
+        })??;
         for note in notes {
-            self.renderer.observe(&Event::warning(note));
+            this.renderer.observe(&Event::warning(note));
         }
-        Ok((request, tree))
+        Ok((this, request, tree))
     }
 
     fn tell_end(&self, report: &Report, started: Instant) {

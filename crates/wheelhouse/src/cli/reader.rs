@@ -1,18 +1,22 @@
-//! Reads requirements files: local ones, and `-` for the standard input.
+//! Reads requirements files: local ones, those at URLs, and `-` for the standard input.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use tokio::runtime::Handle;
+use wheelhouse_engine::Documents;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Kind, Result};
 
-use crate::config::{LocalReader, ReadSource, Source};
+use crate::config::{LocalReader, ReadSource, Settings, Source};
 
 /// Reads files; the standard input must be read beforehand, for it may never end.
 #[derive(Default)]
 pub(crate) struct Reader {
     /// The path that stands for the standard input, and what was read from it.
     standard_input: Option<(PathBuf, Vec<u8>)>,
+    /// What reads files over HTTP, when that is wanted.
+    documents: Option<Documents>,
 }
 
 impl Reader {
@@ -26,12 +30,22 @@ impl Reader {
         self.standard_input = Some((directory.join("-"), content));
         Ok(())
     }
+
+    /// Allows the network as `settings` have it. From then on [`ReadSource::read`] may wait for a
+    /// server: call it on a thread of a runtime where that holds up nobody.
+    pub(crate) fn use_network(&mut self, settings: &Settings) {
+        let network = settings.network(&settings.file_options);
+        self.documents = Some(Documents::new(network, settings.index_urls()));
+    }
 }
 
 impl ReadSource for Reader {
     fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
-        match (&self.standard_input, source) {
-            (Some((path, content)), Source::File(named)) if path == named => Ok(content.clone()),
+        match (source, &self.standard_input, &self.documents) {
+            (Source::File(named), Some((path, content)), _) if path == named => Ok(content.clone()),
+            (Source::Url(url), _, Some(documents)) if url.scheme() != "file" => Handle::current()
+                .block_on(documents.read(url))
+                .map_err(io::Error::other),
             _ => LocalReader.read(source),
         }
     }

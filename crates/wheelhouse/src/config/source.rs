@@ -116,7 +116,8 @@ pub trait ReadSource {
     /// Returns the bytes at `source`, whose path is absolute if it is one.
     ///
     /// # Errors
-    /// Fails when there is no such file, or it cannot be read.
+    /// Fails when there is no such file, or it cannot be read. A `wheelhouse_model::Error` within
+    /// is told with its own kind and hint.
     fn read(&self, source: &Source) -> io::Result<Vec<u8>>;
 
     /// Tells whether a local path exists, which decides what a relative `--find-links` means.

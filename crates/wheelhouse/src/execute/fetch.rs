@@ -34,10 +34,6 @@ const PROGRESS_STEP: u64 = 256 << 10;
 /// A try that brought so much does not count as failed (bytes).
 const PROGRESS_WORTH_A_TRY: u64 = 64 << 10;
 
-/// Delays double from here up to the longest.
-const SHORTEST_DELAY: Duration = Duration::from_millis(250);
-const LONGEST_DELAY: Duration = Duration::from_mins(1);
-
 impl Fetch {
     /// Fetches the file; local files are copied in.
     ///
@@ -83,12 +79,9 @@ impl Fetch {
             }
             failures += 1;
             if failures > self.retries {
-                return Err(as_error(&error));
+                return Err(error.into());
             }
-            let delay = error
-                .retry_after
-                .unwrap_or_else(|| delay(failures))
-                .min(LONGEST_DELAY);
+            let delay = error.delay(failures);
             self.observer.observe(&Event::FetchRetried {
                 filename: self.artifact.filename.clone(),
                 reason: error.to_string(),
@@ -157,7 +150,7 @@ impl From<FetchError> for Interruption {
         if error.passing {
             Self::Passing(error)
         } else {
-            Self::Fatal(as_error(&error))
+            Self::Fatal(error.into())
         }
     }
 }
@@ -166,19 +159,6 @@ impl From<Error> for Interruption {
     fn from(error: Error) -> Self {
         Self::Fatal(error)
     }
-}
-
-fn as_error(error: &FetchError) -> Error {
-    let converted = Error::new(Kind::Fetch, error.to_string());
-    match error.hint {
-        Some(hint) => converted.with_hint(hint),
-        None => converted,
-    }
-}
-
-/// The wait before the try after so many `failures`.
-fn delay(failures: u32) -> Duration {
-    SHORTEST_DELAY.saturating_mul(1 << (failures - 1).min(10))
 }
 
 /// Runs what blocks off the threads that serve the network.

@@ -16,7 +16,7 @@ use super::super::requirements_file::{
 };
 use super::super::source::Source;
 use super::super::source_files::{ApplicationSource, find_application_source};
-use super::{RawBuild, Settings, SettingsContext, input, shown};
+use super::{RawBuild, Settings, SettingsContext, input, sentence, shown};
 
 /// Holds what was read.
 #[derive(Debug, Default)]
@@ -69,6 +69,7 @@ pub(super) fn read(
     let files = [constraints, requirements].concat();
     reading.read_files(&files, context.working_directory, Part::Main)?;
     for project in &projects {
+        refuse_remote_project(project)?;
         let path = context.working_directory.join(project);
         reading.take_project(&path)?;
     }
@@ -89,6 +90,16 @@ fn is_project(name: &str) -> bool {
     Path::new(name)
         .file_name()
         .is_some_and(|name| name == "pyproject.toml")
+}
+
+/// Requirements files may be anywhere, but what a project needs may be known to its tree alone.
+fn refuse_remote_project(name: &str) -> Result<()> {
+    if !name.contains("://") {
+        return Ok(());
+    }
+    let message = format!("the project `{}` is not local", redacted(name));
+    Err(Error::new(Kind::Input, message)
+        .with_hint("Download its tree and name it with --source DIR."))
 }
 
 fn named_files<'a>(
@@ -399,17 +410,16 @@ fn not_editable(written: &str, origin: &str) -> String {
     )
 }
 
+/// What a reader says in our own words keeps its kind and its hint.
 fn unreadable(error: RequirementsError) -> Error {
-    let hint = error.hint();
-    let remote = matches!(
-        &error,
-        RequirementsError::Read { file: Source::Url(url), .. }
-        | RequirementsError::ReadNested { file: Source::Url(url), .. } if url.scheme() != "file"
-    );
-    let error = input(error);
+    let ours = error
+        .unread()
+        .and_then(|cause| cause.get_ref()?.downcast_ref::<Error>());
+    let kind = ours.map_or(Kind::Input, Error::kind);
+    let hint = error.hint().or_else(|| ours?.hint()).map(str::to_owned);
+    let error = Error::new(kind, sentence(error));
     match hint {
         Some(hint) => error.with_hint(hint),
-        None if remote => error.with_hint("Download the file first and name its path: requirements files are not read from the network yet."),
         None => error,
     }
 }

@@ -5,7 +5,7 @@
 //! 2. [`join`] reads the files and the application's tree (`inputs`), whose options come on top,
 //!    and makes the [`Request`](wheelhouse_model::Request).
 //!
-//! Never does network, never prints, and never reads the process environment.
+//! Never does network itself, never prints, and never reads the process environment.
 
 mod file_options;
 mod inputs;
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{
-    BUILD_VARIABLES, Building, Formats, Indexes, Network, Packages, Requirement, Resolution,
+    BUILD_VARIABLES, Building, Formats, Indexes, Packages, Requirement, Resolution,
 };
 use wheelhouse_model::{Error, Kind, PackageName, Request, Result};
 
@@ -77,16 +77,7 @@ fn request(
             only_binary: packages(options.format_control.only_binary())?,
             prefer_binary: options.prefer_binary,
         },
-        network: Network {
-            offline: settings.offline,
-            timeout: settings.timeout,
-            retries: settings.retries,
-            certificate: settings.certificate.clone(),
-            client_certificate: settings.client_certificate.clone(),
-            proxy: settings.proxy.clone(),
-            trusted_hosts: options.trusted_hosts.clone(),
-            keyring: settings.keyring,
-        },
+        network: settings.network(options),
         resolution: Resolution {
             prereleases: prereleases(options)?,
             no_dependencies: settings.no_deps,
@@ -268,11 +259,16 @@ fn shown(path: &Path, directory: &Path) -> PathBuf {
 
 /// A foreign error as one of ours. Its text may hold URLs with credentials.
 fn input(error: impl std::error::Error) -> Error {
+    Error::new(Kind::Input, sentence(error))
+}
+
+/// The message and those of all causes, without credentials.
+fn sentence(error: impl std::error::Error) -> String {
     let mut cause = error.source();
     let mut sentence = error.to_string();
     while let Some(deeper) = cause {
         sentence = format!("{sentence}: {deeper}");
         cause = deeper.source();
     }
-    Error::new(Kind::Input, redacted(&sentence))
+    redacted(&sentence)
 }

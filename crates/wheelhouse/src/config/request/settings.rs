@@ -9,8 +9,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use url::Url;
 use wheelhouse_model::Result;
-use wheelhouse_model::request::IndexStrategy;
+use wheelhouse_model::request::{IndexStrategy, Network};
 
 use super::super::environment::Environment;
 use super::super::pip_configuration::{ConfigurationOrigin, PipConfiguration};
@@ -121,6 +122,32 @@ pub fn settle(raw: &RawBuild, context: &SettingsContext<'_>) -> Result<Settings>
     };
     settling.note_file_options(raw, &file_options);
     settling.finish(raw, context, file_options)
+}
+
+impl Settings {
+    /// How the network is used when `options` are known: those of these settings, or what they and
+    /// requirements files add up to.
+    #[must_use]
+    pub fn network(&self, options: &FileOptions) -> Network {
+        Network {
+            offline: self.offline,
+            timeout: self.timeout,
+            retries: self.retries,
+            certificate: self.certificate.clone(),
+            client_certificate: self.client_certificate.clone(),
+            proxy: self.proxy.clone(),
+            trusted_hosts: options.trusted_hosts.clone(),
+            keyring: self.keyring,
+        }
+    }
+
+    /// The indexes that are known before requirements files are read, as far as they are URLs.
+    #[must_use]
+    pub fn index_urls(&self) -> Vec<Url> {
+        let options = &self.file_options;
+        let texts = options.index_url.iter().chain(&options.extra_index_urls);
+        texts.filter_map(|text| Url::parse(text).ok()).collect()
+    }
 }
 
 impl Settling<'_> {

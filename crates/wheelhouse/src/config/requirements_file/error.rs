@@ -91,6 +91,15 @@ pub enum RequirementsError {
 }
 
 impl RequirementsError {
+    /// Returns what its reader said of a file that cannot be read.
+    #[must_use]
+    pub fn unread(&self) -> Option<&io::Error> {
+        match self {
+            Self::Read { cause, .. } | Self::ReadNested { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+
     /// Returns what could be done instead.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
