@@ -51,6 +51,8 @@ pub enum Event {
         bytes: u64,
         seconds: f64,
     },
+    /// A file will not arrive. Nobody may miss it; for whoever does, an error follows.
+    FetchFailed { filename: String },
     /// A build begins.
     BuildStarted { package: String },
     /// A build enters a hook of its back end.

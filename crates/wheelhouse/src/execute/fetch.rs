@@ -57,12 +57,7 @@ impl Fetch {
     }
 
     async fn download(&self, url: &Url, expected: Expected) -> Result<Stored> {
-        let begun = Instant::now();
-        self.observer.observe(&Event::FetchStarted {
-            package: self.package.clone(),
-            filename: self.artifact.filename.clone(),
-            bytes: self.artifact.size,
-        });
+        let arrival = Arrival::begin(self);
         let mut writer = self.store.writer(expected)?;
         let mut failures = 0;
         let mut reached = 0;
@@ -91,11 +86,7 @@ impl Fetch {
         }
         let bytes = writer.len();
         let stored = blocking(move || writer.finish()).await?;
-        self.observer.observe(&Event::FetchFinished {
-            filename: self.artifact.filename.clone(),
-            bytes,
-            seconds: seconds(begun.elapsed()),
-        });
+        arrival.finish(bytes);
         Ok(stored)
     }
 
@@ -135,6 +126,47 @@ impl Fetch {
                 Err(FetchError::passing(message).into())
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// A file on its way: who is told that it begins is told how it ends, whatever happens.
+struct Arrival<'a> {
+    fetch: &'a Fetch,
+    begun: Instant,
+    ended: bool,
+}
+
+impl<'a> Arrival<'a> {
+    fn begin(fetch: &'a Fetch) -> Self {
+        fetch.observer.observe(&Event::FetchStarted {
+            package: fetch.package.clone(),
+            filename: fetch.artifact.filename.clone(),
+            bytes: fetch.artifact.size,
+        });
+        Self {
+            fetch,
+            begun: Instant::now(),
+            ended: false,
+        }
+    }
+
+    fn finish(mut self, bytes: u64) {
+        self.ended = true;
+        self.fetch.observer.observe(&Event::FetchFinished {
+            filename: self.fetch.artifact.filename.clone(),
+            bytes,
+            seconds: seconds(self.begun.elapsed()),
+        });
+    }
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.fetch.observer.observe(&Event::FetchFailed {
+                filename: self.fetch.artifact.filename.clone(),
+            });
         }
     }
 }

@@ -104,6 +104,27 @@ fn an_index_that_stays_busy_is_given_up() {
     run.assert_exit(4).assert_error_names(&["alpha", "503"]);
 }
 
+/// Whatever begins to arrive is told to have ended, so that nobody waits for it.
+#[test]
+fn every_fetch_that_begins_is_told_to_end() {
+    let (index, _) = index();
+    index.add(&Wheel::new("beta", "1.0"));
+    index.always(FILE, Behaviour::Status(404, Vec::new()));
+    let run = Sandbox::new().build(&index, &["alpha", "beta", "--keep-going", "--json"]);
+    run.assert_exit(4);
+    let told = |event: &str, name: &str| {
+        let holds = |line: &&str| line.contains(event) && line.contains(name);
+        run.stdout.lines().filter(holds).count()
+    };
+    for (name, ends) in [
+        ("alpha-1.0", "fetch-failed"),
+        ("beta-1.0", "fetch-finished"),
+    ] {
+        assert_eq!(told("fetch-started", name), 1, "{}", run.stdout);
+        assert_eq!(told(ends, name), 1, "{}", run.stdout);
+    }
+}
+
 #[test]
 fn a_file_that_is_gone_is_named() {
     let (index, _) = index();

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use wheelhouse_model::Event;
+
 use super::super::human;
 
 /// Adds up the files of a run.
@@ -40,21 +42,40 @@ impl fmt::Display for Sum {
 }
 
 impl Fetches {
-    pub(super) fn start(&mut self, filename: &str, bytes: Option<u64>) {
+    /// Takes what is told of a file; other events change nothing.
+    pub(super) fn observe(&mut self, event: &Event) {
+        match event {
+            Event::FetchStarted {
+                filename, bytes, ..
+            } => self.start(filename, *bytes),
+            Event::FetchProgress { filename, received } => self.progress(filename, *received),
+            Event::FetchFinished {
+                filename, bytes, ..
+            } => self.finish(filename, *bytes),
+            Event::FetchFailed { filename } => self.forget(filename),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, filename: &str, bytes: Option<u64>) {
         self.arriving.insert(filename.to_owned(), (0, bytes));
     }
 
-    pub(super) fn progress(&mut self, filename: &str, received: u64) {
+    fn progress(&mut self, filename: &str, received: u64) {
         if let Some(file) = self.arriving.get_mut(filename) {
             file.0 = received;
         }
     }
 
-    pub(super) fn finish(&mut self, filename: &str, bytes: u64) {
+    fn finish(&mut self, filename: &str, bytes: u64) {
         if self.arriving.remove(filename).is_some() {
             self.finished_files += 1;
             self.finished_bytes += bytes;
         }
+    }
+
+    fn forget(&mut self, filename: &str) {
+        self.arriving.remove(filename);
     }
 
     pub(super) fn sum(&self) -> Sum {
@@ -94,6 +115,31 @@ mod tests {
         assert_eq!(
             (fetches.sum().finished_files, fetches.sum().received),
             (1, 107)
+        );
+    }
+
+    #[test]
+    fn files_that_will_not_arrive_do_not_count() {
+        let mut fetches = Fetches::default();
+        for filename in ["a", "b"] {
+            fetches.observe(&Event::FetchStarted {
+                package: filename.into(),
+                filename: filename.into(),
+                bytes: Some(10),
+            });
+        }
+        fetches.observe(&Event::FetchFinished {
+            filename: "a".into(),
+            bytes: 10,
+            seconds: 1.0,
+        });
+        fetches.observe(&Event::FetchFailed {
+            filename: "b".into(),
+        });
+        let sum = fetches.sum();
+        assert_eq!(
+            (sum.files, sum.finished_files, sum.received, sum.expected),
+            (1, 1, 10, 10)
         );
     }
 }

@@ -44,18 +44,7 @@ impl<Stream: Write + Send> Plain<Stream> {
 impl<Stream: Write + Send> Observer for Plain<Stream> {
     fn observe(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            Event::FetchStarted {
-                filename, bytes, ..
-            } => state.fetches.start(filename, *bytes),
-            Event::FetchProgress { filename, received } => {
-                state.fetches.progress(filename, *received);
-            }
-            Event::FetchFinished {
-                filename, bytes, ..
-            } => state.fetches.finish(filename, *bytes),
-            _ => {}
-        }
+        state.fetches.observe(event);
         let line = words::line(event, self.verbosity).or_else(|| {
             let is_progress = matches!(event, Event::FetchProgress { .. });
             let wanted = is_progress && self.verbosity >= Verbosity::Normal;

@@ -66,6 +66,7 @@ impl Terminal {
     }
 
     fn update(&self, state: &mut State, event: &Event) {
+        state.fetches.observe(event);
         match event {
             Event::PhaseStarted {
                 phase: Phase::Resolve,
@@ -85,15 +86,6 @@ impl Terminal {
                 phase: Phase::Resolve,
                 ..
             } => clear(state.resolving.take()),
-            Event::FetchStarted {
-                filename, bytes, ..
-            } => state.fetches.start(filename, *bytes),
-            Event::FetchProgress { filename, received } => {
-                state.fetches.progress(filename, *received);
-            }
-            Event::FetchFinished {
-                filename, bytes, ..
-            } => state.fetches.finish(filename, *bytes),
             Event::BuildStarted { package } => {
                 let bar = self.spinner(format!("Building {package}"));
                 clear(state.building.insert(package.clone(), bar));

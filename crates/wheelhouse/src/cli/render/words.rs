@@ -83,9 +83,10 @@ fn words(event: &Event) -> Option<String> {
         Event::StepFailed { package, reason } => failed(package, reason),
         Event::Warning { message, hint } => warning(message, hint.as_deref()),
         Event::Finished { .. } => return summary(event),
-        Event::PhaseStarted { .. } | Event::FetchProgress { .. } | Event::FetchFinished { .. } => {
-            return None;
-        }
+        Event::PhaseStarted { .. }
+        | Event::FetchProgress { .. }
+        | Event::FetchFinished { .. }
+        | Event::FetchFailed { .. } => return None,
     };
     Some(line)
 }
