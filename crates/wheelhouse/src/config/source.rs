@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn joined(file: &str, named: &str) -> String {
-        let joined = source(file).join(named, Path::new("/work")).unwrap();
+        let joined = source(file).join(named, Path::new("/srv")).unwrap();
         joined.to_string()
     }
 
@@ -179,8 +179,8 @@ mod tests {
 
     #[test]
     fn nested_files_are_relative_to_the_file_that_names_them() {
-        assert_eq!(joined("parent/a.txt", "b.txt"), "/work/parent/b.txt");
-        assert_eq!(joined("./parent/a.txt", "../b.txt"), "/work/b.txt");
+        assert_eq!(joined("parent/a.txt", "b.txt"), "/srv/parent/b.txt");
+        assert_eq!(joined("./parent/a.txt", "../b.txt"), "/srv/b.txt");
         assert_eq!(joined("a.txt", "/other/b.txt"), "/other/b.txt");
         assert_eq!(
             joined("a.txt", "http://me.com/b.txt"),

@@ -8,7 +8,7 @@ use super::{read, write};
 use crate::lock::{Lock, Package};
 use crate::{Artifact, Hashes, Location, Origin, PackageName, Result, Sha256, Source};
 
-const BASE: &str = "/work/application";
+const BASE: &str = "/srv/application";
 
 fn base() -> &'static Path {
     Path::new(BASE)
@@ -115,7 +115,7 @@ fn local() -> Vec<Package> {
         location: format!("{BASE}/wheels"),
     };
     let tree = Source::Tree {
-        path: "/work/library".into(),
+        path: "/srv/library".into(),
     };
     vec![
         package(

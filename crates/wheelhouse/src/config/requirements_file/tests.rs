@@ -41,7 +41,7 @@ impl Tree {
     fn read_as(&self, role: Role, file: &str) -> Result<Requirements, RequirementsError> {
         let context = ReadContext {
             environment: &self.environment,
-            working_directory: Path::new("/work"),
+            working_directory: Path::new("/srv"),
             reader: self,
         };
         let file = Source::parse(file).unwrap();
@@ -66,7 +66,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn read(content: &str) -> Requirements {
-    Tree::new(&[("/work/a.txt", content)]).read("a.txt")
+    Tree::new(&[("/srv/a.txt", content)]).read("a.txt")
 }
 
 fn texts(lines: &[RequirementLine]) -> Vec<&str> {
@@ -100,7 +100,7 @@ fn a_line_is_a_requirement_with_its_options() {
     ];
     assert_eq!(line.config_settings, settings);
     assert_eq!(line.location.to_string(), "`a.txt` line 2");
-    assert_eq!(line.base, Path::new("/work"));
+    assert_eq!(line.base, Path::new("/srv"));
     assert!(!line.editable);
     assert!(found.notices.is_empty());
 }
@@ -122,11 +122,11 @@ fn editables_are_marked() {
 #[test]
 fn nested_files_follow_in_place_and_keep_their_role() {
     let tree = Tree::new(&[
-        ("/work/parent/a.txt", "one\n-r b.txt\n-c ../c.txt\ntwo"),
-        ("/work/parent/b.txt", "three\n--requirement=/other/d.txt"),
-        ("/work/c.txt", "four<4\n-r parent/e.txt"),
+        ("/srv/parent/a.txt", "one\n-r b.txt\n-c ../c.txt\ntwo"),
+        ("/srv/parent/b.txt", "three\n--requirement=/other/d.txt"),
+        ("/srv/c.txt", "four<4\n-r parent/e.txt"),
         ("/other/d.txt", "five"),
-        ("/work/parent/e.txt", "six"),
+        ("/srv/parent/e.txt", "six"),
     ]);
     let found = tree.read("./parent/a.txt");
     assert_eq!(
@@ -150,7 +150,7 @@ fn nested_files_follow_in_place_and_keep_their_role() {
 #[test]
 fn urls_name_files_and_are_named() {
     let tree = Tree::new(&[
-        ("/work/a.txt", "-r http://me.com/me/a.txt"),
+        ("/srv/a.txt", "-r http://me.com/me/a.txt"),
         ("http://me.com/me/a.txt", "-r b.txt"),
         ("http://me.com/me/b.txt", "hello\n--find-links d"),
     ]);
@@ -163,9 +163,9 @@ fn urls_name_files_and_are_named() {
 #[test]
 fn the_same_file_twice_is_no_recursion() {
     let tree = Tree::new(&[
-        ("/work/a.txt", "requests"),
-        ("/work/b.txt", "-r a.txt"),
-        ("/work/c.txt", "-r a.txt\n-r b.txt"),
+        ("/srv/a.txt", "requests"),
+        ("/srv/b.txt", "-r a.txt"),
+        ("/srv/c.txt", "-r a.txt\n-r b.txt"),
     ]);
     assert_eq!(
         texts(&tree.read("c.txt").requirements),
@@ -176,17 +176,17 @@ fn the_same_file_twice_is_no_recursion() {
 #[test]
 fn recursion_is_named() {
     let tree = Tree::new(&[
-        ("/work/0.txt", "-r 1.txt"),
-        ("/work/1.txt", "\n-c 2.txt"),
-        ("/work/2.txt", "-r ./x/../0.txt"),
-        ("/work/3.txt", "-r 4.txt"),
-        ("/work/4.txt", "-r 5.txt"),
-        ("/work/5.txt", "-r 4.txt"),
+        ("/srv/0.txt", "-r 1.txt"),
+        ("/srv/1.txt", "\n-c 2.txt"),
+        ("/srv/2.txt", "-r ./x/../0.txt"),
+        ("/srv/3.txt", "-r 4.txt"),
+        ("/srv/4.txt", "-r 5.txt"),
+        ("/srv/5.txt", "-r 4.txt"),
         ("http://h/a", "-r a"),
     ]);
-    let message = "`/work/2.txt` line 1 names `/work/0.txt`, which is being read already";
+    let message = "`/srv/2.txt` line 1 names `/srv/0.txt`, which is being read already";
     assert_eq!(tree.error("0.txt"), message);
-    let message = "`/work/5.txt` line 1 names `/work/4.txt`, which is being read already \
+    let message = "`/srv/5.txt` line 1 names `/srv/4.txt`, which is being read already \
                    because `3.txt` names it";
     assert_eq!(tree.error("3.txt"), message);
     let message = "`http://h/a` line 1 names `http://h/a`, which is being read already";
@@ -198,7 +198,7 @@ fn endless_files_come_to_an_end() {
     let growing = |source: &Source| Ok(format!("-r {source}x").into_bytes());
     let context = ReadContext {
         environment: &Environment::default(),
-        working_directory: Path::new("/work"),
+        working_directory: Path::new("/srv"),
         reader: &growing,
     };
     let file = Source::parse("http://h/").unwrap();
@@ -212,8 +212,8 @@ fn endless_files_come_to_an_end() {
 
 #[test]
 fn missing_files_are_named_with_who_names_them() {
-    let tree = Tree::new(&[("/work/a.txt", "a\n-c b.txt")]);
-    let message = "constraints file `/work/b.txt`, which `a.txt` line 2 names, cannot be read: \
+    let tree = Tree::new(&[("/srv/a.txt", "a\n-c b.txt")]);
+    let message = "constraints file `/srv/b.txt`, which `a.txt` line 2 names, cannot be read: \
                    entity not found";
     assert_eq!(tree.error("a.txt"), message);
     let message = "requirements file `c.txt` cannot be read: entity not found";
@@ -222,14 +222,14 @@ fn missing_files_are_named_with_who_names_them() {
 
 #[test]
 fn faulty_lines_are_named_and_shown() {
-    let tree = Tree::new(&[("/work/a.txt", "a\nb \\\n  --hash=somehash")]);
+    let tree = Tree::new(&[("/srv/a.txt", "a\nb \\\n  --hash=somehash")]);
     let message = "`a.txt` line 2 reads `b   --hash=somehash`: option `--hash` has the value \
                    `somehash`, which is not `ALGORITHM:DIGEST` with one of sha256, sha384, sha512";
     assert_eq!(tree.error("a.txt"), message);
-    let tree = Tree::new(&[("/work/a.txt", "--find-links=a\n--no-use-wheel")]);
+    let tree = Tree::new(&[("/srv/a.txt", "--find-links=a\n--no-use-wheel")]);
     let message = "`a.txt` line 2 reads `--no-use-wheel`: option `--no-use-wheel` is unknown";
     assert_eq!(tree.error("a.txt"), message);
-    let tree = Tree::new(&[("/work/a.txt", "-r http://")]);
+    let tree = Tree::new(&[("/srv/a.txt", "-r http://")]);
     assert_eq!(
         tree.error("a.txt"),
         "`a.txt` line 1 names the file `-r http://`: empty host"
@@ -240,11 +240,11 @@ fn faulty_lines_are_named_and_shown() {
 fn variables_are_expanded_and_not_shown() {
     let mut tree = Tree::new(&[
         (
-            "/work/a.txt",
+            "/srv/a.txt",
             "https://${TOKEN}:x@host/a.zip\n-e ${PATH_1} ${TOKEN}\n${UNSET}",
         ),
-        ("/work/b.txt", "a -C ${TOKEN}"),
-        ("/work/c.txt", "--no-binary=${OPTION}"),
+        ("/srv/b.txt", "a -C ${TOKEN}"),
+        ("/srv/c.txt", "--no-binary=${OPTION}"),
     ]);
     tree.environment = Environment::from_iter([
         ("TOKEN", "secret"),
@@ -290,14 +290,14 @@ fn indexes_replace_one_another_as_in_pip() {
 #[test]
 fn find_links_are_relative_to_the_file_if_they_exist_there() {
     let mut tree = Tree::new(&[(
-        "/work/p/a.txt",
+        "/srv/p/a.txt",
         "--find-links=rel\n-f other\n-f /abs\n-f https://h/ -f second",
     )]);
-    tree.directories = vec![PathBuf::from("/work/p/rel")];
+    tree.directories = vec![PathBuf::from("/srv/p/rel")];
     let found = tree.read("p/a.txt");
     assert_eq!(
         found.options.find_links,
-        ["/work/p/rel", "other", "/abs", "https://h/"]
+        ["/srv/p/rel", "other", "/abs", "https://h/"]
     );
     let told = ["`p/a.txt` line 4: only the first `--find-links` of a line has an effect"];
     assert_eq!(notices(&found), told);
@@ -328,13 +328,13 @@ fn the_other_options_add_up() {
 
 #[test]
 fn files_go_on_from_the_options_before_them() {
-    let tree = Tree::new(&[("/work/a.txt", "--no-binary=:none:\n-i b")]);
+    let tree = Tree::new(&[("/srv/a.txt", "--no-binary=:none:\n-i b")]);
     let mut options = FileOptions::default();
     options.format_control.apply_no_binary(":all:").unwrap();
     options.extra_index_urls.push("a".to_owned());
     let context = ReadContext {
         environment: &tree.environment,
-        working_directory: Path::new("/work"),
+        working_directory: Path::new("/srv"),
         reader: &tree,
     };
     let file = Source::parse("a.txt").unwrap();
@@ -351,11 +351,11 @@ fn files_go_on_from_the_options_before_them() {
 fn what_has_no_effect_is_told() {
     let tree = Tree::new(&[
         (
-            "/work/a.txt",
+            "/srv/a.txt",
             "a --pre --no-binary=b -r b.txt\n-r b.txt --pre -r c.txt --only-binary c\n-e d -e e\n\
              f -e g\n--hash=sha256:aa h",
         ),
-        ("/work/b.txt", ""),
+        ("/srv/b.txt", ""),
     ]);
     let found = tree.read("a.txt");
     assert_eq!(texts(&found.requirements), ["a", "d", "f"]);
@@ -383,9 +383,9 @@ fn what_has_no_effect_is_told() {
 fn encodings_are_found_and_told() {
     let mut tree = Tree::new(&[]);
     let latin = b"# coding=latin1\nDjango==1.4.2 # Pas trop de caf\xe9".to_vec();
-    tree.files.insert("/work/a.txt".to_owned(), latin);
+    tree.files.insert("/srv/a.txt".to_owned(), latin);
     tree.files
-        .insert("/work/b.txt".to_owned(), b"pip # \xff".to_vec());
+        .insert("/srv/b.txt".to_owned(), b"pip # \xff".to_vec());
     assert_eq!(texts(&tree.read("a.txt").requirements), ["Django==1.4.2"]);
     let message = "requirements file `b.txt` is no text: the content is not valid utf-8";
     assert_eq!(tree.error("b.txt"), message);
@@ -411,7 +411,7 @@ prop_compose! {
             hashes,
             config_settings: settings,
             location: Location { source: Source::parse("a.txt").unwrap(), line: 1 },
-            base: PathBuf::from("/work"),
+            base: PathBuf::from("/srv"),
         }
     }
 }
@@ -431,8 +431,8 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(content: Vec<u8>, text in "(\\PC|-[a-zC]|--|\n|\\\\|=| ){0,40}") {
         let mut tree = Tree::default();
-        tree.files.insert("/work/a.txt".to_owned(), content);
-        tree.files.insert("/work/b.txt".to_owned(), text.into_bytes());
+        tree.files.insert("/srv/a.txt".to_owned(), content);
+        tree.files.insert("/srv/b.txt".to_owned(), text.into_bytes());
         let _ = tree.read_as(Role::Requirements, "a.txt");
         let _ = tree.read_as(Role::Constraints, "b.txt");
     }
