@@ -132,7 +132,7 @@ fn unused<'a>(
     };
     pip.settings().iter().filter_map(move |setting| {
         let reason = match setting.status {
-            SettingStatus::Used | SettingStatus::UnknownOption if is_shown(setting) => return None,
+            SettingStatus::Used if is_shown(setting) => return None,
             SettingStatus::Used => "it has no effect here",
             SettingStatus::Overridden => "a stronger setting replaces it",
             SettingStatus::Empty => "it is empty",

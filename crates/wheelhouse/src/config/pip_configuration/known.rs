@@ -37,8 +37,8 @@ const fn aliased(
     }
 }
 
-/// Options of `pip wheel` and `pip download` that mean something here.
-const KNOWN_OPTIONS: [KnownOption; 42] = {
+/// Options of pip, of `pip wheel` and of `pip download` that mean something here.
+const KNOWN_OPTIONS: [KnownOption; 44] = {
     use OptionKind::{Accumulated, Flag, List, Text};
     [
         known("abi", List),
@@ -73,6 +73,7 @@ const KNOWN_OPTIONS: [KnownOption; 42] = {
         known("prefer-binary", Flag),
         known("progress-bar", Text),
         known("proxy", Text),
+        known("python", Text),
         known("python-version", Text),
         known("quiet", Text),
         known("require-hashes", Flag),
@@ -82,6 +83,7 @@ const KNOWN_OPTIONS: [KnownOption; 42] = {
         known("trusted-host", List),
         known("uploaded-prior-to", Text),
         known("use-feature", List),
+        known("verbose", Text),
         known("wheel-dir", Text),
     ]
 };

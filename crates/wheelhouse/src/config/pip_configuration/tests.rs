@@ -48,7 +48,7 @@ impl Machine {
         let environment = self.environment.iter().cloned().collect();
         let request = ConfigurationRequest {
             environment: &environment,
-            working_directory: Path::new("/work"),
+            working_directory: Path::new("/srv"),
             sections: &["wheel"],
             prefix: Some(Path::new("/venv")),
             isolated: self.isolated,
@@ -86,7 +86,7 @@ fn levels_override_one_another() {
     assert_eq!(load(&files, &[]).text("timeout"), Some("3"));
     files.push((SITE, &four));
     assert_eq!(load(&files, &[]).text("timeout"), Some("4"));
-    files.push(("/work/named.conf", "[global]\ntimeout=5"));
+    files.push(("/srv/named.conf", "[global]\ntimeout=5"));
     let named = ("PIP_CONFIG_FILE", "named.conf");
     assert_eq!(load(&files, &[named]).text("timeout"), Some("5"));
     let variables = [named, ("PIP_DEFAULT_TIMEOUT", "6")];
@@ -213,6 +213,8 @@ fn values_have_types() {
     let variables = [
         ("PIP_TIMEOUT", "2.5"),
         ("PIP_RETRIES", "3"),
+        ("PIP_VERBOSE", "2"),
+        ("PIP_QUIET", "yes"),
         ("PIP_NO_BUILD_ISOLATION", "0"),
         ("PIP_NO_CACHE_DIR", "off"),
         ("PIP_PRE", "YES"),
@@ -225,6 +227,9 @@ fn values_have_types() {
         Some(Duration::from_millis(2500))
     );
     assert_eq!(configuration.number("retries").unwrap(), Some(3));
+    assert_eq!(configuration.count("verbose").unwrap(), Some(2));
+    assert_eq!(configuration.count("quiet").unwrap(), Some(1));
+    assert!(configuration.count("timeout").is_err());
     assert_eq!(configuration.build_isolation().unwrap(), Some(false));
     assert!(configuration.cache_is_disabled().unwrap());
     assert_eq!(configuration.flag("pre").unwrap(), Some(true));

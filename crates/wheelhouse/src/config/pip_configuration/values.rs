@@ -87,6 +87,17 @@ impl PipConfiguration {
         self.used(option).last().map(number).transpose()
     }
 
+    /// Returns how often an option is as good as given: a whole number, or a truth value.
+    ///
+    /// # Errors
+    /// Fails when the value is neither.
+    pub fn count(&self, option: &str) -> Result<Option<u32>, ConfigurationError> {
+        match self.flag(option) {
+            Ok(truth) => Ok(truth.map(u32::from)),
+            Err(_) => self.number(option),
+        }
+    }
+
     /// Returns a duration that is written in seconds.
     ///
     /// # Errors

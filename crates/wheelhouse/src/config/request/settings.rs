@@ -192,7 +192,7 @@ impl Settling<'_> {
                 Duration::from_hours(1),
                 seconds,
             ),
-            python: self.python(raw.python.as_deref()),
+            python: self.text("python", raw.python.as_deref()),
             timeout,
             retries,
             certificate: self.path("cert", raw.certificate.as_deref()).map(absolute),

@@ -11,7 +11,6 @@ use wheelhouse_model::request::IndexStrategy;
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::super::pip_configuration::{PipConfiguration, Setting};
-use super::super::python_text::strip;
 use super::input;
 use super::raw::RawBuild;
 use super::settings::{Row, SettingsContext, ValueOrigin};
@@ -124,25 +123,9 @@ impl Settling<'_> {
 
     /// What the command line counts is added to what the configuration says.
     pub(super) fn count(&mut self, option: &'static str, given: u32) -> Result<u32> {
-        let configured = configured(self.pip, option);
-        let number = match configured {
-            None => 0,
-            Some(setting) => strip(&setting.value).parse().map_err(|_| {
-                let message = format!("{} sets `{option}` to no whole number", setting.origin);
-                Error::new(Kind::Input, message)
-            })?,
-        };
-        let given_here = (given > 0).then_some(ValueOrigin::CommandLine);
-        let mut origins: Vec<_> = configured
-            .map(configuration)
-            .into_iter()
-            .chain(given_here)
-            .collect();
-        if origins.is_empty() {
-            origins.push(ValueOrigin::Default);
-        }
-        let count = given.saturating_add(number);
-        self.push(option, [count.to_string()], origins);
+        let configured = self.pip.count(option).map_err(input)?;
+        let count = given.saturating_add(configured.unwrap_or(0));
+        self.note_list(option, vec![count.to_string()], given > 0);
         Ok(count)
     }
 
@@ -202,19 +185,6 @@ impl Settling<'_> {
         Ok(values)
     }
 
-    pub(super) fn python(&mut self, given: Option<&str>) -> Option<String> {
-        let configured = configured(self.pip, "python");
-        let value = given.or(configured.map(|setting| setting.value.as_str()));
-        let value = value.map(str::to_owned);
-        let origin = match (given, configured) {
-            (Some(_), _) => ValueOrigin::CommandLine,
-            (None, Some(setting)) => configuration(setting),
-            (None, None) => ValueOrigin::Default,
-        };
-        self.push("python", value.clone(), vec![origin]);
-        value
-    }
-
     /// Chooses the cache. pip's cache differs in kind, so ours is a directory within it.
     pub(super) fn cache(
         &mut self,
@@ -250,16 +220,6 @@ impl Settling<'_> {
         self.push("cache-dir", cache.as_deref().map(shown), vec![origin]);
         Ok(cache)
     }
-}
-
-/// A setting of pip's that is none of a command, but of pip itself.
-fn configured<'a>(pip: &'a PipConfiguration, option: &str) -> Option<&'a Setting> {
-    use super::super::pip_configuration::SettingStatus::{UnknownOption, Used};
-    let counts = |setting: &&Setting| matches!(setting.status, Used | UnknownOption);
-    pip.settings()
-        .iter()
-        .filter(counts)
-        .rfind(|setting| setting.option == option)
 }
 
 fn configuration(setting: &Setting) -> ValueOrigin {
