@@ -1,0 +1,79 @@
+//! Indexes and places with links.
+
+use super::*;
+
+#[test]
+fn no_index_leaves_none() {
+    let files = [CONF, ("links/a.whl", "")];
+    let raw = RawBuild {
+        no_index: true,
+        find_links: vec![
+            "links".into(),
+            "./links/".into(),
+            "https://h/page".into(),
+            "absent".into(),
+        ],
+        ..raw()
+    };
+    let joined = World {
+        files: &files,
+        ..World::default()
+    }
+    .joined(&raw)
+    .unwrap();
+    assert!(joined.request.indexes.no_index);
+    assert_eq!(urls(&joined.request), [] as [&str; 0]);
+    assert_eq!(joined.request.indexes.find_links[0], "/app/links");
+    assert!(
+        joined
+            .request
+            .indexes
+            .find_links
+            .contains(&"https://h/page".to_owned())
+    );
+    assert_eq!(joined.notes, ["--find-links `absent` is not there"]);
+}
+
+#[test]
+fn extra_indexes_stand_beside_the_default() {
+    let raw = RawBuild {
+        extra_index_urls: vec![
+            "https://me:secret@h/simple".into(),
+            "https://pypi.org/simple".into(),
+        ],
+        ..raw()
+    };
+    let world = World::default();
+    assert_eq!(
+        urls(&world.request(&raw)),
+        [PYPI, "https://me:secret@h/simple"]
+    );
+    let settings = world.settings(&raw).unwrap();
+    let row = settings
+        .rows
+        .iter()
+        .find(|row| row.option == "extra-index-url")
+        .unwrap();
+    assert_eq!(row.values[0], "https://****@h/simple");
+    assert_eq!(row.origins, [ValueOrigin::CommandLine]);
+}
+
+#[test]
+fn a_directory_can_be_an_index_and_nonsense_cannot() {
+    let files = [("simple/a/index.html", "")];
+    let world = World {
+        files: &files,
+        ..World::default()
+    };
+    let with = |index: &str| RawBuild {
+        index_url: Some(index.to_owned()),
+        ..raw()
+    };
+    assert_eq!(
+        urls(&world.request(&with("simple"))),
+        ["file:///app/simple/"]
+    );
+    let message =
+        "the index `nonsense` is neither a URL nor a directory: relative URL without a base";
+    assert_eq!(world.error(&with("nonsense")), message);
+}

@@ -1,0 +1,116 @@
+//! The joining of command line, variables, pip's files, requirements files and defaults.
+
+mod indexes;
+mod precedence;
+mod settings;
+mod trees;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use wheelhouse_model::{Request, Result};
+
+use super::super::Environment;
+use super::super::pip_configuration::{ConfigurationRequest, PipConfiguration, Platform};
+use super::super::source::{ReadSource, Source};
+use super::*;
+
+/// Files by their absolute paths.
+struct Files(BTreeMap<String, String>);
+
+impl ReadSource for Files {
+    fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
+        let text = self.0.get(&source.to_string());
+        text.map(|text| text.clone().into_bytes())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        let directory = format!("{}/", path.display());
+        let holds = |known: &String| {
+            known == &directory[..directory.len() - 1] || known.starts_with(&directory)
+        };
+        self.0.keys().any(holds)
+    }
+}
+
+/// All that a run depends on.
+#[derive(Default)]
+struct World<'a> {
+    variables: &'a [(&'a str, &'a str)],
+    /// Relative to `/app`, or absolute. `/etc/pip.conf` is pip's.
+    files: &'a [(&'a str, &'a str)],
+}
+
+impl World<'_> {
+    fn with<Output>(&self, act: impl FnOnce(&SettingsContext<'_>) -> Output) -> Output {
+        let directory = Path::new("/app");
+        let files = self.files.iter().map(|(path, text)| {
+            (
+                directory.join(path).display().to_string(),
+                (*text).to_owned(),
+            )
+        });
+        let reader = Files(files.collect());
+        let environment: Environment = self.variables.iter().copied().collect();
+        let request = ConfigurationRequest {
+            environment: &environment,
+            working_directory: directory,
+            sections: &["wheel"],
+            prefix: None,
+            isolated: false,
+            platform: Platform::Unix,
+        };
+        let pip = PipConfiguration::load(&request, &reader).unwrap();
+        act(&SettingsContext {
+            environment: &environment,
+            working_directory: directory,
+            pip: &pip,
+            reader: &reader,
+            processors: 8,
+            default_cache: Some(Path::new("/home/me/.cache/wheelhouse")),
+        })
+    }
+
+    fn settings(&self, raw: &RawBuild) -> Result<Settings> {
+        self.with(|context| settle(raw, context))
+    }
+
+    fn joined(&self, raw: &RawBuild) -> Result<Joined> {
+        self.with(|context| join(raw, &settle(raw, context)?, context))
+    }
+
+    fn request(&self, raw: &RawBuild) -> Request {
+        self.joined(raw).unwrap().request
+    }
+
+    fn error(&self, raw: &RawBuild) -> String {
+        self.joined(raw).unwrap_err().sentence()
+    }
+}
+
+fn raw() -> RawBuild {
+    RawBuild {
+        requirements: vec!["django".to_owned()],
+        ..RawBuild::default()
+    }
+}
+
+fn urls(request: &Request) -> Vec<&str> {
+    request.indexes.urls.iter().map(Url::as_str).collect()
+}
+
+fn texts(requirements: &[Requirement]) -> Vec<(&str, &str)> {
+    requirements
+        .iter()
+        .map(|it| (it.text.as_str(), it.origin.as_str()))
+        .collect()
+}
+
+const CONF: (&str, &str) = (
+    "/etc/pip.conf",
+    "[global]\nindex-url = https://file/simple\nretries = 1\ntimeout = 10\n\
+     extra-index-url = https://file-extra/simple\nno-binary = a\npython = python3.10\n\
+     [wheel]\nretries = 2\nwheel-dir = from-file\n",
+);

@@ -1,0 +1,168 @@
+//! pip's configuration: chosen files and variables, and arbitrary ones.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use wheelhouse::config::{ConfigurationRequest, Environment, PipConfiguration, Platform};
+
+use super::{Case, Dice, InDirectory, compare, options_value};
+
+fn our_configuration(case: &Case, directory: &Path) -> Result<Value, String> {
+    let environment: Environment = case.variables(directory).into_iter().collect();
+    let prefix = directory.join("prefix");
+    let request = ConfigurationRequest {
+        environment: &environment,
+        working_directory: directory,
+        sections: &["wheel"],
+        prefix: Some(&prefix),
+        isolated: false,
+        platform: Platform::Unix,
+    };
+    let value = || {
+        let configuration = PipConfiguration::load(&request, &InDirectory(directory))?;
+        let options = configuration.file_options(&InDirectory(directory))?;
+        let mut value = options_value(&options, Some("https://pypi.org/simple"));
+        let timeout = configuration
+            .seconds("timeout")?
+            .map_or(15.0, |it| it.as_secs_f64());
+        value["timeout"] = json!(timeout);
+        value["build_isolation"] = json!(configuration.build_isolation()?.unwrap_or(true));
+        value["cache_is_disabled"] = json!(configuration.cache_is_disabled()?);
+        value["constraint"] = json!(configuration.list("constraint"));
+        value["requirement"] = json!(configuration.list("requirement"));
+        Ok(value)
+    };
+    value().map_err(|error: wheelhouse::config::ConfigurationError| error.to_string())
+}
+
+/// Gives a case the directories that no other configuration is in.
+fn configured(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Case {
+    let places = [
+        ("HOME", "{directory}/home"),
+        ("XDG_CONFIG_DIRS", "/nowhere"),
+    ];
+    Case::files(files).with(&places).with(variables)
+}
+
+#[test]
+fn configuration_is_read_as_pip_reads_it() {
+    const USER: &str = "home/.config/pip/pip.conf";
+    const SITE: &str = "prefix/pip.conf";
+    let global = "[global]\ntimeout=1\nindex-url=https://a/\n[wheel]\ntimeout=2";
+    let cases = [
+        configured(&[(USER, global)], &[]),
+        configured(
+            &[(USER, global), (SITE, "[global]\ntimeout=3\nindex_url=")],
+            &[],
+        ),
+        configured(
+            &[(USER, global)],
+            &[("PIP_DEFAULT_TIMEOUT", "4"), ("PIP_INDEX_URL", "")],
+        ),
+        configured(
+            &[(USER, global), ("x.conf", "[wheel]\npre=1")],
+            &[("PIP_CONFIG_FILE", "x.conf")],
+        ),
+        configured(&[(USER, global)], &[("PIP_CONFIG_FILE", "/dev/null")]),
+        configured(&[(USER, global)], &[("PIP_CONFIG_FILE", "missing")]),
+        configured(&[("home/.pip/pip.conf", "[global]\npypi-url=b")], &[]),
+        configured(
+            &[
+                ("home/.pip/pip.conf", "[global]\nproxy=b"),
+                (USER, "[DEFAULT]\nno-index=y\n[x]\n"),
+            ],
+            &[],
+        ),
+        configured(&[(USER, "[DEFAULT]\nno-index=y\n[wheel]\n")], &[]),
+        configured(
+            &[
+                (USER, "[global]\nfind-links=\n  a\n  ~/b c\n"),
+                ("home/b", ""),
+            ],
+            &[],
+        ),
+        configured(
+            &[(USER, "[global]\nno-binary=:all:\n[wheel]\nonly-binary=a")],
+            &[("PIP_NO_BINARY", "b")],
+        ),
+        configured(&[], &[("PIP_ONLY_BINARY", ":all:"), ("PIP_NO_BINARY", "a")]),
+        configured(&[], &[("PIP_NO_BINARY", "a"), ("PIP_ONLY_BINARY", ":all:")]),
+        configured(
+            &[],
+            &[("PIP_NO_BUILD_ISOLATION", "0"), ("PIP_NO_CACHE_DIR", "no")],
+        ),
+        configured(
+            &[],
+            &[("PIP_NO_BUILD_ISOLATION", "1"), ("PIP_TRUSTED_HOST", "a b")],
+        ),
+        configured(&[], &[("PIP_NO_INDEX", "maybe")]),
+        configured(&[], &[("PIP_TIMEOUT", "soon")]),
+        configured(&[], &[("PIP_PRE", "1"), ("PIP_ONLY_FINAL", "a")]),
+        configured(
+            &[],
+            &[
+                ("PIP_PRE", "1"),
+                ("PIP_EXTRA_INDEX_URL", "a  b"),
+                ("PIP_REQUIRE_HASHES", "on"),
+            ],
+        ),
+        configured(
+            &[],
+            &[
+                ("PIP_CONSTRAINT", "a b"),
+                ("PIP_REQUIREMENT", "c"),
+                ("PIP_PREFER_BINARY", "t"),
+            ],
+        ),
+        configured(&[(USER, "[global]\na=1\nA=2")], &[]),
+        configured(&[(USER, "timeout=1")], &[]),
+        configured(&[(USER, "[global]\ntimeout")], &[]),
+    ];
+    compare("configuration", &cases, our_configuration);
+}
+
+#[test]
+fn arbitrary_configuration_files_are_read_as_pip_reads_them() {
+    const PIECES: [&str; 24] = [
+        "\n",
+        "\n\n",
+        "  ",
+        "    x y\n",
+        "\ty ; z\n",
+        "  # z\n",
+        "; z\n",
+        "#\n",
+        "[wheel]\n",
+        "[DEFAULT]\n",
+        "[x] y\n",
+        "find-links=\n",
+        "Constraint = a b\n",
+        "--requirement: b\n",
+        "index-url=c\n",
+        "no-binary=:all:\n",
+        "only_binary=g\r\n",
+        "trusted-host =a",
+        "Extra_Index-URL : = d\r",
+        "timeout=3\n",
+        "no-cache-dir= 0\n",
+        "pre = YES \n",
+        "pypi-url=e\n",
+        "=",
+    ];
+    let mut dice = Dice(3);
+    let cases: Vec<_> = (0..300)
+        .map(|_| {
+            let one = format!("[global]\n{}", dice.text(&PIECES, 8));
+            let two = format!(
+                "[{}]\n{}",
+                dice.pick(&["global", "wheel"]),
+                dice.text(&PIECES, 6)
+            );
+            configured(
+                &[("home/.pip/pip.conf", &one), ("prefix/pip.conf", &two)],
+                &[],
+            )
+        })
+        .collect();
+    compare("configuration", &cases, our_configuration);
+}
