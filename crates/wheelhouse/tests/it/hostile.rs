@@ -1,7 +1,7 @@
 //! Wheels and source distributions that are broken or mean harm.
 
+use crate::support::archives::patched;
 use crate::support::sdist;
-use crate::support::wheel::patched;
 use crate::support::{Finished, Index, Member, Sandbox, Sdist, Wheel, tree};
 
 /// Offers `bytes` as the wheel of alpha 1.0, whose metadata the index has beside it or not.
@@ -130,11 +130,11 @@ fn an_sdist_with_paths_that_lead_out_is_refused() {
 #[test]
 fn an_sdist_with_links_that_lead_out_is_refused() {
     let links = [
-        Member::symbolic_link("gamma-1.0/link", "/etc/passwd"),
-        Member::symbolic_link("gamma-1.0/link", "../../outside"),
+        Member::link("gamma-1.0/link", "/etc/passwd"),
+        Member::link("gamma-1.0/link", "../../outside"),
         Member::hard_link("gamma-1.0/link", "/etc/passwd"),
         Member::hard_link("gamma-1.0/link", "../outside"),
-        Member::device("gamma-1.0/link"),
+        Member::special("gamma-1.0/link", tar::EntryType::Char),
     ];
     for link in links {
         let (run, _) = unpacked(link.clone());

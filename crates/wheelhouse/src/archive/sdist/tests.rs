@@ -321,7 +321,7 @@ fn truncation_is_noticed() {
         // An empty file is an empty tar archive; it has no tree worth building.
         assert!(length == 0 || case.result.is_err(), "{length}");
     }
-    let plain = tar(&[Member::file("a/b", &"x".repeat(2000))]);
+    let plain = tar(&[Member::file("a/b", "x".repeat(2000))]);
     assert!(
         Case::new(&plain[..1500], "a.tar")
             .refusal()

@@ -1,6 +1,8 @@
 //! What the tests stand on: an index that can misbehave, makers of wheels and source distributions,
 //! and a runner for the binary. Never asserts anything about the program itself.
 
+#[path = "../../../src/archive/samples/archives.rs"]
+pub(crate) mod archives;
 pub(crate) mod index;
 pub(crate) mod mounts;
 pub(crate) mod process;
@@ -10,9 +12,10 @@ pub(crate) mod sdist;
 pub(crate) mod tree;
 pub(crate) mod wheel;
 
+pub(crate) use archives::Member;
 pub(crate) use index::{Behaviour, Index};
 pub(crate) use sandbox::{Finished, Sandbox};
-pub(crate) use sdist::{Member, Sdist};
+pub(crate) use sdist::Sdist;
 pub(crate) use wheel::Wheel;
 
 use sha2::Digest as _;

@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
-use tar::EntryType;
+use super::archives::{Member, gzip, tar};
 
 /// The back end: `SCRIPT` stands for what `build_wheel` does before it makes the wheel.
 const BACKEND: &str = include_str!("backend.py");
@@ -118,70 +118,6 @@ impl Sdist {
     }
 }
 
-/// One member of a tar archive.
-#[derive(Clone, Debug)]
-pub(crate) struct Member {
-    name: String,
-    kind: EntryType,
-    target: String,
-    content: Vec<u8>,
-}
-
-impl Member {
-    pub(crate) fn file(name: &str, content: impl AsRef<[u8]>) -> Self {
-        Self {
-            name: name.to_owned(),
-            kind: EntryType::Regular,
-            target: String::new(),
-            content: content.as_ref().to_vec(),
-        }
-    }
-
-    pub(crate) fn symbolic_link(name: &str, target: &str) -> Self {
-        let target = target.to_owned();
-        Self {
-            kind: EntryType::Symlink,
-            target,
-            ..Self::file(name, "")
-        }
-    }
-
-    pub(crate) fn hard_link(name: &str, target: &str) -> Self {
-        Self {
-            kind: EntryType::Link,
-            ..Self::symbolic_link(name, target)
-        }
-    }
-
-    pub(crate) fn device(name: &str) -> Self {
-        Self {
-            kind: EntryType::Char,
-            ..Self::file(name, "")
-        }
-    }
-}
-
-/// Writes headers as they are, with names and targets of at most 100 bytes.
-fn tar(members: &[Member]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for member in members {
-        let mut header = tar::Header::new_ustar();
-        let raw = header.as_mut_bytes();
-        raw[..member.name.len()].copy_from_slice(member.name.as_bytes());
-        raw[157..157 + member.target.len()].copy_from_slice(member.target.as_bytes());
-        header.set_entry_type(member.kind);
-        header.set_size(member.content.len() as u64);
-        header.set_mode(0o644);
-        header.set_mtime(1_500_000_000);
-        header.set_cksum();
-        bytes.extend_from_slice(header.as_bytes());
-        bytes.extend_from_slice(&member.content);
-        bytes.resize(bytes.len().next_multiple_of(512), 0);
-    }
-    bytes.resize(bytes.len() + 1024, 0);
-    bytes
-}
-
 /// The archive of a source distribution `top` with a file of so many zeros in it.
 pub(crate) fn bomb(top: &str, zeros: u64) -> Vec<u8> {
     let mut header = tar::Header::new_ustar();
@@ -206,10 +142,4 @@ pub(crate) fn zip_bomb(top: &str, zeros: u64) -> Vec<u8> {
     writer.start_file(format!("{top}/zeros"), options).unwrap();
     std::io::copy(&mut std::io::repeat(0).take(zeros), &mut writer).unwrap();
     writer.finish().unwrap().into_inner()
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }

@@ -1,13 +1,8 @@
 //! Wheels as bytes: right ones, and those with every mistake that the tests need.
 
 use std::fmt::Write as _;
-use std::io::{Cursor, Write as _};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::Digest as _;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use super::archives::{record, zip};
 
 /// A pure wheel in the making.
 #[derive(Clone)]
@@ -90,37 +85,9 @@ impl Wheel {
             self.metadata_text().into_bytes(),
         ));
         files.push((format!("{dist_info}/WHEEL"), description.into()));
-        let mut record = String::new();
-        for (name, content) in &files {
-            let digest = URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(content));
-            let _ = writeln!(record, "{name},sha256={digest},{}", content.len());
-        }
-        let _ = writeln!(record, "{dist_info}/RECORD,,");
-        let record = self.record.clone().unwrap_or(record);
+        let right = || record(&files, &dist_info);
+        let record = self.record.clone().unwrap_or_else(right);
         files.push((format!("{dist_info}/RECORD"), record.into_bytes()));
         zip(&files)
     }
-}
-
-fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default()
-        .unix_permissions(0o644)
-        .compression_method(CompressionMethod::Deflated);
-    for (name, content) in files {
-        writer.start_file(name.as_str(), options).unwrap();
-        writer.write_all(content).unwrap();
-    }
-    writer.finish().unwrap().into_inner()
-}
-
-/// Replaces every `from` in `bytes` by `to` of the same length: names that no writer would take.
-pub(crate) fn patched(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
-    assert_eq!(from.len(), to.len());
-    for start in 0..=bytes.len() - from.len() {
-        if bytes[start..].starts_with(from) {
-            bytes[start..start + to.len()].copy_from_slice(to);
-        }
-    }
-    bytes
 }
