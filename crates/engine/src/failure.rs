@@ -9,6 +9,7 @@ use uv_resolver::ResolveError;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind};
 
+use crate::advice::translated;
 use crate::context::BuildError;
 use crate::workshop::Workshop;
 
@@ -77,7 +78,7 @@ impl Workshop {
             let hints: Vec<String> = no_solution
                 .hints()
                 .into_iter()
-                .map(|hint| hint.to_string())
+                .map(|hint| translated(hint.as_ref()))
                 .collect();
             return if hints.is_empty() {
                 resolution

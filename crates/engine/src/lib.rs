@@ -13,6 +13,7 @@
 //!
 //! It never decides what is fetched or built when, never writes a wheelhouse, and never prints.
 
+mod advice;
 mod backend;
 mod build;
 mod build_requirements;

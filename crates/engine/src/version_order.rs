@@ -27,6 +27,7 @@ use uv_resolver::{
     DependencyMode, Exclusions, Flexibility, InMemoryIndex, Manifest, OptionsBuilder, Preference,
     Preferences, Prerelease, PrereleaseMode, ResolveError, ResolverEnvironment,
 };
+use wheelhouse_model::request::Prereleases;
 use wheelhouse_model::{PackageName, Result, Version};
 
 use crate::context::Bench;
@@ -195,7 +196,7 @@ impl Solver<'_> {
             } else {
                 dependencies
             })
-            .prerelease(prerelease(engine.request.resolution.prereleases))
+            .prerelease(prerelease(&engine.request.resolution.prereleases))
             .exclude_newer(engine.exclude_newer.clone())
             .index_strategy(network::strategy(engine.request.indexes.strategy))
             .build_options(self.rule.build_options.clone())
@@ -274,15 +275,22 @@ fn versions(resolution: &Resolution) -> HashMap<PackageName, Version> {
         .collect()
 }
 
-fn prerelease(allowed: bool) -> Prerelease {
-    Prerelease {
-        global: if allowed {
+fn prerelease(wanted: &Prereleases) -> Prerelease {
+    let mode = |allowed| {
+        if allowed {
             PrereleaseMode::Allow
         } else {
-            PrereleaseMode::default()
-        },
+            PrereleaseMode::Disallow
+        }
+    };
+    let mut prerelease = Prerelease {
+        global: wanted.others.map_or(PrereleaseMode::IfNecessary, mode),
         ..Prerelease::default()
+    };
+    for (name, allowed) in &wanted.packages {
+        prerelease.package.insert(name.clone(), mode(*allowed));
     }
+    prerelease
 }
 
 impl Workshop {

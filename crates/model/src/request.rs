@@ -60,7 +60,10 @@ impl Request {
                     self.indexes.strategy
                 ),
                 &self.formats,
-                (self.resolution.prereleases, self.resolution.no_dependencies),
+                (
+                    &self.resolution.prereleases,
+                    self.resolution.no_dependencies
+                ),
                 &self.resolution.exclude_newer,
                 (
                     &target.implementation,
@@ -173,8 +176,7 @@ impl Default for Network {
 /// How versions are chosen.
 #[derive(Clone, Debug, Default)]
 pub struct Resolution {
-    /// Whether pre-releases count like releases.
-    pub prereleases: bool,
+    pub prereleases: Prereleases,
     /// Whether dependencies are left out.
     pub no_dependencies: bool,
     /// Whether each requirement must be pinned and hashed.
@@ -185,6 +187,14 @@ pub struct Resolution {
     pub refresh: bool,
     /// Versions to keep where they still fit.
     pub preferences: Vec<(PackageName, uv_pep440::Version)>,
+}
+
+/// Whether pre-releases count like releases (`true`), never (`false`), or only where no release fits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prereleases {
+    /// For those packages that `packages` has not; `None` is the third case.
+    pub others: Option<bool>,
+    pub packages: BTreeMap<PackageName, bool>,
 }
 
 /// Variables of the user's environment that change what a build gives. Those that are set belong in

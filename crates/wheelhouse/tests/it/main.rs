@@ -13,6 +13,7 @@ mod interruptions;
 mod network;
 mod pip_oracle;
 mod real;
+mod releases;
 mod remote_files;
 mod secrets;
 mod sources;

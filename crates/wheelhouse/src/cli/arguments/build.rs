@@ -180,12 +180,12 @@ struct ResolutionOptions {
     #[arg(long)]
     pre: bool,
 
-    /// Allow pre-releases of all packages (:all:)
-    #[arg(long, value_name = "LIST", hide = true)]
+    /// Allow pre-releases of these: names with commas, :all: or :none:
+    #[arg(long, value_name = "LIST")]
     all_releases: Vec<String>,
 
-    /// Allow no pre-releases
-    #[arg(long, value_name = "LIST", hide = true)]
+    /// Take no pre-releases of these, even where nothing else fits: names with commas, :all: or :none:
+    #[arg(long, value_name = "LIST")]
     only_final: Vec<String>,
 
     /// Leave out dependencies

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{
-    BUILD_VARIABLES, Building, Formats, Indexes, Packages, Requirement, Resolution,
+    BUILD_VARIABLES, Building, Formats, Indexes, Packages, Prereleases, Requirement, Resolution,
 };
 use wheelhouse_model::{Error, Kind, PackageName, Request, Result};
 
@@ -33,6 +33,9 @@ pub use settings::{Row, Settings, SettingsContext, ValueOrigin, settle};
 
 /// The index that counts when extra ones are given and the main one is not.
 const PYPI: &str = "https://pypi.org/simple";
+
+/// What stands for every package in lists of names.
+const ALL: &str = ":all:";
 
 /// Holds a request and what its reader should be told.
 #[derive(Debug)]
@@ -161,7 +164,7 @@ fn find_links_location(text: &str, context: &SettingsContext<'_>) -> Option<Stri
 }
 
 fn packages(names: &BTreeSet<String>) -> Result<Packages> {
-    if names.contains(":all:") {
+    if names.contains(ALL) {
         return Ok(Packages::All);
     }
     let parse = |name: &String| package_name(name, "--no-binary or --only-binary");
@@ -181,20 +184,20 @@ fn package_name(name: &str, option: &str) -> Result<PackageName> {
     })
 }
 
-/// All packages, or none: the engine knows no more.
-fn prereleases(options: &FileOptions) -> Result<bool> {
+fn prereleases(options: &FileOptions) -> Result<Prereleases> {
     let releases = &options.release_control;
-    let all = releases.all_releases().contains(":all:");
-    let named = releases.all_releases().iter().find(|name| *name != ":all:");
-    let (option, name) = match (named, releases.only_final().first()) {
-        (_, Some(name)) => ("--only-final", name),
-        (Some(name), None) if !all => ("--all-releases", name),
-        _ => return Ok(all),
-    };
-    let message = format!("`{option} {name}` is not supported");
-    Err(Error::new(Kind::Input, message).with_hint(
-        "Use --pre, or allow pre-releases of a package with a version such as `>=2.0rc1`.",
-    ))
+    let names = releases.all_releases().iter().chain(releases.only_final());
+    let packages = names
+        .filter(|name| *name != ALL)
+        .filter_map(|name| Some((name, releases.allows_prereleases(name)?)))
+        .map(|(name, allowed)| {
+            let name = package_name(name, "--all-releases or --only-final")?;
+            Ok((name, allowed))
+        });
+    Ok(Prereleases {
+        others: releases.allows_prereleases(ALL),
+        packages: packages.collect::<Result<_>>()?,
+    })
 }
 
 /// Hashes are wanted of all or of none: the engine knows no more.

@@ -126,7 +126,7 @@ fn requirements_files_have_the_last_word() {
         request.formats.only_binary,
         Packages::Only(vec!["a".parse().unwrap()])
     );
-    assert!(request.resolution.prereleases);
+    assert_eq!(request.resolution.prereleases.others, Some(true));
     let expected = [("django", "the command line"), ("flask", "r.txt:5")];
     assert_eq!(texts(&request.requirements), expected);
     assert_eq!(texts(&request.constraints), [("flask<3", "c.txt:2")]);
@@ -161,6 +161,9 @@ fn overrides_and_build_constraints_are_read_by_themselves() {
         texts(&joined.request.build_constraints),
         [("setuptools<80", "b.txt:1")]
     );
-    assert!(!joined.request.resolution.prereleases);
+    assert_eq!(
+        joined.request.resolution.prereleases,
+        Prereleases::default()
+    );
     assert_eq!(joined.notes.len(), 2, "{:?}", joined.notes);
 }

@@ -105,6 +105,41 @@ fn other_settings_have_their_values() {
 }
 
 #[test]
+fn pre_releases_are_allowed_and_refused_by_name() {
+    let files = [("r.txt", "--only-final B,c\n")];
+    let of = |controls: &[Control]| {
+        let raw = RawBuild {
+            controls: controls.to_vec(),
+            requirement_files: vec!["r.txt".into()],
+            ..raw()
+        };
+        let world = World {
+            files: &files,
+            ..World::default()
+        };
+        let prereleases = world.request(&raw).resolution.prereleases;
+        let packages = prereleases.packages.into_iter();
+        let packages = packages.map(|(name, allowed)| format!("{name} {allowed}"));
+        (prereleases.others, packages.collect::<Vec<_>>().join(", "))
+    };
+    let all = |names: &str| Control::AllReleases(names.into());
+    let cases = [
+        (vec![], None, "b false, c false"),
+        (vec![all("a,b")], None, "a true, b false, c false"),
+        (vec![all(":all:")], Some(true), "b false, c false"),
+        (vec![Control::Pre], Some(true), "b false, c false"),
+        (
+            vec![Control::OnlyFinal(":all:".into()), all("a")],
+            Some(false),
+            "a true, b false, c false",
+        ),
+    ];
+    for (controls, others, packages) in cases {
+        assert_eq!(of(&controls), (others, packages.to_owned()), "{controls:?}");
+    }
+}
+
+#[test]
 fn values_that_mean_nothing_are_refused_by_name() {
     let variables = [("PIP_RETRIES", "many")];
     let message = World {
@@ -126,10 +161,10 @@ fn values_that_mean_nothing_are_refused_by_name() {
         ),
         (
             RawBuild {
-                controls: vec![Control::AllReleases("a".into())],
+                controls: vec![Control::AllReleases("a b".into())],
                 ..raw()
             },
-            "`--all-releases a` is not supported",
+            "`a b`, given with --all-releases or --only-final, is no package's name",
         ),
         (
             RawBuild {
