@@ -2,7 +2,7 @@
 //! an application's tree say together.
 //!
 //! 1. [`settle`] joins the command line ([`RawBuild`]) with pip's configuration ([`Settings`]).
-//! 2. [`join`] reads the files and the application's tree (`inputs`), whose options come on top,
+//! 2. [`join`] reads the files (`inputs`) and the application's tree (`tree`), whose options come on top,
 //!    and makes the [`Request`](wheelhouse_model::Request).
 //!
 //! Never does network itself, never prints, and never reads the process environment.
@@ -14,6 +14,7 @@ mod settings;
 mod settling;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
