@@ -409,10 +409,10 @@ fn settings(engine: &Workshop, name: Option<&PackageName>) -> Value {
 
 /// The hook's variables: the environment's scripts come first on `PATH`.
 fn variables(
-    engine: &Workshop,
+    workshop: &Workshop,
     environment: &PythonEnvironment,
 ) -> Result<Vec<(OsString, OsString)>, std::env::JoinPathsError> {
-    let path = engine
+    let path = workshop
         .request
         .building
         .environment
@@ -421,9 +421,14 @@ fn variables(
         .unwrap_or_default();
     let scripts = std::iter::once(environment.scripts().to_owned());
     let path = std::env::join_paths(scripts.chain(std::env::split_paths(&path)))?;
-    let mut variables = engine.hook_environment.as_ref().clone();
+    let mut variables = workshop.hook_environment.as_ref().clone();
     variables.push(("PATH".into(), path));
     variables.push(("VIRTUAL_ENV".into(), environment.root().into()));
+    if workshop.shared_environment.is_none() {
+        // The environment is ours, and its byte code serves those that come after it.
+        variables.push(("PYTHONDONTWRITEBYTECODE".into(), OsString::new()));
+        variables.push(("PYTHONPYCACHEPREFIX".into(), OsString::new()));
+    }
     Ok(variables)
 }
 
