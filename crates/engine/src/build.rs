@@ -17,6 +17,7 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Distribution, Error, Kind, PackageName, Result};
 
 use crate::backend::{Backend, build_requirements};
+use crate::build_requirements::BuildRequirements;
 use crate::companion::Companion;
 use crate::context::Bench;
 use crate::failure::Failures;
@@ -48,14 +49,8 @@ impl Workshop {
         request: BuildRequest<'_>,
         companion: &dyn Companion,
     ) -> Result<BuiltWheel> {
-        let session = SessionRequest {
-            label: request.label,
-            name: Some(request.name),
-            tree: request.tree.to_owned(),
-            checkout: None,
-        };
         let bench = Bench::new(self, companion);
-        let session = Box::pin(Session::set_up(&bench, session)).await?;
+        let session = Box::pin(Session::set_up(&bench, SessionRequest::from(&request))).await?;
         let built = session.build_wheel(request.wheel_directory).await;
         let filename =
             built.inspect_err(|error| self.failures.remember_build(&session.label, error))?;
@@ -64,6 +59,29 @@ impl Workshop {
             path,
             requirements: session.requirements,
         })
+    }
+}
+
+impl Workshop {
+    pub(crate) async fn build_requirements(
+        &self,
+        request: BuildRequest<'_>,
+        companion: &dyn Companion,
+    ) -> Result<BuildRequirements> {
+        let bench = Bench::new(self, companion);
+        let session = Box::pin(Session::set_up(&bench, SessionRequest::from(&request))).await?;
+        Ok(BuildRequirements(session.wanted))
+    }
+}
+
+impl From<&BuildRequest<'_>> for SessionRequest {
+    fn from(request: &BuildRequest<'_>) -> Self {
+        Self {
+            label: request.label.clone(),
+            name: Some(request.name.clone()),
+            tree: request.tree.to_owned(),
+            checkout: None,
+        }
     }
 }
 
@@ -86,6 +104,8 @@ pub(crate) struct Session {
     /// Holds the environment and the files of the calls.
     directory: tempfile::TempDir,
     variables: Vec<(OsString, OsString)>,
+    /// The build requirements as they are declared and reported.
+    wanted: Vec<Requirement>,
     /// What is installed in the environment, sorted by name.
     requirements: Vec<Distribution>,
     /// The same, where it was linked from.
@@ -149,6 +169,7 @@ impl Session {
             backend,
             environment,
             directory,
+            wanted: Vec::new(),
             requirements: Vec::new(),
             installed: Vec::new(),
             metadata_directory: None,
@@ -163,11 +184,11 @@ impl Session {
     async fn require(&mut self, bench: &Bench<'_>, more: Vec<Requirement>) -> Result<()> {
         let label = self.label.clone();
         let failed = || format!("failed to build {label}");
-        let mut wanted = self.backend.requires.clone();
-        wanted.extend(more);
+        self.wanted.clone_from(&self.backend.requires);
+        self.wanted.extend(more);
         let mut wheels = Vec::new();
-        if !wanted.is_empty() {
-            let settled = bench.settle_build_requirements(&wanted).await;
+        if !self.wanted.is_empty() {
+            let settled = bench.settle(&self.wanted, &bench.workshop.host).await;
             let mut settled = settled.context(Kind::Build, failed)?;
             settled.sort_by(|one, other| one.name.cmp(&other.name));
             let made = bench.companion.wheels(&settled).await;

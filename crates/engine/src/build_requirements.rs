@@ -14,31 +14,54 @@ use uv_types::HashStrategy;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Distribution, Kind, Result};
 
+use crate::backend::build_requirements;
 use crate::companion::WheelFile;
 use crate::context::Bench;
 use crate::network;
 use crate::provider::Watch;
 use crate::resolve::settled_distributions;
 use crate::search::Search;
+use crate::target::Terms;
+
+/// What the builds of a source require, not settled yet.
+#[derive(Clone, Debug)]
+pub struct BuildRequirements(pub(crate) Vec<Requirement>);
+
+impl BuildRequirements {
+    /// Reads PEP 508 requirements.
+    ///
+    /// # Errors
+    /// When one is not valid.
+    pub fn parse(texts: &[String]) -> Result<Self> {
+        build_requirements(texts).map(Self)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 impl Bench<'_> {
-    /// Settles `requirements` and all that they depend on, for the host.
-    pub(crate) async fn settle_build_requirements(
+    /// Settles `requirements` and all that they depend on, for the target of `terms`.
+    pub(crate) async fn settle(
         &self,
         requirements: &[Requirement],
+        terms: &Terms,
     ) -> Result<Vec<Distribution>> {
         let wanted = sentence(requirements);
+        let key = (terms.target.name(), wanted.clone());
         let known = self
             .workshop
             .settled
             .lock()
             .expect("no panic while locked")
-            .get(&wanted)
+            .get(&key)
             .cloned();
         if let Some(settled) = known {
             return Ok(settled);
         }
-        let settled = self.search_build_requirements(requirements).await;
+        let settled = self.search_build_requirements(requirements, terms).await;
         let settled = settled.context(Kind::Build, || {
             format!("failed to resolve the build requirements {wanted}")
         })?;
@@ -46,13 +69,14 @@ impl Bench<'_> {
             .settled
             .lock()
             .expect("no panic while locked")
-            .insert(wanted, settled.clone());
+            .insert(key, settled.clone());
         Ok(settled)
     }
 
     async fn search_build_requirements(
         &self,
         requirements: &[Requirement],
+        terms: &Terms,
     ) -> Result<Vec<Distribution>> {
         let workshop = self.workshop;
         let hasher = HashStrategy::None
@@ -72,7 +96,7 @@ impl Bench<'_> {
             &index,
             self.database(),
         )
-        .resolve(&workshop.host.environment())
+        .resolve(&terms.environment())
         .await
         .map_err(|error| workshop.explained(error, "failed to read a direct reference"))?;
         let manifest = Manifest::simple(requirements.to_vec())
@@ -86,10 +110,10 @@ impl Bench<'_> {
             .build();
         let search = Search {
             bench: self,
-            terms: &workshop.host,
+            terms,
             hasher: &hasher,
             build_options: &workshop.build_options,
-            flat_index: &workshop.build_flat_index,
+            flat_index: &workshop.flat_index(terms, &workshop.build_options),
             index: &index,
             memory: &workshop.build_memory,
             watch: &Watch::unlimited(),

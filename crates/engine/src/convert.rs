@@ -26,6 +26,7 @@ pub(crate) fn target(interpreter: &Interpreter) -> Target {
         implementation: interpreter.implementation_name().to_owned(),
         python_version: interpreter.python_full_version().to_string(),
         platform: platform.unwrap_or_else(|| markers.sys_platform().to_owned()),
+        free_threaded: interpreter.gil_disabled(),
         markers: values
             .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
             .collect(),

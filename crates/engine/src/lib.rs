@@ -40,6 +40,7 @@ mod version_order;
 mod workshop;
 
 pub use build::{BuildRequest, BuiltWheel};
+pub use build_requirements::BuildRequirements;
 pub use companion::{Companion, WheelFile, circular};
 pub use document::Documents;
 pub use fetch::{FetchError, Fetcher, Remote};
@@ -49,7 +50,7 @@ pub use runtime::run;
 use std::path::{Path, PathBuf};
 
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, PackageName, Request, Result, Source, Target};
+use wheelhouse_model::{Distribution, Kind, PackageName, Request, Result, Source, Target};
 
 /// A Python that is there, and uv's cache for it: all that a run needs that resolves and builds
 /// nothing.
@@ -119,14 +120,42 @@ impl Engine {
         }
     }
 
-    /// Settles the lock of the request.
+    /// Settles the lock of the request for `target`, the host or a foreign one.
     ///
     /// # Errors
     /// `Resolution` with an explanation when no set of versions fits, `Fetch` when an index cannot
     /// be read, `Build` when the metadata of a source cannot be had, `Input` when a requirement is
     /// not valid.
-    pub async fn resolve(&self, companion: &dyn Companion) -> Result<Resolved> {
-        self.0.resolve(&self.0.host, companion).await
+    pub async fn resolve(&self, target: &Target, companion: &dyn Companion) -> Result<Resolved> {
+        let terms = self.0.terms(target)?;
+        self.0.resolve(&terms, companion).await
+    }
+
+    /// Settles build requirements, and all that they depend on, for `target`.
+    ///
+    /// # Errors
+    /// `Build` when no set of versions fits; as [`resolve`](Self::resolve) otherwise.
+    pub async fn settle(
+        &self,
+        requirements: &BuildRequirements,
+        target: &Target,
+        companion: &dyn Companion,
+    ) -> Result<Vec<Distribution>> {
+        let terms = self.0.terms(target)?;
+        let bench = context::Bench::new(&self.0, companion);
+        bench.settle(&requirements.0, &terms).await
+    }
+
+    /// Asks what the build of a source requires: what it declares, and what its back end reports.
+    ///
+    /// # Errors
+    /// As [`build_wheel`](Self::build_wheel).
+    pub async fn build_requirements(
+        &self,
+        request: BuildRequest<'_>,
+        companion: &dyn Companion,
+    ) -> Result<BuildRequirements> {
+        self.0.build_requirements(request, companion).await
     }
 
     /// Checks out the commit of a [`Source::Git`] and returns its directory, which belongs

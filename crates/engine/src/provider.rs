@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
     Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, InstalledDist, Name as _,
@@ -73,6 +73,21 @@ impl Watch {
     }
 }
 
+/// Why there is no metadata to share.
+enum Unanswered {
+    Otherwise(MetadataResponse),
+    Failed(uv_distribution::Error),
+}
+
+impl From<uv_distribution::Error> for Unanswered {
+    fn from(error: uv_distribution::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Metadata of wheels that several searches may want, asked for once.
+pub(crate) type WheelMetadata = Mutex<HashMap<DistributionId, Arc<OnceCell<ArchiveMetadata>>>>;
+
 pub(crate) struct Provider<'a> {
     pub(crate) bench: &'a Bench<'a>,
     pub(crate) inner: DefaultResolverProvider<'a, Bench<'a>>,
@@ -136,6 +151,30 @@ impl Provider<'_> {
         uv_distribution::Error::Build(self.bench.workshop.failures.keep(error).into())
     }
 
+    /// What the engine itself finds out. Several targets may want the metadata of one wheel; it is
+    /// asked for once.
+    async fn engine_metadata(&self, dist: &Dist) -> WheelMetadataResult {
+        if matches!(dist, Dist::Source(_)) {
+            return self.inner.get_or_build_wheel_metadata(dist).await;
+        }
+        let answer = {
+            let wheels = &self.bench.workshop.wheel_metadata;
+            let mut wheels = wheels.lock().expect("no panic while locked");
+            Arc::clone(wheels.entry(dist.distribution_id()).or_default())
+        };
+        let asked = answer.get_or_try_init(async || {
+            match self.inner.get_or_build_wheel_metadata(dist).await? {
+                MetadataResponse::Found(metadata) => Ok(metadata),
+                other => Err(Unanswered::Otherwise(other)),
+            }
+        });
+        match asked.await {
+            Ok(metadata) => Ok(MetadataResponse::Found(metadata.clone())),
+            Err(Unanswered::Otherwise(response)) => Ok(response),
+            Err(Unanswered::Failed(error)) => Err(error),
+        }
+    }
+
     /// What the companion goes on with when `dist` has no metadata.
     fn stand_in(&self, dist: &Dist) -> Option<ArchiveMetadata> {
         let distribution = self
@@ -195,7 +234,7 @@ impl ResolverProvider for Provider<'_> {
         self.announce(dist);
         let response = match self.known_metadata(dist).await? {
             Some(metadata) => MetadataResponse::Found(metadata),
-            None => match self.inner.get_or_build_wheel_metadata(dist).await? {
+            None => match self.engine_metadata(dist).await? {
                 failed @ MetadataResponse::Error(..) => {
                     self.stand_in(dist).map_or(failed, MetadataResponse::Found)
                 }

@@ -1,14 +1,20 @@
 //! A target in uv's terms: what a resolution for it needs to know.
 
+use std::borrow::Cow;
+
 use uv_distribution_types::RequiresPython;
-use uv_platform_tags::Tags;
+use uv_pep440::Version;
+use uv_pep508::MarkerEnvironment;
+use uv_platform_tags::{Arch, Os, Tags, TagsOptions};
 use uv_pypi_types::ResolverMarkerEnvironment;
 use uv_python::Interpreter;
 use uv_resolver::{PythonRequirement, ResolverEnvironment};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result, Target};
+use wheelhouse_model::target::{Platform, System};
+use wheelhouse_model::{Error, Kind, Result, Target};
 
 use crate::convert;
+use crate::workshop::Workshop;
 
 /// The tags and markers that a target's distributions are chosen by.
 #[derive(Clone, Debug)]
@@ -18,6 +24,16 @@ pub(crate) struct Terms {
     pub(crate) tags: Tags,
     pub(crate) python: PythonRequirement,
     pub(crate) requires_python: RequiresPython,
+}
+
+impl Workshop {
+    /// What `target` is in uv's terms.
+    pub(crate) fn terms(&self, target: &Target) -> Result<Cow<'_, Terms>> {
+        if *target == self.host.target {
+            return Ok(Cow::Borrowed(&self.host));
+        }
+        Terms::of_foreign(target).map(Cow::Owned)
+    }
 }
 
 impl Terms {
@@ -37,7 +53,135 @@ impl Terms {
         })
     }
 
+    /// Those of a target that is known by its names alone.
+    fn of_foreign(target: &Target) -> Result<Self> {
+        let failed = || format!("no wheels can be chosen for {}", target.label());
+        let values = serde_json::to_value(&target.markers).context(Kind::Input, failed)?;
+        let markers: MarkerEnvironment =
+            serde_json::from_value(values).context(Kind::Input, failed)?;
+        let python = markers.python_full_version().version.clone();
+        let requires_python = RequiresPython::greater_than_equal_version(&python);
+        Ok(Self {
+            tags: tags(target, &markers).context(Kind::Input, failed)?,
+            python: PythonRequirement::from_marker_environment(&markers, requires_python.clone()),
+            markers: ResolverMarkerEnvironment::from(markers),
+            target: target.clone(),
+            requires_python,
+        })
+    }
+
     pub(crate) fn environment(&self) -> ResolverEnvironment {
         ResolverEnvironment::specific(self.markers.clone())
+    }
+}
+
+fn tags(target: &Target, markers: &MarkerEnvironment) -> Result<Tags> {
+    let options = TagsOptions {
+        manylinux_compatible: true,
+        gil_disabled: target.free_threaded,
+        debug_enabled: false,
+        is_cross: true,
+    };
+    let failed = || format!("{} has no known tags", target.label());
+    Tags::from_env(
+        platform(&target.platform.parse()?)?,
+        minor_version(&markers.python_full_version().version),
+        &target.implementation,
+        minor_version(&markers.implementation_version().version),
+        options,
+    )
+    .context(Kind::Input, failed)
+}
+
+fn minor_version(version: &Version) -> (u8, u8) {
+    let part = |position: usize| {
+        let number = version.release().get(position).copied();
+        number.and_then(|number| u8::try_from(number).ok())
+    };
+    (part(0).unwrap_or(3), part(1).unwrap_or(0))
+}
+
+fn platform(platform: &Platform) -> Result<uv_platform_tags::Platform> {
+    let os = match platform.system {
+        System::Manylinux { major, minor } => Os::Manylinux { major, minor },
+        System::Musllinux { major, minor } => Os::Musllinux { major, minor },
+        System::Macos { major, minor } => Os::Macos { major, minor },
+        System::Windows => Os::Windows,
+    };
+    let machine = match platform.machine.as_str() {
+        "amd64" => "x86_64",
+        "arm64" => "aarch64",
+        "x86" => "i686",
+        machine => machine,
+    };
+    let machine: Arch = machine
+        .parse()
+        .map_err(|_| Error::new(Kind::Input, format!("`{machine}` is no known machine")))?;
+    Ok(uv_platform_tags::Platform::new(os, machine))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts(target: &str, tag: (&str, &str, &str)) -> bool {
+        let terms = Terms::of_foreign(&target.parse().unwrap()).unwrap();
+        let wheel = format!("x-1-{}-{}-{}.whl", tag.0, tag.1, tag.2);
+        let wheel: uv_distribution_filename::WheelFilename = wheel.parse().unwrap();
+        wheel.is_compatible(&terms.tags)
+    }
+
+    #[test]
+    fn a_foreign_target_accepts_what_it_would_at_home() {
+        assert!(accepts(
+            "3.12-linux",
+            ("cp312", "cp312", "manylinux_2_17_x86_64")
+        ));
+        assert!(accepts(
+            "3.12-linux",
+            ("cp38", "abi3", "manylinux2014_x86_64")
+        ));
+        assert!(accepts("3.12-linux", ("py3", "none", "any")));
+        assert!(!accepts(
+            "3.12-linux",
+            ("cp312", "cp312", "manylinux_2_34_x86_64")
+        ));
+        assert!(!accepts(
+            "3.12-linux",
+            ("cp312", "cp312", "musllinux_1_2_x86_64")
+        ));
+        assert!(accepts(
+            "3.12-alpine",
+            ("cp312", "cp312", "musllinux_1_1_x86_64")
+        ));
+        assert!(accepts(
+            "3.12-macos",
+            ("cp312", "cp312", "macosx_11_0_arm64")
+        ));
+        assert!(accepts(
+            "3.12-macos",
+            ("cp312", "cp312", "macosx_10_9_universal2")
+        ));
+        assert!(!accepts(
+            "3.12-macos",
+            ("cp312", "cp312", "macosx_10_9_x86_64")
+        ));
+        assert!(accepts("3.12-windows", ("cp312", "cp312", "win_amd64")));
+        assert!(accepts(
+            "3.13t-linux",
+            ("cp313", "cp313t", "manylinux_2_17_x86_64")
+        ));
+        assert!(!accepts(
+            "3.13t-linux",
+            ("cp313", "cp313", "manylinux_2_17_x86_64")
+        ));
+        assert!(accepts(
+            "pypy3.10-linux",
+            ("pp310", "pypy310_pp73", "manylinux_2_17_x86_64")
+        ));
+        assert!(accepts(
+            "3.9-linux_s390x",
+            ("cp39", "cp39", "manylinux_2_17_s390x")
+        ));
     }
 }

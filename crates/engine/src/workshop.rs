@@ -30,7 +30,7 @@ use crate::build::Session;
 use crate::failure::Failures;
 use crate::fetch::Fetcher;
 use crate::listing::{Listings, Reader, Refusals};
-use crate::provider::Memory;
+use crate::provider::{Memory, WheelMetadata};
 use crate::target::Terms;
 use crate::{network, requirements};
 
@@ -57,11 +57,10 @@ pub(crate) struct Workshop {
     pub(crate) exclude_newer: ExcludeNewer,
     /// What `--find-links` offers.
     flat_entries: FlatIndexEntries,
-    /// The same, to build environments.
-    pub(crate) build_flat_index: FlatIndex,
     pub(crate) build_memory: Memory,
-    /// Build requirements already settled, by their text.
-    pub(crate) settled: Mutex<HashMap<String, Vec<Distribution>>>,
+    pub(crate) wheel_metadata: WheelMetadata,
+    /// Build requirements already settled, by target and text.
+    pub(crate) settled: Mutex<HashMap<(String, String), Vec<Distribution>>>,
     pub(crate) concurrency: Concurrency,
     pub(crate) git: GitResolver,
     pub(crate) capabilities: IndexCapabilities,
@@ -129,11 +128,11 @@ impl Workshop {
             cached_client,
             fetcher,
             locations,
-            build_flat_index: flat_index(&flat_entries, &terms, &build_options),
             build_options,
             flat_entries,
             host: terms,
             build_memory: Memory::default(),
+            wheel_metadata: WheelMetadata::default(),
             settled: Mutex::default(),
             git: GitResolver::default(),
             capabilities,

@@ -24,8 +24,51 @@ pub struct Manifest {
     pub request: String,
     /// Sorted by file name.
     pub wheels: Vec<Wheel>,
+    /// Sorted by file name; what is there to be built elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sdists: Vec<Sdist>,
     /// Every other file that the run put there, sorted, relative to the wheelhouse, with `/`.
     pub files: Vec<String>,
+}
+
+/// A file that pip installs from, as far as its bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File<'a> {
+    pub filename: &'a str,
+    pub sha256: Sha256,
+    /// In bytes.
+    pub size: u64,
+}
+
+impl Manifest {
+    /// The wheels and sdists.
+    pub fn distributions(&self) -> impl Iterator<Item = File<'_>> {
+        let wheels = self.wheels.iter().map(|wheel| File {
+            filename: &wheel.filename,
+            sha256: wheel.sha256,
+            size: wheel.size,
+        });
+        wheels.chain(self.sdists.iter().map(|sdist| File {
+            filename: &sdist.filename,
+            sha256: sdist.sha256,
+            size: sdist.size,
+        }))
+    }
+}
+
+/// One source distribution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Sdist {
+    pub filename: String,
+    pub name: String,
+    pub version: String,
+    pub sha256: Sha256,
+    /// In bytes.
+    pub size: u64,
+    pub origin: Origin,
+    /// Where it was had; without credentials.
+    pub source: String,
 }
 
 /// One wheel of a wheelhouse.

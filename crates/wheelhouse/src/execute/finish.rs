@@ -53,7 +53,7 @@ pub(super) fn publish(mut finished: Finished) -> Result<Published> {
     .publish(&Wheelhouse {
         manifest: manifest(&finished, &metadata),
         files,
-        wheels: &placer,
+        store: &placer,
     })
 }
 
@@ -146,6 +146,7 @@ fn manifest(finished: &Finished, metadata: &[Metadata]) -> Manifest {
         requirements: requirements.map(|line| redacted(&line.text)).collect(),
         request: finished.lock.request.clone(),
         wheels,
+        sdists: Vec::new(),
         files: Vec::new(),
     }
 }
@@ -194,13 +195,13 @@ impl<'a> Placer<'a> {
 }
 
 impl Place for Placer<'_> {
-    fn place(&self, wheel: &Wheel, destination: &Path) -> Result<()> {
+    fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
         let placing = Placing {
             mode: self.mode,
             placed_before: false,
         };
         self.store
-            .place(self.stored[&wheel.sha256], destination, placing)?;
+            .place(self.stored[sha256], destination, placing)?;
         Ok(())
     }
 }

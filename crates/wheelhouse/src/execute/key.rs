@@ -87,6 +87,7 @@ mod tests {
             python_version: version.to_owned(),
             platform: "linux_x86_64".to_owned(),
             markers: BTreeMap::new(),
+            free_threaded: false,
             interpreter: None,
         };
         let plain = Request::default();

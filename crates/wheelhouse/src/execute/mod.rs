@@ -186,7 +186,7 @@ impl Run {
         let begun = Instant::now();
         let resolved = worker
             .engine
-            .resolve(&Ahead::of_resolution(&worker))
+            .resolve(&self.target, &Ahead::of_resolution(&worker))
             .await?;
         self.phase_finished(Phase::Resolve, begun);
         for warning in resolved.warnings {

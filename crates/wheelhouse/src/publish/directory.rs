@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
             .iter()
             .map(|name| (*name, self.desired[name]))
             .collect();
-        let staged = staging::stage(self.operations, self.root, &changes, wheelhouse.wheels)?;
+        let staged = staging::stage(self.operations, self.root, &changes, wheelhouse.store)?;
         self.replace(PENDING_NAME, &previous::pending_bytes(self.owned()))?;
         if let Some(manifest) = self.interim_manifest() {
             self.replace(MANIFEST_NAME, &previous::json(&manifest))?;
@@ -192,11 +192,15 @@ impl<'a> Run<'a> {
                 && !self.stale.contains(name)
         };
         interim.wheels.retain(|wheel| stays(&wheel.filename));
+        interim.sdists.retain(|sdist| stays(&sdist.filename));
         interim.files.retain(stays);
         interim.request.clear();
-        let shorter = interim.wheels.len() < previous.wheels.len()
-            || interim.files.len() < previous.files.len();
-        shorter.then_some(interim)
+        (interim
+            != Manifest {
+                request: String::new(),
+                ..previous.clone()
+            })
+        .then_some(interim)
     }
 
     fn put(&self, staged: &[Staged<'_>]) -> Result<()> {
@@ -304,6 +308,9 @@ fn completed(wheelhouse: &Wheelhouse<'_>) -> Manifest {
     let mut manifest = wheelhouse.manifest.clone();
     manifest
         .wheels
+        .sort_by(|one, other| one.filename.cmp(&other.filename));
+    manifest
+        .sdists
         .sort_by(|one, other| one.filename.cmp(&other.filename));
     manifest.files = wheelhouse.files.keys().cloned().collect();
     manifest

@@ -15,8 +15,7 @@ mod staging;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use wheelhouse_model::manifest::Wheel;
-use wheelhouse_model::{Manifest, Result};
+use wheelhouse_model::{Manifest, Result, Sha256};
 
 pub use directory::DirectoryPublisher;
 pub use simple::IndexedWheel;
@@ -38,18 +37,18 @@ pub struct Wheelhouse<'a> {
     /// Every other file, by its name relative to the wheelhouse, with `/`: locks, metadata, the
     /// static index.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// Who has the wheels of the manifest.
-    pub wheels: &'a dyn Place,
+    /// Who has the wheels and sdists of the manifest.
+    pub store: &'a dyn Place,
 }
 
-/// Who can put a wheel somewhere: the store.
+/// Who can put a wheel or an sdist somewhere: the store.
 pub trait Place: Sync {
-    /// Makes the bytes of `wheel` appear at `destination`, which does not exist: as a link or a
-    /// copy, with the permissions of an ordinary new file.
+    /// Makes the file with this digest appear at `destination`, which does not exist: as a link or
+    /// a copy, with the permissions of an ordinary new file.
     ///
     /// # Errors
-    /// A wheel that is not there or not whole, or a destination that cannot be written.
-    fn place(&self, wheel: &Wheel, destination: &Path) -> Result<()>;
+    /// A file that is not there or not whole, or a destination that cannot be written.
+    fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()>;
 }
 
 /// What publishing changed and found. Names are relative to the wheelhouse, and sorted.

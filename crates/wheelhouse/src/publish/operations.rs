@@ -8,8 +8,7 @@ use std::io;
 use std::path::Path;
 
 use fs_err as fs;
-use wheelhouse_model::manifest::Wheel;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::Place;
 
@@ -17,7 +16,7 @@ use super::Place;
 pub(super) trait Operations: Sync {
     fn create_directory(&self, path: &Path) -> io::Result<()>;
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
-    fn place(&self, wheels: &dyn Place, wheel: &Wheel, path: &Path) -> Result<()>;
+    fn place(&self, store: &dyn Place, sha256: &Sha256, path: &Path) -> Result<()>;
     /// Waits until a file, or the names in a directory, are on the disk.
     fn flush(&self, path: &Path) -> io::Result<()>;
     /// Waits until everything written below `root` is on the disk, if that can be had at once.
@@ -41,8 +40,8 @@ impl Operations for Disk {
         fs::write(path, bytes)
     }
 
-    fn place(&self, wheels: &dyn Place, wheel: &Wheel, path: &Path) -> Result<()> {
-        wheels.place(wheel, path)
+    fn place(&self, store: &dyn Place, sha256: &Sha256, path: &Path) -> Result<()> {
+        store.place(sha256, path)
     }
 
     fn flush(&self, path: &Path) -> io::Result<()> {

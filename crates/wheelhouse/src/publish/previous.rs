@@ -109,13 +109,13 @@ impl Previous {
         Ok(())
     }
 
-    /// The digest that the manifest has for the wheel `filename`.
+    /// The digest that the manifest has for the wheel or sdist `filename`.
     pub(super) fn recorded(&self, filename: &str) -> Option<Sha256> {
         self.manifest
             .iter()
-            .flat_map(|manifest| &manifest.wheels)
-            .find(|wheel| wheel.filename == filename)
-            .map(|wheel| wheel.sha256)
+            .flat_map(Manifest::distributions)
+            .find(|file| file.filename == filename)
+            .map(|file| file.sha256)
     }
 }
 
@@ -150,8 +150,8 @@ pub(super) fn merge(owned: &mut Owned, more: Owned) {
 }
 
 fn own(owned: &mut Owned, manifest: &Manifest) {
-    for wheel in &manifest.wheels {
-        owned.insert(wheel.filename.clone(), vec![wheel.sha256]);
+    for file in manifest.distributions() {
+        owned.insert(file.filename.to_owned(), vec![file.sha256]);
     }
     for file in &manifest.files {
         owned.insert(file.clone(), Vec::new());

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use sha2::Digest as _;
-use wheelhouse_model::manifest::{MANIFEST_NAME, Wheel};
+use wheelhouse_model::manifest::MANIFEST_NAME;
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::operations::{Operations, failure};
@@ -26,14 +26,18 @@ const MANY: usize = 64;
 /// What a file of the set is to hold.
 #[derive(Clone, Copy)]
 pub(super) enum Content<'a> {
-    Wheel(&'a Wheel),
+    /// A wheel or an sdist of the store; the size is in bytes.
+    Stored {
+        sha256: Sha256,
+        size: u64,
+    },
     Bytes(&'a [u8]),
 }
 
 impl Content<'_> {
     pub(super) fn digest(&self) -> Sha256 {
         match self {
-            Self::Wheel(wheel) => wheel.sha256,
+            Self::Stored { sha256, .. } => *sha256,
             Self::Bytes(bytes) => Sha256::of(bytes),
         }
     }
@@ -41,7 +45,7 @@ impl Content<'_> {
     /// In bytes.
     fn size(&self) -> u64 {
         match self {
-            Self::Wheel(wheel) => wheel.size,
+            Self::Stored { size, .. } => *size,
             Self::Bytes(bytes) => bytes.len() as u64,
         }
     }
@@ -55,12 +59,15 @@ pub(super) type Desired<'a> = BTreeMap<&'a str, Content<'a>>;
 /// # Errors
 /// A name that is not safe or that two files have: no set may come with one.
 pub(super) fn desired<'a>(wheelhouse: &'a Wheelhouse<'_>) -> Result<Desired<'a>> {
-    let wheels = wheelhouse.manifest.wheels.iter();
-    let wheels = wheels.map(|wheel| (wheel.filename.as_str(), Content::Wheel(wheel)));
+    let manifest = &wheelhouse.manifest;
+    let stored = manifest.distributions().map(|file| {
+        let (sha256, size) = (file.sha256, file.size);
+        (file.filename, Content::Stored { sha256, size })
+    });
     let files = wheelhouse.files.iter();
     let files = files.map(|(name, bytes)| (name.as_str(), Content::Bytes(bytes)));
     let mut desired = Desired::new();
-    for (name, content) in wheels.chain(files) {
+    for (name, content) in stored.chain(files) {
         if !previous::is_safe(name) || desired.insert(name, content).is_some() {
             let message = format!("`{}` cannot be put into a wheelhouse", name.escape_debug());
             return Err(Error::new(Kind::Publish, message));
@@ -95,15 +102,20 @@ pub(super) fn is_there(
     }
     Ok(match content {
         Content::Bytes(bytes) => fs::read(&path).is_ok_and(|found| found == *bytes),
-        Content::Wheel(wheel) => {
-            is_untouched(root, &metadata, wheel, previous)
-                || digest(&path).is_ok_and(|found| found == wheel.sha256)
+        Content::Stored { sha256, .. } => {
+            is_untouched(root, &metadata, (name, *sha256), previous)
+                || digest(&path).is_ok_and(|found| found == *sha256)
         }
     })
 }
 
-fn is_untouched(root: &Path, metadata: &Metadata, wheel: &Wheel, previous: &Previous) -> bool {
-    previous.recorded(&wheel.filename) == Some(wheel.sha256)
+fn is_untouched(
+    root: &Path,
+    metadata: &Metadata,
+    (name, sha256): (&str, Sha256),
+    previous: &Previous,
+) -> bool {
+    previous.recorded(name) == Some(sha256)
         && fs::symlink_metadata(root.join(MANIFEST_NAME))
             .is_ok_and(|manifest| is_older(metadata, &manifest))
 }
@@ -147,7 +159,7 @@ pub(super) fn stage<'a>(
     operations: &dyn Operations,
     root: &Path,
     changes: &[(&'a str, Content<'_>)],
-    wheels: &dyn Place,
+    store: &dyn Place,
 ) -> Result<Vec<Staged<'a>>> {
     let mut staged = Vec::with_capacity(changes.len());
     for (index, (name, content)) in changes.iter().enumerate() {
@@ -156,8 +168,8 @@ pub(super) fn stage<'a>(
             Content::Bytes(bytes) => operations
                 .write(&temporary, bytes)
                 .map_err(|error| failure(&root.join(name), error)),
-            Content::Wheel(wheel) => operations
-                .place(wheels, wheel, &temporary)
+            Content::Stored { sha256, .. } => operations
+                .place(store, sha256, &temporary)
                 .map_err(|error| failure(&root.join(name), error)),
         }?;
         staged.push(Staged { temporary, name });

@@ -13,8 +13,8 @@ use super::super::*;
 pub(super) struct Texts(BTreeMap<Sha256, String>);
 
 impl Place for Texts {
-    fn place(&self, wheel: &Wheel, destination: &Path) -> Result<()> {
-        fs::write(destination, &self.0[&wheel.sha256])
+    fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
+        fs::write(destination, &self.0[sha256])
             .map_err(|error| Error::new(Kind::Fetch, "the store has no room").caused_by(error))
     }
 }
@@ -52,6 +52,7 @@ impl Set {
                 .iter()
                 .map(|(name, text)| wheel(name, text))
                 .collect(),
+            sdists: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -69,7 +70,7 @@ impl Set {
             files: files
                 .map(|(name, text)| (name.clone(), text.clone().into_bytes()))
                 .collect(),
-            wheels: &texts,
+            store: &texts,
         };
         publish(operations, root, &wheelhouse)
     }
@@ -129,11 +130,11 @@ impl Operations for Stopping {
         Disk.write(path, bytes)
     }
 
-    fn place(&self, wheels: &dyn Place, wheel: &Wheel, path: &Path) -> Result<()> {
+    fn place(&self, store: &dyn Place, sha256: &Sha256, path: &Path) -> Result<()> {
         self.write(path, b"half a wheel")
             .map_err(|error| failure(path, error))?;
         fs::remove_file(path).unwrap();
-        Disk.place(wheels, wheel, path)
+        Disk.place(store, sha256, path)
     }
 
     fn flush(&self, _path: &Path) -> io::Result<()> {
@@ -218,8 +219,8 @@ impl Operations for Full {
         Disk.write(path, bytes)
     }
 
-    fn place(&self, wheels: &dyn Place, wheel: &Wheel, path: &Path) -> Result<()> {
-        Disk.place(wheels, wheel, path)
+    fn place(&self, store: &dyn Place, sha256: &Sha256, path: &Path) -> Result<()> {
+        Disk.place(store, sha256, path)
     }
 
     fn flush(&self, path: &Path) -> io::Result<()> {

@@ -16,7 +16,7 @@ use crate::publish::{DirectoryPublisher, Place, Publisher as _, Wheelhouse};
 struct OneWheel(Vec<u8>);
 
 impl Place for OneWheel {
-    fn place(&self, _wheel: &Wheel, destination: &Path) -> Result<()> {
+    fn place(&self, _sha256: &Sha256, destination: &Path) -> Result<()> {
         fs::write(destination, &self.0).unwrap();
         Ok(())
     }
@@ -42,7 +42,7 @@ fn published() -> tempfile::TempDir {
     let wheelhouse = Wheelhouse {
         manifest: manifest(&indexed),
         files,
-        wheels: &OneWheel(bytes),
+        store: &OneWheel(bytes),
     };
     let directory = tempfile::Builder::new()
         .prefix("a wheel house")
@@ -74,6 +74,7 @@ fn manifest(wheel: &IndexedWheel) -> Manifest {
             source: String::new(),
             built: None,
         }],
+        sdists: Vec::new(),
         files: Vec::new(),
     }
 }

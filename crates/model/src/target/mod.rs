@@ -1,0 +1,133 @@
+//! A target: one Python implementation and version on one platform, with its ordered tags.
+//!
+//! The host target is known by its interpreter; a foreign one by its names alone.
+
+mod platform;
+mod python;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Kind};
+
+pub use platform::{Platform, System};
+pub use python::{Implementation, PythonName};
+
+/// What wheels are chosen and built for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Target {
+    /// `platform_python_implementation`-like name in lower case: `cpython`, `pypy`.
+    pub implementation: String,
+    /// The full version, `3.11.7`.
+    pub python_version: String,
+    /// The platform tag of the interpreter, `manylinux_2_36_x86_64`.
+    pub platform: String,
+    /// Whether the Python is built without the global interpreter lock (PEP 703).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub free_threaded: bool,
+    /// The values of the environment markers (PEP 508).
+    pub markers: BTreeMap<String, String>,
+    /// The interpreter, for the host target; a foreign target has none.
+    #[serde(skip)]
+    pub interpreter: Option<PathBuf>,
+}
+
+impl Target {
+    /// The target of `python` on `platform`, of which nothing else is known.
+    #[must_use]
+    pub fn foreign(python: &PythonName, platform: &Platform) -> Self {
+        let own = python.markers().into_iter();
+        let others = platform.markers().into_iter();
+        let others = others.map(|(name, value)| (name, value.to_owned()));
+        let markers = own
+            .chain(others)
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        Self {
+            implementation: match python.implementation {
+                Implementation::CPython => "cpython",
+                Implementation::PyPy => "pypy",
+            }
+            .to_owned(),
+            python_version: python.full_version(),
+            platform: platform.to_string(),
+            free_threaded: python.free_threaded,
+            markers,
+            interpreter: None,
+        }
+    }
+
+    /// A short name that fits into file names: `cp312-manylinux_2_28_x86_64`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let implementation = match self.implementation.as_str() {
+            "cpython" => "cp",
+            "pypy" => "pp",
+            other => other,
+        };
+        let version: String = self.python_version.split('.').take(2).collect();
+        let suffix = if self.free_threaded { "t" } else { "" };
+        format!("{implementation}{version}{suffix}-{}", self.platform)
+    }
+
+    /// A short name for messages: `CPython 3.11.7 on manylinux_2_36_x86_64`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let implementation = match self.implementation.as_str() {
+            "cpython" => "CPython",
+            "pypy" => "PyPy",
+            other => other,
+        };
+        format!(
+            "{implementation} {} on {}",
+            self.python_version, self.platform
+        )
+    }
+}
+
+/// A foreign target as users name it, `PYTHON-PLATFORM`: `3.12-linux`, `cp312-win_amd64`.
+impl FromStr for Target {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let Some((python, platform)) = text.split_once('-') else {
+            let message = format!("`{text}` is no target");
+            return Err(Error::new(Kind::Input, message).with_hint(
+                "Name a Python and a platform: 3.12-linux, cp311-win_amd64, 3.13t-macosx_11_0_arm64.",
+            ));
+        };
+        Ok(Self::foreign(&python.parse()?, &platform.parse()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_named_by_python_and_platform() {
+        for (text, name) in [
+            ("3.12-linux", "cp312-manylinux_2_28_x86_64"),
+            ("cp313t-linux-arm64", "cp313t-manylinux_2_28_aarch64"),
+            ("pypy3.10-win_amd64", "pp310-win_amd64"),
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap().name(), name);
+        }
+        assert!("linux".parse::<Target>().is_err());
+    }
+
+    #[test]
+    fn markers_are_those_of_the_target() {
+        let target: Target = "3.9.7-windows".parse().unwrap();
+        let marker = |name: &str| target.markers[name].as_str();
+        assert_eq!(marker("sys_platform"), "win32");
+        assert_eq!(marker("platform_machine"), "AMD64");
+        assert_eq!(marker("python_full_version"), "3.9.7");
+        assert_eq!(marker("python_version"), "3.9");
+        assert_eq!(target.markers.len(), 11);
+    }
+}
