@@ -20,6 +20,7 @@ mod convert;
 mod diagnosis;
 mod failure;
 mod fetch;
+mod fit;
 mod hook;
 mod listing;
 mod network;
@@ -35,6 +36,7 @@ mod workshop;
 pub use build::{BuildRequest, BuiltWheel};
 pub use companion::Companion;
 pub use fetch::{FetchError, Fetcher, Remote};
+pub use fit::{fits, stands_for};
 pub use resolve::Resolved;
 pub use runtime::run;
 
