@@ -14,7 +14,7 @@ use super::arguments::{Build, Color, Globals};
 use super::process::Process;
 use super::reader::Reader;
 use super::render::{self, Renderer, Verbosity};
-use super::{again, dry_run, signals, source, store, streams};
+use super::{again, dry_run, signals, source, store, streams, verify};
 use crate::config::{Joined, PipConfiguration, RawBuild, Settings, join, settle};
 use crate::execute::{self, Job, Report};
 
@@ -89,6 +89,11 @@ impl Preparation {
         self.renderer.close();
         self.tell_end(&report, started);
         drop(opened.temporary);
+        if conduct.verify {
+            let python = self.settings.python.clone();
+            let output = self.settings.output.clone();
+            return verify::after_build(&self.process, output, python, self.json).await;
+        }
         Ok(())
     }
 

@@ -1,0 +1,238 @@
+//! Completeness: a resolver's proof that the files of a directory satisfy requirements, alone.
+//!
+//! The resolver is given the directory and no index. Where it finds no solution, all that is
+//! missing is named, by [`wants`](wheelhouse_model::wants), which is no proof but knows more than
+//! the first reason.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use futures::future::LocalBoxFuture;
+use wheelhouse_engine::{Companion, Engine, Host, Setup};
+use wheelhouse_model::request::{Indexes, Network, Requirement, Resolution};
+use wheelhouse_model::wants::{self, Named, Offer, Open, named};
+use wheelhouse_model::{
+    Distribution, Error, Kind, Lock, PackageName, Request, Result, Target,
+};
+
+use super::examine::Examined;
+use super::report::{Check, Examination, Finding, Name};
+use super::survey::{Survey, sdist};
+use super::wanted::Wanted;
+use super::wheels::is_candidate;
+
+const ADD: &str = "Build or download what is missing into the directory, for the same Python.";
+
+/// What is to be proven of which files.
+pub(super) struct Proof<'a> {
+    pub(super) survey: &'a Survey,
+    pub(super) wheels: &'a BTreeMap<String, Examined>,
+    pub(super) wanted: &'a Wanted,
+    /// The lines as they were written, some with hashes.
+    pub(super) lines: &'a [Requirement],
+    pub(super) target: &'a Target,
+    /// A directory for what is only of use while this goes on.
+    pub(super) scratch: &'a Path,
+}
+
+impl Proof<'_> {
+    /// Tries to prove it with `host`, whose target it is.
+    ///
+    /// # Errors
+    /// `Input` when a requirement is none.
+    pub(super) async fn check(&self, host: Host) -> Result<Check> {
+        let mut check = Examination::of(Name::Completeness).target(&self.target.label());
+        check.count(self.wanted.roots.len(), "requirement");
+        if !self.wanted.nameless.is_empty() {
+            let nameless = self.wanted.nameless.join(", ");
+            check.leave_out(format!("it is not known which package is meant by {nameless}"));
+        }
+        match self.resolve(host).await {
+            Ok(lock) => {
+                check.count(lock.packages.len(), "package");
+                self.compare_hashes(&lock, &mut check);
+            }
+            Err(error) if matches!(error.kind(), Kind::Input | Kind::Interrupted) => {
+                return Err(error);
+            }
+            Err(error) => self.explain(&error, &mut check),
+        }
+        Ok(check.finish())
+    }
+
+    async fn resolve(&self, host: Host) -> Result<Lock> {
+        let directory = self.survey.directory.display().to_string();
+        let request = Request {
+            requirements: [&self.wanted.roots[..], &self.wanted.pins].concat(),
+            constraints: self.wanted.constraints.clone(),
+            indexes: Indexes {
+                find_links: vec![directory],
+                no_index: true,
+                ..Indexes::default()
+            },
+            network: Network {
+                offline: true,
+                ..Network::default()
+            },
+            resolution: Resolution {
+                // What is there may be used, or it would not be there.
+                prereleases: true,
+                ..Resolution::default()
+            },
+            ..Request::default()
+        };
+        let setup = Setup {
+            host,
+            request: &request,
+            logs: &self.scratch.join("logs"),
+        };
+        let engine = Engine::start(setup).await?;
+        Ok(engine.resolve(&Nobody).await?.lock)
+    }
+
+    /// Names everything that is missing, or else says what the resolver said.
+    fn explain(&self, error: &Error, check: &mut Examination) {
+        let roots = self.wanted.roots.iter().chain(&self.wanted.pins);
+        let roots: Vec<_> = roots
+            .map(|line| (line.text.clone(), line.origin.clone()))
+            .collect();
+        let open = wants::open(&roots, &self.offers(), self.target).unwrap_or_default();
+        for open in &open {
+            check.fail(missing(open).hint(ADD));
+        }
+        if open.is_empty() || error.kind() != Kind::Resolution {
+            let finding = Finding::new("the requirements", format!("fail: {}", error.sentence()));
+            check.fail(finding.detail(error.detail().unwrap_or_default()));
+        }
+    }
+
+    /// What the directory has for the target, with what it requires as far as that is known.
+    fn offers(&self) -> BTreeMap<PackageName, Vec<Offer>> {
+        let mut offers: BTreeMap<PackageName, Vec<Offer>> = BTreeMap::new();
+        for wheel in self.wheels.values() {
+            let Some(filename) = &wheel.filename else {
+                continue;
+            };
+            if is_candidate(filename, self.target) {
+                let offer = Offer {
+                    version: filename.version.clone(),
+                    requires: wheel.values("Requires-Dist"),
+                };
+                offers.entry(filename.name.clone()).or_default().push(offer);
+            }
+        }
+        for sdist in &self.survey.sdists {
+            if let Some((name, offer)) = sdist_offer(sdist) {
+                offers.entry(name).or_default().push(offer);
+            }
+        }
+        offers
+    }
+
+    /// Compares the hashes that lines demand with those of the files that were chosen.
+    fn compare_hashes(&self, lock: &Lock, check: &mut Examination) {
+        for line in self.lines.iter().filter(|line| !line.hashes.is_empty()) {
+            let name = match named(&line.text) {
+                Named::Package(name, _) | Named::Direct(name, _) => name,
+                Named::Nameless => continue,
+            };
+            let mut packages = lock.packages.iter();
+            let chosen = packages.find(|package| package.name == name);
+            let file = chosen.and_then(|package| package.source.artifact());
+            let Some(file) = file.map(|file| &file.filename) else {
+                continue;
+            };
+            let here = self.wheels.get(file).and_then(Examined::sha256);
+            let demanded = |hash: &String| here.is_some_and(|here| *hash == format!("sha256:{here}"));
+            let comparable = line.hashes.iter().any(|hash| hash.starts_with("sha256:"));
+            if comparable && here.is_some() && !line.hashes.iter().any(demanded) {
+                self.tell_of_other_hash(file, &line.origin, check);
+            }
+        }
+    }
+
+    /// What was built has another digest than the source that the hash may be of.
+    fn tell_of_other_hash(&self, file: &str, origin: &str, check: &mut Examination) {
+        let manifest = self.survey.manifest.iter();
+        let mut wheels = manifest.flat_map(|manifest| &manifest.wheels);
+        let known = wheels.find(|wheel| wheel.filename == file);
+        let message = format!("has none of the hashes of {origin}");
+        match known {
+            Some(wheel) if wheel.built.is_some() => {}
+            Some(_) => check.fail(Finding::new(file, message)),
+            None => check.warn(Finding::new(file, format!("{message}; it may have been built"))),
+        }
+    }
+}
+
+fn missing(open: &Open) -> Finding {
+    let versions: Vec<String> = open.present.iter().map(ToString::to_string).collect();
+    let (wanted_by, requirement) = (&open.wanted_by, &open.requirement);
+    let message = if versions.is_empty() {
+        format!("is missing: {wanted_by} wants `{requirement}`")
+    } else {
+        let versions = versions.join(", ");
+        format!("is there as {versions}, but {wanted_by} wants `{requirement}`")
+    };
+    Finding::new(open.name.to_string(), message)
+}
+
+fn sdist_offer(filename: &str) -> Option<(PackageName, Offer)> {
+    let (name, version) = sdist(filename)?;
+    let offer = Offer {
+        version: version.parse().ok()?,
+        requires: Vec::new(),
+    };
+    Some((name.parse().ok()?, offer))
+}
+
+/// Goes along with a resolution and does nothing.
+struct Nobody;
+
+impl Companion for Nobody {
+    fn in_sight(&self, _distribution: &Distribution) {}
+
+    fn metadata<'a>(
+        &'a self,
+        _distribution: &'a Distribution,
+    ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn stand_in(&self, _distribution: &Distribution) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
+        let message = format!("the tree {} is no part of the directory", path.display());
+        Box::pin(async { Err(Error::new(Kind::Input, message)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_who_wants_it() {
+        let mut open = Open {
+            name: "beta".parse().unwrap(),
+            requirement: "beta>=2".to_owned(),
+            wanted_by: "alpha 1.0".to_owned(),
+            present: Vec::new(),
+        };
+        assert_eq!(missing(&open).message, "is missing: alpha 1.0 wants `beta>=2`");
+        open.present.push("1.0".parse().unwrap());
+        assert_eq!(
+            missing(&open).message,
+            "is there as 1.0, but alpha 1.0 wants `beta>=2`"
+        );
+    }
+
+    #[test]
+    fn sdists_offer_the_version_of_their_names() {
+        let (name, offer) = sdist_offer("my_pkg-1.0.tar.gz").unwrap();
+        assert_eq!((name.as_ref(), offer.version.to_string()), ("my-pkg", "1.0".to_owned()));
+        assert!(sdist_offer("notes.txt").is_none());
+    }
+}
