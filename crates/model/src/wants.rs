@@ -210,8 +210,12 @@ mod tests {
             .map(|line| (line.to_string(), "you".to_owned()))
             .collect();
         let open = open(&roots, &offers(given), &target()).unwrap();
-        let told =
-            |open: Open| format!("{} by {} {:?}", open.requirement, open.wanted_by, open.present);
+        let told = |open: Open| {
+            format!(
+                "{} by {} {:?}",
+                open.requirement, open.wanted_by, open.present
+            )
+        };
         open.into_iter().map(told).collect()
     }
 
@@ -253,11 +257,9 @@ mod tests {
 
     #[test]
     fn lines_name_packages_and_files() {
-        let package = |name: &str, text: &str| {
-            Named::Package(name.parse().unwrap(), text.to_owned())
-        };
-        let direct =
-            |name: &str, text: &str| Named::Direct(name.parse().unwrap(), text.to_owned());
+        let package =
+            |name: &str, text: &str| Named::Package(name.parse().unwrap(), text.to_owned());
+        let direct = |name: &str, text: &str| Named::Direct(name.parse().unwrap(), text.to_owned());
         assert_eq!(named("alpha >= 1"), package("alpha", "alpha >= 1"));
         assert_eq!(
             named("alpha[x] @ https://host/a.whl"),

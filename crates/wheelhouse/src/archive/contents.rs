@@ -150,8 +150,7 @@ fn difference<R: Read + Seek>(
     }
     let (_, encoded) = expected.digest.split_once('=')?;
     let recorded = URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('='));
-    (recorded.as_ref() != Ok(digest))
-        .then(|| format!("{} {OTHER_DIGEST}", shown(path)))
+    (recorded.as_ref() != Ok(digest)).then(|| format!("{} {OTHER_DIGEST}", shown(path)))
 }
 
 fn absent<R: Read + Seek>(wheel: &Opened<R>, recorded: &BTreeMap<String, Recorded>) -> Vec<String> {

@@ -28,7 +28,11 @@ pub(super) fn run(verify: Verify, globals: &Globals) -> Result<u8> {
         requirements,
         install: verify.installs(),
         import: verify.import,
-        ..job(&process, process.directory.join(verify.directory), verify.python)
+        ..job(
+            &process,
+            process.directory.join(verify.directory),
+            verify.python,
+        )
     };
     let verifying = move || signals::until_interrupted(verify::verify(job));
     let report = wheelhouse_engine::run(verifying)?;
@@ -154,11 +158,11 @@ fn as_text(report: &Report, enough: bool) -> String {
         for failure in &check.failures {
             tell(&mut text, failure, "");
         }
-        for warning in &check.warnings {
-            tell(&mut text, warning, "warning: ");
-        }
         for hint in hints(check) {
             let _ = writeln!(text, "  {}", style::labelled(style::HINT, "hint", hint));
+        }
+        for warning in &check.warnings {
+            tell(&mut text, warning, "warning: ");
         }
     }
     text
@@ -180,7 +184,11 @@ fn line(check: &Check) -> String {
     let what = what.join(" ");
     let reason = check.reason.as_deref().map(redacted);
     let tail = [Some(what.trim().to_owned()), reason];
-    let tail: Vec<String> = tail.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    let tail: Vec<String> = tail
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .collect();
     format!("{word}  {:<12}  {}", name(check), tail.join(": "))
 }
 
@@ -234,8 +242,16 @@ mod tests {
         };
         let mut files = check(Name::Files, Outcome::Failed, 2, "wheel");
         files.failures = vec![
-            finding("alpha-1.0-py3-none-any.whl", "is missing", Some("Build again.")),
-            finding("beta-1.0-py3-none-any.whl", "is missing", Some("Build again.")),
+            finding(
+                "alpha-1.0-py3-none-any.whl",
+                "is missing",
+                Some("Build again."),
+            ),
+            finding(
+                "beta-1.0-py3-none-any.whl",
+                "is missing",
+                Some("Build again."),
+            ),
         ];
         files.warnings = vec![finding("notes.txt", "is not in wheelhouse.json", None)];
         let mut installation = check(Name::Installation, Outcome::NotChecked, 0, "package");
@@ -256,7 +272,15 @@ mod tests {
     #[test]
     fn each_check_is_a_line_and_each_failure_too() {
         let text = anstream::adapter::strip_str(&as_text(&report(), false)).to_string();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+        failed       files         2 wheels
+          alpha-1.0-py3-none-any.whl is missing
+          beta-1.0-py3-none-any.whl is missing
+          hint: Build again.
+          warning: notes.txt is not in wheelhouse.json
+        ok           wheels        1 wheel
+        not checked  installation  for CPython 3.9.1 on linux_x86_64: there is no pip
+        ");
         let short = anstream::adapter::strip_str(&as_text(&report(), true)).to_string();
         assert!(!short.contains("installation"), "{short}");
     }
@@ -266,7 +290,10 @@ mod tests {
         let json = as_json(&report());
         assert_eq!(json["schema"], SCHEMA);
         assert_eq!(json["passed"], false);
-        assert_eq!(json["checks"][0]["failures"][1]["about"], "beta-1.0-py3-none-any.whl");
+        assert_eq!(
+            json["checks"][0]["failures"][1]["about"],
+            "beta-1.0-py3-none-any.whl"
+        );
         assert_eq!(json["checks"][2]["outcome"], "not-checked");
     }
 }

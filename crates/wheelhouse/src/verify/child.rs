@@ -44,7 +44,9 @@ impl Surroundings {
     /// Makes surroundings of `environment`, with `home` instead of the user's directory.
     pub(super) async fn new(environment: &[(String, String)], home: &Path) -> Result<Self> {
         let made = fs_err::create_dir_all(home);
-        made.context(Kind::Publish, || "failed to make a temporary directory".to_owned())?;
+        made.context(Kind::Publish, || {
+            "failed to make a temporary directory".to_owned()
+        })?;
         let withheld = |name: &str| WITHHELD.iter().any(|start| name.starts_with(start));
         let kept = environment.iter().filter(|(name, _)| !withheld(name));
         let home = home.display().to_string();
@@ -95,7 +97,10 @@ impl Surroundings {
         let output = tokio::time::timeout(limit, child.wait_with_output()).await;
         let output = output.map_err(|_| {
             let seconds = limit.as_secs();
-            Error::new(Kind::Verification, format!("{name} did not end within {seconds} s"))
+            Error::new(
+                Kind::Verification,
+                format!("{name} did not end within {seconds} s"),
+            )
         })?;
         let output = output.context(Kind::Verification, failed)?;
         let text = [output.stdout, output.stderr].concat();

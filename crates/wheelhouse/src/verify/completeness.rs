@@ -11,9 +11,7 @@ use futures::future::LocalBoxFuture;
 use wheelhouse_engine::{Companion, Engine, Host, Setup};
 use wheelhouse_model::request::{Indexes, Network, Requirement, Resolution};
 use wheelhouse_model::wants::{self, Named, Offer, Open, named};
-use wheelhouse_model::{
-    Distribution, Error, Kind, Lock, PackageName, Request, Result, Target,
-};
+use wheelhouse_model::{Distribution, Error, Kind, Lock, PackageName, Request, Result, Target};
 
 use super::examine::Examined;
 use super::report::{Check, Examination, Finding, Name};
@@ -45,7 +43,9 @@ impl Proof<'_> {
         check.count(self.wanted.roots.len(), "requirement");
         if !self.wanted.nameless.is_empty() {
             let nameless = self.wanted.nameless.join(", ");
-            check.leave_out(format!("it is not known which package is meant by {nameless}"));
+            check.leave_out(format!(
+                "it is not known which package is meant by {nameless}"
+            ));
         }
         match self.resolve(host).await {
             Ok(lock) => {
@@ -97,7 +97,7 @@ impl Proof<'_> {
             .map(|line| (line.text.clone(), line.origin.clone()))
             .collect();
         let open = wants::open(&roots, &self.offers(), self.target).unwrap_or_default();
-        for open in &open {
+        for open in open.chunk_by(|one, next| one.name == next.name) {
             check.fail(missing(open).hint(ADD));
         }
         if open.is_empty() || error.kind() != Kind::Resolution {
@@ -143,7 +143,8 @@ impl Proof<'_> {
                 continue;
             };
             let here = self.wheels.get(file).and_then(Examined::sha256);
-            let demanded = |hash: &String| here.is_some_and(|here| *hash == format!("sha256:{here}"));
+            let demanded =
+                |hash: &String| here.is_some_and(|here| *hash == format!("sha256:{here}"));
             let comparable = line.hashes.iter().any(|hash| hash.starts_with("sha256:"));
             if comparable && here.is_some() && !line.hashes.iter().any(demanded) {
                 self.tell_of_other_hash(file, &line.origin, check);
@@ -160,21 +161,26 @@ impl Proof<'_> {
         match known {
             Some(wheel) if wheel.built.is_some() => {}
             Some(_) => check.fail(Finding::new(file, message)),
-            None => check.warn(Finding::new(file, format!("{message}; it may have been built"))),
+            None => check.warn(Finding::new(
+                file,
+                format!("{message}; it may have been built"),
+            )),
         }
     }
 }
 
-fn missing(open: &Open) -> Finding {
-    let versions: Vec<String> = open.present.iter().map(ToString::to_string).collect();
-    let (wanted_by, requirement) = (&open.wanted_by, &open.requirement);
+/// What is wrong with one package, by all that is open of it.
+fn missing(open: &[Open]) -> Finding {
+    let versions: Vec<String> = open[0].present.iter().map(ToString::to_string).collect();
+    let wants = |open: &Open| format!("{} wants `{}`", open.wanted_by, open.requirement);
+    let wants: Vec<String> = open.iter().map(wants).collect();
+    let wants = wants.join("; ");
     let message = if versions.is_empty() {
-        format!("is missing: {wanted_by} wants `{requirement}`")
+        format!("is missing: {wants}")
     } else {
-        let versions = versions.join(", ");
-        format!("is there as {versions}, but {wanted_by} wants `{requirement}`")
+        format!("is there as {}, but {wants}", versions.join(", "))
     };
-    Finding::new(open.name.to_string(), message)
+    Finding::new(open[0].name.to_string(), message)
 }
 
 fn sdist_offer(filename: &str) -> Option<(PackageName, Offer)> {
@@ -214,17 +220,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_named_with_who_wants_it() {
-        let mut open = Open {
+    fn what_is_missing_is_named_with_all_who_want_it() {
+        let open = |wanted_by: &str, present: &[&str]| Open {
             name: "beta".parse().unwrap(),
             requirement: "beta>=2".to_owned(),
-            wanted_by: "alpha 1.0".to_owned(),
-            present: Vec::new(),
+            wanted_by: wanted_by.to_owned(),
+            present: present
+                .iter()
+                .map(|version| version.parse().unwrap())
+                .collect(),
         };
-        assert_eq!(missing(&open).message, "is missing: alpha 1.0 wants `beta>=2`");
-        open.present.push("1.0".parse().unwrap());
         assert_eq!(
-            missing(&open).message,
+            missing(&[open("alpha 1.0", &[]), open("r.txt:1", &[])]).message,
+            "is missing: alpha 1.0 wants `beta>=2`; r.txt:1 wants `beta>=2`"
+        );
+        assert_eq!(
+            missing(&[open("alpha 1.0", &["1.0"])]).message,
             "is there as 1.0, but alpha 1.0 wants `beta>=2`"
         );
     }
@@ -232,7 +243,10 @@ mod tests {
     #[test]
     fn sdists_offer_the_version_of_their_names() {
         let (name, offer) = sdist_offer("my_pkg-1.0.tar.gz").unwrap();
-        assert_eq!((name.as_ref(), offer.version.to_string()), ("my-pkg", "1.0".to_owned()));
+        assert_eq!(
+            (name.as_ref(), offer.version.to_string()),
+            ("my-pkg", "1.0".to_owned())
+        );
         assert!(sdist_offer("notes.txt").is_none());
     }
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 use wheelhouse_model::manifest::{MANIFEST_NAME, Wheel};
-use wheelhouse_model::{Manifest, Sha256, WheelFilename};
+use wheelhouse_model::{Manifest, WheelFilename};
 
 use super::examine::Examined;
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::Survey;
 
-const TAKEN: &str = "pip takes it as well: move it away.";
+const TAKEN: &str = "Move it away: pip takes it as well.";
 
 /// Compares what is there with what the manifest names.
 pub(super) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Check {
@@ -24,17 +24,13 @@ pub(super) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Che
         return check.finish();
     };
     check.count(manifest.files.len(), "other file");
-    let digests: BTreeMap<Sha256, &String> = wheels
-        .iter()
-        .filter_map(|(name, wheel)| Some((wheel.sha256()?, name)))
-        .collect();
     let mut named = BTreeSet::new();
     for wheel in &manifest.wheels {
         if !named.insert(wheel.filename.as_str()) {
             let message = format!("is named twice by {MANIFEST_NAME}");
             check.fail(Finding::new(&wheel.filename, message));
         } else if is_safe(&wheel.filename, &mut check) {
-            compare(wheel, survey, wheels, &digests, &mut check);
+            compare(wheel, survey, wheels, &mut check);
         }
     }
     for file in &manifest.files {
@@ -73,7 +69,6 @@ fn compare(
     wheel: &Wheel,
     survey: &Survey,
     wheels: &BTreeMap<String, Examined>,
-    digests: &BTreeMap<Sha256, &String>,
     check: &mut Examination,
 ) {
     let fail = |message: String| Finding::new(&wheel.filename, message).hint(super::AGAIN);
@@ -104,8 +99,9 @@ fn compare(
     } else {
         return;
     }
-    let other = digests.get(&sha256).filter(|other| **other != &wheel.filename);
-    if let Some(other) = other {
+    let mut others = wheels.iter().filter(|(name, _)| **name != wheel.filename);
+    let other = others.find(|(_, other)| other.sha256() == Some(sha256));
+    if let Some((other, _)) = other {
         check.fail(fail(format!("has the bytes of {other}")));
     }
 }

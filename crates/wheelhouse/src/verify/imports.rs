@@ -30,7 +30,10 @@ pub(super) async fn check(
     surroundings: &Surroundings,
 ) -> Check {
     let mut check = Examination::of(Name::Imports).target(&target.label());
-    let modules = installed.distributions.iter().flat_map(|path| modules(path));
+    let modules = installed
+        .distributions
+        .iter()
+        .flat_map(|path| modules(path));
     let modules: Vec<Module> = modules.collect();
     check.count(modules.len(), "module");
     let at_once = std::thread::available_parallelism().map_or(1, usize::from);
@@ -73,7 +76,9 @@ async fn import(
 /// The modules at the top of the distribution whose `dist-info` directory is `path`.
 fn modules(path: &Path) -> Vec<Module> {
     let read = |name: &str| fs_err::read_to_string(path.join(name)).unwrap_or_default();
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let stem = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
     let distribution = stem.unwrap_or_default();
     let names = top_level(&read("RECORD"), &read("top_level.txt"));
     let module = |name| Module {

@@ -170,7 +170,9 @@ mod tests {
         let pages = simple::pages(pages);
         let found = pages.iter().flat_map(|(name, bytes)| {
             let differences = differences(name, bytes, &projects);
-            differences.into_iter().map(move |what| format!("{name} {what}"))
+            differences
+                .into_iter()
+                .map(move |what| format!("{name} {what}"))
         });
         found.collect()
     }

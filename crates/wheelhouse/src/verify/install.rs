@@ -80,7 +80,8 @@ impl Installation<'_> {
             check.warn(Finding::new("pip", message));
         }
         let before = distributions(&fresh.root);
-        self.install(&fresh, &requirements, &constraints, &mut check).await?;
+        self.install(&fresh, &requirements, &constraints, &mut check)
+            .await?;
         let mut after = distributions(&fresh.root);
         after.retain(|path| !before.contains(path));
         check.count(after.len(), "package");
@@ -99,7 +100,12 @@ impl Installation<'_> {
         check: &mut Examination,
     ) -> Result<()> {
         let mut command = fresh.pip.clone();
-        let words = ["install", "--isolated", "--disable-pip-version-check", "--no-cache-dir"];
+        let words = [
+            "install",
+            "--isolated",
+            "--disable-pip-version-check",
+            "--no-cache-dir",
+        ];
         command.extend(words.map(OsString::from));
         command.extend(["--no-index".into(), "--find-links".into()]);
         command.push(self.directory.into());
@@ -109,7 +115,9 @@ impl Installation<'_> {
         ] {
             let path = self.scratch.join(name);
             let written = fs_err::write(&path, text);
-            written.context(Kind::Publish, || "failed to write a temporary file".to_owned())?;
+            written.context(Kind::Publish, || {
+                "failed to write a temporary file".to_owned()
+            })?;
             command.extend([option.into(), path.into()]);
         }
         let ended = self.surroundings.run(&command, LONG).await?;
@@ -144,7 +152,12 @@ impl Installation<'_> {
         };
         let root = self.scratch.join("environment");
         let python = python.clone().into_os_string();
-        let mut venv = vec![python.clone(), "-m".into(), "venv".into(), root.clone().into()];
+        let mut venv = vec![
+            python.clone(),
+            "-m".into(),
+            "venv".into(),
+            root.clone().into(),
+        ];
         let mut pip = vec![python_of(&root).into(), "-m".into(), "pip".into()];
         if self.has_pip_for_another(&python).await? {
             venv.push("--without-pip".into());
@@ -165,7 +178,12 @@ impl Installation<'_> {
 
     /// Whether `python` has a pip that can install for another Python.
     async fn has_pip_for_another(&self, python: &OsString) -> Result<bool> {
-        let command = [python.clone(), "-m".into(), "pip".into(), "--version".into()];
+        let command = [
+            python.clone(),
+            "-m".into(),
+            "pip".into(),
+            "--version".into(),
+        ];
         let ended = self.surroundings.run(&command, SHORT).await?;
         let version = ended.output.split_whitespace().nth(1);
         let version: Option<Version> = version.and_then(|version| version.parse().ok());
@@ -190,14 +208,21 @@ fn distributions(root: &Path) -> BTreeSet<PathBuf> {
 
 /// Tells each error that pip names, or else how it ended; the first has the end of the output.
 fn tell_errors(ended: &Ended, check: &mut Examination) {
-    let errors = ended.output.lines().filter_map(|line| line.strip_prefix("ERROR: "));
+    let errors = ended
+        .output
+        .lines()
+        .filter_map(|line| line.strip_prefix("ERROR: "));
     let mut errors: Vec<String> = errors.map(|error| format!("says: {error}")).collect();
     if errors.is_empty() {
         errors.push(format!("ended with {}", ended.status));
     }
     for (position, error) in errors.into_iter().enumerate() {
         let finding = Finding::new("pip install", error);
-        let detail = if position == 0 { ended.tail() } else { String::new() };
+        let detail = if position == 0 {
+            ended.tail()
+        } else {
+            String::new()
+        };
         check.fail(finding.detail(detail));
     }
 }

@@ -32,18 +32,17 @@ pub(super) fn check(survey: &Survey, target: Option<&Target>) -> Option<(Check, 
             }
         }
     }
-    check.count(locks.iter().map(|lock| lock.packages.len()).sum(), "package");
+    check.count(
+        locks.iter().map(|lock| lock.packages.len()).sum(),
+        "package",
+    );
     unlocked(&locks, manifest, &mut check);
     Some((check.finish(), locks))
 }
 
 /// Compares the wheels with the digests of a lock from elsewhere. That a package is missing is told
 /// with what is not complete.
-pub(super) fn check_given(
-    path: &Path,
-    lock: &Lock,
-    wheels: &BTreeMap<String, Examined>,
-) -> Check {
+pub(super) fn check_given(path: &Path, lock: &Lock, wheels: &BTreeMap<String, Examined>) -> Check {
     let mut check = Examination::of(Name::Lock);
     check.count(lock.packages.len(), "package");
     for package in &lock.packages {
@@ -54,7 +53,10 @@ pub(super) fn check_given(
         if let (Some(here), Some(locked)) = (here, artifact.hashes.sha256())
             && here != locked
         {
-            let message = format!("has the SHA-256 {here} where {} says {locked}", path.display());
+            let message = format!(
+                "has the SHA-256 {here} where {} says {locked}",
+                path.display()
+            );
             check.fail(Finding::new(&artifact.filename, message));
         }
     }
@@ -63,9 +65,10 @@ pub(super) fn check_given(
 
 /// Whether `name` is that of a lock (PEP 751).
 fn is_lock(name: &str) -> bool {
-    let middle = name.strip_prefix("pylock.").and_then(|rest| rest.strip_suffix("toml"));
-    !name.contains('/')
-        && middle.is_some_and(|middle| middle.is_empty() || middle.ends_with('.'))
+    let middle = name
+        .strip_prefix("pylock.")
+        .and_then(|rest| rest.strip_suffix("toml"));
+    !name.contains('/') && middle.is_some_and(|middle| middle.is_empty() || middle.ends_with('.'))
 }
 
 /// Reads a lock for `target`. Of the wheels of a package it means the one that the directory has.
@@ -84,7 +87,9 @@ pub(super) fn read(
         text,
         base,
         &mut |wheels| {
-            let here = wheels.iter().position(|wheel| names.contains(wheel.to_string().as_str()));
+            let here = wheels
+                .iter()
+                .position(|wheel| names.contains(wheel.to_string().as_str()));
             here.or(Some(0))
         },
         &mut |marker| {
@@ -115,12 +120,17 @@ fn difference(package: &Package, manifest: &Manifest) -> Option<String> {
         .filter(|wheel| wheel.version.parse().ok().as_ref() == Some(version))
         .peekable();
     if fitting.peek().is_none() {
-        let versions: Vec<&str> = same_name.iter().map(|wheel| wheel.version.as_str()).collect();
+        let versions: Vec<&str> = same_name
+            .iter()
+            .map(|wheel| wheel.version.as_str())
+            .collect();
         let instead = match versions.as_slice() {
             [] => "none of any version".to_owned(),
             versions => format!("one of {}", versions.join(", ")),
         };
-        return Some(format!("pins {name} {version}; {MANIFEST_NAME} has {instead}"));
+        return Some(format!(
+            "pins {name} {version}; {MANIFEST_NAME} has {instead}"
+        ));
     }
     let Source::Wheel(artifact) = &package.source else {
         return None;
@@ -158,7 +168,12 @@ mod tests {
         for name in ["pylock.toml", "pylock.cp311.toml"] {
             assert!(is_lock(name), "{name}");
         }
-        for name in ["pylock.txt", "pylock.toml.bak", "simple/pylock/index.html", "mypylock.toml"] {
+        for name in [
+            "pylock.txt",
+            "pylock.toml.bak",
+            "simple/pylock/index.html",
+            "mypylock.toml",
+        ] {
             assert!(!is_lock(name), "{name}");
         }
     }

@@ -157,7 +157,10 @@ impl Verification<'_> {
         let Some(manifest) = &self.survey.manifest else {
             let host = hosts.ordinary().await?;
             let target = host.target();
-            return Ok(vec![Standing { target, host: Ok(host) }]);
+            return Ok(vec![Standing {
+                target,
+                host: Ok(host),
+            }]);
         };
         let mut standing = Vec::new();
         for target in &manifest.targets {
@@ -246,7 +249,8 @@ impl Verification<'_> {
             ) => Wanted::lines(requirements, constraints, manifest),
             (Requirements::Lock(path), _) => {
                 let lock = self.read_lock(path, target)?;
-                self.checks.push(lock::check_given(path, &lock, self.wheels));
+                self.checks
+                    .push(lock::check_given(path, &lock, self.wheels));
                 Wanted::lock(&lock, path)
             }
             (Requirements::Own, Some(manifest)) => Wanted::manifest(manifest, locks, target),
@@ -264,7 +268,10 @@ impl Verification<'_> {
 
     async fn check_installation(&mut self, wanted: &Wanted, target: &Target) -> Result<()> {
         let label = target.label();
-        let failed = self.checks.iter().any(|check| check.outcome == Outcome::Failed);
+        let failed = self
+            .checks
+            .iter()
+            .any(|check| check.outcome == Outcome::Failed);
         let reason = match (self.job.install, failed) {
             (false, _) => Some(NOT_ASKED),
             (true, true) => Some(BEFORE),
@@ -276,7 +283,9 @@ impl Verification<'_> {
             return Ok(());
         }
         // Each target has an environment of its own.
-        let scratch = self.scratch.join(format!("installation-{}", self.checks.len()));
+        let scratch = self
+            .scratch
+            .join(format!("installation-{}", self.checks.len()));
         let home = scratch.join("home");
         let surroundings = child::Surroundings::new(&self.job.environment, &home).await?;
         let installation = install::Installation {
@@ -291,7 +300,9 @@ impl Verification<'_> {
         if self.job.import {
             let check = match installed {
                 Some(installed) => imports::check(&installed, target, &surroundings).await,
-                None => Examination::of(Name::Imports).target(&label).left_out(BEFORE),
+                None => Examination::of(Name::Imports)
+                    .target(&label)
+                    .left_out(BEFORE),
             };
             self.checks.push(check);
         }

@@ -19,10 +19,15 @@ impl Listed {
     pub(super) fn difference(&self, other: &Self) -> impl Iterator<Item = &'static str> {
         let differs = [
             (self.sha256 != other.sha256, "SHA-256"),
-            (self.requires_python != other.requires_python, "Requires-Python"),
+            (
+                self.requires_python != other.requires_python,
+                "Requires-Python",
+            ),
             (self.metadata != other.metadata, "digest of its metadata"),
         ];
-        differs.into_iter().filter_map(|(differs, name)| differs.then_some(name))
+        differs
+            .into_iter()
+            .filter_map(|(differs, name)| differs.then_some(name))
     }
 }
 
@@ -44,7 +49,9 @@ pub(super) fn html(text: &str) -> BTreeMap<String, Listed> {
         let listed = Listed {
             sha256: digest(fragment)?,
             requires_python: attributes.get("data-requires-python").cloned(),
-            metadata: attributes.get("data-core-metadata").and_then(|text| digest(text)),
+            metadata: attributes
+                .get("data-core-metadata")
+                .and_then(|text| digest(text)),
         };
         Some((filename.into_owned(), listed))
     };
@@ -55,7 +62,9 @@ pub(super) fn html(text: &str) -> BTreeMap<String, Listed> {
 pub(super) fn json_projects(bytes: &[u8]) -> Option<BTreeSet<String>> {
     let page: Value = serde_json::from_slice(bytes).ok()?;
     let projects = page["projects"].as_array()?.iter();
-    projects.map(|project| Some(project["name"].as_str()?.to_owned())).collect()
+    projects
+        .map(|project| Some(project["name"].as_str()?.to_owned()))
+        .collect()
 }
 
 /// The files that the page of a project in JSON lists.

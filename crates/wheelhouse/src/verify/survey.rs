@@ -55,7 +55,9 @@ impl Survey {
 
     fn walk(&mut self) -> Result<()> {
         let known = self.known_directories();
-        let mut entries = WalkDir::new(&self.directory).sort_by_file_name().into_iter();
+        let mut entries = WalkDir::new(&self.directory)
+            .sort_by_file_name()
+            .into_iter();
         while let Some(entry) = entries.next() {
             let entry = entry.context(Kind::Input, || {
                 format!("failed to read the directory {}", self.directory.display())
@@ -128,7 +130,9 @@ fn read_manifest(directory: &Path) -> Result<(Option<Manifest>, Option<Finding>)
         Err(error) => {
             let message = format!("failed to read the wheelhouse {}", directory.display());
             let hint = "Name a directory that `wheelhouse build` or `pip wheel` has made.";
-            return Err(Error::new(Kind::Input, message).with_hint(hint).caused_by(error));
+            return Err(Error::new(Kind::Input, message)
+                .with_hint(hint)
+                .caused_by(error));
         }
     };
     let damaged = |what: &str| Finding::new(MANIFEST_NAME, what).hint(super::AGAIN);
@@ -161,7 +165,12 @@ mod tests {
         for name in ["alpha-1.0.tar.gz", "Alpha-beta-2.ZIP", "a-1.tgz"] {
             assert!(sdist(name).is_some(), "{name}");
         }
-        for name in ["notes.zip", "alpha-latest.tar.gz", "alpha-1.0.whl", "a-1.txt"] {
+        for name in [
+            "notes.zip",
+            "alpha-latest.tar.gz",
+            "alpha-1.0.whl",
+            "a-1.txt",
+        ] {
             assert!(sdist(name).is_none(), "{name}");
         }
     }

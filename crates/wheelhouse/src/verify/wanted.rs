@@ -39,11 +39,11 @@ impl Wanted {
         for line in requirements {
             match by_name(line, manifest) {
                 Some(text) => wanted.roots.push(with_text(line, text)),
-                None => wanted.nameless.push(format!(
-                    "`{}` of {}",
-                    redacted(&line.text),
-                    line.origin
-                )),
+                None => {
+                    wanted
+                        .nameless
+                        .push(format!("`{}` of {}", redacted(&line.text), line.origin))
+                }
             }
         }
         let by_version = |line: &&Requirement| matches!(named(&line.text), Named::Package(..));
@@ -65,7 +65,9 @@ impl Wanted {
     /// What the manifest says that was asked for, and what its locks made of that.
     pub(super) fn manifest(manifest: &Manifest, locks: &[Lock], target: &Target) -> Self {
         let lines = manifest.requirements.iter();
-        let roots: Vec<Requirement> = lines.map(|text| line(text.clone(), MANIFEST_NAME)).collect();
+        let roots: Vec<Requirement> = lines
+            .map(|text| line(text.clone(), MANIFEST_NAME))
+            .collect();
         let mut wanted = Self::lines(&roots, &[], Some(manifest));
         // The pins cover these.
         wanted.nameless.clear();
@@ -102,7 +104,10 @@ impl Wanted {
     /// twice, which old versions of pip do not take.
     pub(super) fn files(&self) -> (String, String) {
         let names: BTreeSet<PackageName> = self.roots.iter().filter_map(name).collect();
-        let pins = self.pins.iter().filter(|pin| name(pin).is_none_or(|name| !names.contains(&name)));
+        let pins = self
+            .pins
+            .iter()
+            .filter(|pin| name(pin).is_none_or(|name| !names.contains(&name)));
         let requirements = self.roots.iter().chain(pins);
         let constraints = self.pins.iter().chain(&self.constraints);
         (text(requirements), text(constraints))
@@ -156,7 +161,9 @@ fn manifest_pins(manifest: &Manifest, target: &Target) -> Vec<Requirement> {
             known.insert(&wheel.version);
         }
     }
-    let single = versions.into_iter().filter(|(_, versions)| versions.len() == 1);
+    let single = versions
+        .into_iter()
+        .filter(|(_, versions)| versions.len() == 1);
     single
         .flat_map(|(name, versions)| versions.into_iter().map(move |version| (name, version)))
         .map(|(name, version)| line(format!("{name}=={version}"), MANIFEST_NAME))
@@ -273,7 +280,10 @@ mod tests {
     fn pip_is_told_no_name_twice() {
         let wanted = Wanted {
             roots: vec![line("alpha[x]>=1".to_owned(), "")],
-            pins: vec![line("alpha==1.2".to_owned(), ""), line("beta==2".to_owned(), "")],
+            pins: vec![
+                line("alpha==1.2".to_owned(), ""),
+                line("beta==2".to_owned(), ""),
+            ],
             ..Wanted::default()
         };
         let (requirements, constraints) = wanted.files();

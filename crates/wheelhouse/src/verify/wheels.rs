@@ -59,7 +59,10 @@ fn misfit(name: &str, wheel: &Examined, targets: &[Target]) -> Option<Finding> {
     if targets.is_empty() {
         return None;
     }
-    if targets.iter().all(|target| fits(filename, target) == Some(false)) {
+    if targets
+        .iter()
+        .all(|target| fits(filename, target) == Some(false))
+    {
         let message = format!("is from a wrong platform: its tags do not fit {labels}");
         return Some(Finding::new(name, message));
     }

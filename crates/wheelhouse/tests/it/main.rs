@@ -15,4 +15,5 @@ mod real;
 mod secrets;
 mod sources;
 mod support;
+mod verify;
 mod writes;
