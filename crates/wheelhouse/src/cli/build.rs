@@ -91,8 +91,8 @@ impl Preparation {
         drop(opened.temporary);
         if conduct.verify {
             let python = self.settings.python.clone();
-            let output = self.settings.output.clone();
-            return verify::after_build(&self.process, output, python, self.json).await;
+            let (output, quiet) = (&self.settings.output, self.settings.quiet > 0);
+            return verify::after_build(&self.process, output, python, self.json, quiet).await;
         }
         Ok(())
     }

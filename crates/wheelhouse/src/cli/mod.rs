@@ -66,7 +66,7 @@ fn dispatch(verb: Verb, globals: &Globals, matches: &ArgMatches) -> Result<u8> {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     match verb {
         Verb::Build(build) => build::run(*build, globals, matches)?,
-        Verb::Verify(verify) => return verify::run(verify, globals),
+        Verb::Verify(verify) => return verify::run(&verify, globals),
         Verb::Cache(action) => cache::run(&action, globals)?,
         Verb::Config(config) => config::run(&config, globals, matches)?,
         Verb::Completions { shell } => completions::print(shell),

@@ -4,7 +4,7 @@
 //! report. Never judges what was found.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use wheelhouse_model::redact::redacted;
@@ -21,17 +21,17 @@ use crate::verify::{self, Check, Finding, Job, Outcome, Report, Requirements};
 const SCHEMA: &str = "wheelhouse-verify/1";
 
 /// Runs the verb, and returns the exit code.
-pub(super) fn run(verify: Verify, globals: &Globals) -> Result<u8> {
+pub(super) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
     let process = Process::read()?;
-    let requirements = requirements(&verify, &process)?;
+    let requirements = requirements(verify, &process)?;
     let job = Job {
         requirements,
         install: verify.installs(),
         import: verify.import,
         ..job(
             &process,
-            process.directory.join(verify.directory),
-            verify.python,
+            &process.directory.join(&verify.directory),
+            verify.python.clone(),
         )
     };
     let verifying = move || signals::until_interrupted(verify::verify(job));
@@ -56,20 +56,24 @@ pub(super) fn run(verify: Verify, globals: &Globals) -> Result<u8> {
 /// Verifies what a build has made: all but the import of it.
 pub(super) async fn after_build(
     process: &Process,
-    output: PathBuf,
+    output: &Path,
     python: Option<String>,
     json: bool,
+    quiet: bool,
 ) -> Result<()> {
     let report = verify::verify(job(process, output, python)).await?;
     if json {
         streams::data(&redacted(&format!("{}\n", as_json(&report))));
     } else {
-        streams::talk(as_text(&report, false).trim_end());
+        let text = as_text(&report, quiet);
+        if !text.is_empty() {
+            streams::talk(text.trim_end());
+        }
     }
     outcome(&report)
 }
 
-fn job(process: &Process, directory: PathBuf, python: Option<String>) -> Job {
+fn job(process: &Process, directory: &Path, python: Option<String>) -> Job {
     let environment = process.environment.iter();
     let variables = BUILD_VARIABLES.into_iter().chain(["PATH"]);
     let set = variables.filter_map(|name| {
@@ -142,7 +146,7 @@ fn outcome(report: &Report) -> Result<()> {
 fn as_json(report: &Report) -> Value {
     json!({
         "schema": SCHEMA,
-        "directory": report.directory,
+        "directory": report.directory.display().to_string(),
         "manifest": report.manifest,
         "passed": report.passed(),
         "checks": report.checks,

@@ -9,15 +9,19 @@ use std::path::{Path, PathBuf};
 
 use futures::future::LocalBoxFuture;
 use wheelhouse_engine::{Companion, Engine, Host, Setup};
-use wheelhouse_model::request::{Indexes, Network, Requirement, Resolution};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::request::{Formats, Indexes, Network, Packages, Requirement, Resolution};
 use wheelhouse_model::wants::{self, Named, Offer, Open, named};
-use wheelhouse_model::{Distribution, Error, Kind, Lock, PackageName, Request, Result, Target};
+use wheelhouse_model::{
+    Distribution, Error, Kind, Location, Lock, PackageName, Request, Result, Source, Target,
+};
 
 use super::examine::Examined;
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::{Survey, sdist};
 use super::wanted::Wanted;
 use super::wheels::is_candidate;
+use crate::archive::{self, Limits};
 
 const ADD: &str = "Build or download what is missing into the directory, for the same Python.";
 
@@ -31,6 +35,8 @@ pub(super) struct Proof<'a> {
     pub(super) target: &'a Target,
     /// A directory for what is only of use while this goes on.
     pub(super) scratch: &'a Path,
+    /// Whether source distributions may be built to know their metadata.
+    pub(super) build: bool,
 }
 
 impl Proof<'_> {
@@ -46,6 +52,14 @@ impl Proof<'_> {
             check.leave_out(format!(
                 "it is not known which package is meant by {nameless}"
             ));
+        }
+        if self.wanted.roots.is_empty() && self.wanted.pins.is_empty() {
+            check.leave_out("there is nothing to prove of what is there");
+        }
+        if let Some(name) = self.survey.no_files().next() {
+            check.leave_out(format!("{name} is no file"));
+            self.tell_open(&mut check);
+            return Ok(check.finish());
         }
         match self.resolve(host).await {
             Ok(lock) => {
@@ -70,6 +84,14 @@ impl Proof<'_> {
                 no_index: true,
                 ..Indexes::default()
             },
+            formats: Formats {
+                // No source distribution belongs beside a manifest.
+                only_binary: match self.survey.manifest {
+                    Some(_) => Packages::All,
+                    None => Packages::default(),
+                },
+                ..Formats::default()
+            },
             network: Network {
                 offline: true,
                 ..Network::default()
@@ -87,11 +109,23 @@ impl Proof<'_> {
             logs: &self.scratch.join("logs"),
         };
         let engine = Engine::start(setup).await?;
-        Ok(engine.resolve(&Nobody).await?.lock)
+        let companion = Bystander { build: self.build };
+        Ok(engine.resolve(&companion).await?.lock)
     }
 
     /// Names everything that is missing, or else says what the resolver said.
     fn explain(&self, error: &Error, check: &mut Examination) {
+        let is_open = self.tell_open(check);
+        if !is_open && error.kind() == Kind::Build && !self.build {
+            check.leave_out(error.sentence());
+        } else if !is_open || error.kind() != Kind::Resolution {
+            let finding = Finding::new("the requirements", format!("fail: {}", error.sentence()));
+            check.fail(finding.detail(error.detail().unwrap_or_default()));
+        }
+    }
+
+    /// Names everything that is missing, and returns whether anything is.
+    fn tell_open(&self, check: &mut Examination) -> bool {
         let roots = self.wanted.roots.iter().chain(&self.wanted.pins);
         let roots: Vec<_> = roots
             .map(|line| (line.text.clone(), line.origin.clone()))
@@ -100,10 +134,7 @@ impl Proof<'_> {
         for open in open.chunk_by(|one, next| one.name == next.name) {
             check.fail(missing(open).hint(ADD));
         }
-        if open.is_empty() || error.kind() != Kind::Resolution {
-            let finding = Finding::new("the requirements", format!("fail: {}", error.sentence()));
-            check.fail(finding.detail(error.detail().unwrap_or_default()));
-        }
+        !open.is_empty()
     }
 
     /// What the directory has for the target, with what it requires as far as that is known.
@@ -192,17 +223,44 @@ fn sdist_offer(filename: &str) -> Option<(PackageName, Offer)> {
     Some((name.parse().ok()?, offer))
 }
 
-/// Goes along with a resolution and does nothing.
-struct Nobody;
+/// Goes along with a resolution and makes nothing.
+struct Bystander {
+    /// Whether source distributions may be built to know their metadata.
+    build: bool,
+}
 
-impl Companion for Nobody {
+impl Bystander {
+    /// The metadata that a source distribution states, where it is not to be built.
+    fn stated(&self, distribution: &Distribution) -> Result<Option<Vec<u8>>> {
+        let artifact = match &distribution.source {
+            Source::Sdist(artifact) if !self.build => artifact,
+            _ => return Ok(None),
+        };
+        let Location::Path(path) = &artifact.location else {
+            return Ok(None);
+        };
+        let into = tempfile::Builder::new().prefix("wheelhouse-").tempdir();
+        let into = into.context(Kind::Publish, || {
+            "failed to make a temporary directory".to_owned()
+        })?;
+        let filename = &artifact.filename;
+        let tree = archive::unpack(path, filename, into.path(), &Limits::default())?;
+        let stated = archive::static_metadata(&tree);
+        stated.map(Some).ok_or_else(|| {
+            let message = format!("what {filename} requires is only known when it is built");
+            Error::new(Kind::Build, message)
+        })
+    }
+}
+
+impl Companion for Bystander {
     fn in_sight(&self, _distribution: &Distribution) {}
 
     fn metadata<'a>(
         &'a self,
-        _distribution: &'a Distribution,
+        distribution: &'a Distribution,
     ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>> {
-        Box::pin(async { Ok(None) })
+        Box::pin(async { self.stated(distribution) })
     }
 
     fn stand_in(&self, _distribution: &Distribution) -> Option<Vec<u8>> {

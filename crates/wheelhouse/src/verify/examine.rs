@@ -102,7 +102,10 @@ fn look_inside(path: &Path, name: &str, examined: &mut Examined) -> Result<()> {
 }
 
 /// The digest and the size of the file at `path`.
-pub(super) fn digest(path: &Path) -> std::io::Result<(Sha256, u64)> {
+fn digest(path: &Path) -> std::io::Result<(Sha256, u64)> {
+    if !path.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
     let mut file = std::fs::File::open(path)?;
     let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
     let mut buffer = vec![0; 256 << 10];

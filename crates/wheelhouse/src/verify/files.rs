@@ -1,14 +1,16 @@
 //! The files of a directory against its manifest: nothing else, nothing extra, nothing missing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path};
 
 use wheelhouse_model::manifest::{MANIFEST_NAME, Wheel};
 use wheelhouse_model::{Manifest, WheelFilename};
 
 use super::examine::Examined;
 use super::report::{Check, Examination, Finding, Name};
-use super::survey::Survey;
+use super::survey::{Survey, is_inside};
+
+/// What a run leaves that was stopped while it published.
+const PENDING: &str = ".wheelhouse-pending.json";
 
 const TAKEN: &str = "Move it away: pip takes it as well.";
 
@@ -50,13 +52,18 @@ fn plain(survey: &Survey, check: &mut Examination) {
         let directory = survey.directory.display().to_string();
         check.fail(Finding::new(directory, message));
     }
+    for name in survey
+        .no_files()
+        .filter(|name| survey.sdists.contains(*name))
+    {
+        check.fail(Finding::new(name, "is no file"));
+    }
     let reason = format!("there is no usable {MANIFEST_NAME} to compare with");
     check.leave_out(reason);
 }
 
 fn is_safe(name: &str, check: &mut Examination) -> bool {
-    let mut components = Path::new(name).components();
-    let is_safe = !name.is_empty() && components.all(|part| matches!(part, Component::Normal(_)));
+    let is_safe = is_inside(name);
     if !is_safe {
         let message = format!("names `{}`, outside the directory", name.escape_debug());
         check.fail(Finding::new(MANIFEST_NAME, message));
@@ -132,7 +139,10 @@ fn extra(survey: &Survey, manifest: &Manifest, check: &mut Examination) {
         }
     }
     for name in &survey.others {
-        if !known.contains(name.as_str()) {
+        if name == PENDING {
+            let message = "tells that a run was stopped half-way";
+            check.warn(Finding::new(name, message));
+        } else if !known.contains(name.as_str()) {
             check.warn(Finding::new(name, &foreign));
         }
     }

@@ -107,7 +107,7 @@ fn top_level(record: &str, top_level: &str) -> BTreeSet<String> {
 fn importable(file: &str) -> Option<&str> {
     let (top, rest) = file.split_once('/').unwrap_or((file, ""));
     let (module, ending) = if rest.is_empty() { top } else { rest }.split_once('.')?;
-    let is_code = ending == "py" || ending == "so" || ending.ends_with(".so");
+    let is_code = ending == "py" || ending.rsplit('.').next() == Some("so");
     match (rest.is_empty(), module) {
         (true, module) if is_code => Some(module),
         (false, "__init__") if is_code => Some(top),

@@ -26,7 +26,7 @@ pub(super) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Opt
     let expected = expected(manifest, &metadata);
     for page in pages {
         // One that is missing is told with the other files.
-        if let Ok(bytes) = fs_err::read(survey.directory.join(page)) {
+        if let Some(bytes) = survey.read_file(page) {
             for message in differences(page, &bytes, &expected) {
                 check.fail(Finding::new(page, message).hint(super::AGAIN));
             }
@@ -47,7 +47,7 @@ fn metadata_files<'a>(
         let Some(wheel) = file.strip_suffix(".metadata") else {
             continue;
         };
-        let Ok(bytes) = fs_err::read(survey.directory.join(file)) else {
+        let Some(bytes) = survey.read_file(file) else {
             continue;
         };
         let inside = wheels.get(wheel).and_then(|wheel| wheel.metadata.as_ref());
@@ -82,9 +82,9 @@ fn differences(name: &str, bytes: &[u8], projects: &Projects<'_>) -> Vec<String>
     let parts: Vec<&str> = name.split('/').collect();
     let text = String::from_utf8_lossy(bytes);
     match parts.as_slice() {
-        ["simple", "index.html"] => root(page::links(&text), projects),
+        ["simple", "index.html"] => root(&page::links(&text), projects),
         ["simple", "index.json"] => {
-            page::json_projects(bytes).map_or_else(unreadable, |names| root(names, projects))
+            page::json_projects(bytes).map_or_else(unreadable, |names| root(&names, projects))
         }
         ["simple", project, "index.html"] => compare(&page::html(&text), projects.get(project)),
         ["simple", project, "index.json"] => page::json(bytes)
@@ -97,9 +97,9 @@ fn unreadable() -> Vec<String> {
     vec!["is no page of an index".to_owned()]
 }
 
-fn root(names: BTreeSet<String>, projects: &Projects<'_>) -> Vec<String> {
+fn root(names: &BTreeSet<String>, projects: &Projects<'_>) -> Vec<String> {
     let expected: BTreeSet<String> = projects.keys().map(ToString::to_string).collect();
-    let absent = expected.difference(&names);
+    let absent = expected.difference(names);
     let absent = absent.map(|name| format!("does not list the project {name}"));
     let extra = names.difference(&expected);
     let extra = extra.map(|name| format!("lists the project {name}, of which there is no wheel"));

@@ -24,6 +24,9 @@ const LONG: Duration = Duration::from_hours(1);
 /// The first version of pip that can install for another Python.
 const FOR_ANOTHER: [u64; 2] = [22, 3];
 
+/// The first version of pip that knows all platform tags (PEP 600).
+const KNOWING: [u64; 2] = [20, 3];
+
 /// What is to be installed, and where.
 pub(super) struct Installation<'a> {
     pub(super) directory: &'a Path,
@@ -123,9 +126,19 @@ impl Installation<'_> {
         let ended = self.surroundings.run(&command, LONG).await?;
         if !ended.status.success() {
             tell_errors(&ended, check);
-            return Ok(());
+            return self.tell_age(fresh, check).await;
         }
         self.ask_pip_check(fresh, check).await
+    }
+
+    /// Tells if pip is so old that it may have failed for that reason.
+    async fn tell_age(&self, fresh: &Fresh, check: &mut Examination) -> Result<()> {
+        let version = self.pip_version(&fresh.pip).await?;
+        if let Some(version) = version.filter(|version| *version.release() < KNOWING[..]) {
+            let message = format!("is {version}, which does not know the newer platform tags");
+            check.warn(Finding::new("pip", message));
+        }
+        Ok(())
     }
 
     async fn ask_pip_check(&self, fresh: &Fresh, check: &mut Examination) -> Result<()> {
@@ -178,17 +191,18 @@ impl Installation<'_> {
 
     /// Whether `python` has a pip that can install for another Python.
     async fn has_pip_for_another(&self, python: &OsString) -> Result<bool> {
-        let command = [
-            python.clone(),
-            "-m".into(),
-            "pip".into(),
-            "--version".into(),
-        ];
+        let pip = [python.clone(), "-m".into(), "pip".into()];
+        let version = self.pip_version(&pip).await?;
+        Ok(version.is_some_and(|version| *version.release() >= FOR_ANOTHER[..]))
+    }
+
+    /// The version of the pip that `pip` runs, if it is one.
+    async fn pip_version(&self, pip: &[OsString]) -> Result<Option<Version>> {
+        let command = [pip, &["--version".into()]].concat();
         let ended = self.surroundings.run(&command, SHORT).await?;
         let version = ended.output.split_whitespace().nth(1);
-        let version: Option<Version> = version.and_then(|version| version.parse().ok());
-        let is_new = version.is_some_and(|version| *version.release() >= FOR_ANOTHER[..]);
-        Ok(ended.status.success() && is_new)
+        let version = version.and_then(|version| version.parse().ok());
+        Ok(version.filter(|_| ended.status.success()))
     }
 }
 

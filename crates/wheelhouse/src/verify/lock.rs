@@ -18,9 +18,10 @@ pub(super) fn check(survey: &Survey, target: Option<&Target>) -> Option<(Check, 
     let mut locks = Vec::new();
     for file in manifest.files.iter().filter(|file| is_lock(file)) {
         // One that is missing is told with the other files.
-        let Ok(text) = fs_err::read_to_string(survey.directory.join(file)) else {
+        let Some(bytes) = survey.read_file(file) else {
             continue;
         };
+        let text = String::from_utf8_lossy(&bytes);
         match read(&text, &survey.directory, survey, target) {
             Ok(lock) => {
                 compare(file, &lock, manifest, &mut check);

@@ -154,7 +154,8 @@ impl Verification<'_> {
             surroundings: &self.job.surroundings,
             cache: self.scratch.join("uv"),
         };
-        let Some(manifest) = &self.survey.manifest else {
+        let manifest = self.survey.manifest.as_ref();
+        let Some(manifest) = manifest.filter(|manifest| !manifest.targets.is_empty()) else {
             let host = hosts.ordinary().await?;
             let target = host.target();
             return Ok(vec![Standing {
@@ -167,7 +168,7 @@ impl Verification<'_> {
             let host = hosts.standing_for(target).await?;
             standing.push(Standing {
                 target: target.clone(),
-                host: host.ok_or_else(|| no_host(&self.job.python, target)),
+                host: host.ok_or_else(|| no_host(hosts.python)),
             });
         }
         Ok(standing)
@@ -193,7 +194,7 @@ impl Verification<'_> {
         let Some(host) = host.filter(|_| self.survey.manifest.is_none()) else {
             return Ok(());
         };
-        if self.survey.sdists.is_empty() {
+        if self.survey.sdists.is_empty() || self.survey.no_files().next().is_some() {
             return Ok(());
         }
         let check = if self.job.install {
@@ -219,7 +220,7 @@ impl Verification<'_> {
             }
         };
         let target = host.target();
-        let wanted = self.wanted(locks, &target).await?;
+        let wanted = self.wanted(locks, &target)?;
         let lines = match &self.job.requirements {
             Requirements::Lines { requirements, .. } => requirements.as_slice(),
             Requirements::Own | Requirements::Lock(_) => &[],
@@ -231,13 +232,14 @@ impl Verification<'_> {
             lines,
             target: &target,
             scratch: self.scratch,
+            build: self.job.install,
         };
         self.checks.push(proof.check(host).await?);
         self.check_installation(&wanted, &target).await
     }
 
     /// What the directory has to satisfy, and how a lock from elsewhere agrees with it.
-    async fn wanted(&mut self, locks: &[Lock], target: &Target) -> Result<Wanted> {
+    fn wanted(&mut self, locks: &[Lock], target: &Target) -> Result<Wanted> {
         let manifest = self.survey.manifest.as_ref();
         Ok(match (&self.job.requirements, manifest) {
             (
@@ -310,11 +312,10 @@ impl Verification<'_> {
     }
 }
 
-/// Why nothing is proven for `target`.
-fn no_host(named: &Option<String>, target: &Target) -> String {
-    let label = target.label();
+/// Why nothing is proven for a target.
+fn no_host(named: Option<&str>) -> String {
     match named {
-        Some(python) => format!("the wheelhouse is for {label}, and `{python}` is another Python"),
-        None => format!("no Python here is {label}; name one with --python"),
+        Some(python) => format!("`{python}` is another Python than that"),
+        None => "no such Python is here; name one with --python".to_owned(),
     }
 }

@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 /// The outcome of verifying one directory.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug)]
 pub struct Report {
     pub directory: PathBuf,
     /// Whether the directory has a manifest that could be read.

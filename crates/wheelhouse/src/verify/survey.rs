@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use walkdir::WalkDir;
 use wheelhouse_model::error::Context as _;
@@ -53,6 +53,20 @@ impl Survey {
         Ok(survey)
     }
 
+    /// The wheels and source distributions that are no files, such as pipes: whoever opens these
+    /// may wait for ever.
+    pub(super) fn no_files(&self) -> impl Iterator<Item = &String> {
+        let names = self.wheels.iter().chain(&self.sdists);
+        names.filter(|name| !self.directory.join(name).is_file())
+    }
+
+    /// The bytes of the file `name`, unless it is none, or none of the directory.
+    pub(super) fn read_file(&self, name: &str) -> Option<Vec<u8>> {
+        let path = self.directory.join(name);
+        let is_file = is_inside(name) && path.is_file();
+        is_file.then(|| fs_err::read(path).ok()).flatten()
+    }
+
     fn walk(&mut self) -> Result<()> {
         let known = self.known_directories();
         let mut entries = WalkDir::new(&self.directory)
@@ -96,6 +110,12 @@ impl Survey {
             .filter(|path| !path.is_empty())
             .collect()
     }
+}
+
+/// Whether `name` is a path that stays inside the directory.
+pub(super) fn is_inside(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    !name.is_empty() && components.all(|part| matches!(part, Component::Normal(_)))
 }
 
 fn relative(path: &Path, directory: &Path) -> String {

@@ -37,13 +37,12 @@ impl Wanted {
     ) -> Self {
         let mut wanted = Self::default();
         for line in requirements {
-            match by_name(line, manifest) {
-                Some(text) => wanted.roots.push(with_text(line, text)),
-                None => {
-                    wanted
-                        .nameless
-                        .push(format!("`{}` of {}", redacted(&line.text), line.origin))
-                }
+            if let Some(text) = by_name(line, manifest) {
+                wanted.roots.push(with_text(line, text));
+            } else {
+                let text = redacted(&line.text);
+                let nameless = format!("`{text}` of {}", line.origin);
+                wanted.nameless.push(nameless);
             }
         }
         let by_version = |line: &&Requirement| matches!(named(&line.text), Named::Package(..));
@@ -115,7 +114,7 @@ impl Wanted {
 }
 
 fn text<'a>(lines: impl Iterator<Item = &'a Requirement>) -> String {
-    lines.map(|line| format!("{}\n", line.text)).collect()
+    lines.flat_map(|line| [line.text.as_str(), "\n"]).collect()
 }
 
 fn name(line: &Requirement) -> Option<PackageName> {

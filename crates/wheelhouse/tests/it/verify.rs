@@ -154,137 +154,155 @@ fn what_is_told_to_people_is_a_line_for_each_check() {
     );
 }
 
-#[test]
-fn every_damage_to_a_wheelhouse_is_named() {
-    type Damage = fn(&Sandbox);
-    let damages: [(&str, Damage, &[&str]); 13] = [
-        (
-            "removed",
-            |it| fs::remove_file(it.out().join(BETA)).unwrap(),
-            &[
-                "beta-2.0-py3-none-any.whl is missing",
-                "beta is missing: ",
-                "alpha 1.0 wants `beta>=2`",
-            ],
-        ),
-        (
-            "swapped",
-            |it| {
-                fs::copy(it.out().join(ALPHA), it.out().join(BETA)).unwrap();
-            },
-            &[
-                "beta-2.0-py3-none-any.whl has the bytes of alpha-1.0-py3-none-any.whl",
-                "is not that of beta",
-            ],
-        ),
-        (
-            "truncated",
-            |it| {
-                let bytes = fs::read(it.out().join(BETA)).unwrap();
-                fs::write(it.out().join(BETA), &bytes[..bytes.len() / 2]).unwrap();
-            },
-            &[
-                "beta-2.0-py3-none-any.whl has ",
-                "beta-2.0-py3-none-any.whl is not a valid wheel",
-            ],
-        ),
-        (
-            "other bytes of the same size",
-            |it| {
-                let mut bytes = fs::read(it.out().join(BETA)).unwrap();
-                bytes[40] ^= 1;
-                fs::write(it.out().join(BETA), bytes).unwrap();
-            },
-            &["beta-2.0-py3-none-any.whl has the SHA-256 "],
-        ),
-        (
-            "wrong platform",
-            |it| {
-                let bytes = fs::read(it.out().join(BETA)).unwrap();
-                vouch_for(it, BETA, "beta-2.0-cp39-cp39-win_amd64.whl", &bytes);
-            },
-            &[
-                "beta-2.0-cp39-cp39-win_amd64.whl is from a wrong platform",
-                "beta is missing",
-            ],
-        ),
-        (
-            "added wheel",
-            |it| {
-                let wheel = Wheel::new("gamma", "1.0");
-                fs::write(it.out().join(wheel.filename()), wheel.bytes()).unwrap();
-            },
-            &[
-                "gamma-1.0-py3-none-any.whl is not in wheelhouse.json",
-                "hint: Move it away",
-            ],
-        ),
-        (
-            "added sdist",
-            |it| {
-                let sdist = Sdist::new("gamma", "1.0");
-                fs::write(it.out().join(sdist.filename()), sdist.bytes()).unwrap();
-            },
-            &["gamma-1.0.tar.gz is not in wheelhouse.json"],
-        ),
-        (
-            "RECORD corrupted",
-            |it| {
-                let record = "beta.py,sha256=AAAA,16\nbeta-2.0.dist-info/METADATA,,\n\
+/// A damage to a wheelhouse, and what is told of it.
+type Damage = (&'static str, fn(&Sandbox), &'static [&'static str]);
+
+const DAMAGED_WHEELS: [Damage; 7] = [
+    (
+        "removed",
+        |it| fs::remove_file(it.out().join(BETA)).unwrap(),
+        &[
+            "beta-2.0-py3-none-any.whl is missing",
+            "beta is missing: ",
+            "alpha 1.0 wants `beta>=2`",
+        ],
+    ),
+    (
+        "swapped",
+        |it| {
+            fs::copy(it.out().join(ALPHA), it.out().join(BETA)).unwrap();
+        },
+        &[
+            "beta-2.0-py3-none-any.whl has the bytes of alpha-1.0-py3-none-any.whl",
+            "is not that of beta",
+        ],
+    ),
+    (
+        "truncated",
+        |it| halve(&it.out().join(BETA)),
+        &[
+            "beta-2.0-py3-none-any.whl has ",
+            "beta-2.0-py3-none-any.whl is not a valid wheel",
+        ],
+    ),
+    (
+        "other bytes of the same size",
+        |it| {
+            let mut bytes = fs::read(it.out().join(BETA)).unwrap();
+            bytes[40] ^= 1;
+            fs::write(it.out().join(BETA), bytes).unwrap();
+        },
+        &["beta-2.0-py3-none-any.whl has the SHA-256 "],
+    ),
+    (
+        "from a wrong platform",
+        |it| {
+            let bytes = fs::read(it.out().join(BETA)).unwrap();
+            vouch_for(it, BETA, "beta-2.0-cp39-cp39-win_amd64.whl", &bytes);
+        },
+        &[
+            "beta-2.0-cp39-cp39-win_amd64.whl is from a wrong platform",
+            "beta is missing",
+        ],
+    ),
+    (
+        "RECORD corrupted",
+        |it| {
+            let record = "beta.py,sha256=AAAA,16\nbeta-2.0.dist-info/METADATA,,\n\
                           beta-2.0.dist-info/WHEEL,,\nbeta-2.0.dist-info/RECORD,,\n";
-                let wheel = Wheel::new("beta", "2.0").record(record);
-                vouch_for(it, BETA, BETA, &wheel.bytes());
-            },
-            &["beta-2.0-py3-none-any.whl is damaged: beta.py has not the digest that RECORD says"],
-        ),
-        (
-            "metadata changed",
-            |it| {
-                replace(
-                    &it.out().join(format!("{ALPHA}.metadata")),
-                    "beta>=2",
-                    "beta>=1",
-                );
-            },
-            &["alpha-1.0-py3-none-any.whl.metadata is not the METADATA that"],
-        ),
-        (
-            "page changed",
-            |it| {
-                replace(
-                    &it.out().join("simple/beta/index.html"),
-                    "#sha256=",
-                    "#sha256=0",
-                );
-            },
-            &["simple/beta/index.html has another SHA-256 for beta-2.0-py3-none-any.whl"],
-        ),
-        (
-            "page of the project's file removed",
-            |it| {
-                fs::remove_file(it.out().join("simple/beta/index.json")).unwrap();
-            },
-            &["simple/beta/index.json is missing"],
-        ),
-        (
-            "manifest truncated",
-            |it| {
-                let bytes = fs::read(it.out().join("wheelhouse.json")).unwrap();
-                fs::write(it.out().join("wheelhouse.json"), &bytes[..bytes.len() / 2]).unwrap();
-            },
-            &["wheelhouse.json is damaged: "],
-        ),
-        (
-            "lock changed",
-            |it| {
-                replace(&it.out().join("pylock.toml"), "2.0", "3.0");
-            },
-            &[
-                "pylock.toml pins beta 3.0",
-                "beta is there as 2.0, but the lock wants `beta==3.0`",
-            ],
-        ),
-    ];
+            let wheel = Wheel::new("beta", "2.0").record(record);
+            vouch_for(it, BETA, BETA, &wheel.bytes());
+        },
+        &["beta-2.0-py3-none-any.whl is damaged: beta.py has not the digest that RECORD says"],
+    ),
+    (
+        "a pipe in its place",
+        |it| {
+            fs::remove_file(it.out().join(BETA)).unwrap();
+            let made = std::process::Command::new("mkfifo")
+                .arg(it.out().join(BETA))
+                .status();
+            assert!(made.unwrap().success());
+        },
+        &["beta-2.0-py3-none-any.whl cannot be read"],
+    ),
+];
+
+const DAMAGED_OTHERS: [Damage; 8] = [
+    (
+        "an added wheel",
+        |it| {
+            let wheel = Wheel::new("gamma", "1.0");
+            fs::write(it.out().join(wheel.filename()), wheel.bytes()).unwrap();
+        },
+        &[
+            "gamma-1.0-py3-none-any.whl is not in wheelhouse.json",
+            "hint: Move it away",
+        ],
+    ),
+    (
+        "an added source distribution",
+        |it| {
+            let sdist = Sdist::new("gamma", "1.0");
+            fs::write(it.out().join(sdist.filename()), sdist.bytes()).unwrap();
+        },
+        &["gamma-1.0.tar.gz is not in wheelhouse.json"],
+    ),
+    (
+        "metadata changed",
+        |it| {
+            let file = it.out().join(format!("{ALPHA}.metadata"));
+            replace(&file, "beta>=2", "beta>=1");
+        },
+        &["alpha-1.0-py3-none-any.whl.metadata is not the METADATA that"],
+    ),
+    (
+        "a page changed",
+        |it| {
+            replace(
+                &it.out().join("simple/beta/index.html"),
+                "#sha256=",
+                "#sha256=0",
+            );
+        },
+        &["simple/beta/index.html has another SHA-256 for beta-2.0-py3-none-any.whl"],
+    ),
+    (
+        "a page removed",
+        |it| fs::remove_file(it.out().join("simple/beta/index.json")).unwrap(),
+        &["simple/beta/index.json is missing"],
+    ),
+    (
+        "the manifest truncated",
+        |it| halve(&it.out().join("wheelhouse.json")),
+        &["wheelhouse.json is damaged: "],
+    ),
+    (
+        "the lock changed",
+        |it| replace(&it.out().join("pylock.toml"), "2.0", "3.0"),
+        &[
+            "pylock.toml pins beta 3.0",
+            "beta is there as 2.0, but the lock wants `beta==3.0`",
+        ],
+    ),
+    (
+        "a manifest that points elsewhere",
+        |it| {
+            change_manifest(it, |manifest| {
+                manifest["files"][0] = "../../etc/passwd".into();
+            });
+        },
+        &["wheelhouse.json names `../../etc/passwd`, outside the directory"],
+    ),
+];
+
+fn halve(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+/// Does each damage to a wheelhouse that is good without it.
+fn assert_named(damages: &[Damage]) {
     let sandbox = wheelhouse();
     look(&sandbox).assert_success();
     let good = sandbox.path("good");
@@ -293,22 +311,23 @@ fn every_damage_to_a_wheelhouse_is_named() {
         tree::copy(&good, &sandbox.out());
         damage(&sandbox);
         let run = look(&sandbox);
-        assert_eq!(
-            run.status.code(),
-            Some(6),
-            "{name}: {}\n{}",
-            run.stdout,
-            run.stderr
-        );
-        for word in words {
-            assert!(
-                run.stdout.contains(word),
-                "{name}: `{word}` is not in:\n{}",
-                run.stdout
-            );
+        let (code, text) = (run.status.code(), &run.stdout);
+        assert_eq!(code, Some(6), "{name}: {text}\n{}", run.stderr);
+        for word in *words {
+            assert!(text.contains(word), "{name}: `{word}` is not in:\n{text}");
         }
         fs::remove_dir_all(sandbox.out()).unwrap();
     }
+}
+
+#[test]
+fn every_damage_to_a_wheel_is_named() {
+    assert_named(&DAMAGED_WHEELS);
+}
+
+#[test]
+fn every_damage_to_what_is_beside_the_wheels_is_named() {
+    assert_named(&DAMAGED_OTHERS);
 }
 
 #[test]
@@ -349,7 +368,7 @@ fn what_cannot_be_read_is_another_error() {
         .assert_error_names(&["absent.toml"]);
     verify(&sandbox, &["--python", "/nowhere/python"]).assert_exit(2);
     change_manifest(&sandbox, |manifest| {
-        manifest["schema"] = "wheelhouse-manifest/99".into()
+        manifest["schema"] = "wheelhouse-manifest/99".into();
     });
     look(&sandbox)
         .assert_exit(2)
@@ -477,10 +496,8 @@ fn for_another_python_nothing_is_proven_and_that_is_said() {
     for name in ["completeness", "installation"] {
         let check = check(&document, name);
         assert_eq!(check["outcome"], "not-checked");
-        assert!(
-            check["reason"].as_str().unwrap().contains("3.4.10"),
-            "{check:#}"
-        );
+        let target = check["target"].as_str().unwrap();
+        assert!(target.contains("3.4.10"), "{check:#}");
     }
 }
 
@@ -575,6 +592,36 @@ fn source_distributions_are_built_from_what_is_there() {
     let run = look(&sandbox);
     run.assert_success();
     assert_says(&run, &["not checked  sources"]);
+}
+
+#[test]
+fn nothing_is_run_that_was_not_asked_for_or_is_not_known() {
+    let marker = Sandbox::new();
+    let path = marker.path("marker");
+    let script = format!("open({}, 'w').close()", literal(&path));
+    let sdist = Sdist::new("gamma", "1.0").script(&script);
+    let sandbox = plain(&[]);
+    fs::write(sandbox.out().join(sdist.filename()), sdist.bytes()).unwrap();
+    let run = look(&sandbox);
+    run.assert_success();
+    assert_says(
+        &run,
+        &[
+            "not checked  completeness",
+            "is only known when it is built",
+        ],
+    );
+    let stated = sdist.clone().static_metadata();
+    fs::write(sandbox.out().join(stated.filename()), stated.bytes()).unwrap();
+    let run = look(&sandbox);
+    run.assert_success();
+    assert_says(&run, &["ok           completeness"]);
+    assert!(!path.exists(), "the source distribution was built");
+    let sandbox = wheelhouse();
+    fs::write(sandbox.out().join(sdist.filename()), sdist.bytes()).unwrap();
+    sandbox.write("requirements.txt", "gamma\n");
+    verify(&sandbox, &["-r", "requirements.txt"]).assert_exit(6);
+    assert!(!path.exists(), "the foreign source distribution was built");
 }
 
 #[test]
