@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use futures::future::LocalBoxFuture;
 use wheelhouse_engine::{Companion, Engine, Host, Setup};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::request::{Formats, Indexes, Network, Packages, Requirement, Resolution};
+use wheelhouse_model::request::{Formats, Packages, Requirement};
 use wheelhouse_model::wants::{self, Named, Offer, Open, named};
 use wheelhouse_model::{
     Distribution, Error, Kind, Location, Lock, PackageName, Request, Result, Source, Target,
@@ -75,15 +75,9 @@ impl Proof<'_> {
     }
 
     async fn resolve(&self, host: Host) -> Result<Lock> {
-        let directory = self.survey.directory.display().to_string();
         let request = Request {
             requirements: [&self.wanted.roots[..], &self.wanted.pins].concat(),
             constraints: self.wanted.constraints.clone(),
-            indexes: Indexes {
-                find_links: vec![directory],
-                no_index: true,
-                ..Indexes::default()
-            },
             formats: Formats {
                 // No source distribution belongs beside a manifest.
                 only_binary: match self.survey.manifest {
@@ -92,16 +86,7 @@ impl Proof<'_> {
                 },
                 ..Formats::default()
             },
-            network: Network {
-                offline: true,
-                ..Network::default()
-            },
-            resolution: Resolution {
-                // What is there may be used, or it would not be there.
-                prereleases: true,
-                ..Resolution::default()
-            },
-            ..Request::default()
+            ..super::alone(&self.survey.directory)
         };
         let setup = Setup {
             host,

@@ -21,6 +21,16 @@ const SHORT: Duration = Duration::from_mins(5);
 /// Installing takes no longer; it may have to build.
 const LONG: Duration = Duration::from_hours(1);
 
+/// How pip installs; the directory follows.
+const INSTALL: [&str; 6] = [
+    "install",
+    "--isolated",
+    "--disable-pip-version-check",
+    "--no-cache-dir",
+    "--no-index",
+    "--find-links",
+];
+
 /// The first version of pip that can install for another Python.
 const FOR_ANOTHER: [u64; 2] = [22, 3];
 
@@ -103,14 +113,7 @@ impl Installation<'_> {
         check: &mut Examination,
     ) -> Result<()> {
         let mut command = fresh.pip.clone();
-        let words = [
-            "install",
-            "--isolated",
-            "--disable-pip-version-check",
-            "--no-cache-dir",
-        ];
-        command.extend(words.map(OsString::from));
-        command.extend(["--no-index".into(), "--find-links".into()]);
+        command.extend(INSTALL.map(OsString::from));
         command.push(self.directory.into());
         for (option, name, text) in [
             ("--requirement", "requirements.txt", requirements),
@@ -124,11 +127,11 @@ impl Installation<'_> {
             command.extend([option.into(), path.into()]);
         }
         let ended = self.surroundings.run(&command, LONG).await?;
-        if !ended.status.success() {
-            tell_errors(&ended, check);
-            return self.tell_age(fresh, check).await;
+        if ended.status.success() {
+            return self.ask_pip_check(fresh, check).await;
         }
-        self.ask_pip_check(fresh, check).await
+        tell_errors(&ended, check);
+        self.tell_age(fresh, check).await
     }
 
     /// Tells if pip is so old that it may have failed for that reason.

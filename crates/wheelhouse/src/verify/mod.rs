@@ -31,8 +31,8 @@ use std::path::{Path, PathBuf};
 use wheelhouse_engine::Host;
 use wheelhouse_engine::python::Surroundings;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::request::{Building, Requirement};
-use wheelhouse_model::{Kind, Lock, Result, Target};
+use wheelhouse_model::request::{Building, Indexes, Network, Requirement, Resolution};
+use wheelhouse_model::{Kind, Lock, Request, Result, Target};
 
 use examine::Examined;
 use hosts::Hosts;
@@ -110,6 +110,27 @@ pub async fn verify(job: Job) -> Result<Report> {
         manifest: survey.manifest.is_some(),
         checks,
     })
+}
+
+/// A request that nothing but the files of `directory` can answer.
+fn alone(directory: &Path) -> Request {
+    Request {
+        indexes: Indexes {
+            find_links: vec![directory.display().to_string()],
+            no_index: true,
+            ..Indexes::default()
+        },
+        network: Network {
+            offline: true,
+            ..Network::default()
+        },
+        resolution: Resolution {
+            // What is there may be used, or it would not be there.
+            prereleases: true,
+            ..Resolution::default()
+        },
+        ..Request::default()
+    }
 }
 
 async fn blocking<Output: Send + 'static>(
@@ -270,20 +291,23 @@ impl Verification<'_> {
 
     async fn check_installation(&mut self, wanted: &Wanted, target: &Target) -> Result<()> {
         let label = target.label();
-        let failed = self
-            .checks
-            .iter()
-            .any(|check| check.outcome == Outcome::Failed);
+        let mut checks = self.checks.iter();
+        let failed = checks.any(|check| check.outcome == Outcome::Failed);
         let reason = match (self.job.install, failed) {
-            (false, _) => Some(NOT_ASKED),
-            (true, true) => Some(BEFORE),
-            (true, false) => None,
+            (false, _) => NOT_ASKED,
+            (true, true) => BEFORE,
+            (true, false) => return self.install(wanted, target).await,
         };
-        if let Some(reason) = reason {
-            let check = Examination::of(Name::Installation).target(&label);
+        let check = Examination::of(Name::Installation).target(&label);
+        self.checks.push(check.left_out(reason));
+        if self.job.import {
+            let check = Examination::of(Name::Imports).target(&label);
             self.checks.push(check.left_out(reason));
-            return Ok(());
         }
+        Ok(())
+    }
+
+    async fn install(&mut self, wanted: &Wanted, target: &Target) -> Result<()> {
         // Each target has an environment of its own.
         let scratch = self
             .scratch
@@ -303,7 +327,7 @@ impl Verification<'_> {
             let check = match installed {
                 Some(installed) => imports::check(&installed, target, &surroundings).await,
                 None => Examination::of(Name::Imports)
-                    .target(&label)
+                    .target(&target.label())
                     .left_out(BEFORE),
             };
             self.checks.push(check);

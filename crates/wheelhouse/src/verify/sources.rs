@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use url::Url;
-use wheelhouse_model::request::{Building, Indexes, Network, Requirement, Resolution};
+use wheelhouse_model::request::{Building, Requirement};
 use wheelhouse_model::{Error, Event, Kind, Observer, Request, Result, Target};
 
 use super::report::{Check, Examination, Finding, Name};
@@ -60,30 +60,16 @@ fn request(survey: &Survey, sdist: &str, building: &Building) -> Result<Request>
         Some(name) => format!("{name} @ {url}"),
         None => url.to_string(),
     };
-    Ok(Request {
-        requirements: vec![Requirement {
-            text,
-            origin: survey.directory.display().to_string(),
-            base: survey.directory.clone(),
-            ..Requirement::default()
-        }],
-        indexes: Indexes {
-            find_links: vec![survey.directory.display().to_string()],
-            no_index: true,
-            ..Indexes::default()
-        },
-        network: Network {
-            offline: true,
-            ..Network::default()
-        },
-        resolution: Resolution {
-            no_dependencies: true,
-            prereleases: true,
-            ..Resolution::default()
-        },
-        building: building.clone(),
-        ..Request::default()
-    })
+    let mut request = super::alone(&survey.directory);
+    request.requirements.push(Requirement {
+        text,
+        origin: survey.directory.display().to_string(),
+        base: survey.directory.clone(),
+        ..Requirement::default()
+    });
+    request.resolution.no_dependencies = true;
+    request.building = building.clone();
+    Ok(request)
 }
 
 /// Hears what happens and tells nobody.

@@ -147,33 +147,54 @@ fn read_manifest(directory: &Path) -> Result<(Option<Manifest>, Option<Finding>)
         Err(error) if error.kind() == io::ErrorKind::NotFound && directory.is_dir() => {
             return Ok((None, None));
         }
+        Err(_) if !directory.is_dir() => {
+            let message = format!("there is no directory {}", directory.display());
+            let hint = "Name a directory that `wheelhouse build` or `pip wheel` has made.";
+            return Err(Error::new(Kind::Input, message).with_hint(hint));
+        }
         Err(error) => {
             let message = format!("failed to read the wheelhouse {}", directory.display());
-            let hint = "Name a directory that `wheelhouse build` or `pip wheel` has made.";
+            let hint = "Make it readable for this user.";
             return Err(Error::new(Kind::Input, message)
                 .with_hint(hint)
                 .caused_by(error));
         }
     };
-    let damaged = |what: &str| Finding::new(MANIFEST_NAME, what).hint(super::AGAIN);
-    let value = match serde_json::from_slice::<serde_json::Value>(&bytes) {
-        Ok(value) => value,
-        Err(error) => return Ok((None, Some(damaged(&format!("is damaged: {error}"))))),
-    };
-    match value.get("schema").and_then(serde_json::Value::as_str) {
-        Some(SCHEMA) => {}
-        Some(schema) if schema.starts_with("wheelhouse-manifest/") => {
+    match parse_manifest(&bytes) {
+        Ok(manifest) => Ok((Some(manifest), None)),
+        Err(Unusable::Newer(schema)) => {
             let schema = schema.escape_debug();
             let message = format!("{} has the unknown schema {schema}", path.display());
             let hint = "A newer wheelhouse wrote it: verify with that one.";
-            return Err(Error::new(Kind::Input, message).with_hint(hint));
+            Err(Error::new(Kind::Input, message).with_hint(hint))
         }
-        _ => return Ok((None, Some(damaged("is not the manifest of a wheelhouse")))),
+        Err(Unusable::Damaged(what)) => {
+            let damage = Finding::new(MANIFEST_NAME, what).hint(super::AGAIN);
+            Ok((None, Some(damage)))
+        }
     }
-    Ok(match serde_json::from_value(value) {
-        Ok(manifest) => (Some(manifest), None),
-        Err(error) => (None, Some(damaged(&format!("is damaged: {error}")))),
-    })
+}
+
+/// Why a manifest cannot be used.
+enum Unusable {
+    /// It has this schema.
+    Newer(String),
+    Damaged(String),
+}
+
+fn parse_manifest(bytes: &[u8]) -> std::result::Result<Manifest, Unusable> {
+    let damaged = |error| Unusable::Damaged(format!("is damaged: {error}"));
+    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(damaged)?;
+    match value.get("schema").and_then(serde_json::Value::as_str) {
+        Some(SCHEMA) => serde_json::from_value(value).map_err(damaged),
+        Some(schema) if schema.starts_with("wheelhouse-manifest/") => {
+            Err(Unusable::Newer(schema.to_owned()))
+        }
+        _ => {
+            let what = "is not the manifest of a wheelhouse";
+            Err(Unusable::Damaged(what.to_owned()))
+        }
+    }
 }
 
 #[cfg(test)]
