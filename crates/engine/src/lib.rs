@@ -24,6 +24,7 @@ mod diagnosis;
 mod document;
 mod failure;
 mod fetch;
+mod fit;
 mod hook;
 mod listing;
 mod network;
@@ -44,6 +45,7 @@ pub use build_requirements::BuildRequirements;
 pub use companion::{Companion, WheelFile, circular};
 pub use document::Documents;
 pub use fetch::{FetchError, Fetcher, Remote};
+pub use fit::{fits, stands_for};
 pub use resolve::Resolved;
 pub use runtime::run;
 

@@ -54,7 +54,7 @@ impl Terms {
     }
 
     /// Those of a target that is known by its names alone.
-    fn of_foreign(target: &Target) -> Result<Self> {
+    pub(crate) fn of_foreign(target: &Target) -> Result<Self> {
         let failed = || format!("no wheels can be chosen for {}", target.label());
         let values = serde_json::to_value(&target.markers).context(Kind::Input, failed)?;
         let markers: MarkerEnvironment =

@@ -17,6 +17,7 @@ pub mod pylock;
 pub mod redact;
 pub mod request;
 pub mod target;
+pub mod wants;
 
 pub use digest::{Hashes, Sha256};
 pub use distribution::{Artifact, Distribution, Location, Origin, Source};

@@ -5,6 +5,7 @@
 //! 2. [`execute`] has the engine resolve the request into a lock, plans it against the [`store`],
 //!    and fetches or builds each wheel; [`archive`] reads and unpacks what comes in.
 //! 3. [`publish`] turns the wheels into a directory with a manifest and a static index.
+//! 4. [`verify`] tells whether a directory is what it should be, and would install.
 
 pub mod archive;
 pub mod cli;
@@ -12,3 +13,4 @@ pub mod config;
 pub mod execute;
 pub mod publish;
 pub mod store;
+pub mod verify;

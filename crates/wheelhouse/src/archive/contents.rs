@@ -20,6 +20,17 @@ use super::record::Recorded;
 use super::wheel::Opened;
 use super::zipped::ZipEntry;
 
+/// How the differences end that [`is_contradiction`].
+const OTHER_SIZE: &str = "has not the size that RECORD says";
+const OTHER_DIGEST: &str = "has not the digest that RECORD says";
+
+/// Whether `difference`, one of those of [`verify_contents`], is a file with other bytes than
+/// `RECORD` says, rather than one that `RECORD` does not describe.
+#[must_use]
+pub fn is_contradiction(difference: &str) -> bool {
+    difference.ends_with(OTHER_SIZE) || difference.ends_with(OTHER_DIGEST)
+}
+
 /// Compares every file of the wheel at `path` with `RECORD`, and returns what does not agree:
 /// fragments that name the entry, in the order of the archive; none for a wheel that is whole.
 ///
@@ -135,12 +146,11 @@ fn difference<R: Read + Seek>(
         return Some(format!("RECORD has no SHA-2 digest of {}", shown(path)));
     };
     if expected.size.is_some_and(|size| size != measured.size) {
-        return Some(format!("{} has not the size that RECORD says", shown(path)));
+        return Some(format!("{} {OTHER_SIZE}", shown(path)));
     }
     let (_, encoded) = expected.digest.split_once('=')?;
     let recorded = URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('='));
-    (recorded.as_ref() != Ok(digest))
-        .then(|| format!("{} has not the digest that RECORD says", shown(path)))
+    (recorded.as_ref() != Ok(digest)).then(|| format!("{} {OTHER_DIGEST}", shown(path)))
 }
 
 fn absent<R: Read + Seek>(wheel: &Opened<R>, recorded: &BTreeMap<String, Recorded>) -> Vec<String> {

@@ -15,7 +15,7 @@ use super::arguments::{Build, Color, Globals};
 use super::process::Process;
 use super::reader::Reader;
 use super::render::{self, Renderer, Verbosity};
-use super::{again, dry_run, signals, source, store, streams};
+use super::{again, dry_run, signals, source, store, streams, verify};
 use crate::config::{Joined, PipConfiguration, RawBuild, Settings, join, settle};
 use crate::execute::{self, Job, Report};
 
@@ -95,6 +95,11 @@ impl Preparation {
         self.renderer.close();
         self.tell_end(&report, started);
         drop(opened.temporary);
+        if conduct.verify {
+            let python = self.settings.python.clone();
+            let (output, quiet) = (&self.settings.output, self.settings.quiet > 0);
+            return verify::after_build(&self.process, output, python, self.json, quiet).await;
+        }
         Ok(())
     }
 

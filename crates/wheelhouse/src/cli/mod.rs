@@ -30,6 +30,7 @@ mod source;
 mod store;
 mod streams;
 mod style;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -51,7 +52,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let CommandLine { globals, verb } = command_line;
     streams::set_color(globals.color);
     match dispatch(verb, &globals, &matches) {
-        Ok(()) => exit::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             failure::report(&error, globals.json);
             exit::code(error.kind())
@@ -59,17 +60,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-fn dispatch(verb: Verb, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+/// Goes to the file of the verb, and returns the exit code.
+fn dispatch(verb: Verb, globals: &Globals, matches: &ArgMatches) -> Result<u8> {
     log::start(globals.verbose);
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     match verb {
-        Verb::Build(build) => build::run(*build, globals, matches),
-        Verb::Cache(action) => cache::run(&action, globals),
-        Verb::Config(config) => config::run(&config, globals, matches),
-        Verb::Completions { shell } => {
-            completions::print(shell);
-            Ok(())
-        }
-        Verb::Man { directory } => completions::man(directory.as_deref()),
+        Verb::Build(build) => build::run(*build, globals, matches)?,
+        Verb::Verify(verify) => return verify::run(&verify, globals),
+        Verb::Cache(action) => cache::run(&action, globals)?,
+        Verb::Config(config) => config::run(&config, globals, matches)?,
+        Verb::Completions { shell } => completions::print(shell),
+        Verb::Man { directory } => completions::man(directory.as_deref())?,
     }
+    Ok(exit::SUCCESS)
 }

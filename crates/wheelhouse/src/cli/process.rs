@@ -42,10 +42,15 @@ impl Process {
 
     /// Finds the Python that `request` means, as far as that can be known without starting one.
     pub(crate) fn locate_python(&self, request: Option<&str>) -> Option<PathBuf> {
+        wheelhouse_engine::python::locate(request, &self.surroundings())
+    }
+
+    /// What decides which Python is meant.
+    pub(crate) fn surroundings(&self) -> Surroundings {
         let variable = |name| self.environment.get_nonempty(name);
         let environment = variable("VIRTUAL_ENV").or_else(|| variable("CONDA_PREFIX"));
         let home = variable("HOME").map(PathBuf::from);
-        let surroundings = Surroundings {
+        Surroundings {
             path: variable("PATH").unwrap_or_default().into(),
             environment: environment.map(PathBuf::from),
             pyenv_root: variable("PYENV_ROOT")
@@ -53,8 +58,7 @@ impl Process {
                 .or_else(|| Some(home?.join(".pyenv"))),
             pyenv_version: variable("PYENV_VERSION").map(str::to_owned),
             directory: self.directory.clone(),
-        };
-        wheelhouse_engine::python::locate(request, &surroundings)
+        }
     }
 
     /// Reads pip's configuration. `python` is the Python that the command line names; its

@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// Each room with the rooms that it may name.
-const ROOMS: [(&str, &[&str]); 6] = [
-    ("cli", &["config", "execute", "store", "archive", "publish"]),
+const ROOMS: [(&str, &[&str]); 7] = [
+    (
+        "cli",
+        &["config", "verify", "execute", "store", "archive", "publish"],
+    ),
+    ("verify", &["execute", "store", "archive", "publish"]),
     ("execute", &["store", "archive", "publish"]),
     ("config", &[]),
     ("publish", &["archive"]),
@@ -13,7 +17,7 @@ const ROOMS: [(&str, &[&str]); 6] = [
 ];
 
 /// The rooms that may name the engine.
-const ENGINE_USERS: [&str; 2] = ["cli", "execute"];
+const ENGINE_USERS: [&str; 3] = ["cli", "verify", "execute"];
 
 /// uv crates of plain values, which the model may name.
 const VALUE_CRATES: [&str; 4] = [

@@ -18,4 +18,5 @@ mod remote_files;
 mod secrets;
 mod sources;
 mod support;
+mod verify;
 mod writes;

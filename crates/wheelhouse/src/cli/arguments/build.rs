@@ -277,6 +277,10 @@ pub(crate) struct Conduct {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
+    /// Verify the wheelhouse when it is made, as `wheelhouse verify` does
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) verify: bool,
+
     /// Go on when a wheel cannot be had, and list all failures at the end
     #[arg(long)]
     pub(crate) keep_going: bool,

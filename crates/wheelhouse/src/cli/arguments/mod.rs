@@ -6,6 +6,7 @@
 
 mod build;
 mod values;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand,
 
 pub(crate) use build::{Build, Config};
 use values::size;
+pub(crate) use verify::Verify;
 
 const STYLES: Styles = Styles::styled()
     .header(anstyle::AnsiColor::Green.on_default().bold())
@@ -100,6 +102,14 @@ pub(crate) enum Verb {
     /// pyproject.toml.
     #[command(after_help = BUILD_EXAMPLES)]
     Build(Box<Build>),
+    /// Tell whether a directory of wheels is whole and complete, and installs without a network
+    ///
+    /// Compares every file with the manifest, has a resolver prove that the requirements are
+    /// satisfied by what is there, and has pip install it where there is no network. Lists all that
+    /// is wrong, changes nothing, and ends with code 6 if anything is. A directory without a
+    /// manifest, as `pip wheel` leaves it, is verified as far as that goes.
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(Verify),
     /// Show or tidy the cache
     #[command(subcommand, arg_required_else_help = true)]
     Cache(Cache),
@@ -130,6 +140,13 @@ Examples:
 
 pip's environment variables (PIP_INDEX_URL, ...) and configuration files are obeyed;
 `wheelhouse config` shows them.";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  wheelhouse verify                           the directory `wheelhouse`, against its manifest
+  wheelhouse verify DIR -r requirements.txt   whether DIR has all that the file requires
+  wheelhouse verify DIR --import              import what was installed, too
+  wheelhouse verify DIR --no-install --json   run nothing of it, and tell a program";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

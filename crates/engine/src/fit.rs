@@ -1,0 +1,96 @@
+//! Whether a wheel fits a target, by the tags of both.
+//!
+//! Never looks into the wheel.
+
+use wheelhouse_model::{Target, WheelFilename};
+
+use crate::target::Terms;
+
+/// Whether an installer for `target` takes `wheel`; `None` when nothing is known of such targets.
+#[must_use]
+pub fn fits(wheel: &WheelFilename, target: &Target) -> Option<bool> {
+    let terms = Terms::of_foreign(target).ok()?;
+    Some(wheel.is_compatible(&terms.tags))
+}
+
+/// Whether a Python of `target` takes what was made for `other`: the same implementation and minor
+/// version, on a platform that has what the other has.
+#[must_use]
+pub fn stands_for(target: &Target, other: &Target) -> bool {
+    let same_python = target.implementation == other.implementation
+        && version(&target.python_version) == version(&other.python_version);
+    let accepts = || {
+        let wheel = format!("x-1-py3-none-{}.whl", other.platform);
+        fits(&wheel.parse().ok()?, target)
+    };
+    same_python && (target.platform == other.platform || accepts() == Some(true))
+}
+
+/// The first two numbers of a version.
+fn version(text: &str) -> Option<(u8, u8)> {
+    let mut parts = text.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(text: &str) -> Target {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn tags_decide() {
+        let linux = target("3.11.7-manylinux_2_31_x86_64");
+        let fit = |tags: &str, target: &Target| {
+            fits(&format!("x-1-{tags}.whl").parse().unwrap(), target).unwrap()
+        };
+        for tags in [
+            "py3-none-any",
+            "py2.py3-none-any",
+            "cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64",
+            "cp311-cp311-linux_x86_64",
+            "cp38-abi3-manylinux1_x86_64",
+        ] {
+            assert!(fit(tags, &linux), "{tags}");
+        }
+        for tags in [
+            "cp310-cp310-manylinux1_x86_64",
+            "cp312-abi3-manylinux1_x86_64",
+            "cp311-cp311-manylinux_2_34_x86_64",
+            "cp311-cp311-manylinux_2_17_aarch64",
+            "cp311-cp311-musllinux_1_2_x86_64",
+            "cp311-cp311-win_amd64",
+            "py2-none-any",
+        ] {
+            assert!(!fit(tags, &linux), "{tags}");
+        }
+        let pypy = target("pp39-manylinux_2_31_x86_64");
+        assert!(fit("pp39-pypy39_pp73-manylinux1_x86_64", &pypy));
+        let mac = target("3.11.7-macosx_13_0_arm64");
+        assert!(fit("cp311-cp311-macosx_11_0_universal2", &mac));
+        let plan9 = Target {
+            platform: "plan9".to_owned(),
+            ..mac
+        };
+        assert_eq!(fits(&"x-1-py3-none-any.whl".parse().unwrap(), &plan9), None);
+    }
+
+    #[test]
+    fn a_newer_system_stands_for_an_older_one() {
+        let newer = target("3.11.7-manylinux_2_36_x86_64");
+        let older = target("3.11.2-manylinux_2_31_x86_64");
+        assert!(stands_for(&newer, &older) && !stands_for(&older, &newer));
+        assert!(!stands_for(&newer, &target("3.12.1-manylinux_2_31_x86_64")));
+        assert!(!stands_for(
+            &newer,
+            &target("pypy3.11.7-manylinux_2_31_x86_64")
+        ));
+        let unknown = Target {
+            platform: "plan9".to_owned(),
+            ..newer
+        };
+        assert!(stands_for(&unknown, &unknown));
+    }
+}

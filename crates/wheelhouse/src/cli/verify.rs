@@ -1,0 +1,303 @@
+//! The verb `verify`, and what `build --verify` does at its end.
+//!
+//! Responsible for bringing command line and process together into a job, and for showing the
+//! report. Never judges what was found.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::request::{BUILD_VARIABLES, Building};
+use wheelhouse_model::{Error, Kind, Request, Result};
+
+use super::arguments::{Globals, Verify};
+use super::process::Process;
+use super::reader::Reader;
+use super::{exit, failure, human, signals, streams, style};
+use crate::config::{RawBuild, join, settle};
+use crate::verify::{self, Check, Finding, Job, Outcome, Report, Requirements};
+
+const SCHEMA: &str = "wheelhouse-verify/1";
+
+/// Runs the verb, and returns the exit code.
+pub(super) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
+    let process = Process::read()?;
+    let requirements = requirements(verify, &process)?;
+    let job = Job {
+        requirements,
+        install: verify.installs(),
+        import: verify.import,
+        ..job(
+            &process,
+            &process.directory.join(&verify.directory),
+            verify.python.clone(),
+        )
+    };
+    let verifying = move || signals::until_interrupted(verify::verify(job));
+    let report = wheelhouse_engine::run(verifying)?;
+    if globals.json {
+        streams::data(&redacted(&format!("{:#}\n", as_json(&report))));
+    } else {
+        streams::data(&as_text(&report, globals.quiet > 0));
+    }
+    match outcome(&report) {
+        Ok(()) => Ok(exit::SUCCESS),
+        Err(error) => {
+            // The one document says it already.
+            if !globals.json {
+                failure::report(&error, false);
+            }
+            Ok(exit::VERIFICATION)
+        }
+    }
+}
+
+/// Verifies what a build has made: all but the import of it.
+pub(super) async fn after_build(
+    process: &Process,
+    output: &Path,
+    python: Option<String>,
+    json: bool,
+    quiet: bool,
+) -> Result<()> {
+    let report = verify::verify(job(process, output, python)).await?;
+    if json {
+        streams::data(&redacted(&format!("{}\n", as_json(&report))));
+    } else {
+        let text = as_text(&report, quiet);
+        if !text.is_empty() {
+            streams::talk(text.trim_end());
+        }
+    }
+    outcome(&report)
+}
+
+fn job(process: &Process, directory: &Path, python: Option<String>) -> Job {
+    let environment = process.environment.iter();
+    let variables = BUILD_VARIABLES.into_iter().chain(["PATH"]);
+    let set = variables.filter_map(|name| {
+        let value = process.environment.get(name)?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    Job {
+        // Components have neither `.` nor a slash at the end, which would be shown.
+        directory: directory.components().collect(),
+        requirements: Requirements::Own,
+        python,
+        surroundings: process.surroundings(),
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        building: Building {
+            jobs: process.processors,
+            environment: set.collect(),
+            ..Building::default()
+        },
+        install: true,
+        import: false,
+    }
+}
+
+fn requirements(verify: &Verify, process: &Process) -> Result<Requirements> {
+    if let Some(lock) = &verify.lock {
+        return Ok(Requirements::Lock(process.directory.join(lock)));
+    }
+    if verify.requirement_files.is_empty() {
+        return Ok(Requirements::Own);
+    }
+    let Request {
+        requirements,
+        constraints,
+        ..
+    } = read(&verify.requirement_files, process)?;
+    Ok(Requirements::Lines {
+        requirements,
+        constraints,
+    })
+}
+
+/// Reads requirements files as `build` does.
+fn read(files: &[String], process: &Process) -> Result<Request> {
+    let raw = RawBuild {
+        requirement_files: files.to_vec(),
+        ..RawBuild::default()
+    };
+    let pip = process.pip_configuration(None)?;
+    let mut reader = Reader::default();
+    if files.iter().any(|file| file == "-") {
+        reader.read_standard_input(&process.directory)?;
+    }
+    let context = process.settings_context(&pip, &reader);
+    let settings = settle(&raw, &context)?;
+    Ok(join(&raw, &settings, &context)?.request)
+}
+
+fn outcome(report: &Report) -> Result<()> {
+    if report.passed() {
+        return Ok(());
+    }
+    let directory = report.directory.display();
+    let failures = human::count(report.failures(), "failure");
+    let message = format!("{directory} is not what it should be: {failures}");
+    Err(Error::new(Kind::Verification, message))
+}
+
+fn as_json(report: &Report) -> Value {
+    json!({
+        "schema": SCHEMA,
+        "directory": report.directory.display().to_string(),
+        "manifest": report.manifest,
+        "passed": report.passed(),
+        "checks": report.checks,
+    })
+}
+
+/// One line for each check, and below it what was found; only what failed if that is `enough`.
+fn as_text(report: &Report, enough: bool) -> String {
+    let mut text = String::new();
+    let wanted = |check: &&Check| !enough || check.outcome == Outcome::Failed;
+    for check in report.checks.iter().filter(wanted) {
+        let _ = writeln!(text, "{}", line(check));
+        for failure in &check.failures {
+            tell(&mut text, failure, "");
+        }
+        for hint in hints(check) {
+            let _ = writeln!(text, "  {}", style::labelled(style::HINT, "hint", hint));
+        }
+        for warning in &check.warnings {
+            tell(&mut text, warning, "warning: ");
+        }
+    }
+    text
+}
+
+fn line(check: &Check) -> String {
+    let (word, style) = match check.outcome {
+        Outcome::Passed => ("ok", style::DONE),
+        Outcome::Failed => ("failed", style::ERROR),
+        Outcome::NotChecked => ("not checked", style::WARNING),
+    };
+    let word = style::painted(style, &format!("{word:<11}"));
+    let counts = check.counts.iter();
+    let counts: Vec<String> = counts
+        .map(|count| human::count(count.number, count.noun))
+        .collect();
+    let target = check.target.as_deref().map(|label| format!("for {label}"));
+    let what: Vec<String> = [counts.join(", ")].into_iter().chain(target).collect();
+    let what = what.join(" ");
+    let reason = check.reason.as_deref().map(redacted);
+    let tail = [Some(what.trim().to_owned()), reason];
+    let tail: Vec<String> = tail
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .collect();
+    format!("{word}  {:<12}  {}", name(check), tail.join(": "))
+}
+
+fn name(check: &Check) -> String {
+    let name = serde_json::to_value(check.name).unwrap_or_default();
+    name.as_str().unwrap_or_default().to_owned()
+}
+
+fn tell(text: &mut String, finding: &Finding, label: &str) {
+    let sentence = redacted(&format!("{} {}", finding.about, finding.message));
+    let _ = writeln!(text, "  {label}{sentence}");
+    for line in finding.detail.iter().flat_map(|detail| detail.lines()) {
+        let _ = writeln!(text, "    {}", redacted(line));
+    }
+}
+
+/// What to do, each said once.
+fn hints(check: &Check) -> Vec<&'static str> {
+    let mut hints = Vec::new();
+    for hint in check.failures.iter().filter_map(|failure| failure.hint) {
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    hints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::{Count, Name};
+
+    fn finding(about: &str, message: &str, hint: Option<&'static str>) -> Finding {
+        Finding {
+            about: about.to_owned(),
+            message: message.to_owned(),
+            detail: None,
+            hint,
+        }
+    }
+
+    fn report() -> Report {
+        let check = |name, outcome, number, noun| Check {
+            name,
+            target: None,
+            outcome,
+            counts: vec![Count { number, noun }],
+            reason: None,
+            failures: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let mut files = check(Name::Files, Outcome::Failed, 2, "wheel");
+        files.failures = vec![
+            finding(
+                "alpha-1.0-py3-none-any.whl",
+                "is missing",
+                Some("Build again."),
+            ),
+            finding(
+                "beta-1.0-py3-none-any.whl",
+                "is missing",
+                Some("Build again."),
+            ),
+        ];
+        files.warnings = vec![finding("notes.txt", "is not in wheelhouse.json", None)];
+        let mut installation = check(Name::Installation, Outcome::NotChecked, 0, "package");
+        installation.counts.clear();
+        installation.target = Some("CPython 3.9.1 on linux_x86_64".to_owned());
+        installation.reason = Some("there is no pip".to_owned());
+        Report {
+            directory: "/wheels".into(),
+            manifest: true,
+            checks: vec![
+                files,
+                check(Name::Wheels, Outcome::Passed, 1, "wheel"),
+                installation,
+            ],
+        }
+    }
+
+    #[test]
+    fn each_check_is_a_line_and_each_failure_too() {
+        let text = anstream::adapter::strip_str(&as_text(&report(), false)).to_string();
+        insta::assert_snapshot!(text, @"
+        failed       files         2 wheels
+          alpha-1.0-py3-none-any.whl is missing
+          beta-1.0-py3-none-any.whl is missing
+          hint: Build again.
+          warning: notes.txt is not in wheelhouse.json
+        ok           wheels        1 wheel
+        not checked  installation  for CPython 3.9.1 on linux_x86_64: there is no pip
+        ");
+        let short = anstream::adapter::strip_str(&as_text(&report(), true)).to_string();
+        assert!(!short.contains("installation"), "{short}");
+    }
+
+    #[test]
+    fn programs_get_the_same() {
+        let json = as_json(&report());
+        assert_eq!(json["schema"], SCHEMA);
+        assert_eq!(json["passed"], false);
+        assert_eq!(
+            json["checks"][0]["failures"][1]["about"],
+            "beta-1.0-py3-none-any.whl"
+        );
+        assert_eq!(json["checks"][2]["outcome"], "not-checked");
+    }
+}

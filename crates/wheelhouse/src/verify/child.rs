@@ -1,0 +1,162 @@
+//! Programs that verifying runs: without what could lead them elsewhere, without a network where
+//! that is permitted, and never longer than the run.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::process::Command;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Kind, Result};
+
+/// Variables whose names begin so never reach a program: they would change what pip or Python does.
+const WITHHELD: [&str; 7] = [
+    "PIP_",
+    "PYTHON",
+    "VIRTUAL_ENV",
+    "CONDA_",
+    "XDG_",
+    "UV_",
+    "__PYVENV_",
+];
+
+/// How many of the last lines of an output are shown.
+const SHOWN: usize = 20;
+
+/// How a program gets a network of its own that leads nowhere.
+const NAMESPACES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
+
+/// Where programs run: their variables, their directory and their network.
+pub(super) struct Surroundings {
+    variables: Vec<(String, String)>,
+    /// The arguments of `unshare`, if it may cut the network.
+    namespace: Option<&'static [&'static str]>,
+}
+
+/// How a program ended, and what it said.
+pub(super) struct Ended {
+    pub(super) status: ExitStatus,
+    pub(super) output: String,
+}
+
+impl Surroundings {
+    /// Makes surroundings of `environment`, with `home` instead of the user's directory.
+    pub(super) async fn new(environment: &[(String, String)], home: &Path) -> Result<Self> {
+        let made = fs_err::create_dir_all(home);
+        made.context(Kind::Publish, || {
+            "failed to make a temporary directory".to_owned()
+        })?;
+        let withheld = |name: &str| WITHHELD.iter().any(|start| name.starts_with(start));
+        let kept = environment.iter().filter(|(name, _)| !withheld(name));
+        let home = home.display().to_string();
+        let own = [
+            ("HOME", home.as_str()),
+            ("TMPDIR", &home),
+            ("PIP_CONFIG_FILE", "/dev/null"),
+            ("PIP_NO_INPUT", "1"),
+            ("PYTHONNOUSERSITE", "1"),
+        ];
+        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut surroundings = Self {
+            variables: kept.cloned().chain(own).collect(),
+            namespace: None,
+        };
+        surroundings.find_namespace().await;
+        Ok(surroundings)
+    }
+
+    /// Whether programs have no network.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.namespace.is_some()
+    }
+
+    /// Finds a way to cut the network that is permitted here.
+    async fn find_namespace(&mut self) {
+        for arguments in NAMESPACES {
+            self.namespace = Some(arguments);
+            let probe = self.run(&["true".into()], Duration::from_secs(10)).await;
+            if probe.is_ok_and(|ended| ended.status.success()) {
+                return;
+            }
+        }
+        self.namespace = None;
+    }
+
+    /// Runs `command` to its end, and no longer than `limit`.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not end in time.
+    pub(super) async fn run(&self, command: &[OsString], limit: Duration) -> Result<Ended> {
+        let name = command.first().map(|name| name.display().to_string());
+        let name = name.unwrap_or_default();
+        let failed = || format!("failed to run {name}");
+        let child = self.command(command).spawn();
+        let child = child.context(Kind::Verification, failed)?;
+        let _group = Group::of(&child);
+        let output = tokio::time::timeout(limit, child.wait_with_output()).await;
+        let output = output.map_err(|_| {
+            let seconds = limit.as_secs();
+            Error::new(
+                Kind::Verification,
+                format!("{name} did not end within {seconds} s"),
+            )
+        })?;
+        let output = output.context(Kind::Verification, failed)?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok(Ended {
+            status: output.status,
+            output: String::from_utf8_lossy(&text).into_owned(),
+        })
+    }
+
+    fn command(&self, command: &[OsString]) -> Command {
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(arguments) = self.namespace {
+            words.push("unshare".into());
+            words.extend(arguments.iter().map(OsString::from));
+            words.push("--".into());
+        }
+        words.extend_from_slice(command);
+        let mut process = Command::new(&words[0]);
+        process
+            .args(&words[1..])
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        process
+    }
+}
+
+impl Ended {
+    /// The last lines of what it said.
+    pub(super) fn tail(&self) -> String {
+        let lines = self.output.lines().filter(|line| !line.trim().is_empty());
+        let lines: Vec<&str> = lines.collect();
+        lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+    }
+}
+
+/// Ends a process and all that it started when dropped.
+struct Group(Option<rustix::process::Pid>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(rustix::process::Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.0 {
+            // The group is gone already when all went well.
+            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Every wheel of a directory, read once: its digest, its metadata, and what it says of itself
+//! that is not so.
+//!
+//! Never compares a wheel with anything outside it.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sha2::Digest as _;
+use wheelhouse_model::{Result, Sha256, WheelFilename};
+
+use super::survey::Survey;
+use crate::archive::{self, Limits, contents};
+
+/// What a wheel was found to be.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Examined {
+    /// `None` for a name that no wheel has.
+    pub(super) filename: Option<WheelFilename>,
+    /// Digest and size; `None` for a file that cannot be read.
+    pub(super) bytes: Option<(Sha256, u64)>,
+    /// Its `METADATA`, if it is a wheel.
+    pub(super) metadata: Option<Vec<u8>>,
+    /// What no installer should take.
+    pub(super) faults: Vec<String>,
+    /// What installers overlook.
+    pub(super) irregularities: Vec<String>,
+}
+
+impl Examined {
+    pub(super) fn sha256(&self) -> Option<Sha256> {
+        self.bytes.map(|(sha256, _)| sha256)
+    }
+
+    /// The values of a field of its metadata.
+    pub(super) fn values(&self, field: &str) -> Vec<String> {
+        let metadata = self.metadata.as_deref().unwrap_or_default();
+        archive::metadata::values(&String::from_utf8_lossy(metadata), field)
+    }
+}
+
+/// Examines all wheels of `survey`, several at once.
+pub(super) fn wheels(survey: &Survey) -> BTreeMap<String, Examined> {
+    let names: Vec<&String> = survey.wheels.iter().collect();
+    let (next, examined) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let found = wheel(&survey.directory.join(name), name);
+            let mut examined = examined.lock().expect("no panic while locked");
+            examined.insert((*name).clone(), found);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(names.len()) {
+            scope.spawn(work);
+        }
+    });
+    examined.into_inner().expect("no panic while locked")
+}
+
+fn wheel(path: &Path, name: &str) -> Examined {
+    let mut examined = Examined {
+        filename: name.parse().ok(),
+        ..Examined::default()
+    };
+    match digest(path) {
+        Ok(bytes) => examined.bytes = Some(bytes),
+        Err(error) => {
+            examined.faults.push(format!("cannot be read: {error}"));
+            return examined;
+        }
+    }
+    if let Err(error) = look_inside(path, name, &mut examined) {
+        let sentence = error.sentence();
+        let start = format!("{name} ");
+        let fault = sentence.strip_prefix(&start).unwrap_or(&sentence);
+        examined.faults.push(fault.to_owned());
+    }
+    examined
+}
+
+fn look_inside(path: &Path, name: &str, examined: &mut Examined) -> Result<()> {
+    let inspection = archive::inspect(path, name)?;
+    examined.metadata = Some(inspection.metadata);
+    let differences = archive::verify_contents(path, name, &Limits::default())?;
+    // The differences have what `RECORD` lists in full, the inspection in short.
+    let others = inspection.irregularities.into_iter();
+    let others = others.filter(|irregularity| !irregularity.starts_with("RECORD"));
+    for difference in differences.into_iter().chain(others) {
+        if contents::is_contradiction(&difference) {
+            examined.faults.push(format!("is damaged: {difference}"));
+        } else {
+            let irregularity = format!("is irregular: {difference}");
+            examined.irregularities.push(irregularity);
+        }
+    }
+    Ok(())
+}
+
+/// The digest and the size of the file at `path`.
+fn digest(path: &Path) -> std::io::Result<(Sha256, u64)> {
+    if !path.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    let mut file = std::fs::File::open(path)?;
+    let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((Sha256::finish(hasher), size)),
+            count => {
+                hasher.update(&buffer[..count]);
+                size += count as u64;
+            }
+        }
+    }
+}

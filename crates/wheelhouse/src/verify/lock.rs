@@ -1,0 +1,181 @@
+//! The locks of a wheelhouse: whether they pin the wheels that are there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use wheelhouse_model::lock::Package;
+use wheelhouse_model::manifest::{MANIFEST_NAME, Wheel};
+use wheelhouse_model::{Lock, Manifest, Result, Source, Target, pylock};
+
+use super::examine::Examined;
+use super::report::{Check, Examination, Finding, Name};
+use super::survey::Survey;
+
+/// Compares every lock of the manifest with its wheels, and returns the locks.
+pub(super) fn check(survey: &Survey, target: Option<&Target>) -> Option<(Check, Vec<Lock>)> {
+    let manifest = survey.manifest.as_ref()?;
+    let mut check = Examination::of(Name::Lock);
+    let mut locks = Vec::new();
+    for file in manifest.files.iter().filter(|file| is_lock(file)) {
+        // One that is missing is told with the other files.
+        let Some(bytes) = survey.read_file(file) else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        match read(&text, &survey.directory, survey, target) {
+            Ok(lock) => {
+                compare(file, &lock, manifest, &mut check);
+                locks.push(lock);
+            }
+            Err(error) => {
+                let message = format!("is damaged: {}", error.sentence());
+                check.fail(Finding::new(file, message).hint(super::AGAIN));
+            }
+        }
+    }
+    check.count(
+        locks.iter().map(|lock| lock.packages.len()).sum(),
+        "package",
+    );
+    unlocked(&locks, manifest, &mut check);
+    Some((check.finish(), locks))
+}
+
+/// Compares the wheels with the digests of a lock from elsewhere. That a package is missing is told
+/// with what is not complete.
+pub(super) fn check_given(path: &Path, lock: &Lock, wheels: &BTreeMap<String, Examined>) -> Check {
+    let mut check = Examination::of(Name::Lock);
+    check.count(lock.packages.len(), "package");
+    for package in &lock.packages {
+        let Source::Wheel(artifact) = &package.source else {
+            continue;
+        };
+        let here = wheels.get(&artifact.filename).and_then(Examined::sha256);
+        if let (Some(here), Some(locked)) = (here, artifact.hashes.sha256())
+            && here != locked
+        {
+            let message = format!(
+                "has the SHA-256 {here} where {} says {locked}",
+                path.display()
+            );
+            check.fail(Finding::new(&artifact.filename, message));
+        }
+    }
+    check.finish()
+}
+
+/// Whether `name` is that of a lock (PEP 751).
+fn is_lock(name: &str) -> bool {
+    let middle = name
+        .strip_prefix("pylock.")
+        .and_then(|rest| rest.strip_suffix("toml"));
+    !name.contains('/') && middle.is_some_and(|middle| middle.is_empty() || middle.ends_with('.'))
+}
+
+/// Reads a lock for `target`. Of the wheels of a package it means the one that the directory has.
+///
+/// # Errors
+/// As [`pylock::read`].
+pub(super) fn read(
+    text: &str,
+    base: &Path,
+    survey: &Survey,
+    target: Option<&Target>,
+) -> Result<Lock> {
+    let environment = target.and_then(Target::marker_environment);
+    let names: BTreeSet<&str> = survey.wheels.iter().map(String::as_str).collect();
+    pylock::read(
+        text,
+        base,
+        &mut |wheels| {
+            let here = wheels
+                .iter()
+                .position(|wheel| names.contains(wheel.to_string().as_str()));
+            here.or(Some(0))
+        },
+        &mut |marker| {
+            let environment = environment.as_ref();
+            environment.is_none_or(|environment| marker.holds(environment))
+        },
+    )
+}
+
+fn compare(file: &str, lock: &Lock, manifest: &Manifest, check: &mut Examination) {
+    for package in &lock.packages {
+        if let Some(message) = difference(package, manifest) {
+            check.fail(Finding::new(file, message).hint(super::AGAIN));
+        }
+    }
+}
+
+/// What the manifest has otherwise than `package`.
+fn difference(package: &Package, manifest: &Manifest) -> Option<String> {
+    let (name, version) = (&package.name, &package.version);
+    let same_name: Vec<&Wheel> = manifest
+        .wheels
+        .iter()
+        .filter(|wheel| wheel.name.parse().ok().as_ref() == Some(name))
+        .collect();
+    let mut fitting = same_name
+        .iter()
+        .filter(|wheel| wheel.version.parse().ok().as_ref() == Some(version))
+        .peekable();
+    if fitting.peek().is_none() {
+        let versions: Vec<&str> = same_name
+            .iter()
+            .map(|wheel| wheel.version.as_str())
+            .collect();
+        let instead = match versions.as_slice() {
+            [] => "none of any version".to_owned(),
+            versions => format!("one of {}", versions.join(", ")),
+        };
+        return Some(format!(
+            "pins {name} {version}; {MANIFEST_NAME} has {instead}"
+        ));
+    }
+    let Source::Wheel(artifact) = &package.source else {
+        return None;
+    };
+    let sha256 = artifact.hashes.sha256()?;
+    let vouched = fitting.any(|wheel| wheel.sha256 == sha256);
+    (!vouched).then(|| format!("has another digest for {name} {version} than {MANIFEST_NAME}"))
+}
+
+/// Tells of wheels that no lock pins.
+fn unlocked(locks: &[Lock], manifest: &Manifest, check: &mut Examination) {
+    if locks.is_empty() {
+        check.leave_out("there is no lock that can be read");
+        return;
+    }
+    let pinned: BTreeSet<String> = locks
+        .iter()
+        .flat_map(|lock| &lock.packages)
+        .map(|package| package.name.to_string())
+        .collect();
+    for wheel in &manifest.wheels {
+        if !pinned.contains(&wheel.name) {
+            let finding = Finding::new(&wheel.filename, "is pinned by no lock");
+            check.fail(finding.hint(super::AGAIN));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_have_names_of_their_own() {
+        for name in ["pylock.toml", "pylock.cp311.toml"] {
+            assert!(is_lock(name), "{name}");
+        }
+        for name in [
+            "pylock.txt",
+            "pylock.toml.bak",
+            "simple/pylock/index.html",
+            "mypylock.toml",
+        ] {
+            assert!(!is_lock(name), "{name}");
+        }
+    }
+}

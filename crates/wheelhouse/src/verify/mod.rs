@@ -1,0 +1,345 @@
+//! Verifying: whether a directory of wheels is what it should be, and would install.
+//!
+//! 1. *Integrity*: the files are those of the manifest ([`files`]), the wheels are what their
+//!    names say ([`wheels`]), and index and lock agree with them ([`index`], [`lock`]).
+//! 2. The source distributions of a directory without a manifest build ([`sources`]).
+//! 3. *Completeness*: a resolver proves that the requirements are satisfied ([`completeness`]).
+//! 4. *Installability*: pip installs ([`install`]), and Python imports ([`imports`]).
+//!
+//! Everything that is wrong is listed, and what was not looked at is said. This room never changes
+//! the directory, never uses a network, and never prints.
+
+mod child;
+mod completeness;
+mod examine;
+mod files;
+mod hosts;
+mod imports;
+mod index;
+mod install;
+mod lock;
+mod page;
+mod report;
+mod sources;
+mod survey;
+mod wanted;
+mod wheels;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use wheelhouse_engine::Host;
+use wheelhouse_engine::python::Surroundings;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::request::{Building, Indexes, Network, Requirement, Resolution};
+use wheelhouse_model::{Kind, Lock, Request, Result, Target};
+
+use examine::Examined;
+use hosts::Hosts;
+use report::Examination;
+use survey::Survey;
+use wanted::Wanted;
+
+pub use report::{Check, Count, Finding, Name, Outcome, Report};
+
+/// What to do about files that a run puts there.
+const AGAIN: &str = "Run the same `wheelhouse build` again: it puts right what it has put there.";
+
+const BEFORE: &str = "what was checked before has failed";
+const NOT_ASKED: &str = "it was not asked for";
+
+/// What is to be verified, and how.
+pub struct Job {
+    /// Absolute.
+    pub directory: PathBuf,
+    pub requirements: Requirements,
+    /// The Python that the user names: a path or a version.
+    pub python: Option<String>,
+    /// Where Pythons are looked for.
+    pub surroundings: Surroundings,
+    /// The variables of the process, for the programs that are run.
+    pub environment: Vec<(String, String)>,
+    /// How source distributions are built.
+    pub building: Building,
+    /// Whether anything of what the directory holds may be built and installed.
+    pub install: bool,
+    /// Whether what was installed is imported.
+    pub import: bool,
+}
+
+/// What the directory has to satisfy.
+#[derive(Clone, Debug)]
+pub enum Requirements {
+    /// What its manifest and its lock name; without a manifest, all that it holds.
+    Own,
+    Lines {
+        requirements: Vec<Requirement>,
+        constraints: Vec<Requirement>,
+    },
+    /// Exactly what the lock at this path has.
+    Lock(PathBuf),
+}
+
+/// Verifies the directory of `job`.
+///
+/// # Errors
+/// `Input` when the directory, a lock or a requirement cannot be read, or the Python that is named
+/// cannot be used. That something is wrong with the directory is no error but in the report.
+pub async fn verify(job: Job) -> Result<Report> {
+    let scratch = tempfile::Builder::new().prefix("wheelhouse-").tempdir();
+    let scratch = scratch.context(Kind::Publish, || {
+        "failed to make a temporary directory".to_owned()
+    })?;
+    let directory = job.directory.clone();
+    let (survey, wheels) = blocking(move || {
+        let survey = Survey::read(&directory)?;
+        let wheels = examine::wheels(&survey);
+        Ok((survey, wheels))
+    })
+    .await?;
+    let verification = Verification {
+        job: &job,
+        survey: &survey,
+        wheels: &wheels,
+        scratch: scratch.path(),
+        checks: Vec::new(),
+    };
+    let checks = verification.run().await?;
+    Ok(Report {
+        directory: job.directory.clone(),
+        manifest: survey.manifest.is_some(),
+        checks,
+    })
+}
+
+/// A request that nothing but the files of `directory` can answer.
+fn alone(directory: &Path) -> Request {
+    Request {
+        indexes: Indexes {
+            find_links: vec![directory.display().to_string()],
+            no_index: true,
+            ..Indexes::default()
+        },
+        network: Network {
+            offline: true,
+            ..Network::default()
+        },
+        resolution: Resolution {
+            // What is there may be used, or it would not be there.
+            prereleases: true,
+            ..Resolution::default()
+        },
+        ..Request::default()
+    }
+}
+
+async fn blocking<Output: Send + 'static>(
+    work: impl FnOnce() -> Result<Output> + Send + 'static,
+) -> Result<Output> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(output) => output,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// A verification on its way.
+struct Verification<'a> {
+    job: &'a Job,
+    survey: &'a Survey,
+    wheels: &'a BTreeMap<String, Examined>,
+    scratch: &'a Path,
+    checks: Vec<Check>,
+}
+
+/// A target, and the Python that stands for it or why there is none.
+struct Standing {
+    target: Target,
+    host: std::result::Result<Host, String>,
+}
+
+impl Verification<'_> {
+    async fn run(mut self) -> Result<Vec<Check>> {
+        let standing = self.standing().await?;
+        let locks = self.check_integrity(&standing);
+        self.check_sources(&standing).await?;
+        for standing in standing {
+            self.check_target(standing, &locks).await?;
+        }
+        Ok(self.checks)
+    }
+
+    /// The targets of the manifest, or else the ordinary Python.
+    async fn standing(&self) -> Result<Vec<Standing>> {
+        let hosts = Hosts {
+            python: self.job.python.as_deref(),
+            surroundings: &self.job.surroundings,
+            cache: self.scratch.join("uv"),
+        };
+        let manifest = self.survey.manifest.as_ref();
+        let Some(manifest) = manifest.filter(|manifest| !manifest.targets.is_empty()) else {
+            let host = hosts.ordinary().await?;
+            let target = host.target();
+            return Ok(vec![Standing {
+                target,
+                host: Ok(host),
+            }]);
+        };
+        let mut standing = Vec::new();
+        for target in &manifest.targets {
+            let host = hosts.standing_for(target).await?;
+            standing.push(Standing {
+                target: target.clone(),
+                host: host.ok_or_else(|| no_host(hosts.python)),
+            });
+        }
+        Ok(standing)
+    }
+
+    /// Checks what can be checked without running anything, and returns the locks.
+    fn check_integrity(&mut self, standing: &[Standing]) -> Vec<Lock> {
+        let (survey, wheels) = (self.survey, self.wheels);
+        let targets: Vec<Target> = standing.iter().map(|one| one.target.clone()).collect();
+        self.checks.push(files::check(survey, wheels));
+        self.checks.push(wheels::check(survey, wheels, &targets));
+        self.checks.extend(index::check(survey, wheels));
+        let checked = lock::check(survey, targets.first());
+        let (check, locks) = checked.unzip();
+        self.checks.extend(check);
+        locks.unwrap_or_default()
+    }
+
+    /// Builds what is to be built of a directory without a manifest; with one, source
+    /// distributions do not belong there, and nobody knows what they would do.
+    async fn check_sources(&mut self, standing: &[Standing]) -> Result<()> {
+        let host = standing.iter().find_map(|one| one.host.as_ref().ok());
+        let Some(host) = host.filter(|_| self.survey.manifest.is_none()) else {
+            return Ok(());
+        };
+        if self.survey.sdists.is_empty() || self.survey.no_files().next().is_some() {
+            return Ok(());
+        }
+        let check = if self.job.install {
+            let target = host.target();
+            sources::check(self.survey, &target, &self.job.building, self.scratch).await?
+        } else {
+            Examination::of(Name::Sources).left_out(NOT_ASKED)
+        };
+        self.checks.push(check);
+        Ok(())
+    }
+
+    async fn check_target(&mut self, standing: Standing, locks: &[Lock]) -> Result<()> {
+        let host = match standing.host {
+            Ok(host) => host,
+            Err(reason) => {
+                let label = standing.target.label();
+                for name in [Name::Completeness, Name::Installation] {
+                    let check = Examination::of(name).target(&label);
+                    self.checks.push(check.left_out(&reason));
+                }
+                return Ok(());
+            }
+        };
+        let target = host.target();
+        let wanted = self.wanted(locks, &target)?;
+        let lines = match &self.job.requirements {
+            Requirements::Lines { requirements, .. } => requirements.as_slice(),
+            Requirements::Own | Requirements::Lock(_) => &[],
+        };
+        let proof = completeness::Proof {
+            survey: self.survey,
+            wheels: self.wheels,
+            wanted: &wanted,
+            lines,
+            target: &target,
+            scratch: self.scratch,
+            build: self.job.install,
+        };
+        self.checks.push(proof.check(host).await?);
+        self.check_installation(&wanted, &target).await
+    }
+
+    /// What the directory has to satisfy, and how a lock from elsewhere agrees with it.
+    fn wanted(&mut self, locks: &[Lock], target: &Target) -> Result<Wanted> {
+        let manifest = self.survey.manifest.as_ref();
+        Ok(match (&self.job.requirements, manifest) {
+            (
+                Requirements::Lines {
+                    requirements,
+                    constraints,
+                },
+                _,
+            ) => Wanted::lines(requirements, constraints, manifest),
+            (Requirements::Lock(path), _) => {
+                let lock = self.read_lock(path, target)?;
+                self.checks
+                    .push(lock::check_given(path, &lock, self.wheels));
+                Wanted::lock(&lock, path)
+            }
+            (Requirements::Own, Some(manifest)) => Wanted::manifest(manifest, locks, target),
+            (Requirements::Own, None) => Wanted::everything(self.survey, self.wheels, target),
+        })
+    }
+
+    fn read_lock(&self, path: &Path, target: &Target) -> Result<Lock> {
+        let unreadable = || format!("failed to read the lock {}", path.display());
+        let text = fs_err::read_to_string(path).context(Kind::Input, unreadable)?;
+        let base = path.parent().unwrap_or(path);
+        let lock = lock::read(&text, base, self.survey, Some(target));
+        lock.context(Kind::Input, unreadable)
+    }
+
+    async fn check_installation(&mut self, wanted: &Wanted, target: &Target) -> Result<()> {
+        let label = target.label();
+        let mut checks = self.checks.iter();
+        let failed = checks.any(|check| check.outcome == Outcome::Failed);
+        let reason = match (self.job.install, failed) {
+            (false, _) => NOT_ASKED,
+            (true, true) => BEFORE,
+            (true, false) => return self.install(wanted, target).await,
+        };
+        let check = Examination::of(Name::Installation).target(&label);
+        self.checks.push(check.left_out(reason));
+        if self.job.import {
+            let check = Examination::of(Name::Imports).target(&label);
+            self.checks.push(check.left_out(reason));
+        }
+        Ok(())
+    }
+
+    async fn install(&mut self, wanted: &Wanted, target: &Target) -> Result<()> {
+        // Each target has an environment of its own.
+        let scratch = self
+            .scratch
+            .join(format!("installation-{}", self.checks.len()));
+        let home = scratch.join("home");
+        let surroundings = child::Surroundings::new(&self.job.environment, &home).await?;
+        let installation = install::Installation {
+            directory: &self.survey.directory,
+            wanted,
+            target,
+            scratch: &scratch,
+            surroundings: &surroundings,
+        };
+        let (check, installed) = installation.check().await?;
+        self.checks.push(check);
+        if self.job.import {
+            let check = match installed {
+                Some(installed) => imports::check(&installed, target, &surroundings).await,
+                None => Examination::of(Name::Imports)
+                    .target(&target.label())
+                    .left_out(BEFORE),
+            };
+            self.checks.push(check);
+        }
+        Ok(())
+    }
+}
+
+/// Why nothing is proven for a target.
+fn no_host(named: Option<&str>) -> String {
+    match named {
+        Some(python) => format!("`{python}` is another Python than that"),
+        None => "no such Python is here; name one with --python".to_owned(),
+    }
+}

@@ -1,0 +1,80 @@
+//! The source distributions of a directory: whether each builds from what is there, with no
+//! network.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use url::Url;
+use wheelhouse_model::request::{Building, Requirement};
+use wheelhouse_model::{Error, Event, Kind, Observer, Request, Result, Target};
+
+use super::report::{Check, Examination, Finding, Name};
+use super::survey::Survey;
+use super::wanted::sdist_name;
+use crate::execute::{self, Job, Reuse};
+use crate::store::{LinkMode, Store};
+
+/// Builds every source distribution of `survey`, into nothing that stays.
+///
+/// # Errors
+/// When the run is interrupted, or a temporary store cannot be made.
+pub(super) async fn check(
+    survey: &Survey,
+    target: &Target,
+    building: &Building,
+    scratch: &Path,
+) -> Result<Check> {
+    let mut check = Examination::of(Name::Sources).target(&target.label());
+    check.count(survey.sdists.len(), "source distribution");
+    let store = Store::open(scratch.join("store"))?;
+    for (position, sdist) in survey.sdists.iter().enumerate() {
+        let job = Job {
+            request: request(survey, sdist, building)?,
+            python: target.interpreter.clone(),
+            store: store.clone(),
+            output: scratch.join(format!("built-{position}")),
+            link_mode: LinkMode::Copy,
+            reuse: Reuse::Upgrade,
+            keep_going: false,
+        };
+        match execute::build(job, Arc::new(Nobody)).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => {
+                let message = format!("does not build: {}", error.sentence());
+                let finding = Finding::new(sdist, message);
+                check.fail(finding.detail(error.detail().unwrap_or_default()));
+            }
+        }
+    }
+    Ok(check.finish())
+}
+
+fn request(survey: &Survey, sdist: &str, building: &Building) -> Result<Request> {
+    let path = survey.directory.join(sdist);
+    let url = Url::from_file_path(&path).map_err(|()| {
+        let message = format!("{} is no usable path", path.display());
+        Error::new(Kind::Input, message)
+    })?;
+    let text = match sdist_name(sdist) {
+        Some(name) => format!("{name} @ {url}"),
+        None => url.to_string(),
+    };
+    let mut request = super::alone(&survey.directory);
+    request.requirements.push(Requirement {
+        text,
+        origin: survey.directory.display().to_string(),
+        base: survey.directory.clone(),
+        ..Requirement::default()
+    });
+    request.resolution.no_dependencies = true;
+    request.building = building.clone();
+    Ok(request)
+}
+
+/// Hears what happens and tells nobody.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn observe(&self, _event: &Event) {}
+}
