@@ -8,8 +8,8 @@
 
 pub mod digest;
 pub mod distribution;
-pub mod error;
 pub mod entry;
+pub mod error;
 pub mod event;
 pub mod lock;
 pub mod manifest;

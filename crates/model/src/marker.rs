@@ -46,7 +46,11 @@ pub fn decide(
         } else {
             ExtraName::from_str(&name).is_ok_and(|name| is_extra(&name))
         };
-        let list = if is_list_of_groups { "dependency_groups" } else { "extras" };
+        let list = if is_list_of_groups {
+            "dependency_groups"
+        } else {
+            "extras"
+        };
         if let Ok(fact) = MarkerTree::from_str(&format!("'{name}' in {list}")) {
             decided = assume(decided, fact, chosen);
         }
@@ -141,7 +145,10 @@ mod tests {
 
     #[test]
     fn a_node_is_reached_by_all_ways_to_it() {
-        let (old, linux) = (marker("python_version < '3.9'"), marker("sys_platform == 'linux'"));
+        let (old, linux) = (
+            marker("python_version < '3.9'"),
+            marker("sys_platform == 'linux'"),
+        );
         let edges = vec![
             vec![(1, old), (2, MarkerTree::TRUE)],
             vec![(3, MarkerTree::TRUE)],

@@ -67,7 +67,11 @@ mod tests {
         let specifiers: Vec<_> = parts.sorted_specifiers().into_iter().collect();
         assert_eq!(specifiers, ["<2", ">=1"]);
         assert!(!parts.is_direct);
-        assert!(parse("foo @ https://example.org/foo.whl").unwrap().is_direct);
+        assert!(
+            parse("foo @ https://example.org/foo.whl")
+                .unwrap()
+                .is_direct
+        );
         let error = parse("foo bar").unwrap_err();
         assert_eq!(error.to_string(), "`foo bar` is not a requirement");
     }

@@ -16,6 +16,7 @@ use super::super::requirements_file::{
 };
 use super::super::source::Source;
 use super::super::source_files::{ApplicationSource, find_application_source};
+use super::locks::is_one_lock;
 use super::{RawBuild, Settings, SettingsContext, input, shown};
 
 /// Holds what was read.
@@ -28,6 +29,8 @@ pub(super) struct Inputs {
     /// What the settings and the options of all files add up to.
     pub(super) options: FileOptions,
     pub(super) notes: Vec<String>,
+    /// Whether a lock gave the requirements, which are complete then.
+    pub(super) is_locked: bool,
 }
 
 /// Says which part of a request lines belong to.
@@ -39,10 +42,10 @@ enum Part {
     BuildConstraints,
 }
 
-struct Reading<'a> {
-    raw: &'a RawBuild,
-    context: &'a SettingsContext<'a>,
-    inputs: Inputs,
+pub(super) struct Reading<'a> {
+    pub(super) raw: &'a RawBuild,
+    pub(super) context: &'a SettingsContext<'a>,
+    pub(super) inputs: Inputs,
 }
 
 /// Reads everything that the command line and the configuration name.
@@ -60,10 +63,9 @@ pub(super) fn read(
         },
     };
     reading.take_command_line(settings);
-    let (projects, files): (Vec<_>, Vec<_>) = settings
-        .requirement_files
-        .iter()
-        .partition(|name| is_project(name));
+    let lock = reading.named_lock(settings)?;
+    let files = settings.requirement_files.iter().filter(|_| lock.is_none());
+    let (projects, files): (Vec<_>, Vec<_>) = files.partition(|name| is_project(name));
     let constraints = named_files(Role::Constraints, &settings.constraint_files)?;
     let requirements = named_files(Role::Requirements, files)?;
     let files = [constraints, requirements].concat();
@@ -79,8 +81,13 @@ pub(super) fn read(
         let files = named_files(Role::Constraints, names)?;
         reading.read_files(&files, context.working_directory, part)?;
     }
-    reading.take_source(settings)?;
-    reading.take_groups(settings)?;
+    match lock {
+        Some(lock) => reading.take_named_lock(&lock, settings)?,
+        None => reading.take_source(settings)?,
+    }
+    if !reading.inputs.is_locked {
+        reading.take_groups(settings)?;
+    }
     Ok(reading.inputs)
 }
 
@@ -232,6 +239,10 @@ impl Reading<'_> {
             error.with_hint("Name requirements, a file with -r FILE, or an application's tree with --source DIR.")
         })?;
         match found {
+            ApplicationSource::Lock(path) => self.take_found_lock(&path, settings),
+            ApplicationSource::RequirementsFiles(paths) if is_one_lock(&paths)? => {
+                self.take_lock(&Source::File(paths[0].clone()), settings)
+            }
             ApplicationSource::RequirementsFiles(paths) => {
                 let files: Vec<_> = paths
                     .into_iter()
@@ -372,7 +383,7 @@ impl Reading<'_> {
         Project::parse(path, &text).map(Some).map_err(input)
     }
 
-    fn name(&self, path: &Path) -> String {
+    pub(super) fn name(&self, path: &Path) -> String {
         shown(path, self.context.working_directory)
             .display()
             .to_string()

@@ -9,6 +9,7 @@
 
 mod file_options;
 mod inputs;
+mod locks;
 mod raw;
 mod settings;
 mod settling;
@@ -89,7 +90,7 @@ fn request(
         },
         resolution: Resolution {
             prereleases: prereleases(options)?,
-            no_dependencies: settings.no_deps,
+            no_dependencies: settings.no_deps || inputs.is_locked,
             require_hashes: options.require_hashes,
             exclude_newer: options.uploaded_prior_to.clone(),
             ..Resolution::default()
