@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use uv_pep508::MarkerEnvironment;
 
 /// What wheels are chosen and built for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,13 @@ pub struct Target {
 }
 
 impl Target {
+    /// The values of the environment markers, for evaluating one; `None` if they are not complete.
+    #[must_use]
+    pub fn marker_environment(&self) -> Option<MarkerEnvironment> {
+        let values = serde_json::to_value(&self.markers).ok()?;
+        serde_json::from_value(values).ok()
+    }
+
     /// A short name for messages: `CPython 3.11.7 on manylinux_2_36_x86_64`.
     #[must_use]
     pub fn label(&self) -> String {

@@ -15,7 +15,12 @@ impl Constraint {
     /// # Errors
     /// It is no constraint.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let alternatives = text
+        let bare = text.trim();
+        let bare = bare
+            .strip_prefix('(')
+            .and_then(|bare| bare.strip_suffix(')'))
+            .unwrap_or(bare);
+        let alternatives = bare
             .split('|')
             .map(str::trim)
             .filter(|part| !part.is_empty());
@@ -153,6 +158,7 @@ mod tests {
             (">= 1.0, != 1.5", "1.4", "1.5"),
             (">=1,<1.5 || >=2", "2.1", "1.7"),
             (">=1,<1.5|>=2", "1.2", "1.7"),
+            ("(>=1,<1.5 || >=2)", "1.2", "1.7"),
         ] {
             assert!(allows(constraint, inside), "{constraint} {inside}");
             assert!(!allows(constraint, outside), "{constraint} {outside}");

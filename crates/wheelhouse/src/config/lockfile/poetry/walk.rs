@@ -30,6 +30,8 @@ struct Dependency {
 struct Walk<'a> {
     packages: &'a [Package<'a>],
     by_name: HashMap<&'a PackageName, Vec<usize>>,
+    /// The project, on which its own plugins may depend.
+    project: Option<PackageName>,
     indexes: HashMap<Node, usize>,
     nodes: Vec<Node>,
     edges: Vec<Vec<Edge>>,
@@ -51,15 +53,16 @@ pub(super) fn markers(
     for (index, package) in packages.iter().enumerate() {
         by_name.entry(&package.name).or_default().push(index);
     }
+    let project = Project { document };
     let mut walk = Walk {
         packages,
         by_name,
+        project: project.name(),
         indexes: HashMap::new(),
         nodes: Vec::new(),
         edges: Vec::new(),
         missing: Vec::new(),
     };
-    let project = Project { document };
     let pythons = project.pythons()?;
     let mut roots = Vec::new();
     for dependency in project.dependencies(root, selection)? {
@@ -149,7 +152,7 @@ impl<'a> Walk<'a> {
         extra: Option<&ExtraName>,
     ) -> Result<()> {
         let edges = self.edges_to(dependency, extra)?;
-        if edges.is_empty() {
+        if edges.is_empty() && self.project.as_ref() != Some(&dependency.name) {
             let marker = decided(dependency.marker, extra);
             self.missing.push((node, marker, dependency.name.clone()));
         }
@@ -271,6 +274,10 @@ struct Project<'a> {
 impl<'a> Project<'a> {
     fn poetry(&self) -> Option<&'a Table> {
         self.document.get("tool")?.get("poetry")?.as_table()
+    }
+
+    fn name(&self) -> Option<PackageName> {
+        self.poetry()?.get("name")?.as_str()?.parse().ok()
     }
 
     fn main(&self) -> Option<&'a Table> {
