@@ -35,8 +35,13 @@ pub struct Entry<'a> {
     table: &'a Table,
 }
 
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "all fail alike: the value is not of the kind that the method says"
+)]
 impl<'a> Entry<'a> {
     /// The whole file.
+    #[must_use]
     pub fn root(table: &'a Table) -> Self {
         let (place, prefix) = (String::new(), String::new());
         Self {
@@ -62,16 +67,19 @@ impl<'a> Entry<'a> {
     }
 
     /// An error about `key`, `said` what is wrong with it.
+    #[must_use]
     pub fn error(&self, key: &str, said: &str) -> Error {
         let Self { place, prefix, .. } = self;
         Error::new(Kind::Input, format!("{place}{prefix}{key} {said}"))
     }
 
     /// An error about the table as a whole.
+    #[must_use]
     pub fn wrong(&self, said: &str) -> Error {
         Error::new(Kind::Input, format!("{}{said}", self.place))
     }
 
+    #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::ArgMatches;
-use wheelhouse_model::{Event, Observer, Result, event};
+use wheelhouse_engine::Host;
+use wheelhouse_model::{Event, Observer, Request, Result, event};
 
 use super::arguments::{Build, Color, Globals};
 use super::process::Process;
 use super::reader::Reader;
 use super::render::{self, Renderer, Verbosity};
 use super::{again, dry_run, signals, source, store, streams};
-use crate::config::{Joined, PipConfiguration, RawBuild, Settings, join, settle};
+use crate::config::{Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle};
 use crate::execute::{self, Job, Report};
+use crate::store::Store;
 
 /// All that a run needs and that can be known without a runtime.
 struct Preparation {
@@ -66,12 +68,16 @@ pub(super) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Resu
 impl Preparation {
     async fn run(self) -> Result<()> {
         let started = Instant::now();
-        let (request, _source) = self.request().await?;
+        let (joined, _source) = self.request().await?;
+        let Joined { request, scope, .. } = joined;
         let observer: Arc<dyn Observer> = self.renderer.clone();
         let opened = store::open(self.settings.cache.as_deref(), &*observer)?;
         let conduct = &self.build.conduct;
+        let python = self.process.locate_python(request.python.as_deref());
+        self.check_scope(&scope, &request, python.as_deref(), &opened.store)
+            .await?;
         let job = Job {
-            python: self.process.locate_python(request.python.as_deref()),
+            python,
             request,
             store: opened.store.clone(),
             output: self.settings.output.clone(),
@@ -93,7 +99,7 @@ impl Preparation {
     }
 
     /// Makes the request, and keeps what it refers to.
-    async fn request(&self) -> Result<(wheelhouse_model::Request, Option<source::Tree>)> {
+    async fn request(&self) -> Result<(Joined, Option<source::Tree>)> {
         let directory = &self.process.directory;
         let tree = match self.build.inputs.source.as_deref() {
             Some(source) => Some(source::find(source, directory, self.settings.offline).await?),
@@ -102,11 +108,28 @@ impl Preparation {
         let mut raw = self.raw.clone();
         raw.source = tree.as_ref().map(|tree| tree.path.clone());
         let context = self.process.settings_context(&self.pip, &self.reader);
-        let Joined { request, notes } = join(&raw, &self.settings, &context)?;
-        for note in notes {
+        let joined = join(&raw, &self.settings, &context)?;
+        for note in &joined.notes {
             self.renderer.observe(&Event::warning(note));
         }
-        Ok((request, tree))
+        Ok((joined, tree))
+    }
+
+    /// Refuses a Python that the lock among the inputs does not serve. What the Python says of
+    /// itself is in the cache when the run asks again.
+    async fn check_scope(
+        &self,
+        scope: &Scope,
+        request: &Request,
+        python: Option<&Path>,
+        store: &Store,
+    ) -> Result<()> {
+        if scope.is_everything() {
+            return Ok(());
+        }
+        let cache = store.root().join("uv");
+        let host = Host::discover(request.python.as_deref(), python, &cache).await?;
+        scope.check(&host.target())
     }
 
     fn tell_end(&self, report: &Report, started: Instant) {

@@ -23,6 +23,7 @@ mod source_files;
 pub use encoding::DecodeError;
 pub use environment::Environment;
 pub use format_control::{AllowedFormats, ControlValueError, FormatControl, ReleaseControl};
+pub use lockfile::Scope;
 pub use pip_configuration::{
     ConfigurationError, ConfigurationFile, ConfigurationLevel, ConfigurationOrigin,
     ConfigurationRequest, FileStatus, IniError, PipConfiguration, Platform, Setting, SettingStatus,

@@ -239,6 +239,19 @@ fn a_pylock_is_built_even_our_own() {
 }
 
 #[test]
+fn a_lock_for_another_python_is_refused() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let lock = uv_lock(&index).replace("'>=3.6'", "'>=3.99'");
+    sandbox.write("uv.lock", &lock);
+    let run = sandbox.build(&index, &["--lock", "uv.lock"]);
+    run.assert_exit(2).assert_error_names(&[
+        "`uv.lock` does not serve CPython",
+        ">=3.99",
+        "--python",
+    ]);
+}
+
+#[test]
 fn a_lock_stands_alone() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.write("uv.lock", &uv_lock(&index));

@@ -8,7 +8,7 @@ use wheelhouse_model::Result;
 use wheelhouse_model::request::Requirement;
 
 use super::pin::{Pin, What};
-use super::{LockFile, Locked};
+use super::{LockFile, Locked, Scope};
 
 /// What a reader takes from a lock.
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ pub(super) struct Contents {
     pub(super) pins: Vec<Pin>,
     pub(super) indexes: Vec<String>,
     pub(super) find_links: Vec<String>,
+    pub(super) scope: Scope,
 }
 
 /// Adds `value` unless it is there already.
@@ -46,6 +47,7 @@ impl Contents {
         let mut locked = Locked {
             indexes: self.indexes,
             find_links: self.find_links,
+            scope: self.scope.of(file.name),
             ..Locked::default()
         };
         let (mut lines, mut constraints) = (BTreeSet::new(), BTreeSet::new());

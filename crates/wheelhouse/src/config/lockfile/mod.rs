@@ -15,6 +15,7 @@ mod pylock;
 mod python_json;
 #[cfg(test)]
 mod samples;
+mod scope;
 mod uv;
 
 use std::path::Path;
@@ -24,6 +25,8 @@ use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{Error, ExtraName, GroupName, Kind, Result};
 
 use contents::Contents;
+
+pub use scope::Scope;
 
 /// The locks that are looked for in an application's tree, the best first.
 pub(super) const LOCK_NAMES: [&str; 4] = ["pylock.toml", "uv.lock", "poetry.lock", "Pipfile.lock"];
@@ -128,6 +131,7 @@ pub(super) struct Locked {
     pub(super) indexes: Vec<String>,
     /// Absolute paths of directories, and URLs.
     pub(super) find_links: Vec<String>,
+    pub(super) scope: Scope,
     pub(super) notes: Vec<String>,
 }
 

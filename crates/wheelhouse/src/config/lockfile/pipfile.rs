@@ -46,9 +46,8 @@ const OTHER_TABLES: [&str; 7] = [
 pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
     let json: serde_json::Value =
         serde_json::from_str(file.text).context(Kind::Input, || "it is not JSON".to_owned())?;
-    let table = match without_nulls(json) {
-        Some(Value::Table(table)) => table,
-        _ => return Err(Error::new(Kind::Input, "it is no JSON object")),
+    let Some(Value::Table(table)) = without_nulls(json) else {
+        return Err(Error::new(Kind::Input, "it is no JSON object"));
     };
     let root = Entry::root(&table);
     let meta = root.required("_meta", root.entry("_meta")?)?;
@@ -267,15 +266,14 @@ fn read_what(package: &Entry<'_>, file: &LockFile<'_>) -> Result<What> {
     }
     let place = [package.string("path")?, package.string("file")?];
     if let Some(place) = place.into_iter().flatten().next() {
-        return Ok(match place.contains("://") {
-            true => What::Archive {
+        let path = file.base.join(place);
+        return Ok(if place.contains("://") {
+            What::Archive {
                 url: place.to_owned(),
                 subdirectory,
-            },
-            false => What::Path {
-                path: file.base.join(place),
-                subdirectory,
-            },
+            }
+        } else {
+            What::Path { path, subdirectory }
         });
     }
     let text = package.required_string("version")?;

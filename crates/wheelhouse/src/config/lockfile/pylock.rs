@@ -20,6 +20,11 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     let wanted = wanted(&root, selection)?;
     root.required("packages", root.value("packages"))?;
     let mut contents = Contents::default();
+    if let Some(python) = root.string("requires-python")? {
+        contents.scope.require_python(python)?;
+    }
+    let environments = root.strings("environments")?;
+    contents.scope.require_any("environments", &environments)?;
     for (index, entry) in root.entries("packages")?.into_iter().enumerate() {
         let package = entry.of_package("packages", index);
         let marker = match package.parsed::<MarkerTree>("marker")? {

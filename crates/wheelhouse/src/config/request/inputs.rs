@@ -9,6 +9,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{Error, Kind, Result};
 
+use super::super::lockfile::Scope;
 use super::super::project::{Dependencies, Project};
 use super::super::requirements_file::{
     FileOptions, ReadContext, RequirementLine, Requirements, RequirementsError, Role,
@@ -31,6 +32,8 @@ pub(super) struct Inputs {
     pub(super) notes: Vec<String>,
     /// Whether a lock gave the requirements, which are complete then.
     pub(super) is_locked: bool,
+    /// The targets that this lock serves.
+    pub(super) scope: Scope,
 }
 
 /// Says which part of a request lines belong to.

@@ -147,6 +147,7 @@ impl Reading<'_> {
     fn take_locked(&mut self, locked: Locked) {
         let inputs = &mut self.inputs;
         inputs.is_locked = true;
+        inputs.scope = locked.scope;
         inputs.requirements.extend(locked.requirements);
         inputs.constraints.extend(locked.constraints);
         inputs.notes.extend(locked.notes);

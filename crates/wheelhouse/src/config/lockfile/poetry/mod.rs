@@ -20,9 +20,8 @@ use wheelhouse_model::{Error, ExtraName, GroupName, Kind, MarkerTree, Result, Ve
 use super::contents::{Contents, add};
 use super::pin::Pin;
 use super::{LockFile, Selection, unknown};
+use constraint::Constraint;
 use package::Package;
-
-const PYPI: &str = "https://pypi.org/simple";
 
 pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
     let table = parse(file.text)?;
@@ -49,7 +48,13 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
         let project = project.as_ref().ok_or_else(needs_project)?;
         walk::markers(&root, &packages, project, selection)?
     };
-    contents(&root, &packages, markers, file)
+    let mut contents = contents(&root, &packages, markers, file)?;
+    if let Some(text) = metadata.string("python-versions")? {
+        let marker = Constraint::parse(text)?.python_marker()?;
+        let said = format!("metadata.python-versions is `{text}`");
+        contents.scope.require(said, marker);
+    }
+    Ok(contents)
 }
 
 fn check_version(metadata: &Entry<'_>) -> Result<()> {
@@ -123,9 +128,8 @@ fn contents(
             marker,
             hashes: package.hashes(root)?,
         });
-        match package.index()? {
-            Some(index) => add(&mut contents.indexes, index.unwrap_or(PYPI)),
-            None => {}
+        if let Some(index) = package.index()? {
+            add(&mut contents.indexes, index);
         }
     }
     Ok(contents)

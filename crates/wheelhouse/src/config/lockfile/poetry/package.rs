@@ -10,6 +10,9 @@ use wheelhouse_model::{GroupName, MarkerTree, PackageName, Result, Version, mark
 
 use super::super::pin::What;
 
+/// Where packages without a source come from.
+const PYPI: &str = "https://pypi.org/simple";
+
 /// One entry of `package`.
 pub(super) struct Package<'a> {
     pub(super) entry: Entry<'a>,
@@ -72,14 +75,14 @@ impl Package<'_> {
         }
     }
 
-    /// The URL of the index that has the package, if it comes from one: `Some(None)` is `PyPI`.
-    pub(super) fn index(&self) -> Result<Option<Option<&str>>> {
+    /// The URL of the index that has the package, if it comes from one.
+    pub(super) fn index(&self) -> Result<Option<&str>> {
         let Some(source) = self.entry.entry("source")? else {
-            return Ok(Some(None));
+            return Ok(Some(PYPI));
         };
         match source.string("type")? {
-            None => Ok(Some(source.string("url")?)),
-            Some("legacy") => Ok(Some(Some(source.required_string("url")?))),
+            None => Ok(Some(source.string("url")?.unwrap_or(PYPI))),
+            Some("legacy") => Ok(Some(source.required_string("url")?)),
             Some(_) => Ok(None),
         }
     }

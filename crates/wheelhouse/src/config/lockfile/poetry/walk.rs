@@ -66,7 +66,7 @@ pub(super) fn markers(
     let pythons = project.pythons()?;
     let mut roots = Vec::new();
     for dependency in project.dependencies(root, selection)? {
-        let edges = walk.edges_to(&dependency, None)?;
+        let edges = walk.edges_to(&dependency, None);
         let missing = edges.is_empty() && !dependency.marker.and(pythons).is_false();
         if missing {
             return Err(no_entry(&dependency.name, "pyproject.toml"));
@@ -89,7 +89,7 @@ fn no_entry(name: &PackageName, who: &str) -> Error {
     .with_hint("Make the lock anew with `poetry lock`.")
 }
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     fn finish(&self, roots: &[Edge], pythons: MarkerTree) -> Result<Vec<MarkerTree>> {
         let reached = marker::reach(roots, &self.edges);
         for (node, marker, name) in &self.missing {
@@ -138,34 +138,24 @@ impl<'a> Walk<'a> {
                     None => !dependency.is_optional,
                 };
                 if is_taken {
-                    self.add_edges(node, &dependency, extra.as_ref())?;
+                    self.add_edges(node, &dependency, extra.as_ref());
                 }
             }
         }
         Ok(())
     }
 
-    fn add_edges(
-        &mut self,
-        node: usize,
-        dependency: &Dependency,
-        extra: Option<&ExtraName>,
-    ) -> Result<()> {
-        let edges = self.edges_to(dependency, extra)?;
+    fn add_edges(&mut self, node: usize, dependency: &Dependency, extra: Option<&ExtraName>) {
+        let edges = self.edges_to(dependency, extra);
         if edges.is_empty() && self.project.as_ref() != Some(&dependency.name) {
             let marker = decided(dependency.marker, extra);
             self.missing.push((node, marker, dependency.name.clone()));
         }
         self.edges[node].extend(edges);
-        Ok(())
     }
 
     /// The edges to all versions that a dependency allows, seen from the extra that has it.
-    fn edges_to(
-        &mut self,
-        dependency: &Dependency,
-        extra: Option<&ExtraName>,
-    ) -> Result<Vec<Edge>> {
+    fn edges_to(&mut self, dependency: &Dependency, extra: Option<&ExtraName>) -> Vec<Edge> {
         let packages = self.packages;
         let known = self
             .by_name
@@ -184,7 +174,7 @@ impl<'a> Walk<'a> {
                 edges.push((self.node(package, extra), marker));
             }
         }
-        Ok(edges)
+        edges
     }
 }
 

@@ -14,6 +14,8 @@ mod stale;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+
 use wheelhouse_model::entry::{Entry, parse};
 use wheelhouse_model::{ExtraName, GroupName, PackageName, Result};
 
@@ -36,6 +38,13 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     check_conflicts(&root, &packages, &roots, selection)?;
     let graph = Graph::build(&root, &packages, &roots, selection)?;
     let mut contents = Contents::default();
+    if let Some(python) = root.string("requires-python")? {
+        contents.scope.require_python(python)?;
+    }
+    let supported = root.strings("supported-markers")?;
+    contents
+        .scope
+        .require_any("supported-markers", &supported)?;
     for (package, marker) in packages.iter().zip(graph.markers(packages.len())) {
         if marker.is_false() || matches!(package.source, Source::Virtual) {
             continue;
@@ -148,7 +157,11 @@ fn take_place(package: &Package<'_>, file: &LockFile<'_>, contents: &mut Content
         return Ok(());
     };
     let is_url = place.contains("://");
-    if is_url && !place.ends_with(".html") && !place.starts_with("file:") {
+    // uv does not note which kind of place a URL is of.
+    let is_page = Path::new(place)
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("html"));
+    if is_url && !is_page && !place.starts_with("file:") {
         add(&mut contents.indexes, place);
     } else if is_url {
         add(&mut contents.find_links, place);

@@ -17,6 +17,7 @@ use wheelhouse_model::{
 
 use super::super::super::project::{Dependencies, Project};
 use super::super::outdated;
+use super::super::scope::python_marker;
 use super::package::Package;
 
 const COMMAND: &str = "uv lock";
@@ -129,25 +130,10 @@ fn check_python(root: &Entry<'_>, project: &Project) -> Result<()> {
 
 /// `requires-python` of the lock as a marker.
 fn pythons(root: &Entry<'_>) -> Result<MarkerTree> {
-    let Some(text) = root.string("requires-python")? else {
-        return Ok(MarkerTree::TRUE);
-    };
-    let specifiers: VersionSpecifiers = text
-        .parse()
-        .map_err(|error| root.error("requires-python", "is invalid").caused_by(error))?;
-    specifiers.iter().try_fold(MarkerTree::TRUE, |all, one| {
-        let clause = format!(
-            "python_full_version {} '{}'",
-            one.operator(),
-            version_text(&one.to_string())
-        );
-        Ok(all.and(marker::parse(&clause)?))
-    })
-}
-
-/// The version of a specifier, with its `.*`.
-fn version_text(specifier: &str) -> &str {
-    specifier.trim_start_matches(['=', '<', '>', '!', '~', ' '])
+    match root.string("requires-python")? {
+        Some(text) => python_marker(text),
+        None => Ok(MarkerTree::TRUE),
+    }
 }
 
 fn table<'a>(document: &'a Table, keys: &[&str]) -> Option<&'a Table> {
@@ -283,8 +269,8 @@ impl Comparison {
 fn differ(required: &[Line], locked: &[Line], key: &str, project: &PackageName) -> Result<()> {
     let is_own = |line: &&Line| line.name == *project;
     let expands = required.iter().chain(locked).any(|line| is_own(&line));
-    let counts =
-        |line: &&Line| !is_own(line) && !(expands && line.marker.only_extras() != MarkerTree::TRUE);
+    let of_extra = |line: &&Line| !line.marker.only_extras().is_true();
+    let counts = |line: &&Line| !is_own(line) && (!expands || !of_extra(line));
     let missing = |line: &&Line, others: &[Line]| !others.contains(line);
     let place = format!("package \"{project}\": metadata.{key}");
     if let Some(line) = required
