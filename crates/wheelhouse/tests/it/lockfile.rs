@@ -126,24 +126,31 @@ fn a_file_that_is_not_the_one_of_the_lock_is_refused() {
 fn a_lock_with_a_tree_is_built_with_the_digests_of_the_rest() {
     let (index, sandbox) = (index(), Sandbox::new());
     Sdist::new("local", "1.0").write_tree(&sandbox.path("app"));
-    let tree = uv_lock(&index).replace(
-        "name = 'app'\nversion = '1'\nsource = { virtual",
-        "name = 'local'\nversion = '1.0'\nsource = { editable",
+    let registry = format!("registry = '{}'", index.url());
+    let (start, gamma) = uv_lock(&index).rsplit_once("[[package]]").map_or_else(
+        || panic!("no package"),
+        |(start, gamma)| (start.to_owned(), gamma.to_owned()),
     );
+    let gamma = gamma.replace(&registry, &format!("url = '{}'", index.file_url(GAMMA)));
+    let tree = format!("{start}[[package]]{gamma}")
+        .replace(
+            "name = 'app'\nversion = '1'\nsource = { virtual",
+            "name = 'local'\nversion = '1.0'\nsource = { editable",
+        )
+        .replace(
+            "[{ name = 'alpha' },",
+            "[{ name = 'alpha' }, { name = 'gamma' },",
+        );
+    let built = [ALPHA, GAMMA, "local-1.0-py3-none-any.whl"];
     sandbox.write("app/uv.lock", &tree);
-    sandbox
-        .build(&index, &["--lock", "app/uv.lock"])
-        .assert_success();
-    assert_eq!(
-        tree::wheels(&sandbox.out()),
-        [ALPHA, "local-1.0-py3-none-any.whl"]
-    );
-    sandbox.write(
-        "app/uv.lock",
-        &tree.replace(&alpha_digest(), &"f".repeat(64)),
-    );
-    let run = sandbox.build(&index, &["--lock", "app/uv.lock"]);
-    assert!(!run.status.success(), "{}", run.stderr);
+    let lock = ["--lock", "app/uv.lock"];
+    sandbox.build(&index, &lock).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), built);
+    for digest in [alpha_digest(), gamma_digest()] {
+        sandbox.write("app/uv.lock", &tree.replace(&digest, &"f".repeat(64)));
+        let run = sandbox.build(&index, &lock);
+        assert!(!run.status.success(), "{}", run.stderr);
+    }
 }
 
 #[test]

@@ -51,19 +51,9 @@ impl Contents {
             ..Locked::default()
         };
         let (mut lines, mut constraints) = (BTreeSet::new(), BTreeSet::new());
-        for pin in self.pins {
-            let text = pin.text().unwrap_or_default();
-            if pin.what == What::Any {
-                locked.notes.push(format!(
-                    "`{}` in {} has no version, so that the newest one is taken",
-                    pin.name, file.name
-                ));
-            }
-            let hashes: BTreeSet<String> = pin
-                .hashes
-                .iter()
-                .map(|hash| hash.to_ascii_lowercase())
-                .collect();
+        for pin in &self.pins {
+            locked.notes.extend(note(pin, file));
+            let (text, hashes) = line(pin);
             if !all_hashed && !hashes.is_empty() {
                 constraints.insert((text.clone(), hashes));
                 lines.insert((text, BTreeSet::new()));
@@ -82,6 +72,21 @@ impl Contents {
         locked.constraints = constraints.into_iter().map(requirement).collect();
         locked
     }
+}
+
+/// The requirement of a pin, and its digests.
+fn line(pin: &Pin) -> (String, BTreeSet<String>) {
+    let hashes = pin.hashes.iter().map(|hash| hash.to_ascii_lowercase());
+    (pin.text().unwrap_or_default(), hashes.collect())
+}
+
+fn note(pin: &Pin, file: &LockFile<'_>) -> Option<String> {
+    (pin.what == What::Any).then(|| {
+        format!(
+            "`{}` in {} has no version, so that the newest one is taken",
+            pin.name, file.name
+        )
+    })
 }
 
 #[cfg(test)]

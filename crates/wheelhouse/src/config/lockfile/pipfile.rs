@@ -44,11 +44,7 @@ const OTHER_TABLES: [&str; 7] = [
 ];
 
 pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
-    let json: serde_json::Value =
-        serde_json::from_str(file.text).context(Kind::Input, || "it is not JSON".to_owned())?;
-    let Some(Value::Table(table)) = without_nulls(json) else {
-        return Err(Error::new(Kind::Input, "it is no JSON object"));
-    };
+    let table = parse(file.text)?;
     let root = Entry::root(&table);
     let meta = root.required("_meta", root.entry("_meta")?)?;
     check_version(&meta)?;
@@ -56,8 +52,9 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     let pipfile = pipfile.context(Kind::Input, || {
         "the `Pipfile` beside it cannot be read".to_owned()
     })?;
-    if let Some(pipfile) = &pipfile {
-        check_hash(&meta, pipfile)?;
+    let pipfile = pipfile.unwrap_or_default();
+    if file.project.is_some() {
+        check_hash(&meta, &pipfile)?;
     }
     if let Some(extra) = selection.extras.first() {
         return Err(unknown("extra", extra.as_ref(), Vec::<String>::new()));
@@ -69,16 +66,20 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     for category in categories(&root, selection)? {
         let packages = root.required(category, root.entry(category)?)?;
         for name in packages.keys() {
-            let package = packages.required(name, packages.entry(name)?)?;
-            let written = pipfile
-                .as_ref()
-                .and_then(|pipfile| written(pipfile, category, name));
-            contents
-                .pins
-                .push(read_pin(&packages, name, &package, written, file)?);
+            let written = written(&pipfile, category, name);
+            let pin = read_pin(&packages, name, written, file)?;
+            contents.pins.push(pin);
         }
     }
     Ok(contents)
+}
+
+fn parse(text: &str) -> Result<Table> {
+    let json = serde_json::from_str(text).context(Kind::Input, || "it is not JSON".to_owned())?;
+    match without_nulls(json) {
+        Some(Value::Table(table)) => Ok(table),
+        _ => Err(Error::new(Kind::Input, "it is no JSON object")),
+    }
 }
 
 /// The same without nulls, which say nothing and which TOML has not.
@@ -206,18 +207,18 @@ fn written<'a>(pipfile: &'a Table, category: &str, name: &str) -> Option<&'a Tab
 fn read_pin(
     packages: &Entry<'_>,
     name: &str,
-    package: &Entry<'_>,
     written: Option<&Table>,
     file: &LockFile<'_>,
 ) -> Result<Pin> {
+    let package = packages.required(name, packages.entry(name)?)?;
     let parsed: Result<PackageName, _> = name.parse();
     let parsed = parsed.map_err(|error| {
         packages
             .error(name, "is no package's name")
             .caused_by(error)
     })?;
-    let what = read_what(package, file)?;
-    let mut marker = read_marker(package)?;
+    let what = read_what(&package, file)?;
+    let mut marker = read_marker(&package)?;
     if let (What::Any, Some(written)) = (&what, written) {
         marker = marker.and(read_marker(&Entry::root(written))?);
     }
@@ -276,14 +277,19 @@ fn read_what(package: &Entry<'_>, file: &LockFile<'_>) -> Result<What> {
             What::Path { path, subdirectory }
         });
     }
+    read_version(package)
+}
+
+fn read_version(package: &Entry<'_>) -> Result<What> {
     let text = package.required_string("version")?;
     if text == "*" {
         return Ok(What::Any);
     }
-    let version = text.trim_start_matches('=').trim().parse();
-    let is_pinned = text.starts_with("==");
+    let version = text
+        .strip_prefix("==")
+        .map(|version| version.trim().parse());
     match version {
-        Ok(version) if is_pinned => Ok(What::Version(version)),
+        Some(Ok(version)) => Ok(What::Version(version)),
         _ => Err(package.error("version", &format!("is `{text}`, which is not pinned"))),
     }
 }

@@ -97,20 +97,8 @@ where
 }
 
 fn read_what(package: &Entry<'_>, base: &Path) -> Result<What> {
-    let owned = |text: Option<&str>| text.map(str::to_owned);
     if let Some(vcs) = package.entry("vcs")? {
-        let kind = vcs.required_string("type")?;
-        if kind != "git" {
-            return Err(vcs.error(
-                "type",
-                &format!("\"{kind}\" is not supported, only \"git\""),
-            ));
-        }
-        return Ok(What::Git {
-            url: place(&vcs, base)?.trim_start_matches("git+").to_owned(),
-            commit: vcs.required_string("commit-id")?.to_owned(),
-            subdirectory: owned(vcs.string("subdirectory")?),
-        });
+        return read_git(&vcs, base);
     }
     if let Some(directory) = package.entry("directory")? {
         let path = base.join(directory.required_string("path")?);
@@ -121,17 +109,7 @@ fn read_what(package: &Entry<'_>, base: &Path) -> Result<What> {
         });
     }
     if let Some(archive) = package.entry("archive")? {
-        let subdirectory = owned(archive.string("subdirectory")?);
-        return Ok(match archive.string("path")? {
-            Some(path) => What::Path {
-                path: base.join(path),
-                subdirectory,
-            },
-            None => What::Archive {
-                url: place(&archive, base)?,
-                subdirectory,
-            },
-        });
+        return read_archive(&archive, base);
     }
     if !package.has("wheels") && !package.has("sdist") {
         let error = package.wrong("it has no source");
@@ -142,6 +120,33 @@ fn read_what(package: &Entry<'_>, base: &Path) -> Result<What> {
     let version = package.parsed("version")?;
     let version = version.or(version_of_wheel(package)?);
     Ok(What::Version(package.required("version", version)?))
+}
+
+fn read_git(vcs: &Entry<'_>, base: &Path) -> Result<What> {
+    let kind = vcs.required_string("type")?;
+    if kind != "git" {
+        let said = format!("\"{kind}\" is not supported, only \"git\"");
+        return Err(vcs.error("type", &said));
+    }
+    Ok(What::Git {
+        url: place(vcs, base)?.trim_start_matches("git+").to_owned(),
+        commit: vcs.required_string("commit-id")?.to_owned(),
+        subdirectory: vcs.string("subdirectory")?.map(str::to_owned),
+    })
+}
+
+fn read_archive(archive: &Entry<'_>, base: &Path) -> Result<What> {
+    let subdirectory = archive.string("subdirectory")?.map(str::to_owned);
+    Ok(match archive.string("path")? {
+        Some(path) => What::Path {
+            path: base.join(path),
+            subdirectory,
+        },
+        None => What::Archive {
+            url: place(archive, base)?,
+            subdirectory,
+        },
+    })
 }
 
 /// The URL of a file or repository, or that of its path.

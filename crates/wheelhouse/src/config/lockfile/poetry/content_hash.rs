@@ -47,45 +47,46 @@ fn taken<'a>(table: Option<&'a Table>, keys: &[&str]) -> BTreeMap<String, Json<'
 }
 
 fn digest(document: &Table, with_groups: bool, with_group_key: bool) -> String {
-    let project = taken(
-        document.get("project").and_then(Value::as_table),
-        &PROJECT_KEYS,
-    );
+    let project = document.get("project").and_then(Value::as_table);
+    let project = taken(project, &PROJECT_KEYS);
     let groups = document.get("dependency-groups").and_then(Value::as_table);
     let groups = groups.filter(|groups| with_groups && !groups.is_empty());
-    let tool = document
-        .get("tool")
-        .and_then(|tool| tool.get("poetry"))
-        .and_then(Value::as_table);
+    let tool = document.get("tool").and_then(|tool| tool.get("poetry"));
+    let tool = tool.and_then(Value::as_table);
     let mut poetry = taken(tool, &LEGACY_KEYS);
     if with_group_key {
         poetry.extend(taken(tool, &["group"]));
     }
-    let is_legacy = project.is_empty() && groups.is_none();
-    let content = if is_legacy {
+    let content = content(project, groups, poetry);
+    let json = python_json::write(&Json::Object(content), &SPACED);
+    hex::encode(Sha256::digest(json))
+}
+
+type Object<'a> = BTreeMap<String, Json<'a>>;
+
+/// What counts, as one object: that of `[tool.poetry]` alone where nothing else counts.
+fn content<'a>(
+    project: Object<'a>,
+    groups: Option<&'a Table>,
+    mut poetry: Object<'a>,
+) -> Object<'a> {
+    if project.is_empty() && groups.is_none() {
         for key in LEGACY_KEYS {
             poetry.entry(key.to_owned()).or_insert(Json::Null);
         }
-        poetry
-    } else {
-        let tool = BTreeMap::from([("poetry".to_owned(), Json::Object(poetry))]);
-        let mut content = BTreeMap::from([("tool".to_owned(), Json::Object(tool))]);
-        if !project.is_empty() {
-            content.insert("project".to_owned(), Json::Object(project));
-        }
-        if let Some(groups) = groups {
-            let groups = groups
-                .iter()
-                .map(|(name, group)| (name.clone(), Json::Value(group)));
-            content.insert(
-                "dependency-groups".to_owned(),
-                Json::Object(groups.collect()),
-            );
-        }
-        content
-    };
-    hex::encode(Sha256::digest(python_json::write(
-        &Json::Object(content),
-        &SPACED,
-    )))
+        return poetry;
+    }
+    let tool = Object::from([("poetry".to_owned(), Json::Object(poetry))]);
+    let mut content = Object::from([("tool".to_owned(), Json::Object(tool))]);
+    if !project.is_empty() {
+        content.insert("project".to_owned(), Json::Object(project));
+    }
+    if let Some(groups) = groups {
+        let items = groups
+            .iter()
+            .map(|(name, group)| (name.clone(), Json::Value(group)));
+        let groups = Json::Object(items.collect());
+        content.insert("dependency-groups".to_owned(), groups);
+    }
+    content
 }

@@ -37,17 +37,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     }
     check_extras(&root, selection)?;
     let packages = package::read_all(&root)?;
-    let says_groups = packages.iter().any(|package| package.entry.has("groups"));
-    let markers = if says_groups || packages.is_empty() {
-        check_groups(&packages, project.as_ref(), selection)?;
-        packages
-            .iter()
-            .map(|package| own_marker(package, selection))
-            .collect::<Result<Vec<_>>>()?
-    } else {
-        let project = project.as_ref().ok_or_else(needs_project)?;
-        walk::markers(&root, &packages, project, selection)?
-    };
+    let markers = markers(&root, &packages, project.as_ref(), selection)?;
     let mut contents = contents(&root, &packages, markers, file)?;
     if let Some(text) = metadata.string("python-versions")? {
         let marker = Constraint::parse(text)?.python_marker()?;
@@ -55,6 +45,25 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
         contents.scope.require(said, marker);
     }
     Ok(contents)
+}
+
+/// When each package is wanted.
+fn markers(
+    root: &Entry<'_>,
+    packages: &[Package<'_>],
+    project: Option<&Table>,
+    selection: &Selection,
+) -> Result<Vec<MarkerTree>> {
+    let says_groups = packages.iter().any(|package| package.entry.has("groups"));
+    if says_groups || packages.is_empty() {
+        check_groups(packages, project, selection)?;
+        let markers = packages
+            .iter()
+            .map(|package| own_marker(package, selection));
+        return markers.collect();
+    }
+    let project = project.ok_or_else(needs_project)?;
+    walk::markers(root, packages, project, selection)
 }
 
 fn check_version(metadata: &Entry<'_>) -> Result<()> {

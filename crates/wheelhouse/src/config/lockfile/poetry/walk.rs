@@ -217,43 +217,35 @@ fn read_dependencies(name: &str, value: &Value) -> Result<Vec<Dependency>> {
 }
 
 fn read_dependency(name: &PackageName, value: &Value) -> Result<Dependency> {
-    let mut dependency = Dependency {
-        name: name.clone(),
-        constraint: None,
-        marker: MarkerTree::TRUE,
-        extras: Vec::new(),
-        is_optional: false,
-    };
     let table = match value {
         Value::String(text) => {
-            dependency.constraint = Some(Constraint::parse(text)?);
-            return Ok(dependency);
+            let version = Value::String(text.clone());
+            &Table::from_iter([("version".to_owned(), version)])
         }
-        Value::Table(table) => Entry::root(table),
+        Value::Table(table) => table,
         _ => {
-            return Err(Error::new(
-                Kind::Input,
-                format!("`{name}` is neither a text nor a table"),
-            ));
+            let message = format!("`{name}` is neither a text nor a table");
+            return Err(Error::new(Kind::Input, message));
         }
     };
-    dependency.constraint = table
-        .string("version")?
-        .map(Constraint::parse)
-        .transpose()?;
+    let table = Entry::root(table);
+    let mut marker = MarkerTree::TRUE;
     if let Some(text) = table.string("markers")? {
-        dependency.marker = marker::parse(text)?;
+        marker = marker::parse(text)?;
     }
     if let Some(python) = table.string("python")? {
-        let python = Constraint::parse(python)?.python_marker()?;
-        dependency.marker = dependency.marker.and(python);
+        marker = marker.and(Constraint::parse(python)?.python_marker()?);
     }
+    let constraint = table.string("version")?.map(Constraint::parse);
     let extras = table.strings("extras")?.into_iter().map(str::parse);
     let extras = extras.collect::<Result<_, _>>();
-    dependency.extras =
-        extras.map_err(|error| table.error("extras", "is invalid").caused_by(error))?;
-    dependency.is_optional = table.boolean("optional")?.unwrap_or(false);
-    Ok(dependency)
+    Ok(Dependency {
+        name: name.clone(),
+        constraint: constraint.transpose()?,
+        marker,
+        extras: extras.map_err(|error| table.error("extras", "is invalid").caused_by(error))?,
+        is_optional: table.boolean("optional")?.unwrap_or(false),
+    })
 }
 
 /// The `pyproject.toml` beside a lock.
