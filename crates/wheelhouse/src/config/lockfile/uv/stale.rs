@@ -94,7 +94,14 @@ pub(super) fn check(
             Some(metadata) => comparison.locked(metadata, "requires-dist", &required)?,
             None => Vec::new(),
         };
-        differ(&required, &locked, "requires-dist", &package.name)?;
+        let compare = |required: &[Line]| differ(required, &locked, "requires-dist", &package.name);
+        compare(&required).or_else(|error| {
+            // Some releases of uv expand what a project requires of its own extras.
+            let expanded = comparison.expanded(&required, &document, &project);
+            expanded
+                .and_then(|lines| compare(&lines))
+                .map_err(|_| error)
+        })?;
     }
     let groups = match &metadata {
         Some(metadata) => metadata.entry("requires-dev")?,
@@ -181,6 +188,29 @@ impl Comparison {
         Ok(Some(lines))
     }
 
+    /// The same with the project's requirements on its own extras expanded.
+    fn expanded(
+        &self,
+        required: &[Line],
+        document: &Table,
+        project: &Project,
+    ) -> Result<Vec<Line>> {
+        let is_of_extra = |line: &&Line| !line.marker.only_extras().is_true();
+        let plain = required.iter().filter(|line| !is_of_extra(line)).cloned();
+        let mut lines: Vec<Line> = plain.collect();
+        let extras = table(document, &["project", "optional-dependencies"]);
+        for extra in extras.into_iter().flat_map(Table::keys) {
+            let marker = marker::parse(&format!("extra == '{extra}'"))?;
+            if let Ok(Dependencies::Static(texts)) = project.extra(extra) {
+                for text in &texts {
+                    lines.push(self.line(text, marker)?);
+                }
+            }
+        }
+        lines.retain(|line| line.name != self.project);
+        Ok(lines)
+    }
+
     fn line(&self, text: &str, marker: MarkerTree) -> Result<Line> {
         let parts = pep508::parse(text).map_err(|error| unreadable().caused_by(error))?;
         let is_free = parts.is_direct || self.is_sourced(&parts.name);
@@ -264,30 +294,34 @@ impl Comparison {
     }
 }
 
-/// Names the first requirement that only one side has. A project's requirements on its own extras
-/// may stand expanded in the lock, so that extras are not compared then.
+/// Names the first requirement that only one side has.
 fn differ(required: &[Line], locked: &[Line], key: &str, project: &PackageName) -> Result<()> {
-    let is_own = |line: &&Line| line.name == *project;
-    let expands = required.iter().chain(locked).any(|line| is_own(&line));
-    let of_extra = |line: &&Line| !line.marker.only_extras().is_true();
-    let counts = |line: &&Line| !is_own(line) && (!expands || !of_extra(line));
-    let missing = |line: &&Line, others: &[Line]| !others.contains(line);
     let place = format!("package \"{project}\": metadata.{key}");
-    if let Some(line) = required
-        .iter()
-        .filter(counts)
-        .find(|line| missing(line, locked))
-    {
+    let (required, locked) = (merged(required), merged(locked));
+    if let Some(line) = required.iter().find(|line| !locked.contains(line)) {
         let said = format!("{place} lacks `{line}`, which pyproject.toml has");
         return Err(outdated(said, COMMAND));
     }
-    if let Some(line) = locked
-        .iter()
-        .filter(counts)
-        .find(|line| missing(line, required))
-    {
+    if let Some(line) = locked.iter().find(|line| !required.contains(line)) {
         let said = format!("{place} has `{line}`, which pyproject.toml has not");
         return Err(outdated(said, COMMAND));
     }
     Ok(())
+}
+
+/// Joins lines that differ in their markers alone, as uv does.
+fn merged(lines: &[Line]) -> Vec<Line> {
+    let mut merged: Vec<Line> = Vec::new();
+    for line in lines {
+        let same = |known: &&mut Line| {
+            known.name == line.name
+                && known.extras == line.extras
+                && known.specifiers == line.specifiers
+        };
+        match merged.iter_mut().find(same) {
+            Some(known) => known.marker = known.marker.or(line.marker),
+            None => merged.push(line.clone()),
+        }
+    }
+    merged
 }

@@ -265,6 +265,21 @@ fn an_outdated_lock_is_an_error_that_names_the_entry() {
 }
 
 #[test]
+fn extras_of_the_project_itself_may_stand_expanded() {
+    let own = "{ name = \"app\", extras = [\"tool\"], marker = \"extra == 'all'\" },";
+    let expanded = "{ name = \"colour\", marker = \"extra == 'all'\", specifier = \">=1\" },";
+    let with = |line: &str| LOCK.replace("requires-dist = [", &format!("requires-dist = [{line}"));
+    let all = "empty = []\nall = [\"app[tool]\"]";
+    let project = PROJECT.replace("empty = []", all);
+    for lock in [with(own), with(expanded)] {
+        assert_eq!(lines_of(Format::Uv, &lock, Some(&project), "", "").len(), 6);
+        let changed = PROJECT.replace("empty = []", &format!("{all}\nnew = [\"number\"]"));
+        let error = error_of(Format::Uv, &lock, Some(&changed), "");
+        assert!(error.contains("it is outdated"), "{error}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let error = |from: &str, to: &str| error_of(Format::Uv, &LOCK.replace(from, to), None, "");
     let prefix = "the lock `uv.lock` cannot be used: ";
