@@ -56,9 +56,9 @@ impl Terms {
     /// Those of a target that is known by its names alone.
     pub(crate) fn of_foreign(target: &Target) -> Result<Self> {
         let failed = || format!("no wheels can be chosen for {}", target.label());
-        let values = serde_json::to_value(&target.markers).context(Kind::Input, failed)?;
-        let markers: MarkerEnvironment =
-            serde_json::from_value(values).context(Kind::Input, failed)?;
+        let markers = target
+            .marker_environment()
+            .ok_or_else(|| Error::new(Kind::Input, failed()))?;
         let python = markers.python_full_version().version.clone();
         let requires_python = RequiresPython::greater_than_equal_version(&python);
         Ok(Self {

@@ -8,10 +8,13 @@
 
 pub mod digest;
 pub mod distribution;
+pub mod entry;
 pub mod error;
 pub mod event;
 pub mod lock;
 pub mod manifest;
+pub mod marker;
+pub mod pep508;
 pub mod plan;
 pub mod pylock;
 pub mod redact;
@@ -32,3 +35,4 @@ pub use target::Target;
 pub use uv_distribution_filename::{SourceDistExtension, WheelFilename};
 pub use uv_normalize::{ExtraName, GroupName, PackageName};
 pub use uv_pep440::{Version, VersionSpecifiers};
+pub use uv_pep508::MarkerTree;

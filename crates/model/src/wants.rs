@@ -152,15 +152,6 @@ impl Walk<'_> {
     }
 }
 
-impl Target {
-    /// The values of its markers, as markers are evaluated with; `None` when some are not known.
-    #[must_use]
-    pub fn marker_environment(&self) -> Option<MarkerEnvironment> {
-        let values = serde_json::to_value(&self.markers).ok()?;
-        serde_json::from_value(values).ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,6 @@
 //! Paths are computed from their names alone: this module never touches a filesystem, and never
 //! evaluates a marker or judges a wheel's tags itself; the caller of [`read`] does both.
 
-mod entry;
 mod path;
 mod read;
 mod source;

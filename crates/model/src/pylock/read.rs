@@ -7,17 +7,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::str::FromStr as _;
 
-use toml::Table;
 use url::Url;
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::{GroupName, PackageName};
 use uv_pep440::Version;
 use uv_pep508::{MarkerEnvironment, MarkerTree};
 
-use super::entry::Entry;
 use super::{LOCK_VERSION, path, source, write};
+use crate::entry::{Entry, parse};
 use crate::lock::{Lock, Package};
-use crate::{Error, Kind, Location, Origin, Result, Source};
+use crate::{Location, Origin, Result, Source};
 
 /// When a package of a lock is wanted.
 #[derive(Clone, Debug)]
@@ -78,22 +77,6 @@ pub fn read(
     })
 }
 
-fn parse(text: &str) -> Result<Table> {
-    text.parse().map_err(|error: toml::de::Error| {
-        let start = error.span().map_or(0, |span| span.start);
-        let line = text
-            .bytes()
-            .take(start)
-            .filter(|byte| *byte == b'\n')
-            .count()
-            + 1;
-        Error::new(
-            Kind::Input,
-            format!("line {line} is not TOML: {}", error.message()),
-        )
-    })
-}
-
 fn check_version(root: &Entry<'_>) -> Result<()> {
     let text = root.required_string("lock-version")?;
     // A minor version only adds keys, and unknown keys are ignored.
@@ -149,7 +132,7 @@ fn read_packages(root: &Entry<'_>, reader: &mut Reader<'_>) -> Result<Vec<Packag
     let mut present = BTreeSet::new();
     let mut skipped = BTreeSet::new();
     for (index, entry) in root.entries("packages")?.into_iter().enumerate() {
-        let entry = entry.of_package(index);
+        let entry = entry.of_package("packages", index);
         let name: PackageName = entry.required("name", entry.parsed("name")?)?;
         if !is_wanted(&entry, reader)? {
             skipped.insert(name);

@@ -13,9 +13,9 @@ use uv_distribution_filename::{SourceDistExtension, SourceDistFilename, WheelFil
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::entry::Entry;
 use super::read::Reader;
 use super::{path, time};
+use crate::entry::Entry;
 use crate::lock::Package;
 use crate::redact::without_credentials;
 use crate::{Artifact, Hashes, Location, Origin, Result, Source};

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use uv_pep508::MarkerEnvironment;
 
 use crate::{Error, Kind};
 
@@ -59,6 +60,13 @@ impl Target {
             markers,
             interpreter: None,
         }
+    }
+
+    /// The values of the environment markers, for evaluating one; `None` if they are not complete.
+    #[must_use]
+    pub fn marker_environment(&self) -> Option<MarkerEnvironment> {
+        let values = serde_json::to_value(&self.markers).ok()?;
+        serde_json::from_value(values).ok()
     }
 
     /// A short name that fits into file names: `cp312-manylinux_2_28_x86_64`.

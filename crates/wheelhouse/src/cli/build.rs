@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::ArgMatches;
+use wheelhouse_engine::Host;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Event, Kind, Observer, Request, Result, event};
 
@@ -16,8 +17,9 @@ use super::process::Process;
 use super::reader::Reader;
 use super::render::{self, Renderer, Verbosity};
 use super::{again, dry_run, signals, source, store, streams, verify};
-use crate::config::{Joined, PipConfiguration, RawBuild, Settings, join, settle};
+use crate::config::{Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle};
 use crate::execute::{self, Job, Report};
+use crate::store::Store;
 
 /// All that a run needs and that can be known without a runtime.
 struct Preparation {
@@ -68,16 +70,20 @@ pub(super) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Resu
 impl Preparation {
     async fn run(self) -> Result<()> {
         let started = Instant::now();
-        let (this, request, _source) = self.request().await?;
-        this.carry_out(request, started).await
+        let (this, joined, _source) = self.request().await?;
+        Box::pin(this.carry_out(joined, started)).await
     }
 
-    async fn carry_out(self, request: Request, started: Instant) -> Result<()> {
+    async fn carry_out(self, joined: Joined, started: Instant) -> Result<()> {
+        let Joined { request, scope, .. } = joined;
         let observer: Arc<dyn Observer> = self.renderer.clone();
         let opened = store::open(self.settings.cache.as_deref(), &*observer)?;
         let conduct = &self.build.conduct;
+        let python = self.process.locate_python(request.python.as_deref());
+        self.check_scope(&scope, &request, python.as_deref(), &opened.store)
+            .await?;
         let job = Job {
-            python: self.process.locate_python(request.python.as_deref()),
+            python,
             request,
             store: opened.store.clone(),
             output: self.settings.output.clone(),
@@ -104,7 +110,7 @@ impl Preparation {
     }
 
     /// Makes the request, and keeps what it refers to.
-    async fn request(self) -> Result<(Self, Request, Option<source::Tree>)> {
+    async fn request(self) -> Result<(Self, Joined, Option<source::Tree>)> {
         let directory = &self.process.directory;
         let tree = match self.build.inputs.source.as_deref() {
             Some(source) => Some(source::find(source, directory, self.settings.offline).await?),
@@ -119,13 +125,30 @@ impl Preparation {
             joined.map(|joined| (self, joined))
         });
         let read = reading.await;
-        let (this, Joined { request, notes }) = read.context(Kind::Input, || {
+        let (this, joined) = read.context(Kind::Input, || {
             "the thread that reads requirements files ended".to_owned()
         })??;
-        for note in notes {
+        for note in &joined.notes {
             this.renderer.observe(&Event::warning(note));
         }
-        Ok((this, request, tree))
+        Ok((this, joined, tree))
+    }
+
+    /// Refuses a Python that the lock among the inputs does not serve. What the Python says of
+    /// itself is in the cache when the run asks again.
+    async fn check_scope(
+        &self,
+        scope: &Scope,
+        request: &Request,
+        python: Option<&Path>,
+        store: &Store,
+    ) -> Result<()> {
+        if scope.is_everything() {
+            return Ok(());
+        }
+        let cache = store.root().join("uv");
+        let host = Host::discover(request.python.as_deref(), python, &cache).await?;
+        scope.check(&host.target())
     }
 
     fn tell_end(&self, report: &Report, started: Instant) {

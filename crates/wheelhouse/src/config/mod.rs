@@ -1,7 +1,7 @@
 //! What the user and the application say: raw input on its way to a request.
 //!
 //! Responsible for reading pip's requirements files, pip's configuration files and `PIP_*`
-//! variables, an application's `pyproject.toml`, and for telling which of these an application's
+//! variables, locks of other tools, an application's `pyproject.toml`, and for telling which of these an application's
 //! tree has. Each result is a plain value that knows where it came from.
 //!
 //! Never does network, never prints, and never reads the process environment: that is passed in
@@ -10,6 +10,7 @@
 mod encoding;
 mod environment;
 mod format_control;
+mod lockfile;
 mod names;
 mod pip_configuration;
 mod project;
@@ -22,6 +23,7 @@ mod source_files;
 pub use encoding::DecodeError;
 pub use environment::Environment;
 pub use format_control::{AllowedFormats, ControlValueError, FormatControl, ReleaseControl};
+pub use lockfile::Scope;
 pub use pip_configuration::{
     ConfigurationError, ConfigurationFile, ConfigurationLevel, ConfigurationOrigin,
     ConfigurationRequest, FileStatus, IniError, PipConfiguration, Platform, Setting, SettingStatus,

@@ -97,7 +97,7 @@ fn has_scheme(text: &str) -> bool {
 }
 
 /// Makes `path` absolute and removes `.` and `..` by their spelling, as Python's `abspath` does.
-fn absolute_path(directory: &Path, path: &Path) -> PathBuf {
+pub(super) fn absolute_path(directory: &Path, path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in directory.join(path).components() {
         match component {

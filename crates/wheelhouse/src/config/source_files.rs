@@ -1,10 +1,12 @@
 //! Which files of an application's tree say what it requires.
 //!
 //! Responsible for the rules: the files that `REQUIREMENTS_FILE` names, all of which must be
-//! there; or else `requirements.txt`; or else the project itself. Never reads a file: it is told
-//! whether a path is one.
+//! there; or else `requirements.txt`; or else a lock; or else the project itself. Never reads a
+//! file: it is told whether a path is one.
 
 use std::path::{Path, PathBuf};
+
+use super::lockfile::LOCK_NAMES;
 
 /// The requirements file of an application that names none.
 const DEFAULT_REQUIREMENTS: &str = "requirements.txt";
@@ -17,6 +19,8 @@ const PROJECT_FILES: [&str; 2] = ["pyproject.toml", "setup.py"];
 pub enum ApplicationSource {
     /// In these requirements files, none of which is missing.
     RequirementsFiles(Vec<PathBuf>),
+    /// In this lock, which nobody named.
+    Lock(PathBuf),
     /// In the project whose `pyproject.toml` or `setup.py` this is.
     Project(PathBuf),
 }
@@ -88,10 +92,17 @@ fn find_unnamed(
     if is_file(&requirements) {
         return Ok(ApplicationSource::RequirementsFiles(vec![requirements]));
     }
+    let mut locks = LOCK_NAMES.iter().map(|name| root.join(name));
+    if let Some(lock) = locks.find(|path| is_file(path)) {
+        return Ok(ApplicationSource::Lock(lock));
+    }
     let mut projects = PROJECT_FILES.iter().map(|name| root.join(name));
     let project = projects.find(|path| is_file(path));
     project.map(ApplicationSource::Project).ok_or_else(|| {
-        let names = [DEFAULT_REQUIREMENTS].into_iter().chain(PROJECT_FILES);
+        let names = [DEFAULT_REQUIREMENTS]
+            .into_iter()
+            .chain(LOCK_NAMES)
+            .chain(PROJECT_FILES);
         SourceFilesError::Nothing {
             root: root.to_owned(),
             looked_for: names.map(str::to_owned).collect(),
@@ -143,7 +154,13 @@ mod tests {
         let project = |file: &str| Ok(ApplicationSource::Project(PathBuf::from(file)));
         assert_eq!(find(None, &all[1..]), project("/app/pyproject.toml"));
         assert_eq!(find(None, &all[2..]), project("/app/setup.py"));
-        let message = "`/app` has none of `requirements.txt`, `pyproject.toml`, `setup.py`";
+        let locks = ["Pipfile.lock", "poetry.lock", "uv.lock", "pylock.toml"];
+        for (count, lock) in locks.iter().enumerate() {
+            let files = [&locks[..=count], &all[1..]].concat();
+            let path = Path::new("/app").join(lock);
+            assert_eq!(find(None, &files), Ok(ApplicationSource::Lock(path)));
+        }
+        let message = "`/app` has none of `requirements.txt`, `pylock.toml`, `uv.lock`, `poetry.lock`, `Pipfile.lock`, `pyproject.toml`, `setup.py`";
         assert_eq!(find(None, &[]), Err(message.to_owned()));
     }
 }

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use wheelhouse_engine::Host;
 use wheelhouse_engine::python::Surroundings;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::request::{Building, Indexes, Network, Requirement, Resolution};
+use wheelhouse_model::request::{Building, Indexes, Network, Prereleases, Requirement, Resolution};
 use wheelhouse_model::{Kind, Lock, Request, Result, Target};
 
 use examine::Examined;
@@ -126,7 +126,10 @@ fn alone(directory: &Path) -> Request {
         },
         resolution: Resolution {
             // What is there may be used, or it would not be there.
-            prereleases: true,
+            prereleases: Prereleases {
+                others: Some(true),
+                ..Prereleases::default()
+            },
             ..Resolution::default()
         },
         ..Request::default()

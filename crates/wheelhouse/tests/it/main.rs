@@ -10,6 +10,7 @@ mod disks;
 mod hooks;
 mod hostile;
 mod interruptions;
+mod lockfile;
 mod network;
 mod pip_oracle;
 mod real;

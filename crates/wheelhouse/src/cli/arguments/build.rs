@@ -37,7 +37,7 @@ pub(crate) struct Inputs {
     #[arg(value_name = "REQUIREMENT")]
     requirements: Vec<String>,
 
-    /// Build what this file requires: a requirements file, a pyproject.toml, or - for the standard input
+    /// Build what this file requires: a requirements file, a pyproject.toml, a lock, or - for the standard input
     #[arg(
         short,
         long = "requirement",
@@ -71,15 +71,23 @@ pub(crate) struct Inputs {
     #[arg(short, long = "editable", value_name = "TREE")]
     editables: Vec<String>,
 
+    /// Build exactly what this lock has: a pylock.toml, uv.lock, poetry.lock or Pipfile.lock
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["requirements", "requirement_files", "editables", "source"]
+    )]
+    lock: Option<String>,
+
     /// Build what the application in this tree or Git repository requires
     #[arg(long, value_name = "DIR|GIT-URL[@REF]")]
     pub(crate) source: Option<String>,
 
-    /// Add an extra of the project
+    /// Add an extra of the project or the lock
     #[arg(long = "extra", value_name = "NAME", value_delimiter = ',')]
     extras: Vec<String>,
 
-    /// Add a dependency group (PEP 735) of the project, or of the pyproject.toml at PATH
+    /// Add a dependency group (PEP 735) of the project, of the pyproject.toml at PATH, or of the lock
     #[arg(long = "group", value_name = "[PATH:]NAME")]
     groups: Vec<String>,
 }
@@ -310,6 +318,7 @@ impl Build {
             requirements: inputs.requirements.clone(),
             editables: inputs.editables.clone(),
             requirement_files: inputs.requirement_files.clone(),
+            lock: inputs.lock.clone(),
             constraint_files: inputs.constraint_files.clone(),
             override_files: inputs.override_files.clone(),
             build_constraint_files: inputs.build_constraint_files.clone(),

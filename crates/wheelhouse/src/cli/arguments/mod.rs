@@ -98,8 +98,8 @@ pub(crate) enum Verb {
     /// Make a wheelhouse of everything that the requirements need
     ///
     /// Without requirements, files or a source the current directory is the source: its
-    /// requirements.txt (or the files that REQUIREMENTS_FILE names), else the dependencies of its
-    /// pyproject.toml.
+    /// requirements.txt (or the files that REQUIREMENTS_FILE names), else its lock (pylock.toml,
+    /// uv.lock, poetry.lock, Pipfile.lock), else the dependencies of its pyproject.toml.
     #[command(after_help = BUILD_EXAMPLES)]
     Build(Box<Build>),
     /// Tell whether a directory of wheels is whole and complete, and installs without a network
@@ -131,6 +131,7 @@ Examples:
   wheelhouse build                              the application in the current directory
   wheelhouse build -r requirements.txt -o DIR   as pip wheel -r requirements.txt -w DIR
   wheelhouse build 'django>=5.2' ./libs/acme    requirements, paths and URLs
+  wheelhouse build --lock uv.lock --group dev   exactly what a lock has, and its group dev
   wheelhouse build -r requirements.txt --dry-run
                                                 what would be fetched and built
   wheelhouse build --frozen                     exactly the lock that is there, no index asked

@@ -9,6 +9,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{Error, Kind, Result};
 
+use super::super::lockfile::Scope;
 use super::super::requirements_file::{
     FileOptions, ReadContext, RequirementLine, Requirements, RequirementsError, Role,
     read_requirements,
@@ -26,6 +27,10 @@ pub(super) struct Inputs {
     /// What the settings and the options of all files add up to.
     pub(super) options: FileOptions,
     pub(super) notes: Vec<String>,
+    /// Whether a lock gave the requirements, which are complete then.
+    pub(super) is_locked: bool,
+    /// The targets that this lock serves.
+    pub(super) scope: Scope,
 }
 
 /// Says which part of a request lines belong to.
@@ -58,10 +63,9 @@ pub(super) fn read(
         },
     };
     reading.take_command_line(settings);
-    let (projects, files): (Vec<_>, Vec<_>) = settings
-        .requirement_files
-        .iter()
-        .partition(|name| is_project(name));
+    let lock = reading.named_lock(settings)?;
+    let files = settings.requirement_files.iter().filter(|_| lock.is_none());
+    let (projects, files): (Vec<_>, Vec<_>) = files.partition(|name| is_project(name));
     let constraints = named_files(Role::Constraints, &settings.constraint_files)?;
     let requirements = named_files(Role::Requirements, files)?;
     let files = [constraints, requirements].concat();
@@ -78,8 +82,13 @@ pub(super) fn read(
         let files = named_files(Role::Constraints, names)?;
         reading.read_files(&files, context.working_directory, part)?;
     }
-    reading.take_source(settings)?;
-    reading.take_groups(settings)?;
+    match lock {
+        Some(lock) => reading.take_named_lock(&lock, settings)?,
+        None => reading.take_source(settings)?,
+    }
+    if !reading.inputs.is_locked {
+        reading.take_groups(settings)?;
+    }
     Ok(reading.inputs)
 }
 

@@ -9,6 +9,7 @@
 
 mod file_options;
 mod inputs;
+mod locks;
 mod raw;
 mod settings;
 mod settling;
@@ -26,6 +27,7 @@ use wheelhouse_model::request::{
 };
 use wheelhouse_model::{Error, Kind, PackageName, Request, Result};
 
+use super::lockfile::Scope;
 use super::requirements_file::FileOptions;
 use inputs::Inputs;
 
@@ -44,6 +46,8 @@ pub struct Joined {
     pub request: Request,
     /// What has another effect than it may seem to have, one sentence each.
     pub notes: Vec<String>,
+    /// The targets that the request can be for; all, unless a lock says otherwise.
+    pub scope: Scope,
 }
 
 /// Makes the request of a command line whose settings are `settings`.
@@ -54,8 +58,13 @@ pub struct Joined {
 pub fn join(raw: &RawBuild, settings: &Settings, context: &SettingsContext<'_>) -> Result<Joined> {
     let inputs = inputs::read(raw, settings, context)?;
     let mut notes = inputs.notes.clone();
+    let scope = inputs.scope.clone();
     let request = request(inputs, settings, context, &mut notes)?;
-    Ok(Joined { request, notes })
+    Ok(Joined {
+        request,
+        notes,
+        scope,
+    })
 }
 
 fn request(
@@ -84,7 +93,7 @@ fn request(
         network: settings.network(options),
         resolution: Resolution {
             prereleases: prereleases(options)?,
-            no_dependencies: settings.no_deps,
+            no_dependencies: settings.no_deps || inputs.is_locked,
             require_hashes: options.require_hashes,
             exclude_newer: options.uploaded_prior_to.clone(),
             ..Resolution::default()

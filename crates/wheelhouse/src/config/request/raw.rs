@@ -24,6 +24,8 @@ pub struct RawBuild {
     pub constraint_files: Vec<String>,
     pub override_files: Vec<String>,
     pub build_constraint_files: Vec<String>,
+    /// A lock of another tool: a path or a URL.
+    pub lock: Option<String>,
     /// The tree of an application.
     pub source: Option<PathBuf>,
     pub extras: Vec<String>,

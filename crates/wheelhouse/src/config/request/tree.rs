@@ -11,6 +11,7 @@ use super::super::requirements_file::Role;
 use super::super::source::Source;
 use super::super::source_files::{ApplicationSource, find_application_source};
 use super::inputs::{Part, Reading, is_project};
+use super::locks::is_one_lock;
 use super::{Settings, input};
 
 impl Reading<'_> {
@@ -41,6 +42,10 @@ impl Reading<'_> {
             error.with_hint("Name requirements, a file with -r FILE, or an application's tree with --source DIR.")
         })?;
         match found {
+            ApplicationSource::Lock(path) => self.take_found_lock(&path, settings),
+            ApplicationSource::RequirementsFiles(paths) if is_one_lock(&paths)? => {
+                self.take_lock(&Source::File(paths[0].clone()), settings)
+            }
             ApplicationSource::RequirementsFiles(paths) => {
                 let files: Vec<_> = paths
                     .into_iter()

@@ -70,7 +70,7 @@ fn without_comment(line: &str) -> &str {
 ///
 /// The names are those of the text as it is written, but a replacement reaches into the values
 /// that were put in before it: so pip has it.
-pub(super) fn expand_variables(text: &str, environment: &Environment) -> String {
+pub(in super::super) fn expand_variables(text: &str, environment: &Environment) -> String {
     variable_names(text)
         .into_iter()
         .fold(text.to_owned(), |expanded, name| {

@@ -31,6 +31,7 @@ use super::source::{ReadSource, Source};
 
 pub use error::RequirementsError;
 pub use file_options::FileOptions;
+pub(super) use lines::expand_variables;
 pub use notice::{Notice, NoticeKind};
 pub use options::OptionError;
 pub use read::read_requirements;

@@ -1,7 +1,8 @@
 //! One table of a lock that is being read, with typed access to its keys.
 //!
 //! Every error names the place and the key: `packages[3] "django": wheels[0].hashes is missing`.
-//! Keys that nobody asks for are ignored, as the specification wants.
+//! Keys that nobody asks for are ignored, as the specification wants. Serves locks of every
+//! format; never knows one of them.
 
 use std::error::Error as StdError;
 use std::str::FromStr;
@@ -11,8 +12,22 @@ use toml::{Table, Value};
 
 use crate::{Error, Kind, Result};
 
+/// Parses a TOML document.
+///
+/// # Errors
+/// It is not TOML: the message names the line.
+pub fn parse(text: &str) -> Result<Table> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.bytes().take(start);
+        let line = before.filter(|byte| *byte == b'\n').count() + 1;
+        let message = format!("line {line} is not TOML: {}", error.message());
+        Error::new(Kind::Input, message)
+    })
+}
+
 /// A table and where in the lock it is.
-pub(super) struct Entry<'a> {
+pub struct Entry<'a> {
     /// What is said before the key: nothing, or `packages[3] "django": `.
     place: String,
     /// The keys that lead from the place to the table, `wheels[0].`.
@@ -20,9 +35,14 @@ pub(super) struct Entry<'a> {
     table: &'a Table,
 }
 
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "all fail alike: the value is not of the kind that the method says"
+)]
 impl<'a> Entry<'a> {
     /// The whole file.
-    pub(super) fn root(table: &'a Table) -> Self {
+    #[must_use]
+    pub fn root(table: &'a Table) -> Self {
         let (place, prefix) = (String::new(), String::new());
         Self {
             place,
@@ -31,12 +51,13 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The same table, known in messages as the package `name` of this index.
-    pub(super) fn of_package(self, index: usize) -> Self {
+    /// The same table, known in messages as the package of this index of `array`.
+    #[must_use]
+    pub fn of_package(self, array: &str, index: usize) -> Self {
         let name = self.table.get("name").and_then(Value::as_str);
         let place = match name {
-            Some(name) => format!("packages[{index}] \"{name}\": "),
-            None => format!("packages[{index}]: "),
+            Some(name) => format!("{array}[{index}] \"{name}\": "),
+            None => format!("{array}[{index}]: "),
         };
         Self {
             place,
@@ -46,30 +67,33 @@ impl<'a> Entry<'a> {
     }
 
     /// An error about `key`, `said` what is wrong with it.
-    pub(super) fn error(&self, key: &str, said: &str) -> Error {
+    #[must_use]
+    pub fn error(&self, key: &str, said: &str) -> Error {
         let Self { place, prefix, .. } = self;
         Error::new(Kind::Input, format!("{place}{prefix}{key} {said}"))
     }
 
     /// An error about the table as a whole.
-    pub(super) fn wrong(&self, said: &str) -> Error {
+    #[must_use]
+    pub fn wrong(&self, said: &str) -> Error {
         Error::new(Kind::Input, format!("{}{said}", self.place))
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    pub(super) fn string(&self, key: &str) -> Result<Option<&'a str>> {
+    pub fn string(&self, key: &str) -> Result<Option<&'a str>> {
         self.typed(key, "a string", Value::as_str)
     }
 
-    pub(super) fn required_string(&self, key: &str) -> Result<&'a str> {
+    pub fn required_string(&self, key: &str) -> Result<&'a str> {
         self.required(key, self.string(key)?)
     }
 
     /// The string at `key`, parsed.
-    pub(super) fn parsed<T>(&self, key: &str) -> Result<Option<T>>
+    pub fn parsed<T>(&self, key: &str) -> Result<Option<T>>
     where
         T: FromStr<Err: StdError + Send + Sync + 'static>,
     {
@@ -81,27 +105,42 @@ impl<'a> Entry<'a> {
             .map_err(|error| self.error(key, "is invalid").caused_by(error))
     }
 
-    pub(super) fn integer(&self, key: &str) -> Result<Option<i64>> {
+    pub fn integer(&self, key: &str) -> Result<Option<i64>> {
         self.typed(key, "an integer", Value::as_integer)
     }
 
-    pub(super) fn datetime(&self, key: &str) -> Result<Option<&'a Datetime>> {
+    pub fn datetime(&self, key: &str) -> Result<Option<&'a Datetime>> {
         self.typed(key, "a date and time", Value::as_datetime)
     }
 
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    /// Whatever is at `key`.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&'a Value> {
+        self.table.get(key)
+    }
+
+    #[must_use]
+    pub fn keys(&self) -> Vec<&'a str> {
+        self.table.keys().map(String::as_str).collect()
+    }
+
     /// The value that `key` must have.
-    pub(super) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
+    pub fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
         value.ok_or_else(|| self.error(key, "is missing"))
     }
 
     /// The table at `key`.
-    pub(super) fn entry(&self, key: &str) -> Result<Option<Self>> {
+    pub fn entry(&self, key: &str) -> Result<Option<Self>> {
         let table = self.typed(key, "a table", Value::as_table)?;
         Ok(table.map(|table| self.inner(&format!("{key}."), table)))
     }
 
     /// Our own table among those of tools.
-    pub(super) fn tool(&self) -> Result<Option<Self>> {
+    pub fn tool(&self) -> Result<Option<Self>> {
         match self.entry("tool")? {
             Some(tool) => tool.entry("wheelhouse"),
             None => Ok(None),
@@ -109,7 +148,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The tables of the array at `key`; none if there is no such key.
-    pub(super) fn entries(&self, key: &str) -> Result<Vec<Self>> {
+    pub fn entries(&self, key: &str) -> Result<Vec<Self>> {
         self.items(key)?
             .iter()
             .enumerate()
@@ -121,7 +160,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The strings of the array at `key`; none if there is no such key.
-    pub(super) fn strings(&self, key: &str) -> Result<Vec<&'a str>> {
+    pub fn strings(&self, key: &str) -> Result<Vec<&'a str>> {
         self.items(key)?
             .iter()
             .enumerate()
@@ -133,7 +172,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Every key of the table with its string.
-    pub(super) fn all_strings(&self) -> Result<Vec<(&'a str, &'a str)>> {
+    pub fn all_strings(&self) -> Result<Vec<(&'a str, &'a str)>> {
         self.table
             .iter()
             .map(|(key, value)| match value.as_str() {

@@ -1,0 +1,78 @@
+//! A requirement (PEP 508) taken apart, for comparing one with another.
+//!
+//! Never touches what a URL or path names.
+
+use std::collections::BTreeSet;
+use std::str::FromStr as _;
+
+use uv_normalize::{ExtraName, PackageName};
+use uv_pep440::VersionSpecifiers;
+use uv_pep508::{MarkerTree, Requirement, VerbatimUrl, VersionOrUrl};
+
+use crate::redact::redacted;
+use crate::{Error, Kind, Result};
+
+/// The parts of a requirement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    pub name: PackageName,
+    pub extras: BTreeSet<ExtraName>,
+    /// Empty for a requirement without a version, and for one that names a URL.
+    pub specifiers: VersionSpecifiers,
+    /// Whether it names a URL or a path.
+    pub is_direct: bool,
+    pub marker: MarkerTree,
+}
+
+impl Parts {
+    /// The specifiers in an order that does not depend on how they were written.
+    #[must_use]
+    pub fn sorted_specifiers(&self) -> BTreeSet<String> {
+        self.specifiers.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Takes the requirement `text` apart.
+///
+/// # Errors
+/// It is no requirement.
+pub fn parse(text: &str) -> Result<Parts> {
+    let requirement = Requirement::<VerbatimUrl>::from_str(text).map_err(|error| {
+        let message = format!("`{}` is not a requirement", redacted(text));
+        Error::new(Kind::Input, message).caused_by(redacted(&error.message.to_string()))
+    })?;
+    let (specifiers, is_direct) = match requirement.version_or_url {
+        None => (VersionSpecifiers::empty(), false),
+        Some(VersionOrUrl::VersionSpecifier(specifiers)) => (specifiers, false),
+        Some(VersionOrUrl::Url(_)) => (VersionSpecifiers::empty(), true),
+    };
+    Ok(Parts {
+        name: requirement.name,
+        extras: requirement.extras.into_iter().collect(),
+        specifiers,
+        is_direct,
+        marker: requirement.marker,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requirement_is_taken_apart() {
+        let parts = parse("Foo.Bar[b,a] <2,>=1 ; python_version >= '3.9'").unwrap();
+        assert_eq!(parts.name.as_ref(), "foo-bar");
+        assert_eq!(parts.extras.len(), 2);
+        let specifiers: Vec<_> = parts.sorted_specifiers().into_iter().collect();
+        assert_eq!(specifiers, ["<2", ">=1"]);
+        assert!(!parts.is_direct);
+        assert!(
+            parse("foo @ https://example.org/foo.whl")
+                .unwrap()
+                .is_direct
+        );
+        let error = parse("foo bar").unwrap_err();
+        assert_eq!(error.to_string(), "`foo bar` is not a requirement");
+    }
+}

@@ -1,0 +1,149 @@
+//! What a lock of any format gives, and the requirements that this becomes.
+//!
+//! Never knows a format.
+
+use std::collections::BTreeSet;
+
+use wheelhouse_model::Result;
+use wheelhouse_model::request::Requirement;
+
+use super::pin::{Pin, What};
+use super::{LockFile, Locked, Scope};
+
+/// What a reader takes from a lock.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) pins: Vec<Pin>,
+    pub(super) indexes: Vec<String>,
+    pub(super) find_links: Vec<String>,
+    pub(super) scope: Scope,
+}
+
+/// Adds `value` unless it is there already.
+pub(super) fn add(values: &mut Vec<String>, value: &str) {
+    if !values.iter().any(|known| known == value) {
+        values.push(value.to_owned());
+    }
+}
+
+impl Contents {
+    /// Leaves out what is never wanted, and checks what stays.
+    ///
+    /// # Errors
+    /// A digest has an unknown form, or a path is no usable one.
+    pub(super) fn checked(mut self) -> Result<Self> {
+        self.pins.retain(|pin| !pin.marker.is_false());
+        for pin in &self.pins {
+            pin.check_hashes()?;
+            pin.text()?;
+        }
+        Ok(self)
+    }
+
+    /// Makes requirements of the pins, sorted. One digest among the requirements means that all of
+    /// them must have one; where not all have, digests stand with constraints.
+    pub(super) fn locked(self, file: &LockFile<'_>) -> Locked {
+        let all_hashed = self.pins.iter().all(Pin::is_hashed);
+        let mut locked = Locked {
+            indexes: self.indexes,
+            find_links: self.find_links,
+            scope: self.scope.of(file.name),
+            ..Locked::default()
+        };
+        let (mut lines, mut constraints) = (BTreeSet::new(), BTreeSet::new());
+        for pin in &self.pins {
+            locked.notes.extend(note(pin, file));
+            let (text, hashes) = line(pin);
+            if !all_hashed && !hashes.is_empty() {
+                constraints.insert((text.clone(), hashes));
+                lines.insert((text, BTreeSet::new()));
+            } else {
+                lines.insert((text, hashes));
+            }
+        }
+        let requirement = |(text, hashes): (String, BTreeSet<String>)| Requirement {
+            text,
+            hashes: hashes.into_iter().collect(),
+            origin: file.name.to_owned(),
+            base: file.base.to_owned(),
+            ..Requirement::default()
+        };
+        locked.requirements = lines.into_iter().map(requirement).collect();
+        locked.constraints = constraints.into_iter().map(requirement).collect();
+        locked
+    }
+}
+
+/// The requirement of a pin, and its digests.
+fn line(pin: &Pin) -> (String, BTreeSet<String>) {
+    let hashes = pin.hashes.iter().map(|hash| hash.to_ascii_lowercase());
+    (pin.text().unwrap_or_default(), hashes.collect())
+}
+
+fn note(pin: &Pin, file: &LockFile<'_>) -> Option<String> {
+    (pin.what == What::Any).then(|| {
+        format!(
+            "`{}` in {} has no version, so that the newest one is taken",
+            pin.name, file.name
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use wheelhouse_model::MarkerTree;
+
+    use super::*;
+
+    fn pin(name: &str, hashes: &[&str]) -> Pin {
+        Pin {
+            name: name.parse().unwrap(),
+            what: What::Version("1.0".parse().unwrap()),
+            marker: MarkerTree::TRUE,
+            hashes: hashes.iter().map(|hash| (*hash).to_owned()).collect(),
+        }
+    }
+
+    fn locked(pins: Vec<Pin>) -> Locked {
+        let file = LockFile {
+            name: "uv.lock",
+            text: "",
+            base: Path::new("/app"),
+            project: None,
+        };
+        let contents = Contents {
+            pins,
+            ..Contents::default()
+        };
+        contents.locked(&file)
+    }
+
+    #[test]
+    fn digests_stand_with_requirements_if_all_have_some() {
+        let all = locked(vec![
+            pin("b", &["sha256:1"]),
+            pin("a", &["sha256:2", "sha256:0"]),
+        ]);
+        let lines: Vec<_> = all
+            .requirements
+            .iter()
+            .map(|it| (&*it.text, it.hashes.len()))
+            .collect();
+        assert_eq!(lines, [("a==1.0", 2), ("b==1.0", 1)]);
+        assert!(all.constraints.is_empty());
+    }
+
+    #[test]
+    fn digests_stand_with_constraints_if_not_all_have_some() {
+        let some = locked(vec![
+            pin("a", &["sha256:1"]),
+            pin("b", &[]),
+            pin("c", &["md5:1"]),
+        ]);
+        assert!(some.requirements.iter().all(|it| it.hashes.is_empty()));
+        let constraints: Vec<_> = some.constraints.iter().map(|it| &*it.text).collect();
+        assert_eq!(constraints, ["a==1.0", "c==1.0"]);
+    }
+}

@@ -1,0 +1,195 @@
+//! One pinned package of a lock, and the requirement that it becomes.
+//!
+//! Responsible for the spelling: `name==version ; marker`, `name @ URL ; marker`. Never resolves.
+
+use std::path::{Path, PathBuf};
+
+use url::Url;
+use wheelhouse_model::{Error, Kind, MarkerTree, PackageName, Result, Version};
+
+use super::super::source::absolute_path;
+
+/// A package as a lock pins it.
+#[derive(Clone, Debug)]
+pub(super) struct Pin {
+    pub(super) name: PackageName,
+    pub(super) what: What,
+    /// When it is wanted, extras and groups decided.
+    pub(super) marker: MarkerTree,
+    /// `algorithm:hex`, of all files that it may come from.
+    pub(super) hashes: Vec<String>,
+}
+
+/// What of a package is pinned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// A version of an index.
+    Version(Version),
+    /// Nothing: any version of an index will do.
+    Any,
+    /// A wheel or an sdist.
+    Archive {
+        url: String,
+        subdirectory: Option<String>,
+    },
+    /// A commit; the URL is without `git+`.
+    Git {
+        url: String,
+        commit: String,
+        subdirectory: Option<String>,
+    },
+    /// An absolute path of a tree or an archive.
+    Path {
+        path: PathBuf,
+        subdirectory: Option<String>,
+    },
+}
+
+/// Algorithms with the number of hexadecimal digits of their digests.
+const ALGORITHMS: [(&str, usize); 5] = [
+    ("md5", 32),
+    ("sha256", 64),
+    ("sha384", 96),
+    ("sha512", 128),
+    ("blake2b", 128),
+];
+
+impl Pin {
+    /// The requirement as a line.
+    pub(super) fn text(&self) -> Result<String> {
+        let requirement = match &self.what {
+            What::Version(version) => format!("{}=={version}", self.name),
+            What::Any => self.name.to_string(),
+            What::Archive { url, subdirectory } => {
+                let (url, _) = url.split_once('#').unwrap_or((url, ""));
+                format!("{} @ {url}{}", self.name, fragment(subdirectory.as_deref()))
+            }
+            What::Git {
+                url,
+                commit,
+                subdirectory,
+            } => {
+                let fragment = fragment(subdirectory.as_deref());
+                format!("{} @ git+{url}@{commit}{fragment}", self.name)
+            }
+            What::Path { path, subdirectory } => {
+                let path = absolute_path(Path::new("/"), path);
+                let url = Url::from_file_path(&path).map_err(|()| {
+                    let message = format!("{} is no absolute path", path.display());
+                    Error::new(Kind::Input, message)
+                })?;
+                format!("{} @ {url}{}", self.name, fragment(subdirectory.as_deref()))
+            }
+        };
+        Ok(match self.marker.try_to_string() {
+            Some(marker) => format!("{requirement} ; {marker}"),
+            None => requirement,
+        })
+    }
+
+    /// Whether one of the digests is of an algorithm that is safe.
+    pub(super) fn is_hashed(&self) -> bool {
+        self.hashes.iter().any(|hash| !hash.starts_with("md5:"))
+    }
+
+    /// Checks the form of the digests.
+    ///
+    /// # Errors
+    /// One is of an unknown algorithm, or no digest of it.
+    pub(super) fn check_hashes(&self) -> Result<()> {
+        for hash in &self.hashes {
+            let digits = hash.split_once(':').and_then(|(algorithm, digest)| {
+                let known = ALGORITHMS.iter().find(|(name, _)| *name == algorithm);
+                known.map(|(_, length)| (*length, digest))
+            });
+            let is_digest = digits.is_some_and(|(length, digest)| {
+                digest.len() == length && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+            });
+            if !is_digest {
+                let message = format!(
+                    "package `{}` has a hash of unknown form, `{hash}`",
+                    self.name
+                );
+                return Err(Error::new(Kind::Input, message).with_hint(
+                    "A hash is ALGORITHM:HEX, of sha256, sha384, sha512, blake2b or md5.",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fragment(subdirectory: Option<&str>) -> String {
+    match subdirectory {
+        Some(subdirectory) if !subdirectory.is_empty() => format!("#subdirectory={subdirectory}"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pin(what: What) -> Pin {
+        Pin {
+            name: "acme".parse().unwrap(),
+            what,
+            marker: MarkerTree::TRUE,
+            hashes: Vec::new(),
+        }
+    }
+
+    fn text(what: What) -> String {
+        pin(what).text().unwrap()
+    }
+
+    #[test]
+    fn pins_become_lines() {
+        assert_eq!(
+            text(What::Version("1.0+cpu".parse().unwrap())),
+            "acme==1.0+cpu"
+        );
+        assert_eq!(text(What::Any), "acme");
+        let git = What::Git {
+            url: "https://host/acme.git".into(),
+            commit: "abc".into(),
+            subdirectory: Some("lib".into()),
+        };
+        assert_eq!(
+            text(git),
+            "acme @ git+https://host/acme.git@abc#subdirectory=lib"
+        );
+        let archive = What::Archive {
+            url: "https://host/acme-1.0.tar.gz#sha256=00".into(),
+            subdirectory: None,
+        };
+        assert_eq!(text(archive), "acme @ https://host/acme-1.0.tar.gz");
+        let path = What::Path {
+            path: "/srv/a b/./lib/".into(),
+            subdirectory: None,
+        };
+        assert_eq!(text(path), "acme @ file:///srv/a%20b/lib");
+        let marker = wheelhouse_model::marker::parse("python_version < '3.9'").unwrap();
+        let marked = Pin {
+            marker,
+            ..pin(What::Any)
+        };
+        assert_eq!(marked.text().unwrap(), "acme ; python_full_version < '3.9'");
+    }
+
+    #[test]
+    fn a_hash_of_unknown_form_is_named() {
+        let check = |hash: &str| {
+            let hashed = Pin {
+                hashes: vec![hash.to_owned()],
+                ..pin(What::Any)
+            };
+            hashed.check_hashes().map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&format!("sha256:{}", "0a".repeat(32))), Ok(()));
+        for wrong in ["sha256:00", "crc:00", &"0a".repeat(32)] {
+            let message = format!("package `acme` has a hash of unknown form, `{wrong}`");
+            assert_eq!(check(wrong), Err(message));
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! `Pipfile.lock`: categories of pinned packages, each with a marker of its own.
+//!
+//! The category `default` is always taken, others by `--group`: `dev` stands for `develop`. Never
+//! knows extras: Pipenv has none for a project.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+use toml::{Table, Value};
+use wheelhouse_model::entry::{self, Entry};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Kind, MarkerTree, PackageName, Result, marker};
+
+use super::super::names::normalize_name;
+use super::contents::{Contents, add};
+use super::pin::{Pin, What};
+use super::python_json::{self, COMPACT, Json};
+use super::{LockFile, Selection, outdated, unknown};
+
+/// Variables of markers, which an entry may have as keys: `sys_platform = "== 'win32'"`.
+const VARIABLES: [&str; 11] = [
+    "implementation_name",
+    "implementation_version",
+    "os_name",
+    "platform_machine",
+    "platform_python_implementation",
+    "platform_release",
+    "platform_system",
+    "platform_version",
+    "python_full_version",
+    "python_version",
+    "sys_platform",
+];
+
+/// Tables of a `Pipfile` that are no categories.
+const OTHER_TABLES: [&str; 7] = [
+    "source",
+    "packages",
+    "dev-packages",
+    "requires",
+    "scripts",
+    "pipfile",
+    "pipenv",
+];
+
+pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
+    let table = parse(file.text)?;
+    let root = Entry::root(&table);
+    let meta = root.required("_meta", root.entry("_meta")?)?;
+    check_version(&meta)?;
+    let pipfile = file.project.map(entry::parse).transpose();
+    let pipfile = pipfile.context(Kind::Input, || {
+        "the `Pipfile` beside it cannot be read".to_owned()
+    })?;
+    let pipfile = pipfile.unwrap_or_default();
+    if file.project.is_some() {
+        check_hash(&meta, &pipfile)?;
+    }
+    if let Some(extra) = selection.extras.first() {
+        return Err(unknown("extra", extra.as_ref(), Vec::<String>::new()));
+    }
+    let mut contents = Contents::default();
+    for source in meta.entries("sources")? {
+        add(&mut contents.indexes, source.required_string("url")?);
+    }
+    for category in categories(&root, selection)? {
+        let packages = root.required(category, root.entry(category)?)?;
+        for name in packages.keys() {
+            let written = written(&pipfile, category, name);
+            let pin = read_pin(&packages, name, written, file)?;
+            contents.pins.push(pin);
+        }
+    }
+    Ok(contents)
+}
+
+fn parse(text: &str) -> Result<Table> {
+    let json = serde_json::from_str(text).context(Kind::Input, || "it is not JSON".to_owned())?;
+    match without_nulls(json) {
+        Some(Value::Table(table)) => Ok(table),
+        _ => Err(Error::new(Kind::Input, "it is no JSON object")),
+    }
+}
+
+/// The same without nulls, which say nothing and which TOML has not.
+fn without_nulls(json: serde_json::Value) -> Option<Value> {
+    use serde_json::Value as Json;
+    Some(match json {
+        Json::Null => return None,
+        Json::Bool(boolean) => Value::Boolean(boolean),
+        Json::Number(number) => match number.as_i64() {
+            Some(integer) => Value::Integer(integer),
+            None => Value::Float(number.as_f64()?),
+        },
+        Json::String(string) => Value::String(string),
+        Json::Array(items) => items
+            .into_iter()
+            .filter_map(without_nulls)
+            .collect::<Vec<_>>()
+            .into(),
+        Json::Object(object) => {
+            let entries = object.into_iter();
+            Value::Table(
+                entries
+                    .filter_map(|(key, item)| Some((key, without_nulls(item)?)))
+                    .collect(),
+            )
+        }
+    })
+}
+
+fn check_version(meta: &Entry<'_>) -> Result<()> {
+    let version = meta.required("pipfile-spec", meta.integer("pipfile-spec")?)?;
+    if version == 6 {
+        return Ok(());
+    }
+    let error = meta.error("pipfile-spec", &format!("{version} is not supported"));
+    Err(error.with_hint("Only version 6 of Pipfile.lock is known."))
+}
+
+/// Compares the digest of the `Pipfile` with the one in the lock. Of late, Pipenv normalises names
+/// first.
+fn check_hash(meta: &Entry<'_>, pipfile: &Table) -> Result<()> {
+    let hash = meta.required("hash", meta.entry("hash")?)?;
+    let locked = hash.required_string("sha256")?;
+    if [true, false]
+        .iter()
+        .any(|normalized| digest(pipfile, *normalized) == locked)
+    {
+        return Ok(());
+    }
+    Err(outdated(
+        "_meta.hash.sha256 is not that of the `Pipfile` beside it",
+        "pipenv lock",
+    ))
+}
+
+fn digest(pipfile: &Table, normalized: bool) -> String {
+    let no_source: Table =
+        "source = [{name = 'pypi', url = 'https://pypi.org/simple', verify_ssl = true}]"
+            .parse()
+            .unwrap_or_default();
+    let none = Value::Table(Table::new());
+    let get = |key: &str| pipfile.get(key).unwrap_or(&none);
+    let section = |key: &str| match get(key) {
+        Value::Table(table) if normalized => {
+            let entries = table
+                .iter()
+                .map(|(name, value)| (normalize_name(name), Json::Value(value)));
+            Json::Object(entries.collect())
+        }
+        value => Json::Value(value),
+    };
+    let sources = pipfile.get("source").unwrap_or(&no_source["source"]);
+    let meta = [("sources", sources), ("requires", get("requires"))]
+        .map(|(key, value)| (key.to_owned(), Json::Value(value)));
+    let mut object = BTreeMap::from([
+        ("_meta".to_owned(), Json::Object(meta.into())),
+        ("default".to_owned(), section("packages")),
+        ("develop".to_owned(), section("dev-packages")),
+    ]);
+    for key in pipfile.keys() {
+        if !OTHER_TABLES.contains(&key.as_str()) && key != "default" && key != "develop" {
+            object.insert(key.clone(), section(key));
+        }
+    }
+    let json = python_json::write(&Json::Object(object), &COMPACT);
+    hex::encode(Sha256::digest(json))
+}
+
+/// The categories that are wanted, as the lock spells them.
+fn categories<'a>(root: &Entry<'a>, selection: &Selection) -> Result<Vec<&'a str>> {
+    let known: Vec<&str> = root
+        .keys()
+        .into_iter()
+        .filter(|key| *key != "_meta")
+        .collect();
+    let mut wanted = vec!["default"];
+    for group in &selection.groups {
+        let name = match group.as_ref() {
+            "dev" | "dev-packages" => "develop",
+            "packages" => "default",
+            name => name,
+        };
+        match known.iter().find(|key| normalize_name(key) == name) {
+            Some(key) => wanted.push(key),
+            None => return Err(unknown("group", name, known)),
+        }
+    }
+    wanted.dedup();
+    Ok(wanted)
+}
+
+/// The entry of the `Pipfile` for a package. The lock lacks its marker where that does not hold on
+/// the machine that made the lock.
+fn written<'a>(pipfile: &'a Table, category: &str, name: &str) -> Option<&'a Table> {
+    let section = match category {
+        "default" => "packages",
+        "develop" => "dev-packages",
+        other => other,
+    };
+    let section = pipfile.get(section)?.as_table()?;
+    let same = |key: &str| normalize_name(key) == normalize_name(name);
+    section.iter().find(|(key, _)| same(key))?.1.as_table()
+}
+
+fn read_pin(
+    packages: &Entry<'_>,
+    name: &str,
+    written: Option<&Table>,
+    file: &LockFile<'_>,
+) -> Result<Pin> {
+    let package = packages.required(name, packages.entry(name)?)?;
+    let parsed: Result<PackageName, _> = name.parse();
+    let parsed = parsed.map_err(|error| {
+        packages
+            .error(name, "is no package's name")
+            .caused_by(error)
+    })?;
+    let what = read_what(&package, file)?;
+    let mut marker = read_marker(&package)?;
+    if let (What::Any, Some(written)) = (&what, written) {
+        marker = marker.and(read_marker(&Entry::root(written))?);
+    }
+    let hashes = package.strings("hashes")?.into_iter().map(str::to_owned);
+    Ok(Pin {
+        name: parsed,
+        what,
+        marker,
+        hashes: hashes.collect(),
+    })
+}
+
+fn read_marker(package: &Entry<'_>) -> Result<MarkerTree> {
+    let mut all = MarkerTree::TRUE;
+    if let Some(text) = package.string("markers")? {
+        let parsed = marker::parse(text);
+        all = parsed.map_err(|error| package.error("markers", "is invalid").caused_by(error))?;
+    }
+    for variable in VARIABLES {
+        if let Some(text) = package.string(variable)? {
+            let parsed = marker::parse(&format!("{variable} {text}"));
+            let parsed =
+                parsed.map_err(|error| package.error(variable, "is invalid").caused_by(error))?;
+            all = all.and(parsed);
+        }
+    }
+    Ok(all)
+}
+
+fn read_what(package: &Entry<'_>, file: &LockFile<'_>) -> Result<What> {
+    let subdirectory = package.string("subdirectory")?.map(str::to_owned);
+    if let Some(url) = package.string("git")? {
+        let url = url.trim_start_matches("git+").to_owned();
+        let commit = package.required_string("ref")?.to_owned();
+        return Ok(What::Git {
+            url,
+            commit,
+            subdirectory,
+        });
+    }
+    if let Some(other) = ["hg", "svn", "bzr"]
+        .into_iter()
+        .find(|key| package.has(key))
+    {
+        return Err(package.error(other, "is not supported, only `git`"));
+    }
+    let place = [package.string("path")?, package.string("file")?];
+    if let Some(place) = place.into_iter().flatten().next() {
+        let path = file.base.join(place);
+        return Ok(if place.contains("://") {
+            What::Archive {
+                url: place.to_owned(),
+                subdirectory,
+            }
+        } else {
+            What::Path { path, subdirectory }
+        });
+    }
+    read_version(package)
+}
+
+fn read_version(package: &Entry<'_>) -> Result<What> {
+    let text = package.required_string("version")?;
+    if text == "*" {
+        return Ok(What::Any);
+    }
+    let version = text
+        .strip_prefix("==")
+        .map(|version| version.trim().parse());
+    match version {
+        Some(Ok(version)) => Ok(What::Version(version)),
+        _ => Err(package.error("version", &format!("is `{text}`, which is not pinned"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::super::samples::{error_of, lines_of, read_as};
+
+    const LOCK: &str = r#"{
+  "_meta": {
+    "hash": {"sha256": "DIGEST"},
+    "pipfile-spec": 6,
+    "requires": {"python_version": "3.11"},
+    "sources": [{"name": "pypi", "url": "https://pypi.org/simple", "verify_ssl": true}]
+  },
+  "default": {
+    "colorama": {"version": "*"},
+    "local": {"editable": true, "path": "."},
+    "requests": {"extras": ["socks"], "hashes": ["sha256:SHA_A"], "index": "pypi",
+                 "markers": "python_version >= '3.10'", "version": "==2.34.2", "ref": null},
+    "tree": {"git": "https://git.example/tree.git", "ref": "abc", "subdirectory": "lib"}
+  },
+  "develop": {"win": {"hashes": ["sha256:SHA_B"], "version": "==1.0", "sys_platform": "== 'win32'"}},
+  "docs": {"markdown": {"hashes": ["sha256:SHA_C"], "version": "==3.11.3"}}
+}"#;
+
+    const PIPFILE: &str = r#"
+[[source]]
+url = "https://pypi.org/simple"
+verify_ssl = true
+name = "pypi"
+
+[packages]
+Requests = {extras = ["socks"], version = "*"}
+colorama = {version = "*", sys_platform = "== 'win32'"}
+
+[dev-packages]
+pytest = "*"
+
+[docs]
+markdown = "*"
+
+[requires]
+python_version = "3.11"
+"#;
+
+    fn lock() -> String {
+        // As Pipenv computed it for this file.
+        LOCK.replace(
+            "DIGEST",
+            "afd827590aa6c5d968d916b365ecebecddf16135e2df636688a947a8e4f7c74d",
+        )
+    }
+
+    #[test]
+    fn categories_are_taken_by_name() {
+        let base = [
+            "colorama ; sys_platform == 'win32'",
+            "local @ file:///app",
+            "requests==2.34.2 ; python_full_version >= '3.10'",
+            "tree @ git+https://git.example/tree.git@abc#subdirectory=lib",
+        ];
+        let lines = |groups| lines_of(Format::Pipfile, &lock(), Some(PIPFILE), "", groups);
+        assert_eq!(lines(""), base);
+        assert_eq!(lines("docs")[2], "markdown==3.11.3");
+        assert_eq!(lines("dev")[4], "win==1.0 ; sys_platform == 'win32'");
+        assert_eq!(lines("dev"), lines("develop"));
+        let locked = read_as(Format::Pipfile, &lock(), None, "", "").unwrap();
+        assert_eq!(locked.indexes, ["https://pypi.org/simple"]);
+        assert_eq!(
+            locked.notes,
+            ["`colorama` in Pipfile.lock has no version, so that the newest one is taken"]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let prefix = "the lock `Pipfile.lock` cannot be used: ";
+        let error =
+            |from: &str, to: &str| error_of(Format::Pipfile, &lock().replace(from, to), None, "");
+        assert_eq!(
+            error("\"pipfile-spec\": 6", "\"pipfile-spec\": 7"),
+            format!("{prefix}_meta.pipfile-spec 7 is not supported")
+        );
+        assert_eq!(
+            error("==2.34.2", ">=2"),
+            format!("{prefix}default.requests.version is `>=2`, which is not pinned")
+        );
+        assert_eq!(
+            error("\"ref\": \"abc\",", ""),
+            format!("{prefix}default.tree.ref is missing")
+        );
+        let outdated = error_of(
+            Format::Pipfile,
+            &lock(),
+            Some(&PIPFILE.replace("pytest", "nose")),
+            "",
+        );
+        assert_eq!(
+            outdated,
+            format!(
+                "{prefix}it is outdated: _meta.hash.sha256 is not that of the `Pipfile` beside it"
+            )
+        );
+    }
+}

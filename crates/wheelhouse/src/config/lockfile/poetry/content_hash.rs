@@ -1,0 +1,92 @@
+//! Whether a `poetry.lock` still fits the `pyproject.toml` beside it.
+//!
+//! Poetry notes the digest of what counts of `pyproject.toml`, written as JSON. What counts has
+//! changed over time: one of the ways must give the digest. Never tells which entry has changed
+//! unless a dependency is missing altogether.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+use toml::{Table, Value};
+use wheelhouse_model::Result;
+use wheelhouse_model::entry::Entry;
+
+use super::super::outdated;
+use super::super::python_json::{self, Json, SPACED};
+
+/// The keys of `[tool.poetry]` that have always counted, even when they are not there.
+const LEGACY_KEYS: [&str; 4] = ["dependencies", "source", "extras", "dev-dependencies"];
+
+const PROJECT_KEYS: [&str; 3] = ["requires-python", "dependencies", "optional-dependencies"];
+
+/// Compares the digest of the lock with that of `document`.
+///
+/// # Errors
+/// They differ.
+pub(super) fn check(metadata: &Entry<'_>, document: &Table) -> Result<()> {
+    let locked = metadata.required_string("content-hash")?;
+    let of = |with_groups, with_group_key| digest(document, with_groups, with_group_key);
+    // Since Poetry 2.3, since 1.2, and before.
+    if [of(true, true), of(false, true), of(false, false)]
+        .iter()
+        .any(|digest| digest == locked)
+    {
+        return Ok(());
+    }
+    let said =
+        "metadata.content-hash is not that of the dependencies in the `pyproject.toml` beside it";
+    Err(outdated(said, "poetry lock"))
+}
+
+fn taken<'a>(table: Option<&'a Table>, keys: &[&str]) -> BTreeMap<String, Json<'a>> {
+    let present = keys.iter().filter_map(|key| {
+        let value = table?.get(*key)?;
+        Some(((*key).to_owned(), Json::Value(value)))
+    });
+    present.collect()
+}
+
+fn digest(document: &Table, with_groups: bool, with_group_key: bool) -> String {
+    let project = document.get("project").and_then(Value::as_table);
+    let project = taken(project, &PROJECT_KEYS);
+    let groups = document.get("dependency-groups").and_then(Value::as_table);
+    let groups = groups.filter(|groups| with_groups && !groups.is_empty());
+    let tool = document.get("tool").and_then(|tool| tool.get("poetry"));
+    let tool = tool.and_then(Value::as_table);
+    let mut poetry = taken(tool, &LEGACY_KEYS);
+    if with_group_key {
+        poetry.extend(taken(tool, &["group"]));
+    }
+    let content = content(project, groups, poetry);
+    let json = python_json::write(&Json::Object(content), &SPACED);
+    hex::encode(Sha256::digest(json))
+}
+
+type Object<'a> = BTreeMap<String, Json<'a>>;
+
+/// What counts, as one object: that of `[tool.poetry]` alone where nothing else counts.
+fn content<'a>(
+    project: Object<'a>,
+    groups: Option<&'a Table>,
+    mut poetry: Object<'a>,
+) -> Object<'a> {
+    if project.is_empty() && groups.is_none() {
+        for key in LEGACY_KEYS {
+            poetry.entry(key.to_owned()).or_insert(Json::Null);
+        }
+        return poetry;
+    }
+    let tool = Object::from([("poetry".to_owned(), Json::Object(poetry))]);
+    let mut content = Object::from([("tool".to_owned(), Json::Object(tool))]);
+    if !project.is_empty() {
+        content.insert("project".to_owned(), Json::Object(project));
+    }
+    if let Some(groups) = groups {
+        let items = groups
+            .iter()
+            .map(|(name, group)| (name.clone(), Json::Value(group)));
+        let groups = Json::Object(items.collect());
+        content.insert("dependency-groups".to_owned(), groups);
+    }
+    content
+}

@@ -1,0 +1,145 @@
+//! `poetry.lock`: packages of all groups and extras, since Poetry 2 with the groups and markers of
+//! each.
+//!
+//! Since lock version 2.1 each package says where it is wanted. Before, only the `pyproject.toml`
+//! beside the lock does: the graph is walked from there (`walk`). Groups other than `main` are
+//! taken by `--group`. Never includes the project itself.
+
+mod constraint;
+mod content_hash;
+mod package;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use toml::Table;
+use wheelhouse_model::entry::{self, Entry, parse};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, ExtraName, GroupName, Kind, MarkerTree, Result, Version, marker};
+
+use super::contents::{Contents, add};
+use super::pin::Pin;
+use super::{LockFile, Selection, unknown};
+use constraint::Constraint;
+use package::Package;
+
+pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
+    let table = parse(file.text)?;
+    let root = Entry::root(&table);
+    let metadata = root.required("metadata", root.entry("metadata")?)?;
+    check_version(&metadata)?;
+    let project = file.project.map(entry::parse).transpose();
+    let project = project.context(Kind::Input, || {
+        "the `pyproject.toml` beside it cannot be read".to_owned()
+    })?;
+    if let Some(project) = &project {
+        content_hash::check(&metadata, project)?;
+    }
+    check_extras(&root, selection)?;
+    let packages = package::read_all(&root)?;
+    let markers = markers(&root, &packages, project.as_ref(), selection)?;
+    let mut contents = contents(&root, &packages, markers, file)?;
+    if let Some(text) = metadata.string("python-versions")? {
+        let marker = Constraint::parse(text)?.python_marker()?;
+        let said = format!("metadata.python-versions is `{text}`");
+        contents.scope.require(said, marker);
+    }
+    Ok(contents)
+}
+
+/// When each package is wanted.
+fn markers(
+    root: &Entry<'_>,
+    packages: &[Package<'_>],
+    project: Option<&Table>,
+    selection: &Selection,
+) -> Result<Vec<MarkerTree>> {
+    let says_groups = packages.iter().any(|package| package.entry.has("groups"));
+    if says_groups || packages.is_empty() {
+        check_groups(packages, project, selection)?;
+        let markers = packages
+            .iter()
+            .map(|package| own_marker(package, selection));
+        return markers.collect();
+    }
+    let project = project.ok_or_else(needs_project)?;
+    walk::markers(root, packages, project, selection)
+}
+
+fn check_version(metadata: &Entry<'_>) -> Result<()> {
+    let version: Version = metadata.required("lock-version", metadata.parsed("lock-version")?)?;
+    if matches!(version.release().first(), Some(1 | 2)) {
+        return Ok(());
+    }
+    let error = metadata.error("lock-version", &format!("\"{version}\" is not supported"));
+    Err(error.with_hint("Only versions 1 and 2 of poetry.lock are known."))
+}
+
+fn needs_project() -> Error {
+    let message = "before lock-version 2.1 only the pyproject.toml beside it says what is wanted, and there is none";
+    Error::new(Kind::Input, message)
+        .with_hint("Put the pyproject.toml beside the lock, or run `poetry lock` of Poetry 2.")
+}
+
+fn check_extras(root: &Entry<'_>, selection: &Selection) -> Result<()> {
+    let extras = root.entry("extras")?;
+    let known = extras.map(|extras| extras.keys()).unwrap_or_default();
+    let is_known = |extra: &ExtraName| known.iter().any(|name| name.parse().as_ref() == Ok(extra));
+    match selection.extras.iter().find(|extra| !is_known(extra)) {
+        Some(extra) => Err(unknown("extra", extra.as_ref(), known)),
+        None => Ok(()),
+    }
+}
+
+/// A group without packages is known by the `pyproject.toml` alone.
+fn check_groups(
+    packages: &[Package<'_>],
+    project: Option<&Table>,
+    selection: &Selection,
+) -> Result<()> {
+    let mut known: Vec<GroupName> = project.map(walk::group_names).unwrap_or_default();
+    for package in packages {
+        known.extend(package.groups()?);
+    }
+    match selection.groups.iter().find(|group| !known.contains(group)) {
+        Some(group) => Err(unknown("group", group.as_ref(), known)),
+        None => Ok(()),
+    }
+}
+
+/// When a package that says its groups is wanted.
+fn own_marker(package: &Package<'_>, selection: &Selection) -> Result<MarkerTree> {
+    let is_extra = |name: &ExtraName| selection.extras.contains(name);
+    let mut wanted = MarkerTree::FALSE;
+    for group in package.groups()? {
+        if group.as_ref() == "main" || selection.groups.contains(&group) {
+            let marker = package.marker(&group)?;
+            wanted = wanted.or(marker::decide(marker, &is_extra, &|_| false));
+        }
+    }
+    Ok(wanted)
+}
+
+fn contents(
+    root: &Entry<'_>,
+    packages: &[Package<'_>],
+    markers: Vec<MarkerTree>,
+    file: &LockFile<'_>,
+) -> Result<Contents> {
+    let mut contents = Contents::default();
+    for (package, marker) in packages.iter().zip(markers) {
+        if marker.is_false() {
+            continue;
+        }
+        contents.pins.push(Pin {
+            name: package.name.clone(),
+            what: package.what(file.base)?,
+            marker,
+            hashes: package.hashes(root)?,
+        });
+        if let Some(index) = package.index()? {
+            add(&mut contents.indexes, index);
+        }
+    }
+    Ok(contents)
+}

@@ -1,0 +1,151 @@
+//! The packages of a `poetry.lock`: versions, sources and files.
+//!
+//! Files have stood in three places: with the package, in `metadata.files`, and as digests alone in
+//! `metadata.hashes`. Never follows a dependency.
+
+use std::path::Path;
+
+use wheelhouse_model::entry::Entry;
+use wheelhouse_model::{GroupName, MarkerTree, PackageName, Result, Version, marker};
+
+use super::super::pin::What;
+
+/// Where packages without a source come from.
+const PYPI: &str = "https://pypi.org/simple";
+
+/// One entry of `package`.
+pub(super) struct Package<'a> {
+    pub(super) entry: Entry<'a>,
+    pub(super) name: PackageName,
+    pub(super) version: Version,
+}
+
+pub(super) fn read_all<'a>(root: &Entry<'a>) -> Result<Vec<Package<'a>>> {
+    let mut packages = Vec::new();
+    for (index, entry) in root.entries("package")?.into_iter().enumerate() {
+        let entry = entry.of_package("package", index);
+        packages.push(Package {
+            name: entry.required("name", entry.parsed("name")?)?,
+            version: entry.required("version", entry.parsed("version")?)?,
+            entry,
+        });
+    }
+    Ok(packages)
+}
+
+impl Package<'_> {
+    pub(super) fn groups(&self) -> Result<Vec<GroupName>> {
+        let groups = self.entry.strings("groups")?.into_iter().map(str::parse);
+        let groups = groups.collect::<Result<_, _>>();
+        groups.map_err(|error| {
+            self.entry
+                .error("groups", "has a wrong name")
+                .caused_by(error)
+        })
+    }
+
+    /// The marker of the package in `group`: one for all groups, or a table of them.
+    pub(super) fn marker(&self, group: &GroupName) -> Result<MarkerTree> {
+        let wrong = |error| self.entry.error("markers", "is invalid").caused_by(error);
+        let text = match self.entry.value("markers") {
+            Some(toml::Value::Table(_)) => {
+                let markers = self
+                    .entry
+                    .required("markers", self.entry.entry("markers")?)?;
+                let written = markers
+                    .keys()
+                    .into_iter()
+                    .find(|name| name.parse().as_ref() == Ok(group));
+                written
+                    .map(|name| markers.required_string(name))
+                    .transpose()?
+            }
+            _ => self.entry.string("markers")?,
+        };
+        match text {
+            None | Some("*" | "") => Ok(MarkerTree::TRUE),
+            Some(text) => marker::parse(text).map_err(wrong),
+        }
+    }
+
+    fn source_type(&self) -> Result<Option<&str>> {
+        match self.entry.entry("source")? {
+            Some(source) => source.string("type"),
+            None => Ok(None),
+        }
+    }
+
+    /// The URL of the index that has the package, if it comes from one.
+    pub(super) fn index(&self) -> Result<Option<&str>> {
+        let Some(source) = self.entry.entry("source")? else {
+            return Ok(Some(PYPI));
+        };
+        match source.string("type")? {
+            None => Ok(Some(source.string("url")?.unwrap_or(PYPI))),
+            Some("legacy") => Ok(Some(source.required_string("url")?)),
+            Some(_) => Ok(None),
+        }
+    }
+
+    /// What is pinned; paths start from `base`.
+    pub(super) fn what(&self, base: &Path) -> Result<What> {
+        let Some(source) = self.entry.entry("source")? else {
+            return Ok(What::Version(self.version.clone()));
+        };
+        let subdirectory = source.string("subdirectory")?.map(str::to_owned);
+        let url = || source.required_string("url").map(str::to_owned);
+        Ok(match source.string("type")? {
+            None | Some("legacy") => What::Version(self.version.clone()),
+            Some("git") => What::Git {
+                url: url()?.trim_start_matches("git+").to_owned(),
+                commit: source.required_string("resolved_reference")?.to_owned(),
+                subdirectory,
+            },
+            Some("url") => What::Archive {
+                url: url()?,
+                subdirectory,
+            },
+            Some("file" | "directory") => What::Path {
+                path: base.join(url()?),
+                subdirectory,
+            },
+            Some(other) => {
+                let said = format!("\"{other}\" is not supported");
+                return Err(source.error("type", &said));
+            }
+        })
+    }
+
+    pub(super) fn hashes(&self, root: &Entry<'_>) -> Result<Vec<String>> {
+        if matches!(self.source_type()?, Some("git" | "directory")) {
+            return Ok(Vec::new());
+        }
+        if self.entry.has("files") {
+            return hashes_of(&self.entry, "files");
+        }
+        let metadata = root.required("metadata", root.entry("metadata")?)?;
+        let name = self.entry.required_string("name")?;
+        if let Some(files) = metadata.entry("files")? {
+            // Files of all versions stand together, which are too many rather than too few.
+            return hashes_of(&files, name);
+        }
+        match metadata.entry("hashes")? {
+            Some(hashes) => {
+                let digests = hashes.strings(name)?;
+                Ok(digests
+                    .iter()
+                    .map(|digest| format!("sha256:{digest}"))
+                    .collect())
+            }
+            None => Err(self.entry.error("files", "is missing")),
+        }
+    }
+}
+
+fn hashes_of(table: &Entry<'_>, key: &str) -> Result<Vec<String>> {
+    let files = table.entries(key)?;
+    let hashes = files
+        .iter()
+        .map(|file| file.required_string("hash").map(str::to_owned));
+    hashes.collect()
+}

@@ -1,0 +1,358 @@
+//! What is wanted of a `poetry.lock` before version 2.1, which does not say so: its graph walked
+//! from `pyproject.toml`.
+//!
+//! A node is a package, or one extra of a package. Poetry leaves out packages that no Python of
+//! the project needs, so that an edge to a package without an entry is an error only if it is
+//! taken. Never reads files of packages.
+
+use std::collections::HashMap;
+
+use toml::{Table, Value};
+use wheelhouse_model::entry::Entry;
+use wheelhouse_model::marker::{self, Edge};
+use wheelhouse_model::{Error, ExtraName, GroupName, Kind, MarkerTree, PackageName, Result};
+
+use super::super::{Selection, unknown};
+use super::constraint::Constraint;
+use super::package::Package;
+
+type Node = (usize, Option<ExtraName>);
+
+/// A dependency as Poetry writes it: `">=1"`, or a table, or one of a list of these.
+struct Dependency {
+    name: PackageName,
+    constraint: Option<Constraint>,
+    marker: MarkerTree,
+    extras: Vec<ExtraName>,
+    is_optional: bool,
+}
+
+struct Walk<'a> {
+    packages: &'a [Package<'a>],
+    by_name: HashMap<&'a PackageName, Vec<usize>>,
+    /// The project, on which its own plugins may depend.
+    project: Option<PackageName>,
+    indexes: HashMap<Node, usize>,
+    nodes: Vec<Node>,
+    edges: Vec<Vec<Edge>>,
+    /// Dependencies without an entry, with the nodes that have them.
+    missing: Vec<(usize, MarkerTree, PackageName)>,
+}
+
+/// When each of `packages` is wanted.
+///
+/// # Errors
+/// A dependency that is wanted has no entry, or one is not as Poetry writes it.
+pub(super) fn markers(
+    root: &Entry<'_>,
+    packages: &[Package<'_>],
+    document: &Table,
+    selection: &Selection,
+) -> Result<Vec<MarkerTree>> {
+    let mut by_name: HashMap<_, Vec<usize>> = HashMap::new();
+    for (index, package) in packages.iter().enumerate() {
+        by_name.entry(&package.name).or_default().push(index);
+    }
+    let project = Project { document };
+    let mut walk = Walk {
+        packages,
+        by_name,
+        project: project.name(),
+        indexes: HashMap::new(),
+        nodes: Vec::new(),
+        edges: Vec::new(),
+        missing: Vec::new(),
+    };
+    let pythons = project.pythons()?;
+    let mut roots = Vec::new();
+    for dependency in project.dependencies(root, selection)? {
+        let edges = walk.edges_to(&dependency, None);
+        let missing = edges.is_empty() && !dependency.marker.and(pythons).is_false();
+        if missing {
+            return Err(no_entry(&dependency.name, "pyproject.toml"));
+        }
+        roots.extend(edges);
+    }
+    let mut next = 0;
+    while next < walk.nodes.len() {
+        walk.follow(next)?;
+        next += 1;
+    }
+    walk.finish(&roots, pythons)
+}
+
+fn no_entry(name: &PackageName, who: &str) -> Error {
+    Error::new(
+        Kind::Input,
+        format!("{who} depends on `{name}`, which has no package entry"),
+    )
+    .with_hint("Make the lock anew with `poetry lock`.")
+}
+
+impl Walk<'_> {
+    fn finish(&self, roots: &[Edge], pythons: MarkerTree) -> Result<Vec<MarkerTree>> {
+        let reached = marker::reach(roots, &self.edges);
+        for (node, marker, name) in &self.missing {
+            if !reached[*node].and(*marker).and(pythons).is_false() {
+                let who = &self.packages[self.nodes[*node].0].name;
+                return Err(no_entry(name, &format!("package `{who}`")));
+            }
+        }
+        let mut markers = vec![MarkerTree::FALSE; self.packages.len()];
+        for ((package, _), marker) in self.nodes.iter().zip(reached) {
+            markers[*package] = markers[*package].or(marker);
+        }
+        Ok(markers)
+    }
+
+    fn node(&mut self, package: usize, extra: Option<ExtraName>) -> usize {
+        let (nodes, edges) = (&mut self.nodes, &mut self.edges);
+        *self
+            .indexes
+            .entry((package, extra))
+            .or_insert_with_key(|node| {
+                nodes.push(node.clone());
+                edges.push(Vec::new());
+                nodes.len() - 1
+            })
+    }
+
+    fn follow(&mut self, node: usize) -> Result<()> {
+        let packages = self.packages;
+        let (index, extra) = self.nodes[node].clone();
+        let package = &packages[index];
+        let Some(table) = package.entry.entry("dependencies")? else {
+            return Ok(());
+        };
+        let members = match &extra {
+            Some(extra) => members(package, extra)?,
+            None => Vec::new(),
+        };
+        for name in table.keys() {
+            let value = table.required(name, table.value(name))?;
+            let dependencies = read_dependencies(name, value)
+                .map_err(|error| table.error(name, "is no dependency").caused_by(error))?;
+            for dependency in dependencies {
+                let is_taken = match &extra {
+                    Some(_) => members.contains(&dependency.name),
+                    None => !dependency.is_optional,
+                };
+                if is_taken {
+                    self.add_edges(node, &dependency, extra.as_ref());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_edges(&mut self, node: usize, dependency: &Dependency, extra: Option<&ExtraName>) {
+        let edges = self.edges_to(dependency, extra);
+        if edges.is_empty() && self.project.as_ref() != Some(&dependency.name) {
+            let marker = decided(dependency.marker, extra);
+            self.missing.push((node, marker, dependency.name.clone()));
+        }
+        self.edges[node].extend(edges);
+    }
+
+    /// The edges to all versions that a dependency allows, seen from the extra that has it.
+    fn edges_to(&mut self, dependency: &Dependency, extra: Option<&ExtraName>) -> Vec<Edge> {
+        let packages = self.packages;
+        let known = self
+            .by_name
+            .get(&dependency.name)
+            .cloned()
+            .unwrap_or_default();
+        let fits = |index: &usize| match &dependency.constraint {
+            Some(constraint) if known.len() > 1 => constraint.allows(&packages[*index].version),
+            _ => true,
+        };
+        let marker = decided(dependency.marker, extra);
+        let mut edges = Vec::new();
+        for package in known.iter().copied().filter(fits) {
+            let extras = dependency.extras.iter().cloned().map(Some);
+            for extra in std::iter::once(None).chain(extras) {
+                edges.push((self.node(package, extra), marker));
+            }
+        }
+        edges
+    }
+}
+
+fn decided(marker: MarkerTree, extra: Option<&ExtraName>) -> MarkerTree {
+    marker::decide(marker, &|name| Some(name) == extra, &|_| false)
+}
+
+/// The packages that an extra of a package needs: `socks = ["PySocks (>=1.5.6)"]`.
+fn members(package: &Package<'_>, extra: &ExtraName) -> Result<Vec<PackageName>> {
+    let Some(extras) = package.entry.entry("extras")? else {
+        return Ok(Vec::new());
+    };
+    let written = extras
+        .keys()
+        .into_iter()
+        .find(|name| name.parse().as_ref() == Ok(extra));
+    let texts = written.map(|name| extras.strings(name)).transpose()?;
+    let name = |text: &str| {
+        let is_part = |character: char| character.is_alphanumeric() || "-_.".contains(character);
+        let end = text
+            .find(|character| !is_part(character))
+            .unwrap_or(text.len());
+        text[..end].parse().ok()
+    };
+    Ok(texts.into_iter().flatten().filter_map(name).collect())
+}
+
+/// Reads a dependency, which may be a list of alternatives for different environments.
+fn read_dependencies(name: &str, value: &Value) -> Result<Vec<Dependency>> {
+    let name: PackageName = name.parse().map_err(|error| {
+        Error::new(Kind::Input, format!("`{name}` is no package's name")).caused_by(error)
+    })?;
+    match value {
+        Value::Array(items) => items
+            .iter()
+            .map(|item| read_dependency(&name, item))
+            .collect(),
+        value => Ok(vec![read_dependency(&name, value)?]),
+    }
+}
+
+fn read_dependency(name: &PackageName, value: &Value) -> Result<Dependency> {
+    let table = match value {
+        Value::String(text) => {
+            let version = Value::String(text.clone());
+            &Table::from_iter([("version".to_owned(), version)])
+        }
+        Value::Table(table) => table,
+        _ => {
+            let message = format!("`{name}` is neither a text nor a table");
+            return Err(Error::new(Kind::Input, message));
+        }
+    };
+    let table = Entry::root(table);
+    let mut marker = MarkerTree::TRUE;
+    if let Some(text) = table.string("markers")? {
+        marker = marker::parse(text)?;
+    }
+    if let Some(python) = table.string("python")? {
+        marker = marker.and(Constraint::parse(python)?.python_marker()?);
+    }
+    let constraint = table.string("version")?.map(Constraint::parse);
+    let extras = table.strings("extras")?.into_iter().map(str::parse);
+    let extras = extras.collect::<Result<_, _>>();
+    Ok(Dependency {
+        name: name.clone(),
+        constraint: constraint.transpose()?,
+        marker,
+        extras: extras.map_err(|error| table.error("extras", "is invalid").caused_by(error))?,
+        is_optional: table.boolean("optional")?.unwrap_or(false),
+    })
+}
+
+/// The `pyproject.toml` beside a lock.
+struct Project<'a> {
+    document: &'a Table,
+}
+
+impl<'a> Project<'a> {
+    fn poetry(&self) -> Option<&'a Table> {
+        self.document.get("tool")?.get("poetry")?.as_table()
+    }
+
+    fn name(&self) -> Option<PackageName> {
+        self.poetry()?.get("name")?.as_str()?.parse().ok()
+    }
+
+    fn main(&self) -> Option<&'a Table> {
+        self.poetry()?.get("dependencies")?.as_table()
+    }
+
+    /// The Pythons that the project is for, as a marker.
+    fn pythons(&self) -> Result<MarkerTree> {
+        match self.main().and_then(|main| main.get("python")?.as_str()) {
+            Some(text) => Constraint::parse(text)?.python_marker(),
+            None => Ok(MarkerTree::TRUE),
+        }
+    }
+
+    /// What is wanted of the project itself.
+    fn dependencies(&self, root: &Entry<'_>, selection: &Selection) -> Result<Vec<Dependency>> {
+        let chosen = chosen_members(root, selection)?;
+        let is_wanted =
+            |dependency: &Dependency| !dependency.is_optional || chosen.contains(&dependency.name);
+        let mut wanted = Vec::new();
+        for (name, value) in self
+            .main()
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| *name != "python")
+        {
+            wanted.extend(
+                read_dependencies(name, value)?
+                    .into_iter()
+                    .filter(is_wanted),
+            );
+        }
+        for group in &selection.groups {
+            let Some(table) = self.group(group) else {
+                return Err(unknown("group", group.as_ref(), group_names(self.document)));
+            };
+            for (name, value) in table {
+                wanted.extend(read_dependencies(name, value)?);
+            }
+        }
+        let is_root_extra = |name: &ExtraName| selection.extras.contains(name);
+        for dependency in &mut wanted {
+            dependency.marker = marker::decide(dependency.marker, &is_root_extra, &|_| false);
+        }
+        Ok(wanted)
+    }
+
+    fn group(&self, group: &GroupName) -> Option<&'a Table> {
+        let poetry = self.poetry()?;
+        let groups = poetry.get("group").and_then(Value::as_table);
+        let same = |name: &str| name.parse().as_ref() == Ok(group);
+        let found = groups.and_then(|groups| groups.iter().find(|(name, _)| same(name)));
+        match found {
+            Some((_, table)) => table.get("dependencies")?.as_table(),
+            None if group.as_ref() == "dev" => poetry.get("dev-dependencies")?.as_table(),
+            None => None,
+        }
+    }
+}
+
+/// The optional packages of the extras that are wanted, by `[extras]` of the lock.
+fn chosen_members(root: &Entry<'_>, selection: &Selection) -> Result<Vec<PackageName>> {
+    let Some(extras) = root.entry("extras")? else {
+        return Ok(Vec::new());
+    };
+    let mut members = Vec::new();
+    for name in extras.keys() {
+        let is_chosen = selection
+            .extras
+            .iter()
+            .any(|extra| name.parse().as_ref() == Ok(extra));
+        if is_chosen {
+            let names = extras.strings(name)?.into_iter();
+            members.extend(names.filter_map(|name| name.parse().ok()));
+        }
+    }
+    Ok(members)
+}
+
+/// The groups that a project has.
+pub(super) fn group_names(document: &Table) -> Vec<GroupName> {
+    let poetry = document.get("tool").and_then(|tool| tool.get("poetry"));
+    let of_poetry = poetry
+        .and_then(|poetry| poetry.get("group"))
+        .and_then(Value::as_table);
+    let of_project = document.get("dependency-groups").and_then(Value::as_table);
+    let names = of_poetry
+        .into_iter()
+        .chain(of_project)
+        .flat_map(Table::keys);
+    let legacy = poetry
+        .and_then(|poetry| poetry.get("dev-dependencies"))
+        .map(|_| "dev");
+    let names = names.map(String::as_str).chain(legacy);
+    names.filter_map(|name| name.parse().ok()).collect()
+}

@@ -1,0 +1,65 @@
+//! What the tests of all formats share.
+
+use std::path::Path;
+
+use wheelhouse_model::Result;
+
+use super::{Format, LockFile, Locked, Selection, read};
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Reads `text`, in which `SHA_A` and the like stand for digests, from the directory `/app`.
+/// `extras` and `groups` are separated by white space.
+pub(super) fn read_as(
+    format: Format,
+    text: &str,
+    project: Option<&str>,
+    extras: &str,
+    groups: &str,
+) -> Result<Locked> {
+    let text = [("SHA_A", "a1"), ("SHA_B", "b2"), ("SHA_C", "c3")]
+        .iter()
+        .fold(text.to_owned(), |text, (word, digits)| {
+            text.replace(word, &digits.repeat(32))
+        });
+    let name = match format {
+        Format::Pylock => "pylock.toml",
+        Format::Uv => "uv.lock",
+        Format::Poetry => "poetry.lock",
+        Format::Pipfile => "Pipfile.lock",
+    };
+    let file = LockFile {
+        name,
+        text: &text,
+        base: Path::new("/app"),
+        project,
+    };
+    read(
+        format,
+        &file,
+        &Selection::parse(&words(extras), &words(groups))?,
+    )
+}
+
+pub(super) fn lines_of(
+    format: Format,
+    text: &str,
+    project: Option<&str>,
+    extras: &str,
+    groups: &str,
+) -> Vec<String> {
+    let locked = read_as(format, text, project, extras, groups).unwrap();
+    locked
+        .requirements
+        .into_iter()
+        .map(|requirement| requirement.text)
+        .collect()
+}
+
+pub(super) fn error_of(format: Format, text: &str, project: Option<&str>, extras: &str) -> String {
+    read_as(format, text, project, extras, "")
+        .unwrap_err()
+        .sentence()
+}

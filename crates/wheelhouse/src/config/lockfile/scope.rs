@@ -1,0 +1,151 @@
+//! The targets that a lock serves.
+//!
+//! Tools leave out of a lock what its Pythons and environments do not need, so that it says nothing
+//! of others. Never chooses a target.
+
+use wheelhouse_model::{Error, Kind, MarkerTree, Result, Target, VersionSpecifiers, marker};
+
+/// Conditions that a target must meet for a lock to serve it.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// The lock, as messages name it.
+    lock: String,
+    /// What the lock says, and the same as a marker.
+    conditions: Vec<(String, MarkerTree)>,
+}
+
+impl Scope {
+    pub(super) fn require(&mut self, said: String, marker: MarkerTree) {
+        self.conditions.push((said, marker));
+    }
+
+    /// Adds what `requires-python` says.
+    pub(super) fn require_python(&mut self, text: &str) -> Result<()> {
+        self.require(format!("requires-python is `{text}`"), python_marker(text)?);
+        Ok(())
+    }
+
+    /// Adds alternatives, of which none means all environments.
+    pub(super) fn require_any(&mut self, key: &str, texts: &[&str]) -> Result<()> {
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let any = texts.iter().try_fold(MarkerTree::FALSE, |any, text| {
+            Ok::<_, Error>(any.or(marker::parse(text)?))
+        })?;
+        self.require(format!("{key} is `{}`", texts.join("`, `")), any);
+        Ok(())
+    }
+
+    pub(super) fn of(mut self, lock: &str) -> Self {
+        lock.clone_into(&mut self.lock);
+        self
+    }
+
+    /// Whether the lock serves every target.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.conditions.is_empty()
+    }
+
+    /// Checks that the lock serves `target`.
+    ///
+    /// # Errors
+    /// `Input`: it does not.
+    pub fn check(&self, target: &Target) -> Result<()> {
+        let Some(environment) = target.marker_environment() else {
+            return Ok(());
+        };
+        let unmet = self
+            .conditions
+            .iter()
+            .find(|(_, marker)| !marker.evaluate(&environment, &[]));
+        let Some((said, _)) = unmet else {
+            return Ok(());
+        };
+        let message = format!(
+            "the lock `{}` does not serve {}: its {said}",
+            self.lock,
+            target.label()
+        );
+        Err(Error::new(Kind::Input, message)
+            .with_hint("Choose another Python with --python, or make the lock anew for this one."))
+    }
+}
+
+/// Version specifiers as a marker over Python's version.
+///
+/// # Errors
+/// They are none.
+pub(super) fn python_marker(text: &str) -> Result<MarkerTree> {
+    let specifiers: VersionSpecifiers = text.parse().map_err(|error| {
+        let message = format!("requires-python `{text}` is invalid");
+        Error::new(Kind::Input, message).caused_by(error)
+    })?;
+    specifiers
+        .iter()
+        .try_fold(MarkerTree::TRUE, |all, specifier| {
+            let written = specifier.to_string();
+            // The version keeps its `.*`.
+            let version = written.trim_start_matches(['=', '<', '>', '!', '~', ' ']);
+            let clause = format!("python_full_version {} '{version}'", specifier.operator());
+            Ok(all.and(marker::parse(&clause)?))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        let markers = [
+            ("implementation_name", "cpython"),
+            ("implementation_version", "3.11.7"),
+            ("os_name", "posix"),
+            ("platform_machine", "x86_64"),
+            ("platform_python_implementation", "CPython"),
+            ("platform_release", "6.1"),
+            ("platform_system", "Linux"),
+            ("platform_version", "1"),
+            ("python_full_version", "3.11.7"),
+            ("python_version", "3.11"),
+            ("sys_platform", "linux"),
+        ];
+        Target {
+            implementation: "cpython".to_owned(),
+            python_version: "3.11.7".to_owned(),
+            platform: "linux_x86_64".to_owned(),
+            markers: markers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            free_threaded: false,
+            interpreter: None,
+        }
+    }
+
+    fn check(python: &str, environments: &[&str]) -> std::result::Result<(), String> {
+        let mut scope = Scope::default().of("uv.lock");
+        scope.require_python(python).unwrap();
+        scope.require_any("environments", environments).unwrap();
+        scope.check(&target()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_target_that_a_lock_does_not_serve_is_refused() {
+        assert_eq!(check(">=3.9,<4", &[]), Ok(()));
+        assert_eq!(
+            check("==3.11.*", &["os_name == 'nt'", "os_name == 'posix'"]),
+            Ok(())
+        );
+        let refused = |said: &str| {
+            Err(format!(
+                "the lock `uv.lock` does not serve CPython 3.11.7 on linux_x86_64: its {said}"
+            ))
+        };
+        assert_eq!(check(">=3.12", &[]), refused("requires-python is `>=3.12`"));
+        assert_eq!(
+            check(">=3", &["os_name == 'nt'"]),
+            refused("environments is `os_name == 'nt'`")
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! `uv.lock`: a graph of packages for all extras, groups and platforms of a project or workspace.
+//!
+//! 1. The packages and their sources are read (`package`).
+//! 2. The graph is followed from what `uv sync` would install (`graph`): each package gets the OR
+//!    over all ways to it of the AND of their markers.
+//! 3. What `pyproject.toml` says now is compared with what it said when the lock was made
+//!    (`stale`).
+//!
+//! Never takes a dependency group that was not asked for, not even uv's default group `dev`.
+
+mod graph;
+mod package;
+mod stale;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use wheelhouse_model::entry::{Entry, parse};
+use wheelhouse_model::{ExtraName, GroupName, PackageName, Result};
+
+use super::contents::{Contents, add};
+use super::pin::Pin;
+use super::{LockFile, Selection, unknown};
+use graph::Graph;
+use package::{Package, Source};
+
+pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
+    let table = parse(file.text)?;
+    let root = Entry::root(&table);
+    check_version(&root)?;
+    let packages = package::read_all(&root)?;
+    let roots = roots(&root, &packages)?;
+    if let Some(project) = file.project {
+        stale::check(&root, &packages, &roots, project)?;
+    }
+    check_selection(&root, &packages, &roots, selection)?;
+    check_conflicts(&root, &packages, &roots, selection)?;
+    let graph = Graph::build(&root, &packages, &roots, selection)?;
+    let mut contents = Contents::default();
+    if let Some(python) = root.string("requires-python")? {
+        contents.scope.require_python(python)?;
+    }
+    let supported = root.strings("supported-markers")?;
+    contents
+        .scope
+        .require_any("supported-markers", &supported)?;
+    for (package, marker) in packages.iter().zip(graph.markers(packages.len())) {
+        if marker.is_false() || matches!(package.source, Source::Virtual) {
+            continue;
+        }
+        contents.pins.push(Pin {
+            name: package.name.clone(),
+            what: package.what(file.base)?,
+            marker,
+            hashes: package.hashes()?,
+        });
+        take_place(package, file, &mut contents)?;
+    }
+    Ok(contents)
+}
+
+fn check_version(root: &Entry<'_>) -> Result<()> {
+    let version = root.required("version", root.integer("version")?)?;
+    if version == 1 {
+        return Ok(());
+    }
+    let error = root.error("version", &format!("{version} is not supported"));
+    Err(error.with_hint("Only version 1 of uv.lock is known."))
+}
+
+/// The packages that `uv sync` starts from: the project beside the lock, or else all members of
+/// the workspace. A script has none: its requirements stand in the manifest.
+fn roots(root: &Entry<'_>, packages: &[Package<'_>]) -> Result<Vec<usize>> {
+    if let Some(project) = packages.iter().position(|package| package.is_at(".")) {
+        return Ok(vec![project]);
+    }
+    let Some(manifest) = root.entry("manifest")? else {
+        return Ok(Vec::new());
+    };
+    let members = manifest.strings("members")?;
+    let members = members.into_iter().map(|name| {
+        packages
+            .iter()
+            .position(|package| package.is_local() && package.name.as_ref() == name)
+            .ok_or_else(|| {
+                manifest.error(
+                    "members",
+                    &format!("names `{name}`, which has no package entry"),
+                )
+            })
+    });
+    members.collect()
+}
+
+fn check_selection(
+    root: &Entry<'_>,
+    packages: &[Package<'_>],
+    roots: &[usize],
+    selection: &Selection,
+) -> Result<()> {
+    let (mut extras, mut groups): (Vec<ExtraName>, Vec<GroupName>) = Default::default();
+    for package in roots.iter().map(|index| &packages[*index]) {
+        extras.extend(package.extras()?);
+        groups.extend(package.groups()?);
+    }
+    groups.extend(graph::manifest_groups(root)?);
+    if let Some(extra) = selection.extras.iter().find(|name| !extras.contains(name)) {
+        return Err(unknown("extra", extra.as_ref(), extras));
+    }
+    if let Some(group) = selection.groups.iter().find(|name| !groups.contains(name)) {
+        return Err(unknown("group", group.as_ref(), groups));
+    }
+    Ok(())
+}
+
+/// Refuses a selection of which the lock says that it cannot be had at once.
+fn check_conflicts(
+    root: &Entry<'_>,
+    packages: &[Package<'_>],
+    roots: &[usize],
+    selection: &Selection,
+) -> Result<()> {
+    let names: Vec<&PackageName> = roots.iter().map(|index| &packages[*index].name).collect();
+    let Some(sets) = root.value("conflicts").and_then(toml::Value::as_array) else {
+        return Ok(());
+    };
+    for set in sets {
+        let items = set.as_array().map(Vec::as_slice).unwrap_or_default();
+        let chosen = items.iter().filter_map(|item| {
+            let text = |key: &str| item.get(key).and_then(toml::Value::as_str);
+            let package = text("package")?;
+            let is_root = names.iter().any(|name| name.as_ref() == package);
+            let extra =
+                text("extra").filter(|it| selection.extras.iter().any(|name| name.as_ref() == *it));
+            let group =
+                text("group").filter(|it| selection.groups.iter().any(|name| name.as_ref() == *it));
+            let described = extra.map(|it| format!("extra `{it}`"));
+            described
+                .or(group.map(|it| format!("group `{it}`")))
+                .filter(|_| is_root)
+        });
+        let chosen: Vec<String> = chosen.collect();
+        if chosen.len() > 1 {
+            let said = format!("says that {} cannot be had at once", chosen.join(" and "));
+            return Err(root
+                .error("conflicts", &said)
+                .with_hint("Leave one of them out."));
+        }
+    }
+    Ok(())
+}
+
+/// Takes the index that a package comes from.
+fn take_place(package: &Package<'_>, file: &LockFile<'_>, contents: &mut Contents) -> Result<()> {
+    let Source::Registry(place) = &package.source else {
+        return Ok(());
+    };
+    let is_url = place.contains("://");
+    // uv does not note which kind of place a URL is of.
+    let is_page = Path::new(place)
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("html"));
+    if is_url && !is_page && !place.starts_with("file:") {
+        add(&mut contents.indexes, place);
+    } else if is_url {
+        add(&mut contents.find_links, place);
+    } else {
+        // The files of a flat directory stand beside one another, those of an index do not.
+        let path = file.base.join(place);
+        let path = path.to_string_lossy();
+        let is_flat = package.file_paths()?.iter().all(|path| !path.contains('/'));
+        add(
+            if is_flat {
+                &mut contents.find_links
+            } else {
+                &mut contents.indexes
+            },
+            &path,
+        );
+    }
+    Ok(())
+}

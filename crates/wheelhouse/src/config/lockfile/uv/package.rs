@@ -1,0 +1,203 @@
+//! The packages of a `uv.lock`: names, versions, sources and files.
+//!
+//! Never follows a dependency.
+
+use std::path::Path;
+
+use toml::Value;
+use url::Url;
+use wheelhouse_model::entry::Entry;
+use wheelhouse_model::{ExtraName, GroupName, PackageName, Result, Version};
+
+use super::super::pin::What;
+
+/// One entry of `package`.
+pub(super) struct Package<'a> {
+    pub(super) entry: Entry<'a>,
+    pub(super) name: PackageName,
+    /// A tree whose version is dynamic has none.
+    pub(super) version: Option<Version>,
+    pub(super) source: Source<'a>,
+}
+
+/// Where a package comes from. Paths are relative to the lock.
+pub(super) enum Source<'a> {
+    /// The URL or path of an index, or of a place with files.
+    Registry(&'a str),
+    /// A repository: `URL?rev=REQUESTED&subdirectory=PATH#COMMIT`.
+    Git(&'a str),
+    Archive {
+        url: &'a str,
+        subdirectory: Option<&'a str>,
+    },
+    /// An archive.
+    Path {
+        path: &'a str,
+        subdirectory: Option<&'a str>,
+    },
+    /// A tree, which becomes a wheel.
+    Tree(&'a str),
+    /// A tree that is not installed, only what it depends on.
+    Virtual,
+}
+
+pub(super) fn read_all<'a>(root: &Entry<'a>) -> Result<Vec<Package<'a>>> {
+    let entries = root.entries("package")?.into_iter().enumerate();
+    entries
+        .map(|(index, entry)| read(entry.of_package("package", index)))
+        .collect()
+}
+
+fn read(entry: Entry<'_>) -> Result<Package<'_>> {
+    let name = entry.required("name", entry.parsed("name")?)?;
+    let version = entry.parsed("version")?;
+    let source = read_source(&entry)?;
+    if matches!(source, Source::Registry(_)) {
+        entry.required("version", version.as_ref())?;
+    }
+    Ok(Package {
+        entry,
+        name,
+        version,
+        source,
+    })
+}
+
+fn read_source<'a>(package: &Entry<'a>) -> Result<Source<'a>> {
+    let source = package.required("source", package.entry("source")?)?;
+    let subdirectory = source.string("subdirectory")?;
+    for key in source.keys() {
+        let text = source.string(key)?.unwrap_or_default();
+        return Ok(match key {
+            "registry" => Source::Registry(text),
+            "git" => Source::Git(text),
+            "url" => Source::Archive {
+                url: text,
+                subdirectory,
+            },
+            "path" => Source::Path {
+                path: text,
+                subdirectory,
+            },
+            "directory" | "editable" => Source::Tree(text),
+            "virtual" => Source::Virtual,
+            _ => continue,
+        });
+    }
+    let keys = source.keys().join(", ");
+    Err(package.error("source", &format!("is of an unknown kind: {keys}")))
+}
+
+impl<'a> Package<'a> {
+    /// Whether the package is the tree at `path`.
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        let source = self.entry.value("source").and_then(Value::as_table);
+        ["virtual", "editable", "directory"]
+            .iter()
+            .filter_map(|key| source?.get(*key)?.as_str())
+            .any(|it| it == path)
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self.source, Source::Tree(_) | Source::Virtual)
+    }
+
+    pub(super) fn extras(&self) -> Result<Vec<ExtraName>> {
+        let tables = self.entry.entry("optional-dependencies")?;
+        let mut names: Vec<&str> = tables.map(|table| table.keys()).unwrap_or_default();
+        if let Some(metadata) = self.entry.entry("metadata")? {
+            names.extend(metadata.strings("provides-extras")?);
+        }
+        self.parse_names("optional-dependencies", names)
+    }
+
+    pub(super) fn groups(&self) -> Result<Vec<GroupName>> {
+        let mut names = Vec::new();
+        let metadata = self.entry.entry("metadata")?;
+        let declared = match &metadata {
+            Some(metadata) => metadata.entry("requires-dev")?,
+            None => None,
+        };
+        for table in [self.entry.entry("dev-dependencies")?, declared]
+            .into_iter()
+            .flatten()
+        {
+            names.extend(table.keys());
+        }
+        self.parse_names("dev-dependencies", names)
+    }
+
+    fn parse_names<Name>(&self, key: &str, names: Vec<&str>) -> Result<Vec<Name>>
+    where
+        Name: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+    {
+        let parsed = names.into_iter().map(str::parse);
+        let parsed = parsed.collect::<Result<_, _>>();
+        parsed.map_err(|error| self.entry.error(key, "has a wrong name").caused_by(error))
+    }
+
+    /// The files of the package.
+    fn files(&self) -> Result<Vec<Entry<'a>>> {
+        let mut files = self.entry.entries("wheels")?;
+        files.extend(self.entry.entry("sdist")?);
+        Ok(files)
+    }
+
+    pub(super) fn hashes(&self) -> Result<Vec<String>> {
+        let mut hashes = Vec::new();
+        for file in self.files()? {
+            hashes.extend(file.string("hash")?.map(str::to_owned));
+        }
+        Ok(hashes)
+    }
+
+    pub(super) fn file_paths(&self) -> Result<Vec<&'a str>> {
+        let mut paths = Vec::new();
+        for file in self.files()? {
+            paths.extend(file.string("path")?);
+        }
+        Ok(paths)
+    }
+
+    /// What is pinned; paths start from `base`.
+    pub(super) fn what(&self, base: &Path) -> Result<What> {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Ok(match &self.source {
+            Source::Registry(_) => {
+                What::Version(self.entry.required("version", self.version.clone())?)
+            }
+            Source::Git(text) => self.commit(text)?,
+            Source::Archive { url, subdirectory } => What::Archive {
+                url: (*url).to_owned(),
+                subdirectory: owned(*subdirectory),
+            },
+            Source::Path { path, subdirectory } => What::Path {
+                path: base.join(path),
+                subdirectory: owned(*subdirectory),
+            },
+            Source::Tree(path) => What::Path {
+                path: base.join(path),
+                subdirectory: None,
+            },
+            Source::Virtual => return Err(self.entry.wrong("it is virtual and cannot be built")),
+        })
+    }
+
+    fn commit(&self, text: &str) -> Result<What> {
+        let wrong = |said: &str| self.entry.error("source.git", said);
+        let mut url = Url::parse(text).map_err(|error| wrong("is no URL").caused_by(error))?;
+        let commit = url.fragment().map(str::to_owned);
+        let commit = commit.ok_or_else(|| wrong("has no commit"))?;
+        let subdirectory = url
+            .query_pairs()
+            .find(|(key, _)| key == "subdirectory")
+            .map(|(_, value)| value.into_owned());
+        url.set_fragment(None);
+        url.set_query(None);
+        Ok(What::Git {
+            url: url.into(),
+            commit,
+            subdirectory,
+        })
+    }
+}

@@ -1,0 +1,194 @@
+//! Locks among the inputs: which one is meant, and what becomes of it.
+//!
+//! A lock is complete: nothing else is required beside it, and dependencies are not followed. Its
+//! indexes are asked beside the user's. Never reads a format.
+
+use std::path::{Path, PathBuf};
+
+use url::Url;
+use wheelhouse_model::redact::{redacted, without_credentials};
+use wheelhouse_model::{Error, Kind, Result};
+
+use super::super::lockfile::{self, Format, LockFile, Locked, Selection};
+use super::super::requirements_file::{FileOptions, expand_variables};
+use super::super::source::Source;
+use super::inputs::Reading;
+use super::{PYPI, Settings, input};
+
+/// Whether `paths` are a lock and nothing else.
+///
+/// # Errors
+/// There is something else beside the lock.
+pub(super) fn is_one_lock(paths: &[PathBuf]) -> Result<bool> {
+    let names: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+    let Some(lock) = names
+        .iter()
+        .position(|name| Format::of_name(name).is_some())
+    else {
+        return Ok(false);
+    };
+    match names.iter().enumerate().find(|(index, _)| *index != lock) {
+        None => Ok(true),
+        Some((_, other)) => Err(not_alone(&names[lock], other)),
+    }
+}
+
+fn not_alone(lock: &str, other: &str) -> Error {
+    let message = format!(
+        "the lock `{}` cannot be used together with `{}`: a lock is complete",
+        redacted(lock),
+        redacted(other)
+    );
+    Error::new(Kind::Input, message)
+        .with_hint("Name the lock alone, with --lock FILE; add to it with the tool that made it.")
+}
+
+impl Reading<'_> {
+    /// The lock that is named by `--lock`, or by `-r` and its name.
+    pub(super) fn named_lock(&mut self, settings: &Settings) -> Result<Option<String>> {
+        if let Some(lock) = &self.raw.lock {
+            let configured = settings.requirement_files.iter().chain(&settings.editables);
+            for other in configured {
+                let note = format!(
+                    "`{}` of pip's configuration has no effect beside --lock",
+                    redacted(other)
+                );
+                self.inputs.notes.push(note);
+            }
+            self.inputs.requirements.clear();
+            return Ok(Some(lock.clone()));
+        }
+        let files = &settings.requirement_files;
+        let Some(lock) = files.iter().find(|name| Format::of_name(name).is_some()) else {
+            return Ok(None);
+        };
+        let source = self
+            .raw
+            .source
+            .as_ref()
+            .map(|path| path.display().to_string());
+        let others = self
+            .raw
+            .requirements
+            .iter()
+            .chain(&settings.editables)
+            .chain(files);
+        match others.chain(source.iter()).find(|other| *other != lock) {
+            Some(other) => Err(not_alone(lock, other)),
+            None => Ok(Some(lock.clone())),
+        }
+    }
+
+    /// Takes the lock that the user named, relative to the working directory.
+    pub(super) fn take_named_lock(&mut self, name: &str, settings: &Settings) -> Result<()> {
+        let source = Source::parse(name).map_err(|error| {
+            let message = format!("the lock `{}` is no URL", redacted(name));
+            Error::new(Kind::Input, message).caused_by(error)
+        })?;
+        self.take_lock(&source.absolute(self.context.working_directory), settings)
+    }
+
+    /// Takes the lock of an application, which nobody named.
+    pub(super) fn take_found_lock(&mut self, path: &Path, settings: &Settings) -> Result<()> {
+        let note = format!("the lock `{}` says what is built", self.name(path));
+        self.inputs.notes.push(note);
+        self.take_lock(&Source::File(path.to_owned()), settings)
+    }
+
+    pub(super) fn take_lock(&mut self, source: &Source, settings: &Settings) -> Result<()> {
+        let name = match source {
+            Source::File(path) => self.name(path),
+            Source::Url(_) => source.to_string(),
+        };
+        let text = self
+            .text_of(source)?
+            .ok_or_else(|| Error::new(Kind::Input, format!("the lock `{name}` is not there")))?;
+        let format = lockfile::recognize(&name, &text)?;
+        let directory = source
+            .directory()
+            .unwrap_or(self.context.working_directory)
+            .to_owned();
+        let project = match (source, format.project_file()) {
+            (Source::File(_), Some(file)) => self.text_of(&Source::File(directory.join(file)))?,
+            _ => None,
+        };
+        let file = LockFile {
+            name: &name,
+            text: &text,
+            base: &directory,
+            project: project.as_deref(),
+        };
+        let selection = Selection::parse(&self.raw.extras, &settings.groups)?;
+        let locked = lockfile::read(format, &file, &selection)?;
+        self.take_locked(locked);
+        Ok(())
+    }
+
+    /// The text at `source`, if there is a file.
+    fn text_of(&self, source: &Source) -> Result<Option<String>> {
+        if let Source::File(path) = source
+            && !self.context.reader.exists(path)
+        {
+            return Ok(None);
+        }
+        let failed = |error: &dyn std::fmt::Display| {
+            Error::new(Kind::Input, format!("failed to read `{source}`: {error}"))
+        };
+        let bytes = self
+            .context
+            .reader
+            .read(source)
+            .map_err(|error| failed(&input(error)))?;
+        String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|error| failed(&error))
+    }
+
+    fn take_locked(&mut self, locked: Locked) {
+        let inputs = &mut self.inputs;
+        inputs.is_locked = true;
+        inputs.scope = locked.scope;
+        inputs.requirements.extend(locked.requirements);
+        inputs.constraints.extend(locked.constraints);
+        inputs.notes.extend(locked.notes);
+        let environment = self.context.environment;
+        let indexes = locked
+            .indexes
+            .iter()
+            .map(|index| expand_variables(index, environment));
+        add_indexes(&mut inputs.options, indexes.collect());
+        inputs.options.find_links.extend(locked.find_links);
+    }
+}
+
+/// Adds the indexes of a lock. Its `PyPI` is the user's main index, whichever that is; if it knows
+/// no `PyPI` and the user named no index, its first one is the main one.
+fn add_indexes(options: &mut FileOptions, indexes: Vec<String>) {
+    if options.no_index {
+        return;
+    }
+    let has_pypi = indexes.iter().any(|index| is_same(index, PYPI));
+    for index in indexes.into_iter().filter(|index| !is_same(index, PYPI)) {
+        let known = options.index_url.iter().chain(&options.extra_index_urls);
+        if known.into_iter().any(|known| is_same(known, &index)) {
+            continue;
+        }
+        if options.index_url.is_none() && !has_pypi && options.extra_index_urls.is_empty() {
+            options.index_url = Some(index);
+        } else {
+            options.extra_index_urls.push(index);
+        }
+    }
+}
+
+/// Whether two URLs are of the same index, whatever credentials they have.
+fn is_same(left: &str, right: &str) -> bool {
+    let plain = |text: &str| match Url::parse(text) {
+        Ok(url) => without_credentials(&url)
+            .as_str()
+            .trim_end_matches('/')
+            .to_owned(),
+        Err(_) => text.trim_end_matches('/').to_owned(),
+    };
+    plain(left) == plain(right)
+}

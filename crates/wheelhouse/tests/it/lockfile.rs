@@ -1,0 +1,271 @@
+//! Locks of other tools as input: what they have is what is built, and nothing else.
+
+use crate::support::{Index, Sandbox, Sdist, Wheel, sha256, tree};
+
+/// An index with two versions of `alpha`, which needs `beta`, and with `gamma`.
+fn index() -> Index {
+    let index = Index::start();
+    for version in ["1.0", "2.0"] {
+        index.add(&alpha(version));
+    }
+    for name in ["beta", "gamma"] {
+        index.add(&Wheel::new(name, "1.0"));
+    }
+    index
+}
+
+fn alpha(version: &str) -> Wheel {
+    Wheel::new("alpha", version).requires("beta")
+}
+
+fn digest(wheel: &Wheel) -> String {
+    sha256(&wheel.bytes())
+}
+
+fn alpha_digest() -> String {
+    digest(&alpha("1.0"))
+}
+
+fn gamma_digest() -> String {
+    digest(&Wheel::new("gamma", "1.0"))
+}
+
+const ALPHA: &str = "alpha-1.0-py3-none-any.whl";
+const GAMMA: &str = "gamma-1.0-py3-none-any.whl";
+
+const PROJECT: &str = "[project]\nname = 'app'\nversion = '1'\nrequires-python = '>=3.6'\n\
+     dependencies = ['alpha', \"delta; sys_platform == 'never'\"]\n[dependency-groups]\ndev = ['gamma']\n";
+
+/// A lock in which `beta`, on which `alpha` depends, is missing on purpose: a lock is complete.
+fn uv_lock(index: &Index) -> String {
+    let entry = |name: &str, digest: &str| {
+        format!(
+            "[[package]]\nname = '{name}'\nversion = '1.0'\nsource = {{ registry = '{}' }}\n\
+             wheels = [{{ url = '{}', hash = 'sha256:{digest}' }}]\n",
+            index.url(),
+            index.file_url(&format!("{name}-1.0-py3-none-any.whl")),
+        )
+    };
+    format!(
+        "version = 1\nrevision = 3\nrequires-python = '>=3.6'\n\
+         [[package]]\nname = 'app'\nversion = '1'\nsource = {{ virtual = '.' }}\n\
+         dependencies = [{{ name = 'alpha' }}, {{ name = 'delta', marker = \"sys_platform == 'never'\" }}]\n\
+         [package.dev-dependencies]\ndev = [{{ name = 'gamma' }}]\n\
+         [package.metadata]\n\
+         requires-dist = [{{ name = 'alpha' }}, {{ name = 'delta', marker = \"sys_platform == 'never'\" }}]\n\
+         [package.metadata.requires-dev]\ndev = [{{ name = 'gamma' }}]\n{}{}{}",
+        entry("alpha", &alpha_digest()),
+        entry("delta", &"0".repeat(64)),
+        entry("gamma", &gamma_digest()),
+    )
+}
+
+#[test]
+fn a_lock_of_uv_is_built_and_nothing_else() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.write("app/uv.lock", &uv_lock(&index));
+    sandbox.write("app/pyproject.toml", PROJECT);
+    sandbox
+        .build(&index, &["--lock", "app/uv.lock"])
+        .assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), [ALPHA]);
+    sandbox
+        .build(&index, &["-r", "app/uv.lock", "--group", "dev"])
+        .assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), [ALPHA, GAMMA]);
+}
+
+#[test]
+fn an_applications_lock_is_preferred_to_its_project_and_said() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.write("app/uv.lock", &uv_lock(&index));
+    sandbox.write("app/pyproject.toml", PROJECT);
+    let run = sandbox.build(&index, &["--source", "app"]);
+    run.assert_success();
+    assert!(
+        run.stderr
+            .contains("the lock `app/uv.lock` says what is built"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(tree::wheels(&sandbox.out()), [ALPHA]);
+    sandbox.write("app/requirements.txt", "gamma\n");
+    sandbox.build(&index, &["--source", "app"]).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), [GAMMA]);
+}
+
+#[test]
+fn an_outdated_lock_is_refused_by_the_entry() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.write("app/uv.lock", &uv_lock(&index));
+    sandbox.write(
+        "app/pyproject.toml",
+        &PROJECT.replace("'alpha'", "'alpha>=1'"),
+    );
+    let run = sandbox.build(&index, &["--lock", "app/uv.lock"]);
+    let words = [
+        "app/uv.lock",
+        "outdated",
+        "requires-dist lacks `alpha>=1`",
+        "uv lock",
+    ];
+    run.assert_exit(2).assert_error_names(&words);
+}
+
+#[test]
+fn a_file_that_is_not_the_one_of_the_lock_is_refused() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let lock = uv_lock(&index).replace(&alpha_digest(), &"f".repeat(64));
+    sandbox.write("uv.lock", &lock);
+    let run = sandbox.build(&index, &["--lock", "uv.lock"]);
+    assert!(!run.status.success(), "{}", run.stderr);
+    run.assert_error_names(&["alpha"]);
+}
+
+#[test]
+fn a_lock_with_a_tree_is_built_with_the_digests_of_the_rest() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    Sdist::new("local", "1.0").write_tree(&sandbox.path("app"));
+    let registry = format!("registry = '{}'", index.url());
+    let (start, gamma) = uv_lock(&index).rsplit_once("[[package]]").map_or_else(
+        || panic!("no package"),
+        |(start, gamma)| (start.to_owned(), gamma.to_owned()),
+    );
+    let gamma = gamma.replace(&registry, &format!("url = '{}'", index.file_url(GAMMA)));
+    let tree = format!("{start}[[package]]{gamma}")
+        .replace(
+            "name = 'app'\nversion = '1'\nsource = { virtual",
+            "name = 'local'\nversion = '1.0'\nsource = { editable",
+        )
+        .replace(
+            "[{ name = 'alpha' },",
+            "[{ name = 'alpha' }, { name = 'gamma' },",
+        );
+    let built = [ALPHA, GAMMA, "local-1.0-py3-none-any.whl"];
+    sandbox.write("app/uv.lock", &tree);
+    let lock = ["--lock", "app/uv.lock"];
+    sandbox.build(&index, &lock).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), built);
+    for digest in [alpha_digest(), gamma_digest()] {
+        sandbox.write("app/uv.lock", &tree.replace(&digest, &"f".repeat(64)));
+        let run = sandbox.build(&index, &lock);
+        assert!(!run.status.success(), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_lock_of_poetry_is_built() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let entry = |name: &str, digest: &str, rest: &str| {
+        format!(
+            "[[package]]\nname = '{name}'\nversion = '1.0'\noptional = false\n{rest}\n\
+             files = [{{ file = '{name}-1.0-py3-none-any.whl', hash = 'sha256:{digest}' }}]\n"
+        )
+    };
+    let lock = format!(
+        "{}{}[metadata]\nlock-version = '2.1'\npython-versions = '>=3.6'\ncontent-hash = '00'\n",
+        entry("alpha", &alpha_digest(), "groups = ['main']"),
+        entry("gamma", &gamma_digest(), "groups = ['dev']"),
+    );
+    sandbox.write("app/poetry.lock", &lock);
+    sandbox
+        .build(&index, &["--lock", "app/poetry.lock"])
+        .assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), [ALPHA]);
+    sandbox
+        .build(&index, &["--lock", "app/poetry.lock", "--group", "dev"])
+        .assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), [ALPHA, GAMMA]);
+    sandbox.write("app/pyproject.toml", PROJECT);
+    let run = sandbox.build(&index, &["--source", "app"]);
+    run.assert_exit(2).assert_error_names(&[
+        "app/poetry.lock",
+        "metadata.content-hash",
+        "poetry lock",
+    ]);
+}
+
+#[test]
+fn a_lock_of_pipenv_is_built_from_its_own_index() {
+    let (index, sandbox, other) = (index(), Sandbox::new(), Index::start());
+    let lock = format!(
+        r#"{{"_meta": {{"hash": {{"sha256": "00"}}, "pipfile-spec": 6,
+             "sources": [{{"name": "main", "url": "{}", "verify_ssl": true}}]}},
+            "default": {{"alpha": {{"hashes": ["sha256:{}"], "version": "==1.0", "index": "main"}}}},
+            "develop": {{"gamma": {{"hashes": ["sha256:{}"], "version": "==1.0"}}}}}}"#,
+        index.url(),
+        alpha_digest(),
+        gamma_digest(),
+    );
+    sandbox.write("app/Pipfile.lock", &lock);
+    sandbox
+        .build(&other, &["-r", "app/Pipfile.lock", "--group", "dev"])
+        .assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), [ALPHA, GAMMA]);
+    sandbox.write("app/Pipfile", "[packages]\nalpha = '*'\n");
+    let run = sandbox.build(&index, &["-r", "app/Pipfile.lock"]);
+    run.assert_exit(2).assert_error_names(&[
+        "app/Pipfile.lock",
+        "_meta.hash.sha256",
+        "pipenv lock",
+    ]);
+}
+
+#[test]
+fn a_pylock_is_built_even_our_own() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let lock = format!(
+        "lock-version = '1.0'\ncreated-by = 'hand'\nextras = ['more']\n\
+         [[packages]]\nname = 'alpha'\nversion = '1.0'\nindex = '{}'\n\
+         wheels = [{{ url = '{}', hashes = {{ sha256 = '{}' }} }}]\n\
+         [[packages]]\nname = 'gamma'\nversion = '1.0'\nmarker = \"'more' in extras\"\n\
+         wheels = [{{ url = '{}', hashes = {{ sha256 = '{}' }} }}]\n",
+        index.url(),
+        index.file_url(ALPHA),
+        alpha_digest(),
+        index.file_url(GAMMA),
+        gamma_digest(),
+    );
+    sandbox.write("pylock.app.toml", &lock);
+    sandbox
+        .build(&index, &["-r", "pylock.app.toml"])
+        .assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), [ALPHA]);
+    sandbox
+        .build(&index, &["-r", "pylock.app.toml", "--extra", "more"])
+        .assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), [ALPHA, GAMMA]);
+    let own = sandbox.out().join("pylock.toml");
+    let (again, cache) = (sandbox.path("again"), sandbox.path("other-cache"));
+    let own = own.to_str().unwrap();
+    let run = sandbox
+        .start_into(&index, &again, &cache, &["--lock", own])
+        .finish();
+    run.assert_success();
+    assert_eq!(tree::wheels(&again), [ALPHA, GAMMA]);
+}
+
+#[test]
+fn a_lock_for_another_python_is_refused() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let lock = uv_lock(&index).replace("'>=3.6'", "'>=3.99'");
+    sandbox.write("uv.lock", &lock);
+    let run = sandbox.build(&index, &["--lock", "uv.lock"]);
+    run.assert_exit(2).assert_error_names(&[
+        "`uv.lock` does not serve CPython",
+        ">=3.99",
+        "--python",
+    ]);
+}
+
+#[test]
+fn a_lock_stands_alone() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.write("uv.lock", &uv_lock(&index));
+    let run = sandbox.build(&index, &["-r", "uv.lock", "gamma"]);
+    run.assert_exit(2)
+        .assert_error_names(&["`uv.lock`", "`gamma`", "a lock is complete"]);
+    let run = sandbox.build(&index, &["--lock", "nowhere.lock"]);
+    run.assert_exit(2)
+        .assert_error_names(&["the lock `nowhere.lock` is not there"]);
+}
