@@ -46,7 +46,7 @@ fn location(url: &DisplaySafeUrl) -> Location {
     }
 }
 
-fn artifact(file: &File) -> Result<Artifact> {
+pub(crate) fn artifact(file: &File) -> Result<Artifact> {
     let url = file.url.to_url().context(Kind::Fetch, || {
         format!("the index gives no valid URL for {}", file.filename)
     })?;

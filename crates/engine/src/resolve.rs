@@ -9,24 +9,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::visit::EdgeRef as _;
 use uv_distribution_types::{
-    Diagnostic, Dist, Identifier as _, Name as _, Node, Resolution, ResolvedDist,
+    BuiltDist, Diagnostic, Dist, Identifier as _, Name as _, Node, Resolution, ResolvedDist,
 };
 use uv_resolver::{InMemoryIndex, MetadataResponse};
 use uv_types::HashStrategy;
 use wheelhouse_model::lock::Package;
-use wheelhouse_model::{Distribution, Error, Kind, Lock, PackageName, Result, Target};
+use wheelhouse_model::{Artifact, Distribution, Error, Kind, Lock, PackageName, Result, Target};
 
 use crate::companion::Companion;
 use crate::context::Bench;
-use crate::prefer_binary;
 use crate::problem::Problem;
 use crate::provider::required_hashes;
 use crate::target::Terms;
 use crate::workshop::Workshop;
+use crate::{convert, prefer_binary};
 
 /// A settled resolution.
 pub struct Resolved {
     pub lock: Lock,
+    /// The sdists that were published beside the wheels of the lock.
+    pub sdists: BTreeMap<PackageName, Artifact>,
     /// Yanked versions, extras that do not exist and the like.
     pub warnings: Vec<String>,
 }
@@ -47,7 +49,11 @@ impl Workshop {
             .map(Diagnostic::message)
             .collect();
         let lock = self.lock(&settled.resolution, &settled.index, &problem)?;
-        Ok(Resolved { lock, warnings })
+        Ok(Resolved {
+            lock,
+            sdists: sdists(&settled.resolution)?,
+            warnings,
+        })
     }
 
     fn lock(
@@ -105,6 +111,20 @@ fn unknown_version(dist: &Dist) -> Error {
         Kind::Resolution,
         format!("the version of {} is not known", dist.name()),
     )
+}
+
+/// The sdists that an index has beside the wheels of `resolution`.
+fn sdists(resolution: &Resolution) -> Result<BTreeMap<PackageName, Artifact>> {
+    let mut sdists = BTreeMap::new();
+    for resolved in resolution.distributions() {
+        if let ResolvedDist::Installable { dist, .. } = resolved
+            && let Dist::Built(BuiltDist::Registry(wheel)) = &**dist
+            && let Some(sdist) = &wheel.sdist
+        {
+            sdists.insert(dist.name().clone(), convert::artifact(&sdist.file)?);
+        }
+    }
+    Ok(sdists)
 }
 
 /// `3.11` of 3.11.7.

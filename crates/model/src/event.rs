@@ -69,6 +69,17 @@ pub enum Event {
     },
     /// A step of the plan has failed, and the others go on.
     StepFailed { package: String, reason: String },
+    /// A download has all that one target needs.
+    TargetFinished {
+        /// As in file names, `cp312-win_amd64`.
+        target: String,
+        label: String,
+        /// The packages of its lock.
+        packages: usize,
+        wheels: usize,
+        /// The packages that are there as sdists: to be built on a host of that target.
+        to_build: Vec<String>,
+    },
     /// Something the user should know that ends nothing.
     Warning {
         message: String,

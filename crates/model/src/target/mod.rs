@@ -2,6 +2,7 @@
 //!
 //! The host target is known by its interpreter; a foreign one by its names alone.
 
+mod choice;
 mod platform;
 mod python;
 
@@ -14,6 +15,7 @@ use uv_pep508::MarkerEnvironment;
 
 use crate::{Error, Kind};
 
+pub use choice::Choice;
 pub use platform::{Platform, System};
 pub use python::{Implementation, PythonName};
 

@@ -15,11 +15,13 @@ mod build;
 mod cache;
 mod completions;
 mod config;
+mod download;
 mod dry_run;
 pub mod exit;
 mod failure;
 mod human;
 mod log;
+mod preparation;
 mod process;
 mod reader;
 #[cfg(test)]
@@ -66,6 +68,7 @@ fn dispatch(verb: Verb, globals: &Globals, matches: &ArgMatches) -> Result<u8> {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     match verb {
         Verb::Build(build) => build::run(*build, globals, matches)?,
+        Verb::Download(download) => download::run(*download, globals, matches)?,
         Verb::Verify(verify) => return verify::run(&verify, globals),
         Verb::Cache(action) => cache::run(&action, globals)?,
         Verb::Config(config) => config::run(&config, globals, matches)?,

@@ -66,7 +66,7 @@ impl Ahead {
                 };
                 (stored, artifact.filename.clone())
             }
-            Source::Sdist(_) if worker.ahead && self.is_first_candidate(distribution) => {
+            Source::Sdist(_) if worker.build_ahead && self.is_first_candidate(distribution) => {
                 let made = self.make(distribution).await?;
                 (made.stored, made.filename)
             }
@@ -92,7 +92,7 @@ impl Companion for Ahead {
         worker.observer.observe(&Event::Considering {
             package: distribution.to_string(),
         });
-        if worker.ahead && matches!(distribution.source, Source::Wheel(_)) {
+        if worker.fetch_ahead && matches!(distribution.source, Source::Wheel(_)) {
             drop(worker.begin(distribution));
         }
     }

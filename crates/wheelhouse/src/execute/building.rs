@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
-use wheelhouse_engine::BuildRequest;
+use wheelhouse_engine::{BuildRequest, BuildRequirements};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
@@ -13,7 +13,7 @@ use super::ahead::Ahead;
 use super::fetch::blocking;
 use super::key;
 use super::sources::{self, Filling, Workplace};
-use super::worker::{LocalWorker, Made};
+use super::worker::{LocalWorker, Made, identity, in_background};
 use crate::archive::{self, Limits};
 use crate::store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
 
@@ -59,6 +59,42 @@ impl LocalWorker {
         });
         removed.await?;
         Ok(made(built, Outcome::Built))
+    }
+
+    /// What the build of a source requires, as it declares and as its back end reports.
+    pub(super) async fn build_requirements(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+    ) -> Result<BuildRequirements> {
+        let key = identity(distribution);
+        let known = self.state.borrow().requirements.get(&key).cloned();
+        let pending = known.unwrap_or_else(|| {
+            let (worker, distribution) = (Rc::clone(self), distribution.clone());
+            let asking = async move { Ok(worker.ask_requirements(&distribution).await?) };
+            let pending = in_background(asking);
+            let mut state = self.state.borrow_mut();
+            state.requirements.insert(key, pending.clone());
+            pending
+        });
+        pending.await.map_err(Error::from)
+    }
+
+    async fn ask_requirements(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+    ) -> Result<BuildRequirements> {
+        let sdist = self.sdist_digest(distribution).await?;
+        let source = key::source(distribution, sdist, &self.state.borrow().trees);
+        let key = key::build_key(&self.request, &self.target, distribution, &source);
+        let workplace = self.prepare(distribution, &key).await?;
+        let request = BuildRequest {
+            label: distribution.to_string(),
+            name: distribution.name.clone(),
+            tree: &workplace.root,
+            wheel_directory: &workplace.root,
+        };
+        let companion = Ahead::of_build(self, distribution);
+        self.engine.build_requirements(request, &companion).await
     }
 
     /// The digest of the sdist, if it is one; fetched when nobody published it.

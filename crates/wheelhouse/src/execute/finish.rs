@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::manifest::{self, Wheel};
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{
-    Artifact, Hashes, Lock, Manifest, Request, Result, Sha256, Source, Target, pylock,
-};
+use wheelhouse_model::{Hashes, Lock, Manifest, Request, Result, Sha256, Source, Target, pylock};
 
 use super::earlier::LOCK_NAME;
 use super::worker::Made;
@@ -38,15 +36,24 @@ pub(super) fn publish(mut finished: Finished) -> Result<Published> {
     let metadata: Vec<Metadata> = finished
         .made
         .iter()
-        .map(|made| metadata(&finished.store, made))
+        .map(|made| metadata(&finished.store, &made.stored, &made.filename))
         .collect::<Result<_>>()?;
     for (package, made) in finished.lock.packages.iter_mut().zip(&finished.made) {
-        complete_hashes(&mut package.source, made);
+        let of_sdist = matches!(package.source, Source::Sdist(_));
+        let came = if of_sdist {
+            made.sdist
+        } else {
+            Some(made.stored.sha256)
+        };
+        if let Some(sha256) = came {
+            complete_hashes(&mut package.source, sha256);
+        }
     }
     let mut files = index_files(&finished, &metadata);
     let lock = pylock::write(&finished.lock, &finished.output);
     files.insert(LOCK_NAME.to_owned(), lock.into_bytes());
-    let placer = Placer::new(&finished);
+    let stored = finished.made.iter().map(|made| &made.stored);
+    let placer = Placer::new(&finished.store, finished.link_mode, stored);
     DirectoryPublisher {
         directory: finished.output.clone(),
     }
@@ -58,18 +65,18 @@ pub(super) fn publish(mut finished: Finished) -> Result<Published> {
 }
 
 /// The core metadata of a wheel, as far as others read it.
-struct Metadata {
-    bytes: Vec<u8>,
-    requires_python: Option<String>,
+pub(super) struct Metadata {
+    pub(super) bytes: Vec<u8>,
+    pub(super) requires_python: Option<String>,
 }
 
-/// The metadata that the store keeps for `made`, or else what the wheel has.
-fn metadata(store: &Store, made: &Made) -> Result<Metadata> {
-    let bytes = if let Some(bytes) = store.metadata(&made.stored.sha256) {
+/// The metadata that the store keeps for the wheel `filename`, or else what the wheel has.
+pub(super) fn metadata(store: &Store, stored: &Stored, filename: &str) -> Result<Metadata> {
+    let bytes = if let Some(bytes) = store.metadata(&stored.sha256) {
         bytes
     } else {
-        let bytes = archive::inspect(&made.stored.path, &made.filename)?.metadata;
-        store.keep_metadata(&made.stored.sha256, &bytes);
+        let bytes = archive::inspect(&stored.path, filename)?.metadata;
+        store.keep_metadata(&stored.sha256, &bytes);
         bytes
     };
     let requires_python =
@@ -81,13 +88,11 @@ fn metadata(store: &Store, made: &Made) -> Result<Metadata> {
 }
 
 /// A lock names a digest for every file; where nobody published one, it is what came.
-fn complete_hashes(source: &mut Source, made: &Made) {
-    let (artifact, sha256): (&mut Artifact, _) = match source {
-        Source::Wheel(artifact) => (artifact, Some(made.stored.sha256)),
-        Source::Sdist(artifact) => (artifact, made.sdist),
-        Source::Tree { .. } | Source::Git { .. } => return,
+pub(super) fn complete_hashes(source: &mut Source, sha256: Sha256) {
+    let (Source::Wheel(artifact) | Source::Sdist(artifact)) = source else {
+        return;
     };
-    if let (None, Some(sha256)) = (artifact.hashes.sha256(), sha256) {
+    if artifact.hashes.sha256().is_none() {
         artifact
             .hashes
             .0
@@ -175,21 +180,22 @@ fn wheel(package: &Package, made: &Made, metadata: &Metadata) -> Wheel {
 }
 
 /// Places wheels out of the store.
-struct Placer<'a> {
+pub(super) struct Placer<'a> {
     store: &'a Store,
     mode: LinkMode,
     stored: HashMap<Sha256, &'a Stored>,
 }
 
 impl<'a> Placer<'a> {
-    fn new(finished: &'a Finished) -> Self {
-        let made = finished.made.iter();
+    pub(super) fn new(
+        store: &'a Store,
+        mode: LinkMode,
+        stored: impl Iterator<Item = &'a Stored>,
+    ) -> Self {
         Self {
-            store: &finished.store,
-            mode: finished.link_mode,
-            stored: made
-                .map(|made| (made.stored.sha256, &made.stored))
-                .collect(),
+            store,
+            mode,
+            stored: stored.map(|stored| (stored.sha256, stored)).collect(),
         }
     }
 }

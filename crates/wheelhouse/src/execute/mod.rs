@@ -11,6 +11,7 @@
 
 mod ahead;
 mod building;
+pub mod download;
 mod earlier;
 mod fetch;
 mod finish;
@@ -221,24 +222,19 @@ impl Run {
     /// The worker, started when it is needed for the first time.
     async fn worker(&mut self) -> Result<Rc<LocalWorker>> {
         if let (None, Some(host)) = (&self.worker, self.host.take()) {
-            let logs = self.job.store.root().join("logs");
-            let setup = Setup {
+            let begin = Begin {
                 host,
-                request: &self.job.request,
-                logs: &logs,
-            };
-            self.worker = Some(Rc::new(LocalWorker {
-                engine: Engine::start(setup).await?,
-                request: self.job.request.clone(),
                 target: self.target.clone(),
+                request: self.job.request.clone(),
                 store: self.job.store.clone(),
                 observer: Arc::clone(&self.observer),
                 output: self.job.output.clone(),
-                ahead: self.ahead,
+                trees: self.trees.clone(),
+                fetch_ahead: self.ahead,
+                build_ahead: self.ahead,
                 keep_going: self.job.keep_going,
-                fetches: Arc::new(Semaphore::new(worker::FETCHES)),
-                state: RefCell::new(State::new(self.trees.clone())),
-            }));
+            };
+            self.worker = Some(begin_worker(begin).await?);
         }
         match &self.worker {
             Some(worker) => Ok(Rc::clone(worker)),
@@ -371,7 +367,7 @@ impl Run {
             link_mode: self.job.link_mode,
         };
         let published = fetch::blocking(move || finish::publish(finished)).await?;
-        self.tell(&published);
+        tell(&*self.observer, &self.job.output, &published);
         report.foreign = published.foreign;
         self.phase_finished(Phase::Publish, publish_begun);
         self.observer.observe(&Event::Finished {
@@ -386,33 +382,6 @@ impl Run {
         Ok(report)
     }
 
-    fn tell(&self, published: &Published) {
-        let output = self.job.output.display();
-        let told = [
-            (
-                &published.foreign,
-                "was not put there by wheelhouse and was left alone",
-            ),
-            (
-                &published.replaced_since,
-                "was replaced since an earlier run and was left alone",
-            ),
-            (
-                &published.overwritten,
-                "stood in the way of a file of the wheelhouse and was replaced",
-            ),
-        ];
-        for (names, what) in told {
-            for name in names {
-                self.observer
-                    .observe(&Event::warning(format!("{output}/{name} {what}")));
-            }
-        }
-        for warning in &published.warnings {
-            self.observer.observe(&Event::warning(warning));
-        }
-    }
-
     fn phase_started(&self, phase: Phase) {
         self.observer.observe(&Event::PhaseStarted { phase });
     }
@@ -421,5 +390,67 @@ impl Run {
         let seconds = seconds(begun.elapsed());
         self.observer
             .observe(&Event::PhaseFinished { phase, seconds });
+    }
+}
+
+/// What a worker begins with.
+struct Begin {
+    host: Host,
+    target: Target,
+    request: Request,
+    store: Store,
+    observer: Arc<dyn Observer>,
+    output: PathBuf,
+    trees: BTreeMap<PathBuf, Sha256>,
+    fetch_ahead: bool,
+    build_ahead: bool,
+    keep_going: bool,
+}
+
+async fn begin_worker(begin: Begin) -> Result<Rc<LocalWorker>> {
+    let setup = Setup {
+        host: begin.host,
+        request: &begin.request,
+        logs: &begin.store.root().join("logs"),
+    };
+    Ok(Rc::new(LocalWorker {
+        engine: Engine::start(setup).await?,
+        request: begin.request,
+        target: begin.target,
+        store: begin.store,
+        observer: begin.observer,
+        output: begin.output,
+        fetch_ahead: begin.fetch_ahead,
+        build_ahead: begin.build_ahead,
+        keep_going: begin.keep_going,
+        fetches: Arc::new(Semaphore::new(worker::FETCHES)),
+        state: RefCell::new(State::new(begin.trees)),
+    }))
+}
+
+/// Tells what publishing found in the way.
+fn tell(observer: &dyn Observer, output: &Path, published: &Published) {
+    let output = output.display();
+    let told = [
+        (
+            &published.foreign,
+            "was not put there by wheelhouse and was left alone",
+        ),
+        (
+            &published.replaced_since,
+            "was replaced since an earlier run and was left alone",
+        ),
+        (
+            &published.overwritten,
+            "stood in the way of a file of the wheelhouse and was replaced",
+        ),
+    ];
+    for (names, what) in told {
+        for name in names {
+            observer.observe(&Event::warning(format!("{output}/{name} {what}")));
+        }
+    }
+    for warning in &published.warnings {
+        observer.observe(&Event::warning(warning));
     }
 }

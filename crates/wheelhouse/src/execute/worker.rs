@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, Shared};
 use tokio::sync::Semaphore;
-use wheelhouse_engine::Engine;
+use wheelhouse_engine::{BuildRequirements, Engine};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{
     Artifact, Distribution, Error, Event, Kind, Observer, Outcome, PackageName, Request, Result,
@@ -50,8 +50,9 @@ pub(super) struct LocalWorker {
     pub(super) observer: Arc<dyn Observer>,
     /// The output, which is no part of a source tree that it lies in.
     pub(super) output: PathBuf,
-    /// Whether candidates of a resolution are fetched and built ahead.
-    pub(super) ahead: bool,
+    /// Whether candidates of a resolution are fetched ahead, and whether they are built.
+    pub(super) fetch_ahead: bool,
+    pub(super) build_ahead: bool,
     /// Whether what fails leaves the rest to go on.
     pub(super) keep_going: bool,
     pub(super) fetches: Arc<Semaphore>,
@@ -63,6 +64,8 @@ pub(super) struct LocalWorker {
 pub(super) struct State {
     made: HashMap<String, Pending<Made>>,
     files: HashMap<String, Pending<Stored>>,
+    /// What the builds of sources require.
+    pub(super) requirements: HashMap<String, Pending<BuildRequirements>>,
     /// The packages of which a source was a candidate.
     pub(super) candidates: BTreeSet<PackageName>,
     /// Which builds wait for what, as identities.
@@ -131,6 +134,19 @@ impl LocalWorker {
         let pending = in_background(work);
         self.state.borrow_mut().made.insert(key, pending.clone());
         pending
+    }
+
+    /// What came over the network so far, in bytes.
+    pub(super) fn bytes_fetched(&self) -> u64 {
+        self.state.borrow().bytes_fetched
+    }
+
+    /// How the file of `artifact` is had that is asked for now.
+    pub(super) fn outcome_of(&self, artifact: &Artifact) -> Outcome {
+        match self.stored(artifact, &[]) {
+            Ok(Some(_)) => Outcome::Reused,
+            _ => Outcome::Fetched,
+        }
     }
 
     /// Whether the wheel of `distribution` was begun to be made.
@@ -299,7 +315,7 @@ pub(super) fn identity(distribution: &Distribution) -> String {
 }
 
 /// Lets `work` go on whether or not somebody waits for it.
-fn in_background<T: Clone + 'static>(
+pub(super) fn in_background<T: Clone + 'static>(
     work: impl Future<Output = Result<T, SharedError>> + 'static,
 ) -> Pending<T> {
     let task = tokio::task::spawn_local(work);

@@ -299,7 +299,7 @@ pub(crate) struct Conduct {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Link {
+pub(super) enum Link {
     /// The first that works of the others
     Auto,
     /// A copy that shares its blocks with the original
@@ -313,18 +313,24 @@ impl Build {
     /// Takes the options as plain values. `matches` are those of the verb, and know the order in
     /// which options were given.
     pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
-        let inputs = &self.inputs;
+        self.inputs.raw(self.options.raw(globals, matches))
+    }
+}
+
+impl Inputs {
+    /// Adds what is to be built to the options in `raw`.
+    pub(super) fn raw(&self, raw: RawBuild) -> RawBuild {
         RawBuild {
-            requirements: inputs.requirements.clone(),
-            editables: inputs.editables.clone(),
-            requirement_files: inputs.requirement_files.clone(),
-            lock: inputs.lock.clone(),
-            constraint_files: inputs.constraint_files.clone(),
-            override_files: inputs.override_files.clone(),
-            build_constraint_files: inputs.build_constraint_files.clone(),
-            extras: inputs.extras.clone(),
-            groups: inputs.groups.clone(),
-            ..self.options.raw(globals, matches)
+            requirements: self.requirements.clone(),
+            editables: self.editables.clone(),
+            requirement_files: self.requirement_files.clone(),
+            lock: self.lock.clone(),
+            constraint_files: self.constraint_files.clone(),
+            override_files: self.override_files.clone(),
+            build_constraint_files: self.build_constraint_files.clone(),
+            extras: self.extras.clone(),
+            groups: self.groups.clone(),
+            ..raw
         }
     }
 }
@@ -408,11 +414,17 @@ impl Conduct {
     }
 
     pub(crate) fn link_mode(&self) -> LinkMode {
-        match self.link_mode {
-            Link::Auto => LinkMode::Auto,
-            Link::Clone => LinkMode::Clone,
-            Link::Hardlink => LinkMode::Hardlink,
-            Link::Copy => LinkMode::Copy,
+        self.link_mode.into()
+    }
+}
+
+impl From<Link> for LinkMode {
+    fn from(link: Link) -> Self {
+        match link {
+            Link::Auto => Self::Auto,
+            Link::Clone => Self::Clone,
+            Link::Hardlink => Self::Hardlink,
+            Link::Copy => Self::Copy,
         }
     }
 }

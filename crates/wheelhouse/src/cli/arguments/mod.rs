@@ -5,6 +5,7 @@
 //! [`RawBuild`](crate::config::RawBuild), which knows no clap.
 
 mod build;
+mod download;
 mod values;
 mod verify;
 
@@ -13,7 +14,8 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-pub(crate) use build::{Build, Config};
+pub(crate) use build::{Build, Conduct, Config};
+pub(crate) use download::Download;
 use values::size;
 pub(crate) use verify::Verify;
 
@@ -110,6 +112,16 @@ pub(crate) enum Verb {
     /// manifest, as `pip wheel` leaves it, is verified as far as that goes.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Verify),
+    /// Fetch everything that the requirements need, as it was published, for one target or many
+    ///
+    /// Wheels where a target has one, sdists where it has not, with all that building them needs:
+    /// what comes out builds and installs where there is no network.
+    #[command(after_help = DOWNLOAD_EXAMPLES)]
+    #[command(mut_arg("output", |output| output
+        .visible_alias("dest")
+        .visible_short_alias('d')
+        .help("Put the files there [default: packages]")))]
+    Download(Box<Download>),
     /// Show or tidy the cache
     #[command(subcommand, arg_required_else_help = true)]
     Cache(Cache),
@@ -148,6 +160,19 @@ Examples:
   wheelhouse verify DIR -r requirements.txt   whether DIR has all that the file requires
   wheelhouse verify DIR --import              import what was installed, too
   wheelhouse verify DIR --no-install --json   run nothing of it, and tell a program";
+
+const DOWNLOAD_EXAMPLES: &str = "\
+Examples:
+  wheelhouse download -r requirements.txt       as pip download -r requirements.txt -d packages,
+                                                with what sdists need to be built
+  wheelhouse download -r requirements.txt --python-version 3.11,3.12 --platform linux,windows
+                                                four targets in one go
+  wheelhouse download django --target 3.13t-macosx_11_0_arm64 --target host
+                                                targets by name
+
+  wheelhouse build --no-index --find-links packages -r requirements.txt
+  pip wheel --no-index --find-links packages -r requirements.txt
+                                                on the other side, where there is no network";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

@@ -82,6 +82,12 @@ fn words(event: &Event) -> Option<String> {
         },
         Event::StepFailed { package, reason } => failed(package, reason),
         Event::Warning { message, hint } => warning(message, hint.as_deref()),
+        Event::TargetFinished {
+            label,
+            packages,
+            to_build,
+            ..
+        } => target(label, *packages, to_build),
         Event::Finished { .. } => return summary(event),
         Event::PhaseStarted { .. }
         | Event::FetchProgress { .. }
@@ -109,6 +115,18 @@ fn warning(message: &str, hint: Option<&str>) -> String {
     if let Some(hint) = hint {
         let hint = style::labelled(style::HINT, "hint", hint);
         let _ = write!(text, "\n{hint}");
+    }
+    text
+}
+
+fn target(label: &str, packages: usize, to_build: &[String]) -> String {
+    let mut text = format!(
+        "{} {label}: {}",
+        done("Complete"),
+        human::count(packages, "package")
+    );
+    if !to_build.is_empty() {
+        let _ = write!(text, "; to be built there: {}", to_build.join(", "));
     }
     text
 }

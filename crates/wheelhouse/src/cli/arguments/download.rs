@@ -1,0 +1,215 @@
+//! The options of `download`: those of `build`, and for which targets.
+//!
+//! Responsible for their names and help texts, and for handing them on as plain values.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, ValueEnum};
+use wheelhouse_model::target::{Choice, Platform, PythonName};
+use wheelhouse_model::{Error, Kind, Result, Target};
+
+use super::Globals;
+use super::build::{Inputs, Link, Options};
+use crate::config::RawBuild;
+use crate::execute::download::Sources;
+use crate::store::LinkMode;
+
+/// Where the files are put unless the user says where.
+const OUTPUT: &str = "packages";
+
+#[derive(Debug, Args)]
+pub(crate) struct Download {
+    #[command(flatten)]
+    pub(crate) inputs: Inputs,
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    pub(crate) targets: Targets,
+
+    /// Leave out the newest pip, setuptools and wheel, which come along otherwise
+    #[arg(long, help_heading = "What to do", overrides_with = "bootstrap")]
+    pub(crate) no_bootstrap: bool,
+
+    /// Add the newest pip, setuptools and wheel for each target, as is the default
+    #[arg(long, help_heading = "What to do", hide = true)]
+    bootstrap: bool,
+
+    /// Which source distributions to fetch
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = Which::Needed, help_heading = "What to do")]
+    sources: Which,
+
+    /// How files get from the cache into the directory
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = Link::Auto, help_heading = "What to do")]
+    link_mode: Link,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// Where there is no wheel, with all that building them needs
+    Needed,
+    /// Those of everything, with all that building them needs
+    All,
+}
+
+#[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "For which targets")]
+pub(crate) struct Targets {
+    /// A target, such as 3.12-linux, cp311-win_amd64, 3.13t-macosx_11_0_arm64, or host
+    #[arg(long = "target", value_name = "PYTHON-PLATFORM", value_delimiter = ',')]
+    named: Vec<String>,
+
+    /// A Python, such as 3.12, 3.12.4, cp313t or pp310: one target for each platform
+    #[arg(long = "python-version", value_name = "VERSION", value_delimiter = ',')]
+    python_versions: Vec<String>,
+
+    /// A platform, such as manylinux_2_28_x86_64, win_amd64, linux-arm64, alpine, macos or windows:
+    /// one target for each Python
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
+    platforms: Vec<String>,
+
+    /// The implementation of the Pythons: cp or pp
+    #[arg(long, value_name = "IMPLEMENTATION")]
+    implementation: Option<String>,
+
+    /// The ABI of the Pythons, as in cp313t for a free-threaded one
+    #[arg(long = "abi", value_name = "ABI", value_delimiter = ',')]
+    abis: Vec<String>,
+}
+
+impl Download {
+    pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
+        let mut raw = self.inputs.raw(self.options.raw(globals, matches));
+        raw.output.get_or_insert_with(|| PathBuf::from(OUTPUT));
+        raw
+    }
+
+    pub(crate) fn link_mode(&self) -> LinkMode {
+        self.link_mode.into()
+    }
+
+    pub(crate) fn sources(&self) -> Sources {
+        match self.sources {
+            Which::Needed => Sources::Needed,
+            Which::All => Sources::All,
+        }
+    }
+}
+
+impl Targets {
+    /// The targets that are named.
+    ///
+    /// # Errors
+    /// A name that means nothing, or an ABI that none of the Pythons has.
+    pub(crate) fn choice(&self) -> Result<Choice> {
+        let target = |text: &String| match text.as_str() {
+            "host" => Ok(None),
+            text => text.parse::<Target>().map(Some),
+        };
+        Ok(Choice {
+            targets: self.named.iter().map(target).collect::<Result<_>>()?,
+            pythons: self.pythons()?,
+            platforms: self
+                .platforms
+                .iter()
+                .map(|text| text.parse::<Platform>())
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    fn pythons(&self) -> Result<Vec<PythonName>> {
+        let prefix = match self.implementation.as_deref() {
+            None | Some("cp" | "cpython") => "",
+            Some("pp" | "pypy") => "pp",
+            Some(other) => {
+                let message = format!("--implementation `{other}` is not supported");
+                return Err(Error::new(Kind::Input, message).with_hint("Name cp or pp."));
+            }
+        };
+        let named = self.python_versions.iter().map(|version| {
+            let named = version.starts_with(|first: char| first.is_ascii_alphabetic());
+            let prefix = if named { "" } else { prefix };
+            format!("{prefix}{version}").parse::<PythonName>()
+        });
+        let mut pythons = named.collect::<Result<Vec<_>>>()?;
+        if self.implementation.is_some() && pythons.is_empty() {
+            let message = "--implementation needs --python-version";
+            return Err(Error::new(Kind::Input, message));
+        }
+        if !self.abis.is_empty() {
+            pythons = self.with_abis(&pythons)?;
+        }
+        Ok(pythons)
+    }
+
+    /// The Pythons that `--abi` means: pip takes any list, here it says which build of a Python.
+    fn with_abis(&self, pythons: &[PythonName]) -> Result<Vec<PythonName>> {
+        let mut chosen = Vec::new();
+        for abi in &self.abis {
+            let python: Option<PythonName> = abi.trim_end_matches(['m', 'u']).parse().ok();
+            let fits = python.filter(|python| {
+                let named = |one: &PythonName| {
+                    (one.implementation, one.major, one.minor)
+                        == (python.implementation, python.major, python.minor)
+                };
+                pythons.is_empty() || pythons.iter().any(named)
+            });
+            match fits {
+                Some(python) => chosen.push(python),
+                None if matches!(abi.as_str(), "abi3" | "none") => {
+                    chosen.extend(pythons.iter().cloned());
+                }
+                None => {
+                    let message = format!("--abi `{abi}` is that of none of the Pythons");
+                    return Err(Error::new(Kind::Input, message)
+                        .with_hint("Name that of a --python-version: cp312, or cp313t."));
+                }
+            }
+        }
+        chosen.dedup();
+        Ok(chosen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Verb, parse};
+    use super::*;
+
+    fn choice(arguments: &[&str]) -> Result<Choice> {
+        let arguments = ["wheelhouse", "download", "x"].iter().chain(arguments);
+        let (command_line, _) = parse(arguments.map(Into::into)).unwrap();
+        let Verb::Download(download) = command_line.verb else {
+            panic!("not the verb");
+        };
+        download.targets.choice()
+    }
+
+    #[test]
+    fn pips_names_make_targets() {
+        let given = ["--python-version", "3.9,312", "--platform", "win_amd64"];
+        let choice = choice(&given).unwrap();
+        assert_eq!(choice.pythons.len(), 2);
+        assert_eq!(choice.platforms, ["windows".parse().unwrap()]);
+    }
+
+    #[test]
+    fn implementation_and_abi_say_which_python() {
+        let pypy = choice(&["--python-version", "3.10", "--implementation", "pp"]).unwrap();
+        assert_eq!(pypy.pythons, ["pp310".parse().unwrap()]);
+        let free = choice(&["--python-version", "3.13", "--abi", "cp313t"]).unwrap();
+        assert_eq!(free.pythons, ["3.13t".parse().unwrap()]);
+        assert!(choice(&["--python-version", "3.13", "--abi", "cp312"]).is_err());
+        assert!(choice(&["--python-version", "3.13", "--implementation", "jy"]).is_err());
+    }
+
+    #[test]
+    fn whole_targets_are_named_at_once() {
+        let choice = choice(&["--target", "host,3.12-linux-arm64"]).unwrap();
+        assert_eq!(choice.targets[0], None);
+        assert_eq!(
+            choice.targets[1].as_ref().unwrap().name(),
+            "cp312-manylinux_2_28_aarch64"
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! What verbs have in common that make a request and carry it out: command line, configuration and
+//! process brought together.
+//!
+//! Responsible for everything up to the request, and for telling how a run ended. Never resolves,
+//! fetches or builds anything itself.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use wheelhouse_engine::Host;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Event, Kind, Observer, Request, Result, event};
+
+use super::arguments::{Color, Globals};
+use super::process::Process;
+use super::reader::Reader;
+use super::render::{self, Renderer, Verbosity};
+use super::{again, signals, source, streams};
+use crate::config::{Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle};
+use crate::execute::Report;
+use crate::store::Store;
+
+/// All that a run needs and that can be known without a runtime.
+pub(super) struct Preparation {
+    /// The application's tree or repository.
+    source: Option<String>,
+    pub(super) json: bool,
+    pub(super) process: Process,
+    pip: PipConfiguration,
+    raw: RawBuild,
+    pub(super) settings: Settings,
+    reader: Reader,
+    pub(super) renderer: Arc<dyn Renderer>,
+}
+
+impl Preparation {
+    /// Brings together what is known. With `one_document` the standard output is not for events.
+    pub(super) fn new(
+        raw: RawBuild,
+        source: Option<String>,
+        globals: &Globals,
+        one_document: bool,
+    ) -> Result<Self> {
+        let process = Process::read()?;
+        let pip = process.pip_configuration(raw.python.as_deref())?;
+        let mut reader = Reader::default();
+        let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
+        again::with_variables_of(&settings, &process.environment)?;
+        reader.use_network(&settings);
+        if settings.requirement_files.iter().any(|file| file == "-") {
+            reader.read_standard_input(&process.directory)?;
+        }
+        if settings.no_color && globals.color.is_none() {
+            streams::set_color(Some(Color::Never));
+        }
+        let verbosity = Verbosity::new(settings.quiet, settings.verbose);
+        let events = globals.json && !one_document;
+        Ok(Self {
+            renderer: render::choose(verbosity, events, settings.progress),
+            source,
+            json: globals.json,
+            process,
+            pip,
+            raw,
+            settings,
+            reader,
+        })
+    }
+
+    /// Lets `work` go on with this until it ends or is interrupted.
+    pub(super) fn carry_out<Work>(
+        self,
+        work: impl FnOnce(Self) -> Work + Send + 'static,
+    ) -> Result<()>
+    where
+        Work: Future<Output = Result<()>>,
+    {
+        let renderer = Arc::clone(&self.renderer);
+        let outcome = wheelhouse_engine::run(move || signals::until_interrupted(work(self)));
+        renderer.close();
+        outcome
+    }
+
+    /// Makes the request, and keeps what it refers to.
+    pub(super) async fn request(self) -> Result<(Self, Joined, Option<source::Tree>)> {
+        let directory = &self.process.directory;
+        let tree = match self.source.as_deref() {
+            Some(source) => Some(source::find(source, directory, self.settings.offline).await?),
+            None => None,
+        };
+        let mut raw = self.raw.clone();
+        raw.source = tree.as_ref().map(|tree| tree.path.clone());
+        // Files may be read over the network, during which signals must be heard.
+        let reading = tokio::task::spawn_blocking(move || {
+            let context = self.process.settings_context(&self.pip, &self.reader);
+            let joined = join(&raw, &self.settings, &context);
+            joined.map(|joined| (self, joined))
+        });
+        let read = reading.await;
+        let (this, joined) = read.context(Kind::Input, || {
+            "the thread that reads requirements files ended".to_owned()
+        })??;
+        for note in &joined.notes {
+            this.renderer.observe(&Event::warning(note));
+        }
+        Ok((this, joined, tree))
+    }
+
+    /// Refuses a Python that the lock among the inputs does not serve. What the Python says of
+    /// itself is in the cache when the run asks again.
+    pub(super) async fn check_scope(
+        &self,
+        scope: &Scope,
+        request: &Request,
+        python: Option<&Path>,
+        store: &Store,
+    ) -> Result<()> {
+        if scope.is_everything() {
+            return Ok(());
+        }
+        let cache = store.root().join("uv");
+        let host = Host::discover(request.python.as_deref(), python, &cache).await?;
+        scope.check(&host.target())
+    }
+
+    pub(super) fn tell_end(&self, report: &Report, started: Instant) {
+        let output = &self.settings.output;
+        let directory = output
+            .strip_prefix(&self.process.directory)
+            .unwrap_or(output);
+        if !report.foreign.is_empty() {
+            self.renderer.observe(&foreign(directory, &report.foreign));
+        }
+        self.renderer.observe(&Event::Finished {
+            directory: directory.display().to_string(),
+            fetched: report.fetched,
+            built: report.built,
+            reused: report.reused,
+            bytes: report.bytes,
+            bytes_fetched: report.bytes_fetched,
+            seconds: event::seconds(started.elapsed()),
+        });
+    }
+}
+
+/// How many files are named that no run put into the output.
+const NAMED: usize = 5;
+
+fn foreign(directory: &Path, names: &[String]) -> Event {
+    let shown: Vec<_> = names
+        .iter()
+        .take(NAMED)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "`{}` also has {}{more}, which no run put there",
+        directory.display(),
+        shown.join(", ")
+    );
+    Event::warning(message)
+}
+
+/// Passes on everything but the end, which comes last and only once.
+pub(super) struct WithoutEnd(pub(super) Arc<dyn Observer>);
+
+impl Observer for WithoutEnd {
+    fn observe(&self, event: &Event) {
+        if !matches!(event, Event::Finished { .. }) {
+            self.0.observe(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_files_are_named_up_to_a_number() {
+        let names: Vec<_> = (1..=7).map(|number| format!("{number}.whl")).collect();
+        let Event::Warning { message, .. } = foreign(Path::new("out"), &names) else {
+            panic!("not a warning");
+        };
+        assert_eq!(
+            message,
+            "`out` also has `1.whl`, `2.whl`, `3.whl`, `4.whl`, `5.whl` and 2 more, which no run put there"
+        );
+    }
+}

@@ -1,0 +1,240 @@
+//! Publishing what was gathered: one directory, one manifest, a lock for each target.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use wheelhouse_model::manifest::{self, Sdist, Wheel};
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::{
+    Error, Kind, Lock, Manifest, Outcome, Request, Result, Sha256, Target, pylock,
+};
+
+use super::super::Report;
+use super::super::earlier::LOCK_NAME;
+use super::super::finish::{self, Placer};
+use super::gather::{Gathered, Gotten};
+use crate::publish::{
+    DirectoryPublisher, IndexedWheel, Published, Publisher as _, Wheelhouse, simple,
+};
+use crate::store::{LinkMode, Store};
+
+/// Everything that all targets need.
+pub(super) struct Downloaded {
+    targets: Vec<Target>,
+    locks: Vec<Lock>,
+    requirements: Vec<String>,
+    /// By file name.
+    files: BTreeMap<String, Gotten>,
+}
+
+impl Downloaded {
+    /// Brings together what was gathered for each target.
+    ///
+    /// # Errors
+    /// When two targets want different files of one name.
+    pub(super) fn new(request: &Request, gathered: Vec<Gathered>) -> Result<Self> {
+        let requirements = request.requirements.iter();
+        let mut downloaded = Self {
+            targets: Vec::new(),
+            locks: Vec::new(),
+            requirements: requirements.map(|line| redacted(&line.text)).collect(),
+            files: BTreeMap::new(),
+        };
+        for one in gathered {
+            for file in &one.files {
+                downloaded.add(file)?;
+            }
+            let mut lock = one.lock;
+            complete_hashes(&mut lock, &one.files);
+            downloaded.locks.push(lock);
+            downloaded.targets.push(one.target);
+        }
+        Ok(downloaded)
+    }
+
+    fn add(&mut self, file: &Gotten) -> Result<()> {
+        let known = self
+            .files
+            .entry(file.filename.clone())
+            .or_insert_with(|| file.clone());
+        known.is_locked |= file.is_locked;
+        if known.stored.sha256 == file.stored.sha256 {
+            return Ok(());
+        }
+        let message = format!(
+            "{} is another file at {} than at {}",
+            file.filename, file.distribution.source, known.distribution.source
+        );
+        Err(Error::new(Kind::Fetch, message)
+            .with_hint("Name one of the indexes alone, or a hash with the requirement."))
+    }
+
+    /// What was done, as far as it is known before publishing.
+    pub(super) fn report(&self) -> Report {
+        let files = || self.files.values();
+        let count = |outcome| files().filter(|file| file.outcome == outcome).count();
+        Report {
+            fetched: count(Outcome::Fetched),
+            built: count(Outcome::Built),
+            reused: count(Outcome::Reused),
+            bytes: files().map(|file| file.stored.size).sum(),
+            ..Report::default()
+        }
+    }
+
+    /// Brings `output` to the state of the download.
+    pub(super) fn publish(
+        &self,
+        store: &Store,
+        output: &Path,
+        mode: LinkMode,
+    ) -> Result<Published> {
+        let mut manifest = Manifest {
+            schema: manifest::SCHEMA.to_owned(),
+            generator: concat!("wheelhouse ", env!("CARGO_PKG_VERSION")).to_owned(),
+            targets: self.targets.clone(),
+            requirements: self.requirements.clone(),
+            request: self.request(),
+            wheels: Vec::new(),
+            sdists: Vec::new(),
+            files: Vec::new(),
+        };
+        let (mut files, mut indexed) = (BTreeMap::new(), Vec::new());
+        for file in self.files.values() {
+            if !file.is_wheel() {
+                indexed.push(indexed_file(file, None, None)?);
+                manifest.sdists.push(sdist(file));
+                continue;
+            }
+            let metadata = finish::metadata(store, &file.stored, &file.filename)?;
+            let digest = Some(Sha256::of(&metadata.bytes));
+            let requires_python = metadata.requires_python.clone();
+            indexed.push(indexed_file(file, requires_python.clone(), digest)?);
+            manifest.wheels.push(self.wheel(file, requires_python));
+            files.insert(format!("{}.metadata", file.filename), metadata.bytes);
+        }
+        files.extend(simple::pages(&indexed));
+        files.extend(self.lock_files(output));
+        let placer = Placer::new(store, mode, self.files.values().map(|file| &file.stored));
+        let publisher = DirectoryPublisher {
+            directory: output.to_owned(),
+        };
+        publisher.publish(&Wheelhouse {
+            manifest,
+            files,
+            store: &placer,
+        })
+    }
+
+    /// One lock is `pylock.toml`; several are named after their targets.
+    fn lock_files(&self, output: &Path) -> Vec<(String, Vec<u8>)> {
+        let locks = self.locks.iter().zip(&self.targets);
+        let named = locks.map(|(lock, target)| {
+            let name = if self.locks.len() == 1 {
+                LOCK_NAME.to_owned()
+            } else {
+                format!("pylock.{}.toml", target.name())
+            };
+            (name, pylock::write(lock, output).into_bytes())
+        });
+        named.collect()
+    }
+
+    fn request(&self) -> String {
+        let requests: Vec<&str> = self
+            .locks
+            .iter()
+            .map(|lock| lock.request.as_str())
+            .collect();
+        match requests[..] {
+            [request] => request.to_owned(),
+            _ => Sha256::of(requests.join("\n").as_bytes()).to_string(),
+        }
+    }
+
+    fn wheel(&self, file: &Gotten, requires_python: Option<String>) -> Wheel {
+        let distribution = &file.distribution;
+        let packages = self.locks.iter().flat_map(|lock| &lock.packages);
+        let mut dependencies: Vec<String> = packages
+            .filter(|package| package.name == distribution.name && file.is_locked)
+            .flat_map(|package| &package.dependencies)
+            .map(ToString::to_string)
+            .collect();
+        dependencies.sort();
+        dependencies.dedup();
+        Wheel {
+            filename: file.filename.clone(),
+            name: distribution.name.to_string(),
+            version: version(file),
+            sha256: file.stored.sha256,
+            size: file.stored.size,
+            requires_python,
+            dependencies,
+            origin: distribution.origin.clone(),
+            source: distribution.source.to_string(),
+            built: file.built.as_ref().map(|built| manifest::Built {
+                sdist: wheelhouse_model::Hashes::default(),
+                python: built.python.clone(),
+                requirements: built.requirements.clone(),
+            }),
+        }
+    }
+}
+
+fn version(file: &Gotten) -> String {
+    let version = file.distribution.version.as_ref();
+    version.map(ToString::to_string).unwrap_or_default()
+}
+
+fn sdist(file: &Gotten) -> Sdist {
+    Sdist {
+        filename: file.filename.clone(),
+        name: file.distribution.name.to_string(),
+        version: version(file),
+        sha256: file.stored.sha256,
+        size: file.stored.size,
+        origin: file.distribution.origin.clone(),
+        source: file.distribution.source.to_string(),
+    }
+}
+
+fn indexed_file(
+    file: &Gotten,
+    requires_python: Option<String>,
+    metadata: Option<Sha256>,
+) -> Result<IndexedWheel> {
+    let distribution = &file.distribution;
+    let version = distribution.version.clone().ok_or_else(|| {
+        Error::new(
+            Kind::Resolution,
+            format!("the version of {} is not known", file.filename),
+        )
+    })?;
+    let artifact = distribution.source.artifact();
+    Ok(IndexedWheel {
+        filename: file.filename.clone(),
+        name: distribution.name.clone(),
+        version,
+        sha256: file.stored.sha256,
+        size: file.stored.size,
+        requires_python,
+        metadata,
+        yanked: None,
+        uploaded: artifact.and_then(|artifact| artifact.uploaded),
+    })
+}
+
+/// A lock names a digest for every file; where nobody published one, it is what came.
+fn complete_hashes(lock: &mut Lock, files: &[Gotten]) {
+    for package in &mut lock.packages {
+        let distribution = package.distribution();
+        let came = files
+            .iter()
+            .find(|file| file.is_locked && file.distribution == distribution);
+        if let Some(file) = came
+            && file.built.is_none()
+        {
+            finish::complete_hashes(&mut package.source, file.stored.sha256);
+        }
+    }
+}
