@@ -7,6 +7,7 @@ mod build_requirements;
 mod cli;
 mod directory;
 mod disks;
+mod download;
 mod hooks;
 mod hostile;
 mod interruptions;

@@ -4,9 +4,11 @@ import io
 import os
 import subprocess
 import sys
+import sysconfig
 import time
 import zipfile
 
+PLATFORM = WHOSE
 
 def get_requires_for_build_wheel(config_settings=None):
     return REPORTS
@@ -30,13 +32,15 @@ def make_wheel(wheel_directory):
                 modules[module] = file.read()
     files = dict(modules)
     files[dist_info + "/METADATA"] = metadata
-    files[dist_info + "/WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    tag = "py3-none-" + (PLATFORM or "any")
+    pure = "false" if PLATFORM else "true"
+    files[dist_info + "/WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: %s\nTag: %s\n" % (pure, tag)
     record = ""
     for path, text in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
         record += "%s,sha256=%s,%d\n" % (path, digest, len(text.encode()))
     files[dist_info + "/RECORD"] = record + dist_info + "/RECORD,,\n"
-    filename = "%s-%s-py3-none-any.whl" % (name, version)
+    filename = "%s-%s-%s.whl" % (name, version, tag)
     with zipfile.ZipFile(os.path.join(wheel_directory, filename), "w") as wheel:
         for path, text in files.items():
             wheel.writestr(zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0)), text)

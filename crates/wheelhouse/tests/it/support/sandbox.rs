@@ -89,6 +89,26 @@ impl Sandbox {
         self.spawn(command)
     }
 
+    /// `wheelhouse download` into `out` with `cache`, from `index` alone.
+    pub(crate) fn download(&self, index: &Index, arguments: &[&str]) -> Finished {
+        let out = self.out();
+        let arguments = arguments.iter().map(AsRef::as_ref);
+        let own = [std::ffi::OsStr::new("-o"), out.as_os_str()];
+        self.download_anywhere(index, own.into_iter().chain(arguments))
+    }
+
+    /// The same, into wherever `arguments` or the program say.
+    pub(crate) fn download_anywhere<'a>(
+        &self,
+        index: &Index,
+        arguments: impl IntoIterator<Item = &'a std::ffi::OsStr>,
+    ) -> Finished {
+        let mut command = self.command(env!("CARGO_BIN_EXE_wheelhouse"));
+        command.args(["download", "--index-url", &index.url(), "--cache-dir"]);
+        command.arg(self.cache()).args(arguments);
+        self.spawn(command).finish()
+    }
+
     /// A command with the clean environment.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::archives::{Member, gzip, tar};
 
-/// The back end: `SCRIPT` stands for what `build_wheel` does before it makes the wheel.
+/// The back end: `SCRIPT` stands for what `build_wheel` does before it makes the wheel, `WHOSE` for
+/// the platform that the wheel is for.
 const BACKEND: &str = include_str!("backend.py");
 
 /// A source distribution in the making.
@@ -16,6 +17,7 @@ pub(crate) struct Sdist {
     pub(crate) version: String,
     script: String,
     static_metadata: bool,
+    platform_wheel: bool,
     requires: Vec<String>,
     reports: Vec<String>,
     members: Vec<Member>,
@@ -28,6 +30,7 @@ impl Sdist {
             version: version.to_owned(),
             script: "pass".to_owned(),
             static_metadata: false,
+            platform_wheel: false,
             requires: Vec::new(),
             reports: Vec::new(),
             members: Vec::new(),
@@ -43,6 +46,12 @@ impl Sdist {
     /// Lets the metadata be known without asking the back end.
     pub(crate) fn static_metadata(mut self) -> Self {
         self.static_metadata = true;
+        self
+    }
+
+    /// Lets the wheel be for the platform that it is built on.
+    pub(crate) fn platform_wheel(mut self) -> Self {
+        self.platform_wheel = true;
         self
     }
 
@@ -88,7 +97,13 @@ impl Sdist {
             .lines()
             .map(|line| format!("    {line}"))
             .collect();
+        let platform = if self.platform_wheel {
+            "sysconfig.get_platform().replace('-', '_').replace('.', '_')"
+        } else {
+            "None"
+        };
         let backend = BACKEND
+            .replace("WHOSE", platform)
             .replace("    SCRIPT", &body.join("\n"))
             .replace("REPORTS", &format!("{:?}", self.reports));
         vec![

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use super::archives::{record, zip};
 
-/// A pure wheel in the making.
+/// A wheel in the making, pure unless it has another tag.
 #[derive(Clone)]
 pub(crate) struct Wheel {
     name: String,
     version: String,
+    tag: String,
     /// What METADATA says, where that is to be something else.
     metadata: Option<String>,
     requires: Vec<String>,
@@ -21,6 +22,7 @@ impl Wheel {
         Self {
             name: name.to_owned(),
             version: version.to_owned(),
+            tag: "py3-none-any".to_owned(),
             metadata: None,
             requires: Vec::new(),
             files: vec![(
@@ -29,6 +31,12 @@ impl Wheel {
             )],
             record: None,
         }
+    }
+
+    /// Makes it for other Pythons and platforms: `cp312-cp312-win_amd64`.
+    pub(crate) fn tag(mut self, tag: &str) -> Self {
+        tag.clone_into(&mut self.tag);
+        self
     }
 
     pub(crate) fn requires(mut self, requirement: &str) -> Self {
@@ -59,7 +67,7 @@ impl Wheel {
     }
 
     pub(crate) fn filename(&self) -> String {
-        format!("{}-{}-py3-none-any.whl", self.name, self.version)
+        format!("{}-{}-{}.whl", self.name, self.version, self.tag)
     }
 
     pub(crate) fn metadata_text(&self) -> String {
@@ -78,8 +86,11 @@ impl Wheel {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let dist_info = format!("{}-{}.dist-info", self.name, self.version);
         let mut files = self.files.clone();
-        let description =
-            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+        let description = format!(
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {}\nTag: {}\n",
+            self.tag.ends_with("-none-any"),
+            self.tag
+        );
         files.push((
             format!("{dist_info}/METADATA"),
             self.metadata_text().into_bytes(),
