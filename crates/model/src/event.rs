@@ -92,7 +92,9 @@ pub enum Event {
         fetched: usize,
         built: usize,
         reused: usize,
-        /// The size of all wheels.
+        /// How many of these are source distributions.
+        sdists: usize,
+        /// The size of all files.
         bytes: u64,
         /// What was fetched over the network, sdists included.
         bytes_fetched: u64,

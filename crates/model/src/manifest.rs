@@ -69,6 +69,9 @@ pub struct Sdist {
     pub origin: Origin,
     /// Where it was had; without credentials.
     pub source: String,
+    /// Whether it is there for builds alone, and in no lock.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub build_only: bool,
 }
 
 /// One wheel of a wheelhouse.
@@ -89,6 +92,9 @@ pub struct Wheel {
     pub origin: Origin,
     /// Where the wheel, or the source it was built from, was had; without credentials.
     pub source: String,
+    /// Whether it is there for builds alone, and in no lock.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub build_only: bool,
     /// How the wheel came about when it was not published as such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built: Option<Built>,

@@ -10,7 +10,7 @@ use wheelhouse_model::{Observer, Result};
 
 use super::arguments::{Download, Globals};
 use super::preparation::{Preparation, WithoutEnd};
-use super::store;
+use super::{store, verify};
 use crate::config::Joined;
 use crate::execute::download::{self, Job};
 
@@ -43,5 +43,14 @@ async fn carry_out(preparation: Preparation, arguments: Download) -> Result<()> 
     preparation.renderer.close();
     preparation.tell_end(&report, started);
     drop(opened.temporary);
+    if arguments.verify {
+        let (process, settings) = (&preparation.process, &preparation.settings);
+        let (output, python, quiet) = (
+            &settings.output,
+            settings.python.clone(),
+            settings.quiet > 0,
+        );
+        return verify::after_build(process, output, python, preparation.json, quiet).await;
+    }
     Ok(())
 }

@@ -137,6 +137,7 @@ impl Preparation {
             fetched: report.fetched,
             built: report.built,
             reused: report.reused,
+            sdists: report.sdists,
             bytes: report.bytes,
             bytes_fetched: report.bytes_fetched,
             seconds: event::seconds(started.elapsed()),

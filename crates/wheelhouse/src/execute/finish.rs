@@ -171,6 +171,7 @@ fn wheel(package: &Package, made: &Made, metadata: &Metadata) -> Wheel {
             .collect(),
         origin: package.origin.clone(),
         source: package.source.to_string(),
+        build_only: false,
         built: made.built.as_ref().map(|built| manifest::Built {
             sdist: made.sdist.map(Hashes::sha256_only).unwrap_or_default(),
             python: built.python.clone(),

@@ -81,6 +81,8 @@ pub struct Report {
     pub fetched: usize,
     pub built: usize,
     pub reused: usize,
+    /// How many of these are source distributions.
+    pub sdists: usize,
     /// The size of all wheels.
     pub bytes: u64,
     /// What came over the network.
@@ -350,6 +352,7 @@ impl Run {
             fetched: count(Outcome::Fetched),
             built: count(Outcome::Built),
             reused: count(Outcome::Reused),
+            sdists: 0,
             bytes: made.iter().map(|made| made.stored.size).sum(),
             bytes_fetched: self
                 .worker
@@ -375,6 +378,7 @@ impl Run {
             fetched: report.fetched,
             built: report.built,
             reused: report.reused,
+            sdists: report.sdists,
             bytes: report.bytes,
             bytes_fetched: report.bytes_fetched,
             seconds: seconds(begun.elapsed()),

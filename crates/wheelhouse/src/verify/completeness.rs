@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 use wheelhouse_engine::{Companion, Engine, Host, Setup, WheelFile};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::request::{Formats, Packages, Requirement};
+use wheelhouse_model::request::{Building, Formats, Packages, Requirement};
 use wheelhouse_model::wants::{self, Named, Offer, Open, named};
 use wheelhouse_model::{
     Artifact, Distribution, Error, Kind, Location, Lock, PackageName, Request, Result, Source,
@@ -19,10 +20,13 @@ use wheelhouse_model::{
 
 use super::examine::Examined;
 use super::report::{Check, Examination, Finding, Name};
+use super::sources::Nobody;
 use super::survey::{Survey, sdist};
 use super::wanted::Wanted;
 use super::wheels::is_candidate;
 use crate::archive::{self, Limits};
+use crate::execute::{self, Job, Reuse};
+use crate::store::{LinkMode, Store};
 
 const ADD: &str = "Build or download what is missing into the directory, for the same Python.";
 
@@ -38,6 +42,7 @@ pub(super) struct Proof<'a> {
     pub(super) scratch: &'a Path,
     /// Whether source distributions may be built to know their metadata.
     pub(super) build: bool,
+    pub(super) building: &'a Building,
 }
 
 impl Proof<'_> {
@@ -80,15 +85,18 @@ impl Proof<'_> {
             requirements: [&self.wanted.roots[..], &self.wanted.pins].concat(),
             constraints: self.wanted.constraints.clone(),
             formats: Formats {
-                // No source distribution belongs beside a manifest.
-                only_binary: match self.survey.manifest {
-                    Some(_) => Packages::All,
-                    None => Packages::default(),
+                // A source distribution does not belong there that the manifest does not name.
+                only_binary: match &self.survey.manifest {
+                    Some(manifest) if manifest.sdists.is_empty() => Packages::All,
+                    _ => Packages::default(),
                 },
                 ..Formats::default()
             },
             ..super::alone(&self.survey.directory)
         };
+        if self.build && !self.survey.sdists.is_empty() {
+            return self.preview(request).await;
+        }
         let setup = Setup {
             host,
             request: &request,
@@ -97,6 +105,22 @@ impl Proof<'_> {
         let engine = Engine::start(setup).await?;
         let companion = Bystander { build: self.build };
         Ok(engine.resolve(self.target, &companion).await?.lock)
+    }
+
+    /// Resolves as a build would, which may build what tells the requirements of others.
+    async fn preview(&self, mut request: Request) -> Result<Lock> {
+        request.building = self.building.clone();
+        let job = Job {
+            request,
+            python: self.target.interpreter.clone(),
+            store: Store::open(self.scratch.join("store"))?,
+            output: self.scratch.join("preview"),
+            link_mode: LinkMode::Copy,
+            reuse: Reuse::Upgrade,
+            keep_going: false,
+        };
+        let preview = execute::preview(job, Arc::new(Nobody)).await?;
+        Ok(preview.lock)
     }
 
     /// Names everything that is missing, or else says what the resolver said.

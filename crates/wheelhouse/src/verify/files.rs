@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wheelhouse_model::manifest::{MANIFEST_NAME, Wheel};
-use wheelhouse_model::{Manifest, WheelFilename};
+use wheelhouse_model::manifest::{MANIFEST_NAME, Sdist, Wheel};
+use wheelhouse_model::{Manifest, Sha256, WheelFilename};
 
 use super::examine::Examined;
 use super::report::{Check, Examination, Finding, Name};
@@ -25,6 +25,9 @@ pub(super) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Che
         plain(survey, &mut check);
         return check.finish();
     };
+    if !manifest.sdists.is_empty() {
+        check.count(manifest.sdists.len(), "source distribution");
+    }
     check.count(manifest.files.len(), "other file");
     let mut named = BTreeSet::new();
     for wheel in &manifest.wheels {
@@ -33,6 +36,14 @@ pub(super) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Che
             check.fail(Finding::new(&wheel.filename, message));
         } else if is_safe(&wheel.filename, &mut check) {
             compare(wheel, survey, wheels, &mut check);
+        }
+    }
+    for sdist in &manifest.sdists {
+        if !named.insert(sdist.filename.as_str()) {
+            let message = format!("is named twice by {MANIFEST_NAME}");
+            check.fail(Finding::new(&sdist.filename, message));
+        } else if is_safe(&sdist.filename, &mut check) {
+            compare_sdist(sdist, survey, &mut check);
         }
     }
     for file in &manifest.files {
@@ -113,6 +124,24 @@ fn compare(
     }
 }
 
+/// Compares one source distribution with what the manifest says of it.
+fn compare_sdist(sdist: &Sdist, survey: &Survey, check: &mut Examination) {
+    let fail = |message: String| Finding::new(&sdist.filename, message).hint(super::AGAIN);
+    let Some(bytes) = survey.read_file(&sdist.filename) else {
+        check.fail(fail("is missing".to_owned()));
+        return;
+    };
+    let (size, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
+    if size != sdist.size {
+        let message = format!("has {size} bytes where {MANIFEST_NAME} says {}", sdist.size);
+        check.fail(fail(message));
+    } else if sha256 != sdist.sha256 {
+        let said = sdist.sha256;
+        let message = format!("has the SHA-256 {sha256} where {MANIFEST_NAME} says {said}");
+        check.fail(fail(message));
+    }
+}
+
 fn agrees_with_its_name(wheel: &Wheel) -> bool {
     let parsed = wheel.filename.parse::<WheelFilename>();
     parsed.is_ok_and(|parsed| {
@@ -123,13 +152,10 @@ fn agrees_with_its_name(wheel: &Wheel) -> bool {
 
 /// Tells of what no run put there.
 fn extra(survey: &Survey, manifest: &Manifest, check: &mut Examination) {
-    let files = manifest.files.iter();
     let known: BTreeSet<&str> = manifest
-        .wheels
-        .iter()
-        .map(|wheel| &wheel.filename)
-        .chain(files)
-        .map(String::as_str)
+        .distributions()
+        .map(|file| file.filename)
+        .chain(manifest.files.iter().map(String::as_str))
         .chain([MANIFEST_NAME])
         .collect();
     let foreign = format!("is not in {MANIFEST_NAME}");

@@ -74,6 +74,15 @@ fn expected<'a>(manifest: &'a Manifest, metadata: &BTreeMap<&str, Sha256>) -> Pr
         let project = projects.entry(&wheel.name).or_default();
         project.insert(wheel.filename.clone(), listed);
     }
+    for sdist in &manifest.sdists {
+        let listed = Listed {
+            sha256: sdist.sha256.to_string(),
+            requires_python: None,
+            metadata: None,
+        };
+        let project = projects.entry(&sdist.name).or_default();
+        project.insert(sdist.filename.clone(), listed);
+    }
     projects
 }
 

@@ -4,28 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use wheelhouse_model::lock::Package;
-use wheelhouse_model::manifest::{MANIFEST_NAME, Wheel};
+use wheelhouse_model::manifest::MANIFEST_NAME;
 use wheelhouse_model::{Lock, Manifest, Result, Source, Target, pylock};
 
 use super::examine::Examined;
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::Survey;
 
-/// Compares every lock of the manifest with its wheels, and returns the locks.
-pub(super) fn check(survey: &Survey, target: Option<&Target>) -> Option<(Check, Vec<Lock>)> {
+/// The locks of a wheelhouse, by the names of their targets.
+pub(super) type Locks = BTreeMap<String, Lock>;
+
+/// Compares every lock of the manifest with its files, and returns the locks.
+pub(super) fn check(survey: &Survey, targets: &[Target]) -> Option<(Check, Locks)> {
     let manifest = survey.manifest.as_ref()?;
     let mut check = Examination::of(Name::Lock);
-    let mut locks = Vec::new();
+    let mut locks = Locks::new();
     for file in manifest.files.iter().filter(|file| is_lock(file)) {
         // One that is missing is told with the other files.
         let Some(bytes) = survey.read_file(file) else {
             continue;
         };
         let text = String::from_utf8_lossy(&bytes);
+        let target = target_of(file, targets);
         match read(&text, &survey.directory, survey, target) {
             Ok(lock) => {
                 compare(file, &lock, manifest, &mut check);
-                locks.push(lock);
+                locks.insert(target.map_or_else(String::new, Target::name), lock);
             }
             Err(error) => {
                 let message = format!("is damaged: {}", error.sentence());
@@ -34,11 +38,19 @@ pub(super) fn check(survey: &Survey, target: Option<&Target>) -> Option<(Check, 
         }
     }
     check.count(
-        locks.iter().map(|lock| lock.packages.len()).sum(),
+        locks.values().map(|lock| lock.packages.len()).sum(),
         "package",
     );
     unlocked(&locks, manifest, &mut check);
     Some((check.finish(), locks))
+}
+
+/// The target that the lock `file` is called after; `pylock.toml` is that of the first.
+fn target_of<'a>(file: &str, targets: &'a [Target]) -> Option<&'a Target> {
+    let named = targets
+        .iter()
+        .find(|target| file == format!("pylock.{}.toml", target.name()));
+    named.or_else(|| targets.first())
 }
 
 /// Compares the wheels with the digests of a lock from elsewhere. That a package is missing is told
@@ -111,19 +123,22 @@ fn compare(file: &str, lock: &Lock, manifest: &Manifest, check: &mut Examination
 /// What the manifest has otherwise than `package`.
 fn difference(package: &Package, manifest: &Manifest) -> Option<String> {
     let (name, version) = (&package.name, &package.version);
-    let same_name: Vec<&Wheel> = manifest
-        .wheels
-        .iter()
-        .filter(|wheel| wheel.name.parse().ok().as_ref() == Some(name))
+    let wheels = manifest.wheels.iter();
+    let wheels = wheels.map(|wheel| (&wheel.name, &wheel.version, wheel.sha256));
+    let sdists = manifest.sdists.iter();
+    let sdists = sdists.map(|sdist| (&sdist.name, &sdist.version, sdist.sha256));
+    let same_name: Vec<_> = wheels
+        .chain(sdists)
+        .filter(|(other, ..)| other.parse().ok().as_ref() == Some(name))
         .collect();
     let mut fitting = same_name
         .iter()
-        .filter(|wheel| wheel.version.parse().ok().as_ref() == Some(version))
+        .filter(|(_, other, _)| other.parse().ok().as_ref() == Some(version))
         .peekable();
     if fitting.peek().is_none() {
         let versions: Vec<&str> = same_name
             .iter()
-            .map(|wheel| wheel.version.as_str())
+            .map(|(_, version, _)| version.as_str())
             .collect();
         let instead = match versions.as_slice() {
             [] => "none of any version".to_owned(),
@@ -136,24 +151,24 @@ fn difference(package: &Package, manifest: &Manifest) -> Option<String> {
     let Source::Wheel(artifact) = &package.source else {
         return None;
     };
-    let sha256 = artifact.hashes.sha256()?;
-    let vouched = fitting.any(|wheel| wheel.sha256 == sha256);
+    let locked = artifact.hashes.sha256()?;
+    let vouched = fitting.any(|(_, _, sha256)| *sha256 == locked);
     (!vouched).then(|| format!("has another digest for {name} {version} than {MANIFEST_NAME}"))
 }
 
 /// Tells of wheels that no lock pins.
-fn unlocked(locks: &[Lock], manifest: &Manifest, check: &mut Examination) {
+fn unlocked(locks: &Locks, manifest: &Manifest, check: &mut Examination) {
     if locks.is_empty() {
         check.leave_out("there is no lock that can be read");
         return;
     }
     let pinned: BTreeSet<String> = locks
-        .iter()
+        .values()
         .flat_map(|lock| &lock.packages)
         .map(|package| package.name.to_string())
         .collect();
     for wheel in &manifest.wheels {
-        if !pinned.contains(&wheel.name) {
+        if !wheel.build_only && !pinned.contains(&wheel.name) {
             let finding = Finding::new(&wheel.filename, "is pinned by no lock");
             check.fail(finding.hint(super::AGAIN));
         }

@@ -25,17 +25,18 @@ mod survey;
 mod wanted;
 mod wheels;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use wheelhouse_engine::Host;
 use wheelhouse_engine::python::Surroundings;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::{Building, Indexes, Network, Prereleases, Requirement, Resolution};
-use wheelhouse_model::{Kind, Lock, Request, Result, Target};
+use wheelhouse_model::{Kind, Lock, Manifest, Request, Result, Source, Target};
 
 use examine::Examined;
 use hosts::Hosts;
+use lock::Locks;
 use report::Examination;
 use survey::Survey;
 use wanted::Wanted;
@@ -104,7 +105,7 @@ pub async fn verify(job: Job) -> Result<Report> {
         scratch: scratch.path(),
         checks: Vec::new(),
     };
-    let checks = verification.run().await?;
+    let checks = Box::pin(verification.run()).await?;
     Ok(Report {
         directory: job.directory.clone(),
         manifest: survey.manifest.is_some(),
@@ -154,19 +155,24 @@ struct Verification<'a> {
     checks: Vec<Check>,
 }
 
-/// A target, and the Python that stands for it or why there is none.
+/// A target, and a Python to prove something with.
 struct Standing {
+    /// As the manifest names it.
+    name: String,
     target: Target,
-    host: std::result::Result<Host, String>,
+    host: Host,
+    /// Why the Python is not one of that target, if it is not.
+    foreign: Option<String>,
 }
 
 impl Verification<'_> {
     async fn run(mut self) -> Result<Vec<Check>> {
         let standing = self.standing().await?;
         let locks = self.check_integrity(&standing);
-        self.check_sources(&standing).await?;
+        self.check_sources(&standing, &locks).await?;
         for standing in standing {
-            self.check_target(standing, &locks).await?;
+            let lock = locks.get(&standing.name);
+            Box::pin(self.check_target(standing, lock)).await?;
         }
         Ok(self.checks)
     }
@@ -183,68 +189,93 @@ impl Verification<'_> {
             let host = hosts.ordinary().await?;
             let target = host.target();
             return Ok(vec![Standing {
+                name: target.name(),
                 target,
-                host: Ok(host),
+                host,
+                foreign: None,
             }]);
         };
         let mut standing = Vec::new();
         for target in &manifest.targets {
-            let host = hosts.standing_for(target).await?;
-            standing.push(Standing {
-                target: target.clone(),
-                host: host.ok_or_else(|| no_host(hosts.python)),
+            let name = target.name();
+            standing.push(match hosts.standing_for(target).await? {
+                Some(host) => Standing {
+                    name,
+                    target: host.target(),
+                    host,
+                    foreign: None,
+                },
+                None => Standing {
+                    name,
+                    target: target.clone(),
+                    host: hosts.ordinary().await?,
+                    foreign: Some(no_host(hosts.python)),
+                },
             });
         }
         Ok(standing)
     }
 
     /// Checks what can be checked without running anything, and returns the locks.
-    fn check_integrity(&mut self, standing: &[Standing]) -> Vec<Lock> {
+    fn check_integrity(&mut self, standing: &[Standing]) -> Locks {
         let (survey, wheels) = (self.survey, self.wheels);
-        let targets: Vec<Target> = standing.iter().map(|one| one.target.clone()).collect();
+        let targets = match &survey.manifest {
+            Some(manifest) if !manifest.targets.is_empty() => manifest.targets.clone(),
+            _ => standing.iter().map(|one| one.target.clone()).collect(),
+        };
         self.checks.push(files::check(survey, wheels));
         self.checks.push(wheels::check(survey, wheels, &targets));
         self.checks.extend(index::check(survey, wheels));
-        let checked = lock::check(survey, targets.first());
+        let checked = lock::check(survey, &targets);
         let (check, locks) = checked.unzip();
         self.checks.extend(check);
         locks.unwrap_or_default()
     }
 
-    /// Builds what is to be built of a directory without a manifest; with one, source
-    /// distributions do not belong there, and nobody knows what they would do.
-    async fn check_sources(&mut self, standing: &[Standing]) -> Result<()> {
-        let host = standing.iter().find_map(|one| one.host.as_ref().ok());
-        let Some(host) = host.filter(|_| self.survey.manifest.is_none()) else {
-            return Ok(());
+    /// Builds what is to be built: of a directory without a manifest everything, else what the lock
+    /// of this machine's own target has. Nobody knows what others would do.
+    async fn check_sources(&mut self, standing: &[Standing], locks: &Locks) -> Result<()> {
+        let manifest = self.survey.manifest.as_ref();
+        let sdists: Vec<&String> = match manifest {
+            None => self.survey.sdists.iter().collect(),
+            Some(manifest) => of_manifest(manifest, &self.survey.sdists),
         };
-        if self.survey.sdists.is_empty() || self.survey.no_files().next().is_some() {
+        if sdists.is_empty() || self.survey.no_files().next().is_some() {
             return Ok(());
         }
-        let check = if self.job.install {
-            let target = host.target();
-            sources::check(self.survey, &target, &self.job.building, self.scratch).await?
-        } else {
-            Examination::of(Name::Sources).left_out(NOT_ASKED)
+        let own = standing.iter().find(|one| one.foreign.is_none());
+        let check = match own {
+            _ if !self.job.install => Examination::of(Name::Sources).left_out(NOT_ASKED),
+            _ if manifest.is_some() && self.has_failed() => {
+                Examination::of(Name::Sources).left_out(BEFORE)
+            }
+            None => Examination::of(Name::Sources).left_out(no_host(self.job.python.as_deref())),
+            Some(own) => {
+                let sdists = match locks.get(&own.name) {
+                    Some(lock) => in_lock(&sdists, lock),
+                    None => sdists,
+                };
+                let (target, building) = (&own.target, &self.job.building);
+                sources::check(self.survey, &sdists, target, building, self.scratch).await?
+            }
         };
         self.checks.push(check);
         Ok(())
     }
 
-    async fn check_target(&mut self, standing: Standing, locks: &[Lock]) -> Result<()> {
-        let host = match standing.host {
-            Ok(host) => host,
-            Err(reason) => {
-                let label = standing.target.label();
-                for name in [Name::Completeness, Name::Installation] {
-                    let check = Examination::of(name).target(&label);
-                    self.checks.push(check.left_out(&reason));
-                }
-                return Ok(());
-            }
-        };
-        let target = host.target();
-        let wanted = self.wanted(locks, &target)?;
+    fn has_failed(&self) -> bool {
+        let mut checks = self.checks.iter();
+        checks.any(|check| check.outcome == Outcome::Failed)
+    }
+
+    async fn check_target(&mut self, standing: Standing, lock: Option<&Lock>) -> Result<()> {
+        let Standing {
+            target,
+            host,
+            foreign,
+            ..
+        } = standing;
+        let wanted = self.wanted(lock, &target)?;
         let lines = match &self.job.requirements {
             Requirements::Lines { requirements, .. } => requirements.as_slice(),
             Requirements::Own | Requirements::Lock(_) => &[],
@@ -256,14 +287,20 @@ impl Verification<'_> {
             lines,
             target: &target,
             scratch: self.scratch,
-            build: self.job.install,
+            build: self.job.install && foreign.is_none(),
+            building: &self.job.building,
         };
         self.checks.push(proof.check(host).await?);
+        if let Some(reason) = foreign {
+            let check = Examination::of(Name::Installation).target(&target.label());
+            self.checks.push(check.left_out(reason));
+            return Ok(());
+        }
         self.check_installation(&wanted, &target).await
     }
 
     /// What the directory has to satisfy, and how a lock from elsewhere agrees with it.
-    fn wanted(&mut self, locks: &[Lock], target: &Target) -> Result<Wanted> {
+    fn wanted(&mut self, lock: Option<&Lock>, target: &Target) -> Result<Wanted> {
         let manifest = self.survey.manifest.as_ref();
         Ok(match (&self.job.requirements, manifest) {
             (
@@ -279,7 +316,7 @@ impl Verification<'_> {
                     .push(lock::check_given(path, &lock, self.wheels));
                 Wanted::lock(&lock, path)
             }
-            (Requirements::Own, Some(manifest)) => Wanted::manifest(manifest, locks, target),
+            (Requirements::Own, Some(manifest)) => Wanted::manifest(manifest, lock, target),
             (Requirements::Own, None) => Wanted::everything(self.survey, self.wheels, target),
         })
     }
@@ -294,9 +331,7 @@ impl Verification<'_> {
 
     async fn check_installation(&mut self, wanted: &Wanted, target: &Target) -> Result<()> {
         let label = target.label();
-        let mut checks = self.checks.iter();
-        let failed = checks.any(|check| check.outcome == Outcome::Failed);
-        let reason = match (self.job.install, failed) {
+        let reason = match (self.job.install, self.has_failed()) {
             (false, _) => NOT_ASKED,
             (true, true) => BEFORE,
             (true, false) => return self.install(wanted, target).await,
@@ -337,6 +372,29 @@ impl Verification<'_> {
         }
         Ok(())
     }
+}
+
+/// Those of `sdists` that the manifest names for more than builds.
+fn of_manifest<'a>(manifest: &Manifest, sdists: &'a BTreeSet<String>) -> Vec<&'a String> {
+    let named = |name: &&String| {
+        let mut known = manifest.sdists.iter();
+        known.any(|sdist| sdist.filename == **name && !sdist.build_only)
+    };
+    sdists.iter().filter(named).collect()
+}
+
+/// Those of `sdists` that `lock` pins.
+fn in_lock<'a>(sdists: &[&'a String], lock: &Lock) -> Vec<&'a String> {
+    let locked: BTreeSet<&str> = lock
+        .packages
+        .iter()
+        .filter(|package| matches!(package.source, Source::Sdist(_)))
+        .filter_map(|package| Some(package.source.artifact()?.filename.as_str()))
+        .collect();
+    let sdists = sdists.iter().copied();
+    sdists
+        .filter(|name| locked.contains(name.as_str()))
+        .collect()
 }
 
 /// Why nothing is proven for a target.

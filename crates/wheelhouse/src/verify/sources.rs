@@ -14,20 +14,21 @@ use super::wanted::sdist_name;
 use crate::execute::{self, Job, Reuse};
 use crate::store::{LinkMode, Store};
 
-/// Builds every source distribution of `survey`, into nothing that stays.
+/// Builds `sdists` of `survey`, into nothing that stays.
 ///
 /// # Errors
 /// When the run is interrupted, or a temporary store cannot be made.
 pub(super) async fn check(
     survey: &Survey,
+    sdists: &[&String],
     target: &Target,
     building: &Building,
     scratch: &Path,
 ) -> Result<Check> {
     let mut check = Examination::of(Name::Sources).target(&target.label());
-    check.count(survey.sdists.len(), "source distribution");
+    check.count(sdists.len(), "source distribution");
     let store = Store::open(scratch.join("store"))?;
-    for (position, sdist) in survey.sdists.iter().enumerate() {
+    for (position, sdist) in sdists.iter().enumerate() {
         let job = Job {
             request: request(survey, sdist, building)?,
             python: target.interpreter.clone(),
@@ -42,7 +43,7 @@ pub(super) async fn check(
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => {
                 let message = format!("does not build: {}", error.sentence());
-                let finding = Finding::new(sdist, message);
+                let finding = Finding::new(*sdist, message);
                 check.fail(finding.detail(error.detail().unwrap_or_default()));
             }
         }
@@ -73,7 +74,7 @@ fn request(survey: &Survey, sdist: &str, building: &Building) -> Result<Request>
 }
 
 /// Hears what happens and tells nobody.
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Observer for Nobody {
     fn observe(&self, _event: &Event) {}

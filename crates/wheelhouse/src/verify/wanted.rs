@@ -62,7 +62,7 @@ impl Wanted {
     }
 
     /// What the manifest says that was asked for, and what its locks made of that.
-    pub(super) fn manifest(manifest: &Manifest, locks: &[Lock], target: &Target) -> Self {
+    pub(super) fn manifest(manifest: &Manifest, lock: Option<&Lock>, target: &Target) -> Self {
         let lines = manifest.requirements.iter();
         let roots: Vec<Requirement> = lines
             .map(|text| line(text.clone(), MANIFEST_NAME))
@@ -70,9 +70,9 @@ impl Wanted {
         let mut wanted = Self::lines(&roots, &[], Some(manifest));
         // The pins cover these.
         wanted.nameless.clear();
-        wanted.pins = match locks {
-            [lock] => pins(lock, "the lock"),
-            _ => manifest_pins(manifest, target),
+        wanted.pins = match lock {
+            Some(lock) => pins(lock, "the lock"),
+            None => manifest_pins(manifest, target),
         };
         wanted
     }

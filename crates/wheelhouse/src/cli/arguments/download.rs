@@ -38,6 +38,10 @@ pub(crate) struct Download {
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Which::Needed, help_heading = "What to do")]
     sources: Which,
 
+    /// Verify what was downloaded: that it is whole, complete, and builds and installs offline
+    #[arg(long, help_heading = "What to do")]
+    pub(crate) verify: bool,
+
     /// How files get from the cache into the directory
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Link::Auto, help_heading = "What to do")]
     link_mode: Link,

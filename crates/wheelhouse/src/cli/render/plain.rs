@@ -159,6 +159,7 @@ mod tests {
                 fetched: 1,
                 built: 1,
                 reused: 1,
+                sdists: 0,
                 bytes: 8_500_000,
                 bytes_fetched: 8_123_456,
                 seconds: 15.0,

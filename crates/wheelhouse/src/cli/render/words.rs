@@ -29,6 +29,10 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
 
 fn words(event: &Event) -> Option<String> {
     let line = match event {
+        // A foreign target has no Python here.
+        Event::Target { label, python } if python.is_empty() => {
+            format!("{} {label}", done("Target"))
+        }
         Event::Target { label, python } => format!("{} {label} ({python})", done("Target")),
         Event::PhaseStarted {
             phase: Phase::Resolve,
@@ -138,6 +142,7 @@ fn summary(event: &Event) -> Option<String> {
         fetched,
         built,
         reused,
+        sdists,
         bytes,
         bytes_fetched,
         seconds,
@@ -156,11 +161,19 @@ fn summary(event: &Event) -> Option<String> {
         let size = size
             .map(|size| format!("   {}", human::bytes(size)))
             .unwrap_or_default();
-        let noun = if *number == 1 { "wheel" } else { "wheels" };
+        let noun = match (sdists, number) {
+            (0, 1) => "wheel",
+            (0, _) => "wheels",
+            (_, 1) => "file",
+            _ => "files",
+        };
         let line = format!("{label:<8} {number:>5} {noun:<6}{size}");
         let _ = writeln!(table, "{}", line.trim_end());
     }
-    let total = human::count(fetched + built + reused, "wheel");
+    let mut total = human::count(fetched + built + reused - sdists, "wheel");
+    if *sdists > 0 {
+        let _ = write!(total, " and {}", human::count(*sdists, "sdist"));
+    }
     let _ = write!(
         table,
         "{} {directory}: {total}, {}, in {}",

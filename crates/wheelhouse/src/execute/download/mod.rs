@@ -219,6 +219,7 @@ impl Run {
             fetched: report.fetched,
             built: report.built,
             reused: report.reused,
+            sdists: report.sdists,
             bytes: report.bytes,
             bytes_fetched: report.bytes_fetched,
             seconds: seconds(begun.elapsed()),

@@ -77,6 +77,7 @@ impl Downloaded {
             fetched: count(Outcome::Fetched),
             built: count(Outcome::Built),
             reused: count(Outcome::Reused),
+            sdists: files().filter(|file| !file.is_wheel()).count(),
             bytes: files().map(|file| file.stored.size).sum(),
             ..Report::default()
         }
@@ -172,6 +173,7 @@ impl Downloaded {
             dependencies,
             origin: distribution.origin.clone(),
             source: distribution.source.to_string(),
+            build_only: !file.is_locked,
             built: file.built.as_ref().map(|built| manifest::Built {
                 sdist: wheelhouse_model::Hashes::default(),
                 python: built.python.clone(),
@@ -195,6 +197,7 @@ fn sdist(file: &Gotten) -> Sdist {
         size: file.stored.size,
         origin: file.distribution.origin.clone(),
         source: file.distribution.source.to_string(),
+        build_only: !file.is_locked,
     }
 }
 

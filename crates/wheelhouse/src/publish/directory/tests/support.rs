@@ -87,6 +87,7 @@ pub(super) fn wheel(name: &str, text: &str) -> Wheel {
         dependencies: Vec::new(),
         origin: Origin::Direct,
         source: String::new(),
+        build_only: false,
         built: None,
     }
 }

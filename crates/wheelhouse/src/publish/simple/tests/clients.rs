@@ -72,6 +72,7 @@ fn manifest(wheel: &IndexedWheel) -> Manifest {
             dependencies: Vec::new(),
             origin: Origin::Direct,
             source: String::new(),
+            build_only: false,
             built: None,
         }],
         sdists: Vec::new(),
