@@ -6,6 +6,7 @@ mod architecture;
 mod build_requirements;
 mod cli;
 mod directory;
+mod disconnected;
 mod disks;
 mod download;
 mod hooks;

@@ -2,27 +2,11 @@
 //!
 //! `./test` makes the Python that these need and names it in `WHEELHOUSE_TEST_PYTHON`.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
+use crate::support::python::{blog, environment, pip, run};
 use crate::support::test_python;
-
-fn blog() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/blog")
-}
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().expect("the program starts");
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?} ended with {}\n{}\n{}",
-        output.status,
-        said(&output.stdout),
-        said(&output.stderr)
-    );
-    output
-}
 
 /// `wheelhouse build` in `directory`, whose output is `wheels`.
 fn build(directory: &Path, arguments: &[&str]) -> String {
@@ -32,29 +16,6 @@ fn build(directory: &Path, arguments: &[&str]) -> String {
         .args(["build", "--cache-dir", "cache", "-o", "wheels"]);
     let output = run(command.args(arguments));
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A new environment below `directory`, and its Python.
-fn environment(python: &Path, directory: &Path, name: &str) -> PathBuf {
-    let environment = directory.join(name);
-    run(Command::new(python)
-        .args(["-m", "virtualenv", "-q", "--no-download"])
-        .arg(&environment));
-    environment.join("bin/python")
-}
-
-/// A command of the newest pip, for the environment of `python`, that may ask no index.
-fn pip(test_python: &Path, python: &Path) -> Command {
-    let mut command = Command::new(test_python);
-    command
-        .args(["-m", "pip", "--disable-pip-version-check", "--python"])
-        .arg(python);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PIP_") {
-            command.env_remove(name);
-        }
-    }
-    command
 }
 
 #[test]

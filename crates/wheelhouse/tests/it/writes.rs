@@ -1,8 +1,8 @@
 //! A run writes into its output, its cache and the temporary directory, and nowhere else.
 
-use std::io::Write as _;
 use std::path::{Component, Path, PathBuf};
 
+use crate::support::process::strace_is_there;
 use crate::support::sandbox::build_arguments;
 use crate::support::{Index, Sandbox, Sdist, Wheel};
 
@@ -114,11 +114,7 @@ fn normal(path: &Path) -> PathBuf {
 
 #[test]
 fn nothing_is_written_elsewhere() {
-    let present = std::process::Command::new("strace").arg("-V").output();
-    if !present.is_ok_and(|output| output.status.success()) {
-        let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-        assert!(!ci, "strace is missing, and CI=true wants every test");
-        let _ = writeln!(std::io::stderr(), "left out: strace is missing");
+    if !strace_is_there() {
         return;
     }
     let (index, sandbox) = (Index::start(), Sandbox::new());

@@ -6,6 +6,7 @@ pub(crate) mod archives;
 pub(crate) mod index;
 pub(crate) mod mounts;
 pub(crate) mod process;
+pub(crate) mod python;
 pub(crate) mod respond;
 pub(crate) mod sandbox;
 pub(crate) mod sdist;
