@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, OnceCell};
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
-    Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, InstalledDist, Name as _,
+    BuiltDist, Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, InstalledDist,
+    Name as _,
 };
 use uv_normalize::PackageName;
 use uv_pep440::Version;
@@ -147,6 +148,20 @@ impl Provider<'_> {
             .map(ArchiveMetadata::from_metadata23))
     }
 
+    /// What the wheel itself has, where an index promises metadata that it does not give.
+    async fn metadata_of_wheel(&self, dist: &Dist) -> Option<ArchiveMetadata> {
+        if !matches!(dist, Dist::Built(BuiltDist::Registry(_))) {
+            return None;
+        }
+        let workshop = self.bench.workshop;
+        let distribution = workshop
+            .distribution(dist, None, self.required(dist))
+            .ok()?;
+        let wanted = std::slice::from_ref(&distribution);
+        self.bench.companion.wheels(wanted).await.ok()?;
+        self.known_metadata(dist).await.ok()?
+    }
+
     fn failed(&self, error: Error) -> uv_distribution::Error {
         uv_distribution::Error::Build(self.bench.workshop.failures.keep(error).into())
     }
@@ -234,11 +249,15 @@ impl ResolverProvider for Provider<'_> {
         self.announce(dist);
         let response = match self.known_metadata(dist).await? {
             Some(metadata) => MetadataResponse::Found(metadata),
-            None => match self.engine_metadata(dist).await? {
-                failed @ MetadataResponse::Error(..) => {
+            None => match self.engine_metadata(dist).await {
+                Ok(failed @ MetadataResponse::Error(..)) => {
                     self.stand_in(dist).map_or(failed, MetadataResponse::Found)
                 }
-                response => response,
+                Ok(response) => response,
+                Err(error) => match self.metadata_of_wheel(dist).await {
+                    Some(metadata) => MetadataResponse::Found(metadata),
+                    None => return Err(error),
+                },
             },
         };
         if let MetadataResponse::Found(metadata) = &response {

@@ -365,17 +365,17 @@ fn metadata_beside_a_wheel_is_asked_for_again() {
 }
 
 #[test]
-fn metadata_that_the_page_promises_in_vain_is_named() {
-    let (index, _) = index();
-    index.always(
-        &format!("{FILE}.metadata"),
-        Behaviour::Status(404, Vec::new()),
-    );
+fn metadata_that_the_page_promises_in_vain_is_read_out_of_the_wheel() {
+    let (index, wheel) = index();
+    let missing = || Behaviour::Status(404, Vec::new());
+    index.always(&format!("{FILE}.metadata"), missing());
+    let sandbox = Sandbox::new();
+    sandbox.build(&index, &["alpha"]).assert_success();
+    assert_has(&sandbox, &wheel);
+    index.always(FILE, missing());
     let run = Sandbox::new().build(&index, &["alpha"]);
-    run.assert_exit(4).assert_error_names(&[
-        &index.file_url("alpha-1.0-py3-none-any.whl.metadata"),
-        "404",
-    ]);
+    run.assert_exit(4)
+        .assert_error_names(&[&index.file_url("alpha-1.0-py3-none-any.whl"), "404"]);
 }
 
 #[test]
