@@ -9,8 +9,8 @@ use crate::support::{Index, Sandbox, Sdist, Wheel, tree};
 fn distributions(directory: &Path) -> Vec<String> {
     let names = tree::read(directory).into_keys();
     let is_one = |name: &String| {
-        let ends = name.ends_with(".whl") || name.ends_with(".tar.gz");
-        ends && !name.contains('/')
+        let end = Path::new(name).extension();
+        end.is_some_and(|end| end == "whl" || end == "gz") && !name.contains('/')
     };
     names.filter(is_one).collect()
 }
@@ -37,13 +37,8 @@ fn build_from_out(sandbox: &Sandbox, wanted: &[&str]) {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     command.args(["build", "--cache-dir", "fresh", "-o", "wheels"]);
     command.args(["--no-index", "--find-links", "out"]);
-    sandbox
-        .spawn({
-            command.args(wanted);
-            command
-        })
-        .finish()
-        .assert_success();
+    command.args(wanted);
+    sandbox.spawn(command).finish().assert_success();
 }
 
 #[test]
@@ -138,12 +133,9 @@ const TAGS: [(&str, &str); 4] = [
     ("cp312-win_amd64", "cp312-cp312-win_amd64"),
 ];
 
-#[test]
-fn each_target_gets_its_wheels_and_its_markers() {
-    let (index, sandbox) = (
-        index_with(&["common", "winonly", "backport"]),
-        Sandbox::new(),
-    );
+/// An index with `alpha`, which has a wheel for each target and needs others by markers.
+fn index_of_targets() -> Index {
+    let index = index_with(&["common", "winonly", "backport"]);
     let alpha = Wheel::new("alpha", "1.0")
         .requires("common")
         .requires("winonly ; sys_platform == 'win32'")
@@ -152,6 +144,12 @@ fn each_target_gets_its_wheels_and_its_markers() {
         index.add(&alpha.clone().tag(tag));
     }
     index.add(&alpha.tag("cp312-cp312-macosx_11_0_arm64"));
+    index
+}
+
+#[test]
+fn each_target_gets_its_wheels_and_its_markers() {
+    let (index, sandbox) = (index_of_targets(), Sandbox::new());
     let pythons = ["--python-version", "3.9,3.12"];
     let platforms = ["--platform", "linux,windows"];
     let arguments = ["alpha", "--no-bootstrap"];

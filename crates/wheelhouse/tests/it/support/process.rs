@@ -88,10 +88,13 @@ impl CutOff {
                 assert!(only, "not cut off:\n{text}");
                 return Some(own);
             }
-            why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            why = String::from_utf8_lossy(&output.stderr).into_owned();
         }
         let denied = why.contains("not permitted") || why.contains("denied");
-        left_out(&format!("NOTHING PROVEN WITHOUT A NETWORK: {why}"), !denied);
+        left_out(
+            &format!("NOTHING PROVEN WITHOUT A NETWORK: {}", why.trim()),
+            !denied,
+        );
         None
     }
 
