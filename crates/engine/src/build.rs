@@ -144,10 +144,20 @@ impl Session {
     fn open(workshop: &Workshop, request: SessionRequest) -> Result<Self> {
         let failed = || format!("failed to build {}", request.label);
         let backend = Backend::read(&request.tree).context(Kind::Build, failed)?;
-        let directory = workshop.cache.venv_dir().context(Kind::Build, failed)?;
+        let in_cache = || {
+            let cache = workshop.cache.root().display();
+            format!(
+                "failed to make an environment for building {} in {cache}",
+                request.label
+            )
+        };
+        let directory = workshop.cache.venv_dir().context(Kind::Build, in_cache);
+        let directory = directory.map_err(with_room)?;
         let environment = match &workshop.shared_environment {
             Some(environment) => environment.clone(),
-            None => create_environment(workshop, directory.path()).context(Kind::Build, failed)?,
+            None => create_environment(workshop, directory.path())
+                .context(Kind::Build, in_cache)
+                .map_err(with_room)?,
         };
         let tree = match &request.checkout {
             Some(checkout) => {
@@ -195,18 +205,20 @@ impl Session {
             wheels = made.context(Kind::Build, failed)?;
             self.requirements = settled;
         }
-        let unpacked = bench.unpack(&wheels).await.context(Kind::Build, failed)?;
+        let unpacked = bench.unpack(&wheels).await.context(Kind::Build, failed);
+        let unpacked = unpacked.map_err(with_room)?;
         // The byte code that other builds leave is there by the time that it is this one's turn.
         let job = self.job().await;
         let installed = self.install(bench.workshop, unpacked).await;
-        installed.context(Kind::Build, failed)?;
+        installed.context(Kind::Build, failed).map_err(with_room)?;
         self.keep(job);
         Ok(())
     }
 
     /// Makes the environment hold `unpacked` and nothing else.
     async fn install(&mut self, workshop: &Workshop, unpacked: Vec<CachedDist>) -> Result<()> {
-        let failed = || "failed to install the build requirements".to_owned();
+        let cache = workshop.cache.root().display();
+        let failed = || format!("failed to install the build requirements in {cache}");
         if !self.installed.is_empty() {
             self.keep_bytecode();
             self.environment =
@@ -349,6 +361,14 @@ impl Session {
             let _ = link_bytecode(&site_packages, dist.path());
         }
     }
+}
+
+/// Says what to do about a full disk, if that is what `error` is about.
+fn with_room(error: Error) -> Error {
+    if error.sentence().contains("No space left on device") {
+        return error.with_hint("Make room there, or name another cache with --cache-dir.");
+    }
+    error
 }
 
 fn as_std(error: anyhow::Error) -> Box<dyn std::error::Error + Send + Sync> {

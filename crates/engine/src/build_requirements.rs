@@ -126,7 +126,8 @@ impl Bench<'_> {
     /// Unpacks wheels into the cache, each once.
     pub(crate) async fn unpack(&self, wheels: &[WheelFile]) -> Result<Vec<CachedDist>> {
         let workshop = self.workshop;
-        let failed = || "failed to unpack the build requirements".to_owned();
+        let cache = workshop.cache.root().display();
+        let failed = || format!("failed to unpack the build requirements in {cache}");
         let dists: Vec<Arc<Dist>> = wheels.iter().map(dist).collect::<Result<_>>()?;
         Preparer::new(
             &workshop.cache,

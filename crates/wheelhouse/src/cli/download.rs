@@ -35,7 +35,7 @@ async fn carry_out(preparation: Preparation, arguments: Download) -> Result<()> 
         output: preparation.settings.output.clone(),
         link_mode: arguments.link_mode(),
         targets: arguments.targets.choice()?,
-        scope,
+        admit: Box::new(move |target| scope.check(target)),
         bootstrap: !arguments.no_bootstrap,
         sources: arguments.sources(),
     };

@@ -26,7 +26,6 @@ use super::ahead::Ahead;
 use super::fetch::blocking;
 use super::worker::LocalWorker;
 use super::{Begin, Report, begin_worker, earlier, tell};
-use crate::config::Scope;
 use crate::store::{LinkMode, Store};
 use gather::{Gathered, Gathering};
 use publish::Downloaded;
@@ -41,12 +40,15 @@ pub struct Job {
     pub output: PathBuf,
     pub link_mode: LinkMode,
     pub targets: Choice,
-    /// The targets that a lock among the inputs serves.
-    pub scope: Scope,
+    /// Refuses a target that the inputs do not serve.
+    pub admit: Admit,
     /// Whether the newest pip, setuptools and wheel for each target come along.
     pub bootstrap: bool,
     pub sources: Sources,
 }
+
+/// Gives an error for a target that is not served.
+pub type Admit = Box<dyn Fn(&Target) -> Result<()> + Send>;
 
 /// Which sdists are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ impl Run {
         let host_target = host.target();
         let targets = job.targets.targets(&host_target);
         for target in &targets {
-            job.scope.check(target)?;
+            (job.admit)(target)?;
             let python = target.interpreter.as_deref();
             observer.observe(&Event::Target {
                 label: target.label(),
