@@ -1,10 +1,11 @@
 //! Events: what a run tells while it goes on, for a terminal, a log or a program.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::Sha256;
+use crate::{Sha256, Target};
 
 /// Takes events as they happen, from any thread. The renderers of `cli` implement it.
 pub trait Observer: Send + Sync {
@@ -77,8 +78,12 @@ pub enum Event {
         /// The packages of its lock.
         packages: usize,
         wheels: usize,
+        /// Whether it is the target of this machine.
+        host: bool,
         /// The packages that are there as sdists: to be built on a host of that target.
         to_build: Vec<String>,
+        /// Those of them whose back end fails here.
+        unknown: Vec<Unknown>,
     },
     /// Something the user should know that ends nothing.
     Warning {
@@ -102,6 +107,13 @@ pub enum Event {
     },
 }
 
+/// A source that could not be asked what it depends on, or requires to be built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unknown {
+    pub package: String,
+    pub reason: String,
+}
+
 /// A phase of the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -121,6 +133,16 @@ pub enum Outcome {
 }
 
 impl Event {
+    /// That `target` is served.
+    #[must_use]
+    pub fn of_target(target: &Target) -> Self {
+        let python = target.interpreter.as_deref().unwrap_or(Path::new(""));
+        Self::Target {
+            label: target.label(),
+            python: python.display().to_string(),
+        }
+    }
+
     /// A warning without a hint.
     pub fn warning(message: impl Into<String>) -> Self {
         Self::Warning {

@@ -1,9 +1,13 @@
 //! A lock: what a resolution settled for one target.
 
+use std::path::Path;
+
+use url::Url;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use crate::{Distribution, Origin, Source};
+use crate::redact::without_credentials;
+use crate::{Distribution, Hashes, Location, Origin, Source};
 
 /// Every distribution of one target, pinned, sorted by name.
 ///
@@ -18,6 +22,45 @@ pub struct Lock {
     /// The lower bound of the Python that the lock was made for, `>=3.11`.
     pub requires_python: Option<String>,
     pub packages: Vec<Package>,
+    /// How the sources among the packages are built, and the sources that this takes in turn.
+    pub builds: Vec<Build>,
+}
+
+/// What a source is built with: its build closure, pinned.
+///
+/// `pylock.toml` has no place for it, so that it stands under `tool.wheelhouse` there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Build {
+    pub name: PackageName,
+    pub version: Version,
+    /// What the source declares and its back end reports (PEP 518, PEP 517), as PEP 508 requirements.
+    pub requires: Vec<String>,
+    /// These and all that they depend on, sorted.
+    pub closure: Vec<Pin>,
+}
+
+/// A requirement that allows one version or one file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pin {
+    /// `name==version` or `name @ URL`, perhaps with a marker (PEP 508).
+    pub requirement: String,
+    /// Digests of which one must match, `algorithm:hex`.
+    pub hashes: Vec<String>,
+}
+
+impl Build {
+    /// The one among `builds` that speaks of a source. A tree may have another version than when it
+    /// was locked, or none that is known.
+    #[must_use]
+    pub fn of<'a>(
+        builds: &'a [Self],
+        name: &PackageName,
+        version: Option<&Version>,
+    ) -> Option<&'a Self> {
+        let mut named = builds.iter().filter(|build| build.name == *name);
+        let exact = named.clone().find(|build| Some(&build.version) == version);
+        exact.or_else(|| named.next().filter(|_| named.next().is_none()))
+    }
 }
 
 /// One pinned distribution.
@@ -33,6 +76,44 @@ pub struct Package {
     pub dependencies: Vec<PackageName>,
     /// Digests that the request demands, as in [`Distribution::required_hashes`].
     pub required_hashes: Vec<String>,
+}
+
+impl Pin {
+    /// Allows `distribution` alone; `hashes` are those of its file, if it is one.
+    #[must_use]
+    pub fn of(distribution: &Distribution, hashes: &Hashes) -> Self {
+        let hashes = hashes.0.iter();
+        Self {
+            requirement: match reference(distribution) {
+                Some(url) => format!("{} @ {url}", distribution.name),
+                None => distribution.to_string(),
+            },
+            hashes: hashes
+                .map(|(name, digest)| format!("{name}:{digest}"))
+                .collect(),
+        }
+    }
+}
+
+/// The URL of what a requirement names itself (PEP 610).
+fn reference(distribution: &Distribution) -> Option<String> {
+    let directory = |path: &Path| Url::from_file_path(path).ok();
+    let (url, subdirectory) = match &distribution.source {
+        _ if distribution.origin != Origin::Direct => return None,
+        Source::Wheel(artifact) | Source::Sdist(artifact) => {
+            let url = match &artifact.location {
+                Location::Url(url) => Some(without_credentials(url)),
+                Location::Path(path) => directory(path),
+            };
+            (url?.to_string(), &artifact.subdirectory)
+        }
+        Source::Tree { path } => (directory(path)?.to_string(), &None),
+        Source::Git { subdirectory, .. } => (distribution.source.to_string(), subdirectory),
+    };
+    Some(match subdirectory {
+        Some(subdirectory) => format!("{url}#subdirectory={}", subdirectory.display()),
+        None => url,
+    })
 }
 
 impl Package {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use url::Url;
 use uv_normalize::PackageName;
 
+use crate::lock::Build;
 use crate::redact::redacted;
 use crate::{Sha256, Target};
 
@@ -17,6 +18,8 @@ pub struct Request {
     pub constraints: Vec<Requirement>,
     pub overrides: Vec<Requirement>,
     pub build_constraints: Vec<Requirement>,
+    /// What builds may use, where a lock says it: exactly that.
+    pub builds: Vec<Build>,
     /// A path, a version or a name of a Python; `None` stands for the Python that `python3` runs.
     pub python: Option<String>,
     pub indexes: Indexes,
@@ -179,14 +182,12 @@ pub struct Resolution {
     pub prereleases: Prereleases,
     /// Whether dependencies are left out.
     pub no_dependencies: bool,
-    /// Whether each requirement must be pinned and hashed.
+    /// Whether each requirement must be pinned and hashed, those of builds too.
     pub require_hashes: bool,
     /// Files that an index took in at this time or later do not exist; RFC 3339 or a date.
     pub exclude_newer: Option<String>,
     /// Whether indexes are asked again for what they said a while ago.
     pub refresh: bool,
-    /// Versions to keep where they still fit.
-    pub preferences: Vec<(PackageName, uv_pep440::Version)>,
 }
 
 /// Whether pre-releases count like releases (`true`), never (`false`), or only where no release fits.

@@ -157,29 +157,7 @@ mod tests {
     use super::*;
 
     fn target() -> Target {
-        let markers = [
-            ("implementation_name", "cpython"),
-            ("implementation_version", "3.11.7"),
-            ("os_name", "posix"),
-            ("platform_machine", "x86_64"),
-            ("platform_python_implementation", "CPython"),
-            ("platform_release", "6.1"),
-            ("platform_system", "Linux"),
-            ("platform_version", "1"),
-            ("python_full_version", "3.11.7"),
-            ("python_version", "3.11"),
-            ("sys_platform", "linux"),
-        ];
-        Target {
-            implementation: "cpython".to_owned(),
-            python_version: "3.11.7".to_owned(),
-            platform: "manylinux_2_36_x86_64".to_owned(),
-            markers: markers
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            free_threaded: false,
-            interpreter: None,
-        }
+        "3.11.7-manylinux_2_36_x86_64".parse().unwrap()
     }
 
     fn offers(given: &[(&str, &str, &[&str])]) -> BTreeMap<PackageName, Vec<Offer>> {

@@ -10,6 +10,7 @@
 
 mod path;
 mod read;
+mod shared;
 mod source;
 mod time;
 mod toml_text;
@@ -18,7 +19,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use read::{Marker, read};
+pub use read::{Marker, Outline, outline, read, read_builds};
+pub use shared::write_shared;
 pub use write::write;
 
 /// The version of the file format that is written, and the only one that is known in full.

@@ -15,7 +15,7 @@ use uv_pep508::{MarkerEnvironment, MarkerTree};
 
 use super::{LOCK_VERSION, path, source, write};
 use crate::entry::{Entry, parse};
-use crate::lock::{Lock, Package};
+use crate::lock::{Build, Lock, Package, Pin};
 use crate::{Location, Origin, Result, Source};
 
 /// When a package of a lock is wanted.
@@ -74,6 +74,66 @@ pub fn read(
         environment: read_environment(&root)?,
         requires_python: requires_python(&root)?,
         packages: read_packages(&root, &mut reader)?,
+        builds: read_builds(&root)?,
+    })
+}
+
+/// What a lock pins, whomever it serves.
+#[derive(Debug)]
+pub struct Outline {
+    /// As in [`Lock::request`]; empty for the locks of other tools.
+    pub request: String,
+    /// Each version of each package, as far as the lock tells.
+    pub versions: Vec<(PackageName, Version)>,
+}
+
+/// Reads what the `text` of a `pylock.toml` pins, for all targets at once.
+///
+/// # Errors
+/// The text is not TOML, or an entry is not of the kind that it must be.
+pub fn outline(text: &str) -> Result<Outline> {
+    let table = parse(text)?;
+    let root = Entry::root(&table);
+    check_version(&root)?;
+    let mut versions = Vec::new();
+    for (index, entry) in root.entries("packages")?.into_iter().enumerate() {
+        let entry = entry.of_package("packages", index);
+        let name = entry.required("name", entry.parsed("name")?)?;
+        versions.extend(entry.parsed("version")?.map(|version| (name, version)));
+    }
+    Ok(Outline {
+        request: read_request(&root)?,
+        versions,
+    })
+}
+
+/// Reads how the sources of a lock are built; `root` is the whole file.
+///
+/// # Errors
+/// An entry lacks what it needs, or is not of the kind that it must be.
+pub fn read_builds(root: &Entry<'_>) -> Result<Vec<Build>> {
+    let Some(tool) = root.tool()? else {
+        return Ok(Vec::new());
+    };
+    let builds = tool.entries("builds")?.into_iter().enumerate();
+    builds
+        .map(|(index, entry)| read_build(&entry.of_package("tool.wheelhouse.builds", index)))
+        .collect()
+}
+
+fn read_build(entry: &Entry<'_>) -> Result<Build> {
+    let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
+    let pins = entry.entries("closure")?.into_iter().map(|pin| {
+        Ok(Pin {
+            requirement: pin.required_string("requirement")?.to_owned(),
+            hashes: owned(pin.strings("hashes")?),
+        })
+    });
+    Ok(Build {
+        name: entry.required("name", entry.parsed("name")?)?,
+        version: entry.required("version", entry.parsed("version")?)?,
+        requires: owned(entry.strings("requires")?),
+        closure: pins.collect::<Result<_>>()?,
     })
 }
 

@@ -8,11 +8,11 @@ use std::str::FromStr as _;
 
 use url::Url;
 use uv_normalize::PackageName;
-use uv_pep440::VersionSpecifiers;
+use uv_pep440::{Version, VersionSpecifiers};
 
 use super::toml_text::{Text, inline, quoted};
 use super::{LOCK_VERSION, path, source, time};
-use crate::lock::{Lock, Package};
+use crate::lock::{Build, Lock, Package};
 use crate::redact::without_credentials;
 use crate::{Artifact, Location, Origin, Source};
 
@@ -26,27 +26,96 @@ const TOOL: &str = "[tool.wheelhouse]";
 /// outside the years 1 to 9999. So is the fragment of a file's URL.
 #[must_use]
 pub fn write(lock: &Lock, base: &Path) -> String {
-    let mut text = Text::default();
-    let mut tool = Text::default();
-    text.string("lock-version", LOCK_VERSION);
-    if !lock.environment.is_empty() {
-        text.array("environments", &[quoted(&lock.environment)]);
-    }
-    requires_python(lock.requires_python.as_deref(), &mut text, &mut tool);
-    text.string("created-by", "wheelhouse");
-    if lock.packages.is_empty() {
-        text.plain("packages", "[]");
-    }
     let mut packages: Vec<&Package> = lock.packages.iter().collect();
     packages.sort_by(|left, right| (&left.name, &left.version).cmp(&(&right.name, &right.version)));
-    for package in packages {
-        write_package(&mut text, package, base);
+    let environments = Some(&lock.environment).filter(|text| !text.is_empty());
+    Sheet {
+        request: &lock.request,
+        environments: environments.into_iter().map(String::as_str).collect(),
+        requires_python: lock.requires_python.as_deref(),
+        entries: packages.into_iter().map(Entry::of_package).collect(),
+        builds: &lock.builds,
     }
-    if !lock.request.is_empty() {
-        tool.string("request", &lock.request);
+    .write(base)
+}
+
+/// What is written, whomever it serves.
+pub(super) struct Sheet<'a> {
+    pub(super) request: &'a str,
+    pub(super) environments: Vec<&'a str>,
+    pub(super) requires_python: Option<&'a str>,
+    pub(super) entries: Vec<Entry<'a>>,
+    pub(super) builds: &'a [Build],
+}
+
+/// One entry among the packages.
+pub(super) struct Entry<'a> {
+    pub(super) package: &'a Package,
+    /// When it is wanted; empty for always.
+    pub(super) marker: String,
+    /// The names that it depends on, with the version where a name has several.
+    pub(super) dependencies: Vec<(&'a PackageName, Option<&'a Version>)>,
+    /// Its files, of which a target takes the first that fits.
+    pub(super) sources: Vec<&'a Source>,
+}
+
+impl<'a> Entry<'a> {
+    fn of_package(package: &'a Package) -> Self {
+        let mut dependencies: Vec<_> = package
+            .dependencies
+            .iter()
+            .map(|name| (name, None))
+            .collect();
+        dependencies.sort_unstable();
+        Self {
+            package,
+            marker: String::new(),
+            dependencies,
+            sources: vec![&package.source],
+        }
     }
-    text.table_of(TOOL, &tool);
-    text.finish()
+}
+
+impl Sheet<'_> {
+    /// The text of this in the directory `base`.
+    pub(super) fn write(&self, base: &Path) -> String {
+        let mut text = Text::default();
+        let mut tool = Text::default();
+        text.string("lock-version", LOCK_VERSION);
+        text.array("environments", &quoted_all(&self.environments));
+        requires_python(self.requires_python, &mut text, &mut tool);
+        text.string("created-by", "wheelhouse");
+        if self.entries.is_empty() {
+            text.plain("packages", "[]");
+        }
+        for entry in &self.entries {
+            write_entry(&mut text, entry, base);
+        }
+        if !self.request.is_empty() {
+            tool.string("request", self.request);
+        }
+        text.table_of(TOOL, &tool);
+        for build in self.builds {
+            write_build(&mut text, build);
+        }
+        text.finish()
+    }
+}
+
+fn quoted_all(values: &[impl AsRef<str>]) -> Vec<String> {
+    values.iter().map(|value| quoted(value.as_ref())).collect()
+}
+
+fn write_build(text: &mut Text, build: &Build) {
+    text.table("[[tool.wheelhouse.builds]]");
+    text.string("name", build.name.as_ref());
+    text.string("version", &build.version.to_string());
+    text.array("requires", &quoted_all(&build.requires));
+    for pin in &build.closure {
+        text.table("[[tool.wheelhouse.builds.closure]]");
+        text.string("requirement", &pin.requirement);
+        text.array("hashes", &quoted_all(&pin.hashes));
+    }
 }
 
 /// Writes the key, unless it is no version specifier: that would make other tools refuse the file.
@@ -60,7 +129,8 @@ fn requires_python(value: Option<&str>, text: &mut Text, tool: &mut Text) {
     }
 }
 
-fn write_package(text: &mut Text, package: &Package, base: &Path) {
+fn write_entry(text: &mut Text, entry: &Entry<'_>, base: &Path) {
+    let package = entry.package;
     let mut tool = Text::default();
     text.table("[[packages]]");
     text.string("name", package.name.as_ref());
@@ -70,24 +140,26 @@ fn write_package(text: &mut Text, package: &Package, base: &Path) {
         Source::Wheel(_) | Source::Sdist(_) => &mut *text,
     };
     place.string("version", &package.version.to_string());
+    if !entry.marker.is_empty() {
+        text.string("marker", &entry.marker);
+    }
     requires_python(package.requires_python.as_deref(), text, &mut tool);
-    write_dependencies(text, &package.dependencies);
+    write_dependencies(text, &entry.dependencies);
     write_origin(text, &mut tool, &package.origin, base);
-    write_source(text, &mut tool, package, base);
-    let hashes: Vec<String> = package
-        .required_hashes
-        .iter()
-        .map(|hash| quoted(hash))
-        .collect();
-    tool.array("required-hashes", &hashes);
+    for source in &entry.sources {
+        write_source(text, &mut tool, package, source, base);
+    }
+    tool.array("required-hashes", &quoted_all(&package.required_hashes));
     text.table_of(TOOL_OF_PACKAGE, &tool);
 }
 
-fn write_dependencies(text: &mut Text, dependencies: &[PackageName]) {
-    let mut names: Vec<&str> = dependencies.iter().map(AsRef::as_ref).collect();
-    names.sort_unstable();
-    let tables: Vec<String> = names.iter().map(|name| inline([("name", *name)])).collect();
-    text.array("dependencies", &tables);
+fn write_dependencies(text: &mut Text, dependencies: &[(&PackageName, Option<&Version>)]) {
+    let tables = dependencies.iter().map(|(name, version)| {
+        let version = version.map(ToString::to_string);
+        let version = version.as_deref().map(|version| ("version", version));
+        inline([("name", name.as_ref())].into_iter().chain(version))
+    });
+    text.array("dependencies", &tables.collect::<Vec<_>>());
 }
 
 fn write_origin(text: &mut Text, tool: &mut Text, origin: &Origin, base: &Path) {
@@ -101,8 +173,8 @@ fn write_origin(text: &mut Text, tool: &mut Text, origin: &Origin, base: &Path) 
     }
 }
 
-fn write_source(text: &mut Text, tool: &mut Text, package: &Package, base: &Path) {
-    match &package.source {
+fn write_source(text: &mut Text, tool: &mut Text, package: &Package, source: &Source, base: &Path) {
+    match source {
         Source::Wheel(artifact) if source::is_listed_wheel(package, artifact) => {
             text.table("[[packages.wheels]]");
             text.string("name", &artifact.filename);
@@ -121,7 +193,7 @@ fn write_source(text: &mut Text, tool: &mut Text, package: &Package, base: &Path
             text.string("path", &path::written(path, base));
             text.plain("editable", false);
         }
-        Source::Git { .. } => write_git(text, &package.source),
+        Source::Git { .. } => write_git(text, source),
     }
 }
 

@@ -22,7 +22,8 @@ impl Choice {
         let named = self.targets.iter();
         let named = named.map(|target| target.clone().unwrap_or_else(|| host.clone()));
         for target in named.chain(self.product(host)) {
-            if !targets.contains(&target) {
+            let is_same = |known: &Target| known.full_name() == target.full_name();
+            if !targets.iter().any(is_same) {
                 targets.push(target);
             }
         }

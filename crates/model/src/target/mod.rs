@@ -71,15 +71,40 @@ impl Target {
         serde_json::from_value(values).ok()
     }
 
-    /// A short name that fits into file names: `cp312-manylinux_2_28_x86_64`.
+    /// A short name that fits into file names: `cp312-manylinux_2_28_x86_64`. Two releases of one
+    /// minor version share it.
     #[must_use]
     pub fn name(&self) -> String {
+        self.named(&self.python_version.split('.').take(2).collect::<String>())
+    }
+
+    /// A name with the full version, for file names that have no more dots: `cp3_12_4-win_amd64`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        self.named(&self.python_version.replace('.', "_"))
+    }
+
+    /// Names for `targets`, in their order, that tell them apart: the short ones where they do.
+    #[must_use]
+    pub fn names(targets: &[Self]) -> Vec<String> {
+        let short: Vec<String> = targets.iter().map(Self::name).collect();
+        let is_shared = |name| short.iter().filter(|other| *other == name).count() > 1;
+        let named = short.iter().zip(targets).map(|(name, target)| {
+            if is_shared(name) {
+                target.full_name()
+            } else {
+                name.clone()
+            }
+        });
+        named.collect()
+    }
+
+    fn named(&self, version: &str) -> String {
         let implementation = match self.implementation.as_str() {
             "cpython" => "cp",
             "pypy" => "pp",
             other => other,
         };
-        let version: String = self.python_version.split('.').take(2).collect();
         let suffix = if self.free_threaded { "t" } else { "" };
         format!("{implementation}{version}{suffix}-{}", self.platform)
     }
@@ -128,6 +153,18 @@ mod tests {
             assert_eq!(text.parse::<Target>().unwrap().name(), name);
         }
         assert!("linux".parse::<Target>().is_err());
+    }
+
+    #[test]
+    fn targets_that_share_a_short_name_are_told_apart() {
+        let targets = ["3.12.1-linux", "3.12.4-linux", "3.12.4-windows"];
+        let targets = targets.map(|text| text.parse::<Target>().unwrap());
+        let expected = [
+            "cp3_12_1-manylinux_2_28_x86_64",
+            "cp3_12_4-manylinux_2_28_x86_64",
+            "cp312-win_amd64",
+        ];
+        assert_eq!(Target::names(&targets), expected);
     }
 
     #[test]

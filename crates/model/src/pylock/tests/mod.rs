@@ -1,11 +1,12 @@
 //! What locks look like, those of other tools, and what is said about broken ones.
 
 mod properties;
+mod shared;
 
 use std::path::Path;
 
 use super::{read, write};
-use crate::lock::{Lock, Package};
+use crate::lock::{Build, Lock, Package, Pin};
 use crate::{Artifact, Hashes, Location, Origin, PackageName, Result, Sha256, Source};
 
 const BASE: &str = "/srv/application";
@@ -61,6 +62,15 @@ fn representative() -> Lock {
         environment: "sys_platform == 'linux' and python_full_version == '3.11.7'".to_owned(),
         requires_python: Some(">=3.11".to_owned()),
         packages: [from_index(), direct(), local()].concat(),
+        builds: vec![Build {
+            name: name("docutils"),
+            version: "0.1".parse().unwrap(),
+            requires: vec!["setuptools >= 40.8.0".to_owned()],
+            closure: vec![Pin {
+                requirement: "setuptools==82.0.1".to_owned(),
+                hashes: vec!["sha256:ab".to_owned()],
+            }],
+        }],
     }
 }
 

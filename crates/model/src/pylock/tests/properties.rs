@@ -9,7 +9,7 @@ use proptest::sample::{Index, select};
 use url::Url;
 
 use super::{base, name, read_first};
-use crate::lock::{Lock, Package};
+use crate::lock::{Build, Lock, Package, Pin};
 use crate::pylock::write;
 use crate::{Artifact, Hashes, Location, Origin, PackageName, Source, Version};
 
@@ -163,14 +163,30 @@ fn any_lock() -> impl Strategy<Value = Lock> {
     let packages =
         names.prop_flat_map(|names| names.into_iter().map(any_package).collect::<Vec<_>>());
     let edges = vec((any::<Index>(), any::<Index>()), 0..8);
-    (text(), text(), requires_python(), packages, edges).prop_map(
-        |(request, environment, requires_python, packages, edges)| Lock {
+    let builds = vec(any_build(), 0..3);
+    (text(), text(), requires_python(), packages, edges, builds).prop_map(
+        |(request, environment, requires_python, packages, edges, builds)| Lock {
             request,
             environment,
             requires_python,
             packages: connected(packages, &edges),
+            builds,
         },
     )
+}
+
+fn any_build() -> impl Strategy<Value = Build> {
+    let pin = (text(), vec(text(), 0..3)).prop_map(|(requirement, hashes)| Pin {
+        requirement,
+        hashes,
+    });
+    let (texts, pins) = (vec(text(), 0..3), vec(pin, 0..3));
+    ("[a-z]{1,6}", texts, pins).prop_map(|(name, requires, closure)| Build {
+        name: name.parse().unwrap(),
+        version: "1.0".parse().unwrap(),
+        requires,
+        closure,
+    })
 }
 
 fn connected(mut packages: Vec<Package>, edges: &[(Index, Index)]) -> Vec<Package> {
