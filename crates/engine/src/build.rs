@@ -14,8 +14,9 @@ use uv_preview::Preview;
 use uv_python::PythonEnvironment;
 use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Distribution, Error, Kind, PackageName, Result};
+use wheelhouse_model::{Distribution, Error, Kind, PackageName, Result, Version};
 
+use crate::allowance::Builder;
 use crate::backend::{Backend, build_requirements};
 use crate::build_requirements::BuildRequirements;
 use crate::companion::Companion;
@@ -29,6 +30,8 @@ pub struct BuildRequest<'a> {
     /// `name==version`, for messages and the name of the log.
     pub label: String,
     pub name: PackageName,
+    /// As far as it is known before.
+    pub version: Option<Version>,
     /// The directory of the project, unpacked, which the build may change.
     pub tree: &'a Path,
     /// Where the wheel is put.
@@ -70,7 +73,7 @@ impl Workshop {
     ) -> Result<BuildRequirements> {
         let bench = Bench::new(self, companion);
         let session = Box::pin(Session::set_up(&bench, SessionRequest::from(&request))).await?;
-        Ok(BuildRequirements(session.wanted))
+        Ok(session.wanted)
     }
 }
 
@@ -78,7 +81,10 @@ impl From<&BuildRequest<'_>> for SessionRequest {
     fn from(request: &BuildRequest<'_>) -> Self {
         Self {
             label: request.label.clone(),
-            name: Some(request.name.clone()),
+            builder: Some(Builder {
+                name: request.name.clone(),
+                version: request.version.clone(),
+            }),
             tree: request.tree.to_owned(),
             checkout: None,
         }
@@ -87,7 +93,7 @@ impl From<&BuildRequest<'_>> for SessionRequest {
 
 pub(crate) struct SessionRequest {
     pub(crate) label: String,
-    pub(crate) name: Option<PackageName>,
+    pub(crate) builder: Option<Builder>,
     pub(crate) tree: PathBuf,
     /// The Git checkout that the tree is (in), if it is in one: it belongs to the cache, so the hooks
     /// get a copy.
@@ -105,7 +111,7 @@ pub(crate) struct Session {
     directory: tempfile::TempDir,
     variables: Vec<(OsString, OsString)>,
     /// The build requirements as they are declared and reported.
-    wanted: Vec<Requirement>,
+    wanted: BuildRequirements,
     /// What is installed in the environment, sorted by name.
     requirements: Vec<Distribution>,
     /// The same, where it was linked from.
@@ -171,7 +177,7 @@ impl Session {
             None => request.tree,
         };
         Ok(Self {
-            settings: settings(workshop, request.name.as_ref()),
+            settings: settings(workshop, request.builder.as_ref()),
             variables: variables(workshop, &environment).context(Kind::Build, failed)?,
             log: hook::log_path(&workshop.logs, &request.label),
             label: request.label.clone(),
@@ -179,7 +185,10 @@ impl Session {
             backend,
             environment,
             directory,
-            wanted: Vec::new(),
+            wanted: BuildRequirements {
+                builder: request.builder,
+                requirements: Vec::new(),
+            },
             requirements: Vec::new(),
             installed: Vec::new(),
             metadata_directory: None,
@@ -194,8 +203,9 @@ impl Session {
     async fn require(&mut self, bench: &Bench<'_>, more: Vec<Requirement>) -> Result<()> {
         let label = self.label.clone();
         let failed = || format!("failed to build {label}");
-        self.wanted.clone_from(&self.backend.requires);
-        self.wanted.extend(more);
+        let wanted = &mut self.wanted.requirements;
+        wanted.clone_from(&self.backend.requires);
+        wanted.extend(more);
         let mut wheels = Vec::new();
         if !self.wanted.is_empty() {
             let settled = bench.settle(&self.wanted, &bench.workshop.host).await;
@@ -439,9 +449,9 @@ fn create_environment(
 }
 
 /// The PEP 517 settings for one package: its own win over those for all.
-fn settings(engine: &Workshop, name: Option<&PackageName>) -> Value {
+fn settings(engine: &Workshop, builder: Option<&Builder>) -> Value {
     let general = engine.config_settings.clone();
-    let merged = match name.and_then(|name| engine.package_settings.get(name)) {
+    let merged = match builder.and_then(|builder| engine.package_settings.get(&builder.name)) {
         Some(own) => own.clone().merge(general),
         None => general,
     };

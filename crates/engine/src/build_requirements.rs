@@ -14,6 +14,7 @@ use uv_types::HashStrategy;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Distribution, Kind, Result};
 
+use crate::allowance::{Allowance, Builder};
 use crate::backend::build_requirements;
 use crate::companion::WheelFile;
 use crate::context::Bench;
@@ -25,7 +26,11 @@ use crate::target::Terms;
 
 /// What the builds of a source require, not settled yet.
 #[derive(Clone, Debug)]
-pub struct BuildRequirements(pub(crate) Vec<Requirement>);
+pub struct BuildRequirements {
+    /// The source, if there is one.
+    pub(crate) builder: Option<Builder>,
+    pub(crate) requirements: Vec<Requirement>,
+}
 
 impl BuildRequirements {
     /// Reads PEP 508 requirements.
@@ -33,24 +38,38 @@ impl BuildRequirements {
     /// # Errors
     /// When one is not valid.
     pub fn parse(texts: &[String]) -> Result<Self> {
-        build_requirements(texts).map(Self)
+        Ok(Self {
+            builder: None,
+            requirements: build_requirements(texts)?,
+        })
+    }
+
+    /// The requirements as PEP 508 writes them.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        self.requirements.iter().map(ToString::to_string).collect()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.requirements.is_empty()
     }
 }
 
 impl Bench<'_> {
-    /// Settles `requirements` and all that they depend on, for the target of `terms`.
+    /// Settles `wanted` and all that it depends on, for the target of `terms`.
     pub(crate) async fn settle(
         &self,
-        requirements: &[Requirement],
+        wanted: &BuildRequirements,
         terms: &Terms,
     ) -> Result<Vec<Distribution>> {
+        let allowance = self.workshop.allowance(wanted.builder.as_ref(), terms)?;
+        let requirements = &wanted.requirements;
         let wanted = sentence(requirements);
-        let key = (terms.target.name(), wanted.clone());
+        let key = (
+            terms.target.full_name(),
+            format!("{wanted} {}", allowance.key),
+        );
         let known = self
             .workshop
             .settled
@@ -61,10 +80,14 @@ impl Bench<'_> {
         if let Some(settled) = known {
             return Ok(settled);
         }
-        let settled = self.search_build_requirements(requirements, terms).await;
-        let settled = settled.context(Kind::Build, || {
-            format!("failed to resolve the build requirements {wanted}")
-        })?;
+        let settled = self
+            .search_build_requirements(requirements, &allowance, terms)
+            .await
+            .map_err(|error| allowance.explain(error))
+            .context(Kind::Build, || {
+                format!("failed to resolve the build requirements {wanted}")
+            })?;
+        allowance.check(&settled)?;
         self.workshop
             .settled
             .lock()
@@ -76,10 +99,12 @@ impl Bench<'_> {
     async fn search_build_requirements(
         &self,
         requirements: &[Requirement],
+        allowance: &Allowance,
         terms: &Terms,
     ) -> Result<Vec<Distribution>> {
         let workshop = self.workshop;
-        let hasher = HashStrategy::None
+        let hasher = allowance.hasher.clone();
+        let hasher = hasher
             .augment_with_requirements(requirements.iter())
             .context(Kind::Build, || {
                 "the hashes of the build requirements do not hold together".to_owned()
@@ -89,7 +114,7 @@ impl Bench<'_> {
         let index = InMemoryIndex::default();
         let (lookaheads, hasher) = LookaheadResolver::new(
             requirements,
-            &workshop.build_constraints,
+            &allowance.constraints,
             &overrides,
             &excludes,
             &hasher,
@@ -100,7 +125,7 @@ impl Bench<'_> {
         .await
         .map_err(|error| workshop.explained(error, "failed to read a direct reference"))?;
         let manifest = Manifest::simple(requirements.to_vec())
-            .with_constraints(workshop.build_constraints.clone())
+            .with_constraints(allowance.constraints.clone())
             .with_lookaheads(lookaheads);
         let options = OptionsBuilder::new()
             .exclude_newer(workshop.exclude_newer.clone())

@@ -44,11 +44,11 @@ pub trait Companion {
         wanted: &'a [Distribution],
     ) -> LocalBoxFuture<'a, Result<Vec<WheelFile>>>;
 
-    /// Gives metadata to go on with when nobody has that of `distribution`; `None` ends the
-    /// resolution.
+    /// Gives metadata to go on with when nobody has that of `distribution`, for `reason`; `None` ends
+    /// the resolution.
     ///
-    /// Whoever gives some lets the run fail in the end, but for more reasons than the first.
-    fn stand_in(&self, distribution: &Distribution) -> Option<Vec<u8>>;
+    /// Whoever gives some tells of it: the resolution does not know what `distribution` depends on.
+    fn stand_in(&self, distribution: &Distribution, reason: &Error) -> Option<Vec<u8>>;
 
     /// Gives a copy of the local source tree at `path`, which hooks may change. Trees with the same
     /// contents have the same copy.

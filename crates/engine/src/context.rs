@@ -18,6 +18,7 @@ use uv_types::{BuildArena, BuildContext, BuildIsolation, BuildStack, ResolvedReq
 use uv_workspace::WorkspaceCache;
 use wheelhouse_model::{Error, Kind};
 
+use crate::allowance::Builder;
 use crate::build::{Session, SessionRequest};
 use crate::companion::{Companion, circular};
 use crate::workshop::Workshop;
@@ -206,7 +207,10 @@ impl BuildContext for Bench<'_> {
         let request = SessionRequest {
             label,
             checkout: source.starts_with(checkouts).then(|| source.to_owned()),
-            name: dist.map(|dist| dist.name().clone()),
+            builder: dist.map(|dist| Builder {
+                name: dist.name().clone(),
+                version: dist.version().cloned(),
+            }),
             tree,
         };
         let bench = Self {

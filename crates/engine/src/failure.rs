@@ -48,6 +48,15 @@ impl Failures {
             .map(Error::copy)
     }
 
+    /// The error of the back end that `error` speaks of, which stays for others; else `error` itself.
+    pub(crate) fn explanation(&self, error: &(dyn StdError + 'static)) -> Error {
+        let chain = chain(error);
+        let failures = self.waiting.lock().expect("no panic while locked");
+        let speaks_of = |failure: &&Error| chain.contains(&failure.sentence());
+        let known = failures.iter().rfind(speaks_of).map(Error::copy);
+        known.unwrap_or_else(|| Error::new(Kind::Fetch, redacted(&chain)))
+    }
+
     /// The newest error that `text` speaks of.
     fn take(&self, text: &str) -> Option<Error> {
         let mut failures = self.waiting.lock().expect("no panic while locked");

@@ -2,15 +2,25 @@
 //!
 //! Never looks into the wheel.
 
+use uv_platform_tags::Tags;
 use wheelhouse_model::{Target, WheelFilename};
 
 use crate::target::Terms;
 
-/// Whether an installer for `target` takes `wheel`; `None` when nothing is known of such targets.
-#[must_use]
-pub fn fits(wheel: &WheelFilename, target: &Target) -> Option<bool> {
-    let terms = Terms::of_foreign(target).ok()?;
-    Some(wheel.is_compatible(&terms.tags))
+/// Which wheels installers for one target take.
+pub struct Fit(Option<Tags>);
+
+impl Fit {
+    #[must_use]
+    pub fn of(target: &Target) -> Self {
+        Self(Terms::of_foreign(target).ok().map(|terms| terms.tags))
+    }
+
+    /// Whether `wheel` is taken; `None` when nothing is known of such targets.
+    #[must_use]
+    pub fn takes(&self, wheel: &WheelFilename) -> Option<bool> {
+        self.0.as_ref().map(|tags| wheel.is_compatible(tags))
+    }
 }
 
 /// Whether a Python of `target` takes what was made for `other`: the same implementation and minor
@@ -21,7 +31,7 @@ pub fn stands_for(target: &Target, other: &Target) -> bool {
         && version(&target.python_version) == version(&other.python_version);
     let accepts = || {
         let wheel = format!("x-1-py3-none-{}.whl", other.platform);
-        fits(&wheel.parse().ok()?, target)
+        Fit::of(target).takes(&wheel.parse().ok()?)
     };
     same_python && (target.platform == other.platform || accepts() == Some(true))
 }
@@ -44,7 +54,9 @@ mod tests {
     fn tags_decide() {
         let linux = target("3.11.7-manylinux_2_31_x86_64");
         let fit = |tags: &str, target: &Target| {
-            fits(&format!("x-1-{tags}.whl").parse().unwrap(), target).unwrap()
+            Fit::of(target)
+                .takes(&format!("x-1-{tags}.whl").parse().unwrap())
+                .unwrap()
         };
         for tags in [
             "py3-none-any",
@@ -74,7 +86,8 @@ mod tests {
             platform: "plan9".to_owned(),
             ..mac
         };
-        assert_eq!(fits(&"x-1-py3-none-any.whl".parse().unwrap(), &plan9), None);
+        let anything = "x-1-py3-none-any.whl".parse().unwrap();
+        assert_eq!(Fit::of(&plan9).takes(&anything), None);
     }
 
     #[test]

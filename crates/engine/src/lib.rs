@@ -14,6 +14,7 @@
 //! It never decides what is fetched or built when, never writes a wheelhouse, and never prints.
 
 mod advice;
+mod allowance;
 mod backend;
 mod build;
 mod build_requirements;
@@ -26,6 +27,7 @@ mod failure;
 mod fetch;
 mod fit;
 mod hook;
+mod install;
 mod listing;
 mod network;
 mod prefer_binary;
@@ -45,14 +47,14 @@ pub use build_requirements::BuildRequirements;
 pub use companion::{Companion, WheelFile, circular};
 pub use document::Documents;
 pub use fetch::{FetchError, Fetcher, Remote};
-pub use fit::{fits, stands_for};
-pub use resolve::Resolved;
+pub use fit::{Fit, stands_for};
+pub use resolve::{Bounds, Resolved};
 pub use runtime::run;
 
 use std::path::{Path, PathBuf};
 
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Distribution, Kind, PackageName, Request, Result, Source, Target};
+use wheelhouse_model::{Distribution, Kind, PackageName, Request, Result, Source, Target, Version};
 
 /// A Python that is there, and uv's cache for it: all that a run needs that resolves and builds
 /// nothing.
@@ -122,15 +124,38 @@ impl Engine {
         }
     }
 
-    /// Settles the lock of the request for `target`, the host or a foreign one.
+    /// Settles the lock of the request for `target`, the host or a foreign one. Where they fit, the
+    /// versions in `preferences` are chosen.
     ///
     /// # Errors
     /// `Resolution` with an explanation when no set of versions fits, `Fetch` when an index cannot
     /// be read, `Build` when the metadata of a source cannot be had, `Input` when a requirement is
     /// not valid.
-    pub async fn resolve(&self, target: &Target, companion: &dyn Companion) -> Result<Resolved> {
+    pub async fn resolve(
+        &self,
+        target: &Target,
+        preferences: &[(PackageName, Version)],
+        companion: &dyn Companion,
+    ) -> Result<Resolved> {
+        let bounds = Bounds {
+            preferences,
+            constraints: &[],
+        };
+        self.resolve_within(target, &bounds, companion).await
+    }
+
+    /// Settles the lock as [`resolve`](Self::resolve), within `bounds`.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub async fn resolve_within(
+        &self,
+        target: &Target,
+        bounds: &Bounds<'_>,
+        companion: &dyn Companion,
+    ) -> Result<Resolved> {
         let terms = self.0.terms(target)?;
-        self.0.resolve(&terms, companion).await
+        self.0.resolve(&terms, bounds, companion).await
     }
 
     /// Settles build requirements, and all that they depend on, for `target`.
@@ -145,7 +170,7 @@ impl Engine {
     ) -> Result<Vec<Distribution>> {
         let terms = self.0.terms(target)?;
         let bench = context::Bench::new(&self.0, companion);
-        bench.settle(&requirements.0, &terms).await
+        bench.settle(requirements, &terms).await
     }
 
     /// Asks what the build of a source requires: what it declares, and what its back end reports.
@@ -158,6 +183,19 @@ impl Engine {
         companion: &dyn Companion,
     ) -> Result<BuildRequirements> {
         self.0.build_requirements(request, companion).await
+    }
+
+    /// What the source at `tree` declares that its build requires. Asks no back end, which may require
+    /// more.
+    ///
+    /// # Errors
+    /// When it is no Python project, or its `pyproject.toml` is not valid.
+    pub fn declared_requirements(tree: &Path) -> Result<BuildRequirements> {
+        let backend = backend::Backend::read(tree)?;
+        Ok(BuildRequirements {
+            builder: None,
+            requirements: backend.requires,
+        })
     }
 
     /// Checks out the commit of a [`Source::Git`] and returns its directory, which belongs

@@ -11,10 +11,10 @@ use uv_distribution_types::{Requirement, RequirementSource, UnresolvedRequiremen
 use uv_pep508::VerbatimUrl;
 use uv_pypi_types::ParsedUrl;
 use uv_requirements::{LookaheadResolver, NamedRequirementsResolver};
-use uv_resolver::{FlatIndex, InMemoryIndex};
+use uv_resolver::{FlatIndex, InMemoryIndex, Preferences};
 use uv_types::{HashStrategy, RequestedRequirements};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Request, Result};
+use wheelhouse_model::{Kind, Request, Result, request};
 
 use crate::context::Bench;
 use crate::requirements;
@@ -25,6 +25,8 @@ pub(crate) struct Problem {
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) constraints: Constraints,
     pub(crate) overrides: Overrides,
+    /// Versions to choose where they fit.
+    pub(crate) preferences: Preferences,
     pub(crate) lookaheads: Vec<RequestedRequirements>,
     pub(crate) hasher: HashStrategy,
     pub(crate) terms: Terms,
@@ -91,12 +93,23 @@ impl Problem {
             requirements,
             constraints,
             overrides,
+            preferences: Preferences::default(),
             lookaheads,
             hasher,
             flat_index: workshop.flat_index(terms, &workshop.build_options),
             terms: terms.clone(),
             index,
         })
+    }
+}
+
+impl Problem {
+    /// Lets `constraints` hold beside those of the request.
+    pub(crate) fn constrain(&mut self, constraints: &[request::Requirement]) -> Result<()> {
+        let more = requirements::parse_named(constraints)?;
+        let known = self.constraints.requirements().cloned();
+        self.constraints = Constraints::from_requirements(known.chain(more));
+        Ok(())
     }
 }
 

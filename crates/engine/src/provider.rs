@@ -191,13 +191,20 @@ impl Provider<'_> {
     }
 
     /// What the companion goes on with when `dist` has no metadata.
-    fn stand_in(&self, dist: &Dist) -> Option<ArchiveMetadata> {
-        let distribution = self
-            .bench
-            .workshop
-            .distribution(dist, None, self.required(dist))
-            .ok()?;
-        let bytes = self.bench.companion.stand_in(&distribution)?;
+    fn stand_in(
+        &self,
+        dist: &Dist,
+        reason: &Arc<uv_distribution::Error>,
+    ) -> Option<ArchiveMetadata> {
+        let Bench {
+            workshop,
+            companion,
+            ..
+        } = self.bench;
+        let distribution = workshop.distribution(dist, None, self.required(dist));
+        let distribution = distribution.ok()?;
+        let reason = workshop.failures.explanation(reason);
+        let bytes = companion.stand_in(&distribution, &reason)?;
         ResolutionMetadata::parse_metadata(&bytes)
             .ok()
             .map(ArchiveMetadata::from_metadata23)
@@ -250,8 +257,11 @@ impl ResolverProvider for Provider<'_> {
         let response = match self.known_metadata(dist).await? {
             Some(metadata) => MetadataResponse::Found(metadata),
             None => match self.engine_metadata(dist).await {
-                Ok(failed @ MetadataResponse::Error(..)) => {
-                    self.stand_in(dist).map_or(failed, MetadataResponse::Found)
+                Ok(MetadataResponse::Error(requested, error)) => {
+                    match self.stand_in(dist, &error) {
+                        Some(metadata) => MetadataResponse::Found(metadata),
+                        None => MetadataResponse::Error(requested, error),
+                    }
                 }
                 Ok(response) => response,
                 Err(error) => match self.metadata_of_wheel(dist).await {

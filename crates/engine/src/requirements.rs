@@ -4,10 +4,11 @@ use uv_configuration::{BuildOptions, NoBinary, NoBuild, PackageNameSpecifier};
 use uv_distribution_types::{
     ConfigSettingEntry, ConfigSettings, Requirement as UvRequirement, UnresolvedRequirement,
 };
-use uv_requirements_txt::RequirementsTxtRequirement;
+use uv_requirements_txt::{RequirementEntry, RequirementsTxtRequirement};
+use uv_resolver::{Preference, Preferences, ResolverEnvironment};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{Formats, Packages, Requirement};
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_model::{Error, Kind, PackageName, Result, Version};
 
 /// Parses what the user wrote: a PEP 508 requirement, a URL or a path.
 pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> {
@@ -67,6 +68,23 @@ fn specifiers(packages: &Packages) -> Vec<PackageNameSpecifier> {
             .map(PackageNameSpecifier::Package)
             .collect(),
     }
+}
+
+/// Versions to choose where they fit, as the resolver of `environment` takes them.
+pub(crate) fn preferences(
+    versions: &[(PackageName, Version)],
+    environment: &ResolverEnvironment,
+) -> Preferences {
+    let preferences = versions.iter().filter_map(|(name, version)| {
+        let requirement = format!("{name}=={version}");
+        let requirement = RequirementsTxtRequirement::parse(&requirement, "", false).ok()?;
+        let entry = RequirementEntry {
+            requirement,
+            hashes: Vec::new(),
+        };
+        Preference::from_entry(entry).ok()?
+    });
+    Preferences::from_iter(preferences, environment)
 }
 
 /// PEP 517 settings from `KEY=VALUE` pairs; a repeated key becomes a list.

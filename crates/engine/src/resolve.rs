@@ -9,12 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::visit::EdgeRef as _;
 use uv_distribution_types::{
-    BuiltDist, Diagnostic, Dist, Identifier as _, Name as _, Node, Resolution, ResolvedDist,
+    BuiltDist, Diagnostic, Dist, Identifier as _, Name as _, Node, RegistrySourceDist, Resolution,
+    ResolvedDist, SourceDist,
 };
+use uv_platform_tags::PlatformTag;
 use uv_resolver::{InMemoryIndex, MetadataResponse};
 use uv_types::HashStrategy;
 use wheelhouse_model::lock::Package;
-use wheelhouse_model::{Artifact, Distribution, Error, Kind, Lock, PackageName, Result, Target};
+use wheelhouse_model::request::Requirement;
+use wheelhouse_model::{
+    Artifact, Distribution, Error, Kind, Lock, PackageName, Result, Target, Version,
+};
 
 use crate::companion::Companion;
 use crate::context::Bench;
@@ -22,13 +27,24 @@ use crate::problem::Problem;
 use crate::provider::required_hashes;
 use crate::target::Terms;
 use crate::workshop::Workshop;
-use crate::{convert, prefer_binary};
+use crate::{convert, prefer_binary, requirements};
+
+/// What one resolution keeps to beside the request.
+pub struct Bounds<'a> {
+    /// Versions that are chosen where they fit.
+    pub preferences: &'a [(PackageName, Version)],
+    /// Constraints that hold beside those of the request.
+    pub constraints: &'a [Requirement],
+}
 
 /// A settled resolution.
 pub struct Resolved {
     pub lock: Lock,
     /// The sdists that were published beside the wheels of the lock.
     pub sdists: BTreeMap<PackageName, Artifact>,
+    /// The sdists whose version has wheels for some platforms and none for all: they build into a wheel
+    /// for one platform, too.
+    pub bound: BTreeSet<PackageName>,
     /// Yanked versions, extras that do not exist and the like.
     pub warnings: Vec<String>,
 }
@@ -37,10 +53,13 @@ impl Workshop {
     pub(crate) async fn resolve(
         &self,
         terms: &Terms,
+        bounds: &Bounds<'_>,
         companion: &dyn Companion,
     ) -> Result<Resolved> {
         let bench = Bench::new(self, companion);
-        let problem = Problem::state(&bench, terms).await?;
+        let mut problem = Problem::state(&bench, terms).await?;
+        problem.preferences = requirements::preferences(bounds.preferences, &terms.environment());
+        problem.constrain(bounds.constraints)?;
         let settled = prefer_binary::settle(&bench, &problem).await?;
         let warnings = settled
             .resolution
@@ -52,6 +71,7 @@ impl Workshop {
         Ok(Resolved {
             lock,
             sdists: sdists(&settled.resolution)?,
+            bound: bound(&settled.resolution),
             warnings,
         })
     }
@@ -102,6 +122,7 @@ impl Workshop {
             environment: environment_marker(target),
             requires_python: Some(format!(">={}", minor_version(target))),
             packages,
+            builds: Vec::new(),
         })
     }
 }
@@ -125,6 +146,28 @@ fn sdists(resolution: &Resolution) -> Result<BTreeMap<PackageName, Artifact>> {
         }
     }
     Ok(sdists)
+}
+
+/// The sdists of `resolution` that are published as wheels for some platforms alone.
+fn bound(resolution: &Resolution) -> BTreeSet<PackageName> {
+    let sdists = resolution.distributions().filter_map(|resolved| {
+        let ResolvedDist::Installable { dist, .. } = resolved else {
+            return None;
+        };
+        match &**dist {
+            Dist::Source(SourceDist::Registry(sdist)) => Some(sdist),
+            _ => None,
+        }
+    });
+    let is_bound = |sdist: &RegistrySourceDist| {
+        let mut wheels = sdist.wheels.iter().peekable();
+        wheels.peek().is_some()
+            && wheels.all(|wheel| wheel.filename.platform_tags() != [PlatformTag::Any])
+    };
+    sdists
+        .filter(|sdist| is_bound(sdist))
+        .map(|sdist| sdist.name.clone())
+        .collect()
 }
 
 /// `3.11` of 3.11.7.

@@ -1,6 +1,6 @@
 //! A target in uv's terms: what a resolution for it needs to know.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use uv_distribution_types::RequiresPython;
 use uv_pep440::Version;
@@ -27,12 +27,18 @@ pub(crate) struct Terms {
 }
 
 impl Workshop {
-    /// What `target` is in uv's terms.
-    pub(crate) fn terms(&self, target: &Target) -> Result<Cow<'_, Terms>> {
+    /// What `target` is in uv's terms, worked out once.
+    pub(crate) fn terms(&self, target: &Target) -> Result<Arc<Terms>> {
         if *target == self.host.target {
-            return Ok(Cow::Borrowed(&self.host));
+            return Ok(Arc::clone(&self.host));
         }
-        Terms::of_foreign(target).map(Cow::Owned)
+        let mut foreign = self.foreign.lock().expect("no panic while locked");
+        if let Some(terms) = foreign.iter().find(|terms| terms.target == *target) {
+            return Ok(Arc::clone(terms));
+        }
+        let terms = Arc::new(Terms::of_foreign(target)?);
+        foreign.push(Arc::clone(&terms));
+        Ok(terms)
     }
 }
 

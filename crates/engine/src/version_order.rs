@@ -10,8 +10,8 @@
 //! 2. What each direct requirement could have at best is found by resolving them without their
 //!    dependencies, from what is in memory already.
 //! 3. If a direct requirement ended below that, or the attempt was given up, the next attempt
-//!    decides these requirements first. The better result stays: the one whose direct requirements
-//!    are, all in all, less far from their best.
+//!    decides these requirements first, with the best of all as ceilings. The better result stays: the
+//!    one whose direct requirements are, all in all, less far from their best.
 //! 4. When no attempt comes to an end in time, the last one takes the order as written, for as long
 //!    as it takes. Only it, or the first, may say that there is no solution.
 
@@ -19,24 +19,22 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
-use uv_configuration::Excludes;
+use uv_configuration::{Constraints, Excludes};
 use uv_distribution_types::{Name as _, Requirement, RequirementSource, Resolution, ResolvedDist};
 use uv_pep440::Operator;
-use uv_requirements_txt::{RequirementEntry, RequirementsTxtRequirement};
 use uv_resolver::{
-    DependencyMode, Exclusions, Flexibility, InMemoryIndex, Manifest, OptionsBuilder, Preference,
-    Preferences, Prerelease, PrereleaseMode, ResolveError, ResolverEnvironment,
+    DependencyMode, Exclusions, Flexibility, InMemoryIndex, Manifest, OptionsBuilder, Prerelease,
+    PrereleaseMode, ResolveError,
 };
-use wheelhouse_model::request::Prereleases;
+use wheelhouse_model::request::{self, Prereleases};
 use wheelhouse_model::{PackageName, Result, Version};
 
 use crate::context::Bench;
-use crate::network;
 use crate::prefer_binary::Rule;
 use crate::problem::Problem;
 use crate::provider::{Memory, Watch};
 use crate::search::Search;
-use crate::workshop::Workshop;
+use crate::{network, requirements};
 
 /// How many versions of one package an attempt may consider before another order is tried.
 const PATIENCE: usize = 25;
@@ -66,11 +64,11 @@ pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) ->
         memory: Memory::default(),
         index: RefCell::new(rule.index.clone()),
     };
-    let mut first = BTreeSet::new();
+    let mut order = Order::default();
     let mut best: Option<(Distance, Settled)> = None;
     for _ in 0..=REORDERINGS {
         let attempt = solver
-            .attempt(&first, DependencyMode::Transitive, PATIENCE)
+            .attempt(&order, DependencyMode::Transitive, PATIENCE)
             .await;
         let pushed_back = match attempt {
             Ok(Outcome::Settled(settled)) => {
@@ -82,22 +80,23 @@ pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) ->
             }
             Ok(Outcome::GivenUp(watch)) => solver.often_considered(&watch),
             // With another order the same error may have another form; the first is the user's.
-            Err(error) if best.is_none() && first.is_empty() => {
+            Err(error) if best.is_none() && order.first.is_empty() => {
                 return Err(bench.workshop.resolve_error(error));
             }
             Err(_) => break,
         };
-        let before = first.len();
-        first.extend(pushed_back);
-        if first.len() == before {
+        let before = order.first.len();
+        order.first.extend(pushed_back);
+        if order.first.len() == before {
             break;
         }
+        order.ceilings = solver.ceilings().await;
     }
     if let Some((_, settled)) = best {
         return Ok(settled);
     }
     match solver
-        .attempt(&BTreeSet::new(), DependencyMode::Transitive, usize::MAX)
+        .attempt(&Order::default(), DependencyMode::Transitive, usize::MAX)
         .await
     {
         Ok(Outcome::Settled(settled)) => Ok(settled),
@@ -120,6 +119,15 @@ fn distance(chosen: &Version, best: &Version) -> Distance {
         (0, minor, _) => (0, minor, 0),
         (major, ..) => (major, 0, 0),
     }
+}
+
+/// In which order an attempt decides packages.
+#[derive(Default)]
+struct Order {
+    /// The direct requirements that are decided before the others.
+    first: BTreeSet<PackageName>,
+    /// What the versions of direct requirements cannot exceed.
+    ceilings: Vec<Requirement>,
 }
 
 struct Solver<'a> {
@@ -145,13 +153,7 @@ impl Solver<'_> {
         if free.len() < 2 {
             return Default::default();
         }
-        let attempt = self
-            .attempt(&BTreeSet::new(), DependencyMode::Direct, usize::MAX)
-            .await;
-        let Ok(Outcome::Settled(alone)) = attempt else {
-            return Default::default();
-        };
-        let best = versions(&alone.resolution);
+        let best = self.best().await;
         let mut total = (0, 0, 0);
         let mut pushed_back = BTreeSet::new();
         for (name, chosen) in versions(&settled.resolution) {
@@ -166,6 +168,32 @@ impl Solver<'_> {
             pushed_back.insert(name);
         }
         (total, pushed_back)
+    }
+
+    /// What each direct requirement could have, were it not for the dependencies.
+    async fn best(&self) -> HashMap<PackageName, Version> {
+        let attempt = self
+            .attempt(&Order::default(), DependencyMode::Direct, usize::MAX)
+            .await;
+        match attempt {
+            Ok(Outcome::Settled(alone)) => versions(&alone.resolution),
+            _ => HashMap::new(),
+        }
+    }
+
+    /// The best versions of direct requirements, as constraints. uv takes each newer version, which is
+    /// for another Python, as a conflict, and begins anew in another order after a few of them.
+    async fn ceilings(&self) -> Vec<Requirement> {
+        let best = self.best().await;
+        // `<=` says nothing of local versions, and a pre-release in it would allow others.
+        let plain = best
+            .iter()
+            .filter(|(_, best)| best.is_stable() && !best.is_local());
+        let ceilings = plain.map(|(name, best)| request::Requirement {
+            text: format!("{name}<={best}"),
+            ..request::Requirement::default()
+        });
+        requirements::parse_named(&ceilings.collect::<Vec<_>>()).unwrap_or_default()
     }
 
     /// The direct requirements of which an attempt considered more than a few versions.
@@ -184,12 +212,12 @@ impl Solver<'_> {
 
     async fn attempt(
         &self,
-        first: &BTreeSet<PackageName>,
+        order: &Order,
         dependencies: DependencyMode,
         patience: usize,
     ) -> Result<Outcome, ResolveError> {
         let (engine, problem) = (self.bench.workshop, self.problem);
-        let manifest = self.manifest(first);
+        let manifest = self.manifest(order);
         let options = OptionsBuilder::new()
             .dependency_mode(if engine.request.resolution.no_dependencies {
                 DependencyMode::Direct
@@ -231,19 +259,18 @@ impl Solver<'_> {
         })
     }
 
-    fn manifest(&self, first: &BTreeSet<PackageName>) -> Manifest {
+    fn manifest(&self, order: &Order) -> Manifest {
         let problem = self.problem;
         let mut requirements = problem.requirements.clone();
         // A stable sort: within both groups the order stays as written.
-        requirements.sort_by_key(|requirement| !first.contains(&requirement.name));
+        requirements.sort_by_key(|requirement| !order.first.contains(&requirement.name));
+        let constraints = problem.constraints.requirements().cloned();
         Manifest::new(
             requirements,
-            problem.constraints.clone(),
+            Constraints::from_requirements(constraints.chain(order.ceilings.iter().cloned())),
             problem.overrides.clone(),
             Excludes::default(),
-            self.bench
-                .workshop
-                .preferences(&problem.terms.environment()),
+            problem.preferences.clone(),
             None,
             BTreeSet::new(),
             Exclusions::default(),
@@ -291,28 +318,6 @@ fn prerelease(wanted: &Prereleases) -> Prerelease {
         prerelease.package.insert(name.clone(), mode(*allowed));
     }
     prerelease
-}
-
-impl Workshop {
-    /// The versions that the request prefers, where they fit.
-    fn preferences(&self, environment: &ResolverEnvironment) -> Preferences {
-        let preferences =
-            self.request
-                .resolution
-                .preferences
-                .iter()
-                .filter_map(|(name, version)| {
-                    let requirement = format!("{name}=={version}");
-                    let requirement =
-                        RequirementsTxtRequirement::parse(&requirement, "", false).ok()?;
-                    Preference::from_entry(RequirementEntry {
-                        requirement,
-                        hashes: Vec::new(),
-                    })
-                    .ok()?
-                });
-        Preferences::from_iter(preferences, environment)
-    }
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Semaphore;
 use uv_cache::{Cache, Refresh};
 use uv_client::{
     Connectivity, FlatIndexClient, FlatIndexEntries, RegistryClient, RegistryClientBuilder,
 };
-use uv_configuration::{BuildOptions, Concurrency, Constraints, NoSources};
+use uv_configuration::{BuildOptions, Concurrency, NoSources};
 use uv_distribution_types::{
     ConfigSettings, DependencyMetadata, ExtraBuildRequires, ExtraBuildVariables, Index,
-    IndexCapabilities, IndexLocations, PackageConfigSettings,
+    IndexCapabilities, IndexLocations, PackageConfigSettings, Requirement,
 };
 use uv_git::GitResolver;
 use uv_git_types::{GitLfs, GitOid, GitReference, GitUrl};
@@ -40,7 +41,9 @@ pub(crate) struct Workshop {
     pub(crate) cache: Cache,
     pub(crate) logs: PathBuf,
     pub(crate) interpreter: Interpreter,
-    pub(crate) host: Terms,
+    pub(crate) host: Arc<Terms>,
+    /// The terms of foreign targets that were asked for.
+    pub(crate) foreign: Mutex<Vec<Arc<Terms>>>,
     /// The interpreter's own environment, when builds are not isolated.
     pub(crate) shared_environment: Option<PythonEnvironment>,
     pub(crate) client: RegistryClient,
@@ -51,7 +54,7 @@ pub(crate) struct Workshop {
     pub(crate) refusals: Refusals,
     pub(crate) locations: IndexLocations,
     pub(crate) build_options: BuildOptions,
-    pub(crate) build_constraints: Constraints,
+    pub(crate) build_constraints: Vec<Requirement>,
     pub(crate) config_settings: ConfigSettings,
     pub(crate) package_settings: PackageConfigSettings,
     pub(crate) exclude_newer: ExcludeNewer,
@@ -101,21 +104,18 @@ impl Workshop {
         );
         let capabilities = IndexCapabilities::default();
         let refusals = Refusals::default();
-        let slots = concurrency.downloads_semaphore.clone();
         let hook_environment = Arc::new(hook_environment(&building.environment));
         Ok(Self {
             shared_environment: (!building.isolated)
                 .then(|| PythonEnvironment::from_interpreter(interpreter.clone())),
-            build_constraints: Constraints::from_requirements(
-                requirements::parse_named(&request.build_constraints)?.into_iter(),
-            ),
+            build_constraints: requirements::parse_named(&request.build_constraints)?,
             config_settings: requirements::config_settings(&building.config_settings),
             package_settings: package_settings(&request),
             exclude_newer: exclude_newer(&request)?,
             listings: Listings::new(&Reader {
                 client: client.clone(),
                 capabilities: capabilities.clone(),
-                slots,
+                slots: Arc::new(Semaphore::new(PAGES)),
                 indexes: remote_indexes(&locations),
                 refusals: refusals.clone(),
             }),
@@ -130,7 +130,8 @@ impl Workshop {
             locations,
             build_options,
             flat_entries,
-            host: terms,
+            host: Arc::new(terms),
+            foreign: Mutex::default(),
             build_memory: Memory::default(),
             wheel_metadata: WheelMetadata::default(),
             settled: Mutex::default(),
@@ -184,8 +185,12 @@ impl Workshop {
 /// own default.
 const DEFAULT_EPOCH: &str = "1580601600";
 
-/// How many files are asked for at once.
-pub(crate) const DOWNLOADS: usize = 50;
+/// How many files are asked for at once. Where an index has no metadata of a wheel, reading the end
+/// of the wheel takes a megabyte meanwhile.
+const DOWNLOADS: usize = 12;
+
+/// How many index pages are fetched and read at once; each takes some megabytes meanwhile.
+const PAGES: usize = 16;
 
 fn clients(
     request: &Request,
