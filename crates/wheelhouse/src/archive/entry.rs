@@ -15,7 +15,7 @@ const LONGEST_NAME: usize = 3072;
 /// # Errors
 /// A name that could lead out of the directory it is unpacked into, on any operating system, or
 /// that no file can have.
-pub(super) fn components(name: &str) -> Result<Vec<&str>> {
+pub(crate) fn components(name: &str) -> Result<Vec<&str>> {
     match fault(name) {
         Some(fault) => Err(refusal(name, fault)),
         None => Ok(split(name).collect()),
@@ -23,12 +23,12 @@ pub(super) fn components(name: &str) -> Result<Vec<&str>> {
 }
 
 /// Makes the error that refuses the entry `name`; `fault` completes "entry `name` ...".
-pub(super) fn refusal(name: &str, fault: &str) -> Error {
+pub(crate) fn refusal(name: &str, fault: &str) -> Error {
     Error::new(Kind::Fetch, format!("entry `{}` {fault}", shown(name)))
 }
 
 /// Shortens a name and escapes what could garble a terminal.
-pub(super) fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     let mut shown: String = name
         .chars()
         .take(200)

@@ -11,14 +11,14 @@
 
 pub mod contents;
 mod destination;
-mod entry;
+pub(crate) mod entry;
 mod git;
 mod left_out;
 pub mod limits;
 pub mod metadata;
 mod record;
 pub mod sdist;
-mod tarball;
+pub(crate) mod tarball;
 pub mod tree;
 pub mod wheel;
 mod zipped;

@@ -25,11 +25,26 @@ const PADDING_LIMIT: u64 = 64 << 20;
 /// The most memory an xz stream may ask for, in KiB.
 const XZ_MEMORY: u32 = 512 << 10;
 
+/// An entry of an archive that is being read.
+pub(crate) type TarEntry<'a> = Entry<'a, Metered<Box<dyn Read>>>;
+
 /// Unpacks the tar archive that `reader` reads, whose first bytes tell its compression.
 ///
 /// # Errors
 /// The first entry that must not be unpacked, and damage.
 pub(super) fn unpack(reader: impl BufRead + 'static, into: &mut Destination) -> Result<()> {
+    each_entry(reader, &mut |entry| unpack_entry(entry, into))
+}
+
+/// Shows `visit` each entry of the tar archive that `reader` reads, whose first bytes tell its
+/// compression.
+///
+/// # Errors
+/// Whatever `visit` fails with, and damage.
+pub(crate) fn each_entry(
+    reader: impl BufRead + 'static,
+    visit: &mut dyn FnMut(&mut TarEntry<'_>) -> Result<()>,
+) -> Result<()> {
     let damaged = || "the archive is damaged or cut short".to_owned();
     let inflated = inflate(reader).context(Kind::Fetch, damaged)?;
     let allowance = Rc::new(Cell::new(HEADER_LIMIT));
@@ -44,7 +59,7 @@ pub(super) fn unpack(reader: impl BufRead + 'static, into: &mut Destination) -> 
         let mut entry = entry.context(Kind::Fetch, damaged)?;
         // The padding of a body is read with the header that follows it.
         allowance.set(entry.size().saturating_add(HEADER_LIMIT));
-        unpack_entry(&mut entry, into)?;
+        visit(&mut entry)?;
         io::copy(&mut entry, &mut io::sink()).context(Kind::Fetch, damaged)?;
     }
     allowance.set(PADDING_LIMIT);
@@ -60,10 +75,12 @@ fn finish(rest: &mut dyn Read) -> io::Result<()> {
     }
 }
 
-fn inflate(mut reader: impl BufRead + 'static) -> io::Result<Box<dyn Read>> {
+/// Undoes the compression that the first bytes tell of.
+pub(crate) fn inflate(mut reader: impl BufRead + 'static) -> io::Result<Box<dyn Read>> {
     let start = reader.fill_buf()?;
     Ok(match start {
         [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::with_buffer(reader)?),
         [b'B', b'Z', b'h', ..] => Box::new(bzip2::bufread::MultiBzDecoder::new(reader)),
         [0xfd, b'7', b'z', b'X', b'Z', ..] => {
             Box::new(lzma_rust2::XzReader::new_mem_limit(reader, true, XZ_MEMORY))
@@ -73,7 +90,7 @@ fn inflate(mut reader: impl BufRead + 'static) -> io::Result<Box<dyn Read>> {
 }
 
 /// A reader that fails rather than read more than it may.
-struct Metered<R> {
+pub(crate) struct Metered<R> {
     inner: R,
     allowance: Rc<Cell<u64>>,
 }

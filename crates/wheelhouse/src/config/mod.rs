@@ -23,14 +23,15 @@ mod source_files;
 pub use encoding::DecodeError;
 pub use environment::Environment;
 pub use format_control::{AllowedFormats, ControlValueError, FormatControl, ReleaseControl};
-pub use lockfile::Scope;
+pub use lockfile::{Scope, is_pylock_name};
 pub use pip_configuration::{
     ConfigurationError, ConfigurationFile, ConfigurationLevel, ConfigurationOrigin,
     ConfigurationRequest, FileStatus, IniError, PipConfiguration, Platform, Setting, SettingStatus,
 };
 pub use project::{Dependencies, Project, ProjectError};
 pub use request::{
-    Control, Joined, RawBuild, Row, Settings, SettingsContext, ValueOrigin, join, settle,
+    Control, Joined, RawBuild, RawTargets, Row, Settings, SettingsContext, ValueOrigin, join,
+    settle,
 };
 pub use requirements_file::{
     FileOptions, Location, Notice, NoticeKind, OptionError, QuoteError, ReadContext,

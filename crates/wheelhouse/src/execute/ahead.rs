@@ -11,7 +11,7 @@ use std::rc::Rc;
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, try_join_all};
 use wheelhouse_engine::{Companion, WheelFile, circular};
-use wheelhouse_model::{Distribution, Error, Event, Kind, Result, Source};
+use wheelhouse_model::{Distribution, Error, Event, Kind, Result, Source, Target};
 
 use super::fetch::blocking;
 use super::sources::{self, Filling};
@@ -23,6 +23,8 @@ pub(super) struct Ahead {
     worker: Rc<LocalWorker>,
     /// The identity of the source whose build asks; `None` when the lock is resolved.
     builder: Option<String>,
+    /// Whether the resolution is for a target on which nothing can be asked here.
+    is_foreign: bool,
 }
 
 impl Ahead {
@@ -30,6 +32,15 @@ impl Ahead {
         Self {
             worker: Rc::clone(worker),
             builder: None,
+            is_foreign: false,
+        }
+    }
+
+    /// A source whose back end fails here may do better on a host of `target`, so that ends nothing.
+    pub(super) fn of_target(worker: &Rc<LocalWorker>, target: &Target) -> Self {
+        Self {
+            is_foreign: target.interpreter.is_none(),
+            ..Self::of_resolution(worker)
         }
     }
 
@@ -37,6 +48,7 @@ impl Ahead {
         Self {
             worker: Rc::clone(worker),
             builder: Some(identity(distribution)),
+            is_foreign: false,
         }
     }
 
@@ -59,6 +71,9 @@ impl Ahead {
     /// The metadata of a wheel that is at hand, or of a source that is built now.
     async fn known_metadata(&self, distribution: &Distribution) -> Result<Option<Vec<u8>>> {
         let worker = &self.worker;
+        if self.is_foreign && worker.unknown(distribution).is_some() {
+            return Ok(bare_metadata(distribution));
+        }
         let (stored, filename) = match &distribution.source {
             Source::Wheel(artifact) => {
                 let Some(stored) = worker.stored(artifact, &distribution.required_hashes)? else {
@@ -132,16 +147,14 @@ impl Companion for Ahead {
         try_join_all(made.collect::<Vec<_>>()).boxed_local()
     }
 
-    fn stand_in(&self, distribution: &Distribution) -> Option<Vec<u8>> {
+    fn stand_in(&self, distribution: &Distribution, reason: &Error) -> Option<Vec<u8>> {
+        if self.is_foreign && reason.kind() == Kind::Build {
+            self.worker.note_unknown(distribution, reason);
+            return bare_metadata(distribution);
+        }
         // What failed to be made stays so for this run, and is told with all that fails beside it.
-        let version = distribution.version.as_ref()?;
-        let text = || {
-            format!(
-                "Metadata-Version: 2.1\nName: {}\nVersion: {version}\n",
-                distribution.name
-            )
-        };
-        (self.worker.keep_going && self.worker.has_begun(distribution)).then(|| text().into_bytes())
+        let goes_on = self.worker.keep_going && self.worker.has_begun(distribution);
+        goes_on.then(|| bare_metadata(distribution)).flatten()
     }
 
     fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
@@ -159,6 +172,12 @@ impl Companion for Ahead {
         }
         .boxed_local()
     }
+}
+
+/// Metadata that says nothing but who it is of.
+fn bare_metadata(distribution: &Distribution) -> Option<Vec<u8>> {
+    let (name, version) = (&distribution.name, distribution.version.as_ref()?);
+    Some(format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n").into_bytes())
 }
 
 /// A build that waits for something; it no longer does when this is dropped.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
-use wheelhouse_engine::{BuildRequest, BuildRequirements};
+use wheelhouse_engine::{BuildRequest, BuildRequirements, Engine};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
@@ -79,17 +79,31 @@ impl LocalWorker {
         pending.await.map_err(Error::from)
     }
 
+    /// What the build of a source requires as far as it declares that.
+    pub(super) async fn declared_requirements(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+    ) -> Result<BuildRequirements> {
+        let workplace = self.unpacked(distribution).await?;
+        Engine::declared_requirements(&workplace.root)
+    }
+
+    async fn unpacked(self: &Rc<Self>, distribution: &Distribution) -> Result<Workplace> {
+        let sdist = self.sdist_digest(distribution).await?;
+        let source = key::source(distribution, sdist, &self.state.borrow().trees);
+        let key = key::build_key(&self.request, &self.target, distribution, &source);
+        self.prepare(distribution, &key).await
+    }
+
     async fn ask_requirements(
         self: &Rc<Self>,
         distribution: &Distribution,
     ) -> Result<BuildRequirements> {
-        let sdist = self.sdist_digest(distribution).await?;
-        let source = key::source(distribution, sdist, &self.state.borrow().trees);
-        let key = key::build_key(&self.request, &self.target, distribution, &source);
-        let workplace = self.prepare(distribution, &key).await?;
+        let workplace = self.unpacked(distribution).await?;
         let request = BuildRequest {
             label: distribution.to_string(),
             name: distribution.name.clone(),
+            version: distribution.version.clone(),
             tree: &workplace.root,
             wheel_directory: &workplace.root,
         };
@@ -138,6 +152,7 @@ impl LocalWorker {
         let request = BuildRequest {
             label: distribution.to_string(),
             name: distribution.name.clone(),
+            version: distribution.version.clone(),
             tree: &workplace.root,
             wheel_directory: wheels.path(),
         };

@@ -11,26 +11,30 @@ use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{Error, Kind, Lock, PackageName, Request, Result, Sha256, pylock};
 
 use super::fetch::blocking;
-use super::{Job, Reuse, sources};
+use super::{Reuse, sources};
 use crate::store::Store;
 
 /// The name of the lock in a wheelhouse for one target.
 pub(super) const LOCK_NAME: &str = "pylock.toml";
 
-/// Reads the lock of `job`'s output.
+/// Reads the lock at `path` in `output`, if `reuse` has a use for it.
 ///
 /// # Errors
 /// When it cannot be read though it must.
-pub(super) fn read(job: &Job, warn: impl Fn(String)) -> Result<Option<Lock>> {
-    if job.reuse == Reuse::Upgrade {
+pub(super) fn read(
+    output: &Path,
+    path: &Path,
+    reuse: &Reuse,
+    warn: impl Fn(String),
+) -> Result<Option<Lock>> {
+    if *reuse == Reuse::Upgrade {
         return Ok(None);
     }
-    let path = job.output.join(LOCK_NAME);
-    let text = match fs_err::read_to_string(&path) {
+    let text = match fs_err::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            let message = format!("{} cannot be the output", job.output.display());
+            let message = format!("{} cannot be the output", output.display());
             return Err(Error::new(Kind::Publish, message)
                 .with_hint("Name another directory with --output.")
                 .caused_by(error));
@@ -39,10 +43,10 @@ pub(super) fn read(job: &Job, warn: impl Fn(String)) -> Result<Option<Lock>> {
             return Err(Error::new(Kind::Input, "failed to read the lock").caused_by(error));
         }
     };
-    let lock = pylock::read(&text, &job.output, &mut |_| Some(0), &mut |_| true);
+    let lock = pylock::read(&text, output, &mut |_| Some(0), &mut |_| true);
     match lock {
         Ok(lock) => Ok(Some(lock)),
-        Err(error) if job.reuse == Reuse::Frozen => {
+        Err(error) if *reuse == Reuse::Frozen => {
             Err(error).context(Kind::Input, || format!("{} is not valid", path.display()))
         }
         Err(error) => {
@@ -54,6 +58,16 @@ pub(super) fn read(job: &Job, warn: impl Fn(String)) -> Result<Option<Lock>> {
             Ok(None)
         }
     }
+}
+
+/// The error of a frozen run that has no lock at `path` for its request.
+pub(super) fn not_frozen(path: &Path, exists: bool) -> Error {
+    let message = if exists {
+        format!("{} was made for other requirements", path.display())
+    } else {
+        format!("{} does not exist", path.display())
+    };
+    Error::new(Kind::Resolution, message).with_hint("Run once without --frozen.")
 }
 
 /// The packages that were in the lock when the same request was last resolved with this store. They

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use wheelhouse_model::lock::Build;
 use wheelhouse_model::request::BUILD_VARIABLES;
 use wheelhouse_model::{Distribution, Request, Sha256, Source, Target};
 
@@ -57,6 +58,13 @@ pub(super) fn build_key(
     ];
     let constraints = request.build_constraints.iter();
     fields.extend(constraints.map(|line| ("constraint", line.text.clone())));
+    let version = distribution.version.as_ref();
+    if let Some(build) = Build::of(&request.builds, &distribution.name, version) {
+        fields.push(("locked", format!("{:?}", build.closure)));
+    }
+    if request.resolution.require_hashes {
+        fields.push(("hashes", "required".to_owned()));
+    }
     let variables = building.environment.iter();
     fields.extend(
         variables

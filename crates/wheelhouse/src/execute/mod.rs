@@ -11,11 +11,14 @@
 
 mod ahead;
 mod building;
+mod closure;
 pub mod download;
 mod earlier;
 mod fetch;
 mod finish;
+mod inventory;
 mod key;
+pub mod locking;
 mod schedule;
 mod sources;
 pub mod worker;
@@ -30,16 +33,15 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use wheelhouse_engine::{Engine, Host, Setup};
 use wheelhouse_model::event::seconds;
-use wheelhouse_model::plan::Inventory;
 use wheelhouse_model::{
     Action, Error, Event, Kind, Lock, Observer, Outcome, PackageName, Phase, Plan, Request, Result,
-    Sha256, Source, Step, Target,
+    Sha256, Step, Target, Version,
 };
 
 pub use worker::{Made, Worker};
 
 use crate::publish::Published;
-use crate::store::{Found, LinkMode, Store};
+use crate::store::{LinkMode, Store};
 use ahead::Ahead;
 use finish::Finished;
 use worker::{LocalWorker, State};
@@ -59,14 +61,38 @@ pub struct Job {
 }
 
 /// What becomes of the lock that the output has from an earlier run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reuse {
     /// It is kept if it answers the same request; else its versions are preferred.
     Prefer,
+    /// Its versions are preferred, but for these packages the newest are chosen.
+    UpgradeOnly(Vec<PackageName>),
     /// It is left aside: the newest versions are chosen.
     Upgrade,
     /// It must answer the request; no index is asked.
     Frozen,
+}
+
+impl Reuse {
+    /// Whether a lock that answers the request `answered` will do for `wanted`.
+    fn keeps(&self, answered: &str, wanted: &str) -> bool {
+        answered == wanted && matches!(self, Self::Prefer | Self::Frozen)
+    }
+
+    /// Whether indexes are asked for what they said a while ago.
+    fn asks_again(&self) -> bool {
+        matches!(self, Self::Upgrade | Self::UpgradeOnly(_))
+    }
+
+    /// Which of the versions of a lock are chosen again where they fit.
+    fn preferences(&self, pins: Vec<(PackageName, Version)>) -> Vec<(PackageName, Version)> {
+        let is_kept = |name: &PackageName| match self {
+            Self::Upgrade => false,
+            Self::UpgradeOnly(names) => !names.contains(name),
+            Self::Prefer | Self::Frozen => true,
+        };
+        pins.into_iter().filter(|(name, _)| is_kept(name)).collect()
+    }
 }
 
 /// What a run would do.
@@ -97,12 +123,11 @@ pub struct Report {
 /// Whatever stood in the way, of the kind that tells its class; with `keep_going` the detail lists
 /// every failure. The output stays as it was before.
 pub async fn build(job: Job, observer: Arc<dyn Observer>) -> Result<Report> {
-    let begun = Instant::now();
     let mut run = Run::start(job, observer, true).await?;
     let lock = run.lock().await?;
     let plan = Plan::new(&lock, &run.inventory(&lock)?);
     let made = run.carry_out(&plan).await?;
-    run.finish(lock, made, begun).await
+    run.finish(lock, made).await
 }
 
 /// Plans `job` and does nothing of it, except that metadata may be asked of build back ends.
@@ -134,19 +159,12 @@ struct Run {
 
 impl Run {
     async fn start(mut job: Job, observer: Arc<dyn Observer>, ahead: bool) -> Result<Self> {
-        job.request.resolution.refresh |= job.reuse == Reuse::Upgrade;
+        job.request.resolution.refresh |= job.reuse.asks_again();
         let cache = job.store.root().join("uv");
         let python = job.request.python.as_deref();
         let host = Host::discover(python, job.python.as_deref(), &cache).await?;
         let target = host.target();
-        let interpreter = target
-            .interpreter
-            .as_deref()
-            .unwrap_or(Path::new("python3"));
-        observer.observe(&Event::Target {
-            label: target.label(),
-            python: interpreter.display().to_string(),
-        });
+        observer.observe(&Event::of_target(&target));
         let (texts, trees) = earlier::local_digests(&job.request, &job.output).await?;
         Ok(Self {
             fingerprint: job.request.fingerprint(&target, &texts),
@@ -163,21 +181,22 @@ impl Run {
     /// Keeps the lock of an earlier run, or resolves.
     async fn lock(&mut self) -> Result<Lock> {
         let observer = Arc::clone(&self.observer);
-        let earlier = earlier::read(&self.job, |text| observer.observe(&Event::warning(text)))?;
+        let path = self.job.output.join(earlier::LOCK_NAME);
+        let warn = |text| observer.observe(&Event::warning(text));
+        let earlier = earlier::read(&self.job.output, &path, &self.job.reuse, warn)?;
+        let mut preferences = Vec::new();
         match earlier {
-            Some(lock) if lock.request == self.fingerprint => {
+            Some(lock) if self.job.reuse.keeps(&lock.request, &self.fingerprint) => {
                 self.locked(&lock, true);
                 return Ok(lock);
             }
             earlier if self.job.reuse == Reuse::Frozen => {
-                return Err(self.not_frozen(earlier.is_some()));
+                return Err(earlier::not_frozen(&path, earlier.is_some()));
             }
             Some(lock) => {
-                let pins = lock
-                    .packages
-                    .into_iter()
-                    .map(|package| (package.name, package.version));
-                self.job.request.resolution.preferences = pins.collect();
+                let pins = lock.packages.into_iter();
+                let pins = pins.map(|package| (package.name, package.version));
+                preferences = self.job.reuse.preferences(pins.collect());
             }
             None => {}
         }
@@ -189,7 +208,7 @@ impl Run {
         let begun = Instant::now();
         let resolved = worker
             .engine
-            .resolve(&self.target, &Ahead::of_resolution(&worker))
+            .resolve(&self.target, &preferences, &Ahead::of_resolution(&worker))
             .await?;
         self.phase_finished(Phase::Resolve, begun);
         for warning in resolved.warnings {
@@ -209,16 +228,6 @@ impl Run {
             packages: lock.packages.len(),
             kept,
         });
-    }
-
-    fn not_frozen(&self, exists: bool) -> Error {
-        let path = self.job.output.join(earlier::LOCK_NAME);
-        let message = if exists {
-            format!("{} was made for other requirements", path.display())
-        } else {
-            format!("{} does not exist", path.display())
-        };
-        Error::new(Kind::Resolution, message).with_hint("Run once without --frozen.")
     }
 
     /// The worker, started when it is needed for the first time.
@@ -244,47 +253,6 @@ impl Run {
         }
     }
 
-    /// What the store has of `lock`.
-    fn inventory(&self, lock: &Lock) -> Result<Inventory> {
-        let mut inventory = Inventory::default();
-        for (position, package) in lock.packages.iter().enumerate() {
-            let distribution = package.distribution();
-            match &package.source {
-                Source::Wheel(artifact) => {
-                    if let Some(sha256) = artifact.hashes.sha256()
-                        && self
-                            .find(&artifact.filename, self.job.store.find(&sha256)?)
-                            .is_some()
-                    {
-                        inventory.wheels.insert(sha256);
-                    }
-                }
-                Source::Sdist(artifact) if artifact.hashes.sha256().is_none() => {}
-                _ if !self.job.request.building.isolated => {}
-                _ => {
-                    let source = key::source(&distribution, None, &self.trees);
-                    let key =
-                        key::build_key(&self.job.request, &self.target, &distribution, &source);
-                    let found = self.find(&distribution.to_string(), self.job.store.built(&key)?);
-                    if let Some((built, _)) = found {
-                        inventory
-                            .built
-                            .insert(position, (built.sha256, built.filename));
-                    }
-                }
-            }
-        }
-        Ok(inventory)
-    }
-
-    fn find<T>(&self, what: &str, found: Found<T>) -> Option<T> {
-        if let Found::Corrupt(_) = &found {
-            let message = format!("{what} was damaged in the store and is had again");
-            self.observer.observe(&Event::warning(message));
-        }
-        found.present()
-    }
-
     /// Makes the wheel of every step and returns them by package.
     async fn carry_out(&mut self, plan: &Plan) -> Result<BTreeMap<PackageName, Made>> {
         self.phase_started(Phase::Execute);
@@ -300,46 +268,7 @@ impl Run {
         Ok(made)
     }
 
-    /// The wheel of a step that the store has.
-    fn at_hand(&self, step: &Step) -> Result<Option<Made>> {
-        let Action::Reuse { sha256, filename } = &step.action else {
-            return Ok(None);
-        };
-        let Some(stored) = self.job.store.find(sha256)?.present() else {
-            return Ok(None);
-        };
-        let mut made = Made {
-            stored,
-            filename: filename.clone(),
-            outcome: Outcome::Reused,
-            built: None,
-            sdist: None,
-        };
-        if !matches!(step.package.source, Source::Wheel(_)) {
-            let distribution = step.package.distribution();
-            let source = key::source(&distribution, None, &self.trees);
-            let key = key::build_key(&self.job.request, &self.target, &distribution, &source);
-            made.built = self
-                .job
-                .store
-                .built(&key)?
-                .present()
-                .map(|(built, _)| built);
-            made.sdist = step
-                .package
-                .source
-                .artifact()
-                .and_then(|artifact| artifact.hashes.sha256());
-        }
-        Ok(Some(made))
-    }
-
-    async fn finish(
-        self,
-        lock: Lock,
-        mut made: BTreeMap<PackageName, Made>,
-        begun: Instant,
-    ) -> Result<Report> {
+    async fn finish(self, lock: Lock, mut made: BTreeMap<PackageName, Made>) -> Result<Report> {
         self.phase_started(Phase::Publish);
         let publish_begun = Instant::now();
         let made: Vec<Made> = lock
@@ -373,16 +302,6 @@ impl Run {
         tell(&*self.observer, &self.job.output, &published);
         report.foreign = published.foreign;
         self.phase_finished(Phase::Publish, publish_begun);
-        self.observer.observe(&Event::Finished {
-            directory: self.job.output.display().to_string(),
-            fetched: report.fetched,
-            built: report.built,
-            reused: report.reused,
-            sdists: report.sdists,
-            bytes: report.bytes,
-            bytes_fetched: report.bytes_fetched,
-            seconds: seconds(begun.elapsed()),
-        });
         Ok(report)
     }
 
@@ -436,10 +355,6 @@ async fn begin_worker(begin: Begin) -> Result<Rc<LocalWorker>> {
 fn tell(observer: &dyn Observer, output: &Path, published: &Published) {
     let output = output.display();
     let told = [
-        (
-            &published.foreign,
-            "was not put there by wheelhouse and was left alone",
-        ),
         (
             &published.replaced_since,
             "was replaced since an earlier run and was left alone",

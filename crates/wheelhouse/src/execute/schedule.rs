@@ -49,7 +49,9 @@ pub(super) async fn run(
             Err(error) => return Err(error),
         }
     }
-    summary(failures, plan.steps.len()).map_or(Ok(made), Err)
+    let wanted = plan.steps.len();
+    let summary_of = |failed| format!("{failed} of {wanted} wheels could not be made");
+    summary(failures, summary_of).map_or(Ok(made), Err)
 }
 
 async fn make(step: &Step, run: &Run, worker: Option<&Rc<LocalWorker>>) -> Result<Made> {
@@ -69,8 +71,11 @@ async fn make(step: &Step, run: &Run, worker: Option<&Rc<LocalWorker>>) -> Resul
     }
 }
 
-/// All failures as one.
-fn summary(mut failures: Vec<Error>, steps: usize) -> Option<Error> {
+/// All failures as one, of the kind of the first; `message` is given how many there are.
+pub(super) fn summary(
+    mut failures: Vec<Error>,
+    message: impl FnOnce(usize) -> String,
+) -> Option<Error> {
     if failures.len() < 2 {
         return failures.pop();
     }
@@ -88,6 +93,6 @@ fn summary(mut failures: Vec<Error>, steps: usize) -> Option<Error> {
             format!("{}{detail}{hint}", failure.sentence())
         })
         .collect();
-    let message = format!("{} of {steps} wheels could not be made", failures.len());
+    let message = message(failures.len());
     Some(Error::new(failures[0].kind(), message).with_detail(told.join("\n\n")))
 }

@@ -75,6 +75,8 @@ pub(super) struct State {
     /// Copies of local trees for the resolution.
     pub(super) copies: Vec<Workplace>,
     pub(super) bytes_fetched: u64,
+    /// Why it is not known here what a source depends on or requires, by identities.
+    unknown: BTreeMap<String, String>,
 }
 
 impl State {
@@ -147,6 +149,18 @@ impl LocalWorker {
             Ok(Some(_)) => Outcome::Reused,
             _ => Outcome::Fetched,
         }
+    }
+
+    /// Notes that the back end of `distribution` fails here for `reason`.
+    pub(super) fn note_unknown(&self, distribution: &Distribution, reason: &Error) {
+        let unknown = &mut self.state.borrow_mut().unknown;
+        unknown.insert(identity(distribution), reason.sentence());
+    }
+
+    /// Why the back end of `distribution` fails here, if that was seen.
+    pub(super) fn unknown(&self, distribution: &Distribution) -> Option<String> {
+        let state = self.state.borrow();
+        state.unknown.get(&identity(distribution)).cloned()
     }
 
     /// Whether the wheel of `distribution` was begun to be made.

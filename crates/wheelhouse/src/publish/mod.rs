@@ -7,6 +7,7 @@
 //! This module never decides which wheels belong to a set, and never fetches or builds one.
 
 pub mod directory;
+mod file;
 mod operations;
 mod previous;
 pub mod simple;
@@ -18,7 +19,14 @@ use std::path::Path;
 use wheelhouse_model::{Manifest, Result, Sha256};
 
 pub use directory::DirectoryPublisher;
+pub use file::write_file;
 pub use simple::IndexedWheel;
+
+/// Makes the bytes of `wheelhouse.json`.
+#[must_use]
+pub fn manifest_bytes(manifest: &Manifest) -> Vec<u8> {
+    previous::json(manifest)
+}
 
 /// Publishes wheelhouses in one way.
 pub trait Publisher {

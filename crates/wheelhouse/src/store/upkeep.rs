@@ -108,6 +108,15 @@ impl Store {
         }
         Ok(info)
     }
+
+    /// The digests of all files in the store, whether they are intact or not.
+    ///
+    /// # Errors
+    /// Fails if they cannot be listed.
+    pub fn digests(&self) -> Result<Vec<Sha256>> {
+        let entries = entries(self.layout())?;
+        Ok(entries.into_iter().map(|entry| entry.sha256).collect())
+    }
 }
 
 impl Upkeep {
@@ -173,6 +182,32 @@ impl Upkeep {
             }
         }
         Ok(())
+    }
+
+    /// Removes all files but those in `kept`, everything unfinished, and the buckets of `others` by
+    /// name.
+    ///
+    /// # Errors
+    /// Fails if something cannot be listed or removed.
+    pub fn retain(&self, kept: &BTreeSet<Sha256>, others: &[&str]) -> Result<Removed> {
+        let mut removed = Removed::default();
+        for entry in entries(&self.layout)? {
+            if !kept.contains(&entry.sha256) {
+                self.remove_file(&entry.path)?;
+                removed.files += 1;
+                removed.bytes += entry.size;
+            }
+        }
+        self.drop_records(kept, &mut removed)?;
+        self.drop_metadata(kept)?;
+        for name in [TEMPORARY].iter().chain(others) {
+            let path = self.bucket(name)?;
+            removed.bytes += bytes_below(&self.layout.root, &path)?;
+            self.remove_all(&path)?;
+        }
+        let buckets = self.layout.create_buckets();
+        buckets.map_err(|error| failure::upkeep(&self.layout.root, error))?;
+        Ok(removed)
     }
 
     /// Removes all buckets of the store, and those of `others` by name (a file counts as one).

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
-use wheelhouse_engine::{Companion, Engine, Host, Setup, WheelFile};
+use wheelhouse_engine::{Companion, Engine, Fit, Host, Setup, WheelFile};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::{Building, Formats, Packages, Requirement};
 use wheelhouse_model::wants::{self, Named, Offer, Open, named};
@@ -104,7 +104,7 @@ impl Proof<'_> {
         };
         let engine = Engine::start(setup).await?;
         let companion = Bystander { build: self.build };
-        Ok(engine.resolve(self.target, &companion).await?.lock)
+        Ok(engine.resolve(self.target, &[], &companion).await?.lock)
     }
 
     /// Resolves as a build would, which may build what tells the requirements of others.
@@ -150,11 +150,12 @@ impl Proof<'_> {
     /// What the directory has for the target, with what it requires as far as that is known.
     fn offers(&self) -> BTreeMap<PackageName, Vec<Offer>> {
         let mut offers: BTreeMap<PackageName, Vec<Offer>> = BTreeMap::new();
+        let fit = Fit::of(self.target);
         for wheel in self.wheels.values() {
             let Some(filename) = &wheel.filename else {
                 continue;
             };
-            if is_candidate(filename, self.target) {
+            if is_candidate(filename, &fit) {
                 let offer = Offer {
                     version: filename.version.clone(),
                     requires: wheel.values("Requires-Dist"),
@@ -281,7 +282,7 @@ impl Companion for Bystander {
         Box::pin(async { found })
     }
 
-    fn stand_in(&self, _distribution: &Distribution) -> Option<Vec<u8>> {
+    fn stand_in(&self, _distribution: &Distribution, _reason: &Error) -> Option<Vec<u8>> {
         None
     }
 

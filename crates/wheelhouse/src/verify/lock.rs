@@ -11,7 +11,7 @@ use super::examine::Examined;
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::Survey;
 
-/// The locks of a wheelhouse, by the names of their targets.
+/// The locks of a wheelhouse, by the full names of their targets.
 pub(super) type Locks = BTreeMap<String, Lock>;
 
 /// Compares every lock of the manifest with its files, and returns the locks.
@@ -29,7 +29,7 @@ pub(super) fn check(survey: &Survey, targets: &[Target]) -> Option<(Check, Locks
         match read(&text, &survey.directory, survey, target) {
             Ok(lock) => {
                 compare(file, &lock, manifest, &mut check);
-                locks.insert(target.map_or_else(String::new, Target::name), lock);
+                locks.insert(target.map_or_else(String::new, Target::full_name), lock);
             }
             Err(error) => {
                 let message = format!("is damaged: {}", error.sentence());
@@ -47,10 +47,9 @@ pub(super) fn check(survey: &Survey, targets: &[Target]) -> Option<(Check, Locks
 
 /// The target that the lock `file` is called after; `pylock.toml` is that of the first.
 fn target_of<'a>(file: &str, targets: &'a [Target]) -> Option<&'a Target> {
-    let named = targets
-        .iter()
-        .find(|target| file == format!("pylock.{}.toml", target.name()));
-    named.or_else(|| targets.first())
+    let mut named = Target::names(targets).into_iter().zip(targets);
+    let named = named.find(|(name, _)| file == format!("pylock.{name}.toml"));
+    named.map(|(_, target)| target).or_else(|| targets.first())
 }
 
 /// Compares the wheels with the digests of a lock from elsewhere. That a package is missing is told

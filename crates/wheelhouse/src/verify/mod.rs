@@ -189,7 +189,7 @@ impl Verification<'_> {
             let host = hosts.ordinary().await?;
             let target = host.target();
             return Ok(vec![Standing {
-                name: target.name(),
+                name: target.full_name(),
                 target,
                 host,
                 foreign: None,
@@ -197,7 +197,7 @@ impl Verification<'_> {
         };
         let mut standing = Vec::new();
         for target in &manifest.targets {
-            let name = target.name();
+            let name = target.full_name();
             standing.push(match hosts.standing_for(target).await? {
                 Some(host) => Standing {
                     name,

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use wheelhouse_engine::Fit;
 use wheelhouse_model::manifest::MANIFEST_NAME;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Requirement;
@@ -83,9 +84,10 @@ impl Wanted {
         wheels: &BTreeMap<String, Examined>,
         target: &Target,
     ) -> Self {
+        let fit = Fit::of(target);
         let of_wheels = wheels.values().filter_map(|wheel| {
             let filename = wheel.filename.as_ref()?;
-            is_candidate(filename, target).then(|| filename.name.clone())
+            is_candidate(filename, &fit).then(|| filename.name.clone())
         });
         let of_sdists = survey.sdists.iter().filter_map(|name| sdist_name(name));
         let names: BTreeSet<PackageName> = of_wheels.chain(of_sdists).collect();
@@ -153,9 +155,10 @@ fn pins(lock: &Lock, origin: &str) -> Vec<Requirement> {
 /// One version for each package of which the manifest has one for `target`.
 fn manifest_pins(manifest: &Manifest, target: &Target) -> Vec<Requirement> {
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let fit = Fit::of(target);
     for wheel in &manifest.wheels {
         let filename = wheel.filename.parse();
-        if filename.is_ok_and(|filename| is_candidate(&filename, target)) {
+        if filename.is_ok_and(|filename| is_candidate(&filename, &fit)) {
             let known = versions.entry(&wheel.name).or_default();
             known.insert(&wheel.version);
         }

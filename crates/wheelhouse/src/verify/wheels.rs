@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use wheelhouse_engine::fits;
+use wheelhouse_engine::Fit;
 use wheelhouse_model::{Target, Version, VersionSpecifiers, WheelFilename};
 
 use super::examine::Examined;
@@ -18,6 +18,7 @@ pub(super) fn check(
 ) -> Check {
     let mut check = Examination::of(Name::Wheels);
     check.count(wheels.len(), "wheel");
+    let fits: Vec<Fit> = targets.iter().map(Fit::of).collect();
     for (name, wheel) in wheels {
         for fault in &wheel.faults {
             check.fail(Finding::new(name, fault));
@@ -32,7 +33,7 @@ pub(super) fn check(
                 check.fail(finding);
             }
         }
-        if let Some(finding) = misfit(name, wheel, targets) {
+        if let Some(finding) = misfit(name, wheel, targets, &fits) {
             // Whoever has no manifest may collect wheels for several platforms.
             if survey.manifest.is_some() {
                 check.fail(finding);
@@ -52,17 +53,14 @@ fn is_vouched(survey: &Survey, name: &str, wheel: &Examined) -> bool {
 }
 
 /// Why `wheel` fits none of `targets`, if it does not.
-fn misfit(name: &str, wheel: &Examined, targets: &[Target]) -> Option<Finding> {
+fn misfit(name: &str, wheel: &Examined, targets: &[Target], fits: &[Fit]) -> Option<Finding> {
     let filename = wheel.filename.as_ref()?;
     let labels: Vec<String> = targets.iter().map(Target::label).collect();
     let labels = labels.join(", ");
     if targets.is_empty() {
         return None;
     }
-    if targets
-        .iter()
-        .all(|target| fits(filename, target) == Some(false))
-    {
+    if fits.iter().all(|fit| fit.takes(filename) == Some(false)) {
         let message = format!("is from a wrong platform: its tags do not fit {labels}");
         return Some(Finding::new(name, message));
     }
@@ -76,7 +74,7 @@ fn misfit(name: &str, wheel: &Examined, targets: &[Target]) -> Option<Finding> {
     (!targets.iter().any(accepts)).then(|| Finding::new(name, message))
 }
 
-/// Whether `target` could take the wheel `filename`; so also when that is not known.
-pub(super) fn is_candidate(filename: &WheelFilename, target: &Target) -> bool {
-    fits(filename, target) != Some(false)
+/// Whether a target that `fit` is of could take the wheel `filename`; so also when that is not known.
+pub(super) fn is_candidate(filename: &WheelFilename, fit: &Fit) -> bool {
+    fit.takes(filename) != Some(false)
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use wheelhouse_model::Result;
+use wheelhouse_model::lock::Build;
 use wheelhouse_model::request::Requirement;
 
 use super::pin::{Pin, What};
@@ -14,6 +15,7 @@ use super::{LockFile, Locked, Scope};
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) pins: Vec<Pin>,
+    pub(super) builds: Vec<Build>,
     pub(super) indexes: Vec<String>,
     pub(super) find_links: Vec<String>,
     pub(super) scope: Scope,
@@ -45,6 +47,7 @@ impl Contents {
     pub(super) fn locked(self, file: &LockFile<'_>) -> Locked {
         let all_hashed = self.pins.iter().all(Pin::is_hashed);
         let mut locked = Locked {
+            builds: self.builds,
             indexes: self.indexes,
             find_links: self.find_links,
             scope: self.scope.of(file.name),

@@ -21,6 +21,7 @@ mod uv;
 use std::path::Path;
 
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::lock::Build;
 use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{Error, ExtraName, GroupName, Kind, Result};
 
@@ -30,6 +31,12 @@ pub use scope::Scope;
 
 /// The locks that are looked for in an application's tree, the best first.
 pub(super) const LOCK_NAMES: [&str; 4] = ["pylock.toml", "uv.lock", "poetry.lock", "Pipfile.lock"];
+
+/// Whether a `pylock.toml` may have this name (PEP 751), other than which installers refuse.
+#[must_use]
+pub fn is_pylock_name(name: &str) -> bool {
+    Format::of_name(name) == Some(Format::Pylock)
+}
 
 /// The format of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +134,8 @@ pub(super) struct Locked {
     /// The digests of requirements when not all of them have some: a tree has none, and digests
     /// beside one requirement would be wanted of all.
     pub(super) constraints: Vec<Requirement>,
+    /// How sources are built, where the lock tells.
+    pub(super) builds: Vec<Build>,
     /// URLs in the order of the lock.
     pub(super) indexes: Vec<String>,
     /// Absolute paths of directories, and URLs.

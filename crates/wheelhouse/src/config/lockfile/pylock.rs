@@ -7,6 +7,7 @@ use std::path::Path;
 use toml::Value;
 use url::Url;
 use wheelhouse_model::entry::{Entry, parse};
+use wheelhouse_model::pylock::read_builds;
 use wheelhouse_model::{ExtraName, GroupName, MarkerTree, Result, Version, marker};
 
 use super::contents::{Contents, add};
@@ -19,7 +20,10 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     check_version(&root)?;
     let wanted = wanted(&root, selection)?;
     root.required("packages", root.value("packages"))?;
-    let mut contents = Contents::default();
+    let mut contents = Contents {
+        builds: read_builds(&root)?,
+        ..Contents::default()
+    };
     if let Some(python) = root.string("requires-python")? {
         contents.scope.require_python(python)?;
     }

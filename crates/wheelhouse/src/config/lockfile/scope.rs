@@ -98,29 +98,7 @@ mod tests {
     use super::*;
 
     fn target() -> Target {
-        let markers = [
-            ("implementation_name", "cpython"),
-            ("implementation_version", "3.11.7"),
-            ("os_name", "posix"),
-            ("platform_machine", "x86_64"),
-            ("platform_python_implementation", "CPython"),
-            ("platform_release", "6.1"),
-            ("platform_system", "Linux"),
-            ("platform_version", "1"),
-            ("python_full_version", "3.11.7"),
-            ("python_version", "3.11"),
-            ("sys_platform", "linux"),
-        ];
-        Target {
-            implementation: "cpython".to_owned(),
-            python_version: "3.11.7".to_owned(),
-            platform: "linux_x86_64".to_owned(),
-            markers: markers
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            free_threaded: false,
-            interpreter: None,
-        }
+        "3.11.7-linux".parse().unwrap()
     }
 
     fn check(python: &str, environments: &[&str]) -> std::result::Result<(), String> {
@@ -138,8 +116,9 @@ mod tests {
             Ok(())
         );
         let refused = |said: &str| {
+            let label = target().label();
             Err(format!(
-                "the lock `uv.lock` does not serve CPython 3.11.7 on linux_x86_64: its {said}"
+                "the lock `uv.lock` does not serve {label}: its {said}"
             ))
         };
         assert_eq!(check(">=3.12", &[]), refused("requires-python is `>=3.12`"));

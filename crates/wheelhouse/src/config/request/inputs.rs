@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use wheelhouse_model::lock::Build;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{Error, Kind, Result};
@@ -24,6 +25,8 @@ pub(super) struct Inputs {
     pub(super) constraints: Vec<Requirement>,
     pub(super) overrides: Vec<Requirement>,
     pub(super) build_constraints: Vec<Requirement>,
+    /// The build closures of a lock.
+    pub(super) builds: Vec<Build>,
     /// What the settings and the options of all files add up to.
     pub(super) options: FileOptions,
     pub(super) notes: Vec<String>,

@@ -15,6 +15,11 @@ use super::super::source::Source;
 use super::inputs::Reading;
 use super::{PYPI, Settings, input};
 
+/// Whether the name of `path` is that of a lock.
+pub(super) fn is_lock(path: &Path) -> bool {
+    Format::of_name(&path.to_string_lossy()).is_some()
+}
+
 /// Whether `paths` are a lock and nothing else.
 ///
 /// # Errors
@@ -150,6 +155,7 @@ impl Reading<'_> {
         inputs.scope = locked.scope;
         inputs.requirements.extend(locked.requirements);
         inputs.constraints.extend(locked.constraints);
+        inputs.builds.extend(locked.builds);
         inputs.notes.extend(locked.notes);
         let environment = self.context.environment;
         let indexes = locked

@@ -31,7 +31,7 @@ use super::lockfile::Scope;
 use super::requirements_file::FileOptions;
 use inputs::Inputs;
 
-pub use raw::{Control, RawBuild};
+pub use raw::{Control, RawBuild, RawTargets};
 pub use settings::{Row, Settings, SettingsContext, ValueOrigin, settle};
 
 /// The index that counts when extra ones are given and the main one is not.
@@ -104,6 +104,7 @@ fn request(
         constraints: inputs.constraints,
         overrides: inputs.overrides,
         build_constraints: inputs.build_constraints,
+        builds: inputs.builds,
     })
 }
 

@@ -26,12 +26,16 @@ pub struct RawBuild {
     pub build_constraint_files: Vec<String>,
     /// A lock of another tool: a path or a URL.
     pub lock: Option<String>,
+    /// Whether the lock that an application's tree has is not what it requires.
+    pub passes_over_locks: bool,
     /// The tree of an application.
     pub source: Option<PathBuf>,
     pub extras: Vec<String>,
     /// `GROUP`, or `PATH:GROUP` with the path of a `pyproject.toml`.
     pub groups: Vec<String>,
     pub output: Option<PathBuf>,
+    /// What `download` is for; `None` for the other verbs, which have no such options.
+    pub targets: Option<RawTargets>,
 
     pub index_url: Option<String>,
     pub extra_index_urls: Vec<String>,
@@ -72,6 +76,15 @@ pub struct RawBuild {
     pub verbose: u32,
     pub no_color: bool,
     pub no_progress: bool,
+}
+
+/// The options of `pip download` that say for which targets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawTargets {
+    pub pythons: Vec<String>,
+    pub platforms: Vec<String>,
+    pub implementation: Option<String>,
+    pub abis: Vec<String>,
 }
 
 /// One of pip's options that name packages, with its value.

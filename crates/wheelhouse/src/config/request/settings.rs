@@ -19,7 +19,7 @@ use super::super::requirements_file::FileOptions;
 use super::super::source::ReadSource;
 use super::file_options::file_options;
 use super::input;
-use super::raw::RawBuild;
+use super::raw::{RawBuild, RawTargets};
 use super::settling::{Settling, seconds, shown};
 
 /// Holds everything that command line and configuration say, before requirements files are read.
@@ -35,6 +35,7 @@ pub struct Settings {
     pub editables: Vec<String>,
     pub groups: Vec<String>,
     pub output: PathBuf,
+    pub targets: RawTargets,
     /// What requirements files go on from.
     pub file_options: FileOptions,
     pub index_strategy: IndexStrategy,
@@ -159,13 +160,13 @@ impl Settling<'_> {
     ) -> Result<Settings> {
         let pip = context.pip;
         let absolute = |path: PathBuf| context.working_directory.join(path);
-        let configured_output = pip.path("wheel-dir");
-        let output = raw
-            .output
-            .clone()
-            .or(configured_output)
-            .unwrap_or_else(|| "wheelhouse".into());
-        self.note("wheel-dir", [shown(&output)], raw.output.is_some());
+        let (option, default) = match raw.targets {
+            Some(_) => ("dest", "packages"),
+            None => ("wheel-dir", "wheelhouse"),
+        };
+        let output = raw.output.clone().or(pip.path(option));
+        let output = output.unwrap_or_else(|| default.into());
+        self.note(option, [shown(&output)], raw.output.is_some());
         let timeout = self.duration("timeout", raw.timeout, Duration::from_secs(30))?;
         let retries = match raw.retries {
             Some(retries) => retries,
@@ -179,6 +180,10 @@ impl Settling<'_> {
             editables: self.list("editable", &raw.editables),
             groups: self.list("group", &raw.groups),
             output: absolute(output),
+            targets: raw
+                .targets
+                .as_ref()
+                .map_or_else(RawTargets::default, |raw| self.targets(raw)),
             file_options,
             index_strategy: self.index_strategy(raw.index_strategy),
             keyring: self.keyring(raw.keyring_provider.as_deref())?,

@@ -12,7 +12,7 @@ use wheelhouse_model::{Error, Kind, Result};
 
 use super::super::pip_configuration::{PipConfiguration, Setting};
 use super::input;
-use super::raw::RawBuild;
+use super::raw::{RawBuild, RawTargets};
 use super::settings::{Row, SettingsContext, ValueOrigin};
 
 /// Settles options one after the other.
@@ -87,6 +87,23 @@ impl Settling<'_> {
         let values: Vec<_> = configured.chain(given.iter().cloned()).collect();
         self.note_list(option, values.clone(), !given.is_empty());
         values
+    }
+
+    /// For which targets. What pip takes one of may be several, with commas.
+    pub(super) fn targets(&mut self, raw: &RawTargets) -> RawTargets {
+        let configured = self.pip.text("python-version").unwrap_or_default();
+        let configured = configured.split(',').filter(|version| !version.is_empty());
+        let pythons = match &raw.pythons[..] {
+            [] => configured.map(str::to_owned).collect(),
+            given => given.to_vec(),
+        };
+        self.note("python-version", pythons.clone(), !raw.pythons.is_empty());
+        RawTargets {
+            pythons,
+            platforms: self.list("platform", &raw.platforms),
+            implementation: self.text("implementation", raw.implementation.as_deref()),
+            abis: self.list("abi", &raw.abis),
+        }
     }
 
     pub(super) fn text(&mut self, option: &'static str, given: Option<&str>) -> Option<String> {

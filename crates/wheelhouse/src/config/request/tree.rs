@@ -11,7 +11,7 @@ use super::super::requirements_file::Role;
 use super::super::source::Source;
 use super::super::source_files::{ApplicationSource, find_application_source};
 use super::inputs::{Part, Reading, is_project};
-use super::locks::is_one_lock;
+use super::locks::{is_lock, is_one_lock};
 use super::{Settings, input};
 
 impl Reading<'_> {
@@ -31,7 +31,8 @@ impl Reading<'_> {
                 .with_hint("Name it with --source DIR or -r DIR/pyproject.toml."));
         }
         let root = self.root();
-        let is_file = |path: &Path| path.is_file();
+        let is_passed_over = |path: &Path| self.raw.passes_over_locks && is_lock(path);
+        let is_file = |path: &Path| path.is_file() && !is_passed_over(path);
         let named = self.context.environment.get("REQUIREMENTS_FILE");
         let found = find_application_source(&root, named, is_file).map_err(|error| {
             let implicit = self.raw.source.is_none();

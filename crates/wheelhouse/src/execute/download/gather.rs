@@ -1,34 +1,41 @@
 //! Gathering what one target needs: the files of its lock, and the build closure of each sdist.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use wheelhouse_engine::{BuildRequirements, fits};
+use wheelhouse_engine::{BuildRequirements, Fit};
+use wheelhouse_model::lock::Build;
 use wheelhouse_model::{
-    Artifact, Distribution, Error, Event, Kind, Lock, Outcome, PackageName, Result, Source, Target,
-    WheelFilename,
+    Artifact, Distribution, Error, Event, Kind, Lock, Outcome, Result, Sha256, Source, Target,
+    WheelFilename, event::Unknown,
 };
 
 use super::super::ahead::Ahead;
 use super::super::worker::{LocalWorker, Made, identity};
+use super::super::{closure, schedule};
+use super::settle::Settled;
 use crate::store::{BuiltWheel, Stored};
 
 /// For whom files are gathered, and by whom.
 pub(super) struct Gathering<'a> {
     pub(super) worker: &'a Rc<LocalWorker>,
     pub(super) companion: &'a Ahead,
-    pub(super) target: &'a Target,
+    pub(super) settled: &'a Settled,
+    pub(super) fit: Fit,
 }
 
 /// All that one target needs.
 pub(super) struct Gathered {
     pub(super) target: Target,
+    pub(super) name: String,
     pub(super) lock: Lock,
     /// Its files; those of the lock and of build closures alike.
     pub(super) files: Vec<Gotten>,
+    /// What could not be found out here.
+    unknown: Vec<Unknown>,
 }
 
 /// A file in the store.
@@ -40,6 +47,8 @@ pub(super) struct Gotten {
     pub(super) outcome: Outcome,
     /// How a wheel was built that was not published as such.
     pub(super) built: Option<BuiltWheel>,
+    /// The digest of the sdist that it was built from.
+    pub(super) sdist: Option<Sha256>,
     /// Whether it is there because the lock has it.
     pub(super) is_locked: bool,
 }
@@ -55,6 +64,7 @@ impl Gotten {
             stored: made.stored,
             outcome: made.outcome,
             built: made.built,
+            sdist: made.sdist,
             is_locked: wanted.role == Role::Locked,
             distribution: wanted.distribution,
         }
@@ -71,8 +81,9 @@ impl Gathered {
     pub(super) fn event(&self) -> Event {
         let to_build = self.files.iter().filter(|file| !file.is_wheel());
         Event::TargetFinished {
-            target: self.target.name(),
+            target: self.name.clone(),
             label: self.target.label(),
+            host: self.target.interpreter.is_some(),
             packages: self.lock.packages.len(),
             wheels: self.files.iter().filter(|file| file.is_wheel()).count(),
             to_build: to_build
@@ -80,6 +91,7 @@ impl Gathered {
                 .collect::<BTreeSet<_>>()
                 .into_iter()
                 .collect(),
+            unknown: self.unknown.clone(),
         }
     }
 }
@@ -111,19 +123,27 @@ impl Wanted {
 struct Got {
     file: Gotten,
     requires: Vec<Distribution>,
+    /// How an sdist is built, if its back end could tell.
+    build: Option<Build>,
+}
+
+impl Got {
+    fn wheel(wanted: Wanted, made: Made) -> Self {
+        Self {
+            file: Gotten::of_wheel(wanted, made),
+            requires: Vec::new(),
+            build: None,
+        }
+    }
 }
 
 impl Gathering<'_> {
-    /// Gathers the files of `lock`, of its `sdists` and of what `bootstrap` requires.
+    /// Gathers the files of the lock, of the sdists beside it and of what `bootstrap` requires.
     ///
     /// # Errors
     /// When a file cannot be had, or the requirements of a build cannot be settled.
-    pub(super) async fn gather(
-        &self,
-        lock: Lock,
-        sdists: &BTreeMap<PackageName, Artifact>,
-        bootstrap: &BuildRequirements,
-    ) -> Result<Gathered> {
+    pub(super) async fn gather(&self, bootstrap: &BuildRequirements) -> Result<Gathered> {
+        let Settled { lock, sdists, .. } = self.settled;
         let locked = lock.packages.iter().map(|package| Wanted {
             distribution: package.distribution(),
             role: Role::Locked,
@@ -141,20 +161,38 @@ impl Gathering<'_> {
         let mut wanted: Vec<Wanted> = locked.chain(beside).collect();
         let bootstrap = self.settle(bootstrap).await?;
         wanted.extend(bootstrap.into_iter().map(Wanted::required));
-        let files = self.get_all(wanted).await?;
+        let (files, builds) = self.get_all(wanted).await?;
         Ok(Gathered {
-            target: self.target.clone(),
-            lock,
+            target: self.settled.target.clone(),
+            name: self.settled.name.clone(),
+            unknown: self.unknown(&files),
+            lock: Lock {
+                builds,
+                ..lock.clone()
+            },
             files,
         })
     }
 
-    /// Gets all of `wanted` and whatever that makes wanted, each once.
-    async fn get_all(&self, wanted: Vec<Wanted>) -> Result<Vec<Gotten>> {
+    /// What the back ends of sdists that came should have told and could not.
+    fn unknown(&self, files: &[Gotten]) -> Vec<Unknown> {
+        let sdists = files.iter().filter(|file| !file.is_wheel());
+        let unknown = sdists.filter_map(|file| {
+            Some(Unknown {
+                package: file.distribution.to_string(),
+                reason: self.worker.unknown(&file.distribution)?,
+            })
+        });
+        unknown.collect()
+    }
+
+    /// Gets all of `wanted` and whatever that makes wanted, each once. One that fails ends it, unless the
+    /// worker is to keep going.
+    async fn get_all(&self, wanted: Vec<Wanted>) -> Result<(Vec<Gotten>, Vec<Build>)> {
         let mut seen = BTreeSet::new();
         let mut pending: FuturesUnordered<LocalBoxFuture<'_, Result<Got>>> =
             FuturesUnordered::new();
-        let mut files = Vec::new();
+        let (mut files, mut builds, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         let mut next = wanted;
         loop {
             for wanted in next.drain(..) {
@@ -162,23 +200,27 @@ impl Gathering<'_> {
                     pending.push(self.get(wanted).boxed_local());
                 }
             }
-            let Some(got) = pending.next().await else {
-                return Ok(files);
-            };
-            let got = got?;
-            files.push(got.file);
-            next.extend(got.requires.into_iter().map(Wanted::required));
+            match pending.next().await {
+                None => break,
+                Some(Ok(got)) => {
+                    files.push(got.file);
+                    builds.extend(got.build);
+                    next.extend(got.requires.into_iter().map(Wanted::required));
+                }
+                Some(Err(error)) if self.worker.keep_going => failures.push(error),
+                Some(Err(error)) => return Err(error),
+            }
         }
+        let summary = |failed| format!("{failed} of {} files cannot be had", seen.len());
+        builds.sort();
+        schedule::summary(failures, summary).map_or(Ok((files, builds)), Err)
     }
 
     async fn get(&self, wanted: Wanted) -> Result<Got> {
         match &wanted.distribution.source {
             Source::Wheel(_) => {
                 let made = self.worker.begin(&wanted.distribution).await?;
-                Ok(Got {
-                    file: Gotten::of_wheel(wanted, made),
-                    requires: Vec::new(),
-                })
+                Ok(Got::wheel(wanted, made))
             }
             Source::Sdist(artifact) => {
                 let artifact = artifact.clone();
@@ -193,30 +235,57 @@ impl Gathering<'_> {
     async fn get_sdist(&self, wanted: Wanted, artifact: &Artifact) -> Result<Got> {
         let distribution = &wanted.distribution;
         if wanted.role != Role::Beside
-            && self.is_foreign()
+            && self.may_serve(distribution)
             && let Ok(made) = self.worker.begin(distribution).await
             && self.serves(&made.filename)
         {
-            return Ok(Got {
-                file: Gotten::of_wheel(wanted, made),
-                requires: Vec::new(),
-            });
+            return Ok(Got::wheel(wanted, made));
         }
         let outcome = self.worker.outcome_of(artifact);
         let stored = self.worker.file(distribution, artifact).await?;
-        let requirements = self.worker.build_requirements(distribution).await?;
+        let requirements = self.build_requirements(distribution).await?;
         let requires = self.settle(&requirements).await?;
+        let build = match self.worker.unknown(distribution) {
+            Some(_) => None,
+            None => {
+                Some(closure::build(self.worker, distribution, &requirements, &requires).await?)
+            }
+        };
         Ok(Got {
+            build,
             requires,
             file: Gotten {
                 filename: artifact.filename.clone(),
                 stored,
                 outcome,
                 built: None,
+                sdist: None,
                 is_locked: wanted.role == Role::Locked,
                 distribution: wanted.distribution,
             },
         })
+    }
+
+    /// Whether building `distribution` here might give a wheel for the target.
+    fn may_serve(&self, distribution: &Distribution) -> bool {
+        self.is_foreign()
+            && !self.settled.bound.contains(&distribution.name)
+            && self.worker.unknown(distribution).is_none()
+    }
+
+    /// What building `distribution` requires: for a foreign target at least what it declares, where its
+    /// back end fails here.
+    async fn build_requirements(&self, distribution: &Distribution) -> Result<BuildRequirements> {
+        let worker = self.worker;
+        if worker.unknown(distribution).is_none() {
+            match worker.build_requirements(distribution).await {
+                Err(error) if self.is_foreign() && error.kind() == Kind::Build => {
+                    worker.note_unknown(distribution, &error);
+                }
+                answer => return answer,
+            }
+        }
+        worker.declared_requirements(distribution).await
     }
 
     /// Builds the wheel of a source that has no published file.
@@ -227,20 +296,17 @@ impl Gathering<'_> {
                 "{} was built from a source tree into {}, which does not fit {}",
                 wanted.distribution,
                 made.filename,
-                self.target.label()
+                self.settled.target.label()
             );
             return Err(Error::new(Kind::Build, message).with_hint(
                 "Build it on a host of that target, and name the directory of its wheel with --find-links.",
             ));
         }
-        Ok(Got {
-            file: Gotten::of_wheel(wanted, made),
-            requires: Vec::new(),
-        })
+        Ok(Got::wheel(wanted, made))
     }
 
     fn is_foreign(&self) -> bool {
-        self.target.interpreter.is_none()
+        self.settled.target.interpreter.is_none()
     }
 
     /// Whether a wheel that was built here is good for the target.
@@ -248,7 +314,7 @@ impl Gathering<'_> {
         let wheel: Option<WheelFilename> = filename.parse().ok();
         wheel.is_some_and(|wheel| {
             let is_pure = filename.ends_with("-none-any.whl");
-            is_pure && fits(&wheel, self.target) == Some(true)
+            is_pure && self.fit.takes(&wheel) == Some(true)
         })
     }
 
@@ -258,7 +324,7 @@ impl Gathering<'_> {
         }
         let engine = &self.worker.engine;
         engine
-            .settle(requirements, self.target, self.companion)
+            .settle(requirements, &self.settled.target, self.companion)
             .await
     }
 }

@@ -1,6 +1,6 @@
 //! Downloading: everything that building and installing will ever need, for every target at once.
 //!
-//! 1. Each target is resolved on its own, for its own markers and tags; all at the same time.
+//! 1. Each target is [settled](settle) on its own, for its own markers and tags; all at the same time.
 //! 2. [`gather`](gather) fetches, for each target, the files of its lock as they were published, and the
 //!    build closure of each sdist among them. Whatever several targets need is had once.
 //! 3. [`publish`](publish) makes the output directory of all of it.
@@ -10,25 +10,32 @@
 
 mod gather;
 mod publish;
+mod settle;
 
-use std::path::{Path, PathBuf};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::future::try_join_all;
-use wheelhouse_engine::{BuildRequirements, Host};
+use futures::future::{join_all, try_join_all};
+use wheelhouse_engine::{BuildRequirements, Fit, Host};
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::target::Choice;
-use wheelhouse_model::{Event, Lock, Observer, Phase, Request, Result, Target};
+use wheelhouse_model::{
+    Action, Error, Event, Lock, Observer, Phase, Plan, Request, Result, Sha256, Source, Step,
+    Target,
+};
 
 use super::ahead::Ahead;
 use super::fetch::blocking;
 use super::worker::LocalWorker;
-use super::{Begin, Report, begin_worker, earlier, tell};
+use super::{Begin, Preview, Report, Reuse, begin_worker, earlier, schedule, tell};
 use crate::store::{LinkMode, Store};
 use gather::{Gathered, Gathering};
 use publish::Downloaded;
+use settle::Settled;
 
 /// What a download is to do.
 pub struct Job {
@@ -45,6 +52,11 @@ pub struct Job {
     /// Whether the newest pip, setuptools and wheel for each target come along.
     pub bootstrap: bool,
     pub sources: Sources,
+    pub reuse: Reuse,
+    /// Whether what fails leaves the rest to go on; all failures are told at the end.
+    pub keep_going: bool,
+    /// Whether all targets must have the same version of a package.
+    pub same_versions: bool,
 }
 
 /// Gives an error for a target that is not served.
@@ -65,12 +77,31 @@ const BOOTSTRAP: [&str; 3] = ["pip", "setuptools", "wheel"];
 /// Fetches what `job` needs into its output.
 ///
 /// # Errors
-/// Whatever stood in the way, of the kind that tells its class. The output stays as it was before.
+/// Whatever stood in the way, of the kind that tells its class; with `keep_going` the detail lists
+/// every failure. The output stays as it was before.
 pub async fn download(job: Job, observer: Arc<dyn Observer>) -> Result<Report> {
-    let begun = Instant::now();
-    let run = Run::start(job, observer).await?;
-    let gathered = run.gather().await?;
-    run.finish(gathered, begun).await
+    let run = Run::start(job, observer, true).await?;
+    let settled = run.during(Phase::Resolve, run.settle()).await?;
+    let gathered = run.during(Phase::Execute, run.gather(settled)).await?;
+    run.during(Phase::Publish, run.publish(gathered)).await
+}
+
+/// What `job` would fetch for each target, and the sdists among that. Build requirements are not known
+/// before the sdists are here.
+///
+/// # Errors
+/// As [`download`].
+pub async fn preview(job: Job, observer: Arc<dyn Observer>) -> Result<Vec<(Target, Preview)>> {
+    let run = Run::start(job, observer, false).await?;
+    let settled = run.during(Phase::Resolve, run.settle()).await?;
+    let previews = settled.into_iter().map(|one| {
+        let plan = run.plan(&one.lock)?;
+        let lock = one.lock;
+        Ok((one.target, Preview { lock, plan }))
+    });
+    let previews = previews.collect::<Result<_>>()?;
+    run.check_failures()?;
+    Ok(previews)
 }
 
 /// One download on its way.
@@ -81,15 +112,21 @@ struct Run {
     link_mode: LinkMode,
     bootstrap: bool,
     sources: Sources,
+    reuse: Reuse,
+    keep_going: bool,
+    same_versions: bool,
     observer: Arc<dyn Observer>,
     targets: Vec<Target>,
     worker: Rc<LocalWorker>,
     /// The digests of local trees and files, by the texts of their requirements.
-    texts: std::collections::BTreeMap<String, wheelhouse_model::Sha256>,
+    texts: BTreeMap<String, Sha256>,
+    /// What failed so far while the rest goes on.
+    failures: RefCell<Vec<Error>>,
 }
 
 impl Run {
-    async fn start(job: Job, observer: Arc<dyn Observer>) -> Result<Self> {
+    async fn start(mut job: Job, observer: Arc<dyn Observer>, fetch_ahead: bool) -> Result<Self> {
+        job.request.resolution.refresh |= job.reuse.asks_again();
         let cache = job.store.root().join("uv");
         let python = job.request.python.as_deref();
         let host = Host::discover(python, job.python.as_deref(), &cache).await?;
@@ -97,11 +134,7 @@ impl Run {
         let targets = job.targets.targets(&host_target);
         for target in &targets {
             (job.admit)(target)?;
-            let python = target.interpreter.as_deref();
-            observer.observe(&Event::Target {
-                label: target.label(),
-                python: python.unwrap_or(Path::new("")).display().to_string(),
-            });
+            observer.observe(&Event::of_target(target));
         }
         let (texts, trees) = earlier::local_digests(&job.request, &job.output).await?;
         let worker = begin_worker(Begin {
@@ -112,9 +145,9 @@ impl Run {
             observer: Arc::clone(&observer),
             output: job.output.clone(),
             trees,
-            fetch_ahead: true,
+            fetch_ahead,
             build_ahead: false,
-            keep_going: false,
+            keep_going: job.keep_going,
         });
         Ok(Self {
             worker: worker.await?,
@@ -124,59 +157,104 @@ impl Run {
             link_mode: job.link_mode,
             bootstrap: job.bootstrap,
             sources: job.sources,
+            reuse: job.reuse,
+            keep_going: job.keep_going,
+            same_versions: job.same_versions,
             observer,
             targets,
             texts,
+            failures: RefCell::default(),
         })
     }
 
-    /// Resolves and fetches for all targets.
-    async fn gather(&self) -> Result<Vec<Gathered>> {
-        self.observer.observe(&Event::PhaseStarted {
-            phase: Phase::Resolve,
-        });
+    /// Tells when `work` begins and ends.
+    async fn during<T>(&self, phase: Phase, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.observer.observe(&Event::PhaseStarted { phase });
         let begun = Instant::now();
-        let gathered = self.targets.iter().map(|target| self.gather_for(target));
-        let gathered = try_join_all(gathered.collect::<Vec<_>>()).await?;
-        self.observer.observe(&Event::PhaseFinished {
-            phase: Phase::Resolve,
-            seconds: seconds(begun.elapsed()),
+        let outcome = work.await?;
+        let seconds = seconds(begun.elapsed());
+        self.observer
+            .observe(&Event::PhaseFinished { phase, seconds });
+        Ok(outcome)
+    }
+
+    /// The results of `work`, one for each target. What fails ends all, or waits for
+    /// [`check_failures`](Self::check_failures) while the others go on.
+    async fn all<T>(
+        &self,
+        work: impl Iterator<Item = impl Future<Output = Result<T>>>,
+    ) -> Result<Vec<T>> {
+        if !self.keep_going {
+            return try_join_all(work).await;
+        }
+        let outcomes = join_all(work).await;
+        let (mut all, mut failures) = (Vec::new(), self.failures.borrow_mut());
+        for outcome in outcomes {
+            match outcome {
+                Ok(one) => all.push(one),
+                Err(error) => failures.push(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// # Errors
+    /// When a target failed; every failure is in it.
+    fn check_failures(&self) -> Result<()> {
+        let count = self.targets.len();
+        let summary = |failed| format!("{failed} of {count} targets cannot be served");
+        schedule::summary(self.failures.take(), summary).map_or(Ok(()), Err)
+    }
+
+    /// Gets the files of all targets.
+    async fn gather(&self, settled: Vec<Settled>) -> Result<Vec<Gathered>> {
+        let gathering = settled.into_iter().map(|one| async {
+            let target = one.target.clone();
+            let gathered = self.gather_for(one).await;
+            gathered.map_err(|error| self.of_target(error, &target))
         });
+        let gathered = self.all(gathering).await?;
+        self.check_failures()?;
         Ok(gathered)
     }
 
-    async fn gather_for(&self, target: &Target) -> Result<Gathered> {
-        let companion = Ahead::of_resolution(&self.worker);
-        let engine = &self.worker.engine;
-        let resolved = engine.resolve(target, &companion).await;
-        let resolved = resolved.map_err(|error| self.of_target(error, target))?;
-        for warning in resolved.warnings {
-            self.observer.observe(&Event::warning(warning));
-        }
-        self.observer.observe(&Event::Locked {
-            packages: resolved.lock.packages.len(),
-            kept: false,
-        });
-        let lock = Lock {
-            request: self.request.fingerprint(target, &self.texts),
-            ..resolved.lock
-        };
+    async fn gather_for(&self, settled: Settled) -> Result<Gathered> {
         let gathering = Gathering {
             worker: &self.worker,
-            companion: &companion,
-            target,
+            companion: &Ahead::of_target(&self.worker, &settled.target),
+            fit: Fit::of(&settled.target),
+            settled: &settled,
         };
-        let sources = match self.sources {
-            Sources::Needed => std::collections::BTreeMap::new(),
-            Sources::All => resolved.sdists,
-        };
-        let bootstrap = self.bootstrap_requirements()?;
-        let gathered = gathering.gather(lock, &sources, &bootstrap);
-        let gathered = gathered
-            .await
-            .map_err(|error| self.of_target(error, target))?;
+        let gathered = gathering.gather(&self.bootstrap_requirements()?).await?;
         self.observer.observe(&gathered.event());
         Ok(gathered)
+    }
+
+    /// What there is to fetch of `lock`, and what has to be built in any case.
+    fn plan(&self, lock: &Lock) -> Result<Plan> {
+        let steps = lock.packages.iter().map(|package| {
+            let at_hand = match &package.source {
+                Source::Wheel(artifact) | Source::Sdist(artifact) => {
+                    let stored = self.worker.stored(artifact, &package.required_hashes)?;
+                    Some((artifact, stored))
+                }
+                Source::Tree { .. } | Source::Git { .. } => None,
+            };
+            let action = match at_hand {
+                None => Action::Build,
+                Some((artifact, None)) => Action::Fetch {
+                    bytes: artifact.size,
+                },
+                Some((artifact, Some(stored))) => Action::Reuse {
+                    sha256: stored.sha256,
+                    filename: artifact.filename.clone(),
+                },
+            };
+            let package = package.clone();
+            Ok(Step { package, action })
+        });
+        let steps = steps.collect::<Result<_>>()?;
+        Ok(Plan { steps })
     }
 
     fn bootstrap_requirements(&self) -> Result<BuildRequirements> {
@@ -186,46 +264,22 @@ impl Run {
     }
 
     /// Says which target `error` is about, where there are several.
-    fn of_target(
-        &self,
-        error: wheelhouse_model::Error,
-        target: &Target,
-    ) -> wheelhouse_model::Error {
+    fn of_target(&self, error: Error, target: &Target) -> Error {
         let is_host = target.interpreter.is_some();
         if is_host && self.targets.len() == 1 {
             return error;
         }
-        wheelhouse_model::Error::new(error.kind(), format!("{} cannot be served", target.label()))
-            .caused_by(error)
+        Error::new(error.kind(), format!("{} cannot be served", target.label())).caused_by(error)
     }
 
-    async fn finish(self, gathered: Vec<Gathered>, begun: Instant) -> Result<Report> {
-        let published = Instant::now();
-        self.observer.observe(&Event::PhaseStarted {
-            phase: Phase::Publish,
-        });
-        let bytes_fetched = self.worker.bytes_fetched();
+    async fn publish(&self, gathered: Vec<Gathered>) -> Result<Report> {
         let downloaded = Downloaded::new(&self.request, gathered)?;
         let mut report = downloaded.report();
-        report.bytes_fetched = bytes_fetched;
+        report.bytes_fetched = self.worker.bytes_fetched();
         let (store, output, mode) = (self.store.clone(), self.output.clone(), self.link_mode);
         let put = blocking(move || downloaded.publish(&store, &output, mode)).await?;
         tell(&*self.observer, &self.output, &put);
         report.foreign = put.foreign;
-        self.observer.observe(&Event::PhaseFinished {
-            phase: Phase::Publish,
-            seconds: seconds(published.elapsed()),
-        });
-        self.observer.observe(&Event::Finished {
-            directory: self.output.display().to_string(),
-            fetched: report.fetched,
-            built: report.built,
-            reused: report.reused,
-            sdists: report.sdists,
-            bytes: report.bytes,
-            bytes_fetched: report.bytes_fetched,
-            seconds: seconds(begun.elapsed()),
-        });
         Ok(report)
     }
 }

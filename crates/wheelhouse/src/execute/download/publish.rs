@@ -6,12 +6,12 @@ use std::path::Path;
 use wheelhouse_model::manifest::{self, Sdist, Wheel};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{
-    Error, Kind, Lock, Manifest, Outcome, Request, Result, Sha256, Target, pylock,
+    Error, Hashes, Kind, Lock, Manifest, Outcome, Request, Result, Sha256, Target, pylock,
 };
 
 use super::super::Report;
-use super::super::earlier::LOCK_NAME;
 use super::super::finish::{self, Placer};
+use super::super::locking::lock_name;
 use super::gather::{Gathered, Gotten};
 use crate::publish::{
     DirectoryPublisher, IndexedWheel, Published, Publisher as _, Wheelhouse, simple,
@@ -21,6 +21,8 @@ use crate::store::{LinkMode, Store};
 /// Everything that all targets need.
 pub(super) struct Downloaded {
     targets: Vec<Target>,
+    /// What the locks are called after.
+    names: Vec<String>,
     locks: Vec<Lock>,
     requirements: Vec<String>,
     /// By file name.
@@ -36,6 +38,7 @@ impl Downloaded {
         let requirements = request.requirements.iter();
         let mut downloaded = Self {
             targets: Vec::new(),
+            names: Vec::new(),
             locks: Vec::new(),
             requirements: requirements.map(|line| redacted(&line.text)).collect(),
             files: BTreeMap::new(),
@@ -48,6 +51,7 @@ impl Downloaded {
             complete_hashes(&mut lock, &one.files);
             downloaded.locks.push(lock);
             downloaded.targets.push(one.target);
+            downloaded.names.push(one.name);
         }
         Ok(downloaded)
     }
@@ -129,14 +133,11 @@ impl Downloaded {
 
     /// One lock is `pylock.toml`; several are named after their targets.
     fn lock_files(&self, output: &Path) -> Vec<(String, Vec<u8>)> {
-        let locks = self.locks.iter().zip(&self.targets);
-        let named = locks.map(|(lock, target)| {
-            let name = if self.locks.len() == 1 {
-                LOCK_NAME.to_owned()
-            } else {
-                format!("pylock.{}.toml", target.name())
-            };
-            (name, pylock::write(lock, output).into_bytes())
+        let several = self.locks.len() > 1;
+        let locks = self.locks.iter().zip(&self.names);
+        let named = locks.map(|(lock, name)| {
+            let file = lock_name(several.then_some(name));
+            (file, pylock::write(lock, output).into_bytes())
         });
         named.collect()
     }
@@ -175,7 +176,7 @@ impl Downloaded {
             source: distribution.source.to_string(),
             build_only: !file.is_locked,
             built: file.built.as_ref().map(|built| manifest::Built {
-                sdist: wheelhouse_model::Hashes::default(),
+                sdist: file.sdist.map(Hashes::sha256_only).unwrap_or_default(),
                 python: built.python.clone(),
                 requirements: built.requirements.clone(),
             }),

@@ -236,3 +236,27 @@ fn a_tag_of_another_version_of_ours_is_ours() {
     std::fs::write(root.join("CACHEDIR.TAG"), tag + "# and more\n").unwrap();
     assert!(Upkeep::try_begin(&root).unwrap().is_some());
 }
+
+#[test]
+fn only_what_is_named_is_retained() {
+    let (_directory, store) = new_store();
+    let wanted = add(&store, b"wanted").sha256;
+    let other = add(&store, b"other").sha256;
+    record(&store, "wanted", b"wanted");
+    record(&store, "other", b"other");
+    store.keep_metadata(&wanted, b"Name: wanted");
+    store.keep_metadata(&other, b"Name: other");
+    std::fs::create_dir(store.root().join("uv")).unwrap();
+    std::fs::create_dir(store.root().join("stays")).unwrap();
+    let root = store.root().to_owned();
+    drop(store);
+    let upkeep = Upkeep::try_begin(&root).unwrap().unwrap();
+    let removed = upkeep.retain(&[wanted].into(), &["uv"]).unwrap();
+    assert_eq!((removed.files, removed.records), (1, 1));
+    drop(upkeep);
+    let store = Store::open(&root).unwrap();
+    assert_eq!(store.digests().unwrap(), [wanted]);
+    assert_eq!(store.info().unwrap().built, 1);
+    assert!(store.metadata(&wanted).is_some() && store.metadata(&other).is_none());
+    assert!(root.join("stays").exists() && !root.join("uv").exists());
+}

@@ -168,15 +168,21 @@ fn pip_downloads_from_the_index() {
     }
 }
 
+/// The Python of the test environment, which has uv; `./test` makes it.
+fn test_python() -> String {
+    std::env::var("WHEELHOUSE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
 #[test]
-#[ignore = "needs uv on the PATH"]
 fn uv_installs_from_the_index() {
     let wheelhouse = published();
     let server = Server::new(wheelhouse.path());
     for url in [file_url(wheelhouse.path()), server.url.clone()] {
         let into = tempfile::tempdir().unwrap();
-        run(Command::new("uv")
+        run(Command::new(test_python())
             .args([
+                "-m",
+                "uv",
                 "pip",
                 "install",
                 "--no-cache",

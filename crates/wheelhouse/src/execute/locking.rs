@@ -1,0 +1,294 @@
+//! Locking: what a run would use, settled and written down.
+//!
+//! 1. A lock that answers the same request is kept; the versions of another are preferred.
+//! 2. Each target is resolved on its own, and the builds of its sources with it; all at the same time.
+//! 3. Each target gets a lock of its own, or all share one.
+//!
+//! Nothing is fetched but what tells metadata and the requirements of builds.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use wheelhouse_engine::Host;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::pylock::{self, Outline};
+use wheelhouse_model::target::Choice;
+use wheelhouse_model::{
+    Error, Event, Kind, Lock, Observer, PackageName, Request, Result, Sha256, Target, Version,
+};
+
+use super::ahead::Ahead;
+use super::closure::Closures;
+use super::download::Admit;
+use super::worker::LocalWorker;
+use super::{Begin, Reuse, begin_worker, earlier};
+use crate::store::Store;
+
+/// What is to be locked.
+pub struct Job {
+    pub request: Request,
+    /// The interpreter that the request means, as far as it is known without starting one.
+    pub python: Option<PathBuf>,
+    pub store: Store,
+    pub place: Place,
+    pub targets: Choice,
+    /// Refuses a target that the inputs do not serve.
+    pub admit: Admit,
+    pub reuse: Reuse,
+}
+
+/// Where locks belong; paths are absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `pylock.toml` in this directory, or `pylock.NAME.toml` for each of several targets.
+    Directory(PathBuf),
+    /// This file, for one target.
+    File(PathBuf),
+    /// This file, for all targets.
+    Shared(PathBuf),
+}
+
+/// A lock as it should be.
+pub struct Locked {
+    pub path: PathBuf,
+    pub targets: Vec<Target>,
+    pub text: String,
+    pub change: Change,
+}
+
+/// How a lock compares with the file that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// There is none.
+    New,
+    /// It says something else.
+    Changed,
+    /// It says the same.
+    None,
+}
+
+/// Settles the locks of `job` and writes none of them.
+///
+/// # Errors
+/// Whatever stood in the way, of the kind that tells its class.
+pub async fn lock(mut job: Job, observer: Arc<dyn Observer>) -> Result<Vec<Locked>> {
+    job.request.resolution.refresh |= job.reuse.asks_again();
+    let cache = job.store.root().join("uv");
+    let python = job.request.python.as_deref();
+    let host = Host::discover(python, job.python.as_deref(), &cache).await?;
+    let host_target = host.target();
+    let targets = job.targets.targets(&host_target);
+    for target in &targets {
+        (job.admit)(target)?;
+        observer.observe(&Event::of_target(target));
+    }
+    let (texts, trees) = earlier::local_digests(&job.request, job.place.directory()).await?;
+    let print = |target: &Target| job.request.fingerprint(target, &texts);
+    let sheets = job.place.sheets(targets, print)?;
+    if sheets.iter().all(|sheet| sheet.is_kept(&job.reuse)) {
+        return Ok(sheets.into_iter().map(Sheet::kept).collect());
+    }
+    let worker = begin_worker(Begin {
+        host,
+        target: host_target,
+        request: job.request.clone(),
+        store: job.store.clone(),
+        observer: Arc::clone(&observer),
+        output: job.place.directory().to_owned(),
+        trees,
+        fetch_ahead: false,
+        build_ahead: false,
+        keep_going: false,
+    });
+    let run = Run {
+        worker: worker.await?,
+        reuse: job.reuse,
+        observer,
+    };
+    try_join_all(sheets.into_iter().map(|sheet| run.settle(sheet))).await
+}
+
+impl Place {
+    fn directory(&self) -> &Path {
+        match self {
+            Self::Directory(directory) => directory,
+            Self::File(file) | Self::Shared(file) => file.parent().unwrap_or(Path::new("/")),
+        }
+    }
+
+    /// The files for `targets`; `print` gives the fingerprint of the request for a target.
+    fn sheets(
+        &self,
+        targets: Vec<Target>,
+        print: impl Fn(&Target) -> String,
+    ) -> Result<Vec<Sheet>> {
+        let sheet = |path: PathBuf, targets: Vec<Target>| Sheet::read(path, targets, &print);
+        match self {
+            Self::Shared(file) => Ok(vec![sheet(file.clone(), targets)?]),
+            Self::File(file) if targets.len() == 1 => Ok(vec![sheet(file.clone(), targets)?]),
+            Self::File(file) => {
+                let message = format!("{} cannot be the lock of several targets", file.display());
+                Err(Error::new(Kind::Input, message).with_hint(
+                    "Name a directory for one lock each, or ask for one that serves all with --universal.",
+                ))
+            }
+            Self::Directory(directory) => {
+                let several = targets.len() > 1;
+                let names = Target::names(&targets);
+                let path = |name: &str| directory.join(lock_name(several.then_some(name)));
+                let sheets = targets.into_iter().zip(names);
+                let sheets = sheets.map(|(target, name)| sheet(path(&name), vec![target]));
+                sheets.collect()
+            }
+        }
+    }
+}
+
+/// The name of a lock for one of several targets, which `target` tells apart, or for the only one (PEP
+/// 751).
+pub(super) fn lock_name(target: Option<&str>) -> String {
+    match target {
+        Some(target) => format!("pylock.{target}.toml"),
+        None => earlier::LOCK_NAME.to_owned(),
+    }
+}
+
+/// A file, the targets that it is for, and what it says.
+struct Sheet {
+    path: PathBuf,
+    targets: Vec<Target>,
+    /// What the request for each target is known by.
+    prints: Vec<String>,
+    text: Option<String>,
+    outline: Option<Outline>,
+}
+
+impl Sheet {
+    fn read(
+        path: PathBuf,
+        targets: Vec<Target>,
+        print: impl Fn(&Target) -> String,
+    ) -> Result<Self> {
+        let failed = || format!("failed to read {}", path.display());
+        let text = match fs_err::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error).context(Kind::Input, failed),
+        };
+        let outline = text.as_deref().map(pylock::outline).transpose();
+        let outline = outline.map_err(|error| {
+            let message = format!("{} is there and is no lock", path.display());
+            Error::new(Kind::Input, message)
+                .with_hint("Remove it, or name another file with --output.")
+                .caused_by(error)
+        })?;
+        Ok(Self {
+            prints: targets.iter().map(print).collect(),
+            path,
+            targets,
+            text,
+            outline,
+        })
+    }
+
+    /// What the requests for all targets are known by.
+    fn request(&self) -> String {
+        match &self.prints[..] {
+            [print] => print.clone(),
+            prints => Sha256::of(prints.join("\n").as_bytes()).to_string(),
+        }
+    }
+
+    fn is_kept(&self, reuse: &Reuse) -> bool {
+        let outline = self.outline.as_ref();
+        outline.is_some_and(|outline| reuse.keeps(&outline.request, &self.request()))
+    }
+
+    fn kept(self) -> Locked {
+        let text = self.text.clone().unwrap_or_default();
+        self.with(text)
+    }
+
+    fn with(self, text: String) -> Locked {
+        Locked {
+            change: match &self.text {
+                None => Change::New,
+                Some(there) if *there == text => Change::None,
+                Some(_) => Change::Changed,
+            },
+            path: self.path,
+            targets: self.targets,
+            text,
+        }
+    }
+}
+
+/// One run on its way.
+struct Run {
+    worker: Rc<LocalWorker>,
+    reuse: Reuse,
+    observer: Arc<dyn Observer>,
+}
+
+impl Run {
+    async fn settle(&self, sheet: Sheet) -> Result<Locked> {
+        if sheet.is_kept(&self.reuse) {
+            return Ok(sheet.kept());
+        }
+        let versions = sheet
+            .outline
+            .as_ref()
+            .map(|outline| outline.versions.clone());
+        let preferences = self.reuse.preferences(versions.unwrap_or_default());
+        let locks = sheet.targets.iter();
+        let locks = locks.map(|target| self.settle_for(target, &preferences));
+        let mut locks = try_join_all(locks).await?;
+        let directory = sheet.path.parent().unwrap_or(Path::new("/"));
+        let request = sheet.request();
+        let text = match &mut locks[..] {
+            [lock] => {
+                lock.request = request;
+                pylock::write(lock, directory)
+            }
+            locks => {
+                let served: Vec<_> = sheet.targets.iter().zip(&*locks).collect();
+                pylock::write_shared(&served, &request, directory)?
+            }
+        };
+        Ok(sheet.with(text))
+    }
+
+    async fn settle_for(
+        &self,
+        target: &Target,
+        preferences: &[(PackageName, Version)],
+    ) -> Result<Lock> {
+        let companion = Ahead::of_resolution(&self.worker);
+        let settled = async {
+            let engine = &self.worker.engine;
+            let resolved = engine.resolve(target, preferences, &companion).await?;
+            for warning in resolved.warnings {
+                self.observer.observe(&Event::warning(warning));
+            }
+            let mut lock = resolved.lock;
+            let closures = Closures {
+                worker: &self.worker,
+                companion: &companion,
+                target,
+            };
+            closures.complete(&mut lock).await?;
+            Ok(lock)
+        };
+        let lock = settled.await.map_err(|error: Error| {
+            let message = format!("{} cannot be locked", target.label());
+            Error::new(error.kind(), message).caused_by(error)
+        })?;
+        self.observer.observe(&Event::Locked {
+            packages: lock.packages.len(),
+            kept: false,
+        });
+        Ok(lock)
+    }
+}
