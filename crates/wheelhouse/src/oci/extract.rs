@@ -1,0 +1,262 @@
+//! Extracting: the wheelhouse of an image becomes a directory again.
+//!
+//! 1. The files are unpacked beside the directory, each digested.
+//! 2. They are compared with the manifest among them; without one, every wheel is looked into.
+//! 3. The directory is brought to the state of the set, as when it was built.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use tempfile::TempDir;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::manifest::MANIFEST_NAME;
+use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
+
+use super::blob::{Blob, BlobWriter};
+use super::contents::{self, LARGEST_MANIFEST};
+use super::source::SourceImage;
+use super::unpack::{self, USUAL_PATH, Visitor};
+use crate::archive;
+use crate::archive::tarball::TarEntry;
+use crate::publish::{DirectoryPublisher, Place, Publisher as _, Wheelhouse};
+
+/// The most that locks, metadata and index may have together, in bytes.
+const LARGEST_REST: u64 = 32 << 20;
+
+/// What was extracted.
+#[derive(Clone, Debug)]
+pub struct Extracted {
+    /// The wheels and sdists.
+    pub distributions: usize,
+    /// The size of all files, in bytes.
+    pub bytes: u64,
+    /// Files of the image that its manifest does not list; they were left out.
+    pub unlisted: Vec<String>,
+    /// Files in the directory that no run put there.
+    pub foreign: Vec<String>,
+    /// Whether the image has a manifest to compare with.
+    pub has_manifest: bool,
+}
+
+/// Extracts the wheelhouse at `path` of `image`, or where the image says that it is, into
+/// `directory`.
+///
+/// # Errors
+/// [`Kind::Fetch`] for an image that is not as it should be, [`Kind::Publish`] for a directory that
+/// cannot be written.
+pub fn extract(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<Extracted> {
+    let staged = stage(image, path, directory)?;
+    let files = staged.files.values();
+    let mut extracted = Extracted {
+        distributions: 0,
+        bytes: files.map(|blob| blob.size).sum(),
+        unlisted: Vec::new(),
+        foreign: Vec::new(),
+        has_manifest: staged.files.contains_key(MANIFEST_NAME),
+    };
+    if extracted.has_manifest {
+        publish(&staged, image, directory, &mut extracted)?;
+    } else {
+        extracted.distributions = move_plain(&staged, image, directory)?;
+    }
+    Ok(extracted)
+}
+
+/// Files beside their directory.
+struct Staged {
+    directory: TempDir,
+    files: BTreeMap<String, Blob>,
+}
+
+fn stage(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<Staged> {
+    let failed = || format!("failed to write {}", directory.display());
+    let parent = directory
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).context(Kind::Publish, failed)?;
+    let staging = tempfile::Builder::new()
+        .prefix(".wheelhouse-")
+        .tempdir_in(parent)
+        .context(Kind::Publish, failed)?;
+    let mut staged = Staged {
+        directory: staging,
+        files: BTreeMap::new(),
+    };
+    let labelled = unpack::labelled_path(&image.config);
+    let path = path.or(labelled).unwrap_or(USUAL_PATH);
+    let elsewhere = unpack::visit(image, path, 0, &mut staged)?;
+    if staged.files.is_empty() {
+        return Err(nothing(image, path, &elsewhere));
+    }
+    Ok(staged)
+}
+
+pub(super) fn nothing(image: &SourceImage, path: &str, elsewhere: &BTreeSet<String>) -> Error {
+    let message = format!("{} has no wheelhouse at /{path}", image.source.name());
+    let error = Error::new(Kind::Fetch, message);
+    if elsewhere.is_empty() {
+        return error.with_hint("Say with --path where it is.");
+    }
+    let elsewhere: Vec<_> = elsewhere.iter().map(|path| format!("/{path}")).collect();
+    let hint = format!(
+        "It has wheels at {}; name it with --path.",
+        elsewhere.join(", ")
+    );
+    error.with_hint(hint)
+}
+
+impl Staged {
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+impl Visitor for Staged {
+    fn file(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<()> {
+        let path = self.path(name);
+        let failed = || format!("`{name}` cannot be unpacked");
+        let parent = path.parent().unwrap_or(self.directory.path());
+        fs::create_dir_all(parent).context(Kind::Publish, failed)?;
+        let file = fs::File::create(&path).context(Kind::Publish, failed)?;
+        let mut writer = BlobWriter::new(file);
+        let size = content.size();
+        io::copy(content, &mut writer).context(Kind::Fetch, failed)?;
+        let (mut file, blob) = writer.finish();
+        file.flush().context(Kind::Publish, failed)?;
+        if blob.size != size {
+            return Err(Error::new(Kind::Fetch, format!("`{name}` is cut short")));
+        }
+        self.files.insert(name.to_owned(), blob);
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) -> Result<()> {
+        self.files.remove(name);
+        fs::remove_file(self.path(name))
+            .context(Kind::Publish, || format!("`{name}` cannot be removed"))
+    }
+}
+
+impl Place for Staged {
+    fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
+        let found = self.files.iter().find(|(_, blob)| blob.sha256 == *sha256);
+        let (name, _) = found.ok_or_else(|| {
+            Error::new(
+                Kind::Publish,
+                format!("nothing with the digest {sha256} was unpacked"),
+            )
+        })?;
+        fs::rename(self.path(name), destination).context(Kind::Publish, || {
+            format!("failed to write {}", destination.display())
+        })
+    }
+}
+
+fn publish(
+    staged: &Staged,
+    image: &SourceImage,
+    directory: &Path,
+    extracted: &mut Extracted,
+) -> Result<()> {
+    let place = format!("the {MANIFEST_NAME} of {}", image.source.name());
+    let bytes = read(staged, MANIFEST_NAME, LARGEST_MANIFEST)?;
+    let manifest =
+        contents::parse(&bytes, &place).context(Kind::Fetch, || format!("{place} is of no use"))?;
+    let others = check(staged, &manifest, &place)?;
+    let listed = |name: &String| {
+        name == MANIFEST_NAME
+            || others.contains_key(name)
+            || manifest.distributions().any(|file| file.filename == name)
+    };
+    extracted.unlisted = staged
+        .files
+        .keys()
+        .filter(|name| !listed(name))
+        .cloned()
+        .collect();
+    extracted.distributions = manifest.distributions().count();
+    let published = DirectoryPublisher {
+        directory: directory.to_owned(),
+    }
+    .publish(&Wheelhouse {
+        manifest,
+        files: others,
+        store: staged,
+    })?;
+    extracted.foreign = published.foreign;
+    Ok(())
+}
+
+/// Compares what was unpacked with the manifest, and reads the files beside the wheels.
+fn check(staged: &Staged, manifest: &Manifest, place: &str) -> Result<BTreeMap<String, Vec<u8>>> {
+    for file in manifest.distributions() {
+        let expected = Blob {
+            sha256: file.sha256,
+            size: file.size,
+        };
+        match staged.files.get(file.filename) {
+            Some(found) if *found == expected => {}
+            found => {
+                let what = found.map_or("which is not there", |_| "which has another digest");
+                let message = format!("{place} lists `{}`, {what}", file.filename);
+                return Err(Error::new(Kind::Fetch, message));
+            }
+        }
+    }
+    let mut left = LARGEST_REST;
+    let mut others = BTreeMap::new();
+    for name in &manifest.files {
+        if !staged.files.contains_key(name) {
+            let message = format!("{place} lists `{name}`, which is not there");
+            return Err(Error::new(Kind::Fetch, message));
+        }
+        let bytes = read(staged, name, left)?;
+        left -= bytes.len() as u64;
+        others.insert(name.clone(), bytes);
+    }
+    Ok(others)
+}
+
+fn read(staged: &Staged, name: &str, most: u64) -> Result<Vec<u8>> {
+    if staged.files[name].size > most {
+        let message = format!("`{name}` is larger than it may be");
+        return Err(Error::new(Kind::Fetch, message));
+    }
+    fs::read(staged.path(name)).context(Kind::Fetch, || format!("`{name}` cannot be read"))
+}
+
+/// Moves wheels that nothing describes into an empty directory.
+fn move_plain(staged: &Staged, image: &SourceImage, directory: &Path) -> Result<usize> {
+    let wheels: Vec<&String> = staged
+        .files
+        .keys()
+        .filter(|name| !name.contains('/') && unpack::is_wheel(name))
+        .collect();
+    if wheels.is_empty() {
+        let message = format!("{} has files there, and no wheel", image.source.name());
+        return Err(Error::new(Kind::Fetch, message));
+    }
+    for wheel in &wheels {
+        archive::inspect(&staged.path(wheel), wheel)?;
+    }
+    let failed = || format!("failed to write {}", directory.display());
+    fs::create_dir_all(directory).context(Kind::Publish, failed)?;
+    if fs::read_dir(directory)
+        .context(Kind::Publish, failed)?
+        .next()
+        .is_some()
+    {
+        let message = format!("`{}` is not empty", directory.display());
+        let hint = "The image has no manifest to compare it with: name a new directory.";
+        return Err(Error::new(Kind::Publish, message).with_hint(hint));
+    }
+    for entry in fs::read_dir(staged.directory.path()).context(Kind::Publish, failed)? {
+        let entry = entry.context(Kind::Publish, failed)?;
+        fs::rename(entry.path(), directory.join(entry.file_name()))
+            .context(Kind::Publish, failed)?;
+    }
+    Ok(wheels.len())
+}

@@ -1,0 +1,197 @@
+//! Where an image is or goes, in skopeo's spelling.
+//!
+//! Responsible for reading and writing these names. Never touches what they name.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use oci_spec::distribution::Reference;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Kind, Result};
+
+/// Where an image is or goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// `oci:DIR[:TAG]`: a directory, as the OCI image layout specification describes it.
+    Layout {
+        directory: PathBuf,
+        tag: Option<String>,
+    },
+    /// `oci-archive:FILE[:TAG]`: the same as a tar archive.
+    LayoutArchive { file: PathBuf, tag: Option<String> },
+    /// `docker-archive:FILE[:NAME[:TAG]]`: what `docker save` writes.
+    DockerArchive { file: PathBuf, name: Option<String> },
+    /// `docker://HOST/NAME[:TAG][@DIGEST]`: a registry.
+    Registry(Reference),
+    /// `docker-daemon:NAME[:TAG]`: docker or podman, through its socket.
+    Daemon { name: String },
+}
+
+const TRANSPORTS: [&str; 5] = [
+    "oci:",
+    "oci-archive:",
+    "docker-archive:",
+    "docker://",
+    "docker-daemon:",
+];
+
+impl Location {
+    /// Whether `text` begins as the name of an image does, and not as a path.
+    #[must_use]
+    pub fn is_meant_by(text: &str) -> bool {
+        TRANSPORTS
+            .iter()
+            .any(|transport| text.starts_with(transport))
+    }
+
+    /// The same place with its relative path below `directory`.
+    #[must_use]
+    pub fn below(mut self, directory: &std::path::Path) -> Self {
+        match &mut self {
+            Self::Layout {
+                directory: path, ..
+            }
+            | Self::LayoutArchive { file: path, .. }
+            | Self::DockerArchive { file: path, .. } => *path = directory.join(&*path),
+            Self::Registry(_) | Self::Daemon { .. } => {}
+        }
+        self
+    }
+}
+
+impl FromStr for Location {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let transport = TRANSPORTS
+            .into_iter()
+            .find(|transport| text.starts_with(transport))
+            .ok_or_else(|| unknown(text))?;
+        let rest = &text[transport.len()..];
+        if rest.is_empty() || rest.starts_with(':') {
+            let message = format!("`{text}` names nothing behind `{transport}`");
+            return Err(Error::new(Kind::Input, message));
+        }
+        let (path, name) = match rest.split_once(':') {
+            Some((path, name)) => (PathBuf::from(path), Some(name.to_owned())),
+            None => (PathBuf::from(rest), None),
+        };
+        Ok(match transport {
+            "docker://" => Self::Registry(reference(rest)?),
+            "docker-daemon:" => Self::Daemon {
+                name: familiar(&reference(rest)?),
+            },
+            "docker-archive:" => Self::DockerArchive {
+                file: path,
+                name: name
+                    .map(|name| reference(&name).map(|name| familiar(&name)))
+                    .transpose()?,
+            },
+            "oci:" => Self::Layout {
+                directory: path,
+                tag: checked_tag(name)?,
+            },
+            _ => Self::LayoutArchive {
+                file: path,
+                tag: checked_tag(name)?,
+            },
+        })
+    }
+}
+
+fn unknown(text: &str) -> Error {
+    Error::new(Kind::Input, format!("`{text}` is no image")).with_hint(
+        "Name it as skopeo does: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], \
+         docker://HOST/NAME[:TAG] or docker-daemon:NAME:TAG.",
+    )
+}
+
+fn reference(text: &str) -> Result<Reference> {
+    text.parse()
+        .context(Kind::Input, || format!("`{text}` is no name of an image"))
+}
+
+/// The name as docker shows it: without the registry and the `library` that it would add itself.
+fn familiar(reference: &Reference) -> String {
+    let whole = reference.whole();
+    let short = whole.strip_prefix("docker.io/").unwrap_or(&whole);
+    short.strip_prefix("library/").unwrap_or(short).to_owned()
+}
+
+/// Refuses what no reference of a layout can be (OCI image specification, annotations).
+fn checked_tag(tag: Option<String>) -> Result<Option<String>> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:@/+".contains(&byte);
+    match tag {
+        Some(tag) if tag.is_empty() || !tag.bytes().all(allowed) => {
+            let message = format!("`{tag}` is no tag of an image");
+            Err(Error::new(Kind::Input, message))
+        }
+        tag => Ok(tag),
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (transport, path, name) = match self {
+            Self::Layout { directory, tag } => ("oci", directory, tag),
+            Self::LayoutArchive { file, tag } => ("oci-archive", file, tag),
+            Self::DockerArchive { file, name } => ("docker-archive", file, name),
+            Self::Registry(reference) => return write!(formatter, "docker://{reference}"),
+            Self::Daemon { name } => return write!(formatter, "docker-daemon:{name}"),
+        };
+        write!(formatter, "{transport}:{}", path.display())?;
+        match name {
+            Some(name) => write!(formatter, ":{name}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_transport_reads_back() {
+        for text in [
+            "oci:some/dir:1.0",
+            "oci:dir",
+            "oci-archive:image.tar:tag",
+            "docker-archive:image.tar:acme/wheels:1",
+            "docker://localhost:5000/acme/wheels:1",
+            "docker-daemon:acme/wheels:1",
+        ] {
+            let location: Location = text.parse().unwrap();
+            assert_eq!(location.to_string(), text);
+            assert!(Location::is_meant_by(text));
+        }
+    }
+
+    #[test]
+    fn docker_sees_short_names() {
+        let location: Location = "docker-daemon:wheels:1".parse().unwrap();
+        assert_eq!(location.to_string(), "docker-daemon:wheels:1");
+        let location: Location = "docker-archive:a.tar:docker.io/library/wheels"
+            .parse()
+            .unwrap();
+        assert_eq!(location.to_string(), "docker-archive:a.tar:wheels:latest");
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused_by_name() {
+        for text in [
+            "wheelhouse",
+            "dir:x",
+            "oci:",
+            "oci::tag",
+            "oci:dir:bad tag",
+            "docker://",
+            "docker://host/UPPER",
+        ] {
+            let error = text.parse::<Location>().unwrap_err();
+            assert_eq!(error.kind(), Kind::Input, "{text}");
+            assert!(error.to_string().contains('`'), "{error}");
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! One repository of a registry, and how requests to it are sent.
+//!
+//! Responsible for the scheme, authentication, patience and the wording of refusals. Never knows
+//! what an image is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oci_spec::distribution::Reference;
+use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use tokio::sync::Mutex;
+use url::Url;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Kind, Result};
+
+use super::Access;
+use super::credentials::Credential;
+use super::token::{Challenge, TokenRequest, challenge};
+
+/// The longest that a registry is waited for because it asks for it.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// How much of a refusal is read, in bytes.
+const LARGEST_REFUSAL: u64 = 64 << 10;
+
+/// A repository of a registry.
+#[derive(Clone)]
+pub struct Registry {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    /// `https://host/`
+    base: Url,
+    reference: Reference,
+    credential: Option<Credential>,
+    scopes: Vec<String>,
+    /// The value of the header, once a challenge was answered.
+    authorization: Mutex<Option<HeaderValue>>,
+    retries: u32,
+    kind: Kind,
+}
+
+/// What is done with a repository.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    Pull,
+    /// With the repositories that blobs are mounted from.
+    Push {
+        from: Vec<String>,
+    },
+}
+
+impl Registry {
+    /// Opens the repository of `reference`.
+    ///
+    /// # Errors
+    /// [`Kind::Input`] for credentials or certificates that cannot be read; else the registry
+    /// cannot be reached.
+    pub async fn open(reference: &Reference, access: &Access, purpose: Purpose) -> Result<Self> {
+        let kind = match purpose {
+            Purpose::Pull => Kind::Fetch,
+            Purpose::Push { .. } => Kind::Publish,
+        };
+        if access.offline {
+            let message = format!("docker://{reference} cannot be reached with --offline");
+            return Err(Error::new(kind, message));
+        }
+        let client = client(access)?;
+        let base = base(&client, reference.resolve_registry(), access, kind).await?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                client,
+                base,
+                credential: access.credentials.of(reference)?,
+                scopes: scopes(reference.repository(), &purpose),
+                reference: reference.clone(),
+                authorization: Mutex::default(),
+                retries: access.retries,
+                kind,
+            }),
+        })
+    }
+
+    #[must_use]
+    pub fn reference(&self) -> &Reference {
+        &self.shared.reference
+    }
+
+    /// What failures of this use of the registry are.
+    pub(super) fn kind(&self) -> Kind {
+        self.shared.kind
+    }
+
+    pub(super) fn retries(&self) -> u32 {
+        self.shared.retries
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    /// The URL of `path` in the repository, `blobs/sha256:...`.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let repository = self.shared.reference.repository();
+        let url = self.shared.base.join(&format!("v2/{repository}/{path}"));
+        url.expect("names of repositories are parts of URLs")
+    }
+
+    /// Where a `Location` of the registry leads.
+    pub(super) fn located(&self, response: &Response) -> Result<Url> {
+        let location = response.headers().get(reqwest::header::LOCATION);
+        let location = location.and_then(|location| location.to_str().ok());
+        let url = location.and_then(|location| response.url().join(location).ok());
+        url.ok_or_else(|| self.error("the registry does not say where to upload"))
+    }
+
+    pub(super) fn error(&self, message: &str) -> Error {
+        Error::new(
+            self.kind(),
+            format!("docker://{}: {message}", self.shared.reference),
+        )
+    }
+
+    /// Sends the request that `make` makes until it is answered, with authentication, and as often
+    /// as patience goes.
+    pub(super) async fn send(&self, make: impl Fn() -> RequestBuilder) -> Result<Response> {
+        let mut attempt = 0;
+        loop {
+            let (reason, pause) = match self.send_authorized(&make).await? {
+                Ok(response) if !is_passing(response.status()) => return Ok(response),
+                Ok(response) => (response.status().to_string(), retry_after(&response)),
+                Err(error) => (sentence(&error), None),
+            };
+            if attempt >= self.shared.retries {
+                return Err(self.error(&reason));
+            }
+            tokio::time::sleep(pause.unwrap_or_else(|| backoff(attempt))).await;
+            attempt += 1;
+        }
+    }
+
+    /// Sends a request once; a second time if it has to be authenticated first.
+    pub(super) async fn send_authorized(
+        &self,
+        make: impl Fn() -> RequestBuilder,
+    ) -> Result<Result<Response, reqwest::Error>> {
+        let known = self.shared.authorization.lock().await.clone();
+        let response = match self.authorized(make(), known.as_ref()).await {
+            Ok(response) if response.status() == StatusCode::UNAUTHORIZED => response,
+            other => return Ok(other),
+        };
+        let Some(challenge) = challenge(response.headers()) else {
+            return Ok(Ok(response));
+        };
+        let fresh = self.answer(challenge, known.as_ref()).await?;
+        Ok(self.authorized(make(), fresh.as_ref()).await)
+    }
+
+    async fn authorized(
+        &self,
+        request: RequestBuilder,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, reqwest::Error> {
+        let mut request = request.build()?;
+        // A registry may send an upload elsewhere; its credentials stay here.
+        if let Some(authorization) = authorization
+            && request.url().origin() == self.shared.base.origin()
+        {
+            request
+                .headers_mut()
+                .insert(AUTHORIZATION, authorization.clone());
+        }
+        self.shared.client.execute(request).await
+    }
+
+    /// Answers a challenge, unless another request has done so since `refused` was tried.
+    async fn answer(
+        &self,
+        challenge: Challenge,
+        refused: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>> {
+        let mut authorization = self.shared.authorization.lock().await;
+        if authorization.as_ref() != refused {
+            return Ok(authorization.clone());
+        }
+        let value = match challenge {
+            Challenge::Basic => match &self.shared.credential {
+                Some(Credential::Password { user, password }) => basic(user, password),
+                _ => return Ok(None),
+            },
+            Challenge::Bearer { realm, service } => {
+                format!("Bearer {}", self.token(&realm, service).await?)
+            }
+        };
+        let mut value = HeaderValue::from_str(&value)
+            .map_err(|_| self.error("the credential cannot be sent"))?;
+        value.set_sensitive(true);
+        *authorization = Some(value.clone());
+        Ok(Some(value))
+    }
+
+    async fn token(&self, realm: &str, service: Option<String>) -> Result<String> {
+        let realm = Url::parse(realm).ok().filter(|realm| {
+            realm.scheme() == "https"
+                || (realm.scheme(), self.shared.base.scheme()) == ("http", "http")
+        });
+        let realm = realm.ok_or_else(|| self.error("it wants tokens from a server without TLS"))?;
+        let request = TokenRequest {
+            client: &self.shared.client,
+            realm,
+            service,
+            scopes: &self.shared.scopes,
+            credential: self.shared.credential.as_ref(),
+        };
+        request.send(self.kind()).await
+    }
+
+    /// The response if it is a success, else the refusal in words.
+    pub(super) async fn accepted(&self, response: Response, what: &str) -> Result<Response> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let said = limited(response, LARGEST_REFUSAL).await.unwrap_or_default();
+        let error = self.error(&format!("{what} was refused: {status}{}", reason(&said)));
+        Err(match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => error.with_hint(format!(
+                "Log in with `docker login {0}` or `podman login {0}`, or name a file with --authfile.",
+                self.shared.reference.registry()
+            )),
+            StatusCode::NOT_FOUND => error.with_hint("Check the name and the tag of the image."),
+            _ => error,
+        })
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    let encoded = base64::prelude::BASE64_STANDARD.encode(format!("{user}:{password}"));
+    format!("Basic {encoded}")
+}
+
+fn scopes(repository: &str, purpose: &Purpose) -> Vec<String> {
+    match purpose {
+        Purpose::Pull => vec![format!("repository:{repository}:pull")],
+        Purpose::Push { from } => {
+            let own = format!("repository:{repository}:pull,push");
+            let from = from.iter().map(|from| format!("repository:{from}:pull"));
+            std::iter::once(own).chain(from).collect()
+        }
+    }
+}
+
+fn client(access: &Access) -> Result<Client> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("wheelhouse/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(access.timeout.min(Duration::from_secs(15)))
+        .read_timeout(access.timeout)
+        // Blobs are what they are, however they are compressed.
+        .no_gzip()
+        .no_deflate()
+        .no_zstd()
+        .redirect(reqwest::redirect::Policy::custom(redirect))
+        .tls_danger_accept_invalid_certs(access.insecure);
+    if let Some(path) = &access.certificates {
+        let unreadable = || format!("failed to read the certificates in {}", path.display());
+        let pem = fs_err::read(path).context(Kind::Input, unreadable)?;
+        let certificates =
+            reqwest::Certificate::from_pem_bundle(&pem).context(Kind::Input, unreadable)?;
+        builder = builder.tls_certs_only(certificates);
+    }
+    if let Some(proxy) = &access.proxy {
+        let proxy =
+            reqwest::Proxy::all(proxy).context(Kind::Input, || "the proxy is no URL".to_owned())?;
+        builder = builder.proxy(proxy);
+    }
+    builder
+        .build()
+        .context(Kind::Input, || "no HTTP client can be made".to_owned())
+}
+
+/// Follows redirects, but none that gives up TLS. reqwest itself takes credentials off a request
+/// that goes to another host.
+fn redirect(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
+    let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
+    if attempt.previous().len() > 5 {
+        attempt.error("it redirects without end")
+    } else if secure && attempt.url().scheme() != "https" {
+        attempt.error("it redirects to a server without TLS")
+    } else {
+        attempt.follow()
+    }
+}
+
+/// The URL of the registry at `host`: HTTPS, or what answers there if plain HTTP is allowed.
+async fn base(client: &Client, host: &str, access: &Access, kind: Kind) -> Result<Url> {
+    let url = |scheme: &str| {
+        Url::parse(&format!("{scheme}://{host}/"))
+            .context(Kind::Input, || format!("`{host}` is no host"))
+    };
+    let secure = url("https")?;
+    if !access.insecure && !is_loopback(&secure) {
+        return Ok(secure);
+    }
+    let plain = url("http")?;
+    let Err(error) = client.get(secure.clone()).send().await else {
+        return Ok(secure);
+    };
+    match client.get(plain.clone()).send().await {
+        // A server for HTTPS says so in plain words; then the first failure is the one to tell.
+        Ok(response) if response.status() != StatusCode::BAD_REQUEST => Ok(plain),
+        Ok(_) => Err(Error::new(kind, format!("{secure}: {}", sentence(&error)))
+            .with_hint("Name the certificate of its authority with --cert.")),
+        // It may be on its way up; requests will be patient.
+        Err(_) => Ok(plain),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Whether another try may have another outcome.
+pub(super) fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+pub(super) fn backoff(attempt: u32) -> Duration {
+    let milliseconds = 250_u64.saturating_mul(1 << attempt.min(6));
+    Duration::from_millis(milliseconds)
+}
+
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    let seconds = value.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
+}
+
+/// The failure with its causes, which reqwest does not name.
+pub(super) fn sentence(error: &reqwest::Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        sentence = format!("{sentence}: {next}");
+        cause = next.source();
+    }
+    sentence
+}
+
+/// Reads a body that must not be longer than `most` bytes.
+pub(crate) async fn limited(mut response: Response, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(std::io::Error::other)? {
+        if bytes.len() as u64 + chunk.len() as u64 > most {
+            let message = format!("the answer is longer than {most} bytes");
+            return Err(std::io::Error::other(message));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// What a registry says of a refusal (OCI distribution specification, error codes).
+fn reason(said: &[u8]) -> String {
+    let said: serde_json::Value = serde_json::from_slice(said).unwrap_or_default();
+    let first = &said["errors"][0];
+    let text = first["message"].as_str().filter(|text| !text.is_empty());
+    match text.or(first["code"].as_str()) {
+        Some(text) => format!(" ({})", crate::archive::entry::shown(text)),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_talked_to_in_plain() {
+        for (host, expected) in [
+            ("localhost:5000", true),
+            ("127.0.0.1:5000", true),
+            ("[::1]:5000", true),
+            ("localhost.example", false),
+            ("10.0.0.1", false),
+        ] {
+            let url = Url::parse(&format!("https://{host}/")).unwrap();
+            assert_eq!(is_loopback(&url), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_registry() {
+        let said = br#"{"errors": [{"code": "DENIED", "message": "not yours"}]}"#;
+        assert_eq!(reason(said), " (not yours)");
+        assert_eq!(reason(b"<html>"), "");
+    }
+}

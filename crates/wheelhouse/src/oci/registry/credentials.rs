@@ -1,0 +1,154 @@
+//! Credentials of registries, from the files and helpers of docker and podman.
+//!
+//! Never asks the user, and never keeps a credential anywhere.
+
+use std::path::PathBuf;
+
+use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
+use fs_err::File;
+use oci_spec::distribution::Reference;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Kind, Result};
+
+/// What docker calls its own registry.
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
+/// Where credentials are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// A file that the user has named: no other is looked at, and it must be there.
+    pub named: Option<PathBuf>,
+    /// The files of podman and docker, in this order; those that are there count.
+    pub usual: Vec<PathBuf>,
+}
+
+/// A credential for one registry.
+#[derive(Clone)]
+pub enum Credential {
+    Password {
+        user: String,
+        password: String,
+    },
+    /// A refresh token (OAuth 2).
+    Identity(String),
+}
+
+impl Credentials {
+    /// Finds the credential of the repository of `reference`, or that of its registry.
+    ///
+    /// # Errors
+    /// [`Kind::Input`]: a file that cannot be read, or a helper that fails.
+    pub fn of(&self, reference: &Reference) -> Result<Option<Credential>> {
+        if let Some(path) = &self.named {
+            return look_up(path, &keys(reference));
+        }
+        for path in self.usual.iter().filter(|path| path.is_file()) {
+            if let Some(credential) = look_up(path, &keys(reference))? {
+                return Ok(Some(credential));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What a credential may be filed under, the most precise first (containers-auth.json(5)).
+fn keys(reference: &Reference) -> Vec<String> {
+    let mut path = format!("{}/{}", reference.registry(), reference.repository());
+    let mut keys = vec![path.clone()];
+    while let Some((shorter, _)) = path.rsplit_once('/') {
+        path = shorter.to_owned();
+        keys.push(path.clone());
+    }
+    if reference.registry() == "docker.io" {
+        keys.push(DOCKER_HUB.to_owned());
+    }
+    keys
+}
+
+fn look_up(path: &std::path::Path, keys: &[String]) -> Result<Option<Credential>> {
+    use CredentialRetrievalError as Failure;
+    let failed = || format!("failed to read the credentials in {}", path.display());
+    for key in keys {
+        let file = File::open(path).context(Kind::Input, failed)?;
+        match get_credential_from_reader(std::io::BufReader::new(file), key) {
+            Ok(DockerCredential::IdentityToken(token)) => {
+                return Ok(Some(Credential::Identity(token)));
+            }
+            Ok(DockerCredential::UsernamePassword(user, password)) => {
+                return Ok(Some(Credential::Password { user, password }));
+            }
+            // A helper says so, too, when it knows nothing of the registry.
+            Err(Failure::NoCredentialConfigured | Failure::ConfigNotFound) => {}
+            Err(Failure::HelperFailure { stdout, .. }) if stdout.contains("not found") => {}
+            Err(error) => return Err(failure(&error, path, key)),
+        }
+    }
+    Ok(None)
+}
+
+/// Words a failure without what a helper wrote: that may be secret.
+fn failure(error: &CredentialRetrievalError, path: &std::path::Path, key: &str) -> Error {
+    let what = match error {
+        CredentialRetrievalError::HelperFailure { helper, .. } => {
+            format!("`{helper}` failed for `{key}`")
+        }
+        CredentialRetrievalError::HelperCommunicationError => {
+            format!("the credential helper for `{key}` cannot be run")
+        }
+        other => other.to_string(),
+    };
+    let message = format!(
+        "failed to read the credentials in {}: {what}",
+        path.display()
+    );
+    Error::new(Kind::Input, message)
+        .with_hint("Log in anew with `docker login` or `podman login`, or name another --authfile.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(file: &str, image: &str) -> Option<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("auth.json");
+        fs_err::write(&path, file).unwrap();
+        let credentials = Credentials {
+            named: None,
+            usual: vec![directory.path().join("absent.json"), path],
+        };
+        let credential = credentials.of(&image.parse().unwrap()).unwrap()?;
+        Some(match credential {
+            Credential::Password { user, password } => format!("{user}:{password}"),
+            Credential::Identity(token) => token,
+        })
+    }
+
+    #[test]
+    fn the_most_precise_credential_counts() {
+        // `me:secret` and `you:hidden`.
+        let file = r#"{"auths": {
+            "host:5000": {"auth": "bWU6c2VjcmV0"},
+            "host:5000/acme": {"auth": "eW91OmhpZGRlbg=="},
+            "https://index.docker.io/v1/": {"identitytoken": "token", "auth": ""}
+        }}"#;
+        let of = |image| found(file, image);
+        assert_eq!(of("host:5000/acme/wheels").as_deref(), Some("you:hidden"));
+        assert_eq!(of("host:5000/other").as_deref(), Some("me:secret"));
+        assert_eq!(of("wheels").as_deref(), Some("token"));
+        assert_eq!(of("elsewhere.example/wheels"), None);
+    }
+
+    #[test]
+    fn a_file_that_is_named_must_be_there() {
+        let credentials = Credentials {
+            named: Some("/nowhere/auth.json".into()),
+            usual: Vec::new(),
+        };
+        let error = credentials
+            .of(&"host/a".parse().unwrap())
+            .map(drop)
+            .unwrap_err();
+        assert!(error.to_string().contains("/nowhere/auth.json"));
+    }
+}

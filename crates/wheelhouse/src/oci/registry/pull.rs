@@ -1,0 +1,115 @@
+//! Pulling: manifests, and blobs as streams that go on where they broke off.
+
+use reqwest::header::{ACCEPT, RANGE};
+use reqwest::{Response, StatusCode};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::Sender;
+use wheelhouse_model::Result;
+use wheelhouse_model::error::Context as _;
+
+use super::Registry;
+use super::client::{backoff, limited, sentence};
+use crate::oci::source::LARGEST_DOCUMENT;
+use crate::oci::stream::{self, StreamReader};
+
+/// The documents that a tag may name.
+const DOCUMENTS: &str = "application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json";
+
+impl Registry {
+    /// Gets the manifest or index under `reference`, a tag or a digest; unchecked.
+    ///
+    /// # Errors
+    /// The registry cannot be reached, refuses, or answers with more than a document may have.
+    pub async fn document(&self, reference: &str) -> Result<Vec<u8>> {
+        self.optional_document(reference).await?.ok_or_else(|| {
+            self.error("there is no such image")
+                .with_hint("Check the name and the tag of the image.")
+        })
+    }
+
+    /// The same, or nothing if there is no such document.
+    pub(super) async fn optional_document(&self, reference: &str) -> Result<Option<Vec<u8>>> {
+        let url = self.url(&format!("manifests/{reference}"));
+        let get = || self.client().get(url.clone()).header(ACCEPT, DOCUMENTS);
+        let response = self.send(get).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let response = self.accepted(response, "the manifest").await?;
+        let bytes = limited(response, LARGEST_DOCUMENT).await;
+        bytes
+            .map(Some)
+            .context(self.kind(), || format!("docker://{}", self.reference()))
+    }
+
+    /// Reads the blob with `digest` as it arrives; unchecked. What comes is made on `handle`, so
+    /// it must be read on another thread.
+    #[must_use]
+    pub(in crate::oci) fn blob(&self, digest: &str, handle: &Handle) -> StreamReader {
+        let (sender, receiver) = stream::channel();
+        let (registry, digest) = (self.clone(), digest.to_owned());
+        handle.spawn(async move {
+            if let Err(error) = registry.stream_blob(&digest, &sender).await {
+                let error = std::io::Error::other(error.sentence());
+                // Whoever read has seen enough.
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        StreamReader::new(receiver)
+    }
+
+    async fn stream_blob(
+        &self,
+        digest: &str,
+        sender: &Sender<std::io::Result<Vec<u8>>>,
+    ) -> Result<()> {
+        let url = self.url(&format!("blobs/{digest}"));
+        let (mut offset, mut attempt) = (0, 0);
+        loop {
+            let get = || {
+                let request = self.client().get(url.clone());
+                if offset == 0 {
+                    return request;
+                }
+                request.header(RANGE, format!("bytes={offset}-"))
+            };
+            let response = self.accepted(self.send(get).await?, "a blob").await?;
+            // A registry that does not know ranges begins again.
+            let skip = if response.status() == StatusCode::PARTIAL_CONTENT {
+                0
+            } else {
+                offset
+            };
+            let Err(error) = pass_on(response, skip, &mut offset, sender).await else {
+                return Ok(());
+            };
+            if attempt >= self.retries() {
+                return Err(self.error(&sentence(&error)));
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+            attempt += 1;
+        }
+    }
+}
+
+/// Sends the body on without its first `skip` bytes, and counts in `offset` what was sent.
+async fn pass_on(
+    mut response: Response,
+    mut skip: u64,
+    offset: &mut u64,
+    sender: &Sender<std::io::Result<Vec<u8>>>,
+) -> Result<(), reqwest::Error> {
+    while let Some(chunk) = response.chunk().await? {
+        let left_out = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
+        skip -= left_out as u64;
+        let chunk = chunk[left_out..].to_vec();
+        *offset += chunk.len() as u64;
+        if sender.send(Ok(chunk)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

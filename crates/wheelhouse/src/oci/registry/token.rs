@@ -1,0 +1,142 @@
+//! Answers to the challenges of registries: basic authentication and tokens.
+
+use http_auth::parser::ChallengeParser;
+use reqwest::header::HeaderMap;
+use serde::Deserialize;
+use url::Url;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Kind, Result};
+
+use super::client::limited;
+use super::credentials::Credential;
+
+/// The most that a server for tokens may answer, in bytes.
+const LARGEST_ANSWER: u64 = 1 << 20;
+
+/// What a registry wants to see.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Challenge {
+    Basic,
+    Bearer {
+        realm: String,
+        service: Option<String>,
+    },
+}
+
+/// Reads the challenge of an answer, that of a token first.
+pub(super) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
+    let values = headers.get_all(reqwest::header::WWW_AUTHENTICATE);
+    let mut basic = None;
+    for value in values.iter().filter_map(|value| value.to_str().ok()) {
+        for challenge in ChallengeParser::new(value).filter_map(Result::ok) {
+            let parameter = |name: &str| {
+                let found = challenge
+                    .params
+                    .iter()
+                    .find(|(key, _)| key.eq_ignore_ascii_case(name));
+                found.map(|(_, value)| value.to_unescaped())
+            };
+            if challenge.scheme.eq_ignore_ascii_case("bearer") {
+                let service = parameter("service");
+                return Some(Challenge::Bearer {
+                    realm: parameter("realm")?,
+                    service,
+                });
+            }
+            if challenge.scheme.eq_ignore_ascii_case("basic") {
+                basic = Some(Challenge::Basic);
+            }
+        }
+    }
+    basic
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// Asks for a token that is good for `scopes`.
+pub(super) struct TokenRequest<'a> {
+    pub(super) client: &'a reqwest::Client,
+    pub(super) realm: Url,
+    pub(super) service: Option<String>,
+    pub(super) scopes: &'a [String],
+    pub(super) credential: Option<&'a Credential>,
+}
+
+impl TokenRequest<'_> {
+    pub(super) async fn send(self, kind: Kind) -> Result<String> {
+        let realm = self.realm.clone();
+        let failed = || format!("failed to get a token from {realm}");
+        let response = self.request().send().await.context(kind, failed)?;
+        let status = response.status();
+        if !status.is_success() {
+            let error = Error::new(kind, format!("{}: {status}", failed()));
+            return Err(if status == 401 || status == 403 {
+                error.with_hint("Log in with `docker login` or `podman login`.")
+            } else {
+                error
+            });
+        }
+        let bytes = limited(response, LARGEST_ANSWER)
+            .await
+            .context(kind, failed)?;
+        let answer: Answer = serde_json::from_slice(&bytes).context(kind, failed)?;
+        let token = answer.token.or(answer.access_token);
+        token.ok_or_else(|| Error::new(kind, format!("{}: it gave none", failed())))
+    }
+
+    fn request(&self) -> reqwest::RequestBuilder {
+        let scopes = self.scopes.iter().map(|scope| ("scope", scope.as_str()));
+        let service = self
+            .service
+            .iter()
+            .map(|service| ("service", service.as_str()));
+        if let Some(Credential::Identity(token)) = self.credential {
+            let scope = self.scopes.join(" ");
+            let form = [
+                ("grant_type", "refresh_token"),
+                ("refresh_token", token),
+                ("client_id", "wheelhouse"),
+                ("scope", &scope),
+            ];
+            let form: Vec<_> = form.into_iter().chain(service).collect();
+            return self.client.post(self.realm.clone()).form(&form);
+        }
+        let query: Vec<_> = service.chain(scopes).collect();
+        let request = self.client.get(self.realm.clone()).query(&query);
+        match self.credential {
+            Some(Credential::Password { user, password }) => {
+                request.basic_auth(user, Some(password))
+            }
+            _ => request,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &'static str) -> Option<Challenge> {
+        let mut headers = HeaderMap::new();
+        let value = reqwest::header::HeaderValue::from_static(value);
+        headers.insert(reqwest::header::WWW_AUTHENTICATE, value);
+        challenge(&headers)
+    }
+
+    #[test]
+    fn challenges_are_read() {
+        assert_eq!(read("Basic realm=\"x\""), Some(Challenge::Basic));
+        let bearer = Challenge::Bearer {
+            realm: "https://auth.example/token".to_owned(),
+            service: Some("a, b".to_owned()),
+        };
+        let text =
+            "Basic realm=\"x\", Bearer realm=\"https://auth.example/token\",service=\"a, b\"";
+        assert_eq!(read(text), Some(bearer));
+        assert_eq!(read("Negotiate"), None);
+    }
+}
