@@ -1,0 +1,74 @@
+//! Which files of the source a build is for.
+//!
+//! Responsible for telling the files that `REQUIREMENTS_FILE` names and that are there from those that
+//! are missing, which is no failure here: one image builds many applications with the same variables.
+//! Never reads them.
+
+use std::path::Path;
+
+use wheelhouse_model::{Error, Kind, Result};
+
+use crate::config::find_application_source;
+
+/// What says what the application requires.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Requirements {
+    /// These files, and those that are named but not there.
+    Named {
+        files: Vec<String>,
+        missing: Vec<String>,
+    },
+    /// Whatever the source has: its `requirements.txt`, its lock, or the project itself.
+    Source,
+}
+
+/// Finds the requirements of the application in `root`; `named` is the value of `REQUIREMENTS_FILE`.
+///
+/// # Errors
+/// `Input` when there are none at all.
+pub fn find(root: &Path, named: Option<&str>) -> Result<Requirements> {
+    let is_file = |path: &Path| path.is_file();
+    let names = named.unwrap_or_default().split_whitespace();
+    let (files, missing): (Vec<_>, Vec<_>) = names
+        .map(str::to_owned)
+        .partition(|name| is_file(&root.join(name)));
+    if !files.is_empty() {
+        return Ok(Requirements::Named { files, missing });
+    }
+    // With nothing but missing files named, the error names them.
+    let found = find_application_source(root, named, is_file);
+    found.map(|_| Requirements::Source).map_err(|error| {
+        Error::new(Kind::Input, format!("there are no requirements: {error}")).with_hint(
+            "Add a requirements.txt to the source, or name its files in REQUIREMENTS_FILE.",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_files_are_named_and_others_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        std::fs::write(root.join("a.txt"), "").unwrap();
+        let strings = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let expected = Requirements::Named {
+            files: strings(&["a.txt"]),
+            missing: strings(&["b.txt", "c.txt"]),
+        };
+        assert_eq!(find(root, Some("b.txt a.txt\tc.txt")).unwrap(), expected);
+        let error = find(root, Some("b.txt c.txt")).unwrap_err().sentence();
+        assert!(error.contains("`b.txt`, `c.txt`"), "{error}");
+        assert!(
+            find(root, None)
+                .unwrap_err()
+                .sentence()
+                .contains("requirements.txt")
+        );
+        assert!(find(root, Some(" ")).is_err());
+        std::fs::write(root.join("uv.lock"), "").unwrap();
+        assert_eq!(find(root, Some("")).unwrap(), Requirements::Source);
+    }
+}

@@ -1,0 +1,186 @@
+//! Moving a tree to where another one may be already.
+//!
+//! Responsible for what `mv` cannot: a directory that is there is filled rather than refused, and what
+//! lies in another layer of the image or on another device is copied. Never follows a link.
+
+use std::io;
+use std::path::Path;
+
+use fs_err as fs;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Kind, Result};
+
+/// Moves everything in `source`, hidden files too, into `destination`, and returns whether there was
+/// anything. What is there under the same name is replaced, or filled if both are directories.
+///
+/// # Errors
+/// `Publish` when something cannot be moved.
+pub fn move_contents(source: &Path, destination: &Path) -> Result<bool> {
+    let moved = fill(destination, source);
+    moved.context(Kind::Publish, || {
+        format!("failed to move `{}` into place", source.display())
+    })
+}
+
+/// Moves what is in `source` into `destination`, which is made if need be.
+fn fill(destination: &Path, source: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(source) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entries => entries?,
+    };
+    fs::create_dir_all(destination)?;
+    let mut any = false;
+    for entry in entries {
+        let entry = entry?;
+        any = true;
+        move_entry(&entry.path(), &destination.join(entry.file_name()))?;
+    }
+    Ok(any)
+}
+
+fn move_entry(source: &Path, destination: &Path) -> io::Result<()> {
+    let is_directory = |path: &Path| {
+        let metadata = fs::symlink_metadata(path);
+        metadata.is_ok_and(|metadata| metadata.is_dir())
+    };
+    match (is_directory(source), is_directory(destination)) {
+        (true, true) => return merge(source, destination),
+        (true, false) => remove_if_there(destination)?,
+        (false, true) => fs::remove_dir_all(destination)?,
+        // Renaming replaces it.
+        (false, false) => {}
+    }
+    match fs::rename(source, destination) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices && is_directory(source) => {
+            fs::create_dir(destination)?;
+            fs::set_permissions(destination, fs::symlink_metadata(source)?.permissions())?;
+            merge(source, destination)
+        }
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(source, destination),
+        renamed => renamed,
+    }
+}
+
+fn merge(source: &Path, destination: &Path) -> io::Result<()> {
+    fill(destination, source)?;
+    fs::remove_dir(source)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Moves a file or a link by copying it. Permissions and modification time go with a file: the store
+/// knows by the time what nobody has written to.
+fn copy(source: &Path, destination: &Path) -> io::Result<()> {
+    remove_if_there(destination)?;
+    let metadata = fs::symlink_metadata(source)?;
+    if metadata.is_symlink() {
+        fs::os::unix::fs::symlink(fs::read_link(source)?, destination)?;
+    } else {
+        fs::copy(source, destination)?;
+        let time = filetime::FileTime::from_last_modification_time(&metadata);
+        filetime::set_file_mtime(destination, time)?;
+    }
+    fs::remove_file(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    fn write(path: &Path, text: &str) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn read(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    /// Two trees with files, links and directories in each other's way.
+    fn trees(source: &Path, destination: &Path) {
+        write(&source.join("a.txt"), "new");
+        write(&source.join(".s2i/wheelhouse/x.whl"), "wheel");
+        write(&source.join("deep/er/b.txt"), "b");
+        write(&source.join("file-now"), "file");
+        symlink("a.txt", source.join("link")).unwrap();
+        std::fs::set_permissions(source.join("a.txt"), std::fs::Permissions::from_mode(0o750))
+            .unwrap();
+        write(&destination.join("a.txt"), "old");
+        write(&destination.join(".s2i/environment"), "KEPT=1");
+        write(&destination.join("deep/c.txt"), "c");
+        write(&destination.join("file-now/was/directory"), "");
+    }
+
+    fn assert_moved(source: &Path, destination: &Path) {
+        assert_eq!(std::fs::read_dir(source).unwrap().count(), 0);
+        let text = |name: &str| read(&destination.join(name));
+        assert_eq!(
+            (text("a.txt"), text("link")),
+            ("new".to_owned(), "new".to_owned())
+        );
+        assert_eq!(
+            (text("deep/er/b.txt"), text("deep/c.txt")),
+            ("b".to_owned(), "c".to_owned())
+        );
+        assert_eq!(text(".s2i/wheelhouse/x.whl"), "wheel");
+        assert_eq!(text(".s2i/environment"), "KEPT=1");
+        assert_eq!(text("file-now"), "file");
+        assert!(destination.join("link").is_symlink());
+        let mode = std::fs::metadata(destination.join("a.txt"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o750);
+    }
+
+    #[test]
+    fn trees_are_joined() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, destination) = (directory.path().join("src"), directory.path().join("here"));
+        trees(&source, &destination);
+        assert!(move_contents(&source, &destination).unwrap());
+        assert_moved(&source, &destination);
+        assert!(!move_contents(&source, &destination).unwrap());
+        assert!(!move_contents(&directory.path().join("none"), &destination).unwrap());
+    }
+
+    #[test]
+    fn trees_are_joined_across_devices() {
+        let there = tempfile::tempdir_in("/dev/shm").unwrap();
+        let here = tempfile::tempdir().unwrap();
+        let (source, destination) = (there.path().join("src"), here.path().join("here"));
+        trees(&source, &destination);
+        filetime::set_file_mtime(
+            source.join("a.txt"),
+            filetime::FileTime::from_unix_time(7, 0),
+        )
+        .unwrap();
+        move_contents(&source, &destination).unwrap();
+        assert_moved(&source, &destination);
+        let metadata = std::fs::metadata(destination.join("a.txt")).unwrap();
+        assert_eq!(
+            filetime::FileTime::from_last_modification_time(&metadata).unix_seconds(),
+            7
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_moved_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("src");
+        write(&source.join("a"), "");
+        let error = move_contents(&source, &directory.path().join("src/a/b")).unwrap_err();
+        assert_eq!(error.kind(), Kind::Publish);
+        assert!(
+            error.sentence().contains("src` into place"),
+            "{}",
+            error.sentence()
+        );
+    }
+}
