@@ -5,12 +5,16 @@
 //! 2. [`execute`] has the engine resolve the request into a lock, plans it against the [`store`],
 //!    and fetches or builds each wheel; [`archive`] reads and unpacks what comes in.
 //! 3. [`publish`] turns the wheels into a directory with a manifest and a static index.
-//! 4. [`verify`] tells whether a directory is what it should be, and would install.
+//! 4. [`oci`] turns the directory into an image, and an image into the directory.
+//! 5. [`verify`] tells whether a directory is what it should be, and would install.
+//! 6. [`s2i`] does all of this inside a Source-to-Image builder image.
 
 pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod execute;
+pub mod oci;
 pub mod publish;
+pub mod s2i;
 pub mod store;
 pub mod verify;

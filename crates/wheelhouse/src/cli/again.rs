@@ -25,9 +25,31 @@ const PROXIES: [&str; 8] = [
     "no_proxy",
 ];
 
+/// A variable to set, or to unset.
+type Change = (String, Option<OsString>);
+
 /// Goes on if the variables are as `settings` want them, else starts again with those.
 pub(crate) fn with_variables_of(settings: &Settings, environment: &Environment) -> Result<()> {
-    let changes = changes(settings, environment);
+    with(changes(settings, environment))
+}
+
+/// Goes on if each of `variables` is set, to whatever it may be, else starts again with those that are
+/// not.
+pub(crate) fn with_missing(
+    variables: Vec<(String, String)>,
+    environment: &Environment,
+) -> Result<()> {
+    let missing = variables
+        .into_iter()
+        .filter(|(name, _)| environment.get(name).is_none());
+    with(
+        missing
+            .map(|(name, value)| (name, Some(value.into())))
+            .collect(),
+    )
+}
+
+fn with(changes: Vec<Change>) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -45,25 +67,19 @@ pub(crate) fn with_variables_of(settings: &Settings, environment: &Environment) 
     Err(failed(command.exec()))
 }
 
-/// The variables to set, and those to unset.
-fn changes(
-    settings: &Settings,
-    environment: &Environment,
-) -> Vec<(&'static str, Option<OsString>)> {
+fn changes(settings: &Settings, environment: &Environment) -> Vec<Change> {
     let mut changes = Vec::new();
     if let Some(certificate) = &settings.client_certificate
         && environment.get(CLIENT_CERTIFICATE) != certificate.to_str()
     {
-        changes.push((
-            CLIENT_CERTIFICATE,
-            Some(certificate.clone().into_os_string()),
-        ));
+        let certificate = certificate.clone().into_os_string();
+        changes.push((CLIENT_CERTIFICATE.to_owned(), Some(certificate)));
     }
     if settings.no_proxy_env {
         let set = PROXIES
             .into_iter()
             .filter(|name| environment.get(name).is_some());
-        changes.extend(set.map(|name| (name, None)));
+        changes.extend(set.map(|name| (name.to_owned(), None)));
     }
     changes
 }

@@ -1,18 +1,14 @@
 //! The verb `build`.
 //!
-//! Responsible for making a job of the options, and for what a dry run prints. Never resolves,
+//! Responsible for making a job of the options, here and for other verbs that build. Never resolves,
 //! fetches or builds anything itself.
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use clap::ArgMatches;
-use wheelhouse_model::{Observer, Result};
+use wheelhouse_model::Result;
 
 use super::arguments::{Build, Conduct, Globals};
-use super::preparation::{Preparation, WithoutEnd};
-use super::{dry_run, store, verify};
-use crate::config::Joined;
+use super::dry_run;
+use super::preparation::{Begun, Preparation};
 use crate::execute::{self, Job};
 
 /// Runs the verb.
@@ -23,46 +19,47 @@ pub(super) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Resu
     preparation.carry_out(move |preparation| Box::pin(carry_out(preparation, conduct)))
 }
 
-async fn carry_out(preparation: Preparation, conduct: Conduct) -> Result<()> {
-    let started = Instant::now();
-    let (preparation, joined, _source) = preparation.request().await?;
-    let Joined { request, scope, .. } = joined;
-    let observer: Arc<dyn Observer> = preparation.renderer.clone();
-    let opened = store::open(preparation.settings.cache.as_deref(), &*observer)?;
-    let python = preparation.process.locate_python(request.python.as_deref());
-    preparation
-        .check_scope(&scope, &request, python.as_deref(), &opened.store)
+/// Builds what was prepared.
+pub(super) async fn carry_out(preparation: Preparation, conduct: Conduct) -> Result<()> {
+    let (begun, job) = begin(preparation, &conduct).await?;
+    if conduct.dry_run {
+        let preview = execute::preview(job, begun.observer).await?;
+        begun.preparation.renderer.close();
+        dry_run::print(&preview, begun.preparation.json);
+        return Ok(());
+    }
+    let report = execute::build(job, begun.observer.clone()).await?;
+    begun.finish(&report, conduct.verify).await
+}
+
+/// Builds what was prepared as a part of something else, whose end is not told.
+pub(super) async fn carry_out_quietly(preparation: Preparation) -> Result<()> {
+    let (begun, job) = begin(preparation, &Conduct::default()).await?;
+    let built = execute::build(job, begun.observer.clone()).await;
+    begun.preparation.renderer.close();
+    built.map(drop)
+}
+
+/// Makes the request, and a job of it.
+async fn begin(preparation: Preparation, conduct: &Conduct) -> Result<(Begun, Job)> {
+    let mut begun = preparation.begin().await?;
+    begun
+        .preparation
+        .check_scope(
+            &begun.scope,
+            &begun.request,
+            begun.python.as_deref(),
+            &begun.opened.store,
+        )
         .await?;
     let job = Job {
-        python,
-        request,
-        store: opened.store.clone(),
-        output: preparation.settings.output.clone(),
+        python: begun.python.take(),
+        request: begun.request.clone(),
+        store: begun.opened.store.clone(),
+        output: begun.preparation.settings.output.clone(),
         link_mode: conduct.link_mode(),
         reuse: conduct.reuse(),
         keep_going: conduct.keep_going,
     };
-    if conduct.dry_run {
-        let preview = execute::preview(job, observer).await?;
-        preparation.renderer.close();
-        dry_run::print(&preview, preparation.json);
-        return Ok(());
-    }
-    let report = execute::build(job, Arc::new(WithoutEnd(observer.clone()))).await?;
-    preparation.renderer.close();
-    preparation.tell_end(&report, started);
-    drop(opened.temporary);
-    if conduct.verify {
-        let python = preparation.settings.python.clone();
-        let (output, quiet) = (&preparation.settings.output, preparation.settings.quiet > 0);
-        return verify::after_build(
-            &preparation.process,
-            output,
-            python,
-            preparation.json,
-            quiet,
-        )
-        .await;
-    }
-    Ok(())
+    Ok((begun, job))
 }

@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_hours(24);
 const ENGINE: &str = "uv";
 
 /// All that runs keep below the root beside the store.
-const BUCKETS: [&str; 5] = [ENGINE, "builds", "expected-v1", "logs", "trees"];
+pub(super) const BUCKETS: [&str; 5] = [ENGINE, "builds", "expected-v1", "logs", "trees"];
 
 pub(super) fn run(action: &Cache, globals: &Globals) -> Result<()> {
     let root = root(globals)?;
@@ -48,7 +48,7 @@ pub(super) fn run(action: &Cache, globals: &Globals) -> Result<()> {
 /// The cache that `build` would use with the same options.
 fn root(globals: &Globals) -> Result<PathBuf> {
     let process = Process::read()?;
-    let pip = process.pip_configuration(None)?;
+    let pip = process.pip_configuration(&RawBuild::default())?;
     let raw = RawBuild {
         cache_dir: globals.cache_dir.clone(),
         no_cache: globals.no_cache,

@@ -20,8 +20,8 @@ const SCHEMA: &str = "wheelhouse-config/1";
 
 pub(super) fn run(config: &Config, globals: &Globals, matches: &ArgMatches) -> Result<()> {
     let process = Process::read()?;
-    let raw = config.options.raw(globals, matches);
-    let pip = process.pip_configuration(raw.python.as_deref())?;
+    let raw = config.raw(globals, matches);
+    let pip = process.pip_configuration(&raw)?;
     let mut settings = settle(&raw, &process.settings_context(&pip, &Reader::default()))?;
     if settings.python.is_none() {
         let python = process

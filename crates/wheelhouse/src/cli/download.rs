@@ -1,56 +1,49 @@
 //! The verb `download`.
 //!
-//! Responsible for making a job of the options. Never resolves or fetches anything itself.
-
-use std::sync::Arc;
-use std::time::Instant;
+//! Responsible for making a job of the options, and for what a dry run prints. Never resolves or
+//! fetches anything itself.
 
 use clap::ArgMatches;
-use wheelhouse_model::{Observer, Result};
+use wheelhouse_model::Result;
 
 use super::arguments::{Download, Globals};
-use super::preparation::{Preparation, WithoutEnd};
-use super::{store, verify};
-use crate::config::Joined;
+use super::dry_run;
+use super::preparation::Preparation;
 use crate::execute::download::{self, Job};
 
 /// Runs the verb.
 pub(super) fn run(download: Download, globals: &Globals, matches: &ArgMatches) -> Result<()> {
     let raw = download.raw(globals, matches);
-    let preparation = Preparation::new(raw, download.inputs.source.clone(), globals, false)?;
+    let (source, dry_run) = (download.inputs.source.clone(), download.conduct.dry_run);
+    let preparation = Preparation::new(raw, source, globals, dry_run)?;
     preparation.carry_out(move |preparation| Box::pin(carry_out(preparation, download)))
 }
 
 async fn carry_out(preparation: Preparation, arguments: Download) -> Result<()> {
-    let started = Instant::now();
-    let (preparation, joined, _source) = preparation.request().await?;
-    let Joined { request, scope, .. } = joined;
-    let observer: Arc<dyn Observer> = preparation.renderer.clone();
-    let opened = store::open(preparation.settings.cache.as_deref(), &*observer)?;
-    let python = preparation.process.locate_python(request.python.as_deref());
+    let mut begun = preparation.begin().await?;
+    let (conduct, scope) = (&arguments.conduct, begun.scope.clone());
     let job = Job {
-        python,
-        request,
-        store: opened.store.clone(),
-        output: preparation.settings.output.clone(),
-        link_mode: arguments.link_mode(),
-        targets: arguments.targets.choice()?,
+        python: begun.python.take(),
+        request: begun.request.clone(),
+        store: begun.opened.store.clone(),
+        output: begun.preparation.settings.output.clone(),
+        link_mode: conduct.link_mode(),
+        targets: arguments
+            .targets
+            .choice(&begun.preparation.settings.targets)?,
         admit: Box::new(move |target| scope.check(target)),
         bootstrap: !arguments.no_bootstrap,
         sources: arguments.sources(),
+        reuse: conduct.reuse(),
+        keep_going: conduct.keep_going,
+        same_versions: arguments.same_versions,
     };
-    let report = download::download(job, Arc::new(WithoutEnd(observer.clone()))).await?;
-    preparation.renderer.close();
-    preparation.tell_end(&report, started);
-    drop(opened.temporary);
-    if arguments.verify {
-        let (process, settings) = (&preparation.process, &preparation.settings);
-        let (output, python, quiet) = (
-            &settings.output,
-            settings.python.clone(),
-            settings.quiet > 0,
-        );
-        return verify::after_build(process, output, python, preparation.json, quiet).await;
+    if conduct.dry_run {
+        let previews = download::preview(job, begun.observer).await?;
+        begun.preparation.renderer.close();
+        dry_run::print_targets(&previews, begun.preparation.json);
+        return Ok(());
     }
-    Ok(())
+    let report = download::download(job, begun.observer.clone()).await?;
+    begun.finish(&report, conduct.verify).await
 }

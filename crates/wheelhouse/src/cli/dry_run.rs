@@ -1,10 +1,11 @@
-//! What `build --dry-run` prints: the steps of the plan, sorted by name.
+//! What a dry run prints: the steps of the plan, sorted by name, of a download for each target.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use wheelhouse_model::plan::{Action, Step};
 use wheelhouse_model::redact::redacted;
+use wheelhouse_model::{Source, Target};
 
 use super::{human, streams};
 use crate::execute::Preview;
@@ -12,15 +13,57 @@ use crate::execute::Preview;
 const SCHEMA: &str = "wheelhouse-plan/1";
 
 pub(super) fn print(preview: &Preview, json: bool) {
-    let mut steps: Vec<&Step> = preview.plan.steps.iter().collect();
-    steps.sort_by_key(|step| (&step.package.name, &step.package.version));
     if json {
-        let steps: Vec<_> = steps.into_iter().map(as_json).collect();
+        let steps: Vec<_> = steps(preview).into_iter().map(as_json).collect();
         let document = json!({ "schema": SCHEMA, "request": preview.lock.request, "steps": steps });
         streams::data(&format!("{document:#}\n"));
     } else {
-        streams::data(&as_lines(&steps));
+        streams::data(&as_lines(&steps(preview)));
     }
+}
+
+/// Prints what would be fetched for each target, and what would have to be built on a host of it.
+pub(super) fn print_targets(previews: &[(Target, Preview)], json: bool) {
+    if json {
+        let targets: Vec<_> = previews
+            .iter()
+            .map(|(target, preview)| {
+                json!({
+                    "target": target.full_name(),
+                    "label": target.label(),
+                    "request": preview.lock.request,
+                    "to_build": to_build(preview),
+                    "steps": steps(preview).into_iter().map(as_json).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        let document = json!({ "schema": SCHEMA, "targets": targets });
+        streams::data(&format!("{document:#}\n"));
+        return;
+    }
+    for (target, preview) in previews {
+        let to_build = match &to_build(preview)[..] {
+            [] => String::new(),
+            sdists => format!("; sdists, to be built: {}", sdists.join(", ")),
+        };
+        let lines = as_lines(&steps(preview));
+        streams::data(&format!("{}{to_build}\n{lines}", target.label()));
+    }
+}
+
+fn steps(preview: &Preview) -> Vec<&Step> {
+    let mut steps: Vec<&Step> = preview.plan.steps.iter().collect();
+    steps.sort_by_key(|step| (&step.package.name, &step.package.version));
+    steps
+}
+
+/// The packages that no published wheel serves the target with.
+fn to_build(preview: &Preview) -> Vec<String> {
+    let packages = preview.lock.packages.iter();
+    let sources = packages.filter(|package| !matches!(package.source, Source::Wheel(_)));
+    sources
+        .map(|package| package.distribution().to_string())
+        .collect()
 }
 
 fn as_lines(steps: &[&Step]) -> String {
@@ -91,7 +134,7 @@ fn bytes(step: &Step) -> Option<u64> {
 mod tests {
     use super::*;
     use wheelhouse_model::lock::Package;
-    use wheelhouse_model::{Origin, Sha256, Source};
+    use wheelhouse_model::{Origin, Sha256};
 
     fn step(name: &str, version: &str, action: Action) -> Step {
         Step {

@@ -18,15 +18,22 @@ mod config;
 mod download;
 mod dry_run;
 pub mod exit;
+mod extract;
 mod failure;
 mod human;
+mod image;
+mod inspect;
+mod lock;
 mod log;
 mod preparation;
 mod process;
+mod progress;
 mod reader;
 #[cfg(test)]
 mod reference;
+mod registry;
 mod render;
+mod s2i;
 mod signals;
 mod source;
 mod store;
@@ -69,7 +76,12 @@ fn dispatch(verb: Verb, globals: &Globals, matches: &ArgMatches) -> Result<u8> {
     match verb {
         Verb::Build(build) => build::run(*build, globals, matches)?,
         Verb::Download(download) => download::run(*download, globals, matches)?,
+        Verb::Lock(lock) => lock::run(*lock, globals, matches)?,
         Verb::Verify(verify) => return verify::run(&verify, globals),
+        Verb::S2i(s2i) => s2i::run(&s2i, globals)?,
+        Verb::Image(image) => image::run(*image, globals, matches)?,
+        Verb::Extract(extract) => extract::run(&extract, globals)?,
+        Verb::Inspect(inspect) => inspect::run(&inspect, globals)?,
         Verb::Cache(action) => cache::run(&action, globals)?,
         Verb::Config(config) => config::run(&config, globals, matches)?,
         Verb::Completions { shell } => completions::print(shell),

@@ -4,7 +4,7 @@
 //! Responsible for everything up to the request, and for telling how a run ended. Never resolves,
 //! fetches or builds anything itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +16,8 @@ use super::arguments::{Color, Globals};
 use super::process::Process;
 use super::reader::Reader;
 use super::render::{self, Renderer, Verbosity};
-use super::{again, signals, source, streams};
+use super::store::{self, OpenStore};
+use super::{again, signals, source, streams, verify};
 use crate::config::{Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle};
 use crate::execute::Report;
 use crate::store::Store;
@@ -34,6 +35,37 @@ pub(super) struct Preparation {
     pub(super) renderer: Arc<dyn Renderer>,
 }
 
+/// A run whose request is made.
+pub(super) struct Begun {
+    pub(super) preparation: Preparation,
+    pub(super) request: Request,
+    pub(super) scope: Scope,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) opened: OpenStore,
+    /// The interpreter that the request means, as far as that can be known without starting one.
+    pub(super) python: Option<PathBuf>,
+    /// Kept, because the request refers to it.
+    _source: Option<source::Tree>,
+    started: Instant,
+}
+
+impl Begun {
+    /// Tells how the run ended, and verifies what it made if that is wanted.
+    pub(super) async fn finish(self, report: &Report, verify: bool) -> Result<()> {
+        let preparation = &self.preparation;
+        preparation.renderer.close();
+        preparation.tell_end(report, self.started);
+        drop(self.opened.temporary);
+        if !verify {
+            return Ok(());
+        }
+        let settings = &preparation.settings;
+        let (python, quiet) = (settings.python.clone(), settings.quiet > 0);
+        let (process, json) = (&preparation.process, preparation.json);
+        verify::after_build(process, &settings.output, python, json, quiet).await
+    }
+}
+
 impl Preparation {
     /// Brings together what is known. With `one_document` the standard output is not for events.
     pub(super) fn new(
@@ -43,7 +75,7 @@ impl Preparation {
         one_document: bool,
     ) -> Result<Self> {
         let process = Process::read()?;
-        let pip = process.pip_configuration(raw.python.as_deref())?;
+        let pip = process.pip_configuration(&raw)?;
         let mut reader = Reader::default();
         let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
         again::with_variables_of(&settings, &process.environment)?;
@@ -83,7 +115,7 @@ impl Preparation {
     }
 
     /// Makes the request, and keeps what it refers to.
-    pub(super) async fn request(self) -> Result<(Self, Joined, Option<source::Tree>)> {
+    async fn request(self) -> Result<(Self, Joined, Option<source::Tree>)> {
         let directory = &self.process.directory;
         let tree = match self.source.as_deref() {
             Some(source) => Some(source::find(source, directory, self.settings.offline).await?),
@@ -107,6 +139,26 @@ impl Preparation {
         Ok((this, joined, tree))
     }
 
+    /// Makes the request and opens what carrying it out needs.
+    pub(super) async fn begin(self) -> Result<Begun> {
+        let started = Instant::now();
+        let (preparation, joined, source) = self.request().await?;
+        let Joined { request, scope, .. } = joined;
+        let observer: Arc<dyn Observer> = preparation.renderer.clone();
+        let opened = store::open(preparation.settings.cache.as_deref(), &*observer)?;
+        let python = preparation.process.locate_python(request.python.as_deref());
+        Ok(Begun {
+            preparation,
+            request,
+            scope,
+            observer,
+            opened,
+            python,
+            _source: source,
+            started,
+        })
+    }
+
     /// Refuses a Python that the lock among the inputs does not serve. What the Python says of
     /// itself is in the cache when the run asks again.
     pub(super) async fn check_scope(
@@ -124,7 +176,7 @@ impl Preparation {
         scope.check(&host.target())
     }
 
-    pub(super) fn tell_end(&self, report: &Report, started: Instant) {
+    fn tell_end(&self, report: &Report, started: Instant) {
         let output = &self.settings.output;
         let directory = output
             .strip_prefix(&self.process.directory)
@@ -164,17 +216,6 @@ fn foreign(directory: &Path, names: &[String]) -> Event {
         shown.join(", ")
     );
     Event::warning(message)
-}
-
-/// Passes on everything but the end, which comes last and only once.
-pub(super) struct WithoutEnd(pub(super) Arc<dyn Observer>);
-
-impl Observer for WithoutEnd {
-    fn observe(&self, event: &Event) {
-        if !matches!(event, Event::Finished { .. }) {
-            self.0.observe(event);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Kind, Result};
 
 use crate::config::{
-    ConfigurationRequest, Environment, LocalReader, PipConfiguration, Platform, ReadSource,
-    SettingsContext,
+    ConfigurationRequest, Environment, LocalReader, PipConfiguration, Platform, RawBuild,
+    ReadSource, SettingsContext,
 };
 
 pub(crate) struct Process {
@@ -61,15 +61,21 @@ impl Process {
         }
     }
 
-    /// Reads pip's configuration. `python` is the Python that the command line names; its
-    /// installation may have a configuration file of its own.
-    pub(crate) fn pip_configuration(&self, python: Option<&str>) -> Result<PipConfiguration> {
+    /// Reads pip's configuration, as far as it counts for `raw`. The installation of the Python that
+    /// the command line names may have a configuration file of its own.
+    pub(crate) fn pip_configuration(&self, raw: &RawBuild) -> Result<PipConfiguration> {
+        let section = if raw.targets.is_some() {
+            "download"
+        } else {
+            "wheel"
+        };
+        let python = raw.python.as_deref();
         let python = python.or_else(|| self.environment.get_nonempty("PIP_PYTHON"));
         let prefix = self.locate_python(python).as_deref().and_then(prefix);
         let request = ConfigurationRequest {
             environment: &self.environment,
             working_directory: &self.directory,
-            sections: &["wheel"],
+            sections: &[section],
             prefix: prefix.as_deref(),
             isolated: false,
             platform: Platform::current(),

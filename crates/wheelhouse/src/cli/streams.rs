@@ -2,9 +2,13 @@
 //!
 //! Responsible for colour and for readers that go away. Never decides what is said.
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 
 use anstream::ColorChoice;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Kind, Result};
 
 use super::arguments::Color;
 
@@ -15,6 +19,17 @@ pub(crate) fn data(text: &str) {
     let _ = stream
         .write_all(text.as_bytes())
         .and_then(|()| stream.flush());
+}
+
+/// The standard output for bytes, which are not held back.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn bytes() -> Result<File> {
+    let owned = io::stdout().as_fd().try_clone_to_owned();
+    owned.map(File::from).context(Kind::Publish, || {
+        "the standard output cannot be used".to_owned()
+    })
 }
 
 /// Writes a line for the user.

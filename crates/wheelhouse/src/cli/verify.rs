@@ -123,7 +123,7 @@ fn read(files: &[String], process: &Process) -> Result<Request> {
         requirement_files: files.to_vec(),
         ..RawBuild::default()
     };
-    let pip = process.pip_configuration(None)?;
+    let pip = process.pip_configuration(&RawBuild::default())?;
     let mut reader = Reader::default();
     if files.iter().any(|file| file == "-") {
         reader.read_standard_input(&process.directory)?;

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, ValueEnum};
+use wheelhouse_model::PackageName;
 use wheelhouse_model::request::IndexStrategy;
 
+use super::Globals;
 use super::values::{jobs, seconds};
-use super::{Color, Globals};
-use crate::config::{Control, RawBuild};
+use crate::config::{Control, RawBuild, RawTargets};
 use crate::execute::Reuse;
 use crate::store::LinkMode;
 
@@ -26,8 +27,29 @@ pub(crate) struct Build {
 
 #[derive(Debug, Args)]
 pub(crate) struct Config {
+    /// The verb whose configuration to show: pip has a section for each
+    #[arg(long = "for", value_name = "VERB", value_enum, default_value_t = Subject::Build)]
+    subject: Subject,
+
     #[command(flatten)]
-    pub(crate) options: Options,
+    options: Options,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// That of `pip wheel`
+    Build,
+    /// That of `pip download`
+    Download,
+}
+
+impl Config {
+    pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
+        RawBuild {
+            targets: (self.subject == Subject::Download).then(RawTargets::default),
+            ..self.options.raw(globals, matches)
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -240,7 +262,7 @@ struct BuildingOptions {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
-struct NetworkOptions {
+pub(super) struct NetworkOptions {
     /// How long a server may stay silent [default: 30]
     #[arg(long, visible_alias = "default-timeout", value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
@@ -266,19 +288,44 @@ struct NetworkOptions {
     no_proxy_env: bool,
 }
 
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is an independent flag of the command line, and named as such"
-)]
-#[derive(Debug, Args)]
-#[command(next_help_heading = "What to do")]
-pub(crate) struct Conduct {
+/// What is not taken from the lock that is there.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "What to choose")]
+pub(crate) struct Upgrades {
     /// Choose the newest versions, whatever lock is there
     #[arg(short = 'U', long)]
     upgrade: bool,
 
+    /// Choose the newest version of this package, whatever lock is there
+    #[arg(
+        short = 'P',
+        long = "upgrade-package",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    upgrade_packages: Vec<PackageName>,
+}
+
+impl Upgrades {
+    pub(crate) fn reuse(&self) -> Reuse {
+        if self.upgrade {
+            Reuse::Upgrade
+        } else if self.upgrade_packages.is_empty() {
+            Reuse::Prefer
+        } else {
+            Reuse::UpgradeOnly(self.upgrade_packages.clone())
+        }
+    }
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "What to do")]
+pub(crate) struct Conduct {
+    #[command(flatten)]
+    upgrades: Upgrades,
+
     /// Use the lock that is there, and ask no index
-    #[arg(long, conflicts_with = "upgrade")]
+    #[arg(long, conflicts_with_all = ["upgrade", "upgrade_packages"])]
     frozen: bool,
 
     /// Show what would be fetched and built, and do nothing of it
@@ -298,9 +345,10 @@ pub(crate) struct Conduct {
     link_mode: Link,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Link {
     /// The first that works of the others
+    #[default]
     Auto,
     /// A copy that shares its blocks with the original
     Clone,
@@ -338,7 +386,7 @@ impl Inputs {
 impl Options {
     pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
         let (indexes, resolution) = (&self.indexes, &self.resolution);
-        let (building, network) = (&self.building, &self.network);
+        let building = &self.building;
         RawBuild {
             output: self.output.clone(),
             python: self.python.clone(),
@@ -359,20 +407,22 @@ impl Options {
             config_settings: building.config_settings.clone(),
             build_timeout: building.build_timeout,
             jobs: building.jobs,
-            timeout: network.timeout,
-            retries: network.retries,
-            certificate: network.cert.clone(),
-            client_certificate: network.client_cert.clone(),
-            proxy: network.proxy.clone(),
-            no_proxy_env: network.no_proxy_env,
-            offline: globals.offline,
-            cache_dir: globals.cache_dir.clone(),
-            no_cache: globals.no_cache,
-            quiet: globals.quiet.into(),
-            verbose: globals.verbose.into(),
-            no_color: globals.color == Some(Color::Never),
-            no_progress: globals.no_progress,
-            ..RawBuild::default()
+            ..self.network.raw(globals.raw())
+        }
+    }
+}
+
+impl NetworkOptions {
+    /// Adds how servers are reached to the options in `raw`.
+    pub(super) fn raw(&self, raw: RawBuild) -> RawBuild {
+        RawBuild {
+            timeout: self.timeout,
+            retries: self.retries,
+            certificate: self.cert.clone(),
+            client_certificate: self.client_cert.clone(),
+            proxy: self.proxy.clone(),
+            no_proxy_env: self.no_proxy_env,
+            ..raw
         }
     }
 }
@@ -406,10 +456,10 @@ impl ResolutionOptions {
 
 impl Conduct {
     pub(crate) fn reuse(&self) -> Reuse {
-        match (self.upgrade, self.frozen) {
-            (true, _) => Reuse::Upgrade,
-            (false, true) => Reuse::Frozen,
-            (false, false) => Reuse::Prefer,
+        if self.frozen {
+            Reuse::Frozen
+        } else {
+            self.upgrades.reuse()
         }
     }
 

@@ -2,20 +2,14 @@
 //!
 //! Responsible for their names and help texts, and for handing them on as plain values.
 
-use std::path::PathBuf;
-
 use clap::{ArgMatches, Args, ValueEnum};
 use wheelhouse_model::target::{Choice, Platform, PythonName};
 use wheelhouse_model::{Error, Kind, Result, Target};
 
 use super::Globals;
-use super::build::{Inputs, Link, Options};
-use crate::config::RawBuild;
+use super::build::{Conduct, Inputs, Options};
+use crate::config::{RawBuild, RawTargets};
 use crate::execute::download::Sources;
-use crate::store::LinkMode;
-
-/// Where the files are put unless the user says where.
-const OUTPUT: &str = "packages";
 
 #[derive(Debug, Args)]
 pub(crate) struct Download {
@@ -25,6 +19,10 @@ pub(crate) struct Download {
     options: Options,
     #[command(flatten)]
     pub(crate) targets: Targets,
+
+    /// Take one version of each package for all targets, or say why that cannot be
+    #[arg(long, help_heading = "For which targets")]
+    pub(crate) same_versions: bool,
 
     /// Leave out the newest pip, setuptools and wheel, which come along otherwise
     #[arg(long, help_heading = "What to do", overrides_with = "bootstrap")]
@@ -38,13 +36,8 @@ pub(crate) struct Download {
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Which::Needed, help_heading = "What to do")]
     sources: Which,
 
-    /// Verify what was downloaded: that it is whole, complete, and builds and installs offline
-    #[arg(long, help_heading = "What to do")]
-    pub(crate) verify: bool,
-
-    /// How files get from the cache into the directory
-    #[arg(long, value_name = "MODE", value_enum, default_value_t = Link::Auto, help_heading = "What to do")]
-    link_mode: Link,
+    #[command(flatten)]
+    pub(crate) conduct: Conduct,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -83,13 +76,10 @@ pub(crate) struct Targets {
 
 impl Download {
     pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
-        let mut raw = self.inputs.raw(self.options.raw(globals, matches));
-        raw.output.get_or_insert_with(|| PathBuf::from(OUTPUT));
-        raw
-    }
-
-    pub(crate) fn link_mode(&self) -> LinkMode {
-        self.link_mode.into()
+        RawBuild {
+            targets: Some(self.targets.raw()),
+            ..self.inputs.raw(self.options.raw(globals, matches))
+        }
     }
 
     pub(crate) fn sources(&self) -> Sources {
@@ -101,78 +91,87 @@ impl Download {
 }
 
 impl Targets {
-    /// The targets that are named.
+    pub(super) fn raw(&self) -> RawTargets {
+        RawTargets {
+            pythons: self.python_versions.clone(),
+            platforms: self.platforms.clone(),
+            implementation: self.implementation.clone(),
+            abis: self.abis.clone(),
+        }
+    }
+
+    /// The targets that are named here, and those that `settled` adds up to with pip's configuration.
     ///
     /// # Errors
     /// A name that means nothing, or an ABI that none of the Pythons has.
-    pub(crate) fn choice(&self) -> Result<Choice> {
+    pub(crate) fn choice(&self, settled: &RawTargets) -> Result<Choice> {
         let target = |text: &String| match text.as_str() {
             "host" => Ok(None),
             text => text.parse::<Target>().map(Some),
         };
         Ok(Choice {
             targets: self.named.iter().map(target).collect::<Result<_>>()?,
-            pythons: self.pythons()?,
-            platforms: self
+            pythons: pythons(settled)?,
+            platforms: settled
                 .platforms
                 .iter()
                 .map(|text| text.parse::<Platform>())
                 .collect::<Result<_>>()?,
         })
     }
+}
 
-    fn pythons(&self) -> Result<Vec<PythonName>> {
-        let prefix = match self.implementation.as_deref() {
-            None | Some("cp" | "cpython") => "",
-            Some("pp" | "pypy") => "pp",
-            Some(other) => {
-                let message = format!("--implementation `{other}` is not supported");
-                return Err(Error::new(Kind::Input, message).with_hint("Name cp or pp."));
-            }
-        };
-        let named = self.python_versions.iter().map(|version| {
-            let named = version.starts_with(|first: char| first.is_ascii_alphabetic());
-            let prefix = if named { "" } else { prefix };
-            format!("{prefix}{version}").parse::<PythonName>()
+fn pythons(targets: &RawTargets) -> Result<Vec<PythonName>> {
+    let prefix = match targets.implementation.as_deref() {
+        None | Some("cp" | "cpython") => "",
+        Some("pp" | "pypy") => "pp",
+        Some(other) => {
+            let message = format!("--implementation `{other}` is not supported");
+            return Err(Error::new(Kind::Input, message).with_hint("Name cp or pp."));
+        }
+    };
+    let named = targets.pythons.iter().map(|version| {
+        let named = version.starts_with(|first: char| first.is_ascii_alphabetic());
+        let prefix = if named { "" } else { prefix };
+        format!("{prefix}{version}").parse::<PythonName>()
+    });
+    let mut pythons = named.collect::<Result<Vec<_>>>()?;
+    if targets.implementation.is_some() && pythons.is_empty() {
+        let message = "--implementation needs --python-version";
+        return Err(Error::new(Kind::Input, message));
+    }
+    if !targets.abis.is_empty() {
+        pythons = with_abis(&targets.abis, &pythons)?;
+    }
+    Ok(pythons)
+}
+
+/// The Pythons that `--abi` means: pip takes any list, here it says which build of a Python.
+fn with_abis(abis: &[String], pythons: &[PythonName]) -> Result<Vec<PythonName>> {
+    let mut chosen = Vec::new();
+    for abi in abis {
+        let python: Option<PythonName> = abi.trim_end_matches(['m', 'u']).parse().ok();
+        let fits = python.filter(|python| {
+            let named = |one: &PythonName| {
+                (one.implementation, one.major, one.minor)
+                    == (python.implementation, python.major, python.minor)
+            };
+            pythons.is_empty() || pythons.iter().any(named)
         });
-        let mut pythons = named.collect::<Result<Vec<_>>>()?;
-        if self.implementation.is_some() && pythons.is_empty() {
-            let message = "--implementation needs --python-version";
-            return Err(Error::new(Kind::Input, message));
-        }
-        if !self.abis.is_empty() {
-            pythons = self.with_abis(&pythons)?;
-        }
-        Ok(pythons)
-    }
-
-    /// The Pythons that `--abi` means: pip takes any list, here it says which build of a Python.
-    fn with_abis(&self, pythons: &[PythonName]) -> Result<Vec<PythonName>> {
-        let mut chosen = Vec::new();
-        for abi in &self.abis {
-            let python: Option<PythonName> = abi.trim_end_matches(['m', 'u']).parse().ok();
-            let fits = python.filter(|python| {
-                let named = |one: &PythonName| {
-                    (one.implementation, one.major, one.minor)
-                        == (python.implementation, python.major, python.minor)
-                };
-                pythons.is_empty() || pythons.iter().any(named)
-            });
-            match fits {
-                Some(python) => chosen.push(python),
-                None if matches!(abi.as_str(), "abi3" | "none") => {
-                    chosen.extend(pythons.iter().cloned());
-                }
-                None => {
-                    let message = format!("--abi `{abi}` is that of none of the Pythons");
-                    return Err(Error::new(Kind::Input, message)
-                        .with_hint("Name that of a --python-version: cp312, or cp313t."));
-                }
+        match fits {
+            Some(python) => chosen.push(python),
+            None if matches!(abi.as_str(), "abi3" | "none") => {
+                chosen.extend(pythons.iter().cloned());
+            }
+            None => {
+                let message = format!("--abi `{abi}` is that of none of the Pythons");
+                return Err(Error::new(Kind::Input, message)
+                    .with_hint("Name that of a --python-version: cp312, or cp313t."));
             }
         }
-        chosen.dedup();
-        Ok(chosen)
     }
+    chosen.dedup();
+    Ok(chosen)
 }
 
 #[cfg(test)]
@@ -186,7 +185,7 @@ mod tests {
         let Verb::Download(download) = command_line.verb else {
             panic!("not the verb");
         };
-        download.targets.choice()
+        download.targets.choice(&download.targets.raw())
     }
 
     #[test]

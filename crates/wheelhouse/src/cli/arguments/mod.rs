@@ -6,6 +6,9 @@
 
 mod build;
 mod download;
+mod image;
+mod lock;
+mod s2i;
 mod values;
 mod verify;
 
@@ -14,8 +17,12 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use crate::config::RawBuild;
 pub(crate) use build::{Build, Conduct, Config};
 pub(crate) use download::Download;
+pub(crate) use image::{Extract, Image, Inspect, Reading, RegistryOptions};
+pub(crate) use lock::Lock;
+pub(crate) use s2i::{Role, S2i};
 use values::size;
 pub(crate) use verify::Verify;
 
@@ -86,6 +93,22 @@ pub(crate) struct Globals {
     pub(crate) offline: bool,
 }
 
+impl Globals {
+    /// Takes the options as plain values.
+    fn raw(&self) -> RawBuild {
+        RawBuild {
+            offline: self.offline,
+            cache_dir: self.cache_dir.clone(),
+            no_cache: self.no_cache,
+            quiet: self.quiet.into(),
+            verbose: self.verbose.into(),
+            no_color: self.color == Some(Color::Never),
+            no_progress: self.no_progress,
+            ..RawBuild::default()
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless `NO_COLOR` is set
@@ -122,6 +145,38 @@ pub(crate) enum Verb {
         .visible_short_alias('d')
         .help("Put the files there [default: packages]")))]
     Download(Box<Download>),
+    /// Make an image of a wheelhouse, without docker, and put it where it is wanted
+    ///
+    /// The image has nothing but the wheelhouse, at /opt/app-root/wheelhouse: it is there to be
+    /// copied from. The same wheelhouse gives the same image, to the bit; a registry gets only what
+    /// it lacks. The digest is printed.
+    #[command(after_help = IMAGE_EXAMPLES)]
+    #[command(override_usage = "wheelhouse image [OPTIONS] [WHEELHOUSE]... DESTINATION...")]
+    Image(Box<Image>),
+    /// Take the wheelhouse out of an image
+    ///
+    /// Any image that has one will do. Every digest is checked, and links, devices and names that
+    /// lead elsewhere are refused.
+    #[command(after_help = EXTRACT_EXAMPLES)]
+    Extract(Extract),
+    /// Show what a wheelhouse or an image holds: packages, versions, sizes, and where they came from
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(Inspect),
+    /// Settle every version, with what builds need, and write it down as a pylock.toml (PEP 751)
+    ///
+    /// A lock that answers the same request is kept; when the request has changed, its versions are
+    /// kept where they fit. pip and uv install from it; `build` and `download` use exactly what it
+    /// has, the pinned requirements of builds included.
+    #[command(after_help = LOCK_EXAMPLES)]
+    #[command(mut_arg("output", |output| output
+        .value_name("FILE|DIR")
+        .help("Write the lock there [default: pylock.toml]")))]
+    Lock(Box<Lock>),
+    /// Do what the scripts of a Source-to-Image (S2I) builder image do
+    ///
+    /// The image is the one that docs/s2i.md describes; its scripts call these verbs.
+    #[command(name = "s2i", arg_required_else_help = true)]
+    S2i(S2i),
     /// Show or tidy the cache
     #[command(subcommand, arg_required_else_help = true)]
     Cache(Cache),
@@ -173,6 +228,48 @@ Examples:
   wheelhouse build --no-index --find-links packages -r requirements.txt
   pip wheel --no-index --find-links packages -r requirements.txt
                                                 on the other side, where there is no network";
+
+const IMAGE_EXAMPLES: &str = "\
+Examples:
+  wheelhouse image docker://registry.example/acme/wheels:1.0
+                                        push the directory `wheelhouse`
+  wheelhouse image DIR oci:layout:1.0 oci-archive:wheels.tar
+                                        write DIR to an image layout and to an archive
+  wheelhouse image -r requirements.txt docker-daemon:wheels:1.0
+                                        build, and load into docker or podman
+  wheelhouse image DIR --dry-run        what the digest would be
+
+  COPY --from=registry.example/acme/wheels:1.0 /opt/app-root/wheelhouse /tmp/wheelhouse
+                                        in a Dockerfile
+
+Credentials are those of `docker login` and `podman login`.";
+
+const EXTRACT_EXAMPLES: &str = "\
+Examples:
+  wheelhouse extract docker://registry.example/acme/wheels:1.0
+                                            into the directory `wheelhouse`
+  wheelhouse extract oci-archive:wheels.tar DIR
+  wheelhouse extract docker-daemon:acme/builder:1.0 DIR --path /wheels";
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  wheelhouse inspect                                             the directory `wheelhouse`
+  wheelhouse inspect docker://registry.example/acme/wheels:1.0   an image, without all of it
+  wheelhouse inspect oci:layout --json                           everything, for a program";
+
+const LOCK_EXAMPLES: &str = "\
+Examples:
+  wheelhouse lock -r requirements.in            pylock.toml for this Python and platform
+  wheelhouse lock --python-version 3.11,3.12 --platform linux,windows -o locks
+                                                four locks, locks/pylock.cp311-win_amd64.toml, ...
+  wheelhouse lock --universal --platform linux,macos,windows
+                                                one lock for three platforms
+  wheelhouse lock --upgrade-package django      a newer Django, and what it takes
+  wheelhouse lock --check                       fail if the lock is out of date
+
+  wheelhouse build --lock pylock.toml --require-hashes
+                                                exactly that, with the pinned requirements of builds
+  pip install -r pylock.toml                    install from it";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use wheelhouse_model::event::Unknown;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Event, Outcome, Phase};
 
@@ -86,12 +87,7 @@ fn words(event: &Event) -> Option<String> {
         },
         Event::StepFailed { package, reason } => failed(package, reason),
         Event::Warning { message, hint } => warning(message, hint.as_deref()),
-        Event::TargetFinished {
-            label,
-            packages,
-            to_build,
-            ..
-        } => target(label, *packages, to_build),
+        Event::TargetFinished { .. } => return target(event),
         Event::Finished { .. } => return summary(event),
         Event::PhaseStarted { .. }
         | Event::FetchProgress { .. }
@@ -123,16 +119,30 @@ fn warning(message: &str, hint: Option<&str>) -> String {
     text
 }
 
-fn target(label: &str, packages: usize, to_build: &[String]) -> String {
-    let mut text = format!(
-        "{} {label}: {}",
-        done("Complete"),
-        human::count(packages, "package")
-    );
+/// What a download has for one target, and what is left to be done on a host of it.
+fn target(event: &Event) -> Option<String> {
+    let Event::TargetFinished {
+        label,
+        packages,
+        host,
+        to_build,
+        unknown,
+        ..
+    } = event
+    else {
+        return None;
+    };
+    let packages = human::count(*packages, "package");
+    let mut text = format!("{} {label}: {packages}", done("Complete"));
     if !to_build.is_empty() {
-        let _ = write!(text, "; to be built there: {}", to_build.join(", "));
+        let place = if *host { "" } else { " there" };
+        let _ = write!(text, "; to be built{place}: {}", to_build.join(", "));
     }
-    text
+    for Unknown { package, reason } in unknown {
+        let message = format!("{package} may require more on {label}: {reason}");
+        let _ = write!(text, "\n{}", warning(&message, None));
+    }
+    Some(text)
 }
 
 /// The table at the end of a run.

@@ -1,0 +1,140 @@
+//! The verb `extract`.
+//!
+//! Responsible for opening what is named, and for telling what came out of it. Never looks into a
+//! layer itself.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use wheelhouse_model::Result;
+
+use super::arguments::{Extract, Globals, Reading};
+use super::process::Process;
+use super::reader::Reader;
+use super::{human, registry, signals, streams};
+use crate::config::settle;
+use crate::oci::compose::path_in_image;
+use crate::oci::extract::{self, Extracted};
+use crate::oci::source::{self, Source, SourceImage};
+use crate::oci::{self, Access, Location};
+
+const SCHEMA: &str = "wheelhouse-extract/1";
+
+/// Runs the verb.
+pub(super) fn run(arguments: &Extract, globals: &Globals) -> Result<()> {
+    let process = Process::read()?;
+    let opening = Opening::new(&arguments.image, &arguments.reading, globals, &process)?;
+    let directory = process.directory.join(&arguments.directory);
+    let work = move || {
+        signals::until_interrupted(async move {
+            let (source, reading) = opening.open().await?;
+            oci::on_thread(move || {
+                let image = reading.find(source)?;
+                let extracted = extract::extract(&image, reading.path.as_deref(), &directory)?;
+                Ok((image, extracted))
+            })
+            .await
+        })
+    };
+    let (image, extracted) = wheelhouse_engine::run(work)?;
+    tell(arguments, globals, &image, &extracted);
+    Ok(())
+}
+
+/// An image to be opened.
+pub(super) struct Opening {
+    location: Location,
+    access: Access,
+    socket: std::path::PathBuf,
+    choice: Choice,
+}
+
+/// Which image, and what of it.
+pub(super) struct Choice {
+    pub(super) path: Option<String>,
+    architecture: Option<String>,
+}
+
+impl Opening {
+    pub(super) fn new(
+        location: &Location,
+        reading: &Reading,
+        globals: &Globals,
+        process: &Process,
+    ) -> Result<Self> {
+        let raw = reading.raw(globals);
+        let pip = process.pip_configuration(&raw)?;
+        let reader = Reader::default();
+        let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
+        Ok(Self {
+            location: location.clone().below(&process.directory),
+            access: registry::access(&reading.registry, &settings, process),
+            socket: registry::socket(process),
+            choice: Choice {
+                path: reading.path.as_deref().map(path_in_image).transpose()?,
+                architecture: reading.arch.clone(),
+            },
+        })
+    }
+
+    pub(super) async fn open(self) -> Result<(Arc<dyn Source>, Choice)> {
+        let source = oci::open(&self.location, &self.access, &self.socket).await?;
+        Ok((source, self.choice))
+    }
+}
+
+impl Choice {
+    pub(super) fn find(&self, source: Arc<dyn Source>) -> Result<SourceImage> {
+        source::find(source, self.architecture.as_deref())
+    }
+}
+
+fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: &Extracted) {
+    let directory = arguments.directory.display().to_string();
+    if globals.json {
+        let document = json!({
+            "schema": SCHEMA,
+            "image": arguments.image.to_string(),
+            "digest": image.digest,
+            "directory": directory,
+            "packages": extracted.distributions,
+            "bytes": extracted.bytes,
+            "manifest": extracted.has_manifest,
+            "unlisted": extracted.unlisted,
+            "foreign": extracted.foreign,
+        });
+        streams::data(&format!("{document:#}\n"));
+        return;
+    }
+    let warnings = [
+        (
+            &extracted.unlisted,
+            "is in the image, but not in its manifest, and was left out",
+        ),
+        (&extracted.foreign, "was in the directory before"),
+    ];
+    for (names, what) in warnings {
+        for name in names {
+            streams::talk(&super::style::labelled(
+                super::style::WARNING,
+                "warning",
+                &format!("`{name}` {what}"),
+            ));
+        }
+    }
+    if !extracted.has_manifest {
+        let text = "the image has no manifest to compare with; `wheelhouse verify` tells more";
+        streams::talk(&super::style::labelled(
+            super::style::WARNING,
+            "warning",
+            text,
+        ));
+    }
+    if globals.quiet == 0 {
+        let packages = human::count(extracted.distributions, "package");
+        streams::talk(&format!(
+            "{packages}, {} in {directory}",
+            human::bytes(extracted.bytes)
+        ));
+    }
+}

@@ -1,0 +1,93 @@
+//! The verb `lock`.
+//!
+//! Responsible for making a job of the options, for writing what has changed and for saying so. Never
+//! settles anything itself.
+
+use clap::ArgMatches;
+use serde_json::json;
+use wheelhouse_model::{Error, Kind, Result, Target};
+
+use super::arguments::{Globals, Lock};
+use super::preparation::Preparation;
+use super::streams;
+use crate::execute::locking::{self, Change, Job, Locked};
+use crate::publish::write_file;
+
+const SCHEMA: &str = "wheelhouse-lock/1";
+
+/// Runs the verb.
+pub(super) fn run(lock: Lock, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+    let raw = lock.raw(globals, matches);
+    let preparation = Preparation::new(raw, lock.inputs.source.clone(), globals, true)?;
+    preparation.carry_out(move |preparation| Box::pin(carry_out(preparation, lock)))
+}
+
+async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
+    let begun = preparation.begin().await?;
+    let (preparation, scope) = (&begun.preparation, begun.scope.clone());
+    let job = Job {
+        python: begun.python.clone(),
+        request: begun.request.clone(),
+        store: begun.opened.store.clone(),
+        place: arguments.place(&preparation.settings.output)?,
+        targets: arguments.targets()?,
+        admit: Box::new(move |target| scope.check(target)),
+        reuse: arguments.upgrades.reuse(),
+    };
+    let locked = locking::lock(job, begun.observer.clone()).await?;
+    preparation.renderer.close();
+    if arguments.check {
+        return check(&locked);
+    }
+    for lock in locked.iter().filter(|lock| lock.change != Change::None) {
+        write_file(&lock.path, lock.text.as_bytes(), 0o666)?;
+    }
+    if preparation.json {
+        streams::data(&as_json(&locked));
+    } else if preparation.settings.quiet == 0 {
+        let shown = |lock: &Locked| {
+            let directory = &preparation.process.directory;
+            let path = lock.path.strip_prefix(directory).unwrap_or(&lock.path);
+            format!("{} {}", said(lock.change), path.display())
+        };
+        for lock in &locked {
+            streams::talk(&shown(lock));
+        }
+    }
+    Ok(())
+}
+
+fn said(change: Change) -> &'static str {
+    match change {
+        Change::New => "wrote",
+        Change::Changed => "updated",
+        Change::None => "kept",
+    }
+}
+
+fn check(locked: &[Locked]) -> Result<()> {
+    match locked.iter().find(|lock| lock.change != Change::None) {
+        None => Ok(()),
+        Some(lock) => {
+            let wrong = if lock.change == Change::New {
+                "is missing"
+            } else {
+                "is out of date"
+            };
+            let message = format!("{} {wrong}", lock.path.display());
+            Err(Error::new(Kind::Resolution, message).with_hint("Run without --check to write it."))
+        }
+    }
+}
+
+fn as_json(locked: &[Locked]) -> String {
+    let locks = locked.iter().map(|lock| {
+        json!({
+            "file": lock.path,
+            "change": said(lock.change),
+            "targets": lock.targets.iter().map(Target::name).collect::<Vec<_>>(),
+        })
+    });
+    let document = json!({ "schema": SCHEMA, "locks": locks.collect::<Vec<_>>() });
+    format!("{document:#}\n")
+}

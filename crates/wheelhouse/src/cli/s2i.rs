@@ -1,0 +1,275 @@
+//! The verb `s2i`: the scripts of a builder image.
+//!
+//! Responsible for the order of the steps of `assemble`, and for what is told of them. What each step
+//! does is in the room [`s2i`](crate::s2i), or in `build`.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use wheelhouse_engine::{Host, WheelFile};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Event, Kind, Result};
+
+use super::arguments::{Conduct, Globals, Role, S2i};
+use super::preparation::Preparation;
+use super::process::Process;
+use super::{again, build, cache, signals, store, streams};
+use crate::config::RawBuild;
+use crate::s2i::artifacts::{self, Restored};
+use crate::s2i::requirements::{self, Requirements};
+use crate::s2i::{Places, USAGE, application, environment, permissions, server, transfer};
+
+const SCHEMA: &str = "wheelhouse-s2i/1";
+
+/// What a builder image brings up to date before anything is built.
+const TOOLS: [&str; 3] = ["pip", "setuptools", "wheel"];
+
+/// Set to 0 to leave the tools as they are.
+const UPGRADE_TOOLS: &str = "WHEELHOUSE_UPGRADE_TOOLS";
+
+/// Runs the verb.
+pub(super) fn run(s2i: &S2i, globals: &Globals) -> Result<()> {
+    let process = Process::read()?;
+    let places = s2i.places().from(&process.directory);
+    match &s2i.role {
+        Role::Assemble => assemble(&places, &process, globals),
+        Role::Tools if !wants_tools(&process) => Ok(()),
+        Role::Tools => bring_tools(&places, globals),
+        Role::SaveArtifacts => artifacts::save(&places, streams::bytes()?),
+        Role::Run { bind } => serve(&places, *bind),
+        Role::Usage => {
+            streams::data(USAGE);
+            Ok(())
+        }
+        Role::Init { directory, force } => {
+            init(&process.directory.join(directory), *force, globals)
+        }
+    }
+}
+
+/// The places of an image, and whether the user is told of the steps there.
+#[derive(Clone)]
+struct Image {
+    places: Places,
+    talks: bool,
+}
+
+impl Image {
+    fn new(places: &Places, globals: &Globals) -> Self {
+        Self {
+            places: places.clone(),
+            talks: globals.quiet == 0,
+        }
+    }
+
+    /// The Python of `preparation`. Claims the cache, where the engine looks it up.
+    async fn host(&self, preparation: &Preparation) -> Result<Host> {
+        let cache = self.places.cache();
+        let _store = store::open(Some(&cache), &*preparation.renderer)?;
+        let python = preparation.settings.python.as_deref();
+        let located = preparation.process.locate_python(python);
+        Host::discover(python, located.as_deref(), &cache.join("uv")).await
+    }
+
+    fn say(&self, step: &str) {
+        if self.talks {
+            streams::talk(&format!("---> {step}"));
+        }
+    }
+}
+
+fn assemble(places: &Places, process: &Process, globals: &Globals) -> Result<()> {
+    let variables = environment::read(&places.source())?;
+    again::with_missing(variables, &process.environment)?;
+    let image = Image::new(places, globals);
+    if transfer::move_contents(&places.source(), &process.directory)? {
+        image.say("Moved the source into place");
+    }
+    let tools = wants_tools(process)
+        .then(|| tools(places, globals))
+        .transpose()?;
+    let application = application(places, process, globals)?;
+    application.carry_out(move |application| Box::pin(make(image, tools, application)))?;
+    artifacts::tidy(places, &cache::BUCKETS)?;
+    permissions::share(&places.root)
+}
+
+/// What is built: what the application in the current directory requires.
+fn application(places: &Places, process: &Process, globals: &Globals) -> Result<Preparation> {
+    let named = process.environment.get("REQUIREMENTS_FILE");
+    let mut raw = RawBuild {
+        output: Some(places.wheelhouse()),
+        ..raw(places, globals)
+    };
+    let found = requirements::find(&process.directory, named)?;
+    let Requirements::Named { files, missing } = found else {
+        return Preparation::new(raw, Some(".".to_owned()), globals, false);
+    };
+    raw.requirement_files = files;
+    let preparation = Preparation::new(raw, None, globals, false)?;
+    for name in missing {
+        let message = format!("`{name}` of REQUIREMENTS_FILE is not there and is skipped");
+        preparation.renderer.observe(&Event::warning(message));
+    }
+    Ok(preparation)
+}
+
+fn tools(places: &Places, globals: &Globals) -> Result<Preparation> {
+    let raw = RawBuild {
+        requirements: TOOLS.map(str::to_owned).into(),
+        output: Some(places.tools()),
+        ..raw(places, globals)
+    };
+    Preparation::new(raw, None, globals, false)
+}
+
+fn raw(places: &Places, globals: &Globals) -> RawBuild {
+    RawBuild {
+        // The image has but this one; its base may say that pip shall have none.
+        cache_dir: Some(places.cache()),
+        offline: globals.offline,
+        quiet: globals.quiet.into(),
+        verbose: globals.verbose.into(),
+        no_progress: globals.no_progress,
+        ..RawBuild::default()
+    }
+}
+
+fn wants_tools(process: &Process) -> bool {
+    let value = process.environment.get_nonempty(UPGRADE_TOOLS);
+    !value.is_some_and(|value| ["0", "false", "no", "off"].contains(&value.to_lowercase().as_str()))
+}
+
+/// Makes the wheelhouse, with what an earlier build has left and with new tools.
+async fn make(image: Image, tools: Option<Preparation>, application: Preparation) -> Result<()> {
+    let places = &image.places;
+    let host = image.host(&application).await?;
+    match artifacts::restore(places, &host.target())? {
+        Restored::Nothing => {}
+        Restored::Everything => image.say("Restored what an earlier build has left"),
+        Restored::Foreign(target) => image.say(&format!(
+            "What an earlier build has left is for {target}, and is not used"
+        )),
+    }
+    if let Some(tools) = tools {
+        Box::pin(upgrade(tools, &host, &image)).await?;
+    }
+    Box::pin(build::carry_out(application, Conduct::default())).await
+}
+
+/// Brings the tools of a builder image up to date, so that builds find little to do. Leaves no cache
+/// behind: a build asks anew for the newest.
+fn bring_tools(places: &Places, globals: &Globals) -> Result<()> {
+    let tools = tools(places, globals)?;
+    let image = Image::new(places, globals);
+    let had_cache = places.cache().exists();
+    let brought = tools.carry_out(move |tools| {
+        Box::pin(async move {
+            let host = image.host(&tools).await?;
+            Box::pin(upgrade(tools, &host, &image)).await
+        })
+    });
+    let removed = if had_cache {
+        Ok(())
+    } else {
+        fs_err::remove_dir_all(places.cache())
+            .context(Kind::Publish, || "failed to remove the cache".to_owned())
+    };
+    // Without a network, too, builds by any user must find what they can write.
+    brought.and(removed).and(permissions::share(&places.root))
+}
+
+/// Brings the tools of the image up to date. They stay as they are where none can be had: a place of
+/// wheels without an index need not have them.
+async fn upgrade(tools: Preparation, host: &Host, image: &Image) -> Result<()> {
+    let renderer = tools.renderer.clone();
+    match Box::pin(build::carry_out_quietly(tools)).await {
+        Err(error) if error.kind() == Kind::Resolution => {
+            let message = format!(
+                "{} stay as they are: {}",
+                TOOLS.join(", "),
+                error.sentence()
+            );
+            renderer.observe(&Event::warning(message));
+            return Ok(());
+        }
+        built => built?,
+    }
+    let installed = host
+        .install(&wheels(&image.places.tools())?)
+        .await
+        .map_err(|error| {
+            let hint = format!("Set {UPGRADE_TOOLS}=0 to leave them as they are.");
+            Error::new(Kind::Publish, "failed to upgrade the image's tools")
+                .with_hint(hint)
+                .caused_by(error)
+        })?;
+    if !installed.is_empty() {
+        image.say(&format!("Installed {}", installed.join(", ")));
+    }
+    Ok(())
+}
+
+/// The wheels in `directory`, sorted by name.
+fn wheels(directory: &Path) -> Result<Vec<WheelFile>> {
+    let failed = || format!("failed to list `{}`", directory.display());
+    let mut wheels = Vec::new();
+    for entry in fs_err::read_dir(directory).context(Kind::Publish, failed)? {
+        let path = entry.context(Kind::Publish, failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some(name) = name.filter(|_| path.extension().is_some_and(|it| it == "whl")) {
+            let filename = name.to_owned();
+            wheels.push(WheelFile { filename, path });
+        }
+    }
+    wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
+    Ok(wheels)
+}
+
+fn serve(places: &Places, bind: SocketAddr) -> Result<()> {
+    let directory = places.wheelhouse();
+    if !directory.is_dir() {
+        let message = format!("there is no wheelhouse in `{}`", directory.display());
+        return Err(
+            Error::new(Kind::Input, message).with_hint("Run `wheelhouse s2i assemble` first.")
+        );
+    }
+    let serving = move || {
+        signals::until_interrupted(async move {
+            let listener = TcpListener::bind(bind).await;
+            let listener =
+                listener.context(Kind::Publish, || format!("failed to listen on {bind}"))?;
+            let address = listener.local_addr().unwrap_or(bind);
+            streams::talk(&format!(
+                "Serving {} at http://{address}/simple/",
+                directory.display()
+            ));
+            Ok(server::serve(listener, directory).await)
+        })
+    };
+    match wheelhouse_engine::run::<Result<Infallible>, _>(serving) {
+        // That is how serving ends.
+        Err(error) if error.kind() == Kind::Interrupted => Ok(()),
+        Err(error) => Err(error),
+        Ok(never) => match never {},
+    }
+}
+
+fn init(directory: &Path, force: bool, globals: &Globals) -> Result<()> {
+    let written = application::write(directory, force)?;
+    if globals.json {
+        let document = json!({ "schema": SCHEMA, "written": written });
+        streams::data(&format!("{document:#}\n"));
+    } else {
+        for path in written {
+            streams::data(&format!(
+                "{path}
+"
+            ));
+        }
+    }
+    Ok(())
+}
