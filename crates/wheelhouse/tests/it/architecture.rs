@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 
 /// Each room with the rooms that it may name.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 9] = [
     (
         "cli",
-        &["config", "verify", "execute", "store", "archive", "publish"],
+        &[
+            "config", "verify", "s2i", "execute", "oci", "store", "archive", "publish",
+        ],
     ),
+    ("s2i", &["config", "store", "archive", "publish"]),
     ("verify", &["execute", "store", "archive", "publish"]),
     ("execute", &["store", "archive", "publish"]),
+    ("oci", &["archive", "publish"]),
     ("config", &[]),
     ("publish", &["archive"]),
     ("archive", &[]),

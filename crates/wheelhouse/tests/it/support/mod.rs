@@ -3,8 +3,13 @@
 
 #[path = "../../../src/archive/samples/archives.rs"]
 pub(crate) mod archives;
+pub(crate) mod builds;
+pub(crate) mod containers;
+pub(crate) mod fake_registry;
+pub(crate) mod image;
 pub(crate) mod index;
 pub(crate) mod mounts;
+pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod respond;

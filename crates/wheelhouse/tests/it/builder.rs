@@ -1,0 +1,341 @@
+//! The builder image with real containers: made in both ways, and used as the S2I tool uses it.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::builds::{Build, blog_source, checkout};
+use crate::support::containers::{BASE, Buildah, Network, succeed, told};
+
+const SCRIPTS: &str = "/opt/app-root/s2i";
+
+/// Makes the builder in the S2I way, once for all tests.
+fn builder(buildah: &Buildah, name: &str) {
+    let checkout = checkout();
+    let build = Build {
+        network: Network::None,
+        ..Build::new(buildah, BASE, checkout.path())
+    };
+    let (container, output) = build.assemble();
+    assert!(output.status.success(), "{}", told(&output));
+    container.take_labels();
+    container.commit("/tmp/src/.s2i/bin/run", name);
+}
+
+#[track_caller]
+fn assert_is_builder(buildah: &Buildah, image: &str) {
+    for label in ["io.openshift.s2i.scripts-url", "io.s2i.scripts-url"] {
+        let template = format!("{{{{index .OCIv1.Config.Labels {label:?}}}}}");
+        assert_eq!(
+            buildah.inspect(image, &template),
+            format!("image://{SCRIPTS}")
+        );
+    }
+    for label in [
+        "io.k8s.display-name",
+        "io.k8s.description",
+        "io.openshift.tags",
+    ] {
+        let template = format!("{{{{index .OCIv1.Config.Labels {label:?}}}}}");
+        assert!(!buildah.inspect(image, &template).is_empty(), "{label}");
+    }
+    assert_eq!(buildah.inspect(image, "{{.OCIv1.Config.User}}"), "1001");
+    let check = "set -e; cd /opt/app-root; test -w wheelhouse; touch wheelhouse/a; rm wheelhouse/a; \
+        for script in assemble run save-artifacts usage; do test -x s2i/$script; done; \
+        wheelhouse --version >/dev/null; s2i/usage";
+    let output = buildah
+        .container(image)
+        .for_anybody()
+        .bash(check, &[], Network::None);
+    let told = told(&output);
+    assert!(
+        output.status.success() && told.contains("REQUIREMENTS_FILE"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_builder_is_made_of_the_dockerfile() {
+    let Some(buildah) = Buildah::find() else {
+        return;
+    };
+    let (checkout, image) = (checkout(), "localhost/wheelhouse-by-dockerfile");
+    buildah.build(checkout.path(), image);
+    assert_is_builder(&buildah, image);
+    let owner = "stat -c '%u:%g %a' /opt/app-root/wheelhouse /opt/app-root/s2i";
+    let output = buildah.container(image).bash(owner, &[], Network::None);
+    assert_eq!(told(&output), "1001:0 775\n1001:0 775\n");
+    buildah.remove(image);
+}
+
+#[test]
+fn a_builder_without_a_program_says_how_to_get_one() {
+    let Some(buildah) = Buildah::find() else {
+        return;
+    };
+    let checkout = checkout();
+    std::fs::remove_dir_all(checkout.path().join("dist")).unwrap();
+    let build = Build {
+        network: Network::None,
+        variables: &[("PIP_NO_INDEX", "1")],
+        ..Build::new(&buildah, BASE, checkout.path())
+    };
+    let (_container, output) = build.assemble();
+    let told = told(&output);
+    assert!(!output.status.success(), "{told}");
+    let last = &told[told.find("error: ").expect("an error")..];
+    for words in [
+        "no wheelhouse program",
+        "dist/ has no",
+        "pip install python-wheelhouse",
+        "no cargo",
+        "hint:",
+    ] {
+        assert!(last.contains(words), "`{words}` is not in {last}");
+    }
+}
+
+/// Starts the image's `run` in the background, waits for it, and goes on with Python.
+fn with_server(run: &str, path: &str, python: &str) -> String {
+    format!(
+        "{run} & server=$!; python - <<'END'\n\
+         import time, urllib.request\n\
+         def get(path):\n    return urllib.request.urlopen('http://127.0.0.1:8080' + path, timeout=5).read().decode()\n\
+         for _ in range(200):\n    try:\n        get('{path}')\n        break\n    except OSError:\n        time.sleep(0.1)\n\
+         {python}\nEND\n\
+         code=$?; kill -TERM $server; wait $server; echo \"ended with $?\"; exit $code"
+    )
+}
+
+#[test]
+fn an_application_goes_from_source_to_running() {
+    let Some(buildah) = Buildah::find() else {
+        return;
+    };
+    let image = "localhost/wheelhouse-by-s2i";
+    builder(&buildah, image);
+    assert_is_builder(&buildah, image);
+
+    // From the index: the application's own assemble hands over to the builder's.
+    let (source, wheelhouse) = (blog_source(), "localhost/blog-wheelhouse");
+    let build = Build::new(&buildah, image, source.path());
+    let told_first = build.image(wheelhouse);
+    for words in [
+        "Built misaka==2.1.1",
+        "---> Installed ",
+        " pip-",
+        "8 wheels",
+    ] {
+        assert!(
+            told_first.contains(words),
+            "`{words}` is not in {told_first}"
+        );
+    }
+
+    // It serves itself.
+    let serves = with_server(
+        "/tmp/src/.s2i/bin/run",
+        "/health",
+        "assert 'misaka' in get('/simple/') and '.whl#sha256=' in get('/simple/django/')",
+    );
+    let serves = serves.replace("/tmp/src/.s2i/bin/run", "/opt/app-root/s2i/run");
+    let output = buildah
+        .container(wheelhouse)
+        .for_anybody()
+        .bash(&serves, &[], Network::None);
+    assert!(
+        output.status.success() && told(&output).contains("ended with 0"),
+        "{}",
+        told(&output)
+    );
+
+    // One line changes: only that is had, and nothing is compiled again.
+    let saved = buildah.container(wheelhouse).for_anybody();
+    let output = saved.bash("exec /opt/app-root/s2i/save-artifacts", &[], Network::None);
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        told(&output)
+    );
+    let artifacts = tempfile::tempdir().unwrap();
+    tar::Archive::new(&*output.stdout)
+        .unpack(artifacts.path())
+        .unwrap();
+    let requirements = source.path().join("requirements.txt");
+    let text = std::fs::read_to_string(&requirements).unwrap();
+    std::fs::write(
+        &requirements,
+        text.replace("sqlparse==0.6.1", "sqlparse==0.5.3"),
+    )
+    .unwrap();
+    let build = Build {
+        artifacts: Some(artifacts.path()),
+        ..build
+    };
+    let (_container, output) = build.assemble();
+    let told_second = told(&output);
+    assert!(output.status.success(), "{told_second}");
+    let had: Vec<_> = told_second
+        .lines()
+        .filter(|line| line.starts_with("Fetched ") || line.starts_with("Built "))
+        .collect();
+    assert!(
+        had.len() == 1 && had[0].contains("sqlparse-0.5.3"),
+        "{told_second}"
+    );
+    std::fs::write(&requirements, text).unwrap();
+
+    runs_from(&buildah, wheelhouse, source.path());
+    for name in [wheelhouse, image] {
+        buildah.remove(name);
+    }
+}
+
+/// Builds the application from its wheelhouse without a network, in both ways, and asks for its page.
+fn runs_from(buildah: &Buildah, wheelhouse: &str, source: &Path) {
+    let carried = source.join(".s2i/wheelhouse");
+    let container = buildah.container(wheelhouse);
+    let output = container.bash(
+        "tar -C /opt/app-root/wheelhouse -cf - .",
+        &[],
+        Network::None,
+    );
+    tar::Archive::new(&*output.stdout).unpack(&carried).unwrap();
+
+    let image = "localhost/blog";
+    let build = Build {
+        network: Network::None,
+        ..Build::new(buildah, BASE, source)
+    };
+    let told_by_script = build.image(image);
+    assert!(
+        told_by_script.contains("no index is asked"),
+        "{told_by_script}"
+    );
+    let page = with_server(
+        "SECRET_KEY=secret ALLOWED_HOSTS=127.0.0.1 bash -c 'python manage.py migrate --noinput && \
+         python manage.py loaddata initial && exec /usr/libexec/s2i/run'",
+        "/health/",
+        "page = get('/')\nassert 'Wheelwright' in page and '<article' in page, page",
+    );
+    let output = buildah
+        .container(image)
+        .for_anybody()
+        .bash(&page, &[], Network::None);
+    assert!(output.status.success(), "{}", told(&output));
+    buildah.remove(image);
+
+    // The other way: the variables of .s2i/environment alone, which the tool sets.
+    std::fs::remove_dir_all(source.join(".s2i/bin")).unwrap();
+    let variables = [("PIP_FIND_LINKS", ".s2i/wheelhouse"), ("PIP_NO_INDEX", "1")];
+    let build = Build {
+        variables: &variables,
+        ..build
+    };
+    let (_container, output) = build.assemble();
+    assert!(output.status.success(), "{}", told(&output));
+}
+
+#[test]
+fn without_a_network_packages_do_and_failures_are_told_last() {
+    let Some(buildah) = Buildah::find() else {
+        return;
+    };
+    let (image, checkout) = ("localhost/wheelhouse-disconnected", checkout());
+    buildah.build(checkout.path(), image);
+    let source = blog_source();
+    let download = [
+        "download",
+        "-r",
+        "requirements.txt",
+        "pip",
+        "setuptools",
+        "wheel",
+        "-d",
+        "packages",
+    ];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
+    command
+        .args(download)
+        .args(["--python", "/usr/bin/python3"])
+        .current_dir(source.path());
+    succeed(&mut command);
+    let variables = [("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", "packages")];
+    let build = Build {
+        network: Network::None,
+        variables: &variables,
+        ..Build::new(&buildah, image, source.path())
+    };
+    let (container, output) = build.assemble();
+    let told_all = told(&output);
+    assert!(
+        output.status.success() && told_all.contains("---> Installed "),
+        "{told_all}"
+    );
+    let wheels = container.bash(
+        "ls /opt/app-root/wheelhouse/*.whl | wc -l",
+        &[],
+        Network::None,
+    );
+    assert_eq!(told(&wheels).trim(), "9");
+
+    let failures: [(&str, Network, &[&str]); 3] = [
+        (
+            "",
+            Network::None,
+            &["there are no requirements", "REQUIREMENTS_FILE"],
+        ),
+        ("./broken\n", Network::Host, &["broken", "broken.c"]),
+        (
+            "./needy\n",
+            Network::None,
+            &["build requirements `nowhere`"],
+        ),
+    ];
+    for (requirements, network, words) in failures {
+        let source = failing(requirements);
+        let offline: &[_] = if network == Network::None {
+            &variables
+        } else {
+            &[]
+        };
+        let build = Build {
+            source: source.path(),
+            network,
+            variables: offline,
+            ..build
+        };
+        let (_container, output) = build.assemble();
+        let told = told(&output);
+        assert!(!output.status.success(), "{told}");
+        let error = &told[told.find("error: ").expect("an error")..];
+        for word in words {
+            assert!(error.contains(word), "`{word}` is not in {error}");
+        }
+    }
+    buildah.remove(image);
+}
+
+/// A source that requires `requirements`, with a package whose extension does not compile, and one
+/// that needs what nobody has.
+fn failing(requirements: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    if !requirements.is_empty() {
+        write("requirements.txt", requirements);
+    }
+    let setup = "from setuptools import setup, Extension\n\
+        setup(name='broken', version='1.0', ext_modules=[Extension('broken', ['broken.c'])])\n";
+    write("broken/setup.py", setup);
+    write("broken/broken.c", "#error it cannot be compiled\n");
+    write(
+        "needy/pyproject.toml",
+        "[build-system]\nrequires = ['nowhere']\nbuild-backend = 'nowhere'\n",
+    );
+    directory
+}

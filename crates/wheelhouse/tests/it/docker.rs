@@ -1,0 +1,211 @@
+//! The builder image with dockerd, whose builder and whose way to carry files differ from buildah's.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::Wheel;
+use crate::support::builds::checkout;
+use crate::support::containers::{Buildah, succeed};
+use crate::support::process::{eventually, left_out};
+
+/// A dockerd with storage of its own and no network; it ends when dropped.
+struct Dockerd {
+    directory: TempDir,
+    process: Child,
+}
+
+impl Dockerd {
+    fn start() -> Option<Self> {
+        for program in ["dockerd", "docker"] {
+            if Command::new(program).arg("--version").output().is_err() {
+                left_out(&format!("{program} is missing"), true);
+                return None;
+            }
+        }
+        let directory = tempfile::Builder::new()
+            .prefix("docker-")
+            .tempdir()
+            .unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let process = Command::new("dockerd")
+            .args([
+                "--iptables=false",
+                "--ip-forward=false",
+                "--ip-masq=false",
+                "--bridge=none",
+            ])
+            .args([
+                "--storage-driver=overlay2",
+                "--default-ulimit",
+                "nofile=20000:20000",
+            ])
+            .args([
+                OsStr::new("--data-root"),
+                path("data").as_ref(),
+                "--exec-root".as_ref(),
+                path("exec").as_ref(),
+            ])
+            .arg("--pidfile")
+            .arg(path("id"))
+            .arg("-H")
+            .arg(format!("unix://{}", path("socket").display()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let dockerd = Self { directory, process };
+        eventually("dockerd", || {
+            dockerd
+                .docker(["version"])
+                .output()
+                .unwrap()
+                .status
+                .success()
+        });
+        Some(dockerd)
+    }
+
+    fn docker<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let socket = self.directory.path().join("socket");
+        let mut command = Command::new("docker");
+        command
+            .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+            .args(arguments);
+        command
+    }
+
+    /// Makes an image of the files in `archive`, with the configuration of a Python builder.
+    fn import(&self, archive: &Path, image: &str) {
+        let mut command = self.docker(["import"]);
+        for line in [
+            "USER 1001",
+            "WORKDIR /opt/app-root/src",
+            "ENV HOME=/opt/app-root/src",
+            "ENV PATH=/opt/app-root/bin:/usr/local/bin:/usr/bin:/bin",
+            "ENV BASH_ENV=/opt/app-root/bin/activate",
+        ] {
+            command.args(["--change", line]);
+        }
+        succeed(command.arg(archive).arg(image));
+    }
+
+    /// Carries the contents of `source` into `directory` of a container, where they belong to anybody.
+    fn upload(&self, source: &Path, container: &str, directory: &str) {
+        let name = format!("s,^[.],{directory},");
+        let mut tar = Command::new("tar")
+            .args(["--owner=1234567", "--group=0", "--transform", &name, "-C"])
+            .arg(source)
+            .args(["-cf", "-", "."])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut command = self.docker(["cp", "-", &format!("{container}:/tmp")]);
+        succeed(command.stdin(tar.stdout.take().unwrap()));
+        assert!(tar.wait().unwrap().success());
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        let id = rustix::process::Pid::from_child(&self.process);
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_builder_works_with_dockerd() {
+    let Some(buildah) = Buildah::find() else {
+        return;
+    };
+    let Some(dockerd) = Dockerd::start() else {
+        return;
+    };
+    dockerd.import(&buildah.base_archive(), "base");
+    let checkout = checkout();
+    let mut build = dockerd.docker(["build", "--quiet", "--network", "none", "--tag", "builder"]);
+    succeed(
+        build
+            .args(["--build-arg", "BUILDER_IMAGE=base"])
+            .arg(checkout.path()),
+    );
+    let labels = dockerd
+        .docker([
+            "inspect",
+            "--format",
+            "{{json .Config.Labels}} {{.Config.User}}",
+            "builder",
+        ])
+        .output();
+    let labels = String::from_utf8(labels.unwrap().stdout).unwrap();
+    for words in [
+        "\"io.openshift.s2i.scripts-url\":\"image:///opt/app-root/s2i\"",
+        "} 1001\n",
+    ] {
+        assert!(labels.contains(words), "{labels}");
+    }
+
+    let source = tempfile::tempdir().unwrap();
+    let wheel = Wheel::new("alpha", "1.0");
+    std::fs::create_dir(source.path().join("packages")).unwrap();
+    std::fs::write(
+        source.path().join("packages").join(wheel.filename()),
+        wheel.bytes(),
+    )
+    .unwrap();
+    std::fs::write(source.path().join("requirements.txt"), "alpha\n").unwrap();
+    let create = [
+        "create",
+        "--name",
+        "assembling",
+        "--network",
+        "none",
+        "--user",
+        "1234567:0",
+    ];
+    let variables = [
+        "--env",
+        "PIP_NO_INDEX=1",
+        "--env",
+        "PIP_FIND_LINKS=packages",
+    ];
+    let assemble = ["builder", "/opt/app-root/s2i/assemble"];
+    succeed(&mut dockerd.docker(create.into_iter().chain(variables).chain(assemble)));
+    dockerd.upload(source.path(), "assembling", "src");
+    succeed(&mut dockerd.docker(["start", "--attach", "assembling"]));
+    let command = "CMD [\"/opt/app-root/s2i/run\"]";
+    succeed(&mut dockerd.docker(["commit", "--change", command, "assembling", "wheelhouse"]));
+
+    // The server is the first process of its container, and yet hears the signal.
+    let run = [
+        "run",
+        "--detach",
+        "--name",
+        "serving",
+        "--network",
+        "none",
+        "--user",
+        "7654321:0",
+        "wheelhouse",
+    ];
+    succeed(&mut dockerd.docker(run));
+    let get =
+        "import urllib.request as it; print(it.urlopen('http://127.0.0.1:8080/simple/').read())";
+    let exec = ["exec", "serving", "python3", "-c", get];
+    eventually("the server", || {
+        dockerd.docker(exec).output().unwrap().status.success()
+    });
+    assert!(succeed(&mut dockerd.docker(exec)).contains("alpha"));
+    let begun = std::time::Instant::now();
+    succeed(&mut dockerd.docker(["stop", "--time", "20", "serving"]));
+    assert!(
+        begun.elapsed().as_secs() < 10,
+        "it was killed after {:?}",
+        begun.elapsed()
+    );
+    let code = ["inspect", "--format", "{{.State.ExitCode}}", "serving"];
+    assert_eq!(succeed(&mut dockerd.docker(code)), "0");
+}

@@ -1,0 +1,267 @@
+//! Images in directories and archives: the same to the bit, and the same wheelhouse again.
+
+use std::fs;
+use std::process::Command;
+
+use super::{assert_same, document, index, printed, run, wheelhouse, wheelhouse_command};
+use crate::support::{Index, Sandbox, Wheel};
+
+const FIXED: [&str; 2] = ["--annotation", "source=https://example.org/app"];
+
+#[test]
+fn the_digest_is_that_of_the_content_alone() {
+    let mut sandbox = wheelhouse();
+    sandbox.set("SOURCE_DATE_EPOCH", "1700000000");
+    let digest = printed(&sandbox, &["image", "out", "oci:one:1", FIXED[0], FIXED[1]]);
+    // The same files, written by somebody else at another time, in another order.
+    fs::create_dir(sandbox.path("copy")).unwrap();
+    let script = "umask 077; cp -r out/. copy; touch -d 2001-02-03 copy/*";
+    let copied = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(sandbox.path(""))
+        .status();
+    assert!(copied.unwrap().success());
+    let again = [
+        "image",
+        "copy",
+        "oci-archive:two.tar:1",
+        "docker-archive:three.tar",
+        FIXED[0],
+        FIXED[1],
+    ];
+    assert_eq!(printed(&sandbox, &again), digest);
+    let dry = [
+        "image",
+        "copy",
+        "oci:never:1",
+        "--dry-run",
+        FIXED[0],
+        FIXED[1],
+    ];
+    assert_eq!(printed(&sandbox, &dry), digest);
+    assert!(!sandbox.path("never").exists());
+    // Whole archives are the same, too.
+    printed(
+        &sandbox,
+        &["image", "out", "oci-archive:four.tar:1", FIXED[0], FIXED[1]],
+    );
+    let read = |name| fs::read(sandbox.path(name)).unwrap();
+    assert!(read("two.tar") == read("four.tar"));
+}
+
+#[test]
+fn every_way_leads_back_to_the_same_wheelhouse() {
+    let sandbox = wheelhouse();
+    let destinations = [
+        "oci:a:1",
+        "oci-archive:b.tar:1",
+        "docker-archive:c.tar:acme/wheels:1",
+    ];
+    let all = [&["image", "out"][..], &destinations].concat();
+    printed(&sandbox, &all);
+    for (number, image) in destinations.iter().enumerate() {
+        let directory = format!("back-{number}");
+        run(&sandbox, &["extract", image, &directory]).assert_success();
+        assert_same(&sandbox.path(&directory), &sandbox.out());
+        let found = document(&sandbox, &["inspect", image, "--json"]);
+        assert_eq!(found["manifest"]["wheels"].as_array().unwrap().len(), 4);
+        assert_eq!(found["manifest"]["wheels"][0]["name"], "alpha");
+    }
+    let found = printed(&sandbox, &["inspect", "out"]);
+    assert!(
+        found.contains("4 packages") && found.contains("fetched"),
+        "{found}"
+    );
+}
+
+#[test]
+fn what_has_not_changed_is_the_same_layer() {
+    let sandbox = wheelhouse();
+    let layers = |version: &str, manner: &[&str]| -> Vec<String> {
+        super::build(&sandbox, &index(version));
+        let arguments = [&["image", "out", "oci:a:1", "--json"][..], manner].concat();
+        let found = document(&sandbox, &arguments);
+        let layers = found["images"][0]["layers"].as_array().unwrap();
+        layers
+            .iter()
+            .map(|layer| layer["digest"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let before = layers("1.0", &[]);
+    let after = layers("2.0", &["--label", "some=label"]);
+    let new: Vec<_> = after
+        .iter()
+        .filter(|layer| !before.contains(layer))
+        .collect();
+    // That of `beta`, and that of manifest, lock and index.
+    assert_eq!((before.len(), after.len(), new.len()), (5, 5, 2));
+    assert_eq!(layers("2.0", &["--single-layer"]).len(), 1);
+}
+
+#[test]
+fn a_layout_keeps_its_other_images() {
+    let sandbox = wheelhouse();
+    printed(&sandbox, &["image", "out", "oci:a:1"]);
+    printed(&sandbox, &["image", "out", "oci:a:2", "--single-layer"]);
+    printed(&sandbox, &["image", "out", "oci:a:1"]);
+    for tag in ["oci:a:1", "oci:a:2"] {
+        run(&sandbox, &["inspect", tag]).assert_success();
+    }
+    let finished = run(&sandbox, &["inspect", "oci:a:3"]);
+    finished
+        .assert_exit(4)
+        .assert_error_names(&["`3`", "hint: ", "2, 1"]);
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs::read(sandbox.path("a/index.json")).unwrap()).unwrap();
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
+    let left: Vec<_> = fs::read_dir(sandbox.path("a/blobs/sha256"))
+        .unwrap()
+        .collect();
+    let hidden = |entry: &std::io::Result<fs::DirEntry>| {
+        entry
+            .as_ref()
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with('.')
+    };
+    assert!(!left.iter().any(hidden));
+}
+
+#[test]
+fn an_image_says_what_it_is() {
+    let mut sandbox = wheelhouse();
+    sandbox.set("SOURCE_DATE_EPOCH", "1700000000");
+    let made = [
+        "image",
+        "out",
+        "oci:a:1",
+        "--path",
+        "/wheels",
+        "--annotation",
+        "revision=abc",
+    ];
+    printed(&sandbox, &[&made[..], &["--label", "owner=me"]].concat());
+    let found = document(&sandbox, &["inspect", "oci:a:1", "--json"]);
+    let label = |name: &str| {
+        found["labels"][name]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert_eq!(label("io.github.wheelhouse-rs.path"), "/wheels");
+    assert_eq!(label("io.github.wheelhouse-rs.packages"), "4");
+    assert_eq!(label("org.opencontainers.image.revision"), "abc");
+    assert_eq!(
+        label("org.opencontainers.image.created"),
+        "2023-11-14T22:13:20Z"
+    );
+    assert_eq!(label("owner"), "me");
+    assert!(label("io.github.wheelhouse-rs.targets").starts_with("cp3"));
+}
+
+#[test]
+fn requirements_are_built_on_the_way() {
+    let (sandbox, index) = (Sandbox::new(), index("1.0"));
+    let file = sandbox.write("requirements.txt", "alpha\n");
+    let arguments = [
+        "image",
+        "-r",
+        file.to_str().unwrap(),
+        "oci:a:1",
+        "--index-url",
+    ];
+    let mut command = wheelhouse_command(&sandbox, &arguments);
+    command
+        .arg(index.url())
+        .arg("--cache-dir")
+        .arg(sandbox.cache());
+    let finished = sandbox.spawn(command).finish();
+    finished.assert_success();
+    assert!(
+        finished.stdout.starts_with("sha256:"),
+        "{}",
+        finished.stdout
+    );
+    run(&sandbox, &["extract", "oci:a:1", "back"]).assert_success();
+    assert_same(&sandbox.path("back"), &sandbox.path("wheelhouse"));
+}
+
+#[test]
+fn each_architecture_has_its_own_image() {
+    let (sandbox, index) = (Sandbox::new(), Index::start());
+    index.add(&Wheel::new("pure", "1.0"));
+    for platform in ["manylinux_2_17_x86_64", "manylinux_2_17_aarch64"] {
+        let tag = format!("cp312-cp312-{platform}");
+        index.add(&Wheel::new("fast", "1.0").tag(&tag));
+    }
+    let targets = [
+        "--target",
+        "3.12-linux,3.12-linux-arm64",
+        "--no-bootstrap",
+        "pure",
+        "fast",
+    ];
+    sandbox.download(&index, &targets).assert_success();
+    let made = document(&sandbox, &["image", "out", "oci:a:1", "--json"]);
+    let architectures: Vec<_> = made["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| &image["architecture"])
+        .collect();
+    assert_eq!(architectures, ["amd64", "arm64"]);
+    for (architecture, platform) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
+        let directory = format!("of-{architecture}");
+        run(
+            &sandbox,
+            &["extract", "oci:a:1", &directory, "--arch", architecture],
+        )
+        .assert_success();
+        let names: Vec<String> = super::files(&sandbox.path(&directory))
+            .into_iter()
+            .filter(|(name, _)| name.extension().is_some_and(|extension| extension == "whl"))
+            .map(|(name, _)| name.display().to_string())
+            .collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert!(names[0].contains(platform), "{names:?}");
+        run(&sandbox, &["verify", &directory, "--no-install"]).assert_success();
+    }
+    let one = document(
+        &sandbox,
+        &["image", "out", "oci:b:1", "--all-in-one", "--json"],
+    );
+    assert_eq!(one["images"].as_array().unwrap().len(), 1);
+    run(&sandbox, &["extract", "oci:b:1", "all"]).assert_success();
+    assert_same(&sandbox.path("all"), &sandbox.out());
+    let finished = run(&sandbox, &["image", "out", "docker-archive:c.tar"]);
+    finished
+        .assert_exit(2)
+        .assert_error_names(&["docker", "--all-in-one"]);
+}
+
+#[test]
+fn what_cannot_be_an_image_is_named() {
+    let sandbox = wheelhouse();
+    run(&sandbox, &["image", "nowhere", "oci:a"])
+        .assert_exit(2)
+        .assert_error_names(&["nowhere", "hint: "]);
+    run(&sandbox, &["image", "out"])
+        .assert_exit(2)
+        .assert_error_names(&["`out`", "oci:DIR"]);
+    run(&sandbox, &["image", "out", "oci:a", "--path", "relative"]).assert_exit(2);
+    fs::create_dir(sandbox.path("full")).unwrap();
+    fs::write(sandbox.path("full/file"), "mine").unwrap();
+    run(&sandbox, &["image", "out", "oci:full"])
+        .assert_exit(7)
+        .assert_error_names(&["full"]);
+    // A wheel that is another one than the manifest says.
+    let wheel = sandbox.out().join("beta-1.0-py3-none-any.whl");
+    let mut bytes = fs::read(&wheel).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::remove_file(&wheel).unwrap();
+    fs::write(&wheel, bytes).unwrap();
+    let finished = run(&sandbox, &["image", "out", "oci-archive:a.tar"]);
+    finished.assert_exit(6).assert_error_names(&["beta-1.0"]);
+    assert!(!sandbox.path("a.tar").exists());
+}

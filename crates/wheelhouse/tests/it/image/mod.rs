@@ -1,0 +1,92 @@
+//! `wheelhouse image`, `extract` and `inspect`: against the real programs of the world of
+//! containers, against servers that misbehave, and against hostile images.
+
+mod failing;
+mod hostile;
+mod local;
+mod parts;
+mod pushed;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::{Finished, Index, Sandbox, Wheel};
+
+/// A wheelhouse `out` of a large package and some small ones.
+fn wheelhouse() -> Sandbox {
+    let (sandbox, index) = (Sandbox::new(), index("1.0"));
+    build(&sandbox, &index);
+    sandbox
+}
+
+/// An index of which the small package `beta` has this version.
+fn index(beta: &str) -> Index {
+    let index = Index::start();
+    index.add(
+        &Wheel::new("alpha", "1.0")
+            .padded(1_500_000)
+            .requires("beta"),
+    );
+    index.add(&Wheel::new("beta", beta).requires("gamma"));
+    index.add(&Wheel::new("gamma", "1.0").requires("delta"));
+    index.add(&Wheel::new("delta", "1.0").padded(2_500_000));
+    index
+}
+
+fn build(sandbox: &Sandbox, index: &Index) {
+    sandbox.build(index, &["alpha"]).assert_success();
+}
+
+/// `wheelhouse` with these arguments.
+fn wheelhouse_command(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Command {
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+    command.args(arguments);
+    command
+}
+
+/// Runs `wheelhouse` with these arguments.
+fn run(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
+    sandbox
+        .spawn(wheelhouse_command(sandbox, arguments))
+        .finish()
+}
+
+/// Runs it to a good end, and returns what it printed, without the end of the line.
+#[track_caller]
+fn printed(sandbox: &Sandbox, arguments: &[&str]) -> String {
+    let finished = run(sandbox, arguments);
+    finished.assert_success();
+    finished.stdout.trim_end().to_owned()
+}
+
+#[track_caller]
+fn document(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    serde_json::from_str(&printed(sandbox, arguments)).unwrap()
+}
+
+/// Every file below a directory with its bytes.
+fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = walkdir::WalkDir::new(directory).sort_by_file_name();
+    let files = entries
+        .into_iter()
+        .map(Result::unwrap)
+        .filter(|entry| entry.file_type().is_file());
+    files
+        .map(|entry| {
+            let name = entry.path().strip_prefix(directory).unwrap().to_owned();
+            (name, std::fs::read(entry.path()).unwrap())
+        })
+        .collect()
+}
+
+#[track_caller]
+fn assert_same(one: &Path, other: &Path) {
+    let (one, other) = (files(one), files(other));
+    let names = |files: &[(PathBuf, Vec<u8>)]| -> Vec<PathBuf> {
+        files.iter().map(|(name, _)| name.clone()).collect()
+    };
+    assert!(!one.is_empty());
+    assert_eq!(names(&one), names(&other));
+    assert!(one == other, "the contents differ");
+}

@@ -1,0 +1,234 @@
+//! Images in a real registry.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::{assert_same, build, index, printed, run, wheelhouse};
+use crate::support::parts::{self, Registry, Terms, certificates, part};
+use crate::support::{Sandbox, sha256};
+
+/// A wheelhouse and a registry.
+fn start(terms: &Terms<'_>) -> Option<(Sandbox, Registry)> {
+    let sandbox = wheelhouse();
+    let registry = Registry::start(&sandbox.path("registry"), terms)?;
+    Some((sandbox, registry))
+}
+
+#[test]
+fn only_what_a_registry_lacks_is_sent() {
+    let (sandbox, index_of_old) = (Sandbox::new(), index("1.0"));
+    build(&sandbox, &index_of_old);
+    let Some(registry) = Registry::start(&sandbox.path("registry"), &Terms::default()) else {
+        return;
+    };
+    let image = format!("docker://{}/acme/wheels:1", registry.host());
+    let digest = printed(&sandbox, &["image", "out", &image]);
+    let uploads = || registry.count("POST", "/blobs/uploads/");
+    // Five layers, the configuration, the bill of materials and its own configuration.
+    assert_eq!(uploads(), 8);
+    assert_eq!(printed(&sandbox, &["image", "out", &image]), digest);
+    assert_eq!(uploads(), 8, "an unchanged wheelhouse uploads nothing");
+    let other = format!("docker://{}/acme/wheels:2", registry.host());
+    assert_eq!(printed(&sandbox, &["image", "out", &other]), digest);
+    assert_eq!(uploads(), 8, "another tag uploads nothing");
+    build(&sandbox, &index("2.0"));
+    printed(&sandbox, &["image", "out", &image]);
+    // The layer of the changed wheel, that of the small files, the configuration, the bill of materials.
+    assert_eq!(uploads(), 12);
+    run(&sandbox, &["extract", &image, "back"]).assert_success();
+    assert_same(&sandbox.path("back"), &sandbox.out());
+}
+
+#[test]
+fn the_digest_stays_when_skopeo_copies_it_onwards() {
+    let Some(skopeo) = part("skopeo") else { return };
+    let Some((sandbox, registry)) = start(&Terms::default()) else {
+        return;
+    };
+    let image = format!("docker://{}/acme/wheels:1", registry.host());
+    let digest = printed(&sandbox, &["image", "out", &image, "oci:layout:1"]);
+    let other = format!("docker://{}/elsewhere/wheels:9", registry.host());
+    for (from, to) in [(image.as_str(), other.as_str()), (&other, "oci:pulled:1")] {
+        let mut copy = sandbox.command(skopeo.to_str().unwrap());
+        copy.args([
+            "copy",
+            "--insecure-policy",
+            "--src-tls-verify=false",
+            "--dest-tls-verify=false",
+        ]);
+        parts::run(copy.args([from, to]));
+    }
+    let mut inspect = sandbox.command(skopeo.to_str().unwrap());
+    inspect.args(["inspect", "--format", "{{.Digest}}", "oci:pulled:1"]);
+    assert_eq!(parts::run(&mut inspect).trim(), digest);
+    let by_digest = format!("docker://{}/elsewhere/wheels@{digest}", registry.host());
+    run(&sandbox, &["extract", &by_digest, "back"]).assert_success();
+    assert_same(&sandbox.path("back"), &sandbox.out());
+}
+
+#[test]
+fn blobs_of_a_base_image_are_mounted() {
+    let Some((sandbox, registry)) = start(&Terms::default()) else {
+        return;
+    };
+    let base = format!("docker://{}/base/image:1", registry.host());
+    printed(&sandbox, &["image", "out", &base, "--path", "/base"]);
+    let sent = registry.count("PUT", "/blobs/uploads/");
+    let image = format!("docker://{}/acme/wheels:1", registry.host());
+    printed(&sandbox, &["image", "out", &image, "--base", &base]);
+    assert_eq!(registry.count("POST", "mount=sha256"), 5);
+    // Its own five layers, its configuration and its bill of materials.
+    assert_eq!(registry.count("PUT", "acme/wheels/blobs/uploads/"), 8);
+    assert_eq!(registry.count("PUT", "/blobs/uploads/"), sent + 8);
+}
+
+#[test]
+fn a_registry_with_a_private_authority_and_users() {
+    let mut sandbox = wheelhouse();
+    let (Some(htpasswd), Some([authority, certificate, key])) =
+        (part("htpasswd"), certificates(&sandbox.path("")))
+    else {
+        return;
+    };
+    let users = sandbox.path("users");
+    parts::run(
+        std::process::Command::new(htpasswd)
+            .arg("-Bbc")
+            .arg(&users)
+            .args(["me", "secret"]),
+    );
+    let terms = Terms {
+        users: Some(&users),
+        tls: Some((&certificate, &key)),
+    };
+    let Some(registry) = Registry::start(&sandbox.path("registry"), &terms) else {
+        return;
+    };
+    let image = format!("docker://{}/acme/wheels:1", registry.host());
+    let push = ["image", "out", &image, "--retries", "0"];
+    run(&sandbox, &push)
+        .assert_exit(7)
+        .assert_error_names(&["certificate", "--cert"]);
+    sandbox.set("SSL_CERT_FILE", &authority);
+    run(&sandbox, &push)
+        .assert_exit(7)
+        .assert_error_names(&["401", "docker login"]);
+    // `me:secret`.
+    let file = format!(
+        r#"{{"auths": {{"{}": {{"auth": "bWU6c2VjcmV0"}}}}}}"#,
+        registry.host()
+    );
+    sandbox.write("home/.docker/config.json", &file);
+    run(&sandbox, &push).assert_success();
+    let path = sandbox.write("auth.json", &file.replace("bWU6c2VjcmV0", "bWU6d3Jvbmc="));
+    let wrong = [&push[..], &["--authfile", path.to_str().unwrap()]].concat();
+    let finished = run(&sandbox, &wrong);
+    finished.assert_exit(7);
+    assert!(!finished.stderr.contains("wrong"), "{}", finished.stderr);
+    sandbox.set(
+        "REGISTRY_AUTH_FILE",
+        sandbox.path("home/.docker/config.json"),
+    );
+    run(&sandbox, &["extract", &image, "back"]).assert_success();
+    assert_same(&sandbox.path("back"), &sandbox.out());
+}
+
+#[test]
+fn a_credential_helper_is_asked() {
+    let mut sandbox = wheelhouse();
+    let Some(htpasswd) = part("htpasswd") else {
+        return;
+    };
+    let users = sandbox.path("users");
+    parts::run(
+        std::process::Command::new(htpasswd)
+            .arg("-Bbc")
+            .arg(&users)
+            .args(["me", "secret"]),
+    );
+    let terms = Terms {
+        users: Some(&users),
+        tls: None,
+    };
+    let Some(registry) = Registry::start(&sandbox.path("registry"), &terms) else {
+        return;
+    };
+    let helper = sandbox.write(
+        "bin/docker-credential-test",
+        "#!/bin/sh\nread -r server\necho \"$1 $server\" >> \"$HOME/asked\"\necho '{\"Username\": \"me\", \"Secret\": \"secret\"}'\n",
+    );
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&helper, executable).unwrap();
+    let path = format!("{}:/usr/bin:/bin", sandbox.path("bin").display());
+    sandbox.set("PATH", path);
+    let helpers = format!(r#"{{"credHelpers": {{"{}": "test"}}}}"#, registry.host());
+    sandbox.write("home/.docker/config.json", &helpers);
+    let image = format!("docker://{}/acme/wheels:1", registry.host());
+    run(&sandbox, &["image", "out", &image]).assert_success();
+    let asked = fs::read_to_string(sandbox.path("home/asked")).unwrap();
+    assert!(
+        asked.starts_with(&format!("get {}", registry.host())),
+        "{asked}"
+    );
+}
+
+#[test]
+fn another_machine_is_not_talked_to_in_plain() {
+    let sandbox = wheelhouse();
+    // An address of documentation (RFC 5737), where nobody answers.
+    let image = "docker://192.0.2.1:5000/acme/wheels:1";
+    let finished = run(
+        &sandbox,
+        &["image", "out", image, "--retries", "0", "--timeout", "1"],
+    );
+    finished
+        .assert_exit(7)
+        .assert_error_names(&["https://192.0.2.1:5000"]);
+    let finished = run(&sandbox, &["image", "out", image, "--offline"]);
+    finished.assert_exit(7).assert_error_names(&["--offline"]);
+}
+
+#[test]
+fn a_bill_of_materials_is_attached() {
+    let Some(skopeo) = part("skopeo") else { return };
+    let Some((sandbox, registry)) = start(&Terms::default()) else {
+        return;
+    };
+    let repository = format!("docker://{}/acme/wheels", registry.host());
+    let digest = printed(&sandbox, &["image", "out", &format!("{repository}:1")]);
+    let raw = |reference: &str| -> Value {
+        let mut inspect = sandbox.command(skopeo.to_str().unwrap());
+        inspect.args(["inspect", "--raw", "--tls-verify=false"]);
+        let text = parts::run(inspect.arg(format!("{repository}{reference}")));
+        serde_json::from_str(&text).unwrap()
+    };
+    // This registry does not list referrers itself.
+    let list = raw(&format!(":{}", digest.replace(':', "-")));
+    let listed = &list["manifests"][0];
+    assert_eq!(listed["artifactType"], "application/vnd.cyclonedx+json");
+    let referrer = raw(&format!("@{}", listed["digest"].as_str().unwrap()));
+    assert_eq!(referrer["subject"]["digest"], digest);
+    let sbom = referrer["layers"][0]["digest"].as_str().unwrap();
+    let hex = sbom.trim_start_matches("sha256:");
+    let blobs = sandbox.path("registry/data/docker/registry/v2/blobs/sha256");
+    let path = blobs.join(&hex[..2]).join(hex).join("data");
+    let sbom: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert_eq!(sbom["bomFormat"], "CycloneDX");
+    let components = sbom["components"].as_array().unwrap();
+    assert_eq!(components.len(), 4);
+    let beta = components
+        .iter()
+        .find(|component| component["name"] == "beta")
+        .unwrap();
+    assert_eq!(
+        beta["purl"],
+        "pkg:pypi/beta@1.0?file_name=beta-1.0-py3-none-any.whl"
+    );
+    let wheel = fs::read(sandbox.out().join("beta-1.0-py3-none-any.whl")).unwrap();
+    assert_eq!(beta["hashes"][0]["content"], sha256(&wheel));
+    let depends = sbom["dependencies"].as_array().unwrap().iter();
+    let mut on_gamma = depends.filter(|entry| entry["ref"] == beta["bom-ref"]);
+    let gamma = on_gamma.next().unwrap()["dependsOn"][0].as_str().unwrap();
+    assert!(gamma.starts_with("pkg:pypi/gamma@"), "{gamma}");
+}

@@ -1,0 +1,254 @@
+//! Locking: what is pinned, when it is kept, and that builds keep to it.
+
+use crate::support::sandbox::Finished;
+use crate::support::{Index, Sandbox, Sdist, Wheel, python, sha256, test_python, tree};
+
+/// `wheelhouse lock` in the sandbox's directory, from `index` alone.
+fn lock(sandbox: &Sandbox, index: &Index, arguments: &[&str]) -> Finished {
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+    command.args(["lock", "--index-url", &index.url(), "--cache-dir"]);
+    command.arg(sandbox.cache()).args(arguments);
+    sandbox.spawn(command).finish()
+}
+
+fn text(sandbox: &Sandbox, name: &str) -> String {
+    std::fs::read_to_string(sandbox.path(name)).unwrap()
+}
+
+/// An index where `alpha` is built with `tool`, and reports `plugin`.
+fn index_with_sdist() -> Index {
+    let index = Index::start();
+    index.add(&Wheel::new("tool", "1.0"));
+    index.add(&Wheel::new("plugin", "1.0"));
+    let alpha = Sdist::new("alpha", "1.0").requires("tool");
+    index.add_sdist(&alpha.reports("plugin").script("import tool, plugin"));
+    index
+}
+
+#[test]
+fn a_build_uses_what_its_lock_pins_and_nothing_newer() {
+    let (index, sandbox) = (index_with_sdist(), Sandbox::new());
+    lock(&sandbox, &index, &["alpha"]).assert_success();
+    let digest = sha256(&Wheel::new("tool", "1.0").bytes());
+    for pinned in ["\"plugin==1.0\"", "\"tool==1.0\"", &digest] {
+        assert!(text(&sandbox, "pylock.toml").contains(pinned));
+    }
+    for name in ["tool", "plugin"] {
+        index.add(&Wheel::new(name, "2.0"));
+    }
+    index.forget_requests();
+    sandbox
+        .build(&index, &["--lock", "pylock.toml", "--require-hashes"])
+        .assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), ["alpha-1.0-py3-none-any.whl"]);
+    assert_eq!(index.requests("tool-2.0-py3-none-any.whl").len(), 0);
+    assert_eq!(index.requests("plugin-2.0-py3-none-any.whl").len(), 0);
+}
+
+#[test]
+fn what_was_downloaded_is_built_as_its_lock_pins_it() {
+    let (index, sandbox) = (index_with_sdist(), Sandbox::new());
+    let download = ["alpha", "--no-bootstrap"];
+    sandbox.download(&index, &download).assert_success();
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+    command.args(["build", "--cache-dir", "fresh", "-o", "wheels"]);
+    command.args(["--no-index", "--find-links", "out", "--require-hashes"]);
+    command.args(["--lock", "out/pylock.toml"]);
+    sandbox.spawn(command).finish().assert_success();
+    let wheels = tree::wheels(&sandbox.path("wheels"));
+    assert_eq!(wheels, ["alpha-1.0-py3-none-any.whl"]);
+}
+
+#[test]
+fn a_hook_that_asks_for_what_the_lock_lacks_is_reported() {
+    let (index, sandbox) = (index_with_sdist(), Sandbox::new());
+    lock(&sandbox, &index, &["alpha"]).assert_success();
+    let whole = text(&sandbox, "pylock.toml");
+    let without = whole.replace("plugin==1.0", "other==1.0");
+    sandbox.write("pylock.toml", &without);
+    sandbox
+        .build(&index, &["--lock", "pylock.toml"])
+        .assert_exit(5)
+        .assert_error_names(&["alpha==1.0", "plugin==1.0", "does not pin", "hint:"]);
+    sandbox.write("pylock.toml", &whole.replace("plugin==1.0", "plugin==0.9"));
+    sandbox
+        .build(&index, &["--lock", "pylock.toml"])
+        .assert_exit(5)
+        .assert_error_names(&["alpha==1.0", "plugin", "hint:"]);
+}
+
+#[test]
+fn a_pinned_file_of_another_digest_is_refused() {
+    let (index, sandbox) = (index_with_sdist(), Sandbox::new());
+    lock(&sandbox, &index, &["alpha"]).assert_success();
+    let digest = sha256(&Wheel::new("tool", "1.0").bytes());
+    let changed = text(&sandbox, "pylock.toml").replace(&digest, &"0".repeat(64));
+    sandbox.write("pylock.toml", &changed);
+    sandbox
+        .build(&index, &["--lock", "pylock.toml"])
+        .assert_exit(5)
+        .assert_error_names(&["tool"]);
+}
+
+#[test]
+fn required_hashes_are_required_of_build_requirements() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("tool", "1.0"));
+    let alpha = Sdist::new("alpha", "1.0").requires("tool");
+    index.add_sdist(&alpha);
+    let digest = sha256(&alpha.bytes());
+    let requirements = format!("alpha==1.0 --hash=sha256:{digest}\n");
+    sandbox.write("requirements.txt", &requirements);
+    let arguments = ["-r", "requirements.txt", "--require-hashes"];
+    sandbox
+        .build(&index, &arguments)
+        .assert_exit(5)
+        .assert_error_names(&[
+            "alpha==1.0",
+            "tool==1.0",
+            "--build-constraint",
+            "wheelhouse lock",
+        ]);
+    // Hashes alone do not require any of builds, as for pip.
+    sandbox.build(&index, &arguments[..2]).assert_success();
+    let digest = sha256(&Wheel::new("tool", "1.0").bytes());
+    let constraint = format!("tool==1.0 --hash=sha256:{digest}\n");
+    sandbox.write("build.txt", &constraint);
+    let arguments = [&arguments[..], &["--build-constraint", "build.txt"]].concat();
+    sandbox.build(&index, &arguments).assert_success();
+}
+
+/// An index with versions 1.0 of `alpha` and `beta`, and a request for both.
+fn locked_pair() -> (Index, Sandbox) {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    for name in ["alpha", "beta"] {
+        index.add(&Wheel::new(name, "1.0"));
+    }
+    sandbox.write("requirements.txt", "alpha\nbeta\n");
+    lock(&sandbox, &index, &[]).assert_success();
+    for name in ["alpha", "beta", "gamma"] {
+        index.add(&Wheel::new(name, "2.0"));
+    }
+    index.forget_requests();
+    (index, sandbox)
+}
+
+fn has(sandbox: &Sandbox, filename: &str) -> bool {
+    text(sandbox, "pylock.toml").contains(&format!("\"{filename}-py3-none-any.whl\""))
+}
+
+#[test]
+fn a_lock_that_still_answers_is_kept_and_no_index_asked() {
+    let (index, sandbox) = locked_pair();
+    let before = text(&sandbox, "pylock.toml");
+    lock(&sandbox, &index, &[]).assert_success();
+    lock(&sandbox, &index, &["--check"]).assert_success();
+    assert_eq!(text(&sandbox, "pylock.toml"), before);
+    assert_eq!(index.requests("/").len(), 0);
+}
+
+#[test]
+fn versions_are_kept_when_the_request_changes() {
+    let (index, sandbox) = locked_pair();
+    sandbox.write("requirements.txt", "alpha\nbeta\ngamma\n");
+    let checked = lock(&sandbox, &index, &["--check"]);
+    checked
+        .assert_exit(3)
+        .assert_error_names(&["pylock.toml", "out of date"]);
+    assert!(!has(&sandbox, "gamma-2.0"));
+    lock(&sandbox, &index, &[]).assert_success();
+    assert!(has(&sandbox, "alpha-1.0") && has(&sandbox, "beta-1.0") && has(&sandbox, "gamma-2.0"));
+}
+
+#[test]
+fn one_package_is_upgraded_or_all_are() {
+    let (index, sandbox) = locked_pair();
+    lock(&sandbox, &index, &["--upgrade-package", "alpha"]).assert_success();
+    assert!(has(&sandbox, "alpha-2.0") && has(&sandbox, "beta-1.0"));
+    lock(&sandbox, &index, &["--upgrade"]).assert_success();
+    assert!(has(&sandbox, "alpha-2.0") && has(&sandbox, "beta-2.0"));
+}
+
+#[test]
+fn a_build_upgrades_one_package_of_its_lock() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    for name in ["alpha", "beta"] {
+        index.add(&Wheel::new(name, "1.0"));
+    }
+    sandbox.build(&index, &["alpha", "beta"]).assert_success();
+    for name in ["alpha", "beta"] {
+        index.add(&Wheel::new(name, "2.0"));
+    }
+    let upgrade = ["alpha", "beta", "-P", "beta"];
+    sandbox.build(&index, &upgrade).assert_success();
+    let expected = ["alpha-1.0-py3-none-any.whl", "beta-2.0-py3-none-any.whl"];
+    assert_eq!(tree::wheels(&sandbox.out()), expected);
+}
+
+/// An index where `alpha` needs `winonly` on Windows, and has a wheel for each of two systems.
+fn index_for_systems() -> Index {
+    let index = Index::start();
+    for tag in ["py3-none-manylinux_2_17_x86_64", "py3-none-win_amd64"] {
+        let alpha = Wheel::new("alpha", "1.0").tag(tag);
+        index.add(&alpha.requires("winonly; sys_platform == 'win32'"));
+    }
+    index.add(&Wheel::new("winonly", "1.0"));
+    index
+}
+
+const SYSTEMS: [&str; 4] = ["--platform", "linux,windows", "--python-version", "3.11"];
+
+#[test]
+fn each_target_has_a_lock_of_its_own() {
+    let (index, sandbox) = (index_for_systems(), Sandbox::new());
+    let arguments = [&["alpha", "-o", "locks"], &SYSTEMS[..]].concat();
+    lock(&sandbox, &index, &arguments).assert_success();
+    let linux = text(&sandbox, "locks/pylock.cp311-manylinux_2_28_x86_64.toml");
+    assert!(linux.contains("alpha-1.0-py3-none-manylinux") && !linux.contains("winonly"));
+    let windows = text(&sandbox, "locks/pylock.cp311-win_amd64.toml");
+    assert!(windows.contains("alpha-1.0-py3-none-win") && windows.contains("winonly-1.0"));
+}
+
+#[test]
+fn one_lock_for_all_is_one_that_pip_installs_from() {
+    let (index, sandbox) = (index_for_systems(), Sandbox::new());
+    let host = ["--target", "host"];
+    let arguments = [&["alpha", "--universal"], &host[..], &SYSTEMS[..]].concat();
+    lock(&sandbox, &index, &arguments).assert_success();
+    let shared = text(&sandbox, "pylock.toml");
+    assert!(
+        shared.contains("marker = \"sys_platform == 'win32'\""),
+        "{shared}"
+    );
+    assert_eq!(shared.matches("name = \"alpha\"").count(), 1);
+    assert_eq!(shared.matches("[[packages.wheels]]").count(), 3);
+    sandbox
+        .build(&index, &["--lock", "pylock.toml"])
+        .assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()).len(), 1);
+    let Some(test_python) = test_python() else {
+        return;
+    };
+    let installed = python::environment(&test_python, &sandbox.path(""), "environment");
+    let mut pip = python::pip(&test_python, &installed);
+    python::run(pip.args(["install", "-r"]).arg(sandbox.path("pylock.toml")));
+    let list = python::run(python::pip(&test_python, &installed).arg("freeze"));
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert!(
+        list.contains("alpha==1.0") && !list.contains("winonly"),
+        "{list}"
+    );
+}
+
+#[test]
+fn a_name_that_installers_refuse_is_refused() {
+    let (index, sandbox) = (index_for_systems(), Sandbox::new());
+    lock(&sandbox, &index, &["alpha", "-o", "requirements.lock"])
+        .assert_exit(2)
+        .assert_error_names(&["requirements.lock", "pylock.NAME.toml"]);
+    sandbox.write("pylock.toml", "not a lock");
+    lock(&sandbox, &index, &["alpha"])
+        .assert_exit(2)
+        .assert_error_names(&["pylock.toml", "hint:"]);
+    assert_eq!(text(&sandbox, "pylock.toml"), "not a lock");
+}

@@ -1,0 +1,107 @@
+//! Builds as the S2I tool does them, by hand, and what they take in.
+//!
+//! Never asserts anything about an image.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::containers::{Buildah, Container, Network, repository, succeed, told};
+use super::python::blog;
+
+/// A checkout as it is uploaded: the parts that an image is made of, and the program of these tests in
+/// its dist/.
+pub(crate) fn checkout() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (repository(), directory.path());
+    for name in ["Dockerfile", "Cargo.toml", "s2i", ".s2i"] {
+        succeed(Command::new("cp").arg("-a").arg(from.join(name)).arg(to));
+    }
+    let name = format!("wheelhouse-0-{}-linux-gnu", std::env::consts::ARCH);
+    let program = to.join(&name).join("wheelhouse");
+    std::fs::create_dir_all(program.parent().unwrap()).unwrap();
+    std::fs::create_dir(to.join("dist")).unwrap();
+    succeed(
+        Command::new("strip")
+            .arg("-o")
+            .arg(&program)
+            .arg(env!("CARGO_BIN_EXE_wheelhouse")),
+    );
+    let archive = to.join("dist").join(format!("{name}.tar.gz"));
+    succeed(
+        Command::new("tar")
+            .arg("-C")
+            .arg(to)
+            .args(["-I", "gzip -1", "-cf"])
+            .arg(archive)
+            .arg(&name),
+    );
+    std::fs::remove_dir_all(to.join(name)).unwrap();
+    directory
+}
+
+/// Builds as the S2I tool does: the upload, its own scripts if it has some, and the rest of the image's.
+pub(crate) struct Build<'a> {
+    pub(crate) buildah: &'a Buildah,
+    pub(crate) builder: &'a str,
+    pub(crate) source: &'a Path,
+    pub(crate) variables: &'a [(&'a str, &'a str)],
+    pub(crate) network: Network,
+    pub(crate) artifacts: Option<&'a Path>,
+}
+
+impl<'a> Build<'a> {
+    pub(crate) fn new(buildah: &'a Buildah, builder: &'a str, source: &'a Path) -> Self {
+        Self {
+            buildah,
+            builder,
+            source,
+            variables: &[],
+            network: Network::Host,
+            artifacts: None,
+        }
+    }
+
+    /// Runs `assemble` in a container, whose user is anybody, and returns that with what was told.
+    pub(crate) fn assemble(&self) -> (Container<'a>, std::process::Output) {
+        let container = self.buildah.container(self.builder).for_anybody();
+        container.upload(self.source, "/tmp/src");
+        if let Some(artifacts) = self.artifacts {
+            container.upload(artifacts, "/tmp/artifacts");
+        }
+        let script = format!("exec {}", self.script("assemble"));
+        let output = container.bash(&script, self.variables, self.network);
+        (container, output)
+    }
+
+    fn script(&self, name: &str) -> String {
+        if self.source.join(".s2i/bin").join(name).is_file() {
+            return format!("/tmp/src/.s2i/bin/{name}");
+        }
+        let label = "{{index .OCIv1.Config.Labels \"io.openshift.s2i.scripts-url\"}}";
+        let url = self.buildah.inspect(self.builder, label);
+        format!("{}/{name}", url.strip_prefix("image://").unwrap())
+    }
+
+    #[track_caller]
+    pub(crate) fn image(&self, name: &str) -> String {
+        let (container, output) = self.assemble();
+        let told = told(&output);
+        assert!(output.status.success(), "{told}");
+        container.commit(&self.script("run"), name);
+        told
+    }
+}
+
+/// The source of the blog, without what its builds leave there.
+pub(crate) fn blog_source() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(blog().join("."))
+        .arg(directory.path())
+        .status();
+    assert!(copied.unwrap().success());
+    directory
+}

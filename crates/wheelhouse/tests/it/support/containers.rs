@@ -1,0 +1,295 @@
+//! Real containers: buildah with a storage of its own, base images out of Debian packages, and the
+//! build contract of S2I as its tool keeps it.
+//!
+//! Never touches the storage of the machine's user.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use super::process::left_out;
+
+/// What works where there is no systemd, and few file descriptors are permitted.
+const CONFIGURATION: &str = "\
+[containers]
+default_ulimits = [\"nofile=20000:20000\", \"nproc=16384:16384\"]
+[engine]
+cgroup_manager = \"cgroupfs\"
+events_logger = \"file\"
+runtime = \"runc\"
+";
+
+/// The image that imitates a Python builder of sclorg.
+pub(crate) const BASE: &str = "localhost/python-builder";
+
+/// buildah, with an image [`BASE`] in its storage, which is kept for other tests.
+pub(crate) struct Buildah {
+    configuration: TempDir,
+    /// Below the target directory; kept, because making the base image takes a minute.
+    storage: PathBuf,
+}
+
+/// What a command may reach.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    None,
+    Host,
+}
+
+impl Buildah {
+    /// Finds buildah and makes the base image. A machine without it tests nothing, which is a failure
+    /// where everything must be tested.
+    pub(crate) fn find() -> Option<Self> {
+        for program in ["buildah", "runc", "mmdebstrap"] {
+            if Command::new(program).arg("--version").output().is_err() {
+                left_out(&format!("{program} is missing"), true);
+                return None;
+            }
+        }
+        if !rustix::process::geteuid().is_root() {
+            left_out("containers are tested as root", true);
+            return None;
+        }
+        let configuration = tempfile::Builder::new()
+            .prefix("containers-")
+            .tempdir()
+            .unwrap();
+        let storage = target().join("test-images");
+        std::fs::create_dir_all(&storage).unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(configuration.path().join(name), text).unwrap();
+        write("containers.conf", CONFIGURATION);
+        let root = storage.join("storage").display().to_string();
+        // What belongs to the running system has to go with it, and is of this storage alone.
+        let running = &super::sha256(root.as_bytes())[..12];
+        write(
+            "storage.conf",
+            &format!(
+                "[storage]\ndriver = \"overlay\"\ngraphroot = \"{root}\"\nrunroot = \"/run/wheelhouse-test-{running}\"\n",
+            ),
+        );
+        let buildah = Self {
+            configuration,
+            storage,
+        };
+        buildah.make_base();
+        Some(buildah)
+    }
+
+    /// One test makes it, others wait.
+    fn make_base(&self) {
+        let lock = File::create(self.storage.join("lock")).unwrap();
+        lock.lock().unwrap();
+        if self
+            .buildah(["inspect", "--type", "image", BASE])
+            .output()
+            .unwrap()
+            .status
+            .success()
+        {
+            return;
+        }
+        let script = repository().join("tests/images/base");
+        let mut command = self.command(script);
+        command.args(["bookworm", BASE]).arg(&self.storage);
+        succeed(&mut command);
+    }
+
+    /// The files of the base image, as a tar.
+    pub(crate) fn base_archive(&self) -> PathBuf {
+        let entries = std::fs::read_dir(&self.storage).unwrap();
+        let mut paths = entries.map(|entry| entry.unwrap().path());
+        let archive = paths.find(|path| path.extension().is_some_and(|ending| ending == "tar"));
+        archive.expect("the archive of the base image is kept")
+    }
+
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env(
+            "CONTAINERS_CONF",
+            self.configuration.path().join("containers.conf"),
+        );
+        command.env(
+            "CONTAINERS_STORAGE_CONF",
+            self.configuration.path().join("storage.conf"),
+        );
+        command
+            .env("BUILDAH_RUNTIME", "runc")
+            .env("BUILDAH_ISOLATION", "oci");
+        command
+    }
+
+    pub(crate) fn buildah<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = self.command("buildah");
+        command.args(arguments);
+        command
+    }
+
+    /// Builds `image` of the Dockerfile in `context`.
+    pub(crate) fn build(&self, context: &Path, image: &str) {
+        let base = format!("BUILDER_IMAGE={BASE}");
+        let mut command = self.buildah([
+            "build",
+            "--quiet",
+            "--network",
+            "none",
+            "--format",
+            "docker",
+        ]);
+        command
+            .args(["--build-arg", &base, "--tag", image])
+            .arg(context);
+        succeed(&mut command);
+    }
+
+    pub(crate) fn remove(&self, image: &str) {
+        let _ = self.buildah(["rmi", "--force", image]).output();
+    }
+
+    /// What `template` says of `image`.
+    pub(crate) fn inspect(&self, image: &str, template: &str) -> String {
+        let mut command = self.buildah(["inspect", "--type", "image", "--format", template, image]);
+        succeed(&mut command)
+    }
+
+    pub(crate) fn container<'a>(&'a self, image: &str) -> Container<'a> {
+        let name = succeed(&mut self.buildah(["from", "--pull-never", image]));
+        Container {
+            buildah: self,
+            name,
+            user: None,
+        }
+    }
+}
+
+/// A container; it goes when it is dropped.
+pub(crate) struct Container<'a> {
+    buildah: &'a Buildah,
+    name: String,
+    user: Option<&'static str>,
+}
+
+impl Container<'_> {
+    /// Runs what follows as any user in group 0, as clusters do.
+    pub(crate) fn for_anybody(mut self) -> Self {
+        self.user = Some("1234567:0");
+        self
+    }
+
+    /// Puts the contents of `source` into `directory`, as the image's user has them.
+    pub(crate) fn upload(&self, source: &Path, directory: &str) {
+        let owner = self.user.unwrap_or("1001:0");
+        let mut command = self
+            .buildah
+            .buildah(["copy", "--quiet", "--chown", owner, &self.name]);
+        succeed(command.arg(source).arg(directory));
+    }
+
+    /// Runs `script` with bash, with `variables`, and returns how that went.
+    pub(crate) fn bash(
+        &self,
+        script: &str,
+        variables: &[(&str, &str)],
+        network: Network,
+    ) -> Output {
+        let mut command = self.buildah.buildah(["run"]);
+        match network {
+            Network::None => command.args(["--network", "none"]),
+            Network::Host => command.args([
+                "--network",
+                "host",
+                "-v",
+                "/etc/ssl/certs:/etc/ssl/certs:ro",
+            ]),
+        };
+        let own = [
+            "PIP_INDEX_URL",
+            "PIP_EXTRA_INDEX_URL",
+            "HTTPS_PROXY",
+            "HTTP_PROXY",
+            "NO_PROXY",
+        ];
+        let own = own
+            .iter()
+            .filter_map(|name| Some((*name, std::env::var(name).ok()?)));
+        let certificates = ("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt".to_owned());
+        let given = variables
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
+        for (name, value) in own.chain([certificates]).chain(given) {
+            command.args(["--env", &format!("{name}={value}")]);
+        }
+        command.args(self.user.iter().flat_map(|user| ["--user", user]));
+        command
+            .args([&self.name, "--", "bash", "-c", script])
+            .output()
+            .unwrap()
+    }
+
+    /// Makes an image of it that runs `script` by default.
+    pub(crate) fn commit(&self, script: &str, image: &str) {
+        succeed(
+            &mut self
+                .buildah
+                .buildah(["config", "--cmd", script, &self.name]),
+        );
+        succeed(
+            &mut self
+                .buildah
+                .buildah(["commit", "--quiet", "--format", "docker", &self.name, image]),
+        );
+    }
+
+    /// Sets the labels that the build has asked for.
+    pub(crate) fn take_labels(&self) {
+        let metadata = self.bash("cat /tmp/.s2i/image_metadata.json", &[], Network::None);
+        let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+        for label in metadata["labels"].as_array().unwrap() {
+            for (key, value) in label.as_object().unwrap() {
+                let label = format!("{key}={}", value.as_str().unwrap());
+                succeed(
+                    &mut self
+                        .buildah
+                        .buildah(["config", "--label", &label, &self.name]),
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        let _ = self.buildah.buildah(["rm", &self.name]).output();
+    }
+}
+
+/// Runs `command` to an end that must be good, and returns what it wrote, without the last line break.
+#[track_caller]
+pub(crate) fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}", told(&output));
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim_end()
+        .to_owned()
+}
+
+/// Both streams as one text.
+pub(crate) fn told(output: &Output) -> String {
+    let texts =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    texts.join("")
+}
+
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The target directory, which has the program.
+fn target() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_wheelhouse"));
+    program.parent().unwrap().parent().unwrap().to_owned()
+}

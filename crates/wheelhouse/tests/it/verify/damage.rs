@@ -1,0 +1,183 @@
+//! Damaged wheelhouses: whatever is wrong is named.
+
+use std::fs;
+use std::path::Path;
+
+use super::{ALPHA, BETA, change_manifest, look, replace, vouch_for, wheelhouse};
+use crate::support::{Sandbox, Sdist, Wheel, tree};
+
+/// A damage to a wheelhouse, and what is told of it.
+type Damage = (&'static str, fn(&Sandbox), &'static [&'static str]);
+
+const DAMAGED_WHEELS: [Damage; 7] = [
+    (
+        "removed",
+        |it| fs::remove_file(it.out().join(BETA)).unwrap(),
+        &[
+            "beta-2.0-py3-none-any.whl is missing",
+            "beta is missing: ",
+            "alpha 1.0 wants `beta>=2`",
+        ],
+    ),
+    (
+        "swapped",
+        |it| {
+            fs::copy(it.out().join(ALPHA), it.out().join(BETA)).unwrap();
+        },
+        &[
+            "beta-2.0-py3-none-any.whl has the bytes of alpha-1.0-py3-none-any.whl",
+            "is not that of beta",
+        ],
+    ),
+    (
+        "truncated",
+        |it| halve(&it.out().join(BETA)),
+        &[
+            "beta-2.0-py3-none-any.whl has ",
+            "beta-2.0-py3-none-any.whl is not a valid wheel",
+        ],
+    ),
+    (
+        "other bytes of the same size",
+        |it| {
+            let mut bytes = fs::read(it.out().join(BETA)).unwrap();
+            bytes[40] ^= 1;
+            fs::write(it.out().join(BETA), bytes).unwrap();
+        },
+        &["beta-2.0-py3-none-any.whl has the SHA-256 "],
+    ),
+    (
+        "from a wrong platform",
+        |it| {
+            let bytes = fs::read(it.out().join(BETA)).unwrap();
+            vouch_for(it, BETA, "beta-2.0-cp39-cp39-win_amd64.whl", &bytes);
+        },
+        &[
+            "beta-2.0-cp39-cp39-win_amd64.whl is from a wrong platform",
+            "beta is missing",
+        ],
+    ),
+    (
+        "RECORD corrupted",
+        |it| {
+            let record = "beta.py,sha256=AAAA,16\nbeta-2.0.dist-info/METADATA,,\n\
+                          beta-2.0.dist-info/WHEEL,,\nbeta-2.0.dist-info/RECORD,,\n";
+            let wheel = Wheel::new("beta", "2.0").record(record);
+            vouch_for(it, BETA, BETA, &wheel.bytes());
+        },
+        &["beta-2.0-py3-none-any.whl is damaged: beta.py has not the digest that RECORD says"],
+    ),
+    (
+        "a pipe in its place",
+        |it| {
+            fs::remove_file(it.out().join(BETA)).unwrap();
+            let made = std::process::Command::new("mkfifo")
+                .arg(it.out().join(BETA))
+                .status();
+            assert!(made.unwrap().success());
+        },
+        &["beta-2.0-py3-none-any.whl cannot be read"],
+    ),
+];
+
+const DAMAGED_OTHERS: [Damage; 8] = [
+    (
+        "an added wheel",
+        |it| {
+            let wheel = Wheel::new("gamma", "1.0");
+            fs::write(it.out().join(wheel.filename()), wheel.bytes()).unwrap();
+        },
+        &[
+            "gamma-1.0-py3-none-any.whl is not in wheelhouse.json",
+            "hint: Move it away",
+        ],
+    ),
+    (
+        "an added source distribution",
+        |it| {
+            let sdist = Sdist::new("gamma", "1.0");
+            fs::write(it.out().join(sdist.filename()), sdist.bytes()).unwrap();
+        },
+        &["gamma-1.0.tar.gz is not in wheelhouse.json"],
+    ),
+    (
+        "metadata changed",
+        |it| {
+            let file = it.out().join(format!("{ALPHA}.metadata"));
+            replace(&file, "beta>=2", "beta>=1");
+        },
+        &["alpha-1.0-py3-none-any.whl.metadata is not the METADATA that"],
+    ),
+    (
+        "a page changed",
+        |it| {
+            replace(
+                &it.out().join("simple/beta/index.html"),
+                "#sha256=",
+                "#sha256=0",
+            );
+        },
+        &["simple/beta/index.html has another SHA-256 for beta-2.0-py3-none-any.whl"],
+    ),
+    (
+        "a page removed",
+        |it| fs::remove_file(it.out().join("simple/beta/index.json")).unwrap(),
+        &["simple/beta/index.json is missing"],
+    ),
+    (
+        "the manifest truncated",
+        |it| halve(&it.out().join("wheelhouse.json")),
+        &["wheelhouse.json is damaged: "],
+    ),
+    (
+        "the lock changed",
+        |it| replace(&it.out().join("pylock.toml"), "2.0", "3.0"),
+        &[
+            "pylock.toml pins beta 3.0",
+            "beta is there as 2.0, but the lock wants `beta==3.0`",
+        ],
+    ),
+    (
+        "a manifest that points elsewhere",
+        |it| {
+            change_manifest(it, |manifest| {
+                manifest["files"][0] = "../../etc/passwd".into();
+            });
+        },
+        &["wheelhouse.json names `../../etc/passwd`, outside the directory"],
+    ),
+];
+
+fn halve(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+/// Does each damage to a wheelhouse that is good without it.
+fn assert_named(damages: &[Damage]) {
+    let sandbox = wheelhouse();
+    look(&sandbox).assert_success();
+    let good = sandbox.path("good");
+    fs::rename(sandbox.out(), &good).unwrap();
+    for (name, damage, words) in damages {
+        tree::copy(&good, &sandbox.out());
+        damage(&sandbox);
+        let run = look(&sandbox);
+        let (code, text) = (run.status.code(), &run.stdout);
+        assert_eq!(code, Some(6), "{name}: {text}\n{}", run.stderr);
+        for word in *words {
+            assert!(text.contains(word), "{name}: `{word}` is not in:\n{text}");
+        }
+        fs::remove_dir_all(sandbox.out()).unwrap();
+    }
+}
+
+#[test]
+fn every_damage_to_a_wheel_is_named() {
+    assert_named(&DAMAGED_WHEELS);
+}
+
+#[test]
+fn every_damage_to_what_is_beside_the_wheels_is_named() {
+    assert_named(&DAMAGED_OTHERS);
+}

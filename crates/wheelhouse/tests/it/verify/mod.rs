@@ -1,0 +1,309 @@
+//! `wheelhouse verify`: what is right passes, and everything that is wrong is named.
+
+mod damage;
+mod running;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::{Finished, Index, Sandbox, Wheel, sha256, tree};
+
+const ALPHA: &str = "alpha-1.0-py3-none-any.whl";
+const BETA: &str = "beta-2.0-py3-none-any.whl";
+
+/// A wheelhouse `out` of two wheels, made of the requirement `alpha`.
+fn wheelhouse() -> Sandbox {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0").requires("beta>=2"));
+    index.add(&Wheel::new("beta", "2.0"));
+    sandbox.build(&index, &["alpha"]).assert_success();
+    sandbox
+}
+
+/// A directory `out` with these wheels and nothing else.
+fn plain(wheels: &[Wheel]) -> Sandbox {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.out()).unwrap();
+    for wheel in wheels {
+        fs::write(sandbox.out().join(wheel.filename()), wheel.bytes()).unwrap();
+    }
+    sandbox
+}
+
+fn command(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Command {
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+    command.args(["verify", "out"]).args(arguments);
+    command
+}
+
+fn verify(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
+    sandbox.spawn(command(sandbox, arguments)).finish()
+}
+
+/// Verifies without running anything of the directory.
+fn look(sandbox: &Sandbox) -> Finished {
+    verify(sandbox, &["--no-install"])
+}
+
+/// The check called `name` in what `--json` has printed.
+fn check(document: &Value, name: &str) -> Value {
+    let checks = document["checks"].as_array().unwrap();
+    let found = checks.iter().find(|check| check["name"] == name);
+    found
+        .unwrap_or_else(|| panic!("no {name} in {document:#}"))
+        .clone()
+}
+
+#[track_caller]
+fn assert_says(run: &Finished, words: &[&str]) {
+    for word in words {
+        assert!(
+            run.stdout.contains(word),
+            "`{word}` is not in:\n{}",
+            run.stdout
+        );
+    }
+}
+
+fn change_manifest(sandbox: &Sandbox, change: impl FnOnce(&mut Value)) {
+    let path = sandbox.out().join("wheelhouse.json");
+    let mut manifest = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut manifest);
+    fs::write(path, manifest.to_string()).unwrap();
+}
+
+/// Puts `bytes` where a wheel was, and has the manifest vouch for them under the name `filename`.
+fn vouch_for(sandbox: &Sandbox, old: &str, filename: &str, bytes: &[u8]) {
+    fs::remove_file(sandbox.out().join(old)).unwrap();
+    fs::write(sandbox.out().join(filename), bytes).unwrap();
+    change_manifest(sandbox, |manifest| {
+        let wheels = manifest["wheels"].as_array_mut().unwrap();
+        let wheel = wheels.iter_mut().find(|wheel| wheel["filename"] == old);
+        let wheel = wheel.unwrap();
+        wheel["filename"] = filename.into();
+        wheel["sha256"] = sha256(bytes).into();
+        wheel["size"] = bytes.len().into();
+    });
+}
+
+fn replace(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "`{from}` is not in {text}");
+    fs::write(path, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn a_good_wheelhouse_passes_and_stays_as_it_is() {
+    let mut sandbox = wheelhouse();
+    let elsewhere = sandbox.path("elsewhere");
+    // Who obeyed these would install elsewhere, or not at all.
+    sandbox.set("PIP_TARGET", &elsewhere);
+    sandbox.set("PIP_INDEX_URL", "http://127.0.0.1:9/simple");
+    sandbox.set("PIP_REQUIRE_HASHES", "1");
+    sandbox.set("PYTHONHOME", "/nowhere");
+    let before = tree::read(&sandbox.out());
+    let run = verify(&sandbox, &["--import", "--json"]);
+    run.assert_success();
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(document["schema"], "wheelhouse-verify/1");
+    assert_eq!(
+        (&document["passed"], &document["manifest"]),
+        (&json!(true), &json!(true))
+    );
+    for name in [
+        "files",
+        "wheels",
+        "index",
+        "lock",
+        "completeness",
+        "installation",
+        "imports",
+    ] {
+        assert_eq!(check(&document, name)["outcome"], "passed", "{document:#}");
+    }
+    let installed = &check(&document, "installation")["counts"];
+    assert_eq!(installed, &json!([{ "number": 2, "noun": "package" }]));
+    tree::assert_same(&tree::read(&sandbox.out()), &before);
+    assert!(!elsewhere.exists());
+    let left = tree::read(&sandbox.path("tmp"));
+    assert!(left.is_empty(), "left behind: {:?}", left.keys());
+}
+
+#[test]
+fn what_is_told_to_people_is_a_line_for_each_check() {
+    let sandbox = wheelhouse();
+    let run = look(&sandbox);
+    run.assert_success();
+    assert_eq!(run.stdout.lines().count(), 6, "{}", run.stdout);
+    assert_says(
+        &run,
+        &[
+            "ok           files         2 wheels, ",
+            "not checked  installation",
+        ],
+    );
+    fs::remove_file(sandbox.out().join(BETA)).unwrap();
+    let run = verify(&sandbox, &["--no-install", "-q"]);
+    run.assert_exit(6).assert_error_names(&["out", "failures"]);
+    assert!(!run.stdout.contains("ok  "), "{}", run.stdout);
+    assert_says(
+        &run,
+        &["\n  beta-2.0-py3-none-any.whl is missing\n", "\n  hint: "],
+    );
+}
+
+#[test]
+fn all_failures_are_listed_and_nothing_is_installed_then() {
+    let sandbox = wheelhouse();
+    for file in [ALPHA, BETA, "simple/index.html"] {
+        fs::remove_file(sandbox.out().join(file)).unwrap();
+    }
+    fs::write(sandbox.out().join("notes.txt"), "mine").unwrap();
+    let run = verify(&sandbox, &["--json"]);
+    run.assert_exit(6);
+    assert_eq!(run.stderr, "");
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(document["passed"], false);
+    let files = check(&document, "files");
+    assert_eq!(files["failures"].as_array().unwrap().len(), 3, "{files:#}");
+    assert_eq!(files["warnings"][0]["about"], "notes.txt");
+    let installation = check(&document, "installation");
+    assert_eq!(installation["outcome"], "not-checked", "{installation:#}");
+}
+
+#[test]
+fn what_cannot_be_read_is_another_error() {
+    let sandbox = Sandbox::new();
+    look(&sandbox)
+        .assert_exit(2)
+        .assert_error_names(&["out", "hint: "]);
+    fs::create_dir(sandbox.out()).unwrap();
+    let run = look(&sandbox);
+    run.assert_exit(6);
+    assert_says(&run, &["holds no wheels and no source distributions"]);
+    let sandbox = wheelhouse();
+    verify(&sandbox, &["-r", "absent.txt"])
+        .assert_exit(2)
+        .assert_error_names(&["absent.txt"]);
+    verify(&sandbox, &["--lock", "absent.toml"])
+        .assert_exit(2)
+        .assert_error_names(&["absent.toml"]);
+    verify(&sandbox, &["--python", "/nowhere/python"]).assert_exit(2);
+    change_manifest(&sandbox, |manifest| {
+        manifest["schema"] = "wheelhouse-manifest/99".into();
+    });
+    look(&sandbox)
+        .assert_exit(2)
+        .assert_error_names(&["wheelhouse-manifest/99"]);
+}
+
+#[test]
+fn a_plain_directory_is_verified_as_far_as_that_goes() {
+    let wheels = [
+        Wheel::new("alpha", "1.0").requires("beta>=2"),
+        Wheel::new("beta", "2.0"),
+    ];
+    let sandbox = plain(&wheels);
+    let run = verify(&sandbox, &[]);
+    run.assert_success();
+    assert_says(
+        &run,
+        &[
+            "not checked  files",
+            "wheelhouse.json",
+            "ok           installation  2 packages",
+        ],
+    );
+    sandbox.write("requirements.txt", "alpha<2\n");
+    verify(&sandbox, &["--no-install", "-r", "requirements.txt"]).assert_success();
+    sandbox.write(
+        "requirements.txt",
+        "alpha<2\ndelta\nepsilon; sys_platform == 'win32'\n",
+    );
+    let run = verify(&sandbox, &["--no-install", "-r", "requirements.txt"]);
+    run.assert_exit(6);
+    assert_says(
+        &run,
+        &["\n  delta is missing: requirements.txt:2 wants `delta`\n"],
+    );
+    assert!(!run.stdout.contains("epsilon"), "{}", run.stdout);
+}
+
+#[test]
+fn everything_that_a_plain_directory_lacks_is_named_with_who_wants_it() {
+    let sandbox = plain(&[
+        Wheel::new("alpha", "1.0")
+            .requires("beta>=2")
+            .requires("gamma"),
+        Wheel::new("beta", "1.0").requires("delta[more]>3"),
+    ]);
+    let run = verify(&sandbox, &[]);
+    run.assert_exit(6);
+    assert_says(
+        &run,
+        &[
+            "\n  beta is there as 1.0, but alpha 1.0 wants `beta>=2`\n",
+            "\n  gamma is missing: alpha 1.0 wants `gamma`\n",
+            "\n  delta is missing: beta 1.0 wants `delta[more]>3`\n",
+            "not checked  installation",
+        ],
+    );
+}
+
+#[test]
+fn a_wheel_that_disagrees_with_itself_is_caught_without_a_manifest() {
+    let sandbox = plain(&[Wheel::new("alpha", "1.0").record("alpha.py,sha256=AAAA,16\n")]);
+    let run = look(&sandbox);
+    run.assert_exit(6);
+    assert_says(
+        &run,
+        &[
+            "alpha.py has not the digest that RECORD says",
+            "RECORD does not list",
+        ],
+    );
+    let renamed = sandbox.out().join("gamma-1.0-py3-none-any.whl");
+    fs::rename(sandbox.out().join(ALPHA), renamed).unwrap();
+    let run = look(&sandbox);
+    run.assert_exit(6);
+    assert_says(&run, &["gamma-1.0-py3-none-any.whl is not a valid wheel"]);
+}
+
+#[test]
+fn a_lock_from_elsewhere_counts() {
+    let sandbox = wheelhouse();
+    fs::copy(
+        sandbox.out().join("pylock.toml"),
+        sandbox.path("pylock.toml"),
+    )
+    .unwrap();
+    verify(&sandbox, &["--no-install", "--lock", "pylock.toml"]).assert_success();
+    let digest = sha256(&fs::read(sandbox.out().join(BETA)).unwrap());
+    replace(&sandbox.path("pylock.toml"), &digest, &sha256(b"other"));
+    let run = verify(&sandbox, &["--no-install", "--lock", "pylock.toml"]);
+    run.assert_exit(6);
+    assert_says(&run, &["beta-2.0-py3-none-any.whl has the SHA-256"]);
+    replace(&sandbox.path("pylock.toml"), "2.0", "2.5");
+    let run = verify(&sandbox, &["--no-install", "--lock", "pylock.toml"]);
+    run.assert_exit(6);
+    assert_says(&run, &["beta is there as 2.0, but", "wants `beta==2.5`"]);
+}
+
+#[test]
+fn hashes_of_a_requirements_file_are_compared() {
+    let sandbox = wheelhouse();
+    let hash = |bytes: &[u8]| format!("--hash=sha256:{}", sha256(bytes));
+    let right = hash(&fs::read(sandbox.out().join(ALPHA)).unwrap());
+    sandbox.write("requirements.txt", &format!("alpha==1.0 {right}\n"));
+    verify(&sandbox, &["--no-install", "-r", "requirements.txt"]).assert_success();
+    let wrong = hash(b"other");
+    sandbox.write("requirements.txt", &format!("alpha==1.0 {wrong}\n"));
+    let run = verify(&sandbox, &["--no-install", "-r", "requirements.txt"]);
+    run.assert_exit(6);
+    assert_says(
+        &run,
+        &["alpha-1.0-py3-none-any.whl has none of the hashes of requirements.txt:1"],
+    );
+}

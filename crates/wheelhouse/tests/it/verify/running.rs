@@ -1,0 +1,225 @@
+//! What verifying runs: installations, imports and builds, with no network and to the end.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{BETA, assert_says, change_manifest, check, command, look, plain, verify, wheelhouse};
+use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, literal, process, tree};
+
+#[test]
+fn for_another_python_completeness_is_proven_and_nothing_is_installed() {
+    let sandbox = wheelhouse();
+    change_manifest(&sandbox, |manifest| {
+        manifest["targets"][0]["python-version"] = "3.4.10".into();
+    });
+    let run = verify(&sandbox, &["--json"]);
+    run.assert_success();
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    for (name, outcome) in [("completeness", "passed"), ("installation", "not-checked")] {
+        let check = check(&document, name);
+        assert_eq!(check["outcome"], outcome);
+        let target = check["target"].as_str().unwrap();
+        assert!(target.contains("3.4.10"), "{check:#}");
+    }
+}
+
+#[test]
+fn a_module_that_fails_to_be_imported_is_named() {
+    let sandbox = plain(&[
+        Wheel::new("alpha", "1.0").file("broken/__init__.py", "import no_such_module\n"),
+        Wheel::new("beta", "2.0").file("_hidden.py", "import no_such_module\n"),
+    ]);
+    verify(&sandbox, &[]).assert_success();
+    let run = verify(&sandbox, &["--import"]);
+    run.assert_exit(6);
+    assert_says(
+        &run,
+        &[
+            "broken of alpha-1.0 cannot be imported: ModuleNotFoundError",
+            "3 modules",
+        ],
+    );
+    assert!(!run.stdout.contains("_hidden"), "{}", run.stdout);
+}
+
+#[test]
+fn what_is_installed_has_no_network() {
+    let index = Index::start();
+    let url = index.url();
+    let port = url.rsplit(':').next().unwrap().split('/').next().unwrap();
+    let script =
+        format!("import socket\nsocket.create_connection(('127.0.0.1', {port}), 5).close()\n");
+    let sandbox = plain(&[Wheel::new("alpha", "1.0").file("dials.py", script)]);
+    let run = verify(&sandbox, &["--import"]);
+    if run.stdout.contains("network namespaces are not permitted") {
+        let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(!ci, "no network namespaces, and CI=true wants every test");
+        run.assert_success();
+        return;
+    }
+    run.assert_exit(6);
+    assert_says(&run, &["dials of alpha-1.0 cannot be imported: OSError"]);
+}
+
+#[test]
+fn an_interruption_ends_what_was_started() {
+    let ids = Sandbox::new();
+    let path = ids.path("ids");
+    let script = format!(
+        "import os, subprocess, time\nchild = subprocess.Popen(['sleep', '600']).pid\n\
+         with open({}, 'a') as file: file.write('%d\\n%d\\n' % (os.getpid(), child))\ntime.sleep(600)\n",
+        literal(&path)
+    );
+    let sandbox = plain(&[Wheel::new("alpha", "1.0").file("sleeps.py", script)]);
+    let run = sandbox.spawn(command(&sandbox, &["--import"]));
+    process::eventually("the import", || process::ids(&path).len() >= 2);
+    run.signal(Signal::INT);
+    let run = run.finish();
+    run.assert_exit(130);
+    process::assert_dead(&process::ids(&path));
+    let left = tree::read(&sandbox.path("tmp"));
+    assert!(left.is_empty(), "left behind: {:?}", left.keys());
+}
+
+#[test]
+fn source_distributions_are_built_from_what_is_there() {
+    let sandbox = plain(&[Wheel::new("alpha", "1.0").requires("gamma")]);
+    let good = Sdist::new("gamma", "1.0");
+    fs::write(sandbox.out().join(good.filename()), good.bytes()).unwrap();
+    let run = verify(&sandbox, &["--import"]);
+    run.assert_success();
+    assert_says(
+        &run,
+        &[
+            "ok           sources       1 source distribution",
+            "2 modules",
+        ],
+    );
+    for name in ["delta", "epsilon"] {
+        let bad = Sdist::new(name, "1.0")
+            .static_metadata()
+            .script("raise OSError('no luck')");
+        fs::write(sandbox.out().join(bad.filename()), bad.bytes()).unwrap();
+    }
+    let run = verify(&sandbox, &[]);
+    run.assert_exit(6);
+    assert_says(
+        &run,
+        &[
+            "delta-1.0.tar.gz does not build",
+            "epsilon-1.0.tar.gz does not build",
+            "no luck",
+        ],
+    );
+    let run = look(&sandbox);
+    run.assert_success();
+    assert_says(&run, &["not checked  sources"]);
+}
+
+#[test]
+fn nothing_is_run_that_was_not_asked_for_or_is_not_known() {
+    let marker = Sandbox::new();
+    let path = marker.path("marker");
+    let script = format!("open({}, 'w').close()", literal(&path));
+    let sdist = Sdist::new("gamma", "1.0").script(&script);
+    let sandbox = plain(&[]);
+    fs::write(sandbox.out().join(sdist.filename()), sdist.bytes()).unwrap();
+    let run = look(&sandbox);
+    run.assert_success();
+    assert_says(
+        &run,
+        &[
+            "not checked  completeness",
+            "is only known when it is built",
+        ],
+    );
+    let stated = sdist.clone().static_metadata();
+    fs::write(sandbox.out().join(stated.filename()), stated.bytes()).unwrap();
+    let run = look(&sandbox);
+    run.assert_success();
+    assert_says(&run, &["ok           completeness"]);
+    assert!(!path.exists(), "the source distribution was built");
+    let sandbox = wheelhouse();
+    fs::write(sandbox.out().join(sdist.filename()), sdist.bytes()).unwrap();
+    sandbox.write("requirements.txt", "gamma\n");
+    verify(&sandbox, &["-r", "requirements.txt"]).assert_exit(6);
+    assert!(!path.exists(), "the foreign source distribution was built");
+}
+
+#[test]
+fn a_build_can_be_verified_at_once() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0"));
+    let run = sandbox.build(&index, &["alpha", "--verify"]);
+    run.assert_success();
+    assert_eq!(run.stdout, "");
+    assert!(
+        run.stderr.contains("ok           installation  1 package"),
+        "{}",
+        run.stderr
+    );
+    fs::write(sandbox.out().join(BETA), Wheel::new("beta", "2.0").bytes()).unwrap();
+    let run = sandbox.build(&index, &["alpha", "--verify", "--json"]);
+    run.assert_exit(6);
+    let lines: Vec<Value> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [.., report, error] = lines.as_slice() else {
+        panic!("not enough lines");
+    };
+    assert_eq!(report["schema"], "wheelhouse-verify/1");
+    assert_eq!(check(report, "files")["failures"][0]["about"], BETA);
+    assert_eq!(error["code"], 6);
+}
+
+/// The calls that open a socket to elsewhere, out of what strace wrote.
+fn sockets(trace: &Path) -> Vec<String> {
+    let text = fs::read_to_string(trace).unwrap();
+    let lines = text.lines().filter(|line| line.contains("AF_INET"));
+    lines.map(str::to_owned).collect()
+}
+
+fn traced(
+    sandbox: &Sandbox,
+    program: impl AsRef<OsStr>,
+    arguments: &[&str],
+) -> (Finished, PathBuf) {
+    let trace = sandbox.path("trace");
+    let mut command = sandbox.command("strace");
+    command
+        .args(["-f", "-e", "trace=network", "-o"])
+        .arg(&trace);
+    command.arg(program).args(arguments);
+    (sandbox.spawn(command).finish(), trace)
+}
+
+#[test]
+fn no_socket_is_opened() {
+    let present = std::process::Command::new("strace").arg("-V").output();
+    if !present.is_ok_and(|output| output.status.success()) {
+        let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(!ci, "strace is missing, and CI=true wants every test");
+        let _ = writeln!(std::io::stderr(), "left out: strace is missing");
+        return;
+    }
+    let sandbox = wheelhouse();
+    // The trace shows sockets where there are some.
+    let script = "import socket; socket.socket().close()";
+    let (_, trace) = traced(&sandbox, "python3", &["-c", script]);
+    assert_eq!(sockets(&trace).len(), 1);
+    let binary = env!("CARGO_BIN_EXE_wheelhouse");
+    let (run, trace) = traced(&sandbox, binary, &["verify", "out", "--no-install"]);
+    run.assert_success();
+    assert_eq!(sockets(&trace), Vec::<String>::new());
+    fs::remove_file(sandbox.out().join(BETA)).unwrap();
+    let (run, trace) = traced(&sandbox, binary, &["verify", "out", "--no-install"]);
+    run.assert_exit(6);
+    assert_eq!(sockets(&trace), Vec::<String>::new());
+}
