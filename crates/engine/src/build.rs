@@ -23,6 +23,7 @@ use crate::companion::Companion;
 use crate::context::Bench;
 use crate::failure::Failures;
 use crate::hook::{self, Call};
+use crate::old_python;
 use crate::workshop::Workshop;
 
 /// A source to build.
@@ -178,7 +179,8 @@ impl Session {
         };
         Ok(Self {
             settings: settings(workshop, request.builder.as_ref()),
-            variables: variables(workshop, &environment).context(Kind::Build, failed)?,
+            variables: variables(workshop, &environment, directory.path())
+                .context(Kind::Build, failed)?,
             log: hook::log_path(&workshop.logs, &request.label),
             label: request.label.clone(),
             tree,
@@ -436,8 +438,15 @@ fn create_environment(
     workshop: &Workshop,
     directory: &Path,
 ) -> Result<PythonEnvironment, uv_virtualenv::Error> {
+    let root = environment_root(directory);
+    if old_python::is_old(&workshop.interpreter) {
+        return Ok(old_python::create_environment(
+            &workshop.interpreter,
+            &root,
+        )?);
+    }
     uv_virtualenv::create_venv(
-        &directory.join("environment"),
+        &root,
         workshop.interpreter.clone(),
         uv_virtualenv::Prompt::None,
         false,
@@ -446,6 +455,11 @@ fn create_environment(
         uv_virtualenv::Seed::Disabled,
         false,
     )
+}
+
+/// The root of the environment of a session whose files are in `directory`.
+fn environment_root(directory: &Path) -> PathBuf {
+    directory.join("environment")
 }
 
 /// The PEP 517 settings for one package: its own win over those for all.
@@ -462,6 +476,7 @@ fn settings(engine: &Workshop, builder: Option<&Builder>) -> Value {
 fn variables(
     workshop: &Workshop,
     environment: &PythonEnvironment,
+    directory: &Path,
 ) -> Result<Vec<(OsString, OsString)>, std::env::JoinPathsError> {
     let path = workshop
         .request
@@ -470,12 +485,19 @@ fn variables(
         .get("PATH")
         .cloned()
         .unwrap_or_default();
-    let scripts = std::iter::once(environment.scripts().to_owned());
+    let scripts = std::iter::once(environment.interpreter().layout().scheme.scripts);
     let path = std::env::join_paths(scripts.chain(std::env::split_paths(&path)))?;
     let mut variables = workshop.hook_environment.as_ref().clone();
     variables.push(("PATH".into(), path));
-    variables.push(("VIRTUAL_ENV".into(), environment.root().into()));
-    if workshop.shared_environment.is_none() {
+    if workshop.shared_environment.is_some() {
+        variables.push(("VIRTUAL_ENV".into(), environment.root().into()));
+    } else {
+        let root = environment_root(directory);
+        if old_python::is_old(&workshop.interpreter) {
+            variables.extend(old_python::variables(environment, &root));
+        } else {
+            variables.push(("VIRTUAL_ENV".into(), root.into()));
+        }
         // The environment is ours, and its byte code serves those that come after it.
         variables.push(("PYTHONDONTWRITEBYTECODE".into(), OsString::new()));
         variables.push(("PYTHONPYCACHEPREFIX".into(), OsString::new()));

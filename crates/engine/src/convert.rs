@@ -13,8 +13,8 @@ use wheelhouse_model::{
 
 use crate::workshop::Workshop;
 
-/// The target of `interpreter`.
-pub(crate) fn target(interpreter: &Interpreter) -> Target {
+/// The target of `interpreter`, of which uv does not know whether it has wide Unicode.
+pub(crate) fn target(interpreter: &Interpreter, wide_unicode: bool) -> Target {
     let markers = interpreter.markers();
     let values = serde_json::to_value(markers).unwrap_or_default();
     let values = values.as_object().into_iter().flatten();
@@ -27,6 +27,7 @@ pub(crate) fn target(interpreter: &Interpreter) -> Target {
         python_version: interpreter.python_full_version().to_string(),
         platform: platform.unwrap_or_else(|| markers.sys_platform().to_owned()),
         free_threaded: interpreter.gil_disabled(),
+        wide_unicode,
         markers: values
             .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
             .collect(),

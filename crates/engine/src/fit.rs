@@ -2,24 +2,24 @@
 //!
 //! Never looks into the wheel.
 
-use uv_platform_tags::Tags;
 use wheelhouse_model::{Target, WheelFilename};
 
 use crate::target::Terms;
 
 /// Which wheels installers for one target take.
-pub struct Fit(Option<Tags>);
+pub struct Fit(Option<Terms>);
 
 impl Fit {
     #[must_use]
     pub fn of(target: &Target) -> Self {
-        Self(Terms::of_foreign(target).ok().map(|terms| terms.tags))
+        Self(Terms::of_foreign(target).ok())
     }
 
     /// Whether `wheel` is taken; `None` when nothing is known of such targets.
     #[must_use]
     pub fn takes(&self, wheel: &WheelFilename) -> Option<bool> {
-        self.0.as_ref().map(|tags| wheel.is_compatible(tags))
+        let terms = self.0.as_ref()?;
+        Some(terms.compatibility(wheel).is_compatible())
     }
 }
 

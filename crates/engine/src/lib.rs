@@ -30,6 +30,7 @@ mod hook;
 mod install;
 mod listing;
 mod network;
+mod old_python;
 mod prefer_binary;
 mod problem;
 mod provider;
@@ -40,6 +41,7 @@ mod runtime;
 mod search;
 mod target;
 mod version_order;
+mod wide_unicode;
 mod workshop;
 
 pub use build::{BuildRequest, BuiltWheel};
@@ -61,6 +63,7 @@ use wheelhouse_model::{Distribution, Kind, PackageName, Request, Result, Source,
 pub struct Host {
     cache: uv_cache::Cache,
     interpreter: uv_python::Interpreter,
+    target: Target,
 }
 
 impl Host {
@@ -80,14 +83,18 @@ impl Host {
             .context(Kind::Publish, || {
                 format!("failed to open the cache {}", cache.display())
             })?;
-        let interpreter = python::query(request, located, &cache)?;
-        Ok(Self { cache, interpreter })
+        let (interpreter, target) = python::query(request, located, &cache)?;
+        Ok(Self {
+            cache,
+            interpreter,
+            target,
+        })
     }
 
     /// The target that this Python resolves and builds for.
     #[must_use]
     pub fn target(&self) -> Target {
-        convert::target(&self.interpreter)
+        self.target.clone()
     }
 }
 

@@ -21,6 +21,7 @@ use uv_types::HashStrategy;
 use wheelhouse_model::Error;
 
 use crate::context::Bench;
+use crate::wide_unicode::Shelf;
 
 /// The answers of earlier attempts at the same request.
 #[derive(Default)]
@@ -91,6 +92,8 @@ pub(crate) type WheelMetadata = Mutex<HashMap<DistributionId, Arc<OnceCell<Archi
 
 pub(crate) struct Provider<'a> {
     pub(crate) bench: &'a Bench<'a>,
+    /// Chooses files where uv cannot.
+    pub(crate) shelf: Option<Shelf<'a>>,
     pub(crate) inner: DefaultResolverProvider<'a, Bench<'a>>,
     /// The same, from the cache alone.
     pub(crate) cached: DefaultResolverProvider<'a, Bench<'a>>,
@@ -227,6 +230,9 @@ impl ResolverProvider for Provider<'_> {
         package_name: &'io PackageName,
         index: Option<&'io IndexMetadata>,
     ) -> PackageVersionsResult {
+        if let Some(shelf) = &self.shelf {
+            return shelf.versions(package_name).await;
+        }
         if index.is_some() {
             return self.inner.get_package_versions(package_name, index).await;
         }

@@ -7,7 +7,9 @@ use uv_cache::Cache;
 use uv_python::{
     EnvironmentPreference, Interpreter, PythonInstallation, PythonPreference, PythonRequest,
 };
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_model::{Error, Kind, Result, Target};
+
+use crate::{convert, old_python};
 
 /// What of the user's environment decides which Python is meant.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +27,7 @@ pub struct Surroundings {
 }
 
 /// Finds the executable that `request` means: a path, a version or a name; by default the active
-/// environment's Python, else the first `python3` or `python`.
+/// environment's Python, else the first `python3`, `python` or `python2`.
 ///
 /// pyenv's shims are seen through, since running one costs some 100 ms each time. `None` leaves the
 /// search to uv, which knows more places.
@@ -35,7 +37,7 @@ pub fn locate(request: Option<&str>, surroundings: &Surroundings) -> Option<Path
         if let Some(environment) = &surroundings.environment {
             return Some(environment.join("bin").join("python")).filter(|path| path.is_file());
         }
-        return ["python3", "python"]
+        return ["python3", "python", "python2"]
             .iter()
             .find_map(|name| on_path(name, surroundings));
     };
@@ -127,21 +129,31 @@ fn pyenv_installation(version: &str, surroundings: &Surroundings) -> Option<Path
     matching.pop().map(|(_, path)| path)
 }
 
-/// Asks the interpreter at `located` (or the one that uv finds for `request`) about itself; uv keeps
-/// the answer in `cache`.
+/// Asks the interpreter at `located` (or the one that uv finds for `request`) about itself, and which target it
+/// is; uv keeps the answer in `cache`.
 pub(crate) fn query(
     request: Option<&str>,
     located: Option<&Path>,
     cache: &Cache,
-) -> Result<Interpreter> {
+) -> Result<(Interpreter, Target)> {
     let not_found = |error: Box<dyn std::error::Error + Send + Sync>| {
         let wanted = request.unwrap_or("python3");
         Error::new(Kind::Input, format!("no usable Python for `{wanted}`"))
             .with_hint("Name one with --python PATH or --python VERSION.")
             .caused_by(error)
     };
+    let known = |interpreter: Interpreter, wide_unicode: bool| {
+        let target = convert::target(&interpreter, wide_unicode);
+        (interpreter, target)
+    };
     if let Some(path) = located {
-        return Interpreter::query(path, cache).map_err(|error| not_found(Box::new(error)));
+        return match Interpreter::query(path, cache) {
+            Ok(interpreter) => Ok(known(interpreter, false)),
+            Err(error) => match old_python::query(path, cache)? {
+                Some((interpreter, wide_unicode)) => Ok(known(interpreter, wide_unicode)),
+                None => Err(not_found(Box::new(error))),
+            },
+        };
     }
     let request = request.map(PythonRequest::parse).unwrap_or_default();
     PythonInstallation::find_existing(
@@ -150,7 +162,7 @@ pub(crate) fn query(
         PythonPreference::OnlySystem,
         cache,
     )
-    .map(PythonInstallation::into_interpreter)
+    .map(|installation| known(installation.into_interpreter(), false))
     .map_err(|error| not_found(Box::new(error)))
 }
 

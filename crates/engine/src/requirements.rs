@@ -32,13 +32,21 @@ pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> 
     })
 }
 
+/// Parses a requirement; `None` if it is a URL or path without a name.
+pub(crate) fn parse_with_name(requirement: &Requirement) -> Result<Option<UvRequirement>> {
+    Ok(match parse(requirement)? {
+        UnresolvedRequirement::Named(named) => Some(named),
+        UnresolvedRequirement::Unnamed(_) => None,
+    })
+}
+
 /// Parses requirements that must have a name, such as constraints.
 pub(crate) fn parse_named(requirements: &[Requirement]) -> Result<Vec<UvRequirement>> {
     requirements
         .iter()
-        .map(|requirement| match parse(requirement)? {
-            UnresolvedRequirement::Named(named) => Ok(named),
-            UnresolvedRequirement::Unnamed(_) => Err(Error::new(
+        .map(|requirement| match parse_with_name(requirement)? {
+            Some(named) => Ok(named),
+            None => Err(Error::new(
                 Kind::Input,
                 format!(
                     "`{}` in {} has no name",

@@ -11,6 +11,7 @@ use uv_types::{EmptyInstalledPackages, HashStrategy};
 use crate::context::Bench;
 use crate::provider::{Memory, Provider, Watch};
 use crate::target::Terms;
+use crate::wide_unicode::Shelf;
 
 /// What a search looks through, and what it remembers.
 pub(crate) struct Search<'a> {
@@ -47,8 +48,14 @@ impl Search<'_> {
                 &workshop.capabilities,
             )
         };
+        let shelf = self
+            .terms
+            .target
+            .wide_unicode
+            .then(|| Shelf::new(workshop, &self.terms.tags, self.hasher, self.build_options));
         let provider = Provider {
             bench: self.bench,
+            shelf,
             inner: provider(self.bench.database()),
             cached: provider(self.bench.cached_database()),
             hasher: self.hasher,

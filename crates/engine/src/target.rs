@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use uv_distribution_filename::WheelFilename;
 use uv_distribution_types::RequiresPython;
 use uv_pep440::Version;
 use uv_pep508::MarkerEnvironment;
-use uv_platform_tags::{Arch, Os, Tags, TagsOptions};
+use uv_platform_tags::{Arch, Os, TagCompatibility, Tags, TagsOptions};
 use uv_pypi_types::ResolverMarkerEnvironment;
 use uv_python::Interpreter;
 use uv_resolver::{PythonRequirement, ResolverEnvironment};
@@ -13,7 +14,7 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::target::{Platform, System};
 use wheelhouse_model::{Error, Kind, Result, Target};
 
-use crate::convert;
+use crate::wide_unicode;
 use crate::workshop::Workshop;
 
 /// The tags and markers that a target's distributions are chosen by.
@@ -44,12 +45,12 @@ impl Workshop {
 
 impl Terms {
     /// Those of the host target.
-    pub(crate) fn of_interpreter(interpreter: &Interpreter) -> Result<Self> {
+    pub(crate) fn of_interpreter(interpreter: &Interpreter, target: Target) -> Result<Self> {
         let tags = interpreter
             .tags()
             .context(Kind::Input, || "the Python has no known tags".to_owned())?;
         Ok(Self {
-            target: convert::target(interpreter),
+            target,
             markers: interpreter.to_resolver_marker_environment(),
             tags: tags.clone(),
             python: PythonRequirement::from_interpreter(interpreter),
@@ -74,6 +75,15 @@ impl Terms {
             target: target.clone(),
             requires_python,
         })
+    }
+
+    /// How well `wheel` fits.
+    pub(crate) fn compatibility(&self, wheel: &WheelFilename) -> TagCompatibility {
+        if self.target.wide_unicode {
+            wide_unicode::compatibility(wheel, &self.tags)
+        } else {
+            wheel.compatibility(&self.tags)
+        }
     }
 
     pub(crate) fn environment(&self) -> ResolverEnvironment {
@@ -133,8 +143,7 @@ mod tests {
     fn accepts(target: &str, tag: (&str, &str, &str)) -> bool {
         let terms = Terms::of_foreign(&target.parse().unwrap()).unwrap();
         let wheel = format!("x-1-{}-{}-{}.whl", tag.0, tag.1, tag.2);
-        let wheel: uv_distribution_filename::WheelFilename = wheel.parse().unwrap();
-        wheel.is_compatible(&terms.tags)
+        terms.compatibility(&wheel.parse().unwrap()).is_compatible()
     }
 
     #[test]
@@ -185,6 +194,25 @@ mod tests {
             "pypy3.10-linux",
             ("pp310", "pypy310_pp73", "manylinux_2_17_x86_64")
         ));
+        for (target, abi, taken) in [
+            ("2.7-linux", "cp27mu", true),
+            ("2.7-linux", "cp27m", false),
+            ("2.7-linux", "none", true),
+            ("cp27m-linux", "cp27m", true),
+            ("cp27m-linux", "cp27mu", false),
+            ("2.7-macos-x86_64", "cp27m", true),
+        ] {
+            let platform = if target.contains("macos") {
+                "macosx_10_9_x86_64"
+            } else {
+                "manylinux1_x86_64"
+            };
+            assert_eq!(
+                accepts(target, ("cp27", abi, platform)),
+                taken,
+                "{target} {abi}"
+            );
+        }
         assert!(accepts(
             "3.9-linux_s390x",
             ("cp39", "cp39", "manylinux_2_17_s390x")

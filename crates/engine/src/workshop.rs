@@ -59,7 +59,7 @@ pub(crate) struct Workshop {
     pub(crate) package_settings: PackageConfigSettings,
     pub(crate) exclude_newer: ExcludeNewer,
     /// What `--find-links` offers.
-    flat_entries: FlatIndexEntries,
+    pub(crate) flat_entries: FlatIndexEntries,
     pub(crate) build_memory: Memory,
     pub(crate) wheel_metadata: WheelMetadata,
     /// Build requirements already settled, by target and text.
@@ -88,12 +88,12 @@ impl Workshop {
             logs,
         } = setup;
         let (cache, interpreter, request) = (host.cache, host.interpreter, request.clone());
+        let terms = Terms::of_interpreter(&interpreter, host.target)?;
         let refresh = request.resolution.refresh;
         let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
         let locations = network::locations(&request.indexes, refresh)?;
         let build_options = requirements::build_options(&request.formats);
         let (client, cached_client, fetcher) = clients(&request, &cache, &locations, &interpreter)?;
-        let terms = Terms::of_interpreter(&interpreter)?;
         let flat_entries = read_flat_index(&client, &cache, &locations).await?;
         let building = &request.building;
         let concurrency = Concurrency::new(

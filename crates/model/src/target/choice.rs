@@ -55,15 +55,7 @@ impl Choice {
 
 impl Target {
     fn python_name(&self) -> Option<PythonName> {
-        let prefix = match self.implementation.as_str() {
-            "cpython" => "cp",
-            "pypy" => "pp",
-            _ => return None,
-        };
-        let suffix = if self.free_threaded { "t" } else { "" };
-        format!("{prefix}{}{suffix}", self.python_version)
-            .parse()
-            .ok()
+        self.python().parse().ok()
     }
 
     /// The same platform with another Python; itself, if it has that Python.
@@ -71,7 +63,9 @@ impl Target {
         let own = self.python_name();
         let is_own = own.is_some_and(|own| {
             let same_patch = python.patch.is_none() || python.patch == own.patch;
-            own.to_string() == python.to_string() && same_patch
+            let same_unicode =
+                python.wide_unicode.is_none() || python.wide_unicode == Some(self.wide_unicode);
+            own.to_string() == python.to_string() && same_patch && same_unicode
         });
         if is_own {
             return Some(self.clone());

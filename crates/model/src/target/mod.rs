@@ -32,6 +32,10 @@ pub struct Target {
     /// Whether the Python is built without the global interpreter lock (PEP 703).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub free_threaded: bool,
+    /// Whether a Python 2 is built with four bytes for each character (PEP 261), as most are on Linux:
+    /// the `u` of `cp27mu`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wide_unicode: bool,
     /// The values of the environment markers (PEP 508).
     pub markers: BTreeMap<String, String>,
     /// The interpreter, for the host target; a foreign target has none.
@@ -44,7 +48,7 @@ impl Target {
     #[must_use]
     pub fn foreign(python: &PythonName, platform: &Platform) -> Self {
         let own = python.markers().into_iter();
-        let others = platform.markers().into_iter();
+        let others = platform.markers(python.major).into_iter();
         let others = others.map(|(name, value)| (name, value.to_owned()));
         let markers = own
             .chain(others)
@@ -59,6 +63,7 @@ impl Target {
             python_version: python.full_version(),
             platform: platform.to_string(),
             free_threaded: python.free_threaded,
+            wide_unicode: python.has_wide_unicode(platform),
             markers,
             interpreter: None,
         }
@@ -100,13 +105,32 @@ impl Target {
     }
 
     fn named(&self, version: &str) -> String {
+        format!("{}-{}", self.python_named(version), self.platform)
+    }
+
+    /// The Python as names have it, and what tells its build from others: `cp312`, `cp313t`, `cp27mu`.
+    #[must_use]
+    pub(super) fn python_named(&self, version: &str) -> String {
         let implementation = match self.implementation.as_str() {
             "cpython" => "cp",
             "pypy" => "pp",
             other => other,
         };
-        let suffix = if self.free_threaded { "t" } else { "" };
-        format!("{implementation}{version}{suffix}-{}", self.platform)
+        let is_old = implementation == "cp" && self.python_version.starts_with("2.");
+        let build = match (self.free_threaded, is_old) {
+            (true, _) => "t",
+            (false, true) if self.wide_unicode => "mu",
+            (false, true) => "m",
+            (false, false) => "",
+        };
+        format!("{implementation}{version}{build}")
+    }
+
+    /// What has to be the same for wheels that were built for one target to be right for another,
+    /// beside the platform: `cp3.13.0t`.
+    #[must_use]
+    pub fn python(&self) -> String {
+        self.python_named(&self.python_version)
     }
 
     /// A short name for messages: `CPython 3.11.7 on manylinux_2_36_x86_64`.
@@ -176,5 +200,19 @@ mod tests {
         assert_eq!(marker("python_full_version"), "3.9.7");
         assert_eq!(marker("python_version"), "3.9");
         assert_eq!(target.markers.len(), 11);
+    }
+
+    #[test]
+    fn a_python_2_is_what_is_usual_on_its_platform() {
+        let target = |text: &str| text.parse::<Target>().unwrap();
+        for (text, name, system) in [
+            ("2.7-linux", "cp27mu-manylinux_2_28_x86_64", "linux2"),
+            ("cp27m-linux", "cp27m-manylinux_2_28_x86_64", "linux2"),
+            ("2.7-win_amd64", "cp27m-win_amd64", "win32"),
+            ("3.5-linux", "cp35-manylinux_2_28_x86_64", "linux"),
+        ] {
+            assert_eq!(target(text).name(), name);
+            assert_eq!(target(text).markers["sys_platform"], system, "{text}");
+        }
     }
 }

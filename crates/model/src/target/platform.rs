@@ -161,9 +161,12 @@ impl Platform {
         }
     }
 
-    /// The environment markers (PEP 508) that the platform decides.
-    pub(super) fn markers(&self) -> [(&'static str, &str); 6] {
+    /// The environment markers (PEP 508) that the platform decides for a Python of the version `major`.
+    pub(super) fn markers(&self, major: u8) -> [(&'static str, &str); 6] {
         let (os_name, system, sys_platform) = match self.system {
+            System::Manylinux { .. } | System::Musllinux { .. } if major == 2 => {
+                ("posix", "Linux", "linux2")
+            }
             System::Manylinux { .. } | System::Musllinux { .. } => ("posix", "Linux", "linux"),
             System::Macos { .. } => ("posix", "Darwin", "darwin"),
             System::Windows => ("nt", "Windows", "win32"),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::{Platform, System};
 use crate::{Error, Kind};
 
 /// An implementation with a version.
@@ -15,6 +16,8 @@ pub struct PythonName {
     pub patch: Option<u8>,
     /// Built without the global interpreter lock (PEP 703).
     pub free_threaded: bool,
+    /// Whether Python 2 has four bytes for each character (PEP 261); `None` for what is usual.
+    pub wide_unicode: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +44,7 @@ const NEWEST: [(u8, u8, u8); 10] = [
 impl FromStr for PythonName {
     type Err = Error;
 
-    /// Reads `3.12`, `3.12.4`, `312`, `cp312`, `cp313t`, `3.13t`, `pp310`, `pypy3.10`.
+    /// Reads `3.12`, `3.12.4`, `312`, `cp312`, `cp313t`, `3.13t`, `cp27mu`, `pp310`, `pypy3.10`.
     fn from_str(text: &str) -> Result<Self, Error> {
         read(text).ok_or_else(|| {
             Error::new(Kind::Input, format!("`{text}` is no known Python"))
@@ -61,19 +64,26 @@ fn read(text: &str) -> Option<PythonName> {
         .iter()
         .find_map(|(prefix, implementation)| Some((text.strip_prefix(prefix)?, *implementation)));
     let (rest, implementation) = named.unwrap_or((text, Implementation::CPython));
-    let (version, free_threaded) = match rest.strip_suffix('t') {
-        Some(version) => (version, true),
-        None => (rest, false),
-    };
+    let version = rest.trim_end_matches(|character: char| character.is_ascii_alphabetic());
     let (major, minor, patch) = numbers(version.trim_start_matches('-'))?;
+    let is_cpython = implementation == Implementation::CPython;
+    // What follows the version in the ABI tags of such a Python.
+    let (free_threaded, wide_unicode) = match &rest[version.len()..] {
+        "" => (false, None),
+        "t" if is_cpython && major == 3 && minor >= 13 => (true, None),
+        "m" if is_cpython && major == 3 && minor <= 7 => (false, None),
+        "m" if is_cpython && major == 2 => (false, Some(false)),
+        "mu" if is_cpython && major == 2 => (false, Some(true)),
+        _ => return None,
+    };
     let exists = major == 3 || (major, minor) == (2, 7);
-    let fits = !free_threaded || (implementation == Implementation::CPython && minor >= 13);
-    (exists && fits).then_some(PythonName {
+    exists.then_some(PythonName {
         implementation,
         major,
         minor,
         patch,
         free_threaded,
+        wide_unicode,
     })
 }
 
@@ -126,6 +136,16 @@ impl PythonName {
         format!("{}.{}.{}", self.major, self.minor, patch.unwrap_or(0))
     }
 
+    /// Whether it has wide Unicode on `platform`.
+    pub(super) fn has_wide_unicode(&self, platform: &Platform) -> bool {
+        let is_old = self.implementation == Implementation::CPython && self.major == 2;
+        let is_linux = matches!(
+            platform.system,
+            System::Manylinux { .. } | System::Musllinux { .. }
+        );
+        is_old && self.wide_unicode.unwrap_or(is_linux)
+    }
+
     /// The environment markers (PEP 508) that the Python decides.
     pub(super) fn markers(&self) -> [(&'static str, String); 5] {
         let (name, shown) = match self.implementation {
@@ -166,6 +186,8 @@ mod tests {
             ("pp310", "pp310", "3.10.19"),
             ("pypy3.10", "pp310", "3.10.19"),
             ("2.7", "cp27", "2.7.18"),
+            ("cp27mu", "cp27", "2.7.18"),
+            ("cp36m", "cp36", "3.6.15"),
         ];
         for (text, tag, version) in cases {
             let name: PythonName = text.parse().unwrap();
@@ -177,7 +199,8 @@ mod tests {
     #[test]
     fn what_is_no_python_is_refused() {
         for text in [
-            "", "3", "4.0", "3.x", "cp", "3.11t", "pp310t", "3.1.2.3", "-3.12",
+            "", "3", "4.0", "3.x", "cp", "3.11t", "pp310t", "3.1.2.3", "-3.12", "cp38m", "cp36mu",
+            "2.7t", "pp27mu",
         ] {
             let read = text.parse::<PythonName>();
             assert!(read.is_err() || text == "-3.12", "{text}: {read:?}");

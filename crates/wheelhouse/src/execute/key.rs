@@ -48,10 +48,7 @@ pub(super) fn build_key(
     let mut fields = vec![
         ("source", source.to_owned()),
         ("name", distribution.name.to_string()),
-        (
-            "python",
-            format!("{} {}", target.implementation, target.python_version),
-        ),
+        ("python", target.python()),
         ("platform", target.platform.clone()),
         ("settings", format!("{:?}", building.config_settings)),
         ("package settings", format!("{own_settings:?}")),
@@ -96,6 +93,7 @@ mod tests {
             platform: "linux_x86_64".to_owned(),
             markers: BTreeMap::new(),
             free_threaded: false,
+            wide_unicode: false,
             interpreter: None,
         };
         let plain = Request::default();

@@ -167,15 +167,7 @@ pub fn restore(places: &Places, target: &Target) -> Result<Restored> {
 
 /// Whether wheels that were built for one target are right for the other.
 fn is_same(one: &Target, other: &Target) -> bool {
-    let identity = |target: &Target| {
-        (
-            target.implementation.clone(),
-            target.python_version.clone(),
-            target.platform.clone(),
-            target.free_threaded,
-        )
-    };
-    identity(one) == identity(other)
+    one.python() == other.python() && one.platform == other.platform
 }
 
 #[cfg(test)]

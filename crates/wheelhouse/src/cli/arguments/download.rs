@@ -150,7 +150,7 @@ fn pythons(targets: &RawTargets) -> Result<Vec<PythonName>> {
 fn with_abis(abis: &[String], pythons: &[PythonName]) -> Result<Vec<PythonName>> {
     let mut chosen = Vec::new();
     for abi in abis {
-        let python: Option<PythonName> = abi.trim_end_matches(['m', 'u']).parse().ok();
+        let python: Option<PythonName> = abi.parse().ok();
         let fits = python.filter(|python| {
             let named = |one: &PythonName| {
                 (one.implementation, one.major, one.minor)

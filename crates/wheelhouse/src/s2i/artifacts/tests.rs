@@ -16,6 +16,7 @@ fn target(python_version: &str) -> Target {
         python_version: python_version.to_owned(),
         platform: "manylinux_2_36_x86_64".to_owned(),
         free_threaded: false,
+        wide_unicode: false,
         markers: BTreeMap::new(),
         interpreter: None,
     }
