@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 /// What `RECORD` says of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Recorded {
-    /// `algorithm=digest` with the digest in unpadded URL-safe base 64; empty if there is none.
+    /// `algorithm=digest` with the digest in unpadded URL-safe base 64; empty if there is none. The name of the
+    /// algorithm is in lower case.
     pub(super) digest: String,
     /// In bytes.
     pub(super) size: Option<u64>,
@@ -24,7 +25,7 @@ pub(super) fn parse(text: &str) -> (BTreeMap<String, Recorded>, Vec<String>) {
             continue;
         };
         let recorded = Recorded {
-            digest: digest.clone(),
+            digest: with_lower_name(digest),
             size: size.parse().ok(),
         };
         if recorded.size.is_none() && !size.is_empty() {
@@ -36,6 +37,14 @@ pub(super) fn parse(text: &str) -> (BTreeMap<String, Recorded>, Vec<String>) {
         }
     }
     (files, faults)
+}
+
+/// Python 2 writes `SHA256=` where its OpenSSL calls the algorithm so.
+fn with_lower_name(digest: &str) -> String {
+    match digest.split_once('=') {
+        Some((name, value)) => format!("{}={value}", name.to_ascii_lowercase()),
+        None => digest.to_owned(),
+    }
 }
 
 /// Splits comma-separated values as Python's `csv` module does by default. Empty rows are left out.
@@ -72,10 +81,11 @@ mod tests {
 
     #[test]
     fn a_record_is_read_with_its_quotes() {
-        let text = "a.py,sha256=abc,3\r\n\"b,\"\"c\"\".py\",sha256=d,4\nx-1.dist-info/RECORD,,\n\n";
+        let text = "a.py,SHA256=aBc,3\r\n\"b,\"\"c\"\".py\",sha256=d,4\nx-1.dist-info/RECORD,,\n\n";
         let (files, faults) = parse(text);
         assert!(faults.is_empty());
         assert_eq!(files["a.py"].size, Some(3));
+        assert_eq!(files["a.py"].digest, "sha256=aBc");
         assert_eq!(files["b,\"c\".py"].digest, "sha256=d");
         assert_eq!(files["x-1.dist-info/RECORD"], Recorded::default());
     }

@@ -160,8 +160,12 @@ impl LocalWorker {
         let wheel = self.engine.build_wheel(request, &companion).await?;
         let (store, distribution, path) = (self.store.clone(), distribution.clone(), wheel.path);
         let taken = blocking(move || take(&store, &distribution, &path)).await?;
-        for flaw in taken.flaws {
-            let message = format!("{}, built here: {flaw}", taken.filename);
+        if let [flaw, others @ ..] = &taken.flaws[..] {
+            let more = match others.len() {
+                0 => String::new(),
+                count => format!(" (and {count} more of this kind)"),
+            };
+            let message = format!("{}, built here: {flaw}{more}", taken.filename);
             self.observer.observe(&Event::warning(message));
         }
         let built = BuiltWheel {

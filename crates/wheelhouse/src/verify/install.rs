@@ -168,10 +168,12 @@ impl Installation<'_> {
         };
         let root = self.scratch.join("environment");
         let python = python.clone().into_os_string();
+        let is_old = self.target.python_version.starts_with("2.");
+        let module = if is_old { "virtualenv" } else { "venv" };
         let mut venv = vec![
             python.clone(),
             "-m".into(),
-            "venv".into(),
+            module.into(),
             root.clone().into(),
         ];
         let mut pip = vec![python_of(&root).into(), "-m".into(), "pip".into()];
@@ -187,7 +189,7 @@ impl Installation<'_> {
         let said = ended.output.lines().rfind(|line| !line.trim().is_empty());
         let label = self.target.label();
         Ok(Err(format!(
-            "{label} can make no environment with pip (install its venv module, or pip 22.3 or newer): {}",
+            "{label} can make no environment with pip (install its {module} module, or pip 22.3 or newer): {}",
             said.unwrap_or_default()
         )))
     }

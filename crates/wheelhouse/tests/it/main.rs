@@ -20,6 +20,7 @@ mod lockfile;
 mod network;
 mod openshift;
 mod pip_oracle;
+mod pythons;
 mod real;
 mod releases;
 mod remote_files;

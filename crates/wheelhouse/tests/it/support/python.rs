@@ -1,11 +1,42 @@
 //! Real parts: the example application, environments of the test Python, and its pip.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use super::proved_nothing;
 
 /// The example application.
 pub(crate) fn blog() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/blog")
+}
+
+/// The Pythons of this machine from 2.7 on by version, `3.11`: those on `PATH` and those of pyenv.
+///
+/// Without 2.7 and one that uv drives a test proves nothing, which `CI=true` does not allow.
+pub(crate) fn pythons() -> Option<BTreeMap<String, PathBuf>> {
+    let pyenv = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let pyenv = pyenv.or_else(|| Some(std::env::home_dir()?.join(".pyenv")));
+    let installed = pyenv.and_then(|root| std::fs::read_dir(root.join("versions")).ok());
+    let installed = installed.into_iter().flatten().flatten();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places: Vec<PathBuf> = installed
+        .map(|version| version.path().join("bin"))
+        .chain(std::env::split_paths(&path).filter(|place| !place.ends_with("shims")))
+        .collect();
+    let minors = (6..=14).map(|minor| format!("3.{minor}"));
+    let versions = std::iter::once("2.7".to_owned()).chain(minors);
+    let found: BTreeMap<_, _> = versions
+        .filter_map(|version| {
+            let paths = places
+                .iter()
+                .map(|place| place.join(format!("python{version}")));
+            let path = paths.into_iter().find(|path| path.is_file())?;
+            Some((version, path))
+        })
+        .collect();
+    let enough = found.contains_key("2.7") && found.len() > 1;
+    (enough || proved_nothing("there is no Python 2.7, or no other: run ./test")).then_some(found)
 }
 
 /// Runs `command` to an end that must be good.

@@ -1,0 +1,102 @@
+//! Pythons from 2.7 on, with real ones: uv drives those from 3.6 on, the program itself the others.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::python::{pythons, run, without_settings};
+use crate::support::{Index, Sandbox, Wheel, tree};
+
+/// A project without a `pyproject.toml`, whose only module is in C for any Python.
+const TINY: [(&str, &str); 2] = [
+    (
+        "setup.py",
+        "from setuptools import Extension, setup\n\
+         setup(name='tiny', version='1.0', ext_modules=[Extension('tiny', ['tiny.c'])],\n\
+         install_requires=['markupsafe'])\n",
+    ),
+    (
+        "tiny.c",
+        r#"#include <Python.h>
+static PyObject *answer(PyObject *self, PyObject *none) { return Py_BuildValue("i", 42); }
+static PyMethodDef methods[] = {{"answer", answer, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+#if PY_MAJOR_VERSION >= 3
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "tiny", NULL, -1, methods};
+PyMODINIT_FUNC PyInit_tiny(void) { return PyModule_Create(&module); }
+#else
+PyMODINIT_FUNC inittiny(void) { Py_InitModule("tiny", methods); }
+#endif
+"#,
+    ),
+];
+
+#[test]
+fn every_python_from_2_7_on_gets_wheels_and_compiles() {
+    let Some(pythons) = pythons() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    for (name, text) in TINY {
+        std::fs::create_dir_all(root.join("tree")).unwrap();
+        std::fs::write(root.join("tree").join(name), text).unwrap();
+    }
+    for (version, python) in pythons {
+        let wheels = root.join(&version);
+        let mut build = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
+        build.current_dir(root);
+        build.args(["build", "--cache-dir", "cache", "./tree", "--python"]);
+        run(build.arg(&python).arg("-o").arg(&wheels));
+        assert_imports(&python, &wheels, &root.join(format!("installed-{version}")));
+        let tag = format!("cp{}", version.replace('.', ""));
+        let built = tree::wheels(&wheels);
+        let tiny = built.iter().find(|name| name.starts_with("tiny-")).unwrap();
+        assert!(tiny.starts_with(&format!("tiny-1.0-{tag}-{tag}")), "{tiny}");
+    }
+}
+
+/// Installs `tiny` with the Python's own pip and runs it.
+fn assert_imports(python: &Path, wheels: &Path, into: &Path) {
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "install", "-q", "--no-index", "--find-links"]);
+    pip.arg(wheels).arg("--target").arg(into).arg("tiny");
+    without_settings(&mut pip);
+    run(&mut pip);
+    let program = "import tiny, markupsafe; assert tiny.answer() == 42; assert markupsafe.escape('<') == '&lt;'";
+    run(Command::new(python)
+        .args(["-c", program])
+        .env("PYTHONPATH", into));
+}
+
+/// Python 2.7 tells narrow from wide Unicode in the tags of its wheels, and pip takes just its own.
+#[test]
+fn a_python_2_takes_the_wheels_with_its_unicode() {
+    let Some(python) = pythons().and_then(|pythons| pythons.get("2.7").cloned()) else {
+        return;
+    };
+    let widest = run(Command::new(&python).args(["-c", "import sys; print(sys.maxunicode)"]));
+    let is_wide = String::from_utf8_lossy(&widest.stdout).trim() == "1114111";
+    let (own, other) = if is_wide {
+        ("cp27mu", "cp27m")
+    } else {
+        ("cp27m", "cp27mu")
+    };
+    let tagged = |name: &str, version: &str, abi: &str| {
+        Wheel::new(name, version).tag(&format!("cp27-{abi}-manylinux1_x86_64"))
+    };
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&tagged("alpha", "1.0", own));
+    index.add(&tagged("alpha", "1.0", other));
+    index.add(&tagged("alpha", "2.0", other));
+    index.add(&tagged("beta", "1.0", own));
+    index.add(&Wheel::new("beta", "1.0").tag("py2.py3-none-any"));
+    index.add(&Wheel::new("beta", "2.0"));
+    let python = python.to_str().unwrap();
+    let wanted = ["alpha", "beta", "--python", python];
+    sandbox.build(&index, &wanted).assert_success();
+    let wheels = tree::wheels(&sandbox.out());
+    let expected = ["alpha", "beta"].map(|name| tagged(name, "1.0", own).filename());
+    assert_eq!(wheels, expected);
+
+    let run = sandbox.build(&index, &["alpha>1", "--python", python]);
+    run.assert_exit(3).assert_error_names(&["alpha"]);
+}
