@@ -30,6 +30,7 @@ mod hook;
 mod install;
 mod listing;
 mod network;
+mod old_metadata;
 mod old_python;
 mod prefer_binary;
 mod problem;

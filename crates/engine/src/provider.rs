@@ -21,6 +21,7 @@ use uv_types::HashStrategy;
 use wheelhouse_model::Error;
 
 use crate::context::Bench;
+use crate::old_metadata;
 use crate::wide_unicode::Shelf;
 
 /// The answers of earlier attempts at the same request.
@@ -94,6 +95,8 @@ pub(crate) struct Provider<'a> {
     pub(crate) bench: &'a Bench<'a>,
     /// Chooses files where uv cannot.
     pub(crate) shelf: Option<Shelf<'a>>,
+    /// Whether metadata with versions from before PEP 440 is read.
+    pub(crate) reads_old_metadata: bool,
     pub(crate) inner: DefaultResolverProvider<'a, Bench<'a>>,
     /// The same, from the cache alone.
     pub(crate) cached: DefaultResolverProvider<'a, Bench<'a>>,
@@ -139,7 +142,13 @@ impl Provider<'_> {
         };
         let known = self.bench.companion.metadata(&distribution).await;
         let known = known.map_err(|error| self.failed(error))?;
-        let metadata = known.and_then(|bytes| ResolutionMetadata::parse_metadata(&bytes).ok());
+        let metadata = known.and_then(|bytes| {
+            if self.reads_old_metadata {
+                old_metadata::parse(&bytes)
+            } else {
+                ResolutionMetadata::parse_metadata(&bytes).ok()
+            }
+        });
         let agrees = |metadata: &ResolutionMetadata| {
             let same_version = dist
                 .version()
@@ -151,7 +160,8 @@ impl Provider<'_> {
             .map(ArchiveMetadata::from_metadata23))
     }
 
-    /// What the wheel itself has, where an index promises metadata that it does not give.
+    /// What the wheel itself has, where an index does not give the metadata that it promises, or uv
+    /// cannot read it.
     async fn metadata_of_wheel(&self, dist: &Dist) -> Option<ArchiveMetadata> {
         if !matches!(dist, Dist::Built(BuiltDist::Registry(_))) {
             return None;
@@ -267,6 +277,12 @@ impl ResolverProvider for Provider<'_> {
                     match self.stand_in(dist, &error) {
                         Some(metadata) => MetadataResponse::Found(metadata),
                         None => MetadataResponse::Error(requested, error),
+                    }
+                }
+                Ok(response @ MetadataResponse::Unavailable(_)) if self.reads_old_metadata => {
+                    match self.metadata_of_wheel(dist).await {
+                        Some(metadata) => MetadataResponse::Found(metadata),
+                        None => response,
                     }
                 }
                 Ok(response) => response,

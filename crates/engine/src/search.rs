@@ -9,6 +9,7 @@ use uv_resolver::{
 use uv_types::{EmptyInstalledPackages, HashStrategy};
 
 use crate::context::Bench;
+use crate::old_metadata;
 use crate::provider::{Memory, Provider, Watch};
 use crate::target::Terms;
 use crate::wide_unicode::Shelf;
@@ -56,6 +57,7 @@ impl Search<'_> {
         let provider = Provider {
             bench: self.bench,
             shelf,
+            reads_old_metadata: old_metadata::is_read_by(&self.terms.target),
             inner: provider(self.bench.database()),
             cached: provider(self.bench.cached_database()),
             hasher: self.hasher,

@@ -100,3 +100,20 @@ fn a_python_2_takes_the_wheels_with_its_unicode() {
     let run = sandbox.build(&index, &["alpha>1", "--python", python]);
     run.assert_exit(3).assert_error_names(&["alpha"]);
 }
+
+/// Versions from before PEP 440 are none to today's pip; the last pip for an old Python lets them be.
+#[test]
+fn old_metadata_is_read_for_an_old_python() {
+    let Some(python) = pythons().and_then(|pythons| pythons.get("2.7").cloned()) else {
+        return;
+    };
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let any = |name: &str| Wheel::new(name, "1.0").tag("py2.py3-none-any");
+    index.add(&any("alpha").requires("beta (>=2011k,<2)"));
+    index.add(&any("beta"));
+    let run = sandbox.build(&index, &["alpha"]);
+    run.assert_exit(3).assert_error_names(&["alpha", "2011"]);
+    let wanted = ["alpha", "--python", python.to_str().unwrap()];
+    sandbox.build(&index, &wanted).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()).len(), 2);
+}

@@ -69,7 +69,7 @@ pub(crate) struct Targets {
     #[arg(long, value_name = "IMPLEMENTATION")]
     implementation: Option<String>,
 
-    /// The ABI of the Pythons, as in cp313t for a free-threaded one
+    /// The ABI of the Pythons, as in cp313t for a free-threaded one, or cp27m for narrow Unicode
     #[arg(long = "abi", value_name = "ABI", value_delimiter = ',')]
     abis: Vec<String>,
 }

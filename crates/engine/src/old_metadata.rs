@@ -1,0 +1,114 @@
+//! Metadata with versions from before PEP 440, which the pip of an old Python reads and uv does not.
+//!
+//! Never changes what uv can read.
+
+use uv_pep440::{VersionSpecifier, VersionSpecifiers};
+use uv_pypi_types::{
+    LenientRequirement, LenientVersionSpecifiers, ResolutionMetadata, VerbatimParsedUrl,
+};
+use wheelhouse_model::Target;
+
+/// pip 24.1, the first that refuses such metadata, needs this Python.
+const STRICT: (u64, u64) = (3, 8);
+
+/// Whether the newest pip for `target` reads such metadata.
+pub(crate) fn is_read_by(target: &Target) -> bool {
+    let mut parts = target.python_version.split('.').map(str::parse);
+    matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < STRICT)
+}
+
+/// Parses core metadata; what no version can be compared with is left out of requirements.
+pub(crate) fn parse(metadata: &[u8]) -> Option<ResolutionMetadata> {
+    if let Ok(parsed) = ResolutionMetadata::parse_metadata(metadata) {
+        return Some(parsed);
+    }
+    let text = String::from_utf8_lossy(metadata);
+    let (head, body) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let lines: Vec<String> = head.lines().filter_map(readable).collect();
+    let repaired = format!("{}\n\n{body}", lines.join("\n"));
+    ResolutionMetadata::parse_metadata(repaired.as_bytes()).ok()
+}
+
+/// A line of metadata without what uv cannot read.
+fn readable(line: &str) -> Option<String> {
+    match line.split_once(':') {
+        Some(("Requires-Dist", requirement)) => Some(format!(
+            "Requires-Dist: {}",
+            readable_requirement(requirement.trim())
+        )),
+        Some(("Requires-Python", specifiers)) => {
+            let is_readable = specifiers
+                .trim()
+                .parse::<LenientVersionSpecifiers>()
+                .is_ok();
+            is_readable.then(|| line.to_owned())
+        }
+        _ => Some(line.to_owned()),
+    }
+}
+
+fn readable_requirement(requirement: &str) -> String {
+    let is_readable = requirement
+        .parse::<LenientRequirement<VerbatimParsedUrl>>()
+        .is_ok();
+    let (wanted, marker) = match requirement.split_once(';') {
+        Some((wanted, marker)) => (wanted, format!(" ;{marker}")),
+        None => (requirement, String::new()),
+    };
+    match wanted.find(['(', '<', '>', '=', '!', '~']) {
+        Some(start) if !is_readable => {
+            let (name, specifiers) = wanted.split_at(start);
+            let specifiers = specifiers.trim().trim_matches(['(', ')']).split(',');
+            let known =
+                specifiers.filter(|specifier| specifier.parse::<VersionSpecifier>().is_ok());
+            let known: VersionSpecifiers = known.filter_map(|known| known.parse().ok()).collect();
+            format!("{}{known}{marker}", name.trim())
+        }
+        _ => requirement.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_is_none_is_left_out() {
+        for (written, read) in [
+            ("pytz (>=2011k)", "pytz"),
+            (
+                "pytz (>=2011k,!=2012.1) ; extra == 'tz'",
+                "pytz!=2012.1 ; extra == 'tz'",
+            ),
+            ("numpy (>=1.12.0)", "numpy (>=1.12.0)"),
+            ("pywin32>=0.0-dev_b", "pywin32"),
+        ] {
+            assert_eq!(readable_requirement(written), read);
+        }
+    }
+
+    #[test]
+    fn the_rest_of_the_metadata_stays() {
+        let text = "Metadata-Version: 2.1\nName: x\nVersion: 1.0\nRequires-Python: >=2.7-x\nRequires-Dist: a (>=1k)\nRequires-Dist: b>=2\n\nBody\n";
+        let metadata = parse(text.as_bytes()).unwrap();
+        let requirements: Vec<String> = metadata
+            .requires_dist
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(requirements, ["a", "b>=2"]);
+        assert!(metadata.requires_python.is_none());
+    }
+
+    #[test]
+    fn only_an_old_pip_reads_it() {
+        for (target, read) in [
+            ("2.7-linux", true),
+            ("3.7-linux", true),
+            ("3.8-linux", false),
+            ("3.13-linux", false),
+        ] {
+            assert_eq!(is_read_by(&target.parse().unwrap()), read);
+        }
+    }
+}
