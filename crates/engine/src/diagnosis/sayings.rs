@@ -189,8 +189,8 @@ const ABSENT_FROM_PYTHON: &[&str] = &[
     "No module named '_lzma'", "No module named '_sqlite3'", "No module named 'zlib'",
 ];
 
-const DISK_FULL: &str = "The disk is full (or a quota is used up). Free some space, or set TMPDIR to a directory \
-     on a file system that has some.";
+const DISK_FULL: &str = "The disk is full (or a quota is used up). Free some space, or use a file system that has \
+     some: --cache-dir is where builds run, TMPDIR is for their temporary files.";
 const OUT_OF_MEMORY: &str = "The build ran out of memory: a compiler was killed, or got no more. Build fewer packages at \
      once with a lower --jobs, or give the machine or container more memory.";
 const OFFLINE: &str = "The build tried to reach the network and could not. Put what it downloads in place beforehand, \

@@ -227,7 +227,7 @@ struct ResolutionOptions {
     require_hashes: bool,
 
     /// Do not let one hash make hashes required of all
-    #[arg(long, hide = true, conflicts_with = "require_hashes")]
+    #[arg(long, conflicts_with = "require_hashes")]
     no_require_hashes: bool,
 
     /// Leave out files that are newer than this date, time or duration
