@@ -9,7 +9,7 @@ use uv_resolver::ResolveError;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind};
 
-use crate::advice::translated;
+use crate::advice::{legible, translated};
 use crate::context::BuildError;
 use crate::workshop::Workshop;
 
@@ -71,7 +71,8 @@ impl Workshop {
     /// What stands behind a failed resolution.
     pub(crate) fn resolve_error(&self, error: ResolveError) -> Error {
         if let ResolveError::NoSolution(no_solution) = &error {
-            let detail = redacted(&no_solution.to_string());
+            let names: Vec<&str> = no_solution.packages().map(AsRef::as_ref).collect();
+            let detail = redacted(&legible(&no_solution.to_string(), &names));
             if let Some(index) = self.refusals.first() {
                 let message =
                     format!("failed to resolve the requirements: {index} wants other credentials");

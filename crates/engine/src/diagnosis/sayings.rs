@@ -66,6 +66,7 @@ pub(super) static SAYINGS: &[Saying] = &[
     saying(Decisive, Advice(DISTUTILS), &["No module named 'distutils"]),
     saying(Decisive, Advice(PKG_RESOURCES), &["No module named 'pkg_resources'"]),
     saying(Decisive, Advice(SETUPTOOLS_TEST), &["No module named 'setuptools.command.test'"]),
+    saying(Decisive, Advice(SETUPTOOLS_PRIVATE), &["module 'setuptools.dist' has no attribute", "module 'setuptools' has no attribute"]),
     saying(Decisive, Advice(SETUPTOOLS_FEATURE), &["cannot import name 'Feature' from 'setuptools'"]),
     saying(Decisive, Advice(OLD_SETUPTOOLS), &["module 'pkgutil' has no attribute 'ImpImporter'"]),
     saying(Decisive, Advice(INVALID_VERSION), &["version.InvalidVersion: Invalid version: "]),
@@ -227,6 +228,8 @@ const PKG_RESOURCES: &str = "The build imports `pkg_resources`, which setuptools
      `setuptools<81` as --build-constraint.";
 const SETUPTOOLS_TEST: &str = "The build imports `setuptools.command.test`, which setuptools 72 removed. Pass a file with the \
      line `setuptools<72` as --build-constraint.";
+const SETUPTOOLS_PRIVATE: &str = "The build uses a part of setuptools that newer ones do not have. Ask for a newer release of the \
+     package, or pass a file that names an older one, such as `setuptools<58`, as --build-constraint.";
 const SETUPTOOLS_FEATURE: &str = "The build imports `Feature`, which setuptools 46 removed. Ask for a newer release of the package, \
      or pass a file with the line `setuptools<46` as --build-constraint.";
 const OLD_SETUPTOOLS: &str = "The package asks for a setuptools that is too old for Python 3.12 and newer. Ask for a newer \
