@@ -11,7 +11,7 @@ use uv_pep440::Version;
 use uv_types::HashStrategy;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::lock::Build;
-use wheelhouse_model::request::Requirement as Line;
+use wheelhouse_model::request::{HashPolicy, Requirement as Line};
 use wheelhouse_model::{Distribution, Error, Kind, Result};
 
 use crate::requirements::parse_named;
@@ -67,7 +67,7 @@ impl Workshop {
         Ok(Allowance {
             key: format!("{lines:?}"),
             pinned: pins.is_some().then(|| applicable(&pinned, terms)),
-            require_hashes: request.resolution.require_hashes,
+            require_hashes: request.resolution.hashes == HashPolicy::All,
             constraints: Constraints::from_requirements(requirements.into_iter()),
             hasher,
         })

@@ -158,13 +158,12 @@ impl Session {
                 request.label
             )
         };
-        let directory = workshop.cache.venv_dir().context(Kind::Build, in_cache);
-        let directory = directory.map_err(with_room)?;
+        let directory = workshop.cache.venv_dir().context(Kind::Build, in_cache)?;
         let environment = match &workshop.shared_environment {
             Some(environment) => environment.clone(),
-            None => create_environment(workshop, directory.path())
-                .context(Kind::Build, in_cache)
-                .map_err(with_room)?,
+            None => {
+                create_environment(workshop, directory.path()).context(Kind::Build, in_cache)?
+            }
         };
         let tree = match &request.checkout {
             Some(checkout) => {
@@ -217,12 +216,11 @@ impl Session {
             wheels = made.context(Kind::Build, failed)?;
             self.requirements = settled;
         }
-        let unpacked = bench.unpack(&wheels).await.context(Kind::Build, failed);
-        let unpacked = unpacked.map_err(with_room)?;
+        let unpacked = bench.unpack(&wheels).await.context(Kind::Build, failed)?;
         // The byte code that other builds leave is there by the time that it is this one's turn.
         let job = self.job().await;
         let installed = self.install(bench.workshop, unpacked).await;
-        installed.context(Kind::Build, failed).map_err(with_room)?;
+        installed.context(Kind::Build, failed)?;
         self.keep(job);
         Ok(())
     }
@@ -373,14 +371,6 @@ impl Session {
             let _ = link_bytecode(&site_packages, dist.path());
         }
     }
-}
-
-/// Says what to do about a full disk, if that is what `error` is about.
-fn with_room(error: Error) -> Error {
-    if error.sentence().contains("No space left on device") {
-        return error.with_hint("Make room there, or name another cache with --cache-dir.");
-    }
-    error
 }
 
 fn as_std(error: anyhow::Error) -> Box<dyn std::error::Error + Send + Sync> {

@@ -9,7 +9,7 @@ use uv_resolver::ResolveError;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind};
 
-use crate::advice::translated;
+use crate::advice::{legible, translated};
 use crate::context::BuildError;
 use crate::workshop::Workshop;
 
@@ -71,7 +71,8 @@ impl Workshop {
     /// What stands behind a failed resolution.
     pub(crate) fn resolve_error(&self, error: ResolveError) -> Error {
         if let ResolveError::NoSolution(no_solution) = &error {
-            let detail = redacted(&no_solution.to_string());
+            let names: Vec<&str> = no_solution.packages().map(AsRef::as_ref).collect();
+            let detail = redacted(&legible(&no_solution.to_string(), &names));
             if let Some(index) = self.refusals.first() {
                 let message =
                     format!("failed to resolve the requirements: {index} wants other credentials");
@@ -95,6 +96,14 @@ impl Workshop {
                 resolution.with_hint(redacted(&hints.join(" ")))
             };
         }
+        if let ResolveError::UnhashedPackage(name) = &error {
+            let message = format!(
+                "hashes are required of all, and `{name}`, which is needed, is not pinned with one"
+            );
+            return Error::new(Kind::Resolution, message).with_hint(
+                "Add it with `==` and --hash; with --no-require-hashes only those that are given count.",
+            );
+        }
         self.explained(error, "failed to resolve the requirements")
     }
 
@@ -106,19 +115,13 @@ impl Workshop {
     ) -> Error {
         let chain = chain(&error);
         self.failures.take(&chain).unwrap_or_else(|| {
-            let error = Error::new(Kind::Fetch, redacted(message)).caused_by(redacted(&chain));
-            // What uv makes of a redirect that it does not follow any more.
-            if chain.contains("Missing `Content-Type` header") {
-                return error
-                    .with_hint("That is no index page; the server may redirect in a circle.");
-            }
-            error
+            Error::new(Kind::Fetch, redacted(message)).caused_by(redacted(&chain))
         })
     }
 }
 
 /// The messages of `error` and its causes, each said once.
-fn chain(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

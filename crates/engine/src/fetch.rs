@@ -12,6 +12,8 @@ use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind};
 
+use crate::remedy::remedy;
+
 /// Opens files by their URL, with the credentials that the indexes and the environment give.
 #[derive(Clone)]
 pub struct Fetcher {
@@ -194,7 +196,7 @@ impl FetchError {
             message: format!("failed to reach {}: {text}", redacted(url.as_str())),
             passing: !permanent,
             retry_after: None,
-            hint: certificate.then_some("Name the certificates to trust with --cert FILE."),
+            hint: remedy(&text),
         }
     }
 }

@@ -76,12 +76,12 @@ impl Call<'_> {
         .and_then(|bytes| fs_err::write(&call_file, bytes));
         contents.context(Kind::Build, || self.failed())?;
         let (reader, mut group) = self.spawn(&call_file, &result_file)?;
-        let mut output =
-            Output::create(self.log, self.hook).context(Kind::Build, || self.failed())?;
+        let unlogged = || format!("{}: failed to log to {}", self.failed(), self.log.display());
+        let mut output = Output::create(self.log, self.hook).context(Kind::Build, unlogged)?;
         let finished =
             tokio::time::timeout(self.timeout, output.follow(reader, &mut group.leader)).await;
         let status = match finished {
-            Ok(status) => status.context(Kind::Build, || self.failed())?,
+            Ok(status) => status.context(Kind::Build, unlogged)?,
             Err(_) => return Err(self.timed_out(&output)),
         };
         let result = fs_err::read(&result_file).ok();

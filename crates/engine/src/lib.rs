@@ -36,6 +36,7 @@ mod prefer_binary;
 mod problem;
 mod provider;
 pub mod python;
+mod remedy;
 mod requirements;
 mod resolve;
 mod runtime;
@@ -59,6 +60,8 @@ use std::path::{Path, PathBuf};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Distribution, Kind, PackageName, Request, Result, Source, Target, Version};
 
+use remedy::with_remedy;
+
 /// A Python that is there, and uv's cache for it: all that a run needs that resolves and builds
 /// nothing.
 pub struct Host {
@@ -81,10 +84,12 @@ impl Host {
         let cache = uv_cache::Cache::from_path(cache)
             .init()
             .await
-            .context(Kind::Publish, || {
+            .context(Kind::Fetch, || {
                 format!("failed to open the cache {}", cache.display())
-            })?;
-        let (interpreter, target) = python::query(request, located, &cache)?;
+            })
+            .map_err(with_remedy)?;
+        let (interpreter, target) =
+            python::query(request, located, &cache).map_err(with_remedy)?;
         Ok(Self {
             cache,
             interpreter,
@@ -116,7 +121,8 @@ impl Engine {
     /// # Errors
     /// When an option is not valid, or a `--find-links` place cannot be read.
     pub async fn start(setup: Setup<'_>) -> Result<Self> {
-        workshop::Workshop::start(setup).await.map(Self)
+        let workshop = workshop::Workshop::start(setup).await;
+        workshop.map(Self).map_err(with_remedy)
     }
 
     /// What fetches files; it can be used from any thread.
@@ -163,7 +169,8 @@ impl Engine {
         companion: &dyn Companion,
     ) -> Result<Resolved> {
         let terms = self.0.terms(target)?;
-        self.0.resolve(&terms, bounds, companion).await
+        let resolved = self.0.resolve(&terms, bounds, companion).await;
+        resolved.map_err(with_remedy)
     }
 
     /// Settles build requirements, and all that they depend on, for `target`.
@@ -178,7 +185,8 @@ impl Engine {
     ) -> Result<Vec<Distribution>> {
         let terms = self.0.terms(target)?;
         let bench = context::Bench::new(&self.0, companion);
-        bench.settle(requirements, &terms).await
+        let settled = bench.settle(requirements, &terms).await;
+        settled.map_err(with_remedy)
     }
 
     /// Asks what the build of a source requires: what it declares, and what its back end reports.
@@ -190,7 +198,8 @@ impl Engine {
         request: BuildRequest<'_>,
         companion: &dyn Companion,
     ) -> Result<BuildRequirements> {
-        self.0.build_requirements(request, companion).await
+        let required = self.0.build_requirements(request, companion).await;
+        required.map_err(with_remedy)
     }
 
     /// What the source at `tree` declares that its build requires. Asks no back end, which may require
@@ -215,7 +224,7 @@ impl Engine {
     /// # Panics
     /// When `source` is no Git source.
     pub async fn checkout(&self, source: &Source) -> Result<PathBuf> {
-        self.0.checkout(source).await
+        self.0.checkout(source).await.map_err(with_remedy)
     }
 
     /// Builds the wheel of a source; `companion` makes the wheels of its build requirements. Waits
@@ -229,6 +238,7 @@ impl Engine {
         request: BuildRequest<'_>,
         companion: &dyn Companion,
     ) -> Result<BuiltWheel> {
-        self.0.build_wheel(request, companion).await
+        let built = self.0.build_wheel(request, companion).await;
+        built.map_err(with_remedy)
     }
 }

@@ -33,6 +33,9 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
     if let Some(path) = &network.certificate {
         builder = builder.custom_certificates(certificates(path)?);
     }
+    if let Some(path) = &network.client_certificate {
+        check_identity(path)?;
+    }
     if let Some(proxy) = &network.proxy {
         let proxy = reqwest::Proxy::all(proxy).context(Kind::Input, || {
             format!("the proxy `{}` is no URL", redacted(proxy))
@@ -62,6 +65,21 @@ fn certificates(path: &Path) -> Result<Certificates> {
         .with_hint("Name a file of certificates in PEM format with --cert or PIP_CERT.")
         .caused_by(error)
     })
+}
+
+/// Checks that `path` has a certificate and its key; uv, which presents them, goes on without in
+/// silence where it cannot read them.
+fn check_identity(path: &Path) -> Result<()> {
+    let failed = || {
+        let path = path.display();
+        format!("failed to read the client certificate in {path}")
+    };
+    let hint = "Name a file with a certificate and its key in PEM format with --client-cert or PIP_CLIENT_CERT.";
+    fs_err::read(path)
+        .context(Kind::Input, failed)
+        .and_then(|bytes| reqwest::Identity::from_pem(&bytes).context(Kind::Input, failed))
+        .map(drop)
+        .map_err(|error| error.with_hint(hint))
 }
 
 /// The indexes and `--find-links` places of `indexes`, as uv wants them; with `refresh`, no page is

@@ -14,10 +14,11 @@ use uv_requirements::{LookaheadResolver, NamedRequirementsResolver};
 use uv_resolver::{FlatIndex, InMemoryIndex, Preferences};
 use uv_types::{HashStrategy, RequestedRequirements};
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::request::HashPolicy;
 use wheelhouse_model::{Kind, Request, Result, request};
 
 use crate::context::Bench;
-use crate::requirements;
+use crate::requirements::{self, is_pinned, refuse_idle_hashes};
 use crate::target::Terms;
 
 /// A request in uv's terms.
@@ -41,29 +42,10 @@ impl Problem {
     pub(crate) async fn state(bench: &Bench<'_>, terms: &Terms) -> Result<Self> {
         let workshop = bench.workshop;
         let request = &workshop.request;
-        let mut parsed = Vec::new();
-        for requirement in &request.requirements {
-            let mut unresolved = requirements::parse(requirement)?;
-            bench.copy_tree(&mut unresolved).await?;
-            parsed.push((unresolved, requirement.hashes.clone()));
-        }
-        let constraints = requirements::parse_named(&request.constraints)?;
+        let parsed = bench.parsed(&request.requirements).await?;
+        let constraints = requirements::parse_constraints(&request.constraints)?;
         let overrides = requirements::parse_named(&request.overrides)?;
-        let constraint_hashes = request
-            .constraints
-            .iter()
-            .map(|line| line.hashes.as_slice());
-        let hasher = HashStrategy::from_requirements(
-            parsed
-                .iter()
-                .map(|(requirement, hashes)| (requirement, hashes.as_slice())),
-            constraints.iter().zip(constraint_hashes),
-            Some(&terms.markers),
-            hash_checking(request),
-        )
-        .context(Kind::Input, || {
-            "the hashes of the requirements do not hold together".to_owned()
-        })?;
+        let hasher = hasher(request, &parsed, &constraints, terms)?;
         let index = InMemoryIndex::default();
         let mut requirements = bench.named(parsed, &hasher, &index).await?;
         dedup_preserving_order(&mut requirements);
@@ -113,13 +95,46 @@ impl Problem {
     }
 }
 
-/// As for pip, one hash anywhere means that everything must have one.
+/// Which hashes whatever is chosen must have.
+fn hasher(
+    request: &Request,
+    parsed: &[(UnresolvedRequirement, Vec<String>)],
+    constraints: &[Requirement],
+    terms: &Terms,
+) -> Result<HashStrategy> {
+    let mode = hash_checking(request);
+    let named = request.requirements.iter().zip(parsed);
+    let named = named.filter_map(|(line, (parsed, _))| match parsed {
+        UnresolvedRequirement::Named(parsed) => Some((line, parsed)),
+        UnresolvedRequirement::Unnamed(_) => None,
+    });
+    refuse_idle_hashes(named)?;
+    // uv wants constraints to be pinned where hashes are required; for pip, as here, that is the
+    // business of requirements.
+    let lines = request.constraints.iter().zip(constraints);
+    let pinned = lines.filter(|(_, parsed)| is_pinned(parsed));
+    HashStrategy::from_requirements(
+        parsed
+            .iter()
+            .map(|(requirement, hashes)| (requirement, hashes.as_slice())),
+        pinned.map(|(line, parsed)| (parsed, line.hashes.as_slice())),
+        Some(&terms.markers),
+        mode,
+    )
+    .context(Kind::Input, || {
+        "the hashes of the requirements do not hold together".to_owned()
+    })
+}
+
+/// As for pip, one hash anywhere means that everything must have one, unless that is not wanted.
 fn hash_checking(request: &Request) -> HashCheckingMode {
     let mut lines = request.requirements.iter();
-    if request.resolution.require_hashes || lines.any(|line| !line.hashes.is_empty()) {
-        HashCheckingMode::Require
-    } else {
-        HashCheckingMode::Verify
+    match request.resolution.hashes {
+        HashPolicy::All => HashCheckingMode::Require,
+        HashPolicy::AllOrNone if lines.any(|line| !line.hashes.is_empty()) => {
+            HashCheckingMode::Require
+        }
+        HashPolicy::AllOrNone | HashPolicy::Optional => HashCheckingMode::Verify,
     }
 }
 
@@ -130,6 +145,20 @@ fn dedup_preserving_order(requirements: &mut Vec<Requirement>) {
 }
 
 impl Bench<'_> {
+    /// Parses `lines`, with their hashes, and replaces local trees by copies.
+    async fn parsed(
+        &self,
+        lines: &[request::Requirement],
+    ) -> Result<Vec<(UnresolvedRequirement, Vec<String>)>> {
+        let mut parsed = Vec::new();
+        for line in lines {
+            let mut requirement = requirements::parse(line)?;
+            self.copy_tree(&mut requirement).await?;
+            parsed.push((requirement, line.hashes.clone()));
+        }
+        Ok(parsed)
+    }
+
     async fn named(
         &self,
         parsed: Vec<(UnresolvedRequirement, Vec<String>)>,

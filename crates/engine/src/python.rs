@@ -1,5 +1,6 @@
 //! Finding the Python that a request means, without starting one where that can be avoided.
 
+use std::error::Error as StdError;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,8 @@ use uv_python::{
 };
 use wheelhouse_model::{Error, Kind, Result, Target};
 
+use crate::failure::chain;
+use crate::remedy::is_full;
 use crate::{convert, old_python};
 
 /// What of the user's environment decides which Python is meant.
@@ -136,8 +139,12 @@ pub(crate) fn query(
     located: Option<&Path>,
     cache: &Cache,
 ) -> Result<(Interpreter, Target)> {
-    let not_found = |error: Box<dyn std::error::Error + Send + Sync>| {
-        let wanted = request.unwrap_or("python3");
+    let wanted = request.unwrap_or("python3");
+    let not_found = |error: Box<dyn StdError + Send + Sync>| {
+        if is_full(&chain(&*error)) {
+            let message = format!("failed to ask the Python `{wanted}` about itself");
+            return Error::new(Kind::Fetch, message).caused_by(error);
+        }
         Error::new(Kind::Input, format!("no usable Python for `{wanted}`"))
             .with_hint("Name one with --python PATH or --python VERSION.")
             .caused_by(error)

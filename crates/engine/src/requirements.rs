@@ -2,8 +2,10 @@
 
 use uv_configuration::{BuildOptions, NoBinary, NoBuild, PackageNameSpecifier};
 use uv_distribution_types::{
-    ConfigSettingEntry, ConfigSettings, Requirement as UvRequirement, UnresolvedRequirement,
+    ConfigSettingEntry, ConfigSettings, Requirement as UvRequirement, RequirementSource,
+    UnresolvedRequirement,
 };
+use uv_pep440::Operator;
 use uv_requirements_txt::{RequirementEntry, RequirementsTxtRequirement};
 use uv_resolver::{Preference, Preferences, ResolverEnvironment};
 use wheelhouse_model::redact::redacted;
@@ -57,6 +59,43 @@ pub(crate) fn parse_named(requirements: &[Requirement]) -> Result<Vec<UvRequirem
             .with_hint("Constraints and overrides are written `NAME @ URL` when they name a URL.")),
         })
         .collect()
+}
+
+/// Parses constraints, whose hashes must be of something.
+pub(crate) fn parse_constraints(lines: &[Requirement]) -> Result<Vec<UvRequirement>> {
+    let parsed = parse_named(lines)?;
+    refuse_idle_hashes(lines.iter().zip(&parsed))?;
+    Ok(parsed)
+}
+
+/// Whether `requirement` is of one version, or of one file or tree.
+pub(crate) fn is_pinned(requirement: &UvRequirement) -> bool {
+    match &requirement.source {
+        RequirementSource::Registry { specifier, .. } => {
+            matches!(specifier.as_ref(), [only] if *only.operator() == Operator::Equal)
+        }
+        _ => true,
+    }
+}
+
+/// Refuses a hash beside what is not pinned, which uv passes over where hashes are not required.
+/// Each line comes with what it was parsed into.
+pub(crate) fn refuse_idle_hashes<'a>(
+    lines: impl IntoIterator<Item = (&'a Requirement, &'a UvRequirement)>,
+) -> Result<()> {
+    let mut lines = lines.into_iter();
+    match lines.find(|(line, parsed)| !line.hashes.is_empty() && !is_pinned(parsed)) {
+        Some((line, _)) => Err(Error::new(
+            Kind::Input,
+            format!(
+                "`{}` in {} has a hash, and no single version that it is of",
+                redacted(&line.text),
+                line.origin
+            ),
+        )
+        .with_hint("Pin it with `==`, or leave out the hash.")),
+        None => Ok(()),
+    }
 }
 
 /// The build options that `formats` stands for.

@@ -108,7 +108,7 @@ impl Workshop {
         Ok(Self {
             shared_environment: (!building.isolated)
                 .then(|| PythonEnvironment::from_interpreter(interpreter.clone())),
-            build_constraints: requirements::parse_named(&request.build_constraints)?,
+            build_constraints: requirements::parse_constraints(&request.build_constraints)?,
             config_settings: requirements::config_settings(&building.config_settings),
             package_settings: package_settings(&request),
             exclude_newer: exclude_newer(&request)?,

@@ -182,12 +182,23 @@ pub struct Resolution {
     pub prereleases: Prereleases,
     /// Whether dependencies are left out.
     pub no_dependencies: bool,
-    /// Whether each requirement must be pinned and hashed, those of builds too.
-    pub require_hashes: bool,
+    pub hashes: HashPolicy,
     /// Files that an index took in at this time or later do not exist; RFC 3339 or a date.
     pub exclude_newer: Option<String>,
     /// Whether indexes are asked again for what they said a while ago.
     pub refresh: bool,
+}
+
+/// Who must have a hash; one that is given is always checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashPolicy {
+    /// As soon as one requirement has a hash, each must be pinned and hashed.
+    #[default]
+    AllOrNone,
+    /// Each requirement must be pinned and hashed, those of builds too.
+    All,
+    /// Nobody.
+    Optional,
 }
 
 /// Whether pre-releases count like releases (`true`), never (`false`), or only where no release fits.

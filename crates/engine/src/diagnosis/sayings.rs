@@ -66,6 +66,7 @@ pub(super) static SAYINGS: &[Saying] = &[
     saying(Decisive, Advice(DISTUTILS), &["No module named 'distutils"]),
     saying(Decisive, Advice(PKG_RESOURCES), &["No module named 'pkg_resources'"]),
     saying(Decisive, Advice(SETUPTOOLS_TEST), &["No module named 'setuptools.command.test'"]),
+    saying(Decisive, Advice(SETUPTOOLS_PRIVATE), &["module 'setuptools.dist' has no attribute", "module 'setuptools' has no attribute"]),
     saying(Decisive, Advice(SETUPTOOLS_FEATURE), &["cannot import name 'Feature' from 'setuptools'"]),
     saying(Decisive, Advice(OLD_SETUPTOOLS), &["module 'pkgutil' has no attribute 'ImpImporter'"]),
     saying(Decisive, Advice(INVALID_VERSION), &["version.InvalidVersion: Invalid version: "]),
@@ -189,8 +190,8 @@ const ABSENT_FROM_PYTHON: &[&str] = &[
     "No module named '_lzma'", "No module named '_sqlite3'", "No module named 'zlib'",
 ];
 
-const DISK_FULL: &str = "The disk is full (or a quota is used up). Free some space, or set TMPDIR to a directory \
-     on a file system that has some.";
+const DISK_FULL: &str = "The disk is full (or a quota is used up). Free some space, or use a file system that has \
+     some: --cache-dir is where builds run, TMPDIR is for their temporary files.";
 const OUT_OF_MEMORY: &str = "The build ran out of memory: a compiler was killed, or got no more. Build fewer packages at \
      once with a lower --jobs, or give the machine or container more memory.";
 const OFFLINE: &str = "The build tried to reach the network and could not. Put what it downloads in place beforehand, \
@@ -227,6 +228,8 @@ const PKG_RESOURCES: &str = "The build imports `pkg_resources`, which setuptools
      `setuptools<81` as --build-constraint.";
 const SETUPTOOLS_TEST: &str = "The build imports `setuptools.command.test`, which setuptools 72 removed. Pass a file with the \
      line `setuptools<72` as --build-constraint.";
+const SETUPTOOLS_PRIVATE: &str = "The build uses a part of setuptools that newer ones do not have. Ask for a newer release of the \
+     package, or pass a file that names an older one, such as `setuptools<58`, as --build-constraint.";
 const SETUPTOOLS_FEATURE: &str = "The build imports `Feature`, which setuptools 46 removed. Ask for a newer release of the package, \
      or pass a file with the line `setuptools<46` as --build-constraint.";
 const OLD_SETUPTOOLS: &str = "The package asks for a setuptools that is too old for Python 3.12 and newer. Ask for a newer \

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use wheelhouse_model::lock::Build;
-use wheelhouse_model::request::BUILD_VARIABLES;
+use wheelhouse_model::request::{BUILD_VARIABLES, HashPolicy};
 use wheelhouse_model::{Distribution, Request, Sha256, Source, Target};
 
 use crate::store::BuildKey;
@@ -59,7 +59,7 @@ pub(super) fn build_key(
     if let Some(build) = Build::of(&request.builds, &distribution.name, version) {
         fields.push(("locked", format!("{:?}", build.closure)));
     }
-    if request.resolution.require_hashes {
+    if request.resolution.hashes == HashPolicy::All {
         fields.push(("hashes", "required".to_owned()));
     }
     let variables = building.environment.iter();

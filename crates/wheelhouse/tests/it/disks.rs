@@ -51,6 +51,24 @@ fn a_full_disk_under_the_cache_is_named() {
 }
 
 #[test]
+fn a_full_disk_under_the_cache_is_named_whatever_meets_it() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let cache = sandbox.cache().display().to_string();
+    // From a disk that cannot even be a cache, by one that has no room for knowing the Python, to
+    // one that nearly holds the build.
+    for pages in (1..35).step_by(3) {
+        let Some(_disk) = Mount::memory(&sandbox.cache(), pages * 4096) else {
+            return;
+        };
+        let run = sandbox.build(&index, &["gamma"]);
+        assert!(matches!(run.status.code(), Some(4 | 5)), "{}", run.stderr);
+        run.assert_error_names(&[&cache, "hint: "]);
+        let told = run.stderr.to_lowercase();
+        assert!(told.contains("free some space"), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn a_read_only_output_is_named() {
     let (index, sandbox) = (index(), Sandbox::new());
     let Some(disk) = Mount::memory(&sandbox.out(), 10_000_000) else {

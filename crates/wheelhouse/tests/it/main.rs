@@ -5,12 +5,14 @@
 mod architecture;
 mod build_requirements;
 mod builder;
+mod certificates;
 mod cli;
 mod directory;
 mod disconnected;
 mod disks;
 mod docker;
 mod download;
+mod hashes;
 mod hooks;
 mod hostile;
 mod image;

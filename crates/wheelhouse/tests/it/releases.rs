@@ -1,4 +1,4 @@
-//! Which pre-releases are taken.
+//! Which pre-releases are taken, and what is said of a release that is not there.
 
 use crate::support::{Index, Sandbox, Wheel, tree};
 
@@ -51,4 +51,13 @@ fn final_releases_alone_may_be_wanted() {
     let but_beta = ["--only-final", ":all:", "--all-releases", "beta"];
     let expected = Ok(names(&["alpha-1.0", "beta-1.0rc1"]));
     assert_eq!(taken(&but_beta, "alpha\nbeta\n"), expected);
+}
+
+#[test]
+fn a_version_that_no_index_has_is_named() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0"));
+    let run = sandbox.build(&index, &["alpha==99"]);
+    run.assert_exit(3)
+        .assert_error_names(&["there is no version of alpha==99 "]);
 }

@@ -215,6 +215,7 @@ AttributeError: cython_sources
     ("ModuleNotFoundError: No module named 'frobnicate'\n", &["`frobnicate`", "mostly of the same name"]),
     ("src/fast.c:1:10: fatal error: numpy/arrayobject.h: No such file or directory\n", &["NumPy", "--no-build-isolation"]),
     // The machine.
+    ("AttributeError: module 'setuptools.dist' has no attribute '_get_unpatched'\n", &["setuptools", "--build-constraint"]),
     ("/usr/bin/ld: final link failed: No space left on device\n", &["disk is full"]),
     ("c++: fatal error: Killed signal terminated program cc1plus\ncompilation terminated.\nerror: command '/usr/bin/c++' failed with exit code 1\n", &["memory", "--jobs"]),
     ("make[2]: *** [CMakeFiles/x.dir/build.make:76: x.o] Killed\n", &["memory", "--jobs"]),

@@ -7,7 +7,8 @@ use wheelhouse_model::target::{Choice, Platform, PythonName};
 use wheelhouse_model::{Error, Kind, Result, Target};
 
 use super::Globals;
-use super::build::{Conduct, Inputs, Options};
+use super::build::{Conduct, Inputs};
+use super::options::Options;
 use crate::config::{RawBuild, RawTargets};
 use crate::execute::download::Sources;
 

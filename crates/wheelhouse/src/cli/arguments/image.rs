@@ -9,7 +9,7 @@ use clap::{ArgMatches, Args};
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::Globals;
-use super::build::{NetworkOptions, Options};
+use super::options::{NetworkOptions, Options};
 use crate::config::RawBuild;
 use crate::oci::Location;
 use crate::oci::compose::ANNOTATION_PREFIX;

@@ -7,8 +7,9 @@ use wheelhouse_model::target::Choice;
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::Globals;
-use super::build::{Inputs, Options, Upgrades};
+use super::build::{Inputs, Upgrades};
 use super::download::Targets;
+use super::options::Options;
 use crate::config::{RawBuild, is_pylock_name};
 use crate::execute::locking::Place;
 

@@ -8,6 +8,7 @@ mod build;
 mod download;
 mod image;
 mod lock;
+mod options;
 mod s2i;
 mod values;
 mod verify;

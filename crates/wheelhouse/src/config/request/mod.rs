@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{
-    BUILD_VARIABLES, Building, Formats, Indexes, Packages, Prereleases, Requirement, Resolution,
+    BUILD_VARIABLES, Building, Formats, HashPolicy, Indexes, Packages, Prereleases, Resolution,
 };
 use wheelhouse_model::{Error, Kind, PackageName, Request, Result};
 
@@ -74,7 +74,6 @@ fn request(
     notes: &mut Vec<String>,
 ) -> Result<Request> {
     let options = &inputs.options;
-    refuse_partial_hashes(options, &inputs.requirements)?;
     for feature in &options.features {
         notes.push(format!("pip's feature `{feature}` has no effect here"));
     }
@@ -94,7 +93,7 @@ fn request(
         resolution: Resolution {
             prereleases: prereleases(options)?,
             no_dependencies: settings.no_deps || inputs.is_locked,
-            require_hashes: options.require_hashes,
+            hashes: hash_policy(options)?,
             exclude_newer: options.uploaded_prior_to.clone(),
             ..Resolution::default()
         },
@@ -211,22 +210,16 @@ fn prereleases(options: &FileOptions) -> Result<Prereleases> {
     })
 }
 
-/// Hashes are wanted of all or of none: the engine knows no more.
-fn refuse_partial_hashes(options: &FileOptions, requirements: &[Requirement]) -> Result<()> {
-    let hashed = requirements
-        .iter()
-        .find(|requirement| !requirement.hashes.is_empty());
-    match hashed {
-        Some(hashed) if options.no_require_hashes => {
-            let message = format!(
-                "`--no-require-hashes` is not supported beside a hash, as `{}` in {} has one",
-                redacted(&hashed.text),
-                hashed.origin
-            );
-            Err(Error::new(Kind::Input, message)
-                .with_hint("Give every requirement its hashes, or none of them."))
-        }
-        _ => Ok(()),
+fn hash_policy(options: &FileOptions) -> Result<HashPolicy> {
+    match (options.require_hashes, options.no_require_hashes) {
+        (false, false) => Ok(HashPolicy::AllOrNone),
+        (true, false) => Ok(HashPolicy::All),
+        (false, true) => Ok(HashPolicy::Optional),
+        (true, true) => Err(Error::new(
+            Kind::Input,
+            "`--require-hashes` and `--no-require-hashes` exclude one another",
+        )
+        .with_hint("`wheelhouse config` tells where each comes from.")),
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{Request, Result};
 
 use super::super::Environment;

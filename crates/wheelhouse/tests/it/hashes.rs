@@ -1,0 +1,74 @@
+//! Hashes in requirements and constraints: whose are required, and that one given is checked.
+
+use crate::support::{Index, Sandbox, Wheel, sha256};
+
+const WRONG: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// An index with `alpha`, which depends on `beta`, and the digest of the former.
+fn index() -> (Index, String) {
+    let index = Index::start();
+    let alpha = Wheel::new("alpha", "1.0").requires("beta");
+    index.add(&alpha);
+    index.add(&Wheel::new("beta", "1.0"));
+    (index, sha256(&alpha.bytes()))
+}
+
+#[test]
+fn one_hash_requires_one_of_all_unless_that_is_switched_off() {
+    let ((index, digest), sandbox) = (index(), Sandbox::new());
+    let line = format!("alpha==1.0 --hash=sha256:{digest}\n");
+    sandbox.write("requirements.txt", &line);
+    let file = ["-r", "requirements.txt"];
+    sandbox
+        .build(&index, &file)
+        .assert_exit(3)
+        .assert_error_names(&["beta", "--no-require-hashes"]);
+    sandbox
+        .build(&index, &[&file[..], &["--no-require-hashes"]].concat())
+        .assert_success();
+    sandbox.write("requirements.txt", &format!("--no-require-hashes\n{line}"));
+    sandbox.build(&index, &file).assert_success();
+    sandbox
+        .build(&index, &[&file[..], &["--require-hashes"]].concat())
+        .assert_exit(2)
+        .assert_error_names(&["--require-hashes", "--no-require-hashes"]);
+}
+
+#[test]
+fn a_hash_is_checked_though_none_is_required() {
+    let ((index, _), sandbox) = (index(), Sandbox::new());
+    let line = format!("alpha==1.0 --hash=sha256:{WRONG}\n");
+    sandbox.write("requirements.txt", &line);
+    let run = sandbox.build(&index, &["-r", "requirements.txt", "--no-require-hashes"]);
+    assert!(matches!(run.status.code(), Some(3 | 4)), "{}", run.stderr);
+    run.assert_error_names(&["alpha"]);
+    assert!(!sandbox.out().exists());
+}
+
+#[test]
+fn a_hash_that_would_not_be_looked_at_is_refused() {
+    let ((index, digest), sandbox) = (index(), Sandbox::new());
+    let line = format!("alpha>=1 --hash=sha256:{digest}\n");
+    sandbox.write("lines.txt", &line);
+    for arguments in [
+        &["-r", "lines.txt", "--no-require-hashes"][..],
+        &["alpha", "-c", "lines.txt"],
+        &["alpha", "--build-constraint", "lines.txt"],
+    ] {
+        sandbox
+            .build(&index, arguments)
+            .assert_exit(2)
+            .assert_error_names(&["alpha>=1", "lines.txt", "=="]);
+    }
+}
+
+#[test]
+fn constraints_need_not_be_pinned_where_hashes_are_required() {
+    let ((index, digest), sandbox) = (index(), Sandbox::new());
+    let beta = sha256(&Wheel::new("beta", "1.0").bytes());
+    let lines = format!("alpha==1.0 --hash=sha256:{digest}\nbeta==1.0 --hash=sha256:{beta}\n");
+    sandbox.write("requirements.txt", &lines);
+    sandbox.write("constraints.txt", "beta<2\nother>3\n");
+    let arguments = ["-r", "requirements.txt", "-c", "constraints.txt"];
+    sandbox.build(&index, &arguments).assert_success();
+}
