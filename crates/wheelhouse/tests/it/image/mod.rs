@@ -3,6 +3,7 @@
 
 mod failing;
 mod hostile;
+mod links;
 mod local;
 mod parts;
 mod pushed;
