@@ -77,7 +77,7 @@ async fn bring_or_find(location: Location, bringing: Bringing) -> Result<LinkedI
         }
         error => error,
     })?;
-    on_thread(move || bringing.bring(&location, source)).await
+    on_thread(move || bringing.bring(&location, &source)).await
 }
 
 /// The digest of the image, as far as it is known without asking anybody.
@@ -107,20 +107,20 @@ impl Bringing {
     }
 
     /// Brings what the cache lacks.
-    fn bring(&self, location: &Location, source: Arc<dyn Source>) -> Result<LinkedImage> {
+    fn bring(&self, location: &Location, source: &Arc<dyn Source>) -> Result<LinkedImage> {
         let root = source.root()?;
         let digest = Blob::of(&root).digest();
-        let wheelhouses = if let Some(index) = source::index(&root, &*source)? {
+        let wheelhouses = if let Some(index) = source::index(&root, &**source)? {
             write_file(&self.path(&digest, ".json"), &root, 0o666)?;
             let wanted = self.wanted(&index, &source.name())?;
             let bring = |wanted: &Descriptor| {
                 self.wheelhouse(wanted.digest().as_ref(), || {
-                    source::image(Arc::clone(&source), wanted)
+                    source::image(Arc::clone(source), wanted)
                 })
             };
             wanted.iter().map(bring).collect::<Result<_>>()?
         } else {
-            let image = || source::image_of(Arc::clone(&source), &root);
+            let image = || source::image_of(Arc::clone(source), &root);
             vec![self.wheelhouse(&digest, image)?]
         };
         write_file(&self.name_path(location), digest.as_bytes(), 0o666)?;

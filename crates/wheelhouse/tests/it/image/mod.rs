@@ -6,6 +6,7 @@ mod hostile;
 mod links;
 mod local;
 mod parts;
+mod property;
 mod pushed;
 
 use std::path::{Path, PathBuf};
