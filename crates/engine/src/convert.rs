@@ -6,6 +6,7 @@ use uv_distribution_types::{BuiltDist, Dist, File, IndexUrl, Name as _, SourceDi
 use uv_python::Interpreter;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::image::{self, LinkedImage};
 use wheelhouse_model::redact::without_credentials;
 use wheelhouse_model::{
     Artifact, Distribution, Error, Hashes, Kind, Location, Origin, Result, Source, Target, Version,
@@ -47,13 +48,30 @@ fn location(url: &DisplaySafeUrl) -> Location {
     }
 }
 
-pub(crate) fn artifact(file: &File) -> Result<Artifact> {
+/// The file of an index or a `--find-links` place; `images` are among these places.
+pub(crate) fn artifact(file: &File, images: &[LinkedImage]) -> Result<Artifact> {
     let url = file.url.to_url().context(Kind::Fetch, || {
         format!("the index gives no valid URL for {}", file.filename)
     })?;
+    let (location, filename) = (location(&url), file.filename.to_string());
+    if let Location::Path(path) = &location
+        && let Some((image, known)) = image::at(images, path)
+    {
+        return Ok(Artifact {
+            location: Location::Image {
+                image: image.name.clone(),
+                filename: filename.clone(),
+            },
+            filename,
+            size: Some(known.size),
+            hashes: Hashes::sha256_only(known.sha256),
+            uploaded: None,
+            subdirectory: None,
+        });
+    }
     Ok(Artifact {
-        filename: file.filename.to_string(),
-        location: location(&url),
+        filename,
+        location,
         size: file.size,
         hashes: hashes(file),
         uploaded: file.upload_time_utc_ms,
@@ -76,6 +94,7 @@ fn direct(location: Location, subdirectory: Option<&Path>, fragment: Option<&str
         Location::Path(path) => path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned()),
+        Location::Image { filename, .. } => Some(filename.clone()),
         Location::Url(url) => url
             .path_segments()
             .and_then(|mut segments| segments.next_back())
@@ -129,7 +148,10 @@ impl Workshop {
         let (origin, artifact) = match dist {
             BuiltDist::Registry(dist) => {
                 let wheel = dist.best_wheel();
-                (self.origin(&wheel.index), artifact(&wheel.file)?)
+                (
+                    self.origin(&wheel.index),
+                    artifact(&wheel.file, self.images())?,
+                )
             }
             BuiltDist::DirectUrl(dist) => {
                 let url = dist.url.to_url();
@@ -151,7 +173,7 @@ impl Workshop {
         Ok(match dist {
             SourceDist::Registry(dist) => (
                 self.origin(&dist.index),
-                Source::Sdist(artifact(&dist.file)?),
+                Source::Sdist(artifact(&dist.file, self.images())?),
             ),
             SourceDist::DirectUrl(dist) => {
                 let url = dist.url.to_url();
@@ -195,7 +217,20 @@ impl Workshop {
         })
     }
 
+    pub(crate) fn images(&self) -> &[LinkedImage] {
+        &self.request.indexes.images
+    }
+
     fn origin(&self, index: &IndexUrl) -> Origin {
+        let path = index.url().to_file_path();
+        let is_there = |image: &&LinkedImage| {
+            let mut wheelhouses = image.wheelhouses.iter();
+            wheelhouses.any(|wheelhouse| path.as_ref() == Ok(&wheelhouse.directory))
+        };
+        if let Some(image) = self.images().iter().find(is_there) {
+            let location = image.name.clone();
+            return Origin::FindLinks { location };
+        }
         let url = without_credentials(index.url()).to_string();
         if self
             .locations

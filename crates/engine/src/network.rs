@@ -103,10 +103,12 @@ pub(crate) fn locations(indexes: &Indexes, refresh: bool) -> Result<IndexLocatio
         index.cache_control = cache_control(index.url()).filter(|_| !refresh);
         simple.push(index);
     }
-    let flat = indexes
-        .find_links
-        .iter()
-        .map(|location| parse(location).map(Index::from_find_links))
+    let images = indexes.images.iter();
+    let unpacked = images.flat_map(|image| &image.wheelhouses);
+    let unpacked = unpacked.map(|wheelhouse| wheelhouse.directory.display().to_string());
+    let places = indexes.find_links.iter().cloned().chain(unpacked);
+    let flat = places
+        .map(|location| parse(&location).map(Index::from_find_links))
         .collect::<Result<Vec<_>>>()?;
     Ok(IndexLocations::new(simple, flat, indexes.no_index))
 }

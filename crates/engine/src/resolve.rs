@@ -15,6 +15,7 @@ use uv_distribution_types::{
 use uv_platform_tags::PlatformTag;
 use uv_resolver::{InMemoryIndex, MetadataResponse};
 use uv_types::HashStrategy;
+use wheelhouse_model::image::LinkedImage;
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{
@@ -70,7 +71,7 @@ impl Workshop {
         let lock = self.lock(&settled.resolution, &settled.index, &problem)?;
         Ok(Resolved {
             lock,
-            sdists: sdists(&settled.resolution)?,
+            sdists: sdists(&settled.resolution, self.images())?,
             bound: bound(&settled.resolution),
             warnings,
         })
@@ -135,14 +136,17 @@ fn unknown_version(dist: &Dist) -> Error {
 }
 
 /// The sdists that an index has beside the wheels of `resolution`.
-fn sdists(resolution: &Resolution) -> Result<BTreeMap<PackageName, Artifact>> {
+fn sdists(
+    resolution: &Resolution,
+    images: &[LinkedImage],
+) -> Result<BTreeMap<PackageName, Artifact>> {
     let mut sdists = BTreeMap::new();
     for resolved in resolution.distributions() {
         if let ResolvedDist::Installable { dist, .. } = resolved
             && let Dist::Built(BuiltDist::Registry(wheel)) = &**dist
             && let Some(sdist) = &wheel.sdist
         {
-            sdists.insert(dist.name().clone(), convert::artifact(&sdist.file)?);
+            sdists.insert(dist.name().clone(), convert::artifact(&sdist.file, images)?);
         }
     }
     Ok(sdists)

@@ -112,6 +112,36 @@ pub enum Location {
     Url(Url),
     /// A local file.
     Path(PathBuf),
+    /// A file of the wheelhouse in an image, which is named as skopeo does.
+    Image { image: String, filename: String },
+}
+
+/// How the names of images begin (skopeo's transports).
+pub const IMAGE_TRANSPORTS: [&str; 5] = [
+    "oci:",
+    "oci-archive:",
+    "docker-archive:",
+    "docker://",
+    "docker-daemon:",
+];
+
+/// Whether `text` begins as the name of an image does, and not as a path or another URL.
+#[must_use]
+pub fn names_image(text: &str) -> bool {
+    let mut transports = IMAGE_TRANSPORTS.iter();
+    transports.any(|transport| text.starts_with(transport))
+}
+
+impl Location {
+    /// Reads the name of an image and of a file in it, as [`Location`] is displayed.
+    #[must_use]
+    pub fn in_image(text: &str) -> Option<Self> {
+        let (image, filename) = text.rsplit_once('#')?;
+        names_image(image).then(|| Self::Image {
+            image: image.to_owned(),
+            filename: filename.to_owned(),
+        })
+    }
 }
 
 impl fmt::Display for Location {
@@ -119,6 +149,7 @@ impl fmt::Display for Location {
         match self {
             Self::Url(url) => formatter.write_str(&redacted(url.as_str())),
             Self::Path(path) => path.display().fmt(formatter),
+            Self::Image { image, filename } => write!(formatter, "{image}#{filename}"),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod distribution;
 pub mod entry;
 pub mod error;
 pub mod event;
+pub mod image;
 pub mod lock;
 pub mod manifest;
 pub mod marker;
@@ -23,7 +24,7 @@ pub mod target;
 pub mod wants;
 
 pub use digest::{Hashes, Sha256};
-pub use distribution::{Artifact, Distribution, Location, Origin, Source};
+pub use distribution::{Artifact, Distribution, Location, Origin, Source, names_image};
 pub use error::{Error, Kind, Result};
 pub use event::{Event, Observer, Outcome, Phase};
 pub use lock::Lock;

@@ -104,6 +104,8 @@ fn reference(distribution: &Distribution) -> Option<String> {
             let url = match &artifact.location {
                 Location::Url(url) => Some(without_credentials(url)),
                 Location::Path(path) => directory(path),
+                // An image offers what it has; nobody names that directly.
+                Location::Image { .. } => None,
             };
             (url?.to_string(), &artifact.subdirectory)
         }

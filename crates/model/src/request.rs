@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 use uv_normalize::PackageName;
 
+use crate::image::LinkedImage;
 use crate::lock::Build;
 use crate::redact::redacted;
 use crate::{Sha256, Target};
@@ -52,13 +54,16 @@ impl Request {
             .iter()
             .map(|url| redacted(url.as_str()))
             .collect();
+        let images = self.indexes.images.iter();
+        let images = images.map(|image| format!("{} {}", image.name, image.digest));
+        let links = self.indexes.find_links.iter().cloned().chain(images);
         let asked = format!(
             "{:?}",
             (
                 [&self.requirements, &self.constraints, &self.overrides].map(|part| lines(part)),
                 (
                     &indexes,
-                    &self.indexes.find_links,
+                    links.collect::<Vec<_>>(),
                     self.indexes.no_index,
                     self.indexes.strategy
                 ),
@@ -101,6 +106,8 @@ pub struct Indexes {
     pub urls: Vec<Url>,
     /// Directories, pages and archives named by `--find-links`; paths are absolute.
     pub find_links: Vec<String>,
+    /// Images that are such places, too.
+    pub images: Arc<[LinkedImage]>,
     /// Whether no index may be asked.
     pub no_index: bool,
     pub strategy: IndexStrategy,

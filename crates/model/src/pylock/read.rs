@@ -280,6 +280,9 @@ fn likely_origin(location: &Location) -> Origin {
         Location::Url(url) => Origin::Index {
             url: url.join(".").map_or_else(|_| url.to_string(), String::from),
         },
+        Location::Image { image, .. } => Origin::FindLinks {
+            location: image.clone(),
+        },
         Location::Path(path) => Origin::FindLinks {
             location: path.parent().unwrap_or(path).to_string_lossy().into_owned(),
         },

@@ -54,6 +54,7 @@ pub(super) fn filename(location: &Location) -> Option<String> {
             Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned())
         }
         Location::Path(path) => Some(path.file_name()?.to_str()?.to_owned()),
+        Location::Image { filename, .. } => Some(filename.clone()),
     }
 }
 
@@ -229,7 +230,11 @@ fn read_location(entry: &Entry<'_>, base: &Path) -> Result<Location> {
     if let Some(text) = entry.string("path")? {
         return Ok(Location::Path(path::read(text, base)));
     }
-    let url = read_url(entry, entry.required_string("url")?)?;
+    let text = entry.required_string("url")?;
+    if let Some(image) = Location::in_image(text) {
+        return Ok(image);
+    }
+    let url = read_url(entry, text)?;
     if url.scheme() == "file" {
         let path = url.to_file_path();
         return path

@@ -237,6 +237,7 @@ fn write_artifact(text: &mut Text, artifact: &Artifact, base: &Path) {
             text.string("url", url.as_str());
         }
         Location::Path(path) => text.string("path", &path::written(path, base)),
+        image @ Location::Image { .. } => text.string("url", &image.to_string()),
     }
     if let Some(size) = artifact.size.and_then(|size| i64::try_from(size).ok()) {
         text.plain("size", size);

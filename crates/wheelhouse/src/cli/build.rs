@@ -10,6 +10,7 @@ use super::arguments::{Build, Conduct, Globals};
 use super::dry_run;
 use super::preparation::{Begun, Preparation};
 use crate::execute::{self, Job};
+use crate::oci::linked::Architectures;
 
 /// Runs the verb.
 pub(super) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Result<()> {
@@ -42,7 +43,7 @@ pub(super) async fn carry_out_quietly(preparation: Preparation) -> Result<()> {
 
 /// Makes the request, and a job of it.
 async fn begin(preparation: Preparation, conduct: &Conduct) -> Result<(Begun, Job)> {
-    let mut begun = preparation.begin().await?;
+    let mut begun = preparation.begin(Architectures::Own).await?;
     begun
         .preparation
         .check_scope(

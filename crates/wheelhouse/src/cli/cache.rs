@@ -21,8 +21,11 @@ const DAY: Duration = Duration::from_hours(24);
 /// What uv keeps below the root.
 const ENGINE: &str = "uv";
 
+/// The images that were sources of wheels.
+pub(super) const IMAGES: &str = "images-v1";
+
 /// All that runs keep below the root beside the store.
-pub(super) const BUCKETS: [&str; 5] = [ENGINE, "builds", "expected-v1", "logs", "trees"];
+pub(super) const BUCKETS: [&str; 6] = [ENGINE, IMAGES, "builds", "expected-v1", "logs", "trees"];
 
 pub(super) fn run(action: &Cache, globals: &Globals) -> Result<()> {
     let root = root(globals)?;

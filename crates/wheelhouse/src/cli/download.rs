@@ -10,6 +10,7 @@ use super::arguments::{Download, Globals};
 use super::dry_run;
 use super::preparation::Preparation;
 use crate::execute::download::{self, Job};
+use crate::oci::linked::Architectures;
 
 /// Runs the verb.
 pub(super) fn run(download: Download, globals: &Globals, matches: &ArgMatches) -> Result<()> {
@@ -20,7 +21,7 @@ pub(super) fn run(download: Download, globals: &Globals, matches: &ArgMatches) -
 }
 
 async fn carry_out(preparation: Preparation, arguments: Download) -> Result<()> {
-    let mut begun = preparation.begin().await?;
+    let mut begun = preparation.begin(Architectures::All).await?;
     let (conduct, scope) = (&arguments.conduct, begun.scope.clone());
     let job = Job {
         python: begun.python.take(),

@@ -97,7 +97,7 @@ fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: 
             "image": arguments.image.to_string(),
             "digest": image.digest,
             "directory": directory,
-            "packages": extracted.distributions,
+            "packages": extracted.distributions.len(),
             "bytes": extracted.bytes,
             "manifest": extracted.has_manifest,
             "unlisted": extracted.unlisted,
@@ -131,7 +131,7 @@ fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: 
         ));
     }
     if globals.quiet == 0 {
-        let packages = human::count(extracted.distributions, "package");
+        let packages = human::count(extracted.distributions.len(), "package");
         streams::talk(&format!(
             "{packages}, {} in {directory}",
             human::bytes(extracted.bytes)

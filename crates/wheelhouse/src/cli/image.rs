@@ -27,7 +27,8 @@ const WHEELHOUSE: &str = "wheelhouse";
 pub(super) fn run(image: Image, globals: &Globals, matches: &ArgMatches) -> Result<()> {
     let places = image.places()?;
     let raw = image.raw(globals, matches);
-    let preparation = Preparation::new(raw, image.source.clone(), globals, true)?;
+    let mut preparation = Preparation::new(raw, image.source.clone(), globals, true)?;
+    preparation.registry = image.registry.clone();
     preparation.carry_out(move |preparation| Box::pin(carry_out(preparation, image, places)))
 }
 

@@ -7,21 +7,21 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use wheelhouse_model::manifest::{Sdist, Wheel};
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Manifest, Origin, Result};
+use wheelhouse_model::{Manifest, Origin, Result, names_image};
 
 use super::arguments::{Globals, Inspect};
 use super::extract::Opening;
 use super::process::Process;
 use super::{human, signals, streams};
+use crate::oci;
 use crate::oci::inspect::{self, Inspection};
-use crate::oci::{self, Location};
 
 const SCHEMA: &str = "wheelhouse-inspect/1";
 
 /// Runs the verb.
 pub(super) fn run(arguments: &Inspect, globals: &Globals) -> Result<()> {
     let process = Process::read()?;
-    let found = if Location::is_meant_by(&arguments.what) {
+    let found = if names_image(&arguments.what) {
         let location = arguments.what.parse()?;
         let opening = Opening::new(&location, &arguments.reading, globals, &process)?;
         wheelhouse_engine::run(move || signals::until_interrupted(look(opening)))?

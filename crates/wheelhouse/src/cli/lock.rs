@@ -11,6 +11,7 @@ use super::arguments::{Globals, Lock};
 use super::preparation::Preparation;
 use super::streams;
 use crate::execute::locking::{self, Change, Job, Locked};
+use crate::oci::linked::Architectures;
 use crate::publish::write_file;
 
 const SCHEMA: &str = "wheelhouse-lock/1";
@@ -23,7 +24,7 @@ pub(super) fn run(lock: Lock, globals: &Globals, matches: &ArgMatches) -> Result
 }
 
 async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
-    let begun = preparation.begin().await?;
+    let begun = preparation.begin(Architectures::All).await?;
     let (preparation, scope) = (&begun.preparation, begun.scope.clone());
     let job = Job {
         python: begun.python.clone(),

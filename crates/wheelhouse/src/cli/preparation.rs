@@ -12,14 +12,17 @@ use wheelhouse_engine::Host;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Event, Kind, Observer, Request, Result, event};
 
-use super::arguments::{Color, Globals};
+use super::arguments::{Color, Globals, RegistryOptions};
 use super::process::Process;
 use super::reader::Reader;
 use super::render::{self, Renderer, Verbosity};
 use super::store::{self, OpenStore};
-use super::{again, signals, source, streams, verify};
-use crate::config::{Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle};
+use super::{again, cache, registry, signals, source, streams, verify};
+use crate::config::{
+    ImageLocation, Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle,
+};
 use crate::execute::Report;
+use crate::oci::linked::{self, Architectures, Bringing};
 use crate::store::Store;
 
 /// All that a run needs and that can be known without a runtime.
@@ -33,6 +36,8 @@ pub(super) struct Preparation {
     pub(super) settings: Settings,
     reader: Reader,
     pub(super) renderer: Arc<dyn Renderer>,
+    /// How the registries of `--find-links` are reached.
+    pub(super) registry: RegistryOptions,
 }
 
 /// A run whose request is made.
@@ -97,6 +102,7 @@ impl Preparation {
             raw,
             settings,
             reader,
+            registry: RegistryOptions::default(),
         })
     }
 
@@ -139,13 +145,25 @@ impl Preparation {
         Ok((this, joined, tree))
     }
 
-    /// Makes the request and opens what carrying it out needs.
-    pub(super) async fn begin(self) -> Result<Begun> {
+    /// Makes the request and opens what carrying it out needs; of images among the `--find-links`
+    /// places, those for `architectures` are brought into the cache.
+    pub(super) async fn begin(self, architectures: Architectures) -> Result<Begun> {
         let started = Instant::now();
         let (preparation, joined, source) = self.request().await?;
-        let Joined { request, scope, .. } = joined;
+        let Joined {
+            mut request,
+            scope,
+            images,
+            ..
+        } = joined;
         let observer: Arc<dyn Observer> = preparation.renderer.clone();
         let opened = store::open(preparation.settings.cache.as_deref(), &*observer)?;
+        let mut linked = Vec::new();
+        for image in images {
+            let bringing = preparation.bringing(&image, &request, architectures, &opened.store)?;
+            linked.push(linked::bring(image, bringing).await?);
+        }
+        request.indexes.images = linked.into();
         let python = preparation.process.locate_python(request.python.as_deref());
         Ok(Begun {
             preparation,
@@ -156,6 +174,31 @@ impl Preparation {
             python,
             _source: source,
             started,
+        })
+    }
+
+    fn bringing(
+        &self,
+        image: &ImageLocation,
+        request: &Request,
+        architectures: Architectures,
+        store: &Store,
+    ) -> Result<Bringing> {
+        let root = store.root();
+        // The engine names files by URLs, which know neither links nor `..`.
+        let root = fs_err::canonicalize(root).context(Kind::Publish, || {
+            format!("the cache {} is gone", root.display())
+        })?;
+        let mut access = registry::access(&self.registry, &self.settings, &self.process);
+        let host = image.registry();
+        let trusted = &request.network.trusted_hosts;
+        access.insecure |= trusted.iter().any(|trusted| host == Some(trusted));
+        Ok(Bringing {
+            cache: root.join(cache::IMAGES),
+            architectures,
+            access,
+            socket: registry::socket(&self.process),
+            observer: self.renderer.clone(),
         })
     }
 

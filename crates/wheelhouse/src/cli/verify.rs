@@ -4,18 +4,21 @@
 //! report. Never judges what was found.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use wheelhouse_model::error::Context as _;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{BUILD_VARIABLES, Building};
-use wheelhouse_model::{Error, Kind, Request, Result};
+use wheelhouse_model::{Error, Kind, Request, Result, names_image};
 
 use super::arguments::{Globals, Verify};
+use super::extract::Opening;
 use super::process::Process;
 use super::reader::Reader;
 use super::{exit, failure, human, signals, streams, style};
 use crate::config::{RawBuild, join, settle};
+use crate::oci::{self, extract};
 use crate::verify::{self, Check, Finding, Job, Outcome, Report, Requirements};
 
 const SCHEMA: &str = "wheelhouse-verify/1";
@@ -30,12 +33,20 @@ pub(super) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
         import: verify.import,
         ..job(
             &process,
-            &process.directory.join(&verify.directory),
+            &process.directory.join(verify.place()),
             verify.python.clone(),
         )
     };
-    let verifying = move || signals::until_interrupted(verify::verify(job));
-    let report = wheelhouse_engine::run(verifying)?;
+    let report = if names_image(verify.place()) {
+        let image = verify.place().parse()?;
+        let opening = Opening::new(&image, &verify.reading, globals, &process)?;
+        let name = verify.place().into();
+        wheelhouse_engine::run(move || {
+            signals::until_interrupted(verify_image(opening, job, name))
+        })?
+    } else {
+        wheelhouse_engine::run(move || signals::until_interrupted(verify::verify(job)))?
+    };
     if globals.json {
         streams::data(&redacted(&format!("{:#}\n", as_json(&report))));
     } else {
@@ -51,6 +62,27 @@ pub(super) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
             Ok(exit::VERIFICATION)
         }
     }
+}
+
+/// Verifies the wheelhouse of an image, in a directory that is there for so long.
+async fn verify_image(opening: Opening, job: Job, name: PathBuf) -> Result<Report> {
+    let scratch = tempfile::Builder::new().prefix("wheelhouse-").tempdir();
+    let scratch = scratch.context(Kind::Publish, || {
+        "failed to make a temporary directory".to_owned()
+    })?;
+    let directory = scratch.path().join("wheelhouse");
+    let (source, choice) = opening.open().await?;
+    let into = directory.clone();
+    oci::on_thread(move || {
+        let image = choice.find(source)?;
+        extract::extract(&image, choice.path.as_deref(), &into)
+    })
+    .await?;
+    let report = verify::verify(Job { directory, ..job }).await?;
+    Ok(Report {
+        directory: name,
+        ..report
+    })
 }
 
 /// Verifies what a build has made: all but the import of it.

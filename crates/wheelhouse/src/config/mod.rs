@@ -10,6 +10,7 @@
 mod encoding;
 mod environment;
 mod format_control;
+mod image;
 mod lockfile;
 mod names;
 mod pip_configuration;
@@ -23,6 +24,7 @@ mod source_files;
 pub use encoding::DecodeError;
 pub use environment::Environment;
 pub use format_control::{AllowedFormats, ControlValueError, FormatControl, ReleaseControl};
+pub use image::ImageLocation;
 pub use lockfile::{Scope, is_pylock_name};
 pub use pip_configuration::{
     ConfigurationError, ConfigurationFile, ConfigurationLevel, ConfigurationOrigin,

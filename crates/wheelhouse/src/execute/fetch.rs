@@ -1,6 +1,7 @@
 //! Fetching one file into the store: in as many tries as it takes, each from where the last broke
 //! off, with the digest computed while the bytes arrive.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use url::Url;
 use wheelhouse_engine::{FetchError, Fetcher, Remote};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::seconds;
+use wheelhouse_model::image::{self, LinkedImage};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Artifact, Error, Event, Kind, Location, Observer, Result};
 
@@ -25,6 +27,8 @@ pub(super) struct Fetch {
     /// `name==version`, for messages.
     pub(super) package: String,
     pub(super) artifact: Artifact,
+    /// The images that the file may be in.
+    pub(super) images: Arc<[LinkedImage]>,
     pub(super) required_hashes: Vec<String>,
 }
 
@@ -33,6 +37,11 @@ const PROGRESS_STEP: u64 = 256 << 10;
 
 /// A try that brought so much does not count as failed (bytes).
 const PROGRESS_WORTH_A_TRY: u64 = 64 << 10;
+
+fn no_image(image: &str, filename: &str) -> Error {
+    let message = format!("{filename} is in {image}, which is not among the --find-links places");
+    Error::new(Kind::Fetch, message).with_hint(format!("Name it with --find-links {image}."))
+}
 
 impl Fetch {
     /// Fetches the file; local files are copied in.
@@ -45,15 +54,22 @@ impl Fetch {
             .required(&self.required_hashes)
             .size(self.artifact.size);
         match self.artifact.location.clone() {
-            Location::Path(path) => {
-                let store = self.store.clone();
-                blocking(move || store.add_file(&path, expected)).await
+            Location::Path(path) => self.add(path, expected).await,
+            Location::Image { image, filename } => {
+                let path = image::path_of(&self.images, &image, &filename, &self.artifact.hashes);
+                let path = path.ok_or_else(|| no_image(&image, &filename))?;
+                self.add(path, expected).await
             }
             Location::Url(url) => self.download(&url, expected).await.map_err(|error| {
                 let message = format!("failed to fetch {}", redacted(url.as_str()));
                 Error::new(error.kind(), message).caused_by(error)
             }),
         }
+    }
+
+    async fn add(&self, path: PathBuf, expected: Expected) -> Result<Stored> {
+        let store = self.store.clone();
+        blocking(move || store.add_file(&path, expected)).await
     }
 
     async fn download(&self, url: &Url, expected: Expected) -> Result<Stored> {

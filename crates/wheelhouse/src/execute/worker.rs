@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 use wheelhouse_engine::{BuildRequirements, Engine};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{
-    Artifact, Distribution, Error, Event, Kind, Observer, Outcome, PackageName, Request, Result,
-    Sha256, Source, Target,
+    Artifact, Distribution, Error, Event, Kind, Location, Observer, Outcome, PackageName, Request,
+    Result, Sha256, Source, Target,
 };
 
 use super::fetch::{Fetch, blocking};
@@ -248,9 +248,10 @@ impl LocalWorker {
             timeout: self.request.network.timeout,
             package: distribution.to_string(),
             artifact: artifact.clone(),
+            images: Arc::clone(&self.request.indexes.images),
             required_hashes: distribution.required_hashes.clone(),
         };
-        let is_remote = matches!(artifact.location, wheelhouse_model::Location::Url(_));
+        let is_remote = matches!(artifact.location, Location::Url(_));
         let fetches = Arc::clone(&self.fetches);
         let task = tokio::spawn(async move {
             let _slot = fetches.acquire().await;

@@ -29,7 +29,7 @@ const LARGEST_REST: u64 = 32 << 20;
 #[derive(Clone, Debug)]
 pub struct Extracted {
     /// The wheels and sdists.
-    pub distributions: usize,
+    pub distributions: BTreeMap<String, Blob>,
     /// The size of all files, in bytes.
     pub bytes: u64,
     /// Files of the image that its manifest does not list; they were left out.
@@ -50,7 +50,7 @@ pub fn extract(image: &SourceImage, path: Option<&str>, directory: &Path) -> Res
     let staged = stage(image, path, directory)?;
     let files = staged.files.values();
     let mut extracted = Extracted {
-        distributions: 0,
+        distributions: BTreeMap::new(),
         bytes: files.map(|blob| blob.size).sum(),
         unlisted: Vec::new(),
         foreign: Vec::new(),
@@ -98,11 +98,11 @@ pub(super) fn nothing(image: &SourceImage, path: &str, elsewhere: &BTreeSet<Stri
     let message = format!("{} has no wheelhouse at /{path}", image.source.name());
     let error = Error::new(Kind::Fetch, message);
     if elsewhere.is_empty() {
-        return error.with_hint("Say with --path where it is.");
+        return error.with_hint("`extract` and `inspect` are told with --path where it is.");
     }
     let elsewhere: Vec<_> = elsewhere.iter().map(|path| format!("/{path}")).collect();
     let hint = format!(
-        "It has wheels at {}; name it with --path.",
+        "It has wheels at {}, where `extract` and `inspect` look with --path.",
         elsewhere.join(", ")
     );
     error.with_hint(hint)
@@ -177,7 +177,10 @@ fn publish(
         .filter(|name| !listed(name))
         .cloned()
         .collect();
-    extracted.distributions = manifest.distributions().count();
+    extracted.distributions = manifest
+        .distributions()
+        .map(|file| (file.filename.to_owned(), staged.files[file.filename]))
+        .collect();
     let published = DirectoryPublisher {
         directory: directory.to_owned(),
     }
@@ -229,17 +232,22 @@ fn read(staged: &Staged, name: &str, most: u64) -> Result<Vec<u8>> {
 }
 
 /// Moves wheels that nothing describes into an empty directory.
-fn move_plain(staged: &Staged, image: &SourceImage, directory: &Path) -> Result<usize> {
-    let wheels: Vec<&String> = staged
+fn move_plain(
+    staged: &Staged,
+    image: &SourceImage,
+    directory: &Path,
+) -> Result<BTreeMap<String, Blob>> {
+    let wheels: BTreeMap<String, Blob> = staged
         .files
-        .keys()
-        .filter(|name| !name.contains('/') && unpack::is_wheel(name))
+        .iter()
+        .filter(|(name, _)| !name.contains('/') && unpack::is_wheel(name))
+        .map(|(name, blob)| (name.clone(), *blob))
         .collect();
     if wheels.is_empty() {
         let message = format!("{} has files there, and no wheel", image.source.name());
         return Err(Error::new(Kind::Fetch, message));
     }
-    for wheel in &wheels {
+    for wheel in wheels.keys() {
         archive::inspect(&staged.path(wheel), wheel)?;
     }
     let failed = || format!("failed to write {}", directory.display());
@@ -258,5 +266,5 @@ fn move_plain(staged: &Staged, image: &SourceImage, directory: &Path) -> Result<
         fs::rename(entry.path(), directory.join(entry.file_name()))
             .context(Kind::Publish, failed)?;
     }
-    Ok(wheels.len())
+    Ok(wheels)
 }

@@ -28,7 +28,7 @@ pub mod grouping;
 pub mod inspect;
 pub mod layer;
 pub mod layout;
-pub mod location;
+pub mod linked;
 pub mod making;
 pub mod progress;
 pub mod registry;
@@ -47,8 +47,8 @@ use tokio::runtime::Handle;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
+pub use crate::config::ImageLocation as Location;
 pub use compose::{Composed, Manner};
-pub use location::Location;
 pub use progress::Watch;
 pub use registry::Access;
 

@@ -4,8 +4,9 @@
 //! Never says when it was written, so that the same wheelhouse has the same one.
 
 use oci_spec::image::MediaType;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use url::Url;
 use wheelhouse_model::manifest::{Sdist, Wheel};
 use wheelhouse_model::{Origin, Result, Sha256};
 
@@ -25,6 +26,19 @@ const PURL: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+/// What an IRI may not hold as it is.
+const IRI: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// Writes the bill of materials of `contents`.
 ///
@@ -88,8 +102,16 @@ fn component(reference: &str, sha256: &Sha256, source: &str) -> Value {
         "bom-ref": reference,
         "purl": reference,
         "hashes": [{"alg": "SHA-256", "content": sha256.to_string()}],
-        "externalReferences": [{"type": "distribution", "url": source}],
+        "externalReferences": [{"type": "distribution", "url": iri(source)}],
     })
+}
+
+/// Where a file is from as an IRI (RFC 3987), which a path is not.
+fn iri(source: &str) -> String {
+    match Url::from_file_path(source) {
+        Ok(url) => url.into(),
+        Err(()) => utf8_percent_encode(source, IRI).to_string(),
+    }
 }
 
 fn property(name: &str, value: &str) -> Value {
@@ -164,6 +186,14 @@ mod tests {
             "License: A\n  long text\nClassifier: License :: OSI Approved :: MIT License\n";
         assert_eq!(of(classified), r#"[{"license":{"name":"MIT License"}}]"#);
         assert_eq!(of("Name: a\n"), "null");
+    }
+
+    #[test]
+    fn places_are_iris() {
+        assert_eq!(iri("/some wheels/a.whl"), "file:///some%20wheels/a.whl");
+        assert_eq!(iri("oci:/a b:1#c.whl"), "oci:/a%20b:1#c.whl");
+        let plain = "git+https://example.org/a.git@0f";
+        assert_eq!(iri(plain), plain);
     }
 
     #[test]

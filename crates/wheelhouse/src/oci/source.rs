@@ -96,27 +96,47 @@ pub struct SourceImage {
 /// [`Kind::Fetch`], when it cannot be read; [`Kind::Input`], when there is none for the
 /// architecture.
 pub fn find(source: Arc<dyn Source>, architecture: Option<&str>) -> Result<SourceImage> {
-    let mut bytes = source.root()?;
-    if is_index(&bytes) {
-        let index: ImageIndex = parse(&bytes, &*source, "index")?;
-        let chosen = choose(&index, architecture, &*source)?;
-        let opened = source.open_manifest(&chosen)?;
-        bytes = source.small(&chosen, "manifest", opened)?;
+    let bytes = source.root()?;
+    match index(&bytes, &*source)? {
+        Some(index) => {
+            let chosen = choose(&index, architecture, &source.name())?;
+            image(source, &chosen)
+        }
+        None => image_of(source, &bytes),
     }
-    let manifest: ImageManifest = parse(&bytes, &*source, "manifest")?;
+}
+
+/// The image of a descriptor of an index.
+///
+/// # Errors
+/// [`Kind::Fetch`], when it cannot be read.
+pub(super) fn image(source: Arc<dyn Source>, descriptor: &Descriptor) -> Result<SourceImage> {
+    let opened = source.open_manifest(descriptor)?;
+    let bytes = source.small(descriptor, "manifest", opened)?;
+    image_of(source, &bytes)
+}
+
+/// The image of the manifest in `bytes`.
+///
+/// # Errors
+/// [`Kind::Fetch`], when it cannot be read.
+pub(super) fn image_of(source: Arc<dyn Source>, bytes: &[u8]) -> Result<SourceImage> {
+    let manifest: ImageManifest = parse(bytes, &*source, "manifest")?;
     let opened = source.open(manifest.config())?;
     let config = source.small(manifest.config(), "configuration", opened)?;
     Ok(SourceImage {
         config: parse(&config, &*source, "configuration")?,
-        digest: Blob::of(&bytes).digest(),
+        digest: Blob::of(bytes).digest(),
         layers: manifest.layers().clone(),
         source,
     })
 }
 
-fn is_index(bytes: &[u8]) -> bool {
+/// The index in `bytes`, unless they are a manifest.
+pub(super) fn index(bytes: &[u8], source: &dyn Source) -> Result<Option<ImageIndex>> {
     let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    value["manifests"].is_array()
+    let is_index = value["manifests"].is_array();
+    is_index.then(|| parse(bytes, source, "index")).transpose()
 }
 
 fn parse<Document: serde::de::DeserializeOwned>(
@@ -129,7 +149,8 @@ fn parse<Document: serde::de::DeserializeOwned>(
     })
 }
 
-fn choose(index: &ImageIndex, wanted: Option<&str>, source: &dyn Source) -> Result<Descriptor> {
+/// The image of `index` for one architecture.
+pub(super) fn choose(index: &ImageIndex, wanted: Option<&str>, name: &str) -> Result<Descriptor> {
     let named = |descriptor: &Descriptor| {
         descriptor
             .platform()
@@ -146,13 +167,9 @@ fn choose(index: &ImageIndex, wanted: Option<&str>, source: &dyn Source) -> Resu
         (None, [only]) if wanted.is_none() => Ok(only.clone()),
         _ => {
             let known: Vec<_> = manifests.iter().filter_map(named).collect();
-            let message = format!(
-                "{} has no image for {}",
-                source.name(),
-                wanted.unwrap_or(own)
-            );
+            let message = format!("{name} has no image for {}", wanted.unwrap_or(own));
             let hint = format!(
-                "Name one of its architectures with --arch: {}.",
+                "It has {}; `extract` and `inspect` take one with --arch.",
                 known.join(", ")
             );
             Err(Error::new(Kind::Input, message).with_hint(hint))

@@ -192,16 +192,36 @@ fn an_application_goes_from_source_to_running() {
     }
 }
 
+/// Makes an image of the wheelhouse, and takes it out of that as `--source-image-path` does.
+fn carry(buildah: &Buildah, wheelhouse: &Path, destination: &Path) {
+    let layout = format!("oci:{}:1", wheelhouse.with_file_name("layout").display());
+    let mut image = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
+    succeed(image.arg("image").arg(wheelhouse).arg(&layout));
+    let policy = wheelhouse.with_file_name("policy.json");
+    let anything = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
+    std::fs::write(&policy, anything).unwrap();
+    let mut pull = buildah.buildah(["pull", "--quiet", "--signature-policy"]);
+    let pulled = succeed(pull.arg(&policy).arg(&layout));
+    let container = buildah.container(&pulled);
+    let inside = container.mounted().join("opt/app-root/wheelhouse/.");
+    std::fs::create_dir_all(destination.parent().unwrap()).unwrap();
+    succeed(Command::new("cp").arg("-r").arg(inside).arg(destination));
+    drop(container);
+    buildah.remove(&pulled);
+}
+
 /// Builds the application from its wheelhouse without a network, in both ways, and asks for its page.
 fn runs_from(buildah: &Buildah, wheelhouse: &str, source: &Path) {
-    let carried = source.join(".s2i/wheelhouse");
     let container = buildah.container(wheelhouse);
     let output = container.bash(
         "tar -C /opt/app-root/wheelhouse -cf - .",
         &[],
         Network::None,
     );
-    tar::Archive::new(&*output.stdout).unpack(&carried).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("wheelhouse");
+    tar::Archive::new(&*output.stdout).unpack(&out).unwrap();
+    carry(buildah, &out, &source.join(".s2i/wheelhouse"));
 
     let image = "localhost/blog";
     let build = Build {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args};
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_model::{Error, Kind, Result, names_image};
 
 use super::Globals;
 use super::options::{NetworkOptions, Options};
@@ -78,7 +78,7 @@ pub(crate) struct MannerOptions {
 }
 
 /// How registries are reached.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Registries")]
 pub(crate) struct RegistryOptions {
     /// Take credentials from this file, not from those of docker and podman
@@ -150,10 +150,7 @@ impl Image {
     /// # Errors
     /// A destination that is none, or a wheelhouse beside requirements.
     pub(crate) fn places(&self) -> Result<(Vec<PathBuf>, Vec<Location>)> {
-        let first = self
-            .words
-            .iter()
-            .position(|word| Location::is_meant_by(word));
+        let first = self.words.iter().position(|word| names_image(word));
         let (wheelhouses, destinations) = self.words.split_at(first.unwrap_or(self.words.len()));
         let destinations: Vec<Location> = destinations
             .iter()

@@ -215,6 +215,8 @@ Examples:
   wheelhouse verify                           the directory `wheelhouse`, against its manifest
   wheelhouse verify DIR -r requirements.txt   whether DIR has all that the file requires
   wheelhouse verify DIR --import              import what was installed, too
+  wheelhouse verify docker://registry.example/acme/wheels:1.0
+                                              the wheelhouse of an image
   wheelhouse verify DIR --no-install --json   run nothing of it, and tell a program";
 
 const DOWNLOAD_EXAMPLES: &str = "\

@@ -57,7 +57,7 @@ struct IndexOptions {
     #[arg(long)]
     no_index: bool,
 
-    /// Look at this directory, HTML page or archive, too
+    /// Look at this directory, HTML page, archive or image (oci:DIR, docker://HOST/NAME:TAG, ...), too
     #[arg(short, long, value_name = "LOCATION")]
     find_links: Vec<String>,
 

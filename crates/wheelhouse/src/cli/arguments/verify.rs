@@ -4,11 +4,23 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Reading;
+
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The directory: a wheelhouse, or one that `pip wheel` or `pip download` has made
-    #[arg(value_name = "DIR", default_value = "wheelhouse")]
-    pub(crate) directory: PathBuf,
+    /// The directory: a wheelhouse, or one that `pip wheel` or `pip download` has made; or an image
+    /// as `extract` takes it [default: wheelhouse]
+    #[arg(value_name = "DIR|IMAGE")]
+    place: Option<String>,
+
+    /// The same, as pip calls what it installs from
+    #[arg(
+        short = 'f',
+        long = "find-links",
+        value_name = "DIR|IMAGE",
+        conflicts_with = "place"
+    )]
+    links: Option<String>,
 
     /// Prove that what this file requires is there: a requirements file, a pyproject.toml, or - for the standard input
     #[arg(
@@ -44,9 +56,18 @@ pub(crate) struct Verify {
     /// Import every module that was installed, too
     #[arg(long, conflicts_with = "no_install", help_heading = "What to run")]
     pub(crate) import: bool,
+
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 }
 
 impl Verify {
+    /// The directory or image.
+    pub(crate) fn place(&self) -> &str {
+        let named = self.place.as_deref().or(self.links.as_deref());
+        named.unwrap_or("wheelhouse")
+    }
+
     /// Whether anything of the directory may be built and installed.
     pub(crate) fn installs(&self) -> bool {
         self.install || !self.no_install

@@ -19,14 +19,16 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use url::Url;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{
     BUILD_VARIABLES, Building, Formats, HashPolicy, Indexes, Packages, Prereleases, Resolution,
 };
-use wheelhouse_model::{Error, Kind, PackageName, Request, Result};
+use wheelhouse_model::{Error, Kind, PackageName, Request, Result, names_image};
 
+use super::image::ImageLocation;
 use super::lockfile::Scope;
 use super::requirements_file::FileOptions;
 use inputs::Inputs;
@@ -48,6 +50,8 @@ pub struct Joined {
     pub notes: Vec<String>,
     /// The targets that the request can be for; all, unless a lock says otherwise.
     pub scope: Scope,
+    /// The images among the `--find-links` places, which the request gets once they are here.
+    pub images: Vec<ImageLocation>,
 }
 
 /// Makes the request of a command line whose settings are `settings`.
@@ -59,11 +63,13 @@ pub fn join(raw: &RawBuild, settings: &Settings, context: &SettingsContext<'_>) 
     let inputs = inputs::read(raw, settings, context)?;
     let mut notes = inputs.notes.clone();
     let scope = inputs.scope.clone();
+    let images = images(&inputs.options, context)?;
     let request = request(inputs, settings, context, &mut notes)?;
     Ok(Joined {
         request,
         notes,
         scope,
+        images,
     })
 }
 
@@ -128,7 +134,7 @@ fn indexes(
         }
     }
     let mut find_links = Vec::new();
-    for text in &options.find_links {
+    for text in options.find_links.iter().filter(|text| !names_image(text)) {
         match find_links_location(text, context) {
             Some(location) if find_links.contains(&location) => {}
             Some(location) => find_links.push(location),
@@ -138,9 +144,23 @@ fn indexes(
     Ok(Indexes {
         urls,
         find_links,
+        images: Arc::default(),
         no_index: options.no_index,
         strategy: settings.index_strategy,
     })
+}
+
+/// The images among the `--find-links` places, each once.
+fn images(options: &FileOptions, context: &SettingsContext<'_>) -> Result<Vec<ImageLocation>> {
+    let mut images = Vec::new();
+    for text in options.find_links.iter().filter(|text| names_image(text)) {
+        let image: ImageLocation = text.parse()?;
+        let image = image.below(context.working_directory);
+        if !images.contains(&image) {
+            images.push(image);
+        }
+    }
+    Ok(images)
 }
 
 /// An index is a URL, or a path that exists.

@@ -5,7 +5,10 @@
 
 use std::path::Path;
 
+use wheelhouse_model::names_image;
+
 use super::super::format_control::{FormatControl, ReleaseControl};
+use super::super::image::ImageLocation;
 use super::super::source::{ReadSource, Source};
 use super::notice::NoticeKind;
 use super::options::{GivenOption, LineOption, ParsedLine, is_always_on};
@@ -124,9 +127,7 @@ impl FileOptions {
         }
         let beside_file = file
             .directory()
-            .map(|directory| directory.join(Path::new(value)))
-            .filter(|path| reader.exists(path))
-            .and_then(|path| path.to_str().map(str::to_owned));
+            .and_then(|directory| beside(value, directory, reader));
         self.find_links
             .push(beside_file.unwrap_or_else(|| value.to_owned()));
     }
@@ -149,4 +150,16 @@ impl FileOptions {
             }
         }
     }
+}
+
+/// What `value` names in `directory`, if it is there: a path, or an image in one.
+fn beside(value: &str, directory: &Path, reader: &dyn ReadSource) -> Option<String> {
+    if !names_image(value) {
+        let path = Some(directory.join(value)).filter(|path| reader.exists(path))?;
+        return path.to_str().map(str::to_owned);
+    }
+    let image: ImageLocation = value.parse().ok()?;
+    let image = image.below(directory);
+    let is_there = image.path().is_some_and(|path| reader.exists(path));
+    is_there.then(|| image.to_string())
 }

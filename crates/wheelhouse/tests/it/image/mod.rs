@@ -3,8 +3,10 @@
 
 mod failing;
 mod hostile;
+mod links;
 mod local;
 mod parts;
+mod property;
 mod pushed;
 
 use std::path::{Path, PathBuf};

@@ -163,6 +163,17 @@ fn docker_loads_it_and_copies_from_it() {
             .command(&["load", "-i"])
             .arg(sandbox.path("docker.tar")),
     );
+    let links = ["--find-links", "docker-daemon:acme/wheels:2", "--no-index"];
+    let build = [
+        &["build", "alpha", "-o", "linked", "--no-cache"][..],
+        &links,
+    ]
+    .concat();
+    run(&sandbox, &build).assert_success();
+    assert_eq!(
+        std::fs::read(sandbox.path("linked/alpha-1.0-py3-none-any.whl")).unwrap(),
+        std::fs::read(sandbox.out().join("alpha-1.0-py3-none-any.whl")).unwrap(),
+    );
     let listed = docker.command(&["images", "--quiet", "--no-trunc", "acme/wheels"]);
     let listed = parts::run(&mut { listed });
     let ids: Vec<&str> = listed.split_whitespace().collect();

@@ -1,12 +1,14 @@
 //! Images in a real registry.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::{assert_same, build, index, printed, run, wheelhouse};
 use crate::support::parts::{self, Registry, Terms, certificates, part};
-use crate::support::{Sandbox, sha256};
+use crate::support::{Sandbox, Wheel, sha256, test_python};
 
 /// A wheelhouse and a registry.
 fn start(terms: &Terms<'_>) -> Option<(Sandbox, Registry)> {
@@ -196,7 +198,7 @@ fn a_bill_of_materials_is_attached() {
         return;
     };
     let repository = format!("docker://{}/acme/wheels", registry.host());
-    let digest = printed(&sandbox, &["image", "out", &format!("{repository}:1")]);
+    let digest = push_licensed(&sandbox, &format!("{repository}:1"));
     let raw = |reference: &str| -> Value {
         let mut inspect = sandbox.command(skopeo.to_str().unwrap());
         inspect.args(["inspect", "--raw", "--tls-verify=false"]);
@@ -213,10 +215,13 @@ fn a_bill_of_materials_is_attached() {
     let hex = sbom.trim_start_matches("sha256:");
     let blobs = sandbox.path("registry/data/docker/registry/v2/blobs/sha256");
     let path = blobs.join(&hex[..2]).join(hex).join("data");
+    assert_is_cyclonedx(&path);
     let sbom: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     assert_eq!(sbom["bomFormat"], "CycloneDX");
     let components = sbom["components"].as_array().unwrap();
-    assert_eq!(components.len(), 4);
+    assert_eq!(components.len(), 5);
+    let licensed = &components[4];
+    assert_eq!(licensed["licenses"][0]["expression"], "MIT OR Apache-2.0");
     let beta = components
         .iter()
         .find(|component| component["name"] == "beta")
@@ -231,4 +236,32 @@ fn a_bill_of_materials_is_attached() {
     let mut on_gamma = depends.filter(|entry| entry["ref"] == beta["bom-ref"]);
     let gamma = on_gamma.next().unwrap()["dependsOn"][0].as_str().unwrap();
     assert!(gamma.starts_with("pkg:pypi/gamma@"), "{gamma}");
+}
+
+/// Builds again with a wheel that tells its licence and comes from a place with a blank in its
+/// name, and pushes that.
+fn push_licensed(sandbox: &Sandbox, image: &str) -> String {
+    let licensed = Wheel::new("licensed", "1.0").metadata(
+        "Metadata-Version: 2.4\nName: licensed\nVersion: 1.0\nLicense-Expression: MIT OR Apache-2.0\n",
+    );
+    let links = sandbox.path("some wheels");
+    fs::create_dir(&links).unwrap();
+    fs::write(links.join(licensed.filename()), licensed.bytes()).unwrap();
+    let links = links.to_str().unwrap();
+    let arguments = ["alpha", "licensed", "--find-links", links];
+    sandbox.build(&index("1.0"), &arguments).assert_success();
+    printed(sandbox, &["image", "out", image])
+}
+
+/// Validates a bill of materials with the schema that `CycloneDX` publishes, formats included.
+fn assert_is_cyclonedx(path: &Path) {
+    let Some(python) = test_python() else { return };
+    let script = "import sys\n\
+        from cyclonedx.schema import SchemaVersion\n\
+        from cyclonedx.validation.json import JsonStrictValidator\n\
+        text = open(sys.argv[1], encoding='utf-8').read()\n\
+        validator = JsonStrictValidator(SchemaVersion.V1_5)\n\
+        assert validator.validate_str(text.replace('SHA-256', 'SHA-0')), 'it finds nothing'\n\
+        sys.exit(validator.validate_str(text))";
+    parts::run(Command::new(python).args(["-c", script]).arg(path));
 }

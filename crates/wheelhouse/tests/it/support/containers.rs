@@ -179,6 +179,11 @@ impl Container<'_> {
         self
     }
 
+    /// Where its files are, as long as it is there.
+    pub(crate) fn mounted(&self) -> PathBuf {
+        succeed(&mut self.buildah.buildah(["mount", &self.name])).into()
+    }
+
     /// Puts the contents of `source` into `directory`, as the image's user has them.
     pub(crate) fn upload(&self, source: &Path, directory: &str) {
         let owner = self.user.unwrap_or("1001:0");

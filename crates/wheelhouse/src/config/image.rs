@@ -3,16 +3,17 @@
 //! Responsible for reading and writing these names. Never touches what they name.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use oci_spec::distribution::Reference;
+use wheelhouse_model::distribution::IMAGE_TRANSPORTS;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
 /// Where an image is or goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
+pub enum ImageLocation {
     /// `oci:DIR[:TAG]`: a directory, as the OCI image layout specification describes it.
     Layout {
         directory: PathBuf,
@@ -28,43 +29,56 @@ pub enum Location {
     Daemon { name: String },
 }
 
-const TRANSPORTS: [&str; 5] = [
-    "oci:",
-    "oci-archive:",
-    "docker-archive:",
-    "docker://",
-    "docker-daemon:",
-];
-
-impl Location {
-    /// Whether `text` begins as the name of an image does, and not as a path.
-    #[must_use]
-    pub fn is_meant_by(text: &str) -> bool {
-        TRANSPORTS
-            .iter()
-            .any(|transport| text.starts_with(transport))
-    }
-
+impl ImageLocation {
     /// The same place with its relative path below `directory`.
     #[must_use]
-    pub fn below(mut self, directory: &std::path::Path) -> Self {
-        match &mut self {
+    pub fn below(mut self, directory: &Path) -> Self {
+        if let Some(path) = self.path_mut() {
+            // Components have neither `.` nor a slash at the end, so that the same is the same.
+            *path = directory.join(&*path).components().collect();
+        }
+        self
+    }
+
+    /// The directory or file that it is in, unless that is somebody else's to know.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
             Self::Layout {
                 directory: path, ..
             }
             | Self::LayoutArchive { file: path, .. }
-            | Self::DockerArchive { file: path, .. } => *path = directory.join(&*path),
-            Self::Registry(_) | Self::Daemon { .. } => {}
+            | Self::DockerArchive { file: path, .. } => Some(path),
+            Self::Registry(_) | Self::Daemon { .. } => None,
         }
-        self
+    }
+
+    /// The host (and port) of the registry, if it is in one.
+    #[must_use]
+    pub fn registry(&self) -> Option<&str> {
+        match self {
+            Self::Registry(reference) => Some(reference.registry()),
+            _ => None,
+        }
+    }
+
+    fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Layout {
+                directory: path, ..
+            }
+            | Self::LayoutArchive { file: path, .. }
+            | Self::DockerArchive { file: path, .. } => Some(path),
+            Self::Registry(_) | Self::Daemon { .. } => None,
+        }
     }
 }
 
-impl FromStr for Location {
+impl FromStr for ImageLocation {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let transport = TRANSPORTS
+        let transport = IMAGE_TRANSPORTS
             .into_iter()
             .find(|transport| text.starts_with(transport))
             .ok_or_else(|| unknown(text))?;
@@ -131,7 +145,7 @@ fn checked_tag(tag: Option<String>) -> Result<Option<String>> {
     }
 }
 
-impl fmt::Display for Location {
+impl fmt::Display for ImageLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (transport, path, name) = match self {
             Self::Layout { directory, tag } => ("oci", directory, tag),
@@ -151,6 +165,7 @@ impl fmt::Display for Location {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wheelhouse_model::names_image;
 
     #[test]
     fn every_transport_reads_back() {
@@ -162,17 +177,17 @@ mod tests {
             "docker://localhost:5000/acme/wheels:1",
             "docker-daemon:acme/wheels:1",
         ] {
-            let location: Location = text.parse().unwrap();
+            let location: ImageLocation = text.parse().unwrap();
             assert_eq!(location.to_string(), text);
-            assert!(Location::is_meant_by(text));
+            assert!(names_image(text));
         }
     }
 
     #[test]
     fn docker_sees_short_names() {
-        let location: Location = "docker-daemon:wheels:1".parse().unwrap();
+        let location: ImageLocation = "docker-daemon:wheels:1".parse().unwrap();
         assert_eq!(location.to_string(), "docker-daemon:wheels:1");
-        let location: Location = "docker-archive:a.tar:docker.io/library/wheels"
+        let location: ImageLocation = "docker-archive:a.tar:docker.io/library/wheels"
             .parse()
             .unwrap();
         assert_eq!(location.to_string(), "docker-archive:a.tar:wheels:latest");
@@ -189,7 +204,7 @@ mod tests {
             "docker://",
             "docker://host/UPPER",
         ] {
-            let error = text.parse::<Location>().unwrap_err();
+            let error = text.parse::<ImageLocation>().unwrap_err();
             assert_eq!(error.kind(), Kind::Input, "{text}");
             assert!(error.to_string().contains('`'), "{error}");
         }

@@ -1,0 +1,237 @@
+//! Images as sources of wheels (`--find-links`): brought into directories of the cache, each once.
+//!
+//! ```text
+//! HEX/files/       the wheelhouse of the image whose manifest has this digest
+//! HEX/files.json   its distributions, with digests and sizes
+//! HEX.json         the index with this digest
+//! names/HEX        the digest that a name stood for last, for runs without a network
+//! ```
+//!
+//! Everything in an image is checked as when it is extracted. Never resolves anything.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use fs_err as fs;
+use oci_spec::image::{Descriptor, ImageIndex};
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::event::seconds;
+use wheelhouse_model::image::{LinkedFile, LinkedImage, LinkedWheelhouse};
+use wheelhouse_model::{Error, Event, Kind, Observer, Result, Sha256};
+
+use super::blob::Blob;
+use super::source::{self, Source, SourceImage};
+use super::{Access, Location, extract, on_thread};
+use crate::publish::write_file;
+
+const FILES: &str = "files";
+const RECORD: &str = "files.json";
+const NAMES: &str = "names";
+
+/// The images of an index that are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architectures {
+    /// That of this machine.
+    Own,
+    /// All, for several targets.
+    All,
+}
+
+/// How images are brought, and where to.
+#[derive(Clone)]
+pub struct Bringing {
+    /// The directory of all images in the cache.
+    pub cache: PathBuf,
+    pub architectures: Architectures,
+    pub access: Access,
+    /// The socket of docker or podman.
+    pub socket: PathBuf,
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Brings the image at `location`, unless the cache has what the name stands for.
+///
+/// # Errors
+/// [`Kind::Fetch`], when it cannot be read, is not what its digests say or has no wheelhouse;
+/// [`Kind::Publish`], when the cache cannot be written.
+pub async fn bring(location: Location, bringing: Bringing) -> Result<LinkedImage> {
+    let unusable = format!("--find-links {location} cannot be used");
+    let linked = bring_or_find(location, bringing).await;
+    linked.map_err(|error| Error::new(error.kind(), unusable).caused_by(error))
+}
+
+async fn bring_or_find(location: Location, bringing: Bringing) -> Result<LinkedImage> {
+    if let Some(digest) = known_digest(&location, &bringing) {
+        let known = (location.clone(), bringing.clone());
+        let found = on_thread(move || Ok(known.1.in_cache(&known.0, &digest))).await?;
+        if let Some(linked) = found {
+            return Ok(linked);
+        }
+    }
+    let opened = super::open(&location, &bringing.access, &bringing.socket).await;
+    let source = opened.map_err(|error| match error {
+        error if bringing.access.offline && matches!(location, Location::Registry(_)) => {
+            error.with_hint("Run once without --offline: the cache then has it.")
+        }
+        error => error,
+    })?;
+    on_thread(move || bringing.bring(&location, &source)).await
+}
+
+/// The digest of the image, as far as it is known without asking anybody.
+fn known_digest(location: &Location, bringing: &Bringing) -> Option<String> {
+    let Location::Registry(reference) = location else {
+        return None;
+    };
+    let named = reference.digest().map(ToOwned::to_owned);
+    let remembered = || fs::read_to_string(bringing.name_path(location)).ok();
+    named.or_else(|| bringing.access.offline.then(remembered)?)
+}
+
+impl Bringing {
+    /// What the cache has of the image with this digest, if that is all that is wanted.
+    fn in_cache(&self, location: &Location, digest: &str) -> Option<LinkedImage> {
+        let index = fs::read(self.path(digest, ".json")).ok();
+        let wheelhouses = match index.filter(|bytes| Blob::of(bytes).digest() == digest) {
+            Some(bytes) => {
+                let index: ImageIndex = serde_json::from_slice(&bytes).ok()?;
+                let wanted = self.wanted(&index, &location.to_string()).ok()?;
+                let wanted = wanted.iter().map(|wanted| wanted.digest().to_string());
+                wanted.map(|digest| self.unpacked(&digest)).collect()
+            }
+            None => self.unpacked(digest).map(|only| vec![only]),
+        };
+        Some(linked(location, digest, wheelhouses?))
+    }
+
+    /// Brings what the cache lacks.
+    fn bring(&self, location: &Location, source: &Arc<dyn Source>) -> Result<LinkedImage> {
+        let root = source.root()?;
+        let digest = Blob::of(&root).digest();
+        let wheelhouses = if let Some(index) = source::index(&root, &**source)? {
+            write_file(&self.path(&digest, ".json"), &root, 0o666)?;
+            let wanted = self.wanted(&index, &source.name())?;
+            let bring = |wanted: &Descriptor| {
+                self.wheelhouse(wanted.digest().as_ref(), || {
+                    source::image(Arc::clone(source), wanted)
+                })
+            };
+            wanted.iter().map(bring).collect::<Result<_>>()?
+        } else {
+            let image = || source::image_of(Arc::clone(source), &root);
+            vec![self.wheelhouse(&digest, image)?]
+        };
+        write_file(&self.name_path(location), digest.as_bytes(), 0o666)?;
+        Ok(linked(location, &digest, wheelhouses))
+    }
+
+    fn wanted(&self, index: &ImageIndex, name: &str) -> Result<Vec<Descriptor>> {
+        if self.architectures == Architectures::Own {
+            return Ok(vec![source::choose(index, None, name)?]);
+        }
+        // What is for no architecture is about another image: builders attest so.
+        let images = index.manifests().iter().filter(|descriptor| {
+            let platform = descriptor.platform().as_ref();
+            platform.is_none_or(|platform| platform.architecture().to_string() != "unknown")
+        });
+        Ok(images.cloned().collect())
+    }
+
+    /// The wheelhouse of the image with this digest, unpacked now if it was not before.
+    fn wheelhouse(
+        &self,
+        digest: &str,
+        image: impl FnOnce() -> Result<SourceImage>,
+    ) -> Result<LinkedWheelhouse> {
+        if let Some(wheelhouse) = self.unpacked(digest) {
+            return Ok(wheelhouse);
+        }
+        let image = image()?;
+        let name = image.source.name();
+        let begun = Instant::now();
+        self.observer.observe(&Event::FetchStarted {
+            package: name.clone(),
+            filename: name.clone(),
+            bytes: None,
+        });
+        let unpacked = self.unpack(digest, &image);
+        self.observer.observe(&match &unpacked {
+            Ok(wheelhouse) => Event::FetchFinished {
+                filename: name,
+                bytes: wheelhouse.files.values().map(|file| file.size).sum(),
+                seconds: seconds(begun.elapsed()),
+            },
+            Err(_) => Event::FetchFailed { filename: name },
+        });
+        unpacked
+    }
+
+    /// What the cache has of the image with this digest; nothing if any file is not there in full.
+    fn unpacked(&self, digest: &str) -> Option<LinkedWheelhouse> {
+        let place = self.path(digest, "");
+        let record = fs::read(place.join(RECORD)).ok()?;
+        let files: BTreeMap<String, LinkedFile> = serde_json::from_slice(&record).ok()?;
+        let directory = place.join(FILES);
+        let is_there = |(name, file): (&String, &LinkedFile)| {
+            let found = fs::metadata(directory.join(name));
+            found.is_ok_and(|found| found.len() == file.size)
+        };
+        let whole = files.iter().all(is_there);
+        whole.then_some(LinkedWheelhouse { directory, files })
+    }
+
+    /// Unpacks the image beside its place, so that what is there is whole.
+    fn unpack(&self, digest: &str, image: &SourceImage) -> Result<LinkedWheelhouse> {
+        let failed = || format!("failed to write {}", self.cache.display());
+        fs::create_dir_all(&self.cache).context(Kind::Publish, failed)?;
+        let staging = tempfile::Builder::new()
+            .prefix(".wheelhouse-")
+            .tempdir_in(&self.cache)
+            .context(Kind::Publish, failed)?;
+        let extracted = extract::extract(image, None, &staging.path().join(FILES))?;
+        let distributions = extracted.distributions.into_iter();
+        let files: BTreeMap<String, LinkedFile> = distributions
+            .map(|(name, Blob { sha256, size })| (name, LinkedFile { sha256, size }))
+            .collect();
+        let record = serde_json::to_vec(&files).context(Kind::Publish, failed)?;
+        fs::write(staging.path().join(RECORD), record).context(Kind::Publish, failed)?;
+        let place = self.path(digest, "");
+        let moved = fs::rename(staging.path(), &place).or_else(|_| {
+            // Somebody else was quicker, or what is there is damaged.
+            fs::remove_dir_all(&place)?;
+            fs::rename(staging.path(), &place)
+        });
+        moved.context(Kind::Publish, failed)?;
+        let directory = place.join(FILES);
+        Ok(LinkedWheelhouse { directory, files })
+    }
+
+    fn path(&self, digest: &str, suffix: &str) -> PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        self.cache.join(format!("{hex}{suffix}"))
+    }
+
+    fn name_path(&self, location: &Location) -> PathBuf {
+        let name = Sha256::of(location.to_string().as_bytes());
+        self.cache.join(NAMES).join(name.to_string())
+    }
+}
+
+fn linked(location: &Location, digest: &str, wheelhouses: Vec<LinkedWheelhouse>) -> LinkedImage {
+    let name = match location {
+        Location::Registry(reference) => {
+            format!(
+                "docker://{}",
+                reference.clone_with_digest(digest.to_owned())
+            )
+        }
+        local => local.to_string(),
+    };
+    LinkedImage {
+        name,
+        digest: digest.to_owned(),
+        wheelhouses,
+    }
+}

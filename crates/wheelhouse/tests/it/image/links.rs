@@ -1,0 +1,316 @@
+//! Images as sources of wheels: `--find-links` of `build` and `download`, and what `verify` takes.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::{build, files, index, printed, run, wheelhouse, wheelhouse_command};
+use crate::support::fake_registry::FakeRegistry;
+use crate::support::{Finished, Index, Sandbox, Wheel};
+
+/// Runs a verb that has a cache, with this image as its only source.
+fn from_image(sandbox: &Sandbox, verb: &str, image: &str, arguments: &[&str]) -> Finished {
+    let mut command = wheelhouse_command(sandbox, &[verb, "--no-index", "--find-links", image]);
+    command.arg("--cache-dir").arg(sandbox.cache());
+    command.args(arguments);
+    sandbox.spawn(command).finish()
+}
+
+fn wheels(sandbox: &Sandbox, directory: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = files(&sandbox.path(directory));
+    found.retain(|(name, _)| name.extension().is_some_and(|extension| extension == "whl"));
+    found
+}
+
+fn manifest(sandbox: &Sandbox, directory: &str) -> Value {
+    let path = sandbox.path(directory).join("wheelhouse.json");
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The wheels that the cache has of images.
+fn cached(sandbox: &Sandbox, name: &str) -> Vec<PathBuf> {
+    let images = walkdir::WalkDir::new(sandbox.cache().join("images-v1"));
+    let entries = images.into_iter().filter_map(Result::ok);
+    let paths = entries.map(walkdir::DirEntry::into_path);
+    paths.filter(|path| path.ends_with(name)).collect()
+}
+
+#[test]
+fn wheels_come_out_of_an_image_and_nothing_names_the_cache() {
+    let sandbox = wheelhouse();
+    let images = [
+        "oci:layout:1",
+        "oci-archive:layout.tar:1",
+        "docker-archive:docker.tar:acme/wheels:1",
+    ];
+    printed(&sandbox, &[&["image", "out"][..], &images].concat());
+    for (number, image) in images.iter().enumerate() {
+        // Whatever was in the store is forgotten, so that the image alone can be the source.
+        fs::remove_dir_all(sandbox.cache()).unwrap();
+        let output = format!("from-{number}");
+        from_image(&sandbox, "build", image, &["alpha", "-o", &output]).assert_success();
+        assert_eq!(
+            wheels(&sandbox, &output),
+            wheels(&sandbox, "out"),
+            "{image}"
+        );
+        let (transport, rest) = image.split_once(':').unwrap();
+        let name = format!("{transport}:{}", sandbox.path(rest).display());
+        let wheel = &manifest(&sandbox, &output)["wheels"][0];
+        assert_eq!(wheel["origin"]["kind"], "find-links");
+        assert_eq!(wheel["origin"]["location"], name);
+        assert_eq!(
+            wheel["source"],
+            format!("{name}#alpha-1.0-py3-none-any.whl")
+        );
+        for (path, bytes) in files(&sandbox.path(&output)) {
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(!text.contains("images-v1"), "{}", path.display());
+        }
+        // The lock is an input that leads to the image again, without any option.
+        fs::remove_dir_all(sandbox.cache()).unwrap();
+        let lock = format!("{output}/pylock.toml");
+        let again = format!("again-{number}");
+        let mut command = wheelhouse_command(&sandbox, &["build", "--no-index", "--lock", &lock]);
+        command.args(["--require-hashes", "-o", &again, "--cache-dir"]);
+        sandbox
+            .spawn({
+                command.arg(sandbox.cache());
+                command
+            })
+            .finish()
+            .assert_success();
+        assert_eq!(wheels(&sandbox, &again), wheels(&sandbox, "out"), "{image}");
+    }
+}
+
+#[test]
+fn a_registry_is_asked_once_for_what_the_cache_keeps() {
+    let (sandbox, registry) = (wheelhouse(), FakeRegistry::start());
+    let image = registry.image();
+    let digest = printed(&sandbox, &["image", "out", &image]);
+    let came = |path: &str| {
+        let came = registry.came().into_iter();
+        came.filter(|one| one.method == "GET" && one.path.contains(path))
+            .count()
+    };
+    let get = |arguments: &[&str]| {
+        fs::remove_dir_all(sandbox.path("out")).unwrap();
+        from_image(&sandbox, "build", &image, &[&["alpha"], arguments].concat())
+    };
+    let dry = get_preview(&sandbox, &image);
+    assert!(
+        dry.stdout.contains("alpha-1.0-py3-none-any.whl"),
+        "{}",
+        dry.stdout
+    );
+    let blobs = came("/blobs/");
+    assert!(blobs >= 5, "{blobs}");
+    get(&["-o", "out"]).assert_success();
+    let (blobs, manifests) = (came("/blobs/"), came("/manifests/"));
+    get(&["-o", "out"]).assert_success();
+    assert_eq!(came("/blobs/"), blobs, "the image is in the cache");
+    assert_eq!(
+        came("/manifests/"),
+        manifests + 1,
+        "what the tag stands for is asked"
+    );
+    let all = registry.came().len();
+    get(&["-o", "out", "--offline"]).assert_success();
+    assert_eq!(registry.came().len(), all, "nothing is asked");
+    let named = image.replace("/wheels:1", &format!("/wheels@{digest}"));
+    let wheel = &manifest(&sandbox, "out")["wheels"][0];
+    assert_eq!(wheel["origin"]["location"], named);
+    // A name by digest needs no registry either.
+    fs::remove_dir_all(sandbox.path("out")).unwrap();
+    from_image(&sandbox, "build", &named, &["alpha", "-o", "out"]).assert_success();
+    assert_eq!(registry.came().len(), all, "nothing is asked");
+    fs::remove_dir_all(sandbox.cache()).unwrap();
+    get(&["-o", "out", "--offline"])
+        .assert_exit(4)
+        .assert_error_names(&[&image, "--offline", "hint: "]);
+}
+
+/// A dry run, after which there is no output.
+fn get_preview(sandbox: &Sandbox, image: &str) -> Finished {
+    let finished = from_image(
+        sandbox,
+        "build",
+        image,
+        &["alpha", "-o", "never", "--dry-run"],
+    );
+    finished.assert_success();
+    assert!(!sandbox.path("never").exists());
+    finished
+}
+
+#[test]
+fn a_tag_that_moves_brings_the_new_image() {
+    let sandbox = wheelhouse();
+    let versions = || -> Vec<String> {
+        let wheels = manifest(&sandbox, "copy")["wheels"].clone();
+        let wheels = wheels.as_array().unwrap().iter();
+        wheels
+            .map(|wheel| wheel["filename"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    for version in ["1.0", "2.0"] {
+        build(&sandbox, &index(version));
+        printed(&sandbox, &["image", "out", "oci:layout:1"]);
+        let finished = from_image(
+            &sandbox,
+            "build",
+            "oci:layout:1",
+            &["alpha", "-o", "copy", "-U"],
+        );
+        finished.assert_success();
+        let beta = format!("beta-{version}-py3-none-any.whl");
+        assert!(versions().contains(&beta), "{:?}", versions());
+    }
+    // The lock that is there does not answer for another image, even if nobody wants the newest.
+    build(&sandbox, &index("1.0"));
+    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    from_image(&sandbox, "build", "oci:layout:1", &["alpha", "-o", "copy"]).assert_success();
+    assert!(
+        versions().contains(&"beta-1.0-py3-none-any.whl".to_owned()),
+        "{:?}",
+        versions()
+    );
+}
+
+#[test]
+fn what_the_cache_has_of_an_image_is_not_believed() {
+    let sandbox = wheelhouse();
+    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    fs::remove_dir_all(sandbox.cache()).unwrap();
+    let get = |output: &str| {
+        let finished = from_image(&sandbox, "build", "oci:layout:1", &["alpha", "-o", output]);
+        // The store would have what was right before.
+        let _ = fs::remove_dir_all(sandbox.cache().join("files-v1"));
+        finished
+    };
+    get("one").assert_success();
+    let wheel = "delta-1.0-py3-none-any.whl";
+    let [path] = &cached(&sandbox, wheel)[..] else {
+        panic!("{:?}", cached(&sandbox, wheel));
+    };
+    // A file that is not whole is had again; one with other bytes ends the run.
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(1000).unwrap();
+    get("two").assert_success();
+    assert_eq!(wheels(&sandbox, "two"), wheels(&sandbox, "out"));
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(b"other", 1_000_000).unwrap();
+    get("three")
+        .assert_exit(4)
+        .assert_error_names(&["delta", "sha256"]);
+    assert!(!sandbox.path("three").exists());
+}
+
+#[test]
+fn configuration_and_requirements_files_name_images_too() {
+    let mut sandbox = wheelhouse();
+    fs::create_dir(sandbox.path("application")).unwrap();
+    printed(&sandbox, &["image", "out", "oci:application/layout:1"]);
+    // Relative to the file, where it is there.
+    let lines = "--no-index\n--find-links oci:layout:1\nalpha\n";
+    sandbox.write("application/requirements.txt", lines);
+    let build = |sandbox: &Sandbox, output: &str, what: &[&str]| {
+        let mut command = wheelhouse_command(sandbox, &[&["build", "-o", output], what].concat());
+        command.arg("--cache-dir").arg(sandbox.cache());
+        sandbox.spawn(command).finish().assert_success();
+        assert_eq!(wheels(sandbox, output), wheels(sandbox, "out"));
+    };
+    build(&sandbox, "one", &["-r", "application/requirements.txt"]);
+    sandbox.set("PIP_FIND_LINKS", "oci:application/layout:1");
+    sandbox.set("PIP_NO_INDEX", "1");
+    build(&sandbox, "two", &["alpha"]);
+}
+
+#[test]
+fn download_takes_every_architecture_of_an_image() {
+    let (sandbox, index) = (Sandbox::new(), Index::start());
+    index.add(&Wheel::new("pure", "1.0"));
+    for platform in ["manylinux_2_17_x86_64", "manylinux_2_17_aarch64"] {
+        let tag = format!("cp312-cp312-{platform}");
+        index.add(&Wheel::new("fast", "1.0").tag(&tag));
+    }
+    let targets = [
+        "--target",
+        "3.12-linux,3.12-linux-arm64",
+        "--no-bootstrap",
+        "pure",
+        "fast",
+    ];
+    sandbox.download(&index, &targets).assert_success();
+    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    fs::remove_dir_all(sandbox.cache()).unwrap();
+    let arguments = [&["-o", "copy"][..], &targets].concat();
+    from_image(&sandbox, "download", "oci:layout:1", &arguments).assert_success();
+    assert_eq!(wheels(&sandbox, "copy").len(), 3);
+    assert_eq!(wheels(&sandbox, "copy"), wheels(&sandbox, "out"));
+    // Offline, an index in the cache will do as well.
+    let offline = [&arguments[..], &["--offline", "--upgrade"]].concat();
+    from_image(&sandbox, "download", "oci:layout:1", &offline).assert_success();
+}
+
+#[test]
+fn an_image_that_is_of_no_use_is_named() {
+    let sandbox = wheelhouse();
+    printed(
+        &sandbox,
+        &["image", "out", "oci:layout:1", "--path", "/wheels"],
+    );
+    printed(&sandbox, &["image", "out", "oci:layout:2"]);
+    for (image, words) in [
+        ("oci:layout:3", &["oci:", "`3`", "hint: ", "1, 2"][..]),
+        ("oci:nowhere", &["--find-links oci:", "nowhere"]),
+        ("oci-archive:layout/index.json", &["oci-archive:"]),
+        (
+            "docker-daemon:acme/wheels:1",
+            &["docker-daemon:acme/wheels:1"],
+        ),
+    ] {
+        let finished = from_image(&sandbox, "build", image, &["alpha", "-o", "copy"]);
+        assert!(finished.stderr.contains("error: "), "{}", finished.stderr);
+        assert!(!sandbox.path("copy").exists(), "{image}");
+        finished.assert_error_names(words);
+    }
+    from_image(&sandbox, "build", "oci:", &["alpha", "-o", "copy"]).assert_exit(2);
+    // Where the image says, not where it usually is.
+    from_image(&sandbox, "build", "oci:layout:1", &["alpha", "-o", "copy"]).assert_success();
+}
+
+#[test]
+fn an_image_is_verified_as_a_directory_is() {
+    let sandbox = wheelhouse();
+    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    let verified = printed(&sandbox, &["verify", "oci:layout:1"]);
+    assert!(
+        verified.contains("installation") && !verified.contains("not checked"),
+        "{verified}"
+    );
+    let found = super::document(
+        &sandbox,
+        &["verify", "-f", "oci:layout:1", "--no-install", "--json"],
+    );
+    assert_eq!(found["directory"], "oci:layout:1");
+    assert_eq!(found["passed"], true);
+    let required = sandbox.write("requirements.txt", "alpha\nmissing\n");
+    let proof = [
+        "verify",
+        "oci:layout:1",
+        "--no-install",
+        "-r",
+        required.to_str().unwrap(),
+    ];
+    run(&sandbox, &proof)
+        .assert_exit(6)
+        .assert_error_names(&["oci:layout:1"]);
+    assert!(
+        fs::read_dir(sandbox.path("tmp")).unwrap().next().is_none(),
+        "something is left"
+    );
+}

@@ -1,0 +1,144 @@
+//! Properties of whole images: whatever is in a wheelhouse comes out again, and nothing but that
+//! counts.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::json;
+use wheelhouse::oci::progress::Unwatched;
+use wheelhouse::oci::registry::Credentials;
+use wheelhouse::oci::{self, Access, Job, Location, Manner, extract, source};
+use wheelhouse::publish::manifest_bytes;
+
+use crate::support::{noise, sha256};
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Sizes on both sides of where a wheel gets a layer of its own.
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    let size = prop_oneof![6 => 0usize..3000, 1 => 900_000usize..1_300_000];
+    (size, any::<u64>()).prop_map(|(size, seed)| noise(size, seed))
+}
+
+fn wheels() -> impl Strategy<Value = Files> {
+    let name = "[a-z]{1,12}".prop_map(|name| format!("{name}-1.0-py3-none-any.whl"));
+    proptest::collection::btree_map(name, content(), 1..40)
+}
+
+fn others() -> impl Strategy<Value = Files> {
+    let name = "(simple/)?[a-z]{1,9}/[a-z_]{1,90}[.]html";
+    proptest::collection::btree_map(name, content(), 0..8)
+}
+
+/// Writes a wheelhouse, its files in their order or the other way round, for all to read or few.
+fn write(directory: &Path, wheels: &Files, others: &Files, turned: bool) {
+    let target = json!({"implementation": "cpython", "python-version": "3.12.0", "platform": "linux_x86_64", "markers": {}});
+    let entries = wheels.iter().map(|(name, bytes)| {
+        let package = name.split('-').next();
+        json!({
+            "filename": name, "name": package, "version": "1.0", "size": bytes.len(),
+            "sha256": sha256(bytes), "origin": {"kind": "direct"}, "source": name,
+        })
+    });
+    let manifest = json!({
+        "schema": "wheelhouse-manifest/1", "generator": "test", "targets": [target],
+        "requirements": [], "request": "", "wheels": entries.collect::<Vec<_>>(),
+        "files": others.keys().collect::<Vec<_>>(),
+    });
+    // As this program writes it, since that is how it comes back.
+    let manifest = manifest_bytes(&serde_json::from_value(manifest).unwrap());
+    let manifest = ("wheelhouse.json".to_owned(), manifest);
+    let mut files: Vec<(String, Vec<u8>)> = wheels.clone().into_iter().collect();
+    files.extend(others.clone());
+    files.push(manifest);
+    if turned {
+        files.reverse();
+    }
+    for (name, bytes) in files {
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let mode = if turned { 0o600 } else { 0o664 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+fn access() -> Access {
+    Access {
+        credentials: Credentials {
+            named: None,
+            usual: Vec::new(),
+        },
+        certificates: None,
+        insecure: false,
+        timeout: Duration::from_secs(1),
+        retries: 0,
+        proxy: None,
+        offline: true,
+    }
+}
+
+/// Makes an image of the wheelhouse, and returns its digest.
+async fn image(wheelhouse: PathBuf, destination: &Location, threads: usize) -> String {
+    let job = Job {
+        wheelhouses: vec![wheelhouse],
+        destinations: vec![destination.clone()],
+        manner: Manner {
+            path: "opt/app-root/wheelhouse".to_owned(),
+            single_layer: false,
+            created: None,
+            annotations: BTreeMap::new(),
+            labels: BTreeMap::new(),
+        },
+        all_in_one: false,
+        base: None,
+        access: access(),
+        socket: "/nowhere".into(),
+        threads,
+    };
+    let published = oci::publish(job, Arc::new(Unwatched)).await.unwrap();
+    published.composed.root().blob.digest()
+}
+
+async fn extracted(location: &Location, directory: PathBuf) {
+    let opened = oci::open(location, &access(), Path::new("/nowhere")).await;
+    let opened = opened.unwrap();
+    oci::on_thread(move || {
+        let image = source::find(opened, Some("amd64"))?;
+        extract::extract(&image, None, &directory)
+    })
+    .await
+    .unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn any_wheelhouse_comes_back_and_its_digest_is_of_its_content(
+        wheels in wheels(), others in others(),
+    ) {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        write(&path("one"), &wheels, &others, false);
+        write(&path("two"), &wheels, &others, true);
+        let layout: Location = format!("oci:{}:1", path("layout").display()).parse().unwrap();
+        let archive = format!("oci-archive:{}:1", path("layout.tar").display());
+        let archive: Location = archive.parse().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let one = image(path("one"), &layout, 1).await;
+            let two = image(path("two"), &archive, 3).await;
+            assert_eq!(one, two);
+            extracted(&layout, path("from-layout")).await;
+            extracted(&archive, path("from-archive")).await;
+        });
+        super::assert_same(&path("from-layout"), &path("one"));
+        super::assert_same(&path("from-archive"), &path("one"));
+    }
+}
