@@ -5,17 +5,17 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::builds::{Build, blog_source, checkout};
-use crate::support::containers::{BASE, Buildah, Network, succeed, told};
+use crate::support::builds::{Build, blog_source, checkout, with_server};
+use crate::support::containers::{Buildah, Network, succeed, told};
 
 const SCRIPTS: &str = "/opt/app-root/s2i";
 
 /// Makes the builder in the S2I way, once for all tests.
 fn builder(buildah: &Buildah, name: &str) {
-    let checkout = checkout();
+    let (base, checkout) = (buildah.base(), checkout());
     let build = Build {
         network: Network::None,
-        ..Build::new(buildah, BASE, checkout.path())
+        ..Build::new(buildah, &base, checkout.path())
     };
     let (container, output) = build.assemble();
     assert!(output.status.success(), "{}", told(&output));
@@ -24,7 +24,7 @@ fn builder(buildah: &Buildah, name: &str) {
 }
 
 #[track_caller]
-fn assert_is_builder(buildah: &Buildah, image: &str) {
+pub(crate) fn assert_is_builder(buildah: &Buildah, image: &str) {
     for label in ["io.openshift.s2i.scripts-url", "io.s2i.scripts-url"] {
         let template = format!("{{{{index .OCIv1.Config.Labels {label:?}}}}}");
         assert_eq!(
@@ -74,12 +74,12 @@ fn a_builder_without_a_program_says_how_to_get_one() {
     let Some(buildah) = Buildah::find() else {
         return;
     };
-    let checkout = checkout();
+    let (base, checkout) = (buildah.base(), checkout());
     std::fs::remove_dir_all(checkout.path().join("dist")).unwrap();
     let build = Build {
         network: Network::None,
         variables: &[("PIP_NO_INDEX", "1")],
-        ..Build::new(&buildah, BASE, checkout.path())
+        ..Build::new(&buildah, &base, checkout.path())
     };
     let (_container, output) = build.assemble();
     let told = told(&output);
@@ -94,18 +94,6 @@ fn a_builder_without_a_program_says_how_to_get_one() {
     ] {
         assert!(last.contains(words), "`{words}` is not in {last}");
     }
-}
-
-/// Starts the image's `run` in the background, waits for it, and goes on with Python.
-fn with_server(run: &str, path: &str, python: &str) -> String {
-    format!(
-        "{run} & server=$!; python - <<'END'\n\
-         import time, urllib.request\n\
-         def get(path):\n    return urllib.request.urlopen('http://127.0.0.1:8080' + path, timeout=5).read().decode()\n\
-         for _ in range(200):\n    try:\n        get('{path}')\n        break\n    except OSError:\n        time.sleep(0.1)\n\
-         {python}\nEND\n\
-         code=$?; kill -TERM $server; wait $server; echo \"ended with $?\"; exit $code"
-    )
 }
 
 #[test]
@@ -151,17 +139,7 @@ fn an_application_goes_from_source_to_running() {
     );
 
     // One line changes: only that is had, and nothing is compiled again.
-    let saved = buildah.container(wheelhouse).for_anybody();
-    let output = saved.bash("exec /opt/app-root/s2i/save-artifacts", &[], Network::None);
-    assert!(
-        output.status.success() && output.stderr.is_empty(),
-        "{}",
-        told(&output)
-    );
-    let artifacts = tempfile::tempdir().unwrap();
-    tar::Archive::new(&*output.stdout)
-        .unpack(artifacts.path())
-        .unwrap();
+    let artifacts = buildah.container(wheelhouse).for_anybody().artifacts();
     let requirements = source.path().join("requirements.txt");
     let text = std::fs::read_to_string(&requirements).unwrap();
     std::fs::write(
@@ -203,10 +181,10 @@ fn runs_from(buildah: &Buildah, wheelhouse: &str, source: &Path) {
     );
     tar::Archive::new(&*output.stdout).unpack(&carried).unwrap();
 
-    let image = "localhost/blog";
+    let (base, image) = (buildah.base(), "localhost/blog");
     let build = Build {
         network: Network::None,
-        ..Build::new(buildah, BASE, source)
+        ..Build::new(buildah, &base, source)
     };
     let told_by_script = build.image(image);
     assert!(

@@ -5,6 +5,7 @@
 mod architecture;
 mod build_requirements;
 mod builder;
+mod builder_pythons;
 mod cli;
 mod directory;
 mod disconnected;

@@ -105,3 +105,17 @@ pub(crate) fn blog_source() -> TempDir {
     assert!(copied.unwrap().success());
     directory
 }
+
+/// Starts the image's `run` in the background, waits for it, and goes on with Python.
+pub(crate) fn with_server(run: &str, path: &str, python: &str) -> String {
+    format!(
+        "{run} & server=$!; python - <<'END'\n\
+         import time\n\
+         try:\n    from urllib.request import urlopen\n\
+         except ImportError:\n    from urllib2 import urlopen\n\
+         def get(path):\n    return urlopen('http://127.0.0.1:8080' + path, timeout=5).read().decode()\n\
+         for _ in range(200):\n    try:\n        get('{path}')\n        break\n    except IOError:\n        time.sleep(0.1)\n\
+         {python}\nEND\n\
+         code=$?; kill -TERM $server; wait $server; echo \"ended with $?\"; exit $code"
+    )
+}
