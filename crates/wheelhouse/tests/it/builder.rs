@@ -1,7 +1,7 @@
 //! The builder image with real containers: made in both ways, and used as the S2I tool uses it.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
@@ -20,7 +20,7 @@ fn builder(buildah: &Buildah, name: &str) {
     let (container, output) = build.assemble();
     assert!(output.status.success(), "{}", told(&output));
     container.take_labels();
-    container.commit("/tmp/src/.s2i/bin/run", name);
+    container.commit("/tmp/scripts/run", name);
 }
 
 #[track_caller]
@@ -123,11 +123,10 @@ fn an_application_goes_from_source_to_running() {
 
     // It serves itself.
     let serves = with_server(
-        "/tmp/src/.s2i/bin/run",
+        "/tmp/scripts/run",
         "/health",
         "assert 'misaka' in get('/simple/') and '.whl#sha256=' in get('/simple/django/')",
     );
-    let serves = serves.replace("/tmp/src/.s2i/bin/run", "/opt/app-root/s2i/run");
     let output = buildah
         .container(wheelhouse)
         .for_anybody()
@@ -193,7 +192,7 @@ fn runs_from(buildah: &Buildah, wheelhouse: &str, source: &Path) {
     );
     let page = with_server(
         "SECRET_KEY=secret ALLOWED_HOSTS=127.0.0.1 bash -c 'python manage.py migrate --noinput && \
-         python manage.py loaddata initial && exec /usr/libexec/s2i/run'",
+         python manage.py loaddata initial && exec /tmp/scripts/run'",
         "/health/",
         "page = get('/')\nassert 'Wheelwright' in page and '<article' in page, page",
     );
@@ -285,14 +284,36 @@ fn without_a_network_packages_do_and_failures_are_told_last() {
             ..build
         };
         let (_container, output) = build.assemble();
-        let told = told(&output);
-        assert!(!output.status.success(), "{told}");
-        let error = &told[told.find("error: ").expect("an error")..];
-        for word in words {
-            assert!(error.contains(word), "`{word}` is not in {error}");
-        }
+        assert_fails_with(&output, words);
     }
+
+    let container = buildah
+        .container(image)
+        .for_anybody()
+        .with_read_only("/opt/app-root/wheelhouse");
+    container.upload(source.path(), "/tmp/src");
+    let assemble = "exec /opt/app-root/s2i/assemble";
+    let output = container.bash(assemble, &variables, Network::None);
+    assert_fails_with(&output, &["/opt/app-root/wheelhouse", "Read-only"]);
     buildah.remove(image);
+}
+
+/// The build fails, and the last that it tells is an error that has `words` in it.
+#[track_caller]
+fn assert_fails_with(output: &Output, words: &[&str]) {
+    assert!(!output.status.success(), "{}", told(output));
+    let told = String::from_utf8_lossy(&output.stderr);
+    let lines = told.lines().skip_while(|line| !line.starts_with("error: "));
+    // What follows is of the engine.
+    let lines = lines.take_while(|line| !line.starts_with("Error: while running runtime"));
+    let error: Vec<_> = lines.collect();
+    let progress = ["--->", "Fetched ", "Built ", "Finished ", "warning: "];
+    let goes_on = |line: &&str| progress.iter().any(|start| line.starts_with(start));
+    assert!(!error.is_empty() && !error.iter().any(goes_on), "{told}");
+    let error = error.join("\n");
+    for word in words {
+        assert!(error.contains(word), "`{word}` is not in {error}");
+    }
 }
 
 /// A source that requires `requirements`, with a package whose extension does not compile, and one

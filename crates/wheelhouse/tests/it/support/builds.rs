@@ -67,6 +67,10 @@ impl<'a> Build<'a> {
     pub(crate) fn assemble(&self) -> (Container<'a>, std::process::Output) {
         let container = self.buildah.container(self.builder).for_anybody();
         container.upload(self.source, "/tmp/src");
+        let scripts = self.source.join(".s2i/bin");
+        if scripts.is_dir() {
+            container.upload(&scripts, "/tmp/scripts");
+        }
         if let Some(artifacts) = self.artifacts {
             container.upload(artifacts, "/tmp/artifacts");
         }
@@ -77,7 +81,7 @@ impl<'a> Build<'a> {
 
     fn script(&self, name: &str) -> String {
         if self.source.join(".s2i/bin").join(name).is_file() {
-            return format!("/tmp/src/.s2i/bin/{name}");
+            return format!("/tmp/scripts/{name}");
         }
         let label = "{{index .OCIv1.Config.Labels \"io.openshift.s2i.scripts-url\"}}";
         let url = self.buildah.inspect(self.builder, label);

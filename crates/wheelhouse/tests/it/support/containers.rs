@@ -167,6 +167,7 @@ impl Buildah {
             buildah: self,
             name,
             user: None,
+            read_only: None,
         }
     }
 }
@@ -176,12 +177,20 @@ pub(crate) struct Container<'a> {
     buildah: &'a Buildah,
     name: String,
     user: Option<&'static str>,
+    /// What is in the place of a directory that cannot be written.
+    read_only: Option<(&'static str, TempDir)>,
 }
 
 impl Container<'_> {
     /// Runs what follows as any user in group 0, as clusters do.
     pub(crate) fn for_anybody(mut self) -> Self {
         self.user = Some("1234567:0");
+        self
+    }
+
+    /// Lets nobody write to `directory` in what follows.
+    pub(crate) fn with_read_only(mut self, directory: &'static str) -> Self {
+        self.read_only = Some((directory, tempfile::tempdir().unwrap()));
         self
     }
 
@@ -227,6 +236,10 @@ impl Container<'_> {
             .map(|(name, value)| (*name, (*value).to_owned()));
         for (name, value) in own.chain([certificates]).chain(given) {
             command.args(["--env", &format!("{name}={value}")]);
+        }
+        if let Some((inside, outside)) = &self.read_only {
+            let volume = format!("{}:{inside}:ro", outside.path().display());
+            command.args(["-v", &volume]);
         }
         command.args(self.user.iter().flat_map(|user| ["--user", user]));
         command
@@ -309,7 +322,7 @@ pub(crate) fn repository() -> PathBuf {
 }
 
 /// The target directory, which has the program.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_wheelhouse"));
     program.parent().unwrap().parent().unwrap().to_owned()
 }
