@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use wheelhouse_engine::{Host, WheelFile};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Event, Kind, Result};
+use wheelhouse_model::{Error, Event, Kind, Result, Target, Version};
 
 use super::arguments::{Conduct, Globals, Role, S2i};
 use super::preparation::Preparation;
@@ -117,11 +117,14 @@ fn application(places: &Places, process: &Process, globals: &Globals) -> Result<
     Ok(preparation)
 }
 
+/// The newest tools, of which no more is told than what comes of them: they are made beside the application.
 fn tools(places: &Places, globals: &Globals) -> Result<Preparation> {
+    let own = raw(places, globals);
     let raw = RawBuild {
         requirements: TOOLS.map(str::to_owned).into(),
         output: Some(places.tools()),
-        ..raw(places, globals)
+        quiet: own.quiet + 1,
+        ..own
     };
     Preparation::new(raw, None, globals, false)
 }
@@ -147,17 +150,34 @@ fn wants_tools(process: &Process) -> bool {
 async fn make(image: Image, tools: Option<Preparation>, application: Preparation) -> Result<()> {
     let places = &image.places;
     let host = image.host(&application).await?;
-    match artifacts::restore(places, &host.target())? {
+    let target = host.target();
+    match artifacts::restore(places, &target)? {
         Restored::Nothing => {}
         Restored::Everything => image.say("Restored what an earlier build has left"),
         Restored::Foreign(target) => image.say(&format!(
             "What an earlier build has left is for {target}, and is not used"
         )),
     }
-    if let Some(tools) = tools {
-        Box::pin(upgrade(tools, &host, &image)).await?;
+    let upgraded = async {
+        match tools {
+            Some(tools) => Box::pin(upgrade(tools, &host, &image)).await,
+            None => Ok(()),
+        }
+    };
+    let built = Box::pin(build::carry_out(application, Conduct::default()));
+    if builds_with_tools(&target) {
+        upgraded.await?;
+        return built.await;
     }
-    Box::pin(build::carry_out(application, Conduct::default())).await
+    // Both wait for an index most of their time.
+    futures::future::try_join(upgraded, built).await.map(drop)
+}
+
+/// Whether builds for `target` use the tools of the image: where they can have none of their own, as
+/// before Python 3.6.
+fn builds_with_tools(target: &Target) -> bool {
+    let version: std::result::Result<Version, _> = target.python_version.parse();
+    version.is_ok_and(|version| version < Version::new([3, 6]))
 }
 
 /// Brings the tools of a builder image up to date, so that builds find little to do. Leaves no cache

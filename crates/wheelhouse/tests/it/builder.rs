@@ -1,30 +1,30 @@
 //! The builder image with real containers: made in both ways, and used as the S2I tool uses it.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::support::builds::{Build, blog_source, checkout};
-use crate::support::containers::{BASE, Buildah, Network, succeed, told};
+use crate::support::builds::{Build, blog_source, checkout, with_server};
+use crate::support::containers::{Buildah, Network, succeed, told};
 
 const SCRIPTS: &str = "/opt/app-root/s2i";
 
 /// Makes the builder in the S2I way, once for all tests.
 fn builder(buildah: &Buildah, name: &str) {
-    let checkout = checkout();
+    let (base, checkout) = (buildah.base(), checkout());
     let build = Build {
         network: Network::None,
-        ..Build::new(buildah, BASE, checkout.path())
+        ..Build::new(buildah, &base, checkout.path())
     };
     let (container, output) = build.assemble();
     assert!(output.status.success(), "{}", told(&output));
     container.take_labels();
-    container.commit("/tmp/src/.s2i/bin/run", name);
+    container.commit("/tmp/scripts/run", name);
 }
 
 #[track_caller]
-fn assert_is_builder(buildah: &Buildah, image: &str) {
+pub(crate) fn assert_is_builder(buildah: &Buildah, image: &str) {
     for label in ["io.openshift.s2i.scripts-url", "io.s2i.scripts-url"] {
         let template = format!("{{{{index .OCIv1.Config.Labels {label:?}}}}}");
         assert_eq!(
@@ -74,12 +74,12 @@ fn a_builder_without_a_program_says_how_to_get_one() {
     let Some(buildah) = Buildah::find() else {
         return;
     };
-    let checkout = checkout();
+    let (base, checkout) = (buildah.base(), checkout());
     std::fs::remove_dir_all(checkout.path().join("dist")).unwrap();
     let build = Build {
         network: Network::None,
         variables: &[("PIP_NO_INDEX", "1")],
-        ..Build::new(&buildah, BASE, checkout.path())
+        ..Build::new(&buildah, &base, checkout.path())
     };
     let (_container, output) = build.assemble();
     let told = told(&output);
@@ -94,18 +94,6 @@ fn a_builder_without_a_program_says_how_to_get_one() {
     ] {
         assert!(last.contains(words), "`{words}` is not in {last}");
     }
-}
-
-/// Starts the image's `run` in the background, waits for it, and goes on with Python.
-fn with_server(run: &str, path: &str, python: &str) -> String {
-    format!(
-        "{run} & server=$!; python - <<'END'\n\
-         import time, urllib.request\n\
-         def get(path):\n    return urllib.request.urlopen('http://127.0.0.1:8080' + path, timeout=5).read().decode()\n\
-         for _ in range(200):\n    try:\n        get('{path}')\n        break\n    except OSError:\n        time.sleep(0.1)\n\
-         {python}\nEND\n\
-         code=$?; kill -TERM $server; wait $server; echo \"ended with $?\"; exit $code"
-    )
 }
 
 #[test]
@@ -135,11 +123,10 @@ fn an_application_goes_from_source_to_running() {
 
     // It serves itself.
     let serves = with_server(
-        "/tmp/src/.s2i/bin/run",
+        "/tmp/scripts/run",
         "/health",
         "assert 'misaka' in get('/simple/') and '.whl#sha256=' in get('/simple/django/')",
     );
-    let serves = serves.replace("/tmp/src/.s2i/bin/run", "/opt/app-root/s2i/run");
     let output = buildah
         .container(wheelhouse)
         .for_anybody()
@@ -151,17 +138,7 @@ fn an_application_goes_from_source_to_running() {
     );
 
     // One line changes: only that is had, and nothing is compiled again.
-    let saved = buildah.container(wheelhouse).for_anybody();
-    let output = saved.bash("exec /opt/app-root/s2i/save-artifacts", &[], Network::None);
-    assert!(
-        output.status.success() && output.stderr.is_empty(),
-        "{}",
-        told(&output)
-    );
-    let artifacts = tempfile::tempdir().unwrap();
-    tar::Archive::new(&*output.stdout)
-        .unpack(artifacts.path())
-        .unwrap();
+    let artifacts = buildah.container(wheelhouse).for_anybody().artifacts();
     let requirements = source.path().join("requirements.txt");
     let text = std::fs::read_to_string(&requirements).unwrap();
     std::fs::write(
@@ -223,10 +200,10 @@ fn runs_from(buildah: &Buildah, wheelhouse: &str, source: &Path) {
     tar::Archive::new(&*output.stdout).unpack(&out).unwrap();
     carry(buildah, &out, &source.join(".s2i/wheelhouse"));
 
-    let image = "localhost/blog";
+    let (base, image) = (buildah.base(), "localhost/blog");
     let build = Build {
         network: Network::None,
-        ..Build::new(buildah, BASE, source)
+        ..Build::new(buildah, &base, source)
     };
     let told_by_script = build.image(image);
     assert!(
@@ -235,7 +212,7 @@ fn runs_from(buildah: &Buildah, wheelhouse: &str, source: &Path) {
     );
     let page = with_server(
         "SECRET_KEY=secret ALLOWED_HOSTS=127.0.0.1 bash -c 'python manage.py migrate --noinput && \
-         python manage.py loaddata initial && exec /usr/libexec/s2i/run'",
+         python manage.py loaddata initial && exec /tmp/scripts/run'",
         "/health/",
         "page = get('/')\nassert 'Wheelwright' in page and '<article' in page, page",
     );
@@ -327,14 +304,36 @@ fn without_a_network_packages_do_and_failures_are_told_last() {
             ..build
         };
         let (_container, output) = build.assemble();
-        let told = told(&output);
-        assert!(!output.status.success(), "{told}");
-        let error = &told[told.find("error: ").expect("an error")..];
-        for word in words {
-            assert!(error.contains(word), "`{word}` is not in {error}");
-        }
+        assert_fails_with(&output, words);
     }
+
+    let container = buildah
+        .container(image)
+        .for_anybody()
+        .with_read_only("/opt/app-root/wheelhouse");
+    container.upload(source.path(), "/tmp/src");
+    let assemble = "exec /opt/app-root/s2i/assemble";
+    let output = container.bash(assemble, &variables, Network::None);
+    assert_fails_with(&output, &["/opt/app-root/wheelhouse", "Read-only"]);
     buildah.remove(image);
+}
+
+/// The build fails, and the last that it tells is an error that has `words` in it.
+#[track_caller]
+fn assert_fails_with(output: &Output, words: &[&str]) {
+    assert!(!output.status.success(), "{}", told(output));
+    let told = String::from_utf8_lossy(&output.stderr);
+    let lines = told.lines().skip_while(|line| !line.starts_with("error: "));
+    // What follows is of the engine.
+    let lines = lines.take_while(|line| !line.starts_with("Error: while running runtime"));
+    let error: Vec<_> = lines.collect();
+    let progress = ["--->", "Fetched ", "Built ", "Finished ", "warning: "];
+    let goes_on = |line: &&str| progress.iter().any(|start| line.starts_with(start));
+    assert!(!error.is_empty() && !error.iter().any(goes_on), "{told}");
+    let error = error.join("\n");
+    for word in words {
+        assert!(error.contains(word), "`{word}` is not in {error}");
+    }
 }
 
 /// A source that requires `requirements`, with a package whose extension does not compile, and one

@@ -67,6 +67,10 @@ impl<'a> Build<'a> {
     pub(crate) fn assemble(&self) -> (Container<'a>, std::process::Output) {
         let container = self.buildah.container(self.builder).for_anybody();
         container.upload(self.source, "/tmp/src");
+        let scripts = self.source.join(".s2i/bin");
+        if scripts.is_dir() {
+            container.upload(&scripts, "/tmp/scripts");
+        }
         if let Some(artifacts) = self.artifacts {
             container.upload(artifacts, "/tmp/artifacts");
         }
@@ -77,7 +81,7 @@ impl<'a> Build<'a> {
 
     fn script(&self, name: &str) -> String {
         if self.source.join(".s2i/bin").join(name).is_file() {
-            return format!("/tmp/src/.s2i/bin/{name}");
+            return format!("/tmp/scripts/{name}");
         }
         let label = "{{index .OCIv1.Config.Labels \"io.openshift.s2i.scripts-url\"}}";
         let url = self.buildah.inspect(self.builder, label);
@@ -104,4 +108,18 @@ pub(crate) fn blog_source() -> TempDir {
         .status();
     assert!(copied.unwrap().success());
     directory
+}
+
+/// Starts the image's `run` in the background, waits for it, and goes on with Python.
+pub(crate) fn with_server(run: &str, path: &str, python: &str) -> String {
+    format!(
+        "{run} & server=$!; python - <<'END'\n\
+         import time\n\
+         try:\n    from urllib.request import urlopen\n\
+         except ImportError:\n    from urllib2 import urlopen\n\
+         def get(path):\n    return urlopen('http://127.0.0.1:8080' + path, timeout=5).read().decode()\n\
+         for _ in range(200):\n    try:\n        get('{path}')\n        break\n    except IOError:\n        time.sleep(0.1)\n\
+         {python}\nEND\n\
+         code=$?; kill -TERM $server; wait $server; echo \"ended with $?\"; exit $code"
+    )
 }

@@ -22,11 +22,11 @@ events_logger = \"file\"
 runtime = \"runc\"
 ";
 
-/// The image that imitates a Python builder of sclorg.
-pub(crate) const BASE: &str = "localhost/python-builder";
-
-/// buildah, with an image [`BASE`] in its storage, which is kept for other tests.
+/// buildah, with an image that imitates a Python builder of sclorg in its storage, which is kept for other
+/// tests.
 pub(crate) struct Buildah {
+    /// The version of that image's only Python.
+    python: &'static str,
     configuration: TempDir,
     /// Below the target directory; kept, because making the base image takes a minute.
     storage: PathBuf,
@@ -40,9 +40,14 @@ pub(crate) enum Network {
 }
 
 impl Buildah {
-    /// Finds buildah and makes the base image. A machine without it tests nothing, which is a failure
-    /// where everything must be tested.
+    /// Finds buildah and makes the base image with the Python that most tests are with. A machine without
+    /// it tests nothing, which is a failure where everything must be tested.
     pub(crate) fn find() -> Option<Self> {
+        Self::with_python("3.11")
+    }
+
+    /// The same with a base image of another Python: 2.7, 3.11 or 3.13.
+    pub(crate) fn with_python(python: &'static str) -> Option<Self> {
         for program in ["buildah", "runc", "mmdebstrap"] {
             if Command::new(program).arg("--version").output().is_err() {
                 left_out(&format!("{program} is missing"), true);
@@ -72,6 +77,7 @@ impl Buildah {
             ),
         );
         let buildah = Self {
+            python,
             configuration,
             storage,
         };
@@ -81,29 +87,29 @@ impl Buildah {
 
     /// One test makes it, others wait.
     fn make_base(&self) {
-        let lock = File::create(self.storage.join("lock")).unwrap();
+        let lock = File::create(self.storage.join(format!("lock-{}", self.python))).unwrap();
         lock.lock().unwrap();
-        if self
-            .buildah(["inspect", "--type", "image", BASE])
-            .output()
-            .unwrap()
-            .status
-            .success()
-        {
-            return;
-        }
-        let script = repository().join("tests/images/base");
-        let mut command = self.command(script);
-        command.args(["bookworm", BASE]).arg(&self.storage);
+        let mut command = self.command(repository().join("tests/images/base"));
+        command.args([self.python, &self.base()]).arg(&self.storage);
         succeed(&mut command);
     }
 
-    /// The files of the base image, as a tar.
+    /// The image that imitates a Python builder.
+    pub(crate) fn base(&self) -> String {
+        format!("localhost/python{}-builder", self.python)
+    }
+
+    /// The files of that image, as a tar.
     pub(crate) fn base_archive(&self) -> PathBuf {
         let entries = std::fs::read_dir(&self.storage).unwrap();
-        let mut paths = entries.map(|entry| entry.unwrap().path());
-        let archive = paths.find(|path| path.extension().is_some_and(|ending| ending == "tar"));
-        archive.expect("the archive of the base image is kept")
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let of_python = |name: &String| {
+            let rest = name.strip_prefix(self.python);
+            rest.is_some_and(|rest| rest.starts_with('-') && rest.ends_with(".tar"))
+        };
+        let name = names.into_iter().find(of_python);
+        self.storage
+            .join(name.expect("the archive of the base image is kept"))
     }
 
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
@@ -130,7 +136,7 @@ impl Buildah {
 
     /// Builds `image` of the Dockerfile in `context`.
     pub(crate) fn build(&self, context: &Path, image: &str) {
-        let base = format!("BUILDER_IMAGE={BASE}");
+        let base = format!("BUILDER_IMAGE={}", self.base());
         let mut command = self.buildah([
             "build",
             "--quiet",
@@ -161,6 +167,7 @@ impl Buildah {
             buildah: self,
             name,
             user: None,
+            read_only: None,
         }
     }
 }
@@ -170,6 +177,8 @@ pub(crate) struct Container<'a> {
     buildah: &'a Buildah,
     name: String,
     user: Option<&'static str>,
+    /// What is in the place of a directory that cannot be written.
+    read_only: Option<(&'static str, TempDir)>,
 }
 
 impl Container<'_> {
@@ -182,6 +191,12 @@ impl Container<'_> {
     /// Where its files are, as long as it is there.
     pub(crate) fn mounted(&self) -> PathBuf {
         succeed(&mut self.buildah.buildah(["mount", &self.name])).into()
+    }
+
+    /// Lets nobody write to `directory` in what follows.
+    pub(crate) fn with_read_only(mut self, directory: &'static str) -> Self {
+        self.read_only = Some((directory, tempfile::tempdir().unwrap()));
+        self
     }
 
     /// Puts the contents of `source` into `directory`, as the image's user has them.
@@ -227,11 +242,29 @@ impl Container<'_> {
         for (name, value) in own.chain([certificates]).chain(given) {
             command.args(["--env", &format!("{name}={value}")]);
         }
+        if let Some((inside, outside)) = &self.read_only {
+            let volume = format!("{}:{inside}:ro", outside.path().display());
+            command.args(["-v", &volume]);
+        }
         command.args(self.user.iter().flat_map(|user| ["--user", user]));
         command
             .args([&self.name, "--", "bash", "-c", script])
             .output()
             .unwrap()
+    }
+
+    /// What the image has for the next build, as the S2I tool takes it.
+    pub(crate) fn artifacts(&self) -> TempDir {
+        let output = self.bash("exec /opt/app-root/s2i/save-artifacts", &[], Network::None);
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{}",
+            told(&output)
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let mut tar = tar::Archive::new(&*output.stdout);
+        tar.unpack(directory.path()).unwrap();
+        directory
     }
 
     /// Makes an image of it that runs `script` by default.
@@ -294,7 +327,7 @@ pub(crate) fn repository() -> PathBuf {
 }
 
 /// The target directory, which has the program.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_wheelhouse"));
     program.parent().unwrap().parent().unwrap().to_owned()
 }

@@ -1,0 +1,110 @@
+//! The builder image for other Pythons than the one that most tests are with: one application each, of
+//! which one package is compiled.
+
+use crate::builder::assert_is_builder;
+use crate::support::builds::{Build, checkout, with_server};
+use crate::support::containers::{Buildah, Container, Network, told};
+
+/// An application for one Python.
+struct Application {
+    python: &'static str,
+    requirements: &'static str,
+    /// What is compiled, as the log tells it.
+    compiled: &'static str,
+    /// Wheels that must be in the wheelhouse, by the beginning of their names: the compiled one, and one
+    /// that the index has.
+    wheels: [&'static str; 2],
+    count: usize,
+}
+
+/// Makes builder and wheelhouse, has the wheelhouse serve itself and pip install from it, and builds again
+/// with nothing changed.
+fn check(application: &Application) {
+    let python = application.python;
+    let Some(buildah) = Buildah::with_python(python) else {
+        return;
+    };
+    let (builder, wheelhouse) = (
+        format!("localhost/builder-{python}"),
+        format!("localhost/wheelhouse-{python}"),
+    );
+    buildah.build(checkout().path(), &builder);
+    assert_is_builder(&buildah, &builder);
+
+    let source = tempfile::tempdir().unwrap();
+    std::fs::write(
+        source.path().join("requirements.txt"),
+        application.requirements,
+    )
+    .unwrap();
+    let build = Build {
+        variables: &[("PIP_NO_BINARY", "MarkupSafe")],
+        ..Build::new(&buildah, &builder, source.path())
+    };
+    let first = build.image(&wheelhouse);
+    assert!(
+        first.contains(&format!("Built {}", application.compiled)),
+        "{first}"
+    );
+    let container = buildah.container(&wheelhouse).for_anybody();
+    let list = "cd /opt/app-root/wheelhouse && ls *.whl";
+    let listed = told(&container.bash(list, &[], Network::None));
+    assert_eq!(listed.lines().count(), application.count, "{listed}");
+    for wheel in application.wheels {
+        let mut names = listed.lines();
+        assert!(
+            names.any(|name| name.starts_with(wheel)),
+            "{wheel}: {listed}"
+        );
+    }
+    serves_and_installs(&container);
+
+    let artifacts = container.artifacts();
+    let build = Build {
+        artifacts: Some(artifacts.path()),
+        ..build
+    };
+    let (_container, output) = build.assemble();
+    let again = told(&output);
+    let made = |line: &str| line.starts_with("Fetched ") || line.starts_with("Built ");
+    assert!(
+        output.status.success() && !again.lines().any(made),
+        "{again}"
+    );
+    for image in [&wheelhouse, &builder] {
+        buildah.remove(image);
+    }
+}
+
+/// The image's own pip takes from the image's own server what the application requires, without a network.
+fn serves_and_installs(container: &Container) {
+    let script = with_server(
+        "/opt/app-root/s2i/run",
+        "/health",
+        "import subprocess, sys\n\
+         assert 'markupsafe' in get('/simple/')\n\
+         pip = [sys.executable, '-m', 'pip', 'install', '-q', '--index-url', 'http://127.0.0.1:8080/simple/', 'Flask', 'PyYAML']\n\
+         subprocess.check_call(pip)\n\
+         subprocess.check_call([sys.executable, '-c', 'import flask, yaml, markupsafe._speedups'])",
+    );
+    let output = container.bash(&script, &[], Network::None);
+    let told = told(&output);
+    assert!(
+        output.status.success() && told.contains("ended with 0"),
+        "{told}"
+    );
+}
+
+#[test]
+fn wheelhouses_are_made_for_python_3_13() {
+    check(&Application {
+        python: "3.13",
+        requirements: "Flask==3.1.3\nMarkupSafe==3.0.3\nPyYAML==6.0.3\n",
+        compiled: "markupsafe==3.0.3",
+        wheels: [
+            "markupsafe-3.0.3-cp313-cp313-linux_",
+            "pyyaml-6.0.3-cp313-cp313-manylinux",
+        ],
+        count: 8,
+    });
+}
