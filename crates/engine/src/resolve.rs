@@ -57,6 +57,7 @@ impl Workshop {
         bounds: &Bounds<'_>,
         companion: &dyn Companion,
     ) -> Result<Resolved> {
+        let _turn = self.resolutions.acquire().await;
         let bench = Bench::new(self, companion);
         let mut problem = Problem::state(&bench, terms).await?;
         problem.preferences = requirements::preferences(bounds.preferences, &terms.environment());

@@ -5,15 +5,16 @@
 //! versions of boto3 until one is content with what was chosen before. pip would have moved the
 //! others. So a resolution is an attempt, judged by how far it pushes direct requirements back:
 //!
-//! 1. The first attempt takes the order as written. It is given up once it has considered more than
+//! 1. What each direct requirement could have at best is found by resolving them without their
+//!    dependencies. It is the ceiling of every attempt: uv takes each newer version, which is for
+//!    another Python, as a conflict, and begins anew in another order after a few of them.
+//! 2. The first attempt takes the order as written. It is given up once it has considered more than
 //!    [`PATIENCE`] versions of one package.
-//! 2. What each direct requirement could have at best is found by resolving them without their
-//!    dependencies, from what is in memory already.
-//! 3. If a direct requirement ended below that, or the attempt was given up, the next attempt
-//!    decides these requirements first, with the best of all as ceilings. The better result stays: the
-//!    one whose direct requirements are, all in all, less far from their best.
-//! 4. When no attempt comes to an end in time, the last one takes the order as written, for as long
-//!    as it takes. Only it, or the first, may say that there is no solution.
+//! 3. If a direct requirement ended below its best, or the attempt was given up, the next attempt
+//!    decides these requirements first. The better result stays: the one whose direct requirements
+//!    are, all in all, less far from their best.
+//! 4. When no attempt comes to a good end in time, the last one takes the requirements as written,
+//!    without ceilings, for as long as it takes. Only it says that there is no solution.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -64,44 +65,17 @@ pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) ->
         memory: Memory::default(),
         index: RefCell::new(rule.index.clone()),
     };
-    let mut order = Order::default();
-    let mut best: Option<(Distance, Settled)> = None;
-    for _ in 0..=REORDERINGS {
-        let attempt = solver
-            .attempt(&order, DependencyMode::Transitive, PATIENCE)
-            .await;
-        let pushed_back = match attempt {
-            Ok(Outcome::Settled(settled)) => {
-                let (distance, pushed_back) = solver.judge(&settled).await;
-                if best.as_ref().is_none_or(|(least, _)| distance < *least) {
-                    best = Some((distance, settled));
-                }
-                pushed_back
-            }
-            Ok(Outcome::GivenUp(watch)) => solver.often_considered(&watch),
-            // With another order the same error may have another form; the first is the user's.
-            Err(error) if best.is_none() && order.first.is_empty() => {
-                return Err(bench.workshop.resolve_error(error));
-            }
-            Err(_) => break,
-        };
-        let before = order.first.len();
-        order.first.extend(pushed_back);
-        if order.first.len() == before {
-            break;
-        }
-        order.ceilings = solver.ceilings().await;
-    }
-    if let Some((_, settled)) = best {
+    let failed = |error| bench.workshop.resolve_error(error);
+    let best = solver.best().await.map_err(failed)?;
+    if let Some(settled) = solver.settle_near(&best).await.map_err(failed)? {
         return Ok(settled);
     }
-    match solver
+    let last = solver
         .attempt(&Order::default(), DependencyMode::Transitive, usize::MAX)
-        .await
-    {
-        Ok(Outcome::Settled(settled)) => Ok(settled),
-        Ok(Outcome::GivenUp(_)) => unreachable!("an attempt without a limit is not given up"),
-        Err(error) => Err(bench.workshop.resolve_error(error)),
+        .await;
+    match last.map_err(failed)? {
+        Outcome::Settled(settled) => Ok(settled),
+        Outcome::GivenUp(_) => unreachable!("an attempt without a limit is not given up"),
     }
 }
 
@@ -120,6 +94,9 @@ fn distance(chosen: &Version, best: &Version) -> Distance {
         (major, ..) => (major, 0, 0),
     }
 }
+
+/// Versions by packages.
+type Versions = HashMap<PackageName, Version>;
 
 /// In which order an attempt decides packages.
 #[derive(Default)]
@@ -141,25 +118,50 @@ struct Solver<'a> {
 }
 
 impl Solver<'_> {
-    /// The total distance of `settled` and the direct requirements that are below their best.
-    async fn judge(&self, settled: &Settled) -> (Distance, BTreeSet<PackageName>) {
-        let free: BTreeSet<&PackageName> = self
-            .problem
-            .requirements
-            .iter()
-            .filter(|requirement| !is_pinned(requirement))
-            .map(|requirement| &requirement.name)
-            .collect();
-        if free.len() < 2 {
-            return Default::default();
+    /// The attempt that comes nearest to the best versions of direct requirements; `None` if none
+    /// came to a good end.
+    ///
+    /// # Errors
+    /// What is not for want of a solution.
+    async fn settle_near(&self, best: &Versions) -> Result<Option<Settled>, ResolveError> {
+        let mut order = Order {
+            ceilings: ceilings(best),
+            ..Order::default()
+        };
+        let mut nearest: Option<(Distance, Settled)> = None;
+        for _ in 0..=REORDERINGS {
+            let attempt = self
+                .attempt(&order, DependencyMode::Transitive, PATIENCE)
+                .await;
+            let pushed_back = match attempt {
+                Ok(Outcome::Settled(settled)) => {
+                    let (distance, pushed_back) = self.judge(&settled, best);
+                    if nearest.as_ref().is_none_or(|(least, _)| distance < *least) {
+                        nearest = Some((distance, settled));
+                    }
+                    pushed_back
+                }
+                Ok(Outcome::GivenUp(watch)) => self.often_considered(&watch),
+                Err(ResolveError::NoSolution(_)) => break,
+                Err(error) => return Err(error),
+            };
+            let before = order.first.len();
+            order.first.extend(pushed_back);
+            if order.first.len() == before {
+                break;
+            }
         }
-        let best = self.best().await;
+        Ok(nearest.map(|(_, settled)| settled))
+    }
+
+    /// The total distance of `settled` and the direct requirements that are below their best.
+    fn judge(&self, settled: &Settled, best: &Versions) -> (Distance, BTreeSet<PackageName>) {
         let mut total = (0, 0, 0);
         let mut pushed_back = BTreeSet::new();
         for (name, chosen) in versions(&settled.resolution) {
             let Some(best) = best
                 .get(&name)
-                .filter(|best| free.contains(&name) && **best > chosen)
+                .filter(|best| self.is_free(&name) && **best > chosen)
             else {
                 continue;
             };
@@ -170,30 +172,33 @@ impl Solver<'_> {
         (total, pushed_back)
     }
 
-    /// What each direct requirement could have, were it not for the dependencies.
-    async fn best(&self) -> HashMap<PackageName, Version> {
-        let attempt = self
-            .attempt(&Order::default(), DependencyMode::Direct, usize::MAX)
-            .await;
-        match attempt {
-            Ok(Outcome::Settled(alone)) => versions(&alone.resolution),
-            _ => HashMap::new(),
-        }
+    /// Whether the version of `name` is required directly and left open.
+    fn is_free(&self, name: &PackageName) -> bool {
+        let mut requirements = self.problem.requirements.iter();
+        requirements.any(|requirement| requirement.name == *name && !is_pinned(requirement))
     }
 
-    /// The best versions of direct requirements, as constraints. uv takes each newer version, which is
-    /// for another Python, as a conflict, and begins anew in another order after a few of them.
-    async fn ceilings(&self) -> Vec<Requirement> {
-        let best = self.best().await;
-        // `<=` says nothing of local versions, and a pre-release in it would allow others.
-        let plain = best
-            .iter()
-            .filter(|(_, best)| best.is_stable() && !best.is_local());
-        let ceilings = plain.map(|(name, best)| request::Requirement {
-            text: format!("{name}<={best}"),
-            ..request::Requirement::default()
-        });
-        requirements::parse_named(&ceilings.collect::<Vec<_>>()).unwrap_or_default()
+    /// What each direct requirement could have, were it not for the dependencies. Empty where there
+    /// is nothing to balance, or no solution at all.
+    ///
+    /// # Errors
+    /// What is not for want of a solution.
+    async fn best(&self) -> Result<Versions, ResolveError> {
+        let requirements = self.problem.requirements.iter();
+        let free = requirements.filter(|requirement| !is_pinned(requirement));
+        let names: BTreeSet<&PackageName> = free.map(|requirement| &requirement.name).collect();
+        let resolution = &self.bench.workshop.request.resolution;
+        if names.len() < 2 || resolution.no_dependencies {
+            return Ok(Versions::new());
+        }
+        let alone = self
+            .attempt(&Order::default(), DependencyMode::Direct, usize::MAX)
+            .await;
+        match alone {
+            Ok(Outcome::Settled(alone)) => Ok(versions(&alone.resolution)),
+            Ok(Outcome::GivenUp(_)) | Err(ResolveError::NoSolution(_)) => Ok(Versions::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The direct requirements of which an attempt considered more than a few versions.
@@ -289,8 +294,21 @@ fn is_pinned(requirement: &Requirement) -> bool {
     }
 }
 
+/// `best` as constraints.
+fn ceilings(best: &Versions) -> Vec<Requirement> {
+    // `<=` says nothing of local versions, and a pre-release in it would allow others.
+    let plain = best
+        .iter()
+        .filter(|(_, best)| best.is_stable() && !best.is_local());
+    let ceilings = plain.map(|(name, best)| request::Requirement {
+        text: format!("{name}<={best}"),
+        ..request::Requirement::default()
+    });
+    requirements::parse_named(&ceilings.collect::<Vec<_>>()).unwrap_or_default()
+}
+
 /// The version of each distribution that came from an index.
-fn versions(resolution: &Resolution) -> HashMap<PackageName, Version> {
+fn versions(resolution: &Resolution) -> Versions {
     resolution
         .distributions()
         .filter_map(|dist| match dist {

@@ -65,6 +65,8 @@ pub(crate) struct Workshop {
     /// Build requirements already settled, by target and text.
     pub(crate) settled: Mutex<HashMap<(String, String), Vec<Distribution>>>,
     pub(crate) concurrency: Concurrency,
+    /// How many targets are resolved at once.
+    pub(crate) resolutions: Semaphore,
     pub(crate) git: GitResolver,
     pub(crate) capabilities: IndexCapabilities,
     pub(crate) in_flight: InFlight,
@@ -120,6 +122,7 @@ impl Workshop {
                 refusals: refusals.clone(),
             }),
             refusals,
+            resolutions: Semaphore::new(resolutions()),
             concurrency,
             logs: logs.to_owned(),
             cache,
@@ -191,6 +194,12 @@ const DOWNLOADS: usize = 12;
 
 /// How many index pages are fetched and read at once; each takes some megabytes meanwhile.
 const PAGES: usize = 16;
+
+/// Resolving holds every index page that it has seen, and each target its own. One that waits for an
+/// answer leaves a processor to another; more than that only take memory.
+fn resolutions() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 fn clients(
     request: &Request,
