@@ -200,13 +200,7 @@ impl Upkeep {
         }
         self.drop_records(kept, &mut removed)?;
         self.drop_metadata(kept)?;
-        for name in [TEMPORARY].iter().chain(others) {
-            let path = self.bucket(name)?;
-            removed.bytes += bytes_below(&self.layout.root, &path)?;
-            self.remove_all(&path)?;
-        }
-        let buckets = self.layout.create_buckets();
-        buckets.map_err(|error| failure::upkeep(&self.layout.root, error))?;
+        removed.bytes += self.empty([TEMPORARY].iter().chain(others))?;
         Ok(removed)
     }
 
@@ -222,14 +216,22 @@ impl Upkeep {
             temporary: self.files_in(TEMPORARY)?.len(),
             bytes: 0,
         };
-        for name in [FILES, BUILT, METADATA, TEMPORARY].iter().chain(others) {
+        let own = [FILES, BUILT, METADATA, TEMPORARY];
+        removed.bytes += self.empty(own.iter().chain(others))?;
+        Ok(removed)
+    }
+
+    /// Empties the buckets `names` (those of others go), and counts their bytes.
+    fn empty<'a>(&self, names: impl Iterator<Item = &'a &'a str>) -> Result<u64> {
+        let mut bytes = 0;
+        for name in names {
             let path = self.bucket(name)?;
-            removed.bytes += bytes_below(&self.layout.root, &path)?;
+            bytes += bytes_below(&self.layout.root, &path)?;
             self.remove_all(&path)?;
         }
         let buckets = self.layout.create_buckets();
         buckets.map_err(|error| failure::upkeep(&self.layout.root, error))?;
-        Ok(removed)
+        Ok(bytes)
     }
 
     /// The path of a bucket, which must be directly below the root.
