@@ -171,14 +171,20 @@ fn an_application_goes_from_source_to_running() {
 
 /// Makes an image of the wheelhouse, and takes it out of that as `--source-image-path` does.
 fn carry(buildah: &Buildah, wheelhouse: &Path, destination: &Path) {
-    let layout = format!("oci:{}:1", wheelhouse.with_file_name("layout").display());
+    let directory = wheelhouse.parent().unwrap();
     let mut image = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
-    succeed(image.arg("image").arg(wheelhouse).arg(&layout));
-    let policy = wheelhouse.with_file_name("policy.json");
+    image.current_dir(directory).arg("image").arg(wheelhouse);
+    succeed(image.arg("oci:layout:1"));
     let anything = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
-    std::fs::write(&policy, anything).unwrap();
-    let mut pull = buildah.buildah(["pull", "--quiet", "--signature-policy"]);
-    let pulled = succeed(pull.arg(&policy).arg(&layout));
+    std::fs::write(directory.join("policy.json"), anything).unwrap();
+    let pull = [
+        "pull",
+        "--quiet",
+        "--signature-policy",
+        "policy.json",
+        "oci:layout:1",
+    ];
+    let pulled = succeed(buildah.buildah(pull).current_dir(directory));
     let container = buildah.container(&pulled);
     let inside = container.mounted().join("opt/app-root/wheelhouse/.");
     std::fs::create_dir_all(destination.parent().unwrap()).unwrap();
