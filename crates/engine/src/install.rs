@@ -5,6 +5,7 @@
 //! Never resolves or fetches, and never touches a package that is not among the wheels.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use uv_distribution_filename::WheelFilename;
 use uv_install_wheel::{InstallState, Layout, LinkMode};
@@ -29,29 +30,49 @@ impl Host {
     /// nobody noted what belongs to it.
     pub async fn install(&self, wheels: &[WheelFile]) -> Result<Vec<String>> {
         let environment = self.interpreter.sys_prefix().display().to_string();
-        let failed = || format!("failed to look into the environment {environment}");
         let site = SitePackages::from_interpreter(&self.interpreter);
-        let site = site.context(Kind::Publish, failed)?;
-        let mut installed = Vec::new();
-        for wheel in wheels {
-            let failed = || format!("failed to install {} into {environment}", wheel.filename);
-            let filename: WheelFilename = wheel.filename.parse().context(Kind::Publish, failed)?;
-            let others = site.get_packages(&filename.name);
-            if let [only] = others[..]
-                && *only.version() == filename.version
-            {
-                continue;
-            }
-            let layout = self.interpreter.layout();
-            for other in others {
-                let removed = uv_installer::uninstall(other, &layout).await;
-                removed.context(Kind::Publish, failed)?;
-            }
-            install(&wheel.path, &filename, &layout, self.cache.root())
-                .context(Kind::Publish, failed)?;
-            installed.push(wheel.filename.clone());
+        let site = site.context(Kind::Publish, || {
+            format!("failed to look into the environment {environment}")
+        })?;
+        let state = Arc::new(InstallState::new(Preview::default()));
+        // Most of it is waiting for the filesystem.
+        let each = wheels
+            .iter()
+            .map(|wheel| self.replace(wheel, &site, &state));
+        let installed = futures::future::try_join_all(each).await?;
+        Ok(installed.into_iter().flatten().collect())
+    }
+
+    /// Puts `wheel` in the place of what `site` has under its name, and returns its file name if it was not
+    /// there yet.
+    async fn replace(
+        &self,
+        wheel: &WheelFile,
+        site: &SitePackages,
+        state: &Arc<InstallState>,
+    ) -> Result<Option<String>> {
+        let environment = self.interpreter.sys_prefix().display();
+        let failed = || format!("failed to install {} into {environment}", wheel.filename);
+        let filename: WheelFilename = wheel.filename.parse().context(Kind::Publish, failed)?;
+        let others = site.get_packages(&filename.name);
+        if let [only] = others[..]
+            && *only.version() == filename.version
+        {
+            return Ok(None);
         }
-        Ok(installed)
+        let layout = self.interpreter.layout();
+        for other in others {
+            let removed = uv_installer::uninstall(other, &layout).await;
+            removed.context(Kind::Publish, failed)?;
+        }
+        let (path, scratch) = (wheel.path.clone(), self.cache.root().to_owned());
+        let state = Arc::clone(state);
+        let installing = tokio::task::spawn_blocking(move || {
+            install(&path, &filename, &layout, &scratch, &state)
+        });
+        let installed = installing.await.context(Kind::Publish, failed)?;
+        installed.context(Kind::Publish, failed)?;
+        Ok(Some(wheel.filename.clone()))
     }
 }
 
@@ -61,6 +82,7 @@ fn install(
     filename: &WheelFilename,
     layout: &Layout,
     scratch: &Path,
+    state: &InstallState,
 ) -> Result<(), anyhow::Error> {
     let unpacked = tempfile::tempdir_in(scratch)?;
     uv_extract::unzip(fs_err::File::open(path)?, unpacked.path())?;
@@ -75,7 +97,7 @@ fn install(
         Some(INSTALLER),
         false,
         LinkMode::default(),
-        &InstallState::new(Preview::default()),
+        state,
     )?;
     Ok(())
 }

@@ -108,3 +108,17 @@ fn wheelhouses_are_made_for_python_3_13() {
         count: 8,
     });
 }
+
+#[test]
+fn wheelhouses_are_made_for_python_2_7() {
+    check(&Application {
+        python: "2.7",
+        requirements: "Flask==1.1.4\nMarkupSafe==1.1.1\nPyYAML==5.4.1\n",
+        compiled: "markupsafe==1.1.1",
+        wheels: [
+            "MarkupSafe-1.1.1-cp27-cp27mu-linux_",
+            "PyYAML-5.4.1-cp27-cp27mu-manylinux",
+        ],
+        count: 7,
+    });
+}

@@ -7,7 +7,7 @@ use crate::support::containers::{repository, succeed, target};
 use crate::support::process::left_out;
 use crate::support::test_python;
 
-/// The npm package that carries OpenShift's specification, kept below the target directory.
+/// The npm package that carries `OpenShift`'s specification, kept below the target directory.
 fn specification() -> Option<PathBuf> {
     let directory = target().join("test-schemas");
     let path = directory.join("openshift-rest-client-9.1.1.tgz");

@@ -102,14 +102,14 @@ impl Buildah {
     /// The files of that image, as a tar.
     pub(crate) fn base_archive(&self) -> PathBuf {
         let entries = std::fs::read_dir(&self.storage).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let of_python = |name: &String| {
-            let rest = name.strip_prefix(self.python);
-            rest.is_some_and(|rest| rest.starts_with('-') && rest.ends_with(".tar"))
-        };
-        let name = names.into_iter().find(of_python);
-        self.storage
-            .join(name.expect("the archive of the base image is kept"))
+        let mut paths = entries.map(|entry| entry.unwrap().path());
+        let begin = format!("{}-", self.python);
+        let archive = paths.find(|path| {
+            let name = path.file_name().and_then(OsStr::to_str);
+            name.is_some_and(|name| name.starts_with(&begin))
+                && path.extension().is_some_and(|ending| ending == "tar")
+        });
+        archive.expect("the archive of the base image is kept")
     }
 
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
