@@ -1,5 +1,13 @@
-"""Tells what uv wants to know of a Python that uv's own script does not run on: Python 2.7, and 3 before 3.6."""
+"""Tells what uv wants to know of a Python that uv's own script does not run on: Python 2.7, and 3 before 3.6.
+
+Tells nothing of any other.
+"""
 from __future__ import print_function
+
+import sys
+
+if sys.version_info >= (3, 6):
+    sys.exit()
 
 import ctypes
 import glob
@@ -11,7 +19,6 @@ import re
 import site
 import struct
 import subprocess
-import sys
 import sysconfig
 from distutils.dist import Distribution
 

@@ -133,7 +133,7 @@ impl Target {
         self.python_named(&self.python_version)
     }
 
-    /// A short name for messages: `CPython 3.11.7 on manylinux_2_36_x86_64`.
+    /// A short name for messages: `CPython 3.11.7 on manylinux_2_36_x86_64`, `CPython 3.13.1t on win_amd64`.
     #[must_use]
     pub fn label(&self) -> String {
         let implementation = match self.implementation.as_str() {
@@ -141,8 +141,9 @@ impl Target {
             "pypy" => "PyPy",
             other => other,
         };
+        let build = if self.free_threaded { "t" } else { "" };
         format!(
-            "{implementation} {} on {}",
+            "{implementation} {}{build} on {}",
             self.python_version, self.platform
         )
     }

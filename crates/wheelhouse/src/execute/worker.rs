@@ -72,8 +72,8 @@ pub(super) struct State {
     pub(super) waits: Vec<(String, String)>,
     /// Local trees: their digests.
     pub(super) trees: BTreeMap<PathBuf, Sha256>,
-    /// Copies of local trees for the resolution.
-    pub(super) copies: Vec<Workplace>,
+    /// Copies of local trees for resolutions, by the digests of the trees.
+    pub(super) copies: HashMap<Sha256, Pending<Rc<Workplace>>>,
     pub(super) bytes_fetched: u64,
     /// Why it is not known here what a source depends on or requires, by identities.
     unknown: BTreeMap<String, String>,

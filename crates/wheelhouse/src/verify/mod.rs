@@ -44,7 +44,8 @@ use wanted::Wanted;
 pub use report::{Check, Count, Finding, Name, Outcome, Report};
 
 /// What to do about files that a run puts there.
-const AGAIN: &str = "Run the same `wheelhouse build` again: it puts right what it has put there.";
+const AGAIN: &str =
+    "Run the command that made the directory again: it puts right what it has put there.";
 
 const BEFORE: &str = "what was checked before has failed";
 const NOT_ASKED: &str = "it was not asked for";

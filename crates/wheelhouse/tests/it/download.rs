@@ -246,7 +246,10 @@ fn all_sources_come_beside_the_wheels_with_what_they_need() {
         ["alpha", "beta"].map(wheel_name)
     );
     let all = ["alpha", "beta", "--no-bootstrap", "--sources", "all"];
-    sandbox.download(&index, &all).assert_success();
+    let run = sandbox.download(&index, &[&all[..], &["--json"]].concat());
+    run.assert_success();
+    let end = target_finished(&run.stdout);
+    assert_eq!(end["to_build"], serde_json::json!([]));
     let expected = [
         wheel_name("alpha"),
         sdist_name("alpha"),

@@ -123,6 +123,46 @@ fn versions_for_other_pythons_do_not_send_a_resolution_through_all_older_ones() 
     assert!(asked < 60, "{asked} versions were looked at");
 }
 
+#[test]
+fn of_a_package_with_versions_for_other_pythons_one_is_asked_about() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("lib", "1.0").requires("lead"));
+    for number in 1..=100 {
+        let lead = Wheel::new("lead", &format!("{number}.0"));
+        index.add(&lead);
+        if number > 50 {
+            index.claim_requires_python(&lead.filename(), ">=3.10");
+        }
+    }
+    let run = download(&sandbox, &index, &["lib", "lead", "--target", "3.9-linux"]);
+    run.assert_success();
+    let expected = ["lead-50.0", "lib-1.0"];
+    assert_eq!(
+        tree::wheels(&sandbox.out()),
+        expected.map(|name| format!("{name}-py3-none-any.whl"))
+    );
+    let asked = index.requests(".metadata");
+    let asked: Vec<&str> = asked.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+}
+
+#[test]
+fn a_tree_serves_all_targets() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("tool", "1.0"));
+    let local = Sdist::new("local", "1.0").requires("tool");
+    for directory in ["one", "two"] {
+        local.write_tree(&sandbox.path(directory));
+    }
+    let targets = ["--target", "host,3.12-windows,3.9-macos"];
+    for trees in [&["./one"][..], &["./one", "./two"]] {
+        let run = download(&sandbox, &index, &[trees, &targets].concat());
+        run.assert_success();
+        let wheels = ["local-1.0-py3-none-any.whl"];
+        assert_eq!(tree::wheels(&sandbox.out()), wheels, "{trees:?}");
+    }
+}
+
 /// An index on which `alpha` has a newer version for Windows than for Linux.
 fn index_with_two_versions() -> Index {
     let index = Index::start();

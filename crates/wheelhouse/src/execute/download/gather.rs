@@ -79,20 +79,25 @@ fn has_wheel_name(filename: &str) -> bool {
 
 impl Gathered {
     pub(super) fn event(&self) -> Event {
-        let to_build = self.files.iter().filter(|file| !file.is_wheel());
         Event::TargetFinished {
             target: self.name.clone(),
             label: self.target.label(),
             host: self.target.interpreter.is_some(),
             packages: self.lock.packages.len(),
             wheels: self.files.iter().filter(|file| file.is_wheel()).count(),
-            to_build: to_build
-                .map(|file| file.distribution.to_string())
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect(),
+            to_build: self.to_build(),
             unknown: self.unknown.clone(),
         }
+    }
+
+    /// What came as an sdist and not as a wheel, too.
+    fn to_build(&self) -> Vec<String> {
+        let those = |are_wheels: bool| -> BTreeSet<String> {
+            let files = self.files.iter();
+            let files = files.filter(|file| file.is_wheel() == are_wheels);
+            files.map(|file| file.distribution.to_string()).collect()
+        };
+        those(false).difference(&those(true)).cloned().collect()
     }
 }
 

@@ -63,6 +63,7 @@ struct Offered {
     /// What the page says, where that is to be something else.
     sha256: Option<String>,
     size: Option<u64>,
+    requires_python: Option<String>,
     metadata: Option<String>,
 }
 
@@ -145,6 +146,7 @@ impl Index {
             metadata,
             sha256: None,
             size: None,
+            requires_python: None,
         };
         let mut state = self.state.lock().unwrap();
         state
@@ -162,6 +164,13 @@ impl Index {
     /// Lets the page say another size than that of the file.
     pub(crate) fn claim_size(&self, filename: &str, size: u64) {
         self.with_file(filename, |offered| offered.size = Some(size));
+    }
+
+    /// Lets the page say for which Pythons a file is.
+    pub(crate) fn claim_requires_python(&self, filename: &str, specifiers: &str) {
+        self.with_file(filename, |offered| {
+            offered.requires_python = Some(specifiers.to_owned());
+        });
     }
 
     fn with_file(&self, filename: &str, change: impl Fn(&mut Offered)) {
@@ -343,6 +352,9 @@ fn json_page(state: &State, project: &str, files: &BTreeMap<String, Offered>) ->
             });
             if digest.is_empty() {
                 entry["hashes"] = serde_json::json!({});
+            }
+            if let Some(specifiers) = &offered.requires_python {
+                entry["requires-python"] = serde_json::json!(specifiers);
             }
             if let Some(metadata) = offered
                 .metadata
