@@ -88,8 +88,7 @@ impl Host {
                 format!("failed to open the cache {}", cache.display())
             })
             .map_err(with_remedy)?;
-        let (interpreter, target) =
-            python::query(request, located, &cache).map_err(with_remedy)?;
+        let (interpreter, target) = python::query(request, located, &cache).map_err(with_remedy)?;
         Ok(Self {
             cache,
             interpreter,

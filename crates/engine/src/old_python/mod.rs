@@ -47,8 +47,7 @@ pub(crate) fn query(executable: &Path, cache: &Cache) -> Result<Option<(Interpre
     let failed = || format!("failed to ask {} about itself", executable.display());
     let directory = tempfile::tempdir_in(cache.root()).context(Kind::Fetch, failed)?;
     let stand_in = directory.path().join("python");
-    write_stand_in(&stand_in, &description.interpreter.to_string())
-        .context(Kind::Fetch, failed)?;
+    write_stand_in(&stand_in, &description.interpreter.to_string()).context(Kind::Fetch, failed)?;
     let interpreter = Interpreter::query(&stand_in, cache).context(Kind::Fetch, failed)?;
     Ok(Some((interpreter, description.wide_unicode)))
 }
