@@ -67,7 +67,7 @@ impl Proof<'_> {
             self.tell_open(&mut check);
             return Ok(check.finish());
         }
-        match self.resolve(host).await {
+        match Box::pin(self.resolve(host)).await {
             Ok(lock) => {
                 check.count(lock.packages.len(), "package");
                 self.compare_hashes(&lock, &mut check);

@@ -291,7 +291,7 @@ impl Verification<'_> {
             build: self.job.install && foreign.is_none(),
             building: &self.job.building,
         };
-        self.checks.push(proof.check(host).await?);
+        self.checks.push(Box::pin(proof.check(host)).await?);
         if let Some(reason) = foreign {
             let check = Examination::of(Name::Installation).target(&target.label());
             self.checks.push(check.left_out(reason));
