@@ -165,7 +165,7 @@ async fn make(image: Image, tools: Option<Preparation>, application: Preparation
         }
     };
     let built = Box::pin(build::carry_out(application, Conduct::default()));
-    if builds_with_tools(&target) {
+    if looks_at_tools(&target) {
         upgraded.await?;
         return built.await;
     }
@@ -173,9 +173,9 @@ async fn make(image: Image, tools: Option<Preparation>, application: Preparation
     futures::future::try_join(upgraded, built).await.map(drop)
 }
 
-/// Whether builds for `target` use the tools of the image: where they can have none of their own, as
-/// before Python 3.6.
-fn builds_with_tools(target: &Target) -> bool {
+/// Whether the Python of `target` looks through the image's packages when it starts for a build, which must
+/// not be replaced meanwhile: before 3.6 it has no environment without them.
+fn looks_at_tools(target: &Target) -> bool {
     let version: std::result::Result<Version, _> = target.python_version.parse();
     version.is_ok_and(|version| version < Version::new([3, 6]))
 }
