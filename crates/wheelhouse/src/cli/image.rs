@@ -16,7 +16,8 @@ use super::preparation::Preparation;
 use super::progress::Bar;
 use super::{build, human, registry, streams};
 use crate::oci::compose::path_in_image;
-use crate::oci::{self, Job, Location, Manner, Published};
+use crate::oci::{self, Job, Location, Maker, Manner, Published};
+use crate::store::Store;
 
 const SCHEMA: &str = "wheelhouse-image/1";
 
@@ -72,6 +73,7 @@ fn job(
         wheelhouses.push(WHEELHOUSE.into());
     }
     let created = process.environment.get_nonempty("SOURCE_DATE_EPOCH");
+    let cache = preparation.settings.cache.clone();
     let below = |location: Location| location.below(&process.directory);
     Ok(Job {
         wheelhouses: wheelhouses
@@ -90,7 +92,10 @@ fn job(
         base: manner.base.clone().map(below),
         access: registry::access(&image.registry, &preparation.settings, process),
         socket: registry::socket(process),
-        threads: process.processors,
+        maker: Maker {
+            threads: process.processors,
+            store: cache.and_then(|cache| Store::try_open(cache).ok().flatten()),
+        },
     })
 }
 

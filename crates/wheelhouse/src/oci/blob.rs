@@ -5,11 +5,12 @@
 use std::io::{self, Write};
 
 use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType};
+use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 use wheelhouse_model::Sha256;
 
 /// What identifies a blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blob {
     pub sha256: Sha256,
     /// In bytes.

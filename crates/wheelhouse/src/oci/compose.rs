@@ -14,7 +14,7 @@ use super::blob::Blob;
 use super::contents::{Contents, Drafted};
 use super::document::{self, DescribedLayer, Description, Document};
 use super::layer::{LAYER_TIME, Layer};
-use super::making::{self, Destination, Made};
+use super::making::{Destination, Made, Maker};
 use super::sbom;
 use super::source::{self, Source, SourceImage};
 use super::supply::Supply;
@@ -153,7 +153,7 @@ pub fn compose(
     drafts: Vec<Draft>,
     manner: &Manner,
     mut destinations: Vec<Box<dyn Destination>>,
-    threads: usize,
+    maker: &Maker,
 ) -> Result<Composed> {
     let mut layers: Vec<Layer> = Vec::new();
     let mut planned = Vec::new();
@@ -172,7 +172,7 @@ pub fn compose(
         };
         destination.begin(&layers.iter().map(size).collect::<Vec<_>>())?;
     }
-    let layers = making::write_all(&layers, &destinations, threads)?;
+    let layers = maker.make_all(&layers, &destinations)?;
     let images: Vec<Image> = planned
         .into_iter()
         .map(|(draft, drafted, indices)| image(draft, &drafted, indices, &layers, manner))

@@ -6,6 +6,7 @@
 //!
 //! Never decides what belongs into which layer: see [`super::grouping`].
 
+use std::fmt::Write as _;
 use std::io::{self, Read as _, Write};
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::blob::BlobWriter;
 use super::stored::{self, StoredGzip};
+use crate::store;
 
 /// The user that builder images run as (S2I), and the group that owns what arbitrary users of
 /// `OpenShift` share.
@@ -74,15 +76,27 @@ impl Content {
         match self {
             Self::Directory => Ok(()),
             Self::Bytes(bytes) => out.write_all(bytes).map_err(unwritable),
-            Self::File { path, size, sha256 } => {
-                let mut digested = BlobWriter::new(out);
-                copy(path, *size, &mut digested)?;
-                let (_, blob) = digested.finish();
-                match sha256 {
-                    Some(sha256) if *sha256 != blob.sha256 => Err(changed(path)),
-                    _ => Ok(()),
-                }
-            }
+            Self::File { path, size, .. } => copy(path, *size, out),
+        }
+    }
+
+    /// Writes it, and fails if it is not what it must be.
+    fn write_checked(&self, out: &mut dyn Write) -> Result<()> {
+        let Self::File {
+            path,
+            sha256: Some(sha256),
+            ..
+        } = self
+        else {
+            return self.write(out);
+        };
+        let mut digested = BlobWriter::new(out);
+        self.write(&mut digested)?;
+        let (_, blob) = digested.finish();
+        if blob.sha256 == *sha256 {
+            Ok(())
+        } else {
+            Err(changed(path))
         }
     }
 }
@@ -111,25 +125,59 @@ impl Layer {
         stored::size(self.size())
     }
 
-    /// Writes the archive as a blob of a registry: as gzip that compresses nothing.
+    /// Names the bytes of the archive without making them, if all its files have recorded digests.
+    #[must_use]
+    pub fn recipe(&self) -> Option<Sha256> {
+        let mut recipe = String::new();
+        for Entry { name, content } in &self.entries {
+            let what = match content {
+                Content::Directory => "directory".to_owned(),
+                Content::Bytes(bytes) => Sha256::of(bytes).to_string(),
+                Content::File { sha256, .. } => sha256.as_ref()?.to_string(),
+            };
+            let _ = writeln!(recipe, "{what} {} {} {name}", content.size(), name.len());
+        }
+        Some(Sha256::of(recipe.as_bytes()))
+    }
+
+    /// Whether nobody has written to any of its files since they were placed.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.entries.iter().all(|entry| match &entry.content {
+            Content::File { path, size, .. } => store::is_untouched(path, *size),
+            Content::Directory | Content::Bytes(_) => true,
+        })
+    }
+
+    /// Writes the archive as a blob of a registry: as gzip that compresses nothing. What the files
+    /// are is not checked, for the digest of the whole tells.
     ///
     /// # Errors
-    /// As [`Layer::write`].
+    /// A file that cannot be read ([`Kind::Input`]) or has another size ([`Kind::Verification`]),
+    /// and what `out` fails with ([`Kind::Publish`]).
     pub fn write_stored(&self, out: &mut dyn Write) -> Result<()> {
         let mut stored = StoredGzip::new(out).map_err(unwritable)?;
-        self.write(&mut stored)?;
+        self.write_by(&mut stored, Content::write)?;
         stored.finish().map(drop).map_err(unwritable)
     }
 
-    /// Writes the archive.
+    /// Writes the archive, and checks each file.
     ///
     /// # Errors
     /// A file that cannot be read ([`Kind::Input`]) or is not what it was ([`Kind::Verification`]),
     /// and what `out` fails with ([`Kind::Publish`]).
     pub fn write(&self, out: &mut dyn Write) -> Result<()> {
+        self.write_by(out, Content::write_checked)
+    }
+
+    fn write_by(
+        &self,
+        out: &mut dyn Write,
+        write: fn(&Content, &mut dyn Write) -> Result<()>,
+    ) -> Result<()> {
         for entry in &self.entries {
             out.write_all(&entry.header()).map_err(unwritable)?;
-            entry.content.write(out)?;
+            write(&entry.content, out)?;
             let padding = usize::try_from(padding(entry.content.size())).unwrap_or(0);
             out.write_all(&END[..padding]).map_err(unwritable)?;
         }

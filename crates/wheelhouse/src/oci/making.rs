@@ -1,19 +1,22 @@
 //! Making layers: each once, several at a time, for all local destinations.
 //!
-//! Responsible for what a layer is digested and written as. Never knows which files are in which
-//! layer, nor what becomes of them.
+//! Responsible for what a layer is digested and written as. A layer of distributions is digested
+//! once: what it turned out to be is kept in the store, and believed as long as nobody has written to
+//! its files. Never knows which files are in which layer, nor what becomes of them.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde::{Deserialize, Serialize};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_model::{Kind, Result, Sha256};
 
 use super::blob::{Blob, BlobWriter};
 use super::compose::Composed;
 use super::layer::{CHUNK, Layer};
 use super::stored::StoredGzip;
+use crate::store::Store;
 
 /// Where layers go while they are digested.
 pub trait Destination: Send + Sync {
@@ -58,35 +61,114 @@ pub struct Made {
     pub blob: Blob,
 }
 
-/// Writes the layers to all destinations, several at a time.
-pub(super) fn write_all(
-    layers: &[Layer],
-    destinations: &[Box<dyn Destination>],
-    threads: usize,
-) -> Result<Vec<Made>> {
-    let next = AtomicUsize::new(0);
-    let made = Mutex::new(vec![None; layers.len()]);
-    let work = || -> Result<()> {
-        while let Some(index) = take(&next, layers.len()) {
-            let written = write(&layers[index], index, destinations);
-            if written.is_err() {
-                // Nobody needs the rest.
-                next.store(layers.len(), Ordering::Relaxed);
+/// What makes layers.
+#[derive(Clone, Debug)]
+pub struct Maker {
+    /// How many are made at once.
+    pub threads: usize,
+    /// Where it is kept what they turn out to be.
+    pub store: Option<Store>,
+}
+
+impl Maker {
+    /// Writes the layers to all destinations, several at a time.
+    pub(super) fn make_all(
+        &self,
+        layers: &[Layer],
+        destinations: &[Box<dyn Destination>],
+    ) -> Result<Vec<Made>> {
+        let next = AtomicUsize::new(0);
+        let made = Mutex::new(vec![None; layers.len()]);
+        let work = || -> Result<()> {
+            while let Some(index) = take(&next, layers.len()) {
+                let written = self.make(&layers[index], index, destinations);
+                if written.is_err() {
+                    // Nobody needs the rest.
+                    next.store(layers.len(), Ordering::Relaxed);
+                }
+                made.lock().expect("no thread panics")[index] = Some(written?);
             }
-            made.lock().expect("no thread panics")[index] = Some(written?);
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..self.threads.clamp(1, layers.len()))
+                .map(|_| scope.spawn(work))
+                .collect();
+            workers
+                .into_iter()
+                .try_for_each(|worker| worker.join().expect("no thread panics"))
+        })?;
+        let made = made.into_inner().expect("no thread panics");
+        Ok(made.into_iter().flatten().collect())
+    }
+
+    fn make(
+        &self,
+        layer: &Layer,
+        index: usize,
+        destinations: &[Box<dyn Destination>],
+    ) -> Result<Made> {
+        let recipe = layer.recipe();
+        let known = recipe.and_then(|recipe| self.recall(layer, &recipe));
+        if let Some(made) = known
+            && write_again(&made, index, destinations)?
+        {
+            return Ok(made);
         }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.clamp(1, layers.len()))
-            .map(|_| scope.spawn(work))
-            .collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().expect("no thread panics"))
-    })?;
-    let made = made.into_inner().expect("no thread panics");
-    Ok(made.into_iter().flatten().collect())
+        let made = write(layer, index, destinations)?;
+        if let (Some(store), Some(recipe)) = (&self.store, recipe) {
+            let note = Note {
+                diff: made.diff,
+                blob: made.blob,
+            };
+            let note = serde_json::to_vec(&note).expect("a note is JSON");
+            store.keep_layer(&recipe, &note);
+        }
+        Ok(made)
+    }
+
+    /// What the layer turned out to be before, if nobody has written to its files since.
+    fn recall(&self, layer: &Layer, recipe: &Sha256) -> Option<Made> {
+        let note = self.store.as_ref()?.layer(recipe)?;
+        let Note { diff, blob } = serde_json::from_slice(&note).ok()?;
+        layer.is_untouched().then(|| Made {
+            layer: layer.clone(),
+            diff,
+            blob,
+        })
+    }
+}
+
+/// What is kept of a layer.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    diff: Blob,
+    blob: Blob,
+}
+
+/// Writes a layer that is known, which takes but one digest, if all want it stored; tells whether
+/// it still is what it was.
+fn write_again(made: &Made, index: usize, destinations: &[Box<dyn Destination>]) -> Result<bool> {
+    if destinations.is_empty() {
+        return Ok(true);
+    }
+    if destinations
+        .iter()
+        .any(|destination| destination.wants_plain())
+    {
+        return Ok(false);
+    }
+    let outputs = destinations
+        .iter()
+        .map(|destination| destination.open(index));
+    let mut writer = BlobWriter::new(Outputs(outputs.collect::<Result<_>>()?));
+    made.layer.write_stored(&mut writer)?;
+    let (outputs, blob) = writer.finish();
+    if blob != made.blob {
+        return Ok(false);
+    }
+    outputs.commit(&blob)?;
+    Ok(true)
 }
 
 fn take(next: &AtomicUsize, end: usize) -> Option<usize> {

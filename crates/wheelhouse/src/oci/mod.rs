@@ -49,6 +49,7 @@ use wheelhouse_model::{Error, Kind, Result};
 
 pub use crate::config::ImageLocation as Location;
 pub use compose::{Composed, Manner};
+pub use making::Maker;
 pub use progress::Watch;
 pub use registry::Access;
 
@@ -77,8 +78,7 @@ pub struct Job {
     pub access: Access,
     /// The socket of docker or podman.
     pub socket: PathBuf,
-    /// How many layers are made at once.
-    pub threads: usize,
+    pub maker: Maker,
 }
 
 /// What was published where.
@@ -93,10 +93,7 @@ pub struct Published {
 /// # Errors
 /// Wheelhouses that cannot be read, and destinations that cannot be written.
 pub async fn publish(job: Job, watch: Arc<dyn Watch>) -> Result<Published> {
-    let Job {
-        manner, threads, ..
-    } = &job;
-    let (manner, threads) = (manner.clone(), *threads);
+    let (manner, maker) = (job.manner.clone(), job.maker.clone());
     let base = match &job.base {
         Some(location) => Some(open(location, &job.access, &job.socket).await?),
         None => None,
@@ -108,7 +105,7 @@ pub async fn publish(job: Job, watch: Arc<dyn Watch>) -> Result<Published> {
     }
     let composing = move || {
         let drafts = drafts(&wheelhouses, all_in_one, base.as_ref())?;
-        compose::compose(drafts, &manner, local, threads)
+        compose::compose(drafts, &manner, local, &maker)
     };
     let composed = Arc::new(on_thread(composing).await?);
     let mut pushed = Vec::new();

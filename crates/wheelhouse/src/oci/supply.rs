@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use oci_spec::image::Descriptor;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_model::{Error, Kind, Result};
 
+use super::blob::{Blob, BlobWriter};
 use super::layer::Layer;
 use super::source::Source;
 use crate::archive::tarball;
@@ -30,6 +31,23 @@ impl Supply {
             Self::Foreign(source, descriptor) => Self::Inflated(source, descriptor),
             other => other,
         }
+    }
+
+    /// Writes all bytes, and fails at the end if they are not `blob`.
+    ///
+    /// # Errors
+    /// As [`Supply::write`], and [`Kind::Verification`] that names what has changed.
+    pub fn write_as(&self, blob: &Blob, out: &mut dyn Write) -> Result<()> {
+        let mut writer = BlobWriter::new(out);
+        self.write(&mut writer)?;
+        if writer.finish().1 == *blob {
+            return Ok(());
+        }
+        if let Self::Layer(layer) = self {
+            layer.write(&mut io::sink())?;
+        }
+        let message = format!("the blob {} is not what it was", blob.digest());
+        Err(Error::new(Kind::Verification, message).with_hint("Run the same command again."))
     }
 
     /// Writes all bytes.

@@ -23,6 +23,7 @@ pub const TEMPORARY_PREFIX: &str = ".wheelhouse-";
 pub(super) const FILES: &str = "files-v1";
 pub(super) const BUILT: &str = "built-v1";
 pub(super) const METADATA: &str = "metadata-v1";
+pub(super) const LAYERS: &str = "layers-v1";
 pub(super) const TEMPORARY: &str = "tmp";
 
 const TAG_NAME: &str = "CACHEDIR.TAG";
@@ -74,7 +75,8 @@ impl Layout {
 
     /// Whether `name`, seen below the root, belongs to the store itself.
     pub(super) fn is_own(name: &str) -> bool {
-        [FILES, BUILT, METADATA, TEMPORARY, TAG_NAME].contains(&name) || name.starts_with(".lock")
+        [FILES, BUILT, METADATA, LAYERS, TEMPORARY, TAG_NAME].contains(&name)
+            || name.starts_with(".lock")
     }
 
     /// Whether the root bears our tag. A cache of somebody else does not.
@@ -105,7 +107,7 @@ impl Layout {
 
     /// Creates the buckets.
     pub(super) fn create_buckets(&self) -> io::Result<()> {
-        for bucket in [FILES, BUILT, METADATA, TEMPORARY] {
+        for bucket in [FILES, BUILT, METADATA, LAYERS, TEMPORARY] {
             fs::create_dir_all(self.bucket(bucket))?;
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! files-v1/<aa>/<sha256>      wheels and sdists, named by the SHA-256 of their bytes
 //! built-v1/<key>.json         which wheel was built under which circumstances
 //! metadata-v1/<sha256>        the METADATA of a wheel, after its own digest
+//! layers-v1/<sha256>          what a layer of an image is that is made so, after its own digest
 //! tmp/                        unfinished files
 //! .lock                       shared by whoever has the store open, exclusive for upkeep
 //! ```
@@ -23,7 +24,7 @@ mod digest;
 mod entry;
 mod failure;
 mod layout;
-mod metadata;
+mod notes;
 mod place;
 mod upkeep;
 mod writer;
@@ -35,7 +36,7 @@ pub use built::{BuildKey, BuiltWheel};
 pub use digest::{Algorithm, Digester, Digests, Expected};
 pub use entry::{Found, Inventory, Stored};
 pub use layout::{STORE_MTIME, TEMPORARY_PREFIX};
-pub use place::{LinkMode, Placed, Placing};
+pub use place::{LinkMode, Placed, Placing, is_untouched};
 pub use upkeep::{Info, Policy, Removed, Upkeep};
 pub use writer::FileWriter;
 

@@ -140,6 +140,17 @@ impl Store {
     }
 }
 
+/// Whether the file at `path` has this size (bytes), and nobody has written to it since it was
+/// placed.
+#[must_use]
+pub fn is_untouched(path: &Path, size: u64) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| has_not_changed(&there, size))
+}
+
+fn has_not_changed(there: &Metadata, size: u64) -> bool {
+    there.is_file() && there.len() == size && has_store_mtime(there)
+}
+
 pub(super) fn link(stored: &Stored, destination: &Path) -> io::Result<Placed> {
     match fs::hard_link(&stored.path, destination) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -188,7 +199,7 @@ fn is_placed(stored: &Stored, destination: &Path, placing: Placing) -> io::Resul
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         metadata => metadata?,
     };
-    if !(there.is_file() && there.len() == stored.size && has_store_mtime(&there)) {
+    if !has_not_changed(&there, stored.size) {
         return Ok(false);
     }
     Ok(placing.placed_before || is_same_file(&there, &fs::symlink_metadata(&stored.path)?))

@@ -17,7 +17,7 @@ use fs_err as fs;
 use walkdir::WalkDir;
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
-use super::layout::{BUILT, FILES, Layout, METADATA, TEMPORARY};
+use super::layout::{BUILT, FILES, LAYERS, Layout, METADATA, TEMPORARY};
 use super::{Store, built, failure, tolerate_no_locks};
 
 /// How old an unfinished file must be before it counts as left behind.
@@ -169,6 +169,7 @@ impl Upkeep {
         let kept = kept.iter().map(|entry| entry.sha256).collect();
         self.drop_records(&kept, &mut removed)?;
         self.drop_metadata(&kept)?;
+        self.empty([LAYERS].iter())?;
         Ok(removed)
     }
 
@@ -200,7 +201,7 @@ impl Upkeep {
         }
         self.drop_records(kept, &mut removed)?;
         self.drop_metadata(kept)?;
-        removed.bytes += self.empty([TEMPORARY].iter().chain(others))?;
+        removed.bytes += self.empty([LAYERS, TEMPORARY].iter().chain(others))?;
         Ok(removed)
     }
 
@@ -216,7 +217,7 @@ impl Upkeep {
             temporary: self.files_in(TEMPORARY)?.len(),
             bytes: 0,
         };
-        let own = [FILES, BUILT, METADATA, TEMPORARY];
+        let own = [FILES, BUILT, METADATA, LAYERS, TEMPORARY];
         removed.bytes += self.empty(own.iter().chain(others))?;
         Ok(removed)
     }

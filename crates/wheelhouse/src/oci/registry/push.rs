@@ -210,9 +210,13 @@ impl Registry {
         };
         let sent = self.send_authorized(put).await?;
         let fault = fault.lock().expect("no thread panics").take();
-        fault.map_or(Ok(sent), |fault| {
-            Err(fault).context(self.kind(), || format!("docker://{}", self.reference()))
-        })
+        match fault {
+            None => Ok(sent),
+            Some(fault) => {
+                let kind = fault.kind();
+                Err(fault).context(kind, || format!("docker://{}", self.reference()))
+            }
+        }
     }
 }
 
@@ -222,10 +226,10 @@ type Fault = Arc<Mutex<Option<Error>>>;
 /// The blob from `offset` on, made while it is sent.
 fn body(upload: &Upload, offset: u64, watch: &Arc<dyn Watch>, fault: &Fault) -> Body {
     let (sender, receiver) = stream::channel();
-    let (supply, fault) = (upload.supply.clone(), fault.clone());
+    let (upload, fault) = (upload.clone(), fault.clone());
     tokio::task::spawn_blocking(move || {
         let mut writer = StreamWriter::new(sender.clone(), offset);
-        let made = supply.write(&mut writer);
+        let made = upload.supply.write_as(&upload.blob, &mut writer);
         let flushed = std::io::Write::flush(&mut writer);
         // When nobody takes the stream any more, the failure is on the other side.
         if let (Err(error), false) = (made, sender.is_closed()) {

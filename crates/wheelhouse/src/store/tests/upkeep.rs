@@ -161,6 +161,7 @@ fn cleaning_removes_what_is_known_and_nothing_else() {
         "CACHEDIR.TAG",
         "built-v1",
         "files-v1",
+        "layers-v1",
         "metadata-v1",
         "notes.txt",
         "tmp",
@@ -197,6 +198,7 @@ fn cleaning_follows_no_links() {
         "CACHEDIR.TAG",
         "built-v1",
         "files-v1",
+        "layers-v1",
         "metadata-v1",
         "tmp",
     ];

@@ -8,6 +8,7 @@ mod local;
 mod parts;
 mod property;
 mod pushed;
+mod remembered;
 
 use std::path::{Path, PathBuf};
 

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use wheelhouse::oci::progress::Unwatched;
 use wheelhouse::oci::registry::Credentials;
-use wheelhouse::oci::{self, Access, Job, Location, Manner, extract, source};
+use wheelhouse::oci::{self, Access, Job, Location, Maker, Manner, extract, source};
 use wheelhouse::publish::manifest_bytes;
 
 use crate::support::{noise, sha256};
@@ -99,7 +99,10 @@ async fn image(wheelhouse: PathBuf, destination: &Location, threads: usize) -> S
         base: None,
         access: access(),
         socket: "/nowhere".into(),
-        threads,
+        maker: Maker {
+            threads,
+            store: None,
+        },
     };
     let published = oci::publish(job, Arc::new(Unwatched)).await.unwrap();
     published.composed.root().blob.digest()

@@ -1,0 +1,85 @@
+//! Notes: small files about large ones, each after its own digest, so that only whole ones are given
+//! back. One that is lost costs time, and nothing else.
+//!
+//! The core metadata of wheels is kept because finding it in a wheel means reading the list of all
+//! its files; what layers of images are, because that takes three digests of every byte.
+//!
+//! Never looks into a wheel itself, and never knows what a layer is.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use wheelhouse_model::Sha256;
+
+use super::Store;
+use super::layout::{LAYERS, METADATA};
+
+/// The length of a digest and the line break after it, which precede the text (bytes).
+const HEADER: usize = 65;
+
+impl Store {
+    /// The `METADATA` of the wheel with digest `wheel`, if it was kept.
+    #[must_use]
+    pub fn metadata(&self, wheel: &Sha256) -> Option<Vec<u8>> {
+        read(&self.note(METADATA, wheel))
+    }
+
+    /// Keeps `metadata` for the wheel with digest `wheel`. Where that fails, the wheel is looked into
+    /// again.
+    pub fn keep_metadata(&self, wheel: &Sha256, metadata: &[u8]) {
+        self.keep(&self.note(METADATA, wheel), metadata);
+    }
+
+    /// What was kept of the layer of images that is made by `recipe`.
+    #[must_use]
+    pub fn layer(&self, recipe: &Sha256) -> Option<Vec<u8>> {
+        read(&self.note(LAYERS, recipe))
+    }
+
+    /// Keeps what the layer turned out to be that is made by `recipe`. Where that fails, it is
+    /// digested again.
+    pub fn keep_layer(&self, recipe: &Sha256, layer: &[u8]) {
+        self.keep(&self.note(LAYERS, recipe), layer);
+    }
+
+    fn note(&self, bucket: &str, about: &Sha256) -> PathBuf {
+        self.layout().bucket(bucket).join(about.to_string())
+    }
+
+    fn keep(&self, path: &Path, text: &[u8]) {
+        let contents = [format!("{}\n", Sha256::of(text)).as_bytes(), text].concat();
+        let kept = self.temporary(|temporary| std::fs::write(temporary, &contents));
+        if let Ok(file) = kept {
+            let _ = file.into_temp_path().persist(path);
+        }
+    }
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let bytes = fs::read(path).ok()?;
+    let (header, text) = bytes.split_at_checked(HEADER)?;
+    let digest: Sha256 = std::str::from_utf8(header).ok()?.trim_end().parse().ok()?;
+    (digest == Sha256::of(text)).then(|| text.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_notes_are_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("store")).unwrap();
+        let wheel = Sha256::of(b"a wheel");
+        assert_eq!(store.metadata(&wheel), None);
+        store.keep_metadata(&wheel, b"Name: example\n");
+        assert_eq!(store.metadata(&wheel).unwrap(), b"Name: example\n");
+        let path = store.note(METADATA, &wheel);
+        for length in [0, 10, HEADER, HEADER + 3] {
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(store.metadata(&wheel), None);
+            std::fs::write(&path, whole).unwrap();
+        }
+    }
+}
