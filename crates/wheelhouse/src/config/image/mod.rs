@@ -2,13 +2,14 @@
 //!
 //! Responsible for reading and writing these names. Never touches what they name.
 
+mod reference;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use oci_spec::distribution::Reference;
 use wheelhouse_model::distribution::IMAGE_TRANSPORTS;
-use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
 /// Where an image is or goes.
@@ -122,8 +123,11 @@ fn unknown(text: &str) -> Error {
 }
 
 fn reference(text: &str) -> Result<Reference> {
-    text.parse()
-        .context(Kind::Input, || format!("`{text}` is no name of an image"))
+    reference::parse(text).ok_or_else(|| {
+        let message = format!("`{text}` is no name of an image");
+        Error::new(Kind::Input, message)
+            .with_hint("It is HOST/NAME, NAME in small letters, and then :TAG or @sha256:DIGEST.")
+    })
 }
 
 /// The name as docker shows it: without the registry and the `library` that it would add itself.
