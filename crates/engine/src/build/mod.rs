@@ -1,0 +1,66 @@
+//! Building a wheel from an unpacked source with its PEP 517 back end, in an environment of its own.
+//!
+//! [`environment`] makes the environment, [`session`] calls the hooks in it.
+
+mod environment;
+mod session;
+
+use std::path::{Path, PathBuf};
+
+use wheelhouse_model::{Distribution, PackageName, Result, Version};
+
+use crate::build_requirements::BuildRequirements;
+use crate::companion::Companion;
+use crate::context::Bench;
+use crate::workshop::Workshop;
+pub(crate) use session::{Session, SessionRequest};
+
+/// A source to build.
+pub struct BuildRequest<'a> {
+    /// `name==version`, for messages and the name of the log.
+    pub label: String,
+    pub name: PackageName,
+    /// As far as it is known before.
+    pub version: Option<Version>,
+    /// The directory of the project, unpacked, which the build may change.
+    pub tree: &'a Path,
+    /// Where the wheel is put.
+    pub wheel_directory: &'a Path,
+}
+
+/// A wheel that a back end built.
+#[derive(Clone, Debug)]
+pub struct BuiltWheel {
+    pub path: PathBuf,
+    /// What the build environment held, sorted by name.
+    pub requirements: Vec<Distribution>,
+}
+
+impl Workshop {
+    pub(crate) async fn build_wheel(
+        &self,
+        request: BuildRequest<'_>,
+        companion: &dyn Companion,
+    ) -> Result<BuiltWheel> {
+        let bench = Bench::new(self, companion);
+        let session = Box::pin(Session::set_up(&bench, SessionRequest::from(&request))).await?;
+        let built = session.build_wheel(request.wheel_directory).await;
+        let filename =
+            built.inspect_err(|error| self.failures.remember_build(&request.label, error))?;
+        let path = request.wheel_directory.join(filename);
+        Ok(BuiltWheel {
+            path,
+            requirements: session.into_requirements(),
+        })
+    }
+
+    pub(crate) async fn build_requirements(
+        &self,
+        request: BuildRequest<'_>,
+        companion: &dyn Companion,
+    ) -> Result<BuildRequirements> {
+        let bench = Bench::new(self, companion);
+        let session = Box::pin(Session::set_up(&bench, SessionRequest::from(&request))).await?;
+        Ok(session.into_wanted())
+    }
+}
