@@ -1,0 +1,281 @@
+//! One verification: its checks in their order, those that run something only when nothing has failed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use wheelhouse_engine::Host;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Kind, Lock, Manifest, Result, Source, Target};
+
+use super::examine::Examined;
+use super::hosts::Hosts;
+use super::lock::Locks;
+use super::report::Examination;
+use super::survey::Survey;
+use super::wanted::Wanted;
+use super::{
+    Check, Job, Name, Outcome, Requirements, child, completeness, files, imports, index, install,
+    lock, sources, wheels,
+};
+
+const BEFORE: &str = "what was checked before has failed";
+const NOT_ASKED: &str = "it was not asked for";
+
+/// A verification on its way.
+pub(super) struct Verification<'a> {
+    pub(super) job: &'a Job,
+    pub(super) survey: &'a Survey,
+    pub(super) wheels: &'a BTreeMap<String, Examined>,
+    pub(super) scratch: &'a Path,
+    pub(super) checks: Vec<Check>,
+}
+
+/// A target, and a Python to prove something with.
+struct Standing {
+    /// As the manifest names it.
+    name: String,
+    target: Target,
+    host: Host,
+    /// Why the Python is not one of that target, if it is not.
+    foreign: Option<String>,
+}
+
+impl Verification<'_> {
+    pub(super) async fn run(mut self) -> Result<Vec<Check>> {
+        let standing = self.standing().await?;
+        let locks = self.check_integrity(&standing);
+        self.check_sources(&standing, &locks).await?;
+        for standing in standing {
+            let lock = locks.get(&standing.name);
+            Box::pin(self.check_target(standing, lock)).await?;
+        }
+        Ok(self.checks)
+    }
+
+    /// The targets of the manifest, or else the ordinary Python.
+    async fn standing(&self) -> Result<Vec<Standing>> {
+        let hosts = Hosts {
+            python: self.job.python.as_deref(),
+            surroundings: &self.job.surroundings,
+            cache: self.scratch.join("uv"),
+        };
+        let manifest = self.survey.manifest.as_ref();
+        let Some(manifest) = manifest.filter(|manifest| !manifest.targets.is_empty()) else {
+            let host = hosts.ordinary().await?;
+            let target = host.target();
+            return Ok(vec![Standing {
+                name: target.full_name(),
+                target,
+                host,
+                foreign: None,
+            }]);
+        };
+        let mut standing = Vec::new();
+        for target in &manifest.targets {
+            let name = target.full_name();
+            standing.push(match hosts.standing_for(target).await? {
+                Some(host) => Standing {
+                    name,
+                    target: host.target(),
+                    host,
+                    foreign: None,
+                },
+                None => Standing {
+                    name,
+                    target: target.clone(),
+                    host: hosts.ordinary().await?,
+                    foreign: Some(no_host(hosts.python)),
+                },
+            });
+        }
+        Ok(standing)
+    }
+
+    /// Checks what can be checked without running anything, and returns the locks.
+    fn check_integrity(&mut self, standing: &[Standing]) -> Locks {
+        let (survey, wheels) = (self.survey, self.wheels);
+        let targets = match &survey.manifest {
+            Some(manifest) if !manifest.targets.is_empty() => manifest.targets.clone(),
+            _ => standing.iter().map(|one| one.target.clone()).collect(),
+        };
+        self.checks.push(files::check(survey, wheels));
+        self.checks.push(wheels::check(survey, wheels, &targets));
+        self.checks.extend(index::check(survey, wheels));
+        let checked = lock::check(survey, &targets);
+        let (check, locks) = checked.unzip();
+        self.checks.extend(check);
+        locks.unwrap_or_default()
+    }
+
+    /// Builds what is to be built: of a directory without a manifest everything, else what the lock
+    /// of this machine's own target has. Nobody knows what others would do.
+    async fn check_sources(&mut self, standing: &[Standing], locks: &Locks) -> Result<()> {
+        let manifest = self.survey.manifest.as_ref();
+        let sdists: Vec<&String> = match manifest {
+            None => self.survey.sdists.iter().collect(),
+            Some(manifest) => of_manifest(manifest, &self.survey.sdists),
+        };
+        if sdists.is_empty() || self.survey.no_files().next().is_some() {
+            return Ok(());
+        }
+        let own = standing.iter().find(|one| one.foreign.is_none());
+        let check = match own {
+            _ if !self.job.install => Examination::of(Name::Sources).left_out(NOT_ASKED),
+            _ if manifest.is_some() && self.has_failed() => {
+                Examination::of(Name::Sources).left_out(BEFORE)
+            }
+            None => Examination::of(Name::Sources).left_out(no_host(self.job.python.as_deref())),
+            Some(own) => {
+                let sdists = match locks.get(&own.name) {
+                    Some(lock) => in_lock(&sdists, lock),
+                    None => sdists,
+                };
+                let (target, building) = (&own.target, &self.job.building);
+                sources::check(self.survey, &sdists, target, building, self.scratch).await?
+            }
+        };
+        self.checks.push(check);
+        Ok(())
+    }
+
+    fn has_failed(&self) -> bool {
+        let mut checks = self.checks.iter();
+        checks.any(|check| check.outcome == Outcome::Failed)
+    }
+
+    async fn check_target(&mut self, standing: Standing, lock: Option<&Lock>) -> Result<()> {
+        let Standing {
+            target,
+            host,
+            foreign,
+            ..
+        } = standing;
+        let wanted = self.wanted(lock, &target)?;
+        let lines = match &self.job.requirements {
+            Requirements::Lines { requirements, .. } => requirements.as_slice(),
+            Requirements::Own | Requirements::Lock(_) => &[],
+        };
+        let proof = completeness::Proof {
+            survey: self.survey,
+            wheels: self.wheels,
+            wanted: &wanted,
+            lines,
+            target: &target,
+            scratch: self.scratch,
+            build: self.job.install && foreign.is_none(),
+            building: &self.job.building,
+        };
+        self.checks.push(Box::pin(proof.check(host)).await?);
+        if let Some(reason) = foreign {
+            let check = Examination::of(Name::Installation).target(&target.label());
+            self.checks.push(check.left_out(reason));
+            return Ok(());
+        }
+        self.check_installation(&wanted, &target).await
+    }
+
+    /// What the directory has to satisfy, and how a lock from elsewhere agrees with it.
+    fn wanted(&mut self, lock: Option<&Lock>, target: &Target) -> Result<Wanted> {
+        let manifest = self.survey.manifest.as_ref();
+        Ok(match (&self.job.requirements, manifest) {
+            (
+                Requirements::Lines {
+                    requirements,
+                    constraints,
+                },
+                _,
+            ) => Wanted::lines(requirements, constraints, manifest),
+            (Requirements::Lock(path), _) => {
+                let lock = self.read_lock(path, target)?;
+                self.checks
+                    .push(lock::check_given(path, &lock, self.wheels));
+                Wanted::lock(&lock, path)
+            }
+            (Requirements::Own, Some(manifest)) => Wanted::manifest(manifest, lock, target),
+            (Requirements::Own, None) => Wanted::everything(self.survey, self.wheels, target),
+        })
+    }
+
+    fn read_lock(&self, path: &Path, target: &Target) -> Result<Lock> {
+        let unreadable = || format!("failed to read the lock {}", path.display());
+        let text = fs_err::read_to_string(path).context(Kind::Input, unreadable)?;
+        let base = path.parent().unwrap_or(path);
+        let lock = lock::read(&text, base, self.survey, Some(target));
+        lock.context(Kind::Input, unreadable)
+    }
+
+    async fn check_installation(&mut self, wanted: &Wanted, target: &Target) -> Result<()> {
+        let label = target.label();
+        let reason = match (self.job.install, self.has_failed()) {
+            (false, _) => NOT_ASKED,
+            (true, true) => BEFORE,
+            (true, false) => return self.install(wanted, target).await,
+        };
+        let check = Examination::of(Name::Installation).target(&label);
+        self.checks.push(check.left_out(reason));
+        if self.job.import {
+            let check = Examination::of(Name::Imports).target(&label);
+            self.checks.push(check.left_out(reason));
+        }
+        Ok(())
+    }
+
+    async fn install(&mut self, wanted: &Wanted, target: &Target) -> Result<()> {
+        // Each target has an environment of its own.
+        let scratch = self
+            .scratch
+            .join(format!("installation-{}", self.checks.len()));
+        let home = scratch.join("home");
+        let surroundings = child::Surroundings::new(&self.job.environment, &home).await?;
+        let installation = install::Installation {
+            directory: &self.survey.directory,
+            wanted,
+            target,
+            scratch: &scratch,
+            surroundings: &surroundings,
+        };
+        let (check, installed) = installation.check().await?;
+        self.checks.push(check);
+        if self.job.import {
+            let check = match installed {
+                Some(installed) => imports::check(&installed, target, &surroundings).await,
+                None => Examination::of(Name::Imports)
+                    .target(&target.label())
+                    .left_out(BEFORE),
+            };
+            self.checks.push(check);
+        }
+        Ok(())
+    }
+}
+
+/// Those of `sdists` that the manifest names for more than builds.
+fn of_manifest<'a>(manifest: &Manifest, sdists: &'a BTreeSet<String>) -> Vec<&'a String> {
+    let named = |name: &&String| {
+        let mut known = manifest.sdists.iter();
+        known.any(|sdist| sdist.filename == **name && !sdist.build_only)
+    };
+    sdists.iter().filter(named).collect()
+}
+
+/// Those of `sdists` that `lock` pins.
+fn in_lock<'a>(sdists: &[&'a String], lock: &Lock) -> Vec<&'a String> {
+    let locked: BTreeSet<&str> = lock
+        .packages
+        .iter()
+        .filter(|package| matches!(package.source, Source::Sdist(_)))
+        .filter_map(|package| Some(package.source.artifact()?.filename.as_str()))
+        .collect();
+    let sdists = sdists.iter().copied();
+    sdists
+        .filter(|name| locked.contains(name.as_str()))
+        .collect()
+}
+
+/// Why nothing is proven for a target.
+fn no_host(named: Option<&str>) -> String {
+    match named {
+        Some(python) => format!("`{python}` is another Python than that"),
+        None => "no such Python is here; name one with --python".to_owned(),
+    }
+}
