@@ -35,6 +35,16 @@ pub trait Companion {
         distribution: &'a Distribution,
     ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>>;
 
+    /// Gives the file of `distribution`, a source that an index or a URL has, so that nobody else
+    /// fetches it. `None` leaves it to the engine.
+    ///
+    /// # Errors
+    /// When asking anybody else would be in vain.
+    fn archive<'a>(
+        &'a self,
+        distribution: &'a Distribution,
+    ) -> LocalBoxFuture<'a, Result<Option<PathBuf>>>;
+
     /// Makes the wheels of `wanted`, the build requirements of a source, in their order.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use uv_distribution_filename::DistFilename;
 use uv_distribution_types::{
     CachedDist, ConfigSettings, DependencyMetadata, Dist, ExtraBuildRequires, ExtraBuildVariables,
     Identifier as _, IndexCapabilities, IndexLocations, IsBuildBackendError, Name as _,
-    PackageConfigSettings, Requirement, SourceDist,
+    PackageConfigSettings, PathSourceDist, Requirement, SourceDist,
 };
 use uv_git::GitResolver;
 use uv_python::{Interpreter, PythonEnvironment};
@@ -200,6 +200,12 @@ impl BuildContext for Bench<'_> {
             self.admit(dist, &mut build_stack).map_err(keep)?;
         }
         let label = match dist {
+            // Where a published file is kept says nothing to anybody.
+            Some(SourceDist::Path(PathSourceDist {
+                name,
+                version: Some(version),
+                ..
+            })) => format!("{name}=={version}"),
             Some(dist) => dist.to_string(),
             None => version_id.unwrap_or("a source tree").to_owned(),
         };

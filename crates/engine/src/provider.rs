@@ -8,10 +8,11 @@ use tokio::sync::{Notify, OnceCell};
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
     BuiltDist, Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, InstalledDist,
-    Name as _,
+    Name as _, PathSourceDist, RequestedDist, SourceDist,
 };
 use uv_normalize::PackageName;
 use uv_pep440::Version;
+use uv_pep508::VerbatimUrl;
 use uv_pypi_types::ResolutionMetadata;
 use uv_resolver::{
     DefaultResolverProvider, MetadataResponse, PackageVersionsResult, ResolverProvider,
@@ -100,6 +101,8 @@ pub(crate) struct Provider<'a> {
     pub(crate) inner: DefaultResolverProvider<'a, Bench<'a>>,
     /// The same, from the cache alone.
     pub(crate) cached: DefaultResolverProvider<'a, Bench<'a>>,
+    /// The same, for files whose digests the companion has checked.
+    pub(crate) at_hand: DefaultResolverProvider<'a, Bench<'a>>,
     pub(crate) hasher: &'a HashStrategy,
     pub(crate) memory: &'a Memory,
     pub(crate) watch: &'a Watch,
@@ -183,7 +186,7 @@ impl Provider<'_> {
     /// asked for once.
     async fn engine_metadata(&self, dist: &Dist) -> WheelMetadataResult {
         if matches!(dist, Dist::Source(_)) {
-            return self.inner.get_or_build_wheel_metadata(dist).await;
+            return self.source_metadata(dist).await;
         }
         let answer = {
             let wheels = &self.bench.workshop.wheel_metadata;
@@ -201,6 +204,48 @@ impl Provider<'_> {
             Err(Unanswered::Otherwise(response)) => Ok(response),
             Err(Unanswered::Failed(error)) => Err(error),
         }
+    }
+
+    /// What the source itself says, or its back end.
+    async fn source_metadata(&self, dist: &Dist) -> WheelMetadataResult {
+        let Some(file) = self.file_of(dist).await? else {
+            return self.inner.get_or_build_wheel_metadata(dist).await;
+        };
+        if let Some(error) = self.bench.circle(&file) {
+            return Err(self.failed(error));
+        }
+        let response = self.at_hand.get_or_build_wheel_metadata(&file).await?;
+        Ok(match response {
+            MetadataResponse::Error(_, error) => {
+                let requested = RequestedDist::Installable(dist.clone());
+                MetadataResponse::Error(Box::new(requested), error)
+            }
+            other => other,
+        })
+    }
+
+    /// `dist`, a published sdist, as the file that the companion has of it: uv would fetch it for
+    /// itself.
+    async fn file_of(&self, dist: &Dist) -> Result<Option<Dist>, uv_distribution::Error> {
+        let Dist::Source(SourceDist::Registry(published)) = dist else {
+            return Ok(None);
+        };
+        let workshop = self.bench.workshop;
+        let Ok(distribution) = workshop.distribution(dist, None, self.required(dist)) else {
+            return Ok(None);
+        };
+        let path = self.bench.companion.archive(&distribution).await;
+        let path = path.map_err(|error| self.failed(error))?;
+        let url = path.and_then(|path| Some((VerbatimUrl::from_absolute_path(&path).ok()?, path)));
+        Ok(url.map(|(url, path)| {
+            Dist::Source(SourceDist::Path(PathSourceDist {
+                name: published.name.clone(),
+                version: Some(published.version.clone()),
+                install_path: path.into(),
+                ext: published.ext,
+                url,
+            }))
+        }))
     }
 
     /// What the companion goes on with when `dist` has no metadata.

@@ -35,14 +35,14 @@ impl Search<'_> {
         let workshop = self.bench.workshop;
         let environment = self.terms.environment();
         let yanks = AllowedYanks::from_manifest(&manifest, &environment, options.dependency_mode);
-        let provider = |database| {
+        let provider = |database, hasher| {
             DefaultResolverProvider::new(
                 database,
                 self.flat_index,
                 Some(&self.terms.tags),
                 &self.terms.requires_python,
                 yanks.clone(),
-                self.hasher,
+                hasher,
                 workshop.exclude_newer.clone(),
                 &workshop.locations,
                 self.build_options,
@@ -58,8 +58,9 @@ impl Search<'_> {
             bench: self.bench,
             shelf,
             reads_old_metadata: old_metadata::is_read_by(&self.terms.target),
-            inner: provider(self.bench.database()),
-            cached: provider(self.bench.cached_database()),
+            inner: provider(self.bench.database(), self.hasher),
+            cached: provider(self.bench.cached_database(), self.hasher),
+            at_hand: provider(self.bench.database(), &HashStrategy::None),
             hasher: self.hasher,
             memory: self.memory,
             watch: self.watch,

@@ -94,6 +94,16 @@ impl Ahead {
         Ok(Some(inspection.metadata))
     }
 
+    /// A file that cannot be had, or is not what it should be, is so for everybody. Without network the
+    /// engine looks for another version.
+    fn for_everybody<T>(&self, outcome: Result<Option<T>>) -> Result<Option<T>> {
+        let is_offline = self.worker.request.network.offline;
+        outcome.or_else(|error| match error.kind() {
+            Kind::Fetch if is_offline => Ok(None),
+            _ => Err(error),
+        })
+    }
+
     fn is_first_candidate(&self, distribution: &Distribution) -> bool {
         let mut state = self.worker.state.borrow_mut();
         state.candidates.insert(distribution.name.clone())
@@ -120,15 +130,24 @@ impl Companion for Ahead {
             // A circle stays one, whoever goes round it.
             drop(self.wait_for(distribution)?);
             match self.known_metadata(distribution).await {
-                // A file that cannot be had, or is not what it should be, is so for everybody. Without
-                // network the engine looks for another version.
-                Err(error) if error.kind() == Kind::Fetch => {
-                    let offline = self.worker.request.network.offline;
-                    if offline { Ok(None) } else { Err(error) }
-                }
                 // A back end that fails is asked once more by the engine, for metadata alone.
-                other => Ok(other.ok().flatten()),
+                Err(error) if error.kind() != Kind::Fetch => Ok(None),
+                known => self.for_everybody(known),
             }
+        }
+        .boxed_local()
+    }
+
+    fn archive<'a>(
+        &'a self,
+        distribution: &'a Distribution,
+    ) -> LocalBoxFuture<'a, Result<Option<PathBuf>>> {
+        async move {
+            let Some(artifact) = distribution.source.artifact() else {
+                return Ok(None);
+            };
+            let file = self.worker.file(distribution, artifact).await;
+            self.for_everybody(file.map(|stored| Some(stored.path)))
         }
         .boxed_local()
     }

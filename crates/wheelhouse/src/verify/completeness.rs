@@ -274,6 +274,14 @@ impl Companion for Bystander {
         Box::pin(async { self.stated(distribution) })
     }
 
+    fn archive<'a>(
+        &'a self,
+        _distribution: &'a Distribution,
+    ) -> LocalBoxFuture<'a, Result<Option<PathBuf>>> {
+        // The engine finds it in the directory.
+        Box::pin(async { Ok(None) })
+    }
+
     fn wheels<'a>(
         &'a self,
         wanted: &'a [Distribution],

@@ -68,6 +68,11 @@ fn everything_that_building_needs_comes_as_it_was_published() {
     assert_eq!(files[&gamma.filename()], gamma.bytes());
     assert_eq!(files[&tool.filename()], tool.bytes());
 
+    for sdist in [&tool, &gamma] {
+        let file = format!("/files/{}", sdist.filename());
+        assert_eq!(index.requests(&file).len(), 1, "{file}");
+    }
+
     index.forget_requests();
     build_from_out(&sandbox, &["alpha"]);
     assert_eq!(
@@ -212,6 +217,10 @@ fn what_cannot_be_built_here_is_left_to_the_target_and_said() {
         wheel_name("tool"),
     ];
     assert_eq!(distributions(&sandbox.out()), expected);
+    for name in ["pure", "native", "broken"] {
+        let file = format!("/files/{name}-1.0.tar.gz");
+        assert_eq!(index.requests(&file).len(), 1, "{file}");
+    }
     let event = target_finished(&run.stdout);
     assert_eq!(event["target"], "cp312-win_amd64");
     assert_eq!(event["packages"], 3);
