@@ -1,7 +1,7 @@
 //! Registries, as the OCI distribution specification describes them.
 //!
 //! 1. [`credentials`] finds what docker and podman know of a registry.
-//! 2. [`client`] sends requests: scheme, retries, and answers to challenges ([`token`]).
+//! 2. [`client`] sends requests over [`http`]: retries, and answers to challenges ([`token`]).
 //! 3. [`push`] and [`pull`] move images; [`referrers`] attaches to them.
 //!
 //! Credentials go to the registry, and to the server for tokens that it names; never to where
@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod credentials;
+pub(super) mod http;
 pub mod pull;
 pub mod push;
 pub mod referrers;

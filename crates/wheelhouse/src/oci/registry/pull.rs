@@ -8,7 +8,7 @@ use wheelhouse_model::Result;
 use wheelhouse_model::error::Context as _;
 
 use super::Registry;
-use super::client::{backoff, limited, sentence};
+use super::http::{backoff, limited, sentence};
 use crate::oci::source::LARGEST_DOCUMENT;
 use crate::oci::stream::{self, StreamReader};
 

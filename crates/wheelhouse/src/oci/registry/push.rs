@@ -13,7 +13,7 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Result};
 
 use super::Registry;
-use super::client::{backoff, is_passing, retry_after, sentence};
+use super::http::{backoff, is_passing, retry_after, sentence};
 use crate::oci::blob::Blob;
 use crate::oci::document::Document;
 use crate::oci::progress::Watch;

@@ -7,8 +7,8 @@ use url::Url;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
-use super::client::limited;
 use super::credentials::Credential;
+use super::http::limited;
 
 /// The most that a server for tokens may answer, in bytes.
 const LARGEST_ANSWER: u64 = 1 << 20;

@@ -1,0 +1,174 @@
+//! Talking HTTP to a registry: with TLS or without, and for how long.
+
+use std::time::Duration;
+
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Client, Response, StatusCode};
+use url::Url;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Error, Kind, Result};
+
+use super::Access;
+
+/// The longest that a registry is waited for because it asks for it.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+pub(super) fn client(access: &Access) -> Result<Client> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("wheelhouse/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(access.timeout.min(Duration::from_secs(15)))
+        .read_timeout(access.timeout)
+        // Blobs are what they are, however they are compressed.
+        .no_gzip()
+        .no_deflate()
+        .no_zstd()
+        .redirect(reqwest::redirect::Policy::custom(redirect))
+        .tls_danger_accept_invalid_certs(access.insecure);
+    if let Some(path) = &access.certificates {
+        let unreadable = || format!("failed to read the certificates in {}", path.display());
+        let pem = fs_err::read(path).context(Kind::Input, unreadable)?;
+        let certificates =
+            reqwest::Certificate::from_pem_bundle(&pem).context(Kind::Input, unreadable)?;
+        builder = builder.tls_certs_only(certificates);
+    }
+    if let Some(proxy) = &access.proxy {
+        let proxy =
+            reqwest::Proxy::all(proxy).context(Kind::Input, || "the proxy is no URL".to_owned())?;
+        builder = builder.proxy(proxy);
+    }
+    builder
+        .build()
+        .context(Kind::Input, || "no HTTP client can be made".to_owned())
+}
+
+/// Follows redirects, but none that gives up TLS. reqwest itself takes credentials off a request
+/// that goes to another host.
+fn redirect(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
+    let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
+    if attempt.previous().len() > 5 {
+        attempt.error("it redirects without end")
+    } else if secure && attempt.url().scheme() != "https" {
+        attempt.error("it redirects to a server without TLS")
+    } else {
+        attempt.follow()
+    }
+}
+
+/// The URL of the registry at `host`: HTTPS, or what answers there if plain HTTP is allowed. On this
+/// machine, where nobody listens in, that is tried first.
+pub(super) async fn base(client: &Client, host: &str, access: &Access, kind: Kind) -> Result<Url> {
+    let url = |scheme: &str| {
+        Url::parse(&format!("{scheme}://{host}/"))
+            .context(Kind::Input, || format!("`{host}` is no host"))
+    };
+    let (secure, plain) = (url("https")?, url("http")?);
+    let is_here = is_loopback(&secure);
+    if !access.insecure && !is_here {
+        return Ok(secure);
+    }
+    let mut heard = None;
+    if is_here {
+        match listen(client, &plain).await {
+            Heard::Registry => return Ok(plain),
+            other => heard = Some(other),
+        }
+    }
+    let Err(error) = client.get(secure.clone()).send().await else {
+        return Ok(secure);
+    };
+    let heard = match heard {
+        Some(heard) => heard,
+        None => listen(client, &plain).await,
+    };
+    match heard {
+        // A registry may be on its way up; requests will be patient.
+        Heard::Registry | Heard::Nothing => Ok(plain),
+        Heard::TlsServer => Err(Error::new(kind, format!("{secure}: {}", sentence(&error)))
+            .with_hint("Name the certificate of its authority with --cert.")),
+    }
+}
+
+/// Who answers plain HTTP.
+enum Heard {
+    Registry,
+    /// A server for HTTPS, which says so in plain words or leads there.
+    TlsServer,
+    Nothing,
+}
+
+async fn listen(client: &Client, plain: &Url) -> Heard {
+    match client.get(plain.clone()).send().await {
+        Ok(response) if response.status() == StatusCode::BAD_REQUEST => Heard::TlsServer,
+        Ok(response) if response.url().scheme() == "https" => Heard::TlsServer,
+        Ok(_) => Heard::Registry,
+        Err(_) => Heard::Nothing,
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Whether another try may have another outcome.
+pub(super) fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+pub(super) fn backoff(attempt: u32) -> Duration {
+    let milliseconds = 250_u64.saturating_mul(1 << attempt.min(6));
+    Duration::from_millis(milliseconds)
+}
+
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    let seconds = value.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
+}
+
+/// The failure with its causes, which reqwest does not name.
+pub(super) fn sentence(error: &reqwest::Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        sentence = format!("{sentence}: {next}");
+        cause = next.source();
+    }
+    sentence
+}
+
+/// Reads a body that must not be longer than `most` bytes.
+pub(crate) async fn limited(mut response: Response, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(std::io::Error::other)? {
+        if bytes.len() as u64 + chunk.len() as u64 > most {
+            let message = format!("the answer is longer than {most} bytes");
+            return Err(std::io::Error::other(message));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_talked_to_in_plain() {
+        for (host, expected) in [
+            ("localhost:5000", true),
+            ("127.0.0.1:5000", true),
+            ("[::1]:5000", true),
+            ("localhost.example", false),
+            ("10.0.0.1", false),
+        ] {
+            let url = Url::parse(&format!("https://{host}/")).unwrap();
+            assert_eq!(is_loopback(&url), expected, "{host}");
+        }
+    }
+}
