@@ -9,6 +9,7 @@ use wheelhouse_model::Result;
 use super::arguments::{Download, Globals};
 use super::dry_run;
 use super::preparation::Preparation;
+use crate::execute::Audience;
 use crate::execute::download::{self, Job};
 use crate::oci::linked::Architectures;
 
@@ -29,10 +30,12 @@ async fn carry_out(preparation: Preparation, arguments: Download) -> Result<()> 
         store: begun.opened.store.clone(),
         output: begun.preparation.settings.output.clone(),
         link_mode: conduct.link_mode(),
-        targets: arguments
-            .targets
-            .choice(&begun.preparation.settings.targets)?,
-        admit: Box::new(move |target| scope.check(target)),
+        audience: Audience {
+            targets: arguments
+                .targets
+                .choice(&begun.preparation.settings.targets)?,
+            admit: Box::new(move |target| scope.check(target)),
+        },
         bootstrap: !arguments.no_bootstrap,
         sources: arguments.sources(),
         reuse: conduct.reuse(),

@@ -10,6 +10,7 @@ use wheelhouse_model::{Error, Kind, Result, Target};
 use super::arguments::{Globals, Lock};
 use super::preparation::Preparation;
 use super::streams;
+use crate::execute::Audience;
 use crate::execute::locking::{self, Change, Job, Locked};
 use crate::oci::linked::Architectures;
 use crate::publish::write_file;
@@ -31,8 +32,10 @@ async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
         request: begun.request.clone(),
         store: begun.opened.store.clone(),
         place: arguments.place(&preparation.settings.output)?,
-        targets: arguments.targets()?,
-        admit: Box::new(move |target| scope.check(target)),
+        audience: Audience {
+            targets: arguments.targets()?,
+            admit: Box::new(move |target| scope.check(target)),
+        },
         reuse: arguments.upgrades.reuse(),
     };
     let locked = locking::lock(job, begun.observer.clone()).await?;

@@ -14,16 +14,14 @@ use futures::future::try_join_all;
 use wheelhouse_engine::Host;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::pylock::{self, Outline};
-use wheelhouse_model::target::Choice;
 use wheelhouse_model::{
     Error, Event, Kind, Lock, Observer, PackageName, Request, Result, Sha256, Target, Version,
 };
 
 use super::ahead::Ahead;
 use super::closure::Closures;
-use super::download::Admit;
 use super::worker::LocalWorker;
-use super::{Begin, Reuse, begin_worker, earlier};
+use super::{Audience, Begin, Reuse, begin_worker, earlier};
 use crate::store::Store;
 
 /// What is to be locked.
@@ -33,9 +31,7 @@ pub struct Job {
     pub python: Option<PathBuf>,
     pub store: Store,
     pub place: Place,
-    pub targets: Choice,
-    /// Refuses a target that the inputs do not serve.
-    pub admit: Admit,
+    pub audience: Audience,
     pub reuse: Reuse,
 }
 
@@ -79,11 +75,7 @@ pub async fn lock(mut job: Job, observer: Arc<dyn Observer>) -> Result<Vec<Locke
     let python = job.request.python.as_deref();
     let host = Host::discover(python, job.python.as_deref(), &cache).await?;
     let host_target = host.target();
-    let targets = job.targets.targets(&host_target);
-    for target in &targets {
-        (job.admit)(target)?;
-        observer.observe(&Event::of_target(target));
-    }
+    let targets = job.audience.settle(&host_target, &*observer)?;
     let (texts, trees) = earlier::local_digests(&job.request, job.place.directory()).await?;
     let print = |target: &Target| job.request.fingerprint(target, &texts);
     let sheets = job.place.sheets(targets, print)?;

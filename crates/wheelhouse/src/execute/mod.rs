@@ -33,6 +33,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use wheelhouse_engine::{Engine, Host, Setup};
 use wheelhouse_model::event::seconds;
+use wheelhouse_model::target::Choice;
 use wheelhouse_model::{
     Action, Error, Event, Kind, Lock, Observer, Outcome, PackageName, Phase, Plan, Request, Result,
     Sha256, Step, Target, Version,
@@ -313,6 +314,27 @@ impl Run {
         let seconds = seconds(begun.elapsed());
         self.observer
             .observe(&Event::PhaseFinished { phase, seconds });
+    }
+}
+
+/// For which targets a job is done.
+pub struct Audience {
+    pub targets: Choice,
+    pub admit: Admit,
+}
+
+/// Gives an error for a target that the inputs do not serve.
+pub type Admit = Box<dyn Fn(&Target) -> Result<()> + Send>;
+
+impl Audience {
+    /// The targets, all of them served, on a machine that is `host`. They are told of.
+    fn settle(&self, host: &Target, observer: &dyn Observer) -> Result<Vec<Target>> {
+        let targets = self.targets.targets(host);
+        for target in &targets {
+            (self.admit)(target)?;
+            observer.observe(&Event::of_target(target));
+        }
+        Ok(targets)
     }
 }
 

@@ -22,7 +22,6 @@ use std::time::Instant;
 use futures::future::{join_all, try_join_all};
 use wheelhouse_engine::{BuildRequirements, Fit, Host};
 use wheelhouse_model::event::seconds;
-use wheelhouse_model::target::Choice;
 use wheelhouse_model::{
     Action, Error, Event, Lock, Observer, Phase, Plan, Request, Result, Sha256, Source, Step,
     Target,
@@ -31,7 +30,7 @@ use wheelhouse_model::{
 use super::ahead::Ahead;
 use super::fetch::blocking;
 use super::worker::LocalWorker;
-use super::{Begin, Preview, Report, Reuse, begin_worker, earlier, schedule, tell};
+use super::{Audience, Begin, Preview, Report, Reuse, begin_worker, earlier, schedule, tell};
 use crate::store::{LinkMode, Store};
 use gather::{Gathered, Gathering};
 use publish::Downloaded;
@@ -46,9 +45,7 @@ pub struct Job {
     /// The directory that gets the files.
     pub output: PathBuf,
     pub link_mode: LinkMode,
-    pub targets: Choice,
-    /// Refuses a target that the inputs do not serve.
-    pub admit: Admit,
+    pub audience: Audience,
     /// Whether the newest pip, setuptools and wheel for each target come along.
     pub bootstrap: bool,
     pub sources: Sources,
@@ -58,9 +55,6 @@ pub struct Job {
     /// Whether all targets must have the same version of a package.
     pub same_versions: bool,
 }
-
-/// Gives an error for a target that is not served.
-pub type Admit = Box<dyn Fn(&Target) -> Result<()> + Send>;
 
 /// Which sdists are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,11 +125,7 @@ impl Run {
         let python = job.request.python.as_deref();
         let host = Host::discover(python, job.python.as_deref(), &cache).await?;
         let host_target = host.target();
-        let targets = job.targets.targets(&host_target);
-        for target in &targets {
-            (job.admit)(target)?;
-            observer.observe(&Event::of_target(target));
-        }
+        let targets = job.audience.settle(&host_target, &*observer)?;
         let (texts, trees) = earlier::local_digests(&job.request, &job.output).await?;
         let worker = begin_worker(Begin {
             host,

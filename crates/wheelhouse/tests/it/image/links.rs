@@ -6,9 +6,12 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{build, files, index, printed, run, wheelhouse, wheelhouse_command};
+use super::{
+    TWO_ARCHITECTURES, build, files, for_two_architectures, index, printed, run, wheelhouse,
+    wheelhouse_command,
+};
 use crate::support::fake_registry::FakeRegistry;
-use crate::support::{Finished, Index, Sandbox, Wheel};
+use crate::support::{Finished, Sandbox};
 
 /// Runs a verb that has a cache, with this image as its only source.
 fn from_image(sandbox: &Sandbox, verb: &str, image: &str, arguments: &[&str]) -> Finished {
@@ -231,23 +234,10 @@ fn configuration_and_requirements_files_name_images_too() {
 
 #[test]
 fn download_takes_every_architecture_of_an_image() {
-    let (sandbox, index) = (Sandbox::new(), Index::start());
-    index.add(&Wheel::new("pure", "1.0"));
-    for platform in ["manylinux_2_17_x86_64", "manylinux_2_17_aarch64"] {
-        let tag = format!("cp312-cp312-{platform}");
-        index.add(&Wheel::new("fast", "1.0").tag(&tag));
-    }
-    let targets = [
-        "--target",
-        "3.12-linux,3.12-linux-arm64",
-        "--no-bootstrap",
-        "pure",
-        "fast",
-    ];
-    sandbox.download(&index, &targets).assert_success();
+    let sandbox = for_two_architectures();
     printed(&sandbox, &["image", "out", "oci:layout:1"]);
     fs::remove_dir_all(sandbox.cache()).unwrap();
-    let arguments = [&["-o", "copy"][..], &targets].concat();
+    let arguments = [&["-o", "copy"][..], &TWO_ARCHITECTURES].concat();
     from_image(&sandbox, "download", "oci:layout:1", &arguments).assert_success();
     assert_eq!(wheels(&sandbox, "copy").len(), 3);
     assert_eq!(wheels(&sandbox, "copy"), wheels(&sandbox, "out"));

@@ -3,8 +3,11 @@
 use std::fs;
 use std::process::Command;
 
-use super::{assert_same, document, index, printed, run, wheelhouse, wheelhouse_command};
-use crate::support::{Index, Sandbox, Wheel};
+use super::{
+    assert_same, document, for_two_architectures, index, printed, run, wheelhouse,
+    wheelhouse_command,
+};
+use crate::support::Sandbox;
 
 const FIXED: [&str; 2] = ["--annotation", "source=https://example.org/app"];
 
@@ -190,20 +193,7 @@ fn requirements_are_built_on_the_way() {
 
 #[test]
 fn each_architecture_has_its_own_image() {
-    let (sandbox, index) = (Sandbox::new(), Index::start());
-    index.add(&Wheel::new("pure", "1.0"));
-    for platform in ["manylinux_2_17_x86_64", "manylinux_2_17_aarch64"] {
-        let tag = format!("cp312-cp312-{platform}");
-        index.add(&Wheel::new("fast", "1.0").tag(&tag));
-    }
-    let targets = [
-        "--target",
-        "3.12-linux,3.12-linux-arm64",
-        "--no-bootstrap",
-        "pure",
-        "fast",
-    ];
-    sandbox.download(&index, &targets).assert_success();
+    let sandbox = for_two_architectures();
     let made = document(&sandbox, &["image", "out", "oci:a:1", "--json"]);
     let architectures: Vec<_> = made["images"]
         .as_array()

@@ -41,6 +41,29 @@ fn build(sandbox: &Sandbox, index: &Index) {
     sandbox.build(index, &["alpha"]).assert_success();
 }
 
+/// What is downloaded for two architectures.
+const TWO_ARCHITECTURES: [&str; 5] = [
+    "--target",
+    "3.12-linux,3.12-linux-arm64",
+    "--no-bootstrap",
+    "pure",
+    "fast",
+];
+
+/// A wheelhouse `out` for both.
+fn for_two_architectures() -> Sandbox {
+    let (sandbox, index) = (Sandbox::new(), Index::start());
+    index.add(&Wheel::new("pure", "1.0"));
+    for platform in ["manylinux_2_17_x86_64", "manylinux_2_17_aarch64"] {
+        let tag = format!("cp312-cp312-{platform}");
+        index.add(&Wheel::new("fast", "1.0").tag(&tag));
+    }
+    sandbox
+        .download(&index, &TWO_ARCHITECTURES)
+        .assert_success();
+    sandbox
+}
+
 /// `wheelhouse` with these arguments.
 fn wheelhouse_command(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Command {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));

@@ -1,7 +1,7 @@
 //! Images in a real registry.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -85,21 +85,22 @@ fn blobs_of_a_base_image_are_mounted() {
     assert_eq!(registry.count("PUT", "/blobs/uploads/"), sent + 8);
 }
 
+/// A file of one user, `me` with the password `secret`.
+fn users(sandbox: &Sandbox) -> Option<PathBuf> {
+    let users = sandbox.path("users");
+    let mut htpasswd = Command::new(part("htpasswd")?);
+    parts::run(htpasswd.arg("-Bbc").arg(&users).args(["me", "secret"]));
+    Some(users)
+}
+
 #[test]
 fn a_registry_with_a_private_authority_and_users() {
     let mut sandbox = wheelhouse();
-    let (Some(htpasswd), Some([authority, certificate, key])) =
-        (part("htpasswd"), certificates(&sandbox.path("")))
+    let (Some(users), Some([authority, certificate, key])) =
+        (users(&sandbox), certificates(&sandbox.path("")))
     else {
         return;
     };
-    let users = sandbox.path("users");
-    parts::run(
-        std::process::Command::new(htpasswd)
-            .arg("-Bbc")
-            .arg(&users)
-            .args(["me", "secret"]),
-    );
     let terms = Terms {
         users: Some(&users),
         tls: Some((&certificate, &key)),
@@ -139,16 +140,9 @@ fn a_registry_with_a_private_authority_and_users() {
 #[test]
 fn a_credential_helper_is_asked() {
     let mut sandbox = wheelhouse();
-    let Some(htpasswd) = part("htpasswd") else {
+    let Some(users) = users(&sandbox) else {
         return;
     };
-    let users = sandbox.path("users");
-    parts::run(
-        std::process::Command::new(htpasswd)
-            .arg("-Bbc")
-            .arg(&users)
-            .args(["me", "secret"]),
-    );
     let terms = Terms {
         users: Some(&users),
         tls: None,
