@@ -18,7 +18,8 @@ pub(super) fn channel() -> (mpsc::Sender<Chunk>, mpsc::Receiver<Chunk>) {
     mpsc::channel(WAITING)
 }
 
-/// Sends what is written to it, but for the first bytes.
+/// Sends what is written to it, but for the first bytes. The last are held back until it is flushed:
+/// nobody takes what is not whole for the whole.
 pub(super) struct StreamWriter {
     sender: mpsc::Sender<Chunk>,
     buffer: Vec<u8>,
@@ -40,13 +41,13 @@ impl Write for StreamWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let left_out = usize::try_from(self.skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
         self.skip -= left_out as u64;
+        if self.buffer.len() == CHUNK {
+            self.flush()?;
+        }
         let room = CHUNK - self.buffer.len();
         let taken = room.min(bytes.len() - left_out);
         self.buffer
             .extend_from_slice(&bytes[left_out..left_out + taken]);
-        if self.buffer.len() == CHUNK {
-            self.flush()?;
-        }
         Ok(left_out + taken)
     }
 

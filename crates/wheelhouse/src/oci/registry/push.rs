@@ -230,13 +230,15 @@ fn body(upload: &Upload, offset: u64, watch: &Arc<dyn Watch>, fault: &Fault) -> 
     tokio::task::spawn_blocking(move || {
         let mut writer = StreamWriter::new(sender.clone(), offset);
         let made = upload.supply.write_as(&upload.blob, &mut writer);
-        let flushed = std::io::Write::flush(&mut writer);
-        // When nobody takes the stream any more, the failure is on the other side.
-        if let (Err(error), false) = (made, sender.is_closed()) {
-            *fault.lock().expect("no thread panics") = Some(error);
-            let _ = sender.blocking_send(Err(std::io::ErrorKind::InvalidData.into()));
+        match made {
+            // When nobody takes the stream any more, the failure is on the other side.
+            Ok(()) => drop(std::io::Write::flush(&mut writer)),
+            Err(_) if sender.is_closed() => {}
+            Err(error) => {
+                *fault.lock().expect("no thread panics") = Some(error);
+                let _ = sender.blocking_send(Err(std::io::ErrorKind::InvalidData.into()));
+            }
         }
-        drop(flushed);
     });
     let watch = Arc::clone(watch);
     let stream = futures::stream::unfold(receiver, |mut receiver| async {
