@@ -1,6 +1,6 @@
 //! uv's hints and explanations, in terms of our options and legible.
 //!
-//! Responsible for the names of options and for plain text. Never makes a hint.
+//! Responsible for the names of options, for plain text, and for what to do where uv has no hint.
 
 /// uv's options and ours, which mean the same; the longer ones first.
 const OPTIONS: [(&str, &str); 7] = [
@@ -24,6 +24,31 @@ pub(crate) fn translated(hint: &str) -> String {
     }
     // What is left of a package's mode.
     text.replace("=allow`", "`")
+}
+
+/// What to do about a `report` of uv's, by what it says.
+const NEXT_STEPS: [(&str, &str); 3] = [
+    (
+        "was not found in the provided package locations",
+        "Put it where --find-links looks, or allow an index.",
+    ),
+    (
+        "was not found in the package registry",
+        "Check how it is spelt; if another index has it, name that with --extra-index-url.",
+    ),
+    (
+        NO_VERSION,
+        "Ask for a version that there is; if another index has this one, name that with --extra-index-url.",
+    ),
+];
+
+const COMPROMISE: &str =
+    "Loosen one of these requirements, or replace what a package requires with --override.";
+
+/// What to do about a resolution that failed as `report` says.
+pub(crate) fn next_step(report: &str) -> &'static str {
+    let step = NEXT_STEPS.iter().find(|(said, _)| report.contains(said));
+    step.map_or(COMPROMISE, |(_, step)| step)
 }
 
 /// What uv says before a package and a version, with nothing between the two.
@@ -74,6 +99,20 @@ mod tests {
         assert_eq!(legible(report, &["six", "h11"]), expected);
         let other = "there is no version of other1, there are no versions of six";
         assert_eq!(legible(other, &["six"]), other);
+    }
+
+    #[test]
+    fn there_is_always_something_to_do() {
+        for (report, word) in [
+            ("six was not found in the package registry", "spelt"),
+            ("there is no version of six==99", "version"),
+            (
+                "you require six<1 and six>=2, which are incompatible",
+                "Loosen",
+            ),
+        ] {
+            assert!(next_step(report).contains(word), "{report}");
+        }
     }
 
     #[test]

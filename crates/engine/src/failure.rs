@@ -9,7 +9,7 @@ use uv_resolver::ResolveError;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind};
 
-use crate::advice::{legible, translated};
+use crate::advice::{legible, next_step, translated};
 use crate::context::BuildError;
 use crate::workshop::Workshop;
 
@@ -80,21 +80,21 @@ impl Workshop {
                     .with_detail(detail)
                     .with_hint("Give credentials in the index URL, in .netrc or by a keyring.");
             }
-            let resolution = Error::new(
-                Kind::Resolution,
-                "no set of versions satisfies the requirements",
-            )
-            .with_detail(detail);
             let hints: Vec<String> = no_solution
                 .hints()
                 .into_iter()
                 .map(|hint| translated(hint.as_ref()))
                 .collect();
-            return if hints.is_empty() {
-                resolution
-            } else {
-                resolution.with_hint(redacted(&hints.join(" ")))
+            let hint = match &hints[..] {
+                [] => next_step(&detail).to_owned(),
+                some => redacted(&some.join(" ")),
             };
+            return Error::new(
+                Kind::Resolution,
+                "no set of versions satisfies the requirements",
+            )
+            .with_detail(detail)
+            .with_hint(hint);
         }
         if let ResolveError::UnhashedPackage(name) = &error {
             let message = format!(

@@ -13,7 +13,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("s2i", &["config", "store", "archive", "publish"]),
     ("verify", &["execute", "store", "archive", "publish"]),
     ("execute", &["store", "archive", "publish"]),
-    ("oci", &["config", "archive", "publish"]),
+    ("oci", &["config", "store", "archive", "publish"]),
     ("config", &[]),
     ("publish", &["archive"]),
     ("archive", &[]),
