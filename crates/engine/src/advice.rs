@@ -27,7 +27,11 @@ pub(crate) fn translated(hint: &str) -> String {
 }
 
 /// What to do about a `report` of uv's, by what it says.
-const NEXT_STEPS: [(&str, &str); 3] = [
+const NEXT_STEPS: [(&str, &str); 4] = [
+    (
+        "requires Python",
+        "Name a Python that it is for with --python, or allow other versions.",
+    ),
     (
         "was not found in the provided package locations",
         "Put it where --find-links looks, or allow an index.",
@@ -105,6 +109,10 @@ mod tests {
     fn there_is_always_something_to_do() {
         for (report, word) in [
             ("six was not found in the package registry", "spelt"),
+            (
+                "six==9 requires Python >=3.99 and you require six==9",
+                "--python",
+            ),
             ("there is no version of six==99", "version"),
             (
                 "you require six<1 and six>=2, which are incompatible",

@@ -72,7 +72,8 @@ impl Workshop {
     pub(crate) fn resolve_error(&self, error: ResolveError) -> Error {
         if let ResolveError::NoSolution(no_solution) = &error {
             let names: Vec<&str> = no_solution.packages().map(AsRef::as_ref).collect();
-            let detail = redacted(&legible(&no_solution.to_string(), &names));
+            let report = self.unfit.restored(&no_solution.to_string());
+            let detail = redacted(&legible(&report, &names));
             if let Some(index) = self.refusals.first() {
                 let message =
                     format!("failed to resolve the requirements: {index} wants other credentials");
@@ -83,7 +84,7 @@ impl Workshop {
             let hints: Vec<String> = no_solution
                 .hints()
                 .into_iter()
-                .map(|hint| translated(hint.as_ref()))
+                .map(|hint| self.unfit.restored(&translated(hint.as_ref())))
                 .collect();
             let hint = match &hints[..] {
                 [] => next_step(&detail).to_owned(),

@@ -8,11 +8,11 @@ use tokio::sync::{Notify, OnceCell};
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
     BuiltDist, Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, InstalledDist,
-    Name as _, PathSourceDist, RequestedDist, SourceDist,
+    Name as _, PathSourceDist, RequestedDist, Requirement, RequirementSource, SourceDist,
 };
 use uv_normalize::PackageName;
-use uv_pep440::Version;
-use uv_pep508::VerbatimUrl;
+use uv_pep440::{Operator, Version, VersionSpecifier, VersionSpecifiers};
+use uv_pep508::{MarkerTree, VerbatimUrl};
 use uv_pypi_types::ResolutionMetadata;
 use uv_resolver::{
     DefaultResolverProvider, MetadataResponse, PackageVersionsResult, ResolverProvider,
@@ -29,7 +29,39 @@ use crate::wide_unicode::Shelf;
 #[derive(Default)]
 pub(crate) struct Memory {
     metadata: Mutex<HashMap<DistributionId, ArchiveMetadata>>,
+    /// What others require in just one version, which may then be a yanked one.
+    pins: Mutex<HashMap<PackageName, Vec<Requirement>>>,
     announced: Mutex<HashSet<PackageName>>,
+}
+
+impl Memory {
+    fn remember(&self, id: DistributionId, metadata: &ArchiveMetadata) {
+        let mut pins = self.pins.lock().expect("no panic while locked");
+        let required = metadata.metadata.requires_dist.iter();
+        for pin in required.filter(|requirement| is_pin(requirement)) {
+            let of_package = pins.entry(pin.name.clone()).or_default();
+            of_package.push(Requirement {
+                marker: MarkerTree::TRUE,
+                ..pin.clone()
+            });
+        }
+        let mut remembered = self.metadata.lock().expect("no panic while locked");
+        remembered.insert(id, metadata.clone());
+    }
+
+    fn pins(&self, name: &PackageName) -> Option<Vec<Requirement>> {
+        let pins = self.pins.lock().expect("no panic while locked");
+        pins.get(name).cloned()
+    }
+}
+
+fn is_pin(requirement: &Requirement) -> bool {
+    let RequirementSource::Registry { specifier, .. } = &requirement.source else {
+        return false;
+    };
+    let operator = specifier.iter().next().map(VersionSpecifier::operator);
+    let is_exact = matches!(operator, Some(Operator::Equal | Operator::ExactEqual));
+    is_exact && specifier.len() == 1
 }
 
 /// Counts how many versions of each package were considered, and calls when it gets too many.
@@ -92,18 +124,24 @@ impl From<uv_distribution::Error> for Unanswered {
 /// Metadata of wheels that several searches may want, asked for once.
 pub(crate) type WheelMetadata = Mutex<HashMap<DistributionId, Arc<OnceCell<ArchiveMetadata>>>>;
 
+type Inner<'a> = DefaultResolverProvider<'a, Bench<'a>>;
+
 pub(crate) struct Provider<'a> {
     pub(crate) bench: &'a Bench<'a>,
     /// Chooses files where uv cannot.
     pub(crate) shelf: Option<Shelf<'a>>,
     /// Whether metadata with versions from before PEP 440 is read.
     pub(crate) reads_old_metadata: bool,
-    pub(crate) inner: DefaultResolverProvider<'a, Bench<'a>>,
+    pub(crate) inner: Inner<'a>,
     /// The same, from the cache alone.
-    pub(crate) cached: DefaultResolverProvider<'a, Bench<'a>>,
+    pub(crate) cached: Inner<'a>,
     /// The same, for files whose digests the companion has checked.
-    pub(crate) at_hand: DefaultResolverProvider<'a, Bench<'a>>,
+    pub(crate) at_hand: Inner<'a>,
+    /// One that takes these versions even if they were yanked, from the cache alone or not.
+    pub(crate) with_yanked: Box<dyn Fn(Vec<Requirement>, bool) -> Inner<'a> + 'a>,
     pub(crate) hasher: &'a HashStrategy,
+    /// That of the target, without a mark of a pre-release.
+    pub(crate) python: Version,
     pub(crate) memory: &'a Memory,
     pub(crate) watch: &'a Watch,
 }
@@ -176,6 +214,35 @@ impl Provider<'_> {
         let wanted = std::slice::from_ref(&distribution);
         self.bench.companion.wheels(wanted).await.ok()?;
         self.known_metadata(dist).await.ok()?
+    }
+
+    /// Whether what `requires` such a Python is not for the target.
+    fn is_unfit(&self, requires: &VersionSpecifiers) -> bool {
+        !requires.contains(&self.python)
+    }
+
+    /// What to tell uv of a file that the index says is not for the target.
+    fn unfit(&self, dist: &Dist) -> Option<MetadataResponse> {
+        let requires = published_python(dist).filter(|requires| self.is_unfit(requires))?;
+        let metadata = ResolutionMetadata {
+            name: dist.name().clone(),
+            version: dist.version()?.clone(),
+            requires_dist: Box::default(),
+            requires_python: Some(self.bench.workshop.unfit.stand_in(requires)),
+            provides_extra: Box::default(),
+            dynamic: false,
+        };
+        let metadata = ArchiveMetadata::from_metadata23(metadata);
+        Some(MetadataResponse::Found(metadata))
+    }
+
+    /// What to tell uv of a version with this metadata.
+    fn judged(&self, mut metadata: ArchiveMetadata) -> MetadataResponse {
+        let requires = &mut metadata.metadata.requires_python;
+        if let Some(requires) = requires.as_mut().filter(|requires| self.is_unfit(requires)) {
+            *requires = self.bench.workshop.unfit.stand_in(requires);
+        }
+        MetadataResponse::Found(metadata)
     }
 
     fn failed(&self, error: Error) -> uv_distribution::Error {
@@ -269,6 +336,16 @@ impl Provider<'_> {
     }
 }
 
+/// The Pythons that an index says a file is for.
+fn published_python(dist: &Dist) -> Option<&VersionSpecifiers> {
+    let file = match dist {
+        Dist::Built(BuiltDist::Registry(wheel)) => &wheel.best_wheel().file,
+        Dist::Source(SourceDist::Registry(sdist)) => &sdist.file,
+        _ => return None,
+    };
+    file.requires_python.as_deref()
+}
+
 /// The digests that the request demands for `dist`.
 pub(crate) fn required_hashes(hasher: &HashStrategy, dist: &Dist) -> Vec<String> {
     match hasher.get(dist) {
@@ -288,16 +365,19 @@ impl ResolverProvider for Provider<'_> {
         if let Some(shelf) = &self.shelf {
             return shelf.versions(package_name).await;
         }
-        if index.is_some() {
-            return self.inner.get_package_versions(package_name, index).await;
+        let is_cached = index.is_none() && self.bench.workshop.listings.ask(package_name).await;
+        if let Some(pins) = self.memory.pins(package_name) {
+            let provider = (self.with_yanked)(pins, is_cached);
+            return provider.get_package_versions(package_name, index).await;
         }
-        if self.bench.workshop.listings.ask(package_name).await {
-            return self.cached.get_package_versions(package_name, index).await;
-        }
-        self.inner.get_package_versions(package_name, index).await
+        let provider = if is_cached { &self.cached } else { &self.inner };
+        provider.get_package_versions(package_name, index).await
     }
 
     async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
+        if let Some(unfit) = self.unfit(dist) {
+            return Ok(unfit);
+        }
         self.watch.consider(dist);
         let id = dist.distribution_id();
         let known = self
@@ -308,7 +388,7 @@ impl ResolverProvider for Provider<'_> {
             .get(&id)
             .cloned();
         if let Some(metadata) = known {
-            return Ok(MetadataResponse::Found(metadata));
+            return Ok(self.judged(metadata));
         }
         // uv would wait for a lock of its own.
         if let Some(error) = self.bench.circle(dist) {
@@ -337,11 +417,13 @@ impl ResolverProvider for Provider<'_> {
                 },
             },
         };
-        if let MetadataResponse::Found(metadata) = &response {
-            let mut remembered = self.memory.metadata.lock().expect("no panic while locked");
-            remembered.insert(id, metadata.clone());
-        }
-        Ok(response)
+        Ok(match response {
+            MetadataResponse::Found(metadata) => {
+                self.memory.remember(id, &metadata);
+                self.judged(metadata)
+            }
+            other => other,
+        })
     }
 
     async fn get_installed_metadata<'io>(

@@ -3,8 +3,8 @@
 use uv_configuration::BuildOptions;
 use uv_pypi_types::Conflicts;
 use uv_resolver::{
-    AllowedYanks, DefaultResolverProvider, FlatIndex, InMemoryIndex, Manifest, Options,
-    ResolveError, Resolver, ResolverOutput,
+    AllowedYanks, DefaultResolverProvider, DependencyMode, FlatIndex, InMemoryIndex, Manifest,
+    Options, ResolveError, Resolver, ResolverOutput,
 };
 use uv_types::{EmptyInstalledPackages, HashStrategy};
 
@@ -35,7 +35,7 @@ impl Search<'_> {
         let workshop = self.bench.workshop;
         let environment = self.terms.environment();
         let yanks = AllowedYanks::from_manifest(&manifest, &environment, options.dependency_mode);
-        let provider = |database, hasher| {
+        let provider = move |database, hasher, yanks: &AllowedYanks| {
             DefaultResolverProvider::new(
                 database,
                 self.flat_index,
@@ -49,6 +49,21 @@ impl Search<'_> {
                 &workshop.capabilities,
             )
         };
+        let (bench, hasher) = (self.bench, self.hasher);
+        let with_yanked = {
+            let environment = environment.clone();
+            move |pins, is_cached| {
+                let pins = Manifest::simple(pins);
+                let mode = DependencyMode::Direct;
+                let yanks = AllowedYanks::from_manifest(&pins, &environment, mode);
+                let database = if is_cached {
+                    bench.cached_database()
+                } else {
+                    bench.database()
+                };
+                provider(database, hasher, &yanks)
+            }
+        };
         let shelf = self
             .terms
             .target
@@ -58,10 +73,12 @@ impl Search<'_> {
             bench: self.bench,
             shelf,
             reads_old_metadata: old_metadata::is_read_by(&self.terms.target),
-            inner: provider(self.bench.database(), self.hasher),
-            cached: provider(self.bench.cached_database(), self.hasher),
-            at_hand: provider(self.bench.database(), &HashStrategy::None),
+            inner: provider(bench.database(), hasher, &yanks),
+            cached: provider(bench.cached_database(), hasher, &yanks),
+            at_hand: provider(bench.database(), &HashStrategy::None, &yanks),
+            with_yanked: Box::new(with_yanked),
             hasher: self.hasher,
+            python: self.terms.python_version(),
             memory: self.memory,
             watch: self.watch,
         };

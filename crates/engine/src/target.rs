@@ -44,6 +44,12 @@ impl Workshop {
 }
 
 impl Terms {
+    /// The version of the Python, without a mark of a pre-release.
+    pub(crate) fn python_version(&self) -> Version {
+        let version = &self.markers.markers().python_full_version().version;
+        version.only_release()
+    }
+
     /// Those of the host target.
     pub(crate) fn of_interpreter(interpreter: &Interpreter, target: Target) -> Result<Self> {
         let tags = interpreter

@@ -24,10 +24,9 @@ use uv_configuration::{Constraints, Excludes};
 use uv_distribution_types::{Name as _, Requirement, RequirementSource, Resolution, ResolvedDist};
 use uv_pep440::Operator;
 use uv_resolver::{
-    DependencyMode, Exclusions, Flexibility, InMemoryIndex, Manifest, OptionsBuilder, Prerelease,
-    PrereleaseMode, ResolveError,
+    DependencyMode, Exclusions, Flexibility, InMemoryIndex, Manifest, OptionsBuilder, ResolveError,
 };
-use wheelhouse_model::request::{self, Prereleases};
+use wheelhouse_model::request;
 use wheelhouse_model::{PackageName, Result, Version};
 
 use crate::context::Bench;
@@ -35,7 +34,7 @@ use crate::prefer_binary::Rule;
 use crate::problem::Problem;
 use crate::provider::{Memory, Watch};
 use crate::search::Search;
-use crate::{network, requirements};
+use crate::{network, prereleases, requirements};
 
 /// How many versions of one package an attempt may consider before another order is tried.
 const PATIENCE: usize = 25;
@@ -55,27 +54,29 @@ enum Outcome {
 
 /// Settles `problem` under `rule`, in as many attempts as it takes.
 ///
+/// As for pip, whoever requires a pre-release of a package allows them all. What the chosen versions
+/// require is known when they are chosen: then the search begins anew.
+///
 /// # Errors
 /// As [`Workshop::resolve`].
 pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) -> Result<Settled> {
-    let solver = Solver {
+    let mut solver = Solver {
         bench,
         problem,
         rule,
         memory: Memory::default(),
         index: RefCell::new(rule.index.clone()),
+        prereleases: prereleases::of_problem(problem),
     };
-    let failed = |error| bench.workshop.resolve_error(error);
-    let best = solver.best().await.map_err(failed)?;
-    if let Some(settled) = solver.settle_near(&best).await.map_err(failed)? {
-        return Ok(settled);
-    }
-    let last = solver
-        .attempt(&Order::default(), DependencyMode::Transitive, usize::MAX)
-        .await;
-    match last.map_err(failed)? {
-        Outcome::Settled(settled) => Ok(settled),
-        Outcome::GivenUp(_) => unreachable!("an attempt without a limit is not given up"),
+    loop {
+        let settled = solver.settle().await;
+        let settled = settled.map_err(|error| bench.workshop.resolve_error(error))?;
+        let before = solver.prereleases.len();
+        let required = prereleases::of_settled(&settled, &problem.terms);
+        solver.prereleases.extend(required);
+        if solver.prereleases.len() == before {
+            return Ok(settled);
+        }
     }
 }
 
@@ -115,9 +116,23 @@ struct Solver<'a> {
     /// Shared by all attempts until one is given up: what that one asked for and did not wait for
     /// would never arrive.
     index: RefCell<InMemoryIndex>,
+    /// The packages of which a pre-release is required.
+    prereleases: BTreeSet<PackageName>,
 }
 
 impl Solver<'_> {
+    async fn settle(&self) -> Result<Settled, ResolveError> {
+        let best = self.best().await?;
+        if let Some(settled) = self.settle_near(&best).await? {
+            return Ok(settled);
+        }
+        let (order, mode) = (Order::default(), DependencyMode::Transitive);
+        match self.attempt(&order, mode, usize::MAX).await? {
+            Outcome::Settled(settled) => Ok(settled),
+            Outcome::GivenUp(_) => unreachable!("an attempt without a limit is not given up"),
+        }
+    }
+
     /// The attempt that comes nearest to the best versions of direct requirements; `None` if none
     /// came to a good end.
     ///
@@ -229,7 +244,10 @@ impl Solver<'_> {
             } else {
                 dependencies
             })
-            .prerelease(prerelease(&engine.request.resolution.prereleases))
+            .prerelease(prereleases::allowed(
+                &engine.request.resolution.prereleases,
+                &self.prereleases,
+            ))
             .exclude_newer(engine.exclude_newer.clone())
             .index_strategy(network::strategy(engine.request.indexes.strategy))
             .build_options(self.rule.build_options.clone())
@@ -318,24 +336,6 @@ fn versions(resolution: &Resolution) -> Versions {
             ResolvedDist::Installed { .. } => None,
         })
         .collect()
-}
-
-fn prerelease(wanted: &Prereleases) -> Prerelease {
-    let mode = |allowed| {
-        if allowed {
-            PrereleaseMode::Allow
-        } else {
-            PrereleaseMode::Disallow
-        }
-    };
-    let mut prerelease = Prerelease {
-        global: wanted.others.map_or(PrereleaseMode::IfNecessary, mode),
-        ..Prerelease::default()
-    };
-    for (name, allowed) in &wanted.packages {
-        prerelease.package.insert(name.clone(), mode(*allowed));
-    }
-    prerelease
 }
 
 #[cfg(test)]

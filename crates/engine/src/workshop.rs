@@ -33,6 +33,7 @@ use crate::fetch::Fetcher;
 use crate::listing::{Listings, Reader, Refusals};
 use crate::provider::{Memory, WheelMetadata};
 use crate::target::Terms;
+use crate::unfit::Unfit;
 use crate::{network, requirements};
 
 /// Resolves and builds for one interpreter.
@@ -52,6 +53,8 @@ pub(crate) struct Workshop {
     pub(crate) fetcher: Fetcher,
     pub(crate) listings: Listings,
     pub(crate) refusals: Refusals,
+    /// The Pythons that versions are for, where it is not the target's.
+    pub(crate) unfit: Unfit,
     pub(crate) locations: IndexLocations,
     pub(crate) build_options: BuildOptions,
     pub(crate) build_constraints: Vec<Requirement>,
@@ -122,6 +125,7 @@ impl Workshop {
                 refusals: refusals.clone(),
             }),
             refusals,
+            unfit: Unfit::default(),
             resolutions: Semaphore::new(resolutions()),
             concurrency,
             logs: logs.to_owned(),

@@ -61,3 +61,110 @@ fn a_version_that_no_index_has_is_named() {
     run.assert_exit(3)
         .assert_error_names(&["there is no version of alpha==99 "]);
 }
+
+/// The wheels that a run for `wanted` takes of an index with these, each with what it requires.
+fn taken_of(
+    wheels: &[(&str, &str, &[&str])],
+    prepare: impl Fn(&Index),
+    wanted: &[&str],
+) -> Vec<String> {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    for (name, version, requires) in wheels {
+        let wheel = Wheel::new(name, version);
+        index.add(
+            &requires
+                .iter()
+                .fold(wheel, |wheel, line| wheel.requires(line)),
+        );
+    }
+    prepare(&index);
+    sandbox.build(&index, wanted).assert_success();
+    tree::wheels(&sandbox.out())
+}
+
+#[test]
+fn who_requires_a_pre_release_allows_them_all_as_for_pip() {
+    let wheels: [(&str, &str, &[&str]); 6] = [
+        ("alpha", "1.0", &[]),
+        ("alpha", "2.0a1", &[]),
+        ("alpha", "2.0", &[]),
+        ("alpha", "3.0rc1", &[]),
+        ("beta", "1.0", &["alpha>=2.0a1"]),
+        (
+            "gamma",
+            "1.0",
+            &["alpha!=2.0a1", "alpha>=3.0a1; python_version < '2'"],
+        ),
+    ];
+    let taken = |wanted: &[&str]| taken_of(&wheels, |_| (), wanted);
+    for (wanted, expected) in [
+        ("alpha>=2.0a1", "alpha-3.0rc1"),
+        ("alpha<3.0rc2", "alpha-3.0rc1"),
+        ("alpha!=2.0a1", "alpha-2.0"),
+        ("alpha>=2.0", "alpha-2.0"),
+    ] {
+        assert_eq!(taken(&[wanted]), names(&[expected]), "{wanted}");
+    }
+    assert_eq!(taken(&["beta"]), names(&["alpha-3.0rc1", "beta-1.0"]));
+    assert_eq!(taken(&["gamma"]), names(&["alpha-2.0", "gamma-1.0"]));
+    let only_final = ["--only-final", "alpha", "beta"];
+    assert_eq!(taken(&only_final), names(&["alpha-2.0", "beta-1.0"]));
+}
+
+#[test]
+fn a_version_that_is_not_for_this_python_is_passed_over() {
+    let wheels: [(&str, &str, &[&str]); 4] = [
+        ("alpha", "1.0", &[]),
+        ("alpha", "2.0", &[]),
+        ("alpha", "3.0", &[]),
+        ("beta", "1.0", &["alpha>=2"]),
+    ];
+    for specifiers in [">=3.6,<3.7", "!=3.*", "<3", ">=3.99"] {
+        let prepare = |index: &Index| {
+            for version in ["2.0", "3.0"] {
+                index.claim_requires_python(
+                    &format!("alpha-{version}-py3-none-any.whl"),
+                    specifiers,
+                );
+            }
+        };
+        assert_eq!(
+            taken_of(&wheels, prepare, &["alpha"]),
+            names(&["alpha-1.0"]),
+            "{specifiers}"
+        );
+    }
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let alpha = Wheel::new("alpha", "2.0");
+    index.add(&alpha);
+    index.claim_requires_python(&alpha.filename(), ">=3.6, <3.7");
+    let run = sandbox.build(&index, &["alpha"]);
+    run.assert_exit(3)
+        .assert_error_names(&["Python >=3.6,<3.7", "--python"]);
+    assert!(index.requests("whl.metadata").is_empty());
+}
+
+#[test]
+fn what_only_the_metadata_says_of_pythons_counts_as_well() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0"));
+    let metadata = "Metadata-Version: 2.1\nName: alpha\nVersion: 2.0\nRequires-Python: <3.7\n";
+    index.add(&Wheel::new("alpha", "2.0").metadata(metadata));
+    sandbox.build(&index, &["alpha"]).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), names(&["alpha-1.0"]));
+}
+
+#[test]
+fn a_yanked_version_is_taken_where_somebody_pins_it() {
+    let wheels: [(&str, &str, &[&str]); 4] = [
+        ("alpha", "1.0", &[]),
+        ("alpha", "2.0", &[]),
+        ("beta", "1.0", &[]),
+        ("beta", "2.0", &["alpha==2.0"]),
+    ];
+    let yank = |index: &Index| index.yank("alpha-2.0-py3-none-any.whl");
+    let taken = |wanted: &[&str]| taken_of(&wheels, yank, wanted);
+    assert_eq!(taken(&["alpha"]), names(&["alpha-1.0"]));
+    assert_eq!(taken(&["alpha==2.0"]), names(&["alpha-2.0"]));
+    assert_eq!(taken(&["beta"]), names(&["alpha-2.0", "beta-2.0"]));
+}

@@ -64,6 +64,7 @@ struct Offered {
     sha256: Option<String>,
     size: Option<u64>,
     requires_python: Option<String>,
+    is_yanked: bool,
     metadata: Option<String>,
 }
 
@@ -147,6 +148,7 @@ impl Index {
             sha256: None,
             size: None,
             requires_python: None,
+            is_yanked: false,
         };
         let mut state = self.state.lock().unwrap();
         state
@@ -171,6 +173,11 @@ impl Index {
         self.with_file(filename, |offered| {
             offered.requires_python = Some(specifiers.to_owned());
         });
+    }
+
+    /// Lets the page say that a file was yanked.
+    pub(crate) fn yank(&self, filename: &str) {
+        self.with_file(filename, |offered| offered.is_yanked = true);
     }
 
     fn with_file(&self, filename: &str, change: impl Fn(&mut Offered)) {
@@ -352,6 +359,9 @@ fn json_page(state: &State, project: &str, files: &BTreeMap<String, Offered>) ->
             });
             if digest.is_empty() {
                 entry["hashes"] = serde_json::json!({});
+            }
+            if offered.is_yanked {
+                entry["yanked"] = serde_json::json!("broken");
             }
             if let Some(specifiers) = &offered.requires_python {
                 entry["requires-python"] = serde_json::json!(specifiers);
