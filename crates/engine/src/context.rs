@@ -199,13 +199,18 @@ impl BuildContext for Bench<'_> {
         if let Some(dist) = dist {
             self.admit(dist, &mut build_stack).map_err(keep)?;
         }
+        let original = self.workshop.original_tree(source);
         let label = match dist {
-            // Where a published file is kept says nothing to anybody.
+            // Where a published file is kept, or a copy, says nothing to anybody.
             Some(SourceDist::Path(PathSourceDist {
                 name,
                 version: Some(version),
                 ..
             })) => format!("{name}=={version}"),
+            Some(dist) if original != source => {
+                format!("{} @ {}", dist.name(), original.display())
+            }
+            None if original != source => original.display().to_string(),
             Some(dist) => dist.to_string(),
             None => version_id.unwrap_or("a source tree").to_owned(),
         };

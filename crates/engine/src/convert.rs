@@ -244,7 +244,7 @@ impl Workshop {
     }
 
     /// The tree that the copy at `path` was made of.
-    fn original_tree(&self, path: &Path) -> PathBuf {
+    pub(crate) fn original_tree(&self, path: &Path) -> PathBuf {
         self.trees
             .lock()
             .expect("no panic while locked")

@@ -4,6 +4,7 @@
 //! 2. Those without a name get one from their metadata.
 //! 3. The metadata of direct references is read, for what they refer to themselves.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use uv_configuration::{Constraints, Excludes, HashCheckingMode, Overrides};
@@ -15,7 +16,7 @@ use uv_resolver::{FlatIndex, InMemoryIndex, Preferences};
 use uv_types::{HashStrategy, RequestedRequirements};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::HashPolicy;
-use wheelhouse_model::{Kind, Request, Result, request};
+use wheelhouse_model::{Error, Kind, PackageName, Request, Result, request};
 
 use crate::context::Bench;
 use crate::requirements::{self, is_pinned, refuse_idle_hashes};
@@ -42,7 +43,8 @@ impl Problem {
     pub(crate) async fn state(bench: &Bench<'_>, terms: &Terms) -> Result<Self> {
         let workshop = bench.workshop;
         let request = &workshop.request;
-        let parsed = bench.parsed(&request.requirements).await?;
+        let mut parsed = bench.parsed(&request.requirements).await?;
+        agree_on_hashes(&mut parsed, terms)?;
         let constraints = requirements::parse_constraints(&request.constraints)?;
         let overrides = requirements::parse_named(&request.overrides)?;
         let hasher = hasher(request, &parsed, &constraints, terms)?;
@@ -124,6 +126,48 @@ fn hasher(
     .context(Kind::Input, || {
         "the hashes of the requirements do not hold together".to_owned()
     })
+}
+
+/// Leaves lines about the same package with the hashes that all of them have, as pip does.
+///
+/// # Errors
+/// `Input` when there is none.
+fn agree_on_hashes(
+    parsed: &mut [(UnresolvedRequirement, Vec<String>)],
+    terms: &Terms,
+) -> Result<()> {
+    let mut agreed: BTreeMap<PackageName, BTreeSet<String>> = BTreeMap::new();
+    let markers = terms.markers.markers();
+    let counts = |requirement: &Requirement, hashes: &[String]| {
+        !hashes.is_empty() && requirement.evaluate_markers(Some(markers), &[])
+    };
+    for (requirement, hashes) in &*parsed {
+        if let UnresolvedRequirement::Named(named) = requirement
+            && counts(named, hashes)
+        {
+            let own: BTreeSet<String> = hashes.iter().cloned().collect();
+            let known = agreed
+                .entry(named.name.clone())
+                .or_insert_with(|| own.clone());
+            known.retain(|hash| own.contains(hash));
+            if known.is_empty() {
+                let message = format!(
+                    "the hashes of `{}` on several lines exclude one another",
+                    named.name
+                );
+                let hint = "Give one line with all hashes that are right.";
+                return Err(Error::new(Kind::Input, message).with_hint(hint));
+            }
+        }
+    }
+    for (requirement, hashes) in parsed {
+        if let UnresolvedRequirement::Named(named) = requirement
+            && counts(named, hashes)
+        {
+            hashes.retain(|hash| agreed[&named.name].contains(hash));
+        }
+    }
+    Ok(())
 }
 
 /// As for pip, one hash anywhere means that everything must have one, unless that is not wanted.

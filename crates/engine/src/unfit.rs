@@ -56,7 +56,13 @@ mod tests {
             text = format!("{text} Python{stand_in}.");
         }
         let restored = unfit.restored(&text);
-        assert!(restored.starts_with(" Python<3.0. Python<3.1."), "{restored}");
-        assert!(restored.ends_with(" Python<3.10. Python<3.11."), "{restored}");
+        assert!(
+            restored.starts_with(" Python<3.0. Python<3.1."),
+            "{restored}"
+        );
+        assert!(
+            restored.ends_with(" Python<3.10. Python<3.11."),
+            "{restored}"
+        );
     }
 }

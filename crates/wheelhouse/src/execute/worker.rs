@@ -268,8 +268,8 @@ impl LocalWorker {
         }
     }
 
-    /// Looks into a wheel that came from outside. What an index vouches for with a digest may have
-    /// the small flaws that pip passes over.
+    /// Looks into a wheel that came from outside. What is the user's own, or what an index vouches for
+    /// with a digest, may have the small flaws that pip passes over.
     async fn inspect(
         &self,
         stored: &Stored,
@@ -298,7 +298,10 @@ impl LocalWorker {
         }
         if let Some(flaw) = inspection.irregularities.first() {
             let message = format!("{}: {flaw}", artifact.filename);
-            if artifact.hashes.is_empty() && distribution.required_hashes.is_empty() {
+            let is_local = matches!(artifact.location, Location::Path(_));
+            let is_vouched_for =
+                !artifact.hashes.is_empty() || !distribution.required_hashes.is_empty();
+            if !is_local && !is_vouched_for {
                 return Err(Error::new(Kind::Fetch, message)
                     .with_hint("Nobody vouches for this wheel with a digest; give one with --hash to use it nevertheless."));
             }

@@ -72,3 +72,33 @@ fn constraints_need_not_be_pinned_where_hashes_are_required() {
     let arguments = ["-r", "requirements.txt", "-c", "constraints.txt"];
     sandbox.build(&index, &arguments).assert_success();
 }
+
+#[test]
+fn lines_about_one_package_allow_what_all_of_them_do() {
+    let ((index, digest), sandbox) = (index(), Sandbox::new());
+    let file = ["-r", "requirements.txt", "--no-deps"];
+    let line = |digests: &[&str]| {
+        let hashes = digests
+            .iter()
+            .map(|digest| format!(" --hash=sha256:{digest}"));
+        format!("alpha==1.0{}\n", hashes.collect::<String>())
+    };
+    let other = "1".repeat(64);
+    for lines in [
+        [line(&[WRONG]), line(&[&digest])],
+        [line(&[&digest]), line(&[WRONG])],
+    ] {
+        sandbox.write("requirements.txt", &lines.concat());
+        sandbox
+            .build(&index, &file)
+            .assert_exit(2)
+            .assert_error_names(&["alpha", "exclude one another"]);
+    }
+    let lines = [line(&[WRONG]), line(&[&digest, WRONG])];
+    sandbox.write("requirements.txt", &lines.concat());
+    let run = sandbox.build(&index, &file);
+    assert!(matches!(run.status.code(), Some(3 | 4)), "{}", run.stderr);
+    let lines = [line(&[&other, &digest]), line(&[&digest, WRONG])];
+    sandbox.write("requirements.txt", &lines.concat());
+    sandbox.build(&index, &file).assert_success();
+}

@@ -39,6 +39,8 @@ const STYLES: Styles = Styles::styled()
 #[command(
     disable_help_subcommand = true,
     arg_required_else_help = true,
+    // As for pip, the last one counts.
+    args_override_self = true,
     max_term_width = 100
 )]
 pub(crate) struct CommandLine {
