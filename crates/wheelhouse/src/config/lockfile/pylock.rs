@@ -185,6 +185,9 @@ fn read_hashes(package: &Entry<'_>) -> Result<Vec<String>> {
     for file in files {
         let entry = file.required("hashes", file.entry("hashes")?)?;
         let known = entry.all_strings()?;
+        if known.is_empty() {
+            return Err(file.error("hashes", "has no digest"));
+        }
         // What no installer here can check says nothing against a file that has another digest.
         let usable = ["sha256", "sha384", "sha512", "blake2b"];
         let strong: Vec<_> = known

@@ -18,7 +18,7 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, ExtraName, GroupName, Kind, MarkerTree, Result, Version, marker};
 
 use super::contents::{Contents, add};
-use super::pin::Pin;
+use super::pin::{Pin, What};
 use super::{LockFile, Selection, unknown};
 use constraint::Constraint;
 use package::Package;
@@ -60,7 +60,9 @@ fn markers(
         let markers = packages
             .iter()
             .map(|package| own_marker(package, selection));
-        return markers.collect();
+        let markers: Vec<_> = markers.collect::<Result<_>>()?;
+        walk::check_entries(root, packages, &markers, project, selection)?;
+        return Ok(markers);
     }
     let project = project.ok_or_else(needs_project)?;
     walk::markers(root, packages, project, selection)
@@ -131,11 +133,15 @@ fn contents(
         if marker.is_false() {
             continue;
         }
+        let (what, hashes) = (package.what(file.base)?, package.hashes(root)?);
+        if hashes.is_empty() && matches!(what, What::Version(_)) {
+            return Err(package.entry.error("files", "has no file with a digest"));
+        }
         contents.pins.push(Pin {
             name: package.name.clone(),
-            what: package.what(file.base)?,
+            what,
             marker,
-            hashes: package.hashes(root)?,
+            hashes,
         });
         if let Some(index) = package.index()? {
             add(&mut contents.indexes, index);

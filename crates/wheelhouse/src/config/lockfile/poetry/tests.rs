@@ -73,6 +73,7 @@ fn new() -> String {
                 "3.13.0",
                 "groups = [\"main\"]\nmarkers = \"extra == 'fast'\"",
             ),
+            ("Markdown", "3.11", "groups = [\"docs\"]"),
             ("pytest", "8.4", "groups = [\"dev\"]"),
             (
                 "requests",
@@ -130,7 +131,7 @@ fn a_lock_says_its_groups_and_markers() {
     assert_eq!(lines(&new(), "fast", "")[3], "orjson==3.13.0");
     let with_dev = lines(&new(), "", "dev");
     assert_eq!(with_dev[3..], ["pytest==8.4", "requests==2.34.2"]);
-    assert_eq!(lines(&new(), "", "docs"), base);
+    assert_eq!(lines(&new(), "", "docs")[1], "markdown==3.11");
     let locked = read_as(Format::Poetry, &new(), None, "", "").unwrap();
     assert_eq!(
         locked.indexes,
@@ -248,10 +249,43 @@ fn what_is_wrong_is_named() {
     );
     assert_eq!(
         error("\"legacy\"", "\"hg\""),
-        format!("{prefix}package[5] \"requests\": source.type \"hg\" is not supported")
+        format!("{prefix}package[6] \"requests\": source.type \"hg\" is not supported")
     );
     assert_eq!(
         error_of(Format::Poetry, &new(), None, "x"),
         format!("{prefix}it has no extra `x`; it has fast")
     );
+}
+
+#[test]
+fn a_package_without_an_entry_or_a_file_is_named() {
+    let whole = new();
+    let without_numpy = whole.replace("name = \"numpy\"", "name = \"other\"");
+    let error = error_of(Format::Poetry, &without_numpy, Some(PROJECT), "");
+    assert!(
+        error.contains("pyproject.toml depends on `numpy`"),
+        "{error}"
+    );
+    let with_dependency = |marker: &str| {
+        let table = format!(
+            "[package.dependencies]\nidna = {{version = \"*\"{marker}}}\n [package.source]"
+        );
+        whole.replace("[package.source]", &table)
+    };
+    let error = error_of(Format::Poetry, &with_dependency(""), Some(PROJECT), "");
+    assert!(
+        error.contains("package `requests` depends on `idna`"),
+        "{error}"
+    );
+    // No Python of the project needs it.
+    let old = with_dependency(", markers = \"python_version < '3.5'\"");
+    assert_eq!(lines(&old, "", ""), lines(&whole, "", ""));
+    let file = "files = [{file = \"requests.whl\", hash = \"sha256:SHA_A\"}]";
+    let error = error_of(
+        Format::Poetry,
+        &whole.replace(file, "files = []"),
+        Some(PROJECT),
+        "",
+    );
+    assert!(error.contains("\"requests\": files has no file"), "{error}");
 }

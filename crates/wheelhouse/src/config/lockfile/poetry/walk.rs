@@ -81,6 +81,66 @@ pub(super) fn markers(
     walk.finish(&roots, pythons)
 }
 
+/// Checks that everything that the packages wanted by `markers` depend on has an entry, and what the
+/// project itself does.
+///
+/// # Errors
+/// A dependency has none, or one is not as Poetry writes it.
+pub(super) fn check_entries(
+    root: &Entry<'_>,
+    packages: &[Package<'_>],
+    markers: &[MarkerTree],
+    document: Option<&Table>,
+    selection: &Selection,
+) -> Result<()> {
+    let project = document.map(|document| Project { document });
+    let metadata = root.entry("metadata")?;
+    let said = metadata
+        .map(|metadata| metadata.string("python-versions"))
+        .transpose()?;
+    let pythons = match (said.flatten(), &project) {
+        (Some(text), _) => Constraint::parse(text)?.python_marker()?,
+        (None, Some(project)) => project.pythons()?,
+        (None, None) => MarkerTree::TRUE,
+    };
+    let itself = project.as_ref().and_then(Project::name);
+    let check = |dependency: &Dependency, wanted: MarkerTree, who: &str| {
+        let name = &dependency.name;
+        let is_there =
+            itself.as_ref() == Some(name) || packages.iter().any(|package| package.name == *name);
+        let marker = decided(dependency.marker, None);
+        if is_there || marker.and(wanted).and(pythons).is_false() {
+            return Ok(());
+        }
+        Err(no_entry(name, who))
+    };
+    if let Some(project) = &project {
+        for dependency in project.dependencies(root, selection)? {
+            check(&dependency, MarkerTree::TRUE, "pyproject.toml")?;
+        }
+    }
+    for (package, wanted) in packages.iter().zip(markers) {
+        if let Some(table) = package.entry.entry("dependencies")? {
+            for dependency in read_table(&table)?.iter().filter(|one| !one.is_optional) {
+                check(dependency, *wanted, &format!("package `{}`", package.name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The dependencies of a table of a package.
+fn read_table(table: &Entry<'_>) -> Result<Vec<Dependency>> {
+    let mut all = Vec::new();
+    for name in table.keys() {
+        let value = table.required(name, table.value(name))?;
+        let dependencies = read_dependencies(name, value)
+            .map_err(|error| table.error(name, "is no dependency").caused_by(error))?;
+        all.extend(dependencies);
+    }
+    Ok(all)
+}
+
 fn no_entry(name: &PackageName, who: &str) -> Error {
     Error::new(
         Kind::Input,
@@ -128,18 +188,13 @@ impl Walk<'_> {
             Some(extra) => members(package, extra)?,
             None => Vec::new(),
         };
-        for name in table.keys() {
-            let value = table.required(name, table.value(name))?;
-            let dependencies = read_dependencies(name, value)
-                .map_err(|error| table.error(name, "is no dependency").caused_by(error))?;
-            for dependency in dependencies {
-                let is_taken = match &extra {
-                    Some(_) => members.contains(&dependency.name),
-                    None => !dependency.is_optional,
-                };
-                if is_taken {
-                    self.add_edges(node, &dependency, extra.as_ref());
-                }
+        for dependency in read_table(&table)? {
+            let is_taken = match &extra {
+                Some(_) => members.contains(&dependency.name),
+                None => !dependency.is_optional,
+            };
+            if is_taken {
+                self.add_edges(node, &dependency, extra.as_ref());
             }
         }
         Ok(())

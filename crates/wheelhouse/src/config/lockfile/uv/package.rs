@@ -163,6 +163,9 @@ impl<'a> Package<'a> {
     pub(super) fn what(&self, base: &Path) -> Result<What> {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Ok(match &self.source {
+            Source::Registry(_) if self.files()?.is_empty() => {
+                return Err(self.entry.error("wheels", "is missing, and so is an sdist"));
+            }
             Source::Registry(_) => {
                 What::Version(self.entry.required("version", self.version.clone())?)
             }

@@ -169,10 +169,12 @@ wheels = [{ path = "base-1.0-py3-none-any.whl" }]
 name = "torch"
 version = "1.0"
 source = { registry = "https://pypi.org/simple" }
+wheels = [{ url = "https://files.example/torch-1.0-py3-none-any.whl" }]
 [[package]]
 name = "torch"
 version = "2.0"
 source = { registry = "https://pypi.org/simple" }
+wheels = [{ url = "https://files.example/torch-2.0-py3-none-any.whl" }]
 "#;
     let lines = |extras| lines_of(Format::Uv, lock, None, extras, "");
     assert_eq!(lines(""), ["base==1.0"]);
@@ -200,11 +202,16 @@ name = "a"
 version = "1"
 source = { registry = "https://pypi.org/simple" }
 resolution-markers = ["python_full_version < '3.11'"]
+wheels = [{ url = "https://files.example/a-1-py3-none-any.whl" }]
 [[package]]
 name = "b"
 version = "1"
 source = { registry = "https://pypi.org/simple" }
+wheels = [{ url = "https://files.example/b-1-py3-none-any.whl" }]
 "#;
+    let without = script.replace("wheels = ", "unknown = ");
+    let error = error_of(Format::Uv, &without, None, "");
+    assert!(error.contains("\"a\": wheels is missing"), "{error}");
     let lines = |groups| lines_of(Format::Uv, script, None, "", groups);
     assert_eq!(
         lines(""),
