@@ -82,6 +82,19 @@ fn mistakes_are_told_with_what_was_meant() {
 }
 
 #[test]
+fn of_an_option_that_is_repeated_the_last_counts() {
+    let sandbox = sandbox(&[]);
+    let repeated = "config --no-index --no-index --pre --pre --timeout 1 --timeout 7 --json";
+    let found = run(&sandbox, repeated);
+    found.assert_success();
+    assert!(
+        found.stdout.contains("\"7\"") || found.stdout.contains(": 7"),
+        "{}",
+        found.stdout
+    );
+}
+
+#[test]
 fn nothing_to_build_from_is_said() {
     let sandbox = sandbox(&[]);
     let finished = run(&sandbox, "build");

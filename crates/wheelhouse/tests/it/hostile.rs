@@ -96,6 +96,14 @@ fn a_wheel_whose_record_is_wrong_is_refused_unless_vouched_for() {
         let run = Sandbox::new().build(&unvouched, &["alpha"]);
         run.assert_exit(4)
             .assert_error_names(&["alpha-1.0-py3-none-any.whl", "RECORD", "hint: "]);
+        // What is the user's own is his affair, as for pip.
+        let sandbox = Sandbox::new();
+        std::fs::create_dir(sandbox.path("wheels")).unwrap();
+        std::fs::write(sandbox.path("wheels/alpha-1.0-py3-none-any.whl"), &bytes).unwrap();
+        let own = ["--no-index", "--find-links", "wheels", "alpha"];
+        let run = sandbox.build(&Index::start(), &own);
+        run.assert_success();
+        assert!(run.stderr.contains("alpha-1.0-py3-none-any.whl: RECORD"));
     }
 }
 

@@ -201,3 +201,13 @@ fn a_path_that_is_not_there_is_named() {
     let run = Sandbox::new().build(&Index::start(), &["./nothing-here"]);
     run.assert_exit(2).assert_error_names(&["nothing-here"]);
 }
+
+#[test]
+fn a_tree_that_does_not_build_is_named_by_its_own_path() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let broken = Sdist::new("broken", "1.0").script("raise SystemExit('no')");
+    broken.write_tree(&sandbox.path("project"));
+    let run = sandbox.build(&index, &["./project"]);
+    run.assert_exit(5).assert_error_names(&["/project"]);
+    assert!(!run.error().contains("/trees/"), "{}", run.stderr);
+}
