@@ -126,11 +126,18 @@ fn version(text: &str) -> Option<(u16, u16, &str)> {
 }
 
 fn unknown(text: &str) -> Error {
-    let names: Vec<&str> = ALIASES.iter().map(|(alias, ..)| *alias).collect();
-    Error::new(Kind::Input, format!("`{text}` is no known platform")).with_hint(format!(
-        "Name a platform tag, such as manylinux_2_28_x86_64, musllinux_1_2_aarch64, macosx_11_0_arm64 or win_amd64; or one of {}.",
-        names.join(", ")
-    ))
+    let hint = if let Some(system) = text.strip_suffix("_universal2") {
+        format!(
+            "No machine is one; its wheels serve {system}_arm64 and {system}_x86_64: name these."
+        )
+    } else {
+        let names: Vec<&str> = ALIASES.iter().map(|(alias, ..)| *alias).collect();
+        format!(
+            "Name a platform tag, such as manylinux_2_28_x86_64, musllinux_1_2_aarch64, macosx_11_0_arm64 or win_amd64; or one of {}.",
+            names.join(", ")
+        )
+    };
+    Error::new(Kind::Input, format!("`{text}` is no known platform")).with_hint(hint)
 }
 
 impl fmt::Display for Platform {

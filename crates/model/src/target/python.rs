@@ -44,7 +44,8 @@ const NEWEST: [(u8, u8, u8); 10] = [
 impl FromStr for PythonName {
     type Err = Error;
 
-    /// Reads `3.12`, `3.12.4`, `312`, `cp312`, `cp313t`, `3.13t`, `cp27mu`, `pp310`, `pypy3.10`.
+    /// Reads `3.12`, `3.12.4`, `312`, `cp312`, `cp313t`, `3.13t`, `cp27mu`, `pp310`, `pypy3.10`,
+    /// `pypy310_pp73`.
     fn from_str(text: &str) -> Result<Self, Error> {
         read(text).ok_or_else(|| {
             Error::new(Kind::Input, format!("`{text}` is no known Python"))
@@ -64,6 +65,11 @@ fn read(text: &str) -> Option<PythonName> {
         .iter()
         .find_map(|(prefix, implementation)| Some((text.strip_prefix(prefix)?, *implementation)));
     let (rest, implementation) = named.unwrap_or((text, Implementation::CPython));
+    let rest = match implementation {
+        // As in ABI tags, with the version of PyPy itself.
+        Implementation::PyPy => rest.strip_suffix("_pp73").unwrap_or(rest),
+        Implementation::CPython => rest,
+    };
     let version = rest.trim_end_matches(|character: char| character.is_ascii_alphabetic());
     let (major, minor, patch) = numbers(version.trim_start_matches('-'))?;
     let is_cpython = implementation == Implementation::CPython;
@@ -185,6 +191,7 @@ mod tests {
             ("cp314t", "cp314t", "3.14.0"),
             ("pp310", "pp310", "3.10.19"),
             ("pypy3.10", "pp310", "3.10.19"),
+            ("pypy310_pp73", "pp310", "3.10.19"),
             ("2.7", "cp27", "2.7.18"),
             ("cp27mu", "cp27", "2.7.18"),
             ("cp36m", "cp36", "3.6.15"),
@@ -199,8 +206,20 @@ mod tests {
     #[test]
     fn what_is_no_python_is_refused() {
         for text in [
-            "", "3", "4.0", "3.x", "cp", "3.11t", "pp310t", "3.1.2.3", "-3.12", "cp38m", "cp36mu",
-            "2.7t", "pp27mu",
+            "",
+            "3",
+            "4.0",
+            "3.x",
+            "cp",
+            "3.11t",
+            "pp310t",
+            "3.1.2.3",
+            "-3.12",
+            "cp38m",
+            "cp36mu",
+            "2.7t",
+            "pp27mu",
+            "cp310_pp73",
         ] {
             let read = text.parse::<PythonName>();
             assert!(read.is_err() || text == "-3.12", "{text}: {read:?}");

@@ -151,25 +151,30 @@ fn pythons(targets: &RawTargets) -> Result<Vec<PythonName>> {
 fn with_abis(abis: &[String], pythons: &[PythonName]) -> Result<Vec<PythonName>> {
     let mut chosen = Vec::new();
     for abi in abis {
-        let python: Option<PythonName> = abi.parse().ok();
-        let fits = python.filter(|python| {
-            let named = |one: &PythonName| {
-                (one.implementation, one.major, one.minor)
-                    == (python.implementation, python.major, python.minor)
-            };
-            pythons.is_empty() || pythons.iter().any(named)
-        });
-        match fits {
-            Some(python) => chosen.push(python),
-            None if matches!(abi.as_str(), "abi3" | "none") => {
-                chosen.extend(pythons.iter().cloned());
-            }
-            None => {
-                let message = format!("--abi `{abi}` is that of none of the Pythons");
-                return Err(Error::new(Kind::Input, message)
-                    .with_hint("Name that of a --python-version: cp312, or cp313t."));
-            }
+        if matches!(abi.as_str(), "abi3" | "none") {
+            chosen.extend(pythons.iter().cloned());
+            continue;
         }
+        let read: Option<PythonName> = abi.parse().ok();
+        let fits = read.and_then(|read| {
+            let is_of = |one: &&PythonName| {
+                (one.implementation, one.major, one.minor)
+                    == (read.implementation, read.major, read.minor)
+            };
+            let patch = match pythons.iter().find(is_of) {
+                Some(python) => python.patch,
+                None if pythons.is_empty() => None,
+                None => return None,
+            };
+            Some(PythonName { patch, ..read })
+        });
+        chosen.push(fits.ok_or_else(|| {
+            Error::new(
+                Kind::Input,
+                format!("--abi `{abi}` is that of none of the Pythons"),
+            )
+            .with_hint("Name that of a --python-version: cp312, or cp313t.")
+        })?);
     }
     chosen.dedup();
     Ok(chosen)
@@ -203,6 +208,11 @@ mod tests {
         assert_eq!(pypy.pythons, ["pp310".parse().unwrap()]);
         let free = choice(&["--python-version", "3.13", "--abi", "cp313t"]).unwrap();
         assert_eq!(free.pythons, ["3.13t".parse().unwrap()]);
+        let exact = ["--python-version", "3.8.10", "--abi", "cp38,abi3,none"];
+        assert_eq!(choice(&exact).unwrap().pythons, ["3.8.10".parse().unwrap()]);
+        let pypy = ["--python-version", "3.10", "--implementation", "pp"];
+        let pypy = choice(&[&pypy[..], &["--abi", "pypy310_pp73"]].concat()).unwrap();
+        assert_eq!(pypy.pythons, ["pp310".parse().unwrap()]);
         assert!(choice(&["--python-version", "3.13", "--abi", "cp312"]).is_err());
         assert!(choice(&["--python-version", "3.13", "--implementation", "jy"]).is_err());
     }
