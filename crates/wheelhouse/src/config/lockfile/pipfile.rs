@@ -60,18 +60,51 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
         return Err(unknown("extra", extra.as_ref(), Vec::<String>::new()));
     }
     let mut contents = Contents::default();
+    let mut sources = Vec::new();
     for source in meta.entries("sources")? {
-        add(&mut contents.indexes, source.required_string("url")?);
+        let url = source.required_string("url")?;
+        add(&mut contents.indexes, url);
+        sources.extend(source.string("name")?.into_iter().chain([url]));
     }
+    let mut pins: Vec<(&str, Pin)> = Vec::new();
     for category in categories(&root, selection)? {
         let packages = root.required(category, root.entry(category)?)?;
         for name in packages.keys() {
+            let package = packages.required(name, packages.entry(name)?)?;
+            check_index(&package, &sources)?;
             let written = written(&pipfile, category, name);
             let pin = read_pin(&packages, name, written, file)?;
-            contents.pins.push(pin);
+            check_agreement(&pins, category, &pin)?;
+            pins.push((category, pin));
         }
     }
+    contents.pins = pins.into_iter().map(|(_, pin)| pin).collect();
     Ok(contents)
+}
+
+fn check_index(package: &Entry<'_>, sources: &[&str]) -> Result<()> {
+    match package.string("index")? {
+        Some(index) if !sources.contains(&index) => {
+            Err(package.error("index", &format!("`{index}` is not among _meta.sources")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Categories are resolved apart from one another, so they may pin a package differently.
+fn check_agreement(pins: &[(&str, Pin)], category: &str, pin: &Pin) -> Result<()> {
+    let differs = |(_, other): &&(&str, Pin)| {
+        other.name == pin.name && other.what != pin.what && !other.marker.is_disjoint(pin.marker)
+    };
+    let Some((other_category, other)) = pins.iter().find(differs) else {
+        return Ok(());
+    };
+    let (one, two) = (other.text()?, pin.text()?);
+    let message =
+        format!("{other_category} has `{one}` and {category} has `{two}`, and only one can be had");
+    Err(Error::new(Kind::Input, message).with_hint(
+        "Let both sections of the `Pipfile` ask for the same, or build one without the other.",
+    ))
 }
 
 fn parse(text: &str) -> Result<Table> {
@@ -367,6 +400,23 @@ python_version = "3.11"
     }
 
     #[test]
+    fn categories_that_disagree_are_named() {
+        let other = lock().replace("\"markdown\"", "\"requests\"");
+        let error = read_as(Format::Pipfile, &other, None, "", "docs").unwrap_err();
+        assert_eq!(
+            error.sentence(),
+            "the lock `Pipfile.lock` cannot be used: \
+             default has `requests==2.34.2 ; python_full_version >= '3.10'` and docs has \
+             `requests==3.11.3`, and only one can be had"
+        );
+        let elsewhere = other.replace(
+            "\"version\": \"==3.11.3\"",
+            "\"version\": \"==3.11.3\", \"markers\": \"python_version < '3.9'\"",
+        );
+        assert!(read_as(Format::Pipfile, &elsewhere, None, "", "docs").is_ok());
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let prefix = "the lock `Pipfile.lock` cannot be used: ";
         let error =
@@ -382,6 +432,10 @@ python_version = "3.11"
         assert_eq!(
             error("\"ref\": \"abc\",", ""),
             format!("{prefix}default.tree.ref is missing")
+        );
+        assert_eq!(
+            error(r#""index": "pypi""#, r#""index": "inner""#),
+            format!("{prefix}default.requests.index `inner` is not among _meta.sources")
         );
         let outdated = error_of(
             Format::Pipfile,
