@@ -101,7 +101,12 @@ pub(super) async fn local_digests(
     output: &Path,
 ) -> Result<(BTreeMap<String, Sha256>, BTreeMap<PathBuf, Sha256>)> {
     let (mut by_text, mut by_path) = (BTreeMap::new(), BTreeMap::new());
-    for requirement in request.requirements.iter().chain(&request.constraints) {
+    let lines = [
+        &request.requirements,
+        &request.constraints,
+        &request.overrides,
+    ];
+    for requirement in lines.into_iter().flatten() {
         let Some(path) = local_path(requirement) else {
             continue;
         };

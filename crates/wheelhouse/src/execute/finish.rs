@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::manifest::{self, Wheel};
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Hashes, Lock, Manifest, Request, Result, Sha256, Source, Target, pylock};
+use wheelhouse_model::{
+    Hashes, Lock, Manifest, Outcome, Request, Result, Sha256, Source, Target, pylock,
+};
 
+use super::closed::{self, Member};
 use super::earlier::LOCK_NAME;
 use super::worker::Made;
 use crate::archive;
@@ -38,6 +41,7 @@ pub(super) fn publish(mut finished: Finished) -> Result<Published> {
         .iter()
         .map(|made| metadata(&finished.store, &made.stored, &made.filename))
         .collect::<Result<_>>()?;
+    check_closed(&finished, &metadata)?;
     for (package, made) in finished.lock.packages.iter_mut().zip(&finished.made) {
         let of_sdist = matches!(package.source, Source::Sdist(_));
         let came = if of_sdist {
@@ -62,6 +66,25 @@ pub(super) fn publish(mut finished: Finished) -> Result<Published> {
         files,
         store: &placer,
     })
+}
+
+/// A set that was made before was found closed then.
+fn check_closed(finished: &Finished, metadata: &[Metadata]) -> Result<()> {
+    if finished
+        .made
+        .iter()
+        .all(|made| made.outcome == Outcome::Reused)
+    {
+        return Ok(());
+    }
+    let members = finished.lock.packages.iter().zip(metadata);
+    let members = members.map(|(package, metadata)| Member {
+        name: &package.name,
+        version: &package.version,
+        metadata: Some(&metadata.bytes),
+    });
+    let members: Vec<_> = members.collect();
+    closed::check(&finished.request, &finished.target, &members)
 }
 
 /// The core metadata of a wheel, as far as others read it.

@@ -11,6 +11,7 @@
 
 mod ahead;
 mod building;
+mod closed;
 mod closure;
 pub mod download;
 mod earlier;

@@ -230,3 +230,26 @@ fn an_sdist_that_builds_the_wheel_of_another_project_is_refused() {
     // The resolver leaves out versions whose metadata cannot be theirs.
     run.assert_exit(3).assert_error_names(&["gamma", "delta"]);
 }
+
+#[test]
+fn a_wheel_that_requires_more_than_its_index_says_is_refused_and_counts_then() {
+    let wheel = Wheel::new("alpha", "1.0").requires("beta");
+    let index = offered(&wheel.bytes(), true);
+    index.add(&Wheel::new("beta", "1.0"));
+    for verb in ["build", "download"] {
+        let sandbox = Sandbox::new();
+        let run = |arguments: &[&str]| match verb {
+            "build" => sandbox.build(&index, arguments),
+            _ => sandbox.download(&index, &[&["--no-bootstrap"], arguments].concat()),
+        };
+        run(&["alpha", "--no-deps"]).assert_success();
+        std::fs::remove_dir_all(sandbox.cache()).unwrap();
+        let first = run(&["alpha"]);
+        first
+            .assert_exit(4)
+            .assert_error_names(&["alpha 1.0", "`beta`"]);
+        assert_eq!(tree::wheels(&sandbox.out()), [wheel.filename()]);
+        run(&["alpha"]).assert_success();
+        assert_eq!(tree::wheels(&sandbox.out()).len(), 2);
+    }
+}

@@ -23,11 +23,12 @@ use futures::future::{join_all, try_join_all};
 use wheelhouse_engine::{BuildRequirements, Fit, Host};
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::{
-    Action, Error, Event, Lock, Observer, Phase, Plan, Request, Result, Sha256, Source, Step,
-    Target,
+    Action, Error, Event, Lock, Observer, Outcome, Phase, Plan, Request, Result, Sha256, Source,
+    Step, Target,
 };
 
 use super::ahead::Ahead;
+use super::closed::{self, Member};
 use super::fetch::blocking;
 use super::worker::LocalWorker;
 use super::{Audience, Begin, Preview, Report, Reuse, begin_worker, earlier, schedule, tell};
@@ -216,8 +217,29 @@ impl Run {
             settled: &settled,
         };
         let gathered = gathering.gather(&self.bootstrap_requirements()?).await?;
+        self.check_closed(&gathered)?;
         self.observer.observe(&gathered.event());
         Ok(gathered)
+    }
+
+    /// What was there before was found closed then.
+    fn check_closed(&self, gathered: &Gathered) -> Result<()> {
+        let locked = || gathered.files.iter().filter(|file| file.is_locked);
+        if locked().all(|file| file.outcome == Outcome::Reused) {
+            return Ok(());
+        }
+        let metadata: Vec<_> = locked()
+            .map(|file| self.store.metadata(&file.stored.sha256))
+            .collect();
+        let members = locked().zip(&metadata).filter_map(|(file, metadata)| {
+            Some(Member {
+                name: &file.distribution.name,
+                version: file.distribution.version.as_ref()?,
+                metadata: metadata.as_deref(),
+            })
+        });
+        let members: Vec<_> = members.collect();
+        closed::check(&self.request, &gathered.target, &members)
     }
 
     /// What there is to fetch of `lock`, and what has to be built in any case.

@@ -1,0 +1,86 @@
+//! Whether a set is closed: what its wheels require themselves is there.
+//!
+//! A resolution believes what an index says of a wheel (PEP 658), or what a back end says before it
+//! builds one. The wheel that comes may require more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wheelhouse_model::wants::{self, Named, Offer, Open, named};
+use wheelhouse_model::{Error, Kind, PackageName, Request, Result, Target, Version};
+
+use crate::archive;
+
+/// A distribution of the set, as it came.
+pub(super) struct Member<'a> {
+    pub(super) name: &'a PackageName,
+    pub(super) version: &'a Version,
+    /// The bytes of its METADATA; `None` for an sdist, which may not know before it is built.
+    pub(super) metadata: Option<&'a [u8]>,
+}
+
+/// Checks that `members` answer `request` on `target` with nothing missing that one of them requires.
+///
+/// # Errors
+/// [`Kind::Fetch`], naming what is missing and who requires it.
+pub(super) fn check(request: &Request, target: &Target, members: &[Member<'_>]) -> Result<()> {
+    if request.resolution.no_dependencies {
+        return Ok(());
+    }
+    let offers: BTreeMap<_, _> = members.iter().map(offer).collect();
+    let overridden: BTreeSet<PackageName> = request
+        .overrides
+        .iter()
+        .filter_map(|line| name(&line.text))
+        .collect();
+    // Each counts, whoever requires it; the lines of the request say with which extras.
+    let packages = offers.keys().map(ToString::to_string);
+    let lines = request
+        .requirements
+        .iter()
+        .filter_map(|line| match named(&line.text) {
+            Named::Package(_, text) | Named::Direct(_, text) => Some(text),
+            Named::Nameless => None,
+        });
+    let roots: Vec<_> = packages
+        .chain(lines)
+        .map(|line| (line, String::new()))
+        .collect();
+    let open = wants::open(&roots, &offers, target).unwrap_or_default();
+    let mut missing = open
+        .iter()
+        // What the request itself asks for was settled by the resolver, which takes more lines.
+        .filter(|open| !open.wanted_by.is_empty() && !overridden.contains(&open.name));
+    missing
+        .next()
+        .map_or(Ok(()), |open| Err(missing_requirement(open)))
+}
+
+fn offer(member: &Member<'_>) -> (PackageName, Vec<Offer>) {
+    let metadata = String::from_utf8_lossy(member.metadata.unwrap_or_default());
+    let offer = Offer {
+        version: member.version.clone(),
+        requires: archive::metadata::values(&metadata, "Requires-Dist"),
+    };
+    (member.name.clone(), vec![offer])
+}
+
+fn name(line: &str) -> Option<PackageName> {
+    match named(line) {
+        Named::Package(name, _) | Named::Direct(name, _) => Some(name),
+        Named::Nameless => None,
+    }
+}
+
+fn missing_requirement(open: &Open) -> Error {
+    let there = match open.present.first() {
+        Some(version) => format!("{} is {version}", open.name),
+        None => format!("{} is not there", open.name),
+    };
+    let message = format!(
+        "the wheel of {} requires `{}`, which nobody said before it came, and {there}",
+        open.wanted_by, open.requirement
+    );
+    Error::new(Kind::Fetch, message).with_hint(
+        "Run it again: what the wheel says itself counts now. Tell whoever keeps the index that its metadata is wrong.",
+    )
+}
