@@ -138,7 +138,7 @@ impl Bench<'_> {
             terms,
             hasher: &hasher,
             build_options: &workshop.build_options,
-            flat_index: &workshop.flat_index(terms, &workshop.build_options),
+            flat_index: &workshop.flat_index(terms, &hasher, &workshop.build_options),
             index: &index,
             memory: &workshop.build_memory,
             watch: &Watch::unlimited(),

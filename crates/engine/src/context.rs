@@ -193,9 +193,18 @@ impl BuildContext for Bench<'_> {
         _build_output: BuildOutput,
         mut build_stack: BuildStack,
     ) -> Result<Session, BuildError> {
+        let keep = |error| self.workshop.failures.keep(error);
+        let copy;
+        let source = match dist {
+            // A tree of somebody's own, that one of the requirements requires.
+            Some(SourceDist::Directory(_)) => {
+                (copy, _) = self.copied(source).await.map_err(keep)?;
+                copy.as_path()
+            }
+            _ => source,
+        };
         let tree =
             subdirectory.map_or_else(|| source.to_owned(), |directory| source.join(directory));
-        let keep = |error| self.workshop.failures.keep(error);
         if let Some(dist) = dist {
             self.admit(dist, &mut build_stack).map_err(keep)?;
         }

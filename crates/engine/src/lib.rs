@@ -43,6 +43,7 @@ mod resolve;
 mod runtime;
 mod search;
 mod target;
+mod trees;
 mod unfit;
 mod version_order;
 mod wide_unicode;

@@ -40,7 +40,7 @@ impl Rule {
             given.no_binary().clone(),
             given.no_build().clone().combine(barred),
         );
-        let flat_index = engine.flat_index(&problem.terms, &build_options);
+        let flat_index = engine.flat_index(&problem.terms, &problem.hasher, &build_options);
         Self {
             build_options,
             flat_index,

@@ -2,15 +2,13 @@
 //!
 //! 1. Requirements are parsed; local trees are replaced by copies, so that no hook touches them.
 //! 2. Those without a name get one from their metadata.
-//! 3. The metadata of direct references is read, for what they refer to themselves.
+//! 3. The metadata of direct references is read, for what they refer to themselves. Where that is a
+//!    local tree, it is a copy of it from then on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use uv_configuration::{Constraints, Excludes, HashCheckingMode, Overrides};
-use uv_distribution_types::{Requirement, RequirementSource, UnresolvedRequirement};
-use uv_pep508::VerbatimUrl;
-use uv_pypi_types::ParsedUrl;
+use uv_distribution_types::{Requirement, UnresolvedRequirement};
 use uv_requirements::{LookaheadResolver, NamedRequirementsResolver};
 use uv_resolver::{FlatIndex, InMemoryIndex, Preferences};
 use uv_types::{HashStrategy, RequestedRequirements};
@@ -45,10 +43,12 @@ impl Problem {
         let request = &workshop.request;
         let mut parsed = bench.parsed(&request.requirements).await?;
         agree_on_hashes(&mut parsed, terms)?;
-        let constraints = requirements::parse_constraints(&request.constraints)?;
-        let overrides = requirements::parse_named(&request.overrides)?;
+        let mut constraints = requirements::parse_constraints(&request.constraints)?;
+        let mut overrides = requirements::parse_named(&request.overrides)?;
+        bench.copy_trees(&mut constraints).await?;
+        bench.copy_trees(&mut overrides).await?;
         let hasher = hasher(request, &parsed, &constraints, terms)?;
-        let index = InMemoryIndex::default();
+        let mut index = InMemoryIndex::default();
         let mut requirements = bench.named(parsed, &hasher, &index).await?;
         dedup_preserving_order(&mut requirements);
         let hasher = hasher
@@ -59,7 +59,7 @@ impl Problem {
         let constraints = Constraints::from_requirements(constraints.into_iter());
         let overrides = Overrides::from_requirements(overrides);
         let excludes = Excludes::default();
-        let (lookaheads, hasher) = LookaheadResolver::new(
+        let (mut lookaheads, hasher) = LookaheadResolver::new(
             &requirements,
             &constraints,
             &overrides,
@@ -73,14 +73,18 @@ impl Problem {
         .map_err(|error| {
             workshop.explained(error, "failed to read the metadata of a direct reference")
         })?;
+        if bench.copy_trees_of(&mut lookaheads).await? {
+            // It has the metadata as it was read.
+            index = InMemoryIndex::default();
+        }
         Ok(Self {
             requirements,
             constraints,
             overrides,
             preferences: Preferences::default(),
             lookaheads,
+            flat_index: workshop.flat_index(terms, &hasher, &workshop.build_options),
             hasher,
-            flat_index: workshop.flat_index(terms, &workshop.build_options),
             terms: terms.clone(),
             index,
         })
@@ -197,7 +201,7 @@ impl Bench<'_> {
         let mut parsed = Vec::new();
         for line in lines {
             let mut requirement = requirements::parse(line)?;
-            self.copy_tree(&mut requirement).await?;
+            self.copy_tree_of(&mut requirement).await?;
             parsed.push((requirement, line.hashes.clone()));
         }
         Ok(parsed)
@@ -225,45 +229,5 @@ impl Bench<'_> {
             }
         }
         Ok(named)
-    }
-
-    /// Replaces a local tree by a copy of it.
-    async fn copy_tree(&self, requirement: &mut UnresolvedRequirement) -> Result<()> {
-        match requirement {
-            UnresolvedRequirement::Named(Requirement {
-                source:
-                    RequirementSource::Directory {
-                        install_path, url, ..
-                    },
-                ..
-            }) => {
-                let copy = self.copied(install_path).await?;
-                *url = VerbatimUrl::from_absolute_path(&copy).context(Kind::Input, || {
-                    format!("{} is no usable path", copy.display())
-                })?;
-                *install_path = copy.into_boxed_path();
-            }
-            UnresolvedRequirement::Unnamed(unnamed) => {
-                if let ParsedUrl::Directory(directory) = &mut unnamed.url.parsed_url {
-                    let copy = self.copied(&directory.install_path).await?;
-                    let url = VerbatimUrl::from_absolute_path(&copy)
-                        .context(Kind::Input, || {
-                            format!("{} is no usable path", copy.display())
-                        })?;
-                    directory.url = url.to_url();
-                    directory.install_path = copy.into_boxed_path();
-                    unnamed.url.verbatim = url;
-                }
-            }
-            UnresolvedRequirement::Named(_) => {}
-        }
-        Ok(())
-    }
-
-    async fn copied(&self, tree: &Path) -> Result<std::path::PathBuf> {
-        let copy = self.companion.copy_tree(tree).await?;
-        let mut trees = self.workshop.trees.lock().expect("no panic while locked");
-        trees.insert(copy.clone(), tree.to_owned());
-        Ok(copy)
     }
 }

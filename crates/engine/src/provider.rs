@@ -418,7 +418,10 @@ impl ResolverProvider for Provider<'_> {
             },
         };
         Ok(match response {
-            MetadataResponse::Found(metadata) => {
+            MetadataResponse::Found(mut metadata) => {
+                let requires = &mut metadata.metadata.requires_dist;
+                let copied = self.bench.copy_trees(requires).await;
+                copied.map_err(|error| self.failed(error))?;
                 self.memory.remember(id, &metadata);
                 self.judged(metadata)
             }

@@ -1,11 +1,16 @@
 //! Requirements as they were written, turned into uv's.
 
+use std::borrow::Cow;
+use std::path::{Component, Path};
+
 use uv_configuration::{BuildOptions, NoBinary, NoBuild, PackageNameSpecifier};
 use uv_distribution_types::{
     ConfigSettingEntry, ConfigSettings, Requirement as UvRequirement, RequirementSource,
     UnresolvedRequirement,
 };
 use uv_pep440::Operator;
+use uv_pep508::VerbatimUrl;
+use uv_pypi_types::ParsedUrl;
 use uv_requirements_txt::{RequirementEntry, RequirementsTxtRequirement};
 use uv_resolver::{Preference, Preferences, ResolverEnvironment};
 use wheelhouse_model::redact::redacted;
@@ -14,24 +19,83 @@ use wheelhouse_model::{Error, Kind, PackageName, Result, Version};
 
 /// Parses what the user wrote: a PEP 508 requirement, a URL or a path.
 pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> {
-    let parsed = RequirementsTxtRequirement::parse(&requirement.text, &requirement.base, false)
-        .map_err(|error| {
-            Error::new(
-                Kind::Input,
-                format!(
-                    "`{}` in {} is not a requirement",
-                    redacted(&requirement.text),
-                    requirement.origin
-                ),
-            )
-            .caused_by(redacted(&error.to_string()))
-        })?;
-    Ok(match parsed {
+    let invalid = || {
+        let (text, origin) = (redacted(&requirement.text), &requirement.origin);
+        Error::new(
+            Kind::Input,
+            format!("`{text}` in {origin} is not a requirement"),
+        )
+    };
+    let (text, fragment) = without_file_fragment(&requirement.text);
+    let parsed = RequirementsTxtRequirement::parse(&text, &requirement.base, false)
+        .map_err(|error| invalid().caused_by(redacted(&error.to_string())))?;
+    let mut parsed = match parsed {
         RequirementsTxtRequirement::Named(named) => {
             UnresolvedRequirement::Named(UvRequirement::from(named))
         }
         RequirementsTxtRequirement::Unnamed(unnamed) => UnresolvedRequirement::Unnamed(unnamed),
-    })
+    };
+    if let (UnresolvedRequirement::Unnamed(unnamed), Some(fragment)) = (&mut parsed, fragment) {
+        let mut url = unnamed.url.verbatim.to_url();
+        url.set_fragment(Some(fragment));
+        unnamed.url.verbatim = VerbatimUrl::from_url(url);
+    }
+    enter_subdirectory(&mut parsed).map_err(|error| invalid().caused_by(error))?;
+    Ok(parsed)
+}
+
+/// A `file:` URL that stands alone as uv takes it, with its extras and marker, and its fragment, which
+/// uv would take for a part of the path.
+fn without_file_fragment(text: &str) -> (Cow<'_, str>, Option<&str>) {
+    let (url, rest) = text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()));
+    match url.split_once('#') {
+        Some((url, fragment)) if url.starts_with("file:") => {
+            // `#egg=NAME[EXTRA]`
+            let extras = fragment.find('[').unwrap_or(fragment.len());
+            let (fragment, extras) = fragment.split_at(extras);
+            (format!("{url}{extras}{rest}").into(), Some(fragment))
+        }
+        _ => (text.into(), None),
+    }
+}
+
+/// Lets a local tree be the one inside it that `#subdirectory=` names.
+fn enter_subdirectory(requirement: &mut UnresolvedRequirement) -> Result<(), &'static str> {
+    let (path, url) = match requirement {
+        UnresolvedRequirement::Named(named) => match &mut named.source {
+            RequirementSource::Directory {
+                install_path, url, ..
+            } => (Some(install_path), url),
+            RequirementSource::Path { url, .. } => (None, url),
+            _ => return Ok(()),
+        },
+        UnresolvedRequirement::Unnamed(unnamed) => match &mut unnamed.url.parsed_url {
+            ParsedUrl::Directory(directory) => {
+                (Some(&mut directory.install_path), &mut unnamed.url.verbatim)
+            }
+            ParsedUrl::Path(_) => (None, &mut unnamed.url.verbatim),
+            _ => return Ok(()),
+        },
+    };
+    let fragment = url.to_url().fragment().unwrap_or_default().to_owned();
+    let mut parts = fragment.split('&');
+    let Some(subdirectory) = parts.find_map(|part| part.strip_prefix("subdirectory=")) else {
+        return Ok(());
+    };
+    let Some(path) = path else {
+        return Err("a subdirectory of an archive on a disk cannot be named; unpack it");
+    };
+    let inside = Path::new(subdirectory);
+    if !inside
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+    {
+        return Err("its subdirectory leads out of the tree");
+    }
+    let tree = path.join(inside);
+    *url = VerbatimUrl::from_absolute_path(&tree).map_err(|_| "its path is not usable")?;
+    *path = tree.into_boxed_path();
+    Ok(())
 }
 
 /// Parses a requirement; `None` if it is a URL or path without a name.
@@ -61,9 +125,19 @@ pub(crate) fn parse_named(requirements: &[Requirement]) -> Result<Vec<UvRequirem
         .collect()
 }
 
-/// Parses constraints, whose hashes must be of something.
+/// Parses constraints, which have no extras, and whose hashes must be of something.
 pub(crate) fn parse_constraints(lines: &[Requirement]) -> Result<Vec<UvRequirement>> {
     let parsed = parse_named(lines)?;
+    if let Some((line, _)) = lines
+        .iter()
+        .zip(&parsed)
+        .find(|(_, parsed)| !parsed.extras.is_empty())
+    {
+        let (text, origin) = (redacted(&line.text), &line.origin);
+        let message = format!("`{text}` in {origin} has extras, which a constraint cannot have");
+        return Err(Error::new(Kind::Input, message)
+            .with_hint("Leave the extras out here, and name them with the requirement."));
+    }
     refuse_idle_hashes(lines.iter().zip(&parsed))?;
     Ok(parsed)
 }

@@ -158,9 +158,16 @@ impl Workshop {
         })
     }
 
-    /// What the `--find-links` places offer the target of `terms` under `build_options`.
-    pub(crate) fn flat_index(&self, terms: &Terms, build_options: &BuildOptions) -> FlatIndex {
-        flat_index(&self.flat_entries, terms, build_options)
+    /// What the `--find-links` places offer the target of `terms` under `build_options`, first of all
+    /// what has the digests of `hasher`.
+    pub(crate) fn flat_index(
+        &self,
+        terms: &Terms,
+        hasher: &HashStrategy,
+        build_options: &BuildOptions,
+    ) -> FlatIndex {
+        let entries = self.flat_entries.clone();
+        FlatIndex::from_entries(entries, Some(&terms.tags), hasher, build_options)
     }
 
     /// Checks out the commit of a Git source and returns its directory.
@@ -247,19 +254,6 @@ async fn read_flat_index(
         .context(Kind::Fetch, || {
             "failed to read a --find-links place".to_owned()
         })
-}
-
-fn flat_index(
-    entries: &FlatIndexEntries,
-    terms: &Terms,
-    build_options: &BuildOptions,
-) -> FlatIndex {
-    FlatIndex::from_entries(
-        entries.clone(),
-        Some(&terms.tags),
-        &HashStrategy::None,
-        build_options,
-    )
 }
 
 fn package_settings(request: &Request) -> PackageConfigSettings {

@@ -164,10 +164,11 @@ fn check_metadata(metadata: &str, filename: &WheelFilename) -> Result<()> {
 
 fn check_wheel_version(description: &str) -> Result<()> {
     let version = required(description, "WHEEL", "Wheel-Version")?;
-    if version.split('.').next() == Some("1") {
+    // Drafts of the format were called 0.1, and pip installs them.
+    if matches!(version.split('.').next(), Some("0" | "1")) {
         return Ok(());
     }
-    let message = format!("its Wheel-Version {version} is not 1.x");
+    let message = format!("its Wheel-Version {version} is newer than 1.x");
     Err(Error::new(Kind::Fetch, message))
 }
 

@@ -102,3 +102,46 @@ fn lines_about_one_package_allow_what_all_of_them_do() {
     sandbox.write("requirements.txt", &lines.concat());
     sandbox.build(&index, &file).assert_success();
 }
+
+#[test]
+fn among_links_the_file_with_the_hash_is_chosen() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let wheel = Wheel::new("alpha", "1.0");
+    let (plain, rebuilt) = (wheel.bytes(), wheel.file("x.py", "again").bytes());
+    let link = |(name, bytes): (&str, &Vec<u8>)| {
+        std::fs::write(sandbox.path(name), bytes).unwrap();
+        format!("<a href=\"{name}#sha256={}\">{name}</a>", sha256(bytes))
+    };
+    let page = [
+        ("alpha-1.0-py3-none-any.whl", &plain),
+        ("alpha-1.0-1-py3-none-any.whl", &rebuilt),
+    ];
+    sandbox.write("links.html", &page.map(link).join("\n"));
+    for (name, bytes) in [("alpha-1.0-1-", &rebuilt), ("alpha-1.0-py3", &plain)] {
+        let line = format!("alpha==1.0 --hash=sha256:{}\n", sha256(bytes));
+        sandbox.write("requirements.txt", &line);
+        let links = [
+            "-r",
+            "requirements.txt",
+            "--no-index",
+            "--find-links",
+            "links.html",
+        ];
+        sandbox.build(&index, &links).assert_success();
+        let wheels = crate::support::tree::wheels(&sandbox.out());
+        assert!(
+            wheels.len() == 1 && wheels[0].starts_with(name),
+            "{wheels:?}"
+        );
+    }
+}
+
+#[test]
+fn constraints_have_no_extras() {
+    let ((index, _), sandbox) = (index(), Sandbox::new());
+    sandbox.write("constraints.txt", "beta[more]<2\n");
+    sandbox
+        .build(&index, &["alpha", "-c", "constraints.txt"])
+        .assert_exit(2)
+        .assert_error_names(&["beta[more]<2", "constraints.txt", "extras"]);
+}

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Index, Sandbox, Sdist, Wheel, literal, tree};
+use crate::support::{Index, Sandbox, Sdist, Wheel, literal, sha256, tree};
 
 /// A tree whose back end leaves a mark in `ran` for each build, and litters the tree that it gets.
 fn write_tree(sandbox: &Sandbox, directory: &Path) {
@@ -210,4 +210,75 @@ fn a_tree_that_does_not_build_is_named_by_its_own_path() {
     let run = sandbox.build(&index, &["./project"]);
     run.assert_exit(5).assert_error_names(&["/project"]);
     assert!(!run.error().contains("/trees/"), "{}", run.stderr);
+}
+
+/// Writes a tree that requires another one by its path, as parts of one repository do.
+fn write_part(directory: &Path, name: &str, requires: Option<&Path>) {
+    Sdist::new(name, "1.0").write_tree(directory);
+    if let Some(required) = requires {
+        let metadata = std::fs::read_to_string(directory.join("PKG-INFO")).unwrap();
+        let required = format!("Requires-Dist: lower @ {}\n", file_url(required));
+        std::fs::write(directory.join("PKG-INFO"), metadata + &required).unwrap();
+    }
+}
+
+#[test]
+fn trees_may_require_one_another() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (lower, upper) = (sandbox.path("lower"), sandbox.path("upper"));
+    write_part(&lower, "lower", None);
+    write_part(&upper, "upper", Some(&lower));
+    let before = tree::read(&lower);
+    let url = file_url(&lower);
+    sandbox.write("constraints.txt", &format!("lower @ {url}\n"));
+    for arguments in [
+        &["./upper"][..],
+        &["./upper", "./lower"],
+        &["./lower", "./upper"],
+        &["./upper", &format!("lower @ {url}")],
+        &["./upper", "lower", "-c", "constraints.txt"],
+        &["./upper", "--override", "constraints.txt"],
+    ] {
+        sandbox.build(&index, arguments).assert_success();
+        let wheels = ["lower-1.0-py3-none-any.whl", "upper-1.0-py3-none-any.whl"];
+        assert_eq!(tree::wheels(&sandbox.out()), wheels, "{arguments:?}");
+        tree::assert_same(&tree::read(&lower), &before);
+        std::fs::remove_dir_all(sandbox.out()).unwrap();
+    }
+}
+
+#[test]
+fn file_urls_have_fragments() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let sdist = Sdist::new("gamma", "1.0");
+    std::fs::write(sandbox.path(&sdist.filename()), sdist.bytes()).unwrap();
+    sdist.write_tree(&sandbox.path("project/python"));
+    let (file, project) = (
+        file_url(&sandbox.path(&sdist.filename())),
+        file_url(&sandbox.path("project")),
+    );
+    let digest = sha256(&sdist.bytes());
+    for requirement in [
+        format!("{file}#egg=gamma"),
+        format!("{file}#egg=gamma&sha256={digest} ; python_version > '2'"),
+        format!("{project}#subdirectory=python"),
+        format!("{project}#egg=gamma&subdirectory=python"),
+        format!("gamma @ {project}#subdirectory=python"),
+    ] {
+        sandbox.build(&index, &[&requirement]).assert_success();
+        assert_eq!(tree::wheels(&sandbox.out()), [sdist.wheel_filename()]);
+        std::fs::remove_dir_all(sandbox.out()).unwrap();
+    }
+    for (requirement, exit, words) in [
+        (format!("{file}#sha256={}", "0".repeat(64)), 4, "gamma"),
+        (format!("{file}#subdirectory=python"), 2, "unpack it"),
+        (
+            format!("{project}#subdirectory=../other"),
+            2,
+            "out of the tree",
+        ),
+    ] {
+        let run = sandbox.build(&index, &[&requirement]);
+        run.assert_exit(exit).assert_error_names(&[words]);
+    }
 }
