@@ -1,6 +1,13 @@
 //! uv's hints and explanations, in terms of our options and legible.
 //!
-//! Responsible for the names of options, for plain text, and for what to do where uv has no hint.
+//! Responsible for the names of options, for plain text, for where requirements are written, and for
+//! what to do where uv has no hint.
+
+use std::collections::BTreeSet;
+
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::request::{COMMAND_LINE, Requirement};
+use wheelhouse_model::wants::{Named, named};
 
 /// uv's options and ours, which mean the same; the longer ones first.
 const OPTIONS: [(&str, &str); 7] = [
@@ -24,6 +31,35 @@ pub(crate) fn translated(hint: &str) -> String {
     }
     // What is left of a package's mode.
     text.replace("=allow`", "`")
+}
+
+/// How many lines are named at most.
+const PLACES: usize = 8;
+
+/// Where those of `lines` are written that are about one of the packages `names`; nothing where the
+/// user can see them all on the command line.
+pub(crate) fn places<'a>(
+    lines: impl IntoIterator<Item = &'a Requirement>,
+    names: &[&str],
+) -> Option<String> {
+    let about = lines.into_iter().filter(|line| match named(&line.text) {
+        Named::Package(name, _) | Named::Direct(name, _) => names.contains(&name.as_ref()),
+        Named::Nameless => false,
+    });
+    let mut seen = BTreeSet::new();
+    let about: Vec<_> = about
+        .filter(|line| seen.insert((&line.origin, &line.text)))
+        .collect();
+    if about.iter().all(|line| line.origin == COMMAND_LINE) {
+        return None;
+    }
+    let left_out = about.len().saturating_sub(PLACES);
+    let place = |line: &&Requirement| format!("`{}` in {}", redacted(&line.text), line.origin);
+    let mut places: Vec<_> = about.iter().take(PLACES).map(place).collect();
+    if left_out > 0 {
+        places.push(format!("and {left_out} more"));
+    }
+    Some(format!("You require {}.", places.join(", ")))
 }
 
 /// What to do about a `report` of uv's, by what it says.
@@ -103,6 +139,36 @@ mod tests {
         assert_eq!(legible(report, &["six", "h11"]), expected);
         let other = "there is no version of other1, there are no versions of six";
         assert_eq!(legible(other, &["six"]), other);
+    }
+
+    #[test]
+    fn lines_are_told_with_their_places() {
+        let line = |text: &str, origin: &str| Requirement {
+            text: text.to_owned(),
+            origin: origin.to_owned(),
+            ..Requirement::default()
+        };
+        let lines = [
+            line("six==1", "r.txt:1"),
+            line("other", "r.txt:2"),
+            line("Six[x]<1", COMMAND_LINE),
+            line("./six", "r.txt:3"),
+            line("six @ https://user:secret@host/six.whl", "c.txt:1"),
+        ];
+        assert_eq!(
+            places(&lines, &["six"]).unwrap(),
+            "You require `six==1` in r.txt:1, `Six[x]<1` in the command line, \
+             `six @ https://****@host/six.whl` in c.txt:1."
+        );
+        assert_eq!(places(&lines[2..3], &["six"]), None);
+        let many: Vec<_> = (0..10)
+            .map(|number| line("six", &format!("r.txt:{number}")))
+            .collect();
+        assert!(
+            places(&many, &["six"])
+                .unwrap()
+                .ends_with("`six` in r.txt:7, and 2 more.")
+        );
     }
 
     #[test]

@@ -144,7 +144,8 @@ impl Bench<'_> {
             watch: &Watch::unlimited(),
         };
         let output = search.run(manifest, options).await;
-        let output = output.map_err(|error| workshop.resolve_error(error))?;
+        let lines = &workshop.request.build_constraints;
+        let output = output.map_err(|error| workshop.resolve_error(error, lines))?;
         settled_distributions(workshop, &Resolution::from(output), &hasher)
     }
 

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use uv_errors::Hint as _;
 use uv_resolver::ResolveError;
 use wheelhouse_model::redact::redacted;
+use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{Error, Kind};
 
-use crate::advice::{legible, next_step, translated};
+use crate::advice::{legible, next_step, places, translated};
 use crate::context::BuildError;
 use crate::workshop::Workshop;
 
@@ -68,12 +69,19 @@ impl Failures {
 }
 
 impl Workshop {
-    /// What stands behind a failed resolution.
-    pub(crate) fn resolve_error(&self, error: ResolveError) -> Error {
+    /// What stands behind a failed resolution of `lines` and what they lead to.
+    pub(crate) fn resolve_error<'a>(
+        &self,
+        error: ResolveError,
+        lines: impl IntoIterator<Item = &'a Requirement>,
+    ) -> Error {
         if let ResolveError::NoSolution(no_solution) = &error {
             let names: Vec<&str> = no_solution.packages().map(AsRef::as_ref).collect();
             let report = self.unfit.restored(&no_solution.to_string());
-            let detail = redacted(&legible(&report, &names));
+            let mut detail = redacted(&legible(&report, &names));
+            if let Some(places) = places(lines, &names) {
+                detail = format!("{detail}\n{places}");
+            }
             if let Some(index) = self.refusals.first() {
                 let message =
                     format!("failed to resolve the requirements: {index} wants other credentials");

@@ -70,7 +70,9 @@ pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) ->
     };
     loop {
         let settled = solver.settle().await;
-        let settled = settled.map_err(|error| bench.workshop.resolve_error(error))?;
+        let workshop = bench.workshop;
+        let settled =
+            settled.map_err(|error| workshop.resolve_error(error, workshop.request.lines()))?;
         let before = solver.prereleases.len();
         let required = prereleases::of_settled(&settled, &problem.terms);
         solver.prereleases.extend(required);

@@ -82,7 +82,16 @@ impl Request {
         );
         Sha256::of(asked.as_bytes()).to_string()
     }
+
+    /// All that decides versions: requirements, constraints and overrides.
+    pub fn lines(&self) -> impl Iterator<Item = &Requirement> {
+        let lines = [&self.requirements, &self.constraints, &self.overrides];
+        lines.into_iter().flatten()
+    }
 }
+
+/// The origin of what no file says.
+pub const COMMAND_LINE: &str = "the command line";
 
 /// One requirement as it was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +102,7 @@ pub struct Requirement {
     pub hashes: Vec<String>,
     /// Settings for this package's build back end.
     pub config_settings: Vec<(String, String)>,
-    /// Who asks for it: `requirements.txt:3`, or `the command line`.
+    /// Who asks for it: `requirements.txt:3`, or [`COMMAND_LINE`].
     pub origin: String,
     /// The directory that relative paths start from.
     pub base: PathBuf,

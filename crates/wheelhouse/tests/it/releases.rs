@@ -168,3 +168,20 @@ fn a_yanked_version_is_taken_where_somebody_pins_it() {
     assert_eq!(taken(&["alpha==2.0"]), names(&["alpha-2.0"]));
     assert_eq!(taken(&["beta"]), names(&["alpha-2.0", "beta-2.0"]));
 }
+
+#[test]
+fn a_contradiction_is_told_with_the_lines_that_make_it() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0"));
+    index.add(&Wheel::new("beta", "1.0").requires("alpha<2"));
+    index.add(&Wheel::new("gamma", "1.0"));
+    sandbox.write("requirements.txt", "gamma\n# why\nalpha>=1\nbeta\n");
+    sandbox.write("constraints.txt", "alpha>=2\n");
+    let run = sandbox.build(&index, &["-r", "requirements.txt", "-c", "constraints.txt"]);
+    let lines = [
+        "`alpha>=1` in requirements.txt:3",
+        "`alpha>=2` in constraints.txt:1",
+    ];
+    run.assert_exit(3).assert_error_names(&lines);
+    assert!(!run.stderr.contains("`gamma`"), "{}", run.stderr);
+}

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use wheelhouse_model::lock::Build;
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::Requirement;
+use wheelhouse_model::request::{COMMAND_LINE, Requirement};
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::super::lockfile::Scope;
@@ -132,7 +132,7 @@ impl Reading<'_> {
             .raw
             .requirements
             .iter()
-            .map(|text| (text.clone(), "the command line"));
+            .map(|text| (text.clone(), COMMAND_LINE));
         let given: Vec<_> = requirements.collect();
         for (text, origin) in given {
             self.require(text, origin, self.context.working_directory);
@@ -140,9 +140,9 @@ impl Reading<'_> {
         for text in &settings.editables {
             self.inputs
                 .notes
-                .push(not_editable(&redacted(text), "the command line"));
+                .push(not_editable(&redacted(text), COMMAND_LINE));
             let text = editable(text, self.context.working_directory);
-            self.require(text, "the command line", self.context.working_directory);
+            self.require(text, COMMAND_LINE, self.context.working_directory);
         }
     }
 
