@@ -10,7 +10,7 @@ use url::Url;
 use uv_client::RegistryClient;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Error, Kind};
+use wheelhouse_model::{Error, Kind, patience};
 
 use crate::remedy::remedy;
 
@@ -113,10 +113,6 @@ impl Remote {
     }
 }
 
-/// Delays double from here up to the longest.
-const SHORTEST_DELAY: Duration = Duration::from_millis(250);
-const LONGEST_DELAY: Duration = Duration::from_mins(1);
-
 /// Start and total size of `bytes 10-99/100`.
 fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
@@ -124,26 +120,11 @@ fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     Some((start, total.trim().parse().ok()))
 }
 
-/// What `Retry-After` says: seconds, or a date (RFC 9110, section 10.2.3).
-fn wait(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
-    // A date in the past asks for no wait.
-    Some(
-        date.duration_since(jiff::Timestamp::now())
-            .try_into()
-            .unwrap_or_default(),
-    )
-}
-
 impl FetchError {
     /// The wait before the next try, when this is the last of so many `failures`.
     #[must_use]
     pub fn delay(&self, failures: u32) -> Duration {
-        let doubled = || SHORTEST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(10));
-        self.retry_after.unwrap_or_else(doubled).min(LONGEST_DELAY)
+        patience::delay(failures, self.retry_after)
     }
 
     /// A failure after which trying again may help.
@@ -167,11 +148,6 @@ impl FetchError {
     }
 
     fn refused(url: &Url, status: StatusCode, retry_after: Option<&str>) -> Self {
-        let passing = status.is_server_error()
-            || matches!(
-                status,
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-            );
         let hint = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Some("Give credentials in the URL, in .netrc or by a keyring.")
@@ -181,8 +157,9 @@ impl FetchError {
         };
         Self {
             message: format!("{} answered {status}", redacted(url.as_str())),
-            passing,
-            retry_after: retry_after.and_then(wait),
+            passing: patience::may_pass(status.as_u16()),
+            retry_after: retry_after
+                .and_then(|asked| patience::asked(asked, jiff::Timestamp::now())),
             hint,
         }
     }
@@ -229,16 +206,5 @@ mod tests {
         assert_eq!(content_range("bytes 10-99/100"), Some((10, Some(100))));
         assert_eq!(content_range("bytes 10-99/*"), Some((10, None)));
         assert_eq!(content_range("lines 1-2/3"), None);
-    }
-
-    #[test]
-    fn a_server_says_when_to_come_again_in_seconds_or_by_a_date() {
-        assert_eq!(wait("100"), Some(Duration::from_secs(100)));
-        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert!(
-            wait("Sat, 06 Nov 2094 08:49:37 GMT")
-                .is_some_and(|wait| wait > Duration::from_hours(1))
-        );
-        assert_eq!(wait("soon"), None);
     }
 }

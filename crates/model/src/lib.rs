@@ -15,6 +15,7 @@ pub mod image;
 pub mod lock;
 pub mod manifest;
 pub mod marker;
+pub mod patience;
 pub mod pep508;
 pub mod plan;
 pub mod pylock;

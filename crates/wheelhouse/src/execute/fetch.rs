@@ -10,6 +10,7 @@ use wheelhouse_engine::{FetchError, Fetcher, Remote};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::image::{self, LinkedImage};
+use wheelhouse_model::patience::WORTH_A_TRY;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Artifact, Error, Event, Kind, Location, Observer, Result};
 
@@ -34,9 +35,6 @@ pub(super) struct Fetch {
 
 /// Progress is told whenever this much has come (bytes).
 const PROGRESS_STEP: u64 = 256 << 10;
-
-/// A try that brought so much does not count as failed (bytes).
-const PROGRESS_WORTH_A_TRY: u64 = 64 << 10;
 
 fn no_image(image: &str, filename: &str) -> Error {
     let message = format!("{filename} is in {image}, which is not among the --find-links places");
@@ -83,9 +81,7 @@ impl Fetch {
                 Err(Interruption::Fatal(error)) => return Err(error),
                 Err(Interruption::Passing(error)) => error,
             };
-            // A server that sends a part each time gets on; one that sends a few bytes each time
-            // might go on for days.
-            if writer.len() >= reached + PROGRESS_WORTH_A_TRY {
+            if writer.len() >= reached + WORTH_A_TRY {
                 (failures, reached) = (0, writer.len());
             }
             failures += 1;

@@ -14,6 +14,7 @@ use wheelhouse_model::{Error, Kind, Result};
 use super::archive::{ArchiveDestination, Form};
 use super::compose::Composed;
 use super::making::{Destination, Output};
+use super::on_thread;
 use super::source::ArchiveSource;
 use super::stream::{self, StreamWriter};
 
@@ -99,7 +100,7 @@ async fn load(socket: &Path, name: &str, archive: &Path) -> Result<()> {
     let response = request
         .send()
         .await
-        .map_err(|error| unreachable(socket, error))?;
+        .map_err(|error| unreachable(Kind::Publish, socket, error))?;
     let (ok, said) = answer(response).await.context(Kind::Publish, failed)?;
     // A failure in mid-work comes with a good status.
     if ok && !said.contains("\"error\"") {
@@ -118,14 +119,15 @@ pub async fn save(socket: &Path, name: &str) -> Result<ArchiveSource> {
     let response = request
         .send()
         .await
-        .map_err(|error| unreachable(socket, error))?;
+        .map_err(|error| unreachable(Kind::Fetch, socket, error))?;
     if !response.status().is_success() {
         let (_, said) = answer(response).await.context(Kind::Fetch, failed)?;
         return Err(Error::new(Kind::Fetch, failed()).with_detail(said));
     }
     let mut file = spool(response).await.context(Kind::Fetch, failed)?;
     file.seek(SeekFrom::Start(0)).context(Kind::Fetch, failed)?;
-    ArchiveSource::read(file, PathBuf::from(name), Form::Docker(None))
+    let name = PathBuf::from(name);
+    on_thread(move || ArchiveSource::read(file, name, Form::Docker(None))).await
 }
 
 /// Writes a body into a file that has no name.
@@ -154,9 +156,9 @@ fn client(socket: &Path) -> Result<Client> {
         .context(Kind::Input, || "no HTTP client can be made".to_owned())
 }
 
-fn unreachable(socket: &Path, error: reqwest::Error) -> Error {
+fn unreachable(kind: Kind, socket: &Path, error: reqwest::Error) -> Error {
     let message = format!("nobody answers at {}", socket.display());
-    Error::new(Kind::Publish, message).caused_by(error).with_hint(
+    Error::new(kind, message).caused_by(error).with_hint(
         "Start docker or podman (`podman system service`), or say in DOCKER_HOST where it listens.",
     )
 }

@@ -142,18 +142,21 @@ pub async fn open(
 ) -> Result<Arc<dyn Source>> {
     Ok(match location.clone() {
         Location::Layout { directory, tag } => Arc::new(LayoutSource { directory, tag }),
-        Location::LayoutArchive { file, tag } => {
-            Arc::new(ArchiveSource::open(file, Form::Layout(tag))?)
-        }
-        Location::DockerArchive { file, name } => {
-            Arc::new(ArchiveSource::open(file, Form::Docker(name))?)
-        }
+        Location::LayoutArchive { file, tag } => opened_archive(file, Form::Layout(tag)).await?,
+        Location::DockerArchive { file, name } => opened_archive(file, Form::Docker(name)).await?,
         Location::Registry(reference) => Arc::new(RegistrySource {
             registry: Registry::open(&reference, access, Purpose::Pull).await?,
             handle: Handle::current(),
         }),
         Location::Daemon { name } => Arc::new(daemon::save(socket, &name).await?),
     })
+}
+
+/// Looks an archive through, which may be large.
+async fn opened_archive(file: PathBuf, form: Form) -> Result<Arc<dyn Source>> {
+    Ok(Arc::new(
+        on_thread(|| ArchiveSource::open(file, form)).await?,
+    ))
 }
 
 /// Where layers are written while they are made; nothing for a registry, which is asked first what

@@ -13,8 +13,9 @@ use wheelhouse_model::{Error, Kind, Result};
 
 use super::Access;
 use super::credentials::Credential;
-use super::http::{backoff, base, client, is_passing, limited, retry_after, sentence};
+use super::http::{Passing, base, client, is_loopback, limited, token_client};
 use super::token::{Challenge, TokenRequest, challenge};
+use crate::oci::on_thread;
 
 /// How much of a refusal is read, in bytes.
 const LARGEST_REFUSAL: u64 = 64 << 10;
@@ -34,7 +35,7 @@ struct Shared {
     scopes: Vec<String>,
     /// The value of the header, once a challenge was answered.
     authorization: Mutex<Option<HeaderValue>>,
-    retries: u32,
+    access: Access,
     kind: Kind,
 }
 
@@ -65,15 +66,18 @@ impl Registry {
         }
         let client = client(access)?;
         let base = base(&client, reference.resolve_registry(), access, kind).await?;
+        let (credentials, of) = (access.credentials.clone(), reference.clone());
+        // Somebody's program may be asked.
+        let credential = on_thread(move || credentials.of(&of)).await?;
         Ok(Self {
             shared: Arc::new(Shared {
                 client,
                 base,
-                credential: access.credentials.of(reference)?,
+                credential,
                 scopes: scopes(reference.repository(), &purpose),
                 reference: reference.clone(),
                 authorization: Mutex::default(),
-                retries: access.retries,
+                access: access.clone(),
                 kind,
             }),
         })
@@ -90,7 +94,7 @@ impl Registry {
     }
 
     pub(super) fn retries(&self) -> u32 {
-        self.shared.retries
+        self.shared.access.retries
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -122,18 +126,17 @@ impl Registry {
     /// Sends the request that `make` makes until it is answered, with authentication, and as often
     /// as patience goes.
     pub(super) async fn send(&self, make: impl Fn() -> RequestBuilder) -> Result<Response> {
-        let mut attempt = 0;
+        let mut failures = 0;
         loop {
-            let (reason, pause) = match self.send_authorized(&make).await? {
-                Ok(response) if !is_passing(response.status()) => return Ok(response),
-                Ok(response) => (response.status().to_string(), retry_after(&response)),
-                Err(error) => (sentence(&error), None),
+            let passing = match Passing::over(self.send_authorized(&make).await?) {
+                Ok(response) => return Ok(response),
+                Err(passing) => passing,
             };
-            if attempt >= self.shared.retries {
-                return Err(self.error(&reason));
+            failures += 1;
+            if failures > self.retries() {
+                return Err(self.error(&passing.reason));
             }
-            tokio::time::sleep(pause.unwrap_or_else(|| backoff(attempt))).await;
-            attempt += 1;
+            passing.pause(failures).await;
         }
     }
 
@@ -144,7 +147,12 @@ impl Registry {
     ) -> Result<Result<Response, reqwest::Error>> {
         let known = self.shared.authorization.lock().await.clone();
         let response = match self.authorized(make(), known.as_ref()).await {
-            Ok(response) if response.status() == StatusCode::UNAUTHORIZED => response,
+            // Nobody whom the registry redirects to may ask for its credentials.
+            Ok(response)
+                if response.status() == StatusCode::UNAUTHORIZED && self.is_own(response.url()) =>
+            {
+                response
+            }
             other => return Ok(other),
         };
         let Some(challenge) = challenge(response.headers()) else {
@@ -162,13 +170,18 @@ impl Registry {
         let mut request = request.build()?;
         // A registry may send an upload elsewhere; its credentials stay here.
         if let Some(authorization) = authorization
-            && request.url().origin() == self.shared.base.origin()
+            && self.is_own(request.url())
         {
             request
                 .headers_mut()
                 .insert(AUTHORIZATION, authorization.clone());
         }
         self.shared.client.execute(request).await
+    }
+
+    /// Whether `url` is at the registry itself.
+    fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.shared.base.origin()
     }
 
     /// Answers a challenge, unless another request has done so since `refused` was tried.
@@ -198,13 +211,16 @@ impl Registry {
     }
 
     async fn token(&self, realm: &str, service: Option<String>) -> Result<String> {
-        let realm = Url::parse(realm).ok().filter(|realm| {
-            realm.scheme() == "https"
-                || (realm.scheme(), self.shared.base.scheme()) == ("http", "http")
+        let access = &self.shared.access;
+        let may_be_plain = |realm: &Url| access.insecure || is_loopback(realm);
+        let realm = Url::parse(realm).ok();
+        let realm = realm.filter(|realm| match realm.scheme() {
+            "http" => self.shared.base.scheme() == "http" && may_be_plain(realm),
+            scheme => scheme == "https",
         });
         let realm = realm.ok_or_else(|| self.error("it wants tokens from a server without TLS"))?;
         let request = TokenRequest {
-            client: &self.shared.client,
+            client: &token_client(access)?,
             realm,
             service,
             scopes: &self.shared.scopes,

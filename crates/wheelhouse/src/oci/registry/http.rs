@@ -3,17 +3,29 @@
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
 use url::Url;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_model::{Error, Kind, Result, patience};
 
 use super::Access;
 
-/// The longest that a registry is waited for because it asks for it.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-
+/// A client for the registry itself.
 pub(super) fn client(access: &Access) -> Result<Client> {
+    built(builder(access)?.redirect(redirect::Policy::custom(follow)))
+}
+
+/// A client for servers of tokens, which are asked with credentials: it follows nobody elsewhere.
+pub(super) fn token_client(access: &Access) -> Result<Client> {
+    built(builder(access)?.redirect(redirect::Policy::none()))
+}
+
+fn built(builder: ClientBuilder) -> Result<Client> {
+    let built = builder.build();
+    built.context(Kind::Input, || "no HTTP client can be made".to_owned())
+}
+
+fn builder(access: &Access) -> Result<ClientBuilder> {
     let mut builder = Client::builder()
         .user_agent(concat!("wheelhouse/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(access.timeout.min(Duration::from_secs(15)))
@@ -22,7 +34,6 @@ pub(super) fn client(access: &Access) -> Result<Client> {
         .no_gzip()
         .no_deflate()
         .no_zstd()
-        .redirect(reqwest::redirect::Policy::custom(redirect))
         .tls_danger_accept_invalid_certs(access.insecure);
     if let Some(path) = &access.certificates {
         let unreadable = || format!("failed to read the certificates in {}", path.display());
@@ -36,14 +47,12 @@ pub(super) fn client(access: &Access) -> Result<Client> {
             reqwest::Proxy::all(proxy).context(Kind::Input, || "the proxy is no URL".to_owned())?;
         builder = builder.proxy(proxy);
     }
-    builder
-        .build()
-        .context(Kind::Input, || "no HTTP client can be made".to_owned())
+    Ok(builder)
 }
 
 /// Follows redirects, but none that gives up TLS. reqwest itself takes credentials off a request
 /// that goes to another host.
-fn redirect(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
     if attempt.previous().len() > 5 {
         attempt.error("it redirects without end")
@@ -105,7 +114,7 @@ async fn listen(client: &Client, plain: &Url) -> Heard {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -114,24 +123,44 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether another try may have another outcome.
-pub(super) fn is_passing(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+/// Why a request is worth another try, and the pause that the server asks for.
+pub(super) struct Passing {
+    pub(super) reason: String,
+    asked: Option<Duration>,
 }
 
-pub(super) fn backoff(attempt: u32) -> Duration {
-    let milliseconds = 250_u64.saturating_mul(1 << attempt.min(6));
-    Duration::from_millis(milliseconds)
-}
+impl Passing {
+    /// What has come of a request, unless that may pass.
+    pub(super) fn over(sent: reqwest::Result<Response>) -> Result<Response, Self> {
+        match sent {
+            Ok(response) if patience::may_pass(response.status().as_u16()) => {
+                let asked = response.headers().get(RETRY_AFTER);
+                let asked = asked.and_then(|asked| asked.to_str().ok());
+                Err(Self {
+                    reason: response.status().to_string(),
+                    asked: asked.and_then(|text| patience::asked(text, jiff::Timestamp::now())),
+                })
+            }
+            Ok(response) => Ok(response),
+            Err(error) => Err(Self::broken(&error)),
+        }
+    }
 
-pub(super) fn retry_after(response: &Response) -> Option<Duration> {
-    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
-    let seconds = value.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
+    pub(super) fn broken(error: &reqwest::Error) -> Self {
+        Self {
+            reason: sentence(error),
+            asked: None,
+        }
+    }
+
+    /// Waits before the next try, when this was the last of so many `failures`.
+    pub(super) async fn pause(&self, failures: u32) {
+        tokio::time::sleep(patience::delay(failures, self.asked)).await;
+    }
 }
 
 /// The failure with its causes, which reqwest does not name.
-pub(super) fn sentence(error: &reqwest::Error) -> String {
+fn sentence(error: &reqwest::Error) -> String {
     let mut sentence = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {

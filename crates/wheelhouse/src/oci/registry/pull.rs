@@ -6,9 +6,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use wheelhouse_model::Result;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::patience::WORTH_A_TRY;
 
 use super::Registry;
-use super::http::{backoff, limited, sentence};
+use super::http::{Passing, limited};
 use crate::oci::source::LARGEST_DOCUMENT;
 use crate::oci::stream::{self, StreamReader};
 
@@ -67,7 +68,7 @@ impl Registry {
         sender: &Sender<std::io::Result<Vec<u8>>>,
     ) -> Result<()> {
         let url = self.url(&format!("blobs/{digest}"));
-        let (mut offset, mut attempt) = (0, 0);
+        let (mut offset, mut failures) = (0, 0);
         loop {
             let get = || {
                 let request = self.client().get(url.clone());
@@ -83,14 +84,21 @@ impl Registry {
             } else {
                 offset
             };
+            let before = offset;
             let Err(error) = pass_on(response, skip, &mut offset, sender).await else {
                 return Ok(());
             };
-            if attempt >= self.retries() {
-                return Err(self.error(&sentence(&error)));
+            // What gets on is no failure.
+            failures = if offset >= before + WORTH_A_TRY {
+                1
+            } else {
+                failures + 1
+            };
+            let passing = Passing::broken(&error);
+            if failures > self.retries() {
+                return Err(self.error(&passing.reason));
             }
-            tokio::time::sleep(backoff(attempt)).await;
-            attempt += 1;
+            passing.pause(failures).await;
         }
     }
 }

@@ -10,10 +10,11 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Body, Response, StatusCode};
 use url::Url;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::patience::WORTH_A_TRY;
 use wheelhouse_model::{Error, Result};
 
 use super::Registry;
-use super::http::{backoff, is_passing, retry_after, sentence};
+use super::http::Passing;
 use crate::oci::blob::Blob;
 use crate::oci::document::Document;
 use crate::oci::progress::Watch;
@@ -140,24 +141,28 @@ impl Registry {
         mut location: Url,
         watch: &Arc<dyn Watch>,
     ) -> Result<()> {
-        let (mut offset, mut attempt) = (0, 0);
+        let (mut offset, mut failures) = (0, 0);
         loop {
-            let (reason, pause) = match self.send_from(offset, upload, &location, watch).await? {
-                Ok(response) if !is_passing(response.status()) => {
-                    return self.accepted(response, "a blob").await.map(drop);
-                }
-                Ok(response) => (response.status().to_string(), retry_after(&response)),
-                Err(error) => (sentence(&error), None),
+            let sent = self.send_from(offset, upload, &location, watch).await?;
+            let passing = match Passing::over(sent) {
+                Ok(response) => return self.accepted(response, "a blob").await.map(drop),
+                Err(passing) => passing,
             };
-            if attempt >= self.retries() {
-                return Err(self.error(&reason).with_hint(
+            failures += 1;
+            if failures > self.retries() {
+                return Err(self.error(&passing.reason).with_hint(
                     "Run the same command again: it goes on with the blobs that are missing.",
                 ));
             }
-            tokio::time::sleep(pause.unwrap_or_else(|| backoff(attempt))).await;
-            attempt += 1;
-            match self.resume(&location).await {
-                Some((place, reached)) => (location, offset) = (place, reached),
+            passing.pause(failures).await;
+            match self.resume(&location, upload.blob.size).await {
+                Some((place, reached)) => {
+                    // What gets on is no failure.
+                    if reached >= offset.saturating_add(WORTH_A_TRY) {
+                        failures = 0;
+                    }
+                    (location, offset) = (place, reached);
+                }
                 None => match self.begin(upload).await? {
                     Some(place) => (location, offset) = (place, 0),
                     None => return Ok(()),
@@ -166,8 +171,9 @@ impl Registry {
         }
     }
 
-    /// Where an upload is, if the registry still knows it: the place to go on, and the bytes it has.
-    async fn resume(&self, location: &Url) -> Option<(Url, u64)> {
+    /// Where an upload of `size` bytes is, if the registry still knows it: the place to go on, and the
+    /// bytes it has.
+    async fn resume(&self, location: &Url, size: u64) -> Option<(Url, u64)> {
         let get = || self.client().get(location.clone());
         let response = self.send_authorized(get).await.ok()?.ok()?;
         if response.status() != StatusCode::NO_CONTENT {
@@ -176,11 +182,10 @@ impl Registry {
         let range = response.headers().get(RANGE)?.to_str().ok()?;
         let (_, last) = range.trim_start_matches("bytes=").split_once('-')?;
         // A registry that has nothing says 0-0, as one does that has a byte.
-        let reached = last
-            .parse()
-            .ok()
-            .filter(|last| *last > 0)
-            .map_or(0, |last: u64| last + 1);
+        let reached = match last.parse().ok()? {
+            0 => 0,
+            last => u64::checked_add(last, 1).filter(|reached| *reached <= size)?,
+        };
         Some((self.located(&response).ok()?, reached))
     }
 
@@ -203,7 +208,7 @@ impl Registry {
             let request = request
                 .header(CONTENT_TYPE, "application/octet-stream")
                 .header(CONTENT_LENGTH, size - offset);
-            if offset == 0 {
+            if offset == 0 || offset == size {
                 return request;
             }
             request.header(CONTENT_RANGE, format!("{offset}-{}", size - 1))

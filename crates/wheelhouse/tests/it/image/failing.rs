@@ -1,8 +1,8 @@
 //! Registries that fail: what passes is waited for, what does not ends with one message.
 
 use super::{assert_same, printed, run, wheelhouse};
-use crate::support::Sandbox;
-use crate::support::fake_registry::{FakeRegistry, Fault};
+use crate::support::fake_registry::{Came, FakeRegistry, Fault};
+use crate::support::{Finished, Sandbox};
 
 fn start() -> (Sandbox, FakeRegistry) {
     (wheelhouse(), FakeRegistry::start())
@@ -112,65 +112,156 @@ fn what_does_not_pass_ends_with_one_message() {
         .assert_error_names(&["acme/wheels", "hint: "]);
 }
 
-#[test]
-fn credentials_do_not_follow_a_redirect() {
-    let (sandbox, registry) = start();
-    let elsewhere = FakeRegistry::start();
-    // Whoever is asked for the blob sends on to another server.
-    printed(&sandbox, &["image", "out", &elsewhere.image()]);
-    printed(&sandbox, &["image", "out", &registry.image()]);
-    let challenge = vec![("WWW-Authenticate", "Basic realm=\"x\"".to_owned())];
-    registry.fail("GET", "/manifests/", Fault::Status(401, challenge));
-    let digest = registry
-        .came()
-        .into_iter()
-        .filter(|came| came.method == "PUT" && came.body > 1_000_000)
-        .find_map(|came| {
-            came.path
-                .split_once("digest=")
-                .map(|(_, digest)| digest.replace("%3A", ":"))
-        })
-        .unwrap();
+/// A registry that redirects whoever asks for its largest blob to another that has it, too, and the
+/// digest of that blob.
+fn redirecting(sandbox: &Sandbox) -> (FakeRegistry, FakeRegistry, String) {
+    let (registry, elsewhere) = (FakeRegistry::start(), FakeRegistry::start());
+    printed(sandbox, &["image", "out", &elsewhere.image()]);
+    printed(sandbox, &["image", "out", &registry.image()]);
+    let mut came = registry.came().into_iter();
+    let large = came.find(|came| came.method == "PUT" && came.body > 1_000_000);
+    let path = large.unwrap().path.replace("%3A", ":");
+    let digest = path.split_once("digest=").unwrap().1.to_owned();
     let target = format!(
         "http://127.0.0.1:{}/v2/acme/wheels/blobs/{digest}",
         elsewhere.port
     );
     let blob: &'static str = format!("/blobs/{digest}").leak();
     registry.fail("GET", blob, Fault::Status(307, vec![("Location", target)]));
-    // `me:secret`.
-    let file = format!(
-        r#"{{"auths": {{"127.0.0.1:{}": {{"auth": "bWU6c2VjcmV0"}}}}}}"#,
-        registry.port
-    );
+    (registry, elsewhere, digest)
+}
+
+/// Extracts the image of a registry, for which there is this credential.
+fn extract_with(sandbox: &Sandbox, registry: &FakeRegistry, credential: &str) -> Finished {
+    let host = format!("127.0.0.1:{}", registry.port);
+    let file = format!(r#"{{"auths": {{"{host}": {{{credential}}}}}}}"#);
     let path = sandbox.write("auth.json", &file);
-    let extract = [
-        "extract",
-        &registry.image(),
-        "back",
-        "--authfile",
-        path.to_str().unwrap(),
-    ];
-    run(&sandbox, &extract).assert_success();
-    assert!(
-        registry
-            .came()
-            .iter()
-            .any(|came| came.headers.contains_key("authorization"))
+    let image = registry.image();
+    let options = ["--authfile", path.to_str().unwrap(), "--retries", "0"];
+    run(
+        sandbox,
+        &[&["extract", &image, "back"], &options[..]].concat(),
+    )
+}
+
+/// `me:secret`.
+const PASSWORD: &str = r#""auth": "bWU6c2VjcmV0""#;
+const REFRESH_TOKEN: &str = r#""identitytoken": "secret""#;
+
+fn challenge(text: String) -> Fault {
+    Fault::Status(401, vec![("WWW-Authenticate", text)])
+}
+
+fn has_credentials(came: &Came) -> bool {
+    came.headers.contains_key("authorization") || came.method == "POST"
+}
+
+#[test]
+fn credentials_do_not_follow_a_redirect() {
+    let sandbox = wheelhouse();
+    let (registry, elsewhere, digest) = redirecting(&sandbox);
+    registry.fail(
+        "GET",
+        "/manifests/",
+        challenge("Basic realm=\"x\"".to_owned()),
     );
-    let followed: Vec<_> = elsewhere
-        .came()
-        .into_iter()
-        .filter(|came| came.method == "GET")
-        .collect();
+    extract_with(&sandbox, &registry, PASSWORD).assert_success();
+    assert!(registry.came().iter().any(has_credentials));
+    let came = elsewhere.came();
+    let mut followed = came.iter().filter(|came| came.method == "GET");
     assert!(
-        followed.iter().any(|came| came.path.contains(&digest)),
-        "{followed:?}"
+        followed.clone().any(|came| came.path.contains(&digest)),
+        "{came:?}"
     );
-    assert!(
-        !followed
-            .iter()
-            .any(|came| came.headers.contains_key("authorization"))
+    assert!(!followed.any(has_credentials), "{came:?}");
+}
+
+#[test]
+fn credentials_are_not_for_those_whom_a_redirect_leads_to() {
+    for scheme in ["Basic", "Bearer"] {
+        let sandbox = wheelhouse();
+        let (registry, elsewhere, digest) = redirecting(&sandbox);
+        let realm = format!(
+            "{scheme} realm=\"http://127.0.0.1:{}/token\"",
+            elsewhere.port
+        );
+        let blob: &'static str = format!("/blobs/{digest}").leak();
+        elsewhere.fail("GET", blob, challenge(realm));
+        extract_with(&sandbox, &registry, PASSWORD)
+            .assert_exit(4)
+            .assert_error_names(&["401"]);
+        let came = elsewhere.came();
+        let asked = came.iter().filter(|came| came.method == "GET");
+        assert!(!asked.clone().any(has_credentials), "{came:?}");
+        assert!(
+            !asked.clone().any(|came| came.path.contains("token")),
+            "{came:?}"
+        );
+    }
+}
+
+#[test]
+fn a_server_of_tokens_does_not_lead_elsewhere() {
+    for credential in [PASSWORD, REFRESH_TOKEN] {
+        let (sandbox, registry) = start();
+        let elsewhere = FakeRegistry::start();
+        printed(&sandbox, &["image", "out", &registry.image()]);
+        let realm = format!("Bearer realm=\"http://127.0.0.1:{}/token\"", registry.port);
+        registry.fail("GET", "/manifests/", challenge(realm));
+        let target = format!("http://127.0.0.1:{}/token", elsewhere.port);
+        for method in ["GET", "POST"] {
+            let redirect = Fault::Status(307, vec![("Location", target.clone())]);
+            registry.fail(method, "/token", redirect);
+        }
+        extract_with(&sandbox, &registry, credential)
+            .assert_exit(4)
+            .assert_error_names(&["token"]);
+        assert!(elsewhere.came().is_empty(), "{:?}", elsewhere.came());
+        assert!(
+            registry
+                .came()
+                .iter()
+                .any(|came| came.path.starts_with("/token"))
+        );
+    }
+}
+
+#[test]
+fn tokens_are_not_asked_of_another_machine_in_plain() {
+    let (sandbox, registry) = start();
+    printed(&sandbox, &["image", "out", &registry.image()]);
+    // An address of documentation (RFC 5737).
+    let realm = "Bearer realm=\"http://192.0.2.1/token\"".to_owned();
+    registry.fail("GET", "/manifests/", challenge(realm));
+    extract_with(&sandbox, &registry, PASSWORD)
+        .assert_exit(4)
+        .assert_error_names(&["without TLS"]);
+}
+
+#[test]
+fn a_registry_that_says_it_has_more_than_there_is_is_not_believed() {
+    let (sandbox, registry) = start();
+    registry.fail("PUT", "/uploads/", Fault::Status(503, Vec::new()));
+    let location = "/v2/acme/wheels/blobs/uploads/1".to_owned();
+    let range = "0-18446744073709551615".to_owned();
+    let lie = Fault::Status(204, vec![("Location", location), ("Range", range)]);
+    registry.fail("GET", "/uploads/", lie);
+    assert_goes_through(&sandbox, &registry);
+}
+
+#[test]
+fn a_date_to_come_again_is_kept() {
+    let (sandbox, registry) = start();
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
+    let date = soon.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    registry.fail(
+        "POST",
+        "/uploads/",
+        Fault::Status(503, vec![("Retry-After", date)]),
     );
+    let begun = std::time::Instant::now();
+    printed(&sandbox, &["image", "out", &registry.image()]);
+    assert!(begun.elapsed() > std::time::Duration::from_millis(1900));
 }
 
 #[test]
