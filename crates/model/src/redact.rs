@@ -12,9 +12,12 @@ pub fn redacted(text: &str) -> String {
     while let Some(scheme_end) = rest.find("://") {
         let (before, after) = rest.split_at(scheme_end + 3);
         out.push_str(before);
-        let authority_end = after
-            .find(|character: char| character.is_whitespace() || "/?#\"'<>`".contains(character))
-            .unwrap_or(after.len());
+        let end = |ends: fn(char) -> bool| after.find(ends).unwrap_or(after.len());
+        // A quotation mark may be in a password.
+        let mut authority_end = end(|one| one.is_whitespace() || "/?#".contains(one));
+        if !after[..authority_end].contains('@') {
+            authority_end = end(|one| one.is_whitespace() || "/?#\"'<>`".contains(one));
+        }
         let (authority, tail) = after.split_at(authority_end);
         match authority.rsplit_once('@') {
             // A bare user name such as `git@` in `ssh://git@host` is no secret.
@@ -56,6 +59,15 @@ mod tests {
         assert_eq!(redacted("https://a:b@h/x"), "https://****@h/x");
         assert_eq!(redacted("https://token@h/x"), "https://****@h/x");
         assert_eq!(redacted("see https://a:p@ss@h."), "see https://****@h.");
+        for mark in ["'", "\"", "`", "<", ">"] {
+            assert_eq!(
+                redacted(&format!("https://a:p{mark}s@h/x")),
+                "https://****@h/x"
+            );
+            let quoted = format!("{mark}https://h{mark} a@b {mark}https://a:b@h/x{mark}");
+            let hidden = format!("{mark}https://h{mark} a@b {mark}https://****@h/x{mark}");
+            assert_eq!(redacted(&quoted), hidden);
+        }
         assert_eq!(
             redacted("x @ git+ssh://git@h/r.git"),
             "x @ git+ssh://git@h/r.git"

@@ -70,7 +70,8 @@ impl Request {
                 &self.formats,
                 (
                     &self.resolution.prereleases,
-                    self.resolution.no_dependencies
+                    self.resolution.no_dependencies,
+                    self.resolution.hashes
                 ),
                 &self.resolution.exclude_newer,
                 (

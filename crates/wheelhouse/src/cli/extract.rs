@@ -11,7 +11,8 @@ use wheelhouse_model::Result;
 use super::arguments::{Extract, Globals, Reading};
 use super::process::Process;
 use super::reader::Reader;
-use super::{human, registry, signals, streams};
+use super::{human, registry, signals, streams, style};
+use crate::archive::entry::shown;
 use crate::config::settle;
 use crate::oci::compose::path_in_image;
 use crate::oci::extract::{self, Extracted};
@@ -91,6 +92,7 @@ impl Choice {
 
 fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: &Extracted) {
     let directory = arguments.directory.display().to_string();
+    let published = &extracted.published;
     if globals.json {
         let document = json!({
             "schema": SCHEMA,
@@ -101,7 +103,7 @@ fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: 
             "bytes": extracted.bytes,
             "manifest": extracted.has_manifest,
             "unlisted": extracted.unlisted,
-            "foreign": extracted.foreign,
+            "foreign": published.foreign,
         });
         streams::data(&format!("{document:#}\n"));
         return;
@@ -111,24 +113,22 @@ fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: 
             &extracted.unlisted,
             "is in the image, but not in its manifest, and was left out",
         ),
-        (&extracted.foreign, "was in the directory before"),
+        (&published.foreign, "was in the directory before"),
+        (
+            &published.replaced_since,
+            "was replaced since an earlier run and was left alone",
+        ),
     ];
     for (names, what) in warnings {
         for name in names {
-            streams::talk(&super::style::labelled(
-                super::style::WARNING,
-                "warning",
-                &format!("`{name}` {what}"),
-            ));
+            warn(&format!("`{}` {what}", shown(name)));
         }
     }
+    for warning in &published.warnings {
+        warn(warning);
+    }
     if !extracted.has_manifest {
-        let text = "the image has no manifest to compare with; `wheelhouse verify` tells more";
-        streams::talk(&super::style::labelled(
-            super::style::WARNING,
-            "warning",
-            text,
-        ));
+        warn("the image has no manifest to compare with; `wheelhouse verify` tells more");
     }
     if globals.quiet == 0 {
         let packages = human::count(extracted.distributions.len(), "package");
@@ -137,4 +137,8 @@ fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: 
             human::bytes(extracted.bytes)
         ));
     }
+}
+
+fn warn(text: &str) {
+    streams::talk(&style::labelled(style::WARNING, "warning", text));
 }

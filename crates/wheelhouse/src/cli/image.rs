@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use serde_json::{Value, json};
+use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::arguments::{Conduct, Globals, Image};
@@ -34,18 +35,24 @@ pub(super) fn run(image: Image, globals: &Globals, matches: &ArgMatches) -> Resu
 }
 
 async fn carry_out(
-    preparation: Preparation,
+    mut preparation: Preparation,
     image: Image,
     (wheelhouses, destinations): (Vec<PathBuf>, Vec<Location>),
 ) -> Result<()> {
     let mut job = job(&preparation, &image, wheelhouses, destinations)?;
     let (json, quiet) = (preparation.json, preparation.settings.quiet > 0);
     let bar = Arc::new(Bar::new(preparation.settings.progress));
+    let dry_run = image.manner.dry_run;
+    let scratch = tempfile::tempdir().context(Kind::Publish, || {
+        "failed to make a temporary directory".to_owned()
+    })?;
     if image.builds() {
+        if dry_run {
+            preparation.settings.output = scratch.path().join(WHEELHOUSE);
+        }
         job.wheelhouses = vec![preparation.settings.output.clone()];
         Box::pin(build::carry_out(preparation, Conduct::default())).await?;
     }
-    let dry_run = image.manner.dry_run;
     let named = std::mem::take(&mut job.destinations);
     job.destinations = if dry_run { Vec::new() } else { named.clone() };
     let published = oci::publish(job, bar.clone()).await?;

@@ -13,6 +13,7 @@ use super::arguments::{Globals, Inspect};
 use super::extract::Opening;
 use super::process::Process;
 use super::{human, signals, streams};
+use crate::archive::entry::shown;
 use crate::oci;
 use crate::oci::inspect::{self, Inspection};
 
@@ -43,32 +44,32 @@ async fn look(opening: Opening) -> Result<Inspection> {
 }
 
 /// A distribution, as it is shown.
-struct Row<'a> {
-    name: &'a str,
-    version: &'a str,
+struct Row {
+    name: String,
+    version: String,
     size: u64,
     how: &'static str,
-    source: &'a str,
+    source: String,
 }
 
-fn rows(manifest: &Manifest) -> Vec<Row<'_>> {
+fn rows(manifest: &Manifest) -> Vec<Row> {
     let wheels = manifest.wheels.iter().map(|wheel: &Wheel| Row {
-        name: &wheel.name,
-        version: &wheel.version,
+        name: shown(&wheel.name),
+        version: shown(&wheel.version),
         size: wheel.size,
         how: match (&wheel.built, &wheel.origin) {
             (Some(_), _) => "built",
             (None, Origin::Index { .. }) => "fetched",
             (None, _) => "taken",
         },
-        source: &wheel.source,
+        source: shown(&wheel.source),
     });
     let sdists = manifest.sdists.iter().map(|sdist: &Sdist| Row {
-        name: &sdist.name,
-        version: &sdist.version,
+        name: shown(&sdist.name),
+        version: shown(&sdist.version),
         size: sdist.size,
         how: "sdist",
-        source: &sdist.source,
+        source: shown(&sdist.source),
     });
     wheels.chain(sdists).collect()
 }
@@ -76,29 +77,29 @@ fn rows(manifest: &Manifest) -> Vec<Row<'_>> {
 fn as_text(what: &str, found: &Inspection) -> String {
     let mut text = format!("{what}\n");
     if let Some(digest) = &found.digest {
-        let architecture = found.architecture.as_deref().unwrap_or("unknown");
+        let architecture = shown(found.architecture.as_deref().unwrap_or("unknown"));
         let layers = human::count(found.layers, "layer");
         let _ = writeln!(text, "image {digest}, {architecture}, {layers}");
     }
     let Some(manifest) = &found.manifest else {
         let _ = writeln!(text, "no manifest: nothing is known but names");
         for (name, size) in &found.files {
-            let _ = writeln!(text, "  {name}  {}", human::bytes(*size));
+            let _ = writeln!(text, "  {}  {}", shown(name), human::bytes(*size));
         }
         return text;
     };
     for target in &manifest.targets {
-        let _ = writeln!(text, "for {}", target.label());
+        let _ = writeln!(text, "for {}", shown(&target.label()));
     }
     let rows = rows(manifest);
     let size = rows.iter().map(|row| row.size).sum();
     let packages = human::count(rows.len(), "package");
     let _ = writeln!(text, "{packages}, {}", human::bytes(size));
-    let width = |length: fn(&Row<'_>) -> usize| rows.iter().map(length).max().unwrap_or(0);
+    let width = |length: fn(&Row) -> usize| rows.iter().map(length).max().unwrap_or(0);
     let names = width(|row| row.name.len());
     let versions = width(|row| row.version.len());
     for row in &rows {
-        let (name, version, how) = (row.name, row.version, row.how);
+        let (name, version, how) = (&row.name, &row.version, row.how);
         let size = human::bytes(row.size);
         let _ = writeln!(
             text,

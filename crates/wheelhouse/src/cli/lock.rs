@@ -41,6 +41,9 @@ async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
     let locked = locking::lock(job, begun.observer.clone()).await?;
     preparation.renderer.close();
     if arguments.check {
+        if preparation.json {
+            streams::data(&as_json(&locked));
+        }
         return check(&locked);
     }
     for lock in locked.iter().filter(|lock| lock.change != Change::None) {

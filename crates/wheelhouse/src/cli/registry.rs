@@ -54,9 +54,9 @@ fn credentials(options: &RegistryOptions, process: &Process) -> Credentials {
     }
 }
 
-/// The socket of docker or podman.
+/// The socket of docker or podman; what `DOCKER_HOST` says where that is none, for whoever opens it.
 pub(super) fn socket(process: &Process) -> PathBuf {
     let host = process.environment.get_nonempty("DOCKER_HOST");
-    let socket = host.and_then(|host| host.strip_prefix("unix://"));
-    socket.unwrap_or(DOCKER_SOCKET).into()
+    let host = host.unwrap_or(DOCKER_SOCKET);
+    host.strip_prefix("unix://").unwrap_or(host).into()
 }

@@ -60,6 +60,7 @@ pub(super) fn publish(mut finished: Finished) -> Result<Published> {
     let placer = Placer::new(&finished.store, finished.link_mode, stored);
     DirectoryPublisher {
         directory: finished.output.clone(),
+        overwrite: true,
     }
     .publish(&Wheelhouse {
         manifest: manifest(&finished, &metadata),

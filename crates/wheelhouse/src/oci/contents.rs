@@ -12,10 +12,13 @@ use wheelhouse_model::{Error, Kind, Manifest, Result};
 
 use super::grouping::{self, Item};
 use super::layer::{Content, Entry, Layer};
-use crate::archive::entry::components;
+use crate::archive::entry::{components, shown};
 
 /// The most that a manifest may have, in bytes; some 60,000 wheels.
 pub(super) const LARGEST_MANIFEST: u64 = 32 << 20;
+
+/// No file system has larger files, in bytes.
+const LARGEST_FILE: u64 = 1 << 60;
 
 /// A wheelhouse in a directory.
 #[derive(Clone, Debug)]
@@ -184,16 +187,25 @@ pub(super) fn parse(bytes: &[u8], place: &str) -> Result<Manifest> {
     if manifest.schema != SCHEMA {
         let message = format!(
             "{place} has the schema `{}`, not `{SCHEMA}`",
-            manifest.schema
+            shown(&manifest.schema)
         );
         return Err(Error::new(Kind::Input, message)
             .with_hint("Use the version of wheelhouse that wrote it, or a newer one."));
+    }
+    if let Some(file) = manifest
+        .distributions()
+        .find(|file| file.size > LARGEST_FILE)
+    {
+        let name = shown(file.filename);
+        let message = format!("{place} lists `{name}` with a size that no file has");
+        return Err(Error::new(Kind::Input, message));
     }
     let distributions = manifest.distributions().map(|file| (file.filename, false));
     let files = manifest.files.iter().map(|name| (name.as_str(), true));
     for (name, may_be_below) in distributions.chain(files) {
         let safe = components(name)?.join("/") == name && name != MANIFEST_NAME;
         if !safe || (name.contains('/') && !may_be_below) {
+            let name = shown(name);
             let message = format!("{place} lists `{name}`, which is no name of such a file");
             return Err(Error::new(Kind::Input, message));
         }

@@ -37,8 +37,10 @@ impl DaemonDestination {
     /// Begins the image `name`, for whoever listens at `socket`.
     ///
     /// # Errors
-    /// [`Kind::Publish`], when there is no room for temporary files.
+    /// [`Kind::Publish`], when there is no room for temporary files; [`Kind::Input`], when `socket` is
+    /// no path.
     pub fn new(socket: &Path, name: String) -> Result<Self> {
+        check(socket)?;
         let directory = tempfile::tempdir().context(Kind::Publish, || {
             "no temporary directory can be made".to_owned()
         })?;
@@ -112,8 +114,10 @@ async fn load(socket: &Path, name: &str, archive: &Path) -> Result<()> {
 /// Takes the image `name` out of the daemon.
 ///
 /// # Errors
-/// [`Kind::Fetch`], when nobody listens or there is no such image.
+/// [`Kind::Fetch`], when nobody listens or there is no such image; [`Kind::Input`], when `socket` is
+/// no path.
 pub async fn save(socket: &Path, name: &str) -> Result<ArchiveSource> {
+    check(socket)?;
     let failed = || format!("docker-daemon:{name} cannot be read");
     let request = client(socket)?.get(format!("http://localhost/images/{name}/get"));
     let response = request
@@ -147,6 +151,15 @@ async fn answer(response: Response) -> std::io::Result<(bool, String)> {
     let mut said = String::new();
     let _ = (&bytes[..]).read_to_string(&mut said);
     Ok((ok, said))
+}
+
+fn check(socket: &Path) -> Result<()> {
+    if socket.is_absolute() {
+        return Ok(());
+    }
+    let message = format!("DOCKER_HOST `{}` is no socket", socket.display());
+    Err(Error::new(Kind::Input, message)
+        .with_hint("Name one as unix:///PATH; for a daemon elsewhere, push to a registry, or load an archive there."))
 }
 
 fn client(socket: &Path) -> Result<Client> {

@@ -20,7 +20,7 @@ use super::source::SourceImage;
 use super::unpack::{self, USUAL_PATH, Visitor};
 use crate::archive;
 use crate::archive::tarball::TarEntry;
-use crate::publish::{DirectoryPublisher, Place, Publisher as _, Wheelhouse};
+use crate::publish::{DirectoryPublisher, Place, Published, Publisher as _, Wheelhouse};
 
 /// The most that locks, metadata and index may have together, in bytes.
 const LARGEST_REST: u64 = 32 << 20;
@@ -34,8 +34,8 @@ pub struct Extracted {
     pub bytes: u64,
     /// Files of the image that its manifest does not list; they were left out.
     pub unlisted: Vec<String>,
-    /// Files in the directory that no run put there.
-    pub foreign: Vec<String>,
+    /// What the directory was found to hold.
+    pub published: Published,
     /// Whether the image has a manifest to compare with.
     pub has_manifest: bool,
 }
@@ -53,7 +53,7 @@ pub fn extract(image: &SourceImage, path: Option<&str>, directory: &Path) -> Res
         distributions: BTreeMap::new(),
         bytes: files.map(|blob| blob.size).sum(),
         unlisted: Vec::new(),
-        foreign: Vec::new(),
+        published: Published::default(),
         has_manifest: staged.files.contains_key(MANIFEST_NAME),
     };
     if extracted.has_manifest {
@@ -183,13 +183,15 @@ fn publish(
         .collect();
     let published = DirectoryPublisher {
         directory: directory.to_owned(),
+        // An image of somebody else says what is written.
+        overwrite: false,
     }
     .publish(&Wheelhouse {
         manifest,
         files: others,
         store: staged,
     })?;
-    extracted.foreign = published.foreign;
+    extracted.published = published;
     Ok(())
 }
 

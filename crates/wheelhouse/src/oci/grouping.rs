@@ -50,7 +50,10 @@ pub fn group(items: &[Item<'_>]) -> Vec<Vec<usize>> {
 fn threshold(items: &[Item<'_>]) -> u64 {
     let mut threshold = LARGE;
     while items.iter().filter(|item| item.size >= threshold).count() > MOST_ALONE {
-        threshold *= 2;
+        threshold = match u64::checked_mul(threshold, 2) {
+            Some(doubled) => doubled,
+            None => break,
+        };
     }
     threshold
 }

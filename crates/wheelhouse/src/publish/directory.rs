@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelhouse_model::manifest::MANIFEST_NAME;
-use wheelhouse_model::{Manifest, Result};
+use wheelhouse_model::{Error, Kind, Manifest, Result};
 
 use super::operations::{Disk, Operations, failure};
 use super::previous::{self, Owned, PENDING_NAME, Previous};
@@ -38,19 +38,22 @@ use super::{Published, Publisher, Wheelhouse};
 pub struct DirectoryPublisher {
     /// Made if it is missing, with its parents.
     pub directory: PathBuf,
+    /// Whether what no run put there gives way to a file of the set.
+    pub overwrite: bool,
 }
 
 impl Publisher for DirectoryPublisher {
     fn publish(&self, wheelhouse: &Wheelhouse<'_>) -> Result<Published> {
-        publish(&Disk, &self.directory, wheelhouse)
+        publish(&Disk, self, wheelhouse)
     }
 }
 
 fn publish(
     operations: &dyn Operations,
-    root: &Path,
+    publisher: &DirectoryPublisher,
     wheelhouse: &Wheelhouse<'_>,
 ) -> Result<Published> {
+    let root = publisher.directory.as_path();
     let desired = staging::desired(wheelhouse)?;
     operations
         .create_directory(root)
@@ -60,6 +63,11 @@ fn publish(
     let run = Run::prepare(operations, root, wheelhouse, desired)?;
     if run.is_done() {
         return run.report(Vec::new());
+    }
+    if let (false, Some(name)) = (publisher.overwrite, run.overwritten.first()) {
+        let message = format!("`{}` is in the way", root.join(name).display());
+        return Err(Error::new(Kind::Publish, message)
+            .with_hint("No wheelhouse put it there: move it away, or choose another directory."));
     }
     let result = run.carry_out(wheelhouse);
     if result.is_err() {

@@ -1,12 +1,17 @@
 //! Programs that verifying runs: without what could lead them elsewhere, without a network where
 //! that is permitted, and never longer than the run.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::process::Command;
+use futures::future::join;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
@@ -21,6 +26,12 @@ const WITHHELD: [&str; 7] = [
     "__PYVENV_",
 ];
 
+/// How much of the end of an output is kept, in bytes.
+const KEPT: usize = 256 << 10;
+
+/// How long pipes are read whose program has ended.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// How many of the last lines of an output are shown.
 const SHOWN: usize = 20;
 
@@ -34,7 +45,7 @@ pub(super) struct Surroundings {
     namespace: Option<&'static [&'static str]>,
 }
 
-/// How a program ended, and what it said.
+/// How a program ended, and the end of what it said.
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
     pub(super) output: String,
@@ -92,22 +103,17 @@ impl Surroundings {
         let name = name.unwrap_or_default();
         let failed = || format!("failed to run {name}");
         let child = self.command(command).spawn();
-        let child = child.context(Kind::Verification, failed)?;
+        let mut child = child.context(Kind::Verification, failed)?;
         let _group = Group::of(&child);
-        let output = tokio::time::timeout(limit, child.wait_with_output()).await;
-        let output = output.map_err(|_| {
+        let ended = tokio::time::timeout(limit, follow(&mut child)).await;
+        let ended = ended.map_err(|_| {
             let seconds = limit.as_secs();
             Error::new(
                 Kind::Verification,
                 format!("{name} did not end within {seconds} s"),
             )
         })?;
-        let output = output.context(Kind::Verification, failed)?;
-        let text = [output.stdout, output.stderr].concat();
-        Ok(Ended {
-            status: output.status,
-            output: String::from_utf8_lossy(&text).into_owned(),
-        })
+        ended.context(Kind::Verification, failed)
     }
 
     fn command(&self, command: &[OsString]) -> Command {
@@ -130,6 +136,43 @@ impl Surroundings {
             .process_group(0)
             .kill_on_drop(true);
         process
+    }
+}
+
+/// Waits for the end of `child`, and keeps the end of what it says. What it leaves behind may hold its
+/// pipes open for ever, so they are read for a moment longer at most.
+async fn follow(child: &mut Child) -> io::Result<Ended> {
+    let (mut said, mut complained) = (VecDeque::new(), VecDeque::new());
+    let status = {
+        let reading = join(
+            keep(child.stdout.take(), &mut said),
+            keep(child.stderr.take(), &mut complained),
+        );
+        let mut reading = pin!(reading);
+        tokio::select! {
+            _ = &mut reading => child.wait().await?,
+            status = child.wait() => {
+                let _ = tokio::time::timeout(LINGER, reading).await;
+                status?
+            }
+        }
+    };
+    said.append(&mut complained);
+    Ok(Ended {
+        status,
+        output: String::from_utf8_lossy(said.make_contiguous()).into_owned(),
+    })
+}
+
+/// Reads to the end, and keeps the last of it.
+async fn keep(reader: Option<impl AsyncRead + Unpin>, kept: &mut VecDeque<u8>) {
+    let Some(mut reader) = reader else {
+        return;
+    };
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(count @ 1..) = reader.read(&mut buffer).await {
+        kept.extend(&buffer[..count]);
+        kept.drain(..kept.len().saturating_sub(KEPT));
     }
 }
 

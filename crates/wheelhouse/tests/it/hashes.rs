@@ -145,3 +145,16 @@ fn constraints_have_no_extras() {
         .assert_exit(2)
         .assert_error_names(&["beta[more]<2", "constraints.txt", "extras"]);
 }
+
+#[test]
+fn a_lock_without_hashes_does_not_answer_a_request_that_requires_them() {
+    let ((index, _), sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &["alpha"]).assert_success();
+    for more in [&["--require-hashes"][..], &["--require-hashes", "--frozen"]] {
+        let run = sandbox.build(&index, &[&["alpha"], more].concat());
+        assert!(!run.status.success(), "{}", run.stderr);
+    }
+    sandbox
+        .build(&index, &["alpha", "--frozen"])
+        .assert_success();
+}

@@ -142,7 +142,13 @@ fn a_lock_that_still_answers_is_kept_and_no_index_asked() {
     let (index, sandbox) = locked_pair();
     let before = text(&sandbox, "pylock.toml");
     lock(&sandbox, &index, &[]).assert_success();
-    lock(&sandbox, &index, &["--check"]).assert_success();
+    let checked = lock(&sandbox, &index, &["--check", "--json"]);
+    checked.assert_success();
+    assert!(
+        checked.stdout.contains("\"change\": \"kept\""),
+        "{}",
+        checked.stdout
+    );
     assert_eq!(text(&sandbox, "pylock.toml"), before);
     assert_eq!(index.requests("/").len(), 0);
 }

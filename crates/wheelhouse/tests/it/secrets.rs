@@ -128,3 +128,31 @@ fn who_has_no_credentials_is_told_so() {
     run.assert_exit(4)
         .assert_error_names(&["alpha", &index.url(), "credentials", ".netrc"]);
 }
+
+#[test]
+fn credentials_of_proxies_and_odd_passwords_are_not_told() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        ["--proxy", "somebody:hunter2secret@proxy.example:3128"],
+        [
+            "--proxy",
+            "http://somebody:hunter2secret@proxy.example:3128",
+        ],
+        ["--proxy", "somebody:hunter2secret@[broken:3128"],
+        [
+            "--index-url",
+            "https://somebody:it's-hunter2secret@host.example/simple",
+        ],
+    ] {
+        for verb in [&["config"][..], &["config", "--json"], &["build", "alpha"]] {
+            let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+            command
+                .args(verb)
+                .args(arguments)
+                .args(["--retries", "0", "--timeout", "1"]);
+            let run = sandbox.spawn(command).finish();
+            let told = format!("{}{}", run.stdout, run.stderr);
+            assert!(!told.contains("hunter2secret"), "{verb:?}: {told}");
+        }
+    }
+}

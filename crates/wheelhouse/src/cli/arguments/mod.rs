@@ -295,7 +295,7 @@ pub(crate) enum Cache {
         #[arg(long, value_name = "DAYS", visible_alias = "days")]
         unused_for: Option<u32>,
 
-        /// Remove what was used least recently, until the rest has this size: 500M, 2G
+        /// Remove wheels and sdists that were used least recently, until the others have this size: 500M, 2G
         #[arg(long, value_name = "SIZE", value_parser = size)]
         max_size: Option<u64>,
     },

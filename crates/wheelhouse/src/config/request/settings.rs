@@ -204,7 +204,7 @@ impl Settling<'_> {
             client_certificate: self
                 .path("client-cert", raw.client_certificate.as_deref())
                 .map(absolute),
-            proxy: self.text("proxy", raw.proxy.as_deref()),
+            proxy: self.proxy(raw.proxy.as_deref()),
             no_proxy_env: self.flag("no-proxy-env", raw.no_proxy_env)?,
             offline: self.own(
                 "offline",

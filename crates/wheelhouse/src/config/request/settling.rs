@@ -112,6 +112,18 @@ impl Settling<'_> {
         value
     }
 
+    /// A proxy: for HTTP if no scheme is said, as for pip.
+    pub(super) fn proxy(&mut self, given: Option<&str>) -> Option<String> {
+        let value = given.or_else(|| self.pip.text("proxy"));
+        let value = value.map(|text| match text {
+            "" => String::new(),
+            url if url.contains("://") => url.to_owned(),
+            host => format!("http://{host}"),
+        });
+        self.note("proxy", value.clone(), given.is_some());
+        value
+    }
+
     pub(super) fn path(&mut self, option: &'static str, given: Option<&Path>) -> Option<PathBuf> {
         let value = given.map(Path::to_owned).or_else(|| self.pip.path(option));
         self.note(option, value.as_deref().map(shown), given.is_some());

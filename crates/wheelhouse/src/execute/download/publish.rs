@@ -123,6 +123,7 @@ impl Downloaded {
         let placer = Placer::new(store, mode, self.files.values().map(|file| &file.stored));
         let publisher = DirectoryPublisher {
             directory: output.to_owned(),
+            overwrite: true,
         };
         publisher.publish(&Wheelhouse {
             manifest,

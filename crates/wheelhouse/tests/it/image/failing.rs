@@ -275,3 +275,21 @@ fn a_manifest_that_does_not_end_is_refused() {
         .assert_exit(4)
         .assert_error_names(&["longer than 4194304 bytes"]);
 }
+
+#[test]
+fn a_daemon_that_cannot_be_reached_is_told_for_what_is_done() {
+    let mut sandbox = wheelhouse();
+    let image = "docker-daemon:acme/wheels:1";
+    sandbox.set(
+        "DOCKER_HOST",
+        format!("unix://{}", sandbox.path("nowhere").display()),
+    );
+    run(&sandbox, &["image", "out", image]).assert_exit(7);
+    run(&sandbox, &["extract", image, "back"]).assert_exit(4);
+    sandbox.set("DOCKER_HOST", "tcp://127.0.0.1:1");
+    for arguments in [["image", "out", image], ["extract", image, "back"]] {
+        run(&sandbox, &arguments)
+            .assert_exit(2)
+            .assert_error_names(&["DOCKER_HOST", "tcp://127.0.0.1:1"]);
+    }
+}

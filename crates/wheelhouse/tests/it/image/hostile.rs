@@ -297,22 +297,60 @@ fn a_manifest_of_the_wheelhouse_that_lies_is_refused() {
         ),
         ("\"pylock.toml\"", "\"../pylock.toml\"", ".."),
         ("wheelhouse-manifest/1", "wheelhouse-manifest/9", "schema"),
+        ("\"size\": ", "\"size\": 999999999999", "no file has"),
     ] {
         let lie = manifest.replace(from, to);
         assert_ne!(lie, manifest);
-        let wheels = super::files(&sandbox.out())
-            .into_iter()
-            .map(|(name, bytes)| {
-                let bytes = if name == Path::new("wheelhouse.json") {
-                    lie.clone().into_bytes()
-                } else {
-                    bytes
-                };
-                file(&format!("{PREFIX}{}", name.display()), bytes)
-            });
-        write(&sandbox, &[wheels.collect()]);
+        write_with_manifest(&sandbox, &lie);
         assert_refused(&sandbox, &[word]);
     }
+}
+
+/// Writes an image of the wheelhouse `out`, whose manifest this is.
+fn write_with_manifest(sandbox: &Sandbox, manifest: &str) {
+    let members = super::files(&sandbox.out()).into_iter();
+    let members = members.map(|(name, bytes)| {
+        let is_manifest = name == Path::new("wheelhouse.json");
+        let bytes = if is_manifest { manifest.into() } else { bytes };
+        file(&format!("{PREFIX}{}", name.display()), bytes)
+    });
+    write(sandbox, &[members.collect()]);
+}
+
+#[test]
+fn what_a_manifest_says_does_not_garble_a_terminal() {
+    let sandbox = wheelhouse();
+    let manifest = fs::read_to_string(sandbox.out().join("wheelhouse.json")).unwrap();
+    let garbling = manifest.replace(
+        "\"version\": \"1.0\"",
+        "\"version\": \"1.0\\u001b[2J\\nforged\"",
+    );
+    assert_ne!(garbling, manifest);
+    write_with_manifest(&sandbox, &garbling);
+    let finished = run(&sandbox, &["inspect", "oci:image"]);
+    finished.assert_success();
+    assert!(!finished.stdout.contains('\u{1b}'), "{}", finished.stdout);
+    assert!(
+        !finished
+            .stdout
+            .lines()
+            .any(|line| line.starts_with("forged"))
+    );
+}
+
+#[test]
+fn what_is_in_the_directory_is_not_overwritten() {
+    let sandbox = wheelhouse();
+    super::printed(&sandbox, &["image", "out", "oci:image:1"]);
+    let own = sandbox.write("mine/pylock.toml", "my own\n");
+    let extract = |directory| run(&sandbox, &["extract", "oci:image:1", directory]);
+    extract("mine")
+        .assert_exit(7)
+        .assert_error_names(&["mine/pylock.toml", "in the way"]);
+    assert_eq!(fs::read_to_string(own).unwrap(), "my own\n");
+    assert_eq!(super::files(&sandbox.path("mine")).len(), 1);
+    extract("back").assert_success();
+    extract("back").assert_success();
 }
 
 #[test]

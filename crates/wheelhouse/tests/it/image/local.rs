@@ -44,6 +44,19 @@ fn the_digest_is_that_of_the_content_alone() {
     ];
     assert_eq!(printed(&sandbox, &dry), digest);
     assert!(!sandbox.path("never").exists());
+    sandbox.write("requirements.txt", "alpha\n");
+    let build = [
+        "image",
+        "-r",
+        "requirements.txt",
+        "--no-index",
+        "--find-links",
+        "out",
+        "oci:never:1",
+    ];
+    let dry = [&build[..], &["-o", "nowhere", "--dry-run"]].concat();
+    printed(&sandbox, &dry);
+    assert!(!sandbox.path("never").exists() && !sandbox.path("nowhere").exists());
     // Whole archives are the same, too.
     printed(
         &sandbox,

@@ -223,3 +223,13 @@ fn no_socket_is_opened() {
     run.assert_exit(6);
     assert_eq!(sockets(&trace), Vec::<String>::new());
 }
+
+#[test]
+fn what_a_module_leaves_running_holds_nothing_up() {
+    let script =
+        "import subprocess\nprint('much' * 1_000_000)\nsubprocess.Popen(['sleep', '100'])\n";
+    let sandbox = plain(&[Wheel::new("alpha", "1.0").file("noisy.py", script)]);
+    let begun = std::time::Instant::now();
+    verify(&sandbox, &["--import"]).assert_success();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(90));
+}

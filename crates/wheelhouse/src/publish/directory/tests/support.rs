@@ -72,7 +72,11 @@ impl Set {
                 .collect(),
             store: &texts,
         };
-        publish(operations, root, &wheelhouse)
+        let publisher = DirectoryPublisher {
+            directory: root.to_owned(),
+            overwrite: true,
+        };
+        publish(operations, &publisher, &wheelhouse)
     }
 }
 

@@ -50,6 +50,7 @@ fn published() -> tempfile::TempDir {
         .unwrap();
     let publisher = DirectoryPublisher {
         directory: directory.path().to_owned(),
+        overwrite: true,
     };
     publisher.publish(&wheelhouse).unwrap();
     directory
