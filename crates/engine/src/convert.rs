@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use uv_distribution_types::{BuiltDist, Dist, File, IndexUrl, Name as _, SourceDist};
+use uv_pypi_types::Yanked;
 use uv_python::Interpreter;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::error::Context as _;
@@ -66,6 +67,7 @@ pub(crate) fn artifact(file: &File, images: &[LinkedImage]) -> Result<Artifact> 
             size: Some(known.size),
             hashes: Hashes::sha256_only(known.sha256),
             uploaded: None,
+            yanked: None,
             subdirectory: None,
         });
     }
@@ -75,8 +77,16 @@ pub(crate) fn artifact(file: &File, images: &[LinkedImage]) -> Result<Artifact> 
         size: file.size,
         hashes: hashes(file),
         uploaded: file.upload_time_utc_ms,
+        yanked: file.yanked.as_deref().and_then(yanked),
         subdirectory: None,
     })
+}
+
+fn yanked(yanked: &Yanked) -> Option<String> {
+    match yanked {
+        Yanked::Bool(is_yanked) => is_yanked.then(String::new),
+        Yanked::Reason(reason) => Some(reason.to_string()),
+    }
 }
 
 fn hashes(file: &File) -> Hashes {
@@ -113,6 +123,7 @@ fn direct(location: Location, subdirectory: Option<&Path>, fragment: Option<&str
         size: None,
         hashes: Hashes(hashes),
         uploaded: None,
+        yanked: None,
         subdirectory: subdirectory.map(Path::to_owned),
     }
 }

@@ -101,6 +101,8 @@ pub struct Artifact {
     pub hashes: Hashes,
     /// When the index took the file in, in milliseconds since 1970-01-01 UTC.
     pub uploaded: Option<i64>,
+    /// Why the index has yanked it, if it has (PEP 592); empty where it does not say.
+    pub yanked: Option<String>,
     /// The directory inside a direct sdist that holds the project.
     pub subdirectory: Option<PathBuf>,
 }

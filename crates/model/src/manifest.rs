@@ -69,6 +69,9 @@ pub struct Sdist {
     pub origin: Origin,
     /// Where it was had; without credentials.
     pub source: String,
+    /// Why its index has yanked it, if it has (PEP 592); empty where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yanked: Option<String>,
     /// Whether it is there for builds alone, and in no lock.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub build_only: bool,
@@ -92,6 +95,9 @@ pub struct Wheel {
     pub origin: Origin,
     /// Where the wheel, or the source it was built from, was had; without credentials.
     pub source: String,
+    /// Why its index has yanked it, if it has (PEP 592); empty where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yanked: Option<String>,
     /// Whether it is there for builds alone, and in no lock.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub build_only: bool,

@@ -117,6 +117,7 @@ mod tests {
                 size: None,
                 hashes: Hashes::sha256_only(digest),
                 uploaded: None,
+                yanked: None,
                 subdirectory: None,
             }),
             requires_python: None,

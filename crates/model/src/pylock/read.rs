@@ -219,12 +219,14 @@ fn is_wanted(entry: &Entry<'_>, reader: &mut Reader<'_>) -> Result<bool> {
 }
 
 fn read_package(entry: &Entry<'_>, name: PackageName, reader: &mut Reader<'_>) -> Result<Package> {
-    let source = source::read(entry, &name, reader)?;
-    let tool = entry.tool()?;
-    let hashes = match &tool {
-        Some(tool) => tool.strings("required-hashes")?,
-        None => Vec::new(),
-    };
+    let mut source = source::read(entry, &name, reader)?;
+    let mut hashes = Vec::new();
+    if let Some(tool) = entry.tool()? {
+        hashes = tool.strings("required-hashes")?;
+        if let Source::Wheel(artifact) | Source::Sdist(artifact) = &mut source {
+            artifact.yanked = tool.string("yanked")?.map(str::to_owned);
+        }
+    }
     Ok(Package {
         version: read_version(entry, &name, &source)?,
         origin: read_origin(entry, &source, reader.base)?,

@@ -202,6 +202,7 @@ fn read_artifact(entry: &Entry<'_>, filename: Option<&str>, base: &Path) -> Resu
         size: size.map_err(|_| entry.error("size", "is negative"))?,
         hashes: read_hashes(&entry.required("hashes", entry.entry("hashes")?)?)?,
         uploaded: read_uploaded(entry)?,
+        yanked: None,
         subdirectory: None,
     })
 }

@@ -149,6 +149,10 @@ fn write_entry(text: &mut Text, entry: &Entry<'_>, base: &Path) {
     for source in &entry.sources {
         write_source(text, &mut tool, package, source, base);
     }
+    let mut artifacts = entry.sources.iter().filter_map(|source| source.artifact());
+    if let Some(reason) = artifacts.find_map(|artifact| artifact.yanked.as_deref()) {
+        tool.string("yanked", reason);
+    }
     tool.array("required-hashes", &quoted_all(&package.required_hashes));
     text.table_of(TOOL_OF_PACKAGE, &tool);
 }

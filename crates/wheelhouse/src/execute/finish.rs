@@ -144,7 +144,7 @@ fn index_files(finished: &Finished, metadata: &[Metadata]) -> BTreeMap<String, V
             size: made.stored.size,
             requires_python: metadata.requires_python.clone(),
             metadata: Some(Sha256::of(&metadata.bytes)),
-            yanked: None,
+            yanked: artifact.and_then(|artifact| artifact.yanked.clone()),
             uploaded: artifact.and_then(|artifact| artifact.uploaded),
         });
         files.insert(
@@ -195,6 +195,10 @@ fn wheel(package: &Package, made: &Made, metadata: &Metadata) -> Wheel {
             .collect(),
         origin: package.origin.clone(),
         source: package.source.to_string(),
+        yanked: package
+            .source
+            .artifact()
+            .and_then(|artifact| artifact.yanked.clone()),
         build_only: false,
         built: made.built.as_ref().map(|built| manifest::Built {
             sdist: made.sdist.map(Hashes::sha256_only).unwrap_or_default(),

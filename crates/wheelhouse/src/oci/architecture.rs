@@ -139,12 +139,15 @@ fn stays(name: &str, all: &Manifest, left: &Manifest) -> bool {
 /// The wheels and sdists as an index shows them.
 fn indexed(manifest: &Manifest, others: &BTreeMap<String, Content>) -> Result<Vec<IndexedWheel>> {
     let wheels = manifest.wheels.iter();
-    let wheels = wheels.map(|wheel| (&wheel.name, &wheel.version, wheel.requires_python.clone()));
+    let wheels = wheels.map(|wheel| {
+        let python = wheel.requires_python.clone();
+        (&wheel.name, &wheel.version, &wheel.yanked, python)
+    });
     let sdists = manifest.sdists.iter();
-    let sdists = sdists.map(|sdist| (&sdist.name, &sdist.version, None));
+    let sdists = sdists.map(|sdist| (&sdist.name, &sdist.version, &sdist.yanked, None));
     let named = wheels.chain(sdists).zip(manifest.distributions());
     named
-        .map(|((name, version, requires_python), file)| {
+        .map(|((name, version, yanked, requires_python), file)| {
             let filename = file.filename.to_owned();
             let invalid = || format!("the manifest has a wrong name or version for {filename}");
             Ok(IndexedWheel {
@@ -154,7 +157,7 @@ fn indexed(manifest: &Manifest, others: &BTreeMap<String, Content>) -> Result<Ve
                 size: file.size,
                 requires_python,
                 metadata: metadata(others.get(&format!("{filename}.metadata")))?,
-                yanked: None,
+                yanked: yanked.clone(),
                 uploaded: None,
                 filename,
             })

@@ -170,6 +170,30 @@ fn a_yanked_version_is_taken_where_somebody_pins_it() {
 }
 
 #[test]
+fn a_yanked_version_stays_marked_in_the_index() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0"));
+    index.yank("alpha-1.0-py3-none-any.whl");
+    let marked = || {
+        let page = sandbox.out().join("simple/alpha/index.html");
+        let page = std::fs::read_to_string(page).unwrap();
+        assert!(page.contains(" data-yanked=\""), "{page}");
+    };
+    sandbox.build(&index, &["alpha==1.0"]).assert_success();
+    marked();
+    std::fs::remove_dir_all(sandbox.out().join("simple")).unwrap();
+    sandbox
+        .build(&index, &["alpha==1.0", "--frozen"])
+        .assert_success();
+    marked();
+    std::fs::remove_dir_all(sandbox.out()).unwrap();
+    sandbox
+        .download(&index, &["alpha==1.0", "--no-bootstrap"])
+        .assert_success();
+    marked();
+}
+
+#[test]
 fn a_contradiction_is_told_with_the_lines_that_make_it() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));

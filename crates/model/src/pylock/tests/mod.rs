@@ -35,6 +35,7 @@ fn artifact(filename: &str, location: Location) -> Artifact {
         size: Some(63_152),
         hashes: Hashes::sha256_only(Sha256::of(filename.as_bytes())),
         uploaded: Some(1_737_804_610_164),
+        yanked: None,
         subdirectory: None,
     }
 }

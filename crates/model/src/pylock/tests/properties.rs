@@ -57,16 +57,26 @@ fn file(filename: String) -> impl Strategy<Value = Artifact> {
     let size = option::of(0..=u64::try_from(i64::MAX).unwrap());
     let hashes = btree_map("[a-z0-9_ ]{1,8}", "[0-9a-f]{1,8}", 0..3);
     let subdirectory = option::of("[a-z ]{1,4}(/[a-z]{1,4})?");
-    (location(&filename), uploaded, size, hashes, subdirectory).prop_map(
-        move |(location, uploaded, size, hashes, subdirectory)| Artifact {
-            filename: filename.clone(),
-            location,
-            size,
-            hashes: Hashes(hashes),
-            uploaded,
-            subdirectory: subdirectory.map(PathBuf::from),
-        },
+    let yanked = option::of(text());
+    (
+        location(&filename),
+        uploaded,
+        yanked,
+        size,
+        hashes,
+        subdirectory,
     )
+        .prop_map(
+            move |(location, uploaded, yanked, size, hashes, subdirectory)| Artifact {
+                filename: filename.clone(),
+                location,
+                size,
+                hashes: Hashes(hashes),
+                uploaded,
+                yanked,
+                subdirectory: subdirectory.map(PathBuf::from),
+            },
+        )
 }
 
 fn git() -> impl Strategy<Value = Source> {

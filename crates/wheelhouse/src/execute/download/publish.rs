@@ -175,6 +175,7 @@ impl Downloaded {
             dependencies,
             origin: distribution.origin.clone(),
             source: distribution.source.to_string(),
+            yanked: yanked(file),
             build_only: !file.is_locked,
             built: file.built.as_ref().map(|built| manifest::Built {
                 sdist: file.sdist.map(Hashes::sha256_only).unwrap_or_default(),
@@ -183,6 +184,10 @@ impl Downloaded {
             }),
         }
     }
+}
+
+fn yanked(file: &Gotten) -> Option<String> {
+    file.distribution.source.artifact()?.yanked.clone()
 }
 
 fn version(file: &Gotten) -> String {
@@ -199,6 +204,7 @@ fn sdist(file: &Gotten) -> Sdist {
         size: file.stored.size,
         origin: file.distribution.origin.clone(),
         source: file.distribution.source.to_string(),
+        yanked: yanked(file),
         build_only: !file.is_locked,
     }
 }
@@ -224,7 +230,7 @@ fn indexed_file(
         size: file.stored.size,
         requires_python,
         metadata,
-        yanked: None,
+        yanked: yanked(file),
         uploaded: artifact.and_then(|artifact| artifact.uploaded),
     })
 }

@@ -91,6 +91,7 @@ pub(super) fn wheel(name: &str, text: &str) -> Wheel {
         dependencies: Vec::new(),
         origin: Origin::Direct,
         source: String::new(),
+        yanked: None,
         build_only: false,
         built: None,
     }

@@ -73,6 +73,7 @@ fn manifest(wheel: &IndexedWheel) -> Manifest {
             dependencies: Vec::new(),
             origin: Origin::Direct,
             source: String::new(),
+            yanked: None,
             build_only: false,
             built: None,
         }],
