@@ -10,6 +10,12 @@ pub const MANIFEST_NAME: &str = "wheelhouse.json";
 /// The value of `schema` in the manifests that this version writes.
 pub const SCHEMA: &str = "wheelhouse-manifest/1";
 
+/// How schemas of all versions begin.
+const ANY_SCHEMA: &str = "wheelhouse-manifest/";
+
+/// The name of the journal beside the manifest while a run publishes.
+pub const PENDING_NAME: &str = ".wheelhouse-pending.json";
+
 /// Describes one wheelhouse. Its bytes depend on the wheels alone, never on a clock or a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,7 +46,34 @@ pub struct File<'a> {
     pub size: u64,
 }
 
+/// Why bytes are no manifest that can be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    #[error("has the unknown schema {}", .0.escape_debug())]
+    Unknown(String),
+    #[error("is not the manifest of a wheelhouse")]
+    Foreign,
+    #[error("is damaged: {0}")]
+    Damaged(String),
+}
+
 impl Manifest {
+    /// Reads the bytes of a `wheelhouse.json`. What it names may be anything.
+    ///
+    /// # Errors
+    /// Bytes that are none, or one of a version that is not known.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
+        let damaged = |error: serde_json::Error| Unusable::Damaged(error.to_string());
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(damaged)?;
+        match value.get("schema").and_then(serde_json::Value::as_str) {
+            Some(SCHEMA) => serde_json::from_value(value).map_err(damaged),
+            Some(schema) if schema.starts_with(ANY_SCHEMA) => {
+                Err(Unusable::Unknown(schema.to_owned()))
+            }
+            _ => Err(Unusable::Foreign),
+        }
+    }
+
     /// The wheels and sdists.
     pub fn distributions(&self) -> impl Iterator<Item = File<'_>> {
         let wheels = self.wheels.iter().map(|wheel| File {

@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use fs_err as fs;
-use wheelhouse_model::manifest::MANIFEST_NAME;
+use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME};
 
 /// How a `CACHEDIR.TAG` begins (bford.info/cachedir).
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
@@ -54,7 +54,7 @@ fn is_virtual_environment(path: &Path) -> bool {
 
 /// What this program puts out is never what it is made from; else each run would change the next.
 fn is_wheelhouse(path: &Path) -> bool {
-    path.join(".wheelhouse-pending.json").is_file()
+    path.join(PENDING_NAME).is_file()
         || contains(&path.join(MANIFEST_NAME), "\"wheelhouse-manifest/")
 }
 

@@ -92,15 +92,8 @@ fn add(hasher: &mut sha2::Sha256, kind: u8, path: &Path, content: &[u8]) {
 fn content_digest(path: &Path) -> Result<Sha256> {
     let unreadable = || format!("failed to read {}", path.display());
     let mut file = fs::File::open(path).context(Kind::Input, unreadable)?;
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let count = std::io::Read::read(&mut file, &mut buffer).context(Kind::Input, unreadable)?;
-        if count == 0 {
-            return Ok(Sha256::finish(hasher));
-        }
-        hasher.update(&buffer[..count]);
-    }
+    let (digest, _) = Sha256::of_reader(&mut file).context(Kind::Input, unreadable)?;
+    Ok(digest)
 }
 
 fn copy_entry(entry: &Entry, target: &Path) -> std::io::Result<()> {

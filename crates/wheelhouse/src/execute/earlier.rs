@@ -1,10 +1,8 @@
 //! What an earlier run left in the output: its lock, and whether that still answers the request.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use sha2::Digest as _;
 use url::Url;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::Requirement;
@@ -148,15 +146,9 @@ fn local_path(requirement: &Requirement) -> Option<PathBuf> {
 async fn file_digest(path: PathBuf) -> Result<Sha256> {
     blocking(move || {
         let failed = || format!("failed to read {}", path.display());
-        let mut hasher = sha2::Sha256::new();
         let mut file = fs_err::File::open(&path).context(Kind::Input, failed)?;
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            match file.read(&mut buffer).context(Kind::Input, failed)? {
-                0 => return Ok(Sha256::finish(hasher)),
-                count => hasher.update(&buffer[..count]),
-            }
-        }
+        let (digest, _) = Sha256::of_reader(&mut file).context(Kind::Input, failed)?;
+        Ok(digest)
     })
     .await
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::manifest::{MANIFEST_NAME, SCHEMA};
+use wheelhouse_model::manifest::{MANIFEST_NAME, Unusable};
 use wheelhouse_model::{Error, Kind, Manifest, Result};
 
 use super::grouping::{self, Item};
@@ -181,17 +181,15 @@ fn drafted(mut entries: Vec<Entry>, packages: Vec<String>, path: &str) -> Drafte
 
 /// Reads a manifest that may come from anywhere: what it names lies in the wheelhouse.
 pub(super) fn parse(bytes: &[u8], place: &str) -> Result<Manifest> {
-    let manifest: Manifest = serde_json::from_slice(bytes).context(Kind::Input, || {
-        format!("{place} is no manifest of a wheelhouse")
+    let manifest = Manifest::parse(bytes).map_err(|unusable| {
+        let error = Error::new(Kind::Input, format!("{place} {unusable}"));
+        match unusable {
+            Unusable::Unknown(_) => {
+                error.with_hint("Use the version of wheelhouse that wrote it, or a newer one.")
+            }
+            Unusable::Foreign | Unusable::Damaged(_) => error,
+        }
     })?;
-    if manifest.schema != SCHEMA {
-        let message = format!(
-            "{place} has the schema `{}`, not `{SCHEMA}`",
-            shown(&manifest.schema)
-        );
-        return Err(Error::new(Kind::Input, message)
-            .with_hint("Use the version of wheelhouse that wrote it, or a newer one."));
-    }
     if let Some(file) = manifest
         .distributions()
         .find(|file| file.size > LARGEST_FILE)

@@ -25,11 +25,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelhouse_model::manifest::MANIFEST_NAME;
+use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME};
 use wheelhouse_model::{Error, Kind, Manifest, Result};
 
 use super::operations::{Disk, Operations, failure};
-use super::previous::{self, Owned, PENDING_NAME, Previous};
+use super::previous::{self, Owned, Previous};
 use super::staging::{self, Content, Desired, Staged};
 use super::{Published, Publisher, Wheelhouse};
 

@@ -9,13 +9,10 @@ use std::path::{Component, Path};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use wheelhouse_model::manifest::{MANIFEST_NAME, SCHEMA};
+use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME, Unusable};
 use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
 
 use super::operations::failure;
-
-/// The name of the journal.
-pub(super) const PENDING_NAME: &str = ".wheelhouse-pending.json";
 
 /// How the names of all temporary files of this program begin, the store's too.
 pub(super) const TEMPORARY_START: &str = ".wheelhouse-";
@@ -76,23 +73,13 @@ impl Previous {
             return Ok(());
         };
         let path = root.join(MANIFEST_NAME);
-        let Ok(value) = serde_json::from_slice::<serde_json::Value>(bytes) else {
-            self.warnings.push(damaged(&path));
-            return Ok(());
-        };
-        match value.get("schema").and_then(serde_json::Value::as_str) {
-            Some(SCHEMA) => {}
-            Some(schema) if schema.starts_with("wheelhouse-manifest/") => {
-                return Err(newer(&path, schema));
-            }
-            _ => return Err(not_ours(&path)),
-        }
-        match serde_json::from_value::<Manifest>(value) {
+        match Manifest::parse(bytes) {
             Ok(manifest) => {
                 own(&mut self.owned, &manifest);
                 self.manifest = Some(manifest);
             }
-            Err(_) => self.warnings.push(damaged(&path)),
+            Err(Unusable::Damaged(_)) => self.warnings.push(damaged(&path)),
+            Err(unusable) => return Err(not_ours(&path, &unusable)),
         }
         Ok(())
     }
@@ -184,18 +171,12 @@ fn damaged(path: &Path) -> String {
     )
 }
 
-fn newer(path: &Path, schema: &str) -> Error {
-    let message = format!(
-        "{} has the unknown schema {}",
-        path.display(),
-        schema.escape_debug()
-    );
-    let hint = "A newer wheelhouse wrote it: use that one, or another output directory.";
-    Error::new(Kind::Publish, message).with_hint(hint)
-}
-
-fn not_ours(path: &Path) -> Error {
-    let message = format!("{} is not the manifest of a wheelhouse", path.display());
-    let hint = "Move the file away, or choose another output directory.";
-    Error::new(Kind::Publish, message).with_hint(hint)
+fn not_ours(path: &Path, unusable: &Unusable) -> Error {
+    let hint = match unusable {
+        Unusable::Unknown(_) => {
+            "A newer wheelhouse wrote it: use that one, or another output directory."
+        }
+        _ => "Move the file away, or choose another output directory.",
+    };
+    Error::new(Kind::Publish, format!("{} {unusable}", path.display())).with_hint(hint)
 }

@@ -5,16 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use sha2::Digest as _;
-use wheelhouse_model::manifest::MANIFEST_NAME;
+use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME};
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::operations::{Operations, failure};
-use super::previous::{self, PENDING_NAME, Previous, TEMPORARY_START};
+use super::previous::{self, Previous, TEMPORARY_START};
 use super::{Place, Wheelhouse};
 
 /// How many files are flushed at once: file systems commit them together.
@@ -136,16 +135,7 @@ fn is_older(_file: &Metadata, _other: &Metadata) -> bool {
 
 /// Digests the file at `path`.
 pub(super) fn digest(path: &Path) -> io::Result<Sha256> {
-    let mut file = fs::File::open(path)?;
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(Sha256::finish(hasher));
-        }
-        hasher.update(&buffer[..count]);
-    }
+    Ok(Sha256::of_reader(&mut fs::File::open(path)?)?.0)
 }
 
 /// A file that is whole but not yet where it belongs.

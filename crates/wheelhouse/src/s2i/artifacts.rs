@@ -82,7 +82,7 @@ fn pinned(metadata: &[u8]) -> Option<String> {
 
 fn manifest(wheelhouse: &Path) -> Option<Manifest> {
     let bytes = fs::read(wheelhouse.join(MANIFEST_NAME)).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    Manifest::parse(&bytes).ok()
 }
 
 /// Writes the tar of what the next build wants to `stream`.

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{FileTimes, Metadata};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -20,7 +20,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utim
 use wheelhouse_model::{Result, Sha256};
 
 use super::layout::{Layout, STORE_MTIME};
-use super::{Digester, Store, failure, tolerate_no_locks};
+use super::{Store, failure, tolerate_no_locks};
 
 /// How much is read or written at once, in bytes.
 pub(super) const CHUNK: usize = 256 * 1024;
@@ -111,7 +111,8 @@ impl Store {
             opened => opened.map_err(failed)?,
         };
         let before = file.metadata().map_err(failed)?;
-        if digest_of(&mut file).map_err(failed)? != *sha256 {
+        let (found, _) = Sha256::of_reader(&mut file).map_err(failed)?;
+        if found != *sha256 {
             return self.discard(sha256, path.to_owned(), &before);
         }
         let after = file.metadata().map_err(failed)?;
@@ -201,15 +202,4 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
         (metadata.dev(), metadata.ino(), metadata.len(), time)
     };
     identity(one) == identity(other)
-}
-
-fn digest_of(file: &mut fs::File) -> io::Result<Sha256> {
-    let mut digester = Digester::new([]);
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(digester.finish().sha256),
-            count => digester.update(&buffer[..count]),
-        }
-    }
 }

@@ -4,12 +4,10 @@
 //! Never compares a wheel with anything outside it.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sha2::Digest as _;
 use wheelhouse_model::{Result, Sha256, WheelFilename};
 
 use super::survey::Survey;
@@ -102,20 +100,9 @@ fn look_inside(path: &Path, name: &str, examined: &mut Examined) -> Result<()> {
 }
 
 /// The digest and the size of the file at `path`.
-fn digest(path: &Path) -> std::io::Result<(Sha256, u64)> {
+pub(super) fn digest(path: &Path) -> std::io::Result<(Sha256, u64)> {
     if !path.metadata()?.is_file() {
         return Err(std::io::Error::other("it is no file"));
     }
-    let mut file = std::fs::File::open(path)?;
-    let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok((Sha256::finish(hasher), size)),
-            count => {
-                hasher.update(&buffer[..count]);
-                size += count as u64;
-            }
-        }
-    }
+    Sha256::of_reader(&mut std::fs::File::open(path)?)
 }

@@ -2,15 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wheelhouse_model::manifest::{MANIFEST_NAME, Sdist, Wheel};
-use wheelhouse_model::{Manifest, Sha256, WheelFilename};
+use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME, Sdist, Wheel};
+use wheelhouse_model::{Manifest, WheelFilename};
 
-use super::examine::Examined;
+use super::examine::{Examined, digest};
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::{Survey, is_inside};
-
-/// What a run leaves that was stopped while it published.
-const PENDING: &str = ".wheelhouse-pending.json";
 
 const TAKEN: &str = "Move it away: pip takes it as well.";
 
@@ -127,11 +124,10 @@ fn compare(
 /// Compares one source distribution with what the manifest says of it.
 fn compare_sdist(sdist: &Sdist, survey: &Survey, check: &mut Examination) {
     let fail = |message: String| Finding::new(&sdist.filename, message).hint(super::AGAIN);
-    let Some(bytes) = survey.read_file(&sdist.filename) else {
+    let Ok((sha256, size)) = digest(&survey.directory.join(&sdist.filename)) else {
         check.fail(fail("is missing".to_owned()));
         return;
     };
-    let (size, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
     if size != sdist.size {
         let message = format!("has {size} bytes where {MANIFEST_NAME} says {}", sdist.size);
         check.fail(fail(message));
@@ -165,7 +161,7 @@ fn extra(survey: &Survey, manifest: &Manifest, check: &mut Examination) {
         }
     }
     for name in &survey.others {
-        if name == PENDING {
+        if name == PENDING_NAME {
             let message = "tells that a run was stopped half-way";
             check.warn(Finding::new(name, message));
         } else if !known.contains(name.as_str()) {

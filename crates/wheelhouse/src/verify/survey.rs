@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use walkdir::WalkDir;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::manifest::{MANIFEST_NAME, SCHEMA};
+use wheelhouse_model::manifest::{MANIFEST_NAME, Unusable};
 use wheelhouse_model::{Error, Kind, Manifest, Result};
 
 use super::report::Finding;
@@ -160,39 +160,16 @@ fn read_manifest(directory: &Path) -> Result<(Option<Manifest>, Option<Finding>)
                 .caused_by(error));
         }
     };
-    match parse_manifest(&bytes) {
+    match Manifest::parse(&bytes) {
         Ok(manifest) => Ok((Some(manifest), None)),
-        Err(Unusable::Newer(schema)) => {
-            let schema = schema.escape_debug();
-            let message = format!("{} has the unknown schema {schema}", path.display());
+        Err(unknown @ Unusable::Unknown(_)) => {
+            let message = format!("{} {unknown}", path.display());
             let hint = "A newer wheelhouse wrote it: verify with that one.";
             Err(Error::new(Kind::Input, message).with_hint(hint))
         }
-        Err(Unusable::Damaged(what)) => {
-            let damage = Finding::new(MANIFEST_NAME, what).hint(super::AGAIN);
+        Err(unusable) => {
+            let damage = Finding::new(MANIFEST_NAME, unusable.to_string()).hint(super::AGAIN);
             Ok((None, Some(damage)))
-        }
-    }
-}
-
-/// Why a manifest cannot be used.
-enum Unusable {
-    /// It has this schema.
-    Newer(String),
-    Damaged(String),
-}
-
-fn parse_manifest(bytes: &[u8]) -> std::result::Result<Manifest, Unusable> {
-    let damaged = |error| Unusable::Damaged(format!("is damaged: {error}"));
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(damaged)?;
-    match value.get("schema").and_then(serde_json::Value::as_str) {
-        Some(SCHEMA) => serde_json::from_value(value).map_err(damaged),
-        Some(schema) if schema.starts_with("wheelhouse-manifest/") => {
-            Err(Unusable::Newer(schema.to_owned()))
-        }
-        _ => {
-            let what = "is not the manifest of a wheelhouse";
-            Err(Unusable::Damaged(what.to_owned()))
         }
     }
 }
