@@ -49,6 +49,15 @@ impl Memory {
         remembered.insert(id, metadata.clone());
     }
 
+    /// What the newest version of `name` requires that was looked at.
+    pub(crate) fn newest_requires(&self, name: &PackageName) -> Vec<Requirement> {
+        let remembered = self.metadata.lock().expect("no panic while locked");
+        let metadata = remembered.values().map(|known| &known.metadata);
+        let of_name = metadata.filter(|metadata| metadata.name == *name);
+        let newest = of_name.max_by_key(|metadata| &metadata.version);
+        newest.map_or_else(Vec::new, |newest| newest.requires_dist.to_vec())
+    }
+
     fn pins(&self, name: &PackageName) -> Option<Vec<Requirement>> {
         let pins = self.pins.lock().expect("no panic while locked");
         pins.get(name).cloned()
@@ -90,10 +99,13 @@ impl Watch {
         self.exceeded.notified().await;
     }
 
-    /// How many versions of `name` were considered.
-    pub(crate) fn count(&self, name: &PackageName) -> usize {
+    /// The packages of which more than so many versions were considered.
+    pub(crate) fn considered_more_than(&self, few: usize) -> BTreeSet<PackageName> {
         let considered = self.considered.lock().expect("no panic while locked");
-        considered.get(name).map_or(0, BTreeSet::len)
+        let often = considered
+            .iter()
+            .filter(|(_, versions)| versions.len() > few);
+        often.map(|(name, _)| name.clone()).collect()
     }
 
     fn consider(&self, dist: &Dist) {

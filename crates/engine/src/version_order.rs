@@ -10,11 +10,16 @@
 //!    another Python, as a conflict, and begins anew in another order after a few of them.
 //! 2. The first attempt takes the order as written. It is given up once it has considered more than
 //!    [`PATIENCE`] versions of one package.
-//! 3. If a direct requirement ended below its best, or the attempt was given up, the next attempt
-//!    decides these requirements first. The better result stays: the one whose direct requirements
-//!    are, all in all, less far from their best.
-//! 4. When no attempt comes to a good end in time, the last one takes the requirements as written,
-//!    without ceilings, for as long as it takes. Only it says that there is no solution.
+//! 3. If a direct requirement ended below its best, the next attempt decides it first. If the attempt
+//!    was given up, that goes for direct requirements that were considered often; and where it was
+//!    another package, the direct requirements have to be what its newest version requires of them:
+//!    a new `python-dateutil` is not worth all versions of `botocore`.
+//! 4. When no attempt comes to a good end in time, the last of them gets more of it; and when that has
+//!    no end either, one goes on without limits, for as long as it takes. Only it says that there is no
+//!    solution.
+//! 5. If a direct requirement still is below the major version of its best, that is required, and the
+//!    others have to move. Of all results the one stays whose direct requirements are, all in
+//!    all, least far from their best.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -23,6 +28,7 @@ use std::collections::{BTreeSet, HashMap};
 use uv_configuration::{Constraints, Excludes};
 use uv_distribution_types::{Name as _, Requirement, RequirementSource, Resolution, ResolvedDist};
 use uv_pep440::Operator;
+use uv_pep508::MarkerTree;
 use uv_resolver::{
     DependencyMode, Exclusions, Flexibility, InMemoryIndex, Manifest, OptionsBuilder, ResolveError,
 };
@@ -39,8 +45,14 @@ use crate::{network, prereleases, requirements};
 /// How many versions of one package an attempt may consider before another order is tried.
 const PATIENCE: usize = 25;
 
+/// The same for the attempt that everything else depends on.
+const GREAT_PATIENCE: usize = 10 * PATIENCE;
+
 /// Attempts with another order, at most.
 const REORDERINGS: usize = 2;
+
+/// Of how many versions a package has more that was considered often.
+const FEW: usize = 3;
 
 pub(crate) struct Settled {
     pub(crate) resolution: Resolution,
@@ -102,12 +114,35 @@ fn distance(chosen: &Version, best: &Version) -> Distance {
 type Versions = HashMap<PackageName, Version>;
 
 /// In which order an attempt decides packages.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Order {
     /// The direct requirements that are decided before the others.
     first: BTreeSet<PackageName>,
-    /// What the versions of direct requirements cannot exceed.
-    ceilings: Vec<Requirement>,
+    /// What holds beside the constraints of the request: ceilings of direct requirements, and less.
+    limits: Vec<Requirement>,
+}
+
+impl Order {
+    /// Adds to the order what it does not have. Tells whether there was anything.
+    fn change(&mut self, change: Order) -> bool {
+        let count = |order: &Self| order.first.len() + order.limits.len();
+        let before = count(self);
+        self.first.extend(change.first);
+        for limit in change.limits {
+            if !self.limits.contains(&limit) {
+                self.limits.push(limit);
+            }
+        }
+        count(self) > before
+    }
+}
+
+/// The best result so far.
+struct Nearest {
+    distance: Distance,
+    settled: Settled,
+    /// The direct requirements that are below their best, the farthest first.
+    pushed_back: Vec<PackageName>,
 }
 
 struct Solver<'a> {
@@ -125,56 +160,125 @@ struct Solver<'a> {
 impl Solver<'_> {
     async fn settle(&self) -> Result<Settled, ResolveError> {
         let best = self.best().await?;
-        if let Some(settled) = self.settle_near(&best).await? {
-            return Ok(settled);
+        let mut order = Order {
+            limits: ceilings(&best),
+            ..Order::default()
+        };
+        if let Some(nearest) = self.settle_near(&mut order, &best).await? {
+            return self.settle_nearer(&order, &best, nearest, PATIENCE).await;
         }
-        let (order, mode) = (Order::default(), DependencyMode::Transitive);
-        match self.attempt(&order, mode, usize::MAX).await? {
+        let settled = match self
+            .attempt(&order, DependencyMode::Transitive, GREAT_PATIENCE)
+            .await
+        {
+            Ok(Outcome::Settled(settled)) => settled,
+            Ok(Outcome::GivenUp(_)) | Err(ResolveError::NoSolution(_)) => {
+                self.settle_at_all(&mut order).await?
+            }
+            Err(error) => return Err(error),
+        };
+        let found = self.judge(settled, &best);
+        self.settle_nearer(&order, &best, found, GREAT_PATIENCE)
+            .await
+    }
+
+    /// The attempt that goes on for as long as it takes.
+    ///
+    /// # Errors
+    /// When there is no solution.
+    async fn settle_at_all(&self, order: &mut Order) -> Result<Settled, ResolveError> {
+        order.limits.clear();
+        let attempt = self.attempt(order, DependencyMode::Transitive, usize::MAX);
+        match attempt.await? {
             Outcome::Settled(settled) => Ok(settled),
             Outcome::GivenUp(_) => unreachable!("an attempt without a limit is not given up"),
         }
     }
 
     /// The attempt that comes nearest to the best versions of direct requirements; `None` if none
-    /// came to a good end.
+    /// came to a good end. `order` is left as the last attempt would have had it.
     ///
     /// # Errors
     /// What is not for want of a solution.
-    async fn settle_near(&self, best: &Versions) -> Result<Option<Settled>, ResolveError> {
-        let mut order = Order {
-            ceilings: ceilings(best),
-            ..Order::default()
-        };
-        let mut nearest: Option<(Distance, Settled)> = None;
+    async fn settle_near(
+        &self,
+        order: &mut Order,
+        best: &Versions,
+    ) -> Result<Option<Nearest>, ResolveError> {
+        let mut nearest: Option<Nearest> = None;
         for _ in 0..=REORDERINGS {
             let attempt = self
-                .attempt(&order, DependencyMode::Transitive, PATIENCE)
+                .attempt(order, DependencyMode::Transitive, PATIENCE)
                 .await;
-            let pushed_back = match attempt {
+            let change = match attempt {
                 Ok(Outcome::Settled(settled)) => {
-                    let (distance, pushed_back) = self.judge(&settled, best);
-                    if nearest.as_ref().is_none_or(|(least, _)| distance < *least) {
-                        nearest = Some((distance, settled));
+                    let found = self.judge(settled, best);
+                    let first = found.pushed_back.iter().cloned().collect();
+                    if nearest
+                        .as_ref()
+                        .is_none_or(|near| found.distance < near.distance)
+                    {
+                        nearest = Some(found);
                     }
-                    pushed_back
+                    Order {
+                        first,
+                        ..Order::default()
+                    }
                 }
-                Ok(Outcome::GivenUp(watch)) => self.often_considered(&watch),
+                Ok(Outcome::GivenUp(watch)) => self.remedy(&watch),
                 Err(ResolveError::NoSolution(_)) => break,
                 Err(error) => return Err(error),
             };
-            let before = order.first.len();
-            order.first.extend(pushed_back);
-            if order.first.len() == before {
+            if !order.change(change) {
                 break;
             }
         }
-        Ok(nearest.map(|(_, settled)| settled))
+        Ok(nearest)
     }
 
-    /// The total distance of `settled` and the direct requirements that are below their best.
-    fn judge(&self, settled: &Settled, best: &Versions) -> (Distance, BTreeSet<PackageName>) {
+    /// Requires the best major version of those that `nearest` has pushed back below it, and then of
+    /// the farthest of them alone.
+    ///
+    /// # Errors
+    /// What is not for want of a solution.
+    async fn settle_nearer(
+        &self,
+        order: &Order,
+        best: &Versions,
+        mut nearest: Nearest,
+        patience: usize,
+    ) -> Result<Settled, ResolveError> {
+        if nearest.distance.0 == 0 {
+            return Ok(nearest.settled);
+        }
+        let mut wanted = nearest.pushed_back.clone();
+        while !wanted.is_empty() {
+            let mut order = order.clone();
+            order.limits.extend(floors(&wanted, best));
+            let attempt = self
+                .attempt(&order, DependencyMode::Transitive, patience)
+                .await;
+            match attempt {
+                Ok(Outcome::Settled(settled)) => {
+                    let found = self.judge(settled, best);
+                    if found.distance < nearest.distance {
+                        nearest = found;
+                    }
+                    break;
+                }
+                Ok(Outcome::GivenUp(_)) | Err(ResolveError::NoSolution(_)) => {}
+                Err(error) => return Err(error),
+            }
+            let alone = usize::from(wanted.len() > 1);
+            wanted.truncate(alone);
+        }
+        Ok(nearest.settled)
+    }
+
+    /// How far `settled` is from the best versions of direct requirements.
+    fn judge(&self, settled: Settled, best: &Versions) -> Nearest {
         let mut total = (0, 0, 0);
-        let mut pushed_back = BTreeSet::new();
+        let mut pushed_back = Vec::new();
         for (name, chosen) in versions(&settled.resolution) {
             let Some(best) = best
                 .get(&name)
@@ -184,9 +288,39 @@ impl Solver<'_> {
             };
             let (major, minor, micro) = distance(&chosen, best);
             total = (total.0 + major, total.1 + minor, total.2 + micro);
-            pushed_back.insert(name);
+            pushed_back.push((Reverse((major, minor, micro)), name));
         }
-        (total, pushed_back)
+        pushed_back.sort();
+        Nearest {
+            distance: total,
+            settled,
+            pushed_back: pushed_back.into_iter().map(|(_, name)| name).collect(),
+        }
+    }
+
+    /// What to do about an attempt that went through too many versions of a package.
+    fn remedy(&self, watch: &Watch) -> Order {
+        let often = watch.considered_more_than(FEW);
+        let (first, others): (BTreeSet<_>, BTreeSet<_>) =
+            often.into_iter().partition(|name| self.is_free(name));
+        let markers = self.problem.terms.markers.markers();
+        let required = others
+            .iter()
+            .flat_map(|name| self.memory.newest_requires(name));
+        let limits = required.filter(|requirement| {
+            self.is_free(&requirement.name)
+                && matches!(requirement.source, RequirementSource::Registry { .. })
+                && requirement.evaluate_markers(Some(markers), &[])
+        });
+        let limits = limits.map(|requirement| Requirement {
+            extras: Box::default(),
+            marker: MarkerTree::TRUE,
+            ..requirement
+        });
+        Order {
+            limits: limits.collect(),
+            first,
+        }
     }
 
     /// Whether the version of `name` is required directly and left open.
@@ -205,7 +339,7 @@ impl Solver<'_> {
         let free = requirements.filter(|requirement| !is_pinned(requirement));
         let names: BTreeSet<&PackageName> = free.map(|requirement| &requirement.name).collect();
         let resolution = &self.bench.workshop.request.resolution;
-        if names.len() < 2 || resolution.no_dependencies {
+        if names.is_empty() || resolution.no_dependencies {
             return Ok(Versions::new());
         }
         let alone = self
@@ -216,20 +350,6 @@ impl Solver<'_> {
             Ok(Outcome::GivenUp(_)) | Err(ResolveError::NoSolution(_)) => Ok(Versions::new()),
             Err(error) => Err(error),
         }
-    }
-
-    /// The direct requirements of which an attempt considered more than a few versions.
-    fn often_considered(&self, watch: &Watch) -> BTreeSet<PackageName> {
-        let mut counted: Vec<_> = self
-            .problem
-            .requirements
-            .iter()
-            .filter(|requirement| !is_pinned(requirement))
-            .map(|requirement| (Reverse(watch.count(&requirement.name)), &requirement.name))
-            .filter(|(Reverse(count), _)| *count > 3)
-            .collect();
-        counted.sort();
-        counted.into_iter().map(|(_, name)| name.clone()).collect()
     }
 
     async fn attempt(
@@ -292,7 +412,7 @@ impl Solver<'_> {
         let constraints = problem.constraints.requirements().cloned();
         Manifest::new(
             requirements,
-            Constraints::from_requirements(constraints.chain(order.ceilings.iter().cloned())),
+            Constraints::from_requirements(constraints.chain(order.limits.iter().cloned())),
             problem.overrides.clone(),
             Excludes::default(),
             problem.preferences.clone(),
@@ -314,17 +434,28 @@ fn is_pinned(requirement: &Requirement) -> bool {
     }
 }
 
-/// `best` as constraints.
+/// `best` as constraints that nothing exceeds.
 fn ceilings(best: &Versions) -> Vec<Requirement> {
     // `<=` says nothing of local versions, and a pre-release in it would allow others.
     let plain = best
         .iter()
         .filter(|(_, best)| best.is_stable() && !best.is_local());
-    let ceilings = plain.map(|(name, best)| request::Requirement {
-        text: format!("{name}<={best}"),
+    constraints(plain.map(|(name, best)| format!("{name}<={best}")))
+}
+
+/// The major versions of the best of `names` as constraints that nothing falls below.
+fn floors(names: &[PackageName], best: &Versions) -> Vec<Requirement> {
+    let major = |name| Some((name, *best.get(name)?.release().first()?));
+    let majors = names.iter().filter_map(major);
+    constraints(majors.map(|(name, major)| format!("{name}>={major}")))
+}
+
+fn constraints(texts: impl Iterator<Item = String>) -> Vec<Requirement> {
+    let lines = texts.map(|text| request::Requirement {
+        text,
         ..request::Requirement::default()
     });
-    requirements::parse_named(&ceilings.collect::<Vec<_>>()).unwrap_or_default()
+    requirements::parse_named(&lines.collect::<Vec<_>>()).unwrap_or_default()
 }
 
 /// The version of each distribution that came from an index.

@@ -209,3 +209,28 @@ fn a_contradiction_is_told_with_the_lines_that_make_it() {
     run.assert_exit(3).assert_error_names(&lines);
     assert!(!run.stderr.contains("`gamma`"), "{}", run.stderr);
 }
+
+#[test]
+fn a_new_version_is_not_worth_all_old_ones_of_something_else() {
+    // As `python-dateutil`, `botocore` and `django-ses` were in 2026.
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    for version in ["1.0", "2.0"] {
+        index.add(&Wheel::new("alpha", version));
+    }
+    for number in 1..80 {
+        index.add(&Wheel::new("beta", &format!("1.{number}")).requires("alpha<2"));
+    }
+    index.add(&Wheel::new("gamma", "0.1"));
+    index.add(&Wheel::new("gamma", "4.0").requires("beta"));
+    for lines in [["alpha", "gamma"], ["gamma", "alpha"]] {
+        sandbox
+            .build(&index, &[&lines[..], &["--upgrade"]].concat())
+            .assert_success();
+        let wheels = tree::wheels(&sandbox.out());
+        assert_eq!(
+            wheels,
+            names(&["alpha-1.0", "beta-1.79", "gamma-4.0"]),
+            "{lines:?}"
+        );
+    }
+}
