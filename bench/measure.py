@@ -55,6 +55,8 @@ class Sample:
 
 def run(command, log, timeout):
     """Runs one command and returns its Sample; everything it prints goes to `log`."""
+    # What others have written and left to the kernel is not this one's to wait for.
+    os.sync()
     with open(log, "wb") as output:
         start = time.monotonic()
         try:

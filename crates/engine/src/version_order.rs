@@ -17,8 +17,8 @@
 //! 4. When no attempt comes to a good end in time, the last of them gets more of it; and when that has
 //!    no end either, one goes on without limits, for as long as it takes. Only it says that there is no
 //!    solution.
-//! 5. If a direct requirement still is below the major version of its best, that is required, and the
-//!    others have to move. Of all results the one stays whose direct requirements are, all in
+//! 5. Where it came to that and a direct requirement still is below the major version of its best, that
+//!    is required, and the others have to move. Of all results the one stays whose direct requirements are, all in
 //!    all, least far from their best.
 
 use std::cell::RefCell;
@@ -165,7 +165,7 @@ impl Solver<'_> {
             ..Order::default()
         };
         if let Some(nearest) = self.settle_near(&mut order, &best).await? {
-            return self.settle_nearer(&order, &best, nearest, PATIENCE).await;
+            return Ok(nearest.settled);
         }
         let settled = match self
             .attempt(&order, DependencyMode::Transitive, GREAT_PATIENCE)
@@ -178,8 +178,7 @@ impl Solver<'_> {
             Err(error) => return Err(error),
         };
         let found = self.judge(settled, &best);
-        self.settle_nearer(&order, &best, found, GREAT_PATIENCE)
-            .await
+        self.settle_nearer(&order, &best, found).await
     }
 
     /// The attempt that goes on for as long as it takes.
@@ -246,7 +245,6 @@ impl Solver<'_> {
         order: &Order,
         best: &Versions,
         mut nearest: Nearest,
-        patience: usize,
     ) -> Result<Settled, ResolveError> {
         if nearest.distance.0 == 0 {
             return Ok(nearest.settled);
@@ -256,7 +254,7 @@ impl Solver<'_> {
             let mut order = order.clone();
             order.limits.extend(floors(&wanted, best));
             let attempt = self
-                .attempt(&order, DependencyMode::Transitive, patience)
+                .attempt(&order, DependencyMode::Transitive, GREAT_PATIENCE)
                 .await;
             match attempt {
                 Ok(Outcome::Settled(settled)) => {
