@@ -296,7 +296,7 @@ impl Companion for Bystander {
 
     fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
         let message = format!("the tree {} is no part of the directory", path.display());
-        Box::pin(async { Err(Error::new(Kind::Input, message)) })
+        Box::pin(async { Err(Error::new(Kind::Resolution, message)) })
     }
 }
 

@@ -245,6 +245,13 @@ fn trees_may_require_one_another() {
         tree::assert_same(&tree::read(&lower), &before);
         std::fs::remove_dir_all(sandbox.out()).unwrap();
     }
+    // Elsewhere the tree is not there, whatever the wheelhouse has.
+    sandbox.build(&index, &["./upper"]).assert_success();
+    let mut verify = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+    verify.args(["verify", "out"]);
+    let run = sandbox.spawn(verify).finish();
+    run.assert_exit(6);
+    assert!(run.stdout.contains("/lower is no part"), "{}", run.stdout);
 }
 
 #[test]
