@@ -63,11 +63,7 @@ pub(crate) fn places<'a>(
 }
 
 /// What to do about a `report` of uv's, by what it says.
-const NEXT_STEPS: [(&str, &str); 5] = [
-    (
-        "non-PEP 625-compliant",
-        "Only .tar.gz and .zip are taken: build its wheel with pip, and name the directory with --find-links.",
-    ),
+const NEXT_STEPS: [(&str, &str); 4] = [
     (
         "requires Python",
         "Name a Python that it is for with --python, or allow other versions.",
@@ -184,10 +180,6 @@ mod tests {
                 "--python",
             ),
             ("there is no version of six==99", "version"),
-            (
-                "twisted<=20.3.0 has a non-PEP 625-compliant source distribution filename",
-                "pip",
-            ),
             (
                 "you require six<1 and six>=2, which are incompatible",
                 "Loosen",

@@ -21,16 +21,27 @@ use uv_normalize::PackageName;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::redact::redacted;
 
+use crate::legacy_sdists::has_legacy_versions;
+
 /// The pages that were asked for, and the threads that read them.
 pub(crate) struct Listings {
     readers: Vec<mpsc::UnboundedSender<Order>>,
-    asked: Mutex<HashMap<PackageName, Shared<BoxFuture<'static, bool>>>>,
+    asked: Mutex<HashMap<PackageName, Shared<BoxFuture<'static, Pages>>>>,
+}
+
+/// What became of the pages of a package.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Pages {
+    /// Whether they are in the cache. Why they are not is found out by asking once more.
+    pub(crate) are_cached: bool,
+    /// Whether one has versions that have no sdists but [legacy ones](crate::legacy_sdists).
+    pub(crate) have_legacy_versions: bool,
 }
 
 /// A page to read, and whom to tell.
 struct Order {
     name: PackageName,
-    done: oneshot::Sender<bool>,
+    done: oneshot::Sender<Pages>,
 }
 
 /// What a reader reads with.
@@ -72,9 +83,8 @@ impl Listings {
         }
     }
 
-    /// Begins to fetch the pages of `name` into the cache, unless that has begun. The result tells
-    /// whether they are there; why they are not is found out by asking once more.
-    pub(crate) fn ask(&self, name: &PackageName) -> Shared<BoxFuture<'static, bool>> {
+    /// Begins to fetch the pages of `name` into the cache, unless that has begun.
+    pub(crate) fn ask(&self, name: &PackageName) -> Shared<BoxFuture<'static, Pages>> {
         let mut asked = self.asked.lock().expect("no panic while locked");
         if let Some(pending) = asked.get(name) {
             return pending.clone();
@@ -87,7 +97,9 @@ impl Listings {
         };
         // A reader that ended tells nothing, and the page is then asked for without it.
         let _ = reader.send(order);
-        let pending = async move { told.await.unwrap_or(false) }.boxed().shared();
+        let pending = async move { told.await.unwrap_or_default() }
+            .boxed()
+            .shared();
         asked.insert(name.clone(), pending.clone());
         pending
     }
@@ -118,14 +130,19 @@ impl Reader {
 
     async fn read(self, order: Order) {
         let slots = &self.slots;
-        let page = self
+        let pages = self
             .client
             .simple_detail(&order.name, None, &self.capabilities, slots)
             .await;
-        if page.is_err() {
+        let pages = pages.map(|pages| Pages {
+            are_cached: true,
+            have_legacy_versions: pages.iter().any(|(_, page)| has_legacy_versions(page)),
+        });
+        if pages.is_err() {
             self.look_for_refusals(&order.name).await;
         }
-        let _ = order.done.send(page.is_ok());
+        let pages = pages.unwrap_or_default();
+        let _ = order.done.send(pages);
     }
 
     /// Asks each index once more for what none has, to learn whether it refuses to say.

@@ -56,6 +56,10 @@ impl Problem {
             .context(Kind::Input, || {
                 "the hashes of the requirements do not hold together".to_owned()
             })?;
+        let named = requirements.iter().chain(&constraints).chain(&overrides);
+        let markers = terms.markers.markers();
+        let wanted = named.filter(|named| named.evaluate_markers(Some(markers), &[]));
+        Box::pin(bench.read_legacy_sdists(wanted, &hasher, &index)).await?;
         let constraints = Constraints::from_requirements(constraints.into_iter());
         let overrides = Overrides::from_requirements(overrides);
         let excludes = Excludes::default();

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, OnceCell};
+use uv_configuration::BuildOptions;
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
     BuiltDist, Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, InstalledDist,
@@ -22,8 +23,11 @@ use uv_types::HashStrategy;
 use wheelhouse_model::Error;
 
 use crate::context::Bench;
+use crate::legacy_sdists::is_legacy_sdist;
+use crate::listing::Pages;
 use crate::old_metadata;
-use crate::wide_unicode::Shelf;
+use crate::shelf::Shelf;
+use crate::target::Terms;
 
 /// The answers of earlier attempts at the same request.
 #[derive(Default)]
@@ -140,8 +144,8 @@ type Inner<'a> = DefaultResolverProvider<'a, Bench<'a>>;
 
 pub(crate) struct Provider<'a> {
     pub(crate) bench: &'a Bench<'a>,
-    /// Chooses files where uv cannot.
-    pub(crate) shelf: Option<Shelf<'a>>,
+    pub(crate) terms: &'a Terms,
+    pub(crate) build_options: &'a BuildOptions,
     /// Whether metadata with versions from before PEP 440 is read.
     pub(crate) reads_old_metadata: bool,
     pub(crate) inner: Inner<'a>,
@@ -152,8 +156,6 @@ pub(crate) struct Provider<'a> {
     /// One that takes these versions even if they were yanked, from the cache alone or not.
     pub(crate) with_yanked: Box<dyn Fn(Vec<Requirement>, bool) -> Inner<'a> + 'a>,
     pub(crate) hasher: &'a HashStrategy,
-    /// That of the target, without a mark of a pre-release.
-    pub(crate) python: Version,
     pub(crate) memory: &'a Memory,
     pub(crate) watch: &'a Watch,
 }
@@ -230,7 +232,7 @@ impl Provider<'_> {
 
     /// Whether what `requires` such a Python is not for the target.
     fn is_unfit(&self, requires: &VersionSpecifiers) -> bool {
-        !requires.contains(&self.python)
+        !requires.contains(&self.terms.python_version())
     }
 
     /// What to tell uv of a file that the index says is not for the target.
@@ -287,6 +289,13 @@ impl Provider<'_> {
 
     /// What the source itself says, or its back end.
     async fn source_metadata(&self, dist: &Dist) -> WheelMetadataResult {
+        if is_legacy_sdist(dist) {
+            let metadata = self.bench.metadata_of_legacy_sdist(dist, self.hasher).await;
+            return Ok(metadata.map_or_else(
+                |error| no_metadata(dist, Arc::new(self.failed(error))),
+                MetadataResponse::Found,
+            ));
+        }
         let Some(file) = self.file_of(dist).await? else {
             return self.inner.get_or_build_wheel_metadata(dist).await;
         };
@@ -295,10 +304,7 @@ impl Provider<'_> {
         }
         let response = self.at_hand.get_or_build_wheel_metadata(&file).await?;
         Ok(match response {
-            MetadataResponse::Error(_, error) => {
-                let requested = RequestedDist::Installable(dist.clone());
-                MetadataResponse::Error(Box::new(requested), error)
-            }
+            MetadataResponse::Error(_, error) => no_metadata(dist, error),
             other => other,
         })
     }
@@ -348,6 +354,11 @@ impl Provider<'_> {
     }
 }
 
+fn no_metadata(dist: &Dist, error: Arc<uv_distribution::Error>) -> MetadataResponse {
+    let requested = RequestedDist::Installable(dist.clone());
+    MetadataResponse::Error(Box::new(requested), error)
+}
+
 /// The Pythons that an index says a file is for.
 fn published_python(dist: &Dist) -> Option<&VersionSpecifiers> {
     let file = match dist {
@@ -374,11 +385,26 @@ impl ResolverProvider for Provider<'_> {
         package_name: &'io PackageName,
         index: Option<&'io IndexMetadata>,
     ) -> PackageVersionsResult {
-        if let Some(shelf) = &self.shelf {
-            return shelf.versions(package_name).await;
+        let workshop = self.bench.workshop;
+        let pages = match index {
+            None => workshop.listings.ask(package_name).await,
+            Some(_) => Pages::default(),
+        };
+        let (pins, is_cached) = (self.memory.pins(package_name), pages.are_cached);
+        let has_legacy_versions =
+            pages.have_legacy_versions || workshop.legacy_packages.contains(package_name);
+        if has_legacy_versions || self.terms.target.wide_unicode {
+            let shelf = Shelf {
+                workshop,
+                terms: self.terms,
+                hasher: self.hasher,
+                build_options: self.build_options,
+                name: package_name,
+                pins: pins.unwrap_or_default(),
+            };
+            return shelf.versions(is_cached).await;
         }
-        let is_cached = index.is_none() && self.bench.workshop.listings.ask(package_name).await;
-        if let Some(pins) = self.memory.pins(package_name) {
+        if let Some(pins) = pins {
             let provider = (self.with_yanked)(pins, is_cached);
             return provider.get_package_versions(package_name, index).await;
         }

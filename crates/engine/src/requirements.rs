@@ -17,6 +17,8 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{Formats, Packages, Requirement};
 use wheelhouse_model::{Error, Kind, PackageName, Result, Version};
 
+use crate::legacy_sdists;
+
 /// Parses what the user wrote: a PEP 508 requirement, a URL or a path.
 pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> {
     let invalid = || {
@@ -41,6 +43,7 @@ pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> 
         unnamed.url.verbatim = VerbatimUrl::from_url(url);
     }
     enter_subdirectory(&mut parsed).map_err(|error| invalid().caused_by(error))?;
+    legacy_sdists::admit(&mut parsed);
     Ok(parsed)
 }
 

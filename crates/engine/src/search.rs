@@ -12,7 +12,6 @@ use crate::context::Bench;
 use crate::old_metadata;
 use crate::provider::{Memory, Provider, Watch};
 use crate::target::Terms;
-use crate::wide_unicode::Shelf;
 
 /// What a search looks through, and what it remembers.
 pub(crate) struct Search<'a> {
@@ -64,21 +63,16 @@ impl Search<'_> {
                 provider(database, hasher, &yanks)
             }
         };
-        let shelf = self
-            .terms
-            .target
-            .wide_unicode
-            .then(|| Shelf::new(workshop, &self.terms.tags, self.hasher, self.build_options));
         let provider = Provider {
             bench: self.bench,
-            shelf,
+            terms: self.terms,
+            build_options: self.build_options,
             reads_old_metadata: old_metadata::is_read_by(&self.terms.target),
             inner: provider(bench.database(), hasher, &yanks),
             cached: provider(bench.cached_database(), hasher, &yanks),
             at_hand: provider(bench.database(), &HashStrategy::None, &yanks),
             with_yanked: Box::new(with_yanked),
             hasher: self.hasher,
-            python: self.terms.python_version(),
             memory: self.memory,
             watch: self.watch,
         };

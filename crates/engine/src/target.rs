@@ -14,7 +14,7 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::target::{Platform, System};
 use wheelhouse_model::{Error, Kind, Result, Target};
 
-use crate::wide_unicode;
+use crate::shelf;
 use crate::workshop::Workshop;
 
 /// The tags and markers that a target's distributions are chosen by.
@@ -86,7 +86,7 @@ impl Terms {
     /// How well `wheel` fits.
     pub(crate) fn compatibility(&self, wheel: &WheelFilename) -> TagCompatibility {
         if self.target.wide_unicode {
-            wide_unicode::compatibility(wheel, &self.tags)
+            shelf::wide_compatibility(wheel, &self.tags)
         } else {
             wheel.compatibility(&self.tags)
         }

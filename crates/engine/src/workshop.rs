@@ -1,7 +1,7 @@
 //! The workshop: an interpreter, the clients and caches for it, and what a request says of them.
 //! It is the engine behind its plain face.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use uv_resolver::{ExcludeNewer, FlatIndex};
 use uv_types::{BuildArena, HashStrategy, InFlight};
 use uv_workspace::WorkspaceCache;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Distribution, Kind, Request, Result, Source};
+use wheelhouse_model::{Distribution, Kind, PackageName, Request, Result, Source};
 
 use crate::Setup;
 use crate::build::Session;
@@ -34,7 +34,7 @@ use crate::listing::{Listings, Reader, Refusals};
 use crate::provider::{Memory, WheelMetadata};
 use crate::target::Terms;
 use crate::unfit::Unfit;
-use crate::{network, requirements};
+use crate::{legacy_sdists, network, requirements};
 
 /// Resolves and builds for one interpreter.
 pub(crate) struct Workshop {
@@ -63,6 +63,8 @@ pub(crate) struct Workshop {
     pub(crate) exclude_newer: ExcludeNewer,
     /// What `--find-links` offers.
     pub(crate) flat_entries: FlatIndexEntries,
+    /// The packages of which they have legacy sdists.
+    pub(crate) legacy_packages: HashSet<PackageName>,
     pub(crate) build_memory: Memory,
     pub(crate) wheel_metadata: WheelMetadata,
     /// Build requirements already settled, by target and text.
@@ -136,6 +138,7 @@ impl Workshop {
             fetcher,
             locations,
             build_options,
+            legacy_packages: legacy_sdists::packages(&flat_entries),
             flat_entries,
             host: Arc::new(terms),
             foreign: Mutex::default(),

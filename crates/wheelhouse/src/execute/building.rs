@@ -13,7 +13,7 @@ use super::ahead::Ahead;
 use super::fetch::blocking;
 use super::key;
 use super::sources::{self, Filling, Workplace};
-use super::worker::{LocalWorker, Made, identity, in_background};
+use super::worker::{LocalWorker, Made, allowed_digest, identity, in_background};
 use crate::archive::{self, Limits};
 use crate::store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
 
@@ -111,12 +111,12 @@ impl LocalWorker {
         self.engine.build_requirements(request, &companion).await
     }
 
-    /// The digest of the sdist, if it is one; fetched when nobody published it.
+    /// The digest of the sdist, if it is one; fetched when what is published of it does not do.
     async fn sdist_digest(self: &Rc<Self>, distribution: &Distribution) -> Result<Option<Sha256>> {
         let Source::Sdist(artifact) = &distribution.source else {
             return Ok(None);
         };
-        match artifact.hashes.sha256() {
+        match allowed_digest(artifact, &distribution.required_hashes) {
             Some(sha256) => Ok(Some(sha256)),
             None => Ok(Some(self.file(distribution, artifact).await?.sha256)),
         }

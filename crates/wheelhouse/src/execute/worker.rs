@@ -194,13 +194,9 @@ impl LocalWorker {
         artifact: &Artifact,
         required_hashes: &[String],
     ) -> Result<Option<Stored>> {
-        let Some(sha256) = artifact.hashes.sha256() else {
+        let Some(sha256) = allowed_digest(artifact, required_hashes) else {
             return Ok(None);
         };
-        let wanted = format!("sha256:{sha256}");
-        if !required_hashes.is_empty() && !required_hashes.contains(&wanted) {
-            return Ok(None);
-        }
         match self.store.find(&sha256)? {
             Found::Present(stored) => Ok(Some(stored)),
             Found::Absent => Ok(None),
@@ -322,6 +318,15 @@ impl LocalWorker {
             .insert(path.to_owned(), digest);
         Ok(digest)
     }
+}
+
+/// The digest that is published of `artifact`, if it is one of those that are required. If it is not,
+/// the file must be fetched, which tells.
+pub(super) fn allowed_digest(artifact: &Artifact, required_hashes: &[String]) -> Option<Sha256> {
+    let sha256 = artifact.hashes.sha256()?;
+    let is_allowed =
+        required_hashes.is_empty() || required_hashes.contains(&format!("sha256:{sha256}"));
+    is_allowed.then_some(sha256)
 }
 
 /// What makes two distributions the same work.

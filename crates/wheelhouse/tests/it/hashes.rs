@@ -1,6 +1,6 @@
 //! Hashes in requirements and constraints: whose are required, and that one given is checked.
 
-use crate::support::{Index, Sandbox, Wheel, sha256};
+use crate::support::{Index, Sandbox, Sdist, Wheel, sha256};
 
 const WRONG: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -43,6 +43,22 @@ fn a_hash_is_checked_though_none_is_required() {
     assert!(matches!(run.status.code(), Some(3 | 4)), "{}", run.stderr);
     run.assert_error_names(&["alpha"]);
     assert!(!sandbox.out().exists());
+}
+
+#[test]
+fn a_hash_is_of_the_sdist_though_its_wheel_was_built_before() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let alpha = Sdist::new("alpha", "1.0");
+    index.add_sdist(&alpha);
+    sandbox.build(&index, &["alpha"]).assert_success();
+    let line = |digest: &str| format!("alpha==1.0 --hash=sha256:{digest}\n");
+    sandbox.write("r.txt", &line(WRONG));
+    sandbox
+        .build(&index, &["-r", "r.txt"])
+        .assert_exit(4)
+        .assert_error_names(&["alpha-1.0.tar.gz", WRONG]);
+    sandbox.write("r.txt", &line(&sha256(&alpha.bytes())));
+    sandbox.build(&index, &["-r", "r.txt"]).assert_success();
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod hooks;
 mod hostile;
 mod image;
 mod interruptions;
+mod legacy_sdists;
 mod lock;
 mod lockfile;
 mod network;

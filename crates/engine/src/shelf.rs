@@ -1,18 +1,20 @@
-//! Choosing files for a Python 2 with wide Unicode, in uv's stead: uv can read the tag `cp27mu` but not make a set of
-//! tags with it.
+//! Choosing files in uv's stead, where pip takes some that uv passes over:
 //!
-//! Responsible for what of an index page and of `--find-links` such a target takes, by the rules that uv has for all
+//! - wheels for a Python 2 with wide Unicode: uv can read the tag `cp27mu` but not make a set of tags with it;
+//! - [legacy sdists](crate::legacy_sdists).
+//!
+//! Responsible for what of an index page and of `--find-links` is taken then, by the rules that uv has for all
 //! others. Never fetches a page that is not asked for, and never chooses a version.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use uv_client::{ErrorKind, MetadataFormat, VersionFiles};
+use uv_client::{ErrorKind, FlatIndexEntry, MetadataFormat, VersionFiles};
 use uv_configuration::BuildOptions;
-use uv_distribution_filename::{DistFilename, WheelFilename};
+use uv_distribution_filename::{DistFilename, SourceDistFilename, WheelFilename};
 use uv_distribution_types::{
     File, HashComparison, IncompatibleSource, IncompatibleWheel, IndexUrl, PrioritizedDist,
-    RegistryBuiltWheel, RegistrySourceDist, RequirementSource, SourceDistCompatibility,
-    WheelCompatibility,
+    RegistryBuiltWheel, RegistrySourceDist, Requirement, RequirementSource,
+    SourceDistCompatibility, WheelCompatibility,
 };
 use uv_normalize::PackageName;
 use uv_pep440::{Operator, Version};
@@ -21,11 +23,13 @@ use uv_pypi_types::Yanked;
 use uv_resolver::{FlatDistributions, PackageVersionsResult, VersionMap, VersionsResponse};
 use uv_types::HashStrategy;
 
+use crate::legacy_sdists::is_legacy;
 use crate::requirements;
+use crate::target::Terms;
 use crate::workshop::Workshop;
 
 /// How well `wheel` fits `tags`, which are those of a Python 2 with narrow Unicode, if the Python has wide Unicode.
-pub(crate) fn compatibility(wheel: &WheelFilename, tags: &Tags) -> TagCompatibility {
+pub(crate) fn wide_compatibility(wheel: &WheelFilename, tags: &Tags) -> TagCompatibility {
     let abi_tags: Vec<AbiTag> = wheel.abi_tags().iter().copied().map(exchanged).collect();
     tags.compatibility(
         wheel.python_tags().iter(),
@@ -52,48 +56,35 @@ fn exchanged(tag: AbiTag) -> AbiTag {
 
 type Versions = BTreeMap<Version, PrioritizedDist>;
 
-/// What one search chooses from.
+/// What there is of one package for one search.
 pub(crate) struct Shelf<'a> {
-    workshop: &'a Workshop,
-    tags: &'a Tags,
-    hasher: &'a HashStrategy,
-    build_options: &'a BuildOptions,
-    /// What is taken although it was yanked (PEP 592).
-    pins: HashSet<(PackageName, Version)>,
+    pub(crate) workshop: &'a Workshop,
+    pub(crate) terms: &'a Terms,
+    pub(crate) hasher: &'a HashStrategy,
+    pub(crate) build_options: &'a BuildOptions,
+    pub(crate) name: &'a PackageName,
+    /// What others require in just one version.
+    pub(crate) pins: Vec<Requirement>,
 }
 
-impl<'a> Shelf<'a> {
-    pub(crate) fn new(
-        workshop: &'a Workshop,
-        tags: &'a Tags,
-        hasher: &'a HashStrategy,
-        build_options: &'a BuildOptions,
-    ) -> Self {
-        Self {
-            workshop,
-            tags,
-            hasher,
-            build_options,
-            pins: pins(workshop),
-        }
-    }
-
-    /// The versions of `name` on each index, with those of `--find-links`.
-    pub(crate) async fn versions(&self, name: &PackageName) -> PackageVersionsResult {
+impl Shelf<'_> {
+    /// The versions on each index, with those of `--find-links`.
+    pub(crate) async fn versions(mut self, is_cached: bool) -> PackageVersionsResult {
         let workshop = self.workshop;
-        let client = if workshop.listings.ask(name).await {
+        self.pins.extend(required(workshop, self.name));
+        let client = if is_cached {
             &workshop.cached_client
         } else {
             &workshop.client
         };
         let slots = &workshop.concurrency.downloads_semaphore;
-        let pages = client.simple_detail(name, None, &workshop.capabilities, slots);
-        let flat = self.flat(name);
+        let pages = client.simple_detail(self.name, None, &workshop.capabilities, slots);
+        let flat = self.flat();
         match pages.await {
             Ok(pages) => {
                 let maps = pages
                     .into_iter()
-                    .map(|(index, page)| version_map(self.of_page(name, index, page, flat.clone())))
+                    .map(|(index, page)| version_map(self.of_page(index, page, flat.clone())))
                     .collect();
                 Ok(VersionsResponse::Found(maps))
             }
@@ -112,34 +103,25 @@ impl<'a> Shelf<'a> {
         }
     }
 
-    fn flat(&self, name: &PackageName) -> Versions {
+    fn flat(&self) -> Versions {
         let mut versions = Versions::new();
         let (entries, _) = self.workshop.flat_entries.clone().into_parts();
-        for (filename, file, index) in entries
-            .into_iter()
-            .map(uv_client::FlatIndexEntry::into_parts)
-        {
-            if filename.name() == name {
+        for (filename, file, index) in entries.into_iter().map(FlatIndexEntry::into_parts) {
+            if filename.name() == self.name {
                 self.add(&mut versions, filename, file, &index);
             }
         }
         versions
     }
 
-    fn of_page(
-        &self,
-        name: &PackageName,
-        index: &IndexUrl,
-        page: MetadataFormat,
-        mut versions: Versions,
-    ) -> Versions {
+    fn of_page(&self, index: &IndexUrl, page: MetadataFormat, mut versions: Versions) -> Versions {
         match page {
             MetadataFormat::Simple(page) => {
                 for datum in page.iter() {
                     let files =
                         rkyv::deserialize::<VersionFiles, rkyv::rancor::Error>(&datum.files);
                     let files = files.expect("uv wrote it");
-                    for (filename, file) in files.all(name) {
+                    for (filename, file) in files.all(self.name) {
                         self.add(&mut versions, filename, file, index);
                     }
                 }
@@ -169,8 +151,7 @@ impl<'a> Shelf<'a> {
                 of_version.insert_built(dist, hashes, compatibility);
             }
             DistFilename::SourceDistFilename(filename) => {
-                let compatibility =
-                    self.source_compatibility(&filename.name, &filename.version, &file);
+                let compatibility = self.source_compatibility(&filename, &file);
                 let dist = RegistrySourceDist {
                     name: filename.name,
                     version: filename.version,
@@ -186,22 +167,22 @@ impl<'a> Shelf<'a> {
     }
 
     fn wheel_compatibility(&self, wheel: &WheelFilename, file: &File) -> WheelCompatibility {
-        if self.build_options.no_binary_package(&wheel.name) {
+        if self.build_options.no_binary_package(self.name) {
             return WheelCompatibility::Incompatible(IncompatibleWheel::NoBinary);
         }
-        if self.is_too_new(&wheel.name, file) {
+        if self.is_too_new(file) {
             let uploaded = file.upload_time_utc_ms;
             return WheelCompatibility::Incompatible(IncompatibleWheel::ExcludeNewer(uploaded));
         }
-        if let Some(yanked) = self.yanked(&wheel.name, &wheel.version, file) {
+        if let Some(yanked) = self.yanked(&wheel.version, file) {
             return WheelCompatibility::Incompatible(IncompatibleWheel::Yanked(yanked));
         }
-        match compatibility(wheel, self.tags) {
+        match self.terms.compatibility(wheel) {
             TagCompatibility::Incompatible(tag) => {
                 WheelCompatibility::Incompatible(IncompatibleWheel::Tag(tag))
             }
             TagCompatibility::Compatible(priority) => WheelCompatibility::Compatible(
-                self.hash(&wheel.name, &wheel.version, file),
+                self.hash(&wheel.version, file),
                 Some(priority),
                 wheel.build_tag().cloned(),
             ),
@@ -210,28 +191,28 @@ impl<'a> Shelf<'a> {
 
     fn source_compatibility(
         &self,
-        name: &PackageName,
-        version: &Version,
+        sdist: &SourceDistFilename,
         file: &File,
     ) -> SourceDistCompatibility {
-        if self.build_options.no_build_package(name) {
-            return SourceDistCompatibility::Incompatible(IncompatibleSource::NoBuild);
+        let incompatible = |reason| SourceDistCompatibility::Incompatible(reason);
+        if self.build_options.no_build_package(self.name) {
+            return incompatible(IncompatibleSource::NoBuild);
         }
-        if self.is_too_new(name, file) {
-            let uploaded = file.upload_time_utc_ms;
-            return SourceDistCompatibility::Incompatible(IncompatibleSource::ExcludeNewer(
-                uploaded,
-            ));
+        if self.is_too_new(file) {
+            return incompatible(IncompatibleSource::ExcludeNewer(file.upload_time_utc_ms));
         }
-        if let Some(yanked) = self.yanked(name, version, file) {
-            return SourceDistCompatibility::Incompatible(IncompatibleSource::Yanked(yanked));
+        if let Some(yanked) = self.yanked(&sdist.version, file) {
+            return incompatible(IncompatibleSource::Yanked(yanked));
         }
-        SourceDistCompatibility::Compatible(self.hash(name, version, file))
+        if !sdist.extension.is_pep625_compliant() && !is_legacy(sdist.extension) {
+            return incompatible(IncompatibleSource::NotPep625Filename);
+        }
+        SourceDistCompatibility::Compatible(self.hash(&sdist.version, file))
     }
 
-    fn is_too_new(&self, name: &PackageName, file: &File) -> bool {
+    fn is_too_new(&self, file: &File) -> bool {
         let limit = &self.workshop.exclude_newer;
-        let limit = limit.exclude_newer_package_for_index(name, None);
+        let limit = limit.exclude_newer_package_for_index(self.name, None);
         let is_before = |limit: jiff::Timestamp| {
             file.upload_time_utc_ms
                 .is_some_and(|uploaded| uploaded < limit.as_millisecond())
@@ -239,14 +220,15 @@ impl<'a> Shelf<'a> {
         limit.is_some_and(|limit| !is_before(limit))
     }
 
-    fn yanked(&self, name: &PackageName, version: &Version, file: &File) -> Option<Yanked> {
+    /// Why the file is yanked (PEP 592), unless its version is required all the same.
+    fn yanked(&self, version: &Version, file: &File) -> Option<Yanked> {
         let yanked = file.yanked.as_deref().filter(|yanked| yanked.is_yanked())?;
-        let is_pinned = self.pins.contains(&(name.clone(), version.clone()));
-        (!is_pinned).then(|| yanked.clone())
+        let mut pinned = self.pins.iter().filter_map(pinned_version);
+        (!pinned.any(|pinned| pinned == version)).then(|| yanked.clone())
     }
 
-    fn hash(&self, name: &PackageName, version: &Version, file: &File) -> HashComparison {
-        let policy = self.hasher.get_package(name, version);
+    fn hash(&self, version: &Version, file: &File) -> HashComparison {
+        let policy = self.hasher.get_package(self.name, version);
         if policy.digests().is_empty() || policy.matches(file.hashes.as_slice()) {
             HashComparison::Matched
         } else if file.hashes.is_empty() {
@@ -261,21 +243,22 @@ fn version_map(versions: Versions) -> VersionMap {
     VersionMap::from(FlatDistributions::from(versions))
 }
 
-/// What the request asks for in just one version.
-fn pins(workshop: &Workshop) -> HashSet<(PackageName, Version)> {
+/// What the request itself requires of `name`.
+fn required(workshop: &Workshop, name: &PackageName) -> Vec<Requirement> {
     let request = &workshop.request;
     let lines = request.requirements.iter().chain(&request.constraints);
     // What cannot be read was refused before.
     let named = lines.filter_map(|line| requirements::parse_with_name(line).ok()?);
-    let pinned = named.filter_map(|requirement| {
-        let RequirementSource::Registry { specifier, .. } = &requirement.source else {
-            return None;
-        };
-        let [specifier] = &**specifier else {
-            return None;
-        };
-        let is_exact = matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual);
-        is_exact.then(|| (requirement.name, specifier.version().clone()))
-    });
-    pinned.collect()
+    named.filter(|named| named.name == *name).collect()
+}
+
+fn pinned_version(requirement: &Requirement) -> Option<&Version> {
+    let RequirementSource::Registry { specifier, .. } = &requirement.source else {
+        return None;
+    };
+    let [specifier] = &**specifier else {
+        return None;
+    };
+    let is_exact = matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual);
+    is_exact.then(|| specifier.version())
 }

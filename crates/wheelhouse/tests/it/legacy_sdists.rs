@@ -1,0 +1,108 @@
+//! Sdists in formats from before PEP 625: pip takes them, so they are taken.
+
+use std::io::{Read as _, Write as _};
+
+use crate::support::{Index, Sandbox, Sdist, sha256, tree};
+
+fn tarball(sdist: &Sdist) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let compressed = sdist.bytes();
+    let mut reader = flate2::read::GzDecoder::new(compressed.as_slice());
+    reader.read_to_end(&mut plain).unwrap();
+    plain
+}
+
+fn bzip2(sdist: &Sdist) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(&tarball(sdist)).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn an_index_may_have_them() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add_sdist(&Sdist::new("alpha", "1.0"));
+    let alpha = Sdist::new("alpha", "2.0");
+    index.add_bytes("alpha-2.0.tar.bz2", bzip2(&alpha), None);
+    index.add_bytes(
+        "alpha-3.0.tar.bz2",
+        bzip2(&Sdist::new("alpha", "3.0")),
+        None,
+    );
+    index.yank("alpha-3.0.tar.bz2");
+    // What uv takes of the same version goes before.
+    let beta = Sdist::new("beta", "1.0").static_metadata();
+    index.add_bytes("beta-1.0.tar", b"no archive".to_vec(), None);
+    index.add_sdist(&beta);
+    sandbox.build(&index, &["alpha", "beta"]).assert_success();
+    let wheels = ["alpha-2.0-py3-none-any.whl", "beta-1.0-py3-none-any.whl"];
+    assert_eq!(tree::wheels(&sandbox.out()), wheels);
+    // As PEP 592 has it.
+    sandbox.build(&index, &["alpha==3.0"]).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), ["alpha-3.0-py3-none-any.whl"]);
+}
+
+#[test]
+fn a_digest_is_of_them() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let archive = bzip2(&Sdist::new("alpha", "1.0"));
+    let line = |digest: &str| format!("alpha==1.0 --hash=sha256:{digest}\n");
+    let digest = sha256(&archive);
+    index.add_bytes("alpha-1.0.tar.bz2", archive, None);
+    std::fs::write(sandbox.path("r.txt"), line(&digest)).unwrap();
+    sandbox.build(&index, &["-r", "r.txt"]).assert_success();
+    std::fs::write(sandbox.path("r.txt"), line(&sha256(b"other"))).unwrap();
+    sandbox.build(&index, &["-r", "r.txt"]).assert_exit(4);
+}
+
+#[test]
+fn directories_and_requirements_may_name_them() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let [alpha, beta] = ["alpha", "beta"].map(|name| Sdist::new(name, "1.0"));
+    std::fs::create_dir(sandbox.path("packages")).unwrap();
+    let packages = sandbox.path("packages");
+    std::fs::write(packages.join("alpha-1.0.tgz"), alpha.bytes()).unwrap();
+    std::fs::write(packages.join("beta-1.0.tar"), tarball(&beta)).unwrap();
+    let offline = ["--no-index", "--find-links", "packages", "alpha", "beta"];
+    sandbox.build(&index, &offline).assert_success();
+    let wheels = ["alpha-1.0-py3-none-any.whl", "beta-1.0-py3-none-any.whl"];
+    assert_eq!(tree::wheels(&sandbox.out()), wheels);
+    index.add_bytes(
+        "alpha-2.0.tar.bz2",
+        bzip2(&Sdist::new("alpha", "2.0")),
+        None,
+    );
+    let url = format!("alpha @ {}", index.file_url("alpha-2.0.tar.bz2"));
+    sandbox
+        .build(&index, &[&url, "./packages/beta-1.0.tar"])
+        .assert_success();
+    let wheels = ["alpha-2.0-py3-none-any.whl", "beta-1.0-py3-none-any.whl"];
+    assert_eq!(tree::wheels(&sandbox.out()), wheels);
+}
+
+#[test]
+fn one_that_is_not_what_its_name_says_is_an_error() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add_bytes("alpha-1.0.tar.bz2", b"no archive".to_vec(), None);
+    let finished = sandbox.build(&index, &["alpha"]);
+    finished
+        .assert_exit(4)
+        .assert_error_names(&["alpha-1.0.tar.bz2"]);
+}
+
+#[test]
+fn a_download_keeps_them() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add_bytes(
+        "alpha-1.0.tar.bz2",
+        bzip2(&Sdist::new("alpha", "1.0")),
+        None,
+    );
+    sandbox
+        .download(&index, &["alpha", "--no-bootstrap"])
+        .assert_success();
+    assert!(sandbox.out().join("alpha-1.0.tar.bz2").is_file());
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+    command.args(["verify", "--cache-dir", "fresh", "out"]);
+    sandbox.spawn(command).finish().assert_success();
+}
