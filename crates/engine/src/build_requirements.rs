@@ -145,7 +145,8 @@ impl Bench<'_> {
         };
         let output = search.run(manifest, options).await;
         let lines = &workshop.request.build_constraints;
-        let output = output.map_err(|error| workshop.resolve_error(error, lines))?;
+        let output =
+            output.map_err(|error| workshop.resolve_error(error, lines, &workshop.build_memory))?;
         settled_distributions(workshop, &Resolution::from(output), &hasher)
     }
 

@@ -12,6 +12,7 @@ use wheelhouse_model::{Error, Kind};
 
 use crate::advice::{legible, next_step, places, translated};
 use crate::context::BuildError;
+use crate::provider::Memory;
 use crate::workshop::Workshop;
 
 /// The errors of back ends with their details and hints, which uv's own errors do not carry; they
@@ -69,11 +70,12 @@ impl Failures {
 }
 
 impl Workshop {
-    /// What stands behind a failed resolution of `lines` and what they lead to.
+    /// What stands behind a failed resolution of `lines` and what they lead to, as far as `memory` knows it.
     pub(crate) fn resolve_error<'a>(
         &self,
         error: ResolveError,
         lines: impl IntoIterator<Item = &'a Requirement>,
+        memory: &Memory,
     ) -> Error {
         if let ResolveError::NoSolution(no_solution) = &error {
             let names: Vec<&str> = no_solution.packages().map(AsRef::as_ref).collect();
@@ -106,8 +108,10 @@ impl Workshop {
             .with_hint(hint);
         }
         if let ResolveError::UnhashedPackage(name) = &error {
+            let wanted_by = memory.who_requires(name);
+            let by = wanted_by.map_or_else(String::new, |wanted_by| format!(" by {wanted_by}"));
             let message = format!(
-                "hashes are required of all, and `{name}`, which is needed, is not pinned with one"
+                "hashes are required of all, and `{name}`, which is needed{by}, is not pinned with one"
             );
             return Error::new(Kind::Resolution, message).with_hint(
                 "Add it with `==` and --hash; with --no-require-hashes only those that are given count.",

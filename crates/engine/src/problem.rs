@@ -1,18 +1,21 @@
 //! A request in uv's terms.
 //!
-//! 1. Requirements are parsed; local trees are replaced by copies, so that no hook touches them.
+//! 1. The lines that are for the target are parsed; local trees are replaced by copies, so that no hook touches them.
 //! 2. Those without a name get one from their metadata.
 //! 3. The metadata of direct references is read, for what they refer to themselves. Where that is a
 //!    local tree, it is a copy of it from then on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use uv_configuration::{Constraints, Excludes, HashCheckingMode, Overrides};
-use uv_distribution_types::{Requirement, UnresolvedRequirement};
+use uv_distribution_types::{Requirement, RequirementSource, UnresolvedRequirement};
+use uv_pypi_types::ParsedUrl;
 use uv_requirements::{LookaheadResolver, NamedRequirementsResolver};
 use uv_resolver::{FlatIndex, InMemoryIndex, Preferences};
 use uv_types::{HashStrategy, RequestedRequirements};
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::HashPolicy;
 use wheelhouse_model::{Error, Kind, PackageName, Request, Result, request};
 
@@ -41,8 +44,8 @@ impl Problem {
     pub(crate) async fn state(bench: &Bench<'_>, terms: &Terms) -> Result<Self> {
         let workshop = bench.workshop;
         let request = &workshop.request;
-        let mut parsed = bench.parsed(&request.requirements).await?;
-        agree_on_hashes(&mut parsed, terms)?;
+        let mut parsed = bench.parsed(&request.requirements, terms).await?;
+        agree_on_hashes(&mut parsed)?;
         let mut constraints = requirements::parse_constraints(&request.constraints)?;
         let mut overrides = requirements::parse_named(&request.overrides)?;
         bench.copy_trees(&mut constraints).await?;
@@ -105,19 +108,27 @@ impl Problem {
     }
 }
 
+/// A line of the request.
+struct Parsed<'a> {
+    line: &'a request::Requirement,
+    requirement: UnresolvedRequirement,
+    hashes: Vec<String>,
+}
+
 /// Which hashes whatever is chosen must have.
 fn hasher(
     request: &Request,
-    parsed: &[(UnresolvedRequirement, Vec<String>)],
+    parsed: &[Parsed<'_>],
     constraints: &[Requirement],
     terms: &Terms,
 ) -> Result<HashStrategy> {
     let mode = hash_checking(request);
-    let named = request.requirements.iter().zip(parsed);
-    let named = named.filter_map(|(line, (parsed, _))| match parsed {
-        UnresolvedRequirement::Named(parsed) => Some((line, parsed)),
-        UnresolvedRequirement::Unnamed(_) => None,
-    });
+    let named = parsed
+        .iter()
+        .filter_map(|parsed| match &parsed.requirement {
+            UnresolvedRequirement::Named(named) => Some((parsed.line, named)),
+            UnresolvedRequirement::Unnamed(_) => None,
+        });
     refuse_idle_hashes(named)?;
     // uv wants constraints to be pinned where hashes are required; for pip, as here, that is the
     // business of requirements.
@@ -126,7 +137,7 @@ fn hasher(
     HashStrategy::from_requirements(
         parsed
             .iter()
-            .map(|(requirement, hashes)| (requirement, hashes.as_slice())),
+            .map(|parsed| (&parsed.requirement, parsed.hashes.as_slice())),
         pinned.map(|(line, parsed)| (parsed, line.hashes.as_slice())),
         Some(&terms.markers),
         mode,
@@ -140,39 +151,30 @@ fn hasher(
 ///
 /// # Errors
 /// `Input` when there is none.
-fn agree_on_hashes(
-    parsed: &mut [(UnresolvedRequirement, Vec<String>)],
-    terms: &Terms,
-) -> Result<()> {
+fn agree_on_hashes(parsed: &mut [Parsed<'_>]) -> Result<()> {
     let mut agreed: BTreeMap<PackageName, BTreeSet<String>> = BTreeMap::new();
-    let markers = terms.markers.markers();
-    let counts = |requirement: &Requirement, hashes: &[String]| {
-        !hashes.is_empty() && requirement.evaluate_markers(Some(markers), &[])
+    let named = |parsed: &Parsed<'_>| match &parsed.requirement {
+        UnresolvedRequirement::Named(named) if !parsed.hashes.is_empty() => {
+            Some(named.name.clone())
+        }
+        _ => None,
     };
-    for (requirement, hashes) in &*parsed {
-        if let UnresolvedRequirement::Named(named) = requirement
-            && counts(named, hashes)
-        {
-            let own: BTreeSet<String> = hashes.iter().cloned().collect();
-            let known = agreed
-                .entry(named.name.clone())
-                .or_insert_with(|| own.clone());
+    for parsed in &*parsed {
+        if let Some(name) = named(parsed) {
+            let own: BTreeSet<String> = parsed.hashes.iter().cloned().collect();
+            let known = agreed.entry(name.clone()).or_insert_with(|| own.clone());
             known.retain(|hash| own.contains(hash));
             if known.is_empty() {
-                let message = format!(
-                    "the hashes of `{}` on several lines exclude one another",
-                    named.name
-                );
+                let message =
+                    format!("the hashes of `{name}` on several lines exclude one another");
                 let hint = "Give one line with all hashes that are right.";
                 return Err(Error::new(Kind::Input, message).with_hint(hint));
             }
         }
     }
-    for (requirement, hashes) in parsed {
-        if let UnresolvedRequirement::Named(named) = requirement
-            && counts(named, hashes)
-        {
-            hashes.retain(|hash| agreed[&named.name].contains(hash));
+    for parsed in parsed {
+        if let Some(name) = named(parsed) {
+            parsed.hashes.retain(|hash| agreed[&name].contains(hash));
         }
     }
     Ok(())
@@ -197,29 +199,46 @@ fn dedup_preserving_order(requirements: &mut Vec<Requirement>) {
 }
 
 impl Bench<'_> {
-    /// Parses `lines`, with their hashes, and replaces local trees by copies.
-    async fn parsed(
+    /// Parses those of `lines` that are for the target, and replaces local trees by copies.
+    async fn parsed<'a>(
         &self,
-        lines: &[request::Requirement],
-    ) -> Result<Vec<(UnresolvedRequirement, Vec<String>)>> {
+        lines: &'a [request::Requirement],
+        terms: &Terms,
+    ) -> Result<Vec<Parsed<'a>>> {
+        let markers = terms.markers.markers();
         let mut parsed = Vec::new();
         for line in lines {
             let mut requirement = requirements::parse(line)?;
-            self.copy_tree_of(&mut requirement).await?;
-            parsed.push((requirement, line.hashes.clone()));
+            if !requirement.evaluate_markers(Some(markers), &[]) {
+                continue;
+            }
+            let copied = match missing_path(&requirement) {
+                Some(path) => Err(no_such_path(path)),
+                None => self.copy_tree_of(&mut requirement).await,
+            };
+            copied.map_err(|error| {
+                let (text, origin) = (redacted(&line.text), &line.origin);
+                let message = format!("`{text}` in {origin} cannot be had");
+                Error::new(error.kind(), message).caused_by(error)
+            })?;
+            parsed.push(Parsed {
+                line,
+                requirement,
+                hashes: line.hashes.clone(),
+            });
         }
         Ok(parsed)
     }
 
     async fn named(
         &self,
-        parsed: Vec<(UnresolvedRequirement, Vec<String>)>,
+        parsed: Vec<Parsed<'_>>,
         hasher: &HashStrategy,
         index: &InMemoryIndex,
     ) -> Result<Vec<Requirement>> {
         let mut named = Vec::new();
-        for (requirement, _) in parsed {
-            match requirement {
+        for parsed in parsed {
+            match parsed.requirement {
                 UnresolvedRequirement::Named(requirement) => named.push(requirement),
                 UnresolvedRequirement::Unnamed(unnamed) => {
                     let text = unnamed.url.verbatim.to_string();
@@ -234,4 +253,25 @@ impl Bench<'_> {
         }
         Ok(named)
     }
+}
+
+/// The path that `requirement` names, if nothing is there.
+fn missing_path(requirement: &UnresolvedRequirement) -> Option<&Path> {
+    let path = match requirement {
+        UnresolvedRequirement::Named(named) => match &named.source {
+            RequirementSource::Path { install_path, .. }
+            | RequirementSource::Directory { install_path, .. } => install_path,
+            _ => return None,
+        },
+        UnresolvedRequirement::Unnamed(unnamed) => match &unnamed.url.parsed_url {
+            ParsedUrl::Path(path) => &path.install_path,
+            ParsedUrl::Directory(directory) => &directory.install_path,
+            _ => return None,
+        },
+    };
+    (!path.exists()).then_some(path)
+}
+
+fn no_such_path(path: &Path) -> Error {
+    Error::new(Kind::Input, format!("{} is not there", path.display()))
 }

@@ -62,6 +62,19 @@ impl Memory {
         newest.map_or_else(Vec::new, |newest| newest.requires_dist.to_vec())
     }
 
+    /// A version that was looked at and requires `name`, as `alpha==1.0`; the request itself may, too.
+    pub(crate) fn who_requires(&self, name: &PackageName) -> Option<String> {
+        let remembered = self.metadata.lock().expect("no panic while locked");
+        let metadata = remembered.values().map(|known| &known.metadata);
+        let requiring = metadata.filter(|metadata| {
+            let mut required = metadata.requires_dist.iter();
+            required.any(|requirement| requirement.name == *name)
+        });
+        requiring
+            .map(|metadata| format!("{}=={}", metadata.name, metadata.version))
+            .min()
+    }
+
     fn pins(&self, name: &PackageName) -> Option<Vec<Requirement>> {
         let pins = self.pins.lock().expect("no panic while locked");
         pins.get(name).cloned()

@@ -83,8 +83,9 @@ pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) ->
     loop {
         let settled = solver.settle().await;
         let workshop = bench.workshop;
+        let lines = workshop.request.lines();
         let settled =
-            settled.map_err(|error| workshop.resolve_error(error, workshop.request.lines()))?;
+            settled.map_err(|error| workshop.resolve_error(error, lines, &solver.memory))?;
         let before = solver.prereleases.len();
         let required = prereleases::of_settled(&settled, &problem.terms);
         solver.prereleases.extend(required);

@@ -22,7 +22,7 @@ fn one_hash_requires_one_of_all_unless_that_is_switched_off() {
     sandbox
         .build(&index, &file)
         .assert_exit(3)
-        .assert_error_names(&["beta", "--no-require-hashes"]);
+        .assert_error_names(&["beta", "by alpha==1.0", "--no-require-hashes"]);
     sandbox
         .build(&index, &[&file[..], &["--no-require-hashes"]].concat())
         .assert_success();

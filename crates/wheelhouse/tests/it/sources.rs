@@ -197,9 +197,24 @@ fn a_repository_or_reference_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_path_that_is_not_there_is_named() {
-    let run = Sandbox::new().build(&Index::start(), &["./nothing-here"]);
-    run.assert_exit(2).assert_error_names(&["nothing-here"]);
+fn a_path_that_is_not_there_is_named_with_its_line() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("other", "1.0"));
+    for missing in [
+        "./nothing-here",
+        "alpha @ ./nothing-here",
+        "alpha @ file:nothing-here",
+        "alpha @ file:///nothing-here-1.0.tar.gz",
+    ] {
+        sandbox.write("requirements.txt", &format!("other\n{missing}\n"));
+        let run = sandbox.build(&index, &["-r", "requirements.txt"]);
+        run.assert_exit(2)
+            .assert_error_names(&[missing, "requirements.txt:2"]);
+        let elsewhere = format!("other\n{missing} ; python_version < '2'\n");
+        sandbox.write("requirements.txt", &elsewhere);
+        let run = sandbox.build(&index, &["-r", "requirements.txt"]);
+        run.assert_success();
+    }
 }
 
 #[test]
