@@ -63,6 +63,11 @@ impl<'a> Bench<'a> {
         self.database_of(&self.workshop.client)
     }
 
+    /// A database that asks once.
+    pub(crate) fn brief_database(&self) -> DistributionDatabase<'_, Self> {
+        self.database_of(&self.workshop.brief_client)
+    }
+
     /// A database that reads from the cache alone.
     pub(crate) fn cached_database(&self) -> DistributionDatabase<'_, Self> {
         self.database_of(&self.workshop.cached_client)

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::LocalSet;
 use url::Url;
-use uv_client::RegistryClient;
+use uv_client::{ErrorKind, RegistryClient};
 use uv_distribution_types::IndexCapabilities;
 use uv_normalize::PackageName;
 use uv_redacted::DisplaySafeUrl;
@@ -138,7 +138,9 @@ impl Reader {
             are_cached: true,
             have_legacy_versions: pages.iter().any(|(_, page)| has_legacy_versions(page)),
         });
-        if pages.is_err() {
+        if let Err(error) = &pages
+            && matches!(error.kind(), ErrorKind::RemotePackageNotFound(_))
+        {
             self.look_for_refusals(&order.name).await;
         }
         let pages = pages.unwrap_or_default();

@@ -21,7 +21,7 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
             Connectivity::Online
         })
         .with_system_certs(true)
-        .retries(network.retries)
+        .retries(uv_retries(network.retries))
         .read_timeout(network.timeout)
         .connect_timeout(network.timeout.min(std::time::Duration::from_secs(15)))
         .keyring(if network.keyring {
@@ -43,6 +43,12 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
         builder = builder.proxy(proxy);
     }
     Ok(builder)
+}
+
+/// How often uv tries again in the time that `retries` take us, or pip: it waits for two seconds, four
+/// and so on between them.
+fn uv_retries(retries: u32) -> u32 {
+    retries.min(1).max(retries.saturating_sub(2))
 }
 
 fn trusted_hosts(hosts: &[String]) -> Result<Vec<TrustedHost>> {

@@ -24,7 +24,6 @@ use wheelhouse_model::Error;
 
 use crate::context::Bench;
 use crate::legacy_sdists::is_legacy_sdist;
-use crate::listing::Pages;
 use crate::old_metadata;
 use crate::shelf::Shelf;
 use crate::target::Terms;
@@ -162,6 +161,8 @@ pub(crate) struct Provider<'a> {
     /// Whether metadata with versions from before PEP 440 is read.
     pub(crate) reads_old_metadata: bool,
     pub(crate) inner: Inner<'a>,
+    /// The same, to be told once more why there is no page.
+    pub(crate) brief: Inner<'a>,
     /// The same, from the cache alone.
     pub(crate) cached: Inner<'a>,
     /// The same, for files whose digests the companion has checked.
@@ -398,11 +399,11 @@ impl ResolverProvider for Provider<'_> {
         package_name: &'io PackageName,
         index: Option<&'io IndexMetadata>,
     ) -> PackageVersionsResult {
+        if index.is_some() {
+            return self.inner.get_package_versions(package_name, index).await;
+        }
         let workshop = self.bench.workshop;
-        let pages = match index {
-            None => workshop.listings.ask(package_name).await,
-            Some(_) => Pages::default(),
-        };
+        let pages = workshop.listings.ask(package_name).await;
         let (pins, is_cached) = (self.memory.pins(package_name), pages.are_cached);
         let has_legacy_versions =
             pages.have_legacy_versions || workshop.legacy_packages.contains(package_name);
@@ -421,7 +422,7 @@ impl ResolverProvider for Provider<'_> {
             let provider = (self.with_yanked)(pins, is_cached);
             return provider.get_package_versions(package_name, index).await;
         }
-        let provider = if is_cached { &self.cached } else { &self.inner };
+        let provider = if is_cached { &self.cached } else { &self.brief };
         provider.get_package_versions(package_name, index).await
     }
 

@@ -58,7 +58,7 @@ impl Search<'_> {
                 let database = if is_cached {
                     bench.cached_database()
                 } else {
-                    bench.database()
+                    bench.brief_database()
                 };
                 provider(database, hasher, &yanks)
             }
@@ -69,6 +69,7 @@ impl Search<'_> {
             build_options: self.build_options,
             reads_old_metadata: old_metadata::is_read_by(&self.terms.target),
             inner: provider(bench.database(), hasher, &yanks),
+            brief: provider(bench.brief_database(), hasher, &yanks),
             cached: provider(bench.cached_database(), hasher, &yanks),
             at_hand: provider(bench.database(), &HashStrategy::None, &yanks),
             with_yanked: Box::new(with_yanked),

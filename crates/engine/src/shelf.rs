@@ -75,7 +75,7 @@ impl Shelf<'_> {
         let client = if is_cached {
             &workshop.cached_client
         } else {
-            &workshop.client
+            &workshop.brief_client
         };
         let slots = &workshop.concurrency.downloads_semaphore;
         let pages = client.simple_detail(self.name, None, &workshop.capabilities, slots);

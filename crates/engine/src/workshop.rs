@@ -48,6 +48,8 @@ pub(crate) struct Workshop {
     /// The interpreter's own environment, when builds are not isolated.
     pub(crate) shared_environment: Option<PythonEnvironment>,
     pub(crate) client: RegistryClient,
+    /// Never tries again.
+    pub(crate) brief_client: RegistryClient,
     /// Answers from the cache alone, however old.
     pub(crate) cached_client: RegistryClient,
     pub(crate) fetcher: Fetcher,
@@ -100,7 +102,11 @@ impl Workshop {
         let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
         let locations = network::locations(&request.indexes, refresh)?;
         let build_options = requirements::build_options(&request.formats);
-        let (client, cached_client, fetcher) = clients(&request, &cache, &locations, &interpreter)?;
+        let Clients {
+            client,
+            brief_client,
+            cached_client,
+        } = clients(&request, &cache, &locations, &interpreter)?;
         let flat_entries = read_flat_index(&client, &cache, &locations).await?;
         let building = &request.building;
         let concurrency = Concurrency::new(
@@ -133,9 +139,11 @@ impl Workshop {
             logs: logs.to_owned(),
             cache,
             interpreter,
+            // Files are tried again by whoever fetches them, from where they broke off.
+            fetcher: Fetcher::new(brief_client.clone(), request.network.offline),
             client,
+            brief_client,
             cached_client,
-            fetcher,
             locations,
             build_options,
             legacy_packages: legacy_sdists::packages(&flat_entries),
@@ -215,12 +223,18 @@ fn resolutions() -> usize {
     2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+struct Clients {
+    client: RegistryClient,
+    brief_client: RegistryClient,
+    cached_client: RegistryClient,
+}
+
 fn clients(
     request: &Request,
     cache: &Cache,
     locations: &IndexLocations,
     interpreter: &Interpreter,
-) -> Result<(RegistryClient, RegistryClient, Fetcher)> {
+) -> Result<Clients> {
     let builder = network::client_builder(&request.network)?;
     let client = |builder| {
         RegistryClientBuilder::new(builder, cache.clone())
@@ -233,11 +247,11 @@ fn clients(
                 "failed to set up the HTTP client".to_owned()
             })
     };
-    // Files are tried again by whoever fetches them, from where they broke off.
-    let files = client(builder.clone().retries(0))?;
-    let cached = client(builder.clone().connectivity(Connectivity::Offline))?;
-    let fetcher = Fetcher::new(files, request.network.offline);
-    Ok((client(builder)?, cached, fetcher))
+    Ok(Clients {
+        brief_client: client(builder.clone().retries(0))?,
+        cached_client: client(builder.clone().connectivity(Connectivity::Offline))?,
+        client: client(builder)?,
+    })
 }
 
 fn remote_indexes(locations: &IndexLocations) -> Vec<DisplaySafeUrl> {
