@@ -94,8 +94,10 @@ pub(crate) fn next_step(report: &str) -> &'static str {
 /// What uv says before a package and a version, with nothing between the two.
 const NO_VERSION: &str = "there is no version of ";
 
-/// `report` with `==` between each of the packages `names` and the one version that it has not.
+/// `report` with `==` between each of the packages `names` and the one version that it has not, and
+/// without the markers behind packages, which are true of the target.
 pub(crate) fn legible(report: &str, names: &[&str]) -> String {
+    let report = without_markers(report);
     let mut parts = report.split(NO_VERSION);
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
@@ -103,6 +105,18 @@ pub(crate) fn legible(report: &str, names: &[&str]) -> String {
         let (package, version) = part.split_at(ends.max().unwrap_or_default());
         let operator = if package.is_empty() { "" } else { "==" };
         format!("{text}{NO_VERSION}{package}{operator}{version}")
+    })
+}
+
+/// `six` for `six{sys_platform == 'linux'}`.
+fn without_markers(report: &str) -> String {
+    let mut parts = report.split('{');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| match part.split_once('}') {
+        Some((_, rest)) if text.ends_with(|character: char| !character.is_whitespace()) => {
+            text + rest
+        }
+        _ => text + "{" + part,
     })
 }
 
@@ -137,6 +151,8 @@ mod tests {
         let expected =
             "Because there is no version of h11==99.1 and there is no version of six[a]==2, no.";
         assert_eq!(legible(report, &["six", "h11"]), expected);
+        let marked = "Because a{sys_platform == 'linux'}<2 and b[c]{extra == 'x'} {that}";
+        assert_eq!(legible(marked, &[]), "Because a<2 and b[c] {that}");
         let other = "there is no version of other1, there are no versions of six";
         assert_eq!(legible(other, &["six"]), other);
     }

@@ -261,11 +261,18 @@ impl Output {
     }
 }
 
+/// How much of a package's label is in the name of its log (characters).
+const LOG_NAME: usize = 100;
+
 /// The path of the log of one build below `directory`, unique for this process and moment.
 pub(crate) fn log_path(directory: &Path, package: &str) -> PathBuf {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let package = package.replace(['/', '\\', ':'], "_");
+    let plain = |character: char| {
+        let is_plain = character.is_ascii_alphanumeric() || "=.-_".contains(character);
+        if is_plain { character } else { '_' }
+    };
+    let package: String = package.chars().map(plain).take(LOG_NAME).collect();
     directory.join(format!("{package}-{}-{count}.log", std::process::id()))
 }

@@ -6,16 +6,6 @@ use uv_pep440::{VersionSpecifier, VersionSpecifiers};
 use uv_pypi_types::{
     LenientRequirement, LenientVersionSpecifiers, ResolutionMetadata, VerbatimParsedUrl,
 };
-use wheelhouse_model::Target;
-
-/// pip 24.1, the first that refuses such metadata, needs this Python.
-const STRICT: (u64, u64) = (3, 8);
-
-/// Whether the newest pip for `target` reads such metadata.
-pub(crate) fn is_read_by(target: &Target) -> bool {
-    let mut parts = target.python_version.split('.').map(str::parse);
-    matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < STRICT)
-}
 
 /// Parses core metadata; what no version can be compared with is left out of requirements.
 pub(crate) fn parse(metadata: &[u8]) -> Option<ResolutionMetadata> {
@@ -98,17 +88,5 @@ mod tests {
             .collect();
         assert_eq!(requirements, ["a", "b>=2"]);
         assert!(metadata.requires_python.is_none());
-    }
-
-    #[test]
-    fn only_an_old_pip_reads_it() {
-        for (target, read) in [
-            ("2.7-linux", true),
-            ("3.7-linux", true),
-            ("3.8-linux", false),
-            ("3.13-linux", false),
-        ] {
-            assert_eq!(is_read_by(&target.parse().unwrap()), read);
-        }
     }
 }

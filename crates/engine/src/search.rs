@@ -9,7 +9,6 @@ use uv_resolver::{
 use uv_types::{EmptyInstalledPackages, HashStrategy};
 
 use crate::context::Bench;
-use crate::old_metadata;
 use crate::provider::{Memory, Provider, Watch};
 use crate::target::Terms;
 
@@ -67,7 +66,7 @@ impl Search<'_> {
             bench: self.bench,
             terms: self.terms,
             build_options: self.build_options,
-            reads_old_metadata: old_metadata::is_read_by(&self.terms.target),
+            reads_old_metadata: self.terms.target.pip_is_lenient(),
             inner: provider(bench.database(), hasher, &yanks),
             brief: provider(bench.brief_database(), hasher, &yanks),
             cached: provider(bench.cached_database(), hasher, &yanks),

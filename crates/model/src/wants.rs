@@ -45,6 +45,12 @@ pub enum Named {
 
 type Parsed = Requirement<VerbatimUrl>;
 
+/// Whether `text` is a requirement as PEP 508 has it.
+#[must_use]
+pub fn is_requirement(text: &str) -> bool {
+    Parsed::from_str(text).is_ok()
+}
+
 /// Reads what `text`, one line of requirements, names.
 #[must_use]
 pub fn named(text: &str) -> Named {

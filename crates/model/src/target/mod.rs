@@ -69,6 +69,15 @@ impl Target {
         }
     }
 
+    /// Whether the newest pip for it is older than 24.1, the first that refuses versions whose metadata
+    /// is not what PEP 440 and PEP 508 want.
+    #[must_use]
+    pub fn pip_is_lenient(&self) -> bool {
+        const STRICT: (u64, u64) = (3, 8);
+        let mut parts = self.python_version.split('.').map(str::parse);
+        matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < STRICT)
+    }
+
     /// The values of the environment markers, for evaluating one; `None` if they are not complete.
     #[must_use]
     pub fn marker_environment(&self) -> Option<MarkerEnvironment> {
@@ -167,6 +176,19 @@ impl FromStr for Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_old_pip_is_lenient() {
+        for (target, lenient) in [
+            ("2.7-linux", true),
+            ("3.7-linux", true),
+            ("3.8-linux", false),
+            ("3.13-linux", false),
+        ] {
+            let target: Target = target.parse().unwrap();
+            assert_eq!(target.pip_is_lenient(), lenient);
+        }
+    }
 
     #[test]
     fn a_target_is_named_by_python_and_platform() {

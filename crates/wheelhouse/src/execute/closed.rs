@@ -1,4 +1,4 @@
-//! Whether a set is closed: what its wheels require themselves is there.
+//! Whether a set is closed: what its wheels require themselves is there, and pip can read it.
 //!
 //! A resolution believes what an index says of a wheel (PEP 658), or what a back end says before it
 //! builds one. The wheel that comes may require more.
@@ -55,13 +55,34 @@ pub(super) fn check(request: &Request, target: &Target, members: &[Member<'_>]) 
         .map_or(Ok(()), |open| Err(missing_requirement(open)))
 }
 
+/// What is to be said of those of `members` that uv reads as they were meant, and the newest pip of `target` refuses.
+pub(super) fn flaws(target: &Target, members: &[Member<'_>]) -> Vec<String> {
+    if target.pip_is_lenient() {
+        return Vec::new();
+    }
+    let flawed = members.iter().filter_map(|member| {
+        let mut lines = requires(member).into_iter();
+        Some((member, lines.find(|line| !wants::is_requirement(line))?))
+    });
+    let said = flawed.map(|(Member { name, version, .. }, line)| {
+        format!(
+            "{name}=={version} requires `{line}`, which pip 24.1 and newer do not take: they will not install it"
+        )
+    });
+    said.collect()
+}
+
 fn offer(member: &Member<'_>) -> (PackageName, Vec<Offer>) {
-    let metadata = String::from_utf8_lossy(member.metadata.unwrap_or_default());
     let offer = Offer {
         version: member.version.clone(),
-        requires: archive::metadata::values(&metadata, "Requires-Dist"),
+        requires: requires(member),
     };
     (member.name.clone(), vec![offer])
+}
+
+fn requires(member: &Member<'_>) -> Vec<String> {
+    let metadata = String::from_utf8_lossy(member.metadata.unwrap_or_default());
+    archive::metadata::values(&metadata, "Requires-Dist")
 }
 
 fn name(line: &str) -> Option<PackageName> {

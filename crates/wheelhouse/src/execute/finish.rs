@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::manifest::{self, Wheel};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{
-    Hashes, Lock, Manifest, Outcome, Request, Result, Sha256, Source, Target, pylock,
+    Event, Hashes, Lock, Manifest, Observer, Outcome, Request, Result, Sha256, Source, Target,
+    pylock,
 };
 
 use super::closed::{self, Member};
@@ -29,6 +31,7 @@ pub(super) struct Finished {
     pub(super) store: Store,
     pub(super) output: PathBuf,
     pub(super) link_mode: LinkMode,
+    pub(super) observer: Arc<dyn Observer>,
 }
 
 /// Publishes a finished run into its output directory.
@@ -69,15 +72,7 @@ pub(super) fn publish(mut finished: Finished) -> Result<Published> {
     })
 }
 
-/// A set that was made before was found closed then.
 fn check_closed(finished: &Finished, metadata: &[Metadata]) -> Result<()> {
-    if finished
-        .made
-        .iter()
-        .all(|made| made.outcome == Outcome::Reused)
-    {
-        return Ok(());
-    }
     let members = finished.lock.packages.iter().zip(metadata);
     let members = members.map(|(package, metadata)| Member {
         name: &package.name,
@@ -85,6 +80,14 @@ fn check_closed(finished: &Finished, metadata: &[Metadata]) -> Result<()> {
         metadata: Some(&metadata.bytes),
     });
     let members: Vec<_> = members.collect();
+    for flaw in closed::flaws(&finished.target, &members) {
+        finished.observer.observe(&Event::warning(flaw));
+    }
+    let mut made = finished.made.iter();
+    if made.all(|made| made.outcome == Outcome::Reused) {
+        // What was there before was found closed then.
+        return Ok(());
+    }
     closed::check(&finished.request, &finished.target, &members)
 }
 

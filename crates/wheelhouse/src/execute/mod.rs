@@ -299,6 +299,7 @@ impl Run {
             store: self.job.store.clone(),
             output: self.job.output.clone(),
             link_mode: self.job.link_mode,
+            observer: Arc::clone(&self.observer),
         };
         let published = fetch::blocking(move || finish::publish(finished)).await?;
         tell(&*self.observer, &self.job.output, &published);

@@ -234,3 +234,30 @@ fn a_new_version_is_not_worth_all_old_ones_of_something_else() {
         );
     }
 }
+
+#[test]
+fn what_a_new_pip_does_not_take_is_warned_of_each_time() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0").requires("beta (>dev)"));
+    index.add(&Wheel::new("beta", "1.0"));
+    for _ in 0..2 {
+        let run = sandbox.build(&index, &["alpha"]);
+        run.assert_success();
+        let warning = "alpha==1.0 requires `beta (>dev)`, which pip 24.1";
+        assert!(run.stderr.contains(warning), "{}", run.stderr);
+    }
+    let targets = [
+        "--python-version",
+        "3.7",
+        "--python-version",
+        "3.12",
+        "--python-version",
+        "3.13",
+    ];
+    let run = sandbox.download(
+        &index,
+        &[&["alpha", "--no-bootstrap"][..], &targets].concat(),
+    );
+    run.assert_success();
+    assert_eq!(run.stderr.matches("pip 24.1").count(), 1, "{}", run.stderr);
+}

@@ -13,7 +13,7 @@ mod publish;
 mod settle;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -117,6 +117,8 @@ struct Run {
     texts: BTreeMap<String, Sha256>,
     /// What failed so far while the rest goes on.
     failures: RefCell<Vec<Error>>,
+    /// What was said of metadata, once for all targets.
+    flaws: RefCell<BTreeSet<String>>,
 }
 
 impl Run {
@@ -155,6 +157,7 @@ impl Run {
             targets,
             texts,
             failures: RefCell::default(),
+            flaws: RefCell::default(),
         })
     }
 
@@ -222,12 +225,8 @@ impl Run {
         Ok(gathered)
     }
 
-    /// What was there before was found closed then.
     fn check_closed(&self, gathered: &Gathered) -> Result<()> {
         let locked = || gathered.files.iter().filter(|file| file.is_locked);
-        if locked().all(|file| file.outcome == Outcome::Reused) {
-            return Ok(());
-        }
         let metadata: Vec<_> = locked()
             .map(|file| self.store.metadata(&file.stored.sha256))
             .collect();
@@ -239,6 +238,15 @@ impl Run {
             })
         });
         let members: Vec<_> = members.collect();
+        for flaw in closed::flaws(&gathered.target, &members) {
+            if self.flaws.borrow_mut().insert(flaw.clone()) {
+                self.observer.observe(&Event::warning(flaw));
+            }
+        }
+        if locked().all(|file| file.outcome == Outcome::Reused) {
+            // What was there before was found closed then.
+            return Ok(());
+        }
         closed::check(&self.request, &gathered.target, &members)
     }
 
