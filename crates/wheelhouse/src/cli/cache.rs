@@ -12,6 +12,7 @@ use super::process::Process;
 use super::reader::Reader;
 use super::{human, streams, style};
 use crate::config::{RawBuild, settle};
+use crate::oci::linked;
 use crate::store::{Info, Policy, Removed, Store, Upkeep};
 
 const SCHEMA: &str = "wheelhouse-cache/1";
@@ -41,7 +42,16 @@ pub(super) fn run(action: &Cache, globals: &Globals) -> Result<()> {
                 unused_for: unused_for.map(|days| DAY * days),
                 max_bytes: *max_size,
             };
-            tell(&upkeep(&root, |upkeep| upkeep.prune(policy))?, globals);
+            let prune = |upkeep: &Upkeep| {
+                let mut removed = upkeep.prune(policy)?;
+                if let Some(unused_for) = policy.unused_for {
+                    let (files, bytes) = linked::prune(&root.join(IMAGES), unused_for)?;
+                    removed.files += files;
+                    removed.bytes += bytes;
+                }
+                Ok(removed)
+            };
+            tell(&upkeep(&root, prune)?, globals);
         }
         Cache::Clean => tell(&upkeep(&root, |upkeep| upkeep.clean(&BUCKETS))?, globals),
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! HEX/files/       the wheelhouse of the image whose manifest has this digest
-//! HEX/files.json   its distributions, with digests and sizes
+//! HEX/files.json   its distributions, with digests and sizes; modified when it was wanted last
 //! HEX.json         the index with this digest
 //! names/HEX        the digest that a name stood for last, for runs without a network
 //! ```
@@ -10,10 +10,11 @@
 //! Everything in an image is checked as when it is extracted. Never resolves anything.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use filetime::FileTime;
 use fs_err as fs;
 use oci_spec::image::{Descriptor, ImageIndex};
 use wheelhouse_model::error::Context as _;
@@ -88,6 +89,32 @@ fn known_digest(location: &Location, bringing: &Bringing) -> Option<String> {
     let named = reference.digest().map(ToOwned::to_owned);
     let remembered = || fs::read_to_string(bringing.name_path(location)).ok();
     named.or_else(|| bringing.access.offline.then(remembered)?)
+}
+
+/// Removes the images in the directory `cache` that nobody has wanted for so long. Returns how many
+/// files that were, and how many bytes.
+///
+/// # Errors
+/// [`Kind::Publish`], when one cannot be removed.
+pub fn prune(cache: &Path, unused_for: Duration) -> Result<(usize, u64)> {
+    let failed = || format!("failed to remove unused images from {}", cache.display());
+    let (mut files, mut bytes) = (0, 0);
+    // There may be none.
+    for image in fs::read_dir(cache).into_iter().flatten() {
+        let image = image.context(Kind::Publish, failed)?.path();
+        let used = fs::metadata(image.join(RECORD)).and_then(|record| record.modified());
+        let unused = used.ok().and_then(|used| used.elapsed().ok());
+        if unused.is_none_or(|unused| unused < unused_for) {
+            continue;
+        }
+        for file in fs::read_dir(image.join(FILES)).into_iter().flatten() {
+            let file = file.and_then(|file| file.metadata());
+            bytes += file.context(Kind::Publish, failed)?.len();
+            files += 1;
+        }
+        fs::remove_dir_all(&image).context(Kind::Publish, failed)?;
+    }
+    Ok((files, bytes))
 }
 
 impl Bringing {
@@ -178,8 +205,12 @@ impl Bringing {
             let found = fs::metadata(directory.join(name));
             found.is_ok_and(|found| found.len() == file.size)
         };
-        let whole = files.iter().all(is_there);
-        whole.then_some(LinkedWheelhouse { directory, files })
+        if !files.iter().all(is_there) {
+            return None;
+        }
+        // A cache that cannot be written need not know.
+        let _ = filetime::set_file_mtime(place.join(RECORD), FileTime::now());
+        Some(LinkedWheelhouse { directory, files })
     }
 
     /// Unpacks the image beside its place, so that what is there is whole.

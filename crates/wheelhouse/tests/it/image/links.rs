@@ -136,6 +136,34 @@ fn a_registry_is_asked_once_for_what_the_cache_keeps() {
         .assert_error_names(&[&image, "--offline", "hint: "]);
 }
 
+#[test]
+fn an_image_that_nobody_wants_any_more_is_pruned() {
+    let sandbox = wheelhouse();
+    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    let build = || from_image(&sandbox, "build", "oci:layout:1", &["alpha", "-o", "again"]);
+    let age = || {
+        for record in cached(&sandbox, "files.json") {
+            let old = std::time::SystemTime::now() - std::time::Duration::from_hours(48);
+            filetime::set_file_mtime(record, old.into()).unwrap();
+        }
+    };
+    let prune = || {
+        let prune = ["cache", "prune", "--unused-for", "1", "--cache-dir"];
+        let mut command = wheelhouse_command(&sandbox, &prune);
+        command.arg(sandbox.cache());
+        sandbox.spawn(command).finish().assert_success();
+        cached(&sandbox, "files.json").len()
+    };
+    build().assert_success();
+    assert_eq!(prune(), 1, "it was just wanted");
+    age();
+    build().assert_success();
+    assert_eq!(prune(), 1, "it was wanted again");
+    age();
+    assert_eq!(prune(), 0);
+    build().assert_success();
+}
+
 /// A dry run, after which there is no output.
 fn get_preview(sandbox: &Sandbox, image: &str) -> Finished {
     let finished = from_image(

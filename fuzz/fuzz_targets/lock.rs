@@ -1,0 +1,28 @@
+//! A `pylock.toml` of any text is read, or refused with an error; what was read can be written.
+#![no_main]
+
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use wheelhouse_model::pylock;
+
+fuzz_target!(|text: &str| {
+    let _ = pylock::outline(text);
+    let base = Path::new("/wheelhouse");
+    let lock = pylock::read(
+        text,
+        base,
+        &mut |wheels| (!wheels.is_empty()).then_some(0),
+        &mut |_| true,
+    );
+    if let Ok(lock) = lock {
+        let written = pylock::write(&lock, base);
+        let again = pylock::read(
+            &written,
+            base,
+            &mut |wheels| (!wheels.is_empty()).then_some(0),
+            &mut |_| true,
+        );
+        assert_eq!(again.expect("what is written can be read"), lock);
+    }
+});

@@ -1,0 +1,23 @@
+//! A requirements file of any bytes is read, or refused with an error.
+#![no_main]
+
+use std::io;
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use wheelhouse::config::{Environment, FileOptions, ReadContext, Role, Source, read_requirements};
+
+fuzz_target!(|bytes: &[u8]| {
+    let read = |source: &Source| match source {
+        Source::File(path) if path.ends_with("r.txt") => Ok(bytes.to_vec()),
+        _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+    };
+    let environment = Environment::default();
+    let context = ReadContext {
+        working_directory: Path::new("/directory"),
+        environment: &environment,
+        reader: &read,
+    };
+    let files = [(Role::Requirements, Source::File("/directory/r.txt".into()))];
+    let _ = read_requirements(&files, &context, FileOptions::default());
+});

@@ -1,0 +1,29 @@
+//! A source distribution of any bytes is unpacked inside the directory that is meant for it, or refused with an error.
+#![no_main]
+
+use std::fs;
+
+use libfuzzer_sys::fuzz_target;
+use wheelhouse::archive::{Limits, static_metadata, unpack};
+
+fuzz_target!(|input: (bool, &[u8])| {
+    let (is_zip, bytes) = input;
+    let directory = tempfile::tempdir().expect("there is room");
+    let archive = directory.path().join("archive");
+    fs::write(&archive, bytes).expect("there is room");
+    let filename = if is_zip {
+        "alpha-1.0.zip"
+    } else {
+        "alpha-1.0.tar"
+    };
+    let limits = Limits {
+        entries: 100,
+        bytes: 1 << 20,
+        ..Limits::default()
+    };
+    if let Ok(tree) = unpack(&archive, filename, &directory.path().join("into"), &limits) {
+        let _ = static_metadata(&tree);
+    }
+    let outside = fs::read_dir(directory.path()).expect("it is there").count();
+    assert!(outside <= 2, "something was written outside");
+});
