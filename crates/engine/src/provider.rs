@@ -9,10 +9,10 @@ use uv_configuration::BuildOptions;
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
     BuiltDist, Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, InstalledDist,
-    Name as _, PathSourceDist, RequestedDist, Requirement, RequirementSource, SourceDist,
+    Name as _, PathSourceDist, RequestedDist, Requirement, SourceDist,
 };
 use uv_normalize::PackageName;
-use uv_pep440::{Operator, Version, VersionSpecifier, VersionSpecifiers};
+use uv_pep440::{Version, VersionSpecifiers};
 use uv_pep508::{MarkerTree, VerbatimUrl};
 use uv_pypi_types::ResolutionMetadata;
 use uv_resolver::{
@@ -25,6 +25,7 @@ use wheelhouse_model::Error;
 use crate::context::Bench;
 use crate::legacy_sdists::is_legacy_sdist;
 use crate::old_metadata;
+use crate::requirements::pinned_version;
 use crate::shelf::Shelf;
 use crate::target::Terms;
 
@@ -41,7 +42,7 @@ impl Memory {
     fn remember(&self, id: DistributionId, metadata: &ArchiveMetadata) {
         let mut pins = self.pins.lock().expect("no panic while locked");
         let required = metadata.metadata.requires_dist.iter();
-        for pin in required.filter(|requirement| is_pin(requirement)) {
+        for pin in required.filter(|requirement| pinned_version(requirement).is_some()) {
             let of_package = pins.entry(pin.name.clone()).or_default();
             of_package.push(Requirement {
                 marker: MarkerTree::TRUE,
@@ -78,15 +79,6 @@ impl Memory {
         let pins = self.pins.lock().expect("no panic while locked");
         pins.get(name).cloned()
     }
-}
-
-fn is_pin(requirement: &Requirement) -> bool {
-    let RequirementSource::Registry { specifier, .. } = &requirement.source else {
-        return false;
-    };
-    let operator = specifier.iter().next().map(VersionSpecifier::operator);
-    let is_exact = matches!(operator, Some(Operator::Equal | Operator::ExactEqual));
-    is_exact && specifier.len() == 1
 }
 
 /// Counts how many versions of each package were considered, and calls when it gets too many.

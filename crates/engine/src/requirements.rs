@@ -155,6 +155,18 @@ pub(crate) fn is_pinned(requirement: &UvRequirement) -> bool {
     }
 }
 
+/// The one version that `requirement` allows, which may then be a yanked one (PEP 592).
+pub(crate) fn pinned_version(requirement: &UvRequirement) -> Option<&Version> {
+    let RequirementSource::Registry { specifier, .. } = &requirement.source else {
+        return None;
+    };
+    let [specifier] = &**specifier else {
+        return None;
+    };
+    let is_exact = matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual);
+    is_exact.then(|| specifier.version())
+}
+
 /// Refuses a hash beside what is not pinned, which uv passes over where hashes are not required.
 /// Each line comes with what it was parsed into.
 pub(crate) fn refuse_idle_hashes<'a>(

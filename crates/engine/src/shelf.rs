@@ -13,11 +13,11 @@ use uv_configuration::BuildOptions;
 use uv_distribution_filename::{DistFilename, SourceDistFilename, WheelFilename};
 use uv_distribution_types::{
     File, HashComparison, IncompatibleSource, IncompatibleWheel, IndexUrl, PrioritizedDist,
-    RegistryBuiltWheel, RegistrySourceDist, Requirement, RequirementSource,
-    SourceDistCompatibility, WheelCompatibility,
+    RegistryBuiltWheel, RegistrySourceDist, Requirement, SourceDistCompatibility,
+    WheelCompatibility,
 };
 use uv_normalize::PackageName;
-use uv_pep440::{Operator, Version};
+use uv_pep440::Version;
 use uv_platform_tags::{AbiTag, CPythonAbiVariants, TagCompatibility, Tags};
 use uv_pypi_types::Yanked;
 use uv_resolver::{FlatDistributions, PackageVersionsResult, VersionMap, VersionsResponse};
@@ -223,7 +223,7 @@ impl Shelf<'_> {
     /// Why the file is yanked (PEP 592), unless its version is required all the same.
     fn yanked(&self, version: &Version, file: &File) -> Option<Yanked> {
         let yanked = file.yanked.as_deref().filter(|yanked| yanked.is_yanked())?;
-        let mut pinned = self.pins.iter().filter_map(pinned_version);
+        let mut pinned = self.pins.iter().filter_map(requirements::pinned_version);
         (!pinned.any(|pinned| pinned == version)).then(|| yanked.clone())
     }
 
@@ -250,15 +250,4 @@ fn required(workshop: &Workshop, name: &PackageName) -> Vec<Requirement> {
     // What cannot be read was refused before.
     let named = lines.filter_map(|line| requirements::parse_with_name(line).ok()?);
     named.filter(|named| named.name == *name).collect()
-}
-
-fn pinned_version(requirement: &Requirement) -> Option<&Version> {
-    let RequirementSource::Registry { specifier, .. } = &requirement.source else {
-        return None;
-    };
-    let [specifier] = &**specifier else {
-        return None;
-    };
-    let is_exact = matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual);
-    is_exact.then(|| specifier.version())
 }
