@@ -8,7 +8,7 @@ use uv_distribution_types::{
     ConfigSettingEntry, ConfigSettings, Requirement as UvRequirement, RequirementSource,
     UnresolvedRequirement,
 };
-use uv_pep440::Operator;
+use uv_pep440::{Operator, VersionSpecifier};
 use uv_pep508::VerbatimUrl;
 use uv_pypi_types::ParsedUrl;
 use uv_requirements_txt::{RequirementEntry, RequirementsTxtRequirement};
@@ -44,6 +44,9 @@ pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> 
     }
     enter_subdirectory(&mut parsed).map_err(|error| invalid().caused_by(error))?;
     legacy_sdists::admit(&mut parsed);
+    if !requirement.hashes.is_empty() {
+        loosen(&mut parsed);
+    }
     Ok(parsed)
 }
 
@@ -59,6 +62,19 @@ fn without_file_fragment(text: &str) -> (Cow<'_, str>, Option<&str>) {
             (format!("{url}{extras}{rest}").into(), Some(fragment))
         }
         _ => (text.into(), None),
+    }
+}
+
+/// Makes `==` of `===`, which uv takes for no pin: beside a hash it says no more.
+fn loosen(requirement: &mut UnresolvedRequirement) {
+    let UnresolvedRequirement::Named(named) = requirement else {
+        return;
+    };
+    let pinned = pinned_version(named).cloned();
+    if let RequirementSource::Registry { specifier, .. } = &mut named.source
+        && let Some(version) = pinned
+    {
+        *specifier = VersionSpecifier::equals_version(version).into();
     }
 }
 

@@ -35,6 +35,20 @@ fn one_hash_requires_one_of_all_unless_that_is_switched_off() {
 }
 
 #[test]
+fn a_pin_may_be_of_the_text_of_a_version() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let alpha = Wheel::new("alpha", "1.0");
+    index.add(&alpha);
+    index.add(&Wheel::new("alpha", "2.0"));
+    let line = format!("alpha===1.0 --hash=sha256:{}\n", sha256(&alpha.bytes()));
+    sandbox.write("requirements.txt", &line);
+    sandbox
+        .build(&index, &["-r", "requirements.txt"])
+        .assert_success();
+    assert!(sandbox.out().join(alpha.filename()).exists());
+}
+
+#[test]
 fn a_hash_is_checked_though_none_is_required() {
     let ((index, _), sandbox) = (index(), Sandbox::new());
     let line = format!("alpha==1.0 --hash=sha256:{WRONG}\n");
