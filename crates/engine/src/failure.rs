@@ -12,7 +12,7 @@ use wheelhouse_model::{Error, Kind};
 
 use crate::advice::{legible, next_step, places, translated};
 use crate::context::BuildError;
-use crate::provider::Memory;
+use crate::memory::Memory;
 use crate::workshop::Workshop;
 
 /// The errors of back ends with their details and hints, which uv's own errors do not carry; they

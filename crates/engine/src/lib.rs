@@ -30,6 +30,7 @@ mod hook;
 mod install;
 mod legacy_sdists;
 mod listing;
+mod memory;
 mod network;
 mod old_metadata;
 mod old_python;

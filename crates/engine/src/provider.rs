@@ -1,10 +1,10 @@
 //! What the resolver asks: uv's own answers, remembered between attempts, with a companion that
 //! hears what is in sight and may know the metadata.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::OnceCell;
 use uv_configuration::BuildOptions;
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
@@ -12,8 +12,8 @@ use uv_distribution_types::{
     Name as _, PathSourceDist, RequestedDist, Requirement, SourceDist,
 };
 use uv_normalize::PackageName;
-use uv_pep440::{Version, VersionSpecifiers};
-use uv_pep508::{MarkerTree, VerbatimUrl};
+use uv_pep440::VersionSpecifiers;
+use uv_pep508::VerbatimUrl;
 use uv_pypi_types::ResolutionMetadata;
 use uv_resolver::{
     DefaultResolverProvider, MetadataResponse, PackageVersionsResult, ResolverProvider,
@@ -24,110 +24,10 @@ use wheelhouse_model::Error;
 
 use crate::context::Bench;
 use crate::legacy_sdists::is_legacy_sdist;
+use crate::memory::{Memory, Watch};
 use crate::old_metadata;
-use crate::requirements::pinned_version;
 use crate::shelf::Shelf;
 use crate::target::Terms;
-
-/// The answers of earlier attempts at the same request.
-#[derive(Default)]
-pub(crate) struct Memory {
-    metadata: Mutex<HashMap<DistributionId, ArchiveMetadata>>,
-    /// What others require in just one version, which may then be a yanked one.
-    pins: Mutex<HashMap<PackageName, Vec<Requirement>>>,
-    announced: Mutex<HashSet<PackageName>>,
-}
-
-impl Memory {
-    fn remember(&self, id: DistributionId, metadata: &ArchiveMetadata) {
-        let mut pins = self.pins.lock().expect("no panic while locked");
-        let required = metadata.metadata.requires_dist.iter();
-        for pin in required.filter(|requirement| pinned_version(requirement).is_some()) {
-            let of_package = pins.entry(pin.name.clone()).or_default();
-            of_package.push(Requirement {
-                marker: MarkerTree::TRUE,
-                ..pin.clone()
-            });
-        }
-        let mut remembered = self.metadata.lock().expect("no panic while locked");
-        remembered.insert(id, metadata.clone());
-    }
-
-    /// What the newest version of `name` requires that was looked at.
-    pub(crate) fn newest_requires(&self, name: &PackageName) -> Vec<Requirement> {
-        let remembered = self.metadata.lock().expect("no panic while locked");
-        let metadata = remembered.values().map(|known| &known.metadata);
-        let of_name = metadata.filter(|metadata| metadata.name == *name);
-        let newest = of_name.max_by_key(|metadata| &metadata.version);
-        newest.map_or_else(Vec::new, |newest| newest.requires_dist.to_vec())
-    }
-
-    /// A version that was looked at and requires `name`, as `alpha==1.0`; the request itself may, too.
-    pub(crate) fn who_requires(&self, name: &PackageName) -> Option<String> {
-        let remembered = self.metadata.lock().expect("no panic while locked");
-        let metadata = remembered.values().map(|known| &known.metadata);
-        let requiring = metadata.filter(|metadata| {
-            let mut required = metadata.requires_dist.iter();
-            required.any(|requirement| requirement.name == *name)
-        });
-        requiring
-            .map(|metadata| format!("{}=={}", metadata.name, metadata.version))
-            .min()
-    }
-
-    fn pins(&self, name: &PackageName) -> Option<Vec<Requirement>> {
-        let pins = self.pins.lock().expect("no panic while locked");
-        pins.get(name).cloned()
-    }
-}
-
-/// Counts how many versions of each package were considered, and calls when it gets too many.
-pub(crate) struct Watch {
-    limit: usize,
-    considered: Mutex<HashMap<PackageName, BTreeSet<Version>>>,
-    exceeded: Notify,
-}
-
-impl Watch {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            considered: Mutex::default(),
-            exceeded: Notify::new(),
-        }
-    }
-
-    /// One that never calls.
-    pub(crate) fn unlimited() -> Self {
-        Self::new(usize::MAX)
-    }
-
-    /// Returns once a package had more versions considered than the limit.
-    pub(crate) async fn exceeded(&self) {
-        self.exceeded.notified().await;
-    }
-
-    /// The packages of which more than so many versions were considered.
-    pub(crate) fn considered_more_than(&self, few: usize) -> BTreeSet<PackageName> {
-        let considered = self.considered.lock().expect("no panic while locked");
-        let often = considered
-            .iter()
-            .filter(|(_, versions)| versions.len() > few);
-        often.map(|(name, _)| name.clone()).collect()
-    }
-
-    fn consider(&self, dist: &Dist) {
-        let Some(version) = dist.version() else {
-            return;
-        };
-        let mut considered = self.considered.lock().expect("no panic while locked");
-        let versions = considered.entry(dist.name().clone()).or_default();
-        versions.insert(version.clone());
-        if versions.len() > self.limit {
-            self.exceeded.notify_one();
-        }
-    }
-}
 
 /// Why there is no metadata to share.
 enum Unanswered {
@@ -169,13 +69,7 @@ pub(crate) struct Provider<'a> {
 impl Provider<'_> {
     /// Tells the companion of the first candidate of each package: the one that most often stays.
     fn announce(&self, dist: &Dist) {
-        let first = self
-            .memory
-            .announced
-            .lock()
-            .expect("no panic while locked")
-            .insert(dist.name().clone());
-        if first
+        if self.memory.announce(dist.name())
             && let Ok(distribution) =
                 self.bench
                     .workshop
@@ -424,14 +318,7 @@ impl ResolverProvider for Provider<'_> {
         }
         self.watch.consider(dist);
         let id = dist.distribution_id();
-        let known = self
-            .memory
-            .metadata
-            .lock()
-            .expect("no panic while locked")
-            .get(&id)
-            .cloned();
-        if let Some(metadata) = known {
+        if let Some(metadata) = self.memory.metadata(&id) {
             return Ok(self.judged(metadata));
         }
         // uv would wait for a lock of its own.

@@ -9,7 +9,8 @@ use uv_resolver::{
 use uv_types::{EmptyInstalledPackages, HashStrategy};
 
 use crate::context::Bench;
-use crate::provider::{Memory, Provider, Watch};
+use crate::memory::{Memory, Watch};
+use crate::provider::Provider;
 use crate::target::Terms;
 
 /// What a search looks through, and what it remembers.

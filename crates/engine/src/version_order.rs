@@ -36,9 +36,9 @@ use wheelhouse_model::request;
 use wheelhouse_model::{PackageName, Result, Version};
 
 use crate::context::Bench;
+use crate::memory::{Memory, Watch};
 use crate::prefer_binary::Rule;
 use crate::problem::Problem;
-use crate::provider::{Memory, Watch};
 use crate::search::Search;
 use crate::{network, prereleases, requirements};
 

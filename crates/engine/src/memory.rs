@@ -1,0 +1,129 @@
+//! What the attempts at one request learn: the metadata of versions, and how many of a package were considered.
+//!
+//! Never asks anybody.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Mutex;
+
+use tokio::sync::Notify;
+use uv_distribution::ArchiveMetadata;
+use uv_distribution_types::{Dist, DistributionId, Name as _, Requirement};
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+use uv_pep508::MarkerTree;
+
+use crate::requirements::pinned_version;
+
+/// The answers of earlier attempts at the same request.
+#[derive(Default)]
+pub(crate) struct Memory {
+    metadata: Mutex<HashMap<DistributionId, ArchiveMetadata>>,
+    /// What others require in just one version, which may then be a yanked one.
+    pins: Mutex<HashMap<PackageName, Vec<Requirement>>>,
+    announced: Mutex<HashSet<PackageName>>,
+}
+
+impl Memory {
+    /// The metadata of this distribution, if it is known.
+    pub(crate) fn metadata(&self, id: &DistributionId) -> Option<ArchiveMetadata> {
+        let remembered = self.metadata.lock().expect("no panic while locked");
+        remembered.get(id).cloned()
+    }
+
+    /// Whether `name` is announced for the first time.
+    pub(crate) fn announce(&self, name: &PackageName) -> bool {
+        let mut announced = self.announced.lock().expect("no panic while locked");
+        announced.insert(name.clone())
+    }
+
+    pub(crate) fn remember(&self, id: DistributionId, metadata: &ArchiveMetadata) {
+        let mut pins = self.pins.lock().expect("no panic while locked");
+        let required = metadata.metadata.requires_dist.iter();
+        for pin in required.filter(|requirement| pinned_version(requirement).is_some()) {
+            let of_package = pins.entry(pin.name.clone()).or_default();
+            of_package.push(Requirement {
+                marker: MarkerTree::TRUE,
+                ..pin.clone()
+            });
+        }
+        let mut remembered = self.metadata.lock().expect("no panic while locked");
+        remembered.insert(id, metadata.clone());
+    }
+
+    /// What the newest version of `name` requires that was looked at.
+    pub(crate) fn newest_requires(&self, name: &PackageName) -> Vec<Requirement> {
+        let remembered = self.metadata.lock().expect("no panic while locked");
+        let metadata = remembered.values().map(|known| &known.metadata);
+        let of_name = metadata.filter(|metadata| metadata.name == *name);
+        let newest = of_name.max_by_key(|metadata| &metadata.version);
+        newest.map_or_else(Vec::new, |newest| newest.requires_dist.to_vec())
+    }
+
+    /// A version that was looked at and requires `name`, as `alpha==1.0`; the request itself may, too.
+    pub(crate) fn who_requires(&self, name: &PackageName) -> Option<String> {
+        let remembered = self.metadata.lock().expect("no panic while locked");
+        let metadata = remembered.values().map(|known| &known.metadata);
+        let requiring = metadata.filter(|metadata| {
+            let mut required = metadata.requires_dist.iter();
+            required.any(|requirement| requirement.name == *name)
+        });
+        requiring
+            .map(|metadata| format!("{}=={}", metadata.name, metadata.version))
+            .min()
+    }
+
+    /// The requirements of others that allow one version of `name`.
+    pub(crate) fn pins(&self, name: &PackageName) -> Option<Vec<Requirement>> {
+        let pins = self.pins.lock().expect("no panic while locked");
+        pins.get(name).cloned()
+    }
+}
+
+/// Counts how many versions of each package were considered, and calls when it gets too many.
+pub(crate) struct Watch {
+    limit: usize,
+    considered: Mutex<HashMap<PackageName, BTreeSet<Version>>>,
+    exceeded: Notify,
+}
+
+impl Watch {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            considered: Mutex::default(),
+            exceeded: Notify::new(),
+        }
+    }
+
+    /// One that never calls.
+    pub(crate) fn unlimited() -> Self {
+        Self::new(usize::MAX)
+    }
+
+    /// Returns once a package had more versions considered than the limit.
+    pub(crate) async fn exceeded(&self) {
+        self.exceeded.notified().await;
+    }
+
+    /// The packages of which more than so many versions were considered.
+    pub(crate) fn considered_more_than(&self, few: usize) -> BTreeSet<PackageName> {
+        let considered = self.considered.lock().expect("no panic while locked");
+        let often = considered
+            .iter()
+            .filter(|(_, versions)| versions.len() > few);
+        often.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Counts the version of `dist`.
+    pub(crate) fn consider(&self, dist: &Dist) {
+        let Some(version) = dist.version() else {
+            return;
+        };
+        let mut considered = self.considered.lock().expect("no panic while locked");
+        let versions = considered.entry(dist.name().clone()).or_default();
+        versions.insert(version.clone());
+        if versions.len() > self.limit {
+            self.exceeded.notify_one();
+        }
+    }
+}
