@@ -119,7 +119,21 @@ fn enter_subdirectory(requirement: &mut UnresolvedRequirement) -> Result<(), &'s
 
 /// Parses a requirement; `None` if it is a URL or path without a name.
 pub(crate) fn parse_with_name(requirement: &Requirement) -> Result<Option<UvRequirement>> {
-    Ok(match parse(requirement)? {
+    let unnamed = match parse(requirement)? {
+        UnresolvedRequirement::Named(named) => return Ok(Some(named)),
+        UnresolvedRequirement::Unnamed(unnamed) => unnamed,
+    };
+    // `#egg=NAME`
+    let url = unnamed.url.verbatim.to_url();
+    let mut parts = url.fragment().unwrap_or_default().split('&');
+    let Some(name) = parts.find_map(|part| part.strip_prefix("egg=")) else {
+        return Ok(None);
+    };
+    let named = Requirement {
+        text: format!("{name} @ {}", requirement.text),
+        ..requirement.clone()
+    };
+    Ok(match parse(&named)? {
         UnresolvedRequirement::Named(named) => Some(named),
         UnresolvedRequirement::Unnamed(_) => None,
     })

@@ -171,6 +171,21 @@ fn a_commit_is_built_once() {
 }
 
 #[test]
+fn a_constraint_may_name_a_repository_by_its_fragment() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("local", "2.0"));
+    let line = format!("git+{}#egg=local\n", file_url(&repository(&sandbox)));
+    sandbox.write("constraints.txt", &line);
+    let run = sandbox.build(&index, &["local", "-c", "constraints.txt"]);
+    run.assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), ["local-1.0-py3-none-any.whl"]);
+    sandbox.write("constraints.txt", &line.replace("#egg=local", ""));
+    let run = sandbox.build(&index, &["local", "-c", "constraints.txt"]);
+    run.assert_exit(2)
+        .assert_error_names(&["constraints.txt:1"]);
+}
+
+#[test]
 fn a_branch_that_has_moved_is_noticed_with_upgrade() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let repository = repository(&sandbox);
