@@ -1,6 +1,7 @@
 //! The bench, uv's build context: the workshop with the companion of a resolution or a build beside it.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use uv_cache::Cache;
 use uv_client::RegistryClient;
@@ -89,7 +90,8 @@ impl<'a> Bench<'a> {
 impl Bench<'_> {
     /// Whether `dist` may be built here and now; it is on the stack then.
     fn admit(&self, dist: &SourceDist, stack: &mut BuildStack) -> Result<(), Error> {
-        if self.workshop.build_options.no_build_package(dist.name()) {
+        let is_direct = !matches!(dist, SourceDist::Registry(_));
+        if !is_direct && self.workshop.build_options.no_build_package(dist.name()) {
             let error = Error::new(Kind::Build, format!("{} may not be built", dist.name()));
             return Err(error.with_hint("It is excluded by --only-binary."));
         }
@@ -97,6 +99,9 @@ impl Bench<'_> {
         Ok(())
     }
 }
+
+/// What may be built, once it is chosen: format control is about what an index has.
+static ANYTHING: LazyLock<BuildOptions> = LazyLock::new(BuildOptions::default);
 
 /// uv's own build front end would resolve and install; a [`Session`] does it without.
 const OWN_SESSIONS: &str = "build requirements are settled by sessions";
@@ -130,7 +135,7 @@ impl BuildContext for Bench<'_> {
     }
 
     fn build_options(&self) -> &BuildOptions {
-        &self.workshop.build_options
+        &ANYTHING
     }
 
     fn build_isolation(&self) -> BuildIsolation<'_> {

@@ -45,12 +45,13 @@ impl Problem {
         let workshop = bench.workshop;
         let request = &workshop.request;
         let mut parsed = bench.parsed(&request.requirements, terms).await?;
-        agree_on_hashes(&mut parsed)?;
         let mut constraints = requirements::parse_constraints(&request.constraints)?;
-        let mut overrides = requirements::parse_named(&request.overrides)?;
+        let mut overrides = requirements::parse_overrides(&request.overrides)?;
         bench.copy_trees(&mut constraints).await?;
         bench.copy_trees(&mut overrides).await?;
-        let hasher = hasher(request, &parsed, &constraints, terms)?;
+        let mut limits = limits(&request.constraints, &constraints, terms);
+        agree_on_hashes(&mut parsed, &mut limits)?;
+        let hasher = hasher(request, &parsed, &limits, terms)?;
         let mut index = InMemoryIndex::default();
         let mut requirements = bench.named(parsed, &hasher, &index).await?;
         dedup_preserving_order(&mut requirements);
@@ -115,30 +116,65 @@ struct Parsed<'a> {
     hashes: Vec<String>,
 }
 
+impl Parsed<'_> {
+    fn named(&self) -> Option<&Requirement> {
+        match &self.requirement {
+            UnresolvedRequirement::Named(named) => Some(named),
+            UnresolvedRequirement::Unnamed(_) => None,
+        }
+    }
+
+    /// Whether it is about one file or tree.
+    fn is_direct(&self) -> bool {
+        self.named()
+            .is_none_or(|named| !matches!(named.source, RequirementSource::Registry { .. }))
+    }
+}
+
+/// The constraints that are for the target, with their lines.
+fn limits<'a>(
+    lines: &'a [request::Requirement],
+    constraints: &[Requirement],
+    terms: &Terms,
+) -> Vec<Parsed<'a>> {
+    let markers = terms.markers.markers();
+    let limits = lines.iter().zip(constraints);
+    let limits = limits.filter(|(_, named)| named.evaluate_markers(Some(markers), &[]));
+    let limits = limits.map(|(line, named)| Parsed {
+        line,
+        requirement: UnresolvedRequirement::Named(named.clone()),
+        hashes: line.hashes.clone(),
+    });
+    limits.collect()
+}
+
 /// Which hashes whatever is chosen must have.
 fn hasher(
     request: &Request,
     parsed: &[Parsed<'_>],
-    constraints: &[Requirement],
+    limits: &[Parsed<'_>],
     terms: &Terms,
 ) -> Result<HashStrategy> {
     let mode = hash_checking(request);
     let named = parsed
         .iter()
-        .filter_map(|parsed| match &parsed.requirement {
-            UnresolvedRequirement::Named(named) => Some((parsed.line, named)),
-            UnresolvedRequirement::Unnamed(_) => None,
-        });
+        .filter_map(|parsed| Some((parsed.line, parsed.named()?)));
     refuse_idle_hashes(named)?;
+    let direct = limits
+        .iter()
+        .filter(|limit| limit.is_direct() && !limit.hashes.is_empty());
     // uv wants constraints to be pinned where hashes are required; for pip, as here, that is the
     // business of requirements.
-    let lines = request.constraints.iter().zip(constraints);
-    let pinned = lines.filter(|(_, parsed)| is_pinned(parsed));
+    let pinned = limits.iter().filter_map(|limit| {
+        let named = limit.named().filter(|named| is_pinned(named))?;
+        Some((named, limit.hashes.as_slice()))
+    });
     HashStrategy::from_requirements(
         parsed
             .iter()
+            .chain(direct)
             .map(|parsed| (&parsed.requirement, parsed.hashes.as_slice())),
-        pinned.map(|(line, parsed)| (parsed, line.hashes.as_slice())),
+        pinned,
         Some(&terms.markers),
         mode,
     )
@@ -151,30 +187,26 @@ fn hasher(
 ///
 /// # Errors
 /// `Input` when there is none.
-fn agree_on_hashes(parsed: &mut [Parsed<'_>]) -> Result<()> {
+fn agree_on_hashes<'a>(parsed: &mut [Parsed<'a>], limits: &mut [Parsed<'a>]) -> Result<()> {
     let mut agreed: BTreeMap<PackageName, BTreeSet<String>> = BTreeMap::new();
-    let named = |parsed: &Parsed<'_>| match &parsed.requirement {
-        UnresolvedRequirement::Named(named) if !parsed.hashes.is_empty() => {
-            Some(named.name.clone())
-        }
-        _ => None,
-    };
-    for parsed in &*parsed {
-        if let Some(name) = named(parsed) {
-            let own: BTreeSet<String> = parsed.hashes.iter().cloned().collect();
-            let known = agreed.entry(name.clone()).or_insert_with(|| own.clone());
-            known.retain(|hash| own.contains(hash));
-            if known.is_empty() {
-                let message =
-                    format!("the hashes of `{name}` on several lines exclude one another");
-                let hint = "Give one line with all hashes that are right.";
-                return Err(Error::new(Kind::Input, message).with_hint(hint));
-            }
+    for one in parsed.iter().chain(&*limits) {
+        let Some(Requirement { name, .. }) = one.named().filter(|_| !one.hashes.is_empty()) else {
+            continue;
+        };
+        let own: BTreeSet<String> = one.hashes.iter().cloned().collect();
+        let known = agreed.entry(name.clone()).or_insert_with(|| own.clone());
+        known.retain(|hash| own.contains(hash));
+        if known.is_empty() {
+            let message = format!("the hashes of `{name}` on several lines exclude one another");
+            let hint = "Give one line with all hashes that are right.";
+            return Err(Error::new(Kind::Input, message).with_hint(hint));
         }
     }
-    for parsed in parsed {
-        if let Some(name) = named(parsed) {
-            parsed.hashes.retain(|hash| agreed[&name].contains(hash));
+    for one in parsed.iter_mut().chain(limits) {
+        // What is at a URL has the hashes that another line gives.
+        let known = one.named().and_then(|named| agreed.get(&named.name));
+        if let Some(known) = known.filter(|_| one.is_direct() || !one.hashes.is_empty()) {
+            one.hashes = known.iter().cloned().collect();
         }
     }
     Ok(())

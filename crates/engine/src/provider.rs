@@ -115,6 +115,17 @@ impl Provider<'_> {
             .map(ArchiveMetadata::from_metadata23))
     }
 
+    /// The sdist that is built where the wheel `dist` is not wanted: the two may require different things,
+    /// and uv asks the wheel nevertheless.
+    fn sdist_in_place_of(&self, dist: &Dist) -> Option<Dist> {
+        let Dist::Built(BuiltDist::Registry(wheel)) = dist else {
+            return None;
+        };
+        let is_unwanted = self.build_options.no_binary_package(dist.name());
+        let sdist = wheel.sdist.clone().filter(|_| is_unwanted)?;
+        Some(Dist::Source(SourceDist::Registry(sdist)))
+    }
+
     /// What the wheel itself has, where an index does not give the metadata that it promises, or uv
     /// cannot read it.
     async fn metadata_of_wheel(&self, dist: &Dist) -> Option<ArchiveMetadata> {
@@ -260,7 +271,7 @@ fn no_metadata(dist: &Dist, error: Arc<uv_distribution::Error>) -> MetadataRespo
 }
 
 /// The Pythons that an index says a file is for.
-fn published_python(dist: &Dist) -> Option<&VersionSpecifiers> {
+pub(crate) fn published_python(dist: &Dist) -> Option<&VersionSpecifiers> {
     let file = match dist {
         Dist::Built(BuiltDist::Registry(wheel)) => &wheel.best_wheel().file,
         Dist::Source(SourceDist::Registry(sdist)) => &sdist.file,
@@ -313,6 +324,8 @@ impl ResolverProvider for Provider<'_> {
     }
 
     async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
+        let sdist = self.sdist_in_place_of(dist);
+        let dist = sdist.as_ref().unwrap_or(dist);
         if let Some(unfit) = self.unfit(dist) {
             return Ok(unfit);
         }

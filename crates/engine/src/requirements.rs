@@ -19,8 +19,25 @@ use wheelhouse_model::{Error, Kind, PackageName, Result, Version};
 
 use crate::legacy_sdists;
 
-/// Parses what the user wrote: a PEP 508 requirement, a URL or a path.
+/// Parses what the user wrote: a PEP 508 requirement, a URL or a path, which `#egg=` may name.
 pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> {
+    let parsed = parse_as_written(requirement)?;
+    let UnresolvedRequirement::Unnamed(unnamed) = &parsed else {
+        return Ok(parsed);
+    };
+    let url = unnamed.url.verbatim.to_url();
+    let mut parts = url.fragment().unwrap_or_default().split('&');
+    let Some(name) = parts.find_map(|part| part.strip_prefix("egg=")) else {
+        return Ok(parsed);
+    };
+    let named = Requirement {
+        text: format!("{name} @ {}", requirement.text),
+        ..requirement.clone()
+    };
+    parse_as_written(&named)
+}
+
+fn parse_as_written(requirement: &Requirement) -> Result<UnresolvedRequirement> {
     let invalid = || {
         let (text, origin) = (redacted(&requirement.text), &requirement.origin);
         Error::new(
@@ -119,21 +136,7 @@ fn enter_subdirectory(requirement: &mut UnresolvedRequirement) -> Result<(), &'s
 
 /// Parses a requirement; `None` if it is a URL or path without a name.
 pub(crate) fn parse_with_name(requirement: &Requirement) -> Result<Option<UvRequirement>> {
-    let unnamed = match parse(requirement)? {
-        UnresolvedRequirement::Named(named) => return Ok(Some(named)),
-        UnresolvedRequirement::Unnamed(unnamed) => unnamed,
-    };
-    // `#egg=NAME`
-    let url = unnamed.url.verbatim.to_url();
-    let mut parts = url.fragment().unwrap_or_default().split('&');
-    let Some(name) = parts.find_map(|part| part.strip_prefix("egg=")) else {
-        return Ok(None);
-    };
-    let named = Requirement {
-        text: format!("{name} @ {}", requirement.text),
-        ..requirement.clone()
-    };
-    Ok(match parse(&named)? {
+    Ok(match parse(requirement)? {
         UnresolvedRequirement::Named(named) => Some(named),
         UnresolvedRequirement::Unnamed(_) => None,
     })
@@ -156,6 +159,17 @@ pub(crate) fn parse_named(requirements: &[Requirement]) -> Result<Vec<UvRequirem
             .with_hint("Constraints and overrides are written `NAME @ URL` when they name a URL.")),
         })
         .collect()
+}
+
+/// Parses overrides, which have no hashes.
+pub(crate) fn parse_overrides(lines: &[Requirement]) -> Result<Vec<UvRequirement>> {
+    if let Some(line) = lines.iter().find(|line| !line.hashes.is_empty()) {
+        let (text, origin) = (redacted(&line.text), &line.origin);
+        let message = format!("`{text}` in {origin} has a hash, which an override cannot have");
+        return Err(Error::new(Kind::Input, message)
+            .with_hint("Give the hash in a constraint, or with the requirement."));
+    }
+    parse_named(lines)
 }
 
 /// Parses constraints, which have no extras, and whose hashes must be of something.

@@ -12,6 +12,7 @@ use uv_distribution_types::{
     BuiltDist, Diagnostic, Dist, Identifier as _, Name as _, Node, RegistrySourceDist, Resolution,
     ResolvedDist, SourceDist,
 };
+use uv_pep440::VersionSpecifiers;
 use uv_platform_tags::PlatformTag;
 use uv_resolver::{InMemoryIndex, MetadataResponse};
 use uv_types::HashStrategy;
@@ -25,7 +26,7 @@ use wheelhouse_model::{
 use crate::companion::Companion;
 use crate::context::Bench;
 use crate::problem::Problem;
-use crate::provider::required_hashes;
+use crate::provider::{published_python, required_hashes};
 use crate::target::Terms;
 use crate::workshop::Workshop;
 use crate::{convert, prefer_binary, requirements};
@@ -100,11 +101,11 @@ impl Workshop {
                 .as_ref()
                 .or_else(|| metadata.map(|metadata| &metadata.version));
             let distribution = self.distribution(dist, version, required)?;
+            let requires_python = metadata.and_then(|metadata| metadata.requires_python.as_ref());
+            check_target(&problem.terms, dist, &distribution, requires_python)?;
             packages.push(Package {
                 version: distribution.version.ok_or_else(|| unknown_version(dist))?,
-                requires_python: metadata
-                    .and_then(|metadata| metadata.requires_python.as_ref())
-                    .map(ToString::to_string),
+                requires_python: requires_python.map(ToString::to_string),
                 dependencies: dependencies
                     .get(dist.name())
                     .into_iter()
@@ -126,6 +127,38 @@ impl Workshop {
             packages,
             builds: Vec::new(),
         })
+    }
+}
+
+/// Checks that `dist` is for the target where uv does not: a wheel that is named itself, and the Pythons that
+/// such a file, or one whose metadata nobody looked at, is for.
+fn check_target(
+    terms: &Terms,
+    dist: &Dist,
+    distribution: &Distribution,
+    requires_python: Option<&VersionSpecifiers>,
+) -> Result<()> {
+    let filename = match dist {
+        Dist::Built(BuiltDist::DirectUrl(wheel)) => Some(&wheel.filename),
+        Dist::Built(BuiltDist::Path(wheel)) => Some(&wheel.filename),
+        _ => None,
+    };
+    let target = terms.target.label();
+    if let Some(filename) = filename
+        && !terms.compatibility(filename).is_compatible()
+    {
+        let message = format!("{filename} is not a wheel for {target}");
+        return Err(Error::new(Kind::Resolution, message)
+            .with_hint("Name the wheel for this Python and platform, or the package alone."));
+    }
+    match requires_python.or_else(|| published_python(dist)) {
+        Some(requires) if !requires.contains(&terms.python_version()) => {
+            let message =
+                format!("{distribution} requires Python {requires}, which {target} is not");
+            Err(Error::new(Kind::Resolution, message)
+                .with_hint("Name a Python that it is for with --python, or allow other versions."))
+        }
+        _ => Ok(()),
     }
 }
 

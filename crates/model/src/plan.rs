@@ -32,7 +32,7 @@ pub enum Action {
     Build,
 }
 
-/// What the store has, as far as a plan is concerned.
+/// What the store has that may be used, as far as a plan is concerned.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// The published wheels that the store has.
@@ -65,22 +65,9 @@ impl Plan {
     }
 }
 
-/// Whether the digests that are published for the file of `package` have one that is demanded; if
-/// not, the file must be fetched, which tells.
-fn is_vouched_for(package: &Package) -> bool {
-    let Some(artifact) = package.source.artifact() else {
-        return true;
-    };
-    let published = artifact.hashes.0.iter();
-    let mut published = published.map(|(algorithm, digest)| format!("{algorithm}:{digest}"));
-    package.required_hashes.is_empty()
-        || published.any(|digest| package.required_hashes.contains(&digest))
-}
-
 fn action(package: &Package, index: usize, inventory: &Inventory) -> Action {
-    let may_reuse = is_vouched_for(package);
     match &package.source {
-        Source::Wheel(artifact) => match artifact.hashes.sha256().filter(|_| may_reuse) {
+        Source::Wheel(artifact) => match artifact.hashes.sha256() {
             Some(sha256) if inventory.wheels.contains(&sha256) => Action::Reuse {
                 sha256,
                 filename: artifact.filename.clone(),
@@ -90,7 +77,7 @@ fn action(package: &Package, index: usize, inventory: &Inventory) -> Action {
             },
         },
         Source::Sdist(_) | Source::Tree { .. } | Source::Git { .. } => {
-            match inventory.built.get(&index).filter(|_| may_reuse) {
+            match inventory.built.get(&index) {
                 Some((sha256, filename)) => Action::Reuse {
                     sha256: *sha256,
                     filename: filename.clone(),
@@ -98,53 +85,5 @@ fn action(package: &Package, index: usize, inventory: &Inventory) -> Action {
                 None => Action::Build,
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Artifact, Hashes, Location, Origin};
-
-    fn package(required: &[&str], digest: Sha256) -> Package {
-        Package {
-            name: "alpha".parse().unwrap(),
-            version: "1.0".parse().unwrap(),
-            origin: Origin::Direct,
-            source: Source::Wheel(Artifact {
-                filename: "alpha-1.0-py3-none-any.whl".to_owned(),
-                location: Location::Path("/alpha-1.0-py3-none-any.whl".into()),
-                size: None,
-                hashes: Hashes::sha256_only(digest),
-                uploaded: None,
-                yanked: None,
-                subdirectory: None,
-            }),
-            requires_python: None,
-            dependencies: Vec::new(),
-            required_hashes: required.iter().map(|hash| (*hash).to_owned()).collect(),
-        }
-    }
-
-    #[test]
-    fn only_what_has_a_demanded_digest_is_reused() {
-        let digest = Sha256::of(b"alpha");
-        let inventory = Inventory {
-            wheels: [digest].into(),
-            ..Inventory::default()
-        };
-        let is_reused = |required: &[&str]| {
-            let lock = Lock {
-                packages: vec![package(required, digest)],
-                ..Lock::default()
-            };
-            matches!(
-                Plan::new(&lock, &inventory).steps[0].action,
-                Action::Reuse { .. }
-            )
-        };
-        assert!(is_reused(&[]));
-        assert!(is_reused(&["sha256:00", &format!("sha256:{digest}")]));
-        assert!(!is_reused(&["sha256:00"]));
     }
 }

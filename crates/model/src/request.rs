@@ -60,7 +60,13 @@ impl Request {
         let asked = format!(
             "{:?}",
             (
-                [&self.requirements, &self.constraints, &self.overrides].map(|part| lines(part)),
+                [
+                    &self.requirements,
+                    &self.constraints,
+                    &self.overrides,
+                    &self.build_constraints,
+                ]
+                .map(|part| lines(part)),
                 (
                     &indexes,
                     links.collect::<Vec<_>>(),
@@ -75,10 +81,10 @@ impl Request {
                 ),
                 &self.resolution.exclude_newer,
                 (
-                    &target.implementation,
-                    &target.python_version,
-                    &target.platform
+                    &self.building.config_settings,
+                    &self.building.package_settings,
                 ),
+                (target.python(), &target.platform),
             )
         );
         Sha256::of(asked.as_bytes()).to_string()
@@ -226,24 +232,40 @@ pub struct Prereleases {
     pub packages: BTreeMap<PackageName, bool>,
 }
 
-/// Variables of the user's environment that change what a build gives. Those that are set belong in
-/// [`Building::environment`].
-pub const BUILD_VARIABLES: [&str; 14] = [
+/// Variables of the user's environment that change what a build gives.
+const BUILD_VARIABLES: [&str; 21] = [
+    "AR",
     "ARCHFLAGS",
     "CC",
     "CFLAGS",
+    "CMAKE_ARGS",
     "CPATH",
+    "CPLUS_INCLUDE_PATH",
     "CPPFLAGS",
     "CXX",
     "CXXFLAGS",
+    "C_INCLUDE_PATH",
     "FFLAGS",
+    "LD",
     "LDFLAGS",
+    "LD_RUN_PATH",
     "LIBRARY_PATH",
+    "PBR_VERSION",
     "PKG_CONFIG_PATH",
     "RUSTFLAGS",
     "SETUPTOOLS_SCM_PRETEND_VERSION",
     "SOURCE_DATE_EPOCH",
 ];
+
+/// What such variables begin with that are for one package.
+const OF_PACKAGE: &str = "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_";
+
+/// Whether the variable `name` of the user's environment changes what a build gives. Those that are set
+/// belong in [`Building::environment`].
+#[must_use]
+pub fn is_build_variable(name: &str) -> bool {
+    BUILD_VARIABLES.contains(&name) || name.starts_with(OF_PACKAGE)
+}
 
 /// How wheels are built.
 #[derive(Clone, Debug)]
@@ -258,7 +280,7 @@ pub struct Building {
     pub config_settings: Vec<(String, String)>,
     /// Settings for the build back end of one package.
     pub package_settings: BTreeMap<PackageName, Vec<(String, String)>>,
-    /// Variables set for hooks: `PATH`, and those of [`BUILD_VARIABLES`] that the user has set.
+    /// Variables set for hooks: `PATH`, and [those](is_build_variable) that the user has set.
     pub environment: BTreeMap<String, String>,
 }
 

@@ -158,6 +158,9 @@ fn environment_root(directory: &Path) -> PathBuf {
     directory.join("environment")
 }
 
+/// Variables of the user's environment that let other packages in, or other byte code.
+const FOREIGN: [&str; 3] = ["PYTHONPATH", "PYTHONOPTIMIZE", "PYTHONSAFEPATH"];
+
 fn variables(
     workshop: &Workshop,
     environment: &PythonEnvironment,
@@ -178,6 +181,8 @@ fn variables(
         variables.push(("VIRTUAL_ENV".into(), environment.root().into()));
     } else {
         let root = environment_root(directory);
+        // For Python, no text is as good as no variable.
+        variables.extend(FOREIGN.map(|name| (name.into(), OsString::new())));
         if old_python::is_old(&workshop.interpreter) {
             variables.extend(old_python::variables(environment, &root));
         } else {

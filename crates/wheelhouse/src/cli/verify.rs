@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{BUILD_VARIABLES, Building};
+use wheelhouse_model::request::Building;
 use wheelhouse_model::{Error, Kind, Request, Result, names_image};
 
 use super::arguments::{Globals, Verify};
@@ -107,11 +107,6 @@ pub(super) async fn after_build(
 
 fn job(process: &Process, directory: &Path, python: Option<String>) -> Job {
     let environment = process.environment.iter();
-    let variables = BUILD_VARIABLES.into_iter().chain(["PATH"]);
-    let set = variables.filter_map(|name| {
-        let value = process.environment.get(name)?;
-        Some((name.to_owned(), value.to_owned()))
-    });
     Job {
         // Components have neither `.` nor a slash at the end, which would be shown.
         directory: directory.components().collect(),
@@ -123,7 +118,7 @@ fn job(process: &Process, directory: &Path, python: Option<String>) -> Job {
             .collect(),
         building: Building {
             jobs: process.processors,
-            environment: set.collect(),
+            environment: process.environment.of_builds(),
             ..Building::default()
         },
         install: true,

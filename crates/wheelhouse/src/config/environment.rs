@@ -4,6 +4,10 @@
 //! accumulating options depend on it. Never reads the process environment: whoever builds the
 //! value does that once.
 
+use std::collections::BTreeMap;
+
+use wheelhouse_model::request::is_build_variable;
+
 /// Holds environment variables in the order in which the process has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environment {
@@ -22,6 +26,17 @@ impl Environment {
     #[must_use]
     pub fn get_nonempty(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// Those that builds are given, or depend on.
+    #[must_use]
+    pub fn of_builds(&self) -> BTreeMap<String, String> {
+        let of_builds = self
+            .iter()
+            .filter(|(name, _)| *name == "PATH" || is_build_variable(name));
+        of_builds
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     }
 
     /// Iterates over names and values in their order.

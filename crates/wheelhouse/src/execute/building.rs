@@ -13,7 +13,7 @@ use super::ahead::Ahead;
 use super::fetch::blocking;
 use super::key;
 use super::sources::{self, Filling, Workplace};
-use super::worker::{LocalWorker, Made, allowed_digest, identity, in_background};
+use super::worker::{LocalWorker, Made, identity, in_background};
 use crate::archive::{self, Limits};
 use crate::store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
 
@@ -116,9 +116,9 @@ impl LocalWorker {
         let Source::Sdist(artifact) = &distribution.source else {
             return Ok(None);
         };
-        match allowed_digest(artifact, &distribution.required_hashes) {
-            Some(sha256) => Ok(Some(sha256)),
-            None => Ok(Some(self.file(distribution, artifact).await?.sha256)),
+        match artifact.hashes.sha256() {
+            Some(sha256) if distribution.required_hashes.is_empty() => Ok(Some(sha256)),
+            _ => Ok(Some(self.file(distribution, artifact).await?.sha256)),
         }
     }
 

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wheelhouse_model::wants::{self, Named, Offer, Open, named};
-use wheelhouse_model::{Error, Kind, PackageName, Request, Result, Target, Version};
+use wheelhouse_model::{
+    Error, Kind, PackageName, Request, Result, Target, Version, VersionSpecifiers,
+};
 
 use crate::archive;
 
@@ -18,11 +20,19 @@ pub(super) struct Member<'a> {
     pub(super) metadata: Option<&'a [u8]>,
 }
 
-/// Checks that `members` answer `request` on `target` with nothing missing that one of them requires.
+/// Checks that `members` answer `request` on `target` with nothing missing that one of them requires. The
+/// lock that names them may have been kept from an earlier run.
 ///
 /// # Errors
-/// [`Kind::Fetch`], naming what is missing and who requires it.
-pub(super) fn check(request: &Request, target: &Target, members: &[Member<'_>]) -> Result<()> {
+/// [`Kind::Fetch`], naming what is missing and who requires it; [`Kind::Resolution`], naming what is for
+/// other Pythons.
+pub(super) fn check(
+    request: &Request,
+    target: &Target,
+    members: &[Member<'_>],
+    is_kept: bool,
+) -> Result<()> {
+    check_python(target, members)?;
     if request.resolution.no_dependencies {
         return Ok(());
     }
@@ -52,7 +62,39 @@ pub(super) fn check(request: &Request, target: &Target, members: &[Member<'_>]) 
         .filter(|open| !open.wanted_by.is_empty() && !overridden.contains(&open.name));
     missing
         .next()
-        .map_or(Ok(()), |open| Err(missing_requirement(open)))
+        .map_or(Ok(()), |open| Err(missing_requirement(open, is_kept)))
+}
+
+/// Checks that the Pythons for which `members` are include that of `target`.
+///
+/// # Errors
+/// [`Kind::Resolution`], naming the first that is for others.
+fn check_python(target: &Target, members: &[Member<'_>]) -> Result<()> {
+    let Ok(python) = target.python_version.parse::<Version>() else {
+        return Ok(());
+    };
+    for Member {
+        name,
+        version,
+        metadata,
+    } in members
+    {
+        let metadata = String::from_utf8_lossy(metadata.unwrap_or_default());
+        let requires = archive::metadata::value(&metadata, "Requires-Python");
+        // What cannot be read says nothing, as for pip.
+        let requires = requires.and_then(|text| text.parse::<VersionSpecifiers>().ok());
+        if let Some(requires) =
+            requires.filter(|requires| !requires.contains(&python.only_release()))
+        {
+            let label = target.label();
+            let message =
+                format!("{name}=={version} requires Python {requires}, which {label} is not");
+            return Err(Error::new(Kind::Resolution, message).with_hint(
+                "Name a Python that it is for with --python, or allow other versions.",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What is to be said of those of `members` that uv reads as they were meant, and the newest pip of `target` refuses.
@@ -92,16 +134,23 @@ fn name(line: &str) -> Option<PackageName> {
     }
 }
 
-fn missing_requirement(open: &Open) -> Error {
+fn missing_requirement(open: &Open, is_kept: bool) -> Error {
     let there = match open.present.first() {
         Some(version) => format!("{} is {version}", open.name),
         None => format!("{} is not there", open.name),
     };
+    let who_else = if is_kept {
+        "the lock does not know"
+    } else {
+        "nobody said before it came"
+    };
     let message = format!(
-        "the wheel of {} requires `{}`, which nobody said before it came, and {there}",
+        "the wheel of {} requires `{}`, which {who_else}, and {there}",
         open.wanted_by, open.requirement
     );
-    Error::new(Kind::Fetch, message).with_hint(
-        "Run it again: what the wheel says itself counts now. Tell whoever keeps the index that its metadata is wrong.",
-    )
+    Error::new(Kind::Fetch, message).with_hint(if is_kept {
+        "Resolve anew with --upgrade."
+    } else {
+        "Run it again: what the wheel says itself counts now. Tell whoever keeps the index that its metadata is wrong."
+    })
 }

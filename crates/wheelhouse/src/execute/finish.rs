@@ -8,8 +8,7 @@ use wheelhouse_model::lock::Package;
 use wheelhouse_model::manifest::{self, Wheel};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{
-    Event, Hashes, Lock, Manifest, Observer, Outcome, Request, Result, Sha256, Source, Target,
-    pylock,
+    Event, Hashes, Lock, Manifest, Observer, Request, Result, Sha256, Source, Target, pylock,
 };
 
 use super::closed::{self, Member};
@@ -26,6 +25,8 @@ pub(super) struct Finished {
     pub(super) request: Request,
     pub(super) target: Target,
     pub(super) lock: Lock,
+    /// Whether the lock is that of an earlier run.
+    pub(super) is_kept: bool,
     /// The wheel of each package of the lock, in its order.
     pub(super) made: Vec<Made>,
     pub(super) store: Store,
@@ -83,12 +84,8 @@ fn check_closed(finished: &Finished, metadata: &[Metadata]) -> Result<()> {
     for flaw in closed::flaws(&finished.target, &members) {
         finished.observer.observe(&Event::warning(flaw));
     }
-    let mut made = finished.made.iter();
-    if made.all(|made| made.outcome == Outcome::Reused) {
-        // What was there before was found closed then.
-        return Ok(());
-    }
-    closed::check(&finished.request, &finished.target, &members)
+    let (request, target) = (&finished.request, &finished.target);
+    closed::check(request, target, &members, finished.is_kept)
 }
 
 /// The core metadata of a wheel, as far as others read it.

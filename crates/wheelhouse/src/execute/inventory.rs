@@ -2,10 +2,13 @@
 //!
 //! Never asks whether a lock is right, and never makes anything.
 
+use wheelhouse_model::lock::Package;
 use wheelhouse_model::plan::Inventory;
-use wheelhouse_model::{Action, Distribution, Event, Lock, Outcome, Result, Source, Step};
+use wheelhouse_model::{
+    Action, Artifact, Distribution, Event, Lock, Outcome, Result, Source, Step,
+};
 
-use super::worker::Made;
+use super::worker::{Made, is_demanded, is_known_as};
 use super::{Run, key};
 use crate::store::{BuiltWheel, Found, Stored};
 
@@ -17,15 +20,13 @@ impl Run {
             let distribution = package.distribution();
             match &package.source {
                 Source::Wheel(artifact) => {
-                    if let Some(sha256) = artifact.hashes.sha256()
-                        && self
-                            .find(&artifact.filename, self.job.store.find(&sha256)?)
-                            .is_some()
+                    if let Some(stored) = self.stored(artifact, &package.required_hashes)?
+                        && is_known_as(&self.job.store, &stored, &distribution)
                     {
-                        inventory.wheels.insert(sha256);
+                        inventory.wheels.insert(stored.sha256);
                     }
                 }
-                Source::Sdist(artifact) if artifact.hashes.sha256().is_none() => {}
+                Source::Sdist(artifact) if !self.may_be_built(artifact, package)? => {}
                 _ if !self.job.request.building.isolated => {}
                 _ => {
                     let found = self.find(&distribution.to_string(), self.built(&distribution)?);
@@ -37,6 +38,29 @@ impl Run {
             }
         }
         Ok(inventory)
+    }
+
+    /// The file of `artifact` as the store has it, if it is one that is demanded.
+    fn stored(&self, artifact: &Artifact, required_hashes: &[String]) -> Result<Option<Stored>> {
+        let Some(sha256) = artifact.hashes.sha256() else {
+            return Ok(None);
+        };
+        match self.find(&artifact.filename, self.job.store.find(&sha256)?) {
+            Some(stored) if is_demanded(&stored, artifact, required_hashes)? => Ok(Some(stored)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the sdist of `package` is known to be one that is demanded, though the store may have no
+    /// more of it than its wheel.
+    fn may_be_built(&self, artifact: &Artifact, package: &Package) -> Result<bool> {
+        let required = &package.required_hashes;
+        let Some(sha256) = artifact.hashes.sha256() else {
+            return Ok(false);
+        };
+        Ok(required.is_empty()
+            || required.contains(&format!("sha256:{sha256}"))
+            || self.stored(artifact, required)?.is_some())
     }
 
     /// The wheel of a step that the store has.

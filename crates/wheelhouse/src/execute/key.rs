@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use wheelhouse_model::lock::Build;
-use wheelhouse_model::request::{BUILD_VARIABLES, HashPolicy};
+use wheelhouse_model::request::{HashPolicy, Requirement, is_build_variable};
 use wheelhouse_model::{Distribution, Request, Sha256, Source, Target};
 
 use crate::store::BuildKey;
@@ -54,7 +54,8 @@ pub(super) fn build_key(
         ("package settings", format!("{own_settings:?}")),
     ];
     let constraints = request.build_constraints.iter();
-    fields.extend(constraints.map(|line| ("constraint", line.text.clone())));
+    let constraint = |line: &Requirement| format!("{} {:?}", line.text, line.hashes);
+    fields.extend(constraints.map(|line| ("constraint", constraint(line))));
     let version = distribution.version.as_ref();
     if let Some(build) = Build::of(&request.builds, &distribution.name, version) {
         fields.push(("locked", format!("{:?}", build.closure)));
@@ -65,7 +66,7 @@ pub(super) fn build_key(
     let variables = building.environment.iter();
     fields.extend(
         variables
-            .filter(|(name, _)| BUILD_VARIABLES.contains(&name.as_str()))
+            .filter(|(name, _)| is_build_variable(name))
             .map(|(name, value)| ("variable", format!("{name}={value}"))),
     );
     BuildKey::new(fields)

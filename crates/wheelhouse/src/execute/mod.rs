@@ -126,10 +126,10 @@ pub struct Report {
 /// every failure. The output stays as it was before.
 pub async fn build(job: Job, observer: Arc<dyn Observer>) -> Result<Report> {
     let mut run = Run::start(job, observer, true).await?;
-    let lock = run.lock().await?;
+    let (lock, is_kept) = run.lock().await?;
     let plan = Plan::new(&lock, &run.inventory(&lock)?);
     let made = run.carry_out(&plan).await?;
-    run.finish(lock, made).await
+    run.finish(lock, is_kept, made).await
 }
 
 /// Plans `job` and does nothing of it, except that metadata may be asked of build back ends.
@@ -138,7 +138,7 @@ pub async fn build(job: Job, observer: Arc<dyn Observer>) -> Result<Report> {
 /// As [`build`].
 pub async fn preview(job: Job, observer: Arc<dyn Observer>) -> Result<Preview> {
     let mut run = Run::start(job, observer, false).await?;
-    let lock = run.lock().await?;
+    let (lock, _) = run.lock().await?;
     let plan = Plan::new(&lock, &run.inventory(&lock)?);
     Ok(Preview { lock, plan })
 }
@@ -180,8 +180,8 @@ impl Run {
         })
     }
 
-    /// Keeps the lock of an earlier run, or resolves.
-    async fn lock(&mut self) -> Result<Lock> {
+    /// Keeps the lock of an earlier run, or resolves. Tells whether it was kept.
+    async fn lock(&mut self) -> Result<(Lock, bool)> {
         let observer = Arc::clone(&self.observer);
         let path = self.job.output.join(earlier::LOCK_NAME);
         let warn = |text| observer.observe(&Event::warning(text));
@@ -190,7 +190,7 @@ impl Run {
         match earlier {
             Some(lock) if self.job.reuse.keeps(&lock.request, &self.fingerprint) => {
                 self.locked(&lock, true);
-                return Ok(lock);
+                return Ok((lock, true));
             }
             earlier if self.job.reuse == Reuse::Frozen => {
                 return Err(earlier::not_frozen(&path, earlier.is_some()));
@@ -222,7 +222,7 @@ impl Run {
         };
         earlier::expect(&self.job.store, &lock);
         self.locked(&lock, false);
-        Ok(lock)
+        Ok((lock, false))
     }
 
     fn locked(&self, lock: &Lock, kept: bool) {
@@ -270,7 +270,12 @@ impl Run {
         Ok(made)
     }
 
-    async fn finish(self, lock: Lock, mut made: BTreeMap<PackageName, Made>) -> Result<Report> {
+    async fn finish(
+        self,
+        lock: Lock,
+        is_kept: bool,
+        mut made: BTreeMap<PackageName, Made>,
+    ) -> Result<Report> {
         self.phase_started(Phase::Publish);
         let publish_begun = Instant::now();
         let made: Vec<Made> = lock
@@ -295,6 +300,7 @@ impl Run {
             request: self.job.request.clone(),
             target: self.target.clone(),
             lock,
+            is_kept,
             made,
             store: self.job.store.clone(),
             output: self.job.output.clone(),

@@ -21,7 +21,7 @@ use wheelhouse_model::{
 use super::fetch::{Fetch, blocking};
 use super::sources::{self, Workplace};
 use crate::archive;
-use crate::store::{BuiltWheel, Found, Store, Stored};
+use crate::store::{BuiltWheel, Expected, Found, Store, Stored};
 
 /// Makes the wheel of a distribution. The one seam between a plan and whoever carries it out.
 pub trait Worker {
@@ -180,25 +180,30 @@ impl LocalWorker {
             built: None,
             sdist: None,
         };
-        if let Some(stored) = self.stored(artifact, &distribution.required_hashes)? {
-            return Ok(made(stored, Outcome::Reused));
+        let (stored, outcome) = match self.stored(artifact, &distribution.required_hashes)? {
+            Some(stored) => (stored, Outcome::Reused),
+            None => (self.file(distribution, artifact).await?, Outcome::Fetched),
+        };
+        if outcome == Outcome::Fetched || !is_known_as(&self.store, &stored, distribution) {
+            self.inspect(&stored, artifact, distribution).await?;
         }
-        let stored = self.file(distribution, artifact).await?;
-        self.inspect(&stored, artifact, distribution).await?;
-        Ok(made(stored, Outcome::Fetched))
+        Ok(made(stored, outcome))
     }
 
-    /// The file of `artifact` as the store has it, if its digest is published and allowed.
+    /// The file of `artifact` as the store has it, if its digest is published and it is one of those that
+    /// are required.
     pub(super) fn stored(
         &self,
         artifact: &Artifact,
         required_hashes: &[String],
     ) -> Result<Option<Stored>> {
-        let Some(sha256) = allowed_digest(artifact, required_hashes) else {
+        let Some(sha256) = artifact.hashes.sha256() else {
             return Ok(None);
         };
         match self.store.find(&sha256)? {
-            Found::Present(stored) => Ok(Some(stored)),
+            Found::Present(stored) => {
+                Ok(is_demanded(&stored, artifact, required_hashes)?.then_some(stored))
+            }
             Found::Absent => Ok(None),
             Found::Corrupt(_) => {
                 let message = format!(
@@ -320,13 +325,34 @@ impl LocalWorker {
     }
 }
 
-/// The digest that is published of `artifact`, if it is one of those that are required. If it is not,
-/// the file must be fetched, which tells.
-pub(super) fn allowed_digest(artifact: &Artifact, required_hashes: &[String]) -> Option<Sha256> {
-    let sha256 = artifact.hashes.sha256()?;
-    let is_allowed =
-        required_hashes.is_empty() || required_hashes.contains(&format!("sha256:{sha256}"));
-    is_allowed.then_some(sha256)
+/// Whether `stored`, the file of `artifact` by its SHA-256, is one of those that are required. Where they
+/// are named by other digests, these are computed: those that an index gives may be of another file.
+pub(super) fn is_demanded(
+    stored: &Stored,
+    artifact: &Artifact,
+    required_hashes: &[String],
+) -> Result<bool> {
+    let sha256 = format!("sha256:{}", stored.sha256);
+    if required_hashes.is_empty() || required_hashes.contains(&sha256) {
+        return Ok(true);
+    }
+    let failed = || format!("failed to read {} in the store", artifact.filename);
+    let mut file = fs_err::File::open(&stored.path).context(Kind::Fetch, failed)?;
+    let expected = Expected::anything(&artifact.filename).required(required_hashes);
+    expected.is_met_by(&mut file).context(Kind::Fetch, failed)
+}
+
+/// Whether the store notes of `stored` that it is the wheel of `distribution`; the same bytes may be listed
+/// under any name.
+pub(super) fn is_known_as(store: &Store, stored: &Stored, distribution: &Distribution) -> bool {
+    let Some(metadata) = store.metadata(&stored.sha256) else {
+        return false;
+    };
+    let metadata = String::from_utf8_lossy(&metadata);
+    let value = |field| archive::metadata::value(&metadata, field).unwrap_or_default();
+    let version = distribution.version.as_ref();
+    value("Name").parse().as_ref() == Ok(&distribution.name)
+        && version.is_none_or(|version| value("Version").parse().as_ref() == Ok(version))
 }
 
 /// What makes two distributions the same work.

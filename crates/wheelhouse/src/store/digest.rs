@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{self, Read};
 
 use sha2::digest::DynDigest;
 use wheelhouse_model::{Error, Hashes, Kind, Result, Sha256};
@@ -244,6 +245,26 @@ impl Expected {
             }
         }
         self.check_required(digests)
+    }
+
+    /// Whether what `reader` reads would pass the check.
+    ///
+    /// # Errors
+    /// Fails if it cannot be read.
+    pub fn is_met_by(&self, reader: &mut impl Read) -> io::Result<bool> {
+        let (mut digester, mut length) = (self.digester(), 0);
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(self.check(&digester.finish(), length).is_ok()),
+                Ok(count) => {
+                    digester.update(&buffer[..count]);
+                    length += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn check_required(&self, digests: &Digests) -> Result<()> {

@@ -13,6 +13,7 @@ mod disconnected;
 mod disks;
 mod docker;
 mod download;
+mod faithful;
 mod hashes;
 mod hooks;
 mod hostile;

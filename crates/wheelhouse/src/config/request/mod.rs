@@ -7,6 +7,7 @@
 //!
 //! Never does network itself, never prints, and never reads the process environment.
 
+mod building;
 mod file_options;
 mod inputs;
 mod locks;
@@ -17,20 +18,19 @@ mod settling;
 mod tests;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use url::Url;
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{
-    BUILD_VARIABLES, Building, Formats, HashPolicy, Indexes, Packages, Prereleases, Resolution,
-};
+use wheelhouse_model::request::{Formats, HashPolicy, Indexes, Packages, Prereleases, Resolution};
 use wheelhouse_model::{Error, Kind, PackageName, Request, Result, names_image};
 
 use super::image::ImageLocation;
 use super::lockfile::Scope;
 use super::requirements_file::FileOptions;
+use building::building;
 use inputs::Inputs;
 
 pub use raw::{Control, RawBuild, RawTargets};
@@ -103,7 +103,7 @@ fn request(
             exclude_newer: options.uploaded_prior_to.clone(),
             ..Resolution::default()
         },
-        building: building(settings, context)?,
+        building: building(&inputs.requirements, settings, context)?,
         python: settings.python.clone(),
         requirements: inputs.requirements,
         constraints: inputs.constraints,
@@ -241,42 +241,6 @@ fn hash_policy(options: &FileOptions) -> Result<HashPolicy> {
         )
         .with_hint("`wheelhouse config` tells where each comes from.")),
     }
-}
-
-fn building(settings: &Settings, context: &SettingsContext<'_>) -> Result<Building> {
-    let mut config_settings = Vec::new();
-    let mut package_settings: BTreeMap<PackageName, Vec<_>> = BTreeMap::new();
-    for setting in &settings.config_settings {
-        let Some((key, value)) = setting.split_once('=') else {
-            let message = format!("`{setting}`, given with --config-settings, is not `KEY=VALUE`");
-            return Err(Error::new(Kind::Input, message));
-        };
-        let of_package = key
-            .split_once(':')
-            .and_then(|(name, key)| Some((name.parse().ok()?, key)));
-        match of_package {
-            Some((name, key)) => {
-                let settings = package_settings.entry(name).or_default();
-                settings.push((key.to_owned(), value.to_owned()));
-            }
-            None => config_settings.push((key.to_owned(), value.to_owned())),
-        }
-    }
-    let variables = BUILD_VARIABLES
-        .into_iter()
-        .chain(["PATH"])
-        .filter_map(|name| {
-            let value = context.environment.get(name)?;
-            Some((name.to_owned(), value.to_owned()))
-        });
-    Ok(Building {
-        isolated: settings.isolated,
-        jobs: settings.jobs,
-        timeout: settings.build_timeout,
-        config_settings,
-        package_settings,
-        environment: variables.collect(),
-    })
 }
 
 /// `path` relative to `directory` where that is shorter.

@@ -71,7 +71,7 @@ impl Gotten {
     }
 }
 
-fn has_wheel_name(filename: &str) -> bool {
+pub(super) fn has_wheel_name(filename: &str) -> bool {
     std::path::Path::new(filename)
         .extension()
         .is_some_and(|extension| extension == "whl")
@@ -142,6 +142,13 @@ impl Got {
     }
 }
 
+/// Whether one of the digests that are published of `sdist` is required, where any is.
+fn is_allowed(sdist: &Artifact, required_hashes: &[String]) -> bool {
+    let published = sdist.hashes.0.iter();
+    let mut published = published.map(|(algorithm, digest)| format!("{algorithm}:{digest}"));
+    required_hashes.is_empty() || published.any(|digest| required_hashes.contains(&digest))
+}
+
 impl Gathering<'_> {
     /// Gathers the files of the lock, of the sdists beside it and of what `bootstrap` requires.
     ///
@@ -154,10 +161,15 @@ impl Gathering<'_> {
             role: Role::Locked,
         });
         let beside = lock.packages.iter().filter_map(|package| {
+            let sdist = sdists.get(&package.name)?;
+            if !is_allowed(sdist, &package.required_hashes) {
+                let message = format!("{} is left out: no hash of it is given", sdist.filename);
+                self.worker.observer.observe(&Event::warning(message));
+                return None;
+            }
             Some(Wanted {
                 distribution: Distribution {
-                    source: Source::Sdist(sdists.get(&package.name)?.clone()),
-                    required_hashes: Vec::new(),
+                    source: Source::Sdist(sdist.clone()),
                     ..package.distribution()
                 },
                 role: Role::Beside,

@@ -23,17 +23,19 @@ use futures::future::{join_all, try_join_all};
 use wheelhouse_engine::{BuildRequirements, Fit, Host};
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::{
-    Action, Error, Event, Lock, Observer, Outcome, Phase, Plan, Request, Result, Sha256, Source,
-    Step, Target,
+    Action, Error, Event, Lock, Observer, Phase, Plan, Request, Result, Sha256, Source, Step,
+    Target,
 };
 
 use super::ahead::Ahead;
 use super::closed::{self, Member};
 use super::fetch::blocking;
 use super::worker::LocalWorker;
-use super::{Audience, Begin, Preview, Report, Reuse, begin_worker, earlier, schedule, tell};
+use super::{
+    Audience, Begin, Preview, Report, Reuse, begin_worker, earlier, finish, schedule, tell,
+};
 use crate::store::{LinkMode, Store};
-use gather::{Gathered, Gathering};
+use gather::{Gathered, Gathering, Gotten, has_wheel_name};
 use publish::Downloaded;
 use settle::Settled;
 
@@ -220,16 +222,15 @@ impl Run {
             settled: &settled,
         };
         let gathered = gathering.gather(&self.bootstrap_requirements()?).await?;
-        self.check_closed(&gathered)?;
+        self.check_closed(&gathered, settled.is_kept)?;
         self.observer.observe(&gathered.event());
         Ok(gathered)
     }
 
-    fn check_closed(&self, gathered: &Gathered) -> Result<()> {
+    fn check_closed(&self, gathered: &Gathered, is_kept: bool) -> Result<()> {
         let locked = || gathered.files.iter().filter(|file| file.is_locked);
-        let metadata: Vec<_> = locked()
-            .map(|file| self.store.metadata(&file.stored.sha256))
-            .collect();
+        let metadata = locked().map(|file| self.metadata(file));
+        let metadata: Vec<_> = metadata.collect::<Result<_>>()?;
         let members = locked().zip(&metadata).filter_map(|(file, metadata)| {
             Some(Member {
                 name: &file.distribution.name,
@@ -243,11 +244,16 @@ impl Run {
                 self.observer.observe(&Event::warning(flaw));
             }
         }
-        if locked().all(|file| file.outcome == Outcome::Reused) {
-            // What was there before was found closed then.
-            return Ok(());
+        closed::check(&self.request, &gathered.target, &members, is_kept)
+    }
+
+    /// The metadata of a wheel; `None` for an sdist.
+    fn metadata(&self, file: &Gotten) -> Result<Option<Vec<u8>>> {
+        if !has_wheel_name(&file.filename) {
+            return Ok(None);
         }
-        closed::check(&self.request, &gathered.target, &members)
+        let metadata = finish::metadata(&self.store, &file.stored, &file.filename)?;
+        Ok(Some(metadata.bytes))
     }
 
     /// What there is to fetch of `lock`, and what has to be built in any case.

@@ -27,7 +27,7 @@ pub(super) struct Settled {
     pub(super) sdists: BTreeMap<PackageName, Artifact>,
     /// The packages whose sdists build into wheels for one platform.
     pub(super) bound: BTreeSet<PackageName>,
-    is_kept: bool,
+    pub(super) is_kept: bool,
 }
 
 /// Who chose which version of a package: the labels of targets by versions.
