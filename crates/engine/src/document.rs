@@ -87,7 +87,7 @@ impl Documents {
     async fn attempt(&self, fetcher: &Fetcher, url: &Url) -> Result<Option<Vec<u8>>, FetchError> {
         let timeout: Duration = self.network.timeout;
         let silent = |_| FetchError::passing(format!("{} fell silent", redacted(url.as_str())));
-        let opening = tokio::time::timeout(timeout, fetcher.open(url, 0));
+        let opening = tokio::time::timeout(timeout, fetcher.open(url, 0, None));
         let mut remote = opening.await.map_err(silent)??;
         let mut content = Vec::new();
         loop {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
 use http::StatusCode;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, RANGE, RETRY_AFTER};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE, RETRY_AFTER,
+};
 use url::Url;
 use uv_client::RegistryClient;
 use uv_redacted::DisplaySafeUrl;
@@ -28,6 +30,8 @@ pub struct Remote {
     pub offset: u64,
     /// The size of the whole file in bytes, if the server says so.
     pub total: Option<u64>,
+    /// What no other contents have (a strong `ETag`, RFC 9110, section 8.8.3), if the server says so.
+    pub version: Option<String>,
     stream: BoxStream<'static, Result<Bytes, reqwest::Error>>,
 }
 
@@ -48,11 +52,17 @@ impl Fetcher {
         Self { client, offline }
     }
 
-    /// Asks for the file at `url`, from `offset` on. Does not try again by itself.
+    /// Asks for the file at `url`, from `offset` on if it still has the `version`, where one is known. Does not
+    /// try again by itself.
     ///
     /// # Errors
-    /// When the server cannot be reached or refuses.
-    pub async fn open(&self, url: &Url, offset: u64) -> Result<Remote, FetchError> {
+    /// When the server cannot be reached or refuses, or sends what was not asked for.
+    pub async fn open(
+        &self,
+        url: &Url,
+        offset: u64,
+        version: Option<&str>,
+    ) -> Result<Remote, FetchError> {
         if self.offline {
             return Err(FetchError::fatal(
                 format!(
@@ -66,6 +76,9 @@ impl Fetcher {
         let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if offset > 0 {
             request = request.header(RANGE, format!("bytes={offset}-"));
+            if let Some(version) = version {
+                request = request.header(IF_RANGE, version);
+            }
         }
         let response = request
             .send()
@@ -88,9 +101,16 @@ impl Fetcher {
                 header(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
             ),
         };
+        if start != 0 && start != offset {
+            let message = format!("byte {start} came where byte {offset} was asked for");
+            return Err(FetchError::passing(message));
+        }
         Ok(Remote {
             offset: start,
             total,
+            version: header(ETAG)
+                .filter(|version| version.starts_with('"'))
+                .map(ToOwned::to_owned),
             stream: response.bytes_stream().boxed(),
         })
     }

@@ -72,11 +72,17 @@ impl Fetch {
 
     async fn download(&self, url: &Url, expected: Expected) -> Result<Stored> {
         let arrival = Arrival::begin(self);
+        let is_checked = expected.is_checked();
         let mut writer = self.store.writer(expected)?;
+        let mut version = None;
         let mut failures = 0;
         let mut reached = 0;
         loop {
-            let error = match self.receive(url, &mut writer).await {
+            // Two parts that nobody vouches for may be of two files.
+            if version.is_none() && !is_checked {
+                writer.restart()?;
+            }
+            let error = match self.receive(url, &mut writer, &mut version).await {
                 Ok(()) => break,
                 Err(Interruption::Fatal(error)) => return Err(error),
                 Err(Interruption::Passing(error)) => error,
@@ -102,12 +108,19 @@ impl Fetch {
         Ok(stored)
     }
 
-    /// Takes what the server sends until its end.
-    async fn receive(&self, url: &Url, writer: &mut FileWriter) -> Result<(), Interruption> {
+    /// Takes what the server sends until its end, and what it says of the `version` of the file.
+    async fn receive(
+        &self,
+        url: &Url,
+        writer: &mut FileWriter,
+        version: &mut Option<String>,
+    ) -> Result<(), Interruption> {
         let silent = || FetchError::passing(format!("{} fell silent", redacted(url.as_str())));
-        let mut remote = tokio::time::timeout(self.timeout, self.fetcher.open(url, writer.len()))
+        let opening = self.fetcher.open(url, writer.len(), version.as_deref());
+        let mut remote = tokio::time::timeout(self.timeout, opening)
             .await
             .map_err(|_| silent())??;
+        version.clone_from(&remote.version);
         if remote.offset != writer.len() {
             writer.restart()?;
         }

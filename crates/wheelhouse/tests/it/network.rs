@@ -183,6 +183,20 @@ fn a_server_without_ranges_sends_all_again() {
 }
 
 #[test]
+fn a_file_that_nobody_vouches_for_is_not_put_together_from_parts() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let wheel = Wheel::new("alpha", "1.0").padded(300_000);
+    index.add(&wheel);
+    index.claim_digest(&wheel.filename(), "");
+    let file = format!("/files/{}", wheel.filename());
+    index.script(&file, [Behaviour::ResetAfter(100_000), Behaviour::Normal]);
+    sandbox.build(&index, &["alpha"]).assert_success();
+    let requests = index.requests(&file);
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[1].range(), None);
+}
+
+#[test]
 fn a_server_need_not_know_the_length() {
     let (index, wheel) = index();
     index.always(FILE, Behaviour::WithoutLength);
