@@ -96,8 +96,8 @@ pub(crate) fn admit(requirement: &mut UnresolvedRequirement) {
 }
 
 impl Bench<'_> {
-    /// The metadata of the wheel that `dist`, a legacy sdist, builds into.
-    pub(crate) async fn metadata_of_legacy_sdist(
+    /// The metadata of the wheel that `dist`, an sdist, builds into.
+    pub(crate) async fn metadata_of_build(
         &self,
         dist: &Dist,
         hasher: &HashStrategy,
@@ -146,7 +146,7 @@ impl Bench<'_> {
             };
             // What is wrong with it is told by whoever reads the others.
             if let Some(dist) = dist.ok().filter(is_legacy_sdist) {
-                let metadata = self.metadata_of_legacy_sdist(&dist, hasher).await?;
+                let metadata = self.metadata_of_build(&dist, hasher).await?;
                 let found = Arc::new(MetadataResponse::Found(metadata));
                 index.distributions().done(dist.distribution_id(), found);
             }

@@ -201,11 +201,7 @@ impl Provider<'_> {
     /// What the source itself says, or its back end.
     async fn source_metadata(&self, dist: &Dist) -> WheelMetadataResult {
         if is_legacy_sdist(dist) {
-            let metadata = self.bench.metadata_of_legacy_sdist(dist, self.hasher).await;
-            return Ok(metadata.map_or_else(
-                |error| no_metadata(dist, Arc::new(self.failed(error))),
-                MetadataResponse::Found,
-            ));
+            return Ok(self.metadata_of_build(dist).await);
         }
         let Some(file) = self.file_of(dist).await? else {
             return self.inner.get_or_build_wheel_metadata(dist).await;
@@ -213,11 +209,23 @@ impl Provider<'_> {
         if let Some(error) = self.bench.circle(&file) {
             return Err(self.failed(error));
         }
-        let response = self.at_hand.get_or_build_wheel_metadata(&file).await?;
-        Ok(match response {
-            MetadataResponse::Error(_, error) => no_metadata(dist, error),
-            other => other,
-        })
+        Ok(
+            match self.at_hand.get_or_build_wheel_metadata(&file).await {
+                Ok(MetadataResponse::Error(_, error)) => no_metadata(dist, error),
+                Ok(other) => other,
+                Err(error @ uv_distribution::Error::Build(_)) => return Err(error),
+                // uv wants a directory around the files of an sdist.
+                Err(_) => self.metadata_of_build(dist).await,
+            },
+        )
+    }
+
+    async fn metadata_of_build(&self, dist: &Dist) -> MetadataResponse {
+        let metadata = self.bench.metadata_of_build(dist, self.hasher).await;
+        metadata.map_or_else(
+            |error| no_metadata(dist, Arc::new(self.failed(error))),
+            MetadataResponse::Found,
+        )
     }
 
     /// `dist`, a published sdist, as the file that the companion has of it: uv would fetch it for

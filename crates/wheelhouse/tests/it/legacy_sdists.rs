@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use crate::support::{Index, Sandbox, Sdist, sha256, tree};
+use crate::support::{Index, Sandbox, Sdist, sha256, test_python, tree};
 
 fn tarball(sdist: &Sdist) -> Vec<u8> {
     let mut plain = Vec::new();
@@ -105,4 +105,35 @@ fn a_download_keeps_them() {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     command.args(["verify", "--cache-dir", "fresh", "out"]);
     sandbox.spawn(command).finish().assert_success();
+}
+
+#[test]
+fn an_sdist_may_be_of_one_file_without_a_directory() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let setup = "from setuptools import setup\nsetup(name='alpha', version='1.0')\n";
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(setup.len() as u64);
+    header.set_mode(0o644);
+    archive
+        .append_data(&mut header, "./setup.py", setup.as_bytes())
+        .unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&archive.into_inner().unwrap()).unwrap();
+    index.add_bytes("alpha-1.0.tar.gz", encoder.finish().unwrap(), None);
+    // Locking asks for no more than the metadata.
+    let Some(python) = test_python() else {
+        return;
+    };
+    let mut lock = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+    lock.args([
+        "lock",
+        "alpha",
+        "--no-build-isolation",
+        "--index-url",
+        &index.url(),
+    ]);
+    lock.arg("--cache-dir").arg(sandbox.cache());
+    lock.arg("--python").arg(python);
+    sandbox.spawn(lock).finish().assert_success();
 }
