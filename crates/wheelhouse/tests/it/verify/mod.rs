@@ -88,6 +88,10 @@ fn vouch_for(sandbox: &Sandbox, old: &str, filename: &str, bytes: &[u8]) {
     });
 }
 
+fn sha512(bytes: &[u8]) -> String {
+    hex::encode(<sha2::Sha512 as sha2::Digest>::digest(bytes))
+}
+
 fn replace(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.contains(from), "`{from}` is not in {text}");
@@ -306,4 +310,20 @@ fn hashes_of_a_requirements_file_are_compared() {
         &run,
         &["alpha-1.0-py3-none-any.whl has none of the hashes of requirements.txt:1"],
     );
+}
+
+#[test]
+fn hashes_by_other_algorithms_are_compared() {
+    let sandbox = wheelhouse();
+    let right = sha512(&fs::read(sandbox.out().join(ALPHA)).unwrap());
+    let wrong = "0".repeat(128);
+    let look_for = |hashes: &str| {
+        sandbox.write("requirements.txt", &format!("alpha==1.0 {hashes}\n"));
+        verify(&sandbox, &["--no-install", "-r", "requirements.txt"])
+    };
+    look_for(&format!("--hash=sha512:{right}")).assert_success();
+    look_for(&format!("--hash=sha512:{wrong} --hash=sha512:{right}")).assert_success();
+    let run = look_for(&format!("--hash=sha512:{wrong}"));
+    run.assert_exit(6);
+    assert_says(&run, &["has none of the hashes of requirements.txt:1"]);
 }
