@@ -18,7 +18,7 @@ use wheelhouse_model::{
     Target,
 };
 
-use super::examine::Examined;
+use super::examine::{Examined, digests};
 use super::report::{Check, Examination, Finding, Name};
 use super::sources::Nobody;
 use super::survey::{Survey, sdist};
@@ -184,29 +184,51 @@ impl Proof<'_> {
             let Some(file) = file.map(|file| &file.filename) else {
                 continue;
             };
-            let here = self.wheels.get(file).and_then(Examined::sha256);
-            let demanded =
-                |hash: &String| here.is_some_and(|here| *hash == format!("sha256:{here}"));
-            let comparable = line.hashes.iter().any(|hash| hash.starts_with("sha256:"));
-            if comparable && here.is_some() && !line.hashes.iter().any(demanded) {
-                self.tell_of_other_hash(file, &line.origin, check);
+            if let Some(message) = self.hash_fault(file, line) {
+                self.tell_of_other_hash(file, message, check);
             }
         }
     }
 
+    /// Why `file` is not shown to have one of the hashes of `line`, if it is not.
+    fn hash_fault(&self, file: &str, line: &Requirement) -> Option<String> {
+        let hashes: Vec<(&str, &str)> = line
+            .hashes
+            .iter()
+            .map(|hash| hash.split_once(':').unwrap_or((hash, "")))
+            .collect();
+        let algorithms = hashes.iter().map(|(algorithm, _)| *algorithm);
+        // What cannot be read is told where it is examined.
+        let here = digests(&self.survey.directory.join(file), algorithms).ok()?;
+        let is_here = |(algorithm, digits): &(&str, &str)| {
+            let here = here[algorithm].as_ref();
+            here.is_some_and(|here| here.eq_ignore_ascii_case(digits))
+        };
+        if hashes.iter().any(is_here) {
+            return None;
+        }
+        let unknown = here.iter().find(|(_, digest)| digest.is_none());
+        Some(match unknown {
+            None => format!("has none of the hashes of {}", line.origin),
+            Some((unknown, _)) => format!(
+                "cannot be compared with the hashes of {}: `{unknown}` cannot be computed",
+                line.origin
+            ),
+        })
+    }
+
     /// What was built has another digest than the source that the hash may be of.
-    fn tell_of_other_hash(&self, file: &str, origin: &str, check: &mut Examination) {
+    fn tell_of_other_hash(&self, file: &str, message: String, check: &mut Examination) {
         let manifest = self.survey.manifest.iter();
         let mut wheels = manifest.flat_map(|manifest| &manifest.wheels);
         let known = wheels.find(|wheel| wheel.filename == file);
-        let message = format!("has none of the hashes of {origin}");
         match known {
             Some(wheel) if wheel.built.is_some() => {}
-            Some(_) => check.fail(Finding::new(file, message)),
-            None => check.warn(Finding::new(
+            None if self.wheels.contains_key(file) => check.warn(Finding::new(
                 file,
                 format!("{message}; it may have been built"),
             )),
+            _ => check.fail(Finding::new(file, message)),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Never compares a wheel with anything outside it.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ use wheelhouse_model::{Result, Sha256, WheelFilename};
 
 use super::survey::Survey;
 use crate::archive::{self, Limits, contents};
+use crate::store::{Algorithm, Digester};
 
 /// What a wheel was found to be.
 #[derive(Clone, Debug, Default)]
@@ -100,9 +102,66 @@ fn look_inside(path: &Path, name: &str, examined: &mut Examined) -> Result<()> {
 }
 
 /// The digest and the size of the file at `path`.
-pub(super) fn digest(path: &Path) -> std::io::Result<(Sha256, u64)> {
-    if !path.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is no file"));
+pub(super) fn digest(path: &Path) -> io::Result<(Sha256, u64)> {
+    Sha256::of_reader(&mut open(path)?)
+}
+
+/// The digests of the file at `path` by each of `algorithms`; `None` by those that nobody here can
+/// compute.
+pub(super) fn digests<'a>(
+    path: &Path,
+    algorithms: impl IntoIterator<Item = &'a str>,
+) -> io::Result<BTreeMap<&'a str, Option<String>>> {
+    let names: BTreeMap<&str, Option<Algorithm>> = algorithms
+        .into_iter()
+        .map(|name| (name, Algorithm::named(name)))
+        .collect();
+    let mut digester = Digester::new(names.values().copied().flatten());
+    let mut file = open(path)?;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => digester.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
-    Sha256::of_reader(&mut std::fs::File::open(path)?)
+    let digests = digester.finish();
+    let digests = names
+        .into_iter()
+        .map(|(name, known)| (name, known.and_then(|known| digests.get(known))));
+    Ok(digests.collect())
+}
+
+/// Opens a file. Whoever opens a pipe may wait for ever.
+fn open(path: &Path) -> io::Result<std::fs::File> {
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    std::fs::File::open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_by_the_algorithms_that_are_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "abc").unwrap();
+        let found = digests(&path, ["md5", "sha1", "blake2b"]).unwrap();
+        let expected = [
+            ("blake2b", None),
+            ("md5", Some("900150983cd24fb0d6963f7d28e17f72")),
+            ("sha1", Some("a9993e364706816aba3e25717850c26c9cd0d89d")),
+        ];
+        let found: Vec<_> = found
+            .iter()
+            .map(|(name, digits)| (*name, digits.as_deref()))
+            .collect();
+        assert_eq!(found, expected);
+        assert!(digests(directory.path(), ["md5"]).is_err());
+    }
 }

@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wheelhouse_model::manifest::MANIFEST_NAME;
+use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Manifest, Sha256};
 
 use super::examine::Examined;
-use super::page::{self, Listed};
+use super::page::{self, Link, Listed};
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::Survey;
 
@@ -67,7 +69,8 @@ fn expected<'a>(manifest: &'a Manifest, metadata: &BTreeMap<&str, Sha256>) -> Pr
     let mut projects: Projects<'a> = BTreeMap::new();
     for wheel in &manifest.wheels {
         let listed = Listed {
-            sha256: wheel.sha256.to_string(),
+            filename: wheel.filename.clone(),
+            sha256: Some(wheel.sha256.to_string()),
             requires_python: wheel.requires_python.clone(),
             metadata: metadata.get(wheel.filename.as_str()).map(Sha256::to_string),
         };
@@ -76,9 +79,9 @@ fn expected<'a>(manifest: &'a Manifest, metadata: &BTreeMap<&str, Sha256>) -> Pr
     }
     for sdist in &manifest.sdists {
         let listed = Listed {
-            sha256: sdist.sha256.to_string(),
-            requires_python: None,
-            metadata: None,
+            filename: sdist.filename.clone(),
+            sha256: Some(sdist.sha256.to_string()),
+            ..Listed::default()
         };
         let project = projects.entry(&sdist.name).or_default();
         project.insert(sdist.filename.clone(), listed);
@@ -90,20 +93,18 @@ fn expected<'a>(manifest: &'a Manifest, metadata: &BTreeMap<&str, Sha256>) -> Pr
 fn differences(name: &str, bytes: &[u8], projects: &Projects<'_>) -> Vec<String> {
     let parts: Vec<&str> = name.split('/').collect();
     let text = String::from_utf8_lossy(bytes);
-    match parts.as_slice() {
-        ["simple", "index.html"] => root(&page::links(&text), projects),
-        ["simple", "index.json"] => {
-            page::json_projects(bytes).map_or_else(unreadable, |names| root(&names, projects))
-        }
-        ["simple", project, "index.html"] => compare(&page::html(&text), projects.get(project)),
-        ["simple", project, "index.json"] => page::json(bytes)
-            .map_or_else(unreadable, |listed| compare(&listed, projects.get(project))),
-        _ => Vec::new(),
-    }
-}
-
-fn unreadable() -> Vec<String> {
-    vec!["is no page of an index".to_owned()]
+    let root = |names: Option<_>| names.map(|names| root(&names, projects));
+    let of_project = |links: Option<Vec<_>>, project: &str| {
+        links.map(|links| compare(&links, projects.get(project)))
+    };
+    let differences = match parts.as_slice() {
+        ["simple", "index.html"] => root(page::links(&text)),
+        ["simple", "index.json"] => root(page::json_projects(bytes)),
+        ["simple", project, "index.html"] => of_project(page::html(&text), project),
+        ["simple", project, "index.json"] => of_project(page::json(bytes), project),
+        _ => Some(Vec::new()),
+    };
+    differences.unwrap_or_else(|| vec!["is no page of an index".to_owned()])
 }
 
 fn root(names: &BTreeSet<String>, projects: &Projects<'_>) -> Vec<String> {
@@ -115,27 +116,34 @@ fn root(names: &BTreeSet<String>, projects: &Projects<'_>) -> Vec<String> {
     absent.chain(extra).collect()
 }
 
-fn compare(
-    listed: &BTreeMap<String, Listed>,
-    expected: Option<&BTreeMap<String, Listed>>,
-) -> Vec<String> {
+fn compare(links: &[Link], expected: Option<&BTreeMap<String, Listed>>) -> Vec<String> {
     let nothing = BTreeMap::new();
     let expected = expected.unwrap_or(&nothing);
-    let mut differences = Vec::new();
-    for (filename, expected) in expected {
-        match listed.get(filename) {
-            None => differences.push(format!("does not list {filename}")),
-            Some(listed) => differences.extend(
-                listed
-                    .difference(expected)
-                    .map(|what| format!("has another {what} for {filename}")),
-            ),
-        }
+    let listed: BTreeSet<&String> = links.iter().filter_map(|link| link.file.as_ref()).collect();
+    let absent = expected.keys().filter(|name| !listed.contains(name));
+    let absent = absent.map(|name| format!("does not list {name}"));
+    let others = links.iter().flat_map(|link| strangeness(link, expected));
+    absent.chain(others).collect()
+}
+
+/// What is not as it should be about one link.
+fn strangeness(link: &Link, expected: &BTreeMap<String, Listed>) -> Vec<String> {
+    let known = link.file.as_ref().and_then(|file| expected.get(file));
+    let Some(known) = known else {
+        let url = redacted(&link.url);
+        return vec![format!(
+            "links to `{}`, which is no file of the project in {MANIFEST_NAME}",
+            url.escape_debug()
+        )];
+    };
+    let name = &known.filename;
+    if link.listed.sha256.is_none() {
+        return vec![format!("has no SHA-256 for {name}")];
     }
-    let extra = listed.keys().filter(|name| !expected.contains_key(*name));
-    let extra = extra.map(|name| format!("lists {name}, which is not in the manifest"));
-    differences.extend(extra);
+    let differences = link.listed.difference(known);
     differences
+        .map(|what| format!("has another {what} for {name}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -159,7 +167,8 @@ mod tests {
 
     fn projects(wheels: &[IndexedWheel]) -> BTreeMap<String, BTreeMap<String, Listed>> {
         let listed = |wheel: &IndexedWheel| Listed {
-            sha256: wheel.sha256.to_string(),
+            filename: wheel.filename.clone(),
+            sha256: Some(wheel.sha256.to_string()),
             requires_python: wheel.requires_python.clone(),
             metadata: wheel.metadata.map(|digest| digest.to_string()),
         };
@@ -212,10 +221,36 @@ mod tests {
     }
 
     #[test]
+    fn links_to_elsewhere_are_found() {
+        let wheels = [indexed("alpha")];
+        let projects = projects(&wheels);
+        let links = |text: &str| {
+            let links = page::html(text).unwrap();
+            compare(&links, projects.get("alpha"))
+        };
+        let good = simple::pages(&wheels).into_iter();
+        let mut good = good.filter(|(name, _)| name == "simple/alpha/index.html");
+        let good = String::from_utf8(good.next().unwrap().1).unwrap();
+        assert_eq!(links(&good), Vec::<String>::new());
+        let found = links(&good.replace("../../", "https://me:secret@host/"));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("does not list alpha-1.0"));
+        assert!(found[1].starts_with("links to `https://"));
+        assert!(!found[1].contains("secret"));
+        let more = good.replace("</body>", "<a href=\"../../beta.whl\">beta</a></body>");
+        assert!(links(&more)[0].starts_with("links to `../../beta.whl`"));
+        let bare = good.replace("#sha256=", "#");
+        assert!(links(&bare)[0].starts_with("has no SHA-256 for alpha-1.0"));
+    }
+
+    #[test]
     fn what_is_no_page_is_said() {
         let projects = Projects::new();
-        for name in ["simple/index.json", "simple/alpha/index.json"] {
-            assert_eq!(differences(name, b"{", &projects).len(), 1, "{name}");
+        for name in ["simple/index", "simple/alpha/index"] {
+            for (form, bytes) in [("json", &b"{"[..]), ("html", b"<a href='x'>")] {
+                let found = differences(&format!("{name}.{form}"), bytes, &projects);
+                assert_eq!(found, ["is no page of an index"], "{name}.{form}");
+            }
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use wheelhouse_engine::Fit;
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::manifest::MANIFEST_NAME;
-use wheelhouse_model::{Lock, Manifest, Result, Source, Target, pylock};
+use wheelhouse_model::{Lock, Manifest, Result, Source, Target, WheelFilename, pylock};
 
-use super::examine::Examined;
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::Survey;
+use super::wheels::is_candidate;
 
 /// The locks of a wheelhouse, by the full names of their targets.
 pub(super) type Locks = BTreeMap<String, Lock>;
@@ -52,29 +53,6 @@ fn target_of<'a>(file: &str, targets: &'a [Target]) -> Option<&'a Target> {
     named.map(|(_, target)| target).or_else(|| targets.first())
 }
 
-/// Compares the wheels with the digests of a lock from elsewhere. That a package is missing is told
-/// with what is not complete.
-pub(super) fn check_given(path: &Path, lock: &Lock, wheels: &BTreeMap<String, Examined>) -> Check {
-    let mut check = Examination::of(Name::Lock);
-    check.count(lock.packages.len(), "package");
-    for package in &lock.packages {
-        let Source::Wheel(artifact) = &package.source else {
-            continue;
-        };
-        let here = wheels.get(&artifact.filename).and_then(Examined::sha256);
-        if let (Some(here), Some(locked)) = (here, artifact.hashes.sha256())
-            && here != locked
-        {
-            let message = format!(
-                "has the SHA-256 {here} where {} says {locked}",
-                path.display()
-            );
-            check.fail(Finding::new(&artifact.filename, message));
-        }
-    }
-    check.finish()
-}
-
 /// Whether `name` is that of a lock (PEP 751).
 fn is_lock(name: &str) -> bool {
     let middle = name
@@ -83,7 +61,8 @@ fn is_lock(name: &str) -> bool {
     !name.contains('/') && middle.is_some_and(|middle| middle.is_empty() || middle.ends_with('.'))
 }
 
-/// Reads a lock for `target`. Of the wheels of a package it means the one that the directory has.
+/// Reads a lock for `target`. Of the wheels of a package it means one that the directory has, best
+/// one for that target.
 ///
 /// # Errors
 /// As [`pylock::read`].
@@ -94,21 +73,33 @@ pub(super) fn read(
     target: Option<&Target>,
 ) -> Result<Lock> {
     let environment = target.and_then(Target::marker_environment);
-    let names: BTreeSet<&str> = survey.wheels.iter().map(String::as_str).collect();
+    let fit = target.map(Fit::of);
+    let here = survey.wheels.iter();
+    let here: BTreeSet<String> = here.filter_map(|name| normalized(name)).collect();
     pylock::read(
         text,
         base,
         &mut |wheels| {
-            let here = wheels
-                .iter()
-                .position(|wheel| names.contains(wheel.to_string().as_str()));
-            here.or(Some(0))
+            let is_here = |wheel: &WheelFilename| here.contains(&wheel.to_string());
+            let fits = |wheel: &WheelFilename| {
+                let fit = fit.as_ref();
+                is_here(wheel) && fit.is_none_or(|fit| is_candidate(wheel, fit))
+            };
+            let position = wheels.iter().position(fits);
+            let position = position.or_else(|| wheels.iter().position(is_here));
+            position.or(Some(0))
         },
         &mut |marker| {
             let environment = environment.as_ref();
             environment.is_none_or(|environment| marker.holds(environment))
         },
     )
+}
+
+/// The one way to write the name of the wheel `name`.
+fn normalized(name: &str) -> Option<String> {
+    let filename: WheelFilename = name.parse().ok()?;
+    Some(filename.to_string())
 }
 
 fn compare(file: &str, lock: &Lock, manifest: &Manifest, check: &mut Examination) {

@@ -1,7 +1,8 @@
 //! Verifying: whether a directory of wheels is what it should be, and would install.
 //!
 //! 1. *Integrity*: the files are those of the manifest ([`files`]), the wheels are what their
-//!    names say ([`wheels`]), and index and lock agree with them ([`index`], [`lock`]).
+//!    names say ([`wheels`]), and index and locks agree with them ([`index`], [`lock`],
+//!    [`given`]).
 //! 2. The source distributions of a directory without a manifest build ([`sources`]).
 //! 3. *Completeness*: a resolver proves that the requirements are satisfied ([`completeness`]).
 //! 4. *Installability*: pip installs ([`install`]), and Python imports ([`imports`]).
@@ -13,6 +14,7 @@ mod child;
 mod completeness;
 mod examine;
 mod files;
+mod given;
 mod hosts;
 mod imports;
 mod index;

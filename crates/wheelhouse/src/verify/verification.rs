@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use wheelhouse_engine::Host;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Lock, Manifest, Result, Source, Target};
+use wheelhouse_model::{Lock, Manifest, Result, Source, Target};
 
 use super::examine::Examined;
+use super::given::Given;
 use super::hosts::Hosts;
 use super::lock::Locks;
 use super::report::Examination;
@@ -186,22 +186,14 @@ impl Verification<'_> {
                 _,
             ) => Wanted::lines(requirements, constraints, manifest),
             (Requirements::Lock(path), _) => {
-                let lock = self.read_lock(path, target)?;
+                let given = Given::read(path, self.survey, target)?;
                 self.checks
-                    .push(lock::check_given(path, &lock, self.wheels));
-                Wanted::lock(&lock, path)
+                    .push(given.check(self.survey, self.wheels, target));
+                Wanted::lock(&given.lock, path)
             }
             (Requirements::Own, Some(manifest)) => Wanted::manifest(manifest, lock, target),
             (Requirements::Own, None) => Wanted::everything(self.survey, self.wheels, target),
         })
-    }
-
-    fn read_lock(&self, path: &Path, target: &Target) -> Result<Lock> {
-        let unreadable = || format!("failed to read the lock {}", path.display());
-        let text = fs_err::read_to_string(path).context(Kind::Input, unreadable)?;
-        let base = path.parent().unwrap_or(path);
-        let lock = lock::read(&text, base, self.survey, Some(target));
-        lock.context(Kind::Input, unreadable)
     }
 
     async fn check_installation(&mut self, wanted: &Wanted, target: &Target) -> Result<()> {

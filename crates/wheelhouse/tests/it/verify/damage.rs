@@ -80,7 +80,10 @@ const DAMAGED_WHEELS: [Damage; 7] = [
     ),
 ];
 
-const DAMAGED_OTHERS: [Damage; 8] = [
+/// A place that is not the directory.
+const ELSEWHERE: &str = "https://host.invalid/";
+
+const DAMAGED_OTHERS: [Damage; 11] = [
     (
         "an added wheel",
         |it| {
@@ -118,6 +121,40 @@ const DAMAGED_OTHERS: [Damage; 8] = [
             );
         },
         &["simple/beta/index.html has another SHA-256 for beta-2.0-py3-none-any.whl"],
+    ),
+    (
+        "a page that leads elsewhere",
+        |it| {
+            replace(
+                &it.out().join("simple/beta/index.html"),
+                "../../",
+                ELSEWHERE,
+            );
+        },
+        &[
+            "simple/beta/index.html does not list beta-2.0-py3-none-any.whl",
+            "simple/beta/index.html links to `https://host.invalid/beta-2.0-py3-none-any.whl`",
+        ],
+    ),
+    (
+        "a page in JSON that leads elsewhere",
+        |it| {
+            replace(
+                &it.out().join("simple/beta/index.json"),
+                "../../",
+                ELSEWHERE,
+            );
+        },
+        &["simple/beta/index.json links to `https://host.invalid/beta-2.0-py3-none-any.whl`"],
+    ),
+    (
+        "an added link without a digest",
+        |it| {
+            let page = it.out().join("simple/beta/index.html");
+            let link = format!("<a href=\"{ELSEWHERE}beta-9.0-py3-none-any.whl\">beta</a></body>");
+            replace(&page, "</body>", &link);
+        },
+        &["simple/beta/index.html links to `https://host.invalid/beta-9.0-py3-none-any.whl`"],
     ),
     (
         "a page removed",

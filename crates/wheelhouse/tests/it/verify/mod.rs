@@ -88,6 +88,10 @@ fn vouch_for(sandbox: &Sandbox, old: &str, filename: &str, bytes: &[u8]) {
     });
 }
 
+fn sha512(bytes: &[u8]) -> String {
+    hex::encode(<sha2::Sha512 as sha2::Digest>::digest(bytes))
+}
+
 fn replace(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.contains(from), "`{from}` is not in {text}");
@@ -284,11 +288,62 @@ fn a_lock_from_elsewhere_counts() {
     replace(&sandbox.path("pylock.toml"), &digest, &sha256(b"other"));
     let run = verify(&sandbox, &["--no-install", "--lock", "pylock.toml"]);
     run.assert_exit(6);
-    assert_says(&run, &["beta-2.0-py3-none-any.whl has the SHA-256"]);
+    assert_says(&run, &["beta-2.0-py3-none-any.whl has the sha256"]);
     replace(&sandbox.path("pylock.toml"), "2.0", "2.5");
     let run = verify(&sandbox, &["--no-install", "--lock", "pylock.toml"]);
     run.assert_exit(6);
     assert_says(&run, &["beta is there as 2.0, but", "wants `beta==2.5`"]);
+}
+
+/// Writes a lock of `alpha` and `beta` whose only wheels are these, each with its digest.
+fn write_lock(sandbox: &Sandbox, alpha: (&str, &str), beta: (&str, &str)) {
+    let package = |name: &str, version: &str, (wheel, digest): (&str, &str)| {
+        format!(
+            "[[packages]]\nname = \"{name}\"\nversion = \"{version}\"\nwheels = \
+             [{{ url = \"https://host.invalid/{wheel}\", hashes = {{ {digest} }} }}]\n"
+        )
+    };
+    let (alpha, beta) = (package("alpha", "1.0", alpha), package("beta", "2.0", beta));
+    let text = format!("lock-version = \"1.0\"\ncreated-by = \"test\"\n{alpha}{beta}");
+    sandbox.write("pylock.toml", &text);
+}
+
+#[test]
+fn what_is_there_is_exactly_what_a_lock_has() {
+    let sandbox = wheelhouse();
+    let digest = |file: &str| {
+        let digest = sha512(&fs::read(sandbox.out().join(file)).unwrap());
+        format!("sha512 = \"{digest}\"")
+    };
+    let (alpha, beta) = (digest(ALPHA), digest(BETA));
+    let arguments = ["--no-install", "--lock", "pylock.toml"];
+    write_lock(&sandbox, (ALPHA, &alpha), (BETA, &beta));
+    verify(&sandbox, &arguments).assert_success();
+    let other = ("alpha-1.0-py2.py3-none-any.whl", alpha.as_str());
+    let wrong = format!("sha512 = \"{}\", unheard-of = \"0\"", "0".repeat(128));
+    write_lock(&sandbox, other, (BETA, &wrong));
+    let run = verify(&sandbox, &arguments);
+    run.assert_exit(6);
+    assert_says(
+        &run,
+        &[
+            "alpha-1.0-py3-none-any.whl is none of the wheels that ",
+            " has of alpha 1.0",
+            "beta-2.0-py3-none-any.whl has the sha512 ",
+            "beta-2.0-py3-none-any.whl cannot be compared with its `unheard-of` in ",
+        ],
+    );
+    // What has a source distribution may have been built.
+    let with_sdist = format!(
+        "version = \"1.0\"\nsdist = {{ url = \"https://host.invalid/alpha-1.0.tar.gz\", hashes = {{ {alpha} }} }}"
+    );
+    write_lock(&sandbox, other, (BETA, &beta));
+    replace(
+        &sandbox.path("pylock.toml"),
+        "version = \"1.0\"\nwheels",
+        &format!("{with_sdist}\nwheels"),
+    );
+    verify(&sandbox, &arguments).assert_success();
 }
 
 #[test]
@@ -306,4 +361,20 @@ fn hashes_of_a_requirements_file_are_compared() {
         &run,
         &["alpha-1.0-py3-none-any.whl has none of the hashes of requirements.txt:1"],
     );
+}
+
+#[test]
+fn hashes_by_other_algorithms_are_compared() {
+    let sandbox = wheelhouse();
+    let right = sha512(&fs::read(sandbox.out().join(ALPHA)).unwrap());
+    let wrong = "0".repeat(128);
+    let look_for = |hashes: &str| {
+        sandbox.write("requirements.txt", &format!("alpha==1.0 {hashes}\n"));
+        verify(&sandbox, &["--no-install", "-r", "requirements.txt"])
+    };
+    look_for(&format!("--hash=sha512:{right}")).assert_success();
+    look_for(&format!("--hash=sha512:{wrong} --hash=sha512:{right}")).assert_success();
+    let run = look_for(&format!("--hash=sha512:{wrong}"));
+    run.assert_exit(6);
+    assert_says(&run, &["has none of the hashes of requirements.txt:1"]);
 }
