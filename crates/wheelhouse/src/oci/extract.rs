@@ -141,9 +141,12 @@ impl Visitor for Staged {
 }
 
 impl Place for Staged {
+    /// Moves a file there. What is wanted under several names was unpacked under each of them, so the
+    /// first that is left will do.
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
-        let found = self.files.iter().find(|(_, blob)| blob.sha256 == *sha256);
-        let (name, _) = found.ok_or_else(|| {
+        let is_left =
+            |(name, blob): &(&String, &Blob)| blob.sha256 == *sha256 && self.path(name).exists();
+        let (name, _) = self.files.iter().find(is_left).ok_or_else(|| {
             Error::new(
                 Kind::Publish,
                 format!("nothing with the digest {sha256} was unpacked"),
