@@ -15,10 +15,20 @@ use crate::support::{Finished, Sandbox};
 
 /// Runs a verb that has a cache, with this image as its only source.
 fn from_image(sandbox: &Sandbox, verb: &str, image: &str, arguments: &[&str]) -> Finished {
+    let command = from_image_command(sandbox, verb, image, arguments);
+    sandbox.spawn(command).finish()
+}
+
+fn from_image_command(
+    sandbox: &Sandbox,
+    verb: &str,
+    image: &str,
+    arguments: &[&str],
+) -> std::process::Command {
     let mut command = wheelhouse_command(sandbox, &[verb, "--no-index", "--find-links", image]);
     command.arg("--cache-dir").arg(sandbox.cache());
     command.args(arguments);
-    sandbox.spawn(command).finish()
+    command
 }
 
 fn wheels(sandbox: &Sandbox, directory: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -134,6 +144,30 @@ fn a_registry_is_asked_once_for_what_the_cache_keeps() {
     get(&["-o", "out", "--offline"])
         .assert_exit(4)
         .assert_error_names(&[&image, "--offline", "hint: "]);
+}
+
+#[test]
+fn runs_at_once_bring_an_image_beside_each_other() {
+    let sandbox = wheelhouse();
+    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    fs::remove_dir_all(sandbox.cache()).unwrap();
+    let outputs = ["one", "two", "three", "four"];
+    let runs = outputs.map(|output| {
+        let arguments = ["alpha", "-o", output];
+        sandbox.spawn(from_image_command(
+            &sandbox,
+            "build",
+            "oci:layout:1",
+            &arguments,
+        ))
+    });
+    for run in runs {
+        run.finish().assert_success();
+    }
+    for output in outputs {
+        assert_eq!(wheels(&sandbox, output), wheels(&sandbox, "out"));
+    }
+    assert_eq!(cached(&sandbox, "files.json").len(), 1);
 }
 
 #[test]
