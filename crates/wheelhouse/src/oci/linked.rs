@@ -8,7 +8,8 @@
 //! .lock            held while an image gets its place
 //! ```
 //!
-//! Everything in an image is checked as when it is extracted. Never resolves anything.
+//! Everything in an image is checked as when it is extracted, and brought again when size or time of
+//! a file tell that somebody has written to it. Never resolves anything.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,6 +29,7 @@ use super::blob::Blob;
 use super::source::{self, Source, SourceImage};
 use super::{Access, Location, extract, on_thread};
 use crate::publish::write_file;
+use crate::store;
 
 const FILES: &str = "files";
 const RECORD: &str = "files.json";
@@ -203,7 +205,7 @@ impl Bringing {
         unpacked
     }
 
-    /// What the cache has of the image with this digest; nothing if any file is not there in full.
+    /// What the cache has of the image with this digest; nothing if any file is damaged.
     fn unpacked(&self, digest: &str) -> Option<LinkedWheelhouse> {
         let place = self.path(digest, "");
         let found = look(&place)?;
@@ -245,17 +247,16 @@ impl Bringing {
     }
 }
 
-/// What is at `place`, if every file is there in full.
+/// What is at `place`, if every file is there in full and nobody has written to it.
 fn look(place: &Path) -> Option<LinkedWheelhouse> {
     let record = fs::read(place.join(RECORD)).ok()?;
     let files: BTreeMap<String, LinkedFile> = serde_json::from_slice(&record).ok()?;
     let directory = place.join(FILES);
-    let is_there = |(name, file): (&String, &LinkedFile)| {
-        let found = fs::metadata(directory.join(name));
-        found.is_ok_and(|found| found.len() == file.size)
+    let is_whole = |(name, file): (&String, &LinkedFile)| {
+        store::is_untouched(&directory.join(name), file.size)
     };
-    let is_whole = files.iter().all(is_there);
-    is_whole.then_some(LinkedWheelhouse { directory, files })
+    let all = files.iter().all(is_whole);
+    all.then_some(LinkedWheelhouse { directory, files })
 }
 
 /// Gives what was unpacked below `staging` its place, unless somebody else was quicker: others may be
@@ -302,7 +303,10 @@ mod tests {
         let staging = tempfile::tempdir_in(cache).unwrap();
         let whole = staging.path().join(WHOLE);
         fs::create_dir_all(whole.join(FILES)).unwrap();
-        fs::write(whole.join(FILES).join("a.whl"), "wheel").unwrap();
+        let wheel = whole.join(FILES).join("a.whl");
+        fs::write(&wheel, "wheel").unwrap();
+        let placed = i64::try_from(store::STORE_MTIME.as_secs()).unwrap();
+        filetime::set_file_mtime(&wheel, FileTime::from_unix_time(placed, 0)).unwrap();
         let (sha256, size) = (Sha256::of(b"wheel"), 5);
         let files = BTreeMap::from([("a.whl", LinkedFile { sha256, size })]);
         fs::write(whole.join(RECORD), serde_json::to_vec(&files).unwrap()).unwrap();
@@ -320,7 +324,7 @@ mod tests {
         };
         let first = settle_another();
         assert_eq!(settle_another(), first, "somebody may be reading it");
-        fs::write(&wheel, "whe").unwrap();
+        fs::write(&wheel, "whale").unwrap();
         assert_ne!(settle_another(), first);
         assert_eq!(fs::read_to_string(&wheel).unwrap(), "wheel");
         fs::remove_file(place.join(RECORD)).unwrap();

@@ -261,13 +261,18 @@ fn what_the_cache_has_of_an_image_is_not_believed() {
     let [path] = &cached(&sandbox, wheel)[..] else {
         panic!("{:?}", cached(&sandbox, wheel));
     };
-    // A file that is not whole is had again; one with other bytes ends the run.
-    let file = fs::File::options().write(true).open(path).unwrap();
-    file.set_len(1000).unwrap();
+    // A file that is not whole or that somebody wrote to is had again.
+    let open = || fs::File::options().write(true).open(path).unwrap();
+    let unpacked = open().metadata().unwrap().modified().unwrap();
+    open().set_len(1000).unwrap();
     get("two").assert_success();
     assert_eq!(wheels(&sandbox, "two"), wheels(&sandbox, "out"));
-    let file = fs::File::options().write(true).open(path).unwrap();
-    file.write_all_at(b"other", 1_000_000).unwrap();
+    open().write_all_at(b"other", 1_000_000).unwrap();
+    get("again").assert_success();
+    assert_eq!(wheels(&sandbox, "again"), wheels(&sandbox, "out"));
+    // One with other bytes and the time that it had ends the run.
+    open().write_all_at(b"other", 1_000_000).unwrap();
+    open().set_modified(unpacked).unwrap();
     get("three")
         .assert_exit(4)
         .assert_error_names(&["delta", "sha256"]);
