@@ -1,12 +1,14 @@
 //! Extracting: the wheelhouse of an image becomes a directory again.
 //!
-//! 1. The files are unpacked beside the directory, each digested.
+//! 1. The files are unpacked beside the directory, each digested, with the time by which it is known
+//!    later that nobody has written to it.
 //! 2. They are compared with the manifest among them; without one, every wheel is looked into.
 //! 3. The directory is brought to the state of the set, as when it was built.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use fs_err as fs;
 use tempfile::TempDir;
@@ -21,6 +23,7 @@ use super::unpack::{self, USUAL_PATH, Visitor};
 use crate::archive;
 use crate::archive::tarball::TarEntry;
 use crate::publish::{DirectoryPublisher, Place, Published, Publisher as _, Wheelhouse};
+use crate::store::STORE_MTIME;
 
 /// The most that locks, metadata and index may have together, in bytes.
 const LARGEST_REST: u64 = 32 << 20;
@@ -125,7 +128,9 @@ impl Visitor for Staged {
         let size = content.size();
         io::copy(content, &mut writer).context(Kind::Fetch, failed)?;
         let (mut file, blob) = writer.finish();
-        file.flush().context(Kind::Publish, failed)?;
+        file.flush()
+            .and_then(|()| file.set_modified(UNIX_EPOCH + STORE_MTIME))
+            .context(Kind::Publish, failed)?;
         if blob.size != size {
             return Err(Error::new(Kind::Fetch, format!("`{name}` is cut short")));
         }
@@ -141,9 +146,12 @@ impl Visitor for Staged {
 }
 
 impl Place for Staged {
+    /// Moves a file there. What is wanted under several names was unpacked under each of them, so the
+    /// first that is left will do.
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
-        let found = self.files.iter().find(|(_, blob)| blob.sha256 == *sha256);
-        let (name, _) = found.ok_or_else(|| {
+        let is_left =
+            |(name, blob): &(&String, &Blob)| blob.sha256 == *sha256 && self.path(name).exists();
+        let (name, _) = self.files.iter().find(is_left).ok_or_else(|| {
             Error::new(
                 Kind::Publish,
                 format!("nothing with the digest {sha256} was unpacked"),

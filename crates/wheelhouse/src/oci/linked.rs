@@ -5,11 +5,14 @@
 //! HEX/files.json   its distributions, with digests and sizes; modified when it was wanted last
 //! HEX.json         the index with this digest
 //! names/HEX        the digest that a name stood for last, for runs without a network
+//! .lock            held while an image gets its place
 //! ```
 //!
-//! Everything in an image is checked as when it is extracted. Never resolves anything.
+//! Everything in an image is checked as when it is extracted, and brought again when size or time of
+//! a file tell that somebody has written to it. Never resolves anything.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,10 +29,17 @@ use super::blob::Blob;
 use super::source::{self, Source, SourceImage};
 use super::{Access, Location, extract, on_thread};
 use crate::publish::write_file;
+use crate::store;
 
 const FILES: &str = "files";
 const RECORD: &str = "files.json";
 const NAMES: &str = "names";
+const LOCK: &str = ".lock";
+
+/// Where an unpacked image waits for its place.
+const WHOLE: &str = "whole";
+/// Where one that was found damaged goes.
+const DAMAGED: &str = "damaged";
 
 /// The images of an index that are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,22 +205,13 @@ impl Bringing {
         unpacked
     }
 
-    /// What the cache has of the image with this digest; nothing if any file is not there in full.
+    /// What the cache has of the image with this digest; nothing if any file is damaged.
     fn unpacked(&self, digest: &str) -> Option<LinkedWheelhouse> {
         let place = self.path(digest, "");
-        let record = fs::read(place.join(RECORD)).ok()?;
-        let files: BTreeMap<String, LinkedFile> = serde_json::from_slice(&record).ok()?;
-        let directory = place.join(FILES);
-        let is_there = |(name, file): (&String, &LinkedFile)| {
-            let found = fs::metadata(directory.join(name));
-            found.is_ok_and(|found| found.len() == file.size)
-        };
-        if !files.iter().all(is_there) {
-            return None;
-        }
+        let found = look(&place)?;
         // A cache that cannot be written need not know.
         let _ = filetime::set_file_mtime(place.join(RECORD), FileTime::now());
-        Some(LinkedWheelhouse { directory, files })
+        Some(found)
     }
 
     /// Unpacks the image beside its place, so that what is there is whole.
@@ -221,20 +222,16 @@ impl Bringing {
             .prefix(".wheelhouse-")
             .tempdir_in(&self.cache)
             .context(Kind::Publish, failed)?;
-        let extracted = extract::extract(image, None, &staging.path().join(FILES))?;
+        let whole = staging.path().join(WHOLE);
+        let extracted = extract::extract(image, None, &whole.join(FILES))?;
         let distributions = extracted.distributions.into_iter();
         let files: BTreeMap<String, LinkedFile> = distributions
             .map(|(name, Blob { sha256, size })| (name, LinkedFile { sha256, size }))
             .collect();
         let record = serde_json::to_vec(&files).context(Kind::Publish, failed)?;
-        fs::write(staging.path().join(RECORD), record).context(Kind::Publish, failed)?;
+        fs::write(whole.join(RECORD), record).context(Kind::Publish, failed)?;
         let place = self.path(digest, "");
-        let moved = fs::rename(staging.path(), &place).or_else(|_| {
-            // Somebody else was quicker, or what is there is damaged.
-            fs::remove_dir_all(&place)?;
-            fs::rename(staging.path(), &place)
-        });
-        moved.context(Kind::Publish, failed)?;
+        settle(staging.path(), &place).context(Kind::Publish, failed)?;
         let directory = place.join(FILES);
         Ok(LinkedWheelhouse { directory, files })
     }
@@ -248,6 +245,34 @@ impl Bringing {
         let name = Sha256::of(location.to_string().as_bytes());
         self.cache.join(NAMES).join(name.to_string())
     }
+}
+
+/// What is at `place`, if every file is there in full and nobody has written to it.
+fn look(place: &Path) -> Option<LinkedWheelhouse> {
+    let record = fs::read(place.join(RECORD)).ok()?;
+    let files: BTreeMap<String, LinkedFile> = serde_json::from_slice(&record).ok()?;
+    let directory = place.join(FILES);
+    let is_whole = |(name, file): (&String, &LinkedFile)| {
+        store::is_untouched(&directory.join(name), file.size)
+    };
+    let all = files.iter().all(is_whole);
+    all.then_some(LinkedWheelhouse { directory, files })
+}
+
+/// Gives what was unpacked below `staging` its place, unless somebody else was quicker: others may be
+/// reading what is there, so it stays unless it is damaged.
+fn settle(staging: &Path, place: &Path) -> io::Result<()> {
+    let lock = fs::File::create(place.with_file_name(LOCK))?;
+    // Where there are no locks, only the replacing of a damaged image can go wrong.
+    let _ = lock.lock();
+    if look(place).is_some() {
+        return Ok(());
+    }
+    match fs::rename(place, staging.join(DAMAGED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::rename(staging.join(WHOLE), place)
 }
 
 fn linked(location: &Location, digest: &str, wheelhouses: Vec<LinkedWheelhouse>) -> LinkedImage {
@@ -264,5 +289,48 @@ fn linked(location: &Location, digest: &str, wheelhouses: Vec<LinkedWheelhouse>)
         name,
         digest: digest.to_owned(),
         wheelhouses,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    /// An image of one file, unpacked and not yet in its place.
+    fn staged(cache: &Path) -> tempfile::TempDir {
+        let staging = tempfile::tempdir_in(cache).unwrap();
+        let whole = staging.path().join(WHOLE);
+        fs::create_dir_all(whole.join(FILES)).unwrap();
+        let wheel = whole.join(FILES).join("a.whl");
+        fs::write(&wheel, "wheel").unwrap();
+        let placed = i64::try_from(store::STORE_MTIME.as_secs()).unwrap();
+        filetime::set_file_mtime(&wheel, FileTime::from_unix_time(placed, 0)).unwrap();
+        let (sha256, size) = (Sha256::of(b"wheel"), 5);
+        let files = BTreeMap::from([("a.whl", LinkedFile { sha256, size })]);
+        fs::write(whole.join(RECORD), serde_json::to_vec(&files).unwrap()).unwrap();
+        staging
+    }
+
+    #[test]
+    fn whoever_comes_second_takes_what_is_there_unless_it_is_damaged() {
+        let cache = tempfile::tempdir().unwrap();
+        let place = cache.path().join("image");
+        let wheel = place.join(FILES).join("a.whl");
+        let settle_another = || {
+            settle(staged(cache.path()).path(), &place).unwrap();
+            fs::metadata(&wheel).unwrap().ino()
+        };
+        let first = settle_another();
+        assert_eq!(settle_another(), first, "somebody may be reading it");
+        fs::write(&wheel, "whale").unwrap();
+        assert_ne!(settle_another(), first);
+        assert_eq!(fs::read_to_string(&wheel).unwrap(), "wheel");
+        fs::remove_file(place.join(RECORD)).unwrap();
+        settle_another();
+        assert!(look(&place).is_some());
+        let left = fs::read_dir(cache.path()).unwrap().count();
+        assert_eq!(left, 2, "the image and the lock");
     }
 }

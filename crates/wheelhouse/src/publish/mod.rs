@@ -52,7 +52,8 @@ pub struct Wheelhouse<'a> {
 /// Who can put a wheel or an sdist somewhere: the store.
 pub trait Place: Sync {
     /// Makes the file with this digest appear at `destination`, which does not exist: as a link or
-    /// a copy, with the permissions of an ordinary new file.
+    /// a copy, with the permissions of an ordinary new file and the modification time of the store's.
+    /// One with another time is right, too, but read again by each run.
     ///
     /// # Errors
     /// A file that is not there or not whole, or a destination that cannot be written.

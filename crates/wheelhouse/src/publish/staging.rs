@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use fs_err as fs;
 use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME};
@@ -21,6 +22,10 @@ const FLUSHING: usize = 8;
 
 /// From so many files on, flushing the whole file system is quicker than one after the other.
 const MANY: usize = 64;
+
+/// The modification time that whoever places a wheel or an sdist gives it, since the Unix epoch.
+/// Whoever writes to one moves it.
+pub(super) const PLACED_TIME: Duration = Duration::from_secs(315_532_802);
 
 /// What a file of the set is to hold.
 #[derive(Clone, Copy)]
@@ -77,8 +82,9 @@ pub(super) fn desired<'a>(wheelhouse: &'a Wheelhouse<'_>) -> Result<Desired<'a>>
 
 /// Whether the file `name` of `root` holds `content` already.
 ///
-/// A wheel is not read again when it has the digest of the last manifest and was not touched since
-/// that was written: a run that changes nothing costs no more than looking.
+/// A wheel is not read again when it has the digest of the last manifest, still has the time that it
+/// was placed with, and was not touched since the manifest was written: a run that changes nothing
+/// costs no more than looking.
 ///
 /// # Errors
 /// A directory where the file belongs.
@@ -115,8 +121,17 @@ fn is_untouched(
     previous: &Previous,
 ) -> bool {
     previous.recorded(name) == Some(sha256)
+        && has_placed_time(metadata)
         && fs::symlink_metadata(root.join(MANIFEST_NAME))
             .is_ok_and(|manifest| is_older(metadata, &manifest))
+}
+
+/// Whether nobody has written to a file since it was placed. That it is older than the manifest does
+/// not tell: so are the files of a directory that was damaged first and copied then.
+fn has_placed_time(metadata: &Metadata) -> bool {
+    metadata
+        .modified()
+        .is_ok_and(|time| time == UNIX_EPOCH + PLACED_TIME)
 }
 
 /// Whether a file was last changed, renamed or linked before another one. Strictly: clocks of file
@@ -125,7 +140,6 @@ fn is_untouched(
 fn is_older(file: &Metadata, other: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     (file.ctime(), file.ctime_nsec()) < (other.ctime(), other.ctime_nsec())
-        && (file.mtime(), file.mtime_nsec()) < (other.mtime(), other.mtime_nsec())
 }
 
 #[cfg(not(unix))]

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -121,18 +122,20 @@ fn is_kept(entry: &DirEntry) -> bool {
     entry.depth() != 1 || !(name.starts_with(".lock") || name == "tmp" || name == "tools")
 }
 
-/// Appends the file or directory at `path`, with owner and times that say nothing.
+/// Appends the file or directory at `path`, with an owner that says nothing. A file keeps its time: the
+/// store knows by it what nobody has written to.
 fn append(tar: &mut tar::Builder<impl Write>, root: &Path, path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let name = path.strip_prefix(root).map_err(io::Error::other)?;
     let mut header = Header::new_gnu();
-    header.set_mtime(STORE_MTIME.as_secs());
     if metadata.is_dir() {
+        header.set_mtime(STORE_MTIME.as_secs());
         header.set_entry_type(EntryType::Directory);
         header.set_mode(0o775);
         header.set_size(0);
         tar.append_data(&mut header, name, io::empty())
     } else {
+        header.set_mtime(u64::try_from(metadata.mtime()).unwrap_or(0));
         header.set_mode(0o664);
         header.set_size(metadata.len());
         tar.append_data(&mut header, name, fs::File::open(path)?)

@@ -95,6 +95,27 @@ fn a_wheel_that_is_gone_or_damaged_is_put_there_again() {
 }
 
 #[test]
+fn a_directory_that_was_damaged_and_copied_is_not_believed() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &["beta"]).assert_success();
+    let files = tree::read(&sandbox.out());
+    let copied = sandbox.path("copied");
+    tree::copy(&sandbox.out(), &copied);
+    let beta = "beta-2.0-py3-none-any.whl";
+    let mut bytes = files[beta].clone();
+    bytes[10] ^= 1;
+    std::fs::write(copied.join(beta), bytes).unwrap();
+    // Clocks of file systems tick slowly.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::fs::write(copied.join("wheelhouse.json"), &files["wheelhouse.json"]).unwrap();
+    sandbox
+        .start_into(&index, &copied, &sandbox.cache(), &["beta"])
+        .finish()
+        .assert_success();
+    tree::assert_same(&tree::read(&copied), &files);
+}
+
+#[test]
 fn the_same_set_gives_the_same_bytes_from_any_cache() {
     let (index, sandbox) = (index(), Sandbox::new());
     let trees: Vec<_> = ["one", "two"]

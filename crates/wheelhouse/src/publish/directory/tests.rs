@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 use wheelhouse_model::Kind;
@@ -87,6 +88,30 @@ fn an_unchanged_set_writes_nothing() {
         .unwrap();
     assert!(published.put.is_empty() && published.removed.is_empty());
     assert_eq!(published.unchanged, 6);
+}
+
+#[test]
+fn a_wheel_is_believed_by_the_time_that_it_was_placed_with() {
+    let placed = staging::PLACED_TIME;
+    assert_eq!(placed, crate::store::STORE_MTIME);
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    before().publish(&Stopping::never(), root).unwrap();
+    let manifest = fs::read(root.join(MANIFEST_NAME)).unwrap();
+    // Another one of its size, and a manifest that is younger in any case.
+    for (time, put) in [
+        (placed, &[][..]),
+        (placed + Duration::from_secs(1), &["a-1.whl"]),
+    ] {
+        fs::write(root.join("a-1.whl"), "A ONE").unwrap();
+        let wheel = fs::File::open(root.join("a-1.whl")).unwrap();
+        wheel.set_modified(UNIX_EPOCH + time).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        fs::write(root.join(MANIFEST_NAME), &manifest).unwrap();
+        let published = before().publish(&Stopping::never(), root).unwrap();
+        assert_eq!(published.put, put);
+    }
+    assert_eq!(fs::read_to_string(root.join("a-1.whl")).unwrap(), "a one");
 }
 
 #[test]

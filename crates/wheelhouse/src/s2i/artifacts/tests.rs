@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::store::{BuildKey, BuiltWheel, Expected};
+use crate::store::{BuildKey, BuiltWheel, Expected, Found};
 
 fn places(root: &Path) -> Places {
     Places {
@@ -127,6 +127,20 @@ fn what_is_in_use_goes_from_build_to_build() {
         b"lock"
     );
     assert!(!next.artifacts().exists());
+}
+
+#[test]
+fn what_somebody_wrote_to_is_not_believed_by_the_next_build() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (places, next) = (places(here.path()), super::tests::places(there.path()));
+    let (store, [damaged, whole, _]) = finished(&places);
+    let entry = store.find(&damaged).unwrap().present().unwrap();
+    fs::write(entry.path, "FETCHED").unwrap();
+    upload(&places, &next);
+    restore(&next, &target("3.11.7")).unwrap();
+    let store = Store::open(next.cache()).unwrap();
+    assert!(matches!(store.find(&damaged).unwrap(), Found::Corrupt(_)));
+    assert!(store.find(&whole).unwrap().present().is_some());
 }
 
 #[test]

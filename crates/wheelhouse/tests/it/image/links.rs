@@ -15,10 +15,20 @@ use crate::support::{Finished, Sandbox};
 
 /// Runs a verb that has a cache, with this image as its only source.
 fn from_image(sandbox: &Sandbox, verb: &str, image: &str, arguments: &[&str]) -> Finished {
+    let command = from_image_command(sandbox, verb, image, arguments);
+    sandbox.spawn(command).finish()
+}
+
+fn from_image_command(
+    sandbox: &Sandbox,
+    verb: &str,
+    image: &str,
+    arguments: &[&str],
+) -> std::process::Command {
     let mut command = wheelhouse_command(sandbox, &[verb, "--no-index", "--find-links", image]);
     command.arg("--cache-dir").arg(sandbox.cache());
     command.args(arguments);
-    sandbox.spawn(command).finish()
+    command
 }
 
 fn wheels(sandbox: &Sandbox, directory: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -137,6 +147,30 @@ fn a_registry_is_asked_once_for_what_the_cache_keeps() {
 }
 
 #[test]
+fn runs_at_once_bring_an_image_beside_each_other() {
+    let sandbox = wheelhouse();
+    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    fs::remove_dir_all(sandbox.cache()).unwrap();
+    let outputs = ["one", "two", "three", "four"];
+    let runs = outputs.map(|output| {
+        let arguments = ["alpha", "-o", output];
+        sandbox.spawn(from_image_command(
+            &sandbox,
+            "build",
+            "oci:layout:1",
+            &arguments,
+        ))
+    });
+    for run in runs {
+        run.finish().assert_success();
+    }
+    for output in outputs {
+        assert_eq!(wheels(&sandbox, output), wheels(&sandbox, "out"));
+    }
+    assert_eq!(cached(&sandbox, "files.json").len(), 1);
+}
+
+#[test]
 fn an_image_that_nobody_wants_any_more_is_pruned() {
     let sandbox = wheelhouse();
     printed(&sandbox, &["image", "out", "oci:layout:1"]);
@@ -227,13 +261,18 @@ fn what_the_cache_has_of_an_image_is_not_believed() {
     let [path] = &cached(&sandbox, wheel)[..] else {
         panic!("{:?}", cached(&sandbox, wheel));
     };
-    // A file that is not whole is had again; one with other bytes ends the run.
-    let file = fs::File::options().write(true).open(path).unwrap();
-    file.set_len(1000).unwrap();
+    // A file that is not whole or that somebody wrote to is had again.
+    let open = || fs::File::options().write(true).open(path).unwrap();
+    let unpacked = open().metadata().unwrap().modified().unwrap();
+    open().set_len(1000).unwrap();
     get("two").assert_success();
     assert_eq!(wheels(&sandbox, "two"), wheels(&sandbox, "out"));
-    let file = fs::File::options().write(true).open(path).unwrap();
-    file.write_all_at(b"other", 1_000_000).unwrap();
+    open().write_all_at(b"other", 1_000_000).unwrap();
+    get("again").assert_success();
+    assert_eq!(wheels(&sandbox, "again"), wheels(&sandbox, "out"));
+    // One with other bytes and the time that it had ends the run.
+    open().write_all_at(b"other", 1_000_000).unwrap();
+    open().set_modified(unpacked).unwrap();
     get("three")
         .assert_exit(4)
         .assert_error_names(&["delta", "sha256"]);

@@ -4,10 +4,10 @@ use std::fs;
 use std::process::Command;
 
 use super::{
-    assert_same, document, for_two_architectures, index, printed, run, wheelhouse,
-    wheelhouse_command,
+    TWO_ARCHITECTURES, assert_same, document, for_two_architectures, index, printed, run,
+    wheelhouse, wheelhouse_command,
 };
-use crate::support::Sandbox;
+use crate::support::{Index, Sandbox, Wheel};
 
 const FIXED: [&str; 2] = ["--annotation", "source=https://example.org/app"];
 
@@ -89,6 +89,27 @@ fn every_way_leads_back_to_the_same_wheelhouse() {
         found.contains("4 packages") && found.contains("fetched"),
         "{found}"
     );
+}
+
+#[test]
+fn equal_files_keep_their_names() {
+    let (sandbox, index) = (Sandbox::new(), Index::start());
+    let names = ["x86_64", "aarch64"]
+        .map(|machine| format!("fast-1.0-cp312-cp312-manylinux_2_17_{machine}.whl"));
+    let wheel = Wheel::new("fast", "1.0").tag("cp312-cp312-manylinux_2_17_x86_64");
+    for name in &names {
+        index.add_bytes(name, wheel.bytes(), Some(wheel.metadata_text()));
+    }
+    let requested = [&TWO_ARCHITECTURES[..3], &["fast"]].concat();
+    sandbox.download(&index, &requested).assert_success();
+    printed(&sandbox, &["image", "out", "oci:a:1", "--all-in-one"]);
+    run(&sandbox, &["extract", "oci:a:1", "back"]).assert_success();
+    assert_same(&sandbox.path("back"), &sandbox.out());
+    for name in &names {
+        let path = sandbox.path("back").join(name);
+        assert_eq!(fs::read(path).unwrap(), wheel.bytes(), "{name}");
+    }
+    run(&sandbox, &["verify", "oci:a:1", "--no-install"]).assert_success();
 }
 
 #[test]
