@@ -1,6 +1,7 @@
 //! Sources made ready to build: unpacked or copied to a place that depends on their contents alone,
 //! so that a build finds the same paths each time.
 
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -51,28 +52,56 @@ pub(super) async fn workplace(
     let output = output.to_owned();
     blocking(move || {
         let lock = lock(&directory)?;
-        clear(&directory)?;
-        let root = match filling {
-            Filling::Sdist { stored, filename } => {
-                archive::unpack(&stored.path, &filename, &directory, &Limits::default())?
-            }
-            Filling::Tree(path) => {
-                let root = directory.join("source");
-                tree::copy(&path, &root, &[output])?;
-                root
-            }
-        };
-        let mut workplace = Workplace {
-            directory,
-            root,
-            _lock: lock,
-        };
+        let mut workplace = fill(directory, lock, filling, output)?;
         if let Some(subdirectory) = subdirectory {
             workplace.root = inside(&workplace.root, &subdirectory)?;
         }
         Ok(workplace)
     })
     .await
+}
+
+/// Copies the tree at `path`, known by `digest`, to a workplace below `trees`, and waits for nobody:
+/// a run keeps the copies of all its trees to the end, so two runs could wait for each other. Where
+/// another process has the usual place, the copy gets one beside it.
+///
+/// # Errors
+/// As [`workplace`].
+pub(super) async fn copy(
+    trees: PathBuf,
+    digest: Sha256,
+    path: PathBuf,
+    output: PathBuf,
+) -> Result<Workplace> {
+    blocking(move || {
+        let (directory, lock) = free_place(&trees.join(&digest.to_string()[..16]))?;
+        fill(directory, lock, Filling::Tree(path), output)
+    })
+    .await
+}
+
+fn fill(
+    directory: PathBuf,
+    lock: std::fs::File,
+    filling: Filling,
+    output: PathBuf,
+) -> Result<Workplace> {
+    clear(&directory)?;
+    let root = match filling {
+        Filling::Sdist { stored, filename } => {
+            archive::unpack(&stored.path, &filename, &directory, &Limits::default())?
+        }
+        Filling::Tree(path) => {
+            let root = directory.join("source");
+            tree::copy(&path, &root, &[output])?;
+            root
+        }
+    };
+    Ok(Workplace {
+        directory,
+        root,
+        _lock: lock,
+    })
 }
 
 /// `subdirectory` of `root`, which must be there.
@@ -91,15 +120,40 @@ fn inside(root: &Path, subdirectory: &Path) -> Result<PathBuf> {
     ))
 }
 
+/// Waits until no other process has `directory`.
 fn lock(directory: &Path) -> Result<std::fs::File> {
-    let path = directory.with_extension("lock");
-    let failed = || format!("failed to lock {}", path.display());
-    if let Some(parent) = path.parent() {
+    let lock = lock_file(directory)?;
+    lock.lock().context(Kind::Build, || unlocked(directory))?;
+    Ok(lock)
+}
+
+/// `directory`, or the first of those numbered beside it that no other process has.
+fn free_place(directory: &Path) -> Result<(PathBuf, std::fs::File)> {
+    let (mut place, mut number) = (directory.to_owned(), 1);
+    loop {
+        let lock = lock_file(&place)?;
+        match lock.try_lock() {
+            Ok(()) => return Ok((place, lock)),
+            Err(TryLockError::WouldBlock) => number += 1,
+            Err(TryLockError::Error(error)) => {
+                return Err(error).context(Kind::Build, || unlocked(&place));
+            }
+        }
+        let name = directory.file_name().unwrap_or_default().display();
+        place = directory.with_file_name(format!("{name}-{number}"));
+    }
+}
+
+fn lock_file(directory: &Path) -> Result<std::fs::File> {
+    let failed = || unlocked(directory);
+    if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent).context(Kind::Build, failed)?;
     }
-    let lock = std::fs::File::create(&path).context(Kind::Build, failed)?;
-    lock.lock().context(Kind::Build, failed)?;
-    Ok(lock)
+    std::fs::File::create(directory.with_extension("lock")).context(Kind::Build, failed)
+}
+
+fn unlocked(directory: &Path) -> String {
+    format!("failed to lock {}", directory.display())
 }
 
 /// Removes what a killed run may have left.
@@ -122,4 +176,21 @@ fn clear(directory: &Path) -> Result<()> {
 /// When it cannot be read.
 pub(super) async fn tree_digest(path: PathBuf, output: PathBuf) -> Result<Sha256> {
     blocking(move || tree::digest(&path, &[output])).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_somebody_has_is_not_waited_for() {
+        let trees = tempfile::tempdir().unwrap();
+        let place = trees.path().join("0123");
+        let first = free_place(&place).unwrap();
+        let second = free_place(&place).unwrap();
+        assert_eq!(first.0, place);
+        assert_eq!(second.0, trees.path().join("0123-2"));
+        drop(first);
+        assert_eq!(free_place(&place).unwrap().0, place);
+    }
 }
