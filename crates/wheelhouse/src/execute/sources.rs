@@ -32,8 +32,8 @@ impl Drop for Workplace {
 pub(super) enum Filling {
     /// An sdist of the store.
     Sdist { stored: Stored, filename: String },
-    /// A local directory, which stays as it is.
-    Tree(PathBuf),
+    /// A directory, which stays as it is; the digest that its copy must have, if one is known.
+    Tree(PathBuf, Option<Sha256>),
 }
 
 /// Fills the workplace of `key` below `builds` and waits for another process to leave it first. The
@@ -75,7 +75,7 @@ pub(super) async fn copy(
 ) -> Result<Workplace> {
     blocking(move || {
         let (directory, lock) = free_place(&trees.join(&digest.to_string()[..16]))?;
-        fill(directory, lock, Filling::Tree(path), output)
+        fill(directory, lock, Filling::Tree(path, Some(digest)), output)
     })
     .await
 }
@@ -91,9 +91,12 @@ fn fill(
         Filling::Sdist { stored, filename } => {
             archive::unpack(&stored.path, &filename, &directory, &Limits::default())?
         }
-        Filling::Tree(path) => {
+        Filling::Tree(path, digest) => {
             let root = directory.join("source");
-            tree::copy(&path, &root, &[output])?;
+            let copied = tree::copy(&path, &root, &[output])?;
+            if digest.is_some_and(|digest| digest != copied) {
+                return Err(changed(&path));
+            }
             root
         }
     };
@@ -102,6 +105,12 @@ fn fill(
         root,
         _lock: lock,
     })
+}
+
+/// The error of a tree whose copy is another than what its digest was taken of.
+fn changed(tree: &Path) -> Error {
+    let message = format!("the tree {} changed during the run", tree.display());
+    Error::new(Kind::Build, message).with_hint("Run it again.")
 }
 
 /// `subdirectory` of `root`, which must be there.
@@ -192,5 +201,23 @@ mod tests {
         assert_eq!(second.0, trees.path().join("0123-2"));
         drop(first);
         assert_eq!(free_place(&place).unwrap().0, place);
+    }
+
+    #[tokio::test]
+    async fn a_tree_that_has_changed_is_not_taken_for_what_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let (tree, trees) = (
+            directory.path().join("tree"),
+            directory.path().join("trees"),
+        );
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join("a.py"), "ONE = 1").unwrap();
+        let output = directory.path().join("out");
+        let digest = tree_digest(tree.clone(), output.clone()).await.unwrap();
+        let copied = || copy(trees.clone(), digest, tree.clone(), output.clone());
+        assert!(copied().await.is_ok());
+        fs::write(tree.join("a.py"), "TWO = 2").unwrap();
+        let error = copied().await.err().unwrap();
+        assert!(error.sentence().contains("/tree changed"), "{error}");
     }
 }
