@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::Requirement;
+use wheelhouse_model::wants::{self, Named};
 use wheelhouse_model::{Error, Kind, Lock, PackageName, Request, Result, Sha256, pylock};
 
 use super::fetch::blocking;
@@ -121,26 +122,37 @@ pub(super) async fn local_digests(
 
 /// The file or directory that `requirement` names, if it does and that exists.
 fn local_path(requirement: &Requirement) -> Option<PathBuf> {
-    let text = match requirement.text.split_once(" @ ") {
-        Some((_, reference)) => reference,
-        None => &requirement.text,
-    };
-    let text = text.split(" ;").next().unwrap_or(text).trim();
-    let path = match Url::parse(text) {
-        Ok(url) if url.scheme() == "file" => url.to_file_path().ok()?,
-        Ok(_) => return None,
-        Err(_) => {
-            let looks_like_path = text.contains('/') || text.starts_with('.');
-            let whole = requirement.base.join(text);
-            let without_extras = text.rsplit_once('[').map_or(text, |(path, _)| path);
-            if whole.exists() {
-                looks_like_path.then_some(whole)?
-            } else {
-                looks_like_path.then(|| requirement.base.join(without_extras))?
+    let (reference, is_named) = reference(&requirement.text);
+    let looks_like_path = is_named || reference.contains('/') || reference.starts_with('.');
+    let path = match Url::parse(reference) {
+        Ok(url) if url.scheme() == "file" => file_of_url(reference, &requirement.base)?,
+        Err(_) if looks_like_path => {
+            let whole = requirement.base.join(reference);
+            let without_extras = reference.rsplit_once('[').map(|(path, _)| path);
+            match without_extras {
+                Some(path) if !whole.exists() => requirement.base.join(path),
+                _ => whole,
             }
         }
+        Ok(_) | Err(_) => return None,
     };
     path.exists().then(|| path.components().collect())
+}
+
+/// The path or URL in a requirement, and whether a name stands before it.
+fn reference(text: &str) -> (&str, bool) {
+    let (text, is_named) = match (wants::named(text), text.split_once('@')) {
+        (Named::Direct(..), Some((_, reference))) => (reference, true),
+        _ => (text, false),
+    };
+    (text.split(" ;").next().unwrap_or(text).trim(), is_named)
+}
+
+/// The path of a `file` URL, which may be relative to `base`.
+fn file_of_url(url: &str, base: &Path) -> Option<PathBuf> {
+    let base = Url::from_directory_path(base).ok();
+    let url = Url::options().base_url(base.as_ref()).parse(url).ok()?;
+    url.to_file_path().ok()
 }
 
 async fn file_digest(path: PathBuf) -> Result<Sha256> {
@@ -172,8 +184,23 @@ mod tests {
         assert_eq!(path("./tree"), tree);
         assert_eq!(path("./tree[extra]"), tree);
         let url = Url::from_directory_path(directory.path().join("tree")).unwrap();
-        assert_eq!(path(&format!("name @ {url}")), tree);
+        for text in [
+            format!("name @ {url}"),
+            format!("name@{url}"),
+            format!("name @{url}"),
+            format!("name@ {url} ; python_version > '2'"),
+            format!("name[extra]@{url}#egg=name"),
+            "name @ file:tree".to_owned(),
+            "name @ ./tree".to_owned(),
+            "name@tree ; python_version > '2'".to_owned(),
+        ] {
+            assert_eq!(path(&text), tree, "{text}");
+        }
         assert_eq!(path("tree"), None);
         assert_eq!(path("https://example.org/x.whl"), None);
+        assert_eq!(path("name@https://example.org/x.whl"), None);
+        std::fs::create_dir(directory.path().join("at @ tree")).unwrap();
+        let tree = Some(directory.path().join("at @ tree"));
+        assert_eq!(path("./at @ tree"), tree);
     }
 }

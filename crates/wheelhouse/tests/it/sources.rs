@@ -313,6 +313,24 @@ fn trees_may_require_one_another() {
 }
 
 #[test]
+fn a_tree_that_a_name_stands_before_is_read_again_when_it_has_changed() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let project = sandbox.path("project");
+    let url = file_url(&project);
+    for (version, requirement) in [
+        ("1.0", format!("local@{url}")),
+        ("2.0", format!("local@{url}")),
+        ("3.0", format!("local @{url}")),
+        ("4.0", format!("local @{url}")),
+    ] {
+        let local = Sdist::new("local", version);
+        local.write_tree(&project);
+        sandbox.build(&index, &[&requirement]).assert_success();
+        assert_eq!(tree::wheels(&sandbox.out()), [local.wheel_filename()]);
+    }
+}
+
+#[test]
 fn file_urls_have_fragments() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let sdist = Sdist::new("gamma", "1.0");
