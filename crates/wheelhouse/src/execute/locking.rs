@@ -76,7 +76,8 @@ pub async fn lock(mut job: Job, observer: Arc<dyn Observer>) -> Result<Vec<Locke
     let host = Host::discover(python, job.python.as_deref(), &cache).await?;
     let host_target = host.target();
     let targets = job.audience.settle(&host_target, &*observer)?;
-    let (texts, trees) = earlier::local_digests(&job.request, job.place.directory()).await?;
+    let output = job.place.output(targets.len());
+    let (texts, trees) = earlier::local_digests(&job.request, &output).await?;
     let print = |target: &Target| job.request.fingerprint(target, &texts);
     let sheets = job.place.sheets(targets, print)?;
     if sheets.iter().all(|sheet| sheet.is_kept(&job.reuse)) {
@@ -88,7 +89,7 @@ pub async fn lock(mut job: Job, observer: Arc<dyn Observer>) -> Result<Vec<Locke
         request: job.request.clone(),
         store: job.store.clone(),
         observer: Arc::clone(&observer),
-        output: job.place.directory().to_owned(),
+        output,
         trees,
         fetch_ahead: false,
         build_ahead: false,
@@ -103,10 +104,11 @@ pub async fn lock(mut job: Job, observer: Arc<dyn Observer>) -> Result<Vec<Locke
 }
 
 impl Place {
-    fn directory(&self) -> &Path {
+    /// The path that is no part of a tree: that of the lock, or one for the locks of all `targets`.
+    fn output(&self, targets: usize) -> PathBuf {
         match self {
-            Self::Directory(directory) => directory,
-            Self::File(file) | Self::Shared(file) => file.parent().unwrap_or(Path::new("/")),
+            Self::Directory(directory) => directory.join(lock_name((targets > 1).then_some("*"))),
+            Self::File(file) | Self::Shared(file) => file.clone(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Sources made ready to build: unpacked or copied to a place that depends on their contents alone,
 //! so that a build finds the same paths each time.
 
+use std::ffi::OsStr;
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,9 @@ use fs_err as fs;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
+use super::earlier::LOCK_NAME;
 use super::fetch::blocking;
+use super::locking::lock_name;
 use crate::archive::{self, Limits, tree};
 use crate::store::Stored;
 
@@ -93,7 +96,7 @@ fn fill(
         }
         Filling::Tree(path, digest) => {
             let root = directory.join("source");
-            let copied = tree::copy(&path, &root, &[output])?;
+            let copied = tree::copy(&path, &root, &written_at(output))?;
             if digest.is_some_and(|digest| digest != copied) {
                 return Err(changed(&path));
             }
@@ -179,12 +182,27 @@ fn clear(directory: &Path) -> Result<()> {
     }
 }
 
-/// Digests the tree at `path` without the wheelhouse that may be made inside it.
+/// Digests the tree at `path` without the `output` that may be made inside it.
 ///
 /// # Errors
 /// When it cannot be read.
 pub(super) async fn tree_digest(path: PathBuf, output: PathBuf) -> Result<Sha256> {
-    blocking(move || tree::digest(&path, &[output])).await
+    blocking(move || tree::digest(&path, &written_at(output))).await
+}
+
+/// What a run writes at `output`: a wheelhouse, a lock, or a lock for each target (`pylock.*.toml`).
+fn written_at(output: PathBuf) -> Vec<PathBuf> {
+    if output.file_name() != Some(OsStr::new(&lock_name(Some("*")))) {
+        return vec![output];
+    }
+    let is_lock = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("pylock.") && name.ends_with(".toml") && name != LOCK_NAME
+    };
+    let directory = output.parent().unwrap_or(Path::new("/"));
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(is_lock).collect()
 }
 
 #[cfg(test)]
