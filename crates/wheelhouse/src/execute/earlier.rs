@@ -1,13 +1,13 @@
 //! What an earlier run left in the output: its lock, and whether that still answers the request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use url::Url;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::Requirement;
 use wheelhouse_model::wants::{self, Named};
-use wheelhouse_model::{Error, Kind, Lock, PackageName, Request, Result, Sha256, pylock};
+use wheelhouse_model::{Error, Kind, Lock, PackageName, Request, Result, Sha256, Source, pylock};
 
 use super::fetch::blocking;
 use super::{Reuse, sources};
@@ -120,6 +120,46 @@ pub(super) async fn local_digests(
     Ok((by_text, by_path))
 }
 
+/// What a lock is known by that answers the request known by `fingerprint` and has local trees with
+/// these `digests`: a tree may be in it because another one requires it, and no line names it.
+pub(super) fn answer(fingerprint: &str, digests: &BTreeSet<Option<Sha256>>) -> String {
+    if digests.is_empty() {
+        return fingerprint.to_owned();
+    }
+    Sha256::of(format!("{fingerprint} {digests:?}").as_bytes()).to_string()
+}
+
+/// Digests the `trees` of a lock, but those that are `known`; one that cannot be read has none.
+pub(super) async fn digests_of(
+    trees: &[PathBuf],
+    output: &Path,
+    known: &BTreeMap<PathBuf, Sha256>,
+) -> BTreeSet<Option<Sha256>> {
+    let mut digests = BTreeSet::new();
+    for tree in trees {
+        let digest = match known.get(tree) {
+            Some(digest) => Some(*digest),
+            None => sources::tree_digest(tree.clone(), output.to_owned())
+                .await
+                .ok(),
+        };
+        digests.insert(digest);
+    }
+    digests
+}
+
+/// The local trees that `lock` pins.
+pub(super) fn trees(lock: &Lock) -> Vec<PathBuf> {
+    let trees = lock
+        .packages
+        .iter()
+        .filter_map(|package| match &package.source {
+            Source::Tree { path } => Some(path.clone()),
+            _ => None,
+        });
+    trees.collect()
+}
+
 /// The file or directory that `requirement` names, if it does and that exists.
 fn local_path(requirement: &Requirement) -> Option<PathBuf> {
     let (reference, is_named) = reference(&requirement.text);
@@ -168,6 +208,17 @@ async fn file_digest(path: PathBuf) -> Result<Sha256> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tree_that_changes_makes_a_lock_answer_another_request() {
+        let answer = |texts: &[&str]| {
+            let digests = texts.iter().map(|text| Some(Sha256::of(text.as_bytes())));
+            answer("request", &digests.collect())
+        };
+        assert_eq!(answer(&[]), "request");
+        assert_eq!(answer(&["a", "b"]), answer(&["b", "a"]));
+        assert_ne!(answer(&["a", "b"]), answer(&["a", "c"]));
+    }
 
     #[test]
     fn local_requirements_are_recognised() {

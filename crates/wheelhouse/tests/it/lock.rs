@@ -300,3 +300,26 @@ fn a_lock_in_the_tree_that_it_is_of_is_no_part_of_it_and_what_is_beside_it_is() 
         lock(&sandbox, &index, &check).assert_success();
     }
 }
+
+#[test]
+fn a_tree_that_another_tree_requires_is_locked_again_when_it_has_changed() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0"));
+    let (upper, lower) = (sandbox.path("upper"), sandbox.path("lower"));
+    let write = |name: &str, path: &std::path::Path, requires: &str| {
+        Sdist::new(name, "1.0").write_tree(path);
+        let metadata = std::fs::read_to_string(path.join("PKG-INFO")).unwrap();
+        std::fs::write(path.join("PKG-INFO"), metadata + requires).unwrap();
+    };
+    let url = url::Url::from_file_path(&lower).unwrap();
+    write("upper", &upper, &format!("Requires-Dist: lower @ {url}\n"));
+    write("lower", &lower, "");
+    lock(&sandbox, &index, &["./upper"]).assert_success();
+    index.forget_requests();
+    lock(&sandbox, &index, &["./upper", "--check"]).assert_success();
+    assert_eq!(index.requests("/").len(), 0);
+    write("lower", &lower, "Requires-Dist: alpha\n");
+    lock(&sandbox, &index, &["./upper", "--check"]).assert_exit(3);
+    lock(&sandbox, &index, &["./upper"]).assert_success();
+    assert!(has(&sandbox, "alpha-1.0"));
+}
