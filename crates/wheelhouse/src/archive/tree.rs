@@ -34,34 +34,17 @@ enum Form {
 /// # Errors
 /// [`Kind::Input`] for a tree that cannot be read.
 pub fn digest(root: &Path, apart_from: &[PathBuf]) -> Result<Sha256> {
-    let mut hasher = sha2::Sha256::new();
-    for entry in list(root, apart_from)? {
-        let (kind, content) = match &entry.form {
-            Form::Directory => (b'd', Vec::new()),
-            Form::Link(target) => (b'l', target.as_os_str().as_encoded_bytes().to_vec()),
-            Form::File { executable } => {
-                let kind = if *executable { b'x' } else { b'f' };
-                (
-                    kind,
-                    content_digest(&entry.source)?.to_string().into_bytes(),
-                )
-            }
-        };
-        add(&mut hasher, kind, &entry.path, &content);
-    }
-    for (path, digest) in git::state(root)? {
-        add(&mut hasher, b'g', &path, digest.to_string().as_bytes());
-    }
-    Ok(Sha256::finish(hasher))
+    digest_of(root, &list(root, apart_from)?, |entry| entry.source.clone())
 }
 
 /// Copies the source tree `root` to `into`, which must be empty or missing: times and executable
 /// bits are kept, links stay links when they stay inside and become what they lead to otherwise.
+/// Returns the digest of what was copied: another one than before if the tree has changed since.
 ///
 /// # Errors
 /// [`Kind::Input`] for a tree that cannot be read, [`Kind::Build`] for a copy that cannot be
 /// written.
-pub fn copy(root: &Path, into: &Path, apart_from: &[PathBuf]) -> Result<()> {
+pub fn copy(root: &Path, into: &Path, apart_from: &[PathBuf]) -> Result<Sha256> {
     let entries = list(root, apart_from)?;
     let failed = |path: &Path| format!("failed to copy {} to {}", path.display(), into.display());
     fs::create_dir_all(into).context(Kind::Build, || failed(root))?;
@@ -77,7 +60,28 @@ pub fn copy(root: &Path, into: &Path, apart_from: &[PathBuf]) -> Result<()> {
                 .context(Kind::Build, || failed(&entry.source))?;
         }
     }
-    Ok(())
+    digest_of(root, &entries, |entry| into.join(&entry.path))
+}
+
+/// Digests `entries` of the tree `root`, whose bytes are where `place` says.
+fn digest_of(root: &Path, entries: &[Entry], place: impl Fn(&Entry) -> PathBuf) -> Result<Sha256> {
+    let mut hasher = sha2::Sha256::new();
+    for entry in entries {
+        let (kind, content) = match &entry.form {
+            Form::Directory => (b'd', Vec::new()),
+            Form::Link(target) => (b'l', target.as_os_str().as_encoded_bytes().to_vec()),
+            Form::File { executable } => {
+                let kind = if *executable { b'x' } else { b'f' };
+                let digest = content_digest(&place(entry))?;
+                (kind, digest.to_string().into_bytes())
+            }
+        };
+        add(&mut hasher, kind, &entry.path, &content);
+    }
+    for (path, digest) in git::state(root)? {
+        add(&mut hasher, b'g', &path, digest.to_string().as_bytes());
+    }
+    Ok(Sha256::finish(hasher))
 }
 
 fn add(hasher: &mut sha2::Sha256, kind: u8, path: &Path, content: &[u8]) {

@@ -14,7 +14,7 @@ use wheelhouse_engine::{Companion, WheelFile, circular};
 use wheelhouse_model::{Distribution, Error, Event, Kind, Result, Sha256, Source, Target};
 
 use super::fetch::blocking;
-use super::sources::{self, Filling, Workplace};
+use super::sources::{self, Workplace};
 use super::worker::{LocalWorker, Made, Pending, State, identity, in_background};
 use crate::archive;
 
@@ -187,17 +187,13 @@ impl Companion for Ahead {
 }
 
 /// The copy of the tree at `path`, made once however many requirements and targets ask for it: it is
-/// locked while it is there.
+/// this run's alone while it is there.
 fn copy_of_tree(worker: &Rc<LocalWorker>, digest: Sha256, path: &Path) -> Pending<Rc<Workplace>> {
     let mut state = worker.state.borrow_mut();
     let copying = || {
         let trees = worker.store.root().join("trees");
-        let (filling, output) = (Filling::Tree(path.to_owned()), worker.output.clone());
-        in_background(async move {
-            let key = digest.to_string();
-            let copy = sources::workplace(&trees, key, filling, None, &output).await;
-            Ok(Rc::new(copy?))
-        })
+        let copy = sources::copy(trees, digest, path.to_owned(), worker.output.clone());
+        in_background(async move { Ok(Rc::new(copy.await?)) })
     };
     state.copies.entry(digest).or_insert_with(copying).clone()
 }

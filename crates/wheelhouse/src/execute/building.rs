@@ -197,10 +197,13 @@ impl LocalWorker {
                     artifact.subdirectory.clone(),
                 )
             }
-            Source::Tree { path } => (Filling::Tree(path.clone()), None),
+            Source::Tree { path } => {
+                let digest = self.tree_digest(path).await?;
+                (Filling::Tree(path.clone(), Some(digest)), None)
+            }
             Source::Git { subdirectory, .. } => {
                 let checkout = self.engine.checkout(&distribution.source).await?;
-                (Filling::Tree(checkout), subdirectory.clone())
+                (Filling::Tree(checkout, None), subdirectory.clone())
             }
             Source::Wheel(_) => unreachable!("a wheel is not built"),
         };

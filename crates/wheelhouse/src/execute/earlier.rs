@@ -1,12 +1,13 @@
 //! What an earlier run left in the output: its lock, and whether that still answers the request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use url::Url;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::Requirement;
-use wheelhouse_model::{Error, Kind, Lock, PackageName, Request, Result, Sha256, pylock};
+use wheelhouse_model::wants::{self, Named};
+use wheelhouse_model::{Error, Kind, Lock, PackageName, Request, Result, Sha256, Source, pylock};
 
 use super::fetch::blocking;
 use super::{Reuse, sources};
@@ -119,28 +120,79 @@ pub(super) async fn local_digests(
     Ok((by_text, by_path))
 }
 
+/// What a lock is known by that answers the request known by `fingerprint` and has local trees with
+/// these `digests`: a tree may be in it because another one requires it, and no line names it.
+pub(super) fn answer(fingerprint: &str, digests: &BTreeSet<Option<Sha256>>) -> String {
+    if digests.is_empty() {
+        return fingerprint.to_owned();
+    }
+    Sha256::of(format!("{fingerprint} {digests:?}").as_bytes()).to_string()
+}
+
+/// Digests the `trees` of a lock, but those that are `known`; one that cannot be read has none.
+pub(super) async fn digests_of(
+    trees: &[PathBuf],
+    output: &Path,
+    known: &BTreeMap<PathBuf, Sha256>,
+) -> BTreeSet<Option<Sha256>> {
+    let mut digests = BTreeSet::new();
+    for tree in trees {
+        let digest = match known.get(tree) {
+            Some(digest) => Some(*digest),
+            None => sources::tree_digest(tree.clone(), output.to_owned())
+                .await
+                .ok(),
+        };
+        digests.insert(digest);
+    }
+    digests
+}
+
+/// The local trees that `lock` pins.
+pub(super) fn trees(lock: &Lock) -> Vec<PathBuf> {
+    let trees = lock
+        .packages
+        .iter()
+        .filter_map(|package| match &package.source {
+            Source::Tree { path } => Some(path.clone()),
+            _ => None,
+        });
+    trees.collect()
+}
+
 /// The file or directory that `requirement` names, if it does and that exists.
 fn local_path(requirement: &Requirement) -> Option<PathBuf> {
-    let text = match requirement.text.split_once(" @ ") {
-        Some((_, reference)) => reference,
-        None => &requirement.text,
-    };
-    let text = text.split(" ;").next().unwrap_or(text).trim();
-    let path = match Url::parse(text) {
-        Ok(url) if url.scheme() == "file" => url.to_file_path().ok()?,
-        Ok(_) => return None,
-        Err(_) => {
-            let looks_like_path = text.contains('/') || text.starts_with('.');
-            let whole = requirement.base.join(text);
-            let without_extras = text.rsplit_once('[').map_or(text, |(path, _)| path);
-            if whole.exists() {
-                looks_like_path.then_some(whole)?
-            } else {
-                looks_like_path.then(|| requirement.base.join(without_extras))?
+    let (reference, is_named) = reference(&requirement.text);
+    let looks_like_path = is_named || reference.contains('/') || reference.starts_with('.');
+    let path = match Url::parse(reference) {
+        Ok(url) if url.scheme() == "file" => file_of_url(reference, &requirement.base)?,
+        Err(_) if looks_like_path => {
+            let whole = requirement.base.join(reference);
+            let without_extras = reference.rsplit_once('[').map(|(path, _)| path);
+            match without_extras {
+                Some(path) if !whole.exists() => requirement.base.join(path),
+                _ => whole,
             }
         }
+        Ok(_) | Err(_) => return None,
     };
     path.exists().then(|| path.components().collect())
+}
+
+/// The path or URL in a requirement, and whether a name stands before it.
+fn reference(text: &str) -> (&str, bool) {
+    let (text, is_named) = match (wants::named(text), text.split_once('@')) {
+        (Named::Direct(..), Some((_, reference))) => (reference, true),
+        _ => (text, false),
+    };
+    (text.split(" ;").next().unwrap_or(text).trim(), is_named)
+}
+
+/// The path of a `file` URL, which may be relative to `base`.
+fn file_of_url(url: &str, base: &Path) -> Option<PathBuf> {
+    let base = Url::from_directory_path(base).ok();
+    let url = Url::options().base_url(base.as_ref()).parse(url).ok()?;
+    url.to_file_path().ok()
 }
 
 async fn file_digest(path: PathBuf) -> Result<Sha256> {
@@ -158,6 +210,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_tree_that_changes_makes_a_lock_answer_another_request() {
+        let answer = |texts: &[&str]| {
+            let digests = texts.iter().map(|text| Some(Sha256::of(text.as_bytes())));
+            answer("request", &digests.collect())
+        };
+        assert_eq!(answer(&[]), "request");
+        assert_eq!(answer(&["a", "b"]), answer(&["b", "a"]));
+        assert_ne!(answer(&["a", "b"]), answer(&["a", "c"]));
+    }
+
+    #[test]
     fn local_requirements_are_recognised() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("tree")).unwrap();
@@ -172,8 +235,23 @@ mod tests {
         assert_eq!(path("./tree"), tree);
         assert_eq!(path("./tree[extra]"), tree);
         let url = Url::from_directory_path(directory.path().join("tree")).unwrap();
-        assert_eq!(path(&format!("name @ {url}")), tree);
+        for text in [
+            format!("name @ {url}"),
+            format!("name@{url}"),
+            format!("name @{url}"),
+            format!("name@ {url} ; python_version > '2'"),
+            format!("name[extra]@{url}#egg=name"),
+            "name @ file:tree".to_owned(),
+            "name @ ./tree".to_owned(),
+            "name@tree ; python_version > '2'".to_owned(),
+        ] {
+            assert_eq!(path(&text), tree, "{text}");
+        }
         assert_eq!(path("tree"), None);
         assert_eq!(path("https://example.org/x.whl"), None);
+        assert_eq!(path("name@https://example.org/x.whl"), None);
+        std::fs::create_dir(directory.path().join("at @ tree")).unwrap();
+        let tree = Some(directory.path().join("at @ tree"));
+        assert_eq!(path("./at @ tree"), tree);
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Nothing is fetched but what tells metadata and the requirements of builds.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -76,9 +77,13 @@ pub async fn lock(mut job: Job, observer: Arc<dyn Observer>) -> Result<Vec<Locke
     let host = Host::discover(python, job.python.as_deref(), &cache).await?;
     let host_target = host.target();
     let targets = job.audience.settle(&host_target, &*observer)?;
-    let (texts, trees) = earlier::local_digests(&job.request, job.place.directory()).await?;
+    let output = job.place.output(targets.len());
+    let (texts, trees) = earlier::local_digests(&job.request, &output).await?;
     let print = |target: &Target| job.request.fingerprint(target, &texts);
-    let sheets = job.place.sheets(targets, print)?;
+    let mut sheets = job.place.sheets(targets, print)?;
+    for sheet in &mut sheets {
+        sheet.trees = earlier::digests_of(&sheet.named_trees(), &output, &trees).await;
+    }
     if sheets.iter().all(|sheet| sheet.is_kept(&job.reuse)) {
         return Ok(sheets.into_iter().map(Sheet::kept).collect());
     }
@@ -88,7 +93,7 @@ pub async fn lock(mut job: Job, observer: Arc<dyn Observer>) -> Result<Vec<Locke
         request: job.request.clone(),
         store: job.store.clone(),
         observer: Arc::clone(&observer),
-        output: job.place.directory().to_owned(),
+        output,
         trees,
         fetch_ahead: false,
         build_ahead: false,
@@ -103,10 +108,11 @@ pub async fn lock(mut job: Job, observer: Arc<dyn Observer>) -> Result<Vec<Locke
 }
 
 impl Place {
-    fn directory(&self) -> &Path {
+    /// The path that is no part of a tree: that of the lock, or one for the locks of all `targets`.
+    fn output(&self, targets: usize) -> PathBuf {
         match self {
-            Self::Directory(directory) => directory,
-            Self::File(file) | Self::Shared(file) => file.parent().unwrap_or(Path::new("/")),
+            Self::Directory(directory) => directory.join(lock_name((targets > 1).then_some("*"))),
+            Self::File(file) | Self::Shared(file) => file.clone(),
         }
     }
 
@@ -155,6 +161,8 @@ struct Sheet {
     prints: Vec<String>,
     text: Option<String>,
     outline: Option<Outline>,
+    /// The digests that the local trees of the text have now.
+    trees: BTreeSet<Option<Sha256>>,
 }
 
 impl Sheet {
@@ -182,6 +190,7 @@ impl Sheet {
             targets,
             text,
             outline,
+            trees: BTreeSet::new(),
         })
     }
 
@@ -194,8 +203,25 @@ impl Sheet {
     }
 
     fn is_kept(&self, reuse: &Reuse) -> bool {
+        let wanted = earlier::answer(&self.request(), &self.trees);
         let outline = self.outline.as_ref();
-        outline.is_some_and(|outline| reuse.keeps(&outline.request, &self.request()))
+        outline.is_some_and(|outline| reuse.keeps(&outline.request, &wanted))
+    }
+
+    /// The local trees that the text names for any target.
+    fn named_trees(&self) -> Vec<PathBuf> {
+        let text = self.text.as_deref().unwrap_or_default();
+        let table: toml::Table = text.parse().unwrap_or_default();
+        let packages = table.get("packages").and_then(toml::Value::as_array);
+        let paths = packages.into_iter().flatten().filter_map(|package| {
+            let path = package.get("directory")?.get("path")?.as_str()?;
+            Some(self.directory().join(path))
+        });
+        paths.collect()
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
     }
 
     fn kept(self) -> Locked {
@@ -237,8 +263,8 @@ impl Run {
         let locks = sheet.targets.iter();
         let locks = locks.map(|target| self.settle_for(target, &preferences));
         let mut locks = try_join_all(locks).await?;
-        let directory = sheet.path.parent().unwrap_or(Path::new("/"));
-        let request = sheet.request();
+        let directory = sheet.directory();
+        let request = self.answered(&sheet, &locks).await;
         let text = match &mut locks[..] {
             [lock] => {
                 lock.request = request;
@@ -250,6 +276,14 @@ impl Run {
             }
         };
         Ok(sheet.with(text))
+    }
+
+    /// What `locks` are known by, which were settled for `sheet`.
+    async fn answered(&self, sheet: &Sheet, locks: &[Lock]) -> String {
+        let trees: Vec<_> = locks.iter().flat_map(earlier::trees).collect();
+        let known = self.worker.state.borrow().trees.clone();
+        let digests = earlier::digests_of(&trees, &self.worker.output, &known).await;
+        earlier::answer(&sheet.request(), &digests)
     }
 
     async fn settle_for(

@@ -262,3 +262,27 @@ fn two_runs_at_once_with_other_sets_leave_one_of_them() {
         assert!(String::from_utf8_lossy(&files["pylock.toml"]).contains(&wheels[0][..5]));
     }
 }
+
+#[test]
+fn two_runs_at_once_may_have_the_same_trees_in_any_order() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let mut lines = Vec::new();
+    for number in 0..6 {
+        let name = format!("tree{number}");
+        Sdist::new(&name, "1.0").write_tree(&sandbox.path(&name));
+        lines.push(format!("./{name}\n"));
+    }
+    sandbox.write("forward.txt", &lines.concat());
+    lines.reverse();
+    sandbox.write("backward.txt", &lines.concat());
+    for round in 0..3 {
+        let cache = sandbox.path(&format!("cache-{round}"));
+        let runs = ["forward", "backward"].map(|name| {
+            let (out, lines) = (format!("{name}-{round}"), format!("{name}.txt"));
+            sandbox.start_into(&index, &sandbox.path(&out), &cache, &["-r", &lines])
+        });
+        for run in runs {
+            run.finish().assert_success();
+        }
+    }
+}

@@ -258,3 +258,68 @@ fn a_name_that_installers_refuse_is_refused() {
         .assert_error_names(&["pylock.toml", "hint:"]);
     assert_eq!(text(&sandbox, "pylock.toml"), "not a lock");
 }
+
+/// A tree that requires what `sub/base.txt` names.
+fn write_dynamic_tree(directory: &std::path::Path) {
+    Sdist::new("local", "1.0").write_tree(directory);
+    let backend = std::fs::read_to_string(directory.join("backend.py")).unwrap();
+    let read = "metadata = file.read() + io.open(\"sub/base.txt\").read()";
+    let backend = backend.replace("metadata = file.read()", read);
+    std::fs::write(directory.join("backend.py"), backend).unwrap();
+    std::fs::create_dir_all(directory.join("sub")).unwrap();
+    std::fs::write(directory.join("sub/base.txt"), "Requires-Dist: alpha\n").unwrap();
+}
+
+#[test]
+fn a_lock_in_the_tree_that_it_is_of_is_no_part_of_it_and_what_is_beside_it_is() {
+    let systems = [&["--output", "project"][..], &SYSTEMS].concat();
+    for (output, path) in [
+        (&["-o", "project/sub/pylock.toml"][..], "sub/pylock.toml"),
+        (&["-o", "project/pylock.toml"], "pylock.toml"),
+        (
+            &["-o", "project/sub/pylock.web.toml"],
+            "sub/pylock.web.toml",
+        ),
+        (&systems, "pylock.cp311-win_amd64.toml"),
+    ] {
+        let (index, sandbox) = (Index::start(), Sandbox::new());
+        index.add(&Wheel::new("alpha", "1.0"));
+        index.add(&Wheel::new("beta", "1.0"));
+        let project = sandbox.path("project");
+        write_dynamic_tree(&project);
+        let arguments = [&["./project"], output].concat();
+        let check = [&arguments[..], &["--check"]].concat();
+        lock(&sandbox, &index, &arguments).assert_success();
+        let path = format!("project/{path}");
+        assert!(text(&sandbox, &path).contains("name = \"alpha\""));
+        lock(&sandbox, &index, &check).assert_success();
+        std::fs::write(project.join("sub/base.txt"), "Requires-Dist: beta\n").unwrap();
+        lock(&sandbox, &index, &check).assert_exit(3);
+        lock(&sandbox, &index, &arguments).assert_success();
+        assert!(text(&sandbox, &path).contains("name = \"beta\""));
+        lock(&sandbox, &index, &check).assert_success();
+    }
+}
+
+#[test]
+fn a_tree_that_another_tree_requires_is_locked_again_when_it_has_changed() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0"));
+    let (upper, lower) = (sandbox.path("upper"), sandbox.path("lower"));
+    let write = |name: &str, path: &std::path::Path, requires: &str| {
+        Sdist::new(name, "1.0").write_tree(path);
+        let metadata = std::fs::read_to_string(path.join("PKG-INFO")).unwrap();
+        std::fs::write(path.join("PKG-INFO"), metadata + requires).unwrap();
+    };
+    let url = url::Url::from_file_path(&lower).unwrap();
+    write("upper", &upper, &format!("Requires-Dist: lower @ {url}\n"));
+    write("lower", &lower, "");
+    lock(&sandbox, &index, &["./upper"]).assert_success();
+    index.forget_requests();
+    lock(&sandbox, &index, &["./upper", "--check"]).assert_success();
+    assert_eq!(index.requests("/").len(), 0);
+    write("lower", &lower, "Requires-Dist: alpha\n");
+    lock(&sandbox, &index, &["./upper", "--check"]).assert_exit(3);
+    lock(&sandbox, &index, &["./upper"]).assert_success();
+    assert!(has(&sandbox, "alpha-1.0"));
+}

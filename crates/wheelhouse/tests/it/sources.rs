@@ -73,6 +73,34 @@ fn a_tree_stays_untouched_and_is_built_when_it_has_changed() {
 }
 
 #[test]
+fn a_tree_that_is_edited_during_a_run_is_not_built_as_what_it_was() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let project = sandbox.path("project");
+    write_tree(&sandbox, &project);
+    let (edited, module) = (sandbox.path("edited"), project.join("module.py"));
+    let (mark, quoted) = (literal(&edited), literal(&module));
+    let edit = format!(
+        "    if not os.path.exists({mark}):\n        open({mark}, 'w').close()\n        \
+         with open({quoted}, 'w') as file: file.write('TWO = 2\\n')\n    open('prepared.py'"
+    );
+    let backend = std::fs::read_to_string(project.join("backend.py")).unwrap();
+    let backend = backend.replace("    open('prepared.py'", &edit);
+    std::fs::write(project.join("backend.py"), backend).unwrap();
+    let run = sandbox.build(&index, &["./project"]);
+    run.assert_exit(5)
+        .assert_error_names(&["/project changed", "hint:"]);
+    for content in ["TWO = 2", "ONE = 1"] {
+        std::fs::write(&module, format!("{content}\n")).unwrap();
+        sandbox.build(&index, &["./project"]).assert_success();
+        let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
+        assert!(
+            wheel.windows(7).any(|window| window == content.as_bytes()),
+            "the wheel is not of the tree with {content}"
+        );
+    }
+}
+
+#[test]
 fn a_tree_in_which_the_output_lies_is_not_built_again_for_that() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let project = sandbox.path("project");
@@ -282,6 +310,24 @@ fn trees_may_require_one_another() {
     let run = sandbox.spawn(verify).finish();
     run.assert_exit(6);
     assert!(run.stdout.contains("/lower is no part"), "{}", run.stdout);
+}
+
+#[test]
+fn a_tree_that_a_name_stands_before_is_read_again_when_it_has_changed() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let project = sandbox.path("project");
+    let url = file_url(&project);
+    for (version, requirement) in [
+        ("1.0", format!("local@{url}")),
+        ("2.0", format!("local@{url}")),
+        ("3.0", format!("local @{url}")),
+        ("4.0", format!("local @{url}")),
+    ] {
+        let local = Sdist::new("local", version);
+        local.write_tree(&project);
+        sandbox.build(&index, &[&requirement]).assert_success();
+        assert_eq!(tree::wheels(&sandbox.out()), [local.wheel_filename()]);
+    }
 }
 
 #[test]

@@ -35,7 +35,8 @@ impl Tree {
     fn copy(&self) -> PathBuf {
         let into = self.directory.path().join("copy");
         let _ = fs::remove_dir_all(&into);
-        copy(&self.root(), &into, &[]).unwrap();
+        let copied = copy(&self.root(), &into, &[]).unwrap();
+        assert_eq!(copied, self.digest());
         into
     }
 
