@@ -9,7 +9,7 @@ use uv_configuration::BuildOptions;
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
     BuiltDist, Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, InstalledDist,
-    Name as _, PathSourceDist, RequestedDist, Requirement, SourceDist,
+    IsBuildBackendError as _, Name as _, PathSourceDist, RequestedDist, Requirement, SourceDist,
 };
 use uv_normalize::PackageName;
 use uv_pep440::VersionSpecifiers;

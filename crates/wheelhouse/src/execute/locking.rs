@@ -263,6 +263,7 @@ impl Run {
         let locks = sheet.targets.iter();
         let locks = locks.map(|target| self.settle_for(target, &preferences));
         let mut locks = try_join_all(locks).await?;
+        self.reuse.warn_of_strangers(&locks, &*self.observer);
         let directory = sheet.directory();
         let request = self.answered(&sheet, &locks).await;
         let text = match &mut locks[..] {

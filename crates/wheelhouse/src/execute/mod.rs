@@ -25,7 +25,7 @@ mod sources;
 pub mod worker;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -84,6 +84,23 @@ impl Reuse {
     /// Whether indexes are asked for what they said a while ago.
     fn asks_again(&self) -> bool {
         matches!(self, Self::Upgrade | Self::UpgradeOnly(_))
+    }
+
+    /// Warns of the packages that are named for an upgrade, and are in none of `locks`.
+    fn warn_of_strangers<'a>(
+        &self,
+        locks: impl IntoIterator<Item = &'a Lock>,
+        observer: &dyn Observer,
+    ) {
+        let Self::UpgradeOnly(names) = self else {
+            return;
+        };
+        let packages = locks.into_iter().flat_map(|lock| &lock.packages);
+        let known: BTreeSet<_> = packages.map(|package| &package.name).collect();
+        for name in names.iter().filter(|name| !known.contains(name)) {
+            let message = format!("`{name}`, which is to be upgraded, is not needed");
+            observer.observe(&Event::warning(message));
+        }
     }
 
     /// Which of the versions of a lock are chosen again where they fit.
@@ -222,6 +239,7 @@ impl Run {
         };
         earlier::expect(&self.job.store, &lock);
         self.locked(&lock, false);
+        self.job.reuse.warn_of_strangers([&lock], &*self.observer);
         Ok((lock, false))
     }
 

@@ -226,3 +226,20 @@ fn constraints_of_builds_count_with_their_hashes() {
     assert_ne!(run.status.code(), Some(0));
     run.assert_error_names(&["helper"]);
 }
+
+#[test]
+fn an_upgrade_of_what_is_not_needed_is_told() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0"));
+    let upgrade = [
+        "alpha",
+        "--upgrade-package",
+        "alpha",
+        "--upgrade-package",
+        "nosuch",
+    ];
+    let run = sandbox.build(&index, &upgrade);
+    run.assert_success();
+    assert!(run.stderr.contains("`nosuch`"), "{}", run.stderr);
+    assert!(!run.stderr.contains("`alpha`"), "{}", run.stderr);
+}

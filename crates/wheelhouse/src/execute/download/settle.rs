@@ -50,6 +50,8 @@ impl Run {
                 kept: one.is_kept,
             });
         }
+        let locks = settled.iter().map(|one| &one.lock);
+        self.reuse.warn_of_strangers(locks, &*self.observer);
         Ok(settled)
     }
 
