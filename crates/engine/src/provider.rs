@@ -9,7 +9,7 @@ use uv_configuration::BuildOptions;
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
     BuiltDist, Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, InstalledDist,
-    IsBuildBackendError as _, Name as _, PathSourceDist, RequestedDist, Requirement, SourceDist,
+    Name as _, PathSourceDist, RequestedDist, Requirement, SourceDist,
 };
 use uv_normalize::PackageName;
 use uv_pep440::VersionSpecifiers;
@@ -209,15 +209,15 @@ impl Provider<'_> {
         if let Some(error) = self.bench.circle(&file) {
             return Err(self.failed(error));
         }
-        Ok(
-            match self.at_hand.get_or_build_wheel_metadata(&file).await {
-                Ok(MetadataResponse::Error(_, error)) => no_metadata(dist, error),
-                Ok(other) => other,
-                Err(error @ uv_distribution::Error::Build(_)) => return Err(error),
-                // uv wants a directory around the files of an sdist.
-                Err(_) => self.metadata_of_build(dist).await,
-            },
-        )
+        let response = self.at_hand.get_or_build_wheel_metadata(&file).await?;
+        let MetadataResponse::Error(_, error) = response else {
+            return Ok(response);
+        };
+        if matches!(*error, uv_distribution::Error::Build(_)) {
+            return Ok(no_metadata(dist, error));
+        }
+        // uv wants a directory around the files of an sdist.
+        Ok(self.metadata_of_build(dist).await)
     }
 
     async fn metadata_of_build(&self, dist: &Dist) -> MetadataResponse {

@@ -77,13 +77,13 @@ pub(super) fn expected(store: &Store, fingerprint: &str) -> Vec<PackageName> {
 }
 
 /// Notes what [`expected`] shall give next time.
-pub(super) fn expect(store: &Store, lock: &Lock) {
+pub(super) fn expect(store: &Store, fingerprint: &str, lock: &Lock) {
     let names: Vec<String> = lock
         .packages
         .iter()
         .map(|package| package.name.to_string())
         .collect();
-    let path = expected_path(store, &lock.request);
+    let path = expected_path(store, fingerprint);
     // Without the note the next run is slower, and nothing else.
     let _ = path.parent().map(fs_err::create_dir_all);
     let _ = fs_err::write(path, names.join("\n"));

@@ -204,8 +204,9 @@ impl Run {
         let warn = |text| observer.observe(&Event::warning(text));
         let earlier = earlier::read(&self.job.output, &path, &self.job.reuse, warn)?;
         let mut preferences = Vec::new();
+        let wanted = self.answer(earlier.as_ref(), &self.trees).await;
         match earlier {
-            Some(lock) if self.job.reuse.keeps(&lock.request, &self.fingerprint) => {
+            Some(lock) if self.job.reuse.keeps(&lock.request, &wanted) => {
                 self.locked(&lock, true);
                 return Ok((lock, true));
             }
@@ -233,14 +234,20 @@ impl Run {
         for warning in resolved.warnings {
             self.observer.observe(&Event::warning(warning));
         }
-        let lock = Lock {
-            request: self.fingerprint.clone(),
-            ..resolved.lock
-        };
-        earlier::expect(&self.job.store, &lock);
+        let mut lock = resolved.lock;
+        let trees = worker.state.borrow().trees.clone();
+        lock.request = self.answer(Some(&lock), &trees).await;
+        earlier::expect(&self.job.store, &self.fingerprint, &lock);
         self.locked(&lock, false);
         self.job.reuse.warn_of_strangers([&lock], &*self.observer);
         Ok((lock, false))
+    }
+
+    /// What `lock` is known by when it answers the request; the digests of some `trees` are known.
+    async fn answer(&self, lock: Option<&Lock>, trees: &BTreeMap<PathBuf, Sha256>) -> String {
+        let named = lock.map(earlier::trees).unwrap_or_default();
+        let digests = earlier::digests_of(&named, &self.job.output, trees).await;
+        earlier::answer(&self.fingerprint, &digests)
     }
 
     fn locked(&self, lock: &Lock, kept: bool) {

@@ -331,6 +331,24 @@ fn a_tree_that_a_name_stands_before_is_read_again_when_it_has_changed() {
 }
 
 #[test]
+fn a_tree_that_another_tree_requires_is_built_again_when_it_has_changed() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0"));
+    let (lower, upper) = (sandbox.path("lower"), sandbox.path("upper"));
+    write_part(&lower, "lower", None);
+    write_part(&upper, "upper", Some(&lower));
+    sandbox.build(&index, &["./upper"]).assert_success();
+    let frozen = sandbox.build(&index, &["./upper", "--frozen"]);
+    frozen.assert_success();
+    Sdist::new("lower", "2.0").write_tree(&lower);
+    let metadata = std::fs::read_to_string(lower.join("PKG-INFO")).unwrap();
+    std::fs::write(lower.join("PKG-INFO"), metadata + "Requires-Dist: alpha\n").unwrap();
+    sandbox.build(&index, &["./upper"]).assert_success();
+    let wheels = ["alpha-1.0", "lower-2.0", "upper-1.0"].map(|it| format!("{it}-py3-none-any.whl"));
+    assert_eq!(tree::wheels(&sandbox.out()), wheels);
+}
+
+#[test]
 fn file_urls_have_fragments() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let sdist = Sdist::new("gamma", "1.0");

@@ -93,10 +93,11 @@ impl Run {
     ) -> Result<Settled> {
         let request = self.request.fingerprint(target, &self.texts);
         let earlier = match pins {
-            [] => self.earlier_lock(&name, &request)?,
+            [] => self.earlier_lock(&name, &request).await?,
             _ => None,
         };
-        let keeps = |lock: &Lock| self.keeps(lock, &request);
+        let wanted = self.answer(&request, earlier.as_ref()).await;
+        let keeps = |lock: &Lock| self.keeps(lock, &wanted);
         if let Some(lock) = earlier.clone().filter(keeps) {
             return Ok(Settled {
                 target: target.clone(),
@@ -119,6 +120,7 @@ impl Run {
         for warning in resolved.warnings {
             self.observer.observe(&Event::warning(warning));
         }
+        let request = self.answer(&request, Some(&resolved.lock)).await;
         Ok(Settled {
             target: target.clone(),
             name,
@@ -135,18 +137,27 @@ impl Run {
         })
     }
 
+    /// What `lock` is known by when it answers `request`.
+    async fn answer(&self, request: &str, lock: Option<&Lock>) -> String {
+        let trees = lock.map(earlier::trees).unwrap_or_default();
+        let known = self.worker.state.borrow().trees.clone();
+        let digests = earlier::digests_of(&trees, &self.output, &known).await;
+        earlier::answer(request, &digests)
+    }
+
     /// Whether the lock of an earlier run will do. It does not say which sdists there are beside wheels.
     fn keeps(&self, lock: &Lock, request: &str) -> bool {
         self.reuse.keeps(&lock.request, request) && self.sources == Sources::Needed
     }
 
     /// The lock of an earlier run; one that will do, if no index is to be asked.
-    fn earlier_lock(&self, name: &str, request: &str) -> Result<Option<Lock>> {
+    async fn earlier_lock(&self, name: &str, request: &str) -> Result<Option<Lock>> {
         let several = self.targets.len() > 1;
         let path = self.output.join(lock_name(several.then_some(name)));
         let warn = |text| self.observer.observe(&Event::warning(text));
         let earlier = earlier::read(&self.output, &path, &self.reuse, warn)?;
-        let will_do = |lock: &Lock| self.keeps(lock, request);
+        let wanted = self.answer(request, earlier.as_ref()).await;
+        let will_do = |lock: &Lock| self.keeps(lock, &wanted);
         if self.reuse == Reuse::Frozen && !earlier.as_ref().is_some_and(will_do) {
             return Err(earlier::not_frozen(&path, earlier.is_some()));
         }
