@@ -10,7 +10,12 @@ use wheelhouse_model::request::{COMMAND_LINE, Requirement};
 use wheelhouse_model::wants::{Named, named};
 
 /// uv's options and ours, which mean the same; the longer ones first.
-const OPTIONS: [(&str, &str); 7] = [
+const OPTIONS: [(&str, &str); 9] = [
+    (
+        "Consider using `exclude-newer-package` to override the cutoff for this package.",
+        "Name a later date; files of which the index does not say when they came are left out, too.",
+    ),
+    ("`exclude-newer`", "`--exclude-newer`"),
     ("--prerelease-package ", "--all-releases "),
     ("--prerelease=allow", "--all-releases :all:"),
     ("--no-build-package ", "--only-binary "),
@@ -214,6 +219,11 @@ mod tests {
             translated("use `--prerelease=allow` or `--no-build`"),
             "use `--all-releases :all:` or `--only-binary :all:`"
         );
+        let newer = "`six` was filtered by `exclude-newer` to only include packages uploaded before \
+            2020. Consider using `exclude-newer-package` to override the cutoff for this package.";
+        let told = translated(newer);
+        assert!(told.contains("`--exclude-newer`"), "{told}");
+        assert!(told.ends_with("are left out, too."), "{told}");
         assert_eq!(translated("nothing to say"), "nothing to say");
     }
 }

@@ -20,7 +20,7 @@ pub struct WheelFile {
 pub trait Companion {
     /// Hears that the resolver looks at `distribution`, which is probably part of the lock.
     ///
-    /// Wheels can be fetched ahead. Must return at once.
+    /// Wheels can be fetched ahead, and sources built. Must return at once.
     fn in_sight(&self, distribution: &Distribution);
 
     /// Gives the core metadata of `distribution`, or of the wheel that it builds into.

@@ -69,12 +69,13 @@ pub(crate) struct Provider<'a> {
 impl Provider<'_> {
     /// Tells the companion of the first candidate of each package: the one that most often stays.
     fn announce(&self, dist: &Dist) {
-        if self.memory.announce(dist.name())
-            && let Ok(distribution) =
-                self.bench
-                    .workshop
-                    .distribution(dist, None, self.required(dist))
-        {
+        if !self.memory.announce(dist.name()) {
+            return;
+        }
+        let sdist = self.sdist_in_place_of(dist);
+        let dist = sdist.as_ref().unwrap_or(dist);
+        let required = self.required(dist);
+        if let Ok(distribution) = self.bench.workshop.distribution(dist, None, required) {
             self.bench.companion.in_sight(&distribution);
         }
     }
@@ -115,15 +116,21 @@ impl Provider<'_> {
             .map(ArchiveMetadata::from_metadata23))
     }
 
-    /// The sdist that is built where the wheel `dist` is not wanted: the two may require different things,
-    /// and uv asks the wheel nevertheless.
+    /// The sdist that is built where the wheel `dist` cannot be used; uv asks the wheel what it requires.
     fn sdist_in_place_of(&self, dist: &Dist) -> Option<Dist> {
         let Dist::Built(BuiltDist::Registry(wheel)) = dist else {
             return None;
         };
-        let is_unwanted = self.build_options.no_binary_package(dist.name());
-        let sdist = wheel.sdist.clone().filter(|_| is_unwanted)?;
+        let filename = &wheel.best_wheel().filename;
+        let is_useless =
+            self.is_unwanted(dist) || !self.terms.compatibility(filename).is_compatible();
+        let sdist = wheel.sdist.clone().filter(|_| is_useless)?;
         Some(Dist::Source(SourceDist::Registry(sdist)))
+    }
+
+    /// Whether `dist` is a wheel that the request excludes: its sdist may require other things.
+    fn is_unwanted(&self, dist: &Dist) -> bool {
+        matches!(dist, Dist::Built(_)) && self.build_options.no_binary_package(dist.name())
     }
 
     /// What the wheel itself has, where an index does not give the metadata that it promises, or uv
@@ -332,7 +339,10 @@ impl ResolverProvider for Provider<'_> {
     }
 
     async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
-        let sdist = self.sdist_in_place_of(dist);
+        let sdist = self
+            .is_unwanted(dist)
+            .then(|| self.sdist_in_place_of(dist))
+            .flatten();
         let dist = sdist.as_ref().unwrap_or(dist);
         if let Some(unfit) = self.unfit(dist) {
             return Ok(unfit);

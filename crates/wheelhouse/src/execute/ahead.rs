@@ -117,7 +117,17 @@ impl Companion for Ahead {
         worker.observer.observe(&Event::Considering {
             package: distribution.to_string(),
         });
-        if worker.fetch_ahead && matches!(distribution.source, Source::Wheel(_)) {
+        let begins = match distribution.source {
+            Source::Wheel(_) => worker.fetch_ahead,
+            // What a build requires is built when that is settled: it may be required to build itself.
+            Source::Sdist(_) => {
+                worker.build_ahead
+                    && self.builder.is_none()
+                    && self.is_first_candidate(distribution)
+            }
+            Source::Tree { .. } | Source::Git { .. } => false,
+        };
+        if begins {
             drop(worker.begin(distribution));
         }
     }
