@@ -28,11 +28,11 @@ use crate::provider::required_hashes;
 
 /// Whether sdists of this format are legacy ones.
 pub(crate) fn is_legacy(format: SourceDistExtension) -> bool {
-    use Legacy::{Tar, TarBz2, TarLzma, TarXz, Tbz, Tgz, Txz};
+    use Legacy::{Tar, TarBz2, TarXz, Tbz, Tgz, Txz};
     let SourceDistExtension::Legacy(format) = format else {
         return false;
     };
-    matches!(format, Tar | TarBz2 | TarLzma | TarXz | Tbz | Tgz | Txz)
+    matches!(format, Tar | TarBz2 | TarXz | Tbz | Tgz | Txz)
 }
 
 /// Whether `dist` is a legacy sdist.

@@ -339,10 +339,11 @@ impl ResolverProvider for Provider<'_> {
     }
 
     async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
-        let sdist = self
-            .is_unwanted(dist)
-            .then(|| self.sdist_in_place_of(dist))
-            .flatten();
+        let sdist = if self.is_unwanted(dist) {
+            self.sdist_in_place_of(dist)
+        } else {
+            None
+        };
         let dist = sdist.as_ref().unwrap_or(dist);
         if let Some(unfit) = self.unfit(dist) {
             return Ok(unfit);

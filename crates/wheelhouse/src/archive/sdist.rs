@@ -1,6 +1,6 @@
 //! Source distributions: unpacks one into a source tree, and finds metadata that needs no build.
 //!
-//! Accepts the formats that pip does. Never runs a build back end.
+//! Accepts the formats that pip does, but `.tar.lzma`. Never runs a build back end.
 
 use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -17,16 +17,9 @@ use super::limits::Limits;
 use super::metadata::{value, values};
 use super::{tarball, zipped};
 
-/// The file name extensions that pip takes for tar archives.
-const TAR_EXTENSIONS: [&str; 8] = [
-    ".tar.gz",
-    ".tgz",
-    ".tar",
-    ".tar.bz2",
-    ".tbz",
-    ".tar.xz",
-    ".txz",
-    ".tar.lzma",
+/// The file name extensions that pip takes for tar archives, but that of the old LZMA format.
+const TAR_EXTENSIONS: [&str; 7] = [
+    ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz",
 ];
 
 /// The one that it takes for zip files.

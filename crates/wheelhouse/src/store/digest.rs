@@ -90,6 +90,26 @@ impl Digester {
         }
     }
 
+    /// Takes in all that `reader` reads, and ends. Returns how many bytes that were, too.
+    ///
+    /// # Errors
+    /// Fails if it cannot be read.
+    pub fn read(mut self, reader: &mut impl Read) -> io::Result<(Digests, u64)> {
+        let mut length = 0;
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok((self.finish(), length)),
+                Ok(count) => {
+                    self.update(&buffer[..count]);
+                    length += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Ends the digest.
     #[must_use]
     pub fn finish(self) -> Digests {
@@ -252,19 +272,8 @@ impl Expected {
     /// # Errors
     /// Fails if it cannot be read.
     pub fn is_met_by(&self, reader: &mut impl Read) -> io::Result<bool> {
-        let (mut digester, mut length) = (self.digester(), 0);
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => return Ok(self.check(&digester.finish(), length).is_ok()),
-                Ok(count) => {
-                    digester.update(&buffer[..count]);
-                    length += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let (digests, length) = self.digester().read(reader)?;
+        Ok(self.check(&digests, length).is_ok())
     }
 
     fn check_required(&self, digests: &Digests) -> Result<()> {

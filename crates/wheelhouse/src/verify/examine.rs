@@ -4,7 +4,7 @@
 //! Never compares a wheel with anything outside it.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -116,18 +116,8 @@ pub(super) fn digests<'a>(
         .into_iter()
         .map(|name| (name, Algorithm::named(name)))
         .collect();
-    let mut digester = Digester::new(names.values().copied().flatten());
-    let mut file = open(path)?;
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => digester.update(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let digests = digester.finish();
+    let digester = Digester::new(names.values().copied().flatten());
+    let (digests, _) = digester.read(&mut open(path)?)?;
     let digests = names
         .into_iter()
         .map(|(name, known)| (name, known.and_then(|known| digests.get(known))));

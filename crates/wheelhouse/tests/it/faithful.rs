@@ -45,6 +45,19 @@ fn settings_of_a_line_are_for_its_package() {
 }
 
 #[test]
+fn settings_for_what_has_no_known_name_are_refused() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    // Called otherwise than its directory.
+    Sdist::new("alpha", "1.0").write_tree(&sandbox.path("my-project"));
+    for line in ["./my-project", "git+https://example.org/my-project"] {
+        sandbox.write("requirements.txt", &format!("{line} -C FOO=1\n"));
+        let run = sandbox.build(&index, &["-r", "requirements.txt"]);
+        run.assert_exit(2)
+            .assert_error_names(&[line, "requirements.txt:1"]);
+    }
+}
+
+#[test]
 fn a_wheel_for_another_platform_is_refused_though_it_is_named_itself() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     for tags in [

@@ -7,7 +7,7 @@ use std::path::Path;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{Building, Requirement};
 use wheelhouse_model::wants::{Named, named};
-use wheelhouse_model::{Error, Kind, PackageName, Result};
+use wheelhouse_model::{Error, Kind, PackageName, Result, SourceDistExtension};
 
 use super::super::project::Project;
 use super::super::source::Source;
@@ -78,8 +78,12 @@ fn package(line: &Requirement, context: &SettingsContext<'_>) -> Option<PackageN
     let path = url.split(['#', '[']).next()?;
     let path = line.base.join(path.trim_start_matches("file://"));
     let filename = path.file_name()?.to_str()?;
-    // An sdist is called `NAME-VERSION` and something.
-    let of_archive = || filename.rsplit_once('-')?.0.parse().ok();
+    let of_archive = || {
+        // It is called `NAME-VERSION`. What lies elsewhere may be called anything.
+        let is_archive = path.is_file() && SourceDistExtension::from_path(filename).is_ok();
+        let (name, _) = filename.rsplit_once('-').filter(|_| is_archive)?;
+        name.parse().ok()
+    };
     of_tree(&path, context).or_else(of_archive)
 }
 
