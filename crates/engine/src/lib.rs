@@ -69,6 +69,7 @@ use remedy::with_remedy;
 
 /// A Python that is there, and uv's cache for it: all that a run needs that resolves and builds
 /// nothing.
+#[derive(Clone)]
 pub struct Host {
     cache: uv_cache::Cache,
     interpreter: uv_python::Interpreter,

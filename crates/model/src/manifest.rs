@@ -28,6 +28,9 @@ pub struct Manifest {
     pub requirements: Vec<String>,
     /// [`crate::Lock::request`] of the lock that the wheelhouse was made from.
     pub request: String,
+    /// The sets beside the one that `requirements` ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<Set>,
     /// Sorted by file name.
     pub wheels: Vec<Wheel>,
     /// Sorted by file name; what is there to be built elsewhere.
@@ -35,6 +38,27 @@ pub struct Manifest {
     pub sdists: Vec<Sdist>,
     /// Every other file that the run put there, sorted, relative to the wheelhouse, with `/`.
     pub files: Vec<String>,
+}
+
+/// Represents a set of wheels that was resolved by itself and shares the directory with others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Set {
+    /// Names the lock of the set, `pylock.NAME.toml`.
+    pub name: String,
+    /// The requirements as they were written, without credentials.
+    pub requirements: Vec<String>,
+    /// Whether the set serves builds and tools only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub build_only: bool,
+}
+
+impl Set {
+    /// Returns the name of the set's lock in the wheelhouse (PEP 751).
+    #[must_use]
+    pub fn lock_name(&self) -> String {
+        format!("pylock.{}.toml", self.name)
+    }
 }
 
 /// A file that pip installs from, as far as its bytes go.
@@ -131,7 +155,7 @@ pub struct Wheel {
     /// Why its index has yanked it, if it has (PEP 592); empty where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yanked: Option<String>,
-    /// Whether it is there for builds alone, and in no lock.
+    /// Whether it is there for builds and tools alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub build_only: bool,
     /// How the wheel came about when it was not published as such.

@@ -13,12 +13,24 @@ use crate::execute::Preview;
 const SCHEMA: &str = "wheelhouse-plan/1";
 
 pub(super) fn print(preview: &Preview, json: bool) {
-    if json {
+    let as_json = |preview: &Preview| {
         let steps: Vec<_> = steps(preview).into_iter().map(as_json).collect();
-        let document = json!({ "schema": SCHEMA, "request": preview.lock.request, "steps": steps });
+        json!({ "request": preview.lock.request, "steps": steps })
+    };
+    if json {
+        let mut document = as_json(preview);
+        document["schema"] = SCHEMA.into();
+        if !preview.supplements.is_empty() {
+            let supplements = preview.supplements.iter();
+            let supplements = supplements.map(|(name, preview)| (name.clone(), as_json(preview)));
+            document["sets"] = Value::Object(supplements.collect());
+        }
         streams::data(&format!("{document:#}\n"));
-    } else {
-        streams::data(&as_lines(&steps(preview)));
+        return;
+    }
+    streams::data(&as_lines(&steps(preview)));
+    for (name, preview) in &preview.supplements {
+        streams::data(&format!("{name}:\n{}", as_lines(&steps(preview))));
     }
 }
 

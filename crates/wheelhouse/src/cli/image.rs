@@ -51,7 +51,12 @@ async fn carry_out(
             preparation.settings.output = scratch.path().join(WHEELHOUSE);
         }
         job.wheelhouses = vec![preparation.settings.output.clone()];
-        Box::pin(build::carry_out(preparation, Conduct::default())).await?;
+        Box::pin(build::carry_out(
+            preparation,
+            Vec::new(),
+            Conduct::default(),
+        ))
+        .await?;
     }
     let named = std::mem::take(&mut job.destinations);
     job.destinations = if dry_run { Vec::new() } else { named.clone() };

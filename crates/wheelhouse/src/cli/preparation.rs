@@ -107,12 +107,13 @@ impl Preparation {
     }
 
     /// Lets `work` go on with this until it ends or is interrupted.
-    pub(super) fn carry_out<Work>(
+    pub(super) fn carry_out<Work, Outcome>(
         self,
         work: impl FnOnce(Self) -> Work + Send + 'static,
-    ) -> Result<()>
+    ) -> Result<Outcome>
     where
-        Work: Future<Output = Result<()>>,
+        Work: Future<Output = Result<Outcome>>,
+        Outcome: Send + 'static,
     {
         let renderer = Arc::clone(&self.renderer);
         let outcome = wheelhouse_engine::run(move || signals::until_interrupted(work(self)));

@@ -1,18 +1,21 @@
 //! Finishing: the wheels of a run become the output directory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::manifest::{self, Wheel};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{
-    Event, Hashes, Lock, Manifest, Observer, Request, Result, Sha256, Source, Target, pylock,
+    Error, Event, Hashes, Kind, Lock, Manifest, Observer, Outcome, PackageName, Request, Result,
+    Sha256, Source, Target, pylock,
 };
 
-use super::closed::{self, Member};
-use super::earlier::LOCK_NAME;
+use super::Report;
+use super::closed;
+use super::locking::lock_name;
 use super::worker::Made;
 use crate::archive;
 use crate::publish::{
@@ -22,60 +25,151 @@ use crate::store::{LinkMode, Placing, Store, Stored};
 
 /// A finished run.
 pub(super) struct Finished {
-    pub(super) request: Request,
     pub(super) target: Target,
-    pub(super) lock: Lock,
-    /// Whether the lock is that of an earlier run.
-    pub(super) is_kept: bool,
-    /// The wheel of each package of the lock, in its order.
-    pub(super) made: Vec<Made>,
+    /// The set of the request first, then its supplements.
+    pub(super) sets: Vec<ResolvedSet>,
     pub(super) store: Store,
     pub(super) output: PathBuf,
     pub(super) link_mode: LinkMode,
     pub(super) observer: Arc<dyn Observer>,
 }
 
+/// A set that was resolved by itself, and its wheels.
+pub(super) struct ResolvedSet {
+    /// Names the lock of a supplement; `None` for the set of the request.
+    pub(super) name: Option<String>,
+    /// Whether the set serves builds and tools only.
+    pub(super) build_only: bool,
+    pub(super) request: Request,
+    pub(super) lock: Lock,
+    /// Whether the lock is that of an earlier run.
+    pub(super) is_kept: bool,
+    /// The wheel of each package of the lock, in its order.
+    pub(super) made: Vec<Made>,
+    /// What came over the network for it, in bytes.
+    pub(super) bytes_fetched: u64,
+    /// For how long.
+    pub(super) time_fetching: Duration,
+}
+
+impl ResolvedSet {
+    fn requirements(&self) -> Vec<String> {
+        let lines = self.request.requirements.iter();
+        lines.map(|line| redacted(&line.text)).collect()
+    }
+}
+
+/// A wheel of the directory, which several sets may share.
+struct Member<'a> {
+    package: &'a Package,
+    made: &'a Made,
+    metadata: Metadata,
+    /// The packages that it depends on in any of the sets.
+    dependencies: BTreeSet<&'a PackageName>,
+    build_only: bool,
+}
+
+/// Counts what was done for `sets`, each wheel once.
+pub(super) fn report(sets: &[ResolvedSet]) -> Report {
+    let wheels = sets.iter().flat_map(|set| &set.made);
+    // The first set that has a wheel made it.
+    let wheels = wheels.rev().map(|made| (made.filename.as_str(), made));
+    let wheels: BTreeMap<&str, &Made> = wheels.collect();
+    let count = |outcome| {
+        wheels
+            .values()
+            .filter(|made| made.outcome == outcome)
+            .count()
+    };
+    Report {
+        fetched: count(Outcome::Fetched),
+        built: count(Outcome::Built),
+        reused: count(Outcome::Reused),
+        bytes: wheels.values().map(|made| made.stored.size).sum(),
+        bytes_fetched: sets.iter().map(|set| set.bytes_fetched).sum(),
+        time_fetching: sets.iter().map(|set| set.time_fetching).sum(),
+        ..Report::default()
+    }
+}
+
 /// Publishes a finished run into its output directory.
 ///
 /// # Errors
-/// When a wheel cannot be read or the directory cannot be written.
+/// When a wheel cannot be read, two sets want different files of one name, or the directory cannot be
+/// written.
 pub(super) fn publish(mut finished: Finished) -> Result<Published> {
-    let metadata: Vec<Metadata> = finished
-        .made
-        .iter()
-        .map(|made| metadata(&finished.store, &made.stored, &made.filename))
-        .collect::<Result<_>>()?;
-    check_closed(&finished, &metadata)?;
-    for (package, made) in finished.lock.packages.iter_mut().zip(&finished.made) {
-        let of_sdist = matches!(package.source, Source::Sdist(_));
-        let came = if of_sdist {
-            made.sdist
-        } else {
-            Some(made.stored.sha256)
-        };
-        if let Some(sha256) = came {
-            complete_hashes(&mut package.source, sha256);
+    for set in &mut finished.sets {
+        for (package, made) in set.lock.packages.iter_mut().zip(&set.made) {
+            let of_sdist = matches!(package.source, Source::Sdist(_));
+            let came = if of_sdist {
+                made.sdist
+            } else {
+                Some(made.stored.sha256)
+            };
+            if let Some(sha256) = came {
+                complete_hashes(&mut package.source, sha256);
+            }
         }
     }
-    let mut files = index_files(&finished, &metadata);
-    let lock = pylock::write(&finished.lock, &finished.output);
-    files.insert(LOCK_NAME.to_owned(), lock.into_bytes());
-    let stored = finished.made.iter().map(|made| &made.stored);
+    let members = members(&finished)?;
+    let mut files = index_files(&members);
+    for set in &finished.sets {
+        let lock = pylock::write(&set.lock, &finished.output);
+        files.insert(lock_name(set.name.as_deref()), lock.into_bytes());
+    }
+    let stored = members.values().map(|member| &member.made.stored);
     let placer = Placer::new(&finished.store, finished.link_mode, stored);
     DirectoryPublisher {
         directory: finished.output.clone(),
         overwrite: true,
     }
     .publish(&Wheelhouse {
-        manifest: manifest(&finished, &metadata),
+        manifest: manifest(&finished, &members),
         files,
         store: &placer,
     })
 }
 
-fn check_closed(finished: &Finished, metadata: &[Metadata]) -> Result<()> {
-    let members = finished.lock.packages.iter().zip(metadata);
-    let members = members.map(|(package, metadata)| Member {
+/// Joins the wheels of all sets, by file name. Each set must be closed.
+fn members(finished: &Finished) -> Result<BTreeMap<&str, Member<'_>>> {
+    let mut members: BTreeMap<&str, Member<'_>> = BTreeMap::new();
+    for set in &finished.sets {
+        let metadata = set.made.iter();
+        let metadata = metadata.map(|made| metadata_of(&finished.store, made));
+        let metadata: Vec<Metadata> = metadata.collect::<Result<_>>()?;
+        check_closed(finished, set, &metadata)?;
+        let wheels = set.lock.packages.iter().zip(&set.made).zip(metadata);
+        for ((package, made), metadata) in wheels {
+            let member = members.entry(&made.filename).or_insert_with(|| Member {
+                package,
+                made,
+                metadata,
+                dependencies: BTreeSet::new(),
+                build_only: true,
+            });
+            // Two builds of one source may differ, and either serves both sets.
+            if member.made.stored.sha256 != made.stored.sha256 && made.built.is_none() {
+                return Err(another_file(made, package, member.package));
+            }
+            member.dependencies.extend(&package.dependencies);
+            member.build_only &= set.build_only;
+        }
+    }
+    Ok(members)
+}
+
+fn another_file(made: &Made, package: &Package, known: &Package) -> Error {
+    let message = format!(
+        "{} is another file at {} than at {}",
+        made.filename, package.source, known.source
+    );
+    Error::new(Kind::Fetch, message)
+        .with_hint("Name one of the indexes alone, or a hash with the requirement.")
+}
+
+fn check_closed(finished: &Finished, set: &ResolvedSet, metadata: &[Metadata]) -> Result<()> {
+    let members = set.lock.packages.iter().zip(metadata);
+    let members = members.map(|(package, metadata)| closed::Member {
         name: &package.name,
         version: &package.version,
         metadata: Some(&metadata.bytes),
@@ -84,8 +178,11 @@ fn check_closed(finished: &Finished, metadata: &[Metadata]) -> Result<()> {
     for flaw in closed::flaws(&finished.target, &members) {
         finished.observer.observe(&Event::warning(flaw));
     }
-    let (request, target) = (&finished.request, &finished.target);
-    closed::check(request, target, &members, finished.is_kept)
+    closed::check(&set.request, &finished.target, &members, set.is_kept)
+}
+
+fn metadata_of(store: &Store, made: &Made) -> Result<Metadata> {
+    metadata(store, &made.stored, &made.filename)
 }
 
 /// The core metadata of a wheel, as far as others read it.
@@ -125,15 +222,15 @@ pub(super) fn complete_hashes(source: &mut Source, sha256: Sha256) {
 }
 
 /// The metadata beside each wheel, and the pages of the static index.
-fn index_files(finished: &Finished, metadata: &[Metadata]) -> BTreeMap<String, Vec<u8>> {
+fn index_files(members: &BTreeMap<&str, Member<'_>>) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut indexed = Vec::new();
-    for ((package, made), metadata) in finished
-        .lock
-        .packages
-        .iter()
-        .zip(&finished.made)
-        .zip(metadata)
+    for Member {
+        package,
+        made,
+        metadata,
+        ..
+    } in members.values()
     {
         let artifact = package.source.artifact();
         indexed.push(IndexedWheel {
@@ -156,31 +253,39 @@ fn index_files(finished: &Finished, metadata: &[Metadata]) -> BTreeMap<String, V
     files
 }
 
-fn manifest(finished: &Finished, metadata: &[Metadata]) -> Manifest {
-    let packages = finished
-        .lock
-        .packages
-        .iter()
-        .zip(&finished.made)
-        .zip(metadata);
-    let mut wheels: Vec<Wheel> = packages
-        .map(|((package, made), metadata)| wheel(package, made, metadata))
-        .collect();
-    wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
-    let requirements = finished.request.requirements.iter();
+fn manifest(finished: &Finished, members: &BTreeMap<&str, Member<'_>>) -> Manifest {
+    let (main, supplements) = finished
+        .sets
+        .split_first()
+        .expect("a run has the set of its request");
+    let supplements = supplements.iter().filter_map(|set| {
+        Some(manifest::Set {
+            name: set.name.clone()?,
+            requirements: set.requirements(),
+            build_only: set.build_only,
+        })
+    });
     Manifest {
         schema: manifest::SCHEMA.to_owned(),
         generator: concat!("wheelhouse ", env!("CARGO_PKG_VERSION")).to_owned(),
         targets: vec![finished.target.clone()],
-        requirements: requirements.map(|line| redacted(&line.text)).collect(),
-        request: finished.lock.request.clone(),
-        wheels,
+        requirements: main.requirements(),
+        request: main.lock.request.clone(),
+        sets: supplements.collect(),
+        wheels: members.values().map(wheel).collect(),
         sdists: Vec::new(),
         files: Vec::new(),
     }
 }
 
-fn wheel(package: &Package, made: &Made, metadata: &Metadata) -> Wheel {
+fn wheel(member: &Member<'_>) -> Wheel {
+    let Member {
+        package,
+        made,
+        metadata,
+        ..
+    } = member;
+    let dependencies = member.dependencies.iter();
     Wheel {
         filename: made.filename.clone(),
         name: package.name.to_string(),
@@ -188,18 +293,14 @@ fn wheel(package: &Package, made: &Made, metadata: &Metadata) -> Wheel {
         sha256: made.stored.sha256,
         size: made.stored.size,
         requires_python: metadata.requires_python.clone(),
-        dependencies: package
-            .dependencies
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        dependencies: dependencies.map(ToString::to_string).collect(),
         origin: package.origin.clone(),
         source: package.source.to_string(),
         yanked: package
             .source
             .artifact()
             .and_then(|artifact| artifact.yanked.clone()),
-        build_only: false,
+        build_only: member.build_only,
         built: made.built.as_ref().map(|built| manifest::Built {
             sdist: made.sdist.map(Hashes::sha256_only).unwrap_or_default(),
             python: built.python.clone(),

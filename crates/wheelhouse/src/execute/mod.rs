@@ -22,6 +22,7 @@ mod key;
 pub mod locking;
 mod schedule;
 mod sources;
+pub mod supplement;
 pub mod worker;
 
 use std::cell::RefCell;
@@ -29,15 +30,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use wheelhouse_engine::{Engine, Host, Setup};
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::target::Choice;
 use wheelhouse_model::{
-    Action, Error, Event, Kind, Lock, Observer, Outcome, PackageName, Phase, Plan, Request, Result,
-    Sha256, Step, Target, Version,
+    Action, Error, Event, Kind, Lock, Observer, PackageName, Phase, Plan, Request, Result, Sha256,
+    Source, Step, Target, Version,
 };
 
 pub use worker::{Made, Worker};
@@ -45,12 +46,15 @@ pub use worker::{Made, Worker};
 use crate::publish::Published;
 use crate::store::{LinkMode, Store};
 use ahead::Ahead;
-use finish::Finished;
+use finish::{Finished, ResolvedSet};
+use supplement::Supplement;
 use worker::{LocalWorker, State};
 
 /// What a run is to do.
 pub struct Job {
     pub request: Request,
+    /// Sets that are resolved by themselves and come into the same output.
+    pub supplements: Vec<Supplement>,
     /// The interpreter that the request means, as far as it is known without starting one.
     pub python: Option<PathBuf>,
     pub store: Store,
@@ -118,6 +122,8 @@ impl Reuse {
 pub struct Preview {
     pub lock: Lock,
     pub plan: Plan,
+    /// The supplements, by name.
+    pub supplements: BTreeMap<String, Preview>,
 }
 
 /// What a run has done.
@@ -132,6 +138,8 @@ pub struct Report {
     pub bytes: u64,
     /// What came over the network.
     pub bytes_fetched: u64,
+    /// For how long.
+    pub time_fetching: Duration,
     /// Files in the output that no run put there.
     pub foreign: Vec<String>,
 }
@@ -146,18 +154,26 @@ pub async fn build(job: Job, observer: Arc<dyn Observer>) -> Result<Report> {
     let (lock, is_kept) = run.lock().await?;
     let plan = Plan::new(&lock, &run.inventory(&lock)?);
     let made = run.carry_out(&plan).await?;
-    run.finish(lock, is_kept, made).await
+    let mut sets = vec![run.resolved_set(lock, is_kept, made)];
+    for supplement in std::mem::take(&mut run.job.supplements) {
+        sets.extend(run.supply(supplement, &sets[0].lock).await?);
+    }
+    run.finish(sets).await
 }
 
-/// Plans `job` and does nothing of it, except that metadata may be asked of build back ends.
+/// Plans `job` and does nothing of it, except that metadata may be asked of build backends.
 ///
 /// # Errors
 /// As [`build`].
 pub async fn preview(job: Job, observer: Arc<dyn Observer>) -> Result<Preview> {
     let mut run = Run::start(job, observer, false).await?;
-    let (lock, _) = run.lock().await?;
-    let plan = Plan::new(&lock, &run.inventory(&lock)?);
-    Ok(Preview { lock, plan })
+    let mut preview = run.preview().await?;
+    for supplement in std::mem::take(&mut run.job.supplements) {
+        let name = supplement.name.clone();
+        let supplement = run.preview_supplement(supplement, &preview.lock).await?;
+        preview.supplements.extend(supplement.map(|it| (name, it)));
+    }
+    Ok(preview)
 }
 
 /// One run on its way.
@@ -174,6 +190,14 @@ struct Run {
     fingerprint: String,
     /// The digests of local trees that requirements name.
     trees: BTreeMap<PathBuf, Sha256>,
+    /// The name of the supplement that is made; `None` for the set of the request itself.
+    set: Option<String>,
+    /// Whether the set serves builds and tools only.
+    build_only: bool,
+    /// Versions that are chosen where they fit and no earlier lock prefers others.
+    preferred: Vec<(PackageName, Version)>,
+    /// A tree among the requirements of which no wheel is made.
+    left_out: Option<PathBuf>,
 }
 
 impl Run {
@@ -194,32 +218,46 @@ impl Run {
             worker: None,
             ahead,
             trees,
+            set: None,
+            build_only: false,
+            preferred: Vec::new(),
+            left_out: None,
         })
     }
 
-    /// Keeps the lock of an earlier run, or resolves. Tells whether it was kept.
-    async fn lock(&mut self) -> Result<(Lock, bool)> {
-        let observer = Arc::clone(&self.observer);
-        let path = self.job.output.join(earlier::LOCK_NAME);
-        let warn = |text| observer.observe(&Event::warning(text));
-        let earlier = earlier::read(&self.job.output, &path, &self.job.reuse, warn)?;
-        let mut preferences = Vec::new();
+    /// Returns the lock of an earlier run, if there is one of use, and whether it answers the request.
+    async fn earlier(&self) -> Result<Option<(Lock, bool)>> {
+        let (output, reuse) = (&self.job.output, &self.job.reuse);
+        let path = output.join(locking::lock_name(self.set.as_deref()));
+        let warn = |text| self.observer.observe(&Event::warning(text));
+        let earlier = earlier::read(output, &path, reuse, warn)?;
         let wanted = self.answer(earlier.as_ref(), &self.trees).await;
         match earlier {
-            Some(lock) if self.job.reuse.keeps(&lock.request, &wanted) => {
+            Some(lock) if reuse.keeps(&lock.request, &wanted) => Ok(Some((lock, true))),
+            earlier if *reuse == Reuse::Frozen => {
+                Err(earlier::not_frozen(&path, earlier.is_some()))
+            }
+            earlier => Ok(earlier.map(|lock| (lock, false))),
+        }
+    }
+
+    /// Keeps the lock of an earlier run, or resolves. Returns whether it was kept, too.
+    async fn lock(&mut self) -> Result<(Lock, bool)> {
+        let mut preferences = BTreeMap::new();
+        match self.earlier().await? {
+            Some((lock, true)) => {
                 self.locked(&lock, true);
                 return Ok((lock, true));
             }
-            earlier if self.job.reuse == Reuse::Frozen => {
-                return Err(earlier::not_frozen(&path, earlier.is_some()));
-            }
-            Some(lock) => {
+            Some((lock, false)) => {
                 let pins = lock.packages.into_iter();
                 let pins = pins.map(|package| (package.name, package.version));
-                preferences = self.job.reuse.preferences(pins.collect());
+                preferences.extend(self.job.reuse.preferences(pins.collect()));
             }
             None => {}
         }
+        preferences.extend(self.preferred.drain(..));
+        let preferences: Vec<_> = preferences.into_iter().collect();
         let worker = self.worker().await?;
         self.phase_started(Phase::Resolve);
         worker
@@ -235,11 +273,17 @@ impl Run {
             self.observer.observe(&Event::warning(warning));
         }
         let mut lock = resolved.lock;
+        if let Some(path) = self.left_out.clone() {
+            let tree = Source::Tree { path };
+            lock.packages.retain(|package| package.source != tree);
+        }
         let trees = worker.state.borrow().trees.clone();
         lock.request = self.answer(Some(&lock), &trees).await;
         earlier::expect(&self.job.store, &self.fingerprint, &lock);
         self.locked(&lock, false);
-        self.job.reuse.warn_of_strangers([&lock], &*self.observer);
+        if self.set.is_none() && self.job.supplements.is_empty() {
+            self.job.reuse.warn_of_strangers([&lock], &*self.observer);
+        }
         Ok((lock, false))
     }
 
@@ -295,38 +339,45 @@ impl Run {
         Ok(made)
     }
 
-    async fn finish(
-        self,
+    async fn preview(&mut self) -> Result<Preview> {
+        let (lock, _) = self.lock().await?;
+        let plan = Plan::new(&lock, &self.inventory(&lock)?);
+        Ok(Preview {
+            lock,
+            plan,
+            supplements: BTreeMap::new(),
+        })
+    }
+
+    fn resolved_set(
+        &self,
         lock: Lock,
         is_kept: bool,
         mut made: BTreeMap<PackageName, Made>,
-    ) -> Result<Report> {
-        self.phase_started(Phase::Publish);
-        let publish_begun = Instant::now();
-        let made: Vec<Made> = lock
-            .packages
-            .iter()
-            .filter_map(|package| made.remove(&package.name))
-            .collect();
-        let count = |outcome| made.iter().filter(|made| made.outcome == outcome).count();
-        let mut report = Report {
-            fetched: count(Outcome::Fetched),
-            built: count(Outcome::Built),
-            reused: count(Outcome::Reused),
-            sdists: 0,
-            bytes: made.iter().map(|made| made.stored.size).sum(),
-            bytes_fetched: self
-                .worker
-                .as_ref()
-                .map_or(0, |worker| worker.state.borrow().bytes_fetched),
-            foreign: Vec::new(),
-        };
-        let finished = Finished {
+    ) -> ResolvedSet {
+        let (wheels, worker) = (lock.packages.iter(), self.worker.as_ref());
+        ResolvedSet {
+            made: wheels
+                .filter_map(|package| made.remove(&package.name))
+                .collect(),
+            name: self.set.clone(),
+            build_only: self.build_only,
             request: self.job.request.clone(),
-            target: self.target.clone(),
             lock,
             is_kept,
-            made,
+            bytes_fetched: worker.map_or(0, |worker| worker.bytes_fetched()),
+            time_fetching: worker.map_or(Duration::ZERO, |worker| worker.time_fetching()),
+        }
+    }
+
+    /// Publishes the sets, of which that of the request is the first.
+    async fn finish(self, sets: Vec<ResolvedSet>) -> Result<Report> {
+        self.phase_started(Phase::Publish);
+        let publish_begun = Instant::now();
+        let mut report = finish::report(&sets);
+        let finished = Finished {
+            target: self.target.clone(),
+            sets,
             store: self.job.store.clone(),
             output: self.job.output.clone(),
             link_mode: self.job.link_mode,

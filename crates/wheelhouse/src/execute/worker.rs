@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, Shared};
@@ -75,6 +76,7 @@ pub(super) struct State {
     /// Copies of local trees for resolutions, by the digests of the trees.
     pub(super) copies: HashMap<Sha256, Pending<Rc<Workplace>>>,
     pub(super) bytes_fetched: u64,
+    pub(super) fetching: Stopwatch,
     /// Why it is not known here what a source depends on or requires, by identities.
     unknown: BTreeMap<String, String>,
 }
@@ -90,6 +92,31 @@ impl State {
 
     pub(super) fn has_begun(&self, identity: &str) -> bool {
         self.made.contains_key(identity)
+    }
+}
+
+/// Measures for how long at least one of several things goes on.
+#[derive(Default)]
+pub(super) struct Stopwatch {
+    running: usize,
+    since: Option<Instant>,
+    total: Duration,
+}
+
+impl Stopwatch {
+    fn start(&mut self) {
+        self.running += 1;
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn stop(&mut self) {
+        self.running -= 1;
+        if self.running == 0 {
+            self.total += self
+                .since
+                .take()
+                .map_or(Duration::ZERO, |since| since.elapsed());
+        }
     }
 }
 
@@ -141,6 +168,11 @@ impl LocalWorker {
     /// What came over the network so far, in bytes.
     pub(super) fn bytes_fetched(&self) -> u64 {
         self.state.borrow().bytes_fetched
+    }
+
+    /// For how long something came over the network.
+    pub(super) fn time_fetching(&self) -> Duration {
+        self.state.borrow().fetching.total
     }
 
     /// How the file of `artifact` is had that is asked for now.
@@ -254,14 +286,19 @@ impl LocalWorker {
         };
         let is_remote = matches!(artifact.location, Location::Url(_));
         let fetches = Arc::clone(&self.fetches);
+        if is_remote {
+            self.state.borrow_mut().fetching.start();
+        }
         let task = tokio::spawn(async move {
             let _slot = fetches.acquire().await;
             fetch.run().await
         });
         async move {
-            let stored = task
-                .await
-                .context(Kind::Fetch, || "a download ended early".to_owned())??;
+            let fetched = task.await;
+            if is_remote {
+                self.state.borrow_mut().fetching.stop();
+            }
+            let stored = fetched.context(Kind::Fetch, || "a download ended early".to_owned())??;
             if is_remote {
                 self.state.borrow_mut().bytes_fetched += stored.size;
             }

@@ -1,18 +1,24 @@
-//! What one build leaves to the next: the cache, and the locks that were settled.
+//! What one build leaves to the next: wheels that are slow to have, and the locks.
 //!
-//! 1. [`tidy`] leaves in the cache what the wheelhouse and its builds have used.
-//! 2. [`save`] streams that as a tar, which the engine carries to the container of the next build.
+//! 1. [`tidy`] leaves in the cache what the next build is quicker with, locks included.
+//! 2. [`save`] streams the cache as a tar, which the engine carries to the container of the next build.
 //! 3. [`restore`] puts it in place there, unless it is of another Python or platform.
 //!
-//! The members of the tar, all below `cache/` and `wheelhouse/`, have the names that they have in the
-//! image. Wheels of the wheelhouse are not among them: the cache has them.
+//! Everything lies in the cache, so that an application's own `save-artifacts` may be
+//! `tar -C /opt/app-root -cf - cache`.
+//!
+//! Engines carry artifacts at about [`CARRIED_PER_SECOND`]. A wheel that came from the index more quickly
+//! is fetched again instead. Wheels that were built are always kept.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use filetime::FileTime;
 use fs_err as fs;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use tar::{EntryType, Header};
 use walkdir::{DirEntry, WalkDir};
 use wheelhouse_model::error::Context as _;
@@ -22,39 +28,115 @@ use wheelhouse_model::{Kind, Manifest, PackageName, Result, Sha256, Target, Vers
 use super::Places;
 use super::transfer::move_contents;
 use crate::archive::metadata::value;
-use crate::store::{STORE_MTIME, Store, Upkeep};
+use crate::store::{STORE_MTIME, Store, TEMPORARY_PREFIX, Upkeep};
 
-/// What the next build wants of a wheelhouse.
-const KEPT: [&str; 2] = ["pylock.toml", MANIFEST_NAME];
+/// How many bytes of artifacts an engine saves, carries and uploads in a second; measured with the S2I
+/// tool and docker.
+const CARRIED_PER_SECOND: u64 = 10_000_000;
 
 /// What became of the artifacts of an earlier build.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Restored {
     /// There were none.
     Nothing,
-    /// They are in place.
-    Everything,
+    /// They are in place, with these files in the store.
+    Everything(BTreeSet<Sha256>),
     /// They were made for this target and are of no use for another.
     Foreign(String),
 }
 
-/// Removes from the cache what neither the wheelhouse nor its builds have used, and the directories
-/// `others` of it. Leaves a cache alone that somebody has open.
+/// Says how quickly files came over the network.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Transfer {
+    pub bytes: u64,
+    pub time: Duration,
+}
+
+impl Transfer {
+    /// Returns whether an engine would have carried the same bytes more quickly.
+    fn is_slow(self) -> bool {
+        u128::from(self.bytes) * 1000 < u128::from(CARRIED_PER_SECOND) * self.time.as_millis()
+    }
+}
+
+/// Leaves in the cache what the next build is quicker with: wheels that were built, those that were
+/// `restored`, and all that are in use if they were slow to fetch. Removes the directories `others` of
+/// the cache, and makes the files of the wheelhouse independent of it. Does nothing while another
+/// process has the cache open.
 ///
 /// # Errors
-/// Fails if the cache cannot be read or written.
-pub fn tidy(places: &Places, others: &[&str]) -> Result<()> {
-    let used = {
+/// Fails if the cache or the wheelhouse cannot be read or written.
+pub fn tidy(
+    places: &Places,
+    fetched: Transfer,
+    restored: &BTreeSet<Sha256>,
+    others: &[&str],
+) -> Result<()> {
+    let kept = {
         let store = Store::open_read_only(places.cache())?;
-        in_use(&store, &[places.wheelhouse(), places.tools()])?
+        let mut kept = in_use(&store, &[places.wheelhouse(), places.tools()])?;
+        if !fetched.is_slow() {
+            let built = store.built_digests()?;
+            kept.retain(|sha256| built.contains(sha256) || restored.contains(sha256));
+        }
+        kept
     };
     if let Some(upkeep) = Upkeep::try_begin(places.cache())? {
-        upkeep.retain(&used, others)?;
+        upkeep.retain(&kept, others)?;
+    }
+    let failed = || "failed to tidy the image".to_owned();
+    for (from, to) in [
+        (places.wheelhouse(), places.locks()),
+        (places.tools(), places.tools()),
+    ] {
+        keep_locks(&from, &to).context(Kind::Publish, failed)?;
+    }
+    unlink_wheels(&places.wheelhouse()).context(Kind::Publish, failed)
+}
+
+/// Leaves in the directory `to` the locks and the manifest of the wheelhouse `from`, and nothing else.
+fn keep_locks(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_lock = name.starts_with("pylock.") && name.ends_with(".toml");
+        if is_lock || name == MANIFEST_NAME {
+            kept.push((name, fs::read(entry.path())?));
+        }
+    }
+    if to.is_dir() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir_all(to)?;
+    for (name, bytes) in kept {
+        fs::write(to.join(name), bytes)?;
     }
     Ok(())
 }
 
-/// The files of `wheelhouses`, and the wheels that were needed to build some of them.
+/// Replaces each file of `wheelhouse` that has further names by a copy: tools that take a directory out
+/// of an image do not follow a hard link that leads out of it.
+fn unlink_wheels(wheelhouse: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(wheelhouse)? {
+        let path = entry?.path();
+        let metadata = fs::symlink_metadata(&path)?;
+        if !metadata.is_file() || metadata.nlink() == 1 {
+            continue;
+        }
+        let copy = wheelhouse.join(format!("{TEMPORARY_PREFIX}copy"));
+        reflink_copy::reflink_or_copy(&path, &copy)?;
+        fs::set_permissions(&copy, metadata.permissions())?;
+        filetime::set_file_mtime(&copy, FileTime::from_last_modification_time(&metadata))?;
+        fs::rename(&copy, &path)?;
+    }
+    Ok(())
+}
+
+/// Returns the files of `wheelhouses`, and the wheels that were needed to build some of them.
 fn in_use(store: &Store, wheelhouses: &[PathBuf]) -> Result<BTreeSet<Sha256>> {
     let manifests: Vec<_> = wheelhouses.iter().filter_map(|it| manifest(it)).collect();
     let files = manifests.iter().flat_map(Manifest::distributions);
@@ -73,7 +155,7 @@ fn in_use(store: &Store, wheelhouses: &[PathBuf]) -> Result<BTreeSet<Sha256>> {
     Ok(used)
 }
 
-/// `name==version` of the wheel that has this metadata.
+/// Returns `name==version` of the wheel that has this metadata.
 fn pinned(metadata: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(metadata);
     let name: PackageName = value(&text, "Name")?.parse().ok()?;
@@ -86,7 +168,8 @@ fn manifest(wheelhouse: &Path) -> Option<Manifest> {
     Manifest::parse(&bytes).ok()
 }
 
-/// Writes the tar of what the next build wants to `stream`.
+/// Writes the tar of what the next build wants to `stream`. Its members have the names that they have in
+/// the image, below `cache/`.
 ///
 /// # Errors
 /// `Publish` when something cannot be read or written.
@@ -105,37 +188,27 @@ fn append_all(tar: &mut tar::Builder<impl Write>, places: &Places) -> io::Result
             append(tar, &places.root, entry?.path())?;
         }
     }
-    for wheelhouse in [places.tools(), places.wheelhouse()] {
-        for path in KEPT.map(|name| wheelhouse.join(name)) {
-            if path.is_file() {
-                append(tar, &places.root, &path)?;
-            }
-        }
-    }
     Ok(())
 }
 
-/// Whether an entry of the cache goes into the tar: locks and what is unfinished do not, and of the
-/// tools only what [`KEPT`] names.
+/// Returns whether an entry of the cache goes into the tar: files that are locked or unfinished do not.
 fn is_kept(entry: &DirEntry) -> bool {
     let name = entry.file_name().to_string_lossy();
-    entry.depth() != 1 || !(name.starts_with(".lock") || name == "tmp" || name == "tools")
+    entry.depth() != 1 || !(name.starts_with(".lock") || name == "tmp")
 }
 
-/// Appends the file or directory at `path`, with an owner that says nothing. A file keeps its time: the
-/// store knows by it what nobody has written to.
+/// Appends the file or directory at `path`, with no owner.
 fn append(tar: &mut tar::Builder<impl Write>, root: &Path, path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let name = path.strip_prefix(root).map_err(io::Error::other)?;
     let mut header = Header::new_gnu();
+    header.set_mtime(STORE_MTIME.as_secs());
     if metadata.is_dir() {
-        header.set_mtime(STORE_MTIME.as_secs());
         header.set_entry_type(EntryType::Directory);
         header.set_mode(0o775);
         header.set_size(0);
         tar.append_data(&mut header, name, io::empty())
     } else {
-        header.set_mtime(u64::try_from(metadata.mtime()).unwrap_or(0));
         header.set_mode(0o664);
         header.set_size(metadata.len());
         tar.append_data(&mut header, name, fs::File::open(path)?)
@@ -143,32 +216,56 @@ fn append(tar: &mut tar::Builder<impl Write>, root: &Path, path: &Path) -> io::R
 }
 
 /// Puts the artifacts of an earlier build in place if they were made for `target`, and removes the
-/// upload.
+/// upload. They come from outside, so the store digests each file before it is used.
 ///
 /// # Errors
 /// `Publish` when they cannot be moved.
 pub fn restore(places: &Places, target: &Target) -> Result<Restored> {
-    let uploaded = places.artifacts();
-    if !uploaded.join("cache").is_dir() {
+    let uploaded = places.artifacts().join("cache");
+    if !uploaded.is_dir() {
         return Ok(Restored::Nothing);
     }
-    let manifest = manifest(&uploaded.join("wheelhouse"));
-    let of = manifest.and_then(|manifest| manifest.targets.into_iter().next());
+    let locks = uploaded.join("wheelhouse");
+    let of = manifest(&locks).and_then(|manifest| manifest.targets.into_iter().next());
     let restored = match of {
         Some(of) if is_same(&of, target) => {
-            move_contents(&uploaded.join("cache"), &places.cache())?;
-            move_contents(&uploaded.join("wheelhouse"), &places.wheelhouse())?;
-            Restored::Everything
+            move_contents(&locks, &places.wheelhouse())?;
+            move_contents(&uploaded, &places.cache())?;
+            distrust(&places.cache()).context(Kind::Publish, || {
+                "failed to restore the artifacts of an earlier build".to_owned()
+            })?;
+            let store = Store::open_read_only(places.cache())?;
+            Restored::Everything(store.digests()?.into_iter().collect())
         }
         Some(of) => Restored::Foreign(of.name()),
         None => Restored::Foreign("an unknown target".to_owned()),
     };
     // The engine removes it with the container, if we may not.
-    let _ = fs::remove_dir_all(uploaded);
+    let _ = fs::remove_dir_all(places.artifacts());
     Ok(restored)
 }
 
-/// Whether wheels that were built for one target are right for the other.
+/// Moves the time of every file below `directory`, by which the store knows that nothing wrote to it.
+fn distrust(directory: &Path) -> io::Result<()> {
+    for entry in WalkDir::new(directory) {
+        let entry = entry?;
+        if entry.file_type().is_file() {
+            // Unlike any other time, the current one may be set by every user who may write.
+            let now = Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_NOW,
+            };
+            let times = Timestamps {
+                last_access: now,
+                last_modification: now,
+            };
+            utimensat(CWD, entry.path(), &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether wheels that were built for one target are right for the other.
 fn is_same(one: &Target, other: &Target) -> bool {
     one.python() == other.python() && one.platform == other.platform
 }

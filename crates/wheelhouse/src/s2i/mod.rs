@@ -1,8 +1,9 @@
 //! The builder roles: what a Source-to-Image builder image does beside making a wheelhouse.
 //!
 //! 1. [`environment`] reads the `.s2i/environment` of the upload.
-//! 2. [`transfer`] moves the source, and what an earlier build has saved, into place.
-//! 3. [`requirements`] finds out which of the files that are asked for are there.
+//! 2. [`transfer`] moves the source into place, and removes it once the wheelhouse is made.
+//! 3. [`requirements`] finds out which of the files that are asked for are there, and [`installation`] what
+//!    installing the application takes beside them.
 //! 4. [`artifacts`] tidies the cache for the next build, restores it there, and streams it as a tar.
 //! 5. [`permissions`] lets the arbitrary users of a cluster do what the image's user may.
 //! 6. [`server`] serves the wheelhouse.
@@ -14,6 +15,7 @@
 pub mod application;
 pub mod artifacts;
 pub mod environment;
+pub mod installation;
 pub mod permissions;
 pub mod requirements;
 pub mod server;
@@ -44,6 +46,12 @@ impl Places {
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
+    }
+
+    /// Where the locks and the manifest of the wheelhouse are kept for the next build.
+    #[must_use]
+    pub fn locks(&self) -> PathBuf {
+        self.cache().join("wheelhouse")
     }
 
     /// The wheelhouse of pip, setuptools and wheel.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use wheelhouse_model::{Error, Kind, Result};
 
-use crate::config::find_application_source;
+use crate::config::{ApplicationSource, find_application_source};
 
 /// What says what the application requires.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,8 +18,10 @@ pub enum Requirements {
         files: Vec<String>,
         missing: Vec<String>,
     },
-    /// Whatever the source has: its `requirements.txt`, its lock, or the project itself.
+    /// The `requirements.txt` of the source, or its lock.
     Source,
+    /// The project that the source is.
+    Project,
 }
 
 /// Finds the requirements of the application in `root`; `named` is the value of `REQUIREMENTS_FILE`.
@@ -37,11 +39,16 @@ pub fn find(root: &Path, named: Option<&str>) -> Result<Requirements> {
     }
     // With nothing but missing files named, the error names them.
     let found = find_application_source(root, named, is_file);
-    found.map(|_| Requirements::Source).map_err(|error| {
-        Error::new(Kind::Input, format!("there are no requirements: {error}")).with_hint(
-            "Add a requirements.txt to the source, or name its files in REQUIREMENTS_FILE.",
-        )
-    })
+    match found {
+        Ok(ApplicationSource::Project(_)) => Ok(Requirements::Project),
+        Ok(_) => Ok(Requirements::Source),
+        Err(error) => {
+            let message = format!("there are no requirements: {error}");
+            Err(Error::new(Kind::Input, message).with_hint(
+                "Add a requirements.txt to the source, or name its files in REQUIREMENTS_FILE.",
+            ))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +75,8 @@ mod tests {
                 .contains("requirements.txt")
         );
         assert!(find(root, Some(" ")).is_err());
+        std::fs::write(root.join("setup.py"), "").unwrap();
+        assert_eq!(find(root, Some("")).unwrap(), Requirements::Project);
         std::fs::write(root.join("uv.lock"), "").unwrap();
         assert_eq!(find(root, Some("")).unwrap(), Requirements::Source);
     }

@@ -4,65 +4,96 @@
 //! lies in another layer of the image or on another device is copied. Never follows a link.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Kind, Result};
 
-/// Moves everything in `source`, hidden files too, into `destination`, and returns whether there was
-/// anything. What is there under the same name is replaced, or filled if both are directories.
+/// The files and directories that a move brought to their destination.
+#[derive(Debug, Default)]
+pub struct Moved(Vec<PathBuf>);
+
+impl Moved {
+    /// Returns whether nothing was moved.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Removes everything that was moved, and leaves what was there before.
+    ///
+    /// # Errors
+    /// `Publish` when something cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        for path in self.0 {
+            let removed = if is_directory(&path) {
+                fs::remove_dir_all(&path)
+            } else {
+                remove_if_there(&path)
+            };
+            removed.context(Kind::Publish, || {
+                format!("failed to remove `{}` from the image", path.display())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Moves everything in `source`, hidden files too, into `destination`. What is there under the same name
+/// is replaced, or filled if both are directories.
 ///
 /// # Errors
 /// `Publish` when something cannot be moved.
-pub fn move_contents(source: &Path, destination: &Path) -> Result<bool> {
-    let moved = fill(destination, source);
-    moved.context(Kind::Publish, || {
+pub fn move_contents(source: &Path, destination: &Path) -> Result<Moved> {
+    let mut moved = Moved::default();
+    let filled = fill(destination, source, &mut moved);
+    filled.context(Kind::Publish, || {
         format!("failed to move `{}` into place", source.display())
-    })
+    })?;
+    Ok(moved)
 }
 
 /// Moves what is in `source` into `destination`, which is made if need be.
-fn fill(destination: &Path, source: &Path) -> io::Result<bool> {
+fn fill(destination: &Path, source: &Path, moved: &mut Moved) -> io::Result<()> {
     let entries = match fs::read_dir(source) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
     fs::create_dir_all(destination)?;
-    let mut any = false;
     for entry in entries {
         let entry = entry?;
-        any = true;
-        move_entry(&entry.path(), &destination.join(entry.file_name()))?;
+        move_entry(&entry.path(), &destination.join(entry.file_name()), moved)?;
     }
-    Ok(any)
+    Ok(())
 }
 
-fn move_entry(source: &Path, destination: &Path) -> io::Result<()> {
-    let is_directory = |path: &Path| {
-        let metadata = fs::symlink_metadata(path);
-        metadata.is_ok_and(|metadata| metadata.is_dir())
-    };
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+}
+
+fn move_entry(source: &Path, destination: &Path, moved: &mut Moved) -> io::Result<()> {
     match (is_directory(source), is_directory(destination)) {
-        (true, true) => return merge(source, destination),
+        (true, true) => return merge(source, destination, moved),
         (true, false) => remove_if_there(destination)?,
         (false, true) => fs::remove_dir_all(destination)?,
         // Renaming replaces it.
         (false, false) => {}
     }
+    moved.0.push(destination.to_owned());
     match fs::rename(source, destination) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices && is_directory(source) => {
             fs::create_dir(destination)?;
             fs::set_permissions(destination, fs::symlink_metadata(source)?.permissions())?;
-            merge(source, destination)
+            merge(source, destination, &mut Moved::default())
         }
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(source, destination),
         renamed => renamed,
     }
 }
 
-fn merge(source: &Path, destination: &Path) -> io::Result<()> {
-    fill(destination, source)?;
+fn merge(source: &Path, destination: &Path, moved: &mut Moved) -> io::Result<()> {
+    fill(destination, source, moved)?;
     fs::remove_dir(source)
 }
 
@@ -144,10 +175,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (source, destination) = (directory.path().join("src"), directory.path().join("here"));
         trees(&source, &destination);
-        assert!(move_contents(&source, &destination).unwrap());
+        let moved = move_contents(&source, &destination).unwrap();
         assert_moved(&source, &destination);
-        assert!(!move_contents(&source, &destination).unwrap());
-        assert!(!move_contents(&directory.path().join("none"), &destination).unwrap());
+        let none = |source: &Path| move_contents(source, &destination).unwrap().is_empty();
+        assert!(none(&source) && none(&directory.path().join("none")));
+        moved.remove().unwrap();
+        let mut left: Vec<_> = walkdir::WalkDir::new(&destination)
+            .into_iter()
+            .map(Result::unwrap)
+            .filter(|entry| !entry.file_type().is_dir())
+            .map(|entry| entry.path().strip_prefix(&destination).unwrap().to_owned())
+            .collect();
+        left.sort();
+        assert_eq!(
+            left,
+            [Path::new(".s2i/environment"), Path::new("deep/c.txt")]
+        );
     }
 
     #[test]

@@ -117,6 +117,19 @@ impl Store {
         let entries = entries(self.layout())?;
         Ok(entries.into_iter().map(|entry| entry.sha256).collect())
     }
+
+    /// Returns the digests of the wheels that were built with this store.
+    ///
+    /// # Errors
+    /// Fails if the records cannot be read.
+    pub fn built_digests(&self) -> Result<BTreeSet<Sha256>> {
+        let mut digests = BTreeSet::new();
+        for (path, _) in regular_files(self.root(), &self.layout().bucket(BUILT))? {
+            let text = fs::read(&path).map_err(|error| failure::upkeep(self.root(), error))?;
+            digests.extend(built::parse(&text).map(|wheel| wheel.sha256));
+        }
+        Ok(digests)
+    }
 }
 
 impl Upkeep {

@@ -51,7 +51,7 @@ impl Proof<'_> {
     /// # Errors
     /// `Input` when a requirement is none.
     pub(super) async fn check(&self, host: Host) -> Result<Check> {
-        let mut check = Examination::of(Name::Completeness).target(&self.target.label());
+        let mut check = Examination::of(Name::Completeness).target(&self.wanted.label(self.target));
         check.count(self.wanted.roots.len(), "requirement");
         if !self.wanted.nameless.is_empty() {
             let nameless = self.wanted.nameless.join(", ");
@@ -112,6 +112,7 @@ impl Proof<'_> {
         request.building = self.building.clone();
         let job = Job {
             request,
+            supplements: Vec::new(),
             python: self.target.interpreter.clone(),
             store: Store::open(self.scratch.join("store"))?,
             output: self.scratch.join("preview"),

@@ -69,7 +69,8 @@ impl Installation<'_> {
         match self.attempt().await {
             // A program did not start, or did not end.
             Err(error) if error.kind() == Kind::Verification => {
-                let mut check = Examination::of(Name::Installation).target(&self.target.label());
+                let mut check =
+                    Examination::of(Name::Installation).target(&self.wanted.label(self.target));
                 check.fail(Finding::new("pip", error.sentence()));
                 Ok((check.finish(), None))
             }
@@ -78,7 +79,7 @@ impl Installation<'_> {
     }
 
     async fn attempt(&self) -> Result<(Check, Option<Installed>)> {
-        let mut check = Examination::of(Name::Installation).target(&self.target.label());
+        let mut check = Examination::of(Name::Installation).target(&self.wanted.label(self.target));
         let (requirements, constraints) = self.wanted.files();
         if requirements.is_empty() {
             return Ok((check.left_out("there is nothing to install"), None));

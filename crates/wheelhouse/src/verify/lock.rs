@@ -12,25 +12,44 @@ use super::report::{Check, Examination, Finding, Name};
 use super::survey::Survey;
 use super::wheels::is_candidate;
 
-/// The locks of a wheelhouse, by the full names of their targets.
-pub(super) type Locks = BTreeMap<String, Lock>;
+/// The locks of a wheelhouse.
+#[derive(Default)]
+pub(super) struct Locks {
+    /// By the full names of their targets.
+    pub(super) targets: BTreeMap<String, Lock>,
+    /// Those of the further sets, by their names.
+    pub(super) sets: BTreeMap<String, Lock>,
+}
+
+impl Locks {
+    fn all(&self) -> impl Iterator<Item = &Lock> {
+        self.targets.values().chain(self.sets.values())
+    }
+}
 
 /// Compares every lock of the manifest with its files, and returns the locks.
 pub(super) fn check(survey: &Survey, targets: &[Target]) -> Option<(Check, Locks)> {
     let manifest = survey.manifest.as_ref()?;
     let mut check = Examination::of(Name::Lock);
-    let mut locks = Locks::new();
+    let mut locks = Locks::default();
     for file in manifest.files.iter().filter(|file| is_lock(file)) {
         // One that is missing is told with the other files.
         let Some(bytes) = survey.read_file(file) else {
             continue;
         };
         let text = String::from_utf8_lossy(&bytes);
+        let set = manifest.sets.iter().find(|set| set.lock_name() == *file);
         let target = target_of(file, targets);
         match read(&text, &survey.directory, survey, target) {
             Ok(lock) => {
                 compare(file, &lock, manifest, &mut check);
-                locks.insert(target.map_or_else(String::new, Target::full_name), lock);
+                match set {
+                    Some(set) => locks.sets.insert(set.name.clone(), lock),
+                    None => {
+                        let target = target.map_or_else(String::new, Target::full_name);
+                        locks.targets.insert(target, lock)
+                    }
+                };
             }
             Err(error) => {
                 let message = format!("is damaged: {}", error.sentence());
@@ -38,10 +57,7 @@ pub(super) fn check(survey: &Survey, targets: &[Target]) -> Option<(Check, Locks
             }
         }
     }
-    check.count(
-        locks.values().map(|lock| lock.packages.len()).sum(),
-        "package",
-    );
+    check.count(locks.all().map(|lock| lock.packages.len()).sum(), "package");
     unlocked(&locks, manifest, &mut check);
     Some((check.finish(), locks))
 }
@@ -148,12 +164,12 @@ fn difference(package: &Package, manifest: &Manifest) -> Option<String> {
 
 /// Tells of wheels that no lock pins.
 fn unlocked(locks: &Locks, manifest: &Manifest, check: &mut Examination) {
-    if locks.is_empty() {
+    if locks.all().next().is_none() {
         check.leave_out("there is no lock that can be read");
         return;
     }
     let pinned: BTreeSet<String> = locks
-        .values()
+        .all()
         .flat_map(|lock| &lock.packages)
         .map(|package| package.name.to_string())
         .collect();

@@ -31,6 +31,7 @@ pub(super) async fn check(
     for (position, sdist) in sdists.iter().enumerate() {
         let job = Job {
             request: request(survey, sdist, building)?,
+            supplements: Vec::new(),
             python: target.interpreter.clone(),
             store: store.clone(),
             output: scratch.join(format!("built-{position}")),

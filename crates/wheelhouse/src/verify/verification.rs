@@ -46,8 +46,7 @@ impl Verification<'_> {
         let locks = self.check_integrity(&standing);
         self.check_sources(&standing, &locks).await?;
         for standing in standing {
-            let lock = locks.get(&standing.name);
-            Box::pin(self.check_target(standing, lock)).await?;
+            Box::pin(self.check_target(standing, &locks)).await?;
         }
         Ok(self.checks)
     }
@@ -126,7 +125,7 @@ impl Verification<'_> {
             }
             None => Examination::of(Name::Sources).left_out(no_host(self.job.python.as_deref())),
             Some(own) => {
-                let sdists = match locks.get(&own.name) {
+                let sdists = match locks.targets.get(&own.name) {
                     Some(lock) => in_lock(&sdists, lock),
                     None => sdists,
                 };
@@ -143,14 +142,27 @@ impl Verification<'_> {
         checks.any(|check| check.outcome == Outcome::Failed)
     }
 
-    async fn check_target(&mut self, standing: Standing, lock: Option<&Lock>) -> Result<()> {
-        let Standing {
-            target,
-            host,
-            foreign,
-            ..
-        } = standing;
-        let wanted = self.wanted(lock, &target)?;
+    /// Checks the set that was asked for, and further ones of the manifest.
+    async fn check_target(&mut self, standing: Standing, locks: &Locks) -> Result<()> {
+        let wanted = self.wanted(locks.targets.get(&standing.name), &standing.target)?;
+        self.check_completeness(&wanted, &standing).await?;
+        self.check_installation(&wanted, &standing).await?;
+        let (Requirements::Own, Some(manifest)) = (&self.job.requirements, &self.survey.manifest)
+        else {
+            return Ok(());
+        };
+        for set in &manifest.sets {
+            let wanted = Wanted::set(set, manifest, locks.sets.get(&set.name));
+            self.check_completeness(&wanted, &standing).await?;
+            if !set.build_only {
+                self.check_installation(&wanted, &standing).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_completeness(&mut self, wanted: &Wanted, standing: &Standing) -> Result<()> {
+        let target = &standing.target;
         let lines = match &self.job.requirements {
             Requirements::Lines { requirements, .. } => requirements.as_slice(),
             Requirements::Own | Requirements::Lock(_) => &[],
@@ -158,20 +170,16 @@ impl Verification<'_> {
         let proof = completeness::Proof {
             survey: self.survey,
             wheels: self.wheels,
-            wanted: &wanted,
+            wanted,
             lines,
-            target: &target,
+            target,
             scratch: self.scratch,
-            build: self.job.install && foreign.is_none(),
+            build: self.job.install && standing.foreign.is_none(),
             building: &self.job.building,
         };
-        self.checks.push(Box::pin(proof.check(host)).await?);
-        if let Some(reason) = foreign {
-            let check = Examination::of(Name::Installation).target(&target.label());
-            self.checks.push(check.left_out(reason));
-            return Ok(());
-        }
-        self.check_installation(&wanted, &target).await
+        let check = Box::pin(proof.check(standing.host.clone())).await?;
+        self.checks.push(check);
+        Ok(())
     }
 
     /// What the directory has to satisfy, and how a lock from elsewhere agrees with it.
@@ -196,8 +204,14 @@ impl Verification<'_> {
         })
     }
 
-    async fn check_installation(&mut self, wanted: &Wanted, target: &Target) -> Result<()> {
-        let label = target.label();
+    async fn check_installation(&mut self, wanted: &Wanted, standing: &Standing) -> Result<()> {
+        let target = &standing.target;
+        let label = wanted.label(target);
+        if let Some(reason) = &standing.foreign {
+            let check = Examination::of(Name::Installation).target(&label);
+            self.checks.push(check.left_out(reason.as_str()));
+            return Ok(());
+        }
         let reason = match (self.job.install, self.has_failed()) {
             (false, _) => NOT_ASKED,
             (true, true) => BEFORE,

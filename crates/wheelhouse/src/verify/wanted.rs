@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use wheelhouse_engine::Fit;
-use wheelhouse_model::manifest::MANIFEST_NAME;
+use wheelhouse_model::manifest::{MANIFEST_NAME, Set};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Requirement;
 use wheelhouse_model::wants::{Named, named};
@@ -27,6 +27,8 @@ pub(super) struct Wanted {
     pub(super) constraints: Vec<Requirement>,
     /// What names no package that could be looked for, with who has it.
     pub(super) nameless: Vec<String>,
+    /// The set of the manifest that is wanted; `None` for the only or first one.
+    pub(super) set: Option<String>,
 }
 
 impl Wanted {
@@ -64,18 +66,42 @@ impl Wanted {
 
     /// What the manifest says that was asked for, and what its locks made of that.
     pub(super) fn manifest(manifest: &Manifest, lock: Option<&Lock>, target: &Target) -> Self {
-        let lines = manifest.requirements.iter();
+        let mut wanted = Self::asked(&manifest.requirements, manifest);
+        wanted.pins = match lock {
+            Some(lock) => pins(lock, "the lock"),
+            None => manifest_pins(manifest, target),
+        };
+        wanted
+    }
+
+    /// What a further set of the manifest asked for, and what its lock made of that.
+    pub(super) fn set(set: &Set, manifest: &Manifest, lock: Option<&Lock>) -> Self {
+        Self {
+            pins: lock
+                .map(|lock| pins(lock, &set.lock_name()))
+                .unwrap_or_default(),
+            set: Some(set.name.clone()),
+            ..Self::asked(&set.requirements, manifest)
+        }
+    }
+
+    fn asked(requirements: &[String], manifest: &Manifest) -> Self {
+        let lines = requirements.iter();
         let roots: Vec<Requirement> = lines
             .map(|text| line(text.clone(), MANIFEST_NAME))
             .collect();
         let mut wanted = Self::lines(&roots, &[], Some(manifest));
         // The pins cover these.
         wanted.nameless.clear();
-        wanted.pins = match lock {
-            Some(lock) => pins(lock, "the lock"),
-            None => manifest_pins(manifest, target),
-        };
         wanted
+    }
+
+    /// Returns how checks name what is wanted on `target`.
+    pub(super) fn label(&self, target: &Target) -> String {
+        match &self.set {
+            Some(set) => format!("{}, set `{set}`", target.label()),
+            None => target.label(),
+        }
     }
 
     /// Every distribution of a directory that has no manifest and could be for `target`.

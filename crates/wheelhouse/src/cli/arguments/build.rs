@@ -17,6 +17,11 @@ use crate::store::LinkMode;
 pub(crate) struct Build {
     #[command(flatten)]
     pub(crate) inputs: Inputs,
+
+    /// Resolve each requirements file by itself, and put the wheels of all into one wheelhouse
+    #[arg(long, help_heading = "What to build", conflicts_with_all = ["lock", "source"])]
+    pub(crate) separate: bool,
+
     #[command(flatten)]
     pub(crate) options: Options,
     #[command(flatten)]

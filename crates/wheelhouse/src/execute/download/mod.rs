@@ -93,8 +93,12 @@ pub async fn preview(job: Job, observer: Arc<dyn Observer>) -> Result<Vec<(Targe
     let settled = run.during(Phase::Resolve, run.settle()).await?;
     let previews = settled.into_iter().map(|one| {
         let plan = run.plan(&one.lock)?;
-        let lock = one.lock;
-        Ok((one.target, Preview { lock, plan }))
+        let preview = Preview {
+            lock: one.lock,
+            plan,
+            supplements: BTreeMap::new(),
+        };
+        Ok((one.target, preview))
     });
     let previews = previews.collect::<Result<_>>()?;
     run.check_failures()?;

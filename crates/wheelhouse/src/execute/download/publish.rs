@@ -101,6 +101,7 @@ impl Downloaded {
             requirements: self.requirements.clone(),
             request: self.request(),
             wheels: Vec::new(),
+            sets: Vec::new(),
             sdists: Vec::new(),
             files: Vec::new(),
         };

@@ -52,6 +52,7 @@ impl Set {
                 .iter()
                 .map(|(name, text)| wheel(name, text))
                 .collect(),
+            sets: Vec::new(),
             sdists: Vec::new(),
             files: Vec::new(),
         }

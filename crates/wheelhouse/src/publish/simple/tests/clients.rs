@@ -77,6 +77,7 @@ fn manifest(wheel: &IndexedWheel) -> Manifest {
             build_only: false,
             built: None,
         }],
+        sets: Vec::new(),
         sdists: Vec::new(),
         files: Vec::new(),
     }
