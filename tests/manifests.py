@@ -1,8 +1,9 @@
 """Checks templates for OpenShift as the API server does: strict decoding and the rules of its validation. Then what only
 a reader of all templates can know: that parameters are declared and used, and that objects refer to objects that exist.
 
-    python tests/manifests.py TEMPLATE...               lists the objects, or all that is wrong
-    python tests/manifests.py --broken CASES TEMPLATE... applies each edit of CASES and compares the error
+    python tests/manifests.py TEMPLATE...                   lists the objects, or all that is wrong
+    python tests/manifests.py --broken CASES TEMPLATE...    applies each edit of CASES and compares the error
+    python tests/manifests.py --documented FILE TEMPLATE... checks each `oc process` of a Markdown file
 
 The fields of each type are in manifest-types.txt. The rules are those of ValidateBuildConfig, ValidateImageStream and
 ValidateRoute of openshift-apiserver, and of Kubernetes 1.34, for what these templates use.
@@ -11,6 +12,7 @@ ValidateRoute of openshift-apiserver, and of Kubernetes 1.34, for what these tem
 import copy
 import json
 import re
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
@@ -288,8 +290,12 @@ def deployment(spec):
                 yield f"{path}.volumeMounts: there is no volume {mount.get('name')}"
         if len({mount.get("mountPath") for mount in mounts}) < len(mounts):
             yield f"{path}.volumeMounts: two volumes in one place"
+        hosts = [it.get("value", "").split(",") for it in container.get("env", []) if it.get("name") == "ALLOWED_HOSTS"]
         for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
             probe = container.get(kind, {})
+            headers = {it["name"]: it.get("value") for it in probe.get("httpGet", {}).get("httpHeaders", [])}
+            if hosts and "httpGet" in probe and headers.get("Host") not in hosts[0]:
+                yield f"{path}.{kind}: the application refuses the host {headers.get('Host')}"
             if kind != "readinessProbe" and probe.get("successThreshold", 1) != 1:
                 yield f"{path}.{kind}.successThreshold: must be 1"
             if any(isinstance(it, int) and it < 0 for it in probe.values()):
@@ -441,13 +447,39 @@ def check_broken(cases, templates):
             yield f"{case['file']} with {case['edit']}={case['value']}: expected {case['error']!r}, found {errors}"
 
 
+def check_documented(text, templates):
+    """Yields what is wrong with the templates as the commands of a Markdown file process them."""
+    blocks = "".join(re.findall(r"```console\n(.*?)```", text, re.DOTALL))
+    for command in re.split(r"^\$ ", blocks, flags=re.MULTILINE):
+        if not command.startswith("oc process"):
+            continue
+        words = iter(shlex.split(command))
+        changed = copy.deepcopy(templates)
+        for word in words:
+            if word == "-f" and (template := changed.get(next(words))) is None:
+                yield f"{command}: there is no such template"
+                break
+            if word == "-p":
+                name, _, value = next(words).partition("=")
+                found = [it for it in template["parameters"] if it["name"] == name]
+                if not found:
+                    yield f"{command}: there is no parameter {name}"
+                    break
+                found[0]["value"] = value
+            if word == "|":
+                yield from (f"{command}: {error}" for error in check(changed)[1])
+                break
+
+
 def main(arguments):
-    cases = None
-    if arguments[0] == "--broken":
-        _, cases, *arguments = arguments
+    mode, file = "", ""
+    if arguments[0].startswith("--"):
+        mode, file, *arguments = arguments
     templates = {path: yaml.load(Path(path).read_text(), Loader) for path in arguments}
-    if cases:
-        errors = list(check_broken(yaml.safe_load(Path(cases).read_text()), templates))
+    if mode == "--broken":
+        errors = list(check_broken(yaml.safe_load(Path(file).read_text()), templates))
+    elif mode == "--documented":
+        errors = list(check_documented(Path(file).read_text(), templates))
     else:
         objects, errors = check(templates)
         for path, things in objects.items():
