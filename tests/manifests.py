@@ -139,6 +139,7 @@ SCALARS = {
     "quantity": (str, int, float),
     "int-or-string": (str, int),
     "object": dict,
+    "base64": str,
 }
 
 
@@ -232,6 +233,7 @@ def image_streams(value):
 
 
 def build_config(spec):
+    """Yields what ValidateBuildConfig refuses beyond single fields, and a hook that OpenShift cannot quote."""
     source, strategy = spec.get("source", {}), spec.get("strategy", {})
     if strategy.get("type", "").lower() + "Strategy" not in strategy:
         yield "spec.strategy.type: there is no strategy of this type"
@@ -269,6 +271,7 @@ def build_config(spec):
 
 
 def deployment(spec):
+    """Yields what Kubernetes refuses beyond single fields, and probes that cannot succeed."""
     selector = spec.get("selector", {}).get("matchLabels", {})
     template = spec.get("template", {})
     labels = template.get("metadata", {}).get("labels", {})
@@ -307,12 +310,13 @@ def deployment(spec):
 
 
 def ports(container):
+    """Returns the names of the ports of a container."""
     return {port.get("name") for port in container.get("ports", [])}
 
 
-def labels(thing):
-    found = thing["metadata"].get("labels", {})
-    for key, value in found.items():
+def check_labels(thing):
+    """Yields the labels whose syntax is wrong."""
+    for key, value in thing["metadata"].get("labels", {}).items():
         if not re.fullmatch(QUALIFIED, key) or not re.fullmatch(LABEL_VALUE, str(value)):
             yield f"metadata.labels: invalid label {key}={value}"
 
@@ -332,7 +336,7 @@ def check_object(thing):
     if not wrong:
         if not thing["metadata"].get("name"):
             yield "metadata.name: required value"
-        yield from labels(thing)
+        yield from check_labels(thing)
         yield from RULES.get(kind, lambda spec: ())(thing.get("spec", {}))
 
 
@@ -385,7 +389,7 @@ def check_references(thing, objects, streams):
 
 
 def check_builder(thing, builders):
-    """Yields whether a build configuration makes a builder without saying so in its labels, as OpenShift needs it."""
+    """Yields an error if a build configuration makes a builder without the label that OpenShift finds its scripts by."""
     spec = thing["spec"]
     if spec["strategy"]["type"] == "Source" and spec["output"]["to"]["name"].split(":")[0] in builders:
         labels = {label["name"]: label.get("value") for label in spec["output"].get("imageLabels", [])}
@@ -394,7 +398,7 @@ def check_builder(thing, builders):
 
 
 def check(templates):
-    """Yields all that is wrong with the templates by path, and the objects of those that are right."""
+    """Returns the objects of the templates by path, and all that is wrong with them."""
     objects, errors, streams, builders = {}, [], set(), set()
     for path, template in templates.items():
         errors += [f"{path}: {error.removeprefix('.')}" for error in decode(template, "Template", "")]
