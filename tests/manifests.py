@@ -139,7 +139,6 @@ SCALARS = {
     "quantity": (str, int, float),
     "int-or-string": (str, int),
     "object": dict,
-    "base64": str,
 }
 
 
@@ -389,7 +388,7 @@ def check_references(thing, objects, streams):
 
 
 def check_builder(thing, builders):
-    """Yields an error if a build configuration makes a builder without the label that OpenShift finds its scripts by."""
+    """Yields an error if a configuration makes a builder without the label by which OpenShift finds its scripts."""
     spec = thing["spec"]
     if spec["strategy"]["type"] == "Source" and spec["output"]["to"]["name"].split(":")[0] in builders:
         labels = {label["name"]: label.get("value") for label in spec["output"].get("imageLabels", [])}
