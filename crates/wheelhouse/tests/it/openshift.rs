@@ -97,7 +97,7 @@ fn hook(template: &str) -> String {
 /// Where `docs/openshift.md` mounts the secret with pip's configuration.
 const SECRET_PLACE: &str = "/etc/xdg/pip";
 
-/// Builds the image of a wheelhouse from `source` with `assemble`, as OpenShift does: the Dockerfile of
+/// Builds the image of a wheelhouse from `source` with `assemble`, as `OpenShift` does: the Dockerfile of
 /// `s2i build --as-dockerfile`, with the hook in a stage of its own, and `secret` as a volume.
 fn build(buildah: &Buildah, source: &Path, assemble: &str, secret: &Path, image: &str) -> Output {
     let context = tempfile::tempdir().unwrap();
@@ -118,10 +118,8 @@ fn build(buildah: &Buildah, source: &Path, assemble: &str, secret: &Path, image:
          COPY s2i /opt/app-root/s2i\n\
          RUN mkdir /opt/app-root/wheelhouse && chown 1001:0 /opt/app-root/wheelhouse\n\
          FROM builder AS appimage\n\
-         ENV WHEELHOUSE_UPGRADE_TOOLS=0 PIP_INDEX_URL= PIP_PROXY=\n\
-         USER root\n\
-         COPY src /tmp/src\n\
-         RUN chown -R 1001:0 /tmp/src\n\
+         ENV WHEELHOUSE_UPGRADE_TOOLS=0 PIP_INDEX_URL=\"\" PIP_PROXY=\"\"\n\
+         COPY --chown=1001:0 src /tmp/src\n\
          USER 1001\n\
          RUN {assemble}\n\
          CMD /opt/app-root/s2i/run\n\
