@@ -24,6 +24,8 @@ const SCRIPT: &str = include_str!("hook.py");
 const LOG_LIMIT: u64 = 64 << 20;
 /// An error shows this many of the last lines at most.
 const TAIL_LINES: usize = 20;
+/// An error carries this many of the last lines at most, for places where the file of the log is lost.
+const LOG_LINES: usize = 50;
 /// The last lines are looked for in this much of the end of the output (bytes).
 const TAIL_BYTES: usize = 64 << 10;
 
@@ -141,9 +143,10 @@ impl Call<'_> {
     }
 
     fn explained(&self, reason: &str, output: &Output) -> Error {
-        let tail = output.tail();
+        let tail = output.tail(TAIL_LINES);
         let error = Error::new(Kind::Build, format!("{}: {reason}", self.failed()))
-            .with_detail(format!("{tail}\nthe whole log: {}", self.log.display()));
+            .with_detail(format!("{tail}\nthe whole log: {}", self.log.display()))
+            .with_log(output.tail(LOG_LINES));
         match crate::diagnosis::hint(&output.text()) {
             Some(hint) => error.with_hint(hint),
             None => error,
@@ -250,13 +253,13 @@ impl Output {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn tail(&self) -> String {
+    fn tail(&self, count: usize) -> String {
         let text = self.text();
         let lines: Vec<&str> = text
             .lines()
             .filter(|line| !line.trim().is_empty())
             .collect();
-        let start = lines.len().saturating_sub(TAIL_LINES);
+        let start = lines.len().saturating_sub(count);
         lines[start..].join("\n")
     }
 }

@@ -68,7 +68,7 @@ fn certificates(path: &Path) -> Result<Certificates> {
             Kind::Input,
             format!("failed to read the certificates in {}", path.display()),
         )
-        .with_hint("Name a file of certificates in PEM format with --cert or PIP_CERT.")
+        .with_hint("Name a file of certificates in PEM format with --cert.")
         .caused_by(error)
     })
 }
@@ -80,7 +80,7 @@ fn check_identity(path: &Path) -> Result<()> {
         let path = path.display();
         format!("failed to read the client certificate in {path}")
     };
-    let hint = "Name a file with a certificate and its key in PEM format with --client-cert or PIP_CLIENT_CERT.";
+    let hint = "Name a file with a certificate and its key in PEM format with --client-cert.";
     fs_err::read(path)
         .context(Kind::Input, failed)
         .and_then(|bytes| reqwest::Identity::from_pem(&bytes).context(Kind::Input, failed))

@@ -10,6 +10,7 @@ pub struct Error {
     message: String,
     hint: Option<String>,
     detail: Option<String>,
+    log: Option<Box<str>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -43,11 +44,13 @@ impl Error {
             message: message.into(),
             hint: None,
             detail: None,
+            log: None,
             source: None,
         }
     }
 
-    /// Adds what the user can do about it: a sentence without the word "hint".
+    /// Adds what the user can do about it: a sentence without the word "hint". Options are
+    /// written as on the command line; where there is none, the renderer puts them into other words.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -58,6 +61,13 @@ impl Error {
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds more of the end of a failed build's log than the detail has, for places where its file is lost.
+    #[must_use]
+    pub fn with_log(mut self, end: impl Into<Box<str>>) -> Self {
+        self.log = Some(end.into());
         self
     }
 
@@ -79,7 +89,7 @@ impl Error {
         self.hint.as_deref().or_else(|| self.cause()?.hint())
     }
 
-    /// An error with the same kind, words, hint and detail, for a second one who waits for it.
+    /// An error with the same kind, words, hint, detail and log, for a second caller that waits for it.
     #[must_use]
     pub fn copy(&self) -> Self {
         Self {
@@ -87,6 +97,7 @@ impl Error {
             message: self.sentence(),
             hint: self.hint().map(ToOwned::to_owned),
             detail: self.detail().map(ToOwned::to_owned),
+            log: self.log().map(Into::into),
             source: None,
         }
     }
@@ -95,6 +106,12 @@ impl Error {
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.detail.as_deref().or_else(|| self.cause()?.detail())
+    }
+
+    /// The end of the log of this error, or the nearest one among its causes.
+    #[must_use]
+    pub fn log(&self) -> Option<&str> {
+        self.log.as_deref().or_else(|| self.cause()?.log())
     }
 
     fn cause(&self) -> Option<&Self> {

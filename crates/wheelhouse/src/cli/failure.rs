@@ -8,46 +8,52 @@ use serde_json::json;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind};
 
+use super::dialect::Dialect;
 use super::render::EVENT_SCHEMA;
 use super::style;
 use super::{exit, streams};
 
 /// Tells the user of a failure.
 pub(crate) fn report(error: &Error, json: bool) {
+    let dialect = Dialect::current();
     if json {
-        streams::data(&format!("{}\n", as_json(error)));
+        streams::data(&format!("{}\n", as_json(error, dialect)));
     } else {
-        streams::talk(&as_text(error));
+        streams::talk(&as_text(error, dialect));
     }
 }
 
 /// The message, as lines without an end.
-pub(crate) fn as_text(error: &Error) -> String {
+fn as_text(error: &Error, dialect: Dialect) -> String {
     if error.kind() == Kind::Interrupted {
         return "interrupted".to_owned();
     }
     let mut text = style::labelled(style::ERROR, "error", &redacted(&error.sentence()));
-    if let Some(detail) = error.detail() {
-        for line in redacted(detail).trim_end().lines() {
+    if let Some(detail) = dialect.detail(error) {
+        for line in redacted(&detail).trim_end().lines() {
             let _ = write!(text, "\n{}", style::indented(line));
         }
     }
-    if let Some(hint) = error.hint() {
-        let hint = style::labelled(style::HINT, "hint", &redacted(hint));
+    if let Some(hint) = hint(error, dialect) {
+        let hint = style::labelled(style::HINT, "hint", &redacted(&hint));
         let _ = write!(text, "\n{hint}");
     }
     text
 }
 
-fn as_json(error: &Error) -> serde_json::Value {
+fn hint(error: &Error, dialect: Dialect) -> Option<String> {
+    error.hint().and_then(|hint| dialect.hint(hint))
+}
+
+fn as_json(error: &Error, dialect: Dialect) -> serde_json::Value {
     json!({
         "schema": EVENT_SCHEMA,
         "event": "error",
         "kind": exit::name(error.kind()),
         "code": exit::code(error.kind()),
         "message": redacted(&error.sentence()),
-        "detail": error.detail().map(redacted),
-        "hint": error.hint().map(redacted),
+        "detail": dialect.detail(error).as_deref().map(redacted),
+        "hint": hint(error, dialect).as_deref().map(redacted),
     })
 }
 
@@ -64,7 +70,8 @@ mod tests {
 
     #[test]
     fn a_message_has_detail_and_hint_once_each() {
-        let text = anstream::adapter::strip_str(&as_text(&example())).to_string();
+        let text = as_text(&example(), Dialect::CommandLine);
+        let text = anstream::adapter::strip_str(&text).to_string();
         insta::assert_snapshot!(text, @"
         error: failed to build example==1.0: https://****@host/ said no
           line 1
@@ -76,7 +83,7 @@ mod tests {
 
     #[test]
     fn programs_get_the_same() {
-        let json = as_json(&example());
+        let json = as_json(&example(), Dialect::CommandLine);
         assert_eq!(json["kind"], "build");
         assert_eq!(json["code"], 5);
         assert_eq!(json["hint"], "Ask https://****@host/ again.");
@@ -85,9 +92,30 @@ mod tests {
 
     #[test]
     fn an_interruption_is_one_word() {
-        assert_eq!(
-            as_text(&Error::new(Kind::Interrupted, "interrupted")),
-            "interrupted"
-        );
+        let interrupted = Error::new(Kind::Interrupted, "interrupted");
+        assert_eq!(as_text(&interrupted, Dialect::CommandLine), "interrupted");
+    }
+
+    #[test]
+    fn a_build_by_s2i_shows_the_log_and_names_variables() {
+        let error = Error::new(Kind::Build, "failed to build example==1.0")
+            .with_detail("line 3\nthe whole log: /cache/logs/example.log")
+            .with_log("line 1\n\u{1b}[31mline 2\u{1b}[0m\u{1b}]0;title\u{7}\n10%\r100%\r\nline\u{9b} 3\t.")
+            .with_hint("Give it more time with --build-timeout SECONDS. Or ask with --proxy URL.");
+        let text = anstream::adapter::strip_str(&as_text(&error, Dialect::S2iBuild)).to_string();
+        insta::assert_snapshot!(text, @"
+        error: failed to build example==1.0
+          line 1
+          line 2
+          100%
+          line 3	.
+        hint: Or ask with PIP_PROXY=URL.
+        ");
+        let json = as_json(&error, Dialect::S2iBuild);
+        assert_eq!(json["detail"], "line 1\nline 2\n100%\nline 3\t.");
+        assert_eq!(json["hint"], "Or ask with PIP_PROXY=URL.");
+        let useless = Error::new(Kind::Fetch, "no").with_hint("Run once without --offline.");
+        assert!(as_text(&useless, Dialect::S2iBuild).ends_with(" no"));
+        assert!(as_json(&useless, Dialect::S2iBuild)["hint"].is_null());
     }
 }

@@ -4,7 +4,7 @@
 //! 2. A verb brings raw options, pip's configuration and the process (`process`) together, and
 //!    calls the other rooms.
 //! 3. Events are rendered (`render`), failures become messages (`failure`) and exit codes
-//!    ([`exit`]).
+//!    ([`exit`]), with hints in the words of a command line or of an S2I build (`dialect`).
 //!
 //! This room alone prints, reads the process environment and knows exit codes. It never decides
 //! what is resolved, fetched or built.
@@ -15,6 +15,7 @@ mod build;
 mod cache;
 mod completions;
 mod config;
+mod dialect;
 mod download;
 mod dry_run;
 pub mod exit;
@@ -47,6 +48,7 @@ use clap::ArgMatches;
 use wheelhouse_model::Result;
 
 use arguments::{CommandLine, Globals, Verb};
+use dialect::Dialect;
 
 /// Runs the program with `arguments`, the name of the program first, and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -60,6 +62,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let CommandLine { globals, verb } = command_line;
     streams::set_color(globals.color);
+    Dialect::of(&verb).speak();
     match dispatch(verb, &globals, &matches) {
         Ok(code) => code,
         Err(error) => {

@@ -38,7 +38,7 @@ const PROGRESS_STEP: u64 = 256 << 10;
 
 fn no_image(image: &str, filename: &str) -> Error {
     let message = format!("{filename} is in {image}, which is not among the --find-links places");
-    Error::new(Kind::Fetch, message).with_hint(format!("Name it with --find-links {image}."))
+    Error::new(Kind::Fetch, message).with_hint(format!("Name it with `--find-links {image}`."))
 }
 
 impl Fetch {

@@ -360,3 +360,36 @@ fn other_roles_tell_what_is_wrong() {
         ".s2i/bin/run\n"
     );
 }
+
+#[test]
+fn a_failure_is_told_for_a_build_without_a_command_line() {
+    let image = Image::new();
+    image.upload("requirements.txt", "nowhere\n");
+    let finished = image.assemble();
+    finished.assert_exit(3);
+    insta::assert_snapshot!(finished.error(), @"
+    error: no set of versions satisfies the requirements
+      Because nowhere was not found in the package registry and you require nowhere, we can conclude that your requirements are unsatisfiable.
+      You require `nowhere` in requirements.txt:1.
+    hint: Check how it is spelt; if another index has it, name that with PIP_EXTRA_INDEX_URL.
+    ");
+
+    let script = "for i in range(100): print('\\x1b[31mline', i)\n\
+        print('fatal error: zlib.h: No such file or directory')\nsys.exit(3)";
+    image
+        .index
+        .add_sdist(&Sdist::new("broken", "1.0").static_metadata().script(script));
+    image.upload("requirements.txt", "broken\n");
+    let finished = image.assemble();
+    finished.assert_exit(5);
+    let mut expected =
+        "error: failed to build broken==1.0: `build_wheel` of backend ended with exit status: 3\n"
+            .to_owned();
+    for number in 51..100 {
+        expected.extend(["  line ", &number.to_string(), "\n"]);
+    }
+    expected += "  fatal error: zlib.h: No such file or directory\n\
+         hint: The build needs the development files of zlib, which it did not find. Install in the builder image with \
+         `apt-get install zlib1g-dev` (Debian, Ubuntu) or `dnf install zlib-devel` (Fedora, RHEL, UBI).\n";
+    assert_eq!(finished.error(), expected);
+}

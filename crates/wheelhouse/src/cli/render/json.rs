@@ -11,6 +11,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Event, Observer};
 
 use super::Renderer;
+use crate::cli::dialect::Dialect;
 
 /// The version of the form of events.
 pub(crate) const EVENT_SCHEMA: &str = "wheelhouse-event/1";
@@ -41,6 +42,9 @@ impl<Stream: Write + Send> Observer for Json<Stream> {
 fn as_json(event: &Event) -> Value {
     let mut value = json!(event);
     value["schema"] = EVENT_SCHEMA.into();
+    if let Some(hint) = value.get("hint").and_then(Value::as_str) {
+        value["hint"] = Dialect::current().hint(hint).into();
+    }
     value
 }
 

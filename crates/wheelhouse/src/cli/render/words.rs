@@ -6,6 +6,7 @@ use wheelhouse_model::event::Unknown;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Event, Outcome, Phase};
 
+use super::super::dialect::Dialect;
 use super::super::{human, style};
 use super::Verbosity;
 
@@ -112,8 +113,8 @@ fn failed(package: &str, reason: &str) -> String {
 
 fn warning(message: &str, hint: Option<&str>) -> String {
     let mut text = style::labelled(style::WARNING, "warning", message);
-    if let Some(hint) = hint {
-        let hint = style::labelled(style::HINT, "hint", hint);
+    if let Some(hint) = hint.and_then(|hint| Dialect::current().hint(hint)) {
+        let hint = style::labelled(style::HINT, "hint", &hint);
         let _ = write!(text, "\n{hint}");
     }
     text

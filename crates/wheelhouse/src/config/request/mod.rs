@@ -179,7 +179,7 @@ fn no_index(text: &str) -> Error {
         redacted(text)
     );
     Error::new(Kind::Input, message)
-        .with_hint("Name one with --index-url https://HOST/simple; `wheelhouse config` tells who named this one.")
+        .with_hint("Name one with `--index-url https://HOST/simple`; `wheelhouse config` tells who named this one.")
 }
 
 /// A URL as it is, a path made absolute, nothing for a path that is not there.
