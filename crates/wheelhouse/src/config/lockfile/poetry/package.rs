@@ -96,11 +96,11 @@ impl Package<'_> {
         let url = || source.required_string("url").map(str::to_owned);
         Ok(match source.string("type")? {
             None | Some("legacy") => What::Version(self.version.clone()),
-            Some("git") => What::Git {
-                url: url()?.trim_start_matches("git+").to_owned(),
-                commit: source.required_string("resolved_reference")?.to_owned(),
-                subdirectory,
-            },
+            Some("git") => What::commit(
+                &url()?,
+                source.required_string("resolved_reference")?,
+                subdirectory.as_deref(),
+            ),
             Some("url") => What::Archive {
                 url: url()?,
                 subdirectory,
