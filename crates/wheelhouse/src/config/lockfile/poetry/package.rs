@@ -8,10 +8,8 @@ use std::path::Path;
 use wheelhouse_model::entry::Entry;
 use wheelhouse_model::{GroupName, MarkerTree, PackageName, Result, Version, marker};
 
+use super::super::super::pypi::PYPI;
 use super::super::pin::What;
-
-/// Where packages without a source come from.
-const PYPI: &str = "https://pypi.org/simple";
 
 /// One entry of `package`.
 pub(super) struct Package<'a> {
