@@ -8,7 +8,7 @@ use wheelhouse_model::{Error, Kind, Result};
 const LONGEST_COMPONENT: usize = 255;
 
 /// The longest whole name, in bytes; `PATH_MAX` with room for the directory it goes to.
-const LONGEST_NAME: usize = 3072;
+pub(crate) const LONGEST_NAME: usize = 3072;
 
 /// Splits the name of an entry into its components, without empty ones and `.`.
 ///

@@ -15,6 +15,7 @@ mod lockfile;
 mod names;
 mod pip_configuration;
 mod project;
+mod pypi;
 mod python_text;
 mod request;
 mod requirements_file;

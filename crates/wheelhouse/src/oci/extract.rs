@@ -6,12 +6,15 @@
 //! 3. The directory is brought to the state of the set, as when it was built.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Permissions;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use fs_err as fs;
-use tempfile::TempDir;
+use tempfile::{TempDir, TempPath};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::manifest::MANIFEST_NAME;
 use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
@@ -19,7 +22,7 @@ use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
 use super::blob::{Blob, BlobWriter};
 use super::contents::{self, LARGEST_MANIFEST};
 use super::source::SourceImage;
-use super::unpack::{self, USUAL_PATH, Visitor};
+use super::unpack::{self, Taker, USUAL_PATH};
 use crate::archive;
 use crate::archive::tarball::TarEntry;
 use crate::publish::{DirectoryPublisher, Place, Published, Publisher as _, Wheelhouse};
@@ -54,7 +57,7 @@ pub fn extract(image: &SourceImage, path: Option<&str>, directory: &Path) -> Res
     let files = staged.files.values();
     let mut extracted = Extracted {
         distributions: BTreeMap::new(),
-        bytes: files.map(|blob| blob.size).sum(),
+        bytes: files.map(|file| file.blob.size).sum(),
         unlisted: Vec::new(),
         published: Published::default(),
         has_manifest: staged.files.contains_key(MANIFEST_NAME),
@@ -69,8 +72,16 @@ pub fn extract(image: &SourceImage, path: Option<&str>, directory: &Path) -> Res
 
 /// Files beside their directory.
 struct Staged {
-    directory: TempDir,
-    files: BTreeMap<String, Blob>,
+    /// By the names that they have in the wheelhouse, several of which may stand for one file.
+    files: BTreeMap<String, Arc<StagedFile>>,
+    /// Removed when the files are.
+    _directory: TempDir,
+}
+
+/// A file that was unpacked, and is removed again unless it is moved.
+struct StagedFile {
+    path: TempPath,
+    blob: Blob,
 }
 
 fn stage(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<Staged> {
@@ -84,17 +95,22 @@ fn stage(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<St
         .prefix(".wheelhouse-")
         .tempdir_in(parent)
         .context(Kind::Publish, failed)?;
-    let mut staged = Staged {
-        directory: staging,
-        files: BTreeMap::new(),
+    let mut stager = Stager {
+        directory: staging.path(),
     };
     let labelled = unpack::labelled_path(&image.config);
     let path = path.or(labelled).unwrap_or(USUAL_PATH);
-    let elsewhere = unpack::visit(image, path, 0, &mut staged)?;
-    if staged.files.is_empty() {
-        return Err(nothing(image, path, &elsewhere));
+    let found = unpack::visit(image, path, 0, &mut stager)?;
+    if found.files.is_empty() {
+        return Err(nothing(image, path, &found.elsewhere));
     }
-    Ok(staged)
+    let files = found.files.into_iter();
+    Ok(Staged {
+        files: files
+            .filter_map(|(name, file)| Some((name, file.taken?)))
+            .collect(),
+        _directory: staging,
+    })
 }
 
 pub(super) fn nothing(image: &SourceImage, path: &str, elsewhere: &BTreeSet<String>) -> Error {
@@ -111,53 +127,66 @@ pub(super) fn nothing(image: &SourceImage, path: &str, elsewhere: &BTreeSet<Stri
     error.with_hint(hint)
 }
 
-impl Staged {
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
+/// Unpacks files into a directory, whatever their names are.
+struct Stager<'a> {
+    directory: &'a Path,
 }
 
-impl Visitor for Staged {
-    fn file(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<()> {
-        let path = self.path(name);
+impl Taker for Stager<'_> {
+    type Taken = StagedFile;
+
+    const AT_ONCE: u64 = u64::MAX;
+
+    fn wants(&self, _name: &str) -> bool {
+        true
+    }
+
+    fn take(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<StagedFile> {
         let failed = || format!("`{name}` cannot be unpacked");
-        let parent = path.parent().unwrap_or(self.directory.path());
-        fs::create_dir_all(parent).context(Kind::Publish, failed)?;
-        let file = fs::File::create(&path).context(Kind::Publish, failed)?;
-        let mut writer = BlobWriter::new(file);
+        let file = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(self.directory)
+            .context(Kind::Publish, failed)?;
         let size = content.size();
+        let mut writer = BlobWriter::new(file);
         io::copy(content, &mut writer).context(Kind::Fetch, failed)?;
         let (mut file, blob) = writer.finish();
         file.flush()
-            .and_then(|()| file.set_modified(UNIX_EPOCH + STORE_MTIME))
+            .and_then(|()| file.as_file().set_modified(UNIX_EPOCH + STORE_MTIME))
             .context(Kind::Publish, failed)?;
         if blob.size != size {
             return Err(Error::new(Kind::Fetch, format!("`{name}` is cut short")));
         }
-        self.files.insert(name.to_owned(), blob);
-        Ok(())
+        let path = file.into_temp_path();
+        Ok(StagedFile { path, blob })
     }
+}
 
-    fn remove(&mut self, name: &str) -> Result<()> {
-        self.files.remove(name);
-        fs::remove_file(self.path(name))
-            .context(Kind::Publish, || format!("`{name}` cannot be removed"))
+impl StagedFile {
+    /// Moves the file to `destination`, or copies it if it has other names, too.
+    fn put(self: &Arc<Self>, destination: &Path) -> io::Result<()> {
+        if Arc::strong_count(self) == 1 {
+            return fs::rename(&self.path, destination);
+        }
+        fs::copy(&self.path, destination)?;
+        let copy = fs::File::options().write(true).open(destination)?;
+        copy.set_modified(UNIX_EPOCH + STORE_MTIME)
     }
 }
 
 impl Place for Staged {
-    /// Moves a file there. What is wanted under several names was unpacked under each of them, so the
-    /// first that is left will do.
+    /// Moves or copies a file there. What is wanted under several names is there under each of them,
+    /// so the first that is left will do.
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
-        let is_left =
-            |(name, blob): &(&String, &Blob)| blob.sha256 == *sha256 && self.path(name).exists();
-        let (name, _) = self.files.iter().find(is_left).ok_or_else(|| {
+        let mut files = self.files.values();
+        let is_left = |file: &&Arc<StagedFile>| file.blob.sha256 == *sha256 && file.path.exists();
+        let file = files.find(is_left).ok_or_else(|| {
             Error::new(
                 Kind::Publish,
                 format!("nothing with the digest {sha256} was unpacked"),
             )
         })?;
-        fs::rename(self.path(name), destination).context(Kind::Publish, || {
+        file.put(destination).context(Kind::Publish, || {
             format!("failed to write {}", destination.display())
         })
     }
@@ -187,7 +216,7 @@ fn publish(
         .collect();
     extracted.distributions = manifest
         .distributions()
-        .map(|file| (file.filename.to_owned(), staged.files[file.filename]))
+        .map(|file| (file.filename.to_owned(), staged.files[file.filename].blob))
         .collect();
     let published = DirectoryPublisher {
         directory: directory.to_owned(),
@@ -211,7 +240,7 @@ fn check(staged: &Staged, manifest: &Manifest, place: &str) -> Result<BTreeMap<S
             size: file.size,
         };
         match staged.files.get(file.filename) {
-            Some(found) if *found == expected => {}
+            Some(found) if found.blob == expected => {}
             found => {
                 let what = found.map_or("which is not there", |_| "which has another digest");
                 let message = format!("{place} lists `{}`, {what}", file.filename);
@@ -234,11 +263,12 @@ fn check(staged: &Staged, manifest: &Manifest, place: &str) -> Result<BTreeMap<S
 }
 
 fn read(staged: &Staged, name: &str, most: u64) -> Result<Vec<u8>> {
-    if staged.files[name].size > most {
+    let file = &staged.files[name];
+    if file.blob.size > most {
         let message = format!("`{name}` is larger than it may be");
         return Err(Error::new(Kind::Fetch, message));
     }
-    fs::read(staged.path(name)).context(Kind::Fetch, || format!("`{name}` cannot be read"))
+    fs::read(&file.path).context(Kind::Fetch, || format!("`{name}` cannot be read"))
 }
 
 /// Moves wheels that nothing describes into an empty directory.
@@ -251,14 +281,14 @@ fn move_plain(
         .files
         .iter()
         .filter(|(name, _)| !name.contains('/') && unpack::is_wheel(name))
-        .map(|(name, blob)| (name.clone(), *blob))
+        .map(|(name, file)| (name.clone(), file.blob))
         .collect();
     if wheels.is_empty() {
         let message = format!("{} has files there, and no wheel", image.source.name());
         return Err(Error::new(Kind::Fetch, message));
     }
     for wheel in wheels.keys() {
-        archive::inspect(&staged.path(wheel), wheel)?;
+        archive::inspect(&staged.files[wheel].path, wheel)?;
     }
     let failed = || format!("failed to write {}", directory.display());
     fs::create_dir_all(directory).context(Kind::Publish, failed)?;
@@ -271,9 +301,11 @@ fn move_plain(
         let hint = "The image has no manifest to compare it with: name a new directory.";
         return Err(Error::new(Kind::Publish, message).with_hint(hint));
     }
-    for entry in fs::read_dir(staged.directory.path()).context(Kind::Publish, failed)? {
-        let entry = entry.context(Kind::Publish, failed)?;
-        fs::rename(entry.path(), directory.join(entry.file_name()))
+    for (name, file) in &staged.files {
+        let destination = directory.join(name);
+        let parent = destination.parent().unwrap_or(directory);
+        fs::create_dir_all(parent)
+            .and_then(|()| file.put(&destination))
             .context(Kind::Publish, failed)?;
     }
     Ok(wheels)

@@ -16,7 +16,7 @@ use wheelhouse_model::{Kind, Manifest, Result};
 use super::contents::{self, LARGEST_MANIFEST};
 use super::extract;
 use super::source::SourceImage;
-use super::unpack::{self, USUAL_PATH, Visitor};
+use super::unpack::{self, Found, Taker, USUAL_PATH};
 use crate::archive::tarball::TarEntry;
 
 /// What was found.
@@ -71,31 +71,46 @@ pub fn directory(directory: &Path) -> Result<Inspection> {
 /// [`Kind::Fetch`], when the image cannot be read or has no wheelhouse.
 pub fn image(image: &SourceImage, path: Option<&str>) -> Result<Inspection> {
     let labelled = unpack::labelled_path(&image.config);
-    let mut listing = Listing::default();
-    if labelled.is_some() && path.is_none_or(|path| Some(path) == labelled) {
+    let visit = |path, first| unpack::visit(image, path, first, &mut Listing);
+    let mut found = None;
+    if let Some(labelled) = labelled
+        && path.is_none_or(|path| path == labelled)
+    {
+        // Where the last layer does not tell everything, reading all of them shows what is wrong.
         let last = image.layers.len().saturating_sub(1);
-        unpack::visit(image, labelled.unwrap_or(USUAL_PATH), last, &mut listing)?;
+        found = visit(labelled, last).ok();
     }
-    if listing.manifest.is_none() {
-        listing = Listing::default();
+    let found = match found.filter(|found| manifest_of(found).is_some()) {
+        Some(found) => found,
+        None => visit(path.or(labelled).unwrap_or(USUAL_PATH), 0)?,
+    };
+    if found.files.is_empty() {
         let path = path.or(labelled).unwrap_or(USUAL_PATH);
-        let elsewhere = unpack::visit(image, path, 0, &mut listing)?;
-        if listing.files.is_empty() {
-            return Err(extract::nothing(image, path, &elsewhere));
-        }
+        return Err(extract::nothing(image, path, &found.elsewhere));
     }
     let place = format!("the {MANIFEST_NAME} of {}", image.source.name());
-    let manifest = listing
-        .manifest
-        .map(|bytes| contents::parse(&bytes, &place));
+    let manifest = manifest_of(&found).map(|bytes| contents::parse(bytes, &place));
     Ok(Inspection {
         digest: Some(image.digest.clone()),
         architecture: image.config["architecture"].as_str().map(ToOwned::to_owned),
         labels: labels(&image.config),
         layers: image.layers.len(),
         manifest: manifest.transpose()?,
-        files: listing.files,
+        files: found
+            .files
+            .into_iter()
+            .map(|(name, file)| (name, file.size))
+            .collect(),
     })
+}
+
+fn manifest_of(found: &Found<Vec<u8>>) -> Option<&[u8]> {
+    found
+        .files
+        .get(MANIFEST_NAME)?
+        .taken
+        .as_deref()
+        .map(Vec::as_slice)
 }
 
 fn labels(config: &Value) -> BTreeMap<String, String> {
@@ -106,31 +121,24 @@ fn labels(config: &Value) -> BTreeMap<String, String> {
         .collect()
 }
 
-#[derive(Default)]
-struct Listing {
-    files: BTreeMap<String, u64>,
-    manifest: Option<Vec<u8>>,
-}
+/// Takes the manifest alone.
+struct Listing;
 
-impl Visitor for Listing {
-    fn file(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<()> {
-        self.files.insert(name.to_owned(), content.size());
-        if name == MANIFEST_NAME {
-            let mut bytes = Vec::new();
-            content
-                .take(LARGEST_MANIFEST)
-                .read_to_end(&mut bytes)
-                .context(Kind::Fetch, || format!("`{name}` cannot be read"))?;
-            self.manifest = Some(bytes);
-        }
-        Ok(())
+impl Taker for Listing {
+    type Taken = Vec<u8>;
+
+    const AT_ONCE: u64 = 2 * LARGEST_MANIFEST;
+
+    fn wants(&self, name: &str) -> bool {
+        name == MANIFEST_NAME
     }
 
-    fn remove(&mut self, name: &str) -> Result<()> {
-        self.files.remove(name);
-        if name == MANIFEST_NAME {
-            self.manifest = None;
-        }
-        Ok(())
+    fn take(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        content
+            .take(LARGEST_MANIFEST)
+            .read_to_end(&mut bytes)
+            .context(Kind::Fetch, || format!("`{name}` cannot be read"))?;
+        Ok(bytes)
     }
 }

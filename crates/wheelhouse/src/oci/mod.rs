@@ -10,7 +10,8 @@
 //!    archive.
 //!
 //! And back:
-//! 4. [`source`] opens an image wherever it is; [`unpack`] looks through its layers.
+//! 4. [`source`] opens an image wherever it is; [`unpack`] reads its layers, and [`root`] tells which
+//!    names, whiteouts and links they leave.
 //! 5. [`extract`] makes a wheelhouse of them again, [`inspect`] tells what is in it.
 //!
 //! The same wheelhouse gives the same bytes: nothing of a clock, a user, a machine or an order gets
@@ -32,6 +33,7 @@ pub mod linked;
 pub mod making;
 pub mod progress;
 pub mod registry;
+mod root;
 pub mod sbom;
 pub mod source;
 mod stored;

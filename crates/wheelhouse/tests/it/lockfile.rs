@@ -186,6 +186,53 @@ fn a_lock_of_poetry_is_built() {
 }
 
 #[test]
+fn old_names_of_pypi_mean_the_main_index_in_any_lock() {
+    let (index, mut sandbox) = (index(), Sandbox::new());
+    // Where no proxy is, no other server is reached.
+    sandbox.set("HTTP_PROXY", "http://127.0.0.1:9");
+    sandbox.set("HTTPS_PROXY", "http://127.0.0.1:9");
+    sandbox.set("NO_PROXY", "127.0.0.1");
+    let digest = alpha_digest();
+    for pypi in [
+        "https://pypi.python.org/simple",
+        "http://pypi.python.org/simple/",
+        "https://pypi.python.org/pypi",
+    ] {
+        let pipfile = format!(
+            r#"{{"_meta": {{"hash": {{"sha256": "00"}}, "pipfile-spec": 6,
+                 "sources": [{{"name": "pypi", "url": "{pypi}", "verify_ssl": true}}]}},
+                "default": {{"alpha": {{"hashes": ["sha256:{digest}"], "version": "==1.0", "index": "pypi"}}}},
+                "develop": {{}}}}"#
+        );
+        let poetry = format!(
+            "[[package]]\nname = 'alpha'\nversion = '1.0'\noptional = false\ngroups = ['main']\n\
+             files = [{{ file = '{ALPHA}', hash = 'sha256:{digest}' }}]\n\
+             [package.source]\ntype = 'legacy'\nurl = '{pypi}'\nreference = 'old'\n\
+             [metadata]\nlock-version = '2.1'\npython-versions = '>=3.6'\ncontent-hash = '00'\n"
+        );
+        let pylock = format!(
+            "lock-version = '1.0'\ncreated-by = 'hand'\n[[packages]]\nname = 'alpha'\nversion = '1.0'\n\
+             index = '{pypi}'\n\
+             wheels = [{{ url = 'https://files.example/{ALPHA}', hashes = {{ sha256 = '{digest}' }} }}]\n"
+        );
+        let uv = uv_lock(&index).replace(&index.url(), pypi);
+        for (name, text) in [
+            ("Pipfile.lock", pipfile),
+            ("poetry.lock", poetry),
+            ("pylock.toml", pylock),
+            ("uv.lock", uv),
+        ] {
+            sandbox.write(name, &text);
+            let _ = std::fs::remove_dir_all(sandbox.out());
+            sandbox
+                .build(&index, &["--lock", name, "--retries", "0"])
+                .assert_success();
+            assert_eq!(tree::wheels(&sandbox.out()), [ALPHA], "{name} {pypi}");
+        }
+    }
+}
+
+#[test]
 fn a_lock_of_pipenv_is_built_from_its_own_index() {
     let (index, sandbox, other) = (index(), Sandbox::new(), Index::start());
     let lock = format!(

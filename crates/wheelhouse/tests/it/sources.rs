@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::parts::{self, GitDaemon};
 use crate::support::{Index, Sandbox, Sdist, Wheel, literal, sha256, tree};
 
 /// A tree whose back end leaves a mark in `ran` for each build, and litters the tree that it gets.
@@ -139,23 +140,21 @@ fn local_files_are_read_again_when_they_have_changed() {
     assert_eq!(tree::wheels(&sandbox.out()), [sdist.wheel_filename()]);
 }
 
+/// Runs `git` in `repository`, and returns what it printed.
+fn git(sandbox: &Sandbox, repository: &Path, arguments: &[&str]) -> String {
+    let mut command: Command = sandbox.command("git");
+    let identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
+    command
+        .arg("-C")
+        .arg(repository)
+        .args(identity)
+        .args(arguments);
+    parts::run(&mut command).trim().to_owned()
+}
+
 /// Commits everything in `repository`.
 fn commit(sandbox: &Sandbox, repository: &Path) {
-    let git = |arguments: &[&str]| {
-        let mut command: Command = sandbox.command("git");
-        let identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
-        command
-            .arg("-C")
-            .arg(repository)
-            .args(identity)
-            .args(arguments);
-        let output = command.output().expect("git is needed");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    };
+    let git = |arguments: &[&str]| git(sandbox, repository, arguments);
     if !repository.join(".git").exists() {
         git(&["init", "--quiet", "--initial-branch", "main"]);
     }
@@ -196,6 +195,99 @@ fn a_commit_is_built_once() {
         wheel.windows(7).any(|window| window == b"TWO = 2"),
         "the wheel is the old one"
     );
+}
+
+#[test]
+fn gits_own_protocol_is_spoken_wherever_a_repository_may_be_named() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let repository = repository(&sandbox);
+    let Some(daemon) = GitDaemon::start(&sandbox.path("")) else {
+        return;
+    };
+    // A submodule beside the repository, found by a relative URL.
+    let module = sandbox.path("module");
+    std::fs::create_dir(&module).unwrap();
+    std::fs::write(module.join("part.py"), "").unwrap();
+    commit(&sandbox, &module);
+    let part = git(&sandbox, &module, &["rev-parse", "HEAD"]);
+    let modules = "[submodule \"part\"]\npath = part\nurl = ../module\n";
+    std::fs::write(repository.join(".gitmodules"), modules).unwrap();
+    let cached = format!("160000,{part},part");
+    git(
+        &sandbox,
+        &repository,
+        &["update-index", "--add", "--cacheinfo", &cached],
+    );
+    git(&sandbox, &repository, &["add", ".gitmodules"]);
+    git(&sandbox, &repository, &["commit", "--quiet", "-m", "Part"]);
+    let commit = git(&sandbox, &repository, &["rev-parse", "HEAD"]);
+    let url = daemon.url("repository");
+    let outer = sandbox.path("outer");
+    Sdist::new("outer", "1.0").write_tree(&outer);
+    let metadata = std::fs::read_to_string(outer.join("PKG-INFO")).unwrap();
+    let required = format!("Requires-Dist: local @ git+{url}@main\n");
+    std::fs::write(outer.join("PKG-INFO"), metadata + &required).unwrap();
+
+    let lines = [
+        format!("git+{url}@main#egg=local"),
+        format!("-e git+{url}@{commit}#egg=local"),
+        format!("local @ git+{url}"),
+        "./outer".to_owned(),
+    ];
+    let locks = [
+        (
+            "pylock.toml",
+            format!(
+                "lock-version = '1.0'\ncreated-by = 'hand'\n[[packages]]\nname = 'local'\n\
+                 vcs = {{ type = 'git', url = '{url}', commit-id = '{commit}' }}\n"
+            ),
+        ),
+        (
+            "poetry.lock",
+            format!(
+                "[[package]]\nname = 'local'\nversion = '1.0'\noptional = false\ngroups = ['main']\nfiles = []\n\
+                 [package.source]\ntype = 'git'\nurl = '{url}'\nreference = 'main'\nresolved_reference = '{commit}'\n\
+                 [metadata]\nlock-version = '2.1'\npython-versions = '>=3.6'\ncontent-hash = '00'\n"
+            ),
+        ),
+        (
+            "Pipfile.lock",
+            format!(
+                r#"{{"_meta": {{"hash": {{"sha256": "00"}}, "pipfile-spec": 6, "sources": []}},
+                     "default": {{"local": {{"git": "{url}", "ref": "{commit}"}}}}, "develop": {{}}}}"#
+            ),
+        ),
+    ];
+    let in_files = lines.iter().map(|line| ("requirements.txt", line));
+    for (name, text) in in_files.chain(locks.iter().map(|(name, text)| (*name, text))) {
+        sandbox.write(name, text);
+        let _ = std::fs::remove_dir_all(sandbox.cache());
+        let _ = std::fs::remove_dir_all(sandbox.out());
+        sandbox.build(&index, &["-r", name]).assert_success();
+        let wheels = tree::wheels(&sandbox.out());
+        assert!(wheels.contains(&"local-1.0-py3-none-any.whl".to_owned()));
+        let read = |name: &str| std::fs::read_to_string(sandbox.out().join(name)).unwrap();
+        assert!(read("pylock.toml").contains(&url), "{text}");
+        let source = format!("git+{url}@{commit}");
+        assert!(read("wheelhouse.json").contains(&source), "{text}");
+    }
+    let lock = sandbox.out().join("pylock.toml");
+    std::fs::remove_dir_all(sandbox.cache()).unwrap();
+    sandbox
+        .build(&index, &["--lock", lock.to_str().unwrap(), "-o", "again"])
+        .assert_success();
+    // It is a network protocol.
+    std::fs::remove_dir_all(sandbox.cache()).unwrap();
+    let line = format!("local @ git+{url}");
+    sandbox
+        .build(&index, &[&line, "--offline", "-o", "never"])
+        .assert_exit(4)
+        .assert_error_names(&[&url]);
+    drop(daemon);
+    sandbox
+        .build(&index, &[&line, "-o", "never"])
+        .assert_exit(4)
+        .assert_error_names(&[&url]);
 }
 
 #[test]

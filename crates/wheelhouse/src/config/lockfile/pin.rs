@@ -45,6 +45,26 @@ pub(super) enum What {
     },
 }
 
+impl What {
+    /// Returns a commit of the repository at `url`: a URL with or without `git+`, or `USER@HOST:PATH`,
+    /// as `ssh` and Git take it.
+    pub(super) fn commit(url: &str, commit: &str, subdirectory: Option<&str>) -> Self {
+        let url = url.strip_prefix("git+").unwrap_or(url);
+        let remote = url.split_once(':').filter(|(host, path)| {
+            let is_host = !host.contains('/') && !path.starts_with("//");
+            is_host && host.contains('@')
+        });
+        Self::Git {
+            url: match remote {
+                Some((host, path)) => format!("ssh://{host}/{}", path.trim_start_matches('/')),
+                None => url.to_owned(),
+            },
+            commit: commit.to_owned(),
+            subdirectory: subdirectory.map(ToOwned::to_owned),
+        }
+    }
+}
+
 /// Algorithms with the number of hexadecimal digits of their digests.
 const ALGORITHMS: [(&str, usize); 5] = [
     ("md5", 32),
@@ -150,15 +170,23 @@ mod tests {
             "acme==1.0+cpu"
         );
         assert_eq!(text(What::Any), "acme");
-        let git = What::Git {
-            url: "https://host/acme.git".into(),
-            commit: "abc".into(),
-            subdirectory: Some("lib".into()),
-        };
-        assert_eq!(
-            text(git),
-            "acme @ git+https://host/acme.git@abc#subdirectory=lib"
-        );
+        for (url, becomes) in [
+            ("https://host/acme.git", "https://host/acme.git"),
+            ("git+https://host/acme.git", "https://host/acme.git"),
+            ("git://host:9/acme", "git://host:9/acme"),
+            ("git+git://host/acme", "git://host/acme"),
+            ("git@host:team/acme.git", "ssh://git@host/team/acme.git"),
+            ("git@host:/srv/acme.git", "ssh://git@host/srv/acme.git"),
+            ("git+git@host:acme.git", "ssh://git@host/acme.git"),
+            ("ssh://git@host:22/acme", "ssh://git@host:22/acme"),
+            ("https://me@host:1/acme", "https://me@host:1/acme"),
+            ("file:///srv/acme", "file:///srv/acme"),
+        ] {
+            assert_eq!(
+                text(What::commit(url, "abc", Some("lib"))),
+                format!("acme @ git+{becomes}@abc#subdirectory=lib")
+            );
+        }
         let archive = What::Archive {
             url: "https://host/acme-1.0.tar.gz#sha256=00".into(),
             subdirectory: None,

@@ -282,16 +282,12 @@ fn read_marker(package: &Entry<'_>) -> Result<MarkerTree> {
 }
 
 fn read_what(package: &Entry<'_>, file: &LockFile<'_>) -> Result<What> {
-    let subdirectory = package.string("subdirectory")?.map(str::to_owned);
+    let subdirectory = package.string("subdirectory")?;
     if let Some(url) = package.string("git")? {
-        let url = url.trim_start_matches("git+").to_owned();
-        let commit = package.required_string("ref")?.to_owned();
-        return Ok(What::Git {
-            url,
-            commit,
-            subdirectory,
-        });
+        let commit = package.required_string("ref")?;
+        return Ok(What::commit(url, commit, subdirectory));
     }
+    let subdirectory = subdirectory.map(str::to_owned);
     if let Some(other) = ["hg", "svn", "bzr"]
         .into_iter()
         .find(|key| package.has(key))

@@ -132,11 +132,11 @@ fn read_git(vcs: &Entry<'_>, base: &Path) -> Result<What> {
         let said = format!("\"{kind}\" is not supported, only \"git\"");
         return Err(vcs.error("type", &said));
     }
-    Ok(What::Git {
-        url: place(vcs, base)?.trim_start_matches("git+").to_owned(),
-        commit: vcs.required_string("commit-id")?.to_owned(),
-        subdirectory: vcs.string("subdirectory")?.map(str::to_owned),
-    })
+    Ok(What::commit(
+        &place(vcs, base)?,
+        vcs.required_string("commit-id")?,
+        vcs.string("subdirectory")?,
+    ))
 }
 
 fn read_archive(archive: &Entry<'_>, base: &Path) -> Result<What> {

@@ -13,7 +13,7 @@ use super::super::lockfile::{self, Format, LockFile, Locked, Selection};
 use super::super::requirements_file::{FileOptions, expand_variables};
 use super::super::source::Source;
 use super::inputs::Reading;
-use super::{PYPI, Settings, input};
+use super::{Settings, input, is_pypi};
 
 /// Whether the name of `path` is that of a lock.
 pub(super) fn is_lock(path: &Path) -> bool {
@@ -173,8 +173,10 @@ fn add_indexes(options: &mut FileOptions, indexes: Vec<String>) {
     if options.no_index {
         return;
     }
-    let has_pypi = indexes.iter().any(|index| is_same(index, PYPI));
-    for index in indexes.into_iter().filter(|index| !is_same(index, PYPI)) {
+    let is_pypi = |index: &String| Url::parse(index).is_ok_and(|url| is_pypi(&url));
+    let (pypi, others): (Vec<_>, Vec<_>) = indexes.into_iter().partition(is_pypi);
+    let has_pypi = !pypi.is_empty();
+    for index in others {
         let known = options.index_url.iter().chain(&options.extra_index_urls);
         if known.into_iter().any(|known| is_same(known, &index)) {
             continue;

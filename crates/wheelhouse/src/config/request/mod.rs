@@ -29,15 +29,13 @@ use wheelhouse_model::{Error, Kind, PackageName, Request, Result, names_image};
 
 use super::image::ImageLocation;
 use super::lockfile::Scope;
+use super::pypi::{PYPI, is_pypi};
 use super::requirements_file::FileOptions;
 use building::building;
 use inputs::Inputs;
 
 pub use raw::{Control, RawBuild, RawTargets};
 pub use settings::{Row, Settings, SettingsContext, ValueOrigin, settle};
-
-/// The index that counts when extra ones are given and the main one is not.
-const PYPI: &str = "https://pypi.org/simple";
 
 /// What stands for every package in lists of names.
 const ALL: &str = ":all:";
@@ -170,6 +168,10 @@ fn index(text: &str, context: &SettingsContext<'_>) -> Result<Url> {
         // A path that is absolute can always be a URL.
         return Url::from_directory_path(&path).map_err(|()| no_index(text));
     }
+    let text = match Url::parse(text) {
+        Ok(url) if is_pypi(&url) => PYPI,
+        _ => text,
+    };
     Url::parse(text).map_err(|error| no_index(text).caused_by(error))
 }
 

@@ -208,6 +208,10 @@ fn entries(file: &File) -> io::Result<BTreeMap<String, Place>> {
         let name = entry.path()?.to_string_lossy().into_owned();
         let name = name.trim_start_matches("./").to_owned();
         let place = match entry.link_name()? {
+            // The target of a hard link starts from the root of the archive.
+            Some(target) if entry.header().entry_type().is_hard_link() => {
+                Place::Link(beside("", &target))
+            }
             Some(target) => Place::Link(beside(&name, &target)),
             None => Place::At {
                 offset: entry.raw_file_position(),

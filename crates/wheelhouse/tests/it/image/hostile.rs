@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 use super::{run, wheelhouse};
 use crate::support::{Sandbox, Wheel, sha256};
 
-const PREFIX: &str = "opt/app-root/wheelhouse/";
+pub(super) const PREFIX: &str = "opt/app-root/wheelhouse/";
 
 /// An entry of a layer.
-struct Member {
+pub(super) struct Member {
     name: String,
     kind: tar::EntryType,
-    target: Option<&'static str>,
+    target: Option<String>,
     content: Vec<u8>,
 }
 
-fn file(name: &str, content: impl Into<Vec<u8>>) -> Member {
+pub(super) fn file(name: &str, content: impl Into<Vec<u8>>) -> Member {
     Member {
         name: name.to_owned(),
         kind: tar::EntryType::Regular,
@@ -28,10 +28,10 @@ fn file(name: &str, content: impl Into<Vec<u8>>) -> Member {
     }
 }
 
-fn link(name: &str, kind: tar::EntryType, target: &'static str) -> Member {
+pub(super) fn link(name: &str, kind: tar::EntryType, target: &str) -> Member {
     Member {
         kind,
-        target: Some(target),
+        target: Some(target.to_owned()),
         ..file(name, "")
     }
 }
@@ -47,7 +47,7 @@ fn layer(members: &[Member]) -> Vec<u8> {
         header.set_entry_type(member.kind);
         header.set_size(member.content.len() as u64);
         header.set_mode(0o644);
-        if let Some(target) = member.target {
+        if let Some(target) = &member.target {
             let place = &mut header.as_gnu_mut().unwrap().linkname;
             place[..target.len()].copy_from_slice(target.as_bytes());
         }
@@ -106,7 +106,7 @@ impl Layout<'_> {
 }
 
 /// Writes the layout `image` of these layers.
-fn write(sandbox: &Sandbox, layers: &[Vec<Member>]) {
+pub(super) fn write(sandbox: &Sandbox, layers: &[Vec<Member>]) {
     let layers: Vec<_> = layers.iter().map(|members| layer(members)).collect();
     let diff_ids: Vec<_> = layers
         .iter()
@@ -120,14 +120,14 @@ fn write(sandbox: &Sandbox, layers: &[Vec<Member>]) {
     .write(&layers, &diff_ids);
 }
 
-fn wheel(name: &str) -> Member {
+pub(super) fn wheel(name: &str) -> Member {
     let wheel = Wheel::new(name, "1.0");
     file(&format!("{PREFIX}{}", wheel.filename()), wheel.bytes())
 }
 
 /// Extracting ends with code 4 and these words, and leaves nothing.
 #[track_caller]
-fn assert_refused(sandbox: &Sandbox, words: &[&str]) {
+pub(super) fn assert_refused(sandbox: &Sandbox, words: &[&str]) {
     let finished = run(sandbox, &["extract", "oci:image", "back"]);
     finished.assert_exit(4).assert_error_names(words);
     assert!(!sandbox.path("back").exists());

@@ -3,6 +3,7 @@
 
 mod failing;
 mod hostile;
+mod inner_links;
 mod links;
 mod local;
 mod parts;

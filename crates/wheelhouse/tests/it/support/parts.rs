@@ -131,6 +131,42 @@ fn registry_configuration(directory: &Path, port: u16, terms: &Terms<'_>) -> Str
     configuration.to_string()
 }
 
+/// Git's own server, for every repository below a directory.
+pub(crate) struct GitDaemon {
+    _service: Service,
+    port: u16,
+}
+
+impl GitDaemon {
+    pub(crate) fn start(directory: &Path) -> Option<Self> {
+        let git = part("git")?;
+        let programs = run(Command::new(git).arg("--exec-path"));
+        let program = Path::new(programs.trim()).join("git-daemon");
+        let port = free_port();
+        let child = Command::new(program)
+            .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--base-path={}", directory.display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually("the daemon of Git", || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        Some(Self {
+            _service: Service(child),
+            port,
+        })
+    }
+
+    /// The URL of the repository `name`, without `git+`.
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("git://127.0.0.1:{}/{name}", self.port)
+    }
+}
+
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

@@ -8,10 +8,8 @@ use std::path::Path;
 use wheelhouse_model::entry::Entry;
 use wheelhouse_model::{GroupName, MarkerTree, PackageName, Result, Version, marker};
 
+use super::super::super::pypi::PYPI;
 use super::super::pin::What;
-
-/// Where packages without a source come from.
-const PYPI: &str = "https://pypi.org/simple";
 
 /// One entry of `package`.
 pub(super) struct Package<'a> {
@@ -96,11 +94,11 @@ impl Package<'_> {
         let url = || source.required_string("url").map(str::to_owned);
         Ok(match source.string("type")? {
             None | Some("legacy") => What::Version(self.version.clone()),
-            Some("git") => What::Git {
-                url: url()?.trim_start_matches("git+").to_owned(),
-                commit: source.required_string("resolved_reference")?.to_owned(),
-                subdirectory,
-            },
+            Some("git") => What::commit(
+                &url()?,
+                source.required_string("resolved_reference")?,
+                subdirectory.as_deref(),
+            ),
             Some("url") => What::Archive {
                 url: url()?,
                 subdirectory,

@@ -197,10 +197,6 @@ impl<'a> Package<'a> {
             .map(|(_, value)| value.into_owned());
         url.set_fragment(None);
         url.set_query(None);
-        Ok(What::Git {
-            url: url.into(),
-            commit,
-            subdirectory,
-        })
+        Ok(What::commit(url.as_str(), &commit, subdirectory.as_deref()))
     }
 }

@@ -59,6 +59,25 @@ fn extra_indexes_stand_beside_the_default() {
 }
 
 #[test]
+fn old_names_of_pypi_are_pypi() {
+    let old = "http://pypi.python.org/simple/";
+    let files = [(
+        "requirements.txt",
+        "-i https://pypi.python.org/simple\nalpha\n",
+    )];
+    let world = World {
+        files: &files,
+        ..World::default()
+    };
+    let raw = RawBuild {
+        requirement_files: vec!["requirements.txt".into()],
+        extra_index_urls: vec![old.into(), PYPI.into()],
+        ..raw()
+    };
+    assert_eq!(urls(&world.request(&raw)), [PYPI]);
+}
+
+#[test]
 fn a_directory_can_be_an_index_and_nonsense_cannot() {
     let files = [("simple/a/index.html", "")];
     let world = World {
