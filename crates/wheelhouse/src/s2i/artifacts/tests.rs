@@ -43,8 +43,16 @@ fn wheel(name: &str, sha256: Sha256, requirements: Option<&[&str]>) -> serde_jso
     wheel
 }
 
+/// The files of a finished build.
+struct Files {
+    fetched: Sha256,
+    built: Sha256,
+    /// What building took.
+    builder: Sha256,
+}
+
 /// A finished build: a wheel that was fetched, one that was built with `Builder`, and leftovers.
-fn finished(places: &Places) -> (Store, [Sha256; 3]) {
+fn finished(places: &Places) -> Files {
     let store = Store::open(places.cache()).unwrap();
     let [fetched, built, builder, _leftover] =
         ["fetched", "built", "Builder", "leftover"].map(|name| add(&store, name));
@@ -62,11 +70,11 @@ fn finished(places: &Places) -> (Store, [Sha256; 3]) {
     fs::create_dir_all(places.cache().join("uv")).unwrap();
     fs::create_dir_all(places.wheelhouse()).unwrap();
     fs::write(places.wheelhouse().join("pylock.toml"), "lock").unwrap();
-    fs::write(
-        places.wheelhouse().join("fetched-1.0-py3-none-any.whl"),
-        "fetched",
-    )
-    .unwrap();
+    for (name, sha256) in [("fetched", &fetched), ("built", &built)] {
+        let stored = store.find(sha256).unwrap().present().unwrap();
+        let wheel = format!("{name}-1.0-py3-none-any.whl");
+        fs::hard_link(stored.path, places.wheelhouse().join(wheel)).unwrap();
+    }
     let manifest = serde_json::json!({
         "schema": "wheelhouse-manifest/1", "generator": "", "requirements": [], "request": "", "files": [],
         "targets": [target("3.11.7")],
@@ -77,10 +85,28 @@ fn finished(places: &Places) -> (Store, [Sha256; 3]) {
         manifest.to_string(),
     )
     .unwrap();
-    (store, [fetched, built, builder])
+    Files {
+        fetched,
+        built,
+        builder,
+    }
 }
 
-/// What the next container has below `/tmp/artifacts`.
+const QUICK: Transfer = Transfer {
+    bytes: 100_000_000,
+    time: Duration::from_secs(1),
+};
+
+const SLOW: Transfer = Transfer {
+    bytes: 100_000_000,
+    time: Duration::from_secs(100),
+};
+
+fn tidy_after(places: &Places, fetched: Transfer) {
+    tidy(places, fetched, &BTreeSet::new(), &["uv"]).unwrap();
+}
+
+/// What the next container has below `/tmp/artifacts`; returns the names of the tar.
 fn upload(places: &Places, next: &Places) -> Vec<String> {
     let mut bytes = Vec::new();
     save(places, &mut bytes).unwrap();
@@ -93,35 +119,27 @@ fn upload(places: &Places, next: &Places) -> Vec<String> {
 }
 
 #[test]
-fn what_is_in_use_goes_from_build_to_build() {
+fn what_was_built_goes_from_build_to_build() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (places, next) = (places(here.path()), super::tests::places(there.path()));
-    let (store, used) = finished(&places);
-    drop(store);
-    tidy(&places, &["uv"]).unwrap();
+    let files = finished(&places);
+    tidy_after(&places, QUICK);
     let names = upload(&places, &next);
     assert!(
-        names.contains(&"wheelhouse/pylock.toml".to_owned()),
+        names.contains(&"cache/wheelhouse/pylock.toml".to_owned()),
         "{names:?}"
     );
-    assert!(!names.iter().any(|name| name.contains("fetched-1.0")
-        || name.contains("lock-")
-        || name.contains("tmp")));
+    assert!(names.iter().all(|name| name.starts_with("cache")
+        && !name.contains("lock-")
+        && !name.contains("tmp")));
+    let expected = BTreeSet::from([files.built]);
     assert_eq!(
         restore(&next, &target("3.11.7")).unwrap(),
-        Restored::Everything
+        Restored::Everything(expected)
     );
     let store = Store::open(next.cache()).unwrap();
-    assert_eq!(
-        store
-            .digests()
-            .unwrap()
-            .into_iter()
-            .collect::<BTreeSet<_>>(),
-        used.into()
-    );
     assert_eq!(store.info().unwrap().built, 1);
-    assert!(store.find(&used[0]).unwrap().present().is_some());
+    assert!(store.find(&files.built).unwrap().present().is_some());
     assert_eq!(
         fs::read(next.wheelhouse().join("pylock.toml")).unwrap(),
         b"lock"
@@ -130,24 +148,66 @@ fn what_is_in_use_goes_from_build_to_build() {
 }
 
 #[test]
-fn what_somebody_wrote_to_is_not_believed_by_the_next_build() {
+fn what_was_slow_to_fetch_goes_along_for_ever() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (places, next) = (places(here.path()), super::tests::places(there.path()));
-    let (store, [damaged, whole, _]) = finished(&places);
-    let entry = store.find(&damaged).unwrap().present().unwrap();
-    fs::write(entry.path, "FETCHED").unwrap();
+    let files = finished(&places);
+    tidy_after(&places, SLOW);
     upload(&places, &next);
+    let all = BTreeSet::from([files.fetched, files.built, files.builder]);
+    let restored = restore(&next, &target("3.11.7")).unwrap();
+    assert_eq!(restored, Restored::Everything(all.clone()));
+    tidy(&next, Transfer::default(), &all, &["uv"]).unwrap();
+    let store = Store::open(next.cache()).unwrap();
+    let kept: BTreeSet<_> = store.digests().unwrap().into_iter().collect();
+    assert_eq!(kept, all);
+}
+
+#[test]
+fn wheels_have_one_name_in_the_image() {
+    let here = tempfile::tempdir().unwrap();
+    let places = places(here.path());
+    finished(&places);
+    tidy_after(&places, SLOW);
+    for name in ["fetched", "built"] {
+        let wheel = places.wheelhouse().join(format!("{name}-1.0-py3-none-any.whl"));
+        let metadata = fs::metadata(&wheel).unwrap();
+        assert_eq!((metadata.nlink(), fs::read(wheel).unwrap()), (1, name.into()));
+        assert_eq!(metadata.mtime(), i64::try_from(STORE_MTIME.as_secs()).unwrap());
+    }
+}
+
+#[test]
+fn what_an_earlier_build_has_left_is_digested_again() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (places, next) = (places(here.path()), super::tests::places(there.path()));
+    let files = finished(&places);
+    tidy_after(&places, SLOW);
+    upload(&places, &next);
+    // The time of a file proves nothing: whoever made the artifacts can set it.
+    let path = |sha256: Sha256| {
+        let name = sha256.to_string();
+        let files = next.artifacts().join("cache/files-v1");
+        files.join(&name[..2]).join(&name)
+    };
+    fs::write(path(files.fetched), "FETCHED").unwrap();
+    let time = FileTime::from_unix_time(i64::try_from(STORE_MTIME.as_secs()).unwrap(), 0);
+    filetime::set_file_mtime(path(files.fetched), time).unwrap();
     restore(&next, &target("3.11.7")).unwrap();
     let store = Store::open(next.cache()).unwrap();
-    assert!(matches!(store.find(&damaged).unwrap(), Found::Corrupt(_)));
-    assert!(store.find(&whole).unwrap().present().is_some());
+    assert!(matches!(
+        store.find(&files.fetched).unwrap(),
+        Found::Corrupt(_)
+    ));
+    assert!(store.find(&files.built).unwrap().present().is_some());
 }
 
 #[test]
 fn what_was_made_for_another_python_is_left_aside() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (places, next) = (places(here.path()), super::tests::places(there.path()));
-    let (_store, _) = finished(&places);
+    finished(&places);
+    tidy_after(&places, QUICK);
     upload(&places, &next);
     let expected = Restored::Foreign("cp311-manylinux_2_36_x86_64".to_owned());
     assert_eq!(restore(&next, &target("3.11.8")).unwrap(), expected);
@@ -156,6 +216,15 @@ fn what_was_made_for_another_python_is_left_aside() {
         restore(&next, &target("3.11.7")).unwrap(),
         Restored::Nothing
     );
+}
+
+#[test]
+fn a_cache_without_locks_is_of_an_unknown_target() {
+    let directory = tempfile::tempdir().unwrap();
+    let places = places(directory.path());
+    fs::create_dir_all(places.artifacts().join("cache/http")).unwrap();
+    let expected = Restored::Foreign("an unknown target".to_owned());
+    assert_eq!(restore(&places, &target("3.11.7")).unwrap(), expected);
 }
 
 #[test]
