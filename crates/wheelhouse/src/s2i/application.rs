@@ -1,8 +1,8 @@
-//! The files by which an application is built from a wheelhouse, and with which it can itself be the
+//! The scripts by which an application is built from a wheelhouse, and with which it can itself be the
 //! source of one.
 //!
-//! Responsible for their contents and for writing them. Never replaces what somebody has written
-//! unless told to.
+//! Responsible for their contents and for writing them. They need nothing in `.s2i/environment`, so that
+//! file is left to the application: its variables would stay in the image of the application.
 
 use std::io;
 use std::path::Path;
@@ -12,64 +12,50 @@ use wheelhouse_model::{Error, Kind, Result};
 
 use crate::publish::write_file;
 
-struct File {
-    path: &'static str,
-    text: &'static str,
-    mode: u32,
-}
-
-const FILES: [File; 3] = [
-    File {
-        path: ".s2i/bin/assemble",
-        text: include_str!("application/assemble"),
-        mode: 0o755,
-    },
-    File {
-        path: ".s2i/bin/run",
-        text: include_str!("application/run"),
-        mode: 0o755,
-    },
-    File {
-        path: ".s2i/environment",
-        text: include_str!("application/environment"),
-        mode: 0o644,
-    },
+/// Path below the application's directory, and contents.
+const SCRIPTS: [(&str, &str); 2] = [
+    (".s2i/bin/assemble", include_str!("application/assemble")),
+    (".s2i/bin/run", include_str!("application/run")),
 ];
 
-/// Writes the files below `directory` and returns the paths of those that were not there yet, as they
-/// are below it. With `force` others under their names are replaced.
+/// Writes the scripts below `directory` and returns the paths of those that were not there yet. With
+/// `force` the application's own scripts of these names are replaced.
 ///
 /// # Errors
-/// `Input` when there is no such directory, or something else has one of the names, and nothing is
+/// `Input` when there is no such directory, or the application has a script of its own, and nothing is
 /// written then; `Publish` when a file cannot be written.
 pub fn write(directory: &Path, force: bool) -> Result<Vec<&'static str>> {
     if !directory.is_dir() {
         let message = format!("`{}` is not a directory", directory.display());
         return Err(Error::new(Kind::Input, message).with_hint("Name the application's directory."));
     }
-    let mut wanted = Vec::new();
-    let mut others = Vec::new();
-    for file in &FILES {
-        match fs::read(directory.join(file.path)) {
-            Ok(bytes) if bytes == file.text.as_bytes() => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => wanted.push(file),
-            _ if force => wanted.push(file),
-            _ => others.push(format!("`{}`", file.path)),
+    let mut missing = Vec::new();
+    let mut own = Vec::new();
+    for script in &SCRIPTS {
+        let (path, text) = script;
+        match fs::read(directory.join(path)) {
+            Ok(bytes) if bytes == text.as_bytes() => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(script),
+            _ if force => missing.push(script),
+            _ => own.push(*path),
         }
     }
-    if !others.is_empty() {
+    if let Some(first) = own.first() {
         let message = format!(
-            "`{}` has {} already",
+            "`{}` has `{}` already",
             directory.display(),
-            others.join(", ")
+            own.join("`, `")
         );
-        return Err(Error::new(Kind::Input, message)
-            .with_hint("Compare them with docs/s2i.md, or replace them with --force."));
+        let role = first.rsplit('/').next().unwrap_or_default();
+        return Err(Error::new(Kind::Input, message).with_hint(format!(
+            "Replace with --force, or keep it and add `if [ -d /opt/app-root/wheelhouse ]; then exec \
+             /opt/app-root/s2i/{role}; fi` at its start; docs/s2i.md says what else the scripts do."
+        )));
     }
-    for file in &wanted {
-        write_file(&directory.join(file.path), file.text.as_bytes(), file.mode)?;
+    for (path, text) in &missing {
+        write_file(&directory.join(path), text.as_bytes(), 0o755)?;
     }
-    Ok(wanted.into_iter().map(|file| file.path).collect())
+    Ok(missing.into_iter().map(|(path, _)| *path).collect())
 }
 
 #[cfg(test)]
@@ -81,11 +67,13 @@ mod tests {
     fn files_of_the_user_are_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        let all: Vec<_> = FILES.iter().map(|file| file.path).collect();
+        let all = SCRIPTS.map(|(path, _)| path);
+        fs::create_dir(root.join(".s2i")).unwrap();
+        fs::write(root.join(".s2i/environment"), "APP_HOME=project").unwrap();
         assert_eq!(write(root, false).unwrap(), all);
         assert_eq!(write(root, false).unwrap(), [""; 0]);
         let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(all[0]), mode(all[2])), (0o755, 0o644));
+        assert_eq!((mode(all[0]), mode(all[1])), (0o755, 0o755));
         fs::write(root.join(all[1]), "mine").unwrap();
         fs::remove_file(root.join(all[0])).unwrap();
         let error = write(root, false).unwrap_err();
@@ -95,7 +83,11 @@ mod tests {
             error.sentence()
         );
         assert!(!root.join(all[0]).exists());
-        assert_eq!(write(root, true).unwrap(), all[..2]);
+        assert_eq!(write(root, true).unwrap(), all);
+        assert_eq!(
+            fs::read_to_string(root.join(".s2i/environment")).unwrap(),
+            "APP_HOME=project"
+        );
         assert_eq!(
             write(&root.join("none"), true).unwrap_err().kind(),
             Kind::Input
@@ -103,15 +95,11 @@ mod tests {
     }
 
     #[test]
-    fn the_example_has_these_files() {
+    fn the_example_has_these_scripts() {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/blog");
-        for file in &FILES {
-            assert_eq!(
-                fs::read_to_string(example.join(file.path)).unwrap(),
-                file.text,
-                "{}",
-                file.path
-            );
+        for (path, text) in SCRIPTS {
+            let own = fs::read_to_string(example.join(path)).unwrap();
+            assert_eq!(own, text, "{path}");
         }
     }
 }

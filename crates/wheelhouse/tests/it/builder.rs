@@ -216,6 +216,9 @@ fn runs_from(buildah: &Buildah, wheelhouse: &str, source: &Path) {
         told_by_script.contains("no index is asked"),
         "{told_by_script}"
     );
+    let left = "find /tmp /opt/app-root -name wheelhouse";
+    let output = buildah.container(image).bash(left, &[], Network::None);
+    assert_eq!(told(&output), "");
     let page = with_server(
         "SECRET_KEY=secret ALLOWED_HOSTS=127.0.0.1 bash -c 'python manage.py migrate --noinput && \
          python manage.py loaddata initial && exec /tmp/scripts/run'",

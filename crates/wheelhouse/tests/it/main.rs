@@ -30,6 +30,7 @@ mod real;
 mod releases;
 mod remote_files;
 mod s2i;
+mod s2i_application;
 mod s2i_server;
 mod secrets;
 mod sources;

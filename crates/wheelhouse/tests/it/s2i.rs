@@ -349,12 +349,14 @@ fn other_roles_tell_what_is_wrong() {
     let written = run(&["init", "."]);
     assert_eq!(
         written.assert_success().stdout,
-        ".s2i/bin/assemble\n.s2i/bin/run\n.s2i/environment\n"
+        ".s2i/bin/assemble\n.s2i/bin/run\n"
     );
     std::fs::write(image.root().join("src/.s2i/bin/run"), "mine").unwrap();
-    run(&["init"])
-        .assert_exit(2)
-        .assert_error_names(&[".s2i/bin/run", "--force"]);
+    run(&["init"]).assert_exit(2).assert_error_names(&[
+        ".s2i/bin/run",
+        "--force",
+        "exec /opt/app-root/s2i/run",
+    ]);
     assert_eq!(
         run(&["init", "--force"]).assert_success().stdout,
         ".s2i/bin/run\n"

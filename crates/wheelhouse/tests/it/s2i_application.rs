@@ -1,0 +1,456 @@
+//! The scripts that `s2i init` writes, run with real pips of many years against wheelhouses that the program
+//! has made. The image's own `assemble` and its directories are in a sandbox.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::containers::target;
+use crate::support::python::{pythons, run};
+use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, proved_nothing, sha256, test_python};
+
+const ASSEMBLE: &str = include_str!("../../src/s2i/application/assemble");
+
+/// What sclorg's `assemble` does to requirements; what it was given is written down.
+const IMAGE_ASSEMBLE: &str = r#"#!/bin/bash
+set -e
+shopt -s dotglob
+mv SOURCE/* "$HOME"
+cd "$HOME"
+env | grep '^PIP_' | sort >"$HOME/variables"
+cp "${PIP_CONSTRAINT##* }" "$HOME/constraints" 2>/dev/null || true
+[ -n "$EXIT_CODE" ] && exit "$EXIT_CODE"
+if [ -f requirements.txt ]; then pip install --quiet --target installed -r requirements.txt; fi
+if [ -f pyproject.toml ]; then pip install --quiet --target installed .; fi
+"#;
+
+/// A Python with a pip that is not its own.
+struct Pip {
+    python: PathBuf,
+    /// The place of another pip than the Python's.
+    place: Option<PathBuf>,
+}
+
+impl Pip {
+    /// The Python of the tests with its pip, which is a new one.
+    fn new() -> Option<Self> {
+        let python = test_python()?;
+        Some(Self {
+            python,
+            place: None,
+        })
+    }
+
+    /// `version` of pip for `python`, kept below the target directory.
+    fn version(python: &Path, version: &str) -> Self {
+        let places = target().join("test-pips");
+        let place = places.join(version);
+        std::fs::create_dir_all(&places).unwrap();
+        let lock = File::create(places.join("lock")).unwrap();
+        lock.lock().unwrap();
+        if !place.is_dir() {
+            let made = tempfile::tempdir_in(&places).unwrap();
+            let mut install = Command::new(test_python().unwrap());
+            install.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
+            install.args(["--ignore-requires-python", "--no-compile", "--target"]);
+            run(install.arg(made.path()).arg(format!("pip=={version}")));
+            std::fs::rename(made.keep(), &place).unwrap();
+        }
+        Self {
+            python: python.to_owned(),
+            place: Some(place),
+        }
+    }
+}
+
+/// One application, with an index and the wheelhouse in it.
+struct Application {
+    index: Index,
+    sandbox: Sandbox,
+}
+
+impl Application {
+    fn new() -> Self {
+        Self {
+            index: Index::start(),
+            sandbox: Sandbox::new(),
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        self.sandbox.write(&format!("source/{name}"), text);
+    }
+
+    /// Makes the wheelhouse of `requirements` for `python`.
+    fn wheelhouse(&self, python: &Path, requirements: &[&str]) {
+        let wheelhouse = self.sandbox.path("source/.s2i/wheelhouse");
+        std::fs::create_dir_all(wheelhouse.parent().unwrap()).unwrap();
+        let mut arguments = vec!["--python", python.to_str().unwrap()];
+        arguments.extend(requirements);
+        self.sandbox
+            .start_into(&self.index, &wheelhouse, &self.sandbox.cache(), &arguments)
+            .finish()
+            .assert_success();
+        self.index.forget_requests();
+    }
+
+    /// Runs the script as S2I does, and checks that it leaves nothing behind.
+    fn assemble(&self, pip: &Pip, variables: &[(&str, &str)]) -> Finished {
+        let (source, home) = (self.sandbox.path("source"), self.sandbox.path("home"));
+        let place = |text: &str| text.replace("SOURCE", source.to_str().unwrap());
+        self.script("scripts/assemble", &place(IMAGE_ASSEMBLE));
+        let assemble = ASSEMBLE.replace("/tmp/src", source.to_str().unwrap());
+        assert!(assemble.contains("if [ -d /opt/app-root/wheelhouse ]"));
+        self.script("assemble", &assemble);
+        let places = pip.place.iter().map(|place| {
+            let place = place.to_str().unwrap();
+            format!("PYTHONPATH={place}${{PYTHONPATH:+:$PYTHONPATH}} ")
+        });
+        let python: String = places.chain([pip.python.display().to_string()]).collect();
+        self.script("bin/python", &format!("#!/bin/bash\n{python} \"$@\"\n"));
+        self.script("bin/pip", "#!/bin/bash\nexec python -m pip \"$@\"\n");
+
+        let mut command = self.sandbox.command("bash");
+        command
+            .arg(self.sandbox.path("assemble"))
+            .current_dir(&home)
+            .env("STI_SCRIPTS_PATH", self.sandbox.path("scripts"))
+            .env("PIP_INDEX_URL", self.index.url())
+            .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+            .envs(variables.iter().copied());
+        let path = std::env::var("PATH").unwrap();
+        command.env(
+            "PATH",
+            format!("{}:{path}", self.sandbox.path("bin").display()),
+        );
+        let finished = self.sandbox.spawn(command).finish();
+        let left = std::fs::read_dir(self.sandbox.path("tmp")).unwrap().count();
+        assert_eq!(left, 0, "files are left in TMPDIR\n{}", finished.stderr);
+        for place in [&source, &home] {
+            let wheelhouse = place.join(".s2i/wheelhouse");
+            assert!(wheelhouse.symlink_metadata().is_err(), "{wheelhouse:?}");
+        }
+        finished
+    }
+
+    fn script(&self, name: &str, text: &str) {
+        let path = self.sandbox.write(name, text);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// What the image's `assemble` was given.
+    fn variable(&self, name: &str) -> Option<String> {
+        let variables = std::fs::read_to_string(self.sandbox.path("home/variables")).unwrap();
+        let mut lines = variables.lines().filter_map(|line| line.split_once('='));
+        let (_, value) = lines.find(|(key, _)| *key == name)?;
+        Some(value.to_owned())
+    }
+
+    fn is_installed(&self, distribution: &str) -> bool {
+        self.sandbox
+            .path(&format!("home/installed/{distribution}.dist-info"))
+            .is_dir()
+    }
+}
+
+#[track_caller]
+fn assert_says(finished: &Finished, words: &[&str]) {
+    for word in words {
+        assert!(
+            finished.stdout.contains(word),
+            "`{word}` is not in {}\n{}",
+            finished.stdout,
+            finished.stderr
+        );
+    }
+}
+
+/// A wheel for Python 2, too.
+fn wheel(name: &str, version: &str) -> Wheel {
+    Wheel::new(name, version).tag("py2.py3-none-any")
+}
+
+/// Pips from 9 on, each with the newest Python of this machine that it runs on.
+fn pips() -> Option<Vec<(&'static str, Pip)>> {
+    let pythons = pythons()?;
+    let old = pythons.get("3.6").or_else(|| pythons.get("3.7"));
+    let test_python = test_python()?;
+    let versions = [
+        ("9.0.3", old),
+        ("20.3.4", pythons.get("2.7")),
+        ("20.3.4", old),
+        ("23.2.1", Some(&test_python)),
+    ];
+    let others = versions
+        .into_iter()
+        .filter_map(|(version, python)| Some((version, Pip::version(python?, version))));
+    Some(others.chain([("new", Pip::new()?)]).collect())
+}
+
+#[test]
+fn an_incomplete_wheelhouse_is_used_before_the_index() {
+    let Some(pips) = pips() else {
+        return;
+    };
+    for (version, pip) in pips {
+        let application = Application::new();
+        let index = &application.index;
+        for wheel in ["alpha", "beta"].map(|name| wheel(name, "1.0")) {
+            index.add(&wheel);
+        }
+        application.wheelhouse(&pip.python, &["alpha", "beta"]);
+        for wheel in ["alpha", "gamma"].map(|name| wheel(name, "2.0")) {
+            index.add(&wheel);
+        }
+        application.write("requirements.txt", "alpha\nbeta==1.0\n-r more/others.txt\n");
+        application.write("more/others.txt", "gamma>1\n");
+        let own = [
+            ("PIP_EXTRA_INDEX_URL", index.url()),
+            ("PIP_FIND_LINKS", "more".to_owned()),
+        ];
+        let own = own.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let finished = application.assemble(&pip, &own);
+        finished.assert_success();
+        assert_says(&finished, &["is incomplete", "it lacks gamma"]);
+        assert!(application.is_installed("gamma-2.0"), "pip {version}");
+        // Both have it in the same version.
+        assert!(application.is_installed("beta-1.0"), "pip {version}");
+        assert!(
+            index.requests("beta-1.0-py2.py3-none-any.whl").is_empty(),
+            "pip {version}"
+        );
+        // The index has a newer one.
+        let keeps = ["23.2.1", "new"].contains(&version);
+        assert_eq!(
+            application.is_installed("alpha-1.0"),
+            keeps,
+            "pip {version}"
+        );
+        let extra = application.variable("PIP_EXTRA_INDEX_URL").unwrap();
+        assert!(
+            extra.starts_with(&index.url()) && extra.ends_with("/simple/"),
+            "{extra}"
+        );
+        assert!(
+            application
+                .variable("PIP_FIND_LINKS")
+                .unwrap()
+                .ends_with(" more")
+        );
+        assert_eq!(application.variable("PIP_NO_INDEX"), None);
+    }
+}
+
+#[test]
+fn a_complete_wheelhouse_is_enough() {
+    let Some(pips) = pips() else {
+        return;
+    };
+    for (version, pip) in pips.into_iter().step_by(2) {
+        let application = Application::new();
+        application
+            .index
+            .add(&wheel("alpha", "1.0").requires("beta"));
+        application.index.add(&wheel("beta", "1.0"));
+        application.wheelhouse(&pip.python, &["alpha"]);
+        application.write("requirements.txt", "-r more/others.txt\n");
+        application.write("more/others.txt", "alpha\n");
+        let finished = application.assemble(&pip, &[]);
+        finished.assert_success();
+        assert_says(&finished, &["It is complete: no index is asked"]);
+        assert!(application.is_installed("beta-1.0"), "pip {version}");
+        assert!(application.index.requests("").is_empty(), "pip {version}");
+        assert_eq!(application.variable("PIP_NO_INDEX").unwrap(), "1");
+    }
+}
+
+#[test]
+fn versions_are_kept_only_where_there_is_a_solution_with_them() {
+    let Some(pip) = Pip::new() else {
+        return;
+    };
+    let application = Application::new();
+    application.index.add(&Wheel::new("alpha", "1.0"));
+    application.wheelhouse(&pip.python, &["alpha"]);
+    application.index.add(&Wheel::new("alpha", "2.0"));
+    application
+        .index
+        .add(&Wheel::new("beta", "1.0").requires("alpha>1"));
+    application.write("requirements.txt", "alpha\nbeta\n");
+    application.assemble(&pip, &[]).assert_success();
+    assert!(application.is_installed("alpha-2.0"));
+    assert!(!application.sandbox.path("home/constraints").exists());
+}
+
+#[test]
+fn what_builds_of_the_application_need_is_proven_too() {
+    let Some(pip) = Pip::new() else {
+        return;
+    };
+    for (requirements, words) in [
+        (&["alpha"][..], "it lacks tool"),
+        (&["alpha", "tool"], "no index is asked"),
+    ] {
+        let application = Application::new();
+        for name in ["alpha", "tool"] {
+            application.index.add(&Wheel::new(name, "1.0"));
+        }
+        application.wheelhouse(&pip.python, requirements);
+        application.write("requirements.txt", "alpha\n");
+        let own = Sdist::new("own", "1.0").requires("tool");
+        let own = own.script("open('built', 'w').close()");
+        own.write_tree(&application.sandbox.path("source"));
+        let finished = application.assemble(&pip, &[("EXIT_CODE", "0")]);
+        finished.assert_success();
+        assert_says(&finished, &[words]);
+        assert!(!application.sandbox.path("home/built").exists());
+    }
+}
+
+#[test]
+fn tools_that_the_image_would_fetch_are_proven_too() {
+    let Some(pip) = Pip::new() else {
+        return;
+    };
+    let alpha = Wheel::new("alpha", "1.0");
+    let lock = |digest: &str| {
+        format!(
+            r#"{{"default": {{"alpha": {{"version": "==1.0", "hashes": ["sha256:{digest}"]}},
+            "own": {{"path": ".", "editable": true}}}}}}"#
+        )
+    };
+    let (right, wrong) = (lock(&sha256(&alpha.bytes())), lock(&sha256(b"another")));
+    let (complete, pinned) = ("no index is asked", "it lacks pipenv==4");
+    let cases = [
+        ("UPGRADE_PIP_TO_LATEST=1", None, "it lacks pip"),
+        ("ENABLE_PIPENV=1", None, "no Pipfile.lock"),
+        ("ENABLE_PIPENV=1", Some(&right), complete),
+        ("ENABLE_PIPENV=1 PIN_PIPENV_VERSION=4", Some(&right), pinned),
+        ("ENABLE_MICROPIPENV=1", None, complete),
+        ("ENABLE_MICROPIPENV=1", Some(&wrong), "HASHES"),
+    ];
+    for (variables, lock, words) in cases {
+        let application = Application::new();
+        application.index.add(&alpha);
+        for name in ["pipenv", "micropipenv"] {
+            application.index.add(&Wheel::new(name, "1"));
+        }
+        let tools = ["alpha", "pipenv", "micropipenv"];
+        application.wheelhouse(&pip.python, &tools);
+        application.write("requirements.txt", "alpha\n");
+        if let Some(lock) = lock {
+            application.write("Pipfile.lock", lock);
+            Sdist::new("own", "1.0").write_tree(&application.sandbox.path("source"));
+        }
+        let mut variables: Vec<_> = variables
+            .split(' ')
+            .filter_map(|variable| variable.split_once('='))
+            .collect();
+        variables.push(("DISABLE_PYPROJECT_TOML_PROCESSING", "1"));
+        variables.push(("EXIT_CODE", "0"));
+        let finished = application.assemble(&pip, &variables);
+        finished.assert_success();
+        assert_says(&finished, &[words]);
+    }
+}
+
+#[test]
+fn a_wheelhouse_for_another_python_is_not_used_unless_all_of_it_fits() {
+    let (Some(pip), Some(pythons)) = (Pip::new(), pythons()) else {
+        return;
+    };
+    // The tests need a newer one.
+    let old = ["3.6", "3.7", "3.8", "3.9"]
+        .into_iter()
+        .find_map(|old| pythons.get(old));
+    let Some(old) = old else {
+        proved_nothing("there is no Python from 3.6 to 3.9");
+        return;
+    };
+    for built in [false, true] {
+        let application = Application::new();
+        application.index.add(&Wheel::new("alpha", "1.0"));
+        let own = Sdist::new("own", "1.0");
+        let own = if built { own.platform_wheel() } else { own };
+        application.index.add_sdist(&own);
+        application.wheelhouse(old, &["alpha", "own"]);
+        application.write("requirements.txt", "alpha\n");
+        let finished = application.assemble(&pip, &[]);
+        finished.assert_success();
+        if built {
+            let words = [
+                "is not used: it was made for cpython 3.",
+                ", and this is cpython 3.",
+            ];
+            assert_says(&finished, &words);
+            assert_eq!(application.variable("PIP_FIND_LINKS").unwrap(), "");
+        } else {
+            assert_says(&finished, &["no index is asked"]);
+        }
+    }
+}
+
+#[test]
+fn an_empty_wheelhouse_never_passes_silently() {
+    let Some(pip) = Pip::new() else {
+        return;
+    };
+    let label = "io.openshift.s2i.scripts-url";
+    let application = Application::new();
+    application.write("requirements.txt", "");
+    std::fs::create_dir_all(application.sandbox.path("source/.s2i/wheelhouse")).unwrap();
+    let finished = application.assemble(&pip, &[]);
+    finished.assert_exit(1);
+    assert!(finished.stderr.contains(label), "{}", finished.stderr);
+    application.write(".s2i/wheelhouse/.gitkeep", "");
+    let finished = application.assemble(&pip, &[]);
+    finished.assert_success();
+    assert!(finished.stderr.contains(label), "{}", finished.stderr);
+}
+
+#[test]
+fn settings_of_the_user_and_the_exit_code_are_kept() {
+    let Some(pip) = Pip::new() else {
+        return;
+    };
+    let application = Application::new();
+    application.index.add(&Wheel::new("alpha", "1.0"));
+    application.write("requirements.txt", "alpha\nbeta\n");
+    application.wheelhouse(&pip.python, &["alpha"]);
+    let finished = application.assemble(&pip, &[("EXIT_CODE", "3"), ("PIP_NO_INDEX", "no")]);
+    finished.assert_exit(3);
+    assert_says(&finished, &["with PIP_NO_INDEX=no"]);
+    assert_eq!(application.variable("PIP_NO_INDEX").unwrap(), "no");
+
+    // pip's configuration, which a variable would replace.
+    let application = Application::new();
+    application.index.add(&Wheel::new("alpha", "1.0"));
+    application.index.add(&Wheel::new("beta", "1.0"));
+    application.wheelhouse(&pip.python, &["alpha"]);
+    application.write("requirements.txt", "alpha\nbeta\n");
+    application.write(
+        ".config/pip/pip.conf",
+        &format!("[global]\nextra-index-url = {}\n", application.index.url()),
+    );
+    let variables = [
+        ("PIP_INDEX_URL", "http://127.0.0.1:9/"),
+        ("PIP_RETRIES", "0"),
+        ("PIP_CONFIG_FILE", ""),
+    ];
+    application.assemble(&pip, &variables).assert_success();
+    assert!(application.is_installed("beta-1.0"));
+}
+
+#[test]
+fn without_a_wheelhouse_the_image_decides() {
+    let Some(pip) = Pip::new() else {
+        return;
+    };
+    let application = Application::new();
+    application.write("requirements.txt", "");
+    let finished = application.assemble(&pip, &[("EXIT_CODE", "4")]);
+    finished.assert_exit(4);
+    assert_eq!(finished.stdout, "");
+    assert_eq!(application.variable("PIP_FIND_LINKS"), None);
+}
