@@ -35,7 +35,7 @@ enum Equivalent {
 
 /// Every option that a hint names.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 37] = {
+const OPTIONS: [(&str, Equivalent); 38] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
@@ -71,6 +71,7 @@ const OPTIONS: [(&str, Equivalent); 37] = {
         ("--python-version", Nothing),
         ("--requirement", Variable("REQUIREMENTS_FILE")),
         ("--same-versions", Nothing),
+        ("--separate", Variable("WHEELHOUSE_SEPARATE=1")),
         ("--source", Nothing),
         ("--timeout", Variable("PIP_TIMEOUT")),
         ("--trusted-host", Variable("PIP_TRUSTED_HOST")),

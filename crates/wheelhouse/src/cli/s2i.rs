@@ -38,6 +38,9 @@ const UPGRADE_TOOLS: &str = "WHEELHOUSE_UPGRADE_TOOLS";
 /// Set to 1 to resolve each of the files that `REQUIREMENTS_FILE` names by itself.
 const SEPARATE: &str = "WHEELHOUSE_SEPARATE";
 
+/// Whether the next build gets wheels that were fetched; unset, it does if they were slow to fetch.
+const SAVE_FETCHED: &str = "WHEELHOUSE_SAVE_FETCHED";
+
 /// Runs the verb.
 pub(super) fn run(s2i: &S2i, globals: &Globals) -> Result<()> {
     let process = Process::read()?;
@@ -103,7 +106,11 @@ fn assemble(places: &Places, process: &Process, globals: &Globals) -> Result<()>
     let (application, additions) = application(places, process, globals)?;
     let made = application
         .carry_out(move |application| Box::pin(make(image, tools, application, additions)))?;
-    artifacts::tidy(places, made.fetched, &made.restored, &cache::BUCKETS)?;
+    let save_fetched = match process.environment.get_nonempty(SAVE_FETCHED) {
+        None => made.fetched.is_slow(),
+        value => is_true(value),
+    };
+    artifacts::tidy(places, save_fetched, &made.restored, &cache::BUCKETS)?;
     // It may name passwords, and the packages that came with it are in the wheelhouse.
     moved.remove()?;
     permissions::share(&places.root)

@@ -1,15 +1,17 @@
 //! The scripts by which an application is built from a wheelhouse, and with which it can itself be the
 //! source of one.
 //!
-//! Responsible for their contents and for writing them. They need nothing in `.s2i/environment`, so that
-//! file is left to the application: its variables would stay in the image of the application.
+//! Responsible for their contents and for writing them, and for the variable by which builds that run other
+//! scripts find the wheelhouse. What is in `.s2i/environment` already stays.
 
 use std::io;
 use std::path::Path;
 
 use fs_err as fs;
+use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
+use super::environment;
 use crate::publish::write_file;
 
 /// Path below the application's directory, and contents.
@@ -18,8 +20,15 @@ const SCRIPTS: [(&str, &str); 2] = [
     (".s2i/bin/run", include_str!("application/run")),
 ];
 
-/// Writes the scripts below `directory` and returns the paths of those that were not there yet. With
-/// `force` the application's own scripts of these names are replaced.
+/// The variables of the application's builds and of its image, below its directory.
+const ENVIRONMENT: &str = ".s2i/environment";
+
+/// Names the wheelhouse; pip passes over a directory that is not there.
+const VARIABLE: (&str, &str) = ("PIP_FIND_LINKS", ".s2i/wheelhouse");
+
+/// Writes the scripts below `directory`, adds the variable to its `.s2i/environment` unless that sets it,
+/// and returns the paths of what has changed. With `force` the application's own scripts of these names
+/// are replaced.
 ///
 /// # Errors
 /// `Input` when there is no such directory, or the application has a script of its own, and nothing is
@@ -52,10 +61,38 @@ pub fn write(directory: &Path, force: bool) -> Result<Vec<&'static str>> {
              /opt/app-root/s2i/{role}; fi` at its start; docs/s2i.md says what else the scripts do."
         )));
     }
+    let environment = with_variable(&directory.join(ENVIRONMENT))?;
     for (path, text) in &missing {
         write_file(&directory.join(path), text.as_bytes(), 0o755)?;
     }
-    Ok(missing.into_iter().map(|(path, _)| *path).collect())
+    let mut written: Vec<_> = missing.into_iter().map(|(path, _)| *path).collect();
+    if let Some(text) = environment {
+        write_file(&directory.join(ENVIRONMENT), &text, 0o644)?;
+        written.push(ENVIRONMENT);
+    }
+    Ok(written)
+}
+
+/// Returns what the file at `path` has, and the variable after it; `None` if it sets the variable.
+fn with_variable(path: &Path) -> Result<Option<Vec<u8>>> {
+    let (name, value) = VARIABLE;
+    let mut text = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        text => text.context(Kind::Input, || {
+            "the variables of the application cannot be read".to_owned()
+        })?,
+    };
+    let is_set = environment::parse(&String::from_utf8_lossy(&text))
+        .iter()
+        .any(|(known, _)| known == name);
+    if is_set {
+        return Ok(None);
+    }
+    if text.last().is_some_and(|byte| *byte != b'\n') {
+        text.push(b'\n');
+    }
+    text.extend(format!("{name}={value}\n").bytes());
+    Ok(Some(text))
 }
 
 #[cfg(test)]
@@ -69,8 +106,8 @@ mod tests {
         let root = directory.path();
         let all = SCRIPTS.map(|(path, _)| path);
         fs::create_dir(root.join(".s2i")).unwrap();
-        fs::write(root.join(".s2i/environment"), "APP_HOME=project").unwrap();
-        assert_eq!(write(root, false).unwrap(), all);
+        fs::write(root.join(ENVIRONMENT), "APP_HOME=project").unwrap();
+        assert_eq!(write(root, false).unwrap(), [all[0], all[1], ENVIRONMENT]);
         assert_eq!(write(root, false).unwrap(), [""; 0]);
         let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(all[0]), mode(all[1])), (0o755, 0o755));
@@ -85,12 +122,32 @@ mod tests {
         assert!(!root.join(all[0]).exists());
         assert_eq!(write(root, true).unwrap(), all);
         assert_eq!(
-            fs::read_to_string(root.join(".s2i/environment")).unwrap(),
-            "APP_HOME=project"
+            fs::read_to_string(root.join(ENVIRONMENT)).unwrap(),
+            "APP_HOME=project\nPIP_FIND_LINKS=.s2i/wheelhouse\n"
         );
         assert_eq!(
             write(&root.join("none"), true).unwrap_err().kind(),
             Kind::Input
+        );
+    }
+
+    #[test]
+    fn a_variable_of_the_application_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("environment");
+        let added = || {
+            with_variable(&path)
+                .unwrap()
+                .map(|text| String::from_utf8(text).unwrap())
+        };
+        assert_eq!(added().unwrap(), "PIP_FIND_LINKS=.s2i/wheelhouse\n");
+        fs::write(&path, "PIP_FIND_LINKS = packages\nA=1").unwrap();
+        assert_eq!(added(), None);
+        fs::write(&path, "#PIP_FIND_LINKS=packages\n").unwrap();
+        assert!(
+            added()
+                .unwrap()
+                .starts_with("#PIP_FIND_LINKS=packages\nPIP_FIND")
         );
     }
 

@@ -7,8 +7,8 @@
 //! Everything lies in the cache, so that an application's own `save-artifacts` may be
 //! `tar -C /opt/app-root -cf - cache`.
 //!
-//! Engines carry artifacts at about [`CARRIED_PER_SECOND`]. A wheel that came from the index more quickly
-//! is fetched again instead. Wheels that were built are always kept.
+//! Engines carry artifacts at about [`CARRIED_PER_SECOND`]. Wheels that came from the index more quickly
+//! than that are better fetched again.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -54,28 +54,28 @@ pub struct Transfer {
 
 impl Transfer {
     /// Returns whether an engine would have carried the same bytes more quickly.
-    fn is_slow(self) -> bool {
+    #[must_use]
+    pub fn is_slow(self) -> bool {
         u128::from(self.bytes) * 1000 < u128::from(CARRIED_PER_SECOND) * self.time.as_millis()
     }
 }
 
-/// Leaves in the cache what the next build is quicker with: wheels that were built, those that were
-/// `restored`, and all that are in use if they were slow to fetch. Removes the directories `others` of
-/// the cache, and makes the files of the wheelhouse independent of it. Does nothing while another
-/// process has the cache open.
+/// Leaves in the cache the wheels that were built, those that were `restored`, and with `all` every one
+/// that is in use, and beside them the locks. Removes the directories `others` of the cache, and makes the
+/// files of the wheelhouse independent of it.
 ///
 /// # Errors
 /// Fails if the cache or the wheelhouse cannot be read or written.
 pub fn tidy(
     places: &Places,
-    fetched: Transfer,
+    all: bool,
     restored: &BTreeSet<Sha256>,
     others: &[&str],
 ) -> Result<()> {
     let kept = {
         let store = Store::open_read_only(places.cache())?;
         let mut kept = in_use(&store, &[places.wheelhouse(), places.tools()])?;
-        if !fetched.is_slow() {
+        if !all {
             let built = store.built_digests()?;
             kept.retain(|sha256| built.contains(sha256) || restored.contains(sha256));
         }

@@ -26,7 +26,7 @@ pub fn read(source: &Path) -> Result<Vec<(String, String)>> {
 
 /// Parses lines `KEY=VALUE` as the S2I tool does: white space around both is dropped, quotes are not,
 /// and a line that begins with `#` or has no `=` means nothing.
-fn parse(text: &str) -> Vec<(String, String)> {
+pub(super) fn parse(text: &str) -> Vec<(String, String)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
         .filter_map(|line| line.split_once('='))

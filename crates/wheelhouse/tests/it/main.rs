@@ -33,6 +33,7 @@ mod s2i;
 mod s2i_application;
 mod s2i_server;
 mod secrets;
+mod sets;
 mod sources;
 mod support;
 mod targets;

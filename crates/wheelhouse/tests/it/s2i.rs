@@ -21,8 +21,8 @@ fn a_source_becomes_a_wheelhouse() {
     for name in ["wheelhouse.json", "pylock.toml", "simple/alpha/index.html"] {
         assert!(image.wheelhouse().join(name).is_file(), "{name}");
     }
-    let moved = image.root().join("src/.hidden/file");
-    assert_eq!(std::fs::read_to_string(moved).unwrap(), "moved too");
+    let left = std::fs::read_dir(image.root().join("src")).unwrap();
+    assert_eq!(left.count(), 0, "nothing of the source stays");
     assert_shared(&image.root());
 }
 
@@ -93,6 +93,28 @@ fn the_next_build_fetches_and_builds_only_what_has_changed() {
         files.count(),
         5,
         "the wheels of the wheelhouse, and the tool of their builds"
+    );
+}
+
+#[test]
+fn wheels_that_are_quick_to_fetch_do_not_travel() {
+    let mut image = Image::new();
+    image.sandbox.set("WHEELHOUSE_SAVE_FETCHED", "0");
+    image.index.add(&Wheel::new("alpha", "1.0"));
+    image.index.add_sdist(&Sdist::new("compiled", "1.0"));
+    image.upload("requirements.txt", "alpha\ncompiled\n");
+    image.assemble().assert_success();
+
+    image.continue_in_a_new_container();
+    image.index.forget_requests();
+    image.upload("requirements.txt", "alpha\ncompiled\n");
+    image.assemble().assert_success();
+    let requests = image.index.requests("");
+    let paths: Vec<_> = requests.iter().map(|request| &request.path).collect();
+    assert_eq!(paths.len(), 1, "{paths:?}");
+    assert!(
+        paths[0].ends_with("alpha-1.0-py3-none-any.whl"),
+        "{paths:?}"
     );
 }
 
@@ -349,7 +371,7 @@ fn other_roles_tell_what_is_wrong() {
     let written = run(&["init", "."]);
     assert_eq!(
         written.assert_success().stdout,
-        ".s2i/bin/assemble\n.s2i/bin/run\n"
+        ".s2i/bin/assemble\n.s2i/bin/run\n.s2i/environment\n"
     );
     std::fs::write(image.root().join("src/.s2i/bin/run"), "mine").unwrap();
     run(&["init"]).assert_exit(2).assert_error_names(&[

@@ -92,18 +92,18 @@ fn finished(places: &Places) -> Files {
     }
 }
 
-const QUICK: Transfer = Transfer {
-    bytes: 100_000_000,
-    time: Duration::from_secs(1),
-};
+fn tidy_after(places: &Places, all: bool) {
+    tidy(places, all, &BTreeSet::new(), &["uv"]).unwrap();
+}
 
-const SLOW: Transfer = Transfer {
-    bytes: 100_000_000,
-    time: Duration::from_secs(100),
-};
-
-fn tidy_after(places: &Places, fetched: Transfer) {
-    tidy(places, fetched, &BTreeSet::new(), &["uv"]).unwrap();
+#[test]
+fn what_an_engine_carries_more_quickly_is_slow() {
+    let transfer = |milliseconds| Transfer {
+        bytes: 100_000_000,
+        time: Duration::from_millis(milliseconds),
+    };
+    assert!(!transfer(9_999).is_slow() && transfer(10_001).is_slow());
+    assert!(!Transfer::default().is_slow());
 }
 
 /// What the next container has below `/tmp/artifacts`; returns the names of the tar.
@@ -123,15 +123,17 @@ fn what_was_built_goes_from_build_to_build() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (places, next) = (places(here.path()), super::tests::places(there.path()));
     let files = finished(&places);
-    tidy_after(&places, QUICK);
+    tidy_after(&places, false);
     let names = upload(&places, &next);
     assert!(
         names.contains(&"cache/wheelhouse/pylock.toml".to_owned()),
         "{names:?}"
     );
-    assert!(names.iter().all(|name| name.starts_with("cache")
-        && !name.contains("lock-")
-        && !name.contains("tmp")));
+    assert!(
+        names.iter().all(|name| name.starts_with("cache")
+            && !name.contains("lock-")
+            && !name.contains("tmp"))
+    );
     let expected = BTreeSet::from([files.built]);
     assert_eq!(
         restore(&next, &target("3.11.7")).unwrap(),
@@ -152,12 +154,12 @@ fn what_was_slow_to_fetch_goes_along_for_ever() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (places, next) = (places(here.path()), super::tests::places(there.path()));
     let files = finished(&places);
-    tidy_after(&places, SLOW);
+    tidy_after(&places, true);
     upload(&places, &next);
     let all = BTreeSet::from([files.fetched, files.built, files.builder]);
     let restored = restore(&next, &target("3.11.7")).unwrap();
     assert_eq!(restored, Restored::Everything(all.clone()));
-    tidy(&next, Transfer::default(), &all, &["uv"]).unwrap();
+    tidy(&next, false, &all, &["uv"]).unwrap();
     let store = Store::open(next.cache()).unwrap();
     let kept: BTreeSet<_> = store.digests().unwrap().into_iter().collect();
     assert_eq!(kept, all);
@@ -168,12 +170,20 @@ fn wheels_have_one_name_in_the_image() {
     let here = tempfile::tempdir().unwrap();
     let places = places(here.path());
     finished(&places);
-    tidy_after(&places, SLOW);
+    tidy_after(&places, true);
     for name in ["fetched", "built"] {
-        let wheel = places.wheelhouse().join(format!("{name}-1.0-py3-none-any.whl"));
+        let wheel = places
+            .wheelhouse()
+            .join(format!("{name}-1.0-py3-none-any.whl"));
         let metadata = fs::metadata(&wheel).unwrap();
-        assert_eq!((metadata.nlink(), fs::read(wheel).unwrap()), (1, name.into()));
-        assert_eq!(metadata.mtime(), i64::try_from(STORE_MTIME.as_secs()).unwrap());
+        assert_eq!(
+            (metadata.nlink(), fs::read(wheel).unwrap()),
+            (1, name.into())
+        );
+        assert_eq!(
+            metadata.mtime(),
+            i64::try_from(STORE_MTIME.as_secs()).unwrap()
+        );
     }
 }
 
@@ -182,7 +192,7 @@ fn what_an_earlier_build_has_left_is_digested_again() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (places, next) = (places(here.path()), super::tests::places(there.path()));
     let files = finished(&places);
-    tidy_after(&places, SLOW);
+    tidy_after(&places, true);
     upload(&places, &next);
     // The time of a file proves nothing: whoever made the artifacts can set it.
     let path = |sha256: Sha256| {
@@ -207,7 +217,7 @@ fn what_was_made_for_another_python_is_left_aside() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (places, next) = (places(here.path()), super::tests::places(there.path()));
     finished(&places);
-    tidy_after(&places, QUICK);
+    tidy_after(&places, false);
     upload(&places, &next);
     let expected = Restored::Foreign("cp311-manylinux_2_36_x86_64".to_owned());
     assert_eq!(restore(&next, &target("3.11.8")).unwrap(), expected);

@@ -19,6 +19,8 @@ impl Image {
         let (index, mut sandbox) = (Index::start(), Sandbox::new());
         sandbox.set("PIP_INDEX_URL", index.url());
         sandbox.set("WHEELHOUSE_UPGRADE_TOOLS", "0");
+        // Otherwise it depends on how busy the machine is.
+        sandbox.set("WHEELHOUSE_SAVE_FETCHED", "1");
         // As the images of sclorg have it.
         sandbox.set("PIP_NO_CACHE_DIR", "off");
         let mut image = Self {
