@@ -5,6 +5,7 @@
 mod architecture;
 mod build_requirements;
 mod builder;
+mod builder_install;
 mod builder_pythons;
 mod certificates;
 mod cli;
