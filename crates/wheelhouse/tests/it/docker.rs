@@ -126,11 +126,31 @@ fn a_builder_works_with_dockerd() {
     };
     dockerd.import(&buildah.base_archive(), "base");
     let checkout = checkout();
-    let mut build = dockerd.docker(["build", "--quiet", "--network", "none", "--tag", "builder"]);
+    // As documented for docker without BuildKit, which cannot replace the base.
+    let dockerfile = std::fs::read_to_string(checkout.path().join("Dockerfile")).unwrap();
+    let edited = checkout.path().join("Dockerfile.base");
+    std::fs::write(
+        &edited,
+        dockerfile.replace(
+            "registry.access.redhat.com/ubi9/python-312\nLABEL",
+            "base\nLABEL",
+        ),
+    )
+    .unwrap();
+    let mut build = dockerd.docker([
+        "build",
+        "--quiet",
+        "--network",
+        "none",
+        "--tag",
+        "builder",
+        "--file",
+        "-",
+    ]);
     succeed(
         build
-            .args(["--build-arg", "BUILDER_IMAGE=base"])
-            .arg(checkout.path()),
+            .arg(checkout.path())
+            .stdin(std::fs::File::open(edited).unwrap()),
     );
     let labels = dockerd
         .docker([

@@ -25,6 +25,7 @@ mod lock;
 mod lockfile;
 mod network;
 mod openshift;
+mod openshift_builds;
 mod pip_oracle;
 mod pythons;
 mod real;

@@ -15,7 +15,15 @@ use super::python::blog;
 pub(crate) fn checkout() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (repository(), directory.path());
-    for name in ["Dockerfile", "Cargo.toml", "s2i", ".s2i"] {
+    let names = [
+        "Dockerfile",
+        ".dockerignore",
+        ".s2iignore",
+        "Cargo.toml",
+        "s2i",
+        ".s2i",
+    ];
+    for name in names {
         succeed(Command::new("cp").arg("-a").arg(from.join(name)).arg(to));
     }
     let name = format!("wheelhouse-0-{}-linux-gnu", std::env::consts::ARCH);

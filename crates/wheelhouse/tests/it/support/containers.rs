@@ -39,6 +39,37 @@ pub(crate) enum Network {
     Host,
 }
 
+impl Network {
+    /// The options of `buildah run` and `buildah build`. What reaches the network sees the machine's certificates.
+    pub(crate) fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &["--network", "none"],
+            Self::Host => &[
+                "--network",
+                "host",
+                "--volume",
+                "/etc/ssl/certs:/etc/ssl/certs:ro",
+            ],
+        }
+    }
+}
+
+/// Returns the variables that lead to this machine's index, which every build gets.
+pub(crate) fn own_variables() -> impl Iterator<Item = (String, String)> {
+    let own = [
+        "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "NO_PROXY",
+    ];
+    let own = own
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    let certificates = ["PIP_CERT", "/etc/ssl/certs/ca-certificates.crt"].map(str::to_owned);
+    own.chain([certificates.into()])
+}
+
 impl Buildah {
     /// Finds buildah and makes the base image with the Python that most tests are with. A machine without
     /// it tests nothing, which is a failure where everything must be tested.
@@ -134,9 +165,8 @@ impl Buildah {
         command
     }
 
-    /// Builds `image` of the Dockerfile in `context`.
+    /// Builds `image` from the Dockerfile in `context`, on the base image.
     pub(crate) fn build(&self, context: &Path, image: &str) {
-        let base = format!("BUILDER_IMAGE={}", self.base());
         let mut command = self.buildah([
             "build",
             "--quiet",
@@ -146,7 +176,7 @@ impl Buildah {
             "docker",
         ]);
         command
-            .args(["--build-arg", &base, "--tag", image])
+            .args(["--from", &self.base(), "--tag", image])
             .arg(context);
         succeed(&mut command);
     }
@@ -183,8 +213,13 @@ pub(crate) struct Container<'a> {
 
 impl Container<'_> {
     /// Runs what follows as any user in group 0, as clusters do.
-    pub(crate) fn for_anybody(mut self) -> Self {
-        self.user = Some("1234567:0");
+    pub(crate) fn for_anybody(self) -> Self {
+        self.as_user("1234567:0")
+    }
+
+    /// Runs what follows as `user`, with its group.
+    pub(crate) fn as_user(mut self, user: &'static str) -> Self {
+        self.user = Some(user);
         self
     }
 
@@ -216,30 +251,11 @@ impl Container<'_> {
         network: Network,
     ) -> Output {
         let mut command = self.buildah.buildah(["run"]);
-        match network {
-            Network::None => command.args(["--network", "none"]),
-            Network::Host => command.args([
-                "--network",
-                "host",
-                "-v",
-                "/etc/ssl/certs:/etc/ssl/certs:ro",
-            ]),
-        };
-        let own = [
-            "PIP_INDEX_URL",
-            "PIP_EXTRA_INDEX_URL",
-            "HTTPS_PROXY",
-            "HTTP_PROXY",
-            "NO_PROXY",
-        ];
-        let own = own
-            .iter()
-            .filter_map(|name| Some((*name, std::env::var(name).ok()?)));
-        let certificates = ("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt".to_owned());
+        command.args(network.arguments());
         let given = variables
             .iter()
-            .map(|(name, value)| (*name, (*value).to_owned()));
-        for (name, value) in own.chain([certificates]).chain(given) {
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        for (name, value) in own_variables().chain(given) {
             command.args(["--env", &format!("{name}={value}")]);
         }
         if let Some((inside, outside)) = &self.read_only {
