@@ -27,6 +27,7 @@ mod network;
 mod openshift;
 mod openshift_builds;
 mod pip_oracle;
+mod program_image;
 mod pythons;
 mod real;
 mod releases;

@@ -26,7 +26,8 @@ pub(crate) fn checkout() -> TempDir {
     for name in names {
         succeed(Command::new("cp").arg("-a").arg(from.join(name)).arg(to));
     }
-    let name = format!("wheelhouse-0-{}-linux-gnu", std::env::consts::ARCH);
+    let (version, architecture) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    let name = format!("wheelhouse-{version}-{architecture}-linux-gnu");
     let program = to.join(&name).join("wheelhouse");
     std::fs::create_dir_all(program.parent().unwrap()).unwrap();
     std::fs::create_dir(to.join("dist")).unwrap();

@@ -143,7 +143,8 @@ impl Buildah {
         archive.expect("the archive of the base image is kept")
     }
 
-    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    /// Returns a command that uses this storage and its configuration.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env(
             "CONTAINERS_CONF",
