@@ -38,29 +38,53 @@ fn a_dockerfile_copies_the_program_from_its_image() {
     let directory = checkout();
     let checkout = directory.path();
     for name in ["packaging", "LICENSE-MIT", "LICENSE-APACHE"] {
-        succeed(Command::new("cp").arg("-a").arg(repository().join(name)).arg(checkout));
+        succeed(
+            Command::new("cp")
+                .arg("-a")
+                .arg(repository().join(name))
+                .arg(checkout),
+        );
     }
     let one = image(&buildah, checkout);
     assert_eq!(one["manifests"].as_array().unwrap().len(), 1, "{one}");
 
     // The same program gives the same image, and another architecture stands beside it.
     let this = std::env::consts::ARCH;
-    let (own, other) = if this == "x86_64" { (0, "aarch64") } else { (1, "x86_64") };
+    let (own, other) = if this == "x86_64" {
+        (0, "aarch64")
+    } else {
+        (1, "x86_64")
+    };
     let name = |architecture| {
         let version = env!("CARGO_PKG_VERSION");
-        checkout.join(format!("dist/wheelhouse-{version}-{architecture}-linux-gnu.tar.gz"))
+        checkout.join(format!(
+            "dist/wheelhouse-{version}-{architecture}-linux-gnu.tar.gz"
+        ))
     };
     std::fs::copy(name(this), name(other)).unwrap();
     let both = image(&buildah, checkout);
     let manifests = both["manifests"].as_array().unwrap();
-    let platforms: Vec<_> = manifests.iter().map(|it| &it["platform"]["architecture"]).collect();
+    let platforms: Vec<_> = manifests
+        .iter()
+        .map(|it| &it["platform"]["architecture"])
+        .collect();
     assert_eq!(platforms, ["amd64", "arm64"]);
     assert_eq!(manifests[own], one["manifests"][0]);
 
     // The documented Dockerfile makes a builder whose program runs.
-    std::fs::write(checkout.join("policy.json"), r#"{"default": [{"type": "insecureAcceptAnything"}]}"#).unwrap();
+    std::fs::write(
+        checkout.join("policy.json"),
+        r#"{"default": [{"type": "insecureAcceptAnything"}]}"#,
+    )
+    .unwrap();
     let archived = format!("oci-archive:{}", archive(checkout));
-    let pull = ["pull", "--quiet", "--signature-policy", "policy.json", &archived];
+    let pull = [
+        "pull",
+        "--quiet",
+        "--signature-policy",
+        "policy.json",
+        &archived,
+    ];
     let pulled = succeed(buildah.buildah(pull).current_dir(checkout));
     succeed(&mut buildah.buildah(["tag", &pulled, "localhost/wheelhouse"]));
     let dockerfile = documented().replace("REGISTRY/wheelhouse", "localhost/wheelhouse");
@@ -69,13 +93,18 @@ fn a_dockerfile_copies_the_program_from_its_image() {
     buildah.build(checkout, builder);
     let script = "set -e; wheelhouse --version; s2i/usage; touch wheelhouse/a; rm wheelhouse/a";
     let container = buildah.container(builder).for_anybody();
-    let said = succeeded(&container.bash(&format!("cd /opt/app-root; {script}"), &[], Network::None));
+    let said =
+        succeeded(&container.bash(&format!("cd /opt/app-root; {script}"), &[], Network::None));
     assert!(said.contains("REQUIREMENTS_FILE"), "{said}");
     drop(container);
     let files = "find . -type f -printf '%m %p\\n' | sort";
     let mut list = Command::new("bash");
     let container = buildah.container("localhost/wheelhouse");
-    let listed = list.args(["-c", files]).current_dir(container.mounted()).output().unwrap();
+    let listed = list
+        .args(["-c", files])
+        .current_dir(container.mounted())
+        .output()
+        .unwrap();
     assert_eq!(
         told(&listed),
         "644 ./etc/ssl/certs/ca-certificates.crt\n\
@@ -95,9 +124,20 @@ fn an_image_of_nothing_is_refused() {
         return;
     };
     let checkout = checkout();
-    succeed(Command::new("cp").arg("-a").arg(repository().join("packaging")).arg(checkout.path()));
+    succeed(
+        Command::new("cp")
+            .arg("-a")
+            .arg(repository().join("packaging"))
+            .arg(checkout.path()),
+    );
     std::fs::remove_dir_all(checkout.path().join("dist")).unwrap();
-    let output = buildah.command(checkout.path().join("packaging/image")).output().unwrap();
+    let output = buildah
+        .command(checkout.path().join("packaging/image"))
+        .output()
+        .unwrap();
     let said = told(&output);
-    assert!(!output.status.success() && said.contains("error: dist/ has no tarball of wheelhouse"), "{said}");
+    assert!(
+        !output.status.success() && said.contains("error: dist/ has no tarball of wheelhouse"),
+        "{said}"
+    );
 }
