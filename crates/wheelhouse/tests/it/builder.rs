@@ -1,5 +1,5 @@
 //! The builder image with real containers, made and used as the S2I tool does with docker: its labels, its users, and
-//! builds that fail. The sequences of OpenShift are in `openshift_builds`.
+//! builds that fail. The sequences of `OpenShift` are in `openshift_builds`.
 
 use std::process::Output;
 
@@ -64,18 +64,23 @@ fn s2i_makes_a_builder_and_a_wheelhouse_as_any_user_of_the_group() {
     // The builder belongs to one user, and its builds run as another.
     let source = tempfile::tempdir().unwrap();
     std::fs::write(source.path().join("requirements.txt"), "six==1.17.0\n").unwrap();
-    let container = buildah.container(image);
-    container.upload(source.path(), "/tmp/src");
-    let output = container.bash("exec /opt/app-root/s2i/assemble", &[], Network::Host);
+    let build = Build {
+        user: "1001:0",
+        ..Build::new(&buildah, image, source.path())
+    };
+    let (_container, output) = build.assemble();
     let said = told(&output);
     assert!(
         output.status.success() && said.contains("---> Installed "),
         "{said}"
     );
 
-    let container = buildah.container(&base).as_user("1234567:1234567");
-    container.upload(checkout.path(), "/tmp/src");
-    let output = container.bash("exec /tmp/src/.s2i/bin/assemble", &[], Network::None);
+    let build = Build {
+        user: "1234567:1234567",
+        network: Network::None,
+        ..Build::new(&buildah, &base, checkout.path())
+    };
+    let (_container, output) = build.assemble();
     assert_fails_with(
         &output,
         &[

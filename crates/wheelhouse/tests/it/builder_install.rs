@@ -251,7 +251,7 @@ fn the_wheel_comes_from_find_links_and_from_no_index_with_pips_of_any_age() {
                 architecture()
             ))
             .file(
-                &format!("python_wheelhouse-{}.data/scripts/wheelhouse", VERSION),
+                &format!("python_wheelhouse-{VERSION}.data/scripts/wheelhouse"),
                 PROGRAM,
             );
         let packages = image.path("checkout/packages");

@@ -1,4 +1,4 @@
-//! Builders of both strategies of OpenShift, the wheelhouse that each makes, and the application that is built from it.
+//! Builders of both strategies of `OpenShift`, the wheelhouse that each makes, and the application that is built from it.
 
 use std::process::Command;
 
@@ -64,7 +64,11 @@ fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
         text.replace("sqlparse==0.6.1", "sqlparse==0.5.3"),
     )
     .unwrap();
-    let second = succeeded(&config.incremental_source_strategy(&builder));
+    let config = BuildConfig {
+        incremental: true,
+        ..config
+    };
+    let second = succeeded(&config.source_strategy(&builder));
     let fetched = second
         .lines()
         .filter(|line| line.starts_with("Fetched ") || line.starts_with("Built "));

@@ -22,6 +22,9 @@ events_logger = \"file\"
 runtime = \"runc\"
 ";
 
+/// A user that no image knows, in the group in which clusters run images.
+pub(crate) const ANY_USER: &str = "1234567:0";
+
 /// buildah, with an image that imitates a Python builder of sclorg in its storage, which is kept for other
 /// tests.
 pub(crate) struct Buildah {
@@ -215,11 +218,11 @@ pub(crate) struct Container<'a> {
 impl Container<'_> {
     /// Runs what follows as any user in group 0, as clusters do.
     pub(crate) fn for_anybody(self) -> Self {
-        self.as_user("1234567:0")
+        self.for_user(ANY_USER)
     }
 
     /// Runs what follows as `user`, with its group.
-    pub(crate) fn as_user(mut self, user: &'static str) -> Self {
+    pub(crate) fn for_user(mut self, user: &'static str) -> Self {
         self.user = Some(user);
         self
     }
@@ -251,6 +254,16 @@ impl Container<'_> {
         variables: &[(&str, &str)],
         network: Network,
     ) -> Output {
+        self.command(script, variables, network).output().unwrap()
+    }
+
+    /// Returns the command that runs `script` with bash, with `variables`.
+    pub(crate) fn command(
+        &self,
+        script: &str,
+        variables: &[(&str, &str)],
+        network: Network,
+    ) -> Command {
         let mut command = self.buildah.buildah(["run"]);
         command.args(network.arguments());
         let given = variables
@@ -264,10 +277,8 @@ impl Container<'_> {
             command.args(["-v", &volume]);
         }
         command.args(self.user.iter().flat_map(|user| ["--user", user]));
+        command.args([&self.name, "--", "bash", "-c", script]);
         command
-            .args([&self.name, "--", "bash", "-c", script])
-            .output()
-            .unwrap()
     }
 
     /// What the image has for the next build, as the S2I tool takes it.

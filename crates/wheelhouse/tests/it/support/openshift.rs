@@ -1,19 +1,15 @@
-//! Builds as OpenShift 4 runs them: both strategies end in `buildah build --layers=false` with a Dockerfile.
+//! Builds as `OpenShift` 4 runs them: both strategies end in `buildah build --layers=false` with a Dockerfile.
 //!
 //! The Source strategy writes that Dockerfile as `s2i build --as-dockerfile --copy --keep-symlinks` does, so what
 //! `assemble` writes to `/tmp/.s2i/image_metadata.json` is ignored. The Docker strategy edits the one of the source.
 //! Never asserts anything about an image.
 
 use std::fmt::Write as _;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use super::builds::{SCRIPTS, prepare_upload};
 use super::containers::{Buildah, Network, own_variables, succeed, told};
-
-/// The scripts that a source can bring, in the order of the contract.
-const SCRIPTS: [&str; 3] = ["assemble", "run", "save-artifacts"];
 
 /// What the controller takes from builds of the Source strategy that do not run as root.
 const DROPPED: [&str; 4] = ["KILL", "MKNOD", "SETGID", "SETUID"];
@@ -26,7 +22,7 @@ pub(crate) struct ImageSource<'a> {
     pub(crate) destination: &'a str,
 }
 
-/// The parts of a BuildConfig that decide what a build does.
+/// The parts of a `BuildConfig` that decide what a build does.
 #[derive(Clone, Copy)]
 pub(crate) struct BuildConfig<'a> {
     pub(crate) buildah: &'a Buildah,
@@ -34,6 +30,8 @@ pub(crate) struct BuildConfig<'a> {
     pub(crate) image_sources: &'a [ImageSource<'a>],
     /// `env` of the strategy.
     pub(crate) variables: &'a [(&'a str, &'a str)],
+    /// `sourceStrategy.incremental`.
+    pub(crate) incremental: bool,
     /// `spec.output.imageLabels`.
     pub(crate) labels: &'a [(&'a str, &'a str)],
     pub(crate) network: Network,
@@ -48,20 +46,11 @@ impl<'a> BuildConfig<'a> {
             source,
             image_sources: &[],
             variables: &[],
+            incremental: false,
             labels: &[],
             network: Network::Host,
             output,
         }
-    }
-
-    /// Builds with the Source strategy; `from` is the builder.
-    pub(crate) fn source_strategy(&self, from: &str) -> Output {
-        self.source_build(from, false)
-    }
-
-    /// Builds with the Source strategy and `incremental: true`.
-    pub(crate) fn incremental_source_strategy(&self, from: &str) -> Output {
-        self.source_build(from, true)
     }
 
     /// Builds with the Docker strategy, whose `dockerStrategy.from` replaces the last `FROM` alone.
@@ -70,12 +59,14 @@ impl<'a> BuildConfig<'a> {
         self.copy_input(context.path());
         let path = context.path().join("Dockerfile");
         let text = std::fs::read_to_string(&path).unwrap();
+        let is_from = |line: &str| line.to_uppercase().starts_with("FROM ");
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        let is_from = |line: &String| line.to_uppercase().starts_with("FROM ");
-        let last = lines.iter().rposition(is_from).expect("a FROM");
-        lines[last] = lines[last].replace(lines[last].split(' ').nth(1).unwrap(), from);
+        let last = lines.iter().rposition(|line| is_from(line));
+        let last = &mut lines[last.expect("a FROM")];
+        *last = last.replace(last.split(' ').nth(1).unwrap(), from);
         for line in lines.iter_mut().filter(|line| is_from(line)) {
-            *line += &format!("\n{}", env(&self.all_variables()));
+            line.push('\n');
+            line.push_str(&env(&self.all_variables()));
         }
         lines.push(env(&build_variables()));
         lines.push(self.label());
@@ -83,52 +74,20 @@ impl<'a> BuildConfig<'a> {
         self.build(context.path(), &[])
     }
 
-    #[track_caller]
-    fn source_build(&self, from: &str, incremental: bool) -> Output {
+    /// Builds with the Source strategy; `from` is the builder.
+    pub(crate) fn source_strategy(&self, from: &str) -> Output {
         let context = tempfile::tempdir().unwrap();
         let path = |name: &str| context.path().join(name);
-        for name in [
-            "upload/src",
-            "upload/scripts",
-            "downloads/defaultScripts",
-            "downloads/scripts",
-        ] {
-            std::fs::create_dir_all(path(name)).unwrap();
-        }
-        self.copy_input(&path("upload/src"));
-        remove_ignored(&path("upload/src"));
-        // The source's scripts are moved, not copied.
-        let provided = SCRIPTS.map(|name| {
-            let (own, uploaded) = (
-                path("upload/src/.s2i/bin").join(name),
-                path("upload/scripts").join(name),
-            );
-            let provided = own.is_file();
-            if provided {
-                std::fs::rename(own, &uploaded).unwrap();
-                std::fs::set_permissions(uploaded, Permissions::from_mode(0o755)).unwrap();
-            }
-            provided
-        });
+        self.copy_input(&path("input"));
+        let provided = prepare_upload(&path("input"), &path("upload"));
         let environment = std::fs::read_to_string(path("upload/src/.s2i/environment"));
-        let dockerfile = self.dockerfile(
-            from,
-            incremental,
-            provided,
-            &environment.unwrap_or_default(),
-        );
+        let dockerfile = self.dockerfile(from, provided, &environment.unwrap_or_default());
         std::fs::write(path("Dockerfile"), dockerfile).unwrap();
         self.build(context.path(), &DROPPED)
     }
 
     /// Writes the Dockerfile that `s2i build --as-dockerfile` writes.
-    fn dockerfile(
-        &self,
-        from: &str,
-        incremental: bool,
-        provided: [bool; 3],
-        environment: &str,
-    ) -> String {
+    fn dockerfile(&self, from: &str, provided: [bool; 3], environment: &str) -> String {
         let label = |name: &str| {
             self.buildah.inspect(
                 from,
@@ -148,7 +107,7 @@ impl<'a> BuildConfig<'a> {
             format!("{directory}/{}", SCRIPTS[index])
         });
         let mut text = String::new();
-        if incremental {
+        if self.incremental {
             let _ = writeln!(text, "FROM {} as cached", self.output);
             if provided[2] {
                 let _ = writeln!(
@@ -170,7 +129,7 @@ impl<'a> BuildConfig<'a> {
             .chain(build_variables())
             .chain(self.all_variables());
         text += &env(&variables.collect::<Vec<_>>());
-        if incremental {
+        if self.incremental {
             let _ = writeln!(
                 text,
                 "COPY --chown={user}:0 --from=cached /tmp/artifacts.tar /tmp/artifacts.tar"
@@ -183,7 +142,7 @@ impl<'a> BuildConfig<'a> {
             text,
             "COPY --chown={user}:0 upload/src /tmp/src\nUSER {user}"
         );
-        if incremental {
+        if self.incremental {
             text += "RUN if [ -s /tmp/artifacts.tar ]; then mkdir -p /tmp/artifacts; tar -xf /tmp/artifacts.tar -C /tmp/artifacts; fi && \\\n    \
                  rm /tmp/artifacts.tar\n";
         }
@@ -193,6 +152,7 @@ impl<'a> BuildConfig<'a> {
 
     /// Copies the source and what comes out of images into `directory`, as the init containers of a build do.
     fn copy_input(&self, directory: &Path) {
+        std::fs::create_dir_all(directory).unwrap();
         succeed(
             Command::new("cp")
                 .arg("-a")
@@ -241,23 +201,6 @@ impl<'a> BuildConfig<'a> {
         );
         command.args(self.network.arguments()).arg(context);
         command.output().unwrap()
-    }
-}
-
-/// Removes what `.s2iignore` names: patterns as a shell has them, relative to the source.
-fn remove_ignored(source: &Path) {
-    let patterns = std::fs::read_to_string(source.join(".s2iignore")).unwrap_or_default();
-    for pattern in patterns
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
-        assert!(!pattern.starts_with('!'), "exceptions are not imitated");
-        let remove = format!("rm -rf -- {pattern}");
-        succeed(
-            Command::new("bash")
-                .args(["-c", &remove])
-                .current_dir(source),
-        );
     }
 }
 
