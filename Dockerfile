@@ -1,24 +1,24 @@
-# A builder of wheelhouses, for the Python of BUILDER_IMAGE: docker build -t python-wheelhouse .
+# A builder of wheelhouses for Python 3.12: docker build -t python-wheelhouse .
 #
-# BUILDER_IMAGE is any S2I builder for Python. The program is taken from dist/ if that is there, else from an index,
-# else it is compiled here, in the same image that it will run in: that takes some minutes and a network.
-ARG BUILDER_IMAGE=registry.access.redhat.com/ubi9/python-312
-
-FROM ${BUILDER_IMAGE} AS program
-USER 0
-COPY . /tmp/checkout
-RUN INSTALL_RUST=1 /tmp/checkout/s2i/install /tmp/checkout /tmp/app-root
-
-FROM ${BUILDER_IMAGE}
+# Any other S2I builder for Python can be the base:
+#
+#   podman build --from BASE -t NAME .
+#   docker build --build-context registry.access.redhat.com/ubi9/python-312=docker-image://BASE -t NAME .
+#
+# There is a single stage, whose FROM names an image that exists: OpenShift looks that name up, and its
+# dockerStrategy.from replaces the last FROM alone. So the program is always installed for the base that it runs on.
+FROM registry.access.redhat.com/ubi9/python-312
 LABEL io.k8s.display-name="Wheelhouse" \
       io.k8s.description="Makes wheelhouses: everything that a Python application requires, as wheels" \
       io.openshift.tags="builder,python,wheelhouse" \
       io.openshift.s2i.scripts-url="image:///opt/app-root/s2i" \
       io.s2i.scripts-url="image:///opt/app-root/s2i"
-COPY --from=program /tmp/app-root/ /opt/app-root/
+# Where the program and pip, setuptools and wheel come from.
+ARG PIP_FIND_LINKS
+ARG PIP_INDEX_URL
+ARG PIP_NO_INDEX
+ARG WHEELHOUSE_UPGRADE_TOOLS
 USER 1001
-# Without a network the tools stay as they are, and builds that have one upgrade them.
-ARG PIP_RETRIES=1
-ARG WHEELHOUSE_UPGRADE_TOOLS=1
-RUN /opt/app-root/bin/wheelhouse s2i tools || true
+COPY --chown=1001:0 . /tmp/src
+RUN /tmp/src/s2i/install /tmp/src && rm -rf /tmp/src
 CMD ["/opt/app-root/s2i/usage"]

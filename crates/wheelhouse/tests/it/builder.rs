@@ -1,27 +1,15 @@
-//! The builder image with real containers: made in both ways, and used as the S2I tool uses it.
+//! The builder image with real containers, made and used as the S2I tool does with docker: its labels, its users, and
+//! builds that fail. The sequences of `OpenShift` are in `openshift_builds`.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use tempfile::TempDir;
 
-use crate::support::builds::{Build, blog_source, checkout, with_server};
-use crate::support::containers::{Buildah, Network, succeed, told};
+use crate::support::Wheel;
+use crate::support::builds::{Build, checkout};
+use crate::support::containers::{Buildah, Network, told};
 
 const SCRIPTS: &str = "/opt/app-root/s2i";
-
-/// Makes the builder in the S2I way, once for all tests.
-fn builder(buildah: &Buildah, name: &str) {
-    let (base, checkout) = (buildah.base(), checkout());
-    let build = Build {
-        network: Network::None,
-        ..Build::new(buildah, &base, checkout.path())
-    };
-    let (container, output) = build.assemble();
-    assert!(output.status.success(), "{}", told(&output));
-    container.take_labels();
-    container.commit("/tmp/scripts/run", name);
-}
 
 #[track_caller]
 pub(crate) fn assert_is_builder(buildah: &Buildah, image: &str) {
@@ -56,236 +44,62 @@ pub(crate) fn assert_is_builder(buildah: &Buildah, image: &str) {
 }
 
 #[test]
-fn a_builder_is_made_of_the_dockerfile() {
+fn s2i_makes_a_builder_and_a_wheelhouse_as_any_user_of_the_group() {
     let Some(buildah) = Buildah::find() else {
         return;
     };
-    let (checkout, image) = (checkout(), "localhost/wheelhouse-by-dockerfile");
-    buildah.build(checkout.path(), image);
-    assert_is_builder(&buildah, image);
-    let owner = "stat -c '%u:%g %a' /opt/app-root/wheelhouse /opt/app-root/s2i";
-    let output = buildah.container(image).bash(owner, &[], Network::None);
-    assert_eq!(told(&output), "1001:0 775\n1001:0 775\n");
-    buildah.remove(image);
-}
-
-#[test]
-fn a_builder_without_a_program_says_how_to_get_one() {
-    let Some(buildah) = Buildah::find() else {
-        return;
-    };
-    let (base, checkout) = (buildah.base(), checkout());
-    std::fs::remove_dir_all(checkout.path().join("dist")).unwrap();
+    let (base, checkout, image) = (buildah.base(), checkout(), "localhost/wheelhouse-by-s2i");
     let build = Build {
         network: Network::None,
-        variables: &[("PIP_NO_INDEX", "1")],
+        ..Build::new(&buildah, &base, checkout.path())
+    };
+    let (container, output) = build.assemble();
+    assert!(output.status.success(), "{}", told(&output));
+    container.take_labels();
+    let left = "ls -A /tmp; find /opt/app-root ! -type l ! -perm -g+w";
+    assert_eq!(told(&container.bash(left, &[], Network::None)), ".s2i\n");
+    container.commit("/usr/libexec/s2i/run", image);
+    assert_is_builder(&buildah, image);
+
+    // The builder belongs to one user, and its builds run as another.
+    let source = tempfile::tempdir().unwrap();
+    std::fs::write(source.path().join("requirements.txt"), "six==1.17.0\n").unwrap();
+    let build = Build {
+        user: "1001:0",
+        ..Build::new(&buildah, image, source.path())
+    };
+    let (_container, output) = build.assemble();
+    let said = told(&output);
+    assert!(
+        output.status.success() && said.contains("---> Installed "),
+        "{said}"
+    );
+
+    let build = Build {
+        user: "1234567:1234567",
+        network: Network::None,
         ..Build::new(&buildah, &base, checkout.path())
     };
     let (_container, output) = build.assemble();
-    let told = told(&output);
-    assert!(!output.status.success(), "{told}");
-    let last = &told[told.find("error: ").expect("an error")..];
-    for words in [
-        "no wheelhouse program",
-        "dist/ has no",
-        "pip install python-wheelhouse",
-        "no cargo",
-        "hint:",
-    ] {
-        assert!(last.contains(words), "`{words}` is not in {last}");
-    }
-}
-
-#[test]
-fn an_application_goes_from_source_to_running() {
-    let Some(buildah) = Buildah::find() else {
-        return;
-    };
-    let image = "localhost/wheelhouse-by-s2i";
-    builder(&buildah, image);
-    assert_is_builder(&buildah, image);
-
-    // From the index: the application's own assemble hands over to the builder's.
-    let (source, wheelhouse) = (blog_source(), "localhost/blog-wheelhouse");
-    let build = Build::new(&buildah, image, source.path());
-    let told_first = build.image(wheelhouse);
-    for words in [
-        "Built misaka==2.1.1",
-        "---> Installed ",
-        " pip-",
-        "8 wheels",
-    ] {
-        assert!(
-            told_first.contains(words),
-            "`{words}` is not in {told_first}"
-        );
-    }
-
-    // It serves itself.
-    let serves = with_server(
-        "/tmp/scripts/run",
-        "/health",
-        "assert 'misaka' in get('/simple/') and '.whl#sha256=' in get('/simple/django/')",
+    assert_fails_with(
+        &output,
+        &[
+            "user 1234567 in group 1234567 cannot write to /opt/app-root",
+            "hint: ",
+            "group 0",
+        ],
     );
-    let output = buildah
-        .container(wheelhouse)
-        .for_anybody()
-        .bash(&serves, &[], Network::None);
-    assert!(
-        output.status.success() && told(&output).contains("ended with 0"),
-        "{}",
-        told(&output)
-    );
-
-    // One line changes: only that is had, and nothing is compiled again.
-    let artifacts = buildah.container(wheelhouse).for_anybody().artifacts();
-    let requirements = source.path().join("requirements.txt");
-    let text = std::fs::read_to_string(&requirements).unwrap();
-    std::fs::write(
-        &requirements,
-        text.replace("sqlparse==0.6.1", "sqlparse==0.5.3"),
-    )
-    .unwrap();
-    let build = Build {
-        artifacts: Some(artifacts.path()),
-        ..build
-    };
-    let (_container, output) = build.assemble();
-    let told_second = told(&output);
-    assert!(output.status.success(), "{told_second}");
-    let had: Vec<_> = told_second
-        .lines()
-        .filter(|line| line.starts_with("Fetched ") || line.starts_with("Built "))
-        .collect();
-    assert!(
-        had.len() == 1 && had[0].contains("sqlparse-0.5.3"),
-        "{told_second}"
-    );
-    std::fs::write(&requirements, text).unwrap();
-
-    runs_from(&buildah, wheelhouse, source.path());
-    for name in [wheelhouse, image] {
-        buildah.remove(name);
-    }
-}
-
-/// Makes an image of the wheelhouse, and takes it out of that as `--source-image-path` does.
-fn carry(buildah: &Buildah, wheelhouse: &Path, destination: &Path) {
-    let directory = wheelhouse.parent().unwrap();
-    let mut image = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
-    image.current_dir(directory).arg("image").arg(wheelhouse);
-    succeed(image.arg("oci:layout:1"));
-    let anything = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
-    std::fs::write(directory.join("policy.json"), anything).unwrap();
-    let pull = [
-        "pull",
-        "--quiet",
-        "--signature-policy",
-        "policy.json",
-        "oci:layout:1",
-    ];
-    let pulled = succeed(buildah.buildah(pull).current_dir(directory));
-    let container = buildah.container(&pulled);
-    let inside = container.mounted().join("opt/app-root/wheelhouse/.");
-    std::fs::create_dir_all(destination.parent().unwrap()).unwrap();
-    succeed(Command::new("cp").arg("-r").arg(inside).arg(destination));
-    drop(container);
-    buildah.remove(&pulled);
-}
-
-/// Builds the application from its wheelhouse without a network, in both ways, and asks for its page.
-fn runs_from(buildah: &Buildah, wheelhouse: &str, source: &Path) {
-    let container = buildah.container(wheelhouse);
-    let output = container.bash(
-        "tar -C /opt/app-root/wheelhouse -cf - .",
-        &[],
-        Network::None,
-    );
-    let directory = tempfile::tempdir().unwrap();
-    let out = directory.path().join("wheelhouse");
-    tar::Archive::new(&*output.stdout).unpack(&out).unwrap();
-    carry(buildah, &out, &source.join(".s2i/wheelhouse"));
-
-    let (base, image) = (buildah.base(), "localhost/blog");
-    let build = Build {
-        network: Network::None,
-        ..Build::new(buildah, &base, source)
-    };
-    let told_by_script = build.image(image);
-    assert!(
-        told_by_script.contains("no index is asked"),
-        "{told_by_script}"
-    );
-    let left = "find /tmp /opt/app-root -name wheelhouse";
-    let output = buildah.container(image).bash(left, &[], Network::None);
-    assert_eq!(told(&output), "");
-    let page = with_server(
-        "SECRET_KEY=secret ALLOWED_HOSTS=127.0.0.1 bash -c 'python manage.py migrate --noinput && \
-         python manage.py loaddata initial && exec /tmp/scripts/run'",
-        "/health/",
-        "page = get('/')\nassert 'Wheelwright' in page and '<article' in page, page",
-    );
-    let output = buildah
-        .container(image)
-        .for_anybody()
-        .bash(&page, &[], Network::None);
-    assert!(output.status.success(), "{}", told(&output));
     buildah.remove(image);
-
-    // The other way: the variables of .s2i/environment alone, which the tool sets.
-    std::fs::remove_dir_all(source.join(".s2i/bin")).unwrap();
-    let variables = [("PIP_FIND_LINKS", ".s2i/wheelhouse"), ("PIP_NO_INDEX", "1")];
-    let build = Build {
-        variables: &variables,
-        ..build
-    };
-    let (_container, output) = build.assemble();
-    assert!(output.status.success(), "{}", told(&output));
 }
 
 #[test]
-fn without_a_network_packages_do_and_failures_are_told_last() {
+fn failures_are_reported_last() {
     let Some(buildah) = Buildah::find() else {
         return;
     };
-    let (image, checkout) = ("localhost/wheelhouse-disconnected", checkout());
+    let (image, checkout) = ("localhost/wheelhouse-failing", checkout());
     buildah.build(checkout.path(), image);
-    let source = blog_source();
-    let download = [
-        "download",
-        "-r",
-        "requirements.txt",
-        "pip",
-        "setuptools",
-        "wheel",
-        "-d",
-        "packages",
-    ];
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
-    command
-        .args(download)
-        .args(["--python", "/usr/bin/python3"])
-        .current_dir(source.path());
-    succeed(&mut command);
     let variables = [("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", "packages")];
-    let build = Build {
-        network: Network::None,
-        variables: &variables,
-        ..Build::new(&buildah, image, source.path())
-    };
-    let (container, output) = build.assemble();
-    let told_all = told(&output);
-    assert!(
-        output.status.success() && told_all.contains("---> Installed "),
-        "{told_all}"
-    );
-    let wheels = container.bash(
-        "ls /opt/app-root/wheelhouse/*.whl | wc -l",
-        &[],
-        Network::None,
-    );
-    assert_eq!(told(&wheels).trim(), "9");
-
     let failures: [(&str, Network, &[&str]); 3] = [
         (
             "",
@@ -307,15 +121,18 @@ fn without_a_network_packages_do_and_failures_are_told_last() {
             &[]
         };
         let build = Build {
-            source: source.path(),
             network,
             variables: offline,
-            ..build
+            ..Build::new(&buildah, image, source.path())
         };
         let (_container, output) = build.assemble();
         assert_fails_with(&output, words);
     }
 
+    let (source, wheel) = (failing("alpha\n"), Wheel::new("alpha", "1.0"));
+    let packages = source.path().join("packages");
+    std::fs::create_dir(&packages).unwrap();
+    std::fs::write(packages.join(wheel.filename()), wheel.bytes()).unwrap();
     let container = buildah
         .container(image)
         .for_anybody()

@@ -5,6 +5,7 @@
 mod architecture;
 mod build_requirements;
 mod builder;
+mod builder_install;
 mod builder_pythons;
 mod certificates;
 mod cli;
@@ -24,7 +25,9 @@ mod lock;
 mod lockfile;
 mod network;
 mod openshift;
+mod openshift_builds;
 mod pip_oracle;
+mod program_image;
 mod pythons;
 mod real;
 mod releases;

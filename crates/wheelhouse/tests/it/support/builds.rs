@@ -2,12 +2,14 @@
 //!
 //! Never asserts anything about an image.
 
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::containers::{Buildah, Container, Network, repository, succeed, told};
+use super::containers::{ANY_USER, Buildah, Container, Network, repository, succeed, told};
 use super::python::blog;
 
 /// A checkout as it is uploaded: the parts that an image is made of, and the program of these tests in
@@ -15,10 +17,19 @@ use super::python::blog;
 pub(crate) fn checkout() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (repository(), directory.path());
-    for name in ["Dockerfile", "Cargo.toml", "s2i", ".s2i"] {
+    let names = [
+        "Dockerfile",
+        ".dockerignore",
+        ".s2iignore",
+        "Cargo.toml",
+        "s2i",
+        ".s2i",
+    ];
+    for name in names {
         succeed(Command::new("cp").arg("-a").arg(from.join(name)).arg(to));
     }
-    let name = format!("wheelhouse-0-{}-linux-gnu", std::env::consts::ARCH);
+    let (version, architecture) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    let name = format!("wheelhouse-{version}-{architecture}-linux-gnu");
     let program = to.join(&name).join("wheelhouse");
     std::fs::create_dir_all(program.parent().unwrap()).unwrap();
     std::fs::create_dir(to.join("dist")).unwrap();
@@ -41,7 +52,46 @@ pub(crate) fn checkout() -> TempDir {
     directory
 }
 
-/// Builds as the S2I tool does: the upload, its own scripts if it has some, and the rest of the image's.
+/// The scripts that a source can bring.
+pub(crate) const SCRIPTS: [&str; 3] = ["assemble", "run", "save-artifacts"];
+
+/// Makes `upload` what the S2I tool uploads of `source`: its files without the ignored ones, in `src`, and its scripts,
+/// which are moved to `scripts`. Returns which of the scripts there are.
+pub(crate) fn prepare_upload(source: &Path, upload: &Path) -> [bool; 3] {
+    let (files, scripts) = (upload.join("src"), upload.join("scripts"));
+    for directory in [&files, &scripts] {
+        std::fs::create_dir_all(directory).unwrap();
+    }
+    succeed(
+        Command::new("cp")
+            .arg("-a")
+            .arg(source.join("."))
+            .arg(&files),
+    );
+    std::fs::set_permissions(&files, Permissions::from_mode(0o755)).unwrap();
+    let patterns = std::fs::read_to_string(files.join(".s2iignore")).unwrap_or_default();
+    for pattern in patterns.lines().filter(|line| !line.starts_with('#')) {
+        let remove = format!("rm -rf -- {pattern}");
+        succeed(
+            Command::new("bash")
+                .args(["-c", &remove])
+                .current_dir(&files),
+        );
+    }
+    SCRIPTS.map(|name| {
+        let own = files.join(".s2i/bin").join(name);
+        let provided = own.is_file();
+        if provided {
+            let script = scripts.join(name);
+            std::fs::rename(own, &script).unwrap();
+            std::fs::set_permissions(script, Permissions::from_mode(0o755)).unwrap();
+        }
+        provided
+    })
+}
+
+/// Builds as the S2I tool does with docker: a tar of the upload is unpacked, and `assemble` is run, both by one user.
+#[derive(Clone, Copy)]
 pub(crate) struct Build<'a> {
     pub(crate) buildah: &'a Buildah,
     pub(crate) builder: &'a str,
@@ -49,6 +99,8 @@ pub(crate) struct Build<'a> {
     pub(crate) variables: &'a [(&'a str, &'a str)],
     pub(crate) network: Network,
     pub(crate) artifacts: Option<&'a Path>,
+    /// `--assemble-user`, with its group.
+    pub(crate) user: &'static str,
 }
 
 impl<'a> Build<'a> {
@@ -60,22 +112,31 @@ impl<'a> Build<'a> {
             variables: &[],
             network: Network::Host,
             artifacts: None,
+            user: ANY_USER,
         }
     }
 
-    /// Runs `assemble` in a container, whose user is anybody, and returns that with what was told.
+    /// Runs `assemble` in a container, and returns that with what was told.
     pub(crate) fn assemble(&self) -> (Container<'a>, std::process::Output) {
-        let container = self.buildah.container(self.builder).for_anybody();
-        container.upload(self.source, "/tmp/src");
-        let scripts = self.source.join(".s2i/bin");
-        if scripts.is_dir() {
-            container.upload(&scripts, "/tmp/scripts");
-        }
+        let upload = tempfile::tempdir().unwrap();
+        prepare_upload(self.source, upload.path());
+        let mut directories = vec!["scripts", "src"];
         if let Some(artifacts) = self.artifacts {
-            container.upload(artifacts, "/tmp/artifacts");
+            let copy = upload.path().join("artifacts");
+            succeed(Command::new("cp").arg("-a").arg(artifacts).arg(copy));
+            directories.push("artifacts");
         }
-        let script = format!("exec {}", self.script("assemble"));
-        let output = container.bash(&script, self.variables, self.network);
+        let mut tar = Command::new("tar");
+        tar.arg("-C")
+            .arg(upload.path())
+            .arg("-cf")
+            .arg(upload.path().join("tar"));
+        succeed(tar.args(directories));
+        let container = self.buildah.container(self.builder).for_user(self.user);
+        let script = format!("tar -C /tmp -xf - && exec {}", self.script("assemble"));
+        let mut command = container.command(&script, self.variables, self.network);
+        command.stdin(File::open(upload.path().join("tar")).unwrap());
+        let output = command.output().unwrap();
         (container, output)
     }
 

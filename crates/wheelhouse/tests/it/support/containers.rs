@@ -22,6 +22,9 @@ events_logger = \"file\"
 runtime = \"runc\"
 ";
 
+/// A user that no image knows, in the group in which clusters run images.
+pub(crate) const ANY_USER: &str = "1234567:0";
+
 /// buildah, with an image that imitates a Python builder of sclorg in its storage, which is kept for other
 /// tests.
 pub(crate) struct Buildah {
@@ -37,6 +40,37 @@ pub(crate) struct Buildah {
 pub(crate) enum Network {
     None,
     Host,
+}
+
+impl Network {
+    /// The options of `buildah run` and `buildah build`. What reaches the network sees the machine's certificates.
+    pub(crate) fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &["--network", "none"],
+            Self::Host => &[
+                "--network",
+                "host",
+                "--volume",
+                "/etc/ssl/certs:/etc/ssl/certs:ro",
+            ],
+        }
+    }
+}
+
+/// Returns the variables that lead to this machine's index, which every build gets.
+pub(crate) fn own_variables() -> impl Iterator<Item = (String, String)> {
+    let own = [
+        "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "NO_PROXY",
+    ];
+    let own = own
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    let certificates = ["PIP_CERT", "/etc/ssl/certs/ca-certificates.crt"].map(str::to_owned);
+    own.chain([certificates.into()])
 }
 
 impl Buildah {
@@ -112,7 +146,8 @@ impl Buildah {
         archive.expect("the archive of the base image is kept")
     }
 
-    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    /// Returns a command that uses this storage and its configuration.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env(
             "CONTAINERS_CONF",
@@ -134,9 +169,8 @@ impl Buildah {
         command
     }
 
-    /// Builds `image` of the Dockerfile in `context`.
+    /// Builds `image` from the Dockerfile in `context`, on the base image.
     pub(crate) fn build(&self, context: &Path, image: &str) {
-        let base = format!("BUILDER_IMAGE={}", self.base());
         let mut command = self.buildah([
             "build",
             "--quiet",
@@ -146,7 +180,7 @@ impl Buildah {
             "docker",
         ]);
         command
-            .args(["--build-arg", &base, "--tag", image])
+            .args(["--from", &self.base(), "--tag", image])
             .arg(context);
         succeed(&mut command);
     }
@@ -183,8 +217,13 @@ pub(crate) struct Container<'a> {
 
 impl Container<'_> {
     /// Runs what follows as any user in group 0, as clusters do.
-    pub(crate) fn for_anybody(mut self) -> Self {
-        self.user = Some("1234567:0");
+    pub(crate) fn for_anybody(self) -> Self {
+        self.for_user(ANY_USER)
+    }
+
+    /// Runs what follows as `user`, with its group.
+    pub(crate) fn for_user(mut self, user: &'static str) -> Self {
+        self.user = Some(user);
         self
     }
 
@@ -215,31 +254,22 @@ impl Container<'_> {
         variables: &[(&str, &str)],
         network: Network,
     ) -> Output {
+        self.command(script, variables, network).output().unwrap()
+    }
+
+    /// Returns the command that runs `script` with bash, with `variables`.
+    pub(crate) fn command(
+        &self,
+        script: &str,
+        variables: &[(&str, &str)],
+        network: Network,
+    ) -> Command {
         let mut command = self.buildah.buildah(["run"]);
-        match network {
-            Network::None => command.args(["--network", "none"]),
-            Network::Host => command.args([
-                "--network",
-                "host",
-                "-v",
-                "/etc/ssl/certs:/etc/ssl/certs:ro",
-            ]),
-        };
-        let own = [
-            "PIP_INDEX_URL",
-            "PIP_EXTRA_INDEX_URL",
-            "HTTPS_PROXY",
-            "HTTP_PROXY",
-            "NO_PROXY",
-        ];
-        let own = own
-            .iter()
-            .filter_map(|name| Some((*name, std::env::var(name).ok()?)));
-        let certificates = ("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt".to_owned());
+        command.args(network.arguments());
         let given = variables
             .iter()
-            .map(|(name, value)| (*name, (*value).to_owned()));
-        for (name, value) in own.chain([certificates]).chain(given) {
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        for (name, value) in own_variables().chain(given) {
             command.args(["--env", &format!("{name}={value}")]);
         }
         if let Some((inside, outside)) = &self.read_only {
@@ -247,10 +277,8 @@ impl Container<'_> {
             command.args(["-v", &volume]);
         }
         command.args(self.user.iter().flat_map(|user| ["--user", user]));
+        command.args([&self.name, "--", "bash", "-c", script]);
         command
-            .args([&self.name, "--", "bash", "-c", script])
-            .output()
-            .unwrap()
     }
 
     /// What the image has for the next build, as the S2I tool takes it.

@@ -9,6 +9,7 @@ pub(crate) mod fake_registry;
 pub(crate) mod image;
 pub(crate) mod index;
 pub(crate) mod mounts;
+pub(crate) mod openshift;
 pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod python;

@@ -1,0 +1,207 @@
+//! Builders of both strategies of `OpenShift`, the wheelhouse that each makes, and the application that is built from it.
+
+use std::process::Command;
+
+use crate::builder::assert_is_builder;
+use crate::support::builds::{blog_source, checkout, with_server};
+use crate::support::containers::{Buildah, Network, repository, succeed, told};
+use crate::support::openshift::{BuildConfig, ImageSource, succeeded};
+
+/// `spec.output.imageLabels` of a builder that the Source strategy makes: nothing else can set them.
+const LABELS: [(&str, &str); 5] = [
+    ("io.openshift.s2i.scripts-url", "image:///opt/app-root/s2i"),
+    ("io.s2i.scripts-url", "image:///opt/app-root/s2i"),
+    ("io.k8s.display-name", "Wheelhouse"),
+    ("io.k8s.description", "Makes wheelhouses"),
+    ("io.openshift.tags", "builder,python,wheelhouse"),
+];
+
+const WHEELHOUSE: &str = "/opt/app-root/wheelhouse/.";
+
+#[test]
+fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
+    let Some(buildah) = Buildah::find() else {
+        return;
+    };
+    let [builder, wheelhouse, application] = ["builder", "wheelhouse", "application"]
+        .map(|it| format!("localhost/source-strategy-{it}"));
+    let checkout = checkout();
+    let config = BuildConfig {
+        labels: &LABELS,
+        network: Network::None,
+        ..BuildConfig::new(&buildah, checkout.path(), &builder)
+    };
+    succeeded(&config.source_strategy(&buildah.base()));
+    assert_is_builder(&buildah, &builder);
+
+    // From the index: the application's own assemble hands over to the builder's.
+    let source = blog_source();
+    let config = BuildConfig::new(&buildah, source.path(), &wheelhouse);
+    let first = succeeded(&config.source_strategy(&builder));
+    for words in [
+        "Built misaka==2.1.1",
+        "---> Installed ",
+        " pip-",
+        "8 wheels",
+    ] {
+        assert!(first.contains(words), "`{words}` is not in {first}");
+    }
+    let serves = with_server(
+        "/tmp/scripts/run",
+        "/health",
+        "assert 'misaka' in get('/simple/') and '.whl#sha256=' in get('/simple/django/')",
+    );
+    let container = buildah.container(&wheelhouse).for_anybody();
+    let served = succeeded(&container.bash(&serves, &[], Network::None));
+    assert!(served.contains("ended with 0"), "{served}");
+    drop(container);
+
+    // One line changes: only that is fetched, and nothing is compiled again.
+    let requirements = source.path().join("requirements.txt");
+    let text = std::fs::read_to_string(&requirements).unwrap();
+    std::fs::write(
+        &requirements,
+        text.replace("sqlparse==0.6.1", "sqlparse==0.5.3"),
+    )
+    .unwrap();
+    let config = BuildConfig {
+        incremental: true,
+        ..config
+    };
+    let second = succeeded(&config.source_strategy(&builder));
+    let fetched = second
+        .lines()
+        .filter(|line| line.starts_with("Fetched ") || line.starts_with("Built "));
+    let fetched: Vec<_> = fetched.collect();
+    assert!(
+        fetched.len() == 1 && fetched[0].contains("sqlparse-0.5.3"),
+        "{second}"
+    );
+
+    // The scripts of the source see that its wheelhouse is complete.
+    let config = BuildConfig {
+        image_sources: &[ImageSource {
+            image: &wheelhouse,
+            path: WHEELHOUSE,
+            destination: ".s2i/wheelhouse",
+        }],
+        network: Network::None,
+        ..BuildConfig::new(&buildah, source.path(), &application)
+    };
+    succeeded(&config.source_strategy(&buildah.base()));
+    let page = with_server(
+        "SECRET_KEY=secret ALLOWED_HOSTS=127.0.0.1 bash -c 'python manage.py migrate --noinput && \
+         python manage.py loaddata initial && exec /tmp/scripts/run'",
+        "/health/",
+        "page = get('/')\nassert 'Wheelwright' in page and '<article' in page, page",
+    );
+    let container = buildah.container(&application).for_anybody();
+    succeeded(&container.bash(&page, &[], Network::None));
+    drop(container);
+    for image in [application, wheelhouse, builder] {
+        buildah.remove(&image);
+    }
+}
+
+#[test]
+fn the_docker_strategy_makes_a_builder_that_needs_no_network_for_both() {
+    let Some(buildah) = Buildah::find() else {
+        return;
+    };
+    let [builder, wheelhouse, application] = ["builder", "wheelhouse", "application"]
+        .map(|it| format!("localhost/docker-strategy-{it}"));
+    let checkout = checkout();
+    let offline = |source, output| BuildConfig {
+        network: Network::None,
+        ..BuildConfig::new(&buildah, source, output)
+    };
+    succeeded(&offline(checkout.path(), &builder).docker_strategy(&buildah.base()));
+    assert_is_builder(&buildah, &builder);
+    let places =
+        "cd /opt/app-root; stat -c '%n %u:%g %a' wheelhouse s2i bin/wheelhouse; ls -d /tmp/src";
+    let output = buildah.container(&builder).bash(places, &[], Network::None);
+    assert_eq!(
+        told(&output).split("ls: ").next(),
+        Some("wheelhouse 1001:0 775\ns2i 1001:0 775\nbin/wheelhouse 1001:0 775\n")
+    );
+
+    // Packages of the source, and the variables in its .s2i/environment.
+    let source = blog_source();
+    let download = [
+        "download",
+        "-r",
+        "requirements.txt",
+        "pip",
+        "setuptools",
+        "wheel",
+        "-d",
+        "packages",
+    ];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
+    command
+        .args(download)
+        .args(["--python", "/usr/bin/python3"]);
+    succeed(command.current_dir(source.path()));
+    std::fs::remove_dir_all(source.path().join(".s2i/bin")).unwrap();
+    let environment = source.path().join(".s2i/environment");
+    std::fs::write(&environment, "PIP_NO_INDEX=1\nPIP_FIND_LINKS=packages\n").unwrap();
+    let built = succeeded(&offline(source.path(), &wheelhouse).source_strategy(&builder));
+    assert!(
+        built.contains("---> Installed ") && built.contains("8 wheels"),
+        "{built}"
+    );
+
+    // The wheelhouse as an image of its own, and the image's own assemble.
+    let carried = carry(&buildah, &wheelhouse);
+    std::fs::write(
+        &environment,
+        "PIP_NO_INDEX=1\nPIP_FIND_LINKS=.s2i/wheelhouse\n",
+    )
+    .unwrap();
+    std::fs::remove_dir_all(source.path().join("packages")).unwrap();
+    let config = BuildConfig {
+        image_sources: &[ImageSource {
+            image: &carried,
+            path: WHEELHOUSE,
+            destination: ".s2i/wheelhouse",
+        }],
+        ..offline(source.path(), &application)
+    };
+    succeeded(&config.source_strategy(&buildah.base()));
+    for image in [application, carried, wheelhouse, builder] {
+        buildah.remove(&image);
+    }
+}
+
+/// Makes an image of the wheelhouse in the image `wheelhouse` with `wheelhouse image`, and returns its id.
+fn carry(buildah: &Buildah, wheelhouse: &str) -> String {
+    let (container, directory) = (buildah.container(wheelhouse), tempfile::tempdir().unwrap());
+    let mut image = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
+    image
+        .arg("image")
+        .arg(container.mounted().join("opt/app-root/wheelhouse"));
+    succeed(image.arg("oci:layout:1").current_dir(directory.path()));
+    let anything = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
+    std::fs::write(directory.path().join("policy.json"), anything).unwrap();
+    let pull = [
+        "pull",
+        "--quiet",
+        "--signature-policy",
+        "policy.json",
+        "oci:layout:1",
+    ];
+    succeed(buildah.buildah(pull).current_dir(directory.path()))
+}
+
+/// `oc new-build --strategy=docker` looks up the last `FROM` as it is written, and a cluster replaces only that one.
+#[test]
+fn the_only_base_of_the_dockerfile_is_an_image_that_oc_can_look_up() {
+    let dockerfile = std::fs::read_to_string(repository().join("Dockerfile")).unwrap();
+    let bases = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("FROM "));
+    assert_eq!(
+        bases.collect::<Vec<_>>(),
+        ["registry.access.redhat.com/ubi9/python-312"]
+    );
+}

@@ -1,0 +1,143 @@
+//! `packaging/image`: the image of the program, and a builder that copies the program from it, as docs/s2i.md describes.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::builds::checkout;
+use crate::support::containers::{Buildah, Network, repository, succeed, told};
+use crate::support::openshift::succeeded;
+
+/// Makes the image from the tarballs in `dist/` of `checkout`, and returns its index.
+fn image(buildah: &Buildah, checkout: &Path) -> Value {
+    succeed(&mut buildah.command(checkout.join("packaging/image")));
+    let image = format!("oci-archive:{}", archive(checkout));
+    let mut inspect = Command::new("skopeo");
+    let index = succeed(inspect.args(["inspect", "--raw", &image]));
+    serde_json::from_str(&index).unwrap()
+}
+
+fn archive(checkout: &Path) -> String {
+    let name = format!("dist/wheelhouse-{}-image.tar", env!("CARGO_PKG_VERSION"));
+    checkout.join(name).display().to_string()
+}
+
+/// Returns the only block of docs/s2i.md that is a Dockerfile.
+fn documented() -> String {
+    let text = std::fs::read_to_string(repository().join("docs/s2i.md")).unwrap();
+    let block = text.split("```dockerfile\n").nth(1).expect("a Dockerfile");
+    block.split("```").next().unwrap().to_owned()
+}
+
+#[test]
+fn a_dockerfile_copies_the_program_from_its_image() {
+    let Some(buildah) = Buildah::find() else {
+        return;
+    };
+    let directory = checkout();
+    let checkout = directory.path();
+    for name in ["packaging", "LICENSE-MIT", "LICENSE-APACHE"] {
+        succeed(
+            Command::new("cp")
+                .arg("-a")
+                .arg(repository().join(name))
+                .arg(checkout),
+        );
+    }
+    let one = image(&buildah, checkout);
+    assert_eq!(one["manifests"].as_array().unwrap().len(), 1, "{one}");
+
+    // The same program gives the same image, and another architecture stands beside it.
+    let this = std::env::consts::ARCH;
+    let (own, other) = if this == "x86_64" {
+        (0, "aarch64")
+    } else {
+        (1, "x86_64")
+    };
+    let name = |architecture| {
+        let version = env!("CARGO_PKG_VERSION");
+        checkout.join(format!(
+            "dist/wheelhouse-{version}-{architecture}-linux-gnu.tar.gz"
+        ))
+    };
+    std::fs::copy(name(this), name(other)).unwrap();
+    let both = image(&buildah, checkout);
+    let manifests = both["manifests"].as_array().unwrap();
+    let platforms: Vec<_> = manifests
+        .iter()
+        .map(|it| &it["platform"]["architecture"])
+        .collect();
+    assert_eq!(platforms, ["amd64", "arm64"]);
+    assert_eq!(manifests[own], one["manifests"][0]);
+
+    // The documented Dockerfile makes a builder whose program runs.
+    std::fs::write(
+        checkout.join("policy.json"),
+        r#"{"default": [{"type": "insecureAcceptAnything"}]}"#,
+    )
+    .unwrap();
+    let archived = format!("oci-archive:{}", archive(checkout));
+    let pull = [
+        "pull",
+        "--quiet",
+        "--signature-policy",
+        "policy.json",
+        &archived,
+    ];
+    let pulled = succeed(buildah.buildah(pull).current_dir(checkout));
+    succeed(&mut buildah.buildah(["tag", &pulled, "localhost/wheelhouse"]));
+    let dockerfile = documented().replace("REGISTRY/wheelhouse", "localhost/wheelhouse");
+    std::fs::write(checkout.join("Dockerfile"), dockerfile).unwrap();
+    let builder = "localhost/wheelhouse-by-copy";
+    buildah.build(checkout, builder);
+    let script = "set -e; wheelhouse --version; s2i/usage; touch wheelhouse/a; rm wheelhouse/a";
+    let container = buildah.container(builder).for_anybody();
+    let said =
+        succeeded(&container.bash(&format!("cd /opt/app-root; {script}"), &[], Network::None));
+    assert!(said.contains("REQUIREMENTS_FILE"), "{said}");
+    drop(container);
+    let files = "find . -type f -printf '%m %p\\n' | sort";
+    let mut list = Command::new("bash");
+    let container = buildah.container("localhost/wheelhouse");
+    let listed = list
+        .args(["-c", files])
+        .current_dir(container.mounted())
+        .output()
+        .unwrap();
+    assert_eq!(
+        told(&listed),
+        "644 ./etc/ssl/certs/ca-certificates.crt\n\
+         644 ./licenses/LICENSE-APACHE\n\
+         644 ./licenses/LICENSE-MIT\n\
+         755 ./wheelhouse\n"
+    );
+    drop(container);
+    for image in [builder, "localhost/wheelhouse"] {
+        buildah.remove(image);
+    }
+}
+
+#[test]
+fn an_image_of_nothing_is_refused() {
+    let Some(buildah) = Buildah::find() else {
+        return;
+    };
+    let checkout = checkout();
+    succeed(
+        Command::new("cp")
+            .arg("-a")
+            .arg(repository().join("packaging"))
+            .arg(checkout.path()),
+    );
+    std::fs::remove_dir_all(checkout.path().join("dist")).unwrap();
+    let output = buildah
+        .command(checkout.path().join("packaging/image"))
+        .output()
+        .unwrap();
+    let said = told(&output);
+    assert!(
+        !output.status.success() && said.contains("error: dist/ has no tarball of wheelhouse"),
+        "{said}"
+    );
+}
