@@ -236,7 +236,7 @@ fn fingerprint_of_builds(fingerprint: &str, sources: &[Distribution]) -> Result<
                     return Err(error).context(Kind::Input, failed);
                 }
             };
-            asked.push(format!("{}/{name} {digest:?}", path.display()));
+            asked.push(format!("{} {name} {digest:?}", source.name));
         }
     }
     Ok(Sha256::of(asked.join("\n").as_bytes()).to_string())

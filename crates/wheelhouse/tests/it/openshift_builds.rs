@@ -54,6 +54,9 @@ fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
     let container = buildah.container(&wheelhouse).for_anybody();
     let served = succeeded(&container.bash(&serves, &[], Network::None));
     assert!(served.contains("ended with 0"), "{served}");
+    let left = "find /opt/app-root/src -mindepth 1 -newer /opt/app-root/bin/wheelhouse; \
+                find /opt/app-root/wheelhouse -links +1 -type f";
+    assert_eq!(told(&container.bash(left, &[], Network::None)), "");
     drop(container);
 
     // One line changes: only that is fetched, and nothing is compiled again.
@@ -88,7 +91,12 @@ fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
         network: Network::None,
         ..BuildConfig::new(&buildah, source.path(), &application)
     };
-    succeeded(&config.source_strategy(&buildah.base()));
+    let built = succeeded(&config.source_strategy(&buildah.base()));
+    assert!(built.contains("no index is asked"), "{built}");
+    let left = "find /tmp /opt/app-root -name wheelhouse";
+    let container = buildah.container(&application);
+    assert_eq!(told(&container.bash(left, &[], Network::None)), "");
+    drop(container);
     let page = with_server(
         "SECRET_KEY=secret ALLOWED_HOSTS=127.0.0.1 bash -c 'python manage.py migrate --noinput && \
          python manage.py loaddata initial && exec /tmp/scripts/run'",
