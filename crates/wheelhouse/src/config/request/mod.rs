@@ -37,6 +37,10 @@ use inputs::Inputs;
 pub use raw::{Control, RawBuild, RawTargets};
 pub use settings::{Row, Settings, SettingsContext, ValueOrigin, settle};
 
+/// Where an application's build finds its wheelhouse. The variables of the application name it, too, when
+/// the wheelhouse is yet to be made.
+const APPLICATION_WHEELHOUSE: &str = ".s2i/wheelhouse";
+
 /// What stands for every package in lists of names.
 const ALL: &str = ":all:";
 
@@ -136,6 +140,7 @@ fn indexes(
         match find_links_location(text, context) {
             Some(location) if find_links.contains(&location) => {}
             Some(location) => find_links.push(location),
+            None if text == APPLICATION_WHEELHOUSE => {}
             None => notes.push(format!("--find-links `{}` is not there", redacted(text))),
         }
     }
