@@ -68,11 +68,15 @@ fn mistakes_in_templates_are_found() {
 
 #[test]
 fn the_wheelhouse_of_an_application_is_where_its_build_looks() {
-    for name in ["application.yaml", "disconnected.yaml"] {
+    // An image source lies in the root of the inputs, and the source below it if there is a `contextDir`.
+    for (name, destination) in [
+        ("application.yaml", "./${CONTEXT_DIR}/.s2i/wheelhouse"),
+        ("disconnected.yaml", ".s2i/wheelhouse"),
+    ] {
         let text = std::fs::read_to_string(repository().join("openshift").join(name)).unwrap();
         for line in [
             "- sourcePath: /opt/app-root/wheelhouse/.\n",
-            "destinationDir: .s2i/wheelhouse\n",
+            &format!("destinationDir: {destination}\n"),
             "value: .s2i/wheelhouse\n",
         ] {
             assert!(text.contains(line), "{name} has no `{line}`");
