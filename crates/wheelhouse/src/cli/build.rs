@@ -134,7 +134,7 @@ pub(super) async fn carry_out(
         });
     }
     if conduct.dry_run {
-        let preview = execute::preview(job, begun.observer).await?;
+        let preview = Box::pin(execute::preview(job, begun.observer)).await?;
         begun.preparation.renderer.close();
         dry_run::print(&preview, begun.preparation.json);
         return Ok(Report::default());

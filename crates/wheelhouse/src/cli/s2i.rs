@@ -138,9 +138,11 @@ fn application(
         }
         Requirements::Source | Requirements::Project => (Some(".".to_owned()), Vec::new()),
     };
-    let separate = is_true(process.environment.get_nonempty(SEPARATE))
-        .then(|| build::separate(&mut raw))
-        .unwrap_or_default();
+    let separate = if is_true(process.environment.get_nonempty(SEPARATE)) {
+        build::separate(&mut raw)
+    } else {
+        Vec::new()
+    };
     let preparation = Preparation::new(raw, source, globals, false)?;
     for name in missing {
         let message = format!("`{name}` of REQUIREMENTS_FILE is not there and is skipped");

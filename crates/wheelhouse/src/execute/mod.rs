@@ -170,8 +170,8 @@ pub async fn preview(job: Job, observer: Arc<dyn Observer>) -> Result<Preview> {
     let mut preview = run.preview().await?;
     for supplement in std::mem::take(&mut run.job.supplements) {
         let name = supplement.name.clone();
-        let supplement = run.preview_supplement(supplement, &preview.lock).await?;
-        preview.supplements.extend(supplement.map(|it| (name, it)));
+        let planned = Box::pin(run.preview_supplement(supplement, &preview.lock)).await?;
+        preview.supplements.extend(planned.map(|it| (name, it)));
     }
     Ok(preview)
 }

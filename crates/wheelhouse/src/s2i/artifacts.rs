@@ -28,6 +28,7 @@ use wheelhouse_model::{Kind, Manifest, PackageName, Result, Sha256, Target, Vers
 use super::Places;
 use super::transfer::move_contents;
 use crate::archive::metadata::value;
+use crate::config::is_pylock_name;
 use crate::store::{STORE_MTIME, Store, TEMPORARY_PREFIX, Upkeep};
 
 /// How many bytes of artifacts an engine saves, carries and uploads in a second; measured with the S2I
@@ -103,8 +104,7 @@ fn keep_locks(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let is_lock = name.starts_with("pylock.") && name.ends_with(".toml");
-        if is_lock || name == MANIFEST_NAME {
+        if is_pylock_name(&name) || name == MANIFEST_NAME {
             kept.push((name, fs::read(entry.path())?));
         }
     }

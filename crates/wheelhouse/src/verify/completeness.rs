@@ -95,7 +95,7 @@ impl Proof<'_> {
             ..super::alone(&self.survey.directory)
         };
         if self.build && !self.survey.sdists.is_empty() {
-            return self.preview(request).await;
+            return Box::pin(self.preview(request)).await;
         }
         let setup = Setup {
             host,
@@ -120,7 +120,7 @@ impl Proof<'_> {
             reuse: Reuse::Upgrade,
             keep_going: false,
         };
-        let preview = execute::preview(job, Arc::new(Nobody)).await?;
+        let preview = Box::pin(execute::preview(job, Arc::new(Nobody))).await?;
         Ok(preview.lock)
     }
 

@@ -43,13 +43,12 @@ pub(super) fn check(survey: &Survey, targets: &[Target]) -> Option<(Check, Locks
         match read(&text, &survey.directory, survey, target) {
             Ok(lock) => {
                 compare(file, &lock, manifest, &mut check);
-                match set {
-                    Some(set) => locks.sets.insert(set.name.clone(), lock),
-                    None => {
-                        let target = target.map_or_else(String::new, Target::full_name);
-                        locks.targets.insert(target, lock)
-                    }
-                };
+                if let Some(set) = set {
+                    locks.sets.insert(set.name.clone(), lock);
+                } else {
+                    let target = target.map_or_else(String::new, Target::full_name);
+                    locks.targets.insert(target, lock);
+                }
             }
             Err(error) => {
                 let message = format!("is damaged: {}", error.sentence());

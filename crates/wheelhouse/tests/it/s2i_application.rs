@@ -129,7 +129,11 @@ impl Application {
         assert_eq!(left, 0, "files are left in TMPDIR\n{}", finished.stderr);
         for place in [&source, &home] {
             let wheelhouse = place.join(".s2i/wheelhouse");
-            assert!(wheelhouse.symlink_metadata().is_err(), "{wheelhouse:?}");
+            assert!(
+                wheelhouse.symlink_metadata().is_err(),
+                "{}",
+                wheelhouse.display()
+            );
         }
         finished
     }
