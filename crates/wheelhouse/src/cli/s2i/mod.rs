@@ -1,7 +1,9 @@
 //! The verb `s2i`: the scripts of a builder image.
 //!
-//! Responsible for the order of the steps of `assemble`, and for what is told of them. What each step
-//! does is in the room [`s2i`](crate::s2i), or in `build`.
+//! Responsible for the order of the steps of `assemble`, and for what is told of them; [`sets`] says what is
+//! made. What each step does is in the room [`s2i`](crate::s2i), or in `build`.
+
+mod sets;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -12,19 +14,15 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use wheelhouse_engine::{Host, WheelFile};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{Error, Event, Kind, Result, Sha256, Target, Version};
 
 use super::arguments::{Conduct, Globals, Role, S2i};
-use super::build::{Addition, Asks};
+use super::build::Addition;
 use super::preparation::Preparation;
 use super::process::Process;
 use super::{again, build, cache, signals, store, streams};
-use crate::config::{Dependencies, RawBuild};
-use crate::execute::supplement::{Tree, Wants};
+use crate::config::RawBuild;
 use crate::s2i::artifacts::{self, Restored, Transfer};
-use crate::s2i::installation::{self, Stated, Tools};
-use crate::s2i::requirements::{self, Requirements};
 use crate::s2i::{Places, USAGE, application, environment, permissions, server, transfer};
 
 const SCHEMA: &str = "wheelhouse-s2i/1";
@@ -34,9 +32,6 @@ const TOOLS: [&str; 3] = ["pip", "setuptools", "wheel"];
 
 /// Set to 0 to leave the tools as they are.
 const UPGRADE_TOOLS: &str = "WHEELHOUSE_UPGRADE_TOOLS";
-
-/// Set to 1 to resolve each of the files that `REQUIREMENTS_FILE` names by itself.
-const SEPARATE: &str = "WHEELHOUSE_SEPARATE";
 
 /// Whether the next build gets wheels that were fetched; unset, it does if they were slow to fetch.
 const SAVE_FETCHED: &str = "WHEELHOUSE_SAVE_FETCHED";
@@ -103,7 +98,7 @@ fn assemble(places: &Places, process: &Process, globals: &Globals) -> Result<()>
     let tools = wants_tools(process)
         .then(|| tools(places, globals))
         .transpose()?;
-    let (application, additions) = application(places, process, globals)?;
+    let (application, additions) = sets::prepare(places, process, globals)?;
     let made = application
         .carry_out(move |application| Box::pin(make(image, tools, application, additions)))?;
     let save_fetched = match process.environment.get_nonempty(SAVE_FETCHED) {
@@ -114,119 +109,6 @@ fn assemble(places: &Places, process: &Process, globals: &Globals) -> Result<()>
     // It may name passwords, and the packages that came with it are in the wheelhouse.
     moved.remove()?;
     permissions::share(&places.root)
-}
-
-/// What is built: what the application in the current directory requires, and beside it what installing
-/// the application takes.
-fn application(
-    places: &Places,
-    process: &Process,
-    globals: &Globals,
-) -> Result<(Preparation, Vec<Addition>)> {
-    let mut raw = RawBuild {
-        output: Some(places.wheelhouse()),
-        ..raw(places, globals)
-    };
-    let dependencies = raw.clone();
-    let named = process.environment.get("REQUIREMENTS_FILE");
-    let found = requirements::find(&process.directory, named)?;
-    let is_project = found == Requirements::Project;
-    let (source, missing) = match found {
-        Requirements::Named { files, missing } => {
-            raw.requirement_files = files;
-            (None, missing)
-        }
-        Requirements::Source | Requirements::Project => (Some(".".to_owned()), Vec::new()),
-    };
-    let separate = if is_true(process.environment.get_nonempty(SEPARATE)) {
-        build::separate(&mut raw)
-    } else {
-        Vec::new()
-    };
-    let preparation = Preparation::new(raw, source, globals, false)?;
-    for name in missing {
-        let message = format!("`{name}` of REQUIREMENTS_FILE is not there and is skipped");
-        preparation.renderer.observe(&Event::warning(message));
-    }
-    let mut additions = Vec::new();
-    for (name, raw) in separate {
-        let preparation = Preparation::new(raw, None, globals, false)?;
-        additions.push(Addition::of_file(name, preparation));
-    }
-    let is_installed = installation::is_installed(&process.directory, variables(process));
-    let project = is_installed.then(|| installation::stated(&process.directory));
-    if let Some(project) = &project
-        && !is_project
-        && let Some(raw) = dependencies_of(project, &process.directory, dependencies)
-    {
-        let preparation = Preparation::new(raw, None, globals, false)?;
-        additions.push(Addition {
-            name: "project".to_owned(),
-            title: "what the application depends on as a project".to_owned(),
-            asks: Asks::Own(Box::new(preparation)),
-            wants: Wants::DependenciesOf(process.directory.clone()),
-            build_only: false,
-            required: false,
-        });
-    }
-    additions.push(Addition {
-        name: "build".to_owned(),
-        title: "what building the application requires".to_owned(),
-        asks: Asks::Alike(Vec::new()),
-        wants: Wants::BuildsOf(project.map(|project| Tree {
-            name: project.name,
-            path: process.directory.clone(),
-        })),
-        build_only: true,
-        required: false,
-    });
-    additions.extend(application_tools(process));
-    Ok((preparation, additions))
-}
-
-/// The variables of `process` that are set and not empty.
-fn variables(process: &Process) -> impl Fn(&str) -> Option<String> {
-    |name| process.environment.get_nonempty(name).map(str::to_owned)
-}
-
-/// Adds to `raw` what the project in `root` depends on; `None` if it states that it is not one.
-fn dependencies_of(project: &Stated, root: &Path, raw: RawBuild) -> Option<RawBuild> {
-    match &project.dependencies {
-        Dependencies::Absent => None,
-        Dependencies::Static(texts) if texts.is_empty() => None,
-        Dependencies::Static(texts) => Some(RawBuild {
-            requirements: texts.clone(),
-            ..raw
-        }),
-        Dependencies::Dynamic => Some(RawBuild {
-            requirements: vec![root.display().to_string()],
-            ..raw
-        }),
-    }
-}
-
-/// The tools that the build of the application fetches: those that are named must be there.
-fn application_tools(process: &Process) -> impl Iterator<Item = Addition> {
-    let Tools { named, implied } = Tools::find(variables(process));
-    let base = process.directory.clone();
-    let sets = [("tools", named, true), ("implied-tools", implied, false)];
-    let sets = sets.into_iter().filter(|(_, tools, _)| !tools.is_empty());
-    sets.map(move |(name, tools, required)| {
-        let requirements = tools.into_iter().map(|text| Requirement {
-            text,
-            origin: installation::TOOLS.to_owned(),
-            base: base.clone(),
-            ..Requirement::default()
-        });
-        Addition {
-            name: name.to_owned(),
-            title: "the tools of the application's build".to_owned(),
-            asks: Asks::Alike(requirements.collect()),
-            wants: Wants::Requirements,
-            build_only: true,
-            required,
-        }
-    })
 }
 
 /// The newest tools, of which no more is told than what comes of them: they are made beside the application.
