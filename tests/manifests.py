@@ -11,6 +11,7 @@ ValidateRoute of openshift-apiserver, and of Kubernetes 1.34, for what these tem
 
 import copy
 import json
+import posixpath
 import re
 import shlex
 import sys
@@ -232,7 +233,8 @@ def image_streams(value):
 
 
 def build_config(spec):
-    """Yields what ValidateBuildConfig refuses beyond single fields, and a hook that OpenShift cannot quote."""
+    """Yields what ValidateBuildConfig refuses beyond single fields, a hook that OpenShift cannot quote, and an
+    input that is not uploaded."""
     source, strategy = spec.get("source", {}), spec.get("strategy", {})
     if strategy.get("type", "").lower() + "Strategy" not in strategy:
         yield "spec.strategy.type: there is no strategy of this type"
@@ -241,6 +243,13 @@ def build_config(spec):
     uri = source.get("git", {}).get("uri", "")
     if uri and not (urlsplit(uri).scheme or "@" in uri):
         yield f"spec.source.git.uri: invalid value {uri!r}"
+    context = posixpath.normpath(source.get("contextDir") or ".")
+    for position, image in enumerate(source.get("images", [])):
+        for number, place in enumerate(image.get("paths", [])):
+            # OpenShift copies it to the root of the inputs, and s2i uploads contextDir alone.
+            destination = posixpath.normpath(place["destinationDir"])
+            if context != "." and not f"{destination}/".startswith(f"{context}/"):
+                yield f"spec.source.images[{position}].paths[{number}].destinationDir: is not below contextDir"
     script = spec.get("postCommit", {}).get("script", "")
     if re.search(r"['\n]", script):
         yield "spec.postCommit.script: OpenShift puts it between single quotes on one line of a Dockerfile"

@@ -18,7 +18,7 @@ set -e
 shopt -s dotglob
 mv SOURCE/* "$HOME"
 cd "$HOME"
-env | grep '^PIP_' | sort >"$HOME/variables"
+env | grep '^PIP' | sort >"$HOME/variables"
 cp "${PIP_CONSTRAINT##* }" "$HOME/constraints" 2>/dev/null || true
 [ -n "$EXIT_CODE" ] && exit "$EXIT_CODE"
 if [ -f requirements.txt ]; then pip install --quiet --target installed -r requirements.txt; fi
@@ -328,8 +328,9 @@ fn tools_that_the_image_would_fetch_are_proven_too() {
     let (complete, pinned) = ("no index is asked", "it lacks pipenv==4");
     let cases = [
         ("UPGRADE_PIP_TO_LATEST=1", None, "it lacks pip"),
-        ("ENABLE_PIPENV=1", None, "no Pipfile.lock"),
+        ("ENABLE_PIPENV=1", None, complete),
         ("ENABLE_PIPENV=1", Some(&right), complete),
+        ("ENABLE_PIPENV=1", Some(&wrong), "HASHES"),
         ("ENABLE_PIPENV=1 PIN_PIPENV_VERSION=4", Some(&right), pinned),
         ("ENABLE_MICROPIPENV=1", None, complete),
         ("ENABLE_MICROPIPENV=1", Some(&wrong), "HASHES"),
@@ -344,6 +345,7 @@ fn tools_that_the_image_would_fetch_are_proven_too() {
         application.wheelhouse(&pip.python, &tools);
         application.write("requirements.txt", "alpha\n");
         if let Some(lock) = lock {
+            application.write("Pipfile", "");
             application.write("Pipfile.lock", lock);
             Sdist::new("own", "1.0").write_tree(&application.sandbox.path("source"));
         }
@@ -356,6 +358,9 @@ fn tools_that_the_image_would_fetch_are_proven_too() {
         let finished = application.assemble(&pip, &variables);
         finished.assert_success();
         assert_says(&finished, &[words]);
+        let mirror = application.variable("PIPENV_PYPI_MIRROR");
+        let is_set = words == complete && variables.contains(&("ENABLE_PIPENV", "1"));
+        assert_eq!(mirror.is_some(), is_set, "{mirror:?}");
     }
 }
 
