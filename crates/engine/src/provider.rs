@@ -374,6 +374,8 @@ impl ResolverProvider for Provider<'_> {
                     }
                 }
                 Ok(response) => response,
+                // A refused metadata file is not replaced by what the wheel has.
+                Err(error) if self.bench.workshop.failures.knows(&error) => return Err(error),
                 Err(error) => match self.metadata_of_wheel(dist).await {
                     Some(metadata) => MetadataResponse::Found(metadata),
                     None => return Err(error),

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
-use uv_cache::{Cache, Refresh};
+use uv_cache::{Cache, CacheBucket, Refresh};
 use uv_client::{
-    Connectivity, FlatIndexClient, FlatIndexEntries, RegistryClient, RegistryClientBuilder,
+    Connectivity, ExtraMiddleware, FlatIndexClient, FlatIndexEntries, RegistryClient,
+    RegistryClientBuilder,
 };
 use uv_configuration::{BuildOptions, Concurrency, NoSources};
 use uv_distribution_types::{
@@ -32,6 +33,7 @@ use crate::failure::Failures;
 use crate::fetch::Fetcher;
 use crate::listing::{Listings, Reader, Refusals};
 use crate::memory::Memory;
+use crate::metadata_digest::MetadataDigests;
 use crate::provider::WheelMetadata;
 use crate::target::Terms;
 use crate::unfit::Unfit;
@@ -103,11 +105,12 @@ impl Workshop {
         let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
         let locations = network::locations(&request.indexes, refresh)?;
         let build_options = requirements::build_options(&request.formats);
+        let failures = Failures::default();
         let Clients {
             client,
             brief_client,
             cached_client,
-        } = clients(&request, &cache, &locations, &interpreter)?;
+        } = clients(&request, &cache, &locations, &interpreter, &failures)?;
         let flat_entries = read_flat_index(&client, &cache, &locations).await?;
         let building = &request.building;
         let concurrency = Concurrency::new(
@@ -165,7 +168,7 @@ impl Workshop {
             no_sources: NoSources::All,
             hook_environment,
             trees: Mutex::default(),
-            failures: Failures::default(),
+            failures,
             request,
         })
     }
@@ -197,7 +200,7 @@ impl Workshop {
         let git = GitUrl::from_commit(url.clone(), reference, oid, GitLfs::Disabled)
             .context(Kind::Fetch, failed)?;
         let settings = self.client.git_http_settings(&url);
-        let bucket = self.cache.bucket(uv_cache::CacheBucket::Git);
+        let bucket = self.cache.bucket(CacheBucket::Git);
         let fetch = self
             .git
             .fetch(&git, settings, bucket, None)
@@ -235,8 +238,12 @@ fn clients(
     cache: &Cache,
     locations: &IndexLocations,
     interpreter: &Interpreter,
+    failures: &Failures,
 ) -> Result<Clients> {
-    let builder = network::client_builder(&request.network)?;
+    let digests = cache.bucket(CacheBucket::Simple).join("metadata-digests");
+    let digests = MetadataDigests::new(digests, failures.clone());
+    let builder = network::client_builder(&request.network)?
+        .extra_middleware(ExtraMiddleware(vec![Arc::new(digests)]));
     let client = |builder| {
         RegistryClientBuilder::new(builder, cache.clone())
             .index_locations(locations.clone())
