@@ -55,3 +55,49 @@ fn the_digest_of_metadata_is_known_when_the_page_comes_from_the_cache() {
     index.always("/files/alpha-1.0-py3-none-any.whl", Behaviour::Normal);
     sandbox.build(&index, &["alpha"]).assert_success();
 }
+
+/// Writes a wheel in which one byte of a file is changed, to `name` below `sandbox`.
+fn spoiled(sandbox: &Sandbox, name: &str) {
+    let wheel = Wheel::new("alpha", "1.0").record("alpha.py,sha256=AAAA,16\n");
+    let path = sandbox.write(name, "");
+    std::fs::write(path, wheel.bytes()).unwrap();
+}
+
+#[test]
+fn a_damaged_wheel_without_a_digest_is_refused() {
+    let index = Index::start();
+    let by_path = ["./alpha-1.0-py3-none-any.whl"];
+    let by_place = ["--no-index", "--find-links", ".", "alpha"];
+    for arguments in [&by_path[..], &by_place] {
+        let sandbox = Sandbox::new();
+        spoiled(&sandbox, "alpha-1.0-py3-none-any.whl");
+        sandbox
+            .build(&index, arguments)
+            .assert_exit(4)
+            .assert_error_names(&[
+                "alpha-1.0-py3-none-any.whl is damaged",
+                "alpha.py",
+                "RECORD",
+            ]);
+    }
+    let unvouched = Index::start();
+    let wheel = Wheel::new("alpha", "1.0").record("alpha.py,sha256=AAAA,16\n");
+    unvouched.add(&wheel);
+    unvouched.claim_digest(&wheel.filename(), "");
+    Sandbox::new()
+        .build(&unvouched, &["alpha"])
+        .assert_exit(4)
+        .assert_error_names(&["alpha-1.0-py3-none-any.whl is damaged"]);
+}
+
+#[test]
+fn a_wheel_whose_scripts_lead_out_is_refused() {
+    let scripts = "[console_scripts]\n../evil = alpha:f\n";
+    let wheel = Wheel::new("alpha", "1.0").file("alpha-1.0.dist-info/entry_points.txt", scripts);
+    let index = Index::start();
+    index.add(&wheel);
+    Sandbox::new()
+        .build(&index, &["alpha"])
+        .assert_exit(4)
+        .assert_error_names(&["alpha-1.0-py3-none-any.whl", "../evil"]);
+}
