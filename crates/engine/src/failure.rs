@@ -92,13 +92,6 @@ impl Workshop {
             if let Some(places) = places(lines, &names) {
                 detail = format!("{detail}\n{places}");
             }
-            if let Some(index) = self.refusals.first() {
-                let message =
-                    format!("failed to resolve the requirements: {index} wants other credentials");
-                return Error::new(Kind::Fetch, message)
-                    .with_detail(detail)
-                    .with_hint("Give credentials in the index URL, in .netrc or by a keyring.");
-            }
             let hints: Vec<String> = no_solution
                 .hints()
                 .into_iter()

@@ -1,8 +1,9 @@
 //! Indexes that refuse to answer, and what publishers state: it is compared with what comes, and
 //! nothing replaces it in silence.
 
-use crate::support::{Behaviour, Index, Sandbox, Wheel};
+use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, tree};
 
+const PAGE: &str = "/simple/alpha/";
 const METADATA: &str = "/files/alpha-1.0-py3-none-any.whl.metadata";
 
 /// An index with one version of alpha.
@@ -10,6 +11,90 @@ fn with_alpha(version: &str) -> Index {
     let index = Index::start();
     index.add(&Wheel::new("alpha", version));
     index
+}
+
+fn refuse(index: &Index, status: u16) {
+    index.always(PAGE, Behaviour::Status(status, Vec::new()));
+}
+
+#[test]
+fn an_index_that_refuses_to_answer_is_not_passed_over() {
+    for status in [401, 403] {
+        for strategy in ["best-match", "first-index", "first-match"] {
+            let (private, public) = (Index::start(), with_alpha("99.0"));
+            refuse(&private, status);
+            let url = private.url_for("user", "expired");
+            let sandbox = Sandbox::new();
+            let options = ["--index-strategy", strategy, "--extra-index-url", &url];
+            let code = status.to_string();
+            let run = sandbox.build(&public, &[&options[..], &["alpha"]].concat());
+            run.assert_exit(4).assert_error_names(&[
+                "`alpha`",
+                &private.url().replace("//", "//****@"),
+                &code,
+                "--ignore-error-codes",
+            ]);
+            assert!(!run.stderr.contains("expired"), "{}", run.stderr);
+            assert!(!sandbox.out().exists(), "a failed run left an output");
+            let ignored = ["--ignore-error-codes", &code, "alpha"];
+            let run = sandbox.build(&public, &[&options[..], &ignored].concat());
+            run.assert_success();
+            assert_eq!(
+                tree::wheels(&sandbox.out()),
+                ["alpha-99.0-py3-none-any.whl"]
+            );
+        }
+    }
+}
+
+#[test]
+fn the_main_index_may_not_refuse_either() {
+    for status in [401, 403] {
+        let (private, public) = (Index::start(), with_alpha("99.0"));
+        refuse(&private, status);
+        let run = Sandbox::new().build(&private, &["--extra-index-url", &public.url(), "alpha"]);
+        run.assert_exit(4)
+            .assert_error_names(&["`alpha`", &private.url(), &status.to_string()]);
+    }
+}
+
+#[test]
+fn a_refusal_counts_for_what_packages_and_builds_require() {
+    let (private, public) = (Index::start(), with_alpha("99.0"));
+    refuse(&private, 403);
+    public.add(&Wheel::new("beta", "1.0").requires("alpha"));
+    public.add_sdist(&Sdist::new("gamma", "1.0").requires("alpha"));
+    for (package, code) in [("beta", 4), ("gamma", 5)] {
+        let run = Sandbox::new().build(&public, &["--extra-index-url", &private.url(), package]);
+        run.assert_exit(code)
+            .assert_error_names(&["`alpha`", &private.url(), "403"]);
+    }
+}
+
+#[test]
+fn an_index_may_refuse_what_is_not_needed() {
+    let (private, public) = (Index::start(), with_alpha("1.0"));
+    private.always("/simple/beta/", Behaviour::Status(403, Vec::new()));
+    let sandbox = Sandbox::new();
+    let run = sandbox.build(&public, &["--extra-index-url", &private.url(), "alpha"]);
+    run.assert_success();
+}
+
+#[test]
+fn the_first_index_that_has_a_package_is_asked_alone() {
+    let (private, public) = (with_alpha("1.0"), with_alpha("99.0"));
+    let sandbox = Sandbox::new();
+    let extra = ["--extra-index-url", &private.url(), "alpha"];
+    let first = [&extra[..], &["--index-strategy", "first-index"]].concat();
+    sandbox.build(&public, &first).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), ["alpha-1.0-py3-none-any.whl"]);
+    assert!(public.requests(PAGE).is_empty());
+    let sandbox = Sandbox::new();
+    sandbox.build(&public, &extra).assert_success();
+    assert_eq!(
+        tree::wheels(&sandbox.out()),
+        ["alpha-99.0-py3-none-any.whl"]
+    );
 }
 
 #[test]
