@@ -59,6 +59,14 @@ impl Failures {
         known.unwrap_or_else(|| Error::new(Kind::Fetch, redacted(&chain)))
     }
 
+    /// Returns whether an error that was kept stands behind `error`.
+    pub(crate) fn knows(&self, error: &(dyn StdError + 'static)) -> bool {
+        let chain = chain(error);
+        let failures = self.waiting.lock().expect("no panic while locked");
+        let mut sentences = failures.iter().map(Error::sentence);
+        sentences.any(|sentence| chain.contains(&sentence))
+    }
+
     /// The newest error that `text` speaks of.
     fn take(&self, text: &str) -> Option<Error> {
         let mut failures = self.waiting.lock().expect("no panic while locked");
@@ -83,13 +91,6 @@ impl Workshop {
             let mut detail = redacted(&legible(&report, &names));
             if let Some(places) = places(lines, &names) {
                 detail = format!("{detail}\n{places}");
-            }
-            if let Some(index) = self.refusals.first() {
-                let message =
-                    format!("failed to resolve the requirements: {index} wants other credentials");
-                return Error::new(Kind::Fetch, message)
-                    .with_detail(detail)
-                    .with_hint("Give credentials in the index URL, in .netrc or by a keyring.");
             }
             let hints: Vec<String> = no_solution
                 .hints()

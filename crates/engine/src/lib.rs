@@ -31,6 +31,7 @@ mod install;
 mod legacy_sdists;
 mod listing;
 mod memory;
+mod metadata_digest;
 mod network;
 mod old_metadata;
 mod old_python;

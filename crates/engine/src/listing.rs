@@ -5,21 +5,21 @@
 //! pages are fetched, read and put into uv's cache elsewhere, and the resolver takes them from the
 //! cache, where they lie in a form that needs no reading.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared, join_all};
 use http::StatusCode;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::LocalSet;
-use url::Url;
 use uv_client::{ErrorKind, RegistryClient};
-use uv_distribution_types::IndexCapabilities;
+use uv_distribution_types::{Index, IndexCapabilities, IndexLocations, IndexMetadataRef};
 use uv_normalize::PackageName;
-use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::redact::redacted;
+use wheelhouse_model::request::IndexStrategy;
+use wheelhouse_model::{Error, Kind};
 
 use crate::legacy_sdists::has_legacy_versions;
 
@@ -30,12 +30,48 @@ pub(crate) struct Listings {
 }
 
 /// What became of the pages of a package.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Pages {
     /// Whether they are in the cache. Why they are not is found out by asking once more.
     pub(crate) are_cached: bool,
     /// Whether one has versions that have no sdists but [legacy ones](crate::legacy_sdists).
     pub(crate) have_legacy_versions: bool,
+    /// The first index that refused to say whether it has the package. No other index may stand in
+    /// for it: a package of the same name elsewhere need not be the same package.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// An index that refused to answer.
+#[derive(Clone)]
+pub(crate) struct Refusal {
+    /// The URL of the index, without credentials.
+    index: String,
+    status: StatusCode,
+}
+
+impl Refusal {
+    /// Returns the error of a resolution that needs the versions of `name`.
+    pub(crate) fn error(&self, name: &PackageName) -> Error {
+        let Self { index, status } = self;
+        let message = format!("failed to look up `{name}`: {index} answered {status}");
+        let credentials = "Give credentials in the index URL, in .netrc or by a keyring";
+        let hint = match status.as_u16() {
+            code @ (401 | 403) => format!(
+                "{credentials}; if the index answers so for packages that it does not have, pass \
+                 --ignore-error-codes {code}."
+            ),
+            _ => "Give credentials of the proxy in its URL, with --proxy.".to_owned(),
+        };
+        Error::new(Kind::Fetch, message).with_hint(hint)
+    }
+}
+
+/// The answer of one index about one package.
+enum Answer {
+    Absent,
+    Found { has_legacy_versions: bool },
+    Refused(Refusal),
+    Failed,
 }
 
 /// A page to read, and whom to tell.
@@ -47,26 +83,12 @@ struct Order {
 /// What a reader reads with.
 #[derive(Clone)]
 pub(crate) struct Reader {
+    /// A client with uv's strategy `first-index`, the only one under which uv does not take a refusal
+    /// for not having the package. It is asked for one index at a time.
     pub(crate) client: RegistryClient,
-    pub(crate) capabilities: IndexCapabilities,
+    pub(crate) strategy: IndexStrategy,
     pub(crate) slots: Arc<Semaphore>,
-    pub(crate) indexes: Vec<DisplaySafeUrl>,
-    pub(crate) refusals: Refusals,
-}
-
-/// Indexes that want other credentials, which uv takes for not having a package.
-#[derive(Clone, Default)]
-pub(crate) struct Refusals(Arc<Mutex<BTreeSet<String>>>);
-
-impl Refusals {
-    /// The first of them, fit to be shown.
-    pub(crate) fn first(&self) -> Option<String> {
-        self.0
-            .lock()
-            .expect("no panic while locked")
-            .first()
-            .cloned()
-    }
+    pub(crate) locations: IndexLocations,
 }
 
 impl Listings {
@@ -129,40 +151,78 @@ impl Reader {
     }
 
     async fn read(self, order: Order) {
-        let slots = &self.slots;
-        let pages = self
-            .client
-            .simple_detail(&order.name, None, &self.capabilities, slots)
-            .await;
-        let pages = pages.map(|pages| Pages {
-            are_cached: true,
-            have_legacy_versions: pages.iter().any(|(_, page)| has_legacy_versions(page)),
-        });
-        if let Err(error) = &pages
-            && matches!(error.kind(), ErrorKind::RemotePackageNotFound(_))
-        {
-            self.look_for_refusals(&order.name).await;
+        let mut pages = Pages::default();
+        let mut failed = false;
+        for answer in self.answers(&order.name).await {
+            match answer {
+                Answer::Absent => {}
+                Answer::Found {
+                    has_legacy_versions,
+                } => {
+                    pages.are_cached = true;
+                    pages.have_legacy_versions |= has_legacy_versions;
+                }
+                Answer::Refused(refusal) => {
+                    pages.refusal.get_or_insert(refusal);
+                }
+                Answer::Failed => failed = true,
+            }
         }
-        let pages = pages.unwrap_or_default();
+        pages.are_cached &= !failed;
         let _ = order.done.send(pages);
     }
 
-    /// Asks each index once more for what none has, to learn whether it refuses to say.
-    async fn look_for_refusals(&self, name: &PackageName) {
-        for index in &self.indexes {
-            let mut page = index.clone();
-            if let Ok(mut segments) = page.path_segments_mut() {
-                segments.pop_if_empty().push(name.as_ref()).push("");
+    /// Asks the indexes for `name`: all of them, or under `first-index` each in turn up to the first
+    /// that does not say that it lacks the package.
+    async fn answers(&self, name: &PackageName) -> Vec<Answer> {
+        let indexes = self.locations.fetch_indexes();
+        if self.strategy != IndexStrategy::FirstIndex {
+            return join_all(indexes.map(|index| self.ask(name, index))).await;
+        }
+        for index in indexes {
+            match self.ask(name, index).await {
+                Answer::Absent => {}
+                answer => return vec![answer],
             }
-            let request = self
-                .client
-                .uncached_client(&page)
-                .get(Url::from(page.clone()));
-            let answer = request.send().await;
-            if answer.is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED) {
-                let mut refusals = self.refusals.0.lock().expect("no panic while locked");
-                refusals.insert(redacted(index.as_str()));
-            }
+        }
+        Vec::new()
+    }
+
+    async fn ask(&self, name: &PackageName, index: &Index) -> Answer {
+        // uv notes here which index refused; what it notes of others is of no use.
+        let capabilities = IndexCapabilities::default();
+        let answer = self
+            .client
+            .simple_detail(
+                name,
+                Some(IndexMetadataRef::from(index)),
+                &capabilities,
+                &self.slots,
+            )
+            .await;
+        let refused = |status| {
+            Answer::Refused(Refusal {
+                index: redacted(index.url().url().as_str()),
+                status,
+            })
+        };
+        match answer {
+            Ok(pages) => Answer::Found {
+                has_legacy_versions: pages.iter().any(|(_, page)| has_legacy_versions(page)),
+            },
+            Err(_) if capabilities.unauthorized(index.url()) => refused(StatusCode::UNAUTHORIZED),
+            Err(_) if capabilities.forbidden(index.url()) => refused(StatusCode::FORBIDDEN),
+            Err(error) => match error.kind() {
+                ErrorKind::RemotePackageNotFound(_) | ErrorKind::Offline(_) => Answer::Absent,
+                ErrorKind::WrappedReqwestError(_, error) => match error.status() {
+                    Some(
+                        status @ (StatusCode::PROXY_AUTHENTICATION_REQUIRED
+                        | StatusCode::NETWORK_AUTHENTICATION_REQUIRED),
+                    ) => refused(status),
+                    _ => Answer::Failed,
+                },
+                _ => Answer::Failed,
+            },
         }
     }
 }

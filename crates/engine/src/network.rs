@@ -107,6 +107,11 @@ pub(crate) fn locations(indexes: &Indexes, refresh: bool) -> Result<IndexLocatio
             Index::from_extra_index_url(url)
         };
         index.cache_control = cache_control(index.url()).filter(|_| !refresh);
+        if !indexes.ignored_error_codes.is_empty() {
+            // uv's type can only be read, not made.
+            index.ignore_error_codes =
+                serde_json::from_value(json!(indexes.ignored_error_codes)).ok();
+        }
         simple.push(index);
     }
     let images = indexes.images.iter();

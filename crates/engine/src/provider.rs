@@ -316,6 +316,10 @@ impl ResolverProvider for Provider<'_> {
         }
         let workshop = self.bench.workshop;
         let pages = workshop.listings.ask(package_name).await;
+        if let Some(refusal) = pages.refusal {
+            let error = workshop.failures.keep(refusal.error(package_name));
+            return Err(uv_client::ErrorKind::Io(std::io::Error::other(error)).into());
+        }
         let (pins, is_cached) = (self.memory.pins(package_name), pages.are_cached);
         let has_legacy_versions =
             pages.have_legacy_versions || workshop.legacy_packages.contains(package_name);
@@ -374,6 +378,8 @@ impl ResolverProvider for Provider<'_> {
                     }
                 }
                 Ok(response) => response,
+                // A refused metadata file is not replaced by what the wheel has.
+                Err(error) if self.bench.workshop.failures.knows(&error) => return Err(error),
                 Err(error) => match self.metadata_of_wheel(dist).await {
                     Some(metadata) => MetadataResponse::Found(metadata),
                     None => return Err(error),

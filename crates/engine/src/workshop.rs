@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
-use uv_cache::{Cache, Refresh};
+use uv_cache::{Cache, CacheBucket, Refresh};
 use uv_client::{
-    Connectivity, FlatIndexClient, FlatIndexEntries, RegistryClient, RegistryClientBuilder,
+    Connectivity, ExtraMiddleware, FlatIndexClient, FlatIndexEntries, RegistryClient,
+    RegistryClientBuilder,
 };
 use uv_configuration::{BuildOptions, Concurrency, NoSources};
 use uv_distribution_types::{
@@ -24,14 +25,16 @@ use uv_resolver::{ExcludeNewer, FlatIndex};
 use uv_types::{BuildArena, HashStrategy, InFlight};
 use uv_workspace::WorkspaceCache;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::request::IndexStrategy;
 use wheelhouse_model::{Distribution, Kind, PackageName, Request, Result, Source};
 
 use crate::Setup;
 use crate::build::Session;
 use crate::failure::Failures;
 use crate::fetch::Fetcher;
-use crate::listing::{Listings, Reader, Refusals};
+use crate::listing::{Listings, Reader};
 use crate::memory::Memory;
+use crate::metadata_digest::MetadataDigests;
 use crate::provider::WheelMetadata;
 use crate::target::Terms;
 use crate::unfit::Unfit;
@@ -55,7 +58,6 @@ pub(crate) struct Workshop {
     pub(crate) cached_client: RegistryClient,
     pub(crate) fetcher: Fetcher,
     pub(crate) listings: Listings,
-    pub(crate) refusals: Refusals,
     /// The Pythons that versions are for, where it is not the target's.
     pub(crate) unfit: Unfit,
     pub(crate) locations: IndexLocations,
@@ -103,11 +105,13 @@ impl Workshop {
         let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
         let locations = network::locations(&request.indexes, refresh)?;
         let build_options = requirements::build_options(&request.formats);
+        let failures = Failures::default();
         let Clients {
             client,
             brief_client,
             cached_client,
-        } = clients(&request, &cache, &locations, &interpreter)?;
+            page_client,
+        } = clients(&request, &cache, &locations, &interpreter, &failures)?;
         let flat_entries = read_flat_index(&client, &cache, &locations).await?;
         let building = &request.building;
         let concurrency = Concurrency::new(
@@ -117,7 +121,6 @@ impl Workshop {
             Concurrency::DEFAULT_CACHE_READS,
         );
         let capabilities = IndexCapabilities::default();
-        let refusals = Refusals::default();
         let hook_environment = Arc::new(hook_environment(&building.environment));
         Ok(Self {
             shared_environment: (!building.isolated)
@@ -127,13 +130,11 @@ impl Workshop {
             package_settings: package_settings(&request),
             exclude_newer: exclude_newer(&request)?,
             listings: Listings::new(&Reader {
-                client: client.clone(),
-                capabilities: capabilities.clone(),
+                client: page_client,
+                strategy: request.indexes.strategy,
                 slots: Arc::new(Semaphore::new(PAGES)),
-                indexes: remote_indexes(&locations),
-                refusals: refusals.clone(),
+                locations: locations.clone(),
             }),
-            refusals,
             unfit: Unfit::default(),
             resolutions: Semaphore::new(resolutions()),
             concurrency,
@@ -165,7 +166,7 @@ impl Workshop {
             no_sources: NoSources::All,
             hook_environment,
             trees: Mutex::default(),
-            failures: Failures::default(),
+            failures,
             request,
         })
     }
@@ -197,7 +198,7 @@ impl Workshop {
         let git = GitUrl::from_commit(url.clone(), reference, oid, GitLfs::Disabled)
             .context(Kind::Fetch, failed)?;
         let settings = self.client.git_http_settings(&url);
-        let bucket = self.cache.bucket(uv_cache::CacheBucket::Git);
+        let bucket = self.cache.bucket(CacheBucket::Git);
         let fetch = self
             .git
             .fetch(&git, settings, bucket, None)
@@ -228,6 +229,7 @@ struct Clients {
     client: RegistryClient,
     brief_client: RegistryClient,
     cached_client: RegistryClient,
+    page_client: RegistryClient,
 }
 
 fn clients(
@@ -235,30 +237,38 @@ fn clients(
     cache: &Cache,
     locations: &IndexLocations,
     interpreter: &Interpreter,
+    failures: &Failures,
 ) -> Result<Clients> {
-    let builder = network::client_builder(&request.network)?;
-    let client = |builder| {
+    let digests = cache.bucket(CacheBucket::Simple).join("metadata-digests");
+    let digests = MetadataDigests::new(digests, failures.clone());
+    let builder = network::client_builder(&request.network)?
+        .extra_middleware(ExtraMiddleware(vec![Arc::new(digests)]));
+    let registry = |builder, strategy| {
         RegistryClientBuilder::new(builder, cache.clone())
             .index_locations(locations.clone())
-            .index_strategy(network::strategy(request.indexes.strategy))
+            .index_strategy(strategy)
             .markers(interpreter.markers())
             .platform(interpreter.platform())
-            .build()
-            .context(Kind::Input, || {
-                "failed to set up the HTTP client".to_owned()
-            })
     };
+    let failed = || "failed to set up the HTTP client".to_owned();
+    let strategy = network::strategy(request.indexes.strategy);
+    let client = |builder| {
+        let client = registry(builder, strategy).build();
+        client.context(Kind::Input, failed)
+    };
+    let brief_client = client(builder.clone().retries(0))?;
+    let cached_client = client(builder.clone().connectivity(Connectivity::Offline))?;
+    let client = client(builder.clone())?;
+    // Shares the connections of `client`.
+    let page_client = registry(builder, network::strategy(IndexStrategy::FirstIndex))
+        .wrap_existing(client.cached_client().uncached())
+        .context(Kind::Input, failed)?;
     Ok(Clients {
-        brief_client: client(builder.clone().retries(0))?,
-        cached_client: client(builder.clone().connectivity(Connectivity::Offline))?,
-        client: client(builder)?,
+        client,
+        brief_client,
+        cached_client,
+        page_client,
     })
-}
-
-fn remote_indexes(locations: &IndexLocations) -> Vec<DisplaySafeUrl> {
-    let urls = locations.indexes().map(|index| index.url().url().clone());
-    urls.filter(|url| url.scheme().starts_with("http"))
-        .collect()
 }
 
 async fn read_flat_index(

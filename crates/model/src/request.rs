@@ -127,6 +127,9 @@ pub struct Indexes {
     /// Whether no index may be asked.
     pub no_index: bool,
     pub strategy: IndexStrategy,
+    /// HTTP statuses with which an index says that it does not have a package, besides 404: 401 and
+    /// 403 otherwise end a resolution.
+    pub ignored_error_codes: Vec<u16>,
 }
 
 /// Which versions count when several indexes have a package.

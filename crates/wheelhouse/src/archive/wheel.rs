@@ -1,6 +1,7 @@
 //! Wheels: decides from a wheel's directory and its `dist-info` whether it is what its name says.
 //!
-//! Implements the binary distribution format (PEP 427) as far as an installer relies on it. Never
+//! Implements the binary distribution format (PEP 427) as far as an installer relies on it, and
+//! refuses what would let an installer write outside its directories. Never
 //! inflates the payload: that is what [`super::contents`] does.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use wheelhouse_model::error::Context;
 use wheelhouse_model::{Error, Kind, PackageName, Result, Version, WheelFilename};
 use zip::ZipArchive;
 
+use super::entry::{components, shown};
 use super::metadata::{value, values};
 use super::record::{self, Recorded};
 use super::zipped::{self, ZipEntry};
@@ -80,6 +82,14 @@ impl<R: Read + Seek> Opened<R> {
         })
     }
 
+    /// Whether the `dist-info` directory has the file `name`.
+    fn has(&self, name: &str) -> bool {
+        let path = format!("{}/{name}", self.dist_info);
+        self.entries
+            .iter()
+            .any(|entry| entry.path == path && !entry.directory)
+    }
+
     fn text(&mut self, name: &str, limit: u64) -> Result<String> {
         let path = format!("{}/{name}", self.dist_info);
         let entry = self
@@ -113,6 +123,9 @@ fn inspect_opened<R: Read + Seek>(
     check_metadata(&metadata, parsed)?;
     let description = wheel.text("WHEEL", METADATA_LIMIT)?;
     check_wheel_version(&description)?;
+    if wheel.has("entry_points.txt") {
+        check_scripts(&wheel.text("entry_points.txt", METADATA_LIMIT)?)?;
+    }
     let (recorded, mut irregularities) = wheel.record()?;
     irregularities.extend(listing_differences(&wheel, &recorded));
     irregularities.extend(dist_info_version(&wheel.dist_info, parsed));
@@ -170,6 +183,30 @@ fn check_wheel_version(description: &str) -> Result<()> {
     }
     let message = format!("its Wheel-Version {version} is newer than 1.x");
     Err(Error::new(Kind::Fetch, message))
+}
+
+/// Refuses a script that an installer would write outside the directory of scripts.
+fn check_scripts(entry_points: &str) -> Result<()> {
+    let mut makes_scripts = false;
+    for line in entry_points.lines().map(str::trim) {
+        if let Some(section) = line.strip_prefix('[') {
+            let section = section.trim_end_matches(']').trim();
+            makes_scripts = matches!(section, "console_scripts" | "gui_scripts");
+            continue;
+        }
+        let Some((name, _)) = line.split_once('=').filter(|_| makes_scripts) else {
+            continue;
+        };
+        let name = name.trim();
+        let is_comment = name.starts_with(['#', ';']);
+        let is_file_name =
+            components(name).is_ok_and(|parts| parts == [name]) && !name.contains('\\');
+        if !is_comment && !is_file_name {
+            let message = format!("its script `{}` is not a file name", shown(name));
+            return Err(Error::new(Kind::Fetch, message));
+        }
+    }
+    Ok(())
 }
 
 fn required(text: &str, file: &str, field: &str) -> Result<String> {

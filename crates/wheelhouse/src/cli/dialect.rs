@@ -35,7 +35,7 @@ enum Equivalent {
 
 /// Every option that a hint names.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 38] = {
+const OPTIONS: [(&str, Equivalent); 39] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
@@ -54,6 +54,7 @@ const OPTIONS: [(&str, Equivalent); 38] = {
         ("--force", Nothing),
         ("--frozen", Nothing),
         ("--hash", OfLine),
+        ("--ignore-error-codes", Nothing),
         ("--incremental", Same),
         ("--index-strategy", Nothing),
         ("--index-url", Variable("PIP_INDEX_URL")),

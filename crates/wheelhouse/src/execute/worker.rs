@@ -21,7 +21,7 @@ use wheelhouse_model::{
 
 use super::fetch::{Fetch, blocking};
 use super::sources::{self, Workplace};
-use crate::archive;
+use crate::archive::{self, Limits, contents};
 use crate::store::{BuiltWheel, Expected, Found, Store, Stored};
 
 /// Makes the wheel of a distribution. The one seam between a plan and whoever carries it out.
@@ -306,8 +306,8 @@ impl LocalWorker {
         }
     }
 
-    /// Looks into a wheel that came from outside. What is the user's own, or what an index vouches for
-    /// with a digest, may have the small flaws that pip passes over.
+    /// Inspects a wheel that came from outside. A local one, or one whose digest is stated, may have the
+    /// small flaws that pip passes over. One without a stated digest is compared with its `RECORD` in full.
     async fn inspect(
         &self,
         stored: &Stored,
@@ -319,8 +319,12 @@ impl LocalWorker {
             stored.clone(),
             artifact.filename.clone(),
         );
+        let has_digest = !artifact.hashes.is_empty() || !distribution.required_hashes.is_empty();
         let inspection = blocking(move || {
             let inspection = archive::inspect(&stored.path, &filename)?;
+            if !has_digest {
+                check_contents(&stored.path, &filename)?;
+            }
             store.keep_metadata(&stored.sha256, &inspection.metadata);
             Ok(inspection)
         })
@@ -337,9 +341,7 @@ impl LocalWorker {
         if let Some(flaw) = inspection.irregularities.first() {
             let message = format!("{}: {flaw}", artifact.filename);
             let is_local = matches!(artifact.location, Location::Path(_));
-            let is_vouched_for =
-                !artifact.hashes.is_empty() || !distribution.required_hashes.is_empty();
-            if !is_local && !is_vouched_for {
+            if !is_local && !has_digest {
                 return Err(Error::new(Kind::Fetch, message)
                     .with_hint("Nobody vouches for this wheel with a digest; give one with --hash to use it nevertheless."));
             }
@@ -359,6 +361,24 @@ impl LocalWorker {
             .trees
             .insert(path.to_owned(), digest);
         Ok(digest)
+    }
+}
+
+/// Refuses the wheel at `path` if a file in it has other bytes than its `RECORD` states, or than the
+/// archive itself does.
+fn check_contents(path: &Path, filename: &str) -> Result<()> {
+    let differences = archive::verify_contents(path, filename, &Limits::default())?;
+    let damage = differences
+        .iter()
+        .find(|difference| contents::is_contradiction(difference));
+    match damage {
+        None => Ok(()),
+        Some(damage) => {
+            let message = format!("{filename} is damaged: {damage}");
+            Err(Error::new(Kind::Fetch, message).with_hint(
+                "Get or build this wheel again; no digest is stated that says it is as published.",
+            ))
+        }
     }
 }
 

@@ -40,5 +40,6 @@ mod sets;
 mod sources;
 mod support;
 mod targets;
+mod trust;
 mod verify;
 mod writes;

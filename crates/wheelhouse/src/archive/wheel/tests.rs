@@ -92,6 +92,25 @@ fn hostile_entries_are_refused() {
 }
 
 #[test]
+fn scripts_that_lead_out_are_refused() {
+    let with = |text: &str| {
+        let mut sample = WheelSample::new();
+        sample.set("example-1.0.dist-info/entry_points.txt", text);
+        sample.bytes()
+    };
+    for section in ["console_scripts", "gui_scripts", " console_scripts "] {
+        for name in ["../evil", "/bin/ls", "a/b", "..", ".", "a\\b", "C:evil", ""] {
+            let text = format!("[{section}]\nfine = example:f\n  {name} = example:f\n");
+            let sentence = refused(with(&text));
+            assert!(sentence.contains("is not a file name"), "{sentence}");
+        }
+    }
+    let fine = "[plugins]\n../x = example\n[console_scripts]\n# ../x = y\n; ../x = y\n\
+        my-tool.py = example:f [extra]\nother tool = example:f\n[x]\na/b = c\n";
+    assert!(look(with(fine)).is_ok());
+}
+
+#[test]
 fn links_and_twins_are_refused() {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default();

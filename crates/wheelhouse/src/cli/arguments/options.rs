@@ -45,11 +45,18 @@ pub(crate) struct Options {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where to look")]
 struct IndexOptions {
-    /// The index to ask first [default: https://pypi.org/simple]
+    /// The main index [default: https://pypi.org/simple]
+    ///
+    /// Under `--index-strategy first-index` it is asked after all extra indexes; by default all
+    /// indexes are equal.
     #[arg(short, long, visible_alias = "pypi-url", value_name = "URL")]
     index_url: Option<String>,
 
-    /// Another index to ask
+    /// Another index, beside the main one
+    ///
+    /// By default the best version of a package wins, whichever index has it. So a package of a
+    /// private index can be replaced by one of the same name on a public index: give the private
+    /// index here, and `--index-strategy first-index`.
     #[arg(long = "extra-index-url", value_name = "URL")]
     extra_index_urls: Vec<String>,
 
@@ -62,8 +69,18 @@ struct IndexOptions {
     find_links: Vec<String>,
 
     /// Which versions count when several indexes have a package [default: best-match]
+    ///
+    /// With a private index, `first-index` is recommended: extra indexes are asked in their order,
+    /// then the main index, and the first that has the package is the only one that counts.
     #[arg(long, value_name = "STRATEGY", value_enum)]
     index_strategy: Option<Strategy>,
+
+    /// Take these HTTP statuses of an index for "not found": 401, 403
+    ///
+    /// By default an index that refuses to answer ends the run. Some indexes answer 403 for each
+    /// package that they do not have.
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = error_code)]
+    ignore_error_codes: Vec<u16>,
 
     /// Do not check the certificate of this host
     #[arg(long = "trusted-host", value_name = "HOST[:PORT]")]
@@ -79,7 +96,7 @@ enum Strategy {
     /// The best version over all indexes, as pip does
     #[value(alias = "unsafe-best-match")]
     BestMatch,
-    /// Only versions of the first index that has the package
+    /// Only versions of the first index that has the package (safe with a private index)
     FirstIndex,
     /// The first index that has a version that fits
     #[value(alias = "unsafe-first-match")]
@@ -199,6 +216,7 @@ impl Options {
             no_index: indexes.no_index,
             find_links: indexes.find_links.clone(),
             index_strategy: indexes.index_strategy.map(IndexStrategy::from),
+            ignored_error_codes: indexes.ignore_error_codes.clone(),
             trusted_hosts: indexes.trusted_hosts.clone(),
             keyring_provider: indexes.keyring_provider.clone(),
             controls: resolution.controls(matches),
@@ -255,6 +273,15 @@ impl ResolutionOptions {
             .map(|(_, control)| control)
             .chain(pre)
             .collect()
+    }
+}
+
+/// Parses a status with which an index refuses to answer.
+fn error_code(text: &str) -> Result<u16, &'static str> {
+    match text {
+        "401" => Ok(401),
+        "403" => Ok(403),
+        _ => Err("only 401 and 403 can be ignored"),
     }
 }
 

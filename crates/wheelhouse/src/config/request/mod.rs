@@ -150,6 +150,7 @@ fn indexes(
         images: Arc::default(),
         no_index: options.no_index,
         strategy: settings.index_strategy,
+        ignored_error_codes: settings.ignored_error_codes.clone(),
     })
 }
 

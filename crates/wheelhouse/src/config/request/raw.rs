@@ -42,6 +42,7 @@ pub struct RawBuild {
     pub no_index: bool,
     pub find_links: Vec<String>,
     pub index_strategy: Option<IndexStrategy>,
+    pub ignored_error_codes: Vec<u16>,
     pub trusted_hosts: Vec<String>,
     pub keyring_provider: Option<String>,
 

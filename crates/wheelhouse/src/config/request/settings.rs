@@ -39,6 +39,7 @@ pub struct Settings {
     /// What requirements files go on from.
     pub file_options: FileOptions,
     pub index_strategy: IndexStrategy,
+    pub ignored_error_codes: Vec<u16>,
     pub keyring: bool,
     pub no_deps: bool,
     pub isolated: bool,
@@ -186,6 +187,7 @@ impl Settling<'_> {
                 .map_or_else(RawTargets::default, |raw| self.targets(raw)),
             file_options,
             index_strategy: self.index_strategy(raw.index_strategy),
+            ignored_error_codes: self.ignored_error_codes(&raw.ignored_error_codes),
             keyring: self.keyring(raw.keyring_provider.as_deref())?,
             no_deps: self.flag("no-deps", raw.no_deps)?,
             isolated: self.isolated(raw.no_build_isolation)?,

@@ -188,6 +188,12 @@ impl Settling<'_> {
         )
     }
 
+    pub(super) fn ignored_error_codes(&mut self, given: &[u16]) -> Vec<u16> {
+        let texts: Vec<String> = given.iter().map(ToString::to_string).collect();
+        self.note_list("ignore-error-codes", texts, !given.is_empty());
+        given.to_vec()
+    }
+
     pub(super) fn keyring(&mut self, given: Option<&str>) -> Result<bool> {
         let provider = self.text("keyring-provider", given);
         match provider.as_deref() {

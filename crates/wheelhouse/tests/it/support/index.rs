@@ -66,6 +66,16 @@ struct Offered {
     requires_python: Option<String>,
     is_yanked: bool,
     metadata: Option<String>,
+    /// What the page says of the metadata, where that is to be something else.
+    metadata_sha256: Option<String>,
+}
+
+impl Offered {
+    /// What the page says of the digest of `metadata`.
+    fn metadata_digest(&self, metadata: &str) -> String {
+        let claimed = self.metadata_sha256.clone();
+        claimed.unwrap_or_else(|| sha256(metadata.as_bytes()))
+    }
 }
 
 #[derive(Default)]
@@ -145,6 +155,7 @@ impl Index {
         let offered = Offered {
             bytes,
             metadata,
+            metadata_sha256: None,
             sha256: None,
             size: None,
             requires_python: None,
@@ -161,6 +172,13 @@ impl Index {
     /// Lets the page say another digest than that of the file; an empty one leaves it out.
     pub(crate) fn claim_digest(&self, filename: &str, sha256: &str) {
         self.with_file(filename, |offered| offered.sha256 = Some(sha256.to_owned()));
+    }
+
+    /// Lets the page say another digest than that of the metadata beside the file.
+    pub(crate) fn claim_metadata_digest(&self, filename: &str, sha256: &str) {
+        self.with_file(filename, |offered| {
+            offered.metadata_sha256 = Some(sha256.to_owned());
+        });
     }
 
     /// Lets the page say another size than that of the file.
@@ -371,7 +389,8 @@ fn json_page(state: &State, project: &str, files: &BTreeMap<String, Offered>) ->
                 .as_ref()
                 .filter(|_| !state.without_metadata)
             {
-                entry["core-metadata"] = serde_json::json!({"sha256": sha256(metadata.as_bytes())});
+                entry["core-metadata"] =
+                    serde_json::json!({"sha256": offered.metadata_digest(metadata)});
             }
             entry
         })
@@ -400,8 +419,12 @@ fn html_page(state: &State, files: &BTreeMap<String, Offered>) -> Response {
             .metadata
             .as_ref()
             .filter(|_| !state.without_metadata);
-        let attribute = metadata
-            .map(|text| format!(" data-core-metadata=\"sha256={}\"", sha256(text.as_bytes())));
+        let attribute = metadata.map(|text| {
+            format!(
+                " data-core-metadata=\"sha256={}\"",
+                offered.metadata_digest(text)
+            )
+        });
         let attribute = attribute.unwrap_or_default();
         let _ = writeln!(
             page,

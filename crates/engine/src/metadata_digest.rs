@@ -1,0 +1,346 @@
+//! Digests that index pages state for the metadata files of wheels (PEP 658, PEP 714).
+//!
+//! uv remembers only that a page offers such files, not their digests. [`MetadataDigests`] is a middleware of the HTTP
+//! client that reads the digests from pages as they arrive, and refuses a metadata file that has another one. Pages
+//! outlive a run in uv's cache, so the digests are kept beside them; a page that an older version cached has none.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use http::header::{
+    ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING,
+};
+use http::{Extensions, StatusCode};
+use reqwest::{Request, Response, ResponseBuilderExt as _};
+use reqwest_middleware::{Middleware, Next};
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+use uv_normalize::PackageName;
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::{Error, Kind};
+
+use crate::failure::Failures;
+
+/// The start of the SHA-256 of a metadata file's URL.
+type Key = [u8; 16];
+/// The SHA-256 of a metadata file.
+type Digest = [u8; 32];
+
+/// The length of one entry of a file of digests: a key and a digest.
+const ENTRY: usize = size_of::<Key>() + size_of::<Digest>();
+
+/// The digests of the pages seen so far, in this run and by the cache.
+pub(crate) struct MetadataDigests {
+    directory: PathBuf,
+    failures: Failures,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    digests: HashMap<Key, Digest>,
+    /// The packages whose digests in the cache were read.
+    read: HashSet<String>,
+}
+
+impl MetadataDigests {
+    /// Keeps digests below `directory`, and the errors that explain refusals in `failures`.
+    pub(crate) fn new(directory: PathBuf, failures: Failures) -> Self {
+        Self {
+            directory,
+            failures,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Remembers `stated`, the digests of the page at `url`.
+    fn remember(&self, url: &Url, stated: Vec<(Url, Digest)>) {
+        let Some(package) = stated.first().and_then(|(file, _)| package_of(file)) else {
+            return;
+        };
+        let entries: Vec<(Key, Digest)> = stated
+            .iter()
+            .map(|(file, digest)| (key(file), *digest))
+            .collect();
+        if let Err(error) = self.keep(&package, url, &entries) {
+            tracing::debug!("failed to keep the metadata digests of {package}: {error}");
+        }
+        self.lock().digests.extend(entries);
+    }
+
+    fn keep(&self, package: &str, page: &Url, entries: &[(Key, Digest)]) -> std::io::Result<()> {
+        let directory = self.directory.join(package);
+        fs_err::create_dir_all(&directory)?;
+        let bytes: Vec<u8> = entries
+            .iter()
+            .flat_map(|(key, digest)| [&key[..], &digest[..]].concat())
+            .collect();
+        let mut file = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(&directory)?;
+        file.write_all(&bytes)?;
+        file.persist(directory.join(name_of(page)))?;
+        Ok(())
+    }
+
+    /// Returns the digest stated for the metadata file at `url`.
+    fn stated(&self, url: &Url) -> Option<Digest> {
+        let mut known = self.lock();
+        let key = key(url);
+        if let Some(digest) = known.digests.get(&key) {
+            return Some(*digest);
+        }
+        let package = package_of(url)?;
+        if known.read.insert(package.clone()) {
+            let cached = read(&self.directory.join(package));
+            for (key, digest) in cached {
+                known.digests.entry(key).or_insert(digest);
+            }
+        }
+        known.digests.get(&key).copied()
+    }
+
+    /// Demands of what `url` redirects to what is demanded of it.
+    fn follow(&self, url: &Url, response: &Response) {
+        let location = response.headers().get(LOCATION);
+        let target = location
+            .and_then(|location| location.to_str().ok())
+            .and_then(|location| url.join(location).ok());
+        if let (Some(target), Some(digest)) = (target, self.stated(url)) {
+            self.lock().digests.insert(key(&target), digest);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().expect("no panic while locked")
+    }
+}
+
+#[async_trait::async_trait]
+impl Middleware for MetadataDigests {
+    async fn handle(
+        &self,
+        request: Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> reqwest_middleware::Result<Response> {
+        let accept = request.headers().get(ACCEPT);
+        let is_page = accept.is_some_and(|accept| {
+            let accept = accept.to_str().unwrap_or_default();
+            accept.contains("simple.v1") || accept == "text/html"
+        });
+        let url = request.url().clone();
+        let response = next.run(request, extensions).await?;
+        if is_page && response.status() == StatusCode::OK {
+            let (response, body) = whole(response).await?;
+            let stated = digests(&response, &body);
+            self.remember(response.url(), stated);
+            return Ok(response);
+        }
+        if response.status().is_redirection() {
+            self.follow(&url, &response);
+            return Ok(response);
+        }
+        let stated = self.stated_for(&url, &response);
+        let Some(stated) = stated else {
+            return Ok(response);
+        };
+        let (response, body) = whole(response).await?;
+        let digest = Sha256::digest(&body);
+        if digest[..] == stated {
+            return Ok(response);
+        }
+        let message = format!(
+            "{} has the SHA-256 {}, and its index states {}",
+            redacted(url.as_str()),
+            hex(&digest),
+            hex(&stated)
+        );
+        let error = Error::new(Kind::Fetch, message).with_hint(
+            "The metadata of this wheel was changed on its way or on the server; ask those who run the index.",
+        );
+        Err(reqwest_middleware::Error::middleware(
+            self.failures.keep(error),
+        ))
+    }
+}
+
+impl MetadataDigests {
+    fn stated_for(&self, url: &Url, response: &Response) -> Option<Digest> {
+        if response.status() != StatusCode::OK {
+            return None;
+        }
+        let known = self.lock().digests.get(&key(url)).copied();
+        known.or_else(|| {
+            let is_metadata = url.path().ends_with(".whl.metadata");
+            is_metadata.then(|| self.stated(url)).flatten()
+        })
+    }
+}
+
+/// Reads all of `response`, and returns the same answer with its body.
+async fn whole(response: Response) -> reqwest_middleware::Result<(Response, bytes::Bytes)> {
+    let mut copy = http::Response::builder()
+        .status(response.status())
+        .version(response.version())
+        .url(response.url().clone());
+    for (name, value) in response.headers() {
+        // They are about the bytes that were sent, not those that were read.
+        if ![CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+            copy = copy.header(name, value);
+        }
+    }
+    let body = response.bytes().await?;
+    let copy = copy
+        .body(body.clone())
+        .map_err(reqwest_middleware::Error::middleware)?;
+    Ok((copy.into(), body))
+}
+
+/// A page of files as JSON (PEP 691).
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    files: Vec<File<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct File<'a> {
+    #[serde(borrow)]
+    url: Cow<'a, str>,
+    core_metadata: Option<Value>,
+    dist_info_metadata: Option<Value>,
+    data_dist_info_metadata: Option<Value>,
+}
+
+/// Reads the digests that the page `body` states, with the URLs of the metadata files.
+fn digests(response: &Response, body: &[u8]) -> Vec<(Url, Digest)> {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let is_json = content_type
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.contains("json"));
+    if is_json {
+        digests_of_json(body, response.url())
+    } else {
+        digests_of_html(&String::from_utf8_lossy(body), response.url())
+    }
+}
+
+fn digests_of_json(body: &[u8], page: &Url) -> Vec<(Url, Digest)> {
+    let Ok(Page { files }) = serde_json::from_slice(body) else {
+        return Vec::new();
+    };
+    let digest = |file: &File<'_>| {
+        [
+            &file.core_metadata,
+            &file.dist_info_metadata,
+            &file.data_dist_info_metadata,
+        ]
+        .into_iter()
+        .flatten()
+        .find_map(|stated| parse(stated.get("sha256")?.as_str()?))
+    };
+    files
+        .iter()
+        .filter_map(|file| Some((metadata_url(page, &file.url)?, digest(file)?)))
+        .collect()
+}
+
+fn digests_of_html(html: &str, page: &Url) -> Vec<(Url, Digest)> {
+    let Ok(dom) = tl::parse(html, tl::ParserOptions::default()) else {
+        return Vec::new();
+    };
+    let mut base = page.clone();
+    let mut found = Vec::new();
+    for tag in dom.nodes().iter().filter_map(|node| node.as_tag()) {
+        let attribute = |name: &str| {
+            let value = tag.attributes().get(name).flatten()?;
+            Some(html_escape::decode_html_entities(&value.as_utf8_str()).into_owned())
+        };
+        let Some(href) = attribute("href") else {
+            continue;
+        };
+        if tag.name().as_bytes().eq_ignore_ascii_case(b"base") {
+            base = page.join(&href).unwrap_or(base);
+        }
+        let digest = ["data-core-metadata", "data-dist-info-metadata"]
+            .into_iter()
+            .filter_map(attribute)
+            .find_map(|stated| parse(stated.strip_prefix("sha256=")?));
+        if let (Some(digest), Some(url)) = (digest, metadata_url(&base, &href)) {
+            found.push((url, digest));
+        }
+    }
+    found
+}
+
+/// Returns the URL of the metadata file beside the file at `href`.
+fn metadata_url(base: &Url, href: &str) -> Option<Url> {
+    let mut url = base.join(href).ok()?;
+    url.set_path(&format!("{}.metadata", url.path()));
+    Some(url)
+}
+
+/// Returns the key of `url`, which does not depend on credentials and fragments.
+fn key(url: &Url) -> Key {
+    let mut url = url.clone();
+    url.set_fragment(None);
+    // Only URLs without a host refuse these, and they have no credentials.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let digest = Sha256::digest(url.as_str());
+    *digest.first_chunk().expect("a digest is longer than a key")
+}
+
+/// Returns the name under which the digests of `page` are kept.
+fn name_of(page: &Url) -> String {
+    hex(&key(page))
+}
+
+/// Returns the package whose wheel's metadata is at `url`.
+fn package_of(url: &Url) -> Option<String> {
+    let filename = url.path_segments()?.next_back()?;
+    let name: PackageName = filename.split('-').next()?.parse().ok()?;
+    Some(name.to_string())
+}
+
+/// Reads the digests in `directory`. Files that were not written in full are passed over.
+fn read(directory: &Path) -> Vec<(Key, Digest)> {
+    let Ok(files) = fs_err::read_dir(directory) else {
+        return Vec::new();
+    };
+    let contents = files.filter_map(|file| fs_err::read(file.ok()?.path()).ok());
+    contents
+        .flat_map(|bytes| {
+            let entries = bytes.chunks_exact(ENTRY).filter_map(|entry| {
+                let (key, digest) = entry.split_first_chunk()?;
+                Some((*key, digest.try_into().ok()?))
+            });
+            entries.collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn parse(digits: &str) -> Option<Digest> {
+    let digits = digits.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut digest = Digest::default();
+    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
