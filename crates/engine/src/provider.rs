@@ -20,7 +20,7 @@ use uv_resolver::{
     WheelMetadataResult,
 };
 use uv_types::HashStrategy;
-use wheelhouse_model::Error;
+use wheelhouse_model::{Error, Kind};
 
 use crate::context::Bench;
 use crate::legacy_sdists::is_legacy_sdist;
@@ -97,7 +97,7 @@ impl Provider<'_> {
             return Ok(None);
         };
         let known = self.bench.companion.metadata(&distribution).await;
-        let known = known.map_err(|error| self.failed(error))?;
+        let known = known.map_err(|error| self.failed(self.with_requirer(dist, error)))?;
         let metadata = known.and_then(|bytes| {
             if self.reads_old_metadata {
                 old_metadata::parse(&bytes)
@@ -177,6 +177,18 @@ impl Provider<'_> {
         MetadataResponse::Found(metadata)
     }
 
+    /// Names what requires `dist` in the error of a build cycle; other errors stay as they are.
+    fn with_requirer(&self, dist: &Dist, error: Error) -> Error {
+        match self.memory.who_requires(dist.name()) {
+            Some(requirer) if error.kind() == Kind::Build => {
+                let message = format!("{} (by {requirer})", error.sentence());
+                let hint = error.hint().unwrap_or_default().to_owned();
+                Error::new(Kind::Build, message).with_hint(hint)
+            }
+            _ => error,
+        }
+    }
+
     fn failed(&self, error: Error) -> uv_distribution::Error {
         uv_distribution::Error::Build(self.bench.workshop.failures.keep(error).into())
     }
@@ -214,7 +226,7 @@ impl Provider<'_> {
             return self.inner.get_or_build_wheel_metadata(dist).await;
         };
         if let Some(error) = self.bench.circle(&file) {
-            return Err(self.failed(error));
+            return Err(self.failed(self.with_requirer(dist, error)));
         }
         let response = self.at_hand.get_or_build_wheel_metadata(&file).await?;
         let MetadataResponse::Error(_, error) = response else {
@@ -355,7 +367,7 @@ impl ResolverProvider for Provider<'_> {
         }
         // uv would wait for a lock of its own.
         if let Some(error) = self.bench.circle(dist) {
-            return Err(self.failed(error));
+            return Err(self.failed(self.with_requirer(dist, error)));
         }
         self.announce(dist);
         let response = match self.known_metadata(dist).await? {
