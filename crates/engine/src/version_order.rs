@@ -87,7 +87,7 @@ pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) ->
         let settled =
             settled.map_err(|error| workshop.resolve_error(error, lines, &solver.memory))?;
         let before = solver.prereleases.len();
-        let required = prereleases::of_settled(&settled, &problem.terms);
+        let required = prereleases::of_settled(&settled, problem);
         solver.prereleases.extend(required);
         if solver.prereleases.len() == before {
             return Ok(settled);

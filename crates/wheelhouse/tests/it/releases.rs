@@ -261,3 +261,37 @@ fn what_a_new_pip_does_not_take_is_warned_of_each_time() {
     run.assert_success();
     assert_eq!(run.stderr.matches("pip 24.1").count(), 1, "{}", run.stderr);
 }
+
+/// Adds wheels, `name version: requirement, requirement`.
+fn add_all(index: &Index, wheels: &[&str]) {
+    for wheel in wheels {
+        let (wheel, requirements) = wheel.split_once(':').unwrap_or((wheel, ""));
+        let (name, version) = wheel.split_once(' ').unwrap();
+        let requirements = requirements.split(", ").map(str::trim);
+        let requirements = requirements.filter(|requirement| !requirement.is_empty());
+        let wheel = requirements.fold(Wheel::new(name, version), Wheel::requires);
+        index.add(&wheel);
+    }
+}
+
+#[test]
+fn an_override_replaces_what_lets_pre_releases_in() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    add_all(
+        &index,
+        &["alpha 1.0", "alpha 2.0rc2", "beta 1.0: alpha<2.0rc4"],
+    );
+    sandbox.write("overrides.txt", "alpha<2.0.1,!=2.0.0\n");
+    let overrides = ["--override", "overrides.txt"];
+    for line in ["alpha<2.0rc4", "beta"] {
+        sandbox
+            .build(&index, &[&[line][..], &overrides].concat())
+            .assert_success();
+        let wheels = tree::wheels(&sandbox.out());
+        assert!(
+            wheels.contains(&names(&["alpha-1.0"])[0]),
+            "{line}: {wheels:?}"
+        );
+        std::fs::remove_dir_all(sandbox.out()).unwrap();
+    }
+}
