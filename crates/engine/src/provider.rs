@@ -189,6 +189,61 @@ impl Provider<'_> {
         }
     }
 
+    /// The metadata of `dist`, or of the sdist in its place.
+    async fn wheel_metadata(&self, dist: &Dist) -> WheelMetadataResult {
+        let sdist = if self.is_unwanted(dist) {
+            self.sdist_in_place_of(dist)
+        } else {
+            None
+        };
+        let dist = sdist.as_ref().unwrap_or(dist);
+        if let Some(unfit) = self.unfit(dist) {
+            return Ok(unfit);
+        }
+        self.watch.consider(dist);
+        let id = dist.distribution_id();
+        if let Some(metadata) = self.memory.metadata(&id) {
+            return Ok(self.judged(metadata));
+        }
+        // uv would wait for a lock of its own.
+        if let Some(error) = self.bench.circle(dist) {
+            return Err(self.failed(self.with_requirer(dist, error)));
+        }
+        self.announce(dist);
+        let response = match self.known_metadata(dist).await? {
+            Some(metadata) => MetadataResponse::Found(metadata),
+            None => match self.engine_metadata(dist).await {
+                Ok(MetadataResponse::Error(requested, error)) => {
+                    match self.stand_in(dist, &error) {
+                        Some(metadata) => MetadataResponse::Found(metadata),
+                        None => MetadataResponse::Error(requested, error),
+                    }
+                }
+                Ok(response @ MetadataResponse::Unavailable(_)) if self.reads_old_metadata => {
+                    match self.metadata_of_wheel(dist).await {
+                        Some(metadata) => MetadataResponse::Found(metadata),
+                        None => response,
+                    }
+                }
+                Ok(response) => response,
+                Err(error) => match self.metadata_of_wheel(dist).await {
+                    Some(metadata) => MetadataResponse::Found(metadata),
+                    None => return Err(error),
+                },
+            },
+        };
+        Ok(match response {
+            MetadataResponse::Found(mut metadata) => {
+                let requires = &mut metadata.metadata.requires_dist;
+                let copied = self.bench.copy_trees(requires).await;
+                copied.map_err(|error| self.failed(error))?;
+                self.memory.remember(id, &metadata);
+                self.judged(metadata)
+            }
+            other => other,
+        })
+    }
+
     fn failed(&self, error: Error) -> uv_distribution::Error {
         uv_distribution::Error::Build(self.bench.workshop.failures.keep(error).into())
     }
@@ -351,57 +406,11 @@ impl ResolverProvider for Provider<'_> {
     }
 
     async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
-        let sdist = if self.is_unwanted(dist) {
-            self.sdist_in_place_of(dist)
-        } else {
-            None
-        };
-        let dist = sdist.as_ref().unwrap_or(dist);
-        if let Some(unfit) = self.unfit(dist) {
-            return Ok(unfit);
+        let answer = self.wheel_metadata(dist).await;
+        if matches!(answer, Err(_) | Ok(MetadataResponse::Error(..))) {
+            self.watch.fail(dist.name());
         }
-        self.watch.consider(dist);
-        let id = dist.distribution_id();
-        if let Some(metadata) = self.memory.metadata(&id) {
-            return Ok(self.judged(metadata));
-        }
-        // uv would wait for a lock of its own.
-        if let Some(error) = self.bench.circle(dist) {
-            return Err(self.failed(self.with_requirer(dist, error)));
-        }
-        self.announce(dist);
-        let response = match self.known_metadata(dist).await? {
-            Some(metadata) => MetadataResponse::Found(metadata),
-            None => match self.engine_metadata(dist).await {
-                Ok(MetadataResponse::Error(requested, error)) => {
-                    match self.stand_in(dist, &error) {
-                        Some(metadata) => MetadataResponse::Found(metadata),
-                        None => MetadataResponse::Error(requested, error),
-                    }
-                }
-                Ok(response @ MetadataResponse::Unavailable(_)) if self.reads_old_metadata => {
-                    match self.metadata_of_wheel(dist).await {
-                        Some(metadata) => MetadataResponse::Found(metadata),
-                        None => response,
-                    }
-                }
-                Ok(response) => response,
-                Err(error) => match self.metadata_of_wheel(dist).await {
-                    Some(metadata) => MetadataResponse::Found(metadata),
-                    None => return Err(error),
-                },
-            },
-        };
-        Ok(match response {
-            MetadataResponse::Found(mut metadata) => {
-                let requires = &mut metadata.metadata.requires_dist;
-                let copied = self.bench.copy_trees(requires).await;
-                copied.map_err(|error| self.failed(error))?;
-                self.memory.remember(id, &metadata);
-                self.judged(metadata)
-            }
-            other => other,
-        })
+        answer
     }
 
     async fn get_installed_metadata<'io>(
