@@ -83,6 +83,8 @@ impl Memory {
 pub(crate) struct Watch {
     limit: usize,
     considered: Mutex<HashMap<PackageName, BTreeSet<Version>>>,
+    /// The packages of which a version has no metadata because that could not be had.
+    failed: Mutex<BTreeSet<PackageName>>,
     exceeded: Notify,
 }
 
@@ -91,6 +93,7 @@ impl Watch {
         Self {
             limit,
             considered: Mutex::default(),
+            failed: Mutex::default(),
             exceeded: Notify::new(),
         }
     }
@@ -112,6 +115,20 @@ impl Watch {
             .iter()
             .filter(|(_, versions)| versions.len() > few);
         often.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Notes that the metadata of a version of `name` could not be had.
+    pub(crate) fn fail(&self, name: &PackageName) {
+        let mut failed = self.failed.lock().expect("no panic while locked");
+        failed.insert(name.clone());
+    }
+
+    /// The packages of which another version was considered, too, before one failed.
+    pub(crate) fn failed_going_back(&self) -> BTreeSet<PackageName> {
+        let mut names = self.considered_more_than(1);
+        let failed = self.failed.lock().expect("no panic while locked");
+        names.retain(|name| failed.contains(name));
+        names
     }
 
     /// Counts the version of `dist`.

@@ -39,9 +39,11 @@ pub(crate) fn allowed(wanted: &Prereleases, required: &BTreeSet<PackageName>) ->
     prerelease
 }
 
-/// The packages of which `problem` itself requires a pre-release.
+/// The packages of which `problem` itself requires a pre-release. What an override replaces does not count.
 pub(crate) fn of_problem(problem: &Problem) -> BTreeSet<PackageName> {
+    let overridden = overridden(problem);
     let requirements = problem.requirements.iter();
+    let requirements = requirements.filter(|requirement| !overridden.contains(&requirement.name));
     let others = problem.constraints.requirements();
     let all = requirements
         .chain(others)
@@ -51,8 +53,15 @@ pub(crate) fn of_problem(problem: &Problem) -> BTreeSet<PackageName> {
         .collect()
 }
 
+/// The packages whose requirements an override of `problem` replaces.
+fn overridden(problem: &Problem) -> BTreeSet<&PackageName> {
+    let overrides = problem.overrides.global_requirements();
+    overrides.map(|requirement| &requirement.name).collect()
+}
+
 /// The packages of which a version that was chosen requires a pre-release.
-pub(crate) fn of_settled(settled: &Settled, terms: &Terms) -> BTreeSet<PackageName> {
+pub(crate) fn of_settled(settled: &Settled, problem: &Problem) -> BTreeSet<PackageName> {
+    let (terms, overridden) = (&problem.terms, overridden(problem));
     let mut names = BTreeSet::new();
     for resolved in settled.resolution.distributions() {
         let ResolvedDist::Installable { dist, .. } = resolved else {
@@ -63,8 +72,11 @@ pub(crate) fn of_settled(settled: &Settled, terms: &Terms) -> BTreeSet<PackageNa
             continue;
         };
         let required = archive.metadata.requires_dist.iter();
-        let of_prerelease = required
-            .filter(|requirement| applies(requirement, terms) && is_of_prerelease(requirement));
+        let of_prerelease = required.filter(|requirement| {
+            applies(requirement, terms)
+                && is_of_prerelease(requirement)
+                && !overridden.contains(&requirement.name)
+        });
         names.extend(of_prerelease.map(|requirement| requirement.name.clone()));
     }
     names

@@ -20,7 +20,7 @@ use uv_resolver::{
     WheelMetadataResult,
 };
 use uv_types::HashStrategy;
-use wheelhouse_model::Error;
+use wheelhouse_model::{Error, Kind};
 
 use crate::context::Bench;
 use crate::legacy_sdists::is_legacy_sdist;
@@ -97,7 +97,7 @@ impl Provider<'_> {
             return Ok(None);
         };
         let known = self.bench.companion.metadata(&distribution).await;
-        let known = known.map_err(|error| self.failed(error))?;
+        let known = known.map_err(|error| self.failed(self.with_requirer(dist, error)))?;
         let metadata = known.and_then(|bytes| {
             if self.reads_old_metadata {
                 old_metadata::parse(&bytes)
@@ -177,6 +177,75 @@ impl Provider<'_> {
         MetadataResponse::Found(metadata)
     }
 
+    /// Names what requires `dist` in the error of a build cycle; other errors stay as they are.
+    fn with_requirer(&self, dist: &Dist, error: Error) -> Error {
+        match self.memory.who_requires(dist.name()) {
+            Some(requirer) if error.kind() == Kind::Build => {
+                let message = format!("{} (by {requirer})", error.sentence());
+                let hint = error.hint().unwrap_or_default().to_owned();
+                Error::new(Kind::Build, message).with_hint(hint)
+            }
+            _ => error,
+        }
+    }
+
+    /// The metadata of `dist`, or of the sdist in its place.
+    async fn wheel_metadata(&self, dist: &Dist) -> WheelMetadataResult {
+        let sdist = if self.is_unwanted(dist) {
+            self.sdist_in_place_of(dist)
+        } else {
+            None
+        };
+        let dist = sdist.as_ref().unwrap_or(dist);
+        if let Some(unfit) = self.unfit(dist) {
+            return Ok(unfit);
+        }
+        self.watch.consider(dist);
+        let id = dist.distribution_id();
+        if let Some(metadata) = self.memory.metadata(&id) {
+            return Ok(self.judged(metadata));
+        }
+        // uv would wait for a lock of its own.
+        if let Some(error) = self.bench.circle(dist) {
+            return Err(self.failed(self.with_requirer(dist, error)));
+        }
+        self.announce(dist);
+        let response = match self.known_metadata(dist).await? {
+            Some(metadata) => MetadataResponse::Found(metadata),
+            None => match self.engine_metadata(dist).await {
+                Ok(MetadataResponse::Error(requested, error)) => {
+                    match self.stand_in(dist, &error) {
+                        Some(metadata) => MetadataResponse::Found(metadata),
+                        None => MetadataResponse::Error(requested, error),
+                    }
+                }
+                Ok(response @ MetadataResponse::Unavailable(_)) if self.reads_old_metadata => {
+                    match self.metadata_of_wheel(dist).await {
+                        Some(metadata) => MetadataResponse::Found(metadata),
+                        None => response,
+                    }
+                }
+                Ok(response) => response,
+                // A refused metadata file is not replaced by what the wheel has.
+                Err(error) if self.bench.workshop.failures.knows(&error) => return Err(error),
+                Err(error) => match self.metadata_of_wheel(dist).await {
+                    Some(metadata) => MetadataResponse::Found(metadata),
+                    None => return Err(error),
+                },
+            },
+        };
+        Ok(match response {
+            MetadataResponse::Found(mut metadata) => {
+                let requires = &mut metadata.metadata.requires_dist;
+                let copied = self.bench.copy_trees(requires).await;
+                copied.map_err(|error| self.failed(error))?;
+                self.memory.remember(id, &metadata);
+                self.judged(metadata)
+            }
+            other => other,
+        })
+    }
+
     fn failed(&self, error: Error) -> uv_distribution::Error {
         uv_distribution::Error::Build(self.bench.workshop.failures.keep(error).into())
     }
@@ -214,7 +283,7 @@ impl Provider<'_> {
             return self.inner.get_or_build_wheel_metadata(dist).await;
         };
         if let Some(error) = self.bench.circle(&file) {
-            return Err(self.failed(error));
+            return Err(self.failed(self.with_requirer(dist, error)));
         }
         let response = self.at_hand.get_or_build_wheel_metadata(&file).await?;
         let MetadataResponse::Error(_, error) = response else {
@@ -343,59 +412,11 @@ impl ResolverProvider for Provider<'_> {
     }
 
     async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
-        let sdist = if self.is_unwanted(dist) {
-            self.sdist_in_place_of(dist)
-        } else {
-            None
-        };
-        let dist = sdist.as_ref().unwrap_or(dist);
-        if let Some(unfit) = self.unfit(dist) {
-            return Ok(unfit);
+        let answer = self.wheel_metadata(dist).await;
+        if matches!(answer, Err(_) | Ok(MetadataResponse::Error(..))) {
+            self.watch.fail(dist.name());
         }
-        self.watch.consider(dist);
-        let id = dist.distribution_id();
-        if let Some(metadata) = self.memory.metadata(&id) {
-            return Ok(self.judged(metadata));
-        }
-        // uv would wait for a lock of its own.
-        if let Some(error) = self.bench.circle(dist) {
-            return Err(self.failed(error));
-        }
-        self.announce(dist);
-        let response = match self.known_metadata(dist).await? {
-            Some(metadata) => MetadataResponse::Found(metadata),
-            None => match self.engine_metadata(dist).await {
-                Ok(MetadataResponse::Error(requested, error)) => {
-                    match self.stand_in(dist, &error) {
-                        Some(metadata) => MetadataResponse::Found(metadata),
-                        None => MetadataResponse::Error(requested, error),
-                    }
-                }
-                Ok(response @ MetadataResponse::Unavailable(_)) if self.reads_old_metadata => {
-                    match self.metadata_of_wheel(dist).await {
-                        Some(metadata) => MetadataResponse::Found(metadata),
-                        None => response,
-                    }
-                }
-                Ok(response) => response,
-                // A refused metadata file is not replaced by what the wheel has.
-                Err(error) if self.bench.workshop.failures.knows(&error) => return Err(error),
-                Err(error) => match self.metadata_of_wheel(dist).await {
-                    Some(metadata) => MetadataResponse::Found(metadata),
-                    None => return Err(error),
-                },
-            },
-        };
-        Ok(match response {
-            MetadataResponse::Found(mut metadata) => {
-                let requires = &mut metadata.metadata.requires_dist;
-                let copied = self.bench.copy_trees(requires).await;
-                copied.map_err(|error| self.failed(error))?;
-                self.memory.remember(id, &metadata);
-                self.judged(metadata)
-            }
-            other => other,
-        })
+        answer
     }
 
     async fn get_installed_metadata<'io>(

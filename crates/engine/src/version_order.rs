@@ -8,22 +8,25 @@
 //! 1. What each direct requirement could have at best is found by resolving them without their
 //!    dependencies. It is the ceiling of every attempt: uv takes each newer version, which is for
 //!    another Python, as a conflict, and begins anew in another order after a few of them.
-//! 2. The first attempt takes the order as written. It is given up once it has considered more than
-//!    [`PATIENCE`] versions of one package.
+//! 2. Each attempt decides the direct requirements with an upper bound before the others, as pip does. Apart
+//!    from that, the first attempt takes the order as written. It is given up once it has considered more
+//!    than [`PATIENCE`] versions of one package.
 //! 3. If a direct requirement ended below its best, the next attempt decides it first. If the attempt
 //!    was given up, that goes for direct requirements that were considered often; and where it was
 //!    another package, the direct requirements have to be what its newest version requires of them:
 //!    a new `python-dateutil` is not worth all versions of `botocore`.
 //! 4. When no attempt comes to a good end in time, the last of them gets more of it; and when that has
 //!    no end either, one goes on without limits, for as long as it takes. Only it says that there is no
-//!    solution.
+//!    solution. What else ends a further attempt, such as an old source that does not build, rules out
+//!    that attempt alone.
 //! 5. Where it came to that and a direct requirement still is below the major version of its best, that
-//!    is required, and the others have to move. Of all results the one stays whose direct requirements are, all in
-//!    all, least far from their best.
+//!    is required, and the others have to move.
+//! 6. A result replaces an earlier one only if it is better in every order of the lines; see
+//!    [`Standings::is_better_than`].
 
 use std::cell::RefCell;
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uv_configuration::{Constraints, Excludes};
 use uv_distribution_types::{Name as _, Requirement, RequirementSource, Resolution, ResolvedDist};
@@ -60,8 +63,10 @@ pub(crate) struct Settled {
 }
 
 enum Outcome {
-    Settled(Settled),
+    Settled(Settled, Watch),
     GivenUp(Watch),
+    /// Something else than the lack of a solution ended the attempt, such as a source that does not build.
+    Failed(ResolveError, Watch),
 }
 
 /// Settles `problem` under `rule`, in as many attempts as it takes.
@@ -87,7 +92,7 @@ pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) ->
         let settled =
             settled.map_err(|error| workshop.resolve_error(error, lines, &solver.memory))?;
         let before = solver.prereleases.len();
-        let required = prereleases::of_settled(&settled, &problem.terms);
+        let required = prereleases::of_settled(&settled, problem);
         solver.prereleases.extend(required);
         if solver.prereleases.len() == before {
             return Ok(settled);
@@ -95,19 +100,103 @@ pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) ->
     }
 }
 
-/// How far direct requirements are from their best: summed differences of the major, minor and
+/// The distance of direct requirements from their best: summed differences of the major, minor and
 /// micro numbers, compared in this order.
 type Distance = (u64, u64, u64);
 
+/// Returns the distance between two versions. Before 1.0, the second number is the major one.
 fn distance(chosen: &Version, best: &Version) -> Distance {
-    let part = |position: usize| {
-        let number = |version: &Version| version.release().get(position).copied().unwrap_or(0);
-        number(best).abs_diff(number(chosen))
-    };
-    match (part(0), part(1), part(2)) {
-        (0, 0, micro) => (0, 0, micro),
-        (0, minor, _) => (0, minor, 0),
-        (major, ..) => (major, 0, 0),
+    let number = |version: &Version, position| version.release().get(position).copied();
+    let differences: Vec<u64> = (0..4)
+        .map(|position| {
+            let number = |version| number(version, position).unwrap_or(0);
+            number(best).abs_diff(number(chosen))
+        })
+        .collect();
+    let is_early = number(best, 0) == Some(0) && number(chosen, 0) == Some(0);
+    match &differences[usize::from(is_early)..] {
+        [0, 0, micro, ..] => (0, 0, *micro),
+        [0, minor, ..] => (0, *minor, 0),
+        [major, ..] => (*major, 0, 0),
+        [] => unreachable!("there are four differences"),
+    }
+}
+
+/// The place of one direct requirement in a result.
+#[derive(Clone, Debug)]
+struct Standing {
+    chosen: Version,
+    best: Version,
+    /// Whether the user limits its versions from above.
+    is_bounded: bool,
+    /// Whether the attempt considered many of its versions.
+    is_searched: bool,
+}
+
+impl Standing {
+    fn distance(&self) -> Distance {
+        if self.chosen < self.best {
+            distance(&self.chosen, &self.best)
+        } else {
+            (0, 0, 0)
+        }
+    }
+}
+
+/// The places of the direct requirements in a result.
+#[derive(Clone, Debug, Default)]
+struct Standings(BTreeMap<PackageName, Standing>);
+
+impl Standings {
+    fn distance(&self, counts: impl Fn(&Standing) -> bool) -> Distance {
+        let distances = self.0.values().filter(|one| counts(one));
+        distances
+            .map(Standing::distance)
+            .fold((0, 0, 0), |sum, one| {
+                (sum.0 + one.0, sum.1 + one.1, sum.2 + one.2)
+            })
+    }
+
+    /// The direct requirements that are below their best, the farthest first.
+    fn pushed_back(&self) -> Vec<PackageName> {
+        let below = self.0.iter().filter(|(_, one)| one.chosen < one.best);
+        let mut names: Vec<_> = below
+            .map(|(name, one)| (Reverse(one.distance()), name))
+            .collect();
+        names.sort();
+        names.into_iter().map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Whether this result replaces `other`, an earlier one.
+    ///
+    /// 1. What the user limits from above counts first: an older release may be compatible with
+    ///    anything only because its metadata states no limits.
+    /// 2. A result that has no direct requirement at an older version, and one at a newer, is better.
+    /// 3. One that has some older and some newer is a matter of the order of the lines: the earlier one stays.
+    ///    The exception is a direct requirement that the earlier attempt pushed back version by version,
+    ///    which pip would not have done: it may come nearer to its best if all in all the result does.
+    fn is_better_than(&self, other: &Self) -> bool {
+        let bounded = |one: &Standing| one.is_bounded;
+        match self.distance(bounded).cmp(&other.distance(bounded)) {
+            Ordering::Less => return true,
+            Ordering::Greater => return false,
+            Ordering::Equal => {}
+        }
+        let newer = |left: &Self, right: &Self, counts: fn(&Standing) -> bool| {
+            left.0.iter().any(|(name, one)| {
+                let theirs = right.0.get(name);
+                theirs.is_some_and(|theirs| {
+                    counts(theirs)
+                        && one.distance() < theirs.distance()
+                        && one.chosen > theirs.chosen
+                })
+            })
+        };
+        if !newer(other, self, |_| true) {
+            return newer(self, other, |_| true);
+        }
+        newer(self, other, |theirs| theirs.is_searched)
+            && self.distance(|_| true) < other.distance(|_| true)
     }
 }
 
@@ -140,10 +229,8 @@ impl Order {
 
 /// The best result so far.
 struct Nearest {
-    distance: Distance,
     settled: Settled,
-    /// The direct requirements that are below their best, the farthest first.
-    pushed_back: Vec<PackageName>,
+    standings: Standings,
 }
 
 struct Solver<'a> {
@@ -172,25 +259,26 @@ impl Solver<'_> {
             .attempt(&order, DependencyMode::Transitive, GREAT_PATIENCE)
             .await
         {
-            Ok(Outcome::Settled(settled)) => settled,
+            Ok(Outcome::Settled(settled, watch)) => (settled, watch),
             Ok(Outcome::GivenUp(_)) | Err(ResolveError::NoSolution(_)) => {
                 self.settle_at_all(&mut order).await?
             }
-            Err(error) => return Err(error),
+            Ok(Outcome::Failed(error, _)) | Err(error) => return Err(error),
         };
-        let found = self.judge(settled, &best);
-        self.settle_nearer(&order, &best, found).await
+        let found = self.judge(settled.0, &settled.1, &best);
+        Ok(self.settle_nearer(&order, &best, found).await)
     }
 
     /// The attempt that goes on for as long as it takes.
     ///
     /// # Errors
     /// When there is no solution.
-    async fn settle_at_all(&self, order: &mut Order) -> Result<Settled, ResolveError> {
+    async fn settle_at_all(&self, order: &mut Order) -> Result<(Settled, Watch), ResolveError> {
         order.limits.clear();
         let attempt = self.attempt(order, DependencyMode::Transitive, usize::MAX);
         match attempt.await? {
-            Outcome::Settled(settled) => Ok(settled),
+            Outcome::Settled(settled, watch) => Ok((settled, watch)),
+            Outcome::Failed(error, _) => Err(error),
             Outcome::GivenUp(_) => unreachable!("an attempt without a limit is not given up"),
         }
     }
@@ -206,17 +294,18 @@ impl Solver<'_> {
         best: &Versions,
     ) -> Result<Option<Nearest>, ResolveError> {
         let mut nearest: Option<Nearest> = None;
+        let mut failure = None;
         for _ in 0..=REORDERINGS {
             let attempt = self
                 .attempt(order, DependencyMode::Transitive, PATIENCE)
                 .await;
             let change = match attempt {
-                Ok(Outcome::Settled(settled)) => {
-                    let found = self.judge(settled, best);
-                    let first = found.pushed_back.iter().cloned().collect();
+                Ok(Outcome::Settled(settled, watch)) => {
+                    let found = self.judge(settled, &watch, best);
+                    let first = found.standings.pushed_back().into_iter().collect();
                     if nearest
                         .as_ref()
-                        .is_none_or(|near| found.distance < near.distance)
+                        .is_none_or(|near| found.standings.is_better_than(&near.standings))
                     {
                         nearest = Some(found);
                     }
@@ -227,30 +316,36 @@ impl Solver<'_> {
                 }
                 Ok(Outcome::GivenUp(watch)) => self.remedy(&watch),
                 Err(ResolveError::NoSolution(_)) => break,
+                // What this attempt met on its way to old versions is not needed for a result.
+                Ok(Outcome::Failed(error, watch)) => {
+                    tracing::debug!("an attempt failed: {error}");
+                    let mut first = watch.failed_going_back();
+                    first.retain(|name| self.is_free(name));
+                    failure.get_or_insert(error);
+                    Order {
+                        first,
+                        ..Order::default()
+                    }
+                }
                 Err(error) => return Err(error),
             };
             if !order.change(change) {
                 break;
             }
         }
-        Ok(nearest)
+        match (nearest, failure) {
+            (None, Some(error)) => Err(error),
+            (nearest, _) => Ok(nearest),
+        }
     }
 
     /// Requires the best major version of those that `nearest` has pushed back below it, and then of
-    /// the farthest of them alone.
-    ///
-    /// # Errors
-    /// What is not for want of a solution.
-    async fn settle_nearer(
-        &self,
-        order: &Order,
-        best: &Versions,
-        mut nearest: Nearest,
-    ) -> Result<Settled, ResolveError> {
-        if nearest.distance.0 == 0 {
-            return Ok(nearest.settled);
+    /// the farthest of them alone. An attempt that fails is left out.
+    async fn settle_nearer(&self, order: &Order, best: &Versions, mut nearest: Nearest) -> Settled {
+        if nearest.standings.distance(|_| true).0 == 0 {
+            return nearest.settled;
         }
-        let mut wanted = nearest.pushed_back.clone();
+        let mut wanted = nearest.standings.pushed_back();
         while !wanted.is_empty() {
             let mut order = order.clone();
             order.limits.extend(floors(&wanted, best));
@@ -258,42 +353,41 @@ impl Solver<'_> {
                 .attempt(&order, DependencyMode::Transitive, GREAT_PATIENCE)
                 .await;
             match attempt {
-                Ok(Outcome::Settled(settled)) => {
-                    let found = self.judge(settled, best);
-                    if found.distance < nearest.distance {
+                Ok(Outcome::Settled(settled, watch)) => {
+                    let found = self.judge(settled, &watch, best);
+                    if found.standings.is_better_than(&nearest.standings) {
                         nearest = found;
                     }
                     break;
                 }
-                Ok(Outcome::GivenUp(_)) | Err(ResolveError::NoSolution(_)) => {}
-                Err(error) => return Err(error),
+                Ok(Outcome::GivenUp(_)) => {}
+                Ok(Outcome::Failed(error, _)) | Err(error) => {
+                    tracing::debug!("a further attempt failed: {error}");
+                }
             }
             let alone = usize::from(wanted.len() > 1);
             wanted.truncate(alone);
         }
-        Ok(nearest.settled)
+        nearest.settled
     }
 
-    /// How far `settled` is from the best versions of direct requirements.
-    fn judge(&self, settled: Settled, best: &Versions) -> Nearest {
-        let mut total = (0, 0, 0);
-        let mut pushed_back = Vec::new();
-        for (name, chosen) in versions(&settled.resolution) {
-            let Some(best) = best
-                .get(&name)
-                .filter(|best| self.is_free(&name) && **best > chosen)
-            else {
-                continue;
+    /// Compares `settled` with the best versions of direct requirements.
+    fn judge(&self, settled: Settled, watch: &Watch, best: &Versions) -> Nearest {
+        let often = watch.considered_more_than(FEW);
+        let chosen = versions(&settled.resolution).into_iter();
+        let standings = chosen.filter_map(|(name, chosen)| {
+            let best = best.get(&name).filter(|_| self.is_free(&name))?.clone();
+            let standing = Standing {
+                chosen,
+                best,
+                is_bounded: self.is_bounded(&name),
+                is_searched: often.contains(&name),
             };
-            let (major, minor, micro) = distance(&chosen, best);
-            total = (total.0 + major, total.1 + minor, total.2 + micro);
-            pushed_back.push((Reverse((major, minor, micro)), name));
-        }
-        pushed_back.sort();
+            Some((name, standing))
+        });
         Nearest {
-            distance: total,
+            standings: Standings(standings.collect()),
             settled,
-            pushed_back: pushed_back.into_iter().map(|(_, name)| name).collect(),
         }
     }
 
@@ -328,6 +422,17 @@ impl Solver<'_> {
         requirements.any(|requirement| requirement.name == *name && !is_pinned(requirement))
     }
 
+    /// Whether the user limits the versions of `name` from above, in a requirement or a constraint.
+    fn is_bounded(&self, name: &PackageName) -> bool {
+        let markers = self.problem.terms.markers.markers();
+        let requirements = self.problem.requirements.iter();
+        let all = requirements.chain(self.problem.constraints.requirements());
+        all.filter(|requirement| {
+            requirement.name == *name && requirement.evaluate_markers(Some(markers), &[])
+        })
+        .any(has_upper_bound)
+    }
+
     /// What each direct requirement could have, were it not for the dependencies. Empty where there
     /// is nothing to balance, or no solution at all.
     ///
@@ -345,9 +450,9 @@ impl Solver<'_> {
             .attempt(&Order::default(), DependencyMode::Direct, usize::MAX)
             .await;
         match alone {
-            Ok(Outcome::Settled(alone)) => Ok(versions(&alone.resolution)),
+            Ok(Outcome::Settled(alone, _)) => Ok(versions(&alone.resolution)),
             Ok(Outcome::GivenUp(_)) | Err(ResolveError::NoSolution(_)) => Ok(Versions::new()),
-            Err(error) => Err(error),
+            Ok(Outcome::Failed(error, _)) | Err(error) => Err(error),
         }
     }
 
@@ -389,25 +494,35 @@ impl Solver<'_> {
         let output = tokio::select! {
             biased;
             () = watch.exceeded() => None,
-            output = search.run(manifest, options) => Some(output?),
+            output = search.run(manifest, options) => Some(output),
         };
-        Ok(match output {
+        let output = match output {
+            Some(Ok(output)) => output,
+            Some(Err(error @ ResolveError::NoSolution(_))) => return Err(error),
+            Some(Err(error)) => {
+                self.index.replace(InMemoryIndex::default());
+                return Ok(Outcome::Failed(error, watch));
+            }
             None => {
                 self.index.replace(InMemoryIndex::default());
-                Outcome::GivenUp(watch)
+                return Ok(Outcome::GivenUp(watch));
             }
-            Some(output) => Outcome::Settled(Settled {
-                resolution: Resolution::from(output),
-                index,
-            }),
-        })
+        };
+        let settled = Settled {
+            resolution: Resolution::from(output),
+            index,
+        };
+        Ok(Outcome::Settled(settled, watch))
     }
 
     fn manifest(&self, order: &Order) -> Manifest {
         let problem = self.problem;
         let mut requirements = problem.requirements.clone();
-        // A stable sort: within both groups the order stays as written.
-        requirements.sort_by_key(|requirement| !order.first.contains(&requirement.name));
+        // A stable sort: within the groups the order stays as written.
+        requirements.sort_by_cached_key(|requirement| {
+            let name = &requirement.name;
+            (!self.is_bounded(name), !order.first.contains(name))
+        });
         let constraints = problem.constraints.requirements().cloned();
         Manifest::new(
             requirements,
@@ -433,6 +548,22 @@ fn is_pinned(requirement: &Requirement) -> bool {
     }
 }
 
+/// Whether `requirement` limits the versions from above, and leaves a choice.
+fn has_upper_bound(requirement: &Requirement) -> bool {
+    let RequirementSource::Registry { specifier, .. } = &requirement.source else {
+        return false;
+    };
+    specifier.iter().any(|specifier| {
+        matches!(
+            specifier.operator(),
+            Operator::LessThan
+                | Operator::LessThanEqual
+                | Operator::TildeEqual
+                | Operator::EqualStar
+        )
+    })
+}
+
 /// `best` as constraints that nothing exceeds.
 fn ceilings(best: &Versions) -> Vec<Requirement> {
     // `<=` says nothing of local versions, and a pre-release in it would allow others.
@@ -444,9 +575,15 @@ fn ceilings(best: &Versions) -> Vec<Requirement> {
 
 /// The major versions of the best of `names` as constraints that nothing falls below.
 fn floors(names: &[PackageName], best: &Versions) -> Vec<Requirement> {
-    let major = |name| Some((name, *best.get(name)?.release().first()?));
-    let majors = names.iter().filter_map(major);
-    constraints(majors.map(|(name, major)| format!("{name}>={major}")))
+    let major = |name| {
+        let floor = match &*best.get(name)?.release() {
+            [0, second, ..] => format!("0.{second}"),
+            [major, ..] => major.to_string(),
+            [] => return None,
+        };
+        Some(format!("{name}>={floor}"))
+    };
+    constraints(names.iter().filter_map(major))
 }
 
 fn constraints(texts: impl Iterator<Item = String>) -> Vec<Requirement> {
@@ -483,5 +620,93 @@ mod tests {
         assert!(between("0.0.3", "1.44.2") > between("2.1.0", "2.99.9"));
         assert!(between("2.1.0", "2.2.0") > between("2.1.0", "2.1.99"));
         assert_eq!(between("2.1", "2.1.0"), (0, 0, 0));
+    }
+
+    #[test]
+    fn before_1_0_the_second_number_is_the_major_one() {
+        assert_eq!(between("0.0.27", "0.2.17"), (2, 0, 0));
+        assert_eq!(between("0.23.1", "0.23.3"), (0, 2, 0));
+        assert_eq!(between("0.23", "1.0"), (1, 0, 0));
+        let best = [("a", "0.2.17"), ("b", "3.1")];
+        let best = best.map(|(name, best)| (name.parse().unwrap(), best.parse().unwrap()));
+        let names = best.clone().map(|(name, _)| name);
+        let floors = floors(&names, &best.into_iter().collect());
+        let floors: Vec<String> = floors.iter().map(ToString::to_string).collect();
+        assert_eq!(floors, ["a>=0.2", "b>=3"]);
+    }
+
+    /// Reads `name chosen/best` with `<` after what has an upper bound and `?` after what was searched.
+    fn standings(text: &str) -> Standings {
+        let read = |one: &str| {
+            let (name, versions) = one.split_once(' ').unwrap();
+            let (chosen, best) = versions
+                .trim_end_matches(['<', '?'])
+                .split_once('/')
+                .unwrap();
+            let standing = Standing {
+                chosen: chosen.parse().unwrap(),
+                best: best.parse().unwrap(),
+                is_bounded: versions.contains('<'),
+                is_searched: versions.contains('?'),
+            };
+            (name.parse().unwrap(), standing)
+        };
+        Standings(text.split(", ").map(read).collect())
+    }
+
+    #[track_caller]
+    fn assert_replaces(new: &str, old: &str) {
+        assert!(
+            standings(new).is_better_than(&standings(old)),
+            "{new} replaces {old}"
+        );
+        assert_stays(new, old);
+    }
+
+    /// `new` does not give way to `old`.
+    #[track_caller]
+    fn assert_stays(new: &str, old: &str) {
+        assert!(
+            !standings(old).is_better_than(&standings(new)),
+            "{new} stays"
+        );
+    }
+
+    #[test]
+    fn what_has_an_upper_bound_never_gives_way() {
+        let (flask, lax) = (
+            "flask 1.1.4/1.1.4<, werkzeug 1.0.1/3.1.3",
+            "flask 1.1.2/1.1.4<, werkzeug 3.1.3/3.1.3",
+        );
+        assert_replaces(flask, lax);
+        let (langchain, lax) = (
+            "langchain 0.2.17/0.2.17<, openai 0.1.25/1.7",
+            "langchain 0.0.27/0.2.17<, openai 1.7/1.7",
+        );
+        assert_replaces(langchain, lax);
+        let searched = "flask 1.1.4/1.1.4<, werkzeug 1.0.1/3.1.3?";
+        assert_stays(searched, "flask 1.1.2/1.1.4<, werkzeug 3.1.3/3.1.3");
+    }
+
+    #[test]
+    fn a_result_of_another_order_replaces_none() {
+        let (first, other) = (
+            "pyramid 2.1/2.1, setuptools 81/84",
+            "pyramid 2.0.2/2.1, setuptools 84/84",
+        );
+        assert_stays(first, other);
+        assert_stays(other, first);
+        assert_replaces("a 2.1/2.1, b 81/84", "a 2.0/2.1, b 81/84");
+        assert_stays("a 2.1/2.1, b 81/84", "a 2.1/2.1, b 81/84");
+    }
+
+    #[test]
+    fn what_was_pushed_back_version_by_version_comes_back() {
+        assert_replaces(
+            "boto3 1.44.2/1.44.2, urllib3 2.4/2.5",
+            "boto3 0.0.3/1.44.2?, urllib3 2.5/2.5",
+        );
+        // At the cost of what is as far from its best, it does not.
+        assert_stays("a 1.0/3.0?, b 3.0/3.0", "a 3.0/3.0, b 1.0/3.0");
     }
 }

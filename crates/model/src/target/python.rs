@@ -1,6 +1,7 @@
 //! Pythons by name, where there is no interpreter to ask.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::{Platform, System};
@@ -41,17 +42,44 @@ const NEWEST: [(u8, u8, u8); 10] = [
     (3, 13, 9),
 ];
 
+/// The minor versions of Python 3 that a name may have: those before had no wheels, and those after are not
+/// to be expected.
+const MINORS: RangeInclusive<u8> = 2..=29;
+
 impl FromStr for PythonName {
     type Err = Error;
 
     /// Reads `3.12`, `3.12.4`, `312`, `cp312`, `cp313t`, `3.13t`, `cp27mu`, `pp310`, `pypy3.10`,
     /// `pypy310_pp73`.
     fn from_str(text: &str) -> Result<Self, Error> {
-        read(text).ok_or_else(|| {
-            Error::new(Kind::Input, format!("`{text}` is no known Python"))
-                .with_hint("Name it like 3.12, 3.12.4, cp312, 3.13t (free-threaded) or pypy3.10.")
-        })
+        let unknown = |hint: &str| {
+            Error::new(Kind::Input, format!("`{text}` is no known Python")).with_hint(hint)
+        };
+        let name = read(text).ok_or_else(|| {
+            unknown("Name it like 3.12, 3.12.4, cp312, 3.13t (free-threaded) or pypy3.10.")
+        })?;
+        if name.major == 3 && !MINORS.contains(&name.minor) {
+            return Err(match meant(name.minor) {
+                Some(minor) => unknown(&format!("Name it 3.{minor} if that is meant.")),
+                None => unknown("Name one that there is, such as 3.12."),
+            });
+        }
+        Ok(name)
     }
+}
+
+/// The minor version of Python 3 that `minor`, which does not exist, probably stands for: 3.1 is what YAML
+/// makes of 3.10, and 3.99 has a digit too many.
+fn meant(minor: u8) -> Option<u8> {
+    if minor == 1 {
+        return Some(10);
+    }
+    let known = NEWEST.iter().filter(|(major, ..)| *major == 3);
+    let digits = minor.to_string();
+    known
+        .map(|(_, known, _)| *known)
+        .filter(|known| digits.starts_with(&known.to_string()))
+        .max()
 }
 
 fn read(text: &str) -> Option<PythonName> {
@@ -201,6 +229,25 @@ mod tests {
             assert_eq!(name.to_string(), tag, "{text}");
             assert_eq!(name.full_version(), version, "{text}");
         }
+    }
+
+    #[test]
+    fn a_python_that_is_not_expected_is_refused_with_what_is_meant() {
+        let refused = |text: &str| text.parse::<PythonName>().unwrap_err();
+        for (text, meant) in [
+            ("3.1", "3.10"),
+            ("cp31", "3.10"),
+            ("3.99", "3.9"),
+            ("3.111", "3.11"),
+            ("3.120.1", "3.12"),
+        ] {
+            let error = refused(text);
+            assert!(error.to_string().contains(text), "{error}");
+            let hint = format!("Name it {meant} if that is meant.");
+            assert_eq!(error.hint(), Some(&*hint), "{text}");
+        }
+        assert!(refused("3.0").hint().unwrap().contains("3.12"));
+        assert!("3.15".parse::<PythonName>().is_ok());
     }
 
     #[test]

@@ -215,14 +215,14 @@ fn bare_metadata(distribution: &Distribution) -> Option<Vec<u8>> {
 }
 
 /// A build that waits for something; it no longer does when this is dropped.
-struct Waiting<'a> {
+pub(super) struct Waiting<'a> {
     state: &'a RefCell<State>,
     edge: (String, String),
 }
 
 impl<'a> Waiting<'a> {
     /// `None` when `wanted` waits for `builder`, directly or not.
-    fn begin(state: &'a RefCell<State>, builder: &str, wanted: &str) -> Option<Self> {
+    pub(super) fn begin(state: &'a RefCell<State>, builder: &str, wanted: &str) -> Option<Self> {
         if leads_to(&state.borrow().waits, wanted, builder) {
             return None;
         }

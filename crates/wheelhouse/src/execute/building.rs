@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
-use wheelhouse_engine::{BuildRequest, BuildRequirements, Engine};
+use futures::FutureExt as _;
+use futures::channel::oneshot;
+use futures::future::Shared;
+use wheelhouse_engine::{BuildRequest, BuildRequirements, Engine, circular};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Waiting};
 use super::fetch::blocking;
 use super::key;
 use super::sources::{self, Filling, Workplace};
@@ -37,8 +40,8 @@ impl LocalWorker {
             return Ok(made(built, Outcome::Reused));
         }
         let begun = Instant::now();
-        let workplace = self.prepare(distribution, &key).await?;
-        // Another process may have built it while this one waited for the workplace.
+        let (workplace, _claim) = self.prepare(distribution, &key).await?;
+        // Another process, or the build of the same source under another name, may have built it while this one waited for the workplace.
         if let Some(built) = self.built_before(&key, distribution)? {
             return Ok(made(built, Outcome::Reused));
         }
@@ -84,11 +87,11 @@ impl LocalWorker {
         self: &Rc<Self>,
         distribution: &Distribution,
     ) -> Result<BuildRequirements> {
-        let workplace = self.unpacked(distribution).await?;
+        let (workplace, _claim) = self.unpacked(distribution).await?;
         Engine::declared_requirements(&workplace.root)
     }
 
-    async fn unpacked(self: &Rc<Self>, distribution: &Distribution) -> Result<Workplace> {
+    async fn unpacked(self: &Rc<Self>, distribution: &Distribution) -> Result<(Workplace, Claim)> {
         let sdist = self.sdist_digest(distribution).await?;
         let source = key::source(distribution, sdist, &self.state.borrow().trees);
         let key = key::build_key(&self.request, &self.target, distribution, &source);
@@ -99,7 +102,7 @@ impl LocalWorker {
         self: &Rc<Self>,
         distribution: &Distribution,
     ) -> Result<BuildRequirements> {
-        let workplace = self.unpacked(distribution).await?;
+        let (workplace, _claim) = self.unpacked(distribution).await?;
         let request = BuildRequest {
             label: distribution.to_string(),
             name: distribution.name.clone(),
@@ -187,7 +190,8 @@ impl LocalWorker {
         self: &Rc<Self>,
         distribution: &Distribution,
         key: &BuildKey,
-    ) -> Result<Workplace> {
+    ) -> Result<(Workplace, Claim)> {
+        let claim = self.claim(distribution, key.to_string()).await?;
         let (filling, subdirectory) = match &distribution.source {
             Source::Sdist(artifact) => {
                 let stored = self.file(distribution, artifact).await?;
@@ -207,22 +211,76 @@ impl LocalWorker {
             }
             Source::Wheel(_) => unreachable!("a wheel is not built"),
         };
-        sources::workplace(
+        let workplace = sources::workplace(
             &self.builds(),
             key.to_string(),
             filling,
             subdirectory,
             &self.output,
         )
-        .await
-        .map_err(|error| {
+        .await;
+        let workplace = workplace.map_err(|error| {
             let message = format!("failed to unpack the source of {distribution}");
             Error::new(error.kind(), message).caused_by(error)
+        })?;
+        Ok((workplace, claim))
+    }
+
+    /// Waits until no other task of this process uses the workplace of `key`. The lock of its file excludes
+    /// other processes; a task that waited for it would not be seen by the detection of build cycles.
+    ///
+    /// # Errors
+    /// When the task that uses it waits for `distribution`: the same source, known there by another name.
+    async fn claim(self: &Rc<Self>, distribution: &Distribution, key: String) -> Result<Claim> {
+        let holder = identity(distribution);
+        loop {
+            let Some(place) = self.state.borrow().places.get(&key).cloned() else {
+                break;
+            };
+            let waiting = Waiting::begin(&self.state, &holder, &place.holder);
+            if waiting.is_none() && place.holder != holder {
+                return Err(circular(&distribution.to_string()));
+            }
+            // The sender is dropped with the claim.
+            let _ = place.free.await;
+        }
+        let (sender, receiver) = oneshot::channel();
+        let place = Place {
+            holder,
+            free: receiver.shared(),
+        };
+        self.state.borrow_mut().places.insert(key.clone(), place);
+        Ok(Claim {
+            worker: Rc::clone(self),
+            key,
+            _sender: sender,
         })
     }
 
     fn builds(&self) -> PathBuf {
         self.store.root().join("builds")
+    }
+}
+
+/// A workplace that a task of this process uses.
+#[derive(Clone)]
+pub(super) struct Place {
+    /// The identity of the source that is there.
+    holder: String,
+    /// Completes when the workplace is free again.
+    free: Shared<oneshot::Receiver<()>>,
+}
+
+/// The right to use a workplace, until it is dropped.
+struct Claim {
+    worker: Rc<LocalWorker>,
+    key: String,
+    _sender: oneshot::Sender<()>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.worker.state.borrow_mut().places.remove(&self.key);
     }
 }
 

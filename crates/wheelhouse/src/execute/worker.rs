@@ -19,6 +19,7 @@ use wheelhouse_model::{
     Result, Sha256, Source, Target,
 };
 
+use super::building::Place;
 use super::fetch::{Fetch, blocking};
 use super::sources::{self, Workplace};
 use crate::archive::{self, Limits, contents};
@@ -71,6 +72,8 @@ pub(super) struct State {
     pub(super) candidates: BTreeSet<PackageName>,
     /// Which builds wait for what, as identities.
     pub(super) waits: Vec<(String, String)>,
+    /// The workplaces that are in use in this process, by their keys.
+    pub(super) places: HashMap<String, Place>,
     /// Local trees: their digests.
     pub(super) trees: BTreeMap<PathBuf, Sha256>,
     /// Copies of local trees for resolutions, by the digests of the trees.
@@ -412,8 +415,21 @@ pub(super) fn is_known_as(store: &Store, stored: &Stored, distribution: &Distrib
         && version.is_none_or(|version| value("Version").parse().as_ref() == Ok(version))
 }
 
-/// What makes two distributions the same work.
+/// What makes two distributions the same work. A file that is known by its digest is the same, whether a lock
+/// names it or an index.
 pub(super) fn identity(distribution: &Distribution) -> String {
+    let required = &distribution.required_hashes;
+    if let Some(artifact) = distribution.source.artifact()
+        && let Some(sha256) = artifact.hashes.sha256()
+        && (required.is_empty() || required.contains(&format!("sha256:{sha256}")))
+    {
+        let Artifact {
+            filename,
+            subdirectory,
+            ..
+        } = artifact;
+        return format!("{distribution} {filename} {sha256} {subdirectory:?}");
+    }
     format!(
         "{distribution} {} {:?}",
         distribution.source, distribution.required_hashes

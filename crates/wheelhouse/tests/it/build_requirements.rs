@@ -67,6 +67,56 @@ fn a_circle_of_build_requirements_is_an_error_and_no_wait() {
     sandbox.build(&index, &["alpha"]).assert_success();
 }
 
+/// `alpha` needs `beta` to be built, and `beta` needs `alpha` to run.
+fn circle_by_a_wheel(index: &Index) -> Sdist {
+    let alpha = Sdist::new("alpha", "1.0").requires("beta");
+    index.add_sdist(&alpha);
+    index.add(&Wheel::new("beta", "1.0").requires("alpha"));
+    alpha
+}
+
+#[test]
+fn a_circle_through_an_entry_of_a_lock_is_an_error_and_no_wait() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let alpha = circle_by_a_wheel(&index);
+    let bytes = alpha.bytes();
+    let sha256 = crate::support::sha256(&bytes);
+    // The lock names the file by the URL of the index, by another one, or by a path.
+    std::fs::write(sandbox.path("alpha-1.0.tar.gz"), &bytes).unwrap();
+    let url = index.file_url("alpha-1.0.tar.gz");
+    let sources = [
+        format!("url = \"{url}\""),
+        format!("url = \"{url}?again\""),
+        "path = \"alpha-1.0.tar.gz\"".to_owned(),
+    ];
+    for source in sources {
+        let lock = format!(
+            "lock-version = \"1.0\"\ncreated-by = \"test\"\n[[packages]]\nname = \"alpha\"\n\
+             version = \"1.0\"\nsdist = {{ {source}, hashes = {{ sha256 = \"{sha256}\" }} }}\n"
+        );
+        sandbox.write("pylock.toml", &lock);
+        sandbox
+            .build(&index, &["--lock", "pylock.toml"])
+            .assert_exit(5)
+            .assert_error_names(&[
+                "alpha==1.0",
+                "is required to build itself (by beta==1.0)",
+                "hint:",
+            ]);
+    }
+}
+
+#[test]
+fn a_circle_through_a_direct_reference_is_an_error_and_no_wait() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    circle_by_a_wheel(&index);
+    let reference = format!("alpha @ {}", index.file_url("alpha-1.0.tar.gz"));
+    sandbox
+        .build(&index, &[&reference])
+        .assert_exit(5)
+        .assert_error_names(&["is required to build itself", "hint:"]);
+}
+
 #[test]
 fn a_build_requirement_that_nobody_has_is_named_with_who_wants_it() {
     let (index, sandbox) = (Index::start(), Sandbox::new());

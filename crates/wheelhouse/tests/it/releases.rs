@@ -1,6 +1,6 @@
 //! Which pre-releases are taken, and what is said of a release that is not there.
 
-use crate::support::{Index, Sandbox, Wheel, tree};
+use crate::support::{Index, Sandbox, Sdist, Wheel, tree};
 
 /// The versions of `alpha` and `beta` that a run with `arguments` and the file `lines` takes.
 fn taken(arguments: &[&str], lines: &str) -> Result<Vec<String>, i32> {
@@ -260,4 +260,107 @@ fn what_a_new_pip_does_not_take_is_warned_of_each_time() {
     );
     run.assert_success();
     assert_eq!(run.stderr.matches("pip 24.1").count(), 1, "{}", run.stderr);
+}
+
+/// Adds wheels, `name version: requirement, requirement`.
+fn add_all(index: &Index, wheels: &[&str]) {
+    for wheel in wheels {
+        let (wheel, requirements) = wheel.split_once(':').unwrap_or((wheel, ""));
+        let (name, version) = wheel.split_once(' ').unwrap();
+        let requirements = requirements.split(", ").map(str::trim);
+        let requirements = requirements.filter(|requirement| !requirement.is_empty());
+        let wheel = requirements.fold(Wheel::new(name, version), Wheel::requires);
+        index.add(&wheel);
+    }
+}
+
+#[test]
+fn what_has_an_upper_bound_does_not_go_back_for_what_has_none() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    // As `flask<2`, `werkzeug` and `langchain<0.3`, `langchain-openai` are.
+    add_all(
+        &index,
+        &[
+            "alpha 1.1.2: beta>=0.15",
+            "alpha 1.1.4: beta>=0.15, beta<2",
+            "alpha 2.0: beta>=2",
+            "beta 1.0.1",
+            "beta 3.1",
+            "gamma 0.0.27",
+            "gamma 0.2.17: core<0.3",
+            "gamma 0.3.0: core>=0.3",
+            "delta 0.1.25: core<0.3",
+            "delta 1.7: core>=1",
+            "core 0.2.43",
+            "core 1.8",
+        ],
+    );
+    for lines in [["alpha<2", "beta"], ["beta", "alpha<2"]] {
+        sandbox.build(&index, &lines).assert_success();
+        let wheels = tree::wheels(&sandbox.out());
+        assert_eq!(wheels, names(&["alpha-1.1.4", "beta-1.0.1"]), "{lines:?}");
+    }
+    for lines in [["gamma<0.3", "delta"], ["delta", "gamma<0.3"]] {
+        sandbox.build(&index, &lines).assert_success();
+        let expected = names(&["core-0.2.43", "delta-0.1.25", "gamma-0.2.17"]);
+        assert_eq!(tree::wheels(&sandbox.out()), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn the_first_line_does_not_give_way_to_the_second() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    add_all(
+        &index,
+        &[
+            "alpha 2.0: beta",
+            "alpha 2.1: beta<82",
+            "beta 81.0",
+            "beta 82.0",
+            "beta 84.0",
+        ],
+    );
+    for alpha in ["alpha", "alpha>=2.0"] {
+        sandbox.build(&index, &[alpha, "beta"]).assert_success();
+        let wheels = tree::wheels(&sandbox.out());
+        assert_eq!(wheels, names(&["alpha-2.1", "beta-81.0"]), "{alpha}");
+    }
+}
+
+#[test]
+fn an_old_source_that_does_not_build_rules_out_itself_alone() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    add_all(&index, &["alpha 2.6: beta==4.3", "beta 4.3", "beta 5.0"]);
+    index.add_sdist(&Sdist::new("alpha", "1.10").script("raise SystemExit('not here')"));
+    for lines in [["alpha<2.7", "beta"], ["alpha", "beta"], ["beta", "alpha"]] {
+        sandbox.build(&index, &lines).assert_success();
+        let wheels = tree::wheels(&sandbox.out());
+        assert_eq!(wheels, names(&["alpha-2.6", "beta-4.3"]), "{lines:?}");
+    }
+    sandbox
+        .build(&index, &["alpha<2"])
+        .assert_exit(5)
+        .assert_error_names(&["alpha==1.10", "not here"]);
+}
+
+#[test]
+fn an_override_replaces_what_lets_pre_releases_in() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    add_all(
+        &index,
+        &["alpha 1.0", "alpha 2.0rc2", "beta 1.0: alpha<2.0rc4"],
+    );
+    sandbox.write("overrides.txt", "alpha<2.0.1,!=2.0.0\n");
+    let overrides = ["--override", "overrides.txt"];
+    for line in ["alpha<2.0rc4", "beta"] {
+        sandbox
+            .build(&index, &[&[line][..], &overrides].concat())
+            .assert_success();
+        let wheels = tree::wheels(&sandbox.out());
+        assert!(
+            wheels.contains(&names(&["alpha-1.0"])[0]),
+            "{line}: {wheels:?}"
+        );
+        std::fs::remove_dir_all(sandbox.out()).unwrap();
+    }
 }
