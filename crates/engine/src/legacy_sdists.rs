@@ -3,7 +3,10 @@
 //! Responsible for recognizing them, and for their metadata: uv cannot unpack most of them, so their wheels are built
 //! for it. What there is of them on an index is for the [shelf](crate::shelf).
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::io::BufReader;
+use std::path::Component;
 use std::sync::Arc;
 
 use uv_client::{FlatIndexEntries, MetadataFormat};
@@ -47,6 +50,32 @@ pub(crate) fn is_legacy_sdist(dist: &Dist) -> bool {
         _ => return false,
     };
     format.is_ok_and(is_legacy)
+}
+
+/// Whether `dist` is a local sdist whose first file lies in no directory: pip builds such a one, and uv takes its
+/// `setup.py` for the tree.
+fn is_of_one_file(dist: &Dist) -> bool {
+    let Dist::Source(SourceDist::Path(sdist)) = dist else {
+        return false;
+    };
+    let Ok(file) = fs_err::File::open(&*sdist.install_path) else {
+        return false;
+    };
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(BufReader::new(file)));
+    let Ok(entries) = archive.entries() else {
+        return false;
+    };
+    let file = entries
+        .map_while(Result::ok)
+        .find(|entry| entry.header().entry_type().is_file());
+    let path = file.and_then(|entry| entry.path().ok().map(Cow::into_owned));
+    path.is_some_and(|path| {
+        let parts = path.components();
+        parts
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .count()
+            == 1
+    })
 }
 
 /// Whether `page` has a version of which every sdist is a legacy one.
@@ -145,7 +174,8 @@ impl Bench<'_> {
                 _ => continue,
             };
             // What is wrong with it is told by whoever reads the others.
-            if let Some(dist) = dist.ok().filter(is_legacy_sdist) {
+            let is_ours = |dist: &Dist| is_legacy_sdist(dist) || is_of_one_file(dist);
+            if let Some(dist) = dist.ok().filter(is_ours) {
                 let metadata = self.metadata_of_build(&dist, hasher).await?;
                 let found = Arc::new(MetadataResponse::Found(metadata));
                 index.distributions().done(dist.distribution_id(), found);

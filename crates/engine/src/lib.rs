@@ -176,7 +176,7 @@ impl Engine {
     ) -> Result<Resolved> {
         let terms = self.0.terms(target)?;
         let resolved = self.0.resolve(&terms, bounds, companion).await;
-        resolved.map_err(with_remedy)
+        resolved.map_err(|error| self.0.with_original_trees(with_remedy(error)))
     }
 
     /// Settles build requirements, and all that they depend on, for `target`.
@@ -192,7 +192,7 @@ impl Engine {
         let terms = self.0.terms(target)?;
         let bench = context::Bench::new(&self.0, companion);
         let settled = bench.settle(requirements, &terms).await;
-        settled.map_err(with_remedy)
+        settled.map_err(|error| self.0.with_original_trees(with_remedy(error)))
     }
 
     /// Asks what the build of a source requires: what it declares, and what its back end reports.
@@ -205,7 +205,7 @@ impl Engine {
         companion: &dyn Companion,
     ) -> Result<BuildRequirements> {
         let required = self.0.build_requirements(request, companion).await;
-        required.map_err(with_remedy)
+        required.map_err(|error| self.0.with_original_trees(with_remedy(error)))
     }
 
     /// What the source at `tree` declares that its build requires. Asks no back end, which may require
@@ -245,6 +245,6 @@ impl Engine {
         companion: &dyn Companion,
     ) -> Result<BuiltWheel> {
         let built = self.0.build_wheel(request, companion).await;
-        built.map_err(with_remedy)
+        built.map_err(|error| self.0.with_original_trees(with_remedy(error)))
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use serde_json::json;
+use url::Url;
 use uv_client::{BaseClientBuilder, Certificates, Connectivity};
 use uv_configuration::{KeyringProviderType, TrustedHost};
 use uv_distribution_types::{Index, IndexCacheControl, IndexLocations, IndexUrl, PYPI_URL};
@@ -138,7 +139,12 @@ fn cache_control(url: &IndexUrl) -> Option<IndexCacheControl> {
 }
 
 pub(crate) fn parse(location: &str) -> Result<IndexUrl> {
-    IndexUrl::parse(location, None).context(Kind::Input, || {
+    // uv takes what follows `#` in a path for a fragment.
+    let url = (location.starts_with('/') && location.contains('#'))
+        .then(|| Url::from_file_path(location).ok())
+        .flatten();
+    let url = url.map(String::from);
+    IndexUrl::parse(url.as_deref().unwrap_or(location), None).context(Kind::Input, || {
         format!(
             "the index `{}` is neither a URL nor a path",
             redacted(location)

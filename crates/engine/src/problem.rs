@@ -19,6 +19,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::HashPolicy;
 use wheelhouse_model::{Error, Kind, PackageName, Request, Result, request};
 
+use crate::backend::Backend;
 use crate::context::Bench;
 use crate::requirements::{self, is_pinned, refuse_idle_hashes};
 use crate::target::Terms;
@@ -246,7 +247,10 @@ impl Bench<'_> {
             }
             let copied = match missing_path(&requirement) {
                 Some(path) => Err(no_such_path(path)),
-                None => self.copy_tree_of(&mut requirement).await,
+                None => match self.copy_tree_of(&mut requirement).await {
+                    Ok(()) => check_project(&requirement),
+                    Err(error) => Err(error),
+                },
             };
             copied.map_err(|error| {
                 let (text, origin) = (redacted(&line.text), &line.origin);
@@ -302,6 +306,24 @@ fn missing_path(requirement: &UnresolvedRequirement) -> Option<&Path> {
         },
     };
     (!path.exists()).then_some(path)
+}
+
+/// Refuses a tree whose `pyproject.toml` is not valid, which uv would take for a failure to fetch it.
+fn check_project(requirement: &UnresolvedRequirement) -> Result<()> {
+    let tree = match requirement {
+        UnresolvedRequirement::Named(named) => match &named.source {
+            RequirementSource::Directory { install_path, .. } => install_path,
+            _ => return Ok(()),
+        },
+        UnresolvedRequirement::Unnamed(unnamed) => match &unnamed.url.parsed_url {
+            ParsedUrl::Directory(directory) => &directory.install_path,
+            _ => return Ok(()),
+        },
+    };
+    if tree.join("pyproject.toml").is_file() {
+        Backend::read(tree)?;
+    }
+    Ok(())
 }
 
 fn no_such_path(path: &Path) -> Error {

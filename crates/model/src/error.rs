@@ -83,6 +83,20 @@ impl Error {
         self.kind
     }
 
+    /// Puts every text of this error and its causes through `rewrite`.
+    #[must_use]
+    pub fn rewritten(&self, rewrite: impl Fn(&str) -> String) -> Self {
+        let rewrite_all = |text: Option<&str>| text.map(&rewrite);
+        Self {
+            kind: self.kind,
+            message: rewrite(&self.sentence()),
+            hint: rewrite_all(self.hint()),
+            detail: rewrite_all(self.detail()),
+            log: rewrite_all(self.log()).map(Into::into),
+            source: None,
+        }
+    }
+
     /// The hint of this error, or the nearest one among its causes.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {

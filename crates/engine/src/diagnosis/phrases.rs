@@ -34,6 +34,9 @@ pub(super) static PHRASES: &[Phrase] = &[
     phrase(Decisive, Program, "failed to find tool \"", "\""),
     phrase(Decisive, Program, "Failed to find tool. Is `", "` installed"),
     phrase(Decisive, Program, "error: linker `", "` not found"),
+    // Go's and Node's programs that start others.
+    phrase(Decisive, Program, "exec: \"", "\": executable file not found"),
+    phrase(Decisive, Program, "Error: spawn ", " ENOENT"),
     // make, env, bash, dash.
     phrase(Decisive, Program, "make: ", ": No such file or directory"),
     phrase(Decisive, Program, "make: ", ": Command not found"),

@@ -37,6 +37,8 @@ pub(super) static SAYINGS: &[Saying] = &[
     saying(Decisive, Install("make"), &["build program corresponding to \"Unix Makefiles\""]),
     saying(Decisive, Install("pkg-config"), NO_PKG_CONFIG),
     saying(Tentative, Install("pkg-config"), &["The pkg-config command could not be found"]),
+    saying(Decisive, Install("autoconf, automake and libtool"), NO_LIBTOOL),
+    saying(Decisive, Install("gettext"), &["possibly undefined macro: AM_GNU_GETTEXT", "possibly undefined macro: AM_NLS", "possibly undefined macro: AM_ICONV"]),
     saying(Decisive, Install(RUST), NO_RUST),
     saying(Decisive, Install("the Protocol Buffers compiler"), &["Could not find `protoc`"]),
     saying(Decisive, Install("libpq (PostgreSQL)"), &["pg_config executable not found"]),
@@ -122,6 +124,12 @@ const NO_PKG_CONFIG: &[&str] = &[
     "pkg-config is required for building",
 ];
 #[rustfmt::skip]
+const NO_LIBTOOL: &[&str] = &[
+    "possibly undefined macro: AC_PROG_LIBTOOL", "possibly undefined macro: LT_INIT",
+    "possibly undefined macro: AC_LIBTOOL", "Libtool library used but 'LIBTOOL' is undefined",
+    "error: Libtool library used but",
+];
+#[rustfmt::skip]
 const NO_RUST: &[&str] = &[
     "can't find Rust compiler", "Cargo, the Rust package manager, is not installed",
     "Rust not found, installing into a temporary directory",
@@ -132,7 +140,9 @@ const OLD_RUST: &[&str] = &[
     "feature `edition2024` is required", "feature `edition2021` is required",
     "this version of Cargo is older than the `", "requires `-Znext-lockfile-bump`",
     "was found, but this version of Cargo does not understand this lock file",
-    "does not match extension requirement",
+    "does not match extension requirement", "error[E0658]: use of unstable library feature",
+    "error: edition 2024 is unstable", "error: invalid value specified for edition",
+    "this version of Cargo only supports edition", "supported edition values are",
 ];
 #[rustfmt::skip]
 const NO_LIBXML2: &[&str] = &[

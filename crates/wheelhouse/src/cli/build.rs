@@ -193,14 +193,14 @@ async fn begin(preparation: Preparation, conduct: &Conduct) -> Result<(Begun, Jo
             &begun.scope,
             &begun.request,
             begun.python.as_deref(),
-            &begun.opened.store,
+            &begun.store,
         )
         .await?;
     let job = Job {
         python: begun.python.take(),
         request: begun.request.clone(),
         supplements: Vec::new(),
-        store: begun.opened.store.clone(),
+        store: begun.store.clone(),
         output: begun.preparation.settings.output.clone(),
         link_mode: conduct.link_mode(),
         reuse: conduct.reuse(),

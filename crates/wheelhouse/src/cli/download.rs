@@ -27,7 +27,7 @@ async fn carry_out(preparation: Preparation, arguments: Download) -> Result<()> 
     let job = Job {
         python: begun.python.take(),
         request: begun.request.clone(),
-        store: begun.opened.store.clone(),
+        store: begun.store.clone(),
         output: begun.preparation.settings.output.clone(),
         link_mode: conduct.link_mode(),
         audience: Audience {

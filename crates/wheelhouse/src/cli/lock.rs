@@ -30,7 +30,7 @@ async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
     let job = Job {
         python: begun.python.clone(),
         request: begun.request.clone(),
-        store: begun.opened.store.clone(),
+        store: begun.store.clone(),
         place: arguments.place(&preparation.settings.output)?,
         audience: Audience {
             targets: arguments.targets()?,

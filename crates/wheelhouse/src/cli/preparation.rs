@@ -5,9 +5,10 @@
 //! fetches or builds anything itself.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tempfile::TempDir;
 use wheelhouse_engine::Host;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Event, Kind, Observer, Request, Result, event};
@@ -38,6 +39,10 @@ pub(super) struct Preparation {
     pub(super) renderer: Arc<dyn Renderer>,
     /// How the registries of `--find-links` are reached.
     pub(super) registry: RegistryOptions,
+    /// About options that have no effect.
+    note: Option<String>,
+    /// Caches that are removed when the run has ended, and nothing writes to them any more.
+    temporary: Arc<Mutex<Vec<TempDir>>>,
 }
 
 /// A run whose request is made.
@@ -46,7 +51,7 @@ pub(super) struct Begun {
     pub(super) request: Request,
     pub(super) scope: Scope,
     pub(super) observer: Arc<dyn Observer>,
-    pub(super) opened: OpenStore,
+    pub(super) store: Store,
     /// The interpreter that the request means, as far as that can be known without starting one.
     pub(super) python: Option<PathBuf>,
     /// Kept, because the request refers to it.
@@ -60,7 +65,6 @@ impl Begun {
         let preparation = &self.preparation;
         preparation.renderer.close();
         preparation.tell_end(report, self.started);
-        drop(self.opened.temporary);
         if !verify {
             return Ok(());
         }
@@ -93,8 +97,10 @@ impl Preparation {
         }
         let verbosity = Verbosity::new(settings.quiet, settings.verbose);
         let events = globals.json && !one_document;
+        let renderer = render::choose(verbosity, events, settings.progress);
         Ok(Self {
-            renderer: render::choose(verbosity, events, settings.progress),
+            renderer,
+            note: globals.foreign.note(),
             source,
             json: globals.json,
             process,
@@ -103,6 +109,7 @@ impl Preparation {
             settings,
             reader,
             registry: RegistryOptions::default(),
+            temporary: Arc::default(),
         })
     }
 
@@ -116,8 +123,20 @@ impl Preparation {
         Outcome: Send + 'static,
     {
         let renderer = Arc::clone(&self.renderer);
+        if let Some(note) = &self.note {
+            renderer.observe(&Event::warning(note));
+        }
+        let temporary = Arc::clone(&self.temporary);
         let outcome = wheelhouse_engine::run(move || signals::until_interrupted(work(self)));
         renderer.close();
+        let failed = outcome
+            .as_ref()
+            .is_err_and(|error| error.kind() == Kind::Build);
+        for directory in
+            std::mem::take(&mut *temporary.lock().unwrap_or_else(PoisonError::into_inner))
+        {
+            store::remove(directory, failed);
+        }
         outcome
     }
 
@@ -158,10 +177,17 @@ impl Preparation {
             ..
         } = joined;
         let observer: Arc<dyn Observer> = preparation.renderer.clone();
-        let opened = store::open(preparation.settings.cache.as_deref(), &*observer)?;
+        let OpenStore { store, temporary } =
+            store::open(preparation.settings.cache.as_deref(), &*observer)?;
+        let mut directories = preparation
+            .temporary
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        directories.extend(temporary);
+        drop(directories);
         let mut linked = Vec::new();
         for image in images {
-            let bringing = preparation.bringing(&image, &request, architectures, &opened.store)?;
+            let bringing = preparation.bringing(&image, &request, architectures, &store)?;
             linked.push(linked::bring(image, bringing).await?);
         }
         request.indexes.images = linked.into();
@@ -171,7 +197,7 @@ impl Preparation {
             request,
             scope,
             observer,
-            opened,
+            store,
             python,
             _source: source,
             started,

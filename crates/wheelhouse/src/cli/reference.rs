@@ -40,7 +40,7 @@ fn write_help(text: &mut String, command: &mut Command) {
     );
     let verbs = command
         .get_subcommands_mut()
-        .filter(|verb| !verb.is_hide_set());
+        .filter(|verb| !verb.is_hide_set() && verb.get_name() != "help");
     verbs.for_each(|verb| write_help(text, verb));
 }
 

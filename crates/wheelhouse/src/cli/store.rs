@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use wheelhouse_model::error::Context as _;
@@ -15,6 +16,43 @@ pub(crate) struct OpenStore {
     pub(crate) store: Store,
     pub(crate) temporary: Option<TempDir>,
 }
+
+/// Removes a temporary cache, of which a failed build leaves its log. Downloads that the end of the run cut off may still
+/// write there for a moment.
+pub(crate) fn remove(directory: TempDir, keep_logs: bool) {
+    let root = directory.keep();
+    let is_gone = || {
+        let Ok(entries) = std::fs::read_dir(&root) else {
+            return true;
+        };
+        let mut kept = 0;
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if keep_logs && path.ends_with(LOGS) {
+                kept += 1;
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let _ = std::fs::remove_dir_all(path);
+            } else {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        kept > 0 || std::fs::remove_dir(&root).is_ok()
+    };
+    // What was cut off may make its directories again: they are looked for twice.
+    let mut looks = 0;
+    for _ in 0..ATTEMPTS {
+        looks = if is_gone() { looks + 1 } else { 0 };
+        if looks == 2 {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Where the logs of builds are in a cache.
+const LOGS: &str = "logs";
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Opens the store at `cache`; without one, or where it cannot be written, a temporary one.
 pub(crate) fn open(cache: Option<&Path>, observer: &dyn Observer) -> Result<OpenStore> {

@@ -160,7 +160,15 @@ impl LocalWorker {
             wheel_directory: wheels.path(),
         };
         let companion = Ahead::of_build(self, distribution);
-        let wheel = self.engine.build_wheel(request, &companion).await?;
+        let wheel = self.engine.build_wheel(request, &companion).await;
+        let wheel = wheel.map_err(|error| match &distribution.source {
+            // The user knows the tree, not its copy.
+            Source::Tree { path } => {
+                let copy = workplace.root.to_string_lossy();
+                error.rewritten(|text| text.replace(&*copy, &path.to_string_lossy()))
+            }
+            _ => error,
+        })?;
         let (store, distribution, path) = (self.store.clone(), distribution.clone(), wheel.path);
         let taken = blocking(move || take(&store, &distribution, &path)).await?;
         if let [flaw, others @ ..] = &taken.flaws[..] {

@@ -105,7 +105,7 @@ fn part(contents: &Contents, architecture: &str) -> Result<Contents> {
         .manifest
         .files
         .iter()
-        .any(|name| name.starts_with("simple/"))
+        .any(|name| simple::is_page(name))
     {
         let pages = simple::pages(&indexed(&manifest, &others)?).into_iter();
         others.extend(pages.map(|(name, bytes)| (name, Content::Bytes(bytes))));
@@ -133,7 +133,7 @@ fn stays(name: &str, all: &Manifest, left: &Manifest) -> bool {
     }
     let of_target = |target: &Target| name == format!("pylock.{}.toml", target.name());
     let is_lock = all.targets.iter().any(of_target);
-    !name.starts_with("simple/") && (!is_lock || left.targets.iter().any(of_target))
+    !simple::is_page(name) && (!is_lock || left.targets.iter().any(of_target))
 }
 
 /// The wheels and sdists as an index shows them.

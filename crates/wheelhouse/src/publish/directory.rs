@@ -30,7 +30,7 @@ use wheelhouse_model::{Error, Kind, Manifest, Result};
 
 use super::operations::{Disk, Operations, failure};
 use super::previous::{self, Owned, Previous};
-use super::staging::{self, Content, Desired, Staged};
+use super::staging::{self, Content, Desired, Presence, Staged};
 use super::{Published, Publisher, Wheelhouse};
 
 /// Publishes into one directory of a local file system.
@@ -62,6 +62,9 @@ fn publish(
     staging::sweep(operations, root).map_err(|error| failure(root, error))?;
     let run = Run::prepare(operations, root, wheelhouse, desired)?;
     if run.is_done() {
+        if run.digested {
+            staging::believe(root);
+        }
         return run.report(Vec::new());
     }
     if let (false, Some(name)) = (publisher.overwrite, run.overwritten.first()) {
@@ -98,6 +101,8 @@ struct Run<'a> {
     desired: Desired<'a>,
     manifest: Vec<u8>,
     changed: Vec<&'a str>,
+    /// Whether a wheel had to be read to know it.
+    digested: bool,
     stale: Vec<String>,
     overwritten: Vec<String>,
     replaced_since: Vec<String>,
@@ -116,6 +121,7 @@ impl<'a> Run<'a> {
             root,
             manifest: previous::json(&completed(wheelhouse)),
             changed: Vec::new(),
+            digested: false,
             stale: Vec::new(),
             overwritten: Vec::new(),
             replaced_since: Vec::new(),
@@ -129,8 +135,13 @@ impl<'a> Run<'a> {
     fn compare(&mut self) -> Result<()> {
         for (name, content) in &self.desired {
             check_parents(self.root, name)?;
-            if staging::is_there(self.root, name, content, &self.previous)? {
-                continue;
+            match staging::is_there(self.root, name, content, &self.previous)? {
+                Presence::Absent => {}
+                Presence::Known => continue,
+                Presence::Digested => {
+                    self.digested = true;
+                    continue;
+                }
             }
             self.changed.push(name);
             let taken = fs::symlink_metadata(self.root.join(name)).is_ok();

@@ -39,6 +39,23 @@ pub struct IndexedWheel {
     pub uploaded: Option<i64>,
 }
 
+/// A page beside the files. pip 24 and newer take only `.tar.gz` and `.zip` for source distributions in a directory, but
+/// read the HTML pages in it, and take other formats from these.
+pub const LEGACY_PAGE: &str = "legacy-sdists.html";
+
+/// Tells whether [`pages`] makes the file `name`.
+#[must_use]
+pub fn is_page(name: &str) -> bool {
+    name.starts_with("simple/") || name == LEGACY_PAGE
+}
+
+/// Tells whether pip 24 and newer pass over `filename` in a directory.
+#[must_use]
+pub fn is_legacy(filename: &str) -> bool {
+    let seen = [".whl", ".tar.gz", ".zip"];
+    !seen.iter().any(|ending| filename.ends_with(ending))
+}
+
 /// Makes all pages of the index of `wheels`: paths relative to the wheelhouse with their bytes,
 /// sorted by path. The same set gives the same bytes, in whatever order it comes.
 #[must_use]
@@ -51,6 +68,13 @@ pub fn pages(wheels: &[IndexedWheel]) -> Vec<(String, Vec<u8>)> {
     let names: Vec<&PackageName> = projects.keys().copied().collect();
     pages.insert("simple/index.html".to_owned(), root_html(&names));
     pages.insert("simple/index.json".to_owned(), root_json(&names));
+    let mut legacy: Vec<_> = wheels.iter().filter(|it| is_legacy(&it.filename)).collect();
+    if !legacy.is_empty() {
+        legacy.sort_by(|one, other| one.filename.cmp(&other.filename));
+        let anchors: String = legacy.iter().map(|it| anchor(it, "")).collect();
+        let page = document("Source distributions in old formats", &anchors);
+        pages.insert(LEGACY_PAGE.to_owned(), page);
+    }
     for (name, mut wheels) in projects {
         wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
         pages.insert(format!("simple/{name}/index.html"), html(name, &wheels));
@@ -79,13 +103,18 @@ fn root_html(names: &[&PackageName]) -> Vec<u8> {
 fn html(name: &PackageName, wheels: &[&IndexedWheel]) -> Vec<u8> {
     let mut body = format!("    <h1>Links for {name}</h1>\n");
     for wheel in wheels {
-        body.push_str(&anchor(wheel));
+        body.push_str(&anchor(wheel, ABOVE));
     }
     document(&format!("Links for {name}"), &body)
 }
 
-fn anchor(wheel: &IndexedWheel) -> String {
-    let mut anchor = format!("    <a href=\"{}#sha256={}\"", url(wheel), wheel.sha256);
+/// Where the files are from the page of a project.
+const ABOVE: &str = "../../";
+
+/// Returns the link to `wheel`, whose directory is at `base` from the page.
+fn anchor(wheel: &IndexedWheel, base: &str) -> String {
+    let url = format!("{base}{}", segment(&wheel.filename));
+    let mut anchor = format!("    <a href=\"{url}#sha256={}\"", wheel.sha256);
     let mut attribute = |name: &str, value: &str| {
         let _ = write!(anchor, " {name}=\"{}\"", escaped(value));
     };
@@ -144,7 +173,7 @@ fn file(wheel: &IndexedWheel) -> File<'_> {
     let metadata = wheel.metadata.map(|sha256| Digests { sha256 });
     File {
         filename: &wheel.filename,
-        url: url(wheel),
+        url: format!("{ABOVE}{}", segment(&wheel.filename)),
         hashes: Digests {
             sha256: wheel.sha256,
         },
@@ -240,10 +269,6 @@ fn rendered(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(value).expect("a plain value has a JSON form");
     bytes.push(b'\n');
     bytes
-}
-
-fn url(wheel: &IndexedWheel) -> String {
-    format!("../../{}", segment(&wheel.filename))
 }
 
 /// Escapes text for HTML, in content and in quoted attributes.

@@ -80,7 +80,7 @@ pub(super) fn desired<'a>(wheelhouse: &'a Wheelhouse<'_>) -> Result<Desired<'a>>
     Ok(desired)
 }
 
-/// Whether the file `name` of `root` holds `content` already.
+/// Tells whether the file `name` of `root` holds `content` already.
 ///
 /// A wheel is not read again when it has the digest of the last manifest, still has the time that it
 /// was placed with, and was not touched since the manifest was written: a run that changes nothing
@@ -93,25 +93,53 @@ pub(super) fn is_there(
     name: &str,
     content: &Content<'_>,
     previous: &Previous,
-) -> Result<bool> {
+) -> Result<Presence> {
     let path = root.join(name);
     let metadata = match fs::symlink_metadata(&path) {
         Ok(metadata) if metadata.is_dir() => {
             return Err(failure(&path, io::Error::from(io::ErrorKind::IsADirectory)));
         }
         Ok(metadata) => metadata,
-        Err(_) => return Ok(false),
+        Err(_) => return Ok(Presence::Absent),
     };
     if !metadata.is_file() || metadata.len() != content.size() {
-        return Ok(false);
+        return Ok(Presence::Absent);
     }
     Ok(match content {
-        Content::Bytes(bytes) => fs::read(&path).is_ok_and(|found| found == *bytes),
-        Content::Stored { sha256, .. } => {
-            is_untouched(root, &metadata, (name, *sha256), previous)
-                || digest(&path).is_ok_and(|found| found == *sha256)
+        Content::Bytes(bytes) if fs::read(&path).is_ok_and(|found| found == *bytes) => {
+            Presence::Known
         }
+        Content::Stored { sha256, .. }
+            if is_untouched(root, &metadata, (name, *sha256), previous) =>
+        {
+            Presence::Known
+        }
+        Content::Stored { sha256, .. } if digest(&path).is_ok_and(|found| found == *sha256) => {
+            Presence::Digested
+        }
+        _ => Presence::Absent,
     })
+}
+
+/// Whether a file is there, and what it took to know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Absent,
+    Known,
+    /// A wheel that had to be read.
+    Digested,
+}
+
+/// Makes the manifest newer than the wheels that were digested, so that the next run need not read them: each wheelhouse
+/// that is made from the same cache adds a hard link to their files, and so changes the times of all links.
+pub(super) fn believe(root: &Path) {
+    let manifest = root.join(MANIFEST_NAME);
+    if let Ok(metadata) = fs::symlink_metadata(&manifest)
+        && metadata.is_file()
+    {
+        // What changes nothing changes the time; where that is not permitted the next run reads them again.
+        let _ = fs::set_permissions(&manifest, metadata.permissions());
+    }
 }
 
 fn is_untouched(

@@ -12,6 +12,7 @@ use super::examine::Examined;
 use super::page::{self, Link, Listed};
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::Survey;
+use crate::publish::simple;
 
 /// Compares pages and metadata files with the manifest and the wheels.
 pub(super) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Option<Check> {
@@ -21,7 +22,7 @@ pub(super) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Opt
     let pages: Vec<&String> = manifest
         .files
         .iter()
-        .filter(|file| file.starts_with("simple/"))
+        .filter(|file| simple::is_page(file))
         .collect();
     check.count(pages.len(), "page");
     check.count(metadata.len(), "metadata file");
@@ -102,6 +103,12 @@ fn differences(name: &str, bytes: &[u8], projects: &Projects<'_>) -> Vec<String>
         ["simple", "index.json"] => root(page::json_projects(bytes)),
         ["simple", project, "index.html"] => of_project(page::html(&text), project),
         ["simple", project, "index.json"] => of_project(page::json(bytes), project),
+        [simple::LEGACY_PAGE] => page::html_beside(&text).map(|links| {
+            let files = projects.values().flatten();
+            let legacy = files.filter(|(name, _)| simple::is_legacy(name));
+            let legacy = legacy.map(|(name, listed)| (name.clone(), listed.clone()));
+            compare(&links, Some(&legacy.collect()))
+        }),
         _ => Some(Vec::new()),
     };
     differences.unwrap_or_else(|| vec!["is no page of an index".to_owned()])
@@ -149,7 +156,7 @@ fn strangeness(link: &Link, expected: &BTreeMap<String, Listed>) -> Vec<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::{IndexedWheel, simple};
+    use crate::publish::IndexedWheel;
 
     fn indexed(name: &str) -> IndexedWheel {
         IndexedWheel {

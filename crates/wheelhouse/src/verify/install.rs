@@ -37,11 +37,16 @@ const FOR_ANOTHER: [u64; 2] = [22, 3];
 /// The first version of pip that knows all platform tags (PEP 600).
 const KNOWING: [u64; 2] = [20, 3];
 
+/// The first version of pip that takes only the formats of today from a directory.
+const NARROW: [u64; 1] = [24];
+
 /// What is to be installed, and where.
 pub(super) struct Installation<'a> {
     pub(super) directory: &'a Path,
     pub(super) wanted: &'a Wanted,
     pub(super) target: &'a Target,
+    /// Source distributions that pip 24 and newer pass over in this directory, unless a page there lists them.
+    pub(super) unseen: Vec<&'a str>,
     /// A directory for the environment and all that goes with it.
     pub(super) scratch: &'a Path,
     pub(super) surroundings: &'a Surroundings,
@@ -138,9 +143,21 @@ impl Installation<'_> {
     /// Tells if pip is so old that it may have failed for that reason.
     async fn tell_age(&self, fresh: &Fresh, check: &mut Examination) -> Result<()> {
         let version = self.pip_version(&fresh.pip).await?;
-        if let Some(version) = version.filter(|version| *version.release() < KNOWING[..]) {
+        if let Some(version) = version
+            .as_ref()
+            .filter(|version| *version.release() < KNOWING[..])
+        {
             let message = format!("is {version}, which does not know the newer platform tags");
             check.warn(Finding::new("pip", message));
+        }
+        let is_blind = version.is_some_and(|version| *version.release() >= NARROW[..]);
+        if is_blind && !self.unseen.is_empty() {
+            let message = format!(
+                "24 and newer take only `.tar.gz` and `.zip` from a directory, and pass over {}",
+                self.unseen.join(", ")
+            );
+            let hint = "Make the directory with `wheelhouse download`, which adds a page that pip reads, or use pip 23.3.";
+            check.warn(Finding::new("pip", message).hint(hint));
         }
         Ok(())
     }

@@ -54,11 +54,23 @@ pub(super) fn links(text: &str) -> Option<BTreeSet<String>> {
 
 /// The files that the page of a project in HTML lists.
 pub(super) fn html(text: &str) -> Option<Vec<Link>> {
+    html_at(text, ABOVE)
+}
+
+/// The files that a page in HTML lists which lies beside them.
+pub(super) fn html_beside(text: &str) -> Option<Vec<Link>> {
+    html_at(text, "")
+}
+
+/// Where the files are from the page of a project.
+const ABOVE: &str = "../../";
+
+fn html_at(text: &str, base: &str) -> Option<Vec<Link>> {
     let link = |attributes: BTreeMap<String, String>| {
         let href = attributes.get("href").map_or("", String::as_str);
         let (url, fragment) = href.split_once('#').unwrap_or((href, ""));
         let digest = |text: &str| text.strip_prefix("sha256=").map(str::to_owned);
-        let file = destination(url);
+        let file = destination(url, base);
         let listed = Listed {
             filename: file.clone().unwrap_or_default(),
             sha256: digest(fragment),
@@ -98,7 +110,7 @@ pub(super) fn json(bytes: &[u8]) -> Option<Vec<Link>> {
         };
         let url = text(&file["url"])?;
         Some(Link {
-            file: destination(&url),
+            file: destination(&url, ABOVE),
             url,
             listed,
         })
@@ -107,9 +119,9 @@ pub(super) fn json(bytes: &[u8]) -> Option<Vec<Link>> {
 }
 
 /// The file that `url` leads to from the page of a project, which is two directories below it.
-fn destination(url: &str) -> Option<String> {
-    let segment = url.strip_prefix("../../")?;
-    let is_segment = !segment.contains(['/', '\\', '?', '#']);
+fn destination(url: &str, base: &str) -> Option<String> {
+    let segment = url.strip_prefix(base)?;
+    let is_segment = !segment.contains(['/', '\\', '?', '#', ':']);
     is_segment.then(|| percent_decode_str(segment).decode_utf8_lossy().into_owned())
 }
 
@@ -164,7 +176,7 @@ mod tests {
 
     #[test]
     fn links_lead_to_files_of_the_directory_or_elsewhere() {
-        let file = destination("../../a-1%2Bb.whl");
+        let file = destination("../../a-1%2Bb.whl", ABOVE);
         assert_eq!(file.as_deref(), Some("a-1+b.whl"));
         for elsewhere in [
             "a-1.whl",
@@ -176,7 +188,7 @@ mod tests {
             "https://host/a-1.whl",
             "//host/../../a-1.whl",
         ] {
-            assert_eq!(destination(elsewhere), None, "{elsewhere}");
+            assert_eq!(destination(elsewhere, ABOVE), None, "{elsewhere}");
         }
     }
 

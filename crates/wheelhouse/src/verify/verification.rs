@@ -17,6 +17,7 @@ use super::{
     Check, Job, Name, Outcome, Requirements, child, completeness, files, imports, index, install,
     lock, sources, wheels,
 };
+use crate::publish::simple;
 
 const BEFORE: &str = "what was checked before has failed";
 const NOT_ASKED: &str = "it was not asked for";
@@ -233,7 +234,11 @@ impl Verification<'_> {
             .join(format!("installation-{}", self.checks.len()));
         let home = scratch.join("home");
         let surroundings = child::Surroundings::new(&self.job.environment, &home).await?;
+        let has_page = self.survey.others.contains(simple::LEGACY_PAGE);
+        let unseen = self.survey.sdists.iter().map(String::as_str);
+        let unseen = unseen.filter(|name| !has_page && simple::is_legacy(name));
         let installation = install::Installation {
+            unseen: unseen.collect(),
             directory: &self.survey.directory,
             wanted,
             target,

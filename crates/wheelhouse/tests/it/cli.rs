@@ -371,3 +371,208 @@ fn what_has_another_effect_than_it_seems_is_said() {
         .assert_exit(4)
         .assert_error_names(&["https://****@host.invalid/r.txt"]);
 }
+
+#[test]
+fn options_of_pip_without_effect_are_accepted() {
+    let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
+    let options = "--no-input --disable-pip-version-check --exists-action w --no-clean --no-color --progress-bar off";
+    let finished = run(&sandbox, &format!("{OFFLINE} acme {options}"));
+    finished.assert_success();
+    let notes = finished
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("warning"));
+    assert_eq!(
+        notes.collect::<Vec<_>>(),
+        [
+            "warning: options of pip without effect: `--no-input`, `--disable-pip-version-check`, `--no-clean`, `--exists-action`"
+        ]
+    );
+    run(&sandbox, &format!("--no-input {OFFLINE} acme")).assert_success();
+}
+
+#[test]
+fn options_of_others_are_told_with_ours() {
+    let sandbox = sandbox(&[]);
+    for (given, ours) in [
+        ("build --generate-hashes a", "`wheelhouse lock`"),
+        ("build --no-build a", "`--only-binary :all:`"),
+        ("build --refresh a", "`--upgrade`"),
+        ("build --log=x a", "`-vv 2> FILE`"),
+        ("lock --log x a", "`-vv 2> FILE`"),
+    ] {
+        let finished = run(&sandbox, given);
+        finished.assert_exit(2);
+        assert!(finished.stderr.contains(ours), "{}", finished.stderr);
+        assert_eq!(
+            finished.stderr.matches("tip:").count(),
+            1,
+            "{}",
+            finished.stderr
+        );
+    }
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let sandbox = sandbox(&[]);
+    let help = run(&sandbox, "help build");
+    help.assert_success();
+    assert_eq!(help.stdout, run(&sandbox, "build --help").stdout);
+    run(&sandbox, "help").assert_success();
+}
+
+#[test]
+fn empty_arguments_are_passed_over() {
+    let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
+    let mut command = command(&sandbox, OFFLINE);
+    command.args(["", "acme", " "]);
+    sandbox.spawn(command).finish().assert_success();
+    // What an unset variable leaves is no order to build the application that is here.
+    sandbox.write("requirements.txt", "acme\n");
+    let mut alone = self::command(&sandbox, OFFLINE);
+    alone.arg("");
+    sandbox.spawn(alone).finish().assert_exit(2);
+}
+
+#[test]
+fn files_among_requirements_are_told_with_their_option() {
+    let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
+    sandbox.write("requirements/base.txt", "acme\n");
+    sandbox.write("uv.lock", "");
+    for file in ["requirements.txt", "requirements/base.txt", "uv.lock"] {
+        let finished = run(&sandbox, &format!("{OFFLINE} {file}"));
+        finished.assert_exit(2);
+        assert_eq!(
+            finished.stderr,
+            format!(
+                "error: `{file}` is a file, not a requirement\nhint: Name it with `-r {file}`.\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn what_conda_freezes_is_named_as_that() {
+    let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
+    sandbox.write(
+        "r.txt",
+        "acme==1.0\nsix @ file:///croot/six_1644875935023/work\n\
+         attrs @ file:///home/conda/feedstock_root/build_artifacts/attrs_1/work\n",
+    );
+    let finished = run(&sandbox, &format!("{OFFLINE} -r r.txt"));
+    finished.assert_exit(2);
+    insta::assert_snapshot!(finished.stderr, @"
+    error: packages of conda are named by the directories in which they were built, which are not there
+      `six @ file:///croot/six_1644875935023/work` in r.txt:2
+      `attrs @ file:///home/conda/feedstock_root/build_artifacts/attrs_1/work` in r.txt:3
+    hint: `pip freeze` has written them. Write `six==VERSION` instead; `pip list --format=freeze` in that environment prints all lines so.
+    ");
+}
+
+#[test]
+fn a_path_may_have_a_hash_sign() {
+    let sandbox = sandbox(&[]);
+    let wheel = Wheel::new("acme", "1.0");
+    let links = sandbox.path("c#/links");
+    fs::create_dir_all(&links).unwrap();
+    fs::write(links.join(wheel.filename()), wheel.bytes()).unwrap();
+    run(&sandbox, "build --no-index -f c#/links acme").assert_success();
+    let mut inside = command(&sandbox, OFFLINE);
+    inside.arg("acme").current_dir(sandbox.path("c#"));
+    sandbox.spawn(inside).finish().assert_success();
+}
+
+#[test]
+fn without_a_cache_nothing_is_left_behind() {
+    let sandbox = sandbox(&[
+        Wheel::new("acme", "1.0").requires("tool==1"),
+        Wheel::new("tool", "1"),
+        Wheel::new("tool", "2"),
+    ]);
+    for _ in 0..8 {
+        run(&sandbox, &format!("{OFFLINE} --no-cache acme tool==2")).assert_exit(3);
+        run(&sandbox, &format!("{OFFLINE} --no-cache acme")).assert_success();
+        let left: Vec<_> = fs::read_dir(sandbox.path("tmp")).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn without_a_cache_the_log_of_a_failed_build_stays() {
+    let sandbox = sandbox(&[]);
+    sandbox.write("tree/setup.py", "raise SystemExit('this is why')\n");
+    let finished = run(
+        &sandbox,
+        &format!("{OFFLINE} --no-build-isolation --no-cache ./tree"),
+    );
+    finished.assert_exit(5);
+    let mut lines = finished.stderr.lines();
+    let log = lines
+        .find_map(|line| line.trim().strip_prefix("the whole log: "))
+        .unwrap();
+    assert!(fs::read_to_string(log).unwrap().contains("this is why"));
+    let root = std::path::Path::new(log)
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap();
+    let left = fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["logs"]);
+}
+
+#[test]
+fn a_terminal_without_a_cursor_gets_lines() {
+    let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
+    for term in [Some("dumb"), None] {
+        let program = env!("CARGO_BIN_EXE_wheelhouse");
+        let mut command = sandbox.command("script");
+        command.args([
+            "-qec",
+            &format!("{program} {OFFLINE} acme --no-input"),
+            "/dev/null",
+        ]);
+        if let Some(term) = term {
+            command.env("TERM", term);
+        }
+        let finished = sandbox.spawn(command).finish();
+        finished.assert_success();
+        for line in ["warning: ", " 1 package", "Finished wheelhouse: 1 wheel"] {
+            assert!(finished.stdout.contains(line), "{}", finished.stdout);
+        }
+    }
+}
+
+#[test]
+fn messages_name_the_users_tree() {
+    let sandbox = sandbox(&[]);
+    let wheel = Wheel::new("acme", "1.0");
+    fs::write(sandbox.path("links").join(wheel.filename()), wheel.bytes()).unwrap();
+    sandbox.write(
+        "bad/pyproject.toml",
+        "[build-system]\nrequires = ['bad' 'syntax']\n",
+    );
+    let bad = run(&sandbox, &format!("{OFFLINE} ./bad --cache-dir cache"));
+    bad.assert_exit(5);
+    sandbox.write(
+        "good/pyproject.toml",
+        "[project]\nname = 'good'\nversion = '1'\n",
+    );
+    let digest = crate::support::sha256(&wheel.bytes());
+    sandbox.write(
+        "r.txt",
+        &format!("acme==1.0 --hash=sha256:{digest}\n./good\n"),
+    );
+    let unhashed = run(&sandbox, &format!("{OFFLINE} -r r.txt --cache-dir cache"));
+    unhashed.assert_exit(2);
+    for (finished, tree) in [(bad, "bad"), (unhashed, "good")] {
+        let tree = sandbox.path(tree).display().to_string();
+        let stderr = &finished.stderr;
+        assert!(
+            stderr.contains(&tree) && !stderr.contains("/cache/"),
+            "{stderr}"
+        );
+    }
+}

@@ -93,18 +93,31 @@ fn one_that_is_not_what_its_name_says_is_an_error() {
 #[test]
 fn a_download_keeps_them() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
-    index.add_bytes(
-        "alpha-1.0.tar.bz2",
-        bzip2(&Sdist::new("alpha", "1.0")),
-        None,
-    );
+    let archive = bzip2(&Sdist::new("alpha", "1.0"));
+    index.add_bytes("alpha-1.0.tar.bz2", archive.clone(), None);
     sandbox
         .download(&index, &["alpha", "--no-bootstrap"])
         .assert_success();
     assert!(sandbox.out().join("alpha-1.0.tar.bz2").is_file());
-    let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
-    command.args(["verify", "--cache-dir", "fresh", "out"]);
-    sandbox.spawn(command).finish().assert_success();
+    let verify = |directory: &str| {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+        command.args(["verify", "--cache-dir", "fresh", directory]);
+        // pip 24 and newer take only `.tar.gz` and `.zip` from a directory; this one is of `tests/requirements.txt`.
+        command.arg("--python").arg(test_python()?);
+        Some(sandbox.spawn(command).finish())
+    };
+    let Some(verified) = verify("out") else {
+        return;
+    };
+    verified.assert_success();
+    // A directory that has no page for it.
+    std::fs::create_dir(sandbox.path("bare")).unwrap();
+    std::fs::write(sandbox.path("bare/alpha-1.0.tar.bz2"), archive).unwrap();
+    let verified = verify("bare").unwrap();
+    verified.assert_exit(6);
+    let cause = "24 and newer take only `.tar.gz` and `.zip` from a directory, and pass over alpha-1.0.tar.bz2";
+    let output = verified.stdout + &verified.stderr;
+    assert!(output.contains(cause), "{output}");
 }
 
 #[test]
@@ -136,4 +149,32 @@ fn an_sdist_may_be_of_one_file_without_a_directory() {
     lock.arg("--cache-dir").arg(sandbox.cache());
     lock.arg("--python").arg(python);
     sandbox.spawn(lock).finish().assert_success();
+}
+
+#[test]
+fn an_sdist_of_one_file_may_be_named_by_its_path() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let setup = "from setuptools import setup\nsetup(name='alpha', version='1.0')\n";
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(setup.len() as u64);
+    header.set_mode(0o644);
+    archive
+        .append_data(&mut header, "./setup.py", setup.as_bytes())
+        .unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&archive.into_inner().unwrap()).unwrap();
+    std::fs::write(sandbox.path("alpha-1.0.tar.gz"), encoder.finish().unwrap()).unwrap();
+    let Some(python) = test_python() else {
+        return;
+    };
+    let python = python.display().to_string();
+    let arguments = [
+        "./alpha-1.0.tar.gz",
+        "--no-build-isolation",
+        "--python",
+        &python,
+    ];
+    sandbox.build(&index, &arguments).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), ["alpha-1.0-py3-none-any.whl"]);
 }

@@ -52,6 +52,20 @@ CMake Error at CMakeLists.txt:18 (project):
     (r#"CMake Error: CMake was unable to find a build program corresponding to "Unix Makefiles".  CMAKE_MAKE_PROGRAM is not set.  You probably need to select a different build tool.
 CMake Error: CMAKE_C_COMPILER not set, after EnableLanguage
 "#, &["make", "apt-get install make"]),
+    // Autotools, gettext, Node and Go.
+    ("./autogen.sh: 3: autoreconf: not found\nerror: command './autogen.sh' failed with exit code 127\n", &["autoconf automake libtool"]),
+    ("FileNotFoundError: [Errno 2] No such file or directory: 'autoreconf'\n", &["autoconf automake libtool"]),
+    ("configure.ac:12: error: possibly undefined macro: AC_PROG_LIBTOOL\n      If this token and others are legitimate, please use m4_pattern_allow.\nautoreconf: error: /usr/bin/autoconf failed with exit status: 1\n", &["libtool"]),
+    ("Makefile.am:3: error: Libtool library used but 'LIBTOOL' is undefined\n", &["libtool"]),
+    ("FileNotFoundError: [Errno 2] No such file or directory: 'msgfmt'\n", &["apt-get install gettext`"]),
+    ("configure.ac:40: error: possibly undefined macro: AM_GNU_GETTEXT\n", &["gettext"]),
+    ("/bin/sh: 1: npm: not found\nsubprocess.CalledProcessError: Command 'npm ci' returned non-zero exit status 127.\n", &["nodejs npm"]),
+    ("FileNotFoundError: [Errno 2] No such file or directory: 'npm'\n", &["nodejs npm"]),
+    ("/usr/bin/env: 'node': No such file or directory\n", &["nodejs npm"]),
+    ("error: command 'go' failed: No such file or directory\n", &["apt-get install golang`"]),
+    ("build failed: exec: \"go\": executable file not found in $PATH\n", &["apt-get install golang`"]),
+    ("error: package `clap_lex v1.0.0 (/root/.cargo/registry/src/clap_lex-1.0.0)` cannot be built because it requires rustc 1.85 or newer, while the currently active rustc version is 1.63.0\n", &["too old", "rustup"]),
+    ("error[E0658]: use of unstable library feature 'once_cell_try'\n", &["too old", "rustup"]),
     // Headers of Python.
     (r"gcc -fPIC -I/usr/include/python3.11 -c src/_portaudiomodule.c -o build/temp.linux-x86_64-cpython-311/src/_portaudiomodule.o
 src/_portaudiomodule.c:28:10: fatal error: Python.h: No such file or directory

@@ -198,7 +198,7 @@ impl Inputs {
     /// Adds what is to be built to the options in `raw`.
     pub(super) fn raw(&self, raw: RawBuild) -> RawBuild {
         RawBuild {
-            requirements: self.requirements.clone(),
+            requirements: present(&self.requirements),
             editables: self.editables.clone(),
             requirement_files: self.requirement_files.clone(),
             lock: self.lock.clone(),
@@ -209,6 +209,16 @@ impl Inputs {
             groups: self.groups.clone(),
             ..raw
         }
+    }
+}
+
+/// Leaves out empty arguments, as pip does: `"$EXTRA"` in a script. If there are no others, one stays, so that the
+/// application in the current directory is not built by mistake.
+fn present(requirements: &[String]) -> Vec<String> {
+    let written = |text: &&String| !text.trim().is_empty();
+    match requirements {
+        [first, ..] if !requirements.iter().any(|text| written(&text)) => vec![first.clone()],
+        _ => requirements.iter().filter(written).cloned().collect(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod build;
 mod download;
+mod foreign;
 mod image;
 mod lock;
 mod options;
@@ -21,6 +22,7 @@ use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand,
 use crate::config::RawBuild;
 pub(crate) use build::{Build, Conduct, Config};
 pub(crate) use download::Download;
+pub(crate) use foreign::Foreign;
 pub(crate) use image::{Extract, Image, Inspect, Reading, RegistryOptions};
 pub(crate) use lock::Lock;
 pub(crate) use s2i::{Role, S2i};
@@ -37,7 +39,6 @@ const STYLES: Styles = Styles::styled()
 #[derive(Debug, Parser)]
 #[command(name = "wheelhouse", version, styles = STYLES, propagate_version = true)]
 #[command(
-    disable_help_subcommand = true,
     arg_required_else_help = true,
     // As for pip, the last one counts.
     args_override_self = true,
@@ -94,6 +95,9 @@ pub(crate) struct Globals {
     /// Use no network: the cache and local files must do
     #[arg(long, global = true)]
     pub(crate) offline: bool,
+
+    #[command(flatten)]
+    pub(crate) foreign: Foreign,
 }
 
 impl Globals {
@@ -105,8 +109,8 @@ impl Globals {
             no_cache: self.no_cache,
             quiet: self.quiet.into(),
             verbose: self.verbose.into(),
-            no_color: self.color == Some(Color::Never),
-            no_progress: self.no_progress,
+            no_color: self.color == Some(Color::Never) || self.foreign.no_color,
+            no_progress: self.no_progress || self.foreign.hides_progress(),
             ..RawBuild::default()
         }
     }
@@ -316,8 +320,10 @@ pub(crate) fn parse<Arguments>(
 where
     Arguments: IntoIterator<Item = std::ffi::OsString>,
 {
-    let matches =
-        <CommandLine as clap::CommandFactory>::command().try_get_matches_from(arguments)?;
+    let command = <CommandLine as clap::CommandFactory>::command();
+    let matches = command
+        .try_get_matches_from(arguments)
+        .map_err(foreign::explained)?;
     let command_line = CommandLine::from_arg_matches(&matches)?;
     Ok((command_line, matches))
 }

@@ -9,9 +9,9 @@ mod plain;
 mod terminal;
 mod words;
 
-use std::io::{IsTerminal as _, stderr};
 use std::sync::Arc;
 
+use indicatif::ProgressDrawTarget;
 use wheelhouse_model::Observer;
 
 pub(crate) use json::EVENT_SCHEMA;
@@ -45,11 +45,12 @@ impl Verbosity {
     }
 }
 
-/// Chooses the renderer: JSON if it is wanted, else live progress on a terminal, else lines.
+/// Chooses the renderer: JSON if it is wanted, else live progress on a terminal that can show it, else lines. One without
+/// a cursor (`TERM=dumb`) cannot, and would show nothing at all.
 pub(crate) fn choose(verbosity: Verbosity, json: bool, live: bool) -> Arc<dyn Renderer> {
     if json {
         Arc::new(json::Json::new(std::io::stdout()))
-    } else if live && verbosity >= Verbosity::Normal && stderr().is_terminal() {
+    } else if live && verbosity >= Verbosity::Normal && !ProgressDrawTarget::stderr().is_hidden() {
         Arc::new(terminal::Terminal::new(verbosity))
     } else {
         Arc::new(plain::Plain::new(anstream::stderr(), verbosity))

@@ -16,7 +16,7 @@ use super::super::requirements_file::{
     read_requirements,
 };
 use super::super::source::Source;
-use super::{RawBuild, Settings, SettingsContext, sentence, shown};
+use super::{RawBuild, Settings, SettingsContext, mistaken, sentence, shown};
 
 /// Holds what was read.
 #[derive(Debug, Default)]
@@ -65,6 +65,7 @@ pub(super) fn read(
             ..Inputs::default()
         },
     };
+    mistaken::refuse_files(&raw.requirements, context)?;
     reading.take_command_line(settings);
     let lock = reading.named_lock(settings)?;
     let files = settings.requirement_files.iter().filter(|_| lock.is_none());
@@ -92,6 +93,7 @@ pub(super) fn read(
     if !reading.inputs.is_locked {
         reading.take_groups(settings)?;
     }
+    mistaken::refuse_builds_of_conda(&reading.inputs.requirements, context)?;
     Ok(reading.inputs)
 }
 

@@ -11,6 +11,7 @@ mod building;
 mod file_options;
 mod inputs;
 mod locks;
+mod mistaken;
 mod raw;
 mod settings;
 mod settling;

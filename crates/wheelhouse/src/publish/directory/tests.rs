@@ -114,6 +114,25 @@ fn a_wheel_is_believed_by_the_time_that_it_was_placed_with() {
     assert_eq!(fs::read_to_string(root.join("a-1.whl")).unwrap(), "a one");
 }
 
+#[cfg(unix)]
+#[test]
+fn what_was_read_once_is_believed_the_next_time() {
+    use std::os::unix::fs::MetadataExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let root = &directory.path().join("out");
+    before().publish(&Stopping::never(), root).unwrap();
+    // As another wheelhouse does that is made from the same cache.
+    std::thread::sleep(Duration::from_millis(50));
+    fs::hard_link(root.join("a-1.whl"), directory.path().join("link")).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    before().publish(&Stopping::never(), root).unwrap();
+    let changed = |name: &str| {
+        let metadata = fs::metadata(root.join(name)).unwrap();
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    assert!(changed("a-1.whl") < changed(MANIFEST_NAME));
+}
+
 #[test]
 fn a_run_stopped_anywhere_is_completed_by_the_next() {
     let (before, after) = (before(), after());

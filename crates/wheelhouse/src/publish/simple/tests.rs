@@ -25,6 +25,30 @@ fn page(pages: &[(String, Vec<u8>)], path: &str) -> String {
 }
 
 #[test]
+fn old_formats_are_listed_on_a_page_beside_them() {
+    let modern = ["a-1-py3-none-any.whl", "a-1.tar.gz", "a-1.zip"];
+    let modern = modern.map(|name| wheel(name, "a", "1"));
+    let names = |wheels: &[IndexedWheel]| pages(wheels).into_iter().map(|(name, _)| name);
+    assert!(names(&modern).all(|name| name.starts_with("simple/")));
+    let old = ["b-1.tar.bz2", "a-1.tgz"].map(|name| wheel(name, &name[..1], "1"));
+    let pages = pages(&[&modern[..], &old[..]].concat());
+    let page = page(&pages, LEGACY_PAGE);
+    let links: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("<a href=\""))
+        .collect();
+    let starts = ["a-1.tgz#sha256=", "b-1.tar.bz2#sha256="];
+    assert_eq!(links.len(), 2, "{page}");
+    assert!(
+        links
+            .iter()
+            .zip(starts)
+            .all(|(link, start)| link.starts_with(start)),
+        "{page}"
+    );
+}
+
+#[test]
 fn an_index_is_what_the_standards_say() {
     let wheels = [
         IndexedWheel {
@@ -110,7 +134,7 @@ proptest! {
             filename: filename.clone(),
             ..wheel("x", "a", "1")
         };
-        let anchor = anchor(&shown);
+        let anchor = anchor(&shown, ABOVE);
         let line = anchor.strip_suffix("</a><br>\n").unwrap();
         let (tag, text) = line.split_once('>').unwrap();
         prop_assert_eq!(unescaped(text), filename.clone());
