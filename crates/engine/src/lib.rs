@@ -15,6 +15,7 @@
 
 mod advice;
 mod allowance;
+mod archives;
 mod backend;
 mod build;
 mod build_requirements;
@@ -27,6 +28,7 @@ mod failure;
 mod fetch;
 mod fit;
 mod hook;
+mod index_page;
 mod install;
 mod legacy_sdists;
 mod listing;
@@ -39,6 +41,7 @@ mod prereleases;
 mod problem;
 mod provider;
 pub mod python;
+mod ranges;
 mod remedy;
 mod requirements;
 mod resolve;

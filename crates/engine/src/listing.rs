@@ -11,16 +11,18 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use http::StatusCode;
+use http::header::ACCEPT;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::LocalSet;
 use url::Url;
-use uv_client::{ErrorKind, RegistryClient};
+use uv_client::{ErrorKind, MetadataFormat, RegistryClient};
 use uv_distribution_types::IndexCapabilities;
 use uv_normalize::PackageName;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::redact::redacted;
 
+use crate::index_page::{Oddities, is_login_page, is_odd_page};
 use crate::legacy_sdists::has_legacy_versions;
 
 /// The pages that were asked for, and the threads that read them.
@@ -48,6 +50,9 @@ struct Order {
 #[derive(Clone)]
 pub(crate) struct Reader {
     pub(crate) client: RegistryClient,
+    /// Reads pages that `client` cannot.
+    pub(crate) lenient_client: RegistryClient,
+    pub(crate) oddities: Oddities,
     pub(crate) capabilities: IndexCapabilities,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) indexes: Vec<DisplaySafeUrl>,
@@ -129,15 +134,10 @@ impl Reader {
     }
 
     async fn read(self, order: Order) {
-        let slots = &self.slots;
-        let pages = self
-            .client
-            .simple_detail(&order.name, None, &self.capabilities, slots)
-            .await;
-        let pages = pages.map(|pages| Pages {
-            are_cached: true,
-            have_legacy_versions: pages.iter().any(|(_, page)| has_legacy_versions(page)),
-        });
+        let mut pages = self.pages(&self.client, &order.name).await;
+        if pages.as_ref().is_err_and(is_odd_page) {
+            pages = self.pages(&self.lenient_client, &order.name).await;
+        }
         if let Err(error) = &pages
             && matches!(error.kind(), ErrorKind::RemotePackageNotFound(_))
         {
@@ -147,13 +147,45 @@ impl Reader {
         let _ = order.done.send(pages);
     }
 
+    async fn pages(
+        &self,
+        client: &RegistryClient,
+        name: &PackageName,
+    ) -> Result<Pages, uv_client::Error> {
+        let pages = client.simple_detail(name, None, &self.capabilities, &self.slots);
+        let pages = pages.await?;
+        for (index, page) in &pages {
+            if matches!(page, MetadataFormat::Simple(page) if page.iter().next().is_none()) {
+                self.look_for_login_page(index.url(), name).await;
+            }
+        }
+        Ok(Pages {
+            are_cached: true,
+            have_legacy_versions: pages.iter().any(|(_, page)| has_legacy_versions(page)),
+        })
+    }
+
+    /// Asks `index` once more for a page without files, to learn whether it is a login page.
+    async fn look_for_login_page(&self, index: &DisplaySafeUrl, name: &PackageName) {
+        let page = page_of(index, name);
+        let request = self.client.uncached_client(&page);
+        let request = request
+            .get(Url::from(page.clone()))
+            .header(ACCEPT, "text/html");
+        let Ok(answer) = request.send().await else {
+            return;
+        };
+        let shown = answer.url().clone();
+        if answer.text().await.is_ok_and(|html| is_login_page(&html)) {
+            let index = redacted(index.as_str());
+            self.oddities.login_page(&index, name, &shown);
+        }
+    }
+
     /// Asks each index once more for what none has, to learn whether it refuses to say.
     async fn look_for_refusals(&self, name: &PackageName) {
         for index in &self.indexes {
-            let mut page = index.clone();
-            if let Ok(mut segments) = page.path_segments_mut() {
-                segments.pop_if_empty().push(name.as_ref()).push("");
-            }
+            let page = page_of(index, name);
             let request = self
                 .client
                 .uncached_client(&page)
@@ -165,4 +197,13 @@ impl Reader {
             }
         }
     }
+}
+
+/// The URL of the page that `index` has of the package `name`.
+fn page_of(index: &DisplaySafeUrl, name: &PackageName) -> DisplaySafeUrl {
+    let mut page = index.clone();
+    if let Ok(mut segments) = page.path_segments_mut() {
+        segments.pop_if_empty().push(name.as_ref()).push("");
+    }
+    page
 }

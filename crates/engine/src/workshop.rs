@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 use uv_cache::{Cache, Refresh};
 use uv_client::{
-    Connectivity, FlatIndexClient, FlatIndexEntries, RegistryClient, RegistryClientBuilder,
+    Connectivity, ExtraMiddleware, FlatIndexClient, FlatIndexEntries, RegistryClient,
+    RegistryClientBuilder,
 };
 use uv_configuration::{BuildOptions, Concurrency, NoSources};
 use uv_distribution_types::{
@@ -29,10 +30,13 @@ use wheelhouse_model::{Distribution, Kind, PackageName, Request, Result, Source}
 use crate::Setup;
 use crate::build::Session;
 use crate::failure::Failures;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, Plain};
+use crate::index_page::{LenientPages, Oddities};
 use crate::listing::{Listings, Reader, Refusals};
 use crate::memory::Memory;
+use crate::network::PlainClients;
 use crate::provider::WheelMetadata;
+use crate::ranges::Ranges;
 use crate::target::Terms;
 use crate::unfit::Unfit;
 use crate::{legacy_sdists, network, requirements};
@@ -56,6 +60,8 @@ pub(crate) struct Workshop {
     pub(crate) fetcher: Fetcher,
     pub(crate) listings: Listings,
     pub(crate) refusals: Refusals,
+    /// What was passed over in the indexes.
+    pub(crate) oddities: Oddities,
     /// The Pythons that versions are for, where it is not the target's.
     pub(crate) unfit: Unfit,
     pub(crate) locations: IndexLocations,
@@ -70,6 +76,7 @@ pub(crate) struct Workshop {
     pub(crate) legacy_packages: HashSet<PackageName>,
     pub(crate) build_memory: Memory,
     pub(crate) wheel_metadata: WheelMetadata,
+    pub(crate) ranges: Ranges,
     /// Build requirements already settled, by target and text.
     pub(crate) settled: Mutex<HashMap<(String, String), Vec<Distribution>>>,
     pub(crate) concurrency: Concurrency,
@@ -87,6 +94,8 @@ pub(crate) struct Workshop {
     pub(crate) hook_environment: Arc<Vec<(OsString, OsString)>>,
     /// The local trees, by the paths of their copies.
     pub(crate) trees: Mutex<HashMap<PathBuf, PathBuf>>,
+    /// What archives are known as, by the paths of their files.
+    pub(crate) archives: Mutex<HashMap<PathBuf, String>>,
     pub(crate) failures: Failures,
 }
 
@@ -107,8 +116,17 @@ impl Workshop {
             client,
             brief_client,
             cached_client,
+            lenient_client,
+            plain,
+            oddities,
         } = clients(&request, &cache, &locations, &interpreter)?;
-        let flat_entries = read_flat_index(&client, &cache, &locations).await?;
+        let flat_entries = match read_flat_index(&client, &cache, &locations).await {
+            Ok(entries) => entries,
+            Err(error) => match read_flat_index(&lenient_client, &cache, &locations).await {
+                Ok(entries) => entries,
+                Err(_) => return Err(error),
+            },
+        };
         let building = &request.building;
         let concurrency = Concurrency::new(
             DOWNLOADS,
@@ -128,12 +146,15 @@ impl Workshop {
             exclude_newer: exclude_newer(&request)?,
             listings: Listings::new(&Reader {
                 client: client.clone(),
+                lenient_client,
+                oddities: oddities.clone(),
                 capabilities: capabilities.clone(),
                 slots: Arc::new(Semaphore::new(PAGES)),
                 indexes: remote_indexes(&locations),
                 refusals: refusals.clone(),
             }),
             refusals,
+            oddities,
             unfit: Unfit::default(),
             resolutions: Semaphore::new(resolutions()),
             concurrency,
@@ -141,7 +162,7 @@ impl Workshop {
             cache,
             interpreter,
             // Files are tried again by whoever fetches them, from where they broke off.
-            fetcher: Fetcher::new(brief_client.clone(), request.network.offline),
+            fetcher: Fetcher::new(brief_client.clone(), request.network.offline).with_plain(plain),
             client,
             brief_client,
             cached_client,
@@ -153,6 +174,7 @@ impl Workshop {
             foreign: Mutex::default(),
             build_memory: Memory::default(),
             wheel_metadata: WheelMetadata::default(),
+            ranges: Ranges::default(),
             settled: Mutex::default(),
             git: GitResolver::default(),
             capabilities,
@@ -165,6 +187,7 @@ impl Workshop {
             no_sources: NoSources::All,
             hook_environment,
             trees: Mutex::default(),
+            archives: Mutex::default(),
             failures: Failures::default(),
             request,
         })
@@ -228,6 +251,9 @@ struct Clients {
     client: RegistryClient,
     brief_client: RegistryClient,
     cached_client: RegistryClient,
+    lenient_client: RegistryClient,
+    plain: Plain,
+    oddities: Oddities,
 }
 
 fn clients(
@@ -237,21 +263,39 @@ fn clients(
     interpreter: &Interpreter,
 ) -> Result<Clients> {
     let builder = network::client_builder(&request.network)?;
-    let client = |builder| {
+    let new = |builder| {
         RegistryClientBuilder::new(builder, cache.clone())
             .index_locations(locations.clone())
             .index_strategy(network::strategy(request.indexes.strategy))
             .markers(interpreter.markers())
             .platform(interpreter.platform())
-            .build()
-            .context(Kind::Input, || {
-                "failed to set up the HTTP client".to_owned()
-            })
     };
+    let failed = || "failed to set up the HTTP client".to_owned();
+    let open = |builder| new(builder).build().context(Kind::Input, failed);
+    let client = open(builder.clone())?;
+    // Opening a client reads all certificates of the system, so the others share what this one has.
+    let share = |builder| {
+        let client = client.cached_client().uncached();
+        new(builder)
+            .wrap_existing(client)
+            .context(Kind::Input, failed)
+    };
+    let brief = || builder.clone().retries(0);
+    let oddities = Oddities::default();
+    let lenient = ExtraMiddleware(vec![Arc::new(LenientPages(oddities.clone()))]);
+    let PlainClients { checking, trusting } = PlainClients::open(&request.network)?;
+    let plain = |plain| open(brief().custom_client(plain));
     Ok(Clients {
-        brief_client: client(builder.clone().retries(0))?,
-        cached_client: client(builder.clone().connectivity(Connectivity::Offline))?,
-        client: client(builder)?,
+        brief_client: share(brief())?,
+        cached_client: share(builder.clone().connectivity(Connectivity::Offline))?,
+        lenient_client: share(brief().extra_middleware(lenient))?,
+        oddities,
+        plain: Plain {
+            checking: plain(checking)?,
+            trusting: trusting.map(plain).transpose()?,
+            trusted_hosts: network::trusted_hosts(&request.network.trusted_hosts)?,
+        },
+        client,
     })
 }
 
