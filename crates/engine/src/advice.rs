@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use wheelhouse_model::Version;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{COMMAND_LINE, Requirement};
 use wheelhouse_model::wants::{Named, named};
@@ -78,7 +79,7 @@ const NEXT_STEPS: [(&str, &str); 4] = [
         "Put it where --find-links looks, or allow an index.",
     ),
     (
-        "was not found in the package registry",
+        NOT_FOUND,
         "Check how it is spelt; if another index has it, name that with --extra-index-url.",
     ),
     (
@@ -98,6 +99,39 @@ pub(crate) fn next_step(report: &str) -> &'static str {
 
 /// What uv says before a package and a version, with nothing between the two.
 const NO_VERSION: &str = "there is no version of ";
+
+/// What uv says of a package that no index has.
+pub(crate) const NOT_FOUND: &str = "was not found in the package registry";
+
+/// Whether `report` says that there is not the version of the package `name` that is wanted.
+pub(crate) fn lacks_version(report: &str, name: &str) -> bool {
+    let mut missing = report.split(NO_VERSION).skip(1);
+    missing.any(|missing| {
+        let rest = missing.strip_prefix(name);
+        rest.is_some_and(|rest| !rest.starts_with(|next: char| next == '-' || next.is_alphabetic()))
+    })
+}
+
+/// How many versions are listed at most.
+const VERSIONS: usize = 6;
+
+/// The `versions` that there are of the package `name`, the newest first; nothing where there is none.
+pub(crate) fn listed(name: &str, versions: &BTreeSet<Version>) -> Option<String> {
+    let newest = versions.iter().rev().take(VERSIONS);
+    let newest: Vec<String> = newest.map(ToString::to_string).collect();
+    let more = match versions.len().saturating_sub(VERSIONS) {
+        0 => String::new(),
+        older => format!(" and {older} older ones"),
+    };
+    match newest.len() {
+        0 => None,
+        1 if more.is_empty() => Some(format!("The only version of {name} is {}.", newest[0])),
+        _ => Some(format!(
+            "The versions of {name} are {}{more}.",
+            newest.join(", ")
+        )),
+    }
+}
 
 /// `report` with `==` between each of the packages `names` and the one version that it has not, and
 /// without the markers behind packages, which are true of the target.
@@ -190,6 +224,20 @@ mod tests {
                 .unwrap()
                 .ends_with("`six` in r.txt:7, and 2 more.")
         );
+    }
+
+    #[test]
+    fn versions_are_listed_from_the_newest_on() {
+        let versions = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(listed("six", &versions(&[])), None);
+        let only = listed("six", &versions(&["1.0"])).unwrap();
+        assert_eq!(only, "The only version of six is 1.0.");
+        let all = versions(&["1.9", "1.10", "1.8", "1.7", "1.6", "1.5", "1.4", "1.3rc1"]);
+        let expected = "The versions of six are 1.10, 1.9, 1.8, 1.7, 1.6, 1.5 and 2 older ones.";
+        assert_eq!(listed("six", &all).unwrap(), expected);
+        let report =
+            "Because there is no version of six-more==2 and there is no version of h11[a]==2";
+        assert!(lacks_version(report, "h11") && !lacks_version(report, "six"));
     }
 
     #[test]

@@ -145,8 +145,13 @@ impl Bench<'_> {
         };
         let output = search.run(manifest, options).await;
         let lines = &workshop.request.build_constraints;
-        let output =
-            output.map_err(|error| workshop.resolve_error(error, lines, &workshop.build_memory))?;
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                let memory = &workshop.build_memory;
+                return Err(workshop.resolve_error(error, lines, memory).await);
+            }
+        };
         settled_distributions(workshop, &Resolution::from(output), &hasher)
     }
 

@@ -226,6 +226,11 @@ impl BuildContext for Bench<'_> {
                 version: Some(version),
                 ..
             })) => format!("{name}=={version}"),
+            Some(SourceDist::Path(PathSourceDist { install_path, .. }))
+                if let Some(archive) = self.workshop.known_archive(install_path) =>
+            {
+                archive
+            }
             Some(dist) if original != source => {
                 format!("{} @ {}", dist.name(), original.display())
             }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use uv_distribution_filename::DistExtension;
 use uv_distribution_types::{BuiltDist, Dist, File, IndexUrl, Name as _, SourceDist};
 use uv_pypi_types::Yanked;
 use uv_python::Interpreter;
@@ -13,6 +14,7 @@ use wheelhouse_model::{
     Artifact, Distribution, Error, Hashes, Kind, Location, Origin, Result, Source, Target, Version,
 };
 
+use crate::archives::FILE_SUFFIX;
 use crate::workshop::Workshop;
 
 /// The target of `interpreter`, of which uv does not know whether it has wide Unicode.
@@ -75,7 +77,7 @@ pub(crate) fn artifact(file: &File, images: &[LinkedImage]) -> Result<Artifact> 
         filename,
         location,
         size: file.size,
-        hashes: hashes(file),
+        hashes: hashes(file, url.fragment()),
         uploaded: file.upload_time_utc_ms,
         yanked: file.yanked.as_deref().and_then(yanked),
         subdirectory: None,
@@ -89,13 +91,23 @@ fn yanked(yanked: &Yanked) -> Option<String> {
     }
 }
 
-fn hashes(file: &File) -> Hashes {
-    Hashes(
-        file.hashes
-            .iter()
-            .map(|hash| (hash.algorithm().to_string(), hash.digest.to_string()))
-            .collect(),
-    )
+/// The digests that an index gives: those that uv knows, and others in the `fragment` of the URL.
+fn hashes(file: &File, fragment: Option<&str>) -> Hashes {
+    let known = file.hashes.iter();
+    let known = known.map(|hash| {
+        let digest = hash.digest.to_ascii_lowercase();
+        (hash.algorithm().to_string(), digest)
+    });
+    Hashes(fragment_digests(fragment).chain(known).collect())
+}
+
+/// The digests in the `fragment` of a URL, by their algorithms.
+fn fragment_digests(fragment: Option<&str>) -> impl Iterator<Item = (String, String)> {
+    let parts = fragment.unwrap_or_default().split('&');
+    parts
+        .filter_map(|part| part.split_once('='))
+        .filter(|(name, _)| matches!(*name, "md5" | "sha1" | "sha256" | "sha384" | "sha512"))
+        .map(|(name, digest)| (name.to_owned(), digest.to_ascii_lowercase()))
 }
 
 /// An artifact that a requirement names itself, known by its location alone.
@@ -108,23 +120,25 @@ fn direct(location: Location, subdirectory: Option<&Path>, fragment: Option<&str
         Location::Url(url) => url
             .path_segments()
             .and_then(|mut segments| segments.next_back())
-            .map(percent_decoded),
+            .map(percent_decoded)
+            .map(with_suffix),
     };
-    let hashes = fragment
-        .into_iter()
-        .flat_map(|fragment| fragment.split('&'))
-        .filter_map(|part| part.split_once('='))
-        .filter(|(name, _)| matches!(*name, "md5" | "sha1" | "sha256" | "sha384" | "sha512"))
-        .map(|(name, digest)| (name.to_owned(), digest.to_ascii_lowercase()))
-        .collect();
     Artifact {
         filename: filename.unwrap_or_default(),
         location,
         size: None,
-        hashes: Hashes(hashes),
+        hashes: Hashes(fragment_digests(fragment).collect()),
         uploaded: None,
         yanked: None,
         subdirectory: subdirectory.map(Path::to_owned),
+    }
+}
+
+/// The name of a file at a URL that does not say what it is, with a suffix.
+fn with_suffix(filename: String) -> String {
+    match DistExtension::from_path(&filename) {
+        Ok(_) => filename,
+        Err(_) => filename + FILE_SUFFIX,
     }
 }
 
@@ -252,6 +266,12 @@ impl Workshop {
         } else {
             Origin::Index { url }
         }
+    }
+
+    /// What the archive whose file is at `path` is known as, if it is one at a URL.
+    pub(crate) fn known_archive(&self, path: &Path) -> Option<String> {
+        let archives = self.archives.lock().expect("no panic while locked");
+        archives.get(path).cloned()
     }
 
     /// The tree that the copy at `path` was made of.

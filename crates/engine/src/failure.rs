@@ -1,17 +1,18 @@
 //! uv's errors, in our words and kinds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use uv_client::MetadataFormat;
 use uv_errors::Hint as _;
 use uv_resolver::ResolveError;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Requirement;
-use wheelhouse_model::{Error, Kind};
+use wheelhouse_model::{Error, Kind, PackageName, Version};
 
-use crate::advice::{legible, next_step, places, translated};
+use crate::advice::{NOT_FOUND, lacks_version, legible, listed, next_step, places, translated};
 use crate::context::BuildError;
 use crate::memory::Memory;
 use crate::workshop::Workshop;
@@ -80,7 +81,7 @@ impl Failures {
 
 impl Workshop {
     /// What stands behind a failed resolution of `lines` and what they lead to, as far as `memory` knows it.
-    pub(crate) fn resolve_error<'a>(
+    pub(crate) async fn resolve_error<'a>(
         &self,
         error: ResolveError,
         lines: impl IntoIterator<Item = &'a Requirement>,
@@ -93,12 +94,28 @@ impl Workshop {
             if let Some(places) = places(lines, &names) {
                 detail = format!("{detail}\n{places}");
             }
+            for line in self.context(&report, &names).await {
+                detail = format!("{detail}\n{line}");
+            }
+            let passed_over = self.oddities.of_packages(&names);
+            for passed_over in &passed_over {
+                detail = format!("{detail}\n{passed_over}");
+            }
+            if let Some(login_page) = self.oddities.login_page_for(&names) {
+                let message = format!("failed to resolve the requirements: {login_page}");
+                return Error::new(Kind::Fetch, message)
+                    .with_detail(detail)
+                    .with_hint("Give credentials in the index URL, in .netrc or by a keyring.");
+            }
             let hints: Vec<String> = no_solution
                 .hints()
                 .into_iter()
                 .map(|hint| self.unfit.restored(&translated(hint.as_ref())))
                 .collect();
             let hint = match &hints[..] {
+                [] if !passed_over.is_empty() => {
+                    "Have what was passed over published anew, or allow other versions.".to_owned()
+                }
                 [] => next_step(&detail).to_owned(),
                 some => redacted(&some.join(" ")),
             };
@@ -138,6 +155,49 @@ impl Workshop {
                     text.replace(&*copy.to_string_lossy(), &original.to_string_lossy())
                 })
         })
+    }
+
+    /// What helps to understand a `report` about the packages `names`: the versions that there are of those of which it
+    /// does not find one, and the indexes that were asked for those that it does not find.
+    async fn context(&self, report: &str, names: &[&str]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for name in names.iter().filter(|name| lacks_version(report, name)) {
+            let Ok(package) = name.parse() else { continue };
+            lines.extend(listed(name, &self.versions_of(&package).await));
+        }
+        if report.contains(NOT_FOUND) {
+            let indexes = self.locations.indexes();
+            let indexes = indexes.map(|index| redacted(index.url().url().as_str()));
+            let indexes: Vec<String> = indexes.collect();
+            match &indexes[..] {
+                [] => {}
+                [index] => lines.push(format!("The index asked is {index}.")),
+                indexes => lines.push(format!("The indexes asked are {}.", indexes.join(", "))),
+            }
+        }
+        lines
+    }
+
+    /// The versions that the indexes and `--find-links` places have of `name`.
+    async fn versions_of(&self, name: &PackageName) -> BTreeSet<Version> {
+        let slots = &self.concurrency.downloads_semaphore;
+        let pages = self
+            .cached_client
+            .simple_detail(name, None, &self.capabilities, slots);
+        let pages = pages.await.unwrap_or_default();
+        let mut versions = BTreeSet::new();
+        for (_, page) in &pages {
+            if let MetadataFormat::Simple(page) = page {
+                let of_page = page.iter().map(|datum| &datum.version);
+                let of_page = of_page.map(rkyv::deserialize::<Version, rkyv::rancor::Error>);
+                versions.extend(of_page.filter_map(Result::ok));
+            }
+        }
+        let (entries, _) = self.flat_entries.clone().into_parts();
+        let names = entries.into_iter().map(|entry| entry.into_parts().0);
+        let of_name = names.filter(|filename| filename.name() == name);
+        versions.extend(of_name.map(|filename| filename.version().clone()));
+        versions
     }
 
     /// `error` with `message` before it; when a back end failed, its own error.

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt as _};
+use futures::stream::{self, BoxStream, StreamExt as _};
 use http::StatusCode;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE, RETRY_AFTER,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE,
+    RETRY_AFTER,
 };
+use reqwest::Response;
 use url::Url;
 use uv_client::RegistryClient;
+use uv_configuration::TrustedHost;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind, patience};
@@ -19,8 +22,29 @@ use crate::remedy::remedy;
 /// Opens files by their URL, with the credentials that the indexes and the environment give.
 #[derive(Clone)]
 pub struct Fetcher {
+    /// Decodes what a server says is encoded.
     client: RegistryClient,
+    plain: Option<Plain>,
     offline: bool,
+}
+
+/// The clients that take files as they are sent.
+#[derive(Clone)]
+pub(crate) struct Plain {
+    pub(crate) checking: RegistryClient,
+    /// For these hosts any certificate will do.
+    pub(crate) trusting: Option<RegistryClient>,
+    pub(crate) trusted_hosts: Vec<TrustedHost>,
+}
+
+impl Plain {
+    fn client_for(&self, url: &Url) -> &RegistryClient {
+        let is_trusted = || self.trusted_hosts.iter().any(|host| host.matches(url));
+        match &self.trusting {
+            Some(trusting) if is_trusted() => trusting,
+            _ => &self.checking,
+        }
+    }
 }
 
 /// A file that has begun to arrive.
@@ -49,7 +73,19 @@ pub struct FetchError {
 
 impl Fetcher {
     pub(crate) fn new(client: RegistryClient, offline: bool) -> Self {
-        Self { client, offline }
+        Self {
+            client,
+            plain: None,
+            offline,
+        }
+    }
+
+    /// Takes files as they are sent: they were published so, whatever a server says of an encoding.
+    pub(crate) fn with_plain(self, plain: Plain) -> Self {
+        Self {
+            plain: Some(plain),
+            ..self
+        }
     }
 
     /// Asks for the file at `url`, from `offset` on if it still has the `version`, where one is known. Does not
@@ -72,18 +108,21 @@ impl Fetcher {
                 Some("Run once without --offline."),
             ));
         }
-        let client = self.client.uncached_client(DisplaySafeUrl::ref_cast(url));
-        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-        if offset > 0 {
-            request = request.header(RANGE, format!("bytes={offset}-"));
-            if let Some(version) = version {
-                request = request.header(IF_RANGE, version);
+        let plain = self.plain.as_ref().map(|plain| plain.client_for(url));
+        let client = plain.unwrap_or(&self.client);
+        let mut response = ask(client, url, offset, version).await?;
+        let mut first = None;
+        if plain.is_some() && offset == 0 && response.headers().contains_key(CONTENT_ENCODING) {
+            let chunk = response.chunk().await;
+            first = chunk.map_err(|error| FetchError::from_error(url, &error))?;
+            if first
+                .as_deref()
+                .is_some_and(|start| is_compressed(url, start))
+            {
+                first = None;
+                response = ask(&self.client, url, offset, version).await?;
             }
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| FetchError::from_error(url, &error))?;
         let status = response.status();
         let header = |name| {
             response
@@ -111,9 +150,36 @@ impl Fetcher {
             version: header(ETAG)
                 .filter(|version| version.starts_with('"'))
                 .map(ToOwned::to_owned),
-            stream: response.bytes_stream().boxed(),
+            stream: stream::iter(first.map(Ok))
+                .chain(response.bytes_stream())
+                .boxed(),
         })
     }
+}
+
+async fn ask(
+    client: &RegistryClient,
+    url: &Url,
+    offset: u64,
+    version: Option<&str>,
+) -> Result<Response, FetchError> {
+    let client = client.uncached_client(DisplaySafeUrl::ref_cast(url));
+    let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+    if offset > 0 {
+        request = request.header(RANGE, format!("bytes={offset}-"));
+        if let Some(version) = version {
+            request = request.header(IF_RANGE, version);
+        }
+    }
+    let response = request.send().await;
+    response.map_err(|error| FetchError::from_error(url, &error))
+}
+
+/// Whether the file at `url`, which begins with `start`, was compressed on its way, though that was not asked for.
+fn is_compressed(url: &Url, start: &[u8]) -> bool {
+    let path = url.path().to_ascii_lowercase();
+    let is_zip = [".whl", ".zip"].iter().any(|end| path.ends_with(end));
+    is_zip && !start.starts_with(b"PK")
 }
 
 impl Remote {

@@ -15,6 +15,7 @@
 
 mod advice;
 mod allowance;
+mod archives;
 mod backend;
 mod build;
 mod build_requirements;
@@ -27,6 +28,7 @@ mod failure;
 mod fetch;
 mod fit;
 mod hook;
+mod index_page;
 mod install;
 mod legacy_sdists;
 mod listing;
@@ -40,6 +42,7 @@ mod prereleases;
 mod problem;
 mod provider;
 pub mod python;
+mod ranges;
 mod remedy;
 mod requirements;
 mod resolve;
@@ -127,7 +130,7 @@ impl Engine {
     /// # Errors
     /// When an option is not valid, or a `--find-links` place cannot be read.
     pub async fn start(setup: Setup<'_>) -> Result<Self> {
-        let workshop = workshop::Workshop::start(setup).await;
+        let workshop = Box::pin(workshop::Workshop::start(setup)).await;
         workshop.map(Self).map_err(with_remedy)
     }
 

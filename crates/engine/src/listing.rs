@@ -11,16 +11,20 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, join_all};
 use http::StatusCode;
+use http::header::ACCEPT;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::LocalSet;
-use uv_client::{ErrorKind, RegistryClient};
+use url::Url;
+use uv_client::{ErrorKind, MetadataFormat, RegistryClient};
 use uv_distribution_types::{Index, IndexCapabilities, IndexLocations, IndexMetadataRef};
 use uv_normalize::PackageName;
+use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::IndexStrategy;
 use wheelhouse_model::{Error, Kind};
 
+use crate::index_page::{Oddities, is_login_page, is_odd_page};
 use crate::legacy_sdists::has_legacy_versions;
 
 /// The pages that were asked for, and the threads that read them.
@@ -86,6 +90,9 @@ pub(crate) struct Reader {
     /// A client with uv's strategy `first-index`, the only one under which uv does not take a refusal
     /// for not having the package. It is asked for one index at a time.
     pub(crate) client: RegistryClient,
+    /// Reads pages that `client` cannot, in the same way.
+    pub(crate) lenient_client: RegistryClient,
+    pub(crate) oddities: Oddities,
     pub(crate) strategy: IndexStrategy,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) locations: IndexLocations,
@@ -191,15 +198,22 @@ impl Reader {
     async fn ask(&self, name: &PackageName, index: &Index) -> Answer {
         // uv notes here which index refused; what it notes of others is of no use.
         let capabilities = IndexCapabilities::default();
-        let answer = self
+        let (page, slots) = (Some(IndexMetadataRef::from(index)), &self.slots);
+        let mut answer = self
             .client
-            .simple_detail(
-                name,
-                Some(IndexMetadataRef::from(index)),
-                &capabilities,
-                &self.slots,
-            )
+            .simple_detail(name, page, &capabilities, slots)
             .await;
+        if answer.as_ref().is_err_and(is_odd_page) {
+            answer = self
+                .lenient_client
+                .simple_detail(name, page, &capabilities, slots)
+                .await;
+        }
+        if let Ok(pages) = &answer
+            && pages.iter().all(|(_, page)| is_empty(page))
+        {
+            self.look_for_login_page(index.url().url(), name).await;
+        }
         let refused = |status| {
             Answer::Refused(Refusal {
                 index: redacted(index.url().url().as_str()),
@@ -225,4 +239,34 @@ impl Reader {
             },
         }
     }
+
+    /// Asks `index` once more for a page without files, to learn whether it is a login page.
+    async fn look_for_login_page(&self, index: &DisplaySafeUrl, name: &PackageName) {
+        let page = page_of(index, name);
+        let request = self.client.uncached_client(&page);
+        let request = request
+            .get(Url::from(page.clone()))
+            .header(ACCEPT, "text/html");
+        let Ok(answer) = request.send().await else {
+            return;
+        };
+        let shown = answer.url().clone();
+        if answer.text().await.is_ok_and(|html| is_login_page(&html)) {
+            let index = redacted(index.as_str());
+            self.oddities.login_page(&index, name, &shown);
+        }
+    }
+}
+
+fn is_empty(page: &MetadataFormat) -> bool {
+    matches!(page, MetadataFormat::Simple(page) if page.iter().next().is_none())
+}
+
+/// The URL of the page that `index` has of the package `name`.
+fn page_of(index: &DisplaySafeUrl, name: &PackageName) -> DisplaySafeUrl {
+    let mut page = index.clone();
+    if let Ok(mut segments) = page.path_segments_mut() {
+        segments.pop_if_empty().push(name.as_ref()).push("");
+    }
+    page
 }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use tokio::sync::Notify;
 use uv_distribution::ArchiveMetadata;
-use uv_distribution_types::{Dist, DistributionId, Name as _, Requirement};
+use uv_distribution_types::{Dist, DistributionId, Name as _, Requirement, RequirementSource};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 use uv_pep508::MarkerTree;
@@ -21,6 +21,8 @@ pub(crate) struct Memory {
     /// What others require in just one version, which may then be a yanked one.
     pins: Mutex<HashMap<PackageName, Vec<Requirement>>>,
     announced: Mutex<HashSet<PackageName>>,
+    /// What others require at a URL.
+    urls: Mutex<Vec<Requirement>>,
 }
 
 impl Memory {
@@ -48,6 +50,33 @@ impl Memory {
         }
         let mut remembered = self.metadata.lock().expect("no panic while locked");
         remembered.insert(id, metadata.clone());
+    }
+
+    /// Remembers what `metadata` requires at URLs, which may be followed.
+    pub(crate) fn allow_urls(&self, metadata: &ArchiveMetadata) {
+        let required = metadata.metadata.requires_dist.iter();
+        let direct = required.filter(|requirement| {
+            !matches!(requirement.source, RequirementSource::Registry { .. })
+        });
+        let direct = direct.map(|requirement| Requirement {
+            extras: Box::default(),
+            marker: MarkerTree::TRUE,
+            ..requirement.clone()
+        });
+        let mut urls = self.urls.lock().expect("no panic while locked");
+        urls.extend(direct);
+    }
+
+    /// What others require of `name` at `url`, where that may be followed.
+    pub(crate) fn allowed_url(&self, name: &PackageName, url: &str) -> Option<Requirement> {
+        let urls = self.urls.lock().expect("no panic while locked");
+        let mut of_name = urls.iter().filter(|allowed| allowed.name == *name);
+        of_name
+            .find(|allowed| {
+                let known = allowed.source.to_verbatim_parsed_url();
+                known.is_some_and(|known| known.verbatim.to_string() == url)
+            })
+            .cloned()
     }
 
     /// What the newest version of `name` requires that was looked at.

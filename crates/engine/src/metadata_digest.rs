@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::fs::Permissions;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -61,7 +62,7 @@ impl MetadataDigests {
     }
 
     /// Remembers `stated`, the digests of the page at `url`.
-    fn remember(&self, url: &Url, stated: Vec<(Url, Digest)>) {
+    fn remember(&self, url: &Url, stated: &[(Url, Digest)]) {
         let Some(package) = stated.first().and_then(|(file, _)| package_of(file)) else {
             return;
         };
@@ -141,7 +142,7 @@ impl Middleware for MetadataDigests {
         if is_page && response.status() == StatusCode::OK {
             let (response, body) = whole(response).await?;
             let stated = digests(&response, &body);
-            self.remember(response.url(), stated);
+            self.remember(response.url(), &stated);
             return Ok(response);
         }
         if response.status().is_redirection() {
@@ -342,5 +343,8 @@ fn parse(digits: &str) -> Option<Digest> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
 }

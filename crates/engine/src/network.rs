@@ -2,12 +2,15 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde_json::json;
 use url::Url;
 use uv_client::{BaseClientBuilder, Certificates, Connectivity};
 use uv_configuration::{KeyringProviderType, TrustedHost};
-use uv_distribution_types::{Index, IndexCacheControl, IndexLocations, IndexUrl, PYPI_URL};
+use uv_distribution_types::{
+    ExcludeNewerOverride, Index, IndexCacheControl, IndexLocations, IndexUrl, PYPI_URL,
+};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{IndexStrategy, Indexes, Network};
@@ -24,7 +27,7 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
         .with_system_certs(true)
         .retries(uv_retries(network.retries))
         .read_timeout(network.timeout)
-        .connect_timeout(network.timeout.min(std::time::Duration::from_secs(15)))
+        .connect_timeout(connect_timeout(network))
         .keyring(if network.keyring {
             KeyringProviderType::Subprocess
         } else {
@@ -35,15 +38,82 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
         builder = builder.custom_certificates(certificates(path)?);
     }
     if let Some(path) = &network.client_certificate {
-        check_identity(path)?;
+        // uv, which presents it, goes on without in silence where it cannot read it.
+        identity(path)?;
     }
-    if let Some(proxy) = &network.proxy {
-        let proxy = reqwest::Proxy::all(proxy).context(Kind::Input, || {
-            format!("the proxy `{}` is no URL", redacted(proxy))
-        })?;
+    if let Some(proxy) = proxy(network)? {
         builder = builder.proxy(proxy);
     }
     Ok(builder)
+}
+
+/// Which certificates a client takes.
+#[derive(Clone, Copy, PartialEq)]
+enum Certification {
+    Checked,
+    Any,
+}
+
+/// Clients that take files as they are stored: `uv` decodes what a server says is encoded, and some servers say so of
+/// a `.tar.gz` as it was published.
+pub(crate) struct PlainClients {
+    pub(crate) checking: reqwest::Client,
+    /// For the trusted hosts.
+    pub(crate) trusting: Option<reqwest::Client>,
+}
+
+impl PlainClients {
+    pub(crate) fn open(network: &Network) -> Result<Self> {
+        let trusting = !network.trusted_hosts.is_empty();
+        let trusting = trusting.then(|| plain_client(network, Certification::Any));
+        Ok(Self {
+            checking: plain_client(network, Certification::Checked)?,
+            trusting: trusting.transpose()?,
+        })
+    }
+}
+
+/// A client as uv makes it for `network`, apart from the decoding. Redirects are followed by uv.
+fn plain_client(network: &Network, certification: Certification) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_rustls()
+        .http1_title_case_headers()
+        .user_agent(concat!("wheelhouse/", env!("CARGO_PKG_VERSION")))
+        .read_timeout(network.timeout)
+        .connect_timeout(connect_timeout(network))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_gzip()
+        .no_deflate()
+        .no_brotli()
+        .no_zstd()
+        .danger_accept_invalid_certs(certification == Certification::Any);
+    if let Some(path) = &network.certificate {
+        let roots = fs_err::read(path).context(Kind::Input, || unreadable(path))?;
+        let roots = reqwest::Certificate::from_pem_bundle(&roots);
+        builder = builder.tls_certs_only(roots.context(Kind::Input, || unreadable(path))?);
+    }
+    if let Some(path) = &network.client_certificate {
+        builder = builder.identity(identity(path)?);
+    }
+    if let Some(proxy) = proxy(network)? {
+        builder = builder.proxy(proxy);
+    }
+    builder.build().context(Kind::Input, || {
+        "failed to set up the HTTP client".to_owned()
+    })
+}
+
+fn proxy(network: &Network) -> Result<Option<reqwest::Proxy>> {
+    let proxy = network.proxy.as_ref().map(|proxy| {
+        reqwest::Proxy::all(proxy).context(Kind::Input, || {
+            format!("the proxy `{}` is no URL", redacted(proxy))
+        })
+    });
+    proxy.transpose()
+}
+
+fn connect_timeout(network: &Network) -> Duration {
+    network.timeout.min(Duration::from_secs(15))
 }
 
 /// How often uv tries again in the time that `retries` take us, or pip: it waits for two seconds, four
@@ -52,7 +122,7 @@ fn uv_retries(retries: u32) -> u32 {
     retries.min(1).max(retries.saturating_sub(2))
 }
 
-fn trusted_hosts(hosts: &[String]) -> Result<Vec<TrustedHost>> {
+pub(crate) fn trusted_hosts(hosts: &[String]) -> Result<Vec<TrustedHost>> {
     hosts
         .iter()
         .map(|host| {
@@ -65,18 +135,18 @@ fn trusted_hosts(hosts: &[String]) -> Result<Vec<TrustedHost>> {
 
 fn certificates(path: &Path) -> Result<Certificates> {
     Certificates::from_file(path).map_err(|error| {
-        Error::new(
-            Kind::Input,
-            format!("failed to read the certificates in {}", path.display()),
-        )
-        .with_hint("Name a file of certificates in PEM format with --cert.")
-        .caused_by(error)
+        Error::new(Kind::Input, unreadable(path))
+            .with_hint("Name a file of certificates in PEM format with --cert.")
+            .caused_by(error)
     })
 }
 
-/// Checks that `path` has a certificate and its key; uv, which presents them, goes on without in
-/// silence where it cannot read them.
-fn check_identity(path: &Path) -> Result<()> {
+fn unreadable(path: &Path) -> String {
+    format!("failed to read the certificates in {}", path.display())
+}
+
+/// Reads the certificate and its key in `path`.
+fn identity(path: &Path) -> Result<reqwest::Identity> {
     let failed = || {
         let path = path.display();
         format!("failed to read the client certificate in {path}")
@@ -85,7 +155,6 @@ fn check_identity(path: &Path) -> Result<()> {
     fs_err::read(path)
         .context(Kind::Input, failed)
         .and_then(|bytes| reqwest::Identity::from_pem(&bytes).context(Kind::Input, failed))
-        .map(drop)
         .map_err(|error| error.with_hint(hint))
 }
 
@@ -112,6 +181,10 @@ pub(crate) fn locations(indexes: &Indexes, refresh: bool) -> Result<IndexLocatio
             // uv's type can only be read, not made.
             index.ignore_error_codes =
                 serde_json::from_value(json!(indexes.ignored_error_codes)).ok();
+        }
+        // Pages on a disk do not say when a file was uploaded; pip passes over the limit there.
+        if index.url().url().scheme() == "file" {
+            index.exclude_newer = Some(ExcludeNewerOverride::Disabled);
         }
         simple.push(index);
     }

@@ -64,7 +64,9 @@ impl Problem {
         let named = requirements.iter().chain(&constraints).chain(&overrides);
         let markers = terms.markers.markers();
         let wanted = named.filter(|named| named.evaluate_markers(Some(markers), &[]));
-        Box::pin(bench.read_legacy_sdists(wanted, &hasher, &index)).await?;
+        let wanted: Vec<&Requirement> = wanted.collect();
+        Box::pin(bench.read_legacy_sdists(wanted.iter().copied(), &hasher, &index)).await?;
+        Box::pin(bench.read_archives(wanted.into_iter(), &hasher, &index)).await?;
         let constraints = Constraints::from_requirements(constraints.into_iter());
         let overrides = Overrides::from_requirements(overrides);
         let excludes = Excludes::default();
@@ -278,12 +280,26 @@ impl Bench<'_> {
                 UnresolvedRequirement::Named(requirement) => named.push(requirement),
                 UnresolvedRequirement::Unnamed(unnamed) => {
                     let text = unnamed.url.verbatim.to_string();
+                    let file = self.file_of_unnamed(&unnamed).await?;
+                    let source = file.is_some().then(|| unnamed.url.clone());
+                    let unnamed = file.unwrap_or(unnamed);
                     let resolver = NamedRequirementsResolver::new(hasher, index, self.database());
                     let resolved = resolver.resolve(std::iter::once(unnamed)).await;
-                    named.extend(resolved.map_err(|error| {
+                    let mut resolved = resolved.map_err(|error| {
                         self.workshop
                             .explained(error, &format!("failed to read the metadata of {text}"))
-                    })?);
+                    })?;
+                    if let (Some(url), [resolved]) = (source, &mut resolved[..])
+                        && let ParsedUrl::Archive(archive) = url.parsed_url
+                    {
+                        resolved.source = RequirementSource::Url {
+                            location: archive.url,
+                            subdirectory: archive.subdirectory,
+                            ext: archive.ext,
+                            url: url.verbatim,
+                        };
+                    }
+                    named.extend(resolved);
                 }
             }
         }

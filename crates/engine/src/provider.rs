@@ -28,6 +28,7 @@ use crate::memory::{Memory, Watch};
 use crate::old_metadata;
 use crate::shelf::Shelf;
 use crate::target::Terms;
+use crate::unfit;
 
 /// Why there is no metadata to share.
 enum Unanswered {
@@ -168,6 +169,21 @@ impl Provider<'_> {
         Some(MetadataResponse::Found(metadata))
     }
 
+    /// What to tell uv of a wheel with the metadata of something else, so that it takes another version.
+    fn inconsistent(&self, dist: &Dist, mut metadata: ArchiveMetadata) -> MetadataResponse {
+        let found = &mut metadata.metadata;
+        let other = format!("{}=={}", found.name, found.version);
+        let oddities = &self.bench.workshop.oddities;
+        oddities.inconsistent(dist.name(), &file_name(dist), &other);
+        found.name = dist.name().clone();
+        if let Some(version) = dist.version() {
+            found.version = version.clone();
+        }
+        found.requires_dist = Box::default();
+        found.requires_python = Some(unfit::inconsistent());
+        MetadataResponse::Found(metadata)
+    }
+
     /// What to tell uv of a version with this metadata.
     fn judged(&self, mut metadata: ArchiveMetadata) -> MetadataResponse {
         let requires = &mut metadata.metadata.requires_python;
@@ -235,11 +251,17 @@ impl Provider<'_> {
             },
         };
         Ok(match response {
+            MetadataResponse::Found(metadata) if is_inconsistent(dist, &metadata) => {
+                self.inconsistent(dist, metadata)
+            }
             MetadataResponse::Found(mut metadata) => {
                 let requires = &mut metadata.metadata.requires_dist;
                 let copied = self.bench.copy_trees(requires).await;
                 copied.map_err(|error| self.failed(error))?;
                 self.memory.remember(id, &metadata);
+                if !is_on_pypi(dist) {
+                    self.memory.allow_urls(&metadata);
+                }
                 self.judged(metadata)
             }
             other => other,
@@ -262,6 +284,12 @@ impl Provider<'_> {
             Arc::clone(wheels.entry(dist.distribution_id()).or_default())
         };
         let asked = answer.get_or_try_init(async || {
+            // uv would fetch all of the wheel for its metadata, and the companion would once more.
+            if self.bench.workshop.comes_whole(dist).await
+                && let Some(metadata) = self.metadata_of_wheel(dist).await
+            {
+                return Ok(metadata);
+            }
             match self.inner.get_or_build_wheel_metadata(dist).await? {
                 MetadataResponse::Found(metadata) => Ok(metadata),
                 other => Err(Unanswered::Otherwise(other)),
@@ -362,6 +390,40 @@ pub(crate) fn published_python(dist: &Dist) -> Option<&VersionSpecifiers> {
         _ => return None,
     };
     file.requires_python.as_deref()
+}
+
+/// Whether `dist` is a wheel of an index whose name says something else than its `metadata`.
+fn is_inconsistent(dist: &Dist, metadata: &ArchiveMetadata) -> bool {
+    let Dist::Built(BuiltDist::Registry(wheel)) = dist else {
+        return false;
+    };
+    let (found, version) = (&metadata.metadata, &wheel.best_wheel().filename.version);
+    let same_version =
+        found.version == *version || found.version.clone().without_local() == *version;
+    found.name != *dist.name() || !same_version
+}
+
+fn file_name(dist: &Dist) -> String {
+    match dist {
+        Dist::Built(BuiltDist::Registry(wheel)) => wheel.best_wheel().filename.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether `PyPI` or its test instance has the file of `dist`: for pip, as there, such files cannot require URLs.
+fn is_on_pypi(dist: &Dist) -> bool {
+    let file = match dist {
+        Dist::Built(BuiltDist::Registry(wheel)) => &wheel.best_wheel().file,
+        Dist::Source(SourceDist::Registry(sdist)) => &sdist.file,
+        _ => return false,
+    };
+    let host = file.url.to_url();
+    host.is_ok_and(|url| {
+        matches!(
+            url.host_str(),
+            Some("files.pythonhosted.org" | "test-files.pythonhosted.org")
+        )
+    })
 }
 
 /// The digests that the request demands for `dist`.

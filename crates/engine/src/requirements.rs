@@ -17,7 +17,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{Formats, Packages, Requirement};
 use wheelhouse_model::{Error, Kind, PackageName, Result, Version};
 
-use crate::legacy_sdists;
+use crate::{archives, legacy_sdists};
 
 /// Parses what the user wrote: a PEP 508 requirement, a URL or a path, which `#egg=` may name.
 pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> {
@@ -46,7 +46,9 @@ fn parse_as_written(requirement: &Requirement) -> Result<UnresolvedRequirement> 
         )
     };
     let (text, fragment) = without_file_fragment(&requirement.text);
-    let parsed = RequirementsTxtRequirement::parse(&text, &requirement.base, false)
+    let suffixed = archives::with_suffix(&text);
+    let readable = suffixed.as_deref().unwrap_or(&text);
+    let parsed = RequirementsTxtRequirement::parse(readable, &requirement.base, false)
         .map_err(|error| invalid().caused_by(redacted(&error.to_string())))?;
     let mut parsed = match parsed {
         RequirementsTxtRequirement::Named(named) => {
@@ -58,6 +60,9 @@ fn parse_as_written(requirement: &Requirement) -> Result<UnresolvedRequirement> 
         let mut url = unnamed.url.verbatim.to_url();
         url.set_fragment(Some(fragment));
         unnamed.url.verbatim = VerbatimUrl::from_url(url);
+    }
+    if suffixed.is_some() {
+        archives::without_suffix(&mut parsed);
     }
     enter_subdirectory(&mut parsed).map_err(|error| invalid().caused_by(error))?;
     legacy_sdists::admit(&mut parsed);

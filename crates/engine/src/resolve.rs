@@ -69,6 +69,7 @@ impl Workshop {
             .diagnostics()
             .iter()
             .map(Diagnostic::message)
+            .chain(self.oddities.answers())
             .collect();
         let lock = self.lock(&settled.resolution, &settled.index, &problem)?;
         Ok(Resolved {

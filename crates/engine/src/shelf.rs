@@ -141,7 +141,7 @@ impl Shelf<'_> {
         let hashes = file.hashes.to_vec();
         match filename {
             DistFilename::WheelFilename(filename) => {
-                let compatibility = self.wheel_compatibility(&filename, &file);
+                let compatibility = self.wheel_compatibility(&filename, &file, index);
                 let dist = RegistryBuiltWheel {
                     filename,
                     file: Box::new(file),
@@ -151,7 +151,7 @@ impl Shelf<'_> {
                 of_version.insert_built(dist, hashes, compatibility);
             }
             DistFilename::SourceDistFilename(filename) => {
-                let compatibility = self.source_compatibility(&filename, &file);
+                let compatibility = self.source_compatibility(&filename, &file, index);
                 let dist = RegistrySourceDist {
                     name: filename.name,
                     version: filename.version,
@@ -166,11 +166,16 @@ impl Shelf<'_> {
         }
     }
 
-    fn wheel_compatibility(&self, wheel: &WheelFilename, file: &File) -> WheelCompatibility {
+    fn wheel_compatibility(
+        &self,
+        wheel: &WheelFilename,
+        file: &File,
+        index: &IndexUrl,
+    ) -> WheelCompatibility {
         if self.build_options.no_binary_package(self.name) {
             return WheelCompatibility::Incompatible(IncompatibleWheel::NoBinary);
         }
-        if self.is_too_new(file) {
+        if self.is_too_new(file, index) {
             let uploaded = file.upload_time_utc_ms;
             return WheelCompatibility::Incompatible(IncompatibleWheel::ExcludeNewer(uploaded));
         }
@@ -193,12 +198,13 @@ impl Shelf<'_> {
         &self,
         sdist: &SourceDistFilename,
         file: &File,
+        index: &IndexUrl,
     ) -> SourceDistCompatibility {
         let incompatible = |reason| SourceDistCompatibility::Incompatible(reason);
         if self.build_options.no_build_package(self.name) {
             return incompatible(IncompatibleSource::NoBuild);
         }
-        if self.is_too_new(file) {
+        if self.is_too_new(file, index) {
             return incompatible(IncompatibleSource::ExcludeNewer(file.upload_time_utc_ms));
         }
         if let Some(yanked) = self.yanked(&sdist.version, file) {
@@ -210,7 +216,12 @@ impl Shelf<'_> {
         SourceDistCompatibility::Compatible(self.hash(&sdist.version, file))
     }
 
-    fn is_too_new(&self, file: &File) -> bool {
+    fn is_too_new(&self, file: &File, index: &IndexUrl) -> bool {
+        // As for uv: `--find-links` places and indexes on a disk do not say when a file was uploaded.
+        let mut flat = self.workshop.locations.flat_indexes();
+        if index.url().scheme() == "file" || flat.any(|flat| flat.url() == index) {
+            return false;
+        }
         let limit = &self.workshop.exclude_newer;
         let limit = limit.exclude_newer_package_for_index(self.name, None);
         let is_before = |limit: jiff::Timestamp| {

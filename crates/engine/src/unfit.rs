@@ -15,6 +15,15 @@ const UNREACHED: u64 = 9999;
 #[derive(Default)]
 pub(crate) struct Unfit(Mutex<Vec<VersionSpecifiers>>);
 
+/// The bound of a version whose file has the metadata of something else.
+const INCONSISTENT: u64 = UNREACHED - 1;
+
+/// What stands for the Pythons of a version that cannot be used, as its file has the metadata of something else.
+pub(crate) fn inconsistent() -> VersionSpecifiers {
+    let bound = Version::new([INCONSISTENT]);
+    VersionSpecifiers::from(VersionSpecifier::greater_than_equal_version(bound))
+}
+
 impl Unfit {
     /// What stands for `requires` where uv looks.
     pub(crate) fn stand_in(&self, requires: &VersionSpecifiers) -> VersionSpecifiers {
@@ -33,7 +42,11 @@ impl Unfit {
         let replaced = self.0.lock().expect("no panic while locked");
         // From the last to the first, so that none is taken for the beginning of another.
         let each = replaced.iter().enumerate().rev();
-        each.fold(text.to_owned(), |text, (index, requires)| {
+        let text = text.replace(
+            &format!("Python >={INCONSISTENT}"),
+            "metadata that agrees with the name of its file",
+        );
+        each.fold(text, |text, (index, requires)| {
             let requires = requires.to_string().replace(", ", ",");
             text.replace(&format!(">={UNREACHED}.{index}"), &requires)
         })
@@ -43,6 +56,15 @@ impl Unfit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metadata_of_something_else_is_called_that() {
+        let report = format!("alpha==1.0 requires Python {} and", inconsistent());
+        assert_eq!(
+            Unfit::default().restored(&report),
+            "alpha==1.0 requires metadata that agrees with the name of its file and"
+        );
+    }
 
     #[test]
     fn what_was_replaced_is_put_back() {

@@ -84,19 +84,40 @@ pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) ->
         memory: Memory::default(),
         index: RefCell::new(rule.index.clone()),
         prereleases: prereleases::of_problem(problem),
+        urls: Vec::new(),
     };
     loop {
         let settled = solver.settle().await;
+        if let Err(error) = &settled
+            && let Some((name, url)) = disallowed_url(error)
+            && let Some(allowed) = solver.memory.allowed_url(name, url)
+            && !solver.urls.contains(&allowed)
+        {
+            solver.urls.push(allowed);
+            solver.index.replace(InMemoryIndex::default());
+            continue;
+        }
         let workshop = bench.workshop;
         let lines = workshop.request.lines();
-        let settled =
-            settled.map_err(|error| workshop.resolve_error(error, lines, &solver.memory))?;
+        let settled = match settled {
+            Ok(settled) => settled,
+            Err(error) => return Err(workshop.resolve_error(error, lines, &solver.memory).await),
+        };
         let before = solver.prereleases.len();
         let required = prereleases::of_settled(&settled, problem);
         solver.prereleases.extend(required);
         if solver.prereleases.len() == before {
             return Ok(settled);
         }
+    }
+}
+
+/// The package that metadata requires at a URL, and the URL, if that is what `error` is about.
+fn disallowed_url(error: &ResolveError) -> Option<(&PackageName, &str)> {
+    match error {
+        ResolveError::DisallowedUrl { name, url } => Some((name, url)),
+        ResolveError::Dependencies(error, ..) => disallowed_url(error),
+        _ => None,
     }
 }
 
@@ -243,6 +264,8 @@ struct Solver<'a> {
     index: RefCell<InMemoryIndex>,
     /// The packages of which a pre-release is required.
     prereleases: BTreeSet<PackageName>,
+    /// What the metadata of packages requires at URLs: uv follows those alone that constraints have, too.
+    urls: Vec<Requirement>,
 }
 
 impl Solver<'_> {
@@ -523,7 +546,8 @@ impl Solver<'_> {
             let name = &requirement.name;
             (!self.is_bounded(name), !order.first.contains(name))
         });
-        let constraints = problem.constraints.requirements().cloned();
+        let constraints = problem.constraints.requirements();
+        let constraints = constraints.chain(&self.urls).cloned();
         Manifest::new(
             requirements,
             Constraints::from_requirements(constraints.chain(order.limits.iter().cloned())),

@@ -31,11 +31,14 @@ use wheelhouse_model::{Distribution, Kind, PackageName, Request, Result, Source}
 use crate::Setup;
 use crate::build::Session;
 use crate::failure::Failures;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, Plain};
+use crate::index_page::{LenientPages, Oddities};
 use crate::listing::{Listings, Reader};
 use crate::memory::Memory;
 use crate::metadata_digest::MetadataDigests;
+use crate::network::PlainClients;
 use crate::provider::WheelMetadata;
+use crate::ranges::Ranges;
 use crate::target::Terms;
 use crate::unfit::Unfit;
 use crate::{legacy_sdists, network, requirements};
@@ -58,6 +61,8 @@ pub(crate) struct Workshop {
     pub(crate) cached_client: RegistryClient,
     pub(crate) fetcher: Fetcher,
     pub(crate) listings: Listings,
+    /// What was passed over in the indexes.
+    pub(crate) oddities: Oddities,
     /// The Pythons that versions are for, where it is not the target's.
     pub(crate) unfit: Unfit,
     pub(crate) locations: IndexLocations,
@@ -72,6 +77,7 @@ pub(crate) struct Workshop {
     pub(crate) legacy_packages: HashSet<PackageName>,
     pub(crate) build_memory: Memory,
     pub(crate) wheel_metadata: WheelMetadata,
+    pub(crate) ranges: Ranges,
     /// Build requirements already settled, by target and text.
     pub(crate) settled: Mutex<HashMap<(String, String), Vec<Distribution>>>,
     pub(crate) concurrency: Concurrency,
@@ -89,6 +95,8 @@ pub(crate) struct Workshop {
     pub(crate) hook_environment: Arc<Vec<(OsString, OsString)>>,
     /// The local trees, by the paths of their copies.
     pub(crate) trees: Mutex<HashMap<PathBuf, PathBuf>>,
+    /// What archives are known as, by the paths of their files.
+    pub(crate) archives: Mutex<HashMap<PathBuf, String>>,
     pub(crate) failures: Failures,
 }
 
@@ -111,8 +119,17 @@ impl Workshop {
             brief_client,
             cached_client,
             page_client,
+            lenient_client,
+            plain,
+            oddities,
         } = clients(&request, &cache, &locations, &interpreter, &failures)?;
-        let flat_entries = read_flat_index(&client, &cache, &locations).await?;
+        let flat_entries = match read_flat_index(&client, &cache, &locations).await {
+            Ok(entries) => entries,
+            Err(error) => match read_flat_index(&lenient_client, &cache, &locations).await {
+                Ok(entries) => entries,
+                Err(_) => return Err(error),
+            },
+        };
         let building = &request.building;
         let concurrency = Concurrency::new(
             DOWNLOADS,
@@ -131,10 +148,13 @@ impl Workshop {
             exclude_newer: exclude_newer(&request)?,
             listings: Listings::new(&Reader {
                 client: page_client,
+                lenient_client,
+                oddities: oddities.clone(),
                 strategy: request.indexes.strategy,
                 slots: Arc::new(Semaphore::new(PAGES)),
                 locations: locations.clone(),
             }),
+            oddities,
             unfit: Unfit::default(),
             resolutions: Semaphore::new(resolutions()),
             concurrency,
@@ -142,7 +162,7 @@ impl Workshop {
             cache,
             interpreter,
             // Files are tried again by whoever fetches them, from where they broke off.
-            fetcher: Fetcher::new(brief_client.clone(), request.network.offline),
+            fetcher: Fetcher::new(brief_client.clone(), request.network.offline).with_plain(plain),
             client,
             brief_client,
             cached_client,
@@ -154,6 +174,7 @@ impl Workshop {
             foreign: Mutex::default(),
             build_memory: Memory::default(),
             wheel_metadata: WheelMetadata::default(),
+            ranges: Ranges::default(),
             settled: Mutex::default(),
             git: GitResolver::default(),
             capabilities,
@@ -166,6 +187,7 @@ impl Workshop {
             no_sources: NoSources::All,
             hook_environment,
             trees: Mutex::default(),
+            archives: Mutex::default(),
             failures,
             request,
         })
@@ -229,7 +251,12 @@ struct Clients {
     client: RegistryClient,
     brief_client: RegistryClient,
     cached_client: RegistryClient,
+    /// With the strategy `first-index`, as [`Reader`] needs it.
     page_client: RegistryClient,
+    /// As `page_client`, for the pages that uv refuses.
+    lenient_client: RegistryClient,
+    plain: Plain,
+    oddities: Oddities,
 }
 
 fn clients(
@@ -240,9 +267,9 @@ fn clients(
     failures: &Failures,
 ) -> Result<Clients> {
     let digests = cache.bucket(CacheBucket::Simple).join("metadata-digests");
-    let digests = MetadataDigests::new(digests, failures.clone());
+    let digests = Arc::new(MetadataDigests::new(digests, failures.clone()));
     let builder = network::client_builder(&request.network)?
-        .extra_middleware(ExtraMiddleware(vec![Arc::new(digests)]));
+        .extra_middleware(ExtraMiddleware(vec![digests.clone()]));
     let registry = |builder, strategy| {
         RegistryClientBuilder::new(builder, cache.clone())
             .index_locations(locations.clone())
@@ -252,22 +279,40 @@ fn clients(
     };
     let failed = || "failed to set up the HTTP client".to_owned();
     let strategy = network::strategy(request.indexes.strategy);
-    let client = |builder| {
-        let client = registry(builder, strategy).build();
-        client.context(Kind::Input, failed)
+    let open = |builder| {
+        registry(builder, strategy)
+            .build()
+            .context(Kind::Input, failed)
     };
-    let brief_client = client(builder.clone().retries(0))?;
-    let cached_client = client(builder.clone().connectivity(Connectivity::Offline))?;
-    let client = client(builder.clone())?;
-    // Shares the connections of `client`.
-    let page_client = registry(builder, network::strategy(IndexStrategy::FirstIndex))
-        .wrap_existing(client.cached_client().uncached())
-        .context(Kind::Input, failed)?;
+    let client = open(builder.clone())?;
+    // Opening a client reads all certificates of the system, so the others share what this one has.
+    let share = |builder, strategy| {
+        registry(builder, strategy)
+            .wrap_existing(client.cached_client().uncached())
+            .context(Kind::Input, failed)
+    };
+    let first_index = network::strategy(IndexStrategy::FirstIndex);
+    let brief = || builder.clone().retries(0);
+    let oddities = Oddities::default();
+    // The digests are those of the page that uv gets.
+    let lenient = ExtraMiddleware(vec![digests, Arc::new(LenientPages(oddities.clone()))]);
+    let PlainClients { checking, trusting } = PlainClients::open(&request.network)?;
+    let plain = |plain| open(brief().custom_client(plain));
     Ok(Clients {
+        brief_client: share(brief(), strategy)?,
+        cached_client: share(
+            builder.clone().connectivity(Connectivity::Offline),
+            strategy,
+        )?,
+        page_client: share(builder.clone(), first_index)?,
+        lenient_client: share(brief().extra_middleware(lenient), first_index)?,
+        oddities,
+        plain: Plain {
+            checking: plain(checking)?,
+            trusting: trusting.map(plain).transpose()?,
+            trusted_hosts: network::trusted_hosts(&request.network.trusted_hosts)?,
+        },
         client,
-        brief_client,
-        cached_client,
-        page_client,
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Accepts the formats that pip does, but `.tar.lzma`. Never runs a build back end.
 
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufRead as _, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -53,12 +53,17 @@ pub fn unpack(archive: &Path, filename: &str, into: &Path, limits: &Limits) -> R
 }
 
 fn unpack_reader(
-    reader: BufReader<std::fs::File>,
+    mut reader: BufReader<std::fs::File>,
     filename: &str,
     into: &mut Destination,
 ) -> Result<()> {
     let name = filename.to_ascii_lowercase();
-    if name.ends_with(ZIP_EXTENSION) {
+    // The name of a file at a URL without a suffix says nothing.
+    if name.ends_with(ZIP_EXTENSION)
+        || reader
+            .fill_buf()
+            .is_ok_and(|start| start.starts_with(b"PK\x03\x04"))
+    {
         return unpack_zip(reader, into);
     }
     if TAR_EXTENSIONS

@@ -186,7 +186,7 @@ pub(super) async fn carry_out_quietly(preparation: Preparation) -> Result<()> {
 
 /// Makes the request, and a job of it.
 async fn begin(preparation: Preparation, conduct: &Conduct) -> Result<(Begun, Job)> {
-    let mut begun = preparation.begin(Architectures::Own).await?;
+    let mut begun = Box::pin(preparation.begin(Architectures::Own)).await?;
     begun
         .preparation
         .check_scope(

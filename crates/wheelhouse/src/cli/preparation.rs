@@ -179,12 +179,11 @@ impl Preparation {
         let observer: Arc<dyn Observer> = preparation.renderer.clone();
         let OpenStore { store, temporary } =
             store::open(preparation.settings.cache.as_deref(), &*observer)?;
-        let mut directories = preparation
+        preparation
             .temporary
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        directories.extend(temporary);
-        drop(directories);
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(temporary);
         let mut linked = Vec::new();
         for image in images {
             let bringing = preparation.bringing(&image, &request, architectures, &store)?;

@@ -51,7 +51,12 @@ fn a_wheel_of_another_project_or_version_is_refused() {
     let name = other("Metadata-Version: 2.1\nName: beta\nVersion: 1.0\n");
     assert_refused(&name, &["beta"]);
     let version = other("Metadata-Version: 2.1\nName: alpha\nVersion: 2.0\n");
-    assert_refused(&version, &["2.0"]);
+    let run = Sandbox::new().build(&offered(&version, true), &["alpha"]);
+    run.assert_exit(4).assert_error_names(&["alpha", "2.0"]);
+    // The resolver looks into it and leaves this version out.
+    let run = Sandbox::new().build(&offered(&version, false), &["alpha"]);
+    run.assert_exit(3)
+        .assert_error_names(&["agrees with the name of its file", "alpha==2.0"]);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod legacy_sdists;
 mod lock;
 mod lockfile;
 mod network;
+mod odd_indexes;
 mod openshift;
 mod openshift_builds;
 mod pip_oracle;

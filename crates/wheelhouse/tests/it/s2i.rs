@@ -391,10 +391,12 @@ fn a_failure_is_told_for_a_build_without_a_command_line() {
     image.upload("requirements.txt", "nowhere\n");
     let finished = image.assemble();
     finished.assert_exit(3);
-    insta::assert_snapshot!(finished.error(), @"
+    let error = finished.error().replace(&image.index.url(), "INDEX");
+    insta::assert_snapshot!(error, @"
     error: no set of versions satisfies the requirements
       Because nowhere was not found in the package registry and you require nowhere, we can conclude that your requirements are unsatisfiable.
       You require `nowhere` in requirements.txt:1.
+      The index asked is INDEX.
     hint: Check how it is spelt; if another index has it, name that with PIP_EXTRA_INDEX_URL.
     ");
 

@@ -37,6 +37,8 @@ pub(crate) enum Behaviour {
     Body(&'static str, Vec<u8>),
     /// Sends the whole body, whatever range was asked for.
     WithoutRanges,
+    /// As normal, with another header.
+    Header(&'static str, &'static str),
     /// As normal, but says nothing of the length.
     WithoutLength,
 }

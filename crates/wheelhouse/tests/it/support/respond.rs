@@ -47,6 +47,7 @@ pub(crate) fn send(
         Behaviour::Body(content_type, body) => {
             response = Response::body(content_type, body.clone());
         }
+        Behaviour::Header(name, value) => response.headers.push((name, (*value).to_owned())),
         _ => {}
     }
     let ranged = !matches!(behaviour, Behaviour::WithoutRanges | Behaviour::CloseAt(_));

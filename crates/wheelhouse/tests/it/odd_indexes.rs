@@ -1,0 +1,263 @@
+//! Indexes as they are: pages with odd entries, answers that are not pages, files that are labeled as something else.
+
+use crate::support::{Behaviour, Finished, Index, Sandbox, Sdist, Wheel, sha256, tree};
+
+const PAGE: &str = "/simple/alpha/";
+const ALPHA: &str = "alpha-1.0-py3-none-any.whl";
+
+fn index() -> Index {
+    let index = Index::start();
+    index.add(&Wheel::new("alpha", "1.0"));
+    index
+}
+
+fn page(index: &Index, content_type: &'static str, body: &str) {
+    index.always(
+        PAGE,
+        Behaviour::Body(content_type, body.as_bytes().to_vec()),
+    );
+}
+
+#[track_caller]
+fn assert_gives_alpha(index: &Index, arguments: &[&str]) -> Finished {
+    let sandbox = Sandbox::new();
+    let run = sandbox.build(index, &[&["alpha"], arguments].concat());
+    run.assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), [ALPHA]);
+    run
+}
+
+#[test]
+fn an_odd_link_does_not_lose_the_page() {
+    let index = index();
+    let digest = "0".repeat(40);
+    for odd in [
+        "href='/files/alpha-0.9.tar.gz#egg=alpha-0.9'".to_owned(),
+        "href='/files/alpha-0.9.tar.gz#egg=alpha&sha1=0'".to_owned(),
+        format!("href='/files/alpha-0.9.tar.gz#sha1={digest}'"),
+        format!("href='/files/alpha-0.9.tar.gz#MD5={}'", "A".repeat(32)),
+        "href='/files/alpha-0.9.tar.gz#sha9=1'".to_owned(),
+        "href='http://[/alpha-0.9.tar.gz#sha9=1'".to_owned(),
+        "href='/files/%ff.tar.gz'".to_owned(),
+        "href='/files/alpha-2.0.tar.gz#sha9=1' data-requires-python='new'".to_owned(),
+    ] {
+        let html = format!("<a {odd}>odd</a><a href='/files/{ALPHA}'>{ALPHA}</a>");
+        page(&index, "text/html", &html);
+        assert_gives_alpha(&index, &[]);
+    }
+}
+
+#[test]
+fn odd_fields_do_not_lose_the_page() {
+    let index = index();
+    for odd in [
+        r#"{"size": null}"#,
+        r#"{"yanked": null}"#,
+        r#"{"hashes": null}"#,
+        r#"{"upload-time": "yesterday"}"#,
+        r#"{"filename": null}"#,
+        r#"{"url": null}"#,
+        r#"{"core-metadata": "no"}"#,
+        r#"{"requires-python": 3}"#,
+    ] {
+        let mut file = serde_json::json!({
+            "filename": "alpha-0.9.tar.gz", "url": "/files/alpha-0.9.tar.gz", "hashes": {},
+        });
+        let odd: serde_json::Value = serde_json::from_str(odd).unwrap();
+        for (name, value) in odd.as_object().unwrap() {
+            file[name] = value.clone();
+        }
+        let good = serde_json::json!({
+            "filename": ALPHA, "url": format!("/files/{ALPHA}"), "hashes": {},
+        });
+        let json = serde_json::json!({"files": [file, good, 1]});
+        page(
+            &index,
+            "application/vnd.pypi.simple.v1+json",
+            &json.to_string(),
+        );
+        assert_gives_alpha(&index, &[]);
+    }
+}
+
+/// A digest that uv does not know is compared nevertheless.
+#[test]
+fn a_sha1_counts() {
+    let index = index();
+    let link = format!("<a href='/files/{ALPHA}#sha1={}'>a</a>", "0".repeat(40));
+    page(&index, "text/html", &link);
+    let run = Sandbox::new().build(&index, &["alpha"]);
+    run.assert_exit(4).assert_error_names(&[ALPHA]);
+}
+
+#[test]
+fn why_a_file_was_passed_over_is_in_the_error() {
+    let index = index();
+    let link = format!("<a href='/files/{ALPHA}#sha256=12'>a</a>");
+    page(
+        &index,
+        "text/html; charset=utf-8",
+        &format!("{link}<a href='x.zip#sha9=1'>b</a>"),
+    );
+    let run = Sandbox::new().build(&index, &["alpha"]);
+    assert!(
+        run.stderr.contains("its sha256 is not a digest"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn an_index_that_does_not_answer_with_a_page_does_not_have_the_package() {
+    let (index, other) = (index(), Index::start());
+    let extra = other.url();
+    for odd in [
+        Behaviour::Body("text/plain", b"no such package".to_vec()),
+        Behaviour::Body("application/json", b"{}".to_vec()),
+        Behaviour::Status(410, Vec::new()),
+        Behaviour::Status(404, Vec::new()),
+    ] {
+        other.always(PAGE, odd.clone());
+        let run = assert_gives_alpha(&index, &["--extra-index-url", &extra]);
+        let is_told = run.stderr.contains(&extra);
+        assert_eq!(
+            is_told,
+            !matches!(odd, Behaviour::Status(404, _)),
+            "{}",
+            run.stderr
+        );
+    }
+    // Busy is not missing.
+    other.always(PAGE, Behaviour::Status(503, Vec::new()));
+    let arguments = ["alpha", "--extra-index-url", &extra, "--retries", "0"];
+    Sandbox::new().build(&index, &arguments).assert_exit(4);
+    // Without another index, the answer is the cause.
+    page(&index, "text/plain", "hello");
+    let run = Sandbox::new().build(&index, &["alpha"]);
+    assert!(run.stderr.contains("text/plain"), "{}", run.stderr);
+}
+
+#[test]
+fn a_login_page_is_named() {
+    let index = index();
+    page(&index, "text/html", "<form><input type='password'></form>");
+    let run = Sandbox::new().build(&index, &["alpha"]);
+    run.assert_exit(4)
+        .assert_error_names(&["login page", &index.url(), "credentials"]);
+}
+
+#[test]
+fn versions_that_there_are_and_the_index_are_named() {
+    let index = index();
+    index.add(&Wheel::new("alpha", "1.1"));
+    let run = Sandbox::new().build(&index, &["alpha==2.0"]);
+    assert!(
+        run.stderr.contains("The versions of alpha are 1.1, 1.0."),
+        "{}",
+        run.stderr
+    );
+    let run = Sandbox::new().build(&index, &["beta"]);
+    assert!(
+        run.stderr.contains("The index asked is http://"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn files_are_taken_as_they_were_published() {
+    let (index, sdist) = (index(), Sdist::new("beta", "1.0"));
+    index.add_sdist(&sdist);
+    for name in [sdist.filename(), ALPHA.to_owned()] {
+        index.always(
+            &format!("/files/{name}"),
+            Behaviour::Header("Content-Encoding", "gzip"),
+        );
+    }
+    let url = index.file_url(&sdist.filename());
+    for requirement in ["beta", &url, &format!("beta @ {url}")] {
+        let sandbox = Sandbox::new();
+        sandbox.build(&index, &[requirement]).assert_success();
+        assert_eq!(tree::wheels(&sandbox.out()), [sdist.wheel_filename()]);
+    }
+    assert_gives_alpha(&index, &[]);
+}
+
+#[test]
+fn the_url_of_an_archive_may_end_with_anything() {
+    let (index, sdist) = (Index::start(), Sdist::new("beta", "1.0"));
+    index.always(
+        "/files/v1",
+        Behaviour::Body("application/x-gzip", sdist.bytes()),
+    );
+    let found = vec![("Location", index.file_url("v1"))];
+    index.always("/download?id=5", Behaviour::Status(302, found));
+    let url = index.file_url("v1");
+    let download = index.url().replace("simple/", "download?id=5");
+    for requirement in [&format!("beta @ {url}"), &url, &download] {
+        let sandbox = Sandbox::new();
+        sandbox.build(&index, &[requirement]).assert_success();
+        assert_eq!(tree::wheels(&sandbox.out()), [sdist.wheel_filename()]);
+        index.forget_requests();
+        sandbox
+            .build(&index, &[requirement, "--frozen"])
+            .assert_success();
+        assert!(index.requests("v1").is_empty());
+    }
+}
+
+#[test]
+fn a_package_of_a_private_index_may_require_a_url() {
+    let index = index();
+    let url = index.file_url(ALPHA);
+    index.add(&Wheel::new("beta", "1.0").requires(&format!("alpha @ {url}")));
+    let sandbox = Sandbox::new();
+    sandbox.build(&index, &["beta"]).assert_success();
+    assert_eq!(
+        tree::wheels(&sandbox.out()),
+        [ALPHA, "beta-1.0-py3-none-any.whl"]
+    );
+}
+
+#[test]
+fn a_wheel_is_fetched_once() {
+    let index = index();
+    index.without_metadata();
+    index.always(&format!("/files/{ALPHA}"), Behaviour::WithoutRanges);
+    assert_gives_alpha(&index, &[]);
+    let requests = index.requests(ALPHA);
+    let fetched = requests.iter().filter(|request| request.method == "GET");
+    assert_eq!(fetched.count(), 1, "{requests:?}");
+}
+
+#[test]
+fn a_wheel_with_the_metadata_of_another_version_is_passed_over() {
+    let index = index();
+    let metadata = "Metadata-Version: 2.1\nName: alpha\nVersion: 2.0\n";
+    index.add(&Wheel::new("alpha", "3.0").metadata(metadata));
+    assert_gives_alpha(&index, &[]);
+    let run = Sandbox::new().build(&index, &["alpha==3.0"]);
+    run.assert_exit(3);
+    assert!(run.stderr.contains("alpha==2.0"), "{}", run.stderr);
+}
+
+#[test]
+fn a_file_index_does_not_say_when_files_came() {
+    let (index, sandbox, wheel) = (index(), Sandbox::new(), Wheel::new("beta", "1.0"));
+    let name = wheel.filename();
+    sandbox.write(
+        "simple/beta/index.html",
+        &format!("<a href='{name}#sha256={}'>b</a>", sha256(&wheel.bytes())),
+    );
+    std::fs::write(sandbox.path("simple/beta").join(&name), wheel.bytes()).unwrap();
+    let local = format!("file://{}", sandbox.path("simple").display());
+    let arguments = [
+        "beta",
+        "--extra-index-url",
+        &local,
+        "--exclude-newer",
+        "2020-01-01",
+    ];
+    sandbox.build(&index, &arguments).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), [name]);
+}
