@@ -73,7 +73,9 @@ impl Format {
         let metadata = table.get("metadata").and_then(toml::Value::as_table);
         if table.contains_key("lock-version") {
             Some(Self::Pylock)
-        } else if metadata.is_some_and(|metadata| metadata.contains_key("lock-version")) {
+        } else if metadata.is_some_and(|metadata| {
+            metadata.contains_key("lock-version") || metadata.contains_key("content-hash")
+        }) {
             Some(Self::Poetry)
         } else {
             table.contains_key("version").then_some(Self::Uv)
