@@ -123,6 +123,7 @@ impl Workshop {
         let target = &problem.terms.target;
         Ok(Lock {
             request: String::new(),
+            files: BTreeMap::new(),
             environment: environment_marker(target),
             requires_python: Some(format!(">={}", minor_version(target))),
             packages,

@@ -20,6 +20,13 @@ pub trait Observer: Send + Sync {
 pub enum Event {
     /// The target is known.
     Target { label: String, python: String },
+    /// What the run starts from is known.
+    Inputs {
+        /// The files that say what is required; the command line beside them is not named.
+        from: Vec<String>,
+        /// What lies beside them and also says so, but is not used.
+        unused: Vec<String>,
+    },
     /// A phase begins.
     PhaseStarted { phase: Phase },
     /// A phase has ended.
@@ -31,6 +38,14 @@ pub enum Event {
         packages: usize,
         /// Whether an earlier lock still held and nothing was resolved.
         kept: bool,
+    },
+    /// The lock has another version of a package than the lock of the previous run.
+    VersionChanged {
+        package: String,
+        /// `None` for a package that is new.
+        from: Option<String>,
+        /// `None` for a package that is removed.
+        to: Option<String>,
     },
     /// A file begins to arrive.
     FetchStarted {

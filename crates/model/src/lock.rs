@@ -1,13 +1,14 @@
 //! A lock: what a resolution settled for one target.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use url::Url;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use crate::redact::without_credentials;
-use crate::{Distribution, Hashes, Location, Origin, Source};
+use crate::{Distribution, Hashes, Location, Origin, Sha256, Source};
 
 /// Every distribution of one target, pinned, sorted by name.
 ///
@@ -17,6 +18,8 @@ pub struct Lock {
     /// What was asked for, in a canonical form whose equality means "the same request"; a digest
     /// in hexadecimal.
     pub request: String,
+    /// The local files that the lock was made from, as in [`crate::Request::files`].
+    pub files: BTreeMap<PathBuf, Sha256>,
     /// The environments the lock was made for, as a PEP 508 marker.
     pub environment: String,
     /// The lower bound of the Python that the lock was made for, `>=3.11`.
@@ -130,4 +133,46 @@ impl Package {
             required_hashes: self.required_hashes.clone(),
         }
     }
+}
+
+/// A package that one lock pins otherwise than another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionChange {
+    pub name: PackageName,
+    /// The version before; `None` if the package was not there. Several are separated by commas.
+    pub from: Option<String>,
+    /// The version after.
+    pub to: Option<String>,
+}
+
+/// Returns how the versions `after` differ from those `before`, sorted by name.
+#[must_use]
+pub fn version_changes(
+    before: &[(PackageName, Version)],
+    after: &[(PackageName, Version)],
+) -> Vec<VersionChange> {
+    let (before, after) = (by_name(before), by_name(after));
+    let names: BTreeSet<&PackageName> = before.keys().chain(after.keys()).copied().collect();
+    names
+        .into_iter()
+        .filter(|name| before.get(name) != after.get(name))
+        .map(|name| VersionChange {
+            name: name.clone(),
+            from: before.get(name).map(joined),
+            to: after.get(name).map(joined),
+        })
+        .collect()
+}
+
+fn by_name(pins: &[(PackageName, Version)]) -> BTreeMap<&PackageName, BTreeSet<&Version>> {
+    let mut versions: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (name, version) in pins {
+        versions.entry(name).or_default().insert(version);
+    }
+    versions
+}
+
+fn joined(versions: &BTreeSet<&Version>) -> String {
+    let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    versions.join(", ")
 }

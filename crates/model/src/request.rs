@@ -17,6 +17,8 @@ use crate::{Sha256, Target};
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     pub requirements: Vec<Requirement>,
+    /// The local files that these are from, by absolute path, with the digest of what each requires.
+    pub files: BTreeMap<PathBuf, Sha256>,
     pub constraints: Vec<Requirement>,
     pub overrides: Vec<Requirement>,
     pub build_constraints: Vec<Requirement>,

@@ -19,9 +19,10 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use read::{Marker, Outline, outline, read, read_builds};
+pub use read::{Marker, Outline, outline, read, read_builds, read_files};
 pub use shared::write_shared;
-pub use write::write;
+pub use source::{check_exclusive, version_of};
+pub use write::{write, write_with_files};
 
 /// The version of the file format that is written, and the only one that is known in full.
 const LOCK_VERSION: &str = "1.0";

@@ -3,8 +3,8 @@
 //! Never installs, and so never checks `requires-python` or `environments` against a target: both
 //! are in the lock for the caller to judge.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use url::Url;
@@ -16,7 +16,7 @@ use uv_pep508::{MarkerEnvironment, MarkerTree};
 use super::{LOCK_VERSION, path, source, write};
 use crate::entry::{Entry, parse};
 use crate::lock::{Build, Lock, Package, Pin};
-use crate::{Location, Origin, Result, Source};
+use crate::{Location, Origin, Result, Sha256, Source};
 
 /// When a package of a lock is wanted.
 #[derive(Clone, Debug)]
@@ -71,6 +71,7 @@ pub fn read(
     root.required("packages", root.has("packages").then_some(()))?;
     Ok(Lock {
         request: read_request(&root)?,
+        files: read_files(&root, base)?,
         environment: read_environment(&root)?,
         requires_python: requires_python(&root)?,
         packages: read_packages(&root, &mut reader)?,
@@ -83,15 +84,17 @@ pub fn read(
 pub struct Outline {
     /// As in [`Lock::request`]; empty for the locks of other tools.
     pub request: String,
+    /// As in [`Lock::files`].
+    pub files: BTreeMap<PathBuf, Sha256>,
     /// Each version of each package, as far as the lock tells.
     pub versions: Vec<(PackageName, Version)>,
 }
 
-/// Reads what the `text` of a `pylock.toml` pins, for all targets at once.
+/// Reads what the `text` of a `pylock.toml` in the directory `base` pins, for all targets at once.
 ///
 /// # Errors
 /// The text is not TOML, or an entry is not of the kind that it must be.
-pub fn outline(text: &str) -> Result<Outline> {
+pub fn outline(text: &str, base: &Path) -> Result<Outline> {
     let table = parse(text)?;
     let root = Entry::root(&table);
     check_version(&root)?;
@@ -103,6 +106,7 @@ pub fn outline(text: &str) -> Result<Outline> {
     }
     Ok(Outline {
         request: read_request(&root)?,
+        files: read_files(&root, base)?,
         versions,
     })
 }
@@ -165,6 +169,22 @@ fn read_request(root: &Entry<'_>) -> Result<String> {
     Ok(request.flatten().unwrap_or_default().to_owned())
 }
 
+/// Reads which local files a lock was made from, as in [`Lock::files`]; `root` is the whole file.
+///
+/// # Errors
+/// An entry is not a digest.
+pub fn read_files(root: &Entry<'_>, base: &Path) -> Result<BTreeMap<PathBuf, Sha256>> {
+    let tool = root.tool()?;
+    let Some(files) = tool.map(|tool| tool.entry("files")).transpose()?.flatten() else {
+        return Ok(BTreeMap::new());
+    };
+    let digest = |(file, text): (&str, &str)| match text.parse() {
+        Ok(digest) => Ok((path::read(file, base), digest)),
+        Err(_) => Err(files.error(file, "is not a SHA-256 digest")),
+    };
+    files.all_strings()?.into_iter().map(digest).collect()
+}
+
 /// The environments of the lock, as one marker.
 fn read_environment(root: &Entry<'_>) -> Result<String> {
     let environments = root.strings("environments")?;
@@ -219,9 +239,14 @@ fn is_wanted(entry: &Entry<'_>, reader: &mut Reader<'_>) -> Result<bool> {
 }
 
 fn read_package(entry: &Entry<'_>, name: PackageName, reader: &mut Reader<'_>) -> Result<Package> {
-    let mut source = source::read(entry, &name, reader)?;
+    let tool = entry.tool()?;
+    // A wheelhouse's lock lists the files of the wheelhouse, and beside each what it came from.
+    let came_from = tool.as_ref().map(|tool| tool.entry("source")).transpose()?;
+    let came_from = came_from.flatten();
+    let place = came_from.as_ref().unwrap_or(entry);
+    let mut source = source::read(entry, place, &name, reader)?;
     let mut hashes = Vec::new();
-    if let Some(tool) = entry.tool()? {
+    if let Some(tool) = tool.as_ref() {
         hashes = tool.strings("required-hashes")?;
         if let Source::Wheel(artifact) | Source::Sdist(artifact) = &mut source {
             artifact.yanked = tool.string("yanked")?.map(str::to_owned);
@@ -229,7 +254,7 @@ fn read_package(entry: &Entry<'_>, name: PackageName, reader: &mut Reader<'_>) -
     }
     Ok(Package {
         version: read_version(entry, &name, &source)?,
-        origin: read_origin(entry, &source, reader.base)?,
+        origin: read_origin(entry, place, &source, reader.base)?,
         requires_python: requires_python(entry)?,
         dependencies: read_dependencies(entry)?,
         required_hashes: hashes.into_iter().map(str::to_owned).collect(),
@@ -250,8 +275,13 @@ fn read_version(entry: &Entry<'_>, name: &PackageName, source: &Source) -> Resul
     })
 }
 
-fn read_origin(entry: &Entry<'_>, source: &Source, base: &Path) -> Result<Origin> {
-    if let Some(url) = entry.string("index")? {
+fn read_origin(
+    entry: &Entry<'_>,
+    place: &Entry<'_>,
+    source: &Source,
+    base: &Path,
+) -> Result<Origin> {
+    if let Some(url) = place.string("index")? {
         return Ok(Origin::Index {
             url: write::clean(url),
         });
@@ -267,7 +297,7 @@ fn read_origin(entry: &Entry<'_>, source: &Source, base: &Path) -> Result<Origin
         return Ok(Origin::FindLinks { location });
     }
     Ok(match source.artifact() {
-        Some(artifact) if !entry.has("archive") => likely_origin(&artifact.location),
+        Some(artifact) if !place.has("archive") => likely_origin(&artifact.location),
         _ => Origin::Direct,
     })
 }

@@ -3,7 +3,7 @@
 //! What markers cannot tell apart (C libraries, builds of one Python) has to want the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use uv_normalize::PackageName;
 use uv_pep440::Version;
@@ -11,14 +11,19 @@ use uv_pep508::MarkerTree;
 
 use super::write::{Entry, Sheet};
 use crate::lock::{Build, Lock, Package, Pin};
-use crate::{Error, Kind, Origin, Result, Source, Target};
+use crate::{Error, Kind, Origin, Result, Sha256, Source, Target};
 
 /// Writes the locks of several targets as the text of one `pylock.toml` in the directory `base`,
-/// which is absolute. `request` is what was asked for, for all of them.
+/// which is absolute. `request` is what was asked for, for all of them, and `files` said it.
 ///
 /// # Errors
 /// Two targets want different things, and no marker tells them apart.
-pub fn write_shared(locks: &[(&Target, &Lock)], request: &str, base: &Path) -> Result<String> {
+pub fn write_shared(
+    locks: &[(&Target, &Lock)],
+    request: &str,
+    files: &BTreeMap<PathBuf, Sha256>,
+    base: &Path,
+) -> Result<String> {
     let targets = Targets(locks.iter().map(|(target, _)| *target).collect());
     let versions = versions(locks);
     let mut entries = Vec::new();
@@ -27,6 +32,7 @@ pub fn write_shared(locks: &[(&Target, &Lock)], request: &str, base: &Path) -> R
             marker: targets.marker(&shared.users, shared.packages[0])?,
             dependencies: dependencies(&shared, locks, &versions),
             sources: sources(&shared),
+            file: None,
             package: shared.packages[0],
         });
     }
@@ -40,6 +46,7 @@ pub fn write_shared(locks: &[(&Target, &Lock)], request: &str, base: &Path) -> R
         .min_by_key(|(target, _)| target.python_version.parse::<Version>().ok());
     Ok(Sheet {
         request,
+        files,
         environments: environments.into_iter().collect(),
         requires_python: least.and_then(|(_, lock)| lock.requires_python.as_deref()),
         entries,

@@ -58,43 +58,50 @@ pub(super) fn filename(location: &Location) -> Option<String> {
     }
 }
 
-/// The version that the name of a file tells.
-pub(super) fn version_of(filename: &str, name: &PackageName) -> Option<Version> {
+/// Returns the version that the name of a file of the package `name` tells.
+#[must_use]
+pub fn version_of(filename: &str, name: &PackageName) -> Option<Version> {
     if is_wheel(filename) {
-        return Some(WheelFilename::from_str(filename).ok()?.version);
+        let filename = WheelFilename::from_str(filename).ok()?;
+        return (filename.name == *name).then_some(filename.version);
     }
     let extension = SourceDistExtension::from_path(filename).ok()?;
     let filename = SourceDistFilename::parse(filename, extension, name).ok()?;
     Some(filename.version)
 }
 
-/// Reads the one source of `package` that `reader` wants.
+/// Reads the one source of `package` that `reader` wants; its keys are those of `place`.
 ///
 /// # Errors
 /// The entry has no source that fits, or sources that exclude each other, or a broken one.
 pub(super) fn read(
     package: &Entry<'_>,
+    place: &Entry<'_>,
     name: &PackageName,
     reader: &mut Reader<'_>,
 ) -> Result<Source> {
-    check_exclusive(package)?;
-    if let Some(vcs) = package.entry("vcs")? {
+    check_exclusive(place)?;
+    if let Some(vcs) = place.entry("vcs")? {
         return read_git(&vcs, reader.base);
     }
-    if let Some(directory) = package.entry("directory")? {
+    if let Some(directory) = place.entry("directory")? {
         let tree = path::read(directory.required_string("path")?, reader.base);
         let subdirectory = directory.string("subdirectory")?.unwrap_or_default();
         return Ok(Source::Tree {
             path: path::read(subdirectory, &tree),
         });
     }
-    if let Some(archive) = package.entry("archive")? {
+    if let Some(archive) = place.entry("archive")? {
         return read_archive(package, &archive, reader.base);
     }
-    read_listed(package, name, reader)
+    read_listed(package, place, name, reader)
 }
 
-fn check_exclusive(package: &Entry<'_>) -> Result<()> {
+/// Checks that the sources of a package leave no doubt about which one is meant.
+///
+/// # Errors
+/// They exclude each other.
+pub fn check_exclusive(package: &Entry<'_>) -> Result<()> {
     let alone = ["vcs", "directory", "archive"];
     let alone = alone.iter().filter(|key| package.has(key)).count();
     let listed = package.has("sdist") || package.has("wheels");
@@ -107,15 +114,20 @@ fn check_exclusive(package: &Entry<'_>) -> Result<()> {
     Ok(())
 }
 
-fn read_listed(package: &Entry<'_>, name: &PackageName, reader: &mut Reader<'_>) -> Result<Source> {
-    let (filenames, mut wheels) = read_wheels(package, name, reader.base)?;
+fn read_listed(
+    package: &Entry<'_>,
+    place: &Entry<'_>,
+    name: &PackageName,
+    reader: &mut Reader<'_>,
+) -> Result<Source> {
+    let (filenames, mut wheels) = read_wheels(package, place, name, reader.base)?;
     if !wheels.is_empty()
         && let Some(chosen) = (reader.choose)(&filenames)
         && chosen < wheels.len()
     {
         return Ok(Source::Wheel(wheels.swap_remove(chosen)));
     }
-    if let Some(sdist) = package.entry("sdist")? {
+    if let Some(sdist) = place.entry("sdist")? {
         let filename = sdist.string("name")?;
         return Ok(Source::Sdist(read_artifact(&sdist, filename, reader.base)?));
     }
@@ -129,12 +141,13 @@ fn read_listed(package: &Entry<'_>, name: &PackageName, reader: &mut Reader<'_>)
 
 fn read_wheels(
     package: &Entry<'_>,
+    place: &Entry<'_>,
     name: &PackageName,
     base: &Path,
 ) -> Result<(Vec<WheelFilename>, Vec<Artifact>)> {
     let version = package.parsed::<Version>("version")?;
     let (mut filenames, mut wheels) = (Vec::new(), Vec::new());
-    for entry in package.entries("wheels")? {
+    for entry in place.entries("wheels")? {
         let artifact = read_artifact(&entry, entry.string("name")?, base)?;
         let filename = WheelFilename::from_str(&artifact.filename).map_err(|error| {
             entry
@@ -249,7 +262,7 @@ fn read_url(entry: &Entry<'_>, text: &str) -> Result<Url> {
     Url::parse(text).map_err(|error| entry.error("url", "is invalid").caused_by(error))
 }
 
-fn is_wheel(filename: &str) -> bool {
+pub(super) fn is_wheel(filename: &str) -> bool {
     Path::new(filename)
         .extension()
         .is_some_and(|extension| extension == "whl")

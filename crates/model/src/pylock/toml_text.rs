@@ -44,6 +44,11 @@ impl Text {
         }
     }
 
+    /// Writes `tables` as they are.
+    pub(super) fn append(&mut self, tables: &Self) {
+        self.0.push_str(&tables.0);
+    }
+
     pub(super) fn finish(self) -> String {
         self.0
     }

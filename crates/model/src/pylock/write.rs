@@ -3,7 +3,8 @@
 //! Packages are tables and sorted, so that a changed pin is a small difference. Never writes
 //! credentials: they are cut out of every URL.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use url::Url;
@@ -14,10 +15,14 @@ use super::toml_text::{Text, inline, quoted};
 use super::{LOCK_VERSION, path, source, time};
 use crate::lock::{Build, Lock, Package};
 use crate::redact::without_credentials;
-use crate::{Artifact, Location, Origin, Source};
+use crate::{Artifact, Location, Origin, Sha256, Source};
 
 const TOOL_OF_PACKAGE: &str = "[packages.tool.wheelhouse]";
 const TOOL: &str = "[tool.wheelhouse]";
+/// The table that an entry's source stands in.
+const PACKAGE: &str = "packages";
+/// The same for what a file of the lock's directory came from.
+const SOURCE_OF_PACKAGE: &str = "packages.tool.wheelhouse.source";
 
 /// Writes `lock` as the text of a `pylock.toml` in the directory `base`, which is absolute.
 ///
@@ -26,14 +31,30 @@ const TOOL: &str = "[tool.wheelhouse]";
 /// outside the years 1 to 9999. So is the fragment of a file's URL.
 #[must_use]
 pub fn write(lock: &Lock, base: &Path) -> String {
+    write_with_files(lock, &BTreeMap::new(), base)
+}
+
+/// Writes `lock` as [`write`] does, for the directory `base` that holds `files`: the distribution of
+/// each package. Installers find these by their relative paths and need no index; [`super::read`]
+/// still returns where each package came from, which stands under `tool.wheelhouse.source`.
+#[must_use]
+pub fn write_with_files(
+    lock: &Lock,
+    files: &BTreeMap<PackageName, Artifact>,
+    base: &Path,
+) -> String {
     let mut packages: Vec<&Package> = lock.packages.iter().collect();
     packages.sort_by(|left, right| (&left.name, &left.version).cmp(&(&right.name, &right.version)));
     let environments = Some(&lock.environment).filter(|text| !text.is_empty());
     Sheet {
         request: &lock.request,
+        files: &lock.files,
         environments: environments.into_iter().map(String::as_str).collect(),
         requires_python: lock.requires_python.as_deref(),
-        entries: packages.into_iter().map(Entry::of_package).collect(),
+        entries: packages
+            .into_iter()
+            .map(|package| Entry::of_package(package, files.get(&package.name)))
+            .collect(),
         builds: &lock.builds,
     }
     .write(base)
@@ -42,6 +63,7 @@ pub fn write(lock: &Lock, base: &Path) -> String {
 /// What is written, whomever it serves.
 pub(super) struct Sheet<'a> {
     pub(super) request: &'a str,
+    pub(super) files: &'a BTreeMap<PathBuf, Sha256>,
     pub(super) environments: Vec<&'a str>,
     pub(super) requires_python: Option<&'a str>,
     pub(super) entries: Vec<Entry<'a>>,
@@ -57,10 +79,12 @@ pub(super) struct Entry<'a> {
     pub(super) dependencies: Vec<(&'a PackageName, Option<&'a Version>)>,
     /// Its files, of which a target takes the first that fits.
     pub(super) sources: Vec<&'a Source>,
+    /// The file that the lock's directory holds of it.
+    pub(super) file: Option<&'a Artifact>,
 }
 
 impl<'a> Entry<'a> {
-    fn of_package(package: &'a Package) -> Self {
+    fn of_package(package: &'a Package, file: Option<&'a Artifact>) -> Self {
         let mut dependencies: Vec<_> = package
             .dependencies
             .iter()
@@ -72,6 +96,7 @@ impl<'a> Entry<'a> {
             marker: String::new(),
             dependencies,
             sources: vec![&package.source],
+            file,
         }
     }
 }
@@ -93,6 +118,13 @@ impl Sheet<'_> {
         }
         if !self.request.is_empty() {
             tool.string("request", self.request);
+        }
+        if !self.files.is_empty() {
+            let files = self.files.iter();
+            let files = files.map(|(file, digest)| (path::written(file, base), digest.to_string()));
+            let files: Vec<_> = files.collect();
+            let entries = files.iter().map(|(file, digest)| (&**file, &**digest));
+            tool.plain("files", inline(entries));
         }
         text.table_of(TOOL, &tool);
         for build in self.builds {
@@ -136,8 +168,8 @@ fn write_entry(text: &mut Text, entry: &Entry<'_>, base: &Path) {
     text.string("name", package.name.as_ref());
     // The version of a tree can change without the lock, so the specification forbids it there.
     let place = match package.source {
-        Source::Tree { .. } | Source::Git { .. } => &mut tool,
-        Source::Wheel(_) | Source::Sdist(_) => &mut *text,
+        Source::Tree { .. } | Source::Git { .. } if entry.file.is_none() => &mut tool,
+        _ => &mut *text,
     };
     place.string("version", &package.version.to_string());
     if !entry.marker.is_empty() {
@@ -145,16 +177,51 @@ fn write_entry(text: &mut Text, entry: &Entry<'_>, base: &Path) {
     }
     requires_python(package.requires_python.as_deref(), text, &mut tool);
     write_dependencies(text, &entry.dependencies);
-    write_origin(text, &mut tool, &package.origin, base);
-    for source in &entry.sources {
-        write_source(text, &mut tool, package, source, base);
+    let mut came_from = Text::default();
+    if let Some(file) = entry.file {
+        write_file(text, &mut tool, package, file, base);
+        write_origin(&mut came_from, &mut tool, &package.origin, base);
+    } else {
+        write_origin(text, &mut tool, &package.origin, base);
+        for source in &entry.sources {
+            write_source(text, &mut tool, package, source, PACKAGE, base);
+        }
     }
     let mut artifacts = entry.sources.iter().filter_map(|source| source.artifact());
     if let Some(reason) = artifacts.find_map(|artifact| artifact.yanked.as_deref()) {
         tool.string("yanked", reason);
     }
     tool.array("required-hashes", &quoted_all(&package.required_hashes));
+    let mut places = Text::default();
+    if entry.file.is_some() {
+        write_source(
+            &mut places,
+            &mut tool,
+            package,
+            &package.source,
+            SOURCE_OF_PACKAGE,
+            base,
+        );
+    }
     text.table_of(TOOL_OF_PACKAGE, &tool);
+    text.table_of(&format!("[{SOURCE_OF_PACKAGE}]"), &came_from);
+    text.append(&places);
+}
+
+/// Writes the file of the lock's directory, as a wheel or an sdist where its name allows that.
+fn write_file(text: &mut Text, tool: &mut Text, package: &Package, file: &Artifact, base: &Path) {
+    let listed = Package {
+        origin: Origin::FindLinks {
+            location: String::new(),
+        },
+        ..package.clone()
+    };
+    let source = if source::is_wheel(&file.filename) {
+        Source::Wheel(file.clone())
+    } else {
+        Source::Sdist(file.clone())
+    };
+    write_source(text, tool, &listed, &source, PACKAGE, base);
 }
 
 fn write_dependencies(text: &mut Text, dependencies: &[(&PackageName, Option<&Version>)]) {
@@ -177,32 +244,39 @@ fn write_origin(text: &mut Text, tool: &mut Text, origin: &Origin, base: &Path) 
     }
 }
 
-fn write_source(text: &mut Text, tool: &mut Text, package: &Package, source: &Source, base: &Path) {
+fn write_source(
+    text: &mut Text,
+    tool: &mut Text,
+    package: &Package,
+    source: &Source,
+    table: &str,
+    base: &Path,
+) {
     match source {
         Source::Wheel(artifact) if source::is_listed_wheel(package, artifact) => {
-            text.table("[[packages.wheels]]");
+            text.table(&format!("[[{table}.wheels]]"));
             text.string("name", &artifact.filename);
             write_artifact(text, artifact, base);
         }
         Source::Sdist(artifact) if source::is_listed_sdist(package, artifact) => {
-            text.table("[packages.sdist]");
+            text.table(&format!("[{table}.sdist]"));
             text.string("name", &artifact.filename);
             write_artifact(text, artifact, base);
         }
         Source::Wheel(artifact) | Source::Sdist(artifact) => {
-            write_archive(text, tool, artifact, base);
+            write_archive(text, tool, artifact, table, base);
         }
         Source::Tree { path } => {
-            text.table("[packages.directory]");
+            text.table(&format!("[{table}.directory]"));
             text.string("path", &path::written(path, base));
             text.plain("editable", false);
         }
-        Source::Git { .. } => write_git(text, source),
+        Source::Git { .. } => write_git(text, source, table),
     }
 }
 
-fn write_archive(text: &mut Text, tool: &mut Text, artifact: &Artifact, base: &Path) {
-    text.table("[packages.archive]");
+fn write_archive(text: &mut Text, tool: &mut Text, artifact: &Artifact, table: &str, base: &Path) {
+    text.table(&format!("[{table}.archive]"));
     write_artifact(text, artifact, base);
     // An archive has no key for its name.
     if source::filename(&artifact.location).as_ref() != Some(&artifact.filename) {
@@ -210,7 +284,7 @@ fn write_archive(text: &mut Text, tool: &mut Text, artifact: &Artifact, base: &P
     }
 }
 
-fn write_git(text: &mut Text, source: &Source) {
+fn write_git(text: &mut Text, source: &Source, table: &str) {
     let Source::Git {
         repository,
         requested,
@@ -220,7 +294,7 @@ fn write_git(text: &mut Text, source: &Source) {
     else {
         return;
     };
-    text.table("[packages.vcs]");
+    text.table(&format!("[{table}.vcs]"));
     text.string("type", "git");
     text.string("url", without_credentials(repository).as_str());
     if let Some(requested) = requested {

@@ -42,7 +42,9 @@ async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
     preparation.renderer.close();
     if arguments.check {
         if preparation.json {
-            streams::data(&as_json(&locked));
+            streams::data(&as_json(&locked, checked));
+        } else if preparation.settings.quiet == 0 {
+            locked.iter().for_each(tell_differences);
         }
         return check(&locked);
     }
@@ -50,7 +52,7 @@ async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
         write_file(&lock.path, lock.text.as_bytes(), 0o666)?;
     }
     if preparation.json {
-        streams::data(&as_json(&locked));
+        streams::data(&as_json(&locked, said));
     } else if preparation.settings.quiet == 0 {
         let shown = |lock: &Locked| {
             let directory = &preparation.process.directory;
@@ -59,6 +61,7 @@ async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
         };
         for lock in &locked {
             streams::talk(&shown(lock));
+            tell_differences(lock);
         }
     }
     Ok(())
@@ -69,6 +72,30 @@ fn said(change: Change) -> &'static str {
         Change::New => "wrote",
         Change::Changed => "updated",
         Change::None => "kept",
+    }
+}
+
+/// What [`check`] finds, which writes nothing.
+fn checked(change: Change) -> &'static str {
+    match change {
+        Change::New => "missing",
+        Change::Changed => "outdated",
+        Change::None => "current",
+    }
+}
+
+fn tell_differences(lock: &Locked) {
+    for change in &lock.versions {
+        let name = &change.name;
+        streams::talk(&match (&change.from, &change.to) {
+            (Some(from), Some(to)) => format!("  changed {name} {from} -> {to}"),
+            (None, Some(to)) => format!("  added {name} {to}"),
+            (Some(from), None) => format!("  removed {name} {from}"),
+            (None, None) => continue,
+        });
+    }
+    for difference in &lock.differences {
+        streams::talk(&format!("  {difference}"));
     }
 }
 
@@ -87,11 +114,16 @@ fn check(locked: &[Locked]) -> Result<()> {
     }
 }
 
-fn as_json(locked: &[Locked]) -> String {
+fn as_json(locked: &[Locked], said: fn(Change) -> &'static str) -> String {
     let locks = locked.iter().map(|lock| {
+        let versions = lock.versions.iter();
+        let versions = versions
+            .map(|change| json!({ "package": change.name, "from": change.from, "to": change.to }));
         json!({
             "file": lock.path,
             "change": said(lock.change),
+            "versions": versions.collect::<Vec<_>>(),
+            "differences": lock.differences,
             "targets": lock.targets.iter().map(Target::name).collect::<Vec<_>>(),
         })
     });

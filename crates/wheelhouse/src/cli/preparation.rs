@@ -159,6 +159,12 @@ impl Preparation {
         let (this, joined) = read.context(Kind::Input, || {
             "the thread that reads requirements files ended".to_owned()
         })??;
+        if !joined.from.is_empty() || !joined.unused.is_empty() {
+            this.renderer.observe(&Event::Inputs {
+                from: joined.from.clone(),
+                unused: joined.unused.clone(),
+            });
+        }
         for note in &joined.notes {
             this.renderer.observe(&Event::warning(note));
         }

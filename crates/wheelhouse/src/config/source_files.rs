@@ -1,15 +1,16 @@
 //! Which files of an application's tree say what it requires.
 //!
 //! Responsible for the rules: the files that `REQUIREMENTS_FILE` names, all of which must be
-//! there; or else `requirements.txt`; or else a lock; or else the project itself. Never reads a
-//! file: it is told whether a path is one.
+//! there; or else `pylock.toml`, which is made of the others; or else `requirements.txt`; or else a
+//! lock of another tool; or else the project itself. Never reads a file: the caller says whether a path
+//! is one.
 
 use std::path::{Path, PathBuf};
 
 use super::lockfile::LOCK_NAMES;
 
 /// The requirements file of an application that names none.
-const DEFAULT_REQUIREMENTS: &str = "requirements.txt";
+pub(super) const DEFAULT_REQUIREMENTS: &str = "requirements.txt";
 
 /// Files that make a tree a project, which then says itself what it requires.
 const PROJECT_FILES: [&str; 2] = ["pyproject.toml", "setup.py"];
@@ -88,20 +89,25 @@ fn find_unnamed(
     root: &Path,
     is_file: impl Fn(&Path) -> bool,
 ) -> Result<ApplicationSource, SourceFilesError> {
+    let [standard, others @ ..] = LOCK_NAMES;
+    let lock = root.join(standard);
+    if is_file(&lock) {
+        return Ok(ApplicationSource::Lock(lock));
+    }
     let requirements = root.join(DEFAULT_REQUIREMENTS);
     if is_file(&requirements) {
         return Ok(ApplicationSource::RequirementsFiles(vec![requirements]));
     }
-    let mut locks = LOCK_NAMES.iter().map(|name| root.join(name));
+    let mut locks = others.iter().map(|name| root.join(name));
     if let Some(lock) = locks.find(|path| is_file(path)) {
         return Ok(ApplicationSource::Lock(lock));
     }
     let mut projects = PROJECT_FILES.iter().map(|name| root.join(name));
     let project = projects.find(|path| is_file(path));
     project.map(ApplicationSource::Project).ok_or_else(|| {
-        let names = [DEFAULT_REQUIREMENTS]
+        let names = [standard, DEFAULT_REQUIREMENTS]
             .into_iter()
-            .chain(LOCK_NAMES)
+            .chain(others)
             .chain(PROJECT_FILES);
         SourceFilesError::Nothing {
             root: root.to_owned(),
@@ -154,13 +160,15 @@ mod tests {
         let project = |file: &str| Ok(ApplicationSource::Project(PathBuf::from(file)));
         assert_eq!(find(None, &all[1..]), project("/app/pyproject.toml"));
         assert_eq!(find(None, &all[2..]), project("/app/setup.py"));
+        let standard = Ok(ApplicationSource::Lock("/app/pylock.toml".into()));
+        assert_eq!(find(None, &[&["pylock.toml"], &all[..]].concat()), standard);
         let locks = ["Pipfile.lock", "poetry.lock", "uv.lock", "pylock.toml"];
         for (count, lock) in locks.iter().enumerate() {
             let files = [&locks[..=count], &all[1..]].concat();
             let path = Path::new("/app").join(lock);
             assert_eq!(find(None, &files), Ok(ApplicationSource::Lock(path)));
         }
-        let message = "`/app` has none of `requirements.txt`, `pylock.toml`, `uv.lock`, `poetry.lock`, `Pipfile.lock`, `pyproject.toml`, `setup.py`";
+        let message = "`/app` has none of `pylock.toml`, `requirements.txt`, `uv.lock`, `poetry.lock`, `Pipfile.lock`, `pyproject.toml`, `setup.py`";
         assert_eq!(find(None, &[]), Err(message.to_owned()));
     }
 }

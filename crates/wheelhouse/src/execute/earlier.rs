@@ -7,7 +7,9 @@ use url::Url;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::Requirement;
 use wheelhouse_model::wants::{self, Named};
-use wheelhouse_model::{Error, Kind, Lock, PackageName, Request, Result, Sha256, Source, pylock};
+use wheelhouse_model::{
+    Error, Kind, Lock, PackageName, Request, Result, Sha256, Source, Version, pylock,
+};
 
 use super::fetch::blocking;
 use super::{Reuse, sources};
@@ -59,14 +61,23 @@ pub(super) fn read(
     }
 }
 
+/// Returns the versions that the lock at `path` in `output` pins; `None` if there is no such lock.
+pub(super) fn versions(output: &Path, path: &Path) -> Option<Vec<(PackageName, Version)>> {
+    let text = fs_err::read_to_string(path).ok()?;
+    pylock::outline(&text, output).ok().map(|it| it.versions)
+}
+
 /// The error of a frozen run that has no lock at `path` for its request.
 pub(super) fn not_frozen(path: &Path, exists: bool) -> Error {
+    let path = path.display();
     let message = if exists {
-        format!("{} was made for other requirements", path.display())
+        format!("{path}, the lock of the output, was made for other requirements")
     } else {
-        format!("{} does not exist", path.display())
+        format!("{path}, the lock of the output, does not exist")
     };
-    Error::new(Kind::Resolution, message).with_hint("Run once without --frozen.")
+    Error::new(Kind::Resolution, message).with_hint(
+        "Run once without --frozen, which repeats an earlier build; versions that `wheelhouse lock` settled are taken in any case.",
+    )
 }
 
 /// The packages that were in the lock when the same request was last resolved with this store. They

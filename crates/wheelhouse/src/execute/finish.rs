@@ -9,8 +9,8 @@ use wheelhouse_model::lock::Package;
 use wheelhouse_model::manifest::{self, Wheel};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{
-    Error, Event, Hashes, Kind, Lock, Manifest, Observer, Outcome, PackageName, Request, Result,
-    Sha256, Source, Target, pylock,
+    Artifact, Error, Event, Hashes, Kind, Location, Lock, Manifest, Observer, Outcome, PackageName,
+    Request, Result, Sha256, Source, Target, pylock,
 };
 
 use super::Report;
@@ -114,7 +114,12 @@ pub(super) fn publish(mut finished: Finished) -> Result<Published> {
     let members = members(&finished)?;
     let mut files = index_files(&members);
     for set in &finished.sets {
-        let lock = pylock::write(&set.lock, &finished.output);
+        let packages = set.lock.packages.iter().zip(&set.made);
+        let placed = packages.map(|(package, made)| {
+            let file = placed(&made.filename, &made.stored, &finished.output);
+            (package.name.clone(), file)
+        });
+        let lock = pylock::write_with_files(&set.lock, &placed.collect(), &finished.output);
         files.insert(lock_name(set.name.as_deref()), lock.into_bytes());
     }
     let stored = members.values().map(|member| &member.made.stored);
@@ -206,6 +211,19 @@ pub(super) fn metadata(store: &Store, stored: &Stored, filename: &str) -> Result
         bytes,
         requires_python,
     })
+}
+
+/// The file `filename` as it stands in the directory `output`.
+pub(super) fn placed(filename: &str, stored: &Stored, output: &Path) -> Artifact {
+    Artifact {
+        filename: filename.to_owned(),
+        location: Location::Path(output.join(filename)),
+        size: Some(stored.size),
+        hashes: Hashes::sha256_only(stored.sha256),
+        uploaded: None,
+        yanked: None,
+        subdirectory: None,
+    }
 }
 
 /// A lock names a digest for every file; where nobody published one, it is what came.

@@ -6,7 +6,7 @@
 //!
 //! Nothing is fetched but what tells metadata and the requirements of builds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 use wheelhouse_engine::Host;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::lock::{VersionChange, version_changes};
 use wheelhouse_model::pylock::{self, Outline};
 use wheelhouse_model::{
     Error, Event, Kind, Lock, Observer, PackageName, Request, Result, Sha256, Target, Version,
@@ -53,6 +54,10 @@ pub struct Locked {
     pub targets: Vec<Target>,
     pub text: String,
     pub change: Change,
+    /// The versions that it has and the file has not, or the other way around.
+    pub versions: Vec<VersionChange>,
+    /// What else differs, one sentence each.
+    pub differences: Vec<String>,
 }
 
 /// How a lock compares with the file that is there.
@@ -82,6 +87,7 @@ pub async fn lock(mut job: Job, observer: Arc<dyn Observer>) -> Result<Vec<Locke
     let print = |target: &Target| job.request.fingerprint(target, &texts);
     let mut sheets = job.place.sheets(targets, print)?;
     for sheet in &mut sheets {
+        sheet.files.clone_from(&job.request.files);
         sheet.trees = earlier::digests_of(&sheet.named_trees(), &output, &trees).await;
     }
     if sheets.iter().all(|sheet| sheet.is_kept(&job.reuse)) {
@@ -163,6 +169,8 @@ struct Sheet {
     outline: Option<Outline>,
     /// The digests that the local trees of the text have now.
     trees: BTreeSet<Option<Sha256>>,
+    /// The local files that the requests are from.
+    files: BTreeMap<PathBuf, Sha256>,
 }
 
 impl Sheet {
@@ -177,7 +185,9 @@ impl Sheet {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error).context(Kind::Input, failed),
         };
-        let outline = text.as_deref().map(pylock::outline).transpose();
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let outline = text.as_deref().map(|text| pylock::outline(text, directory));
+        let outline = outline.transpose();
         let outline = outline.map_err(|error| {
             let message = format!("{} is there and is no lock", path.display());
             Error::new(Kind::Input, message)
@@ -191,6 +201,7 @@ impl Sheet {
             text,
             outline,
             trees: BTreeSet::new(),
+            files: BTreeMap::new(),
         })
     }
 
@@ -205,7 +216,9 @@ impl Sheet {
     fn is_kept(&self, reuse: &Reuse) -> bool {
         let wanted = earlier::answer(&self.request(), &self.trees);
         let outline = self.outline.as_ref();
-        outline.is_some_and(|outline| reuse.keeps(&outline.request, &wanted))
+        outline.is_some_and(|outline| {
+            outline.files == self.files && reuse.keeps(&outline.request, &wanted)
+        })
     }
 
     /// The local trees that the text names for any target.
@@ -229,8 +242,46 @@ impl Sheet {
         self.with(text)
     }
 
+    /// Says how `text` differs from the file that is there.
+    fn compared_with(&self, text: &str) -> (Vec<VersionChange>, Vec<String>) {
+        let (Some(there), Ok(outline)) = (&self.outline, pylock::outline(text, self.directory()))
+        else {
+            return Default::default();
+        };
+        if self.text.as_deref() == Some(text) {
+            return Default::default();
+        }
+        let versions = version_changes(&there.versions, &outline.versions);
+        let files: BTreeSet<&PathBuf> = there.files.keys().chain(outline.files.keys()).collect();
+        let files = files.into_iter();
+        let files = files.filter(|file| there.files.get(*file) != outline.files.get(*file));
+        let mut differences: Vec<String> = files
+            .map(|file| {
+                let name = file.strip_prefix(self.directory()).unwrap_or(file);
+                let what = match (there.files.get(file), outline.files.get(file)) {
+                    (None, _) => "was not among the files that it was made from",
+                    (_, None) => "is no longer among the files that it is made from",
+                    _ => "has changed",
+                };
+                format!("`{}` {what}", name.display())
+            })
+            .collect();
+        if versions.is_empty() && differences.is_empty() {
+            let said = if there.request == outline.request {
+                "other files or digests of the same versions"
+            } else {
+                "other requirements, indexes, settings or targets"
+            };
+            differences.push(said.to_owned());
+        }
+        (versions, differences)
+    }
+
     fn with(self, text: String) -> Locked {
+        let (versions, differences) = self.compared_with(&text);
         Locked {
+            versions,
+            differences,
             change: match &self.text {
                 None => Change::New,
                 Some(there) if *there == text => Change::None,
@@ -269,11 +320,12 @@ impl Run {
         let text = match &mut locks[..] {
             [lock] => {
                 lock.request = request;
+                lock.files.clone_from(&sheet.files);
                 pylock::write(lock, directory)
             }
             locks => {
                 let served: Vec<_> = sheet.targets.iter().zip(&*locks).collect();
-                pylock::write_shared(&served, &request, directory)?
+                pylock::write_shared(&served, &request, &sheet.files, directory)?
             }
         };
         Ok(sheet.with(text))

@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use wheelhouse_engine::{Engine, Host, Setup};
 use wheelhouse_model::event::seconds;
+use wheelhouse_model::lock::version_changes;
 use wheelhouse_model::target::Choice;
 use wheelhouse_model::{
     Action, Error, Event, Kind, Lock, Observer, PackageName, Phase, Plan, Request, Result, Sha256,
@@ -241,6 +242,26 @@ impl Run {
         }
     }
 
+    /// Tells how `lock` differs from the lock that the output has of the same set.
+    fn tell_changes(&self, lock: &Lock) {
+        let output = &self.job.output;
+        let path = output.join(locking::lock_name(self.set.as_deref()));
+        let Some(before) = earlier::versions(output, &path) else {
+            return;
+        };
+        let after = lock.packages.iter();
+        let after: Vec<_> = after
+            .map(|package| (package.name.clone(), package.version.clone()))
+            .collect();
+        for change in version_changes(&before, &after) {
+            self.observer.observe(&Event::VersionChanged {
+                package: change.name.to_string(),
+                from: change.from,
+                to: change.to,
+            });
+        }
+    }
+
     /// Keeps the lock of an earlier run, or resolves. Returns whether it was kept, too.
     async fn lock(&mut self) -> Result<(Lock, bool)> {
         let mut preferences = BTreeMap::new();
@@ -281,6 +302,7 @@ impl Run {
         lock.request = self.answer(Some(&lock), &trees).await;
         earlier::expect(&self.job.store, &self.fingerprint, &lock);
         self.locked(&lock, false);
+        self.tell_changes(&lock);
         if self.set.is_none() && self.job.supplements.is_empty() {
             self.job.reuse.warn_of_strangers([&lock], &*self.observer);
         }

@@ -273,6 +273,7 @@ impl Observer for OfSupplement {
                 | Event::PhaseStarted { .. }
                 | Event::PhaseFinished { .. }
                 | Event::Locked { .. }
+                | Event::VersionChanged { .. }
         );
         if !of_run {
             self.0.observe(event);

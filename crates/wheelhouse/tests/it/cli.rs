@@ -96,7 +96,7 @@ fn nothing_to_build_from_is_said() {
     let finished = run(&sandbox, "build");
     finished.assert_exit(2);
     insta::assert_snapshot!(redacted(&sandbox, &finished.stderr), @"
-    error: there is nothing to build from: `SANDBOX` has none of `requirements.txt`, `pylock.toml`, `uv.lock`, `poetry.lock`, `Pipfile.lock`, `pyproject.toml`, `setup.py`
+    error: there is nothing to build from: `SANDBOX` has none of `pylock.toml`, `requirements.txt`, `uv.lock`, `poetry.lock`, `Pipfile.lock`, `pyproject.toml`, `setup.py`
     hint: Name requirements, a file with -r FILE, or an application's tree with --source DIR.
     ");
     let json = run(&sandbox, "build --json -r absent.txt");

@@ -145,7 +145,7 @@ fn a_lock_that_still_answers_is_kept_and_no_index_asked() {
     let checked = lock(&sandbox, &index, &["--check", "--json"]);
     checked.assert_success();
     assert!(
-        checked.stdout.contains("\"change\": \"kept\""),
+        checked.stdout.contains("\"change\": \"current\""),
         "{}",
         checked.stdout
     );
@@ -161,15 +161,118 @@ fn versions_are_kept_when_the_request_changes() {
     checked
         .assert_exit(3)
         .assert_error_names(&["pylock.toml", "out of date"]);
+    assert!(
+        checked.stderr.contains("  added gamma 2.0\n"),
+        "{}",
+        checked.stderr
+    );
     assert!(!has(&sandbox, "gamma-2.0"));
+    let checked = lock(&sandbox, &index, &["--check", "--json"]);
+    checked.assert_exit(3);
+    // The error is a document of its own.
+    let mut documents = serde_json::Deserializer::from_str(&checked.stdout).into_iter();
+    let document: serde_json::Value = documents.next().unwrap().unwrap();
+    let found = &document["locks"][0];
+    assert_eq!(found["change"], "outdated");
+    let added = serde_json::json!([{ "package": "gamma", "from": null, "to": "2.0" }]);
+    assert_eq!(found["versions"], added);
+    let differences = serde_json::json!(["`requirements.txt` has changed"]);
+    assert_eq!(found["differences"], differences);
     lock(&sandbox, &index, &[]).assert_success();
     assert!(has(&sandbox, "alpha-1.0") && has(&sandbox, "beta-1.0") && has(&sandbox, "gamma-2.0"));
 }
 
 #[test]
+fn a_lock_is_what_the_next_build_is_from() {
+    let (index, sandbox) = locked_pair();
+    let built = sandbox.build(&index, &[]);
+    built.assert_success();
+    let said = "From pylock.toml; not used: requirements.txt\n";
+    assert!(built.stderr.contains(said), "{}", built.stderr);
+    let locked = ["alpha-1.0-py3-none-any.whl", "beta-1.0-py3-none-any.whl"];
+    assert_eq!(tree::wheels(&sandbox.out()), locked);
+    sandbox.build(&index, &["--frozen"]).assert_success();
+    // What does not change the requirements does not make the lock outdated.
+    sandbox.write("requirements.txt", "# both\nalpha\n\nbeta # too\n");
+    sandbox.build(&index, &[]).assert_success();
+    sandbox.write("requirements.txt", "alpha\n");
+    sandbox
+        .build(&index, &[])
+        .assert_exit(2)
+        .assert_error_names(&["pylock.toml", "requirements.txt", "wheelhouse lock"]);
+    let built = sandbox.build(&index, &["-r", "requirements.txt"]);
+    built.assert_success();
+    let said = "From requirements.txt; not used: pylock.toml\n";
+    assert!(built.stderr.contains(said), "{}", built.stderr);
+    let locked = lock(&sandbox, &index, &[]);
+    locked.assert_success();
+    assert!(
+        locked.stderr.contains("  removed beta 1.0\n"),
+        "{}",
+        locked.stderr
+    );
+    sandbox.build(&index, &[]).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), ["alpha-1.0-py3-none-any.whl"]);
+}
+
+#[test]
+fn the_lock_of_a_wheelhouse_installs_from_it_alone() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0").requires("beta"));
+    index.add_sdist(&Sdist::new("beta", "1.0"));
+    Sdist::new("local", "1.0").write_tree(&sandbox.path("local"));
+    let arguments = ["alpha", "./local"];
+    sandbox.build(&index, &arguments).assert_success();
+    let written = text(&sandbox, "out/pylock.toml");
+    index.forget_requests();
+    sandbox
+        .build(&index, &[&arguments[..], &["--frozen"]].concat())
+        .assert_success();
+    assert_eq!(text(&sandbox, "out/pylock.toml"), written);
+    assert_eq!(index.requests("/").len(), 0);
+    for name in ["alpha", "beta", "local"] {
+        let path = format!("path = \"{name}-1.0-py3-none-any.whl\"");
+        assert!(written.contains(&path), "{written}");
+    }
+    std::fs::rename(sandbox.out(), sandbox.path("moved")).unwrap();
+    std::fs::remove_dir_all(sandbox.path("local")).unwrap();
+    let mut build = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+    build.args([
+        "build",
+        "--no-index",
+        "--lock",
+        "moved/pylock.toml",
+        "-o",
+        "again",
+    ]);
+    build.arg("--no-cache");
+    sandbox.spawn(build).finish().assert_success();
+    assert_eq!(
+        tree::wheels(&sandbox.path("again")),
+        tree::wheels(&sandbox.path("moved"))
+    );
+    let Some(test_python) = test_python() else {
+        return;
+    };
+    let installed = python::environment(&test_python, &sandbox.path(""), "environment");
+    let mut pip = python::pip(&test_python, &installed);
+    pip.args(["install", "--no-index", "-r"]);
+    python::run(pip.arg(sandbox.path("moved/pylock.toml")));
+    let list = python::run(python::pip(&test_python, &installed).arg("freeze"));
+    let list = String::from_utf8(list.stdout).unwrap();
+    for name in ["alpha", "beta", "local"] {
+        assert!(list.contains(name), "{list}");
+    }
+    assert_eq!(index.requests("/").len(), 0);
+}
+
+#[test]
 fn one_package_is_upgraded_or_all_are() {
     let (index, sandbox) = locked_pair();
-    lock(&sandbox, &index, &["--upgrade-package", "alpha"]).assert_success();
+    let upgraded = lock(&sandbox, &index, &["--upgrade-package", "alpha"]);
+    upgraded.assert_success();
+    let said = "updated pylock.toml\n  changed alpha 1.0 -> 2.0\n";
+    assert!(upgraded.stderr.contains(said), "{}", upgraded.stderr);
     assert!(has(&sandbox, "alpha-2.0") && has(&sandbox, "beta-1.0"));
     lock(&sandbox, &index, &["--upgrade"]).assert_success();
     assert!(has(&sandbox, "alpha-2.0") && has(&sandbox, "beta-2.0"));
@@ -186,7 +289,13 @@ fn a_build_upgrades_one_package_of_its_lock() {
         index.add(&Wheel::new(name, "2.0"));
     }
     let upgrade = ["alpha", "beta", "-P", "beta"];
-    sandbox.build(&index, &upgrade).assert_success();
+    let built = sandbox.build(&index, &upgrade);
+    built.assert_success();
+    assert!(
+        built.stderr.contains("Changed beta 1.0 -> 2.0\n"),
+        "{}",
+        built.stderr
+    );
     let expected = ["alpha-1.0-py3-none-any.whl", "beta-2.0-py3-none-any.whl"];
     assert_eq!(tree::wheels(&sandbox.out()), expected);
 }

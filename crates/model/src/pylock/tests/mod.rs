@@ -5,7 +5,7 @@ mod shared;
 
 use std::path::Path;
 
-use super::{read, write};
+use super::{read, write, write_with_files};
 use crate::lock::{Build, Lock, Package, Pin};
 use crate::{Artifact, Hashes, Location, Origin, PackageName, Result, Sha256, Source};
 
@@ -60,6 +60,7 @@ fn package(named: &str, version: &str, origin: Origin, source: Source) -> Packag
 fn representative() -> Lock {
     Lock {
         request: "5f2b".to_owned(),
+        files: std::collections::BTreeMap::new(),
         environment: "sys_platform == 'linux' and python_full_version == '3.11.7'".to_owned(),
         requires_python: Some(">=3.11".to_owned()),
         packages: [from_index(), direct(), local()].concat(),
@@ -142,6 +143,26 @@ fn local() -> Vec<Package> {
 #[test]
 fn a_representative_lock_is_written_so() {
     insta::assert_snapshot!(write(&representative(), base()));
+}
+
+#[test]
+fn files_beside_a_lock_are_written_so() {
+    let lock = representative();
+    let files = lock.packages.iter().map(|package| {
+        let filename = format!("{}-{}-py3-none-any.whl", package.name, package.version);
+        let location = Location::Path(base().join(&filename));
+        (package.name.clone(), artifact(&filename, location))
+    });
+    let text = write_with_files(&lock, &files.collect(), base());
+    assert!(!text.contains("secret"));
+    assert!(
+        text.contains("path = \"git-0.3.dev1-py3-none-any.whl\""),
+        "{text}"
+    );
+    assert!(
+        text.contains("[packages.tool.wheelhouse.source.vcs]"),
+        "{text}"
+    );
 }
 
 #[test]

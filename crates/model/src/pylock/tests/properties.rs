@@ -1,5 +1,6 @@
 //! Any lock reads back as it was, and no text makes the reader panic.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use proptest::collection::{btree_map, btree_set, vec};
@@ -8,9 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use url::Url;
 
-use super::{base, name, read_first};
+use super::{artifact, base, name, read_first};
 use crate::lock::{Build, Lock, Package, Pin};
-use crate::pylock::write;
+use crate::pylock::{write, write_with_files};
 use crate::{Artifact, Hashes, Location, Origin, PackageName, Source, Version};
 
 fn text() -> impl Strategy<Value = String> {
@@ -176,6 +177,7 @@ fn any_lock() -> impl Strategy<Value = Lock> {
     let builds = vec(any_build(), 0..3);
     (text(), text(), requires_python(), packages, edges, builds).prop_map(
         |(request, environment, requires_python, packages, edges, builds)| Lock {
+            files: BTreeMap::new(),
             request,
             environment,
             requires_python,
@@ -230,6 +232,19 @@ proptest! {
     #[test]
     fn a_lock_reads_back(lock in any_lock()) {
         let text = write(&lock, base());
+        let again = read_first(&text);
+        prop_assert_eq!(again.map_err(|error| error.sentence()), Ok(lock), "{}", text);
+    }
+
+    #[test]
+    fn a_lock_with_files_reads_back(lock in any_lock()) {
+        let files = lock.packages.iter().map(|package| {
+            let name = package.name.to_string().replace('-', "_");
+            let filename = format!("{name}-{}-py3-none-any.whl", package.version);
+            let location = Location::Path(base().join(&filename));
+            (package.name.clone(), artifact(&filename, location))
+        });
+        let text = write_with_files(&lock, &files.collect(), base());
         let again = read_first(&text);
         prop_assert_eq!(again.map_err(|error| error.sentence()), Ok(lock), "{}", text);
     }

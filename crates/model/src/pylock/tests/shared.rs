@@ -1,5 +1,7 @@
 //! One lock for several targets: who shares an entry, and under which marker.
 
+use std::collections::BTreeMap;
+
 use uv_pep508::{MarkerEnvironment, MarkerTree};
 
 use super::{artifact, at, base, name};
@@ -47,7 +49,7 @@ fn shared(locks: &[(&str, Lock)]) -> crate::Result<String> {
         .iter()
         .zip(locks.iter().map(|(_, lock)| lock))
         .collect();
-    write_shared(&locks, "request", base())
+    write_shared(&locks, "request", &BTreeMap::new(), base())
 }
 
 /// The lock that `shared` is for a target; wheels are chosen by a part of their names.

@@ -153,7 +153,7 @@ pub(crate) struct Conduct {
     #[command(flatten)]
     upgrades: Upgrades,
 
-    /// Use the lock that is there, and ask no index
+    /// Use the lock that the output has of an earlier build, and ask no index
     #[arg(long, conflicts_with_all = ["upgrade", "upgrade_packages"])]
     frozen: bool,
 

@@ -129,9 +129,10 @@ pub(crate) enum Color {
 pub(crate) enum Verb {
     /// Make a wheelhouse of everything that the requirements need
     ///
-    /// Without requirements, files or a source the current directory is the source: its
-    /// requirements.txt (or the files that REQUIREMENTS_FILE names), else its lock (pylock.toml,
-    /// uv.lock, poetry.lock, Pipfile.lock), else the dependencies of its pyproject.toml.
+    /// Without requirements, files or a source the current directory is the source: the
+    /// files that REQUIREMENTS_FILE names, else its pylock.toml (as `wheelhouse lock` writes it), its
+    /// requirements.txt, its lock of another tool (uv.lock, poetry.lock, Pipfile.lock), or the
+    /// dependencies of its pyproject.toml. The run says which, and what lies beside it unused.
     #[command(after_help = BUILD_EXAMPLES)]
     Build(Box<Build>),
     /// Tell whether a directory of wheels is whole and complete, and installs without a network

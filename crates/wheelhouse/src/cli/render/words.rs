@@ -36,6 +36,13 @@ fn words(event: &Event) -> Option<String> {
             format!("{} {label}", done("Target"))
         }
         Event::Target { label, python } => format!("{} {label} ({python})", done("Target")),
+        Event::Inputs { from, unused } => inputs(from, unused),
+        Event::VersionChanged { package, from, to } => match (from, to) {
+            (Some(from), Some(to)) => format!("{} {package} {from} -> {to}", done("Changed")),
+            (None, Some(to)) => format!("{} {package} {to}", done("Added")),
+            (Some(from), None) => format!("{} {package} {from}", done("Removed")),
+            (None, None) => return None,
+        },
         Event::PhaseStarted {
             phase: Phase::Resolve,
         } => done("Resolving"),
@@ -96,6 +103,20 @@ fn words(event: &Event) -> Option<String> {
         | Event::FetchFailed { .. } => return None,
     };
     Some(line)
+}
+
+/// Says what a run starts from, and what lies beside that.
+fn inputs(from: &[String], unused: &[String]) -> String {
+    let from = if from.is_empty() {
+        "the command line".to_owned()
+    } else {
+        from.join(", ")
+    };
+    let unused = match unused {
+        [] => String::new(),
+        unused => format!("; not used: {}", unused.join(", ")),
+    };
+    format!("{} {from}{unused}", done("From"))
 }
 
 fn done(word: &str) -> String {

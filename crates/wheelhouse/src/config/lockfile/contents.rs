@@ -2,11 +2,12 @@
 //!
 //! Never knows a format.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
-use wheelhouse_model::Result;
 use wheelhouse_model::lock::Build;
 use wheelhouse_model::request::Requirement;
+use wheelhouse_model::{Result, Sha256};
 
 use super::pin::{Pin, What};
 use super::{LockFile, Locked, Scope};
@@ -16,6 +17,8 @@ use super::{LockFile, Locked, Scope};
 pub(super) struct Contents {
     pub(super) pins: Vec<Pin>,
     pub(super) builds: Vec<Build>,
+    /// The local files that the lock says it was made from.
+    pub(super) files: BTreeMap<PathBuf, Sha256>,
     pub(super) indexes: Vec<String>,
     pub(super) find_links: Vec<String>,
     pub(super) scope: Scope,
@@ -48,6 +51,7 @@ impl Contents {
         let all_hashed = self.pins.iter().all(Pin::is_hashed);
         let mut locked = Locked {
             builds: self.builds,
+            files: self.files,
             indexes: self.indexes,
             find_links: self.find_links,
             scope: self.scope.of(file.name),

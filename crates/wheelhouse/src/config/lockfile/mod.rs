@@ -18,12 +18,13 @@ mod samples;
 mod scope;
 mod uv;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::lock::Build;
 use wheelhouse_model::request::Requirement;
-use wheelhouse_model::{Error, ExtraName, GroupName, Kind, Result};
+use wheelhouse_model::{Error, ExtraName, GroupName, Kind, Result, Sha256};
 
 use contents::Contents;
 
@@ -73,7 +74,9 @@ impl Format {
         let metadata = table.get("metadata").and_then(toml::Value::as_table);
         if table.contains_key("lock-version") {
             Some(Self::Pylock)
-        } else if metadata.is_some_and(|metadata| metadata.contains_key("lock-version")) {
+        } else if metadata.is_some_and(|metadata| {
+            metadata.contains_key("lock-version") || metadata.contains_key("content-hash")
+        }) {
             Some(Self::Poetry)
         } else {
             table.contains_key("version").then_some(Self::Uv)
@@ -136,6 +139,8 @@ pub(super) struct Locked {
     pub(super) constraints: Vec<Requirement>,
     /// How sources are built, where the lock tells.
     pub(super) builds: Vec<Build>,
+    /// The local files that the lock says it was made from.
+    pub(super) files: BTreeMap<PathBuf, Sha256>,
     /// URLs in the order of the lock.
     pub(super) indexes: Vec<String>,
     /// Absolute paths of directories, and URLs.

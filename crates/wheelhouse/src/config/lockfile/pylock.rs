@@ -4,11 +4,12 @@
 
 use std::path::Path;
 
+use percent_encoding::percent_decode_str;
 use toml::Value;
 use url::Url;
 use wheelhouse_model::entry::{Entry, parse};
-use wheelhouse_model::pylock::read_builds;
-use wheelhouse_model::{ExtraName, GroupName, MarkerTree, Result, Version, marker};
+use wheelhouse_model::pylock::{check_exclusive, read_builds, read_files, version_of};
+use wheelhouse_model::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version, marker};
 
 use super::contents::{Contents, add};
 use super::pin::{Pin, What};
@@ -18,10 +19,12 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     let table = parse(file.text)?;
     let root = Entry::root(&table);
     check_version(&root)?;
+    root.required_string("created-by")?;
     let wanted = wanted(&root, selection)?;
     root.required("packages", root.value("packages"))?;
     let mut contents = Contents {
         builds: read_builds(&root)?,
+        files: read_files(&root, file.base)?,
         ..Contents::default()
     };
     if let Some(python) = root.string("requires-python")? {
@@ -35,6 +38,11 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
             Some(marker) => wanted.decide(marker),
             None => MarkerTree::TRUE,
         };
+        let python = package.string("requires-python")?;
+        if let Some(python) = python.filter(|_| !marker.is_false()) {
+            let name = package.required_string("name")?;
+            contents.scope.require_python_of(name, python, marker);
+        }
         contents.pins.push(Pin {
             name: package.required("name", package.parsed("name")?)?,
             what: read_what(&package, file.base)?,
@@ -101,6 +109,7 @@ where
 }
 
 fn read_what(package: &Entry<'_>, base: &Path) -> Result<What> {
+    check_exclusive(package)?;
     if let Some(vcs) = package.entry("vcs")? {
         return read_git(&vcs, base);
     }
@@ -121,9 +130,7 @@ fn read_what(package: &Entry<'_>, base: &Path) -> Result<What> {
             error.with_hint("A package needs wheels, or one of sdist, archive, directory and vcs.")
         );
     }
-    let version = package.parsed("version")?;
-    let version = version.or(version_of_wheel(package)?);
-    Ok(What::Version(package.required("version", version)?))
+    Ok(What::Version(read_version(package)?))
 }
 
 fn read_git(vcs: &Entry<'_>, base: &Path) -> Result<What> {
@@ -163,17 +170,29 @@ fn place(entry: &Entry<'_>, base: &Path) -> Result<String> {
     }
 }
 
-fn version_of_wheel(package: &Entry<'_>) -> Result<Option<Version>> {
-    let Some(wheel) = package.entries("wheels")?.into_iter().next() else {
-        return Ok(None);
-    };
-    let location = wheel.string("path")?.or(wheel.string("url")?);
-    let name = wheel.string("name")?.or(location).unwrap_or_default();
-    let name = name.rsplit('/').next().unwrap_or(name);
-    Ok(name
-        .split('-')
-        .nth(1)
-        .and_then(|version| version.parse().ok()))
+/// The version of the package and of all of its files.
+fn read_version(package: &Entry<'_>) -> Result<Version> {
+    let name: PackageName = package.required("name", package.parsed("name")?)?;
+    let mut version: Option<Version> = package.parsed("version")?;
+    let mut files = package.entries("wheels")?;
+    files.extend(package.entry("sdist")?);
+    for file in files {
+        let location = file.string("path")?.or(file.string("url")?);
+        let location = file.required("url", location)?;
+        let filename = file.string("name")?.unwrap_or(location);
+        let filename = filename.rsplit(['/', '\\']).next().unwrap_or(filename);
+        let filename = percent_decode_str(filename).decode_utf8_lossy();
+        if file.integer("size")?.is_some_and(i64::is_negative) {
+            return Err(file.error("size", "is negative"));
+        }
+        let of_file = version_of(&filename, &name);
+        let is_other = |version: &Version| Some(version) != of_file.as_ref();
+        if of_file.is_none() || version.as_ref().is_some_and(is_other) {
+            return Err(file.error("name", "is not that of a file of this package and version"));
+        }
+        version = of_file;
+    }
+    package.required("version", version)
 }
 
 fn read_hashes(package: &Entry<'_>) -> Result<Vec<String>> {
@@ -314,6 +333,120 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
         assert_eq!(locked.find_links, ["/app/wheels"]);
         assert_eq!(locked.constraints.len(), 3);
         assert_eq!(locked.constraints[0].hashes.len(), 2);
+    }
+
+    /// The example of PEP 751, as the tests of `packaging` have it.
+    const EXAMPLE: &str =
+        include_str!("../../../../model/src/pylock/tests/pylock.spec-example.toml");
+
+    #[test]
+    fn the_example_of_the_specification_is_read() {
+        let locked = read_as(Format::Pylock, EXAMPLE, None, "", "").unwrap();
+        let lines: Vec<_> = locked.requirements.iter().map(|it| &*it.text).collect();
+        assert_eq!(lines, ["attrs==25.1.0", "cattrs==24.1.2", "numpy==2.2.3"]);
+        assert_eq!(locked.indexes, ["https://pypi.org/simple"]);
+        let check = |target: &str| locked.scope.check(&target.parse().unwrap());
+        assert!(check("3.12.1-linux").is_ok());
+        assert!(check("3.12.1-macos").is_err());
+        assert!(check("3.13.1-linux").is_err());
+    }
+
+    const HEAD: &str = "lock-version = '1.0'\ncreated-by = 'pip'\n";
+    const HASHES: &str = "hashes = { sha256 = 'SHA_A' }";
+
+    fn is_read(text: &str) -> bool {
+        let text = text.replace("HASHES", HASHES);
+        read_as(Format::Pylock, &text, None, "", "").is_ok()
+    }
+
+    #[test]
+    fn what_packaging_reads_is_read() {
+        for text in [
+            "packages = []",
+            "environments = []\npackages = []",
+            "extras = ['feat1']\ndependency-groups = ['dev']\ndefault-groups = ['dev']\npackages = []",
+            "[[packages]]\nname = 'a'\nversion = '1.0'\nmarker = 'os_name == \"posix\"'\nrequires-python = '!=3.10.1,>=3.10'\ndirectory = { path = '.', editable = false }",
+            "[[packages]]\nname = 'a'\nvcs = { type = 'git', url = 'https://host/a', commit-id = 'abc' }",
+            "[[packages]]\nname = 'a'\nsdist = { path = './a-1.0.tar.gz', HASHES }\n[packages.tool.pip]\nfoo = 'bar'",
+            "[[packages]]\nname = 'a'\nsdist = { path = '.\\a-1.0.tar.gz', HASHES }",
+            "[[packages]]\nname = 'a'\nsdist = { url = 'https://host/a-2.0.tar.gz', path = 'a-1.0.tar.gz', HASHES }",
+            "[[packages]]\nname = 'a'\nwheels = [{ name = 'a-1.0-py3-none-any.whl', url = 'https://host/x', HASHES }]",
+        ] {
+            assert!(is_read(&format!("{HEAD}{text}\n")), "{text}");
+        }
+        let minor = HEAD.replace("1.0", "1.1");
+        assert!(is_read(&format!("{minor}packages = []\n")));
+    }
+
+    #[test]
+    fn what_packaging_refuses_is_refused() {
+        for version in [
+            "'0.9'",
+            "'2'",
+            "'2.1'",
+            "'2.0.dev0'",
+            "'2.0rc1'",
+            "'2.x'",
+            "1.0",
+        ] {
+            let head = HEAD.replace("'1.0'", version);
+            assert!(!is_read(&format!("{head}packages = []\n")), "{version}");
+        }
+        for text in [
+            "created-by = 'pip'\npackages = []",
+            "lock-version = '1.0'\npackages = []",
+            HEAD,
+        ] {
+            assert!(!is_read(text), "{text}");
+        }
+        for text in [
+            "packages = ['a']",
+            "environments = ['os_name == \"posix\"', 'invalid == \"x\"']\npackages = []",
+            "environments = [1]\npackages = []",
+        ] {
+            assert!(!is_read(&format!("{HEAD}{text}\n")), "{text}");
+        }
+        for keys in [
+            "version = '1.0'",
+            "archive = { path = 'a.tar.gz', HASHES }\nsdist = { path = 'a-1.0.tar.gz', HASHES }",
+            "archive = { path = 'a.tar.gz', HASHES }\ndirectory = { path = '.' }",
+            "archive = { HASHES }",
+            "vcs = { type = 'git', commit-id = 'abc' }",
+            "wheels = [{ url = 'https://host/a-1.0.whl', HASHES }]",
+            "wheels = [{ url = 'https://host/b-1.0-py3-none-any.whl', HASHES }]",
+            "version = '2.0'\nwheels = [{ url = 'https://host/a-1.0-py3-none-any.whl', HASHES }]",
+            "wheels = [{ name = 'a-1.0-py3-none-any.whl', HASHES }]",
+            "wheels = [{ path = 'a-1.0-py3-none-any.whl' }]",
+            "wheels = [{ path = 'a-1.0-py3-none-any.whl', hashes = {} }]",
+            "wheels = [{ path = 'a-1.0-py3-none-any.whl', hashes = { sha256 = 'SHA_A', md5 = 1 } }]",
+            "wheels = [{ path = 'a-1.0-py3-none-any.whl', hashes = 'sha256:0' }]",
+            "wheels = [{ path = 'a-1.0-py3-none-any.whl', size = true, HASHES }]",
+            "sdist = { path = './a.tar.gz', HASHES }",
+            "sdist = { path = './b-1.0.tar.gz', HASHES }",
+            "version = '2.0'\nsdist = { path = './a-1.0.tar.gz', HASHES }",
+        ] {
+            let text = format!("{HEAD}[[packages]]\nname = 'a'\n{keys}\n");
+            assert!(!is_read(&text), "{keys}");
+        }
+    }
+
+    #[test]
+    fn a_python_that_a_package_is_not_for_is_refused() {
+        let python = |marker: &str| {
+            format!(
+                "{HEAD}[[packages]]\nname = 'a'\n{marker}requires-python = '>=3.99'\nsdist = {{ path = 'a-1.0.tar.gz', {HASHES} }}\n"
+            )
+        };
+        let check = |text: &str| {
+            let locked = read_as(Format::Pylock, text, None, "", "").unwrap();
+            locked.scope.check(&"3.12.1-linux".parse().unwrap())
+        };
+        let message = check(&python("")).unwrap_err().to_string();
+        assert!(
+            message.contains("package `a` has the requires-python `>=3.99`"),
+            "{message}"
+        );
+        assert!(check(&python("marker = \"os_name == 'nt'\"\n")).is_ok());
     }
 
     #[test]

@@ -25,6 +25,15 @@ impl Scope {
         Ok(())
     }
 
+    /// Adds what `requires-python` of the package `name` says, which is wanted under `marker`.
+    pub(super) fn require_python_of(&mut self, name: &str, text: &str, marker: MarkerTree) {
+        // Old releases have specifiers that no current tool can read; their files are judged later.
+        if let Ok(python) = python_marker(text) {
+            let said = format!("package `{name}` has the requires-python `{text}`");
+            self.require(said, python.or(marker.negate()));
+        }
+    }
+
     /// Adds alternatives, of which none means all environments.
     pub(super) fn require_any(&mut self, key: &str, texts: &[&str]) -> Result<()> {
         if texts.is_empty() {

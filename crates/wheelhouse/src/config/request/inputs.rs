@@ -3,12 +3,13 @@
 //! Responsible for their order, which is pip's: constraints, then the command line, then files. Never
 //! judges a requirement.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use wheelhouse_model::lock::Build;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{COMMAND_LINE, Requirement};
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::super::lockfile::Scope;
 use super::super::requirements_file::{
@@ -30,6 +31,13 @@ pub(super) struct Inputs {
     /// What the settings and the options of all files add up to.
     pub(super) options: FileOptions,
     pub(super) notes: Vec<String>,
+    /// The local files that were read, with the digest of what each requires.
+    pub(super) files: BTreeMap<PathBuf, Sha256>,
+    /// The names of all that was read, and of what lies beside it and was not.
+    pub(super) from: Vec<String>,
+    pub(super) unused: Vec<String>,
+    /// The file beside the lock that it was made from.
+    pub(super) project_of_lock: Option<&'static str>,
     /// Whether a lock gave the requirements, which are complete then.
     pub(super) is_locked: bool,
     /// The targets that this lock serves.
@@ -94,6 +102,7 @@ pub(super) fn read(
         reading.take_groups(settings)?;
     }
     mistaken::refuse_builds_of_conda(&reading.inputs.requirements, context)?;
+    reading.finish_files(reading.inputs.project_of_lock);
     Ok(reading.inputs)
 }
 
@@ -166,6 +175,9 @@ impl Reading<'_> {
         if files.is_empty() {
             return Ok(());
         }
+        for (_, source) in files {
+            self.note_source(&source.absolute(directory));
+        }
         let context = ReadContext {
             environment: self.context.environment,
             working_directory: directory,
@@ -188,6 +200,9 @@ impl Reading<'_> {
         } else if read.options != FileOptions::default() {
             let note = "options in files of overrides and build constraints have no effect";
             self.inputs.notes.push(note.to_owned());
+        }
+        for line in read.requirements.iter().chain(&read.constraints) {
+            self.note_source(&line.location.source);
         }
         for line in read.requirements {
             let requirement = self.requirement(line);

@@ -95,8 +95,6 @@ impl Reading<'_> {
 
     /// Takes the lock of an application, which nobody named.
     pub(super) fn take_found_lock(&mut self, path: &Path, settings: &Settings) -> Result<()> {
-        let note = format!("the lock `{}` says what is built", self.name(path));
-        self.inputs.notes.push(note);
         self.take_lock(&Source::File(path.to_owned()), settings)
     }
 
@@ -125,6 +123,9 @@ impl Reading<'_> {
         };
         let selection = Selection::parse(&self.raw.extras, &settings.groups)?;
         let locked = lockfile::read(format, &file, &selection)?;
+        self.check_files(&name, &locked.files)?;
+        self.note_source(source);
+        self.inputs.project_of_lock = format.project_file();
         self.take_locked(locked);
         Ok(())
     }

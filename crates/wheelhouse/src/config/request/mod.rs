@@ -9,6 +9,7 @@
 
 mod building;
 mod file_options;
+mod files;
 mod inputs;
 mod locks;
 mod mistaken;
@@ -49,6 +50,9 @@ const ALL: &str = ":all:";
 #[derive(Debug)]
 pub struct Joined {
     pub request: Request,
+    /// The names of what says what is required, and of what lies beside it and is not used.
+    pub from: Vec<String>,
+    pub unused: Vec<String>,
     /// What has another effect than it may seem to have, one sentence each.
     pub notes: Vec<String>,
     /// The targets that the request can be for; all, unless a lock says otherwise.
@@ -67,9 +71,12 @@ pub fn join(raw: &RawBuild, settings: &Settings, context: &SettingsContext<'_>) 
     let mut notes = inputs.notes.clone();
     let scope = inputs.scope.clone();
     let images = images(&inputs.options, context)?;
+    let (from, unused) = (inputs.from.clone(), inputs.unused.clone());
     let request = request(inputs, settings, context, &mut notes)?;
     Ok(Joined {
         request,
+        from,
+        unused,
         notes,
         scope,
         images,
@@ -109,6 +116,7 @@ fn request(
         building: building(&inputs.requirements, settings, context)?,
         python: settings.python.clone(),
         requirements: inputs.requirements,
+        files: inputs.files,
         constraints: inputs.constraints,
         overrides: inputs.overrides,
         build_constraints: inputs.build_constraints,

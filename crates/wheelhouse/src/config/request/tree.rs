@@ -31,7 +31,11 @@ impl Reading<'_> {
                 .with_hint("Name it with --source DIR or -r DIR/pyproject.toml."));
         }
         let root = self.root();
-        let is_passed_over = |path: &Path| self.raw.passes_over_locks && is_lock(path);
+        // The lock of the output is that of the last run, and not one to build from.
+        let is_passed_over = |path: &Path| {
+            let is_of_output = path.parent() == Some(settings.output.as_path());
+            is_lock(path) && (self.raw.passes_over_locks || is_of_output)
+        };
         let is_file = |path: &Path| path.is_file() && !is_passed_over(path);
         let named = self.context.environment.get("REQUIREMENTS_FILE");
         let found = find_application_source(&root, named, is_file).map_err(|error| {
@@ -63,7 +67,7 @@ impl Reading<'_> {
     }
 
     /// The tree that extras, groups and requirements files belong to.
-    fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         let root = self.raw.source.as_deref().unwrap_or(Path::new(""));
         // Components have neither `.` nor a slash at the end, which would be shown.
         self.context
@@ -76,6 +80,7 @@ impl Reading<'_> {
     /// Takes what a project depends on, with the extras; what only its back end knows is had by
     /// building it.
     pub(super) fn take_project(&mut self, path: &Path) -> Result<()> {
+        self.note_file(path);
         let dependencies = match self.project(path)? {
             Some(project) => project.dependencies().map_err(input)?,
             None => Dependencies::Dynamic,
@@ -113,6 +118,7 @@ impl Reading<'_> {
     }
 
     fn take_extra(&mut self, path: &Path, extra: &str) -> Result<()> {
+        self.note_file(path);
         let Some(project) = self.project(path)? else {
             let message = format!(
                 "`{}` is not there, so there is no extra `{extra}`",
@@ -158,6 +164,7 @@ impl Reading<'_> {
                 Some((path, group)) => (self.context.working_directory.join(path), group),
                 None => (self.root().join("pyproject.toml"), named.as_str()),
             };
+            self.note_file(&path);
             let Some(project) = self.project(&path)? else {
                 let message = format!(
                     "`{}` is not there, so there is no group `{group}`",

@@ -6,7 +6,8 @@ use std::path::Path;
 use wheelhouse_model::manifest::{self, Sdist, Wheel};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{
-    Error, Hashes, Kind, Lock, Manifest, Outcome, Request, Result, Sha256, Target, pylock,
+    Error, Hashes, Kind, Lock, Manifest, Outcome, PackageName, Request, Result, Sha256, Target,
+    pylock,
 };
 
 use super::super::Report;
@@ -24,6 +25,8 @@ pub(super) struct Downloaded {
     /// What the locks are called after.
     names: Vec<String>,
     locks: Vec<Lock>,
+    /// For each lock, the file of each of its packages.
+    locked_files: Vec<BTreeMap<PackageName, Gotten>>,
     requirements: Vec<String>,
     /// By file name.
     files: BTreeMap<String, Gotten>,
@@ -40,6 +43,7 @@ impl Downloaded {
             targets: Vec::new(),
             names: Vec::new(),
             locks: Vec::new(),
+            locked_files: Vec::new(),
             requirements: requirements.map(|line| redacted(&line.text)).collect(),
             files: BTreeMap::new(),
         };
@@ -49,6 +53,7 @@ impl Downloaded {
             }
             let mut lock = one.lock;
             complete_hashes(&mut lock, &one.files);
+            downloaded.locked_files.push(locked_files(one.files));
             downloaded.locks.push(lock);
             downloaded.targets.push(one.target);
             downloaded.names.push(one.name);
@@ -136,10 +141,14 @@ impl Downloaded {
     /// One lock is `pylock.toml`; several are named after their targets.
     fn lock_files(&self, output: &Path) -> Vec<(String, Vec<u8>)> {
         let several = self.locks.len() > 1;
-        let locks = self.locks.iter().zip(&self.names);
-        let named = locks.map(|(lock, name)| {
-            let file = lock_name(several.then_some(name));
-            (file, pylock::write(lock, output).into_bytes())
+        let locks = self.locks.iter().zip(&self.locked_files).zip(&self.names);
+        let named = locks.map(|((lock, files), name)| {
+            let files = files.iter().map(|(name, file)| {
+                let placed = finish::placed(&file.filename, &file.stored, output);
+                (name.clone(), placed)
+            });
+            let text = pylock::write_with_files(lock, &files.collect(), output);
+            (lock_name(several.then_some(name)), text.into_bytes())
         });
         named.collect()
     }
@@ -185,6 +194,18 @@ impl Downloaded {
             }),
         }
     }
+}
+
+/// The file of each locked package: its wheel, or else its sdist.
+fn locked_files(files: Vec<Gotten>) -> BTreeMap<PackageName, Gotten> {
+    let (wheels, sdists): (Vec<_>, Vec<_>) = files
+        .into_iter()
+        .filter(|file| file.is_locked)
+        .partition(Gotten::is_wheel);
+    let files = sdists.into_iter().chain(wheels);
+    files
+        .map(|file| (file.distribution.name.clone(), file))
+        .collect()
 }
 
 fn yanked(file: &Gotten) -> Option<String> {

@@ -69,7 +69,14 @@ fn markers(
 }
 
 fn check_version(metadata: &Entry<'_>) -> Result<()> {
-    let version: Version = metadata.required("lock-version", metadata.parsed("lock-version")?)?;
+    let Some(version) = metadata.parsed::<Version>("lock-version")? else {
+        // Poetry 1.0 and older did not write it.
+        if metadata.has("content-hash") {
+            return Ok(());
+        }
+        let error = metadata.error("lock-version", "is missing");
+        return Err(error.with_hint("Make the lock anew with `poetry lock`."));
+    };
     if matches!(version.release().first(), Some(1 | 2)) {
         return Ok(());
     }

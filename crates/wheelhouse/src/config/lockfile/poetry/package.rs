@@ -96,7 +96,11 @@ impl Package<'_> {
             None | Some("legacy") => What::Version(self.version.clone()),
             Some("git") => What::commit(
                 &url()?,
-                source.required_string("resolved_reference")?,
+                match source.string("resolved_reference")? {
+                    Some(commit) => commit,
+                    // Poetry 1.0 wrote nothing else than the commit.
+                    None => source.required_string("reference")?,
+                },
                 subdirectory.as_deref(),
             ),
             Some("url") => What::Archive {

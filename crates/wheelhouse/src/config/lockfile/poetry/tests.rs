@@ -289,3 +289,28 @@ fn a_package_without_an_entry_or_a_file_is_named() {
     );
     assert!(error.contains("\"requests\": files has no file"), "{error}");
 }
+
+#[test]
+fn a_lock_of_poetry_1_0_is_read_with_its_short_forms() {
+    let project = "[tool.poetry]\nname = \"app\"\n[tool.poetry.dependencies]\npython = \"^3.6\"\n\
+                   foo = \"*\"\nbar = { version = \"*\", platform = \"win32\" }\n";
+    let package = |name: &str, rest: &str| {
+        format!(
+            "[[package]]\nname = \"{name}\"\nversion = \"1.0\"\ncategory = \"main\"\noptional = false\n{rest}"
+        )
+    };
+    let git = "[package.source]\ntype = \"git\"\nurl = \"https://host/foo\"\nreference = \"abc\"\n";
+    let metadata = "[metadata]\ncontent-hash = \"cfc134437dae00addc355eeab8afeacbf6fab7e3732856b034b1313db6a0cd01\"\n[metadata.files]\n\
+                    bar = [{file = \"bar.whl\", hash = \"sha256:SHA_A\"}]\nfoo = []\n";
+    let lock = [package("bar", ""), package("foo", git), metadata.to_owned()].concat();
+    let lines = lines_of(Format::Poetry, &lock, Some(project), "", "");
+    let expected = [
+        "bar==1.0 ; sys_platform == 'win32'",
+        "foo @ git+https://host/foo@abc",
+    ];
+    let plain: Vec<_> = lines
+        .iter()
+        .map(|line| line.replace("python_full_version >= '3.6' and ", ""))
+        .collect();
+    assert_eq!(plain, expected);
+}

@@ -291,6 +291,9 @@ fn read_dependency(name: &PackageName, value: &Value) -> Result<Dependency> {
     if let Some(python) = table.string("python")? {
         marker = marker.and(Constraint::parse(python)?.python_marker()?);
     }
+    if let Some(platform) = table.string("platform")? {
+        marker = marker.and(platform_marker(platform)?);
+    }
     let constraint = table.string("version")?.map(Constraint::parse);
     let extras = table.strings("extras")?.into_iter().map(str::parse);
     let extras = extras.collect::<Result<_, _>>();
@@ -301,6 +304,31 @@ fn read_dependency(name: &PackageName, value: &Value) -> Result<Dependency> {
         extras: extras.map_err(|error| table.error("extras", "is invalid").caused_by(error))?,
         is_optional: table.boolean("optional")?.unwrap_or(false),
     })
+}
+
+/// Reads Poetry's short form for `sys_platform`: names, `!=` before some of them, all of which must hold
+/// (`,`) or one (`||`).
+fn platform_marker(text: &str) -> Result<MarkerTree> {
+    let mut any = MarkerTree::FALSE;
+    for alternative in text.split('|').filter(|part| !part.trim().is_empty()) {
+        let mut all = MarkerTree::TRUE;
+        let names = alternative
+            .split([',', ' '])
+            .filter(|name| !name.is_empty());
+        for name in names.filter(|name| *name != "*") {
+            let (operator, name) = match name.strip_prefix("!=") {
+                Some(name) => ("!=", name),
+                None => ("==", name.trim_start_matches('=')),
+            };
+            if name.is_empty() || name.contains(['\'', '"', '\\']) {
+                let message = format!("`{text}` is not a platform as Poetry writes it");
+                return Err(Error::new(Kind::Input, message));
+            }
+            all = all.and(marker::parse(&format!("sys_platform {operator} '{name}'"))?);
+        }
+        any = any.or(all);
+    }
+    Ok(any)
 }
 
 /// The `pyproject.toml` beside a lock.
@@ -410,4 +438,23 @@ pub(super) fn group_names(document: &Table) -> Vec<GroupName> {
         .map(|_| "dev");
     let names = names.map(String::as_str).chain(legacy);
     names.filter_map(|name| name.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_become_markers() {
+        let marker = |text: &str| platform_marker(text).unwrap().try_to_string();
+        assert_eq!(marker("*"), None);
+        assert_eq!(marker("win32").unwrap(), "sys_platform == 'win32'");
+        assert_eq!(marker("==win32").unwrap(), "sys_platform == 'win32'");
+        assert_eq!(marker("!=win32").unwrap(), "sys_platform != 'win32'");
+        let both = "sys_platform == 'darwin' or sys_platform == 'linux'";
+        assert_eq!(marker("linux || darwin").unwrap(), both);
+        let neither = "sys_platform != 'darwin' and sys_platform != 'linux'";
+        assert_eq!(marker("!=linux,!=darwin").unwrap(), neither);
+        assert!(platform_marker("!=").is_err());
+    }
 }
