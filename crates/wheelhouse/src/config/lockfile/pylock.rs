@@ -177,10 +177,16 @@ fn read_version(package: &Entry<'_>) -> Result<Version> {
     let mut files = package.entries("wheels")?;
     files.extend(package.entry("sdist")?);
     for file in files {
-        let location = file.string("path")?.or(file.string("url")?);
-        let location = file.required("url", location)?;
-        let filename = file.string("name")?.unwrap_or(location);
-        let filename = filename.rsplit(['/', '\\']).next().unwrap_or(filename);
+        let (name_of_file, path) = (file.string("name")?, file.string("path")?);
+        let location = match name_of_file.or(path) {
+            Some(location) => location,
+            // A URL may go on after its path.
+            None => {
+                let url = file.required("url", file.string("url")?)?;
+                url.split(['?', '#']).next().unwrap_or(url)
+            }
+        };
+        let filename = location.rsplit(['/', '\\']).next().unwrap_or(location);
         let filename = percent_decode_str(filename).decode_utf8_lossy();
         if file.integer("size")?.is_some_and(i64::is_negative) {
             return Err(file.error("size", "is negative"));
