@@ -61,7 +61,7 @@ impl MetadataDigests {
     }
 
     /// Remembers `stated`, the digests of the page at `url`.
-    fn remember(&self, url: &Url, stated: Vec<(Url, Digest)>) {
+    fn remember(&self, url: &Url, stated: &[(Url, Digest)]) {
         let Some(package) = stated.first().and_then(|(file, _)| package_of(file)) else {
             return;
         };
@@ -141,7 +141,7 @@ impl Middleware for MetadataDigests {
         if is_page && response.status() == StatusCode::OK {
             let (response, body) = whole(response).await?;
             let stated = digests(&response, &body);
-            self.remember(response.url(), stated);
+            self.remember(response.url(), &stated);
             return Ok(response);
         }
         if response.status().is_redirection() {
@@ -160,8 +160,8 @@ impl Middleware for MetadataDigests {
         let message = format!(
             "{} has the SHA-256 {}, and its index states {}",
             redacted(url.as_str()),
-            hex(&digest),
-            hex(&stated)
+            hex::encode(&digest),
+            hex::encode(stated)
         );
         let error = Error::new(Kind::Fetch, message).with_hint(
             "The metadata of this wheel was changed on its way or on the server; ask those who run the index.",
@@ -302,7 +302,7 @@ fn key(url: &Url) -> Key {
 
 /// Returns the name under which the digests of `page` are kept.
 fn name_of(page: &Url) -> String {
-    hex(&key(page))
+    hex::encode(key(page))
 }
 
 /// Returns the package whose wheel's metadata is at `url`.
@@ -330,17 +330,8 @@ fn read(directory: &Path) -> Vec<(Key, Digest)> {
 }
 
 fn parse(digits: &str) -> Option<Digest> {
-    let digits = digits.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
     let mut digest = Digest::default();
-    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
+    hex::decode_to_slice(digits, &mut digest).ok()?;
     Some(digest)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
