@@ -160,7 +160,7 @@ impl Middleware for MetadataDigests {
         let message = format!(
             "{} has the SHA-256 {}, and its index states {}",
             redacted(url.as_str()),
-            hex::encode(&digest),
+            hex::encode(digest),
             hex::encode(stated)
         );
         let error = Error::new(Kind::Fetch, message).with_hint(
@@ -334,4 +334,3 @@ fn parse(digits: &str) -> Option<Digest> {
     hex::decode_to_slice(digits, &mut digest).ok()?;
     Some(digest)
 }
-

@@ -179,12 +179,7 @@ impl Preparation {
         let observer: Arc<dyn Observer> = preparation.renderer.clone();
         let OpenStore { store, temporary } =
             store::open(preparation.settings.cache.as_deref(), &*observer)?;
-        let mut directories = preparation
-            .temporary
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        directories.extend(temporary);
-        drop(directories);
+        preparation.keep(temporary);
         let mut linked = Vec::new();
         for image in images {
             let bringing = preparation.bringing(&image, &request, architectures, &store)?;
@@ -202,6 +197,13 @@ impl Preparation {
             _source: source,
             started,
         })
+    }
+
+    /// Keeps a temporary cache until the run has ended.
+    fn keep(&self, directory: Option<TempDir>) {
+        let directories = self.temporary.lock();
+        let mut directories = directories.unwrap_or_else(PoisonError::into_inner);
+        directories.extend(directory);
     }
 
     fn bringing(

@@ -17,7 +17,8 @@ pub(super) fn refuse_files(requirements: &[String], context: &SettingsContext<'_
         let is_named_so = FILES.iter().any(|ending| text.ends_with(ending));
         let exists = || context.reader.exists(&context.working_directory.join(text));
         // No package of that name can be meant.
-        let is_plain = text.ends_with(".txt") && !text.contains([' ', ':', '@', '=']);
+        let is_plain = Path::new(text).extension() == Some("txt".as_ref())
+            && !text.contains([' ', ':', '@', '=']);
         is_named_so && (is_plain || exists())
     };
     let Some(file) = requirements.iter().find(is_file) else {
