@@ -161,8 +161,8 @@ impl Middleware for MetadataDigests {
         let message = format!(
             "{} has the SHA-256 {}, and its index states {}",
             redacted(url.as_str()),
-            hex(&digest),
-            hex(&stated)
+            hex::encode(digest),
+            hex::encode(stated)
         );
         let error = Error::new(Kind::Fetch, message).with_hint(
             "The metadata of this wheel was changed on its way or on the server; ask those who run the index.",
@@ -303,7 +303,7 @@ fn key(url: &Url) -> Key {
 
 /// Returns the name under which the digests of `page` are kept.
 fn name_of(page: &Url) -> String {
-    hex(&key(page))
+    hex::encode(key(page))
 }
 
 /// Returns the package whose wheel's metadata is at `url`.
@@ -331,14 +331,8 @@ fn read(directory: &Path) -> Vec<(Key, Digest)> {
 }
 
 fn parse(digits: &str) -> Option<Digest> {
-    let digits = digits.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
     let mut digest = Digest::default();
-    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
+    hex::decode_to_slice(digits, &mut digest).ok()?;
     Some(digest)
 }
 

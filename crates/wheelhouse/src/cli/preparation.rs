@@ -209,6 +209,13 @@ impl Preparation {
         })
     }
 
+    /// Keeps a temporary cache until the run has ended.
+    fn keep(&self, directory: Option<TempDir>) {
+        let directories = self.temporary.lock();
+        let mut directories = directories.unwrap_or_else(PoisonError::into_inner);
+        directories.extend(directory);
+    }
+
     fn bringing(
         &self,
         image: &ImageLocation,
