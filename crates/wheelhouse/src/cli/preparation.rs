@@ -185,11 +185,7 @@ impl Preparation {
         let observer: Arc<dyn Observer> = preparation.renderer.clone();
         let OpenStore { store, temporary } =
             store::open(preparation.settings.cache.as_deref(), &*observer)?;
-        preparation
-            .temporary
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(temporary);
+        preparation.keep(temporary);
         let mut linked = Vec::new();
         for image in images {
             let bringing = preparation.bringing(&image, &request, architectures, &store)?;
