@@ -103,7 +103,7 @@ const NO_VERSION: &str = "there is no version of ";
 /// What uv says of a package that no index has.
 pub(crate) const NOT_FOUND: &str = "was not found in the package registry";
 
-/// Whether `report` says that there is not the version of the package `name` that is wanted.
+/// Returns whether `report` says that there is not the version of the package `name` that is wanted.
 pub(crate) fn lacks_version(report: &str, name: &str) -> bool {
     let mut missing = report.split(NO_VERSION).skip(1);
     missing.any(|missing| {

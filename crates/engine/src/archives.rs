@@ -77,7 +77,7 @@ pub(crate) fn without_suffix(requirement: &mut UnresolvedRequirement) {
     *verbatim = VerbatimUrl::from_url(url);
 }
 
-/// Whether the archive at `url` has no suffix that says what it is.
+/// Returns whether the archive at `url` has no suffix that says what it is.
 fn lacks_suffix(url: &DisplaySafeUrl) -> bool {
     DistExtension::from_path(url.path()).is_err()
 }

@@ -23,7 +23,7 @@ use wheelhouse_model::redact::redacted;
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const HTML: [&str; 2] = ["application/vnd.pypi.simple.v1+html", "text/html"];
 
-/// Whether `error` is about a page that [`LenientPages`] may be able to read.
+/// Returns whether `error` is about a page that [`LenientPages`] may be able to read.
 pub(crate) fn is_odd_page(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::BadHtml { .. }
@@ -120,7 +120,7 @@ fn index_and_package(url: &Url) -> (String, String) {
     (redacted(index.as_str()), package)
 }
 
-/// Whether `html` asks for a password.
+/// Returns whether `html` asks for a password.
 pub(crate) fn is_login_page(html: &str) -> bool {
     let html = html.to_ascii_lowercase();
     html.contains("<form") && html.contains("password")
@@ -407,7 +407,7 @@ fn usable_file(file: Value) -> Result<Value, String> {
     }
 }
 
-/// Whether uv can read the optional field `name` with `value`.
+/// Returns whether uv can read the optional field `name` with `value`.
 fn is_readable(name: &str, value: &Value) -> bool {
     if matches!(name, "filename" | "url") {
         return true;

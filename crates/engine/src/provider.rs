@@ -392,7 +392,7 @@ pub(crate) fn published_python(dist: &Dist) -> Option<&VersionSpecifiers> {
     file.requires_python.as_deref()
 }
 
-/// Whether `dist` is a wheel of an index whose name says something else than its `metadata`.
+/// Returns whether `dist` is a wheel of an index whose name says something else than its `metadata`.
 fn is_inconsistent(dist: &Dist, metadata: &ArchiveMetadata) -> bool {
     let Dist::Built(BuiltDist::Registry(wheel)) = dist else {
         return false;

@@ -40,7 +40,7 @@ impl Workshop {
         !*sends_parts.await
     }
 
-    /// Whether the server of `url` says that it sends parts; one that cannot be reached is left to uv.
+    /// Returns whether the server of `url` says that it sends parts; one that cannot be reached is left to uv.
     async fn sends_parts(&self, url: Url) -> bool {
         let mut request = reqwest::Request::new(Method::HEAD, url);
         let identity = HeaderValue::from_static("identity");

@@ -188,7 +188,7 @@ impl Standings {
         names.into_iter().map(|(_, name)| name.clone()).collect()
     }
 
-    /// Whether this result replaces `other`, an earlier one.
+    /// Returns whether this result replaces `other`, an earlier one.
     ///
     /// 1. What the user limits from above counts first: an older release may be compatible with
     ///    anything only because its metadata states no limits.
@@ -445,7 +445,7 @@ impl Solver<'_> {
         requirements.any(|requirement| requirement.name == *name && !is_pinned(requirement))
     }
 
-    /// Whether the user limits the versions of `name` from above, in a requirement or a constraint.
+    /// Returns whether the user limits the versions of `name` from above, in a requirement or a constraint.
     fn is_bounded(&self, name: &PackageName) -> bool {
         let markers = self.problem.terms.markers.markers();
         let requirements = self.problem.requirements.iter();
@@ -572,7 +572,7 @@ fn is_pinned(requirement: &Requirement) -> bool {
     }
 }
 
-/// Whether `requirement` limits the versions from above, and leaves a choice.
+/// Returns whether `requirement` limits the versions from above, and leaves a choice.
 fn has_upper_bound(requirement: &Requirement) -> bool {
     let RequirementSource::Registry { specifier, .. } = &requirement.source else {
         return false;

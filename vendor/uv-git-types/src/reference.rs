@@ -98,7 +98,7 @@ impl Display for GitReference {
     }
 }
 
-/// Whether a `rev` looks like a commit hash (ASCII hex digits).
+/// Returns whether a `rev` looks like a commit hash (ASCII hex digits).
 fn looks_like_commit_hash(rev: &str) -> bool {
     rev.len() >= 7 && rev.chars().all(|ch| ch.is_ascii_hexdigit())
 }

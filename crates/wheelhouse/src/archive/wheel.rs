@@ -82,7 +82,7 @@ impl<R: Read + Seek> Opened<R> {
         })
     }
 
-    /// Whether the `dist-info` directory has the file `name`.
+    /// Returns whether the `dist-info` directory has the file `name`.
     fn has(&self, name: &str) -> bool {
         let path = format!("{}/{name}", self.dist_info);
         self.entries

@@ -242,7 +242,7 @@ fn fingerprint_of_builds(fingerprint: &str, sources: &[Distribution]) -> Result<
     Ok(Sha256::of(asked.join("\n").as_bytes()).to_string())
 }
 
-/// Whether the tree at `path` says which packages its build requires (PEP 518).
+/// Returns whether the tree at `path` says which packages its build requires (PEP 518).
 fn declares_requirements(path: &Path) -> bool {
     let text = fs::read_to_string(path.join("pyproject.toml")).unwrap_or_default();
     let project: toml::Table = text.parse().unwrap_or_default();
@@ -250,7 +250,7 @@ fn declares_requirements(path: &Path) -> bool {
     build_system.is_some_and(|table| table.get("requires").is_some())
 }
 
-/// Whether `error` says that something cannot be had or built.
+/// Returns whether `error` says that something cannot be had or built.
 fn is_missing(error: &Error) -> bool {
     matches!(error.kind(), Kind::Build | Kind::Fetch | Kind::Resolution)
 }

@@ -64,7 +64,7 @@ CMake Error: CMAKE_C_COMPILER not set, after EnableLanguage
     ("/usr/bin/env: 'node': No such file or directory\n", &["nodejs npm"]),
     ("error: command 'go' failed: No such file or directory\n", &["apt-get install golang`"]),
     ("build failed: exec: \"go\": executable file not found in $PATH\n", &["apt-get install golang`"]),
-    ("error: package `clap_lex v1.0.0 (/root/.cargo/registry/src/clap_lex-1.0.0)` cannot be built because it requires rustc 1.85 or newer, while the currently active rustc version is 1.63.0\n", &["too old", "rustup"]),
+    ("error: package `clap_lex v1.0.0 (/registry/src/clap_lex-1.0.0)` cannot be built because it requires rustc 1.85 or newer, while the currently active rustc version is 1.63.0\n", &["too old", "rustup"]),
     ("error[E0658]: use of unstable library feature 'once_cell_try'\n", &["too old", "rustup"]),
     // Headers of Python.
     (r"gcc -fPIC -I/usr/include/python3.11 -c src/_portaudiomodule.c -o build/temp.linux-x86_64-cpython-311/src/_portaudiomodule.o
