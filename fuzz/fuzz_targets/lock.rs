@@ -7,8 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use wheelhouse_model::pylock;
 
 fuzz_target!(|text: &str| {
-    let _ = pylock::outline(text);
     let base = Path::new("/wheelhouse");
+    let _ = pylock::outline(text, base);
     let lock = pylock::read(
         text,
         base,

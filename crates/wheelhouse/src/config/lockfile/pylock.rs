@@ -178,12 +178,11 @@ fn read_version(package: &Entry<'_>) -> Result<Version> {
     files.extend(package.entry("sdist")?);
     for file in files {
         let (name_of_file, path) = (file.string("name")?, file.string("path")?);
-        let location = if let Some(location) = name_of_file.or(path) {
-            location
-        } else {
+        let place = file.required("url", path.or(file.string("url")?))?;
+        let location = match name_of_file.or(path) {
+            Some(location) => location,
             // A URL may go on after its path.
-            let url = file.required("url", file.string("url")?)?;
-            url.split(['?', '#']).next().unwrap_or(url)
+            None => place.split(['?', '#']).next().unwrap_or(place),
         };
         let filename = location.rsplit(['/', '\\']).next().unwrap_or(location);
         let filename = percent_decode_str(filename).decode_utf8_lossy();
