@@ -1,6 +1,6 @@
 //! uv's distributions and interpreters, as values of the model.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use uv_distribution_filename::DistExtension;
 use uv_distribution_types::{BuiltDist, Dist, File, IndexUrl, Name as _, SourceDist};
@@ -272,16 +272,6 @@ impl Workshop {
     pub(crate) fn known_archive(&self, path: &Path) -> Option<String> {
         let archives = self.archives.lock().expect("no panic while locked");
         archives.get(path).cloned()
-    }
-
-    /// The tree that the copy at `path` was made of.
-    pub(crate) fn original_tree(&self, path: &Path) -> PathBuf {
-        self.trees
-            .lock()
-            .expect("no panic while locked")
-            .get(path)
-            .cloned()
-            .unwrap_or_else(|| path.to_owned())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::error::Error as StdError;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use uv_client::MetadataFormat;
@@ -137,24 +136,6 @@ impl Workshop {
             );
         }
         self.explained(error, "failed to resolve the requirements")
-    }
-
-    /// Names in `error` the user's trees instead of their copies, as paths and as URLs.
-    pub(crate) fn with_original_trees(&self, error: Error) -> Error {
-        let trees = self.trees.lock().expect("no panic while locked");
-        let named = |text: &str, copy: &Path| text.contains(&*copy.to_string_lossy());
-        let texts = [Some(error.sentence()), error.detail().map(str::to_owned)];
-        let texts: Vec<String> = texts.into_iter().flatten().collect();
-        if !(trees.keys()).any(|copy| texts.iter().any(|text| named(text, copy))) {
-            return error;
-        }
-        error.rewritten(|text| {
-            trees
-                .iter()
-                .fold(text.to_owned(), |text, (copy, original)| {
-                    text.replace(&*copy.to_string_lossy(), &original.to_string_lossy())
-                })
-        })
     }
 
     /// What helps to understand a `report` about the packages `names`: the versions that there are of those of which it

@@ -40,6 +40,7 @@ use crate::network::PlainClients;
 use crate::provider::WheelMetadata;
 use crate::ranges::Ranges;
 use crate::target::Terms;
+use crate::trees::Copies;
 use crate::unfit::Unfit;
 use crate::{legacy_sdists, network, requirements};
 
@@ -93,8 +94,8 @@ pub(crate) struct Workshop {
     pub(crate) extra_build_variables: ExtraBuildVariables,
     pub(crate) no_sources: NoSources,
     pub(crate) hook_environment: Arc<Vec<(OsString, OsString)>>,
-    /// The local trees, by the paths of their copies.
-    pub(crate) trees: Mutex<HashMap<PathBuf, PathBuf>>,
+    /// The copies of local trees.
+    pub(crate) copies: Mutex<Copies>,
     /// What archives are known as, by the paths of their files.
     pub(crate) archives: Mutex<HashMap<PathBuf, String>>,
     pub(crate) failures: Failures,
@@ -186,7 +187,7 @@ impl Workshop {
             extra_build_variables: ExtraBuildVariables::default(),
             no_sources: NoSources::All,
             hook_environment,
-            trees: Mutex::default(),
+            copies: Mutex::default(),
             archives: Mutex::default(),
             failures,
             request,

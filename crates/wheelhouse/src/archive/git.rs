@@ -5,6 +5,8 @@
 //! they are not digested, and the copy borrows them (`objects/info/alternates`). Never runs `git`,
 //! and never writes to the original.
 
+use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -43,6 +45,11 @@ pub(super) fn owns(root: &Path, path: &Path) -> bool {
     path == root.join(".git") && directories(root).is_some()
 }
 
+/// Whether `path` is the root of a working tree.
+pub(super) fn is_repository(path: &Path) -> bool {
+    directories(path).is_some()
+}
+
 /// Lists what decides the version of the tree `root`: names with digests, sorted.
 pub(super) fn state(root: &Path) -> Result<Vec<(PathBuf, Sha256)>> {
     let Some(directories) = directories(root) else {
@@ -78,6 +85,25 @@ pub(super) fn copy(root: &Path, into: &Path) -> Result<()> {
         }
     }
     borrow_objects(&directories.common, &target).context(Kind::Build, failed)
+}
+
+/// Makes `into/.git` for a place in which the working tree `root` is not as a whole: a repository with the same
+/// state, for which Git looks at the files of the original.
+pub(super) fn copy_above(root: &Path, into: &Path) -> Result<()> {
+    copy(root, into)?;
+    let quoted = root
+        .to_string_lossy()
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"");
+    let section = format!("\n[core]\n\tbare = false\n\tworktree = \"{quoted}\"\n");
+    let path = into.join(".git/config");
+    let mut options = fs::OpenOptions::new();
+    let config = options.append(true).create(true).open(path);
+    config
+        .and_then(|mut config| config.write_all(section.as_bytes()))
+        .context(Kind::Build, || {
+            format!("failed to copy the Git directory of {}", root.display())
+        })
 }
 
 impl Directories {
@@ -170,14 +196,45 @@ fn borrow_objects(common: &Path, target: &Path) -> std::io::Result<()> {
 
 /// Reduces an index to what does not depend on when files were last looked at: modes, objects,
 /// flags and names. `None` for an index in a form that this does not know.
-///
-/// Implements versions 2 and 3 of gitformat-index(5) with SHA-1.
 fn index_content(bytes: &[u8]) -> Option<Vec<u8>> {
+    let entries = index_entries(bytes)?;
+    let mut content = Vec::new();
+    for IndexEntry { start, end, .. } in entries {
+        content.extend_from_slice(bytes.get(start + 24..start + 28)?);
+        content.extend_from_slice(bytes.get(start + 40..=end)?);
+    }
+    Some(content)
+}
+
+/// Lists the files that Git tracks in the tree `root`: none where there is no repository, `None` for an index in a form
+/// that this does not know.
+pub(super) fn tracked(root: &Path) -> Option<BTreeSet<PathBuf>> {
+    let Some(directories) = directories(root) else {
+        return Some(BTreeSet::new());
+    };
+    let bytes = fs::read(directories.own.join("index")).ok()?;
+    let entries = index_entries(&bytes)?;
+    let names = entries.into_iter().map(|entry| {
+        let name = &bytes[entry.name..entry.end];
+        PathBuf::from(String::from_utf8_lossy(name).into_owned())
+    });
+    Some(names.collect())
+}
+
+/// Where an entry of an index begins, and its name begins and ends (offsets).
+struct IndexEntry {
+    start: usize,
+    name: usize,
+    end: usize,
+}
+
+/// Finds the entries of an index. Implements versions 2 and 3 of gitformat-index(5) with SHA-1.
+fn index_entries(bytes: &[u8]) -> Option<Vec<IndexEntry>> {
     let version = number(bytes, 4)?;
     if !bytes.starts_with(b"DIRC") || !(2..=3).contains(&version) {
         return None;
     }
-    let mut content = Vec::new();
+    let mut entries = Vec::new();
     let mut start = 12;
     for _ in 0..number(bytes, 8)? {
         let flags = u16::from_be_bytes(bytes.get(start + 60..start + 62)?.try_into().ok()?);
@@ -188,11 +245,11 @@ fn index_content(bytes: &[u8]) -> Option<Vec<u8>> {
         if length == 0 || usize::from(flags & 0xfff) != length.min(0xfff) {
             return None;
         }
-        content.extend_from_slice(bytes.get(start + 24..start + 28)?);
-        content.extend_from_slice(bytes.get(start + 40..name + length + 1)?);
+        let end = name + length;
+        entries.push(IndexEntry { start, name, end });
         start += (62 + extended + length + 8) & !7;
     }
-    (!has_shared_part(bytes, start)).then_some(content)
+    (!has_shared_part(bytes, start)).then_some(entries)
 }
 
 /// Whether the index refers to another one (`link`), or its extensions cannot be followed.

@@ -4,7 +4,8 @@
 //! 1. [`wheel::inspect`] decides from the directory of a wheel whether it is what its name says.
 //! 2. [`contents::verify_contents`] compares every byte of a wheel with its `RECORD`.
 //! 3. [`sdist::unpack`] makes a source tree of a source distribution, inside one directory.
-//! 4. [`tree::digest`] and [`tree::copy`] name and copy a local source tree.
+//! 4. [`tree::digest`] and [`tree::copy`] name and copy a local source tree; [`surroundings`] shows the copy what
+//!    lies beside the tree.
 //!
 //! This module never builds, installs, fetches or runs anything, and never writes outside the
 //! directory that it was given.
@@ -13,11 +14,13 @@ pub mod contents;
 mod destination;
 pub(crate) mod entry;
 mod git;
+pub mod known_files;
 mod left_out;
 pub mod limits;
 pub mod metadata;
 mod record;
 pub mod sdist;
+pub mod surroundings;
 pub(crate) mod tarball;
 pub mod tree;
 pub mod wheel;

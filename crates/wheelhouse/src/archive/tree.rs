@@ -1,8 +1,9 @@
 //! Local source trees: a digest that changes when a wheel built from the tree could, and a copy
 //! to build from so that the tree stays untouched.
 //!
-//! Both see the same files ([`super::left_out`] says which not). Times are no part of the digest.
-//! Never writes to the tree, and never looks for a tree in the directories above it.
+//! Both see the same files ([`super::left_out`] says which not). Times are no part of the digest; they
+//! only say which files need not be read again ([`KnownFiles`]).
+//! Never writes to the tree, and never looks at what lies beside it ([`super::surroundings`] does).
 
 use std::path::{Component, Path, PathBuf};
 
@@ -11,6 +12,7 @@ use sha2::Digest as _;
 use wheelhouse_model::error::Context;
 use wheelhouse_model::{Kind, Result, Sha256};
 
+use super::known_files::KnownFiles;
 use super::{git, left_out};
 
 /// One thing in a tree.
@@ -30,27 +32,72 @@ enum Form {
 
 /// Digests the source tree `root`: paths, kinds, executable bits, contents and, under Git, what
 /// decides the version. Directories in `apart_from` do not count (the output of this very run).
+/// Files that `known` has are not read.
 ///
 /// # Errors
 /// [`Kind::Input`] for a tree that cannot be read.
-pub fn digest(root: &Path, apart_from: &[PathBuf]) -> Result<Sha256> {
-    digest_of(root, &list(root, apart_from)?, |entry| entry.source.clone())
+pub fn digest(root: &Path, apart_from: &[PathBuf], known: &mut KnownFiles) -> Result<Sha256> {
+    digest_of(root, &list(root, apart_from)?, |entry| {
+        content_digest(&entry.source, known)
+    })
+}
+
+/// The size from which a file is data that no build changes (bytes).
+const LARGE: u64 = 16 << 20;
+
+/// What becomes of large files in a copy. Those that Git tracks are always copied: it would take links for changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LargeFiles {
+    /// Links to the originals.
+    Linked,
+    Copied,
+}
+
+/// What was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Another one than that of the tree if this has changed since.
+    pub digest: Sha256,
+    /// Whether there are links to large files.
+    pub has_links: bool,
 }
 
 /// Copies the source tree `root` to `into`, which must be empty or missing: times and executable
 /// bits are kept, links stay links when they stay inside and become what they lead to otherwise.
-/// Returns the digest of what was copied: another one than before if the tree has changed since.
+/// A file whose state is what `known` has both before and after copying it is not read for the digest.
 ///
 /// # Errors
 /// [`Kind::Input`] for a tree that cannot be read, [`Kind::Build`] for a copy that cannot be
 /// written.
-pub fn copy(root: &Path, into: &Path, apart_from: &[PathBuf]) -> Result<Sha256> {
+pub fn copy(
+    root: &Path,
+    into: &Path,
+    apart_from: &[PathBuf],
+    large: LargeFiles,
+    known: &mut KnownFiles,
+) -> Result<Copied> {
     let entries = list(root, apart_from)?;
+    let tracked = match large {
+        LargeFiles::Linked => git::tracked(root),
+        LargeFiles::Copied => None,
+    };
+    let may_link = |entry: &Entry| {
+        let tracked = tracked.as_ref();
+        tracked.is_some_and(|tracked| !tracked.contains(&entry.path)) && is_large(&entry.source)
+    };
     let failed = |path: &Path| format!("failed to copy {} to {}", path.display(), into.display());
     fs::create_dir_all(into).context(Kind::Build, || failed(root))?;
+    let mut has_links = false;
     for entry in &entries {
-        copy_entry(entry, &into.join(&entry.path))
-            .context(Kind::Build, || failed(&entry.source))?;
+        let target = into.join(&entry.path);
+        let copied = match entry.form {
+            Form::File { .. } if may_link(entry) => {
+                has_links = true;
+                symlink(&entry.source, &target)
+            }
+            _ => copy_entry(entry, &target),
+        };
+        copied.context(Kind::Build, || failed(&entry.source))?;
     }
     git::copy(root, into)?;
     // In reverse, so that a directory's time is set after those below it.
@@ -60,11 +107,22 @@ pub fn copy(root: &Path, into: &Path, apart_from: &[PathBuf]) -> Result<Sha256> 
                 .context(Kind::Build, || failed(&entry.source))?;
         }
     }
-    digest_of(root, &entries, |entry| into.join(&entry.path))
+    let digest = digest_of(root, &entries, |entry| {
+        let metadata = fs::metadata(&entry.source).context(Kind::Input, || failed(root))?;
+        match known.digest(&entry.source, &metadata) {
+            Some(digest) => Ok(digest),
+            None => content_digest(&into.join(&entry.path), &mut KnownFiles::default()),
+        }
+    })?;
+    Ok(Copied { digest, has_links })
 }
 
-/// Digests `entries` of the tree `root`, whose bytes are where `place` says.
-fn digest_of(root: &Path, entries: &[Entry], place: impl Fn(&Entry) -> PathBuf) -> Result<Sha256> {
+/// Digests `entries` of the tree `root`; `content` gives the digests of the files.
+fn digest_of(
+    root: &Path,
+    entries: &[Entry],
+    mut content: impl FnMut(&Entry) -> Result<Sha256>,
+) -> Result<Sha256> {
     let mut hasher = sha2::Sha256::new();
     for entry in entries {
         let (kind, content) = match &entry.form {
@@ -72,8 +130,7 @@ fn digest_of(root: &Path, entries: &[Entry], place: impl Fn(&Entry) -> PathBuf) 
             Form::Link(target) => (b'l', target.as_os_str().as_encoded_bytes().to_vec()),
             Form::File { executable } => {
                 let kind = if *executable { b'x' } else { b'f' };
-                let digest = content_digest(&place(entry))?;
-                (kind, digest.to_string().into_bytes())
+                (kind, content(entry)?.to_string().into_bytes())
             }
         };
         add(&mut hasher, kind, &entry.path, &content);
@@ -93,11 +150,21 @@ fn add(hasher: &mut sha2::Sha256, kind: u8, path: &Path, content: &[u8]) {
     }
 }
 
-fn content_digest(path: &Path) -> Result<Sha256> {
+/// Digests the file at `path`, which is not read if `known` has it.
+pub(super) fn content_digest(path: &Path, known: &mut KnownFiles) -> Result<Sha256> {
     let unreadable = || format!("failed to read {}", path.display());
+    let metadata = fs::metadata(path).context(Kind::Input, unreadable)?;
+    if let Some(digest) = known.digest(path, &metadata) {
+        return Ok(digest);
+    }
     let mut file = fs::File::open(path).context(Kind::Input, unreadable)?;
     let (digest, _) = Sha256::of_reader(&mut file).context(Kind::Input, unreadable)?;
+    known.remember(path, &metadata, digest);
     Ok(digest)
+}
+
+fn is_large(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() >= LARGE)
 }
 
 fn copy_entry(entry: &Entry, target: &Path) -> std::io::Result<()> {
@@ -254,7 +321,7 @@ fn set_mode(_path: &Path, _executable: bool) -> std::io::Result<()> {
 }
 
 #[cfg(unix)]
-fn symlink(target: &Path, path: &Path) -> std::io::Result<()> {
+pub(super) fn symlink(target: &Path, path: &Path) -> std::io::Result<()> {
     fs_err::os::unix::fs::symlink(target, path)
 }
 

@@ -11,11 +11,10 @@ use std::rc::Rc;
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, try_join_all};
 use wheelhouse_engine::{Companion, WheelFile, circular};
-use wheelhouse_model::{Distribution, Error, Event, Kind, Result, Sha256, Source, Target};
+use wheelhouse_model::{Distribution, Error, Event, Kind, Result, Source, Target};
 
 use super::fetch::blocking;
-use super::sources::{self, Workplace};
-use super::worker::{LocalWorker, Made, Pending, State, identity, in_background};
+use super::worker::{LocalWorker, Made, State, identity};
 use crate::archive;
 
 /// A worker that goes along with the engine.
@@ -187,25 +186,8 @@ impl Companion for Ahead {
     }
 
     fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
-        async move {
-            let digest = self.worker.tree_digest(path).await?;
-            let copy = copy_of_tree(&self.worker, digest, path).await?;
-            Ok(copy.root.clone())
-        }
-        .boxed_local()
+        async move { Ok(self.worker.tree_copy(path).await?.root.clone()) }.boxed_local()
     }
-}
-
-/// The copy of the tree at `path`, made once however many requirements and targets ask for it: it is
-/// this run's alone while it is there.
-fn copy_of_tree(worker: &Rc<LocalWorker>, digest: Sha256, path: &Path) -> Pending<Rc<Workplace>> {
-    let mut state = worker.state.borrow_mut();
-    let copying = || {
-        let trees = worker.store.root().join("trees");
-        let copy = sources::copy(trees, digest, path.to_owned(), worker.output.clone());
-        in_background(async move { Ok(Rc::new(copy.await?)) })
-    };
-    state.copies.entry(digest).or_insert_with(copying).clone()
 }
 
 /// Metadata that says nothing but who it is of.

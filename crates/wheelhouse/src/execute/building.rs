@@ -17,6 +17,7 @@ use super::fetch::blocking;
 use super::key;
 use super::sources::{self, Filling, Workplace};
 use super::worker::{LocalWorker, Made, identity, in_background};
+use crate::archive::tree::LargeFiles;
 use crate::archive::{self, Limits};
 use crate::store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
 
@@ -27,8 +28,7 @@ impl LocalWorker {
         if let Source::Tree { path } = &distribution.source {
             self.tree_digest(path).await?;
         }
-        let source = key::source(distribution, sdist, &self.state.borrow().trees);
-        let key = key::build_key(&self.request, &self.target, distribution, &source);
+        let key = self.build_key(distribution, sdist);
         let made = |(built, stored): (BuiltWheel, Stored), outcome| Made {
             stored,
             filename: built.filename.clone(),
@@ -40,27 +40,43 @@ impl LocalWorker {
             return Ok(made(built, Outcome::Reused));
         }
         let begun = Instant::now();
-        let (workplace, _claim) = self.prepare(distribution, &key).await?;
+        let (mut workplace, _claim) = self.prepare(distribution, &key).await?;
         // Another process, or the build of the same source under another name, may have built it while this one waited for the workplace.
         if let Some(built) = self.built_before(&key, distribution)? {
             return Ok(made(built, Outcome::Reused));
+        }
+        if let Source::Tree { path } = &distribution.source {
+            workplace = self.unused_copy(path, workplace).await?;
         }
         let package = distribution.to_string();
         self.observer.observe(&Event::BuildStarted {
             package: package.clone(),
         });
-        let built = self.build_in(&workplace, distribution, begun).await?;
+        let mut built = self.build_in(&workplace, distribution, begun).await;
+        if let Source::Tree { path } = &distribution.source {
+            if built.is_err() && workplace.has_links {
+                // Some backends take no file that is elsewhere.
+                workplace = self.another_copy(path, LargeFiles::Copied).await?;
+                built = self.build_in(&workplace, distribution, begun).await;
+            }
+            self.note_seen(path, &workplace).await?;
+        }
+        let built = built?;
         if self.request.building.isolated {
+            // The build may have shown what else decides the wheel.
+            let key = self.build_key(distribution, sdist);
             self.store.record_built(&key, &built.0)?;
         }
         let seconds = seconds(begun.elapsed());
         self.observer
             .observe(&Event::BuildFinished { package, seconds });
-        let removed = blocking(move || {
-            drop(workplace);
-            Ok(())
-        });
-        removed.await?;
+        if let Ok(workplace) = Rc::try_unwrap(workplace) {
+            let removed = blocking(move || {
+                drop(workplace);
+                Ok(())
+            });
+            removed.await?;
+        }
         Ok(made(built, Outcome::Built))
     }
 
@@ -91,11 +107,18 @@ impl LocalWorker {
         Engine::declared_requirements(&workplace.root)
     }
 
-    async fn unpacked(self: &Rc<Self>, distribution: &Distribution) -> Result<(Workplace, Claim)> {
+    async fn unpacked(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+    ) -> Result<(Rc<Workplace>, Claim)> {
         let sdist = self.sdist_digest(distribution).await?;
-        let source = key::source(distribution, sdist, &self.state.borrow().trees);
-        let key = key::build_key(&self.request, &self.target, distribution, &source);
+        let key = self.build_key(distribution, sdist);
         self.prepare(distribution, &key).await
+    }
+
+    fn build_key(&self, distribution: &Distribution, sdist: Option<Sha256>) -> BuildKey {
+        let source = key::source(distribution, sdist, &self.state.borrow().trees);
+        key::build_key(&self.request, &self.target, distribution, &source)
     }
 
     async fn ask_requirements(
@@ -150,7 +173,7 @@ impl LocalWorker {
         distribution: &Distribution,
         begun: Instant,
     ) -> Result<(BuiltWheel, Stored)> {
-        let wheels = tempfile::tempdir_in(self.builds())
+        let wheels = tempfile::tempdir_in(&workplace.directory)
             .context(Kind::Build, || format!("failed to build {distribution}"))?;
         let request = BuildRequest {
             label: distribution.to_string(),
@@ -163,10 +186,7 @@ impl LocalWorker {
         let wheel = self.engine.build_wheel(request, &companion).await;
         let wheel = wheel.map_err(|error| match &distribution.source {
             // The user knows the tree, not its copy.
-            Source::Tree { path } => {
-                let copy = workplace.root.to_string_lossy();
-                error.rewritten(|text| text.replace(&*copy, &path.to_string_lossy()))
-            }
+            Source::Tree { .. } => error.rewritten(|text| workplace.with_originals(text)),
             _ => error,
         })?;
         let (store, distribution, path) = (self.store.clone(), distribution.clone(), wheel.path);
@@ -198,40 +218,56 @@ impl LocalWorker {
         self: &Rc<Self>,
         distribution: &Distribution,
         key: &BuildKey,
-    ) -> Result<(Workplace, Claim)> {
+    ) -> Result<(Rc<Workplace>, Claim)> {
         let claim = self.claim(distribution, key.to_string()).await?;
-        let (filling, subdirectory) = match &distribution.source {
-            Source::Sdist(artifact) => {
-                let stored = self.file(distribution, artifact).await?;
-                let filename = artifact.filename.clone();
-                (
-                    Filling::Sdist { stored, filename },
-                    artifact.subdirectory.clone(),
-                )
-            }
-            Source::Tree { path } => {
-                let digest = self.tree_digest(path).await?;
-                (Filling::Tree(path.clone(), Some(digest)), None)
-            }
-            Source::Git { subdirectory, .. } => {
-                let checkout = self.engine.checkout(&distribution.source).await?;
-                (Filling::Tree(checkout, None), subdirectory.clone())
-            }
-            Source::Wheel(_) => unreachable!("a wheel is not built"),
-        };
-        let workplace = sources::workplace(
-            &self.builds(),
-            key.to_string(),
-            filling,
-            subdirectory,
-            &self.output,
-        )
-        .await;
-        let workplace = workplace.map_err(|error| {
+        let workplace = self.fill(distribution, key).await.map_err(|error| {
             let message = format!("failed to unpack the source of {distribution}");
             Error::new(error.kind(), message).caused_by(error)
         })?;
         Ok((workplace, claim))
+    }
+
+    async fn fill(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+        key: &BuildKey,
+    ) -> Result<Rc<Workplace>> {
+        let (filling, subdirectory) = match &distribution.source {
+            Source::Sdist(artifact) => {
+                let stored = self.file(distribution, artifact).await?;
+                let filename = artifact.filename.clone();
+                let filling = Filling::Sdist { stored, filename };
+                (filling, artifact.subdirectory.clone())
+            }
+            Source::Git { subdirectory, .. } => {
+                let checkout = self.engine.checkout(&distribution.source).await?;
+                (Filling::Checkout(checkout), subdirectory.clone())
+            }
+            Source::Tree { path } => return self.tree_copy(path).await,
+            Source::Wheel(_) => unreachable!("a wheel is not built"),
+        };
+        let workplace =
+            sources::workplace(&self.builds(), key.to_string(), filling, subdirectory).await;
+        workplace.map(Rc::new)
+    }
+
+    /// `copy` of the tree at `path`, or another one if a wheel was built in that.
+    async fn unused_copy(
+        self: &Rc<Self>,
+        path: &Path,
+        copy: Rc<Workplace>,
+    ) -> Result<Rc<Workplace>> {
+        let digest = self.tree_digest(path).await?;
+        if self.state.borrow_mut().used_copies.insert(digest) {
+            return Ok(copy);
+        }
+        self.another_copy(path, LargeFiles::Linked).await
+    }
+
+    async fn another_copy(&self, path: &Path, large: LargeFiles) -> Result<Rc<Workplace>> {
+        let digest = self.tree_digest(path).await?;
+        let copy = self.tree_reader.copy(digest, path, large);
+        copy.await.map(Rc::new)
     }
 
     /// Waits until no other task of this process uses the workplace of `key`. The lock of its file excludes

@@ -11,8 +11,9 @@ use wheelhouse_model::{
     Error, Kind, Lock, PackageName, Request, Result, Sha256, Source, Version, pylock,
 };
 
+use super::Reuse;
 use super::fetch::blocking;
-use super::{Reuse, sources};
+use super::trees::{TreeReader, TreeState};
 use crate::store::Store;
 
 /// The name of the lock in a wheelhouse for one target.
@@ -104,11 +105,11 @@ fn expected_path(store: &Store, fingerprint: &str) -> PathBuf {
     store.root().join("expected-v1").join(fingerprint)
 }
 
-/// Digests the local trees and files that requirements name, by the texts of the requirements and
-/// by their paths.
+/// Digests the local trees and files that requirements name: their contents by the texts of the requirements, and their
+/// whole states by their paths.
 pub(super) async fn local_digests(
     request: &Request,
-    output: &Path,
+    reader: &TreeReader,
 ) -> Result<(BTreeMap<String, Sha256>, BTreeMap<PathBuf, Sha256>)> {
     let (mut by_text, mut by_path) = (BTreeMap::new(), BTreeMap::new());
     let lines = [
@@ -120,13 +121,17 @@ pub(super) async fn local_digests(
         let Some(path) = local_path(requirement) else {
             continue;
         };
-        let digest = if path.is_dir() {
-            sources::tree_digest(path.clone(), output.to_owned()).await?
+        let state = if path.is_dir() {
+            reader.state(&path).await?
         } else {
-            file_digest(path.clone()).await?
+            let contents = file_digest(path.clone()).await?;
+            TreeState {
+                contents,
+                whole: contents,
+            }
         };
-        by_text.insert(requirement.text.clone(), digest);
-        by_path.insert(path, digest);
+        by_text.insert(requirement.text.clone(), state.contents);
+        by_path.insert(path, state.whole);
     }
     Ok((by_text, by_path))
 }
@@ -143,16 +148,14 @@ pub(super) fn answer(fingerprint: &str, digests: &BTreeSet<Option<Sha256>>) -> S
 /// Digests the `trees` of a lock, but those that are `known`; one that cannot be read has none.
 pub(super) async fn digests_of(
     trees: &[PathBuf],
-    output: &Path,
+    reader: &TreeReader,
     known: &BTreeMap<PathBuf, Sha256>,
 ) -> BTreeSet<Option<Sha256>> {
     let mut digests = BTreeSet::new();
     for tree in trees {
         let digest = match known.get(tree) {
             Some(digest) => Some(*digest),
-            None => sources::tree_digest(tree.clone(), output.to_owned())
-                .await
-                .ok(),
+            None => reader.digest(tree).await.ok(),
         };
         digests.insert(digest);
     }

@@ -22,6 +22,7 @@ use wheelhouse_model::{
 
 use super::ahead::Ahead;
 use super::closure::Closures;
+use super::trees::TreeReader;
 use super::worker::LocalWorker;
 use super::{Audience, Begin, Reuse, begin_worker, earlier};
 use crate::store::Store;
@@ -83,12 +84,13 @@ pub async fn lock(mut job: Job, observer: Arc<dyn Observer>) -> Result<Vec<Locke
     let host_target = host.target();
     let targets = job.audience.settle(&host_target, &*observer)?;
     let output = job.place.output(targets.len());
-    let (texts, trees) = earlier::local_digests(&job.request, &output).await?;
+    let reader = TreeReader::new(&job.store, &output);
+    let (texts, trees) = earlier::local_digests(&job.request, &reader).await?;
     let print = |target: &Target| job.request.fingerprint(target, &texts);
     let mut sheets = job.place.sheets(targets, print)?;
     for sheet in &mut sheets {
         sheet.files.clone_from(&job.request.files);
-        sheet.trees = earlier::digests_of(&sheet.named_trees(), &output, &trees).await;
+        sheet.trees = earlier::digests_of(&sheet.named_trees(), &reader, &trees).await;
     }
     if sheets.iter().all(|sheet| sheet.is_kept(&job.reuse)) {
         return Ok(sheets.into_iter().map(Sheet::kept).collect());
@@ -316,7 +318,7 @@ impl Run {
         let mut locks = try_join_all(locks).await?;
         self.reuse.warn_of_strangers(&locks, &*self.observer);
         let directory = sheet.directory();
-        let request = self.answered(&sheet, &locks).await;
+        let request = self.answered(&sheet, &locks).await?;
         let text = match &mut locks[..] {
             [lock] => {
                 lock.request = request;
@@ -332,11 +334,11 @@ impl Run {
     }
 
     /// What `locks` are known by, which were settled for `sheet`.
-    async fn answered(&self, sheet: &Sheet, locks: &[Lock]) -> String {
+    async fn answered(&self, sheet: &Sheet, locks: &[Lock]) -> Result<String> {
         let trees: Vec<_> = locks.iter().flat_map(earlier::trees).collect();
-        let known = self.worker.state.borrow().trees.clone();
-        let digests = earlier::digests_of(&trees, &self.worker.output, &known).await;
-        earlier::answer(&sheet.request(), &digests)
+        let known = self.worker.observed_trees().await?;
+        let digests = earlier::digests_of(&trees, &self.worker.tree_reader, &known).await;
+        Ok(earlier::answer(&sheet.request(), &digests))
     }
 
     async fn settle_for(

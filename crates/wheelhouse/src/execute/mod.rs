@@ -23,6 +23,7 @@ pub mod locking;
 mod schedule;
 mod sources;
 pub mod supplement;
+mod trees;
 pub mod worker;
 
 use std::cell::RefCell;
@@ -49,6 +50,7 @@ use crate::store::{LinkMode, Store};
 use ahead::Ahead;
 use finish::{Finished, ResolvedSet};
 use supplement::Supplement;
+use trees::TreeReader;
 use worker::{LocalWorker, State};
 
 /// What a run is to do.
@@ -152,9 +154,8 @@ pub struct Report {
 /// every failure. The output stays as it was before.
 pub async fn build(job: Job, observer: Arc<dyn Observer>) -> Result<Report> {
     let mut run = Run::start(job, observer, true).await?;
-    let (lock, is_kept) = run.lock().await?;
-    let plan = Plan::new(&lock, &run.inventory(&lock)?);
-    let made = run.carry_out(&plan).await?;
+    let (mut lock, is_kept) = run.lock().await?;
+    let made = run.carry_out(&mut lock).await?;
     let mut sets = vec![run.resolved_set(lock, is_kept, made)];
     for supplement in std::mem::take(&mut run.job.supplements) {
         sets.extend(run.supply(supplement, &sets[0].lock).await?);
@@ -209,7 +210,8 @@ impl Run {
         let host = Host::discover(python, job.python.as_deref(), &cache).await?;
         let target = host.target();
         observer.observe(&Event::of_target(&target));
-        let (texts, trees) = earlier::local_digests(&job.request, &job.output).await?;
+        let reader = TreeReader::new(&job.store, &job.output);
+        let (texts, trees) = earlier::local_digests(&job.request, &reader).await?;
         Ok(Self {
             fingerprint: job.request.fingerprint(&target, &texts),
             job,
@@ -298,7 +300,7 @@ impl Run {
             let tree = Source::Tree { path };
             lock.packages.retain(|package| package.source != tree);
         }
-        let trees = worker.state.borrow().trees.clone();
+        let trees = worker.observed_trees().await?;
         lock.request = self.answer(Some(&lock), &trees).await;
         earlier::expect(&self.job.store, &self.fingerprint, &lock);
         self.locked(&lock, false);
@@ -312,7 +314,8 @@ impl Run {
     /// What `lock` is known by when it answers the request; the digests of some `trees` are known.
     async fn answer(&self, lock: Option<&Lock>, trees: &BTreeMap<PathBuf, Sha256>) -> String {
         let named = lock.map(earlier::trees).unwrap_or_default();
-        let digests = earlier::digests_of(&named, &self.job.output, trees).await;
+        let reader = TreeReader::new(&self.job.store, &self.job.output);
+        let digests = earlier::digests_of(&named, &reader, trees).await;
         earlier::answer(&self.fingerprint, &digests)
     }
 
@@ -346,8 +349,10 @@ impl Run {
         }
     }
 
-    /// Makes the wheel of every step and returns them by package.
-    async fn carry_out(&mut self, plan: &Plan) -> Result<BTreeMap<PackageName, Made>> {
+    /// Makes the wheels of `lock` and returns them by package. What the builds of local trees looked at becomes part
+    /// of what the lock is known by.
+    async fn carry_out(&mut self, lock: &mut Lock) -> Result<BTreeMap<PackageName, Made>> {
+        let plan = &Plan::new(lock, &self.inventory(lock)?);
         self.phase_started(Phase::Execute);
         let begun = Instant::now();
         let at_hand = |step: &Step| matches!(step.action, Action::Reuse { .. });
@@ -357,6 +362,10 @@ impl Run {
             Some(self.worker().await?)
         };
         let made = schedule::run(plan, self, worker.as_ref()).await?;
+        if let Some(worker) = &worker {
+            let trees = worker.observed_trees().await?;
+            lock.request = self.answer(Some(lock), &trees).await;
+        }
         self.phase_finished(Phase::Execute, begun);
         Ok(made)
     }
@@ -465,12 +474,12 @@ async fn begin_worker(begin: Begin) -> Result<Rc<LocalWorker>> {
         logs: &begin.store.root().join("logs"),
     };
     Ok(Rc::new(LocalWorker {
+        tree_reader: TreeReader::new(&begin.store, &begin.output),
         engine: Engine::start(setup).await?,
         request: begin.request,
         target: begin.target,
         store: begin.store,
         observer: begin.observer,
-        output: begin.output,
         fetch_ahead: begin.fetch_ahead,
         build_ahead: begin.build_ahead,
         keep_going: begin.keep_going,

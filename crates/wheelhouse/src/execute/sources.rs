@@ -1,26 +1,30 @@
 //! Sources made ready to build: unpacked or copied to a place that depends on their contents alone,
 //! so that a build finds the same paths each time.
 
-use std::ffi::OsStr;
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_model::{Error, Kind, Result};
 
-use super::earlier::LOCK_NAME;
 use super::fetch::blocking;
-use super::locking::lock_name;
-use crate::archive::{self, Limits, tree};
+use crate::archive::known_files::KnownFiles;
+use crate::archive::surroundings::View;
+use crate::archive::tree::{self, LargeFiles};
+use crate::archive::{self, Limits};
 use crate::store::Stored;
 
 /// A source tree that a build may change, removed when dropped. While it lives, no other process
 /// has the same.
 pub(super) struct Workplace {
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
     /// The root of the project, somewhere below the directory.
     pub(super) root: PathBuf,
+    /// What a local tree can see beside it.
+    view: Option<View>,
+    /// Whether large files are links to those of a local tree.
+    pub(super) has_links: bool,
     _lock: std::fs::File,
 }
 
@@ -31,16 +35,44 @@ impl Drop for Workplace {
     }
 }
 
+impl Workplace {
+    /// The copy of a local tree that is at the root of `view`.
+    pub(super) fn of_tree(
+        directory: PathBuf,
+        view: View,
+        has_links: bool,
+        lock: std::fs::File,
+    ) -> Self {
+        Self {
+            directory,
+            root: view.root.clone(),
+            view: Some(view),
+            has_links,
+            _lock: lock,
+        }
+    }
+
+    /// Names a local tree and what lies beside it in `text` instead of the copy.
+    pub(super) fn with_originals(&self, text: &str) -> String {
+        let view = self.view.as_ref();
+        view.map_or_else(|| text.to_owned(), |view| view.with_originals(text))
+    }
+
+    /// Lists what was looked at beside a local tree so far.
+    pub(super) fn seen(&self) -> Vec<PathBuf> {
+        self.view.as_ref().map(View::seen).unwrap_or_default()
+    }
+}
+
 /// What a workplace is filled with.
 pub(super) enum Filling {
     /// An sdist of the store.
     Sdist { stored: Stored, filename: String },
-    /// A directory, which stays as it is; the digest that its copy must have, if one is known.
-    Tree(PathBuf, Option<Sha256>),
+    /// The checkout of a Git repository, which stays as it is.
+    Checkout(PathBuf),
 }
 
-/// Fills the workplace of `key` below `builds` and waits for another process to leave it first. The
-/// `output` of the run is no part of a tree that it lies in.
+/// Fills the workplace of `key` below `builds` and waits for another process to leave it first.
 ///
 /// # Errors
 /// When the source cannot be read or is hostile, or the disk is full.
@@ -49,13 +81,11 @@ pub(super) async fn workplace(
     key: String,
     filling: Filling,
     subdirectory: Option<PathBuf>,
-    output: &Path,
 ) -> Result<Workplace> {
     let directory = builds.join(&key[..16]);
-    let output = output.to_owned();
     blocking(move || {
         let lock = lock(&directory)?;
-        let mut workplace = fill(directory, lock, filling, output)?;
+        let mut workplace = fill(directory, lock, filling)?;
         if let Some(subdirectory) = subdirectory {
             workplace.root = inside(&workplace.root, &subdirectory)?;
         }
@@ -64,56 +94,26 @@ pub(super) async fn workplace(
     .await
 }
 
-/// Copies the tree at `path`, known by `digest`, to a workplace below `trees`, and waits for nobody:
-/// a run keeps the copies of all its trees to the end, so two runs could wait for each other. Where
-/// another process has the usual place, the copy gets one beside it.
-///
-/// # Errors
-/// As [`workplace`].
-pub(super) async fn copy(
-    trees: PathBuf,
-    digest: Sha256,
-    path: PathBuf,
-    output: PathBuf,
-) -> Result<Workplace> {
-    blocking(move || {
-        let (directory, lock) = free_place(&trees.join(&digest.to_string()[..16]))?;
-        fill(directory, lock, Filling::Tree(path, Some(digest)), output)
-    })
-    .await
-}
-
-fn fill(
-    directory: PathBuf,
-    lock: std::fs::File,
-    filling: Filling,
-    output: PathBuf,
-) -> Result<Workplace> {
+fn fill(directory: PathBuf, lock: std::fs::File, filling: Filling) -> Result<Workplace> {
     clear(&directory)?;
     let root = match filling {
         Filling::Sdist { stored, filename } => {
             archive::unpack(&stored.path, &filename, &directory, &Limits::default())?
         }
-        Filling::Tree(path, digest) => {
+        Filling::Checkout(path) => {
             let root = directory.join("source");
-            let copied = tree::copy(&path, &root, &written_at(output))?;
-            if digest.is_some_and(|digest| digest != copied) {
-                return Err(changed(&path));
-            }
+            let known = &mut KnownFiles::default();
+            tree::copy(&path, &root, &[], LargeFiles::Copied, known)?;
             root
         }
     };
     Ok(Workplace {
         directory,
         root,
+        view: None,
+        has_links: false,
         _lock: lock,
     })
-}
-
-/// The error of a tree whose copy is another than what its digest was taken of.
-fn changed(tree: &Path) -> Error {
-    let message = format!("the tree {} changed during the run", tree.display());
-    Error::new(Kind::Build, message).with_hint("Run it again.")
 }
 
 /// `subdirectory` of `root`, which must be there.
@@ -139,13 +139,16 @@ fn lock(directory: &Path) -> Result<std::fs::File> {
     Ok(lock)
 }
 
-/// `directory`, or the first of those numbered beside it that no other process has.
-fn free_place(directory: &Path) -> Result<(PathBuf, std::fs::File)> {
+/// Takes `directory`, or the first of those numbered beside it that no other process has, and empties it.
+pub(super) fn claim_beside(directory: &Path) -> Result<(PathBuf, std::fs::File)> {
     let (mut place, mut number) = (directory.to_owned(), 1);
     loop {
         let lock = lock_file(&place)?;
         match lock.try_lock() {
-            Ok(()) => return Ok((place, lock)),
+            Ok(()) => {
+                clear(&place)?;
+                return Ok((place, lock));
+            }
             Err(TryLockError::WouldBlock) => number += 1,
             Err(TryLockError::Error(error)) => {
                 return Err(error).context(Kind::Build, || unlocked(&place));
@@ -182,29 +185,6 @@ fn clear(directory: &Path) -> Result<()> {
     }
 }
 
-/// Digests the tree at `path` without the `output` that may be made inside it.
-///
-/// # Errors
-/// When it cannot be read.
-pub(super) async fn tree_digest(path: PathBuf, output: PathBuf) -> Result<Sha256> {
-    blocking(move || tree::digest(&path, &written_at(output))).await
-}
-
-/// What a run writes at `output`: a wheelhouse, a lock, or a lock for each target (`pylock.*.toml`).
-fn written_at(output: PathBuf) -> Vec<PathBuf> {
-    if output.file_name() != Some(OsStr::new(&lock_name(Some("*")))) {
-        return vec![output];
-    }
-    let is_lock = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("pylock.") && name.ends_with(".toml") && name != LOCK_NAME
-    };
-    let directory = output.parent().unwrap_or(Path::new("/"));
-    let entries = std::fs::read_dir(directory).into_iter().flatten();
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter(is_lock).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,29 +193,11 @@ mod tests {
     fn a_place_that_somebody_has_is_not_waited_for() {
         let trees = tempfile::tempdir().unwrap();
         let place = trees.path().join("0123");
-        let first = free_place(&place).unwrap();
-        let second = free_place(&place).unwrap();
+        let first = claim_beside(&place).unwrap();
+        let second = claim_beside(&place).unwrap();
         assert_eq!(first.0, place);
         assert_eq!(second.0, trees.path().join("0123-2"));
         drop(first);
-        assert_eq!(free_place(&place).unwrap().0, place);
-    }
-
-    #[tokio::test]
-    async fn a_tree_that_has_changed_is_not_taken_for_what_it_was() {
-        let directory = tempfile::tempdir().unwrap();
-        let (tree, trees) = (
-            directory.path().join("tree"),
-            directory.path().join("trees"),
-        );
-        fs::create_dir(&tree).unwrap();
-        fs::write(tree.join("a.py"), "ONE = 1").unwrap();
-        let output = directory.path().join("out");
-        let digest = tree_digest(tree.clone(), output.clone()).await.unwrap();
-        let copied = || copy(trees.clone(), digest, tree.clone(), output.clone());
-        assert!(copied().await.is_ok());
-        fs::write(tree.join("a.py"), "TWO = 2").unwrap();
-        let error = copied().await.err().unwrap();
-        assert!(error.sentence().contains("/tree changed"), "{error}");
+        assert_eq!(claim_beside(&place).unwrap().0, place);
     }
 }

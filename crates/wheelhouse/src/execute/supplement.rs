@@ -15,7 +15,7 @@ use wheelhouse_model::lock::Package;
 use wheelhouse_model::manifest::MANIFEST_NAME;
 use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{
-    Distribution, Error, Event, Kind, Lock, Manifest, Observer, Origin, PackageName, Plan, Request,
+    Distribution, Error, Event, Kind, Lock, Manifest, Observer, Origin, PackageName, Request,
     Result, Sha256, Source,
 };
 
@@ -87,9 +87,8 @@ impl Run {
         let Some(mut run) = self.begin_supplement(supplement, main).await? else {
             return Ok(None);
         };
-        let (lock, is_kept) = run.lock().await?;
-        let plan = Plan::new(&lock, &run.inventory(&lock)?);
-        let made = run.carry_out(&plan).await?;
+        let (mut lock, is_kept) = run.lock().await?;
+        let made = run.carry_out(&mut lock).await?;
         Ok(Some(run.resolved_set(lock, is_kept, made)))
     }
 

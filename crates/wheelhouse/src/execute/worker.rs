@@ -21,7 +21,9 @@ use wheelhouse_model::{
 
 use super::building::Place;
 use super::fetch::{Fetch, blocking};
-use super::sources::{self, Workplace};
+use super::sources::Workplace;
+use super::trees::TreeReader;
+use crate::archive::tree::LargeFiles;
 use crate::archive::{self, Limits, contents};
 use crate::store::{BuiltWheel, Expected, Found, Store, Stored};
 
@@ -50,8 +52,7 @@ pub(super) struct LocalWorker {
     pub(super) target: Target,
     pub(super) store: Store,
     pub(super) observer: Arc<dyn Observer>,
-    /// The output, which is no part of a source tree that it lies in.
-    pub(super) output: PathBuf,
+    pub(super) tree_reader: TreeReader,
     /// Whether candidates of a resolution are fetched ahead, and whether they are built.
     pub(super) fetch_ahead: bool,
     pub(super) build_ahead: bool,
@@ -76,12 +77,21 @@ pub(super) struct State {
     pub(super) places: HashMap<String, Place>,
     /// Local trees: their digests.
     pub(super) trees: BTreeMap<PathBuf, Sha256>,
-    /// Copies of local trees for resolutions, by the digests of the trees.
-    pub(super) copies: HashMap<Sha256, Pending<Rc<Workplace>>>,
+    /// Copies of local trees, by the digests of the trees.
+    pub(super) copies: HashMap<Sha256, TreeCopy>,
+    /// Those of them in which a wheel was built.
+    pub(super) used_copies: BTreeSet<Sha256>,
     pub(super) bytes_fetched: u64,
     pub(super) fetching: Stopwatch,
     /// Why it is not known here what a source depends on or requires, by identities.
     unknown: BTreeMap<String, String>,
+}
+
+/// A copy of a local tree.
+#[derive(Clone)]
+pub(super) struct TreeCopy {
+    pub(super) path: PathBuf,
+    pub(super) place: Pending<Rc<Workplace>>,
 }
 
 impl State {
@@ -358,12 +368,57 @@ impl LocalWorker {
         if let Some(digest) = self.state.borrow().trees.get(path) {
             return Ok(*digest);
         }
-        let digest = sources::tree_digest(path.to_owned(), self.output.clone()).await?;
-        self.state
-            .borrow_mut()
-            .trees
-            .insert(path.to_owned(), digest);
+        let digest = self.tree_reader.digest(path).await?;
+        let trees = &mut self.state.borrow_mut().trees;
+        trees.insert(path.to_owned(), digest);
         Ok(digest)
+    }
+
+    /// The copy of the tree at `path`, made once however many requirements and targets ask for it: it is this run's
+    /// alone while it is there.
+    pub(super) async fn tree_copy(self: &Rc<Self>, path: &Path) -> Result<Rc<Workplace>> {
+        let digest = self.tree_digest(path).await?;
+        let known = self.state.borrow().copies.get(&digest).cloned();
+        let copy = known.unwrap_or_else(|| {
+            let (worker, path) = (Rc::clone(self), path.to_owned());
+            let copying = {
+                let path = path.clone();
+                async move {
+                    let copy = worker.tree_reader.copy(digest, &path, LargeFiles::Linked);
+                    Ok(Rc::new(copy.await?))
+                }
+            };
+            let place = in_background(copying);
+            let copy = TreeCopy { path, place };
+            let copies = &mut self.state.borrow_mut().copies;
+            copies.insert(digest, copy.clone());
+            copy
+        });
+        copy.place.await.map_err(Error::from)
+    }
+
+    /// Notes what was looked at beside local trees through their copies, and returns the digests of all trees that
+    /// are known.
+    pub(super) async fn observed_trees(&self) -> Result<BTreeMap<PathBuf, Sha256>> {
+        let copies: Vec<_> = self.state.borrow().copies.values().cloned().collect();
+        for TreeCopy { path, place } in copies {
+            if let Some(Ok(copy)) = place.peek() {
+                self.note_seen(&path, copy).await?;
+            }
+        }
+        Ok(self.state.borrow().trees.clone())
+    }
+
+    /// Notes what was looked at beside the tree at `path` through `copy`. Returns whether that gives the tree another
+    /// digest.
+    pub(super) async fn note_seen(&self, path: &Path, copy: &Workplace) -> Result<bool> {
+        let is_new = self.tree_reader.note_seen(path, copy.seen());
+        if is_new {
+            let digest = self.tree_reader.digest(path).await?;
+            let trees = &mut self.state.borrow_mut().trees;
+            trees.insert(path.to_owned(), digest);
+        }
+        Ok(is_new)
     }
 }
 

@@ -24,7 +24,20 @@ pub(super) const FILES: &str = "files-v1";
 pub(super) const BUILT: &str = "built-v1";
 pub(super) const METADATA: &str = "metadata-v1";
 pub(super) const LAYERS: &str = "layers-v1";
+pub(super) const SURROUNDINGS: &str = "surroundings-v1";
+pub(super) const TREE_FILES: &str = "tree-files-v1";
 pub(super) const TEMPORARY: &str = "tmp";
+
+/// All of them.
+pub(super) const BUCKETS: [&str; 7] = [
+    FILES,
+    BUILT,
+    METADATA,
+    LAYERS,
+    SURROUNDINGS,
+    TREE_FILES,
+    TEMPORARY,
+];
 
 const TAG_NAME: &str = "CACHEDIR.TAG";
 const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";
@@ -75,8 +88,7 @@ impl Layout {
 
     /// Whether `name`, seen below the root, belongs to the store itself.
     pub(super) fn is_own(name: &str) -> bool {
-        [FILES, BUILT, METADATA, LAYERS, TEMPORARY, TAG_NAME].contains(&name)
-            || name.starts_with(".lock")
+        BUCKETS.contains(&name) || name == TAG_NAME || name.starts_with(".lock")
     }
 
     /// Whether the root bears our tag. A cache of somebody else does not.
@@ -107,7 +119,7 @@ impl Layout {
 
     /// Creates the buckets.
     pub(super) fn create_buckets(&self) -> io::Result<()> {
-        for bucket in [FILES, BUILT, METADATA, LAYERS, TEMPORARY] {
+        for bucket in BUCKETS {
             fs::create_dir_all(self.bucket(bucket))?;
         }
         Ok(())

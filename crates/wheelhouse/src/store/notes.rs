@@ -2,9 +2,11 @@
 //! back. One that is lost costs time, and nothing else.
 //!
 //! The core metadata of wheels is kept because finding it in a wheel means reading the list of all
-//! its files; what layers of images are, because that takes three digests of every byte.
+//! its files; what layers of images are, because that takes three digests of every byte; the digests of the files of
+//! local trees, because trees may hold much data. What builds looked at beside a local tree is known from building
+//! it alone: without the note it is built again.
 //!
-//! Never looks into a wheel itself, and never knows what a layer is.
+//! Never looks into a wheel itself, and never knows what a layer or a tree is.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +14,7 @@ use fs_err as fs;
 use wheelhouse_model::Sha256;
 
 use super::Store;
-use super::layout::{LAYERS, METADATA};
+use super::layout::{LAYERS, METADATA, SURROUNDINGS, TREE_FILES};
 
 /// The length of a digest and the line break after it, which precede the text (bytes).
 const HEADER: usize = 65;
@@ -40,6 +42,28 @@ impl Store {
     /// digested again.
     pub fn keep_layer(&self, recipe: &Sha256, layer: &[u8]) {
         self.keep(&self.note(LAYERS, recipe), layer);
+    }
+
+    /// What was kept of the surroundings of the local tree known as `tree`.
+    #[must_use]
+    pub fn surroundings(&self, tree: &Sha256) -> Option<Vec<u8>> {
+        read(&self.note(SURROUNDINGS, tree))
+    }
+
+    /// Keeps what builds of the local tree known as `tree` looked at beside it.
+    pub fn keep_surroundings(&self, tree: &Sha256, surroundings: &[u8]) {
+        self.keep(&self.note(SURROUNDINGS, tree), surroundings);
+    }
+
+    /// What was kept of the files of the local tree known as `tree`.
+    #[must_use]
+    pub fn tree_files(&self, tree: &Sha256) -> Option<Vec<u8>> {
+        read(&self.note(TREE_FILES, tree))
+    }
+
+    /// Keeps the digests of the files of the local tree known as `tree`. Where that fails, they are read again.
+    pub fn keep_tree_files(&self, tree: &Sha256, files: &[u8]) {
+        self.keep(&self.note(TREE_FILES, tree), files);
     }
 
     fn note(&self, bucket: &str, about: &Sha256) -> PathBuf {

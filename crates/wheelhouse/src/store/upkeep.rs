@@ -17,11 +17,16 @@ use fs_err as fs;
 use walkdir::WalkDir;
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
-use super::layout::{BUILT, FILES, LAYERS, Layout, METADATA, TEMPORARY};
+use super::layout::{
+    BUCKETS, BUILT, FILES, LAYERS, Layout, METADATA, SURROUNDINGS, TEMPORARY, TREE_FILES,
+};
 use super::{Store, built, failure, tolerate_no_locks};
 
 /// How old an unfinished file must be before it counts as left behind.
 const STALE: Duration = Duration::from_hours(24);
+
+/// Buckets of notes about things outside the store, which are made again when they are missed.
+const NOTES: [&str; 3] = [LAYERS, SURROUNDINGS, TREE_FILES];
 
 /// What a store holds; sizes in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,7 +187,7 @@ impl Upkeep {
         let kept = kept.iter().map(|entry| entry.sha256).collect();
         self.drop_records(&kept, &mut removed)?;
         self.drop_metadata(&kept)?;
-        self.empty([LAYERS].iter())?;
+        self.empty(NOTES.iter())?;
         Ok(removed)
     }
 
@@ -214,7 +219,7 @@ impl Upkeep {
         }
         self.drop_records(kept, &mut removed)?;
         self.drop_metadata(kept)?;
-        removed.bytes += self.empty([LAYERS, TEMPORARY].iter().chain(others))?;
+        removed.bytes += self.empty(NOTES.iter().chain(&[TEMPORARY]).chain(others))?;
         Ok(removed)
     }
 
@@ -230,8 +235,7 @@ impl Upkeep {
             temporary: self.files_in(TEMPORARY)?.len(),
             bytes: 0,
         };
-        let own = [FILES, BUILT, METADATA, LAYERS, TEMPORARY];
-        removed.bytes += self.empty(own.iter().chain(others))?;
+        removed.bytes += self.empty(BUCKETS.iter().chain(others))?;
         Ok(removed)
     }
 

@@ -21,6 +21,7 @@ mod hostile;
 mod image;
 mod interruptions;
 mod legacy_sdists;
+mod local_trees;
 mod lock;
 mod lockfile;
 mod network;

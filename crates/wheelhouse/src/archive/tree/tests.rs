@@ -28,15 +28,22 @@ impl Tree {
     }
 
     fn digest(&self) -> Sha256 {
-        digest(&self.root(), &[]).unwrap()
+        digest(&self.root(), &[], &mut KnownFiles::default()).unwrap()
     }
 
     /// Copies the tree, and returns where to.
     fn copy(&self) -> PathBuf {
         let into = self.directory.path().join("copy");
         let _ = fs::remove_dir_all(&into);
-        let copied = copy(&self.root(), &into, &[]).unwrap();
-        assert_eq!(copied, self.digest());
+        let copied = copy(
+            &self.root(),
+            &into,
+            &[],
+            LargeFiles::Linked,
+            &mut KnownFiles::default(),
+        )
+        .unwrap();
+        assert_eq!(copied.digest, self.digest());
         into
     }
 
@@ -147,7 +154,10 @@ fn the_output_of_this_run_is_set_apart() {
     let before = tree.digest();
     tree.write("out/x.whl", "");
     let output = tree.root().join("out");
-    assert_eq!(digest(&tree.root(), &[output]).unwrap(), before);
+    assert_eq!(
+        digest(&tree.root(), &[output], &mut KnownFiles::default()).unwrap(),
+        before
+    );
     assert_ne!(tree.digest(), before);
 }
 
@@ -198,7 +208,10 @@ fn a_copy_keeps_times_and_executable_bits() {
     assert!(is_executable(&fs::metadata(copy.join("a/run.sh")).unwrap()));
     fs::write(copy.join("a/run.sh"), "changed").unwrap();
     assert_eq!(fs::read_to_string(file).unwrap(), "a/run.sh");
-    assert_eq!(digest(&tree.root(), &[]).unwrap(), tree.digest());
+    assert_eq!(
+        digest(&tree.root(), &[], &mut KnownFiles::default()).unwrap(),
+        tree.digest()
+    );
 }
 
 #[test]
@@ -249,14 +262,24 @@ fn a_linked_working_tree_becomes_a_repository_of_its_own() {
     tree.git(&root, &["tag", "v2.0"]);
     tree.git(&root, &["worktree", "add", "-q", "../linked", "-b", "side"]);
     let linked = tree.directory.path().join("linked");
-    let before = digest(&linked, &[]).unwrap();
+    let before = digest(&linked, &[], &mut KnownFiles::default()).unwrap();
     let into = tree.directory.path().join("into");
-    copy(&linked, &into, &[]).unwrap();
+    copy(
+        &linked,
+        &into,
+        &[],
+        LargeFiles::Linked,
+        &mut KnownFiles::default(),
+    )
+    .unwrap();
     assert_eq!(tree.git(&into, &["describe", "--tags"]), "v2.0");
     assert_eq!(tree.git(&into, &["branch", "--show-current"]), "side");
     assert_eq!(tree.git(&into, &["status", "--porcelain"]), "");
     tree.git(&linked, &["commit", "-q", "--allow-empty", "-m", "two"]);
-    assert_ne!(digest(&linked, &[]).unwrap(), before);
+    assert_ne!(
+        digest(&linked, &[], &mut KnownFiles::default()).unwrap(),
+        before
+    );
 }
 
 #[test]
@@ -272,7 +295,14 @@ fn a_submodule_becomes_a_repository_of_its_own() {
     }
     tree.git(&root, &["submodule", "--quiet", "add", "../other", "sub"]);
     let into = tree.directory.path().join("into");
-    copy(&root.join("sub"), &into, &[]).unwrap();
+    copy(
+        &root.join("sub"),
+        &into,
+        &[],
+        LargeFiles::Linked,
+        &mut KnownFiles::default(),
+    )
+    .unwrap();
     assert_eq!(tree.git(&into, &["describe", "--tags"]), "v3.0");
     let place = tree.git(&into, &["rev-parse", "--show-toplevel"]);
     assert_eq!(
@@ -288,4 +318,25 @@ fn names(root: &Path) -> Vec<PathBuf> {
         .into_iter()
         .map(|entry| entry.unwrap().path().strip_prefix(root).unwrap().to_owned())
         .collect()
+}
+
+#[test]
+fn large_files_that_git_does_not_track_are_links() {
+    let tree = Tree::new(&["a.py"]);
+    for name in ["tracked.bin", "data.bin"] {
+        let file = fs::File::create(tree.root().join(name)).unwrap();
+        file.set_len(LARGE).unwrap();
+    }
+    let is_link = |copy: &Path, name: &str| copy.join(name).is_symlink();
+    let copy = tree.copy();
+    assert!(is_link(&copy, "tracked.bin") && is_link(&copy, "data.bin"));
+    assert!(!is_link(&copy, "a.py"));
+
+    tree.git(&tree.root(), &["init", "--quiet"]);
+    tree.git(&tree.root(), &["add", "a.py", "tracked.bin"]);
+    tree.git(&tree.root(), &["commit", "--quiet", "--message=x"]);
+    let copy = tree.copy();
+    assert!(!is_link(&copy, "tracked.bin") && is_link(&copy, "data.bin"));
+    let changes = ["status", "--porcelain", "--untracked-files=no"];
+    assert_eq!(tree.git(&copy, &changes), "");
 }

@@ -30,6 +30,7 @@ use wheelhouse_model::{
 use super::ahead::Ahead;
 use super::closed::{self, Member};
 use super::fetch::blocking;
+use super::trees::TreeReader;
 use super::worker::LocalWorker;
 use super::{
     Audience, Begin, Preview, Report, Reuse, begin_worker, earlier, finish, schedule, tell,
@@ -135,7 +136,8 @@ impl Run {
         let host = Host::discover(python, job.python.as_deref(), &cache).await?;
         let host_target = host.target();
         let targets = job.audience.settle(&host_target, &*observer)?;
-        let (texts, trees) = earlier::local_digests(&job.request, &job.output).await?;
+        let reader = TreeReader::new(&job.store, &job.output);
+        let (texts, trees) = earlier::local_digests(&job.request, &reader).await?;
         let worker = begin_worker(Begin {
             host,
             target: host_target,

@@ -96,7 +96,7 @@ impl Run {
             [] => self.earlier_lock(&name, &request).await?,
             _ => None,
         };
-        let wanted = self.answer(&request, earlier.as_ref()).await;
+        let wanted = self.answer(&request, earlier.as_ref()).await?;
         let keeps = |lock: &Lock| self.keeps(lock, &wanted);
         if let Some(lock) = earlier.clone().filter(keeps) {
             return Ok(Settled {
@@ -120,7 +120,7 @@ impl Run {
         for warning in resolved.warnings {
             self.observer.observe(&Event::warning(warning));
         }
-        let request = self.answer(&request, Some(&resolved.lock)).await;
+        let request = self.answer(&request, Some(&resolved.lock)).await?;
         Ok(Settled {
             target: target.clone(),
             name,
@@ -138,11 +138,11 @@ impl Run {
     }
 
     /// What `lock` is known by when it answers `request`.
-    async fn answer(&self, request: &str, lock: Option<&Lock>) -> String {
+    async fn answer(&self, request: &str, lock: Option<&Lock>) -> Result<String> {
         let trees = lock.map(earlier::trees).unwrap_or_default();
-        let known = self.worker.state.borrow().trees.clone();
-        let digests = earlier::digests_of(&trees, &self.output, &known).await;
-        earlier::answer(request, &digests)
+        let known = self.worker.observed_trees().await?;
+        let digests = earlier::digests_of(&trees, &self.worker.tree_reader, &known).await;
+        Ok(earlier::answer(request, &digests))
     }
 
     /// Whether the lock of an earlier run will do. It does not say which sdists there are beside wheels.
@@ -156,7 +156,7 @@ impl Run {
         let path = self.output.join(lock_name(several.then_some(name)));
         let warn = |text| self.observer.observe(&Event::warning(text));
         let earlier = earlier::read(&self.output, &path, &self.reuse, warn)?;
-        let wanted = self.answer(request, earlier.as_ref()).await;
+        let wanted = self.answer(request, earlier.as_ref()).await?;
         let will_do = |lock: &Lock| self.keeps(lock, &wanted);
         if self.reuse == Reuse::Frozen && !earlier.as_ref().is_some_and(will_do) {
             return Err(earlier::not_frozen(&path, earlier.is_some()));

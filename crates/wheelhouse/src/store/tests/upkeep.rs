@@ -164,7 +164,9 @@ fn cleaning_removes_what_is_known_and_nothing_else() {
         "layers-v1",
         "metadata-v1",
         "notes.txt",
+        "surroundings-v1",
         "tmp",
+        "tree-files-v1",
     ];
     assert_eq!(names(&root), left);
     assert_eq!(Store::open(root).unwrap().info().unwrap().files, 0);
@@ -200,7 +202,9 @@ fn cleaning_follows_no_links() {
         "files-v1",
         "layers-v1",
         "metadata-v1",
+        "surroundings-v1",
         "tmp",
+        "tree-files-v1",
     ];
     assert_eq!(names(&root), left);
     assert_eq!(std::fs::read(precious).unwrap(), b"precious");

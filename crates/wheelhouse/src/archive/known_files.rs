@@ -1,0 +1,134 @@
+//! Digests of files that were read before, so that a large tree is not read again while nothing in it
+//! changes.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use wheelhouse_model::Sha256;
+
+/// How long ago a file must have been written before its times are trusted to tell of the next
+/// change. Filesystems count in steps of up to two seconds.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// The digests of files, by their paths, each with the state that the file had.
+#[derive(Debug, Default)]
+pub struct KnownFiles {
+    /// Of earlier runs.
+    earlier: Files,
+    /// Of the files that were looked at in this run.
+    now: Files,
+}
+
+type Files = BTreeMap<String, (Stamp, Sha256)>;
+
+/// The state of a file, which writing to it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    size: u64,
+    /// In nanoseconds since the Unix epoch, as is `changed`.
+    modified: u128,
+    changed: u128,
+    inode: u64,
+}
+
+impl KnownFiles {
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote; anything else is as if nothing were known.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self {
+            earlier: serde_json::from_slice(bytes).unwrap_or_default(),
+            now: Files::new(),
+        }
+    }
+
+    /// Writes the digests of the files that were looked at, as JSON; `None` if they are those of before.
+    #[must_use]
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        let is_new = self.now != self.earlier;
+        is_new.then(|| serde_json::to_vec(&self.now).unwrap_or_default())
+    }
+
+    /// Returns the digest of the file at `path` if its state is the one that was remembered.
+    pub(super) fn digest(&mut self, path: &Path, metadata: &Metadata) -> Option<Sha256> {
+        let path = path.to_str()?;
+        let (stamp, digest) = self.now.get(path).or_else(|| self.earlier.get(path))?;
+        if Stamp::of(metadata).as_ref() != Some(stamp) {
+            return None;
+        }
+        let (stamp, digest) = (*stamp, *digest);
+        self.now.insert(path.to_owned(), (stamp, digest));
+        Some(digest)
+    }
+
+    /// Remembers the digest of the file at `path`, whose state was read before its bytes.
+    pub(super) fn remember(&mut self, path: &Path, metadata: &Metadata, digest: Sha256) {
+        let (Some(path), Some(stamp)) = (path.to_str(), Stamp::of(metadata)) else {
+            return;
+        };
+        let settled = SystemTime::now() - SETTLED;
+        if stamp.modified.max(stamp.changed) < nanoseconds(settled) {
+            self.now.insert(path.to_owned(), (stamp, digest));
+        }
+    }
+}
+
+impl Stamp {
+    #[cfg(unix)]
+    fn of(metadata: &Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let seconds = u64::try_from(metadata.ctime()).ok()?;
+        let since = Duration::new(seconds, u32::try_from(metadata.ctime_nsec()).ok()?);
+        Some(Self {
+            size: metadata.len(),
+            modified: nanoseconds(metadata.modified().ok()?),
+            changed: since.as_nanos(),
+            inode: metadata.ino(),
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn of(_metadata: &Metadata) -> Option<Self> {
+        None
+    }
+}
+
+fn nanoseconds(time: SystemTime) -> u128 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_until_its_state_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "one").unwrap();
+        let metadata = std::fs::metadata(&path).unwrap();
+        let digest = Sha256::of(b"one");
+        let mut known = KnownFiles::default();
+        known.remember(&path, &metadata, digest);
+        assert_eq!(known.digest(&path, &metadata), None, "it was just written");
+        assert_eq!(known.to_bytes(), None);
+
+        let stamp = Stamp::of(&metadata).unwrap();
+        let name = path.to_str().unwrap().to_owned();
+        known.now.insert(name, (stamp, digest));
+        let bytes = known.to_bytes().unwrap();
+        let mut known = KnownFiles::from_bytes(&bytes);
+        assert_eq!(known.digest(&path, &metadata), Some(digest));
+        assert_eq!(known.to_bytes(), None, "nothing is new");
+        // The modification time put back does not hide the change.
+        std::fs::write(&path, "two").unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(metadata.modified().unwrap()).unwrap();
+        let changed = std::fs::metadata(&path).unwrap();
+        assert_eq!(KnownFiles::from_bytes(&bytes).digest(&path, &changed), None);
+        assert_eq!(KnownFiles::from_bytes(b"{").to_bytes(), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! Local trees: their builds see what lies beside them, and nothing of the user's is touched.
+
+use std::process::Command;
+
+use crate::support::{Index, Sandbox, Sdist, tree};
+
+/// Takes the text of a file beside the tree into the wheel.
+const READS_VERSION: &str =
+    "with open('beside.py', 'w') as file: file.write('TEXT = %r' % open('../VERSION').read())";
+
+fn git(place: &std::path::Path, arguments: &[&str]) {
+    let status = Command::new("git")
+        .current_dir(place)
+        .args(["-c", "user.name=a", "-c", "user.email=a@b"])
+        .args(arguments)
+        .status();
+    assert!(status.expect("git is installed").success());
+}
+
+fn has_text(sandbox: &Sandbox, wheel: &str, text: &str) -> bool {
+    let wheel = std::fs::read(sandbox.out().join(wheel)).unwrap();
+    // Wheels of the test backend are not compressed.
+    wheel
+        .windows(text.len())
+        .any(|window| window == text.as_bytes())
+}
+
+#[test]
+fn a_build_reads_a_file_beside_its_tree() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let alpha = Sdist::new("alpha", "1.0").script(READS_VERSION);
+    alpha.write_tree(&sandbox.path("repo/alpha"));
+    sandbox.write("repo/VERSION", "first");
+    let before = tree::read(&sandbox.path("repo"));
+    let build = |arguments: &[&str]| {
+        let arguments = [&["./repo/alpha"], arguments].concat();
+        let run = sandbox.build(&index, &arguments);
+        run.assert_success();
+        run
+    };
+    build(&[]);
+    assert!(has_text(&sandbox, &alpha.wheel_filename(), "first"));
+    assert!(tree::read(&sandbox.path("repo")) == before);
+    // What it read is known from the first build on.
+    assert!(!build(&["--frozen"]).stderr.contains("Building"));
+    assert!(!build(&["--upgrade"]).stderr.contains("Building"));
+
+    sandbox.write("repo/VERSION", "second");
+    assert!(build(&[]).stderr.contains("Building"));
+    assert!(has_text(&sandbox, &alpha.wheel_filename(), "second"));
+    sandbox.write("repo/OTHER", "is not read");
+    assert!(!build(&[]).stderr.contains("Building"));
+    // The wheel of before is still known.
+    sandbox.write("repo/VERSION", "first");
+    assert!(!build(&[]).stderr.contains("Building"));
+    assert!(has_text(&sandbox, &alpha.wheel_filename(), "first"));
+}
+
+#[test]
+fn a_build_asks_the_repository_above_its_tree() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let alpha = Sdist::new("alpha", "1.0").script(
+        "text = subprocess.check_output(['git', 'describe', '--tags', '--dirty']).decode()\n\
+         with open('beside.py', 'w') as file: file.write('TEXT = %r' % text)",
+    );
+    alpha.write_tree(&sandbox.path("repo/packages/alpha"));
+    sandbox.write("repo/core/core.c", "int x;");
+    let root = sandbox.path("repo");
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["add", "--all"],
+        &["commit", "--quiet", "--message=x"],
+        &["tag", "v1.2.3"],
+    ] {
+        git(&root, arguments);
+    }
+    let build = || {
+        let run = sandbox.build(&index, &["./repo/packages/alpha"]);
+        run.assert_success();
+        run
+    };
+    build();
+    assert!(has_text(&sandbox, &alpha.wheel_filename(), "'v1.2.3\\n'"));
+    assert!(!build().stderr.contains("Building"));
+    sandbox.write("repo/core/core.c", "int y;");
+    build();
+    assert!(has_text(&sandbox, &alpha.wheel_filename(), "v1.2.3-dirty"));
+}
+
+#[test]
+fn a_tree_requires_the_one_beside_it() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    Sdist::new("beta", "1.0").write_tree(&sandbox.path("repo/beta"));
+    let alpha = Sdist::new("alpha", "1.0").script(
+        "import pathlib\n\
+         url = pathlib.Path(os.path.abspath('../beta')).as_uri()\n\
+         with open('PKG-INFO', 'a') as file: file.write('Requires-Dist: beta @ %s\\n' % url)",
+    );
+    alpha.write_tree(&sandbox.path("repo/alpha"));
+    let run = sandbox.build(&index, &["./repo/alpha"]);
+    run.assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()).len(), 2);
+    let lock = std::fs::read_to_string(sandbox.out().join("pylock.toml")).unwrap();
+    assert!(lock.contains("repo/beta"), "{lock}");
+    assert!(!lock.contains("cache"), "{lock}");
+}
+
+#[test]
+fn messages_name_what_lies_beside_the_tree() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let alpha = Sdist::new("alpha", "1.0").script("open(os.path.abspath('../MISSING'))");
+    alpha.write_tree(&sandbox.path("repo/alpha"));
+    let run = sandbox.build(&index, &["./repo/alpha"]);
+    let missing = sandbox.path("repo/MISSING").display().to_string();
+    run.assert_exit(5).assert_error_names(&[&missing]);
+}
+
+#[test]
+fn large_data_that_a_backend_takes_in_place_only_is_copied() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let alpha = Sdist::new("alpha", "1.0")
+        .static_metadata()
+        .script("assert os.path.realpath('data.bin') == os.path.abspath('data.bin')");
+    let root = sandbox.path("alpha");
+    alpha.write_tree(&root);
+    let data = std::fs::File::create(root.join("data.bin")).unwrap();
+    data.set_len(16 << 20).unwrap();
+    sandbox.build(&index, &["./alpha"]).assert_success();
+}
