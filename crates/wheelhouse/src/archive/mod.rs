@@ -24,6 +24,7 @@ pub mod surroundings;
 pub(crate) mod tarball;
 pub mod tree;
 pub mod wheel;
+mod zip_layout;
 mod zipped;
 
 pub use contents::verify_contents;

@@ -10,6 +10,7 @@ use wheelhouse_model::{Error, Kind, Result};
 use zip::ZipArchive;
 
 use super::entry::{components, refusal};
+use super::zip_layout;
 
 /// What a zip file's directory says of one entry.
 #[derive(Clone, Debug)]
@@ -28,8 +29,10 @@ pub(super) struct ZipEntry {
 /// Opens a zip file.
 ///
 /// # Errors
-/// What is not a zip file, or whose directory is damaged or lists a name twice.
-pub(super) fn open<R: Read + Seek>(reader: R) -> Result<ZipArchive<R>> {
+/// What is not a zip file, whose directory is damaged or lists a name twice, or that readers may understand
+/// differently ([`zip_layout`]).
+pub(super) fn open<R: Read + Seek>(mut reader: R) -> Result<ZipArchive<R>> {
+    zip_layout::check(&mut reader)?;
     let archive =
         ZipArchive::new(reader).context(Kind::Fetch, || "it is not a zip file".to_owned())?;
     if archive.has_duplicate_names() {
