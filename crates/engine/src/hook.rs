@@ -196,10 +196,12 @@ impl Output {
         if let Some(directory) = path.parent() {
             fs_err::create_dir_all(directory)?;
         }
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.create(true).append(true);
+        // A build may print what others must not read.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
         writeln!(file, "--- {hook}")?;
         Ok(Self {
             file: tokio::fs::File::from_std(file),

@@ -4,7 +4,8 @@ use url::Url;
 
 /// Returns `text` with the user information of every URL in it replaced by `****`.
 ///
-/// Works on whole URLs and on texts that contain some: `pip install https://user:secret@host/`.
+/// Works on whole URLs and on texts that contain some: `pip install https://user:secret@host/`. A password that should
+/// have been escaped and was not (`https://user:se/cret@host/`) is hidden as well, though that is no URL.
 #[must_use]
 pub fn redacted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -12,13 +13,7 @@ pub fn redacted(text: &str) -> String {
     while let Some(scheme_end) = rest.find("://") {
         let (before, after) = rest.split_at(scheme_end + 3);
         out.push_str(before);
-        let end = |ends: fn(char) -> bool| after.find(ends).unwrap_or(after.len());
-        // A quotation mark may be in a password.
-        let mut authority_end = end(|one| one.is_whitespace() || "/?#".contains(one));
-        if !after[..authority_end].contains('@') {
-            authority_end = end(|one| one.is_whitespace() || "/?#\"'<>`".contains(one));
-        }
-        let (authority, tail) = after.split_at(authority_end);
+        let (authority, tail) = after.split_at(authority_end(after));
         match authority.rsplit_once('@') {
             // A bare user name such as `git@` in `ssh://git@host` is no secret.
             Some((user, host)) if user.contains(':') || !is_ssh(before) => {
@@ -31,6 +26,30 @@ pub fn redacted(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Where the user information and host end that begin `text` (bytes).
+fn authority_end(text: &str) -> usize {
+    let until = |ends: fn(char) -> bool| text.find(ends).unwrap_or(text.len());
+    // A quotation mark may be in a password.
+    let end = until(|one| one.is_whitespace() || "/?#".contains(one));
+    if text[..end].contains('@') {
+        return end;
+    }
+    let end = until(|one| one.is_whitespace() || "/?#\"'<>`".contains(one));
+    if let Some((_, port)) = text[..end].split_once(':')
+        && !port.is_empty()
+        && !port.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        // What follows the colon is no port, so it is the beginning of a password.
+        let word = until(|one| one.is_whitespace() || "\"'<>`".contains(one));
+        if let Some(at) = text[..word].rfind('@') {
+            let host =
+                text[at..].find(|one: char| one.is_whitespace() || "/?#\"'<>`".contains(one));
+            return host.map_or(text.len(), |host| at + host);
+        }
+    }
+    end
 }
 
 fn is_ssh(before: &str) -> bool {
@@ -73,6 +92,15 @@ mod tests {
             "x @ git+ssh://git@h/r.git"
         );
         assert_eq!(redacted("no url: a@b"), "no url: a@b");
+        for mark in ["/", "#", "?"] {
+            assert_eq!(
+                redacted(&format!("`https://a:p{mark}s@s@h/x` is no URL")),
+                "`https://****@h/x` is no URL"
+            );
+        }
+        for url in ["https://h:8080/a@1.0", "https://h/a:b@1.0"] {
+            assert_eq!(redacted(url), url);
+        }
     }
 
     #[test]

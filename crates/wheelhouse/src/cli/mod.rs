@@ -46,6 +46,7 @@ use std::ffi::OsString;
 
 use clap::ArgMatches;
 use wheelhouse_model::Result;
+use wheelhouse_model::redact::redacted;
 
 use arguments::{CommandLine, Globals, Verb};
 use dialect::Dialect;
@@ -55,8 +56,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let (command_line, matches) = match arguments::parse(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
-            // Help goes to stdout and a mistake to stderr; whoever closed them wants neither.
-            let _ = error.print();
+            if error.use_stderr() {
+                // An argument may be a URL with a password.
+                streams::talk(redacted(&error.render().ansi().to_string()).trim_end());
+            } else {
+                // Help goes to stdout; who closed it does not want it.
+                let _ = error.print();
+            }
             return u8::try_from(error.exit_code()).unwrap_or(exit::INPUT);
         }
     };

@@ -3,7 +3,7 @@
 //! Responsible for colour and for readers that go away. Never decides what is said.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 
 use anstream::ColorChoice;
@@ -11,10 +11,17 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Kind, Result};
 
 use super::arguments::Color;
+use super::style;
 
 /// Writes data, and takes it well if nobody reads it to its end.
 pub(crate) fn data(text: &str) {
     let mut stream = anstream::stdout();
+    // What goes on to another program stays as it is.
+    let text = if io::stdout().is_terminal() {
+        &style::presentable(text)
+    } else {
+        text
+    };
     // Whoever closes the pipe (`| head`) has seen enough; there is nobody to tell of other failures.
     let _ = stream
         .write_all(text.as_bytes())
@@ -35,7 +42,7 @@ pub(crate) fn bytes() -> Result<File> {
 /// Writes a line for the user.
 pub(crate) fn talk(line: &str) {
     // Without a standard error there is nobody to tell.
-    let _ = writeln!(anstream::stderr(), "{line}");
+    let _ = writeln!(anstream::stderr(), "{}", style::presentable(line));
 }
 
 /// Decides on colour for both streams.

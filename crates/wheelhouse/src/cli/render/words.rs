@@ -26,7 +26,7 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
     } else {
         words(event)
     };
-    said.map(|said| redacted(&said))
+    said.map(|said| style::presentable(&redacted(&said)))
 }
 
 fn words(event: &Event) -> Option<String> {
