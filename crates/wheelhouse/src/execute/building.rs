@@ -45,9 +45,6 @@ impl LocalWorker {
         if let Some(built) = self.built_before(&key, distribution)? {
             return Ok(made(built, Outcome::Reused));
         }
-        if let Source::Tree { path } = &distribution.source {
-            workplace = self.unused_copy(path, workplace).await?;
-        }
         let package = distribution.to_string();
         self.observer.observe(&Event::BuildStarted {
             package: package.clone(),
@@ -56,7 +53,9 @@ impl LocalWorker {
         if let Source::Tree { path } = &distribution.source {
             if built.is_err() && workplace.has_links {
                 // Some backends take no file that is elsewhere.
-                workplace = self.another_copy(path, LargeFiles::Copied).await?;
+                drop(workplace);
+                let tree = self.tree(path, LargeFiles::Copied).await?;
+                workplace = self.fill(&key, Filling::Tree(tree), None).await?;
                 built = self.build_in(&workplace, distribution, begun).await;
             }
             self.note_seen(path, &workplace).await?;
@@ -70,13 +69,11 @@ impl LocalWorker {
         let seconds = seconds(begun.elapsed());
         self.observer
             .observe(&Event::BuildFinished { package, seconds });
-        if let Ok(workplace) = Rc::try_unwrap(workplace) {
-            let removed = blocking(move || {
-                drop(workplace);
-                Ok(())
-            });
-            removed.await?;
-        }
+        let removed = blocking(move || {
+            drop(workplace);
+            Ok(())
+        });
+        removed.await?;
         Ok(made(built, Outcome::Built))
     }
 
@@ -107,10 +104,7 @@ impl LocalWorker {
         Engine::declared_requirements(&workplace.root)
     }
 
-    async fn unpacked(
-        self: &Rc<Self>,
-        distribution: &Distribution,
-    ) -> Result<(Rc<Workplace>, Claim)> {
+    async fn unpacked(self: &Rc<Self>, distribution: &Distribution) -> Result<(Workplace, Claim)> {
         let sdist = self.sdist_digest(distribution).await?;
         let key = self.build_key(distribution, sdist);
         self.prepare(distribution, &key).await
@@ -218,20 +212,8 @@ impl LocalWorker {
         self: &Rc<Self>,
         distribution: &Distribution,
         key: &BuildKey,
-    ) -> Result<(Rc<Workplace>, Claim)> {
+    ) -> Result<(Workplace, Claim)> {
         let claim = self.claim(distribution, key.to_string()).await?;
-        let workplace = self.fill(distribution, key).await.map_err(|error| {
-            let message = format!("failed to unpack the source of {distribution}");
-            Error::new(error.kind(), message).caused_by(error)
-        })?;
-        Ok((workplace, claim))
-    }
-
-    async fn fill(
-        self: &Rc<Self>,
-        distribution: &Distribution,
-        key: &BuildKey,
-    ) -> Result<Rc<Workplace>> {
         let (filling, subdirectory) = match &distribution.source {
             Source::Sdist(artifact) => {
                 let stored = self.file(distribution, artifact).await?;
@@ -239,35 +221,31 @@ impl LocalWorker {
                 let filling = Filling::Sdist { stored, filename };
                 (filling, artifact.subdirectory.clone())
             }
+            Source::Tree { path } => {
+                let tree = self.tree(path, LargeFiles::Linked).await?;
+                (Filling::Tree(tree), None)
+            }
             Source::Git { subdirectory, .. } => {
                 let checkout = self.engine.checkout(&distribution.source).await?;
                 (Filling::Checkout(checkout), subdirectory.clone())
             }
-            Source::Tree { path } => return self.tree_copy(path).await,
             Source::Wheel(_) => unreachable!("a wheel is not built"),
         };
-        let workplace =
-            sources::workplace(&self.builds(), key.to_string(), filling, subdirectory).await;
-        workplace.map(Rc::new)
+        let workplace = self.fill(key, filling, subdirectory).await;
+        let workplace = workplace.map_err(|error| {
+            let message = format!("failed to unpack the source of {distribution}");
+            Error::new(error.kind(), message).caused_by(error)
+        })?;
+        Ok((workplace, claim))
     }
 
-    /// `copy` of the tree at `path`, or another one if a wheel was built in that.
-    async fn unused_copy(
-        self: &Rc<Self>,
-        path: &Path,
-        copy: Rc<Workplace>,
-    ) -> Result<Rc<Workplace>> {
-        let digest = self.tree_digest(path).await?;
-        if self.state.borrow_mut().used_copies.insert(digest) {
-            return Ok(copy);
-        }
-        self.another_copy(path, LargeFiles::Linked).await
-    }
-
-    async fn another_copy(&self, path: &Path, large: LargeFiles) -> Result<Rc<Workplace>> {
-        let digest = self.tree_digest(path).await?;
-        let copy = self.tree_reader.copy(digest, path, large);
-        copy.await.map(Rc::new)
+    async fn fill(
+        &self,
+        key: &BuildKey,
+        filling: Filling,
+        subdirectory: Option<PathBuf>,
+    ) -> Result<Workplace> {
+        sources::workplace(&self.builds(), key.to_string(), filling, subdirectory).await
     }
 
     /// Waits until no other task of this process uses the workplace of `key`. The lock of its file excludes

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::fetch::blocking;
+use super::trees::TreeReader;
 use crate::archive::known_files::KnownFiles;
 use crate::archive::surroundings::View;
 use crate::archive::tree::{self, LargeFiles};
@@ -36,22 +37,6 @@ impl Drop for Workplace {
 }
 
 impl Workplace {
-    /// The copy of a local tree that is at the root of `view`.
-    pub(super) fn of_tree(
-        directory: PathBuf,
-        view: View,
-        has_links: bool,
-        lock: std::fs::File,
-    ) -> Self {
-        Self {
-            directory,
-            root: view.root.clone(),
-            view: Some(view),
-            has_links,
-            _lock: lock,
-        }
-    }
-
     /// Names a local tree and what lies beside it in `text` instead of the copy.
     pub(super) fn with_originals(&self, text: &str) -> String {
         let view = self.view.as_ref();
@@ -67,9 +52,22 @@ impl Workplace {
 /// What a workplace is filled with.
 pub(super) enum Filling {
     /// An sdist of the store.
-    Sdist { stored: Stored, filename: String },
+    Sdist {
+        stored: Stored,
+        filename: String,
+    },
     /// The checkout of a Git repository, which stays as it is.
     Checkout(PathBuf),
+    Tree(Tree),
+}
+
+/// A local tree, which stays as it is.
+pub(super) struct Tree {
+    pub(super) reader: TreeReader,
+    pub(super) path: PathBuf,
+    /// The whole state that its copy must have.
+    pub(super) digest: Sha256,
+    pub(super) large: LargeFiles,
 }
 
 /// Fills the workplace of `key` below `builds` and waits for another process to leave it first.
@@ -94,24 +92,48 @@ pub(super) async fn workplace(
     .await
 }
 
+/// Copies `tree` to a place below `trees` that its state decides, and never waits: a run keeps such copies of all its trees
+/// to the end, so two runs could wait for each other. Where another process has the usual place, the copy gets one
+/// beside it.
+///
+/// # Errors
+/// When the tree cannot be read or has changed, or the disk is full.
+pub(super) async fn copy(trees: &Path, tree: Tree) -> Result<Workplace> {
+    let directory = trees.join(&tree.digest.to_string()[..16]);
+    blocking(move || {
+        let (directory, lock) = free_place(&directory)?;
+        fill(directory, lock, Filling::Tree(tree))
+    })
+    .await
+}
+
 fn fill(directory: PathBuf, lock: std::fs::File, filling: Filling) -> Result<Workplace> {
     clear(&directory)?;
-    let root = match filling {
+    let (root, view, has_links) = match filling {
         Filling::Sdist { stored, filename } => {
-            archive::unpack(&stored.path, &filename, &directory, &Limits::default())?
+            let limits = Limits::default();
+            let root = archive::unpack(&stored.path, &filename, &directory, &limits)?;
+            (root, None, false)
         }
         Filling::Checkout(path) => {
             let root = directory.join("source");
             let known = &mut KnownFiles::default();
             tree::copy(&path, &root, &[], LargeFiles::Copied, known)?;
-            root
+            (root, None, false)
+        }
+        Filling::Tree(tree) => {
+            let copied = tree
+                .reader
+                .copy(&tree.path, tree.digest, tree.large, &directory);
+            let (view, has_links) = copied?;
+            (view.root.clone(), Some(view), has_links)
         }
     };
     Ok(Workplace {
         directory,
         root,
-        view: None,
-        has_links: false,
+        view,
+        has_links,
         _lock: lock,
     })
 }
@@ -139,16 +161,13 @@ fn lock(directory: &Path) -> Result<std::fs::File> {
     Ok(lock)
 }
 
-/// Takes `directory`, or the first of those numbered beside it that no other process has, and empties it.
-pub(super) fn claim_beside(directory: &Path) -> Result<(PathBuf, std::fs::File)> {
+/// Takes `directory`, or the first of those numbered beside it that no other process has.
+fn free_place(directory: &Path) -> Result<(PathBuf, std::fs::File)> {
     let (mut place, mut number) = (directory.to_owned(), 1);
     loop {
         let lock = lock_file(&place)?;
         match lock.try_lock() {
-            Ok(()) => {
-                clear(&place)?;
-                return Ok((place, lock));
-            }
+            Ok(()) => return Ok((place, lock)),
             Err(TryLockError::WouldBlock) => number += 1,
             Err(TryLockError::Error(error)) => {
                 return Err(error).context(Kind::Build, || unlocked(&place));
@@ -193,11 +212,11 @@ mod tests {
     fn a_place_that_somebody_has_is_not_waited_for() {
         let trees = tempfile::tempdir().unwrap();
         let place = trees.path().join("0123");
-        let first = claim_beside(&place).unwrap();
-        let second = claim_beside(&place).unwrap();
+        let first = free_place(&place).unwrap();
+        let second = free_place(&place).unwrap();
         assert_eq!(first.0, place);
         assert_eq!(second.0, trees.path().join("0123-2"));
         drop(first);
-        assert_eq!(claim_beside(&place).unwrap().0, place);
+        assert_eq!(free_place(&place).unwrap().0, place);
     }
 }

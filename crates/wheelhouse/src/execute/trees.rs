@@ -12,7 +12,6 @@ use wheelhouse_model::{Error, Kind, Result, Sha256};
 use super::earlier::LOCK_NAME;
 use super::fetch::blocking;
 use super::locking::lock_name;
-use super::sources::{Workplace, claim_beside};
 use crate::archive::known_files::KnownFiles;
 use crate::archive::surroundings::{self, View};
 use crate::archive::tree::{self, LargeFiles};
@@ -67,34 +66,29 @@ impl TreeReader {
         Ok(self.state(path).await?.whole)
     }
 
-    /// Copies the tree at `path`, whose whole state is `digest`, to a place below the store that its state decides, and
-    /// never waits: a run keeps the copies of all its trees to the end, so two runs could wait for each other. Where
-    /// another process has the usual place, the copy gets one beside it.
+    /// Copies the tree at `path`, whose whole state is `digest`, into the empty `directory`, with what it can see beside
+    /// it. Returns that, and whether large files are links.
     ///
     /// # Errors
     /// When the tree cannot be read or has changed, or the disk is full.
-    pub(super) async fn copy(
+    pub(super) fn copy(
         &self,
-        digest: Sha256,
         path: &Path,
+        digest: Sha256,
         large: LargeFiles,
-    ) -> Result<Workplace> {
-        let (reader, path) = (self.clone(), path.to_owned());
-        blocking(move || {
-            let place = reader.store.root().join("trees");
-            let (directory, lock) = claim_beside(&place.join(&digest.to_string()[..16]))?;
-            let view = View::make(&path, &directory, &reader.apart_from())?;
-            let copied = reader.with_known(&path, |known| {
-                let copied = tree::copy(&path, &view.root, &reader.apart_from(), large, known)?;
-                if reader.with_surroundings(&path, copied.digest, known) == digest {
-                    return Ok(copied);
-                }
-                let message = format!("the tree {} changed during the run", path.display());
-                Err(Error::new(Kind::Build, message).with_hint("Run it again."))
-            })?;
-            Ok(Workplace::of_tree(directory, view, copied.has_links, lock))
-        })
-        .await
+        directory: &Path,
+    ) -> Result<(View, bool)> {
+        let apart_from = self.apart_from();
+        let view = View::make(path, directory, &apart_from)?;
+        let copied = self.with_known(path, |known| {
+            let copied = tree::copy(path, &view.root, &apart_from, large, known)?;
+            if self.with_surroundings(path, copied.digest, known) == digest {
+                return Ok(copied);
+            }
+            let message = format!("the tree {} changed during the run", path.display());
+            Err(Error::new(Kind::Build, message).with_hint("Run it again."))
+        })?;
+        Ok((view, copied.has_links))
     }
 
     /// Notes what was looked at beside the tree at `path`. Returns whether anything is new.
@@ -192,9 +186,12 @@ mod tests {
             self.directory.path().join(name)
         }
 
-        async fn copy(&self, digest: Sha256) -> Result<Workplace> {
-            let tree = self.path("repo/tree");
-            self.reader.copy(digest, &tree, LargeFiles::Linked).await
+        fn copy(&self, digest: Sha256) -> Result<View> {
+            let (tree, copy) = (self.path("repo/tree"), self.path("copy"));
+            let _ = fs::remove_dir_all(&copy);
+            fs::create_dir(&copy).unwrap();
+            let copied = self.reader.copy(&tree, digest, LargeFiles::Linked, &copy);
+            Ok(copied?.0)
         }
 
         fn write(&self, name: &str, text: &str) {
@@ -209,9 +206,9 @@ mod tests {
         let place = Place::new();
         let tree = place.path("repo/tree");
         let digest = place.reader.digest(&tree).await.unwrap();
-        assert!(place.copy(digest).await.is_ok());
+        assert!(place.copy(digest).is_ok());
         place.write("repo/tree/a.py", "TWO = 2");
-        let error = place.copy(digest).await.err().unwrap();
+        let error = place.copy(digest).err().unwrap();
         assert!(error.sentence().contains("/tree changed"), "{error}");
     }
 
@@ -223,7 +220,7 @@ mod tests {
         place.write("repo/VERSION", "2.0");
         assert_eq!(place.reader.digest(&tree).await.unwrap(), first);
 
-        let copy = place.copy(first).await.unwrap();
+        let copy = place.copy(first).unwrap();
         assert!(!place.reader.note_seen(&tree, copy.seen()));
         let version = fs::read_to_string(copy.root.join("../VERSION")).unwrap();
         assert_eq!(version, "2.0");
@@ -232,7 +229,7 @@ mod tests {
 
         let second = place.reader.digest(&tree).await.unwrap();
         assert_ne!(second, first);
-        assert!(place.copy(second).await.is_ok());
+        assert!(place.copy(second).is_ok());
         place.write("repo/VERSION", "3.0");
         assert_ne!(place.reader.digest(&tree).await.unwrap(), second);
         fs::remove_file(place.path("repo/VERSION")).unwrap();

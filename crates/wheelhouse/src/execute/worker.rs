@@ -21,7 +21,7 @@ use wheelhouse_model::{
 
 use super::building::Place;
 use super::fetch::{Fetch, blocking};
-use super::sources::Workplace;
+use super::sources::{self, Tree, Workplace};
 use super::trees::TreeReader;
 use crate::archive::tree::LargeFiles;
 use crate::archive::{self, Limits, contents};
@@ -77,10 +77,8 @@ pub(super) struct State {
     pub(super) places: HashMap<String, Place>,
     /// Local trees: their digests.
     pub(super) trees: BTreeMap<PathBuf, Sha256>,
-    /// Copies of local trees, by the digests of the trees.
+    /// Copies of local trees for resolutions, by the digests of the trees.
     pub(super) copies: HashMap<Sha256, TreeCopy>,
-    /// Those of them in which a wheel was built.
-    pub(super) used_copies: BTreeSet<Sha256>,
     pub(super) bytes_fetched: u64,
     pub(super) fetching: Stopwatch,
     /// Why it is not known here what a source depends on or requires, by identities.
@@ -374,7 +372,17 @@ impl LocalWorker {
         Ok(digest)
     }
 
-    /// The copy of the tree at `path`, made once however many requirements and targets ask for it: it is this run's
+    /// The tree at `path` as it is to be copied.
+    pub(super) async fn tree(&self, path: &Path, large: LargeFiles) -> Result<Tree> {
+        Ok(Tree {
+            reader: self.tree_reader.clone(),
+            path: path.to_owned(),
+            digest: self.tree_digest(path).await?,
+            large,
+        })
+    }
+
+    /// The copy of the tree at `path` for resolutions, made once however many requirements and targets ask for it: it is this run's
     /// alone while it is there.
     pub(super) async fn tree_copy(self: &Rc<Self>, path: &Path) -> Result<Rc<Workplace>> {
         let digest = self.tree_digest(path).await?;
@@ -384,8 +392,9 @@ impl LocalWorker {
             let copying = {
                 let path = path.clone();
                 async move {
-                    let copy = worker.tree_reader.copy(digest, &path, LargeFiles::Linked);
-                    Ok(Rc::new(copy.await?))
+                    let tree = worker.tree(&path, LargeFiles::Linked).await?;
+                    let trees = worker.store.root().join("trees");
+                    Ok(Rc::new(sources::copy(&trees, tree).await?))
                 }
             };
             let place = in_background(copying);

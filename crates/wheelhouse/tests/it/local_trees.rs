@@ -119,10 +119,12 @@ fn messages_name_what_lies_beside_the_tree() {
 fn large_data_that_a_backend_takes_in_place_only_is_copied() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Sdist::new("alpha", "1.0")
-        .static_metadata()
         .script("assert os.path.realpath('data.bin') == os.path.abspath('data.bin')");
     let root = sandbox.path("alpha");
     alpha.write_tree(&root);
+    let project = "[project]\nname = \"alpha\"\nversion = \"1.0\"\n";
+    let pyproject = std::fs::read_to_string(root.join("pyproject.toml")).unwrap();
+    std::fs::write(root.join("pyproject.toml"), pyproject + project).unwrap();
     let data = std::fs::File::create(root.join("data.bin")).unwrap();
     data.set_len(16 << 20).unwrap();
     sandbox.build(&index, &["./alpha"]).assert_success();
