@@ -21,9 +21,14 @@ pub(super) const LOCK_NAME: &str = "pylock.toml";
 
 /// Reads the lock at `path` in `output`, if `reuse` has a use for it.
 ///
+/// The output may have come with a checkout or from another machine, and its lock could name any files. So one that
+/// `store` does not know answers no request: its versions are preferred, and the indexes say which files they are.
+/// That it is to be used unchanged is up to the user, who asks for it by name.
+///
 /// # Errors
 /// When it cannot be read though it must.
 pub(super) fn read(
+    store: &Store,
     output: &Path,
     path: &Path,
     reuse: &Reuse,
@@ -47,7 +52,15 @@ pub(super) fn read(
     };
     let lock = pylock::read(&text, output, &mut |_| Some(0), &mut |_| true);
     match lock {
-        Ok(lock) => Ok(Some(lock)),
+        Ok(lock) if *reuse == Reuse::Frozen || store.knows_lock(text.as_bytes()) => Ok(Some(lock)),
+        Ok(lock) => {
+            warn(format!(
+                "{} was not written with this cache: its versions are preferred, and their files looked up again",
+                path.display()
+            ));
+            let request = String::new();
+            Ok(Some(Lock { request, ..lock }))
+        }
         Err(error) if *reuse == Reuse::Frozen => {
             Err(error).context(Kind::Input, || format!("{} is not valid", path.display()))
         }

@@ -120,6 +120,7 @@ pub(super) fn publish(mut finished: Finished) -> Result<Published> {
             (package.name.clone(), file)
         });
         let lock = pylock::write_with_files(&set.lock, &placed.collect(), &finished.output);
+        finished.store.keep_lock(lock.as_bytes());
         files.insert(lock_name(set.name.as_deref()), lock.into_bytes());
     }
     let stored = members.values().map(|member| &member.made.stored);

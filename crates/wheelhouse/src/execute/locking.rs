@@ -330,6 +330,8 @@ impl Run {
                 pylock::write_shared(&served, &request, &sheet.files, directory)?
             }
         };
+        // It may be that of an output, too.
+        self.worker.store.keep_lock(text.as_bytes());
         Ok(sheet.with(text))
     }
 

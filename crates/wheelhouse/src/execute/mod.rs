@@ -233,7 +233,7 @@ impl Run {
         let (output, reuse) = (&self.job.output, &self.job.reuse);
         let path = output.join(locking::lock_name(self.set.as_deref()));
         let warn = |text| self.observer.observe(&Event::warning(text));
-        let earlier = earlier::read(output, &path, reuse, warn)?;
+        let earlier = earlier::read(&self.job.store, output, &path, reuse, warn)?;
         let wanted = self.answer(earlier.as_ref(), &self.trees).await;
         match earlier {
             Some(lock) if reuse.keeps(&lock.request, &wanted) => Ok(Some((lock, true))),

@@ -24,16 +24,18 @@ pub(super) const FILES: &str = "files-v1";
 pub(super) const BUILT: &str = "built-v1";
 pub(super) const METADATA: &str = "metadata-v1";
 pub(super) const LAYERS: &str = "layers-v1";
+pub(super) const LOCKS: &str = "locks-v1";
 pub(super) const SURROUNDINGS: &str = "surroundings-v1";
 pub(super) const TREE_FILES: &str = "tree-files-v1";
 pub(super) const TEMPORARY: &str = "tmp";
 
 /// All of them.
-pub(super) const BUCKETS: [&str; 7] = [
+pub(super) const BUCKETS: [&str; 8] = [
     FILES,
     BUILT,
     METADATA,
     LAYERS,
+    LOCKS,
     SURROUNDINGS,
     TREE_FILES,
     TEMPORARY,

@@ -6,6 +6,7 @@
 //! built-v1/<key>.json         which wheel was built under which circumstances
 //! metadata-v1/<sha256>        the METADATA of a wheel, after its own digest
 //! layers-v1/<sha256>          what a layer of an image is that is made so, after its own digest
+//! locks-v1/<sha256>           a lock that was written with this store, by the digest of its text
 //! surroundings-v1/<sha256>    what builds of the local tree with this path looked at beside it
 //! tree-files-v1/<sha256>      digests of the files of the local tree with this path
 //! tmp/                        unfinished files

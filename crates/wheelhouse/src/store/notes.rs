@@ -14,7 +14,7 @@ use fs_err as fs;
 use wheelhouse_model::Sha256;
 
 use super::Store;
-use super::layout::{LAYERS, METADATA, SURROUNDINGS, TREE_FILES};
+use super::layout::{LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES};
 
 /// The length of a digest and the line break after it, which precede the text (bytes).
 const HEADER: usize = 65;
@@ -42,6 +42,17 @@ impl Store {
     /// digested again.
     pub fn keep_layer(&self, recipe: &Sha256, layer: &[u8]) {
         self.keep(&self.note(LAYERS, recipe), layer);
+    }
+
+    /// Returns whether a lock with this text was written with this store.
+    #[must_use]
+    pub fn knows_lock(&self, text: &[u8]) -> bool {
+        read(&self.note(LOCKS, &Sha256::of(text))).is_some()
+    }
+
+    /// Remembers the text of a lock that is written.
+    pub fn keep_lock(&self, text: &[u8]) {
+        self.keep(&self.note(LOCKS, &Sha256::of(text)), b"");
     }
 
     /// What was kept of the surroundings of the local tree known as `tree`.

@@ -18,7 +18,7 @@ use walkdir::WalkDir;
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::layout::{
-    BUCKETS, BUILT, FILES, LAYERS, Layout, METADATA, SURROUNDINGS, TEMPORARY, TREE_FILES,
+    BUCKETS, BUILT, FILES, LAYERS, LOCKS, Layout, METADATA, SURROUNDINGS, TEMPORARY, TREE_FILES,
 };
 use super::{Store, built, failure, tolerate_no_locks};
 
@@ -187,7 +187,7 @@ impl Upkeep {
         let kept = kept.iter().map(|entry| entry.sha256).collect();
         self.drop_records(&kept, &mut removed)?;
         self.drop_metadata(&kept)?;
-        self.empty(NOTES.iter())?;
+        self.empty(NOTES.iter().chain(&[LOCKS]))?;
         Ok(removed)
     }
 

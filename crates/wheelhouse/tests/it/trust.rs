@@ -1,7 +1,7 @@
 //! Indexes that refuse to answer, and what publishers state: it is compared with what comes, and
 //! nothing replaces it in silence.
 
-use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, tree};
+use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, sha256, tree};
 
 const PAGE: &str = "/simple/alpha/";
 const METADATA: &str = "/files/alpha-1.0-py3-none-any.whl.metadata";
@@ -185,4 +185,59 @@ fn a_wheel_whose_scripts_lead_out_is_refused() {
         .build(&index, &["alpha"])
         .assert_exit(4)
         .assert_error_names(&["alpha-1.0-py3-none-any.whl", "../evil"]);
+}
+
+/// The lock of a wheelhouse, with another place and other bytes for the file that it names.
+fn tampered(lock: &str, bytes: &[u8], replacement: &[u8], url: &str) -> String {
+    let lines = lock.lines().map(|line| match line.split_once(" = ") {
+        Some(("url", _)) => format!("url = \"{url}\""),
+        Some(("size", _)) => format!("size = {}", replacement.len()),
+        _ => line.replace(&sha256(bytes), &sha256(replacement)),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_lock_of_an_output_does_not_say_where_files_come_from() {
+    let (index, foreign) = (Index::start(), Index::start());
+    let honest = Sdist::new("alpha", "1.0");
+    let hostile = Sdist::new("alpha", "1.0").script("open('/ran', 'w')");
+    index.add_sdist(&honest);
+    foreign.add_sdist(&hostile);
+    let sandbox = Sandbox::new();
+    let local = sandbox.path(&hostile.filename());
+    std::fs::write(&local, hostile.bytes()).unwrap();
+    let local = url::Url::from_file_path(local).unwrap();
+    for url in [foreign.file_url(&hostile.filename()), local.to_string()] {
+        sandbox.build(&index, &["alpha"]).assert_success();
+        let path = sandbox.out().join("pylock.toml");
+        let before = std::fs::read_to_string(&path).unwrap();
+        let lock = tampered(&before, &honest.bytes(), &hostile.bytes(), &url);
+        assert_ne!(lock, before);
+        // A checkout has the lock alone.
+        std::fs::remove_dir_all(sandbox.out()).unwrap();
+        std::fs::create_dir(sandbox.out()).unwrap();
+        std::fs::write(&path, lock).unwrap();
+        let run = sandbox.build(&index, &["alpha"]);
+        run.assert_success();
+        assert!(
+            run.stderr
+                .contains("pylock.toml was not written with this cache"),
+            "{}",
+            run.stderr
+        );
+        let after = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(after, before);
+        assert!(foreign.requests(&hostile.filename()).is_empty());
+    }
+}
+
+#[test]
+fn the_versions_of_an_unknown_lock_are_preferred() {
+    let (index, sandbox) = (with_alpha("1.0"), Sandbox::new());
+    sandbox.build(&index, &["alpha"]).assert_success();
+    index.add(&Wheel::new("alpha", "2.0"));
+    std::fs::remove_dir_all(sandbox.cache()).unwrap();
+    sandbox.build(&index, &["alpha"]).assert_success();
+    assert_eq!(tree::wheels(&sandbox.out()), ["alpha-1.0-py3-none-any.whl"]);
 }

@@ -125,7 +125,11 @@ impl Downloaded {
             files.insert(format!("{}.metadata", file.filename), metadata.bytes);
         }
         files.extend(simple::pages(&indexed));
-        files.extend(self.lock_files(output));
+        let locks = self.lock_files(output);
+        for (_, text) in &locks {
+            store.keep_lock(text);
+        }
+        files.extend(locks);
         let placer = Placer::new(store, mode, self.files.values().map(|file| &file.stored));
         let publisher = DirectoryPublisher {
             directory: output.to_owned(),

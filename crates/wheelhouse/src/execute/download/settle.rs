@@ -155,7 +155,7 @@ impl Run {
         let several = self.targets.len() > 1;
         let path = self.output.join(lock_name(several.then_some(name)));
         let warn = |text| self.observer.observe(&Event::warning(text));
-        let earlier = earlier::read(&self.output, &path, &self.reuse, warn)?;
+        let earlier = earlier::read(&self.store, &self.output, &path, &self.reuse, warn)?;
         let wanted = self.answer(request, earlier.as_ref()).await?;
         let will_do = |lock: &Lock| self.keeps(lock, &wanted);
         if self.reuse == Reuse::Frozen && !earlier.as_ref().is_some_and(will_do) {
