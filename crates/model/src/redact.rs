@@ -25,7 +25,28 @@ pub fn redacted(text: &str) -> String {
         rest = tail;
     }
     out.push_str(rest);
-    out
+    without_bare_credentials(out)
+}
+
+/// Hides the credentials of words such as `user:password@host/name`, as people write registries.
+fn without_bare_credentials(text: String) -> String {
+    if !text.contains('@') {
+        return text;
+    }
+    let is_end = |one: char| one.is_whitespace() || "\"'<>`".contains(one);
+    let words = text.split_inclusive(is_end);
+    words
+        .map(|word| without_bare_user(word).unwrap_or_else(|| word.to_owned()))
+        .collect()
+}
+
+fn without_bare_user(word: &str) -> Option<String> {
+    let (user, rest) = word.rsplit_once('@')?;
+    let (name, password) = user.split_once(':')?;
+    let is_path = user.contains('/') || matches!(name, "file" | "mailto" | "pkg");
+    let (host, _) = rest.split_once('/')?;
+    let is_bare = !is_path && !name.is_empty() && !password.is_empty() && !host.is_empty();
+    is_bare.then(|| format!("****@{rest}"))
 }
 
 /// Where the user information and host end that begin `text` (bytes).
@@ -98,7 +119,17 @@ mod tests {
                 "`https://****@h/x` is no URL"
             );
         }
-        for url in ["https://h:8080/a@1.0", "https://h/a:b@1.0"] {
+        assert_eq!(
+            redacted("'user:secret@h:5000/a/b:1' is no name"),
+            "'****@h:5000/a/b:1' is no name"
+        );
+        for url in [
+            "https://h:8080/a@1.0",
+            "https://h/a:b@1.0",
+            "h:5000/name@sha256:0123",
+            "git@h:a/b",
+            "a:b@c",
+        ] {
             assert_eq!(redacted(url), url);
         }
     }
