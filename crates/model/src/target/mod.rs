@@ -43,6 +43,9 @@ pub struct Target {
     pub interpreter: Option<PathBuf>,
 }
 
+/// The environment markers that tell of the kernel.
+pub const KERNEL_MARKERS: [&str; 2] = ["platform_release", "platform_version"];
+
 impl Target {
     /// The target of `python` on `platform`, of which nothing else is known.
     #[must_use]
@@ -83,6 +86,19 @@ impl Target {
     pub fn marker_environment(&self) -> Option<MarkerEnvironment> {
         let values = serde_json::to_value(&self.markers).ok()?;
         serde_json::from_value(values).ok()
+    }
+
+    /// The target without the release and version of its kernel, which differ between machines that take the same
+    /// wheels.
+    #[must_use]
+    pub fn without_kernel(&self) -> Self {
+        let mut target = self.clone();
+        for marker in KERNEL_MARKERS {
+            if let Some(value) = target.markers.get_mut(marker) {
+                value.clear();
+            }
+        }
+        target
     }
 
     /// A short name that fits into file names: `cp312-manylinux_2_28_x86_64`. Two releases of one
@@ -212,6 +228,16 @@ mod tests {
             "cp312-win_amd64",
         ];
         assert_eq!(Target::names(&targets), expected);
+    }
+
+    #[test]
+    fn the_kernel_can_be_left_out() {
+        let target: Target = "3.12-linux".parse().unwrap();
+        let mut other = target.clone();
+        for marker in KERNEL_MARKERS {
+            other.markers.insert(marker.to_owned(), "6.1".to_owned());
+        }
+        assert_eq!(other.without_kernel(), target);
     }
 
     #[test]

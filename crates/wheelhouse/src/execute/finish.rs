@@ -8,6 +8,7 @@ use std::time::Duration;
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::manifest::{self, Wheel};
 use wheelhouse_model::redact::redacted;
+use wheelhouse_model::target::KERNEL_MARKERS;
 use wheelhouse_model::{
     Artifact, Error, Event, Hashes, Kind, Location, Lock, Manifest, Observer, Outcome, PackageName,
     Request, Result, Sha256, Source, Target, pylock,
@@ -287,13 +288,40 @@ fn manifest(finished: &Finished, members: &BTreeMap<&str, Member<'_>>) -> Manife
     Manifest {
         schema: manifest::SCHEMA.to_owned(),
         generator: concat!("wheelhouse ", env!("CARGO_PKG_VERSION")).to_owned(),
-        targets: vec![finished.target.clone()],
+        targets: vec![recorded(
+            &finished.target,
+            members.values().map(|member| &member.metadata.bytes[..]),
+            &finished
+                .sets
+                .iter()
+                .flat_map(ResolvedSet::requirements)
+                .collect::<Vec<_>>(),
+        )],
         requirements: main.requirements(),
         request: main.lock.request.clone(),
         sets: supplements.collect(),
         wheels: members.values().map(wheel).collect(),
         sdists: Vec::new(),
         files: Vec::new(),
+    }
+}
+
+/// `target` as a manifest has it: with the kernel only where a marker of the `requirements` or of the wheels with this `metadata`
+/// asks for it. Else the same set would be another one on the next machine.
+pub(super) fn recorded<'a>(
+    target: &Target,
+    metadata: impl IntoIterator<Item = &'a [u8]>,
+    requirements: &[String],
+) -> Target {
+    let asks = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        KERNEL_MARKERS.iter().any(|marker| text.contains(marker))
+    };
+    let mut requirements = requirements.iter().map(String::as_bytes);
+    if requirements.any(asks) || metadata.into_iter().any(asks) {
+        target.clone()
+    } else {
+        target.without_kernel()
     }
 }
 

@@ -3,6 +3,8 @@
 //! Responsible for the order of lines across files, for finding recursion, and for telling which
 //! parts of a line have no effect. Never looks into a requirement.
 
+use std::collections::HashSet;
+
 use super::super::encoding::decode;
 use super::super::source::Source;
 use super::file_options::FileOptions;
@@ -32,6 +34,9 @@ pub fn read_requirements(
             ..Requirements::default()
         },
         open: Vec::new(),
+        settled: HashSet::new(),
+        option_lines: 0,
+        count: 0,
     };
     for (role, source) in files {
         reading.read_file(*role, source, None)?;
@@ -42,11 +47,25 @@ pub fn read_requirements(
 /// How many files may name one another in a row, so that a server cannot keep us going.
 const DEEPEST: usize = 100;
 
+/// After so many files those are passed over that say nothing new: files that name others twice make twice as many
+/// of each level.
+pub(super) const MANY: usize = 1_000;
+
+/// How many files may be read at all.
+const MOST: usize = 10_000;
+
 struct Reading<'a> {
     context: &'a ReadContext<'a>,
     found: Requirements,
     /// The files from the one that was asked for to the one that is read now.
     open: Vec<OpenFile>,
+    /// The files that have been read and, with those that they name, have no options. Reading one again adds what
+    /// is there already.
+    settled: HashSet<(Role, Source)>,
+    /// How many lines with options were read.
+    option_lines: usize,
+    /// How many files were read.
+    count: usize,
 }
 
 struct OpenFile {
@@ -74,12 +93,17 @@ impl Reading<'_> {
         let content = content.map_err(|cause| unreadable(role, source, named_by, cause))?;
         let text = self.decode(role, source, &content)?;
         let named_in = named_by.map(|location| location.source.clone());
+        let option_lines = self.option_lines;
+        self.count += 1;
         self.open.push(OpenFile { absolute, named_in });
         for line in logical_lines(&text) {
             let line = self.parse(role, source, line)?;
             self.take(&line)?;
         }
-        self.open.pop();
+        let file = self.open.pop();
+        if let Some(file) = file.filter(|_| self.option_lines == option_lines) {
+            self.settled.insert((role, file.absolute));
+        }
         Ok(())
     }
 
@@ -153,6 +177,7 @@ impl Reading<'_> {
                 return self.read_named(line, role, named);
             }
         }
+        self.option_lines += usize::from(!line.parsed.options.is_empty());
         let (options, source) = (&mut self.found.options, &line.location.source);
         let file = source.absolute(self.context.working_directory);
         let kinds = options.apply_line(&line.parsed, &file, self.context.reader);
@@ -202,7 +227,10 @@ impl Reading<'_> {
                 first_named_in: open.named_in.clone(),
             });
         }
-        if self.open.len() >= DEEPEST {
+        if self.count >= MANY && self.settled.contains(&(role, file.clone())) {
+            return Ok(());
+        }
+        if self.open.len() >= DEEPEST || self.count >= MOST {
             let location = location.clone();
             return Err(RequirementsError::TooDeep { location, file });
         }

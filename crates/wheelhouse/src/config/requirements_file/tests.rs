@@ -5,6 +5,7 @@ use std::io;
 
 use proptest::prelude::*;
 
+use super::read::MANY;
 use super::*;
 
 /// Holds files by the text of their source, and directories that exist.
@@ -207,6 +208,30 @@ fn endless_files_come_to_an_end() {
         &context,
         FileOptions::default(),
     );
+    assert!(matches!(outcome, Err(RequirementsError::TooDeep { .. })));
+}
+
+#[test]
+fn files_that_double_at_each_level_come_to_an_end() {
+    let level = |number: usize| format!("-r d{}.txt\n-r d{}.txt\n", number + 1, number + 1);
+    let levels: Vec<_> = (0..30)
+        .map(|it| (format!("/srv/d{it}.txt"), level(it)))
+        .collect();
+    let mut files: Vec<_> = levels
+        .iter()
+        .map(|(name, text)| (&**name, &**text))
+        .collect();
+    files.push(("/srv/d30.txt", "pkg\n"));
+    let found = Tree::new(&files).read("/srv/d0.txt");
+    assert!(
+        found.requirements.len() <= MANY,
+        "{}",
+        found.requirements.len()
+    );
+
+    files.pop();
+    files.push(("/srv/d30.txt", "--index-url https://host/simple\n"));
+    let outcome = Tree::new(&files).read_as(Role::Requirements, "/srv/d0.txt");
     assert!(matches!(outcome, Err(RequirementsError::TooDeep { .. })));
 }
 

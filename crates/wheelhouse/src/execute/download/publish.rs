@@ -102,7 +102,7 @@ impl Downloaded {
         let mut manifest = Manifest {
             schema: manifest::SCHEMA.to_owned(),
             generator: concat!("wheelhouse ", env!("CARGO_PKG_VERSION")).to_owned(),
-            targets: self.targets.clone(),
+            targets: Vec::new(),
             requirements: self.requirements.clone(),
             request: self.request(),
             wheels: Vec::new(),
@@ -124,6 +124,7 @@ impl Downloaded {
             manifest.wheels.push(self.wheel(file, requires_python));
             files.insert(format!("{}.metadata", file.filename), metadata.bytes);
         }
+        manifest.targets = self.recorded_targets(files.values());
         files.extend(simple::pages(&indexed));
         let locks = self.lock_files(output);
         for (_, text) in &locks {
@@ -140,6 +141,19 @@ impl Downloaded {
             files,
             store: &placer,
         })
+    }
+
+    /// The targets as the manifest has them, of a set with this `metadata`.
+    fn recorded_targets<'a>(
+        &self,
+        metadata: impl Iterator<Item = &'a Vec<u8>> + Clone,
+    ) -> Vec<Target> {
+        let targets = self.targets.iter();
+        let recorded = targets.map(|target| {
+            let metadata = metadata.clone().map(Vec::as_slice);
+            finish::recorded(target, metadata, &self.requirements)
+        });
+        recorded.collect()
     }
 
     /// One lock is `pylock.toml`; several are named after their targets.
