@@ -156,10 +156,14 @@ impl Workshop {
         version: Option<&Version>,
         required_hashes: Vec<String>,
     ) -> Result<Distribution> {
-        let (origin, source) = match dist {
+        let (origin, mut source) = match dist {
             Dist::Built(dist) => self.built(dist)?,
             Dist::Source(dist) => self.source(dist)?,
         };
+        if let Source::Wheel(artifact) | Source::Sdist(artifact) = &mut source {
+            let size = self.locked_files.size(dist.name(), artifact);
+            artifact.size = size.or(artifact.size);
+        }
         Ok(Distribution {
             name: dist.name().clone(),
             version: version.or(dist.version()).cloned(),

@@ -5,7 +5,7 @@
 //! pages are fetched, read and put into uv's cache elsewhere, and the resolver takes them from the
 //! cache, where they lie in a form that needs no reading.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
@@ -26,6 +26,7 @@ use wheelhouse_model::{Error, Kind};
 
 use crate::index_page::{Oddities, is_login_page, is_odd_page};
 use crate::legacy_sdists::has_legacy_versions;
+use crate::locked_files::LockedFiles;
 
 /// The pages that were asked for, and the threads that read them.
 pub(crate) struct Listings {
@@ -40,6 +41,8 @@ pub(crate) struct Pages {
     pub(crate) are_cached: bool,
     /// Whether one has versions that have no sdists but [legacy ones](crate::legacy_sdists).
     pub(crate) have_legacy_versions: bool,
+    /// The [locked files](LockedFiles) that they list with their digests.
+    pub(crate) locked: HashSet<String>,
     /// The first index that refused to say whether it has the package. No other index may stand in
     /// for it: a package of the same name elsewhere need not be the same package.
     pub(crate) refusal: Option<Refusal>,
@@ -73,7 +76,10 @@ impl Refusal {
 /// The answer of one index about one package.
 enum Answer {
     Absent,
-    Found { has_legacy_versions: bool },
+    Found {
+        has_legacy_versions: bool,
+        locked: HashSet<String>,
+    },
     Refused(Refusal),
     Failed,
 }
@@ -96,6 +102,7 @@ pub(crate) struct Reader {
     pub(crate) strategy: IndexStrategy,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) locations: IndexLocations,
+    pub(crate) locked_files: Arc<LockedFiles>,
 }
 
 impl Listings {
@@ -165,9 +172,11 @@ impl Reader {
                 Answer::Absent => {}
                 Answer::Found {
                     has_legacy_versions,
+                    locked,
                 } => {
                     pages.are_cached = true;
                     pages.have_legacy_versions |= has_legacy_versions;
+                    pages.locked.extend(locked);
                 }
                 Answer::Refused(refusal) => {
                     pages.refusal.get_or_insert(refusal);
@@ -223,6 +232,10 @@ impl Reader {
         match answer {
             Ok(pages) => Answer::Found {
                 has_legacy_versions: pages.iter().any(|(_, page)| has_legacy_versions(page)),
+                locked: pages
+                    .iter()
+                    .flat_map(|(_, page)| self.locked_files.listed(name, page))
+                    .collect(),
             },
             Err(_) if capabilities.unauthorized(index.url()) => refused(StatusCode::UNAUTHORIZED),
             Err(_) if capabilities.forbidden(index.url()) => refused(StatusCode::FORBIDDEN),

@@ -447,14 +447,20 @@ impl ResolverProvider for Provider<'_> {
         }
         let workshop = self.bench.workshop;
         let pages = workshop.listings.ask(package_name).await;
-        if let Some(refusal) = pages.refusal {
+        let locked_files = &workshop.locked_files;
+        if let Some(refusal) = pages.refusal
+            && !locked_files.has_places(package_name)
+        {
             let error = workshop.failures.keep(refusal.error(package_name));
             return Err(uv_client::ErrorKind::Io(std::io::Error::other(error)).into());
         }
         let (pins, is_cached) = (self.memory.pins(package_name), pages.are_cached);
         let has_legacy_versions =
             pages.have_legacy_versions || workshop.legacy_packages.contains(package_name);
-        if has_legacy_versions || self.terms.target.wide_unicode {
+        if has_legacy_versions
+            || self.terms.target.wide_unicode
+            || locked_files.has_others(package_name, &pages.locked)
+        {
             let shelf = Shelf {
                 workshop,
                 terms: self.terms,

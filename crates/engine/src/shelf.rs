@@ -1,12 +1,13 @@
 //! Choosing files in uv's stead, where pip takes some that uv passes over:
 //!
 //! - wheels for a Python 2 with wide Unicode: uv can read the tag `cp27mu` but not make a set of tags with it;
-//! - [legacy sdists](crate::legacy_sdists).
+//! - [legacy sdists](crate::legacy_sdists);
+//! - [files that a lock names](crate::locked_files) and no index page lists.
 //!
 //! Responsible for what of an index page and of `--find-links` is taken then, by the rules that uv has for all
 //! others. Never fetches a page that is not asked for, and never chooses a version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use uv_client::{ErrorKind, FlatIndexEntry, MetadataFormat, VersionFiles};
 use uv_configuration::BuildOptions;
@@ -82,9 +83,16 @@ impl Shelf<'_> {
         let flat = self.flat();
         match pages.await {
             Ok(pages) => {
+                let listed = pages.iter();
+                let listed = listed
+                    .flat_map(|(_, page)| workshop.locked_files.listed(self.name, page))
+                    .collect();
                 let maps = pages
                     .into_iter()
-                    .map(|(index, page)| version_map(self.of_page(index, page, flat.clone())))
+                    .map(|(index, page)| {
+                        let versions = self.of_page(index, page, flat.clone());
+                        version_map(self.with_locked(versions, &listed))
+                    })
                     .collect();
                 Ok(VersionsResponse::Found(maps))
             }
@@ -93,14 +101,31 @@ impl Shelf<'_> {
                     ErrorKind::RemotePackageNotFound(_) => VersionsResponse::NotFound,
                     ErrorKind::NoIndex(_) => VersionsResponse::NoIndex,
                     ErrorKind::Offline(_) => VersionsResponse::Offline,
+                    _ if workshop.locked_files.has_places(self.name) => {
+                        tracing::debug!("using the places of the lock: {error}");
+                        VersionsResponse::NotFound
+                    }
                     _ => return Err(error),
                 };
-                if flat.is_empty() {
+                let versions = self.with_locked(flat, &HashSet::new());
+                if versions.is_empty() {
                     return Ok(otherwise);
                 }
-                Ok(VersionsResponse::Found(vec![version_map(flat)]))
+                Ok(VersionsResponse::Found(vec![version_map(versions)]))
             }
         }
+    }
+
+    /// `versions` with the files of a lock that are not `listed`, at the places that it gives.
+    fn with_locked(&self, mut versions: Versions, listed: &HashSet<String>) -> Versions {
+        let main = self.workshop.locations.fetch_indexes().next();
+        let main = main.map(|index| index.url().clone());
+        for (filename, file, index) in self.workshop.locked_files.at_places(self.name, listed) {
+            if let Some(index) = index.as_ref().or(main.as_ref()) {
+                self.add(&mut versions, filename, file, index);
+            }
+        }
+        versions
     }
 
     fn flat(&self) -> Versions {
@@ -136,8 +161,18 @@ impl Shelf<'_> {
         versions
     }
 
-    fn add(&self, versions: &mut Versions, filename: DistFilename, file: File, index: &IndexUrl) {
+    fn add(
+        &self,
+        versions: &mut Versions,
+        filename: DistFilename,
+        mut file: File,
+        index: &IndexUrl,
+    ) {
         let of_version = versions.entry(filename.version().clone()).or_default();
+        let missing = self.workshop.locked_files.missing_hashes(self.name, &file);
+        if !missing.is_empty() {
+            file.hashes = file.hashes.iter().cloned().chain(missing).collect();
+        }
         let hashes = file.hashes.to_vec();
         match filename {
             DistFilename::WheelFilename(filename) => {

@@ -34,6 +34,7 @@ use crate::failure::Failures;
 use crate::fetch::{Fetcher, Plain};
 use crate::index_page::{LenientPages, Oddities};
 use crate::listing::{Listings, Reader};
+use crate::locked_files::LockedFiles;
 use crate::memory::Memory;
 use crate::metadata_digest::MetadataDigests;
 use crate::network::PlainClients;
@@ -62,6 +63,7 @@ pub(crate) struct Workshop {
     pub(crate) cached_client: RegistryClient,
     pub(crate) fetcher: Fetcher,
     pub(crate) listings: Listings,
+    pub(crate) locked_files: Arc<LockedFiles>,
     /// What was passed over in the indexes.
     pub(crate) oddities: Oddities,
     /// The Pythons that versions are for, where it is not the target's.
@@ -140,6 +142,7 @@ impl Workshop {
         );
         let capabilities = IndexCapabilities::default();
         let hook_environment = Arc::new(hook_environment(&building.environment));
+        let locked_files = Arc::new(LockedFiles::new(&request.locked_files));
         Ok(Self {
             shared_environment: (!building.isolated)
                 .then(|| PythonEnvironment::from_interpreter(interpreter.clone())),
@@ -154,7 +157,9 @@ impl Workshop {
                 strategy: request.indexes.strategy,
                 slots: Arc::new(Semaphore::new(PAGES)),
                 locations: locations.clone(),
+                locked_files: locked_files.clone(),
             }),
+            locked_files,
             oddities,
             unfit: Unfit::default(),
             resolutions: Semaphore::new(resolutions()),

@@ -24,6 +24,8 @@ pub struct Request {
     pub build_constraints: Vec<Requirement>,
     /// What builds may use, where a lock says it: exactly that.
     pub builds: Vec<Build>,
+    /// The files that a lock of another tool names.
+    pub locked_files: Vec<LockedFile>,
     /// A path, a version or a name of a Python; `None` stands for the Python that `python3` runs.
     pub python: Option<String>,
     pub indexes: Indexes,
@@ -58,7 +60,9 @@ impl Request {
             .collect();
         let images = self.indexes.images.iter();
         let images = images.map(|image| format!("{} {}", image.name, image.digest));
-        let links = self.indexes.find_links.iter().cloned().chain(images);
+        let locked_files = self.locked_files.iter().map(LockedFile::described);
+        let links = self.indexes.find_links.iter().cloned();
+        let links = links.chain(images).chain(locked_files);
         let asked = format!(
             "{:?}",
             (
@@ -115,6 +119,34 @@ pub struct Requirement {
     pub origin: String,
     /// The directory that relative paths start from.
     pub base: PathBuf,
+}
+
+/// A file of a package that a lock names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedFile {
+    pub package: PackageName,
+    pub filename: String,
+    /// The place that the lock gives, if any. May carry credentials.
+    pub url: Option<Url>,
+    /// The index that the lock says it comes from.
+    pub index: Option<Url>,
+    /// `algorithm:hex`
+    pub hashes: Vec<String>,
+    /// In bytes.
+    pub size: Option<u64>,
+}
+
+impl LockedFile {
+    fn described(&self) -> String {
+        let url = self.url.as_ref().map(|url| redacted(url.as_str()));
+        let Self {
+            filename,
+            hashes,
+            size,
+            ..
+        } = self;
+        format!("{filename} {url:?} {hashes:?} {size:?}")
+    }
 }
 
 /// Where distributions are looked for.
