@@ -142,6 +142,7 @@ impl Bench<'_> {
             index: &index,
             memory: &workshop.build_memory,
             watch: &Watch::unlimited(),
+            without_dependencies: false,
         };
         let output = search.run(manifest, options).await;
         let lines = &workshop.request.build_constraints;

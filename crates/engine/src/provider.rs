@@ -65,6 +65,8 @@ pub(crate) struct Provider<'a> {
     pub(crate) hasher: &'a HashStrategy,
     pub(crate) memory: &'a Memory,
     pub(crate) watch: &'a Watch,
+    /// Whether versions are taken to require nothing.
+    pub(crate) without_dependencies: bool,
 }
 
 impl Provider<'_> {
@@ -256,6 +258,9 @@ impl Provider<'_> {
             }
             MetadataResponse::Found(mut metadata) => {
                 let requires = &mut metadata.metadata.requires_dist;
+                if self.without_dependencies {
+                    *requires = Box::default();
+                }
                 let copied = self.bench.copy_trees(requires).await;
                 copied.map_err(|error| self.failed(error))?;
                 self.memory.remember(id, &metadata);
