@@ -54,6 +54,7 @@ mod target;
 mod trees;
 mod unfit;
 mod version_order;
+mod waiting;
 mod workshop;
 
 pub use build::{BuildRequest, BuiltWheel};

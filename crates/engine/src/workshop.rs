@@ -43,6 +43,7 @@ use crate::ranges::Ranges;
 use crate::target::Terms;
 use crate::trees::Copies;
 use crate::unfit::Unfit;
+use crate::waiting::Waiting;
 use crate::{legacy_sdists, network, requirements};
 
 /// Resolves and builds for one interpreter.
@@ -126,12 +127,10 @@ impl Workshop {
             plain,
             oddities,
         } = clients(&request, &cache, &locations, &interpreter, &failures)?;
-        let flat_entries = match read_flat_index(&client, &cache, &locations).await {
+        let read = async |client| read_flat_index(client, &cache, &locations, &failures).await;
+        let flat_entries = match read(&client).await {
             Ok(entries) => entries,
-            Err(error) => match read_flat_index(&lenient_client, &cache, &locations).await {
-                Ok(entries) => entries,
-                Err(_) => return Err(error),
-            },
+            Err(error) => read(&lenient_client).await.map_err(|_| error)?,
         };
         let building = &request.building;
         let concurrency = Concurrency::new(
@@ -274,8 +273,23 @@ fn clients(
 ) -> Result<Clients> {
     let digests = cache.bucket(CacheBucket::Simple).join("metadata-digests");
     let digests = Arc::new(MetadataDigests::new(digests, failures.clone()));
-    let builder = network::client_builder(&request.network)?
-        .extra_middleware(ExtraMiddleware(vec![digests.clone()]));
+    let waiting = |retries| {
+        Arc::new(Waiting {
+            retries,
+            notices: request.network.notices.clone(),
+            failures: failures.clone(),
+        })
+    };
+    let builder = network::client_builder(&request.network)?;
+    let brief_middleware = ExtraMiddleware(vec![waiting(0), digests.clone()]);
+    let brief = || {
+        let builder = builder.clone().retries(0);
+        builder.extra_middleware(brief_middleware.clone())
+    };
+    let patient = waiting(request.network.retries);
+    let builder = builder
+        .clone()
+        .extra_middleware(ExtraMiddleware(vec![patient, digests.clone()]));
     let registry = |builder, strategy| {
         RegistryClientBuilder::new(builder, cache.clone())
             .index_locations(locations.clone())
@@ -298,10 +312,10 @@ fn clients(
             .context(Kind::Input, failed)
     };
     let first_index = network::strategy(IndexStrategy::FirstIndex);
-    let brief = || builder.clone().retries(0);
     let oddities = Oddities::default();
     // The digests are those of the page that uv gets.
-    let lenient = ExtraMiddleware(vec![digests, Arc::new(LenientPages(oddities.clone()))]);
+    let pages = Arc::new(LenientPages(oddities.clone()));
+    let lenient = ExtraMiddleware(vec![waiting(0), digests, pages]);
     let PlainClients { checking, trusting } = PlainClients::open(&request.network)?;
     let plain = |plain| open(brief().custom_client(plain));
     Ok(Clients {
@@ -326,13 +340,12 @@ async fn read_flat_index(
     client: &RegistryClient,
     cache: &Cache,
     locations: &IndexLocations,
+    failures: &Failures,
 ) -> Result<FlatIndexEntries> {
     FlatIndexClient::new(client.cached_client(), client.connectivity(), cache)
         .fetch_all(locations.flat_indexes().map(Index::url))
         .await
-        .context(Kind::Fetch, || {
-            "failed to read a --find-links place".to_owned()
-        })
+        .map_err(|error| failures.explained(&error, "failed to read a --find-links place"))
 }
 
 fn package_settings(request: &Request) -> PackageConfigSettings {

@@ -11,6 +11,7 @@ use uv_normalize::PackageName;
 use crate::image::LinkedImage;
 use crate::lock::Build;
 use crate::redact::redacted;
+use crate::retries::RetryNotices;
 use crate::{Sha256, Target};
 
 /// What is to be resolved and how.
@@ -210,6 +211,7 @@ pub struct Network {
     pub timeout: Duration,
     /// How often a request is tried again after a passing failure.
     pub retries: u32,
+    pub notices: RetryNotices,
     /// A file of trusted certificates (PEM) instead of the system's.
     pub certificate: Option<PathBuf>,
     /// A client certificate with its key (PEM).
@@ -227,6 +229,7 @@ impl Default for Network {
             offline: false,
             timeout: Duration::from_secs(30),
             retries: 5,
+            notices: RetryNotices::default(),
             certificate: None,
             client_certificate: None,
             proxy: None,
