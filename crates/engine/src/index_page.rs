@@ -78,6 +78,15 @@ impl Oddities {
         of_package.insert(sentence);
     }
 
+    /// Notes that `package` was not built to learn what it requires.
+    pub(crate) fn spared(&self, package: &str) {
+        let sentence = format!(
+            "{package} is not compiled to learn what it requires: its PKG-INFO is believed"
+        );
+        let mut known = self.0.lock().expect("no panic while locked");
+        known.answers.insert(package.to_owned(), sentence);
+    }
+
     /// Notes that `index` shows the login page at `page` for `package`.
     pub(crate) fn login_page(&self, index: &str, package: &PackageName, page: &Url) {
         let answer = format!("{index} shows a login page ({})", redacted(page.as_str()));

@@ -234,7 +234,7 @@ fn what_cannot_be_built_here_is_left_to_the_target_and_said() {
 #[test]
 fn what_has_extension_modules_is_not_compiled_to_see_whether_it_is_pure() {
     let (index, sandbox) = (index_with(&["tool"]), Sandbox::new());
-    let native = Sdist::new("native", "1.0").static_metadata();
+    let native = Sdist::new("native", "1.0");
     let setup = b"from setuptools import setup\nsetup(ext_modules=[])\n";
     let native = native
         .requires("tool")
