@@ -12,7 +12,9 @@ use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{Error, Kind, PackageName, Version};
 use wheelhouse_transport::Unreachable;
 
-use crate::advice::{NOT_FOUND, lacks_version, legible, listed, next_step, places, translated};
+use crate::advice::{
+    NOT_FOUND, lacks_files, lacks_version, legible, listed, next_step, places, translated,
+};
 use crate::context::BuildError;
 use crate::memory::Memory;
 use crate::remedy::remedy;
@@ -124,9 +126,19 @@ impl Workshop {
             for line in self.context(&report, &names).await {
                 detail = format!("{detail}\n{line}");
             }
+            if !self.request.network.offline {
+                let lacking = names.iter().filter(|name| lacks_files(&report, name));
+                for name in lacking.filter_map(|name| name.parse().ok()) {
+                    self.reader.look_for_oddities(&name).await;
+                }
+            }
             let passed_over = self.oddities.of_packages(&names);
-            for passed_over in &passed_over {
+            for passed_over in passed_over.iter().take(PASSED_OVER) {
                 detail = format!("{detail}\n{passed_over}");
+            }
+            let more = passed_over.len().saturating_sub(PASSED_OVER);
+            if more > 0 {
+                detail = format!("{detail}\n{more} more were passed over.");
             }
             if let Some(login_page) = self.oddities.login_page_for(&names) {
                 let message = format!("failed to resolve the requirements: {login_page}");
@@ -218,6 +230,9 @@ impl Workshop {
         self.failures.explained(&error, message)
     }
 }
+
+/// How many files that were passed over are named.
+const PASSED_OVER: usize = 8;
 
 /// What uv says of a failed process before the output of that.
 const OUTPUT: &str = "--- stderr\n";

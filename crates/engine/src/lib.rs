@@ -32,6 +32,7 @@ mod index_page;
 mod install;
 mod legacy_sdists;
 mod listing;
+mod local_pages;
 mod locked_files;
 mod memory;
 mod metadata_digest;

@@ -465,6 +465,8 @@ impl ResolverProvider for Provider<'_> {
         if has_legacy_versions
             || self.terms.target.wide_unicode
             || locked_files.has_others(package_name, &pages.locked)
+            || pages.are_odd
+            || (workshop.odd_links.iter()).any(|link| link.filename.name() == package_name)
         {
             let shelf = Shelf {
                 workshop,
@@ -473,6 +475,7 @@ impl ResolverProvider for Provider<'_> {
                 build_options: self.build_options,
                 name: package_name,
                 pins: pins.unwrap_or_default(),
+                has_odd_page: pages.are_odd,
             };
             return shelf.versions(is_cached).await;
         }

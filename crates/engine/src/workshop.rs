@@ -13,9 +13,10 @@ use uv_client::{
     RegistryClientBuilder,
 };
 use uv_configuration::{BuildOptions, Concurrency, NoSources};
+use uv_distribution_filename::DistFilename;
 use uv_distribution_types::{
-    ConfigSettings, DependencyMetadata, ExtraBuildRequires, ExtraBuildVariables, Index,
-    IndexCapabilities, IndexLocations, PackageConfigSettings, Requirement,
+    ConfigSettings, DependencyMetadata, ExtraBuildRequires, ExtraBuildVariables, File, Index,
+    IndexCapabilities, IndexLocations, IndexUrl, PackageConfigSettings, Requirement,
 };
 use uv_git::GitResolver;
 use uv_git_types::{GitLfs, GitOid, GitReference, GitUrl};
@@ -44,7 +45,7 @@ use crate::target::Terms;
 use crate::trees::Copies;
 use crate::unfit::Unfit;
 use crate::waiting::Waiting;
-use crate::{legacy_sdists, network, requirements};
+use crate::{legacy_sdists, local_pages, network, requirements};
 
 /// Resolves and builds for one interpreter.
 pub(crate) struct Workshop {
@@ -64,6 +65,7 @@ pub(crate) struct Workshop {
     pub(crate) cached_client: RegistryClient,
     pub(crate) fetcher: Fetcher,
     pub(crate) listings: Listings,
+    pub(crate) reader: Reader,
     pub(crate) locked_files: Arc<LockedFiles>,
     /// What was passed over in the indexes.
     pub(crate) oddities: Oddities,
@@ -77,6 +79,8 @@ pub(crate) struct Workshop {
     pub(crate) exclude_newer: ExcludeNewer,
     /// What `--find-links` offers.
     pub(crate) flat_entries: FlatIndexEntries,
+    /// What is on local pages among them that uv refuses.
+    pub(crate) odd_links: Vec<OddLink>,
     /// The packages of which they have legacy sdists.
     pub(crate) legacy_packages: HashSet<PackageName>,
     pub(crate) build_memory: Memory,
@@ -104,6 +108,13 @@ pub(crate) struct Workshop {
     pub(crate) failures: Failures,
 }
 
+/// A file on a local `--find-links` page that uv refuses.
+pub(crate) struct OddLink {
+    pub(crate) filename: DistFilename,
+    pub(crate) file: File,
+    pub(crate) place: IndexUrl,
+}
+
 impl Workshop {
     pub(crate) async fn start(setup: Setup<'_>) -> Result<Self> {
         let Setup {
@@ -127,10 +138,31 @@ impl Workshop {
             plain,
             oddities,
         } = clients(&request, &cache, &locations, &interpreter, &failures)?;
-        let read = async |client| read_flat_index(client, &cache, &locations, &failures).await;
-        let flat_entries = match read(&client).await {
+        let read = async |client, places: &[Index]| {
+            read_flat_index(client, &cache, places, &failures).await
+        };
+        let places: Vec<Index> = locations.flat_indexes().cloned().collect();
+        let mut odd_links = Vec::new();
+        let flat_entries = match read(&client, &places).await {
             Ok(entries) => entries,
-            Err(error) => read(&lenient_client).await.map_err(|_| error)?,
+            Err(error) => {
+                let mut others = places.clone();
+                let pages = LenientPages(oddities.clone());
+                for place in &places {
+                    if read(&client, std::slice::from_ref(place)).await.is_err()
+                        && let Some(files) = local_pages::of_links(&pages, place)
+                    {
+                        others.retain(|other| other.url() != place.url());
+                        odd_links.extend(files.into_iter().map(|(filename, file)| OddLink {
+                            filename,
+                            file,
+                            place: place.url().clone(),
+                        }));
+                    }
+                }
+                let read = read(&lenient_client, &others).await;
+                read.map_err(|_| error)?
+            }
         };
         let building = &request.building;
         let concurrency = Concurrency::new(
@@ -142,6 +174,15 @@ impl Workshop {
         let capabilities = IndexCapabilities::default();
         let hook_environment = Arc::new(hook_environment(&building.environment));
         let locked_files = Arc::new(LockedFiles::new(&request.locked_files));
+        let reader = Reader {
+            client: page_client,
+            lenient_client,
+            oddities: oddities.clone(),
+            strategy: request.indexes.strategy,
+            slots: Arc::new(Semaphore::new(PAGES)),
+            locations: locations.clone(),
+            locked_files: locked_files.clone(),
+        };
         Ok(Self {
             shared_environment: (!building.isolated)
                 .then(|| PythonEnvironment::from_interpreter(interpreter.clone())),
@@ -149,15 +190,9 @@ impl Workshop {
             config_settings: requirements::config_settings(&building.config_settings),
             package_settings: package_settings(&request),
             exclude_newer: exclude_newer(&request)?,
-            listings: Listings::new(&Reader {
-                client: page_client,
-                lenient_client,
-                oddities: oddities.clone(),
-                strategy: request.indexes.strategy,
-                slots: Arc::new(Semaphore::new(PAGES)),
-                locations: locations.clone(),
-                locked_files: locked_files.clone(),
-            }),
+            listings: Listings::new(&reader),
+            reader,
+            odd_links,
             locked_files,
             oddities,
             unfit: Unfit::default(),
@@ -339,11 +374,11 @@ fn clients(
 async fn read_flat_index(
     client: &RegistryClient,
     cache: &Cache,
-    locations: &IndexLocations,
+    places: &[Index],
     failures: &Failures,
 ) -> Result<FlatIndexEntries> {
     FlatIndexClient::new(client.cached_client(), client.connectivity(), cache)
-        .fetch_all(locations.flat_indexes().map(Index::url))
+        .fetch_all(places.iter().map(Index::url))
         .await
         .map_err(|error| failures.explained(&error, "failed to read a --find-links place"))
 }
