@@ -247,7 +247,7 @@ impl Registry {
         let error = self.error(&format!("{what} was refused: {status}{}", reason(&said)));
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => error.with_hint(format!(
-                "Log in with `docker login {0}` or `podman login {0}`, or name a file with --authfile.",
+                "Log in with `docker login {0}`, `podman login {0}` or `skopeo login {0}`, or name a file of credentials with --authfile.",
                 self.shared.reference.registry()
             )),
             StatusCode::NOT_FOUND => error.with_hint("Check the name and the tag of the image."),

@@ -98,7 +98,7 @@ pub(super) async fn base(client: &Client, host: &str, access: &Access, kind: Kin
 }
 
 /// The error of this `kind` about a registry that was not reached.
-fn unreached(kind: Kind, unreachable: &Unreachable) -> Error {
+pub(super) fn unreached(kind: Kind, unreachable: &Unreachable) -> Error {
     let error = Error::new(kind, unreachable.to_string());
     match unreachable.hint(Peer::Registry) {
         Some(hint) => error.with_hint(hint),
