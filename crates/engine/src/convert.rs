@@ -186,6 +186,9 @@ impl Workshop {
                 let url = dist.url.to_url();
                 (Origin::Direct, direct(location(&url), None, url.fragment()))
             }
+            BuiltDist::Path(dist) if let Some(url) = self.renamed_wheel(&dist.install_path) => {
+                (Origin::Direct, direct(location(&url), None, url.fragment()))
+            }
             BuiltDist::Path(dist) => {
                 let path = Location::Path(dist.install_path.to_path_buf());
                 (
@@ -270,6 +273,12 @@ impl Workshop {
         } else {
             Origin::Index { url }
         }
+    }
+
+    /// The URL of the wheel that uv knows by the `path` of a link.
+    fn renamed_wheel(&self, path: &Path) -> Option<DisplaySafeUrl> {
+        let renamed = self.renamed_wheels.lock().expect("no panic while locked");
+        renamed.get(path).cloned()
     }
 
     /// What the archive whose file is at `path` is known as, if it is one at a URL.

@@ -44,6 +44,7 @@ mod prereleases;
 mod problem;
 mod provider;
 pub mod python;
+mod python2_wheels;
 mod ranges;
 mod remedy;
 mod requirements;

@@ -105,6 +105,8 @@ pub(crate) struct Workshop {
     pub(crate) copies: Mutex<Copies>,
     /// What archives are known as, by the paths of their files.
     pub(crate) archives: Mutex<HashMap<PathBuf, String>>,
+    /// Where wheels are that have [another name](crate::python2_wheels) for uv, by the paths of their files.
+    pub(crate) renamed_wheels: Mutex<HashMap<PathBuf, DisplaySafeUrl>>,
     pub(crate) failures: Failures,
 }
 
@@ -228,6 +230,7 @@ impl Workshop {
             hook_environment,
             copies: Mutex::default(),
             archives: Mutex::default(),
+            renamed_wheels: Mutex::default(),
             failures,
             request,
         })
