@@ -104,17 +104,13 @@ fn client(network: &Network, certification: Certification) -> Result<reqwest::Cl
         .pool_max_idle_per_host(20)
         .connect_timeout(connect_timeout(network));
     let own = network.client_certificate.as_deref();
-    builder = match (&network.certificate, certification) {
-        (Some(path), Certification::Checked) => {
-            builder.tls_backend_preconfigured(tls_with(path, own)?)
-        }
-        _ => {
-            let is_any = certification == Certification::Any;
-            let builder = builder.danger_accept_invalid_certs(is_any);
-            match own {
-                Some(path) => builder.identity(identity(path)?),
-                None => builder,
-            }
+    builder = if let (Some(path), Certification::Checked) = (&network.certificate, certification) {
+        builder.tls_backend_preconfigured(tls_with(path, own)?)
+    } else {
+        let builder = builder.danger_accept_invalid_certs(certification == Certification::Any);
+        match own {
+            Some(path) => builder.identity(identity(path)?),
+            None => builder,
         }
     };
     if let Some(proxy) = proxy(network)? {

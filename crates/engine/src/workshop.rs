@@ -140,32 +140,15 @@ impl Workshop {
             plain,
             oddities,
         } = clients(&request, &cache, &locations, &interpreter, &failures)?;
-        let read = async |client, places: &[Index]| {
-            read_flat_index(client, &cache, places, &failures).await
+        let links = Links {
+            client: &client,
+            lenient_client: &lenient_client,
+            cache: &cache,
+            failures: &failures,
+            oddities: &oddities,
         };
         let places: Vec<Index> = locations.flat_indexes().cloned().collect();
-        let mut odd_links = Vec::new();
-        let flat_entries = match read(&client, &places).await {
-            Ok(entries) => entries,
-            Err(error) => {
-                let mut others = places.clone();
-                let pages = LenientPages(oddities.clone());
-                for place in &places {
-                    if read(&client, std::slice::from_ref(place)).await.is_err()
-                        && let Some(files) = local_pages::of_links(&pages, place)
-                    {
-                        others.retain(|other| other.url() != place.url());
-                        odd_links.extend(files.into_iter().map(|(filename, file)| OddLink {
-                            filename,
-                            file,
-                            place: place.url().clone(),
-                        }));
-                    }
-                }
-                let read = read(&lenient_client, &others).await;
-                read.map_err(|_| error)?
-            }
-        };
+        let (flat_entries, odd_links) = links.read(&places).await?;
         let building = &request.building;
         let concurrency = Concurrency::new(
             DOWNLOADS,
@@ -374,16 +357,50 @@ fn clients(
     })
 }
 
-async fn read_flat_index(
-    client: &RegistryClient,
-    cache: &Cache,
-    places: &[Index],
-    failures: &Failures,
-) -> Result<FlatIndexEntries> {
-    FlatIndexClient::new(client.cached_client(), client.connectivity(), cache)
-        .fetch_all(places.iter().map(Index::url))
-        .await
-        .map_err(|error| failures.explained(&error, "failed to read a --find-links place"))
+/// What `--find-links` places are read with.
+struct Links<'a> {
+    client: &'a RegistryClient,
+    lenient_client: &'a RegistryClient,
+    cache: &'a Cache,
+    failures: &'a Failures,
+    oddities: &'a Oddities,
+}
+
+impl Links<'_> {
+    /// Reads `places`: what uv can read, and the files of local pages that it refuses.
+    async fn read(&self, places: &[Index]) -> Result<(FlatIndexEntries, Vec<OddLink>)> {
+        let error = match self.entries(self.client, places).await {
+            Ok(entries) => return Ok((entries, Vec::new())),
+            Err(error) => error,
+        };
+        let pages = LenientPages(self.oddities.clone());
+        let (mut others, mut odd) = (Vec::new(), Vec::new());
+        for place in places {
+            let is_odd = (self.entries(self.client, std::slice::from_ref(place)).await).is_err();
+            match local_pages::of_links(&pages, place).filter(|_| is_odd) {
+                Some(files) => odd.extend(files.into_iter().map(|(filename, file)| OddLink {
+                    filename,
+                    file,
+                    place: place.url().clone(),
+                })),
+                None => others.push(place.clone()),
+            }
+        }
+        match self.entries(self.lenient_client, &others).await {
+            Ok(entries) => Ok((entries, odd)),
+            Err(_) => Err(error),
+        }
+    }
+
+    async fn entries(&self, client: &RegistryClient, places: &[Index]) -> Result<FlatIndexEntries> {
+        FlatIndexClient::new(client.cached_client(), client.connectivity(), self.cache)
+            .fetch_all(places.iter().map(Index::url))
+            .await
+            .map_err(|error| {
+                let message = "failed to read a --find-links place";
+                self.failures.explained(&error, message)
+            })
+    }
 }
 
 fn package_settings(request: &Request) -> PackageConfigSettings {

@@ -124,7 +124,7 @@ fn wheels_for_python_2_alone_can_be_named_themselves() {
             let python = ["--python", python.to_str().unwrap()];
             let run = sandbox.build(&index, &[wanted, &python].concat());
             run.assert_success();
-            assert_eq!(tree::wheels(&sandbox.out()), [name.clone()], "{wanted:?}");
+            assert_eq!(tree::wheels(&sandbox.out()), [&*name], "{wanted:?}");
             let manifest = std::fs::read_to_string(sandbox.out().join("wheelhouse.json")).unwrap();
             assert!(!manifest.contains("abi3"), "{manifest}");
         }

@@ -21,8 +21,8 @@ pub(super) struct Contents {
     pub(super) files: BTreeMap<PathBuf, Sha256>,
     pub(super) indexes: Vec<String>,
     pub(super) find_links: Vec<String>,
-    /// The files of indexes that the lock names.
-    pub(super) locked_files: Vec<LockedFile>,
+    /// The files of packages that the lock names.
+    pub(super) named_files: Vec<LockedFile>,
     pub(super) scope: Scope,
 }
 
@@ -56,7 +56,7 @@ impl Contents {
             files: self.files,
             indexes: self.indexes,
             find_links: self.find_links,
-            locked_files: self.locked_files,
+            named_files: self.named_files,
             scope: self.scope.of(file.name),
             ..Locked::default()
         };

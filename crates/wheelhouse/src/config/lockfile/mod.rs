@@ -147,7 +147,8 @@ pub(super) struct Locked {
     pub(super) indexes: Vec<String>,
     /// Absolute paths of directories, and URLs.
     pub(super) find_links: Vec<String>,
-    pub(super) locked_files: Vec<LockedFile>,
+    /// The files of packages that it names.
+    pub(super) named_files: Vec<LockedFile>,
     pub(super) scope: Scope,
     pub(super) notes: Vec<String>,
 }

@@ -54,7 +54,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
             hashes: files.iter().flat_map(|file| file.hashes.clone()).collect(),
         });
         if !marker.is_false() {
-            contents.locked_files.extend(files);
+            contents.named_files.extend(files);
         }
         take_places(&package, file.base, &mut contents)?;
     }

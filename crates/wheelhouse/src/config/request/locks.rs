@@ -159,7 +159,7 @@ impl Reading<'_> {
         inputs.constraints.extend(locked.constraints);
         inputs.builds.extend(locked.builds);
         let no_index = inputs.options.no_index;
-        let files = locked.locked_files.into_iter().map(|file| LockedFile {
+        let files = locked.named_files.into_iter().map(|file| LockedFile {
             url: file.url.filter(|_| !no_index),
             ..file
         });

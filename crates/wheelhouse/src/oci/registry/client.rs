@@ -129,7 +129,7 @@ impl Registry {
                 Err(failed) => failed,
             };
             failures += 1;
-            self.pause(failed, failures).await?;
+            self.pause(*failed, failures).await?;
         }
     }
 

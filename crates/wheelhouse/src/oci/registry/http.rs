@@ -146,22 +146,22 @@ pub(super) struct Failed {
 
 impl Failed {
     /// What has come of a request, unless that may pass.
-    pub(super) fn over(sent: reqwest::Result<Response>) -> Result<Response, Self> {
+    pub(super) fn over(sent: reqwest::Result<Response>) -> Result<Response, Box<Self>> {
         match sent {
             Ok(response) if patience::may_pass(response.status().as_u16()) => {
                 let asked = response.headers().get(RETRY_AFTER);
                 let asked = asked.and_then(|asked| asked.to_str().ok());
-                Err(Self {
+                Err(Box::new(Self {
                     reason: format!("it answered {}", response.status()),
                     message: response.status().to_string(),
                     hint: None,
                     url: Some(response.url().clone()),
                     asked: asked.and_then(|text| patience::asked(text, jiff::Timestamp::now())),
                     may_pass: true,
-                })
+                }))
             }
             Ok(response) => Ok(response),
-            Err(error) => Err(Self::broken(&error)),
+            Err(error) => Err(Box::new(Self::broken(&error))),
         }
     }
 

@@ -149,7 +149,7 @@ impl Registry {
                 Err(failed) => failed,
             };
             failures += 1;
-            self.pause(failed, failures).await.map_err(|error| {
+            self.pause(*failed, failures).await.map_err(|error| {
                 error.with_hint(
                     "Run the same command again: it goes on with the blobs that are missing.",
                 )

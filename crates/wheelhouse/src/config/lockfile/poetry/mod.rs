@@ -150,7 +150,7 @@ fn contents(
             marker,
             hashes: files.iter().flat_map(|file| file.hashes.clone()).collect(),
         });
-        contents.locked_files.extend(files);
+        contents.named_files.extend(files);
         if let Some(index) = package.index()? {
             add(&mut contents.indexes, index);
         }

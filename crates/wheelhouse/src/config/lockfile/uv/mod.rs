@@ -56,7 +56,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
             marker,
             hashes: files.iter().flat_map(|file| file.hashes.clone()).collect(),
         });
-        contents.locked_files.extend(files);
+        contents.named_files.extend(files);
         take_place(package, file, &mut contents)?;
     }
     Ok(contents)
