@@ -53,12 +53,12 @@ impl LockedFiles {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the lock says where files of `name` are.
+    /// Returns whether the lock says where files of `name` are.
     pub(crate) fn has_places(&self, name: &PackageName) -> bool {
         self.of(name).iter().any(|locked| locked.file.url.is_some())
     }
 
-    /// Whether the lock names a file of `name` that is not among those `listed` with their digests.
+    /// Returns whether the lock names a file of `name` that is not among those `listed` with their digests.
     pub(crate) fn has_others(&self, name: &PackageName, listed: &HashSet<String>) -> bool {
         let mut files = self.of(name).iter();
         files.any(|locked| locked.filename.is_some() && !listed.contains(&locked.file.filename))

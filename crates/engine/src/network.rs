@@ -84,8 +84,6 @@ impl PlainClients {
 
 fn plain_client(network: &Network, certification: Certification) -> Result<reqwest::Client> {
     let builder = client(network, certification)?;
-    // Redirects are followed by uv.
-    let builder = builder.redirect(reqwest::redirect::Policy::none());
     let builder = builder.no_gzip().no_deflate().no_brotli().no_zstd();
     builder.build().context(Kind::Input, no_client)
 }
@@ -94,7 +92,7 @@ fn no_client() -> String {
     "failed to set up the HTTP client".to_owned()
 }
 
-/// A client as uv makes it for `network`.
+/// A client as uv makes it for `network`. Redirects are followed by uv.
 fn client(network: &Network, certification: Certification) -> Result<reqwest::ClientBuilder> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_rustls()
@@ -102,6 +100,7 @@ fn client(network: &Network, certification: Certification) -> Result<reqwest::Cl
         .user_agent(concat!("wheelhouse/", env!("CARGO_PKG_VERSION")))
         .read_timeout(network.timeout)
         .pool_max_idle_per_host(20)
+        .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect_timeout(network));
     let own = network.client_certificate.as_deref();
     builder = if let (Some(path), Certification::Checked) = (&network.certificate, certification) {

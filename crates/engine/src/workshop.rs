@@ -251,7 +251,7 @@ impl Workshop {
             .git
             .fetch(&git, settings, bucket, None)
             .await
-            .context(Kind::Fetch, failed)?;
+            .map_err(|error| self.failures.explained(&error, &failed()))?;
         Ok(fetch.path().to_owned())
     }
 }

@@ -62,7 +62,7 @@ pub fn compiles(root: &Path) -> bool {
     names_extensions && files(root).any(|path| is_source(&path))
 }
 
-/// Whether a `meson.build` below `root` makes an extension module.
+/// Returns whether a `meson.build` below `root` makes an extension module.
 fn has_nested(root: &Path) -> bool {
     files(root)
         .filter(|path| path.ends_with("meson.build"))

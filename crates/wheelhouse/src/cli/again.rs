@@ -1,8 +1,9 @@
 //! Starting ourselves once more, where a setting can only be told to a library in a variable.
 //!
-//! uv reads `SSL_CLIENT_CERT` and the proxy variables, and Git reads `GIT_SSL_CAINFO`, from the environment of the process, which
-//! cannot be changed safely once threads run. So the process replaces itself with the same command
-//! line and other variables; the second time there is nothing left to change.
+//! uv reads `SSL_CLIENT_CERT` and the proxy variables, and Git reads `GIT_SSL_CAINFO`, from the
+//! environment of the process, which cannot be changed safely once threads run. So the process
+//! replaces itself with the same command line and other variables; the second time there is nothing
+//! left to change.
 
 use std::ffi::OsString;
 use std::io;

@@ -77,7 +77,7 @@ impl LocalWorker {
         Ok(made(built, Outcome::Built))
     }
 
-    /// Whether building the wheel of an sdist would compile something, as far as its files tell. It does not if it is
+    /// Returns whether building the wheel of an sdist would compile something, as far as its files tell. It does not if it is
     /// built already.
     pub(super) async fn would_compile(
         self: &Rc<Self>,
