@@ -112,6 +112,13 @@ pub(crate) fn lacks_version(report: &str, name: &str) -> bool {
     })
 }
 
+/// Returns whether `report` says that the package `name` has no version that is wanted, or none at all.
+pub(crate) fn lacks_files(report: &str, name: &str) -> bool {
+    lacks_version(report, name)
+        || report.contains(&format!("there are no versions of {name} "))
+        || report.contains(&format!("{name} was not found"))
+}
+
 /// How many versions are listed at most.
 const VERSIONS: usize = 6;
 

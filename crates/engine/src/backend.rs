@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use uv_distribution_types::Requirement;
+use uv_distribution_types::{Requirement, UnresolvedRequirement};
 use uv_pep508::Requirement as Pep508Requirement;
 use uv_pypi_types::VerbatimParsedUrl;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
+
+use crate::{archives, legacy_sdists};
 
 /// What `[build-system]` says, or what its absence stands for.
 #[derive(Clone, Debug)]
@@ -114,11 +116,20 @@ pub(crate) fn build_requirements(texts: &[String]) -> Result<Vec<Requirement>> {
     texts
         .iter()
         .map(|text| {
-            text.parse::<Pep508Requirement<VerbatimParsedUrl>>()
-                .map(Requirement::from)
-                .context(Kind::Build, || {
-                    format!("the build requirement `{text}` is not valid")
-                })
+            let invalid = || format!("the build requirement `{text}` is not valid");
+            let suffixed = archives::with_suffix(text);
+            let readable = suffixed.as_deref().unwrap_or(text);
+            let parsed = readable.parse::<Pep508Requirement<VerbatimParsedUrl>>();
+            let named = Requirement::from(parsed.context(Kind::Build, invalid)?);
+            let mut requirement = UnresolvedRequirement::Named(named);
+            if suffixed.is_some() {
+                archives::without_suffix(&mut requirement);
+            }
+            legacy_sdists::admit(&mut requirement);
+            match requirement {
+                UnresolvedRequirement::Named(named) => Ok(named),
+                UnresolvedRequirement::Unnamed(_) => unreachable!("it was named"),
+            }
         })
         .collect()
 }

@@ -112,6 +112,13 @@ impl Bench<'_> {
         let (overrides, excludes) = (Overrides::default(), Excludes::default());
         // Not shared: whoever fails leaves questions behind that nobody answers any more.
         let index = InMemoryIndex::default();
+        let markers = terms.markers.markers();
+        let wanted = requirements.iter();
+        let wanted: Vec<&Requirement> = wanted
+            .filter(|requirement| requirement.evaluate_markers(Some(markers), &[]))
+            .collect();
+        Box::pin(self.read_legacy_sdists(wanted.iter().copied(), &hasher, &index)).await?;
+        Box::pin(self.read_archives(wanted.into_iter(), &hasher, &index)).await?;
         let (lookaheads, hasher) = LookaheadResolver::new(
             requirements,
             &allowance.constraints,
@@ -142,6 +149,7 @@ impl Bench<'_> {
             index: &index,
             memory: &workshop.build_memory,
             watch: &Watch::unlimited(),
+            without_dependencies: false,
         };
         let output = search.run(manifest, options).await;
         let lines = &workshop.request.build_constraints;

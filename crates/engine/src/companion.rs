@@ -60,6 +60,13 @@ pub trait Companion {
     /// Whoever gives some tells of it: the resolution does not know what `distribution` depends on.
     fn stand_in(&self, distribution: &Distribution, reason: &Error) -> Option<Vec<u8>>;
 
+    /// Returns whether the wheel of the source at `tree` is not to be built for its metadata alone: it would be compiled,
+    /// and is of no use then.
+    fn spares(&self, tree: &Path) -> bool {
+        let _ = tree;
+        false
+    }
+
     /// Gives a copy of the local source tree at `path`, which hooks may change. Trees with the same
     /// contents have the same copy.
     fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>>;

@@ -156,10 +156,14 @@ impl Workshop {
         version: Option<&Version>,
         required_hashes: Vec<String>,
     ) -> Result<Distribution> {
-        let (origin, source) = match dist {
+        let (origin, mut source) = match dist {
             Dist::Built(dist) => self.built(dist)?,
             Dist::Source(dist) => self.source(dist)?,
         };
+        if let Source::Wheel(artifact) | Source::Sdist(artifact) = &mut source {
+            let size = self.locked_files.size(dist.name(), artifact);
+            artifact.size = size.or(artifact.size);
+        }
         Ok(Distribution {
             name: dist.name().clone(),
             version: version.or(dist.version()).cloned(),
@@ -180,6 +184,9 @@ impl Workshop {
             }
             BuiltDist::DirectUrl(dist) => {
                 let url = dist.url.to_url();
+                (Origin::Direct, direct(location(&url), None, url.fragment()))
+            }
+            BuiltDist::Path(dist) if let Some(url) = self.renamed_wheel(&dist.install_path) => {
                 (Origin::Direct, direct(location(&url), None, url.fragment()))
             }
             BuiltDist::Path(dist) => {
@@ -266,6 +273,12 @@ impl Workshop {
         } else {
             Origin::Index { url }
         }
+    }
+
+    /// The URL of the wheel that uv knows by the `path` of a link.
+    fn renamed_wheel(&self, path: &Path) -> Option<DisplaySafeUrl> {
+        let renamed = self.renamed_wheels.lock().expect("no panic while locked");
+        renamed.get(path).cloned()
     }
 
     /// What the archive whose file is at `path` is known as, if it is one at a URL.

@@ -63,7 +63,9 @@ impl Documents {
             if !error.passing || failures > self.network.retries {
                 return Err(error.into());
             }
-            tokio::time::sleep(error.delay(failures)).await;
+            let delay = error.delay(failures);
+            self.network.notices.observe(url, error.reason(), delay);
+            tokio::time::sleep(delay).await;
         }
     }
 

@@ -10,10 +10,14 @@ use uv_resolver::ResolveError;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{Error, Kind, PackageName, Version};
+use wheelhouse_transport::Unreachable;
 
-use crate::advice::{NOT_FOUND, lacks_version, legible, listed, next_step, places, translated};
+use crate::advice::{
+    NOT_FOUND, lacks_files, lacks_version, legible, listed, next_step, places, translated,
+};
 use crate::context::BuildError;
 use crate::memory::Memory;
+use crate::remedy::remedy;
 use crate::workshop::Workshop;
 
 /// The errors of back ends with their details and hints, which uv's own errors do not carry; they
@@ -21,6 +25,8 @@ use crate::workshop::Workshop;
 #[derive(Clone, Default)]
 pub(crate) struct Failures {
     waiting: Arc<Mutex<Vec<Error>>>,
+    /// Servers that were not reached.
+    unreachable: Arc<Mutex<Vec<Unreachable>>>,
     /// What failed to be built, by its label.
     builds: Arc<Mutex<HashMap<String, Error>>>,
 }
@@ -34,6 +40,29 @@ impl Failures {
             .expect("no panic while locked")
             .push(error);
         BuildError(sentence)
+    }
+
+    /// Keeps why a server was not reached.
+    pub(crate) fn keep_unreachable(&self, unreachable: &Unreachable) {
+        let mut kept = self.unreachable.lock().expect("no panic while locked");
+        kept.push(unreachable.clone());
+    }
+
+    /// The error about the server that was not reached, if `text` speaks of it.
+    fn unreachable(&self, text: &str) -> Option<Error> {
+        let kept = self.unreachable.lock().expect("no panic while locked");
+        let mut errors = kept.iter().map(Unreachable::error);
+        errors.find(|error| text.contains(&error.sentence()))
+    }
+
+    /// Returns `error` with `message` before it, or the error that was kept and that it speaks of.
+    pub(crate) fn explained(&self, error: &(dyn StdError + 'static), message: &str) -> Error {
+        let chain = chain(error);
+        let known = self.take(&chain).or_else(|| self.unreachable(&chain));
+        let known = known.or_else(|| of_git(&chain));
+        known.unwrap_or_else(|| {
+            Error::new(Kind::Fetch, redacted(message)).caused_by(redacted(&chain))
+        })
     }
 
     /// Remembers that the wheel of `label` failed to be built.
@@ -57,6 +86,7 @@ impl Failures {
         let failures = self.waiting.lock().expect("no panic while locked");
         let speaks_of = |failure: &&Error| chain.contains(&failure.sentence());
         let known = failures.iter().rfind(speaks_of).map(Error::copy);
+        let known = known.or_else(|| self.unreachable(&chain));
         known.unwrap_or_else(|| Error::new(Kind::Fetch, redacted(&chain)))
     }
 
@@ -96,9 +126,19 @@ impl Workshop {
             for line in self.context(&report, &names).await {
                 detail = format!("{detail}\n{line}");
             }
+            if !self.request.network.offline {
+                let lacking = names.iter().filter(|name| lacks_files(&report, name));
+                for name in lacking.filter_map(|name| name.parse().ok()) {
+                    self.reader.look_for_oddities(&name).await;
+                }
+            }
             let passed_over = self.oddities.of_packages(&names);
-            for passed_over in &passed_over {
+            for passed_over in passed_over.iter().take(PASSED_OVER) {
                 detail = format!("{detail}\n{passed_over}");
+            }
+            let more = passed_over.len().saturating_sub(PASSED_OVER);
+            if more > 0 {
+                detail = format!("{detail}\n{more} more were passed over.");
             }
             if let Some(login_page) = self.oddities.login_page_for(&names) {
                 let message = format!("failed to resolve the requirements: {login_page}");
@@ -187,11 +227,43 @@ impl Workshop {
         error: impl StdError + Send + Sync + 'static,
         message: &str,
     ) -> Error {
-        let chain = chain(&error);
-        self.failures.take(&chain).unwrap_or_else(|| {
-            Error::new(Kind::Fetch, redacted(message)).caused_by(redacted(&chain))
-        })
+        self.failures.explained(&error, message)
     }
+}
+
+/// How many files that were passed over are named.
+const PASSED_OVER: usize = 8;
+
+/// What uv says of a failed process before the output of that.
+const OUTPUT: &str = "--- stderr\n";
+
+/// The error of Git that `chain` tells of, without where uv keeps clones and the command line.
+fn of_git(chain: &str) -> Option<Error> {
+    let (command, output) = chain.split_once(OUTPUT)?;
+    let (_, command) = command.split_once("Git operation failed")?;
+    let said = |start: &str| {
+        output
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix(start))
+    };
+    let reason = said("fatal: ").or_else(|| said("error: "))?;
+    let url = command
+        .split_whitespace()
+        .map(|word| word.trim_matches('\''))
+        .find(|word| word.contains("://"));
+    let url = url.unwrap_or("a repository");
+    // Git names the URL again.
+    let cause = reason.rsplit_once("': ").map_or(reason, |(_, cause)| cause);
+    let message = format!("failed to fetch {}: Git says: {cause}", redacted(url));
+    let mut error = Error::new(Kind::Fetch, message);
+    if output.trim_end().lines().count() > 1 {
+        error = error.with_detail(redacted(output.trim_end()));
+    }
+    Some(match remedy(cause) {
+        Some(remedy) => error.with_hint(remedy),
+        None => error,
+    })
 }
 
 /// The messages of `error` and its causes, each said once.
@@ -206,4 +278,24 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_is_told_without_the_cache_and_the_command_line() {
+        let chain = "Failed to download and build `a @ git+https://me:secret@host/a.git`: Git operation failed: \
+            failed to clone into: cache/git-v0/db/0: process didn't exit successfully: `git fetch \
+            'https://me:secret@host/a.git' '+HEAD:refs/remotes/origin/HEAD'` (exit status: 128)\n--- stderr\n\
+            fatal: unable to access 'https://host/a.git/': Could not resolve host: host\n";
+        let error = of_git(chain).unwrap();
+        assert_eq!(
+            error.sentence(),
+            "failed to fetch https://****@host/a.git: Git says: Could not resolve host: host"
+        );
+        assert!(error.hint().is_some_and(|hint| hint.contains("--proxy")));
+        assert!(of_git("Failed to fetch: `https://host/`").is_none());
+    }
 }

@@ -16,8 +16,7 @@ use uv_configuration::TrustedHost;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind, patience};
-
-use crate::remedy::remedy;
+use wheelhouse_transport::{Peer, Unreachable};
 
 /// Opens files by their URL, with the credentials that the indexes and the environment give.
 #[derive(Clone)]
@@ -68,7 +67,9 @@ pub struct FetchError {
     pub passing: bool,
     /// How long the server wants us to wait before.
     pub retry_after: Option<Duration>,
-    pub hint: Option<&'static str>,
+    pub hint: Option<String>,
+    /// The cause alone, where the message names the file, too.
+    reason: Option<String>,
 }
 
 impl Fetcher {
@@ -114,7 +115,8 @@ impl Fetcher {
         let mut first = None;
         if plain.is_some() && offset == 0 && response.headers().contains_key(CONTENT_ENCODING) {
             let chunk = response.chunk().await;
-            first = chunk.map_err(|error| FetchError::from_error(url, &error))?;
+            first =
+                chunk.map_err(|error| FetchError::unreachable(&Unreachable::new(url, &error)))?;
             if first
                 .as_deref()
                 .is_some_and(|start| is_compressed(url, start))
@@ -221,16 +223,24 @@ impl FetchError {
             passing: true,
             retry_after: None,
             hint: None,
+            reason: None,
         }
     }
 
-    fn fatal(message: String, hint: Option<&'static str>) -> Self {
+    fn fatal(message: String, hint: Option<&str>) -> Self {
         Self {
             message,
             passing: false,
             retry_after: None,
-            hint,
+            hint: hint.map(str::to_owned),
+            reason: None,
         }
+    }
+
+    /// Why the server is asked again.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or(&self.message)
     }
 
     fn refused(url: &Url, status: StatusCode, retry_after: Option<&str>) -> Self {
@@ -246,20 +256,30 @@ impl FetchError {
             passing: patience::may_pass(status.as_u16()),
             retry_after: retry_after
                 .and_then(|asked| patience::asked(asked, jiff::Timestamp::now())),
-            hint,
+            hint: hint.map(str::to_owned),
+            reason: Some(format!("it answered {status}")),
         }
     }
 
-    fn from_error(url: &Url, error: &(dyn std::error::Error + 'static)) -> Self {
-        let cause = innermost(error);
-        let text = redacted(&cause);
-        let certificate = text.contains("certificate") || text.contains("Certificate");
-        let permanent = certificate || text.contains("redirect") || text.contains("offline");
+    fn unreachable(unreachable: &Unreachable) -> Self {
         Self {
-            message: format!("failed to reach {}: {text}", redacted(url.as_str())),
-            passing: !permanent,
+            message: unreachable.to_string(),
+            passing: unreachable.is_passing(),
             retry_after: None,
-            hint: remedy(&text),
+            hint: unreachable.hint(Peer::Index),
+            reason: Some(unreachable.cause()),
+        }
+    }
+
+    fn from_error(url: &Url, error: &reqwest_middleware::Error) -> Self {
+        match error {
+            reqwest_middleware::Error::Reqwest(error) => {
+                Self::unreachable(&Unreachable::new(url, error))
+            }
+            reqwest_middleware::Error::Middleware(error) => match error.downcast_ref() {
+                Some(unreachable) => Self::unreachable(unreachable),
+                None => Self::unreachable(&Unreachable::new(url, error.as_ref())),
+            },
         }
     }
 }

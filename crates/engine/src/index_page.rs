@@ -16,6 +16,7 @@ use reqwest_middleware::{Middleware, Next};
 use serde_json::{Map, Value, json};
 use url::Url;
 use uv_client::{Error, ErrorKind};
+use uv_distribution_filename::DistFilename;
 use uv_normalize::PackageName;
 use uv_pypi_types::{ProjectStatus, PypiFile};
 use wheelhouse_model::redact::redacted;
@@ -32,6 +33,8 @@ pub(crate) fn is_odd_page(error: &Error) -> bool {
         | ErrorKind::InvalidContentTypeHeader(..)
         | ErrorKind::UnsupportedMediaType(..) => true,
         ErrorKind::WrappedReqwestError(_, error) => error.status() == Some(StatusCode::GONE),
+        // A page on this machine that is not UTF-8.
+        ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
         _ => false,
     }
 }
@@ -61,7 +64,11 @@ impl Oddities {
 
     /// Notes that a file on the page at `url` cannot be used.
     fn passed_over(&self, url: &Url, file: &str, why: &str) {
-        let (index, package) = index_and_package(url);
+        let (index, mut package) = index_and_package(url);
+        // A page of links may be of several packages.
+        if let Some(filename) = DistFilename::try_from_normalized_filename(file) {
+            package = filename.name().to_string();
+        }
         let file = redacted(file);
         tracing::debug!("passing over {file} of {package} on {index}: {why}");
         let sentence = format!("{file} on {index} was passed over: {why}");
@@ -76,6 +83,15 @@ impl Oddities {
         let mut known = self.0.lock().expect("no panic while locked");
         let of_package = known.of_packages.entry(package.to_string()).or_default();
         of_package.insert(sentence);
+    }
+
+    /// Notes that `package` was not built to learn what it requires.
+    pub(crate) fn spared(&self, package: &str) {
+        let sentence = format!(
+            "{package} is not compiled to learn what it requires: its PKG-INFO is believed"
+        );
+        let mut known = self.0.lock().expect("no panic while locked");
+        known.answers.insert(package.to_owned(), sentence);
     }
 
     /// Notes that `index` shows the login page at `page` for `package`.
@@ -127,6 +143,7 @@ pub(crate) fn is_login_page(html: &str) -> bool {
 }
 
 /// Gives uv pages that it can read, made of those that it cannot.
+#[derive(Clone)]
 pub(crate) struct LenientPages(pub(crate) Oddities);
 
 /// What a request wants.
@@ -220,6 +237,11 @@ impl LenientPages {
             headers.insert(CONTENT_TYPE, content_type);
         }
         Ok(answer(&url, StatusCode::OK, headers, body))
+    }
+
+    /// Those of the files of the HTML page at `url` that uv can read.
+    pub(crate) fn files_of_html(&self, html: &str, url: &Url) -> Vec<Value> {
+        self.usable(files_of_html(html, url).unwrap_or_default(), url)
     }
 
     /// Those of the `listed` files that uv can read.

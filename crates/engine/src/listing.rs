@@ -5,7 +5,7 @@
 //! pages are fetched, read and put into uv's cache elsewhere, and the resolver takes them from the
 //! cache, where they lie in a form that needs no reading.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
@@ -24,8 +24,14 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::IndexStrategy;
 use wheelhouse_model::{Error, Kind};
 
-use crate::index_page::{Oddities, is_login_page, is_odd_page};
+use crate::index_page::{LenientPages, Oddities, is_login_page, is_odd_page};
 use crate::legacy_sdists::has_legacy_versions;
+use crate::local_pages;
+use crate::locked_files::LockedFiles;
+
+/// What uv asks for an index page with.
+const ACCEPT_PAGES: &str = "application/vnd.pypi.simple.v1+json, \
+     application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
 
 /// The pages that were asked for, and the threads that read them.
 pub(crate) struct Listings {
@@ -40,6 +46,10 @@ pub(crate) struct Pages {
     pub(crate) are_cached: bool,
     /// Whether one has versions that have no sdists but [legacy ones](crate::legacy_sdists).
     pub(crate) have_legacy_versions: bool,
+    /// The [locked files](LockedFiles) that they list with their digests.
+    pub(crate) locked: HashSet<String>,
+    /// Whether one is on this machine and [odd](crate::local_pages).
+    pub(crate) are_odd: bool,
     /// The first index that refused to say whether it has the package. No other index may stand in
     /// for it: a package of the same name elsewhere need not be the same package.
     pub(crate) refusal: Option<Refusal>,
@@ -73,7 +83,12 @@ impl Refusal {
 /// The answer of one index about one package.
 enum Answer {
     Absent,
-    Found { has_legacy_versions: bool },
+    Found {
+        has_legacy_versions: bool,
+        locked: HashSet<String>,
+    },
+    /// A page on this machine that uv refuses.
+    Odd,
     Refused(Refusal),
     Failed,
 }
@@ -96,6 +111,7 @@ pub(crate) struct Reader {
     pub(crate) strategy: IndexStrategy,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) locations: IndexLocations,
+    pub(crate) locked_files: Arc<LockedFiles>,
 }
 
 impl Listings {
@@ -165,9 +181,15 @@ impl Reader {
                 Answer::Absent => {}
                 Answer::Found {
                     has_legacy_versions,
+                    locked,
                 } => {
                     pages.are_cached = true;
                     pages.have_legacy_versions |= has_legacy_versions;
+                    pages.locked.extend(locked);
+                }
+                Answer::Odd => {
+                    pages.are_cached = true;
+                    pages.are_odd = true;
                 }
                 Answer::Refused(refusal) => {
                     pages.refusal.get_or_insert(refusal);
@@ -204,6 +226,9 @@ impl Reader {
             .simple_detail(name, page, &capabilities, slots)
             .await;
         if answer.as_ref().is_err_and(is_odd_page) {
+            if index.url().url().scheme() == "file" {
+                return Answer::Odd;
+            }
             answer = self
                 .lenient_client
                 .simple_detail(name, page, &capabilities, slots)
@@ -223,6 +248,10 @@ impl Reader {
         match answer {
             Ok(pages) => Answer::Found {
                 has_legacy_versions: pages.iter().any(|(_, page)| has_legacy_versions(page)),
+                locked: pages
+                    .iter()
+                    .flat_map(|(_, page)| self.locked_files.listed(name, page))
+                    .collect(),
             },
             Err(_) if capabilities.unauthorized(index.url()) => refused(StatusCode::UNAUTHORIZED),
             Err(_) if capabilities.forbidden(index.url()) => refused(StatusCode::FORBIDDEN),
@@ -237,6 +266,33 @@ impl Reader {
                 },
                 _ => Answer::Failed,
             },
+        }
+    }
+
+    /// Asks the indexes once more for the pages of `name`, to learn what uv passes over without a word.
+    pub(crate) async fn look_for_oddities(&self, name: &PackageName) {
+        let indexes = self
+            .locations
+            .fetch_indexes()
+            .map(|index| index.url().url());
+        let indexes = indexes.filter(|url| url.scheme() != "file");
+        let pages = indexes.map(|url| (page_of(url, name), ACCEPT_PAGES));
+        let links = self.locations.flat_indexes().map(|index| index.url().url());
+        let links = links.filter(|url| url.scheme() != "file");
+        for (url, accept) in pages.chain(links.map(|url| (url.clone(), "text/html"))) {
+            let client = self.lenient_client.uncached_client(&url);
+            let request = client.get(Url::from(url.clone())).header(ACCEPT, accept);
+            // The middleware of the client notes what it passes over.
+            let _ = request.send().await;
+        }
+        let pages = LenientPages(self.oddities.clone());
+        for index in self.locations.fetch_indexes() {
+            if index.url().url().scheme() == "file" {
+                local_pages::of_index(&pages, index.url(), name);
+            }
+        }
+        for place in self.locations.flat_indexes() {
+            local_pages::of_links(&pages, place);
         }
     }
 

@@ -15,6 +15,7 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{IndexStrategy, Indexes, Network};
 use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_transport::tls_with;
 
 /// The client that `network` describes, before it is told about indexes.
 pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'static>> {
@@ -25,7 +26,9 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
             Connectivity::Online
         })
         .with_system_certs(true)
-        .retries(uv_retries(network.retries))
+        .retries(network.retries)
+        // A middleware waits.
+        .no_retry_delay(true)
         .read_timeout(network.timeout)
         .connect_timeout(connect_timeout(network))
         .keyring(if network.keyring {
@@ -34,12 +37,18 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
             KeyringProviderType::Disabled
         })
         .allow_insecure_host(trusted_hosts(&network.trusted_hosts)?);
-    if let Some(path) = &network.certificate {
-        builder = builder.custom_certificates(certificates(path)?);
-    }
     if let Some(path) = &network.client_certificate {
         // uv, which presents it, goes on without in silence where it cannot read it.
         identity(path)?;
+    }
+    if let Some(path) = &network.certificate {
+        // uv has two clients, and takes the other one for trusted hosts, but a custom one for all.
+        builder = if network.trusted_hosts.is_empty() {
+            let client = client(network, Certification::Checked)?;
+            builder.custom_client(client.build().context(Kind::Input, no_client)?)
+        } else {
+            builder.custom_certificates(certificates(path)?)
+        };
     }
     if let Some(proxy) = proxy(network)? {
         builder = builder.proxy(proxy);
@@ -73,34 +82,40 @@ impl PlainClients {
     }
 }
 
-/// A client as uv makes it for `network`, apart from the decoding. Redirects are followed by uv.
 fn plain_client(network: &Network, certification: Certification) -> Result<reqwest::Client> {
+    let builder = client(network, certification)?;
+    let builder = builder.no_gzip().no_deflate().no_brotli().no_zstd();
+    builder.build().context(Kind::Input, no_client)
+}
+
+fn no_client() -> String {
+    "failed to set up the HTTP client".to_owned()
+}
+
+/// A client as uv makes it for `network`. Redirects are followed by uv.
+fn client(network: &Network, certification: Certification) -> Result<reqwest::ClientBuilder> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_rustls()
         .http1_title_case_headers()
         .user_agent(concat!("wheelhouse/", env!("CARGO_PKG_VERSION")))
         .read_timeout(network.timeout)
-        .connect_timeout(connect_timeout(network))
+        .pool_max_idle_per_host(20)
         .redirect(reqwest::redirect::Policy::none())
-        .no_gzip()
-        .no_deflate()
-        .no_brotli()
-        .no_zstd()
-        .danger_accept_invalid_certs(certification == Certification::Any);
-    if let Some(path) = &network.certificate {
-        let roots = fs_err::read(path).context(Kind::Input, || unreadable(path))?;
-        let roots = reqwest::Certificate::from_pem_bundle(&roots);
-        builder = builder.tls_certs_only(roots.context(Kind::Input, || unreadable(path))?);
-    }
-    if let Some(path) = &network.client_certificate {
-        builder = builder.identity(identity(path)?);
-    }
+        .connect_timeout(connect_timeout(network));
+    let own = network.client_certificate.as_deref();
+    builder = if let (Some(path), Certification::Checked) = (&network.certificate, certification) {
+        builder.tls_backend_preconfigured(tls_with(path, own)?)
+    } else {
+        let builder = builder.danger_accept_invalid_certs(certification == Certification::Any);
+        match own {
+            Some(path) => builder.identity(identity(path)?),
+            None => builder,
+        }
+    };
     if let Some(proxy) = proxy(network)? {
         builder = builder.proxy(proxy);
     }
-    builder.build().context(Kind::Input, || {
-        "failed to set up the HTTP client".to_owned()
-    })
+    Ok(builder)
 }
 
 fn proxy(network: &Network) -> Result<Option<reqwest::Proxy>> {
@@ -114,12 +129,6 @@ fn proxy(network: &Network) -> Result<Option<reqwest::Proxy>> {
 
 fn connect_timeout(network: &Network) -> Duration {
     network.timeout.min(Duration::from_secs(15))
-}
-
-/// How often uv tries again in the time that `retries` take us, or pip: it waits for two seconds, four
-/// and so on between them.
-fn uv_retries(retries: u32) -> u32 {
-    retries.min(1).max(retries.saturating_sub(2))
 }
 
 pub(crate) fn trusted_hosts(hosts: &[String]) -> Result<Vec<TrustedHost>> {

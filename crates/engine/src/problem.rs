@@ -250,7 +250,10 @@ impl Bench<'_> {
             let copied = match missing_path(&requirement) {
                 Some(path) => Err(no_such_path(path)),
                 None => match self.copy_tree_of(&mut requirement).await {
-                    Ok(()) => check_project(&requirement),
+                    Ok(()) => match self.rename_wheel_of(&mut requirement, terms).await {
+                        Ok(()) => check_project(&requirement),
+                        Err(error) => Err(error),
+                    },
                     Err(error) => Err(error),
                 },
             };

@@ -65,6 +65,8 @@ pub(crate) struct Provider<'a> {
     pub(crate) hasher: &'a HashStrategy,
     pub(crate) memory: &'a Memory,
     pub(crate) watch: &'a Watch,
+    /// Whether versions are taken to require nothing.
+    pub(crate) without_dependencies: bool,
 }
 
 impl Provider<'_> {
@@ -256,6 +258,9 @@ impl Provider<'_> {
             }
             MetadataResponse::Found(mut metadata) => {
                 let requires = &mut metadata.metadata.requires_dist;
+                if self.without_dependencies {
+                    *requires = Box::default();
+                }
                 let copied = self.bench.copy_trees(requires).await;
                 copied.map_err(|error| self.failed(error))?;
                 self.memory.remember(id, &metadata);
@@ -447,14 +452,22 @@ impl ResolverProvider for Provider<'_> {
         }
         let workshop = self.bench.workshop;
         let pages = workshop.listings.ask(package_name).await;
-        if let Some(refusal) = pages.refusal {
+        let locked_files = &workshop.locked_files;
+        if let Some(refusal) = pages.refusal
+            && !locked_files.has_places(package_name)
+        {
             let error = workshop.failures.keep(refusal.error(package_name));
             return Err(uv_client::ErrorKind::Io(std::io::Error::other(error)).into());
         }
         let (pins, is_cached) = (self.memory.pins(package_name), pages.are_cached);
         let has_legacy_versions =
             pages.have_legacy_versions || workshop.legacy_packages.contains(package_name);
-        if has_legacy_versions || self.terms.target.wide_unicode {
+        if has_legacy_versions
+            || self.terms.target.wide_unicode
+            || locked_files.has_others(package_name, &pages.locked)
+            || pages.are_odd
+            || (workshop.odd_links.iter()).any(|link| link.filename.name() == package_name)
+        {
             let shelf = Shelf {
                 workshop,
                 terms: self.terms,
@@ -462,6 +475,7 @@ impl ResolverProvider for Provider<'_> {
                 build_options: self.build_options,
                 name: package_name,
                 pins: pins.unwrap_or_default(),
+                has_odd_page: pages.are_odd,
             };
             return shelf.versions(is_cached).await;
         }

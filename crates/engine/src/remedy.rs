@@ -8,22 +8,27 @@ use wheelhouse_model::Error;
 /// What the operating system calls a disk without room.
 const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
-/// Words of failures and what to do then; the first that fits counts.
-const REMEDIES: [(&[&str], &str); 8] = [
+/// Words of failures and what to do then; the first that fits counts. Those about the network are Git's: what our own
+/// clients meet is an [`Unreachable`](wheelhouse_transport::Unreachable).
+const REMEDIES: [(&[&str], &str); 7] = [
     (
         &FULL,
         "Free some space there (`wheelhouse cache prune`), or name another place with --cache-dir.",
     ),
     (
-        &["CertificateRequired"],
-        "The server wants a client certificate: name one with --client-cert FILE.",
-    ),
-    (
-        &["peer certificate", "certificate verify failed"],
+        &[
+            "certificate verification failed",
+            "certificate problem",
+            "certificate subject name",
+        ],
         "Name the certificates to trust with --cert FILE, or the host with --trusted-host.",
     ),
     (
-        &["InvalidContentType"],
+        &[
+            "unexpected TLS packet",
+            "wrong version number",
+            "packet length",
+        ],
         "The server does not speak TLS at that port: is it an `http:` URL?",
     ),
     // What uv makes of a redirect that it does not follow any more.
@@ -32,16 +37,17 @@ const REMEDIES: [(&[&str], &str); 8] = [
         "That is no index page; the server may redirect in a circle.",
     ),
     (
-        &[
-            "dns error",
-            "failed to lookup address",
-            "Could not resolve host",
-        ],
-        "Check the name of the host, and the network; a proxy is named with --proxy or HTTPS_PROXY.",
+        &["Could not resolve host"],
+        "Check how the host is spelt, and the network. A proxy is named with --proxy or HTTPS_PROXY.",
     ),
     (
-        &["tcp connect error", "tunnel error", "Connection refused"],
-        "Check that the server and the proxy (--proxy, HTTPS_PROXY) are up and can be reached from here.",
+        &[
+            "Couldn't connect",
+            "Connection refused",
+            "Connection reset",
+            "tunnel",
+        ],
+        "Check that the server is up at this port. If a proxy is in use (--proxy, HTTPS_PROXY), check that, too.",
     ),
     (
         &["timed out", "timeout"],
@@ -80,8 +86,8 @@ mod tests {
         let full = || failure("No space left on device (os error 28)");
         assert!(hint(full()).is_some_and(|hint| hint.contains("--cache-dir")));
         assert_eq!(hint(full().with_hint("Own.")).as_deref(), Some("Own."));
-        let refused = failure("received fatal alert: CertificateRequired");
-        assert!(hint(refused).is_some_and(|hint| hint.contains("--client-cert")));
+        let refused = failure("server certificate verification failed. CAfile: none");
+        assert!(hint(refused).is_some_and(|hint| hint.contains("--cert")));
         assert_eq!(hint(failure("b")), None);
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Search<'a> {
     pub(crate) index: &'a InMemoryIndex,
     pub(crate) memory: &'a Memory,
     pub(crate) watch: &'a Watch,
+    /// Whether versions are taken to require nothing.
+    pub(crate) without_dependencies: bool,
 }
 
 impl Search<'_> {
@@ -76,6 +78,7 @@ impl Search<'_> {
             hasher: self.hasher,
             memory: self.memory,
             watch: self.watch,
+            without_dependencies: self.without_dependencies,
         };
         let resolver = Resolver::new_custom_io(
             manifest,

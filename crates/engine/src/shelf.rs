@@ -1,14 +1,16 @@
 //! Choosing files in uv's stead, where pip takes some that uv passes over:
 //!
 //! - wheels for a Python 2 with wide Unicode: uv can read the tag `cp27mu` but not make a set of tags with it;
-//! - [legacy sdists](crate::legacy_sdists).
+//! - [legacy sdists](crate::legacy_sdists);
+//! - [files that a lock names](crate::locked_files) and no index page lists;
+//! - what is on [odd pages](crate::local_pages) of this machine.
 //!
 //! Responsible for what of an index page and of `--find-links` is taken then, by the rules that uv has for all
 //! others. Never fetches a page that is not asked for, and never chooses a version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use uv_client::{ErrorKind, FlatIndexEntry, MetadataFormat, VersionFiles};
+use uv_client::{Error, ErrorKind, FlatIndexEntry, MetadataFormat, RegistryClient, VersionFiles};
 use uv_configuration::BuildOptions;
 use uv_distribution_filename::{DistFilename, SourceDistFilename, WheelFilename};
 use uv_distribution_types::{
@@ -23,7 +25,11 @@ use uv_pypi_types::Yanked;
 use uv_resolver::{FlatDistributions, PackageVersionsResult, VersionMap, VersionsResponse};
 use uv_types::HashStrategy;
 
+use wheelhouse_model::request::IndexStrategy;
+
+use crate::index_page::{LenientPages, is_odd_page};
 use crate::legacy_sdists::is_legacy;
+use crate::local_pages;
 use crate::requirements;
 use crate::target::Terms;
 use crate::workshop::Workshop;
@@ -65,6 +71,14 @@ pub(crate) struct Shelf<'a> {
     pub(crate) name: &'a PackageName,
     /// What others require in just one version.
     pub(crate) pins: Vec<Requirement>,
+    /// Whether an index on this machine has an odd page of it.
+    pub(crate) has_odd_page: bool,
+}
+
+/// The page of one index.
+enum Page {
+    Read(MetadataFormat),
+    Odd(local_pages::Files),
 }
 
 impl Shelf<'_> {
@@ -77,14 +91,22 @@ impl Shelf<'_> {
         } else {
             &workshop.brief_client
         };
-        let slots = &workshop.concurrency.downloads_semaphore;
-        let pages = client.simple_detail(self.name, None, &workshop.capabilities, slots);
         let flat = self.flat();
-        match pages.await {
+        match self.pages(client).await {
             Ok(pages) => {
+                let listed = pages.iter().filter_map(|(_, page)| match page {
+                    Page::Read(page) => Some(page),
+                    Page::Odd(_) => None,
+                });
+                let listed = listed
+                    .flat_map(|page| workshop.locked_files.listed(self.name, page))
+                    .collect();
                 let maps = pages
                     .into_iter()
-                    .map(|(index, page)| version_map(self.of_page(index, page, flat.clone())))
+                    .map(|(index, page)| {
+                        let versions = self.of_page(&index, page, flat.clone());
+                        version_map(self.with_locked(versions, &listed))
+                    })
                     .collect();
                 Ok(VersionsResponse::Found(maps))
             }
@@ -93,14 +115,67 @@ impl Shelf<'_> {
                     ErrorKind::RemotePackageNotFound(_) => VersionsResponse::NotFound,
                     ErrorKind::NoIndex(_) => VersionsResponse::NoIndex,
                     ErrorKind::Offline(_) => VersionsResponse::Offline,
+                    _ if workshop.locked_files.has_places(self.name) => {
+                        tracing::debug!("using the places of the lock: {error}");
+                        VersionsResponse::NotFound
+                    }
                     _ => return Err(error),
                 };
-                if flat.is_empty() {
+                let versions = self.with_locked(flat, &HashSet::new());
+                if versions.is_empty() {
                     return Ok(otherwise);
                 }
-                Ok(VersionsResponse::Found(vec![version_map(flat)]))
+                Ok(VersionsResponse::Found(vec![version_map(versions)]))
             }
         }
+    }
+
+    /// The page of each index that has one.
+    async fn pages(&self, client: &RegistryClient) -> Result<Vec<(IndexUrl, Page)>, Error> {
+        let workshop = self.workshop;
+        let slots = &workshop.concurrency.downloads_semaphore;
+        let ask = |index| client.simple_detail(self.name, index, &workshop.capabilities, slots);
+        let read = |pages: Vec<(&IndexUrl, MetadataFormat)>| {
+            let pages = pages.into_iter();
+            pages
+                .map(|(index, page)| (index.clone(), Page::Read(page)))
+                .collect()
+        };
+        if !self.has_odd_page {
+            return ask(None).await.map(read);
+        }
+        let mut all = Vec::new();
+        for index in workshop.locations.fetch_indexes() {
+            let pages: Vec<(IndexUrl, Page)> = match ask(Some(index.into())).await {
+                Ok(pages) => read(pages),
+                Err(error) if is_odd_page(&error) => {
+                    let pages = LenientPages(workshop.oddities.clone());
+                    let files = local_pages::of_index(&pages, index.url(), self.name);
+                    vec![(index.url().clone(), Page::Odd(files))]
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::RemotePackageNotFound(_)) => {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            all.extend(pages);
+            if workshop.request.indexes.strategy == IndexStrategy::FirstIndex {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// `versions` with the files of a lock that are not `listed`, at the places that it gives.
+    fn with_locked(&self, mut versions: Versions, listed: &HashSet<String>) -> Versions {
+        let main = self.workshop.locations.fetch_indexes().next();
+        let main = main.map(|index| index.url().clone());
+        for (filename, file, index) in self.workshop.locked_files.at_places(self.name, listed) {
+            if let Some(index) = index.as_ref().or(main.as_ref()) {
+                self.add(&mut versions, filename, file, index);
+            }
+        }
+        versions
     }
 
     fn flat(&self) -> Versions {
@@ -111,12 +186,23 @@ impl Shelf<'_> {
                 self.add(&mut versions, filename, file, &index);
             }
         }
+        for link in &self.workshop.odd_links {
+            if link.filename.name() == self.name {
+                let (filename, file) = (link.filename.clone(), link.file.clone());
+                self.add(&mut versions, filename, file, &link.place);
+            }
+        }
         versions
     }
 
-    fn of_page(&self, index: &IndexUrl, page: MetadataFormat, mut versions: Versions) -> Versions {
+    fn of_page(&self, index: &IndexUrl, page: Page, mut versions: Versions) -> Versions {
         match page {
-            MetadataFormat::Simple(page) => {
+            Page::Odd(files) => {
+                for (filename, file) in files {
+                    self.add(&mut versions, filename, file, index);
+                }
+            }
+            Page::Read(MetadataFormat::Simple(page)) => {
                 for datum in page.iter() {
                     let files =
                         rkyv::deserialize::<VersionFiles, rkyv::rancor::Error>(&datum.files);
@@ -126,7 +212,7 @@ impl Shelf<'_> {
                     }
                 }
             }
-            MetadataFormat::Flat(entries) => {
+            Page::Read(MetadataFormat::Flat(entries)) => {
                 for entry in entries {
                     let (filename, file, index) = entry.into_parts();
                     self.add(&mut versions, filename, file, &index);
@@ -136,8 +222,18 @@ impl Shelf<'_> {
         versions
     }
 
-    fn add(&self, versions: &mut Versions, filename: DistFilename, file: File, index: &IndexUrl) {
+    fn add(
+        &self,
+        versions: &mut Versions,
+        filename: DistFilename,
+        mut file: File,
+        index: &IndexUrl,
+    ) {
         let of_version = versions.entry(filename.version().clone()).or_default();
+        let missing = self.workshop.locked_files.missing_hashes(self.name, &file);
+        if !missing.is_empty() {
+            file.hashes = file.hashes.iter().cloned().chain(missing).collect();
+        }
         let hashes = file.hashes.to_vec();
         match filename {
             DistFilename::WheelFilename(filename) => {

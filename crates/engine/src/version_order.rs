@@ -487,8 +487,11 @@ impl Solver<'_> {
     ) -> Result<Outcome, ResolveError> {
         let (engine, problem) = (self.bench.workshop, self.problem);
         let manifest = self.manifest(order);
+        let without_dependencies = engine.request.resolution.no_dependencies;
+        let is_settled = problem.requirements.iter().all(requirements::is_pinned);
         let options = OptionsBuilder::new()
-            .dependency_mode(if engine.request.resolution.no_dependencies {
+            // In the other mode uv reads no metadata, which says for which Pythons a version is.
+            .dependency_mode(if without_dependencies && is_settled {
                 DependencyMode::Direct
             } else {
                 dependencies
@@ -513,6 +516,7 @@ impl Solver<'_> {
             index: &index,
             memory: &self.memory,
             watch: &watch,
+            without_dependencies,
         };
         let output = tokio::select! {
             biased;

@@ -13,9 +13,10 @@ use uv_client::{
     RegistryClientBuilder,
 };
 use uv_configuration::{BuildOptions, Concurrency, NoSources};
+use uv_distribution_filename::DistFilename;
 use uv_distribution_types::{
-    ConfigSettings, DependencyMetadata, ExtraBuildRequires, ExtraBuildVariables, Index,
-    IndexCapabilities, IndexLocations, PackageConfigSettings, Requirement,
+    ConfigSettings, DependencyMetadata, ExtraBuildRequires, ExtraBuildVariables, File, Index,
+    IndexCapabilities, IndexLocations, IndexUrl, PackageConfigSettings, Requirement,
 };
 use uv_git::GitResolver;
 use uv_git_types::{GitLfs, GitOid, GitReference, GitUrl};
@@ -34,6 +35,7 @@ use crate::failure::Failures;
 use crate::fetch::{Fetcher, Plain};
 use crate::index_page::{LenientPages, Oddities};
 use crate::listing::{Listings, Reader};
+use crate::locked_files::LockedFiles;
 use crate::memory::Memory;
 use crate::metadata_digest::MetadataDigests;
 use crate::network::PlainClients;
@@ -42,7 +44,8 @@ use crate::ranges::Ranges;
 use crate::target::Terms;
 use crate::trees::Copies;
 use crate::unfit::Unfit;
-use crate::{legacy_sdists, network, requirements};
+use crate::waiting::Waiting;
+use crate::{legacy_sdists, local_pages, network, requirements};
 
 /// Resolves and builds for one interpreter.
 pub(crate) struct Workshop {
@@ -62,6 +65,8 @@ pub(crate) struct Workshop {
     pub(crate) cached_client: RegistryClient,
     pub(crate) fetcher: Fetcher,
     pub(crate) listings: Listings,
+    pub(crate) reader: Reader,
+    pub(crate) locked_files: Arc<LockedFiles>,
     /// What was passed over in the indexes.
     pub(crate) oddities: Oddities,
     /// The Pythons that versions are for, where it is not the target's.
@@ -74,6 +79,8 @@ pub(crate) struct Workshop {
     pub(crate) exclude_newer: ExcludeNewer,
     /// What `--find-links` offers.
     pub(crate) flat_entries: FlatIndexEntries,
+    /// What is on local pages among them that uv refuses.
+    pub(crate) odd_links: Vec<OddLink>,
     /// The packages of which they have legacy sdists.
     pub(crate) legacy_packages: HashSet<PackageName>,
     pub(crate) build_memory: Memory,
@@ -98,7 +105,16 @@ pub(crate) struct Workshop {
     pub(crate) copies: Mutex<Copies>,
     /// What archives are known as, by the paths of their files.
     pub(crate) archives: Mutex<HashMap<PathBuf, String>>,
+    /// Where wheels are that have [another name](crate::python2_wheels) for uv, by the paths of their files.
+    pub(crate) renamed_wheels: Mutex<HashMap<PathBuf, DisplaySafeUrl>>,
     pub(crate) failures: Failures,
+}
+
+/// A file on a local `--find-links` page that uv refuses.
+pub(crate) struct OddLink {
+    pub(crate) filename: DistFilename,
+    pub(crate) file: File,
+    pub(crate) place: IndexUrl,
 }
 
 impl Workshop {
@@ -124,13 +140,15 @@ impl Workshop {
             plain,
             oddities,
         } = clients(&request, &cache, &locations, &interpreter, &failures)?;
-        let flat_entries = match read_flat_index(&client, &cache, &locations).await {
-            Ok(entries) => entries,
-            Err(error) => match read_flat_index(&lenient_client, &cache, &locations).await {
-                Ok(entries) => entries,
-                Err(_) => return Err(error),
-            },
+        let links = Links {
+            client: &client,
+            lenient_client: &lenient_client,
+            cache: &cache,
+            failures: &failures,
+            oddities: &oddities,
         };
+        let places: Vec<Index> = locations.flat_indexes().cloned().collect();
+        let (flat_entries, odd_links) = links.read(&places).await?;
         let building = &request.building;
         let concurrency = Concurrency::new(
             DOWNLOADS,
@@ -140,6 +158,16 @@ impl Workshop {
         );
         let capabilities = IndexCapabilities::default();
         let hook_environment = Arc::new(hook_environment(&building.environment));
+        let locked_files = Arc::new(LockedFiles::new(&request.locked_files));
+        let reader = Reader {
+            client: page_client,
+            lenient_client,
+            oddities: oddities.clone(),
+            strategy: request.indexes.strategy,
+            slots: Arc::new(Semaphore::new(PAGES)),
+            locations: locations.clone(),
+            locked_files: locked_files.clone(),
+        };
         Ok(Self {
             shared_environment: (!building.isolated)
                 .then(|| PythonEnvironment::from_interpreter(interpreter.clone())),
@@ -147,14 +175,10 @@ impl Workshop {
             config_settings: requirements::config_settings(&building.config_settings),
             package_settings: package_settings(&request),
             exclude_newer: exclude_newer(&request)?,
-            listings: Listings::new(&Reader {
-                client: page_client,
-                lenient_client,
-                oddities: oddities.clone(),
-                strategy: request.indexes.strategy,
-                slots: Arc::new(Semaphore::new(PAGES)),
-                locations: locations.clone(),
-            }),
+            listings: Listings::new(&reader),
+            reader,
+            odd_links,
+            locked_files,
             oddities,
             unfit: Unfit::default(),
             resolutions: Semaphore::new(resolutions()),
@@ -189,6 +213,7 @@ impl Workshop {
             hook_environment,
             copies: Mutex::default(),
             archives: Mutex::default(),
+            renamed_wheels: Mutex::default(),
             failures,
             request,
         })
@@ -226,7 +251,7 @@ impl Workshop {
             .git
             .fetch(&git, settings, bucket, None)
             .await
-            .context(Kind::Fetch, failed)?;
+            .map_err(|error| self.failures.explained(&error, &failed()))?;
         Ok(fetch.path().to_owned())
     }
 }
@@ -269,8 +294,23 @@ fn clients(
 ) -> Result<Clients> {
     let digests = cache.bucket(CacheBucket::Simple).join("metadata-digests");
     let digests = Arc::new(MetadataDigests::new(digests, failures.clone()));
-    let builder = network::client_builder(&request.network)?
-        .extra_middleware(ExtraMiddleware(vec![digests.clone()]));
+    let waiting = |retries| {
+        Arc::new(Waiting {
+            retries,
+            notices: request.network.notices.clone(),
+            failures: failures.clone(),
+        })
+    };
+    let builder = network::client_builder(&request.network)?;
+    let brief_middleware = ExtraMiddleware(vec![waiting(0), digests.clone()]);
+    let brief = || {
+        let builder = builder.clone().retries(0);
+        builder.extra_middleware(brief_middleware.clone())
+    };
+    let patient = waiting(request.network.retries);
+    let builder = builder
+        .clone()
+        .extra_middleware(ExtraMiddleware(vec![patient, digests.clone()]));
     let registry = |builder, strategy| {
         RegistryClientBuilder::new(builder, cache.clone())
             .index_locations(locations.clone())
@@ -293,10 +333,10 @@ fn clients(
             .context(Kind::Input, failed)
     };
     let first_index = network::strategy(IndexStrategy::FirstIndex);
-    let brief = || builder.clone().retries(0);
     let oddities = Oddities::default();
     // The digests are those of the page that uv gets.
-    let lenient = ExtraMiddleware(vec![digests, Arc::new(LenientPages(oddities.clone()))]);
+    let pages = Arc::new(LenientPages(oddities.clone()));
+    let lenient = ExtraMiddleware(vec![waiting(0), digests, pages]);
     let PlainClients { checking, trusting } = PlainClients::open(&request.network)?;
     let plain = |plain| open(brief().custom_client(plain));
     Ok(Clients {
@@ -317,17 +357,50 @@ fn clients(
     })
 }
 
-async fn read_flat_index(
-    client: &RegistryClient,
-    cache: &Cache,
-    locations: &IndexLocations,
-) -> Result<FlatIndexEntries> {
-    FlatIndexClient::new(client.cached_client(), client.connectivity(), cache)
-        .fetch_all(locations.flat_indexes().map(Index::url))
-        .await
-        .context(Kind::Fetch, || {
-            "failed to read a --find-links place".to_owned()
-        })
+/// What `--find-links` places are read with.
+struct Links<'a> {
+    client: &'a RegistryClient,
+    lenient_client: &'a RegistryClient,
+    cache: &'a Cache,
+    failures: &'a Failures,
+    oddities: &'a Oddities,
+}
+
+impl Links<'_> {
+    /// Reads `places`: what uv can read, and the files of local pages that it refuses.
+    async fn read(&self, places: &[Index]) -> Result<(FlatIndexEntries, Vec<OddLink>)> {
+        let error = match self.entries(self.client, places).await {
+            Ok(entries) => return Ok((entries, Vec::new())),
+            Err(error) => error,
+        };
+        let pages = LenientPages(self.oddities.clone());
+        let (mut others, mut odd) = (Vec::new(), Vec::new());
+        for place in places {
+            let is_odd = (self.entries(self.client, std::slice::from_ref(place)).await).is_err();
+            match local_pages::of_links(&pages, place).filter(|_| is_odd) {
+                Some(files) => odd.extend(files.into_iter().map(|(filename, file)| OddLink {
+                    filename,
+                    file,
+                    place: place.url().clone(),
+                })),
+                None => others.push(place.clone()),
+            }
+        }
+        match self.entries(self.lenient_client, &others).await {
+            Ok(entries) => Ok((entries, odd)),
+            Err(_) => Err(error),
+        }
+    }
+
+    async fn entries(&self, client: &RegistryClient, places: &[Index]) -> Result<FlatIndexEntries> {
+        FlatIndexClient::new(client.cached_client(), client.connectivity(), self.cache)
+            .fetch_all(places.iter().map(Index::url))
+            .await
+            .map_err(|error| {
+                let message = "failed to read a --find-links place";
+                self.failures.explained(&error, message)
+            })
+    }
 }
 
 fn package_settings(request: &Request) -> PackageConfigSettings {

@@ -61,6 +61,12 @@ pub enum Event {
         reason: String,
         delay_seconds: f64,
     },
+    /// A host did not answer as it should, and is asked again for the first time in this run.
+    HostRetried {
+        host: String,
+        reason: String,
+        delay_seconds: f64,
+    },
     /// A file has arrived and its digest is right.
     FetchFinished {
         filename: String,

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod pylock;
 pub mod redact;
 pub mod request;
+pub mod retries;
 pub mod target;
 pub mod wants;
 

@@ -11,6 +11,7 @@ use uv_normalize::PackageName;
 use crate::image::LinkedImage;
 use crate::lock::Build;
 use crate::redact::redacted;
+use crate::retries::RetryNotices;
 use crate::{Sha256, Target};
 
 /// What is to be resolved and how.
@@ -24,6 +25,8 @@ pub struct Request {
     pub build_constraints: Vec<Requirement>,
     /// What builds may use, where a lock says it: exactly that.
     pub builds: Vec<Build>,
+    /// The files that a lock of another tool names.
+    pub locked_files: Vec<LockedFile>,
     /// A path, a version or a name of a Python; `None` stands for the Python that `python3` runs.
     pub python: Option<String>,
     pub indexes: Indexes,
@@ -58,7 +61,9 @@ impl Request {
             .collect();
         let images = self.indexes.images.iter();
         let images = images.map(|image| format!("{} {}", image.name, image.digest));
-        let links = self.indexes.find_links.iter().cloned().chain(images);
+        let locked_files = self.locked_files.iter().map(LockedFile::described);
+        let links = self.indexes.find_links.iter().cloned();
+        let links = links.chain(images).chain(locked_files);
         let asked = format!(
             "{:?}",
             (
@@ -115,6 +120,34 @@ pub struct Requirement {
     pub origin: String,
     /// The directory that relative paths start from.
     pub base: PathBuf,
+}
+
+/// A file of a package that a lock names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedFile {
+    pub package: PackageName,
+    pub filename: String,
+    /// The place that the lock gives, if any. May carry credentials.
+    pub url: Option<Url>,
+    /// The index that the lock says it comes from.
+    pub index: Option<Url>,
+    /// `algorithm:hex`
+    pub hashes: Vec<String>,
+    /// In bytes.
+    pub size: Option<u64>,
+}
+
+impl LockedFile {
+    fn described(&self) -> String {
+        let url = self.url.as_ref().map(|url| redacted(url.as_str()));
+        let Self {
+            filename,
+            hashes,
+            size,
+            ..
+        } = self;
+        format!("{filename} {url:?} {hashes:?} {size:?}")
+    }
 }
 
 /// Where distributions are looked for.
@@ -178,6 +211,7 @@ pub struct Network {
     pub timeout: Duration,
     /// How often a request is tried again after a passing failure.
     pub retries: u32,
+    pub notices: RetryNotices,
     /// A file of trusted certificates (PEM) instead of the system's.
     pub certificate: Option<PathBuf>,
     /// A client certificate with its key (PEM).
@@ -195,6 +229,7 @@ impl Default for Network {
             offline: false,
             timeout: Duration::from_secs(30),
             retries: 5,
+            notices: RetryNotices::default(),
             certificate: None,
             client_certificate: None,
             proxy: None,

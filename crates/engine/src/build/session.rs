@@ -20,6 +20,7 @@ use crate::build_requirements::BuildRequirements;
 use crate::context::Bench;
 use crate::failure::Failures;
 use crate::hook::{self, Call};
+use crate::index_page::Oddities;
 use crate::workshop::Workshop;
 
 impl From<&BuildRequest<'_>> for SessionRequest {
@@ -63,6 +64,9 @@ pub(crate) struct Session {
     timeout: Duration,
     log: PathBuf,
     failures: Failures,
+    oddities: Oddities,
+    /// Whether no wheel is built for the metadata alone, if the sdist has some.
+    is_spared: bool,
 }
 
 impl Session {
@@ -70,6 +74,7 @@ impl Session {
     /// end reports.
     pub(crate) async fn set_up(bench: &Bench<'_>, request: SessionRequest) -> Result<Self> {
         let mut session = Self::open(bench.workshop, request)?;
+        session.is_spared = bench.companion.spares(&session.tree);
         if bench.workshop.shared_environment.is_some() {
             return Ok(session);
         }
@@ -119,6 +124,8 @@ impl Session {
             job: Mutex::default(),
             timeout: workshop.request.building.timeout,
             failures: workshop.failures.clone(),
+            oddities: workshop.oddities.clone(),
+            is_spared: false,
         })
     }
 
@@ -234,6 +241,15 @@ impl Session {
         Ok(self.metadata_directory.clone())
     }
 
+    /// The metadata that the sdist was published with, in a directory as the hook makes it.
+    fn published_metadata(&self) -> Option<PathBuf> {
+        let directory = self.environment.directory().join("published.dist-info");
+        fs_err::create_dir_all(&directory).ok()?;
+        fs_err::copy(self.tree.join("PKG-INFO"), directory.join("METADATA")).ok()?;
+        self.oddities.spared(&self.label);
+        Some(directory)
+    }
+
     /// Hatch does not keep its promise that prepared metadata is that of the wheel when build hooks
     /// decide on the dependencies; it says so to pip by the name of the process.
     fn has_dynamic_hatch_metadata(&self) -> bool {
@@ -302,7 +318,10 @@ fn settings(engine: &Workshop, builder: Option<&Builder>) -> Value {
 /// uv's own calls, for the metadata of sources and for build requirements that are sdists.
 impl SourceBuildTrait for Session {
     async fn metadata(&mut self) -> Result<Option<PathBuf>, AnyErrorBuild> {
-        let prepared = self.prepare_metadata().await;
+        let mut prepared = self.prepare_metadata().await;
+        if self.is_spared && matches!(prepared, Ok(None)) {
+            prepared = Ok(self.published_metadata());
+        }
         prepared.map_err(|error| self.failures.keep(error).into())
     }
 

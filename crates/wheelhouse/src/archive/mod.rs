@@ -4,12 +4,14 @@
 //! 1. [`wheel::inspect`] decides from the directory of a wheel whether it is what its name says.
 //! 2. [`contents::verify_contents`] compares every byte of a wheel with its `RECORD`.
 //! 3. [`sdist::unpack`] makes a source tree of a source distribution, inside one directory.
-//! 4. [`tree::digest`] and [`tree::copy`] name and copy a local source tree; [`surroundings`] shows the copy what
+//! 4. [`compiled::compiles`] tells from a source tree whether building it compiles something.
+//! 5. [`tree::digest`] and [`tree::copy`] name and copy a local source tree; [`surroundings`] shows the copy what
 //!    lies beside the tree.
 //!
 //! This module never builds, installs, fetches or runs anything, and never writes outside the
 //! directory that it was given.
 
+pub mod compiled;
 pub mod contents;
 mod destination;
 pub(crate) mod entry;

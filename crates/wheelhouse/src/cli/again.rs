@@ -1,8 +1,9 @@
 //! Starting ourselves once more, where a setting can only be told to a library in a variable.
 //!
-//! uv reads `SSL_CLIENT_CERT` and the proxy variables from the environment of the process, which
-//! cannot be changed safely once threads run. So the process replaces itself with the same command
-//! line and other variables; the second time there is nothing left to change.
+//! uv reads `SSL_CLIENT_CERT` and the proxy variables, and Git reads `GIT_SSL_CAINFO`, from the
+//! environment of the process, which cannot be changed safely once threads run. So the process
+//! replaces itself with the same command line and other variables; the second time there is nothing
+//! left to change.
 
 use std::ffi::OsString;
 use std::io;
@@ -14,6 +15,7 @@ use wheelhouse_model::{Error, Kind, Result};
 use crate::config::{Environment, Settings};
 
 const CLIENT_CERTIFICATE: &str = "SSL_CLIENT_CERT";
+const CERTIFICATE_FOR_GIT: &str = "GIT_SSL_CAINFO";
 const PROXIES: [&str; 8] = [
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -74,6 +76,12 @@ fn changes(settings: &Settings, environment: &Environment) -> Vec<Change> {
     {
         let certificate = certificate.clone().into_os_string();
         changes.push((CLIENT_CERTIFICATE.to_owned(), Some(certificate)));
+    }
+    if let Some(certificate) = &settings.certificate
+        && environment.get(CERTIFICATE_FOR_GIT).is_none()
+    {
+        let certificate = certificate.clone().into_os_string();
+        changes.push((CERTIFICATE_FOR_GIT.to_owned(), Some(certificate)));
     }
     if settings.no_proxy_env {
         let set = PROXIES

@@ -35,7 +35,7 @@ enum Equivalent {
 
 /// Every option that a hint names.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 39] = {
+const OPTIONS: [(&str, Equivalent); 40] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
@@ -58,6 +58,7 @@ const OPTIONS: [(&str, Equivalent); 39] = {
         ("--incremental", Same),
         ("--index-strategy", Nothing),
         ("--index-url", Variable("PIP_INDEX_URL")),
+        ("--insecure", Nothing),
         ("--keyring-provider", Variable("PIP_KEYRING_PROVIDER")),
         ("--no-binary", Variable("PIP_NO_BINARY")),
         // As for pip, a false value disables the isolation.

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 use wheelhouse_model::Result;
+use wheelhouse_model::retries::RetryNotices;
 
 use super::arguments::{Extract, Globals, Reading};
 use super::process::Process;
 use super::reader::Reader;
+use super::render::{self, Verbosity};
 use super::{human, registry, signals, streams, style};
 use crate::archive::entry::shown;
 use crate::config::settle;
@@ -67,9 +69,11 @@ impl Opening {
         let pip = process.pip_configuration(&raw)?;
         let reader = Reader::default();
         let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
+        let verbosity = Verbosity::new(settings.quiet, settings.verbose);
+        let notices = RetryNotices::new(render::choose(verbosity, false, false));
         Ok(Self {
             location: location.clone().below(&process.directory),
-            access: registry::access(&reading.registry, &settings, process),
+            access: registry::access(&reading.registry, &settings, process, notices),
             socket: registry::socket(process),
             choice: Choice {
                 path: reading.path.as_deref().map(path_in_image).transpose()?,

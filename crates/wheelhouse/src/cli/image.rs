@@ -102,7 +102,12 @@ fn job(
         },
         all_in_one: manner.all_in_one,
         base: manner.base.clone().map(below),
-        access: registry::access(&image.registry, &preparation.settings, process),
+        access: registry::access(
+            &image.registry,
+            &preparation.settings,
+            process,
+            preparation.notices.clone(),
+        ),
         socket: registry::socket(process),
         maker: Maker {
             threads: process.processors,

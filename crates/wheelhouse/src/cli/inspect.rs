@@ -7,13 +7,14 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use wheelhouse_model::manifest::{Sdist, Wheel};
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Manifest, Origin, Result, names_image};
+use wheelhouse_model::{Error, Kind, Manifest, Origin, Result, names_image};
 
 use super::arguments::{Globals, Inspect};
 use super::extract::Opening;
 use super::process::Process;
 use super::{human, signals, streams};
 use crate::archive::entry::shown;
+use crate::config::meant_image;
 use crate::oci;
 use crate::oci::inspect::{self, Inspection};
 
@@ -27,7 +28,14 @@ pub(super) fn run(arguments: &Inspect, globals: &Globals) -> Result<()> {
         let opening = Opening::new(&location, &arguments.reading, globals, &process)?;
         wheelhouse_engine::run(move || signals::until_interrupted(look(opening)))?
     } else {
-        inspect::directory(&process.directory.join(&arguments.what))?
+        let directory = process.directory.join(&arguments.what);
+        if !directory.exists() {
+            let message = format!("there is no directory `{}`", arguments.what);
+            let meant = meant_image(&arguments.what);
+            let hint = format!("An image is named with its place, such as `{meant}`.");
+            return Err(Error::new(Kind::Input, message).with_hint(hint));
+        }
+        inspect::directory(&directory)?
     };
     let text = if globals.json {
         format!("{:#}\n", as_json(&arguments.what, &found))

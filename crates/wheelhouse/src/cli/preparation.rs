@@ -11,6 +11,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 use wheelhouse_engine::Host;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::retries::RetryNotices;
 use wheelhouse_model::{Event, Kind, Observer, Request, Result, event};
 
 use super::arguments::{Color, Globals, RegistryOptions};
@@ -37,6 +38,7 @@ pub(super) struct Preparation {
     pub(super) settings: Settings,
     reader: Reader,
     pub(super) renderer: Arc<dyn Renderer>,
+    pub(super) notices: RetryNotices,
     /// How the registries of `--find-links` are reached.
     pub(super) registry: RegistryOptions,
     /// About options that have no effect.
@@ -88,7 +90,6 @@ impl Preparation {
         let mut reader = Reader::default();
         let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
         again::with_variables_of(&settings, &process.environment)?;
-        reader.use_network(&settings);
         if settings.requirement_files.iter().any(|file| file == "-") {
             reader.read_standard_input(&process.directory)?;
         }
@@ -98,8 +99,11 @@ impl Preparation {
         let verbosity = Verbosity::new(settings.quiet, settings.verbose);
         let events = globals.json && !one_document;
         let renderer = render::choose(verbosity, events, settings.progress);
+        let notices = RetryNotices::new(renderer.clone());
+        reader.use_network(&settings, notices.clone());
         Ok(Self {
             renderer,
+            notices,
             note: globals.foreign.note(),
             source,
             json: globals.json,
@@ -182,6 +186,7 @@ impl Preparation {
             images,
             ..
         } = joined;
+        request.network.notices = preparation.notices.clone();
         let observer: Arc<dyn Observer> = preparation.renderer.clone();
         let OpenStore { store, temporary } =
             store::open(preparation.settings.cache.as_deref(), &*observer)?;
@@ -224,7 +229,8 @@ impl Preparation {
         let root = fs_err::canonicalize(root).context(Kind::Publish, || {
             format!("the cache {} is gone", root.display())
         })?;
-        let mut access = registry::access(&self.registry, &self.settings, &self.process);
+        let (settings, notices) = (&self.settings, self.notices.clone());
+        let mut access = registry::access(&self.registry, settings, &self.process, notices);
         let host = image.registry();
         let trusted = &request.network.trusted_hosts;
         access.insecure |= trusted.iter().any(|trusted| host == Some(trusted));

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use tokio::runtime::Handle;
 use wheelhouse_engine::Documents;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::request::Network;
+use wheelhouse_model::retries::RetryNotices;
 use wheelhouse_model::{Kind, Result};
 
 use crate::config::{LocalReader, ReadSource, Settings, Source};
@@ -33,8 +35,11 @@ impl Reader {
 
     /// Allows the network as `settings` have it. From then on [`ReadSource::read`] may wait for a
     /// server: call it on a thread of a runtime where that holds up nobody.
-    pub(crate) fn use_network(&mut self, settings: &Settings) {
-        let network = settings.network(&settings.file_options);
+    pub(crate) fn use_network(&mut self, settings: &Settings, notices: RetryNotices) {
+        let network = Network {
+            notices,
+            ..settings.network(&settings.file_options)
+        };
         self.documents = Some(Documents::new(network, settings.index_urls()));
     }
 }

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use wheelhouse_model::retries::RetryNotices;
+
 use super::arguments::RegistryOptions;
 use super::process::Process;
 use crate::config::Settings;
@@ -13,7 +15,12 @@ use crate::oci::registry::{Access, Credentials};
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 /// How registries are reached.
-pub(super) fn access(options: &RegistryOptions, settings: &Settings, process: &Process) -> Access {
+pub(super) fn access(
+    options: &RegistryOptions,
+    settings: &Settings,
+    process: &Process,
+    notices: RetryNotices,
+) -> Access {
     let variable = |name| process.environment.get_nonempty(name).map(PathBuf::from);
     let certificates = settings
         .certificate
@@ -25,6 +32,7 @@ pub(super) fn access(options: &RegistryOptions, settings: &Settings, process: &P
         insecure: options.insecure,
         timeout: settings.timeout,
         retries: settings.retries,
+        notices,
         proxy: settings.proxy.clone(),
         offline: settings.offline,
     }

@@ -26,6 +26,7 @@ pub use encoding::DecodeError;
 pub use environment::Environment;
 pub use format_control::{AllowedFormats, ControlValueError, FormatControl, ReleaseControl};
 pub use image::ImageLocation;
+pub(crate) use image::meant as meant_image;
 pub use lockfile::{Scope, is_pylock_name};
 pub use pip_configuration::{
     ConfigurationError, ConfigurationFile, ConfigurationLevel, ConfigurationOrigin,

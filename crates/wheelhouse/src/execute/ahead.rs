@@ -185,6 +185,10 @@ impl Companion for Ahead {
         goes_on.then(|| bare_metadata(distribution)).flatten()
     }
 
+    fn spares(&self, tree: &Path) -> bool {
+        self.is_foreign && archive::compiled::compiles(tree)
+    }
+
     fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
         async move { Ok(self.worker.tree_copy(path).await?.root.clone()) }.boxed_local()
     }

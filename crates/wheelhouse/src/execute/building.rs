@@ -77,6 +77,25 @@ impl LocalWorker {
         Ok(made(built, Outcome::Built))
     }
 
+    /// Returns whether building the wheel of an sdist would compile something, as far as its files tell. It does not if it is
+    /// built already.
+    pub(super) async fn would_compile(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+    ) -> Result<bool> {
+        if self.has_begun(distribution) {
+            return Ok(false);
+        }
+        let sdist = self.sdist_digest(distribution).await?;
+        let source = key::source(distribution, sdist, &self.state.borrow().trees);
+        let key = key::build_key(&self.request, &self.target, distribution, &source);
+        if self.built_before(&key, distribution)?.is_some() {
+            return Ok(false);
+        }
+        let (workplace, _claim) = self.prepare(distribution, &key).await?;
+        blocking(move || Ok(archive::compiled::compiles(&workplace.root))).await
+    }
+
     /// What the build of a source requires, as it declares and as its back end reports.
     pub(super) async fn build_requirements(
         self: &Rc<Self>,

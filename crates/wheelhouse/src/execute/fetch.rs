@@ -12,6 +12,7 @@ use wheelhouse_model::event::seconds;
 use wheelhouse_model::image::{self, LinkedImage};
 use wheelhouse_model::patience::WORTH_A_TRY;
 use wheelhouse_model::redact::redacted;
+use wheelhouse_model::retries::RetryNotices;
 use wheelhouse_model::{Artifact, Error, Event, Kind, Location, Observer, Result};
 
 use crate::store::{Expected, FileWriter, Store, Stored};
@@ -23,6 +24,7 @@ pub(super) struct Fetch {
     pub(super) store: Store,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) retries: u32,
+    pub(super) notices: RetryNotices,
     /// How long a server may say nothing.
     pub(super) timeout: Duration,
     /// `name==version`, for messages.
@@ -100,6 +102,7 @@ impl Fetch {
                 reason: error.to_string(),
                 delay_seconds: seconds(delay),
             });
+            self.notices.observe(url, error.reason(), delay);
             tokio::time::sleep(delay).await;
         }
         let bytes = writer.len();

@@ -289,6 +289,7 @@ impl LocalWorker {
             store: self.store.clone(),
             observer: Arc::clone(&self.observer),
             retries: self.request.network.retries,
+            notices: self.request.network.notices.clone(),
             timeout: self.request.network.timeout,
             package: distribution.to_string(),
             artifact: artifact.clone(),

@@ -112,7 +112,7 @@ fn only_the_command_line_prints_reads_the_environment_or_exits() {
         "env::var",
         "env::args",
     ];
-    for directory in ["model/src", "engine/src", "wheelhouse/src"] {
+    for directory in ["model/src", "transport/src", "engine/src", "wheelhouse/src"] {
         for (path, code) in sources(&crates().join(directory)) {
             let program = crates().join("wheelhouse/src");
             if path.starts_with(program.join("cli")) || path == program.join("main.rs") {

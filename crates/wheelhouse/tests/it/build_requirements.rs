@@ -126,3 +126,22 @@ fn a_build_requirement_that_nobody_has_is_named_with_who_wants_it() {
         .assert_exit(5)
         .assert_error_names(&["alpha==1.0", "nowhere"]);
 }
+
+#[test]
+fn a_build_may_require_what_is_at_a_url() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let tool = Sdist::new("tool", "1.0");
+    index.add(&Wheel::new("tool", "1.0"));
+    index.add_sdist(&tool);
+    // As code hosts name archives.
+    index.add_bytes("main", tool.bytes(), None);
+    let files = ["tool-1.0-py3-none-any.whl", "tool-1.0.tar.gz", "main"];
+    for (number, file) in files.into_iter().enumerate() {
+        let name = format!("alpha{number}");
+        let requirement = format!("tool @ {}", index.file_url(file));
+        let alpha = Sdist::new(&name, "1.0").requires(&requirement);
+        index.add_sdist(&alpha.script("import tool"));
+        sandbox.build(&index, &[&name]).assert_success();
+    }
+    assert!(index.requests("/simple/tool/").is_empty());
+}

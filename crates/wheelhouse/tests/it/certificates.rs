@@ -1,13 +1,16 @@
-//! An index that wants certificates: one that it has of a private authority, one that clients show.
+//! An index that wants certificates: one that it has of a private authority, one that clients show. And servers whose
+//! certificates are in the way, or that are not there.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::parts::certificates;
-use crate::support::{Sandbox, Wheel, test_python, tree};
+use crate::support::parts::{certificates, part, run};
+use crate::support::{Finished, Sandbox, Wheel, test_python, tree};
 
-/// Serves the directory `argv[1]` to whoever shows a certificate of the authority, and tells its port.
+/// Serves the directory `argv[1]` to clients with a certificate of the authority, or to all if there is none, and prints
+/// its port.
 const SERVER: &str = r"
 import functools, http.server, ssl, sys
 
@@ -16,8 +19,9 @@ handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=dire
 server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(certificate, key)
-context.load_verify_locations(authority)
-context.verify_mode = ssl.CERT_REQUIRED
+if authority:
+    context.load_verify_locations(authority)
+    context.verify_mode = ssl.CERT_REQUIRED
 server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_port, flush=True)
 server.serve_forever()
@@ -94,4 +98,146 @@ fn an_index_that_knows_its_clients() {
     }
     build(&[&trusting[..], &["--client-cert", "mine.pem"]].concat()).assert_success();
     assert_eq!(tree::wheels(&sandbox.out()), [wheel.filename()]);
+}
+
+/// Serves the directory `index` of the sandbox, which has a page and `alpha`, with a self-signed certificate for `name`.
+fn self_signed(sandbox: &Sandbox, python: &Path, file: &str, name: &str) -> Option<Server> {
+    let openssl = part("openssl")?;
+    let (key, certificate) = (sandbox.path("self.key"), sandbox.path(file));
+    let mut command = Command::new(openssl);
+    command.args([
+        "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-days", "2",
+    ]);
+    command.args(["-subj", "/CN=self", "-addext"]);
+    command.arg(format!("subjectAltName=DNS:{name}"));
+    command
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate);
+    run(&mut command);
+    let wheel = Wheel::new("alpha", "1.0");
+    let page = format!("<!DOCTYPE html><a href='{0}'>{0}</a>", wheel.filename());
+    sandbox.write("index/alpha/index.html", &page);
+    let path = sandbox.path("index/alpha").join(wheel.filename());
+    std::fs::write(path, wheel.bytes()).unwrap();
+    sandbox.write("index/requirements.txt", "alpha\n");
+    let (index, none) = (sandbox.path("index"), Path::new(""));
+    Some(Server::start(python, [&index, none, &certificate, &key]))
+}
+
+/// What is asked for at `base`: a page of an index, one of links, a file, requirements and a repository.
+fn ways(base: &str) -> [Vec<String>; 5] {
+    let index = format!("{base}/");
+    let links = format!("{base}/alpha/");
+    let file = format!("{base}/alpha/alpha-1.0-py3-none-any.whl");
+    let requirements = format!("{base}/requirements.txt");
+    let repository = format!("alpha @ git+{base}/alpha.git");
+    [
+        vec!["alpha", "--index-url", &index],
+        vec!["alpha", "--no-index", "--find-links", &links],
+        vec![&file, "--no-index"],
+        vec![
+            "-r",
+            &requirements,
+            "--no-index",
+            "--find-links",
+            "index/alpha",
+        ],
+        vec![&repository, "--no-index"],
+    ]
+    .map(|way| way.into_iter().map(str::to_owned).collect())
+}
+
+fn build(sandbox: &Sandbox, way: &[String], more: &[&str]) -> Finished {
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+    command.args(["build", "-o", "out", "--no-cache", "--retries", "0"]);
+    sandbox
+        .spawn({
+            command.args(way).args(more);
+            command
+        })
+        .finish()
+}
+
+#[test]
+fn a_self_signed_certificate_is_trusted_once_it_is_named() {
+    let sandbox = Sandbox::new();
+    let Some(python) = test_python() else { return };
+    let Some(server) = self_signed(&sandbox, &python, "self.pem", "localhost") else {
+        return;
+    };
+    let base = format!("https://localhost:{}", server.port);
+    for way in &ways(&base)[..4] {
+        let run = build(&sandbox, way, &[]);
+        run.assert_exit(4).assert_error_names(&[
+            &base,
+            "self-signed",
+            "`--cert FILE`",
+            "--trusted-host",
+        ]);
+        build(&sandbox, way, &["--cert", "self.pem"]).assert_success();
+        let host = format!("localhost:{}", server.port);
+        build(&sandbox, way, &["--trusted-host", &host]).assert_success();
+    }
+    let git = &ways(&base)[4];
+    build(&sandbox, git, &[])
+        .assert_exit(4)
+        .assert_error_names(&["alpha.git", "certificate", "--cert FILE"]);
+    // It trusts the server, which has no such repository.
+    let run = build(&sandbox, git, &["--cert", "self.pem"]);
+    run.assert_exit(4)
+        .assert_error_names(&["alpha.git", "not found"]);
+    // The name counts all the same, and so does a certificate that is not that of the server.
+    let other = self_signed(&sandbox, &python, "other.pem", "other.example").unwrap();
+    let base = format!("https://localhost:{}", other.port);
+    for (certificate, cause) in [
+        (
+            "other.pem",
+            "its certificate is for `other.example`, not for `localhost`",
+        ),
+        ("self.pem", "self-signed"),
+    ] {
+        let run = build(&sandbox, &ways(&base)[0], &["--cert", certificate]);
+        run.assert_exit(4).assert_error_names(&[cause]);
+    }
+}
+
+#[test]
+fn a_server_that_is_not_reached_is_told_in_one_sentence() {
+    let sandbox = Sandbox::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let plain = format!("https://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // What is read no more resets the connection.
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let servers = [
+        (
+            plain.as_str(),
+            "it does not speak TLS at this port",
+            "http:",
+        ),
+        (
+            "https://nowhere.invalid",
+            "its host cannot be looked up (DNS)",
+            "--proxy",
+        ),
+        ("http://127.0.0.1:9", "the connection was refused", "is up"),
+    ];
+    for (base, cause, hint) in servers {
+        for way in &ways(base)[..4] {
+            let run = build(&sandbox, way, &[]);
+            run.assert_exit(4).assert_error_names(&[base, cause, hint]);
+            let lines = run.stderr.lines().filter(|line| line.contains(base));
+            assert_eq!(lines.count(), 1, "{}", run.stderr);
+        }
+        let run = build(&sandbox, &ways(base)[4], &[]);
+        run.assert_exit(4).assert_error_names(&[base, "Git says"]);
+        assert!(!run.stderr.contains("git-v0"), "{}", run.stderr);
+    }
 }

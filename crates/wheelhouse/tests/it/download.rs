@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::support::{Index, Sandbox, Sdist, Wheel, tree};
+use crate::support::{Index, Member, Sandbox, Sdist, Wheel, tree};
 
 /// The distributions right in `directory`.
 fn distributions(directory: &Path) -> Vec<String> {
@@ -229,6 +229,34 @@ fn what_cannot_be_built_here_is_left_to_the_target_and_said() {
         event["to_build"],
         serde_json::json!(["broken==1.0", "native==1.0"])
     );
+}
+
+#[test]
+fn what_has_extension_modules_is_not_compiled_to_see_whether_it_is_pure() {
+    let (index, sandbox) = (index_with(&["tool"]), Sandbox::new());
+    let native = Sdist::new("native", "1.0");
+    let setup = b"from setuptools import setup\nsetup(ext_modules=[])\n";
+    let native = native
+        .requires("tool")
+        .member(Member::file("native-1.0/setup.py", setup))
+        .member(Member::file("native-1.0/src/native.c", b""));
+    index.add_sdist(&native);
+    let wanted = [&["native", "--json"][..], &FOREIGN].concat();
+    let run = sandbox.download(&index, &wanted);
+    run.assert_success();
+    assert!(!run.stdout.contains("build-started"), "{}", run.stdout);
+    let expected = [sdist_name("native"), wheel_name("tool")];
+    assert_eq!(distributions(&sandbox.out()), expected);
+    let event = target_finished(&run.stdout);
+    assert_eq!(event["to_build"], serde_json::json!(["native==1.0"]));
+    // A wheel that is there already is looked at.
+    sandbox.build(&index, &["native"]).assert_success();
+    let again = sandbox.path("again");
+    let again = ["-d", again.to_str().unwrap()];
+    let run = sandbox.download(&index, &[&wanted[..], &again].concat());
+    run.assert_success();
+    let event = target_finished(&run.stdout);
+    assert_eq!(event["to_build"], serde_json::json!([]));
 }
 
 #[test]

@@ -178,3 +178,14 @@ fn an_sdist_of_one_file_may_be_named_by_its_path() {
     sandbox.build(&index, &arguments).assert_success();
     assert_eq!(tree::wheels(&sandbox.out()), ["alpha-1.0-py3-none-any.whl"]);
 }
+
+#[test]
+fn a_build_may_require_one_at_a_url() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let tool = Sdist::new("tool", "1.0");
+    index.add_bytes("tool-1.0.tar.bz2", bzip2(&tool), None);
+    let requirement = format!("tool @ {}", index.file_url("tool-1.0.tar.bz2"));
+    let alpha = Sdist::new("alpha", "1.0").requires(&requirement);
+    index.add_sdist(&alpha.script("import tool"));
+    sandbox.build(&index, &["alpha"]).assert_success();
+}

@@ -1,6 +1,6 @@
 //! Locks of other tools as input: what they have is what is built, and nothing else.
 
-use crate::support::{Index, Sandbox, Sdist, Wheel, sha256, tree};
+use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, sha256, tree};
 
 /// An index with two versions of `alpha`, which needs `beta`, and with `gamma`.
 fn index() -> Index {
@@ -310,4 +310,115 @@ fn a_lock_stands_alone() {
     let run = sandbox.build(&index, &["--lock", "nowhere.lock"]);
     run.assert_exit(2)
         .assert_error_names(&["the lock `nowhere.lock` is not there"]);
+}
+
+/// A `uv.lock`, a `pylock.toml` and one with an archive, each for `alpha` alone, with `size` as its size.
+fn locks_of_alpha(index: &str, url: &str, size: usize) -> [(&'static str, String); 3] {
+    let digest = alpha_digest();
+    let pylock = "lock-version = '1.0'\ncreated-by = 'hand'\n[[packages]]\nname = 'alpha'\n";
+    let file = format!("url = '{url}', size = {size}, hashes = {{ sha256 = '{digest}' }}");
+    [
+        (
+            "uv.lock",
+            format!(
+                "version = 1\nrevision = 3\nrequires-python = '>=3.6'\n\
+                 [manifest]\nrequirements = [{{ name = 'alpha' }}]\n\
+                 [[package]]\nname = 'alpha'\nversion = '1.0'\nsource = {{ registry = '{index}' }}\n\
+                 wheels = [{{ url = '{url}', size = {size}, hash = 'sha256:{digest}' }}]\n"
+            ),
+        ),
+        (
+            "pylock.toml",
+            format!("{pylock}version = '1.0'\nindex = '{index}'\nwheels = [{{ {file} }}]\n"),
+        ),
+        (
+            "pylock.archive.toml",
+            format!("{pylock}archive = {{ {file} }}\n"),
+        ),
+    ]
+}
+
+#[test]
+fn files_that_no_page_lists_come_from_the_place_in_the_lock() {
+    let (place, sandbox) = (index(), Sandbox::new());
+    let refusing = Index::start();
+    refusing.always("/simple/alpha/", Behaviour::Status(401, Vec::new()));
+    let unreachable = "http://127.0.0.1:9/simple".to_owned();
+    let size = alpha("1.0").bytes().len();
+    for asked in [Index::start().url(), refusing.url(), unreachable] {
+        for (name, lock) in locks_of_alpha(&asked, &place.file_url(ALPHA), size) {
+            let (out, cache) = (sandbox.path("out"), sandbox.path("cache"));
+            let _ = (
+                std::fs::remove_dir_all(&out),
+                std::fs::remove_dir_all(&cache),
+            );
+            sandbox.write(name, &lock);
+            sandbox
+                .build(&refusing, &["--lock", name, "--retries", "0"])
+                .assert_success();
+            assert_eq!(tree::wheels(&out), [ALPHA], "{name} {asked}");
+        }
+    }
+}
+
+#[test]
+fn a_mirror_is_preferred_to_the_place_in_the_lock() {
+    let (mirror, sandbox) = (index(), Sandbox::new());
+    let size = alpha("1.0").bytes().len();
+    for digest in [alpha_digest(), String::new()] {
+        mirror.claim_digest(ALPHA, &digest);
+        let locks = locks_of_alpha(
+            &mirror.url(),
+            "http://127.0.0.1:9/alpha-1.0-py3-none-any.whl",
+            size,
+        );
+        for (name, lock) in &locks[..2] {
+            let (out, cache) = (sandbox.path("out"), sandbox.path("cache"));
+            let _ = (
+                std::fs::remove_dir_all(&out),
+                std::fs::remove_dir_all(&cache),
+            );
+            sandbox.write(name, lock);
+            let run = sandbox.build(&mirror, &["--lock", name, "--retries", "0"]);
+            run.assert_success();
+        }
+    }
+}
+
+#[test]
+fn a_lock_of_an_sdist_gets_it_though_a_page_without_digests_has_a_wheel() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let sdist = Sdist::new("alpha", "1.0");
+    index.add_sdist(&sdist);
+    let (name, digest) = (sdist.filename(), sha256(&sdist.bytes()));
+    for file in [ALPHA, &name] {
+        index.claim_digest(file, "");
+    }
+    let poetry = format!(
+        "[[package]]\nname = 'alpha'\nversion = '1.0'\noptional = false\ngroups = ['main']\n\
+         files = [{{ file = '{name}', hash = 'sha256:{digest}' }}]\n\
+         [metadata]\nlock-version = '2.1'\npython-versions = '>=3.6'\ncontent-hash = '00'\n"
+    );
+    let pylock = format!(
+        "lock-version = '1.0'\ncreated-by = 'hand'\n[[packages]]\nname = 'alpha'\nversion = '1.0'\n\
+         sdist = {{ url = 'http://127.0.0.1:9/{name}', hashes = {{ sha256 = '{digest}' }} }}\n"
+    );
+    for (lock, text) in [("poetry.lock", poetry), ("pylock.toml", pylock)] {
+        sandbox.write(lock, &text);
+        sandbox.build(&index, &["--lock", lock]).assert_success();
+        let manifest = std::fs::read_to_string(sandbox.out().join("wheelhouse.json")).unwrap();
+        assert!(manifest.contains(&digest), "{lock}: {manifest}");
+    }
+}
+
+#[test]
+fn a_size_in_a_lock_is_compared() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let size = alpha("1.0").bytes().len() + 1;
+    for (name, lock) in locks_of_alpha(&index.url(), &index.file_url(ALPHA), size) {
+        sandbox.write(name, &lock);
+        let run = sandbox.build(&index, &["--lock", name]);
+        run.assert_exit(4)
+            .assert_error_names(&["alpha-1.0", &size.to_string()]);
+    }
 }

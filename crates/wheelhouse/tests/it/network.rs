@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Behaviour, Index, Sandbox, Wheel, sha256, tree};
+use crate::support::{Behaviour, Finished, Index, Sandbox, Wheel, sha256, tree};
 
 const FILE: &str = "/files/alpha-1.0-py3-none-any.whl";
 const PAGE: &str = "/simple/alpha/";
@@ -83,6 +83,43 @@ fn a_busy_index_is_asked_again() {
             pair[1].at - pair[0].at >= Duration::from_millis(950),
             "asked again too early"
         );
+    }
+}
+
+#[test]
+fn a_host_that_is_asked_again_is_told_once() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let names = ["alpha", "beta", "gamma"];
+    for name in names {
+        index.add(&Wheel::new(name, "1.0"));
+    }
+    let busy_first = || {
+        for name in names {
+            index.script(&format!("/simple/{name}/"), [busy(503, 0), busy(503, 0)]);
+            index.script(
+                &format!("/files/{name}-1.0-py3-none-any.whl"),
+                [busy(503, 0)],
+            );
+        }
+    };
+    let told = |run: &Finished| {
+        let lines = run.stderr.lines().filter(|line| line.contains("again"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (option, count) in [("--no-progress", 1), ("-q", 0)] {
+        busy_first();
+        let _ = std::fs::remove_dir_all(sandbox.cache());
+        let run = sandbox.build(&index, &[&names[..], &[option]].concat());
+        run.assert_success();
+        let lines = told(&run);
+        assert_eq!(lines.len(), count, "{}", run.stderr);
+        let host = index.url().replace("http://", "").replace("/simple/", "");
+        for line in lines {
+            assert!(
+                line.contains(&host) && line.contains("it answered 503"),
+                "{line}"
+            );
+        }
     }
 }
 

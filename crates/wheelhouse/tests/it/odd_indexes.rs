@@ -108,6 +108,65 @@ fn why_a_file_was_passed_over_is_in_the_error() {
 }
 
 #[test]
+fn a_file_for_pythons_that_cannot_be_read_is_named() {
+    let index = index();
+    let link = format!("<a href='/files/{ALPHA}' data-requires-python='&gt;&gt;3'>a</a>");
+    page(&index, "text/html", &link);
+    let sandbox = Sandbox::new();
+    let links = format!("{}alpha/", index.url());
+    for arguments in [
+        &["alpha"][..],
+        &["alpha", "--no-index", "--find-links", &links],
+    ] {
+        let run = sandbox.build(&index, arguments);
+        run.assert_exit(3)
+            .assert_error_names(&[ALPHA, "was passed over", "`>>3`"]);
+    }
+}
+
+#[test]
+fn odd_pages_on_a_disk_are_read_as_those_of_servers() {
+    let sandbox = Sandbox::new();
+    let wheel = Wheel::new("alpha", "1.0");
+    let build = |more: &[&str]| {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+        command.args(["build", "alpha", "-o", "out", "--no-cache"]);
+        command.args(more);
+        sandbox.spawn(command).finish()
+    };
+    let directory = sandbox.path("files");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join(ALPHA), wheel.bytes()).unwrap();
+    let url = format!("file://{}", sandbox.path("simple").display());
+    let page = format!("{url}/alpha/index.html");
+    let good = format!("<a href='../../files/{ALPHA}'>a</a>");
+    let unreadable = good.replace("<a ", "<a data-requires-python='>>3' ");
+    for odd in [
+        "<a href='../../files/alpha-0.9.tar.gz#egg=alpha-0.9'>odd</a>",
+        "<a href='../../files/alpha-0.8.tar.gz#sha9=1'>odd</a>",
+    ] {
+        sandbox.write("simple/alpha/index.html", &format!("{odd}{good}"));
+        for place in [
+            &["--index-url", &url][..],
+            &["--no-index", "--find-links", &page],
+        ] {
+            let _ = std::fs::remove_dir_all(sandbox.out());
+            build(place).assert_success();
+            assert_eq!(tree::wheels(&sandbox.out()), [ALPHA], "{place:?}");
+        }
+    }
+    for page in [
+        unreadable.clone(),
+        format!("<a href='x.zip#sha9=1'></a>{unreadable}"),
+    ] {
+        sandbox.write("simple/alpha/index.html", &page);
+        build(&["--index-url", &url])
+            .assert_exit(3)
+            .assert_error_names(&[ALPHA, "`>>3`"]);
+    }
+}
+
+#[test]
 fn an_index_that_does_not_answer_with_a_page_does_not_have_the_package() {
     let (index, other) = (index(), Index::start());
     let extra = other.url();

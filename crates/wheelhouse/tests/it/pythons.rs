@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::python::{pythons, run, without_settings};
-use crate::support::{Index, Sandbox, Wheel, tree};
+use crate::support::{Index, Sandbox, Wheel, sha256, tree};
 
 /// A project without a `pyproject.toml`, whose only module is in C for any Python.
 const TINY: [(&str, &str); 2] = [
@@ -99,6 +99,38 @@ fn a_python_2_takes_the_wheels_with_its_unicode() {
 
     let run = sandbox.build(&index, &["alpha>1", "--python", python]);
     run.assert_exit(3).assert_error_names(&["alpha"]);
+}
+
+#[test]
+fn wheels_for_python_2_alone_can_be_named_themselves() {
+    let Some(python) = pythons().and_then(|pythons| pythons.get("2.7").cloned()) else {
+        return;
+    };
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    for tag in ["py2-none-any", "py27-none-any", "cp27-none-any"] {
+        let wheel = Wheel::new("alpha", "1.0").tag(tag);
+        let (name, digest) = (wheel.filename(), sha256(&wheel.bytes()));
+        std::fs::write(sandbox.path(&name), wheel.bytes()).unwrap();
+        index.add(&wheel);
+        let url = index.file_url(&name);
+        sandbox.write("hashed.txt", &format!("./{name} --hash=sha256:{digest}\n"));
+        for wanted in [
+            &[&*format!("./{name}")][..],
+            &[&*format!("alpha @ {url}")],
+            &[&*format!("{url}#sha256={digest}")],
+            &["-r", "hashed.txt"],
+        ] {
+            let _ = std::fs::remove_dir_all(sandbox.out());
+            let python = ["--python", python.to_str().unwrap()];
+            let run = sandbox.build(&index, &[wanted, &python].concat());
+            run.assert_success();
+            assert_eq!(tree::wheels(&sandbox.out()), [&*name], "{wanted:?}");
+            let manifest = std::fs::read_to_string(sandbox.out().join("wheelhouse.json")).unwrap();
+            assert!(!manifest.contains("abi3"), "{manifest}");
+        }
+        let run = sandbox.build(&index, &[&format!("./{name}")]);
+        run.assert_exit(3).assert_error_names(&["alpha==1.0"]);
+    }
 }
 
 /// Versions from before PEP 440 are none to today's pip; the last pip for an old Python lets them be.

@@ -128,11 +128,13 @@ fn a_version_that_is_not_for_this_python_is_passed_over() {
                 );
             }
         };
-        assert_eq!(
-            taken_of(&wheels, prepare, &["alpha"]),
-            names(&["alpha-1.0"]),
-            "{specifiers}"
-        );
+        for wanted in [&["alpha"][..], &["alpha", "--no-deps"]] {
+            assert_eq!(
+                taken_of(&wheels, prepare, wanted),
+                names(&["alpha-1.0"]),
+                "{specifiers} {wanted:?}"
+            );
+        }
     }
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Wheel::new("alpha", "2.0");
@@ -147,11 +149,40 @@ fn a_version_that_is_not_for_this_python_is_passed_over() {
 #[test]
 fn what_only_the_metadata_says_of_pythons_counts_as_well() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
-    index.add(&Wheel::new("alpha", "1.0"));
-    let metadata = "Metadata-Version: 2.1\nName: alpha\nVersion: 2.0\nRequires-Python: <3.7\n";
-    index.add(&Wheel::new("alpha", "2.0").metadata(metadata));
-    sandbox.build(&index, &["alpha"]).assert_success();
-    assert_eq!(tree::wheels(&sandbox.out()), names(&["alpha-1.0"]));
+    let metadata = "Metadata-Version: 2.1\nName: alpha\nVersion: 2.0\nRequires-Python: <3.7\n\
+        Requires-Dist: nowhere\n";
+    let unfit = Wheel::new("alpha", "2.0").metadata(metadata);
+    let fit = Wheel::new("alpha", "1.0").requires("nowhere; python_version < '3'");
+    let directory = sandbox.path("links");
+    std::fs::create_dir(&directory).unwrap();
+    for wheel in [fit, unfit] {
+        index.add(&wheel);
+        std::fs::write(directory.join(wheel.filename()), wheel.bytes()).unwrap();
+    }
+    let links = ["alpha", "--no-index", "--find-links", "links"];
+    for arguments in [&["alpha"][..], &links] {
+        for option in [None, Some("--no-deps")] {
+            let arguments: Vec<&str> = arguments.iter().copied().chain(option).collect();
+            let _ = std::fs::remove_dir_all(sandbox.out());
+            sandbox.build(&index, &arguments).assert_success();
+            let taken = tree::wheels(&sandbox.out());
+            assert_eq!(taken, names(&["alpha-1.0"]), "{arguments:?}");
+        }
+    }
+    let run = sandbox.build(&index, &["alpha==2.0", "--no-deps"]);
+    run.assert_exit(3).assert_error_names(&["alpha", "<3.7"]);
+}
+
+#[test]
+fn without_dependencies_what_a_version_requires_does_not_count() {
+    let wheels: [(&str, &str, &[&str]); 3] = [
+        ("alpha", "1.0", &[]),
+        ("alpha", "2.0", &["nowhere", "beta>=9; extra == 'more'"]),
+        ("beta", "1.0", &["alpha<2"]),
+    ];
+    let wanted = ["alpha[more]", "beta", "--no-deps"];
+    let taken = taken_of(&wheels, |_| (), &wanted);
+    assert_eq!(taken, names(&["alpha-2.0", "beta-1.0"]));
 }
 
 #[test]

@@ -119,6 +119,11 @@ mod tests {
                 reason: "https://me:secret@host/ reset the connection".into(),
                 delay_seconds: 0.5,
             },
+            Event::HostRetried {
+                host: "host:8080".into(),
+                reason: "it answered 503".into(),
+                delay_seconds: 0.5,
+            },
             Event::FetchFinished {
                 filename: django(),
                 bytes: 8_123_456,

@@ -18,6 +18,7 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
         Event::Considering { .. }
         | Event::BuildHook { .. }
         | Event::FetchStarted { .. }
+        | Event::FetchRetried { .. }
         | Event::PhaseFinished { .. } => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
@@ -71,6 +72,17 @@ fn words(event: &Event) -> Option<String> {
         } => format!(
             "Trying {filename} again in {}: {reason}",
             human::seconds(*delay_seconds)
+        ),
+        Event::HostRetried {
+            host,
+            reason,
+            delay_seconds,
+        } => warning(
+            &format!(
+                "{host} is asked again in {}: {reason}",
+                human::seconds(*delay_seconds)
+            ),
+            None,
         ),
         Event::BuildStarted { package } => format!("{} {package}", done("Building")),
         Event::BuildHook { package, hook } => format!("{package}: {hook}"),

@@ -116,10 +116,43 @@ impl FromStr for ImageLocation {
 }
 
 fn unknown(text: &str) -> Error {
-    Error::new(Kind::Input, format!("`{text}` is no image")).with_hint(
+    // Said in the message as well: hints do not reach usage errors.
+    let message = format!(
+        "`{text}` does not say where the image is: `{}` was probably meant",
+        meant(text)
+    );
+    Error::new(Kind::Input, message).with_hint(
         "Name it as skopeo does: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], \
          docker://HOST/NAME[:TAG] or docker-daemon:NAME:TAG.",
     )
+}
+
+/// The image that `text`, which has none of the transports, is probably the name of.
+pub(crate) fn meant(text: &str) -> String {
+    for scheme in ["https://", "http://", "docker:", "registry:"] {
+        if let Some(rest) = text.strip_prefix(scheme) {
+            return format!("docker://{}", rest.trim_start_matches('/'));
+        }
+    }
+    let (first, rest) = text.split_once('/').unwrap_or((text, ""));
+    let is_archive = Path::new(text.split(':').next().unwrap_or(text))
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("tar"));
+    let is_path = matches!(first, "" | "." | ".." | "~") || text.ends_with('/');
+    let is_host = first.contains(['.', ':']) || first == "localhost";
+    if is_archive {
+        format!("oci-archive:{text}")
+    } else if is_path {
+        format!("oci:{text}")
+    } else if !rest.is_empty() && is_host {
+        format!("docker://{text}")
+    } else if !rest.is_empty() {
+        format!("docker://docker.io/{text}")
+    } else if text.contains(':') {
+        format!("docker-daemon:{text}")
+    } else {
+        format!("oci:{text}")
+    }
 }
 
 fn reference(text: &str) -> Result<Reference> {
@@ -195,6 +228,29 @@ mod tests {
             .parse()
             .unwrap();
         assert_eq!(location.to_string(), "docker-archive:a.tar:wheels:latest");
+    }
+
+    #[test]
+    fn a_name_without_a_transport_is_guessed_at() {
+        for (text, expected) in [
+            ("registry.example/x:1", "docker://registry.example/x:1"),
+            ("localhost:5000/x", "docker://localhost:5000/x"),
+            (
+                "https://registry.example/x:1",
+                "docker://registry.example/x:1",
+            ),
+            ("docker:registry.example/x", "docker://registry.example/x"),
+            ("acme/x:1", "docker://docker.io/acme/x:1"),
+            ("foo:1", "docker-daemon:foo:1"),
+            ("image.tar", "oci-archive:image.tar"),
+            ("./layout", "oci:./layout"),
+            ("layout", "oci:layout"),
+        ] {
+            assert_eq!(meant(text), expected);
+            let error = text.parse::<ImageLocation>().unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(expected.parse::<ImageLocation>().is_ok());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use wheelhouse_model::lock::Build;
-use wheelhouse_model::request::Requirement;
+use wheelhouse_model::request::{LockedFile, Requirement};
 use wheelhouse_model::{Result, Sha256};
 
 use super::pin::{Pin, What};
@@ -21,6 +21,8 @@ pub(super) struct Contents {
     pub(super) files: BTreeMap<PathBuf, Sha256>,
     pub(super) indexes: Vec<String>,
     pub(super) find_links: Vec<String>,
+    /// The files of packages that the lock names.
+    pub(super) named_files: Vec<LockedFile>,
     pub(super) scope: Scope,
 }
 
@@ -54,6 +56,7 @@ impl Contents {
             files: self.files,
             indexes: self.indexes,
             find_links: self.find_links,
+            named_files: self.named_files,
             scope: self.scope.of(file.name),
             ..Locked::default()
         };

@@ -21,9 +21,11 @@ mod uv;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
+use url::Url;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::lock::Build;
-use wheelhouse_model::request::Requirement;
+use wheelhouse_model::request::{LockedFile, Requirement};
 use wheelhouse_model::{Error, ExtraName, GroupName, Kind, Result, Sha256};
 
 use contents::Contents;
@@ -145,6 +147,8 @@ pub(super) struct Locked {
     pub(super) indexes: Vec<String>,
     /// Absolute paths of directories, and URLs.
     pub(super) find_links: Vec<String>,
+    /// The files of packages that it names.
+    pub(super) named_files: Vec<LockedFile>,
     pub(super) scope: Scope,
     pub(super) notes: Vec<String>,
 }
@@ -179,6 +183,19 @@ pub(super) fn read(format: Format, file: &LockFile<'_>, selection: &Selection) -
         .context(Kind::Input, || {
             format!("the lock `{}` cannot be used", file.name)
         })
+}
+
+/// The name of the file at `place`, a URL or a path.
+fn filename_of(place: &str) -> String {
+    // A URL may go on after its path.
+    let path = match Url::parse(place) {
+        Ok(_) => place.split(['?', '#']).next().unwrap_or(place),
+        Err(_) => place,
+    };
+    let filename = path.rsplit(['/', '\\']).next().unwrap_or(path);
+    percent_decode_str(filename)
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 /// Says that a lock has no such extra or group, and which it has.

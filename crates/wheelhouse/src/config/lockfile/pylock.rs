@@ -4,16 +4,16 @@
 
 use std::path::Path;
 
-use percent_encoding::percent_decode_str;
 use toml::Value;
 use url::Url;
 use wheelhouse_model::entry::{Entry, parse};
 use wheelhouse_model::pylock::{check_exclusive, read_builds, read_files, version_of};
+use wheelhouse_model::request::LockedFile;
 use wheelhouse_model::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version, marker};
 
 use super::contents::{Contents, add};
 use super::pin::{Pin, What};
-use super::{LockFile, Selection, unknown};
+use super::{LockFile, Selection, filename_of, unknown};
 
 pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
     let table = parse(file.text)?;
@@ -43,12 +43,19 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
             let name = package.required_string("name")?;
             contents.scope.require_python_of(name, python, marker);
         }
+        let what = read_what(&package, file.base)?;
+        let files = files(&package)?;
+        let files = files.iter().map(|file| read_locked_file(&package, file));
+        let files: Vec<LockedFile> = files.collect::<Result<_>>()?;
         contents.pins.push(Pin {
             name: package.required("name", package.parsed("name")?)?,
-            what: read_what(&package, file.base)?,
+            what,
             marker,
-            hashes: read_hashes(&package)?,
+            hashes: files.iter().flat_map(|file| file.hashes.clone()).collect(),
         });
+        if !marker.is_false() {
+            contents.named_files.extend(files);
+        }
         take_places(&package, file.base, &mut contents)?;
     }
     Ok(contents)
@@ -177,19 +184,8 @@ fn read_version(package: &Entry<'_>) -> Result<Version> {
     let mut files = package.entries("wheels")?;
     files.extend(package.entry("sdist")?);
     for file in files {
-        let (name_of_file, path) = (file.string("name")?, file.string("path")?);
-        let place = file.required("url", path.or(file.string("url")?))?;
-        let location = match name_of_file.or(path) {
-            Some(location) => location,
-            // A URL may go on after its path.
-            None => place.split(['?', '#']).next().unwrap_or(place),
-        };
-        let filename = location.rsplit(['/', '\\']).next().unwrap_or(location);
-        let filename = percent_decode_str(filename).decode_utf8_lossy();
-        if file.integer("size")?.is_some_and(i64::is_negative) {
-            return Err(file.error("size", "is negative"));
-        }
-        let of_file = version_of(&filename, &name);
+        file.required("url", file.string("path")?.or(file.string("url")?))?;
+        let of_file = version_of(&name_of(&file)?, &name);
         let is_other = |version: &Version| Some(version) != of_file.as_ref();
         if of_file.is_none() || version.as_ref().is_some_and(is_other) {
             return Err(file.error("name", "is not that of a file of this package and version"));
@@ -199,36 +195,49 @@ fn read_version(package: &Entry<'_>) -> Result<Version> {
     package.required("version", version)
 }
 
-fn read_hashes(package: &Entry<'_>) -> Result<Vec<String>> {
-    let archive = package.entry("archive")?;
+/// The wheels, the sdist and the archive of a package.
+fn files<'a>(package: &Entry<'a>) -> Result<Vec<Entry<'a>>> {
     let mut files = package.entries("wheels")?;
     files.extend(package.entry("sdist")?);
-    files.extend(archive);
-    let mut hashes = Vec::new();
-    for file in files {
-        let entry = file.required("hashes", file.entry("hashes")?)?;
-        let known = entry.all_strings()?;
-        if known.is_empty() {
-            return Err(file.error("hashes", "has no digest"));
-        }
-        // What no installer here can check says nothing against a file that has another digest.
-        let usable = ["sha256", "sha384", "sha512", "blake2b"];
-        let strong: Vec<_> = known
-            .iter()
-            .filter(|(name, _)| usable.contains(name))
-            .collect();
-        let taken = if strong.is_empty() {
-            known.iter().collect()
-        } else {
-            strong
-        };
-        hashes.extend(
-            taken
-                .iter()
-                .map(|(name, digest)| format!("{name}:{digest}")),
-        );
+    files.extend(package.entry("archive")?);
+    Ok(files)
+}
+
+fn name_of(file: &Entry<'_>) -> Result<String> {
+    let (name, path) = (file.string("name")?, file.string("path")?);
+    let place = name.or(path).or(file.string("url")?);
+    Ok(filename_of(place.unwrap_or_default()))
+}
+
+fn read_hashes(file: &Entry<'_>) -> Result<Vec<String>> {
+    let entry = file.required("hashes", file.entry("hashes")?)?;
+    let known = entry.all_strings()?;
+    if known.is_empty() {
+        return Err(file.error("hashes", "has no digest"));
     }
-    Ok(hashes)
+    // What no installer here can check says nothing against a file that has another digest.
+    let usable = ["sha256", "sha384", "sha512", "blake2b"];
+    let is_strong = known.iter().any(|(name, _)| usable.contains(name));
+    let taken = known
+        .iter()
+        .filter(|(name, _)| !is_strong || usable.contains(name));
+    Ok(taken
+        .map(|(name, digest)| format!("{name}:{digest}"))
+        .collect())
+}
+
+fn read_locked_file(package: &Entry<'_>, file: &Entry<'_>) -> Result<LockedFile> {
+    let size = file.integer("size")?.map(u64::try_from).transpose();
+    Ok(LockedFile {
+        package: package.required("name", package.parsed("name")?)?,
+        filename: name_of(file)?,
+        url: file.string("url")?.and_then(|url| url.parse().ok()),
+        index: package
+            .string("index")?
+            .and_then(|index| index.parse().ok()),
+        hashes: read_hashes(file)?,
+        size: size.map_err(|_| file.error("size", "is negative"))?,
+    })
 }
 
 /// Takes the index of a package, and the directories of its local files.

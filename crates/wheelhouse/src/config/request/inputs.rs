@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use wheelhouse_model::lock::Build;
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{COMMAND_LINE, Requirement};
+use wheelhouse_model::request::{COMMAND_LINE, LockedFile, Requirement};
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::super::lockfile::Scope;
@@ -28,6 +28,7 @@ pub(super) struct Inputs {
     pub(super) build_constraints: Vec<Requirement>,
     /// The build closures of a lock.
     pub(super) builds: Vec<Build>,
+    pub(super) locked_files: Vec<LockedFile>,
     /// What the settings and the options of all files add up to.
     pub(super) options: FileOptions,
     pub(super) notes: Vec<String>,

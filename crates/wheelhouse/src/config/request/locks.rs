@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 use wheelhouse_model::redact::{redacted, without_credentials};
+use wheelhouse_model::request::LockedFile;
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::super::lockfile::{self, Format, LockFile, Locked, Selection};
@@ -157,6 +158,12 @@ impl Reading<'_> {
         inputs.requirements.extend(locked.requirements);
         inputs.constraints.extend(locked.constraints);
         inputs.builds.extend(locked.builds);
+        let no_index = inputs.options.no_index;
+        let files = locked.named_files.into_iter().map(|file| LockedFile {
+            url: file.url.filter(|_| !no_index),
+            ..file
+        });
+        inputs.locked_files.extend(files);
         inputs.notes.extend(locked.notes);
         let environment = self.context.environment;
         let indexes = locked

@@ -121,6 +121,7 @@ fn request(
         overrides: inputs.overrides,
         build_constraints: inputs.build_constraints,
         builds: inputs.builds,
+        locked_files: inputs.locked_files,
     })
 }
 

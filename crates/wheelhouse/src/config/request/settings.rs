@@ -140,6 +140,7 @@ impl Settings {
             proxy: self.proxy.clone(),
             trusted_hosts: options.trusted_hosts.clone(),
             keyring: self.keyring,
+            ..Network::default()
         }
     }
 

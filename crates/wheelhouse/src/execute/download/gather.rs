@@ -252,7 +252,7 @@ impl Gathering<'_> {
     async fn get_sdist(&self, wanted: Wanted, artifact: &Artifact) -> Result<Got> {
         let distribution = &wanted.distribution;
         if wanted.role != Role::Beside
-            && self.may_serve(distribution)
+            && self.may_serve(distribution).await
             && let Ok(made) = self.worker.begin(distribution).await
             && self.serves(&made.filename)
         {
@@ -284,10 +284,12 @@ impl Gathering<'_> {
     }
 
     /// Whether building `distribution` here might give a wheel for the target.
-    fn may_serve(&self, distribution: &Distribution) -> bool {
+    async fn may_serve(&self, distribution: &Distribution) -> bool {
         self.is_foreign()
             && !self.settled.bound.contains(&distribution.name)
             && self.worker.unknown(distribution).is_none()
+            // What cannot be unpacked fails once more where that is told.
+            && !self.worker.would_compile(distribution).await.unwrap_or(false)
     }
 
     /// What building `distribution` requires: for a foreign target at least what it declares, where its

@@ -13,7 +13,7 @@ use wheelhouse_model::{Error, Kind, Result};
 
 use super::Access;
 use super::credentials::Credential;
-use super::http::{Passing, base, client, is_loopback, limited, token_client};
+use super::http::{Failed, base, client, is_loopback, limited, token_client};
 use super::token::{Challenge, TokenRequest, challenge};
 use crate::oci::on_thread;
 
@@ -93,10 +93,6 @@ impl Registry {
         self.shared.kind
     }
 
-    pub(super) fn retries(&self) -> u32 {
-        self.shared.access.retries
-    }
-
     pub(super) fn client(&self) -> &Client {
         &self.shared.client
     }
@@ -128,16 +124,28 @@ impl Registry {
     pub(super) async fn send(&self, make: impl Fn() -> RequestBuilder) -> Result<Response> {
         let mut failures = 0;
         loop {
-            let passing = match Passing::over(self.send_authorized(&make).await?) {
+            let failed = match Failed::over(self.send_authorized(&make).await?) {
                 Ok(response) => return Ok(response),
-                Err(passing) => passing,
+                Err(failed) => failed,
             };
             failures += 1;
-            if failures > self.retries() {
-                return Err(self.error(&passing.reason));
-            }
-            passing.pause(failures).await;
+            self.pause(*failed, failures).await?;
         }
+    }
+
+    /// Waits before the next try, when `failed` was the last of so many `failures`.
+    ///
+    /// # Errors
+    /// What failed, when there is no other try.
+    pub(super) async fn pause(&self, failed: Failed, failures: u32) -> Result<()> {
+        let paused = failed.pause(failures, &self.shared.access).await;
+        paused.map_err(|(message, hint)| {
+            let error = self.error(&message);
+            match hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
+        })
     }
 
     /// Sends a request once; a second time if it has to be authenticated first.
@@ -239,7 +247,7 @@ impl Registry {
         let error = self.error(&format!("{what} was refused: {status}{}", reason(&said)));
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => error.with_hint(format!(
-                "Log in with `docker login {0}` or `podman login {0}`, or name a file with --authfile.",
+                "Log in with `docker login {0}`, `podman login {0}` or `skopeo login {0}`, or name a file of credentials with --authfile.",
                 self.shared.reference.registry()
             )),
             StatusCode::NOT_FOUND => error.with_hint("Check the name and the tag of the image."),

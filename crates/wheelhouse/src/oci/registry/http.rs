@@ -7,6 +7,7 @@ use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
 use url::Url;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result, patience};
+use wheelhouse_transport::{Peer, Unreachable, tls_with};
 
 use super::Access;
 
@@ -35,12 +36,8 @@ fn builder(access: &Access) -> Result<ClientBuilder> {
         .no_deflate()
         .no_zstd()
         .tls_danger_accept_invalid_certs(access.insecure);
-    if let Some(path) = &access.certificates {
-        let unreadable = || format!("failed to read the certificates in {}", path.display());
-        let pem = fs_err::read(path).context(Kind::Input, unreadable)?;
-        let certificates =
-            reqwest::Certificate::from_pem_bundle(&pem).context(Kind::Input, unreadable)?;
-        builder = builder.tls_certs_only(certificates);
+    if let Some(path) = access.certificates.as_ref().filter(|_| !access.insecure) {
+        builder = builder.tls_backend_preconfigured(tls_with(path, None)?);
     }
     if let Some(proxy) = &access.proxy {
         let proxy =
@@ -85,6 +82,10 @@ pub(super) async fn base(client: &Client, host: &str, access: &Access, kind: Kin
     let Err(error) = client.get(secure.clone()).send().await else {
         return Ok(secure);
     };
+    let unreachable = Unreachable::new(&secure, &error);
+    if unreachable.is_about_certificates() {
+        return Err(unreached(kind, &unreachable));
+    }
     let heard = match heard {
         Some(heard) => heard,
         None => listen(client, &plain).await,
@@ -92,8 +93,16 @@ pub(super) async fn base(client: &Client, host: &str, access: &Access, kind: Kin
     match heard {
         // A registry may be on its way up; requests will be patient.
         Heard::Registry | Heard::Nothing => Ok(plain),
-        Heard::TlsServer => Err(Error::new(kind, format!("{secure}: {}", sentence(&error)))
-            .with_hint("Name the certificate of its authority with --cert.")),
+        Heard::TlsServer => Err(unreached(kind, &unreachable)),
+    }
+}
+
+/// The error of this `kind` about a registry that was not reached.
+pub(super) fn unreached(kind: Kind, unreachable: &Unreachable) -> Error {
+    let error = Error::new(kind, unreachable.to_string());
+    match unreachable.hint(Peer::Registry) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
     }
 }
 
@@ -123,51 +132,80 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Why a request is worth another try, and the pause that the server asks for.
-pub(super) struct Passing {
-    pub(super) reason: String,
+/// A request that failed.
+pub(super) struct Failed {
+    /// As it is told when it is sent again.
+    reason: String,
+    message: String,
+    hint: Option<String>,
+    url: Option<Url>,
+    /// The pause that the server asks for.
     asked: Option<Duration>,
+    may_pass: bool,
 }
 
-impl Passing {
+impl Failed {
     /// What has come of a request, unless that may pass.
-    pub(super) fn over(sent: reqwest::Result<Response>) -> Result<Response, Self> {
+    pub(super) fn over(sent: reqwest::Result<Response>) -> Result<Response, Box<Self>> {
         match sent {
             Ok(response) if patience::may_pass(response.status().as_u16()) => {
                 let asked = response.headers().get(RETRY_AFTER);
                 let asked = asked.and_then(|asked| asked.to_str().ok());
-                Err(Self {
-                    reason: response.status().to_string(),
+                Err(Box::new(Self {
+                    reason: format!("it answered {}", response.status()),
+                    message: response.status().to_string(),
+                    hint: None,
+                    url: Some(response.url().clone()),
                     asked: asked.and_then(|text| patience::asked(text, jiff::Timestamp::now())),
-                })
+                    may_pass: true,
+                }))
             }
             Ok(response) => Ok(response),
-            Err(error) => Err(Self::broken(&error)),
+            Err(error) => Err(Box::new(Self::broken(&error))),
         }
     }
 
     pub(super) fn broken(error: &reqwest::Error) -> Self {
+        let Some(url) = error.url() else {
+            return Self {
+                reason: error.to_string(),
+                message: error.to_string(),
+                hint: None,
+                url: None,
+                asked: None,
+                may_pass: true,
+            };
+        };
+        let unreachable = Unreachable::new(url, error);
         Self {
-            reason: sentence(error),
+            reason: unreachable.cause(),
+            message: unreachable.to_string(),
+            hint: unreachable.hint(Peer::Registry),
+            url: Some(url.clone()),
             asked: None,
+            may_pass: unreachable.is_passing(),
         }
     }
 
     /// Waits before the next try, when this was the last of so many `failures`.
-    pub(super) async fn pause(&self, failures: u32) {
-        tokio::time::sleep(patience::delay(failures, self.asked)).await;
+    ///
+    /// # Errors
+    /// The message and a hint, when there is no other try.
+    pub(super) async fn pause(
+        self,
+        failures: u32,
+        access: &Access,
+    ) -> Result<(), (String, Option<String>)> {
+        if failures > access.retries || !self.may_pass {
+            return Err((self.message, self.hint));
+        }
+        let delay = patience::delay(failures, self.asked);
+        if let Some(url) = &self.url {
+            access.notices.observe(url, &self.reason, delay);
+        }
+        tokio::time::sleep(delay).await;
+        Ok(())
     }
-}
-
-/// The failure with its causes, which reqwest does not name.
-fn sentence(error: &reqwest::Error) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        sentence = format!("{sentence}: {next}");
-        cause = next.source();
-    }
-    sentence
 }
 
 /// Reads a body that must not be longer than `most` bytes.

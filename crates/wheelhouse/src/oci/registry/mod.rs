@@ -18,6 +18,8 @@ mod token;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wheelhouse_model::retries::RetryNotices;
+
 pub use client::Registry;
 pub use credentials::Credentials;
 
@@ -33,6 +35,7 @@ pub struct Access {
     pub timeout: Duration,
     /// How often a request that failed is sent again.
     pub retries: u32,
+    pub notices: RetryNotices,
     pub proxy: Option<String>,
     pub offline: bool,
 }

@@ -9,7 +9,7 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::patience::WORTH_A_TRY;
 
 use super::Registry;
-use super::http::{Passing, limited};
+use super::http::{Failed, limited};
 use crate::oci::source::LARGEST_DOCUMENT;
 use crate::oci::stream::{self, StreamReader};
 
@@ -94,11 +94,7 @@ impl Registry {
             } else {
                 failures + 1
             };
-            let passing = Passing::broken(&error);
-            if failures > self.retries() {
-                return Err(self.error(&passing.reason));
-            }
-            passing.pause(failures).await;
+            self.pause(Failed::broken(&error), failures).await?;
         }
     }
 }

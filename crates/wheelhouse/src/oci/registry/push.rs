@@ -14,7 +14,7 @@ use wheelhouse_model::patience::WORTH_A_TRY;
 use wheelhouse_model::{Error, Result};
 
 use super::Registry;
-use super::http::Passing;
+use super::http::Failed;
 use crate::oci::blob::Blob;
 use crate::oci::document::Document;
 use crate::oci::progress::Watch;
@@ -144,17 +144,16 @@ impl Registry {
         let (mut offset, mut failures) = (0, 0);
         loop {
             let sent = self.send_from(offset, upload, &location, watch).await?;
-            let passing = match Passing::over(sent) {
+            let failed = match Failed::over(sent) {
                 Ok(response) => return self.accepted(response, "a blob").await.map(drop),
-                Err(passing) => passing,
+                Err(failed) => failed,
             };
             failures += 1;
-            if failures > self.retries() {
-                return Err(self.error(&passing.reason).with_hint(
+            self.pause(*failed, failures).await.map_err(|error| {
+                error.with_hint(
                     "Run the same command again: it goes on with the blobs that are missing.",
-                ));
-            }
-            passing.pause(failures).await;
+                )
+            })?;
             match self.resume(&location, upload.blob.size).await {
                 Some((place, reached)) => {
                     // What gets on is no failure.

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use url::Url;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_transport::Unreachable;
 
 use super::credentials::Credential;
-use super::http::limited;
+use super::http::{limited, unreached};
 
 /// The most that a server for tokens may answer, in bytes.
 const LARGEST_ANSWER: u64 = 1 << 20;
@@ -70,12 +71,13 @@ impl TokenRequest<'_> {
     pub(super) async fn send(self, kind: Kind) -> Result<String> {
         let realm = self.realm.clone();
         let failed = || format!("failed to get a token from {realm}");
-        let response = self.request().send().await.context(kind, failed)?;
+        let sent = self.request().send().await;
+        let response = sent.map_err(|error| unreached(kind, &Unreachable::new(&realm, &error)))?;
         let status = response.status();
         if !status.is_success() {
             let error = Error::new(kind, format!("{}: {status}", failed()));
             return Err(if status == 401 || status == 403 {
-                error.with_hint("Log in with `docker login` or `podman login`.")
+                error.with_hint("Log in with `docker login`, `podman login` or `skopeo login`, or name a file of credentials with --authfile.")
             } else {
                 error
             });

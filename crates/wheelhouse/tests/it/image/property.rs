@@ -78,6 +78,7 @@ fn access() -> Access {
         insecure: false,
         timeout: Duration::from_secs(1),
         retries: 0,
+        notices: wheelhouse_model::retries::RetryNotices::default(),
         proxy: None,
         offline: true,
     }

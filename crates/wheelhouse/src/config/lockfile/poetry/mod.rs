@@ -140,16 +140,17 @@ fn contents(
         if marker.is_false() {
             continue;
         }
-        let (what, hashes) = (package.what(file.base)?, package.hashes(root)?);
-        if hashes.is_empty() && matches!(what, What::Version(_)) {
+        let (what, files) = (package.what(file.base)?, package.files(root)?);
+        if files.is_empty() && matches!(what, What::Version(_)) {
             return Err(package.entry.error("files", "has no file with a digest"));
         }
         contents.pins.push(Pin {
             name: package.name.clone(),
             what,
             marker,
-            hashes,
+            hashes: files.iter().flat_map(|file| file.hashes.clone()).collect(),
         });
+        contents.named_files.extend(files);
         if let Some(index) = package.index()? {
             add(&mut contents.indexes, index);
         }

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use wheelhouse_model::entry::Entry;
+use wheelhouse_model::request::LockedFile;
 use wheelhouse_model::{GroupName, MarkerTree, PackageName, Result, Version, marker};
 
 use super::super::super::pypi::PYPI;
@@ -118,36 +119,50 @@ impl Package<'_> {
         })
     }
 
-    pub(super) fn hashes(&self, root: &Entry<'_>) -> Result<Vec<String>> {
+    /// The files of the package; those of old locks are without names.
+    pub(super) fn files(&self, root: &Entry<'_>) -> Result<Vec<LockedFile>> {
         if matches!(self.source_type()?, Some("git" | "directory")) {
             return Ok(Vec::new());
         }
         if self.entry.has("files") {
-            return hashes_of(&self.entry, "files");
+            return self.files_of(&self.entry, "files");
         }
         let metadata = root.required("metadata", root.entry("metadata")?)?;
         let name = self.entry.required_string("name")?;
         if let Some(files) = metadata.entry("files")? {
             // Files of all versions stand together, which are too many rather than too few.
-            return hashes_of(&files, name);
+            return self.files_of(&files, name);
         }
         match metadata.entry("hashes")? {
             Some(hashes) => {
                 let digests = hashes.strings(name)?;
-                Ok(digests
-                    .iter()
-                    .map(|digest| format!("sha256:{digest}"))
+                let files = digests.iter();
+                Ok(files
+                    .map(|digest| self.file(String::new(), format!("sha256:{digest}")))
                     .collect())
             }
             None => Err(self.entry.error("files", "is missing")),
         }
     }
-}
 
-fn hashes_of(table: &Entry<'_>, key: &str) -> Result<Vec<String>> {
-    let files = table.entries(key)?;
-    let hashes = files
-        .iter()
-        .map(|file| file.required_string("hash").map(str::to_owned));
-    hashes.collect()
+    fn files_of(&self, table: &Entry<'_>, key: &str) -> Result<Vec<LockedFile>> {
+        let files = table.entries(key)?;
+        let files = files.iter().map(|file| {
+            let filename = file.string("file")?.unwrap_or_default();
+            let hash = file.required_string("hash")?;
+            Ok(self.file(filename.to_owned(), hash.to_owned()))
+        });
+        files.collect()
+    }
+
+    fn file(&self, filename: String, hash: String) -> LockedFile {
+        LockedFile {
+            package: self.name.clone(),
+            filename,
+            url: None,
+            index: None,
+            hashes: vec![hash],
+            size: None,
+        }
+    }
 }

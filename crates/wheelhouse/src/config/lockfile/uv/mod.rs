@@ -49,12 +49,14 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
         if marker.is_false() || matches!(package.source, Source::Virtual) {
             continue;
         }
+        let files = package.locked_files()?;
         contents.pins.push(Pin {
             name: package.name.clone(),
             what: package.what(file.base)?,
             marker,
-            hashes: package.hashes()?,
+            hashes: files.iter().flat_map(|file| file.hashes.clone()).collect(),
         });
+        contents.named_files.extend(files);
         take_place(package, file, &mut contents)?;
     }
     Ok(contents)

@@ -7,8 +7,10 @@ use std::path::Path;
 use toml::Value;
 use url::Url;
 use wheelhouse_model::entry::Entry;
+use wheelhouse_model::request::LockedFile;
 use wheelhouse_model::{ExtraName, GroupName, PackageName, Result, Version};
 
+use super::super::filename_of;
 use super::super::pin::What;
 
 /// One entry of `package`.
@@ -143,12 +145,36 @@ impl<'a> Package<'a> {
         Ok(files)
     }
 
-    pub(super) fn hashes(&self) -> Result<Vec<String>> {
-        let mut hashes = Vec::new();
-        for file in self.files()? {
-            hashes.extend(file.string("hash")?.map(str::to_owned));
-        }
-        Ok(hashes)
+    /// The files of the package as values. What is at a URL itself has none in its entries.
+    pub(super) fn locked_files(&self) -> Result<Vec<LockedFile>> {
+        let source = match self.source {
+            Source::Archive { url, .. } => Some(url),
+            Source::Path { path, .. } => Some(path),
+            _ => None,
+        };
+        let index = match self.source {
+            Source::Registry(index) => Url::parse(index).ok(),
+            _ => None,
+        };
+        let read = |file: &Entry<'_>| {
+            let url = file.string("url")?;
+            let place = file.string("filename")?.or(url).or(file.string("path")?);
+            let url = url.or(source).and_then(|url| Url::parse(url).ok());
+            let size = file.integer("size")?.map(u64::try_from).transpose();
+            Ok(LockedFile {
+                package: self.name.clone(),
+                filename: filename_of(place.or(source).unwrap_or_default()),
+                url,
+                index: index.clone(),
+                hashes: file
+                    .string("hash")?
+                    .map(str::to_owned)
+                    .into_iter()
+                    .collect(),
+                size: size.map_err(|_| file.error("size", "is negative"))?,
+            })
+        };
+        self.files()?.iter().map(read).collect()
     }
 
     pub(super) fn file_paths(&self) -> Result<Vec<&'a str>> {

@@ -1,0 +1,313 @@
+//! Why a server was not reached: one sentence with the cause, and a hint with the way out.
+
+use std::error::Error as StdError;
+use std::io;
+
+use jiff::Timestamp;
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use url::Url;
+use webpki::Error as WebpkiError;
+use wheelhouse_model::redact::redacted;
+use wheelhouse_model::{Error, Kind};
+
+/// A server that was not reached, or broke off before it answered.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("failed to reach {url}: {cause}")]
+pub struct Unreachable {
+    url: String,
+    /// `host:port`
+    host: String,
+    cause: Cause,
+}
+
+/// What a server is, which decides how a user says to trust it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Index,
+    Registry,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+enum Cause {
+    #[error("its certificate is self-signed and not trusted")]
+    SelfSigned,
+    #[error("its certificate is from an authority that is not trusted")]
+    UnknownIssuer,
+    #[error("its certificate is for {for_names}, not for {name}")]
+    OtherName { name: String, for_names: String },
+    #[error("its certificate expired on {0}")]
+    Expired(String),
+    #[error("its certificate is valid from {0} on")]
+    NotYetValid(String),
+    #[error("its certificate is not valid ({0})")]
+    InvalidCertificate(String),
+    #[error("it wants a client certificate")]
+    WantsCertificate,
+    #[error("it does not speak TLS at this port")]
+    WithoutTls,
+    #[error("TLS failed ({0})")]
+    Tls(String),
+    #[error("the name of its host cannot be looked up (DNS)")]
+    UnknownHost,
+    #[error("the proxy did not connect ({0})")]
+    Proxy(String),
+    #[error("the connection was refused")]
+    Refused,
+    #[error("the connection was closed before an answer came")]
+    Closed,
+    #[error("it did not answer in time")]
+    TimedOut,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Unreachable {
+    /// Makes sense of the `error` of a request for `url`.
+    #[must_use]
+    pub fn new(url: &Url, error: &(dyn StdError + 'static)) -> Self {
+        let name = url.host_str().unwrap_or_default();
+        let host = match url.port_or_known_default() {
+            Some(port) => format!("{name}:{port}"),
+            None => name.to_owned(),
+        };
+        Self {
+            url: redacted(url.as_str()),
+            cause: Cause::of(error),
+            host,
+        }
+    }
+
+    /// Returns whether another try may succeed.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match &self.cause {
+            Cause::UnknownHost
+            | Cause::Proxy(_)
+            | Cause::Refused
+            | Cause::Closed
+            | Cause::TimedOut => true,
+            Cause::Other(text) => !text.contains("redirect"),
+            _ => false,
+        }
+    }
+
+    /// Returns whether there is a server with TLS, but certificates are in the way.
+    #[must_use]
+    pub fn is_about_certificates(&self) -> bool {
+        matches!(
+            self.cause,
+            Cause::SelfSigned
+                | Cause::UnknownIssuer
+                | Cause::OtherName { .. }
+                | Cause::Expired(_)
+                | Cause::NotYetValid(_)
+                | Cause::InvalidCertificate(_)
+                | Cause::WantsCertificate
+        )
+    }
+
+    /// Returns the cause alone.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        self.cause.to_string()
+    }
+
+    /// Says what to do about it.
+    #[must_use]
+    pub fn hint(&self, peer: Peer) -> Option<String> {
+        let unchecked = match peer {
+            Peer::Index => format!("`--trusted-host {}`", self.host),
+            Peer::Registry => "`--insecure`".to_owned(),
+        };
+        Some(match &self.cause {
+            Cause::SelfSigned => format!(
+                "If it is the right server, name its certificate with `--cert FILE`. With {unchecked} no certificate is checked."
+            ),
+            Cause::UnknownIssuer | Cause::InvalidCertificate(_) => format!(
+                "Name the certificate of its authority with `--cert FILE`. With {unchecked} no certificate is checked."
+            ),
+            Cause::OtherName { .. } => format!(
+                "Name the server as its certificate does. With {unchecked} no certificate is checked."
+            ),
+            Cause::Expired(_) | Cause::NotYetValid(_) => format!(
+                "Check the clock of this machine, and have the certificate renewed. With {unchecked} no certificate is checked."
+            ),
+            Cause::WantsCertificate => {
+                "Name a client certificate with `--client-cert FILE`.".to_owned()
+            }
+            Cause::WithoutTls => match peer {
+                Peer::Index => "Begin the URL with http: if it is a server without TLS.".to_owned(),
+                Peer::Registry => "Pass `--insecure` if it is a registry without TLS.".to_owned(),
+            },
+            Cause::UnknownHost => "Check how the host is spelt, and the network. A proxy is named with --proxy or HTTPS_PROXY.".to_owned(),
+            Cause::Proxy(_) => "Check the proxy, which is named with --proxy or HTTPS_PROXY.".to_owned(),
+            Cause::Refused => "Check that the server is up at this port. If a proxy is in use (--proxy, HTTPS_PROXY), check that, too.".to_owned(),
+            Cause::Closed if peer == Peer::Index && self.url.starts_with("http:") => {
+                "Begin the URL with https: if it is a server with TLS.".to_owned()
+            }
+            Cause::TimedOut => "Give the server more time with --timeout SECONDS. If only a proxy reaches it, name that with --proxy.".to_owned(),
+            Cause::Closed | Cause::Tls(_) | Cause::Other(_) => return None,
+        })
+    }
+
+    /// Returns the error of a run that needs what an index has.
+    #[must_use]
+    pub fn error(&self) -> Error {
+        let error = Error::new(Kind::Fetch, self.to_string());
+        match self.hint(Peer::Index) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+}
+
+impl Cause {
+    fn of(error: &(dyn StdError + 'static)) -> Self {
+        let mut known = None;
+        let mut last = error.to_string();
+        for error in sources(error) {
+            last = error.to_string();
+            if let Some(error) = error.downcast_ref::<rustls::Error>() {
+                return Self::of_tls(error);
+            }
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                known = known.or(Self::of_io(error.kind()));
+            }
+            if let Some(error) = error.downcast_ref::<reqwest::Error>()
+                && error.is_timeout()
+            {
+                known = known.or(Some(Self::TimedOut));
+            }
+            // hyper's errors have no types of their own.
+            if last.starts_with("dns error") {
+                return Self::UnknownHost;
+            }
+            if last.starts_with("tunnel error") {
+                known = known.or_else(|| Some(Self::Proxy(redacted(&last))));
+            }
+            if last.starts_with("connection closed before message completed") {
+                known = known.or(Some(Self::Closed));
+            }
+        }
+        known.unwrap_or_else(|| Self::Other(redacted(&last)))
+    }
+
+    fn of_io(kind: io::ErrorKind) -> Option<Self> {
+        match kind {
+            io::ErrorKind::ConnectionRefused => Some(Self::Refused),
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Some(Self::Closed),
+            io::ErrorKind::TimedOut => Some(Self::TimedOut),
+            _ => None,
+        }
+    }
+
+    fn of_tls(error: &rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(error) => Self::of_certificate(error),
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::WithoutTls,
+            rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+                Self::WantsCertificate
+            }
+            other => Self::Tls(other.to_string()),
+        }
+    }
+
+    fn of_certificate(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::NotValidForNameContext {
+                expected,
+                presented,
+            } => Self::OtherName {
+                name: match expected {
+                    ServerName::DnsName(name) => format!("`{}`", name.as_ref()),
+                    ServerName::IpAddress(address) => {
+                        format!("`{}`", std::net::IpAddr::from(*address))
+                    }
+                    other => format!("{other:?}"),
+                },
+                for_names: match &presented[..] {
+                    [] => "no name".to_owned(),
+                    names => names
+                        .iter()
+                        .map(|name| format!("`{}`", bare(name)))
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                },
+            },
+            CertificateError::ExpiredContext { not_after, .. } => Self::Expired(date(*not_after)),
+            CertificateError::NotValidYetContext { not_before, .. } => {
+                Self::NotYetValid(date(*not_before))
+            }
+            CertificateError::Other(other)
+                if other.0.downcast_ref() == Some(&WebpkiError::CaUsedAsEndEntity) =>
+            {
+                Self::SelfSigned
+            }
+            other => Self::InvalidCertificate(other.to_string()),
+        }
+    }
+}
+
+/// `error` and its causes, also those inside the errors of input and output, which name only the cause of these.
+fn sources<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
+    let mut sources = vec![error];
+    let mut last = error;
+    loop {
+        let inner = last
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        last = match (inner, last.source()) {
+            (Some(inner), _) => inner,
+            (None, Some(source)) => source,
+            (None, None) => return sources,
+        };
+        sources.push(last);
+    }
+}
+
+/// `other.example` of `DnsName("other.example")`.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').map_or(name, |(_, inner)| inner);
+    inner.trim_end_matches(')').trim_matches('"')
+}
+
+fn date(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or_default();
+    let timestamp = Timestamp::from_second(seconds).unwrap_or_default();
+    timestamp.strftime("%Y-%m-%d").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_inside_errors_of_input_and_output_is_found() {
+        let url = Url::parse("https://me:secret@host/simple/a/").unwrap();
+        let inner = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
+        let error = io::Error::other(io::Error::other(inner));
+        let unreachable = Unreachable::new(&url, &error);
+        assert_eq!(
+            unreachable.to_string(),
+            "failed to reach https://****@host/simple/a/: it does not speak TLS at this port"
+        );
+        assert!(!unreachable.is_passing());
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert!(Unreachable::new(&url, &refused).is_passing());
+    }
+
+    #[test]
+    fn a_hint_names_the_server() {
+        let url = Url::parse("https://host/simple/a/").unwrap();
+        let error = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let unreachable = Unreachable::new(&url, &error);
+        let hint = |peer| unreachable.hint(peer).unwrap();
+        assert!(hint(Peer::Index).contains("`--trusted-host host:443`"));
+        assert!(hint(Peer::Registry).contains("`--insecure`"));
+    }
+}
