@@ -106,6 +106,11 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
+    /// Wheels and sdists that an earlier run put into `directory` were removed, because the set has them no more.
+    Removed {
+        directory: String,
+        files: Vec<String>,
+    },
     /// The wheelhouse is complete.
     Finished {
         directory: String,

@@ -29,7 +29,7 @@ mod zipped;
 
 pub use contents::verify_contents;
 pub use limits::Limits;
-pub use sdist::{static_metadata, unpack};
+pub use sdist::{is_sdist_name, static_metadata, unpack};
 pub use wheel::{WheelInspection, inspect};
 
 #[cfg(test)]

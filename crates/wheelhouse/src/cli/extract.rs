@@ -11,6 +11,7 @@ use wheelhouse_model::Result;
 use super::arguments::{Extract, Globals, Reading};
 use super::process::Process;
 use super::reader::Reader;
+use super::render::{self, Verbosity};
 use super::{human, registry, signals, streams, style};
 use crate::archive::entry::shown;
 use crate::config::settle;
@@ -104,6 +105,7 @@ fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: 
             "manifest": extracted.has_manifest,
             "unlisted": extracted.unlisted,
             "foreign": published.foreign,
+            "removed": published.removed_distributions(),
         });
         streams::data(&format!("{document:#}\n"));
         return;
@@ -126,6 +128,11 @@ fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: 
     }
     for warning in &published.warnings {
         warn(warning);
+    }
+    let removed = published.removed_distributions();
+    let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
+    if !removed.is_empty() && verbosity >= Verbosity::Normal {
+        streams::talk(&render::removed(&directory, &removed, verbosity));
     }
     if !extracted.has_manifest {
         warn("the image has no manifest to compare with; `wheelhouse verify` tells more");

@@ -294,6 +294,7 @@ fn manifest(finished: &Finished, members: &BTreeMap<&str, Member<'_>>) -> Manife
         wheels: members.values().map(wheel).collect(),
         sdists: Vec::new(),
         files: Vec::new(),
+        found: Vec::new(),
     }
 }
 

@@ -488,9 +488,16 @@ async fn begin_worker(begin: Begin) -> Result<Rc<LocalWorker>> {
     }))
 }
 
-/// Tells what publishing found in the way.
+/// Tells what publishing removed, and found in the way.
 fn tell(observer: &dyn Observer, output: &Path, published: &Published) {
     let output = output.display();
+    let files = published.removed_distributions();
+    if !files.is_empty() {
+        observer.observe(&Event::Removed {
+            directory: output.to_string(),
+            files,
+        });
+    }
     let told = [
         (
             &published.replaced_since,

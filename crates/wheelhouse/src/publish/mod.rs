@@ -18,6 +18,8 @@ use std::path::Path;
 
 use wheelhouse_model::{Manifest, Result, Sha256};
 
+use crate::archive;
+
 pub use directory::DirectoryPublisher;
 pub use file::write_file;
 pub use simple::IndexedWheel;
@@ -78,4 +80,15 @@ pub struct Published {
     pub overwritten: Vec<String>,
     /// Whatever else the user should know; whole fragments.
     pub warnings: Vec<String>,
+}
+
+impl Published {
+    /// Those of the removed files that pip installs from.
+    #[must_use]
+    pub fn removed_distributions(&self) -> Vec<String> {
+        let removed = self.removed.iter().filter(|name| {
+            !name.contains('/') && (name.ends_with(".whl") || archive::is_sdist_name(name))
+        });
+        removed.cloned().collect()
+    }
 }

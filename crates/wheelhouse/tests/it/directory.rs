@@ -59,6 +59,45 @@ fn foreign_files_are_left_and_reported() {
 }
 
 #[test]
+fn removed_wheels_are_told() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &["alpha", "gamma"]).assert_success();
+    let run = sandbox.build(&index, &["beta<2", "--json"]);
+    run.assert_success();
+    let removed = run.stdout.lines().find(|line| line.contains("removed"));
+    let removed: serde_json::Value = serde_json::from_str(removed.unwrap()).unwrap();
+    assert_eq!(removed["event"], "removed");
+    let names = [
+        "alpha-1.0-py3-none-any.whl",
+        "beta-2.0-py3-none-any.whl",
+        "gamma-1.0-py3-none-any.whl",
+    ];
+    assert_eq!(removed["files"], serde_json::json!(names));
+    let run = sandbox.build(&index, &["beta>=2"]);
+    run.assert_success();
+    let expected = "Removed 1 file of an earlier run from ";
+    assert!(run.stderr.contains(expected), "{}", run.stderr);
+    assert!(run.stderr.contains("beta-1.0-py3-none-any.whl"));
+}
+
+#[test]
+fn a_wheel_of_the_users_is_never_replaced_or_removed() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    std::fs::create_dir(sandbox.out()).unwrap();
+    let own = sandbox.out().join("beta-1.0-py3-none-any.whl");
+    std::fs::write(&own, Wheel::new("beta", "1.0").bytes()).unwrap();
+    sandbox.build(&index, &["beta<2"]).assert_success();
+    let run = sandbox.build(&index, &["beta>=2"]);
+    run.assert_success();
+    let is_named = run.stderr.contains("beta-1.0-py3-none-any.whl");
+    assert!(is_named && own.exists(), "{}", run.stderr);
+    std::fs::write(&own, "mine").unwrap();
+    let run = sandbox.build(&index, &["beta<2"]);
+    run.assert_error_names(&["beta-1.0-py3-none-any.whl", "in the way"]);
+    assert_eq!(std::fs::read(&own).unwrap(), b"mine");
+}
+
+#[test]
 fn a_wheel_that_somebody_replaced_is_not_removed() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha"]).assert_success();

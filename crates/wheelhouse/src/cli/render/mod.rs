@@ -15,6 +15,7 @@ use indicatif::ProgressDrawTarget;
 use wheelhouse_model::Observer;
 
 pub(crate) use json::EVENT_SCHEMA;
+pub(in crate::cli) use words::removed;
 
 /// Shows events, and can be asked to leave the screen to others.
 pub(crate) trait Renderer: Observer {

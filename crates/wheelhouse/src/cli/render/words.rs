@@ -24,12 +24,12 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
     let said = if verbosity < wanted {
         None
     } else {
-        words(event)
+        words(event, verbosity)
     };
     said.map(|said| style::presentable(&redacted(&said)))
 }
 
-fn words(event: &Event) -> Option<String> {
+fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
     let line = match event {
         // A foreign target has no Python here.
         Event::Target { label, python } if python.is_empty() => {
@@ -96,6 +96,7 @@ fn words(event: &Event) -> Option<String> {
         Event::StepFailed { package, reason } => failed(package, reason),
         Event::Warning { message, hint } => warning(message, hint.as_deref()),
         Event::TargetFinished { .. } => return target(event),
+        Event::Removed { directory, files } => removed(directory, files, verbosity),
         Event::Finished { .. } => return summary(event),
         Event::PhaseStarted { .. }
         | Event::FetchProgress { .. }
@@ -117,6 +118,29 @@ fn inputs(from: &[String], unused: &[String]) -> String {
         unused => format!("; not used: {}", unused.join(", ")),
     };
     format!("{} {from}{unused}", done("From"))
+}
+
+/// How many removed files are named, unless more is to be said.
+const NAMED: usize = 5;
+
+/// Says which files of an earlier run are gone.
+pub(in crate::cli) fn removed(directory: &str, files: &[String], verbosity: Verbosity) -> String {
+    let most = if verbosity >= Verbosity::Verbose {
+        usize::MAX
+    } else {
+        NAMED
+    };
+    let named = files.iter().take(most).map(String::as_str);
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = match files.len().saturating_sub(most) {
+        0 => String::new(),
+        more => format!(" and {more} more (-v names them)"),
+    };
+    let count = human::count(files.len(), "file");
+    format!(
+        "{} {count} of an earlier run from {directory}: {named}{more}",
+        done("Removed")
+    )
 }
 
 fn done(word: &str) -> String {
