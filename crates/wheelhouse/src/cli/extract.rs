@@ -10,6 +10,7 @@ use wheelhouse_model::Result;
 
 use super::arguments::{Extract, Globals, Reading};
 use super::process::Process;
+use super::progress::Activity;
 use super::reader::Reader;
 use super::render::{self, Verbosity};
 use super::{human, registry, signals, streams, style};
@@ -27,6 +28,9 @@ pub(super) fn run(arguments: &Extract, globals: &Globals) -> Result<()> {
     let process = Process::read()?;
     let opening = Opening::new(&arguments.image, &arguments.reading, globals, &process)?;
     let directory = process.directory.join(&arguments.directory);
+    let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
+    let activity = Activity::new(!globals.no_progress, verbosity);
+    activity.begin(format!("Extracting {}", arguments.image));
     let work = move || {
         signals::until_interrupted(async move {
             let (source, reading) = opening.open().await?;
@@ -38,7 +42,9 @@ pub(super) fn run(arguments: &Extract, globals: &Globals) -> Result<()> {
             .await
         })
     };
-    let (image, extracted) = wheelhouse_engine::run(work)?;
+    let outcome = wheelhouse_engine::run(work);
+    activity.close();
+    let (image, extracted) = outcome?;
     tell(arguments, globals, &image, &extracted);
     Ok(())
 }

@@ -472,6 +472,7 @@ async fn begin_worker(begin: Begin) -> Result<Rc<LocalWorker>> {
         host: begin.host,
         request: &begin.request,
         logs: &begin.store.root().join("logs"),
+        observer: Arc::clone(&begin.observer),
     };
     Ok(Rc::new(LocalWorker {
         tree_reader: TreeReader::new(&begin.store, &begin.output),

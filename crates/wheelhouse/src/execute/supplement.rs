@@ -265,6 +265,10 @@ fn left_out(title: &str, error: &Error) -> Event {
 struct OfSupplement(Arc<dyn Observer>);
 
 impl Observer for OfSupplement {
+    fn wants_output(&self) -> bool {
+        self.0.wants_output()
+    }
+
     fn observe(&self, event: &Event) {
         let of_run = matches!(
             event,

@@ -101,6 +101,7 @@ impl Proof<'_> {
             host,
             request: &request,
             logs: &self.scratch.join("logs"),
+            observer: Arc::new(Nobody),
         };
         let engine = Engine::start(setup).await?;
         let companion = Bystander { build: self.build };

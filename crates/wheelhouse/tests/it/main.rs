@@ -42,6 +42,7 @@ mod sets;
 mod sources;
 mod support;
 mod targets;
+mod told;
 mod trust;
 mod verify;
 mod writes;

@@ -63,7 +63,10 @@ pub(crate) struct Globals {
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) quiet: u8,
 
-    /// Say more; twice adds a log, as `WHEELHOUSE_LOG` does
+    /// Say more: once shows each step and what builds print, twice adds a log
+    ///
+    /// The log has requests, hooks and decisions; a third time it has everything. `WHEELHOUSE_LOG`
+    /// takes directives for it, such as `uv_client=trace`.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use wheelhouse_model::event::Unknown;
+use wheelhouse_model::event::{Unknown, Wait};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Event, Outcome, Phase};
 
@@ -17,6 +17,8 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
         Event::Warning { .. } => Verbosity::Quiet,
         Event::Considering { .. }
         | Event::BuildHook { .. }
+        | Event::BuildOutput { .. }
+        | Event::BuildWaiting { .. }
         | Event::FetchStarted { .. }
         | Event::PhaseFinished { .. } => Verbosity::Verbose,
         _ => Verbosity::Normal,
@@ -74,6 +76,13 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
         ),
         Event::BuildStarted { package } => format!("{} {package}", done("Building")),
         Event::BuildHook { package, hook } => format!("{package}: {hook}"),
+        Event::BuildWaiting { package, wait } => format!("{package} waits for {}", waits_for(wait)),
+        Event::BuildOutput { package, line } => {
+            format!(
+                "{} {line}",
+                style::painted(style::QUIET, &format!("{package} |"))
+            )
+        }
         Event::BuildFinished { package, seconds } => {
             format!(
                 "{} {package} in {}",
@@ -101,7 +110,8 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
         Event::PhaseStarted { .. }
         | Event::FetchProgress { .. }
         | Event::FetchFinished { .. }
-        | Event::FetchFailed { .. } => return None,
+        | Event::FetchFailed { .. }
+        | Event::BuildHookFinished { .. } => return None,
     };
     Some(line)
 }
@@ -118,6 +128,19 @@ fn inputs(from: &[String], unused: &[String]) -> String {
         unused => format!("; not used: {}", unused.join(", ")),
     };
     format!("{} {from}{unused}", done("From"))
+}
+
+/// Names what a build waits for.
+pub(super) fn waits_for(wait: &Wait) -> String {
+    match wait {
+        Wait::Job => "a free job".to_owned(),
+        Wait::Requirements { packages } if packages.is_empty() => {
+            "its build requirements".to_owned()
+        }
+        Wait::Requirements { packages } => {
+            format!("its build requirements ({})", packages.join(", "))
+        }
+    }
 }
 
 /// How many removed files are named, unless more is to be said.
