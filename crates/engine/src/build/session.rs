@@ -177,7 +177,7 @@ impl Session {
             let unknown = || Wait::Requirements {
                 packages: Vec::new(),
             };
-            let settled = bench.settle(&self.wanted, &bench.workshop.host);
+            let settled = Box::pin(bench.settle(&self.wanted, &bench.workshop.host));
             let settled = self.wait(unknown, settled).await;
             let mut settled = settled.context(Kind::Build, failed)?;
             settled.sort_by(|one, other| one.name.cmp(&other.name));

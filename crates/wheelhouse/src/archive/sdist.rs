@@ -34,6 +34,7 @@ const NEEDED_FIELDS: [&str; 4] = [
 ];
 
 /// Whether a file of this name is a source distribution to pip.
+#[must_use]
 pub fn is_sdist_name(name: &str) -> bool {
     let endings = TAR_EXTENSIONS.iter().chain([&ZIP_EXTENSION]);
     endings.into_iter().any(|ending| name.ends_with(ending))

@@ -83,7 +83,8 @@ impl Preparation {
         one_document: bool,
     ) -> Result<Self> {
         let process = Process::read()?;
-        let pip = process.pip_configuration(&raw)?;
+        let project = process.project_configuration(&raw, source.as_deref())?;
+        let pip = process.configuration(&raw, project)?;
         let mut reader = Reader::default();
         let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
         again::with_variables_of(&settings, &process.environment)?;

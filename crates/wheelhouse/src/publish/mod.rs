@@ -86,9 +86,9 @@ impl Published {
     /// Those of the removed files that pip installs from.
     #[must_use]
     pub fn removed_distributions(&self) -> Vec<String> {
-        let removed = self.removed.iter().filter(|name| {
-            !name.contains('/') && (name.ends_with(".whl") || archive::is_sdist_name(name))
-        });
+        let is_wheel = |name: &str| Path::new(name).extension().is_some_and(|end| end == "whl");
+        let removed = self.removed.iter().filter(|name| !name.contains('/'));
+        let removed = removed.filter(|name| is_wheel(name) || archive::is_sdist_name(name));
         removed.cloned().collect()
     }
 }

@@ -30,6 +30,7 @@ mod openshift;
 mod openshift_builds;
 mod pip_oracle;
 mod program_image;
+mod project_configuration;
 mod pythons;
 mod real;
 mod releases;

@@ -193,8 +193,8 @@ pub(crate) enum Verb {
     Cache(Cache),
     /// Show every effective value and where it came from
     ///
-    /// Takes the options of `build`, so that their effect can be seen. Requirements files, whose
-    /// options come on top, are not read.
+    /// Takes the options of `build`, so that their effect can be seen, and shows the indexes that are
+    /// asked. Requirements files, whose options come on top, are not read.
     Config(Box<Config>),
     /// Write the completions of a shell to the standard output
     #[command(after_help = COMPLETIONS_EXAMPLES)]
@@ -217,8 +217,8 @@ Examples:
   pip install --no-index --find-links wheelhouse -r requirements.txt
                                                 install from the wheelhouse
 
-pip's environment variables (PIP_INDEX_URL, ...) and configuration files are obeyed;
-`wheelhouse config` shows them.";
+pip's environment variables (PIP_INDEX_URL, ...) and configuration files are obeyed, and
+[tool.wheelhouse] of the project's pyproject.toml; `wheelhouse config` shows them.";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
