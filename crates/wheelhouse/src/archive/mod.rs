@@ -14,6 +14,7 @@ pub mod contents;
 mod destination;
 pub(crate) mod entry;
 mod git;
+mod glibc;
 pub mod known_files;
 mod left_out;
 pub mod limits;
@@ -28,6 +29,7 @@ mod zip_layout;
 mod zipped;
 
 pub use contents::verify_contents;
+pub use glibc::needed_glibc;
 pub use limits::Limits;
 pub use sdist::{is_sdist_name, static_metadata, unpack};
 pub use wheel::{WheelInspection, inspect};

@@ -35,7 +35,7 @@ enum Equivalent {
 
 /// Every option that a hint names.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 39] = {
+const OPTIONS: [(&str, Equivalent); 40] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
@@ -67,6 +67,7 @@ const OPTIONS: [(&str, Equivalent); 39] = {
         ("--only-binary", Variable("PIP_ONLY_BINARY")),
         ("--output", Nothing),
         ("--path", Nothing),
+        ("--platform", Nothing),
         ("--proxy", Variable("PIP_PROXY")),
         ("--python", Nothing),
         ("--python-version", Nothing),

@@ -200,6 +200,7 @@ impl LocalWorker {
                 self.target.implementation, self.target.python_version
             ),
             seconds: seconds(wheel.worked),
+            glibc: taken.glibc,
         };
         Ok((built, taken.stored))
     }
@@ -309,6 +310,8 @@ struct Taken {
     stored: Stored,
     /// Where it disagrees with its own RECORD.
     flaws: Vec<String>,
+    /// The newest version of glibc that its binaries need.
+    glibc: Option<(u16, u16)>,
 }
 
 /// Checks the wheel at `path`, which `distribution` was built into, and takes it into `store`.
@@ -331,9 +334,11 @@ fn take(store: &Store, distribution: &Distribution, path: &Path) -> Result<Taken
     }
     let stored = store.add_file(path, Expected::anything(&filename))?;
     store.keep_metadata(&stored.sha256, &inspection.metadata);
+    let glibc = archive::needed_glibc(&stored.path, &Limits::default())?;
     Ok(Taken {
         filename,
         stored,
         flaws,
+        glibc,
     })
 }

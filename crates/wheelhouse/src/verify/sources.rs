@@ -40,6 +40,8 @@ pub(super) async fn check(
             python: target.interpreter.clone(),
             store: store.clone(),
             output: scratch.join(format!("built-{position}")),
+            platform: None,
+            warns_of_new_systems: false,
             link_mode: LinkMode::Copy,
             reuse: Reuse::Upgrade,
             keep_going: false,
