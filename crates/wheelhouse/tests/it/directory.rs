@@ -206,3 +206,33 @@ fn the_manifest_lists_every_wheel_with_its_digest() {
         assert_eq!(wheel["size"], bytes.len());
     }
 }
+
+#[test]
+fn another_wheelhouse_of_the_same_cache_makes_no_run_read_wheels_again() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (index, sandbox) = (index(), Sandbox::new());
+    let linked = ["alpha", "--link-mode=hardlink"];
+    sandbox.build(&index, &linked).assert_success();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let other = sandbox.path("other");
+    let run = sandbox.start_into(&index, &other, &sandbox.cache(), &linked);
+    run.finish().assert_success();
+    let changed = |path: std::path::PathBuf| {
+        let metadata = std::fs::metadata(path).unwrap();
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    let wheel = || sandbox.out().join("alpha-1.0-py3-none-any.whl");
+    let manifest = || sandbox.out().join("wheelhouse.json");
+    assert!(changed(wheel()) > changed(manifest()), "no link was added");
+    let before = changed(manifest());
+    sandbox.build(&index, &linked).assert_success();
+    // A run that reads wheels makes the manifest newer than these.
+    assert_eq!(changed(manifest()), before);
+    // What is written into the shared file is noticed nevertheless.
+    let mut damaged = std::fs::read(wheel()).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    std::fs::write(wheel(), damaged).unwrap();
+    sandbox.build(&index, &linked).assert_success();
+    let bytes = Wheel::new("alpha", "1.0").requires("beta").bytes();
+    assert_eq!(std::fs::read(wheel()).unwrap(), bytes);
+}
