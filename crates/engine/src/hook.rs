@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_model::{Error, Event, Kind, Observer, Result};
 
 const SCRIPT: &str = include_str!("hook.py");
 
@@ -26,6 +26,8 @@ const LOG_LIMIT: u64 = 64 << 20;
 const TAIL_LINES: usize = 20;
 /// An error carries this many of the last lines at most, for places where the file of the log is lost.
 const LOG_LINES: usize = 50;
+/// A line that is passed on is cut at this length (bytes).
+const LONGEST_LINE: usize = 4 << 10;
 /// The last lines are looked for in this much of the end of the output (bytes).
 const TAIL_BYTES: usize = 64 << 10;
 
@@ -45,6 +47,7 @@ pub(crate) struct Call<'a> {
     /// Appended to.
     pub(crate) log: &'a Path,
     pub(crate) timeout: Duration,
+    pub(crate) observer: &'a dyn Observer,
 }
 
 #[derive(Serialize)]
@@ -77,9 +80,21 @@ impl Call<'_> {
         .map_err(std::io::Error::other)
         .and_then(|bytes| fs_err::write(&call_file, bytes));
         contents.context(Kind::Build, || self.failed())?;
+        tracing::debug!(package = self.package, hook = self.hook, "calling a hook");
+        self.observer.observe(&Event::BuildHook {
+            package: self.package.to_owned(),
+            hook: self.hook.to_owned(),
+        });
         let (reader, mut group) = self.spawn(&call_file, &result_file)?;
         let unlogged = || format!("{}: failed to log to {}", self.failed(), self.log.display());
         let mut output = Output::create(self.log, self.hook).context(Kind::Build, unlogged)?;
+        if self.observer.wants_output() {
+            output.lines = Some(Lines {
+                package: self.package,
+                observer: self.observer,
+                begun: Vec::new(),
+            });
+        }
         let finished =
             tokio::time::timeout(self.timeout, output.follow(reader, &mut group.leader)).await;
         let status = match finished {
@@ -123,7 +138,7 @@ impl Call<'_> {
         format!("failed to build {}", self.package)
     }
 
-    fn exited(&self, status: ExitStatus, output: &Output) -> Error {
+    fn exited(&self, status: ExitStatus, output: &Output<'_>) -> Error {
         let reason = format!(
             "`{}` of {} ended with {status}",
             self.hook, self.backend.name
@@ -131,7 +146,7 @@ impl Call<'_> {
         self.explained(&reason, output)
     }
 
-    fn timed_out(&self, output: &Output) -> Error {
+    fn timed_out(&self, output: &Output<'_>) -> Error {
         let reason = format!(
             "`{}` of {} did not end within {} s",
             self.hook,
@@ -142,7 +157,7 @@ impl Call<'_> {
             .with_hint("Give it more time with --build-timeout SECONDS.")
     }
 
-    fn explained(&self, reason: &str, output: &Output) -> Error {
+    fn explained(&self, reason: &str, output: &Output<'_>) -> Error {
         let tail = output.tail(TAIL_LINES);
         let error = Error::new(Kind::Build, format!("{}: {reason}", self.failed()))
             .with_detail(format!("{tail}\nthe whole log: {}", self.log.display()))
@@ -184,13 +199,52 @@ impl Drop for Group {
 }
 
 /// What a hook says: all of it (within limits) in a file, the end of it in memory.
-struct Output {
+struct Output<'a> {
     file: tokio::fs::File,
     written: u64,
     end: VecDeque<u8>,
+    lines: Option<Lines<'a>>,
 }
 
-impl Output {
+/// Passes output on by lines: those of several builds stay readable side by side.
+struct Lines<'a> {
+    package: &'a str,
+    observer: &'a dyn Observer,
+    /// The beginning of a line.
+    begun: Vec<u8>,
+}
+
+impl Lines<'_> {
+    fn take(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if matches!(byte, b'\n' | b'\r') || self.begun.len() >= LONGEST_LINE {
+                self.tell();
+            }
+            if !matches!(byte, b'\n' | b'\r') {
+                self.begun.push(*byte);
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let line = String::from_utf8_lossy(&self.begun).trim_end().to_owned();
+        self.begun.clear();
+        if !line.is_empty() {
+            self.observer.observe(&Event::BuildOutput {
+                package: self.package.to_owned(),
+                line,
+            });
+        }
+    }
+}
+
+impl Drop for Lines<'_> {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+impl Output<'_> {
     fn create(path: &Path, hook: &str) -> std::io::Result<Self> {
         use std::io::Write as _;
         if let Some(directory) = path.parent() {
@@ -207,6 +261,7 @@ impl Output {
             file: tokio::fs::File::from_std(file),
             written: 0,
             end: VecDeque::new(),
+            lines: None,
         })
     }
 
@@ -237,6 +292,9 @@ impl Output {
 
     async fn take(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         use tokio::io::AsyncWriteExt as _;
+        if let Some(lines) = &mut self.lines {
+            lines.take(bytes);
+        }
         self.end.extend(bytes);
         let excess = self.end.len().saturating_sub(TAIL_BYTES);
         self.end.drain(..excess);

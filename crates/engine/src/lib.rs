@@ -69,9 +69,12 @@ pub use resolve::{Bounds, Resolved};
 pub use runtime::run;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Distribution, Kind, PackageName, Request, Result, Source, Target, Version};
+use wheelhouse_model::{
+    Distribution, Kind, Observer, PackageName, Request, Result, Source, Target, Version,
+};
 
 use remedy::with_remedy;
 
@@ -123,6 +126,8 @@ pub struct Setup<'a> {
     pub request: &'a Request,
     /// The directory for the logs of builds.
     pub logs: &'a Path,
+    /// Hears what builds do.
+    pub observer: Arc<dyn Observer>,
 }
 
 /// Resolves and builds for one request and one interpreter.

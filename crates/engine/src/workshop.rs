@@ -27,7 +27,7 @@ use uv_types::{BuildArena, HashStrategy, InFlight};
 use uv_workspace::WorkspaceCache;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::IndexStrategy;
-use wheelhouse_model::{Distribution, Kind, PackageName, Request, Result, Source};
+use wheelhouse_model::{Distribution, Kind, Observer, PackageName, Request, Result, Source};
 
 use crate::Setup;
 use crate::build::Session;
@@ -52,6 +52,7 @@ pub(crate) struct Workshop {
     pub(crate) request: Request,
     pub(crate) cache: Cache,
     pub(crate) logs: PathBuf,
+    pub(crate) observer: Arc<dyn Observer>,
     pub(crate) interpreter: Interpreter,
     pub(crate) host: Arc<Terms>,
     /// The terms of foreign targets that were asked for.
@@ -123,6 +124,7 @@ impl Workshop {
             host,
             request,
             logs,
+            observer,
         } = setup;
         let (cache, interpreter, request) = (host.cache, host.interpreter, request.clone());
         let terms = Terms::of_interpreter(&interpreter, host.target)?;
@@ -184,6 +186,7 @@ impl Workshop {
             resolutions: Semaphore::new(resolutions()),
             concurrency,
             logs: logs.to_owned(),
+            observer,
             cache,
             interpreter,
             // Files are tried again by whoever fetches them, from where they broke off.

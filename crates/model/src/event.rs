@@ -11,6 +11,11 @@ use crate::{Sha256, Target};
 pub trait Observer: Send + Sync {
     /// Takes one event; must not block.
     fn observe(&self, event: &Event);
+
+    /// Whether [`Event::BuildOutput`] is wanted.
+    fn wants_output(&self) -> bool {
+        false
+    }
 }
 
 /// Something that happened. Packages are written `name==version` (or `name` while the version is
@@ -77,9 +82,20 @@ pub enum Event {
     FetchFailed { filename: String },
     /// A build begins.
     BuildStarted { package: String },
-    /// A build enters a hook of its back end.
+    /// A build cannot go on yet.
+    BuildWaiting { package: String, wait: Wait },
+    /// A build enters a hook of its build backend.
     BuildHook { package: String, hook: String },
-    /// A build has ended well.
+    /// The hook has ended, well or not.
+    BuildHookFinished {
+        package: String,
+        hook: String,
+        seconds: f64,
+    },
+    /// A build backend has written a line.
+    BuildOutput { package: String, line: String },
+    /// A build has ended well. The time is its own: without waiting for a job, for other builds or for
+    /// what it requires.
     BuildFinished { package: String, seconds: f64 },
     /// A step of the plan is done.
     StepFinished {
@@ -112,6 +128,11 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
+    /// Wheels and sdists that an earlier run put into `directory` were removed, because the set has them no more.
+    Removed {
+        directory: String,
+        files: Vec<String>,
+    },
     /// The wheelhouse is complete.
     Finished {
         directory: String,
@@ -133,6 +154,16 @@ pub enum Event {
 pub struct Unknown {
     pub package: String,
     pub reason: String,
+}
+
+/// The reason why a build waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "for", rename_all = "kebab-case")]
+pub enum Wait {
+    /// So many builds run at once already.
+    Job,
+    /// What it requires is resolved, fetched or built: all of it, as `name==version`, once that is known.
+    Requirements { packages: Vec<String> },
 }
 
 /// A phase of the pipeline.

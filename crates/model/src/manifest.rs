@@ -38,6 +38,10 @@ pub struct Manifest {
     pub sdists: Vec<Sdist>,
     /// Every other file that the run put there, sorted, relative to the wheelhouse, with `/`.
     pub files: Vec<String>,
+    /// Those of all files that were in the directory before any run put them there, sorted: they stay when the
+    /// set no longer has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<String>,
 }
 
 /// Represents a set of wheels that was resolved by itself and shares the directory with others.

@@ -6,6 +6,7 @@ mod environment;
 mod session;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wheelhouse_model::{Distribution, PackageName, Result, Version};
 
@@ -34,6 +35,8 @@ pub struct BuiltWheel {
     pub path: PathBuf,
     /// What the build environment held, sorted by name.
     pub requirements: Vec<Distribution>,
+    /// How long the build took, without waiting for a job or for what it requires.
+    pub worked: Duration,
 }
 
 impl Workshop {
@@ -50,6 +53,7 @@ impl Workshop {
         let path = request.wheel_directory.join(filename);
         Ok(BuiltWheel {
             path,
+            worked: session.worked(),
             requirements: session.into_requirements(),
         })
     }

@@ -3,14 +3,15 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uv_distribution_types::Requirement;
 use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Distribution, Error, Kind, Result};
+use wheelhouse_model::event::{Wait, seconds};
+use wheelhouse_model::{Distribution, Error, Event, Kind, Observer, Result};
 
 use super::BuildRequest;
 use super::environment::BuildEnvironment;
@@ -36,6 +37,9 @@ impl From<&BuildRequest<'_>> for SessionRequest {
         }
     }
 }
+
+/// How long something may take before a build is said to wait for it.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 pub(crate) struct SessionRequest {
     pub(crate) label: String,
@@ -67,6 +71,9 @@ pub(crate) struct Session {
     oddities: Oddities,
     /// Whether no wheel is built for the metadata alone, if the sdist has some.
     is_spared: bool,
+    observer: Arc<dyn Observer>,
+    /// How long this build has worked so far, without waiting.
+    worked: Mutex<Duration>,
 }
 
 impl Session {
@@ -95,6 +102,7 @@ impl Session {
     fn open(workshop: &Workshop, request: SessionRequest) -> Result<Self> {
         let failed = || format!("failed to build {}", request.label);
         let backend = Backend::read(&request.tree).context(Kind::Build, failed)?;
+        let begun = Instant::now();
         let environment = BuildEnvironment::create(workshop, &request.label)?;
         let tree = match &request.checkout {
             Some(checkout) => {
@@ -126,7 +134,32 @@ impl Session {
             failures: workshop.failures.clone(),
             oddities: workshop.oddities.clone(),
             is_spared: false,
+            observer: Arc::clone(&workshop.observer),
+            worked: Mutex::new(begun.elapsed()),
         })
+    }
+
+    /// How long the build has worked, without waiting for a job or for what it requires.
+    pub(super) fn worked(&self) -> Duration {
+        *self.worked.lock().expect("no panic while locked")
+    }
+
+    /// Counts the time since `begun` as work.
+    fn count(&self, begun: Instant) {
+        *self.worked.lock().expect("no panic while locked") += begun.elapsed();
+    }
+
+    /// Does `work`, and tells that the build waits for it if it does.
+    async fn wait<T>(&self, wait: impl FnOnce() -> Wait, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        if let Ok(done) = tokio::time::timeout(PATIENCE, &mut work).await {
+            return done;
+        }
+        self.observer.observe(&Event::BuildWaiting {
+            package: self.label.clone(),
+            wait: wait(),
+        });
+        work.await
     }
 
     /// What the environment held, sorted by name.
@@ -148,17 +181,26 @@ impl Session {
         wanted.extend(more);
         let mut wheels = Vec::new();
         if !self.wanted.is_empty() {
-            let settled = bench.settle(&self.wanted, &bench.workshop.host).await;
+            let unknown = || Wait::Requirements {
+                packages: Vec::new(),
+            };
+            let settled = Box::pin(bench.settle(&self.wanted, &bench.workshop.host));
+            let settled = self.wait(unknown, settled).await;
             let mut settled = settled.context(Kind::Build, failed)?;
             settled.sort_by(|one, other| one.name.cmp(&other.name));
-            let made = bench.companion.wheels(&settled).await;
+            let packages = || Wait::Requirements {
+                packages: settled.iter().map(ToString::to_string).collect(),
+            };
+            let made = self.wait(packages, bench.companion.wheels(&settled)).await;
             wheels = made.context(Kind::Build, failed)?;
             self.requirements = settled;
         }
         let unpacked = bench.unpack(&wheels).await.context(Kind::Build, failed)?;
         // The byte code that other builds leave is there by the time that it is this one's turn.
         let job = self.job().await;
+        let begun = Instant::now();
         let installed = self.environment.install(bench.workshop, unpacked).await;
+        self.count(begun);
         installed.context(Kind::Build, failed)?;
         self.keep(job);
         Ok(())
@@ -169,8 +211,8 @@ impl Session {
         let at_hand = self.job.lock().expect("no panic while locked").take();
         match at_hand {
             Some(job) => job,
-            None => Arc::clone(&self.jobs)
-                .acquire_owned()
+            None => self
+                .wait(|| Wait::Job, Arc::clone(&self.jobs).acquire_owned())
                 .await
                 .expect("the semaphore is never closed"),
         }
@@ -270,7 +312,8 @@ impl Session {
 
     /// Calls `hook`; whoever calls has a job.
     async fn call(&self, hook: &'static str, arguments: Vec<Value>) -> Result<Option<Value>> {
-        Call {
+        let begun = Instant::now();
+        let value = Call {
             package: &self.label,
             hook,
             backend: &self.backend,
@@ -281,9 +324,17 @@ impl Session {
             environment: self.environment.variables(),
             log: &self.log,
             timeout: self.timeout,
+            observer: &*self.observer,
         }
         .run()
-        .await
+        .await;
+        self.count(begun);
+        self.observer.observe(&Event::BuildHookFinished {
+            package: self.label.clone(),
+            hook: hook.to_owned(),
+            seconds: seconds(begun.elapsed()),
+        });
+        value
     }
 }
 

@@ -208,11 +208,18 @@ fn is_platform(prefix: &str) -> bool {
     prefix.is_empty() || (prefix.contains("-linux-") && prefix.ends_with('-'))
 }
 
-/// A program without its directory and the version at its end: `gcc` for `/usr/bin/gcc-12`.
+/// A program without its directory and the version at its end: `gcc` for `/usr/bin/gcc-12`, and
+/// `aclocal` for `aclocal-1.16`.
 fn program_name(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or(path);
     match name.rsplit_once('-') {
-        Some((name, version)) if version.chars().all(|letter| letter.is_ascii_digit()) => name,
+        Some((name, version))
+            if version
+                .chars()
+                .all(|letter| letter.is_ascii_digit() || letter == '.') =>
+        {
+            name
+        }
         _ => name,
     }
 }

@@ -52,6 +52,7 @@ pub(super) static TOOLS: &[Need] = &[
     need(RUST, "cargo", "cargo", "cargo rustc"),
     need("Go", "golang", "golang", "go"),
     need("Node.js and npm", "nodejs npm", "nodejs npm", "node nodejs npm npx"),
+    need("Yarn", "yarnpkg", "yarnpkg", "yarn yarnpkg"),
     need("Perl", "perl", "perl-core", "perl"),
     need("patch", "patch", "patch", "patch"),
     need("patchelf", "patchelf", "patchelf", "patchelf"),

@@ -37,6 +37,8 @@ pub(super) static PHRASES: &[Phrase] = &[
     // Go's and Node's programs that start others.
     phrase(Decisive, Program, "exec: \"", "\": executable file not found"),
     phrase(Decisive, Program, "Error: spawn ", " ENOENT"),
+    // Perl's programs, autoreconf among them.
+    phrase(Decisive, Program, "Can't exec \"", "\": No such file"),
     // make, env, bash, dash.
     phrase(Decisive, Program, "make: ", ": No such file or directory"),
     phrase(Decisive, Program, "make: ", ": Command not found"),

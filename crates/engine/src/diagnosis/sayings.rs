@@ -38,7 +38,7 @@ pub(super) static SAYINGS: &[Saying] = &[
     saying(Decisive, Install("pkg-config"), NO_PKG_CONFIG),
     saying(Tentative, Install("pkg-config"), &["The pkg-config command could not be found"]),
     saying(Decisive, Install("autoconf, automake and libtool"), NO_LIBTOOL),
-    saying(Decisive, Install("gettext"), &["possibly undefined macro: AM_GNU_GETTEXT", "possibly undefined macro: AM_NLS", "possibly undefined macro: AM_ICONV"]),
+    saying(Decisive, Install("gettext"), &["possibly undefined macro: AM_GNU_GETTEXT", "possibly undefined macro: AM_NLS", "possibly undefined macro: AM_ICONV", "please install gettext"]),
     saying(Decisive, Install(RUST), NO_RUST),
     saying(Decisive, Install("the Protocol Buffers compiler"), &["Could not find `protoc`"]),
     saying(Decisive, Install("libpq (PostgreSQL)"), &["pg_config executable not found"]),
@@ -54,6 +54,7 @@ pub(super) static SAYINGS: &[Saying] = &[
     // Rust and CMake that are too old, too new or not set up.
     saying(Decisive, Advice(PYO3_TOO_OLD), &["is newer than PyO3's maximum supported version"]),
     saying(Decisive, Advice(RUST_TOO_OLD), OLD_RUST),
+    saying(Decisive, Advice(GO_TOO_OLD), OLD_GO),
     saying(Decisive, Advice(RUSTUP_WITHOUT_DEFAULT), &["rustup could not choose a version of"]),
     saying(Decisive, Advice(CMAKE_TOO_OLD), &["or higher is required.  You are running version"]),
     saying(Decisive, Advice(CMAKE_TOO_NEW), &["Compatibility with CMake < 3.5 has been removed"]),
@@ -145,6 +146,10 @@ const OLD_RUST: &[&str] = &[
     "this version of Cargo only supports edition", "supported edition values are",
 ];
 #[rustfmt::skip]
+const OLD_GO: &[&str] = &[
+    "go.mod requires go >= ", "note: module requires Go ", "invalid go version '", "unknown directive: toolchain",
+];
+#[rustfmt::skip]
 const NO_LIBXML2: &[&str] = &[
     "make sure the libxml2 and libxslt development packages are installed",
     "make sure the development packages of libxml2 and libxslt are installed",
@@ -210,6 +215,8 @@ const PYO3_TOO_OLD: &str = "The package's PyO3 does not know this Python, which 
      package, use an older Python, or try PYO3_USE_ABI3_FORWARD_COMPATIBILITY=1 in the environment.";
 const RUST_TOO_OLD: &str = "The installed Rust is too old for this package. Install a current one from https://rustup.rs \
      (or `rustup update`), or ask for an older release of the package.";
+const GO_TOO_OLD: &str = "The installed Go is too old for this package. Install a current one from https://go.dev/dl, or ask \
+     for an older release of the package.";
 const RUSTUP_WITHOUT_DEFAULT: &str = "rustup is installed without a toolchain for this user. Run `rustup default stable`, or set \
      RUSTUP_HOME to where the toolchain is.";
 const CMAKE_TOO_OLD: &str = "The installed CMake is too old for this package. Install a newer one, for instance the \

@@ -16,7 +16,7 @@ use uv_pep508::MarkerEnvironment;
 use crate::{Error, Kind};
 
 pub use choice::Choice;
-pub use platform::{Platform, System};
+pub use platform::{Platform, System, glibc_of_wheel};
 pub use python::{Implementation, PythonName};
 
 /// What wheels are chosen and built for.

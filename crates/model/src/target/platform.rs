@@ -140,6 +140,18 @@ fn unknown(text: &str) -> Error {
     Error::new(Kind::Input, format!("`{text}` is no known platform")).with_hint(hint)
 }
 
+/// The oldest glibc that the wheel `filename` is for, by its platform tags (PEP 600).
+#[must_use]
+pub fn glibc_of_wheel(filename: &str) -> Option<(u16, u16)> {
+    let tags = filename.strip_suffix(".whl")?.rsplit('-').next()?;
+    let tags = tags.split('.').filter(|tag| tag.starts_with("manylinux"));
+    let versions = tags.filter_map(|tag| match read(tag)?.system {
+        System::Manylinux { major, minor } => Some((major, minor)),
+        _ => None,
+    });
+    versions.min()
+}
+
 impl fmt::Display for Platform {
     /// The platform tag, `manylinux_2_28_x86_64`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,6 +178,14 @@ impl Platform {
             system,
             machine: machine.to_owned(),
         }
+    }
+
+    /// Whether systems like `other` take what was made for this one: the same kind of system, no older.
+    #[must_use]
+    pub fn is_older(&self, other: &Self) -> bool {
+        let same_kind =
+            std::mem::discriminant(&self.system) == std::mem::discriminant(&other.system);
+        self.machine == other.machine && same_kind && self.system <= other.system
     }
 
     /// The environment markers (PEP 508) that the platform decides for a Python of the version `major`.
@@ -227,6 +247,35 @@ mod tests {
             let platform: Platform = alias.parse().unwrap();
             assert_eq!(platform.to_string().parse::<Platform>().unwrap(), platform);
         }
+    }
+
+    #[test]
+    fn wheels_say_which_glibc_they_need() {
+        for (tags, needed) in [
+            (
+                "cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64",
+                Some((2, 17)),
+            ),
+            ("cp311-cp311-manylinux_2_34_x86_64", Some((2, 34))),
+            ("cp311-cp311-linux_x86_64", None),
+            ("py3-none-any", None),
+        ] {
+            assert_eq!(glibc_of_wheel(&format!("x-1-{tags}.whl")), needed);
+        }
+    }
+
+    #[test]
+    fn newer_systems_take_what_is_for_older_ones() {
+        let is_older = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|text| text.parse::<Platform>().unwrap());
+            one.is_older(&other)
+        };
+        assert!(is_older("linux", "manylinux_2_36_x86_64"));
+        assert!(is_older("macosx_11_0_arm64", "macos"));
+        assert!(!is_older("manylinux_2_36_x86_64", "linux"));
+        assert!(!is_older("linux-arm64", "manylinux_2_36_x86_64"));
+        assert!(!is_older("alpine", "manylinux_2_36_x86_64"));
+        assert!(!is_older("windows", "linux"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod contents;
 mod destination;
 pub(crate) mod entry;
 mod git;
+mod glibc;
 pub mod known_files;
 mod left_out;
 pub mod limits;
@@ -30,8 +31,9 @@ mod zip_layout;
 mod zipped;
 
 pub use contents::verify_contents;
+pub use glibc::needed_glibc;
 pub use limits::Limits;
-pub use sdist::{static_metadata, unpack};
+pub use sdist::{is_sdist_name, static_metadata, unpack};
 pub use wheel::{WheelInspection, inspect};
 
 #[cfg(test)]

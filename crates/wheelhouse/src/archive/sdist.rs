@@ -33,6 +33,13 @@ const NEEDED_FIELDS: [&str; 4] = [
     "Version",
 ];
 
+/// Whether a file of this name is a source distribution to pip.
+#[must_use]
+pub fn is_sdist_name(name: &str) -> bool {
+    let endings = TAR_EXTENSIONS.iter().chain([&ZIP_EXTENSION]);
+    endings.into_iter().any(|ending| name.ends_with(ending))
+}
+
 /// Unpacks the source distribution at `archive`, known as `filename`, into the directory `into`,
 /// which must be empty or missing. Returns the source tree: the one directory at the top of the
 /// archive, or `into` itself when there is more than that.

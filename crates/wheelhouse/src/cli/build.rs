@@ -10,6 +10,7 @@ use wheelhouse_model::request::{Requirement, Resolution};
 use wheelhouse_model::{Error, Kind, Request, Result};
 
 use super::arguments::{Build, Conduct, Globals};
+use super::dialect::Dialect;
 use super::dry_run;
 use super::preparation::{Begun, Preparation};
 use crate::config::RawBuild;
@@ -38,7 +39,8 @@ pub(super) enum Asks {
 /// Runs the verb.
 pub(super) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Result<()> {
     let mut raw = build.raw(globals, matches);
-    let (source, conduct) = (build.inputs.source, build.conduct);
+    let (source, mut conduct) = (build.inputs.source, build.conduct);
+    conduct.platform = build.platform.map(|name| name.parse()).transpose()?;
     let others = if build.separate {
         separate(&mut raw)
     } else {
@@ -202,6 +204,8 @@ async fn begin(preparation: Preparation, conduct: &Conduct) -> Result<(Begun, Jo
         supplements: Vec::new(),
         store: begun.store.clone(),
         output: begun.preparation.settings.output.clone(),
+        platform: conduct.platform.clone(),
+        warns_of_new_systems: Dialect::current() == Dialect::CommandLine,
         link_mode: conduct.link_mode(),
         reuse: conduct.reuse(),
         keep_going: conduct.keep_going,

@@ -6,6 +6,7 @@ use clap::ArgMatches;
 use serde_json::{Value, json};
 use wheelhouse_model::Result;
 use wheelhouse_model::redact::redacted;
+use wheelhouse_model::request::IndexStrategy;
 
 use super::arguments::{Config, Globals};
 use super::process::Process;
@@ -13,7 +14,7 @@ use super::reader::Reader;
 use super::streams;
 use crate::config::{
     ConfigurationFile, ConfigurationLevel, FileStatus, PipConfiguration, Row, Setting,
-    SettingStatus, Settings, settle,
+    SettingStatus, Settings, effective_indexes, settle,
 };
 
 const SCHEMA: &str = "wheelhouse-config/1";
@@ -21,8 +22,12 @@ const SCHEMA: &str = "wheelhouse-config/1";
 pub(super) fn run(config: &Config, globals: &Globals, matches: &ArgMatches) -> Result<()> {
     let process = Process::read()?;
     let raw = config.raw(globals, matches);
-    let pip = process.pip_configuration(&raw)?;
-    let mut settings = settle(&raw, &process.settings_context(&pip, &Reader::default()))?;
+    let project = process.project_configuration(&raw, None)?;
+    let pip = process.configuration(&raw, project)?;
+    let reader = Reader::default();
+    let context = process.settings_context(&pip, &reader);
+    let mut settings = settle(&raw, &context)?;
+    let indexes = effective_indexes(&settings, &context)?;
     if settings.python.is_none() {
         let python = process
             .locate_python(None)
@@ -33,14 +38,14 @@ pub(super) fn run(config: &Config, globals: &Globals, matches: &ArgMatches) -> R
     }
     settings.rows.sort_by_key(|row| row.option);
     if globals.json {
-        streams::data(&format!("{:#}\n", as_json(&settings, &pip)));
+        streams::data(&format!("{:#}\n", as_json(&settings, &indexes, &pip)));
     } else {
-        streams::data(&as_lines(&settings, &pip));
+        streams::data(&as_lines(&settings, &indexes, &pip));
     }
     Ok(())
 }
 
-fn as_json(settings: &Settings, pip: &PipConfiguration) -> Value {
+fn as_json(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> Value {
     let rows = settings.rows.iter().map(|row| {
         let origins: Vec<_> = row.origins.iter().map(ToString::to_string).collect();
         json!({ "option": row.option, "values": row.values, "origins": origins })
@@ -60,16 +65,26 @@ fn as_json(settings: &Settings, pip: &PipConfiguration) -> Value {
     json!({
         "schema": SCHEMA,
         "settings": rows.collect::<Vec<_>>(),
+        "indexes": indexes,
         "files": files.collect::<Vec<_>>(),
         "unused": unused.collect::<Vec<_>>(),
     })
 }
 
-fn as_lines(settings: &Settings, pip: &PipConfiguration) -> String {
+fn as_lines(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> String {
     let mut rows = vec![["OPTION".to_owned(), "VALUE".to_owned(), "FROM".to_owned()]];
     rows.extend(settings.rows.iter().map(row));
     let mut text = aligned(&rows);
-    text.push_str("\nConfiguration files of pip, the strongest last:\n");
+    text.push_str(match settings.index_strategy {
+        _ if indexes.is_empty() => "\nNo index is asked.\n",
+        IndexStrategy::BestMatch => "\nIndexes, the best version of all counts:\n",
+        IndexStrategy::FirstIndex => "\nIndexes, the first that has a package counts:\n",
+        IndexStrategy::FirstMatch => "\nIndexes, the first that has a version that fits counts:\n",
+    });
+    for index in indexes {
+        let _ = writeln!(text, "  {index}");
+    }
+    text.push_str("\nConfiguration files, of pip and of the project, the strongest last:\n");
     for file in pip.files() {
         let _ = writeln!(text, "  {} ({})", file.path.display(), status(file));
     }
@@ -157,5 +172,6 @@ fn level(file: &ConfigurationFile) -> &'static str {
         ConfigurationLevel::User => "user",
         ConfigurationLevel::Site => "site",
         ConfigurationLevel::Environment => "environment",
+        ConfigurationLevel::Project => "project",
     }
 }

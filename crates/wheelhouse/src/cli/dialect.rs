@@ -35,7 +35,7 @@ enum Equivalent {
 
 /// Every option that a hint names.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 40] = {
+const OPTIONS: [(&str, Equivalent); 41] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
@@ -68,6 +68,7 @@ const OPTIONS: [(&str, Equivalent); 40] = {
         ("--only-binary", Variable("PIP_ONLY_BINARY")),
         ("--output", Nothing),
         ("--path", Nothing),
+        ("--platform", Nothing),
         ("--proxy", Variable("PIP_PROXY")),
         ("--python", Nothing),
         ("--python-version", Nothing),

@@ -11,6 +11,7 @@ use wheelhouse_model::retries::RetryNotices;
 
 use super::arguments::{Extract, Globals, Reading};
 use super::process::Process;
+use super::progress::Activity;
 use super::reader::Reader;
 use super::render::{self, Verbosity};
 use super::{human, registry, signals, streams, style};
@@ -28,6 +29,9 @@ pub(super) fn run(arguments: &Extract, globals: &Globals) -> Result<()> {
     let process = Process::read()?;
     let opening = Opening::new(&arguments.image, &arguments.reading, globals, &process)?;
     let directory = process.directory.join(&arguments.directory);
+    let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
+    let activity = Activity::new(!globals.no_progress, verbosity);
+    activity.begin(format!("Extracting {}", arguments.image));
     let work = move || {
         signals::until_interrupted(async move {
             let (source, reading) = opening.open().await?;
@@ -39,7 +43,9 @@ pub(super) fn run(arguments: &Extract, globals: &Globals) -> Result<()> {
             .await
         })
     };
-    let (image, extracted) = wheelhouse_engine::run(work)?;
+    let outcome = wheelhouse_engine::run(work);
+    activity.close();
+    let (image, extracted) = outcome?;
     tell(arguments, globals, &image, &extracted);
     Ok(())
 }
@@ -108,6 +114,7 @@ fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: 
             "manifest": extracted.has_manifest,
             "unlisted": extracted.unlisted,
             "foreign": published.foreign,
+            "removed": published.removed_distributions(),
         });
         streams::data(&format!("{document:#}\n"));
         return;
@@ -130,6 +137,11 @@ fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: 
     }
     for warning in &published.warnings {
         warn(warning);
+    }
+    let removed = published.removed_distributions();
+    let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
+    if !removed.is_empty() && verbosity >= Verbosity::Normal {
+        streams::talk(&render::removed(&directory, &removed, verbosity));
     }
     if !extracted.has_manifest {
         warn("the image has no manifest to compare with; `wheelhouse verify` tells more");

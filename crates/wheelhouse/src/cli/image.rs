@@ -15,6 +15,7 @@ use wheelhouse_model::{Error, Kind, Result};
 use super::arguments::{Conduct, Globals, Image};
 use super::preparation::Preparation;
 use super::progress::Bar;
+use super::render::Verbosity;
 use super::{build, human, registry, streams};
 use crate::oci::compose::path_in_image;
 use crate::oci::{self, Job, Location, Maker, Manner, Published};
@@ -41,7 +42,9 @@ async fn carry_out(
 ) -> Result<()> {
     let mut job = job(&preparation, &image, wheelhouses, destinations)?;
     let (json, quiet) = (preparation.json, preparation.settings.quiet > 0);
-    let bar = Arc::new(Bar::new(preparation.settings.progress));
+    let settings = &preparation.settings;
+    let verbosity = Verbosity::new(settings.quiet, settings.verbose);
+    let bar = Arc::new(Bar::new(settings.progress, verbosity));
     let dry_run = image.manner.dry_run;
     let scratch = tempfile::tempdir().context(Kind::Publish, || {
         "failed to make a temporary directory".to_owned()
@@ -60,8 +63,10 @@ async fn carry_out(
     }
     let named = std::mem::take(&mut job.destinations);
     job.destinations = if dry_run { Vec::new() } else { named.clone() };
-    let published = oci::publish(job, bar.clone()).await?;
+    bar.begin("Making layers");
+    let published = oci::publish(job, bar.clone()).await;
     bar.close();
+    let published = published?;
     if json {
         streams::data(&format!("{:#}\n", as_json(&published, &named, dry_run)));
     } else {

@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &Inspect, globals: &Globals) -> Result<()> {
     let text = if globals.json {
         format!("{:#}\n", as_json(&arguments.what, &found))
     } else {
-        as_text(&arguments.what, &found)
+        as_text(&arguments.what, &found, globals.verbose > 0)
     };
     streams::data(&redacted(&text));
     Ok(())
@@ -60,7 +60,35 @@ struct Row {
     source: String,
 }
 
-fn rows(manifest: &Manifest) -> Vec<Row> {
+/// How wide lines are, in characters, unless all is to be shown.
+const WIDTH: usize = 100;
+
+/// The least that is left of where a distribution came from.
+const LEAST: usize = 24;
+
+/// Where a distribution was looked for and found; with `all`, its own URL or path.
+fn from(origin: &Origin, source: &str, all: bool) -> String {
+    match origin {
+        Origin::Index { url } if !all => shown(url),
+        Origin::FindLinks { location } if !all => shown(location),
+        _ => shown(source),
+    }
+}
+
+/// Leaves out the middle of `text` where it is longer than `most` characters.
+fn shortened(text: &str, most: usize) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= most {
+        return text.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let (start, end) = (kept - kept / 2, kept / 2);
+    let start = letters[..start].iter();
+    let end = letters[letters.len() - end..].iter();
+    start.chain(&['…']).chain(end).collect()
+}
+
+fn rows(manifest: &Manifest, all: bool) -> Vec<Row> {
     let wheels = manifest.wheels.iter().map(|wheel: &Wheel| Row {
         name: shown(&wheel.name),
         version: shown(&wheel.version),
@@ -70,19 +98,19 @@ fn rows(manifest: &Manifest) -> Vec<Row> {
             (None, Origin::Index { .. }) => "fetched",
             (None, _) => "taken",
         },
-        source: shown(&wheel.source),
+        source: from(&wheel.origin, &wheel.source, all),
     });
     let sdists = manifest.sdists.iter().map(|sdist: &Sdist| Row {
         name: shown(&sdist.name),
         version: shown(&sdist.version),
         size: sdist.size,
         how: "sdist",
-        source: shown(&sdist.source),
+        source: from(&sdist.origin, &sdist.source, all),
     });
     wheels.chain(sdists).collect()
 }
 
-fn as_text(what: &str, found: &Inspection) -> String {
+fn as_text(what: &str, found: &Inspection, all: bool) -> String {
     let mut text = format!("{what}\n");
     if let Some(digest) = &found.digest {
         let architecture = shown(found.architecture.as_deref().unwrap_or("unknown"));
@@ -99,7 +127,7 @@ fn as_text(what: &str, found: &Inspection) -> String {
     for target in &manifest.targets {
         let _ = writeln!(text, "for {}", shown(&target.label()));
     }
-    let rows = rows(manifest);
+    let rows = rows(manifest, all);
     let size = rows.iter().map(|row| row.size).sum();
     let packages = human::count(rows.len(), "package");
     let _ = writeln!(text, "{packages}, {}", human::bytes(size));
@@ -109,11 +137,10 @@ fn as_text(what: &str, found: &Inspection) -> String {
     for row in &rows {
         let (name, version, how) = (&row.name, &row.version, row.how);
         let size = human::bytes(row.size);
-        let _ = writeln!(
-            text,
-            "  {name:<names$}  {version:<versions$}  {size:>9}  {how:<7}  {}",
-            row.source
-        );
+        let line = format!("  {name:<names$}  {version:<versions$}  {size:>9}  {how:<7}  ");
+        let left = WIDTH.saturating_sub(line.chars().count()).max(LEAST);
+        let source = shortened(&row.source, if all { usize::MAX } else { left });
+        let _ = writeln!(text, "{line}{source}");
     }
     text
 }
@@ -129,4 +156,28 @@ fn as_json(what: &str, found: &Inspection) -> Value {
         "manifest": found.manifest,
         "files": found.files,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_places_lose_their_middle() {
+        assert_eq!(shortened("https://host/simple", 19), "https://host/simple");
+        assert_eq!(shortened("https://host/simple", 11), "https…imple");
+        assert_eq!(shortened("äöüäöü", 3), "ä…ü");
+    }
+
+    #[test]
+    fn a_distribution_is_from_its_index_or_itself() {
+        let url = "https://me:secret@host/simple".to_owned();
+        let origin = Origin::Index { url };
+        assert!(from(&origin, "https://files/x.whl", false).ends_with("host/simple"));
+        assert_eq!(
+            from(&origin, "https://files/x.whl", true),
+            "https://files/x.whl"
+        );
+        assert_eq!(from(&Origin::Direct, "/x.whl", false), "/x.whl");
+    }
 }

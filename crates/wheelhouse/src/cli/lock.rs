@@ -33,7 +33,7 @@ async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
         store: begun.store.clone(),
         place: arguments.place(&preparation.settings.output)?,
         audience: Audience {
-            targets: arguments.targets()?,
+            targets: arguments.targets(&preparation.settings.project_targets)?,
             admit: Box::new(move |target| scope.check(target)),
         },
         reuse: arguments.upgrades.reuse(),

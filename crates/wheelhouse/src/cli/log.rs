@@ -4,11 +4,11 @@ use tracing_subscriber::EnvFilter;
 
 const VARIABLE: &str = "WHEELHOUSE_LOG";
 
-/// Starts the log if `WHEELHOUSE_LOG` says what to log, or if `-v` was given twice or more.
+/// Starts the log of decisions, requests and hooks if `WHEELHOUSE_LOG` says what to log, or if `-v` was given twice or more.
 pub(super) fn start(verbose: u8) {
     let filter = match (std::env::var(VARIABLE), verbose) {
         (Ok(filter), _) if !filter.is_empty() => EnvFilter::try_new(filter).ok(),
-        (_, 2) => EnvFilter::try_new("warn,wheelhouse=debug,wheelhouse_engine=debug,uv=info").ok(),
+        (_, 2) => EnvFilter::try_new("warn,wheelhouse=debug,uv=debug").ok(),
         (_, 3..) => EnvFilter::try_new("debug").ok(),
         _ => None,
     };

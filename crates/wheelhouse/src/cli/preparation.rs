@@ -71,9 +71,8 @@ impl Begun {
             return Ok(());
         }
         let settings = &preparation.settings;
-        let (python, quiet) = (settings.python.clone(), settings.quiet > 0);
         let (process, json) = (&preparation.process, preparation.json);
-        verify::after_build(process, &settings.output, python, json, quiet).await
+        verify::after_build(process, settings, json).await
     }
 }
 
@@ -86,7 +85,8 @@ impl Preparation {
         one_document: bool,
     ) -> Result<Self> {
         let process = Process::read()?;
-        let pip = process.pip_configuration(&raw)?;
+        let project = process.project_configuration(&raw, source.as_deref())?;
+        let pip = process.configuration(&raw, project)?;
         let mut reader = Reader::default();
         let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
         again::with_variables_of(&settings, &process.environment)?;
@@ -133,9 +133,8 @@ impl Preparation {
         let temporary = Arc::clone(&self.temporary);
         let outcome = wheelhouse_engine::run(move || signals::until_interrupted(work(self)));
         renderer.close();
-        let failed = outcome
-            .as_ref()
-            .is_err_and(|error| error.kind() == Kind::Build);
+        // Among the failures that ended the run may be that of a build, whatever the first of them is.
+        let failed = outcome.is_err();
         for directory in
             std::mem::take(&mut *temporary.lock().unwrap_or_else(PoisonError::into_inner))
         {

@@ -10,8 +10,8 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Kind, Result};
 
 use crate::config::{
-    ConfigurationRequest, Environment, LocalReader, PipConfiguration, Platform, RawBuild,
-    ReadSource, SettingsContext,
+    ConfigurationRequest, Environment, LocalReader, PROJECT_FILE_NAME, PipConfiguration, Platform,
+    ProjectConfiguration, RawBuild, ReadSource, SettingsContext,
 };
 
 pub(crate) struct Process {
@@ -64,6 +64,38 @@ impl Process {
     /// Reads pip's configuration, as far as it counts for `raw`. The installation of the Python that
     /// the command line names may have a configuration file of its own.
     pub(crate) fn pip_configuration(&self, raw: &RawBuild) -> Result<PipConfiguration> {
+        self.configuration(raw, ProjectConfiguration::default())
+    }
+
+    /// Reads what the project configures that `raw` and `source` mean: that of the source, of a `pyproject.toml` among
+    /// the files, or of the current directory.
+    pub(crate) fn project_configuration(
+        &self,
+        raw: &RawBuild,
+        source: Option<&str>,
+    ) -> Result<ProjectConfiguration> {
+        let mut files = raw.requirement_files.iter().map(Path::new);
+        let is_project = |path: &&Path| {
+            path.file_name()
+                .is_some_and(|name| name == PROJECT_FILE_NAME)
+        };
+        let path = match source {
+            Some(source) => Path::new(source).join(PROJECT_FILE_NAME),
+            None => files
+                .find(is_project)
+                .map_or_else(|| PROJECT_FILE_NAME.into(), Path::to_owned),
+        };
+        // Components have neither `.` nor a slash at the end, which would be shown.
+        let path: PathBuf = self.directory.join(path).components().collect();
+        ProjectConfiguration::read(&path, &LocalReader)
+    }
+
+    /// Reads pip's configuration as [`pip_configuration`](Self::pip_configuration), and that of `project`.
+    pub(crate) fn configuration(
+        &self,
+        raw: &RawBuild,
+        project: ProjectConfiguration,
+    ) -> Result<PipConfiguration> {
         let section = if raw.targets.is_some() {
             "download"
         } else {
@@ -80,7 +112,7 @@ impl Process {
             isolated: false,
             platform: Platform::current(),
         };
-        PipConfiguration::load(&request, &LocalReader).context(Kind::Input, || {
+        PipConfiguration::load_with(&request, project, &LocalReader).context(Kind::Input, || {
             "pip's configuration cannot be read".to_owned()
         })
     }

@@ -1,28 +1,55 @@
-//! Progress in bytes, on a terminal.
+//! Progress on a terminal, of verbs that have no events, in the style of those that have.
 
-use std::io::{IsTerminal as _, stderr};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::human;
+use super::render::{Verbosity, can_be_live};
 use crate::oci::Watch;
 
-/// A bar that grows with what is to be moved.
-pub(super) struct Bar(ProgressBar);
+/// How often live lines move.
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
-impl Bar {
-    /// Shows nothing unless progress is wanted and stderr is a terminal.
-    pub(super) fn new(wanted: bool) -> Self {
-        let shown = wanted && stderr().is_terminal();
-        let target = if shown {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(0), target);
-        let style = ProgressStyle::with_template(
-            "uploading {bar:30} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}",
-        );
-        Self(bar.with_style(style.expect("the template is right")))
+/// The form of a line that says what goes on.
+pub(super) const SPINNER: &str = "{spinner} {wide_msg} {elapsed}";
+
+/// Makes the style of a live line from its form.
+pub(super) fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template);
+    style
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+        .progress_chars("=> ")
+}
+
+fn target(wanted: bool, verbosity: Verbosity) -> ProgressDrawTarget {
+    if wanted && can_be_live(verbosity) {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    }
+}
+
+/// A line that says what goes on; nothing of it is left.
+pub(super) struct Activity(ProgressBar);
+
+impl Activity {
+    /// Shows nothing unless progress is `wanted` and stderr is a terminal.
+    pub(super) fn new(wanted: bool, verbosity: Verbosity) -> Self {
+        let bar = ProgressBar::with_draw_target(None, target(wanted, verbosity));
+        Self(bar.with_style(style(SPINNER)))
+    }
+
+    /// Says what begins.
+    pub(super) fn begin(&self, message: String) {
+        self.0.set_message(message);
+        self.0.reset_elapsed();
+        self.0.enable_steady_tick(TICK);
+    }
+
+    /// Lets `write` write lines that stay, above.
+    pub(super) fn above(&self, write: impl FnOnce()) {
+        self.0.suspend(write);
     }
 
     pub(super) fn close(&self) {
@@ -30,12 +57,46 @@ impl Bar {
     }
 }
 
+/// A bar that grows with what is to be moved.
+pub(super) struct Bar(ProgressBar);
+
+impl Bar {
+    /// Shows nothing unless progress is wanted and stderr is a terminal.
+    pub(super) fn new(wanted: bool, verbosity: Verbosity) -> Self {
+        Self(ProgressBar::with_draw_target(
+            Some(0),
+            target(wanted, verbosity),
+        ))
+    }
+
+    /// Says what goes on before anything is moved.
+    pub(super) fn begin(&self, message: &'static str) {
+        self.0.set_style(style(SPINNER));
+        self.0.set_message(message);
+        self.0.enable_steady_tick(TICK);
+    }
+
+    pub(super) fn close(&self) {
+        self.0.finish_and_clear();
+    }
+
+    fn show(&self) {
+        let (moved, all) = (self.0.position(), self.0.length().unwrap_or_default());
+        let [moved, all] = [moved, all].map(human::bytes);
+        self.0.set_message(format!("{moved} of {all}"));
+    }
+}
+
 impl Watch for Bar {
     fn expect(&self, bytes: u64) {
+        self.0
+            .set_style(style("{spinner} Uploading [{bar:24}] {msg}"));
         self.0.inc_length(bytes);
+        self.show();
     }
 
     fn moved(&self, bytes: u64) {
         self.0.inc(bytes);
+        self.show();
     }
 }

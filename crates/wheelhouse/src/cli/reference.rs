@@ -1,13 +1,15 @@
-//! The reference of the command line, `docs/cli.md`: the real help, as a document.
+//! The reference of the command line, `docs/cli.md`: the real help, as a document; and that of the keys of
+//! `[tool.wheelhouse]`, with their schema.
 //!
-//! Responsible for the comparison of the two, in a test.
+//! Responsible for the comparison of these with the program, in tests.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory as _};
 
 use super::arguments::CommandLine;
+use crate::config::key_reference;
 
 /// Writes the document anew instead of comparing it.
 const UPDATE: &str = "WHEELHOUSE_UPDATE_DOCS";
@@ -44,16 +46,39 @@ fn write_help(text: &mut String, command: &mut Command) {
     verbs.for_each(|verb| write_help(text, verb));
 }
 
-#[test]
-fn the_reference_is_the_real_help() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
-    let document = document();
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs")
+        .join(name)
+}
+
+#[track_caller]
+fn compare(name: &str, document: &str) {
+    let path = path(name);
     if std::env::var_os(UPDATE).is_some() {
-        fs_err::write(&path, &document).unwrap();
+        fs_err::write(&path, document).unwrap();
     }
     let written = fs_err::read_to_string(&path).unwrap_or_default();
     assert!(
         written == document,
-        "docs/cli.md is not the help of the program; write it anew with {UPDATE}=1 and this test"
+        "docs/{name} is not what the program says; write it anew with {UPDATE}=1 and this test"
     );
+}
+
+#[test]
+fn the_reference_is_the_real_help() {
+    compare("cli.md", &document());
+}
+
+#[test]
+fn the_reference_of_keys_has_those_there_are() {
+    const START: &str = "<!-- keys: written by a test -->\n";
+    const END: &str = "<!-- end of keys -->\n";
+    let name = "configuration.md";
+    let text = fs_err::read_to_string(path(name)).unwrap();
+    let (head, rest) = text.split_once(START).unwrap();
+    let (_, tail) = rest.split_once(END).unwrap();
+    let table = key_reference::table();
+    compare(name, &format!("{head}{START}{table}{END}{tail}"));
+    compare("pyproject.schema.json", &key_reference::json_schema());
 }

@@ -28,7 +28,7 @@ pub(crate) fn remove(directory: TempDir, keep_logs: bool) {
         let mut kept = 0;
         for entry in entries.flatten() {
             let path = entry.path();
-            if keep_logs && path.ends_with(LOGS) {
+            if keep_logs && path.ends_with(LOGS) && !is_empty(&path) {
                 kept += 1;
             } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let _ = std::fs::remove_dir_all(path);
@@ -47,6 +47,10 @@ pub(crate) fn remove(directory: TempDir, keep_logs: bool) {
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+fn is_empty(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Where the logs of builds are in a cache.

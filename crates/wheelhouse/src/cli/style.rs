@@ -5,6 +5,7 @@ use anstyle::{AnsiColor, Style};
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 pub(crate) const HINT: Style = AnsiColor::Cyan.on_default().bold();
+pub(crate) const QUIET: Style = Style::new().dimmed();
 pub(crate) const DONE: Style = AnsiColor::Green.on_default().bold();
 
 /// `error: text`, the label in colour.

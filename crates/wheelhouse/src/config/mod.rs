@@ -21,6 +21,7 @@ mod request;
 mod requirements_file;
 mod source;
 mod source_files;
+mod tool;
 
 pub use encoding::DecodeError;
 pub use environment::Environment;
@@ -34,8 +35,8 @@ pub use pip_configuration::{
 };
 pub use project::{Dependencies, Project, ProjectError};
 pub use request::{
-    Control, Joined, RawBuild, RawTargets, Row, Settings, SettingsContext, ValueOrigin, join,
-    settle,
+    Control, Joined, RawBuild, RawTargets, Row, Settings, SettingsContext, ValueOrigin,
+    effective_indexes, join, settle,
 };
 pub use requirements_file::{
     FileOptions, Location, Notice, NoticeKind, OptionError, QuoteError, ReadContext,
@@ -43,3 +44,6 @@ pub use requirements_file::{
 };
 pub use source::{LocalReader, ReadSource, Source};
 pub use source_files::{ApplicationSource, SourceFilesError, find_application_source};
+pub use tool::{FILE_NAME as PROJECT_FILE_NAME, ProjectConfiguration};
+#[cfg(test)]
+pub use tool::{key_names, reference as key_reference};

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Instant;
 
 use futures::FutureExt as _;
 use futures::channel::oneshot;
@@ -39,7 +38,6 @@ impl LocalWorker {
         if let Some(built) = self.built_before(&key, distribution)? {
             return Ok(made(built, Outcome::Reused));
         }
-        let begun = Instant::now();
         let (mut workplace, _claim) = self.prepare(distribution, &key).await?;
         // Another process, or the build of the same source under another name, may have built it while this one waited for the workplace.
         if let Some(built) = self.built_before(&key, distribution)? {
@@ -49,14 +47,14 @@ impl LocalWorker {
         self.observer.observe(&Event::BuildStarted {
             package: package.clone(),
         });
-        let mut built = self.build_in(&workplace, distribution, begun).await;
+        let mut built = self.build_in(&workplace, distribution).await;
         if let Source::Tree { path } = &distribution.source {
             if built.is_err() && workplace.has_links {
                 // Some backends take no file that is elsewhere.
                 drop(workplace);
                 let tree = self.tree(path, LargeFiles::Copied).await?;
                 workplace = self.fill(&key, Filling::Tree(tree), None).await?;
-                built = self.build_in(&workplace, distribution, begun).await;
+                built = self.build_in(&workplace, distribution).await;
             }
             self.note_seen(path, &workplace).await?;
         }
@@ -66,7 +64,7 @@ impl LocalWorker {
             let key = self.build_key(distribution, sdist);
             self.store.record_built(&key, &built.0)?;
         }
-        let seconds = seconds(begun.elapsed());
+        let seconds = built.0.seconds;
         self.observer
             .observe(&Event::BuildFinished { package, seconds });
         let removed = blocking(move || {
@@ -184,7 +182,6 @@ impl LocalWorker {
         self: &Rc<Self>,
         workplace: &Workplace,
         distribution: &Distribution,
-        begun: Instant,
     ) -> Result<(BuiltWheel, Stored)> {
         let wheels = tempfile::tempdir_in(&workplace.directory)
             .context(Kind::Build, || format!("failed to build {distribution}"))?;
@@ -221,7 +218,8 @@ impl LocalWorker {
                 "{} {}",
                 self.target.implementation, self.target.python_version
             ),
-            seconds: seconds(begun.elapsed()),
+            seconds: seconds(wheel.worked),
+            glibc: taken.glibc,
         };
         Ok((built, taken.stored))
     }
@@ -331,6 +329,8 @@ struct Taken {
     stored: Stored,
     /// Where it disagrees with its own RECORD.
     flaws: Vec<String>,
+    /// The newest version of glibc that its binaries need.
+    glibc: Option<(u16, u16)>,
 }
 
 /// Checks the wheel at `path`, which `distribution` was built into, and takes it into `store`.
@@ -353,9 +353,11 @@ fn take(store: &Store, distribution: &Distribution, path: &Path) -> Result<Taken
     }
     let stored = store.add_file(path, Expected::anything(&filename))?;
     store.keep_metadata(&stored.sha256, &inspection.metadata);
+    let glibc = archive::needed_glibc(&stored.path, &Limits::default())?;
     Ok(Taken {
         filename,
         stored,
         flaws,
+        glibc,
     })
 }

@@ -92,7 +92,7 @@ impl Run {
     /// The wheel that a source was built into earlier.
     fn built(&self, distribution: &Distribution) -> Result<Found<(BuiltWheel, Stored)>> {
         let source = key::source(distribution, None, &self.trees);
-        let key = key::build_key(&self.job.request, &self.target, distribution, &source);
+        let key = key::build_key(&self.job.request, &self.host_target, distribution, &source);
         self.job.store.built(&key)
     }
 

@@ -10,14 +10,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::try_join_all;
 use wheelhouse_engine::Host;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::event::seconds;
 use wheelhouse_model::lock::{VersionChange, version_changes};
 use wheelhouse_model::pylock::{self, Outline};
 use wheelhouse_model::{
-    Error, Event, Kind, Lock, Observer, PackageName, Request, Result, Sha256, Target, Version,
+    Error, Event, Kind, Lock, Observer, PackageName, Phase, Request, Result, Sha256, Target,
+    Version,
 };
 
 use super::ahead::Ahead;
@@ -112,7 +115,14 @@ pub async fn lock(mut job: Job, observer: Arc<dyn Observer>) -> Result<Vec<Locke
         reuse: job.reuse,
         observer,
     };
-    try_join_all(sheets.into_iter().map(|sheet| run.settle(sheet))).await
+    let phase = Phase::Resolve;
+    run.observer.observe(&Event::PhaseStarted { phase });
+    let begun = Instant::now();
+    let locked = try_join_all(sheets.into_iter().map(|sheet| run.settle(sheet))).await?;
+    let seconds = seconds(begun.elapsed());
+    run.observer
+        .observe(&Event::PhaseFinished { phase, seconds });
+    Ok(locked)
 }
 
 impl Place {

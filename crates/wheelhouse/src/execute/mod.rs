@@ -17,6 +17,7 @@ pub mod download;
 mod earlier;
 mod fetch;
 mod finish;
+mod fitting;
 mod inventory;
 mod key;
 pub mod locking;
@@ -37,7 +38,7 @@ use tokio::sync::Semaphore;
 use wheelhouse_engine::{Engine, Host, Setup};
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::lock::version_changes;
-use wheelhouse_model::target::Choice;
+use wheelhouse_model::target::{Choice, Platform};
 use wheelhouse_model::{
     Action, Error, Event, Kind, Lock, Observer, PackageName, Phase, Plan, Request, Result, Sha256,
     Source, Step, Target, Version,
@@ -63,6 +64,10 @@ pub struct Job {
     pub store: Store,
     /// The directory that gets the wheels.
     pub output: PathBuf,
+    /// The system that all wheels have to fit, which may be older than the host.
+    pub platform: Option<Platform>,
+    /// Whether a warning says which wheels do not fit common systems.
+    pub warns_of_new_systems: bool,
     pub link_mode: LinkMode,
     pub reuse: Reuse,
     /// Whether a failed step leaves the others to go on; all failures are told at the end.
@@ -183,6 +188,8 @@ struct Run {
     job: Job,
     observer: Arc<dyn Observer>,
     target: Target,
+    /// The target of this machine, which is another one if an older system is asked for.
+    host_target: Target,
     /// The host until the engine takes it.
     host: Option<Host>,
     /// Started when the store and an earlier lock do not suffice.
@@ -208,7 +215,11 @@ impl Run {
         let cache = job.store.root().join("uv");
         let python = job.request.python.as_deref();
         let host = Host::discover(python, job.python.as_deref(), &cache).await?;
-        let target = host.target();
+        let host_target = host.target();
+        let target = match &job.platform {
+            Some(platform) => fitting::restricted(&host_target, platform)?,
+            None => host_target.clone(),
+        };
         observer.observe(&Event::of_target(&target));
         let reader = TreeReader::new(&job.store, &job.output);
         let (texts, trees) = earlier::local_digests(&job.request, &reader).await?;
@@ -217,6 +228,7 @@ impl Run {
             job,
             observer,
             target,
+            host_target,
             host: Some(host),
             worker: None,
             ahead,
@@ -331,7 +343,7 @@ impl Run {
         if let (None, Some(host)) = (&self.worker, self.host.take()) {
             let begin = Begin {
                 host,
-                target: self.target.clone(),
+                target: self.host_target.clone(),
                 request: self.job.request.clone(),
                 store: self.job.store.clone(),
                 observer: Arc::clone(&self.observer),
@@ -403,6 +415,11 @@ impl Run {
 
     /// Publishes the sets, of which that of the request is the first.
     async fn finish(self, sets: Vec<ResolvedSet>) -> Result<Report> {
+        if self.job.platform.is_some() {
+            fitting::check(&sets, &self.target)?;
+        } else if self.job.warns_of_new_systems {
+            fitting::warn(&sets, &*self.observer);
+        }
         self.phase_started(Phase::Publish);
         let publish_begun = Instant::now();
         let mut report = finish::report(&sets);
@@ -472,6 +489,7 @@ async fn begin_worker(begin: Begin) -> Result<Rc<LocalWorker>> {
         host: begin.host,
         request: &begin.request,
         logs: &begin.store.root().join("logs"),
+        observer: Arc::clone(&begin.observer),
     };
     Ok(Rc::new(LocalWorker {
         tree_reader: TreeReader::new(&begin.store, &begin.output),
@@ -488,9 +506,16 @@ async fn begin_worker(begin: Begin) -> Result<Rc<LocalWorker>> {
     }))
 }
 
-/// Tells what publishing found in the way.
+/// Tells what publishing removed, and found in the way.
 fn tell(observer: &dyn Observer, output: &Path, published: &Published) {
     let output = output.display();
+    let files = published.removed_distributions();
+    if !files.is_empty() {
+        observer.observe(&Event::Removed {
+            directory: output.to_string(),
+            files,
+        });
+    }
     let told = [
         (
             &published.replaced_since,

@@ -124,6 +124,8 @@ impl Run {
             python: self.job.python.clone(),
             store: self.job.store.clone(),
             output: self.job.output.clone(),
+            platform: self.job.platform.clone(),
+            warns_of_new_systems: false,
             link_mode: self.job.link_mode,
             reuse: self.job.reuse.clone(),
             keep_going: self.job.keep_going,
@@ -265,6 +267,10 @@ fn left_out(title: &str, error: &Error) -> Event {
 struct OfSupplement(Arc<dyn Observer>);
 
 impl Observer for OfSupplement {
+    fn wants_output(&self) -> bool {
+        self.0.wants_output()
+    }
+
     fn observe(&self, event: &Event) {
         let of_run = matches!(
             event,

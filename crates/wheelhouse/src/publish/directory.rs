@@ -31,14 +31,14 @@ use wheelhouse_model::{Error, Kind, Manifest, Result};
 use super::operations::{Disk, Operations, failure};
 use super::previous::{self, Owned, Previous};
 use super::staging::{self, Content, Desired, Presence, Staged};
-use super::{Published, Publisher, Wheelhouse};
+use super::{Place, Published, Publisher, Wheelhouse};
 
 /// Publishes into one directory of a local file system.
 #[derive(Clone, Debug)]
 pub struct DirectoryPublisher {
     /// Made if it is missing, with its parents.
     pub directory: PathBuf,
-    /// Whether what no run put there gives way to a file of the set.
+    /// Whether what no run put there gives way to a file of the set. Wheels and sdists never do.
     pub overwrite: bool,
 }
 
@@ -67,8 +67,12 @@ fn publish(
         }
         return run.report(Vec::new());
     }
-    if let (false, Some(name)) = (publisher.overwrite, run.overwritten.first()) {
-        let message = format!("`{}` is in the way", root.join(name).display());
+    let gives_way = |name: &str| publisher.overwrite && !run.is_protected(name);
+    if let Some(name) = run.overwritten.iter().find(|name| !gives_way(name)) {
+        let message = format!(
+            "`{}` is in the way: a file of the wheelhouse has that name, and other contents",
+            root.join(name).display()
+        );
         return Err(Error::new(Kind::Publish, message)
             .with_hint("No wheelhouse put it there: move it away, or choose another directory."));
     }
@@ -101,6 +105,8 @@ struct Run<'a> {
     desired: Desired<'a>,
     manifest: Vec<u8>,
     changed: Vec<&'a str>,
+    /// Files of the set that were there already and that no run put there.
+    found: Vec<&'a str>,
     /// Whether a wheel had to be read to know it.
     digested: bool,
     stale: Vec<String>,
@@ -119,8 +125,9 @@ impl<'a> Run<'a> {
         let mut run = Self {
             operations,
             root,
-            manifest: previous::json(&completed(wheelhouse)),
+            manifest: Vec::new(),
             changed: Vec::new(),
+            found: Vec::new(),
             digested: false,
             stale: Vec::new(),
             overwritten: Vec::new(),
@@ -128,20 +135,21 @@ impl<'a> Run<'a> {
             previous,
             desired,
         };
-        run.compare()?;
+        run.compare(wheelhouse.store)?;
+        run.manifest = previous::json(&completed(wheelhouse, &run.found));
         Ok(run)
     }
 
-    fn compare(&mut self) -> Result<()> {
+    fn compare(&mut self, store: &dyn Place) -> Result<()> {
         for (name, content) in &self.desired {
             check_parents(self.root, name)?;
-            match staging::is_there(self.root, name, content, &self.previous)? {
-                Presence::Absent => {}
-                Presence::Known => continue,
-                Presence::Digested => {
-                    self.digested = true;
-                    continue;
+            let presence = staging::is_there(self.root, name, content, &self.previous, store)?;
+            if presence != Presence::Absent {
+                self.digested |= presence == Presence::Digested;
+                if !self.previous.damaged && !self.previous.owned.contains_key(*name) {
+                    self.found.push(name);
                 }
+                continue;
             }
             self.changed.push(name);
             let taken = fs::symlink_metadata(self.root.join(name)).is_ok();
@@ -160,6 +168,13 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a file of the user's under this name is not replaced: a wheel or an sdist. After the loss of the manifest
+    /// what earlier runs put there cannot be told from it.
+    fn is_protected(&self, name: &str) -> bool {
+        let is_distribution = matches!(self.desired[name], Content::Stored { .. });
+        is_distribution && !self.previous.damaged
     }
 
     fn is_done(&self) -> bool {
@@ -194,6 +209,7 @@ impl<'a> Run<'a> {
         let desired = self
             .desired
             .iter()
+            .filter(|(name, _)| !self.found.contains(name))
             .map(|(name, content)| ((*name).to_owned(), vec![content.digest()]))
             .collect();
         previous::merge(&mut owned, desired);
@@ -213,6 +229,7 @@ impl<'a> Run<'a> {
         interim.wheels.retain(|wheel| stays(&wheel.filename));
         interim.sdists.retain(|sdist| stays(&sdist.filename));
         interim.files.retain(stays);
+        interim.found.retain(stays);
         interim.request.clear();
         (interim
             != Manifest {
@@ -323,7 +340,7 @@ impl<'a> Run<'a> {
 }
 
 /// The manifest of the set with the names of its other files.
-fn completed(wheelhouse: &Wheelhouse<'_>) -> Manifest {
+fn completed(wheelhouse: &Wheelhouse<'_>, found: &[&str]) -> Manifest {
     let mut manifest = wheelhouse.manifest.clone();
     manifest
         .wheels
@@ -332,6 +349,7 @@ fn completed(wheelhouse: &Wheelhouse<'_>) -> Manifest {
         .sdists
         .sort_by(|one, other| one.filename.cmp(&other.filename));
     manifest.files = wheelhouse.files.keys().cloned().collect();
+    manifest.found = found.iter().map(|name| (*name).to_owned()).collect();
     manifest
 }
 

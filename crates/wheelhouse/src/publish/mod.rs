@@ -14,9 +14,12 @@ pub mod simple;
 mod staging;
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::path::Path;
 
 use wheelhouse_model::{Manifest, Result, Sha256};
+
+use crate::archive;
 
 pub use directory::DirectoryPublisher;
 pub use file::write_file;
@@ -58,6 +61,11 @@ pub trait Place: Sync {
     /// # Errors
     /// A file that is not there or not whole, or a destination that cannot be written.
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()>;
+
+    /// Whether `file` is, under another name, the very file with this digest that the store has and believes.
+    fn is_own(&self, _sha256: &Sha256, _file: &Metadata) -> bool {
+        false
+    }
 }
 
 /// What publishing changed and found. Names are relative to the wheelhouse, and sorted.
@@ -78,4 +86,15 @@ pub struct Published {
     pub overwritten: Vec<String>,
     /// Whatever else the user should know; whole fragments.
     pub warnings: Vec<String>,
+}
+
+impl Published {
+    /// Those of the removed files that pip installs from.
+    #[must_use]
+    pub fn removed_distributions(&self) -> Vec<String> {
+        let is_wheel = |name: &str| Path::new(name).extension().is_some_and(|end| end == "whl");
+        let removed = self.removed.iter().filter(|name| !name.contains('/'));
+        let removed = removed.filter(|name| is_wheel(name) || archive::is_sdist_name(name));
+        removed.cloned().collect()
+    }
 }

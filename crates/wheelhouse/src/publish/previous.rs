@@ -38,6 +38,8 @@ pub(super) struct Previous {
     pub(super) manifest_bytes: Option<Vec<u8>>,
     /// Whether a run was stopped half-way.
     pub(super) interrupted: bool,
+    /// Whether there is a manifest that cannot be read.
+    pub(super) damaged: bool,
     pub(super) owned: Owned,
     pub(super) warnings: Vec<String>,
 }
@@ -78,7 +80,10 @@ impl Previous {
                 own(&mut self.owned, &manifest);
                 self.manifest = Some(manifest);
             }
-            Err(Unusable::Damaged(_)) => self.warnings.push(damaged(&path)),
+            Err(Unusable::Damaged(_)) => {
+                self.damaged = true;
+                self.warnings.push(damaged(&path));
+            }
             Err(unusable) => return Err(not_ours(&path, &unusable)),
         }
         Ok(())
@@ -142,6 +147,9 @@ fn own(owned: &mut Owned, manifest: &Manifest) {
     }
     for file in &manifest.files {
         owned.insert(file.clone(), Vec::new());
+    }
+    for file in &manifest.found {
+        owned.remove(file);
     }
 }
 

@@ -83,8 +83,9 @@ pub(super) fn desired<'a>(wheelhouse: &'a Wheelhouse<'_>) -> Result<Desired<'a>>
 /// Tells whether the file `name` of `root` holds `content` already.
 ///
 /// A wheel is not read again when it has the digest of the last manifest, still has the time that it
-/// was placed with, and was not touched since the manifest was written: a run that changes nothing
-/// costs no more than looking.
+/// was placed with, and was not touched since the manifest was written or is a hard link to the file that
+/// the `store` believes: a run that changes nothing costs no more than looking. Each other wheelhouse that is made
+/// from the same cache touches the file, since it adds a link.
 ///
 /// # Errors
 /// A directory where the file belongs.
@@ -93,6 +94,7 @@ pub(super) fn is_there(
     name: &str,
     content: &Content<'_>,
     previous: &Previous,
+    store: &dyn Place,
 ) -> Result<Presence> {
     let path = root.join(name);
     let metadata = match fs::symlink_metadata(&path) {
@@ -110,7 +112,7 @@ pub(super) fn is_there(
             Presence::Known
         }
         Content::Stored { sha256, .. }
-            if is_untouched(root, &metadata, (name, *sha256), previous) =>
+            if is_untouched(root, &metadata, (name, *sha256), previous, store) =>
         {
             Presence::Known
         }
@@ -147,11 +149,15 @@ fn is_untouched(
     metadata: &Metadata,
     (name, sha256): (&str, Sha256),
     previous: &Previous,
+    store: &dyn Place,
 ) -> bool {
+    let is_old = || {
+        fs::symlink_metadata(root.join(MANIFEST_NAME))
+            .is_ok_and(|manifest| is_older(metadata, &manifest))
+    };
     previous.recorded(name) == Some(sha256)
         && has_placed_time(metadata)
-        && fs::symlink_metadata(root.join(MANIFEST_NAME))
-            .is_ok_and(|manifest| is_older(metadata, &manifest))
+        && (is_old() || store.is_own(&sha256, metadata))
 }
 
 /// Whether nobody has written to a file since it was placed. That it is older than the manifest does

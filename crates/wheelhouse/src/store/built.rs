@@ -63,6 +63,9 @@ pub struct BuiltWheel {
     pub python: String,
     /// How long the build took.
     pub seconds: f64,
+    /// The newest version of glibc that its binaries need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub glibc: Option<(u16, u16)>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -101,6 +101,7 @@ impl Proof<'_> {
             host,
             request: &request,
             logs: &self.scratch.join("logs"),
+            observer: Arc::new(Nobody),
         };
         let engine = Engine::start(setup).await?;
         let companion = Bystander { build: self.build };
@@ -116,6 +117,8 @@ impl Proof<'_> {
             python: self.target.interpreter.clone(),
             store: Store::open(self.scratch.join("store"))?,
             output: self.scratch.join("preview"),
+            platform: None,
+            warns_of_new_systems: false,
             link_mode: LinkMode::Copy,
             reuse: Reuse::Upgrade,
             keep_going: false,

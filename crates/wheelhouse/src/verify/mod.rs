@@ -29,7 +29,9 @@ mod wanted;
 mod wheels;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use tempfile::TempDir;
 use wheelhouse_engine::python::Surroundings;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::{Building, Indexes, Network, Prereleases, Requirement, Resolution};
@@ -61,6 +63,21 @@ pub struct Job {
     pub install: bool,
     /// Whether what was installed is imported.
     pub import: bool,
+    /// Hears of each check.
+    pub watch: Watch,
+}
+
+/// Takes what a verification does, as it happens.
+pub type Watch = Arc<dyn Fn(Progress<'_>) + Send + Sync>;
+
+/// The state of one check.
+pub enum Progress<'a> {
+    /// It begins, or goes on with another target or file: `about`.
+    Begins {
+        name: Name,
+        about: Option<&'a str>,
+    },
+    Ended(&'a Check),
 }
 
 /// What the directory has to satisfy.
@@ -86,6 +103,10 @@ pub async fn verify(job: Job) -> Result<Report> {
     let scratch = scratch.context(Kind::Publish, || {
         "failed to make a temporary directory".to_owned()
     })?;
+    (job.watch)(Progress::Begins {
+        name: Name::Files,
+        about: None,
+    });
     let directory = job.directory.clone();
     let (survey, wheels) = blocking(move || {
         let survey = Survey::read(&directory)?;
@@ -101,11 +122,41 @@ pub async fn verify(job: Job) -> Result<Report> {
         checks: Vec::new(),
     };
     let checks = Box::pin(verification.run()).await?;
-    Ok(Report {
+    let report = Report {
         directory: job.directory.clone(),
         manifest: survey.manifest.is_some(),
         checks,
-    })
+    };
+    if !report.passed() {
+        leave_logs(scratch);
+    }
+    Ok(report)
+}
+
+/// Removes `scratch` but for the logs of failed builds, which the report names.
+fn leave_logs(scratch: TempDir) {
+    let logs = [
+        scratch.path().join("logs"),
+        scratch.path().join("store/logs"),
+    ];
+    let has_entries =
+        |path: &PathBuf| fs_err::read_dir(path).is_ok_and(|mut found| found.next().is_some());
+    if !logs.iter().any(has_entries) {
+        return;
+    }
+    let root = scratch.keep();
+    let below = |directory: &Path| fs_err::read_dir(directory).into_iter().flatten().flatten();
+    for entry in below(&root).chain(below(&root.join("store"))) {
+        let path = entry.path();
+        if logs.iter().any(|log| log.starts_with(&path)) {
+            continue;
+        }
+        // What cannot be removed is in the way of nothing.
+        let _ = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs_err::remove_dir_all(path),
+            _ => fs_err::remove_file(path),
+        };
+    }
 }
 
 /// A request that nothing but the files of `directory` can answer.

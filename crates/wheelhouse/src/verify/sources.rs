@@ -8,6 +8,7 @@ use url::Url;
 use wheelhouse_model::request::{Building, Requirement};
 use wheelhouse_model::{Error, Event, Kind, Observer, Request, Result, Target};
 
+use super::Progress;
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::Survey;
 use super::wanted::sdist_name;
@@ -22,19 +23,25 @@ pub(super) async fn check(
     survey: &Survey,
     sdists: &[&String],
     target: &Target,
-    building: &Building,
+    verification: &super::Job,
     scratch: &Path,
 ) -> Result<Check> {
     let mut check = Examination::of(Name::Sources).target(&target.label());
     check.count(sdists.len(), "source distribution");
     let store = Store::open(scratch.join("store"))?;
     for (position, sdist) in sdists.iter().enumerate() {
+        (verification.watch)(Progress::Begins {
+            name: Name::Sources,
+            about: Some(sdist),
+        });
         let job = Job {
-            request: request(survey, sdist, building)?,
+            request: request(survey, sdist, &verification.building)?,
             supplements: Vec::new(),
             python: target.interpreter.clone(),
             store: store.clone(),
             output: scratch.join(format!("built-{position}")),
+            platform: None,
+            warns_of_new_systems: false,
             link_mode: LinkMode::Copy,
             reuse: Reuse::Upgrade,
             keep_going: false,

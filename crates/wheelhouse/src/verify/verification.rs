@@ -14,8 +14,8 @@ use super::report::Examination;
 use super::survey::Survey;
 use super::wanted::Wanted;
 use super::{
-    Check, Job, Name, Outcome, Requirements, child, completeness, files, imports, index, install,
-    lock, sources, wheels,
+    Check, Job, Name, Outcome, Progress, Requirements, child, completeness, files, imports, index,
+    install, lock, sources, wheels,
 };
 use crate::publish::simple;
 
@@ -98,13 +98,16 @@ impl Verification<'_> {
             Some(manifest) if !manifest.targets.is_empty() => manifest.targets.clone(),
             _ => standing.iter().map(|one| one.target.clone()).collect(),
         };
-        self.checks.push(files::check(survey, wheels));
-        self.checks.push(wheels::check(survey, wheels, &targets));
-        self.checks.extend(index::check(survey, wheels));
-        let checked = lock::check(survey, &targets);
-        let (check, locks) = checked.unzip();
-        self.checks.extend(check);
-        locks.unwrap_or_default()
+        self.end(files::check(survey, wheels));
+        self.end(wheels::check(survey, wheels, &targets));
+        if let Some(check) = index::check(survey, wheels) {
+            self.end(check);
+        }
+        let Some((check, locks)) = lock::check(survey, &targets) else {
+            return Locks::default();
+        };
+        self.end(check);
+        locks
     }
 
     /// Builds what is to be built: of a directory without a manifest everything, else what the lock
@@ -130,12 +133,22 @@ impl Verification<'_> {
                     Some(lock) => in_lock(&sdists, lock),
                     None => sdists,
                 };
-                let (target, building) = (&own.target, &self.job.building);
-                sources::check(self.survey, &sdists, target, building, self.scratch).await?
+                let target = &own.target;
+                sources::check(self.survey, &sdists, target, self.job, self.scratch).await?
             }
         };
-        self.checks.push(check);
+        self.end(check);
         Ok(())
+    }
+
+    fn begin(&self, name: Name, about: &str) {
+        let about = Some(about);
+        (self.job.watch)(Progress::Begins { name, about });
+    }
+
+    fn end(&mut self, check: Check) {
+        (self.job.watch)(Progress::Ended(&check));
+        self.checks.push(check);
     }
 
     fn has_failed(&self) -> bool {
@@ -178,8 +191,9 @@ impl Verification<'_> {
             build: self.job.install && standing.foreign.is_none(),
             building: &self.job.building,
         };
+        self.begin(Name::Completeness, &wanted.label(target));
         let check = Box::pin(proof.check(standing.host.clone())).await?;
-        self.checks.push(check);
+        self.end(check);
         Ok(())
     }
 
@@ -196,8 +210,7 @@ impl Verification<'_> {
             ) => Wanted::lines(requirements, constraints, manifest),
             (Requirements::Lock(path), _) => {
                 let given = Given::read(path, self.survey, target)?;
-                self.checks
-                    .push(given.check(self.survey, self.wheels, target));
+                self.end(given.check(self.survey, self.wheels, target));
                 Wanted::lock(&given.lock, path)
             }
             (Requirements::Own, Some(manifest)) => Wanted::manifest(manifest, lock, target),
@@ -210,7 +223,7 @@ impl Verification<'_> {
         let label = wanted.label(target);
         if let Some(reason) = &standing.foreign {
             let check = Examination::of(Name::Installation).target(&label);
-            self.checks.push(check.left_out(reason.as_str()));
+            self.end(check.left_out(reason.as_str()));
             return Ok(());
         }
         let reason = match (self.job.install, self.has_failed()) {
@@ -219,10 +232,10 @@ impl Verification<'_> {
             (true, false) => return self.install(wanted, target).await,
         };
         let check = Examination::of(Name::Installation).target(&label);
-        self.checks.push(check.left_out(reason));
+        self.end(check.left_out(reason));
         if self.job.import {
             let check = Examination::of(Name::Imports).target(&label);
-            self.checks.push(check.left_out(reason));
+            self.end(check.left_out(reason));
         }
         Ok(())
     }
@@ -245,16 +258,20 @@ impl Verification<'_> {
             scratch: &scratch,
             surroundings: &surroundings,
         };
+        self.begin(Name::Installation, &wanted.label(target));
         let (check, installed) = installation.check().await?;
-        self.checks.push(check);
+        self.end(check);
         if self.job.import {
             let check = match installed {
-                Some(installed) => imports::check(&installed, target, &surroundings).await,
+                Some(installed) => {
+                    self.begin(Name::Imports, &wanted.label(target));
+                    imports::check(&installed, target, &surroundings).await
+                }
                 None => Examination::of(Name::Imports)
                     .target(&target.label())
                     .left_out(BEFORE),
             };
-            self.checks.push(check);
+            self.end(check);
         }
         Ok(())
     }

@@ -59,6 +59,45 @@ fn foreign_files_are_left_and_reported() {
 }
 
 #[test]
+fn removed_wheels_are_told() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &["alpha", "gamma"]).assert_success();
+    let run = sandbox.build(&index, &["beta<2", "--json"]);
+    run.assert_success();
+    let removed = run.stdout.lines().find(|line| line.contains("removed"));
+    let removed: serde_json::Value = serde_json::from_str(removed.unwrap()).unwrap();
+    assert_eq!(removed["event"], "removed");
+    let names = [
+        "alpha-1.0-py3-none-any.whl",
+        "beta-2.0-py3-none-any.whl",
+        "gamma-1.0-py3-none-any.whl",
+    ];
+    assert_eq!(removed["files"], serde_json::json!(names));
+    let run = sandbox.build(&index, &["beta>=2"]);
+    run.assert_success();
+    let expected = "Removed 1 file of an earlier run from ";
+    assert!(run.stderr.contains(expected), "{}", run.stderr);
+    assert!(run.stderr.contains("beta-1.0-py3-none-any.whl"));
+}
+
+#[test]
+fn a_wheel_of_the_users_is_never_replaced_or_removed() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    std::fs::create_dir(sandbox.out()).unwrap();
+    let own = sandbox.out().join("beta-1.0-py3-none-any.whl");
+    std::fs::write(&own, Wheel::new("beta", "1.0").bytes()).unwrap();
+    sandbox.build(&index, &["beta<2"]).assert_success();
+    let run = sandbox.build(&index, &["beta>=2"]);
+    run.assert_success();
+    let is_named = run.stderr.contains("beta-1.0-py3-none-any.whl");
+    assert!(is_named && own.exists(), "{}", run.stderr);
+    std::fs::write(&own, "mine").unwrap();
+    let run = sandbox.build(&index, &["beta<2"]);
+    run.assert_error_names(&["beta-1.0-py3-none-any.whl", "in the way"]);
+    assert_eq!(std::fs::read(&own).unwrap(), b"mine");
+}
+
+#[test]
 fn a_wheel_that_somebody_replaced_is_not_removed() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha"]).assert_success();
@@ -166,4 +205,34 @@ fn the_manifest_lists_every_wheel_with_its_digest() {
         assert_eq!(wheel["sha256"], sha256(bytes));
         assert_eq!(wheel["size"], bytes.len());
     }
+}
+
+#[test]
+fn another_wheelhouse_of_the_same_cache_makes_no_run_read_wheels_again() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (index, sandbox) = (index(), Sandbox::new());
+    let linked = ["alpha", "--link-mode=hardlink"];
+    sandbox.build(&index, &linked).assert_success();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let other = sandbox.path("other");
+    let run = sandbox.start_into(&index, &other, &sandbox.cache(), &linked);
+    run.finish().assert_success();
+    let changed = |path: std::path::PathBuf| {
+        let metadata = std::fs::metadata(path).unwrap();
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    let wheel = || sandbox.out().join("alpha-1.0-py3-none-any.whl");
+    let manifest = || sandbox.out().join("wheelhouse.json");
+    assert!(changed(wheel()) > changed(manifest()), "no link was added");
+    let before = changed(manifest());
+    sandbox.build(&index, &linked).assert_success();
+    // A run that reads wheels makes the manifest newer than these.
+    assert_eq!(changed(manifest()), before);
+    // What is written into the shared file is noticed nevertheless.
+    let mut damaged = std::fs::read(wheel()).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    std::fs::write(wheel(), damaged).unwrap();
+    sandbox.build(&index, &linked).assert_success();
+    let bytes = Wheel::new("alpha", "1.0").requires("beta").bytes();
+    assert_eq!(std::fs::read(wheel()).unwrap(), bytes);
 }

@@ -6,6 +6,7 @@
 
 use clap::{ArgMatches, Args, ValueEnum};
 use wheelhouse_model::PackageName;
+use wheelhouse_model::target::Platform;
 
 use super::Globals;
 use super::options::Options;
@@ -21,6 +22,14 @@ pub(crate) struct Build {
     /// Resolve each requirements file by itself, and put the wheels of all into one wheelhouse
     #[arg(long, help_heading = "What to build", conflicts_with_all = ["lock", "source"])]
     pub(crate) separate: bool,
+
+    /// Take wheels that fit this system, too, which may be older than this one
+    ///
+    /// Such as `linux`, which is one with glibc 2.28 as RHEL 8 has it, or `manylinux_2_17_x86_64`.
+    /// Wheels are built on this system nevertheless; one that needs more than the other has is an
+    /// error that says what it needs.
+    #[arg(long, help_heading = "What to choose", value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
 
     #[command(flatten)]
     pub(crate) options: Options,
@@ -152,6 +161,10 @@ impl Upgrades {
 pub(crate) struct Conduct {
     #[command(flatten)]
     upgrades: Upgrades,
+
+    /// The system that `build` is for, which other verbs do not have.
+    #[arg(skip)]
+    pub(crate) platform: Option<Platform>,
 
     /// Use the lock that the output has of an earlier build, and ask no index
     #[arg(long, conflicts_with_all = ["upgrade", "upgrade_packages"])]

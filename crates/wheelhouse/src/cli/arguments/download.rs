@@ -101,6 +101,16 @@ impl Targets {
         }
     }
 
+    /// What is named here; without any target, what is `configured`.
+    pub(super) fn raw_or(&self, configured: &RawTargets) -> RawTargets {
+        let mut raw = self.raw();
+        if self.named.is_empty() && raw.pythons.is_empty() && raw.platforms.is_empty() {
+            raw.pythons.clone_from(&configured.pythons);
+            raw.platforms.clone_from(&configured.platforms);
+        }
+        raw
+    }
+
     /// The targets that are named here, and those that `settled` adds up to with pip's configuration.
     ///
     /// # Errors

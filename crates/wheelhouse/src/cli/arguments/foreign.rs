@@ -99,7 +99,7 @@ const INSTEAD: [(&str, &str); 22] = [
     ("--no-build-package", "use `--only-binary NAME`"),
     ("--no-index-url", "use `--no-index`"),
     ("--no-refresh", "index pages are checked on each run; `--offline` asks no index"),
-    ("--platform", "`wheelhouse download --platform NAME` fetches for another platform; sources are built for this one only"),
+    ("--platform", "`wheelhouse build` and `wheelhouse download` have it: the latter fetches for any system"),
     ("--python-version", "use `--python VERSION`, or `wheelhouse download --python-version VERSION` for a Python that is not installed"),
     ("--refresh", "index pages are checked on each run; `--upgrade` chooses the newest versions, `--no-cache` reads nothing that was kept"),
     ("--reinstall", "use `--no-cache` to fetch and build everything again"),

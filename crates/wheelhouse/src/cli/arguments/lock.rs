@@ -10,7 +10,7 @@ use super::Globals;
 use super::build::{Inputs, Upgrades};
 use super::download::Targets;
 use super::options::Options;
-use crate::config::{RawBuild, is_pylock_name};
+use crate::config::{RawBuild, RawTargets, is_pylock_name};
 use crate::execute::locking::Place;
 
 /// Where a lock is put unless the user says where.
@@ -47,12 +47,12 @@ impl Lock {
         raw
     }
 
-    /// The targets that are named.
+    /// The targets that are named, or those that the project has `configured`.
     ///
     /// # Errors
     /// As [`Targets::choice`].
-    pub(crate) fn targets(&self) -> Result<Choice> {
-        let mut choice = self.targets.choice(&self.targets.raw())?;
+    pub(crate) fn targets(&self, configured: &RawTargets) -> Result<Choice> {
+        let mut choice = self.targets.choice(&self.targets.raw_or(configured))?;
         if self.universal && choice.targets.is_empty() && choice.platforms.is_empty() {
             let platforms = UNIVERSAL.iter().map(|name| name.parse());
             choice.platforms = platforms.collect::<Result<_>>()?;

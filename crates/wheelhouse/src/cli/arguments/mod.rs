@@ -63,7 +63,10 @@ pub(crate) struct Globals {
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) quiet: u8,
 
-    /// Say more; twice adds a log, as `WHEELHOUSE_LOG` does
+    /// Say more: once shows each step and what builds print, twice adds a log
+    ///
+    /// The log has requests, hooks and decisions; a third time it has everything. `WHEELHOUSE_LOG`
+    /// takes directives for it, such as `uv_client=trace`.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
@@ -190,8 +193,8 @@ pub(crate) enum Verb {
     Cache(Cache),
     /// Show every effective value and where it came from
     ///
-    /// Takes the options of `build`, so that their effect can be seen. Requirements files, whose
-    /// options come on top, are not read.
+    /// Takes the options of `build`, so that their effect can be seen, and shows the indexes that are
+    /// asked. Requirements files, whose options come on top, are not read.
     Config(Box<Config>),
     /// Write the completions of a shell to the standard output
     #[command(after_help = COMPLETIONS_EXAMPLES)]
@@ -214,8 +217,8 @@ Examples:
   pip install --no-index --find-links wheelhouse -r requirements.txt
                                                 install from the wheelhouse
 
-pip's environment variables (PIP_INDEX_URL, ...) and configuration files are obeyed;
-`wheelhouse config` shows them.";
+pip's environment variables (PIP_INDEX_URL, ...) and configuration files are obeyed, and
+[tool.wheelhouse] of the project's pyproject.toml; `wheelhouse config` shows them.";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:

@@ -311,6 +311,23 @@ mod tests {
     }
 
     #[test]
+    fn what_projects_configure_are_options() {
+        let root = <super::super::CommandLine as clap::CommandFactory>::command();
+        let is_option = |name: &str| {
+            ["build", "download"].iter().any(|verb| {
+                let verb = root.find_subcommand(verb).unwrap();
+                verb.get_arguments().any(|argument| {
+                    let names = argument.get_long_and_visible_aliases();
+                    names.is_some_and(|names| names.contains(&name))
+                })
+            })
+        };
+        for name in crate::config::key_names() {
+            assert!(is_option(name), "`{name}` is not an option");
+        }
+    }
+
+    #[test]
     fn controls_keep_their_order() {
         let given = [
             "--no-binary",

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Event, Observer};
 
-use super::Renderer;
+use super::{Renderer, Verbosity};
 use crate::cli::dialect::Dialect;
 
 /// The version of the form of events.
@@ -18,17 +18,23 @@ pub(crate) const EVENT_SCHEMA: &str = "wheelhouse-event/1";
 
 pub(crate) struct Json<Stream> {
     stream: Mutex<Stream>,
+    verbosity: Verbosity,
 }
 
 impl<Stream: Write + Send> Json<Stream> {
-    pub(crate) fn new(stream: Stream) -> Self {
+    pub(crate) fn new(stream: Stream, verbosity: Verbosity) -> Self {
         Self {
             stream: Mutex::new(stream),
+            verbosity,
         }
     }
 }
 
 impl<Stream: Write + Send> Observer for Json<Stream> {
+    fn wants_output(&self) -> bool {
+        self.verbosity >= Verbosity::Verbose
+    }
+
     fn observe(&self, event: &Event) {
         let line = format!("{}\n", redacted(&as_json(event).to_string()));
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +64,7 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line() {
-        let json = Json::new(Vec::new());
+        let json = Json::new(Vec::new(), Verbosity::Normal);
         json.observe(&Event::warning("see https://me:secret@host/"));
         json.observe(&Event::Locked {
             packages: 2,

@@ -12,9 +12,11 @@ mod words;
 use std::sync::Arc;
 
 use indicatif::ProgressDrawTarget;
+use tracing::level_filters::LevelFilter;
 use wheelhouse_model::Observer;
 
 pub(crate) use json::EVENT_SCHEMA;
+pub(in crate::cli) use words::removed;
 
 /// Shows events, and can be asked to leave the screen to others.
 pub(crate) trait Renderer: Observer {
@@ -45,12 +47,18 @@ impl Verbosity {
     }
 }
 
+/// Whether live progress can be shown: what is written to the standard error beside it would tear it apart.
+pub(in crate::cli) fn can_be_live(verbosity: Verbosity) -> bool {
+    let has_log = LevelFilter::current() != LevelFilter::OFF;
+    verbosity >= Verbosity::Normal && !has_log && !ProgressDrawTarget::stderr().is_hidden()
+}
+
 /// Chooses the renderer: JSON if it is wanted, else live progress on a terminal that can show it, else lines. One without
 /// a cursor (`TERM=dumb`) cannot, and would show nothing at all.
 pub(crate) fn choose(verbosity: Verbosity, json: bool, live: bool) -> Arc<dyn Renderer> {
     if json {
-        Arc::new(json::Json::new(std::io::stdout()))
-    } else if live && verbosity >= Verbosity::Normal && !ProgressDrawTarget::stderr().is_hidden() {
+        Arc::new(json::Json::new(std::io::stdout(), verbosity))
+    } else if live && can_be_live(verbosity) {
         Arc::new(terminal::Terminal::new(verbosity))
     } else {
         Arc::new(plain::Plain::new(anstream::stderr(), verbosity))

@@ -42,6 +42,10 @@ impl<Stream: Write + Send> Plain<Stream> {
 }
 
 impl<Stream: Write + Send> Observer for Plain<Stream> {
+    fn wants_output(&self) -> bool {
+        self.verbosity >= Verbosity::Verbose
+    }
+
     fn observe(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.fetches.observe(event);
@@ -72,6 +76,7 @@ impl<Stream: Write + Send> Renderer for Plain<Stream> {
 mod tests {
     use super::*;
     use anstream::StripStream;
+    use wheelhouse_model::event::Wait;
     use wheelhouse_model::{Outcome, Phase, Sha256};
 
     fn step(package: &str, filename: &str, outcome: Outcome) -> Event {
@@ -136,6 +141,16 @@ mod tests {
             Event::BuildHook {
                 package: "misaka==2.1.1".into(),
                 hook: "build_wheel".into(),
+            },
+            Event::BuildWaiting {
+                package: "misaka==2.1.1".into(),
+                wait: Wait::Requirements {
+                    packages: vec!["setuptools==80.9.0".into()],
+                },
+            },
+            Event::BuildOutput {
+                package: "misaka==2.1.1".into(),
+                line: "running build_ext".into(),
             },
             Event::BuildFinished {
                 package: "misaka==2.1.1".into(),

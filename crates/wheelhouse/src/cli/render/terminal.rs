@@ -6,16 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
+use wheelhouse_model::event::Wait;
 use wheelhouse_model::{Event, Observer, Phase};
 
+use super::super::progress::{SPINNER, TICK, style};
 use super::super::streams;
 use super::fetches::Fetches;
 use super::{Renderer, Verbosity, words};
 
-const TICK: Duration = Duration::from_millis(100);
+const WHEELS: &str = "{spinner} Wheels [{bar:24}] {pos} of {len}";
 
 pub(crate) struct Terminal {
     verbosity: Verbosity,
@@ -30,7 +31,15 @@ struct State {
     considered: usize,
     resolving: Option<ProgressBar>,
     fetching: Option<ProgressBar>,
+    /// Counts the wheels of the plan that are there.
+    making: Option<ProgressBar>,
+    /// How many packages the locks of the run have.
+    locked: usize,
+    /// The builds that go on.
     building: BTreeMap<String, ProgressBar>,
+    /// The builds that do not, and why.
+    waiting: BTreeMap<String, Option<Wait>>,
+    waiting_line: Option<ProgressBar>,
     /// Whether nothing live may appear any more.
     closed: bool,
 }
@@ -59,7 +68,7 @@ impl Terminal {
     fn spinner(&self, message: String) -> ProgressBar {
         let bar = self
             .lines
-            .add(ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg} {elapsed}")));
+            .add(ProgressBar::new_spinner().with_style(style(SPINNER)));
         bar.set_message(message);
         bar.enable_steady_tick(TICK);
         bar
@@ -86,20 +95,63 @@ impl Terminal {
                 phase: Phase::Resolve,
                 ..
             } => clear(state.resolving.take()),
-            Event::BuildStarted { package } => {
-                let bar = self.spinner(format!("Building {package}"));
-                clear(state.building.insert(package.clone(), bar));
+            Event::Locked { packages, .. } => state.locked += packages,
+            Event::StepFinished { .. } | Event::StepFailed { .. } => {
+                let bar = state.making.get_or_insert_with(|| {
+                    let bar = ProgressBar::new(state.locked as u64);
+                    let bar = self.lines.insert(0, bar.with_style(style(WHEELS)));
+                    bar.enable_steady_tick(TICK);
+                    bar
+                });
+                bar.inc(1);
+                // Supplements have wheels of their own.
+                bar.set_length(bar.length().unwrap_or_default().max(bar.position()));
             }
-            Event::BuildHook { package, hook } => {
-                if let Some(bar) = state.building.get(package) {
-                    bar.set_message(format!("Building {package}: {hook}"));
-                }
-            }
-            Event::BuildFinished { package, .. } | Event::StepFailed { package, .. } => {
-                clear(state.building.remove(package));
-            }
+            Event::PhaseFinished {
+                phase: Phase::Execute,
+                ..
+            } => clear(state.making.take()),
             _ => {}
         }
+        self.update_builds(state, event);
+    }
+
+    /// Shows a line for each build that goes on, and one for all others: there may be hundreds.
+    fn update_builds(&self, state: &mut State, event: &Event) {
+        match event {
+            Event::BuildStarted { package } => {
+                state.waiting.insert(package.clone(), None);
+            }
+            Event::BuildWaiting { package, wait } => {
+                clear(state.building.remove(package));
+                state.waiting.insert(package.clone(), Some(wait.clone()));
+            }
+            Event::BuildHook { package, hook } => {
+                state.waiting.remove(package);
+                let bars = &mut state.building;
+                let bar = bars
+                    .entry(package.clone())
+                    .or_insert_with(|| self.spinner(String::new()));
+                bar.set_message(format!("Building {package}: {hook}"));
+                bar.reset_elapsed();
+            }
+            Event::BuildHookFinished { package, .. } => clear(state.building.remove(package)),
+            Event::BuildFinished { package, .. } | Event::StepFailed { package, .. } => {
+                state.waiting.remove(package);
+                clear(state.building.remove(package));
+            }
+            _ => return,
+        }
+        let Some(text) = waiting(&state.waiting) else {
+            clear(state.waiting_line.take());
+            return;
+        };
+        let line = state.waiting_line.get_or_insert_with(|| {
+            self.lines
+                .add(ProgressBar::new_spinner().with_style(style("  {wide_msg}")))
+        });
+        line.set_message(text);
+        line.tick();
     }
 
     /// Shows one bar for all that arrives, while something does.
@@ -130,15 +182,37 @@ fn stays(event: &Event) -> bool {
             | Event::FetchStarted { .. }
             | Event::BuildStarted { .. }
             | Event::BuildHook { .. }
+            | Event::BuildWaiting { .. }
             | Event::StepFinished { .. }
     )
 }
 
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template);
-    style
-        .unwrap_or_else(|_| ProgressStyle::default_spinner())
-        .progress_chars("=> ")
+/// Says what the builds in `waiting` wait for; `None` if there are none.
+fn waiting(waiting: &BTreeMap<String, Option<Wait>>) -> Option<String> {
+    let told = waiting
+        .iter()
+        .filter_map(|(package, wait)| Some((package, wait.as_ref()?)));
+    let told: Vec<_> = told.collect();
+    match told[..] {
+        [] => None,
+        [(package, wait)] => Some(format!("{package} waits for {}", words::waits_for(wait))),
+        _ => {
+            let for_job = told.iter().filter(|(_, wait)| **wait == Wait::Job).count();
+            let reasons = [
+                (for_job, "a free job"),
+                (told.len() - for_job, "build requirements"),
+            ];
+            let reasons = reasons.iter().filter(|(count, _)| *count > 0);
+            let reasons: Vec<String> = reasons
+                .map(|(count, what)| format!("{count} for {what}"))
+                .collect();
+            Some(format!(
+                "{} builds wait: {}",
+                told.len(),
+                reasons.join(", ")
+            ))
+        }
+    }
 }
 
 fn clear(bar: Option<ProgressBar>) {
@@ -148,6 +222,10 @@ fn clear(bar: Option<ProgressBar>) {
 }
 
 impl Observer for Terminal {
+    fn wants_output(&self) -> bool {
+        self.verbosity >= Verbosity::Verbose
+    }
+
     fn observe(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.closed {
@@ -168,6 +246,8 @@ impl Renderer for Terminal {
         state.closed = true;
         clear(state.resolving.take());
         clear(state.fetching.take());
+        clear(state.making.take());
+        clear(state.waiting_line.take());
         for bar in std::mem::take(&mut state.building).into_values() {
             bar.finish_and_clear();
         }
@@ -190,10 +270,26 @@ mod tests {
             phase: Phase::Resolve,
         });
         terminal.observe(&build("a==1"));
+        terminal.observe(&Event::BuildHook {
+            package: "a==1".into(),
+            hook: "build_wheel".into(),
+        });
         terminal.close();
         terminal.observe(&build("b==1"));
         terminal.close();
         let state = terminal.state.lock().unwrap();
         assert!(state.building.is_empty() && state.resolving.is_none());
+    }
+
+    #[test]
+    fn what_builds_wait_for_is_one_line() {
+        let mut builds = BTreeMap::from([("a==1".to_owned(), None)]);
+        assert_eq!(waiting(&builds), None);
+        builds.insert("b==1".to_owned(), Some(Wait::Job));
+        assert_eq!(waiting(&builds).unwrap(), "b==1 waits for a free job");
+        let packages = vec!["setuptools==80".to_owned()];
+        builds.insert("c==1".to_owned(), Some(Wait::Requirements { packages }));
+        let text = "2 builds wait: 1 for a free job, 1 for build requirements";
+        assert_eq!(waiting(&builds).unwrap(), text);
     }
 }

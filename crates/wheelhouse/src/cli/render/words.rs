@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use wheelhouse_model::event::Unknown;
+use wheelhouse_model::event::{Unknown, Wait};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Event, Outcome, Phase};
 
@@ -17,6 +17,8 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
         Event::Warning { .. } => Verbosity::Quiet,
         Event::Considering { .. }
         | Event::BuildHook { .. }
+        | Event::BuildOutput { .. }
+        | Event::BuildWaiting { .. }
         | Event::FetchStarted { .. }
         | Event::FetchRetried { .. }
         | Event::PhaseFinished { .. } => Verbosity::Verbose,
@@ -25,12 +27,12 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
     let said = if verbosity < wanted {
         None
     } else {
-        words(event)
+        words(event, verbosity)
     };
     said.map(|said| style::presentable(&redacted(&said)))
 }
 
-fn words(event: &Event) -> Option<String> {
+fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
     let line = match event {
         // A foreign target has no Python here.
         Event::Target { label, python } if python.is_empty() => {
@@ -86,6 +88,13 @@ fn words(event: &Event) -> Option<String> {
         ),
         Event::BuildStarted { package } => format!("{} {package}", done("Building")),
         Event::BuildHook { package, hook } => format!("{package}: {hook}"),
+        Event::BuildWaiting { package, wait } => format!("{package} waits for {}", waits_for(wait)),
+        Event::BuildOutput { package, line } => {
+            format!(
+                "{} {line}",
+                style::painted(style::QUIET, &format!("{package} |"))
+            )
+        }
         Event::BuildFinished { package, seconds } => {
             format!(
                 "{} {package} in {}",
@@ -108,11 +117,13 @@ fn words(event: &Event) -> Option<String> {
         Event::StepFailed { package, reason } => failed(package, reason),
         Event::Warning { message, hint } => warning(message, hint.as_deref()),
         Event::TargetFinished { .. } => return target(event),
+        Event::Removed { directory, files } => removed(directory, files, verbosity),
         Event::Finished { .. } => return summary(event),
         Event::PhaseStarted { .. }
         | Event::FetchProgress { .. }
         | Event::FetchFinished { .. }
-        | Event::FetchFailed { .. } => return None,
+        | Event::FetchFailed { .. }
+        | Event::BuildHookFinished { .. } => return None,
     };
     Some(line)
 }
@@ -129,6 +140,42 @@ fn inputs(from: &[String], unused: &[String]) -> String {
         unused => format!("; not used: {}", unused.join(", ")),
     };
     format!("{} {from}{unused}", done("From"))
+}
+
+/// Names what a build waits for.
+pub(super) fn waits_for(wait: &Wait) -> String {
+    match wait {
+        Wait::Job => "a free job".to_owned(),
+        Wait::Requirements { packages } if packages.is_empty() => {
+            "its build requirements".to_owned()
+        }
+        Wait::Requirements { packages } => {
+            format!("its build requirements ({})", packages.join(", "))
+        }
+    }
+}
+
+/// How many removed files are named, unless more is to be said.
+const NAMED: usize = 5;
+
+/// Says which files of an earlier run are gone.
+pub(in crate::cli) fn removed(directory: &str, files: &[String], verbosity: Verbosity) -> String {
+    let most = if verbosity >= Verbosity::Verbose {
+        usize::MAX
+    } else {
+        NAMED
+    };
+    let named = files.iter().take(most).map(String::as_str);
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = match files.len().saturating_sub(most) {
+        0 => String::new(),
+        more => format!(" and {more} more (-v names them)"),
+    };
+    let count = human::count(files.len(), "file");
+    format!(
+        "{} {count} of an earlier run from {directory}: {named}{more}",
+        done("Removed")
+    )
 }
 
 fn done(word: &str) -> String {

@@ -4,7 +4,7 @@
 
 /// Says what a value is made of, and what several of them mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OptionKind {
+pub(in crate::config) enum OptionKind {
     /// A truth value; the strongest counts.
     Flag,
     /// Text; the strongest counts.

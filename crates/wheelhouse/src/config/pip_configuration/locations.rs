@@ -18,6 +18,8 @@ pub enum ConfigurationLevel {
     Site,
     /// The file that `PIP_CONFIG_FILE` names.
     Environment,
+    /// The `pyproject.toml` of the project, which is not pip's.
+    Project,
 }
 
 /// Names the conventions that decide where files are.

@@ -4,7 +4,7 @@
 //! pip's order and finding out which of them count. From the weakest to the strongest: within a
 //! section the files of the machine, of the user, of the Python installation and the one that
 //! `PIP_CONFIG_FILE` names; then the section `[global]` before that of the command; then the
-//! variables. A command's section in a machine's file is therefore stronger than `[global]` in a
+//! variables. What a project configures itself (`tool`) comes before the variables. A command's section in a machine's file is therefore stronger than `[global]` in a
 //! user's.
 //!
 //! Every setting is kept, also those that do not count, so that they can be shown. Never writes a
@@ -23,8 +23,11 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::source::{ReadSource, Source};
+use super::tool::{self, ProjectConfiguration};
 use ini::{IniOption, normalize_option, parse_ini};
-use known::{OptionKind, find_option};
+use known::find_option;
+
+pub(super) use known::OptionKind;
 
 pub use ini::IniError;
 pub use locations::{ConfigurationLevel, Platform};
@@ -60,6 +63,13 @@ pub enum ConfigurationOrigin {
         /// The line, from 1.
         line: usize,
     },
+    /// In the `[tool.wheelhouse]` of a project.
+    Project {
+        /// The path of its `pyproject.toml`.
+        path: PathBuf,
+        /// The key of the table.
+        key: String,
+    },
 }
 
 impl fmt::Display for ConfigurationOrigin {
@@ -76,6 +86,9 @@ impl fmt::Display for ConfigurationOrigin {
                     "`{}` line {line}, section `[{section}]`",
                     path.display()
                 )
+            }
+            Self::Project { path, key } => {
+                write!(formatter, "`{}`, `tool.wheelhouse.{key}`", path.display())
             }
         }
     }
@@ -103,6 +116,8 @@ pub struct Setting {
     pub option: String,
     /// The value as it is written.
     pub value: String,
+    /// The values of a list, where they are not the words of `value`.
+    pub values: Option<Vec<String>>,
     /// Where it was made.
     pub origin: ConfigurationOrigin,
     /// Whether it counts.
@@ -180,6 +195,18 @@ impl PipConfiguration {
         request: &ConfigurationRequest<'_>,
         reader: &dyn ReadSource,
     ) -> Result<Self, ConfigurationError> {
+        Self::load_with(request, ProjectConfiguration::default(), reader)
+    }
+
+    /// Reads files and variables; what `project` configures comes between them.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(
+        request: &ConfigurationRequest<'_>,
+        project: ProjectConfiguration,
+        reader: &dyn ReadSource,
+    ) -> Result<Self, ConfigurationError> {
         let mut written = Vec::new();
         let mut files = Vec::new();
         for (level, path) in applicable_files(request, reader) {
@@ -190,6 +217,11 @@ impl PipConfiguration {
                 status,
             });
         }
+        files.extend(project.file);
+        written.extend(project.settings.into_iter().map(|setting| Written {
+            section: None,
+            setting,
+        }));
         if !request.isolated {
             written.extend(variables(request.environment));
         }
@@ -273,6 +305,7 @@ fn written(
         setting: Setting {
             option,
             value,
+            values: None,
             origin,
             status,
         },
@@ -323,10 +356,13 @@ fn variables(environment: &Environment) -> impl Iterator<Item = Written> {
 /// Puts settings in the order in which they apply, and finds out which of them count.
 fn settle(written: Vec<Written>, sections: &[&str]) -> Vec<Setting> {
     let mut others: Vec<Setting> = Vec::new();
-    let mut groups: Vec<Vec<Setting>> = vec![Vec::new(); sections.len() + 2];
+    let mut groups: Vec<Vec<Setting>> = vec![Vec::new(); sections.len() + 3];
     for Written { section, setting } in written {
         let group = match section.as_deref() {
-            None => Some(sections.len() + 1),
+            None if matches!(setting.origin, ConfigurationOrigin::Project { .. }) => {
+                Some(sections.len() + 1)
+            }
+            None => Some(sections.len() + 2),
             Some("global") => Some(0),
             Some(section) => sections
                 .iter()
@@ -363,13 +399,19 @@ fn merge(group: &mut Vec<Setting>, setting: Setting, overridden: &mut Vec<Settin
 
 /// Adds a setting that is stronger than all before it.
 fn apply(settings: &mut Vec<Setting>, mut setting: Setting) {
-    setting.status = match find_option(&setting.option) {
+    let known = match setting.origin {
+        ConfigurationOrigin::Project { .. } => tool::kind(&setting.option),
+        _ => find_option(&setting.option).map(|known| {
+            known.name.clone_into(&mut setting.option);
+            known.kind
+        }),
+    };
+    setting.status = match known {
         _ if setting.value.is_empty() => SettingStatus::Empty,
         None => SettingStatus::UnknownOption,
-        Some(known) => {
-            known.name.clone_into(&mut setting.option);
-            if known.kind != OptionKind::Accumulated {
-                override_weaker(settings, known.name);
+        Some(kind) => {
+            if kind != OptionKind::Accumulated {
+                override_weaker(settings, &setting.option);
             }
             SettingStatus::Used
         }

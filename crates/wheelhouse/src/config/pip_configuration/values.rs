@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::super::python_text::{split_words, strip};
 use super::super::requirements_file::FileOptions;
 use super::super::source::ReadSource;
-use super::{ConfigurationError, PipConfiguration, Setting};
+use super::{ConfigurationError, ConfigurationOrigin, PipConfiguration, Setting};
 
 impl Setting {
     fn error(&self, expected: &'static str) -> ConfigurationError {
@@ -18,6 +18,14 @@ impl Setting {
             value: self.value.clone(),
             origin: self.origin.clone(),
             expected,
+        }
+    }
+
+    /// The items of a list.
+    fn items(&self) -> Vec<&str> {
+        match &self.values {
+            Some(values) => values.iter().map(String::as_str).collect(),
+            None => split_words(&self.value).collect(),
         }
     }
 
@@ -42,9 +50,7 @@ impl PipConfiguration {
     /// Returns the words of a list, or each value of an option that accumulates.
     #[must_use]
     pub fn list(&self, option: &str) -> Vec<&str> {
-        self.used(option)
-            .flat_map(|setting| split_words(&setting.value))
-            .collect()
+        self.used(option).flat_map(Setting::items).collect()
     }
 
     /// Returns the truth value of `option`, as it is written: mind what [`Self::build_isolation`]
@@ -59,12 +65,16 @@ impl PipConfiguration {
     /// Tells whether builds are isolated, if `no-build-isolation` says anything.
     ///
     /// pip stores the truth value of that option as the answer itself, so that
-    /// `PIP_NO_BUILD_ISOLATION=0` disables isolation and `=1` does not.
+    /// `PIP_NO_BUILD_ISOLATION=0` disables isolation and `=1` does not. A project means what it says.
     ///
     /// # Errors
     /// Fails when the value is no truth value.
     pub fn build_isolation(&self) -> Result<Option<bool>, ConfigurationError> {
-        self.flag("no-build-isolation")
+        let value = self.flag("no-build-isolation")?;
+        let is_of_project = self
+            .used("no-build-isolation")
+            .any(|setting| matches!(setting.origin, ConfigurationOrigin::Project { .. }));
+        Ok(value.map(|value| value != is_of_project))
     }
 
     /// Tells whether `no-cache-dir` disables the cache: with pip, any truth value does.
@@ -127,12 +137,18 @@ impl PipConfiguration {
     /// # Errors
     /// Fails when one is not `KEY=VALUE`.
     pub fn config_settings(&self) -> Result<Vec<(&str, &str)>, ConfigurationError> {
-        self.used("config-settings")
-            .map(|setting| {
-                let pair = setting.value.split_once('=');
-                pair.ok_or_else(|| setting.error("`KEY=VALUE`"))
-            })
-            .collect()
+        let mut pairs = Vec::new();
+        for setting in self.used("config-settings") {
+            let texts = match &setting.values {
+                Some(values) => values.iter().map(String::as_str).collect(),
+                None => vec![&*setting.value],
+            };
+            for text in texts {
+                let pair = text.split_once('=');
+                pairs.push(pair.ok_or_else(|| setting.error("`KEY=VALUE`"))?);
+            }
+        }
+        Ok(pairs)
     }
 
     /// Returns what requirements files go on from; the command line comes between.

@@ -89,7 +89,7 @@ pub(super) fn read(
         reading.take_project(&path)?;
     }
     for (part, names) in [
-        (Part::Overrides, &raw.override_files),
+        (Part::Overrides, &settings.override_files),
         (Part::BuildConstraints, &settings.build_constraint_files),
     ] {
         let files = named_files(Role::Constraints, names)?;

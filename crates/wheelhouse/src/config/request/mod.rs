@@ -26,11 +26,14 @@ use std::sync::Arc;
 
 use url::Url;
 use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{Formats, HashPolicy, Indexes, Packages, Prereleases, Resolution};
+use wheelhouse_model::request::{
+    Formats, HashPolicy, IndexStrategy, Indexes, Packages, Prereleases, Resolution,
+};
 use wheelhouse_model::{Error, Kind, PackageName, Request, Result, names_image};
 
 use super::image::ImageLocation;
 use super::lockfile::Scope;
+use super::pip_configuration::ConfigurationOrigin;
 use super::pypi::{PYPI, is_pypi};
 use super::requirements_file::FileOptions;
 use building::building;
@@ -69,6 +72,7 @@ pub struct Joined {
 pub fn join(raw: &RawBuild, settings: &Settings, context: &SettingsContext<'_>) -> Result<Joined> {
     let inputs = inputs::read(raw, settings, context)?;
     let mut notes = inputs.notes.clone();
+    notes.extend(secrets(context));
     let scope = inputs.scope.clone();
     let images = images(&inputs.options, context)?;
     let (from, unused) = (inputs.from.clone(), inputs.unused.clone());
@@ -131,20 +135,7 @@ fn indexes(
     context: &SettingsContext<'_>,
     notes: &mut Vec<String>,
 ) -> Result<Indexes> {
-    let main = match &options.index_url {
-        None if options.extra_index_urls.is_empty() => None,
-        None => Some(PYPI),
-        Some(url) => Some(url.as_str()),
-    };
-    let extra = options.extra_index_urls.iter().map(String::as_str);
-    let mut urls: Vec<Url> = Vec::new();
-    for text in main.into_iter().chain(extra) {
-        let url = index(text, context)?;
-        // pip, too, asks an index once that is named twice.
-        if !urls.contains(&url) {
-            urls.push(url);
-        }
-    }
+    let urls = index_urls(options, context)?;
     let mut find_links = Vec::new();
     for text in options.find_links.iter().filter(|text| !names_image(text)) {
         match find_links_location(text, context) {
@@ -161,6 +152,63 @@ fn indexes(
         no_index: options.no_index,
         strategy: settings.index_strategy,
         ignored_error_codes: settings.ignored_error_codes.clone(),
+    })
+}
+
+/// The indexes that are named, each once, the main one first; none if that is the default alone.
+fn index_urls(options: &FileOptions, context: &SettingsContext<'_>) -> Result<Vec<Url>> {
+    let main = match &options.index_url {
+        None if options.extra_index_urls.is_empty() => None,
+        None => Some(PYPI),
+        Some(url) => Some(url.as_str()),
+    };
+    let extra = options.extra_index_urls.iter().map(String::as_str);
+    let mut urls: Vec<Url> = Vec::new();
+    for text in main.into_iter().chain(extra) {
+        let url = index(text, context)?;
+        // pip, too, asks an index once that is named twice.
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    Ok(urls)
+}
+
+/// The indexes that are asked before requirements files say otherwise, without credentials, in the order in
+/// which they are asked.
+///
+/// # Errors
+/// `Input` when one of them is neither a URL nor a directory.
+pub fn effective_indexes(
+    settings: &Settings,
+    context: &SettingsContext<'_>,
+) -> Result<Vec<String>> {
+    let options = &settings.file_options;
+    if options.no_index {
+        return Ok(Vec::new());
+    }
+    let mut urls = index_urls(options, context)?;
+    if urls.is_empty() {
+        urls.extend(Url::parse(PYPI));
+    }
+    if settings.index_strategy != IndexStrategy::BestMatch {
+        urls.rotate_left(1);
+    }
+    Ok(urls.iter().map(|url| redacted(url.as_str())).collect())
+}
+
+/// Warns of credentials in files that are mostly kept in a repository.
+fn secrets(context: &SettingsContext<'_>) -> impl Iterator<Item = String> {
+    let settings = context.pip.settings().iter();
+    settings.filter_map(|setting| {
+        let is_of_project = matches!(setting.origin, ConfigurationOrigin::Project { .. });
+        (is_of_project && redacted(&setting.value) != setting.value).then(|| {
+            format!(
+                "{} has credentials: keep them out of the project, in a variable such as PIP_INDEX_URL, a netrc file or \
+                 a keyring",
+                setting.origin
+            )
+        })
     })
 }
 

@@ -31,11 +31,14 @@ use super::settling::{Settling, seconds, shown};
 pub struct Settings {
     pub requirement_files: Vec<String>,
     pub constraint_files: Vec<String>,
+    pub override_files: Vec<String>,
     pub build_constraint_files: Vec<String>,
     pub editables: Vec<String>,
     pub groups: Vec<String>,
     pub output: PathBuf,
     pub targets: RawTargets,
+    /// What the project itself has configured of `targets`.
+    pub project_targets: RawTargets,
     /// What requirements files go on from.
     pub file_options: FileOptions,
     pub index_strategy: IndexStrategy,
@@ -177,6 +180,8 @@ impl Settling<'_> {
         self.note("retries", [retries.to_string()], raw.retries.is_some());
         Ok(Settings {
             requirement_files: self.list("requirement", &raw.requirement_files),
+            override_files: self.list("override", &raw.override_files),
+            project_targets: self.project_targets(),
             constraint_files: self.list("constraint", &raw.constraint_files),
             build_constraint_files: self.list("build-constraint", &raw.build_constraint_files),
             editables: self.list("editable", &raw.editables),
@@ -193,10 +198,19 @@ impl Settling<'_> {
             no_deps: self.flag("no-deps", raw.no_deps)?,
             isolated: self.isolated(raw.no_build_isolation)?,
             config_settings: self.config_settings(raw)?,
-            jobs: self.own("jobs", raw.jobs, context.processors, ToString::to_string),
+            jobs: self.own(
+                "jobs",
+                raw.jobs,
+                pip.number("jobs")
+                    .map_err(input)?
+                    .and_then(|jobs| jobs.try_into().ok()),
+                context.processors,
+                ToString::to_string,
+            ),
             build_timeout: self.own(
                 "build-timeout",
                 raw.build_timeout,
+                pip.seconds("build-timeout").map_err(input)?,
                 Duration::from_hours(1),
                 seconds,
             ),
@@ -212,6 +226,7 @@ impl Settling<'_> {
             offline: self.own(
                 "offline",
                 raw.offline.then_some(true),
+                None,
                 false,
                 ToString::to_string,
             ),

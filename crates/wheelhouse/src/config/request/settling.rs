@@ -65,21 +65,33 @@ impl Settling<'_> {
         });
     }
 
-    /// Settles an option that pip does not have.
+    /// Settles an option that pip does not have: what is `given`, or what the project has `configured`.
     pub(super) fn own<T>(
         &mut self,
         option: &'static str,
         given: Option<T>,
+        configured: Option<T>,
         default: T,
         show: impl Fn(&T) -> String,
     ) -> T {
-        let origin = match given {
-            Some(_) => ValueOrigin::CommandLine,
-            None => ValueOrigin::Default,
-        };
-        let value = given.unwrap_or(default);
-        self.push(option, [show(&value)], vec![origin]);
+        let is_given = given.is_some();
+        let value = given.or(configured).unwrap_or(default);
+        self.note(option, [show(&value)], is_given);
         value
+    }
+
+    /// The targets that the project has configured for verbs to which pip's configuration does not apply.
+    pub(super) fn project_targets(&self) -> RawTargets {
+        let values = |option| {
+            let settings = self.pip.used(option);
+            let values = settings.filter_map(|setting| setting.values.clone());
+            values.flatten().collect()
+        };
+        RawTargets {
+            pythons: values("python-version"),
+            platforms: values("platform"),
+            ..RawTargets::default()
+        }
     }
 
     pub(super) fn list(&mut self, option: &'static str, given: &[String]) -> Vec<String> {
@@ -91,8 +103,9 @@ impl Settling<'_> {
 
     /// For which targets. What pip takes one of may be several, with commas.
     pub(super) fn targets(&mut self, raw: &RawTargets) -> RawTargets {
-        let configured = self.pip.text("python-version").unwrap_or_default();
-        let configured = configured.split(',').filter(|version| !version.is_empty());
+        let configured = self.pip.list("python-version");
+        let configured = configured.iter().flat_map(|versions| versions.split(','));
+        let configured = configured.filter(|version| !version.is_empty());
         let pythons = match &raw.pythons[..] {
             [] => configured.map(str::to_owned).collect(),
             given => given.to_vec(),
@@ -173,25 +186,30 @@ impl Settling<'_> {
     }
 
     pub(super) fn index_strategy(&mut self, given: Option<IndexStrategy>) -> IndexStrategy {
-        self.own(
-            "index-strategy",
-            given,
-            IndexStrategy::default(),
-            |strategy| {
-                let name = match strategy {
-                    IndexStrategy::BestMatch => "best-match",
-                    IndexStrategy::FirstIndex => "first-index",
-                    IndexStrategy::FirstMatch => "first-match",
-                };
-                name.to_owned()
-            },
-        )
+        let name = |strategy: &IndexStrategy| match strategy {
+            IndexStrategy::BestMatch => "best-match",
+            IndexStrategy::FirstIndex => "first-index",
+            IndexStrategy::FirstMatch => "first-match",
+        };
+        let all = [
+            IndexStrategy::BestMatch,
+            IndexStrategy::FirstIndex,
+            IndexStrategy::FirstMatch,
+        ];
+        let configured = self.pip.text("index-strategy");
+        let configured = all
+            .into_iter()
+            .find(|strategy| Some(name(strategy)) == configured);
+        let default = IndexStrategy::default();
+        self.own("index-strategy", given, configured, default, |strategy| {
+            name(strategy).to_owned()
+        })
     }
 
     pub(super) fn ignored_error_codes(&mut self, given: &[u16]) -> Vec<u16> {
         let texts: Vec<String> = given.iter().map(ToString::to_string).collect();
-        self.note_list("ignore-error-codes", texts, !given.is_empty());
-        given.to_vec()
+        let codes = self.list("ignore-error-codes", &texts);
+        codes.iter().filter_map(|code| code.parse().ok()).collect()
     }
 
     pub(super) fn keyring(&mut self, given: Option<&str>) -> Result<bool> {

@@ -109,6 +109,7 @@ impl Downloaded {
             sets: Vec::new(),
             sdists: Vec::new(),
             files: Vec::new(),
+            found: Vec::new(),
         };
         let (mut files, mut indexed) = (BTreeMap::new(), Vec::new());
         for file in self.files.values() {

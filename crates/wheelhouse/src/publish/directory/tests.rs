@@ -213,19 +213,65 @@ fn what_others_changed_is_noticed() {
 #[test]
 fn a_foreign_file_in_the_way_is_told() {
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("a-1.whl"), "other").unwrap();
-    fs::write(directory.path().join("b-1.whl"), "b one").unwrap();
-    let published = before()
-        .publish(&Stopping::never(), directory.path())
-        .unwrap();
-    assert_eq!(published.overwritten, ["a-1.whl"]);
+    let root = directory.path();
+    fs::write(root.join("pylock.toml"), "other").unwrap();
+    let published = before().publish(&Stopping::never(), root).unwrap();
+    assert_eq!(published.overwritten, ["pylock.toml"]);
+}
+
+#[test]
+fn a_foreign_wheel_in_the_way_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    fs::write(root.join("a-1.whl"), "mine").unwrap();
+    let error = before().publish(&Stopping::never(), root).unwrap_err();
+    assert!(
+        error.to_string().contains("a-1.whl` is in the way"),
+        "{error}"
+    );
+    let found = fs::read_dir(root).unwrap().count();
+    assert_eq!(found, 1, "nothing else was written");
+    assert_eq!(fs::read_to_string(root.join("a-1.whl")).unwrap(), "mine");
+}
+
+#[test]
+fn a_foreign_wheel_of_the_set_stays_when_the_set_has_it_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    fs::write(root.join("c-1.whl"), "c one").unwrap();
+    for stop in [Some(9), None, None] {
+        let operations = stop.map_or_else(Stopping::never, Stopping::after);
+        let _ = before().publish(&operations, root);
+    }
+    let manifest = fs::read(root.join(MANIFEST_NAME)).unwrap();
+    assert_eq!(Manifest::parse(&manifest).unwrap().found, ["c-1.whl"]);
+    let published = after().publish(&Stopping::never(), root).unwrap();
+    assert_eq!(published.removed_distributions(), [] as [&str; 0]);
+    assert_eq!(published.foreign, ["c-1.whl"]);
+    // Removed by the user and put there by a run, it goes as any other.
+    fs::remove_file(root.join("c-1.whl")).unwrap();
+    before().publish(&Stopping::never(), root).unwrap();
+    let published = after().publish(&Stopping::never(), root).unwrap();
+    assert_eq!(published.removed_distributions(), ["c-1.whl"]);
+}
+
+#[test]
+fn a_lost_manifest_is_no_obstacle() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    before().publish(&Stopping::never(), root).unwrap();
+    fs::write(root.join(MANIFEST_NAME), "{").unwrap();
+    after().publish(&Stopping::never(), root).unwrap();
+    assert_eq!(fs::read_to_string(root.join("b-1.whl")).unwrap(), "b other");
+    let published = before().publish(&Stopping::never(), root).unwrap();
+    assert_eq!(published.removed_distributions(), ["d-1.whl"]);
 }
 
 #[test]
 fn a_file_never_put_there_survives_a_stopped_run() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
-    fs::write(root.join("a-1.whl"), "foreign").unwrap();
+    fs::write(root.join("pylock.toml"), "foreign").unwrap();
     // Stopped when the journal is written and nothing is renamed yet.
     let journal_written = (0..100).any(|steps| {
         let _ = before().publish(&Stopping::after(steps), root);
@@ -234,8 +280,11 @@ fn a_file_never_put_there_survives_a_stopped_run() {
     assert!(journal_written);
     let empty = Set::default();
     let published = empty.publish(&Stopping::never(), root).unwrap();
-    assert_eq!(published.replaced_since, ["a-1.whl"]);
-    assert_eq!(fs::read_to_string(root.join("a-1.whl")).unwrap(), "foreign");
+    assert_eq!(published.replaced_since, ["pylock.toml"]);
+    assert_eq!(
+        fs::read_to_string(root.join("pylock.toml")).unwrap(),
+        "foreign"
+    );
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn finished(places: &Places) -> Files {
         requirements: vec!["builder==1.0".to_owned()],
         python: "cpython 3.11.7".to_owned(),
         seconds: 0.0,
+        glibc: None,
     };
     store
         .record_built(&BuildKey::new([("source", "a")]), &record)

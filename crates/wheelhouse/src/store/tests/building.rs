@@ -18,6 +18,7 @@ fn wheel(bytes: &[u8]) -> BuiltWheel {
         requirements: vec!["setuptools==80.0".to_owned(), "wheel==0.45".to_owned()],
         python: "cpython 3.11.7".to_owned(),
         seconds: 1.5,
+        glibc: None,
     }
 }
 

@@ -17,6 +17,7 @@ fn record(store: &Store, label: &str, bytes: &[u8]) {
         requirements: Vec::new(),
         python: "cpython 3.11.7".to_owned(),
         seconds: 0.0,
+        glibc: None,
     };
     let key = BuildKey::new([(label, "")]);
     store.record_built(&key, &wheel).unwrap();

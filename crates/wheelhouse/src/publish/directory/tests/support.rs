@@ -55,6 +55,7 @@ impl Set {
             sets: Vec::new(),
             sdists: Vec::new(),
             files: Vec::new(),
+            found: Vec::new(),
         }
     }
 

@@ -80,6 +80,7 @@ fn manifest(wheel: &IndexedWheel) -> Manifest {
         sets: Vec::new(),
         sdists: Vec::new(),
         files: Vec::new(),
+        found: Vec::new(),
     }
 }
 

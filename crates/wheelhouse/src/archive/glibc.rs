@@ -1,0 +1,87 @@
+//! The glibc that the binaries of a wheel need: the newest version of it that they name a symbol of.
+
+use std::io::BufReader;
+use std::path::Path;
+
+use fs_err::File;
+use goblin::elf::Elf;
+use wheelhouse_model::error::Context as _;
+use wheelhouse_model::{Kind, Result};
+
+use super::limits::Limits;
+use super::zipped;
+
+const MAGIC: &[u8] = b"\x7fELF";
+
+/// Returns the newest version of glibc that a binary of the wheel at `path` needs; `None` if there is none.
+///
+/// # Errors
+/// When the archive cannot be read, or inflates beyond `limits`.
+pub fn needed_glibc(path: &Path, limits: &Limits) -> Result<Option<(u16, u16)>> {
+    let failed = || format!("failed to read {}", path.display());
+    let file = File::open(path).context(Kind::Fetch, failed)?;
+    let mut left = limits.ceiling(file.metadata().context(Kind::Fetch, failed)?.len());
+    let mut archive = zipped::open(BufReader::new(file))?;
+    let mut needed = None;
+    for entry in zipped::entries(&archive)? {
+        if entry.directory || !may_be_binary(&entry.path) {
+            continue;
+        }
+        let bytes = zipped::read(&mut archive, &entry, left)?;
+        left -= bytes.len() as u64;
+        if bytes.starts_with(MAGIC) {
+            needed = needed.max(of_binary(&bytes));
+        }
+    }
+    Ok(needed)
+}
+
+/// Whether a file can be a library or a program, by its name.
+fn may_be_binary(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.contains(".so") || !name.contains('.') || path.contains(".data/scripts/")
+}
+
+fn of_binary(bytes: &[u8]) -> Option<(u16, u16)> {
+    let elf = Elf::parse(bytes).ok()?;
+    let needs = elf.verneed.as_ref()?;
+    let names = needs.iter().flat_map(|need| {
+        need.iter()
+            .map(|version| version.vna_name)
+            .collect::<Vec<_>>()
+    });
+    let versions = names.filter_map(|name| version(elf.dynstrtab.get_at(name)?));
+    versions.max()
+}
+
+/// Reads `GLIBC_2.34`; the third number of old versions counts for nothing.
+fn version(name: &str) -> Option<(u16, u16)> {
+    let mut parts = name.strip_prefix("GLIBC_")?.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_symbols_are_read() {
+        assert_eq!(version("GLIBC_2.2.5"), Some((2, 2)));
+        assert_eq!(version("GLIBC_2.34"), Some((2, 34)));
+        assert_eq!(version("GLIBC_PRIVATE"), None);
+        assert_eq!(version("GLIBCXX_3.4"), None);
+    }
+
+    #[cfg(target_env = "gnu")]
+    #[test]
+    fn this_program_needs_a_glibc() {
+        let bytes = fs_err::read(std::env::current_exe().unwrap()).unwrap();
+        let needed = of_binary(&bytes).unwrap();
+        assert!(((2, 2)..(2, 99)).contains(&needed), "{needed:?}");
+    }
+
+    #[test]
+    fn what_is_cut_off_needs_nothing() {
+        assert_eq!(of_binary(b"\x7fELF\x02\x01\x01"), None);
+    }
+}
