@@ -25,7 +25,7 @@
 //!    [`Standings::is_better_than`].
 
 use std::cell::RefCell;
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uv_configuration::{Constraints, Excludes};
@@ -223,29 +223,28 @@ impl Standings {
 
     /// Returns whether this result replaces `other`, an earlier one.
     ///
-    /// 1. What is limited from above counts first: an older release may be compatible with anything only
-    ///    because its metadata states no limits.
-    /// 2. A result that has no direct requirement at an older version, and one at a newer, is better.
-    /// 3. One that has some older and some newer is a matter of the order of the lines: the earlier one stays.
-    ///    The exception is a result that is nearer to the best versions both all in all and where no
-    ///    package of the result limits them.
+    /// What is limited from above counts first: an older release may be compatible with anything only
+    /// because its metadata states no limits. Then all direct requirements count.
+    ///
+    /// 1. A result that has none of them at an older version, and one at a newer, is better.
+    /// 2. One that has some older and some newer is a matter of the order of the lines: the earlier one stays.
+    ///    The exception is a result that is nearer to the best versions where no package of it limits
+    ///    them, unless that costs a major version.
     fn is_better_than(&self, other: &Self) -> bool {
-        let bounded = self.bounded(other);
-        let distance = |one: &Self| one.distance(|name, _| bounded.contains(name));
-        match distance(self).cmp(&distance(other)) {
-            Ordering::Less => return true,
-            Ordering::Greater => return false,
-            Ordering::Equal => {}
-        }
-        for names in [bounded, self.0.keys().collect()] {
+        for names in [self.bounded(other), self.0.keys().collect()] {
             match (self.has_newer(other, &names), other.has_newer(self, &names)) {
-                (true, false) => return true,
-                (false, true) => return false,
-                _ => {}
+                (false, false) => {}
+                (true, true) => {
+                    let distance = |one: &Self| one.distance(|name, _| names.contains(name));
+                    let lax = |one: &Self| {
+                        one.distance(|name, standing| names.contains(name) && standing.is_lax)
+                    };
+                    return lax(self) < lax(other) && distance(self).0 <= distance(other).0;
+                }
+                (is_newer, _) => return is_newer,
             }
         }
-        self.distance(|_, one| one.is_lax) < other.distance(|_, one| one.is_lax)
-            && self.distance(|_, _| true) < other.distance(|_, _| true)
+        false
     }
 }
 
@@ -819,7 +818,13 @@ mod tests {
         );
         // At the cost of what is as far from its best, it does not.
         assert_stays("a 1.0/3.0?, b 3.0/3.0", "a 3.0/3.0, b 1.0/3.0");
-        // Nor does what another package limits.
-        assert_stays("a 1.0/3.0, b 3.0/3.0", "a 3.0/3.0, b 2.9/3.0?");
+        // It may cost others a minor version that it limits, but not a major one.
+        assert_replaces(
+            "connexion 2.14.2/2.14.2< werkzeug, werkzeug 2.2.3/2.3.8<",
+            "connexion 2.14.1/2.14.2<?, werkzeug 2.3.8/2.3.8<",
+        );
+        let (first, other) = ("a 1.0/3.0, b 3.0/3.0 a", "a 3.0/3.0, b 2.9/3.0?");
+        assert_stays(first, other);
+        assert_stays(other, first);
     }
 }
