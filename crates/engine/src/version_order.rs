@@ -25,11 +25,13 @@
 //!    [`Standings::is_better_than`].
 
 use std::cell::RefCell;
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uv_configuration::{Constraints, Excludes};
-use uv_distribution_types::{Name as _, Requirement, RequirementSource, Resolution, ResolvedDist};
+use uv_distribution_types::{
+    Identifier as _, Name as _, Requirement, RequirementSource, Resolution, ResolvedDist,
+};
 use uv_pep440::Operator;
 use uv_pep508::MarkerTree;
 use uv_resolver::{
@@ -63,7 +65,7 @@ pub(crate) struct Settled {
 }
 
 enum Outcome {
-    Settled(Settled, Watch),
+    Settled(Settled),
     GivenUp(Watch),
     /// Something else than the lack of a solution ended the attempt, such as a source that does not build.
     Failed(ResolveError, Watch),
@@ -150,8 +152,11 @@ struct Standing {
     best: Version,
     /// Whether the user limits its versions from above.
     is_bounded: bool,
-    /// Whether the attempt considered many of its versions.
-    is_searched: bool,
+    /// Whether it is below its best although no package of the result limits it: what it requires
+    /// itself conflicts, and an older release states fewer limits.
+    is_lax: bool,
+    /// The direct requirements that the chosen version limits from above.
+    limits: BTreeSet<PackageName>,
 }
 
 impl Standing {
@@ -169,10 +174,10 @@ impl Standing {
 struct Standings(BTreeMap<PackageName, Standing>);
 
 impl Standings {
-    fn distance(&self, counts: impl Fn(&Standing) -> bool) -> Distance {
-        let distances = self.0.values().filter(|one| counts(one));
+    fn distance(&self, counts: impl Fn(&PackageName, &Standing) -> bool) -> Distance {
+        let distances = self.0.iter().filter(|(name, one)| counts(name, one));
         distances
-            .map(Standing::distance)
+            .map(|(_, one)| one.distance())
             .fold((0, 0, 0), |sum, one| {
                 (sum.0 + one.0, sum.1 + one.1, sum.2 + one.2)
             })
@@ -188,36 +193,58 @@ impl Standings {
         names.into_iter().map(|(_, name)| name.clone()).collect()
     }
 
+    /// Returns the direct requirements that are limited from above: by the user, or by one of these that
+    /// has the same version in both results.
+    fn bounded(&self, other: &Self) -> BTreeSet<&PackageName> {
+        let is_bounded = |(_, one): &(_, &Standing)| one.is_bounded;
+        let mut unseen: Vec<_> = self.0.iter().filter(is_bounded).collect();
+        let mut bounded = BTreeSet::new();
+        while let Some((name, one)) = unseen.pop() {
+            let theirs = other.0.get(name);
+            if bounded.insert(name) && theirs.is_some_and(|theirs| theirs.chosen == one.chosen) {
+                unseen.extend(
+                    one.limits
+                        .iter()
+                        .filter_map(|name| self.0.get_key_value(name)),
+                );
+            }
+        }
+        bounded
+    }
+
+    /// Returns whether this result has a newer version of one of `names` than `other` has.
+    fn has_newer(&self, other: &Self, names: &BTreeSet<&PackageName>) -> bool {
+        names.iter().any(|&name| {
+            let (ours, theirs) = (self.0.get(name), other.0.get(name));
+            ours.zip(theirs)
+                .is_some_and(|(ours, theirs)| ours.chosen > theirs.chosen)
+        })
+    }
+
     /// Returns whether this result replaces `other`, an earlier one.
     ///
-    /// 1. What the user limits from above counts first: an older release may be compatible with
-    ///    anything only because its metadata states no limits.
-    /// 2. A result that has no direct requirement at an older version, and one at a newer, is better.
-    /// 3. One that has some older and some newer is a matter of the order of the lines: the earlier one stays.
-    ///    The exception is a direct requirement that the earlier attempt pushed back version by version,
-    ///    which pip would not have done: it may come nearer to its best if all in all the result does.
+    /// What is limited from above counts first: an older release may be compatible with anything only
+    /// because its metadata states no limits. Then all direct requirements count.
+    ///
+    /// 1. A result that has none of them at an older version, and one at a newer, is better.
+    /// 2. One that has some older and some newer is a matter of the order of the lines: the earlier one stays.
+    ///    The exception is a result that is nearer to the best versions where no package of it limits
+    ///    them, unless that costs a major version.
     fn is_better_than(&self, other: &Self) -> bool {
-        let bounded = |one: &Standing| one.is_bounded;
-        match self.distance(bounded).cmp(&other.distance(bounded)) {
-            Ordering::Less => return true,
-            Ordering::Greater => return false,
-            Ordering::Equal => {}
+        for names in [self.bounded(other), self.0.keys().collect()] {
+            match (self.has_newer(other, &names), other.has_newer(self, &names)) {
+                (false, false) => {}
+                (true, true) => {
+                    let distance = |one: &Self| one.distance(|name, _| names.contains(name));
+                    let lax = |one: &Self| {
+                        one.distance(|name, standing| names.contains(name) && standing.is_lax)
+                    };
+                    return lax(self) < lax(other) && distance(self).0 <= distance(other).0;
+                }
+                (is_newer, _) => return is_newer,
+            }
         }
-        let newer = |left: &Self, right: &Self, counts: fn(&Standing) -> bool| {
-            left.0.iter().any(|(name, one)| {
-                let theirs = right.0.get(name);
-                theirs.is_some_and(|theirs| {
-                    counts(theirs)
-                        && one.distance() < theirs.distance()
-                        && one.chosen > theirs.chosen
-                })
-            })
-        };
-        if !newer(other, self, |_| true) {
-            return newer(self, other, |_| true);
-        }
-        newer(self, other, |theirs| theirs.is_searched)
-            && self.distance(|_| true) < other.distance(|_| true)
+        false
     }
 }
 
@@ -282,13 +309,13 @@ impl Solver<'_> {
             .attempt(&order, DependencyMode::Transitive, GREAT_PATIENCE)
             .await
         {
-            Ok(Outcome::Settled(settled, watch)) => (settled, watch),
+            Ok(Outcome::Settled(settled)) => settled,
             Ok(Outcome::GivenUp(_)) | Err(ResolveError::NoSolution(_)) => {
                 self.settle_at_all(&mut order).await?
             }
             Ok(Outcome::Failed(error, _)) | Err(error) => return Err(error),
         };
-        let found = self.judge(settled.0, &settled.1, &best);
+        let found = self.judge(settled, &best);
         Ok(self.settle_nearer(&order, &best, found).await)
     }
 
@@ -296,11 +323,11 @@ impl Solver<'_> {
     ///
     /// # Errors
     /// When there is no solution.
-    async fn settle_at_all(&self, order: &mut Order) -> Result<(Settled, Watch), ResolveError> {
+    async fn settle_at_all(&self, order: &mut Order) -> Result<Settled, ResolveError> {
         order.limits.clear();
         let attempt = self.attempt(order, DependencyMode::Transitive, usize::MAX);
         match attempt.await? {
-            Outcome::Settled(settled, watch) => Ok((settled, watch)),
+            Outcome::Settled(settled) => Ok(settled),
             Outcome::Failed(error, _) => Err(error),
             Outcome::GivenUp(_) => unreachable!("an attempt without a limit is not given up"),
         }
@@ -323,8 +350,8 @@ impl Solver<'_> {
                 .attempt(order, DependencyMode::Transitive, PATIENCE)
                 .await;
             let change = match attempt {
-                Ok(Outcome::Settled(settled, watch)) => {
-                    let found = self.judge(settled, &watch, best);
+                Ok(Outcome::Settled(settled)) => {
+                    let found = self.judge(settled, best);
                     let first = found.standings.pushed_back().into_iter().collect();
                     if nearest
                         .as_ref()
@@ -365,7 +392,7 @@ impl Solver<'_> {
     /// Requires the best major version of those that `nearest` has pushed back below it, and then of
     /// the farthest of them alone. An attempt that fails is left out.
     async fn settle_nearer(&self, order: &Order, best: &Versions, mut nearest: Nearest) -> Settled {
-        if nearest.standings.distance(|_| true).0 == 0 {
+        if nearest.standings.distance(|_, _| true).0 == 0 {
             return nearest.settled;
         }
         let mut wanted = nearest.standings.pushed_back();
@@ -376,8 +403,8 @@ impl Solver<'_> {
                 .attempt(&order, DependencyMode::Transitive, GREAT_PATIENCE)
                 .await;
             match attempt {
-                Ok(Outcome::Settled(settled, watch)) => {
-                    let found = self.judge(settled, &watch, best);
+                Ok(Outcome::Settled(settled)) => {
+                    let found = self.judge(settled, best);
                     if found.standings.is_better_than(&nearest.standings) {
                         nearest = found;
                     }
@@ -395,16 +422,25 @@ impl Solver<'_> {
     }
 
     /// Compares `settled` with the best versions of direct requirements.
-    fn judge(&self, settled: Settled, watch: &Watch, best: &Versions) -> Nearest {
-        let often = watch.considered_more_than(FEW);
+    fn judge(&self, settled: Settled, best: &Versions) -> Nearest {
+        let required = self.required(&settled.resolution);
+        let is_limited = |name: &PackageName, best: &Version| {
+            let of_name = required.values().flatten().filter(|one| one.name == *name);
+            of_name.into_iter().any(|one| !allows(one, best))
+        };
         let chosen = versions(&settled.resolution).into_iter();
         let standings = chosen.filter_map(|(name, chosen)| {
             let best = best.get(&name).filter(|_| self.is_free(&name))?.clone();
+            let limiting = required.get(&name).into_iter().flatten();
             let standing = Standing {
+                is_bounded: self.is_bounded(&name),
+                is_lax: chosen < best && !is_limited(&name, &best),
+                limits: limiting
+                    .filter(|one| has_upper_bound(one))
+                    .map(|one| one.name.clone())
+                    .collect(),
                 chosen,
                 best,
-                is_bounded: self.is_bounded(&name),
-                is_searched: often.contains(&name),
             };
             Some((name, standing))
         });
@@ -412,6 +448,29 @@ impl Solver<'_> {
             standings: Standings(standings.collect()),
             settled,
         }
+    }
+
+    /// Returns what each package of `resolution` requires on the target, with the extras that the request names.
+    fn required(&self, resolution: &Resolution) -> HashMap<PackageName, Vec<Requirement>> {
+        let markers = self.problem.terms.markers.markers();
+        let extras = |name: &PackageName| {
+            let requirements = self.problem.requirements.iter();
+            let of_name = requirements.filter(|requirement| requirement.name == *name);
+            of_name
+                .flat_map(|requirement| requirement.extras.iter().cloned())
+                .collect::<Vec<_>>()
+        };
+        let known = resolution.distributions().filter_map(|resolved| {
+            let ResolvedDist::Installable { dist, .. } = resolved else {
+                return None;
+            };
+            let metadata = self.memory.metadata(&dist.distribution_id())?.metadata;
+            let extras = extras(dist.name());
+            let mut required = metadata.requires_dist.into_vec();
+            required.retain(|one| one.evaluate_markers(Some(markers), &extras));
+            Some((dist.name().clone(), required))
+        });
+        known.collect()
     }
 
     /// What to do about an attempt that went through too many versions of a package.
@@ -473,7 +532,7 @@ impl Solver<'_> {
             .attempt(&Order::default(), DependencyMode::Direct, usize::MAX)
             .await;
         match alone {
-            Ok(Outcome::Settled(alone, _)) => Ok(versions(&alone.resolution)),
+            Ok(Outcome::Settled(alone)) => Ok(versions(&alone.resolution)),
             Ok(Outcome::GivenUp(_)) | Err(ResolveError::NoSolution(_)) => Ok(Versions::new()),
             Ok(Outcome::Failed(error, _)) | Err(error) => Err(error),
         }
@@ -539,7 +598,7 @@ impl Solver<'_> {
             resolution: Resolution::from(output),
             index,
         };
-        Ok(Outcome::Settled(settled, watch))
+        Ok(Outcome::Settled(settled))
     }
 
     fn manifest(&self, order: &Order) -> Manifest {
@@ -573,6 +632,14 @@ fn is_pinned(requirement: &Requirement) -> bool {
             matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual)
         }),
         _ => true,
+    }
+}
+
+/// Returns whether `requirement` does not exclude `version`.
+fn allows(requirement: &Requirement, version: &Version) -> bool {
+    match &requirement.source {
+        RequirementSource::Registry { specifier, .. } => specifier.contains(version),
+        _ => false,
     }
 }
 
@@ -663,10 +730,12 @@ mod tests {
         assert_eq!(floors, ["a>=0.2", "b>=3"]);
     }
 
-    /// Reads `name chosen/best` with `<` after what has an upper bound and `?` after what was searched.
+    /// Reads `name chosen/best`, with `<` after what has an upper bound, `?` after what is lax, and the name of
+    /// what it limits.
     fn standings(text: &str) -> Standings {
         let read = |one: &str| {
-            let (name, versions) = one.split_once(' ').unwrap();
+            let mut words = one.split(' ');
+            let (name, versions) = (words.next().unwrap(), words.next().unwrap());
             let (chosen, best) = versions
                 .trim_end_matches(['<', '?'])
                 .split_once('/')
@@ -675,7 +744,8 @@ mod tests {
                 chosen: chosen.parse().unwrap(),
                 best: best.parse().unwrap(),
                 is_bounded: versions.contains('<'),
-                is_searched: versions.contains('?'),
+                is_lax: versions.contains('?'),
+                limits: words.map(|name| name.parse().unwrap()).collect(),
             };
             (name.parse().unwrap(), standing)
         };
@@ -712,8 +782,20 @@ mod tests {
             "langchain 0.0.27/0.2.17<, openai 1.7/1.7",
         );
         assert_replaces(langchain, lax);
-        let searched = "flask 1.1.4/1.1.4<, werkzeug 1.0.1/3.1.3?";
-        assert_stays(searched, "flask 1.1.2/1.1.4<, werkzeug 3.1.3/3.1.3");
+    }
+
+    #[test]
+    fn so_does_what_something_bounded_limits() {
+        let (limited, lax) = (
+            "flask-socketio 4.3.2/4.3.2< python-socketio, python-socketio 4.6.1/5.12 python-engineio, \
+             python-engineio 3.14/4.11",
+            "flask-socketio 4.3.2/4.3.2< python-socketio, python-socketio 4.6.0/5.12, \
+             python-engineio 4.11/4.11",
+        );
+        assert_replaces(limited, lax);
+        // A limit that only one of two versions has says nothing of the other result.
+        let stricter = "a 1.0/2.0< b, b 1.0/3.0 c, c 1.0/2.0";
+        assert_stays(stricter, "a 1.0/2.0< b, b 0.9/3.0?, c 2.0/2.0");
     }
 
     #[test]
@@ -729,12 +811,24 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pushed_back_version_by_version_comes_back() {
+    fn what_was_pushed_back_to_lax_metadata_comes_back() {
         assert_replaces(
             "boto3 1.44.2/1.44.2, urllib3 2.4/2.5",
             "boto3 0.0.3/1.44.2?, urllib3 2.5/2.5",
         );
+        assert_replaces(
+            "boto3 1.36.3/1.36.11?, s3fs 2024.12/2024.12",
+            "boto3 1.36.11/1.36.11, s3fs 0.4.2/2024.12?",
+        );
         // At the cost of what is as far from its best, it does not.
         assert_stays("a 1.0/3.0?, b 3.0/3.0", "a 3.0/3.0, b 1.0/3.0");
+        // It may cost others a minor version that it limits, but not a major one.
+        assert_replaces(
+            "connexion 2.14.2/2.14.2< werkzeug, werkzeug 2.2.3/2.3.8<",
+            "connexion 2.14.1/2.14.2<?, werkzeug 2.3.8/2.3.8<",
+        );
+        let (first, other) = ("a 1.0/3.0, b 3.0/3.0 a", "a 3.0/3.0, b 2.9/3.0?");
+        assert_stays(first, other);
+        assert_stays(other, first);
     }
 }

@@ -130,7 +130,7 @@ pub async fn save(socket: &Path, name: &str) -> Result<ArchiveSource> {
     }
     let mut file = spool(response).await.context(Kind::Fetch, failed)?;
     file.seek(SeekFrom::Start(0)).context(Kind::Fetch, failed)?;
-    let name = PathBuf::from(name);
+    let name = format!("docker-daemon:{name}");
     on_thread(move || ArchiveSource::read(file, name, Form::Docker(None))).await
 }
 

@@ -157,7 +157,7 @@ pub async fn open(
 /// Looks an archive through, which may be large.
 async fn opened_archive(file: PathBuf, form: Form) -> Result<Arc<dyn Source>> {
     Ok(Arc::new(
-        on_thread(|| ArchiveSource::open(file, form)).await?,
+        on_thread(move || ArchiveSource::open(&file, form)).await?,
     ))
 }
 

@@ -99,6 +99,13 @@ fn nothing_to_build_from_is_said() {
     error: there is nothing to build from: `SANDBOX` has none of `pylock.toml`, `requirements.txt`, `uv.lock`, `poetry.lock`, `Pipfile.lock`, `pyproject.toml`, `setup.py`
     hint: Name requirements, a file with -r FILE, or an application's tree with --source DIR.
     ");
+    sandbox.write("pylock.toml", "lock-version = '1.0'\n");
+    let finished = run(&sandbox, "lock --check");
+    finished.assert_exit(2);
+    insta::assert_snapshot!(redacted(&sandbox, &finished.stderr), @"
+    error: there is nothing to build from: `SANDBOX` has none of `requirements.txt`, `pyproject.toml`, `setup.py`
+    hint: Name requirements, a file with -r FILE, or an application's tree with --source DIR.
+    ");
     let json = run(&sandbox, "build --json -r absent.txt");
     json.assert_exit(2);
     let error = &lines_of_json(&json.stdout)[0];

@@ -36,6 +36,7 @@ mod pythons;
 mod real;
 mod releases;
 mod remote_files;
+mod resolution;
 mod s2i;
 mod s2i_application;
 mod s2i_server;

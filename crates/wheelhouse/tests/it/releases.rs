@@ -339,6 +339,45 @@ fn what_has_an_upper_bound_does_not_go_back_for_what_has_none() {
 }
 
 #[test]
+fn what_goes_back_to_lax_metadata_comes_back_in_every_order() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    // As `boto3` and `s3fs` are, and `flask-socketio<5`, `python-socketio` and `python-engineio`.
+    add_all(
+        &index,
+        &[
+            "alpha 1.36.3: core>=1.36.3",
+            "alpha 1.36.11: core>=1.36.11",
+            "beta 0.4.2: core>=1.0",
+            "beta 2023.1: core==1.29.0",
+            "beta 2024.12: core==1.36.3",
+            "core 1.29.0",
+            "core 1.36.3",
+            "core 1.36.11",
+            "gamma 4.3.2: delta>=4.3, delta<5",
+            "gamma 5.0: delta>=5",
+            "delta 4.6.0: epsilon>=3.13",
+            "delta 4.6.1: epsilon>=3.13, epsilon<4",
+            "delta 5.12: epsilon>=4.11",
+            "epsilon 3.14.2",
+            "epsilon 4.11.2",
+        ],
+    );
+    for lines in [["alpha", "beta"], ["beta", "alpha"]] {
+        sandbox.build(&index, &lines).assert_success();
+        let expected = names(&["alpha-1.36.3", "beta-2024.12", "core-1.36.3"]);
+        assert_eq!(tree::wheels(&sandbox.out()), expected, "{lines:?}");
+    }
+    for lines in [
+        ["gamma<5", "delta", "epsilon"],
+        ["epsilon", "delta", "gamma<5"],
+    ] {
+        sandbox.build(&index, &lines).assert_success();
+        let expected = names(&["delta-4.6.1", "epsilon-3.14.2", "gamma-4.3.2"]);
+        assert_eq!(tree::wheels(&sandbox.out()), expected, "{lines:?}");
+    }
+}
+
+#[test]
 fn the_first_line_does_not_give_way_to_the_second() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     add_all(

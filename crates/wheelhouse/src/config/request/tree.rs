@@ -9,7 +9,7 @@ use wheelhouse_model::{Error, Kind, Result};
 use super::super::project::{Dependencies, Project};
 use super::super::requirements_file::Role;
 use super::super::source::Source;
-use super::super::source_files::{ApplicationSource, find_application_source};
+use super::super::source_files::{ApplicationSource, SourceFilesError, find_application_source};
 use super::inputs::{Part, Reading, is_project};
 use super::locks::{is_lock, is_one_lock};
 use super::{Settings, input};
@@ -38,7 +38,12 @@ impl Reading<'_> {
         };
         let is_file = |path: &Path| path.is_file() && !is_passed_over(path);
         let named = self.context.environment.get("REQUIREMENTS_FILE");
-        let found = find_application_source(&root, named, is_file).map_err(|error| {
+        let found = find_application_source(&root, named, is_file).map_err(|mut error| {
+            if let SourceFilesError::Nothing { looked_for, .. } = &mut error
+                && self.raw.passes_over_locks
+            {
+                looked_for.retain(|name| !is_lock(Path::new(name)));
+            }
             let implicit = self.raw.source.is_none();
             let error = Error::new(
                 Kind::Input,

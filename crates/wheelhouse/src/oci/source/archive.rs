@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use oci_spec::image::{Descriptor, MediaType};
@@ -24,7 +24,8 @@ const MOST_ENTRIES: usize = 100_000;
 
 /// An image of an archive.
 pub struct ArchiveSource {
-    path: PathBuf,
+    /// The image as messages call it, with its transport.
+    name: String,
     form: Form,
     file: Arc<File>,
     entries: BTreeMap<String, Place>,
@@ -55,21 +56,25 @@ impl ArchiveSource {
     ///
     /// # Errors
     /// [`Kind::Fetch`], when it cannot be read or has no such image.
-    pub fn open(path: PathBuf, form: Form) -> Result<Self> {
-        let file = fs_err::File::open(&path)
-            .context(Kind::Fetch, || format!("failed to read {}", path.display()))?;
-        Self::read(file.into_parts().0, path, form)
+    pub fn open(path: &Path, form: Form) -> Result<Self> {
+        let transport = match form {
+            Form::Layout(_) => "oci-archive",
+            Form::Docker(_) => "docker-archive",
+        };
+        let name = format!("{transport}:{}", path.display());
+        let failed = || format!("failed to read {}", path.display());
+        let file = fs_err::File::open(path).context(Kind::Fetch, failed)?;
+        Self::read(file.into_parts().0, name, form)
     }
 
-    /// Reads what is where in the archive `file`, which messages call `path`.
+    /// Reads what is where in the archive `file`, which messages call `name`.
     ///
     /// # Errors
     /// As [`ArchiveSource::open`].
-    pub fn read(file: File, path: PathBuf, form: Form) -> Result<Self> {
-        let entries =
-            entries(&file).context(Kind::Fetch, || format!("failed to read {}", path.display()))?;
+    pub fn read(file: File, name: String, form: Form) -> Result<Self> {
+        let entries = entries(&file).context(Kind::Fetch, || format!("failed to read {name}"))?;
         let mut source = Self {
-            path,
+            name,
             form,
             file: Arc::new(file),
             entries,
@@ -177,11 +182,7 @@ impl ArchiveSource {
 
 impl Source for ArchiveSource {
     fn name(&self) -> String {
-        let transport = match self.form {
-            Form::Layout(_) => "oci-archive",
-            Form::Docker(_) => "docker-archive",
-        };
-        format!("{transport}:{}", self.path.display())
+        self.name.clone()
     }
 
     fn root(&self) -> Result<Vec<u8>> {

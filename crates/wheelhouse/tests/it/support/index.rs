@@ -153,7 +153,7 @@ impl Index {
     }
 
     pub(crate) fn add_bytes(&self, filename: &str, bytes: Vec<u8>, metadata: Option<String>) {
-        let project = filename.split('-').next().unwrap().to_owned();
+        let project = filename.split('-').next().unwrap().replace('_', "-");
         let offered = Offered {
             bytes,
             metadata,

@@ -1,0 +1,78 @@
+//! Real sets of requirements end with the versions that pip chooses, in every order of their lines.
+//!
+//! `resolution.jsonl` has what the program looks at in the index for some sets of `bench/sets/bounded.jsonl`: versions
+//! and what they require, without files. `bench/resolution record` writes it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::support::{Index, Sandbox};
+
+#[derive(Deserialize)]
+struct Recorded {
+    name: String,
+    python: String,
+    requirements: Vec<String>,
+    /// The versions that pip chooses, as `alpha==1.0 beta==2.0`.
+    answer: String,
+    /// What each version of each package requires.
+    packages: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+}
+
+impl Recorded {
+    fn index(&self) -> Index {
+        let index = Index::start();
+        for (name, versions) in &self.packages {
+            for (version, requires) in versions {
+                let filename = format!("{}-{version}-py3-none-any.whl", name.replace('-', "_"));
+                let requires: String = requires
+                    .iter()
+                    .map(|requirement| format!("Requires-Dist: {requirement}\n"))
+                    .collect();
+                let metadata =
+                    format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}");
+                let bytes = filename.clone().into_bytes();
+                index.add_bytes(&filename, bytes, Some(metadata));
+            }
+        }
+        index
+    }
+}
+
+/// Returns the versions that the program chooses, as `alpha==1.0 beta==2.0`.
+fn answer(sandbox: &Sandbox, index: &Index, python: &str, requirements: &[&str]) -> String {
+    let target = format!("{python}-linux");
+    let options = ["--dry-run", "--json", "--no-bootstrap", "--target", &target];
+    let run = sandbox.download(index, &[&options[..], requirements].concat());
+    run.assert_success();
+    let plan: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let steps = plan["targets"][0]["steps"].as_array().unwrap().iter();
+    let mut versions: Vec<String> = steps
+        .map(|step| {
+            let text = |field: &str| step[field].as_str().unwrap().to_owned();
+            format!("{}=={}", text("name"), text("version"))
+        })
+        .collect();
+    versions.sort();
+    versions.join(" ")
+}
+
+#[test]
+fn recorded_sets_end_as_with_pip_in_every_order() {
+    for line in include_str!("resolution.jsonl").lines() {
+        let recorded: Recorded = serde_json::from_str(line).unwrap();
+        let (index, sandbox) = (recorded.index(), Sandbox::new());
+        let mut requirements: Vec<&str> =
+            recorded.requirements.iter().map(String::as_str).collect();
+        for order in ["as written", "reversed", "sorted"] {
+            let answer = answer(&sandbox, &index, &recorded.python, &requirements);
+            assert_eq!(answer, recorded.answer, "{}, {order}", recorded.name);
+            if order == "as written" {
+                requirements.reverse();
+            } else {
+                requirements.sort_unstable();
+            }
+        }
+    }
+}
