@@ -21,6 +21,8 @@ use uv_normalize::PackageName;
 use uv_pypi_types::{ProjectStatus, PypiFile};
 use wheelhouse_model::redact::redacted;
 
+use crate::metadata_digest::leads_here;
+
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const HTML: [&str; 2] = ["application/vnd.pypi.simple.v1+html", "text/html"];
 
@@ -249,6 +251,12 @@ impl LenientPages {
         let usable = listed.into_iter().filter_map(|file| {
             let name = file.get("filename").or_else(|| file.get("url"));
             let name = name.and_then(Value::as_str).unwrap_or("a file").to_owned();
+            let href = file.get("url").and_then(Value::as_str);
+            if href.is_some_and(|href| leads_here(url, href)) {
+                self.0
+                    .passed_over(url, &name, "it leads to a file of this machine");
+                return None;
+            }
             usable_file(file)
                 .map_err(|why| self.0.passed_over(url, &name, &why))
                 .ok()

@@ -1,8 +1,8 @@
 //! Digests that index pages state for the metadata files of wheels (PEP 658, PEP 714).
 //!
 //! uv remembers only that a page offers such files, not their digests. [`MetadataDigests`] is a middleware of the HTTP
-//! client that reads the digests from pages as they arrive, and refuses a metadata file that has another one. Pages
-//! outlive a run in uv's cache, so the digests are kept beside them; a page that an older version cached has none.
+//! client that reads the digests from pages as they arrive, and refuses a metadata file that has another one. It also
+//! keeps pages from uv that lead to files of this machine. Pages outlive a run in uv's cache, so the digests are kept beside them; a page that an older version cached has none.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -139,9 +139,14 @@ impl Middleware for MetadataDigests {
         let url = request.url().clone();
         let response = next.run(request, extensions).await?;
         if is_page && response.status() == StatusCode::OK {
-            let (response, body) = whole(response).await?;
-            let stated = digests(&response, &body);
-            self.remember(response.url(), &stated);
+            let (mut response, body) = whole(response).await?;
+            let page = read_page(&response, &body);
+            if page.leads_here {
+                // So it is no page that uv reads; the reader of odd pages takes the other files.
+                response.headers_mut().remove(CONTENT_TYPE);
+                return Ok(response);
+            }
+            self.remember(response.url(), &page.digests);
             return Ok(response);
         }
         if response.status().is_redirection() {
@@ -221,45 +226,69 @@ struct File<'a> {
     data_dist_info_metadata: Option<Value>,
 }
 
-/// Reads the digests that the page `body` states, with the URLs of the metadata files.
-fn digests(response: &Response, body: &[u8]) -> Vec<(Url, Digest)> {
+/// What a page states.
+#[derive(Default)]
+struct Stated {
+    /// The digests of metadata files, with their URLs.
+    digests: Vec<(Url, Digest)>,
+    /// Whether a link leads to a file of this machine.
+    leads_here: bool,
+}
+
+impl Stated {
+    /// Adds the file at `href`, whose metadata has the `digest` if one is stated.
+    fn add(&mut self, base: &Url, href: &str, digest: Option<Digest>) {
+        self.leads_here |= leads_here(base, href);
+        if let (Some(digest), Some(url)) = (digest, metadata_url(base, href)) {
+            self.digests.push((url, digest));
+        }
+    }
+}
+
+/// Returns whether `href` on a page at `base`, which came over the network, leads to a file of this machine. An index
+/// could have the code of any source distribution run that lies here.
+pub(crate) fn leads_here(base: &Url, href: &str) -> bool {
+    let is_remote = |href: &str| href.starts_with("https://") || href.starts_with("http://");
+    let is_file = |url: Url| url.scheme() == "file";
+    base.scheme() != "file" && !is_remote(href) && base.join(href).is_ok_and(is_file)
+}
+
+fn read_page(response: &Response, body: &[u8]) -> Stated {
     let content_type = response.headers().get(CONTENT_TYPE);
     let is_json = content_type
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.contains("json"));
     if is_json {
-        digests_of_json(body, response.url())
+        stated_in_json(body, response.url())
     } else {
-        digests_of_html(&String::from_utf8_lossy(body), response.url())
+        stated_in_html(&String::from_utf8_lossy(body), response.url())
     }
 }
 
-fn digests_of_json(body: &[u8], page: &Url) -> Vec<(Url, Digest)> {
+fn stated_in_json(body: &[u8], page: &Url) -> Stated {
+    let mut stated = Stated::default();
     let Ok(Page { files }) = serde_json::from_slice(body) else {
-        return Vec::new();
+        return stated;
     };
-    let digest = |file: &File<'_>| {
-        [
+    for file in &files {
+        let metadata = [
             &file.core_metadata,
             &file.dist_info_metadata,
             &file.data_dist_info_metadata,
-        ]
-        .into_iter()
-        .flatten()
-        .find_map(|stated| parse(stated.get("sha256")?.as_str()?))
-    };
-    files
-        .iter()
-        .filter_map(|file| Some((metadata_url(page, &file.url)?, digest(file)?)))
-        .collect()
+        ];
+        let mut metadata = metadata.into_iter().flatten();
+        let digest = metadata.find_map(|stated| parse(stated.get("sha256")?.as_str()?));
+        stated.add(page, &file.url, digest);
+    }
+    stated
 }
 
-fn digests_of_html(html: &str, page: &Url) -> Vec<(Url, Digest)> {
+fn stated_in_html(html: &str, page: &Url) -> Stated {
+    let mut stated = Stated::default();
     let Ok(dom) = tl::parse(html, tl::ParserOptions::default()) else {
-        return Vec::new();
+        return stated;
     };
     let mut base = page.clone();
-    let mut found = Vec::new();
     for tag in dom.nodes().iter().filter_map(|node| node.as_tag()) {
         let attribute = |name: &str| {
             let value = tag.attributes().get(name).flatten()?;
@@ -268,18 +297,16 @@ fn digests_of_html(html: &str, page: &Url) -> Vec<(Url, Digest)> {
         let Some(href) = attribute("href") else {
             continue;
         };
-        if tag.name().as_bytes().eq_ignore_ascii_case(b"base") {
-            base = page.join(&href).unwrap_or(base);
-        }
         let digest = ["data-core-metadata", "data-dist-info-metadata"]
             .into_iter()
             .filter_map(attribute)
             .find_map(|stated| parse(stated.strip_prefix("sha256=")?));
-        if let (Some(digest), Some(url)) = (digest, metadata_url(&base, &href)) {
-            found.push((url, digest));
+        stated.add(&base, &href, digest);
+        if tag.name().as_bytes().eq_ignore_ascii_case(b"base") {
+            base = page.join(&href).unwrap_or(base);
         }
     }
-    found
+    stated
 }
 
 /// Returns the URL of the metadata file beside the file at `href`.

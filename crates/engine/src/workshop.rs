@@ -158,8 +158,6 @@ impl Workshop {
             Concurrency::threads(),
             Concurrency::DEFAULT_CACHE_READS,
         );
-        let capabilities = IndexCapabilities::default();
-        let hook_environment = Arc::new(hook_environment(&building.environment));
         let locked_files = Arc::new(LockedFiles::new(&request.locked_files));
         let reader = Reader {
             client: page_client,
@@ -205,7 +203,7 @@ impl Workshop {
             ranges: Ranges::default(),
             settled: Mutex::default(),
             git: GitResolver::default(),
-            capabilities,
+            capabilities: IndexCapabilities::default(),
             in_flight: InFlight::default(),
             arena: BuildArena::default(),
             workspace_cache: WorkspaceCache::default(),
@@ -213,7 +211,7 @@ impl Workshop {
             extra_build_requires: ExtraBuildRequires::default(),
             extra_build_variables: ExtraBuildVariables::default(),
             no_sources: NoSources::All,
-            hook_environment,
+            hook_environment: Arc::new(hook_environment(&request.building.environment)),
             copies: Mutex::default(),
             archives: Mutex::default(),
             renamed_wheels: Mutex::default(),

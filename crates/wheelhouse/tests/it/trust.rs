@@ -241,3 +241,64 @@ fn the_versions_of_an_unknown_lock_are_preferred() {
     sandbox.build(&index, &["alpha"]).assert_success();
     assert_eq!(tree::wheels(&sandbox.out()), ["alpha-1.0-py3-none-any.whl"]);
 }
+
+#[test]
+fn a_page_does_not_lead_to_files_of_this_machine() {
+    let sandbox = Sandbox::new();
+    let hostile = Sdist::new("alpha", "2.0").script("open('/ran', 'w')");
+    let local = sandbox.path(&hostile.filename());
+    std::fs::write(&local, hostile.bytes()).unwrap();
+    let directory = url::Url::from_directory_path(local.parent().unwrap()).unwrap();
+    let (name, honest) = (hostile.filename(), "alpha-1.0-py3-none-any.whl");
+    let entry = |file: &str, url: &str| {
+        format!(r#"{{"filename": "{file}", "url": "{url}", "hashes": {{}}}}"#)
+    };
+    let json = |url: &str| {
+        let files = [
+            entry(&name, url),
+            entry(honest, &format!("/files/{honest}")),
+        ];
+        format!(
+            r#"{{"meta": {{"api-version": "1.0"}}, "files": [{}]}}"#,
+            files.join(", ")
+        )
+    };
+    let html =
+        |url: &str| format!("<a href='/files/{honest}'>{honest}</a><a href='{url}'>{name}</a>");
+    let (html_type, json_type) = ("text/html", "application/vnd.pypi.simple.v1+json");
+    for (content_type, body) in [
+        (json_type, json(&format!("{directory}{name}"))),
+        (
+            json_type,
+            json(&format!("{directory}{name}").replacen('f', "\\u0066", 1)),
+        ),
+        (
+            json_type,
+            json(&format!("{directory}{name}").replacen("file:", "FILE:", 1)),
+        ),
+        (html_type, html(&format!("{directory}{name}"))),
+        (
+            html_type,
+            html(&format!("{directory}{name}").replacen('f', "&#102;", 1)),
+        ),
+        (
+            html_type,
+            format!("<base href='{directory}'><a href='{name}'>{name}</a>"),
+        ),
+    ] {
+        let index = with_alpha("1.0");
+        index.always(
+            PAGE,
+            Behaviour::Body(content_type, body.clone().into_bytes()),
+        );
+        let run = sandbox.build(&index, &["alpha==2.0", "--upgrade"]);
+        run.assert_exit(3)
+            .assert_error_names(&[&name, "leads to a file of this machine"]);
+        if body.contains("/files/") {
+            sandbox
+                .build(&index, &["alpha", "--upgrade"])
+                .assert_success();
+            assert_eq!(tree::wheels(&sandbox.out()), [honest]);
+        }
+    }
+}

@@ -125,7 +125,7 @@ impl Downloaded {
             manifest.wheels.push(self.wheel(file, requires_python));
             files.insert(format!("{}.metadata", file.filename), metadata.bytes);
         }
-        manifest.targets = self.recorded_targets(files.values());
+        manifest.targets = self.recorded_targets(&files);
         files.extend(simple::pages(&indexed));
         let locks = self.lock_files(output);
         for (_, text) in &locks {
@@ -145,13 +145,10 @@ impl Downloaded {
     }
 
     /// The targets as the manifest has them, of a set with this `metadata`.
-    fn recorded_targets<'a>(
-        &self,
-        metadata: impl Iterator<Item = &'a Vec<u8>> + Clone,
-    ) -> Vec<Target> {
+    fn recorded_targets(&self, metadata: &BTreeMap<String, Vec<u8>>) -> Vec<Target> {
         let targets = self.targets.iter();
         let recorded = targets.map(|target| {
-            let metadata = metadata.clone().map(Vec::as_slice);
+            let metadata = metadata.values().map(Vec::as_slice);
             finish::recorded(target, metadata, &self.requirements)
         });
         recorded.collect()
