@@ -4,6 +4,7 @@
 //! and what they require, without files. `bench/resolution record` writes it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::Deserialize;
 
@@ -26,12 +27,11 @@ impl Recorded {
         for (name, versions) in &self.packages {
             for (version, requires) in versions {
                 let filename = format!("{}-{version}-py3-none-any.whl", name.replace('-', "_"));
-                let requires: String = requires
-                    .iter()
-                    .map(|requirement| format!("Requires-Dist: {requirement}\n"))
-                    .collect();
-                let metadata =
-                    format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}");
+                let mut metadata =
+                    format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n");
+                for requirement in requires {
+                    let _ = writeln!(metadata, "Requires-Dist: {requirement}");
+                }
                 let bytes = filename.clone().into_bytes();
                 index.add_bytes(&filename, bytes, Some(metadata));
             }

@@ -94,9 +94,14 @@ impl Reading<'_> {
         self.take_lock(&source.absolute(self.context.working_directory), settings)
     }
 
-    /// Takes the lock of an application, which nobody named.
+    /// Takes the lock of an application that the user did not name.
     pub(super) fn take_found_lock(&mut self, path: &Path, settings: &Settings) -> Result<()> {
-        self.take_lock(&Source::File(path.to_owned()), settings)
+        let taken = self.take_lock(&Source::File(path.to_owned()), settings);
+        let selects = !self.raw.extras.is_empty() || !settings.groups.is_empty();
+        taken.map_err(|error| match error.hint() {
+            None if selects => error.with_hint("Name a file that has it with -r FILE."),
+            _ => error,
+        })
     }
 
     pub(super) fn take_lock(&mut self, source: &Source, settings: &Settings) -> Result<()> {

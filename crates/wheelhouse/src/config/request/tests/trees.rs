@@ -94,6 +94,19 @@ fn a_tree_has_files_or_a_project() {
 }
 
 #[test]
+fn an_extra_that_the_lock_of_a_tree_lacks_is_looked_for_in_a_named_file() {
+    let lock = "lock-version = '1.0'\ncreated-by = 'x'\npackages = []\n";
+    let both = tree(&[("pylock.toml", lock), ("pyproject.toml", PROJECT)]);
+    let raw = RawBuild {
+        extras: vec!["fast".into()],
+        ..RawBuild::default()
+    };
+    let error = asked(&both, &[], raw).unwrap_err();
+    assert!(error.sentence().contains("has no extra `fast`"));
+    assert!(error.hint().unwrap().contains("-r FILE"));
+}
+
+#[test]
 fn what_only_a_back_end_knows_is_had_from_the_tree_itself() {
     let legacy = tree(&[("setup.py", "")]);
     let (lines, notes) = asked(&legacy, &[], RawBuild::default()).unwrap();
