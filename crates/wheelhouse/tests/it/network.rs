@@ -103,7 +103,10 @@ fn a_host_that_is_asked_again_is_told_once() {
         }
     };
     let told = |run: &Finished| {
-        let lines = run.stderr.lines().filter(|line| line.contains("again"));
+        let lines = run
+            .stderr
+            .lines()
+            .filter(|line| line.contains("is asked again"));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     for (option, count) in [("--no-progress", 1), ("-q", 0)] {
