@@ -30,8 +30,8 @@ pub(super) fn run(arguments: &Extract, globals: &Globals) -> Result<()> {
     let opening = Opening::new(&arguments.image, &arguments.reading, globals, &process)?;
     let directory = process.directory.join(&arguments.directory);
     let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
-    let activity = Activity::new(!globals.no_progress, verbosity);
-    activity.begin(format!("Extracting {}", arguments.image));
+    let activity = Activity::new(globals.shows_progress(), verbosity);
+    activity.begin(&format!("Extracting {}", arguments.image));
     let work = move || {
         signals::until_interrupted(async move {
             let (source, reading) = opening.open().await?;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::human;
 use super::render::{Verbosity, can_be_live};
+use super::{human, style};
 use crate::oci::Watch;
 
 /// How often live lines move.
@@ -15,7 +15,7 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 pub(super) const SPINNER: &str = "{spinner} {wide_msg} {elapsed}";
 
 /// Makes the style of a live line from its form.
-pub(super) fn style(template: &str) -> ProgressStyle {
+pub(super) fn form(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template);
     style
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
@@ -37,12 +37,12 @@ impl Activity {
     /// Shows nothing unless progress is `wanted` and stderr is a terminal.
     pub(super) fn new(wanted: bool, verbosity: Verbosity) -> Self {
         let bar = ProgressBar::with_draw_target(None, target(wanted, verbosity));
-        Self(bar.with_style(style(SPINNER)))
+        Self(bar.with_style(form(SPINNER)))
     }
 
     /// Says what begins.
-    pub(super) fn begin(&self, message: String) {
-        self.0.set_message(message);
+    pub(super) fn begin(&self, message: &str) {
+        self.0.set_message(style::presentable(message));
         self.0.reset_elapsed();
         self.0.enable_steady_tick(TICK);
     }
@@ -71,7 +71,7 @@ impl Bar {
 
     /// Says what goes on before anything is moved.
     pub(super) fn begin(&self, message: &'static str) {
-        self.0.set_style(style(SPINNER));
+        self.0.set_style(form(SPINNER));
         self.0.set_message(message);
         self.0.enable_steady_tick(TICK);
     }
@@ -90,7 +90,7 @@ impl Bar {
 impl Watch for Bar {
     fn expect(&self, bytes: u64) {
         self.0
-            .set_style(style("{spinner} Uploading [{bar:24}] {msg}"));
+            .set_style(form("{spinner} Uploading [{bar:24}] {msg}"));
         self.0.inc_length(bytes);
         self.show();
     }

@@ -31,7 +31,7 @@ pub(super) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
     let process = Process::read()?;
     let requirements = requirements(verify, &process)?;
     let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
-    let activity = Arc::new(Activity::new(!globals.no_progress, verbosity));
+    let activity = Arc::new(Activity::new(globals.shows_progress(), verbosity));
     let (json, enough) = (globals.json, globals.quiet > 0);
     let job = Job {
         requirements,
@@ -52,7 +52,7 @@ pub(super) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
         let image = verify.place().parse()?;
         let opening = Opening::new(&image, &verify.reading, globals, &process)?;
         let name = verify.place().into();
-        activity.begin(format!("Extracting {image}"));
+        activity.begin(&format!("Extracting {image}"));
         wheelhouse_engine::run(move || signals::until_interrupted(verify_image(opening, job, name)))
     } else {
         wheelhouse_engine::run(move || signals::until_interrupted(verify::verify(job)))
@@ -126,7 +126,7 @@ fn watch(activity: &Arc<Activity>, tell: impl Fn(&Check) + Send + Sync + 'static
         Progress::Begins { name, about } => {
             let about = about.map(|about| format!(": {}", redacted(about)));
             let about = about.unwrap_or_default();
-            activity.begin(format!("Verifying {}{about}", shown(name)));
+            activity.begin(&format!("Verifying {}{about}", shown(name)));
         }
         Progress::Ended(check) => activity.above(|| tell(check)),
     })

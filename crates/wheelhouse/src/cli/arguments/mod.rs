@@ -104,6 +104,11 @@ pub(crate) struct Globals {
 }
 
 impl Globals {
+    /// Whether live progress may be shown.
+    pub(crate) fn shows_progress(&self) -> bool {
+        !self.no_progress && !self.foreign.hides_progress()
+    }
+
     /// Takes the options as plain values.
     fn raw(&self) -> RawBuild {
         RawBuild {
@@ -113,7 +118,7 @@ impl Globals {
             quiet: self.quiet.into(),
             verbose: self.verbose.into(),
             no_color: self.color == Some(Color::Never) || self.foreign.no_color,
-            no_progress: self.no_progress || self.foreign.hides_progress(),
+            no_progress: !self.shows_progress(),
             ..RawBuild::default()
         }
     }

@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar};
 use wheelhouse_model::event::Wait;
 use wheelhouse_model::{Event, Observer, Phase};
 
-use super::super::progress::{SPINNER, TICK, style};
+use super::super::progress::{SPINNER, TICK, form};
 use super::super::streams;
 use super::fetches::Fetches;
 use super::{Renderer, Verbosity, words};
@@ -68,7 +68,7 @@ impl Terminal {
     fn spinner(&self, message: String) -> ProgressBar {
         let bar = self
             .lines
-            .add(ProgressBar::new_spinner().with_style(style(SPINNER)));
+            .add(ProgressBar::new_spinner().with_style(form(SPINNER)));
         bar.set_message(message);
         bar.enable_steady_tick(TICK);
         bar
@@ -99,7 +99,7 @@ impl Terminal {
             Event::StepFinished { .. } | Event::StepFailed { .. } => {
                 let bar = state.making.get_or_insert_with(|| {
                     let bar = ProgressBar::new(state.locked as u64);
-                    let bar = self.lines.insert(0, bar.with_style(style(WHEELS)));
+                    let bar = self.lines.insert(0, bar.with_style(form(WHEELS)));
                     bar.enable_steady_tick(TICK);
                     bar
                 });
@@ -148,7 +148,7 @@ impl Terminal {
         };
         let line = state.waiting_line.get_or_insert_with(|| {
             self.lines
-                .add(ProgressBar::new_spinner().with_style(style("  {wide_msg}")))
+                .add(ProgressBar::new_spinner().with_style(form("  {wide_msg}")))
         });
         line.set_message(text);
         line.tick();
@@ -162,7 +162,7 @@ impl Terminal {
             return;
         }
         let bar = state.fetching.get_or_insert_with(|| {
-            let bar = ProgressBar::new(0).with_style(style("{spinner} Fetching [{bar:24}] {msg}"));
+            let bar = ProgressBar::new(0).with_style(form("{spinner} Fetching [{bar:24}] {msg}"));
             let bar = self.lines.insert(0, bar);
             bar.enable_steady_tick(TICK);
             bar

@@ -90,10 +90,10 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
         Event::BuildHook { package, hook } => format!("{package}: {hook}"),
         Event::BuildWaiting { package, wait } => format!("{package} waits for {}", waits_for(wait)),
         Event::BuildOutput { package, line } => {
-            format!(
-                "{} {line}",
-                style::painted(style::QUIET, &format!("{package} |"))
-            )
+            let prefix = style::painted(style::QUIET, &format!("{package} |"));
+            // Colors that a backend leaves on would reach the lines of others.
+            let end = if line.contains('\x1b') { "\x1b[0m" } else { "" };
+            format!("{prefix} {line}{end}")
         }
         Event::BuildFinished { package, seconds } => {
             format!(
