@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use fs_err as fs;
 use sha2::Digest as _;
 use wheelhouse_model::error::Context;
-use wheelhouse_model::{Kind, Result, Sha256};
+use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::known_files::KnownFiles;
 use super::{git, left_out};
@@ -87,18 +87,25 @@ pub fn copy(
     };
     let failed = |path: &Path| format!("failed to copy {} to {}", path.display(), into.display());
     fs::create_dir_all(into).context(Kind::Build, || failed(root))?;
-    let mut has_links = false;
+    let (mut has_links, mut files) = (false, Vec::new());
     for entry in &entries {
         let target = into.join(&entry.path);
-        let copied = match entry.form {
+        let made = match &entry.form {
+            Form::Directory => fs::create_dir(&target),
+            Form::Link(link) => symlink(link, &target),
             Form::File { .. } if may_link(entry) => {
                 has_links = true;
                 symlink(&entry.source, &target)
             }
-            _ => copy_entry(entry, &target),
+            Form::File { executable } => {
+                files.push((&*entry.source, target, *executable));
+                Ok(())
+            }
         };
-        copied.context(Kind::Build, || failed(&entry.source))?;
+        made.context(Kind::Build, || failed(&entry.source))?;
     }
+    copy_files(&files)
+        .map_err(|(path, error)| Error::new(Kind::Build, failed(path)).caused_by(error))?;
     git::copy(root, into)?;
     // In reverse, so that a directory's time is set after those below it.
     for entry in entries.iter().rev() {
@@ -167,16 +174,37 @@ fn is_large(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() >= LARGE)
 }
 
-fn copy_entry(entry: &Entry, target: &Path) -> std::io::Result<()> {
-    match &entry.form {
-        Form::Directory => fs::create_dir(target),
-        Form::Link(link) => symlink(link, target),
-        Form::File { executable } => {
-            reflink_copy::reflink_or_copy(&entry.source, target)?;
-            set_mode(target, *executable)?;
-            copy_time(&entry.source, target)
-        }
-    }
+/// Copies files, each with its place and whether it is executable, on several threads: making a file takes the
+/// filesystem longer than its bytes. Fails with the first file that cannot be copied.
+fn copy_files<'a>(
+    files: &[(&'a Path, PathBuf, bool)],
+) -> std::result::Result<(), (&'a Path, std::io::Error)> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = files.len().div_ceil(threads).max(1);
+    let copy = |(from, to, executable): &(&'a Path, PathBuf, bool)| {
+        copy_file(from, to, *executable).map_err(|error| (*from, error))
+    };
+    std::thread::scope(|scope| {
+        let shares: Vec<_> = files
+            .chunks(share)
+            .map(|share| scope.spawn(|| share.iter().try_for_each(copy)))
+            .collect();
+        let mut copied = shares
+            .into_iter()
+            .map(|it| it.join().expect("no thread panics"));
+        copied.try_for_each(|it| it)
+    })
+}
+
+/// Copies a file with its time. Each is opened once: a tree may have very many.
+fn copy_file(from: &Path, to: &Path, executable: bool) -> std::io::Result<()> {
+    let mut source = fs::File::open(from)?;
+    let modified = source.metadata()?.modified()?;
+    let mut copy = fs::File::create(to)?;
+    // The kernel shares the bytes where the filesystem can.
+    std::io::copy(source.file_mut(), copy.file_mut())?;
+    set_mode(copy.file(), executable)?;
+    copy.file().set_modified(modified)
 }
 
 fn copy_time(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -309,14 +337,14 @@ fn is_executable(_metadata: &std::fs::Metadata) -> bool {
 }
 
 #[cfg(unix)]
-fn set_mode(path: &Path, executable: bool) -> std::io::Result<()> {
+fn set_mode(file: &std::fs::File, executable: bool) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = if executable { 0o755 } else { 0o644 };
-    fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
 #[cfg(not(unix))]
-fn set_mode(_path: &Path, _executable: bool) -> std::io::Result<()> {
+fn set_mode(_file: &std::fs::File, _executable: bool) -> std::io::Result<()> {
     Ok(())
 }
 
