@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::image::Image;
+use crate::support::parts::certificates;
 use crate::support::{Sdist, Wheel, test_python, tree};
 
 #[test]
@@ -24,6 +25,29 @@ fn a_source_becomes_a_wheelhouse() {
     let left = std::fs::read_dir(image.root().join("src")).unwrap();
     assert_eq!(left.count(), 0, "nothing of the source stays");
     assert_shared(&image.root());
+}
+
+/// Settings that only a new process can have, so that the program starts itself again.
+#[test]
+fn nothing_of_the_source_stays_when_the_program_starts_again() {
+    let place = tempfile::tempdir().unwrap();
+    let Some([authority, ..]) = certificates(place.path()) else {
+        return;
+    };
+    for (name, value) in [
+        ("PIP_CERT", authority.to_str().unwrap()),
+        ("PIP_NO_PROXY_ENV", "1"),
+    ] {
+        let mut image = Image::new();
+        image.sandbox.set(name, value);
+        image.sandbox.set("HTTPS_PROXY", "http://127.0.0.1:9");
+        image.index.add(&Wheel::new("alpha", "1.0"));
+        image.upload("requirements.txt", "alpha\n");
+        image.upload("project/__init__.py", "");
+        image.assemble().assert_success();
+        let left = std::fs::read_dir(image.root().join("src")).unwrap();
+        assert_eq!(left.count(), 0, "{name}");
+    }
 }
 
 /// Group and owner may do the same with all that is in `directory`.

@@ -21,7 +21,7 @@ use super::build::Addition;
 use super::preparation::Preparation;
 use super::process::Process;
 use super::{again, build, cache, signals, store, streams};
-use crate::config::RawBuild;
+use crate::config::{LocalReader, RawBuild, settle};
 use crate::s2i::artifacts::{self, Restored, Transfer};
 use crate::s2i::{Places, USAGE, application, environment, permissions, server, transfer};
 
@@ -90,6 +90,7 @@ impl Image {
 fn assemble(places: &Places, process: &Process, globals: &Globals) -> Result<()> {
     let variables = environment::read(&places.source())?;
     again::with_missing(variables, &process.environment)?;
+    start_again(places, process, globals)?;
     let image = Image::new(places, globals);
     let moved = transfer::move_contents(&places.source(), &process.directory)?;
     if !moved.is_empty() {
@@ -109,6 +110,17 @@ fn assemble(places: &Places, process: &Process, globals: &Globals) -> Result<()>
     // It may name passwords, and the packages that came with it are in the wheelhouse.
     moved.remove()?;
     permissions::share(&places.root)
+}
+
+/// Starts again if settings of the upload ask for it: once the upload is moved, a second start would not know what came
+/// with it.
+fn start_again(places: &Places, process: &Process, globals: &Globals) -> Result<()> {
+    let raw = raw(places, globals);
+    let source = places.source().to_string_lossy().into_owned();
+    let project = process.project_configuration(&raw, Some(&source))?;
+    let pip = process.configuration(&raw, project)?;
+    let settings = settle(&raw, &process.settings_context(&pip, &LocalReader))?;
+    again::with_variables_of(&settings, &process.environment)
 }
 
 /// The newest tools, of which no more is told than what comes of them: they are made beside the application.
