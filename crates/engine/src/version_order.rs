@@ -229,17 +229,19 @@ impl Standings {
     /// 1. A result that has none of them at an older version, and one at a newer, is better.
     /// 2. One that has some older and some newer is a matter of the order of the lines: the earlier one stays.
     ///    The exception is a result that is nearer to the best versions where no package of it limits
-    ///    them, unless that costs a major version.
+    ///    them, unless that costs the others a major version.
     fn is_better_than(&self, other: &Self) -> bool {
         for names in [self.bounded(other), self.0.keys().collect()] {
             match (self.has_newer(other, &names), other.has_newer(self, &names)) {
                 (false, false) => {}
                 (true, true) => {
-                    let distance = |one: &Self| one.distance(|name, _| names.contains(name));
+                    let is_lax = |name: &PackageName| other.0.get(name).is_some_and(|it| it.is_lax);
                     let lax = |one: &Self| {
                         one.distance(|name, standing| names.contains(name) && standing.is_lax)
                     };
-                    return lax(self) < lax(other) && distance(self).0 <= distance(other).0;
+                    let rest =
+                        |one: &Self| one.distance(|name, _| names.contains(name) && !is_lax(name));
+                    return lax(self) < lax(other) && rest(self).0 <= rest(other).0;
                 }
                 (is_newer, _) => return is_newer,
             }
