@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use filetime::FileTime;
 use fs_err as fs;
 use wheelhouse_model::error::Context;
 use wheelhouse_model::{Kind, Result, Sha256};
@@ -163,7 +164,10 @@ fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
     if to.file_name().is_some_and(|name| name == "config") {
         return fs::write(to, without_worktree(&fs::read(from)?));
     }
-    fs::copy(from, to).map(drop)
+    fs::copy(from, to)?;
+    // Git looks again at files that are as young as the index.
+    let modified = FileTime::from_last_modification_time(&fs::metadata(from)?);
+    filetime::set_file_mtime(to, modified)
 }
 
 /// Drops `core.worktree`, which would lead from the copy of a submodule back to the original.
