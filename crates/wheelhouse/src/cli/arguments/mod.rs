@@ -204,8 +204,8 @@ pub(crate) enum Verb {
     /// Write the completions of a shell to the standard output
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: clap_complete::Shell },
-    /// Write the man pages into a directory, or the first one to the standard output
-    #[command(hide = true)]
+    /// Write the man pages into a directory, or that of the program to the standard output
+    #[command(after_help = MAN_EXAMPLES)]
     Man { directory: Option<PathBuf> },
 }
 
@@ -288,6 +288,11 @@ Examples:
   wheelhouse build --lock pylock.toml --require-hashes
                                                 exactly that, with the pinned requirements of builds
   pip install -r pylock.toml                    install from it";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  wheelhouse man ~/.local/share/man/man1   for `man wheelhouse`, `man wheelhouse-build` and the others
+  wheelhouse man | man -l -                that of the program, at once";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
