@@ -7,6 +7,7 @@ use http::Method;
 use http::header::{ACCEPT_ENCODING, ACCEPT_RANGES, HeaderValue};
 use tokio::sync::OnceCell;
 use url::Url;
+use uv_cache::{CacheBucket, WheelCache};
 use uv_distribution_types::{BuiltDist, Dist, IndexUrl};
 
 use crate::workshop::Workshop;
@@ -29,7 +30,14 @@ impl Workshop {
         let Some(url) = wheel.file.url.to_url().ok() else {
             return false;
         };
-        if !url.scheme().starts_with("http") {
+        let filename = &wheel.filename;
+        let entry = self.cache.entry(
+            CacheBucket::Wheels,
+            WheelCache::Index(&wheel.index).wheel_dir(filename.name.as_ref()),
+            format!("{}.msgpack", filename.cache_key()),
+        );
+        // uv had the metadata before.
+        if entry.path().exists() || !url.scheme().starts_with("http") {
             return false;
         }
         let known = {

@@ -31,7 +31,7 @@ pub(super) struct Workplace {
 
 impl Drop for Workplace {
     fn drop(&mut self) {
-        // What stays is removed by whoever comes here next.
+        // What stays is removed by the next build here.
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

@@ -419,16 +419,14 @@ impl LocalWorker {
         Ok(self.state.borrow().trees.clone())
     }
 
-    /// Notes what was looked at beside the tree at `path` through `copy`. Returns whether that gives the tree another
-    /// digest.
-    pub(super) async fn note_seen(&self, path: &Path, copy: &Workplace) -> Result<bool> {
-        let is_new = self.tree_reader.note_seen(path, copy.seen());
-        if is_new {
+    /// Notes what was looked at beside the tree at `path` through `copy`, which may give the tree another digest.
+    pub(super) async fn note_seen(&self, path: &Path, copy: &Workplace) -> Result<()> {
+        if self.tree_reader.note_seen(path, copy.seen()) {
             let digest = self.tree_reader.digest(path).await?;
             let trees = &mut self.state.borrow_mut().trees;
             trees.insert(path.to_owned(), digest);
         }
-        Ok(is_new)
+        Ok(())
     }
 }
 
