@@ -100,7 +100,7 @@ pub(crate) fn next_step(report: &str) -> &'static str {
 /// What uv says before a package and a version, with nothing between the two.
 const NO_VERSION: &str = "there is no version of ";
 
-/// What uv says of a package that no index has.
+/// The words of uv about a package that no index has.
 pub(crate) const NOT_FOUND: &str = "was not found in the package registry";
 
 /// Returns whether `report` says that there is not the version of the package `name` that is wanted.
@@ -119,7 +119,7 @@ pub(crate) fn lacks_files(report: &str, name: &str) -> bool {
         || report.contains(&format!("{name} was not found"))
 }
 
-/// How many versions are listed at most.
+/// The largest number of versions that are listed.
 const VERSIONS: usize = 6;
 
 /// The `versions` that there are of the package `name`, the newest first; nothing where there is none.

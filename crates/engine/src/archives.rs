@@ -26,7 +26,7 @@ use crate::context::Bench;
 use crate::legacy_sdists::is_legacy;
 use crate::provider::required_hashes;
 
-/// What a URL without the suffix of an archive is parsed with.
+/// The suffix with which a URL of an archive is parsed that has none.
 const SUFFIX: &str = "/archive.tar.gz";
 
 /// The suffix that the file of such a URL is given.

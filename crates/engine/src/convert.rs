@@ -281,7 +281,7 @@ impl Workshop {
         renamed.get(path).cloned()
     }
 
-    /// What the archive whose file is at `path` is known as, if it is one at a URL.
+    /// Returns the URL by which the archive is known whose file is at `path`, if it has one.
     pub(crate) fn known_archive(&self, path: &Path) -> Option<String> {
         let archives = self.archives.lock().expect("no panic while locked");
         archives.get(path).cloned()

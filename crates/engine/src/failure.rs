@@ -231,10 +231,10 @@ impl Workshop {
     }
 }
 
-/// How many files that were passed over are named.
+/// The largest number of files that were passed over and are named.
 const PASSED_OVER: usize = 8;
 
-/// What uv says of a failed process before the output of that.
+/// The words of uv before the output of a process that failed.
 const OUTPUT: &str = "--- stderr\n";
 
 /// The error of Git that `chain` tells of, without where uv keeps clones and the command line.

@@ -41,7 +41,7 @@ pub(crate) fn is_odd_page(error: &Error) -> bool {
     }
 }
 
-/// What was passed over in the indexes of a run.
+/// The entries and answers that were passed over in the indexes of a run.
 #[derive(Clone, Default)]
 pub(crate) struct Oddities(Arc<Mutex<Known>>);
 
@@ -148,7 +148,7 @@ pub(crate) fn is_login_page(html: &str) -> bool {
 #[derive(Clone)]
 pub(crate) struct LenientPages(pub(crate) Oddities);
 
-/// What a request wants.
+/// The kind of page that a request is for.
 #[derive(Clone, Copy, PartialEq)]
 enum Wanted {
     /// A package's page of an index.

@@ -29,7 +29,7 @@ use crate::legacy_sdists::has_legacy_versions;
 use crate::local_pages;
 use crate::locked_files::LockedFiles;
 
-/// What uv asks for an index page with.
+/// The header with which uv asks for an index page.
 const ACCEPT_PAGES: &str = "application/vnd.pypi.simple.v1+json, \
      application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
 

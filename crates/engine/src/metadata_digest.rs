@@ -226,7 +226,7 @@ struct File<'a> {
     data_dist_info_metadata: Option<Value>,
 }
 
-/// What a page states.
+/// The statements of a page that matter here.
 #[derive(Default)]
 struct Stated {
     /// The digests of metadata files, with their URLs.

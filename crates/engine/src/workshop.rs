@@ -68,7 +68,7 @@ pub(crate) struct Workshop {
     pub(crate) listings: Listings,
     pub(crate) reader: Reader,
     pub(crate) locked_files: Arc<LockedFiles>,
-    /// What was passed over in the indexes.
+    /// The entries and answers that were passed over in the indexes.
     pub(crate) oddities: Oddities,
     /// The Pythons that versions are for, where it is not the target's.
     pub(crate) unfit: Unfit,
@@ -358,7 +358,7 @@ fn clients(
     })
 }
 
-/// What `--find-links` places are read with.
+/// Reads `--find-links` places.
 struct Links<'a> {
     client: &'a RegistryClient,
     lenient_client: &'a RegistryClient,

@@ -35,7 +35,7 @@ pub struct BuiltWheel {
     pub path: PathBuf,
     /// What the build environment held, sorted by name.
     pub requirements: Vec<Distribution>,
-    /// How long the build took, without waiting for a job or for what it requires.
+    /// The time that the build took, without waiting for a job or for its requirements.
     pub worked: Duration,
 }
 

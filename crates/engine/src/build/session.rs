@@ -38,7 +38,7 @@ impl From<&BuildRequest<'_>> for SessionRequest {
     }
 }
 
-/// How long something may take before a build is said to wait for it.
+/// The time that something may take before a build is said to wait for it.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 pub(crate) struct SessionRequest {
@@ -72,7 +72,7 @@ pub(crate) struct Session {
     /// Whether no wheel is built for the metadata alone, if the sdist has some.
     is_spared: bool,
     observer: Arc<dyn Observer>,
-    /// How long this build has worked so far, without waiting.
+    /// The time that this build has worked so far, without waiting.
     worked: Mutex<Duration>,
 }
 
@@ -139,7 +139,7 @@ impl Session {
         })
     }
 
-    /// How long the build has worked, without waiting for a job or for what it requires.
+    /// The time that the build has worked, without waiting for a job or for its requirements.
     pub(super) fn worked(&self) -> Duration {
         *self.worked.lock().expect("no panic while locked")
     }

@@ -22,10 +22,10 @@ use wheelhouse_model::{Kind, Result, Sha256};
 use super::known_files::KnownFiles;
 use super::{git, left_out, tree};
 
-/// How many directories above a tree are shown that is in no Git repository.
+/// The number of directories above a tree that are shown if it is in no Git repository.
 const LEVELS: usize = 3;
 
-/// How many entries a directory may have to be shown. One with more is `/tmp` or the like.
+/// The largest number of entries of a directory that is shown. One with more is `/tmp` or the like.
 const ENTRIES: usize = 1000;
 
 /// The variables by which Git would look at another repository than that of the directory.

@@ -45,7 +45,7 @@ pub fn digest(root: &Path, apart_from: &[PathBuf], known: &mut KnownFiles) -> Re
 /// The size from which a file is data that no build changes (bytes).
 const LARGE: u64 = 16 << 20;
 
-/// What becomes of large files in a copy. Those that Git tracks are always copied: it would take links for changes.
+/// The fate of large files in a copy. Those that Git tracks are always copied: it would take links for changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LargeFiles {
     /// Links to the originals.
@@ -53,7 +53,7 @@ pub enum LargeFiles {
     Copied,
 }
 
-/// What was copied.
+/// The result of copying a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied {
     /// Another one than that of the tree if this has changed since.

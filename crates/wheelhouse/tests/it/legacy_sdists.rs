@@ -120,9 +120,8 @@ fn a_download_keeps_them() {
     assert!(output.contains(cause), "{output}");
 }
 
-#[test]
-fn an_sdist_may_be_of_one_file_without_a_directory() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+/// An archive with a `setup.py` that lies in no directory.
+fn sdist_of_one_file() -> Vec<u8> {
     let setup = "from setuptools import setup\nsetup(name='alpha', version='1.0')\n";
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_ustar();
@@ -133,7 +132,13 @@ fn an_sdist_may_be_of_one_file_without_a_directory() {
         .unwrap();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(&archive.into_inner().unwrap()).unwrap();
-    index.add_bytes("alpha-1.0.tar.gz", encoder.finish().unwrap(), None);
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn an_sdist_may_be_of_one_file_without_a_directory() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add_bytes("alpha-1.0.tar.gz", sdist_of_one_file(), None);
     // Locking asks for no more than the metadata.
     let Some(python) = test_python() else {
         return;
@@ -154,17 +159,7 @@ fn an_sdist_may_be_of_one_file_without_a_directory() {
 #[test]
 fn an_sdist_of_one_file_may_be_named_by_its_path() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
-    let setup = "from setuptools import setup\nsetup(name='alpha', version='1.0')\n";
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_ustar();
-    header.set_size(setup.len() as u64);
-    header.set_mode(0o644);
-    archive
-        .append_data(&mut header, "./setup.py", setup.as_bytes())
-        .unwrap();
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(&archive.into_inner().unwrap()).unwrap();
-    std::fs::write(sandbox.path("alpha-1.0.tar.gz"), encoder.finish().unwrap()).unwrap();
+    std::fs::write(sandbox.path("alpha-1.0.tar.gz"), sdist_of_one_file()).unwrap();
     let Some(python) = test_python() else {
         return;
     };

@@ -51,7 +51,7 @@ const DEEPEST: usize = 100;
 /// of each level.
 pub(super) const MANY: usize = 1_000;
 
-/// How many files may be read at all.
+/// The largest number of files that are read.
 const MOST: usize = 10_000;
 
 struct Reading<'a> {
@@ -62,9 +62,9 @@ struct Reading<'a> {
     /// The files that have been read and, with those that they name, have no options. Reading one again adds what
     /// is there already.
     settled: HashSet<(Role, Source)>,
-    /// How many lines with options were read.
+    /// The number of lines with options that were read.
     option_lines: usize,
-    /// How many files were read.
+    /// The number of files that were read.
     count: usize,
 }
 
