@@ -440,6 +440,9 @@ fn empty_arguments_are_passed_over() {
     let mut alone = self::command(&sandbox, OFFLINE);
     alone.arg("");
     sandbox.spawn(alone).finish().assert_exit(2);
+    let mut beside = self::command(&sandbox, OFFLINE);
+    beside.args(["", "-r", "requirements.txt"]);
+    sandbox.spawn(beside).finish().assert_success();
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl Inputs {
     /// Adds what is to be built to the options in `raw`.
     pub(super) fn raw(&self, raw: RawBuild) -> RawBuild {
         RawBuild {
-            requirements: present(&self.requirements),
+            requirements: self.written_requirements(),
             editables: self.editables.clone(),
             requirement_files: self.requirement_files.clone(),
             lock: self.lock.clone(),
@@ -223,15 +223,23 @@ impl Inputs {
             ..raw
         }
     }
-}
 
-/// Leaves out empty arguments, as pip does: `"$EXTRA"` in a script. If there are no others, one stays, so that the
-/// application in the current directory is not built by mistake.
-fn present(requirements: &[String]) -> Vec<String> {
-    let written = |text: &&String| !text.trim().is_empty();
-    match requirements {
-        [first, ..] if !requirements.iter().any(|text| written(&text)) => vec![first.clone()],
-        _ => requirements.iter().filter(written).cloned().collect(),
+    /// Leaves out empty arguments, as pip does: `"$EXTRA"` in a script. If nothing else is to be built, one stays, so
+    /// that the application in the current directory is not built by mistake.
+    fn written_requirements(&self) -> Vec<String> {
+        let written = self
+            .requirements
+            .iter()
+            .filter(|text| !text.trim().is_empty());
+        let written: Vec<String> = written.cloned().collect();
+        let has_others = !self.requirement_files.is_empty()
+            || !self.editables.is_empty()
+            || !self.groups.is_empty()
+            || self.lock.is_some();
+        if written.is_empty() && !has_others {
+            return self.requirements.first().cloned().into_iter().collect();
+        }
+        written
     }
 }
 
