@@ -3,20 +3,23 @@
 //! Responsible for reading one whole, with as many tries as the request allows. Never looks into it,
 //! and never keeps it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use url::Url;
 use uv_cache::Cache;
-use uv_client::RegistryClientBuilder;
+use uv_client::{ExtraMiddleware, RegistryClientBuilder};
 use uv_distribution_types::{Index, IndexLocations};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Network;
 use wheelhouse_model::{Error, Kind, Result};
 
+use crate::failure::Failures;
 use crate::fetch::{FetchError, Fetcher};
 use crate::network;
+use crate::plain_http::{PlainHttp, SecureRedirects};
 
 /// No requirements file is larger (bytes).
 const LARGEST: usize = 10 << 20;
@@ -45,12 +48,15 @@ impl Documents {
     /// `Fetch` when it cannot be had, or the network may not be used; `Input` when it is too large
     /// or an option of the network is not valid.
     pub async fn read(&self, url: &Url) -> Result<Vec<u8>> {
+        let trusted_hosts = network::trusted_hosts(&self.network.trusted_hosts)?;
+        let plain_http = PlainHttp::new(trusted_hosts);
+        plain_http.check("the requirements file", url)?;
         if self.network.offline {
             let message = format!("{} is not read with --offline", redacted(url.as_str()));
             return Err(Error::new(Kind::Fetch, message)
                 .with_hint("Download the file first and name its path."));
         }
-        let open = async || self.open();
+        let open = async || self.open(plain_http);
         let fetcher = self.fetcher.get_or_try_init(open).await?;
         let mut failures = 0;
         loop {
@@ -69,7 +75,7 @@ impl Documents {
         }
     }
 
-    fn open(&self) -> Result<Fetcher> {
+    fn open(&self, plain_http: PlainHttp) -> Result<Fetcher> {
         let failed = || "failed to set up the HTTP client".to_owned();
         let indexes = self.indexes.iter().map(|url| {
             let url = network::parse(url.as_str())?;
@@ -77,12 +83,18 @@ impl Documents {
         });
         let locations = IndexLocations::new(indexes.collect::<Result<_>>()?, Vec::new(), false);
         // Each try is one of ours; what is not asked for by a cached client is not cached.
-        let builder = network::client_builder(&self.network)?.retries(0);
+        let redirects = Arc::new(SecureRedirects {
+            plain_http: plain_http.clone(),
+            failures: Failures::default(),
+        });
+        let builder = network::client_builder(&self.network)?
+            .retries(0)
+            .extra_middleware(ExtraMiddleware(vec![redirects]));
         let client = RegistryClientBuilder::new(builder, Cache::from_path(""))
             .index_locations(locations)
             .build()
             .context(Kind::Input, failed)?;
-        Ok(Fetcher::new(client, false))
+        Ok(Fetcher::new(client, plain_http, false))
     }
 
     /// Reads the file in one try; there is none if it is too large.

@@ -132,7 +132,7 @@ impl Workshop {
                     self.reader.look_for_oddities(&name).await;
                 }
             }
-            let passed_over = self.oddities.of_packages(&names);
+            let passed_over = self.pages.oddities.of_packages(&names);
             for passed_over in passed_over.iter().take(PASSED_OVER) {
                 detail = format!("{detail}\n{passed_over}");
             }
@@ -140,7 +140,7 @@ impl Workshop {
             if more > 0 {
                 detail = format!("{detail}\n{more} more were passed over.");
             }
-            if let Some(login_page) = self.oddities.login_page_for(&names) {
+            if let Some(login_page) = self.pages.oddities.login_page_for(&names) {
                 let message = format!("failed to resolve the requirements: {login_page}");
                 return Error::new(Kind::Fetch, message)
                     .with_detail(detail)

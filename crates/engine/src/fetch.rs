@@ -12,11 +12,12 @@ use http::header::{
 use reqwest::Response;
 use url::Url;
 use uv_client::RegistryClient;
-use uv_configuration::TrustedHost;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind, patience};
 use wheelhouse_transport::{Peer, Unreachable};
+
+use crate::plain_http::{ExposedRedirect, PlainHttp};
 
 /// Opens files by their URL, with the credentials that the indexes and the environment give.
 #[derive(Clone)]
@@ -24,6 +25,7 @@ pub struct Fetcher {
     /// Decodes what a server says is encoded.
     client: RegistryClient,
     plain: Option<Plain>,
+    plain_http: PlainHttp,
     offline: bool,
 }
 
@@ -33,14 +35,12 @@ pub(crate) struct Plain {
     pub(crate) checking: RegistryClient,
     /// For these hosts any certificate will do.
     pub(crate) trusting: Option<RegistryClient>,
-    pub(crate) trusted_hosts: Vec<TrustedHost>,
 }
 
 impl Plain {
-    fn client_for(&self, url: &Url) -> &RegistryClient {
-        let is_trusted = || self.trusted_hosts.iter().any(|host| host.matches(url));
+    fn client_for(&self, url: &Url, plain_http: &PlainHttp) -> &RegistryClient {
         match &self.trusting {
-            Some(trusting) if is_trusted() => trusting,
+            Some(trusting) if plain_http.is_trusted(url) => trusting,
             _ => &self.checking,
         }
     }
@@ -73,10 +73,11 @@ pub struct FetchError {
 }
 
 impl Fetcher {
-    pub(crate) fn new(client: RegistryClient, offline: bool) -> Self {
+    pub(crate) fn new(client: RegistryClient, plain_http: PlainHttp, offline: bool) -> Self {
         Self {
             client,
             plain: None,
+            plain_http,
             offline,
         }
     }
@@ -87,6 +88,14 @@ impl Fetcher {
             plain: Some(plain),
             ..self
         }
+    }
+
+    /// Returns an error if the file at `url`, for which there is no digest, could be changed on its way here.
+    ///
+    /// # Errors
+    /// `Input` when it is at plain HTTP on another host that is not trusted.
+    pub fn check_without_digest(&self, url: &Url) -> Result<(), Error> {
+        self.plain_http.check("the file", url)
     }
 
     /// Asks for the file at `url`, from `offset` on if it still has the `version`, where one is known. Does not
@@ -109,7 +118,10 @@ impl Fetcher {
                 Some("Run once without --offline."),
             ));
         }
-        let plain = self.plain.as_ref().map(|plain| plain.client_for(url));
+        let plain = self
+            .plain
+            .as_ref()
+            .map(|plain| plain.client_for(url, &self.plain_http));
         let client = plain.unwrap_or(&self.client);
         let mut response = ask(client, url, offset, version).await?;
         let mut first = None;
@@ -276,10 +288,15 @@ impl FetchError {
             reqwest_middleware::Error::Reqwest(error) => {
                 Self::unreachable(&Unreachable::new(url, error))
             }
-            reqwest_middleware::Error::Middleware(error) => match error.downcast_ref() {
-                Some(unreachable) => Self::unreachable(unreachable),
-                None => Self::unreachable(&Unreachable::new(url, error.as_ref())),
-            },
+            reqwest_middleware::Error::Middleware(error) => {
+                if let Some(ExposedRedirect { message, hint }) = error.downcast_ref() {
+                    return Self::fatal(message.clone(), Some(hint));
+                }
+                match error.downcast_ref() {
+                    Some(unreachable) => Self::unreachable(unreachable),
+                    None => Self::unreachable(&Unreachable::new(url, error.as_ref())),
+                }
+            }
         }
     }
 }

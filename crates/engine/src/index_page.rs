@@ -21,7 +21,7 @@ use uv_normalize::PackageName;
 use uv_pypi_types::{ProjectStatus, PypiFile};
 use wheelhouse_model::redact::redacted;
 
-use crate::metadata_digest::leads_here;
+use crate::page_links::PageLinks;
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const HTML: [&str; 2] = ["application/vnd.pypi.simple.v1+html", "text/html"];
@@ -145,8 +145,11 @@ pub(crate) fn is_login_page(html: &str) -> bool {
 }
 
 /// Gives uv pages that it can read, made of those that it cannot.
-#[derive(Clone)]
-pub(crate) struct LenientPages(pub(crate) Oddities);
+#[derive(Clone, Default)]
+pub(crate) struct LenientPages {
+    pub(crate) oddities: Oddities,
+    links: PageLinks,
+}
 
 /// The kind of page that a request is for.
 #[derive(Clone, Copy, PartialEq)]
@@ -186,6 +189,11 @@ impl Middleware for LenientPages {
 }
 
 impl LenientPages {
+    pub(crate) fn new(links: PageLinks) -> Self {
+        let oddities = Oddities::default();
+        Self { oddities, links }
+    }
+
     async fn readable(
         &self,
         response: Response,
@@ -193,7 +201,7 @@ impl LenientPages {
     ) -> reqwest_middleware::Result<Response> {
         let (status, url) = (response.status(), response.url().clone());
         if status == StatusCode::GONE && wanted == Wanted::Page {
-            self.0.not_a_page(&url, "410 Gone");
+            self.oddities.not_a_page(&url, "410 Gone");
             return Ok(not_found(&url));
         }
         if status != StatusCode::OK {
@@ -210,7 +218,7 @@ impl LenientPages {
                 other => other,
             };
             let answer = format!("with {content_type}, which is not an index page");
-            self.0.not_a_page(&url, &answer);
+            self.oddities.not_a_page(&url, &answer);
             return Ok(not_found(&url));
         }
         let mut headers = response.headers().clone();
@@ -251,14 +259,15 @@ impl LenientPages {
         let usable = listed.into_iter().filter_map(|file| {
             let name = file.get("filename").or_else(|| file.get("url"));
             let name = name.and_then(Value::as_str).unwrap_or("a file").to_owned();
-            let href = file.get("url").and_then(Value::as_str);
-            if href.is_some_and(|href| leads_here(url, href)) {
-                self.0
-                    .passed_over(url, &name, "it leads to a file of this machine");
+            let href = file.get("url").and_then(Value::as_str).unwrap_or_default();
+            let hashes = file.get("hashes").and_then(Value::as_object);
+            let has_digest = || hashes.is_some_and(|hashes| !hashes.is_empty());
+            if let Some(why) = self.links.refusal(url, url, href, has_digest) {
+                self.oddities.passed_over(url, &name, why);
                 return None;
             }
             usable_file(file)
-                .map_err(|why| self.0.passed_over(url, &name, &why))
+                .map_err(|why| self.oddities.passed_over(url, &name, &why))
                 .ok()
         });
         usable.collect()

@@ -39,6 +39,8 @@ mod metadata_digest;
 mod network;
 mod old_metadata;
 mod old_python;
+mod page_links;
+mod plain_http;
 mod prefer_binary;
 mod prereleases;
 mod problem;

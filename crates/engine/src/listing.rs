@@ -24,7 +24,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::IndexStrategy;
 use wheelhouse_model::{Error, Kind};
 
-use crate::index_page::{LenientPages, Oddities, is_login_page, is_odd_page};
+use crate::index_page::{LenientPages, is_login_page, is_odd_page};
 use crate::legacy_sdists::has_legacy_versions;
 use crate::local_pages;
 use crate::locked_files::LockedFiles;
@@ -107,7 +107,7 @@ pub(crate) struct Reader {
     pub(crate) client: RegistryClient,
     /// Reads pages that `client` cannot, in the same way.
     pub(crate) lenient_client: RegistryClient,
-    pub(crate) oddities: Oddities,
+    pub(crate) pages: LenientPages,
     pub(crate) strategy: IndexStrategy,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) locations: IndexLocations,
@@ -285,14 +285,13 @@ impl Reader {
             // The middleware of the client notes what it passes over.
             let _ = request.send().await;
         }
-        let pages = LenientPages(self.oddities.clone());
         for index in self.locations.fetch_indexes() {
             if index.url().url().scheme() == "file" {
-                local_pages::of_index(&pages, index.url(), name);
+                local_pages::of_index(&self.pages, index.url(), name);
             }
         }
         for place in self.locations.flat_indexes() {
-            local_pages::of_links(&pages, place);
+            local_pages::of_links(&self.pages, place);
         }
     }
 
@@ -309,7 +308,7 @@ impl Reader {
         let shown = answer.url().clone();
         if answer.text().await.is_ok_and(|html| is_login_page(&html)) {
             let index = redacted(index.as_str());
-            self.oddities.login_page(&index, name, &shown);
+            self.pages.oddities.login_page(&index, name, &shown);
         }
     }
 }

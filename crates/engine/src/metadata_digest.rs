@@ -2,7 +2,7 @@
 //!
 //! uv remembers only that a page offers such files, not their digests. [`MetadataDigests`] is a middleware of the HTTP
 //! client that reads the digests from pages as they arrive, and refuses a metadata file that has another one. It also
-//! keeps pages from uv that lead to files of this machine. Pages outlive a run in uv's cache, so the digests are kept beside them; a page that an older version cached has none.
+//! keeps pages from uv with links that [are refused](PageLinks). Pages outlive a run in uv's cache, so the digests are kept beside them; a page that an older version cached has none.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -19,6 +19,7 @@ use http::{Extensions, StatusCode};
 use reqwest::{Request, Response, ResponseBuilderExt as _};
 use reqwest_middleware::{Middleware, Next};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -27,6 +28,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind};
 
 use crate::failure::Failures;
+use crate::page_links::PageLinks;
 
 /// The start of the SHA-256 of a metadata file's URL.
 type Key = [u8; 16];
@@ -40,6 +42,7 @@ const ENTRY: usize = size_of::<Key>() + size_of::<Digest>();
 pub(crate) struct MetadataDigests {
     directory: PathBuf,
     failures: Failures,
+    links: PageLinks,
     known: Mutex<Known>,
 }
 
@@ -52,10 +55,11 @@ struct Known {
 
 impl MetadataDigests {
     /// Keeps digests below `directory`, and the errors that explain refusals in `failures`.
-    pub(crate) fn new(directory: PathBuf, failures: Failures) -> Self {
+    pub(crate) fn new(directory: PathBuf, failures: Failures, links: PageLinks) -> Self {
         Self {
             directory,
             failures,
+            links,
             known: Mutex::default(),
         }
     }
@@ -123,6 +127,10 @@ impl MetadataDigests {
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("the page has links that are refused")]
+struct RefusedLinks;
+
 #[async_trait::async_trait]
 impl Middleware for MetadataDigests {
     async fn handle(
@@ -132,17 +140,19 @@ impl Middleware for MetadataDigests {
         next: Next<'_>,
     ) -> reqwest_middleware::Result<Response> {
         let accept = request.headers().get(ACCEPT);
-        let is_page = accept.is_some_and(|accept| {
-            let accept = accept.to_str().unwrap_or_default();
-            accept.contains("simple.v1") || accept == "text/html"
-        });
+        let accept = accept.and_then(|accept| accept.to_str().ok());
+        let is_page_of_links = accept == Some("text/html");
+        let is_page = is_page_of_links || accept.is_some_and(|accept| accept.contains("simple.v1"));
         let url = request.url().clone();
         let response = next.run(request, extensions).await?;
         if is_page && response.status() == StatusCode::OK {
             let (mut response, body) = whole(response).await?;
-            let page = read_page(&response, &body);
-            if page.leads_here {
-                // So it is no page that uv reads; the reader of odd pages takes the other files.
+            let page = Stated::read(&self.links, &response, &body);
+            if page.has_refused_links {
+                // uv does not read this page of an index, nor this one of links; the reader of odd pages does.
+                if is_page_of_links {
+                    return Err(reqwest_middleware::Error::middleware(RefusedLinks));
+                }
                 response.headers_mut().remove(CONTENT_TYPE);
                 return Ok(response);
             }
@@ -221,9 +231,34 @@ struct Page<'a> {
 struct File<'a> {
     #[serde(borrow)]
     url: Cow<'a, str>,
+    hashes: Option<Hashes>,
     core_metadata: Option<Value>,
     dist_info_metadata: Option<Value>,
     data_dist_info_metadata: Option<Value>,
+}
+
+/// The digests of a file that uv knows.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Hashes {
+    md5: Option<IgnoredAny>,
+    sha256: Option<IgnoredAny>,
+    sha384: Option<IgnoredAny>,
+    sha512: Option<IgnoredAny>,
+    blake2b: Option<IgnoredAny>,
+}
+
+impl Hashes {
+    fn is_empty(&self) -> bool {
+        let all = [
+            &self.md5,
+            &self.sha256,
+            &self.sha384,
+            &self.sha512,
+            &self.blake2b,
+        ];
+        all.into_iter().all(Option::is_none)
+    }
 }
 
 /// The statements of a page that matter here.
@@ -231,82 +266,88 @@ struct File<'a> {
 struct Stated {
     /// The digests of metadata files, with their URLs.
     digests: Vec<(Url, Digest)>,
-    /// Whether a link leads to a file of this machine.
-    leads_here: bool,
+    has_refused_links: bool,
 }
 
 impl Stated {
+    fn read(links: &PageLinks, response: &Response, body: &[u8]) -> Self {
+        let content_type = response.headers().get(CONTENT_TYPE);
+        let is_json = content_type
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.contains("json"));
+        if is_json {
+            Self::read_json(links, body, response.url())
+        } else {
+            Self::read_html(links, &String::from_utf8_lossy(body), response.url())
+        }
+    }
+
+    fn read_json(links: &PageLinks, body: &[u8], page: &Url) -> Self {
+        let mut stated = Self::default();
+        let Ok(Page { files }) = serde_json::from_slice(body) else {
+            return stated;
+        };
+        for file in &files {
+            let has_digest = || {
+                file.hashes
+                    .as_ref()
+                    .is_some_and(|hashes| !hashes.is_empty())
+            };
+            stated.has_refused_links |=
+                (links.refusal(page, page, &file.url, has_digest)).is_some();
+            let metadata = [
+                &file.core_metadata,
+                &file.dist_info_metadata,
+                &file.data_dist_info_metadata,
+            ];
+            let mut metadata = metadata.into_iter().flatten();
+            let digest = metadata.find_map(|stated| parse(stated.get("sha256")?.as_str()?));
+            stated.add(page, &file.url, digest);
+        }
+        stated
+    }
+
+    fn read_html(links: &PageLinks, html: &str, page: &Url) -> Self {
+        let mut stated = Self::default();
+        let Ok(dom) = tl::parse(html, tl::ParserOptions::default()) else {
+            return stated;
+        };
+        let mut base = page.clone();
+        for tag in dom.nodes().iter().filter_map(|node| node.as_tag()) {
+            let attribute = |name: &str| {
+                let value = tag.attributes().get(name).flatten()?;
+                Some(html_escape::decode_html_entities(&value.as_utf8_str()).into_owned())
+            };
+            let Some(href) = attribute("href") else {
+                continue;
+            };
+            let has_digest = || has_digest(&href);
+            stated.has_refused_links |= (links.refusal(page, &base, &href, has_digest)).is_some();
+            let digest = ["data-core-metadata", "data-dist-info-metadata"]
+                .into_iter()
+                .filter_map(attribute)
+                .find_map(|stated| parse(stated.strip_prefix("sha256=")?));
+            stated.add(&base, &href, digest);
+            if tag.name().as_bytes().eq_ignore_ascii_case(b"base") {
+                base = page.join(&href).unwrap_or(base);
+            }
+        }
+        stated
+    }
+
     /// Adds the file at `href`, whose metadata has the `digest` if one is stated.
     fn add(&mut self, base: &Url, href: &str, digest: Option<Digest>) {
-        self.leads_here |= leads_here(base, href);
         if let (Some(digest), Some(url)) = (digest, metadata_url(base, href)) {
             self.digests.push((url, digest));
         }
     }
 }
 
-/// Returns whether `href` on a page at `base`, which came over the network, leads to a file of this machine. An index
-/// could have the code of any source distribution run that lies here.
-pub(crate) fn leads_here(base: &Url, href: &str) -> bool {
-    let is_remote = |href: &str| href.starts_with("https://") || href.starts_with("http://");
-    let is_file = |url: Url| url.scheme() == "file";
-    base.scheme() != "file" && !is_remote(href) && base.join(href).is_ok_and(is_file)
-}
-
-fn read_page(response: &Response, body: &[u8]) -> Stated {
-    let content_type = response.headers().get(CONTENT_TYPE);
-    let is_json = content_type
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.contains("json"));
-    if is_json {
-        stated_in_json(body, response.url())
-    } else {
-        stated_in_html(&String::from_utf8_lossy(body), response.url())
-    }
-}
-
-fn stated_in_json(body: &[u8], page: &Url) -> Stated {
-    let mut stated = Stated::default();
-    let Ok(Page { files }) = serde_json::from_slice(body) else {
-        return stated;
-    };
-    for file in &files {
-        let metadata = [
-            &file.core_metadata,
-            &file.dist_info_metadata,
-            &file.data_dist_info_metadata,
-        ];
-        let mut metadata = metadata.into_iter().flatten();
-        let digest = metadata.find_map(|stated| parse(stated.get("sha256")?.as_str()?));
-        stated.add(page, &file.url, digest);
-    }
-    stated
-}
-
-fn stated_in_html(html: &str, page: &Url) -> Stated {
-    let mut stated = Stated::default();
-    let Ok(dom) = tl::parse(html, tl::ParserOptions::default()) else {
-        return stated;
-    };
-    let mut base = page.clone();
-    for tag in dom.nodes().iter().filter_map(|node| node.as_tag()) {
-        let attribute = |name: &str| {
-            let value = tag.attributes().get(name).flatten()?;
-            Some(html_escape::decode_html_entities(&value.as_utf8_str()).into_owned())
-        };
-        let Some(href) = attribute("href") else {
-            continue;
-        };
-        let digest = ["data-core-metadata", "data-dist-info-metadata"]
-            .into_iter()
-            .filter_map(attribute)
-            .find_map(|stated| parse(stated.strip_prefix("sha256=")?));
-        stated.add(&base, &href, digest);
-        if tag.name().as_bytes().eq_ignore_ascii_case(b"base") {
-            base = page.join(&href).unwrap_or(base);
-        }
-    }
-    stated
+/// Returns whether the fragment of `href` states a digest.
+fn has_digest(href: &str) -> bool {
+    let fragment = href.split_once('#').map_or("", |(_, fragment)| fragment);
+    let mut parts = fragment.split('&').filter_map(|part| part.split_once('='));
+    parts.any(|(name, _)| ["md5", "sha256", "sha384", "sha512", "blake2b"].contains(&name))
 }
 
 /// Returns the URL of the metadata file beside the file at `href`.

@@ -17,6 +17,8 @@ use wheelhouse_model::request::{IndexStrategy, Indexes, Network};
 use wheelhouse_model::{Error, Kind, Result};
 use wheelhouse_transport::tls_with;
 
+use crate::plain_http::PlainHttp;
+
 /// The client that `network` describes, before it is told about indexes.
 pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'static>> {
     let mut builder = BaseClientBuilder::default()
@@ -169,7 +171,12 @@ fn identity(path: &Path) -> Result<reqwest::Identity> {
 
 /// The indexes and `--find-links` places of `indexes`, as uv wants them; with `refresh`, no page is
 /// taken from the cache without asking.
-pub(crate) fn locations(indexes: &Indexes, refresh: bool) -> Result<IndexLocations> {
+pub(crate) fn locations(
+    indexes: &Indexes,
+    network: &Network,
+    refresh: bool,
+) -> Result<IndexLocations> {
+    let plain_http = PlainHttp::new(trusted_hosts(&network.trusted_hosts)?);
     let mut simple = Vec::new();
     let default = [PYPI_URL.to_string()];
     let named: Vec<String> = indexes.urls.iter().map(ToString::to_string).collect();
@@ -180,6 +187,9 @@ pub(crate) fn locations(indexes: &Indexes, refresh: bool) -> Result<IndexLocatio
     };
     for (position, url) in urls.iter().enumerate() {
         let url = parse(url)?;
+        if !indexes.no_index && !network.offline {
+            plain_http.check("the index", url.url())?;
+        }
         let mut index = if position == 0 {
             Index::from_index_url(url)
         } else {
@@ -202,7 +212,13 @@ pub(crate) fn locations(indexes: &Indexes, refresh: bool) -> Result<IndexLocatio
     let unpacked = unpacked.map(|wheelhouse| wheelhouse.directory.display().to_string());
     let places = indexes.find_links.iter().cloned().chain(unpacked);
     let flat = places
-        .map(|location| parse(&location).map(Index::from_find_links))
+        .map(|location| {
+            let url = parse(&location)?;
+            if !network.offline {
+                plain_http.check("the --find-links place", url.url())?;
+            }
+            Ok(Index::from_find_links(url))
+        })
         .collect::<Result<Vec<_>>>()?;
     Ok(IndexLocations::new(simple, flat, indexes.no_index))
 }

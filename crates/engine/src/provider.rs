@@ -175,7 +175,7 @@ impl Provider<'_> {
     fn inconsistent(&self, dist: &Dist, mut metadata: ArchiveMetadata) -> MetadataResponse {
         let found = &mut metadata.metadata;
         let other = format!("{}=={}", found.name, found.version);
-        let oddities = &self.bench.workshop.oddities;
+        let oddities = &self.bench.workshop.pages.oddities;
         oddities.inconsistent(dist.name(), &file_name(dist), &other);
         found.name = dist.name().clone();
         if let Some(version) = dist.version() {

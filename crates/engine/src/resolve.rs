@@ -69,7 +69,7 @@ impl Workshop {
             .diagnostics()
             .iter()
             .map(Diagnostic::message)
-            .chain(self.oddities.answers())
+            .chain(self.pages.oddities.answers())
             .collect();
         let lock = self.lock(&settled.resolution, &settled.index, &problem)?;
         Ok(Resolved {

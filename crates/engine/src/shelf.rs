@@ -27,7 +27,7 @@ use uv_types::HashStrategy;
 
 use wheelhouse_model::request::IndexStrategy;
 
-use crate::index_page::{LenientPages, is_odd_page};
+use crate::index_page::is_odd_page;
 use crate::legacy_sdists::is_legacy;
 use crate::local_pages;
 use crate::requirements;
@@ -149,8 +149,7 @@ impl Shelf<'_> {
             let pages: Vec<(IndexUrl, Page)> = match ask(Some(index.into())).await {
                 Ok(pages) => read(pages),
                 Err(error) if is_odd_page(&error) => {
-                    let pages = LenientPages(workshop.oddities.clone());
-                    let files = local_pages::of_index(&pages, index.url(), self.name);
+                    let files = local_pages::of_index(&workshop.pages, index.url(), self.name);
                     vec![(index.url().clone(), Page::Odd(files))]
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::RemotePackageNotFound(_)) => {

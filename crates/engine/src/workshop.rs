@@ -33,12 +33,14 @@ use crate::Setup;
 use crate::build::Session;
 use crate::failure::Failures;
 use crate::fetch::{Fetcher, Plain};
-use crate::index_page::{LenientPages, Oddities};
+use crate::index_page::LenientPages;
 use crate::listing::{Listings, Reader};
 use crate::locked_files::LockedFiles;
 use crate::memory::Memory;
 use crate::metadata_digest::MetadataDigests;
 use crate::network::PlainClients;
+use crate::page_links::PageLinks;
+use crate::plain_http::{PlainHttp, SecureRedirects};
 use crate::provider::WheelMetadata;
 use crate::ranges::Ranges;
 use crate::target::Terms;
@@ -68,8 +70,8 @@ pub(crate) struct Workshop {
     pub(crate) listings: Listings,
     pub(crate) reader: Reader,
     pub(crate) locked_files: Arc<LockedFiles>,
-    /// The entries and answers that were passed over in the indexes.
-    pub(crate) oddities: Oddities,
+    /// Reads the pages that uv refuses, and knows what was passed over in them.
+    pub(crate) pages: LenientPages,
     /// The Pythons that versions are for, where it is not the target's.
     pub(crate) unfit: Unfit,
     pub(crate) locations: IndexLocations,
@@ -130,7 +132,7 @@ impl Workshop {
         let terms = Terms::of_interpreter(&interpreter, host.target)?;
         let refresh = request.resolution.refresh;
         let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
-        let locations = network::locations(&request.indexes, refresh)?;
+        let locations = network::locations(&request.indexes, &request.network, refresh)?;
         let build_options = requirements::build_options(&request.formats);
         let failures = Failures::default();
         let Clients {
@@ -139,15 +141,15 @@ impl Workshop {
             cached_client,
             page_client,
             lenient_client,
-            plain,
-            oddities,
+            fetcher,
+            pages,
         } = clients(&request, &cache, &locations, &interpreter, &failures)?;
         let links = Links {
             client: &client,
             lenient_client: &lenient_client,
             cache: &cache,
             failures: &failures,
-            oddities: &oddities,
+            pages: &pages,
         };
         let places: Vec<Index> = locations.flat_indexes().cloned().collect();
         let (flat_entries, odd_links) = links.read(&places).await?;
@@ -162,7 +164,7 @@ impl Workshop {
         let reader = Reader {
             client: page_client,
             lenient_client,
-            oddities: oddities.clone(),
+            pages: pages.clone(),
             strategy: request.indexes.strategy,
             slots: Arc::new(Semaphore::new(PAGES)),
             locations: locations.clone(),
@@ -179,7 +181,7 @@ impl Workshop {
             reader,
             odd_links,
             locked_files,
-            oddities,
+            pages,
             unfit: Unfit::default(),
             resolutions: Semaphore::new(resolutions()),
             concurrency,
@@ -187,8 +189,7 @@ impl Workshop {
             observer,
             cache,
             interpreter,
-            // Files are tried again by whoever fetches them, from where they broke off.
-            fetcher: Fetcher::new(brief_client.clone(), request.network.offline).with_plain(plain),
+            fetcher,
             client,
             brief_client,
             cached_client,
@@ -282,8 +283,9 @@ struct Clients {
     page_client: RegistryClient,
     /// As `page_client`, for the pages that uv refuses.
     lenient_client: RegistryClient,
-    plain: Plain,
-    oddities: Oddities,
+    /// Tries once.
+    fetcher: Fetcher,
+    pages: LenientPages,
 }
 
 fn clients(
@@ -294,7 +296,14 @@ fn clients(
     failures: &Failures,
 ) -> Result<Clients> {
     let digests = cache.bucket(CacheBucket::Simple).join("metadata-digests");
-    let digests = Arc::new(MetadataDigests::new(digests, failures.clone()));
+    let plain_http = PlainHttp::new(network::trusted_hosts(&request.network.trusted_hosts)?);
+    let pages = LenientPages::new(PageLinks(plain_http.clone()));
+    let links = PageLinks(plain_http.clone());
+    let digests = Arc::new(MetadataDigests::new(digests, failures.clone(), links));
+    let redirects = Arc::new(SecureRedirects {
+        plain_http: plain_http.clone(),
+        failures: failures.clone(),
+    });
     let waiting = |retries| {
         Arc::new(Waiting {
             retries,
@@ -303,15 +312,17 @@ fn clients(
         })
     };
     let builder = network::client_builder(&request.network)?;
-    let brief_middleware = ExtraMiddleware(vec![waiting(0), digests.clone()]);
+    let brief_middleware = ExtraMiddleware(vec![waiting(0), redirects.clone(), digests.clone()]);
     let brief = || {
         let builder = builder.clone().retries(0);
         builder.extra_middleware(brief_middleware.clone())
     };
     let patient = waiting(request.network.retries);
-    let builder = builder
-        .clone()
-        .extra_middleware(ExtraMiddleware(vec![patient, digests.clone()]));
+    let builder = builder.clone().extra_middleware(ExtraMiddleware(vec![
+        patient,
+        redirects.clone(),
+        digests.clone(),
+    ]));
     let registry = |builder, strategy| {
         RegistryClientBuilder::new(builder, cache.clone())
             .index_locations(locations.clone())
@@ -334,26 +345,27 @@ fn clients(
             .context(Kind::Input, failed)
     };
     let first_index = network::strategy(IndexStrategy::FirstIndex);
-    let oddities = Oddities::default();
     // The digests are those of the page that uv gets.
-    let pages = Arc::new(LenientPages(oddities.clone()));
-    let lenient = ExtraMiddleware(vec![waiting(0), digests, pages]);
+    let lenient_pages = Arc::new(pages.clone());
+    let lenient = ExtraMiddleware(vec![waiting(0), redirects, digests, lenient_pages]);
     let PlainClients { checking, trusting } = PlainClients::open(&request.network)?;
     let plain = |plain| open(brief().custom_client(plain));
+    let plain = Plain {
+        checking: plain(checking)?,
+        trusting: trusting.map(plain).transpose()?,
+    };
+    let brief_client = share(brief(), strategy)?;
     Ok(Clients {
-        brief_client: share(brief(), strategy)?,
+        fetcher: Fetcher::new(brief_client.clone(), plain_http, request.network.offline)
+            .with_plain(plain),
+        brief_client,
         cached_client: share(
             builder.clone().connectivity(Connectivity::Offline),
             strategy,
         )?,
         page_client: share(builder.clone(), first_index)?,
         lenient_client: share(brief().extra_middleware(lenient), first_index)?,
-        oddities,
-        plain: Plain {
-            checking: plain(checking)?,
-            trusting: trusting.map(plain).transpose()?,
-            trusted_hosts: network::trusted_hosts(&request.network.trusted_hosts)?,
-        },
+        pages,
         client,
     })
 }
@@ -364,7 +376,7 @@ struct Links<'a> {
     lenient_client: &'a RegistryClient,
     cache: &'a Cache,
     failures: &'a Failures,
-    oddities: &'a Oddities,
+    pages: &'a LenientPages,
 }
 
 impl Links<'_> {
@@ -374,11 +386,10 @@ impl Links<'_> {
             Ok(entries) => return Ok((entries, Vec::new())),
             Err(error) => error,
         };
-        let pages = LenientPages(self.oddities.clone());
         let (mut others, mut odd) = (Vec::new(), Vec::new());
         for place in places {
             let is_odd = (self.entries(self.client, std::slice::from_ref(place)).await).is_err();
-            match local_pages::of_links(&pages, place).filter(|_| is_odd) {
+            match local_pages::of_links(self.pages, place).filter(|_| is_odd) {
                 Some(files) => odd.extend(files.into_iter().map(|(filename, file)| OddLink {
                     filename,
                     file,

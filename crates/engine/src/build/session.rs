@@ -132,7 +132,7 @@ impl Session {
             job: Mutex::default(),
             timeout: workshop.request.building.timeout,
             failures: workshop.failures.clone(),
-            oddities: workshop.oddities.clone(),
+            oddities: workshop.pages.oddities.clone(),
             is_spared: false,
             observer: Arc::clone(&workshop.observer),
             worked: Mutex::new(begun.elapsed()),

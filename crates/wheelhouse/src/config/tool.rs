@@ -242,7 +242,7 @@ static KEYS: &[Key] = {
         key(
             "trusted-host",
             Texts,
-            "Hosts whose certificates are not checked.",
+            "Hosts whose certificates are not checked, and that may be at plain HTTP.",
         ),
     ]
 };

@@ -75,6 +75,9 @@ impl Fetch {
     async fn download(&self, url: &Url, expected: Expected) -> Result<Stored> {
         let arrival = Arrival::begin(self);
         let is_checked = expected.is_checked();
+        if !is_checked {
+            self.fetcher.check_without_digest(url)?;
+        }
         let mut writer = self.store.writer(expected)?;
         let mut version = None;
         let mut failures = 0;

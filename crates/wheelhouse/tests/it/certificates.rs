@@ -10,31 +10,42 @@ use crate::support::parts::{certificates, part, run};
 use crate::support::{Finished, Sandbox, Wheel, test_python, tree};
 
 /// Serves the directory `argv[1]` to clients with a certificate of the authority, or to all if there is none, and prints
-/// its port.
+/// its port. Without a certificate of its own it does so at plain HTTP, also as a proxy: `http:/HOST/PATH` in the directory.
+/// It redirects `/moved/PATH` to `http://files.example/PATH`.
 const SERVER: &str = r"
 import functools, http.server, ssl, sys
 
 directory, authority, certificate, key = sys.argv[1:]
-handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=directory)
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if not self.path.startswith('/moved/'):
+            return super().do_GET()
+        self.send_response(302)
+        self.send_header('Location', 'http://files.example' + self.path[len('/moved'):])
+        self.send_header('Content-Length', '0')
+        self.end_headers()
+
+handler = functools.partial(Handler, directory=directory)
 server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(certificate, key)
-if authority:
-    context.load_verify_locations(authority)
-    context.verify_mode = ssl.CERT_REQUIRED
-server.socket = context.wrap_socket(server.socket, server_side=True)
+if certificate:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if authority:
+        context.load_verify_locations(authority)
+        context.verify_mode = ssl.CERT_REQUIRED
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_port, flush=True)
 server.serve_forever()
 ";
 
 /// The server, which ends when dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Server {
-    fn start(python: &Path, paths: [&Path; 4]) -> Self {
+    pub(crate) fn start(python: &Path, paths: [&Path; 4]) -> Self {
         let mut child = Command::new(python)
             .args(["-c", SERVER])
             .args(paths)
@@ -101,7 +112,12 @@ fn an_index_that_knows_its_clients() {
 }
 
 /// Serves the directory `index` of the sandbox, which has a page and `alpha`, with a self-signed certificate for `name`.
-fn self_signed(sandbox: &Sandbox, python: &Path, file: &str, name: &str) -> Option<Server> {
+pub(crate) fn self_signed(
+    sandbox: &Sandbox,
+    python: &Path,
+    file: &str,
+    name: &str,
+) -> Option<Server> {
     let openssl = part("openssl")?;
     let (key, certificate) = (sandbox.path("self.key"), sandbox.path(file));
     let mut command = Command::new(openssl);
@@ -149,7 +165,7 @@ fn ways(base: &str) -> [Vec<String>; 5] {
     .map(|way| way.into_iter().map(str::to_owned).collect())
 }
 
-fn build(sandbox: &Sandbox, way: &[String], more: &[&str]) -> Finished {
+pub(crate) fn build(sandbox: &Sandbox, way: &[String], more: &[&str]) -> Finished {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     command.args(["build", "-o", "out", "--no-cache", "--retries", "0"]);
     sandbox

@@ -29,6 +29,7 @@ mod odd_indexes;
 mod openshift;
 mod openshift_builds;
 mod pip_oracle;
+mod plain_http;
 mod platforms;
 mod program_image;
 mod project_configuration;

@@ -294,6 +294,15 @@ fn a_page_does_not_lead_to_files_of_this_machine() {
         let run = sandbox.build(&index, &["alpha==2.0", "--upgrade"]);
         run.assert_exit(3)
             .assert_error_names(&[&name, "leads to a file of this machine"]);
+        if content_type == html_type {
+            let page = index.url().replace("/simple/", PAGE);
+            let links = ["--no-index", "--find-links", &page];
+            let links = |wanted| [&links[..], &[wanted]].concat();
+            sandbox
+                .build(&index, &links("alpha==2.0"))
+                .assert_exit(3)
+                .assert_error_names(&[&name, "leads to a file of this machine"]);
+        }
         if body.contains("/files/") {
             sandbox
                 .build(&index, &["alpha", "--upgrade"])

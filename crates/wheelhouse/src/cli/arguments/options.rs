@@ -82,7 +82,7 @@ struct IndexOptions {
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = error_code)]
     ignore_error_codes: Vec<u16>,
 
-    /// Do not check the certificate of this host
+    /// Allow plain HTTP and any certificate for this host
     #[arg(long = "trusted-host", value_name = "HOST[:PORT]")]
     trusted_hosts: Vec<String>,
 

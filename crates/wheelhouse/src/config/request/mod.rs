@@ -101,6 +101,10 @@ fn request(
         let note = "`ignore-requires-python` of pip's configuration has no effect: name the package in an override instead";
         notes.push(note.to_owned());
     }
+    if options.trusted_hosts.iter().any(|host| host == "*") {
+        let note = "`--trusted-host *` trusts every host: no certificate is checked";
+        notes.push(note.to_owned());
+    }
     let indexes = indexes(options, settings, context, notes)?;
     Ok(Request {
         indexes,
