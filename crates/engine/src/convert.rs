@@ -39,51 +39,6 @@ pub(crate) fn target(interpreter: &Interpreter, wide_unicode: bool) -> Target {
     }
 }
 
-/// `url` as a place to fetch from: a local file for `file:`, without credentials otherwise.
-fn location(url: &DisplaySafeUrl) -> Location {
-    match url.to_file_path() {
-        Ok(path) if url.scheme() == "file" => Location::Path(path),
-        _ => {
-            let mut url = without_credentials(url);
-            url.set_fragment(None);
-            Location::Url(url)
-        }
-    }
-}
-
-/// The file of an index or a `--find-links` place; `images` are among these places.
-pub(crate) fn artifact(file: &File, images: &[LinkedImage]) -> Result<Artifact> {
-    let url = file.url.to_url().context(Kind::Fetch, || {
-        format!("the index gives no valid URL for {}", file.filename)
-    })?;
-    let (location, filename) = (location(&url), file.filename.to_string());
-    if let Location::Path(path) = &location
-        && let Some((image, known)) = image::at(images, path)
-    {
-        return Ok(Artifact {
-            location: Location::Image {
-                image: image.name.clone(),
-                filename: filename.clone(),
-            },
-            filename,
-            size: Some(known.size),
-            hashes: Hashes::sha256_only(known.sha256),
-            uploaded: None,
-            yanked: None,
-            subdirectory: None,
-        });
-    }
-    Ok(Artifact {
-        filename,
-        location,
-        size: file.size,
-        hashes: hashes(file, url.fragment()),
-        uploaded: file.upload_time_utc_ms,
-        yanked: file.yanked.as_deref().and_then(yanked),
-        subdirectory: None,
-    })
-}
-
 fn yanked(yanked: &Yanked) -> Option<String> {
     match yanked {
         Yanked::Bool(is_yanked) => is_yanked.then(String::new),
@@ -149,6 +104,47 @@ fn percent_decoded(text: &str) -> String {
 }
 
 impl Workshop {
+    /// `url` as a place to fetch from: a local file for `file:`, without credentials otherwise.
+    fn location(&self, url: &DisplaySafeUrl) -> Location {
+        match url.to_file_path() {
+            Ok(path) if url.scheme() == "file" => Location::Path(path),
+            _ => Location::Url(self.query_secrets.withheld(url)),
+        }
+    }
+
+    /// The file of an index or a `--find-links` place.
+    pub(crate) fn artifact(&self, file: &File) -> Result<Artifact> {
+        let url = file.url.to_url().context(Kind::Fetch, || {
+            format!("the index gives no valid URL for {}", file.filename)
+        })?;
+        let (location, filename) = (self.location(&url), file.filename.to_string());
+        if let Location::Path(path) = &location
+            && let Some((image, known)) = image::at(self.images(), path)
+        {
+            return Ok(Artifact {
+                location: Location::Image {
+                    image: image.name.clone(),
+                    filename: filename.clone(),
+                },
+                filename,
+                size: Some(known.size),
+                hashes: Hashes::sha256_only(known.sha256),
+                uploaded: None,
+                yanked: None,
+                subdirectory: None,
+            });
+        }
+        Ok(Artifact {
+            filename,
+            location,
+            size: file.size,
+            hashes: hashes(file, url.fragment()),
+            uploaded: file.upload_time_utc_ms,
+            yanked: file.yanked.as_deref().and_then(yanked),
+            subdirectory: None,
+        })
+    }
+
     /// `dist` as the model has it.
     pub(crate) fn distribution(
         &self,
@@ -177,18 +173,19 @@ impl Workshop {
         let (origin, artifact) = match dist {
             BuiltDist::Registry(dist) => {
                 let wheel = dist.best_wheel();
-                (
-                    self.origin(&wheel.index),
-                    artifact(&wheel.file, self.images())?,
-                )
+                (self.origin(&wheel.index), self.artifact(&wheel.file)?)
             }
             BuiltDist::DirectUrl(dist) => {
                 let url = dist.url.to_url();
-                (Origin::Direct, direct(location(&url), None, url.fragment()))
+                (
+                    Origin::Direct,
+                    direct(self.location(&url), None, url.fragment()),
+                )
             }
-            BuiltDist::Path(dist) if let Some(url) = self.renamed_wheel(&dist.install_path) => {
-                (Origin::Direct, direct(location(&url), None, url.fragment()))
-            }
+            BuiltDist::Path(dist) if let Some(url) = self.renamed_wheel(&dist.install_path) => (
+                Origin::Direct,
+                direct(self.location(&url), None, url.fragment()),
+            ),
             BuiltDist::Path(dist) => {
                 let path = Location::Path(dist.install_path.to_path_buf());
                 (
@@ -205,11 +202,15 @@ impl Workshop {
         Ok(match dist {
             SourceDist::Registry(dist) => (
                 self.origin(&dist.index),
-                Source::Sdist(artifact(&dist.file, self.images())?),
+                Source::Sdist(self.artifact(&dist.file)?),
             ),
             SourceDist::DirectUrl(dist) => {
                 let url = dist.url.to_url();
-                let artifact = direct(location(&url), dist.subdirectory.as_deref(), url.fragment());
+                let artifact = direct(
+                    self.location(&url),
+                    dist.subdirectory.as_deref(),
+                    url.fragment(),
+                );
                 (Origin::Direct, Source::Sdist(artifact))
             }
             SourceDist::Path(dist) => {

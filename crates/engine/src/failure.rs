@@ -140,12 +140,6 @@ impl Workshop {
             if more > 0 {
                 detail = format!("{detail}\n{more} more were passed over.");
             }
-            if let Some(login_page) = self.pages.oddities.login_page_for(&names) {
-                let message = format!("failed to resolve the requirements: {login_page}");
-                return Error::new(Kind::Fetch, message)
-                    .with_detail(detail)
-                    .with_hint("Give credentials in the index URL, in .netrc or by a keyring.");
-            }
             let hints: Vec<String> = no_solution
                 .hints()
                 .into_iter()

@@ -18,6 +18,7 @@ use wheelhouse_model::{Error, Kind, patience};
 use wheelhouse_transport::{Peer, Unreachable};
 
 use crate::plain_http::{ExposedRedirect, PlainHttp};
+use crate::query_secrets::QuerySecrets;
 
 /// Opens files by their URL, with the credentials that the indexes and the environment give.
 #[derive(Clone)]
@@ -26,6 +27,7 @@ pub struct Fetcher {
     client: RegistryClient,
     plain: Option<Plain>,
     plain_http: PlainHttp,
+    query_secrets: QuerySecrets,
     offline: bool,
 }
 
@@ -78,7 +80,16 @@ impl Fetcher {
             client,
             plain: None,
             plain_http,
+            query_secrets: QuerySecrets::default(),
             offline,
+        }
+    }
+
+    /// Asks for URLs with the credentials of their queries.
+    pub(crate) fn with_query_secrets(self, query_secrets: QuerySecrets) -> Self {
+        Self {
+            query_secrets,
+            ..self
         }
     }
 
@@ -118,6 +129,7 @@ impl Fetcher {
                 Some("Run once without --offline."),
             ));
         }
+        let url = &self.query_secrets.restored(url);
         let plain = self
             .plain
             .as_ref()

@@ -50,7 +50,6 @@ struct Known {
     /// The first answer of each index that was not a page.
     answers: BTreeMap<String, String>,
     of_packages: BTreeMap<String, BTreeSet<String>>,
-    login_pages: BTreeMap<String, String>,
 }
 
 impl Oddities {
@@ -96,13 +95,6 @@ impl Oddities {
         known.answers.insert(package.to_owned(), sentence);
     }
 
-    /// Notes that `index` shows the login page at `page` for `package`.
-    pub(crate) fn login_page(&self, index: &str, package: &PackageName, page: &Url) {
-        let answer = format!("{index} shows a login page ({})", redacted(page.as_str()));
-        let mut known = self.0.lock().expect("no panic while locked");
-        known.login_pages.insert(package.to_string(), answer);
-    }
-
     /// The indexes that did not answer with pages, a sentence for each.
     pub(crate) fn answers(&self) -> Vec<String> {
         let known = self.0.lock().expect("no panic while locked");
@@ -114,13 +106,6 @@ impl Oddities {
         let known = self.0.lock().expect("no panic while locked");
         let of_packages = names.iter().filter_map(|name| known.of_packages.get(*name));
         of_packages.flatten().cloned().collect()
-    }
-
-    /// The index that shows a login page for one of the packages `names`.
-    pub(crate) fn login_page_for(&self, names: &[&str]) -> Option<String> {
-        let known = self.0.lock().expect("no panic while locked");
-        let mut pages = names.iter().filter_map(|name| known.login_pages.get(*name));
-        pages.next().cloned()
     }
 }
 
@@ -138,10 +123,12 @@ fn index_and_package(url: &Url) -> (String, String) {
     (redacted(index.as_str()), package)
 }
 
-/// Returns whether `html` asks for a password.
-pub(crate) fn is_login_page(html: &str) -> bool {
-    let html = html.to_ascii_lowercase();
-    html.contains("<form") && html.contains("password")
+/// Returns whether `html`, a page of `package` without files, asks for a login.
+pub(crate) fn is_login_page(html: &str, package: &PackageName) -> bool {
+    let html = html.to_ascii_lowercase().replace(package.as_ref(), "");
+    let asks_for_password = html.contains("<form") && html.contains("password");
+    let mut words = ["log in", "login", "sign in", "signin"].into_iter();
+    asks_for_password || words.any(|word| html.contains(word))
 }
 
 /// Gives uv pages that it can read, made of those that it cannot.

@@ -6,6 +6,7 @@
 //! cache, where they lie in a form that needs no reading.
 
 use std::collections::{HashMap, HashSet};
+use std::str::FromStr as _;
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
@@ -60,22 +61,50 @@ pub(crate) struct Pages {
 pub(crate) struct Refusal {
     /// The URL of the index, without credentials.
     index: String,
-    status: StatusCode,
+    answer: Unclear,
+}
+
+/// An answer that neither lists files nor says that there are none.
+#[derive(Clone)]
+enum Unclear {
+    Status(StatusCode),
+    /// A login page at this URL.
+    Login(String),
+    /// A page at another URL than that of the package.
+    Elsewhere(String),
+    Nothing,
 }
 
 impl Refusal {
     /// Returns the error of a resolution that needs the versions of `name`.
     pub(crate) fn error(&self, name: &PackageName) -> Error {
-        let Self { index, status } = self;
-        let message = format!("failed to look up `{name}`: {index} answered {status}");
-        let credentials = "Give credentials in the index URL, in .netrc or by a keyring";
-        let hint = match status.as_u16() {
-            code @ (401 | 403) => format!(
-                "{credentials}; if the index answers so for packages that it does not have, pass \
-                 --ignore-error-codes {code}."
-            ),
-            _ => "Give credentials of the proxy in its URL, with --proxy.".to_owned(),
+        let index = &self.index;
+        let answer = match &self.answer {
+            Unclear::Status(status) => format!("{index} answered {status}"),
+            Unclear::Login(page) => format!("{index} shows a login page ({page})"),
+            Unclear::Elsewhere(page) => format!("{index} shows another page ({page})"),
+            Unclear::Nothing => format!("{index} answered with an empty page"),
         };
+        let credentials = "Give credentials in the index URL, in .netrc or by a keyring";
+        let hint = match &self.answer {
+            Unclear::Status(
+                status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+            ) => format!(
+                "{credentials}; if the index answers so for packages that it does not have, pass \
+                 --ignore-error-codes {}.",
+                status.as_u16()
+            ),
+            Unclear::Status(_) => {
+                "Give credentials of the proxy in its URL, with --proxy.".to_owned()
+            }
+            Unclear::Login(_) => format!("{credentials}."),
+            Unclear::Elsewhere(_) | Unclear::Nothing => {
+                "An index says that it does not have a package by 404, or by a page without files; ask those who run \
+                 it, or leave it out."
+                    .to_owned()
+            }
+        };
+        let message = format!("failed to look up `{name}`: {answer}");
         Error::new(Kind::Fetch, message).with_hint(hint)
     }
 }
@@ -234,17 +263,19 @@ impl Reader {
                 .simple_detail(name, page, &capabilities, slots)
                 .await;
         }
-        if let Ok(pages) = &answer
-            && pages.iter().all(|(_, page)| is_empty(page))
-        {
-            self.look_for_login_page(index.url().url(), name).await;
-        }
-        let refused = |status| {
+        let refused = |answer| {
             Answer::Refused(Refusal {
                 index: redacted(index.url().url().as_str()),
-                status,
+                answer,
             })
         };
+        if let Ok(pages) = &answer
+            && pages.iter().all(|(_, page)| is_empty(page))
+            && let Some(unclear) = self.look_closer(index.url().url(), name).await
+        {
+            return refused(unclear);
+        }
+        let refused_with = |status| refused(Unclear::Status(status));
         match answer {
             Ok(pages) => Answer::Found {
                 has_legacy_versions: pages.iter().any(|(_, page)| has_legacy_versions(page)),
@@ -253,15 +284,17 @@ impl Reader {
                     .flat_map(|(_, page)| self.locked_files.listed(name, page))
                     .collect(),
             },
-            Err(_) if capabilities.unauthorized(index.url()) => refused(StatusCode::UNAUTHORIZED),
-            Err(_) if capabilities.forbidden(index.url()) => refused(StatusCode::FORBIDDEN),
+            Err(_) if capabilities.unauthorized(index.url()) => {
+                refused_with(StatusCode::UNAUTHORIZED)
+            }
+            Err(_) if capabilities.forbidden(index.url()) => refused_with(StatusCode::FORBIDDEN),
             Err(error) => match error.kind() {
                 ErrorKind::RemotePackageNotFound(_) | ErrorKind::Offline(_) => Answer::Absent,
                 ErrorKind::WrappedReqwestError(_, error) => match error.status() {
                     Some(
                         status @ (StatusCode::PROXY_AUTHENTICATION_REQUIRED
                         | StatusCode::NETWORK_AUTHENTICATION_REQUIRED),
-                    ) => refused(status),
+                    ) => refused_with(status),
                     _ => Answer::Failed,
                 },
                 _ => Answer::Failed,
@@ -295,21 +328,30 @@ impl Reader {
         }
     }
 
-    /// Asks `index` once more for a page without files, to learn whether it is a login page.
-    async fn look_for_login_page(&self, index: &DisplaySafeUrl, name: &PackageName) {
+    /// Asks `index` once more for the page of `name`, which has no files, to learn whether it says so.
+    async fn look_closer(&self, index: &DisplaySafeUrl, name: &PackageName) -> Option<Unclear> {
         let page = page_of(index, name);
         let request = self.client.uncached_client(&page);
         let request = request
             .get(Url::from(page.clone()))
             .header(ACCEPT, "text/html");
-        let Ok(answer) = request.send().await else {
-            return;
-        };
-        let shown = answer.url().clone();
-        if answer.text().await.is_ok_and(|html| is_login_page(&html)) {
-            let index = redacted(index.as_str());
-            self.pages.oddities.login_page(&index, name, &shown);
+        let answer = request.send().await.ok()?;
+        if answer.status() != StatusCode::OK {
+            return None;
         }
+        let shown = answer.url().clone();
+        let html = answer.text().await.ok()?;
+        if is_login_page(&html, name) {
+            return Some(Unclear::Login(redacted(shown.as_str())));
+        }
+        if html.trim().is_empty() {
+            return Some(Unclear::Nothing);
+        }
+        let is_of_package = |segment: &str| {
+            PackageName::from_str(segment).is_ok_and(|of_segment| of_segment == *name)
+        };
+        let has_moved = !shown.path_segments()?.any(is_of_package);
+        has_moved.then(|| Unclear::Elsewhere(redacted(shown.as_str())))
     }
 }
 

@@ -16,7 +16,6 @@ use uv_pep440::VersionSpecifiers;
 use uv_platform_tags::PlatformTag;
 use uv_resolver::{InMemoryIndex, MetadataResponse};
 use uv_types::HashStrategy;
-use wheelhouse_model::image::LinkedImage;
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::request::Requirement;
 use wheelhouse_model::{
@@ -29,7 +28,7 @@ use crate::problem::Problem;
 use crate::provider::{published_python, required_hashes};
 use crate::target::Terms;
 use crate::workshop::Workshop;
-use crate::{convert, prefer_binary, requirements};
+use crate::{prefer_binary, requirements};
 
 /// What one resolution keeps to beside the request.
 pub struct Bounds<'a> {
@@ -74,7 +73,7 @@ impl Workshop {
         let lock = self.lock(&settled.resolution, &settled.index, &problem)?;
         Ok(Resolved {
             lock,
-            sdists: sdists(&settled.resolution, self.images())?,
+            sdists: sdists(&settled.resolution, self)?,
             bound: bound(&settled.resolution),
             warnings,
         })
@@ -172,17 +171,14 @@ fn unknown_version(dist: &Dist) -> Error {
 }
 
 /// The sdists that an index has beside the wheels of `resolution`.
-fn sdists(
-    resolution: &Resolution,
-    images: &[LinkedImage],
-) -> Result<BTreeMap<PackageName, Artifact>> {
+fn sdists(resolution: &Resolution, workshop: &Workshop) -> Result<BTreeMap<PackageName, Artifact>> {
     let mut sdists = BTreeMap::new();
     for resolved in resolution.distributions() {
         if let ResolvedDist::Installable { dist, .. } = resolved
             && let Dist::Built(BuiltDist::Registry(wheel)) = &**dist
             && let Some(sdist) = &wheel.sdist
         {
-            sdists.insert(dist.name().clone(), convert::artifact(&sdist.file, images)?);
+            sdists.insert(dist.name().clone(), workshop.artifact(&sdist.file)?);
         }
     }
     Ok(sdists)

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use reqwest_middleware::Middleware;
 use tokio::sync::Semaphore;
 use uv_cache::{Cache, CacheBucket, Refresh};
 use uv_client::{
@@ -31,6 +32,7 @@ use wheelhouse_model::{Distribution, Kind, Observer, PackageName, Request, Resul
 
 use crate::Setup;
 use crate::build::Session;
+use crate::cached_secrets::CachedSecrets;
 use crate::failure::Failures;
 use crate::fetch::{Fetcher, Plain};
 use crate::index_page::LenientPages;
@@ -42,6 +44,7 @@ use crate::network::PlainClients;
 use crate::page_links::PageLinks;
 use crate::plain_http::{PlainHttp, SecureRedirects};
 use crate::provider::WheelMetadata;
+use crate::query_secrets::QuerySecrets;
 use crate::ranges::Ranges;
 use crate::target::Terms;
 use crate::trees::Copies;
@@ -67,6 +70,7 @@ pub(crate) struct Workshop {
     /// Answers from the cache alone, however old.
     pub(crate) cached_client: RegistryClient,
     pub(crate) fetcher: Fetcher,
+    pub(crate) query_secrets: QuerySecrets,
     pub(crate) listings: Listings,
     pub(crate) reader: Reader,
     pub(crate) locked_files: Arc<LockedFiles>,
@@ -134,7 +138,7 @@ impl Workshop {
         let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
         let locations = network::locations(&request.indexes, &request.network, refresh)?;
         let build_options = requirements::build_options(&request.formats);
-        let failures = Failures::default();
+        let (failures, query_secrets) = (Failures::default(), QuerySecrets::of(&request));
         let Clients {
             client,
             brief_client,
@@ -189,7 +193,8 @@ impl Workshop {
             observer,
             cache,
             interpreter,
-            fetcher,
+            fetcher: fetcher.with_query_secrets(query_secrets.clone()),
+            query_secrets,
             client,
             brief_client,
             cached_client,
@@ -304,25 +309,22 @@ fn clients(
         plain_http: plain_http.clone(),
         failures: failures.clone(),
     });
-    let waiting = |retries| {
-        Arc::new(Waiting {
+    let secrets = Arc::new(CachedSecrets);
+    let middleware = |retries| -> Vec<Arc<dyn Middleware>> {
+        let waiting = Arc::new(Waiting {
             retries,
             notices: request.network.notices.clone(),
             failures: failures.clone(),
-        })
+        });
+        vec![secrets.clone(), waiting, redirects.clone(), digests.clone()]
     };
     let builder = network::client_builder(&request.network)?;
-    let brief_middleware = ExtraMiddleware(vec![waiting(0), redirects.clone(), digests.clone()]);
     let brief = || {
         let builder = builder.clone().retries(0);
-        builder.extra_middleware(brief_middleware.clone())
+        builder.extra_middleware(ExtraMiddleware(middleware(0)))
     };
-    let patient = waiting(request.network.retries);
-    let builder = builder.clone().extra_middleware(ExtraMiddleware(vec![
-        patient,
-        redirects.clone(),
-        digests.clone(),
-    ]));
+    let patient = ExtraMiddleware(middleware(request.network.retries));
+    let builder = builder.clone().extra_middleware(patient);
     let registry = |builder, strategy| {
         RegistryClientBuilder::new(builder, cache.clone())
             .index_locations(locations.clone())
@@ -346,8 +348,9 @@ fn clients(
     };
     let first_index = network::strategy(IndexStrategy::FirstIndex);
     // The digests are those of the page that uv gets.
-    let lenient_pages = Arc::new(pages.clone());
-    let lenient = ExtraMiddleware(vec![waiting(0), redirects, digests, lenient_pages]);
+    let mut lenient = middleware(0);
+    lenient.push(Arc::new(pages.clone()));
+    let lenient = ExtraMiddleware(lenient);
     let PlainClients { checking, trusting } = PlainClients::open(&request.network)?;
     let plain = |plain| open(brief().custom_client(plain));
     let plain = Plain {

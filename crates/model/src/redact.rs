@@ -2,7 +2,8 @@
 
 use url::Url;
 
-/// Returns `text` with the user information of every URL in it replaced by `****`.
+/// Returns `text` with the user information of every URL in it, and the values of query parameters that hold credentials
+/// (`?token=`), replaced by `****`.
 ///
 /// Works on whole URLs and on texts that contain some: `pip install https://user:secret@host/`. A password that should
 /// have been escaped and was not (`https://user:se/cret@host/`) is hidden as well, though that is no URL.
@@ -22,10 +23,51 @@ pub fn redacted(text: &str) -> String {
             }
             _ => out.push_str(authority),
         }
-        rest = tail;
+        rest = push_query(&mut out, tail);
     }
     out.push_str(rest);
     without_bare_credentials(out)
+}
+
+/// Appends the rest of the URL with which `tail` begins, up to and with its query, to `out`. Returns what follows.
+fn push_query<'a>(out: &mut String, tail: &'a str) -> &'a str {
+    let ends = |one: char| one.is_whitespace() || "#\"'<>`\\()".contains(one);
+    let (url, rest) = tail.split_at(tail.find(ends).unwrap_or(tail.len()));
+    let Some((path, query)) = url.split_once('?') else {
+        out.push_str(url);
+        return rest;
+    };
+    out.push_str(path);
+    let mut before = '?';
+    for pair in query.split('&') {
+        out.push(before);
+        before = '&';
+        match pair.split_once('=') {
+            Some((name, value)) if !value.is_empty() && is_secret(name) => {
+                out.push_str(name);
+                out.push_str("=****");
+            }
+            _ => out.push_str(pair),
+        }
+    }
+    rest
+}
+
+/// Returns whether the query parameter `name` holds a credential, such as a token or the signature of a presigned URL.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let parts = [
+        "token",
+        "secret",
+        "passw",
+        "signature",
+        "credential",
+        "apikey",
+        "api_key",
+        "api-key",
+    ];
+    let names = ["auth", "authorization", "key", "pwd", "sig"];
+    parts.iter().any(|part| name.contains(part)) || names.contains(&&*name)
 }
 
 /// Hides the credentials of words such as `user:password@host/name`, as people write registries.
@@ -77,10 +119,28 @@ fn is_ssh(before: &str) -> bool {
     before.ends_with("ssh://")
 }
 
-/// Returns `url` without user name and password (a bare SSH user stays).
+/// Returns whether the query of `url` holds credentials.
+#[must_use]
+pub fn has_query_secrets(url: &Url) -> bool {
+    let mut pairs = url.query().unwrap_or_default().split('&');
+    pairs.any(is_secret_pair)
+}
+
+fn is_secret_pair(pair: &str) -> bool {
+    is_secret(pair.split('=').next().unwrap_or_default())
+}
+
+/// Returns `url` without user name and password (a bare SSH user stays), and without the parameters of its query that hold
+/// credentials.
 #[must_use]
 pub fn without_credentials(url: &Url) -> Url {
     let mut url = url.clone();
+    if has_query_secrets(&url) {
+        let pairs = url.query().unwrap_or_default().split('&');
+        let others: Vec<&str> = pairs.filter(|pair| !is_secret_pair(pair)).collect();
+        let others = others.join("&");
+        url.set_query((!others.is_empty()).then_some(&others));
+    }
     if url.scheme().ends_with("ssh") && url.password().is_none() {
         return url;
     }
@@ -138,5 +198,35 @@ mod tests {
     fn a_url_loses_its_credentials() {
         let url = Url::parse("https://a:b@h/x?y").unwrap();
         assert_eq!(without_credentials(&url).as_str(), "https://h/x?y");
+        for (url, without) in [
+            ("https://h/x?token=a&y=1#z", "https://h/x?y=1#z"),
+            ("https://h/x?sig=a%2F", "https://h/x"),
+            ("https://h/x?author=a&page=2", "https://h/x?author=a&page=2"),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(without_credentials(&url).as_str(), without);
+        }
+    }
+
+    #[test]
+    fn credentials_in_queries_are_hidden() {
+        for (text, hidden) in [
+            (
+                "see https://h/x?y=1&token=abc#f, or (http://i?X-Amz-Signature=0a)",
+                "see https://h/x?y=1&token=****#f, or (http://i?X-Amz-Signature=****)",
+            ),
+            ("'https://h/?job_token=a'", "'https://h/?job_token=****'"),
+            (
+                "{\"url\": \"https://h/?key=a\"}",
+                "{\"url\": \"https://h/?key=****\"}",
+            ),
+            (
+                "https://h/?author=a&signature=",
+                "https://h/?author=a&signature=",
+            ),
+            ("is it token=1?", "is it token=1?"),
+        ] {
+            assert_eq!(redacted(text), hidden);
+        }
     }
 }

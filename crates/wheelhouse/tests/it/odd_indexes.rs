@@ -197,15 +197,6 @@ fn an_index_that_does_not_answer_with_a_page_does_not_have_the_package() {
 }
 
 #[test]
-fn a_login_page_is_named() {
-    let index = index();
-    page(&index, "text/html", "<form><input type='password'></form>");
-    let run = Sandbox::new().build(&index, &["alpha"]);
-    run.assert_exit(4)
-        .assert_error_names(&["login page", &index.url(), "credentials"]);
-}
-
-#[test]
 fn versions_that_there_are_and_the_index_are_named() {
     let index = index();
     index.add(&Wheel::new("alpha", "1.1"));

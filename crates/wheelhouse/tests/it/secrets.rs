@@ -109,6 +109,45 @@ fn credentials_of_direct_references_and_files_are_not_told() {
 }
 
 #[test]
+fn tokens_in_urls_are_used_and_not_kept() {
+    let (index, wheel) = (Index::start(), Wheel::new("alpha", "1.0"));
+    let sdist = Sdist::new("gamma", "1.0");
+    for (name, bytes) in [
+        (wheel.filename(), wheel.bytes()),
+        (sdist.filename(), sdist.bytes()),
+    ] {
+        let file = Behaviour::Body("application/octet-stream", bytes);
+        index.always(&format!("/files/{name}?token={PASSWORD}"), file);
+        let sandbox = Sandbox::new();
+        let requirement = format!("{}?token={PASSWORD}", index.file_url(&name));
+        for extra in [&[][..], &["-v"], &["--json"], &["--frozen"]] {
+            let arguments = [&[requirement.as_str()], extra].concat();
+            let run = sandbox.build(&index, &arguments);
+            run.assert_success();
+            assert_untold(&sandbox, &run);
+        }
+        // The lock alone is there, and the file comes with the token of the requirement.
+        std::fs::remove_dir_all(sandbox.cache()).unwrap();
+        let run = sandbox.build(&index, &[&requirement, "--frozen"]);
+        run.assert_success();
+        assert_untold(&sandbox, &run);
+        let run = sandbox.build(&index, &["gamma==2.0", &requirement]);
+        assert_untold(&sandbox, &run);
+    }
+}
+
+#[test]
+fn credentials_are_not_in_the_cache_where_answers_vary_by_them() {
+    let index = index();
+    let vary = || Behaviour::Header("Vary", "Accept, Authorization");
+    index.always("/simple/alpha/", vary());
+    index.always("/files/alpha-1.0-py3-none-any.whl", vary());
+    let (sandbox, run) = run(&index, &["alpha"]);
+    run.assert_success();
+    assert_untold(&sandbox, &run);
+}
+
+#[test]
 fn a_netrc_file_is_used() {
     let index = index();
     let sandbox = Sandbox::new();

@@ -72,6 +72,42 @@ fn a_refusal_counts_for_what_packages_and_builds_require() {
 }
 
 #[test]
+fn an_index_that_shows_another_page_is_not_passed_over() {
+    let login = "<!DOCTYPE html><p>Please sign in</p>";
+    let form = "<form><input type='password'></form>";
+    for (page, cause) in [
+        ("", "an empty page"),
+        (login, "a login page"),
+        (form, "a login page"),
+        ("<!DOCTYPE html><p>Welcome</p>", "another page"),
+    ] {
+        let (private, public) = (Index::start(), with_alpha("99.0"));
+        if cause == "another page" {
+            let home = vec![("Location", private.url())];
+            private.always(PAGE, Behaviour::Status(302, home));
+            private.always("/simple/", Behaviour::Body("text/html", page.into()));
+        } else {
+            private.always(PAGE, Behaviour::Body("text/html", page.into()));
+        }
+        for strategy in ["best-match", "first-index", "first-match"] {
+            let extra = ["--extra-index-url", &private.url()];
+            let run = Sandbox::new().build(
+                &public,
+                &[&extra[..], &["--index-strategy", strategy, "alpha"]].concat(),
+            );
+            run.assert_exit(4)
+                .assert_error_names(&["`alpha`", &private.url(), cause]);
+        }
+    }
+    // It has no files, and says so.
+    let (private, public) = (Index::start(), with_alpha("99.0"));
+    let page = "<!DOCTYPE html><h1>Links for alpha</h1>";
+    private.always(PAGE, Behaviour::Body("text/html", page.into()));
+    let run = Sandbox::new().build(&public, &["--extra-index-url", &private.url(), "alpha"]);
+    run.assert_success();
+}
+
+#[test]
 fn an_index_may_refuse_what_is_not_needed() {
     let (private, public) = (Index::start(), with_alpha("1.0"));
     private.always("/simple/beta/", Behaviour::Status(403, Vec::new()));
