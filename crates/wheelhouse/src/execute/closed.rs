@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wheelhouse_model::lock::Package;
 use wheelhouse_model::wants::{self, Named, Offer, Open, named};
 use wheelhouse_model::{
-    Error, Kind, PackageName, Request, Result, Target, Version, VersionSpecifiers,
+    Error, Kind, Lock, Origin, PackageName, Request, Result, Target, Version, VersionSpecifiers,
 };
 
 use crate::archive;
@@ -112,6 +113,44 @@ pub(super) fn flaws(target: &Target, members: &[Member<'_>]) -> Vec<String> {
         )
     });
     said.collect()
+}
+
+/// Returns what to say of the packages of `lock` that only the index or a build backend says are required: no wheel of
+/// `members` names them, nor does the request.
+pub(super) fn superfluous(request: &Request, lock: &Lock, members: &[Member<'_>]) -> Vec<String> {
+    if request.resolution.no_dependencies {
+        return Vec::new();
+    }
+    let lines = request.requirements.iter().chain(&request.overrides);
+    let lines = lines.filter_map(|line| name(&line.text));
+    let required = members.iter().flat_map(requires);
+    let named: BTreeSet<PackageName> = required
+        .filter_map(|line| leading_name(&line))
+        .chain(lines)
+        .collect();
+    let is_unnamed =
+        |package: &&Package| package.origin != Origin::Direct && !named.contains(&package.name);
+    let unnamed = lock.packages.iter().filter(is_unnamed);
+    let said = unnamed.filter_map(|package| {
+        let parent = lock
+            .packages
+            .iter()
+            .find(|parent| parent.dependencies.contains(&package.name))?;
+        let mut came = members.iter().filter(|member| member.metadata.is_some());
+        came.find(|member| *member.name == parent.name)?;
+        Some(format!(
+            "{} was said to be required by {}=={}, whose wheel does not require it",
+            package.name, parent.name, parent.version
+        ))
+    });
+    said.collect()
+}
+
+/// Returns the package that `line`, a `Requires-Dist` value, names, even if the rest of it cannot be read.
+fn leading_name(line: &str) -> Option<PackageName> {
+    let is_part = |one: char| one.is_ascii_alphanumeric() || "-_.".contains(one);
+    let end = line.find(|one| !is_part(one)).unwrap_or(line.len());
+    line[..end].parse().ok()
 }
 
 fn offer(member: &Member<'_>) -> (PackageName, Vec<Offer>) {

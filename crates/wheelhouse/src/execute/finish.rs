@@ -185,6 +185,12 @@ fn check_closed(finished: &Finished, set: &ResolvedSet, metadata: &[Metadata]) -
     for flaw in closed::flaws(&finished.target, &members) {
         finished.observer.observe(&Event::warning(flaw));
     }
+    for package in closed::superfluous(&set.request, &set.lock, &members) {
+        finished.observer.observe(&Event::Warning {
+            message: package,
+            hint: Some("Run it again with --upgrade to leave it out.".to_owned()),
+        });
+    }
     closed::check(&set.request, &finished.target, &members, set.is_kept)
 }
 

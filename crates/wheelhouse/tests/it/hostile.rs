@@ -2,7 +2,7 @@
 
 use crate::support::archives::patched;
 use crate::support::sdist;
-use crate::support::{Finished, Index, Member, Sandbox, Sdist, Wheel, tree};
+use crate::support::{Behaviour, Finished, Index, Member, Sandbox, Sdist, Wheel, sha256, tree};
 
 /// Offers `bytes` as the wheel of alpha 1.0, whose metadata the index has beside it or not.
 fn offered(bytes: &[u8], metadata: bool) -> Index {
@@ -257,4 +257,27 @@ fn a_wheel_that_requires_more_than_its_index_says_is_refused_and_counts_then() {
         run(&["alpha"]).assert_success();
         assert_eq!(tree::wheels(&sandbox.out()).len(), 2);
     }
+}
+
+#[test]
+fn a_wheel_that_requires_less_than_its_index_says_is_named() {
+    let (index, wheel) = (Index::start(), Wheel::new("alpha", "1.0"));
+    index.add(&wheel);
+    index.add(&Wheel::new("beta", "1.0"));
+    let stated = Wheel::new("alpha", "1.0").requires("beta").metadata_text();
+    index.claim_metadata_digest(&wheel.filename(), &sha256(stated.as_bytes()));
+    index.always(
+        "/files/alpha-1.0-py3-none-any.whl.metadata",
+        Behaviour::Body("text/plain", stated.into_bytes()),
+    );
+    let sandbox = Sandbox::new();
+    let warning = "beta was said to be required by alpha==1.0";
+    let run = sandbox.build(&index, &["alpha"]);
+    run.assert_success();
+    assert!(run.stderr.contains(warning), "{}", run.stderr);
+    assert!(run.stderr.contains("--upgrade"), "{}", run.stderr);
+    let run = sandbox.build(&index, &["alpha", "--upgrade"]);
+    run.assert_success();
+    assert!(!run.stderr.contains(warning), "{}", run.stderr);
+    assert_eq!(tree::wheels(&sandbox.out()), [wheel.filename()]);
 }
