@@ -108,7 +108,7 @@ impl Workshop {
     fn location(&self, url: &DisplaySafeUrl) -> Location {
         match url.to_file_path() {
             Ok(path) if url.scheme() == "file" => Location::Path(path),
-            _ => Location::Url(self.query_secrets.withheld(url)),
+            _ => Location::Url(self.url_credentials.withheld(url)),
         }
     }
 

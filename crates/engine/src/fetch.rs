@@ -18,7 +18,7 @@ use wheelhouse_model::{Error, Kind, patience};
 use wheelhouse_transport::{Peer, Unreachable};
 
 use crate::plain_http::{ExposedRedirect, PlainHttp};
-use crate::query_secrets::QuerySecrets;
+use crate::url_credentials::UrlCredentials;
 
 /// Opens files by their URL, with the credentials that the indexes and the environment give.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub struct Fetcher {
     client: RegistryClient,
     plain: Option<Plain>,
     plain_http: PlainHttp,
-    query_secrets: QuerySecrets,
+    url_credentials: UrlCredentials,
     offline: bool,
 }
 
@@ -80,15 +80,15 @@ impl Fetcher {
             client,
             plain: None,
             plain_http,
-            query_secrets: QuerySecrets::default(),
+            url_credentials: UrlCredentials::default(),
             offline,
         }
     }
 
-    /// Asks for URLs with the credentials of their queries.
-    pub(crate) fn with_query_secrets(self, query_secrets: QuerySecrets) -> Self {
+    /// Asks for URLs with the credentials that they had.
+    pub(crate) fn with_url_credentials(self, url_credentials: UrlCredentials) -> Self {
         Self {
-            query_secrets,
+            url_credentials,
             ..self
         }
     }
@@ -104,7 +104,7 @@ impl Fetcher {
     /// Returns an error if the file at `url`, for which there is no digest, could be changed on its way here.
     ///
     /// # Errors
-    /// `Input` when it is at plain HTTP on another host that is not trusted.
+    /// `Fetch` when it is at plain HTTP on another host that is not trusted.
     pub fn check_without_digest(&self, url: &Url) -> Result<(), Error> {
         self.plain_http.check("the file", url)
     }
@@ -129,7 +129,7 @@ impl Fetcher {
                 Some("Run once without --offline."),
             ));
         }
-        let url = &self.query_secrets.restored(url);
+        let url = &self.url_credentials.restored(url);
         let plain = self
             .plain
             .as_ref()

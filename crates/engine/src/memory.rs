@@ -52,11 +52,15 @@ impl Memory {
         remembered.insert(id, metadata.clone());
     }
 
-    /// Remembers what `metadata` requires at URLs, which may be followed.
-    pub(crate) fn allow_urls(&self, metadata: &ArchiveMetadata) {
+    /// Remembers what `metadata` requires at URLs, which may be followed: `with_local` those of this machine, too.
+    pub(crate) fn allow_urls(&self, metadata: &ArchiveMetadata, with_local: bool) {
         let required = metadata.metadata.requires_dist.iter();
-        let direct = required.filter(|requirement| {
-            !matches!(requirement.source, RequirementSource::Registry { .. })
+        let direct = required.filter(|requirement| match &requirement.source {
+            RequirementSource::Registry { .. } => false,
+            RequirementSource::Path { .. } | RequirementSource::Directory { .. } => with_local,
+            RequirementSource::GitDirectory { git, .. }
+            | RequirementSource::GitPath { git, .. } => with_local || git.url().scheme() != "file",
+            RequirementSource::Url { .. } => true,
         });
         let direct = direct.map(|requirement| Requirement {
             extras: Box::default(),

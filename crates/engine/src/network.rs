@@ -137,8 +137,12 @@ pub(crate) fn trusted_hosts(hosts: &[String]) -> Result<Vec<TrustedHost>> {
     hosts
         .iter()
         .map(|host| {
-            TrustedHost::from_str(host).context(Kind::Input, || {
-                format!("the trusted host `{host}` is no host")
+            TrustedHost::from_str(host).map_err(|_| {
+                let host = host
+                    .rsplit_once('@')
+                    .map_or(host.as_str(), |(_, host)| host);
+                let message = format!("`{host}` is not a valid host for --trusted-host");
+                Error::new(Kind::Input, message).with_hint("Give HOST or HOST:PORT.")
             })
         })
         .collect()

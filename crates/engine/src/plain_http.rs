@@ -55,7 +55,7 @@ impl PlainHttp {
             "{subject} {} is at plain HTTP, and its host is not trusted",
             redacted(url.as_str())
         );
-        Err(Error::new(Kind::Input, message).with_hint(advice(url)))
+        Err(Error::new(Kind::Fetch, message).with_hint(advice(url)))
     }
 }
 

@@ -8,8 +8,8 @@ use tokio::sync::OnceCell;
 use uv_configuration::BuildOptions;
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
-    BuiltDist, Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, InstalledDist,
-    Name as _, PathSourceDist, RequestedDist, Requirement, SourceDist,
+    BuiltDist, Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, IndexUrl,
+    InstalledDist, Name as _, PathSourceDist, RequestedDist, Requirement, SourceDist,
 };
 use uv_normalize::PackageName;
 use uv_pep440::VersionSpecifiers;
@@ -261,11 +261,14 @@ impl Provider<'_> {
                 if self.without_dependencies {
                     *requires = Box::default();
                 }
-                let copied = self.bench.copy_trees(requires).await;
-                copied.map_err(|error| self.failed(error))?;
+                let is_local = is_local(dist);
+                if is_local {
+                    let copied = self.bench.copy_trees(requires).await;
+                    copied.map_err(|error| self.failed(error))?;
+                }
                 self.memory.remember(id, &metadata);
                 if !is_on_pypi(dist) {
-                    self.memory.allow_urls(&metadata);
+                    self.memory.allow_urls(&metadata, is_local);
                 }
                 self.judged(metadata)
             }
@@ -413,6 +416,23 @@ fn file_name(dist: &Dist) -> String {
         Dist::Built(BuiltDist::Registry(wheel)) => wheel.best_wheel().filename.to_string(),
         other => other.to_string(),
     }
+}
+
+/// Returns whether `dist` is on this machine. What comes from an index may not require files of this machine: it could have
+/// the code of any source distribution run that is here.
+fn is_local(dist: &Dist) -> bool {
+    match dist {
+        Dist::Built(BuiltDist::Registry(wheel)) => is_local_index(&wheel.best_wheel().index),
+        Dist::Source(SourceDist::Registry(sdist)) => is_local_index(&sdist.index),
+        Dist::Built(BuiltDist::Path(_))
+        | Dist::Source(SourceDist::Path(_) | SourceDist::Directory(_)) => true,
+        Dist::Source(SourceDist::GitDirectory(tree)) => tree.git.url().scheme() == "file",
+        _ => false,
+    }
+}
+
+fn is_local_index(index: &IndexUrl) -> bool {
+    index.url().scheme() == "file"
 }
 
 /// Whether `PyPI` or its test instance has the file of `dist`: for pip, as there, such files cannot require URLs.

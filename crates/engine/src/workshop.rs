@@ -44,11 +44,11 @@ use crate::network::PlainClients;
 use crate::page_links::PageLinks;
 use crate::plain_http::{PlainHttp, SecureRedirects};
 use crate::provider::WheelMetadata;
-use crate::query_secrets::QuerySecrets;
 use crate::ranges::Ranges;
 use crate::target::Terms;
 use crate::trees::Copies;
 use crate::unfit::Unfit;
+use crate::url_credentials::UrlCredentials;
 use crate::waiting::Waiting;
 use crate::{legacy_sdists, local_pages, network, requirements};
 
@@ -70,7 +70,7 @@ pub(crate) struct Workshop {
     /// Answers from the cache alone, however old.
     pub(crate) cached_client: RegistryClient,
     pub(crate) fetcher: Fetcher,
-    pub(crate) query_secrets: QuerySecrets,
+    pub(crate) url_credentials: UrlCredentials,
     pub(crate) listings: Listings,
     pub(crate) reader: Reader,
     pub(crate) locked_files: Arc<LockedFiles>,
@@ -138,7 +138,7 @@ impl Workshop {
         let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
         let locations = network::locations(&request.indexes, &request.network, refresh)?;
         let build_options = requirements::build_options(&request.formats);
-        let (failures, query_secrets) = (Failures::default(), QuerySecrets::of(&request));
+        let (failures, url_credentials) = (Failures::default(), UrlCredentials::of(&request));
         let Clients {
             client,
             brief_client,
@@ -193,8 +193,8 @@ impl Workshop {
             observer,
             cache,
             interpreter,
-            fetcher: fetcher.with_query_secrets(query_secrets.clone()),
-            query_secrets,
+            fetcher: fetcher.with_url_credentials(url_credentials.clone()),
+            url_credentials,
             client,
             brief_client,
             cached_client,

@@ -70,25 +70,49 @@ fn is_secret(name: &str) -> bool {
     parts.iter().any(|part| name.contains(part)) || names.contains(&&*name)
 }
 
-/// Hides the credentials of words such as `user:password@host/name`, as people write registries.
+/// Hides the credentials of words such as `user:password@host/name`, as people write registries, and of URLs whose scheme
+/// is missing or mistyped, as well where they have become part of a path.
 fn without_bare_credentials(text: String) -> String {
     if !text.contains('@') {
         return text;
     }
     let is_end = |one: char| one.is_whitespace() || "\"'<>`".contains(one);
     let words = text.split_inclusive(is_end);
-    words
-        .map(|word| without_bare_user(word).unwrap_or_else(|| word.to_owned()))
-        .collect()
+    words.map(without_bare_users).collect()
 }
 
-fn without_bare_user(word: &str) -> Option<String> {
-    let (user, rest) = word.rsplit_once('@')?;
+fn without_bare_users(word: &str) -> String {
+    let parts = word.split('/').enumerate();
+    let is_path = word.contains('/');
+    let parts = parts.map(|(position, part)| {
+        let is_registry = position == 0 && is_path;
+        without_bare_user(part, is_registry).unwrap_or_else(|| part.to_owned())
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// Returns `part` of a word, what is between two slashes, without credentials if it has some. What follows them has to look
+/// like a host, unless `any_host` will do.
+fn without_bare_user(part: &str, any_host: bool) -> Option<String> {
+    let (user, host) = part.rsplit_once('@')?;
     let (name, password) = user.split_once(':')?;
-    let is_path = user.contains('/') || matches!(name, "file" | "mailto" | "pkg");
-    let (host, _) = rest.split_once('/')?;
-    let is_bare = !is_path && !name.is_empty() && !password.is_empty() && !host.is_empty();
-    is_bare.then(|| format!("****@{rest}"))
+    let is_other = matches!(name, "file" | "mailto" | "pkg" | "");
+    let is_host = (any_host && !host.is_empty()) || is_host(host);
+    (!is_other && !password.is_empty() && is_host).then(|| format!("****@{host}"))
+}
+
+/// Returns whether `text` begins with a host that is no version: it has a port, four numbers, or ends with letters.
+fn is_host(text: &str) -> bool {
+    let is_end = |one: char| !(one.is_ascii_alphanumeric() || "-.:".contains(one));
+    let text = &text[..text.find(is_end).unwrap_or(text.len())];
+    let (host, port) = text.split_once(':').unwrap_or((text, ""));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|one| one.is_ascii_digit());
+    let labels: Vec<&str> = host.split('.').collect();
+    let is_name = labels.last().is_some_and(|last| {
+        labels.len() > 1 && last.len() > 1 && last.bytes().all(|one| one.is_ascii_alphabetic())
+    });
+    let is_address = labels.len() == 4 && labels.iter().all(|label| is_number(label));
+    is_number(port) || is_name || is_address || host == "localhost"
 }
 
 /// Where the user information and host end that begin `text` (bytes).
@@ -183,12 +207,25 @@ mod tests {
             redacted("'user:secret@h:5000/a/b:1' is no name"),
             "'****@h:5000/a/b:1' is no name"
         );
+        for (text, hidden) in [
+            ("http:/a:secret@127.0.0.1:1/x", "http:/****@127.0.0.1:1/x"),
+            (
+                "file:///srv/a:secret@h.example/simple.",
+                "file:///srv/****@h.example/simple.",
+            ),
+            ("`a:secret@localhost`", "`****@localhost`"),
+            ("a:secret@h:80", "****@h:80"),
+        ] {
+            assert_eq!(redacted(text), hidden);
+        }
         for url in [
             "https://h:8080/a@1.0",
             "https://h/a:b@1.0",
             "h:5000/name@sha256:0123",
             "git@h:a/b",
             "a:b@c",
+            "a:b@1.0",
+            "mailto:me@h.example",
         ] {
             assert_eq!(redacted(url), url);
         }

@@ -29,7 +29,7 @@ fn an_index_at_plain_http_has_to_be_trusted() {
         ],
     ] {
         build(&sandbox, &way(arguments), &[])
-            .assert_exit(2)
+            .assert_exit(4)
             .assert_error_names(&[url, "--trusted-host mirror.example:8080"]);
     }
     // Nothing comes from it.
@@ -99,7 +99,7 @@ fn a_file_without_a_digest_does_not_come_from_a_host_that_is_not_trusted() {
         if is_taken {
             run.assert_success();
         } else {
-            run.assert_exit(2)
+            run.assert_exit(4)
                 .assert_error_names(&[&file, "--trusted-host files.example"]);
         }
         web.build(&["--no-index", link, "--trusted-host", "files.example"])

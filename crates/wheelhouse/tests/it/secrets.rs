@@ -1,6 +1,6 @@
 //! Credentials: used, and never shown or written.
 
-use crate::support::{Behaviour, Finished, Index, Sandbox, Sdist, Wheel, tree};
+use crate::support::{Behaviour, Finished, Index, Sandbox, Sdist, Wheel, sha256, tree};
 
 const USER: &str = "somebody";
 const PASSWORD: &str = "hunter2secret";
@@ -106,6 +106,61 @@ fn credentials_of_direct_references_and_files_are_not_told() {
     let run = sandbox.spawn(command).finish();
     run.assert_success();
     assert_untold(&sandbox, &run);
+}
+
+#[test]
+fn credentials_of_one_file_are_used_for_it() {
+    let index = index();
+    let with = |url: String| url.replace("http://", &format!("http://{USER}:{PASSWORD}@"));
+    for (name, requirement) in [
+        ("alpha-1.0-py3-none-any.whl", "alpha @ "),
+        ("gamma-1.0.tar.gz", "gamma @ "),
+        ("gamma-1.0.tar.gz", ""),
+    ] {
+        let sandbox = Sandbox::new();
+        let requirement = format!("{requirement}{}", with(index.file_url(name)));
+        let place = Index::start();
+        sandbox.build(&place, &[&requirement]).assert_success();
+        // The lock has no credentials.
+        std::fs::remove_dir_all(sandbox.cache()).unwrap();
+        let run = sandbox.build(&place, &[&requirement, "--frozen"]);
+        run.assert_success();
+        assert_untold(&sandbox, &run);
+    }
+    let sandbox = Sandbox::new();
+    let wheel = Wheel::new("alpha", "1.0");
+    let lock = format!(
+        "lock-version = '1.0'\ncreated-by = 'x'\n[[packages]]\nname = 'alpha'\nversion = '1.0'\n\
+         [[packages.wheels]]\nname = '{}'\nurl = '{}'\nhashes = {{sha256 = '{}'}}\n",
+        wheel.filename(),
+        with(index.file_url(&wheel.filename())),
+        sha256(&wheel.bytes()),
+    );
+    sandbox.write("home/pylock.toml", &lock);
+    let run = sandbox.build(&Index::start(), &["--lock", "home/pylock.toml"]);
+    run.assert_success();
+    assert_untold(&sandbox, &run);
+}
+
+#[test]
+fn credentials_of_mistyped_urls_are_not_told() {
+    let index = index();
+    let at = format!("{USER}:{PASSWORD}@127.0.0.1:1");
+    for arguments in [
+        &["--index-url", &format!("{at}/simple/"), "alpha"][..],
+        &["--index-url", &format!("http:/{at}/simple/"), "alpha"],
+        &["--trusted-host", &at, "alpha"],
+        &["--find-links", &format!("{at}/simple/"), "alpha"],
+        &[&format!("alpha@@ http://{at}/alpha.tar.gz")],
+        &[&format!("alpha @ htp://{at}/alpha.tar.gz")],
+        &[&format!("{at}/alpha-1.0.tar.gz")],
+    ] {
+        for extra in [&[][..], &["-v"], &["--json"]] {
+            let sandbox = Sandbox::new();
+            let run = sandbox.build(&index, &[arguments, extra].concat());
+            assert_untold(&sandbox, &run);
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Indexes that refuse to answer, and what publishers state: it is compared with what comes, and
 //! nothing replaces it in silence.
 
+use std::path::Path;
+
 use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, sha256, tree};
 
 const PAGE: &str = "/simple/alpha/";
@@ -345,5 +347,25 @@ fn a_page_does_not_lead_to_files_of_this_machine() {
                 .assert_success();
             assert_eq!(tree::wheels(&sandbox.out()), [honest]);
         }
+    }
+}
+
+#[test]
+fn a_package_of_an_index_does_not_require_files_of_this_machine() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let hostile = Sdist::new("delta", "1.0").script("open('/ran', 'w')");
+    let local = sandbox.path(&hostile.filename());
+    std::fs::write(&local, hostile.bytes()).unwrap();
+    let tree = sandbox.path("tree");
+    sandbox.write("tree/setup.py", "open('/ran', 'w')");
+    for path in [local, tree] {
+        let url = url::Url::from_file_path(path).unwrap();
+        let requirement = format!("delta @ {url}");
+        index.add(&Wheel::new("alpha", "1.0").requires(&requirement));
+        sandbox
+            .build(&index, &["alpha", "--upgrade"])
+            .assert_exit(4)
+            .assert_error_names(&["delta"]);
+        assert!(!Path::new("/ran").exists());
     }
 }
