@@ -15,6 +15,7 @@ use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::operations::{Operations, failure};
 use super::previous::{self, Previous, TEMPORARY_START};
+use super::simple::LONGEST_NAME;
 use super::{Place, Wheelhouse};
 
 /// How many files are flushed at once: file systems commit them together.
@@ -74,6 +75,12 @@ pub(super) fn desired<'a>(wheelhouse: &'a Wheelhouse<'_>) -> Result<Desired<'a>>
     for (name, content) in stored.chain(files) {
         if !previous::is_safe(name) || desired.insert(name, content).is_some() {
             let message = format!("`{}` cannot be put into a wheelhouse", name.escape_debug());
+            return Err(Error::new(Kind::Publish, message));
+        }
+        if name.split('/').any(|part| part.len() > LONGEST_NAME) {
+            let message = format!(
+                "`{name}` cannot be put into a wheelhouse: filesystems take names of {LONGEST_NAME} bytes"
+            );
             return Err(Error::new(Kind::Publish, message));
         }
     }

@@ -222,6 +222,23 @@ fn a_wheel_changed_in_the_output_does_not_spoil_the_cache() {
 }
 
 #[test]
+fn names_may_be_as_long_as_filesystems_take() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    for length in [246, 247, 255] {
+        let name = "a".repeat(length - "-1.0-py3-none-any.whl".len());
+        index.add(&Wheel::new(&name, "1.0"));
+        sandbox.build(&index, &[&name]).assert_success();
+        let file = format!("{name}-1.0-py3-none-any.whl");
+        assert_eq!(tree::wheels(&sandbox.out()), std::slice::from_ref(&file));
+        let beside = tree::read(&sandbox.out()).contains_key(&format!("{file}.metadata"));
+        assert_eq!(beside, length < 247);
+        let mut verify = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+        verify.args(["verify", "--no-install"]).arg(sandbox.out());
+        sandbox.spawn(verify).finish().assert_success();
+    }
+}
+
+#[test]
 fn two_runs_at_once_on_one_cache_and_one_output_do_no_harm() {
     let (index, sandbox) = (index(), Sandbox::new());
     index.always(
