@@ -91,7 +91,7 @@ fn dispatch(verb: Verb, globals: &Globals, matches: &ArgMatches) -> Result<u8> {
         Verb::Image(image) => image::run(*image, globals, matches)?,
         Verb::Extract(extract) => extract::run(&extract, globals)?,
         Verb::Inspect(inspect) => inspect::run(&inspect, globals)?,
-        Verb::Cache(action) => cache::run(&action, globals)?,
+        Verb::Cache(action) => return cache::run(&action, globals),
         Verb::Config(config) => config::run(&config, globals, matches)?,
         Verb::Completions { shell } => completions::print(shell),
         Verb::Man { directory } => completions::man(directory.as_deref())?,

@@ -392,12 +392,4 @@ impl Place for Placer<'_> {
             .place(self.stored[sha256], destination, placing)?;
         Ok(())
     }
-
-    #[cfg(unix)]
-    fn is_own(&self, sha256: &Sha256, file: &std::fs::Metadata) -> bool {
-        use std::os::unix::fs::MetadataExt as _;
-        let stored = self.stored.get(sha256);
-        let stored = stored.and_then(|stored| fs_err::symlink_metadata(&stored.path).ok());
-        stored.is_some_and(|stored| (stored.dev(), stored.ino()) == (file.dev(), file.ino()))
-    }
 }

@@ -31,7 +31,7 @@ use wheelhouse_model::{Error, Kind, Manifest, Result};
 use super::operations::{Disk, Operations, failure};
 use super::previous::{self, Owned, Previous};
 use super::staging::{self, Content, Desired, Presence, Staged};
-use super::{Place, Published, Publisher, Wheelhouse};
+use super::{Published, Publisher, Wheelhouse};
 
 /// Publishes into one directory of a local file system.
 #[derive(Clone, Debug)]
@@ -135,15 +135,15 @@ impl<'a> Run<'a> {
             previous,
             desired,
         };
-        run.compare(wheelhouse.store)?;
+        run.compare()?;
         run.manifest = previous::json(&completed(wheelhouse, &run.found));
         Ok(run)
     }
 
-    fn compare(&mut self, store: &dyn Place) -> Result<()> {
+    fn compare(&mut self) -> Result<()> {
         for (name, content) in &self.desired {
             check_parents(self.root, name)?;
-            let presence = staging::is_there(self.root, name, content, &self.previous, store)?;
+            let presence = staging::is_there(self.root, name, content, &self.previous)?;
             if presence != Presence::Absent {
                 self.digested |= presence == Presence::Digested;
                 if !self.previous.damaged && !self.previous.owned.contains_key(*name) {

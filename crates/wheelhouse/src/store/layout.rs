@@ -155,6 +155,16 @@ impl Layout {
     }
 }
 
+/// Removes whatever is at `path`; of a link, the link.
+pub(super) fn remove_all(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn not_a_cache(root: &Path, stranger: &str) -> Error {
     let message = format!(
         "`{}` cannot be the cache: it holds something else (`{stranger}`)",

@@ -14,9 +14,9 @@
 //! ```
 //!
 //! A file gets its final name when it is complete, digested and on the disk, and keeps the
-//! modification time [`STORE_MTIME`] from then on; whoever changes it moves that time, so looking
-//! a file up costs one `lstat` and still notices (see [`Store::find`]). Writers need no lock among
-//! each other: names are contents, and renaming is atomic. Other directories below the root belong
+//! modification time [`STORE_MTIME`] from then on. Each process digests a file before it uses or places it (see
+//! [`Store::find`]); what an unchanged wheelhouse has is looked at only, since a process that changes a file moves
+//! its time. Writers need no lock among each other: names are contents, and renaming is atomic. Other directories below the root belong
 //! to others.
 //!
 //! Never fetches or builds anything, never chooses its own root, and never follows a link out of
@@ -30,6 +30,7 @@ mod layout;
 mod notes;
 mod place;
 mod upkeep;
+mod verify;
 mod writer;
 
 #[cfg(test)]
@@ -37,21 +38,24 @@ mod tests;
 
 pub use built::{BuildKey, BuiltWheel};
 pub use digest::{Algorithm, Digester, Digests, Expected};
-pub use entry::{Found, Inventory, Stored};
+pub use entry::{Found, Stored};
 pub use layout::{STORE_MTIME, TEMPORARY_PREFIX};
 pub use place::{LinkMode, Placed, Placing, is_untouched};
 pub use upkeep::{Info, Policy, Removed, Upkeep};
+pub use verify::Verified;
 pub use writer::FileWriter;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fs_err as fs;
 use rustix::fs::{Access, access};
-use wheelhouse_model::Result;
+use wheelhouse_model::{Result, Sha256};
 
+use entry::FileState;
 use layout::Layout;
 use place::Method;
 
@@ -59,6 +63,7 @@ use place::Method;
 #[derive(Clone, Debug)]
 pub struct Store {
     shared: Arc<Shared>,
+    believed: Arc<BTreeSet<Sha256>>,
 }
 
 #[derive(Debug)]
@@ -68,6 +73,8 @@ struct Shared {
     /// The best way to place a file on a device, where it is known.
     methods: Mutex<BTreeMap<u64, Method>>,
     mode_of_new_files: OnceLock<Option<u32>>,
+    /// The states in which entries were right.
+    checked: Mutex<HashMap<Sha256, FileState>>,
     /// Locked, shared, until it is closed.
     _lock: Option<fs::File>,
 }
@@ -133,8 +140,10 @@ impl Store {
                 writable,
                 methods: Mutex::default(),
                 mode_of_new_files: OnceLock::new(),
+                checked: Mutex::default(),
                 _lock: lock,
             }),
+            believed: Arc::default(),
         }
     }
 
@@ -148,6 +157,29 @@ impl Store {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.shared.writable
+    }
+
+    /// Returns the same store, which does not digest the entries `believed` while their times tell that they were not
+    /// written to: those that a wheelhouse has already, and that are not placed there.
+    #[must_use]
+    pub fn believing(self, believed: BTreeSet<Sha256>) -> Self {
+        Self {
+            believed: Arc::new(believed),
+            ..self
+        }
+    }
+
+    /// Returns whether this process found the entry right in this very state.
+    fn is_checked(&self, sha256: &Sha256, metadata: &Metadata) -> bool {
+        let checked = self.shared.checked.lock();
+        let checked = checked.unwrap_or_else(PoisonError::into_inner);
+        checked.get(sha256) == Some(&entry::state_of(metadata))
+    }
+
+    fn note_checked(&self, sha256: &Sha256, metadata: &Metadata) {
+        let checked = self.shared.checked.lock();
+        let mut checked = checked.unwrap_or_else(PoisonError::into_inner);
+        checked.insert(*sha256, entry::state_of(metadata));
     }
 
     fn layout(&self) -> &Layout {

@@ -19,6 +19,7 @@ use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::layout::{
     BUCKETS, BUILT, FILES, LAYERS, LOCKS, Layout, METADATA, SURROUNDINGS, TEMPORARY, TREE_FILES,
+    remove_all,
 };
 use super::{Store, built, failure, tolerate_no_locks};
 
@@ -302,13 +303,7 @@ impl Upkeep {
 
     /// Removes whatever is at `path`; of a link, the link.
     fn remove_all(&self, path: &Path) -> Result<()> {
-        let removed = match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-            Ok(_) => fs::remove_file(path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        };
-        removed.map_err(|error| failure::upkeep(&self.layout.root, error))
+        remove_all(path).map_err(|error| failure::upkeep(&self.layout.root, error))
     }
 }
 
