@@ -94,10 +94,6 @@ fn upkeep(root: &Path, act: impl FnOnce(&Upkeep) -> Result<Removed>) -> Result<R
     if !root.exists() {
         return Ok(Removed::default());
     }
-    if let Some(upkeep) = Upkeep::try_begin(root)? {
-        return act(&upkeep);
-    }
-    streams::talk("The cache is in use; waiting for the end of that.");
     act(&Upkeep::begin(root)?)
 }
 

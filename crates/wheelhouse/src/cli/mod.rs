@@ -48,6 +48,7 @@ use clap::ArgMatches;
 use wheelhouse_model::Result;
 use wheelhouse_model::redact::redacted;
 
+use crate::locks;
 use arguments::{CommandLine, Globals, Verb};
 use dialect::Dialect;
 
@@ -69,6 +70,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let CommandLine { globals, verb } = command_line;
     streams::set_color(globals.color);
     Dialect::of(&verb).speak();
+    locks::tell_with(|text| {
+        streams::talk(&style::labelled(style::WARNING, "warning", text));
+    });
     match dispatch(verb, &globals, &matches) {
         Ok(code) => code,
         Err(error) => {

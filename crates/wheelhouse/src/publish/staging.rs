@@ -17,6 +17,7 @@ use super::operations::{Operations, failure};
 use super::previous::{self, Previous, TEMPORARY_START};
 use super::simple::LONGEST_NAME;
 use super::{Place, Wheelhouse};
+use crate::interruption;
 
 /// How many files are flushed at once: file systems commit them together.
 const FLUSHING: usize = 8;
@@ -229,6 +230,7 @@ pub(super) fn stage<'a>(
 ) -> Result<Vec<Staged<'a>>> {
     let mut staged = Vec::with_capacity(changes.len());
     for (index, (name, content)) in changes.iter().enumerate() {
+        interruption::check()?;
         let temporary = temporary(root, &index.to_string());
         match content {
             Content::Bytes(bytes) => operations

@@ -22,6 +22,7 @@ use wheelhouse_model::{Result, Sha256};
 
 use super::layout::{Layout, STORE_MTIME};
 use super::{Store, failure, tolerate_no_locks};
+use crate::locks::{self, Share};
 
 /// How much is read or written at once, in bytes.
 pub(super) const CHUNK: usize = 256 * 1024;
@@ -192,7 +193,8 @@ impl Store {
         }
         let failed = |error| failure::writing(self.root(), error);
         let lock = Layout::open_lock(&self.layout().removal_lock()).map_err(failed)?;
-        tolerate_no_locks(lock.lock()).map_err(failed)?;
+        let taken = locks::take(lock.file(), Share::Exclusive, &self.layout().described())?;
+        tolerate_no_locks(taken).map_err(failed)?;
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Corrupt(path)),
             Err(error) => Err(failure::reading(&path, error)),

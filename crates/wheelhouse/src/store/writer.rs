@@ -17,6 +17,7 @@ use wheelhouse_model::{Error, Kind, Result};
 use super::entry::{CHUNK, store_mtime, stored};
 use super::layout::TEMPORARY_PREFIX;
 use super::{Digester, Expected, Found, Store, Stored, failure};
+use crate::interruption::{self, Hold};
 
 /// How much a writer holds back, in bytes: many are open at once.
 const BUFFER: usize = 64 * 1024;
@@ -42,6 +43,7 @@ pub struct FileWriter {
     buffer: Vec<u8>,
     digester: Digester,
     length: u64,
+    _hold: Hold,
 }
 
 impl Store {
@@ -58,6 +60,7 @@ impl Store {
             file,
             buffer: Vec::new(),
             length: 0,
+            _hold: interruption::hold(),
         })
     }
 
