@@ -188,6 +188,8 @@ impl Reader {
         let (orders, mut queue) = mpsc::unbounded_channel::<Order>();
         let guest = Guest::new();
         let work = move || {
+            // Connections that are dropped may set timers.
+            let _entered = runtime.enter();
             let local = LocalSet::new();
             let reading = local.run_until(async {
                 while let Some(order) = queue.recv().await {

@@ -81,8 +81,10 @@ where
                 .expect("the runtime starts");
             let local = tokio::task::LocalSet::new();
             let output = runtime.block_on(local.run_until(async { Box::pin(main()).await }));
-            // Ends what still runs, and with it the processes of hooks.
+            // Ends what still runs, and with it the processes of hooks. Connections that are dropped may set timers.
+            let entered = runtime.enter();
             drop(local);
+            drop(entered);
             dismiss_guests();
             // A solver thread of an abandoned resolution may still wait; it must not delay the end.
             runtime.shutdown_background();
