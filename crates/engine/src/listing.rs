@@ -29,6 +29,7 @@ use crate::index_page::{LenientPages, is_login_page, is_odd_page};
 use crate::legacy_sdists::has_legacy_versions;
 use crate::local_pages;
 use crate::locked_files::LockedFiles;
+use crate::runtime::Guest;
 
 /// The header with which uv asks for an index page.
 const ACCEPT_PAGES: &str = "application/vnd.pypi.simple.v1+json, \
@@ -185,14 +186,24 @@ impl Reader {
     /// The connections are served by `runtime`, so that a page being read holds none of them up.
     fn start(self, runtime: Handle) -> mpsc::UnboundedSender<Order> {
         let (orders, mut queue) = mpsc::unbounded_channel::<Order>();
+        let guest = Guest::new();
         let work = move || {
+            // Connections that are dropped may set timers.
+            let _entered = runtime.enter();
             let local = LocalSet::new();
-            runtime.block_on(local.run_until(async {
+            let reading = local.run_until(async {
                 while let Some(order) = queue.recv().await {
                     let reader = self.clone();
                     tokio::task::spawn_local(async move { reader.read(order).await });
                 }
-            }));
+            });
+            runtime.block_on(async {
+                tokio::select! {
+                    () = guest.dismissed() => {}
+                    () = reading => {}
+                }
+            });
+            drop(local);
         };
         // Without the thread the orders are refused, and the resolver reads the pages itself.
         let _ = std::thread::Builder::new()

@@ -1,8 +1,52 @@
 //! The process-wide state and the runtime that the uv crates expect.
 
 use std::future::Future;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use uv_preview::Preview;
+
+/// How long the end waits for threads that use the runtime.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Closed when the runtime is about to end.
+static OPEN: Semaphore = Semaphore::const_new(0);
+
+/// How many [`Guest`]s there are.
+static GUESTS: Mutex<usize> = Mutex::new(0);
+static LEFT: Condvar = Condvar::new();
+
+/// A thread that uses the runtime and is not one of its own. It has to end first: a timer that is set while the runtime
+/// ends panics.
+pub(crate) struct Guest(());
+
+impl Guest {
+    pub(crate) fn new() -> Self {
+        *GUESTS.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self(())
+    }
+
+    /// Waits until the thread has to end.
+    pub(crate) async fn dismissed(&self) {
+        // There are no permits.
+        let _ = OPEN.acquire().await;
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        *GUESTS.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        LEFT.notify_all();
+    }
+}
+
+/// Has all guests end, and waits for them, but not for long: one may be reading a large page.
+fn dismiss_guests() {
+    OPEN.close();
+    let guests = GUESTS.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(LEFT.wait_timeout_while(guests, PATIENCE, |guests| *guests > 0));
+}
 
 /// Runs `main` to its end on a thread with the large stack that uv's futures need.
 ///
@@ -37,8 +81,11 @@ where
                 .expect("the runtime starts");
             let local = tokio::task::LocalSet::new();
             let output = runtime.block_on(local.run_until(async { Box::pin(main()).await }));
-            // Ends what still runs, and with it the processes of hooks.
+            // Ends what still runs, and with it the processes of hooks. Connections that are dropped may set timers.
+            let entered = runtime.enter();
             drop(local);
+            drop(entered);
+            dismiss_guests();
             // A solver thread of an abandoned resolution may still wait; it must not delay the end.
             runtime.shutdown_background();
             output

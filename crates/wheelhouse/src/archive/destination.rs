@@ -16,6 +16,7 @@ use wheelhouse_model::{Error, Kind, Result};
 
 use super::entry::refusal;
 use super::limits::Limits;
+use crate::interruption;
 
 /// How many links a path may lead through, as in Linux.
 const LINKS_IN_A_PATH: u32 = 40;
@@ -67,6 +68,7 @@ impl Destination {
 
     /// Counts one more entry of `size` bytes.
     pub(super) fn count(&mut self, name: &str, size: u64) -> Result<()> {
+        interruption::check()?;
         let entries = self.entries_left.checked_sub(1);
         let bytes = self.bytes_left.checked_sub(size);
         let (Some(entries), Some(bytes)) = (entries, bytes) else {

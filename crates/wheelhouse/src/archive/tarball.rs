@@ -15,6 +15,7 @@ use wheelhouse_model::{Kind, Result};
 
 use super::destination::{Attributes, Destination};
 use super::entry::{components, refusal};
+use crate::interruption;
 
 /// The most that the headers of one entry, long names included, may take.
 const HEADER_LIMIT: u64 = 4 << 20;
@@ -97,6 +98,7 @@ pub(crate) struct Metered<R> {
 
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        interruption::check_io()?;
         let left = self.allowance.get();
         if left == 0 {
             return Err(io::Error::other("a header is larger than it may be"));

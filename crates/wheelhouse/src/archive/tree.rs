@@ -14,6 +14,7 @@ use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::known_files::KnownFiles;
 use super::{git, left_out};
+use crate::interruption;
 
 /// One thing in a tree.
 struct Entry {
@@ -198,6 +199,7 @@ fn copy_files<'a>(
 
 /// Copies a file with its time. Each is opened once: a tree may have very many.
 fn copy_file(from: &Path, to: &Path, executable: bool) -> std::io::Result<()> {
+    interruption::check_io()?;
     let mut source = fs::File::open(from)?;
     let modified = source.metadata()?.modified()?;
     let mut copy = fs::File::create(to)?;

@@ -1,4 +1,4 @@
-//! The verb `cache`: where the cache is, what it holds, and getting rid of it.
+//! The verb `cache`: where the cache is, what it holds, whether that is intact, and getting rid of it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use wheelhouse_model::{Error, Kind, Result};
 use super::arguments::{Cache, Globals};
 use super::process::Process;
 use super::reader::Reader;
-use super::{human, streams, style};
+use super::{exit, failure, human, streams, style};
 use crate::config::{RawBuild, settle};
 use crate::oci::linked;
-use crate::store::{Info, Policy, Removed, Store, Upkeep};
+use crate::store::{Info, Policy, Removed, Store, Upkeep, Verified};
 
 const SCHEMA: &str = "wheelhouse-cache/1";
 
@@ -28,7 +28,8 @@ pub(super) const IMAGES: &str = "images-v1";
 /// All that runs keep below the root beside the store.
 pub(super) const BUCKETS: [&str; 6] = [ENGINE, IMAGES, "builds", "expected-v1", "logs", "trees"];
 
-pub(super) fn run(action: &Cache, globals: &Globals) -> Result<()> {
+/// Runs the verb, and returns the exit code.
+pub(super) fn run(action: &Cache, globals: &Globals) -> Result<u8> {
     let root = root(globals)?;
     match action {
         Cache::Dir if globals.json => print_json(json!({ "directory": root })),
@@ -53,9 +54,10 @@ pub(super) fn run(action: &Cache, globals: &Globals) -> Result<()> {
             };
             tell(&upkeep(&root, prune)?, globals);
         }
+        Cache::Verify { dry_run } => return verify(&root, *dry_run, globals),
         Cache::Clean => tell(&upkeep(&root, |upkeep| upkeep.clean(&BUCKETS))?, globals),
     }
-    Ok(())
+    Ok(exit::SUCCESS)
 }
 
 /// The cache that `build` would use with the same options.
@@ -92,11 +94,61 @@ fn upkeep(root: &Path, act: impl FnOnce(&Upkeep) -> Result<Removed>) -> Result<R
     if !root.exists() {
         return Ok(Removed::default());
     }
-    if let Some(upkeep) = Upkeep::try_begin(root)? {
-        return act(&upkeep);
-    }
-    streams::talk("The cache is in use; waiting for the end of that.");
     act(&Upkeep::begin(root)?)
+}
+
+fn verify(root: &Path, dry_run: bool, globals: &Globals) -> Result<u8> {
+    let verified = match () {
+        () if !root.exists() => Verified::default(),
+        () if dry_run => Store::open_read_only(root)?.verify()?,
+        () => Store::open(root)?.verify()?,
+    };
+    let Verified {
+        files,
+        bytes,
+        corrupt,
+    } = &verified;
+    let is_intact = corrupt.is_empty();
+    let code = if is_intact {
+        exit::SUCCESS
+    } else {
+        exit::VERIFICATION
+    };
+    if globals.json {
+        print_json(json!({
+            "directory": root,
+            "files": files,
+            "file_bytes": bytes,
+            "corrupt": corrupt,
+            "removed": !dry_run,
+        }));
+        return Ok(code);
+    }
+    for path in corrupt {
+        streams::data(&format!("{}\n", path.display()));
+    }
+    if is_intact {
+        if globals.quiet == 0 {
+            streams::talk(&format!(
+                "{} {}, {}",
+                style::painted(style::DONE, "Verified"),
+                human::count(*files, "file"),
+                human::bytes(*bytes)
+            ));
+        }
+    } else {
+        let found = human::count(corrupt.len(), "corrupt file");
+        let message = format!("the cache `{}` has {found}", root.display());
+        let message = if dry_run {
+            message
+        } else {
+            format!("{message}, removed now")
+        };
+        let error = Error::new(Kind::Verification, message)
+            .with_hint("Verify the wheelhouses that were made from it: they may share the files.");
+        failure::report(&error, false);
+    }
+    Ok(code)
 }
 
 fn print_info(info: &Info, json: bool) {

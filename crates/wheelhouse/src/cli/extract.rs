@@ -32,18 +32,16 @@ pub(super) fn run(arguments: &Extract, globals: &Globals) -> Result<()> {
     let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
     let activity = Activity::new(globals.shows_progress(), verbosity);
     activity.begin(&format!("Extracting {}", arguments.image));
-    let work = move || {
-        signals::until_interrupted(async move {
-            let (source, reading) = opening.open().await?;
-            oci::on_thread(move || {
-                let image = reading.find(source)?;
-                let extracted = extract::extract(&image, reading.path.as_deref(), &directory)?;
-                Ok((image, extracted))
-            })
-            .await
+    let work = async move || {
+        let (source, reading) = opening.open().await?;
+        oci::on_thread(move || {
+            let image = reading.find(source)?;
+            let extracted = extract::extract(&image, reading.path.as_deref(), &directory)?;
+            Ok((image, extracted))
         })
+        .await
     };
-    let outcome = wheelhouse_engine::run(work);
+    let outcome = signals::run(work);
     activity.close();
     let (image, extracted) = outcome?;
     tell(arguments, globals, &image, &extracted);

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use serde_json::{Value, json};
-use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::arguments::{Conduct, Globals, Image};
@@ -19,6 +18,7 @@ use super::render::Verbosity;
 use super::{build, human, registry, streams};
 use crate::oci::compose::path_in_image;
 use crate::oci::{self, Job, Location, Maker, Manner, Published};
+use crate::scratch::Scratch;
 use crate::store::Store;
 
 const SCHEMA: &str = "wheelhouse-image/1";
@@ -46,9 +46,7 @@ async fn carry_out(
     let verbosity = Verbosity::new(settings.quiet, settings.verbose);
     let bar = Arc::new(Bar::new(settings.progress, verbosity));
     let dry_run = image.manner.dry_run;
-    let scratch = tempfile::tempdir().context(Kind::Publish, || {
-        "failed to make a temporary directory".to_owned()
-    })?;
+    let scratch = Scratch::new()?;
     if image.builds() {
         if dry_run {
             preparation.settings.output = scratch.path().join(WHEELHOUSE);
@@ -116,7 +114,7 @@ fn job(
         socket: registry::socket(process),
         maker: Maker {
             threads: process.processors,
-            store: cache.and_then(|cache| Store::try_open(cache).ok().flatten()),
+            store: cache.and_then(|cache| Store::open(cache).ok()),
         },
     })
 }

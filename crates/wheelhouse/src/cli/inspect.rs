@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &Inspect, globals: &Globals) -> Result<()> {
     let found = if names_image(&arguments.what) {
         let location = arguments.what.parse()?;
         let opening = Opening::new(&location, &arguments.reading, globals, &process)?;
-        wheelhouse_engine::run(move || signals::until_interrupted(look(opening)))?
+        signals::run(move || look(opening))?
     } else {
         let directory = process.directory.join(&arguments.what);
         if !directory.exists() {

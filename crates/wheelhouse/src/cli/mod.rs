@@ -48,6 +48,7 @@ use clap::ArgMatches;
 use wheelhouse_model::Result;
 use wheelhouse_model::redact::redacted;
 
+use crate::locks;
 use arguments::{CommandLine, Globals, Verb};
 use dialect::Dialect;
 
@@ -69,6 +70,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let CommandLine { globals, verb } = command_line;
     streams::set_color(globals.color);
     Dialect::of(&verb).speak();
+    locks::tell_with(|text| {
+        streams::talk(&style::labelled(style::WARNING, "warning", text));
+    });
     match dispatch(verb, &globals, &matches) {
         Ok(code) => code,
         Err(error) => {
@@ -91,7 +95,7 @@ fn dispatch(verb: Verb, globals: &Globals, matches: &ArgMatches) -> Result<u8> {
         Verb::Image(image) => image::run(*image, globals, matches)?,
         Verb::Extract(extract) => extract::run(&extract, globals)?,
         Verb::Inspect(inspect) => inspect::run(&inspect, globals)?,
-        Verb::Cache(action) => cache::run(&action, globals)?,
+        Verb::Cache(action) => return cache::run(&action, globals),
         Verb::Config(config) => config::run(&config, globals, matches)?,
         Verb::Completions { shell } => completions::print(shell),
         Verb::Man { directory } => completions::man(directory.as_deref())?,

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tempfile::TempDir;
 use wheelhouse_engine::Host;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::retries::RetryNotices;
@@ -24,7 +23,9 @@ use crate::config::{
     ImageLocation, Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle,
 };
 use crate::execute::Report;
+use crate::locks;
 use crate::oci::linked::{self, Architectures, Bringing};
+use crate::scratch::Scratch;
 use crate::store::Store;
 
 /// All that a run needs and that can be known without a runtime.
@@ -44,7 +45,7 @@ pub(super) struct Preparation {
     /// About options that have no effect.
     note: Option<String>,
     /// Caches that are removed when the run has ended, and nothing writes to them any more.
-    temporary: Arc<Mutex<Vec<TempDir>>>,
+    temporary: Arc<Mutex<Vec<Scratch>>>,
 }
 
 /// A run whose request is made.
@@ -100,6 +101,8 @@ impl Preparation {
         let events = globals.json && !one_document;
         let renderer = render::choose(verbosity, events, settings.progress);
         let notices = RetryNotices::new(renderer.clone());
+        let waiting = renderer.clone();
+        locks::tell_with(move |text| waiting.observe(&Event::warning(text)));
         reader.use_network(&settings, notices.clone());
         Ok(Self {
             renderer,
@@ -131,7 +134,7 @@ impl Preparation {
             renderer.observe(&Event::warning(note));
         }
         let temporary = Arc::clone(&self.temporary);
-        let outcome = wheelhouse_engine::run(move || signals::until_interrupted(work(self)));
+        let outcome = signals::run(move || work(self));
         renderer.close();
         // Among the failures that ended the run may be that of a build, whatever the first of them is.
         let failed = outcome.is_err();
@@ -210,7 +213,7 @@ impl Preparation {
     }
 
     /// Keeps a temporary cache until the run has ended.
-    fn keep(&self, directory: Option<TempDir>) {
+    fn keep(&self, directory: Option<Scratch>) {
         let directories = self.temporary.lock();
         let mut directories = directories.unwrap_or_else(PoisonError::into_inner);
         directories.extend(directory);

@@ -5,16 +5,17 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tempfile::TempDir;
 use tokio::process::Command;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind, Result};
 
+use crate::scratch::Scratch;
+
 /// A tree, and the clone that it lies in if there is one.
 pub(crate) struct Tree {
     pub(crate) path: PathBuf,
-    pub(crate) _clone: Option<TempDir>,
+    pub(crate) _clone: Option<Scratch>,
 }
 
 /// Finds the tree that `--source` names.
@@ -77,13 +78,8 @@ impl<'a> Repository<'a> {
     }
 
     /// Fetches the one commit that is asked for: a branch, a tag or a full hash.
-    async fn clone(&self) -> Result<TempDir> {
-        let directory = tempfile::Builder::new()
-            .prefix("wheelhouse-source-")
-            .tempdir()
-            .context(Kind::Publish, || {
-                "failed to make a temporary directory".to_owned()
-            })?;
+    async fn clone(&self) -> Result<Scratch> {
+        let directory = Scratch::new()?;
         let reference = self.reference.unwrap_or("HEAD");
         let root = directory.path();
         self.git(root, &["init", "--quiet"]).await?;

@@ -5,21 +5,20 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use tempfile::TempDir;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Event, Kind, Observer, Result};
+use wheelhouse_model::{Error, Event, Observer, Result};
 
+use crate::scratch::Scratch;
 use crate::store::Store;
 
 /// A store, and its directory if that goes with it.
 pub(crate) struct OpenStore {
     pub(crate) store: Store,
-    pub(crate) temporary: Option<TempDir>,
+    pub(crate) temporary: Option<Scratch>,
 }
 
 /// Removes a temporary cache, of which a failed build leaves its log. Downloads that the end of the run cut off may still
 /// write there for a moment.
-pub(crate) fn remove(directory: TempDir, keep_logs: bool) {
+pub(crate) fn remove(directory: Scratch, keep_logs: bool) {
     let root = directory.keep();
     let is_gone = || {
         let Ok(entries) = std::fs::read_dir(&root) else {
@@ -63,7 +62,7 @@ pub(crate) fn open(cache: Option<&Path>, observer: &dyn Observer) -> Result<Open
     let Some(cache) = cache else {
         return open_temporary();
     };
-    match open_or_wait(cache, observer) {
+    match Store::open(cache) {
         Ok(store) => Ok(OpenStore {
             store,
             temporary: None,
@@ -79,24 +78,8 @@ pub(crate) fn open(cache: Option<&Path>, observer: &dyn Observer) -> Result<Open
     }
 }
 
-fn open_or_wait(cache: &Path, observer: &dyn Observer) -> Result<Store> {
-    if let Some(store) = Store::try_open(cache)? {
-        return Ok(store);
-    }
-    observer.observe(&Event::warning(format!(
-        "the cache `{}` is being tidied; waiting for the end of that",
-        cache.display()
-    )));
-    Store::open(cache)
-}
-
 fn open_temporary() -> Result<OpenStore> {
-    let directory = tempfile::Builder::new()
-        .prefix("wheelhouse-")
-        .tempdir()
-        .context(Kind::Publish, || {
-            "failed to make a temporary directory".to_owned()
-        })?;
+    let directory = Scratch::new()?;
     Ok(OpenStore {
         store: Store::open(directory.path())?,
         temporary: Some(directory),

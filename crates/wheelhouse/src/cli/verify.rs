@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use wheelhouse_model::error::Context as _;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Building;
 use wheelhouse_model::{Error, Kind, Request, Result, names_image};
@@ -22,6 +21,7 @@ use super::render::Verbosity;
 use super::{exit, failure, human, signals, streams, style};
 use crate::config::{RawBuild, Settings, join, settle};
 use crate::oci::{self, extract};
+use crate::scratch::Scratch;
 use crate::verify::{self, Check, Finding, Job, Outcome, Progress, Report, Requirements};
 
 const SCHEMA: &str = "wheelhouse-verify/1";
@@ -53,9 +53,9 @@ pub(super) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
         let opening = Opening::new(&image, &verify.reading, globals, &process)?;
         let name = verify.place().into();
         activity.begin(&format!("Extracting {image}"));
-        wheelhouse_engine::run(move || signals::until_interrupted(verify_image(opening, job, name)))
+        signals::run(move || verify_image(opening, job, name))
     } else {
-        wheelhouse_engine::run(move || signals::until_interrupted(verify::verify(job)))
+        signals::run(move || verify::verify(job))
     };
     activity.close();
     let report = report?;
@@ -76,10 +76,7 @@ pub(super) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
 
 /// Verifies the wheelhouse of an image, in a directory that is there for so long.
 async fn verify_image(opening: Opening, job: Job, name: PathBuf) -> Result<Report> {
-    let scratch = tempfile::Builder::new().prefix("wheelhouse-").tempdir();
-    let scratch = scratch.context(Kind::Publish, || {
-        "failed to make a temporary directory".to_owned()
-    })?;
+    let scratch = Scratch::new()?;
     let directory = scratch.path().join("wheelhouse");
     let (source, choice) = opening.open().await?;
     let into = directory.clone();

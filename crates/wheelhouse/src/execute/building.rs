@@ -15,10 +15,10 @@ use super::ahead::{Ahead, Waiting};
 use super::fetch::blocking;
 use super::key;
 use super::sources::{self, Filling, Workplace};
-use super::worker::{LocalWorker, Made, identity, in_background};
+use super::worker::{LocalWorker, Made, built_wheel, identity, in_background};
 use crate::archive::tree::LargeFiles;
 use crate::archive::{self, Limits};
-use crate::store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
+use crate::store::{BuildKey, BuiltWheel, Expected, Store, Stored};
 
 impl LocalWorker {
     /// Finds the wheel of a source that was built earlier, or builds it.
@@ -169,13 +169,7 @@ impl LocalWorker {
         if !self.request.building.isolated {
             return Ok(None);
         }
-        let found = self.store.built(key)?;
-        if let Found::Corrupt(_) = &found {
-            let message =
-                format!("the wheel of {distribution} was damaged in the store and is built again");
-            self.observer.observe(&Event::warning(message));
-        }
-        Ok(found.present())
+        built_wheel(&self.store, &*self.observer, key, distribution)
     }
 
     async fn build_in(

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 use wheelhouse_engine::{FetchError, Fetcher, Remote};
-use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::image::{self, LinkedImage};
 use wheelhouse_model::patience::WORTH_A_TRY;
@@ -15,6 +14,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::retries::RetryNotices;
 use wheelhouse_model::{Artifact, Error, Event, Kind, Location, Observer, Result};
 
+pub(super) use crate::interruption::blocking;
 use crate::store::{Expected, FileWriter, Store, Stored};
 
 /// A file to fetch, and all that is needed to do so on any thread.
@@ -222,13 +222,4 @@ impl From<Error> for Interruption {
     fn from(error: Error) -> Self {
         Self::Fatal(error)
     }
-}
-
-/// Runs what blocks off the threads that serve the network.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .context(Kind::Fetch, || "a worker thread ended".to_owned())?
 }

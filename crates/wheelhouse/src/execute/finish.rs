@@ -259,6 +259,7 @@ fn index_files(members: &BTreeMap<&str, Member<'_>>) -> BTreeMap<String, Vec<u8>
     } in members.values()
     {
         let artifact = package.source.artifact();
+        let beside = simple::metadata_name(&made.filename);
         indexed.push(IndexedWheel {
             filename: made.filename.clone(),
             name: package.name.clone(),
@@ -266,14 +267,11 @@ fn index_files(members: &BTreeMap<&str, Member<'_>>) -> BTreeMap<String, Vec<u8>
             sha256: made.stored.sha256,
             size: made.stored.size,
             requires_python: metadata.requires_python.clone(),
-            metadata: Some(Sha256::of(&metadata.bytes)),
+            metadata: beside.as_ref().map(|_| Sha256::of(&metadata.bytes)),
             yanked: artifact.and_then(|artifact| artifact.yanked.clone()),
             uploaded: artifact.and_then(|artifact| artifact.uploaded),
         });
-        files.insert(
-            format!("{}.metadata", made.filename),
-            metadata.bytes.clone(),
-        );
+        files.extend(beside.map(|name| (name, metadata.bytes.clone())));
     }
     files.extend(simple::pages(&indexed));
     files
@@ -393,13 +391,5 @@ impl Place for Placer<'_> {
         self.store
             .place(self.stored[sha256], destination, placing)?;
         Ok(())
-    }
-
-    #[cfg(unix)]
-    fn is_own(&self, sha256: &Sha256, file: &std::fs::Metadata) -> bool {
-        use std::os::unix::fs::MetadataExt as _;
-        let stored = self.stored.get(sha256);
-        let stored = stored.and_then(|stored| fs_err::symlink_metadata(&stored.path).ok());
-        stored.is_some_and(|stored| (stored.dev(), stored.ino()) == (file.dev(), file.ino()))
     }
 }

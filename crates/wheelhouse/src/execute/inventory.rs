@@ -4,17 +4,28 @@
 
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::plan::Inventory;
-use wheelhouse_model::{
-    Action, Artifact, Distribution, Event, Lock, Outcome, Result, Source, Step,
-};
+use wheelhouse_model::{Action, Artifact, Distribution, Lock, Outcome, Result, Source, Step};
 
-use super::worker::{Made, is_demanded, is_known_as};
+use super::worker::{Made, built_wheel, is_demanded, is_known_as, warn_of_corrupt_file};
 use super::{Run, key};
 use crate::store::{BuiltWheel, Found, Stored};
 
 impl Run {
     /// What the store has of `lock`.
     pub(super) fn inventory(&self, lock: &Lock) -> Result<Inventory> {
+        let wheels = lock
+            .packages
+            .iter()
+            .filter_map(|package| match &package.source {
+                Source::Wheel(artifact) => Some((artifact, artifact.hashes.sha256()?)),
+                _ => None,
+            });
+        let (wheels, digests): (Vec<_>, Vec<_>) = wheels.unzip();
+        for (artifact, found) in wheels.into_iter().zip(self.job.store.find_many(&digests)?) {
+            if let Found::Corrupt(_) = found {
+                warn_of_corrupt_file(&*self.observer, artifact);
+            }
+        }
         let mut inventory = Inventory::default();
         for (position, package) in lock.packages.iter().enumerate() {
             let distribution = package.distribution();
@@ -29,8 +40,7 @@ impl Run {
                 Source::Sdist(artifact) if !self.may_be_built(artifact, package)? => {}
                 _ if !self.job.request.building.isolated => {}
                 _ => {
-                    let found = self.find(&distribution.to_string(), self.built(&distribution)?);
-                    if let Some((built, _)) = found {
+                    if let Some((built, _)) = self.built(&distribution)? {
                         let built = (built.sha256, built.filename);
                         inventory.built.insert(position, built);
                     }
@@ -45,9 +55,15 @@ impl Run {
         let Some(sha256) = artifact.hashes.sha256() else {
             return Ok(None);
         };
-        match self.find(&artifact.filename, self.job.store.find(&sha256)?) {
-            Some(stored) if is_demanded(&stored, artifact, required_hashes)? => Ok(Some(stored)),
-            _ => Ok(None),
+        match self.job.store.find(&sha256)? {
+            Found::Present(stored) => {
+                Ok(is_demanded(&stored, artifact, required_hashes)?.then_some(stored))
+            }
+            Found::Absent => Ok(None),
+            Found::Corrupt(_) => {
+                warn_of_corrupt_file(&*self.observer, artifact);
+                Ok(None)
+            }
         }
     }
 
@@ -80,7 +96,7 @@ impl Run {
         };
         let source = &step.package.source;
         if !matches!(source, Source::Wheel(_)) {
-            let built = self.built(&step.package.distribution())?.present();
+            let built = self.built(&step.package.distribution())?;
             made.built = built.map(|(built, _)| built);
             made.sdist = source
                 .artifact()
@@ -90,17 +106,9 @@ impl Run {
     }
 
     /// The wheel that a source was built into earlier.
-    fn built(&self, distribution: &Distribution) -> Result<Found<(BuiltWheel, Stored)>> {
+    fn built(&self, distribution: &Distribution) -> Result<Option<(BuiltWheel, Stored)>> {
         let source = key::source(distribution, None, &self.trees);
         let key = key::build_key(&self.job.request, &self.host_target, distribution, &source);
-        self.job.store.built(&key)
-    }
-
-    fn find<T>(&self, what: &str, found: Found<T>) -> Option<T> {
-        if let Found::Corrupt(_) = &found {
-            let message = format!("{what} was damaged in the store and is had again");
-            self.observer.observe(&Event::warning(message));
-        }
-        found.present()
+        built_wheel(&self.job.store, &*self.observer, &key, distribution)
     }
 }

@@ -46,7 +46,7 @@ use wheelhouse_model::{
 
 pub use worker::{Made, Worker};
 
-use crate::publish::Published;
+use crate::publish::{self, Published};
 use crate::store::{LinkMode, Store};
 use ahead::Ahead;
 use finish::{Finished, ResolvedSet};
@@ -212,6 +212,7 @@ struct Run {
 impl Run {
     async fn start(mut job: Job, observer: Arc<dyn Observer>, ahead: bool) -> Result<Self> {
         job.request.resolution.refresh |= job.reuse.asks_again();
+        job.store = job.store.believing(publish::unchanged(&job.output));
         let cache = job.store.root().join("uv");
         let python = job.request.python.as_deref();
         let host = Host::discover(python, job.python.as_deref(), &cache).await?;

@@ -8,6 +8,7 @@ use wheelhouse_model::{Error, Event, PackageName, Plan, Result, Step};
 
 use super::Run;
 use super::worker::{LocalWorker, Made, Worker as _};
+use crate::store::Found;
 
 /// Makes the wheel of every step of `plan`.
 ///
@@ -62,7 +63,22 @@ async fn make(step: &Step, run: &Run, worker: Option<&Rc<LocalWorker>>) -> Resul
         return Ok(made);
     }
     match worker {
-        Some(worker) => worker.make(&distribution).await,
+        Some(worker) => {
+            let made = worker.make(&distribution).await?;
+            match run.job.store.find(&made.stored.sha256)? {
+                Found::Present(_) => return Ok(made),
+                Found::Absent => {}
+                Found::Corrupt(_) => {
+                    let file = &made.filename;
+                    run.observer.observe(&Event::warning(format!(
+                        "the cached copy of {file} is corrupt and is downloaded or built again"
+                    )));
+                }
+            }
+            // A build changed it after it was made.
+            worker.forget(&distribution);
+            worker.make(&distribution).await
+        }
         None => Err(Error::new(
             wheelhouse_model::Kind::Fetch,
             format!("{distribution} vanished from the store"),

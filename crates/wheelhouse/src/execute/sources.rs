@@ -14,6 +14,7 @@ use crate::archive::known_files::KnownFiles;
 use crate::archive::surroundings::View;
 use crate::archive::tree::{self, LargeFiles};
 use crate::archive::{self, Limits};
+use crate::locks::{self, Share};
 use crate::store::Stored;
 
 /// A source tree that a build may change, removed when dropped. While it lives, no other process
@@ -31,8 +32,9 @@ pub(super) struct Workplace {
 
 impl Drop for Workplace {
     fn drop(&mut self) {
-        // What stays is removed by the next build here.
+        // What stays is removed by the next process that has the cache for itself.
         let _ = std::fs::remove_dir_all(&self.directory);
+        let _ = std::fs::remove_file(lock_path(&self.directory));
     }
 }
 
@@ -109,33 +111,37 @@ pub(super) async fn copy(trees: &Path, tree: Tree) -> Result<Workplace> {
 
 fn fill(directory: PathBuf, lock: std::fs::File, filling: Filling) -> Result<Workplace> {
     clear(&directory)?;
-    let (root, view, has_links) = match filling {
+    // From here on it is removed, however filling it ends.
+    let mut workplace = Workplace {
+        root: directory.clone(),
+        directory,
+        view: None,
+        has_links: false,
+        _lock: lock,
+    };
+    let directory = &workplace.directory;
+    match filling {
         Filling::Sdist { stored, filename } => {
             let limits = Limits::default();
-            let root = archive::unpack(&stored.path, &filename, &directory, &limits)?;
-            (root, None, false)
+            workplace.root = archive::unpack(&stored.path, &filename, directory, &limits)?;
         }
         Filling::Checkout(path) => {
             let root = directory.join("source");
             let known = &mut KnownFiles::default();
             tree::copy(&path, &root, &[], LargeFiles::Copied, known)?;
-            (root, None, false)
+            workplace.root = root;
         }
         Filling::Tree(tree) => {
             let copied = tree
                 .reader
-                .copy(&tree.path, tree.digest, tree.large, &directory);
+                .copy(&tree.path, tree.digest, tree.large, directory);
             let (view, has_links) = copied?;
-            (view.root.clone(), Some(view), has_links)
+            workplace.root.clone_from(&view.root);
+            workplace.view = Some(view);
+            workplace.has_links = has_links;
         }
-    };
-    Ok(Workplace {
-        directory,
-        root,
-        view,
-        has_links,
-        _lock: lock,
-    })
+    }
+    Ok(workplace)
 }
 
 /// `subdirectory` of `root`, which must be there.
@@ -156,9 +162,16 @@ fn inside(root: &Path, subdirectory: &Path) -> Result<PathBuf> {
 
 /// Waits until no other process has `directory`.
 fn lock(directory: &Path) -> Result<std::fs::File> {
-    let lock = lock_file(directory)?;
-    lock.lock().context(Kind::Build, || unlocked(directory))?;
-    Ok(lock)
+    let what = format!("the build directory `{}`", directory.display());
+    let path = lock_path(directory);
+    loop {
+        let lock = lock_file(directory)?;
+        let taken = locks::take(&lock, Share::Exclusive, &what)?;
+        taken.context(Kind::Build, || unlocked(directory))?;
+        if locks::is_at(&lock, &path) {
+            return Ok(lock);
+        }
+    }
 }
 
 /// Takes `directory`, or the first of those numbered beside it that no other process has.
@@ -167,7 +180,8 @@ fn free_place(directory: &Path) -> Result<(PathBuf, std::fs::File)> {
     loop {
         let lock = lock_file(&place)?;
         match lock.try_lock() {
-            Ok(()) => return Ok((place, lock)),
+            Ok(()) if locks::is_at(&lock, &lock_path(&place)) => return Ok((place, lock)),
+            Ok(()) => continue,
             Err(TryLockError::WouldBlock) => number += 1,
             Err(TryLockError::Error(error)) => {
                 return Err(error).context(Kind::Build, || unlocked(&place));
@@ -178,12 +192,17 @@ fn free_place(directory: &Path) -> Result<(PathBuf, std::fs::File)> {
     }
 }
 
+/// Opens the lock of `directory`, which is removed with it.
 fn lock_file(directory: &Path) -> Result<std::fs::File> {
     let failed = || unlocked(directory);
     if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent).context(Kind::Build, failed)?;
     }
-    std::fs::File::create(directory.with_extension("lock")).context(Kind::Build, failed)
+    std::fs::File::create(lock_path(directory)).context(Kind::Build, failed)
+}
+
+fn lock_path(directory: &Path) -> PathBuf {
+    directory.with_extension("lock")
 }
 
 fn unlocked(directory: &Path) -> String {

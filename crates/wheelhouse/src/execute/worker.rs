@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,16 +17,17 @@ use wheelhouse_engine::{BuildRequirements, Engine};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{
     Artifact, Distribution, Error, Event, Kind, Location, Observer, Outcome, PackageName, Request,
-    Result, Sha256, Source, Target,
+    Result, Sha256, Source, Target, WheelFilename,
 };
 
 use super::building::Place;
 use super::fetch::{Fetch, blocking};
+use super::finish;
 use super::sources::{self, Tree, Workplace};
 use super::trees::TreeReader;
 use crate::archive::tree::LargeFiles;
 use crate::archive::{self, Limits, contents};
-use crate::store::{BuiltWheel, Expected, Found, Store, Stored};
+use crate::store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
 
 /// Makes the wheel of a distribution. The one seam between a plan and whoever carries it out.
 pub trait Worker {
@@ -176,6 +178,13 @@ impl LocalWorker {
         pending
     }
 
+    /// Forgets that the wheel of `distribution` was made, and all files that were fetched, so that what is gone is had again.
+    pub(super) fn forget(&self, distribution: &Distribution) {
+        let mut state = self.state.borrow_mut();
+        state.made.remove(&identity(distribution));
+        state.files.clear();
+    }
+
     /// What came over the network so far, in bytes.
     pub(super) fn bytes_fetched(&self) -> u64 {
         self.state.borrow().bytes_fetched
@@ -223,6 +232,7 @@ impl LocalWorker {
             built: None,
             sdist: None,
         };
+        self.look_up(artifact).await?;
         let (stored, outcome) = match self.stored(artifact, &distribution.required_hashes)? {
             Some(stored) => (stored, Outcome::Reused),
             None => (self.file(distribution, artifact).await?, Outcome::Fetched),
@@ -231,6 +241,19 @@ impl LocalWorker {
             self.inspect(&stored, artifact, distribution).await?;
         }
         Ok(made(stored, outcome))
+    }
+
+    /// Digests the file of `artifact` if the store has it, on another thread: it may be large.
+    async fn look_up(&self, artifact: &Artifact) -> Result<()> {
+        let Some(sha256) = artifact.hashes.sha256() else {
+            return Ok(());
+        };
+        let store = self.store.clone();
+        let found = blocking(move || store.find(&sha256)).await?;
+        if let Found::Corrupt(_) = found {
+            warn_of_corrupt_file(&*self.observer, artifact);
+        }
+        Ok(())
     }
 
     /// The file of `artifact` as the store has it, if its digest is published and it is one of those that
@@ -249,11 +272,7 @@ impl LocalWorker {
             }
             Found::Absent => Ok(None),
             Found::Corrupt(_) => {
-                let message = format!(
-                    "{} was damaged in the store and is had again",
-                    artifact.filename
-                );
-                self.observer.observe(&Event::warning(message));
+                warn_of_corrupt_file(&*self.observer, artifact);
                 Ok(None)
             }
         }
@@ -477,6 +496,64 @@ pub(super) fn is_known_as(store: &Store, stored: &Stored, distribution: &Distrib
     value("Name").parse().as_ref() == Ok(&distribution.name)
         && version.is_none_or(|version| value("Version").parse().as_ref() == Ok(version))
 }
+
+/// Looks for the wheel that was built under `key`, and warns of one that is corrupt. Records are not digested, and may name
+/// any file of the store: one that names the wheel of another package is removed.
+pub(super) fn built_wheel(
+    store: &Store,
+    observer: &dyn Observer,
+    key: &BuildKey,
+    distribution: &Distribution,
+) -> Result<Option<(BuiltWheel, Stored)>> {
+    let (built, stored) = match store.built(key)? {
+        Found::Present(found) => found,
+        Found::Absent => return Ok(None),
+        Found::Corrupt(_) => {
+            observer.observe(&Event::Warning {
+                message: format!(
+                    "the cached wheel of {distribution} is corrupt and is built again"
+                ),
+                hint: Some(MAY_BE_SHARED.to_owned()),
+            });
+            return Ok(None);
+        }
+    };
+    let filename = WheelFilename::from_str(&built.filename);
+    let version = distribution.version.as_ref();
+    let is_named = filename.is_ok_and(|filename| {
+        filename.name == distribution.name && version.is_none_or(|it| *it == filename.version)
+    });
+    if is_named
+        && finish::metadata(store, &stored, &built.filename).is_ok()
+        && is_known_as(store, &stored, distribution)
+    {
+        return Ok(Some((built, stored)));
+    }
+    observer.observe(&Event::warning(format!(
+        "the record of the cached wheel of {distribution} names {}; it is built again",
+        built.filename
+    )));
+    store.forget_built(key);
+    Ok(None)
+}
+
+/// Warns that the cached file of `artifact` was corrupt.
+pub(super) fn warn_of_corrupt_file(observer: &dyn Observer, artifact: &Artifact) {
+    let again = match artifact.location {
+        Location::Url(_) => "downloaded",
+        Location::Path(_) | Location::Image { .. } => "copied",
+    };
+    observer.observe(&Event::Warning {
+        message: format!(
+            "the cached copy of {} is corrupt and is {again} again",
+            artifact.filename
+        ),
+        hint: Some(MAY_BE_SHARED.to_owned()),
+    });
+}
+
+const MAY_BE_SHARED: &str =
+    "Verify the wheelhouses that were made from it: they may share the file.";
 
 /// What makes two distributions the same work. A file that is known by its digest is the same, whether a lock
 /// names it or an index.

@@ -21,6 +21,7 @@ use super::layer::{BLOCK, END, header, padding};
 use super::layout;
 use super::making::{Destination, Output};
 use super::supply::Supply;
+use crate::scratch;
 
 /// Which archive it is.
 #[derive(Clone, Debug)]
@@ -50,10 +51,7 @@ impl ArchiveDestination {
         let directory = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        let file = tempfile::Builder::new()
-            .prefix(".wheelhouse-")
-            .permissions(layout::mode())
-            .tempfile_in(directory.unwrap_or(Path::new(".")))
+        let file = scratch::file(directory.unwrap_or(Path::new(".")), &layout::mode())
             .context(Kind::Publish, || failed(&path))?;
         Ok(Self {
             path,

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 use wheelhouse_model::Sha256;
 
+use crate::interruption;
+
 /// What identifies a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blob {
@@ -77,6 +79,7 @@ impl<W: Write> BlobWriter<W> {
 
 impl<W: Write> Write for BlobWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        interruption::check_io()?;
         let written = self.inner.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         self.size += written as u64;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use fs_err as fs;
-use tempfile::{TempDir, TempPath};
+use tempfile::TempPath;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::manifest::MANIFEST_NAME;
 use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
@@ -26,6 +26,7 @@ use super::unpack::{self, Taker, USUAL_PATH};
 use crate::archive;
 use crate::archive::tarball::TarEntry;
 use crate::publish::{DirectoryPublisher, Place, Published, Publisher as _, Wheelhouse};
+use crate::scratch::Scratch;
 use crate::store::STORE_MTIME;
 
 /// The most that locks, metadata and index may have together, in bytes.
@@ -75,7 +76,7 @@ struct Staged {
     /// By the names that they have in the wheelhouse, several of which may stand for one file.
     files: BTreeMap<String, Arc<StagedFile>>,
     /// Removed when the files are.
-    _directory: TempDir,
+    _directory: Scratch,
 }
 
 /// A file that was unpacked, and is removed again unless it is moved.
@@ -91,10 +92,7 @@ fn stage(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<St
         .filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     fs::create_dir_all(parent).context(Kind::Publish, failed)?;
-    let staging = tempfile::Builder::new()
-        .prefix(".wheelhouse-")
-        .tempdir_in(parent)
-        .context(Kind::Publish, failed)?;
+    let staging = Scratch::beside(parent).context(Kind::Publish, failed)?;
     let mut stager = Stager {
         directory: staging.path(),
     };

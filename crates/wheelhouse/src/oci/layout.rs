@@ -18,6 +18,8 @@ use super::blob::Blob;
 use super::compose::Composed;
 use super::document::Document;
 use super::making::{Destination, Output};
+use crate::locks::{self, Share};
+use crate::scratch;
 
 pub(super) const LAYOUT_NAME: &str = "oci-layout";
 pub(super) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -48,11 +50,7 @@ impl LayoutDestination {
 
     fn temporary(&self) -> Result<LayoutOutput> {
         let directory = self.blobs();
-        let file = tempfile::Builder::new()
-            .prefix(".wheelhouse-")
-            .permissions(mode())
-            .tempfile_in(&directory)
-            .context(Kind::Publish, || self.failed())?;
+        let file = scratch::file(&directory, &mode()).context(Kind::Publish, || self.failed())?;
         Ok(LayoutOutput { file, directory })
     }
 
@@ -106,8 +104,9 @@ impl Destination for LayoutDestination {
         }
         self.put(LAYOUT, &self.directory.join(LAYOUT_NAME))?;
         let lock = fs::File::open(&self.directory).context(Kind::Publish, || self.failed())?;
-        // Where a file system cannot lock, nobody is held back.
-        let _ = lock.file().lock();
+        // Where a file system cannot lock, no process is held back.
+        let what = format!("the image layout `{}`", self.directory.display());
+        let _ = locks::take(lock.file(), Share::Exclusive, &what)?;
         let path = self.directory.join(INDEX_NAME);
         let before = fs::read(&path).ok();
         let before = before.and_then(|bytes| serde_json::from_slice(&bytes).ok());

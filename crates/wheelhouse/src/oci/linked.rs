@@ -28,6 +28,7 @@ use wheelhouse_model::{Error, Event, Kind, Observer, Result, Sha256};
 use super::blob::Blob;
 use super::source::{self, Source, SourceImage};
 use super::{Access, Location, extract, on_thread};
+use crate::locks::{self, Share};
 use crate::publish::write_file;
 use crate::store;
 
@@ -264,7 +265,8 @@ fn look(place: &Path) -> Option<LinkedWheelhouse> {
 fn settle(staging: &Path, place: &Path) -> io::Result<()> {
     let lock = fs::File::create(place.with_file_name(LOCK))?;
     // Where there are no locks, only the replacing of a damaged image can go wrong.
-    let _ = lock.lock();
+    let _ = locks::take(lock.file(), Share::Exclusive, "the images of the cache")
+        .map_err(io::Error::other)?;
     if look(place).is_some() {
         return Ok(());
     }

@@ -46,7 +46,6 @@ use std::sync::Arc;
 
 use oci_spec::distribution::Reference;
 use tokio::runtime::Handle;
-use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
 pub use crate::config::ImageLocation as Location;
@@ -128,9 +127,7 @@ pub async fn publish(job: Job, watch: Arc<dyn Watch>) -> Result<Published> {
 pub async fn on_thread<Output: Send + 'static>(
     work: impl FnOnce() -> Result<Output> + Send + 'static,
 ) -> Result<Output> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .context(Kind::Publish, || "the thread of the image ended".to_owned())?
+    crate::interruption::blocking(work).await
 }
 
 /// Opens an image.

@@ -31,7 +31,8 @@ use wheelhouse_model::{Error, Kind, Manifest, Result};
 use super::operations::{Disk, Operations, failure};
 use super::previous::{self, Owned, Previous};
 use super::staging::{self, Content, Desired, Presence, Staged};
-use super::{Place, Published, Publisher, Wheelhouse};
+use super::{Published, Publisher, Wheelhouse};
+use crate::locks::{self, Share};
 
 /// Publishes into one directory of a local file system.
 #[derive(Clone, Debug)]
@@ -88,13 +89,10 @@ fn publish(
 fn lock(root: &Path) -> Result<std::fs::File> {
     let directory = fs::File::open(root).map_err(|error| failure(root, error))?;
     let directory = directory.into_parts().0;
-    loop {
-        match directory.lock() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Some network file systems cannot lock directories: no run is held back there.
-            Ok(()) | Err(_) => return Ok(directory),
-        }
-    }
+    let what = format!("the directory `{}`", root.display());
+    // Some network file systems cannot lock directories: no run is held back there.
+    let _ = locks::take(&directory, Share::Exclusive, &what)?;
+    Ok(directory)
 }
 
 /// One run, once it is known what there is to do.
@@ -135,15 +133,15 @@ impl<'a> Run<'a> {
             previous,
             desired,
         };
-        run.compare(wheelhouse.store)?;
+        run.compare()?;
         run.manifest = previous::json(&completed(wheelhouse, &run.found));
         Ok(run)
     }
 
-    fn compare(&mut self, store: &dyn Place) -> Result<()> {
+    fn compare(&mut self) -> Result<()> {
         for (name, content) in &self.desired {
             check_parents(self.root, name)?;
-            let presence = staging::is_there(self.root, name, content, &self.previous, store)?;
+            let presence = staging::is_there(self.root, name, content, &self.previous)?;
             if presence != Presence::Absent {
                 self.digested |= presence == Presence::Digested;
                 if !self.previous.damaged && !self.previous.owned.contains_key(*name) {

@@ -8,6 +8,8 @@ use std::path::Path;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Kind, Result};
 
+use crate::scratch;
+
 /// Makes `path` a file of these `bytes`, by way of a temporary one beside it. Its directory is made
 /// if need be. The umask takes from the permissions in `mode`.
 ///
@@ -17,9 +19,7 @@ pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let write = || {
         let directory = path.parent().unwrap_or(Path::new("."));
         fs_err::create_dir_all(directory)?;
-        let mut temporary = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(directory)?;
+        let mut temporary = scratch::file(directory, &Permissions::from_mode(mode))?;
         temporary.write_all(bytes)?;
         temporary.as_file().sync_all()?;
         temporary.persist(path)?;

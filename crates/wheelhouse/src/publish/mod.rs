@@ -14,7 +14,6 @@ pub mod simple;
 mod staging;
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
 use std::path::Path;
 
 use wheelhouse_model::{Manifest, Result, Sha256};
@@ -24,6 +23,7 @@ use crate::archive;
 pub use directory::DirectoryPublisher;
 pub use file::write_file;
 pub use simple::IndexedWheel;
+pub use staging::unchanged;
 
 /// Makes the bytes of `wheelhouse.json`.
 #[must_use]
@@ -61,11 +61,6 @@ pub trait Place: Sync {
     /// # Errors
     /// A file that is not there or not whole, or a destination that cannot be written.
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()>;
-
-    /// Whether `file` is, under another name, the very file with this digest that the store has and believes.
-    fn is_own(&self, _sha256: &Sha256, _file: &Metadata) -> bool {
-        false
-    }
 }
 
 /// What publishing changed and found. Names are relative to the wheelhouse, and sorted.

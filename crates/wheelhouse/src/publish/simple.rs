@@ -43,6 +43,17 @@ pub struct IndexedWheel {
 /// read the HTML pages in it, and take other formats from these.
 pub const LEGACY_PAGE: &str = "legacy-sdists.html";
 
+/// The longest name that common filesystems take, in bytes.
+pub const LONGEST_NAME: usize = 255;
+
+/// Returns the name of the metadata file of the wheel `filename`, or nothing if no filesystem takes it: clients then read
+/// the metadata in the wheel.
+#[must_use]
+pub fn metadata_name(filename: &str) -> Option<String> {
+    let name = format!("{filename}.metadata");
+    (name.len() <= LONGEST_NAME).then_some(name)
+}
+
 /// Tells whether [`pages`] makes the file `name`.
 #[must_use]
 pub fn is_page(name: &str) -> bool {

@@ -3,19 +3,21 @@
 //!
 //! Never touches a final name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fs_err as fs;
-use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME};
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_model::manifest::{File, MANIFEST_NAME, PENDING_NAME};
+use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
 
 use super::operations::{Operations, failure};
 use super::previous::{self, Previous, TEMPORARY_START};
+use super::simple::LONGEST_NAME;
 use super::{Place, Wheelhouse};
+use crate::interruption;
 
 /// How many files are flushed at once: file systems commit them together.
 const FLUSHING: usize = 8;
@@ -76,6 +78,12 @@ pub(super) fn desired<'a>(wheelhouse: &'a Wheelhouse<'_>) -> Result<Desired<'a>>
             let message = format!("`{}` cannot be put into a wheelhouse", name.escape_debug());
             return Err(Error::new(Kind::Publish, message));
         }
+        if name.split('/').any(|part| part.len() > LONGEST_NAME) {
+            let message = format!(
+                "`{name}` cannot be put into a wheelhouse: filesystems take names of {LONGEST_NAME} bytes"
+            );
+            return Err(Error::new(Kind::Publish, message));
+        }
     }
     Ok(desired)
 }
@@ -83,9 +91,9 @@ pub(super) fn desired<'a>(wheelhouse: &'a Wheelhouse<'_>) -> Result<Desired<'a>>
 /// Tells whether the file `name` of `root` holds `content` already.
 ///
 /// A wheel is not read again when it has the digest of the last manifest, still has the time that it
-/// was placed with, and was not touched since the manifest was written or is a hard link to the file that
-/// the `store` believes: a run that changes nothing costs no more than looking. Each other wheelhouse that is made
-/// from the same cache touches the file, since it adds a link.
+/// was placed with, and was not touched since the manifest was written: a run that changes nothing costs no more than
+/// looking. Each other wheelhouse that is made from the same cache touches the file where it adds a hard link; then it
+/// is read once.
 ///
 /// # Errors
 /// A directory where the file belongs.
@@ -94,7 +102,6 @@ pub(super) fn is_there(
     name: &str,
     content: &Content<'_>,
     previous: &Previous,
-    store: &dyn Place,
 ) -> Result<Presence> {
     let path = root.join(name);
     let metadata = match fs::symlink_metadata(&path) {
@@ -112,7 +119,7 @@ pub(super) fn is_there(
             Presence::Known
         }
         Content::Stored { sha256, .. }
-            if is_untouched(root, &metadata, (name, *sha256), previous, store) =>
+            if is_untouched(root, &metadata, (name, *sha256), previous) =>
         {
             Presence::Known
         }
@@ -149,15 +156,37 @@ fn is_untouched(
     metadata: &Metadata,
     (name, sha256): (&str, Sha256),
     previous: &Previous,
-    store: &dyn Place,
 ) -> bool {
     let is_old = || {
         fs::symlink_metadata(root.join(MANIFEST_NAME))
             .is_ok_and(|manifest| is_older(metadata, &manifest))
     };
-    previous.recorded(name) == Some(sha256)
-        && has_placed_time(metadata)
-        && (is_old() || store.is_own(&sha256, metadata))
+    previous.recorded(name) == Some(sha256) && has_placed_time(metadata) && is_old()
+}
+
+/// Returns the digests of the wheels and sdists that the wheelhouse in `root` has and that were not touched since its
+/// manifest was written.
+#[must_use]
+pub fn unchanged(root: &Path) -> BTreeSet<Sha256> {
+    let manifest = root.join(MANIFEST_NAME);
+    let read = || {
+        let written = fs::symlink_metadata(&manifest).ok();
+        let written = written.filter(Metadata::is_file)?;
+        Some((written, Manifest::parse(&fs::read(&manifest).ok()?).ok()?))
+    };
+    let Some((written, manifest)) = read() else {
+        return BTreeSet::new();
+    };
+    let is_unchanged = |file: &File<'_>| {
+        fs::symlink_metadata(root.join(file.filename)).is_ok_and(|metadata| {
+            metadata.is_file()
+                && metadata.len() == file.size
+                && has_placed_time(&metadata)
+                && is_older(&metadata, &written)
+        })
+    };
+    let files = manifest.distributions().filter(is_unchanged);
+    files.map(|file| file.sha256).collect()
 }
 
 /// Whether nobody has written to a file since it was placed. That it is older than the manifest does
@@ -201,6 +230,7 @@ pub(super) fn stage<'a>(
 ) -> Result<Vec<Staged<'a>>> {
     let mut staged = Vec::with_capacity(changes.len());
     for (index, (name, content)) in changes.iter().enumerate() {
+        interruption::check()?;
         let temporary = temporary(root, &index.to_string());
         match content {
             Content::Bytes(bytes) => operations

@@ -88,10 +88,7 @@ impl Store {
             text => text.map_err(|error| failure::reading(&path, error))?,
         };
         let Some(wheel) = parse(&text) else {
-            if self.is_writable() {
-                // If it stays, it is replaced once the wheel has been built again.
-                let _ = fs::remove_file(&path);
-            }
+            self.forget_built(key);
             return Ok(Found::Absent);
         };
         Ok(match self.find(&wheel.sha256)? {
@@ -99,6 +96,13 @@ impl Store {
             Found::Present(_) | Found::Absent => Found::Absent,
             Found::Corrupt(path) => Found::Corrupt(path),
         })
+    }
+
+    /// Removes the record of `key`, which cannot be right. Where that fails, it is replaced when the wheel was built again.
+    pub fn forget_built(&self, key: &BuildKey) {
+        if self.is_writable() {
+            let _ = fs::remove_file(self.layout().record(key));
+        }
     }
 
     /// Notes that `wheel`, which is in the store, was built under `key`.
@@ -117,7 +121,7 @@ impl Store {
         let written = file.as_file_mut().write_all(&text);
         written.map_err(failed)?;
         file.as_file().sync_data().map_err(failed)?;
-        self.persist(file, &self.layout().record(key))
+        self.persist(file, &self.layout().record(key)).map(drop)
     }
 }
 

@@ -1,14 +1,15 @@
-//! Entries of the store: looking them up, trusting them, and noticing when somebody has changed
-//! them.
+//! Entries of the store: looking them up, digesting them, and removing those that are corrupt.
 //!
-//! An entry with the modification time [`STORE_MTIME`] has not been written to since it was
-//! checked, so one `lstat` is enough. Any other is digested again: kept when it is right, removed
-//! when it is not. The access time says when an entry was last wanted; it is set by hand, at most
+//! An entry is digested the first time that a process wants it. Afterwards one `lstat` tells that it is the same
+//! file: the time of its last change, which no process can choose, is the same. Entries that the caller
+//! [believes](Store::believing) are not digested while they have the modification time [`STORE_MTIME`]; a process that
+//! writes to one moves that time, but can also put it back.
+//!
+//! The access time says when an entry was last wanted; it is set by hand, at most
 //! once a day, because filesystems are seldom mounted to keep it.
 //!
 //! Never fetches what is missing.
 
-use std::collections::BTreeMap;
 use std::fs::{FileTimes, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,6 +22,7 @@ use wheelhouse_model::{Result, Sha256};
 
 use super::layout::{Layout, STORE_MTIME};
 use super::{Store, failure, tolerate_no_locks};
+use crate::locks::{self, Share};
 
 /// How much is read or written at once, in bytes.
 pub(super) const CHUNK: usize = 256 * 1024;
@@ -45,8 +47,8 @@ pub enum Found<T = Stored> {
     Present(T),
     /// It is not there.
     Absent,
-    /// It was there, but somebody had changed this file, so it has been removed (unless the store
-    /// is read-only): worth a warning, and to be had again like an absent one.
+    /// It was there, but was changed or cannot be read, so it has been removed (unless it may not be):
+    /// worth a warning, and to be had again like an absent one.
     Corrupt(PathBuf),
 }
 
@@ -60,70 +62,123 @@ impl<T> Found<T> {
     }
 }
 
-/// What a look for many files found.
-#[derive(Clone, Debug, Default)]
-pub struct Inventory {
-    pub present: BTreeMap<Sha256, Stored>,
-    /// Entries that somebody had changed, as in [`Found::Corrupt`].
-    pub corrupt: Vec<PathBuf>,
+/// Identifies a state of a file. The time of the last change is set by the system alone, whenever the file is written to,
+/// linked, renamed, or gets another time.
+pub(super) type FileState = [i128; 4];
+
+pub(super) fn state_of(metadata: &Metadata) -> FileState {
+    let changed = i128::from(metadata.ctime()) << 64 | i128::from(metadata.ctime_nsec());
+    let (device, inode) = (metadata.dev(), metadata.ino());
+    [device.into(), inode.into(), metadata.len().into(), changed]
 }
 
 impl Store {
-    /// Looks for the file with digest `sha256`. Costs one `lstat` unless the entry was touched.
+    /// Looks for the file with digest `sha256`, and digests it unless this process has done so before or believes it.
     ///
     /// # Errors
-    /// Fails if an entry is there but cannot be read.
+    /// Fails if the directory of the entry cannot be read, or if a corrupt entry cannot be removed.
     pub fn find(&self, sha256: &Sha256) -> Result<Found> {
+        self.look(sha256, self.believed.contains(sha256))
+    }
+
+    /// Looks for many files, on all processors; the results are in the order of `digests`.
+    ///
+    /// # Errors
+    /// As [`Store::find`].
+    ///
+    /// # Panics
+    /// If [`Store::find`] does.
+    pub fn find_many(&self, digests: &[Sha256]) -> Result<Vec<Found>> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = digests.len().div_ceil(processors).max(1);
+        let find = |digests: &[Sha256]| -> Result<Vec<Found>> {
+            digests.iter().map(|sha256| self.find(sha256)).collect()
+        };
+        let shares = std::thread::scope(|scope| {
+            let threads: Vec<_> = digests
+                .chunks(share)
+                .map(|digests| {
+                    let thread = std::thread::Builder::new();
+                    let spawned = thread.spawn_scoped(scope, move || find(digests));
+                    spawned.map_err(|_| digests)
+                })
+                .collect();
+            let found = threads.into_iter().map(|thread| match thread {
+                Ok(thread) => thread.join().expect("no thread panics"),
+                // No further thread can be had.
+                Err(digests) => find(digests),
+            });
+            found.collect::<Result<Vec<_>>>()
+        })?;
+        Ok(shares.into_iter().flatten().collect())
+    }
+
+    fn look(&self, sha256: &Sha256, is_believed: bool) -> Result<Found> {
         let path = self.layout().entry(sha256);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Absent),
             Err(error) => Err(failure::reading(&path, error)),
-            Ok(metadata) if is_trusted(&metadata) => {
+            Ok(metadata) if self.is_checked(sha256, &metadata) => {
+                Ok(Found::Present(stored(sha256, path, &metadata)))
+            }
+            Ok(metadata) if is_believed && is_trusted(&metadata) => {
                 self.mark_used(&path, &metadata);
                 Ok(Found::Present(stored(sha256, path, &metadata)))
             }
-            Ok(metadata) if metadata.is_file() => self.examine(sha256, &path),
+            Ok(metadata) if metadata.is_file() => self.examine(sha256, &path, &metadata),
             Ok(metadata) => self.discard(sha256, path, &metadata),
         }
     }
 
-    /// Looks for many files at once.
-    ///
-    /// # Errors
-    /// As [`Store::find`].
-    pub fn find_many(&self, digests: impl IntoIterator<Item = Sha256>) -> Result<Inventory> {
-        let mut inventory = Inventory::default();
-        for sha256 in digests {
-            match self.find(&sha256)? {
-                Found::Present(stored) => drop(inventory.present.insert(sha256, stored)),
-                Found::Absent => {}
-                Found::Corrupt(path) => inventory.corrupt.push(path),
-            }
-        }
-        Ok(inventory)
-    }
-
-    /// Digests an entry that somebody may have changed.
-    fn examine(&self, sha256: &Sha256, path: &Path) -> Result<Found> {
+    /// Digests an entry.
+    fn examine(&self, sha256: &Sha256, path: &Path, judged: &Metadata) -> Result<Found> {
         let failed = |error| failure::reading(path, error);
         let mut file = match fs::File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
+            // What cannot be read is had again, like what is corrupt.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return self.discard(sha256, path.to_owned(), judged);
+            }
             opened => opened.map_err(failed)?,
         };
         let before = file.metadata().map_err(failed)?;
-        let (found, _) = Sha256::of_reader(&mut file).map_err(failed)?;
+        let found = match Sha256::of_reader(&mut file) {
+            Ok((found, _)) => found,
+            Err(error) => {
+                tracing::debug!("`{}` cannot be read: {error}", path.display());
+                return self.discard(sha256, path.to_owned(), &before);
+            }
+        };
         if found != *sha256 {
             return self.discard(sha256, path.to_owned(), &before);
         }
-        let after = file.metadata().map_err(failed)?;
-        if self.is_writable() && is_same(&before, &after) {
-            // Failing to note that it is intact costs the next run a digest, and nothing else.
-            let _ = file.set_times(FileTimes::new().set_modified(store_mtime()));
+        let mut after = file.metadata().map_err(failed)?;
+        if state_of(&before) == state_of(&after) {
+            if self.is_writable() && !has_store_mtime(&after) {
+                // Failing to note that it is intact costs another run a digest, and nothing else.
+                let _ = file.set_times(FileTimes::new().set_modified(store_mtime()));
+            }
+            self.mark_used(path, &after);
+            after = file.metadata().map_err(failed)?;
+            self.note_checked(sha256, &after);
         }
         Ok(Found::Present(stored(sha256, path.to_owned(), &after)))
     }
 
-    /// Removes an entry that was `judged` to be wrong.
+    /// Verifies that `stored` is what it was when it was found. It is not believed now.
+    ///
+    /// # Errors
+    /// Fails if the entry is gone or corrupt; one that is corrupt is removed.
+    pub(super) fn check(&self, stored: &Stored) -> Result<()> {
+        match self.look(&stored.sha256, false)? {
+            Found::Present(_) => Ok(()),
+            Found::Absent => Err(failure::changed(&stored.path, "was removed from the cache")),
+            Found::Corrupt(path) => Err(failure::changed(&path, "became corrupt in the cache")),
+        }
+    }
+
+    /// Removes an entry that was `judged` to be wrong. One that may not be removed counts as corrupt nevertheless: writing
+    /// it again tells why that cannot be done.
     ///
     /// Under a lock, since another process may have removed it meanwhile, and put a right one in
     /// its place, which must stay.
@@ -138,12 +193,17 @@ impl Store {
         }
         let failed = |error| failure::writing(self.root(), error);
         let lock = Layout::open_lock(&self.layout().removal_lock()).map_err(failed)?;
-        tolerate_no_locks(lock.lock()).map_err(failed)?;
+        let taken = locks::take(lock.file(), Share::Exclusive, &self.layout().described())?;
+        tolerate_no_locks(taken).map_err(failed)?;
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Corrupt(path)),
             Err(error) => Err(failure::reading(&path, error)),
             Ok(now) if is_same(judged, &now) => {
-                fs::remove_file(&path).map_err(failed)?;
+                match fs::remove_file(&path) {
+                    Err(_) if now.is_dir() && fs::remove_dir_all(&path).is_ok() => {}
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                    removed => removed.map_err(failed)?,
+                }
                 Ok(Found::Corrupt(path))
             }
             Ok(_) => {
@@ -176,8 +236,8 @@ pub(super) fn store_mtime() -> SystemTime {
     SystemTime::UNIX_EPOCH + STORE_MTIME
 }
 
-/// Whether nobody has written to an entry since it was checked. After a power failure a file may
-/// be empty and yet bear its time.
+/// Returns whether the times of an entry tell that it was not written to since it was checked. After a power failure a
+/// file may be empty and yet have its time.
 pub(super) fn is_trusted(metadata: &Metadata) -> bool {
     metadata.is_file() && metadata.len() > 0 && has_store_mtime(metadata)
 }

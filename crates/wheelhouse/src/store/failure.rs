@@ -44,6 +44,12 @@ pub(super) fn reading(path: &Path, error: io::Error) -> Error {
         .caused_by(error)
 }
 
+/// An entry is not what it was when it was found.
+pub(super) fn changed(path: &Path, what: &str) -> Error {
+    let message = format!("`{}` {what} during this run", path.display());
+    Error::new(Kind::Fetch, message).with_hint("Run again: it is downloaded or built again.")
+}
+
 /// A local file that was to go into the store cannot be read.
 pub(super) fn adding(path: &Path, error: io::Error) -> Error {
     let message = format!("failed to read `{}`", path.display());

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs_err as fs;
+use rustix::fs::{Access, access};
+use walkdir::{DirEntry, WalkDir};
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::failure;
@@ -28,6 +30,28 @@ pub(super) const LOCKS: &str = "locks-v1";
 pub(super) const SURROUNDINGS: &str = "surroundings-v1";
 pub(super) const TREE_FILES: &str = "tree-files-v1";
 pub(super) const TEMPORARY: &str = "tmp";
+
+/// What the names of unfinished files and directories of the engine begin with.
+const ENGINE_PREFIX: &str = ".tmp";
+
+/// The cache of the engine.
+const ENGINE: &str = "uv";
+
+/// The buckets of the engine with unpacked archives and checkouts, whose files may have any names.
+const KEPT_BY_ENGINE: [&str; 3] = ["archive-", "git-", "sdists-"];
+
+/// Where there may be something that nothing refers to any more when no process has the store open, and what the names of
+/// that begin with: unfinished files, sources while they are built, copies of local trees, images that are being unpacked,
+/// and the environments of builds.
+const UNFINISHED: [(&str, &str); 7] = [
+    (TEMPORARY, ""),
+    ("", TEMPORARY_PREFIX),
+    ("builds", ""),
+    ("trees", ""),
+    ("images-v1", TEMPORARY_PREFIX),
+    (ENGINE, ENGINE_PREFIX),
+    ("uv/builds-v0", ENGINE_PREFIX),
+];
 
 /// All of them.
 pub(super) const BUCKETS: [&str; 8] = [
@@ -88,6 +112,75 @@ impl Layout {
         options.open(path)
     }
 
+    /// Names the store for messages.
+    pub(super) fn described(&self) -> String {
+        format!("the cache `{}`", self.root.display())
+    }
+
+    /// Fails unless every directory directly below the root can be written, those of others among them.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        let unusable = |error| failure::unusable(&self.root, error);
+        for entry in fs::read_dir(&self.root).map_err(unusable)? {
+            let entry = entry.map_err(unusable)?;
+            let path = entry.path();
+            let is_part = !is_of_filesystem(&entry.file_name().to_string_lossy());
+            if is_part
+                && path.is_dir()
+                && let Err(error) = access(&path, Access::WRITE_OK | Access::EXEC_OK)
+            {
+                return Err(failure::unusable(&path, error.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds what processes have begun in the store and beside it, and have not ended: files and directories, which
+    /// nothing refers to when no process has the store open.
+    pub(super) fn unfinished(&self) -> Vec<PathBuf> {
+        let below = |name: &str, prefix: &'static str| {
+            let bucket = self.bucket(name);
+            // A link would lead out of the cache.
+            let is_directory = fs::symlink_metadata(&bucket).is_ok_and(|found| found.is_dir());
+            let entries = is_directory.then(|| fs::read_dir(bucket).ok()).flatten();
+            let named = entries
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(move |entry| {
+                    let name = entry.file_name();
+                    name.to_string_lossy().starts_with(prefix)
+                });
+            named.map(|entry| entry.path())
+        };
+        let unfinished = UNFINISHED.iter();
+        unfinished
+            .flat_map(|(name, prefix)| below(name, prefix))
+            .collect()
+    }
+
+    /// Finds small files that the engine has begun and not ended, anywhere in its own cache but where it keeps the files
+    /// of others.
+    pub(super) fn unfinished_of_engine(&self) -> Vec<PathBuf> {
+        let is_own = |entry: &DirEntry| {
+            let name = entry.file_name().to_string_lossy();
+            let mut kept = KEPT_BY_ENGINE.iter();
+            entry.depth() != 1 || !kept.any(|bucket| name.starts_with(bucket))
+        };
+        let walk = WalkDir::new(self.bucket(ENGINE)).follow_root_links(false);
+        let entries = walk.into_iter().filter_entry(is_own).flatten();
+        let unfinished = entries.filter(|entry| {
+            let name = entry.file_name().to_string_lossy();
+            entry.depth() > 0 && name.starts_with(ENGINE_PREFIX)
+        });
+        unfinished.map(DirEntry::into_path).collect()
+    }
+
+    /// Removes what is [`unfinished`](Self::unfinished), and fails with the first of it that cannot be removed.
+    pub(super) fn remove_unfinished(&self) -> io::Result<()> {
+        let removed = self.unfinished().into_iter().map(|path| remove_all(&path));
+        removed.fold(Ok(()), io::Result::and)
+    }
+
     /// Whether `name`, seen below the root, belongs to the store itself.
     pub(super) fn is_own(name: &str) -> bool {
         BUCKETS.contains(&name) || name == TAG_NAME || name.starts_with(".lock")
@@ -127,8 +220,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Something in an untagged root that shows it to be no cache of ours. Names with a dot and
-    /// what a fresh filesystem has are no reason.
+    /// Something in an untagged root that shows it to be no cache of ours.
     fn stranger(&self) -> io::Result<Option<String>> {
         let mut stranger = None;
         for entry in fs::read_dir(&self.root)? {
@@ -136,7 +228,7 @@ impl Layout {
             if name == FILES {
                 return Ok(None);
             }
-            if !name.starts_with('.') && name != "lost+found" {
+            if !is_of_filesystem(&name) {
                 stranger = Some(name);
             }
         }
@@ -152,6 +244,21 @@ impl Layout {
             })?;
         file.persist(self.root.join(TAG_NAME))?;
         Ok(())
+    }
+}
+
+/// Returns whether any directory may have something with this name: names with a dot, and what a new filesystem has.
+fn is_of_filesystem(name: &str) -> bool {
+    name.starts_with('.') || name == "lost+found"
+}
+
+/// Removes whatever is at `path`; of a link, the link.
+pub(super) fn remove_all(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

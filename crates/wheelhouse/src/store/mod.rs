@@ -10,13 +10,17 @@
 //! surroundings-v1/<sha256>    what builds of the local tree with this path looked at beside it
 //! tree-files-v1/<sha256>      digests of the files of the local tree with this path
 //! tmp/                        unfinished files
-//! .lock                       shared by whoever has the store open, exclusive for upkeep
+//! builds/, trees/             of others: sources while they are built
+//! .lock                       shared by every process that has the store open, exclusive for upkeep
 //! ```
 //!
+//! While one process alone has the lock, no other can use anything unfinished, so the last to close the store removes
+//! what killed processes left.
+//!
 //! A file gets its final name when it is complete, digested and on the disk, and keeps the
-//! modification time [`STORE_MTIME`] from then on; whoever changes it moves that time, so looking
-//! a file up costs one `lstat` and still notices (see [`Store::find`]). Writers need no lock among
-//! each other: names are contents, and renaming is atomic. Other directories below the root belong
+//! modification time [`STORE_MTIME`] from then on. Each process digests a file before it uses or places it (see
+//! [`Store::find`]); what an unchanged wheelhouse has is looked at only, since a process that changes a file moves
+//! its time. Writers need no lock among each other: names are contents, and renaming is atomic. Other directories below the root belong
 //! to others.
 //!
 //! Never fetches or builds anything, never chooses its own root, and never follows a link out of
@@ -30,6 +34,7 @@ mod layout;
 mod notes;
 mod place;
 mod upkeep;
+mod verify;
 mod writer;
 
 #[cfg(test)]
@@ -37,21 +42,24 @@ mod tests;
 
 pub use built::{BuildKey, BuiltWheel};
 pub use digest::{Algorithm, Digester, Digests, Expected};
-pub use entry::{Found, Inventory, Stored};
+pub use entry::{Found, Stored};
 pub use layout::{STORE_MTIME, TEMPORARY_PREFIX};
 pub use place::{LinkMode, Placed, Placing, is_untouched};
 pub use upkeep::{Info, Policy, Removed, Upkeep};
+pub use verify::Verified;
 pub use writer::FileWriter;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fs_err as fs;
-use rustix::fs::{Access, access};
-use wheelhouse_model::Result;
+use wheelhouse_model::{Result, Sha256};
 
+use crate::locks::{self, Share};
+use entry::FileState;
 use layout::Layout;
 use place::Method;
 
@@ -59,6 +67,7 @@ use place::Method;
 #[derive(Clone, Debug)]
 pub struct Store {
     shared: Arc<Shared>,
+    believed: Arc<BTreeSet<Sha256>>,
 }
 
 #[derive(Debug)]
@@ -68,8 +77,24 @@ struct Shared {
     /// The best way to place a file on a device, where it is known.
     methods: Mutex<BTreeMap<u64, Method>>,
     mode_of_new_files: OnceLock<Option<u32>>,
+    /// The states in which entries were right.
+    checked: Mutex<HashMap<Sha256, FileState>>,
     /// Locked, shared, until it is closed.
-    _lock: Option<fs::File>,
+    lock: Option<fs::File>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let is_alone = || {
+            self.lock
+                .as_ref()
+                .is_some_and(|lock| lock.try_lock().is_ok())
+        };
+        if self.writable && is_alone() {
+            // What stays is in the way of nothing.
+            let _ = self.layout.remove_unfinished();
+        }
+    }
 }
 
 impl Store {
@@ -80,23 +105,13 @@ impl Store {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let layout = Layout { root: root.into() };
         layout.claim()?;
-        Self::open_claimed(layout.clone(), fs::File::lock_shared)
-            .map_err(|error| failure::unusable(&layout.root, error))
-    }
-
-    /// Opens the store below `root` as [`Store::open`] does, or nothing while there is upkeep.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn try_open(root: impl Into<PathBuf>) -> Result<Option<Self>> {
-        let layout = Layout { root: root.into() };
-        layout.claim()?;
-        let try_lock = |lock: &fs::File| lock.try_lock_shared().map_err(io::Error::from);
-        match Self::open_claimed(layout.clone(), try_lock) {
-            Ok(store) => Ok(Some(store)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(failure::unusable(&layout.root, error)),
-        }
+        let unusable = |error| failure::unusable(&layout.root, error);
+        let lock = Layout::open_lock(&layout.lock()).map_err(unusable)?;
+        layout.create_buckets().map_err(unusable)?;
+        layout.check_writable()?;
+        let taken = locks::take(lock.file(), Share::Shared, &layout.described())?;
+        tolerate_no_locks(taken).map_err(unusable)?;
+        Ok(Self::new(layout, true, Some(lock)))
     }
 
     /// Opens the store below `root` to read from it, as when it is mounted read-only.
@@ -110,20 +125,10 @@ impl Store {
         // Without a lock file nobody has ever written here, or will.
         let lock = fs::File::open(layout.lock()).ok();
         if let Some(lock) = &lock {
-            tolerate_no_locks(lock.lock_shared()).map_err(unusable)?;
+            let taken = locks::take(lock.file(), Share::Shared, &layout.described())?;
+            tolerate_no_locks(taken).map_err(unusable)?;
         }
         Ok(Self::new(layout, false, lock))
-    }
-
-    fn open_claimed(
-        layout: Layout,
-        take: impl FnOnce(&fs::File) -> io::Result<()>,
-    ) -> io::Result<Self> {
-        let lock = Layout::open_lock(&layout.lock())?;
-        tolerate_no_locks(take(&lock))?;
-        layout.create_buckets()?;
-        access(layout.temporary(), Access::WRITE_OK | Access::EXEC_OK)?;
-        Ok(Self::new(layout, true, Some(lock)))
     }
 
     fn new(layout: Layout, writable: bool, lock: Option<fs::File>) -> Self {
@@ -133,8 +138,10 @@ impl Store {
                 writable,
                 methods: Mutex::default(),
                 mode_of_new_files: OnceLock::new(),
-                _lock: lock,
+                checked: Mutex::default(),
+                lock,
             }),
+            believed: Arc::default(),
         }
     }
 
@@ -148,6 +155,29 @@ impl Store {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.shared.writable
+    }
+
+    /// Returns the same store, which does not digest the entries `believed` while their times tell that they were not
+    /// written to: those that a wheelhouse has already, and that are not placed there.
+    #[must_use]
+    pub fn believing(self, believed: BTreeSet<Sha256>) -> Self {
+        Self {
+            believed: Arc::new(believed),
+            ..self
+        }
+    }
+
+    /// Returns whether this process found the entry right in this very state.
+    fn is_checked(&self, sha256: &Sha256, metadata: &Metadata) -> bool {
+        let checked = self.shared.checked.lock();
+        let checked = checked.unwrap_or_else(PoisonError::into_inner);
+        checked.get(sha256) == Some(&entry::state_of(metadata))
+    }
+
+    fn note_checked(&self, sha256: &Sha256, metadata: &Metadata) {
+        let checked = self.shared.checked.lock();
+        let mut checked = checked.unwrap_or_else(PoisonError::into_inner);
+        checked.insert(*sha256, entry::state_of(metadata));
     }
 
     fn layout(&self) -> &Layout {

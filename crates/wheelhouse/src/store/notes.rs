@@ -90,7 +90,7 @@ impl Store {
     }
 }
 
-fn read(path: &Path) -> Option<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
     let bytes = fs::read(path).ok()?;
     let (header, text) = bytes.split_at_checked(HEADER)?;
     let digest: Sha256 = std::str::from_utf8(header).ok()?.trim_end().parse().ok()?;

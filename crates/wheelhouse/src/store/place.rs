@@ -1,11 +1,11 @@
 //! Placing: files of the store become files somewhere else, whole under their names or not at
 //! all, and where the filesystem can without copying a byte.
 //!
-//! A placed file has the modification time [`super::STORE_MTIME`], so a later run can tell that
-//! nobody has written to it. It is not flushed to the disk: after a power failure it may be short,
-//! which its size shows.
+//! A file that was not digested by this process in the state that it has is digested before it is placed. Where it is
+//! linked, it is a second name of the cache's file, and what writes to one of them writes to both.
 //!
-//! Never checks what is in a file; that is done when it is found.
+//! A placed file has the modification time [`super::STORE_MTIME`]. It is not flushed to the disk: after a power failure
+//! it may be short, which its size shows.
 
 use std::fs::{FileTimes, Metadata};
 use std::io;
@@ -66,12 +66,14 @@ impl Store {
     /// Puts `stored` at `destination`, whose directory exists; replaces what is there.
     ///
     /// # Errors
-    /// Fails if the destination cannot be written, or not in the way that was asked for.
+    /// Fails if the file was changed since it was found, or if the destination cannot be written, or not in the way that
+    /// was asked for.
     pub fn place(&self, stored: &Stored, destination: &Path, placing: Placing) -> Result<Placed> {
         let failed = |error| failure::placing(destination, error);
         if is_placed(stored, destination, placing).map_err(failed)? {
             return Ok(Placed::Unchanged);
         }
+        self.check(stored)?;
         match placing.mode {
             LinkMode::Auto => self.place_somehow(stored, destination),
             LinkMode::Clone => self.place_by(Method::Clone, stored, destination),

@@ -19,11 +19,10 @@ use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::layout::{
     BUCKETS, BUILT, FILES, LAYERS, LOCKS, Layout, METADATA, SURROUNDINGS, TEMPORARY, TREE_FILES,
+    remove_all,
 };
 use super::{Store, built, failure, tolerate_no_locks};
-
-/// How old an unfinished file must be before it counts as left behind.
-const STALE: Duration = Duration::from_hours(24);
+use crate::locks::{self, Share};
 
 /// Buckets of notes about things outside the store, which are made again when they are missed.
 const NOTES: [&str; 3] = [LAYERS, SURROUNDINGS, TREE_FILES];
@@ -67,7 +66,7 @@ pub struct Removed {
     pub files: usize,
     /// Records of built wheels.
     pub records: usize,
-    /// Unfinished files.
+    /// Unfinished files, and directories of sources that were being built.
     pub temporary: usize,
     pub bytes: u64,
 }
@@ -163,14 +162,15 @@ impl Upkeep {
     pub fn begin(root: impl Into<PathBuf>) -> Result<Self> {
         let layout = Layout { root: root.into() };
         let lock = open_tagged(&layout)?;
-        tolerate_no_locks(lock.lock()).map_err(|error| failure::upkeep(&layout.root, error))?;
+        let taken = locks::take(lock.file(), Share::Exclusive, &layout.described())?;
+        tolerate_no_locks(taken).map_err(|error| failure::upkeep(&layout.root, error))?;
         Ok(Self {
             layout,
             _lock: lock,
         })
     }
 
-    /// Removes what `policy` says, what was left unfinished for a day, and the records of built
+    /// Removes what `policy` says, what was left unfinished, and the records of built
     /// wheels that are gone. What others keep below the root stays.
     ///
     /// # Errors
@@ -265,15 +265,11 @@ impl Upkeep {
     }
 
     fn sweep(&self, removed: &mut Removed) -> Result<()> {
-        for (path, metadata) in self.files_in(TEMPORARY)? {
-            let age = metadata
-                .modified()
-                .ok()
-                .and_then(|time| time.elapsed().ok());
-            if age.is_some_and(|age| age > STALE) {
-                self.remove_file(&path)?;
+        for find in [Layout::unfinished, Layout::unfinished_of_engine] {
+            for path in find(&self.layout) {
+                removed.bytes += bytes_below(&self.layout.root, &path)?;
                 removed.temporary += 1;
-                removed.bytes += metadata.len();
+                self.remove_all(&path)?;
             }
         }
         Ok(())
@@ -302,13 +298,7 @@ impl Upkeep {
 
     /// Removes whatever is at `path`; of a link, the link.
     fn remove_all(&self, path: &Path) -> Result<()> {
-        let removed = match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-            Ok(_) => fs::remove_file(path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        };
-        removed.map_err(|error| failure::upkeep(&self.layout.root, error))
+        remove_all(path).map_err(|error| failure::upkeep(&self.layout.root, error))
     }
 }
 

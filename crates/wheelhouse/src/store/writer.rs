@@ -17,6 +17,7 @@ use wheelhouse_model::{Error, Kind, Result};
 use super::entry::{CHUNK, store_mtime, stored};
 use super::layout::TEMPORARY_PREFIX;
 use super::{Digester, Expected, Found, Store, Stored, failure};
+use crate::interruption::{self, Hold};
 
 /// How much a writer holds back, in bytes: many are open at once.
 const BUFFER: usize = 64 * 1024;
@@ -42,6 +43,7 @@ pub struct FileWriter {
     buffer: Vec<u8>,
     digester: Digester,
     length: u64,
+    _hold: Hold,
 }
 
 impl Store {
@@ -58,6 +60,7 @@ impl Store {
             file,
             buffer: Vec::new(),
             length: 0,
+            _hold: interruption::hold(),
         })
     }
 
@@ -100,8 +103,12 @@ impl Store {
     /// An intact entry is never replaced: whoever links to it at this moment would find it gone.
     fn settle(&self, mut file: NamedTempFile<fs::File>, entry: Stored) -> Result<Stored> {
         for _ in 0..SETTLING_ATTEMPTS {
-            let Err(refused) = file.persist_noclobber(&entry.path) else {
-                return Ok(entry);
+            let refused = match file.persist_noclobber(&entry.path) {
+                Ok(settled) => {
+                    self.note_written(&settled, &entry);
+                    return Ok(entry);
+                }
+                Err(refused) => refused,
             };
             file = refused.file;
             match refused.error.kind() {
@@ -116,20 +123,27 @@ impl Store {
                 _ => break,
             }
         }
-        self.persist(file, &entry.path)?;
+        let settled = self.persist(file, &entry.path)?;
+        self.note_written(&settled, &entry);
         Ok(entry)
     }
 
+    /// Notes that an entry was digested while it was written.
+    fn note_written(&self, file: &fs::File, entry: &Stored) {
+        if let Ok(metadata) = file.metadata() {
+            self.note_checked(&entry.sha256, &metadata);
+        }
+    }
+
     /// Gives `file` its final name, in a directory that may not exist yet.
-    pub(super) fn persist<T>(&self, file: NamedTempFile<T>, path: &Path) -> Result<()> {
-        let Err(first) = file.persist(path) else {
-            return Ok(());
+    pub(super) fn persist<T>(&self, file: NamedTempFile<T>, path: &Path) -> Result<T> {
+        let first = match file.persist(path) {
+            Ok(file) => return Ok(file),
+            Err(first) => first,
         };
         self.create_directory_of(path)?;
-        match first.file.persist(path) {
-            Ok(_) => Ok(()),
-            Err(second) => Err(failure::writing(self.root(), second.error)),
-        }
+        let second = first.file.persist(path);
+        second.map_err(|second| failure::writing(self.root(), second.error))
     }
 
     fn create_directory_of(&self, path: &Path) -> Result<()> {

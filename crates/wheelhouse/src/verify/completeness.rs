@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 use wheelhouse_engine::{Companion, Engine, Fit, Host, Setup, WheelFile};
-use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::{Building, Formats, Packages, Requirement};
 use wheelhouse_model::wants::{self, Named, Offer, Open, named};
 use wheelhouse_model::{
@@ -26,6 +25,7 @@ use super::wanted::Wanted;
 use super::wheels::is_candidate;
 use crate::archive::{self, Limits};
 use crate::execute::{self, Job, Reuse};
+use crate::scratch::Scratch;
 use crate::store::{LinkMode, Store};
 
 const ADD: &str = "Build or download what is missing into the directory, for the same Python.";
@@ -276,10 +276,7 @@ impl Bystander {
         let Location::Path(path) = &artifact.location else {
             return Ok(None);
         };
-        let into = tempfile::Builder::new().prefix("wheelhouse-").tempdir();
-        let into = into.context(Kind::Publish, || {
-            "failed to make a temporary directory".to_owned()
-        })?;
+        let into = Scratch::new()?;
         let filename = &artifact.filename;
         let tree = archive::unpack(path, filename, into.path(), &Limits::default())?;
         let stated = archive::static_metadata(&tree);

@@ -31,12 +31,11 @@ mod wheels;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tempfile::TempDir;
 use wheelhouse_engine::python::Surroundings;
-use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::{Building, Indexes, Network, Prereleases, Requirement, Resolution};
-use wheelhouse_model::{Kind, Request, Result};
+use wheelhouse_model::{Request, Result};
 
+use crate::scratch::Scratch;
 use survey::Survey;
 use verification::Verification;
 
@@ -99,10 +98,7 @@ pub enum Requirements {
 /// `Input` when the directory, a lock or a requirement cannot be read, or the Python that is named
 /// cannot be used. That something is wrong with the directory is no error but in the report.
 pub async fn verify(job: Job) -> Result<Report> {
-    let scratch = tempfile::Builder::new().prefix("wheelhouse-").tempdir();
-    let scratch = scratch.context(Kind::Publish, || {
-        "failed to make a temporary directory".to_owned()
-    })?;
+    let scratch = Scratch::new()?;
     (job.watch)(Progress::Begins {
         name: Name::Files,
         about: None,
@@ -134,7 +130,7 @@ pub async fn verify(job: Job) -> Result<Report> {
 }
 
 /// Removes `scratch` but for the logs of failed builds, which the report names.
-fn leave_logs(scratch: TempDir) {
+fn leave_logs(scratch: Scratch) {
     let logs = [
         scratch.path().join("logs"),
         scratch.path().join("store/logs"),

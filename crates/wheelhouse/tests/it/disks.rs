@@ -1,9 +1,9 @@
 //! Disks that are full, read-only or other ones, caches that are damaged, and runs at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::support::mounts::Mount;
-use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, sha256, tree};
+use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, literal, sha256, tree};
 
 fn index() -> Index {
     let index = Index::start();
@@ -152,23 +152,33 @@ fn a_cache_on_another_filesystem_gives_the_same() {
     tree::assert_same(&tree::read(&out), &tree::read(&sandbox.out()));
 }
 
-/// Damages every entry of the store in one of several ways.
+/// The paths of the store's entries.
+fn entries(cache: &Path) -> Vec<PathBuf> {
+    let names = tree::read(&cache.join("files-v1")).into_keys();
+    let names = names.filter(|name| !name.ends_with('/'));
+    names
+        .map(|name| cache.join("files-v1").join(name))
+        .collect()
+}
+
+/// Damages every entry of the store in one of several ways; in the last two, the time stays.
 fn damage(cache: &Path, how: usize) -> usize {
     let mut damaged = 0;
-    for name in tree::read(&cache.join("files-v1"))
-        .into_keys()
-        .filter(|name| !name.ends_with('/'))
-    {
-        let path = cache.join("files-v1").join(name);
+    for path in entries(cache) {
+        let time = std::fs::metadata(&path).unwrap().modified().unwrap();
         let bytes = std::fs::read(&path).unwrap();
         // Replaced, as the output may be linked to it.
         std::fs::remove_file(&path).unwrap();
         let damaged_bytes = match how {
             0 => Vec::new(),
-            1 => bytes[..bytes.len() / 2].to_vec(),
+            1 | 3 => bytes[..bytes.len() / 2].to_vec(),
             _ => bytes.iter().map(|byte| byte ^ 1).collect(),
         };
         std::fs::write(&path, damaged_bytes).unwrap();
+        if how > 2 {
+            let file = std::fs::File::open(&path).unwrap();
+            file.set_modified(time).unwrap();
+        }
         damaged += 1;
     }
     damaged
@@ -179,12 +189,18 @@ fn damaged_entries_of_the_cache_are_noticed_and_had_again() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &WANTED).assert_success();
     let expected = tree::read(&sandbox.out());
-    for how in 0..3 {
+    for how in 0..5 {
         assert!(damage(&sandbox.cache(), how) >= 2);
         std::fs::remove_dir_all(sandbox.out()).unwrap();
         let run = sandbox.build(&index, &WANTED);
         run.assert_success();
-        assert!(run.stderr.contains("damaged"), "{}", run.stderr);
+        for file in ["alpha-1.0-py3-none-any.whl", "gamma==1.0"] {
+            let said = run
+                .stderr
+                .matches(&format!("{file} is corrupt and is"))
+                .count();
+            assert_eq!(said, 1, "{}", run.stderr);
+        }
         tree::assert_same(&tree::read(&sandbox.out()), &expected);
     }
 }
@@ -219,6 +235,138 @@ fn a_wheel_changed_in_the_output_does_not_spoil_the_cache() {
         sha256(&std::fs::read(other.join("gamma-1.0-py3-none-any.whl")).unwrap()),
         right
     );
+}
+
+/// Writes to a file in place, so that all of its names change, and puts the time back.
+fn change_unseen(path: &Path) {
+    let time = std::fs::metadata(path).unwrap().modified().unwrap();
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[60] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+    let file = std::fs::File::open(path).unwrap();
+    file.set_modified(time).unwrap();
+}
+
+#[test]
+fn a_change_whose_time_was_put_back_reaches_no_wheelhouse() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &WANTED).assert_success();
+    let expected = tree::read(&sandbox.out());
+    for path in entries(&sandbox.cache()) {
+        change_unseen(&path);
+    }
+    let other = sandbox.path("other");
+    let build = |out: &Path| {
+        let run = sandbox.start_into(&index, out, &sandbox.cache(), &WANTED);
+        run.finish().assert_success();
+    };
+    build(&other);
+    tree::assert_same(&tree::read(&other), &expected);
+    // Where it shared the files, the wheelhouse from before was changed, and is made right by its next run.
+    build(&sandbox.out());
+    tree::assert_same(&tree::read(&sandbox.out()), &expected);
+}
+
+#[test]
+fn a_change_during_the_run_reaches_no_wheelhouse() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &["alpha"]).assert_success();
+    let digest = sha256(&tree::read(&sandbox.out())["alpha-1.0-py3-none-any.whl"]);
+    let entry = sandbox
+        .cache()
+        .join("files-v1")
+        .join(&digest[..2])
+        .join(&digest);
+    let script = format!(
+        "path = {}\nstate = os.stat(path)\n\
+         with open(path, 'r+b') as file: file.write(b'?')\n\
+         os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))",
+        literal(&entry)
+    );
+    index.add_sdist(&Sdist::new("epsilon", "1.0").script(&script));
+    let other = sandbox.path("other");
+    let wanted = ["alpha", "epsilon"];
+    let run = sandbox.start_into(&index, &other, &sandbox.cache(), &wanted);
+    let run = run.finish();
+    run.assert_success();
+    let said = run.stderr.matches("alpha-1.0-py3-none-any.whl is corrupt");
+    assert_eq!(said.count(), 1, "{}", run.stderr);
+    assert_eq!(
+        sha256(&tree::read(&other)["alpha-1.0-py3-none-any.whl"]),
+        digest
+    );
+}
+
+#[test]
+fn a_record_of_another_packages_wheel_is_not_believed() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    index.add_sdist(&Sdist::new("epsilon", "1.0"));
+    let wanted = ["gamma", "epsilon"];
+    sandbox.build(&index, &wanted).assert_success();
+    let expected = tree::read(&sandbox.out());
+    let records = sandbox.cache().join("built-v1");
+    let records: Vec<_> = std::fs::read_dir(records).unwrap().flatten().collect();
+    let [one, other] = &records[..] else {
+        panic!("{records:?}")
+    };
+    let texts = [one, other].map(|record| std::fs::read(record.path()).unwrap());
+    std::fs::write(one.path(), &texts[1]).unwrap();
+    std::fs::write(other.path(), &texts[0]).unwrap();
+    std::fs::remove_dir_all(sandbox.out()).unwrap();
+    let run = sandbox.build(&index, &wanted);
+    run.assert_success();
+    let said = run.stderr.matches("it is built again").count();
+    assert_eq!(said, 2, "{}", run.stderr);
+    tree::assert_same(&tree::read(&sandbox.out()), &expected);
+}
+
+#[test]
+fn a_cache_is_verified_and_rid_of_what_is_corrupt() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let verify = |arguments: &[&str]| {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+        command.arg("--cache-dir").arg(sandbox.cache());
+        sandbox.spawn({
+            command.args(["cache", "verify"]).args(arguments);
+            command
+        })
+    };
+    verify(&[]).finish().assert_success();
+    sandbox.build(&index, &WANTED).assert_success();
+    let run = verify(&[]).finish();
+    run.assert_success();
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.contains("3 files"), "{}", run.stderr);
+    let entry = entries(&sandbox.cache()).swap_remove(0);
+    std::fs::write(&entry, "bad").unwrap();
+    for arguments in [&["--dry-run"][..], &["--dry-run", "--json"], &[]] {
+        let run = verify(arguments).finish();
+        run.assert_exit(6);
+        assert!(
+            run.stdout.contains(entry.to_str().unwrap()),
+            "{}",
+            run.stdout
+        );
+        assert_eq!(entry.exists(), !arguments.is_empty());
+    }
+    verify(&[]).finish().assert_success();
+}
+
+#[test]
+fn names_may_be_as_long_as_filesystems_take() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    for length in [246, 247, 255] {
+        let name = "a".repeat(length - "-1.0-py3-none-any.whl".len());
+        index.add(&Wheel::new(&name, "1.0"));
+        sandbox.build(&index, &[&name]).assert_success();
+        let file = format!("{name}-1.0-py3-none-any.whl");
+        assert_eq!(tree::wheels(&sandbox.out()), std::slice::from_ref(&file));
+        let beside = tree::read(&sandbox.out()).contains_key(&format!("{file}.metadata"));
+        assert_eq!(beside, length < 247);
+        let mut verify = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+        verify.args(["verify", "--no-install"]).arg(sandbox.out());
+        sandbox.spawn(verify).finish().assert_success();
+    }
 }
 
 #[test]

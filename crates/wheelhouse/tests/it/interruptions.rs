@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::support::sandbox::Running;
 use crate::support::{
-    Behaviour, Index, Random, Sandbox, Sdist, Wheel, literal, process, sha256, tree,
+    Behaviour, Index, Member, Random, Sandbox, Sdist, Wheel, literal, process, sha256, tree,
 };
 
 /// How often a run is killed; `WHEELHOUSE_TEST_KILLS` asks for another number.
@@ -284,4 +284,67 @@ fn a_killed_run_leaves_no_back_end_behind() {
     run.kill();
     drop(run.finish());
     process::assert_dead(&process::ids(&ids));
+}
+
+#[test]
+fn a_run_that_waits_for_another_says_so_and_can_be_interrupted() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0"));
+    sandbox.build(&index, &["alpha"]).assert_success();
+    let out = sandbox.out();
+    for (lock, what) in [
+        (sandbox.cache().join(".lock"), "the cache"),
+        (out, "the directory"),
+    ] {
+        std::fs::remove_file(sandbox.out().join("alpha-1.0-py3-none-any.whl")).unwrap();
+        let held = std::fs::File::open(lock).unwrap();
+        held.lock().unwrap();
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+            let run = sandbox.start(&index, &["alpha"]);
+            std::thread::sleep(Duration::from_secs(2));
+            run.signal(signal);
+            let run = run.finish();
+            run.assert_exit(130);
+            assert!(run.took < Duration::from_secs(10), "took {:?}", run.took);
+            let said = format!("waiting for another process, which uses {what}");
+            assert_eq!(run.stderr.matches(&said).count(), 1, "{}", run.stderr);
+        }
+        let run = sandbox.start(&index, &["alpha"]);
+        std::thread::sleep(Duration::from_millis(300));
+        drop(held);
+        run.finish().assert_success();
+    }
+}
+
+#[test]
+fn what_killed_builds_leave_is_removed_by_the_next_run() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add(&Wheel::new("alpha", "1.0"));
+    let builds = sandbox.cache().join("builds");
+    let begun = sandbox.path("begun");
+    for name in ["beta", "gamma"] {
+        let script = format!("open({}, 'a').close()\ntime.sleep(600)", literal(&begun));
+        index.add_sdist(&Sdist::new(name, "1.0").script(&script));
+        let mut run = sandbox.start(&index, &[name]);
+        process::eventually("the back end", || begun.exists());
+        assert!(std::fs::read_dir(&builds).unwrap().count() > 0);
+        run.kill();
+        drop(run.finish());
+        std::fs::remove_file(&begun).unwrap();
+    }
+    sandbox.build(&index, &["alpha"]).assert_success();
+    assert_eq!(tree::read(&builds).into_keys().collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn a_source_that_is_refused_does_not_stay_unpacked() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    index.add_sdist(&Sdist::new("gamma", "1.0").member(Member::file("../outside", "")));
+    sandbox.build(&index, &["gamma"]).assert_exit(4);
+    let builds = tree::read(&sandbox.cache().join("builds"));
+    let left: Vec<_> = builds
+        .keys()
+        .filter(|name| name.contains("gamma"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -317,6 +317,16 @@ pub(crate) enum Cache {
         #[arg(long, value_name = "SIZE", value_parser = size)]
         max_size: Option<u64>,
     },
+    /// Digest every file of the cache, and remove those that are corrupt
+    ///
+    /// Lists them, and ends with code 6 if there are any. What is removed is downloaded or built again when it is
+    /// needed. The pages and archives that the resolver keeps are not looked at.
+    #[command(after_help = CACHE_VERIFY_EXAMPLES)]
+    Verify {
+        /// List what is corrupt, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Remove everything that the cache holds
     Clean,
 }
@@ -326,6 +336,11 @@ Examples:
   wheelhouse cache prune                    what was left unfinished
   wheelhouse cache prune --unused-for 30    what nobody has used for 30 days, too
   wheelhouse cache prune --max-size 2G      what was used least recently, too";
+
+const CACHE_VERIFY_EXAMPLES: &str = "\
+Examples:
+  wheelhouse cache verify             remove what is corrupt
+  wheelhouse cache verify --dry-run   list it only";
 
 /// Parses the arguments of a process, the program's name first.
 pub(crate) fn parse<Arguments>(

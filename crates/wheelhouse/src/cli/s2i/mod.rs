@@ -292,20 +292,17 @@ fn serve(places: &Places, bind: SocketAddr) -> Result<()> {
             Error::new(Kind::Input, message).with_hint("Run `wheelhouse s2i assemble` first.")
         );
     }
-    let serving = move || {
-        signals::until_interrupted(async move {
-            let listener = TcpListener::bind(bind).await;
-            let listener =
-                listener.context(Kind::Publish, || format!("failed to listen on {bind}"))?;
-            let address = listener.local_addr().unwrap_or(bind);
-            streams::talk(&format!(
-                "Serving {} at http://{address}/simple/",
-                directory.display()
-            ));
-            Ok(server::serve(listener, directory).await)
-        })
+    let serving = async move || {
+        let listener = TcpListener::bind(bind).await;
+        let listener = listener.context(Kind::Publish, || format!("failed to listen on {bind}"))?;
+        let address = listener.local_addr().unwrap_or(bind);
+        streams::talk(&format!(
+            "Serving {} at http://{address}/simple/",
+            directory.display()
+        ));
+        Ok(server::serve(listener, directory).await)
     };
-    match wheelhouse_engine::run::<Result<Infallible>, _>(serving) {
+    match signals::run::<Infallible, _>(serving) {
         // That is how serving ends.
         Err(error) if error.kind() == Kind::Interrupted => Ok(()),
         Err(error) => Err(error),

@@ -35,6 +35,7 @@ use super::worker::LocalWorker;
 use super::{
     Audience, Begin, Preview, Report, Reuse, begin_worker, earlier, finish, schedule, tell,
 };
+use crate::publish::unchanged;
 use crate::store::{LinkMode, Store};
 use gather::{Gathered, Gathering, Gotten, has_wheel_name};
 use publish::Downloaded;
@@ -131,6 +132,7 @@ struct Run {
 impl Run {
     async fn start(mut job: Job, observer: Arc<dyn Observer>, fetch_ahead: bool) -> Result<Self> {
         job.request.resolution.refresh |= job.reuse.asks_again();
+        job.store = job.store.believing(unchanged(&job.output));
         let cache = job.store.root().join("uv");
         let python = job.request.python.as_deref();
         let host = Host::discover(python, job.python.as_deref(), &cache).await?;

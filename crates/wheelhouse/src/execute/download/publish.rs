@@ -119,11 +119,12 @@ impl Downloaded {
                 continue;
             }
             let metadata = finish::metadata(store, &file.stored, &file.filename)?;
-            let digest = Some(Sha256::of(&metadata.bytes));
+            let beside = simple::metadata_name(&file.filename);
+            let digest = beside.as_ref().map(|_| Sha256::of(&metadata.bytes));
             let requires_python = metadata.requires_python.clone();
             indexed.push(indexed_file(file, requires_python.clone(), digest)?);
             manifest.wheels.push(self.wheel(file, requires_python));
-            files.insert(format!("{}.metadata", file.filename), metadata.bytes);
+            files.extend(beside.map(|name| (name, metadata.bytes)));
         }
         manifest.targets = self.recorded_targets(&files);
         files.extend(simple::pages(&indexed));

@@ -1,12 +1,13 @@
 //! Looking entries up, and noticing changes.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use wheelhouse_model::Sha256;
 
 use super::super::entry::{has_store_mtime, store_mtime};
-use super::super::{Expected, Found, Store};
+use super::super::{Expected, Found, Placing, Store, Stored};
 use super::{add, days_ago, files, find, new_store, set_accessed, set_modified};
 
 proptest! {
@@ -137,38 +138,94 @@ fn a_use_is_noted_and_leaves_the_entry_trusted() {
     let metadata = std::fs::metadata(&stored.path).unwrap();
     assert!(metadata.accessed().unwrap() > days_ago(1));
     assert!(has_store_mtime(&metadata));
-    // Not again on the same day.
-    let lately = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
-    set_accessed(&stored.path, lately);
-    find(&store, b"wheel");
-    assert_eq!(
-        std::fs::metadata(&stored.path).unwrap().accessed().unwrap(),
-        lately
-    );
+}
+
+/// Changes a byte and puts the time back, as whatever knows the store can.
+fn change_unseen(stored: &Stored) {
+    std::fs::write(&stored.path, "wheeL").unwrap();
+    set_modified(&stored.path, store_mtime());
 }
 
 #[test]
-fn many_are_found_at_once_and_quickly() {
+fn a_change_is_noticed_although_the_time_was_put_back() {
+    let (_directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    change_unseen(&stored);
+    assert_eq!(find(&store, b"wheel"), Found::Corrupt(stored.path.clone()));
+    add(&store, b"wheel");
+    let other = Store::open(store.root()).unwrap();
+    change_unseen(&stored);
+    assert_eq!(find(&other, b"wheel"), Found::Corrupt(stored.path));
+}
+
+#[test]
+fn an_entry_is_digested_once_and_one_that_is_believed_not_at_all() {
+    let (_directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let metadata = std::fs::metadata(&stored.path).unwrap();
+    assert!(store.is_checked(&stored.sha256, &metadata));
+    let other = Store::open(store.root()).unwrap();
+    assert!(!other.is_checked(&stored.sha256, &metadata));
+    find(&other, b"wheel");
+    assert!(other.is_checked(&stored.sha256, &metadata));
+    let believing = Store::open(store.root()).unwrap();
+    let believing = believing.believing([stored.sha256].into());
+    change_unseen(&stored);
+    assert_eq!(find(&believing, b"wheel"), Found::Present(stored.clone()));
+    let destination = store.root().join("placed.whl");
+    let error = believing.place(&stored, &destination, Placing::default());
+    assert!(error.unwrap_err().to_string().contains("became corrupt"));
+    assert!(!destination.exists());
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_is_had_again() {
+    let (_directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    std::fs::remove_file(&stored.path).unwrap();
+    for make in [
+        |path: &Path| std::fs::create_dir_all(path.join("inner")),
+        |path: &Path| symlink("/dev/zero", path),
+        |path: &Path| symlink("nowhere", path),
+    ] {
+        make(&stored.path).unwrap();
+        assert_eq!(find(&store, b"wheel"), Found::Corrupt(stored.path.clone()));
+        assert_eq!(add(&store, b"wheel"), stored);
+        std::fs::remove_file(&stored.path).unwrap();
+    }
+}
+
+#[test]
+fn everything_corrupt_is_found_at_once() {
     let (_directory, store) = new_store();
     let digests: Vec<_> = (0..147_u32)
         .map(|number| add(&store, &number.to_le_bytes()).sha256)
         .collect();
-    let broken = store.layout().entry(&digests[5]);
-    std::fs::write(&broken, "bad").unwrap();
-    let wanted = digests.iter().copied().chain([Sha256::of(b"absent")]);
-    let inventory = store.find_many(wanted).unwrap();
-    assert_eq!(inventory.present.len(), 146);
-    assert_eq!(inventory.corrupt, [broken]);
-}
-
-#[test]
-fn an_entry_that_nobody_touched_is_not_read() {
-    let (_directory, store) = new_store();
-    let stored = add(&store, b"wheel");
-    std::fs::write(&stored.path, "wheeL").unwrap();
-    set_modified(&stored.path, store_mtime());
-    // Nothing but reading could tell.
-    assert_eq!(find(&store, b"wheel"), Found::Present(stored));
+    store.keep_metadata(&digests[0], b"Name: example\n");
+    store.keep_metadata(&digests[1], b"Name: another\n");
+    let entry = |position: usize| store.layout().entry(&digests[position]);
+    std::fs::write(entry(5), "bad").unwrap();
+    std::fs::remove_file(entry(6)).unwrap();
+    symlink(entry(7), entry(6)).unwrap();
+    let note = store
+        .root()
+        .join("metadata-v1")
+        .join(digests[1].to_string());
+    std::fs::write(&note, "bad").unwrap();
+    let record = store.root().join("built-v1/example.json");
+    std::fs::write(&record, "bad").unwrap();
+    let mut corrupt = vec![entry(5), entry(6), note, record];
+    corrupt.sort();
+    let reader = Store::open_read_only(store.root()).unwrap();
+    for store in [reader, store] {
+        let mut verified = store.verify().unwrap();
+        verified.corrupt.sort();
+        assert_eq!((verified.files, verified.bytes), (145, 145 * 4));
+        assert_eq!(verified.corrupt, corrupt);
+        if store.is_writable() {
+            assert_eq!(store.verify().unwrap().corrupt, Vec::<PathBuf>::new());
+        }
+    }
 }
 
 #[test]

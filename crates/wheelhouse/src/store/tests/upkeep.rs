@@ -1,7 +1,7 @@
 //! Counting, pruning and cleaning.
 
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wheelhouse_model::Sha256;
@@ -109,16 +109,62 @@ fn the_least_recently_wanted_go_until_the_rest_fits() {
     assert_eq!(files(&store, "files-v1"), Vec::<PathBuf>::new());
 }
 
+/// Leaves what killed processes leave: unfinished files, a source that was being built and its environment, a copy of a tree
+/// and an image that was being unpacked.
+fn leave_unfinished(root: &Path) {
+    for left in [
+        "tmp/.wheelhouse-a",
+        ".wheelhouse-b/a",
+        "builds/0123/a",
+        "uv/builds-v0/.tmp0/a",
+        "trees/4567/a",
+    ] {
+        let path = root.join(left);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "left").unwrap();
+    }
+    std::fs::write(root.join("builds/0123.lock"), "").unwrap();
+    std::fs::create_dir_all(root.join("images-v1/.wheelhouse-b")).unwrap();
+    std::fs::create_dir_all(root.join("images-v1/names")).unwrap();
+}
+
+fn unfinished(root: &Path) -> usize {
+    let below = |name| std::fs::read_dir(root.join(name)).unwrap().count();
+    let own = ["tmp", "builds", "trees", "images-v1", "uv/builds-v0"];
+    let here = usize::from(root.join(".wheelhouse-b").exists());
+    own.into_iter().map(below).sum::<usize>() + here - 1
+}
+
 #[test]
-fn unfinished_files_are_swept_when_they_are_a_day_old() {
+fn what_killed_processes_left_is_pruned() {
     let (_directory, store) = new_store();
-    let temporary = store.root().join("tmp");
-    std::fs::write(temporary.join(".wheelhouse-old"), "left").unwrap();
-    std::fs::write(temporary.join(".wheelhouse-new"), "left").unwrap();
-    set_modified(&temporary.join(".wheelhouse-old"), days_ago(2));
-    let (_store, removed) = prune(store, Policy::default());
-    assert_eq!((removed.temporary, removed.bytes), (1, 4));
-    assert_eq!(names(&temporary), [".wheelhouse-new"]);
+    let root = store.root().to_owned();
+    drop(store);
+    leave_unfinished(&root);
+    for file in ["simple-v1/index/.tmp1", "git-v0/checkout/.tmp2"] {
+        let path = root.join("uv").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "file").unwrap();
+    }
+    let removed = Upkeep::begin(&root).unwrap().prune(Policy::default());
+    let removed = removed.unwrap();
+    assert_eq!((removed.temporary, removed.bytes), (8, 24));
+    assert!(!root.join("uv/simple-v1/index/.tmp1").exists());
+    assert!(root.join("uv/git-v0/checkout/.tmp2").exists());
+    assert_eq!(unfinished(&root), 0);
+    assert!(root.join("images-v1/names").is_dir());
+}
+
+#[test]
+fn what_killed_processes_left_is_removed_by_the_last_to_close_the_store() {
+    let (_directory, store) = new_store();
+    let root = store.root().to_owned();
+    leave_unfinished(&root);
+    let second = Store::open(&root).unwrap();
+    drop((store.clone(), store));
+    assert_eq!(unfinished(&root), 7, "another process may use it");
+    drop(second);
+    assert_eq!(unfinished(&root), 0);
 }
 
 #[test]
@@ -137,9 +183,14 @@ fn upkeep_waits_for_whoever_has_the_store_open() {
     assert!(!waiting.is_finished());
     drop(clone);
     let upkeep = waiting.join().unwrap();
-    assert!(Store::try_open(&root).unwrap().is_none());
+    let opening = std::thread::spawn({
+        let root = root.clone();
+        move || drop(Store::open(root).unwrap())
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!opening.is_finished());
     drop(upkeep);
-    assert!(Store::try_open(&root).unwrap().is_some());
+    opening.join().unwrap();
 }
 
 #[test]
@@ -194,7 +245,17 @@ fn cleaning_follows_no_links() {
         unused_for: None,
         max_bytes: Some(0),
     };
-    assert_eq!(upkeep.prune(everything).unwrap(), Removed::default());
+    for bucket in ["builds", "images-v1"] {
+        symlink(&outside, root.join(bucket)).unwrap();
+    }
+    std::fs::write(outside.join(".wheelhouse-a"), "").unwrap();
+    let removed = upkeep.prune(everything).unwrap();
+    // The link among the unfinished files.
+    assert_eq!((removed.temporary, removed.bytes), (1, 0));
+    assert!(!root.join("tmp/link").exists() && outside.join(".wheelhouse-a").exists());
+    for bucket in ["builds", "images-v1"] {
+        std::fs::remove_file(root.join(bucket)).unwrap();
+    }
     assert!(root.join("interpreters-v1").is_symlink());
     upkeep.clean(&["interpreters-v1"]).unwrap();
     let left = [
