@@ -19,6 +19,7 @@ mod archives;
 mod backend;
 mod build;
 mod build_requirements;
+mod bytecode;
 mod companion;
 mod context;
 mod convert;

@@ -31,6 +31,7 @@ use wheelhouse_model::{Distribution, Kind, Observer, PackageName, Request, Resul
 
 use crate::Setup;
 use crate::build::Session;
+use crate::bytecode::Bytecode;
 use crate::failure::Failures;
 use crate::fetch::{Fetcher, Plain};
 use crate::index_page::{LenientPages, Oddities};
@@ -95,6 +96,7 @@ pub(crate) struct Workshop {
     pub(crate) git: GitResolver,
     pub(crate) capabilities: IndexCapabilities,
     pub(crate) in_flight: InFlight,
+    pub(crate) bytecode: Bytecode,
     pub(crate) arena: BuildArena<Session>,
     pub(crate) workspace_cache: WorkspaceCache,
     pub(crate) dependency_metadata: DependencyMetadata,
@@ -205,6 +207,7 @@ impl Workshop {
             git: GitResolver::default(),
             capabilities: IndexCapabilities::default(),
             in_flight: InFlight::default(),
+            bytecode: Bytecode::default(),
             arena: BuildArena::default(),
             workspace_cache: WorkspaceCache::default(),
             dependency_metadata: DependencyMetadata::default(),

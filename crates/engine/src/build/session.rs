@@ -196,7 +196,6 @@ impl Session {
             self.requirements = settled;
         }
         let unpacked = bench.unpack(&wheels).await.context(Kind::Build, failed)?;
-        // The byte code that other builds leave is there by the time that it is this one's turn.
         let job = self.job().await;
         let begun = Instant::now();
         let installed = self.environment.install(bench.workshop, unpacked).await;
@@ -259,7 +258,6 @@ impl Session {
                 ),
             ));
         }
-        self.environment.keep_bytecode();
         // A log is kept for what failed.
         let _ = fs_err::remove_file(&self.log);
         Ok(filename.to_owned())

@@ -156,6 +156,83 @@ fn a_daemon_left_behind_holds_up_nobody_and_is_ended() {
 }
 
 #[test]
+fn what_a_hook_writes_into_its_environment_reaches_no_other_build() {
+    let edit = "f = open(api, 'r+')\nf.write(\"def hi(): return 'EVIL'\\n\")\nf.close()";
+    let forge = "import importlib.util, importlib._bootstrap_external as loader\n\
+                 code, state = compile(\"def hi(): return 'EVIL'\", api, 'exec'), os.stat(api)\n\
+                 pyc = importlib.util.cache_from_source(api)\n\
+                 bytecode = loader._code_to_timestamp_pyc(code, int(state.st_mtime), state.st_size)\n\
+                 open(pyc, 'r+b').write(bytecode)";
+    let metadata = "path = os.path.join(os.path.dirname(os.path.dirname(api)), 'tool-1.0.dist-info', 'METADATA')\n\
+                    open(path, 'a').write('EVIL')";
+    let script = "path = os.path.join(os.path.dirname(os.path.dirname(api)), 'bin', 'run')\n\
+                  scripts = os.path.dirname(sys.executable)\n\
+                  open(os.path.join(scripts, 'toolscript'), 'r+').write('EVIL')";
+    for attack in [edit, forge, metadata, script] {
+        let (index, sandbox) = (Index::start(), Sandbox::new());
+        let told = sandbox.path("told");
+        let tool = Wheel::new("tool", "1.0")
+            .file("tool/__init__.py", "")
+            .file("tool/api.py", "def hi(): return 'good'\n")
+            .file("tool-1.0.data/scripts/toolscript", "good\n");
+        index.add(&tool);
+        let find = "import tool\napi = os.path.join(os.path.dirname(tool.__file__), 'api.py')\n";
+        let evil = Sdist::new("evil", "1.0").requires("tool");
+        index.add_sdist(&evil.static_metadata().script(&format!("{find}{attack}")));
+        let note = format!(
+            "{find}import importlib.util, tool.api\n\
+             scripts = os.path.dirname(sys.executable)\n\
+             metadata = os.path.join(os.path.dirname(os.path.dirname(api)), 'tool-1.0.dist-info', 'METADATA')\n\
+             said = [tool.api.hi(), open(os.path.join(scripts, 'toolscript')).read(), open(metadata).read()]\n\
+             said += [os.stat(path).st_nlink for path in (api, metadata, importlib.util.cache_from_source(api))]\n\
+             open({}, 'w').write(repr(said))",
+            literal(&told)
+        );
+        let victim = Sdist::new("victim", "1.0").requires("tool");
+        index.add_sdist(&victim.static_metadata().script(&note));
+        sandbox.build(&index, &["evil"]).assert_success();
+        sandbox.build(&index, &["victim"]).assert_success();
+        let told = std::fs::read_to_string(&told).unwrap();
+        assert!(
+            told.starts_with("['good', ") && told.ends_with("1, 1, 1]"),
+            "{told}"
+        );
+        assert!(!told.contains("EVIL"), "{told}");
+    }
+}
+
+#[test]
+fn build_requirements_are_compiled_before_the_first_hook() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let told = sandbox.path("told");
+    let tool = Wheel::new("tool", "1.0")
+        .file(
+            "tool/__init__.py",
+            "import os\nos.environ['TOOL'] = 'imported'\n",
+        )
+        .file("tool/broken.py", "def")
+        .file("tool-1.0.data/purelib/moved.py", "");
+    index.add(&tool);
+    let script = format!(
+        "import importlib.util\n\
+         tool = importlib.util.find_spec('tool')\n\
+         data = open(tool.cached, 'rb').read()\n\
+         is_current = int.from_bytes(data[8:12], 'little') == int(os.stat(tool.origin).st_mtime)\n\
+         names = [os.path.basename(name) for name in os.listdir(os.path.dirname(tool.cached))]\n\
+         open({}, 'w').write(repr((is_current, len(names), importlib.util.find_spec('moved') is not None)))",
+        literal(&told)
+    );
+    index.add_sdist(
+        &Sdist::new("gamma", "1.0")
+            .requires("tool")
+            .static_metadata()
+            .script(&script),
+    );
+    sandbox.build(&index, &["gamma"]).assert_success();
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), "(True, 1, True)");
+}
+
+#[test]
 fn a_hook_that_talks_without_end_fills_neither_disk_nor_memory() {
     let script = "import resource\nline = b'x' * 99 + b'\\n'\nfor i in range(1200): sys.stdout.buffer.write(line * 1000)\nsys.stdout.flush()\nsys.exit(1)";
     let index = offering(script);
