@@ -26,6 +26,7 @@ mod convert;
 mod diagnosis;
 mod document;
 mod failure;
+pub mod family;
 mod fetch;
 mod fit;
 mod hook;

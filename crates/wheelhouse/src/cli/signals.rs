@@ -58,5 +58,6 @@ fn listen() -> Result<oneshot::Receiver<()>> {
     reason = "the user has asked twice, and cleaning up takes too long"
 )]
 fn end_at_once() {
+    wheelhouse_engine::family::end_all();
     std::process::exit(i32::from(exit::INTERRUPTED));
 }

@@ -112,7 +112,7 @@ fn a_back_end_that_names_a_path_outside_is_refused() {
     run.assert_exit(5).assert_error_names(&["gamma==1.0"]);
 }
 
-/// Starts children: in the same group, and in a session of their own; all ids go to `file`.
+/// Starts children in the same group; all ids go to `file`.
 fn family(file: &Path) -> String {
     let quoted = literal(file);
     format!(
@@ -153,6 +153,79 @@ fn a_daemon_left_behind_holds_up_nobody_and_is_ended() {
     run.assert_success();
     assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
     process::assert_dead(&process::ids(&ids));
+}
+
+/// Starts daemons that keep the output open: in a session of its own, by a double fork, without the variables of the
+/// hook, and one that starts others. All ids go to `file`.
+fn daemons(file: &Path) -> String {
+    let quoted = literal(file);
+    format!(
+        "def note(id):\n    with open({quoted}, 'a') as file: file.write('%d\\n' % id)\n\
+         note(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)\n\
+         note(subprocess.Popen(['sleep', '600'], start_new_session=True, env={{}}).pid)\n\
+         note(subprocess.Popen(['yes'], start_new_session=True).pid)\n\
+         subprocess.call(['sh', '-c', 'setsid sh -c \"sleep 600 & echo \\\\$! >> {0}; wait\" &'])\n\
+         if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        note(os.getpid())\n        time.sleep(600)\n    os._exit(0)\n\
+         while len(open({quoted}).readlines()) < 5: time.sleep(0.01)\n",
+        file.display()
+    )
+}
+
+#[test]
+fn daemons_are_ended_with_the_hook() {
+    for (end, options, code) in [
+        ("pass", &[][..], 0),
+        ("sys.exit(1)", &[], 5),
+        ("os.kill(os.getpid(), 9)", &[], 5),
+        ("os.close(1); os.close(2); time.sleep(0.2)", &[], 0),
+        ("time.sleep(600)", &["--build-timeout", "3"], 5),
+    ] {
+        let sandbox = Sandbox::new();
+        let ids = sandbox.path("ids");
+        let index = offering(&(daemons(&ids) + end));
+        let run = sandbox.build(&index, &[&["gamma"], options].concat());
+        run.assert_exit(code);
+        assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
+        let ids = process::ids(&ids);
+        assert!(ids.len() >= 5, "{ids:?}");
+        process::assert_dead(&ids);
+    }
+}
+
+#[test]
+fn daemons_are_ended_by_an_interruption() {
+    let sandbox = Sandbox::new();
+    let ids = sandbox.path("ids");
+    let index = offering(&(daemons(&ids) + "time.sleep(600)"));
+    let run = sandbox.start(&index, &["gamma"]);
+    process::eventually("the daemons", || process::ids(&ids).len() >= 5);
+    run.signal(rustix::process::Signal::TERM);
+    run.finish().assert_exit(130);
+    process::assert_dead(&process::ids(&ids));
+}
+
+#[test]
+fn the_end_of_a_hook_harms_no_other() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (ready, over) = (sandbox.path("ready"), sandbox.path("over"));
+    // Its daemon is needed until the other hook is over.
+    let script = format!(
+        "daemon = subprocess.Popen(['sleep', '600'], start_new_session=True)\n\
+         open({}, 'w').close()\n\
+         while not os.path.exists({over}): time.sleep(0.01)\ntime.sleep(1)\n\
+         if daemon.poll() is not None: sys.exit('the daemon is gone')",
+        literal(&ready),
+        over = literal(&over)
+    );
+    index.add_sdist(&Sdist::new("gamma", "1.0").static_metadata().script(&script));
+    let script = format!(
+        "while not os.path.exists({}): time.sleep(0.01)\nopen({}, 'w').close()",
+        literal(&ready),
+        literal(&over)
+    );
+    index.add_sdist(&Sdist::new("delta", "1.0").static_metadata().script(&script));
+    let run = sandbox.build(&index, &["gamma", "delta", "--jobs", "2"]);
+    run.assert_success();
 }
 
 #[test]
