@@ -16,6 +16,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::secrets::Masking;
 use wheelhouse_model::{Error, Event, Kind, Observer, Result};
 
 use crate::family::Family;
@@ -101,6 +102,12 @@ impl Call<'_> {
         }
         let finished = tokio::time::timeout(self.timeout, output.follow(reader, &mut family)).await;
         let Ok(status) = finished else {
+            family.end();
+            let held = output.masking.finish();
+            output
+                .pass_on(&held)
+                .await
+                .context(Kind::Build, unlogged)?;
             return Err(self.timed_out(&output));
         };
         let status = status.context(Kind::Build, unlogged)?;
@@ -173,12 +180,13 @@ impl Call<'_> {
     }
 }
 
-/// What a hook says: all of it (within limits) in a file, the end of it in memory.
+/// What a hook says, without credentials: all of it (within limits) in a file, the end of it in memory.
 struct Output<'a> {
     file: tokio::fs::File,
     written: u64,
     end: VecDeque<u8>,
     lines: Option<Lines<'a>>,
+    masking: Masking,
 }
 
 /// Passes output on by lines: those of several builds stay readable side by side.
@@ -237,6 +245,7 @@ impl Output<'_> {
             written: 0,
             end: VecDeque::new(),
             lines: None,
+            masking: Masking::default(),
         })
     }
 
@@ -266,11 +275,18 @@ impl Output<'_> {
                 break;
             }
         }
+        let held = self.masking.finish();
+        self.pass_on(&held).await?;
         tokio::io::AsyncWriteExt::flush(&mut self.file).await?;
         Ok(status)
     }
 
     async fn take(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let masked = self.masking.take(bytes);
+        self.pass_on(&masked).await
+    }
+
+    async fn pass_on(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         use tokio::io::AsyncWriteExt as _;
         if let Some(lines) = &mut self.lines {
             lines.take(bytes);

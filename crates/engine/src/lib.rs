@@ -141,6 +141,7 @@ impl Engine {
     /// # Errors
     /// When an option is not valid, or a `--find-links` place cannot be read.
     pub async fn start(setup: Setup<'_>) -> Result<Self> {
+        workshop::remember_credentials(setup.request);
         let workshop = Box::pin(workshop::Workshop::start(setup)).await;
         workshop.map(Self).map_err(with_remedy)
     }

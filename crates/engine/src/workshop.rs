@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
+use url::Url;
 use uv_cache::{Cache, CacheBucket, Refresh};
 use uv_client::{
     Connectivity, ExtraMiddleware, FlatIndexClient, FlatIndexEntries, RegistryClient,
@@ -27,7 +28,9 @@ use uv_types::{BuildArena, HashStrategy, InFlight};
 use uv_workspace::WorkspaceCache;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::IndexStrategy;
-use wheelhouse_model::{Distribution, Kind, Observer, PackageName, Request, Result, Source};
+use wheelhouse_model::{
+    Distribution, Kind, Observer, PackageName, Request, Result, Source, secrets,
+};
 
 use crate::Setup;
 use crate::build::Session;
@@ -405,6 +408,21 @@ impl Links<'_> {
                 self.failures.explained(&error, message)
             })
     }
+}
+
+/// Has the credentials of `request` masked in what builds print.
+pub(crate) fn remember_credentials(request: &Request) {
+    let lines = [
+        &request.requirements,
+        &request.constraints,
+        &request.overrides,
+        &request.build_constraints,
+    ];
+    let lines = lines.into_iter().flatten().map(|line| line.text.as_str());
+    let places = request.indexes.find_links.iter().map(String::as_str);
+    let urls = request.indexes.urls.iter().map(Url::as_str);
+    let texts = lines.chain(places).chain(urls);
+    secrets::remember(texts.flat_map(secrets::of_text));
 }
 
 fn package_settings(request: &Request) -> PackageConfigSettings {

@@ -50,7 +50,7 @@ fn without_bare_user(word: &str) -> Option<String> {
 }
 
 /// Where the user information and host end that begin `text` (bytes).
-fn authority_end(text: &str) -> usize {
+pub(crate) fn authority_end(text: &str) -> usize {
     let until = |ends: fn(char) -> bool| text.find(ends).unwrap_or(text.len());
     // A quotation mark may be in a password.
     let end = until(|one| one.is_whitespace() || "/?#".contains(one));
