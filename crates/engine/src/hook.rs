@@ -16,6 +16,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::request::Confinement;
 use wheelhouse_model::secrets::Masking;
 use wheelhouse_model::{Error, Event, Kind, Observer, Result};
 
@@ -49,6 +50,8 @@ pub(crate) struct Call<'a> {
     /// Where the files of the call are kept.
     pub(crate) scratch: &'a Path,
     pub(crate) environment: &'a [(OsString, OsString)],
+    /// The surroundings that hooks have instead of those of this process.
+    pub(crate) confinement: Option<&'a Confinement>,
     /// Appended to.
     pub(crate) log: &'a Path,
     pub(crate) timeout: Duration,
@@ -128,7 +131,7 @@ impl Call<'_> {
         let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))
             .context(Kind::Build, || self.failed())?;
         let stderr = writer.try_clone().context(Kind::Build, || self.failed())?;
-        let mut command = Command::new(self.python);
+        let mut command = self.command();
         command
             .arg("-c")
             .arg(SCRIPT)
@@ -143,6 +146,26 @@ impl Call<'_> {
             format!("failed to start {}", self.python.display())
         })?;
         Ok((receiver, family, lifeline))
+    }
+
+    /// The command of the Python, in the surroundings that hooks are to have.
+    fn command(&self) -> Command {
+        let Some(confinement) = self.confinement else {
+            return Command::new(self.python);
+        };
+        let mut command = match &confinement.launcher[..] {
+            [] => Command::new(self.python),
+            [launcher, arguments @ ..] => {
+                let mut command = Command::new(launcher);
+                command.args(arguments).arg(self.python);
+                command
+            }
+        };
+        let variables = confinement.variables.iter();
+        command
+            .env_clear()
+            .envs(variables.map(|(name, value)| (name, value)));
+        command
     }
 
     fn failed(&self) -> String {

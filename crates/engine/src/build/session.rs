@@ -11,6 +11,7 @@ use uv_distribution_types::Requirement;
 use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::{Wait, seconds};
+use wheelhouse_model::request::Confinement;
 use wheelhouse_model::{Distribution, Error, Event, Kind, Observer, Result};
 
 use super::BuildRequest;
@@ -66,6 +67,7 @@ pub(crate) struct Session {
     /// The job that setting up leaves to the hook that follows.
     job: Mutex<Option<OwnedSemaphorePermit>>,
     timeout: Duration,
+    confinement: Option<Arc<Confinement>>,
     log: PathBuf,
     failures: Failures,
     oddities: Oddities,
@@ -131,6 +133,7 @@ impl Session {
             jobs: workshop.concurrency.builds_semaphore.clone(),
             job: Mutex::default(),
             timeout: workshop.request.building.timeout,
+            confinement: workshop.request.building.confinement.clone(),
             failures: workshop.failures.clone(),
             oddities: workshop.oddities.clone(),
             is_spared: false,
@@ -320,6 +323,7 @@ impl Session {
             tree: &self.tree,
             scratch: self.environment.directory(),
             environment: self.environment.variables(),
+            confinement: self.confinement.as_deref(),
             log: &self.log,
             timeout: self.timeout,
             observer: &*self.observer,
