@@ -107,10 +107,7 @@ impl Call<'_> {
         let Ok(status) = finished else {
             family.end();
             let held = output.masking.finish();
-            output
-                .pass_on(&held)
-                .await
-                .context(Kind::Build, unlogged)?;
+            output.pass_on(&held).await.context(Kind::Build, unlogged)?;
             return Err(self.timed_out(&output));
         };
         let status = status.context(Kind::Build, unlogged)?;

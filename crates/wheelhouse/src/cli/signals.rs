@@ -26,6 +26,16 @@ pub(crate) async fn until_interrupted<Output>(
     }
 }
 
+/// Returns what ends when a signal arrives.
+pub(crate) fn interruption() -> Result<impl Future<Output = ()>> {
+    let interrupted = listen()?;
+    Ok(async {
+        if interrupted.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
 /// Listens on a thread of its own, so that a second signal is heard while the first is obeyed.
 fn listen() -> Result<oneshot::Receiver<()>> {
     let failed = || "failed to listen to signals".to_owned();

@@ -6,7 +6,6 @@
 mod sets;
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -23,6 +22,7 @@ use super::process::Process;
 use super::{again, build, cache, signals, store, streams};
 use crate::config::{LocalReader, RawBuild, settle};
 use crate::s2i::artifacts::{self, Restored, Transfer};
+use crate::s2i::server::Patience;
 use crate::s2i::{Places, USAGE, application, environment, permissions, server, transfer};
 
 const SCHEMA: &str = "wheelhouse-s2i/1";
@@ -292,25 +292,18 @@ fn serve(places: &Places, bind: SocketAddr) -> Result<()> {
             Error::new(Kind::Input, message).with_hint("Run `wheelhouse s2i assemble` first.")
         );
     }
-    let serving = move || {
-        signals::until_interrupted(async move {
-            let listener = TcpListener::bind(bind).await;
-            let listener =
-                listener.context(Kind::Publish, || format!("failed to listen on {bind}"))?;
-            let address = listener.local_addr().unwrap_or(bind);
-            streams::talk(&format!(
-                "Serving {} at http://{address}/simple/",
-                directory.display()
-            ));
-            Ok(server::serve(listener, directory).await)
-        })
-    };
-    match wheelhouse_engine::run::<Result<Infallible>, _>(serving) {
-        // That is how serving ends.
-        Err(error) if error.kind() == Kind::Interrupted => Ok(()),
-        Err(error) => Err(error),
-        Ok(never) => match never {},
-    }
+    wheelhouse_engine::run(move || async move {
+        let interruption = signals::interruption()?;
+        let listener = TcpListener::bind(bind).await;
+        let listener = listener.context(Kind::Publish, || format!("failed to listen on {bind}"))?;
+        let address = listener.local_addr().unwrap_or(bind);
+        streams::talk(&format!(
+            "Serving {} at http://{address}/simple/",
+            directory.display()
+        ));
+        server::serve(listener, directory, Patience::default(), interruption).await;
+        Ok(())
+    })
 }
 
 fn init(directory: &Path, force: bool, globals: &Globals) -> Result<()> {
