@@ -1,5 +1,5 @@
 //! Build requirements: settled like any others, made by the companion like any others, and unpacked
-//! into the cache that build environments are linked from.
+//! into the cache that build environments are copied from.
 
 use std::sync::Arc;
 
@@ -163,13 +163,13 @@ impl Bench<'_> {
         settled_distributions(workshop, &Resolution::from(output), &hasher)
     }
 
-    /// Unpacks wheels into the cache, each once.
+    /// Unpacks wheels into the cache and compiles them, each once.
     pub(crate) async fn unpack(&self, wheels: &[WheelFile]) -> Result<Vec<CachedDist>> {
         let workshop = self.workshop;
         let cache = workshop.cache.root().display();
         let failed = || format!("failed to unpack the build requirements in {cache}");
         let dists: Vec<Arc<Dist>> = wheels.iter().map(dist).collect::<Result<_>>()?;
-        Preparer::new(
+        let unpacked = Preparer::new(
             &workshop.cache,
             &workshop.host.tags,
             &HashStrategy::None,
@@ -178,7 +178,13 @@ impl Bench<'_> {
         )
         .prepare(dists, &workshop.in_flight, &Resolution::default())
         .await
-        .context(Kind::Build, failed)
+        .context(Kind::Build, failed)?;
+        let (interpreter, cache) = (&workshop.interpreter, &workshop.cache);
+        workshop
+            .bytecode
+            .compile(&unpacked, interpreter, cache)
+            .await;
+        Ok(unpacked)
     }
 }
 

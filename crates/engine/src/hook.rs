@@ -1,6 +1,6 @@
 //! Running one hook of a build back end in a process of its own.
 //!
-//! The process leads a group that ends with it and with us, its output goes to a bounded log, and it may not
+//! The process and all that it starts end with the call and with us, its output goes to a bounded log, and it may not
 //! run longer than it was given.
 
 use std::collections::VecDeque;
@@ -14,9 +14,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::request::Confinement;
+use wheelhouse_model::secrets::Masking;
 use wheelhouse_model::{Error, Event, Kind, Observer, Result};
+
+use crate::family::Family;
 
 const SCRIPT: &str = include_str!("hook.py");
 
@@ -28,6 +32,8 @@ const TAIL_LINES: usize = 20;
 const LOG_LINES: usize = 50;
 /// A line that is passed on is cut at this length (bytes).
 const LONGEST_LINE: usize = 4 << 10;
+/// A pipe holds no more than this when its writers are gone (bytes).
+const PIPE: usize = 1 << 20;
 /// The last lines are looked for in this much of the end of the output (bytes).
 const TAIL_BYTES: usize = 64 << 10;
 
@@ -44,6 +50,8 @@ pub(crate) struct Call<'a> {
     /// Where the files of the call are kept.
     pub(crate) scratch: &'a Path,
     pub(crate) environment: &'a [(OsString, OsString)],
+    /// The surroundings that hooks have instead of those of this process.
+    pub(crate) confinement: Option<&'a Confinement>,
     /// Appended to.
     pub(crate) log: &'a Path,
     pub(crate) timeout: Duration,
@@ -85,7 +93,7 @@ impl Call<'_> {
             package: self.package.to_owned(),
             hook: self.hook.to_owned(),
         });
-        let (reader, mut group) = self.spawn(&call_file, &result_file)?;
+        let (reader, mut family, _lifeline) = self.spawn(&call_file, &result_file)?;
         let unlogged = || format!("{}: failed to log to {}", self.failed(), self.log.display());
         let mut output = Output::create(self.log, self.hook).context(Kind::Build, unlogged)?;
         if self.observer.wants_output() {
@@ -95,12 +103,14 @@ impl Call<'_> {
                 begun: Vec::new(),
             });
         }
-        let finished =
-            tokio::time::timeout(self.timeout, output.follow(reader, &mut group.leader)).await;
-        let status = match finished {
-            Ok(status) => status.context(Kind::Build, unlogged)?,
-            Err(_) => return Err(self.timed_out(&output)),
+        let finished = tokio::time::timeout(self.timeout, output.follow(reader, &mut family)).await;
+        let Ok(status) = finished else {
+            family.end();
+            let held = output.masking.finish();
+            output.pass_on(&held).await.context(Kind::Build, unlogged)?;
+            return Err(self.timed_out(&output));
         };
+        let status = status.context(Kind::Build, unlogged)?;
         let result = fs_err::read(&result_file).ok();
         let result: Option<ResultFile> =
             result.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -110,13 +120,16 @@ impl Call<'_> {
         }
     }
 
-    fn spawn(&self, call: &Path, result: &Path) -> Result<(pipe::Receiver, Group)> {
+    /// Starts the process. Nothing is ever written to the pipe that is returned last: when this process is killed it
+    /// closes, and the script of the hook has asked the kernel to end the group then.
+    fn spawn(&self, call: &Path, result: &Path) -> Result<(pipe::Receiver, Family, PipeWriter)> {
         let (stdin, lifeline) = std::io::pipe().context(Kind::Build, || self.failed())?;
         let (reader, writer) = std::io::pipe().context(Kind::Build, || self.failed())?;
         let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))
             .context(Kind::Build, || self.failed())?;
         let stderr = writer.try_clone().context(Kind::Build, || self.failed())?;
-        let child = Command::new(self.python)
+        let mut command = self.command();
+        command
             .arg("-c")
             .arg(SCRIPT)
             .args([call, result])
@@ -125,13 +138,31 @@ impl Call<'_> {
             .env_remove("PYTHONHOME")
             .stdin(Stdio::from(OwnedFd::from(stdin)))
             .stdout(Stdio::from(OwnedFd::from(writer)))
-            .stderr(Stdio::from(OwnedFd::from(stderr)))
-            .process_group(0)
-            .spawn()
-            .context(Kind::Build, || {
-                format!("failed to start {}", self.python.display())
-            })?;
-        Ok((receiver, Group::new(child, lifeline)))
+            .stderr(Stdio::from(OwnedFd::from(stderr)));
+        let family = Family::spawn(&mut command).context(Kind::Build, || {
+            format!("failed to start {}", self.python.display())
+        })?;
+        Ok((receiver, family, lifeline))
+    }
+
+    /// The command of the Python, in the surroundings that hooks are to have.
+    fn command(&self) -> Command {
+        let Some(confinement) = self.confinement else {
+            return Command::new(self.python);
+        };
+        let mut command = match &confinement.launcher[..] {
+            [] => Command::new(self.python),
+            [launcher, arguments @ ..] => {
+                let mut command = Command::new(launcher);
+                command.args(arguments).arg(self.python);
+                command
+            }
+        };
+        let variables = confinement.variables.iter();
+        command
+            .env_clear()
+            .envs(variables.map(|(name, value)| (name, value)));
+        command
     }
 
     fn failed(&self) -> String {
@@ -169,41 +200,13 @@ impl Call<'_> {
     }
 }
 
-/// Ends a process and all that it started when dropped.
-struct Group {
-    leader: Child,
-    id: Option<rustix::process::Pid>,
-    /// Nothing is ever written to it: when this process is killed it closes, and the script of the
-    /// hook has asked the kernel to end the group then.
-    _lifeline: PipeWriter,
-}
-
-impl Group {
-    fn new(leader: Child, lifeline: PipeWriter) -> Self {
-        let id = leader.id().and_then(|id| i32::try_from(id).ok());
-        Self {
-            leader,
-            id: id.and_then(rustix::process::Pid::from_raw),
-            _lifeline: lifeline,
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            // The group is gone already when all went well.
-            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
-        }
-    }
-}
-
-/// What a hook says: all of it (within limits) in a file, the end of it in memory.
+/// What a hook says, without credentials: all of it (within limits) in a file, the end of it in memory.
 struct Output<'a> {
     file: tokio::fs::File,
     written: u64,
     end: VecDeque<u8>,
     lines: Option<Lines<'a>>,
+    masking: Masking,
 }
 
 /// Passes output on by lines: those of several builds stay readable side by side.
@@ -262,35 +265,48 @@ impl Output<'_> {
             written: 0,
             end: VecDeque::new(),
             lines: None,
+            masking: Masking::default(),
         })
     }
 
-    /// Takes what `reader` says until `child` has ended.
+    /// Takes what `reader` says until the leader of `family` has ended, and ends the others.
     async fn follow(
         &mut self,
         mut reader: pipe::Receiver,
-        child: &mut Child,
+        family: &mut Family,
     ) -> std::io::Result<ExitStatus> {
         let mut buffer = vec![0; 16 << 10];
         let status = loop {
             tokio::select! {
                 count = reader.read(&mut buffer) => match count? {
-                    0 => break child.wait().await?,
+                    0 => break family.leader.wait().await?,
                     count => self.take(&buffer[..count]).await?,
                 },
-                status = child.wait() => break status?,
+                status = family.leader.wait() => break status?,
             }
         };
-        // What was written before the end is still in the pipe; a daemon left behind may hold it
-        // open for ever, so only what is there at once is taken.
+        // What is left behind could hold the pipe open and write to it for ever.
+        family.end();
+        let mut left = PIPE;
         while let Ok(count @ 1..) = reader.try_read(&mut buffer) {
             self.take(&buffer[..count]).await?;
+            left = left.saturating_sub(count);
+            if left == 0 {
+                break;
+            }
         }
+        let held = self.masking.finish();
+        self.pass_on(&held).await?;
         tokio::io::AsyncWriteExt::flush(&mut self.file).await?;
         Ok(status)
     }
 
     async fn take(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let masked = self.masking.take(bytes);
+        self.pass_on(&masked).await
+    }
+
+    async fn pass_on(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         use tokio::io::AsyncWriteExt as _;
         if let Some(lines) = &mut self.lines {
             lines.take(bytes);

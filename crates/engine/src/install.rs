@@ -19,7 +19,7 @@ use crate::Host;
 use crate::companion::WheelFile;
 
 /// Who installed a package, as the file `INSTALLER` tells (PEP 376).
-const INSTALLER: &str = "wheelhouse";
+pub(crate) const INSTALLER: &str = "wheelhouse";
 
 impl Host {
     /// Installs `wheels` into the environment of this Python, and returns the file names of those that

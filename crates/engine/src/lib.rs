@@ -19,6 +19,7 @@ mod archives;
 mod backend;
 mod build;
 mod build_requirements;
+mod bytecode;
 mod cached_secrets;
 mod companion;
 mod context;
@@ -26,6 +27,7 @@ mod convert;
 mod diagnosis;
 mod document;
 mod failure;
+pub mod family;
 mod fetch;
 mod fit;
 mod hook;
@@ -143,6 +145,7 @@ impl Engine {
     /// # Errors
     /// When an option is not valid, or a `--find-links` place cannot be read.
     pub async fn start(setup: Setup<'_>) -> Result<Self> {
+        workshop::remember_credentials(setup.request);
         let workshop = Box::pin(workshop::Workshop::start(setup)).await;
         workshop.map(Self).map_err(with_remedy)
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use reqwest_middleware::Middleware;
 use tokio::sync::Semaphore;
+use url::Url;
 use uv_cache::{Cache, CacheBucket, Refresh};
 use uv_client::{
     Connectivity, ExtraMiddleware, FlatIndexClient, FlatIndexEntries, RegistryClient,
@@ -28,10 +29,13 @@ use uv_types::{BuildArena, HashStrategy, InFlight};
 use uv_workspace::WorkspaceCache;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::IndexStrategy;
-use wheelhouse_model::{Distribution, Kind, Observer, PackageName, Request, Result, Source};
+use wheelhouse_model::{
+    Distribution, Kind, Observer, PackageName, Request, Result, Source, secrets,
+};
 
 use crate::Setup;
 use crate::build::Session;
+use crate::bytecode::Bytecode;
 use crate::cached_secrets::CachedSecrets;
 use crate::failure::Failures;
 use crate::fetch::{Fetcher, Plain};
@@ -101,6 +105,7 @@ pub(crate) struct Workshop {
     pub(crate) git: GitResolver,
     pub(crate) capabilities: IndexCapabilities,
     pub(crate) in_flight: InFlight,
+    pub(crate) bytecode: Bytecode,
     pub(crate) arena: BuildArena<Session>,
     pub(crate) workspace_cache: WorkspaceCache,
     pub(crate) dependency_metadata: DependencyMetadata,
@@ -126,13 +131,8 @@ pub(crate) struct OddLink {
 
 impl Workshop {
     pub(crate) async fn start(setup: Setup<'_>) -> Result<Self> {
-        let Setup {
-            host,
-            request,
-            logs,
-            observer,
-        } = setup;
-        let (cache, interpreter, request) = (host.cache, host.interpreter, request.clone());
+        let (host, request) = (setup.host, setup.request.clone());
+        let (cache, interpreter) = (host.cache, host.interpreter);
         let terms = Terms::of_interpreter(&interpreter, host.target)?;
         let refresh = request.resolution.refresh;
         let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
@@ -189,8 +189,8 @@ impl Workshop {
             unfit: Unfit::default(),
             resolutions: Semaphore::new(resolutions()),
             concurrency,
-            logs: logs.to_owned(),
-            observer,
+            logs: setup.logs.to_owned(),
+            observer: setup.observer,
             cache,
             interpreter,
             fetcher: fetcher.with_url_credentials(url_credentials.clone()),
@@ -211,6 +211,7 @@ impl Workshop {
             git: GitResolver::default(),
             capabilities: IndexCapabilities::default(),
             in_flight: InFlight::default(),
+            bytecode: Bytecode::default(),
             arena: BuildArena::default(),
             workspace_cache: WorkspaceCache::default(),
             dependency_metadata: DependencyMetadata::default(),
@@ -416,6 +417,21 @@ impl Links<'_> {
                 self.failures.explained(&error, message)
             })
     }
+}
+
+/// Has the credentials of `request` masked in what builds print.
+pub(crate) fn remember_credentials(request: &Request) {
+    let lines = [
+        &request.requirements,
+        &request.constraints,
+        &request.overrides,
+        &request.build_constraints,
+    ];
+    let lines = lines.into_iter().flatten().map(|line| line.text.as_str());
+    let places = request.indexes.find_links.iter().map(String::as_str);
+    let urls = request.indexes.urls.iter().map(Url::as_str);
+    let texts = lines.chain(places).chain(urls);
+    secrets::remember(texts.flat_map(secrets::of_text));
 }
 
 fn package_settings(request: &Request) -> PackageConfigSettings {

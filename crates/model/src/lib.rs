@@ -22,6 +22,7 @@ pub mod pylock;
 pub mod redact;
 pub mod request;
 pub mod retries;
+pub mod secrets;
 pub mod target;
 pub mod wants;
 

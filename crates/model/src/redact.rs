@@ -116,7 +116,7 @@ fn is_host(text: &str) -> bool {
 }
 
 /// Where the user information and host end that begin `text` (bytes).
-fn authority_end(text: &str) -> usize {
+pub(crate) fn authority_end(text: &str) -> usize {
     let until = |ends: fn(char) -> bool| text.find(ends).unwrap_or(text.len());
     // A quotation mark may be in a password.
     let end = until(|one| one.is_whitespace() || "/?#".contains(one));

@@ -322,6 +322,17 @@ pub struct Building {
     pub package_settings: BTreeMap<PackageName, Vec<(String, String)>>,
     /// Variables set for hooks: `PATH`, and [those](is_build_variable) that the user has set.
     pub environment: BTreeMap<String, String>,
+    /// The surroundings that hooks have instead of those of this process.
+    pub confinement: Option<Arc<Confinement>>,
+}
+
+/// Surroundings for hooks that must not reach what this process can.
+#[derive(Clone, Debug, Default)]
+pub struct Confinement {
+    /// All variables that hooks inherit.
+    pub variables: Vec<(String, String)>,
+    /// A command that runs the command after it with fewer rights; may be empty.
+    pub launcher: Vec<String>,
 }
 
 impl Default for Building {
@@ -333,6 +344,7 @@ impl Default for Building {
             config_settings: Vec::new(),
             package_settings: BTreeMap::new(),
             environment: BTreeMap::new(),
+            confinement: None,
         }
     }
 }

@@ -6,13 +6,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use uv_distribution_types::CachedDist;
-use uv_install_wheel::LinkMode;
-use uv_installer::Installer;
+use uv_install_wheel::{InstallState, Layout, LinkMode};
 use uv_preview::Preview;
+use uv_pypi_types::DirectUrl;
 use uv_python::PythonEnvironment;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Kind, Result};
 
+use crate::install::INSTALLER;
 use crate::old_python;
 use crate::workshop::Workshop;
 
@@ -22,8 +23,8 @@ pub(crate) struct BuildEnvironment {
     directory: tempfile::TempDir,
     /// What hooks are given: the environment's scripts come first on `PATH`.
     variables: Vec<(OsString, OsString)>,
-    /// What is installed, where it was linked from.
-    installed: Vec<CachedDist>,
+    /// Whether something is installed.
+    is_filled: bool,
 }
 
 impl BuildEnvironment {
@@ -43,7 +44,7 @@ impl BuildEnvironment {
             variables: variables.context(Kind::Build, || format!("failed to build {label}"))?,
             python,
             directory,
-            installed: Vec::new(),
+            is_filled: false,
         })
     }
 
@@ -59,7 +60,7 @@ impl BuildEnvironment {
         &self.variables
     }
 
-    /// Makes it hold `unpacked` and nothing else.
+    /// Makes it hold copies of `unpacked` and nothing else.
     pub(crate) async fn install(
         &mut self,
         workshop: &Workshop,
@@ -67,67 +68,84 @@ impl BuildEnvironment {
     ) -> Result<()> {
         let cache = workshop.cache.root().display();
         let failed = || format!("failed to install the build requirements in {cache}");
-        if !self.installed.is_empty() {
-            self.keep_bytecode();
+        if self.is_filled {
             self.python = create(workshop, self.directory.path()).context(Kind::Build, failed)?;
         }
-        if unpacked.is_empty() {
-            return Ok(());
-        }
-        let installed = Installer::new(&self.python, Preview::default())
-            .with_link_mode(LinkMode::default())
-            .with_cache(&workshop.cache)
-            .install(unpacked)
-            .await;
-        self.installed = installed.map_err(as_std).context(Kind::Build, failed)?;
-        Ok(())
-    }
-
-    /// Gives the byte code that builds compiled of what is installed back to the cache that it was
-    /// linked from, so that the next environment has it from the start: importing setuptools
-    /// without takes most of the time of a small build.
-    pub(crate) fn keep_bytecode(&self) {
-        let Some(site_packages) = self.python.site_packages().next() else {
-            return;
-        };
-        for dist in &self.installed {
-            // Only speed is lost when this fails.
-            let _ = link_bytecode(&site_packages, dist.path());
-        }
+        self.is_filled = !unpacked.is_empty();
+        let layout = self.python.interpreter().layout();
+        let scratch = self.directory.path().to_owned();
+        let installing = tokio::task::spawn_blocking(move || {
+            let state = InstallState::new(Preview::default());
+            let mut wheels = unpacked.iter();
+            wheels.try_for_each(|wheel| install(wheel, &layout, &scratch, &state))
+        });
+        let installed = installing.await.context(Kind::Build, failed)?;
+        installed.context(Kind::Build, failed)
     }
 }
 
-fn as_std(error: anyhow::Error) -> Box<dyn std::error::Error + Send + Sync> {
-    error.into()
-}
-
-/// Links the `__pycache__` files below `installed` into the same directories of `unpacked`.
-fn link_bytecode(installed: &Path, unpacked: &Path) -> std::io::Result<()> {
-    for entry in fs_err::read_dir(unpacked)? {
+/// Installs a copy of `wheel`: what a hook writes to its files must not reach the cache, and so other builds.
+///
+/// uv can copy, too, but by way of a directory for each file, and with other times, for which Python would pass over the
+/// bytecode. So uv installs only the parts of the wheel that it may move or rewrite.
+fn install(
+    wheel: &CachedDist,
+    layout: &Layout,
+    scratch: &Path,
+    state: &InstallState,
+) -> Result<(), anyhow::Error> {
+    let dist_info = uv_install_wheel::installed_dist_info_path(layout, wheel.path())?;
+    let site_packages = dist_info.parent().unwrap_or(&dist_info);
+    fs_err::create_dir_all(site_packages)?;
+    let rest = tempfile::tempdir_in(scratch)?;
+    for entry in fs_err::read_dir(wheel.path())? {
         let entry = entry?;
-        let name = entry.file_name();
-        if entry.file_type()?.is_dir() && name != "__pycache__" {
-            link_bytecode(&installed.join(&name), &entry.path())?;
-        }
+        let (path, name) = (entry.path(), entry.file_name());
+        let is_rest = path
+            .extension()
+            .is_some_and(|extension| extension == "dist-info" || extension == "data");
+        let into = if is_rest { rest.path() } else { site_packages };
+        copy(&path, &into.join(name))?;
     }
-    let Ok(compiled) = std::fs::read_dir(installed.join("__pycache__")) else {
-        return Ok(());
-    };
-    let kept = unpacked.join("__pycache__");
-    for file in compiled.flatten() {
-        let source = file
-            .file_name()
-            .to_string_lossy()
-            .split('.')
-            .next()
-            .map(|stem| unpacked.join(format!("{stem}.py")));
-        let target = kept.join(file.file_name());
-        if source.is_some_and(|source| source.exists()) && !target.exists() {
-            std::fs::create_dir_all(&kept)?;
-            std::fs::hard_link(file.path(), &target)?;
-        }
-    }
+    uv_install_wheel::install_wheel(
+        layout,
+        false,
+        rest.path(),
+        wheel.filename(),
+        None::<&DirectUrl>,
+        None::<&()>,
+        None::<&()>,
+        Some(INSTALLER),
+        true,
+        LinkMode::Hardlink,
+        state,
+    )?;
     Ok(())
+}
+
+/// Copies a file or directory with times and permissions. Where the file system can, contents are shared until one of
+/// the two is written to.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    use fs_err::os::unix::fs::OpenOptionsExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let metadata = fs_err::metadata(from)?;
+    if metadata.is_dir() {
+        fs_err::create_dir_all(to)?;
+        for entry in fs_err::read_dir(from)? {
+            let name = entry?.file_name();
+            copy(&from.join(&name), &to.join(&name))?;
+        }
+        return Ok(());
+    }
+    let mut source = fs_err::File::open(from)?;
+    let mut target = fs_err::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(metadata.permissions().mode())
+        .open(to)?;
+    std::io::copy(source.file_mut(), target.file_mut())?;
+    target.file().set_modified(metadata.modified()?)
 }
 
 fn create(
@@ -188,7 +206,7 @@ fn variables(
         } else {
             variables.push(("VIRTUAL_ENV".into(), root.into()));
         }
-        // The environment is ours, and its byte code serves those that come after it.
+        // The environment is ours, and hooks that import the same modules need not compile them again.
         variables.push(("PYTHONDONTWRITEBYTECODE".into(), OsString::new()));
         variables.push(("PYTHONPYCACHEPREFIX".into(), OsString::new()));
     }

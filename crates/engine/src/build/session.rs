@@ -11,6 +11,7 @@ use uv_distribution_types::Requirement;
 use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::{Wait, seconds};
+use wheelhouse_model::request::Confinement;
 use wheelhouse_model::{Distribution, Error, Event, Kind, Observer, Result};
 
 use super::BuildRequest;
@@ -66,6 +67,7 @@ pub(crate) struct Session {
     /// The job that setting up leaves to the hook that follows.
     job: Mutex<Option<OwnedSemaphorePermit>>,
     timeout: Duration,
+    confinement: Option<Arc<Confinement>>,
     log: PathBuf,
     failures: Failures,
     oddities: Oddities,
@@ -131,6 +133,7 @@ impl Session {
             jobs: workshop.concurrency.builds_semaphore.clone(),
             job: Mutex::default(),
             timeout: workshop.request.building.timeout,
+            confinement: workshop.request.building.confinement.clone(),
             failures: workshop.failures.clone(),
             oddities: workshop.pages.oddities.clone(),
             is_spared: false,
@@ -196,7 +199,6 @@ impl Session {
             self.requirements = settled;
         }
         let unpacked = bench.unpack(&wheels).await.context(Kind::Build, failed)?;
-        // The byte code that other builds leave is there by the time that it is this one's turn.
         let job = self.job().await;
         let begun = Instant::now();
         let installed = self.environment.install(bench.workshop, unpacked).await;
@@ -259,7 +261,6 @@ impl Session {
                 ),
             ));
         }
-        self.environment.keep_bytecode();
         // A log is kept for what failed.
         let _ = fs_err::remove_file(&self.log);
         Ok(filename.to_owned())
@@ -322,6 +323,7 @@ impl Session {
             tree: &self.tree,
             scratch: self.environment.directory(),
             environment: self.environment.variables(),
+            confinement: self.confinement.as_deref(),
             log: &self.log,
             timeout: self.timeout,
             observer: &*self.observer,

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use clap::ArgMatches;
 use serde_json::{Value, json};
 use wheelhouse_model::Result;
-use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::IndexStrategy;
+use wheelhouse_model::secrets::hidden;
 
 use super::arguments::{Config, Globals};
 use super::process::Process;
@@ -57,7 +57,7 @@ fn as_json(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> V
     let unused = unused(pip, &settings.rows).map(|(setting, reason)| {
         json!({
             "option": setting.option,
-            "value": redacted(&setting.value),
+            "value": hidden(&setting.value),
             "origin": setting.origin.to_string(),
             "reason": reason,
         })
@@ -102,7 +102,7 @@ fn as_lines(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> 
         reason,
     ) in unused
     {
-        let _ = writeln!(text, "  {option} = {}  {origin}: {reason}", redacted(value));
+        let _ = writeln!(text, "  {option} = {}  {origin}: {reason}", hidden(value));
     }
     text
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use wheelhouse_model::redact::redacted;
+use wheelhouse_model::secrets::hidden;
 use wheelhouse_model::{Error, Kind};
 
 use super::dialect::Dialect;
@@ -28,14 +28,14 @@ fn as_text(error: &Error, dialect: Dialect) -> String {
     if error.kind() == Kind::Interrupted {
         return "interrupted".to_owned();
     }
-    let mut text = style::labelled(style::ERROR, "error", &redacted(&error.sentence()));
+    let mut text = style::labelled(style::ERROR, "error", &hidden(&error.sentence()));
     if let Some(detail) = dialect.detail(error) {
-        for line in redacted(&detail).trim_end().lines() {
+        for line in hidden(&detail).trim_end().lines() {
             let _ = write!(text, "\n{}", style::indented(line));
         }
     }
     if let Some(hint) = hint(error, dialect) {
-        let hint = style::labelled(style::HINT, "hint", &redacted(&hint));
+        let hint = style::labelled(style::HINT, "hint", &hidden(&hint));
         let _ = write!(text, "\n{hint}");
     }
     text
@@ -51,9 +51,9 @@ fn as_json(error: &Error, dialect: Dialect) -> serde_json::Value {
         "event": "error",
         "kind": exit::name(error.kind()),
         "code": exit::code(error.kind()),
-        "message": redacted(&error.sentence()),
-        "detail": dialect.detail(error).as_deref().map(redacted),
-        "hint": hint(error, dialect).as_deref().map(redacted),
+        "message": hidden(&error.sentence()),
+        "detail": dialect.detail(error).as_deref().map(hidden),
+        "hint": hint(error, dialect).as_deref().map(hidden),
     })
 }
 

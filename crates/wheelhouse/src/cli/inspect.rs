@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use wheelhouse_model::manifest::{Sdist, Wheel};
-use wheelhouse_model::redact::redacted;
+use wheelhouse_model::secrets::hidden;
 use wheelhouse_model::{Error, Kind, Manifest, Origin, Result, names_image};
 
 use super::arguments::{Globals, Inspect};
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Inspect, globals: &Globals) -> Result<()> {
     } else {
         as_text(&arguments.what, &found, globals.verbose > 0)
     };
-    streams::data(&redacted(&text));
+    streams::data(&hidden(&text));
     Ok(())
 }
 

@@ -2,6 +2,8 @@
 
 use tracing_subscriber::EnvFilter;
 
+use super::credentials::Hiding;
+
 const VARIABLE: &str = "WHEELHOUSE_LOG";
 
 /// Starts the log of decisions, requests and hooks if `WHEELHOUSE_LOG` says what to log, or if `-v` was given twice or more.
@@ -15,7 +17,7 @@ pub(super) fn start(verbose: u8) {
     let Some(filter) = filter else { return };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(|| Hiding(std::io::stderr()));
     // It can be started once; a test may have done so.
     let _ = log.with_ansi(super::streams::talk_has_color()).try_init();
 }

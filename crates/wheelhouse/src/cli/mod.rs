@@ -15,6 +15,7 @@ mod build;
 mod cache;
 mod completions;
 mod config;
+mod credentials;
 mod dialect;
 mod download;
 mod dry_run;
@@ -46,7 +47,7 @@ use std::ffi::OsString;
 
 use clap::ArgMatches;
 use wheelhouse_model::Result;
-use wheelhouse_model::redact::redacted;
+use wheelhouse_model::secrets::hidden;
 
 use crate::locks;
 use arguments::{CommandLine, Globals, Verb};
@@ -54,12 +55,14 @@ use dialect::Dialect;
 
 /// Runs the program with `arguments`, the name of the program first, and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    credentials::remember(&arguments);
     let (command_line, matches) = match arguments::parse(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
             if error.use_stderr() {
                 // An argument may be a URL with a password.
-                streams::talk(redacted(&error.render().ansi().to_string()).trim_end());
+                streams::talk(hidden(&error.render().ansi().to_string()).trim_end());
             } else {
                 // Help goes to stdout; who closed it does not want it.
                 let _ = error.print();

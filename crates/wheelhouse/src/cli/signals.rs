@@ -42,6 +42,16 @@ async fn until_interrupted<Output>(work: impl Future<Output = Result<Output>>) -
     }
 }
 
+/// Returns what ends when a signal arrives.
+pub(crate) fn stop() -> Result<impl Future<Output = ()>> {
+    let interrupted = listen()?;
+    Ok(async {
+        if interrupted.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
 /// Listens on a thread with a runtime of its own, so that a second signal is heard while the first is obeyed, even after the
 /// end of the engine's runtime.
 fn listen() -> Result<oneshot::Receiver<()>> {
@@ -108,5 +118,6 @@ fn is_ignored(kind: SignalKind) -> bool {
     reason = "the user has asked twice, and cleaning up takes too long"
 )]
 fn end_at_once() {
+    wheelhouse_engine::family::end_all();
     std::process::exit(i32::from(exit::INTERRUPTED));
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::redact::redacted;
+use wheelhouse_model::secrets::hidden;
 use wheelhouse_model::{Error, Kind, Result};
 
 use crate::scratch::Scratch;
@@ -25,21 +25,21 @@ pub(crate) async fn find(source: &str, directory: &Path, offline: bool) -> Resul
         return Ok(Tree { path, _clone: None });
     }
     let Some(repository) = Repository::parse(source) else {
-        let message = format!("the source `{}` is not a directory", redacted(source));
+        let message = format!("the source `{}` is not a directory", hidden(source));
         return Err(Error::new(Kind::Input, message)
             .with_hint("Name a directory, or a Git repository by its URL."));
     };
     if offline && !repository.url.starts_with("file://") {
         let message = format!(
             "the source `{}` cannot be cloned with --offline",
-            redacted(source)
+            hidden(source)
         );
         return Err(Error::new(Kind::Fetch, message));
     }
     let clone = repository.clone().await?;
     let path = clone.path().join(repository.subdirectory);
     if !path.is_dir() {
-        let message = format!("the source `{}` has no such subdirectory", redacted(source));
+        let message = format!("the source `{}` has no such subdirectory", hidden(source));
         return Err(Error::new(Kind::Input, message));
     }
     Ok(Tree {
@@ -114,7 +114,7 @@ impl<'a> Repository<'a> {
             .kill_on_drop(true);
         // Whoever could answer a question is not always there.
         command.env("GIT_TERMINAL_PROMPT", "0");
-        let failed = || format!("failed to clone the source `{}`", redacted(self.url));
+        let failed = || format!("failed to clone the source `{}`", hidden(self.url));
         let output = command.output().await.context(Kind::Input, || {
             format!("{}: the program `git` cannot be run", failed())
         })?;
@@ -123,7 +123,7 @@ impl<'a> Repository<'a> {
         }
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Err(Error::new(Kind::Fetch, failed())
-            .with_detail(redacted(&said))
+            .with_detail(hidden(&said))
             .with_hint(
                 "A reference is a branch, a tag or a commit's full hash, behind the URL and `@`.",
             ))

@@ -8,6 +8,7 @@ use std::os::fd::AsFd as _;
 
 use anstream::ColorChoice;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::secrets::hidden;
 use wheelhouse_model::{Kind, Result};
 
 use super::arguments::Color;
@@ -42,7 +43,7 @@ pub(crate) fn bytes() -> Result<File> {
 /// Writes a line for the user.
 pub(crate) fn talk(line: &str) {
     // Without a standard error there is nobody to tell.
-    let _ = writeln!(anstream::stderr(), "{}", style::presentable(line));
+    let _ = writeln!(anstream::stderr(), "{}", style::presentable(&hidden(line)));
 }
 
 /// Decides on colour for both streams.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Building;
+use wheelhouse_model::secrets::hidden;
 use wheelhouse_model::{Error, Kind, Request, Result, names_image};
 
 use super::arguments::{Globals, Verify};
@@ -60,7 +60,7 @@ pub(super) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
     activity.close();
     let report = report?;
     if json {
-        streams::data(&redacted(&format!("{:#}\n", as_json(&report))));
+        streams::data(&hidden(&format!("{:#}\n", as_json(&report))));
     }
     match outcome(&report) {
         Ok(()) => Ok(exit::SUCCESS),
@@ -111,7 +111,7 @@ pub(super) async fn after_build(process: &Process, settings: &Settings, json: bo
     activity.close();
     let report = report?;
     if json {
-        streams::data(&redacted(&format!("{}\n", as_json(&report))));
+        streams::data(&hidden(&format!("{}\n", as_json(&report))));
     }
     outcome(&report)
 }
@@ -121,7 +121,7 @@ fn watch(activity: &Arc<Activity>, tell: impl Fn(&Check) + Send + Sync + 'static
     let activity = Arc::clone(activity);
     Arc::new(move |progress| match progress {
         Progress::Begins { name, about } => {
-            let about = about.map(|about| format!(": {}", redacted(about)));
+            let about = about.map(|about| format!(": {}", hidden(about)));
             let about = about.unwrap_or_default();
             activity.begin(&format!("Verifying {}{about}", shown(name)));
         }
@@ -238,7 +238,7 @@ fn line(check: &Check) -> String {
     let target = check.target.as_deref().map(|label| format!("for {label}"));
     let what: Vec<String> = [counts.join(", ")].into_iter().chain(target).collect();
     let what = what.join(" ");
-    let reason = check.reason.as_deref().map(redacted);
+    let reason = check.reason.as_deref().map(hidden);
     let tail = [Some(what.trim().to_owned()), reason];
     let tail: Vec<String> = tail
         .into_iter()
@@ -254,10 +254,10 @@ fn shown(name: verify::Name) -> String {
 }
 
 fn tell(text: &mut String, finding: &Finding, label: &str) {
-    let sentence = redacted(&format!("{} {}", finding.about, finding.message));
+    let sentence = hidden(&format!("{} {}", finding.about, finding.message));
     let _ = writeln!(text, "  {label}{sentence}");
     for line in finding.detail.iter().flat_map(|detail| detail.lines()) {
-        let _ = writeln!(text, "    {}", redacted(line));
+        let _ = writeln!(text, "    {}", hidden(line));
     }
 }
 

@@ -1,24 +1,33 @@
 //! A small HTTP server for one wheelhouse: its simple index, its files and a health page.
 //!
 //! Responsible for what is at which path ([`route`], a pure function), and for streaming it. It serves
-//! what is there as it is; it never lists anything but distributions, and never leaves the directory.
+//! the files that the manifest names as they are, and follows no link, so it never leaves the directory. Only what is
+//! certainly not there is answered with 404, which installers take for an answer.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::fs::File;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use futures::TryStreamExt as _;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, VARY};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
-use tokio::net::TcpListener;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
 use tokio_util::io::ReaderStream;
-use wheelhouse_model::PackageName;
+use wheelhouse_model::manifest::MANIFEST_NAME;
+use wheelhouse_model::{Manifest, PackageName};
 
 use crate::publish::simple;
 
@@ -28,7 +37,26 @@ const BYTES: &str = "application/octet-stream";
 /// The index as JSON (PEP 691).
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
-type Body = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
+type Body = http_body_util::combinators::BoxBody<Bytes, io::Error>;
+
+/// How patient the server is.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// A client that takes nothing for so long is dropped.
+    pub stalled: Duration,
+    /// Transfers may take so long to finish when the server is to stop.
+    pub stopping: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            stalled: Duration::from_secs(30),
+            // Kubernetes kills a process 30 s after it was to stop.
+            stopping: Duration::from_secs(25),
+        }
+    }
+}
 
 /// What a path stands for.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,32 +112,185 @@ fn prefers_json(accept: &str) -> bool {
     json > 0.0 && json >= quality(&["text/html", "application/vnd.pypi.simple.v1+html"])
 }
 
-/// Serves the wheelhouse in `directory` to whoever connects, and never returns. A connection that
-/// fails harms no other.
-pub async fn serve(listener: TcpListener, directory: PathBuf) -> Infallible {
-    let directory: Arc<Path> = directory.into();
+/// Serves the wheelhouse in `directory` until `stop` ends, and transfers that are under way then to their ends. A
+/// connection that fails harms no other.
+pub async fn serve(
+    listener: TcpListener,
+    directory: PathBuf,
+    patience: Patience,
+    stop: impl Future<Output = ()>,
+) {
+    let wheelhouse = Arc::new(Wheelhouse {
+        directory,
+        served: Mutex::default(),
+    });
+    // Each connection on which something was asked for holds a sender.
+    let (busy, mut all_over) = mpsc::channel::<Infallible>(1);
+    let (stopping, is_stopping) = watch::channel(());
+    let mut stop = std::pin::pin!(stop);
     loop {
-        let Ok((connection, _)) = listener.accept().await else {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        let Ok((connection, _)) = accepted else {
             // Out of file descriptors, most likely: some are free again in a moment.
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let directory = Arc::clone(&directory);
+        // Without them answers are late, and clients that read nothing stay.
+        let _ = connection.set_nodelay(true);
+        let _ = drop_if_stalled(&connection, patience.stalled);
+        let (wheelhouse, busy) = (Arc::clone(&wheelhouse), busy.downgrade());
+        let mut is_stopping = is_stopping.clone();
         tokio::spawn(async move {
+            let is_busy = OnceLock::new();
             let service = service_fn(|request| {
-                let directory = Arc::clone(&directory);
-                async move { Ok::<_, Infallible>(answer(&request, &directory).await) }
+                let wheelhouse = Arc::clone(&wheelhouse);
+                is_busy.get_or_init(|| busy.upgrade());
+                async move { Ok::<_, Infallible>(answer(&request, wheelhouse).await) }
             });
-            // A client that goes away, or speaks no HTTP, has nobody to be told.
-            let _ = hyper::server::conn::http1::Builder::new()
+            let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(connection), service)
-                .await;
+                .serve_connection(TokioIo::new(connection), service);
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                // A client that goes away, or speaks no HTTP, cannot be told.
+                _ = connection.as_mut() => {}
+                _ = is_stopping.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
+            }
         });
+    }
+    drop((listener, busy, stopping));
+    let _ = tokio::time::timeout(patience.stopping, all_over.recv()).await;
+}
+
+/// Has the kernel end `connection` when its other end has taken nothing for `limit`.
+fn drop_if_stalled(connection: &TcpStream, limit: Duration) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(connection, limit)?;
+    }
+    Ok(())
+}
+
+/// The directory, and what of it is served.
+struct Wheelhouse {
+    directory: PathBuf,
+    /// What the manifest names, and the state that the manifest had.
+    served: Mutex<Option<(State, Arc<Served>)>>,
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct State(Option<SystemTime>, u64, u64);
+
+/// The names of files, relative to the wheelhouse.
+struct Served {
+    distributions: BTreeSet<String>,
+    /// `None` without a manifest: any page is served then.
+    others: Option<BTreeSet<String>>,
+}
+
+impl Served {
+    fn has(&self, name: &str) -> bool {
+        self.distributions.contains(name)
+            || match &self.others {
+                Some(others) => others.contains(name),
+                None => simple::is_page(name),
+            }
     }
 }
 
-async fn answer(request: &Request<Incoming>, directory: &Path) -> Response<Body> {
+impl Wheelhouse {
+    /// Returns what is served.
+    fn served(&self) -> io::Result<Arc<Served>> {
+        use std::os::unix::fs::MetadataExt as _;
+        let path = self.directory.join(MANIFEST_NAME);
+        let metadata = match std::fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.found(),
+            Err(error) => return Err(error),
+        };
+        let state = State(metadata.modified().ok(), metadata.len(), metadata.ino());
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, served)) = &*served
+            && *known == state
+        {
+            return Ok(Arc::clone(served));
+        }
+        let Ok(manifest) = Manifest::parse(&std::fs::read(&path)?) else {
+            return self.found();
+        };
+        let wheels = manifest.wheels.into_iter().map(|wheel| wheel.filename);
+        let sdists = manifest.sdists.into_iter().map(|sdist| sdist.filename);
+        let mut others: BTreeSet<String> = manifest.files.into_iter().collect();
+        others.insert(MANIFEST_NAME.to_owned());
+        let now = Arc::new(Served {
+            distributions: wheels.chain(sdists).collect(),
+            others: Some(others),
+        });
+        *served = Some((state, Arc::clone(&now)));
+        Ok(now)
+    }
+
+    /// Returns what is served of a directory without a manifest.
+    fn found(&self) -> io::Result<Arc<Served>> {
+        let mut distributions = BTreeSet::new();
+        for entry in fs_err::read_dir(&self.directory)? {
+            let Ok(name) = entry?.file_name().into_string() else {
+                continue;
+            };
+            let endings = [".whl", ".tar.gz", ".zip"];
+            if !name.starts_with('.') && endings.iter().any(|ending| name.ends_with(ending)) {
+                distributions.insert(name);
+            }
+        }
+        Ok(Arc::new(Served {
+            distributions,
+            others: None,
+        }))
+    }
+
+    /// Opens the regular file `name`, if it is served. No part of its path may be a link.
+    fn open(&self, name: &Path) -> io::Result<File> {
+        let is_served = match name.to_str() {
+            Some(name) => self.served()?.has(name),
+            None => false,
+        };
+        if !is_served {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let flags = OFlags::CLOEXEC | OFlags::PATH | OFlags::DIRECTORY;
+        let mut directory = rustix::fs::openat(CWD, &self.directory, flags, Mode::empty())?;
+        let mut parts = name.components().peekable();
+        while let Some(Component::Normal(part)) = parts.next() {
+            if parts.peek().is_some() {
+                let flags = flags | OFlags::NOFOLLOW;
+                directory = rustix::fs::openat(&directory, part, flags, Mode::empty())?;
+                continue;
+            }
+            // Opening something else could wait for ever, or wake what waits at its other end.
+            let state = rustix::fs::statat(&directory, part, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(state.st_mode) != FileType::RegularFile {
+                break;
+            }
+            let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            let file = rustix::fs::openat(&directory, part, flags, Mode::empty())?;
+            let file = File::from(file);
+            if file.metadata()?.is_file() {
+                return Ok(file);
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+async fn answer(request: &Request<Incoming>, wheelhouse: Arc<Wheelhouse>) -> Response<Body> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD\n");
         response
@@ -123,23 +304,28 @@ async fn answer(request: &Request<Incoming>, directory: &Path) -> Response<Body>
         .and_then(|accept| accept.to_str().ok());
     match route(request.uri().path()) {
         Route::Health => text(StatusCode::OK, PLAIN, "ok\n"),
-        Route::Links => match links(directory) {
-            Ok(page) => text(StatusCode::OK, HTML, page),
-            Err(_) => nowhere(),
+        Route::Links => match blocking(move || wheelhouse.served()).await {
+            Ok(served) => text(StatusCode::OK, HTML, links(&served.distributions)),
+            Err(error) => failed(&error),
         },
         Route::Page(page) => {
             let json = accept.is_some_and(prefers_json);
             let (ending, kind) = if json { ("json", JSON) } else { ("html", HTML) };
-            let mut response = file(&directory.join(page.with_extension(ending)), kind).await;
+            let mut response = file(wheelhouse, page.with_extension(ending), kind).await;
             response
                 .headers_mut()
                 .insert(VARY, "Accept".parse().expect("a value"));
             response
         }
         Route::File(name) => {
-            let path = directory.join(name);
+            let path = PathBuf::from(name);
             let is_json = path.extension().is_some_and(|ending| ending == "json");
-            file(&path, if is_json { "application/json" } else { BYTES }).await
+            file(
+                wheelhouse,
+                path,
+                if is_json { "application/json" } else { BYTES },
+            )
+            .await
         }
         Route::Elsewhere(path) => {
             let mut response = text(StatusCode::MOVED_PERMANENTLY, PLAIN, "moved\n");
@@ -169,46 +355,70 @@ fn text(status: StatusCode, kind: &str, text: impl Into<Bytes>) -> Response<Body
     response
 }
 
-/// Streams the regular file at `path`.
-async fn file(path: &Path, kind: &str) -> Response<Body> {
-    let Ok(metadata) = fs_err::tokio::symlink_metadata(path).await else {
-        return nowhere();
+/// The answer to a request that failed with `error`.
+fn failed(error: &io::Error) -> Response<Body> {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    match errno {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN) => {
+            let mut response = text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "try again later\n");
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, "1".parse().expect("a value"));
+            response
+        }
+        Some(Errno::ACCESS | Errno::PERM) => text(StatusCode::FORBIDDEN, PLAIN, "forbidden\n"),
+        // A link in the place of a directory or a file.
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => nowhere(),
+        None if error.kind() == io::ErrorKind::NotFound => nowhere(),
+        _ => text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "failed to read\n"),
+    }
+}
+
+/// Streams the file `name` of `wheelhouse`.
+async fn file(wheelhouse: Arc<Wheelhouse>, name: PathBuf, kind: &str) -> Response<Body> {
+    let opened = blocking(move || {
+        let file = wheelhouse.open(&name)?;
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    });
+    let (opened, length) = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => return failed(&error),
     };
-    let opened = fs_err::tokio::File::open(path).await;
-    let (true, Ok(opened)) = (metadata.is_file(), opened) else {
-        return nowhere();
-    };
+    let opened = tokio::fs::File::from_std(opened);
     let stream = ReaderStream::with_capacity(opened, 64 * 1024).map_ok(Frame::data);
     let mut response = text(StatusCode::OK, kind, "");
-    response
-        .headers_mut()
-        .insert(CONTENT_LENGTH, metadata.len().into());
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
     *response.body_mut() = StreamBody::new(stream).boxed();
     response
 }
 
-/// The page with a link to each distribution in `directory`.
-fn links(directory: &Path) -> std::io::Result<String> {
-    let names =
-        fs_err::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let is_distribution = |name: &String| {
-        let endings = [".whl", ".tar.gz", ".zip"];
-        !name.starts_with('.') && endings.iter().any(|ending| name.ends_with(ending))
-    };
-    let mut names: Vec<_> = names.filter(is_distribution).collect();
-    names.sort();
+async fn blocking<Output: Send + 'static>(
+    work: impl FnOnce() -> io::Result<Output> + Send + 'static,
+) -> io::Result<Output> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// The page with a link to each of `distributions`.
+fn links(distributions: &BTreeSet<String>) -> String {
     let mut page =
         "<!DOCTYPE html>\n<title>Wheelhouse</title>\n<p><a href=\"simple/\">Simple index</a></p>\n"
             .to_owned();
-    for name in names {
-        let url = simple::segment(&name);
+    for name in distributions {
+        let url = simple::segment(name);
         let _ = writeln!(page, "<a href=\"{url}\">{url}</a><br>");
     }
-    Ok(page)
+    page
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
+
     use super::*;
 
     #[test]
@@ -254,5 +464,97 @@ mod tests {
         assert!(!prefers_json(&format!("{JSON};q=0, text/html")));
         assert!(!prefers_json(&format!("{JSON}; q=0.2, text/html")));
         assert!(!prefers_json("*/*"));
+    }
+
+    /// Starts a server for a file of 16 MiB in a directory without a manifest.
+    async fn start(
+        patience: Patience,
+    ) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>, TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a-1.whl"), vec![0; 16 << 20]).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async { drop(stopped.await) };
+        let path = directory.path().to_owned();
+        let server = tokio::spawn(serve(listener, path, patience, stopped));
+        (address, stop, server, directory)
+    }
+
+    async fn ask(address: SocketAddr) -> TcpStream {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /a-1.whl HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        client
+    }
+
+    #[tokio::test]
+    async fn a_transfer_finishes_before_the_server_stops() {
+        let (address, stop, server, _directory) = start(Patience::default()).await;
+        let _fresh = TcpStream::connect(address).await.unwrap();
+        let mut client = ask(address).await;
+        let mut beginning = [0; 100];
+        client.read_exact(&mut beginning).await.unwrap();
+        stop.send(()).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!server.is_finished());
+        assert!(
+            TcpStream::connect(address).await.is_err(),
+            "it still listens"
+        );
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.len() > (16 << 20) - 100, "{}", rest.len());
+        let limit = Duration::from_secs(5);
+        tokio::time::timeout(limit, server).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_transfer_does_not_delay_the_end_for_ever() {
+        let patience = Patience {
+            stopping: Duration::from_millis(300),
+            ..Patience::default()
+        };
+        let (address, stop, server, _directory) = start(patience).await;
+        let mut client = ask(address).await;
+        client.read_exact(&mut [0; 100]).await.unwrap();
+        stop.send(()).unwrap();
+        let limit = Duration::from_secs(5);
+        tokio::time::timeout(limit, server).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_dropped() {
+        let patience = Patience {
+            stalled: Duration::from_secs(1),
+            ..Patience::default()
+        };
+        let (address, stop, server, _directory) = start(patience).await;
+        let mut client = ask(address).await;
+        client.read_exact(&mut [0; 100]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        stop.send(()).unwrap();
+        let limit = Duration::from_secs(2);
+        let ended = tokio::time::timeout(limit, server).await;
+        assert!(ended.is_ok(), "the connection is still open");
+    }
+
+    #[test]
+    fn only_what_is_not_there_is_not_found() {
+        for (errno, status) in [
+            (Errno::NOENT, 404),
+            (Errno::NOTDIR, 404),
+            (Errno::LOOP, 404),
+            (Errno::ACCESS, 403),
+            (Errno::PERM, 403),
+            (Errno::MFILE, 503),
+            (Errno::NFILE, 503),
+            (Errno::NOMEM, 503),
+            (Errno::IO, 500),
+            (Errno::STALE, 500),
+        ] {
+            assert_eq!(failed(&errno.into()).status(), status, "{errno:?}");
+        }
+        assert_eq!(failed(&io::ErrorKind::NotFound.into()).status(), 404);
     }
 }

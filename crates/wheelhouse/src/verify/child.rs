@@ -1,4 +1,4 @@
-//! Programs that verifying runs: without what could lead them elsewhere, without a network where
+//! Programs that verifying runs: without what could lead them elsewhere, without credentials, without a network where
 //! that is permitted, and never longer than the run.
 
 use std::collections::VecDeque;
@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use futures::future::join;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
+use wheelhouse_engine::family::Family;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::request::Confinement;
+use wheelhouse_model::secrets;
 use wheelhouse_model::{Error, Kind, Result};
 
 /// Variables whose names begin so never reach a program: they would change what pip or Python does.
@@ -24,6 +27,16 @@ const WITHHELD: [&str; 7] = [
     "XDG_",
     "UV_",
     "__PYVENV_",
+];
+
+/// Variables that lead to programs and files which give credentials.
+const AGENTS: [&str; 6] = [
+    "SSH_AUTH_SOCK",
+    "SSH_AGENT_PID",
+    "GPG_AGENT_INFO",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "NETRC",
+    "DOCKER_CONFIG",
 ];
 
 /// How much of the end of an output is kept, in bytes.
@@ -59,7 +72,9 @@ impl Surroundings {
             "failed to make a temporary directory".to_owned()
         })?;
         let withheld = |name: &str| WITHHELD.iter().any(|start| name.starts_with(start));
-        let kept = environment.iter().filter(|(name, _)| !withheld(name));
+        let kept = environment.iter().filter(|(name, value)| {
+            !withheld(name) && !AGENTS.contains(&name.as_str()) && !secrets::is_secret(name, value)
+        });
         let home = home.display().to_string();
         let own = [
             ("HOME", home.as_str()),
@@ -82,6 +97,18 @@ impl Surroundings {
         self.namespace.is_some()
     }
 
+    /// Returns the same surroundings for the hooks of builds.
+    pub(super) fn confinement(&self) -> Confinement {
+        let namespace = self.namespace.map(|arguments| {
+            let words = ["unshare"].into_iter().chain(arguments.iter().copied());
+            words.chain(["--"]).map(str::to_owned).collect()
+        });
+        Confinement {
+            variables: self.variables.clone(),
+            launcher: namespace.unwrap_or_default(),
+        }
+    }
+
     /// Finds a way to cut the network that is permitted here.
     async fn find_namespace(&mut self) {
         for arguments in NAMESPACES {
@@ -102,10 +129,9 @@ impl Surroundings {
         let name = command.first().map(|name| name.display().to_string());
         let name = name.unwrap_or_default();
         let failed = || format!("failed to run {name}");
-        let child = self.command(command).spawn();
-        let mut child = child.context(Kind::Verification, failed)?;
-        let _group = Group::of(&child);
-        let ended = tokio::time::timeout(limit, follow(&mut child)).await;
+        let family = Family::spawn(&mut self.command(command));
+        let mut family = family.context(Kind::Verification, failed)?;
+        let ended = tokio::time::timeout(limit, follow(&mut family)).await;
         let ended = ended.map_err(|_| {
             let seconds = limit.as_secs();
             Error::new(
@@ -117,12 +143,8 @@ impl Surroundings {
     }
 
     fn command(&self, command: &[OsString]) -> Command {
-        let mut words: Vec<OsString> = Vec::new();
-        if let Some(arguments) = self.namespace {
-            words.push("unshare".into());
-            words.extend(arguments.iter().map(OsString::from));
-            words.push("--".into());
-        }
+        let launcher = self.confinement().launcher.into_iter();
+        let mut words: Vec<OsString> = launcher.map(OsString::from).collect();
         words.extend_from_slice(command);
         let mut process = Command::new(&words[0]);
         process
@@ -132,26 +154,25 @@ impl Surroundings {
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
+            .stderr(Stdio::piped());
         process
     }
 }
 
-/// Waits for the end of `child`, and keeps the end of what it says. What it leaves behind may hold its
-/// pipes open for ever, so they are read for a moment longer at most.
-async fn follow(child: &mut Child) -> io::Result<Ended> {
+/// Waits for the end of `family`, and keeps the end of what it says.
+async fn follow(family: &mut Family) -> io::Result<Ended> {
     let (mut said, mut complained) = (VecDeque::new(), VecDeque::new());
     let status = {
         let reading = join(
-            keep(child.stdout.take(), &mut said),
-            keep(child.stderr.take(), &mut complained),
+            keep(family.leader.stdout.take(), &mut said),
+            keep(family.leader.stderr.take(), &mut complained),
         );
         let mut reading = pin!(reading);
         tokio::select! {
-            _ = &mut reading => child.wait().await?,
-            status = child.wait() => {
+            _ = &mut reading => family.leader.wait().await?,
+            status = family.leader.wait() => {
+                // What is left behind could hold the pipes open for ever.
+                family.end();
                 let _ = tokio::time::timeout(LINGER, reading).await;
                 status?
             }
@@ -182,24 +203,5 @@ impl Ended {
         let lines = self.output.lines().filter(|line| !line.trim().is_empty());
         let lines: Vec<&str> = lines.collect();
         lines[lines.len().saturating_sub(SHOWN)..].join("\n")
-    }
-}
-
-/// Ends a process and all that it started when dropped.
-struct Group(Option<rustix::process::Pid>);
-
-impl Group {
-    fn of(child: &tokio::process::Child) -> Self {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(id.and_then(rustix::process::Pid::from_raw))
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(id) = self.0 {
-            // The group is gone already when all went well.
-            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
-        }
     }
 }

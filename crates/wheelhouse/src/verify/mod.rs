@@ -115,6 +115,7 @@ pub async fn verify(job: Job) -> Result<Report> {
         survey: &survey,
         wheels: &wheels,
         scratch: scratch.path(),
+        building: job.building.clone(),
         checks: Vec::new(),
     };
     let checks = Box::pin(verification.run()).await?;

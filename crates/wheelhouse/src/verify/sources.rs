@@ -1,7 +1,6 @@
 //! The source distributions of a directory: whether each builds from what is there, with no
 //! network.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use url::Url;
@@ -11,6 +10,7 @@ use wheelhouse_model::{Error, Event, Kind, Observer, Request, Result, Target};
 use super::Progress;
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::Survey;
+use super::verification::Verification;
 use super::wanted::sdist_name;
 use crate::execute::{self, Job, Reuse};
 use crate::store::{LinkMode, Store};
@@ -23,19 +23,24 @@ pub(super) async fn check(
     survey: &Survey,
     sdists: &[&String],
     target: &Target,
-    verification: &super::Job,
-    scratch: &Path,
+    verification: &Verification<'_>,
 ) -> Result<Check> {
     let mut check = Examination::of(Name::Sources).target(&target.label());
     check.count(sdists.len(), "source distribution");
+    let (scratch, building) = (verification.scratch, &verification.building);
+    let confinement = building.confinement.as_ref();
+    if confinement.is_none_or(|confinement| confinement.launcher.is_empty()) {
+        let message = "were not kept from the network: network namespaces are not permitted here";
+        check.warn(Finding::new("build hooks", message));
+    }
     let store = Store::open(scratch.join("store"))?;
     for (position, sdist) in sdists.iter().enumerate() {
-        (verification.watch)(Progress::Begins {
+        (verification.job.watch)(Progress::Begins {
             name: Name::Sources,
             about: Some(sdist),
         });
         let job = Job {
-            request: request(survey, sdist, &verification.building)?,
+            request: request(survey, sdist, building)?,
             supplements: Vec::new(),
             python: target.interpreter.clone(),
             store: store.clone(),

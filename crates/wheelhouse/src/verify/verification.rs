@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use wheelhouse_engine::Host;
+use wheelhouse_model::request::Building;
 use wheelhouse_model::{Lock, Manifest, Result, Source, Target};
 
 use super::examine::Examined;
@@ -28,6 +30,8 @@ pub(super) struct Verification<'a> {
     pub(super) survey: &'a Survey,
     pub(super) wheels: &'a BTreeMap<String, Examined>,
     pub(super) scratch: &'a Path,
+    /// How source distributions are built.
+    pub(super) building: Building,
     pub(super) checks: Vec<Check>,
 }
 
@@ -43,6 +47,7 @@ struct Standing {
 
 impl Verification<'_> {
     pub(super) async fn run(mut self) -> Result<Vec<Check>> {
+        self.confine_builds().await?;
         let standing = self.standing().await?;
         let locks = self.check_integrity(&standing);
         self.check_sources(&standing, &locks).await?;
@@ -50,6 +55,16 @@ impl Verification<'_> {
             Box::pin(self.check_target(standing, &locks)).await?;
         }
         Ok(self.checks)
+    }
+
+    /// Gives hooks the surroundings that pip has.
+    async fn confine_builds(&mut self) -> Result<()> {
+        if self.job.install && !self.survey.sdists.is_empty() {
+            let home = self.scratch.join("home");
+            let surroundings = child::Surroundings::new(&self.job.environment, &home).await?;
+            self.building.confinement = Some(Arc::new(surroundings.confinement()));
+        }
+        Ok(())
     }
 
     /// The targets of the manifest, or else the ordinary Python.
@@ -134,7 +149,7 @@ impl Verification<'_> {
                     None => sdists,
                 };
                 let target = &own.target;
-                sources::check(self.survey, &sdists, target, self.job, self.scratch).await?
+                sources::check(self.survey, &sdists, target, self).await?
             }
         };
         self.end(check);
@@ -189,7 +204,7 @@ impl Verification<'_> {
             target,
             scratch: self.scratch,
             build: self.job.install && standing.foreign.is_none(),
-            building: &self.job.building,
+            building: &self.building,
         };
         self.begin(Name::Completeness, &wanted.label(target));
         let check = Box::pin(proof.check(standing.host.clone())).await?;

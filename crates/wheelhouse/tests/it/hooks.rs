@@ -112,7 +112,7 @@ fn a_back_end_that_names_a_path_outside_is_refused() {
     run.assert_exit(5).assert_error_names(&["gamma==1.0"]);
 }
 
-/// Starts children: in the same group, and in a session of their own; all ids go to `file`.
+/// Starts children in the same group; all ids go to `file`.
 fn family(file: &Path) -> String {
     let quoted = literal(file);
     format!(
@@ -153,6 +153,156 @@ fn a_daemon_left_behind_holds_up_nobody_and_is_ended() {
     run.assert_success();
     assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
     process::assert_dead(&process::ids(&ids));
+}
+
+/// Starts daemons that keep the output open: in a session of its own, by a double fork, without the variables of the
+/// hook, and one that starts others. All ids go to `file`.
+fn daemons(file: &Path) -> String {
+    let quoted = literal(file);
+    format!(
+        "def note(id):\n    with open({quoted}, 'a') as file: file.write('%d\\n' % id)\n\
+         note(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)\n\
+         note(subprocess.Popen(['sleep', '600'], start_new_session=True, env={{}}).pid)\n\
+         note(subprocess.Popen(['yes'], start_new_session=True).pid)\n\
+         subprocess.call(['sh', '-c', 'setsid sh -c \"sleep 600 & echo \\\\$! >> {0}; wait\" &'])\n\
+         if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        note(os.getpid())\n        time.sleep(600)\n    os._exit(0)\n\
+         while len(open({quoted}).readlines()) < 5: time.sleep(0.01)\n",
+        file.display()
+    )
+}
+
+#[test]
+fn daemons_are_ended_with_the_hook() {
+    for (end, options, code) in [
+        ("pass", &[][..], 0),
+        ("sys.exit(1)", &[], 5),
+        ("os.kill(os.getpid(), 9)", &[], 5),
+        ("os.close(1); os.close(2); time.sleep(0.2)", &[], 0),
+        ("time.sleep(600)", &["--build-timeout", "3"], 5),
+    ] {
+        let sandbox = Sandbox::new();
+        let ids = sandbox.path("ids");
+        let index = offering(&(daemons(&ids) + end));
+        let run = sandbox.build(&index, &[&["gamma"], options].concat());
+        run.assert_exit(code);
+        assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
+        let ids = process::ids(&ids);
+        assert!(ids.len() >= 5, "{ids:?}");
+        process::assert_dead(&ids);
+    }
+}
+
+#[test]
+fn daemons_are_ended_by_an_interruption() {
+    let sandbox = Sandbox::new();
+    let ids = sandbox.path("ids");
+    let index = offering(&(daemons(&ids) + "time.sleep(600)"));
+    let run = sandbox.start(&index, &["gamma"]);
+    process::eventually("the daemons", || process::ids(&ids).len() >= 5);
+    run.signal(rustix::process::Signal::TERM);
+    run.finish().assert_exit(130);
+    process::assert_dead(&process::ids(&ids));
+}
+
+#[test]
+fn the_end_of_a_hook_harms_no_other() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (ready, over) = (sandbox.path("ready"), sandbox.path("over"));
+    // Its daemon is needed until the other hook is over.
+    let script = format!(
+        "daemon = subprocess.Popen(['sleep', '600'], start_new_session=True)\n\
+         open({}, 'w').close()\n\
+         while not os.path.exists({over}): time.sleep(0.01)\ntime.sleep(1)\n\
+         if daemon.poll() is not None: sys.exit('the daemon is gone')",
+        literal(&ready),
+        over = literal(&over)
+    );
+    index.add_sdist(&Sdist::new("gamma", "1.0").static_metadata().script(&script));
+    let script = format!(
+        "while not os.path.exists({}): time.sleep(0.01)\nopen({}, 'w').close()",
+        literal(&ready),
+        literal(&over)
+    );
+    index.add_sdist(&Sdist::new("delta", "1.0").static_metadata().script(&script));
+    let run = sandbox.build(&index, &["gamma", "delta", "--jobs", "2"]);
+    run.assert_success();
+}
+
+#[test]
+fn what_a_hook_writes_into_its_environment_reaches_no_other_build() {
+    let edit = "f = open(api, 'r+')\nf.write(\"def hi(): return 'EVIL'\\n\")\nf.close()";
+    let forge = "import importlib.util, importlib._bootstrap_external as loader\n\
+                 code, state = compile(\"def hi(): return 'EVIL'\", api, 'exec'), os.stat(api)\n\
+                 pyc = importlib.util.cache_from_source(api)\n\
+                 bytecode = loader._code_to_timestamp_pyc(code, int(state.st_mtime), state.st_size)\n\
+                 open(pyc, 'r+b').write(bytecode)";
+    let metadata = "path = os.path.join(os.path.dirname(os.path.dirname(api)), 'tool-1.0.dist-info', 'METADATA')\n\
+                    open(path, 'a').write('EVIL')";
+    let script = "path = os.path.join(os.path.dirname(os.path.dirname(api)), 'bin', 'run')\n\
+                  scripts = os.path.dirname(sys.executable)\n\
+                  open(os.path.join(scripts, 'toolscript'), 'r+').write('EVIL')";
+    for attack in [edit, forge, metadata, script] {
+        let (index, sandbox) = (Index::start(), Sandbox::new());
+        let told = sandbox.path("told");
+        let tool = Wheel::new("tool", "1.0")
+            .file("tool/__init__.py", "")
+            .file("tool/api.py", "def hi(): return 'good'\n")
+            .file("tool-1.0.data/scripts/toolscript", "good\n");
+        index.add(&tool);
+        let find = "import tool\napi = os.path.join(os.path.dirname(tool.__file__), 'api.py')\n";
+        let evil = Sdist::new("evil", "1.0").requires("tool");
+        index.add_sdist(&evil.static_metadata().script(&format!("{find}{attack}")));
+        let note = format!(
+            "{find}import importlib.util, tool.api\n\
+             scripts = os.path.dirname(sys.executable)\n\
+             metadata = os.path.join(os.path.dirname(os.path.dirname(api)), 'tool-1.0.dist-info', 'METADATA')\n\
+             said = [tool.api.hi(), open(os.path.join(scripts, 'toolscript')).read(), open(metadata).read()]\n\
+             said += [os.stat(path).st_nlink for path in (api, metadata, importlib.util.cache_from_source(api))]\n\
+             open({}, 'w').write(repr(said))",
+            literal(&told)
+        );
+        let victim = Sdist::new("victim", "1.0").requires("tool");
+        index.add_sdist(&victim.static_metadata().script(&note));
+        sandbox.build(&index, &["evil"]).assert_success();
+        sandbox.build(&index, &["victim"]).assert_success();
+        let told = std::fs::read_to_string(&told).unwrap();
+        assert!(
+            told.starts_with("['good', ") && told.ends_with("1, 1, 1]"),
+            "{told}"
+        );
+        assert!(!told.contains("EVIL"), "{told}");
+    }
+}
+
+#[test]
+fn build_requirements_are_compiled_before_the_first_hook() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let told = sandbox.path("told");
+    let tool = Wheel::new("tool", "1.0")
+        .file(
+            "tool/__init__.py",
+            "import os\nos.environ['TOOL'] = 'imported'\n",
+        )
+        .file("tool/broken.py", "def")
+        .file("tool-1.0.data/purelib/moved.py", "");
+    index.add(&tool);
+    let script = format!(
+        "import importlib.util\n\
+         tool = importlib.util.find_spec('tool')\n\
+         data = open(tool.cached, 'rb').read()\n\
+         is_current = int.from_bytes(data[8:12], 'little') == int(os.stat(tool.origin).st_mtime)\n\
+         names = [os.path.basename(name) for name in os.listdir(os.path.dirname(tool.cached))]\n\
+         open({}, 'w').write(repr((is_current, len(names), importlib.util.find_spec('moved') is not None)))",
+        literal(&told)
+    );
+    index.add_sdist(
+        &Sdist::new("gamma", "1.0")
+            .requires("tool")
+            .static_metadata()
+            .script(&script),
+    );
+    sandbox.build(&index, &["gamma"]).assert_success();
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), "(True, 1, True)");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::symlink;
 
 use rustix::process::Signal;
 
@@ -78,6 +79,114 @@ fn a_wheelhouse_is_served_until_a_signal_comes() {
     let begun = std::time::Instant::now();
     running.finish().assert_success();
     assert!(begun.elapsed().as_secs() < 2, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn only_files_of_the_wheelhouse_are_served() {
+    let image = Image::new();
+    image.index.add(&Wheel::new("alpha", "1.0"));
+    image.index.add(&Wheel::new("beta", "1.0"));
+    image.upload("requirements.txt", "alpha\nbeta\n");
+    image.assemble().assert_success();
+    let wheelhouse = image.wheelhouse();
+    let outside = image.sandbox.path("outside");
+    std::fs::create_dir(&outside).unwrap();
+    for name in ["index.html", "index.json"] {
+        std::fs::write(outside.join(name), "foreign").unwrap();
+    }
+    for name in [
+        "private.key",
+        "backup-1.0.tar.gz",
+        "other-1.0-py3-none-any.whl",
+        ".hidden",
+    ] {
+        std::fs::write(wheelhouse.join(name), "foreign").unwrap();
+    }
+    symlink(outside.join("index.html"), wheelhouse.join("linked.txt")).unwrap();
+    symlink(&outside, wheelhouse.join("simple/evil")).unwrap();
+    std::fs::remove_dir_all(wheelhouse.join("simple/alpha")).unwrap();
+    symlink(&outside, wheelhouse.join("simple/alpha")).unwrap();
+    let alpha = wheelhouse.join("alpha-1.0-py3-none-any.whl");
+    std::fs::remove_file(&alpha).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &alpha,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    let mut running = image
+        .sandbox
+        .spawn(image.command(&["run", "--bind", "127.0.0.1:0"]));
+    let port = port_of(&image.sandbox);
+    for path in [
+        "/private.key",
+        "/backup-1.0.tar.gz",
+        "/other-1.0-py3-none-any.whl",
+        "/.hidden",
+        "/linked.txt",
+        "/simple/evil/",
+        "/simple/alpha/",
+        "/alpha-1.0-py3-none-any.whl",
+    ] {
+        let (head, body) = ask(port, "GET", path, "*/*");
+        assert!(head.starts_with("http/1.1 404"), "{path}: {head}");
+        assert_eq!(body, b"not found\n", "{path}");
+    }
+    for path in [
+        "/wheelhouse.json",
+        "/simple/beta/",
+        "/beta-1.0-py3-none-any.whl",
+        "/beta-1.0-py3-none-any.whl.metadata",
+    ] {
+        let (head, _) = ask(port, "GET", path, "*/*");
+        assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
+    }
+    let (_, links) = ask(port, "GET", "/", "*/*");
+    let links = String::from_utf8(links).unwrap();
+    assert!(
+        links.contains("beta-1.0") && !links.contains("other-1.0"),
+        "{links}"
+    );
+    running.kill();
+}
+
+#[test]
+fn without_descriptors_the_answer_is_to_try_again() {
+    let image = Image::new();
+    image.index.add(&Wheel::new("alpha", "1.0"));
+    image.upload("requirements.txt", "alpha\n");
+    image.assemble().assert_success();
+    let serve = image.command(&["run", "--bind", "127.0.0.1:0"]);
+    let mut command = image.sandbox.command("sh");
+    command.args(["-c", "ulimit -n 48; exec \"$0\" \"$@\""]);
+    command.arg(serve.get_program()).args(serve.get_args());
+    command.envs(
+        serve
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    if let Some(directory) = serve.get_current_dir() {
+        command.current_dir(directory);
+    }
+    let mut running = image.sandbox.spawn(command);
+    let port = port_of(&image.sandbox);
+    let connect = || TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut clients: Vec<TcpStream> = (0..60).map(|_| connect()).collect();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut first = clients.swap_remove(0);
+    let wheel = b"GET /alpha-1.0-py3-none-any.whl HTTP/1.1\r\nHost: a\r\n\r\n";
+    first.write_all(wheel).unwrap();
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 503");
+    drop((first, clients));
+    eventually("descriptors", || {
+        let (head, _) = ask(port, "GET", "/alpha-1.0-py3-none-any.whl", "*/*");
+        head.starts_with("http/1.1 200")
+    });
+    running.kill();
 }
 
 /// Waits for the address that the server tells.

@@ -216,6 +216,69 @@ fn a_netrc_file_is_used() {
 }
 
 #[test]
+fn what_a_failing_build_prints_is_masked() {
+    let print = "for name in sorted(os.environ): print(name, os.environ[name])\n\
+                 print(open(os.path.expanduser('~/.netrc')).read())\n\
+                 sys.stdout.write('secret-of-')\nsys.stdout.flush()\ntime.sleep(0.2)\nprint('a-token')\nsys.exit(1)";
+    let index = Index::start();
+    index.add_sdist(&Sdist::new("gamma", "1.0").static_metadata().script(print));
+    for extra in [&[][..], &["-v"], &["-vvv"], &["--json"], &["--json", "-v"]] {
+        let mut sandbox = Sandbox::new();
+        let url = index.url_for(USER, "hunter2%40index");
+        sandbox.write("pip.conf", &format!("[global]\nindex-url = {url}\n"));
+        sandbox.write(
+            "home/.netrc",
+            "machine other.example login a password hunter2netrc\n",
+        );
+        for (name, value) in [
+            (
+                "PIP_CONFIG_FILE",
+                sandbox.path("pip.conf").display().to_string(),
+            ),
+            (
+                "PIP_EXTRA_INDEX_URL",
+                "https://u:hunter2extra@127.0.0.1:1/".to_owned(),
+            ),
+            ("DEPLOY_TOKEN", "secret-of-a-token".to_owned()),
+            ("UV_INDEX_PRIVATE_PASSWORD", "hunter2\\quoted\"".to_owned()),
+            (
+                "SIGNING_KEY",
+                "first-line-of-key\nsecond-line-of-key".to_owned(),
+            ),
+            ("SHORT_KEY", "four".to_owned()),
+            ("NOTHING_SPECIAL", "shown-as-it-is".to_owned()),
+        ] {
+            sandbox.set(name, value);
+        }
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+        command.args([
+            "build",
+            "-o",
+            "out",
+            "--cache-dir",
+            "cache",
+            "--retries",
+            "0",
+        ]);
+        command
+            .args(["--no-deps", "gamma", "--index-url", &url])
+            .args(extra);
+        command.env_remove("PIP_EXTRA_INDEX_URL");
+        let run = sandbox.spawn(command).finish();
+        run.assert_exit(5);
+        let mut told = format!("{}{}", run.stdout, run.stderr);
+        for (name, bytes) in tree::read(&sandbox.path("cache/logs")) {
+            told.extend([name.as_str(), &String::from_utf8_lossy(&bytes)]);
+        }
+        for secret in ["hunter2", "secret-of-a-token", "-line-of-key"] {
+            assert!(!told.contains(secret), "{secret} is in {told}");
+        }
+        assert!(told.contains("SHORT_KEY four"), "{told}");
+        assert!(told.contains("NOTHING_SPECIAL shown-as-it-is"), "{told}");
+    }
+}
+
+#[test]
 fn who_has_no_credentials_is_told_so() {
     let index = index();
     let run = Sandbox::new().build(&index, &["alpha"]);

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
-use wheelhouse_model::redact::redacted;
+use wheelhouse_model::secrets::hidden;
 use wheelhouse_model::{Event, Observer};
 
 use super::{Renderer, Verbosity};
@@ -36,7 +36,7 @@ impl<Stream: Write + Send> Observer for Json<Stream> {
     }
 
     fn observe(&self, event: &Event) {
-        let line = format!("{}\n", redacted(&as_json(event).to_string()));
+        let line = format!("{}\n", hidden(&as_json(event).to_string()));
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever has closed the pipe wants to know no more.
         let _ = stream

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use wheelhouse_model::event::{Unknown, Wait};
-use wheelhouse_model::redact::redacted;
+use wheelhouse_model::secrets::hidden;
 use wheelhouse_model::{Event, Outcome, Phase};
 
 use super::super::dialect::Dialect;
@@ -29,7 +29,7 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
     } else {
         words(event, verbosity)
     };
-    said.map(|said| style::presentable(&redacted(&said)))
+    said.map(|said| style::presentable(&hidden(&said)))
 }
 
 fn words(event: &Event, verbosity: Verbosity) -> Option<String> {

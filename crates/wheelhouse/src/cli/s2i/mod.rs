@@ -6,7 +6,6 @@
 mod sets;
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -23,6 +22,7 @@ use super::process::Process;
 use super::{again, build, cache, signals, store, streams};
 use crate::config::{LocalReader, RawBuild, settle};
 use crate::s2i::artifacts::{self, Restored, Transfer};
+use crate::s2i::server::Patience;
 use crate::s2i::{Places, USAGE, application, environment, permissions, server, transfer};
 
 const SCHEMA: &str = "wheelhouse-s2i/1";
@@ -292,7 +292,8 @@ fn serve(places: &Places, bind: SocketAddr) -> Result<()> {
             Error::new(Kind::Input, message).with_hint("Run `wheelhouse s2i assemble` first.")
         );
     }
-    let serving = async move || {
+    wheelhouse_engine::run(move || async move {
+        let stop = signals::stop()?;
         let listener = TcpListener::bind(bind).await;
         let listener = listener.context(Kind::Publish, || format!("failed to listen on {bind}"))?;
         let address = listener.local_addr().unwrap_or(bind);
@@ -300,14 +301,9 @@ fn serve(places: &Places, bind: SocketAddr) -> Result<()> {
             "Serving {} at http://{address}/simple/",
             directory.display()
         ));
-        Ok(server::serve(listener, directory).await)
-    };
-    match signals::run::<Infallible, _>(serving) {
-        // That is how serving ends.
-        Err(error) if error.kind() == Kind::Interrupted => Ok(()),
-        Err(error) => Err(error),
-        Ok(never) => match never {},
-    }
+        server::serve(listener, directory, Patience::default(), stop).await;
+        Ok(())
+    })
 }
 
 fn init(directory: &Path, force: bool, globals: &Globals) -> Result<()> {

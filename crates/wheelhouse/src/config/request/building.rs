@@ -40,6 +40,7 @@ pub(super) fn building(
         config_settings,
         package_settings,
         environment: context.environment.of_builds(),
+        confinement: None,
     })
 }
 

@@ -67,6 +67,50 @@ fn what_is_installed_has_no_network() {
 }
 
 #[test]
+fn hooks_have_no_network_no_home_and_no_credentials() {
+    let (index, notes) = (Index::start(), Sandbox::new());
+    let url = index.url();
+    let port = url.rsplit(':').next().unwrap().split('/').next().unwrap();
+    let note = notes.path("note");
+    let script = format!(
+        "import json, socket\n\
+         try:\n    socket.create_connection(('127.0.0.1', {port}), 5).close()\n    network = True\n\
+         except OSError:\n    network = False\n\
+         with open({}, 'a') as file: file.write(json.dumps([network, dict(os.environ)]) + '\\n')",
+        literal(&note)
+    );
+    let mut sandbox = plain(&[Wheel::new("alpha", "1.0").requires("gamma")]);
+    let home = sandbox.path("home").display().to_string();
+    for (name, value) in [
+        ("DEPLOY_TOKEN", "t0p"),
+        ("AWS_SECRET_ACCESS_KEY", "t0p"),
+        ("DATABASE_URL", "postgres://app:t0p@db/app"),
+        ("SSH_AUTH_SOCK", "/tmp/t0p"),
+        ("CFLAGS", "-O1"),
+    ] {
+        sandbox.set(name, value);
+    }
+    for sdist in [
+        Sdist::new("gamma", "1.0").script(&script),
+        Sdist::new("delta", "1.0").static_metadata().script(&script),
+    ] {
+        fs::write(sandbox.out().join(sdist.filename()), sdist.bytes()).unwrap();
+    }
+    let run = verify(&sandbox, &[]);
+    run.assert_success();
+    let is_cut_off = !run.stdout.contains("network namespaces are not permitted");
+    let notes = fs::read_to_string(&note).unwrap();
+    assert!(notes.lines().count() >= 3, "{notes}");
+    assert!(!notes.contains("t0p"), "{notes}");
+    for line in notes.lines() {
+        let said: Value = serde_json::from_str(line).unwrap();
+        assert_ne!(said[1]["HOME"], home.as_str(), "{line}");
+        assert_eq!(said[1]["CFLAGS"], "-O1", "{line}");
+        assert!(said[0] == false || !is_cut_off, "{line}");
+    }
+}
+
+#[test]
 fn an_interruption_ends_what_was_started() {
     let ids = Sandbox::new();
     let path = ids.path("ids");

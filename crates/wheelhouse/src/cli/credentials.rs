@@ -1,0 +1,68 @@
+//! The credentials that this process was given: masked in all that it shows, and in the logs of builds.
+//!
+//! Never uses them.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use wheelhouse_model::secrets::{self, hidden};
+
+/// Has the credentials in the environment, in `arguments` and in the user's netrc file masked, also if the program panics.
+pub(super) fn remember(arguments: &[OsString]) {
+    for (name, value) in std::env::vars_os() {
+        if let (Some(name), Some(value)) = (name.to_str(), value.to_str()) {
+            secrets::remember(secrets::of_variable(name, value));
+        }
+    }
+    for argument in arguments.iter().filter_map(|argument| argument.to_str()) {
+        secrets::remember(secrets::of_text(argument));
+        if let Some((name, value)) = argument.split_once('=') {
+            secrets::remember(secrets::of_variable(name, value));
+        }
+    }
+    secrets::remember(of_netrc());
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        let is_captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+        let backtrace = is_captured.then(|| format!("\n{backtrace}"));
+        super::streams::talk(&format!("{panic}{}", backtrace.unwrap_or_default()));
+    }));
+}
+
+/// The passwords in the user's netrc file.
+fn of_netrc() -> Vec<String> {
+    let named = std::env::var_os("NETRC").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".netrc"));
+    // It may be a pipe, or very long.
+    let is_small = |path: &PathBuf| {
+        path.metadata()
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() < 1 << 20)
+    };
+    let text = named
+        .or(home)
+        .filter(is_small)
+        .and_then(|path| std::fs::read_to_string(path).ok());
+    let text = text.unwrap_or_default();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let pairs = words.windows(2);
+    pairs
+        .filter(|pair| pair[0] == "password")
+        .map(|pair| pair[1].trim_matches('"').to_owned())
+        .collect()
+}
+
+/// A stream that credentials do not reach; each write is a whole message.
+pub(super) struct Hiding<Stream>(pub(super) Stream);
+
+impl<Stream: Write> Write for Hiding<Stream> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = hidden(&String::from_utf8_lossy(bytes));
+        self.0.write_all(text.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
