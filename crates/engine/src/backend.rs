@@ -1,5 +1,6 @@
 //! The build back end that a source tree declares (PEP 517 and PEP 518).
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -7,7 +8,7 @@ use uv_distribution_types::{Requirement, UnresolvedRequirement};
 use uv_pep508::Requirement as Pep508Requirement;
 use uv_pypi_types::VerbatimParsedUrl;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_model::{Error, Kind, Result, limits};
 
 use crate::{archives, legacy_sdists};
 
@@ -58,9 +59,9 @@ impl Backend {
     /// When the tree has neither `pyproject.toml` nor `setup.py`, or the former is not valid.
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let path = root.join("pyproject.toml");
-        let text = match fs_err::read_to_string(&path) {
+        let text = match project_text(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 if !root.join("setup.py").is_file() {
                     return Err(Error::new(
                         Kind::Build,
@@ -79,6 +80,7 @@ impl Backend {
             }
         };
         let invalid = || format!("{} is not valid", path.display());
+        limits::pyproject(&text).context(Kind::Build, invalid)?;
         let pyproject: Pyproject = toml::from_str(&text).context(Kind::Build, invalid)?;
         let Some(system) = pyproject.build_system else {
             return Self::new(
@@ -111,12 +113,30 @@ impl Backend {
     }
 }
 
+/// Reads the `pyproject.toml` at `path`.
+pub(crate) fn project_text(path: &Path) -> std::io::Result<String> {
+    let file = fs_err::File::open(path)?;
+    let bytes = limits::read(file, limits::PYPROJECT)?;
+    String::from_utf8(bytes).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
+}
+
 /// Parses build requirements as a back end states them.
 pub(crate) fn build_requirements(texts: &[String]) -> Result<Vec<Requirement>> {
+    if texts.len() > limits::BUILD_REQUIREMENTS {
+        let message = format!("{} build requirements are too many", texts.len());
+        return Err(Error::new(Kind::Build, message).with_hint(format!(
+            "A build may require up to {} packages.",
+            limits::BUILD_REQUIREMENTS
+        )));
+    }
     texts
         .iter()
         .map(|text| {
-            let invalid = || format!("the build requirement `{text}` is not valid");
+            let invalid = || {
+                let text = limits::shown(text);
+                format!("the build requirement `{text}` is not valid")
+            };
+            limits::requirement(text).context(Kind::Build, invalid)?;
             let suffixed = archives::with_suffix(text);
             let readable = suffixed.as_deref().unwrap_or(text);
             let parsed = readable.parse::<Pep508Requirement<VerbatimParsedUrl>>();

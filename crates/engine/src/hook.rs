@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::PipeWriter;
+use std::io::{ErrorKind, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -18,7 +18,7 @@ use tokio::process::Command;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::request::Confinement;
 use wheelhouse_model::secrets::Masking;
-use wheelhouse_model::{Error, Event, Kind, Observer, Result};
+use wheelhouse_model::{Error, Event, Kind, Observer, Result, limits};
 
 use crate::family::Family;
 
@@ -111,7 +111,16 @@ impl Call<'_> {
             return Err(self.timed_out(&output));
         };
         let status = status.context(Kind::Build, unlogged)?;
-        let result = fs_err::read(&result_file).ok();
+        let result = match read_result(&result_file) {
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                let reason = format!(
+                    "the result of `{}` of {} is refused: {error}",
+                    self.hook, self.backend.name
+                );
+                return Err(self.explained(&reason, &output));
+            }
+            result => result.ok(),
+        };
         let result: Option<ResultFile> =
             result.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         match result {
@@ -198,6 +207,15 @@ impl Call<'_> {
             None => error,
         }
     }
+}
+
+/// Reads what a hook left at `path`. The hook may have put anything there in place of the file, so only a regular file is
+/// opened.
+fn read_result(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !std::fs::symlink_metadata(path)?.is_file() {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    limits::read(fs_err::File::open(path)?, limits::HOOK_RESULT)
 }
 
 /// What a hook says, without credentials: all of it (within limits) in a file, the end of it in memory.

@@ -6,9 +6,11 @@ use uv_pep440::{VersionSpecifier, VersionSpecifiers};
 use uv_pypi_types::{
     LenientRequirement, LenientVersionSpecifiers, ResolutionMetadata, VerbatimParsedUrl,
 };
+use wheelhouse_model::limits;
 
 /// Parses core metadata; what no version can be compared with is left out of requirements.
 pub(crate) fn parse(metadata: &[u8]) -> Option<ResolutionMetadata> {
+    limits::metadata(metadata).ok()?;
     if let Ok(parsed) = ResolutionMetadata::parse_metadata(metadata) {
         return Some(parsed);
     }

@@ -15,7 +15,7 @@ use uv_requirements_txt::{RequirementEntry, RequirementsTxtRequirement};
 use uv_resolver::{Preference, Preferences, ResolverEnvironment};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::{Formats, Packages, Requirement};
-use wheelhouse_model::{Error, Kind, PackageName, Result, Version};
+use wheelhouse_model::{Error, Kind, PackageName, Result, Version, limits};
 
 use crate::{archives, legacy_sdists};
 
@@ -39,12 +39,14 @@ pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> 
 
 fn parse_as_written(requirement: &Requirement) -> Result<UnresolvedRequirement> {
     let invalid = || {
-        let (text, origin) = (redacted(&requirement.text), &requirement.origin);
+        let text = redacted(&limits::shown(&requirement.text));
+        let origin = &requirement.origin;
         Error::new(
             Kind::Input,
             format!("`{text}` in {origin} is not a requirement"),
         )
     };
+    limits::requirement(&requirement.text).map_err(|excess| invalid().caused_by(excess))?;
     let (text, fragment) = without_file_fragment(&requirement.text);
     let suffixed = archives::with_suffix(&text);
     let readable = suffixed.as_deref().unwrap_or(&text);

@@ -10,13 +10,14 @@ use std::str::FromStr;
 use toml::value::Datetime;
 use toml::{Table, Value};
 
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, limits};
 
 /// Parses a TOML document.
 ///
 /// # Errors
-/// It is not TOML: the message names the line.
+/// It is not TOML: the message names the line; or it nests too deep.
 pub fn parse(text: &str) -> Result<Table> {
+    limits::toml(text).map_err(|excess| Error::new(Kind::Input, excess.to_string()))?;
     text.parse().map_err(|error: toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
         let before = text.bytes().take(start);
@@ -100,6 +101,8 @@ impl<'a> Entry<'a> {
         let Some(text) = self.string(key)? else {
             return Ok(None);
         };
+        limits::requirement(text)
+            .map_err(|excess| self.error(key, "is invalid").caused_by(excess))?;
         text.parse()
             .map(Some)
             .map_err(|error| self.error(key, "is invalid").caused_by(error))

@@ -11,17 +11,19 @@ use uv_pep508::{
     ExtraOperator, MarkerExpression, MarkerTree, MarkerTreeKind, MarkerValueExtra, MarkerValueList,
 };
 
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, limits};
 
 /// Parses a marker.
 ///
 /// # Errors
-/// It is none.
+/// It is none, or exceeds the [limits].
 pub fn parse(text: &str) -> Result<MarkerTree> {
-    MarkerTree::from_str(text).map_err(|error| {
-        let message = format!("`{text}` is not a marker");
-        Error::new(Kind::Input, message).caused_by(error.message.to_string())
-    })
+    let invalid = || {
+        let message = format!("`{}` is not a marker", limits::shown(text));
+        Error::new(Kind::Input, message)
+    };
+    limits::requirement(text).map_err(|excess| invalid().caused_by(excess))?;
+    MarkerTree::from_str(text).map_err(|error| invalid().caused_by(error.message.to_string()))
 }
 
 /// Decides what `marker` says of extras (`extra == 'name'`, `'name' in extras`) and of groups

@@ -10,7 +10,7 @@ use uv_pep440::VersionSpecifiers;
 use uv_pep508::{MarkerTree, Requirement, VerbatimUrl, VersionOrUrl};
 
 use crate::redact::redacted;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, limits};
 
 /// The parts of a requirement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +35,15 @@ impl Parts {
 /// Takes the requirement `text` apart.
 ///
 /// # Errors
-/// It is no requirement.
+/// It is no requirement, or exceeds the [limits].
 pub fn parse(text: &str) -> Result<Parts> {
-    let requirement = Requirement::<VerbatimUrl>::from_str(text).map_err(|error| {
-        let message = format!("`{}` is not a requirement", redacted(text));
-        Error::new(Kind::Input, message).caused_by(redacted(&error.message.to_string()))
-    })?;
+    let invalid = || {
+        let message = format!("`{}` is not a requirement", redacted(&limits::shown(text)));
+        Error::new(Kind::Input, message)
+    };
+    limits::requirement(text).map_err(|excess| invalid().caused_by(excess))?;
+    let requirement = Requirement::<VerbatimUrl>::from_str(text)
+        .map_err(|error| invalid().caused_by(redacted(&error.message.to_string())))?;
     let (specifiers, is_direct) = match requirement.version_or_url {
         None => (VersionSpecifiers::empty(), false),
         Some(VersionOrUrl::VersionSpecifier(specifiers)) => (specifiers, false),

@@ -45,16 +45,22 @@ pub enum Named {
 
 type Parsed = Requirement<VerbatimUrl>;
 
+/// Parses `text` if it is within the [limits](crate::limits).
+fn parsed(text: &str) -> Option<Parsed> {
+    crate::limits::requirement(text).ok()?;
+    Parsed::from_str(text).ok()
+}
+
 /// Whether `text` is a requirement as PEP 508 has it.
 #[must_use]
 pub fn is_requirement(text: &str) -> bool {
-    Parsed::from_str(text).is_ok()
+    parsed(text).is_some()
 }
 
 /// Reads what `text`, one line of requirements, names.
 #[must_use]
 pub fn named(text: &str) -> Named {
-    if let Ok(mut parsed) = Parsed::from_str(text) {
+    if let Some(mut parsed) = parsed(text) {
         let name = parsed.name.clone();
         if matches!(parsed.version_or_url, Some(VersionOrUrl::Url(_))) {
             parsed.clear_url();
@@ -71,8 +77,8 @@ pub fn named(text: &str) -> Named {
         Some(marker) => format!("{name} ;{marker}"),
         None => name.to_owned(),
     };
-    match Parsed::from_str(&line) {
-        Ok(parsed) if parsed.version_or_url.is_none() => Named::Direct(parsed.name, line),
+    match parsed(&line) {
+        Some(parsed) if parsed.version_or_url.is_none() => Named::Direct(parsed.name, line),
         _ => Named::Nameless,
     }
 }
@@ -113,7 +119,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn want(&mut self, line: &str, wanted_by: &str, extras: &[ExtraName]) {
         // What cannot be read is told by whoever resolves.
-        let Ok(mut parsed) = Parsed::from_str(line) else {
+        let Some(mut parsed) = parsed(line) else {
             return;
         };
         if !parsed.evaluate_markers(&self.environment, extras) {

@@ -8,6 +8,7 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use url::Url;
 use webpki::Error as WebpkiError;
+use wheelhouse_model::limits::TooSlow;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind};
 
@@ -58,6 +59,8 @@ enum Cause {
     Closed,
     #[error("it did not answer in time")]
     TimedOut,
+    #[error(transparent)]
+    TooSlow(TooSlow),
     #[error("{0}")]
     Other(String),
 }
@@ -86,7 +89,8 @@ impl Unreachable {
             | Cause::Proxy(_)
             | Cause::Refused
             | Cause::Closed
-            | Cause::TimedOut => true,
+            | Cause::TimedOut
+            | Cause::TooSlow(_) => true,
             Cause::Other(text) => !text.contains("redirect"),
             _ => false,
         }
@@ -147,7 +151,7 @@ impl Unreachable {
                 "Begin the URL with https: if it is a server with TLS.".to_owned()
             }
             Cause::TimedOut => "Give the server more time with --timeout SECONDS. If only a proxy reaches it, name that with --proxy.".to_owned(),
-            Cause::Closed | Cause::Tls(_) | Cause::Other(_) => return None,
+            Cause::Closed | Cause::TooSlow(_) | Cause::Tls(_) | Cause::Other(_) => return None,
         })
     }
 
@@ -172,6 +176,10 @@ impl Cause {
                 return Self::of_tls(error);
             }
             if let Some(error) = error.downcast_ref::<io::Error>() {
+                let inner = error.get_ref();
+                if let Some(slow) = inner.and_then(|inner| inner.downcast_ref::<TooSlow>()) {
+                    return Self::TooSlow(*slow);
+                }
                 known = known.or(Self::of_io(error.kind()));
             }
             if let Some(error) = error.downcast_ref::<reqwest::Error>()

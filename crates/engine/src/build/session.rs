@@ -12,12 +12,12 @@ use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::{Wait, seconds};
 use wheelhouse_model::request::Confinement;
-use wheelhouse_model::{Distribution, Error, Event, Kind, Observer, Result};
+use wheelhouse_model::{Distribution, Error, Event, Kind, Observer, Result, entry};
 
 use super::BuildRequest;
 use super::environment::BuildEnvironment;
 use crate::allowance::Builder;
-use crate::backend::{Backend, build_requirements};
+use crate::backend::{Backend, build_requirements, project_text};
 use crate::build_requirements::BuildRequirements;
 use crate::context::Bench;
 use crate::failure::Failures;
@@ -297,9 +297,9 @@ impl Session {
     /// decide on the dependencies; it says so to pip by the name of the process.
     fn has_dynamic_hatch_metadata(&self) -> bool {
         self.backend.name == "hatchling.build"
-            && fs_err::read_to_string(self.tree.join("pyproject.toml"))
+            && project_text(&self.tree.join("pyproject.toml"))
                 .ok()
-                .and_then(|text| text.parse::<toml::Table>().ok())
+                .and_then(|text| entry::parse(&text).ok())
                 .and_then(|table| table.get("project")?.get("dynamic")?.as_array().cloned())
                 .is_some_and(|fields| {
                     fields.iter().any(|field| {

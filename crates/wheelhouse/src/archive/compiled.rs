@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use walkdir::WalkDir;
+use wheelhouse_model::entry;
 
 /// Build requirements and back ends without which nothing is compiled, in the normalized form of names.
 const COMPILING: [&str; 8] = [
@@ -71,9 +72,7 @@ fn has_nested(root: &Path) -> bool {
 
 /// The names that `[build-system]` of the tree requires.
 fn required(root: &Path) -> Vec<String> {
-    let table: toml::Table = text(&root.join("pyproject.toml"))
-        .parse()
-        .unwrap_or_default();
+    let table = entry::parse(&text(&root.join("pyproject.toml"))).unwrap_or_default();
     let requires = table
         .get("build-system")
         .and_then(|system| system.get("requires"))

@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use toml::{Table, Value};
-use wheelhouse_model::{Error, Kind, Result, names_image};
+use toml::Value;
+use wheelhouse_model::{Error, Kind, Result, entry, names_image};
 
 use super::image::ImageLocation;
 use super::pip_configuration::{
@@ -293,7 +293,7 @@ impl ProjectConfiguration {
             }
             Err(_) => None,
         };
-        let Some(document) = text.and_then(|text| text.parse::<Table>().ok()) else {
+        let Some(document) = text.and_then(|text| entry::parse(&text).ok()) else {
             return Ok(Self {
                 settings: Vec::new(),
                 file: Some(status(FileStatus::Unreadable)),

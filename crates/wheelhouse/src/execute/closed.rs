@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wheelhouse_model::limits;
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::wants::{self, Named, Offer, Open, named};
 use wheelhouse_model::{
@@ -83,7 +84,10 @@ fn check_python(target: &Target, members: &[Member<'_>]) -> Result<()> {
         let metadata = String::from_utf8_lossy(metadata.unwrap_or_default());
         let requires = archive::metadata::value(&metadata, "Requires-Python");
         // What cannot be read says nothing, as for pip.
-        let requires = requires.and_then(|text| text.parse::<VersionSpecifiers>().ok());
+        let requires = requires.and_then(|text| {
+            limits::requirement(&text).ok()?;
+            text.parse::<VersionSpecifiers>().ok()
+        });
         if let Some(requires) =
             requires.filter(|requires| !requires.contains(&python.only_release()))
         {

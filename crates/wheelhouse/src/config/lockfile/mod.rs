@@ -26,7 +26,7 @@ use url::Url;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::lock::Build;
 use wheelhouse_model::request::{LockedFile, Requirement};
-use wheelhouse_model::{Error, ExtraName, GroupName, Kind, Result, Sha256};
+use wheelhouse_model::{Error, ExtraName, GroupName, Kind, Result, Sha256, entry};
 
 use contents::Contents;
 
@@ -72,7 +72,7 @@ impl Format {
         if text.trim_start().starts_with('{') {
             return Some(Self::Pipfile);
         }
-        let table: toml::Table = text.parse().ok()?;
+        let table = entry::parse(text).ok()?;
         let metadata = table.get("metadata").and_then(toml::Value::as_table);
         if table.contains_key("lock-version") {
             Some(Self::Pylock)

@@ -10,6 +10,7 @@ mod groups;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
+use wheelhouse_model::limits::{self, Excess};
 
 use super::names::normalize_name;
 
@@ -42,6 +43,15 @@ pub enum ProjectError {
         /// What is wrong with it.
         #[source]
         cause: Box<toml::de::Error>,
+    },
+    /// The file is larger or deeper than it may be.
+    #[error("`{}` is refused", .path.display())]
+    Excess {
+        /// The file.
+        path: PathBuf,
+        /// The bound that it exceeds.
+        #[source]
+        excess: Excess,
     },
     /// A key has a value of a kind that its specification does not allow.
     #[error("`{}` has a `{key}` that is not {expected}", .path.display())]
@@ -107,9 +117,12 @@ impl Project {
     /// Parses the text of the `pyproject.toml` at `path`, which serves for messages only.
     ///
     /// # Errors
-    /// Fails when the text is not TOML.
+    /// Fails when the text is not TOML, or exceeds the [limits].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ProjectError> {
         let path = path.to_owned();
+        if let Err(excess) = limits::pyproject(text) {
+            return Err(ProjectError::Excess { path, excess });
+        }
         match text.parse() {
             Ok(document) => Ok(Self { path, document }),
             Err(cause) => Err(ProjectError::Toml {

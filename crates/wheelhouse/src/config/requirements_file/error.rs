@@ -70,6 +70,14 @@ pub enum RequirementsError {
         #[source]
         cause: url::ParseError,
     },
+    /// The files have more lines with requirements than may be.
+    #[error("{location} is one requirement too many: more than {most} are not read")]
+    TooMany {
+        /// The first line that is not read.
+        location: Location,
+        /// How many are read.
+        most: usize,
+    },
     /// Files name one another in a row without end.
     #[error("{location} names `{file}`, and too many files have led there")]
     TooDeep {

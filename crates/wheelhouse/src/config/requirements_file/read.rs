@@ -5,6 +5,8 @@
 
 use std::collections::HashSet;
 
+use wheelhouse_model::limits;
+
 use super::super::encoding::decode;
 use super::super::source::Source;
 use super::file_options::FileOptions;
@@ -165,8 +167,7 @@ impl Reading<'_> {
         self.notice_leftovers(line);
         let editable = line.parsed.values(LineOption::Editable).next();
         if !line.parsed.requirement.is_empty() || editable.is_some() {
-            self.take_requirement(line);
-            return Ok(());
+            return self.take_requirement(line);
         }
         for (option, role) in [
             (LineOption::Requirement, Role::Requirements),
@@ -185,7 +186,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn take_requirement(&mut self, line: &Line) {
+    fn take_requirement(&mut self, line: &Line) -> Result<(), RequirementsError> {
         let parsed = &line.parsed;
         self.notice_beside_requirement(line);
         let requirement = RequirementLine {
@@ -201,10 +202,17 @@ impl Reading<'_> {
             location: line.location.clone(),
             base: self.context.working_directory.to_owned(),
         };
-        match line.role {
-            Role::Requirements => self.found.requirements.push(requirement),
-            Role::Constraints => self.found.constraints.push(requirement),
+        let found = &mut self.found;
+        let most = limits::REQUIREMENTS;
+        if found.requirements.len() + found.constraints.len() >= most {
+            let location = requirement.location;
+            return Err(RequirementsError::TooMany { location, most });
         }
+        match line.role {
+            Role::Requirements => found.requirements.push(requirement),
+            Role::Constraints => found.constraints.push(requirement),
+        }
+        Ok(())
     }
 
     fn read_named(
