@@ -13,6 +13,7 @@ pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod execute;
+mod input;
 mod interruption;
 mod locks;
 pub mod oci;

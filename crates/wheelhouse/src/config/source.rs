@@ -10,6 +10,8 @@ use std::path::{Component, Path, PathBuf};
 
 use url::Url;
 
+use crate::input;
+
 /// Says where a requirements file is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -139,9 +141,9 @@ pub struct LocalReader;
 impl ReadSource for LocalReader {
     fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
         match source {
-            Source::File(path) => fs_err::read(path),
+            Source::File(path) => input::read(path),
             Source::Url(url) if url.scheme() == "file" => match url.to_file_path() {
-                Ok(path) => fs_err::read(path),
+                Ok(path) => input::read(&path),
                 Err(()) => Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
                     format!("`{url}` names no local file"),

@@ -14,6 +14,7 @@ use wheelhouse_model::{
 use super::Reuse;
 use super::fetch::blocking;
 use super::trees::{TreeReader, TreeState};
+use crate::input;
 use crate::store::Store;
 
 /// The name of the lock in a wheelhouse for one target.
@@ -37,7 +38,7 @@ pub(super) fn read(
     if *reuse == Reuse::Upgrade {
         return Ok(None);
     }
-    let text = match fs_err::read_to_string(path) {
+    let text = match input::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
@@ -77,7 +78,7 @@ pub(super) fn read(
 
 /// Returns the versions that the lock at `path` in `output` pins; `None` if there is no such lock.
 pub(super) fn versions(output: &Path, path: &Path) -> Option<Vec<(PackageName, Version)>> {
-    let text = fs_err::read_to_string(path).ok()?;
+    let text = input::read_to_string(path).ok()?;
     pylock::outline(&text, output).ok().map(|it| it.versions)
 }
 

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use futures::future::try_join_all;
 use wheelhouse_engine::Host;
+use wheelhouse_model::entry;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::lock::{VersionChange, version_changes};
@@ -28,6 +29,7 @@ use super::closure::Closures;
 use super::trees::TreeReader;
 use super::worker::LocalWorker;
 use super::{Audience, Begin, Reuse, begin_worker, earlier};
+use crate::input;
 use crate::store::Store;
 
 /// What is to be locked.
@@ -192,7 +194,7 @@ impl Sheet {
         print: impl Fn(&Target) -> String,
     ) -> Result<Self> {
         let failed = || format!("failed to read {}", path.display());
-        let text = match fs_err::read_to_string(&path) {
+        let text = match input::read_to_string(&path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error).context(Kind::Input, failed),
@@ -236,7 +238,7 @@ impl Sheet {
     /// The local trees that the text names for any target.
     fn named_trees(&self) -> Vec<PathBuf> {
         let text = self.text.as_deref().unwrap_or_default();
-        let table: toml::Table = text.parse().unwrap_or_default();
+        let table = entry::parse(text).unwrap_or_default();
         let packages = table.get("packages").and_then(toml::Value::as_array);
         let paths = packages.into_iter().flatten().filter_map(|package| {
             let path = package.get("directory")?.get("path")?.as_str()?;

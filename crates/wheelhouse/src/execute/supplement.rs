@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fs_err as fs;
+use wheelhouse_model::entry;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::lock::Package;
 use wheelhouse_model::manifest::MANIFEST_NAME;
@@ -21,6 +21,7 @@ use wheelhouse_model::{
 
 use super::finish::ResolvedSet;
 use super::{Job, Preview, Run};
+use crate::input;
 
 /// Describes a set beside that of the request.
 pub struct Supplement {
@@ -170,7 +171,7 @@ impl Run {
 
     /// The requirements of the same set in the manifest of an earlier run.
     fn earlier_requirements(&self) -> Option<Vec<String>> {
-        let bytes = fs::read(self.job.output.join(MANIFEST_NAME)).ok()?;
+        let bytes = input::read(&self.job.output.join(MANIFEST_NAME)).ok()?;
         let sets = Manifest::parse(&bytes).ok()?.sets;
         let same = sets
             .into_iter()
@@ -229,7 +230,7 @@ fn fingerprint_of_builds(fingerprint: &str, sources: &[Distribution]) -> Result<
             continue;
         };
         for name in BUILD_FILES {
-            let digest = match fs::read(path.join(name)) {
+            let digest = match input::read(&path.join(name)) {
                 Ok(bytes) => Some(Sha256::of(&bytes)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
                 Err(error) => {
@@ -245,8 +246,8 @@ fn fingerprint_of_builds(fingerprint: &str, sources: &[Distribution]) -> Result<
 
 /// Returns whether the tree at `path` says which packages its build requires (PEP 518).
 fn declares_requirements(path: &Path) -> bool {
-    let text = fs::read_to_string(path.join("pyproject.toml")).unwrap_or_default();
-    let project: toml::Table = text.parse().unwrap_or_default();
+    let text = input::read_to_string(&path.join("pyproject.toml")).unwrap_or_default();
+    let project = entry::parse(&text).unwrap_or_default();
     let build_system = project.get("build-system");
     build_system.is_some_and(|table| table.get("requires").is_some())
 }

@@ -7,11 +7,11 @@
 use std::io;
 use std::path::Path;
 
-use fs_err as fs;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::environment;
+use crate::input;
 use crate::publish::write_file;
 
 /// Path below the application's directory, and contents.
@@ -42,7 +42,7 @@ pub fn write(directory: &Path, force: bool) -> Result<Vec<&'static str>> {
     let mut own = Vec::new();
     for script in &SCRIPTS {
         let (path, text) = script;
-        match fs::read(directory.join(path)) {
+        match input::read(&directory.join(path)) {
             Ok(bytes) if bytes == text.as_bytes() => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(script),
             _ if force => missing.push(script),
@@ -76,7 +76,7 @@ pub fn write(directory: &Path, force: bool) -> Result<Vec<&'static str>> {
 /// Returns what the file at `path` has, and the variable after it; `None` if it sets the variable.
 fn with_variable(path: &Path) -> Result<Option<Vec<u8>>> {
     let (name, value) = VARIABLE;
-    let mut text = match fs::read(path) {
+    let mut text = match input::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         text => text.context(Kind::Input, || {
             "the variables of the application cannot be read".to_owned()
@@ -97,6 +97,8 @@ fn with_variable(path: &Path) -> Result<Option<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 

@@ -29,6 +29,7 @@ use super::Places;
 use super::transfer::move_contents;
 use crate::archive::metadata::value;
 use crate::config::is_pylock_name;
+use crate::input;
 use crate::store::{STORE_MTIME, Store, TEMPORARY_PREFIX, Upkeep};
 
 /// How many bytes of artifacts an engine saves, carries and uploads in a second; measured with the S2I
@@ -164,7 +165,7 @@ fn pinned(metadata: &[u8]) -> Option<String> {
 }
 
 fn manifest(wheelhouse: &Path) -> Option<Manifest> {
-    let bytes = fs::read(wheelhouse.join(MANIFEST_NAME)).ok()?;
+    let bytes = input::read(&wheelhouse.join(MANIFEST_NAME)).ok()?;
     Manifest::parse(&bytes).ok()
 }
 

@@ -5,9 +5,10 @@
 use std::io;
 use std::path::Path;
 
-use fs_err as fs;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Kind, Result};
+
+use crate::input;
 
 /// Reads the variables of the upload `source`: none if it has no such file.
 ///
@@ -16,7 +17,7 @@ use wheelhouse_model::{Kind, Result};
 /// # Errors
 /// `Input` when the file is there but cannot be read.
 pub fn read(source: &Path) -> Result<Vec<(String, String)>> {
-    match fs::read_to_string(source.join(".s2i/environment")) {
+    match input::read_to_string(&source.join(".s2i/environment")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         text => text.map(|text| parse(&text)).context(Kind::Input, || {
             "the variables of the source are lost".to_owned()
@@ -37,6 +38,8 @@ pub(super) fn parse(text: &str) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::Path;
 use wheelhouse_model::PackageName;
 
 use crate::config::{Dependencies, Project};
+use crate::input;
 
 /// Lists the tools that builds of the application fetch, PEP 508 requirements separated by spaces.
 pub const TOOLS: &str = "WHEELHOUSE_TOOLS";
@@ -38,7 +39,7 @@ pub struct Stated {
 /// Reads what the project in `root` states of itself. One without a name is called `application`.
 pub fn stated(root: &Path) -> Stated {
     let path = root.join(PROJECT);
-    let text = fs_err::read_to_string(&path).ok();
+    let text = input::read_to_string(&path).ok();
     // A file that is not valid ends the build of the application, and not that of its wheelhouse.
     let project = text.and_then(|text| Project::parse(&path, &text).ok());
     let name = project.as_ref().and_then(|project| project.name().ok()?);

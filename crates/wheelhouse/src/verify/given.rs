@@ -17,6 +17,7 @@ use super::examine::{Examined, digests};
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::{Survey, sdist};
 use super::wheels::is_candidate;
+use crate::input;
 
 /// A lock, as one target reads it.
 pub(super) struct Given<'a> {
@@ -34,7 +35,7 @@ impl<'a> Given<'a> {
     /// `Input` when it cannot be read.
     pub(super) fn read(path: &'a Path, survey: &Survey, target: &Target) -> Result<Self> {
         let unreadable = || format!("failed to read the lock {}", path.display());
-        let text = fs_err::read_to_string(path).context(Kind::Input, unreadable)?;
+        let text = input::read_to_string(path).context(Kind::Input, unreadable)?;
         let base = path.parent().unwrap_or(path);
         let lock = super::lock::read(&text, base, survey, Some(target));
         Ok(Self {

@@ -12,6 +12,7 @@ use wheelhouse_model::manifest::{MANIFEST_NAME, Unusable};
 use wheelhouse_model::{Error, Kind, Manifest, Result};
 
 use super::report::Finding;
+use crate::input;
 
 /// What pip takes for source distributions in a `--find-links` directory.
 const SDIST_ENDINGS: [&str; 7] = [
@@ -64,7 +65,7 @@ impl Survey {
     pub(super) fn read_file(&self, name: &str) -> Option<Vec<u8>> {
         let path = self.directory.join(name);
         let is_file = is_inside(name) && path.is_file();
-        is_file.then(|| fs_err::read(path).ok()).flatten()
+        is_file.then(|| input::read(&path).ok()).flatten()
     }
 
     fn walk(&mut self) -> Result<()> {
@@ -142,7 +143,7 @@ pub(super) fn sdist(filename: &str) -> Option<(&str, &str)> {
 /// Reads the manifest of `directory`: it, or what is wrong with it, or neither.
 fn read_manifest(directory: &Path) -> Result<(Option<Manifest>, Option<Finding>)> {
     let path = directory.join(MANIFEST_NAME);
-    let bytes = match fs_err::read(&path) {
+    let bytes = match input::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound && directory.is_dir() => {
             return Ok((None, None));

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use wheelhouse_engine::Fit;
+use wheelhouse_model::entry;
 use wheelhouse_model::manifest::{MANIFEST_NAME, Set};
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Requirement;
@@ -17,6 +18,7 @@ use wheelhouse_model::{Lock, Manifest, PackageName, Target};
 use super::examine::Examined;
 use super::survey::{Survey, sdist};
 use super::wheels::is_candidate;
+use crate::input;
 
 /// The requirements of a proof.
 #[derive(Clone, Debug, Default)]
@@ -246,8 +248,8 @@ pub(super) fn sdist_name(file: &str) -> Option<PackageName> {
 
 /// The name that the `pyproject.toml` of a tree states.
 fn named_by_project(tree: &Path) -> Option<PackageName> {
-    let text = fs_err::read_to_string(tree.join("pyproject.toml")).ok()?;
-    let project: toml::Table = text.parse().ok()?;
+    let text = input::read_to_string(&tree.join("pyproject.toml")).ok()?;
+    let project = entry::parse(&text).ok()?;
     project.get("project")?.get("name")?.as_str()?.parse().ok()
 }
 
