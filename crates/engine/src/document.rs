@@ -16,6 +16,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::Network;
 use wheelhouse_model::{Error, Kind, Result};
 
+use crate::bounds::Bounds;
 use crate::failure::Failures;
 use crate::fetch::{FetchError, Fetcher};
 use crate::network;
@@ -87,9 +88,11 @@ impl Documents {
             plain_http: plain_http.clone(),
             failures: Failures::default(),
         });
+        let bounds = Bounds::new(self.network.timeout, Failures::default()).without_files();
+        let middleware = ExtraMiddleware(vec![redirects, Arc::new(bounds)]);
         let builder = network::client_builder(&self.network)?
             .retries(0)
-            .extra_middleware(ExtraMiddleware(vec![redirects]));
+            .extra_middleware(middleware);
         let client = RegistryClientBuilder::new(builder, Cache::from_path(""))
             .index_locations(locations)
             .build()

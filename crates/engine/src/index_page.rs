@@ -86,6 +86,14 @@ impl Oddities {
         of_package.insert(sentence);
     }
 
+    /// Notes that the metadata of `file` of `package` cannot be read.
+    pub(crate) fn unreadable(&self, package: &PackageName, file: &str) {
+        let sentence = format!("{file} was passed over: its metadata is not valid");
+        let mut known = self.0.lock().expect("no panic while locked");
+        let of_package = known.of_packages.entry(package.to_string()).or_default();
+        of_package.insert(sentence);
+    }
+
     /// Notes that `package` was not built to learn what it requires.
     pub(crate) fn spared(&self, package: &str) {
         let sentence = format!(

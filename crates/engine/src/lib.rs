@@ -17,6 +17,7 @@ mod advice;
 mod allowance;
 mod archives;
 mod backend;
+mod bounds;
 mod build;
 mod build_requirements;
 mod bytecode;
@@ -67,7 +68,7 @@ mod workshop;
 
 pub use build::{BuildRequest, BuiltWheel};
 pub use build_requirements::BuildRequirements;
-pub use companion::{Companion, WheelFile, circular};
+pub use companion::{Companion, WheelFile, circular, endless};
 pub use document::Documents;
 pub use fetch::{FetchError, Fetcher, Remote};
 pub use fit::{Fit, stands_for};

@@ -20,12 +20,13 @@ use uv_resolver::{
     WheelMetadataResult,
 };
 use uv_types::HashStrategy;
-use wheelhouse_model::{Error, Kind};
+use wheelhouse_model::{Error, Kind, limits};
 
 use crate::context::Bench;
 use crate::legacy_sdists::is_legacy_sdist;
 use crate::memory::{Memory, Watch};
 use crate::old_metadata;
+use crate::ranges::comes_in_parts;
 use crate::shelf::Shelf;
 use crate::target::Terms;
 use crate::unfit;
@@ -101,13 +102,13 @@ impl Provider<'_> {
         };
         let known = self.bench.companion.metadata(&distribution).await;
         let known = known.map_err(|error| self.failed(self.with_requirer(dist, error)))?;
-        let metadata = known.and_then(|bytes| {
-            if self.reads_old_metadata {
-                old_metadata::parse(&bytes)
-            } else {
-                ResolutionMetadata::parse_metadata(&bytes).ok()
-            }
-        });
+        if let Some(bytes) = &known {
+            limits::metadata(bytes).map_err(|excess| {
+                let message = format!("the metadata of {dist} is refused");
+                self.failed(Error::new(Kind::Fetch, message).caused_by(excess))
+            })?;
+        }
+        let metadata = known.and_then(|bytes| self.parsed(&bytes));
         let agrees = |metadata: &ResolutionMetadata| {
             let same_version = dist
                 .version()
@@ -149,6 +150,53 @@ impl Provider<'_> {
         let wanted = std::slice::from_ref(&distribution);
         self.bench.companion.wheels(wanted).await.ok()?;
         self.known_metadata(dist).await.ok()?
+    }
+
+    /// What the wheel `dist` of an index has that gives no metadata beside it: a part of the wheel has it, else all of it
+    /// is fetched. `None` without network.
+    async fn metadata_in_wheel(
+        &self,
+        dist: &Dist,
+    ) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
+        let workshop = self.bench.workshop;
+        let metadata = workshop.metadata_in_parts(dist).await;
+        if let Some(metadata) = metadata.map_err(|error| self.failed(error))? {
+            let parsed = self.parsed(&metadata).or_else(|| self.unreadable(dist));
+            return Ok(parsed.map(ArchiveMetadata::from_metadata23));
+        }
+        if workshop.request.network.offline {
+            return Ok(None);
+        }
+        let required = self.required(dist);
+        let Ok(distribution) = workshop.distribution(dist, None, required) else {
+            return Ok(None);
+        };
+        let wheels = self.bench.companion.wheels(&[distribution]).await;
+        wheels.map_err(|error| self.failed(error))?;
+        self.known_metadata(dist).await
+    }
+
+    /// Metadata that makes uv take another version instead of the wheel `dist`, whose own it cannot read. uv would ask for
+    /// it once more.
+    fn unreadable(&self, dist: &Dist) -> Option<ResolutionMetadata> {
+        let oddities = &self.bench.workshop.oddities;
+        oddities.unreadable(dist.name(), &file_name(dist));
+        Some(ResolutionMetadata {
+            name: dist.name().clone(),
+            version: dist.version()?.clone(),
+            requires_dist: Box::default(),
+            requires_python: Some(unfit::inconsistent()),
+            provides_extra: Box::default(),
+            dynamic: false,
+        })
+    }
+
+    fn parsed(&self, metadata: &[u8]) -> Option<ResolutionMetadata> {
+        if self.reads_old_metadata {
+            old_metadata::parse(metadata)
+        } else {
+            ResolutionMetadata::parse_metadata(metadata).ok()
+        }
     }
 
     /// Whether what `requires` such a Python is not for the target.
@@ -292,13 +340,17 @@ impl Provider<'_> {
             Arc::clone(wheels.entry(dist.distribution_id()).or_default())
         };
         let asked = answer.get_or_try_init(async || {
-            // uv would fetch all of the wheel for its metadata, and the companion would once more.
-            if self.bench.workshop.comes_whole(dist).await
-                && let Some(metadata) = self.metadata_of_wheel(dist).await
+            if comes_in_parts(dist)
+                && let Some(metadata) = self.metadata_in_wheel(dist).await?
             {
                 return Ok(metadata);
             }
-            match self.inner.get_or_build_wheel_metadata(dist).await? {
+            let file = self.bench.file_to_read(dist, self.hasher).await;
+            let response = match file.map_err(|error| self.failed(error))? {
+                Some(file) => self.at_hand.get_or_build_wheel_metadata(&file).await?,
+                None => self.inner.get_or_build_wheel_metadata(dist).await?,
+            };
+            match response {
                 MetadataResponse::Found(metadata) => Ok(metadata),
                 other => Err(Unanswered::Otherwise(other)),
             }
@@ -340,11 +392,12 @@ impl Provider<'_> {
         )
     }
 
-    /// `dist`, a published sdist, as the file that the companion has of it: uv would fetch it for
+    /// `dist`, an sdist of an index or at a URL, as the file that the companion has of it: uv would fetch it for
     /// itself.
     async fn file_of(&self, dist: &Dist) -> Result<Option<Dist>, uv_distribution::Error> {
         let Dist::Source(SourceDist::Registry(published)) = dist else {
-            return Ok(None);
+            let file = self.bench.file_to_read(dist, self.hasher).await;
+            return file.map_err(|error| self.failed(error));
         };
         let workshop = self.bench.workshop;
         let Ok(distribution) = workshop.distribution(dist, None, self.required(dist)) else {

@@ -50,6 +50,11 @@ impl Middleware for Waiting {
                 let unreachable = Unreachable::new(&url, error);
                 (unreachable.cause(), None, Some(unreachable))
             }
+            // The least rate is measured by a middleware.
+            Err(Error::Middleware(error)) if error.is::<std::io::Error>() => {
+                let unreachable = Unreachable::new(&url, error.as_ref());
+                (unreachable.cause(), None, Some(unreachable))
+            }
             _ => return result,
         };
         let count = extensions.get_or_insert_default::<Count>();

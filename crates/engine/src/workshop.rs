@@ -34,6 +34,7 @@ use wheelhouse_model::{
 };
 
 use crate::Setup;
+use crate::bounds::Bounds;
 use crate::build::Session;
 use crate::bytecode::Bytecode;
 use crate::cached_secrets::CachedSecrets;
@@ -311,20 +312,29 @@ fn clients(
         failures: failures.clone(),
     });
     let secrets = Arc::new(CachedSecrets);
-    let middleware = |retries| -> Vec<Arc<dyn Middleware>> {
+    let bounds = || Bounds::new(request.network.timeout, failures.clone());
+    let files = Arc::new(bounds().without_files());
+    let bounds = Arc::new(bounds());
+    let middleware = |retries, bounds: &Arc<Bounds>| -> Vec<Arc<dyn Middleware>> {
         let waiting = Arc::new(Waiting {
             retries,
             notices: request.network.notices.clone(),
             failures: failures.clone(),
         });
-        vec![secrets.clone(), waiting, redirects.clone(), digests.clone()]
+        vec![
+            secrets.clone(),
+            waiting,
+            redirects.clone(),
+            digests.clone(),
+            bounds.clone(),
+        ]
     };
     let builder = network::client_builder(&request.network)?;
     let brief = || {
         let builder = builder.clone().retries(0);
-        builder.extra_middleware(ExtraMiddleware(middleware(0)))
+        builder.extra_middleware(ExtraMiddleware(middleware(0, &files)))
     };
-    let patient = ExtraMiddleware(middleware(request.network.retries));
+    let patient = ExtraMiddleware(middleware(request.network.retries, &bounds));
     let builder = builder.clone().extra_middleware(patient);
     let registry = |builder, strategy| {
         RegistryClientBuilder::new(builder, cache.clone())
@@ -349,8 +359,9 @@ fn clients(
     };
     let first_index = network::strategy(IndexStrategy::FirstIndex);
     // The digests are those of the page that uv gets.
-    let mut lenient = middleware(0);
-    lenient.push(Arc::new(pages.clone()));
+    let mut lenient = middleware(0, &bounds);
+    let last = lenient.len() - 1;
+    lenient.insert(last, Arc::new(pages.clone()));
     let lenient = ExtraMiddleware(lenient);
     let PlainClients { checking, trusting } = PlainClients::open(&request.network)?;
     let plain = |plain| open(brief().custom_client(plain));

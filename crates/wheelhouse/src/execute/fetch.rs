@@ -12,7 +12,7 @@ use wheelhouse_model::image::{self, LinkedImage};
 use wheelhouse_model::patience::WORTH_A_TRY;
 use wheelhouse_model::redact::redacted;
 use wheelhouse_model::retries::RetryNotices;
-use wheelhouse_model::{Artifact, Error, Event, Kind, Location, Observer, Result};
+use wheelhouse_model::{Artifact, Error, Event, Kind, Location, Observer, Result, limits};
 
 pub(super) use crate::interruption::blocking;
 use crate::store::{Expected, FileWriter, Store, Stored};
@@ -130,6 +130,13 @@ impl Fetch {
         if remote.offset != writer.len() {
             writer.restart()?;
         }
+        // An announced size is compared by the client, one of the index by the writer.
+        let is_announced = remote.total.or(self.artifact.size).is_some();
+        let limit = if is_announced {
+            u64::MAX
+        } else {
+            limits::UNANNOUNCED_FILE
+        };
         let mut told = writer.len();
         loop {
             let chunk = tokio::time::timeout(self.timeout, remote.chunk())
@@ -138,6 +145,9 @@ impl Fetch {
             let Some(chunk) = chunk else {
                 return self.complete(&remote, writer);
             };
+            limits::size(writer.len() + chunk.len() as u64, limit).context(Kind::Fetch, || {
+                format!("{} does not end", self.artifact.filename)
+            })?;
             writer.write(&chunk)?;
             if writer.len() - told >= PROGRESS_STEP {
                 told = writer.len();

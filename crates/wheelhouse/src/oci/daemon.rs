@@ -147,7 +147,7 @@ async fn spool(mut response: Response) -> std::io::Result<std::fs::File> {
 
 async fn answer(response: Response) -> std::io::Result<(bool, String)> {
     let ok = response.status().is_success();
-    let bytes = super::registry::http::limited(response, LARGEST_ANSWER).await?;
+    let bytes = super::registry::http::local(response, LARGEST_ANSWER).await?;
     let mut said = String::new();
     let _ = (&bytes[..]).read_to_string(&mut said);
     Ok((ok, said))

@@ -180,6 +180,8 @@ struct BuildingOptions {
 #[command(next_help_heading = "Network")]
 pub(super) struct NetworkOptions {
     /// How long a server may stay silent [default: 30]
+    ///
+    /// A server that sends less than 100 bytes per second over this time, and over 15 seconds, is given up, too.
     #[arg(long, visible_alias = "default-timeout", value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
 

@@ -3,6 +3,7 @@
 //! Responsible for authentication, patience and the wording of refusals. Never knows what an image is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use oci_spec::distribution::Reference;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -148,6 +149,11 @@ impl Registry {
         })
     }
 
+    /// How long the registry may be silent.
+    pub(super) fn timeout(&self) -> Duration {
+        self.shared.access.timeout
+    }
+
     /// Sends a request once; a second time if it has to be authenticated first.
     pub(super) async fn send_authorized(
         &self,
@@ -229,6 +235,7 @@ impl Registry {
         let realm = realm.ok_or_else(|| self.error("it wants tokens from a server without TLS"))?;
         let request = TokenRequest {
             client: &token_client(access)?,
+            timeout: access.timeout,
             realm,
             service,
             scopes: &self.shared.scopes,
@@ -243,7 +250,8 @@ impl Registry {
         if status.is_success() {
             return Ok(response);
         }
-        let said = limited(response, LARGEST_REFUSAL).await.unwrap_or_default();
+        let said = limited(response, LARGEST_REFUSAL, self.timeout()).await;
+        let said = said.unwrap_or_default();
         let error = self.error(&format!("{what} was refused: {status}{}", reason(&said)));
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => error.with_hint(format!(

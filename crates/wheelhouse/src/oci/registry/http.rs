@@ -1,11 +1,13 @@
 //! Talking HTTP to a registry: with TLS or without, and for how long.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hyper::body::Bytes;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
 use url::Url;
 use wheelhouse_model::error::Context as _;
+use wheelhouse_model::limits::{self, Excess, Rate, TooSlow};
 use wheelhouse_model::{Error, Kind, Result, patience};
 use wheelhouse_transport::{Peer, Unreachable, tls_with};
 
@@ -165,7 +167,13 @@ impl Failed {
         }
     }
 
-    pub(super) fn broken(error: &reqwest::Error) -> Self {
+    /// A server that stalled while it sent what is at `url`.
+    fn stalled(url: &Url, slow: TooSlow) -> Self {
+        let error = std::io::Error::new(std::io::ErrorKind::TimedOut, slow);
+        Self::unreachable(url, &Unreachable::new(url, &error))
+    }
+
+    fn broken(error: &reqwest::Error) -> Self {
         let Some(url) = error.url() else {
             return Self {
                 reason: error.to_string(),
@@ -176,7 +184,10 @@ impl Failed {
                 may_pass: true,
             };
         };
-        let unreachable = Unreachable::new(url, error);
+        Self::unreachable(url, &Unreachable::new(url, error))
+    }
+
+    fn unreachable(url: &Url, unreachable: &Unreachable) -> Self {
         Self {
             reason: unreachable.cause(),
             message: unreachable.to_string(),
@@ -208,17 +219,71 @@ impl Failed {
     }
 }
 
-/// Reads a body that must not be longer than `most` bytes.
-pub(crate) async fn limited(mut response: Response, most: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(std::io::Error::other)? {
-        if bytes.len() as u64 + chunk.len() as u64 > most {
-            let message = format!("the answer is longer than {most} bytes");
-            return Err(std::io::Error::other(message));
+/// The body of an answer as it arrives. A server that stalls is given up.
+pub(super) struct Arriving {
+    response: Response,
+    rate: Rate,
+    /// The time that was spent waiting for the server.
+    waited: Duration,
+}
+
+impl Arriving {
+    pub(super) fn new(response: Response, timeout: Duration) -> Self {
+        Self {
+            response,
+            rate: Rate::new(timeout),
+            waited: Duration::ZERO,
         }
+    }
+
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Box<Failed>> {
+        let begun = Instant::now();
+        let chunk = self.response.chunk().await;
+        self.waited += begun.elapsed();
+        let chunk = chunk.map_err(|error| Box::new(Failed::broken(&error)))?;
+        let bytes = chunk.as_ref().map_or(0, Bytes::len);
+        match self.rate.count(bytes, self.waited) {
+            Err(slow) if chunk.is_some() => {
+                Err(Box::new(Failed::stalled(self.response.url(), slow)))
+            }
+            _ => Ok(chunk),
+        }
+    }
+}
+
+/// The reason why a body was not read.
+pub(super) enum Unread {
+    Failed(Box<Failed>),
+    TooLong(Excess),
+}
+
+impl From<Unread> for std::io::Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Failed(failed) => Self::other(failed.message),
+            Unread::TooLong(excess) => Self::other(excess),
+        }
+    }
+}
+
+/// Reads a body that must not be longer than `most` bytes, from a server that may be silent for `timeout`.
+pub(super) async fn limited(
+    response: Response,
+    most: u64,
+    timeout: Duration,
+) -> Result<Vec<u8>, Unread> {
+    let mut arriving = Arriving::new(response, timeout);
+    let mut bytes = Vec::new();
+    while let Some(chunk) = arriving.chunk().await.map_err(Unread::Failed)? {
+        limits::size((bytes.len() + chunk.len()) as u64, most).map_err(Unread::TooLong)?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+/// Reads what an engine on this machine answers, up to `most` bytes. It is silent while it works.
+pub(crate) async fn local(response: Response, most: u64) -> std::io::Result<Vec<u8>> {
+    Ok(limited(response, most, Duration::MAX).await?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Pulling: manifests, and blobs as streams that go on where they broke off.
 
+use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, RANGE};
-use reqwest::{Response, StatusCode};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use wheelhouse_model::Result;
@@ -9,7 +9,7 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::patience::WORTH_A_TRY;
 
 use super::Registry;
-use super::http::{Failed, limited};
+use super::http::{Arriving, Failed, Unread, limited};
 use crate::oci::source::LARGEST_DOCUMENT;
 use crate::oci::stream::{self, StreamReader};
 
@@ -34,16 +34,26 @@ impl Registry {
     /// The same, or nothing if there is no such document.
     pub(super) async fn optional_document(&self, reference: &str) -> Result<Option<Vec<u8>>> {
         let url = self.url(&format!("manifests/{reference}"));
-        let get = || self.client().get(url.clone()).header(ACCEPT, DOCUMENTS);
-        let response = self.send(get).await?;
-        if response.status() == StatusCode::NOT_FOUND {
-            return Ok(None);
+        let mut failures = 0;
+        loop {
+            let get = || self.client().get(url.clone()).header(ACCEPT, DOCUMENTS);
+            let response = self.send(get).await?;
+            if response.status() == StatusCode::NOT_FOUND {
+                return Ok(None);
+            }
+            let response = self.accepted(response, "the manifest").await?;
+            match limited(response, LARGEST_DOCUMENT, self.timeout()).await {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(Unread::Failed(failed)) => {
+                    failures += 1;
+                    self.pause(*failed, failures).await?;
+                }
+                Err(Unread::TooLong(excess)) => {
+                    let name = || format!("docker://{}", self.reference());
+                    return Err(excess).context(self.kind(), name);
+                }
+            }
         }
-        let response = self.accepted(response, "the manifest").await?;
-        let bytes = limited(response, LARGEST_DOCUMENT).await;
-        bytes
-            .map(Some)
-            .context(self.kind(), || format!("docker://{}", self.reference()))
     }
 
     /// Reads the blob with `digest` as it arrives; unchecked. What comes is made on `handle`, so
@@ -85,7 +95,8 @@ impl Registry {
                 offset
             };
             let before = offset;
-            let Err(error) = pass_on(response, skip, &mut offset, sender).await else {
+            let arriving = Arriving::new(response, self.timeout());
+            let Err(failed) = pass_on(arriving, skip, &mut offset, sender).await else {
                 return Ok(());
             };
             // What gets on is no failure.
@@ -94,19 +105,19 @@ impl Registry {
             } else {
                 failures + 1
             };
-            self.pause(Failed::broken(&error), failures).await?;
+            self.pause(*failed, failures).await?;
         }
     }
 }
 
 /// Sends the body on without its first `skip` bytes, and counts in `offset` what was sent.
 async fn pass_on(
-    mut response: Response,
+    mut arriving: Arriving,
     mut skip: u64,
     offset: &mut u64,
     sender: &Sender<std::io::Result<Vec<u8>>>,
-) -> Result<(), reqwest::Error> {
-    while let Some(chunk) = response.chunk().await? {
+) -> Result<(), Box<Failed>> {
+    while let Some(chunk) = arriving.chunk().await? {
         let left_out = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
         skip -= left_out as u64;
         let chunk = chunk[left_out..].to_vec();

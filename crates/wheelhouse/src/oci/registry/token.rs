@@ -1,5 +1,7 @@
 //! Answers to the challenges of registries: basic authentication and tokens.
 
+use std::time::Duration;
+
 use http_auth::parser::ChallengeParser;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
@@ -65,6 +67,8 @@ pub(super) struct TokenRequest<'a> {
     pub(super) service: Option<String>,
     pub(super) scopes: &'a [String],
     pub(super) credential: Option<&'a Credential>,
+    /// How long the server may be silent.
+    pub(super) timeout: Duration,
 }
 
 impl TokenRequest<'_> {
@@ -82,8 +86,9 @@ impl TokenRequest<'_> {
                 error
             });
         }
-        let bytes = limited(response, LARGEST_ANSWER)
+        let bytes = limited(response, LARGEST_ANSWER, self.timeout)
             .await
+            .map_err(std::io::Error::from)
             .context(kind, failed)?;
         let answer: Answer = serde_json::from_slice(&bytes).context(kind, failed)?;
         let token = answer.token.or(answer.access_token);
