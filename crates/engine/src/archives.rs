@@ -7,20 +7,21 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use uv_distribution::ArchiveMetadata;
 use uv_distribution_filename::{
     DistExtension, LegacySourceDistExtension as Legacy, SourceDistExtension,
 };
 use uv_distribution_types::{
-    Dist, HashPolicy, Identifier as _, Name as _, PathSourceDist, Requirement, RequirementSource,
-    SourceDist, UnresolvedRequirement,
+    BuiltDist, Dist, HashPolicy, Identifier as _, Name as _, PathBuiltDist, PathSourceDist,
+    Requirement, RequirementSource, SourceDist, UnresolvedRequirement,
 };
-use uv_pep508::{UnnamedRequirement, VerbatimUrl};
+use uv_pep508::{MarkerEnvironment, UnnamedRequirement, VerbatimUrl};
 use uv_pypi_types::{ParsedPathUrl, ParsedUrl, VerbatimParsedUrl};
 use uv_redacted::DisplaySafeUrl;
 use uv_resolver::{InMemoryIndex, MetadataResponse};
 use uv_types::HashStrategy;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_model::{Error, Kind, Result, limits};
 
 use crate::context::Bench;
 use crate::legacy_sdists::is_legacy;
@@ -95,84 +96,166 @@ fn format_of(path: &Path) -> std::io::Result<SourceDistExtension> {
     })
 }
 
+/// The archive that `requirement` names, unless it is in a Git repository.
+fn archive_of(requirement: Requirement) -> Option<Dist> {
+    let name = requirement.name;
+    match requirement.source {
+        RequirementSource::Url {
+            location,
+            subdirectory,
+            ext,
+            url,
+        } => Dist::from_http_url(name, url, location, subdirectory, ext).ok(),
+        RequirementSource::Path {
+            install_path,
+            ext,
+            url,
+        } => Dist::from_file_url(name, url, &install_path, ext).ok(),
+        _ => None,
+    }
+}
+
+fn is_direct(requirement: &Requirement) -> bool {
+    matches!(
+        requirement.source,
+        RequirementSource::Url { .. } | RequirementSource::Path { .. }
+    )
+}
+
+/// The path of an archive on this machine.
+fn local_path(dist: &Dist) -> Option<&Path> {
+    match dist {
+        Dist::Built(BuiltDist::Path(wheel)) => Some(&wheel.install_path),
+        Dist::Source(SourceDist::Path(sdist)) => Some(&sdist.install_path),
+        _ => None,
+    }
+}
+
 impl Bench<'_> {
-    /// Puts the metadata of the archives at URLs that `requirements` name into `index`.
+    /// Puts the metadata of the archives that `requirements` name by URLs, and of those that these require so, into
+    /// `index`. What is not read here is examined: uv reads it.
     pub(crate) async fn read_archives(
         &self,
         requirements: impl Iterator<Item = &Requirement>,
+        markers: &MarkerEnvironment,
         hasher: &HashStrategy,
         index: &InMemoryIndex,
     ) -> Result<()> {
-        for requirement in requirements {
-            // uv knows the parts of an archive, and what of it is a legacy sdist was read before.
-            let RequirementSource::Url {
-                location,
-                subdirectory: None,
-                ext: ext @ DistExtension::Source(format),
-                url,
-            } = requirement.source.clone()
-            else {
+        let mut waiting: Vec<Requirement> = requirements.cloned().collect();
+        let mut count = 0;
+        while let Some(requirement) = waiting.pop() {
+            let extras = requirement.extras.clone();
+            let Some(dist) = archive_of(requirement) else {
                 continue;
             };
-            let name = requirement.name.clone();
-            let Ok(dist) = Dist::from_http_url(name, url, location, None, ext) else {
-                continue;
-            };
-            if is_legacy(format) || index.distributions().get(&dist.distribution_id()).is_some() {
+            count += 1;
+            if count > limits::DIRECT_REFERENCES {
+                let message = format!("{dist} is refused: too many URLs lead to it");
+                return Err(Error::new(Kind::Fetch, message).with_hint(
+                    "The requirements at these URLs name further URLs without an end.",
+                ));
+            }
+            if index.distributions().get(&dist.distribution_id()).is_some() {
                 continue;
             }
-            let Some(file) = self.file_of_archive(&dist, hasher).await? else {
-                continue;
+            let metadata = match self.metadata_of_archive(&dist, hasher).await? {
+                Some(metadata) => metadata,
+                None => continue,
             };
-            let metadata = match &file {
-                SourceDist::Path(file) if is_legacy(file.ext) => {
-                    self.metadata_of_build(&dist, hasher).await?
-                }
-                _ => {
-                    let file = Dist::Source(file);
-                    let read = self
-                        .database()
-                        .get_or_build_wheel_metadata(&file, HashPolicy::None)
-                        .await;
-                    read.map_err(|error| {
-                        let message = format!("failed to read the metadata of {dist}");
-                        self.workshop.explained(error, &message)
-                    })?
-                }
-            };
+            let requires = metadata.metadata.requires_dist.iter().cloned();
+            waiting.extend(requires.filter(|requirement| {
+                is_direct(requirement) && requirement.evaluate_markers(Some(markers), &extras)
+            }));
             let found = Arc::new(MetadataResponse::Found(metadata));
             index.distributions().done(dist.distribution_id(), found);
         }
         Ok(())
     }
 
-    /// `dist`, an archive at a URL, as the file that the companion has of it.
-    async fn file_of_archive(
+    /// The metadata of `dist`, an archive at a URL; `None` if it is uv that reads it.
+    async fn metadata_of_archive(
         &self,
         dist: &Dist,
         hasher: &HashStrategy,
-    ) -> Result<Option<SourceDist>> {
+    ) -> Result<Option<ArchiveMetadata>> {
+        if let Some(path) = local_path(dist) {
+            self.companion.examine(path).await?;
+            return Ok(None);
+        }
+        let Some(file) = self.file_of_archive(dist, hasher).await? else {
+            return Ok(None);
+        };
+        if let Dist::Source(SourceDist::Path(file)) = &file
+            && is_legacy(file.ext)
+        {
+            return self.metadata_of_build(dist, hasher).await.map(Some);
+        }
+        let read = self
+            .database()
+            .get_or_build_wheel_metadata(&file, HashPolicy::None)
+            .await;
+        let read = read.map_err(|error| {
+            let message = format!("failed to read the metadata of {dist}");
+            self.workshop.explained(error, &message)
+        });
+        read.map(Some)
+    }
+
+    /// The file of `dist`, an archive at a URL or on this machine, for uv to read within limits. `None` if uv has to read
+    /// `dist` itself, which is examined then.
+    pub(crate) async fn file_to_read(
+        &self,
+        dist: &Dist,
+        hasher: &HashStrategy,
+    ) -> Result<Option<Dist>> {
+        if let Some(path) = local_path(dist) {
+            self.companion.examine(path).await?;
+            return Ok(None);
+        }
+        match dist {
+            Dist::Source(SourceDist::DirectUrl(_)) | Dist::Built(BuiltDist::DirectUrl(_)) => {
+                self.file_of_archive(dist, hasher).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// `dist`, an archive at a URL, as the file that the companion has of it. uv takes no part of a file, so of an archive
+    /// with a subdirectory there is none, but it is examined.
+    async fn file_of_archive(&self, dist: &Dist, hasher: &HashStrategy) -> Result<Option<Dist>> {
         let required = required_hashes(hasher, dist);
         let distribution = self.workshop.distribution(dist, None, required)?;
         let Some(path) = self.companion.archive(&distribution).await? else {
             return Ok(None);
         };
         let unreadable = || format!("{dist} cannot be read");
-        let ext = format_of(&path).context(Kind::Fetch, unreadable)?;
         let url = VerbatimUrl::from_absolute_path(&path).context(Kind::Fetch, unreadable)?;
+        let file = match dist {
+            Dist::Built(BuiltDist::DirectUrl(wheel)) => {
+                Dist::Built(BuiltDist::Path(PathBuiltDist {
+                    filename: wheel.filename.clone(),
+                    install_path: path.clone().into(),
+                    url,
+                }))
+            }
+            Dist::Source(SourceDist::DirectUrl(sdist)) if sdist.subdirectory.is_some() => {
+                return Ok(None);
+            }
+            _ => Dist::Source(SourceDist::Path(PathSourceDist {
+                name: dist.name().clone(),
+                version: None,
+                ext: format_of(&path).context(Kind::Fetch, unreadable)?,
+                install_path: path.clone().into(),
+                url,
+            })),
+        };
         let mut archives = self
             .workshop
             .archives
             .lock()
             .expect("no panic while locked");
-        archives.insert(path.clone(), dist.to_string());
-        Ok(Some(SourceDist::Path(PathSourceDist {
-            name: dist.name().clone(),
-            version: None,
-            install_path: path.into(),
-            ext,
-            url,
-        })))
+        archives.insert(path, dist.to_string());
+        Ok(Some(file))
     }
 
     /// `unnamed`, at a URL that says nothing of what is there, as the file that the companion has of it.
@@ -196,7 +279,7 @@ impl Bench<'_> {
         );
         let dist = dist.context(Kind::Input, || format!("{} is not an archive", archive.url))?;
         let file = self.file_of_archive(&dist, &HashStrategy::None).await?;
-        let Some(SourceDist::Path(file)) = file else {
+        let Some(Dist::Source(SourceDist::Path(file))) = file else {
             return Ok(None);
         };
         Ok(Some(UnnamedRequirement {

@@ -118,7 +118,7 @@ impl Bench<'_> {
             .filter(|requirement| requirement.evaluate_markers(Some(markers), &[]))
             .collect();
         Box::pin(self.read_legacy_sdists(wanted.iter().copied(), &hasher, &index)).await?;
-        Box::pin(self.read_archives(wanted.into_iter(), &hasher, &index)).await?;
+        Box::pin(self.read_archives(wanted.into_iter(), markers, &hasher, &index)).await?;
         let (lookaheads, hasher) = LookaheadResolver::new(
             requirements,
             &allowance.constraints,

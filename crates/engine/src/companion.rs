@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use futures::future::LocalBoxFuture;
-use wheelhouse_model::{Distribution, Error, Kind, Result};
+use wheelhouse_model::{Distribution, Error, Kind, Result, limits};
 
 /// A wheel under a name that is not its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +35,8 @@ pub trait Companion {
         distribution: &'a Distribution,
     ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>>;
 
-    /// Gives the file of `distribution`, a source that an index or a URL has, so that nobody else
-    /// fetches it. `None` leaves it to the engine.
+    /// Gives the file of `distribution`, an archive that an index or a URL has and that is within limits, so that the
+    /// engine does not fetch it. `None` leaves it to the engine.
     ///
     /// # Errors
     /// When asking anybody else would be in vain.
@@ -44,6 +44,12 @@ pub trait Companion {
         &'a self,
         distribution: &'a Distribution,
     ) -> LocalBoxFuture<'a, Result<Option<PathBuf>>>;
+
+    /// Checks that the archive at `path`, which a requirement names, is within limits: the engine unpacks without any.
+    ///
+    /// # Errors
+    /// When it is not, or is damaged.
+    fn examine<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<()>>;
 
     /// Makes the wheels of `wanted`, the build requirements of a source, in their order.
     ///
@@ -70,6 +76,17 @@ pub trait Companion {
     /// Gives a copy of the local source tree at `path`, which hooks may change. Trees with the same
     /// contents have the same copy.
     fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>>;
+}
+
+/// The error of a build that more builds wait for, each for the next, than may do so.
+#[must_use]
+pub fn endless(package: &str) -> Error {
+    let message = format!(
+        "{package} is required to build what more than {} other builds wait for, each for the next",
+        limits::BUILD_DEPTH
+    );
+    Error::new(Kind::Build, message)
+        .with_hint("Allow published wheels of these packages (--no-binary excludes them).")
 }
 
 /// The error of a build that would have to wait for itself.

@@ -17,11 +17,11 @@ use uv_git::GitResolver;
 use uv_python::{Interpreter, PythonEnvironment};
 use uv_types::{BuildArena, BuildContext, BuildIsolation, BuildStack, ResolvedRequirements};
 use uv_workspace::WorkspaceCache;
-use wheelhouse_model::{Error, Kind};
+use wheelhouse_model::{Error, Kind, limits};
 
 use crate::allowance::Builder;
 use crate::build::{Session, SessionRequest};
-use crate::companion::{Companion, circular};
+use crate::companion::{Companion, circular, endless};
 use crate::workshop::Workshop;
 
 /// The sentence of a failed build, as uv's traits want it; the error itself waits in
@@ -48,6 +48,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) companion: &'a dyn Companion,
     /// The sources that wait for what is done here.
     stack: BuildStack,
+    /// Their number.
+    depth: usize,
 }
 
 impl<'a> Bench<'a> {
@@ -56,6 +58,7 @@ impl<'a> Bench<'a> {
             workshop,
             companion,
             stack: BuildStack::default(),
+            depth: 0,
         }
     }
 
@@ -94,6 +97,9 @@ impl Bench<'_> {
         if !is_direct && self.workshop.build_options.no_build_package(dist.name()) {
             let error = Error::new(Kind::Build, format!("{} may not be built", dist.name()));
             return Err(error.with_hint("It is excluded by --only-binary."));
+        }
+        if self.depth >= limits::BUILD_DEPTH {
+            return Err(endless(&dist.to_string()));
         }
         stack.insert(dist.distribution_id());
         Ok(())
@@ -250,6 +256,7 @@ impl BuildContext for Bench<'_> {
         };
         let bench = Self {
             stack: build_stack,
+            depth: self.depth + 1,
             ..*self
         };
         Box::pin(Session::set_up(&bench, request))

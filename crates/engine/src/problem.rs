@@ -66,7 +66,7 @@ impl Problem {
         let wanted = named.filter(|named| named.evaluate_markers(Some(markers), &[]));
         let wanted: Vec<&Requirement> = wanted.collect();
         Box::pin(bench.read_legacy_sdists(wanted.iter().copied(), &hasher, &index)).await?;
-        Box::pin(bench.read_archives(wanted.into_iter(), &hasher, &index)).await?;
+        Box::pin(bench.read_archives(wanted.into_iter(), markers, &hasher, &index)).await?;
         let constraints = Constraints::from_requirements(constraints.into_iter());
         let overrides = Overrides::from_requirements(overrides);
         let excludes = Excludes::default();
@@ -283,6 +283,9 @@ impl Bench<'_> {
                 UnresolvedRequirement::Named(requirement) => named.push(requirement),
                 UnresolvedRequirement::Unnamed(unnamed) => {
                     let text = unnamed.url.verbatim.to_string();
+                    if let ParsedUrl::Path(archive) = &unnamed.url.parsed_url {
+                        self.companion.examine(&archive.install_path).await?;
+                    }
                     let file = self.file_of_unnamed(&unnamed).await?;
                     let source = file.is_some().then(|| unnamed.url.clone());
                     let unnamed = file.unwrap_or(unnamed);

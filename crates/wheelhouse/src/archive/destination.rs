@@ -15,7 +15,7 @@ use wheelhouse_model::error::Context;
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::entry::refusal;
-use super::limits::Limits;
+use super::limits::{Allowance, Limits};
 use crate::interruption;
 
 /// How many links a path may lead through, as in Linux.
@@ -25,8 +25,7 @@ const LINKS_IN_A_PATH: u32 = 40;
 pub(super) struct Destination {
     root: PathBuf,
     nodes: BTreeMap<PathBuf, Node>,
-    entries_left: u64,
-    bytes_left: u64,
+    allowance: Allowance,
 }
 
 enum Node {
@@ -61,24 +60,14 @@ impl Destination {
         Ok(Self {
             root: root.to_owned(),
             nodes: BTreeMap::new(),
-            entries_left: limits.entries,
-            bytes_left: limits.ceiling(archive_size),
+            allowance: limits.allowance(archive_size),
         })
     }
 
     /// Counts one more entry of `size` bytes.
     pub(super) fn count(&mut self, name: &str, size: u64) -> Result<()> {
         interruption::check()?;
-        let entries = self.entries_left.checked_sub(1);
-        let bytes = self.bytes_left.checked_sub(size);
-        let (Some(entries), Some(bytes)) = (entries, bytes) else {
-            let hint = "It looks like a decompression bomb.";
-            let fault = "takes the archive beyond what may be unpacked";
-            return Err(refusal(name, fault).with_hint(hint));
-        };
-        self.entries_left = entries;
-        self.bytes_left = bytes;
-        Ok(())
+        self.allowance.count(name, size)
     }
 
     /// Makes a directory, unless it is there.

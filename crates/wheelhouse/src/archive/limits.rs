@@ -1,6 +1,10 @@
 //! How much an archive may hold, so that a small file cannot fill a disk.
 //!
-//! Never measures anything itself: who unpacks, counts.
+//! Never measures anything itself: the readers of archives count.
+
+use wheelhouse_model::Result;
+
+use super::entry::refusal;
 
 /// What unpacking one archive may cost at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +20,14 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Far above what is published: the largest source distributions unpack to about 2 GiB.
+    /// Far above what is published: the largest source distributions unpack to about 2 GiB, the largest wheels to 5 GiB,
+    /// and no archive has 100,000 files. Source code compresses to a tenth, and sparse data to a fiftieth.
     fn default() -> Self {
         Self {
-            entries: 1_000_000,
-            bytes: 8 << 30,
-            ratio: 200,
-            ratio_floor: 1 << 30,
+            entries: 200_000,
+            bytes: 16 << 30,
+            ratio: 100,
+            ratio_floor: 256 << 20,
         }
     }
 }
@@ -33,6 +38,36 @@ impl Limits {
     pub fn ceiling(&self, size: u64) -> u64 {
         self.bytes
             .min(self.ratio_floor.max(size.saturating_mul(self.ratio)))
+    }
+
+    /// Returns what an archive of `size` bytes may hold.
+    pub(super) fn allowance(&self, size: u64) -> Allowance {
+        Allowance {
+            entries: self.entries,
+            bytes: self.ceiling(size),
+        }
+    }
+}
+
+/// What the rest of an archive may hold.
+#[derive(Clone, Debug)]
+pub(super) struct Allowance {
+    entries: u64,
+    bytes: u64,
+}
+
+impl Allowance {
+    /// Counts the entry `name` of `size` bytes.
+    pub(super) fn count(&mut self, name: &str, size: u64) -> Result<()> {
+        let entries = self.entries.checked_sub(1);
+        let bytes = self.bytes.checked_sub(size);
+        let (Some(entries), Some(bytes)) = (entries, bytes) else {
+            let hint = "It looks like a decompression bomb.";
+            let fault = "takes the archive beyond what may be unpacked";
+            return Err(refusal(name, fault).with_hint(hint));
+        };
+        (self.entries, self.bytes) = (entries, bytes);
+        Ok(())
     }
 }
 

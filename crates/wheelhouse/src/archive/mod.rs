@@ -4,8 +4,9 @@
 //! 1. [`wheel::inspect`] decides from the directory of a wheel whether it is what its name says.
 //! 2. [`contents::verify_contents`] compares every byte of a wheel with its `RECORD`.
 //! 3. [`sdist::unpack`] makes a source tree of a source distribution, inside one directory.
-//! 4. [`compiled::compiles`] tells from a source tree whether building it compiles something.
-//! 5. [`tree::digest`] and [`tree::copy`] name and copy a local source tree; [`surroundings`] shows the copy what
+//! 4. [`examine`] reads an archive within bounds before others unpack it.
+//! 5. [`compiled::compiles`] tells from a source tree whether building it compiles something.
+//! 6. [`tree::digest`] and [`tree::copy`] name and copy a local source tree; [`surroundings`] shows the copy what
 //!    lies beside the tree.
 //!
 //! This module never builds, installs, fetches or runs anything, and never writes outside the
@@ -15,6 +16,7 @@ pub mod compiled;
 pub mod contents;
 mod destination;
 pub(crate) mod entry;
+mod examine;
 mod git;
 mod glibc;
 pub mod known_files;
@@ -31,6 +33,7 @@ mod zip_layout;
 mod zipped;
 
 pub use contents::verify_contents;
+pub use examine::examine;
 pub use glibc::needed_glibc;
 pub use limits::Limits;
 pub use sdist::{is_sdist_name, static_metadata, unpack};

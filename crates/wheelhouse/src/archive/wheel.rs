@@ -11,16 +11,13 @@ use std::str::FromStr;
 
 use fs_err::File;
 use wheelhouse_model::error::Context;
-use wheelhouse_model::{Error, Kind, PackageName, Result, Version, WheelFilename};
+use wheelhouse_model::{Error, Kind, PackageName, Result, Version, WheelFilename, limits};
 use zip::ZipArchive;
 
 use super::entry::{components, shown};
 use super::metadata::{value, values};
 use super::record::{self, Recorded};
 use super::zipped::{self, ZipEntry};
-
-/// The most that `METADATA` or `WHEEL` may inflate to; the largest published is below 2 MiB.
-const METADATA_LIMIT: u64 = 16 << 20;
 
 /// The most that `RECORD` may inflate to: about 500,000 files.
 const RECORD_LIMIT: u64 = 64 << 20;
@@ -119,12 +116,14 @@ fn inspect_opened<R: Read + Seek>(
     parsed: &WheelFilename,
     filename: &str,
 ) -> Result<WheelInspection> {
-    let metadata = wheel.text("METADATA", METADATA_LIMIT)?;
+    let metadata = wheel.text("METADATA", limits::METADATA)?;
+    limits::metadata(metadata.as_bytes())
+        .context(Kind::Fetch, || "METADATA is refused".to_owned())?;
     check_metadata(&metadata, parsed)?;
-    let description = wheel.text("WHEEL", METADATA_LIMIT)?;
+    let description = wheel.text("WHEEL", limits::METADATA)?;
     check_wheel_version(&description)?;
     if wheel.has("entry_points.txt") {
-        check_scripts(&wheel.text("entry_points.txt", METADATA_LIMIT)?)?;
+        check_scripts(&wheel.text("entry_points.txt", limits::METADATA)?)?;
     }
     let (recorded, mut irregularities) = wheel.record()?;
     irregularities.extend(listing_differences(&wheel, &recorded));

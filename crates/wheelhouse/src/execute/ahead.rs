@@ -10,12 +10,12 @@ use std::rc::Rc;
 
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, try_join_all};
-use wheelhouse_engine::{Companion, WheelFile, circular};
-use wheelhouse_model::{Distribution, Error, Event, Kind, Result, Source, Target};
+use wheelhouse_engine::{Companion, WheelFile, circular, endless};
+use wheelhouse_model::{Distribution, Error, Event, Kind, Result, Source, Target, limits};
 
 use super::fetch::blocking;
 use super::worker::{LocalWorker, Made, State, identity};
-use crate::archive;
+use crate::archive::{self, Limits};
 
 /// A worker that goes along with the engine.
 pub(super) struct Ahead {
@@ -61,6 +61,9 @@ impl Ahead {
         let Some(builder) = &self.builder else {
             return Ok(None);
         };
+        if is_deep(&self.worker.state.borrow().waits, builder) {
+            return Err(endless(&distribution.to_string()));
+        }
         let waiting = Waiting::begin(&self.worker.state, builder, &identity(distribution));
         waiting
             .map(Some)
@@ -155,10 +158,22 @@ impl Companion for Ahead {
             let Some(artifact) = distribution.source.artifact() else {
                 return Ok(None);
             };
-            let file = self.worker.file(distribution, artifact).await;
-            self.for_everybody(file.map(|stored| Some(stored.path)))
+            let file = async {
+                let stored = self.worker.file(distribution, artifact).await?;
+                if let Source::Wheel(_) = distribution.source {
+                    examine_wheel(stored.path.clone(), artifact.filename.clone()).await?;
+                } else {
+                    self.worker.examine(&stored, &artifact.filename).await?;
+                }
+                Ok(Some(stored.path))
+            };
+            self.for_everybody(file.await)
         }
         .boxed_local()
+    }
+
+    fn examine<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<()>> {
+        examine(path.to_owned()).boxed_local()
     }
 
     fn wheels<'a>(
@@ -167,6 +182,7 @@ impl Companion for Ahead {
     ) -> LocalBoxFuture<'a, Result<Vec<WheelFile>>> {
         let made = wanted.iter().map(async |distribution| {
             let made = self.make(distribution).await?;
+            self.worker.examine(&made.stored, &made.filename).await?;
             Ok(WheelFile {
                 filename: made.filename,
                 path: made.stored.path,
@@ -192,6 +208,21 @@ impl Companion for Ahead {
     fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
         async move { Ok(self.worker.tree_copy(path).await?.root.clone()) }.boxed_local()
     }
+}
+
+/// Examines the archive at `path`, which is not in the store.
+pub(crate) async fn examine(path: PathBuf) -> Result<()> {
+    let filename = path.file_name().unwrap_or_default();
+    let filename = filename.to_string_lossy().into_owned();
+    if filename.ends_with(".whl") {
+        return examine_wheel(path, filename).await;
+    }
+    blocking(move || archive::examine(&path, &filename, &Limits::default())).await
+}
+
+/// Examines a wheel of which the metadata alone is wanted.
+async fn examine_wheel(path: PathBuf, filename: String) -> Result<()> {
+    blocking(move || archive::inspect(&path, &filename).map(drop)).await
 }
 
 /// Metadata that says nothing but who it is of.
@@ -244,9 +275,34 @@ fn leads_to(waits: &[(String, String)], from: &str, to: &str) -> bool {
     false
 }
 
+/// Whether so many builds wait for `builder`, each for the next, that there is no end to them.
+fn is_deep(waits: &[(String, String)], builder: &str) -> bool {
+    let mut level = vec![builder];
+    for _ in 0..limits::BUILD_DEPTH {
+        let waiting = waits
+            .iter()
+            .filter(|(_, wanted)| level.contains(&wanted.as_str()));
+        level = waiting.map(|(waiting, _)| waiting.as_str()).collect();
+        level.sort_unstable();
+        level.dedup();
+        if level.is_empty() {
+            return false;
+        }
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chain_of_builds_has_an_end() {
+        let edge = |builder: usize| (builder.to_string(), (builder + 1).to_string());
+        let waits: Vec<_> = (0..limits::BUILD_DEPTH).map(edge).collect();
+        assert!(is_deep(&waits, &limits::BUILD_DEPTH.to_string()));
+        assert!(!is_deep(&waits, &(limits::BUILD_DEPTH - 1).to_string()));
+    }
 
     #[test]
     fn a_build_never_waits_for_itself() {

@@ -229,6 +229,7 @@ impl LocalWorker {
             Source::Sdist(artifact) => {
                 let stored = self.file(distribution, artifact).await?;
                 let filename = artifact.filename.clone();
+                self.examine(&stored, &filename).await?;
                 let filling = Filling::Sdist { stored, filename };
                 (filling, artifact.subdirectory.clone())
             }

@@ -44,6 +44,7 @@ use wheelhouse_model::{
     Source, Step, Target, Version,
 };
 
+pub(crate) use ahead::examine;
 pub use worker::{Made, Worker};
 
 use crate::publish::{self, Published};

@@ -381,6 +381,20 @@ impl LocalWorker {
         Ok(())
     }
 
+    /// Checks that `stored`, an archive known as `filename`, is within limits: the engine unpacks without any. An
+    /// archive is examined once for all runs.
+    pub(super) async fn examine(&self, stored: &Stored, filename: &str) -> Result<()> {
+        let (store, stored, filename) = (self.store.clone(), stored.clone(), filename.to_owned());
+        blocking(move || {
+            if !store.is_examined(&stored.sha256) {
+                archive::examine(&stored.path, &filename, &Limits::default())?;
+                store.keep_examined(&stored.sha256);
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// The digest of a local tree, computed once.
     pub(super) async fn tree_digest(&self, path: &Path) -> Result<Sha256> {
         if let Some(digest) = self.state.borrow().trees.get(path) {

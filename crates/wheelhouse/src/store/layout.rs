@@ -29,6 +29,7 @@ pub(super) const LAYERS: &str = "layers-v1";
 pub(super) const LOCKS: &str = "locks-v1";
 pub(super) const SURROUNDINGS: &str = "surroundings-v1";
 pub(super) const TREE_FILES: &str = "tree-files-v1";
+pub(super) const EXAMINED: &str = "examined-v1";
 pub(super) const TEMPORARY: &str = "tmp";
 
 /// What the names of unfinished files and directories of the engine begin with.
@@ -54,7 +55,7 @@ const UNFINISHED: [(&str, &str); 7] = [
 ];
 
 /// All of them.
-pub(super) const BUCKETS: [&str; 8] = [
+pub(super) const BUCKETS: [&str; 9] = [
     FILES,
     BUILT,
     METADATA,
@@ -62,6 +63,7 @@ pub(super) const BUCKETS: [&str; 8] = [
     LOCKS,
     SURROUNDINGS,
     TREE_FILES,
+    EXAMINED,
     TEMPORARY,
 ];
 

@@ -4,7 +4,7 @@
 //! The core metadata of wheels is kept because finding it in a wheel means reading the list of all
 //! its files; what layers of images are, because that takes three digests of every byte; the digests of the files of
 //! local trees, because trees may hold much data. What builds looked at beside a local tree is known from building
-//! it alone: without the note it is built again.
+//! it alone: without the note it is built again. That an archive is within limits is known from inflating all of it.
 //!
 //! Never looks into a wheel itself, and never knows what a layer or a tree is.
 
@@ -14,7 +14,7 @@ use fs_err as fs;
 use wheelhouse_model::Sha256;
 
 use super::Store;
-use super::layout::{LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES};
+use super::layout::{EXAMINED, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES};
 
 /// The length of a digest and the line break after it, which precede the text (bytes).
 const HEADER: usize = 65;
@@ -75,6 +75,17 @@ impl Store {
     /// Keeps the digests of the files of the local tree known as `tree`. Where that fails, they are read again.
     pub fn keep_tree_files(&self, tree: &Sha256, files: &[u8]) {
         self.keep(&self.note(TREE_FILES, tree), files);
+    }
+
+    /// Returns whether the archive with digest `archive` was found to be within the limits of archives.
+    #[must_use]
+    pub fn is_examined(&self, archive: &Sha256) -> bool {
+        read(&self.note(EXAMINED, archive)).is_some()
+    }
+
+    /// Remembers that the archive with digest `archive` is within the limits. Where that fails, it is read again.
+    pub fn keep_examined(&self, archive: &Sha256) {
+        self.keep(&self.note(EXAMINED, archive), b"");
     }
 
     fn note(&self, bucket: &str, about: &Sha256) -> PathBuf {

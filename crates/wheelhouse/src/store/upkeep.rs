@@ -18,14 +18,14 @@ use walkdir::WalkDir;
 use wheelhouse_model::{Error, Kind, Result, Sha256};
 
 use super::layout::{
-    BUCKETS, BUILT, FILES, LAYERS, LOCKS, Layout, METADATA, SURROUNDINGS, TEMPORARY, TREE_FILES,
-    remove_all,
+    BUCKETS, BUILT, EXAMINED, FILES, LAYERS, LOCKS, Layout, METADATA, SURROUNDINGS, TEMPORARY,
+    TREE_FILES, remove_all,
 };
 use super::{Store, built, failure, tolerate_no_locks};
 use crate::locks::{self, Share};
 
 /// Buckets of notes about things outside the store, which are made again when they are missed.
-const NOTES: [&str; 3] = [LAYERS, SURROUNDINGS, TREE_FILES];
+const NOTES: [&str; 4] = [EXAMINED, LAYERS, SURROUNDINGS, TREE_FILES];
 
 /// What a store holds; sizes in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

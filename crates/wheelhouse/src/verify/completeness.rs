@@ -299,10 +299,20 @@ impl Companion for Bystander {
 
     fn archive<'a>(
         &'a self,
-        _distribution: &'a Distribution,
+        distribution: &'a Distribution,
     ) -> LocalBoxFuture<'a, Result<Option<PathBuf>>> {
-        // The engine finds it in the directory.
-        Box::pin(async { Ok(None) })
+        Box::pin(async {
+            let artifact = distribution.source.artifact();
+            if let Some(Location::Path(path)) = artifact.map(|artifact| &artifact.location) {
+                execute::examine(path.clone()).await?;
+            }
+            // The engine finds it in the directory.
+            Ok(None)
+        })
+    }
+
+    fn examine<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(execute::examine(path.to_owned()))
     }
 
     fn wheels<'a>(
