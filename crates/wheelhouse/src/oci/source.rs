@@ -14,7 +14,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use serde_json::Value;
 use sha2::Digest as _;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_model::{Error, Kind, Result, Sha256, limits};
 
 pub use archive::ArchiveSource;
 pub use layout::LayoutSource;
@@ -122,6 +122,12 @@ pub(super) fn image(source: Arc<dyn Source>, descriptor: &Descriptor) -> Result<
 /// [`Kind::Fetch`], when it cannot be read.
 pub(super) fn image_of(source: Arc<dyn Source>, bytes: &[u8]) -> Result<SourceImage> {
     let manifest: ImageManifest = parse(bytes, &*source, "manifest")?;
+    let count = manifest.layers().len();
+    if count > limits::LAYERS {
+        let (name, most) = (source.name(), limits::LAYERS);
+        let message = format!("{name} has {count} layers, and no image has more than {most}");
+        return Err(Error::new(Kind::Fetch, message));
+    }
     let opened = source.open(manifest.config())?;
     let config = source.small(manifest.config(), "configuration", opened)?;
     Ok(SourceImage {

@@ -18,7 +18,7 @@ use serde_json::Value;
 use sha2::Digest as _;
 use tar::EntryType;
 use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_model::{Error, Kind, Result, Sha256, limits};
 
 use super::compose::LABEL_PREFIX;
 use super::root::{Node, Root};
@@ -235,10 +235,9 @@ impl Allowance {
     fn of(image: &SourceImage) -> Self {
         let sizes = image.layers.iter().map(|layer| i128::from(layer.size()));
         let size = u64::try_from(sizes.sum::<i128>()).unwrap_or(u64::MAX);
-        let limits = Limits::default();
         Self {
-            entries: limits.entries,
-            bytes: limits.ceiling(size),
+            entries: limits::IMAGE_ENTRIES,
+            bytes: Limits::default().ceiling(size),
         }
     }
 

@@ -14,6 +14,7 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::{LARGEST_DOCUMENT, Source, layout, parse};
+use crate::input;
 use crate::oci::archive::Form;
 use crate::oci::blob::Blob;
 use crate::oci::document::{self, Document};
@@ -63,7 +64,7 @@ impl ArchiveSource {
         };
         let name = format!("{transport}:{}", path.display());
         let failed = || format!("failed to read {}", path.display());
-        let file = fs_err::File::open(path).context(Kind::Fetch, failed)?;
+        let file = input::open(path).context(Kind::Fetch, failed)?;
         Self::read(file.into_parts().0, name, form)
     }
 

@@ -3,12 +3,12 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use fs_err::File;
 use oci_spec::image::{Descriptor, ImageIndex};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Error, Kind, Result};
 
 use super::{LARGEST_DOCUMENT, Source, parse};
+use crate::input;
 use crate::oci::layout::{INDEX_NAME, REF_NAME};
 
 /// An image of a layout.
@@ -35,7 +35,7 @@ impl LayoutSource {
     fn file(&self, name: &str) -> Result<Box<dyn Read + Send>> {
         let path = self.directory.join(name);
         let file =
-            File::open(&path).context(Kind::Fetch, || format!("{} cannot be read", self.name()))?;
+            input::open(&path).context(Kind::Fetch, || format!("{} cannot be read", self.name()))?;
         Ok(Box::new(file))
     }
 }
