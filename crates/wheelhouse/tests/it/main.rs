@@ -3,6 +3,7 @@
 //! another network than loopback.
 
 mod architecture;
+mod bounds;
 mod build_requirements;
 mod builder;
 mod builder_install;

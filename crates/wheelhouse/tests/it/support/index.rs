@@ -35,6 +35,8 @@ pub(crate) enum Behaviour {
     Drip(usize, u64),
     /// Sends this body instead, with this content type.
     Body(&'static str, Vec<u8>),
+    /// The same, compressed with gzip as the header says.
+    Gzipped(&'static str, Vec<u8>),
     /// Sends the whole body, whatever range was asked for.
     WithoutRanges,
     /// As normal, with another header.

@@ -47,6 +47,12 @@ pub(crate) fn send(
         Behaviour::Body(content_type, body) => {
             response = Response::body(content_type, body.clone());
         }
+        Behaviour::Gzipped(content_type, body) => {
+            response = Response::body(content_type, super::archives::gzip(body));
+            response
+                .headers
+                .push(("Content-Encoding", "gzip".to_owned()));
+        }
         Behaviour::Header(name, value) => response.headers.push((name, (*value).to_owned())),
         _ => {}
     }
