@@ -86,9 +86,9 @@ impl Oddities {
         of_package.insert(sentence);
     }
 
-    /// Notes that the metadata of `file` of `package` cannot be read.
-    pub(crate) fn unreadable(&self, package: &PackageName, file: &str) {
-        let sentence = format!("{file} was passed over: its metadata is not valid");
+    /// Notes that `file` of `package` is not used for this `reason`.
+    pub(crate) fn unusable(&self, package: &PackageName, file: &str, reason: &str) {
+        let sentence = format!("{file} was passed over: {reason}");
         let mut known = self.0.lock().expect("no panic while locked");
         let of_package = known.of_packages.entry(package.to_string()).or_default();
         of_package.insert(sentence);
@@ -218,11 +218,7 @@ impl LenientPages {
         }
         let mut headers = response.headers().clone();
         let body = response.bytes().await?;
-        let files = if is_json {
-            files_of_json(&body)
-        } else {
-            files_of_html(&String::from_utf8_lossy(&body), &url)
-        };
+        let files = listed(is_json, &body, &url);
         let (content_type, body) = match files {
             None => (content_type.as_str(), body.to_vec()),
             Some(listed) if wanted == Wanted::Page => {
@@ -242,6 +238,11 @@ impl LenientPages {
             headers.insert(CONTENT_TYPE, content_type);
         }
         Ok(answer(&url, StatusCode::OK, headers, body))
+    }
+
+    /// Those of the files of the page at `url` that uv can read.
+    pub(crate) fn read_bytes(&self, is_json: bool, body: &[u8], url: &Url) -> Vec<Value> {
+        self.usable(listed(is_json, body, url).unwrap_or_default(), url)
     }
 
     /// Those of the files of the HTML page at `url` that uv can read.
@@ -266,6 +267,15 @@ impl LenientPages {
                 .ok()
         });
         usable.collect()
+    }
+}
+
+/// The files of the page at `url`; `None` if it is not one.
+fn listed(is_json: bool, body: &[u8], url: &Url) -> Option<Vec<Value>> {
+    if is_json {
+        files_of_json(body)
+    } else {
+        files_of_html(&String::from_utf8_lossy(body), url)
     }
 }
 

@@ -31,6 +31,8 @@ mod failure;
 pub mod family;
 mod fetch;
 mod fit;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hook;
 mod index_page;
 mod install;

@@ -26,7 +26,7 @@ use crate::context::Bench;
 use crate::legacy_sdists::is_legacy_sdist;
 use crate::memory::{Memory, Watch};
 use crate::old_metadata;
-use crate::ranges::comes_in_parts;
+use crate::ranges::{InParts, comes_in_parts};
 use crate::shelf::Shelf;
 use crate::target::Terms;
 use crate::unfit;
@@ -159,10 +159,24 @@ impl Provider<'_> {
         dist: &Dist,
     ) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
         let workshop = self.bench.workshop;
-        let metadata = workshop.metadata_in_parts(dist).await;
-        if let Some(metadata) = metadata.map_err(|error| self.failed(error))? {
-            let parsed = self.parsed(&metadata).or_else(|| self.unreadable(dist));
-            return Ok(parsed.map(ArchiveMetadata::from_metadata23));
+        let read = workshop.metadata_in_parts(dist).await;
+        let read = read.map_err(|error| self.failed(error))?;
+        let metadata = match read {
+            InParts::Found(metadata) => match self.parsed(&metadata) {
+                Some(metadata) if metadata.name != *dist.name() => {
+                    let (file, found) = (file_name(dist), &metadata.name);
+                    let message =
+                        format!("{file} is not a valid wheel: its metadata is that of {found}");
+                    return Err(self.failed(Error::new(Kind::Fetch, message)));
+                }
+                Some(metadata) => Some(metadata),
+                None => self.unusable(dist, "its metadata is not valid"),
+            },
+            InParts::Lacking(reason) => self.unusable(dist, &reason),
+            InParts::Unknown => None,
+        };
+        if let Some(metadata) = metadata {
+            return Ok(Some(ArchiveMetadata::from_metadata23(metadata)));
         }
         if workshop.request.network.offline {
             return Ok(None);
@@ -176,11 +190,11 @@ impl Provider<'_> {
         self.known_metadata(dist).await
     }
 
-    /// Metadata that makes uv take another version instead of the wheel `dist`, whose own it cannot read. uv would ask for
-    /// it once more.
-    fn unreadable(&self, dist: &Dist) -> Option<ResolutionMetadata> {
+    /// Metadata that makes uv take another version instead of the wheel `dist`, whose own is of no use for this `reason`.
+    /// uv would ask for it once more.
+    fn unusable(&self, dist: &Dist, reason: &str) -> Option<ResolutionMetadata> {
         let oddities = &self.bench.workshop.oddities;
-        oddities.unreadable(dist.name(), &file_name(dist));
+        oddities.unusable(dist.name(), &file_name(dist), reason);
         Some(ResolutionMetadata {
             name: dist.name().clone(),
             version: dist.version()?.clone(),

@@ -4,7 +4,6 @@
 //! uv can do that, too, but inflates and parses whatever comes. So it is done here, within limits, and kept in a cache of
 //! its own, where uv would keep it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -43,31 +42,40 @@ const REQUESTS: u32 = 16;
 /// The most that is asked for of one wheel (bytes).
 const MOST: u64 = 64 << 20;
 
+/// The metadata of a wheel as far as parts of the wheel tell.
+pub(crate) enum InParts {
+    Found(Vec<u8>),
+    /// The wheel has none that is its own, for this reason.
+    Lacking(String),
+    /// The index sends no parts, or the wheel cannot be read so; then all of the wheel is wanted.
+    Unknown,
+}
+
 /// Which indexes send parts of files, as far as that is known.
 #[derive(Default)]
 pub(crate) struct Ranges(Mutex<HashMap<IndexUrl, Arc<OnceCell<bool>>>>);
 
 impl Workshop {
-    /// The `METADATA` of `dist`, a wheel of an index that gives none of it, read in parts of the wheel. `None` if the
-    /// index does not send parts, or the wheel cannot be read so; then all of the wheel is wanted.
+    /// The `METADATA` of `dist`, a wheel of an index that gives none of it, read in parts of the wheel.
     ///
     /// # Errors
     /// `Fetch` if the server cannot be reached, or what it sends exceeds the limits.
-    pub(crate) async fn metadata_in_parts(&self, dist: &Dist) -> Result<Option<Vec<u8>>> {
+    pub(crate) async fn metadata_in_parts(&self, dist: &Dist) -> Result<InParts> {
         let Some((wheel, url)) = remote_wheel(dist) else {
-            return Ok(None);
+            return Ok(InParts::Unknown);
         };
         let path = self.kept_metadata(wheel, &url);
         let is_known = wheel.file.hashes.first().is_some() || self.request.network.offline;
         if let Some(kept) = fs_err::read(&path).ok().filter(|_| is_known) {
-            return Ok(Some(kept));
+            return Ok(InParts::Found(kept));
         }
         if self.request.network.offline || !self.sends_parts(wheel, &url).await {
-            return Ok(None);
+            return Ok(InParts::Unknown);
         }
         let failed = || format!("failed to read the metadata of {}", wheel.filename);
-        let Some(metadata) = self.read_in_parts(wheel, &url).await? else {
-            return Ok(None);
+        let metadata = match self.read_in_parts(wheel, &url).await? {
+            InParts::Found(metadata) => metadata,
+            other => return Ok(other),
         };
         let refused = || format!("the metadata in {} is refused", redacted(url.as_str()));
         limits::metadata(&metadata).context(Kind::Fetch, refused)?;
@@ -76,7 +84,7 @@ impl Workshop {
         let file = tempfile::NamedTempFile::new_in(directory).context(Kind::Fetch, failed)?;
         fs_err::write(file.path(), &metadata).context(Kind::Fetch, failed)?;
         file.persist(path).context(Kind::Fetch, failed)?;
-        Ok(Some(metadata))
+        Ok(InParts::Found(metadata))
     }
 
     /// The path of what is kept of the metadata of `wheel`, by its URL and digests.
@@ -114,11 +122,7 @@ impl Workshop {
         client.execute(request).await
     }
 
-    async fn read_in_parts(
-        &self,
-        wheel: &RegistryBuiltWheel,
-        url: &Url,
-    ) -> Result<Option<Vec<u8>>> {
+    async fn read_in_parts(&self, wheel: &RegistryBuiltWheel, url: &Url) -> Result<InParts> {
         let size = match wheel.file.size {
             Some(size) => Some(size),
             None => self.head(url).await.ok().and_then(|answer| {
@@ -127,33 +131,36 @@ impl Workshop {
             }),
         };
         let Some(size) = size.filter(|size| *size > 0) else {
-            return Ok(None);
+            return Ok(InParts::Unknown);
         };
         let mut parts = Parts::new(size);
         let mut wanted = size.saturating_sub(FIRST_PART)..size;
         for request in 0..REQUESTS {
             let Some(bytes) = self.part(url, &wanted, size).await? else {
-                return Ok(None);
+                return Ok(InParts::Unknown);
             };
             parts.insert(wanted.start, bytes);
             match metadata_of(&mut parts, wheel) {
-                Ok(metadata) => return Ok(Some(metadata)),
+                Ok(metadata) => return Ok(InParts::Found(metadata)),
                 Err(error) => match parts.missing.take() {
                     Some(start) if parts.received < MOST => {
                         wanted = start..parts.end_of_part(start, FIRST_PART << request);
                     }
-                    Some(_) => return Ok(None),
+                    Some(_) => return Ok(InParts::Unknown),
                     None if error.kind() == io::ErrorKind::FileTooLarge => {
                         let url = redacted(url.as_str());
                         let refused = || format!("the metadata in {url} is refused");
                         return Err(error).context(Kind::Fetch, refused);
                     }
+                    None if error.kind() == io::ErrorKind::NotFound => {
+                        return Ok(InParts::Lacking(error.to_string()));
+                    }
                     // The reader of whole wheels says what is wrong with it.
-                    None => return Ok(None),
+                    None => return Ok(InParts::Unknown),
                 },
             }
         }
-        Ok(None)
+        Ok(InParts::Unknown)
     }
 
     /// The bytes `wanted` of the file of `size` bytes at `url`; `None` if the server sends something else.
@@ -205,22 +212,25 @@ pub(crate) fn comes_in_parts(dist: &Dist) -> bool {
 /// Reads `METADATA` of `wheel`. What lacks is noted in `parts`.
 fn metadata_of(parts: &mut Parts, wheel: &RegistryBuiltWheel) -> io::Result<Vec<u8>> {
     let mut archive = ZipArchive::new(parts)?;
-    let is_metadata = |path: &str| {
-        let directory = path.strip_suffix(".dist-info/METADATA");
-        directory.is_some_and(|directory| {
-            let name = wheel.filename.name.as_str();
-            !directory.contains('/') && DistInfoName::new(directory).as_ref().starts_with(name)
-        })
+    let directory = |path: &str| {
+        let directory = path.strip_suffix(".dist-info/METADATA")?;
+        (!directory.contains('/')).then(|| directory.to_owned())
     };
     let names = archive.file_names().filter_map(std::result::Result::ok);
-    let found: Vec<String> = names
-        .filter(|path| is_metadata(path))
-        .map(Cow::into_owned)
-        .collect();
-    let [path] = &found[..] else {
-        return Err(io::Error::other("it has no METADATA, or several"));
+    let found: Vec<String> = names.filter_map(|path| directory(&path)).collect();
+    let name = wheel.filename.name.as_str();
+    let lacking = |message| io::Error::new(io::ErrorKind::NotFound, message);
+    let path = match &found[..] {
+        [] => return Err(lacking("it has no METADATA".to_owned())),
+        [own] if DistInfoName::new(own).as_ref().starts_with(name) => {
+            format!("{own}.dist-info/METADATA")
+        }
+        [other, ..] => {
+            let message = format!("its {other}.dist-info is not that of {name}");
+            return Err(lacking(message));
+        }
     };
-    let entry = archive.by_name(path)?;
+    let entry = archive.by_name(&path)?;
     limits::read(entry, limits::METADATA).map_err(|error| match error.get_ref() {
         Some(excess) if excess.is::<limits::Excess>() => {
             io::Error::new(io::ErrorKind::FileTooLarge, error)

@@ -55,7 +55,7 @@ pub const BUILD_REQUIREMENTS: usize = 1_000;
 pub const DIRECT_REFERENCES: usize = 1_000;
 
 /// How many builds may wait for one another, each for what it requires to be built. About 5 occur.
-pub const BUILD_DEPTH: usize = 50;
+pub const BUILD_DEPTH: usize = 20;
 
 /// A server that sends less than [`LEAST_RATE`] over this time, or over `--timeout` if that is longer, is given up. A server
 /// may be silent for `--timeout`, so no less can be demanded of it. curl calls the two `--speed-time` and `--speed-limit`.

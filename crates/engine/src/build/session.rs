@@ -236,7 +236,8 @@ impl Session {
                 self.backend.name
             )
         })?;
-        build_requirements(&texts)
+        let failed = || format!("failed to build {}", self.label);
+        build_requirements(&texts).context(Kind::Build, failed)
     }
 
     pub(super) async fn build_wheel(&self, wheel_directory: &Path) -> Result<String> {

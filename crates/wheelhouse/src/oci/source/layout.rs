@@ -34,8 +34,8 @@ impl Source for LayoutSource {
 impl LayoutSource {
     fn file(&self, name: &str) -> Result<Box<dyn Read + Send>> {
         let path = self.directory.join(name);
-        let file =
-            input::open(&path).context(Kind::Fetch, || format!("{} cannot be read", self.name()))?;
+        let file = input::open(&path)
+            .context(Kind::Fetch, || format!("{} cannot be read", self.name()))?;
         Ok(Box::new(file))
     }
 }
