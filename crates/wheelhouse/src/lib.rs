@@ -21,4 +21,5 @@ pub mod publish;
 pub mod s2i;
 mod scratch;
 pub mod store;
+mod threads;
 pub mod verify;

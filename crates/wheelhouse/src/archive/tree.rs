@@ -15,6 +15,7 @@ use wheelhouse_model::{Error, Kind, Result, Sha256};
 use super::known_files::KnownFiles;
 use super::{git, left_out};
 use crate::interruption;
+use crate::threads::on_threads;
 
 /// One thing in a tree.
 struct Entry {
@@ -185,16 +186,9 @@ fn copy_files<'a>(
     let copy = |(from, to, executable): &(&'a Path, PathBuf, bool)| {
         copy_file(from, to, *executable).map_err(|error| (*from, error))
     };
-    std::thread::scope(|scope| {
-        let shares: Vec<_> = files
-            .chunks(share)
-            .map(|share| scope.spawn(|| share.iter().try_for_each(copy)))
-            .collect();
-        let mut copied = shares
-            .into_iter()
-            .map(|it| it.join().expect("no thread panics"));
-        copied.try_for_each(|it| it)
-    })
+    let shares: Vec<_> = files.chunks(share).collect();
+    let copied = on_threads(&shares, |share| share.iter().try_for_each(copy));
+    copied.into_iter().collect()
 }
 
 /// Copies a file with its time. Each is opened once: a tree may have very many.

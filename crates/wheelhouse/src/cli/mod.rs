@@ -27,6 +27,7 @@ mod image;
 mod inspect;
 mod lock;
 mod log;
+mod panics;
 mod preparation;
 mod process;
 mod progress;
@@ -76,13 +77,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     locks::tell_with(|text| {
         streams::talk(&style::labelled(style::WARNING, "warning", text));
     });
-    match dispatch(verb, &globals, &matches) {
+    panics::guarded(globals.json, || match dispatch(verb, &globals, &matches) {
         Ok(code) => code,
         Err(error) => {
             failure::report(&error, globals.json);
             exit::code(error.kind())
         }
-    }
+    })
 }
 
 /// Goes to the file of the verb, and returns the exit code.

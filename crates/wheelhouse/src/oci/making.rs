@@ -17,6 +17,7 @@ use super::compose::Composed;
 use super::layer::{CHUNK, Layer};
 use super::stored::StoredGzip;
 use crate::store::Store;
+use crate::threads::on_threads;
 
 /// Where layers go while they are digested.
 pub trait Destination: Send + Sync {
@@ -90,14 +91,9 @@ impl Maker {
             }
             Ok(())
         };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..self.threads.clamp(1, layers.len()))
-                .map(|_| scope.spawn(work))
-                .collect();
-            workers
-                .into_iter()
-                .try_for_each(|worker| worker.join().expect("no thread panics"))
-        })?;
+        let workers = vec![(); self.threads.clamp(1, layers.len())];
+        let worked = on_threads(&workers, |()| work());
+        worked.into_iter().collect::<Result<()>>()?;
         let made = made.into_inner().expect("no thread panics");
         Ok(made.into_iter().flatten().collect())
     }

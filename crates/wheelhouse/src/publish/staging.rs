@@ -18,6 +18,7 @@ use super::previous::{self, Previous, TEMPORARY_START};
 use super::simple::LONGEST_NAME;
 use super::{Place, Wheelhouse};
 use crate::interruption;
+use crate::threads::on_threads;
 
 /// How many files are flushed at once: file systems commit them together.
 const FLUSHING: usize = 8;
@@ -267,15 +268,10 @@ pub(super) fn flush(operations: &dyn Operations, paths: &[&Path]) -> Result<()> 
             .iter()
             .try_for_each(|path| operations.flush(path).map_err(|error| failure(path, error)))
     };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = paths
-            .chunks(share)
-            .map(|share| scope.spawn(move || flush_share(share)))
-            .collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().expect("flushing does not panic"))
-    })
+    let shares: Vec<_> = paths.chunks(share).collect();
+    on_threads(&shares, |share| flush_share(share))
+        .into_iter()
+        .collect()
 }
 
 /// Removes the temporary files that a stopped run left in `root`, those of the store among them:

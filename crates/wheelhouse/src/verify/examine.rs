@@ -14,6 +14,7 @@ use wheelhouse_model::{Result, Sha256, WheelFilename};
 use super::survey::Survey;
 use crate::archive::{self, Limits, contents};
 use crate::store::{Algorithm, Digester};
+use crate::threads::on_threads;
 
 /// What a wheel was found to be.
 #[derive(Clone, Debug, Default)]
@@ -54,11 +55,7 @@ pub(super) fn wheels(survey: &Survey) -> BTreeMap<String, Examined> {
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(names.len()) {
-            scope.spawn(work);
-        }
-    });
+    on_threads(&vec![(); threads.min(names.len())], |()| work());
     examined.into_inner().expect("no panic while locked")
 }
 

@@ -1,0 +1,66 @@
+//! The last net: libraries panic where the system refuses a thread, a descriptor or memory. That is an error of the run,
+//! not of the program.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wheelhouse_model::{Error, Kind};
+
+use super::{exit, failure};
+
+/// The words of refusals in the messages of panics: those of the system for EAGAIN, EMFILE, ENFILE and ENOMEM, and
+/// tokio's and rayon's own.
+const REFUSALS: [&str; 7] = [
+    "Resource temporarily unavailable",
+    "Too many open files",
+    "Cannot allocate memory",
+    "can't spawn worker thread",
+    "failed to spawn thread",
+    "global rayon pool",
+    "failed to create UnixStream",
+];
+
+/// Does `run`, and reports what the system refused as an error. Other panics stay what they are.
+pub(super) fn guarded(json: bool, run: impl FnOnce() -> u8) -> u8 {
+    static REPORTED: AtomicBool = AtomicBool::new(false);
+    let usual = take_hook();
+    set_hook(Box::new(move |panic| match refusal(panic.payload()) {
+        // Threads may be refused one after the other.
+        Some(text) if !REPORTED.swap(true, Ordering::Relaxed) => {
+            failure::report(&refused(text), json);
+        }
+        Some(_) => {}
+        None => usual(panic),
+    }));
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(code) => code,
+        Err(panic) if refusal(&*panic).is_some() => exit::INPUT,
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+fn refusal(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.filter(|text| REFUSALS.iter().any(|refusal| text.contains(refusal)))
+}
+
+fn refused(text: &str) -> Error {
+    let message = format!("the system refused a thread, a descriptor or memory: {text}");
+    Error::new(Kind::Input, message)
+        .with_hint("Raise the limits with `ulimit -u` and `ulimit -n`, or those of the container.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_from_mistakes() {
+        let refused = "OS can't spawn worker thread: Resource temporarily unavailable".to_owned();
+        assert!(refusal(&refused).is_some());
+        assert!(refusal(&"index out of bounds").is_none());
+        assert!(refusal(&5).is_none());
+    }
+}
