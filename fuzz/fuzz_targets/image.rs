@@ -1,0 +1,27 @@
+//! An archive of an image of any bytes is inspected, or refused with an error.
+#![no_main]
+
+use std::io::{Seek as _, Write as _};
+use std::sync::Arc;
+
+use libfuzzer_sys::fuzz_target;
+use wheelhouse::oci::archive::Form;
+use wheelhouse::oci::source::{ArchiveSource, find};
+use wheelhouse::oci::inspect;
+
+fuzz_target!(|input: (bool, &[u8])| {
+    let (is_layout, bytes) = input;
+    let mut file = tempfile::tempfile().expect("there is room");
+    file.write_all(bytes).expect("there is room");
+    file.rewind().expect("it is a file");
+    let form = if is_layout {
+        Form::Layout(None)
+    } else {
+        Form::Docker(None)
+    };
+    let source = ArchiveSource::read(file, "archive".to_owned(), form);
+    let image = source.and_then(|source| find(Arc::new(source), None));
+    if let Ok(image) = image {
+        let _ = inspect::image(&image, None);
+    }
+});

@@ -1,0 +1,17 @@
+//! Core metadata of any bytes is judged, and what is within limits is parsed in a short time.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use wheelhouse::archive::metadata::values;
+use wheelhouse_model::{limits, pep508, wants};
+
+fuzz_target!(|bytes: &[u8]| {
+    if limits::metadata(bytes).is_err() {
+        return;
+    }
+    let text = String::from_utf8_lossy(bytes);
+    for requirement in values(&text, "Requires-Dist") {
+        let _ = pep508::parse(&requirement);
+        let _ = wants::named(&requirement);
+    }
+});

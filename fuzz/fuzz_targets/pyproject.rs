@@ -1,0 +1,14 @@
+//! A `pyproject.toml` of any text is read, or refused with an error.
+#![no_main]
+
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use wheelhouse::config::Project;
+
+fuzz_target!(|text: &str| {
+    if let Ok(project) = Project::parse(Path::new("pyproject.toml"), text) {
+        let _ = project.name();
+        let _ = project.dependencies();
+    }
+});
