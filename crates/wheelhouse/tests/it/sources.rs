@@ -559,3 +559,29 @@ fn credentials_reach_git_by_no_argument() {
         assert!(!trace.contains(secret), "{trace}");
     }
 }
+
+/// As a daemon of Git's that keeps credentials, or one of SSH's that keeps a connection.
+#[test]
+fn a_daemon_of_git_survives_the_hooks() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (index, mut sandbox) = (Index::start(), Sandbox::new());
+    let requirement = format!("local @ git+{}@main", file_url(&repository(&sandbox)));
+    let ids = sandbox.path("ids");
+    let script = format!(
+        "#!/bin/sh\nif [ ! -e {0} ]; then setsid sleep 600 >/dev/null 2>&1 & echo $! >{0}; fi\n\
+         PATH=${{PATH#*:}} exec git \"$@\"\n",
+        ids.display()
+    );
+    let program = sandbox.write("bin/git", &script);
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", sandbox.path("bin").display());
+    sandbox.set("PATH", path);
+    sandbox.build(&index, &[&requirement]).assert_success();
+    let ids = process::ids(&ids);
+    assert!(process::is_alive(ids[0]), "it was ended");
+    for id in ids {
+        let id = rustix::process::Pid::from_raw(id.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+    }
+}
