@@ -200,23 +200,37 @@ impl Process {
 
     /// Returns whether this child of ours was adopted and is of none of the families `living`.
     fn is_orphan(&self, living: &BTreeMap<i32, Member>, own_group: i32) -> bool {
-        if let Some(tag) = self.tag() {
+        let environment = std::fs::read(format!("/proc/{}/environ", self.id)).unwrap_or_default();
+        if let Some(tag) = tag(&environment) {
             return living.values().all(|member| member.tag != tag);
         }
         // What this process starts itself stays in its group; and the first process of a container adopts any other.
         let is_own = self.group == own_group || std::process::id() == 1;
         let is_foreign = FIRST.get().is_none_or(|first| self.started < *first);
-        let is_older = living.values().all(|member| self.started < member.started);
-        !is_own && !is_foreign && (self.is_zombie || is_older)
+        if is_own || is_foreign {
+            return false;
+        }
+        let is_older = || living.values().all(|member| self.started < member.started);
+        self.is_zombie || (is_older() && !has_own_variables(&environment))
     }
+}
 
-    /// The family that the process says to be of.
-    fn tag(&self) -> Option<String> {
-        let environment = std::fs::read(format!("/proc/{}/environ", self.id)).ok()?;
-        let own = format!("{VARIABLE}={}-", std::process::id());
-        let mut variables = environment.split(|byte| *byte == 0);
-        let found = variables.find(|variable| variable.starts_with(own.as_bytes()))?;
-        let value = found.get(VARIABLE.len() + 1..)?;
-        Some(String::from_utf8_lossy(value).into_owned())
-    }
+/// Returns the family that a process with `environment` is of.
+fn tag(environment: &[u8]) -> Option<String> {
+    let own = format!("{VARIABLE}={}-", std::process::id());
+    let mut variables = environment.split(|byte| *byte == 0);
+    let found = variables.find(|variable| variable.starts_with(own.as_bytes()))?;
+    let value = found.get(VARIABLE.len() + 1..)?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+/// Returns whether `environment` has all that this process has, as that of a daemon of Git's or SSH's, which stays. Hooks
+/// have another `PATH`.
+fn has_own_variables(environment: &[u8]) -> bool {
+    let own = std::fs::read("/proc/self/environ").unwrap_or_default();
+    let theirs: BTreeSet<&[u8]> = environment.split(|byte| *byte == 0).collect();
+    !own.is_empty()
+        && own
+            .split(|byte| *byte == 0)
+            .all(|variable| theirs.contains(variable))
 }

@@ -29,6 +29,10 @@ mod diagnosis;
 mod document;
 mod failure;
 pub mod family;
+pub mod git {
+    //! Git's commands.
+    pub use uv_git::CommandCredentials;
+}
 mod fetch;
 mod fit;
 #[doc(hidden)]

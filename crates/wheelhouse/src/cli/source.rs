@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
+use wheelhouse_engine::git::CommandCredentials;
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::secrets::hidden;
 use wheelhouse_model::{Error, Kind, Result};
@@ -83,9 +84,12 @@ impl<'a> Repository<'a> {
         let reference = self.reference.unwrap_or("HEAD");
         let root = directory.path();
         self.git(root, &["init", "--quiet"]).await?;
-        let fetch = [
-            "fetch", "--quiet", "--depth", "1", "--", self.url, reference,
-        ];
+        let credentials = self.credentials();
+        let url = match &credentials {
+            Some(credentials) => credentials.url.as_str(),
+            None => self.url,
+        };
+        let fetch = ["fetch", "--quiet", "--depth", "1", "--", url, reference];
         self.git(root, &fetch).await?;
         self.git(root, &["checkout", "--quiet", "FETCH_HEAD"])
             .await?;
@@ -104,11 +108,20 @@ impl<'a> Repository<'a> {
         Ok(directory)
     }
 
+    /// The credentials of the URL, which any user could read among the arguments.
+    fn credentials(&self) -> Option<CommandCredentials> {
+        CommandCredentials::of(&self.url.parse().ok()?)
+    }
+
     async fn git(&self, root: &Path, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new("git");
+        command.arg("-C").arg(root);
+        if let Some(credentials) = self.credentials() {
+            let config = credentials.config.iter();
+            command.args(config.flat_map(|config| ["-c", config]));
+            command.envs(credentials.variables);
+        }
         command
-            .arg("-C")
-            .arg(root)
             .args(arguments)
             .stdin(Stdio::null())
             .kill_on_drop(true);

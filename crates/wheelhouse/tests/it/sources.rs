@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::parts::{self, GitDaemon};
-use crate::support::{Index, Sandbox, Sdist, Wheel, literal, sha256, tree};
+use crate::support::{Index, Sandbox, Sdist, Wheel, literal, process, sha256, tree};
 
 /// A tree whose back end leaves a mark in `ran` for each build, and litters the tree that it gets.
 fn write_tree(sandbox: &Sandbox, directory: &Path) {
@@ -473,5 +473,115 @@ fn file_urls_have_fragments() {
     ] {
         let run = sandbox.build(&index, &[&requirement]);
         run.assert_exit(exit).assert_error_names(&[words]);
+    }
+}
+
+/// Serves the directory that is its argument to those who have the password, and writes its port to a file.
+const PROTECTED: &str = r#"
+import base64, functools, http.server, os, sys
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        expected = 'Basic ' + base64.b64encode(b'some body:pass/word').decode()
+        if self.headers.get('Authorization') == expected:
+            return super().do_GET()
+        self.send_response(401)
+        self.send_header('WWW-Authenticate', 'Basic realm="x"')
+        self.send_header('Content-Length', '0')
+        self.end_headers()
+
+handler = functools.partial(Handler, directory=sys.argv[1])
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+with open('port.new', 'w') as file: file.write(str(server.server_address[1]))
+os.rename('port.new', 'port')
+server.serve_forever()
+"#;
+
+#[test]
+fn credentials_reach_git_by_no_argument() {
+    let (index, mut sandbox) = (Index::start(), Sandbox::new());
+    let module = sandbox.path("module");
+    std::fs::create_dir(&module).unwrap();
+    std::fs::write(module.join("part.py"), "PART = 1\n").unwrap();
+    commit(&sandbox, &module);
+    let repository = repository(&sandbox);
+    std::fs::write(
+        repository.join(".gitmodules"),
+        "[submodule \"part\"]\n\tpath = part\n\turl = ../module.git\n",
+    )
+    .unwrap();
+    let part = git(&sandbox, &module, &["rev-parse", "HEAD"]);
+    let entry = format!("160000,{part},part");
+    git(
+        &sandbox,
+        &repository,
+        &["update-index", "--add", "--cacheinfo", &entry],
+    );
+    commit(&sandbox, &repository);
+    for name in ["module", "repository"] {
+        let bare = sandbox.path("served").join(format!("{name}.git"));
+        let bare = bare.to_str().unwrap();
+        git(
+            &sandbox,
+            &sandbox.path(name),
+            &["clone", "--quiet", "--bare", ".", bare],
+        );
+        git(&sandbox, Path::new(bare), &["update-server-info"]);
+    }
+    let mut server = sandbox.command("python3");
+    server.args(["-c", PROTECTED]).arg(sandbox.path("served"));
+    let mut server = sandbox.spawn(server);
+    process::eventually("the port", || sandbox.path("port").exists());
+    let port = std::fs::read_to_string(sandbox.path("port")).unwrap();
+    let trace = sandbox.path("trace");
+    sandbox.set("GIT_TRACE", &trace);
+    // It must not answer in the place of the URL.
+    sandbox.write(
+        "home/.gitconfig",
+        "[credential]\n\thelper = \"!echo username=other; echo password=other; :\"\n",
+    );
+    let url = format!("git+http://some%20body:pass%2Fword@127.0.0.1:{port}/repository.git");
+    sandbox
+        .build(&index, &[&format!("local @ {url}")])
+        .assert_success();
+    // A server as simple as this one gives no parts of a history, which is found out after the password was taken.
+    sandbox
+        .build(&index, &["--source", &url])
+        .assert_exit(4)
+        .assert_error_names(&["shallow"]);
+    server.kill();
+    let trace = std::fs::read_to_string(trace).unwrap();
+    assert!(
+        trace.contains("fetch") && trace.contains("submodule"),
+        "{trace}"
+    );
+    for secret in ["pass/word", "pass%2Fword"] {
+        assert!(!trace.contains(secret), "{trace}");
+    }
+}
+
+/// As a daemon of Git's that keeps credentials, or one of SSH's that keeps a connection.
+#[test]
+fn a_daemon_of_git_survives_the_hooks() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (index, mut sandbox) = (Index::start(), Sandbox::new());
+    let requirement = format!("local @ git+{}@main", file_url(&repository(&sandbox)));
+    let ids = sandbox.path("ids");
+    let script = format!(
+        "#!/bin/sh\nif [ ! -e {0} ]; then setsid sleep 600 >/dev/null 2>&1 & echo $! >{0}; fi\n\
+         PATH=${{PATH#*:}} exec git \"$@\"\n",
+        ids.display()
+    );
+    let program = sandbox.write("bin/git", &script);
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", sandbox.path("bin").display());
+    sandbox.set("PATH", path);
+    sandbox.build(&index, &[&requirement]).assert_success();
+    let ids = process::ids(&ids);
+    assert!(process::is_alive(ids[0]), "it was ended");
+    for id in ids {
+        let id = rustix::process::Pid::from_raw(id.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
     }
 }
