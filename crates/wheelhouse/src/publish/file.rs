@@ -1,7 +1,7 @@
 //! A single file, written whole or not at all.
 
 use std::fs::Permissions;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -9,6 +9,18 @@ use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{Kind, Result};
 
 use crate::scratch;
+
+/// Reads a regular file. Any other, such as a pipe, may have no end.
+///
+/// # Errors
+/// When it cannot be read, or is no regular file.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    if fs_err::metadata(path)?.is_file() {
+        return fs_err::read(path);
+    }
+    let message = format!("`{}` is not a regular file", path.display());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
 
 /// Makes `path` a file of these `bytes`, by way of a temporary one beside it. Its directory is made
 /// if need be. The umask takes from the permissions in `mode`.
@@ -23,7 +35,7 @@ pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         temporary.write_all(bytes)?;
         temporary.as_file().sync_all()?;
         temporary.persist(path)?;
-        Ok::<_, std::io::Error>(())
+        Ok::<_, io::Error>(())
     };
     write().context(Kind::Publish, || {
         format!("failed to write {}", path.display())
@@ -46,6 +58,14 @@ mod tests {
             std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
             1
         );
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read() {
+        for endless in ["/dev/zero", "/"] {
+            let error = read_file(Path::new(endless)).unwrap_err();
+            assert!(error.to_string().contains("not a regular file"), "{error}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use wheelhouse_model::{Manifest, Result, Sha256};
 use crate::archive;
 
 pub use directory::DirectoryPublisher;
-pub use file::write_file;
+pub use file::{read_file, write_file};
 pub use simple::IndexedWheel;
 pub use staging::unchanged;
 

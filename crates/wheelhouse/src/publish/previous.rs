@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path};
 
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME, Unusable};
 use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
 
+use super::file::read_file;
 use super::operations::failure;
 
 /// How the names of all temporary files of this program begin, the store's too.
@@ -165,7 +165,7 @@ pub(super) fn is_safe(name: &str) -> bool {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
+    match read_file(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failure(path, error)),

@@ -13,6 +13,7 @@ use fs_err as fs;
 use wheelhouse_model::manifest::{File, MANIFEST_NAME, PENDING_NAME};
 use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
 
+use super::file::read_file;
 use super::operations::{Operations, failure};
 use super::previous::{self, Previous, TEMPORARY_START};
 use super::simple::LONGEST_NAME;
@@ -170,9 +171,8 @@ fn is_untouched(
 pub fn unchanged(root: &Path) -> BTreeSet<Sha256> {
     let manifest = root.join(MANIFEST_NAME);
     let read = || {
-        let written = fs::symlink_metadata(&manifest).ok();
-        let written = written.filter(Metadata::is_file)?;
-        Some((written, Manifest::parse(&fs::read(&manifest).ok()?).ok()?))
+        let written = fs::symlink_metadata(&manifest).ok()?;
+        Some((written, Manifest::parse(&read_file(&manifest).ok()?).ok()?))
     };
     let Some((written, manifest)) = read() else {
         return BTreeSet::new();
