@@ -85,6 +85,20 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Reads the regular file at `path` within [`limits::LOCAL_FILE`].
+///
+/// # Errors
+/// As [`open`]; `InvalidData` if the file is larger.
+pub(crate) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?
+        .take(limits::LOCAL_FILE + 1)
+        .read_to_end(&mut bytes)?;
+    limits::size(bytes.len() as u64, limits::LOCAL_FILE)
+        .map_err(|excess| unreadable(path, ErrorKind::InvalidData, &excess))?;
+    Ok(bytes)
+}
+
 /// Reads the text at `path` as [`read`] does.
 ///
 /// # Errors
@@ -138,6 +152,14 @@ mod tests {
             "failed to read from file `/dev/zero`: it is larger than 64 MiB"
         );
         assert_eq!(read(Path::new("/dev/null")).unwrap(), b"");
+    }
+
+    #[test]
+    fn only_regular_files_are_read_as_such() {
+        for endless in ["/dev/zero", "/"] {
+            let error = read_regular(Path::new(endless)).unwrap_err();
+            assert!(error.to_string().contains("not a regular file"), "{error}");
+        }
     }
 
     #[test]

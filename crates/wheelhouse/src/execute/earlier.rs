@@ -1,6 +1,7 @@
 //! What an earlier run left in the output: its lock, and whether that still answers the request.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -38,17 +39,19 @@ pub(super) fn read(
     if *reuse == Reuse::Upgrade {
         return Ok(None);
     }
-    let text = match input::read_to_string(path) {
+    let text = match read_text(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             let message = format!("{} cannot be the output", output.display());
             return Err(Error::new(Kind::Publish, message)
                 .with_hint("Name another directory with --output.")
                 .caused_by(error));
         }
         Err(error) => {
-            return Err(Error::new(Kind::Input, "failed to read the lock").caused_by(error));
+            return Err(Error::new(Kind::Input, "failed to read the lock")
+                .with_hint("Move it away, or name another directory with --output.")
+                .caused_by(error));
         }
     };
     let lock = pylock::read(&text, output, &mut |_| Some(0), &mut |_| true);
@@ -78,8 +81,12 @@ pub(super) fn read(
 
 /// Returns the versions that the lock at `path` in `output` pins; `None` if there is no such lock.
 pub(super) fn versions(output: &Path, path: &Path) -> Option<Vec<(PackageName, Version)>> {
-    let text = input::read_to_string(path).ok()?;
+    let text = read_text(path).ok()?;
     pylock::outline(&text, output).ok().map(|it| it.versions)
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(input::read_regular(path)?).map_err(io::Error::other)
 }
 
 /// The error of a frozen run that has no lock at `path` for its request.

@@ -1,7 +1,7 @@
 //! A single file, written whole or not at all.
 
 use std::fs::Permissions;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         temporary.write_all(bytes)?;
         temporary.as_file().sync_all()?;
         temporary.persist(path)?;
-        Ok::<_, std::io::Error>(())
+        Ok::<_, io::Error>(())
     };
     write().context(Kind::Publish, || {
         format!("failed to write {}", path.display())

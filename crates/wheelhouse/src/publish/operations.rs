@@ -107,9 +107,10 @@ fn hint_for(kind: io::ErrorKind) -> Option<&'static str> {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Some("The disk is full: make room, or choose a directory on another one.")
         }
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            Some("A file is where a directory is needed: move it, or choose another directory.")
-        }
+        io::ErrorKind::InvalidInput => Some("Move it away, or choose another directory."),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => Some(
+            "A file or a link is where a directory is needed: move it, or choose another directory.",
+        ),
         io::ErrorKind::IsADirectory => {
             Some("A directory is where a file is needed: move it, or choose another directory.")
         }

@@ -165,7 +165,7 @@ pub(super) fn is_safe(name: &str) -> bool {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match input::read(path) {
+    match input::read_regular(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failure(path, error)),

@@ -17,6 +17,7 @@ use super::operations::{Operations, failure};
 use super::previous::{self, Previous, TEMPORARY_START};
 use super::simple::LONGEST_NAME;
 use super::{Place, Wheelhouse};
+use crate::input;
 use crate::interruption;
 use crate::threads::on_threads;
 
@@ -171,9 +172,8 @@ fn is_untouched(
 pub fn unchanged(root: &Path) -> BTreeSet<Sha256> {
     let manifest = root.join(MANIFEST_NAME);
     let read = || {
-        let written = fs::symlink_metadata(&manifest).ok();
-        let written = written.filter(Metadata::is_file)?;
-        Some((written, Manifest::parse(&fs::read(&manifest).ok()?).ok()?))
+        let written = fs::symlink_metadata(&manifest).ok()?;
+        Some((written, Manifest::parse(&input::read_regular(&manifest).ok()?).ok()?))
     };
     let Some((written, manifest)) = read() else {
         return BTreeSet::new();

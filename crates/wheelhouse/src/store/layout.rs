@@ -207,7 +207,11 @@ impl Layout {
             return Ok(());
         }
         match self.stranger().map_err(unusable)? {
-            None => self.write_tag().map_err(unusable),
+            None => match self.write_tag() {
+                // A process that closed the store meanwhile removed the unfinished tag.
+                Err(_) if self.is_tagged().map_err(unusable)? => Ok(()),
+                written => written.map_err(unusable),
+            },
             // Another process may have been here meanwhile.
             Some(_) if self.is_tagged().map_err(unusable)? => Ok(()),
             Some(stranger) => Err(not_a_cache(&self.root, &stranger)),

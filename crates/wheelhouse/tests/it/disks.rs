@@ -370,6 +370,41 @@ fn names_may_be_as_long_as_filesystems_take() {
 }
 
 #[test]
+fn what_is_no_file_in_the_output_is_named() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let elsewhere = sandbox.path("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let links = std::os::unix::fs::symlink::<&Path, &Path>;
+    for (name, code, words) in [
+        ("wheelhouse.json", 7, "not a regular file"),
+        ("pylock.toml", 2, "not a regular file"),
+        ("alpha-1.0-py3-none-any.whl", 7, "is a directory"),
+        ("simple", 7, "a link is where a directory is needed"),
+    ] {
+        sandbox.build(&index, &["alpha"]).assert_success();
+        let path = sandbox.out().join(name);
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        } else {
+            std::fs::remove_file(&path).unwrap();
+            let make = if code == 7 && name.ends_with("whl") {
+                "mkdir"
+            } else {
+                "mkfifo"
+            };
+            let made = sandbox.command(make).arg(&path).status().unwrap();
+            assert!(made.success());
+        }
+        let run = sandbox.build(&index, &["alpha"]);
+        run.assert_exit(code)
+            .assert_error_names(&[name, words, "hint: "]);
+        std::fs::remove_dir_all(sandbox.out()).unwrap();
+    }
+    assert_eq!(std::fs::read_dir(elsewhere).unwrap().count(), 0);
+}
+
+#[test]
 fn two_runs_at_once_on_one_cache_and_one_output_do_no_harm() {
     let (index, sandbox) = (index(), Sandbox::new());
     index.always(
