@@ -158,9 +158,8 @@ impl Bench<'_> {
             if index.distributions().get(&dist.distribution_id()).is_some() {
                 continue;
             }
-            let metadata = match self.metadata_of_archive(&dist, hasher).await? {
-                Some(metadata) => metadata,
-                None => continue,
+            let Some(metadata) = self.metadata_of_archive(&dist, hasher).await? else {
+                continue;
             };
             let requires = metadata.metadata.requires_dist.iter().cloned();
             waiting.extend(requires.filter(|requirement| {

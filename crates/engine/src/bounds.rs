@@ -29,7 +29,7 @@ pub(crate) struct Bounds {
     timeout: Duration,
     failures: Failures,
     /// Whether a file without an announced size is cut off here; otherwise its reader knows the size.
-    bounds_files: bool,
+    ends_files: bool,
     /// The URLs that metadata was redirected to.
     metadata: Mutex<HashSet<Url>>,
 }
@@ -47,7 +47,7 @@ impl Bounds {
         Self {
             timeout,
             failures,
-            bounds_files: true,
+            ends_files: true,
             metadata: Mutex::default(),
         }
     }
@@ -55,7 +55,7 @@ impl Bounds {
     /// Leaves the size of files to their reader.
     pub(crate) fn without_files(self) -> Self {
         Self {
-            bounds_files: false,
+            ends_files: false,
             ..self
         }
     }
@@ -91,7 +91,7 @@ impl Bounds {
             _ if !response.status().is_success() => limits::METADATA,
             Contents::Page => limits::PAGE,
             Contents::Metadata => limits::METADATA,
-            Contents::File if announced || !self.bounds_files => u64::MAX,
+            Contents::File if announced || !self.ends_files => u64::MAX,
             Contents::File => limits::UNANNOUNCED_FILE,
         }
     }

@@ -193,7 +193,7 @@ impl Provider<'_> {
     /// Metadata that makes uv take another version instead of the wheel `dist`, whose own is of no use for this `reason`.
     /// uv would ask for it once more.
     fn unusable(&self, dist: &Dist, reason: &str) -> Option<ResolutionMetadata> {
-        let oddities = &self.bench.workshop.oddities;
+        let oddities = &self.bench.workshop.pages.oddities;
         oddities.unusable(dist.name(), &file_name(dist), reason);
         Some(ResolutionMetadata {
             name: dist.name().clone(),

@@ -146,7 +146,6 @@ impl Workshop {
                     Some(start) if parts.received < MOST => {
                         wanted = start..parts.end_of_part(start, FIRST_PART << request);
                     }
-                    Some(_) => return Ok(InParts::Unknown),
                     None if error.kind() == io::ErrorKind::FileTooLarge => {
                         let url = redacted(url.as_str());
                         let refused = || format!("the metadata in {url} is refused");
@@ -155,8 +154,8 @@ impl Workshop {
                     None if error.kind() == io::ErrorKind::NotFound => {
                         return Ok(InParts::Lacking(error.to_string()));
                     }
-                    // The reader of whole wheels says what is wrong with it.
-                    None => return Ok(InParts::Unknown),
+                    // The reader of whole wheels says what is wrong with it, if that is not its size.
+                    _ => return Ok(InParts::Unknown),
                 },
             }
         }
@@ -243,7 +242,7 @@ fn metadata_of(parts: &mut Parts, wheel: &RegistryBuiltWheel) -> io::Result<Vec<
 struct Parts {
     size: u64,
     received: u64,
-    parts: BTreeMap<u64, Bytes>,
+    came: BTreeMap<u64, Bytes>,
     position: u64,
     /// The place that was read and has not come.
     missing: Option<u64>,
@@ -254,7 +253,7 @@ impl Parts {
         Self {
             size,
             received: 0,
-            parts: BTreeMap::new(),
+            came: BTreeMap::new(),
             position: 0,
             missing: None,
         }
@@ -262,12 +261,12 @@ impl Parts {
 
     fn insert(&mut self, start: u64, bytes: Bytes) {
         self.received += bytes.len() as u64;
-        self.parts.insert(start, bytes);
+        self.came.insert(start, bytes);
     }
 
     /// The end of the part to ask for that begins at `start`: the next that came, if it is near.
     fn end_of_part(&self, start: u64, length: u64) -> u64 {
-        let next = self.parts.range(start..).next();
+        let next = self.came.range(start..).next();
         let next = next.map_or(self.size, |(next, _)| *next);
         if next - start <= GAP {
             next
@@ -282,7 +281,7 @@ impl Read for Parts {
         if self.position >= self.size || buffer.is_empty() {
             return Ok(0);
         }
-        let part = self.parts.range(..=self.position).next_back();
+        let part = self.came.range(..=self.position).next_back();
         let rest = part.and_then(|(start, bytes)| {
             let begun = usize::try_from(self.position - start).ok()?;
             bytes.get(begun..).filter(|rest| !rest.is_empty())
@@ -321,7 +320,7 @@ mod tests {
         let mut archive = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
         let options = zip::write::SimpleFileOptions::default();
         archive.start_file("a/data", options).unwrap();
-        archive.write_all(&[7; 1 << 20]).unwrap();
+        archive.write_all(&vec![7; 1 << 20]).unwrap();
         archive.start_file("b", options).unwrap();
         archive.write_all(b"contents").unwrap();
         let file = Bytes::from(archive.finish().unwrap().into_inner());

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::time::Duration;
 
-/// An index page, inflated (bytes). The largest on PyPI have about 40 MiB.
+/// An index page, inflated (bytes). The largest on `PyPI` have about 40 MiB.
 pub const PAGE: u64 = 256 << 20;
 
 /// Core metadata: `METADATA`, `PKG-INFO` and `.metadata` files, inflated (bytes). The largest published are below 2 MiB.
@@ -146,7 +146,6 @@ pub fn requirement(text: &str) -> Result<(), Excess> {
             (Some(open), _) if character == open => quote = None,
             // `python_version in '3.8 3.9'` compares with each word, `3.8|3.9` likewise.
             (Some(_), ' ' | ',' | '|') => clauses += 1,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(character),
             (None, '(' | '[') => {
                 depth += 1;
@@ -229,7 +228,8 @@ pub fn toml(text: &str) -> Result<(), Excess> {
     let bytes = text.as_bytes();
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
-        let dots = levels.last_mut().expect("the outermost level stays");
+        // The outermost level stays.
+        let Some(dots) = levels.last_mut() else { break };
         match byte {
             b'#' => at = end_of_line(bytes, at),
             b'"' | b'\'' => at = end_of_string(bytes, at) - 1,

@@ -169,7 +169,7 @@ mod tests {
         let writing = std::thread::spawn(move || {
             for _ in 0..3 {
                 std::thread::sleep(Duration::from_millis(20));
-                writer.write_all(&[b'a'; 100_000]).unwrap();
+                writer.write_all(&vec![b'a'; 100_000]).unwrap();
             }
         });
         assert_eq!(read(Path::new(&path)).unwrap().len(), 300_000);

@@ -214,7 +214,7 @@ impl Companion for Ahead {
 pub(crate) async fn examine(path: PathBuf) -> Result<()> {
     let filename = path.file_name().unwrap_or_default();
     let filename = filename.to_string_lossy().into_owned();
-    if filename.ends_with(".whl") {
+    if path.extension().is_some_and(|extension| extension == "whl") {
         return examine_wheel(path, filename).await;
     }
     blocking(move || archive::examine(&path, &filename, &Limits::default())).await

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 use wheelhouse_engine::{FetchError, Fetcher, Remote};
+use wheelhouse_model::error::Context as _;
 use wheelhouse_model::event::seconds;
 use wheelhouse_model::image::{self, LinkedImage};
 use wheelhouse_model::patience::WORTH_A_TRY;
