@@ -173,7 +173,10 @@ pub fn unchanged(root: &Path) -> BTreeSet<Sha256> {
     let manifest = root.join(MANIFEST_NAME);
     let read = || {
         let written = fs::symlink_metadata(&manifest).ok()?;
-        Some((written, Manifest::parse(&input::read_regular(&manifest).ok()?).ok()?))
+        Some((
+            written,
+            Manifest::parse(&input::read_regular(&manifest).ok()?).ok()?,
+        ))
     };
     let Some((written, manifest)) = read() else {
         return BTreeSet::new();
