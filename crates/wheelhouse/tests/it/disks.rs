@@ -374,7 +374,6 @@ fn what_is_no_file_in_the_output_is_named() {
     let (index, sandbox) = (index(), Sandbox::new());
     let elsewhere = sandbox.path("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
-    let links = std::os::unix::fs::symlink::<&Path, &Path>;
     for (name, code, words) in [
         ("wheelhouse.json", 7, "not a regular file"),
         ("pylock.toml", 2, "not a regular file"),
