@@ -188,7 +188,7 @@ fn check_closed(finished: &Finished, set: &ResolvedSet, metadata: &[Metadata]) -
     for package in closed::superfluous(&set.request, &set.lock, &members) {
         finished.observer.observe(&Event::Warning {
             message: package,
-            hint: Some("Run it again with --upgrade to leave it out.".to_owned()),
+            hint: Some("Resolve anew with --upgrade to leave it out.".to_owned()),
         });
     }
     closed::check(&set.request, &finished.target, &members, set.is_kept)
