@@ -20,8 +20,8 @@
 //! A file gets its final name when it is complete, digested and on the disk, and keeps the
 //! modification time [`STORE_MTIME`] from then on. Each process digests a file before it uses or places it (see
 //! [`Store::find`]); what an unchanged wheelhouse has is looked at only, since a process that changes a file moves
-//! its time. Writers need no lock among each other: names are contents, and renaming is atomic. Other directories below the root belong
-//! to others.
+//! its time. Writers need no lock among each other: names are contents, and renaming is atomic. Other directories below
+//! the root belong to others.
 //!
 //! Never fetches or builds anything, never chooses its own root, and never follows a link out of
 //! it.

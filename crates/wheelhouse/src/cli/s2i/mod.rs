@@ -24,6 +24,7 @@ use crate::config::{LocalReader, RawBuild, settle};
 use crate::s2i::artifacts::{self, Restored, Transfer};
 use crate::s2i::server::Patience;
 use crate::s2i::{Places, USAGE, application, environment, permissions, server, transfer};
+use crate::store::Store;
 
 const SCHEMA: &str = "wheelhouse-s2i/1";
 
@@ -253,6 +254,8 @@ async fn upgrade(tools: Preparation, host: &Host, image: &Image) -> Result<()> {
         }
         built => built?,
     }
+    // While it is open, nothing that is unfinished in the cache is taken for what a killed process left.
+    let _cache = Store::open(image.places.cache())?;
     let installed = host
         .install(&wheels(&image.places.tools())?)
         .await
