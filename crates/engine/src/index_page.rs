@@ -21,6 +21,7 @@ use uv_normalize::PackageName;
 use uv_pypi_types::{ProjectStatus, PypiFile};
 use wheelhouse_model::redact::redacted;
 
+use crate::foreign_files::Judge;
 use crate::page_links::PageLinks;
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
@@ -148,7 +149,7 @@ pub(crate) struct LenientPages {
 
 /// The kind of page that a request is for.
 #[derive(Clone, Copy, PartialEq)]
-enum Wanted {
+pub(crate) enum Wanted {
     /// A package's page of an index.
     Page,
     /// A `--find-links` page.
@@ -222,12 +223,12 @@ impl LenientPages {
         let (content_type, body) = match files {
             None => (content_type.as_str(), body.to_vec()),
             Some(listed) if wanted == Wanted::Page => {
-                let files = self.usable(listed, &url);
+                let files = self.usable(listed, &url, Wanted::Page);
                 let page = json!({"meta": {"api-version": "1.0"}, "files": files});
                 (JSON, with_status(page, &body).to_string().into_bytes())
             }
             Some(listed) => {
-                let files = self.usable(listed, &url);
+                let files = self.usable(listed, &url, Wanted::Links);
                 (HTML[1], html_page(&files).into_bytes())
             }
         };
@@ -242,19 +243,30 @@ impl LenientPages {
 
     /// Those of the files of the page at `url` that uv can read.
     pub(crate) fn read_bytes(&self, is_json: bool, body: &[u8], url: &Url) -> Vec<Value> {
-        self.usable(listed(is_json, body, url).unwrap_or_default(), url)
+        let listed = listed(is_json, body, url).unwrap_or_default();
+        self.usable(listed, url, Wanted::Page)
     }
 
-    /// Those of the files of the HTML page at `url` that uv can read.
-    pub(crate) fn files_of_html(&self, html: &str, url: &Url) -> Vec<Value> {
-        self.usable(files_of_html(html, url).unwrap_or_default(), url)
+    /// Those of the files of the HTML page at `url`, `wanted` as such, that uv can read.
+    pub(crate) fn files_of_html(&self, html: &str, url: &Url, wanted: Wanted) -> Vec<Value> {
+        self.usable(files_of_html(html, url).unwrap_or_default(), url, wanted)
     }
 
     /// Those of the `listed` files that uv can read.
-    fn usable(&self, listed: Vec<Value>, url: &Url) -> Vec<Value> {
+    fn usable(&self, listed: Vec<Value>, url: &Url, wanted: Wanted) -> Vec<Value> {
+        let mut judge = Judge::new(url);
+        if wanted == Wanted::Page {
+            for file in &listed {
+                judge.see(name_of(file));
+            }
+        }
         let usable = listed.into_iter().filter_map(|file| {
-            let name = file.get("filename").or_else(|| file.get("url"));
-            let name = name.and_then(Value::as_str).unwrap_or("a file").to_owned();
+            let name = name_of(&file).to_owned();
+            if judge.refuses(&name) {
+                self.oddities
+                    .passed_over(url, &name, "it is a wheel of another package");
+                return None;
+            }
             let href = file.get("url").and_then(Value::as_str).unwrap_or_default();
             let hashes = file.get("hashes").and_then(Value::as_object);
             let has_digest = || hashes.is_some_and(|hashes| !hashes.is_empty());
@@ -268,6 +280,11 @@ impl LenientPages {
         });
         usable.collect()
     }
+}
+
+fn name_of(file: &Value) -> &str {
+    let name = file.get("filename").or_else(|| file.get("url"));
+    name.and_then(Value::as_str).unwrap_or("a file")
 }
 
 /// The files of the page at `url`; `None` if it is not one.

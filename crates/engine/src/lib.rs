@@ -35,6 +35,7 @@ pub mod git {
 }
 mod fetch;
 mod fit;
+mod foreign_files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hook;

@@ -25,6 +25,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::request::IndexStrategy;
 use wheelhouse_model::{Error, Kind};
 
+use crate::foreign_files;
 use crate::index_page::{LenientPages, is_login_page, is_odd_page};
 use crate::legacy_sdists::has_legacy_versions;
 use crate::local_pages;
@@ -74,6 +75,8 @@ enum Unclear {
     /// A page at another URL than that of the package.
     Elsewhere(String),
     Nothing,
+    /// A page with this file of another package.
+    Foreign(String),
 }
 
 impl Refusal {
@@ -85,6 +88,9 @@ impl Refusal {
             Unclear::Login(page) => format!("{index} shows a login page ({page})"),
             Unclear::Elsewhere(page) => format!("{index} shows another page ({page})"),
             Unclear::Nothing => format!("{index} answered with an empty page"),
+            Unclear::Foreign(file) => {
+                format!("{index} lists {file}, a file of another package")
+            }
         };
         let credentials = "Give credentials in the index URL, in .netrc or by a keyring";
         let hint = match &self.answer {
@@ -99,6 +105,7 @@ impl Refusal {
                 "Give credentials of the proxy in its URL, with --proxy.".to_owned()
             }
             Unclear::Login(_) => format!("{credentials}."),
+            Unclear::Foreign(_) => "Ask those who run the index.".to_owned(),
             Unclear::Elsewhere(_) | Unclear::Nothing => {
                 "An index says that it does not have a package by 404, or by a page without files; ask those who run \
                  it, or leave it out."
@@ -285,6 +292,15 @@ impl Reader {
             && let Some(unclear) = self.look_closer(index.url().url(), name).await
         {
             return refused(unclear);
+        }
+        let foreign = answer.iter().flatten();
+        let mut foreign = foreign.filter_map(|(_, page)| foreign_files::first(page, name));
+        if let Some(file) = foreign.next() {
+            return if index.url().url().scheme() == "file" {
+                Answer::Odd
+            } else {
+                refused(Unclear::Foreign(file))
+            };
         }
         let refused_with = |status| refused(Unclear::Status(status));
         match answer {

@@ -9,7 +9,8 @@ use uv_distribution_types::{File, Index, IndexUrl};
 use uv_normalize::PackageName;
 use uv_pypi_types::PypiFile;
 
-use crate::index_page::LenientPages;
+use crate::foreign_files;
+use crate::index_page::{LenientPages, Wanted};
 
 /// The files of a page that uv can use.
 pub(crate) type Files = Vec<(DistFilename, File)>;
@@ -21,8 +22,14 @@ pub(crate) fn of_index(pages: &LenientPages, index: &IndexUrl, name: &PackageNam
         segments.pop_if_empty().push(name.as_ref()).push("");
     }
     let path = url.to_file_path().map(|path| path.join("index.html"));
-    let named = |filename: &str| DistFilename::try_from_filename(filename, name);
-    path.map_or_else(|()| Vec::new(), |path| read(pages, &path, &url, named))
+    let named = |filename: &str| {
+        let is_foreign = foreign_files::is_wheel_of(filename, name) == Some(false);
+        DistFilename::try_from_filename(filename, name).filter(|_| !is_foreign)
+    };
+    path.map_or_else(
+        |()| Vec::new(),
+        |path| read(pages, &path, &url, Wanted::Page, named),
+    )
 }
 
 /// The files of a `--find-links` page, if it is a local one.
@@ -30,20 +37,21 @@ pub(crate) fn of_links(pages: &LenientPages, place: &Index) -> Option<Files> {
     let url = Url::from(place.url().url().clone());
     let path = url.to_file_path().ok().filter(|path| path.is_file())?;
     let named = DistFilename::try_from_normalized_filename;
-    Some(read(pages, &path, &url, named))
+    Some(read(pages, &path, &url, Wanted::Links, named))
 }
 
 fn read(
     pages: &LenientPages,
     path: &Path,
     url: &Url,
+    wanted: Wanted,
     named: impl Fn(&str) -> Option<DistFilename>,
 ) -> Files {
     let Ok(bytes) = fs_err::read(path) else {
         return Vec::new();
     };
     let html = String::from_utf8_lossy(&bytes);
-    let files = pages.files_of_html(&html, url).into_iter();
+    let files = pages.files_of_html(&html, url, wanted).into_iter();
     let files = files.filter_map(|file| {
         let file: PypiFile = serde_json::from_value(file).ok()?;
         let file = File::try_from_pypi(file, &url.as_str().into()).ok()?;

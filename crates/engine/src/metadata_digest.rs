@@ -28,6 +28,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind};
 
 use crate::failure::Failures;
+use crate::foreign_files::Judge;
 use crate::page_links::PageLinks;
 
 /// The start of the SHA-256 of a metadata file's URL.
@@ -148,7 +149,7 @@ impl Middleware for MetadataDigests {
         if is_page && response.status() == StatusCode::OK {
             let (mut response, body) = whole(response).await?;
             let page = Stated::read(&self.links, &response, &body);
-            if page.has_refused_links {
+            if page.has_refused_links || (page.has_foreign_files && !is_page_of_links) {
                 // uv does not read this page of an index, nor this one of links; the reader of odd pages does.
                 if is_page_of_links {
                     return Err(reqwest_middleware::Error::middleware(RefusedLinks));
@@ -231,6 +232,8 @@ struct Page<'a> {
 struct File<'a> {
     #[serde(borrow)]
     url: Cow<'a, str>,
+    #[serde(borrow)]
+    filename: Option<Cow<'a, str>>,
     hashes: Option<Hashes>,
     core_metadata: Option<Value>,
     dist_info_metadata: Option<Value>,
@@ -267,6 +270,7 @@ struct Stated {
     /// The digests of metadata files, with their URLs.
     digests: Vec<(Url, Digest)>,
     has_refused_links: bool,
+    has_foreign_files: bool,
 }
 
 impl Stated {
@@ -287,7 +291,9 @@ impl Stated {
         let Ok(Page { files }) = serde_json::from_slice(body) else {
             return stated;
         };
+        let mut judge = Judge::new(page);
         for file in &files {
+            judge.see(file.filename.as_deref().unwrap_or_default());
             let has_digest = || {
                 file.hashes
                     .as_ref()
@@ -304,6 +310,7 @@ impl Stated {
             let digest = metadata.find_map(|stated| parse(stated.get("sha256")?.as_str()?));
             stated.add(page, &file.url, digest);
         }
+        stated.has_foreign_files = judge.finds_foreign();
         stated
     }
 
@@ -312,7 +319,7 @@ impl Stated {
         let Ok(dom) = tl::parse(html, tl::ParserOptions::default()) else {
             return stated;
         };
-        let mut base = page.clone();
+        let (mut base, mut judge) = (page.clone(), Judge::new(page));
         for tag in dom.nodes().iter().filter_map(|node| node.as_tag()) {
             let attribute = |name: &str| {
                 let value = tag.attributes().get(name).flatten()?;
@@ -321,6 +328,7 @@ impl Stated {
             let Some(href) = attribute("href") else {
                 continue;
             };
+            judge.see(&file_name(&href));
             let has_digest = || has_digest(&href);
             stated.has_refused_links |= (links.refusal(page, &base, &href, has_digest)).is_some();
             let digest = ["data-core-metadata", "data-dist-info-metadata"]
@@ -332,6 +340,7 @@ impl Stated {
                 base = page.join(&href).unwrap_or(base);
             }
         }
+        stated.has_foreign_files = judge.finds_foreign();
         stated
     }
 
@@ -341,6 +350,13 @@ impl Stated {
             self.digests.push((url, digest));
         }
     }
+}
+
+/// Returns the name of the file at `href`.
+fn file_name(href: &str) -> Cow<'_, str> {
+    let end = href.find(['?', '#']).unwrap_or(href.len());
+    let name = href[..end].rsplit('/').next().unwrap_or_default();
+    percent_encoding::percent_decode_str(name).decode_utf8_lossy()
 }
 
 /// Returns whether the fragment of `href` states a digest.

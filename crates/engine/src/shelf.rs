@@ -27,6 +27,7 @@ use uv_types::HashStrategy;
 
 use wheelhouse_model::request::IndexStrategy;
 
+use crate::foreign_files;
 use crate::index_page::is_odd_page;
 use crate::legacy_sdists::is_legacy;
 use crate::local_pages;
@@ -144,18 +145,23 @@ impl Shelf<'_> {
         if !self.has_odd_page {
             return ask(None).await.map(read);
         }
+        // Those of servers have none, or their index was refused.
+        let has_foreign = |pages: &[(&IndexUrl, MetadataFormat)]| {
+            let mut pages = pages.iter();
+            pages.any(|(_, page)| foreign_files::first(page, self.name).is_some())
+        };
         let mut all = Vec::new();
         for index in workshop.locations.fetch_indexes() {
             let pages: Vec<(IndexUrl, Page)> = match ask(Some(index.into())).await {
-                Ok(pages) => read(pages),
-                Err(error) if is_odd_page(&error) => {
-                    let files = local_pages::of_index(&workshop.pages, index.url(), self.name);
-                    vec![(index.url().clone(), Page::Odd(files))]
-                }
+                Ok(pages) if !has_foreign(&pages) => read(pages),
                 Err(error) if matches!(error.kind(), ErrorKind::RemotePackageNotFound(_)) => {
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) if !is_odd_page(&error) => return Err(error),
+                _ => {
+                    let files = local_pages::of_index(&workshop.pages, index.url(), self.name);
+                    vec![(index.url().clone(), Page::Odd(files))]
+                }
             };
             all.extend(pages);
             if workshop.request.indexes.strategy == IndexStrategy::FirstIndex {

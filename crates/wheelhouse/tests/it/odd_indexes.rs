@@ -197,6 +197,45 @@ fn an_index_that_does_not_answer_with_a_page_does_not_have_the_package() {
 }
 
 #[test]
+fn wheels_of_other_packages_are_passed_over() {
+    let wheel = Wheel::new("aplha", "2.0");
+    let (name, digest) = (wheel.filename(), sha256(&wheel.bytes()));
+    let foreign = format!("<a href='/files/{name}#sha256={digest}'>{name}</a>");
+    let entry =
+        |name: &str| format!(r#"{{"filename": "{name}", "url": "/files/{name}", "hashes": {{}}}}"#);
+    let html = format!("<!DOCTYPE html><a href='/files/{ALPHA}'>{ALPHA}</a>{foreign}");
+    let json = format!(
+        r#"{{"meta": {{"api-version": "1.0"}}, "files": [{}, {}]}}"#,
+        entry(ALPHA),
+        entry(&name)
+    );
+    for (content_type, body) in [
+        ("text/html", &html),
+        ("application/vnd.pypi.simple.v1+json", &json),
+    ] {
+        let index = index();
+        index.add(&wheel);
+        page(&index, content_type, body);
+        assert_gives_alpha(&index, &[]);
+        // Where nothing on the page is of the package, it is not a page of the package.
+        page(&index, content_type, &body.replace(ALPHA, &name));
+        let sandbox = Sandbox::new();
+        sandbox
+            .build(&index, &["alpha"])
+            .assert_exit(4)
+            .assert_error_names(&["`alpha`", &name, "another package"]);
+        sandbox.write("simple/alpha/index.html", &html.replace("/files/", ""));
+        let file = sandbox.path("simple/alpha").join(ALPHA);
+        std::fs::write(file, Wheel::new("alpha", "1.0").bytes()).unwrap();
+        let local = format!("file://{}", sandbox.path("simple").display());
+        sandbox
+            .build(&index, &["alpha", "--index-url", &local])
+            .assert_success();
+        assert_eq!(tree::wheels(&sandbox.out()), [ALPHA]);
+    }
+}
+
+#[test]
 fn versions_that_there_are_and_the_index_are_named() {
     let index = index();
     index.add(&Wheel::new("alpha", "1.1"));

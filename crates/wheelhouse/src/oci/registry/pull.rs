@@ -49,7 +49,7 @@ impl Registry {
                     self.pause(*failed, failures).await?;
                 }
                 Err(Unread::TooLong(excess)) => {
-                    let name = || format!("docker://{}", self.reference());
+                    let name = || format!("the manifest of docker://{}", self.reference());
                     return Err(excess).context(self.kind(), name);
                 }
             }

@@ -273,7 +273,7 @@ fn a_manifest_that_does_not_end_is_refused() {
     let finished = run(&sandbox, &["extract", &registry.image(), "back"]);
     finished
         .assert_exit(4)
-        .assert_error_names(&["longer than 4194304 bytes"]);
+        .assert_error_names(&["the manifest", "larger than 4 MiB"]);
 }
 
 #[test]

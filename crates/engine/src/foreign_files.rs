@@ -1,0 +1,98 @@
+//! Wheels of other packages on the page of a package. pip passes over them; uv takes each for a version of the package, and
+//! fails without an error when it chooses one.
+
+use std::str::FromStr as _;
+
+use url::Url;
+use uv_client::MetadataFormat;
+use uv_normalize::PackageName;
+
+/// Returns whether the wheel called `filename` is one of `package`; `None` if it is not a wheel.
+pub(crate) fn is_wheel_of(filename: &str, package: &PackageName) -> Option<bool> {
+    let name = filename.strip_suffix(".whl")?.split('-').next()?;
+    let normalized = |one: u8| match one {
+        b'_' | b'.' => b'-',
+        other => other.to_ascii_lowercase(),
+    };
+    let name_bytes = name.bytes().map(normalized);
+    Some(
+        name_bytes.eq(package.as_ref().bytes())
+            || PackageName::from_str(name).is_ok_and(|name| name == *package),
+    )
+}
+
+/// The wheels on a page, judged by the package that its URL names. A page may be redirected to a URL that names nothing, so
+/// they are foreign only beside one of that package.
+pub(crate) struct Judge {
+    package: Option<PackageName>,
+    has_own: bool,
+    has_foreign: bool,
+}
+
+impl Judge {
+    pub(crate) fn new(page: &Url) -> Self {
+        let mut segments = page.path_segments();
+        let last = segments
+            .as_mut()
+            .and_then(|segments| segments.rfind(|segment| !segment.is_empty()));
+        Self {
+            package: last.and_then(|last| PackageName::from_str(last).ok()),
+            has_own: false,
+            has_foreign: false,
+        }
+    }
+
+    /// Looks at the file called `filename`.
+    pub(crate) fn see(&mut self, filename: &str) {
+        let package = self.package.as_ref();
+        if let Some(is_own) = package.and_then(|package| is_wheel_of(filename, package)) {
+            self.has_own |= is_own;
+            self.has_foreign |= !is_own;
+        }
+    }
+
+    /// Returns whether there are foreign wheels among those seen.
+    pub(crate) fn finds_foreign(&self) -> bool {
+        self.has_own && self.has_foreign
+    }
+
+    /// Returns whether the file called `filename` is foreign.
+    pub(crate) fn refuses(&self, filename: &str) -> bool {
+        let package = self.package.as_ref().filter(|_| self.has_own);
+        package.and_then(|package| is_wheel_of(filename, package)) == Some(false)
+    }
+}
+
+/// Returns the first wheel on `page`, as uv has read it, that is not one of `package`.
+pub(crate) fn first(page: &MetadataFormat, package: &PackageName) -> Option<String> {
+    let MetadataFormat::Simple(page) = page else {
+        return None;
+    };
+    let wheels = page.iter().flat_map(|datum| datum.files.wheels.iter());
+    let mut wheels = wheels.map(|wheel| {
+        let wheel = rkyv::deserialize::<_, rkyv::rancor::Error>(wheel);
+        wheel.expect("uv wrote it")
+    });
+    let foreign = wheels.find(|wheel| is_wheel_of(wheel.filename(), package) == Some(false));
+    foreign.map(|wheel| wheel.filename().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_as_they_are_normalized() {
+        let package = "a-b".parse().unwrap();
+        for (filename, is_own) in [
+            ("A_B-1.0-py3-none-any.whl", Some(true)),
+            ("a.b-1.0-py3-none-any.whl", Some(true)),
+            ("a__b-1.0-py3-none-any.whl", Some(true)),
+            ("a_c-1.0-py3-none-any.whl", Some(false)),
+            ("a-1.0-py3-none-any.whl", Some(false)),
+            ("a_b-1.0.tar.gz", None),
+        ] {
+            assert_eq!(is_wheel_of(filename, &package), is_own, "{filename}");
+        }
+    }
+}
