@@ -14,6 +14,7 @@ use std::fs::{FileTimes, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
@@ -23,6 +24,7 @@ use wheelhouse_model::{Result, Sha256};
 use super::layout::{Layout, STORE_MTIME};
 use super::{Store, failure, tolerate_no_locks};
 use crate::locks::{self, Share};
+use crate::threads::on_threads;
 
 /// How much is read or written at once, in bytes.
 pub(super) const CHUNK: usize = 256 * 1024;
@@ -90,27 +92,19 @@ impl Store {
     /// If [`Store::find`] does.
     pub fn find_many(&self, digests: &[Sha256]) -> Result<Vec<Found>> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = digests.len().div_ceil(processors).max(1);
-        let find = |digests: &[Sha256]| -> Result<Vec<Found>> {
-            digests.iter().map(|sha256| self.find(sha256)).collect()
+        let next = AtomicUsize::new(0);
+        // The sizes of files differ, so each thread takes one after another.
+        let find_next = || {
+            let position = next.fetch_add(1, Ordering::Relaxed);
+            Some((position, self.find(digests.get(position)?)))
         };
-        let shares = std::thread::scope(|scope| {
-            let threads: Vec<_> = digests
-                .chunks(share)
-                .map(|digests| {
-                    let thread = std::thread::Builder::new();
-                    let spawned = thread.spawn_scoped(scope, move || find(digests));
-                    spawned.map_err(|_| digests)
-                })
-                .collect();
-            let found = threads.into_iter().map(|thread| match thread {
-                Ok(thread) => thread.join().expect("no thread panics"),
-                // No further thread can be had.
-                Err(digests) => find(digests),
-            });
-            found.collect::<Result<Vec<_>>>()
-        })?;
-        Ok(shares.into_iter().flatten().collect())
+        let threads = vec![(); processors.min(digests.len())];
+        let found = on_threads(&threads, |()| {
+            std::iter::from_fn(find_next).collect::<Vec<_>>()
+        });
+        let mut found: Vec<_> = found.into_iter().flatten().collect();
+        found.sort_by_key(|(position, _)| *position);
+        found.into_iter().map(|(_, found)| found).collect()
     }
 
     fn look(&self, sha256: &Sha256, is_believed: bool) -> Result<Found> {
