@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, Shared};
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use wheelhouse_engine::{BuildRequirements, Engine};
 use wheelhouse_model::error::Context as _;
 use wheelhouse_model::{
@@ -596,14 +597,22 @@ pub(super) fn in_background<T: Clone + 'static>(
 ) -> Pending<T> {
     let task = tokio::task::spawn_local(work);
     async move {
-        task.await.unwrap_or_else(|error| {
-            Err(Error::new(Kind::Build, "a task ended early")
-                .caused_by(error)
-                .into())
-        })
+        task.await
+            .unwrap_or_else(|error| Err(ended_early(error).into()))
     }
     .boxed_local()
     .shared()
+}
+
+/// Returns the error of a task that panicked, as libraries do where the system refuses them a thread.
+fn ended_early(error: JoinError) -> Error {
+    let panic = error.try_into_panic().ok();
+    let text = panic.as_ref().and_then(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+    });
+    let text = text.unwrap_or("it was canceled");
+    Error::new(Kind::Build, format!("a task ended early: {text}"))
 }
 
 /// How many files are fetched at once.
