@@ -97,11 +97,30 @@ fn listen() -> Result<oneshot::Receiver<()>> {
             }
         }
     };
+    let runtime = Background(Some(runtime));
     std::thread::Builder::new()
         .name("signals".to_owned())
-        .spawn(move || runtime.block_on(obey))
+        .spawn(move || {
+            // All of it belongs to the thread.
+            let runtime = runtime;
+            if let Some(runtime) = &runtime.0 {
+                runtime.block_on(obey);
+            }
+        })
         .context(Kind::Input, failed)?;
     Ok(receiver)
+}
+
+/// A runtime that is dropped without waiting, as where the system refuses its thread: tokio panics where it would wait within
+/// another runtime.
+struct Background(Option<runtime::Runtime>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Returns whether this process was started with `kind` ignored; where that cannot be known, it was not.
