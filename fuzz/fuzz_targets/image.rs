@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use wheelhouse::oci::archive::Form;
-use wheelhouse::oci::source::{ArchiveSource, find};
 use wheelhouse::oci::inspect;
+use wheelhouse::oci::source::{ArchiveSource, find};
 
 fuzz_target!(|input: (bool, &[u8])| {
     let (is_layout, bytes) = input;
