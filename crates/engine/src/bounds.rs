@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, Stream, StreamExt as _};
-use http::header::{ACCEPT, CONTENT_LENGTH, LOCATION};
+use http::header::CONTENT_LENGTH;
 use http::{Extensions, Method, StatusCode};
 use reqwest::{Body, Request, Response, ResponseBuilderExt as _};
 use reqwest_middleware::{Middleware, Next};
@@ -22,13 +22,15 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind};
 
 use crate::failure::Failures;
+use crate::index_page::Wanted;
+use crate::network::redirect_target;
 
 /// Measures answers as they arrive.
 pub(crate) struct Bounds {
-    /// How long a server may send nothing.
+    /// The time for which a server may send nothing.
     timeout: Duration,
     failures: Failures,
-    /// Whether a file without an announced size is cut off here; otherwise its reader knows the size.
+    /// Set if a file without an announced size is cut off here; otherwise its reader knows the size.
     ends_files: bool,
     /// The URLs that metadata was redirected to.
     metadata: Mutex<HashSet<Url>>,
@@ -61,9 +63,7 @@ impl Bounds {
     }
 
     fn contents(&self, request: &Request) -> Contents {
-        let accept = request.headers().get(ACCEPT);
-        let accept = accept.and_then(|accept| accept.to_str().ok());
-        if accept.is_some_and(|accept| accept.contains("simple.v1") || accept == "text/html") {
+        if Wanted::by(request).is_some() {
             return Contents::Page;
         }
         let url = request.url();
@@ -76,11 +76,8 @@ impl Bounds {
     }
 
     /// Takes the target of a redirected metadata file for one, too.
-    fn follow(&self, url: &Url, response: &Response) {
-        let location = response.headers().get(LOCATION);
-        let target = location
-            .and_then(|location| location.to_str().ok())
-            .and_then(|location| url.join(location).ok());
+    fn follow(&self, response: &Response) {
+        let target = redirect_target(response);
         let mut redirected = self.metadata.lock().expect("no panic while locked");
         redirected.extend(target);
     }
@@ -120,7 +117,7 @@ impl Middleware for Bounds {
             return Ok(response);
         }
         if response.status().is_redirection() && contents == Contents::Metadata {
-            self.follow(&url, &response);
+            self.follow(&response);
         }
         let limit = self.limit(contents, &response);
         let is_read_whole = contents != Contents::File && response.status() == StatusCode::OK;

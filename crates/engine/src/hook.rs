@@ -218,7 +218,7 @@ fn read_result(path: &Path) -> std::io::Result<Vec<u8>> {
     limits::read(fs_err::File::open(path)?, limits::HOOK_RESULT)
 }
 
-/// What a hook says, without credentials: all of it (within limits) in a file, the end of it in memory.
+/// The output of a hook, without credentials: all of it (within limits) in a file, the end of it in memory.
 struct Output<'a> {
     file: tokio::fs::File,
     written: u64,

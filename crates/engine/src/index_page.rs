@@ -157,7 +157,7 @@ pub(crate) enum Wanted {
 }
 
 impl Wanted {
-    fn by(request: &Request) -> Option<Self> {
+    pub(crate) fn by(request: &Request) -> Option<Self> {
         let accept = request.headers().get(ACCEPT)?.to_str().ok()?;
         if accept.contains(JSON) {
             Some(Self::Page)

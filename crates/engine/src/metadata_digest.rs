@@ -12,9 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use http::header::{
-    ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Extensions, StatusCode};
 use reqwest::{Request, Response, ResponseBuilderExt as _};
 use reqwest_middleware::{Middleware, Next};
@@ -29,6 +27,8 @@ use wheelhouse_model::{Error, Kind};
 
 use crate::failure::Failures;
 use crate::foreign_files::Judge;
+use crate::index_page::Wanted;
+use crate::network::redirect_target;
 use crate::page_links::PageLinks;
 
 /// The start of the SHA-256 of a metadata file's URL.
@@ -114,11 +114,7 @@ impl MetadataDigests {
 
     /// Demands of what `url` redirects to what is demanded of it.
     fn follow(&self, url: &Url, response: &Response) {
-        let location = response.headers().get(LOCATION);
-        let target = location
-            .and_then(|location| location.to_str().ok())
-            .and_then(|location| url.join(location).ok());
-        if let (Some(target), Some(digest)) = (target, self.stated(url)) {
+        if let (Some(target), Some(digest)) = (redirect_target(response), self.stated(url)) {
             self.lock().digests.insert(key(&target), digest);
         }
     }
@@ -140,18 +136,17 @@ impl Middleware for MetadataDigests {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> reqwest_middleware::Result<Response> {
-        let accept = request.headers().get(ACCEPT);
-        let accept = accept.and_then(|accept| accept.to_str().ok());
-        let is_page_of_links = accept == Some("text/html");
-        let is_page = is_page_of_links || accept.is_some_and(|accept| accept.contains("simple.v1"));
+        let wanted = Wanted::by(&request);
         let url = request.url().clone();
         let response = next.run(request, extensions).await?;
-        if is_page && response.status() == StatusCode::OK {
+        if let Some(wanted) = wanted
+            && response.status() == StatusCode::OK
+        {
             let (mut response, body) = whole(response).await?;
             let page = Stated::read(&self.links, &response, &body);
-            if page.has_refused_links || (page.has_foreign_files && !is_page_of_links) {
+            if page.has_refused_links || (page.has_foreign_files && wanted == Wanted::Page) {
                 // uv does not read this page of an index, nor this one of links; the reader of odd pages does.
-                if is_page_of_links {
+                if wanted == Wanted::Links {
                     return Err(reqwest_middleware::Error::middleware(RefusedLinks));
                 }
                 response.headers_mut().remove(CONTENT_TYPE);

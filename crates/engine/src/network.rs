@@ -4,6 +4,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use http::header::LOCATION;
+use reqwest::Response;
 use serde_json::json;
 use url::Url;
 use uv_client::{BaseClientBuilder, Certificates, Connectivity};
@@ -118,6 +120,12 @@ fn client(network: &Network, certification: Certification) -> Result<reqwest::Cl
         builder = builder.proxy(proxy);
     }
     Ok(builder)
+}
+
+/// Returns the URL to which `response` redirects.
+pub(crate) fn redirect_target(response: &Response) -> Option<Url> {
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    response.url().join(location).ok()
 }
 
 fn proxy(network: &Network) -> Result<Option<reqwest::Proxy>> {

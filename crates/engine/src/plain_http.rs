@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use http::Extensions;
-use http::header::LOCATION;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Middleware, Next};
 use url::{Host, Url};
@@ -16,6 +15,7 @@ use wheelhouse_model::redact::redacted;
 use wheelhouse_model::{Error, Kind, Result};
 
 use crate::failure::Failures;
+use crate::network::redirect_target;
 
 /// The `--trusted-host` hosts, and the rule for all others.
 #[derive(Clone, Default)]
@@ -96,9 +96,7 @@ impl Middleware for SecureRedirects {
         if url.scheme() != "https" || !response.status().is_redirection() {
             return Ok(response);
         }
-        let location = response.headers().get(LOCATION);
-        let location = location.and_then(|location| location.to_str().ok());
-        let target = location.and_then(|location| url.join(location).ok());
+        let target = redirect_target(&response);
         let Some(target) = target.filter(|target| self.plain_http.is_exposed(target)) else {
             return Ok(response);
         };

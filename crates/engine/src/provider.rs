@@ -152,7 +152,7 @@ impl Provider<'_> {
         self.known_metadata(dist).await.ok()?
     }
 
-    /// What the wheel `dist` of an index has that gives no metadata beside it: a part of the wheel has it, else all of it
+    /// Returns the metadata of the wheel `dist` of an index that gives none beside it: a part of the wheel has it, else all of it
     /// is fetched. `None` without network.
     async fn metadata_in_wheel(
         &self,

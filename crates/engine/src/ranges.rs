@@ -97,7 +97,7 @@ impl Workshop {
         bucket.join(name).join(digest.to_string())
     }
 
-    /// Whether the index of `wheel`, at `url`, sends parts. Asks the first time that it is about a wheel of an index.
+    /// Returns whether the index of `wheel`, at `url`, sends parts. Asks the first time that it is about a wheel of an index.
     async fn sends_parts(&self, wheel: &RegistryBuiltWheel, url: &Url) -> bool {
         let known = {
             let mut indexes = self.ranges.0.lock().expect("no panic while locked");

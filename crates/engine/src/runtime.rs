@@ -28,13 +28,13 @@ const WANTED_DESCRIPTORS: u64 = 1024;
 /// An idle thread of the runtime ends after this time; the first one never does in practice.
 const IDLE: Duration = Duration::from_hours(24);
 
-/// How long the end waits for threads that use the runtime.
+/// The time that the end waits for threads that use the runtime.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Closed when the runtime is about to end.
 static OPEN: Semaphore = Semaphore::const_new(0);
 
-/// How many [`Guest`]s there are.
+/// The number of [`Guest`]s.
 static GUESTS: Mutex<usize> = Mutex::new(0);
 static LEFT: Condvar = Condvar::new();
 

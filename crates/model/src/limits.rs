@@ -37,7 +37,7 @@ pub const HOOK_RESULT: u64 = 1 << 20;
 /// The length of one requirement (bytes). URLs and markers of exporters take a few KiB.
 pub const REQUIREMENT: usize = 64 << 10;
 
-/// How deep parentheses may nest in a requirement, and arrays and tables in TOML. Markers that tools write nest about
+/// The deepest nesting of parentheses in a requirement, and of arrays and tables in TOML. Markers that tools write nest about
 /// 10 deep.
 pub const NESTING: usize = 100;
 
@@ -54,7 +54,7 @@ pub const BUILD_REQUIREMENTS: usize = 1_000;
 /// The archives at URLs that requirements name, and that these name in turn.
 pub const DIRECT_REFERENCES: usize = 1_000;
 
-/// How many builds may wait for one another, each for what it requires to be built. About 5 occur.
+/// The largest number of builds that wait for one another, each for what it requires to be built. About 5 occur.
 pub const BUILD_DEPTH: usize = 20;
 
 /// A server that sends less than [`LEAST_RATE`] over this time, or over `--timeout` if that is longer, is given up. A server

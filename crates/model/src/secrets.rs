@@ -48,7 +48,7 @@ const ENDS: [&str; 5] = ["_KEY", "_PASS", "_PAT", "_PWD", "_AUTH"];
 /// Ends of the names of variables that say where credentials are.
 const PLACES: [&str; 5] = ["_FILE", "_PATH", "_DIR", "_HOME", "_SOCK"];
 
-/// What is masked, the longest first.
+/// The values that are masked, the longest first.
 static KNOWN: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
 /// Returns whether the variable or option `name` holds a credential, or its value contains one.
@@ -147,7 +147,7 @@ pub struct Masking {
     held: Vec<u8>,
 }
 
-/// What is held back at most (bytes): longer lines are passed on in parts.
+/// The most that is held back (bytes): longer lines are passed on in parts.
 const HELD: usize = 64 << 10;
 
 impl Masking {

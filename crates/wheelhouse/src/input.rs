@@ -15,13 +15,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use wheelhouse_model::limits;
 
-/// How long a pipe may be silent that another process has open: it may resolve or download meanwhile.
+/// The time for which a pipe may be silent that another process has open: it may resolve or download meanwhile.
 const SILENCE: Duration = Duration::from_mins(2);
 
-/// How long a named pipe may be without a process that writes to it.
+/// The time for which a named pipe may be without a process that writes to it.
 const WITHOUT_WRITER: Duration = Duration::from_secs(10);
 
-/// How much is read at once (bytes).
+/// The size of one read (bytes).
 const CHUNK: usize = 64 << 10;
 
 /// Opens the regular file at `path`.
@@ -114,7 +114,7 @@ fn unreadable(path: &Path, kind: ErrorKind, error: &dyn std::error::Error) -> io
     io::Error::new(kind, message)
 }
 
-/// Whether `file` is a pipe without a name, whose writers are known: one without any is at its end.
+/// Returns whether `file` is a pipe without a name, whose writers are known: one without any is at its end.
 fn is_anonymous(file: &std::fs::File) -> bool {
     let opened = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
     opened.is_ok_and(|target| target.to_string_lossy().starts_with("pipe:"))

@@ -1,4 +1,4 @@
-//! Locks between processes: waiting for one can be interrupted, and is told after a moment.
+//! Locks between processes: waiting for one can be interrupted, and a message says so after a moment.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -11,7 +11,7 @@ use wheelhouse_model::Result;
 
 use crate::interruption;
 
-/// How long a lock is waited for in silence.
+/// The time for which a lock is waited for in silence.
 const SILENCE: Duration = Duration::from_millis(700);
 
 /// The longest pause between two attempts.

@@ -16,13 +16,13 @@ use wheelhouse_model::{Kind, Result};
 
 use crate::locks::is_at;
 
-/// What the names of scratch directories begin with in the directory for temporary files.
+/// The start of the names of scratch directories in the directory for temporary files.
 const IN_TEMPORARY: &str = "wheelhouse-scratch-";
 
-/// What the names of those begin with that are beside a result.
+/// The start of the names of those that are beside a result.
 const BESIDE: &str = ".wheelhouse-scratch-";
 
-/// How often one is made anew that another process has taken for a remainder.
+/// The number of times that one is made anew which another process has taken for a remainder.
 const ATTEMPTS: usize = 8;
 
 /// A directory that is locked while it is used.

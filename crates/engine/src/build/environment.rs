@@ -23,7 +23,7 @@ pub(crate) struct BuildEnvironment {
     directory: tempfile::TempDir,
     /// What hooks are given: the environment's scripts come first on `PATH`.
     variables: Vec<(OsString, OsString)>,
-    /// Whether something is installed.
+    /// Set once something is installed.
     is_filled: bool,
 }
 

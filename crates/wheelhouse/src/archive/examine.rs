@@ -20,7 +20,7 @@ use crate::interruption;
 const METADATA: [&str; 2] = ["PKG-INFO", "METADATA"];
 const PROJECT: &str = "pyproject.toml";
 
-/// How deep the files that are parsed lie at most: below the directory of an sdist, or a `dist-info` one.
+/// The deepest place of the files that are parsed: below the directory of an sdist, or a `dist-info` one.
 const DEPTH: usize = 2;
 
 /// Examines the archive at `path`, a wheel or a source distribution known as `filename`.

@@ -49,7 +49,7 @@ impl Limits {
     }
 }
 
-/// What the rest of an archive may hold.
+/// The amount that the rest of an archive may hold.
 #[derive(Clone, Debug)]
 pub(super) struct Allowance {
     entries: u64,

@@ -17,7 +17,7 @@ use crate::interruption;
 /// to its group.
 const ONE: Duration = Duration::from_millis(300);
 
-/// How long work that cannot be dropped has to remove what it has begun.
+/// The time that work which cannot be dropped has to remove what it has begun.
 const REMOVING: Duration = Duration::from_secs(10);
 
 /// Runs `work` on the engine's runtime until it ends or a signal arrives; then it is dropped, and with it its child

@@ -275,7 +275,7 @@ fn leads_to(waits: &[(String, String)], from: &str, to: &str) -> bool {
     false
 }
 
-/// Whether so many builds wait for `builder`, each for the next, that there is no end to them.
+/// Returns whether so many builds wait for `builder`, each for the next, that there is no end to them.
 fn is_deep(waits: &[(String, String)], builder: &str) -> bool {
     let mut level = vec![builder];
     for _ in 0..limits::BUILD_DEPTH {

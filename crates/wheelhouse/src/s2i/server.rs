@@ -39,7 +39,7 @@ const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
 type Body = http_body_util::combinators::BoxBody<Bytes, io::Error>;
 
-/// How patient the server is.
+/// The time-outs of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// A client that takes nothing for so long is dropped.
@@ -181,11 +181,11 @@ fn drop_if_stalled(connection: &TcpStream, limit: Duration) -> io::Result<()> {
 /// The directory, and what of it is served.
 struct Wheelhouse {
     directory: PathBuf,
-    /// What the manifest names, and the state that the manifest had.
+    /// The files that the manifest names, and the state that the manifest had.
     served: Mutex<Option<(State, Arc<Served>)>>,
 }
 
-/// What tells one state of a file from another.
+/// The values that tell one state of a file from another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State(Option<SystemTime>, u64, u64);
 

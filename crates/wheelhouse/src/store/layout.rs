@@ -32,7 +32,7 @@ pub(super) const TREE_FILES: &str = "tree-files-v1";
 pub(super) const EXAMINED: &str = "examined-v1";
 pub(super) const TEMPORARY: &str = "tmp";
 
-/// What the names of unfinished files and directories of the engine begin with.
+/// The start of the names of unfinished files and directories of the engine.
 const ENGINE_PREFIX: &str = ".tmp";
 
 /// The cache of the engine.

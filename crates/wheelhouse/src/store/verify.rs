@@ -8,7 +8,7 @@ use wheelhouse_model::{Result, Sha256};
 use super::layout::{BUILT, FILES, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES, remove_all};
 use super::{Found, Store, built, failure, notes};
 
-/// What was found in a store.
+/// The result of verifying a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Wheels and sdists that are intact.

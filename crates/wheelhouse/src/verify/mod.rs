@@ -56,7 +56,7 @@ pub struct Job {
     pub surroundings: Surroundings,
     /// The variables of the process, for the programs that are run.
     pub environment: Vec<(String, String)>,
-    /// How source distributions are built.
+    /// The settings for building source distributions.
     pub building: Building,
     /// Whether anything of what the directory holds may be built and installed.
     pub install: bool,

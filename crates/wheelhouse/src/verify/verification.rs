@@ -30,7 +30,7 @@ pub(super) struct Verification<'a> {
     pub(super) survey: &'a Survey,
     pub(super) wheels: &'a BTreeMap<String, Examined>,
     pub(super) scratch: &'a Path,
-    /// How source distributions are built.
+    /// The settings for building source distributions.
     pub(super) building: Building,
     pub(super) checks: Vec<Check>,
 }

@@ -75,7 +75,7 @@ pub enum RequirementsError {
     TooMany {
         /// The first line that is not read.
         location: Location,
-        /// How many are read.
+        /// The number of files that are read.
         most: usize,
     },
     /// Files name one another in a row without end.

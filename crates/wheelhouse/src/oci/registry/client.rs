@@ -149,7 +149,7 @@ impl Registry {
         })
     }
 
-    /// How long the registry may be silent.
+    /// The time for which the registry may be silent.
     pub(super) fn timeout(&self) -> Duration {
         self.shared.access.timeout
     }

@@ -67,7 +67,7 @@ pub(super) struct TokenRequest<'a> {
     pub(super) service: Option<String>,
     pub(super) scopes: &'a [String],
     pub(super) credential: Option<&'a Credential>,
-    /// How long the server may be silent.
+    /// The time for which the server may be silent.
     pub(super) timeout: Duration,
 }
 
