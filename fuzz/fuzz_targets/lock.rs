@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse_model::pylock;
+use wheelhouse_types::pylock;
 
 fuzz_target!(|text: &str| {
     let base = Path::new("/wheelhouse");

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse_model::Manifest;
+use wheelhouse_types::Manifest;
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = Manifest::parse(bytes);

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use wheelhouse::archive::metadata::values;
-use wheelhouse_model::{limits, pep508, wants};
+use wheelhouse_types::{limits, pep508, wants};
 
 fuzz_target!(|bytes: &[u8]| {
     if limits::metadata(bytes).is_err() {

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use wheelhouse_model::Version;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{COMMAND_LINE, Requirement};
-use wheelhouse_model::wants::{Named, named};
+use wheelhouse_types::Version;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::{COMMAND_LINE, Requirement};
+use wheelhouse_types::wants::{Named, named};
 
 /// uv's options and ours, which mean the same; the longer ones first.
 const OPTIONS: [(&str, &str); 9] = [

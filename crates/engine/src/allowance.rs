@@ -9,10 +9,10 @@ use uv_distribution_types::Requirement;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 use uv_types::HashStrategy;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::lock::Build;
-use wheelhouse_model::request::{HashPolicy, Requirement as Line};
-use wheelhouse_model::{Distribution, Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::lock::Build;
+use wheelhouse_types::request::{HashPolicy, Requirement as Line};
+use wheelhouse_types::{Distribution, Error, Kind, Result};
 
 use crate::requirements::parse_named;
 use crate::target::Terms;

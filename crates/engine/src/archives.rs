@@ -20,8 +20,8 @@ use uv_pypi_types::{ParsedPathUrl, ParsedUrl, VerbatimParsedUrl};
 use uv_redacted::DisplaySafeUrl;
 use uv_resolver::{InMemoryIndex, MetadataResponse};
 use uv_types::HashStrategy;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result, limits};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result, limits};
 
 use crate::context::Bench;
 use crate::legacy_sdists::is_legacy;

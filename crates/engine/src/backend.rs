@@ -7,8 +7,8 @@ use serde::Deserialize;
 use uv_distribution_types::{Requirement, UnresolvedRequirement};
 use uv_pep508::Requirement as Pep508Requirement;
 use uv_pypi_types::VerbatimParsedUrl;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result, limits};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result, limits};
 
 use crate::{archives, legacy_sdists};
 

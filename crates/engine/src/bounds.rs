@@ -17,9 +17,9 @@ use http::{Extensions, Method, StatusCode};
 use reqwest::{Body, Request, Response, ResponseBuilderExt as _};
 use reqwest_middleware::{Middleware, Next};
 use url::Url;
-use wheelhouse_model::limits::{self, Excess, Rate};
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Error, Kind};
+use wheelhouse_types::limits::{self, Excess, Rate};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::{Error, Kind};
 
 use crate::failure::Failures;
 use crate::index_page::Wanted;

@@ -11,8 +11,8 @@ use uv_pep508::VerbatimUrl;
 use uv_requirements::LookaheadResolver;
 use uv_resolver::{Flexibility, InMemoryIndex, Manifest, OptionsBuilder};
 use uv_types::HashStrategy;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Distribution, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Distribution, Kind, Result};
 
 use crate::allowance::{Allowance, Builder};
 use crate::backend::build_requirements;

@@ -4,7 +4,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderValue, PROXY_AUTH
 use http::{Extensions, HeaderMap};
 use reqwest::{Request, Response};
 use reqwest_middleware::{Middleware, Next};
-use wheelhouse_model::redact::has_query_secrets;
+use wheelhouse_types::redact::has_query_secrets;
 
 /// A middleware that has answers cached without the credentials of their requests.
 ///

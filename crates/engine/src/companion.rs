@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use futures::future::LocalBoxFuture;
-use wheelhouse_model::{Distribution, Error, Kind, Result, limits};
+use wheelhouse_types::{Distribution, Error, Kind, Result, limits};
 
 /// A wheel under a name that is not its own.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use uv_git::GitResolver;
 use uv_python::{Interpreter, PythonEnvironment};
 use uv_types::{BuildArena, BuildContext, BuildIsolation, BuildStack, ResolvedRequirements};
 use uv_workspace::WorkspaceCache;
-use wheelhouse_model::{Error, Kind, limits};
+use wheelhouse_types::{Error, Kind, limits};
 
 use crate::allowance::Builder;
 use crate::build::{Session, SessionRequest};

@@ -7,10 +7,10 @@ use uv_distribution_types::{BuiltDist, Dist, File, IndexUrl, Name as _, SourceDi
 use uv_pypi_types::Yanked;
 use uv_python::Interpreter;
 use uv_redacted::DisplaySafeUrl;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::image::{self, LinkedImage};
-use wheelhouse_model::redact::without_credentials;
-use wheelhouse_model::{
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::image::{self, LinkedImage};
+use wheelhouse_types::redact::without_credentials;
+use wheelhouse_types::{
     Artifact, Distribution, Error, Hashes, Kind, Location, Origin, Result, Source, Target, Version,
 };
 

@@ -11,10 +11,10 @@ use url::Url;
 use uv_cache::Cache;
 use uv_client::{ExtraMiddleware, RegistryClientBuilder};
 use uv_distribution_types::{Index, IndexLocations};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::Network;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::Network;
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::bounds::Bounds;
 use crate::failure::Failures;

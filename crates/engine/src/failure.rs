@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use uv_client::MetadataFormat;
 use uv_errors::Hint as _;
 use uv_resolver::ResolveError;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::Requirement;
-use wheelhouse_model::{Error, Kind, PackageName, Version};
 use wheelhouse_transport::Unreachable;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::Requirement;
+use wheelhouse_types::{Error, Kind, PackageName, Version};
 
 use crate::advice::{
     NOT_FOUND, lacks_files, lacks_version, legible, listed, next_step, places, translated,

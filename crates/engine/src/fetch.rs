@@ -13,9 +13,9 @@ use reqwest::Response;
 use url::Url;
 use uv_client::RegistryClient;
 use uv_redacted::DisplaySafeUrl;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Error, Kind, patience};
 use wheelhouse_transport::{Peer, Unreachable};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::{Error, Kind, patience};
 
 use crate::plain_http::{ExposedRedirect, PlainHttp};
 use crate::url_credentials::UrlCredentials;

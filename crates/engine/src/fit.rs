@@ -2,7 +2,7 @@
 //!
 //! Never looks into the wheel.
 
-use wheelhouse_model::{Target, WheelFilename};
+use wheelhouse_types::{Target, WheelFilename};
 
 use crate::target::Terms;
 

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::request::Confinement;
-use wheelhouse_model::secrets::Masking;
-use wheelhouse_model::{Error, Event, Kind, Observer, Result, limits};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::request::Confinement;
+use wheelhouse_types::secrets::Masking;
+use wheelhouse_types::{Error, Event, Kind, Observer, Result, limits};
 
 use crate::family::Family;
 

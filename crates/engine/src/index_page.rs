@@ -19,7 +19,7 @@ use uv_client::{Error, ErrorKind};
 use uv_distribution_filename::DistFilename;
 use uv_normalize::PackageName;
 use uv_pypi_types::{ProjectStatus, PypiFile};
-use wheelhouse_model::redact::redacted;
+use wheelhouse_types::redact::redacted;
 
 use crate::foreign_files::Judge;
 use crate::page_links::PageLinks;

@@ -12,8 +12,8 @@ use uv_install_wheel::{InstallState, Layout, LinkMode};
 use uv_installer::SitePackages;
 use uv_preview::Preview;
 use uv_pypi_types::DirectUrl;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result};
 
 use crate::Host;
 use crate::companion::WheelFile;

@@ -23,8 +23,8 @@ use uv_pep508::VerbatimUrl;
 use uv_pypi_types::ParsedUrl;
 use uv_resolver::{InMemoryIndex, MetadataResponse};
 use uv_types::HashStrategy;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result};
 
 use crate::context::Bench;
 use crate::provider::required_hashes;

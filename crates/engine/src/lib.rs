@@ -1,12 +1,12 @@
 //! Everything that knows Python packaging from the inside: finding an interpreter, resolving, asking
 //! an index, building wheels. It is the only crate that names the uv crates, behind a plain
-//! interface of [`wheelhouse_model`] values.
+//! interface of [`wheelhouse_types`] values.
 //!
 //! 1. [`run`] starts the runtime that uv needs;
 //! 2. [`Documents::read`] reads a requirements file at a URL, if one is named;
 //! 3. [`python::locate`] finds the interpreter, [`Host::discover`] knows it, [`Engine::start`] opens
 //!    the clients for it;
-//! 4. [`Engine::resolve`] settles a [`Lock`](wheelhouse_model::Lock), asking a [`Companion`] for
+//! 4. [`Engine::resolve`] settles a [`Lock`](wheelhouse_types::Lock), asking a [`Companion`] for
 //!    wheels of sources and telling it early which wheels it will probably need;
 //! 5. [`Fetcher::open`] streams a file, [`Engine::checkout`] checks out a Git commit;
 //! 6. [`Engine::build_wheel`] builds a wheel from an unpacked source.
@@ -85,8 +85,8 @@ pub use runtime::run;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{
     Distribution, Kind, Observer, PackageName, Request, Result, Source, Target, Version,
 };
 

@@ -21,9 +21,9 @@ use uv_client::{ErrorKind, MetadataFormat, RegistryClient};
 use uv_distribution_types::{Index, IndexCapabilities, IndexLocations, IndexMetadataRef};
 use uv_normalize::PackageName;
 use uv_redacted::DisplaySafeUrl;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::IndexStrategy;
-use wheelhouse_model::{Error, Kind};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::IndexStrategy;
+use wheelhouse_types::{Error, Kind};
 
 use crate::foreign_files;
 use crate::index_page::{LenientPages, is_login_page, is_odd_page};

@@ -14,9 +14,9 @@ use uv_pep440::Version;
 use uv_pep508::VerbatimUrl;
 use uv_pypi_types::{HashDigest, HashDigests};
 use uv_redacted::DisplaySafeUrl;
-use wheelhouse_model::redact::without_credentials;
-use wheelhouse_model::request::LockedFile;
-use wheelhouse_model::{Artifact, Location};
+use wheelhouse_types::redact::without_credentials;
+use wheelhouse_types::request::LockedFile;
+use wheelhouse_types::{Artifact, Location};
 
 /// The files of one lock, by their packages.
 #[derive(Default)]

@@ -22,8 +22,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 use uv_normalize::PackageName;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Error, Kind};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::{Error, Kind};
 
 use crate::failure::Failures;
 use crate::foreign_files::Judge;

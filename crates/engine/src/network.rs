@@ -13,11 +13,11 @@ use uv_configuration::{KeyringProviderType, TrustedHost};
 use uv_distribution_types::{
     ExcludeNewerOverride, Index, IndexCacheControl, IndexLocations, IndexUrl, PYPI_URL,
 };
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{IndexStrategy, Indexes, Network};
-use wheelhouse_model::{Error, Kind, Result};
 use wheelhouse_transport::tls_with;
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::{IndexStrategy, Indexes, Network};
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::plain_http::PlainHttp;
 

@@ -6,7 +6,7 @@ use uv_pep440::{VersionSpecifier, VersionSpecifiers};
 use uv_pypi_types::{
     LenientRequirement, LenientVersionSpecifiers, ResolutionMetadata, VerbatimParsedUrl,
 };
-use wheelhouse_model::limits;
+use wheelhouse_types::limits;
 
 /// Parses core metadata; what no version can be compared with is left out of requirements.
 pub(crate) fn parse(metadata: &[u8]) -> Option<ResolutionMetadata> {

@@ -11,8 +11,8 @@ use reqwest::{Request, Response};
 use reqwest_middleware::{Middleware, Next};
 use url::{Host, Url};
 use uv_configuration::TrustedHost;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::failure::Failures;
 use crate::network::redirect_target;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use uv_configuration::{BuildOptions, NoBuild};
 use uv_distribution_types::{Dist, Name as _, Resolution, ResolvedDist, SourceDist};
 use uv_resolver::{FlatIndex, InMemoryIndex};
-use wheelhouse_model::{PackageName, Result};
+use wheelhouse_types::{PackageName, Result};
 
 use crate::context::Bench;
 use crate::problem::Problem;

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use uv_distribution_types::{Identifier as _, Requirement, RequirementSource, ResolvedDist};
 use uv_pep440::{Operator, VersionSpecifier};
 use uv_resolver::{MetadataResponse, Prerelease, PrereleaseMode};
-use wheelhouse_model::PackageName;
-use wheelhouse_model::request::Prereleases;
+use wheelhouse_types::PackageName;
+use wheelhouse_types::request::Prereleases;
 
 use crate::problem::Problem;
 use crate::target::Terms;

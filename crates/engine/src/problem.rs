@@ -14,10 +14,10 @@ use uv_pypi_types::ParsedUrl;
 use uv_requirements::{LookaheadResolver, NamedRequirementsResolver};
 use uv_resolver::{FlatIndex, InMemoryIndex, Preferences};
 use uv_types::{HashStrategy, RequestedRequirements};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::HashPolicy;
-use wheelhouse_model::{Error, Kind, PackageName, Request, Result, request};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::HashPolicy;
+use wheelhouse_types::{Error, Kind, PackageName, Request, Result, request};
 
 use crate::backend::Backend;
 use crate::context::Bench;

@@ -20,7 +20,7 @@ use uv_resolver::{
     WheelMetadataResult,
 };
 use uv_types::HashStrategy;
-use wheelhouse_model::{Error, Kind, limits};
+use wheelhouse_types::{Error, Kind, limits};
 
 use crate::context::Bench;
 use crate::legacy_sdists::is_legacy_sdist;

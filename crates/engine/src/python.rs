@@ -8,7 +8,7 @@ use uv_cache::Cache;
 use uv_python::{
     EnvironmentPreference, Interpreter, PythonInstallation, PythonPreference, PythonRequest,
 };
-use wheelhouse_model::{Error, Kind, Result, Target};
+use wheelhouse_types::{Error, Kind, Result, Target};
 
 use crate::failure::chain;
 use crate::remedy::is_full;

@@ -14,8 +14,8 @@ use uv_normalize::PackageName;
 use uv_pep508::VerbatimUrl;
 use uv_pypi_types::{ParsedPathUrl, ParsedUrl};
 use uv_redacted::DisplaySafeUrl;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result, Sha256};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result, Sha256};
 
 use crate::context::Bench;
 use crate::target::Terms;

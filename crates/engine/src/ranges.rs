@@ -22,9 +22,9 @@ use uv_cache::CacheBucket;
 use uv_distribution_types::{BuiltDist, Dist, IndexUrl, RegistryBuiltWheel};
 use uv_normalize::DistInfoName;
 use uv_redacted::DisplaySafeUrl;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Kind, Result, Sha256, limits};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::{Kind, Result, Sha256, limits};
 use zip::ZipArchive;
 
 use crate::fetch::content_range;

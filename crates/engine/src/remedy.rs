@@ -3,7 +3,7 @@
 //! Responsible for knowing them by these words, which are the operating system's and the libraries'.
 //! Never replaces advice that an error has already.
 
-use wheelhouse_model::Error;
+use wheelhouse_types::Error;
 
 /// What the operating system calls a disk without room.
 const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
@@ -77,7 +77,7 @@ pub(crate) fn with_remedy(error: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wheelhouse_model::Kind;
+    use wheelhouse_types::Kind;
 
     #[test]
     fn known_failures_without_advice_get_some() {

@@ -13,9 +13,9 @@ use uv_pep508::VerbatimUrl;
 use uv_pypi_types::ParsedUrl;
 use uv_requirements_txt::{RequirementEntry, RequirementsTxtRequirement};
 use uv_resolver::{Preference, Preferences, ResolverEnvironment};
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{Formats, Packages, Requirement};
-use wheelhouse_model::{Error, Kind, PackageName, Result, Version, limits};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::{Formats, Packages, Requirement};
+use wheelhouse_types::{Error, Kind, PackageName, Result, Version, limits};
 
 use crate::{archives, legacy_sdists};
 

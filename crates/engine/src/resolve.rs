@@ -16,9 +16,9 @@ use uv_pep440::VersionSpecifiers;
 use uv_platform_tags::PlatformTag;
 use uv_resolver::{InMemoryIndex, MetadataResponse};
 use uv_types::HashStrategy;
-use wheelhouse_model::lock::Package;
-use wheelhouse_model::request::Requirement;
-use wheelhouse_model::{
+use wheelhouse_types::lock::Package;
+use wheelhouse_types::request::Requirement;
+use wheelhouse_types::{
     Artifact, Distribution, Error, Kind, Lock, PackageName, Result, Target, Version,
 };
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 use uv_preview::Preview;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::{Error, Kind, Result};
 
 /// The stack of the thread that resolves and builds. Where what a build requires is built for its metadata, polls nest,
 /// about 150 KiB for each build in a debug build of this program.

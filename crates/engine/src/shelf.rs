@@ -25,7 +25,7 @@ use uv_pypi_types::Yanked;
 use uv_resolver::{FlatDistributions, PackageVersionsResult, VersionMap, VersionsResponse};
 use uv_types::HashStrategy;
 
-use wheelhouse_model::request::IndexStrategy;
+use wheelhouse_types::request::IndexStrategy;
 
 use crate::foreign_files;
 use crate::index_page::is_odd_page;

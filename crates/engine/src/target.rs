@@ -10,9 +10,9 @@ use uv_platform_tags::{Arch, Os, TagCompatibility, Tags, TagsOptions};
 use uv_pypi_types::ResolverMarkerEnvironment;
 use uv_python::Interpreter;
 use uv_resolver::{PythonRequirement, ResolverEnvironment};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::target::{Platform, System};
-use wheelhouse_model::{Error, Kind, Result, Target};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::target::{Platform, System};
+use wheelhouse_types::{Error, Kind, Result, Target};
 
 use crate::shelf;
 use crate::workshop::Workshop;

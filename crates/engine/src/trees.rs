@@ -8,8 +8,8 @@ use uv_distribution_types::{Requirement, RequirementSource, UnresolvedRequiremen
 use uv_pep508::VerbatimUrl;
 use uv_pypi_types::ParsedUrl;
 use uv_types::RequestedRequirements;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::context::Bench;
 use crate::workshop::Workshop;

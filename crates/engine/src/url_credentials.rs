@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use url::Url;
-use wheelhouse_model::Request;
-use wheelhouse_model::redact::without_credentials;
+use wheelhouse_types::Request;
+use wheelhouse_types::redact::without_credentials;
 
 /// The URLs of a run that have credentials, by the same URLs without.
 #[derive(Clone, Default)]

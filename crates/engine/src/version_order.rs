@@ -37,8 +37,8 @@ use uv_pep508::MarkerTree;
 use uv_resolver::{
     DependencyMode, Exclusions, Flexibility, InMemoryIndex, Manifest, OptionsBuilder, ResolveError,
 };
-use wheelhouse_model::request;
-use wheelhouse_model::{PackageName, Result, Version};
+use wheelhouse_types::request;
+use wheelhouse_types::{PackageName, Result, Version};
 
 use crate::context::Bench;
 use crate::memory::{Memory, Watch};

@@ -12,9 +12,9 @@ use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next};
 use reqwest_retry::Retryable;
 use uv_client::retryable_on_request_failure;
-use wheelhouse_model::patience;
-use wheelhouse_model::retries::RetryNotices;
 use wheelhouse_transport::Unreachable;
+use wheelhouse_types::patience;
+use wheelhouse_types::retries::RetryNotices;
 
 use crate::failure::Failures;
 

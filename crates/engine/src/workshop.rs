@@ -27,9 +27,9 @@ use uv_redacted::DisplaySafeUrl;
 use uv_resolver::{ExcludeNewer, FlatIndex};
 use uv_types::{BuildArena, HashStrategy, InFlight};
 use uv_workspace::WorkspaceCache;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::request::IndexStrategy;
-use wheelhouse_model::{
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::request::IndexStrategy;
+use wheelhouse_types::{
     Distribution, Kind, Observer, PackageName, Request, Result, Source, secrets,
 };
 

@@ -16,8 +16,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::time::ASN1Time;
 

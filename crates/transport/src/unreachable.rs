@@ -8,9 +8,9 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use url::Url;
 use webpki::Error as WebpkiError;
-use wheelhouse_model::limits::TooSlow;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Error, Kind};
+use wheelhouse_types::limits::TooSlow;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::{Error, Kind};
 
 /// A server that was not reached, or broke off before it answered.
 #[derive(Clone, Debug, thiserror::Error)]

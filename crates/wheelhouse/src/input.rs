@@ -13,7 +13,7 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use fs_err::{File, OpenOptions};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use wheelhouse_model::limits;
+use wheelhouse_types::limits;
 
 /// The time for which a pipe may be silent that another process has open: it may resolve or download meanwhile.
 const SILENCE: Duration = Duration::from_mins(2);

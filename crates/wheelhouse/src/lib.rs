@@ -1,7 +1,7 @@
 //! `wheelhouse`: from what a Python application requires to a complete, verified wheelhouse.
 //!
 //! 1. [`cli`] parses the command line; [`config`] joins it with pip's configuration and the
-//!    requirements files into a [`Request`](wheelhouse_model::Request).
+//!    requirements files into a [`Request`](wheelhouse_types::Request).
 //! 2. [`execute`] has the engine resolve the request into a lock, plans it against the [`store`],
 //!    and fetches or builds each wheel; [`archive`] reads and unpacks what comes in.
 //! 3. [`publish`] turns the wheels into a directory with a manifest and a static index.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use wheelhouse_model::Result;
+use wheelhouse_types::Result;
 
 use crate::interruption;
 

@@ -11,8 +11,8 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::process::geteuid;
 use tempfile::{NamedTempFile, TempDir};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result};
 
 use crate::locks::is_at;
 

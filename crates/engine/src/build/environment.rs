@@ -10,8 +10,8 @@ use uv_install_wheel::{InstallState, Layout, LinkMode};
 use uv_preview::Preview;
 use uv_pypi_types::DirectUrl;
 use uv_python::PythonEnvironment;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result};
 
 use crate::install::INSTALLER;
 use crate::old_python;

@@ -8,7 +8,7 @@ mod session;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wheelhouse_model::{Distribution, PackageName, Result, Version};
+use wheelhouse_types::{Distribution, PackageName, Result, Version};
 
 use crate::build_requirements::BuildRequirements;
 use crate::companion::Companion;

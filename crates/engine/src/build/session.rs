@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uv_distribution_types::Requirement;
 use uv_types::{AnyErrorBuild, SourceBuildTrait};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::event::{Wait, seconds};
-use wheelhouse_model::request::Confinement;
-use wheelhouse_model::{Distribution, Error, Event, Kind, Observer, Result, entry};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::event::{Wait, seconds};
+use wheelhouse_types::request::Confinement;
+use wheelhouse_types::{Distribution, Error, Event, Kind, Observer, Result, entry};
 
 use super::BuildRequest;
 use super::environment::BuildEnvironment;

@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 use uv_cache::Cache;
 use uv_python::{Interpreter, Prefix, PythonEnvironment};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result};
 
 const DESCRIBE: &str = include_str!("describe.py");
 const ISOLATE: &str = include_str!("sitecustomize.py");

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use walkdir::WalkDir;
-use wheelhouse_model::entry;
+use wheelhouse_types::entry;
 
 /// Build requirements and back ends without which nothing is compiled, in the normalized form of names.
 const COMPILING: [&str; 8] = [

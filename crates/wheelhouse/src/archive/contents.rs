@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fs_err::File;
 use sha2::{Digest, Sha256, Sha384, Sha512};
-use wheelhouse_model::error::Context;
-use wheelhouse_model::{Error, Kind, Result, WheelFilename};
+use wheelhouse_types::error::Context;
+use wheelhouse_types::{Error, Kind, Result, WheelFilename};
 
 use super::entry::shown;
 use super::limits::Limits;

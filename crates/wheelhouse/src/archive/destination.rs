@@ -11,8 +11,8 @@ use std::time::SystemTime;
 
 use fs_err as fs;
 use fs_err::OpenOptions;
-use wheelhouse_model::error::Context;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::entry::refusal;
 use super::limits::{Allowance, Limits};

@@ -2,7 +2,7 @@
 //!
 //! Never touches the filesystem: a name is judged as text alone.
 
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::{Error, Kind, Result};
 
 /// The longest component that Linux file systems take, in bytes.
 const LONGEST_COMPONENT: usize = 255;

@@ -7,9 +7,9 @@ use std::io::{self, BufRead as _, BufReader, Read, Seek};
 use std::path::Path;
 
 use fs_err::File;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::limits::{self as text_limits, Excess};
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::limits::{self as text_limits, Excess};
+use wheelhouse_types::{Kind, Result};
 
 use super::entry::{components, refusal};
 use super::limits::{Allowance, Limits};

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use filetime::FileTime;
 use fs_err as fs;
-use wheelhouse_model::error::Context;
-use wheelhouse_model::{Kind, Result, Sha256};
+use wheelhouse_types::error::Context;
+use wheelhouse_types::{Kind, Result, Sha256};
 
 /// What in a Git directory says nothing of the state of the tree, or lives elsewhere.
 const LEFT_OUT: [&str; 15] = [

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use fs_err::File;
 use goblin::elf::Elf;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result};
 
 use super::limits::Limits;
 use super::zipped;

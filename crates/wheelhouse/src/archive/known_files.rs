@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use wheelhouse_model::Sha256;
+use wheelhouse_types::Sha256;
 
 /// How long ago a file must have been written before its times are trusted to tell of the next
 /// change. Filesystems count in steps of up to two seconds.

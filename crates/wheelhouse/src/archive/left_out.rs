@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use fs_err as fs;
-use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME};
+use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
 
 /// How a `CACHEDIR.TAG` begins (bford.info/cachedir).
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";

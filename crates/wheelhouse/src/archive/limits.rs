@@ -2,7 +2,7 @@
 //!
 //! Never measures anything itself: the readers of archives count.
 
-use wheelhouse_model::Result;
+use wheelhouse_types::Result;
 
 use super::entry::refusal;
 

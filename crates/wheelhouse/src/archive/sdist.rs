@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 use fs_err::File;
-use wheelhouse_model::error::Context;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::destination::{Attributes, Destination};
 use super::entry::components;

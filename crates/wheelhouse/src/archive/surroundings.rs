@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use fs_err as fs;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result, Sha256};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result, Sha256};
 
 use super::known_files::KnownFiles;
 use super::{git, left_out, tree};

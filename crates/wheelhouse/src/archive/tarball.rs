@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use tar::{Archive, Entry, EntryType};
-use wheelhouse_model::error::Context;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context;
+use wheelhouse_types::{Kind, Result};
 
 use super::destination::{Attributes, Destination};
 use super::entry::{components, refusal};

@@ -9,8 +9,8 @@ use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 use sha2::Digest as _;
-use wheelhouse_model::error::Context;
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_types::error::Context;
+use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::known_files::KnownFiles;
 use super::{git, left_out};

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use fs_err::File;
-use wheelhouse_model::error::Context;
-use wheelhouse_model::{Error, Kind, PackageName, Result, Version, WheelFilename, limits};
+use wheelhouse_types::error::Context;
+use wheelhouse_types::{Error, Kind, PackageName, Result, Version, WheelFilename, limits};
 use zip::ZipArchive;
 
 use super::entry::{components, shown};

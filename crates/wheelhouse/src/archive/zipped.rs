@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 use std::io::{Read, Seek};
 
-use wheelhouse_model::error::Context;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context;
+use wheelhouse_types::{Error, Kind, Result};
 use zip::ZipArchive;
 
 use super::entry::{components, refusal};

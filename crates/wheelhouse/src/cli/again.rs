@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::config::{Environment, Settings};
 

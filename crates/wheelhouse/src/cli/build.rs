@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use clap::ArgMatches;
-use wheelhouse_model::request::{Requirement, Resolution};
-use wheelhouse_model::{Error, Kind, Request, Result};
+use wheelhouse_types::request::{Requirement, Resolution};
+use wheelhouse_types::{Error, Kind, Request, Result};
 
 use super::arguments::{Build, Conduct, Globals};
 use super::dialect::Dialect;

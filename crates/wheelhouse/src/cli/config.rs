@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use clap::ArgMatches;
 use serde_json::{Value, json};
-use wheelhouse_model::Result;
-use wheelhouse_model::request::IndexStrategy;
-use wheelhouse_model::secrets::hidden;
+use wheelhouse_types::Result;
+use wheelhouse_types::request::IndexStrategy;
+use wheelhouse_types::secrets::hidden;
 
 use super::arguments::{Config, Globals};
 use super::process::Process;

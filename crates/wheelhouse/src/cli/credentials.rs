@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use wheelhouse_model::secrets::{self, hidden};
+use wheelhouse_types::secrets::{self, hidden};
 
 /// Has the credentials in the environment, in `arguments` and in the user's netrc file masked, also if the program panics.
 pub(super) fn remember(arguments: &[OsString]) {

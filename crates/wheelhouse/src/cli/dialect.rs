@@ -7,7 +7,7 @@
 use std::sync::{LazyLock, OnceLock};
 
 use regex::{Captures, Regex};
-use wheelhouse_model::Error;
+use wheelhouse_types::Error;
 
 use super::arguments::{Role, Verb};
 

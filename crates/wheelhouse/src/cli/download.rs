@@ -4,7 +4,7 @@
 //! fetches anything itself.
 
 use clap::ArgMatches;
-use wheelhouse_model::Result;
+use wheelhouse_types::Result;
 
 use super::arguments::{Download, Globals};
 use super::dry_run;

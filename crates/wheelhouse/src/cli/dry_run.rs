@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use wheelhouse_model::plan::{Action, Step};
-use wheelhouse_model::secrets::hidden;
-use wheelhouse_model::{Source, Target};
+use wheelhouse_types::plan::{Action, Step};
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Source, Target};
 
 use super::{human, streams};
 use crate::execute::Preview;
@@ -145,8 +145,8 @@ fn bytes(step: &Step) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wheelhouse_model::lock::Package;
-    use wheelhouse_model::{Origin, Sha256};
+    use wheelhouse_types::lock::Package;
+    use wheelhouse_types::{Origin, Sha256};
 
     fn step(name: &str, version: &str, action: Action) -> Step {
         Step {

@@ -2,7 +2,7 @@
 //!
 //! Responsible for the one place where a kind of failure becomes a number. Never ends the process.
 
-use wheelhouse_model::Kind;
+use wheelhouse_types::Kind;
 
 /// All went well.
 pub const SUCCESS: u8 = 0;

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use wheelhouse_model::Result;
-use wheelhouse_model::retries::RetryNotices;
+use wheelhouse_types::Result;
+use wheelhouse_types::retries::RetryNotices;
 
 use super::arguments::{Extract, Globals, Reading};
 use super::process::Process;

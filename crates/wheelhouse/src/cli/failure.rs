@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use wheelhouse_model::secrets::hidden;
-use wheelhouse_model::{Error, Kind};
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Error, Kind};
 
 use super::dialect::Dialect;
 use super::render::EVENT_SCHEMA;

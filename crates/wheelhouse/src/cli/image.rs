@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use serde_json::{Value, json};
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::arguments::{Conduct, Globals, Image};
 use super::preparation::Preparation;

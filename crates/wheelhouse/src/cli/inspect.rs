@@ -5,9 +5,9 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use wheelhouse_model::manifest::{Sdist, Wheel};
-use wheelhouse_model::secrets::hidden;
-use wheelhouse_model::{Error, Kind, Manifest, Origin, Result, names_image};
+use wheelhouse_types::manifest::{Sdist, Wheel};
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Error, Kind, Manifest, Origin, Result, names_image};
 
 use super::arguments::{Globals, Inspect};
 use super::extract::Opening;

@@ -5,7 +5,7 @@
 
 use clap::ArgMatches;
 use serde_json::json;
-use wheelhouse_model::{Error, Kind, Result, Target};
+use wheelhouse_types::{Error, Kind, Result, Target};
 
 use super::arguments::{Globals, Lock};
 use super::preparation::Preparation;

@@ -47,8 +47,8 @@ mod verify;
 use std::ffi::OsString;
 
 use clap::ArgMatches;
-use wheelhouse_model::Result;
-use wheelhouse_model::secrets::hidden;
+use wheelhouse_types::Result;
+use wheelhouse_types::secrets::hidden;
 
 use crate::locks;
 use arguments::{CommandLine, Globals, Verb};

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wheelhouse_model::{Error, Kind};
+use wheelhouse_types::{Error, Kind};
 
 use super::{exit, failure};
 

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use wheelhouse_engine::Host;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::retries::RetryNotices;
-use wheelhouse_model::{Event, Kind, Observer, Request, Result, event};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::retries::RetryNotices;
+use wheelhouse_types::{Event, Kind, Observer, Request, Result, event};
 
 use super::arguments::{Color, Globals, RegistryOptions};
 use super::process::Process;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 use wheelhouse_engine::python::Surroundings;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result};
 
 use crate::config::{
     ConfigurationRequest, Environment, LocalReader, PROJECT_FILE_NAME, PipConfiguration, Platform,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use tokio::runtime::Handle;
 use wheelhouse_engine::Documents;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::request::Network;
-use wheelhouse_model::retries::RetryNotices;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::request::Network;
+use wheelhouse_types::retries::RetryNotices;
+use wheelhouse_types::{Kind, Result};
 
 use crate::config::{LocalReader, ReadSource, Settings, Source};
 

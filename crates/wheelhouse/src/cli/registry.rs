@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use wheelhouse_model::retries::RetryNotices;
+use wheelhouse_types::retries::RetryNotices;
 
 use super::arguments::RegistryOptions;
 use super::process::Process;

@@ -7,9 +7,9 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 use wheelhouse_engine::git::CommandCredentials;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::secrets::hidden;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::scratch::Scratch;
 

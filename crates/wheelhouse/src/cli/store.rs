@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use wheelhouse_model::{Error, Event, Observer, Result};
+use wheelhouse_types::{Error, Event, Observer, Result};
 
 use crate::scratch::Scratch;
 use crate::store::Store;

@@ -7,9 +7,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 
 use anstream::ColorChoice;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::secrets::hidden;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Kind, Result};
 
 use super::arguments::Color;
 use super::style;

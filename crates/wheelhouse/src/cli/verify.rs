@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use wheelhouse_model::request::Building;
-use wheelhouse_model::secrets::hidden;
-use wheelhouse_model::{Error, Kind, Request, Result, names_image};
+use wheelhouse_types::request::Building;
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Error, Kind, Request, Result, names_image};
 
 use super::arguments::{Globals, Verify};
 use super::extract::Opening;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use wheelhouse_model::request::is_build_variable;
+use wheelhouse_types::request::is_build_variable;
 
 /// Holds environment variables in the order in which the process has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -118,7 +118,7 @@ pub trait ReadSource {
     /// Returns the bytes at `source`, whose path is absolute if it is one.
     ///
     /// # Errors
-    /// Fails when there is no such file, or it cannot be read. A `wheelhouse_model::Error` within
+    /// Fails when there is no such file, or it cannot be read. A `wheelhouse_types::Error` within
     /// is told with its own kind and hint.
     fn read(&self, source: &Source) -> io::Result<Vec<u8>>;
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use toml::Value;
-use wheelhouse_model::{Error, Kind, Result, entry, names_image};
+use wheelhouse_types::{Error, Kind, Result, entry, names_image};
 
 use super::image::ImageLocation;
 use super::pip_configuration::{

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, try_join_all};
 use wheelhouse_engine::{Companion, WheelFile, circular, endless};
-use wheelhouse_model::{Distribution, Error, Event, Kind, Result, Source, Target, limits};
+use wheelhouse_types::{Distribution, Error, Event, Kind, Result, Source, Target, limits};
 
 use super::fetch::blocking;
 use super::worker::{LocalWorker, Made, State, identity};

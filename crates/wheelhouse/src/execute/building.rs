@@ -7,9 +7,9 @@ use futures::FutureExt as _;
 use futures::channel::oneshot;
 use futures::future::Shared;
 use wheelhouse_engine::{BuildRequest, BuildRequirements, Engine, circular};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::event::seconds;
-use wheelhouse_model::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::event::seconds;
+use wheelhouse_types::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
 
 use super::ahead::{Ahead, Waiting};
 use super::fetch::blocking;

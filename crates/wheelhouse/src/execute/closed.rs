@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wheelhouse_model::limits;
-use wheelhouse_model::lock::Package;
-use wheelhouse_model::wants::{self, Named, Offer, Open, named};
-use wheelhouse_model::{
+use wheelhouse_types::limits;
+use wheelhouse_types::lock::Package;
+use wheelhouse_types::wants::{self, Named, Offer, Open, named};
+use wheelhouse_types::{
     Error, Kind, Lock, Origin, PackageName, Request, Result, Target, Version, VersionSpecifiers,
 };
 

@@ -10,8 +10,8 @@ use futures::FutureExt as _;
 use futures::future::try_join_all;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use wheelhouse_engine::BuildRequirements;
-use wheelhouse_model::lock::{Build, Package, Pin};
-use wheelhouse_model::{Distribution, Error, Event, Hashes, Kind, Lock, Result, Source, Target};
+use wheelhouse_types::lock::{Build, Package, Pin};
+use wheelhouse_types::{Distribution, Error, Event, Hashes, Kind, Lock, Result, Source, Target};
 
 use super::ahead::Ahead;
 use super::finish::complete_hashes;

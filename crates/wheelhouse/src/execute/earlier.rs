@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use url::Url;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::request::Requirement;
-use wheelhouse_model::wants::{self, Named};
-use wheelhouse_model::{
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::request::Requirement;
+use wheelhouse_types::wants::{self, Named};
+use wheelhouse_types::{
     Error, Kind, Lock, PackageName, Request, Result, Sha256, Source, Version, pylock,
 };
 

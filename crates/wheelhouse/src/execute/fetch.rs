@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 use wheelhouse_engine::{FetchError, Fetcher, Remote};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::event::seconds;
-use wheelhouse_model::image::{self, LinkedImage};
-use wheelhouse_model::patience::WORTH_A_TRY;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::retries::RetryNotices;
-use wheelhouse_model::{Artifact, Error, Event, Kind, Location, Observer, Result, limits};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::event::seconds;
+use wheelhouse_types::image::{self, LinkedImage};
+use wheelhouse_types::patience::WORTH_A_TRY;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::retries::RetryNotices;
+use wheelhouse_types::{Artifact, Error, Event, Kind, Location, Observer, Result, limits};
 
 pub(super) use crate::interruption::blocking;
 use crate::store::{Expected, FileWriter, Store, Stored};

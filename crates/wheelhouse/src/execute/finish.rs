@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use wheelhouse_model::lock::Package;
-use wheelhouse_model::manifest::{self, Wheel};
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::target::KERNEL_MARKERS;
-use wheelhouse_model::{
+use wheelhouse_types::lock::Package;
+use wheelhouse_types::manifest::{self, Wheel};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::target::KERNEL_MARKERS;
+use wheelhouse_types::{
     Artifact, Error, Event, Hashes, Kind, Location, Lock, Manifest, Observer, Outcome, PackageName,
     Request, Result, Sha256, Source, Target, pylock,
 };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use wheelhouse_engine::Fit;
-use wheelhouse_model::target::{Platform, System, glibc_of_wheel};
-use wheelhouse_model::{Error, Event, Kind, Observer, Result, Target};
+use wheelhouse_types::target::{Platform, System, glibc_of_wheel};
+use wheelhouse_types::{Error, Event, Kind, Observer, Result, Target};
 
 use super::finish::ResolvedSet;
 use super::worker::Made;

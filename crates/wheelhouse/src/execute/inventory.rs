@@ -2,9 +2,9 @@
 //!
 //! Never asks whether a lock is right, and never makes anything.
 
-use wheelhouse_model::lock::Package;
-use wheelhouse_model::plan::Inventory;
-use wheelhouse_model::{Action, Artifact, Distribution, Lock, Outcome, Result, Source, Step};
+use wheelhouse_types::lock::Package;
+use wheelhouse_types::plan::Inventory;
+use wheelhouse_types::{Action, Artifact, Distribution, Lock, Outcome, Result, Source, Step};
 
 use super::worker::{Made, built_wheel, is_demanded, is_known_as, warn_of_corrupt_file};
 use super::{Run, key};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use wheelhouse_model::lock::Build;
-use wheelhouse_model::request::{HashPolicy, Requirement, is_build_variable};
-use wheelhouse_model::{Distribution, Request, Sha256, Source, Target};
+use wheelhouse_types::lock::Build;
+use wheelhouse_types::request::{HashPolicy, Requirement, is_build_variable};
+use wheelhouse_types::{Distribution, Request, Sha256, Source, Target};
 
 use crate::store::BuildKey;
 
@@ -75,7 +75,7 @@ pub(super) fn build_key(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wheelhouse_model::Origin;
+    use wheelhouse_types::Origin;
 
     #[test]
     fn whatever_changes_a_wheel_changes_the_key() {

@@ -14,12 +14,12 @@ use std::time::Instant;
 
 use futures::future::try_join_all;
 use wheelhouse_engine::Host;
-use wheelhouse_model::entry;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::event::seconds;
-use wheelhouse_model::lock::{VersionChange, version_changes};
-use wheelhouse_model::pylock::{self, Outline};
-use wheelhouse_model::{
+use wheelhouse_types::entry;
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::event::seconds;
+use wheelhouse_types::lock::{VersionChange, version_changes};
+use wheelhouse_types::pylock::{self, Outline};
+use wheelhouse_types::{
     Error, Event, Kind, Lock, Observer, PackageName, Phase, Request, Result, Sha256, Target,
     Version,
 };

@@ -36,10 +36,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use wheelhouse_engine::{Engine, Host, Setup};
-use wheelhouse_model::event::seconds;
-use wheelhouse_model::lock::version_changes;
-use wheelhouse_model::target::{Choice, Platform};
-use wheelhouse_model::{
+use wheelhouse_types::event::seconds;
+use wheelhouse_types::lock::version_changes;
+use wheelhouse_types::target::{Choice, Platform};
+use wheelhouse_types::{
     Action, Error, Event, Kind, Lock, Observer, PackageName, Phase, Plan, Request, Result, Sha256,
     Source, Step, Target, Version,
 };

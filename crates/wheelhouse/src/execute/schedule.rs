@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use wheelhouse_model::{Error, Event, PackageName, Plan, Result, Step};
+use wheelhouse_types::{Error, Event, PackageName, Plan, Result, Step};
 
 use super::Run;
 use super::worker::{LocalWorker, Made, Worker as _};
@@ -80,7 +80,7 @@ async fn make(step: &Step, run: &Run, worker: Option<&Rc<LocalWorker>>) -> Resul
             worker.make(&distribution).await
         }
         None => Err(Error::new(
-            wheelhouse_model::Kind::Fetch,
+            wheelhouse_types::Kind::Fetch,
             format!("{distribution} vanished from the store"),
         )
         .with_hint("Another process may have pruned it: run again.")),

@@ -5,8 +5,8 @@ use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::fetch::blocking;
 use super::trees::TreeReader;

@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wheelhouse_model::entry;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::lock::Package;
-use wheelhouse_model::manifest::MANIFEST_NAME;
-use wheelhouse_model::request::Requirement;
-use wheelhouse_model::{
+use wheelhouse_types::entry;
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::lock::Package;
+use wheelhouse_types::manifest::MANIFEST_NAME;
+use wheelhouse_types::request::Requirement;
+use wheelhouse_types::{
     Distribution, Error, Event, Kind, Lock, Manifest, Observer, Origin, PackageName, Request,
     Result, Sha256, Source,
 };

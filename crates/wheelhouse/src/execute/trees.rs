@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::earlier::LOCK_NAME;
 use super::fetch::blocking;

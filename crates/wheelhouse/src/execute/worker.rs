@@ -15,8 +15,8 @@ use futures::future::{LocalBoxFuture, Shared};
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use wheelhouse_engine::{BuildRequirements, Engine};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{
     Artifact, Distribution, Error, Event, Kind, Location, Observer, Outcome, PackageName, Request,
     Result, Sha256, Source, Target, WheelFilename,
 };

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::manifest::MANIFEST_NAME;
-use wheelhouse_model::{Kind, Manifest, PackageName, Result, Sha256, Target, Version};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::manifest::MANIFEST_NAME;
+use wheelhouse_types::{Kind, Manifest, PackageName, Result, Sha256, Target, Version};
 
 use super::contents::Contents;
 use super::layer::Content;

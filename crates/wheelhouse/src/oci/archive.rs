@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tar::EntryType;
 use tempfile::NamedTempFile;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::blob::Blob;
 use super::compose::{Base, Composed, Image};

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
-use wheelhouse_model::Sha256;
+use wheelhouse_types::Sha256;
 
 use crate::interruption;
 

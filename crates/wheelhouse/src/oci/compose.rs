@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use oci_spec::image::MediaType;
 use serde_json::Value;
-use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
+use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use super::blob::Blob;
 use super::contents::{Contents, Drafted};
@@ -277,7 +277,7 @@ fn labels(manifest: &Manifest, manner: &Manner) -> BTreeMap<String, String> {
     let targets: Vec<_> = manifest
         .targets
         .iter()
-        .map(wheelhouse_model::Target::name)
+        .map(wheelhouse_types::Target::name)
         .collect();
     let requirements = manifest.requirements.join("\n");
     let own = [

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::manifest::{MANIFEST_NAME, Unusable};
-use wheelhouse_model::{Error, Kind, Manifest, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::manifest::{MANIFEST_NAME, Unusable};
+use wheelhouse_types::{Error, Kind, Manifest, Result};
 
 use super::grouping::{self, Item};
 use super::layer::{Content, Entry, Layer};

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use reqwest::{Body, Client, Response};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::archive::{ArchiveDestination, Form};
 use super::compose::Composed;

@@ -15,9 +15,9 @@ use std::time::UNIX_EPOCH;
 
 use fs_err as fs;
 use tempfile::TempPath;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::manifest::MANIFEST_NAME;
-use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::manifest::MANIFEST_NAME;
+use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use super::blob::{Blob, BlobWriter};
 use super::contents::{self, LARGEST_MANIFEST};

@@ -4,7 +4,7 @@
 //! name puts it. What is added, changed or removed so changes one layer and moves nothing between
 //! others. Never looks into a file.
 
-use wheelhouse_model::Sha256;
+use wheelhouse_types::Sha256;
 
 /// From this size on, in bytes, a wheel has its own layer, unless there are too many of them.
 const LARGE: u64 = 1 << 20;

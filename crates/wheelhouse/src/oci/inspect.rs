@@ -9,9 +9,9 @@ use std::path::Path;
 
 use fs_err as fs;
 use serde_json::Value;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::manifest::MANIFEST_NAME;
-use wheelhouse_model::{Kind, Manifest, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::manifest::MANIFEST_NAME;
+use wheelhouse_types::{Kind, Manifest, Result};
 
 use super::contents::{self, LARGEST_MANIFEST};
 use super::extract;

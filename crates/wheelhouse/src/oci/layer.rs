@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 use fs_err::File;
 use tar::{EntryType, Header};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::blob::BlobWriter;
 use super::stored::{self, StoredGzip};

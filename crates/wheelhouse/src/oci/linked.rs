@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 use filetime::FileTime;
 use fs_err as fs;
 use oci_spec::image::{Descriptor, ImageIndex};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::event::seconds;
-use wheelhouse_model::image::{LinkedFile, LinkedImage, LinkedWheelhouse};
-use wheelhouse_model::{Error, Event, Kind, Observer, Result, Sha256};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::event::seconds;
+use wheelhouse_types::image::{LinkedFile, LinkedImage, LinkedWheelhouse};
+use wheelhouse_types::{Error, Event, Kind, Observer, Result, Sha256};
 
 use super::blob::Blob;
 use super::source::{self, Source, SourceImage};

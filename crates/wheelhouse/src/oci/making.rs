@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result, Sha256};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result, Sha256};
 
 use super::blob::{Blob, BlobWriter};
 use super::compose::Composed;

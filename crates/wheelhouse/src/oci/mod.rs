@@ -46,7 +46,7 @@ use std::sync::Arc;
 
 use oci_spec::distribution::Reference;
 use tokio::runtime::Handle;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::{Error, Kind, Result};
 
 pub use crate::config::ImageLocation as Location;
 pub use compose::{Composed, Manner};

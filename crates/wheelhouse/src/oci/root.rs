@@ -11,7 +11,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use wheelhouse_model::{Error, Result};
+use wheelhouse_types::{Error, Result};
 
 use crate::archive::entry::{LONGEST_NAME, refusal, shown};
 

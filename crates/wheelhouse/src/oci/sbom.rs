@@ -7,8 +7,8 @@ use oci_spec::image::MediaType;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use url::Url;
-use wheelhouse_model::manifest::{Sdist, Wheel};
-use wheelhouse_model::{Origin, Result, Sha256};
+use wheelhouse_types::manifest::{Sdist, Wheel};
+use wheelhouse_types::{Origin, Result, Sha256};
 
 use super::contents::Contents;
 use super::document::Document;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use serde_json::Value;
 use sha2::Digest as _;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result, Sha256, limits};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result, Sha256, limits};
 
 pub use archive::ArchiveSource;
 pub use layout::LayoutSource;

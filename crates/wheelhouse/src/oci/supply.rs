@@ -4,8 +4,8 @@ use std::io::{self, BufReader, Write};
 use std::sync::Arc;
 
 use oci_spec::image::Descriptor;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::blob::{Blob, BlobWriter};
 use super::layer::Layer;

@@ -17,8 +17,8 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 use sha2::Digest as _;
 use tar::EntryType;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result, Sha256, limits};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result, Sha256, limits};
 
 use super::compose::LABEL_PREFIX;
 use super::root::{Node, Root};

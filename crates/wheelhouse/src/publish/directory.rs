@@ -25,8 +25,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME};
-use wheelhouse_model::{Error, Kind, Manifest, Result};
+use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
+use wheelhouse_types::{Error, Kind, Manifest, Result};
 
 use super::operations::{Disk, Operations, failure};
 use super::previous::{self, Owned, Previous};
@@ -382,7 +382,7 @@ enum Standing {
     Foreign,
 }
 
-fn standing(root: &Path, name: &str, digests: &[wheelhouse_model::Sha256]) -> Standing {
+fn standing(root: &Path, name: &str, digests: &[wheelhouse_types::Sha256]) -> Standing {
     let path = root.join(name);
     let Ok(metadata) = fs::symlink_metadata(&path) else {
         return Standing::Absent;

@@ -16,7 +16,7 @@ mod staging;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use wheelhouse_model::{Manifest, Result, Sha256};
+use wheelhouse_types::{Manifest, Result, Sha256};
 
 use crate::archive;
 
@@ -36,7 +36,7 @@ pub trait Publisher {
     /// Publishes `wheelhouse` whole.
     ///
     /// # Errors
-    /// [`wheelhouse_model::Kind::Publish`], naming what could not be written. What was published
+    /// [`wheelhouse_types::Kind::Publish`], naming what could not be written. What was published
     /// before is still usable, and another call with the same set completes the work.
     fn publish(&self, wheelhouse: &Wheelhouse<'_>) -> Result<Published>;
 }

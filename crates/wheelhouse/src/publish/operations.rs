@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use fs_err as fs;
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::Place;
 

@@ -8,8 +8,8 @@ use std::io;
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
-use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME, Unusable};
-use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
+use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME, Unusable};
+use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use super::operations::failure;
 use crate::input;

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use wheelhouse_model::{PackageName, Sha256, Version};
+use wheelhouse_types::{PackageName, Sha256, Version};
 
 /// What a path segment of a URL may hold as it is (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fs_err as fs;
-use wheelhouse_model::manifest::{File, MANIFEST_NAME, PENDING_NAME};
-use wheelhouse_model::{Error, Kind, Manifest, Result, Sha256};
+use wheelhouse_types::manifest::{File, MANIFEST_NAME, PENDING_NAME};
+use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use super::operations::{Operations, failure};
 use super::previous::{self, Previous, TEMPORARY_START};

@@ -7,8 +7,8 @@
 use std::io;
 use std::path::Path;
 
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::environment;
 use crate::input;

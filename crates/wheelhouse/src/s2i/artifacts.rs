@@ -21,9 +21,9 @@ use fs_err as fs;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use tar::{EntryType, Header};
 use walkdir::{DirEntry, WalkDir};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::manifest::MANIFEST_NAME;
-use wheelhouse_model::{Kind, Manifest, PackageName, Result, Sha256, Target, Version};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::manifest::MANIFEST_NAME;
+use wheelhouse_types::{Kind, Manifest, PackageName, Result, Sha256, Target, Version};
 
 use super::Places;
 use super::transfer::move_contents;

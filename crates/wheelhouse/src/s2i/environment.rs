@@ -5,8 +5,8 @@
 use std::io;
 use std::path::Path;
 
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result};
 
 use crate::input;
 

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use wheelhouse_model::PackageName;
+use wheelhouse_types::PackageName;
 
 use crate::config::{Dependencies, Project};
 use crate::input;

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use fs_err as fs;
 use walkdir::WalkDir;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result};
 
 /// Gives the group of everything in `directory`, and of itself, what its owner may do.
 ///

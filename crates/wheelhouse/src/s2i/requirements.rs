@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::config::{ApplicationSource, find_application_source};
 

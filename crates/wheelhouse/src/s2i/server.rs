@@ -26,8 +26,8 @@ use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::io::ReaderStream;
-use wheelhouse_model::manifest::MANIFEST_NAME;
-use wheelhouse_model::{Manifest, PackageName};
+use wheelhouse_types::manifest::MANIFEST_NAME;
+use wheelhouse_types::{Manifest, PackageName};
 
 use crate::publish::simple;
 

@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result};
 
 /// The files and directories that a move brought to their destination.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use std::path::{Component, Path};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
-use wheelhouse_model::{Result, Sha256};
+use wheelhouse_types::{Result, Sha256};
 
 use super::writer::create_new;
 use super::{Found, Store, Stored, failure};

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::{self, Read};
 
 use sha2::digest::DynDigest;
-use wheelhouse_model::{Error, Hashes, Kind, Result, Sha256};
+use wheelhouse_types::{Error, Hashes, Kind, Result, Sha256};
 
 /// A digest algorithm, besides SHA-256, that indexes and requirements use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
-use wheelhouse_model::{Result, Sha256};
+use wheelhouse_types::{Result, Sha256};
 
 use super::layout::{Layout, STORE_MTIME};
 use super::{Store, failure, tolerate_no_locks};

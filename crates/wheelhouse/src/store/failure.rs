@@ -5,7 +5,7 @@
 use std::io;
 use std::path::Path;
 
-use wheelhouse_model::{Error, Kind};
+use wheelhouse_types::{Error, Kind};
 
 /// The directory cannot be used as a store.
 pub(super) fn unusable(root: &Path, error: io::Error) -> Error {

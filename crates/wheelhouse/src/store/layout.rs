@@ -9,7 +9,7 @@ use std::time::Duration;
 use fs_err as fs;
 use rustix::fs::{Access, access};
 use walkdir::{DirEntry, WalkDir};
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::failure;
 

@@ -56,7 +56,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fs_err as fs;
-use wheelhouse_model::{Result, Sha256};
+use wheelhouse_types::{Result, Sha256};
 
 use crate::locks::{self, Share};
 use entry::FileState;

@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelhouse_model::Sha256;
+use wheelhouse_types::Sha256;
 
 use super::Store;
 use super::layout::{EXAMINED, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES};

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use tempfile::NamedTempFile;
-use wheelhouse_model::Result;
+use wheelhouse_types::Result;
 
 use super::entry::{has_store_mtime, store_mtime};
 use super::writer::{create_new, make_temporary, permissions};

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 use walkdir::WalkDir;
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::layout::{
     BUCKETS, BUILT, EXAMINED, FILES, LAYERS, LOCKS, Layout, METADATA, SURROUNDINGS, TEMPORARY,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelhouse_model::{Result, Sha256};
+use wheelhouse_types::{Result, Sha256};
 
 use super::layout::{BUILT, FILES, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES, remove_all};
 use super::{Found, Store, built, failure, notes};

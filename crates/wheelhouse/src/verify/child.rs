@@ -13,10 +13,10 @@ use futures::future::join;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use wheelhouse_engine::family::Family;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::request::Confinement;
-use wheelhouse_model::secrets;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::request::Confinement;
+use wheelhouse_types::secrets;
+use wheelhouse_types::{Error, Kind, Result};
 
 /// Variables whose names begin so never reach a program: they would change what pip or Python does.
 const WITHHELD: [&str; 7] = [

@@ -1,7 +1,7 @@
 //! Completeness: a resolver's proof that the files of a directory satisfy requirements, alone.
 //!
 //! The resolver is given the directory and no index. Where it finds no solution, all that is
-//! missing is named, by [`wants`](wheelhouse_model::wants), which is no proof but knows more than
+//! missing is named, by [`wants`](wheelhouse_types::wants), which is no proof but knows more than
 //! the first reason.
 
 use std::collections::BTreeMap;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 use wheelhouse_engine::{Companion, Engine, Fit, Host, Setup, WheelFile};
-use wheelhouse_model::request::{Building, Formats, Packages, Requirement};
-use wheelhouse_model::wants::{self, Named, Offer, Open, named};
-use wheelhouse_model::{
+use wheelhouse_types::request::{Building, Formats, Packages, Requirement};
+use wheelhouse_types::wants::{self, Named, Offer, Open, named};
+use wheelhouse_types::{
     Artifact, Distribution, Error, Kind, Location, Lock, PackageName, Request, Result, Source,
     Target,
 };

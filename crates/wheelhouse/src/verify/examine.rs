@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wheelhouse_model::{Result, Sha256, WheelFilename};
+use wheelhouse_types::{Result, Sha256, WheelFilename};
 
 use super::survey::Survey;
 use crate::archive::{self, Limits, contents};

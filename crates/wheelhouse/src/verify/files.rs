@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wheelhouse_model::manifest::{MANIFEST_NAME, PENDING_NAME, Sdist, Wheel};
-use wheelhouse_model::{Manifest, WheelFilename};
+use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME, Sdist, Wheel};
+use wheelhouse_types::{Manifest, WheelFilename};
 
 use super::examine::{Examined, digest};
 use super::report::{Check, Examination, Finding, Name};

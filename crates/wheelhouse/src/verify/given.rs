@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use wheelhouse_engine::Fit;
-use wheelhouse_model::entry::{self, Entry};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::lock::Package;
-use wheelhouse_model::{
+use wheelhouse_types::entry::{self, Entry};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::lock::Package;
+use wheelhouse_types::{
     Artifact, Kind, Lock, PackageName, Result, Source, Target, Version, WheelFilename,
 };
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use wheelhouse_engine::python::{self, Surroundings};
 use wheelhouse_engine::{Host, stands_for};
-use wheelhouse_model::{Result, Target};
+use wheelhouse_types::{Result, Target};
 
 /// Looks for Pythons.
 pub(super) struct Hosts<'a> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use wheelhouse_model::{Result, Target};
+use wheelhouse_types::{Result, Target};
 
 use super::child::{Ended, Surroundings};
 use super::install::Installed;

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wheelhouse_model::manifest::MANIFEST_NAME;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{Manifest, Sha256};
+use wheelhouse_types::manifest::MANIFEST_NAME;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::{Manifest, Sha256};
 
 use super::examine::Examined;
 use super::page::{self, Link, Listed};

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use walkdir::WalkDir;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Kind, Result, Target, Version};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result, Target, Version};
 
 use super::child::{Ended, Surroundings};
 use super::report::{Check, Examination, Finding, Name};

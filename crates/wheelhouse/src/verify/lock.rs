@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use wheelhouse_engine::Fit;
-use wheelhouse_model::lock::Package;
-use wheelhouse_model::manifest::MANIFEST_NAME;
-use wheelhouse_model::{Lock, Manifest, Result, Source, Target, WheelFilename, pylock};
+use wheelhouse_types::lock::Package;
+use wheelhouse_types::manifest::MANIFEST_NAME;
+use wheelhouse_types::{Lock, Manifest, Result, Source, Target, WheelFilename, pylock};
 
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::Survey;

@@ -32,8 +32,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wheelhouse_engine::python::Surroundings;
-use wheelhouse_model::request::{Building, Indexes, Network, Prereleases, Requirement, Resolution};
-use wheelhouse_model::{Request, Result};
+use wheelhouse_types::request::{Building, Indexes, Network, Prereleases, Requirement, Resolution};
+use wheelhouse_types::{Request, Result};
 
 use crate::scratch::Scratch;
 use survey::Survey;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use url::Url;
-use wheelhouse_model::request::{Building, Requirement};
-use wheelhouse_model::{Error, Event, Kind, Observer, Request, Result, Target};
+use wheelhouse_types::request::{Building, Requirement};
+use wheelhouse_types::{Error, Event, Kind, Observer, Request, Result, Target};
 
 use super::Progress;
 use super::report::{Check, Examination, Finding, Name};

@@ -7,9 +7,9 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use walkdir::WalkDir;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::manifest::{MANIFEST_NAME, Unusable};
-use wheelhouse_model::{Error, Kind, Manifest, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::manifest::{MANIFEST_NAME, Unusable};
+use wheelhouse_types::{Error, Kind, Manifest, Result};
 
 use super::report::Finding;
 use crate::input;

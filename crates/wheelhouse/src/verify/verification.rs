@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wheelhouse_engine::Host;
-use wheelhouse_model::request::Building;
-use wheelhouse_model::{Lock, Manifest, Result, Source, Target};
+use wheelhouse_types::request::Building;
+use wheelhouse_types::{Lock, Manifest, Result, Source, Target};
 
 use super::examine::Examined;
 use super::given::Given;

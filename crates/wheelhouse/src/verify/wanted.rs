@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use wheelhouse_engine::Fit;
-use wheelhouse_model::entry;
-use wheelhouse_model::manifest::{MANIFEST_NAME, Set};
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::Requirement;
-use wheelhouse_model::wants::{Named, named};
-use wheelhouse_model::{Lock, Manifest, PackageName, Target};
+use wheelhouse_types::entry;
+use wheelhouse_types::manifest::{MANIFEST_NAME, Set};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::Requirement;
+use wheelhouse_types::wants::{Named, named};
+use wheelhouse_types::{Lock, Manifest, PackageName, Target};
 
 use super::examine::Examined;
 use super::survey::{Survey, sdist};
@@ -235,7 +235,7 @@ fn named_by_url(place: &str) -> Option<PackageName> {
     }
     let file = location.split('?').next()?.rsplit('/').next()?;
     let file = percent_encoding::percent_decode_str(file).decode_utf8_lossy();
-    match file.parse::<wheelhouse_model::WheelFilename>() {
+    match file.parse::<wheelhouse_types::WheelFilename>() {
         Ok(wheel) => Some(wheel.name),
         Err(_) => sdist_name(&file),
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use wheelhouse_engine::Fit;
-use wheelhouse_model::{Target, Version, VersionSpecifiers, WheelFilename};
+use wheelhouse_types::{Target, Version, VersionSpecifiers, WheelFilename};
 
 use super::examine::Examined;
 use super::report::{Check, Examination, Finding, Name};

@@ -23,7 +23,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
 /// The rooms that may name the engine.
 const ENGINE_USERS: [&str; 3] = ["cli", "verify", "execute"];
 
-/// uv crates of plain values, which the model may name.
+/// uv crates of plain values, which `types` may name.
 const VALUE_CRATES: [&str; 4] = [
     "uv-distribution-filename",
     "uv-normalize",
@@ -90,7 +90,7 @@ fn every_room_is_listed() {
 
 #[test]
 fn only_the_engine_names_uv() {
-    for (name, allowed) in [("model", &VALUE_CRATES[..]), ("wheelhouse", &[])] {
+    for (name, allowed) in [("types", &VALUE_CRATES[..]), ("wheelhouse", &[])] {
         let manifest = std::fs::read_to_string(crates().join(name).join("Cargo.toml")).unwrap();
         for line in manifest.lines().filter(|line| line.starts_with("uv-")) {
             let dependency = line.split(['.', ' ', '=']).next().unwrap();
@@ -112,7 +112,7 @@ fn only_the_command_line_prints_reads_the_environment_or_exits() {
         "env::var",
         "env::args",
     ];
-    for directory in ["model/src", "transport/src", "engine/src", "wheelhouse/src"] {
+    for directory in ["types/src", "transport/src", "engine/src", "wheelhouse/src"] {
         for (path, code) in sources(&crates().join(directory)) {
             let program = crates().join("wheelhouse/src");
             if path.starts_with(program.join("cli")) || path == program.join("main.rs") {
@@ -126,7 +126,7 @@ fn only_the_command_line_prints_reads_the_environment_or_exits() {
 }
 
 #[test]
-fn the_model_touches_nothing() {
+fn types_have_no_input_or_output() {
     let forbidden = [
         "std::fs",
         "fs_err",
@@ -136,7 +136,7 @@ fn the_model_touches_nothing() {
         "Instant::now",
         "async ",
     ];
-    for (path, code) in sources(&crates().join("model/src")) {
+    for (path, code) in sources(&crates().join("types/src")) {
         for word in forbidden {
             assert!(!code.contains(word), "{} has {word}", path.display());
         }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use wheelhouse_model::Manifest;
+use wheelhouse_types::Manifest;
 
 use crate::support::image::Image;
 use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, tree};

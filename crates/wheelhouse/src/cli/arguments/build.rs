@@ -5,8 +5,8 @@
 //! decides what they mean.
 
 use clap::{ArgMatches, Args, ValueEnum};
-use wheelhouse_model::PackageName;
-use wheelhouse_model::target::Platform;
+use wheelhouse_types::PackageName;
+use wheelhouse_types::target::Platform;
 
 use super::Globals;
 use super::options::Options;

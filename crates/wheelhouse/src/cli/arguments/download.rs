@@ -3,8 +3,8 @@
 //! Responsible for their names and help texts, and for handing them on as plain values.
 
 use clap::{ArgMatches, Args, ValueEnum};
-use wheelhouse_model::target::{Choice, Platform, PythonName};
-use wheelhouse_model::{Error, Kind, Result, Target};
+use wheelhouse_types::target::{Choice, Platform, PythonName};
+use wheelhouse_types::{Error, Kind, Result, Target};
 
 use super::Globals;
 use super::build::{Conduct, Inputs};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args};
-use wheelhouse_model::{Error, Kind, Result, names_image};
+use wheelhouse_types::{Error, Kind, Result, names_image};
 
 use super::Globals;
 use super::options::{NetworkOptions, Options};

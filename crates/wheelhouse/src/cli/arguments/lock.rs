@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args};
-use wheelhouse_model::target::Choice;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::target::Choice;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::Globals;
 use super::build::{Inputs, Upgrades};

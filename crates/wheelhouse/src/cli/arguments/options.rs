@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, ValueEnum};
-use wheelhouse_model::request::IndexStrategy;
+use wheelhouse_types::request::IndexStrategy;
 
 use super::Globals;
 use super::values::{jobs, seconds};

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use wheelhouse_model::Event;
+use wheelhouse_types::Event;
 
 use super::super::human;
 

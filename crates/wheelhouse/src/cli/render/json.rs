@@ -7,8 +7,8 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
-use wheelhouse_model::secrets::hidden;
-use wheelhouse_model::{Event, Observer};
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Event, Observer};
 
 use super::{Renderer, Verbosity};
 use crate::cli::dialect::Dialect;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use indicatif::ProgressDrawTarget;
 use tracing::level_filters::LevelFilter;
-use wheelhouse_model::Observer;
+use wheelhouse_types::Observer;
 
 pub(crate) use json::EVENT_SCHEMA;
 pub(in crate::cli) use words::removed;

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use wheelhouse_model::{Event, Observer};
+use wheelhouse_types::{Event, Observer};
 
 use super::fetches::Fetches;
 use super::{Renderer, Verbosity, words};
@@ -76,8 +76,8 @@ impl<Stream: Write + Send> Renderer for Plain<Stream> {
 mod tests {
     use super::*;
     use anstream::StripStream;
-    use wheelhouse_model::event::Wait;
-    use wheelhouse_model::{Outcome, Phase, Sha256};
+    use wheelhouse_types::event::Wait;
+    use wheelhouse_types::{Outcome, Phase, Sha256};
 
     fn step(package: &str, filename: &str, outcome: Outcome) -> Event {
         Event::StepFinished {

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar};
-use wheelhouse_model::event::Wait;
-use wheelhouse_model::{Event, Observer, Phase};
+use wheelhouse_types::event::Wait;
+use wheelhouse_types::{Event, Observer, Phase};
 
 use super::super::progress::{SPINNER, TICK, form};
 use super::super::streams;

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use wheelhouse_model::event::{Unknown, Wait};
-use wheelhouse_model::secrets::hidden;
-use wheelhouse_model::{Event, Outcome, Phase};
+use wheelhouse_types::event::{Unknown, Wait};
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Event, Outcome, Phase};
 
 use super::super::dialect::Dialect;
 use super::super::{human, style};

@@ -12,8 +12,8 @@ use std::path::Path;
 use serde_json::json;
 use tokio::net::TcpListener;
 use wheelhouse_engine::{Host, WheelFile};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Event, Kind, Result, Sha256, Target, Version};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Event, Kind, Result, Sha256, Target, Version};
 
 use super::arguments::{Conduct, Globals, Role, S2i};
 use super::build::Addition;

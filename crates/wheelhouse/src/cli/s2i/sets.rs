@@ -1,8 +1,8 @@
 //! What `assemble` makes wheels of: the requirements of the application, and the sets beside them that
 //! installing the application takes.
 
-use wheelhouse_model::request::Requirement;
-use wheelhouse_model::{Event, Result};
+use wheelhouse_types::request::Requirement;
+use wheelhouse_types::{Event, Result};
 
 use super::super::arguments::Globals;
 use super::super::build::{self, Addition, Asks};

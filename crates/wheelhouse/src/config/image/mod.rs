@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use oci_spec::distribution::Reference;
-use wheelhouse_model::distribution::IMAGE_TRANSPORTS;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::distribution::IMAGE_TRANSPORTS;
+use wheelhouse_types::{Error, Kind, Result};
 
 /// Where an image is or goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,7 +202,7 @@ impl fmt::Display for ImageLocation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wheelhouse_model::names_image;
+    use wheelhouse_types::names_image;
 
     #[test]
     fn every_transport_reads_back() {

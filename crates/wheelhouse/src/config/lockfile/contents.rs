@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use wheelhouse_model::lock::Build;
-use wheelhouse_model::request::{LockedFile, Requirement};
-use wheelhouse_model::{Result, Sha256};
+use wheelhouse_types::lock::Build;
+use wheelhouse_types::request::{LockedFile, Requirement};
+use wheelhouse_types::{Result, Sha256};
 
 use super::pin::{Pin, What};
 use super::{LockFile, Locked, Scope};
@@ -103,7 +103,7 @@ fn note(pin: &Pin, file: &LockFile<'_>) -> Option<String> {
 mod tests {
     use std::path::Path;
 
-    use wheelhouse_model::MarkerTree;
+    use wheelhouse_types::MarkerTree;
 
     use super::*;
 

@@ -23,10 +23,10 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 use url::Url;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::lock::Build;
-use wheelhouse_model::request::{LockedFile, Requirement};
-use wheelhouse_model::{Error, ExtraName, GroupName, Kind, Result, Sha256, entry};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::lock::Build;
+use wheelhouse_types::request::{LockedFile, Requirement};
+use wheelhouse_types::{Error, ExtraName, GroupName, Kind, Result, Sha256, entry};
 
 use contents::Contents;
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use url::Url;
-use wheelhouse_model::{Error, Kind, MarkerTree, PackageName, Result, Version};
+use wheelhouse_types::{Error, Kind, MarkerTree, PackageName, Result, Version};
 
 use super::super::source::absolute_path;
 
@@ -197,7 +197,7 @@ mod tests {
             subdirectory: None,
         };
         assert_eq!(text(path), "acme @ file:///srv/a%20b/lib");
-        let marker = wheelhouse_model::marker::parse("python_version < '3.9'").unwrap();
+        let marker = wheelhouse_types::marker::parse("python_version < '3.9'").unwrap();
         let marked = Pin {
             marker,
             ..pin(What::Any)

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
-use wheelhouse_model::entry::{self, Entry};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, MarkerTree, PackageName, Result, marker};
+use wheelhouse_types::entry::{self, Entry};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, MarkerTree, PackageName, Result, marker};
 
 use super::super::names::normalize_name;
 use super::contents::{Contents, add};

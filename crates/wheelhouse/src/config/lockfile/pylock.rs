@@ -6,10 +6,10 @@ use std::path::Path;
 
 use toml::Value;
 use url::Url;
-use wheelhouse_model::entry::{Entry, parse};
-use wheelhouse_model::pylock::{check_exclusive, read_builds, read_files, version_of};
-use wheelhouse_model::request::LockedFile;
-use wheelhouse_model::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version, marker};
+use wheelhouse_types::entry::{Entry, parse};
+use wheelhouse_types::pylock::{check_exclusive, read_builds, read_files, version_of};
+use wheelhouse_types::request::LockedFile;
+use wheelhouse_types::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version, marker};
 
 use super::contents::{Contents, add};
 use super::pin::{Pin, What};

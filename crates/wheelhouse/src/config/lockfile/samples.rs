@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use wheelhouse_model::Result;
+use wheelhouse_types::Result;
 
 use super::{Format, LockFile, Locked, Selection, read};
 

@@ -3,7 +3,7 @@
 //! Tools leave out of a lock what its Pythons and environments do not need, so that it says nothing
 //! of others. Never chooses a target.
 
-use wheelhouse_model::{Error, Kind, MarkerTree, Result, Target, VersionSpecifiers, marker};
+use wheelhouse_types::{Error, Kind, MarkerTree, Result, Target, VersionSpecifiers, marker};
 
 /// Conditions that a target must meet for a lock to serve it.
 #[derive(Clone, Debug, Default)]

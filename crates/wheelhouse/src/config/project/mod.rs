@@ -10,7 +10,7 @@ mod groups;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
-use wheelhouse_model::limits::{self, Excess};
+use wheelhouse_types::limits::{self, Excess};
 
 use super::names::normalize_name;
 

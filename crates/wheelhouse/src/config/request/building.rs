@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{Building, Requirement};
-use wheelhouse_model::wants::{Named, named};
-use wheelhouse_model::{Error, Kind, PackageName, Result, SourceDistExtension};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::{Building, Requirement};
+use wheelhouse_types::wants::{Named, named};
+use wheelhouse_types::{Error, Kind, PackageName, Result, SourceDistExtension};
 
 use super::super::project::Project;
 use super::super::source::Source;

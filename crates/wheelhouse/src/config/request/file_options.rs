@@ -1,6 +1,6 @@
 //! The options that requirements files may have, too, as they stand before files are read.
 
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::super::format_control::{ControlValueError, ReleaseControl};
 use super::super::requirements_file::FileOptions;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::super::lockfile::LOCK_NAMES;
 use super::super::source::Source;

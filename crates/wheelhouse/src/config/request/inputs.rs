@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use wheelhouse_model::lock::Build;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{COMMAND_LINE, LockedFile, Requirement};
-use wheelhouse_model::{Error, Kind, Result, Sha256};
+use wheelhouse_types::lock::Build;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::{COMMAND_LINE, LockedFile, Requirement};
+use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::super::lockfile::Scope;
 use super::super::requirements_file::{

@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use url::Url;
-use wheelhouse_model::redact::{redacted, without_credentials};
-use wheelhouse_model::request::LockedFile;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::redact::{redacted, without_credentials};
+use wheelhouse_types::request::LockedFile;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::super::lockfile::{self, Format, LockFile, Locked, Selection};
 use super::super::requirements_file::{FileOptions, expand_variables};

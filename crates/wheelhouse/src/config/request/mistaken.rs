@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::Requirement;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::Requirement;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::SettingsContext;
 

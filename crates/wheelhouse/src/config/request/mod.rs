@@ -3,7 +3,7 @@
 //!
 //! 1. [`settle`] joins the command line ([`RawBuild`]) with pip's configuration ([`Settings`]).
 //! 2. [`join`] reads the files (`inputs`) and the application's tree (`tree`), whose options come on top,
-//!    and makes the [`Request`](wheelhouse_model::Request).
+//!    and makes the [`Request`](wheelhouse_types::Request).
 //!
 //! Never does network itself, never prints, and never reads the process environment.
 
@@ -25,11 +25,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use url::Url;
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::{
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::{
     Formats, HashPolicy, IndexStrategy, Indexes, Packages, Prereleases, Resolution,
 };
-use wheelhouse_model::{Error, Kind, PackageName, Request, Result, names_image};
+use wheelhouse_types::{Error, Kind, PackageName, Request, Result, names_image};
 
 use super::image::ImageLocation;
 use super::lockfile::Scope;

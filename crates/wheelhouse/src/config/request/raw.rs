@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wheelhouse_model::request::IndexStrategy;
+use wheelhouse_types::request::IndexStrategy;
 
 /// Holds the options of `wheelhouse build` as they were given; what was not given is empty.
 #[expect(

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::Url;
-use wheelhouse_model::Result;
-use wheelhouse_model::request::{IndexStrategy, Network};
+use wheelhouse_types::Result;
+use wheelhouse_types::request::{IndexStrategy, Network};
 
 use super::super::environment::Environment;
 use super::super::pip_configuration::{ConfigurationOrigin, PipConfiguration};

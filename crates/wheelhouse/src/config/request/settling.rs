@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::request::IndexStrategy;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::IndexStrategy;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::super::pip_configuration::{PipConfiguration, Setting};
 use super::input;

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::super::project::{Dependencies, Project};
 use super::super::requirements_file::Role;

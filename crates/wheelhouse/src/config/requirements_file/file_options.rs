@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use wheelhouse_model::names_image;
+use wheelhouse_types::names_image;
 
 use super::super::format_control::{FormatControl, ReleaseControl};
 use super::super::image::ImageLocation;

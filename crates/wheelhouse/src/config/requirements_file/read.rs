@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use wheelhouse_model::limits;
+use wheelhouse_types::limits;
 
 use super::super::encoding::decode;
 use super::super::source::Source;

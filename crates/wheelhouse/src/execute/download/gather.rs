@@ -7,8 +7,8 @@ use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use wheelhouse_engine::{BuildRequirements, Fit};
-use wheelhouse_model::lock::Build;
-use wheelhouse_model::{
+use wheelhouse_types::lock::Build;
+use wheelhouse_types::{
     Artifact, Distribution, Error, Event, Kind, Lock, Outcome, Result, Sha256, Source, Target,
     WheelFilename, event::Unknown,
 };

@@ -21,8 +21,8 @@ use std::time::Instant;
 
 use futures::future::{join_all, try_join_all};
 use wheelhouse_engine::{BuildRequirements, Fit, Host};
-use wheelhouse_model::event::seconds;
-use wheelhouse_model::{
+use wheelhouse_types::event::seconds;
+use wheelhouse_types::{
     Action, Error, Event, Lock, Observer, Phase, Plan, Request, Result, Sha256, Source, Step,
     Target,
 };

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use wheelhouse_model::manifest::{self, Sdist, Wheel};
-use wheelhouse_model::redact::redacted;
-use wheelhouse_model::{
+use wheelhouse_types::manifest::{self, Sdist, Wheel};
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::{
     Error, Hashes, Kind, Lock, Manifest, Outcome, PackageName, Request, Result, Sha256, Target,
     pylock,
 };

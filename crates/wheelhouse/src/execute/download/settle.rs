@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 use wheelhouse_engine::Bounds;
-use wheelhouse_model::request::Requirement;
-use wheelhouse_model::{
+use wheelhouse_types::request::Requirement;
+use wheelhouse_types::{
     Artifact, Error, Event, Kind, Lock, PackageName, Result, Source, Target, Version,
 };
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use fs_err::File;
 use oci_spec::distribution::Reference;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result};
 
 /// What docker calls its own registry.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";

@@ -6,10 +6,10 @@ use hyper::body::Bytes;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
 use url::Url;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::limits::{self, Excess, Rate, TooSlow};
-use wheelhouse_model::{Error, Kind, Result, patience};
 use wheelhouse_transport::{Peer, Unreachable, tls_with};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::limits::{self, Excess, Rate, TooSlow};
+use wheelhouse_types::{Error, Kind, Result, patience};
 
 use super::Access;
 

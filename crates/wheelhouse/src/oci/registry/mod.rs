@@ -18,7 +18,7 @@ mod token;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wheelhouse_model::retries::RetryNotices;
+use wheelhouse_types::retries::RetryNotices;
 
 pub use client::Registry;
 pub use credentials::Credentials;

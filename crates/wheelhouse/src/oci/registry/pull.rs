@@ -4,9 +4,9 @@ use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, RANGE};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
-use wheelhouse_model::Result;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::patience::WORTH_A_TRY;
+use wheelhouse_types::Result;
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::patience::WORTH_A_TRY;
 
 use super::Registry;
 use super::http::{Arriving, Failed, Unread, limited};

@@ -9,9 +9,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Body, Response, StatusCode};
 use url::Url;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::patience::WORTH_A_TRY;
-use wheelhouse_model::{Error, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::patience::WORTH_A_TRY;
+use wheelhouse_types::{Error, Result};
 
 use super::Registry;
 use super::http::Failed;

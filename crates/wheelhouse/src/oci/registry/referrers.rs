@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wheelhouse_model::Result;
+use wheelhouse_types::Result;
 
 use super::Registry;
 use super::push::Upload;

@@ -6,9 +6,9 @@ use http_auth::parser::ChallengeParser;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use url::Url;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
 use wheelhouse_transport::Unreachable;
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::credentials::Credential;
 use super::http::{limited, unreached};

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use oci_spec::image::{Descriptor, MediaType};
 use serde::Deserialize;
 use serde_json::Value;
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::{LARGEST_DOCUMENT, Source, layout, parse};
 use crate::input;

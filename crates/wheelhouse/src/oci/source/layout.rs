@@ -4,8 +4,8 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use oci_spec::image::{Descriptor, ImageIndex};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::{LARGEST_DOCUMENT, Source, parse};
 use crate::input;

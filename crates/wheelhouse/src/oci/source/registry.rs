@@ -4,7 +4,7 @@ use std::io::Read;
 
 use oci_spec::image::Descriptor;
 use tokio::runtime::Handle;
-use wheelhouse_model::{Error, Kind, Result};
+use wheelhouse_types::{Error, Kind, Result};
 
 use super::Source;
 use crate::oci::blob::Blob;

@@ -3,7 +3,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
-use wheelhouse_model::Kind;
+use wheelhouse_types::Kind;
 
 use super::*;
 

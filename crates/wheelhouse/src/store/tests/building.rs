@@ -1,7 +1,7 @@
 //! Records of built wheels.
 
 use proptest::prelude::*;
-use wheelhouse_model::Sha256;
+use wheelhouse_types::Sha256;
 
 use super::super::{BuildKey, BuiltWheel, Found, Store};
 use super::{add, files, new_store};

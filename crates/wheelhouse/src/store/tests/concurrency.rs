@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use wheelhouse_model::Sha256;
+use wheelhouse_types::Sha256;
 
 use super::super::{Expected, LinkMode, Placing, Store};
 use super::{add, files, find, names, new_store};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use wheelhouse_model::Kind;
+use wheelhouse_types::Kind;
 
 use super::super::{Expected, Found, LinkMode, Placed, Placing, Store};
 use super::{add, files, find, names, new_store};

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use wheelhouse_model::Sha256;
+use wheelhouse_types::Sha256;
 
 use super::super::entry::{has_store_mtime, store_mtime};
 use super::super::{Expected, Found, Placing, Store, Stored};

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
-use wheelhouse_model::Sha256;
+use wheelhouse_types::Sha256;
 
 use super::{Expected, Found, Store, Stored};
 

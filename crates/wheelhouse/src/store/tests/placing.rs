@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use wheelhouse_model::Kind;
+use wheelhouse_types::Kind;
 
 use super::super::entry::{has_store_mtime, store_mtime};
 use super::super::{Found, LinkMode, Placed, Placing, Store, Stored};

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wheelhouse_model::Sha256;
+use wheelhouse_types::Sha256;
 
 use super::super::{BuildKey, BuiltWheel, Expected, Found, Policy, Removed, Store, Upkeep};
 use super::{add, days_ago, files, find, names, new_store, set_accessed, set_modified};

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use wheelhouse_model::{Hashes, Kind, Sha256};
+use wheelhouse_types::{Hashes, Kind, Sha256};
 
 use super::super::{Algorithm, Digester, Expected, Found, Store};
 use super::{add, files, find, names, new_store};
@@ -19,7 +19,7 @@ fn hashes(pairs: &[(&str, &str)]) -> Hashes {
     Hashes(pairs.collect())
 }
 
-fn write(store: &Store, expected: Expected, bytes: &[u8]) -> wheelhouse_model::Result<()> {
+fn write(store: &Store, expected: Expected, bytes: &[u8]) -> wheelhouse_types::Result<()> {
     let mut writer = store.writer(expected)?;
     writer.write(bytes)?;
     writer.finish().map(drop)

@@ -78,7 +78,7 @@ fn access() -> Access {
         insecure: false,
         timeout: Duration::from_secs(1),
         retries: 0,
-        notices: wheelhouse_model::retries::RetryNotices::default(),
+        notices: wheelhouse_types::retries::RetryNotices::default(),
         proxy: None,
         offline: true,
     }

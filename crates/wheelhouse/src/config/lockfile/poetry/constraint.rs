@@ -3,7 +3,7 @@
 //! Responsible for turning them into alternatives of PEP 440 specifiers, and those of Python into a
 //! marker. Never compares constraints with one another.
 
-use wheelhouse_model::{Error, Kind, MarkerTree, Result, Version, VersionSpecifiers, marker};
+use wheelhouse_types::{Error, Kind, MarkerTree, Result, Version, VersionSpecifiers, marker};
 
 /// Alternatives, each a list of specifiers such as `>=1.2`; an empty list allows everything.
 #[derive(Clone, Debug, PartialEq, Eq)]

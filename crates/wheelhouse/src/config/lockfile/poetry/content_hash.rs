@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
-use wheelhouse_model::Result;
-use wheelhouse_model::entry::Entry;
+use wheelhouse_types::Result;
+use wheelhouse_types::entry::Entry;
 
 use super::super::outdated;
 use super::super::python_json::{self, Json, SPACED};

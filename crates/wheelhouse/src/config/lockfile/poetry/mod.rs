@@ -13,9 +13,9 @@ mod tests;
 mod walk;
 
 use toml::Table;
-use wheelhouse_model::entry::{self, Entry, parse};
-use wheelhouse_model::error::Context as _;
-use wheelhouse_model::{Error, ExtraName, GroupName, Kind, MarkerTree, Result, Version, marker};
+use wheelhouse_types::entry::{self, Entry, parse};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, ExtraName, GroupName, Kind, MarkerTree, Result, Version, marker};
 
 use super::contents::{Contents, add};
 use super::pin::{Pin, What};

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use wheelhouse_model::entry::Entry;
-use wheelhouse_model::request::LockedFile;
-use wheelhouse_model::{GroupName, MarkerTree, PackageName, Result, Version, marker};
+use wheelhouse_types::entry::Entry;
+use wheelhouse_types::request::LockedFile;
+use wheelhouse_types::{GroupName, MarkerTree, PackageName, Result, Version, marker};
 
 use super::super::super::pypi::PYPI;
 use super::super::pin::What;

@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 
 use toml::{Table, Value};
-use wheelhouse_model::entry::Entry;
-use wheelhouse_model::marker::{self, Edge};
-use wheelhouse_model::{Error, ExtraName, GroupName, Kind, MarkerTree, PackageName, Result};
+use wheelhouse_types::entry::Entry;
+use wheelhouse_types::marker::{self, Edge};
+use wheelhouse_types::{Error, ExtraName, GroupName, Kind, MarkerTree, PackageName, Result};
 
 use super::super::{Selection, unknown};
 use super::constraint::Constraint;

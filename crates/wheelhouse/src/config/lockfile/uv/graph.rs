@@ -7,9 +7,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use toml::Value;
-use wheelhouse_model::entry::Entry;
-use wheelhouse_model::marker::{self, Edge};
-use wheelhouse_model::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version};
+use wheelhouse_types::entry::Entry;
+use wheelhouse_types::marker::{self, Edge};
+use wheelhouse_types::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version};
 
 use super::super::Selection;
 use super::package::Package;

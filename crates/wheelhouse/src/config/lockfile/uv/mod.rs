@@ -16,8 +16,8 @@ mod tests;
 
 use std::path::Path;
 
-use wheelhouse_model::entry::{Entry, parse};
-use wheelhouse_model::{ExtraName, GroupName, PackageName, Result};
+use wheelhouse_types::entry::{Entry, parse};
+use wheelhouse_types::{ExtraName, GroupName, PackageName, Result};
 
 use super::contents::{Contents, add};
 use super::pin::Pin;

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use toml::Value;
 use url::Url;
-use wheelhouse_model::entry::Entry;
-use wheelhouse_model::request::LockedFile;
-use wheelhouse_model::{ExtraName, GroupName, PackageName, Result, Version};
+use wheelhouse_types::entry::Entry;
+use wheelhouse_types::request::LockedFile;
+use wheelhouse_types::{ExtraName, GroupName, PackageName, Result, Version};
 
 use super::super::filename_of;
 use super::super::pin::What;

@@ -9,9 +9,9 @@ use std::fmt;
 use std::path::Path;
 
 use toml::{Table, Value};
-use wheelhouse_model::entry::{self, Entry};
-use wheelhouse_model::pep508::{self, Parts};
-use wheelhouse_model::{
+use wheelhouse_types::entry::{self, Entry};
+use wheelhouse_types::pep508::{self, Parts};
+use wheelhouse_types::{
     Error, ExtraName, Kind, MarkerTree, PackageName, Result, VersionSpecifiers, marker,
 };
 

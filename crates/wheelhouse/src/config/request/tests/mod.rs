@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use wheelhouse_model::request::Requirement;
-use wheelhouse_model::{Request, Result};
+use wheelhouse_types::request::Requirement;
+use wheelhouse_types::{Request, Result};
 
 use super::super::Environment;
 use super::super::pip_configuration::{ConfigurationRequest, PipConfiguration, Platform};

@@ -1,6 +1,6 @@
 //! Which of several sources counts.
 
-use wheelhouse_model::request::Packages;
+use wheelhouse_types::request::Packages;
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wheelhouse_model::request::IndexStrategy;
+use wheelhouse_types::request::IndexStrategy;
 
 use super::*;
 

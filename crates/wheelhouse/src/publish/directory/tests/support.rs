@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wheelhouse_model::manifest::{SCHEMA, Wheel};
-use wheelhouse_model::{Error, Kind, Origin, Sha256};
+use wheelhouse_types::manifest::{SCHEMA, Wheel};
+use wheelhouse_types::{Error, Kind, Origin, Sha256};
 
 use super::super::super::Place;
 use super::super::*;

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
-use wheelhouse_model::manifest::{SCHEMA, Wheel};
-use wheelhouse_model::{Manifest, Origin, Result};
+use wheelhouse_types::manifest::{SCHEMA, Wheel};
+use wheelhouse_types::{Manifest, Origin, Result};
 
 use super::super::*;
 use crate::archive::samples::{METADATA, WHEEL_NAME, WheelSample};
