@@ -5,9 +5,9 @@ use std::io::{Seek as _, Write as _};
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse::oci::archive::Form;
-use wheelhouse::oci::inspect;
-use wheelhouse::oci::source::{ArchiveSource, find};
+use wheelhouse_oci::archive::Form;
+use wheelhouse_oci::inspect;
+use wheelhouse_oci::source::{ArchiveSource, find};
 
 fuzz_target!(|input: (bool, &[u8])| {
     let (is_layout, bytes) = input;

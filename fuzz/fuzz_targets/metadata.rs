@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse::archive::metadata::values;
+use wheelhouse_archive::metadata::values;
 use wheelhouse_types::{limits, pep508, wants};
 
 fuzz_target!(|bytes: &[u8]| {

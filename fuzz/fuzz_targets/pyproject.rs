@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse::config::Project;
+use wheelhouse_config::Project;
 
 fuzz_target!(|text: &str| {
     if let Ok(project) = Project::parse(Path::new("pyproject.toml"), text) {

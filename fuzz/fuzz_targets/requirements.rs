@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse::config::{Environment, FileOptions, ReadContext, Role, Source, read_requirements};
+use wheelhouse_config::{Environment, FileOptions, ReadContext, Role, Source, read_requirements};
 
 fuzz_target!(|bytes: &[u8]| {
     let read = |source: &Source| match source {

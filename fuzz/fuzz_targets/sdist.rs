@@ -4,7 +4,7 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse::archive::{Limits, static_metadata, unpack};
+use wheelhouse_archive::{Limits, static_metadata, unpack};
 
 fuzz_target!(|input: (bool, &[u8])| {
     let (is_zip, bytes) = input;

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse::archive::{Limits, inspect, verify_contents};
+use wheelhouse_archive::{Limits, inspect, verify_contents};
 
 const FILENAME: &str = "alpha-1.0-py3-none-any.whl";
 

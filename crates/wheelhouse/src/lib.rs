@@ -9,17 +9,7 @@
 //! 5. [`verify`] tells whether a directory is what it should be, and would install.
 //! 6. [`s2i`] does all of this inside a Source-to-Image builder image.
 
-pub mod archive;
 pub mod cli;
-pub mod config;
 pub mod execute;
-mod input;
-mod interruption;
-mod locks;
-pub mod oci;
-pub mod publish;
 pub mod s2i;
-mod scratch;
-pub mod store;
-mod threads;
 pub mod verify;

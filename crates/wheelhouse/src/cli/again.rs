@@ -12,7 +12,7 @@ use std::process::Command;
 
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::config::{Environment, Settings};
+use wheelhouse_config::{Environment, Settings};
 
 const CLIENT_CERTIFICATE: &str = "SSL_CLIENT_CERT";
 const CERTIFICATE_FOR_GIT: &str = "GIT_SSL_CAINFO";

@@ -13,10 +13,10 @@ use super::arguments::{Build, Conduct, Globals};
 use super::dialect::Dialect;
 use super::dry_run;
 use super::preparation::{Begun, Preparation};
-use crate::config::RawBuild;
 use crate::execute::supplement::{Supplement, Wants};
 use crate::execute::{self, Job, Report};
-use crate::oci::linked::Architectures;
+use wheelhouse_config::RawBuild;
+use wheelhouse_oci::linked::Architectures;
 
 /// A set that comes into the wheelhouse beside that of the request.
 pub(super) struct Addition {

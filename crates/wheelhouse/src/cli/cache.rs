@@ -11,9 +11,9 @@ use super::arguments::{Cache, Globals};
 use super::process::Process;
 use super::reader::Reader;
 use super::{exit, failure, human, streams, style};
-use crate::config::{RawBuild, settle};
-use crate::oci::linked;
-use crate::store::{Info, Policy, Removed, Store, Upkeep, Verified};
+use wheelhouse_config::{RawBuild, settle};
+use wheelhouse_oci::linked;
+use wheelhouse_store::{Info, Policy, Removed, Store, Upkeep, Verified};
 
 const SCHEMA: &str = "wheelhouse-cache/1";
 

@@ -12,7 +12,7 @@ use super::arguments::{Config, Globals};
 use super::process::Process;
 use super::reader::Reader;
 use super::streams;
-use crate::config::{
+use wheelhouse_config::{
     ConfigurationFile, ConfigurationLevel, FileStatus, PipConfiguration, Row, Setting,
     SettingStatus, Settings, effective_indexes, settle,
 };

@@ -11,7 +11,7 @@ use super::dry_run;
 use super::preparation::Preparation;
 use crate::execute::Audience;
 use crate::execute::download::{self, Job};
-use crate::oci::linked::Architectures;
+use wheelhouse_oci::linked::Architectures;
 
 /// Runs the verb.
 pub(super) fn run(download: Download, globals: &Globals, matches: &ArgMatches) -> Result<()> {

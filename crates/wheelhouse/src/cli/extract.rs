@@ -15,12 +15,12 @@ use super::progress::Activity;
 use super::reader::Reader;
 use super::render::{self, Verbosity};
 use super::{human, registry, signals, streams, style};
-use crate::archive::entry::shown;
-use crate::config::settle;
-use crate::oci::compose::path_in_image;
-use crate::oci::extract::{self, Extracted};
-use crate::oci::source::{self, Source, SourceImage};
-use crate::oci::{self, Access, Location};
+use wheelhouse_archive::entry::shown;
+use wheelhouse_config::settle;
+use wheelhouse_oci::compose::path_in_image;
+use wheelhouse_oci::extract::{self, Extracted};
+use wheelhouse_oci::source::{self, Source, SourceImage};
+use wheelhouse_oci::{Access, Location};
 
 const SCHEMA: &str = "wheelhouse-extract/1";
 
@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &Extract, globals: &Globals) -> Result<()> {
     activity.begin(&format!("Extracting {}", arguments.image));
     let work = async move || {
         let (source, reading) = opening.open().await?;
-        oci::on_thread(move || {
+        wheelhouse_oci::on_thread(move || {
             let image = reading.find(source)?;
             let extracted = extract::extract(&image, reading.path.as_deref(), &directory)?;
             Ok((image, extracted))
@@ -87,7 +87,7 @@ impl Opening {
     }
 
     pub(super) async fn open(self) -> Result<(Arc<dyn Source>, Choice)> {
-        let source = oci::open(&self.location, &self.access, &self.socket).await?;
+        let source = wheelhouse_oci::open(&self.location, &self.access, &self.socket).await?;
         Ok((source, self.choice))
     }
 }

@@ -16,10 +16,10 @@ use super::preparation::Preparation;
 use super::progress::Bar;
 use super::render::Verbosity;
 use super::{build, human, registry, streams};
-use crate::oci::compose::path_in_image;
-use crate::oci::{self, Job, Location, Maker, Manner, Published};
-use crate::scratch::Scratch;
-use crate::store::Store;
+use wheelhouse_fs::scratch::Scratch;
+use wheelhouse_oci::compose::path_in_image;
+use wheelhouse_oci::{Job, Location, Maker, Manner, Published};
+use wheelhouse_store::Store;
 
 const SCHEMA: &str = "wheelhouse-image/1";
 
@@ -62,7 +62,7 @@ async fn carry_out(
     let named = std::mem::take(&mut job.destinations);
     job.destinations = if dry_run { Vec::new() } else { named.clone() };
     bar.begin("Making layers");
-    let published = oci::publish(job, bar.clone()).await;
+    let published = wheelhouse_oci::publish(job, bar.clone()).await;
     bar.close();
     let published = published?;
     if json {

@@ -13,10 +13,9 @@ use super::arguments::{Globals, Inspect};
 use super::extract::Opening;
 use super::process::Process;
 use super::{human, signals, streams};
-use crate::archive::entry::shown;
-use crate::config::meant_image;
-use crate::oci;
-use crate::oci::inspect::{self, Inspection};
+use wheelhouse_archive::entry::shown;
+use wheelhouse_config::meant_image;
+use wheelhouse_oci::inspect::{self, Inspection};
 
 const SCHEMA: &str = "wheelhouse-inspect/1";
 
@@ -48,7 +47,8 @@ pub(super) fn run(arguments: &Inspect, globals: &Globals) -> Result<()> {
 
 async fn look(opening: Opening) -> Result<Inspection> {
     let (source, choice) = opening.open().await?;
-    oci::on_thread(move || inspect::image(&choice.find(source)?, choice.path.as_deref())).await
+    wheelhouse_oci::on_thread(move || inspect::image(&choice.find(source)?, choice.path.as_deref()))
+        .await
 }
 
 /// A distribution, as it is shown.

@@ -12,8 +12,8 @@ use super::preparation::Preparation;
 use super::streams;
 use crate::execute::Audience;
 use crate::execute::locking::{self, Change, Job, Locked};
-use crate::oci::linked::Architectures;
-use crate::publish::write_file;
+use wheelhouse_oci::linked::Architectures;
+use wheelhouse_publish::write_file;
 
 const SCHEMA: &str = "wheelhouse-lock/1";
 

@@ -50,9 +50,9 @@ use clap::ArgMatches;
 use wheelhouse_types::Result;
 use wheelhouse_types::secrets::hidden;
 
-use crate::locks;
 use arguments::{CommandLine, Globals, Verb};
 use dialect::Dialect;
+use wheelhouse_fs::locks;
 
 /// Runs the program with `arguments`, the name of the program first, and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {

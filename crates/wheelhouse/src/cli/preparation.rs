@@ -19,14 +19,14 @@ use super::reader::Reader;
 use super::render::{self, Renderer, Verbosity};
 use super::store::{self, OpenStore};
 use super::{again, cache, registry, signals, source, streams, verify};
-use crate::config::{
+use crate::execute::Report;
+use wheelhouse_config::{
     ImageLocation, Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle,
 };
-use crate::execute::Report;
-use crate::locks;
-use crate::oci::linked::{self, Architectures, Bringing};
-use crate::scratch::Scratch;
-use crate::store::Store;
+use wheelhouse_fs::locks;
+use wheelhouse_fs::scratch::Scratch;
+use wheelhouse_oci::linked::{self, Architectures, Bringing};
+use wheelhouse_store::Store;
 
 /// All that a run needs and that can be known without a runtime.
 pub(super) struct Preparation {

@@ -9,7 +9,7 @@ use wheelhouse_engine::python::Surroundings;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-use crate::config::{
+use wheelhouse_config::{
     ConfigurationRequest, Environment, LocalReader, PROJECT_FILE_NAME, PipConfiguration, Platform,
     ProjectConfiguration, RawBuild, ReadSource, SettingsContext,
 };

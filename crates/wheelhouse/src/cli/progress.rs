@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::render::{Verbosity, can_be_live};
 use super::{human, style};
-use crate::oci::Watch;
+use wheelhouse_oci::Watch;
 
 /// How often live lines move.
 pub(super) const TICK: Duration = Duration::from_millis(100);

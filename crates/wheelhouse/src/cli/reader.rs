@@ -10,7 +10,7 @@ use wheelhouse_types::request::Network;
 use wheelhouse_types::retries::RetryNotices;
 use wheelhouse_types::{Kind, Result};
 
-use crate::config::{LocalReader, ReadSource, Settings, Source};
+use wheelhouse_config::{LocalReader, ReadSource, Settings, Source};
 
 /// Reads files; the standard input must be read beforehand, for it may never end.
 #[derive(Default)]

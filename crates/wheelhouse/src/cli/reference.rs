@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Command, CommandFactory as _};
 
 use super::arguments::CommandLine;
-use crate::config::key_reference;
+use wheelhouse_config::key_reference;
 
 /// Writes the document anew instead of comparing it.
 const UPDATE: &str = "WHEELHOUSE_UPDATE_DOCS";

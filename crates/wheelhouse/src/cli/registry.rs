@@ -8,8 +8,8 @@ use wheelhouse_types::retries::RetryNotices;
 
 use super::arguments::RegistryOptions;
 use super::process::Process;
-use crate::config::Settings;
-use crate::oci::registry::{Access, Credentials};
+use wheelhouse_config::Settings;
+use wheelhouse_oci::registry::{Access, Credentials};
 
 /// Where docker listens unless something else is said.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";

@@ -11,7 +11,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
 use super::exit;
-use crate::interruption;
+use wheelhouse_fs::interruption;
 
 /// Signals so close to the first belong to it: `timeout` and terminals may send to a process and
 /// to its group.

@@ -11,7 +11,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::secrets::hidden;
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::scratch::Scratch;
+use wheelhouse_fs::scratch::Scratch;
 
 /// A tree, and the clone that it lies in if there is one.
 pub(crate) struct Tree {

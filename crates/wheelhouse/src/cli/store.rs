@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use wheelhouse_types::{Error, Event, Observer, Result};
 
-use crate::scratch::Scratch;
-use crate::store::Store;
+use wheelhouse_fs::scratch::Scratch;
+use wheelhouse_store::Store;
 
 /// A store, and its directory if that goes with it.
 pub(crate) struct OpenStore {

@@ -19,10 +19,10 @@ use super::progress::Activity;
 use super::reader::Reader;
 use super::render::Verbosity;
 use super::{exit, failure, human, signals, streams, style};
-use crate::config::{RawBuild, Settings, join, settle};
-use crate::oci::{self, extract};
-use crate::scratch::Scratch;
 use crate::verify::{self, Check, Finding, Job, Outcome, Progress, Report, Requirements};
+use wheelhouse_config::{RawBuild, Settings, join, settle};
+use wheelhouse_fs::scratch::Scratch;
+use wheelhouse_oci::extract;
 
 const SCHEMA: &str = "wheelhouse-verify/1";
 
@@ -80,7 +80,7 @@ async fn verify_image(opening: Opening, job: Job, name: PathBuf) -> Result<Repor
     let directory = scratch.path().join("wheelhouse");
     let (source, choice) = opening.open().await?;
     let into = directory.clone();
-    oci::on_thread(move || {
+    wheelhouse_oci::on_thread(move || {
         let image = choice.find(source)?;
         extract::extract(&image, choice.path.as_deref(), &into)
     })

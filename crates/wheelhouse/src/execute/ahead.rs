@@ -15,7 +15,7 @@ use wheelhouse_types::{Distribution, Error, Event, Kind, Result, Source, Target,
 
 use super::fetch::blocking;
 use super::worker::{LocalWorker, Made, State, identity};
-use crate::archive::{self, Limits};
+use wheelhouse_archive::Limits;
 
 /// A worker that goes along with the engine.
 pub(super) struct Ahead {
@@ -92,7 +92,8 @@ impl Ahead {
         if let Some(metadata) = worker.store.metadata(&stored.sha256) {
             return Ok(Some(metadata));
         }
-        let inspection = blocking(move || archive::inspect(&stored.path, &filename)).await?;
+        let inspection =
+            blocking(move || wheelhouse_archive::inspect(&stored.path, &filename)).await?;
         Ok(Some(inspection.metadata))
     }
 
@@ -202,7 +203,7 @@ impl Companion for Ahead {
     }
 
     fn spares(&self, tree: &Path) -> bool {
-        self.is_foreign && archive::compiled::compiles(tree)
+        self.is_foreign && wheelhouse_archive::compiled::compiles(tree)
     }
 
     fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
@@ -217,12 +218,12 @@ pub(crate) async fn examine(path: PathBuf) -> Result<()> {
     if path.extension().is_some_and(|extension| extension == "whl") {
         return examine_wheel(path, filename).await;
     }
-    blocking(move || archive::examine(&path, &filename, &Limits::default())).await
+    blocking(move || wheelhouse_archive::examine(&path, &filename, &Limits::default())).await
 }
 
 /// Examines a wheel of which the metadata alone is wanted.
 async fn examine_wheel(path: PathBuf, filename: String) -> Result<()> {
-    blocking(move || archive::inspect(&path, &filename).map(drop)).await
+    blocking(move || wheelhouse_archive::inspect(&path, &filename).map(drop)).await
 }
 
 /// Metadata that says nothing but who it is of.

@@ -16,9 +16,9 @@ use super::fetch::blocking;
 use super::key;
 use super::sources::{self, Filling, Workplace};
 use super::worker::{LocalWorker, Made, built_wheel, identity, in_background};
-use crate::archive::tree::LargeFiles;
-use crate::archive::{self, Limits};
-use crate::store::{BuildKey, BuiltWheel, Expected, Store, Stored};
+use wheelhouse_archive::Limits;
+use wheelhouse_archive::tree::LargeFiles;
+use wheelhouse_store::{BuildKey, BuiltWheel, Expected, Store, Stored};
 
 impl LocalWorker {
     /// Finds the wheel of a source that was built earlier, or builds it.
@@ -91,7 +91,7 @@ impl LocalWorker {
             return Ok(false);
         }
         let (workplace, _claim) = self.prepare(distribution, &key).await?;
-        blocking(move || Ok(archive::compiled::compiles(&workplace.root))).await
+        blocking(move || Ok(wheelhouse_archive::compiled::compiles(&workplace.root))).await
     }
 
     /// What the build of a source requires, as it declares and as its back end reports.
@@ -336,8 +336,8 @@ fn take(store: &Store, distribution: &Distribution, path: &Path) -> Result<Taken
         .to_string_lossy()
         .into_owned();
     let invalid = || format!("the back end of {distribution} built a wrong wheel, {filename}");
-    let inspection = archive::inspect(path, &filename).context(Kind::Build, invalid)?;
-    let flaws = archive::verify_contents(path, &filename, &Limits::default())
+    let inspection = wheelhouse_archive::inspect(path, &filename).context(Kind::Build, invalid)?;
+    let flaws = wheelhouse_archive::verify_contents(path, &filename, &Limits::default())
         .context(Kind::Build, invalid)?;
     let other_version = distribution
         .version
@@ -348,7 +348,7 @@ fn take(store: &Store, distribution: &Distribution, path: &Path) -> Result<Taken
     }
     let stored = store.add_file(path, Expected::anything(&filename))?;
     store.keep_metadata(&stored.sha256, &inspection.metadata);
-    let glibc = archive::needed_glibc(&stored.path, &Limits::default())?;
+    let glibc = wheelhouse_archive::needed_glibc(&stored.path, &Limits::default())?;
     Ok(Taken {
         filename,
         stored,

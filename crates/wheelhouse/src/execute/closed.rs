@@ -12,8 +12,6 @@ use wheelhouse_types::{
     Error, Kind, Lock, Origin, PackageName, Request, Result, Target, Version, VersionSpecifiers,
 };
 
-use crate::archive;
-
 /// A distribution of the set, as it came.
 pub(super) struct Member<'a> {
     pub(super) name: &'a PackageName,
@@ -82,7 +80,7 @@ fn check_python(target: &Target, members: &[Member<'_>]) -> Result<()> {
     } in members
     {
         let metadata = String::from_utf8_lossy(metadata.unwrap_or_default());
-        let requires = archive::metadata::value(&metadata, "Requires-Python");
+        let requires = wheelhouse_archive::metadata::value(&metadata, "Requires-Python");
         // What cannot be read says nothing, as for pip.
         let requires = requires.and_then(|text| {
             limits::requirement(&text).ok()?;
@@ -167,7 +165,7 @@ fn offer(member: &Member<'_>) -> (PackageName, Vec<Offer>) {
 
 fn requires(member: &Member<'_>) -> Vec<String> {
     let metadata = String::from_utf8_lossy(member.metadata.unwrap_or_default());
-    archive::metadata::values(&metadata, "Requires-Dist")
+    wheelhouse_archive::metadata::values(&metadata, "Requires-Dist")
 }
 
 fn name(line: &str) -> Option<PackageName> {

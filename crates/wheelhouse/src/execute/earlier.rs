@@ -15,8 +15,8 @@ use wheelhouse_types::{
 use super::Reuse;
 use super::fetch::blocking;
 use super::trees::{TreeReader, TreeState};
-use crate::input;
-use crate::store::Store;
+use wheelhouse_fs::input;
+use wheelhouse_store::Store;
 
 /// The name of the lock in a wheelhouse for one target.
 pub(super) const LOCK_NAME: &str = "pylock.toml";

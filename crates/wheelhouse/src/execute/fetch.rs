@@ -15,8 +15,8 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::retries::RetryNotices;
 use wheelhouse_types::{Artifact, Error, Event, Kind, Location, Observer, Result, limits};
 
-pub(super) use crate::interruption::blocking;
-use crate::store::{Expected, FileWriter, Store, Stored};
+pub(super) use wheelhouse_fs::interruption::blocking;
+use wheelhouse_store::{Expected, FileWriter, Store, Stored};
 
 /// A file to fetch, and all that is needed to do so on any thread.
 #[derive(Clone)]

@@ -18,11 +18,10 @@ use super::Report;
 use super::closed;
 use super::locking::lock_name;
 use super::worker::Made;
-use crate::archive;
-use crate::publish::{
+use wheelhouse_publish::{
     DirectoryPublisher, IndexedWheel, Place, Published, Publisher as _, Wheelhouse, simple,
 };
-use crate::store::{LinkMode, Placing, Store, Stored};
+use wheelhouse_store::{LinkMode, Placing, Store, Stored};
 
 /// A finished run.
 pub(super) struct Finished {
@@ -209,12 +208,12 @@ pub(super) fn metadata(store: &Store, stored: &Stored, filename: &str) -> Result
     let bytes = if let Some(bytes) = store.metadata(&stored.sha256) {
         bytes
     } else {
-        let bytes = archive::inspect(&stored.path, filename)?.metadata;
+        let bytes = wheelhouse_archive::inspect(&stored.path, filename)?.metadata;
         store.keep_metadata(&stored.sha256, &bytes);
         bytes
     };
     let requires_python =
-        archive::metadata::value(&String::from_utf8_lossy(&bytes), "Requires-Python");
+        wheelhouse_archive::metadata::value(&String::from_utf8_lossy(&bytes), "Requires-Python");
     Ok(Metadata {
         bytes,
         requires_python,

@@ -8,7 +8,7 @@ use wheelhouse_types::{Action, Artifact, Distribution, Lock, Outcome, Result, So
 
 use super::worker::{Made, built_wheel, is_demanded, is_known_as, warn_of_corrupt_file};
 use super::{Run, key};
-use crate::store::{BuiltWheel, Found, Stored};
+use wheelhouse_store::{BuiltWheel, Found, Stored};
 
 impl Run {
     /// What the store has of `lock`.

@@ -7,7 +7,7 @@ use wheelhouse_types::lock::Build;
 use wheelhouse_types::request::{HashPolicy, Requirement, is_build_variable};
 use wheelhouse_types::{Distribution, Request, Sha256, Source, Target};
 
-use crate::store::BuildKey;
+use wheelhouse_store::BuildKey;
 
 /// Names the bytes of a source. `sdist` is the digest of its file where none is published; `trees`
 /// has those of local trees.

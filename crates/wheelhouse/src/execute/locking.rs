@@ -29,8 +29,8 @@ use super::closure::Closures;
 use super::trees::TreeReader;
 use super::worker::LocalWorker;
 use super::{Audience, Begin, Reuse, begin_worker, earlier};
-use crate::input;
-use crate::store::Store;
+use wheelhouse_fs::input;
+use wheelhouse_store::Store;
 
 /// What is to be locked.
 pub struct Job {

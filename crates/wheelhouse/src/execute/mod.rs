@@ -47,12 +47,12 @@ use wheelhouse_types::{
 pub(crate) use ahead::examine;
 pub use worker::{Made, Worker};
 
-use crate::publish::{self, Published};
-use crate::store::{LinkMode, Store};
 use ahead::Ahead;
 use finish::{Finished, ResolvedSet};
 use supplement::Supplement;
 use trees::TreeReader;
+use wheelhouse_publish::Published;
+use wheelhouse_store::{LinkMode, Store};
 use worker::{LocalWorker, State};
 
 /// What a run is to do.
@@ -213,7 +213,9 @@ struct Run {
 impl Run {
     async fn start(mut job: Job, observer: Arc<dyn Observer>, ahead: bool) -> Result<Self> {
         job.request.resolution.refresh |= job.reuse.asks_again();
-        job.store = job.store.believing(publish::unchanged(&job.output));
+        job.store = job
+            .store
+            .believing(wheelhouse_publish::unchanged(&job.output));
         let cache = job.store.root().join("uv");
         let python = job.request.python.as_deref();
         let host = Host::discover(python, job.python.as_deref(), &cache).await?;

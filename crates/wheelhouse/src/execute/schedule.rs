@@ -8,7 +8,7 @@ use wheelhouse_types::{Error, Event, PackageName, Plan, Result, Step};
 
 use super::Run;
 use super::worker::{LocalWorker, Made, Worker as _};
-use crate::store::Found;
+use wheelhouse_store::Found;
 
 /// Makes the wheel of every step of `plan`.
 ///

@@ -10,12 +10,12 @@ use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::fetch::blocking;
 use super::trees::TreeReader;
-use crate::archive::known_files::KnownFiles;
-use crate::archive::surroundings::View;
-use crate::archive::tree::{self, LargeFiles};
-use crate::archive::{self, Limits};
-use crate::locks::{self, Share};
-use crate::store::Stored;
+use wheelhouse_archive::Limits;
+use wheelhouse_archive::known_files::KnownFiles;
+use wheelhouse_archive::surroundings::View;
+use wheelhouse_archive::tree::{self, LargeFiles};
+use wheelhouse_fs::locks::{self, Share};
+use wheelhouse_store::Stored;
 
 /// A source tree that a build may change, removed when dropped. While it lives, no other process
 /// has the same.
@@ -123,7 +123,8 @@ fn fill(directory: PathBuf, lock: std::fs::File, filling: Filling) -> Result<Wor
     match filling {
         Filling::Sdist { stored, filename } => {
             let limits = Limits::default();
-            workplace.root = archive::unpack(&stored.path, &filename, directory, &limits)?;
+            workplace.root =
+                wheelhouse_archive::unpack(&stored.path, &filename, directory, &limits)?;
         }
         Filling::Checkout(path) => {
             let root = directory.join("source");

@@ -21,7 +21,7 @@ use wheelhouse_types::{
 
 use super::finish::ResolvedSet;
 use super::{Job, Preview, Run};
-use crate::input;
+use wheelhouse_fs::input;
 
 /// Describes a set beside that of the request.
 pub struct Supplement {

@@ -12,10 +12,10 @@ use wheelhouse_types::{Error, Kind, Result, Sha256};
 use super::earlier::LOCK_NAME;
 use super::fetch::blocking;
 use super::locking::lock_name;
-use crate::archive::known_files::KnownFiles;
-use crate::archive::surroundings::{self, View};
-use crate::archive::tree::{self, LargeFiles};
-use crate::store::Store;
+use wheelhouse_archive::known_files::KnownFiles;
+use wheelhouse_archive::surroundings::{self, View};
+use wheelhouse_archive::tree::{self, LargeFiles};
+use wheelhouse_store::Store;
 
 /// The state of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,9 +26,9 @@ use super::fetch::{Fetch, blocking};
 use super::finish;
 use super::sources::{self, Tree, Workplace};
 use super::trees::TreeReader;
-use crate::archive::tree::LargeFiles;
-use crate::archive::{self, Limits, contents};
-use crate::store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
+use wheelhouse_archive::tree::LargeFiles;
+use wheelhouse_archive::{Limits, contents};
+use wheelhouse_store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
 
 /// Makes the wheel of a distribution. The one seam between a plan and whoever carries it out.
 pub trait Worker {
@@ -353,7 +353,7 @@ impl LocalWorker {
         );
         let has_digest = !artifact.hashes.is_empty() || !distribution.required_hashes.is_empty();
         let inspection = blocking(move || {
-            let inspection = archive::inspect(&stored.path, &filename)?;
+            let inspection = wheelhouse_archive::inspect(&stored.path, &filename)?;
             if !has_digest {
                 check_contents(&stored.path, &filename)?;
             }
@@ -388,7 +388,7 @@ impl LocalWorker {
         let (store, stored, filename) = (self.store.clone(), stored.clone(), filename.to_owned());
         blocking(move || {
             if !store.is_examined(&stored.sha256) {
-                archive::examine(&stored.path, &filename, &Limits::default())?;
+                wheelhouse_archive::examine(&stored.path, &filename, &Limits::default())?;
                 store.keep_examined(&stored.sha256);
             }
             Ok(())
@@ -467,7 +467,7 @@ impl LocalWorker {
 /// Refuses the wheel at `path` if a file in it has other bytes than its `RECORD` states, or than the
 /// archive itself does.
 fn check_contents(path: &Path, filename: &str) -> Result<()> {
-    let differences = archive::verify_contents(path, filename, &Limits::default())?;
+    let differences = wheelhouse_archive::verify_contents(path, filename, &Limits::default())?;
     let damage = differences
         .iter()
         .find(|difference| contents::is_contradiction(difference));
@@ -506,7 +506,7 @@ pub(super) fn is_known_as(store: &Store, stored: &Stored, distribution: &Distrib
         return false;
     };
     let metadata = String::from_utf8_lossy(&metadata);
-    let value = |field| archive::metadata::value(&metadata, field).unwrap_or_default();
+    let value = |field| wheelhouse_archive::metadata::value(&metadata, field).unwrap_or_default();
     let version = distribution.version.as_ref();
     value("Name").parse().as_ref() == Ok(&distribution.name)
         && version.is_none_or(|version| value("Version").parse().as_ref() == Ok(version))

@@ -11,8 +11,8 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result};
 
 use super::environment;
-use crate::input;
-use crate::publish::write_file;
+use wheelhouse_fs::input;
+use wheelhouse_publish::write_file;
 
 /// Path below the application's directory, and contents.
 const SCRIPTS: [(&str, &str); 2] = [

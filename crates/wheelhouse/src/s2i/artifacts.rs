@@ -27,10 +27,10 @@ use wheelhouse_types::{Kind, Manifest, PackageName, Result, Sha256, Target, Vers
 
 use super::Places;
 use super::transfer::move_contents;
-use crate::archive::metadata::value;
-use crate::config::is_pylock_name;
-use crate::input;
-use crate::store::{STORE_MTIME, Store, TEMPORARY_PREFIX, Upkeep};
+use wheelhouse_archive::metadata::value;
+use wheelhouse_config::is_pylock_name;
+use wheelhouse_fs::input;
+use wheelhouse_store::{STORE_MTIME, Store, TEMPORARY_PREFIX, Upkeep};
 
 /// How many bytes of artifacts an engine saves, carries and uploads in a second; measured with the S2I
 /// tool and docker.

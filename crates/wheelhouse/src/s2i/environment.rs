@@ -8,7 +8,7 @@ use std::path::Path;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-use crate::input;
+use wheelhouse_fs::input;
 
 /// Reads the variables of the upload `source`: none if it has no such file.
 ///

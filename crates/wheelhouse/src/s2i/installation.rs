@@ -8,8 +8,8 @@ use std::path::Path;
 
 use wheelhouse_types::PackageName;
 
-use crate::config::{Dependencies, Project};
-use crate::input;
+use wheelhouse_config::{Dependencies, Project};
+use wheelhouse_fs::input;
 
 /// Lists the tools that builds of the application fetch, PEP 508 requirements separated by spaces.
 pub const TOOLS: &str = "WHEELHOUSE_TOOLS";

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::config::{ApplicationSource, find_application_source};
+use wheelhouse_config::{ApplicationSource, find_application_source};
 
 /// What says what the application requires.
 #[derive(Debug, PartialEq, Eq)]

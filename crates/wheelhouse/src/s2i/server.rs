@@ -29,7 +29,7 @@ use tokio_util::io::ReaderStream;
 use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::{Manifest, PackageName};
 
-use crate::publish::simple;
+use wheelhouse_publish::simple;
 
 const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";

@@ -23,10 +23,10 @@ use super::sources::Nobody;
 use super::survey::{Survey, sdist};
 use super::wanted::Wanted;
 use super::wheels::is_candidate;
-use crate::archive::{self, Limits};
 use crate::execute::{self, Job, Reuse};
-use crate::scratch::Scratch;
-use crate::store::{LinkMode, Store};
+use wheelhouse_archive::Limits;
+use wheelhouse_fs::scratch::Scratch;
+use wheelhouse_store::{LinkMode, Store};
 
 const ADD: &str = "Build or download what is missing into the directory, for the same Python.";
 
@@ -278,8 +278,8 @@ impl Bystander {
         };
         let into = Scratch::new()?;
         let filename = &artifact.filename;
-        let tree = archive::unpack(path, filename, into.path(), &Limits::default())?;
-        let stated = archive::static_metadata(&tree);
+        let tree = wheelhouse_archive::unpack(path, filename, into.path(), &Limits::default())?;
+        let stated = wheelhouse_archive::static_metadata(&tree);
         stated.map(Some).ok_or_else(|| {
             let message = format!("what {filename} requires is only known when it is built");
             Error::new(Kind::Build, message)

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wheelhouse_types::{Result, Sha256, WheelFilename};
 
 use super::survey::Survey;
-use crate::archive::{self, Limits, contents};
-use crate::store::{Algorithm, Digester};
-use crate::threads::on_threads;
+use wheelhouse_archive::{Limits, contents};
+use wheelhouse_fs::threads::on_threads;
+use wheelhouse_store::{Algorithm, Digester};
 
 /// What a wheel was found to be.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ impl Examined {
     /// The values of a field of its metadata.
     pub(super) fn values(&self, field: &str) -> Vec<String> {
         let metadata = self.metadata.as_deref().unwrap_or_default();
-        archive::metadata::values(&String::from_utf8_lossy(metadata), field)
+        wheelhouse_archive::metadata::values(&String::from_utf8_lossy(metadata), field)
     }
 }
 
@@ -81,9 +81,9 @@ fn wheel(path: &Path, name: &str) -> Examined {
 }
 
 fn look_inside(path: &Path, name: &str, examined: &mut Examined) -> Result<()> {
-    let inspection = archive::inspect(path, name)?;
+    let inspection = wheelhouse_archive::inspect(path, name)?;
     examined.metadata = Some(inspection.metadata);
-    let differences = archive::verify_contents(path, name, &Limits::default())?;
+    let differences = wheelhouse_archive::verify_contents(path, name, &Limits::default())?;
     // The differences have what `RECORD` lists in full, the inspection in short.
     let others = inspection.irregularities.into_iter();
     let others = others.filter(|irregularity| !irregularity.starts_with("RECORD"));

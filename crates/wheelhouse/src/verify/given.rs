@@ -17,7 +17,7 @@ use super::examine::{Examined, digests};
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::{Survey, sdist};
 use super::wheels::is_candidate;
-use crate::input;
+use wheelhouse_fs::input;
 
 /// A lock, as one target reads it.
 pub(super) struct Given<'a> {

@@ -12,7 +12,7 @@ use super::examine::Examined;
 use super::page::{self, Link, Listed};
 use super::report::{Check, Examination, Finding, Name};
 use super::survey::Survey;
-use crate::publish::simple;
+use wheelhouse_publish::simple;
 
 /// Compares pages and metadata files with the manifest and the wheels.
 pub(super) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Option<Check> {
@@ -156,7 +156,7 @@ fn strangeness(link: &Link, expected: &BTreeMap<String, Listed>) -> Vec<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::IndexedWheel;
+    use wheelhouse_publish::IndexedWheel;
 
     fn indexed(name: &str) -> IndexedWheel {
         IndexedWheel {

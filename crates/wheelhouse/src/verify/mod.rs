@@ -35,9 +35,9 @@ use wheelhouse_engine::python::Surroundings;
 use wheelhouse_types::request::{Building, Indexes, Network, Prereleases, Requirement, Resolution};
 use wheelhouse_types::{Request, Result};
 
-use crate::scratch::Scratch;
 use survey::Survey;
 use verification::Verification;
+use wheelhouse_fs::scratch::Scratch;
 
 pub use report::{Check, Count, Finding, Name, Outcome, Report};
 

@@ -13,7 +13,7 @@ use super::survey::Survey;
 use super::verification::Verification;
 use super::wanted::sdist_name;
 use crate::execute::{self, Job, Reuse};
-use crate::store::{LinkMode, Store};
+use wheelhouse_store::{LinkMode, Store};
 
 /// Builds `sdists` of `survey`, into nothing that stays.
 ///

@@ -12,7 +12,7 @@ use wheelhouse_types::manifest::{MANIFEST_NAME, Unusable};
 use wheelhouse_types::{Error, Kind, Manifest, Result};
 
 use super::report::Finding;
-use crate::input;
+use wheelhouse_fs::input;
 
 /// What pip takes for source distributions in a `--find-links` directory.
 const SDIST_ENDINGS: [&str; 7] = [

@@ -19,7 +19,7 @@ use super::{
     Check, Job, Name, Outcome, Progress, Requirements, child, completeness, files, imports, index,
     install, lock, sources, wheels,
 };
-use crate::publish::simple;
+use wheelhouse_publish::simple;
 
 const BEFORE: &str = "what was checked before has failed";
 const NOT_ASKED: &str = "it was not asked for";

@@ -18,7 +18,7 @@ use wheelhouse_types::{Lock, Manifest, PackageName, Target};
 use super::examine::Examined;
 use super::survey::{Survey, sdist};
 use super::wheels::is_candidate;
-use crate::input;
+use wheelhouse_fs::input;
 
 /// The requirements of a proof.
 #[derive(Clone, Debug, Default)]

@@ -1,8 +1,8 @@
 //! Wheels and source distributions that are broken or mean harm.
 
-use crate::support::archives::patched;
 use crate::support::sdist;
 use crate::support::{Behaviour, Finished, Index, Member, Sandbox, Sdist, Wheel, sha256, tree};
+use wheelhouse_archive::testing::archives::patched;
 
 /// Offers `bytes` as the wheel of alpha 1.0, whose metadata the index has beside it or not.
 fn offered(bytes: &[u8], metadata: bool) -> Index {

@@ -10,9 +10,9 @@ use wheelhouse_types::target::Platform;
 
 use super::Globals;
 use super::options::Options;
-use crate::config::{RawBuild, RawTargets};
 use crate::execute::Reuse;
-use crate::store::LinkMode;
+use wheelhouse_config::{RawBuild, RawTargets};
+use wheelhouse_store::LinkMode;
 
 #[derive(Debug, Args)]
 pub(crate) struct Build {

@@ -9,8 +9,8 @@ use wheelhouse_types::{Error, Kind, Result, Target};
 use super::Globals;
 use super::build::{Conduct, Inputs};
 use super::options::Options;
-use crate::config::{RawBuild, RawTargets};
 use crate::execute::download::Sources;
+use wheelhouse_config::{RawBuild, RawTargets};
 
 #[derive(Debug, Args)]
 pub(crate) struct Download {

@@ -10,9 +10,9 @@ use wheelhouse_types::{Error, Kind, Result, names_image};
 
 use super::Globals;
 use super::options::{NetworkOptions, Options};
-use crate::config::RawBuild;
-use crate::oci::Location;
-use crate::oci::compose::ANNOTATION_PREFIX;
+use wheelhouse_config::RawBuild;
+use wheelhouse_oci::Location;
+use wheelhouse_oci::compose::ANNOTATION_PREFIX;
 
 #[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
 #[derive(Debug, Args)]

@@ -10,8 +10,8 @@ use super::Globals;
 use super::build::{Inputs, Upgrades};
 use super::download::Targets;
 use super::options::Options;
-use crate::config::{RawBuild, RawTargets, is_pylock_name};
 use crate::execute::locking::Place;
+use wheelhouse_config::{RawBuild, RawTargets, is_pylock_name};
 
 /// Where a lock is put unless the user says where.
 const OUTPUT: &str = "pylock.toml";

@@ -2,7 +2,7 @@
 //!
 //! Responsible for names, help texts (options of `build` in `build`) and the form of values
 //! (`values`). Never joins an option with anything else: that is done with
-//! [`RawBuild`](crate::config::RawBuild), which knows no clap.
+//! [`RawBuild`](wheelhouse_config::RawBuild), which knows no clap.
 
 mod build;
 mod download;
@@ -19,7 +19,6 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-use crate::config::RawBuild;
 pub(crate) use build::{Build, Conduct, Config};
 pub(crate) use download::Download;
 pub(crate) use foreign::Foreign;
@@ -28,6 +27,7 @@ pub(crate) use lock::Lock;
 pub(crate) use s2i::{Role, S2i};
 use values::size;
 pub(crate) use verify::Verify;
+use wheelhouse_config::RawBuild;
 
 const STYLES: Styles = Styles::styled()
     .header(anstyle::AnsiColor::Green.on_default().bold())

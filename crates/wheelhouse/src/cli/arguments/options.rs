@@ -11,7 +11,7 @@ use wheelhouse_types::request::IndexStrategy;
 
 use super::Globals;
 use super::values::{jobs, seconds};
-use crate::config::{Control, RawBuild};
+use wheelhouse_config::{Control, RawBuild};
 
 /// What decides which versions and files are chosen, and how they are had and built.
 #[derive(Debug, Args)]
@@ -324,7 +324,7 @@ mod tests {
                 })
             })
         };
-        for name in crate::config::key_names() {
+        for name in wheelhouse_config::key_names() {
             assert!(is_option(name), "`{name}` is not an option");
         }
     }

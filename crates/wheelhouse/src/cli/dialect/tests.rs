@@ -5,7 +5,7 @@ use clap::{Arg, Command, CommandFactory as _};
 
 use super::*;
 use crate::cli::arguments::CommandLine;
-use crate::config::{
+use wheelhouse_config::{
     ConfigurationRequest, Environment, PipConfiguration, Platform, SettingStatus, Source,
 };
 

@@ -20,11 +20,11 @@ use super::build::Addition;
 use super::preparation::Preparation;
 use super::process::Process;
 use super::{again, build, cache, signals, store, streams};
-use crate::config::{LocalReader, RawBuild, settle};
 use crate::s2i::artifacts::{self, Restored, Transfer};
 use crate::s2i::server::Patience;
 use crate::s2i::{Places, USAGE, application, environment, permissions, server, transfer};
-use crate::store::Store;
+use wheelhouse_config::{LocalReader, RawBuild, settle};
+use wheelhouse_store::Store;
 
 const SCHEMA: &str = "wheelhouse-s2i/1";
 

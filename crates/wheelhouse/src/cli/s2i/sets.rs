@@ -9,11 +9,11 @@ use super::super::build::{self, Addition, Asks};
 use super::super::preparation::Preparation;
 use super::super::process::Process;
 use super::{is_true, raw};
-use crate::config::{Dependencies, RawBuild};
 use crate::execute::supplement::{Tree, Wants};
 use crate::s2i::Places;
 use crate::s2i::installation::{self, Stated, Tools};
 use crate::s2i::requirements::{self, Requirements};
+use wheelhouse_config::{Dependencies, RawBuild};
 
 /// Set to 1 to resolve each of the files that `REQUIREMENTS_FILE` names by itself.
 const SEPARATE: &str = "WHEELHOUSE_SEPARATE";

@@ -17,7 +17,7 @@ use super::super::ahead::Ahead;
 use super::super::worker::{LocalWorker, Made, identity};
 use super::super::{closure, schedule};
 use super::settle::Settled;
-use crate::store::{BuiltWheel, Stored};
+use wheelhouse_store::{BuiltWheel, Stored};
 
 /// For whom files are gathered, and by whom.
 pub(super) struct Gathering<'a> {

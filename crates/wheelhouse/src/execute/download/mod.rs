@@ -35,11 +35,11 @@ use super::worker::LocalWorker;
 use super::{
     Audience, Begin, Preview, Report, Reuse, begin_worker, earlier, finish, schedule, tell,
 };
-use crate::publish::unchanged;
-use crate::store::{LinkMode, Store};
 use gather::{Gathered, Gathering, Gotten, has_wheel_name};
 use publish::Downloaded;
 use settle::Settled;
+use wheelhouse_publish::unchanged;
+use wheelhouse_store::{LinkMode, Store};
 
 /// What a download is to do.
 pub struct Job {

@@ -14,10 +14,10 @@ use super::super::Report;
 use super::super::finish::{self, Placer};
 use super::super::locking::lock_name;
 use super::gather::{Gathered, Gotten};
-use crate::publish::{
+use wheelhouse_publish::{
     DirectoryPublisher, IndexedWheel, Published, Publisher as _, Wheelhouse, simple,
 };
-use crate::store::{LinkMode, Store};
+use wheelhouse_store::{LinkMode, Store};
 
 /// Everything that all targets need.
 pub(super) struct Downloaded {

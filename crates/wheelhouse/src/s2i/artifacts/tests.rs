@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::store::{BuildKey, BuiltWheel, Expected, Found};
+use wheelhouse_store::{BuildKey, BuiltWheel, Expected, Found};
 
 fn places(root: &Path) -> Places {
     Places {

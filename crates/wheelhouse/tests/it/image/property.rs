@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::json;
-use wheelhouse::oci::progress::Unwatched;
-use wheelhouse::oci::registry::Credentials;
-use wheelhouse::oci::{self, Access, Job, Location, Maker, Manner, extract, source};
-use wheelhouse::publish::manifest_bytes;
+use wheelhouse_oci::progress::Unwatched;
+use wheelhouse_oci::registry::Credentials;
+use wheelhouse_oci::{self, Access, Job, Location, Maker, Manner, extract, source};
+use wheelhouse_publish::manifest_bytes;
 
 use crate::support::{noise, sha256};
 
@@ -105,14 +105,16 @@ async fn image(wheelhouse: PathBuf, destination: &Location, threads: usize) -> S
             store: None,
         },
     };
-    let published = oci::publish(job, Arc::new(Unwatched)).await.unwrap();
+    let published = wheelhouse_oci::publish(job, Arc::new(Unwatched))
+        .await
+        .unwrap();
     published.composed.root().blob.digest()
 }
 
 async fn extracted(location: &Location, directory: PathBuf) {
-    let opened = oci::open(location, &access(), Path::new("/nowhere")).await;
+    let opened = wheelhouse_oci::open(location, &access(), Path::new("/nowhere")).await;
     let opened = opened.unwrap();
-    oci::on_thread(move || {
+    wheelhouse_oci::on_thread(move || {
         let image = source::find(opened, Some("amd64"))?;
         extract::extract(&image, None, &directory)
     })

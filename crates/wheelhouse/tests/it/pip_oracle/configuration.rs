@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wheelhouse::config::{ConfigurationRequest, Environment, PipConfiguration, Platform};
+use wheelhouse_config::{ConfigurationRequest, Environment, PipConfiguration, Platform};
 
 use super::{Case, Dice, InDirectory, compare, options_value};
 
@@ -32,7 +32,7 @@ fn our_configuration(case: &Case, directory: &Path) -> Result<Value, String> {
         value["requirement"] = json!(configuration.list("requirement"));
         Ok(value)
     };
-    value().map_err(|error: wheelhouse::config::ConfigurationError| error.to_string())
+    value().map_err(|error: wheelhouse_config::ConfigurationError| error.to_string())
 }
 
 /// Gives a case the directories that no other configuration is in.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use wheelhouse::config::{FileOptions, LocalReader, Source};
+use wheelhouse_config::{FileOptions, LocalReader, Source};
 
 use crate::support::test_python;
 
@@ -148,7 +148,7 @@ fn compare(kind: &str, cases: &[Case], ours: impl Fn(&Case, &Path) -> Result<Val
 /// Answers as if the process were in a directory.
 struct InDirectory<'a>(&'a Path);
 
-impl wheelhouse::config::ReadSource for InDirectory<'_> {
+impl wheelhouse_config::ReadSource for InDirectory<'_> {
     fn read(&self, source: &Source) -> std::io::Result<Vec<u8>> {
         LocalReader.read(source)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wheelhouse::config::{
+use wheelhouse_config::{
     Environment, FileOptions, ReadContext, RequirementLine, Requirements, Role, Source,
     read_requirements,
 };

@@ -1,8 +1,6 @@
 //! What the tests stand on: an index that can misbehave, makers of wheels and source distributions,
 //! and a runner for the binary. Never asserts anything about the program itself.
 
-#[path = "../../../src/archive/samples/archives.rs"]
-pub(crate) mod archives;
 pub(crate) mod builds;
 pub(crate) mod containers;
 pub(crate) mod fake_registry;
@@ -19,11 +17,11 @@ pub(crate) mod sdist;
 pub(crate) mod tree;
 pub(crate) mod wheel;
 
-pub(crate) use archives::Member;
 pub(crate) use index::{Behaviour, Index};
 pub(crate) use sandbox::{Finished, Sandbox};
 pub(crate) use sdist::Sdist;
 pub(crate) use wheel::Wheel;
+pub(crate) use wheelhouse_archive::testing::archives::Member;
 
 use sha2::Digest as _;
 

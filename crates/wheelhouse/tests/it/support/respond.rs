@@ -48,7 +48,10 @@ pub(crate) fn send(
             response = Response::body(content_type, body.clone());
         }
         Behaviour::Gzipped(content_type, body) => {
-            response = Response::body(content_type, super::archives::gzip(body));
+            response = Response::body(
+                content_type,
+                wheelhouse_archive::testing::archives::gzip(body),
+            );
             response
                 .headers
                 .push(("Content-Encoding", "gzip".to_owned()));

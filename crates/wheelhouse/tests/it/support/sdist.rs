@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
-use super::archives::{Member, gzip, tar};
+use wheelhouse_archive::testing::archives::{Member, gzip, tar};
 
 /// The back end: `SCRIPT` stands for what `build_wheel` does before it makes the wheel, `WHOSE` for
 /// the platform that the wheel is for.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::archives::{record, zip};
+use wheelhouse_archive::testing::archives::{record, zip};
 
 /// A wheel in the making, pure unless it has another tag.
 #[derive(Clone)]

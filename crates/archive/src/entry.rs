@@ -1,0 +1,123 @@
+//! The names of archive entries: splits those that are safe, and says what is wrong with others.
+//!
+//! Never touches the filesystem: a name is judged as text alone.
+
+use wheelhouse_types::{Error, Kind, Result};
+
+/// The longest component that Linux file systems take, in bytes.
+const LONGEST_COMPONENT: usize = 255;
+
+/// The longest whole name, in bytes; `PATH_MAX` with room for the directory it goes to.
+pub const LONGEST_NAME: usize = 3072;
+
+/// Splits the name of an entry into its components, without empty ones and `.`.
+///
+/// # Errors
+/// A name that could lead out of the directory it is unpacked into, on any operating system, or
+/// that no file can have.
+pub fn components(name: &str) -> Result<Vec<&str>> {
+    match fault(name) {
+        Some(fault) => Err(refusal(name, fault)),
+        None => Ok(split(name).collect()),
+    }
+}
+
+/// Makes the error that refuses the entry `name`; `fault` completes "entry `name` ...".
+#[must_use]
+pub fn refusal(name: &str, fault: &str) -> Error {
+    Error::new(Kind::Fetch, format!("entry `{}` {fault}", shown(name)))
+}
+
+/// Shortens a name and escapes what could garble a terminal.
+pub fn shown(name: &str) -> String {
+    let mut shown: String = name
+        .chars()
+        .take(200)
+        .flat_map(char::escape_debug)
+        .collect();
+    if name.chars().nth(200).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn split(name: &str) -> impl Iterator<Item = &str> {
+    name.split('/')
+        .filter(|component| !component.is_empty() && *component != ".")
+}
+
+fn fault(name: &str) -> Option<&'static str> {
+    let bytes = name.as_bytes();
+    if bytes.contains(&0) {
+        return Some("has a NUL in its name");
+    }
+    if bytes
+        .first()
+        .is_some_and(|first| matches!(first, b'/' | b'\\'))
+    {
+        return Some("has an absolute path");
+    }
+    if bytes.len() > 1 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' {
+        return Some("begins with a drive letter");
+    }
+    // A backslash separates on Windows alone, but no honest name has one beside `..`.
+    if name.split(['/', '\\']).any(|component| component == "..") {
+        return Some("leads out of the archive with `..`");
+    }
+    let too_long = |component: &str| component.len() > LONGEST_COMPONENT;
+    if name.len() > LONGEST_NAME || split(name).any(too_long) {
+        return Some("has a name longer than a file's can be");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::path::{Component, Path};
+
+    use super::*;
+
+    #[test]
+    fn honest_names_are_split() {
+        assert_eq!(components("a/b.py").unwrap(), ["a", "b.py"]);
+        assert_eq!(components("./a//b/").unwrap(), ["a", "b"]);
+        assert_eq!(components("unit/a\\x2db").unwrap(), ["unit", "a\\x2db"]);
+        assert_eq!(components("a/..b/c..").unwrap(), ["a", "..b", "c.."]);
+        assert!(components("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn hostile_names_are_refused() {
+        let long = "x".repeat(256);
+        for name in [
+            "/etc/passwd",
+            "\\\\host\\share",
+            "C:/x",
+            "c:x",
+            "../x",
+            "a/../../x",
+            "a/..",
+            "..\\x",
+            "a\\..\\..\\x",
+            "a\0b",
+            long.as_str(),
+        ] {
+            assert!(components(name).is_err(), "{name}");
+        }
+        assert!(components(&"a/".repeat(3000)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn accepted_components_stay_inside(name in "[a-zA-Z./\\\\:\\x00]{0,24}") {
+            if let Ok(components) = components(&name) {
+                for component in components {
+                    let path = Path::new(component);
+                    prop_assert_eq!(path.components().count(), 1);
+                    prop_assert!(matches!(path.components().next(), Some(Component::Normal(_))));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,432 @@
+use std::io::Write as _;
+
+use proptest::prelude::*;
+use tar::EntryType;
+
+use super::super::testing::{Member, gzip, tar, zip};
+use super::*;
+
+struct Case {
+    directory: tempfile::TempDir,
+    result: Result<PathBuf>,
+}
+
+impl Case {
+    fn new(bytes: &[u8], filename: &str) -> Self {
+        Self::within(bytes, filename, &Limits::default())
+    }
+
+    fn within(bytes: &[u8], filename: &str, limits: &Limits) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = directory.path().join("archive");
+        fs::write(&archive, bytes).unwrap();
+        let result = unpack(&archive, filename, &directory.path().join("into"), limits);
+        Self { directory, result }
+    }
+
+    fn tar(members: &[Member]) -> Self {
+        Self::new(&gzip(&tar(members)), "example-1.0.tar.gz")
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.result
+            .as_ref()
+            .map_err(Error::sentence)
+            .unwrap()
+            .clone()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.tree().join(name)).unwrap()
+    }
+
+    fn refusal(&self) -> String {
+        let error = self.result.as_ref().expect_err("the archive is refused");
+        assert_eq!(error.kind(), Kind::Fetch);
+        error.sentence()
+    }
+
+    /// Whether nothing is outside the directory given.
+    fn is_contained(&self) -> bool {
+        let names: Vec<_> = fs::read_dir(self.directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.iter().all(|name| name == "archive" || name == "into")
+    }
+}
+
+fn honest() -> Vec<Member> {
+    vec![
+        Member::directory("example-1.0/"),
+        Member::file("example-1.0/PKG-INFO", "Name: example\n"),
+        Member {
+            mode: 0o4777,
+            ..Member::file("example-1.0/configure", "#!/bin/sh\n")
+        },
+        Member::file("example-1.0/src/a.py", ""),
+        Member::link("example-1.0/b.py", "src/a.py"),
+        Member::hard_link("example-1.0/c", "example-1.0/configure"),
+    ]
+}
+
+#[test]
+fn an_honest_archive_becomes_a_tree() {
+    let case = Case::tar(&honest());
+    assert!(case.tree().ends_with("into/example-1.0"));
+    assert_eq!(case.read("PKG-INFO"), "Name: example\n");
+    assert_eq!(case.read("c"), "#!/bin/sh\n");
+    assert_eq!(
+        fs::read_link(case.tree().join("b.py")).unwrap(),
+        Path::new("src/a.py")
+    );
+    let modified = fs::metadata(case.tree().join("PKG-INFO"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    assert_eq!(modified, time(1_500_000_000).unwrap());
+    let modified = fs::metadata(case.tree()).unwrap().modified().unwrap();
+    assert_eq!(modified, time(1_500_000_000).unwrap());
+}
+
+#[cfg(unix)]
+#[test]
+fn modes_keep_the_executable_bit_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let case = Case::tar(&honest());
+    let mode = |name: &str| {
+        fs::metadata(case.tree().join(name))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777
+    };
+    assert_eq!(mode("configure"), 0o755);
+    assert_eq!(mode("PKG-INFO"), 0o644);
+}
+
+#[test]
+fn every_compression_is_known() {
+    let plain = tar(&honest());
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bzip2.write_all(&plain).unwrap();
+    for (bytes, name) in [
+        (plain.clone(), "example-1.0.tar"),
+        (gzip(&plain), "example-1.0.TGZ"),
+        (bzip2.finish().unwrap(), "example-1.0.tar.bz2"),
+        (
+            include_bytes!("example.tar.xz").to_vec(),
+            "example-1.0.tar.xz",
+        ),
+    ] {
+        assert_eq!(
+            Case::new(&bytes, name).read("PKG-INFO"),
+            "Name: example\n",
+            "{name}"
+        );
+    }
+    let files = [(
+        "example-1.0/PKG-INFO".to_owned(),
+        b"Name: example\n".to_vec(),
+    )];
+    assert_eq!(
+        Case::new(&zip(&files), "example-1.0.zip").read("PKG-INFO"),
+        "Name: example\n"
+    );
+    assert!(
+        Case::new(&plain, "example.rar")
+            .refusal()
+            .contains("no known format")
+    );
+}
+
+#[test]
+fn several_entries_at_the_top_are_the_tree() {
+    let case = Case::tar(&[Member::file("a/x", ""), Member::file("setup.py", "")]);
+    assert!(case.tree().ends_with("into"));
+    let case = Case::tar(&[Member::file("setup.py", "")]);
+    assert!(case.tree().ends_with("into"));
+    let case = Case::tar(&[Member::file("./a/setup.py", "")]);
+    assert!(case.tree().ends_with("into/a"));
+}
+
+#[test]
+fn hostile_members_are_refused() {
+    for (members, reason) in [
+        (
+            vec![Member::file("../evil", "")],
+            "leads out of the archive",
+        ),
+        (
+            vec![Member::file("a/../../evil", "")],
+            "leads out of the archive",
+        ),
+        (
+            vec![Member::link("a/b", "/etc")],
+            "leads out of the archive",
+        ),
+        (
+            vec![Member::link("a/b", "../../evil")],
+            "leads out of the archive",
+        ),
+        (
+            vec![Member::link("a/b", "../.."), Member::file("a/b/evil", "")],
+            "is both a directory",
+        ),
+        (
+            vec![Member::hard_link("a/b", "../evil")],
+            "leads out of the archive",
+        ),
+        (
+            vec![Member::hard_link("a/b", "/etc/passwd")],
+            "leads out of the archive",
+        ),
+        (
+            vec![Member::hard_link("a/b", "a/missing")],
+            "is a hard link to no earlier file",
+        ),
+        (
+            vec![Member::special("a/fifo", EntryType::Fifo)],
+            "is neither a file",
+        ),
+        (
+            vec![Member::special("a/device", EntryType::Char)],
+            "is neither a file",
+        ),
+        (
+            vec![Member::special("a/device", EntryType::Block)],
+            "is neither a file",
+        ),
+        (
+            vec![Member::file("a", ""), Member::file("a/b", "")],
+            "is both a directory",
+        ),
+        (
+            vec![Member::file("a/b", ""), Member::file("a", "")],
+            "is both a directory",
+        ),
+        (
+            vec![Member::link("a/x", "y"), Member::link("a/y", "x")],
+            "in a circle",
+        ),
+        // Each link alone looks harmless.
+        (
+            vec![
+                Member::link("a/here", "."),
+                Member::link("a/out", "here/../../evil"),
+            ],
+            "leads out",
+        ),
+        (
+            vec![
+                Member::link("a/b/c", ".."),
+                Member::link("a/d", "b/c/../../x"),
+            ],
+            "leads out",
+        ),
+    ] {
+        let case = Case::tar(&members);
+        assert!(
+            case.refusal().contains(reason),
+            "{members:?}: {}",
+            case.refusal()
+        );
+        assert!(case.is_contained());
+    }
+}
+
+#[test]
+fn an_absolute_name_is_taken_as_relative() {
+    let case = Case::tar(&[Member::file("/a/setup.py", "x")]);
+    assert_eq!(case.read("setup.py"), "x");
+}
+
+#[test]
+fn the_last_of_two_twins_counts_and_never_through_a_link() {
+    let case = Case::tar(&[Member::file("a/x", "one"), Member::file("a/x", "two")]);
+    assert_eq!(case.read("x"), "two");
+    let members = [
+        Member::file("a/kept", "kept"),
+        Member::link("a/x", "kept"),
+        Member::file("a/x", "written"),
+    ];
+    let case = Case::tar(&members);
+    assert_eq!(case.read("kept"), "kept");
+    assert_eq!(case.read("x"), "written");
+}
+
+#[test]
+fn long_names_are_read_and_too_long_ones_refused() {
+    let long = format!("a/{}", "d/".repeat(80) + "file");
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_mode(0o644);
+    header.set_cksum();
+    builder.append_data(&mut header, &long, &b"x"[..]).unwrap();
+    let case = Case::new(&builder.into_inner().unwrap(), "a.tar");
+    assert_eq!(case.read(&long[2..]), "x");
+    let mut builder = tar::Builder::new(Vec::new());
+    builder
+        .append_data(&mut header, "x".repeat(300), &b"x"[..])
+        .unwrap();
+    let case = Case::new(&builder.into_inner().unwrap(), "a.tar");
+    assert!(case.refusal().contains("longer than a file's can be"));
+}
+
+#[test]
+fn a_long_name_of_gigabytes_is_refused_early() {
+    let mut header = tar::Header::new_gnu();
+    header.set_path("././@LongLink").unwrap();
+    header.set_entry_type(EntryType::GNULongName);
+    header.set_size(64 << 20);
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.resize(bytes.len() + (64 << 20), b'x');
+    let case = Case::new(&gzip(&bytes), "a.tar.gz");
+    assert!(
+        case.refusal().contains("a header is larger than it may be"),
+        "{}",
+        case.refusal()
+    );
+}
+
+#[test]
+fn bombs_are_refused() {
+    let limits = Limits {
+        entries: 100,
+        bytes: 1 << 30,
+        ratio: 10,
+        ratio_floor: 1 << 20,
+    };
+    let zeros = "\0".repeat(2 << 20);
+    let bytes = gzip(&tar(&[Member::file("a/zeros", &zeros)]));
+    let case = Case::within(&bytes, "a.tar.gz", &limits);
+    assert!(case.refusal().contains("beyond what may be unpacked"));
+    let files = [("a/zeros".to_owned(), zeros.into_bytes())];
+    let case = Case::within(&zip(&files), "a.zip", &limits);
+    assert!(case.refusal().contains("beyond what may be unpacked"));
+    let many: Vec<Member> = (0..101)
+        .map(|index| Member::file(&format!("a/{index}"), ""))
+        .collect();
+    let case = Case::within(&gzip(&tar(&many)), "a.tar.gz", &limits);
+    assert!(case.refusal().contains("beyond what may be unpacked"));
+}
+
+#[test]
+fn truncation_is_noticed() {
+    let bytes = gzip(&tar(&honest()));
+    for length in [0, 1, bytes.len() / 2, bytes.len() - 1] {
+        let case = Case::new(&bytes[..length], "a.tar.gz");
+        // An empty file is an empty tar archive; it has no tree worth building.
+        assert!(length == 0 || case.result.is_err(), "{length}");
+    }
+    let plain = tar(&[Member::file("a/b", "x".repeat(2000))]);
+    assert!(
+        Case::new(&plain[..1500], "a.tar")
+            .refusal()
+            .contains("cut short")
+    );
+    let whole = zip(&[("a/b".to_owned(), b"x".to_vec())]);
+    assert!(
+        Case::new(&whole[..whole.len() - 8], "a.zip")
+            .result
+            .is_err()
+    );
+}
+
+/// An entry with an extended header of one record.
+fn extended(key: &str, value: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    builder
+        .append_pax_extensions([(key, value.as_bytes())])
+        .unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_size(1);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    builder.append_data(&mut header, "a/b", &b"x"[..]).unwrap();
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn extended_headers_are_understood_or_refused() {
+    let case = Case::new(&extended("mtime", "1604114409.5"), "a.tar");
+    let modified = fs::metadata(case.tree().join("b"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    assert_eq!(
+        modified,
+        time(1_604_114_409).unwrap() + Duration::from_millis(500)
+    );
+    let case = Case::new(&extended("GNU.sparse.major", "1"), "a.tar");
+    assert!(case.refusal().contains("is a sparse file"));
+}
+
+#[test]
+fn what_follows_the_archive_is_no_concern() {
+    let mut bytes = gzip(&tar(&honest()));
+    bytes.extend_from_slice(&[0; 512]);
+    assert!(Case::new(&bytes, "a.tar.gz").result.is_ok());
+}
+
+#[test]
+fn metadata_is_static_only_if_a_resolver_may_rely_on_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |text: &str| {
+        fs::write(directory.path().join("PKG-INFO"), text).unwrap();
+        static_metadata(directory.path()).is_some()
+    };
+    let base = "Name: a\nVersion: 1\n";
+    assert!(check(&format!("Metadata-Version: 2.2\n{base}")));
+    assert!(check(&format!(
+        "Metadata-Version: 2.4\n{base}Dynamic: License-File\n"
+    )));
+    assert!(!check(&format!("Metadata-Version: 2.1\n{base}")));
+    assert!(!check(&format!(
+        "Metadata-Version: 2.2\n{base}Dynamic: requires-dist\n"
+    )));
+    assert!(!check(&format!("Metadata-Version: 3.0\n{base}")));
+    assert!(!check("Metadata-Version: 2.2\nName: a\n"));
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    let name = "(/|\\./|\\.\\./)?[ab](/[ab]|/\\.\\.|/\\.){0,3}/?";
+    (name, name, 0..5_usize).prop_map(|(name, target, kind)| match kind {
+        0 | 1 => Member::file(&name, "content"),
+        2 => Member::directory(&name),
+        3 => Member::link(&name, &target),
+        _ => Member::hard_link(&name, &target),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn nothing_is_ever_outside(members in prop::collection::vec(member(), 1..8)) {
+        let case = Case::new(&tar(&members), "a.tar");
+        prop_assert!(case.is_contained());
+        if let Ok(tree) = &case.result {
+            let root = fs::canonicalize(case.directory.path().join("into")).unwrap();
+            for entry in walkdir::WalkDir::new(tree) {
+                if let Ok(real) = fs::canonicalize(entry.unwrap().path()) {
+                    prop_assert!(real.starts_with(&root), "{real:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn damage_never_panics(position in any::<prop::sample::Index>(), byte: u8) {
+        for (mut bytes, name) in [
+            (tar(&honest()), "a.tar"),
+            (gzip(&tar(&honest())), "a.tar.gz"),
+            (zip(&[("a/b".to_owned(), b"x".to_vec())]), "a.zip"),
+        ] {
+            let at = position.index(bytes.len());
+            bytes[at] = byte;
+            prop_assert!(Case::new(&bytes, name).is_contained());
+        }
+    }
+}

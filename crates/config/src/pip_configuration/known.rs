@@ -1,0 +1,118 @@
+//! The options of pip's configuration that this program understands.
+//!
+//! Responsible for names, aliases and the kinds of values. Never judges a value.
+
+/// Says what a value is made of, and what several of them mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OptionKind {
+    /// A truth value; the strongest counts.
+    Flag,
+    /// Text; the strongest counts.
+    Text,
+    /// Words; the strongest list counts, and is not added to weaker ones.
+    List,
+    /// One value that is added to those before it, the weakest first.
+    Accumulated,
+}
+
+pub(super) struct KnownOption {
+    pub(super) name: &'static str,
+    aliases: &'static [&'static str],
+    pub(super) kind: OptionKind,
+}
+
+const fn known(name: &'static str, kind: OptionKind) -> KnownOption {
+    aliased(name, &[], kind)
+}
+
+const fn aliased(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    kind: OptionKind,
+) -> KnownOption {
+    KnownOption {
+        name,
+        aliases,
+        kind,
+    }
+}
+
+/// Options of pip, of `pip wheel` and of `pip download` that mean something here.
+const KNOWN_OPTIONS: [KnownOption; 44] = {
+    use OptionKind::{Accumulated, Flag, List, Text};
+    [
+        known("abi", List),
+        known("all-releases", Accumulated),
+        known("build-constraint", List),
+        known("cache-dir", Text),
+        known("cert", Text),
+        known("client-cert", Text),
+        known("config-settings", Accumulated),
+        known("constraint", List),
+        aliased("dest", &["destination-dir", "destination-directory"], Text),
+        known("editable", List),
+        known("extra-index-url", List),
+        known("find-links", List),
+        known("group", Accumulated),
+        known("ignore-requires-python", Flag),
+        known("implementation", Text),
+        aliased("index-url", &["pypi-url"], Text),
+        known("keyring-provider", Text),
+        known("no-binary", Accumulated),
+        known("no-build-isolation", Flag),
+        known("no-cache-dir", Flag),
+        known("no-color", Flag),
+        aliased("no-deps", &["no-dependencies"], Flag),
+        known("no-index", Flag),
+        known("no-proxy-env", Flag),
+        known("no-require-hashes", Flag),
+        known("only-binary", Accumulated),
+        known("only-final", Accumulated),
+        known("platform", List),
+        known("pre", Flag),
+        known("prefer-binary", Flag),
+        known("progress-bar", Text),
+        known("proxy", Text),
+        known("python", Text),
+        known("python-version", Text),
+        known("quiet", Text),
+        known("require-hashes", Flag),
+        known("requirement", List),
+        known("retries", Text),
+        aliased("timeout", &["default-timeout"], Text),
+        known("trusted-host", List),
+        known("uploaded-prior-to", Text),
+        known("use-feature", List),
+        known("verbose", Text),
+        known("wheel-dir", Text),
+    ]
+};
+
+/// Finds an option by its normalised name, or by an alias.
+pub(super) fn find_option(name: &str) -> Option<&'static KnownOption> {
+    const { &KNOWN_OPTIONS }
+        .iter()
+        .find(|option| option.name == name || option.aliases.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_normalised() {
+        assert!(KNOWN_OPTIONS.is_sorted_by_key(|option| option.name));
+        for option in &KNOWN_OPTIONS {
+            assert_eq!(
+                super::super::ini::normalize_option(option.name),
+                option.name
+            );
+        }
+    }
+
+    #[test]
+    fn aliases_lead_to_the_option() {
+        assert_eq!(find_option("pypi-url").unwrap().name, "index-url");
+        assert!(find_option("index").is_none(), "beginnings do not count");
+    }
+}

@@ -1,0 +1,134 @@
+//! What the tree of an application asks for.
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A tree on the disk, with these files.
+fn tree(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs_err::write(directory.path().join(name), text).unwrap();
+    }
+    directory
+}
+
+/// What the tree asks for: texts and origins, the latter without the directory.
+fn asked(
+    tree: &TempDir,
+    variables: &[(&str, &str)],
+    raw: RawBuild,
+) -> Result<(Vec<String>, usize)> {
+    let raw = RawBuild {
+        source: Some(tree.path().to_owned()),
+        ..raw
+    };
+    let environment: Environment = variables.iter().copied().collect();
+    let context = SettingsContext {
+        environment: &environment,
+        working_directory: tree.path(),
+        pip: &PipConfiguration::default(),
+        reader: &crate::LocalReader,
+        processors: 1,
+        default_cache: None,
+    };
+    let joined = join(&raw, &settle(&raw, &context)?, &context)?;
+    let root = tree.path().display().to_string();
+    let lines = joined
+        .request
+        .requirements
+        .iter()
+        .map(|it| format!("{} ({})", it.text.replace(&root, "ROOT"), it.origin));
+    Ok((lines.collect(), joined.notes.len()))
+}
+
+const PROJECT: &str = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['django']\n\
+    [project.optional-dependencies]\nfast = ['uvloop']\n[dependency-groups]\ntest = ['pytest']\n";
+
+#[test]
+fn a_tree_has_files_or_a_project() {
+    let with = |extras: &[&str], groups: &[&str]| RawBuild {
+        extras: extras.iter().map(ToString::to_string).collect(),
+        groups: groups.iter().map(ToString::to_string).collect(),
+        ..RawBuild::default()
+    };
+    let both = tree(&[
+        ("requirements.txt", "flask\n"),
+        ("pyproject.toml", PROJECT),
+        ("more.txt", "idna\n"),
+    ]);
+    let asked_of = |tree, variables: &[_], raw| asked(tree, variables, raw).unwrap();
+    let (lines, _) = asked_of(&both, &[], with(&[], &[]));
+    assert_eq!(lines, ["flask (requirements.txt:1)"]);
+    let (lines, _) = asked_of(
+        &both,
+        &[("REQUIREMENTS_FILE", "more.txt requirements.txt")],
+        with(&[], &["test"]),
+    );
+    assert_eq!(
+        lines,
+        [
+            "idna (more.txt:1)",
+            "flask (requirements.txt:1)",
+            "pytest (pyproject.toml)"
+        ]
+    );
+    let project = tree(&[("pyproject.toml", PROJECT)]);
+    let (lines, _) = asked_of(&project, &[], with(&["fast"], &["test"]));
+    assert_eq!(
+        lines,
+        [
+            "django (pyproject.toml)",
+            "uvloop (pyproject.toml)",
+            "pytest (pyproject.toml)"
+        ]
+    );
+    let error = asked(&project, &[], with(&["slow"], &[])).unwrap_err();
+    assert!(
+        error
+            .sentence()
+            .contains("has no extra `slow`; it has fast"),
+        "{}",
+        error.sentence()
+    );
+}
+
+#[test]
+fn an_extra_that_the_lock_of_a_tree_lacks_is_looked_for_in_a_named_file() {
+    let lock = "lock-version = '1.0'\ncreated-by = 'x'\npackages = []\n";
+    let both = tree(&[("pylock.toml", lock), ("pyproject.toml", PROJECT)]);
+    let raw = RawBuild {
+        extras: vec!["fast".into()],
+        ..RawBuild::default()
+    };
+    let error = asked(&both, &[], raw).unwrap_err();
+    assert!(error.sentence().contains("has no extra `fast`"));
+    assert!(error.hint().unwrap().contains("-r FILE"));
+}
+
+#[test]
+fn what_only_a_back_end_knows_is_had_from_the_tree_itself() {
+    let legacy = tree(&[("setup.py", "")]);
+    let (lines, notes) = asked(&legacy, &[], RawBuild::default()).unwrap();
+    assert_eq!((lines, notes), (vec!["ROOT (setup.py)".to_owned()], 1));
+    let dynamic = tree(&[(
+        "pyproject.toml",
+        "[project]\nname = 'a'\ndynamic = ['version', 'dependencies']\n",
+    )]);
+    let raw = RawBuild {
+        extras: vec!["x".into(), "y".into()],
+        ..RawBuild::default()
+    };
+    let (lines, _) = asked(&dynamic, &[], raw).unwrap();
+    assert_eq!(lines, ["ROOT[x,y] (pyproject.toml)"]);
+    let tool = tree(&[("pyproject.toml", "[tool.black]\n")]);
+    let error = asked(&tool, &[], RawBuild::default()).unwrap_err();
+    assert!(error.sentence().contains("describes no project"));
+    let nothing = tree(&[]);
+    let error = asked(&nothing, &[], RawBuild::default()).unwrap_err();
+    assert!(
+        error.sentence().contains("has none of"),
+        "{}",
+        error.sentence()
+    );
+}

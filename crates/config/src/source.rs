@@ -1,0 +1,219 @@
+//! Where a requirements file is: a path or a URL.
+//!
+//! Responsible for telling the two apart, for resolving one against the other as pip does, and
+//! for showing URLs without their passwords. Reads files through [`ReadSource`]; never speaks to
+//! a network.
+
+use std::fmt;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use url::Url;
+
+use wheelhouse_fs::input;
+
+/// Says where a requirements file is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A path of the local file system.
+    File(PathBuf),
+    /// An `http:`, `https:` or `file:` URL.
+    Url(Box<Url>),
+}
+
+impl Source {
+    /// Tells a URL from a path, as pip does: by the schemes `http`, `https` and `file`.
+    ///
+    /// # Errors
+    /// Fails when the text has such a scheme and is no valid URL.
+    pub fn parse(text: &str) -> Result<Self, url::ParseError> {
+        if has_scheme(text) {
+            Url::parse(text).map(Self::from)
+        } else {
+            Ok(Self::File(PathBuf::from(text)))
+        }
+    }
+
+    /// Resolves what a file at this source names with `-r` or `-c`.
+    pub(super) fn join(&self, named: &str, directory: &Path) -> Result<Self, url::ParseError> {
+        match self {
+            Self::Url(url) => url.join(named).map(Self::from),
+            Self::File(_) if has_scheme(named) => Url::parse(named).map(Self::from),
+            Self::File(path) => {
+                let parent = path.parent().unwrap_or(Path::new(""));
+                Ok(Self::File(absolute_path(directory, &parent.join(named))))
+            }
+        }
+    }
+
+    /// Returns this source with its path made absolute against `directory`.
+    pub(super) fn absolute(&self, directory: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(absolute_path(directory, path)),
+            Self::Url(_) => self.clone(),
+        }
+    }
+
+    /// Returns the directory that holds the file; a URL has none.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => path.parent(),
+            Self::Url(_) => None,
+        }
+    }
+}
+
+impl From<Url> for Source {
+    fn from(url: Url) -> Self {
+        Self::Url(Box::new(url))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(formatter, "{}", path.display()),
+            Self::Url(url) => write!(formatter, "{}", redacted(url)),
+        }
+    }
+}
+
+/// Hides the password of a URL, or the user name where that is the secret.
+fn redacted(url: &Url) -> Url {
+    let mut shown = url.clone();
+    // A URL without a host has no credentials, so that a refusal changes nothing.
+    if url.password().is_some() {
+        let _ = shown.set_password(Some("****"));
+    } else if !url.username().is_empty() {
+        let _ = shown.set_username("****");
+    }
+    shown
+}
+
+fn has_scheme(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, _)| {
+        ["http", "https", "file"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+    })
+}
+
+/// Makes `path` absolute and removes `.` and `..` by their spelling, as Python's `abspath` does.
+pub(super) fn absolute_path(directory: &Path, path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in directory.join(path).components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+/// Reads requirements files; who can speak HTTP supplies an implementation that does.
+pub trait ReadSource {
+    /// Returns the bytes at `source`, whose path is absolute if it is one.
+    ///
+    /// # Errors
+    /// Fails when there is no such file, or it cannot be read. A `wheelhouse_types::Error` within
+    /// is told with its own kind and hint.
+    fn read(&self, source: &Source) -> io::Result<Vec<u8>>;
+
+    /// Tells whether a local path exists, which decides what a relative `--find-links` means.
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+}
+
+impl<Read: Fn(&Source) -> io::Result<Vec<u8>>> ReadSource for Read {
+    fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
+        self(source)
+    }
+}
+
+/// Reads paths and `file:` URLs, and refuses every other URL.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LocalReader;
+
+impl ReadSource for LocalReader {
+    fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
+        match source {
+            Source::File(path) => input::read(path),
+            Source::Url(url) if url.scheme() == "file" => match url.to_file_path() {
+                Ok(path) => input::read(&path),
+                Err(()) => Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("`{url}` names no local file"),
+                )),
+            },
+            Source::Url(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("`{source}` is not local"),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source::parse(text).unwrap()
+    }
+
+    fn joined(file: &str, named: &str) -> String {
+        let joined = source(file).join(named, Path::new("/srv")).unwrap();
+        joined.to_string()
+    }
+
+    #[test]
+    fn only_three_schemes_make_a_url() {
+        assert!(matches!(source("HTTPS://host/a.txt"), Source::Url(_)));
+        assert!(matches!(source("file:///a.txt"), Source::Url(_)));
+        assert!(matches!(source("ftp://host/a.txt"), Source::File(_)));
+        assert!(matches!(source("requirements.txt"), Source::File(_)));
+        assert!(Source::parse("http://").is_err());
+    }
+
+    #[test]
+    fn nested_files_are_relative_to_the_file_that_names_them() {
+        assert_eq!(joined("parent/a.txt", "b.txt"), "/srv/parent/b.txt");
+        assert_eq!(joined("./parent/a.txt", "../b.txt"), "/srv/b.txt");
+        assert_eq!(joined("a.txt", "/other/b.txt"), "/other/b.txt");
+        assert_eq!(
+            joined("a.txt", "http://me.com/b.txt"),
+            "http://me.com/b.txt"
+        );
+        assert_eq!(
+            joined("http://me.com/me/a.txt", "b.txt"),
+            "http://me.com/me/b.txt"
+        );
+        assert_eq!(
+            joined("http://me.com/me/a.txt", "/b.txt"),
+            "http://me.com/b.txt"
+        );
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        assert_eq!(
+            source("https://me:secret@host/").to_string(),
+            "https://me:****@host/"
+        );
+        assert_eq!(
+            source("https://token@host/").to_string(),
+            "https://****@host/"
+        );
+    }
+
+    #[test]
+    fn the_local_reader_refuses_the_network() {
+        let error = LocalReader.read(&source("https://me:secret@host/a.txt"));
+        let message = error.unwrap_err().to_string();
+        assert_eq!(message, "`https://me:****@host/a.txt` is not local");
+    }
+}

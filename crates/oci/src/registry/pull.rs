@@ -1,0 +1,130 @@
+//! Pulling: manifests, and blobs as streams that go on where they broke off.
+
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, RANGE};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::Sender;
+use wheelhouse_types::Result;
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::patience::WORTH_A_TRY;
+
+use super::Registry;
+use super::http::{Arriving, Failed, Unread, limited};
+use crate::source::LARGEST_DOCUMENT;
+use crate::stream::{self, StreamReader};
+
+/// The documents that a tag may name.
+const DOCUMENTS: &str = "application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json";
+
+impl Registry {
+    /// Gets the manifest or index under `reference`, a tag or a digest; unchecked.
+    ///
+    /// # Errors
+    /// The registry cannot be reached, refuses, or answers with more than a document may have.
+    pub async fn document(&self, reference: &str) -> Result<Vec<u8>> {
+        self.optional_document(reference).await?.ok_or_else(|| {
+            self.error("there is no such image")
+                .with_hint("Check the name and the tag of the image.")
+        })
+    }
+
+    /// The same, or nothing if there is no such document.
+    pub(super) async fn optional_document(&self, reference: &str) -> Result<Option<Vec<u8>>> {
+        let url = self.url(&format!("manifests/{reference}"));
+        let mut failures = 0;
+        loop {
+            let get = || self.client().get(url.clone()).header(ACCEPT, DOCUMENTS);
+            let response = self.send(get).await?;
+            if response.status() == StatusCode::NOT_FOUND {
+                return Ok(None);
+            }
+            let response = self.accepted(response, "the manifest").await?;
+            match limited(response, LARGEST_DOCUMENT, self.timeout()).await {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(Unread::Failed(failed)) => {
+                    failures += 1;
+                    self.pause(*failed, failures).await?;
+                }
+                Err(Unread::TooLong(excess)) => {
+                    let name = || format!("the manifest of docker://{}", self.reference());
+                    return Err(excess).context(self.kind(), name);
+                }
+            }
+        }
+    }
+
+    /// Reads the blob with `digest` as it arrives; unchecked. What comes is made on `handle`, so
+    /// it must be read on another thread.
+    #[must_use]
+    pub(crate) fn blob(&self, digest: &str, handle: &Handle) -> StreamReader {
+        let (sender, receiver) = stream::channel();
+        let (registry, digest) = (self.clone(), digest.to_owned());
+        handle.spawn(async move {
+            if let Err(error) = registry.stream_blob(&digest, &sender).await {
+                let error = std::io::Error::other(error.sentence());
+                // Whoever read has seen enough.
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        StreamReader::new(receiver)
+    }
+
+    async fn stream_blob(
+        &self,
+        digest: &str,
+        sender: &Sender<std::io::Result<Vec<u8>>>,
+    ) -> Result<()> {
+        let url = self.url(&format!("blobs/{digest}"));
+        let (mut offset, mut failures) = (0, 0);
+        loop {
+            let get = || {
+                let request = self.client().get(url.clone());
+                if offset == 0 {
+                    return request;
+                }
+                request.header(RANGE, format!("bytes={offset}-"))
+            };
+            let response = self.accepted(self.send(get).await?, "a blob").await?;
+            // A registry that does not know ranges begins again.
+            let skip = if response.status() == StatusCode::PARTIAL_CONTENT {
+                0
+            } else {
+                offset
+            };
+            let before = offset;
+            let arriving = Arriving::new(response, self.timeout());
+            let Err(failed) = pass_on(arriving, skip, &mut offset, sender).await else {
+                return Ok(());
+            };
+            // What gets on is no failure.
+            failures = if offset >= before + WORTH_A_TRY {
+                1
+            } else {
+                failures + 1
+            };
+            self.pause(*failed, failures).await?;
+        }
+    }
+}
+
+/// Sends the body on without its first `skip` bytes, and counts in `offset` what was sent.
+async fn pass_on(
+    mut arriving: Arriving,
+    mut skip: u64,
+    offset: &mut u64,
+    sender: &Sender<std::io::Result<Vec<u8>>>,
+) -> Result<(), Box<Failed>> {
+    while let Some(chunk) = arriving.chunk().await? {
+        let left_out = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
+        skip -= left_out as u64;
+        let chunk = chunk[left_out..].to_vec();
+        *offset += chunk.len() as u64;
+        if sender.send(Ok(chunk)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Referrers (OCI distribution specification 1.1): documents that belong to an image.
+
+use std::sync::Arc;
+
+use wheelhouse_types::Result;
+
+use super::Registry;
+use super::push::Upload;
+use crate::blob::Blob;
+use crate::document::{self, Document, EMPTY};
+use crate::progress::{Unwatched, Watch};
+use crate::supply::Supply;
+
+/// The header by which a registry says that it lists referrers itself.
+const KNOWS_REFERRERS: &str = "oci-subject";
+
+impl Registry {
+    /// Attaches `content`, by its manifest `referrer`, to `subject`: where the registry does not list
+    /// referrers itself, in the index under the tag that stands for the list.
+    ///
+    /// # Errors
+    /// The registry cannot be reached or refuses.
+    pub async fn attach(
+        &self,
+        content: &Document,
+        referrer: &Document,
+        subject: &Document,
+    ) -> Result<()> {
+        let unwatched: Arc<dyn Watch> = Arc::new(Unwatched);
+        self.push_blobs(uploads(content), &unwatched).await?;
+        let digest = referrer.blob.digest();
+        let response = self.push_document(referrer, &digest).await?;
+        if response.headers().contains_key(KNOWS_REFERRERS) {
+            return Ok(());
+        }
+        let tag = subject.blob.digest().replace(':', "-");
+        let before = self.optional_document(&tag).await?;
+        let list =
+            document::with_referrer(before.as_deref(), referrer, content.media_type.as_ref());
+        self.push_document(&list, &tag).await.map(drop)
+    }
+}
+
+/// The blobs of an artifact: its content, and the configuration that it has not.
+fn uploads(content: &Document) -> Vec<Upload> {
+    [content.bytes.as_slice(), EMPTY]
+        .into_iter()
+        .map(|bytes| Upload {
+            blob: Blob::of(bytes),
+            supply: Supply::Bytes(bytes.to_vec()),
+            from: None,
+        })
+        .collect()
+}

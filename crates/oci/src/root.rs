@@ -1,0 +1,541 @@
+//! The root file system of an image, as its layers leave it: which file each name stands for.
+//!
+//! Responsible for what layers do to one another (OCI image specification: whiteouts, opaque
+//! directories) and for links. Everything is resolved as in a chroot: `..` stays at the root, and no
+//! link leads out of the image. A hard link keeps the file that its target was when the link was made,
+//! whatever later layers do to the target; a symbolic link leads to what is there at the end.
+//!
+//! Pure: knows names, and nothing of the contents behind them. Its memory is bounded, whatever the
+//! image says. Directories are not kept: each is known by what is below it.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use wheelhouse_types::{Error, Result};
+
+use wheelhouse_archive::entry::{LONGEST_NAME, refusal, shown};
+
+/// The most links on the way to a file, as for Linux.
+const MOST_LINKS: usize = 40;
+
+/// The most that all names and the targets of all links may have together, in bytes.
+const NAMES: u64 = 256 << 20;
+
+/// The kinds of things that a name stands for.
+#[derive(Clone, Debug)]
+pub(super) enum Node<C> {
+    File(C),
+    /// A symbolic link to this path.
+    Link(String),
+    /// A hard link to this path, at which there was no file.
+    Broken(String),
+    /// A device, a pipe and the like.
+    Other,
+}
+
+/// The names of an image. Paths are relative to the root, without `.` and `..`.
+pub(super) struct Root<C> {
+    nodes: BTreeMap<String, Placed<C>>,
+    layer: usize,
+    /// The directory of the last entry, as it was called and where it is: mostly that of the next one,
+    /// too. Forgotten when a link comes or goes.
+    last_directory: Option<(String, String)>,
+    names_left: Cell<u64>,
+}
+
+struct Placed<C> {
+    node: Node<C>,
+    layer: usize,
+}
+
+impl<C: Clone> Root<C> {
+    pub(super) fn new() -> Self {
+        Self {
+            nodes: BTreeMap::new(),
+            layer: 0,
+            last_directory: None,
+            names_left: Cell::new(NAMES),
+        }
+    }
+
+    /// Begins the next layer: whiteouts apply to what was there before.
+    pub(super) fn begin_layer(&mut self) {
+        self.layer += 1;
+    }
+
+    /// Returns the path at which an entry called `path` is placed: links to its directory are
+    /// followed, and what is not a directory on the way is removed.
+    ///
+    /// # Errors
+    /// Too many links, or names that are too long.
+    pub(super) fn place_of(&mut self, path: &str) -> Result<String> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let known = self
+            .last_directory
+            .take()
+            .filter(|(called, _)| called == parent);
+        let (called, directory) = if let Some(known) = known {
+            known
+        } else {
+            let resolved = self.resolved(parent, true);
+            let directory = resolved.map_err(|fault| fault.of(path, ""))?;
+            let ends = directory.match_indices('/').map(|(end, _)| end);
+            for end in ends.chain([directory.len()]) {
+                self.nodes.remove(&directory[..end]);
+            }
+            (parent.to_owned(), directory)
+        };
+        let place = format!("{}{name}", directory_prefix(&directory));
+        self.last_directory = Some((called, directory));
+        Ok(place)
+    }
+
+    /// Returns the path that `path` leads to, if it leads anywhere. There may be nothing at the end.
+    pub(super) fn resolve(&self, path: &str) -> Option<String> {
+        self.resolved(path, true).ok()
+    }
+
+    /// Places a file, a link or another node, which replaces what is there.
+    ///
+    /// # Errors
+    /// Names that take more memory than they may.
+    pub(super) fn put(&mut self, path: String, node: Node<C>) -> Result<()> {
+        let target = match &node {
+            Node::Link(target) | Node::Broken(target) => target.len(),
+            Node::File(_) | Node::Other => 0,
+        };
+        self.spend(path.len() + target)
+            .map_err(|fault| fault.of(&path, ""))?;
+        self.remove_if(&path, |_| true);
+        if matches!(node, Node::Link(_)) {
+            self.last_directory = None;
+        }
+        let layer = self.layer;
+        self.nodes.insert(path, Placed { node, layer });
+        Ok(())
+    }
+
+    /// Places a hard link to the file at `target`.
+    ///
+    /// # Errors
+    /// As [`Root::put`].
+    pub(super) fn put_hard_link(&mut self, path: String, target: &str) -> Result<()> {
+        // A link to a symbolic link is that link once more.
+        let place = self
+            .resolved(target, false)
+            .map_err(|fault| fault.of(&path, target))?;
+        if place == path {
+            return Ok(());
+        }
+        let node = match self.nodes.get(&place) {
+            Some(placed) => placed.node.clone(),
+            None => Node::Broken(target.to_owned()),
+        };
+        self.put(path, node)
+    }
+
+    /// Places a directory, which replaces anything but a directory.
+    pub(super) fn put_directory(&mut self, path: &str) {
+        self.remove(path);
+    }
+
+    /// Removes what lower layers have at `path` and below it.
+    pub(super) fn white_out(&mut self, path: &str) {
+        let layer = self.layer;
+        self.remove_if(path, |placed| placed.layer < layer);
+    }
+
+    /// Removes what lower layers have in the directory at `path`.
+    pub(super) fn make_opaque(&mut self, path: &str) {
+        let layer = self.layer;
+        self.remove_below_if(path, |placed| placed.layer < layer);
+    }
+
+    /// Returns the files of the directory at `path`, by their paths relative to it.
+    ///
+    /// # Errors
+    /// Links that lead nowhere, or through too many others, and what is neither a file nor a
+    /// directory.
+    pub(super) fn files(&self, path: &str) -> Result<BTreeMap<String, C>> {
+        let mut files = BTreeMap::new();
+        let start = self
+            .resolved(path, true)
+            .map_err(|fault| fault.of(path, ""))?;
+        // Directories with their names in the first one, and the links that led there.
+        let mut directories = vec![(start, String::new(), 0)];
+        while let Some((directory, prefix, links)) = directories.pop() {
+            for (path, placed) in self.below(&directory) {
+                let inner = path[directory.len()..].trim_start_matches('/');
+                let name = format!("{prefix}{inner}");
+                self.spend(name.len()).map_err(|fault| fault.of(path, ""))?;
+                match &placed.node {
+                    Node::File(content) => {
+                        files.insert(name, content.clone());
+                    }
+                    Node::Link(target) => {
+                        let end = match self.resolved(path, true) {
+                            Ok(end) if links < MOST_LINKS => end,
+                            Ok(_) => return Err(Fault::Links.of(path, target)),
+                            Err(fault) => return Err(fault.of(path, target)),
+                        };
+                        match self.nodes.get(&end).map(|placed| &placed.node) {
+                            Some(Node::File(content)) => {
+                                files.insert(name, content.clone());
+                            }
+                            None if self.below(&end).next().is_some() => {
+                                directories.push((end, format!("{name}/"), links + 1));
+                            }
+                            _ => return Err(dangling(path, target)),
+                        }
+                    }
+                    Node::Broken(target) => return Err(dangling(path, target)),
+                    Node::Other => {
+                        return Err(refusal(path, "is neither a file nor a directory"));
+                    }
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Returns the directories that have files or links whose names `wanted` accepts.
+    pub(super) fn directories_with(&self, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        let names = self.nodes.keys().map(|path| path.rsplit_once('/'));
+        names
+            .flatten()
+            .filter(|(_, name)| wanted(name))
+            .map(|(directory, _)| directory.to_owned())
+            .collect()
+    }
+
+    fn resolved(&self, path: &str, follow_last: bool) -> Result<String, Fault> {
+        let mut pending: Vec<&str> = components(path).rev().collect();
+        let mut real = String::new();
+        let mut links = 0;
+        while let Some(component) = pending.pop() {
+            let parent = real.len();
+            if component == ".." {
+                real.truncate(real.rfind('/').unwrap_or(0));
+                continue;
+            }
+            if !real.is_empty() {
+                real.push('/');
+            }
+            real.push_str(component);
+            if real.len() > LONGEST_NAME {
+                return Err(Fault::Length);
+            }
+            if (follow_last || !pending.is_empty())
+                && let Some(Placed {
+                    node: Node::Link(target),
+                    ..
+                }) = self.nodes.get(&real)
+            {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Fault::Links);
+                }
+                self.spend(target.len())?;
+                real.truncate(if target.starts_with('/') { 0 } else { parent });
+                pending.extend(components(target).rev());
+            }
+        }
+        Ok(real)
+    }
+
+    /// Returns what is below the directory at `path`, all of it.
+    fn below(&self, path: &str) -> impl Iterator<Item = (&String, &Placed<C>)> {
+        let start = directory_prefix(path);
+        self.nodes
+            .range(start.clone()..)
+            .take_while(move |(path, _)| path.starts_with(&start))
+    }
+
+    fn remove_if(&mut self, path: &str, gone: impl Fn(&Placed<C>) -> bool) {
+        if self.nodes.get(path).is_some_and(&gone) {
+            self.remove(path);
+        }
+        self.remove_below_if(path, gone);
+    }
+
+    fn remove_below_if(&mut self, path: &str, gone: impl Fn(&Placed<C>) -> bool) {
+        let below = self.below(path).filter(|(_, placed)| gone(placed));
+        let paths: Vec<String> = below.map(|(path, _)| path.clone()).collect();
+        for path in paths {
+            self.remove(&path);
+        }
+    }
+
+    fn remove(&mut self, path: &str) {
+        if self.nodes.remove(path).is_some() {
+            self.last_directory = None;
+        }
+    }
+
+    fn spend(&self, bytes: usize) -> Result<(), Fault> {
+        let left = self.names_left.get().checked_sub(bytes as u64);
+        self.names_left.set(left.ok_or(Fault::Names)?);
+        Ok(())
+    }
+}
+
+/// A reason to refuse a path.
+enum Fault {
+    Links,
+    Length,
+    Names,
+}
+
+impl Fault {
+    /// Makes the error of the path `name`, which is a link to `target` unless that is empty.
+    fn of(&self, name: &str, target: &str) -> Error {
+        let link = if target.is_empty() {
+            String::new()
+        } else {
+            format!("is a link to `{}`, which ", shown(target))
+        };
+        match self {
+            Self::Links => refusal(
+                name,
+                &format!("{link}leads through more than {MOST_LINKS} links"),
+            ),
+            Self::Length => refusal(
+                name,
+                &format!("{link}leads to a name longer than a file's can be"),
+            ),
+            Self::Names => refusal(
+                name,
+                "takes the names of the image beyond what may be unpacked",
+            )
+            .with_hint("It looks like a decompression bomb."),
+        }
+    }
+}
+
+fn dangling(name: &str, target: &str) -> Error {
+    let fault = format!(
+        "is a link to `{}`, which is not a file of the image",
+        shown(target)
+    );
+    refusal(name, &fault)
+}
+
+fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
+    path.split('/')
+        .filter(|component| !matches!(*component, "" | "."))
+}
+
+/// Returns the prefix of all paths below the directory at `path`.
+fn directory_prefix(path: &str) -> String {
+    if path.is_empty() {
+        String::new()
+    } else {
+        format!("{path}/")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A root of layers, each a list of `NAME`, `NAME/`, `NAME -> TARGET` (a symbolic link) and
+    /// `NAME = TARGET` (a hard link). A file is what its layer and name are.
+    fn root(layers: &[&[&str]]) -> Root<String> {
+        let mut root = Root::new();
+        for (number, layer) in layers.iter().enumerate() {
+            root.begin_layer();
+            for entry in *layer {
+                if let Some((name, target)) = entry.split_once(" -> ") {
+                    let path = root.place_of(name).unwrap();
+                    root.put(path, Node::Link(target.to_owned())).unwrap();
+                } else if let Some((name, target)) = entry.split_once(" = ") {
+                    let path = root.place_of(name).unwrap();
+                    root.put_hard_link(path, target).unwrap();
+                } else if let Some(directory) = entry.strip_suffix("/.wh..wh..opq") {
+                    root.make_opaque(directory);
+                } else if let Some((directory, name)) = entry.split_once(".wh.") {
+                    root.white_out(&format!("{directory}{name}"));
+                } else if let Some(directory) = entry.strip_suffix('/') {
+                    let path = root.place_of(directory).unwrap();
+                    root.put_directory(&path);
+                } else {
+                    let path = root.place_of(entry).unwrap();
+                    root.put(path, Node::File(format!("{number}:{entry}")))
+                        .unwrap();
+                }
+            }
+        }
+        root
+    }
+
+    /// The files at `path` with what they hold, or what is wrong.
+    #[track_caller]
+    fn assert_files(layers: &[&[&str]], path: &str, expected: &[&str]) {
+        let files = match root(layers).files(path) {
+            Ok(files) => files,
+            Err(error) => panic!("{error}"),
+        };
+        let files = files.iter().map(|(name, file)| format!("{name} {file}"));
+        assert_eq!(files.collect::<Vec<_>>(), expected);
+    }
+
+    #[track_caller]
+    fn assert_fault(layers: &[&[&str]], path: &str, expected: &str) {
+        let error = root(layers).files(path).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn layers_hide_and_replace_what_is_below() {
+        let below: &[&str] = &["w/a", "w/b", "w/c/d"];
+        assert_files(
+            &[below, &["w/b"]],
+            "w",
+            &["a 0:w/a", "b 1:w/b", "c/d 0:w/c/d"],
+        );
+        assert_files(&[below, &["w/.wh.a", "w/.wh.c"]], "w", &["b 0:w/b"]);
+        assert_files(&[below, &["w/e", "w/.wh..wh..opq"]], "w", &["e 1:w/e"]);
+        assert_files(&[below, &["w/e", ".wh.w"]], "w", &["e 1:w/e"]);
+        assert_files(&[below, &["w"]], "w", &[]);
+        assert_files(&[below, &["w/c"]], "w/c", &[]);
+        assert_files(&[&["w"], &["w/a"]], "w", &["a 1:w/a"]);
+        assert_files(&[&["w/a", "wa"], &[".wh.w"]], "", &["wa 0:wa"]);
+        assert_files(
+            &[&["w/a -> x", "x"], &["w/a/", "w/a/b"]],
+            "w",
+            &["a/b 1:w/a/b"],
+        );
+    }
+
+    #[test]
+    fn a_hard_link_keeps_the_file_that_it_was_made_of() {
+        let linked: &[&str] = &["c/x", "w/a = c/x"];
+        let kept = ["a 0:c/x"];
+        assert_files(&[linked], "w", &kept);
+        assert_files(&[&["c/x"], &["w/a = /c/x"]], "w", &kept);
+        assert_files(&[linked, &["c/x"]], "w", &kept);
+        assert_files(&[linked, &["c/.wh.x"]], "w", &kept);
+        assert_files(&[linked, &["c/.wh..wh..opq"]], "w", &kept);
+        assert_files(
+            &[linked, &[".wh.c", "w/b = w/a"]],
+            "w",
+            &["a 0:c/x", "b 0:c/x"],
+        );
+        assert_files(&[linked, &["w/a"]], "w", &["a 1:w/a"]);
+        assert_files(
+            &[&["c/x"], &["c/x", "w/a = c/x"], &["c/x"]],
+            "w",
+            &["a 1:c/x"],
+        );
+        // Of a symbolic link it is that link again, which starts from where it is.
+        assert_files(
+            &[&["x -> y", "w/y", "w/a = x"]],
+            "w",
+            &["a 0:w/y", "y 0:w/y"],
+        );
+        // Its directory may be a linked one.
+        assert_files(&[&["d/x", "c -> d", "w/a = c/x"]], "w", &["a 0:d/x"]);
+        assert_files(&[&["w/a", "w/a = w/a"]], "w", &["a 0:w/a"]);
+    }
+
+    #[test]
+    fn symbolic_links_lead_to_what_is_there_in_the_end() {
+        for target in ["../c/x", "/c/x", "../../../c/./x", "/../c/x", "//c//x"] {
+            let link = format!("w/a -> {target}");
+            let layer = ["c/x", &link];
+            assert_files(&[&layer], "w", &["a 0:c/x"]);
+            assert_files(&[&layer, &["c/x"]], "w", &["a 1:c/x"]);
+            assert_fault(&[&layer, &["c/.wh.x"]], "w", "`w/a` is a link to");
+        }
+        let chain = ["w/a -> b", "w/b -> ../l/x", "l -> /c", "c/x"];
+        assert_files(&[&chain], "w", &["a 0:c/x", "b 0:c/x"]);
+        // Link and target in layers of their own, in either order.
+        assert_files(&[&["w/a -> ../x"], &["x"]], "w", &["a 1:x"]);
+        // A directory of the wheelhouse may be elsewhere.
+        assert_files(
+            &[&["w/s -> ../i", "i/p/index.html"]],
+            "w",
+            &["s/p/index.html 0:i/p/index.html"],
+        );
+    }
+
+    #[test]
+    fn directories_on_the_way_may_be_links() {
+        let layer: &[&str] = &["opt/other/w/a", "opt/app -> /opt/other"];
+        assert_files(&[layer], "opt/app/w", &["a 0:opt/other/w/a"]);
+        // What is placed below a link is where that leads.
+        assert_files(
+            &[layer, &["opt/app/w/b", "opt/app/w/.wh.a"]],
+            "opt/other/w",
+            &["a 0:opt/other/w/a", "b 1:opt/app/w/b"],
+        );
+        // A directory in place of the link hides what it led to.
+        assert_files(
+            &[layer, &["opt/app/", "opt/app/w/b"]],
+            "opt/app/w",
+            &["b 1:opt/app/w/b"],
+        );
+        assert_files(&[layer, &["opt/.wh.app"]], "opt/app/w", &[]);
+        assert_files(&[&["w -> x"]], "w", &[]);
+    }
+
+    #[test]
+    fn loops_and_long_chains_of_links_are_refused() {
+        assert_fault(&[&["w/a -> a"]], "w", "more than 40 links");
+        assert_fault(&[&["w/a -> b", "w/b -> /w/a"]], "w", "more than 40 links");
+        assert_fault(&[&["w/x", "w/a -> ."]], "w", "more than 40 links");
+        assert_fault(
+            &[&["w/x", "w/a -> .", "w/b -> ."]],
+            "w",
+            "more than 40 links",
+        );
+        assert_fault(&[&["w -> w"]], "w", "more than 40 links");
+        let chain = |length: usize| -> Vec<String> {
+            let links = (0..length).map(|number| format!("l{number} -> l{}", number + 1));
+            links
+                .chain([format!("l{length}"), "w/a -> ../l0".to_owned()])
+                .collect()
+        };
+        let files = |length: usize| {
+            let chain = chain(length);
+            let entries: Vec<&str> = chain.iter().map(String::as_str).collect();
+            root(&[&entries]).files("w")
+        };
+        assert!(files(39).is_ok());
+        assert!(files(40).is_err());
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_an_error_only_where_it_is_wanted() {
+        assert_fault(
+            &[&["w/a = gone"]],
+            "w",
+            "`w/a` is a link to `gone`, which is not a file",
+        );
+        assert_fault(&[&["w/a -> /etc/passwd"]], "w", "`/etc/passwd`");
+        assert_files(&[&["x = gone", "y -> y", "w/a"]], "w", &["a 0:w/a"]);
+        let mut root = root(&[&["w/a"]]);
+        root.put("x".to_owned(), Node::Other).unwrap();
+        assert_eq!(root.files("w").unwrap().len(), 1);
+        root.put("w/pipe".to_owned(), Node::Other).unwrap();
+        assert!(root.files("w").is_err());
+    }
+
+    #[test]
+    fn names_take_no_more_memory_than_they_may() {
+        let mut root = Root::new();
+        root.names_left.set(1000);
+        let paths = (0..).map(|number| format!("{number}{}", "x".repeat(90)));
+        let fault = paths
+            .map(|path| root.put(path, Node::File(())))
+            .find_map(Result::err);
+        assert!(fault.unwrap().to_string().contains("names"));
+        let held: usize = root.nodes.keys().map(String::len).sum();
+        assert!(held <= 1000);
+        // Few bytes stand for many names where links branch.
+        let links = (0..100).map(|number| format!("w/{number} -> ."));
+        let links: Vec<String> = links.chain(["w/x".to_owned()]).collect();
+        let links: Vec<&str> = links.iter().map(String::as_str).collect();
+        assert!(self::root(&[&links]).files("w").is_err());
+    }
+}

@@ -1,0 +1,202 @@
+//! The index as pip and uv see it, from `file:` URLs and from a plain web server.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use fs_err as fs;
+use wheelhouse_types::manifest::{SCHEMA, Wheel};
+use wheelhouse_types::{Manifest, Origin, Result};
+
+use super::super::*;
+use crate::{DirectoryPublisher, Place, Publisher as _, Wheelhouse};
+use wheelhouse_archive::testing::{METADATA, WHEEL_NAME, WheelSample};
+
+struct OneWheel(Vec<u8>);
+
+impl Place for OneWheel {
+    fn place(&self, _sha256: &Sha256, destination: &Path) -> Result<()> {
+        fs::write(destination, &self.0).unwrap();
+        Ok(())
+    }
+}
+
+/// Publishes one wheel with its index into a new directory, whose name needs encoding in a URL.
+fn published() -> tempfile::TempDir {
+    let bytes = WheelSample::new().bytes();
+    let indexed = IndexedWheel {
+        filename: WHEEL_NAME.to_owned(),
+        name: "example".parse().unwrap(),
+        version: "1.0".parse().unwrap(),
+        sha256: Sha256::of(&bytes),
+        size: bytes.len() as u64,
+        requires_python: Some(">=3.8".to_owned()),
+        metadata: Some(Sha256::of(METADATA.as_bytes())),
+        yanked: None,
+        uploaded: None,
+    };
+    let mut files: BTreeMap<String, Vec<u8>> =
+        pages(std::slice::from_ref(&indexed)).into_iter().collect();
+    files.insert(format!("{WHEEL_NAME}.metadata"), METADATA.into());
+    let wheelhouse = Wheelhouse {
+        manifest: manifest(&indexed),
+        files,
+        store: &OneWheel(bytes),
+    };
+    let directory = tempfile::Builder::new()
+        .prefix("a wheel house")
+        .tempdir()
+        .unwrap();
+    let publisher = DirectoryPublisher {
+        directory: directory.path().to_owned(),
+        overwrite: true,
+    };
+    publisher.publish(&wheelhouse).unwrap();
+    directory
+}
+
+fn manifest(wheel: &IndexedWheel) -> Manifest {
+    Manifest {
+        schema: SCHEMA.to_owned(),
+        generator: "test".to_owned(),
+        targets: Vec::new(),
+        requirements: Vec::new(),
+        request: String::new(),
+        wheels: vec![Wheel {
+            filename: wheel.filename.clone(),
+            name: wheel.name.to_string(),
+            version: wheel.version.to_string(),
+            sha256: wheel.sha256,
+            size: wheel.size,
+            requires_python: wheel.requires_python.clone(),
+            dependencies: Vec::new(),
+            origin: Origin::Direct,
+            source: String::new(),
+            yanked: None,
+            build_only: false,
+            built: None,
+        }],
+        sets: Vec::new(),
+        sdists: Vec::new(),
+        files: Vec::new(),
+        found: Vec::new(),
+    }
+}
+
+/// A plain web server, until it is dropped.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn new(directory: &Path) -> Self {
+        let mut process = Command::new("python3")
+            .args([
+                "-u",
+                "-m",
+                "http.server",
+                "0",
+                "--bind",
+                "127.0.0.1",
+                "--directory",
+            ])
+            .arg(directory)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("python3 is installed");
+        let mut line = String::new();
+        let stdout = process.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let port = line
+            .split_whitespace()
+            .skip_while(|word| *word != "port")
+            .nth(1)
+            .unwrap();
+        let url = format!("http://127.0.0.1:{port}/simple/");
+        Self { process, url }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn file_url(directory: &Path) -> String {
+    format!(
+        "file://{}/simple",
+        directory.display().to_string().replace(' ', "%20")
+    )
+}
+
+/// Runs a client to its end, without the configuration of whoever runs the test.
+fn run(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("PIP_") || name.starts_with("UV_") || name.ends_with("_proxy") {
+            command.env_remove(name);
+        }
+    }
+    let output = command
+        .env("PIP_CONFIG_FILE", "/dev/null")
+        .output()
+        .unwrap();
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{talk}");
+}
+
+#[test]
+fn pip_downloads_from_the_index() {
+    let wheelhouse = published();
+    let server = Server::new(wheelhouse.path());
+    for url in [file_url(wheelhouse.path()), server.url.clone()] {
+        let into = tempfile::tempdir().unwrap();
+        run(Command::new("python3")
+            .args([
+                "-m",
+                "pip",
+                "download",
+                "--no-cache-dir",
+                "--index-url",
+                &url,
+                "--dest",
+            ])
+            .arg(into.path())
+            .arg("example==1.0"));
+        assert!(into.path().join(WHEEL_NAME).exists());
+    }
+}
+
+/// The Python of the test environment, which has uv; `./test` makes it.
+fn test_python() -> String {
+    std::env::var("WHEELHOUSE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+#[test]
+fn uv_installs_from_the_index() {
+    let wheelhouse = published();
+    let server = Server::new(wheelhouse.path());
+    for url in [file_url(wheelhouse.path()), server.url.clone()] {
+        let into = tempfile::tempdir().unwrap();
+        run(Command::new(test_python())
+            .args([
+                "-m",
+                "uv",
+                "pip",
+                "install",
+                "--no-cache",
+                "--no-config",
+                "--index-url",
+                &url,
+                "--target",
+            ])
+            .arg(into.path())
+            .arg("example==1.0"));
+        assert!(into.path().join("example.py").exists());
+    }
+}
