@@ -176,7 +176,7 @@ mod tests {
         assert!(used.path().exists() && file.path().exists());
         assert_eq!(names(within.path()), 4);
         // As when its process was killed: the lock goes, and the directory stays.
-        used.keep();
+        let _ = used.keep();
         file.keep().unwrap();
         sweep(within.path());
         assert_eq!(names(within.path()), 2);
