@@ -15,7 +15,7 @@ fn value(kind: ValueKind) -> String {
     }
 }
 
-/// The table of keys in `docs/configuration.md`.
+/// The table of keys in `docs/reference/configuration.md`.
 #[must_use]
 pub fn table() -> String {
     let mut table = "| key | value | what it does |\n| --- | --- | --- |\n".to_owned();
@@ -28,7 +28,7 @@ pub fn table() -> String {
     table
 }
 
-/// The schema of the table, `docs/pyproject.schema.json`.
+/// The schema of the table, `docs/reference/pyproject.schema.json`.
 #[must_use]
 pub fn json_schema() -> String {
     let mut properties = Map::new();

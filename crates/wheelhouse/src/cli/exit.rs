@@ -1,4 +1,4 @@
-//! Exit codes, as `docs/exit-codes.md` promises them.
+//! Exit codes, as `docs/reference/exit-codes.md` promises them.
 //!
 //! Responsible for the one place where a kind of failure becomes a number. Never ends the process.
 

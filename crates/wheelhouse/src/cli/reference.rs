@@ -1,4 +1,4 @@
-//! The reference of the command line, `docs/cli.md`: the real help, as a document; and that of the keys of
+//! The reference of the command line, `docs/reference/cli.md`: the real help, as a document; and that of the keys of
 //! `[tool.wheelhouse]`, with their schema.
 //!
 //! Responsible for the comparison of these with the program, in tests.
@@ -18,7 +18,7 @@ const HEAD: &str = "\
 # Command line
 
 The help of the program, verb by verb. Exit codes are in [exit-codes.md](exit-codes.md), what `--json` prints in
-[events.md](events.md), what pip's options and variables become in [pip-compatibility.md](pip-compatibility.md).
+[events.md](events.md), what pip's options and variables become in [pip-compatibility.md](../explanation/pip-compatibility.md).
 
 <!-- Written by a test: WHEELHOUSE_UPDATE_DOCS=1 cargo test -p wheelhouse --lib reference -->
 ";
@@ -48,7 +48,7 @@ fn write_help(text: &mut String, command: &mut Command) {
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs")
+        .join("../../docs/reference")
         .join(name)
 }
 
@@ -61,7 +61,7 @@ fn compare(name: &str, document: &str) {
     let written = fs_err::read_to_string(&path).unwrap_or_default();
     assert!(
         written == document,
-        "docs/{name} is not what the program says; write it anew with {UPDATE}=1 and this test"
+        "docs/reference/{name} is not what the program says; write it anew with {UPDATE}=1 and this test"
     );
 }
 

@@ -58,7 +58,7 @@ pub fn write(directory: &Path, force: bool) -> Result<Vec<&'static str>> {
         let role = first.rsplit('/').next().unwrap_or_default();
         return Err(Error::new(Kind::Input, message).with_hint(format!(
             "Replace with --force, or keep it and add `if [ -d /opt/app-root/wheelhouse ]; then exec \
-             /opt/app-root/s2i/{role}; fi` at its start; docs/s2i.md says what else the scripts do."
+             /opt/app-root/s2i/{role}; fi` at its start; docs/how-to/s2i.md says what else the scripts do."
         )));
     }
     let environment = with_variable(&directory.join(ENVIRONMENT))?;

@@ -317,7 +317,7 @@ fn an_image_that_gets_no_program_is_told_all_that_was_tried() {
                dist/ has no wheelhouse-*-{0}-linux-gnu.tar.gz\n  \
                PIP_FIND_LINKS is not set\n  \
                compiling: {last}\n\
-             hint: Run packaging/dist in the checkout and build with the dist/ that it makes, as docs/s2i.md describes.\n",
+             hint: Run packaging/dist in the checkout and build with the dist/ that it makes, as docs/how-to/s2i.md describes.\n",
             architecture()
         )
     };

@@ -38,7 +38,7 @@ fn templates_are_what_the_api_server_accepts() {
 #[test]
 fn documented_commands_give_what_the_api_server_accepts() {
     let Some(python) = test_python() else { return };
-    let output = check(&python, &["--documented", "docs/openshift.md"]);
+    let output = check(&python, &["--documented", "docs/how-to/openshift.md"]);
     assert!(output.status.success(), "{}", told(&output));
 }
 
@@ -98,7 +98,7 @@ fn hook(template: &str) -> String {
     lines.join(" ").replace("${BUILDER}", "python-wheelhouse")
 }
 
-/// Where `docs/openshift.md` mounts the secret with pip's configuration.
+/// Where `docs/how-to/openshift.md` mounts the secret with pip's configuration.
 const SECRET_PLACE: &str = "/etc/xdg/pip";
 
 /// Builds the image of a wheelhouse from `source` with `assemble`, as `OpenShift` does: the Dockerfile of
@@ -180,7 +180,8 @@ fn an_index_that_needs_credentials_is_used_by_a_secret_that_does_not_stay() {
     assert!(!buildah.inspect(image, "{{.}}").contains("hunter2secret"));
     buildah.remove(image);
 
-    let documentation = std::fs::read_to_string(repository().join("docs/openshift.md")).unwrap();
+    let documentation =
+        std::fs::read_to_string(repository().join("docs/how-to/openshift.md")).unwrap();
     assert!(documentation.contains(&format!("\"destinationPath\": \"{SECRET_PLACE}\"")));
 }
 

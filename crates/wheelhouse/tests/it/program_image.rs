@@ -1,4 +1,4 @@
-//! `packaging/image`: the image of the program, and a builder that copies the program from it, as docs/s2i.md describes.
+//! `packaging/image`: the image of the program, and a builder that copies the program from it, as docs/how-to/s2i.md describes.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,9 +23,9 @@ fn archive(checkout: &Path) -> String {
     checkout.join(name).display().to_string()
 }
 
-/// Returns the only block of docs/s2i.md that is a Dockerfile.
+/// Returns the only block of docs/how-to/s2i.md that is a Dockerfile.
 fn documented() -> String {
-    let text = std::fs::read_to_string(repository().join("docs/s2i.md")).unwrap();
+    let text = std::fs::read_to_string(repository().join("docs/how-to/s2i.md")).unwrap();
     let block = text.split("```dockerfile\n").nth(1).expect("a Dockerfile");
     block.split("```").next().unwrap().to_owned()
 }

@@ -190,7 +190,7 @@ pub(crate) enum Verb {
     Lock(Box<Lock>),
     /// Do what the scripts of a Source-to-Image (S2I) builder image do
     ///
-    /// The image is the one that docs/s2i.md describes; its scripts call these verbs.
+    /// The image is the one that docs/how-to/s2i.md describes; its scripts call these verbs.
     #[command(name = "s2i", arg_required_else_help = true)]
     S2i(S2i),
     /// Show or tidy the cache

@@ -1,6 +1,6 @@
 //! Events as lines of JSON.
 //!
-//! Responsible for the form of a line, which `docs/events.md` describes. Never leaves an event
+//! Responsible for the form of a line, which `docs/reference/events.md` describes. Never leaves an event
 //! out.
 
 use std::io::Write;
