@@ -13,8 +13,8 @@ use super::arguments::{Build, Conduct, Globals};
 use super::dialect::Dialect;
 use super::dry_run;
 use super::preparation::{Begun, Preparation};
-use crate::execute::supplement::{Supplement, Wants};
-use crate::execute::{self, Job, Report};
+use crate::pipeline::supplement::{Supplement, Wants};
+use crate::pipeline::{self, Job, Report};
 use wheelhouse_config::RawBuild;
 use wheelhouse_oci::linked::Architectures;
 
@@ -136,13 +136,13 @@ pub(super) async fn carry_out(
         });
     }
     if conduct.dry_run {
-        let preview = Box::pin(execute::preview(job, begun.observer)).await?;
+        let preview = Box::pin(pipeline::preview(job, begun.observer)).await?;
         begun.preparation.renderer.close();
         dry_run::print(&preview, begun.preparation.json);
         return Ok(Report::default());
     }
     let has_several_files = begun.preparation.settings.requirement_files.len() > 1;
-    let report = execute::build(job, begun.observer.clone()).await;
+    let report = pipeline::build(job, begun.observer.clone()).await;
     let report = report.map_err(|error| match error.kind() {
         Kind::Resolution if has_several_files => may_be_separate(error),
         _ => error,
@@ -181,7 +181,7 @@ fn may_be_separate(error: Error) -> Error {
 /// Builds what was prepared as a part of something else, whose end is not told.
 pub(super) async fn carry_out_quietly(preparation: Preparation) -> Result<()> {
     let (begun, job) = begin(preparation, &Conduct::default()).await?;
-    let built = execute::build(job, begun.observer.clone()).await;
+    let built = pipeline::build(job, begun.observer.clone()).await;
     begun.preparation.renderer.close();
     built.map(drop)
 }

@@ -9,8 +9,8 @@ use wheelhouse_types::Result;
 use super::arguments::{Download, Globals};
 use super::dry_run;
 use super::preparation::Preparation;
-use crate::execute::Audience;
-use crate::execute::download::{self, Job};
+use crate::pipeline::Audience;
+use crate::pipeline::download::{self, Job};
 use wheelhouse_oci::linked::Architectures;
 
 /// Runs the verb.

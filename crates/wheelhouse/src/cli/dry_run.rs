@@ -8,7 +8,7 @@ use wheelhouse_types::secrets::hidden;
 use wheelhouse_types::{Source, Target};
 
 use super::{human, streams};
-use crate::execute::Preview;
+use crate::pipeline::Preview;
 
 const SCHEMA: &str = "wheelhouse-plan/1";
 

@@ -10,8 +10,8 @@ use wheelhouse_types::{Error, Kind, Result, Target};
 use super::arguments::{Globals, Lock};
 use super::preparation::Preparation;
 use super::streams;
-use crate::execute::Audience;
-use crate::execute::locking::{self, Change, Job, Locked};
+use crate::pipeline::Audience;
+use crate::pipeline::lock::{self, Change, Job, Locked};
 use wheelhouse_oci::linked::Architectures;
 use wheelhouse_publish::write_file;
 
@@ -38,7 +38,7 @@ async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
         },
         reuse: arguments.upgrades.reuse(),
     };
-    let locked = locking::lock(job, begun.observer.clone()).await?;
+    let locked = lock::lock(job, begun.observer.clone()).await?;
     preparation.renderer.close();
     if arguments.check {
         if preparation.json {

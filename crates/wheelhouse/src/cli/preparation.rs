@@ -19,7 +19,7 @@ use super::reader::Reader;
 use super::render::{self, Renderer, Verbosity};
 use super::store::{self, OpenStore};
 use super::{again, cache, registry, signals, source, streams, verify};
-use crate::execute::Report;
+use crate::pipeline::Report;
 use wheelhouse_config::{
     ImageLocation, Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle,
 };

@@ -1,32 +1,24 @@
 //! Verifying: whether a directory of wheels is what it should be, and would install.
 //!
-//! 1. *Integrity*: the files are those of the manifest ([`files`]), the wheels are what their
-//!    names say ([`wheels`]), and index and locks agree with them ([`index`], [`lock`],
-//!    [`given`]).
-//! 2. The source distributions of a directory without a manifest build ([`sources`]).
-//! 3. *Completeness*: a resolver proves that the requirements are satisfied ([`completeness`]).
-//! 4. *Installability*: pip installs ([`install`]), and Python imports ([`imports`]).
+//! 1. *Integrity*: the files are those of the manifest ([`files`](checks::files)(checks::files)), the wheels are what their
+//!    names say ([`wheels`](checks::wheels)(checks::wheels)), and index and locks agree with them ([`index`](checks::index), [`lock`](checks::lock),
+//!    [`external_lock`](checks::external_lock)).
+//! 2. The source distributions of a directory without a manifest build ([`sdists`](checks::sdists)).
+//! 3. *Completeness*: a resolver proves that the requirements are satisfied ([`completeness`](checks::completeness)(checks::completeness)).
+//! 4. *Installability*: pip installs ([`install`](checks::install)(checks::install)), and Python imports ([`imports`](checks::imports)(checks::imports)).
 //!
-//! [`verification`] makes these checks in that order. Everything that is wrong is listed, and what was not looked at is said. This room never changes
+//! [`runner`] makes these checks in that order. Everything that is wrong is listed, and what was not looked at is said. This room never changes
 //! the directory, never uses a network, and never prints.
 
-mod child;
-mod completeness;
-mod examine;
-mod files;
-mod given;
-mod hosts;
-mod imports;
-mod index;
-mod install;
-mod lock;
-mod page;
+mod checks;
+mod index_page;
+mod interpreters;
+mod inventory;
 mod report;
-mod sources;
-mod survey;
-mod verification;
-mod wanted;
-mod wheels;
+mod requirements;
+mod runner;
+mod sandbox;
+mod wheel_contents;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,8 +27,8 @@ use wheelhouse_engine::python::Surroundings;
 use wheelhouse_types::request::{Building, Indexes, Network, Prereleases, Requirement, Resolution};
 use wheelhouse_types::{Request, Result};
 
-use survey::Survey;
-use verification::Verification;
+use inventory::Survey;
+use runner::Verification;
 use wheelhouse_fs::scratch::Scratch;
 
 pub use report::{Check, Count, Finding, Name, Outcome, Report};
@@ -106,7 +98,7 @@ pub async fn verify(job: Job) -> Result<Report> {
     let directory = job.directory.clone();
     let (survey, wheels) = blocking(move || {
         let survey = Survey::read(&directory)?;
-        let wheels = examine::wheels(&survey);
+        let wheels = wheel_contents::wheels(&survey);
         Ok((survey, wheels))
     })
     .await?;

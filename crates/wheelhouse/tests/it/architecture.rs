@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the program, each with those that it may name. Between crates the compiler enforces the direction.
 const MODULES: [(&str, &[&str]); 4] = [
-    ("cli", &["verify", "s2i", "execute"]),
+    ("cli", &["verify", "s2i", "pipeline"]),
     ("s2i", &[]),
-    ("verify", &["execute"]),
-    ("execute", &[]),
+    ("verify", &["pipeline"]),
+    ("pipeline", &[]),
 ];
 
 /// The crates that touch files and processes, besides the program.

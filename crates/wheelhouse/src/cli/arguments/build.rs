@@ -10,7 +10,7 @@ use wheelhouse_types::target::Platform;
 
 use super::Globals;
 use super::options::Options;
-use crate::execute::Reuse;
+use crate::pipeline::Reuse;
 use wheelhouse_config::{RawBuild, RawTargets};
 use wheelhouse_store::LinkMode;
 

@@ -9,7 +9,7 @@ use wheelhouse_types::{Error, Kind, Result, Target};
 use super::Globals;
 use super::build::{Conduct, Inputs};
 use super::options::Options;
-use crate::execute::download::Sources;
+use crate::pipeline::download::Sources;
 use wheelhouse_config::{RawBuild, RawTargets};
 
 #[derive(Debug, Args)]

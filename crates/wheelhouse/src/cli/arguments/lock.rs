@@ -10,7 +10,7 @@ use super::Globals;
 use super::build::{Inputs, Upgrades};
 use super::download::Targets;
 use super::options::Options;
-use crate::execute::locking::Place;
+use crate::pipeline::lock::Place;
 use wheelhouse_config::{RawBuild, RawTargets, is_pylock_name};
 
 /// Where a lock is put unless the user says where.

@@ -9,7 +9,7 @@ use super::super::build::{self, Addition, Asks};
 use super::super::preparation::Preparation;
 use super::super::process::Process;
 use super::{is_true, raw};
-use crate::execute::supplement::{Tree, Wants};
+use crate::pipeline::supplement::{Tree, Wants};
 use crate::s2i::Places;
 use crate::s2i::installation::{self, Stated, Tools};
 use crate::s2i::requirements::{self, Requirements};

@@ -1,0 +1,292 @@
+//! What an earlier run left in the output: its lock, and whether that still answers the request.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::request::Requirement;
+use wheelhouse_types::wants::{self, Named};
+use wheelhouse_types::{
+    Error, Kind, Lock, PackageName, Request, Result, Sha256, Source, Version, pylock,
+};
+
+use super::Reuse;
+use super::local_trees::{TreeReader, TreeState};
+use wheelhouse_fs::input;
+use wheelhouse_fs::interruption::blocking;
+use wheelhouse_store::Store;
+
+/// The name of the lock in a wheelhouse for one target.
+pub(super) const LOCK_NAME: &str = "pylock.toml";
+
+/// Reads the lock at `path` in `output`, if `reuse` has a use for it.
+///
+/// The output may have come with a checkout or from another machine, and its lock could name any files. So one that
+/// `store` does not know answers no request: its versions are preferred, and the indexes say which files they are.
+/// That it is to be used unchanged is up to the user, who asks for it by name.
+///
+/// # Errors
+/// When it cannot be read though it must.
+pub(super) fn read(
+    store: &Store,
+    output: &Path,
+    path: &Path,
+    reuse: &Reuse,
+    warn: impl Fn(String),
+) -> Result<Option<Lock>> {
+    if *reuse == Reuse::Upgrade {
+        return Ok(None);
+    }
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            let message = format!("{} cannot be the output", output.display());
+            return Err(Error::new(Kind::Publish, message)
+                .with_hint("Name another directory with --output.")
+                .caused_by(error));
+        }
+        Err(error) => {
+            return Err(Error::new(Kind::Input, "failed to read the lock")
+                .with_hint("Move it away, or name another directory with --output.")
+                .caused_by(error));
+        }
+    };
+    let lock = pylock::read(&text, output, &mut |_| Some(0), &mut |_| true);
+    match lock {
+        Ok(lock) if *reuse == Reuse::Frozen || store.knows_lock(text.as_bytes()) => Ok(Some(lock)),
+        Ok(lock) => {
+            warn(format!(
+                "{} was not written with this cache: its versions are preferred, and their files looked up again",
+                path.display()
+            ));
+            let request = String::new();
+            Ok(Some(Lock { request, ..lock }))
+        }
+        Err(error) if *reuse == Reuse::Frozen => {
+            Err(error).context(Kind::Input, || format!("{} is not valid", path.display()))
+        }
+        Err(error) => {
+            warn(format!(
+                "{} is not valid and is made anew: {}",
+                path.display(),
+                error.sentence()
+            ));
+            Ok(None)
+        }
+    }
+}
+
+/// Returns the versions that the lock at `path` in `output` pins; `None` if there is no such lock.
+pub(super) fn versions(output: &Path, path: &Path) -> Option<Vec<(PackageName, Version)>> {
+    let text = read_text(path).ok()?;
+    pylock::outline(&text, output).ok().map(|it| it.versions)
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(input::read_regular(path)?).map_err(io::Error::other)
+}
+
+/// The error of a frozen run that has no lock at `path` for its request.
+pub(super) fn not_frozen(path: &Path, exists: bool) -> Error {
+    let path = path.display();
+    let message = if exists {
+        format!("{path}, the lock of the output, was made for other requirements")
+    } else {
+        format!("{path}, the lock of the output, does not exist")
+    };
+    Error::new(Kind::Resolution, message).with_hint(
+        "Run once without --frozen, which repeats an earlier build; versions that `wheelhouse lock` settled are taken in any case.",
+    )
+}
+
+/// The packages that were in the lock when the same request was last resolved with this store. They
+/// are asked for at once, rather than when the resolver comes upon them one after the other.
+pub(super) fn expected(store: &Store, fingerprint: &str) -> Vec<PackageName> {
+    let text = fs_err::read_to_string(expected_path(store, fingerprint)).unwrap_or_default();
+    text.lines().filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Notes what [`expected`] shall give next time.
+pub(super) fn expect(store: &Store, fingerprint: &str, lock: &Lock) {
+    let names: Vec<String> = lock
+        .packages
+        .iter()
+        .map(|package| package.name.to_string())
+        .collect();
+    let path = expected_path(store, fingerprint);
+    // Without the note the next run is slower, and nothing else.
+    let _ = path.parent().map(fs_err::create_dir_all);
+    let _ = fs_err::write(path, names.join("\n"));
+}
+
+fn expected_path(store: &Store, fingerprint: &str) -> PathBuf {
+    store.root().join("expected-v1").join(fingerprint)
+}
+
+/// Digests the local trees and files that requirements name: their contents by the texts of the requirements, and their
+/// whole states by their paths.
+pub(super) async fn local_digests(
+    request: &Request,
+    reader: &TreeReader,
+) -> Result<(BTreeMap<String, Sha256>, BTreeMap<PathBuf, Sha256>)> {
+    let (mut by_text, mut by_path) = (BTreeMap::new(), BTreeMap::new());
+    let lines = [
+        &request.requirements,
+        &request.constraints,
+        &request.overrides,
+    ];
+    for requirement in lines.into_iter().flatten() {
+        let Some(path) = local_path(requirement) else {
+            continue;
+        };
+        let state = if path.is_dir() {
+            reader.state(&path).await?
+        } else {
+            let contents = file_digest(path.clone()).await?;
+            TreeState {
+                contents,
+                whole: contents,
+            }
+        };
+        by_text.insert(requirement.text.clone(), state.contents);
+        by_path.insert(path, state.whole);
+    }
+    Ok((by_text, by_path))
+}
+
+/// What a lock is known by that answers the request known by `fingerprint` and has local trees with
+/// these `digests`: a tree may be in it because another one requires it, and no line names it.
+pub(super) fn answer(fingerprint: &str, digests: &BTreeSet<Option<Sha256>>) -> String {
+    if digests.is_empty() {
+        return fingerprint.to_owned();
+    }
+    Sha256::of(format!("{fingerprint} {digests:?}").as_bytes()).to_string()
+}
+
+/// Digests the `trees` of a lock, but those that are `known`; one that cannot be read has none.
+pub(super) async fn digests_of(
+    trees: &[PathBuf],
+    reader: &TreeReader,
+    known: &BTreeMap<PathBuf, Sha256>,
+) -> BTreeSet<Option<Sha256>> {
+    let mut digests = BTreeSet::new();
+    for tree in trees {
+        let digest = match known.get(tree) {
+            Some(digest) => Some(*digest),
+            None => reader.digest(tree).await.ok(),
+        };
+        digests.insert(digest);
+    }
+    digests
+}
+
+/// The local trees that `lock` pins.
+pub(super) fn trees(lock: &Lock) -> Vec<PathBuf> {
+    let trees = lock
+        .packages
+        .iter()
+        .filter_map(|package| match &package.source {
+            Source::Tree { path } => Some(path.clone()),
+            _ => None,
+        });
+    trees.collect()
+}
+
+/// The file or directory that `requirement` names, if it does and that exists.
+fn local_path(requirement: &Requirement) -> Option<PathBuf> {
+    let (reference, is_named) = reference(&requirement.text);
+    let looks_like_path = is_named || reference.contains('/') || reference.starts_with('.');
+    let path = match Url::parse(reference) {
+        Ok(url) if url.scheme() == "file" => file_of_url(reference, &requirement.base)?,
+        Err(_) if looks_like_path => {
+            let whole = requirement.base.join(reference);
+            let without_extras = reference.rsplit_once('[').map(|(path, _)| path);
+            match without_extras {
+                Some(path) if !whole.exists() => requirement.base.join(path),
+                _ => whole,
+            }
+        }
+        Ok(_) | Err(_) => return None,
+    };
+    path.exists().then(|| path.components().collect())
+}
+
+/// The path or URL in a requirement, and whether a name stands before it.
+fn reference(text: &str) -> (&str, bool) {
+    let (text, is_named) = match (wants::named(text), text.split_once('@')) {
+        (Named::Direct(..), Some((_, reference))) => (reference, true),
+        _ => (text, false),
+    };
+    (text.split(" ;").next().unwrap_or(text).trim(), is_named)
+}
+
+/// The path of a `file` URL, which may be relative to `base`.
+fn file_of_url(url: &str, base: &Path) -> Option<PathBuf> {
+    let base = Url::from_directory_path(base).ok();
+    let url = Url::options().base_url(base.as_ref()).parse(url).ok()?;
+    url.to_file_path().ok()
+}
+
+async fn file_digest(path: PathBuf) -> Result<Sha256> {
+    blocking(move || {
+        let failed = || format!("failed to read {}", path.display());
+        let mut file = fs_err::File::open(&path).context(Kind::Input, failed)?;
+        let (digest, _) = Sha256::of_reader(&mut file).context(Kind::Input, failed)?;
+        Ok(digest)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_that_changes_makes_a_lock_answer_another_request() {
+        let answer = |texts: &[&str]| {
+            let digests = texts.iter().map(|text| Some(Sha256::of(text.as_bytes())));
+            answer("request", &digests.collect())
+        };
+        assert_eq!(answer(&[]), "request");
+        assert_eq!(answer(&["a", "b"]), answer(&["b", "a"]));
+        assert_ne!(answer(&["a", "b"]), answer(&["a", "c"]));
+    }
+
+    #[test]
+    fn local_requirements_are_recognised() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("tree")).unwrap();
+        let path = |text: &str| {
+            local_path(&Requirement {
+                text: text.to_owned(),
+                base: directory.path().to_owned(),
+                ..Requirement::default()
+            })
+        };
+        let tree = Some(directory.path().join("tree"));
+        assert_eq!(path("./tree"), tree);
+        assert_eq!(path("./tree[extra]"), tree);
+        let url = Url::from_directory_path(directory.path().join("tree")).unwrap();
+        for text in [
+            format!("name @ {url}"),
+            format!("name@{url}"),
+            format!("name @{url}"),
+            format!("name@ {url} ; python_version > '2'"),
+            format!("name[extra]@{url}#egg=name"),
+            "name @ file:tree".to_owned(),
+            "name @ ./tree".to_owned(),
+            "name@tree ; python_version > '2'".to_owned(),
+        ] {
+            assert_eq!(path(&text), tree, "{text}");
+        }
+        assert_eq!(path("tree"), None);
+        assert_eq!(path("https://example.org/x.whl"), None);
+        assert_eq!(path("name@https://example.org/x.whl"), None);
+        std::fs::create_dir(directory.path().join("at @ tree")).unwrap();
+        let tree = Some(directory.path().join("at @ tree"));
+        assert_eq!(path("./at @ tree"), tree);
+    }
+}

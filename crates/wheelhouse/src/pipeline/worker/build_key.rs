@@ -1,0 +1,116 @@
+//! What a built wheel is known by: everything that decides what a build gives.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use wheelhouse_types::lock::Build;
+use wheelhouse_types::request::{HashPolicy, Requirement, is_build_variable};
+use wheelhouse_types::{Distribution, Request, Sha256, Source, Target};
+
+use wheelhouse_store::BuildKey;
+
+/// Names the bytes of a source. `sdist` is the digest of its file where none is published; `trees`
+/// has those of local trees.
+pub(in crate::pipeline) fn source(
+    distribution: &Distribution,
+    sdist: Option<Sha256>,
+    trees: &BTreeMap<PathBuf, Sha256>,
+) -> String {
+    match &distribution.source {
+        Source::Sdist(artifact) | Source::Wheel(artifact) => {
+            let sha256 = sdist.or(artifact.hashes.sha256());
+            format!("file {sha256:?} {:?}", artifact.subdirectory)
+        }
+        Source::Tree { path } => format!("tree {:?}", trees.get(path)),
+        Source::Git {
+            repository,
+            commit,
+            subdirectory,
+            ..
+        } => {
+            format!("git {repository} {commit} {subdirectory:?}")
+        }
+    }
+}
+
+/// The key of the wheel that `distribution` with the named `source` is built into.
+///
+/// The versions of the build requirements are not part of it: they are recorded with the wheel, and
+/// settled anew only when something else has changed.
+pub(in crate::pipeline) fn build_key(
+    request: &Request,
+    target: &Target,
+    distribution: &Distribution,
+    source: &str,
+) -> BuildKey {
+    let building = &request.building;
+    let own_settings = building.package_settings.get(&distribution.name);
+    let mut fields = vec![
+        ("source", source.to_owned()),
+        ("name", distribution.name.to_string()),
+        ("python", target.python()),
+        ("platform", target.platform.clone()),
+        ("settings", format!("{:?}", building.config_settings)),
+        ("package settings", format!("{own_settings:?}")),
+    ];
+    let constraints = request.build_constraints.iter();
+    let constraint = |line: &Requirement| format!("{} {:?}", line.text, line.hashes);
+    fields.extend(constraints.map(|line| ("constraint", constraint(line))));
+    let version = distribution.version.as_ref();
+    if let Some(build) = Build::of(&request.builds, &distribution.name, version) {
+        fields.push(("locked", format!("{:?}", build.closure)));
+    }
+    if request.resolution.hashes == HashPolicy::All {
+        fields.push(("hashes", "required".to_owned()));
+    }
+    let variables = building.environment.iter();
+    fields.extend(
+        variables
+            .filter(|(name, _)| is_build_variable(name))
+            .map(|(name, value)| ("variable", format!("{name}={value}"))),
+    );
+    BuildKey::new(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wheelhouse_types::Origin;
+
+    #[test]
+    fn whatever_changes_a_wheel_changes_the_key() {
+        let distribution = Distribution {
+            name: "example".parse().unwrap(),
+            version: None,
+            origin: Origin::Direct,
+            source: Source::Tree {
+                path: "/example".into(),
+            },
+            required_hashes: Vec::new(),
+        };
+        let target = |version: &str| Target {
+            implementation: "cpython".to_owned(),
+            python_version: version.to_owned(),
+            platform: "linux_x86_64".to_owned(),
+            markers: BTreeMap::new(),
+            free_threaded: false,
+            wide_unicode: false,
+            interpreter: None,
+        };
+        let plain = Request::default();
+        let mut flags = Request::default();
+        let environment = &mut flags.building.environment;
+        environment.insert("CFLAGS".to_owned(), "-O3".to_owned());
+        let mut path = Request::default();
+        path.building
+            .environment
+            .insert("PATH".to_owned(), "/bin".to_owned());
+        let key =
+            |request, version, source| build_key(request, &target(version), &distribution, source);
+        let first = key(&plain, "3.11.7", "tree a");
+        assert_eq!(first, key(&path, "3.11.7", "tree a"));
+        assert_ne!(first, key(&plain, "3.12.1", "tree a"));
+        assert_ne!(first, key(&plain, "3.11.7", "tree b"));
+        assert_ne!(first, key(&flags, "3.11.7", "tree a"));
+    }
+}

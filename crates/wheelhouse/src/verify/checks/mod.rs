@@ -1,0 +1,11 @@
+//! The checks of a verification, one per file.
+
+pub(super) mod completeness;
+pub(super) mod external_lock;
+pub(super) mod files;
+pub(super) mod imports;
+pub(super) mod index;
+pub(super) mod install;
+pub(super) mod lock;
+pub(super) mod sdists;
+pub(super) mod wheels;
