@@ -6,8 +6,8 @@ use std::process::Output;
 use tempfile::TempDir;
 
 use crate::support::Wheel;
-use crate::support::builds::{Build, checkout};
 use crate::support::containers::{Buildah, Network, told};
+use crate::support::s2i_builds::{Build, checkout};
 
 const SCRIPTS: &str = "/opt/app-root/s2i";
 

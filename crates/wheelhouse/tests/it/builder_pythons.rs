@@ -2,8 +2,8 @@
 //! which one package is compiled.
 
 use crate::builder::assert_is_builder;
-use crate::support::builds::{Build, checkout, with_server};
 use crate::support::containers::{Buildah, Container, Network, told};
+use crate::support::s2i_builds::{Build, checkout, with_server};
 
 /// An application for one Python.
 struct Application {

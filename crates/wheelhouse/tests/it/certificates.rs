@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::parts::{certificates, part, run};
+use crate::support::services::{certificates, part, run};
 use crate::support::{Finished, Sandbox, Wheel, test_python, tree};
 
 /// Serves the directory `argv[1]` to clients with a certificate of the authority, or to all if there is none, and prints

@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::support::Wheel;
-use crate::support::builds::checkout;
 use crate::support::containers::{Buildah, succeed};
 use crate::support::process::{eventually, left_out};
+use crate::support::s2i_builds::checkout;
 
 /// A dockerd with storage of its own and no network; it ends when dropped.
 struct Dockerd {

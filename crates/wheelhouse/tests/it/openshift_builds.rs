@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use crate::builder::assert_is_builder;
-use crate::support::builds::{blog_source, checkout, with_server};
 use crate::support::containers::{Buildah, Network, repository, succeed, told};
 use crate::support::openshift::{BuildConfig, ImageSource, succeeded};
+use crate::support::s2i_builds::{blog_source, checkout, with_server};
 
 /// `spec.output.imageLabels` of a builder that the Source strategy makes: nothing else can set them.
 const LABELS: [(&str, &str); 5] = [

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::builds::checkout;
 use crate::support::containers::{Buildah, Network, repository, succeed, told};
 use crate::support::openshift::succeeded;
+use crate::support::s2i_builds::checkout;
 
 /// Makes the image from the tarballs in `dist/` of `checkout`, and returns its index.
 fn image(buildah: &Buildah, checkout: &Path) -> Value {

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::image::Image;
-use crate::support::parts::certificates;
+use crate::support::builder_image::Image;
+use crate::support::services::certificates;
 use crate::support::{Sdist, Wheel, test_python, tree};
 
 #[test]

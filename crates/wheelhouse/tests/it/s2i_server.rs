@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use rustix::process::Signal;
 
-use crate::support::image::Image;
+use crate::support::builder_image::Image;
 use crate::support::process::eventually;
 use crate::support::{Sandbox, Wheel, test_python, tree};
 

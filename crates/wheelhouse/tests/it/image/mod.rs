@@ -1,15 +1,15 @@
 //! `wheelhouse image`, `extract` and `inspect`: against the real programs of the world of
 //! containers, against servers that misbehave, and against hostile images.
 
-mod failing;
-mod hostile;
-mod inner_links;
-mod links;
-mod local;
-mod parts;
+mod container_tools;
+mod find_links;
+mod layer_cache;
+mod link_entries;
+mod local_images;
+mod malicious;
 mod property;
-mod pushed;
-mod remembered;
+mod push;
+mod registry_errors;
 
 use std::path::{Path, PathBuf};
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use base64::Engine as _;
 
-use super::respond::{self, Response};
+use super::http_response::{self, Response};
 use super::{Sdist, Wheel, sha256};
 
 /// What a request meets.
@@ -288,7 +288,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>, ended: &AtomicBool) {
         )
     };
     // A client that goes away in the middle is nothing to worry about.
-    let _ = respond::send(stream, &request, &behaviour, response, ended);
+    let _ = http_response::send(stream, &request, &behaviour, response, ended);
 }
 
 /// Reads a request up to the last byte of its head, which stays unread for now: closing a

@@ -1,19 +1,19 @@
 //! What the tests stand on: an index that can misbehave, makers of wheels and source distributions,
 //! and a runner for the binary. Never asserts anything about the program itself.
 
-pub(crate) mod builds;
+pub(crate) mod builder_image;
 pub(crate) mod containers;
 pub(crate) mod fake_registry;
-pub(crate) mod image;
+pub(crate) mod http_response;
 pub(crate) mod index;
 pub(crate) mod mounts;
 pub(crate) mod openshift;
-pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod python;
-pub(crate) mod respond;
+pub(crate) mod s2i_builds;
 pub(crate) mod sandbox;
 pub(crate) mod sdist;
+pub(crate) mod services;
 pub(crate) mod tree;
 pub(crate) mod wheel;
 

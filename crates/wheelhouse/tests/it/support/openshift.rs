@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::builds::{SCRIPTS, prepare_upload};
 use super::containers::{Buildah, Network, own_variables, succeed, told};
+use super::s2i_builds::{SCRIPTS, prepare_upload};
 
 /// What the controller takes from builds of the Source strategy that do not run as root.
 const DROPPED: [&str; 4] = ["KILL", "MKNOD", "SETGID", "SETUID"];

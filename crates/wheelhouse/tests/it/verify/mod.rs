@@ -1,7 +1,7 @@
 //! `wheelhouse verify`: what is right passes, and everything that is wrong is named.
 
-mod damage;
-mod running;
+mod corruption;
+mod install;
 
 use std::fs;
 use std::path::Path;

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{assert_same, build, index, printed, run, wheelhouse};
-use crate::support::parts::{self, Registry, Terms, certificates, part};
+use crate::support::services::{self, Registry, Terms, certificates, part};
 use crate::support::{Sandbox, Wheel, sha256, test_python};
 
 /// A wheelhouse and a registry.
@@ -59,11 +59,11 @@ fn the_digest_stays_when_skopeo_copies_it_onwards() {
             "--src-tls-verify=false",
             "--dest-tls-verify=false",
         ]);
-        parts::run(copy.args([from, to]));
+        services::run(copy.args([from, to]));
     }
     let mut inspect = sandbox.command(skopeo.to_str().unwrap());
     inspect.args(["inspect", "--format", "{{.Digest}}", "oci:pulled:1"]);
-    assert_eq!(parts::run(&mut inspect).trim(), digest);
+    assert_eq!(services::run(&mut inspect).trim(), digest);
     let by_digest = format!("docker://{}/elsewhere/wheels@{digest}", registry.host());
     run(&sandbox, &["extract", &by_digest, "back"]).assert_success();
     assert_same(&sandbox.path("back"), &sandbox.out());
@@ -89,7 +89,7 @@ fn blobs_of_a_base_image_are_mounted() {
 fn users(sandbox: &Sandbox) -> Option<PathBuf> {
     let users = sandbox.path("users");
     let mut htpasswd = Command::new(part("htpasswd")?);
-    parts::run(htpasswd.arg("-Bbc").arg(&users).args(["me", "secret"]));
+    services::run(htpasswd.arg("-Bbc").arg(&users).args(["me", "secret"]));
     Some(users)
 }
 
@@ -196,7 +196,7 @@ fn a_bill_of_materials_is_attached() {
     let raw = |reference: &str| -> Value {
         let mut inspect = sandbox.command(skopeo.to_str().unwrap());
         inspect.args(["inspect", "--raw", "--tls-verify=false"]);
-        let text = parts::run(inspect.arg(format!("{repository}{reference}")));
+        let text = services::run(inspect.arg(format!("{repository}{reference}")));
         serde_json::from_str(&text).unwrap()
     };
     // This registry does not list referrers itself.
@@ -257,5 +257,5 @@ fn assert_is_cyclonedx(path: &Path) {
         validator = JsonStrictValidator(SchemaVersion.V1_5)\n\
         assert validator.validate_str(text.replace('SHA-256', 'SHA-0')), 'it finds nothing'\n\
         sys.exit(validator.validate_str(text))";
-    parts::run(Command::new(python).args(["-c", script]).arg(path));
+    services::run(Command::new(python).args(["-c", script]).arg(path));
 }

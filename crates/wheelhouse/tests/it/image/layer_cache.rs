@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{printed, run, wheelhouse};
 use crate::support::Sandbox;
-use crate::support::parts::{Registry, Terms};
+use crate::support::services::{Registry, Terms};
 
 const DRY: [&str; 3] = ["image", "out", "--dry-run"];
 

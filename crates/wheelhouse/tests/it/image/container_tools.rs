@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::{assert_same, printed, run, wheelhouse};
 use crate::support::Sandbox;
-use crate::support::parts::{self, Docker, part};
+use crate::support::services::{self, Docker, part};
 
 /// Where the wheelhouse is in an unpacked image.
 const INSIDE: &str = "opt/app-root/wheelhouse";
@@ -35,7 +35,7 @@ fn skopeo_sees_the_same_digest_in_layout_and_archive() {
     for image in ["oci:layout:1", "oci-archive:layout.tar:1"] {
         let format = ["inspect", "--format", "{{.Digest}}", image];
         assert_eq!(
-            parts::run(&mut command(&sandbox, &skopeo, &format)).trim(),
+            services::run(&mut command(&sandbox, &skopeo, &format)).trim(),
             digest
         );
     }
@@ -45,7 +45,7 @@ fn skopeo_sees_the_same_digest_in_layout_and_archive() {
         "docker-archive:docker.tar",
         "oci:copied:1",
     ];
-    parts::run(&mut command(&sandbox, &skopeo, &copy));
+    services::run(&mut command(&sandbox, &skopeo, &copy));
     run(&sandbox, &["extract", "oci:copied:1", "back"]).assert_success();
     assert_same(&sandbox.path("back"), &sandbox.out());
 }
@@ -64,7 +64,7 @@ fn compressed_layers_are_read_as_well() {
             format,
         ];
         let copy = [&options[..], &["oci:layout:1", &target]].concat();
-        parts::run(&mut command(&sandbox, &skopeo, &copy));
+        services::run(&mut command(&sandbox, &skopeo, &copy));
         let directory = format!("back-{format}");
         run(&sandbox, &["extract", &target, &directory]).assert_success();
         assert_same(&sandbox.path(&directory), &sandbox.out());
@@ -76,7 +76,7 @@ fn umoci_unpacks_it() {
     let Some(umoci) = part("umoci") else { return };
     let (sandbox, _) = images();
     let unpack = ["unpack", "--rootless", "--image", "layout:1", "bundle"];
-    parts::run(&mut command(&sandbox, &umoci, &unpack));
+    services::run(&mut command(&sandbox, &umoci, &unpack));
     assert_same(&sandbox.path("bundle/rootfs").join(INSIDE), &sandbox.out());
 }
 
@@ -126,8 +126,8 @@ fn buildah_and_podman_take_it() {
                 .args(arguments);
             command
         };
-        parts::run(&mut own(pull));
-        let listed = parts::run(&mut own(&[
+        services::run(&mut own(pull));
+        let listed = services::run(&mut own(&[
             "images",
             "--noheading",
             "--quiet",
@@ -135,10 +135,10 @@ fn buildah_and_podman_take_it() {
         ]));
         let id = listed.trim().to_owned();
         let mounted = if program == "buildah" {
-            let container = parts::run(&mut own(&["from", "--pull-never", &id]));
-            parts::run(&mut own(&["mount", container.trim()]))
+            let container = services::run(&mut own(&["from", "--pull-never", &id]));
+            services::run(&mut own(&["mount", container.trim()]))
         } else {
-            parts::run(&mut own(&["image", "mount", &id]))
+            services::run(&mut own(&["image", "mount", &id]))
         };
         assert_same(&Path::new(mounted.trim()).join(INSIDE), &sandbox.out());
         let clean: &[&str] = if program == "buildah" {
@@ -146,7 +146,7 @@ fn buildah_and_podman_take_it() {
         } else {
             &["image", "unmount", &id]
         };
-        parts::run(&mut own(clean));
+        services::run(&mut own(clean));
     }
 }
 
@@ -158,7 +158,7 @@ fn docker_loads_it_and_copies_from_it() {
     };
     sandbox.set("DOCKER_HOST", format!("unix://{}", docker.socket.display()));
     printed(&sandbox, &["image", "out", "docker-daemon:acme/wheels:2"]);
-    parts::run(
+    services::run(
         docker
             .command(&["load", "-i"])
             .arg(sandbox.path("docker.tar")),
@@ -175,7 +175,7 @@ fn docker_loads_it_and_copies_from_it() {
         std::fs::read(sandbox.out().join("alpha-1.0-py3-none-any.whl")).unwrap(),
     );
     let listed = docker.command(&["images", "--quiet", "--no-trunc", "acme/wheels"]);
-    let listed = parts::run(&mut { listed });
+    let listed = services::run(&mut { listed });
     let ids: Vec<&str> = listed.split_whitespace().collect();
     assert_eq!(ids.len(), 2);
     assert_eq!(ids[0], ids[1], "loaded and pushed are the same image");
@@ -184,7 +184,7 @@ fn docker_loads_it_and_copies_from_it() {
         "FROM scratch\nCOPY --from=acme/wheels:2 /opt/app-root/wheelhouse /copied\n",
     );
     let context = sandbox.path("context");
-    parts::run(
+    services::run(
         docker
             .command(&["build", "--network=none", "-t", "copied:1"])
             .arg(context),
@@ -232,7 +232,7 @@ fn a_base_image_keeps_its_own() {
         "oci:base:1",
         "oci:zipped:1",
     ];
-    parts::run(&mut command(&sandbox, &skopeo, &copy));
+    services::run(&mut command(&sandbox, &skopeo, &copy));
     let destinations = [
         "oci:on:1",
         "oci-archive:on.tar",
@@ -245,7 +245,7 @@ fn a_base_image_keeps_its_own() {
     .concat();
     printed(&sandbox, &arguments);
     for image in destinations {
-        let found: serde_json::Value = serde_json::from_str(&parts::run(&mut command(
+        let found: serde_json::Value = serde_json::from_str(&services::run(&mut command(
             &sandbox,
             &skopeo,
             &["inspect", "--config", image],

@@ -8,10 +8,10 @@ use std::process::Command;
 
 use tar::EntryType::{Link, Symlink};
 
-use super::hostile::{Member, PREFIX, assert_refused, file, link, wheel, write};
+use super::malicious::{Member, PREFIX, assert_refused, file, link, wheel, write};
 use super::{assert_same, document, printed, run, wheelhouse, wheelhouse_command};
 use crate::support::Sandbox;
-use crate::support::parts::{self, Docker, part};
+use crate::support::services::{self, Docker, part};
 
 const CACHE: &str = "opt/app-root/cache/files-v1/";
 
@@ -166,7 +166,7 @@ fn an_archive_may_have_hard_links_itself() {
     }
     let mut tar = sandbox.command("tar");
     tar.args(["-C", "layout", "-cf", "layout.tar", "first", "blobs"]);
-    parts::run(tar.args(["index.json", "oci-layout"]));
+    services::run(tar.args(["index.json", "oci-layout"]));
     assert_is_wheelhouse(&sandbox, "oci-archive:layout.tar:1");
 }
 
@@ -186,7 +186,7 @@ impl Buildah<'_> {
             .arg("--runroot")
             .arg(self.sandbox.path("buildah-run"));
         command.args(arguments);
-        parts::run(&mut command).trim().to_owned()
+        services::run(&mut command).trim().to_owned()
     }
 
     /// Commits what `change` makes of the root of `base` to each of `images`.
@@ -246,7 +246,7 @@ fn images_that_buildah_umoci_and_docker_make_of_links_are_read() {
     assert_is_source(&sandbox, above[0]);
     let umoci = |arguments: &[&str]| {
         let mut command: Command = sandbox.command(umoci.to_str().unwrap());
-        parts::run(command.args(arguments))
+        services::run(command.args(arguments))
     };
     umoci(&["unpack", "--rootless", "--image", "linked:1", "bundle"]);
     let root = sandbox.path("bundle/rootfs/opt/app-root");
@@ -265,7 +265,7 @@ fn images_that_buildah_umoci_and_docker_make_of_links_are_read() {
         ("above.tar", "docker-daemon:acme/above:1"),
     ] {
         let mut load = docker.command(&["load", "-i"]);
-        parts::run(load.arg(sandbox.path(archive)));
+        services::run(load.arg(sandbox.path(archive)));
         assert_is_wheelhouse(&sandbox, image);
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use wheelhouse_types::Manifest;
 
-use crate::support::image::Image;
+use crate::support::builder_image::Image;
 use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, tree};
 
 fn manifest(wheelhouse: &Path) -> Manifest {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::parts::{self, GitDaemon};
+use crate::support::services::{self, GitDaemon};
 use crate::support::{Index, Sandbox, Sdist, Wheel, literal, process, sha256, tree};
 
 /// A tree whose back end leaves a mark in `ran` for each build, and litters the tree that it gets.
@@ -149,7 +149,7 @@ fn git(sandbox: &Sandbox, repository: &Path, arguments: &[&str]) -> String {
         .arg(repository)
         .args(identity)
         .args(arguments);
-    parts::run(&mut command).trim().to_owned()
+    services::run(&mut command).trim().to_owned()
 }
 
 /// Commits everything in `repository`.
