@@ -14,8 +14,8 @@ use wheelhouse_types::{
     Artifact, Distribution, Error, Hashes, Kind, Location, Origin, Result, Source, Target, Version,
 };
 
-use crate::archives::FILE_SUFFIX;
-use crate::workshop::Workshop;
+use crate::requirements::archives::FILE_SUFFIX;
+use crate::state::Workshop;
 
 /// The target of `interpreter`, of which uv does not know whether it has wide Unicode.
 pub(crate) fn target(interpreter: &Interpreter, wide_unicode: bool) -> Target {

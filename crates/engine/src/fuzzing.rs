@@ -2,8 +2,8 @@
 
 use url::Url;
 
-use crate::index_page::LenientPages;
-use crate::page_links::PageLinks;
+use crate::index::lenient_pages::LenientPages;
+use crate::index::page_links::PageLinks;
 
 /// Reads `bytes` as an index page, as JSON or as HTML, and each of its files.
 ///

@@ -13,74 +13,36 @@
 //!
 //! It never decides what is fetched or built when, never writes a wheelhouse, and never prints.
 
-mod advice;
-mod allowance;
-mod archives;
-mod backend;
-mod bounds;
+mod artifact_provider;
 mod build;
-mod build_requirements;
-mod bytecode;
-mod cached_secrets;
-mod companion;
-mod context;
 mod convert;
-mod diagnosis;
-mod document;
-mod failure;
-pub mod family;
+mod dispatch;
+mod error;
+#[doc(hidden)]
+pub mod fuzzing;
+mod index;
+mod network;
+pub mod process_tree;
+pub mod python;
+mod requirements;
+mod resolve;
+mod runtime;
+mod state;
+mod target;
+
 pub mod git {
     //! Git's commands.
     pub use uv_git::CommandCredentials;
 }
-mod fetch;
-mod fit;
-mod foreign_files;
-#[doc(hidden)]
-pub mod fuzzing;
-mod hook;
-mod index_page;
-mod install;
-mod legacy_sdists;
-mod listing;
-mod local_pages;
-mod locked_files;
-mod memory;
-mod metadata_digest;
-mod network;
-mod old_metadata;
-mod old_python;
-mod page_links;
-mod plain_http;
-mod prefer_binary;
-mod prereleases;
-mod problem;
-mod provider;
-pub mod python;
-mod python2_wheels;
-mod ranges;
-mod remedy;
-mod requirements;
-mod resolve;
-mod runtime;
-mod search;
-mod shelf;
-mod target;
-mod trees;
-mod unfit;
-mod url_credentials;
-mod version_order;
-mod waiting;
-mod workshop;
 
+pub use artifact_provider::{Companion, WheelFile, circular, endless};
+pub use build::requirements::BuildRequirements;
 pub use build::{BuildRequest, BuiltWheel};
-pub use build_requirements::BuildRequirements;
-pub use companion::{Companion, WheelFile, circular, endless};
-pub use document::Documents;
-pub use fetch::{FetchError, Fetcher, Remote};
-pub use fit::{Fit, stands_for};
+pub use network::download::{FetchError, Fetcher, Remote};
+pub use network::remote_file::Documents;
 pub use resolve::{Bounds, Resolved};
 pub use runtime::run;
+pub use target::compatibility::{Fit, stands_for};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,7 +52,7 @@ use wheelhouse_types::{
     Distribution, Kind, Observer, PackageName, Request, Result, Source, Target, Version,
 };
 
-use remedy::with_remedy;
+use error::hints::with_remedy;
 
 /// A Python that is there, and uv's cache for it: all that a run needs that resolves and builds
 /// nothing.
@@ -145,7 +107,7 @@ pub struct Setup<'a> {
 }
 
 /// Resolves and builds for one request and one interpreter.
-pub struct Engine(workshop::Workshop);
+pub struct Engine(state::Workshop);
 
 impl Engine {
     /// Opens the HTTP clients and reads the `--find-links` places, which may use the network.
@@ -153,8 +115,8 @@ impl Engine {
     /// # Errors
     /// When an option is not valid, or a `--find-links` place cannot be read.
     pub async fn start(setup: Setup<'_>) -> Result<Self> {
-        workshop::remember_credentials(setup.request);
-        let workshop = Box::pin(workshop::Workshop::start(setup)).await;
+        state::remember_credentials(setup.request);
+        let workshop = Box::pin(state::Workshop::start(setup)).await;
         workshop.map(Self).map_err(with_remedy)
     }
 
@@ -217,7 +179,7 @@ impl Engine {
         companion: &dyn Companion,
     ) -> Result<Vec<Distribution>> {
         let terms = self.0.terms(target)?;
-        let bench = context::Bench::new(&self.0, companion);
+        let bench = dispatch::Bench::new(&self.0, companion);
         let settled = bench.settle(requirements, &terms).await;
         settled.map_err(|error| self.0.with_original_trees(with_remedy(error)))
     }
@@ -241,7 +203,7 @@ impl Engine {
     /// # Errors
     /// When it is no Python project, or its `pyproject.toml` is not valid.
     pub fn declared_requirements(tree: &Path) -> Result<BuildRequirements> {
-        let backend = backend::Backend::read(tree)?;
+        let backend = build::build_system::Backend::read(tree)?;
         Ok(BuildRequirements {
             builder: None,
             requirements: backend.requires,

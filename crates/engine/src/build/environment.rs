@@ -13,9 +13,9 @@ use uv_python::PythonEnvironment;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-use crate::install::INSTALLER;
-use crate::old_python;
-use crate::workshop::Workshop;
+use crate::python::install::INSTALLER;
+use crate::python::legacy;
+use crate::state::Workshop;
 
 /// An environment, and a directory of its own for the files of the build.
 pub(crate) struct BuildEnvironment {
@@ -153,11 +153,8 @@ fn create(
     directory: &Path,
 ) -> Result<PythonEnvironment, uv_virtualenv::Error> {
     let root = environment_root(directory);
-    if old_python::is_old(&workshop.interpreter) {
-        return Ok(old_python::create_environment(
-            &workshop.interpreter,
-            &root,
-        )?);
+    if legacy::is_old(&workshop.interpreter) {
+        return Ok(legacy::create_environment(&workshop.interpreter, &root)?);
     }
     uv_virtualenv::create_venv(
         &root,
@@ -201,8 +198,8 @@ fn variables(
         let root = environment_root(directory);
         // For Python, no text is as good as no variable.
         variables.extend(FOREIGN.map(|name| (name.into(), OsString::new())));
-        if old_python::is_old(&workshop.interpreter) {
-            variables.extend(old_python::variables(environment, &root));
+        if legacy::is_old(&workshop.interpreter) {
+            variables.extend(legacy::variables(environment, &root));
         } else {
             variables.push(("VIRTUAL_ENV".into(), root.into()));
         }

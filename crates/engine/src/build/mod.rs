@@ -2,7 +2,13 @@
 //!
 //! [`environment`] makes the environment, [`session`] calls the hooks in it.
 
+pub(crate) mod build_system;
+pub(crate) mod bytecode;
+pub(crate) mod constraints;
+mod diagnosis;
 mod environment;
+mod hook;
+pub(crate) mod requirements;
 mod session;
 
 use std::path::{Path, PathBuf};
@@ -10,10 +16,10 @@ use std::time::Duration;
 
 use wheelhouse_types::{Distribution, PackageName, Result, Version};
 
-use crate::build_requirements::BuildRequirements;
-use crate::companion::Companion;
-use crate::context::Bench;
-use crate::workshop::Workshop;
+use crate::artifact_provider::Companion;
+use crate::build::requirements::BuildRequirements;
+use crate::dispatch::Bench;
+use crate::state::Workshop;
 pub(crate) use session::{Session, SessionRequest};
 
 /// A source to build.

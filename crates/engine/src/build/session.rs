@@ -16,14 +16,14 @@ use wheelhouse_types::{Distribution, Error, Event, Kind, Observer, Result, entry
 
 use super::BuildRequest;
 use super::environment::BuildEnvironment;
-use crate::allowance::Builder;
-use crate::backend::{Backend, build_requirements, project_text};
-use crate::build_requirements::BuildRequirements;
-use crate::context::Bench;
-use crate::failure::Failures;
-use crate::hook::{self, Call};
-use crate::index_page::Oddities;
-use crate::workshop::Workshop;
+use crate::build::build_system::{Backend, build_requirements, project_text};
+use crate::build::constraints::Builder;
+use crate::build::hook::{self, Call};
+use crate::build::requirements::BuildRequirements;
+use crate::dispatch::Bench;
+use crate::error::Failures;
+use crate::index::lenient_pages::Oddities;
+use crate::state::Workshop;
 
 impl From<&BuildRequest<'_>> for SessionRequest {
     fn from(request: &BuildRequest<'_>) -> Self {

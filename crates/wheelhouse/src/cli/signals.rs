@@ -137,6 +137,6 @@ fn is_ignored(kind: SignalKind) -> bool {
     reason = "the user has asked twice, and cleaning up takes too long"
 )]
 fn end_at_once() {
-    wheelhouse_engine::family::end_all();
+    wheelhouse_engine::process_tree::end_all();
     std::process::exit(i32::from(exit::INTERRUPTED));
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::future::join;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
-use wheelhouse_engine::family::Family;
+use wheelhouse_engine::process_tree::Family;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::Confinement;
 use wheelhouse_types::secrets;

@@ -1,0 +1,343 @@
+//! Well-known causes of failed builds, recognised in what a build said.
+//!
+//! The output is read line by line. A line either *names something that is missing* (a program, a
+//! header, a library, a module; see [`missing_patterns`]), which is then looked up among [`system_packages`] and
+//! [`modules`], or it is one of the [`error_patterns`] that tell of a cause by themselves. The first line
+//! that is decisive explains the failure, because what follows it mostly follows from it; a line
+//! that a build may well have survived (a shell that did not find a program that was only tried)
+//! counts when no other line is decisive.
+//!
+//! This module never guesses: output without a known cause has no hint. It is pure, and never reads
+//! a file or asks the system what is installed.
+
+mod error_patterns;
+mod missing_patterns;
+mod modules;
+mod system_packages;
+
+use Kind::{Dependency, Header, Library, Module, Package, Program};
+use Remedy::{Advice, Install, PythonHeaders};
+use Weight::{Decisive, Tentative};
+use error_patterns::SAYINGS;
+use missing_patterns::{PHRASES, Phrase};
+use modules::{BUILD_MODULES, DISTRIBUTIONS};
+use system_packages::{LIBRARIES, Need, TOOLS};
+
+/// What to do about the failure that `output` tells of, if it is a well-known one.
+pub(crate) fn hint(output: &str) -> Option<String> {
+    let output = plain(output);
+    let mut tentative = None;
+    for line in telling_lines(after_last_fallback(&output)) {
+        match diagnose(line) {
+            Some((Decisive, cause)) => return Some(explain(cause, &output)),
+            Some((Tentative, cause)) => _ = tentative.get_or_insert(cause),
+            None => {}
+        }
+    }
+    tentative.map(|cause| explain(cause, &output))
+}
+
+/// How much one line says about the failure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Weight {
+    /// A build does not get past this.
+    Decisive,
+    /// A build may have tried something that it can do without.
+    Tentative,
+}
+
+/// What a line can name as missing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Program,
+    Header,
+    /// By its pkg-config name.
+    Package,
+    /// By its name on the linker's command line.
+    Library,
+    /// By a name that a build system made up.
+    Dependency,
+    Module,
+}
+
+/// What helps.
+#[derive(Clone, Copy, Debug)]
+enum Remedy {
+    /// A [`Need`], by its name.
+    Install(&'static str),
+    PythonHeaders,
+    Advice(&'static str),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Cause<'a> {
+    Known(Remedy),
+    Need(&'static Need),
+    Missing(Kind, &'a str),
+}
+
+/// Announcements that a build goes on without what has just failed, which is then not the cause.
+static FALLBACKS: &[&str] = &[
+    "forcing --without-libyaml",
+    "alling back to pure Python",
+    "speedups are not enabled",
+    "Plain-Python build succeeded",
+    "warning: build_ext: building extension",
+];
+
+/// Names of files that are compiled only to see whether they can be.
+static PROBES: &[&str] = &[
+    "conftest.c",
+    "_configtest.c",
+    "_configtest.cpp",
+    "check_libyaml.c",
+];
+
+/// `output` with straight quotes, one kind of line end, and a line end at either side.
+fn plain(output: &str) -> String {
+    let output = output.replace(['\u{2018}', '\u{2019}'], "'");
+    format!("\n{}\n", output.replace('\r', "\n"))
+}
+
+/// What follows the last announcement that the build goes on without something.
+fn after_last_fallback(output: &str) -> &str {
+    let last = FALLBACKS
+        .iter()
+        .filter_map(|fallback| output.rfind(fallback))
+        .max();
+    let line_end = last.and_then(|start| Some(start + output[start..].find('\n')?));
+    line_end.map_or(output, |line_end| &output[line_end..])
+}
+
+/// The lines that can tell of the cause, each with the line ends at either side of it.
+fn telling_lines(output: &str) -> impl Iterator<Item = &str> {
+    let ends = output.match_indices('\n').map(|(position, _)| position);
+    let mut file = "";
+    ends.clone()
+        .zip(ends.skip(1))
+        .map(|(start, end)| &output[start..=end])
+        .filter(move |line| {
+            if line.trim_start().starts_with("File \"") {
+                file = line;
+            }
+            !is_noise(line, file)
+        })
+}
+
+/// Whether a line is about something that builds survive; `file` is the last one that a traceback
+/// named.
+fn is_noise(line: &str, file: &str) -> bool {
+    let status = line.starts_with("\n-- ");
+    let probe = PROBES
+        .iter()
+        .any(|probe| line.contains(probe) && line.contains("error: "));
+    // setuptools compiles all modules to bytecode and ignores those that it cannot.
+    let bytecode = line.contains("SyntaxError: ") && file.contains("File \"build/");
+    status || probe || bytecode
+}
+
+/// The cause that one line tells of, if any.
+fn diagnose(line: &str) -> Option<(Weight, Cause<'_>)> {
+    missing(line, known)
+        .or_else(|| said(line))
+        .or_else(|| missing(line, unknown))
+}
+
+fn said(line: &str) -> Option<(Weight, Cause<'_>)> {
+    let saying = SAYINGS
+        .iter()
+        .find(|saying| saying.needles.iter().any(|needle| line.contains(needle)))?;
+    Some((saying.weight, Cause::Known(saying.remedy)))
+}
+
+/// The first thing that the line names as missing and that `classify` takes.
+fn missing<'a>(
+    line: &'a str,
+    classify: impl Fn(Kind, &'a str) -> Option<Cause<'a>>,
+) -> Option<(Weight, Cause<'a>)> {
+    PHRASES.iter().find_map(|phrase| {
+        let cause = classify(phrase.kind, captured(line, phrase)?)?;
+        Some((phrase.weight, cause))
+    })
+}
+
+/// The name that `line` has in the place where `phrase` expects one.
+fn captured<'a>(line: &'a str, phrase: &Phrase) -> Option<&'a str> {
+    let (_, rest) = line.split_once(phrase.before)?;
+    let text = match phrase.after {
+        "" => rest,
+        after => rest.split_once(after)?.0,
+    };
+    let text = text.trim();
+    // A shell names itself and the number of the line before the program: `sh: 1: gcc: not found`.
+    let name = match phrase.kind {
+        Program => text.split_whitespace().next_back()?,
+        _ => text,
+    };
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_-+./".contains(letter);
+    (!name.is_empty() && name.chars().all(is_plain)).then_some(name)
+}
+
+/// Looks a name up in the tables.
+fn known(kind: Kind, name: &str) -> Option<Cause<'_>> {
+    let is_missing = |need: &&Need| need.signs.split(' ').any(|sign| is_sign(sign, kind, name));
+    TOOLS
+        .iter()
+        .chain(LIBRARIES)
+        .find(is_missing)
+        .map(Cause::Need)
+}
+
+/// Whether `sign` (see [`Need`]) is what a missing `name` looks like.
+fn is_sign(sign: &str, kind: Kind, name: &str) -> bool {
+    match kind {
+        Program => program_name(name)
+            .strip_suffix(sign)
+            .is_some_and(is_platform),
+        Header => name == sign || (sign.ends_with('/') && name.starts_with(sign)),
+        Package | Dependency => sign
+            .strip_suffix(".pc")
+            .is_some_and(|package| package.eq_ignore_ascii_case(name)),
+        Library => sign.strip_prefix("-l") == Some(name),
+        Module => false,
+    }
+}
+
+/// Whether `prefix` is nothing, or what the name of a cross compiler starts with.
+fn is_platform(prefix: &str) -> bool {
+    prefix.is_empty() || (prefix.contains("-linux-") && prefix.ends_with('-'))
+}
+
+/// A program without its directory and the version at its end: `gcc` for `/usr/bin/gcc-12`, and
+/// `aclocal` for `aclocal-1.16`.
+fn program_name(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    match name.rsplit_once('-') {
+        Some((name, version))
+            if version
+                .chars()
+                .all(|letter| letter.is_ascii_digit() || letter == '.') =>
+        {
+            name
+        }
+        _ => name,
+    }
+}
+
+/// Takes names that are in no table, where something can be said about them nevertheless.
+fn unknown(kind: Kind, name: &str) -> Option<Cause<'_>> {
+    let is_taken = match kind {
+        Program | Dependency => false,
+        Header => is_header(name),
+        Package | Library => true,
+        Module => is_module(name),
+    };
+    is_taken.then_some(Cause::Missing(kind, name))
+}
+
+/// Whether `name` can be a header of another package than the one that is built.
+fn is_header(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let is_header = match file.rsplit_once('.') {
+        Some((_, suffix)) => ["h", "hh", "hpp", "hxx"].contains(&suffix),
+        None => !file.is_empty(),
+    };
+    is_header && !name.starts_with(['.', '/'])
+}
+
+/// Whether a distribution can bring the module. Where a package has the one but not the other of its
+/// modules, as with `setuptools.extern`, the version is wrong.
+fn is_module(name: &str) -> bool {
+    let is_identifier = name
+        .chars()
+        .all(|letter| letter.is_alphanumeric() || letter == '_');
+    is_identifier || DISTRIBUTIONS.iter().any(|(module, _)| *module == name)
+}
+
+fn explain(cause: Cause<'_>, output: &str) -> String {
+    match cause {
+        Cause::Known(Advice(text)) => text.to_owned(),
+        Cause::Known(Install(name)) => TOOLS
+            .iter()
+            .chain(LIBRARIES)
+            .find(|need| need.name == name)
+            .map_or_else(|| format!("The build needs {name}: install it."), install),
+        Cause::Known(PythonHeaders) => install_python_headers(output),
+        Cause::Need(need) => install(need),
+        Cause::Missing(Module, module) => provide_module(module),
+        Cause::Missing(kind, name) => look_for(kind, name),
+    }
+}
+
+fn install(need: &Need) -> String {
+    let is_library = LIBRARIES.iter().any(|library| library.name == need.name);
+    let what = if is_library {
+        "the development files of "
+    } else {
+        ""
+    };
+    let packages = install_command(need.debian, need.fedora);
+    format!(
+        "The build needs {what}{}, which it did not find. {packages}",
+        need.name
+    )
+}
+
+fn install_command(debian: &str, fedora: &str) -> String {
+    format!(
+        "Install with `apt-get install {debian}` (Debian, Ubuntu) or `dnf install {fedora}` (Fedora, \
+         RHEL, UBI)."
+    )
+}
+
+/// Names the packages for the version of Python that the compiler was asked to use, if `output`
+/// shows it.
+fn install_python_headers(output: &str) -> String {
+    let minor = output.split("include/python3.").skip(1).find_map(|rest| {
+        let end = rest.find(|letter: char| !letter.is_ascii_digit())?;
+        (end > 0).then_some(&rest[..end])
+    });
+    let version = minor.map_or_else(|| "3".to_owned(), |minor| format!("3.{minor}"));
+    let [debian, fedora] = ["dev", "devel"].map(|suffix| format!("python{version}-{suffix}"));
+    let packages = install_command(&debian, &fedora);
+    format!("The build needs the headers of Python (`Python.h`), which it did not find. {packages}")
+}
+
+fn provide_module(module: &str) -> String {
+    let listed = DISTRIBUTIONS.iter().find(|(name, _)| *name == module);
+    let distribution = match listed {
+        Some((_, distribution)) => format!("`{distribution}`"),
+        None if BUILD_MODULES.contains(&module) => format!("`{module}`"),
+        None => format!("the distribution that has it (mostly of the same name, `{module}`)"),
+    };
+    format!(
+        "The build imports `{module}`, which its environment does not have. Install \
+         {distribution} and the other build requirements beside Python and build with \
+         --no-build-isolation."
+    )
+}
+
+/// Names the searches that find the package that has what is missing.
+fn look_for(kind: Kind, name: &str) -> String {
+    let (what, debian, fedora) = match kind {
+        Library => (
+            "library",
+            format!("lib{name}.so"),
+            format!("*/lib{name}.so"),
+        ),
+        Package => (
+            "library",
+            format!("{name}.pc"),
+            format!("pkgconfig({name})"),
+        ),
+        _ => ("header", name.to_owned(), format!("*/{name}")),
+    };
+    format!(
+        "The build did not find the {what} `{name}`. Look for the package that has it with \
+         `apt-file search {debian}` (Debian, Ubuntu) or `dnf provides '{fedora}'` (Fedora, RHEL, UBI), \
+         and install that."
+    )
+}
+
+#[cfg(test)]
+mod tests;

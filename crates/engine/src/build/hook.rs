@@ -1,0 +1,375 @@
+//! Running one hook of a build back end in a process of its own.
+//!
+//! The process and all that it starts end with the call and with us, its output goes to a bounded log, and it may not
+//! run longer than it was given.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{ErrorKind, PipeWriter};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+use tokio::process::Command;
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::request::Confinement;
+use wheelhouse_types::secrets::Masking;
+use wheelhouse_types::{Error, Event, Kind, Observer, Result, limits};
+
+use crate::process_tree::Family;
+
+const SCRIPT: &str = include_str!("hook.py");
+
+/// A log is cut at this size (bytes).
+const LOG_LIMIT: u64 = 64 << 20;
+/// An error shows this many of the last lines at most.
+const TAIL_LINES: usize = 20;
+/// An error carries this many of the last lines at most, for places where the file of the log is lost.
+const LOG_LINES: usize = 50;
+/// A line that is passed on is cut at this length (bytes).
+const LONGEST_LINE: usize = 4 << 10;
+/// A pipe holds no more than this when its writers are gone (bytes).
+const PIPE: usize = 1 << 20;
+/// The last lines are looked for in this much of the end of the output (bytes).
+const TAIL_BYTES: usize = 64 << 10;
+
+/// One call of a hook.
+pub(crate) struct Call<'a> {
+    /// `name==version`, for messages.
+    pub(crate) package: &'a str,
+    pub(crate) hook: &'static str,
+    pub(crate) backend: &'a crate::build::build_system::Backend,
+    pub(crate) arguments: Vec<serde_json::Value>,
+    pub(crate) python: &'a Path,
+    /// The directory that the hook runs in: the root of the source tree.
+    pub(crate) tree: &'a Path,
+    /// Where the files of the call are kept.
+    pub(crate) scratch: &'a Path,
+    pub(crate) environment: &'a [(OsString, OsString)],
+    /// The surroundings that hooks have instead of those of this process.
+    pub(crate) confinement: Option<&'a Confinement>,
+    /// Appended to.
+    pub(crate) log: &'a Path,
+    pub(crate) timeout: Duration,
+    pub(crate) observer: &'a dyn Observer,
+}
+
+#[derive(Serialize)]
+struct CallFile<'a> {
+    backend: &'a str,
+    path: &'a [String],
+    hook: &'static str,
+    arguments: &'a [serde_json::Value],
+}
+
+#[derive(Deserialize)]
+struct ResultFile {
+    #[serde(default)]
+    missing: bool,
+    #[serde(default)]
+    value: serde_json::Value,
+}
+
+impl Call<'_> {
+    /// Runs the hook; `None` means that the back end does not have it.
+    pub(crate) async fn run(self) -> Result<Option<serde_json::Value>> {
+        let call_file = self.scratch.join(format!("{}.call.json", self.hook));
+        let result_file = self.scratch.join(format!("{}.result.json", self.hook));
+        let contents = serde_json::to_vec(&CallFile {
+            backend: &self.backend.name,
+            path: &self.backend.path,
+            hook: self.hook,
+            arguments: &self.arguments,
+        })
+        .map_err(std::io::Error::other)
+        .and_then(|bytes| fs_err::write(&call_file, bytes));
+        contents.context(Kind::Build, || self.failed())?;
+        tracing::debug!(package = self.package, hook = self.hook, "calling a hook");
+        self.observer.observe(&Event::BuildHook {
+            package: self.package.to_owned(),
+            hook: self.hook.to_owned(),
+        });
+        let (reader, mut family, _lifeline) = self.spawn(&call_file, &result_file)?;
+        let unlogged = || format!("{}: failed to log to {}", self.failed(), self.log.display());
+        let mut output = Output::create(self.log, self.hook).context(Kind::Build, unlogged)?;
+        if self.observer.wants_output() {
+            output.lines = Some(Lines {
+                package: self.package,
+                observer: self.observer,
+                begun: Vec::new(),
+            });
+        }
+        let finished = tokio::time::timeout(self.timeout, output.follow(reader, &mut family)).await;
+        let Ok(status) = finished else {
+            family.end();
+            let held = output.masking.finish();
+            output.pass_on(&held).await.context(Kind::Build, unlogged)?;
+            return Err(self.timed_out(&output));
+        };
+        let status = status.context(Kind::Build, unlogged)?;
+        let result = match read_result(&result_file) {
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                let reason = format!(
+                    "the result of `{}` of {} is refused: {error}",
+                    self.hook, self.backend.name
+                );
+                return Err(self.explained(&reason, &output));
+            }
+            result => result.ok(),
+        };
+        let result: Option<ResultFile> =
+            result.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        match result {
+            Some(result) if status.success() => Ok((!result.missing).then_some(result.value)),
+            _ => Err(self.exited(status, &output)),
+        }
+    }
+
+    /// Starts the process. Nothing is ever written to the pipe that is returned last: when this process is killed it
+    /// closes, and the script of the hook has asked the kernel to end the group then.
+    fn spawn(&self, call: &Path, result: &Path) -> Result<(pipe::Receiver, Family, PipeWriter)> {
+        let (stdin, lifeline) = std::io::pipe().context(Kind::Build, || self.failed())?;
+        let (reader, writer) = std::io::pipe().context(Kind::Build, || self.failed())?;
+        let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))
+            .context(Kind::Build, || self.failed())?;
+        let stderr = writer.try_clone().context(Kind::Build, || self.failed())?;
+        let mut command = self.command();
+        command
+            .arg("-c")
+            .arg(SCRIPT)
+            .args([call, result])
+            .current_dir(self.tree)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env_remove("PYTHONHOME")
+            .stdin(Stdio::from(OwnedFd::from(stdin)))
+            .stdout(Stdio::from(OwnedFd::from(writer)))
+            .stderr(Stdio::from(OwnedFd::from(stderr)));
+        let family = Family::spawn(&mut command).context(Kind::Build, || {
+            format!("failed to start {}", self.python.display())
+        })?;
+        Ok((receiver, family, lifeline))
+    }
+
+    /// The command of the Python, in the surroundings that hooks are to have.
+    fn command(&self) -> Command {
+        let Some(confinement) = self.confinement else {
+            return Command::new(self.python);
+        };
+        let mut command = match &confinement.launcher[..] {
+            [] => Command::new(self.python),
+            [launcher, arguments @ ..] => {
+                let mut command = Command::new(launcher);
+                command.args(arguments).arg(self.python);
+                command
+            }
+        };
+        let variables = confinement.variables.iter();
+        command
+            .env_clear()
+            .envs(variables.map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn failed(&self) -> String {
+        format!("failed to build {}", self.package)
+    }
+
+    fn exited(&self, status: ExitStatus, output: &Output<'_>) -> Error {
+        let reason = format!(
+            "`{}` of {} ended with {status}",
+            self.hook, self.backend.name
+        );
+        self.explained(&reason, output)
+    }
+
+    fn timed_out(&self, output: &Output<'_>) -> Error {
+        let reason = format!(
+            "`{}` of {} did not end within {} s",
+            self.hook,
+            self.backend.name,
+            self.timeout.as_secs()
+        );
+        self.explained(&reason, output)
+            .with_hint("Give it more time with --build-timeout SECONDS.")
+    }
+
+    fn explained(&self, reason: &str, output: &Output<'_>) -> Error {
+        let tail = output.tail(TAIL_LINES);
+        let error = Error::new(Kind::Build, format!("{}: {reason}", self.failed()))
+            .with_detail(format!("{tail}\nthe whole log: {}", self.log.display()))
+            .with_log(output.tail(LOG_LINES));
+        match crate::build::diagnosis::hint(&output.text()) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+}
+
+/// Reads what a hook left at `path`. The hook may have put anything there in place of the file, so only a regular file is
+/// opened.
+fn read_result(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !std::fs::symlink_metadata(path)?.is_file() {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    limits::read(fs_err::File::open(path)?, limits::HOOK_RESULT)
+}
+
+/// The output of a hook, without credentials: all of it (within limits) in a file, the end of it in memory.
+struct Output<'a> {
+    file: tokio::fs::File,
+    written: u64,
+    end: VecDeque<u8>,
+    lines: Option<Lines<'a>>,
+    masking: Masking,
+}
+
+/// Passes output on by lines: those of several builds stay readable side by side.
+struct Lines<'a> {
+    package: &'a str,
+    observer: &'a dyn Observer,
+    /// The beginning of a line.
+    begun: Vec<u8>,
+}
+
+impl Lines<'_> {
+    fn take(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if matches!(byte, b'\n' | b'\r') || self.begun.len() >= LONGEST_LINE {
+                self.tell();
+            }
+            if !matches!(byte, b'\n' | b'\r') {
+                self.begun.push(*byte);
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let line = String::from_utf8_lossy(&self.begun).trim_end().to_owned();
+        self.begun.clear();
+        if !line.is_empty() {
+            self.observer.observe(&Event::BuildOutput {
+                package: self.package.to_owned(),
+                line,
+            });
+        }
+    }
+}
+
+impl Drop for Lines<'_> {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+impl Output<'_> {
+    fn create(path: &Path, hook: &str) -> std::io::Result<Self> {
+        use std::io::Write as _;
+        if let Some(directory) = path.parent() {
+            fs_err::create_dir_all(directory)?;
+        }
+        let mut options = std::fs::OpenOptions::new();
+        options.create(true).append(true);
+        // A build may print what others must not read.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
+        writeln!(file, "--- {hook}")?;
+        Ok(Self {
+            file: tokio::fs::File::from_std(file),
+            written: 0,
+            end: VecDeque::new(),
+            lines: None,
+            masking: Masking::default(),
+        })
+    }
+
+    /// Takes what `reader` says until the leader of `family` has ended, and ends the others.
+    async fn follow(
+        &mut self,
+        mut reader: pipe::Receiver,
+        family: &mut Family,
+    ) -> std::io::Result<ExitStatus> {
+        let mut buffer = vec![0; 16 << 10];
+        let status = loop {
+            tokio::select! {
+                count = reader.read(&mut buffer) => match count? {
+                    0 => break family.leader.wait().await?,
+                    count => self.take(&buffer[..count]).await?,
+                },
+                status = family.leader.wait() => break status?,
+            }
+        };
+        // What is left behind could hold the pipe open and write to it for ever.
+        family.end();
+        let mut left = PIPE;
+        while let Ok(count @ 1..) = reader.try_read(&mut buffer) {
+            self.take(&buffer[..count]).await?;
+            left = left.saturating_sub(count);
+            if left == 0 {
+                break;
+            }
+        }
+        let held = self.masking.finish();
+        self.pass_on(&held).await?;
+        tokio::io::AsyncWriteExt::flush(&mut self.file).await?;
+        Ok(status)
+    }
+
+    async fn take(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let masked = self.masking.take(bytes);
+        self.pass_on(&masked).await
+    }
+
+    async fn pass_on(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        use tokio::io::AsyncWriteExt as _;
+        if let Some(lines) = &mut self.lines {
+            lines.take(bytes);
+        }
+        self.end.extend(bytes);
+        let excess = self.end.len().saturating_sub(TAIL_BYTES);
+        self.end.drain(..excess);
+        if self.written < LOG_LIMIT {
+            self.file.write_all(bytes).await?;
+            self.written += bytes.len() as u64;
+            if self.written >= LOG_LIMIT {
+                self.file.write_all(b"\n--- cut here: too long\n").await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let bytes: Vec<u8> = self.end.iter().copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn tail(&self, count: usize) -> String {
+        let text = self.text();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        let start = lines.len().saturating_sub(count);
+        lines[start..].join("\n")
+    }
+}
+
+/// How much of a package's label is in the name of its log (characters).
+const LOG_NAME: usize = 100;
+
+/// The path of the log of one build below `directory`, unique for this process and moment.
+pub(crate) fn log_path(directory: &Path, package: &str) -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let plain = |character: char| {
+        let is_plain = character.is_ascii_alphanumeric() || "=.-_".contains(character);
+        if is_plain { character } else { '_' }
+    };
+    let package: String = package.chars().map(plain).take(LOG_NAME).collect();
+    directory.join(format!("{package}-{}-{count}.log", std::process::id()))
+}

@@ -1,0 +1,272 @@
+//! The HTTP clients and index locations that a request describes.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::header::LOCATION;
+use reqwest::Response;
+use serde_json::json;
+use url::Url;
+use uv_client::{BaseClientBuilder, Certificates, Connectivity};
+use uv_configuration::{KeyringProviderType, TrustedHost};
+use uv_distribution_types::{
+    ExcludeNewerOverride, Index, IndexCacheControl, IndexLocations, IndexUrl, PYPI_URL,
+};
+use wheelhouse_transport::tls_with;
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::{IndexStrategy, Indexes, Network};
+use wheelhouse_types::{Error, Kind, Result};
+
+use crate::network::plain_http::PlainHttp;
+
+/// The client that `network` describes, before it is told about indexes.
+pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'static>> {
+    let mut builder = BaseClientBuilder::default()
+        .connectivity(if network.offline {
+            Connectivity::Offline
+        } else {
+            Connectivity::Online
+        })
+        .with_system_certs(true)
+        .retries(network.retries)
+        // A middleware waits.
+        .no_retry_delay(true)
+        .read_timeout(network.timeout)
+        .connect_timeout(connect_timeout(network))
+        .keyring(if network.keyring {
+            KeyringProviderType::Subprocess
+        } else {
+            KeyringProviderType::Disabled
+        })
+        .allow_insecure_host(trusted_hosts(&network.trusted_hosts)?);
+    if let Some(path) = &network.client_certificate {
+        // uv, which presents it, goes on without in silence where it cannot read it.
+        identity(path)?;
+    }
+    if let Some(path) = &network.certificate {
+        // uv has two clients, and takes the other one for trusted hosts, but a custom one for all.
+        builder = if network.trusted_hosts.is_empty() {
+            let client = client(network, Certification::Checked)?;
+            builder.custom_client(client.build().context(Kind::Input, no_client)?)
+        } else {
+            builder.custom_certificates(certificates(path)?)
+        };
+    }
+    if let Some(proxy) = proxy(network)? {
+        builder = builder.proxy(proxy);
+    }
+    Ok(builder)
+}
+
+/// Which certificates a client takes.
+#[derive(Clone, Copy, PartialEq)]
+enum Certification {
+    Checked,
+    Any,
+}
+
+/// Clients that take files as they are stored: `uv` decodes what a server says is encoded, and some servers say so of
+/// a `.tar.gz` as it was published.
+pub(crate) struct PlainClients {
+    pub(crate) checking: reqwest::Client,
+    /// For the trusted hosts.
+    pub(crate) trusting: Option<reqwest::Client>,
+}
+
+impl PlainClients {
+    pub(crate) fn open(network: &Network) -> Result<Self> {
+        let trusting = !network.trusted_hosts.is_empty();
+        let trusting = trusting.then(|| plain_client(network, Certification::Any));
+        Ok(Self {
+            checking: plain_client(network, Certification::Checked)?,
+            trusting: trusting.transpose()?,
+        })
+    }
+}
+
+fn plain_client(network: &Network, certification: Certification) -> Result<reqwest::Client> {
+    let builder = client(network, certification)?;
+    let builder = builder.no_gzip().no_deflate().no_brotli().no_zstd();
+    builder.build().context(Kind::Input, no_client)
+}
+
+fn no_client() -> String {
+    "failed to set up the HTTP client".to_owned()
+}
+
+/// A client as uv makes it for `network`. Redirects are followed by uv.
+fn client(network: &Network, certification: Certification) -> Result<reqwest::ClientBuilder> {
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_rustls()
+        .http1_title_case_headers()
+        .user_agent(concat!("wheelhouse/", env!("CARGO_PKG_VERSION")))
+        .read_timeout(network.timeout)
+        .pool_max_idle_per_host(20)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(connect_timeout(network));
+    let own = network.client_certificate.as_deref();
+    builder = if let (Some(path), Certification::Checked) = (&network.certificate, certification) {
+        builder.tls_backend_preconfigured(tls_with(path, own)?)
+    } else {
+        let builder = builder.danger_accept_invalid_certs(certification == Certification::Any);
+        match own {
+            Some(path) => builder.identity(identity(path)?),
+            None => builder,
+        }
+    };
+    if let Some(proxy) = proxy(network)? {
+        builder = builder.proxy(proxy);
+    }
+    Ok(builder)
+}
+
+/// Returns the URL to which `response` redirects.
+pub(crate) fn redirect_target(response: &Response) -> Option<Url> {
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    response.url().join(location).ok()
+}
+
+fn proxy(network: &Network) -> Result<Option<reqwest::Proxy>> {
+    let proxy = network.proxy.as_ref().map(|proxy| {
+        reqwest::Proxy::all(proxy).context(Kind::Input, || {
+            format!("the proxy `{}` is no URL", redacted(proxy))
+        })
+    });
+    proxy.transpose()
+}
+
+fn connect_timeout(network: &Network) -> Duration {
+    network.timeout.min(Duration::from_secs(15))
+}
+
+pub(crate) fn trusted_hosts(hosts: &[String]) -> Result<Vec<TrustedHost>> {
+    hosts
+        .iter()
+        .map(|host| {
+            TrustedHost::from_str(host).map_err(|_| {
+                let host = host
+                    .rsplit_once('@')
+                    .map_or(host.as_str(), |(_, host)| host);
+                let message = format!("`{host}` is not a valid host for --trusted-host");
+                Error::new(Kind::Input, message).with_hint("Give HOST or HOST:PORT.")
+            })
+        })
+        .collect()
+}
+
+fn certificates(path: &Path) -> Result<Certificates> {
+    Certificates::from_file(path).map_err(|error| {
+        Error::new(Kind::Input, unreadable(path))
+            .with_hint("Name a file of certificates in PEM format with --cert.")
+            .caused_by(error)
+    })
+}
+
+fn unreadable(path: &Path) -> String {
+    format!("failed to read the certificates in {}", path.display())
+}
+
+/// Reads the certificate and its key in `path`.
+fn identity(path: &Path) -> Result<reqwest::Identity> {
+    let failed = || {
+        let path = path.display();
+        format!("failed to read the client certificate in {path}")
+    };
+    let hint = "Name a file with a certificate and its key in PEM format with --client-cert.";
+    fs_err::read(path)
+        .context(Kind::Input, failed)
+        .and_then(|bytes| reqwest::Identity::from_pem(&bytes).context(Kind::Input, failed))
+        .map_err(|error| error.with_hint(hint))
+}
+
+/// The indexes and `--find-links` places of `indexes`, as uv wants them; with `refresh`, no page is
+/// taken from the cache without asking.
+pub(crate) fn locations(
+    indexes: &Indexes,
+    network: &Network,
+    refresh: bool,
+) -> Result<IndexLocations> {
+    let plain_http = PlainHttp::new(trusted_hosts(&network.trusted_hosts)?);
+    let mut simple = Vec::new();
+    let default = [PYPI_URL.to_string()];
+    let named: Vec<String> = indexes.urls.iter().map(ToString::to_string).collect();
+    let urls = if named.is_empty() {
+        &default[..]
+    } else {
+        &named[..]
+    };
+    for (position, url) in urls.iter().enumerate() {
+        let url = parse(url)?;
+        if !indexes.no_index && !network.offline {
+            plain_http.check("the index", url.url())?;
+        }
+        let mut index = if position == 0 {
+            Index::from_index_url(url)
+        } else {
+            Index::from_extra_index_url(url)
+        };
+        index.cache_control = cache_control(index.url()).filter(|_| !refresh);
+        if !indexes.ignored_error_codes.is_empty() {
+            // uv's type can only be read, not made.
+            index.ignore_error_codes =
+                serde_json::from_value(json!(indexes.ignored_error_codes)).ok();
+        }
+        // Pages on a disk do not say when a file was uploaded; pip passes over the limit there.
+        if index.url().url().scheme() == "file" {
+            index.exclude_newer = Some(ExcludeNewerOverride::Disabled);
+        }
+        simple.push(index);
+    }
+    let images = indexes.images.iter();
+    let unpacked = images.flat_map(|image| &image.wheelhouses);
+    let unpacked = unpacked.map(|wheelhouse| wheelhouse.directory.display().to_string());
+    let places = indexes.find_links.iter().cloned().chain(unpacked);
+    let flat = places
+        .map(|location| {
+            let url = parse(&location)?;
+            if !network.offline {
+                plain_http.check("the --find-links place", url.url())?;
+            }
+            Ok(Index::from_find_links(url))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(IndexLocations::new(simple, flat, indexes.no_index))
+}
+
+/// How long `PyPI` lets its answers be kept, by its own headers, which some proxies drop: pages for ten
+/// minutes, files for ever. Other indexes are taken at their word.
+fn cache_control(url: &IndexUrl) -> Option<IndexCacheControl> {
+    if url.url().host_str() != PYPI_URL.host_str() {
+        return None;
+    }
+    serde_json::from_value(json!({
+        "api": "max-age=600",
+        "files": "max-age=365000000, immutable",
+    }))
+    .ok()
+}
+
+pub(crate) fn parse(location: &str) -> Result<IndexUrl> {
+    // uv takes what follows `#` in a path for a fragment.
+    let url = (location.starts_with('/') && location.contains('#'))
+        .then(|| Url::from_file_path(location).ok())
+        .flatten();
+    let url = url.map(String::from);
+    IndexUrl::parse(url.as_deref().unwrap_or(location), None).context(Kind::Input, || {
+        format!(
+            "the index `{}` is neither a URL nor a path",
+            redacted(location)
+        )
+    })
+}
+
+/// uv's name for `strategy`.
+pub(crate) fn strategy(strategy: IndexStrategy) -> uv_configuration::IndexStrategy {
+    match strategy {
+        IndexStrategy::BestMatch => uv_configuration::IndexStrategy::UnsafeBestMatch,
+        IndexStrategy::FirstIndex => uv_configuration::IndexStrategy::FirstIndex,
+        IndexStrategy::FirstMatch => uv_configuration::IndexStrategy::UnsafeFirstMatch,
+    }
+}

@@ -1,0 +1,148 @@
+//! Servers without TLS: everything on the way to them can change what they send.
+//!
+//! pip's rule holds: an index over plain HTTP is on this machine or one of the `--trusted-host` hosts. Beyond it, a page or
+//! file that comes over HTTPS leads to no other server without TLS, neither by a link nor by a redirect, and a file without
+//! a digest comes from none.
+
+use std::sync::Arc;
+
+use http::Extensions;
+use reqwest::{Request, Response};
+use reqwest_middleware::{Middleware, Next};
+use url::{Host, Url};
+use uv_configuration::TrustedHost;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::{Error, Kind, Result};
+
+use crate::error::Failures;
+use crate::network::client::redirect_target;
+
+/// The `--trusted-host` hosts, and the rule for all others.
+#[derive(Clone, Default)]
+pub(crate) struct PlainHttp {
+    trusted_hosts: Arc<[TrustedHost]>,
+}
+
+impl PlainHttp {
+    pub(crate) fn new(trusted_hosts: Vec<TrustedHost>) -> Self {
+        Self {
+            trusted_hosts: trusted_hosts.into(),
+        }
+    }
+
+    /// Returns whether the host of `url` is one of the `--trusted-host` hosts.
+    pub(crate) fn is_trusted(&self, url: &Url) -> bool {
+        self.trusted_hosts.iter().any(|host| host.matches(url))
+    }
+
+    /// Returns whether what `url` sends can be changed on its way here.
+    pub(crate) fn is_exposed(&self, url: &Url) -> bool {
+        let is_loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        url.scheme() == "http" && !is_loopback && !self.is_trusted(url)
+    }
+
+    /// Returns an error if `url`, the place of a `subject`, is exposed.
+    pub(crate) fn check(&self, subject: &str, url: &Url) -> Result<()> {
+        if !self.is_exposed(url) {
+            return Ok(());
+        }
+        let message = format!(
+            "{subject} {} is at plain HTTP, and its host is not trusted",
+            redacted(url.as_str())
+        );
+        Err(Error::new(Kind::Fetch, message).with_hint(advice(url)))
+    }
+}
+
+/// Returns what to do where the server of `url` is not trusted.
+fn advice(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let host = match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    format!("Use https, or pass --trusted-host {host} if the network up to there is yours.")
+}
+
+/// A middleware that refuses redirects from HTTPS to servers without TLS.
+pub(crate) struct SecureRedirects {
+    pub(crate) plain_http: PlainHttp,
+    pub(crate) failures: Failures,
+}
+
+/// A redirect that was refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct ExposedRedirect {
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+#[async_trait::async_trait]
+impl Middleware for SecureRedirects {
+    async fn handle(
+        &self,
+        request: Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> reqwest_middleware::Result<Response> {
+        let url = request.url().clone();
+        let response = next.run(request, extensions).await?;
+        if url.scheme() != "https" || !response.status().is_redirection() {
+            return Ok(response);
+        }
+        let target = redirect_target(&response);
+        let Some(target) = target.filter(|target| self.plain_http.is_exposed(target)) else {
+            return Ok(response);
+        };
+        let message = format!(
+            "{} redirects to {}, which is at plain HTTP",
+            redacted(url.as_str()),
+            redacted(target.as_str())
+        );
+        let hint = advice(&target);
+        let error = Error::new(Kind::Fetch, message.clone()).with_hint(hint.clone());
+        self.failures.keep(error);
+        let refused = ExposedRedirect { message, hint };
+        Err(reqwest_middleware::Error::middleware(refused))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_hosts_without_tls_are_exposed() {
+        let trusted = ["mirror.example:8080", "trusted.example"];
+        let trusted = trusted.map(|host| host.parse().unwrap());
+        let rule = PlainHttp::new(trusted.into());
+        let is_exposed = |url: &str| rule.is_exposed(&Url::parse(url).unwrap());
+        for url in [
+            "http://index.example/simple/",
+            "http://mirror.example/simple/",
+            "http://10.0.0.1/",
+            "http://localhost.example/",
+            "http://[::2]/",
+        ] {
+            assert!(is_exposed(url), "{url}");
+        }
+        for url in [
+            "https://index.example/simple/",
+            "http://mirror.example:8080/simple/",
+            "http://trusted.example/",
+            "http://trusted.example:81/",
+            "http://localhost:3141/",
+            "http://127.0.0.53/",
+            "http://[::1]:8080/",
+            "file:///srv/simple",
+        ] {
+            assert!(!is_exposed(url), "{url}");
+        }
+    }
+}

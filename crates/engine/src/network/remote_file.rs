@@ -1,0 +1,130 @@
+//! Small files at URLs that are needed before there is anything to resolve: requirements files.
+//!
+//! Responsible for reading one whole, with as many tries as the request allows. Never looks into it,
+//! and never keeps it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+use url::Url;
+use uv_cache::Cache;
+use uv_client::{ExtraMiddleware, RegistryClientBuilder};
+use uv_distribution_types::{Index, IndexLocations};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::Network;
+use wheelhouse_types::{Error, Kind, Result};
+
+use crate::error::Failures;
+use crate::network::client;
+use crate::network::download::{FetchError, Fetcher};
+use crate::network::plain_http::{PlainHttp, SecureRedirects};
+use crate::network::response_limits::Bounds;
+
+/// No requirements file is larger (bytes).
+const LARGEST: usize = 10 << 20;
+
+/// Reads files at URLs; a client is opened for the first of them.
+pub struct Documents {
+    network: Network,
+    /// The indexes, whose credentials count for all that their hosts have.
+    indexes: Vec<Url>,
+    fetcher: OnceCell<Fetcher>,
+}
+
+impl Documents {
+    #[must_use]
+    pub fn new(network: Network, indexes: Vec<Url>) -> Self {
+        Self {
+            network,
+            indexes,
+            fetcher: OnceCell::new(),
+        }
+    }
+
+    /// Reads the file at `url`.
+    ///
+    /// # Errors
+    /// `Fetch` when it cannot be had, or the network may not be used; `Input` when it is too large
+    /// or an option of the network is not valid.
+    pub async fn read(&self, url: &Url) -> Result<Vec<u8>> {
+        let trusted_hosts = client::trusted_hosts(&self.network.trusted_hosts)?;
+        let plain_http = PlainHttp::new(trusted_hosts);
+        plain_http.check("the requirements file", url)?;
+        if self.network.offline {
+            let message = format!("{} is not read with --offline", redacted(url.as_str()));
+            return Err(Error::new(Kind::Fetch, message)
+                .with_hint("Download the file first and name its path."));
+        }
+        let open = async || self.open(plain_http);
+        let fetcher = self.fetcher.get_or_try_init(open).await?;
+        let mut failures = 0;
+        loop {
+            let error = match self.attempt(fetcher, url).await {
+                Ok(Some(content)) => return Ok(content),
+                Ok(None) => return Err(too_large(url)),
+                Err(error) => error,
+            };
+            failures += 1;
+            if !error.passing || failures > self.network.retries {
+                return Err(error.into());
+            }
+            let delay = error.delay(failures);
+            self.network.notices.observe(url, error.reason(), delay);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    fn open(&self, plain_http: PlainHttp) -> Result<Fetcher> {
+        let failed = || "failed to set up the HTTP client".to_owned();
+        let indexes = self.indexes.iter().map(|url| {
+            let url = client::parse(url.as_str())?;
+            Ok(Index::from_extra_index_url(url))
+        });
+        let locations = IndexLocations::new(indexes.collect::<Result<_>>()?, Vec::new(), false);
+        // Each try is one of ours; what is not asked for by a cached client is not cached.
+        let redirects = Arc::new(SecureRedirects {
+            plain_http: plain_http.clone(),
+            failures: Failures::default(),
+        });
+        let bounds = Bounds::new(self.network.timeout, Failures::default()).without_files();
+        let middleware = ExtraMiddleware(vec![redirects, Arc::new(bounds)]);
+        let builder = client::client_builder(&self.network)?
+            .retries(0)
+            .extra_middleware(middleware);
+        let client = RegistryClientBuilder::new(builder, Cache::from_path(""))
+            .index_locations(locations)
+            .build()
+            .context(Kind::Input, failed)?;
+        Ok(Fetcher::new(client, plain_http, false))
+    }
+
+    /// Reads the file in one try; there is none if it is too large.
+    async fn attempt(&self, fetcher: &Fetcher, url: &Url) -> Result<Option<Vec<u8>>, FetchError> {
+        let timeout: Duration = self.network.timeout;
+        let silent = |_| FetchError::passing(format!("{} fell silent", redacted(url.as_str())));
+        let opening = tokio::time::timeout(timeout, fetcher.open(url, 0, None));
+        let mut remote = opening.await.map_err(silent)??;
+        let mut content = Vec::new();
+        loop {
+            let chunk = tokio::time::timeout(timeout, remote.chunk());
+            let Some(chunk) = chunk.await.map_err(silent)?? else {
+                return Ok(Some(content));
+            };
+            content.extend_from_slice(&chunk);
+            if content.len() > LARGEST {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+fn too_large(url: &Url) -> Error {
+    let message = format!(
+        "{} is larger than {} MiB, as no requirements file is",
+        redacted(url.as_str()),
+        LARGEST >> 20
+    );
+    Error::new(Kind::Input, message)
+}

@@ -1,0 +1,224 @@
+//! Finding the Python that a request means, without starting one where that can be avoided.
+
+pub(crate) mod install;
+pub(crate) mod legacy;
+
+use std::error::Error as StdError;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use uv_cache::Cache;
+use uv_python::{
+    EnvironmentPreference, Interpreter, PythonInstallation, PythonPreference, PythonRequest,
+};
+use wheelhouse_types::{Error, Kind, Result, Target};
+
+use crate::convert;
+use crate::error::chain;
+use crate::error::hints::is_full;
+
+/// What of the user's environment decides which Python is meant.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// `PATH`.
+    pub path: OsString,
+    /// `VIRTUAL_ENV`, or else `CONDA_PREFIX`.
+    pub environment: Option<PathBuf>,
+    /// `PYENV_ROOT`, or else `~/.pyenv`.
+    pub pyenv_root: Option<PathBuf>,
+    /// `PYENV_VERSION`.
+    pub pyenv_version: Option<String>,
+    /// The current directory, where `.python-version` is looked for.
+    pub directory: PathBuf,
+}
+
+/// Finds the executable that `request` means: a path, a version or a name; by default the active
+/// environment's Python, else the first `python3`, `python` or `python2`.
+///
+/// pyenv's shims are seen through, since running one costs some 100 ms each time. `None` leaves the
+/// search to uv, which knows more places.
+#[must_use]
+pub fn locate(request: Option<&str>, surroundings: &Surroundings) -> Option<PathBuf> {
+    let Some(request) = request else {
+        if let Some(environment) = &surroundings.environment {
+            return Some(environment.join("bin").join("python")).filter(|path| path.is_file());
+        }
+        return ["python3", "python", "python2"]
+            .iter()
+            .find_map(|name| on_path(name, surroundings));
+    };
+    if request.contains('/') || Path::new(request).is_dir() {
+        let path = surroundings.directory.join(request);
+        return Some(if path.is_dir() {
+            path.join("bin").join("python")
+        } else {
+            path
+        });
+    }
+    let is_version = request
+        .chars()
+        .all(|character| character.is_ascii_digit() || character == '.');
+    if is_version {
+        let name = format!("python{}", minor_version(request));
+        if request.matches('.').count() < 2
+            && let Some(path) = on_path(&name, surroundings)
+        {
+            return Some(path);
+        }
+        return pyenv_installation(request, surroundings);
+    }
+    on_path(request, surroundings)
+}
+
+fn minor_version(version: &str) -> String {
+    version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
+}
+
+/// The first executable called `name` on `PATH`, a pyenv shim replaced by what it would run.
+fn on_path(name: &str, surroundings: &Surroundings) -> Option<PathBuf> {
+    std::env::split_paths(&surroundings.path).find_map(|directory| {
+        let candidate = directory.join(name);
+        if !candidate.is_file() {
+            return None;
+        }
+        let shims = surroundings
+            .pyenv_root
+            .as_ref()
+            .map(|root| root.join("shims"));
+        if shims.as_deref() == Some(&*directory) {
+            return behind_shim(name, surroundings);
+        }
+        Some(candidate)
+    })
+}
+
+/// What pyenv's shim called `name` would run, as pyenv's own rules say.
+fn behind_shim(name: &str, surroundings: &Surroundings) -> Option<PathBuf> {
+    let root = surroundings.pyenv_root.as_deref()?;
+    let chosen = surroundings
+        .pyenv_version
+        .clone()
+        .or_else(|| {
+            surroundings.directory.ancestors().find_map(|directory| {
+                std::fs::read_to_string(directory.join(".python-version")).ok()
+            })
+        })
+        .or_else(|| std::fs::read_to_string(root.join("version")).ok())?;
+    chosen
+        .split([':', '\n', ' '])
+        .map(str::trim)
+        .filter(|version| !version.is_empty())
+        .map(|version| root.join("versions").join(version).join("bin").join(name))
+        .find(|path| path.is_file())
+}
+
+/// The newest Python of pyenv whose version is `version` or starts with it.
+fn pyenv_installation(version: &str, surroundings: &Surroundings) -> Option<PathBuf> {
+    let versions = surroundings.pyenv_root.as_ref()?.join("versions");
+    let prefix = format!("{version}.");
+    let mut matching: Vec<(Vec<u64>, PathBuf)> = std::fs::read_dir(versions)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            (name == version || name.starts_with(&prefix)).then(|| {
+                let order = name
+                    .split('.')
+                    .filter_map(|part| part.parse().ok())
+                    .collect();
+                (order, entry.path().join("bin").join("python"))
+            })
+        })
+        .filter(|(_, path)| path.is_file())
+        .collect();
+    matching.sort();
+    matching.pop().map(|(_, path)| path)
+}
+
+/// Asks the interpreter at `located` (or the one that uv finds for `request`) about itself, and which target it
+/// is; uv keeps the answer in `cache`.
+pub(crate) fn query(
+    request: Option<&str>,
+    located: Option<&Path>,
+    cache: &Cache,
+) -> Result<(Interpreter, Target)> {
+    let wanted = request.unwrap_or("python3");
+    let not_found = |error: Box<dyn StdError + Send + Sync>| {
+        if is_full(&chain(&*error)) {
+            let message = format!("failed to ask the Python `{wanted}` about itself");
+            return Error::new(Kind::Fetch, message).caused_by(error);
+        }
+        Error::new(Kind::Input, format!("no usable Python for `{wanted}`"))
+            .with_hint("Name one with --python PATH or --python VERSION.")
+            .caused_by(error)
+    };
+    let known = |interpreter: Interpreter, wide_unicode: bool| {
+        let target = convert::target(&interpreter, wide_unicode);
+        (interpreter, target)
+    };
+    if let Some(path) = located {
+        return match Interpreter::query(path, cache) {
+            Ok(interpreter) => Ok(known(interpreter, false)),
+            Err(error) => match legacy::query(path, cache)? {
+                Some((interpreter, wide_unicode)) => Ok(known(interpreter, wide_unicode)),
+                None => Err(not_found(Box::new(error))),
+            },
+        };
+    }
+    let request = request.map(PythonRequest::parse).unwrap_or_default();
+    PythonInstallation::find_existing(
+        &request,
+        EnvironmentPreference::OnlySystem,
+        PythonPreference::OnlySystem,
+        cache,
+    )
+    .map(|installation| known(installation.into_interpreter(), false))
+    .map_err(|error| not_found(Box::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn executable(path: &Path) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+
+    #[test]
+    fn a_shim_is_seen_through() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("pyenv");
+        executable(&root.join("shims/python3"));
+        executable(&root.join("versions/3.11.7/bin/python3"));
+        executable(&root.join("versions/3.9.1/bin/python3"));
+        std::fs::write(root.join("version"), "3.11.7\n").unwrap();
+        let mut surroundings = Surroundings {
+            path: root.join("shims").into_os_string(),
+            pyenv_root: Some(root.clone()),
+            directory: directory.path().to_owned(),
+            ..Surroundings::default()
+        };
+        let found = locate(None, &surroundings).unwrap();
+        assert_eq!(found, root.join("versions/3.11.7/bin/python3"));
+        surroundings.pyenv_version = Some("3.9.1".to_owned());
+        let found = locate(None, &surroundings).unwrap();
+        assert_eq!(found, root.join("versions/3.9.1/bin/python3"));
+    }
+
+    #[test]
+    fn a_version_finds_its_newest_installation() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("pyenv");
+        for version in ["3.9.2", "3.9.18", "3.10.1"] {
+            executable(&root.join(format!("versions/{version}/bin/python")));
+        }
+        let surroundings = Surroundings {
+            pyenv_root: Some(root.clone()),
+            ..Surroundings::default()
+        };
+        let found = locate(Some("3.9"), &surroundings).unwrap();
+        assert_eq!(found, root.join("versions/3.9.18/bin/python"));
+        assert_eq!(locate(Some("3.8"), &surroundings), None);
+    }
+}
