@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::names::normalize_name;
+use crate::names::normalize_name;
 
 const ALL: &str = ":all:";
 const NONE: &str = ":none:";

@@ -9,40 +9,39 @@
 
 mod encoding;
 mod environment;
+mod error;
+mod file_source;
 mod format_control;
-mod image;
 mod lockfile;
 mod names;
-mod pip_configuration;
-mod project;
+mod pip_config;
+mod project_discovery;
 mod pypi;
+mod pyproject;
 mod python_text;
 mod request;
 mod requirements_file;
-mod source;
-mod source_files;
-mod tool;
+mod settings;
+mod tool_table;
 
 pub use encoding::DecodeError;
 pub use environment::Environment;
+pub use file_source::{LocalReader, ReadSource, Source};
 pub use format_control::{AllowedFormats, ControlValueError, FormatControl, ReleaseControl};
-pub use image::ImageLocation;
-pub use image::meant as meant_image;
 pub use lockfile::{Scope, is_pylock_name};
-pub use pip_configuration::{
+pub use pip_config::{
     ConfigurationError, ConfigurationFile, ConfigurationLevel, ConfigurationOrigin,
     ConfigurationRequest, FileStatus, IniError, PipConfiguration, Platform, Setting, SettingStatus,
 };
-pub use project::{Dependencies, Project, ProjectError};
-pub use request::{
-    Control, Joined, RawBuild, RawTargets, Row, Settings, SettingsContext, ValueOrigin,
-    effective_indexes, join, settle,
-};
+pub use project_discovery::{ApplicationSource, SourceFilesError, find_application_source};
+pub use pyproject::{Dependencies, Project, ProjectError};
+pub use request::{Joined, effective_indexes, join};
 pub use requirements_file::{
     FileOptions, Location, Notice, NoticeKind, OptionError, QuoteError, ReadContext,
     RequirementLine, Requirements, RequirementsError, Role, read_requirements,
 };
-pub use source::{LocalReader, ReadSource, Source};
-pub use source_files::{ApplicationSource, SourceFilesError, find_application_source};
-pub use tool::{FILE_NAME as PROJECT_FILE_NAME, ProjectConfiguration};
-pub use tool::{key_names, reference as key_reference};
+pub use settings::{
+    Control, RawBuild, RawTargets, Row, Settings, SettingsContext, ValueOrigin, settle,
+};
+pub use tool_table::{FILE_NAME as PROJECT_FILE_NAME, ProjectConfiguration};
+pub use tool_table::{key_names, reference as key_reference};

@@ -52,7 +52,7 @@ pub use compose::{Composed, Manner};
 pub use making::Maker;
 pub use progress::Watch;
 pub use registry::Access;
-pub use wheelhouse_config::ImageLocation as Location;
+pub use wheelhouse_types::image_location::ImageLocation as Location;
 
 use archive::{ArchiveDestination, Form};
 use compose::{Base, Draft, Image};

@@ -12,6 +12,7 @@ pub mod entry;
 pub mod error;
 pub mod event;
 pub mod image;
+pub mod image_location;
 pub mod limits;
 pub mod lock;
 pub mod manifest;

@@ -7,15 +7,15 @@
 //! Never evaluates a marker, so that what was read serves any target, and never follows what a
 //! lock names.
 
-mod contents;
 mod pin;
 mod pipfile;
 mod poetry;
 mod pylock;
 mod python_json;
+mod requirements;
+mod supported_targets;
 #[cfg(test)]
-mod samples;
-mod scope;
+mod testing;
 mod uv;
 
 use std::collections::BTreeMap;
@@ -28,9 +28,9 @@ use wheelhouse_types::lock::Build;
 use wheelhouse_types::request::{LockedFile, Requirement};
 use wheelhouse_types::{Error, ExtraName, GroupName, Kind, Result, Sha256, entry};
 
-use contents::Contents;
+use requirements::Contents;
 
-pub use scope::Scope;
+pub use supported_targets::Scope;
 
 /// The locks that are looked for in an application's tree, the best first.
 pub(super) const LOCK_NAMES: [&str; 4] = ["pylock.toml", "uv.lock", "poetry.lock", "Pipfile.lock"];

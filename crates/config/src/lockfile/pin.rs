@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use wheelhouse_types::{Error, Kind, MarkerTree, PackageName, Result, Version};
 
-use super::super::source::absolute_path;
+use crate::file_source::absolute_path;
 
 /// A package as a lock pins it.
 #[derive(Clone, Debug)]

@@ -11,11 +11,11 @@ use wheelhouse_types::entry::{self, Entry};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, MarkerTree, PackageName, Result, marker};
 
-use super::super::names::normalize_name;
-use super::contents::{Contents, add};
 use super::pin::{Pin, What};
 use super::python_json::{self, COMPACT, Json};
+use super::requirements::{Contents, add};
 use super::{LockFile, Selection, outdated, unknown};
+use crate::names::normalize_name;
 
 /// Variables of markers, which an entry may have as keys: `sys_platform = "== 'win32'"`.
 const VARIABLES: [&str; 11] = [
@@ -326,7 +326,7 @@ fn read_version(package: &Entry<'_>) -> Result<What> {
 #[cfg(test)]
 mod tests {
     use super::super::Format;
-    use super::super::samples::{error_of, lines_of, read_as};
+    use super::super::testing::{error_of, lines_of, read_as};
 
     const LOCK: &str = r#"{
   "_meta": {

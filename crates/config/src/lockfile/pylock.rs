@@ -11,8 +11,8 @@ use wheelhouse_types::pylock::{check_exclusive, read_builds, read_files, version
 use wheelhouse_types::request::LockedFile;
 use wheelhouse_types::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version, marker};
 
-use super::contents::{Contents, add};
 use super::pin::{Pin, What};
+use super::requirements::{Contents, add};
 use super::{LockFile, Selection, filename_of, unknown};
 
 pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
@@ -281,7 +281,7 @@ fn location(text: &str, base: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::Format;
-    use super::super::samples::{error_of, lines_of, read_as};
+    use super::super::testing::{error_of, lines_of, read_as};
 
     const LOCK: &str = r#"
 lock-version = "1.0"

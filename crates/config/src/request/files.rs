@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
-use super::super::lockfile::LOCK_NAMES;
-use super::super::source::Source;
-use super::super::source_files::DEFAULT_REQUIREMENTS;
 use super::inputs::Reading;
+use crate::file_source::Source;
+use crate::lockfile::LOCK_NAMES;
+use crate::project_discovery::DEFAULT_REQUIREMENTS;
 
 const PROJECT: &str = "pyproject.toml";
 

@@ -11,13 +11,15 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::{COMMAND_LINE, LockedFile, Requirement};
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
-use super::super::lockfile::Scope;
-use super::super::requirements_file::{
+use super::{misplaced_arguments, shown};
+use crate::error::sentence;
+use crate::file_source::Source;
+use crate::lockfile::Scope;
+use crate::requirements_file::{
     FileOptions, ReadContext, RequirementLine, Requirements, RequirementsError, Role,
     read_requirements,
 };
-use super::super::source::Source;
-use super::{RawBuild, Settings, SettingsContext, mistaken, sentence, shown};
+use crate::settings::{RawBuild, Settings, SettingsContext};
 
 /// Holds what was read.
 #[derive(Debug, Default)]
@@ -74,7 +76,7 @@ pub(super) fn read(
             ..Inputs::default()
         },
     };
-    mistaken::refuse_files(&raw.requirements, context)?;
+    misplaced_arguments::refuse_files(&raw.requirements, context)?;
     reading.take_command_line(settings);
     let lock = reading.named_lock(settings)?;
     let files = settings.requirement_files.iter().filter(|_| lock.is_none());
@@ -102,7 +104,7 @@ pub(super) fn read(
     if !reading.inputs.is_locked {
         reading.take_groups(settings)?;
     }
-    mistaken::refuse_builds_of_conda(&reading.inputs.requirements, context)?;
+    misplaced_arguments::refuse_builds_of_conda(&reading.inputs.requirements, context)?;
     reading.finish_files(reading.inputs.project_of_lock);
     Ok(reading.inputs)
 }

@@ -10,11 +10,13 @@ use wheelhouse_types::redact::{redacted, without_credentials};
 use wheelhouse_types::request::LockedFile;
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::super::lockfile::{self, Format, LockFile, Locked, Selection};
-use super::super::requirements_file::{FileOptions, expand_variables};
-use super::super::source::Source;
 use super::inputs::Reading;
-use super::{Settings, input, is_pypi};
+use crate::error::input;
+use crate::file_source::Source;
+use crate::lockfile::{self, Format, LockFile, Locked, Selection};
+use crate::pypi::is_pypi;
+use crate::requirements_file::{FileOptions, expand_variables};
+use crate::settings::Settings;
 
 /// Whether the name of `path` is that of a lock.
 pub(super) fn is_lock(path: &Path) -> bool {

@@ -7,18 +7,14 @@
 //!
 //! Never does network itself, never prints, and never reads the process environment.
 
-mod building;
-mod file_options;
+mod build_settings;
 mod files;
 mod inputs;
 mod locks;
-mod mistaken;
-mod raw;
-mod settings;
-mod settling;
+mod misplaced_arguments;
+mod project;
 #[cfg(test)]
 mod tests;
-mod tree;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,16 +27,15 @@ use wheelhouse_types::request::{
 };
 use wheelhouse_types::{Error, Kind, PackageName, Request, Result, names_image};
 
-use super::image::ImageLocation;
-use super::lockfile::Scope;
-use super::pip_configuration::ConfigurationOrigin;
-use super::pypi::{PYPI, is_pypi};
-use super::requirements_file::FileOptions;
-use building::building;
+use crate::error::input;
+use crate::lockfile::Scope;
+use crate::pip_config::ConfigurationOrigin;
+use crate::pypi::{PYPI, is_pypi};
+use crate::requirements_file::FileOptions;
+use crate::settings::{RawBuild, Settings, SettingsContext};
+use build_settings::building;
 use inputs::Inputs;
-
-pub use raw::{Control, RawBuild, RawTargets};
-pub use settings::{Row, Settings, SettingsContext, ValueOrigin, settle};
+use wheelhouse_types::image_location::ImageLocation;
 
 /// Where an application's build finds its wheelhouse. The variables of the application name it, too, when
 /// the wheelhouse is yet to be made.
@@ -316,20 +311,4 @@ fn hash_policy(options: &FileOptions) -> Result<HashPolicy> {
 /// `path` relative to `directory` where that is shorter.
 fn shown(path: &Path, directory: &Path) -> PathBuf {
     path.strip_prefix(directory).unwrap_or(path).to_owned()
-}
-
-/// A foreign error as one of ours. Its text may hold URLs with credentials.
-fn input(error: impl std::error::Error) -> Error {
-    Error::new(Kind::Input, sentence(error))
-}
-
-/// The message and those of all causes, without credentials.
-fn sentence(error: impl std::error::Error) -> String {
-    let mut cause = error.source();
-    let mut sentence = error.to_string();
-    while let Some(deeper) = cause {
-        sentence = format!("{sentence}: {deeper}");
-        cause = deeper.source();
-    }
-    redacted(&sentence)
 }

@@ -4,11 +4,11 @@
 
 use std::io;
 
-use super::options::OptionError;
+use super::line::OptionError;
 use super::{Location, Role};
 
-use super::super::encoding::DecodeError;
-use super::super::source::Source;
+use crate::encoding::DecodeError;
+use crate::file_source::Source;
 
 /// Says why requirements files cannot be read.
 #[derive(Debug, thiserror::Error)]

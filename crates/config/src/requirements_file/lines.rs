@@ -2,8 +2,8 @@
 //!
 //! Responsible for what pip does before it looks at options. Never interprets a line.
 
-use super::super::environment::Environment;
-use super::super::python_text::{is_space, split_lines, strip};
+use crate::environment::Environment;
+use crate::python_text::{is_space, split_lines, strip};
 
 /// Holds one line as it counts, and the number of the first physical line that it began on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Responsible for turning files, and the files that they name with `-r` and `-c`, into one plain
 //! value: requirements, constraints and what their options add up to. Steps, each a pure function:
 //!
-//! 1. bytes to text ([`super::encoding`]);
+//! 1. bytes to text ([`crate::encoding`]);
 //! 2. text to logical lines (`lines`);
 //! 3. a line to a requirement and options (`options`, with `shell`);
 //! 4. options folded into [`FileOptions`] (`file_options`), files into [`Requirements`] (`read`).
@@ -16,26 +16,26 @@
 //! says; `--uploaded-prior-to`, which pip has on its command line only, may stand in a file.
 
 mod error;
-mod file_options;
+mod global_options;
+mod line;
 mod lines;
-mod notice;
-mod options;
-mod read;
-mod shell;
+mod reader;
+mod shlex;
+mod warning;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::environment::Environment;
-use super::source::{ReadSource, Source};
+use crate::environment::Environment;
+use crate::file_source::{ReadSource, Source};
 
 pub use error::RequirementsError;
-pub use file_options::FileOptions;
+pub use global_options::FileOptions;
+pub use line::OptionError;
 pub(super) use lines::expand_variables;
-pub use notice::{Notice, NoticeKind};
-pub use options::OptionError;
-pub use read::read_requirements;
-pub use shell::QuoteError;
+pub use reader::read_requirements;
+pub use shlex::QuoteError;
+pub use warning::{Notice, NoticeKind};
 
 /// Says what the lines of a requirements file are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,15 +105,15 @@ impl fmt::Display for RequirementLine {
     /// Writes a line that reads as this value; it holds whatever secrets the variables held.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.editable {
-            write!(formatter, "-e {}", shell::quote(&self.text))?;
+            write!(formatter, "-e {}", shlex::quote(&self.text))?;
         } else {
             formatter.write_str(&self.text)?;
         }
         for hash in &self.hashes {
-            write!(formatter, " --hash={}", shell::quote(hash))?;
+            write!(formatter, " --hash={}", shlex::quote(hash))?;
         }
         for (key, value) in &self.config_settings {
-            let setting = shell::quote(&format!("{key}={value}"));
+            let setting = shlex::quote(&format!("{key}={value}"));
             write!(formatter, " --config-settings={setting}")?;
         }
         Ok(())

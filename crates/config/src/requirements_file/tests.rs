@@ -5,7 +5,7 @@ use std::io;
 
 use proptest::prelude::*;
 
-use super::read::MANY;
+use super::reader::MANY;
 use super::*;
 
 /// Holds files by the text of their source, and directories that exist.
@@ -366,7 +366,7 @@ fn files_go_on_from_the_options_before_them() {
     let found = read_requirements(&[(Role::Requirements, file)], &context, options).unwrap();
     assert_eq!(
         found.options.format_control,
-        super::super::format_control::FormatControl::default()
+        crate::format_control::FormatControl::default()
     );
     assert!(found.options.extra_index_urls.is_empty());
     assert_eq!(found.notices[0].kind, NoticeKind::ExtraIndexesDropped);

@@ -26,7 +26,7 @@ pub(super) fn remember(arguments: &[OsString]) {
         let backtrace = std::backtrace::Backtrace::capture();
         let is_captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
         let backtrace = is_captured.then(|| format!("\n{backtrace}"));
-        super::streams::talk(&format!("{panic}{}", backtrace.unwrap_or_default()));
+        crate::cli::output::talk(&format!("{panic}{}", backtrace.unwrap_or_default()));
     }));
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use wheelhouse_types::{Error, Kind};
 
-use super::{exit, failure};
+use crate::cli::{error_report, exit_code};
 
 /// The words of refusals in the messages of panics: those of the system for EAGAIN, EMFILE, ENFILE and ENOMEM, and
 /// tokio's and rayon's own.
@@ -28,14 +28,14 @@ pub(super) fn guarded(json: bool, run: impl FnOnce() -> u8) -> u8 {
     set_hook(Box::new(move |panic| match refusal(panic.payload()) {
         // Threads may be refused one after the other.
         Some(text) if !REPORTED.swap(true, Ordering::Relaxed) => {
-            failure::report(&refused(text), json);
+            error_report::report(&refused(text), json);
         }
         Some(_) => {}
         None => usual(panic),
     }));
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(code) => code,
-        Err(panic) if refusal(&*panic).is_some() => exit::INPUT,
+        Err(panic) if refusal(&*panic).is_some() => exit_code::INPUT,
         Err(panic) => resume_unwind(panic),
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-use super::exit;
+use crate::cli::exit_code;
 use wheelhouse_fs::interruption;
 
 /// Signals so close to the first belong to it: `timeout` and terminals may send to a process and
@@ -138,5 +138,5 @@ fn is_ignored(kind: SignalKind) -> bool {
 )]
 fn end_at_once() {
     wheelhouse_engine::process_tree::end_all();
-    std::process::exit(i32::from(exit::INTERRUPTED));
+    std::process::exit(i32::from(exit_code::INTERRUPTED));
 }

@@ -26,7 +26,7 @@ use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::{Kind, Manifest, PackageName, Result, Sha256, Target, Version};
 
 use super::Places;
-use super::transfer::move_contents;
+use super::move_tree::move_contents;
 use wheelhouse_archive::metadata::value;
 use wheelhouse_config::is_pylock_name;
 use wheelhouse_fs::input;

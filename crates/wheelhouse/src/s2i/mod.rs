@@ -1,25 +1,25 @@
 //! The builder roles: what a Source-to-Image builder image does beside making a wheelhouse.
 //!
 //! 1. [`environment`] reads the `.s2i/environment` of the upload.
-//! 2. [`transfer`] moves the source into place, and removes it once the wheelhouse is made.
+//! 2. [`move_tree`] moves the source into place, and removes it once the wheelhouse is made.
 //! 3. [`requirements`] finds out which of the files that are asked for are there, and [`installation`] what
 //!    installing the application takes beside them.
 //! 4. [`artifacts`] tidies the cache for the next build, restores it there, and streams it as a tar.
 //! 5. [`permissions`] lets the arbitrary users of a cluster do what the image's user may.
 //! 6. [`server`] serves the wheelhouse.
-//! 7. [`application`] gives an application the scripts that use one.
+//! 7. [`scaffold`] gives an application the scripts that use one.
 //!
 //! Never resolves, fetches or builds: the command line has that done between these steps. Never
 //! prints, and never reads the process environment.
 
-pub mod application;
 pub mod artifacts;
 pub mod environment;
 pub mod installation;
+pub mod move_tree;
 pub mod permissions;
 pub mod requirements;
+pub mod scaffold;
 pub mod server;
-pub mod transfer;
 
 use std::path::{Path, PathBuf};
 

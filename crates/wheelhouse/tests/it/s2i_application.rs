@@ -10,7 +10,7 @@ use crate::support::containers::target;
 use crate::support::python::{pythons, run};
 use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, proved_nothing, sha256, test_python};
 
-const ASSEMBLE: &str = include_str!("../../src/s2i/application/assemble");
+const ASSEMBLE: &str = include_str!("../../src/s2i/scaffold/assemble");
 
 /// What sclorg's `assemble` does to requirements; what it was given is written down.
 const IMAGE_ASSEMBLE: &str = r#"#!/bin/bash

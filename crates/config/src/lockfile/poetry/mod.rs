@@ -10,15 +10,15 @@ mod content_hash;
 mod package;
 #[cfg(test)]
 mod tests;
-mod walk;
+mod v1_graph;
 
 use toml::Table;
 use wheelhouse_types::entry::{self, Entry, parse};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, ExtraName, GroupName, Kind, MarkerTree, Result, Version, marker};
 
-use super::contents::{Contents, add};
 use super::pin::{Pin, What};
+use super::requirements::{Contents, add};
 use super::{LockFile, Selection, unknown};
 use constraint::Constraint;
 use package::Package;
@@ -61,11 +61,11 @@ fn markers(
             .iter()
             .map(|package| own_marker(package, selection));
         let markers: Vec<_> = markers.collect::<Result<_>>()?;
-        walk::check_entries(root, packages, &markers, project, selection)?;
+        v1_graph::check_entries(root, packages, &markers, project, selection)?;
         return Ok(markers);
     }
     let project = project.ok_or_else(needs_project)?;
-    walk::markers(root, packages, project, selection)
+    v1_graph::markers(root, packages, project, selection)
 }
 
 fn check_version(metadata: &Entry<'_>) -> Result<()> {
@@ -106,7 +106,7 @@ fn check_groups(
     project: Option<&Table>,
     selection: &Selection,
 ) -> Result<()> {
-    let mut known: Vec<GroupName> = project.map(walk::group_names).unwrap_or_default();
+    let mut known: Vec<GroupName> = project.map(v1_graph::group_names).unwrap_or_default();
     for package in packages {
         known.extend(package.groups()?);
     }

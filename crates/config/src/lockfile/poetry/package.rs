@@ -9,8 +9,8 @@ use wheelhouse_types::entry::Entry;
 use wheelhouse_types::request::LockedFile;
 use wheelhouse_types::{GroupName, MarkerTree, PackageName, Result, Version, marker};
 
-use super::super::super::pypi::PYPI;
 use super::super::pin::What;
+use crate::pypi::PYPI;
 
 /// One entry of `package`.
 pub(super) struct Package<'a> {

@@ -1,7 +1,7 @@
 //! Locks of Poetry: groups and markers in the lock, or in `pyproject.toml`.
 
 use super::super::Format;
-use super::super::samples::{error_of, lines_of, read_as};
+use super::super::testing::{error_of, lines_of, read_as};
 
 const PROJECT: &str = r#"
 [tool.poetry]

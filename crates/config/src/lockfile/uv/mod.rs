@@ -8,9 +8,9 @@
 //!
 //! Never takes a dependency group that was not asked for, not even uv's default group `dev`.
 
+mod freshness;
 mod graph;
 mod package;
-mod stale;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +19,8 @@ use std::path::Path;
 use wheelhouse_types::entry::{Entry, parse};
 use wheelhouse_types::{ExtraName, GroupName, PackageName, Result};
 
-use super::contents::{Contents, add};
 use super::pin::Pin;
+use super::requirements::{Contents, add};
 use super::{LockFile, Selection, unknown};
 use graph::Graph;
 use package::{Package, Source};
@@ -32,7 +32,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     let packages = package::read_all(&root)?;
     let roots = roots(&root, &packages)?;
     if let Some(project) = file.project {
-        stale::check(&root, &packages, &roots, project)?;
+        freshness::check(&root, &packages, &roots, project)?;
     }
     check_selection(&root, &packages, &roots, selection)?;
     check_conflicts(&root, &packages, &roots, selection)?;

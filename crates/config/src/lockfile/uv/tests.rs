@@ -1,7 +1,7 @@
 //! Locks of uv: graphs, forks, extras, groups, sources, and projects that have moved on.
 
 use super::super::Format;
-use super::super::samples::{error_of, lines_of, read_as};
+use super::super::testing::{error_of, lines_of, read_as};
 
 const LOCK: &str = r#"
 version = 1

@@ -13,9 +13,10 @@ use wheelhouse_types::request::Requirement;
 use wheelhouse_types::{Request, Result};
 
 use super::super::Environment;
-use super::super::pip_configuration::{ConfigurationRequest, PipConfiguration, Platform};
-use super::super::source::{ReadSource, Source};
 use super::*;
+use crate::file_source::{ReadSource, Source};
+use crate::pip_config::{ConfigurationRequest, PipConfiguration, Platform};
+use crate::settings::{Control, ValueOrigin, settle};
 
 /// Files by their absolute paths.
 struct Files(BTreeMap<String, String>);

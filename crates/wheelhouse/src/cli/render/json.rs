@@ -11,7 +11,7 @@ use wheelhouse_types::secrets::hidden;
 use wheelhouse_types::{Event, Observer};
 
 use super::{Renderer, Verbosity};
-use crate::cli::dialect::Dialect;
+use crate::cli::hints::Dialect;
 
 /// The version of the form of events.
 pub(crate) const EVENT_SCHEMA: &str = "wheelhouse-event/1";

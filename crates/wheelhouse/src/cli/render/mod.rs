@@ -3,11 +3,12 @@
 //! Responsible for choosing the renderer, and for what all of them say in the same words. Never
 //! decides what happens.
 
-mod fetches;
+mod download_progress;
 mod json;
+mod messages;
 mod plain;
 mod terminal;
-mod words;
+pub(super) mod upload_bar;
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use tracing::level_filters::LevelFilter;
 use wheelhouse_types::Observer;
 
 pub(crate) use json::EVENT_SCHEMA;
-pub(in crate::cli) use words::removed;
+pub(in crate::cli) use messages::removed;
 
 /// Shows events, and can be asked to leave the screen to others.
 pub(crate) trait Renderer: Observer {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use wheelhouse_types::{Event, Observer};
 
-use super::fetches::Fetches;
-use super::{Renderer, Verbosity, words};
+use super::download_progress::Fetches;
+use super::{Renderer, Verbosity, messages};
 
 /// How long a run is quiet before it tells how much it has fetched.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ impl<Stream: Write + Send> Observer for Plain<Stream> {
     fn observe(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.fetches.observe(event);
-        let line = words::line(event, self.verbosity).or_else(|| {
+        let line = messages::line(event, self.verbosity).or_else(|| {
             let is_progress = matches!(event, Event::FetchProgress { .. });
             let wanted = is_progress && self.verbosity >= Verbosity::Normal;
             (wanted && state.last_line.elapsed() >= self.patience).then(|| state.progress())

@@ -11,10 +11,10 @@ use indicatif::{MultiProgress, ProgressBar};
 use wheelhouse_types::event::Wait;
 use wheelhouse_types::{Event, Observer, Phase};
 
-use super::super::progress::{SPINNER, TICK, form};
-use super::super::streams;
-use super::fetches::Fetches;
-use super::{Renderer, Verbosity, words};
+use super::download_progress::Fetches;
+use super::{Renderer, Verbosity, messages};
+use crate::cli::output;
+use crate::cli::render::upload_bar::{SPINNER, TICK, form};
 
 const WHEELS: &str = "{spinner} Wheels [{bar:24}] {pos} of {len}";
 
@@ -48,7 +48,7 @@ impl Terminal {
     pub(crate) fn new(verbosity: Verbosity) -> Self {
         Self {
             verbosity,
-            color: streams::talk_has_color(),
+            color: output::talk_has_color(),
             lines: MultiProgress::new(),
             state: Mutex::default(),
         }
@@ -195,7 +195,7 @@ fn waiting(waiting: &BTreeMap<String, Option<Wait>>) -> Option<String> {
     let told: Vec<_> = told.collect();
     match told[..] {
         [] => None,
-        [(package, wait)] => Some(format!("{package} waits for {}", words::waits_for(wait))),
+        [(package, wait)] => Some(format!("{package} waits for {}", messages::waits_for(wait))),
         _ => {
             let for_job = told.iter().filter(|(_, wait)| **wait == Wait::Job).count();
             let reasons = [
@@ -233,7 +233,7 @@ impl Observer for Terminal {
             self.show_fetches(&mut state);
         }
         if stays(event)
-            && let Some(line) = words::line(event, self.verbosity)
+            && let Some(line) = messages::line(event, self.verbosity)
         {
             self.say(&line);
         }

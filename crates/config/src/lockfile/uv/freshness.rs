@@ -1,0 +1,327 @@
+//! Whether a `uv.lock` still fits the `pyproject.toml` beside it.
+//!
+//! uv notes in the lock what the project required when it was made; that is compared with what it
+//! requires now. Versions of packages that `[tool.uv.sources]` takes from elsewhere are not
+//! compared, and nothing that only a build back end knows. Never changes the lock.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::path::Path;
+
+use toml::{Table, Value};
+use wheelhouse_types::entry::{self, Entry};
+use wheelhouse_types::pep508::{self, Parts};
+use wheelhouse_types::{
+    Error, ExtraName, Kind, MarkerTree, PackageName, Result, VersionSpecifiers, marker,
+};
+
+use super::super::outdated;
+use super::super::supported_targets::python_marker;
+use super::package::Package;
+use crate::pyproject::{Dependencies, Project};
+
+const COMMAND: &str = "uv lock";
+
+/// One requirement, as far as it is compared.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Line {
+    name: PackageName,
+    extras: BTreeSet<ExtraName>,
+    /// `None` where the source decides the version.
+    specifiers: Option<BTreeSet<String>>,
+    marker: MarkerTree,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.name)?;
+        if !self.extras.is_empty() {
+            let extras: Vec<_> = self.extras.iter().map(ExtraName::as_ref).collect();
+            write!(formatter, "[{}]", extras.join(","))?;
+        }
+        let specifiers: Vec<_> = self
+            .specifiers
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        write!(formatter, "{}", specifiers.join(","))?;
+        match self.marker.try_to_string() {
+            Some(marker) => write!(formatter, " ; {marker}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What lines depend on beside their texts.
+struct Comparison {
+    /// The packages whose source is said elsewhere.
+    sourced: HashSet<PackageName>,
+    /// The Pythons of the lock: uv leaves out of markers what follows from them.
+    pythons: MarkerTree,
+    project: PackageName,
+}
+
+/// Compares the project beside the lock with its entry.
+///
+/// # Errors
+/// They differ: the message names the first requirement that does.
+pub(super) fn check(
+    root: &Entry<'_>,
+    packages: &[Package<'_>],
+    roots: &[usize],
+    text: &str,
+) -> Result<()> {
+    let beside = roots
+        .iter()
+        .map(|index| &packages[*index])
+        .find(|package| package.is_at("."));
+    let Some(package) = beside else {
+        return Ok(());
+    };
+    let document = entry::parse(text).map_err(|error| unreadable().caused_by(error))?;
+    let project = Project::parse(Path::new("pyproject.toml"), text);
+    let project = project.map_err(|error| unreadable().caused_by(error))?;
+    check_python(root, &project)?;
+    let comparison = Comparison {
+        sourced: sourced(&document),
+        pythons: pythons(root)?,
+        project: package.name.clone(),
+    };
+    let metadata = package.entry.entry("metadata")?;
+    if let Some(required) = comparison.required(&document, &project)? {
+        let locked = match &metadata {
+            Some(metadata) => comparison.locked(metadata, "requires-dist", &required)?,
+            None => Vec::new(),
+        };
+        let compare = |required: &[Line]| differ(required, &locked, "requires-dist", &package.name);
+        compare(&required).or_else(|error| {
+            // Some releases of uv expand what a project requires of its own extras.
+            let expanded = comparison.expanded(&required, &document, &project);
+            expanded
+                .and_then(|lines| compare(&lines))
+                .map_err(|_| error)
+        })?;
+    }
+    let groups = match &metadata {
+        Some(metadata) => metadata.entry("requires-dev")?,
+        None => None,
+    };
+    comparison.check_groups(&document, &project, groups.as_ref())
+}
+
+fn unreadable() -> Error {
+    Error::new(Kind::Input, "the `pyproject.toml` beside it cannot be read")
+}
+
+/// Compares `requires-python` where both are a lower bound: uv rewrites other ones.
+fn check_python(root: &Entry<'_>, project: &Project) -> Result<()> {
+    let (Some(locked), Ok(Some(now))) =
+        (root.string("requires-python")?, project.requires_python())
+    else {
+        return Ok(());
+    };
+    let bound = |text: &str| {
+        let specifiers: VersionSpecifiers = text.parse().ok()?;
+        let is_bound = specifiers.len() == 1 && text.trim_start().starts_with(">=");
+        is_bound.then(|| specifiers.to_string())
+    };
+    match (bound(locked), bound(now)) {
+        (Some(locked), Some(now)) if locked != now => {
+            let said = format!("requires-python is `{locked}`, and `{now}` in pyproject.toml");
+            Err(outdated(said, COMMAND))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `requires-python` of the lock as a marker.
+fn pythons(root: &Entry<'_>) -> Result<MarkerTree> {
+    match root.string("requires-python")? {
+        Some(text) => python_marker(text),
+        None => Ok(MarkerTree::TRUE),
+    }
+}
+
+fn table<'a>(document: &'a Table, keys: &[&str]) -> Option<&'a Table> {
+    let (first, rest) = keys.split_first()?;
+    let start = document.get(*first)?.as_table()?;
+    rest.iter()
+        .try_fold(start, |table, key| table.get(*key)?.as_table())
+}
+
+fn sourced(document: &Table) -> HashSet<PackageName> {
+    let sources = table(document, &["tool", "uv", "sources"]);
+    let names = sources.into_iter().flat_map(Table::keys);
+    names.filter_map(|name| name.parse().ok()).collect()
+}
+
+impl Comparison {
+    /// What the project requires now, with its extras; `None` if only its back end knows.
+    fn required(&self, document: &Table, project: &Project) -> Result<Option<Vec<Line>>> {
+        let Ok(Dependencies::Static(texts)) = project.dependencies() else {
+            return Ok(None);
+        };
+        let mut lines = Vec::new();
+        for text in &texts {
+            lines.push(self.line(text, MarkerTree::TRUE)?);
+        }
+        let dynamic =
+            table(document, &["project"]).and_then(|project| project.get("dynamic")?.as_array());
+        let is_dynamic =
+            |key: &str| dynamic.is_some_and(|keys| keys.iter().any(|it| it.as_str() == Some(key)));
+        if is_dynamic("optional-dependencies") {
+            return Ok(None);
+        }
+        let extras = table(document, &["project", "optional-dependencies"]);
+        for (extra, texts) in extras.into_iter().flatten() {
+            let marker = marker::parse(&format!("extra == '{extra}'"))?;
+            for text in texts
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+            {
+                lines.push(self.line(text, marker)?);
+            }
+        }
+        Ok(Some(lines))
+    }
+
+    /// The same with the project's requirements on its own extras expanded.
+    fn expanded(
+        &self,
+        required: &[Line],
+        document: &Table,
+        project: &Project,
+    ) -> Result<Vec<Line>> {
+        let is_of_extra = |line: &&Line| !line.marker.only_extras().is_true();
+        let plain = required.iter().filter(|line| !is_of_extra(line)).cloned();
+        let mut lines: Vec<Line> = plain.collect();
+        let extras = table(document, &["project", "optional-dependencies"]);
+        for extra in extras.into_iter().flat_map(Table::keys) {
+            let marker = marker::parse(&format!("extra == '{extra}'"))?;
+            if let Ok(Dependencies::Static(texts)) = project.extra(extra) {
+                for text in &texts {
+                    lines.push(self.line(text, marker)?);
+                }
+            }
+        }
+        lines.retain(|line| line.name != self.project);
+        Ok(lines)
+    }
+
+    fn line(&self, text: &str, marker: MarkerTree) -> Result<Line> {
+        let parts = pep508::parse(text).map_err(|error| unreadable().caused_by(error))?;
+        let is_free = parts.is_direct || self.is_sourced(&parts.name);
+        Ok(self.make(&parts, is_free, marker))
+    }
+
+    fn is_sourced(&self, name: &PackageName) -> bool {
+        self.sourced.contains(name) || *name == self.project
+    }
+
+    fn make(&self, parts: &Parts, is_free: bool, marker: MarkerTree) -> Line {
+        Line {
+            name: parts.name.clone(),
+            extras: parts.extras.clone(),
+            specifiers: (!is_free).then(|| parts.sorted_specifiers()),
+            marker: parts.marker.and(marker).restrict(self.pythons),
+        }
+    }
+
+    /// What the lock says that the project required: `key` of `table`. Where the lock names a
+    /// source, the version counts only if one of `required` has it.
+    fn locked(&self, table: &Entry<'_>, key: &str, required: &[Line]) -> Result<Vec<Line>> {
+        let mut lines = Vec::new();
+        for entry in table.entries(key)? {
+            let name: PackageName = entry.required("name", entry.parsed("name")?)?;
+            let specifiers: VersionSpecifiers = entry
+                .parsed("specifier")?
+                .unwrap_or_else(VersionSpecifiers::empty);
+            let extras = entry.strings("extras")?.into_iter().map(str::parse);
+            let extras = extras.collect::<Result<_, _>>();
+            let parts = Parts {
+                extras: extras
+                    .map_err(|error| entry.error("extras", "is invalid").caused_by(error))?,
+                marker: entry.parsed("marker")?.unwrap_or_default(),
+                is_direct: false,
+                specifiers,
+                name,
+            };
+            let is_free = required
+                .iter()
+                .any(|line| line.name == parts.name && line.specifiers.is_none());
+            lines.push(self.make(
+                &parts,
+                is_free || self.is_sourced(&parts.name),
+                MarkerTree::TRUE,
+            ));
+        }
+        Ok(lines)
+    }
+
+    fn check_groups(
+        &self,
+        document: &Table,
+        project: &Project,
+        locked: Option<&Entry<'_>>,
+    ) -> Result<()> {
+        let legacy =
+            table(document, &["tool", "uv"]).is_some_and(|uv| uv.contains_key("dev-dependencies"));
+        for group in project.group_names().unwrap_or_default() {
+            // Uv adds `dev-dependencies` to this group.
+            if legacy && group == "dev" {
+                continue;
+            }
+            let texts = project
+                .group(&group)
+                .map_err(|error| unreadable().caused_by(error))?;
+            let lines = texts.iter().map(|text| self.line(text, MarkerTree::TRUE));
+            let required: Vec<Line> = lines.collect::<Result<_>>()?;
+            let locked = match locked {
+                Some(table) => self.locked(table, &group, &required)?,
+                None => Vec::new(),
+            };
+            differ(
+                &required,
+                &locked,
+                &format!("requires-dev.{group}"),
+                &self.project,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Names the first requirement that only one side has.
+fn differ(required: &[Line], locked: &[Line], key: &str, project: &PackageName) -> Result<()> {
+    let place = format!("package \"{project}\": metadata.{key}");
+    let (required, locked) = (merged(required), merged(locked));
+    if let Some(line) = required.iter().find(|line| !locked.contains(line)) {
+        let said = format!("{place} lacks `{line}`, which pyproject.toml has");
+        return Err(outdated(said, COMMAND));
+    }
+    if let Some(line) = locked.iter().find(|line| !required.contains(line)) {
+        let said = format!("{place} has `{line}`, which pyproject.toml has not");
+        return Err(outdated(said, COMMAND));
+    }
+    Ok(())
+}
+
+/// Joins lines that differ in their markers alone, as uv does.
+fn merged(lines: &[Line]) -> Vec<Line> {
+    let mut merged: Vec<Line> = Vec::new();
+    for line in lines {
+        let same = |known: &&mut Line| {
+            known.name == line.name
+                && known.extras == line.extras
+                && known.specifiers == line.specifiers
+        };
+        match merged.iter_mut().find(same) {
+            Some(known) => known.marker = known.marker.or(line.marker),
+            None => merged.push(line.clone()),
+        }
+    }
+    merged
+}

@@ -1,0 +1,174 @@
+//! Which files of an application's tree say what it requires.
+//!
+//! Responsible for the rules: the files that `REQUIREMENTS_FILE` names, all of which must be
+//! there; or else `pylock.toml`, which is made of the others; or else `requirements.txt`; or else a
+//! lock of another tool; or else the project itself. Never reads a file: the caller says whether a path
+//! is one.
+
+use std::path::{Path, PathBuf};
+
+use crate::lockfile::LOCK_NAMES;
+
+/// The requirements file of an application that names none.
+pub(super) const DEFAULT_REQUIREMENTS: &str = "requirements.txt";
+
+/// Files that make a tree a project, which then says itself what it requires.
+const PROJECT_FILES: [&str; 2] = ["pyproject.toml", "setup.py"];
+
+/// Says where an application's requirements are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApplicationSource {
+    /// In these requirements files, none of which is missing.
+    RequirementsFiles(Vec<PathBuf>),
+    /// In this lock, which nobody named.
+    Lock(PathBuf),
+    /// In the project whose `pyproject.toml` or `setup.py` this is.
+    Project(PathBuf),
+}
+
+/// Says why an application's requirements cannot be found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceFilesError {
+    /// Files that are named are missing.
+    #[error("REQUIREMENTS_FILE names {}, which `{}` does not have", quoted(.missing), .root.display())]
+    Missing {
+        /// The application's tree.
+        root: PathBuf,
+        /// The files, as they are named.
+        missing: Vec<String>,
+    },
+    /// No file is named, and there is none that could be meant.
+    #[error("`{}` has none of {}", .root.display(), quoted(.looked_for))]
+    Nothing {
+        /// The application's tree.
+        root: PathBuf,
+        /// What was looked for.
+        looked_for: Vec<String>,
+    },
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+/// Finds what says what the application in `root` requires.
+///
+/// `requirements_file` is the value of `REQUIREMENTS_FILE`: paths, separated by white space, that begin in
+/// `root`; an empty value names none.
+///
+/// # Errors
+/// Fails when a named file is missing, and when nothing is named and nothing is there.
+pub fn find_application_source(
+    root: &Path,
+    requirements_file: Option<&str>,
+    is_file: impl Fn(&Path) -> bool,
+) -> Result<ApplicationSource, SourceFilesError> {
+    let names: Vec<&str> = requirements_file
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    if names.is_empty() {
+        return find_unnamed(root, is_file);
+    }
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|name| !is_file(&root.join(name)))
+        .map(|name| (*name).to_owned())
+        .collect();
+    if missing.is_empty() {
+        let files = names.iter().map(|name| root.join(name)).collect();
+        Ok(ApplicationSource::RequirementsFiles(files))
+    } else {
+        let root = root.to_owned();
+        Err(SourceFilesError::Missing { root, missing })
+    }
+}
+
+fn find_unnamed(
+    root: &Path,
+    is_file: impl Fn(&Path) -> bool,
+) -> Result<ApplicationSource, SourceFilesError> {
+    let [standard, others @ ..] = LOCK_NAMES;
+    let lock = root.join(standard);
+    if is_file(&lock) {
+        return Ok(ApplicationSource::Lock(lock));
+    }
+    let requirements = root.join(DEFAULT_REQUIREMENTS);
+    if is_file(&requirements) {
+        return Ok(ApplicationSource::RequirementsFiles(vec![requirements]));
+    }
+    let mut locks = others.iter().map(|name| root.join(name));
+    if let Some(lock) = locks.find(|path| is_file(path)) {
+        return Ok(ApplicationSource::Lock(lock));
+    }
+    let mut projects = PROJECT_FILES.iter().map(|name| root.join(name));
+    let project = projects.find(|path| is_file(path));
+    project.map(ApplicationSource::Project).ok_or_else(|| {
+        let names = [standard, DEFAULT_REQUIREMENTS]
+            .into_iter()
+            .chain(others)
+            .chain(PROJECT_FILES);
+        SourceFilesError::Nothing {
+            root: root.to_owned(),
+            looked_for: names.map(str::to_owned).collect(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(named: Option<&str>, files: &[&str]) -> Result<ApplicationSource, String> {
+        let is_file = |path: &Path| {
+            files
+                .iter()
+                .any(|file| Path::new("/app").join(file) == path)
+        };
+        find_application_source(Path::new("/app"), named, is_file).map_err(|it| it.to_string())
+    }
+
+    fn requirements(files: &[&str]) -> ApplicationSource {
+        let files = files.iter().map(PathBuf::from).collect();
+        ApplicationSource::RequirementsFiles(files)
+    }
+
+    #[test]
+    fn named_files_are_all_there() {
+        let files = ["a.txt", "b/c.txt", "requirements.txt"];
+        let expected = Ok(requirements(&["/app/a.txt", "/app/b/c.txt"]));
+        assert_eq!(find(Some(" a.txt\tb/c.txt "), &files), expected);
+        let message = "REQUIREMENTS_FILE names `x.txt`, `y.txt`, which `/app` does not have";
+        assert_eq!(
+            find(Some("x.txt a.txt y.txt"), &files),
+            Err(message.to_owned())
+        );
+    }
+
+    #[test]
+    fn unnamed_sources_have_an_order() {
+        let all = ["requirements.txt", "pyproject.toml", "setup.py"];
+        assert_eq!(
+            find(None, &all),
+            Ok(requirements(&["/app/requirements.txt"]))
+        );
+        assert_eq!(
+            find(Some(" "), &all),
+            Ok(requirements(&["/app/requirements.txt"]))
+        );
+        let project = |file: &str| Ok(ApplicationSource::Project(PathBuf::from(file)));
+        assert_eq!(find(None, &all[1..]), project("/app/pyproject.toml"));
+        assert_eq!(find(None, &all[2..]), project("/app/setup.py"));
+        let standard = Ok(ApplicationSource::Lock("/app/pylock.toml".into()));
+        assert_eq!(find(None, &[&["pylock.toml"], &all[..]].concat()), standard);
+        let locks = ["Pipfile.lock", "poetry.lock", "uv.lock", "pylock.toml"];
+        for (count, lock) in locks.iter().enumerate() {
+            let files = [&locks[..=count], &all[1..]].concat();
+            let path = Path::new("/app").join(lock);
+            assert_eq!(find(None, &files), Ok(ApplicationSource::Lock(path)));
+        }
+        let message = "`/app` has none of `pylock.toml`, `requirements.txt`, `uv.lock`, `poetry.lock`, `Pipfile.lock`, `pyproject.toml`, `setup.py`";
+        assert_eq!(find(None, &[]), Err(message.to_owned()));
+    }
+}

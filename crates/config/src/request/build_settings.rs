@@ -1,0 +1,104 @@
+//! How wheels are built: settings for back ends, from the command line and from lines of requirements
+//! files, and the variables that builds depend on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::{Building, Requirement};
+use wheelhouse_types::wants::{Named, named};
+use wheelhouse_types::{Error, Kind, PackageName, Result, SourceDistExtension};
+
+use crate::file_source::Source;
+use crate::pyproject::Project;
+use crate::settings::{Settings, SettingsContext};
+
+type PackageSettings = BTreeMap<PackageName, Vec<(String, String)>>;
+
+/// How the wheels of `requirements` are built.
+///
+/// # Errors
+/// `Input` for settings that cannot be read, and for those of a line whose package is not known.
+pub(super) fn building(
+    requirements: &[Requirement],
+    settings: &Settings,
+    context: &SettingsContext<'_>,
+) -> Result<Building> {
+    let (config_settings, mut package_settings) = given(&settings.config_settings)?;
+    for line in requirements
+        .iter()
+        .filter(|line| !line.config_settings.is_empty())
+    {
+        let name = package(line, context).ok_or_else(|| nameless(line))?;
+        let of_package = package_settings.entry(name).or_default();
+        of_package.extend(line.config_settings.iter().cloned());
+    }
+    Ok(Building {
+        isolated: settings.isolated,
+        jobs: settings.jobs,
+        timeout: settings.build_timeout,
+        config_settings,
+        package_settings,
+        environment: context.environment.of_builds(),
+        confinement: None,
+    })
+}
+
+/// The settings of `--config-settings`: those for all packages, and those for one.
+fn given(settings: &[String]) -> Result<(Vec<(String, String)>, PackageSettings)> {
+    let (mut general, mut of_packages) = (Vec::new(), PackageSettings::new());
+    for setting in settings {
+        let Some((key, value)) = setting.split_once('=') else {
+            let message = format!("`{setting}`, given with --config-settings, is not `KEY=VALUE`");
+            return Err(Error::new(Kind::Input, message));
+        };
+        let of_package = key
+            .split_once(':')
+            .and_then(|(name, key)| Some((name.parse().ok()?, key)));
+        match of_package {
+            Some((name, key)) => {
+                let settings: &mut Vec<_> = of_packages.entry(name).or_default();
+                settings.push((key.to_owned(), value.to_owned()));
+            }
+            None => general.push((key.to_owned(), value.to_owned())),
+        }
+    }
+    Ok((general, of_packages))
+}
+
+/// The package that `line` is about, as far as that is known before anything is built.
+fn package(line: &Requirement, context: &SettingsContext<'_>) -> Option<PackageName> {
+    match named(&line.text) {
+        Named::Package(name, _) | Named::Direct(name, _) => return Some(name),
+        Named::Nameless => {}
+    }
+    let url = line.text.split_whitespace().next()?;
+    if let Some((_, egg)) = url.split_once("egg=") {
+        return egg.split(['&', '[']).next()?.parse().ok();
+    }
+    let path = url.split(['#', '[']).next()?;
+    let path = line.base.join(path.trim_start_matches("file://"));
+    let filename = path.file_name()?.to_str()?;
+    let of_archive = || {
+        // It is called `NAME-VERSION`. What lies elsewhere may be called anything.
+        let is_archive = path.is_file() && SourceDistExtension::from_path(filename).is_ok();
+        let (name, _) = filename.rsplit_once('-').filter(|_| is_archive)?;
+        name.parse().ok()
+    };
+    of_tree(&path, context).or_else(of_archive)
+}
+
+/// The name that the `pyproject.toml` of a tree states.
+fn of_tree(tree: &Path, context: &SettingsContext<'_>) -> Option<PackageName> {
+    let path = tree.join("pyproject.toml");
+    let bytes = context.reader.read(&Source::File(path.clone())).ok()?;
+    let project = Project::parse(&path, std::str::from_utf8(&bytes).ok()?).ok()?;
+    project.name().ok()??.parse().ok()
+}
+
+fn nameless(line: &Requirement) -> Error {
+    let (text, origin) = (redacted(&line.text), &line.origin);
+    let message =
+        format!("`{text}` in {origin} has settings for a package whose name is not known");
+    Error::new(Kind::Input, message).with_hint("Write it as `NAME @ URL`.")
+}

@@ -1,0 +1,206 @@
+//! What an application's tree requires: its requirements files, or the project itself.
+//!
+//! Responsible for the rules of trees, extras and groups. Never reads a requirements file itself.
+
+use std::path::{Path, PathBuf};
+
+use wheelhouse_types::{Error, Kind, Result};
+
+use super::inputs::{Part, Reading, is_project};
+use super::locks::{is_lock, is_one_lock};
+use crate::error::input;
+use crate::file_source::Source;
+use crate::project_discovery::{ApplicationSource, SourceFilesError, find_application_source};
+use crate::pyproject::{Dependencies, Project};
+use crate::requirements_file::Role;
+use crate::settings::Settings;
+
+impl Reading<'_> {
+    /// Takes the application's tree if one is named, or if there is nothing else to build from.
+    pub(super) fn take_source(&mut self, settings: &Settings) -> Result<()> {
+        let has_input = !self.raw.requirements.is_empty()
+            || !settings.requirement_files.is_empty()
+            || !settings.editables.is_empty()
+            || !settings.groups.is_empty();
+        if self.raw.source.is_none() && has_input {
+            if self.raw.extras.is_empty()
+                || settings.requirement_files.iter().any(|it| is_project(it))
+            {
+                return Ok(());
+            }
+            return Err(Error::new(Kind::Input, "--extra needs a project")
+                .with_hint("Name it with --source DIR or -r DIR/pyproject.toml."));
+        }
+        let root = self.root();
+        // The lock of the output is that of the last run, and not one to build from.
+        let is_passed_over = |path: &Path| {
+            let is_of_output = path.parent() == Some(settings.output.as_path());
+            is_lock(path) && (self.raw.passes_over_locks || is_of_output)
+        };
+        let is_file = |path: &Path| path.is_file() && !is_passed_over(path);
+        let named = self.context.environment.get("REQUIREMENTS_FILE");
+        let found = find_application_source(&root, named, is_file).map_err(|mut error| {
+            if let SourceFilesError::Nothing { looked_for, .. } = &mut error
+                && self.raw.passes_over_locks
+            {
+                looked_for.retain(|name| !is_lock(Path::new(name)));
+            }
+            let implicit = self.raw.source.is_none();
+            let error = Error::new(
+                Kind::Input,
+                if implicit { format!("there is nothing to build from: {error}") } else { error.to_string() },
+            );
+            error.with_hint("Name requirements, a file with -r FILE, or an application's tree with --source DIR.")
+        })?;
+        match found {
+            ApplicationSource::Lock(path) => self.take_found_lock(&path, settings),
+            ApplicationSource::RequirementsFiles(paths) if is_one_lock(&paths)? => {
+                self.take_lock(&Source::File(paths[0].clone()), settings)
+            }
+            ApplicationSource::RequirementsFiles(paths) => {
+                let files: Vec<_> = paths
+                    .into_iter()
+                    .map(|path| (Role::Requirements, Source::File(path)))
+                    .collect();
+                self.read_files(&files, &root, Part::Main)?;
+                for extra in &self.raw.extras {
+                    self.take_extra(&root.join("pyproject.toml"), extra)?;
+                }
+                Ok(())
+            }
+            ApplicationSource::Project(path) => self.take_project(&path),
+        }
+    }
+
+    /// The tree that extras, groups and requirements files belong to.
+    pub(super) fn root(&self) -> PathBuf {
+        let root = self.raw.source.as_deref().unwrap_or(Path::new(""));
+        // Components have neither `.` nor a slash at the end, which would be shown.
+        self.context
+            .working_directory
+            .join(root)
+            .components()
+            .collect()
+    }
+
+    /// Takes what a project depends on, with the extras; what only its back end knows is had by
+    /// building it.
+    pub(super) fn take_project(&mut self, path: &Path) -> Result<()> {
+        self.note_file(path);
+        let dependencies = match self.project(path)? {
+            Some(project) => project.dependencies().map_err(input)?,
+            None => Dependencies::Dynamic,
+        };
+        match dependencies {
+            Dependencies::Static(texts) => {
+                self.take_dependencies(path, texts);
+                for extra in &self.raw.extras {
+                    self.take_extra(path, extra)?;
+                }
+                Ok(())
+            }
+            Dependencies::Dynamic => {
+                self.take_tree(path);
+                Ok(())
+            }
+            Dependencies::Absent if !self.raw.extras.is_empty() || !self.raw.groups.is_empty() => {
+                Ok(())
+            }
+            Dependencies::Absent => {
+                let message = format!(
+                    "`{}` describes no project: it has neither `[project]` nor `[build-system]`",
+                    self.name(path)
+                );
+                Err(Error::new(Kind::Input, message).with_hint("Name requirements with -r FILE."))
+            }
+        }
+    }
+
+    fn take_dependencies(&mut self, path: &Path, texts: Vec<String>) {
+        let (origin, base) = (self.name(path), directory(path));
+        for text in texts {
+            self.require(text, origin.clone(), &base);
+        }
+    }
+
+    fn take_extra(&mut self, path: &Path, extra: &str) -> Result<()> {
+        self.note_file(path);
+        let Some(project) = self.project(path)? else {
+            let message = format!(
+                "`{}` is not there, so there is no extra `{extra}`",
+                self.name(path)
+            );
+            return Err(Error::new(Kind::Input, message));
+        };
+        match project.extra(extra).map_err(input)? {
+            Dependencies::Static(texts) => self.take_dependencies(path, texts),
+            Dependencies::Dynamic | Dependencies::Absent => self.take_tree(path),
+        }
+        Ok(())
+    }
+
+    /// Requires the tree itself, once.
+    fn take_tree(&mut self, path: &Path) {
+        let base = directory(path);
+        let extras = self.raw.extras.join(",");
+        let extras = if extras.is_empty() {
+            extras
+        } else {
+            format!("[{extras}]")
+        };
+        let text = format!("{}{extras}", base.display());
+        if self
+            .inputs
+            .requirements
+            .iter()
+            .any(|known| known.text == text)
+        {
+            return;
+        }
+        let origin = self.name(path);
+        self.inputs.notes.push(format!(
+            "what `{origin}` depends on is dynamic, so that the project itself becomes part of the wheelhouse"
+        ));
+        self.require(text, origin, &base);
+    }
+
+    pub(super) fn take_groups(&mut self, settings: &Settings) -> Result<()> {
+        for named in &settings.groups {
+            let (path, group) = match named.rsplit_once(':') {
+                Some((path, group)) => (self.context.working_directory.join(path), group),
+                None => (self.root().join("pyproject.toml"), named.as_str()),
+            };
+            self.note_file(&path);
+            let Some(project) = self.project(&path)? else {
+                let message = format!(
+                    "`{}` is not there, so there is no group `{group}`",
+                    self.name(&path)
+                );
+                return Err(Error::new(Kind::Input, message)
+                    .with_hint("Name the project with --source DIR, or the group as PATH:GROUP."));
+            };
+            let texts = project.group(group).map_err(input)?;
+            self.take_dependencies(&path, texts);
+        }
+        Ok(())
+    }
+
+    /// Reads a `pyproject.toml`; a project without one has its `setup.py` at `path`.
+    fn project(&self, path: &Path) -> Result<Option<Project>> {
+        if path.file_name().is_none_or(|name| name != "pyproject.toml")
+            || !self.context.reader.exists(path)
+        {
+            return Ok(None);
+        }
+        let bytes = self.context.reader.read(&Source::File(path.to_owned()));
+        let text = bytes
+            .map(String::from_utf8)
+            .map_err(input)?
+            .map_err(input)?;
+        Project::parse(path, &text).map(Some).map_err(input)
+    }
+}
+
+fn directory(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(path).to_owned()
+}

@@ -1,0 +1,123 @@
+//! The options that requirements files may have, too, as they stand before files are read.
+
+use wheelhouse_types::{Error, Kind, Result};
+
+use super::command_line::{Control, RawBuild};
+use super::origin::SettingsContext;
+use super::resolver::Settling;
+use crate::error::input;
+use crate::format_control::{ControlValueError, ReleaseControl};
+use crate::requirements_file::FileOptions;
+
+impl Settling<'_> {
+    /// Notes the options that requirements files may have, too.
+    pub(super) fn note_file_options(&mut self, raw: &RawBuild, options: &FileOptions) {
+        self.note(
+            "index-url",
+            options.index_url.clone(),
+            raw.index_url.is_some(),
+        );
+        let given = !raw.extra_index_urls.is_empty();
+        self.note_list("extra-index-url", options.extra_index_urls.clone(), given);
+        self.note("no-index", [options.no_index.to_string()], raw.no_index);
+        self.note_list(
+            "find-links",
+            options.find_links.clone(),
+            !raw.find_links.is_empty(),
+        );
+        let hosts = options.trusted_hosts.clone();
+        self.note_list("trusted-host", hosts, !raw.trusted_hosts.is_empty());
+        let (formats, releases) = (&options.format_control, &options.release_control);
+        for (option, names) in [
+            ("no-binary", formats.no_binary()),
+            ("only-binary", formats.only_binary()),
+            ("all-releases", releases.all_releases()),
+            ("only-final", releases.only_final()),
+        ] {
+            let given = raw
+                .controls
+                .iter()
+                .any(|control| control.option() == option);
+            self.note_list(option, names.iter().cloned().collect(), given);
+        }
+        let pre = releases.all_releases().contains(":all:");
+        self.note(
+            "pre",
+            [pre.to_string()],
+            raw.controls.contains(&Control::Pre),
+        );
+        for (option, value, given) in [
+            ("prefer-binary", options.prefer_binary, raw.prefer_binary),
+            ("require-hashes", options.require_hashes, raw.require_hashes),
+            (
+                "no-require-hashes",
+                options.no_require_hashes,
+                raw.no_require_hashes,
+            ),
+        ] {
+            self.note(option, [value.to_string()], given);
+        }
+        let date = options.uploaded_prior_to.clone();
+        self.note("uploaded-prior-to", date, raw.exclude_newer.is_some());
+        self.note_list("use-feature", options.features.clone(), false);
+    }
+}
+
+/// What requirements files go on from.
+pub(super) fn file_options(raw: &RawBuild, context: &SettingsContext<'_>) -> Result<FileOptions> {
+    let mut options = context.pip.file_options(context.reader).map_err(input)?;
+    options.no_index |= raw.no_index;
+    if options.no_index {
+        options.index_url = None;
+        options.extra_index_urls.clear();
+    } else {
+        options.index_url = raw.index_url.clone().or(options.index_url);
+        options
+            .extra_index_urls
+            .extend_from_slice(&raw.extra_index_urls);
+    }
+    options.find_links.extend_from_slice(&raw.find_links);
+    options.trusted_hosts.extend_from_slice(&raw.trusted_hosts);
+    options.prefer_binary |= raw.prefer_binary;
+    options.require_hashes |= raw.require_hashes;
+    options.no_require_hashes |= raw.no_require_hashes;
+    if raw.exclude_newer.is_some() {
+        options.uploaded_prior_to.clone_from(&raw.exclude_newer);
+    }
+    apply_controls(raw, &mut options)?;
+    Ok(options)
+}
+
+fn apply_controls(raw: &RawBuild, options: &mut FileOptions) -> Result<()> {
+    let (formats, releases) = (&mut options.format_control, &mut options.release_control);
+    let mut with_pre = false;
+    for control in &raw.controls {
+        let applied = match control {
+            Control::NoBinary(value) => formats.apply_no_binary(value),
+            Control::OnlyBinary(value) => formats.apply_only_binary(value),
+            Control::AllReleases(value) => releases.apply_all_releases(value),
+            Control::OnlyFinal(value) => releases.apply_only_final(value),
+            Control::Pre => {
+                with_pre = true;
+                Ok(())
+            }
+        };
+        applied.map_err(|error: ControlValueError| {
+            let message = format!("the value of --{} is wrong", control.option());
+            Error::new(Kind::Input, message).caused_by(error)
+        })?;
+    }
+    let pre_alone = {
+        let mut alone = ReleaseControl::default();
+        alone.apply_pre();
+        alone
+    };
+    if with_pre && *releases != ReleaseControl::default() && *releases != pre_alone {
+        let message = "--pre cannot be used with --all-releases or --only-final";
+        return Err(Error::new(Kind::Input, message).with_hint("Leave one of them out."));
+    }
+    if with_pre {
+        releases.apply_pre();
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! The effective value of one option with its origin, and the inputs that settings are computed from.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::environment::Environment;
+use crate::file_source::ReadSource;
+use crate::pip_config::{ConfigurationOrigin, PipConfiguration};
+
+/// Says what an option is, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The long name, without hyphens before it.
+    pub option: &'static str,
+    /// The value without credentials, one item for each of a list.
+    pub values: Vec<String>,
+    pub origins: Vec<ValueOrigin>,
+}
+
+/// Says where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueOrigin {
+    Default,
+    CommandLine,
+    /// A variable that is not pip's.
+    Variable(&'static str),
+    Configuration(ConfigurationOrigin),
+}
+
+impl fmt::Display for ValueOrigin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => formatter.write_str("default"),
+            Self::CommandLine => formatter.write_str("command line"),
+            Self::Variable(name) => write!(formatter, "`{name}`"),
+            Self::Configuration(origin) => write!(formatter, "{origin}"),
+        }
+    }
+}
+
+/// Holds what settings are made of beside the command line.
+#[derive(Clone, Copy)]
+pub struct SettingsContext<'a> {
+    pub environment: &'a Environment,
+    /// Absolute.
+    pub working_directory: &'a Path,
+    pub pip: &'a PipConfiguration,
+    pub reader: &'a dyn ReadSource,
+    /// How many processors there are.
+    pub processors: usize,
+    /// The user's cache directory for this program, if there can be one.
+    pub default_cache: Option<&'a Path>,
+}

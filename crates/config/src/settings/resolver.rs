@@ -1,0 +1,288 @@
+//! The settling of one option: its value, and a row that says where that came from.
+//!
+//! Responsible for the kinds of options: which source counts, or how sources add up. Never knows
+//! all options.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wheelhouse_types::redact::redacted;
+use wheelhouse_types::request::IndexStrategy;
+use wheelhouse_types::{Error, Kind, Result};
+
+use super::command_line::{RawBuild, RawTargets};
+use super::origin::{Row, SettingsContext, ValueOrigin};
+use crate::error::input;
+use crate::pip_config::{PipConfiguration, Setting};
+
+/// Settles options one after the other.
+pub(super) struct Settling<'a> {
+    pub(super) pip: &'a PipConfiguration,
+    pub(super) rows: Vec<Row>,
+}
+
+impl Settling<'_> {
+    /// Notes what an option is whose strongest source alone counts.
+    pub(super) fn note<Values>(&mut self, option: &'static str, values: Values, given: bool)
+    where
+        Values: IntoIterator<Item = String>,
+    {
+        let origin = if given {
+            ValueOrigin::CommandLine
+        } else {
+            match self.pip.used(option).last() {
+                Some(setting) => configuration(setting),
+                None => ValueOrigin::Default,
+            }
+        };
+        self.push(option, values, vec![origin]);
+    }
+
+    /// Notes what an option is to which every source adds.
+    pub(super) fn note_list(&mut self, option: &'static str, values: Vec<String>, given: bool) {
+        let configured = self.pip.used(option).map(configuration);
+        let given = given.then_some(ValueOrigin::CommandLine);
+        let mut origins: Vec<_> = configured.chain(given).collect();
+        if origins.is_empty() {
+            origins.push(ValueOrigin::Default);
+        }
+        self.push(option, values, origins);
+    }
+
+    pub(super) fn push<Values>(
+        &mut self,
+        option: &'static str,
+        values: Values,
+        origins: Vec<ValueOrigin>,
+    ) where
+        Values: IntoIterator<Item = String>,
+    {
+        let values = values.into_iter().map(|value| redacted(&value)).collect();
+        self.rows.push(Row {
+            option,
+            values,
+            origins,
+        });
+    }
+
+    /// Settles an option that pip does not have: what is `given`, or what the project has `configured`.
+    pub(super) fn own<T>(
+        &mut self,
+        option: &'static str,
+        given: Option<T>,
+        configured: Option<T>,
+        default: T,
+        show: impl Fn(&T) -> String,
+    ) -> T {
+        let is_given = given.is_some();
+        let value = given.or(configured).unwrap_or(default);
+        self.note(option, [show(&value)], is_given);
+        value
+    }
+
+    /// The targets that the project has configured for verbs to which pip's configuration does not apply.
+    pub(super) fn project_targets(&self) -> RawTargets {
+        let values = |option| {
+            let settings = self.pip.used(option);
+            let values = settings.filter_map(|setting| setting.values.clone());
+            values.flatten().collect()
+        };
+        RawTargets {
+            pythons: values("python-version"),
+            platforms: values("platform"),
+            ..RawTargets::default()
+        }
+    }
+
+    pub(super) fn list(&mut self, option: &'static str, given: &[String]) -> Vec<String> {
+        let configured = self.pip.list(option).into_iter().map(str::to_owned);
+        let values: Vec<_> = configured.chain(given.iter().cloned()).collect();
+        self.note_list(option, values.clone(), !given.is_empty());
+        values
+    }
+
+    /// For which targets. What pip takes one of may be several, with commas.
+    pub(super) fn targets(&mut self, raw: &RawTargets) -> RawTargets {
+        let configured = self.pip.list("python-version");
+        let configured = configured.iter().flat_map(|versions| versions.split(','));
+        let configured = configured.filter(|version| !version.is_empty());
+        let pythons = match &raw.pythons[..] {
+            [] => configured.map(str::to_owned).collect(),
+            given => given.to_vec(),
+        };
+        self.note("python-version", pythons.clone(), !raw.pythons.is_empty());
+        RawTargets {
+            pythons,
+            platforms: self.list("platform", &raw.platforms),
+            implementation: self.text("implementation", raw.implementation.as_deref()),
+            abis: self.list("abi", &raw.abis),
+        }
+    }
+
+    pub(super) fn text(&mut self, option: &'static str, given: Option<&str>) -> Option<String> {
+        let value = given.or_else(|| self.pip.text(option)).map(str::to_owned);
+        self.note(option, value.clone(), given.is_some());
+        value
+    }
+
+    /// A proxy: for HTTP if no scheme is said, as for pip.
+    pub(super) fn proxy(&mut self, given: Option<&str>) -> Option<String> {
+        let value = given.or_else(|| self.pip.text("proxy"));
+        let value = value.map(|text| match text {
+            "" => String::new(),
+            url if url.contains("://") => url.to_owned(),
+            host => format!("http://{host}"),
+        });
+        self.note("proxy", value.clone(), given.is_some());
+        value
+    }
+
+    pub(super) fn path(&mut self, option: &'static str, given: Option<&Path>) -> Option<PathBuf> {
+        let value = given.map(Path::to_owned).or_else(|| self.pip.path(option));
+        self.note(option, value.as_deref().map(shown), given.is_some());
+        value
+    }
+
+    pub(super) fn flag(&mut self, option: &'static str, given: bool) -> Result<bool> {
+        let value = given || self.pip.flag(option).map_err(input)?.unwrap_or(false);
+        self.note(option, [value.to_string()], given);
+        Ok(value)
+    }
+
+    pub(super) fn duration(
+        &mut self,
+        option: &'static str,
+        given: Option<Duration>,
+        default: Duration,
+    ) -> Result<Duration> {
+        let value = match given {
+            Some(value) => value,
+            None => self.pip.seconds(option).map_err(input)?.unwrap_or(default),
+        };
+        self.note(option, [seconds(&value)], given.is_some());
+        Ok(value)
+    }
+
+    /// What the command line counts is added to what the configuration says.
+    pub(super) fn count(&mut self, option: &'static str, given: u32) -> Result<u32> {
+        let configured = self.pip.count(option).map_err(input)?;
+        let count = given.saturating_add(configured.unwrap_or(0));
+        self.note_list(option, vec![count.to_string()], given > 0);
+        Ok(count)
+    }
+
+    pub(super) fn progress(&mut self, disabled: bool) -> bool {
+        let progress = !disabled && self.pip.text("progress-bar") != Some("off");
+        let shown = if progress { "on" } else { "off" };
+        self.note("progress-bar", [shown.to_owned()], disabled);
+        progress
+    }
+
+    /// A false variable disables isolation: so pip has it.
+    pub(super) fn isolated(&mut self, disabled: bool) -> Result<bool> {
+        let isolated = !disabled && self.pip.build_isolation().map_err(input)?.unwrap_or(true);
+        self.note("no-build-isolation", [(!isolated).to_string()], disabled);
+        Ok(isolated)
+    }
+
+    pub(super) fn index_strategy(&mut self, given: Option<IndexStrategy>) -> IndexStrategy {
+        let name = |strategy: &IndexStrategy| match strategy {
+            IndexStrategy::BestMatch => "best-match",
+            IndexStrategy::FirstIndex => "first-index",
+            IndexStrategy::FirstMatch => "first-match",
+        };
+        let all = [
+            IndexStrategy::BestMatch,
+            IndexStrategy::FirstIndex,
+            IndexStrategy::FirstMatch,
+        ];
+        let configured = self.pip.text("index-strategy");
+        let configured = all
+            .into_iter()
+            .find(|strategy| Some(name(strategy)) == configured);
+        let default = IndexStrategy::default();
+        self.own("index-strategy", given, configured, default, |strategy| {
+            name(strategy).to_owned()
+        })
+    }
+
+    pub(super) fn ignored_error_codes(&mut self, given: &[u16]) -> Vec<u16> {
+        let texts: Vec<String> = given.iter().map(ToString::to_string).collect();
+        let codes = self.list("ignore-error-codes", &texts);
+        codes.iter().filter_map(|code| code.parse().ok()).collect()
+    }
+
+    pub(super) fn keyring(&mut self, given: Option<&str>) -> Result<bool> {
+        let provider = self.text("keyring-provider", given);
+        match provider.as_deref() {
+            Some("subprocess") => Ok(true),
+            None | Some("auto" | "disabled" | "import") => Ok(false),
+            Some(other) => {
+                let message = format!("`{other}` is no keyring provider");
+                Err(Error::new(Kind::Input, message)
+                    .with_hint("Name `subprocess` or `disabled` with --keyring-provider."))
+            }
+        }
+    }
+
+    pub(super) fn config_settings(&mut self, raw: &RawBuild) -> Result<Vec<String>> {
+        let configured = self.pip.config_settings().map_err(input)?;
+        let configured = configured
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"));
+        let values: Vec<_> = configured
+            .chain(raw.config_settings.iter().cloned())
+            .collect();
+        let given = !raw.config_settings.is_empty();
+        self.note_list("config-settings", values.clone(), given);
+        Ok(values)
+    }
+
+    /// Chooses the cache. pip's cache differs in kind, so ours is a directory within it.
+    pub(super) fn cache(
+        &mut self,
+        raw: &RawBuild,
+        context: &SettingsContext<'_>,
+    ) -> Result<Option<PathBuf>> {
+        const VARIABLE: &str = "WHEELHOUSE_CACHE_DIR";
+        let variable = context
+            .environment
+            .get_nonempty(VARIABLE)
+            .map(PathBuf::from);
+        let disabled = self.pip.cache_is_disabled().map_err(input)?;
+        let in_pips = self
+            .pip
+            .path("cache-dir")
+            .map(|path| path.join("wheelhouse"));
+        let origin_of = |option| {
+            self.pip
+                .used(option)
+                .last()
+                .map_or(ValueOrigin::Default, configuration)
+        };
+        let default = || context.default_cache.map(Path::to_owned);
+        let (cache, origin) = match (&raw.cache_dir, variable) {
+            _ if raw.no_cache => (None, ValueOrigin::CommandLine),
+            (Some(given), _) => (Some(given.clone()), ValueOrigin::CommandLine),
+            (None, Some(path)) => (Some(path), ValueOrigin::Variable(VARIABLE)),
+            (None, None) if disabled => (None, origin_of("no-cache-dir")),
+            (None, None) if in_pips.is_some() => (in_pips, origin_of("cache-dir")),
+            (None, None) => (default(), ValueOrigin::Default),
+        };
+        let cache = cache.map(|path| context.working_directory.join(path));
+        self.push("cache-dir", cache.as_deref().map(shown), vec![origin]);
+        Ok(cache)
+    }
+}
+
+fn configuration(setting: &Setting) -> ValueOrigin {
+    ValueOrigin::Configuration(setting.origin.clone())
+}
+
+pub(super) fn shown(path: impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
+}
+
+pub(super) fn seconds(duration: &Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}

@@ -1,0 +1,351 @@
+//! The options that decide how things are chosen, had and built, whatever the verb.
+//!
+//! Responsible for their names and help texts, and for handing them on as plain values. Never
+//! decides what they mean.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgMatches, Args, ValueEnum};
+use wheelhouse_types::request::IndexStrategy;
+
+use super::Globals;
+use super::parsers::{jobs, seconds};
+use wheelhouse_config::{Control, RawBuild};
+
+/// What decides which versions and files are chosen, and how they are had and built.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Put the wheelhouse there [default: wheelhouse]
+    #[arg(
+        short,
+        long,
+        visible_alias = "wheel-dir",
+        visible_short_alias = 'w',
+        value_name = "DIR"
+    )]
+    #[arg(help_heading = "What to do")]
+    output: Option<PathBuf>,
+
+    /// Build for this Python: a path, or a version of one that is installed
+    #[arg(long, value_name = "PATH|VERSION", help_heading = "What to choose")]
+    pub(crate) python: Option<String>,
+
+    #[command(flatten)]
+    indexes: IndexOptions,
+    #[command(flatten)]
+    resolution: ResolutionOptions,
+    #[command(flatten)]
+    building: BuildingOptions,
+    #[command(flatten)]
+    network: NetworkOptions,
+}
+
+#[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Where to look")]
+struct IndexOptions {
+    /// The main index [default: https://pypi.org/simple]
+    ///
+    /// Under `--index-strategy first-index` it is asked after all extra indexes; by default all
+    /// indexes are equal.
+    #[arg(short, long, visible_alias = "pypi-url", value_name = "URL")]
+    index_url: Option<String>,
+
+    /// Another index, beside the main one
+    ///
+    /// By default the best version of a package wins, whichever index has it. So a package of a
+    /// private index can be replaced by one of the same name on a public index: give the private
+    /// index here, and `--index-strategy first-index`.
+    #[arg(long = "extra-index-url", value_name = "URL")]
+    extra_index_urls: Vec<String>,
+
+    /// Ask no index: --find-links must do
+    #[arg(long)]
+    no_index: bool,
+
+    /// Look at this directory, HTML page, archive or image (oci:DIR, docker://HOST/NAME:TAG, ...), too
+    #[arg(short, long, value_name = "LOCATION")]
+    find_links: Vec<String>,
+
+    /// Which versions count when several indexes have a package [default: best-match]
+    ///
+    /// With a private index, `first-index` is recommended: extra indexes are asked in their order,
+    /// then the main index, and the first that has the package is the only one that counts.
+    #[arg(long, value_name = "STRATEGY", value_enum)]
+    index_strategy: Option<Strategy>,
+
+    /// Take these HTTP statuses of an index for "not found": 401, 403
+    ///
+    /// By default an index that refuses to answer ends the run. Some indexes answer 403 for each
+    /// package that they do not have.
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = error_code)]
+    ignore_error_codes: Vec<u16>,
+
+    /// Allow plain HTTP and any certificate for this host
+    #[arg(long = "trusted-host", value_name = "HOST[:PORT]")]
+    trusted_hosts: Vec<String>,
+
+    /// Who is asked for credentials: `subprocess` is the `keyring` program
+    #[arg(long, value_name = "PROVIDER", value_parser = ["disabled", "subprocess", "auto", "import"])]
+    keyring_provider: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Strategy {
+    /// The best version over all indexes, as pip does
+    #[value(alias = "unsafe-best-match")]
+    BestMatch,
+    /// Only versions of the first index that has the package (safe with a private index)
+    FirstIndex,
+    /// The first index that has a version that fits
+    #[value(alias = "unsafe-first-match")]
+    FirstMatch,
+}
+
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent flag of the command line, and named as such"
+)]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to choose")]
+struct ResolutionOptions {
+    /// Build these from source: names with commas, :all: or :none:
+    #[arg(long, value_name = "LIST")]
+    no_binary: Vec<String>,
+
+    /// Build none of these: names with commas, :all: or :none:
+    #[arg(long, value_name = "LIST")]
+    only_binary: Vec<String>,
+
+    /// Prefer an older wheel to a newer sdist
+    #[arg(long)]
+    prefer_binary: bool,
+
+    /// Allow pre-releases
+    #[arg(long)]
+    pre: bool,
+
+    /// Allow pre-releases of these: names with commas, :all: or :none:
+    #[arg(long, value_name = "LIST")]
+    all_releases: Vec<String>,
+
+    /// Take no pre-releases of these, even where nothing else fits: names with commas, :all: or :none:
+    #[arg(long, value_name = "LIST")]
+    only_final: Vec<String>,
+
+    /// Leave out dependencies
+    #[arg(long, visible_alias = "no-dependencies")]
+    no_deps: bool,
+
+    /// Require a version and a hash for everything
+    #[arg(long)]
+    require_hashes: bool,
+
+    /// Do not let one hash make hashes required of all
+    #[arg(long, conflicts_with = "require_hashes")]
+    no_require_hashes: bool,
+
+    /// Leave out files that are newer than this date, time or duration
+    #[arg(long, visible_alias = "uploaded-prior-to", value_name = "DATE")]
+    exclude_newer: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How to build")]
+struct BuildingOptions {
+    /// How many builds run at once [default: the number of processors]
+    #[arg(short, long, value_name = "NUMBER", value_parser = jobs())]
+    jobs: Option<usize>,
+
+    /// Build in the Python's own environment instead of one for each build
+    #[arg(long)]
+    no_build_isolation: bool,
+
+    /// Settings for the build back ends, or for that of one package
+    #[arg(
+        short = 'C',
+        long,
+        visible_alias = "config-setting",
+        value_name = "[PACKAGE:]KEY=VALUE"
+    )]
+    config_settings: Vec<String>,
+
+    /// How long one call of a build back end may run [default: 3600]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    build_timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(super) struct NetworkOptions {
+    /// How long a server may stay silent [default: 30]
+    ///
+    /// A server that sends less than 100 bytes per second over this time, and over 15 seconds, is given up, too.
+    #[arg(long, visible_alias = "default-timeout", value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+
+    /// How often a request that failed is tried again [default: 5]
+    #[arg(long, value_name = "NUMBER")]
+    retries: Option<u32>,
+
+    /// Trust the certificates in this file (PEM) instead of the system's
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+
+    /// A client certificate with its key (PEM)
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+
+    /// Use this proxy
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+
+    /// Use no proxy that an environment variable names
+    #[arg(long)]
+    no_proxy_env: bool,
+}
+
+impl Options {
+    pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
+        let (indexes, resolution) = (&self.indexes, &self.resolution);
+        let building = &self.building;
+        RawBuild {
+            output: self.output.clone(),
+            python: self.python.clone(),
+            index_url: indexes.index_url.clone(),
+            extra_index_urls: indexes.extra_index_urls.clone(),
+            no_index: indexes.no_index,
+            find_links: indexes.find_links.clone(),
+            index_strategy: indexes.index_strategy.map(IndexStrategy::from),
+            ignored_error_codes: indexes.ignore_error_codes.clone(),
+            trusted_hosts: indexes.trusted_hosts.clone(),
+            keyring_provider: indexes.keyring_provider.clone(),
+            controls: resolution.controls(matches),
+            prefer_binary: resolution.prefer_binary,
+            no_deps: resolution.no_deps,
+            require_hashes: resolution.require_hashes,
+            no_require_hashes: resolution.no_require_hashes,
+            exclude_newer: resolution.exclude_newer.clone(),
+            no_build_isolation: building.no_build_isolation,
+            config_settings: building.config_settings.clone(),
+            build_timeout: building.build_timeout,
+            jobs: building.jobs,
+            ..self.network.raw(globals.raw())
+        }
+    }
+}
+
+impl NetworkOptions {
+    /// Adds how servers are reached to the options in `raw`.
+    pub(super) fn raw(&self, raw: RawBuild) -> RawBuild {
+        RawBuild {
+            timeout: self.timeout,
+            retries: self.retries,
+            certificate: self.cert.clone(),
+            client_certificate: self.client_cert.clone(),
+            proxy: self.proxy.clone(),
+            no_proxy_env: self.no_proxy_env,
+            ..raw
+        }
+    }
+}
+
+impl ResolutionOptions {
+    /// The controls in the order in which they were given: a later one takes names from an
+    /// earlier one.
+    fn controls(&self, matches: &ArgMatches) -> Vec<Control> {
+        type Make = fn(String) -> Control;
+        let lists: [(&str, &Vec<String>, Make); 4] = [
+            ("no_binary", &self.no_binary, Control::NoBinary),
+            ("only_binary", &self.only_binary, Control::OnlyBinary),
+            ("all_releases", &self.all_releases, Control::AllReleases),
+            ("only_final", &self.only_final, Control::OnlyFinal),
+        ];
+        let mut controls: Vec<(usize, Control)> = Vec::new();
+        for (id, values, make) in lists {
+            let positions = matches.indices_of(id).into_iter().flatten();
+            let made = values.iter().map(|value| make(value.clone()));
+            controls.extend(positions.zip(made));
+        }
+        controls.sort_by_key(|(position, _)| *position);
+        let pre = self.pre.then_some(Control::Pre);
+        controls
+            .into_iter()
+            .map(|(_, control)| control)
+            .chain(pre)
+            .collect()
+    }
+}
+
+/// Parses a status with which an index refuses to answer.
+fn error_code(text: &str) -> Result<u16, &'static str> {
+    match text {
+        "401" => Ok(401),
+        "403" => Ok(403),
+        _ => Err("only 401 and 403 can be ignored"),
+    }
+}
+
+impl From<Strategy> for IndexStrategy {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::BestMatch => Self::BestMatch,
+            Strategy::FirstIndex => Self::FirstIndex,
+            Strategy::FirstMatch => Self::FirstMatch,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Verb, parse};
+    use super::*;
+
+    fn controls(arguments: &[&str]) -> Vec<Control> {
+        let arguments = ["wheelhouse", "build"].iter().chain(arguments);
+        let (command_line, matches) = parse(arguments.map(Into::into)).unwrap();
+        let Verb::Build(build) = command_line.verb else {
+            panic!("not the verb");
+        };
+        let matches = matches.subcommand_matches("build").unwrap();
+        build.raw(&command_line.globals, matches).controls
+    }
+
+    #[test]
+    fn what_projects_configure_are_options() {
+        let root = <super::super::CommandLine as clap::CommandFactory>::command();
+        let is_option = |name: &str| {
+            ["build", "download"].iter().any(|verb| {
+                let verb = root.find_subcommand(verb).unwrap();
+                verb.get_arguments().any(|argument| {
+                    let names = argument.get_long_and_visible_aliases();
+                    names.is_some_and(|names| names.contains(&name))
+                })
+            })
+        };
+        for name in wheelhouse_config::key_names() {
+            assert!(is_option(name), "`{name}` is not an option");
+        }
+    }
+
+    #[test]
+    fn controls_keep_their_order() {
+        let given = [
+            "--no-binary",
+            "a",
+            "--only-binary=:all:",
+            "--no-binary",
+            "b,c",
+            "--pre",
+        ];
+        let expected = [
+            Control::NoBinary("a".into()),
+            Control::OnlyBinary(":all:".into()),
+            Control::NoBinary("b,c".into()),
+            Control::Pre,
+        ];
+        assert_eq!(controls(&given), expected);
+        assert_eq!(controls(&[]), []);
+    }
+}

@@ -1,0 +1,229 @@
+//! The verb `build`.
+//!
+//! Responsible for making a job of the options, here and for other verbs that build. Never resolves,
+//! fetches or builds anything itself.
+
+use std::collections::BTreeSet;
+
+use clap::ArgMatches;
+use wheelhouse_types::request::{Requirement, Resolution};
+use wheelhouse_types::{Error, Kind, Request, Result};
+
+use crate::cli::args::{Build, Conduct, Globals};
+use crate::cli::commands::dry_run;
+use crate::cli::commands::session::{Begun, Preparation};
+use crate::cli::hints::Dialect;
+use crate::pipeline::supplement::{Supplement, Wants};
+use crate::pipeline::{self, Job, Report};
+use wheelhouse_config::RawBuild;
+use wheelhouse_oci::linked::Architectures;
+
+/// A set that comes into the wheelhouse beside that of the request.
+pub(crate) struct Addition {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) asks: Asks,
+    pub(crate) wants: Wants,
+    pub(crate) build_only: bool,
+    pub(crate) required: bool,
+}
+
+/// What an addition asks for.
+pub(crate) enum Asks {
+    /// A request of its own.
+    Own(Box<Preparation>),
+    /// These requirements, with the indexes and settings of the request.
+    Alike(Vec<Requirement>),
+}
+
+/// Runs the verb.
+pub(crate) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+    let mut raw = build.raw(globals, matches);
+    let (source, mut conduct) = (build.inputs.source, build.conduct);
+    conduct.platform = build.platform.map(|name| name.parse()).transpose()?;
+    let others = if build.separate {
+        separate(&mut raw)
+    } else {
+        Vec::new()
+    };
+    let preparation = Preparation::new(raw, source, globals, conduct.dry_run)?;
+    let others = others.into_iter().map(|(name, raw)| {
+        let preparation = Preparation::new(raw, None, globals, conduct.dry_run)?;
+        Ok(Addition::of_file(name, preparation))
+    });
+    let others = others.collect::<Result<_>>()?;
+    let work = move |preparation| Box::pin(carry_out(preparation, others, conduct));
+    preparation.carry_out(work).map(drop)
+}
+
+/// Leaves the first of the requirements files in `raw`, and returns the others, each as a set of its own
+/// with the same settings, and the names of their locks.
+pub(crate) fn separate(raw: &mut RawBuild) -> Vec<(String, RawBuild)> {
+    let others = raw
+        .requirement_files
+        .split_off(raw.requirement_files.len().min(1));
+    let mut names = BTreeSet::new();
+    let others = others.into_iter().map(|file| {
+        let name = set_name(&file, &mut names);
+        let raw = RawBuild {
+            requirements: Vec::new(),
+            editables: Vec::new(),
+            requirement_files: vec![file],
+            extras: Vec::new(),
+            groups: Vec::new(),
+            ..raw.clone()
+        };
+        (name, raw)
+    });
+    others.collect()
+}
+
+/// Derives from the path of a requirements file a name for its lock that is not among `names` yet.
+fn set_name(file: &str, names: &mut BTreeSet<String>) -> String {
+    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+    let words = stem.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let base = match words.join("-") {
+        empty if empty.is_empty() => "requirements".to_owned(),
+        base => base,
+    };
+    let numbered = (2..).map(|number| format!("{base}-{number}"));
+    let mut candidates = std::iter::once(base.clone()).chain(numbered);
+    let free = |name: &String| names.insert(name.clone());
+    candidates.find(free).unwrap_or(base)
+}
+
+impl Addition {
+    /// The set of a requirements file.
+    pub(crate) fn of_file(name: String, preparation: Preparation) -> Self {
+        Self {
+            title: format!("the set `{name}`"),
+            name,
+            asks: Asks::Own(Box::new(preparation)),
+            wants: Wants::Requirements,
+            build_only: false,
+            required: true,
+        }
+    }
+}
+
+/// Builds what was prepared, and the sets of `additions`.
+pub(crate) async fn carry_out(
+    preparation: Preparation,
+    additions: Vec<Addition>,
+    conduct: Conduct,
+) -> Result<Report> {
+    let (begun, mut job) = begin(preparation, &conduct).await?;
+    // What their requests refer to stays until the end.
+    let mut others = Vec::new();
+    for addition in additions {
+        let request = match addition.asks {
+            Asks::Alike(requirements) => alike(&job.request, requirements),
+            Asks::Own(preparation) => {
+                let other = preparation.begin(Architectures::Own).await?;
+                let request = other.request.clone();
+                others.push(other);
+                request
+            }
+        };
+        job.supplements.push(Supplement {
+            request,
+            name: addition.name,
+            title: addition.title,
+            wants: addition.wants,
+            build_only: addition.build_only,
+            required: addition.required,
+        });
+    }
+    if conduct.dry_run {
+        let preview = Box::pin(pipeline::preview(job, begun.observer)).await?;
+        begun.preparation.renderer.close();
+        dry_run::print(&preview, begun.preparation.json);
+        return Ok(Report::default());
+    }
+    let has_several_files = begun.preparation.settings.requirement_files.len() > 1;
+    let report = pipeline::build(job, begun.observer.clone()).await;
+    let report = report.map_err(|error| match error.kind() {
+        Kind::Resolution if has_several_files => may_be_separate(error),
+        _ => error,
+    })?;
+    begun.finish(&report, conduct.verify).await?;
+    Ok(report)
+}
+
+/// Asks for `requirements` as `request` does for others.
+fn alike(request: &Request, requirements: Vec<Requirement>) -> Request {
+    Request {
+        requirements,
+        constraints: Vec::new(),
+        overrides: Vec::new(),
+        builds: Vec::new(),
+        resolution: Resolution {
+            // A lock is complete without them, and these are not from one.
+            no_dependencies: false,
+            ..request.resolution.clone()
+        },
+        ..request.clone()
+    }
+}
+
+/// Says that files which contradict one another can be resolved one by one.
+fn may_be_separate(error: Error) -> Error {
+    let separate =
+        "Requirements files that contradict one another are resolved one by one with --separate.";
+    let hint = match error.hint() {
+        Some(hint) => format!("{hint} {separate}"),
+        None => separate.to_owned(),
+    };
+    error.with_hint(hint)
+}
+
+/// Builds what was prepared as a part of something else, whose end is not told.
+pub(crate) async fn carry_out_quietly(preparation: Preparation) -> Result<()> {
+    let (begun, job) = begin(preparation, &Conduct::default()).await?;
+    let built = pipeline::build(job, begun.observer.clone()).await;
+    begun.preparation.renderer.close();
+    built.map(drop)
+}
+
+/// Makes the request, and a job of it.
+async fn begin(preparation: Preparation, conduct: &Conduct) -> Result<(Begun, Job)> {
+    let mut begun = Box::pin(preparation.begin(Architectures::Own)).await?;
+    begun
+        .preparation
+        .check_scope(
+            &begun.scope,
+            &begun.request,
+            begun.python.as_deref(),
+            &begun.store,
+        )
+        .await?;
+    let job = Job {
+        python: begun.python.take(),
+        request: begun.request.clone(),
+        supplements: Vec::new(),
+        store: begun.store.clone(),
+        output: begun.preparation.settings.output.clone(),
+        platform: conduct.platform.clone(),
+        warns_of_new_systems: Dialect::current() == Dialect::CommandLine,
+        link_mode: conduct.link_mode(),
+        reuse: conduct.reuse(),
+        keep_going: conduct.keep_going,
+    };
+    Ok((begun, job))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_are_named_after_files() {
+        let mut names = BTreeSet::new();
+        let mut name = |file| set_name(file, &mut names);
+        assert_eq!(name("requirements/dev.txt"), "requirements-dev");
+        assert_eq!(name("./requirements/dev.in"), "requirements-dev-2");
+        assert_eq!(name("https://host/a b.txt"), "https-host-a-b");
+        assert_eq!(name("...txt"), "requirements");
+    }
+}

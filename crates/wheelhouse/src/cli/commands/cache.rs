@@ -1,0 +1,247 @@
+//! The verb `cache`: where the cache is, what it holds, whether that is intact, and getting rid of it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use wheelhouse_types::{Error, Kind, Result};
+
+use crate::cli::args::{Cache, Globals};
+use crate::cli::commands::requirements_reader::Reader;
+use crate::cli::process_env::Process;
+use crate::cli::{error_report, exit_code, format, output, style};
+use wheelhouse_config::{RawBuild, settle};
+use wheelhouse_oci::linked;
+use wheelhouse_store::{Info, Policy, Removed, Store, Upkeep, Verified};
+
+const SCHEMA: &str = "wheelhouse-cache/1";
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// What uv keeps below the root.
+const ENGINE: &str = "uv";
+
+/// The images that were sources of wheels.
+pub(crate) const IMAGES: &str = "images-v1";
+
+/// All that runs keep below the root beside the store.
+pub(crate) const BUCKETS: [&str; 6] = [ENGINE, IMAGES, "builds", "expected-v1", "logs", "trees"];
+
+/// Runs the verb, and returns the exit code.
+pub(crate) fn run(action: &Cache, globals: &Globals) -> Result<u8> {
+    let root = root(globals)?;
+    match action {
+        Cache::Dir if globals.json => print_json(json!({ "directory": root })),
+        Cache::Dir => output::data(&format!("{}\n", root.display())),
+        Cache::Info => print_info(&info(&root)?, globals.json),
+        Cache::Prune {
+            unused_for,
+            max_size,
+        } => {
+            let policy = Policy {
+                unused_for: unused_for.map(|days| DAY * days),
+                max_bytes: *max_size,
+            };
+            let prune = |upkeep: &Upkeep| {
+                let mut removed = upkeep.prune(policy)?;
+                if let Some(unused_for) = policy.unused_for {
+                    let (files, bytes) = linked::prune(&root.join(IMAGES), unused_for)?;
+                    removed.files += files;
+                    removed.bytes += bytes;
+                }
+                Ok(removed)
+            };
+            tell(&upkeep(&root, prune)?, globals);
+        }
+        Cache::Verify { dry_run } => return verify(&root, *dry_run, globals),
+        Cache::Clean => tell(&upkeep(&root, |upkeep| upkeep.clean(&BUCKETS))?, globals),
+    }
+    Ok(exit_code::SUCCESS)
+}
+
+/// The cache that `build` would use with the same options.
+fn root(globals: &Globals) -> Result<PathBuf> {
+    let process = Process::read()?;
+    let pip = process.pip_configuration(&RawBuild::default())?;
+    let raw = RawBuild {
+        cache_dir: globals.cache_dir.clone(),
+        no_cache: globals.no_cache,
+        ..RawBuild::default()
+    };
+    let settings = settle(&raw, &process.settings_context(&pip, &Reader::default()))?;
+    settings.cache.ok_or_else(|| {
+        Error::new(
+            Kind::Input,
+            "there is no cache: it is disabled, or there is no home directory",
+        )
+        .with_hint("Name one with --cache-dir DIR; `wheelhouse config` tells who disabled it.")
+    })
+}
+
+/// What the cache holds: nothing, while there is none.
+fn info(root: &Path) -> Result<Info> {
+    if !root.exists() {
+        return Ok(Info {
+            root: root.to_owned(),
+            ..Info::default()
+        });
+    }
+    Store::open_read_only(root)?.info()
+}
+
+fn upkeep(root: &Path, act: impl FnOnce(&Upkeep) -> Result<Removed>) -> Result<Removed> {
+    if !root.exists() {
+        return Ok(Removed::default());
+    }
+    act(&Upkeep::begin(root)?)
+}
+
+fn verify(root: &Path, dry_run: bool, globals: &Globals) -> Result<u8> {
+    let verified = match () {
+        () if !root.exists() => Verified::default(),
+        () if dry_run => Store::open_read_only(root)?.verify()?,
+        () => Store::open(root)?.verify()?,
+    };
+    let Verified {
+        files,
+        bytes,
+        corrupt,
+    } = &verified;
+    let is_intact = corrupt.is_empty();
+    let code = if is_intact {
+        exit_code::SUCCESS
+    } else {
+        exit_code::VERIFICATION
+    };
+    if globals.json {
+        print_json(json!({
+            "directory": root,
+            "files": files,
+            "file_bytes": bytes,
+            "corrupt": corrupt,
+            "removed": !dry_run,
+        }));
+        return Ok(code);
+    }
+    for path in corrupt {
+        output::data(&format!("{}\n", path.display()));
+    }
+    if is_intact {
+        if globals.quiet == 0 {
+            output::talk(&format!(
+                "{} {}, {}",
+                style::painted(style::DONE, "Verified"),
+                format::count(*files, "file"),
+                format::bytes(*bytes)
+            ));
+        }
+    } else {
+        let found = format::count(corrupt.len(), "corrupt file");
+        let message = format!("the cache `{}` has {found}", root.display());
+        let message = if dry_run {
+            message
+        } else {
+            format!("{message}, removed now")
+        };
+        let error = Error::new(Kind::Verification, message)
+            .with_hint("Verify the wheelhouses that were made from it: they may share the files.");
+        error_report::report(&error, false);
+    }
+    Ok(code)
+}
+
+fn print_info(info: &Info, json: bool) {
+    if json {
+        print_json(json!({
+            "directory": info.root,
+            "files": info.files,
+            "file_bytes": info.file_bytes,
+            "built": info.built,
+            "temporary_bytes": info.temporary_bytes,
+            "others": info.others,
+            "total_bytes": info.total_bytes(),
+        }));
+    } else {
+        output::data(&as_lines(info));
+    }
+}
+
+fn as_lines(info: &Info) -> String {
+    let mut lines = format!("directory   {}\n", info.root.display());
+    let mut line = |label: &str, text: String| {
+        let _ = writeln!(lines, "{label:<12}{text}");
+    };
+    let files = format!(
+        "{}, {}",
+        format::bytes(info.file_bytes),
+        format::count(info.files, "file")
+    );
+    line("files", files);
+    line("built", format::count(info.built, "wheel"));
+    line("unfinished", format::bytes(info.temporary_bytes));
+    for (name, bytes) in &info.others {
+        let name = if name == ENGINE { "indexes" } else { name };
+        line(name, format::bytes(*bytes));
+    }
+    line("total", format::bytes(info.total_bytes()));
+    lines
+}
+
+fn tell(removed: &Removed, globals: &Globals) {
+    let Removed {
+        files,
+        records,
+        temporary,
+        bytes,
+    } = *removed;
+    if globals.json {
+        print_json(json!({
+            "files": files,
+            "records": records,
+            "temporary": temporary,
+            "bytes": bytes,
+        }));
+    } else if globals.quiet == 0 {
+        let text = format!(
+            "{} {}, {} of builds and {}: {}",
+            style::painted(style::DONE, "Removed"),
+            format::count(files, "file"),
+            format::count(records, "record"),
+            format::count(temporary, "unfinished file"),
+            format::bytes(bytes)
+        );
+        output::talk(&text);
+    }
+}
+
+fn print_json(mut document: serde_json::Value) {
+    document["schema"] = SCHEMA.into();
+    output::data(&format!("{document:#}\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn what_a_cache_holds_is_a_table() {
+        let info = Info {
+            root: "/cache".into(),
+            files: 12,
+            file_bytes: 80_000_000,
+            built: 1,
+            temporary_bytes: 0,
+            others: BTreeMap::from([("uv".to_owned(), 1_500)]),
+        };
+        insta::assert_snapshot!(as_lines(&info), @"
+        directory   /cache
+        files       80.0 MB, 12 files
+        built       1 wheel
+        unfinished  0 B
+        indexes     1.5 kB
+        total       80.0 MB
+        ");
+    }
+}

@@ -1,0 +1,177 @@
+//! The verb `config`: every effective value, and where it came from.
+
+use std::fmt::Write as _;
+
+use clap::ArgMatches;
+use serde_json::{Value, json};
+use wheelhouse_types::Result;
+use wheelhouse_types::request::IndexStrategy;
+use wheelhouse_types::secrets::hidden;
+
+use crate::cli::args::{Config, Globals};
+use crate::cli::commands::requirements_reader::Reader;
+use crate::cli::output;
+use crate::cli::process_env::Process;
+use wheelhouse_config::{
+    ConfigurationFile, ConfigurationLevel, FileStatus, PipConfiguration, Row, Setting,
+    SettingStatus, Settings, effective_indexes, settle,
+};
+
+const SCHEMA: &str = "wheelhouse-config/1";
+
+pub(crate) fn run(config: &Config, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+    let process = Process::read()?;
+    let raw = config.raw(globals, matches);
+    let project = process.project_configuration(&raw, None)?;
+    let pip = process.configuration(&raw, project)?;
+    let reader = Reader::default();
+    let context = process.settings_context(&pip, &reader);
+    let mut settings = settle(&raw, &context)?;
+    let indexes = effective_indexes(&settings, &context)?;
+    if settings.python.is_none() {
+        let python = process
+            .locate_python(None)
+            .map(|path| path.display().to_string());
+        if let Some(row) = settings.rows.iter_mut().find(|row| row.option == "python") {
+            row.values.extend(python);
+        }
+    }
+    settings.rows.sort_by_key(|row| row.option);
+    if globals.json {
+        output::data(&format!("{:#}\n", as_json(&settings, &indexes, &pip)));
+    } else {
+        output::data(&as_lines(&settings, &indexes, &pip));
+    }
+    Ok(())
+}
+
+fn as_json(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> Value {
+    let rows = settings.rows.iter().map(|row| {
+        let origins: Vec<_> = row.origins.iter().map(ToString::to_string).collect();
+        json!({ "option": row.option, "values": row.values, "origins": origins })
+    });
+    let files = pip
+        .files()
+        .iter()
+        .map(|file| json!({ "path": file.path, "level": level(file), "status": status(file) }));
+    let unused = unused(pip, &settings.rows).map(|(setting, reason)| {
+        json!({
+            "option": setting.option,
+            "value": hidden(&setting.value),
+            "origin": setting.origin.to_string(),
+            "reason": reason,
+        })
+    });
+    json!({
+        "schema": SCHEMA,
+        "settings": rows.collect::<Vec<_>>(),
+        "indexes": indexes,
+        "files": files.collect::<Vec<_>>(),
+        "unused": unused.collect::<Vec<_>>(),
+    })
+}
+
+fn as_lines(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> String {
+    let mut rows = vec![["OPTION".to_owned(), "VALUE".to_owned(), "FROM".to_owned()]];
+    rows.extend(settings.rows.iter().map(row));
+    let mut text = aligned(&rows);
+    text.push_str(match settings.index_strategy {
+        _ if indexes.is_empty() => "\nNo index is asked.\n",
+        IndexStrategy::BestMatch => "\nIndexes, the best version of all counts:\n",
+        IndexStrategy::FirstIndex => "\nIndexes, the first that has a package counts:\n",
+        IndexStrategy::FirstMatch => "\nIndexes, the first that has a version that fits counts:\n",
+    });
+    for index in indexes {
+        let _ = writeln!(text, "  {index}");
+    }
+    text.push_str("\nConfiguration files, of pip and of the project, the strongest last:\n");
+    for file in pip.files() {
+        let _ = writeln!(text, "  {} ({})", file.path.display(), status(file));
+    }
+    let unused: Vec<_> = unused(pip, &settings.rows).collect();
+    if !unused.is_empty() {
+        text.push_str("\nNot used:\n");
+    }
+    for (
+        Setting {
+            option,
+            value,
+            origin,
+            ..
+        },
+        reason,
+    ) in unused
+    {
+        let _ = writeln!(text, "  {option} = {}  {origin}: {reason}", hidden(value));
+    }
+    text
+}
+
+fn row(row: &Row) -> [String; 3] {
+    let values = if row.values.is_empty() {
+        "-".to_owned()
+    } else {
+        row.values.join(" ")
+    };
+    let origins: Vec<_> = row.origins.iter().map(ToString::to_string).collect();
+    [row.option.to_owned(), values, origins.join(" and ")]
+}
+
+/// Lines with columns; a value that is very long does not widen its column.
+fn aligned(rows: &[[String; 3]]) -> String {
+    const WIDEST: usize = 48;
+    let width = |column: usize| {
+        let lengths = rows.iter().map(|row| row[column].chars().count());
+        lengths
+            .filter(|length| *length <= WIDEST)
+            .max()
+            .unwrap_or(0)
+    };
+    let (first, second) = (width(0), width(1));
+    let mut text = String::new();
+    for [option, value, origin] in rows {
+        let _ = writeln!(text, "{option:<first$}  {value:<second$}  {origin}");
+    }
+    text
+}
+
+/// The settings that do not count, with the reason. An empty variable is as good as none.
+fn unused<'a>(
+    pip: &'a PipConfiguration,
+    rows: &[Row],
+) -> impl Iterator<Item = (&'a Setting, &'static str)> {
+    let is_shown = |setting: &Setting| {
+        let shown = rows.iter().any(|row| row.option == setting.option);
+        // This one decides what is shown as the other one.
+        shown || setting.option == "no-cache-dir"
+    };
+    pip.settings().iter().filter_map(move |setting| {
+        let reason = match setting.status {
+            SettingStatus::Used if is_shown(setting) => return None,
+            SettingStatus::Used => "it has no effect here",
+            SettingStatus::Overridden => "a stronger setting replaces it",
+            SettingStatus::Empty => "it is empty",
+            SettingStatus::OtherSection => "its section is for other commands",
+            SettingStatus::UnknownOption => "it has no meaning here",
+        };
+        Some((setting, reason))
+    })
+}
+
+fn status(file: &ConfigurationFile) -> &'static str {
+    match file.status {
+        FileStatus::Read => "read",
+        FileStatus::Missing => "missing",
+        FileStatus::Unreadable => "unreadable",
+    }
+}
+
+fn level(file: &ConfigurationFile) -> &'static str {
+    match file.level {
+        ConfigurationLevel::Global => "global",
+        ConfigurationLevel::User => "user",
+        ConfigurationLevel::Site => "site",
+        ConfigurationLevel::Environment => "environment",
+        ConfigurationLevel::Project => "project",
+    }
+}

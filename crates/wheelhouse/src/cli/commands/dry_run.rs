@@ -1,0 +1,193 @@
+//! What a dry run prints: the steps of the plan, sorted by name, of a download for each target.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use wheelhouse_types::plan::{Action, Step};
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Source, Target};
+
+use crate::cli::{format, output};
+use crate::pipeline::Preview;
+
+const SCHEMA: &str = "wheelhouse-plan/1";
+
+pub(crate) fn print(preview: &Preview, json: bool) {
+    let as_json = |preview: &Preview| {
+        let steps: Vec<_> = steps(preview).into_iter().map(as_json).collect();
+        json!({ "request": preview.lock.request, "steps": steps })
+    };
+    if json {
+        let mut document = as_json(preview);
+        document["schema"] = SCHEMA.into();
+        if !preview.supplements.is_empty() {
+            let supplements = preview.supplements.iter();
+            let supplements = supplements.map(|(name, preview)| (name.clone(), as_json(preview)));
+            document["sets"] = Value::Object(supplements.collect());
+        }
+        output::data(&format!("{document:#}\n"));
+        return;
+    }
+    output::data(&as_lines(&steps(preview)));
+    for (name, preview) in &preview.supplements {
+        output::data(&format!("{name}:\n{}", as_lines(&steps(preview))));
+    }
+}
+
+/// Prints what would be fetched for each target, and what would have to be built on a host of it.
+pub(crate) fn print_targets(previews: &[(Target, Preview)], json: bool) {
+    if json {
+        let targets: Vec<_> = previews
+            .iter()
+            .map(|(target, preview)| {
+                json!({
+                    "target": target.full_name(),
+                    "label": target.label(),
+                    "request": preview.lock.request,
+                    "to_build": to_build(preview),
+                    "steps": steps(preview).into_iter().map(as_json).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        let document = json!({ "schema": SCHEMA, "targets": targets });
+        output::data(&format!("{document:#}\n"));
+        return;
+    }
+    for (target, preview) in previews {
+        let to_build = match &to_build(preview)[..] {
+            [] => String::new(),
+            sdists => format!("; sdists, to be built: {}", sdists.join(", ")),
+        };
+        let lines = as_lines(&steps(preview));
+        output::data(&format!("{}{to_build}\n{lines}", target.label()));
+    }
+}
+
+fn steps(preview: &Preview) -> Vec<&Step> {
+    let mut steps: Vec<&Step> = preview.plan.steps.iter().collect();
+    steps.sort_by_key(|step| (&step.package.name, &step.package.version));
+    steps
+}
+
+/// The packages that no published wheel serves the target with.
+fn to_build(preview: &Preview) -> Vec<String> {
+    let packages = preview.lock.packages.iter();
+    let sources = packages.filter(|package| !matches!(package.source, Source::Wheel(_)));
+    sources
+        .map(|package| package.distribution().to_string())
+        .collect()
+}
+
+fn as_lines(steps: &[&Step]) -> String {
+    let width =
+        |length: fn(&Step) -> usize| steps.iter().map(|step| length(step)).max().unwrap_or(0);
+    let names = width(|step| step.package.name.as_ref().len());
+    let versions = width(|step| step.package.version.to_string().len());
+    let mut lines = String::new();
+    for step in steps {
+        let package = &step.package;
+        let line = format!(
+            "{:<6}  {:<names$}  {:<versions$}  {}{}",
+            action(step),
+            package.name,
+            package.version.to_string(),
+            file(step),
+            bytes(step).map_or(String::new(), |size| format!("  {}", format::bytes(size))),
+        );
+        let _ = writeln!(lines, "{}", line.trim_end());
+    }
+    lines
+}
+
+fn as_json(step: &Step) -> Value {
+    let package = &step.package;
+    let artifact = package.source.artifact();
+    json!({
+        "action": action(step),
+        "name": package.name,
+        "version": package.version.to_string(),
+        "file": file(step),
+        "bytes": bytes(step),
+        "source": hidden(&package.source.to_string()),
+        "sha256": match &step.action {
+            Action::Reuse { sha256, .. } => Some(sha256.to_string()),
+            _ => artifact.and_then(|artifact| artifact.hashes.sha256()).map(|digest| digest.to_string()),
+        },
+    })
+}
+
+fn action(step: &Step) -> &'static str {
+    match step.action {
+        Action::Reuse { .. } => "reuse",
+        Action::Fetch { .. } => "fetch",
+        Action::Build => "build",
+    }
+}
+
+/// The file that is reused or fetched, or what is built.
+fn file(step: &Step) -> String {
+    match (&step.action, step.package.source.artifact()) {
+        (Action::Reuse { filename, .. }, _) => filename.clone(),
+        (_, Some(artifact)) => artifact.filename.clone(),
+        (_, None) => hidden(&step.package.source.to_string()),
+    }
+}
+
+/// How much there is to fetch, if it is known.
+fn bytes(step: &Step) -> Option<u64> {
+    match &step.action {
+        Action::Reuse { .. } => None,
+        Action::Fetch { bytes } => *bytes,
+        Action::Build => step.package.source.artifact()?.size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wheelhouse_types::lock::Package;
+    use wheelhouse_types::{Origin, Sha256};
+
+    fn step(name: &str, version: &str, action: Action) -> Step {
+        Step {
+            package: Package {
+                name: name.parse().unwrap(),
+                version: version.parse().unwrap(),
+                origin: Origin::Direct,
+                source: Source::Tree {
+                    path: "/libs/acme".into(),
+                },
+                requires_python: None,
+                dependencies: Vec::new(),
+                required_hashes: Vec::new(),
+            },
+            action,
+        }
+    }
+
+    #[test]
+    fn steps_are_aligned() {
+        let reuse = Action::Reuse {
+            sha256: Sha256::of(b""),
+            filename: "django-5.2.1-py3-none-any.whl".to_owned(),
+        };
+        let steps = [
+            step("acme", "1.0", Action::Build),
+            step("django", "5.2.1", reuse),
+            step(
+                "misaka",
+                "2.1.1",
+                Action::Fetch {
+                    bytes: Some(8_123_456),
+                },
+            ),
+        ];
+        let steps: Vec<_> = steps.iter().collect();
+        insta::assert_snapshot!(as_lines(&steps), @"
+        build   acme    1.0    /libs/acme
+        reuse   django  5.2.1  django-5.2.1-py3-none-any.whl
+        fetch   misaka  2.1.1  /libs/acme  8.1 MB
+        ");
+        assert_eq!(as_json(steps[1])["action"], "reuse");
+    }
+}

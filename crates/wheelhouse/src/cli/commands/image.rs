@@ -1,0 +1,195 @@
+//! The verb `image`.
+//!
+//! Responsible for making a job of the options, and for telling what was published. Never makes an
+//! image itself.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use serde_json::{Value, json};
+use wheelhouse_types::{Error, Kind, Result};
+
+use crate::cli::args::{Conduct, Globals, Image};
+use crate::cli::commands::session::Preparation;
+use crate::cli::commands::{build, registry_access};
+use crate::cli::render::Verbosity;
+use crate::cli::render::upload_bar::Bar;
+use crate::cli::{format, output};
+use wheelhouse_fs::scratch::Scratch;
+use wheelhouse_oci::compose::path_in_image;
+use wheelhouse_oci::{Job, Location, Maker, Manner, Published};
+use wheelhouse_store::Store;
+
+const SCHEMA: &str = "wheelhouse-image/1";
+
+/// The wheelhouse unless one is named.
+const WHEELHOUSE: &str = "wheelhouse";
+
+/// Runs the verb.
+pub(crate) fn run(image: Image, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+    let places = image.places()?;
+    let raw = image.raw(globals, matches);
+    let mut preparation = Preparation::new(raw, image.source.clone(), globals, true)?;
+    preparation.registry = image.registry.clone();
+    preparation.carry_out(move |preparation| Box::pin(carry_out(preparation, image, places)))
+}
+
+async fn carry_out(
+    mut preparation: Preparation,
+    image: Image,
+    (wheelhouses, destinations): (Vec<PathBuf>, Vec<Location>),
+) -> Result<()> {
+    let mut job = job(&preparation, &image, wheelhouses, destinations)?;
+    let (json, quiet) = (preparation.json, preparation.settings.quiet > 0);
+    let settings = &preparation.settings;
+    let verbosity = Verbosity::new(settings.quiet, settings.verbose);
+    let bar = Arc::new(Bar::new(settings.progress, verbosity));
+    let dry_run = image.manner.dry_run;
+    let scratch = Scratch::new()?;
+    if image.builds() {
+        if dry_run {
+            preparation.settings.output = scratch.path().join(WHEELHOUSE);
+        }
+        job.wheelhouses = vec![preparation.settings.output.clone()];
+        Box::pin(build::carry_out(
+            preparation,
+            Vec::new(),
+            Conduct::default(),
+        ))
+        .await?;
+    }
+    let named = std::mem::take(&mut job.destinations);
+    job.destinations = if dry_run { Vec::new() } else { named.clone() };
+    bar.begin("Making layers");
+    let published = wheelhouse_oci::publish(job, bar.clone()).await;
+    bar.close();
+    let published = published?;
+    if json {
+        output::data(&format!("{:#}\n", as_json(&published, &named, dry_run)));
+    } else {
+        output::data(&format!("{}\n", published.composed.root().blob.digest()));
+        if !quiet {
+            output::talk(&summary(&published, &named, dry_run));
+        }
+    }
+    Ok(())
+}
+
+fn job(
+    preparation: &Preparation,
+    image: &Image,
+    mut wheelhouses: Vec<PathBuf>,
+    destinations: Vec<Location>,
+) -> Result<Job> {
+    let process = &preparation.process;
+    let manner = &image.manner;
+    if wheelhouses.is_empty() {
+        wheelhouses.push(WHEELHOUSE.into());
+    }
+    let created = process.environment.get_nonempty("SOURCE_DATE_EPOCH");
+    let cache = preparation.settings.cache.clone();
+    let below = |location: Location| location.below(&process.directory);
+    Ok(Job {
+        wheelhouses: wheelhouses
+            .iter()
+            .map(|path| process.directory.join(path))
+            .collect(),
+        destinations: destinations.into_iter().map(below).collect(),
+        manner: Manner {
+            path: path_in_image(&manner.path)?,
+            single_layer: manner.single_layer,
+            created: created.map(epoch).transpose()?,
+            annotations: manner.annotations()?,
+            labels: manner.labels()?,
+        },
+        all_in_one: manner.all_in_one,
+        base: manner.base.clone().map(below),
+        access: registry_access::access(
+            &image.registry,
+            &preparation.settings,
+            process,
+            preparation.notices.clone(),
+        ),
+        socket: registry_access::socket(process),
+        maker: Maker {
+            threads: process.processors,
+            store: cache.and_then(|cache| Store::open(cache).ok()),
+        },
+    })
+}
+
+fn epoch(text: &str) -> Result<i64> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds >= 0);
+    seconds.ok_or_else(|| {
+        let message = format!("SOURCE_DATE_EPOCH `{text}` is no number of seconds");
+        Error::new(Kind::Input, message)
+    })
+}
+
+fn summary(published: &Published, destinations: &[Location], dry_run: bool) -> String {
+    let composed = &published.composed;
+    let packages = composed
+        .images
+        .iter()
+        .map(|image| image.wheelhouse.distributions().count());
+    let mut text = format!(
+        "{} in {}, {}",
+        format::count(packages.sum(), "package"),
+        format::count(composed.layers.len(), "layer"),
+        format::bytes(composed.size()),
+    );
+    for location in destinations.iter().filter(|_| !dry_run) {
+        let _ = write!(text, "\n{location}");
+        if let Some((_, pushed)) = published.pushed.iter().find(|(other, _)| other == location) {
+            let _ = write!(
+                text,
+                ": {} uploaded ({}), {} already there",
+                format::count(pushed.uploaded, "blob"),
+                format::bytes(pushed.bytes),
+                pushed.present,
+            );
+        }
+    }
+    text
+}
+
+fn as_json(published: &Published, destinations: &[Location], dry_run: bool) -> Value {
+    let composed = &published.composed;
+    let images = composed.images.iter().map(|image| {
+        let layers = image
+            .layers
+            .iter()
+            .map(|index| composed.layers[*index].blob);
+        let layers: Vec<_> = layers
+            .map(|blob| json!({"digest": blob.digest(), "size": blob.size}))
+            .collect();
+        json!({
+            "architecture": image.architecture,
+            "digest": image.manifest.blob.digest(),
+            "config": image.config.blob.digest(),
+            "sbom": image.referrer.blob.digest(),
+            "packages": image.wheelhouse.distributions().count(),
+            "layers": layers,
+        })
+    });
+    let destinations = destinations.iter().map(|location| {
+        let pushed = published.pushed.iter().find(|(other, _)| other == location);
+        json!({
+            "name": location.to_string(),
+            "uploaded": pushed.map(|(_, pushed)| pushed.uploaded),
+            "bytes-uploaded": pushed.map(|(_, pushed)| pushed.bytes),
+            "present": pushed.map(|(_, pushed)| pushed.present),
+        })
+    });
+    json!({
+        "schema": SCHEMA,
+        "digest": composed.root().blob.digest(),
+        "media-type": composed.root().media_type.to_string(),
+        "bytes": composed.size(),
+        "images": images.collect::<Vec<_>>(),
+        "destinations": destinations.collect::<Vec<_>>(),
+        "dry-run": dry_run,
+    })
+}

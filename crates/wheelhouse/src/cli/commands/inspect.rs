@@ -1,0 +1,183 @@
+//! The verb `inspect`.
+//!
+//! Responsible for showing what was found. Never looks into a layer itself.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use wheelhouse_types::manifest::{Sdist, Wheel};
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Error, Kind, Manifest, Origin, Result, names_image};
+
+use crate::cli::args::{Globals, Inspect};
+use crate::cli::commands::extract::Opening;
+use crate::cli::process_env::Process;
+use crate::cli::{format, output, signals};
+use wheelhouse_archive::entry::shown;
+use wheelhouse_oci::inspect::{self, Inspection};
+use wheelhouse_types::image_location;
+
+const SCHEMA: &str = "wheelhouse-inspect/1";
+
+/// Runs the verb.
+pub(crate) fn run(arguments: &Inspect, globals: &Globals) -> Result<()> {
+    let process = Process::read()?;
+    let found = if names_image(&arguments.what) {
+        let location = arguments.what.parse()?;
+        let opening = Opening::new(&location, &arguments.reading, globals, &process)?;
+        signals::run(move || look(opening))?
+    } else {
+        let directory = process.directory.join(&arguments.what);
+        if !directory.exists() {
+            let message = format!("there is no directory `{}`", arguments.what);
+            let meant = image_location::meant(&arguments.what);
+            let hint = format!("An image is named with its place, such as `{meant}`.");
+            return Err(Error::new(Kind::Input, message).with_hint(hint));
+        }
+        inspect::directory(&directory)?
+    };
+    let text = if globals.json {
+        format!("{:#}\n", as_json(&arguments.what, &found))
+    } else {
+        as_text(&arguments.what, &found, globals.verbose > 0)
+    };
+    output::data(&hidden(&text));
+    Ok(())
+}
+
+async fn look(opening: Opening) -> Result<Inspection> {
+    let (source, choice) = opening.open().await?;
+    wheelhouse_oci::on_thread(move || inspect::image(&choice.find(source)?, choice.path.as_deref()))
+        .await
+}
+
+/// A distribution, as it is shown.
+struct Row {
+    name: String,
+    version: String,
+    size: u64,
+    how: &'static str,
+    source: String,
+}
+
+/// How wide lines are, in characters, unless all is to be shown.
+const WIDTH: usize = 100;
+
+/// The least that is left of where a distribution came from.
+const LEAST: usize = 24;
+
+/// Where a distribution was looked for and found; with `all`, its own URL or path.
+fn from(origin: &Origin, source: &str, all: bool) -> String {
+    match origin {
+        Origin::Index { url } if !all => shown(url),
+        Origin::FindLinks { location } if !all => shown(location),
+        _ => shown(source),
+    }
+}
+
+/// Leaves out the middle of `text` where it is longer than `most` characters.
+fn shortened(text: &str, most: usize) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= most {
+        return text.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let (start, end) = (kept - kept / 2, kept / 2);
+    let start = letters[..start].iter();
+    let end = letters[letters.len() - end..].iter();
+    start.chain(&['…']).chain(end).collect()
+}
+
+fn rows(manifest: &Manifest, all: bool) -> Vec<Row> {
+    let wheels = manifest.wheels.iter().map(|wheel: &Wheel| Row {
+        name: shown(&wheel.name),
+        version: shown(&wheel.version),
+        size: wheel.size,
+        how: match (&wheel.built, &wheel.origin) {
+            (Some(_), _) => "built",
+            (None, Origin::Index { .. }) => "fetched",
+            (None, _) => "taken",
+        },
+        source: from(&wheel.origin, &wheel.source, all),
+    });
+    let sdists = manifest.sdists.iter().map(|sdist: &Sdist| Row {
+        name: shown(&sdist.name),
+        version: shown(&sdist.version),
+        size: sdist.size,
+        how: "sdist",
+        source: from(&sdist.origin, &sdist.source, all),
+    });
+    wheels.chain(sdists).collect()
+}
+
+fn as_text(what: &str, found: &Inspection, all: bool) -> String {
+    let mut text = format!("{what}\n");
+    if let Some(digest) = &found.digest {
+        let architecture = shown(found.architecture.as_deref().unwrap_or("unknown"));
+        let layers = format::count(found.layers, "layer");
+        let _ = writeln!(text, "image {digest}, {architecture}, {layers}");
+    }
+    let Some(manifest) = &found.manifest else {
+        let _ = writeln!(text, "no manifest: nothing is known but names");
+        for (name, size) in &found.files {
+            let _ = writeln!(text, "  {}  {}", shown(name), format::bytes(*size));
+        }
+        return text;
+    };
+    for target in &manifest.targets {
+        let _ = writeln!(text, "for {}", shown(&target.label()));
+    }
+    let rows = rows(manifest, all);
+    let size = rows.iter().map(|row| row.size).sum();
+    let packages = format::count(rows.len(), "package");
+    let _ = writeln!(text, "{packages}, {}", format::bytes(size));
+    let width = |length: fn(&Row) -> usize| rows.iter().map(length).max().unwrap_or(0);
+    let names = width(|row| row.name.len());
+    let versions = width(|row| row.version.len());
+    for row in &rows {
+        let (name, version, how) = (&row.name, &row.version, row.how);
+        let size = format::bytes(row.size);
+        let line = format!("  {name:<names$}  {version:<versions$}  {size:>9}  {how:<7}  ");
+        let left = WIDTH.saturating_sub(line.chars().count()).max(LEAST);
+        let source = shortened(&row.source, if all { usize::MAX } else { left });
+        let _ = writeln!(text, "{line}{source}");
+    }
+    text
+}
+
+fn as_json(what: &str, found: &Inspection) -> Value {
+    json!({
+        "schema": SCHEMA,
+        "name": what,
+        "digest": found.digest,
+        "architecture": found.architecture,
+        "layers": found.digest.as_ref().map(|_| found.layers),
+        "labels": found.labels,
+        "manifest": found.manifest,
+        "files": found.files,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_places_lose_their_middle() {
+        assert_eq!(shortened("https://host/simple", 19), "https://host/simple");
+        assert_eq!(shortened("https://host/simple", 11), "https…imple");
+        assert_eq!(shortened("äöüäöü", 3), "ä…ü");
+    }
+
+    #[test]
+    fn a_distribution_is_from_its_index_or_itself() {
+        let url = "https://me:secret@host/simple".to_owned();
+        let origin = Origin::Index { url };
+        assert!(from(&origin, "https://files/x.whl", false).ends_with("host/simple"));
+        assert_eq!(
+            from(&origin, "https://files/x.whl", true),
+            "https://files/x.whl"
+        );
+        assert_eq!(from(&Origin::Direct, "/x.whl", false), "/x.whl");
+    }
+}

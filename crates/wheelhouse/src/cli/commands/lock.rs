@@ -1,0 +1,132 @@
+//! The verb `lock`.
+//!
+//! Responsible for making a job of the options, for writing what has changed and for saying so. Never
+//! settles anything itself.
+
+use clap::ArgMatches;
+use serde_json::json;
+use wheelhouse_types::{Error, Kind, Result, Target};
+
+use crate::cli::args::{Globals, Lock};
+use crate::cli::commands::session::Preparation;
+use crate::cli::output;
+use crate::pipeline::Audience;
+use crate::pipeline::lock::{self, Change, Job, Locked};
+use wheelhouse_oci::linked::Architectures;
+use wheelhouse_publish::write_file;
+
+const SCHEMA: &str = "wheelhouse-lock/1";
+
+/// Runs the verb.
+pub(crate) fn run(lock: Lock, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+    let raw = lock.raw(globals, matches);
+    let preparation = Preparation::new(raw, lock.inputs.source.clone(), globals, true)?;
+    preparation.carry_out(move |preparation| Box::pin(carry_out(preparation, lock)))
+}
+
+async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
+    let begun = preparation.begin(Architectures::All).await?;
+    let (preparation, scope) = (&begun.preparation, begun.scope.clone());
+    let job = Job {
+        python: begun.python.clone(),
+        request: begun.request.clone(),
+        store: begun.store.clone(),
+        place: arguments.place(&preparation.settings.output)?,
+        audience: Audience {
+            targets: arguments.targets(&preparation.settings.project_targets)?,
+            admit: Box::new(move |target| scope.check(target)),
+        },
+        reuse: arguments.upgrades.reuse(),
+    };
+    let locked = lock::lock(job, begun.observer.clone()).await?;
+    preparation.renderer.close();
+    if arguments.check {
+        if preparation.json {
+            output::data(&as_json(&locked, checked));
+        } else if preparation.settings.quiet == 0 {
+            locked.iter().for_each(tell_differences);
+        }
+        return check(&locked);
+    }
+    for lock in locked.iter().filter(|lock| lock.change != Change::None) {
+        write_file(&lock.path, lock.text.as_bytes(), 0o666)?;
+    }
+    if preparation.json {
+        output::data(&as_json(&locked, said));
+    } else if preparation.settings.quiet == 0 {
+        let shown = |lock: &Locked| {
+            let directory = &preparation.process.directory;
+            let path = lock.path.strip_prefix(directory).unwrap_or(&lock.path);
+            format!("{} {}", said(lock.change), path.display())
+        };
+        for lock in &locked {
+            output::talk(&shown(lock));
+            tell_differences(lock);
+        }
+    }
+    Ok(())
+}
+
+fn said(change: Change) -> &'static str {
+    match change {
+        Change::New => "wrote",
+        Change::Changed => "updated",
+        Change::None => "kept",
+    }
+}
+
+/// What [`check`] finds, which writes nothing.
+fn checked(change: Change) -> &'static str {
+    match change {
+        Change::New => "missing",
+        Change::Changed => "outdated",
+        Change::None => "current",
+    }
+}
+
+fn tell_differences(lock: &Locked) {
+    for change in &lock.versions {
+        let name = &change.name;
+        output::talk(&match (&change.from, &change.to) {
+            (Some(from), Some(to)) => format!("  changed {name} {from} -> {to}"),
+            (None, Some(to)) => format!("  added {name} {to}"),
+            (Some(from), None) => format!("  removed {name} {from}"),
+            (None, None) => continue,
+        });
+    }
+    for difference in &lock.differences {
+        output::talk(&format!("  {difference}"));
+    }
+}
+
+fn check(locked: &[Locked]) -> Result<()> {
+    match locked.iter().find(|lock| lock.change != Change::None) {
+        None => Ok(()),
+        Some(lock) => {
+            let wrong = if lock.change == Change::New {
+                "is missing"
+            } else {
+                "is out of date"
+            };
+            let message = format!("{} {wrong}", lock.path.display());
+            Err(Error::new(Kind::Resolution, message).with_hint("Run without --check to write it."))
+        }
+    }
+}
+
+fn as_json(locked: &[Locked], said: fn(Change) -> &'static str) -> String {
+    let locks = locked.iter().map(|lock| {
+        let versions = lock.versions.iter();
+        let versions = versions
+            .map(|change| json!({ "package": change.name, "from": change.from, "to": change.to }));
+        json!({
+            "file": lock.path,
+            "change": said(lock.change),
+            "versions": versions.collect::<Vec<_>>(),
+            "differences": lock.differences,
+            "targets": lock.targets.iter().map(Target::name).collect::<Vec<_>>(),
+        })
+    });
+    let document = json!({ "schema": SCHEMA, "locks": locks.collect::<Vec<_>>() });
+    format!("{document:#}\n")
+}

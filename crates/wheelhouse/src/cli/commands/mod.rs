@@ -1,0 +1,22 @@
+//! One file per command, and the steps that several commands share.
+//!
+//! A command merges its options with the configuration ([`session`]), calls the other modules of
+//! the program, and renders the result.
+
+pub(super) mod build;
+pub(super) mod cache;
+pub(super) mod completions;
+pub(super) mod config;
+pub(super) mod download;
+mod dry_run;
+pub(super) mod extract;
+pub(super) mod image;
+pub(super) mod inspect;
+pub(super) mod lock;
+mod open_store;
+mod project_source;
+mod registry_access;
+mod requirements_reader;
+pub(super) mod s2i;
+mod session;
+pub(super) mod verify;

@@ -1,0 +1,70 @@
+//! What the command line and the process say of registries, docker and podman.
+//!
+//! Never opens a connection.
+
+use std::path::PathBuf;
+
+use wheelhouse_types::retries::RetryNotices;
+
+use crate::cli::args::RegistryOptions;
+use crate::cli::process_env::Process;
+use wheelhouse_config::Settings;
+use wheelhouse_oci::registry::{Access, Credentials};
+
+/// Where docker listens unless something else is said.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// How registries are reached.
+pub(crate) fn access(
+    options: &RegistryOptions,
+    settings: &Settings,
+    process: &Process,
+    notices: RetryNotices,
+) -> Access {
+    let variable = |name| process.environment.get_nonempty(name).map(PathBuf::from);
+    let certificates = settings
+        .certificate
+        .clone()
+        .or_else(|| variable("SSL_CERT_FILE"));
+    Access {
+        credentials: credentials(options, process),
+        certificates,
+        insecure: options.insecure,
+        timeout: settings.timeout,
+        retries: settings.retries,
+        notices,
+        proxy: settings.proxy.clone(),
+        offline: settings.offline,
+    }
+}
+
+/// The file that is named, or those that podman (containers-auth.json(5)) and docker keep.
+fn credentials(options: &RegistryOptions, process: &Process) -> Credentials {
+    let variable = |name| process.environment.get_nonempty(name).map(PathBuf::from);
+    let named = options
+        .authfile
+        .clone()
+        .or_else(|| variable("REGISTRY_AUTH_FILE"));
+    let home = variable("HOME");
+    let below_home = |name: &str| home.as_ref().map(|home| home.join(name));
+    let runtime =
+        variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));
+    let configuration = variable("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
+    let docker = variable("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+    let usual = [
+        runtime,
+        configuration.map(|directory| directory.join("containers/auth.json")),
+        docker.map(|directory| directory.join("config.json")),
+    ];
+    Credentials {
+        named: named.map(|path| process.directory.join(path)),
+        usual: usual.into_iter().flatten().collect(),
+    }
+}
+
+/// The socket of docker or podman; what `DOCKER_HOST` says where that is none, for whoever opens it.
+pub(crate) fn socket(process: &Process) -> PathBuf {
+    let host = process.environment.get_nonempty("DOCKER_HOST");
+    let host = host.unwrap_or(DOCKER_SOCKET);
+    host.strip_prefix("unix://").unwrap_or(host).into()
+}

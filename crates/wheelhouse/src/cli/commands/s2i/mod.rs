@@ -1,0 +1,327 @@
+//! The verb `s2i`: the scripts of a builder image.
+//!
+//! Responsible for the order of the steps of `assemble`, and for what is told of them; [`sets`] says what is
+//! made. What each step does is in the room [`s2i`](crate::s2i), or in `build`.
+
+mod sets;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use wheelhouse_engine::{Host, WheelFile};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Event, Kind, Result, Sha256, Target, Version};
+
+use crate::cli::args::{Conduct, Globals, Role, S2i};
+use crate::cli::commands::build::Addition;
+use crate::cli::commands::session::Preparation;
+use crate::cli::commands::{build, cache, open_store};
+use crate::cli::process_env::Process;
+use crate::cli::{output, reexec, signals};
+use crate::s2i::artifacts::{self, Restored, Transfer};
+use crate::s2i::server::Patience;
+use crate::s2i::{Places, USAGE, environment, move_tree, permissions, scaffold, server};
+use wheelhouse_config::{LocalReader, RawBuild, settle};
+use wheelhouse_store::Store;
+
+const SCHEMA: &str = "wheelhouse-s2i/1";
+
+/// What a builder image brings up to date before anything is built.
+const TOOLS: [&str; 3] = ["pip", "setuptools", "wheel"];
+
+/// Set to 0 to leave the tools as they are.
+const UPGRADE_TOOLS: &str = "WHEELHOUSE_UPGRADE_TOOLS";
+
+/// Whether the next build gets wheels that were fetched; unset, it does if they were slow to fetch.
+const SAVE_FETCHED: &str = "WHEELHOUSE_SAVE_FETCHED";
+
+/// Runs the verb.
+pub(crate) fn run(s2i: &S2i, globals: &Globals) -> Result<()> {
+    let process = Process::read()?;
+    let places = s2i.places().from(&process.directory);
+    match &s2i.role {
+        Role::Assemble => assemble(&places, &process, globals),
+        Role::Tools if !wants_tools(&process) => Ok(()),
+        Role::Tools => bring_tools(&places, globals),
+        Role::SaveArtifacts => artifacts::save(&places, output::bytes()?),
+        Role::Run { bind } => serve(&places, *bind),
+        Role::Usage => {
+            output::data(USAGE);
+            Ok(())
+        }
+        Role::Init { directory, force } => {
+            init(&process.directory.join(directory), *force, globals)
+        }
+    }
+}
+
+/// The places of an image, and whether the user is told of the steps there.
+#[derive(Clone)]
+struct Image {
+    places: Places,
+    talks: bool,
+}
+
+impl Image {
+    fn new(places: &Places, globals: &Globals) -> Self {
+        Self {
+            places: places.clone(),
+            talks: globals.quiet == 0,
+        }
+    }
+
+    /// The Python of `preparation`. Claims the cache, where the engine looks it up.
+    async fn host(&self, preparation: &Preparation) -> Result<Host> {
+        let cache = self.places.cache();
+        let _store = open_store::open(Some(&cache), &*preparation.renderer)?;
+        let python = preparation.settings.python.as_deref();
+        let located = preparation.process.locate_python(python);
+        Host::discover(python, located.as_deref(), &cache.join("uv")).await
+    }
+
+    fn say(&self, step: &str) {
+        if self.talks {
+            output::talk(&format!("---> {step}"));
+        }
+    }
+}
+
+fn assemble(places: &Places, process: &Process, globals: &Globals) -> Result<()> {
+    let variables = environment::read(&places.source())?;
+    reexec::with_missing(variables, &process.environment)?;
+    start_again(places, process, globals)?;
+    let image = Image::new(places, globals);
+    let moved = move_tree::move_contents(&places.source(), &process.directory)?;
+    if !moved.is_empty() {
+        image.say("Moved the source into place");
+    }
+    let tools = wants_tools(process)
+        .then(|| tools(places, globals))
+        .transpose()?;
+    let (application, additions) = sets::prepare(places, process, globals)?;
+    let made = application
+        .carry_out(move |application| Box::pin(make(image, tools, application, additions)))?;
+    let save_fetched = match process.environment.get_nonempty(SAVE_FETCHED) {
+        None => made.fetched.is_slow(),
+        value => is_true(value),
+    };
+    artifacts::tidy(places, save_fetched, &made.restored, &cache::BUCKETS)?;
+    // It may name passwords, and the packages that came with it are in the wheelhouse.
+    moved.remove()?;
+    permissions::share(&places.root)
+}
+
+/// Starts again if settings of the upload ask for it: once the upload is moved, a second start would not know what came
+/// with it.
+fn start_again(places: &Places, process: &Process, globals: &Globals) -> Result<()> {
+    let raw = raw(places, globals);
+    let source = places.source().to_string_lossy().into_owned();
+    let project = process.project_configuration(&raw, Some(&source))?;
+    let pip = process.configuration(&raw, project)?;
+    let settings = settle(&raw, &process.settings_context(&pip, &LocalReader))?;
+    reexec::with_variables_of(&settings, &process.environment)
+}
+
+/// The newest tools, of which no more is told than what comes of them: they are made beside the application.
+fn tools(places: &Places, globals: &Globals) -> Result<Preparation> {
+    let own = raw(places, globals);
+    let raw = RawBuild {
+        requirements: TOOLS.map(str::to_owned).into(),
+        output: Some(places.tools()),
+        quiet: own.quiet + 1,
+        ..own
+    };
+    Preparation::new(raw, None, globals, false)
+}
+
+fn raw(places: &Places, globals: &Globals) -> RawBuild {
+    RawBuild {
+        // The image has but this one; its base may say that pip shall have none.
+        cache_dir: Some(places.cache()),
+        offline: globals.offline,
+        quiet: globals.quiet.into(),
+        verbose: globals.verbose.into(),
+        no_progress: globals.no_progress,
+        ..RawBuild::default()
+    }
+}
+
+fn wants_tools(process: &Process) -> bool {
+    let value = process.environment.get_nonempty(UPGRADE_TOOLS);
+    value.is_none() || is_true(value)
+}
+
+fn is_true(value: Option<&str>) -> bool {
+    value.is_some_and(|value| !["0", "false", "no", "off"].contains(&value.to_lowercase().as_str()))
+}
+
+/// What an assembly has made, as far as it matters for the next.
+struct Assembled {
+    /// What came over the network.
+    fetched: Transfer,
+    /// The files of the store that an earlier build has left.
+    restored: BTreeSet<Sha256>,
+}
+
+/// Makes the wheelhouse, with what an earlier build has left and with new tools.
+async fn make(
+    image: Image,
+    tools: Option<Preparation>,
+    application: Preparation,
+    additions: Vec<Addition>,
+) -> Result<Assembled> {
+    let places = &image.places;
+    let host = image.host(&application).await?;
+    let target = host.target();
+    let mut left = BTreeSet::new();
+    match artifacts::restore(places, &target)? {
+        Restored::Nothing => {}
+        Restored::Everything(files) => {
+            image.say("Restored what an earlier build has left");
+            left = files;
+        }
+        Restored::Foreign(target) => image.say(&format!(
+            "What an earlier build has left is for {target}, and is not used"
+        )),
+    }
+    let upgraded = async {
+        match tools {
+            Some(tools) => Box::pin(upgrade(tools, &host, &image)).await,
+            None => Ok(()),
+        }
+    };
+    let built = Box::pin(build::carry_out(application, additions, Conduct::default()));
+    let report = if looks_at_tools(&target) {
+        upgraded.await?;
+        built.await?
+    } else {
+        // Both wait for an index most of their time.
+        futures::future::try_join(upgraded, built).await?.1
+    };
+    Ok(Assembled {
+        fetched: Transfer {
+            bytes: report.bytes_fetched,
+            time: report.time_fetching,
+        },
+        restored: left,
+    })
+}
+
+/// Whether the Python of `target` looks through the image's packages when it starts for a build, which must
+/// not be replaced meanwhile: before 3.6 it has no environment without them.
+fn looks_at_tools(target: &Target) -> bool {
+    let version: std::result::Result<Version, _> = target.python_version.parse();
+    version.is_ok_and(|version| version < Version::new([3, 6]))
+}
+
+/// Brings the tools of a builder image up to date, so that builds find little to do. Leaves no cache
+/// behind: a build asks anew for the newest.
+fn bring_tools(places: &Places, globals: &Globals) -> Result<()> {
+    let tools = tools(places, globals)?;
+    let image = Image::new(places, globals);
+    let had_cache = places.cache().exists();
+    let brought = tools.carry_out(move |tools| {
+        Box::pin(async move {
+            let host = image.host(&tools).await?;
+            Box::pin(upgrade(tools, &host, &image)).await
+        })
+    });
+    let removed = if had_cache {
+        Ok(())
+    } else {
+        fs_err::remove_dir_all(places.cache())
+            .context(Kind::Publish, || "failed to remove the cache".to_owned())
+    };
+    // Without a network, too, builds by any user must find what they can write.
+    brought.and(removed).and(permissions::share(&places.root))
+}
+
+/// Brings the tools of the image up to date. They stay as they are where none can be had: a place of
+/// wheels without an index need not have them.
+async fn upgrade(tools: Preparation, host: &Host, image: &Image) -> Result<()> {
+    let renderer = tools.renderer.clone();
+    match Box::pin(build::carry_out_quietly(tools)).await {
+        Err(error) if error.kind() == Kind::Resolution => {
+            let message = format!(
+                "{} stay as they are: {}",
+                TOOLS.join(", "),
+                error.sentence()
+            );
+            renderer.observe(&Event::warning(message));
+            return Ok(());
+        }
+        built => built?,
+    }
+    // While it is open, nothing that is unfinished in the cache is taken for what a killed process left.
+    let _cache = Store::open(image.places.cache())?;
+    let installed = host
+        .install(&wheels(&image.places.tools())?)
+        .await
+        .map_err(|error| {
+            let hint = format!("Set {UPGRADE_TOOLS}=0 to leave them as they are.");
+            Error::new(Kind::Publish, "failed to upgrade the image's tools")
+                .with_hint(hint)
+                .caused_by(error)
+        })?;
+    if !installed.is_empty() {
+        image.say(&format!("Installed {}", installed.join(", ")));
+    }
+    Ok(())
+}
+
+/// The wheels in `directory`, sorted by name.
+fn wheels(directory: &Path) -> Result<Vec<WheelFile>> {
+    let failed = || format!("failed to list `{}`", directory.display());
+    let mut wheels = Vec::new();
+    for entry in fs_err::read_dir(directory).context(Kind::Publish, failed)? {
+        let path = entry.context(Kind::Publish, failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some(name) = name.filter(|_| path.extension().is_some_and(|it| it == "whl")) {
+            let filename = name.to_owned();
+            wheels.push(WheelFile { filename, path });
+        }
+    }
+    wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
+    Ok(wheels)
+}
+
+fn serve(places: &Places, bind: SocketAddr) -> Result<()> {
+    let directory = places.wheelhouse();
+    if !directory.is_dir() {
+        let message = format!("there is no wheelhouse in `{}`", directory.display());
+        return Err(
+            Error::new(Kind::Input, message).with_hint("Run `wheelhouse s2i assemble` first.")
+        );
+    }
+    wheelhouse_engine::run(move || async move {
+        let stop = signals::stop()?;
+        let listener = TcpListener::bind(bind).await;
+        let listener = listener.context(Kind::Publish, || format!("failed to listen on {bind}"))?;
+        let address = listener.local_addr().unwrap_or(bind);
+        output::talk(&format!(
+            "Serving {} at http://{address}/simple/",
+            directory.display()
+        ));
+        server::serve(listener, directory, Patience::default(), stop).await;
+        Ok(())
+    })
+}
+
+fn init(directory: &Path, force: bool, globals: &Globals) -> Result<()> {
+    let written = scaffold::write(directory, force)?;
+    if globals.json {
+        let document = json!({ "schema": SCHEMA, "written": written });
+        output::data(&format!("{document:#}\n"));
+    } else {
+        for path in written {
+            output::data(&format!(
+                "{path}
+"
+            ));
+        }
+    }
+    Ok(())
+}

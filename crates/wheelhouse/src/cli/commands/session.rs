@@ -1,0 +1,324 @@
+//! What verbs have in common that make a request and carry it out: command line, configuration and
+//! process brought together.
+//!
+//! Responsible for everything up to the request, and for telling how a run ended. Never resolves,
+//! fetches or builds anything itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use wheelhouse_engine::Host;
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::image_location::ImageLocation;
+use wheelhouse_types::retries::RetryNotices;
+use wheelhouse_types::{Event, Kind, Observer, Request, Result, event};
+
+use crate::cli::args::{Color, Globals, RegistryOptions};
+use crate::cli::commands::open_store::{self, OpenStore};
+use crate::cli::commands::requirements_reader::Reader;
+use crate::cli::commands::{cache, project_source, registry_access, verify};
+use crate::cli::process_env::Process;
+use crate::cli::render::{self, Renderer, Verbosity};
+use crate::cli::{output, reexec, signals};
+use crate::pipeline::Report;
+use wheelhouse_config::{Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle};
+use wheelhouse_fs::locks;
+use wheelhouse_fs::scratch::Scratch;
+use wheelhouse_oci::linked::{self, Architectures, Bringing};
+use wheelhouse_store::Store;
+
+/// All that a run needs and that can be known without a runtime.
+pub(crate) struct Preparation {
+    /// The application's tree or repository.
+    source: Option<String>,
+    pub(crate) json: bool,
+    pub(crate) process: Process,
+    pip: PipConfiguration,
+    raw: RawBuild,
+    pub(crate) settings: Settings,
+    reader: Reader,
+    pub(crate) renderer: Arc<dyn Renderer>,
+    pub(crate) notices: RetryNotices,
+    /// How the registries of `--find-links` are reached.
+    pub(crate) registry: RegistryOptions,
+    /// About options that have no effect.
+    note: Option<String>,
+    /// Caches that are removed when the run has ended, and nothing writes to them any more.
+    temporary: Arc<Mutex<Vec<Scratch>>>,
+}
+
+/// A run whose request is made.
+pub(crate) struct Begun {
+    pub(crate) preparation: Preparation,
+    pub(crate) request: Request,
+    pub(crate) scope: Scope,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) store: Store,
+    /// The interpreter that the request means, as far as that can be known without starting one.
+    pub(crate) python: Option<PathBuf>,
+    /// Kept, because the request refers to it.
+    _source: Option<project_source::Tree>,
+    started: Instant,
+}
+
+impl Begun {
+    /// Tells how the run ended, and verifies what it made if that is wanted.
+    pub(crate) async fn finish(self, report: &Report, verify: bool) -> Result<()> {
+        let preparation = &self.preparation;
+        preparation.renderer.close();
+        preparation.tell_end(report, self.started);
+        if !verify {
+            return Ok(());
+        }
+        let settings = &preparation.settings;
+        let (process, json) = (&preparation.process, preparation.json);
+        verify::after_build(process, settings, json).await
+    }
+}
+
+impl Preparation {
+    /// Brings together what is known. With `one_document` the standard output is not for events.
+    pub(crate) fn new(
+        raw: RawBuild,
+        source: Option<String>,
+        globals: &Globals,
+        one_document: bool,
+    ) -> Result<Self> {
+        let process = Process::read()?;
+        let project = process.project_configuration(&raw, source.as_deref())?;
+        let pip = process.configuration(&raw, project)?;
+        let mut reader = Reader::default();
+        let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
+        reexec::with_variables_of(&settings, &process.environment)?;
+        if settings.requirement_files.iter().any(|file| file == "-") {
+            reader.read_standard_input(&process.directory)?;
+        }
+        if settings.no_color && globals.color.is_none() {
+            output::set_color(Some(Color::Never));
+        }
+        let verbosity = Verbosity::new(settings.quiet, settings.verbose);
+        let events = globals.json && !one_document;
+        let renderer = render::choose(verbosity, events, settings.progress);
+        let notices = RetryNotices::new(renderer.clone());
+        let waiting = renderer.clone();
+        locks::tell_with(move |text| waiting.observe(&Event::warning(text)));
+        reader.use_network(&settings, notices.clone());
+        Ok(Self {
+            renderer,
+            notices,
+            note: globals.foreign.note(),
+            source,
+            json: globals.json,
+            process,
+            pip,
+            raw,
+            settings,
+            reader,
+            registry: RegistryOptions::default(),
+            temporary: Arc::default(),
+        })
+    }
+
+    /// Lets `work` go on with this until it ends or is interrupted.
+    pub(crate) fn carry_out<Work, Outcome>(
+        self,
+        work: impl FnOnce(Self) -> Work + Send + 'static,
+    ) -> Result<Outcome>
+    where
+        Work: Future<Output = Result<Outcome>>,
+        Outcome: Send + 'static,
+    {
+        let renderer = Arc::clone(&self.renderer);
+        if let Some(note) = &self.note {
+            renderer.observe(&Event::warning(note));
+        }
+        let temporary = Arc::clone(&self.temporary);
+        let outcome = signals::run(move || work(self));
+        renderer.close();
+        // Among the failures that ended the run may be that of a build, whatever the first of them is.
+        let failed = outcome.is_err();
+        for directory in
+            std::mem::take(&mut *temporary.lock().unwrap_or_else(PoisonError::into_inner))
+        {
+            open_store::remove(directory, failed);
+        }
+        outcome
+    }
+
+    /// Makes the request, and keeps what it refers to.
+    async fn request(self) -> Result<(Self, Joined, Option<project_source::Tree>)> {
+        let directory = &self.process.directory;
+        let tree = match self.source.as_deref() {
+            Some(source) => {
+                Some(project_source::find(source, directory, self.settings.offline).await?)
+            }
+            None => None,
+        };
+        let mut raw = self.raw.clone();
+        raw.source = tree.as_ref().map(|tree| tree.path.clone());
+        // Files may be read over the network, during which signals must be heard.
+        let reading = tokio::task::spawn_blocking(move || {
+            let context = self.process.settings_context(&self.pip, &self.reader);
+            let joined = join(&raw, &self.settings, &context);
+            joined.map(|joined| (self, joined))
+        });
+        let read = reading.await;
+        let (this, joined) = read.context(Kind::Input, || {
+            "the thread that reads requirements files ended".to_owned()
+        })??;
+        if !joined.from.is_empty() || !joined.unused.is_empty() {
+            this.renderer.observe(&Event::Inputs {
+                from: joined.from.clone(),
+                unused: joined.unused.clone(),
+            });
+        }
+        for note in &joined.notes {
+            this.renderer.observe(&Event::warning(note));
+        }
+        Ok((this, joined, tree))
+    }
+
+    /// Makes the request and opens what carrying it out needs; of images among the `--find-links`
+    /// places, those for `architectures` are brought into the cache.
+    pub(crate) async fn begin(self, architectures: Architectures) -> Result<Begun> {
+        let started = Instant::now();
+        let (preparation, joined, source) = self.request().await?;
+        let Joined {
+            mut request,
+            scope,
+            images,
+            ..
+        } = joined;
+        request.network.notices = preparation.notices.clone();
+        let observer: Arc<dyn Observer> = preparation.renderer.clone();
+        let OpenStore { store, temporary } =
+            open_store::open(preparation.settings.cache.as_deref(), &*observer)?;
+        preparation.keep(temporary);
+        let mut linked = Vec::new();
+        for image in images {
+            let bringing = preparation.bringing(&image, &request, architectures, &store)?;
+            linked.push(linked::bring(image, bringing).await?);
+        }
+        request.indexes.images = linked.into();
+        let python = preparation.process.locate_python(request.python.as_deref());
+        Ok(Begun {
+            preparation,
+            request,
+            scope,
+            observer,
+            store,
+            python,
+            _source: source,
+            started,
+        })
+    }
+
+    /// Keeps a temporary cache until the run has ended.
+    fn keep(&self, directory: Option<Scratch>) {
+        let directories = self.temporary.lock();
+        let mut directories = directories.unwrap_or_else(PoisonError::into_inner);
+        directories.extend(directory);
+    }
+
+    fn bringing(
+        &self,
+        image: &ImageLocation,
+        request: &Request,
+        architectures: Architectures,
+        store: &Store,
+    ) -> Result<Bringing> {
+        let root = store.root();
+        // The engine names files by URLs, which know neither links nor `..`.
+        let root = fs_err::canonicalize(root).context(Kind::Publish, || {
+            format!("the cache {} is gone", root.display())
+        })?;
+        let (settings, notices) = (&self.settings, self.notices.clone());
+        let mut access = registry_access::access(&self.registry, settings, &self.process, notices);
+        let host = image.registry();
+        let trusted = &request.network.trusted_hosts;
+        access.insecure |= trusted.iter().any(|trusted| host == Some(trusted));
+        Ok(Bringing {
+            cache: root.join(cache::IMAGES),
+            architectures,
+            access,
+            socket: registry_access::socket(&self.process),
+            observer: self.renderer.clone(),
+        })
+    }
+
+    /// Refuses a Python that the lock among the inputs does not serve. What the Python says of
+    /// itself is in the cache when the run asks again.
+    pub(crate) async fn check_scope(
+        &self,
+        scope: &Scope,
+        request: &Request,
+        python: Option<&Path>,
+        store: &Store,
+    ) -> Result<()> {
+        if scope.is_everything() {
+            return Ok(());
+        }
+        let cache = store.root().join("uv");
+        let host = Host::discover(request.python.as_deref(), python, &cache).await?;
+        scope.check(&host.target())
+    }
+
+    fn tell_end(&self, report: &Report, started: Instant) {
+        let output = &self.settings.output;
+        let directory = output
+            .strip_prefix(&self.process.directory)
+            .unwrap_or(output);
+        if !report.foreign.is_empty() {
+            self.renderer.observe(&foreign(directory, &report.foreign));
+        }
+        self.renderer.observe(&Event::Finished {
+            directory: directory.display().to_string(),
+            fetched: report.fetched,
+            built: report.built,
+            reused: report.reused,
+            sdists: report.sdists,
+            bytes: report.bytes,
+            bytes_fetched: report.bytes_fetched,
+            seconds: event::seconds(started.elapsed()),
+        });
+    }
+}
+
+/// How many files are named that no run put into the output.
+const NAMED: usize = 5;
+
+fn foreign(directory: &Path, names: &[String]) -> Event {
+    let shown: Vec<_> = names
+        .iter()
+        .take(NAMED)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "`{}` also has {}{more}, which no run put there",
+        directory.display(),
+        shown.join(", ")
+    );
+    Event::warning(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_files_are_named_up_to_a_number() {
+        let names: Vec<_> = (1..=7).map(|number| format!("{number}.whl")).collect();
+        let Event::Warning { message, .. } = foreign(Path::new("out"), &names) else {
+            panic!("not a warning");
+        };
+        assert_eq!(
+            message,
+            "`out` also has `1.whl`, `2.whl`, `3.whl`, `4.whl`, `5.whl` and 2 more, which no run put there"
+        );
+    }
+}

@@ -1,0 +1,359 @@
+//! The verb `verify`, and what `build --verify` does at its end.
+//!
+//! Responsible for bringing command line and process together into a job, and for showing the
+//! report. Never judges what was found.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use wheelhouse_types::request::Building;
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Error, Kind, Request, Result, names_image};
+
+use crate::cli::args::{Globals, Verify};
+use crate::cli::commands::extract::Opening;
+use crate::cli::commands::requirements_reader::Reader;
+use crate::cli::process_env::Process;
+use crate::cli::render::Verbosity;
+use crate::cli::render::upload_bar::Activity;
+use crate::cli::{error_report, exit_code, format, output, signals, style};
+use crate::verify::{self, Check, Finding, Job, Outcome, Progress, Report, Requirements};
+use wheelhouse_config::{RawBuild, Settings, join, settle};
+use wheelhouse_fs::scratch::Scratch;
+use wheelhouse_oci::extract;
+
+const SCHEMA: &str = "wheelhouse-verify/1";
+
+/// Runs the verb, and returns the exit code.
+pub(crate) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
+    let process = Process::read()?;
+    let requirements = requirements(verify, &process)?;
+    let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
+    let activity = Arc::new(Activity::new(globals.shows_progress(), verbosity));
+    let (json, enough) = (globals.json, globals.quiet > 0);
+    let job = Job {
+        requirements,
+        install: verify.installs(),
+        import: verify.import,
+        watch: watch(&activity, move |check| {
+            if !json {
+                output::data(&as_text(check, enough));
+            }
+        }),
+        ..job(
+            &process,
+            &process.directory.join(verify.place()),
+            verify.python.clone(),
+        )
+    };
+    let report = if names_image(verify.place()) {
+        let image = verify.place().parse()?;
+        let opening = Opening::new(&image, &verify.reading, globals, &process)?;
+        let name = verify.place().into();
+        activity.begin(&format!("Extracting {image}"));
+        signals::run(move || verify_image(opening, job, name))
+    } else {
+        signals::run(move || verify::verify(job))
+    };
+    activity.close();
+    let report = report?;
+    if json {
+        output::data(&hidden(&format!("{:#}\n", as_json(&report))));
+    }
+    match outcome(&report) {
+        Ok(()) => Ok(exit_code::SUCCESS),
+        Err(error) => {
+            // The one document says it already.
+            if !globals.json {
+                error_report::report(&error, false);
+            }
+            Ok(exit_code::VERIFICATION)
+        }
+    }
+}
+
+/// Verifies the wheelhouse of an image, in a directory that is there for so long.
+async fn verify_image(opening: Opening, job: Job, name: PathBuf) -> Result<Report> {
+    let scratch = Scratch::new()?;
+    let directory = scratch.path().join("wheelhouse");
+    let (source, choice) = opening.open().await?;
+    let into = directory.clone();
+    wheelhouse_oci::on_thread(move || {
+        let image = choice.find(source)?;
+        extract::extract(&image, choice.path.as_deref(), &into)
+    })
+    .await?;
+    let report = verify::verify(Job { directory, ..job }).await?;
+    Ok(Report {
+        directory: name,
+        ..report
+    })
+}
+
+/// Verifies what a build has made: all but the import of it.
+pub(crate) async fn after_build(process: &Process, settings: &Settings, json: bool) -> Result<()> {
+    let verbosity = Verbosity::new(settings.quiet, settings.verbose);
+    let activity = Arc::new(Activity::new(settings.progress, verbosity));
+    let enough = verbosity < Verbosity::Normal;
+    let tell = move |check: &Check| {
+        let text = as_text(check, enough);
+        if !json && !text.is_empty() {
+            output::talk(text.trim_end());
+        }
+    };
+    let job = Job {
+        watch: watch(&activity, tell),
+        ..job(process, &settings.output, settings.python.clone())
+    };
+    let report = verify::verify(job).await;
+    activity.close();
+    let report = report?;
+    if json {
+        output::data(&hidden(&format!("{}\n", as_json(&report))));
+    }
+    outcome(&report)
+}
+
+/// Shows what is checked, and gives each check to `tell` when it has ended.
+fn watch(activity: &Arc<Activity>, tell: impl Fn(&Check) + Send + Sync + 'static) -> verify::Watch {
+    let activity = Arc::clone(activity);
+    Arc::new(move |progress| match progress {
+        Progress::Begins { name, about } => {
+            let about = about.map(|about| format!(": {}", hidden(about)));
+            let about = about.unwrap_or_default();
+            activity.begin(&format!("Verifying {}{about}", shown(name)));
+        }
+        Progress::Ended(check) => activity.above(|| tell(check)),
+    })
+}
+
+fn job(process: &Process, directory: &Path, python: Option<String>) -> Job {
+    let environment = process.environment.iter();
+    Job {
+        // Components have neither `.` nor a slash at the end, which would be shown.
+        directory: directory.components().collect(),
+        requirements: Requirements::Own,
+        python,
+        surroundings: process.surroundings(),
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        building: Building {
+            jobs: process.processors,
+            environment: process.environment.of_builds(),
+            ..Building::default()
+        },
+        install: true,
+        import: false,
+        watch: Arc::new(|_| {}),
+    }
+}
+
+fn requirements(verify: &Verify, process: &Process) -> Result<Requirements> {
+    if let Some(lock) = &verify.lock {
+        return Ok(Requirements::Lock(process.directory.join(lock)));
+    }
+    if verify.requirement_files.is_empty() {
+        return Ok(Requirements::Own);
+    }
+    let Request {
+        requirements,
+        constraints,
+        ..
+    } = read(&verify.requirement_files, process)?;
+    Ok(Requirements::Lines {
+        requirements,
+        constraints,
+    })
+}
+
+/// Reads requirements files as `build` does.
+fn read(files: &[String], process: &Process) -> Result<Request> {
+    let raw = RawBuild {
+        requirement_files: files.to_vec(),
+        ..RawBuild::default()
+    };
+    let pip = process.pip_configuration(&RawBuild::default())?;
+    let mut reader = Reader::default();
+    if files.iter().any(|file| file == "-") {
+        reader.read_standard_input(&process.directory)?;
+    }
+    let context = process.settings_context(&pip, &reader);
+    let settings = settle(&raw, &context)?;
+    Ok(join(&raw, &settings, &context)?.request)
+}
+
+fn outcome(report: &Report) -> Result<()> {
+    if report.passed() {
+        return Ok(());
+    }
+    let directory = report.directory.display();
+    let failures = format::count(report.failures(), "failure");
+    let message = format!("{directory} is not what it should be: {failures}");
+    Err(Error::new(Kind::Verification, message))
+}
+
+fn as_json(report: &Report) -> Value {
+    json!({
+        "schema": SCHEMA,
+        "directory": report.directory.display().to_string(),
+        "manifest": report.manifest,
+        "passed": report.passed(),
+        "checks": report.checks,
+    })
+}
+
+/// One line for a check, and below it what was found; nothing of one that passed if that is `enough`.
+fn as_text(check: &Check, enough: bool) -> String {
+    let mut text = String::new();
+    if enough && check.outcome != Outcome::Failed {
+        return text;
+    }
+    let _ = writeln!(text, "{}", line(check));
+    for failure in &check.failures {
+        tell(&mut text, failure, "");
+    }
+    for hint in hints(check) {
+        let _ = writeln!(text, "  {}", style::labelled(style::HINT, "hint", hint));
+    }
+    for warning in &check.warnings {
+        tell(&mut text, warning, "warning: ");
+    }
+    text
+}
+
+fn line(check: &Check) -> String {
+    let (word, style) = match check.outcome {
+        Outcome::Passed => ("ok", style::DONE),
+        Outcome::Failed => ("failed", style::ERROR),
+        Outcome::NotChecked => ("not checked", style::WARNING),
+    };
+    let word = style::painted(style, &format!("{word:<11}"));
+    let counts = check.counts.iter();
+    let counts: Vec<String> = counts
+        .map(|count| format::count(count.number, count.noun))
+        .collect();
+    let target = check.target.as_deref().map(|label| format!("for {label}"));
+    let what: Vec<String> = [counts.join(", ")].into_iter().chain(target).collect();
+    let what = what.join(" ");
+    let reason = check.reason.as_deref().map(hidden);
+    let tail = [Some(what.trim().to_owned()), reason];
+    let tail: Vec<String> = tail
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .collect();
+    format!("{word}  {:<12}  {}", shown(check.name), tail.join(": "))
+}
+
+fn shown(name: verify::Name) -> String {
+    let name = serde_json::to_value(name).unwrap_or_default();
+    name.as_str().unwrap_or_default().to_owned()
+}
+
+fn tell(text: &mut String, finding: &Finding, label: &str) {
+    let sentence = hidden(&format!("{} {}", finding.about, finding.message));
+    let _ = writeln!(text, "  {label}{sentence}");
+    for line in finding.detail.iter().flat_map(|detail| detail.lines()) {
+        let _ = writeln!(text, "    {}", hidden(line));
+    }
+}
+
+/// What to do, each said once.
+fn hints(check: &Check) -> Vec<&'static str> {
+    let mut hints = Vec::new();
+    for hint in check.failures.iter().filter_map(|failure| failure.hint) {
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    hints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::{Count, Name};
+
+    fn finding(about: &str, message: &str, hint: Option<&'static str>) -> Finding {
+        Finding {
+            about: about.to_owned(),
+            message: message.to_owned(),
+            detail: None,
+            hint,
+        }
+    }
+
+    fn report() -> Report {
+        let check = |name, outcome, number, noun| Check {
+            name,
+            target: None,
+            outcome,
+            counts: vec![Count { number, noun }],
+            reason: None,
+            failures: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let mut files = check(Name::Files, Outcome::Failed, 2, "wheel");
+        files.failures = vec![
+            finding(
+                "alpha-1.0-py3-none-any.whl",
+                "is missing",
+                Some("Build again."),
+            ),
+            finding(
+                "beta-1.0-py3-none-any.whl",
+                "is missing",
+                Some("Build again."),
+            ),
+        ];
+        files.warnings = vec![finding("notes.txt", "is not in wheelhouse.json", None)];
+        let mut installation = check(Name::Installation, Outcome::NotChecked, 0, "package");
+        installation.counts.clear();
+        installation.target = Some("CPython 3.9.1 on linux_x86_64".to_owned());
+        installation.reason = Some("there is no pip".to_owned());
+        Report {
+            directory: "/wheels".into(),
+            manifest: true,
+            checks: vec![
+                files,
+                check(Name::Wheels, Outcome::Passed, 1, "wheel"),
+                installation,
+            ],
+        }
+    }
+
+    #[test]
+    fn each_check_is_a_line_and_each_failure_too() {
+        let text: String = report()
+            .checks
+            .iter()
+            .map(|check| as_text(check, false))
+            .collect();
+        let text = anstream::adapter::strip_str(&text).to_string();
+        insta::assert_snapshot!(text, @"
+        failed       files         2 wheels
+          alpha-1.0-py3-none-any.whl is missing
+          beta-1.0-py3-none-any.whl is missing
+          hint: Build again.
+          warning: notes.txt is not in wheelhouse.json
+        ok           wheels        1 wheel
+        not checked  installation  for CPython 3.9.1 on linux_x86_64: there is no pip
+        ");
+        assert_eq!(as_text(&report().checks[1], true), "");
+    }
+
+    #[test]
+    fn programs_get_the_same() {
+        let json = as_json(&report());
+        assert_eq!(json["schema"], SCHEMA);
+        assert_eq!(json["passed"], false);
+        assert_eq!(
+            json["checks"][0]["failures"][1]["about"],
+            "beta-1.0-py3-none-any.whl"
+        );
+        assert_eq!(json["checks"][2]["outcome"], "not-checked");
+    }
+}

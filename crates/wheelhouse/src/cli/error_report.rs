@@ -1,0 +1,121 @@
+//! Errors as messages: a sentence, its detail, and what to do.
+//!
+//! Responsible for their form, and for the last look for credentials. Never words an error.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::{Error, Kind};
+
+use crate::cli::hints::Dialect;
+use crate::cli::render::EVENT_SCHEMA;
+use crate::cli::style;
+use crate::cli::{exit_code, output};
+
+/// Tells the user of a failure.
+pub(crate) fn report(error: &Error, json: bool) {
+    let dialect = Dialect::current();
+    if json {
+        output::data(&format!("{}\n", as_json(error, dialect)));
+    } else {
+        output::talk(&as_text(error, dialect));
+    }
+}
+
+/// The message, as lines without an end.
+fn as_text(error: &Error, dialect: Dialect) -> String {
+    if error.kind() == Kind::Interrupted {
+        return "interrupted".to_owned();
+    }
+    let mut text = style::labelled(style::ERROR, "error", &hidden(&error.sentence()));
+    if let Some(detail) = dialect.detail(error) {
+        for line in hidden(&detail).trim_end().lines() {
+            let _ = write!(text, "\n{}", style::indented(line));
+        }
+    }
+    if let Some(hint) = hint(error, dialect) {
+        let hint = style::labelled(style::HINT, "hint", &hidden(&hint));
+        let _ = write!(text, "\n{hint}");
+    }
+    text
+}
+
+fn hint(error: &Error, dialect: Dialect) -> Option<String> {
+    error.hint().and_then(|hint| dialect.hint(hint))
+}
+
+fn as_json(error: &Error, dialect: Dialect) -> serde_json::Value {
+    json!({
+        "schema": EVENT_SCHEMA,
+        "event": "error",
+        "kind": exit_code::name(error.kind()),
+        "code": exit_code::code(error.kind()),
+        "message": hidden(&error.sentence()),
+        "detail": dialect.detail(error).as_deref().map(hidden),
+        "hint": hint(error, dialect).as_deref().map(hidden),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Error {
+        let cause = Error::new(Kind::Build, "https://me:secret@host/ said no")
+            .with_hint("Ask https://me:secret@host/ again.")
+            .with_detail("line 1\n\nline 3\n");
+        Error::new(Kind::Build, "failed to build example==1.0").caused_by(cause)
+    }
+
+    #[test]
+    fn a_message_has_detail_and_hint_once_each() {
+        let text = as_text(&example(), Dialect::CommandLine);
+        let text = anstream::adapter::strip_str(&text).to_string();
+        insta::assert_snapshot!(text, @"
+        error: failed to build example==1.0: https://****@host/ said no
+          line 1
+
+          line 3
+        hint: Ask https://****@host/ again.
+        ");
+    }
+
+    #[test]
+    fn programs_get_the_same() {
+        let json = as_json(&example(), Dialect::CommandLine);
+        assert_eq!(json["kind"], "build");
+        assert_eq!(json["code"], 5);
+        assert_eq!(json["hint"], "Ask https://****@host/ again.");
+        assert!(!json.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn an_interruption_is_one_word() {
+        let interrupted = Error::new(Kind::Interrupted, "interrupted");
+        assert_eq!(as_text(&interrupted, Dialect::CommandLine), "interrupted");
+    }
+
+    #[test]
+    fn a_build_by_s2i_shows_the_log_and_names_variables() {
+        let error = Error::new(Kind::Build, "failed to build example==1.0")
+            .with_detail("line 3\nthe whole log: /cache/logs/example.log")
+            .with_log("line 1\n\u{1b}[31mline 2\u{1b}[0m\u{1b}]0;title\u{7}\n10%\r100%\r\nline\u{9b} 3\t.")
+            .with_hint("Give it more time with --build-timeout SECONDS. Or ask with --proxy URL.");
+        let text = anstream::adapter::strip_str(&as_text(&error, Dialect::S2iBuild)).to_string();
+        insta::assert_snapshot!(text, @"
+        error: failed to build example==1.0
+          line 1
+          line 2
+          100%
+          line 3	.
+        hint: Or ask with PIP_PROXY=URL.
+        ");
+        let json = as_json(&error, Dialect::S2iBuild);
+        assert_eq!(json["detail"], "line 1\nline 2\n100%\nline 3\t.");
+        assert_eq!(json["hint"], "Or ask with PIP_PROXY=URL.");
+        let useless = Error::new(Kind::Fetch, "no").with_hint("Run once without --offline.");
+        assert!(as_text(&useless, Dialect::S2iBuild).ends_with(" no"));
+        assert!(as_json(&useless, Dialect::S2iBuild)["hint"].is_null());
+    }
+}

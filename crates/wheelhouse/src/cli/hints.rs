@@ -1,0 +1,268 @@
+//! The words of hints: options on the command line, variables and files in an S2I build.
+//!
+//! All rooms word their hints for the command line. A user of `s2i build` or `OpenShift` cannot pass options to
+//! `wheelhouse s2i assemble`, so there [`PHRASES`] puts hints into other words, [`OPTIONS`] turns options into
+//! variables, and a sentence for which neither has an equivalent is left out.
+
+use std::sync::{LazyLock, OnceLock};
+
+use regex::{Captures, Regex};
+use wheelhouse_types::Error;
+
+use crate::cli::args::{Role, Verb};
+
+static CURRENT: OnceLock<Dialect> = OnceLock::new();
+
+/// How the user starts the run, which decides what can be done about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    CommandLine,
+    /// A container that is gone when the user reads the output.
+    S2iBuild,
+}
+
+/// What a user of an S2I build has for an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Equivalent {
+    /// A variable in `.s2i/environment` or `-e`; one that needs a certain value has it.
+    Variable(&'static str),
+    /// An option at the end of a requirement's line.
+    OfLine,
+    /// The option itself: it is one of `s2i build`.
+    Same,
+    Nothing,
+}
+
+/// Every option that a hint names.
+#[rustfmt::skip]
+const OPTIONS: [(&str, Equivalent); 41] = {
+    use Equivalent::{Nothing, OfLine, Same, Variable};
+    [
+        ("--all-in-one", Nothing),
+        ("--all-releases", Variable("PIP_ALL_RELEASES")),
+        ("--arch", Nothing),
+        ("--authfile", Variable("REGISTRY_AUTH_FILE")),
+        ("--build-constraint", Variable("PIP_BUILD_CONSTRAINT")),
+        ("--build-timeout", Nothing),
+        ("--cache-dir", Nothing),
+        ("--cert", Variable("PIP_CERT")),
+        ("--check", Nothing),
+        ("--client-cert", Variable("PIP_CLIENT_CERT")),
+        ("--exclude-newer", Variable("PIP_UPLOADED_PRIOR_TO")),
+        ("--extra-index-url", Variable("PIP_EXTRA_INDEX_URL")),
+        ("--find-links", Variable("PIP_FIND_LINKS")),
+        ("--force", Nothing),
+        ("--frozen", Nothing),
+        ("--hash", OfLine),
+        ("--ignore-error-codes", Nothing),
+        ("--incremental", Same),
+        ("--index-strategy", Nothing),
+        ("--index-url", Variable("PIP_INDEX_URL")),
+        ("--insecure", Nothing),
+        ("--keyring-provider", Variable("PIP_KEYRING_PROVIDER")),
+        ("--no-binary", Variable("PIP_NO_BINARY")),
+        // As for pip, a false value disables the isolation.
+        ("--no-build-isolation", Variable("PIP_NO_BUILD_ISOLATION=0")),
+        ("--no-require-hashes", Variable("PIP_NO_REQUIRE_HASHES=1")),
+        ("--offline", Nothing),
+        ("--only-binary", Variable("PIP_ONLY_BINARY")),
+        ("--output", Nothing),
+        ("--path", Nothing),
+        ("--platform", Nothing),
+        ("--proxy", Variable("PIP_PROXY")),
+        ("--python", Nothing),
+        ("--python-version", Nothing),
+        ("--requirement", Variable("REQUIREMENTS_FILE")),
+        ("--same-versions", Nothing),
+        ("--separate", Variable("WHEELHOUSE_SEPARATE=1")),
+        ("--source", Nothing),
+        ("--timeout", Variable("PIP_TIMEOUT")),
+        ("--trusted-host", Variable("PIP_TRUSTED_HOST")),
+        ("--universal", Nothing),
+        ("-r", Variable("REQUIREMENTS_FILE")),
+    ]
+};
+
+/// Words of hints, and the words for them in an S2I build.
+const PHRASES: [(&str, &str); 19] = [
+    (
+        "Name a Python that it is for with --python",
+        "Use a builder image with a Python that it is for",
+    ),
+    (
+        "Choose another Python with --python",
+        "Use a builder image with another Python",
+    ),
+    (
+        "Name one with --python PATH or --python VERSION",
+        "Use a builder image that has one",
+    ),
+    (", or replace what a package requires with --override", ""),
+    ("Resolve anew with --upgrade", "Build without --incremental"),
+    (
+        "Free some space there (`wheelhouse cache prune`), or name another place with --cache-dir",
+        "Free some space where the build runs",
+    ),
+    (
+        "or use a file system that has some: --cache-dir is where builds run, TMPDIR is for their temporary files",
+        "or give the build more",
+    ),
+    (
+        "Make it writable, or name another place with --cache-dir",
+        "Make it writable in the builder image",
+    ),
+    (
+        "Name a writable directory with --cache-dir",
+        "Make it writable in the builder image",
+    ),
+    (
+        "Make it readable, delete it, or name another place with --cache-dir",
+        "Build without --incremental",
+    ),
+    (
+        "Name a new or an empty directory with --cache-dir",
+        "Build without --incremental",
+    ),
+    (
+        "Build fewer packages at once with a lower --jobs, or give the machine or container more memory",
+        "Give the build more memory",
+    ),
+    ("beside Python", "beside the Python of the builder image"),
+    ("Install with `", "Install in the builder image with `"),
+    (
+        "Name the lock alone, with --lock FILE",
+        "Name the lock alone in REQUIREMENTS_FILE",
+    ),
+    ("; `wheelhouse config` tells who named this one", ""),
+    (
+        "`wheelhouse config` tells where each comes from",
+        "Leave one of them out",
+    ),
+    (", or name another output", ""),
+    (": choose another directory", ""),
+];
+
+/// The one command that is for the source, and not for the container.
+const LOCK_COMMAND: &str = "wheelhouse lock";
+
+/// Matches words in backticks, or an option with the placeholder of its value, such as `FILE`.
+static MENTION: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"`(?<quoted>[^`]*)`|(?<before>^|[\s(])(?<option>-r|--[a-z][a-z-]*)\b(?: (?<value>[A-Z]+)\b)?";
+    Regex::new(pattern).expect("a valid pattern")
+});
+
+impl Dialect {
+    pub(super) fn of(verb: &Verb) -> Self {
+        match verb {
+            Verb::S2i(s2i) if matches!(s2i.role, Role::Assemble | Role::Tools) => Self::S2iBuild,
+            _ => Self::CommandLine,
+        }
+    }
+
+    /// Makes this the dialect of the whole run.
+    pub(super) fn speak(self) {
+        // It can be set once; a test may have done so.
+        let _ = CURRENT.set(self);
+    }
+
+    pub(crate) fn current() -> Self {
+        CURRENT.get().copied().unwrap_or(Self::CommandLine)
+    }
+
+    /// Puts `hint` into the words of this dialect, as far as it has any for it.
+    pub(crate) fn hint(self, hint: &str) -> Option<String> {
+        if self == Self::CommandLine {
+            return Some(hint.to_owned());
+        }
+        let sentences = rephrased(hint);
+        let sentences = sentences.split_inclusive(". ").filter_map(in_s2i_build);
+        let hint = sentences.collect::<String>().trim_end().to_owned();
+        (!hint.is_empty()).then_some(hint)
+    }
+
+    /// The lines below the message of `error`. Where the log of a failed build will be gone, its end is shown.
+    pub(super) fn detail(self, error: &Error) -> Option<String> {
+        match error.log() {
+            Some(log) if self == Self::S2iBuild => Some(harmless(log)),
+            _ => error.detail().map(ToOwned::to_owned),
+        }
+    }
+}
+
+fn rephrased(hint: &str) -> String {
+    let replace = |text: String, (said, instead): &(&str, &str)| text.replace(said, instead);
+    PHRASES.iter().fold(hint.to_owned(), replace)
+}
+
+/// Names variables and files in `sentence`, if there are some for all that it names.
+fn in_s2i_build(sentence: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut end = 0;
+    for mention in MENTION.captures_iter(sentence) {
+        let whole = mention.get(0)?;
+        text += &sentence[end..whole.start()];
+        match mention.name("quoted") {
+            Some(quoted) => text.extend(["`", &of_quoted(quoted.as_str())?, "`"]),
+            None => text.extend([&mention["before"], &of_bare(&mention)?]),
+        }
+        end = whole.end();
+    }
+    Some(text + &sentence[end..])
+}
+
+fn of_quoted(quoted: &str) -> Option<String> {
+    if quoted.starts_with('-') {
+        let (option, value) = match quoted.split_once(' ') {
+            Some((option, value)) => (option, Some(value)),
+            None => (quoted, None),
+        };
+        return named(of_option(option)?, quoted, value);
+    }
+    let is_command = quoted.starts_with("wheelhouse ") && !quoted.starts_with(LOCK_COMMAND);
+    (!is_command).then(|| quoted.to_owned())
+}
+
+fn of_bare(mention: &Captures<'_>) -> Option<String> {
+    let option = &mention["option"];
+    match of_option(option)? {
+        Equivalent::OfLine => Some(format!("`{option}` in the requirements file")),
+        other => named(
+            other,
+            option,
+            mention.name("value").map(|value| value.as_str()),
+        ),
+    }
+}
+
+fn of_option(name: &str) -> Option<Equivalent> {
+    let (_, equivalent) = OPTIONS.iter().find(|(option, _)| *option == name)?;
+    Some(*equivalent)
+}
+
+/// The words for an option that is `written` like this, with `value`.
+fn named(equivalent: Equivalent, written: &str, value: Option<&str>) -> Option<String> {
+    match (equivalent, value) {
+        (Equivalent::Variable(variable), Some(value)) => Some(format!("{variable}={value}")),
+        (Equivalent::Variable(variable), None) => Some(variable.to_owned()),
+        (Equivalent::OfLine | Equivalent::Same, _) => Some(written.to_owned()),
+        (Equivalent::Nothing, _) => None,
+    }
+}
+
+/// Removes from the output of a build what a terminal would obey, and of a line that was written
+/// over itself all but the last state.
+fn harmless(log: &str) -> String {
+    let log = anstream::adapter::strip_str(log).to_string();
+    let last_state = |line: &str| {
+        let line = line.trim_end_matches('\r').rsplit('\r').next();
+        line.unwrap_or_default()
+            .replace(|letter: char| letter.is_control() && letter != '\t', "")
+    };
+    log.split('\n')
+        .map(last_state)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests;
