@@ -1,7 +1,5 @@
-//! Disks that are full, read-only or other ones. They are mounted for the purpose, which needs
-//! privileges.
+//! Full and read-only filesystems, and a store on another filesystem than its output. The tests mount them.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,20 +15,16 @@ struct Disk {
 }
 
 impl Disk {
-    /// Mounts a filesystem of `size` bytes. Where that is not permitted the test is left out,
-    /// except where everything must be tested.
-    fn mount(size: u32) -> Option<Self> {
+    /// Mounts a tmpfs of `size` bytes.
+    fn mount(size: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = format!("size={size}");
-        if mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], directory.path()) {
-            return Some(Self { directory });
-        }
+        let arguments = ["-t", "tmpfs", "-o", &options, "tmpfs"];
         assert!(
-            std::env::var_os("CI").is_none_or(|value| value != "true"),
-            "cannot mount a tmpfs, and CI=true wants every test"
+            mount(&arguments, directory.path()),
+            "failed to mount a tmpfs"
         );
-        let _ = writeln!(std::io::stderr(), "left out: cannot mount a tmpfs");
-        None
+        Self { directory }
     }
 
     fn path(&self) -> &Path {
@@ -54,10 +48,9 @@ fn mount(options: &[&str], directory: &Path) -> bool {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn a_full_disk_under_the_store_is_named_and_leaves_nothing() {
-    let Some(disk) = Disk::mount(1 << 20) else {
-        return;
-    };
+    let disk = Disk::mount(1 << 20);
     let store = Store::open(disk.path().join("cache")).unwrap();
     add(&store, &vec![1; 600_000]);
     let mut writer = store.writer(Expected::anything("a.whl")).unwrap();
@@ -78,10 +71,9 @@ fn a_full_disk_under_the_store_is_named_and_leaves_nothing() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn a_full_disk_at_the_destination_is_named_and_leaves_nothing() {
-    let Some(disk) = Disk::mount(1 << 18) else {
-        return;
-    };
+    let disk = Disk::mount(1 << 18);
     let (_directory, store) = new_store();
     let stored = add(&store, &vec![1; 600_000]);
     let destination = disk.path().join("a.whl");
@@ -96,10 +88,9 @@ fn a_full_disk_at_the_destination_is_named_and_leaves_nothing() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn a_file_is_copied_to_another_disk() {
-    let Some(disk) = Disk::mount(1 << 20) else {
-        return;
-    };
+    let disk = Disk::mount(1 << 20);
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let auto = Placing::default();
@@ -116,10 +107,9 @@ fn a_file_is_copied_to_another_disk() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn what_holds_for_one_disk_does_not_for_another() {
-    let Some(disk) = Disk::mount(1 << 20) else {
-        return;
-    };
+    let disk = Disk::mount(1 << 20);
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let auto = Placing::default();
@@ -137,10 +127,9 @@ fn what_holds_for_one_disk_does_not_for_another() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn a_read_only_disk_refuses_what_it_must_and_serves_what_it_can() {
-    let Some(disk) = Disk::mount(1 << 20) else {
-        return;
-    };
+    let disk = Disk::mount(1 << 20);
     let root = disk.path().join("cache");
     let stored = add(&Store::open(&root).unwrap(), b"wheel");
     disk.make_read_only();

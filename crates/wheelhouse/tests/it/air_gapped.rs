@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::process::{CutOff, strace_is_there};
+use crate::support::process::CutOff;
 use crate::support::python::{blog, environment, pip, run, without_settings};
 use crate::support::sandbox::build_arguments;
 use crate::support::{Index, Sandbox, Sdist, Wheel, test_python, tree};
@@ -108,10 +108,16 @@ fn requirements() -> PathBuf {
 }
 
 #[test]
+#[cfg_attr(
+    not(all(
+        feature = "test-python",
+        feature = "test-pypi",
+        feature = "test-namespaces"
+    )),
+    ignore = "requires the test Python, PyPI, network namespaces"
+)]
 fn what_anyone_downloads_anyone_builds_without_a_network() {
-    let (Some(test_python), Some(cut_off)) = (test_python(), CutOff::find()) else {
-        return;
-    };
+    let (test_python, cut_off) = (test_python(), CutOff::find());
     let directory = tempfile::tempdir().unwrap();
     let mut sets = Vec::new();
     for downloads in TOOLS {
@@ -155,10 +161,8 @@ fn arguments<'a>(given: &'a [std::ffi::OsString], more: &'a [&str]) -> Vec<&'a s
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-tools"), ignore = "requires strace, openssl")]
 fn without_an_index_nobody_opens_a_socket() {
-    if !strace_is_there() {
-        return;
-    }
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let tool = Wheel::new("tool", "1.0");
     let gamma = Sdist::new("gamma", "1.0").requires("tool");

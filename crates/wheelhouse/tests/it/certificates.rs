@@ -69,13 +69,14 @@ impl Drop for Server {
 }
 
 #[test]
+#[cfg_attr(
+    not(all(feature = "test-python", feature = "test-tools")),
+    ignore = "requires the test Python, strace, openssl"
+)]
 fn an_index_that_knows_its_clients() {
     let sandbox = Sandbox::new();
-    let (Some(python), Some([authority, certificate, key])) =
-        (test_python(), certificates(&sandbox.path("")))
-    else {
-        return;
-    };
+    let python = test_python();
+    let [authority, certificate, key] = certificates(&sandbox.path(""));
     let wheel = Wheel::new("alpha", "1.0");
     let page = format!("<!DOCTYPE html><a href='{0}'>{0}</a>", wheel.filename());
     sandbox.write("index/alpha/index.html", &page);
@@ -112,13 +113,8 @@ fn an_index_that_knows_its_clients() {
 }
 
 /// Serves the directory `index` of the sandbox, which has a page and `alpha`, with a self-signed certificate for `name`.
-pub(crate) fn self_signed(
-    sandbox: &Sandbox,
-    python: &Path,
-    file: &str,
-    name: &str,
-) -> Option<Server> {
-    let openssl = part("openssl")?;
+pub(crate) fn self_signed(sandbox: &Sandbox, python: &Path, file: &str, name: &str) -> Server {
+    let openssl = part("openssl");
     let (key, certificate) = (sandbox.path("self.key"), sandbox.path(file));
     let mut command = Command::new(openssl);
     command.args([
@@ -139,7 +135,7 @@ pub(crate) fn self_signed(
     std::fs::write(path, wheel.bytes()).unwrap();
     sandbox.write("index/requirements.txt", "alpha\n");
     let (index, none) = (sandbox.path("index"), Path::new(""));
-    Some(Server::start(python, [&index, none, &certificate, &key]))
+    Server::start(python, [&index, none, &certificate, &key])
 }
 
 /// What is asked for at `base`: a page of an index, one of links, a file, requirements and a repository.
@@ -177,12 +173,14 @@ pub(crate) fn build(sandbox: &Sandbox, way: &[String], more: &[&str]) -> Finishe
 }
 
 #[test]
+#[cfg_attr(
+    not(all(feature = "test-python", feature = "test-tools")),
+    ignore = "requires the test Python, strace, openssl"
+)]
 fn a_self_signed_certificate_is_trusted_once_it_is_named() {
     let sandbox = Sandbox::new();
-    let Some(python) = test_python() else { return };
-    let Some(server) = self_signed(&sandbox, &python, "self.pem", "localhost") else {
-        return;
-    };
+    let python = test_python();
+    let server = self_signed(&sandbox, &python, "self.pem", "localhost");
     let base = format!("https://localhost:{}", server.port);
     for way in &ways(&base)[..4] {
         let run = build(&sandbox, way, &[]);
@@ -205,7 +203,7 @@ fn a_self_signed_certificate_is_trusted_once_it_is_named() {
     run.assert_exit(4)
         .assert_error_names(&["alpha.git", "not found"]);
     // The name counts all the same, and so does a certificate that is not that of the server.
-    let other = self_signed(&sandbox, &python, "other.pem", "other.example").unwrap();
+    let other = self_signed(&sandbox, &python, "other.pem", "other.example");
     let base = format!("https://localhost:{}", other.port);
     for (certificate, cause) in [
         (

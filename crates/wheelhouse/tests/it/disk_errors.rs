@@ -15,11 +15,10 @@ fn index() -> Index {
 const WANTED: [&str; 2] = ["alpha", "gamma"];
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn a_full_disk_under_the_output_is_named_and_the_old_wheelhouse_stays() {
     let (index, sandbox) = (index(), Sandbox::new());
-    let Some(_disk) = Mount::memory(&sandbox.out(), 1_000_000) else {
-        return;
-    };
+    let _disk = Mount::memory(&sandbox.out(), 1_000_000);
     sandbox.build(&index, &["gamma"]).assert_success();
     let before = tree::read(&sandbox.out());
     let run = sandbox.build(&index, &WANTED);
@@ -29,11 +28,10 @@ fn a_full_disk_under_the_output_is_named_and_the_old_wheelhouse_stays() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn a_full_disk_under_the_cache_is_named() {
     let (index, sandbox) = (index(), Sandbox::new());
-    let Some(_disk) = Mount::memory(&sandbox.cache(), 1_000_000) else {
-        return;
-    };
+    let _disk = Mount::memory(&sandbox.cache(), 1_000_000);
     let cache = sandbox.cache().display().to_string();
     let run = sandbox.build(&index, &["alpha"]);
     run.assert_exit(4)
@@ -51,15 +49,14 @@ fn a_full_disk_under_the_cache_is_named() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn a_full_disk_under_the_cache_is_named_whatever_meets_it() {
     let (index, sandbox) = (index(), Sandbox::new());
     let cache = sandbox.cache().display().to_string();
     // From a disk that cannot even be a cache, by one that has no room for knowing the Python, to
     // one that nearly holds the build.
     for pages in (1..35).step_by(3) {
-        let Some(_disk) = Mount::memory(&sandbox.cache(), pages * 4096) else {
-            return;
-        };
+        let _disk = Mount::memory(&sandbox.cache(), pages * 4096);
         let run = sandbox.build(&index, &["gamma"]);
         assert!(matches!(run.status.code(), Some(4 | 5)), "{}", run.stderr);
         run.assert_error_names(&[&cache, "hint: "]);
@@ -69,11 +66,10 @@ fn a_full_disk_under_the_cache_is_named_whatever_meets_it() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn a_read_only_output_is_named() {
     let (index, sandbox) = (index(), Sandbox::new());
-    let Some(disk) = Mount::memory(&sandbox.out(), 10_000_000) else {
-        return;
-    };
+    let disk = Mount::memory(&sandbox.out(), 10_000_000);
     disk.make_read_only();
     let run = sandbox.build(&index, &WANTED);
     run.assert_exit(7)
@@ -111,24 +107,22 @@ fn assert_falls_back(index: &Index, sandbox: &Sandbox, cache: &Path) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn without_a_writable_cache_a_temporary_one_is_used() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.write("file", "");
     assert_falls_back(&index, &sandbox, &sandbox.path("file/cache"));
-    let Some(disk) = Mount::memory(&sandbox.cache(), 10_000_000) else {
-        return;
-    };
+    let disk = Mount::memory(&sandbox.cache(), 10_000_000);
     disk.make_read_only();
     std::fs::remove_dir_all(sandbox.out()).unwrap();
     assert_falls_back(&index, &sandbox, &sandbox.cache());
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn a_cache_that_became_read_only_is_left_alone() {
     let (index, sandbox) = (index(), Sandbox::new());
-    let Some(disk) = Mount::memory(&sandbox.cache(), 20_000_000) else {
-        return;
-    };
+    let disk = Mount::memory(&sandbox.cache(), 20_000_000);
     sandbox.build(&index, &WANTED).assert_success();
     disk.make_read_only();
     std::fs::remove_dir_all(sandbox.out()).unwrap();
@@ -137,13 +131,12 @@ fn a_cache_that_became_read_only_is_left_alone() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
 fn a_cache_on_another_filesystem_gives_the_same() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &WANTED).assert_success();
     let cache = sandbox.path("other");
-    let Some(_disk) = Mount::memory(&cache, 50_000_000) else {
-        return;
-    };
+    let _disk = Mount::memory(&cache, 50_000_000);
     let out = sandbox.path("out-other");
     sandbox
         .start_into(&index, &out, &cache, &WANTED)

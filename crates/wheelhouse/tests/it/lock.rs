@@ -216,6 +216,7 @@ fn a_lock_is_what_the_next_build_is_from() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn the_lock_of_a_wheelhouse_installs_from_it_alone() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0").requires("beta"));
@@ -251,9 +252,7 @@ fn the_lock_of_a_wheelhouse_installs_from_it_alone() {
         tree::wheels(&sandbox.path("again")),
         tree::wheels(&sandbox.path("moved"))
     );
-    let Some(test_python) = test_python() else {
-        return;
-    };
+    let test_python = test_python();
     let installed = python::environment(&test_python, &sandbox.path(""), "environment");
     let mut pip = python::pip(&test_python, &installed);
     pip.args(["install", "--no-index", "-r"]);
@@ -325,6 +324,7 @@ fn each_target_has_a_lock_of_its_own() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn one_lock_for_all_is_one_that_pip_installs_from() {
     let (index, sandbox) = (index_for_systems(), Sandbox::new());
     let host = ["--target", "host"];
@@ -341,9 +341,7 @@ fn one_lock_for_all_is_one_that_pip_installs_from() {
         .build(&index, &["--lock", "pylock.toml"])
         .assert_success();
     assert_eq!(tree::wheels(&sandbox.out()).len(), 1);
-    let Some(test_python) = test_python() else {
-        return;
-    };
+    let test_python = test_python();
     let installed = python::environment(&test_python, &sandbox.path(""), "environment");
     let mut pip = python::pip(&test_python, &installed);
     python::run(pip.args(["install", "-r"]).arg(sandbox.path("pylock.toml")));

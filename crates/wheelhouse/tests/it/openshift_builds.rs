@@ -19,10 +19,12 @@ const LABELS: [(&str, &str); 5] = [
 const WHEELHOUSE: &str = "/opt/app-root/wheelhouse/.";
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
-    let Some(buildah) = Buildah::find() else {
-        return;
-    };
+    let buildah = Buildah::find();
     let [builder, wheelhouse, application] = ["builder", "wheelhouse", "application"]
         .map(|it| format!("localhost/source-strategy-{it}"));
     let checkout = checkout();
@@ -109,10 +111,12 @@ fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
 }
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn the_docker_strategy_makes_a_builder_that_needs_no_network_for_both() {
-    let Some(buildah) = Buildah::find() else {
-        return;
-    };
+    let buildah = Buildah::find();
     let [builder, wheelhouse, application] = ["builder", "wheelhouse", "application"]
         .map(|it| format!("localhost/docker-strategy-{it}"));
     let checkout = checkout();

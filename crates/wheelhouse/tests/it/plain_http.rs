@@ -53,11 +53,11 @@ struct Web {
 }
 
 impl Web {
-    fn start() -> Option<Self> {
-        let (sandbox, python) = (Sandbox::new(), test_python()?);
+    fn start() -> Self {
+        let (sandbox, python) = (Sandbox::new(), test_python());
         let none = Path::new("");
         let proxy = Server::start(&python, [&sandbox.path(""), none, none, none]);
-        Some(Self { sandbox, proxy })
+        Self { sandbox, proxy }
     }
 
     fn publish(&self, url: &str, contents: &[u8]) {
@@ -74,8 +74,9 @@ impl Web {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn a_file_without_a_digest_does_not_come_from_a_host_that_is_not_trusted() {
-    let Some(web) = Web::start() else { return };
+    let web = Web::start();
     let wheel = Wheel::new("alpha", "1.0").bytes();
     let file = format!("http://files.example/{ALPHA}");
     let with_digest = format!("{file}#sha256={}", sha256(&wheel));
@@ -113,13 +114,13 @@ fn a_file_without_a_digest_does_not_come_from_a_host_that_is_not_trusted() {
 }
 
 #[test]
+#[cfg_attr(
+    not(all(feature = "test-python", feature = "test-tools")),
+    ignore = "requires the test Python, strace, openssl"
+)]
 fn https_does_not_lead_to_plain_http() {
-    let (sandbox, Some(python)) = (Sandbox::new(), test_python()) else {
-        return;
-    };
-    let Some(server) = self_signed(&sandbox, &python, "self.pem", "localhost") else {
-        return;
-    };
+    let (sandbox, python) = (Sandbox::new(), test_python());
+    let server = self_signed(&sandbox, &python, "self.pem", "localhost");
     let base = format!("https://localhost:{}", server.port);
     let digest = sha256(&Wheel::new("alpha", "1.0").bytes());
     let page = |link: &str| {

@@ -1,6 +1,6 @@
 //! `build --platform`: wheels that fit an older system than this one.
 
-use crate::support::{Index, Sandbox, Sdist, Wheel, proved_nothing, tree};
+use crate::support::{Index, Sandbox, Sdist, Wheel, tree};
 
 const OLDER: &str = "alpha-1.0-py3-none-manylinux_2_17_x86_64.whl";
 const NEWER: &str = "alpha-2.0-py3-none-manylinux_2_34_x86_64.whl";
@@ -15,18 +15,10 @@ fn index() -> Index {
     index
 }
 
-/// Whether wheels for glibc 2.34 fit this system at all.
-fn is_new_enough(index: &Index, sandbox: &Sandbox) -> bool {
-    let run = sandbox.build(index, &["alpha", "--dry-run"]);
-    run.stdout.contains(NEWER) || proved_nothing("this system is not a Linux with glibc 2.34")
-}
-
 #[test]
+#[cfg_attr(not(target_env = "gnu"), ignore = "requires glibc 2.34 or newer")]
 fn wheels_are_chosen_that_fit_an_older_system() {
     let (index, sandbox) = (index(), Sandbox::new());
-    if !is_new_enough(&index, &sandbox) {
-        return;
-    }
     let run = sandbox.build(&index, &["alpha"]);
     run.assert_success();
     assert_eq!(tree::wheels(&sandbox.out()), [NEWER]);
@@ -59,6 +51,7 @@ fn wheels_are_chosen_that_fit_an_older_system() {
 }
 
 #[test]
+#[cfg_attr(not(target_env = "gnu"), ignore = "requires glibc")]
 fn what_is_built_here_and_does_not_fit_is_named() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let binary = "filename = make_wheel(wheel_directory)\n\
@@ -68,9 +61,6 @@ fn what_is_built_here_and_does_not_fit_is_named() {
     let sdist = |name| Sdist::new(name, "1.0").static_metadata().platform_wheel();
     index.add_sdist(&sdist("beta").script(binary));
     index.add_sdist(&sdist("gamma").script("pass"));
-    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
-        return;
-    }
     sandbox.build(&index, &["beta"]).assert_success();
     let old = ["--platform", "manylinux_2_5_x86_64"];
     let run = sandbox.build(&index, &[&["beta"], &old[..]].concat());

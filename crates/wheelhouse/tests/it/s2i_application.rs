@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::support::containers::target;
 use crate::support::python::{pythons, run};
-use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, proved_nothing, sha256, test_python};
+use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, sha256, test_python};
 
 const ASSEMBLE: &str = include_str!("../../src/s2i/scaffold/assemble");
 
@@ -34,12 +34,11 @@ struct Pip {
 
 impl Pip {
     /// The Python of the tests with its pip, which is a new one.
-    fn new() -> Option<Self> {
-        let python = test_python()?;
-        Some(Self {
-            python,
+    fn new() -> Self {
+        Self {
+            python: test_python(),
             place: None,
-        })
+        }
     }
 
     /// `version` of pip for `python`, kept below the target directory.
@@ -51,7 +50,7 @@ impl Pip {
         lock.lock().unwrap();
         if !place.is_dir() {
             let made = tempfile::tempdir_in(&places).unwrap();
-            let mut install = Command::new(test_python().unwrap());
+            let mut install = Command::new(test_python());
             install.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
             install.args(["--ignore-requires-python", "--no-compile", "--target"]);
             run(install.arg(made.path()).arg(format!("pip=={version}")));
@@ -176,10 +175,10 @@ fn wheel(name: &str, version: &str) -> Wheel {
 }
 
 /// Pips from 9 on, each with the newest Python of this machine that it runs on.
-fn pips() -> Option<Vec<(&'static str, Pip)>> {
-    let pythons = pythons()?;
+fn pips() -> Vec<(&'static str, Pip)> {
+    let pythons = pythons();
     let old = pythons.get("3.6").or_else(|| pythons.get("3.7"));
-    let test_python = test_python()?;
+    let test_python = test_python();
     let versions = [
         ("9.0.3", old),
         ("20.3.4", pythons.get("2.7")),
@@ -189,14 +188,20 @@ fn pips() -> Option<Vec<(&'static str, Pip)>> {
     let others = versions
         .into_iter()
         .filter_map(|(version, python)| Some((version, Pip::version(python?, version))));
-    Some(others.chain([("new", Pip::new()?)]).collect())
+    others.chain([("new", Pip::new())]).collect()
 }
 
 #[test]
+#[cfg_attr(
+    not(all(
+        feature = "test-python",
+        feature = "test-python2",
+        feature = "test-pypi"
+    )),
+    ignore = "requires the test Python, Python 2.7, Python 3.6 to 3.9, PyPI"
+)]
 fn an_incomplete_wheelhouse_is_used_before_the_index() {
-    let Some(pips) = pips() else {
-        return;
-    };
+    let pips = pips();
     for (version, pip) in pips {
         let application = Application::new();
         let index = &application.index;
@@ -247,10 +252,16 @@ fn an_incomplete_wheelhouse_is_used_before_the_index() {
 }
 
 #[test]
+#[cfg_attr(
+    not(all(
+        feature = "test-python",
+        feature = "test-python2",
+        feature = "test-pypi"
+    )),
+    ignore = "requires the test Python, Python 2.7, Python 3.6 to 3.9, PyPI"
+)]
 fn a_complete_wheelhouse_is_enough() {
-    let Some(pips) = pips() else {
-        return;
-    };
+    let pips = pips();
     for (version, pip) in pips.into_iter().step_by(2) {
         let application = Application::new();
         application
@@ -270,10 +281,9 @@ fn a_complete_wheelhouse_is_enough() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn versions_are_kept_only_where_there_is_a_solution_with_them() {
-    let Some(pip) = Pip::new() else {
-        return;
-    };
+    let pip = Pip::new();
     let application = Application::new();
     application.index.add(&Wheel::new("alpha", "1.0"));
     application.wheelhouse(&pip.python, &["alpha"]);
@@ -288,10 +298,9 @@ fn versions_are_kept_only_where_there_is_a_solution_with_them() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn what_builds_of_the_application_need_is_proven_too() {
-    let Some(pip) = Pip::new() else {
-        return;
-    };
+    let pip = Pip::new();
     for (requirements, words) in [
         (&["alpha"][..], "it lacks tool"),
         (&["alpha", "tool"], "no index is asked"),
@@ -313,10 +322,9 @@ fn what_builds_of_the_application_need_is_proven_too() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn tools_that_the_image_would_fetch_are_proven_too() {
-    let Some(pip) = Pip::new() else {
-        return;
-    };
+    let pip = Pip::new();
     let alpha = Wheel::new("alpha", "1.0");
     let lock = |digest: &str| {
         format!(
@@ -365,18 +373,17 @@ fn tools_that_the_image_would_fetch_are_proven_too() {
 }
 
 #[test]
+#[cfg_attr(
+    not(all(feature = "test-python", feature = "test-python2")),
+    ignore = "requires the test Python, Python 2.7, Python 3.6 to 3.9"
+)]
 fn a_wheelhouse_for_another_python_is_not_used_unless_all_of_it_fits() {
-    let (Some(pip), Some(pythons)) = (Pip::new(), pythons()) else {
-        return;
-    };
+    let (pip, pythons) = (Pip::new(), pythons());
     // The tests need a newer one.
     let old = ["3.6", "3.7", "3.8", "3.9"]
         .into_iter()
-        .find_map(|old| pythons.get(old));
-    let Some(old) = old else {
-        proved_nothing("there is no Python from 3.6 to 3.9");
-        return;
-    };
+        .find_map(|old| pythons.get(old))
+        .expect("Python 3.6, 3.7, 3.8 or 3.9 is installed");
     for built in [false, true] {
         let application = Application::new();
         application.index.add(&Wheel::new("alpha", "1.0"));
@@ -401,10 +408,9 @@ fn a_wheelhouse_for_another_python_is_not_used_unless_all_of_it_fits() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn an_empty_wheelhouse_never_passes_silently() {
-    let Some(pip) = Pip::new() else {
-        return;
-    };
+    let pip = Pip::new();
     let label = "io.openshift.s2i.scripts-url";
     let application = Application::new();
     application.write("requirements.txt", "");
@@ -419,10 +425,9 @@ fn an_empty_wheelhouse_never_passes_silently() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn settings_of_the_user_and_the_exit_code_are_kept() {
-    let Some(pip) = Pip::new() else {
-        return;
-    };
+    let pip = Pip::new();
     let application = Application::new();
     application.index.add(&Wheel::new("alpha", "1.0"));
     application.write("requirements.txt", "alpha\nbeta\n");
@@ -452,10 +457,9 @@ fn settings_of_the_user_and_the_exit_code_are_kept() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn without_a_wheelhouse_the_image_decides() {
-    let Some(pip) = Pip::new() else {
-        return;
-    };
+    let pip = Pip::new();
     let application = Application::new();
     application.write("requirements.txt", "");
     let finished = application.assemble(&pip, &[("EXIT_CODE", "4")]);

@@ -29,8 +29,12 @@ fn command(sandbox: &Sandbox, program: &Path, arguments: &[&str]) -> Command {
 }
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn skopeo_sees_the_same_digest_in_layout_and_archive() {
-    let Some(skopeo) = part("skopeo") else { return };
+    let skopeo = part("skopeo");
     let (sandbox, digest) = images();
     for image in ["oci:layout:1", "oci-archive:layout.tar:1"] {
         let format = ["inspect", "--format", "{{.Digest}}", image];
@@ -51,8 +55,12 @@ fn skopeo_sees_the_same_digest_in_layout_and_archive() {
 }
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn compressed_layers_are_read_as_well() {
-    let Some(skopeo) = part("skopeo") else { return };
+    let skopeo = part("skopeo");
     let (sandbox, _) = images();
     for format in ["gzip", "zstd"] {
         let target = format!("oci:{format}:1");
@@ -72,8 +80,12 @@ fn compressed_layers_are_read_as_well() {
 }
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn umoci_unpacks_it() {
-    let Some(umoci) = part("umoci") else { return };
+    let umoci = part("umoci");
     let (sandbox, _) = images();
     let unpack = ["unpack", "--rootless", "--image", "layout:1", "bundle"];
     services::run(&mut command(&sandbox, &umoci, &unpack));
@@ -81,6 +93,10 @@ fn umoci_unpacks_it() {
 }
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn buildah_and_podman_take_it() {
     let (sandbox, _) = images();
     let policy = sandbox.write(
@@ -108,9 +124,7 @@ fn buildah_and_podman_take_it() {
             ],
         ),
     ] {
-        let Some(program_path) = part(program) else {
-            return;
-        };
+        let program_path = part(program);
         let root = sandbox.path(&format!("{program}-root"));
         let run_root = sandbox.path(&format!("{program}-run"));
         let own = |arguments: &[&str]| {
@@ -151,11 +165,13 @@ fn buildah_and_podman_take_it() {
 }
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn docker_loads_it_and_copies_from_it() {
     let (mut sandbox, _) = images();
-    let Some(docker) = Docker::start(&sandbox.path("docker")) else {
-        return;
-    };
+    let docker = Docker::start(&sandbox.path("docker"));
     sandbox.set("DOCKER_HOST", format!("unix://{}", docker.socket.display()));
     printed(&sandbox, &["image", "out", "docker-daemon:acme/wheels:2"]);
     services::run(
@@ -210,8 +226,12 @@ fn docker_loads_it_and_copies_from_it() {
 }
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn a_base_image_keeps_its_own() {
-    let Some(skopeo) = part("skopeo") else { return };
+    let skopeo = part("skopeo");
     let (sandbox, _) = images();
     printed(
         &sandbox,

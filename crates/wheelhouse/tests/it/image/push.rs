@@ -11,19 +11,21 @@ use crate::support::services::{self, Registry, Terms, certificates, part};
 use crate::support::{Sandbox, Wheel, sha256, test_python};
 
 /// A wheelhouse and a registry.
-fn start(terms: &Terms<'_>) -> Option<(Sandbox, Registry)> {
+fn start(terms: &Terms<'_>) -> (Sandbox, Registry) {
     let sandbox = wheelhouse();
-    let registry = Registry::start(&sandbox.path("registry"), terms)?;
-    Some((sandbox, registry))
+    let registry = Registry::start(&sandbox.path("registry"), terms);
+    (sandbox, registry)
 }
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn only_what_a_registry_lacks_is_sent() {
     let (sandbox, index_of_old) = (Sandbox::new(), index("1.0"));
     build(&sandbox, &index_of_old);
-    let Some(registry) = Registry::start(&sandbox.path("registry"), &Terms::default()) else {
-        return;
-    };
+    let registry = Registry::start(&sandbox.path("registry"), &Terms::default());
     let image = format!("docker://{}/acme/wheels:1", registry.host());
     let digest = printed(&sandbox, &["image", "out", &image]);
     let uploads = || registry.count("POST", "/blobs/uploads/");
@@ -43,11 +45,13 @@ fn only_what_a_registry_lacks_is_sent() {
 }
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn the_digest_stays_when_skopeo_copies_it_onwards() {
-    let Some(skopeo) = part("skopeo") else { return };
-    let Some((sandbox, registry)) = start(&Terms::default()) else {
-        return;
-    };
+    let skopeo = part("skopeo");
+    let (sandbox, registry) = start(&Terms::default());
     let image = format!("docker://{}/acme/wheels:1", registry.host());
     let digest = printed(&sandbox, &["image", "out", &image, "oci:layout:1"]);
     let other = format!("docker://{}/elsewhere/wheels:9", registry.host());
@@ -70,10 +74,12 @@ fn the_digest_stays_when_skopeo_copies_it_onwards() {
 }
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn blobs_of_a_base_image_are_mounted() {
-    let Some((sandbox, registry)) = start(&Terms::default()) else {
-        return;
-    };
+    let (sandbox, registry) = start(&Terms::default());
     let base = format!("docker://{}/base/image:1", registry.host());
     printed(&sandbox, &["image", "out", &base, "--path", "/base"]);
     let sent = registry.count("PUT", "/blobs/uploads/");
@@ -86,28 +92,27 @@ fn blobs_of_a_base_image_are_mounted() {
 }
 
 /// A file of one user, `me` with the password `secret`.
-fn users(sandbox: &Sandbox) -> Option<PathBuf> {
+fn users(sandbox: &Sandbox) -> PathBuf {
     let users = sandbox.path("users");
-    let mut htpasswd = Command::new(part("htpasswd")?);
+    let mut htpasswd = Command::new(part("htpasswd"));
     services::run(htpasswd.arg("-Bbc").arg(&users).args(["me", "secret"]));
-    Some(users)
+    users
 }
 
 #[test]
+#[cfg_attr(
+    not(all(feature = "test-containers", feature = "test-tools")),
+    ignore = "requires root, container tools, strace, openssl"
+)]
 fn a_registry_with_a_private_authority_and_users() {
     let mut sandbox = wheelhouse();
-    let (Some(users), Some([authority, certificate, key])) =
-        (users(&sandbox), certificates(&sandbox.path("")))
-    else {
-        return;
-    };
+    let users = users(&sandbox);
+    let [authority, certificate, key] = certificates(&sandbox.path(""));
     let terms = Terms {
         users: Some(&users),
         tls: Some((&certificate, &key)),
     };
-    let Some(registry) = Registry::start(&sandbox.path("registry"), &terms) else {
-        return;
-    };
+    let registry = Registry::start(&sandbox.path("registry"), &terms);
     let image = format!("docker://{}/acme/wheels:1", registry.host());
     let push = ["image", "out", &image, "--retries", "0"];
     run(&sandbox, &push)
@@ -138,18 +143,18 @@ fn a_registry_with_a_private_authority_and_users() {
 }
 
 #[test]
+#[cfg_attr(
+    not(feature = "test-containers"),
+    ignore = "requires root, container tools"
+)]
 fn a_credential_helper_is_asked() {
     let mut sandbox = wheelhouse();
-    let Some(users) = users(&sandbox) else {
-        return;
-    };
+    let users = users(&sandbox);
     let terms = Terms {
         users: Some(&users),
         tls: None,
     };
-    let Some(registry) = Registry::start(&sandbox.path("registry"), &terms) else {
-        return;
-    };
+    let registry = Registry::start(&sandbox.path("registry"), &terms);
     let helper = sandbox.write(
         "bin/docker-credential-test",
         "#!/bin/sh\nread -r server\necho \"$1 $server\" >> \"$HOME/asked\"\necho '{\"Username\": \"me\", \"Secret\": \"secret\"}'\n",
@@ -186,11 +191,13 @@ fn another_machine_is_not_talked_to_in_plain() {
 }
 
 #[test]
+#[cfg_attr(
+    not(all(feature = "test-python", feature = "test-containers")),
+    ignore = "requires the test Python, root, container tools"
+)]
 fn a_bill_of_materials_is_attached() {
-    let Some(skopeo) = part("skopeo") else { return };
-    let Some((sandbox, registry)) = start(&Terms::default()) else {
-        return;
-    };
+    let skopeo = part("skopeo");
+    let (sandbox, registry) = start(&Terms::default());
     let repository = format!("docker://{}/acme/wheels", registry.host());
     let digest = push_licensed(&sandbox, &format!("{repository}:1"));
     let raw = |reference: &str| -> Value {
@@ -249,7 +256,7 @@ fn push_licensed(sandbox: &Sandbox, image: &str) -> String {
 
 /// Validates a bill of materials with the schema that `CycloneDX` publishes, formats included.
 fn assert_is_cyclonedx(path: &Path) {
-    let Some(python) = test_python() else { return };
+    let python = test_python();
     let script = "import sys\n\
         from cyclonedx.schema import SchemaVersion\n\
         from cyclonedx.validation.json import JsonStrictValidator\n\

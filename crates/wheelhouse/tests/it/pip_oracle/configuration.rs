@@ -45,6 +45,7 @@ fn configured(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Case {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn configuration_is_read_as_pip_reads_it() {
     const USER: &str = "home/.config/pip/pip.conf";
     const SITE: &str = "prefix/pip.conf";
@@ -122,6 +123,7 @@ fn configuration_is_read_as_pip_reads_it() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn arbitrary_configuration_files_are_read_as_pip_reads_them() {
     const PIECES: [&str; 24] = [
         "\n",

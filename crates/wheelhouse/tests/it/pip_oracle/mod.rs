@@ -79,7 +79,7 @@ impl Case {
 }
 
 /// Asks pip about the cases; each has a directory of its own.
-fn ask_pip(kind: &str, cases: &[Case], root: &Path) -> Option<Vec<Value>> {
+fn ask_pip(kind: &str, cases: &[Case], root: &Path) -> Vec<Value> {
     let mut asked = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         let directory = root.join(index.to_string());
@@ -94,7 +94,7 @@ fn ask_pip(kind: &str, cases: &[Case], root: &Path) -> Option<Vec<Value>> {
         }));
     }
     std::fs::write(root.join("cases.json"), json!(asked).to_string()).unwrap();
-    let mut python = Command::new(test_python()?);
+    let mut python = Command::new(test_python());
     python
         .args(["-c", ORACLE])
         .current_dir(root)
@@ -109,9 +109,7 @@ fn ask_pip(kind: &str, cases: &[Case], root: &Path) -> Option<Vec<Value>> {
 fn compare(kind: &str, cases: &[Case], ours: impl Fn(&Case, &Path) -> Result<Value, String>) {
     let root = tempfile::tempdir().unwrap();
     let root = root.path().canonicalize().unwrap();
-    let Some(answers) = ask_pip(kind, cases, &root) else {
-        return;
-    };
+    let answers = ask_pip(kind, cases, &root);
     let mut differences = String::new();
     let (mut count, mut read) = (0, 0);
     for (index, (case, answer)) in cases.iter().zip(answers).enumerate() {

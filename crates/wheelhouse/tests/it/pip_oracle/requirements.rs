@@ -116,11 +116,13 @@ fn requirements_corpus() -> Vec<Case> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn requirements_files_are_read_as_pip_reads_them() {
     compare("requirements", &requirements_corpus(), our_requirements);
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn arbitrary_requirements_files_are_read_as_pip_reads_them() {
     const PIECES: [&str; 44] = [
         "\n",
@@ -177,6 +179,7 @@ fn arbitrary_requirements_files_are_read_as_pip_reads_them() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn arbitrary_option_lines_are_read_as_pip_reads_them() {
     const PIECES: [&str; 22] = [
         "--pre",

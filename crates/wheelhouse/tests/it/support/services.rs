@@ -1,26 +1,23 @@
 //! Real programs of the world of containers, as Debian has them.
 //!
-//! Each is left out with a word where it is missing, which CI does not allow.
+//! Tests that use them are ignored without the feature `test-containers`, or `test-tools` for openssl.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use super::process::{eventually, left_out};
+use super::process::eventually;
 
 /// Where a program is, if it is there.
-pub(crate) fn part(name: &str) -> Option<PathBuf> {
+pub(crate) fn part(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain(["/usr/bin".into(), "/usr/sbin".into()]);
-    let found = directories
+    directories
         .map(|directory| directory.join(name))
         .filter(|path| !path.starts_with("/usr/local"))
-        .find(|path| path.is_file());
-    if found.is_none() {
-        left_out(&format!("{name} is missing"), true);
-    }
-    found
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("{name} is missing: run ./test"))
 }
 
 /// Runs a program to a good end, and returns what it wrote.
@@ -70,8 +67,8 @@ pub(crate) struct Terms<'a> {
 
 impl Registry {
     /// Starts an empty registry, that has its files in `directory`.
-    pub(crate) fn start(directory: &Path, terms: &Terms<'_>) -> Option<Self> {
-        let program = part("docker-registry")?;
+    pub(crate) fn start(directory: &Path, terms: &Terms<'_>) -> Self {
+        let program = part("docker-registry");
         std::fs::create_dir_all(directory).unwrap();
         let port = free_port();
         let configuration = directory.join("config.yml");
@@ -93,11 +90,11 @@ impl Registry {
         eventually("the registry", || {
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
-        Some(Self {
+        Self {
             _service: Service(child),
             port,
             log,
-        })
+        }
     }
 
     /// The host as it is named in images.
@@ -138,8 +135,8 @@ pub(crate) struct GitDaemon {
 }
 
 impl GitDaemon {
-    pub(crate) fn start(directory: &Path) -> Option<Self> {
-        let git = part("git")?;
+    pub(crate) fn start(directory: &Path) -> Self {
+        let git = part("git");
         let programs = run(Command::new(git).arg("--exec-path"));
         let program = Path::new(programs.trim()).join("git-daemon");
         let port = free_port();
@@ -155,10 +152,10 @@ impl GitDaemon {
         eventually("the daemon of Git", || {
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
-        Some(Self {
+        Self {
             _service: Service(child),
             port,
-        })
+        }
     }
 
     /// The URL of the repository `name`, without `git+`.
@@ -179,12 +176,8 @@ pub(crate) struct Docker {
 }
 
 impl Docker {
-    pub(crate) fn start(directory: &Path) -> Option<Self> {
-        let program = part("dockerd")?;
-        if !rustix::process::geteuid().is_root() {
-            left_out("dockerd needs root", true);
-            return None;
-        }
+    pub(crate) fn start(directory: &Path) -> Self {
+        let program = part("dockerd");
         std::fs::create_dir_all(directory).unwrap();
         let socket = directory.join("docker.sock");
         let log = std::fs::File::create(directory.join("log")).unwrap();
@@ -212,15 +205,15 @@ impl Docker {
         eventually("docker", || {
             std::os::unix::net::UnixStream::connect(&socket).is_ok()
         });
-        Some(Self {
+        Self {
             _service: Service(child),
             socket,
-        })
+        }
     }
 
     /// `docker` with these arguments.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(part("docker").unwrap());
+        let mut command = Command::new(part("docker"));
         command
             .env("DOCKER_HOST", format!("unix://{}", self.socket.display()))
             .env("DOCKER_BUILDKIT", "0")
@@ -231,8 +224,8 @@ impl Docker {
 
 /// Makes an authority and a certificate of it for this machine: the files of the authority, of the
 /// certificate and of its key.
-pub(crate) fn certificates(directory: &Path) -> Option<[PathBuf; 3]> {
-    let openssl = part("openssl")?;
+pub(crate) fn certificates(directory: &Path) -> [PathBuf; 3] {
+    let openssl = part("openssl");
     let file = |name: &str| directory.join(name);
     let [authority, authority_key] = ["authority.pem", "authority.key"].map(file);
     let [certificate, key, request, extensions] =
@@ -273,5 +266,5 @@ pub(crate) fn certificates(directory: &Path) -> Option<[PathBuf; 3]> {
             ("-out", &certificate),
         ],
     );
-    Some([authority, certificate, key])
+    [authority, certificate, key]
 }
