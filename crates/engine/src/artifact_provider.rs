@@ -15,17 +15,17 @@ pub struct WheelFile {
 
 /// Goes along with a resolution, so that fetching and building overlap with it.
 ///
-/// A companion may speak for one build among others: then [`wheels`](Self::wheels) and
+/// An artifact provider may speak for one build among others: then [`wheels`](Self::wheels) and
 /// [`metadata`](Self::metadata) fail where that build would wait for itself.
-pub trait Companion {
+pub trait ArtifactProvider {
     /// Hears that the resolver looks at `distribution`, which is probably part of the lock.
     ///
     /// Wheels can be fetched ahead, and sources built. Must return at once.
-    fn in_sight(&self, distribution: &Distribution);
+    fn prefetch(&self, distribution: &Distribution);
 
     /// Gives the core metadata of `distribution`, or of the wheel that it builds into.
     ///
-    /// The companion may have the wheel already, or build it now. `None` leaves it to the engine,
+    /// The artifacts may have the wheel already, or build it now. `None` leaves it to the engine,
     /// which then asks the index, or the build back end for metadata alone.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ pub trait Companion {
     ///
     /// # Errors
     /// When it is not, or is damaged.
-    fn examine<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<()>>;
+    fn check_archive<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<()>>;
 
     /// Makes the wheels of `wanted`, the build requirements of a source, in their order.
     ///
@@ -64,23 +64,23 @@ pub trait Companion {
     /// the resolution.
     ///
     /// Whoever gives some tells of it: the resolution does not know what `distribution` depends on.
-    fn stand_in(&self, distribution: &Distribution, reason: &Error) -> Option<Vec<u8>>;
+    fn fallback_metadata(&self, distribution: &Distribution, reason: &Error) -> Option<Vec<u8>>;
 
     /// Returns whether the wheel of the source at `tree` is not to be built for its metadata alone: it would be compiled,
     /// and is of no use then.
-    fn spares(&self, tree: &Path) -> bool {
+    fn skips_metadata_build(&self, tree: &Path) -> bool {
         let _ = tree;
         false
     }
 
     /// Gives a copy of the local source tree at `path`, which hooks may change. Trees with the same
     /// contents have the same copy.
-    fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>>;
+    fn copy_source_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>>;
 }
 
 /// The error of a build that more builds wait for, each for the next, than may do so.
 #[must_use]
-pub fn endless(package: &str) -> Error {
+pub fn build_depth_error(package: &str) -> Error {
     let message = format!(
         "{package} is required to build what more than {} other builds wait for, each for the next",
         limits::BUILD_DEPTH
@@ -91,7 +91,7 @@ pub fn endless(package: &str) -> Error {
 
 /// The error of a build that would have to wait for itself.
 #[must_use]
-pub fn circular(package: &str) -> Error {
+pub fn build_cycle_error(package: &str) -> Error {
     Error::new(Kind::Build, format!("{package} is required to build itself")).with_hint(
         "Allow a published wheel of it (--no-binary excludes it), or build with --no-build-isolation.",
     )

@@ -15,7 +15,7 @@ use wheelhouse_types::{
 };
 
 use crate::requirements::archives::FILE_SUFFIX;
-use crate::state::Workshop;
+use crate::state::EngineState;
 
 /// The target of `interpreter`, of which uv does not know whether it has wide Unicode.
 pub(crate) fn target(interpreter: &Interpreter, wide_unicode: bool) -> Target {
@@ -103,7 +103,7 @@ fn percent_decoded(text: &str) -> String {
         .into_owned()
 }
 
-impl Workshop {
+impl EngineState {
     /// `url` as a place to fetch from: a local file for `file:`, without credentials otherwise.
     fn location(&self, url: &DisplaySafeUrl) -> Location {
         match url.to_file_path() {

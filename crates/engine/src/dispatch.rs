@@ -1,4 +1,4 @@
-//! The bench, uv's build context: the workshop with the companion of a resolution or a build beside it.
+//! The dispatch, uv's build context: the state with the artifact provider of a resolution or a build beside it.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -19,13 +19,13 @@ use uv_types::{BuildArena, BuildContext, BuildIsolation, BuildStack, ResolvedReq
 use uv_workspace::WorkspaceCache;
 use wheelhouse_types::{Error, Kind, limits};
 
-use crate::artifact_provider::{Companion, circular, endless};
+use crate::artifact_provider::{ArtifactProvider, build_cycle_error, build_depth_error};
 use crate::build::constraints::Builder;
 use crate::build::{Session, SessionRequest};
-use crate::state::Workshop;
+use crate::state::EngineState;
 
 /// The sentence of a failed build, as uv's traits want it; the error itself waits in
-/// [`Workshop`]'s failures.
+/// [`EngineState`]'s failures.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct BuildError(pub(crate) String);
@@ -43,63 +43,63 @@ impl IsBuildBackendError for BuildError {
 }
 
 /// Where sources are built and their metadata is read.
-pub(crate) struct Bench<'a> {
-    pub(crate) workshop: &'a Workshop,
-    pub(crate) companion: &'a dyn Companion,
+pub(crate) struct BuildDispatch<'a> {
+    pub(crate) state: &'a EngineState,
+    pub(crate) artifacts: &'a dyn ArtifactProvider,
     /// The sources that wait for what is done here.
     stack: BuildStack,
     /// Their number.
     depth: usize,
 }
 
-impl<'a> Bench<'a> {
-    pub(crate) fn new(workshop: &'a Workshop, companion: &'a dyn Companion) -> Self {
+impl<'a> BuildDispatch<'a> {
+    pub(crate) fn new(state: &'a EngineState, artifacts: &'a dyn ArtifactProvider) -> Self {
         Self {
-            workshop,
-            companion,
+            state,
+            artifacts,
             stack: BuildStack::default(),
             depth: 0,
         }
     }
 
-    /// A database that builds at this bench.
+    /// A database that builds at this dispatch.
     pub(crate) fn database(&self) -> DistributionDatabase<'_, Self> {
-        self.database_of(&self.workshop.client)
+        self.database_of(&self.state.client)
     }
 
     /// A database that asks once.
     pub(crate) fn brief_database(&self) -> DistributionDatabase<'_, Self> {
-        self.database_of(&self.workshop.brief_client)
+        self.database_of(&self.state.brief_client)
     }
 
     /// A database that reads from the cache alone.
     pub(crate) fn cached_database(&self) -> DistributionDatabase<'_, Self> {
-        self.database_of(&self.workshop.cached_client)
+        self.database_of(&self.state.cached_client)
     }
 
     /// The error of whoever wants to build `dist` here, if what is done here is done to build it.
     pub(crate) fn circle(&self, dist: &Dist) -> Option<Error> {
         self.stack
             .contains(&dist.distribution_id())
-            .then(|| circular(&dist.to_string()))
+            .then(|| build_cycle_error(&dist.to_string()))
     }
 
     fn database_of<'b>(&'b self, client: &'b RegistryClient) -> DistributionDatabase<'b, Self> {
-        let downloads = self.workshop.concurrency.downloads_semaphore.clone();
+        let downloads = self.state.concurrency.downloads_semaphore.clone();
         DistributionDatabase::new(client, self, downloads).with_build_stack(&self.stack)
     }
 }
 
-impl Bench<'_> {
+impl BuildDispatch<'_> {
     /// Whether `dist` may be built here and now; it is on the stack then.
     fn admit(&self, dist: &SourceDist, stack: &mut BuildStack) -> Result<(), Error> {
         let is_direct = !matches!(dist, SourceDist::Registry(_));
-        if !is_direct && self.workshop.build_options.no_build_package(dist.name()) {
+        if !is_direct && self.state.build_options.no_build_package(dist.name()) {
             let error = Error::new(Kind::Build, format!("{} may not be built", dist.name()));
             return Err(error.with_hint("It is excluded by --only-binary."));
         }
         if self.depth >= limits::BUILD_DEPTH {
-            return Err(endless(&dist.to_string()));
+            return Err(build_depth_error(&dist.to_string()));
         }
         stack.insert(dist.distribution_id());
         Ok(())
@@ -113,31 +113,31 @@ static ANYTHING: LazyLock<BuildOptions> = LazyLock::new(BuildOptions::default);
 const OWN_SESSIONS: &str = "build requirements are settled by sessions";
 
 #[expect(refining_impl_trait, reason = "the errors are ours")]
-impl BuildContext for Bench<'_> {
+impl BuildContext for BuildDispatch<'_> {
     type SourceDistBuilder = Session;
 
     async fn interpreter(&self) -> &Interpreter {
-        &self.workshop.interpreter
+        &self.state.interpreter
     }
 
     fn cache(&self) -> &Cache {
-        &self.workshop.cache
+        &self.state.cache
     }
 
     fn git(&self) -> &GitResolver {
-        &self.workshop.git
+        &self.state.git
     }
 
     fn build_arena(&self) -> &BuildArena<Session> {
-        &self.workshop.arena
+        &self.state.arena
     }
 
     fn capabilities(&self) -> &IndexCapabilities {
-        &self.workshop.capabilities
+        &self.state.capabilities
     }
 
     fn dependency_metadata(&self) -> &DependencyMetadata {
-        &self.workshop.dependency_metadata
+        &self.state.dependency_metadata
     }
 
     fn build_options(&self) -> &BuildOptions {
@@ -145,38 +145,38 @@ impl BuildContext for Bench<'_> {
     }
 
     fn build_isolation(&self) -> BuildIsolation<'_> {
-        match &self.workshop.shared_environment {
+        match &self.state.shared_environment {
             Some(environment) => BuildIsolation::Shared(environment),
             None => BuildIsolation::Isolated,
         }
     }
 
     fn config_settings(&self) -> &ConfigSettings {
-        &self.workshop.config_settings
+        &self.state.config_settings
     }
 
     fn config_settings_package(&self) -> &PackageConfigSettings {
-        &self.workshop.package_settings
+        &self.state.package_settings
     }
 
     fn sources(&self) -> &NoSources {
-        &self.workshop.no_sources
+        &self.state.no_sources
     }
 
     fn locations(&self) -> &IndexLocations {
-        &self.workshop.locations
+        &self.state.locations
     }
 
     fn workspace_cache(&self) -> &WorkspaceCache {
-        &self.workshop.workspace_cache
+        &self.state.workspace_cache
     }
 
     fn extra_build_requires(&self) -> &ExtraBuildRequires {
-        &self.workshop.extra_build_requires
+        &self.state.extra_build_requires
     }
 
     fn extra_build_variables(&self) -> &ExtraBuildVariables {
-        &self.workshop.extra_build_variables
+        &self.state.extra_build_variables
     }
 
     async fn resolve<'a>(
@@ -209,7 +209,7 @@ impl BuildContext for Bench<'_> {
         _build_output: BuildOutput,
         mut build_stack: BuildStack,
     ) -> Result<Session, BuildError> {
-        let keep = |error| self.workshop.failures.keep(error);
+        let keep = |error| self.state.failures.keep(error);
         let copy;
         let source = match dist {
             // A tree of somebody's own, that one of the requirements requires.
@@ -224,7 +224,7 @@ impl BuildContext for Bench<'_> {
         if let Some(dist) = dist {
             self.admit(dist, &mut build_stack).map_err(keep)?;
         }
-        let original = self.workshop.original_tree(source);
+        let original = self.state.original_tree(source);
         let label = match dist {
             // Where a published file is kept, or a copy, says nothing to anybody.
             Some(SourceDist::Path(PathSourceDist {
@@ -233,7 +233,7 @@ impl BuildContext for Bench<'_> {
                 ..
             })) => format!("{name}=={version}"),
             Some(SourceDist::Path(PathSourceDist { install_path, .. }))
-                if let Some(archive) = self.workshop.known_archive(install_path) =>
+                if let Some(archive) = self.state.known_archive(install_path) =>
             {
                 archive
             }
@@ -244,7 +244,7 @@ impl BuildContext for Bench<'_> {
             Some(dist) => dist.to_string(),
             None => version_id.unwrap_or("a source tree").to_owned(),
         };
-        let checkouts = self.workshop.cache.bucket(uv_cache::CacheBucket::Git);
+        let checkouts = self.state.cache.bucket(uv_cache::CacheBucket::Git);
         let request = SessionRequest {
             label,
             checkout: source.starts_with(checkouts).then(|| source.to_owned()),
@@ -254,12 +254,12 @@ impl BuildContext for Bench<'_> {
             }),
             tree,
         };
-        let bench = Self {
+        let dispatch = Self {
             stack: build_stack,
             depth: self.depth + 1,
             ..*self
         };
-        Box::pin(Session::set_up(&bench, request))
+        Box::pin(Session::set_up(&dispatch, request))
             .await
             .map_err(keep)
     }

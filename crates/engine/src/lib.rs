@@ -3,10 +3,10 @@
 //! interface of [`wheelhouse_types`] values.
 //!
 //! 1. [`run`] starts the runtime that uv needs;
-//! 2. [`Documents::read`] reads a requirements file at a URL, if one is named;
+//! 2. [`RemoteFiles::read`] reads a requirements file at a URL, if one is named;
 //! 3. [`python::locate`] finds the interpreter, [`Host::discover`] knows it, [`Engine::start`] opens
 //!    the clients for it;
-//! 4. [`Engine::resolve`] settles a [`Lock`](wheelhouse_types::Lock), asking a [`Companion`] for
+//! 4. [`Engine::resolve`] settles a [`Lock`](wheelhouse_types::Lock), asking a [`ArtifactProvider`] for
 //!    wheels of sources and telling it early which wheels it will probably need;
 //! 5. [`Fetcher::open`] streams a file, [`Engine::checkout`] checks out a Git commit;
 //! 6. [`Engine::build_wheel`] builds a wheel from an unpacked source.
@@ -35,14 +35,14 @@ pub mod git {
     pub use uv_git::CommandCredentials;
 }
 
-pub use artifact_provider::{Companion, WheelFile, circular, endless};
+pub use artifact_provider::{ArtifactProvider, WheelFile, build_cycle_error, build_depth_error};
 pub use build::requirements::BuildRequirements;
 pub use build::{BuildRequest, BuiltWheel};
-pub use network::download::{FetchError, Fetcher, Remote};
-pub use network::remote_file::Documents;
-pub use resolve::{Bounds, Resolved};
+pub use network::download::{Download, FetchError, Fetcher};
+pub use network::remote_file::RemoteFiles;
+pub use resolve::{ResolveOptions, ResolveOutput};
 pub use runtime::run;
-pub use target::compatibility::{Fit, stands_for};
+pub use target::compatibility::{WheelCompatibility, can_substitute};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,7 +97,7 @@ impl Host {
 }
 
 /// What an engine is started with.
-pub struct Setup<'a> {
+pub struct EngineOptions<'a> {
     pub host: Host,
     pub request: &'a Request,
     /// The directory for the logs of builds.
@@ -107,17 +107,17 @@ pub struct Setup<'a> {
 }
 
 /// Resolves and builds for one request and one interpreter.
-pub struct Engine(state::Workshop);
+pub struct Engine(state::EngineState);
 
 impl Engine {
     /// Opens the HTTP clients and reads the `--find-links` places, which may use the network.
     ///
     /// # Errors
     /// When an option is not valid, or a `--find-links` place cannot be read.
-    pub async fn start(setup: Setup<'_>) -> Result<Self> {
+    pub async fn start(setup: EngineOptions<'_>) -> Result<Self> {
         state::remember_credentials(setup.request);
-        let workshop = Box::pin(state::Workshop::start(setup)).await;
-        workshop.map(Self).map_err(with_remedy)
+        let state = Box::pin(state::EngineState::start(setup)).await;
+        state.map(Self).map_err(with_remedy)
     }
 
     /// What fetches files; it can be used from any thread.
@@ -127,9 +127,9 @@ impl Engine {
     }
 
     /// Begins to ask the indexes for packages that the resolution will probably need.
-    pub fn expect(&self, names: &[PackageName]) {
+    pub fn prefetch(&self, names: &[PackageName]) {
         for name in names {
-            drop(self.0.listings.ask(name));
+            drop(self.0.prefetcher.ask(name));
         }
     }
 
@@ -144,13 +144,13 @@ impl Engine {
         &self,
         target: &Target,
         preferences: &[(PackageName, Version)],
-        companion: &dyn Companion,
-    ) -> Result<Resolved> {
-        let bounds = Bounds {
+        artifacts: &dyn ArtifactProvider,
+    ) -> Result<ResolveOutput> {
+        let bounds = ResolveOptions {
             preferences,
             constraints: &[],
         };
-        self.resolve_within(target, &bounds, companion).await
+        self.resolve_within(target, &bounds, artifacts).await
     }
 
     /// Settles the lock as [`resolve`](Self::resolve), within `bounds`.
@@ -160,11 +160,11 @@ impl Engine {
     pub async fn resolve_within(
         &self,
         target: &Target,
-        bounds: &Bounds<'_>,
-        companion: &dyn Companion,
-    ) -> Result<Resolved> {
-        let terms = self.0.terms(target)?;
-        let resolved = self.0.resolve(&terms, bounds, companion).await;
+        bounds: &ResolveOptions<'_>,
+        artifacts: &dyn ArtifactProvider,
+    ) -> Result<ResolveOutput> {
+        let target_env = self.0.target_env(target)?;
+        let resolved = self.0.resolve(&target_env, bounds, artifacts).await;
         resolved.map_err(|error| self.0.with_original_trees(with_remedy(error)))
     }
 
@@ -172,15 +172,15 @@ impl Engine {
     ///
     /// # Errors
     /// `Build` when no set of versions fits; as [`resolve`](Self::resolve) otherwise.
-    pub async fn settle(
+    pub async fn resolve_build_requirements(
         &self,
         requirements: &BuildRequirements,
         target: &Target,
-        companion: &dyn Companion,
+        artifacts: &dyn ArtifactProvider,
     ) -> Result<Vec<Distribution>> {
-        let terms = self.0.terms(target)?;
-        let bench = dispatch::Bench::new(&self.0, companion);
-        let settled = bench.settle(requirements, &terms).await;
+        let target_env = self.0.target_env(target)?;
+        let dispatch = dispatch::BuildDispatch::new(&self.0, artifacts);
+        let settled = dispatch.settle(requirements, &target_env).await;
         settled.map_err(|error| self.0.with_original_trees(with_remedy(error)))
     }
 
@@ -191,9 +191,9 @@ impl Engine {
     pub async fn build_requirements(
         &self,
         request: BuildRequest<'_>,
-        companion: &dyn Companion,
+        artifacts: &dyn ArtifactProvider,
     ) -> Result<BuildRequirements> {
-        let required = self.0.build_requirements(request, companion).await;
+        let required = self.0.build_requirements(request, artifacts).await;
         required.map_err(|error| self.0.with_original_trees(with_remedy(error)))
     }
 
@@ -222,7 +222,7 @@ impl Engine {
         self.0.checkout(source).await.map_err(with_remedy)
     }
 
-    /// Builds the wheel of a source; `companion` makes the wheels of its build requirements. Waits
+    /// Builds the wheel of a source; `artifacts` makes the wheels of its build requirements. Waits
     /// for a free job once these are there.
     ///
     /// # Errors
@@ -231,9 +231,9 @@ impl Engine {
     pub async fn build_wheel(
         &self,
         request: BuildRequest<'_>,
-        companion: &dyn Companion,
+        artifacts: &dyn ArtifactProvider,
     ) -> Result<BuiltWheel> {
-        let built = self.0.build_wheel(request, companion).await;
+        let built = self.0.build_wheel(request, artifacts).await;
         built.map_err(|error| self.0.with_original_trees(with_remedy(error)))
     }
 }

@@ -35,12 +35,12 @@ struct Member {
 
 /// A process that leads a group of its own, and all that it starts. Dropping it ends them.
 #[derive(Debug)]
-pub struct Family {
+pub struct ProcessTree {
     pub leader: Child,
     id: Option<Pid>,
 }
 
-impl Family {
+impl ProcessTree {
     /// Starts `command` as the leader of a new family.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Family {
     }
 }
 
-impl Drop for Family {
+impl Drop for ProcessTree {
     fn drop(&mut self) {
         self.end();
     }

@@ -1,4 +1,4 @@
-//! The workshop: an interpreter, the clients and caches for it, and what a request says of them.
+//! The state: an interpreter, the clients and caches for it, and what a request says of them.
 //! It is the engine behind its plain face.
 
 use std::collections::{HashMap, HashSet};
@@ -33,7 +33,7 @@ use wheelhouse_types::{
     Distribution, Kind, Observer, PackageName, Request, Result, Source, secrets,
 };
 
-use crate::Setup;
+use crate::EngineOptions;
 use crate::build::Session;
 use crate::build::bytecode::Bytecode;
 use crate::error::Failures;
@@ -43,33 +43,33 @@ use crate::index::local_pages;
 use crate::index::locked_files::LockedFiles;
 use crate::index::metadata_digests::MetadataDigests;
 use crate::index::page_links::PageLinks;
-use crate::index::prefetch::{Listings, Reader};
-use crate::index::wheel_ranges::Ranges;
+use crate::index::prefetch::{IndexPrefetcher, PageReader};
+use crate::index::wheel_ranges::WheelRanges;
 use crate::network::cached_secrets::CachedSecrets;
 use crate::network::client;
 use crate::network::client::PlainClients;
 use crate::network::download::{Fetcher, Plain};
 use crate::network::plain_http::{PlainHttp, SecureRedirects};
-use crate::network::response_limits::Bounds;
+use crate::network::response_limits::ResponseLimits;
 use crate::network::retries::Waiting;
 use crate::network::url_credentials::UrlCredentials;
 use crate::requirements;
 use crate::requirements::local_trees::Copies;
-use crate::resolve::metadata_cache::Memory;
+use crate::resolve::metadata_cache::MetadataCache;
 use crate::resolve::provider::WheelMetadata;
-use crate::resolve::requires_python::Unfit;
-use crate::target::Terms;
+use crate::resolve::requires_python::RequiresPythonFilter;
+use crate::target::TargetEnvironment;
 
 /// Resolves and builds for one interpreter.
-pub(crate) struct Workshop {
+pub(crate) struct EngineState {
     pub(crate) request: Request,
     pub(crate) cache: Cache,
     pub(crate) logs: PathBuf,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) interpreter: Interpreter,
-    pub(crate) host: Arc<Terms>,
-    /// The terms of foreign targets that were asked for.
-    pub(crate) foreign: Mutex<Vec<Arc<Terms>>>,
+    pub(crate) host: Arc<TargetEnvironment>,
+    /// The target_env of foreign targets that were asked for.
+    pub(crate) foreign: Mutex<Vec<Arc<TargetEnvironment>>>,
     /// The interpreter's own environment, when builds are not isolated.
     pub(crate) shared_environment: Option<PythonEnvironment>,
     pub(crate) client: RegistryClient,
@@ -79,13 +79,13 @@ pub(crate) struct Workshop {
     pub(crate) cached_client: RegistryClient,
     pub(crate) fetcher: Fetcher,
     pub(crate) url_credentials: UrlCredentials,
-    pub(crate) listings: Listings,
-    pub(crate) reader: Reader,
+    pub(crate) prefetcher: IndexPrefetcher,
+    pub(crate) reader: PageReader,
     pub(crate) locked_files: Arc<LockedFiles>,
     /// Reads the pages that uv refuses, and knows what was passed over in them.
     pub(crate) pages: LenientPages,
     /// The Pythons that versions are for, where it is not the target's.
-    pub(crate) unfit: Unfit,
+    pub(crate) requires_python: RequiresPythonFilter,
     pub(crate) locations: IndexLocations,
     pub(crate) build_options: BuildOptions,
     pub(crate) build_constraints: Vec<Requirement>,
@@ -98,9 +98,9 @@ pub(crate) struct Workshop {
     pub(crate) odd_links: Vec<OddLink>,
     /// The packages of which they have legacy sdists.
     pub(crate) legacy_packages: HashSet<PackageName>,
-    pub(crate) build_memory: Memory,
+    pub(crate) build_metadata: MetadataCache,
     pub(crate) wheel_metadata: WheelMetadata,
-    pub(crate) ranges: Ranges,
+    pub(crate) ranges: WheelRanges,
     /// Build requirements already settled, by target and text.
     pub(crate) settled: Mutex<HashMap<(String, String), Vec<Distribution>>>,
     pub(crate) concurrency: Concurrency,
@@ -133,11 +133,11 @@ pub(crate) struct OddLink {
     pub(crate) place: IndexUrl,
 }
 
-impl Workshop {
-    pub(crate) async fn start(setup: Setup<'_>) -> Result<Self> {
+impl EngineState {
+    pub(crate) async fn start(setup: EngineOptions<'_>) -> Result<Self> {
         let (host, request) = (setup.host, setup.request.clone());
         let (cache, interpreter) = (host.cache, host.interpreter);
-        let terms = Terms::of_interpreter(&interpreter, host.target)?;
+        let target_env = TargetEnvironment::of_interpreter(&interpreter, host.target)?;
         let refresh = request.resolution.refresh;
         let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
         let locations = client::locations(&request.indexes, &request.network, refresh)?;
@@ -169,7 +169,7 @@ impl Workshop {
             Concurrency::DEFAULT_CACHE_READS,
         );
         let locked_files = Arc::new(LockedFiles::new(&request.locked_files));
-        let reader = Reader {
+        let reader = PageReader {
             client: page_client,
             lenient_client,
             pages: pages.clone(),
@@ -185,12 +185,12 @@ impl Workshop {
             config_settings: requirements::config_settings(&building.config_settings),
             package_settings: package_settings(&request),
             exclude_newer: exclude_newer(&request)?,
-            listings: Listings::new(&reader),
+            prefetcher: IndexPrefetcher::new(&reader),
             reader,
             odd_links,
             locked_files,
             pages,
-            unfit: Unfit::default(),
+            requires_python: RequiresPythonFilter::default(),
             resolutions: Semaphore::new(resolutions()),
             concurrency,
             logs: setup.logs.to_owned(),
@@ -206,11 +206,11 @@ impl Workshop {
             build_options,
             legacy_packages: legacy_formats::packages(&flat_entries),
             flat_entries,
-            host: Arc::new(terms),
+            host: Arc::new(target_env),
             foreign: Mutex::default(),
-            build_memory: Memory::default(),
+            build_metadata: MetadataCache::default(),
             wheel_metadata: WheelMetadata::default(),
-            ranges: Ranges::default(),
+            ranges: WheelRanges::default(),
             settled: Mutex::default(),
             git: GitResolver::default(),
             capabilities: IndexCapabilities::default(),
@@ -231,16 +231,16 @@ impl Workshop {
         })
     }
 
-    /// What the `--find-links` places offer the target of `terms` under `build_options`, first of all
+    /// What the `--find-links` places offer the target of `target_env` under `build_options`, first of all
     /// what has the digests of `hasher`.
     pub(crate) fn flat_index(
         &self,
-        terms: &Terms,
+        target_env: &TargetEnvironment,
         hasher: &HashStrategy,
         build_options: &BuildOptions,
     ) -> FlatIndex {
         let entries = self.flat_entries.clone();
-        FlatIndex::from_entries(entries, Some(&terms.tags), hasher, build_options)
+        FlatIndex::from_entries(entries, Some(&target_env.tags), hasher, build_options)
     }
 
     /// Checks out the commit of a Git source and returns its directory.
@@ -289,7 +289,7 @@ struct Clients {
     client: RegistryClient,
     brief_client: RegistryClient,
     cached_client: RegistryClient,
-    /// With the strategy `first-index`, as [`Reader`] needs it.
+    /// With the strategy `first-index`, as [`PageReader`] needs it.
     page_client: RegistryClient,
     /// As `page_client`, for the pages that uv refuses.
     lenient_client: RegistryClient,
@@ -315,10 +315,10 @@ fn clients(
         failures: failures.clone(),
     });
     let secrets = Arc::new(CachedSecrets);
-    let bounds = || Bounds::new(request.network.timeout, failures.clone());
+    let bounds = || ResponseLimits::new(request.network.timeout, failures.clone());
     let files = Arc::new(bounds().without_files());
     let bounds = Arc::new(bounds());
-    let middleware = |retries, bounds: &Arc<Bounds>| -> Vec<Arc<dyn Middleware>> {
+    let middleware = |retries, bounds: &Arc<ResponseLimits>| -> Vec<Arc<dyn Middleware>> {
         let waiting = Arc::new(Waiting {
             retries,
             notices: request.network.notices.clone(),

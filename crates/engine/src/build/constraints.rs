@@ -15,8 +15,8 @@ use wheelhouse_types::request::{HashPolicy, Requirement as Line};
 use wheelhouse_types::{Distribution, Error, Kind, Result};
 
 use crate::requirements::parse_named;
-use crate::state::Workshop;
-use crate::target::Terms;
+use crate::state::EngineState;
+use crate::target::TargetEnvironment;
 
 /// A source that is built, as far as it is known before.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Builder {
 }
 
 /// What one build may use.
-pub(crate) struct Allowance {
+pub(crate) struct BuildConstraints {
     pub(crate) constraints: Constraints,
     pub(crate) hasher: HashStrategy,
     /// Equal for equal allowances.
@@ -36,12 +36,16 @@ pub(crate) struct Allowance {
     require_hashes: bool,
 }
 
-impl Workshop {
-    /// What the build of `builder` may use for the target of `terms`.
+impl EngineState {
+    /// What the build of `builder` may use for the target of `target_env`.
     ///
     /// # Errors
     /// When a pin is not valid, or the hashes contradict each other.
-    pub(crate) fn allowance(&self, builder: Option<&Builder>, terms: &Terms) -> Result<Allowance> {
+    pub(crate) fn constraints(
+        &self,
+        builder: Option<&Builder>,
+        target_env: &TargetEnvironment,
+    ) -> Result<BuildConstraints> {
         let request = &self.request;
         let pins = builder.and_then(|builder| {
             Build::of(&request.builds, &builder.name, builder.version.as_ref())
@@ -58,15 +62,15 @@ impl Workshop {
         let hasher = HashStrategy::from_requirements(
             std::iter::empty(),
             requirements.iter().zip(hashes),
-            Some(&terms.markers),
+            Some(&target_env.markers),
             HashCheckingMode::Verify,
         )
         .context(Kind::Input, || {
             "the hashes of the build constraints do not hold together".to_owned()
         })?;
-        Ok(Allowance {
+        Ok(BuildConstraints {
             key: format!("{lines:?}"),
-            pinned: pins.is_some().then(|| applicable(&pinned, terms)),
+            pinned: pins.is_some().then(|| applicable(&pinned, target_env)),
             require_hashes: request.resolution.hashes == HashPolicy::All,
             constraints: Constraints::from_requirements(requirements.into_iter()),
             hasher,
@@ -75,8 +79,11 @@ impl Workshop {
 }
 
 /// The names of `requirements` whose markers hold.
-fn applicable(requirements: &[Requirement], terms: &Terms) -> BTreeSet<PackageName> {
-    let markers = terms.markers.markers();
+fn applicable(
+    requirements: &[Requirement],
+    target_env: &TargetEnvironment,
+) -> BTreeSet<PackageName> {
+    let markers = target_env.markers.markers();
     let holds = |one: &&Requirement| one.evaluate_markers(Some(markers), &[]);
     let names = requirements.iter().filter(holds);
     names.map(|one| one.name.clone()).collect()
@@ -92,7 +99,7 @@ fn lines(build: &Build) -> Vec<Line> {
     pins.collect()
 }
 
-impl Allowance {
+impl BuildConstraints {
     /// Says what to do when nothing that is allowed will do.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match self.pinned {

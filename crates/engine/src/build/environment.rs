@@ -15,7 +15,7 @@ use wheelhouse_types::{Kind, Result};
 
 use crate::python::install::INSTALLER;
 use crate::python::legacy;
-use crate::state::Workshop;
+use crate::state::EngineState;
 
 /// An environment, and a directory of its own for the files of the build.
 pub(crate) struct BuildEnvironment {
@@ -29,17 +29,17 @@ pub(crate) struct BuildEnvironment {
 
 impl BuildEnvironment {
     /// Makes one for building `label`, unless the user has prepared one for all.
-    pub(crate) fn create(workshop: &Workshop, label: &str) -> Result<Self> {
+    pub(crate) fn create(state: &EngineState, label: &str) -> Result<Self> {
         let in_cache = || {
-            let cache = workshop.cache.root().display();
+            let cache = state.cache.root().display();
             format!("failed to make an environment for building {label} in {cache}")
         };
-        let directory = workshop.cache.venv_dir().context(Kind::Build, in_cache)?;
-        let python = match &workshop.shared_environment {
+        let directory = state.cache.venv_dir().context(Kind::Build, in_cache)?;
+        let python = match &state.shared_environment {
             Some(python) => python.clone(),
-            None => create(workshop, directory.path()).context(Kind::Build, in_cache)?,
+            None => create(state, directory.path()).context(Kind::Build, in_cache)?,
         };
-        let variables = variables(workshop, &python, directory.path());
+        let variables = variables(state, &python, directory.path());
         Ok(Self {
             variables: variables.context(Kind::Build, || format!("failed to build {label}"))?,
             python,
@@ -63,13 +63,13 @@ impl BuildEnvironment {
     /// Makes it hold copies of `unpacked` and nothing else.
     pub(crate) async fn install(
         &mut self,
-        workshop: &Workshop,
+        state: &EngineState,
         unpacked: Vec<CachedDist>,
     ) -> Result<()> {
-        let cache = workshop.cache.root().display();
+        let cache = state.cache.root().display();
         let failed = || format!("failed to install the build requirements in {cache}");
         if self.is_filled {
-            self.python = create(workshop, self.directory.path()).context(Kind::Build, failed)?;
+            self.python = create(state, self.directory.path()).context(Kind::Build, failed)?;
         }
         self.is_filled = !unpacked.is_empty();
         let layout = self.python.interpreter().layout();
@@ -149,16 +149,16 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 fn create(
-    workshop: &Workshop,
+    state: &EngineState,
     directory: &Path,
 ) -> Result<PythonEnvironment, uv_virtualenv::Error> {
     let root = environment_root(directory);
-    if legacy::is_old(&workshop.interpreter) {
-        return Ok(legacy::create_environment(&workshop.interpreter, &root)?);
+    if legacy::is_old(&state.interpreter) {
+        return Ok(legacy::create_environment(&state.interpreter, &root)?);
     }
     uv_virtualenv::create_venv(
         &root,
-        workshop.interpreter.clone(),
+        state.interpreter.clone(),
         uv_virtualenv::Prompt::None,
         false,
         uv_virtualenv::OnExisting::Remove(uv_virtualenv::RemovalReason::TemporaryEnvironment),
@@ -177,11 +177,11 @@ fn environment_root(directory: &Path) -> PathBuf {
 const FOREIGN: [&str; 3] = ["PYTHONPATH", "PYTHONOPTIMIZE", "PYTHONSAFEPATH"];
 
 fn variables(
-    workshop: &Workshop,
+    state: &EngineState,
     environment: &PythonEnvironment,
     directory: &Path,
 ) -> Result<Vec<(OsString, OsString)>, std::env::JoinPathsError> {
-    let path = workshop
+    let path = state
         .request
         .building
         .environment
@@ -190,15 +190,15 @@ fn variables(
         .unwrap_or_default();
     let scripts = std::iter::once(environment.interpreter().layout().scheme.scripts);
     let path = std::env::join_paths(scripts.chain(std::env::split_paths(&path)))?;
-    let mut variables = workshop.hook_environment.as_ref().clone();
+    let mut variables = state.hook_environment.as_ref().clone();
     variables.push(("PATH".into(), path));
-    if workshop.shared_environment.is_some() {
+    if state.shared_environment.is_some() {
         variables.push(("VIRTUAL_ENV".into(), environment.root().into()));
     } else {
         let root = environment_root(directory);
         // For Python, no text is as good as no variable.
         variables.extend(FOREIGN.map(|name| (name.into(), OsString::new())));
-        if legacy::is_old(&workshop.interpreter) {
+        if legacy::is_old(&state.interpreter) {
             variables.extend(legacy::variables(environment, &root));
         } else {
             variables.push(("VIRTUAL_ENV".into(), root.into()));

@@ -20,7 +20,7 @@ use wheelhouse_types::request::Confinement;
 use wheelhouse_types::secrets::Masking;
 use wheelhouse_types::{Error, Event, Kind, Observer, Result, limits};
 
-use crate::process_tree::Family;
+use crate::process_tree::ProcessTree;
 
 const SCRIPT: &str = include_str!("hook.py");
 
@@ -131,7 +131,11 @@ impl Call<'_> {
 
     /// Starts the process. Nothing is ever written to the pipe that is returned last: when this process is killed it
     /// closes, and the script of the hook has asked the kernel to end the group then.
-    fn spawn(&self, call: &Path, result: &Path) -> Result<(pipe::Receiver, Family, PipeWriter)> {
+    fn spawn(
+        &self,
+        call: &Path,
+        result: &Path,
+    ) -> Result<(pipe::Receiver, ProcessTree, PipeWriter)> {
         let (stdin, lifeline) = std::io::pipe().context(Kind::Build, || self.failed())?;
         let (reader, writer) = std::io::pipe().context(Kind::Build, || self.failed())?;
         let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))
@@ -148,7 +152,7 @@ impl Call<'_> {
             .stdin(Stdio::from(OwnedFd::from(stdin)))
             .stdout(Stdio::from(OwnedFd::from(writer)))
             .stderr(Stdio::from(OwnedFd::from(stderr)));
-        let family = Family::spawn(&mut command).context(Kind::Build, || {
+        let family = ProcessTree::spawn(&mut command).context(Kind::Build, || {
             format!("failed to start {}", self.python.display())
         })?;
         Ok((receiver, family, lifeline))
@@ -291,7 +295,7 @@ impl Output<'_> {
     async fn follow(
         &mut self,
         mut reader: pipe::Receiver,
-        family: &mut Family,
+        family: &mut ProcessTree,
     ) -> std::io::Result<ExitStatus> {
         let mut buffer = vec![0; 16 << 10];
         let status = loop {

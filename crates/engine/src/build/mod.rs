@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use wheelhouse_types::{Distribution, PackageName, Result, Version};
 
-use crate::artifact_provider::Companion;
+use crate::artifact_provider::ArtifactProvider;
 use crate::build::requirements::BuildRequirements;
-use crate::dispatch::Bench;
-use crate::state::Workshop;
+use crate::dispatch::BuildDispatch;
+use crate::state::EngineState;
 pub(crate) use session::{Session, SessionRequest};
 
 /// A source to build.
@@ -45,14 +45,14 @@ pub struct BuiltWheel {
     pub worked: Duration,
 }
 
-impl Workshop {
+impl EngineState {
     pub(crate) async fn build_wheel(
         &self,
         request: BuildRequest<'_>,
-        companion: &dyn Companion,
+        artifacts: &dyn ArtifactProvider,
     ) -> Result<BuiltWheel> {
-        let bench = Bench::new(self, companion);
-        let session = Box::pin(Session::set_up(&bench, SessionRequest::from(&request))).await?;
+        let dispatch = BuildDispatch::new(self, artifacts);
+        let session = Box::pin(Session::set_up(&dispatch, SessionRequest::from(&request))).await?;
         let built = session.build_wheel(request.wheel_directory).await;
         let filename =
             built.inspect_err(|error| self.failures.remember_build(&request.label, error))?;
@@ -67,10 +67,10 @@ impl Workshop {
     pub(crate) async fn build_requirements(
         &self,
         request: BuildRequest<'_>,
-        companion: &dyn Companion,
+        artifacts: &dyn ArtifactProvider,
     ) -> Result<BuildRequirements> {
-        let bench = Bench::new(self, companion);
-        let session = Box::pin(Session::set_up(&bench, SessionRequest::from(&request))).await?;
+        let dispatch = BuildDispatch::new(self, artifacts);
+        let session = Box::pin(Session::set_up(&dispatch, SessionRequest::from(&request))).await?;
         Ok(session.into_wanted())
     }
 }

@@ -1,4 +1,4 @@
-//! Build requirements: settled like any others, made by the companion like any others, and unpacked
+//! Build requirements: settled like any others, made by the artifact provider like any others, and unpacked
 //! into the cache that build environments are copied from.
 
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use wheelhouse_types::{Distribution, Kind, Result};
 
 use crate::artifact_provider::WheelFile;
 use crate::build::build_system::build_requirements;
-use crate::build::constraints::{Allowance, Builder};
-use crate::dispatch::Bench;
+use crate::build::constraints::{BuildConstraints, Builder};
+use crate::dispatch::BuildDispatch;
 use crate::network::client;
-use crate::resolve::metadata_cache::Watch;
+use crate::resolve::metadata_cache::BacktrackLimit;
 use crate::resolve::settled_distributions;
-use crate::resolve::solve::Search;
-use crate::target::Terms;
+use crate::resolve::solve::Solve;
+use crate::target::TargetEnvironment;
 
 /// What the builds of a source require, not settled yet.
 #[derive(Clone, Debug)]
@@ -56,22 +56,24 @@ impl BuildRequirements {
     }
 }
 
-impl Bench<'_> {
-    /// Settles `wanted` and all that it depends on, for the target of `terms`.
+impl BuildDispatch<'_> {
+    /// Settles `wanted` and all that it depends on, for the target of `target_env`.
     pub(crate) async fn settle(
         &self,
         wanted: &BuildRequirements,
-        terms: &Terms,
+        target_env: &TargetEnvironment,
     ) -> Result<Vec<Distribution>> {
-        let allowance = self.workshop.allowance(wanted.builder.as_ref(), terms)?;
+        let constraints = self
+            .state
+            .constraints(wanted.builder.as_ref(), target_env)?;
         let requirements = &wanted.requirements;
         let wanted = sentence(requirements);
         let key = (
-            terms.target.full_name(),
-            format!("{wanted} {}", allowance.key),
+            target_env.target.full_name(),
+            format!("{wanted} {}", constraints.key),
         );
         let known = self
-            .workshop
+            .state
             .settled
             .lock()
             .expect("no panic while locked")
@@ -81,14 +83,14 @@ impl Bench<'_> {
             return Ok(settled);
         }
         let settled = self
-            .search_build_requirements(requirements, &allowance, terms)
+            .search_build_requirements(requirements, &constraints, target_env)
             .await
-            .map_err(|error| allowance.explain(error))
+            .map_err(|error| constraints.explain(error))
             .context(Kind::Build, || {
                 format!("failed to resolve the build requirements {wanted}")
             })?;
-        allowance.check(&settled)?;
-        self.workshop
+        constraints.check(&settled)?;
+        self.state
             .settled
             .lock()
             .expect("no panic while locked")
@@ -99,11 +101,11 @@ impl Bench<'_> {
     async fn search_build_requirements(
         &self,
         requirements: &[Requirement],
-        allowance: &Allowance,
-        terms: &Terms,
+        constraints: &BuildConstraints,
+        target_env: &TargetEnvironment,
     ) -> Result<Vec<Distribution>> {
-        let workshop = self.workshop;
-        let hasher = allowance.hasher.clone();
+        let state = self.state;
+        let hasher = constraints.hasher.clone();
         let hasher = hasher
             .augment_with_requirements(requirements.iter())
             .context(Kind::Build, || {
@@ -112,7 +114,7 @@ impl Bench<'_> {
         let (overrides, excludes) = (Overrides::default(), Excludes::default());
         // Not shared: whoever fails leaves questions behind that nobody answers any more.
         let index = InMemoryIndex::default();
-        let markers = terms.markers.markers();
+        let markers = target_env.markers.markers();
         let wanted = requirements.iter();
         let wanted: Vec<&Requirement> = wanted
             .filter(|requirement| requirement.evaluate_markers(Some(markers), &[]))
@@ -121,69 +123,66 @@ impl Bench<'_> {
         Box::pin(self.read_archives(wanted.into_iter(), markers, &hasher, &index)).await?;
         let (lookaheads, hasher) = LookaheadResolver::new(
             requirements,
-            &allowance.constraints,
+            &constraints.constraints,
             &overrides,
             &excludes,
             &hasher,
             &index,
             self.database(),
         )
-        .resolve(&terms.environment())
+        .resolve(&target_env.environment())
         .await
-        .map_err(|error| workshop.explained(error, "failed to read a direct reference"))?;
+        .map_err(|error| state.explained(error, "failed to read a direct reference"))?;
         let manifest = Manifest::simple(requirements.to_vec())
-            .with_constraints(allowance.constraints.clone())
+            .with_constraints(constraints.constraints.clone())
             .with_lookaheads(lookaheads);
         let options = OptionsBuilder::new()
-            .exclude_newer(workshop.exclude_newer.clone())
-            .index_strategy(client::strategy(workshop.request.indexes.strategy))
-            .build_options(workshop.build_options.clone())
+            .exclude_newer(state.exclude_newer.clone())
+            .index_strategy(client::strategy(state.request.indexes.strategy))
+            .build_options(state.build_options.clone())
             .flexibility(Flexibility::Fixed)
             .build();
-        let search = Search {
-            bench: self,
-            terms,
+        let search = Solve {
+            dispatch: self,
+            target_env,
             hasher: &hasher,
-            build_options: &workshop.build_options,
-            flat_index: &workshop.flat_index(terms, &hasher, &workshop.build_options),
+            build_options: &state.build_options,
+            flat_index: &state.flat_index(target_env, &hasher, &state.build_options),
             index: &index,
-            memory: &workshop.build_memory,
-            watch: &Watch::unlimited(),
+            metadata_cache: &state.build_metadata,
+            backtracking: &BacktrackLimit::unlimited(),
             without_dependencies: false,
         };
         let output = search.run(manifest, options).await;
-        let lines = &workshop.request.build_constraints;
+        let lines = &state.request.build_constraints;
         let output = match output {
             Ok(output) => output,
             Err(error) => {
-                let memory = &workshop.build_memory;
-                return Err(workshop.resolve_error(error, lines, memory).await);
+                let metadata_cache = &state.build_metadata;
+                return Err(state.resolve_error(error, lines, metadata_cache).await);
             }
         };
-        settled_distributions(workshop, &Resolution::from(output), &hasher)
+        settled_distributions(state, &Resolution::from(output), &hasher)
     }
 
     /// Unpacks wheels into the cache and compiles them, each once.
     pub(crate) async fn unpack(&self, wheels: &[WheelFile]) -> Result<Vec<CachedDist>> {
-        let workshop = self.workshop;
-        let cache = workshop.cache.root().display();
+        let state = self.state;
+        let cache = state.cache.root().display();
         let failed = || format!("failed to unpack the build requirements in {cache}");
         let dists: Vec<Arc<Dist>> = wheels.iter().map(dist).collect::<Result<_>>()?;
         let unpacked = Preparer::new(
-            &workshop.cache,
-            &workshop.host.tags,
+            &state.cache,
+            &state.host.tags,
             &HashStrategy::None,
             &BuildOptions::default(),
             self.database(),
         )
-        .prepare(dists, &workshop.in_flight, &Resolution::default())
+        .prepare(dists, &state.in_flight, &Resolution::default())
         .await
         .context(Kind::Build, failed)?;
-        let (interpreter, cache) = (&workshop.interpreter, &workshop.cache);
-        workshop
-            .bytecode
-            .compile(&unpacked, interpreter, cache)
-            .await;
+        let (interpreter, cache) = (&state.interpreter, &state.cache);
+        state.bytecode.compile(&unpacked, interpreter, cache).await;
         Ok(unpacked)
     }
 }

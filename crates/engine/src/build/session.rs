@@ -20,10 +20,10 @@ use crate::build::build_system::{Backend, build_requirements, project_text};
 use crate::build::constraints::Builder;
 use crate::build::hook::{self, Call};
 use crate::build::requirements::BuildRequirements;
-use crate::dispatch::Bench;
+use crate::dispatch::BuildDispatch;
 use crate::error::Failures;
 use crate::index::lenient_pages::Oddities;
-use crate::state::Workshop;
+use crate::state::EngineState;
 
 impl From<&BuildRequest<'_>> for SessionRequest {
     fn from(request: &BuildRequest<'_>) -> Self {
@@ -81,31 +81,34 @@ pub(crate) struct Session {
 impl Session {
     /// Makes the build environment: the static build requirements first, then those that the back
     /// end reports.
-    pub(crate) async fn set_up(bench: &Bench<'_>, request: SessionRequest) -> Result<Self> {
-        let mut session = Self::open(bench.workshop, request)?;
-        session.is_spared = bench.companion.spares(&session.tree);
-        if bench.workshop.shared_environment.is_some() {
+    pub(crate) async fn set_up(
+        dispatch: &BuildDispatch<'_>,
+        request: SessionRequest,
+    ) -> Result<Self> {
+        let mut session = Self::open(dispatch.state, request)?;
+        session.is_spared = dispatch.artifacts.skips_metadata_build(&session.tree);
+        if dispatch.state.shared_environment.is_some() {
             return Ok(session);
         }
-        session.require(bench, Vec::new()).await?;
+        session.require(dispatch, Vec::new()).await?;
         let job = session.job().await;
         let reported = session.reported_requirements().await?;
         let is_new = |requirement| !session.backend.requires.contains(requirement);
         if reported.iter().any(is_new) {
             // What is required may have to be built, which takes a job.
             drop(job);
-            session.require(bench, reported).await?;
+            session.require(dispatch, reported).await?;
         } else {
             session.keep(job);
         }
         Ok(session)
     }
 
-    fn open(workshop: &Workshop, request: SessionRequest) -> Result<Self> {
+    fn open(state: &EngineState, request: SessionRequest) -> Result<Self> {
         let failed = || format!("failed to build {}", request.label);
         let backend = Backend::read(&request.tree).context(Kind::Build, failed)?;
         let begun = Instant::now();
-        let environment = BuildEnvironment::create(workshop, &request.label)?;
+        let environment = BuildEnvironment::create(state, &request.label)?;
         let tree = match &request.checkout {
             Some(checkout) => {
                 let copy = environment.directory().join("source");
@@ -118,8 +121,8 @@ impl Session {
             None => request.tree,
         };
         Ok(Self {
-            settings: settings(workshop, request.builder.as_ref()),
-            log: hook::log_path(&workshop.logs, &request.label),
+            settings: settings(state, request.builder.as_ref()),
+            log: hook::log_path(&state.logs, &request.label),
             label: request.label.clone(),
             tree,
             backend,
@@ -130,14 +133,14 @@ impl Session {
             },
             requirements: Vec::new(),
             metadata_directory: None,
-            jobs: workshop.concurrency.builds_semaphore.clone(),
+            jobs: state.concurrency.builds_semaphore.clone(),
             job: Mutex::default(),
-            timeout: workshop.request.building.timeout,
-            confinement: workshop.request.building.confinement.clone(),
-            failures: workshop.failures.clone(),
-            oddities: workshop.pages.oddities.clone(),
+            timeout: state.request.building.timeout,
+            confinement: state.request.building.confinement.clone(),
+            failures: state.failures.clone(),
+            oddities: state.pages.oddities.clone(),
             is_spared: false,
-            observer: Arc::clone(&workshop.observer),
+            observer: Arc::clone(&state.observer),
             worked: Mutex::new(begun.elapsed()),
         })
     }
@@ -176,7 +179,11 @@ impl Session {
     }
 
     /// Installs the static build requirements and `more`, and ends with a job in hand.
-    async fn require(&mut self, bench: &Bench<'_>, more: Vec<Requirement>) -> Result<()> {
+    async fn require(
+        &mut self,
+        dispatch: &BuildDispatch<'_>,
+        more: Vec<Requirement>,
+    ) -> Result<()> {
         let label = self.label.clone();
         let failed = || format!("failed to build {label}");
         let wanted = &mut self.wanted.requirements;
@@ -187,21 +194,26 @@ impl Session {
             let unknown = || Wait::Requirements {
                 packages: Vec::new(),
             };
-            let settled = Box::pin(bench.settle(&self.wanted, &bench.workshop.host));
+            let settled = Box::pin(dispatch.settle(&self.wanted, &dispatch.state.host));
             let settled = self.wait(unknown, settled).await;
             let mut settled = settled.context(Kind::Build, failed)?;
             settled.sort_by(|one, other| one.name.cmp(&other.name));
             let packages = || Wait::Requirements {
                 packages: settled.iter().map(ToString::to_string).collect(),
             };
-            let made = self.wait(packages, bench.companion.wheels(&settled)).await;
+            let made = self
+                .wait(packages, dispatch.artifacts.wheels(&settled))
+                .await;
             wheels = made.context(Kind::Build, failed)?;
             self.requirements = settled;
         }
-        let unpacked = bench.unpack(&wheels).await.context(Kind::Build, failed)?;
+        let unpacked = dispatch
+            .unpack(&wheels)
+            .await
+            .context(Kind::Build, failed)?;
         let job = self.job().await;
         let begun = Instant::now();
-        let installed = self.environment.install(bench.workshop, unpacked).await;
+        let installed = self.environment.install(dispatch.state, unpacked).await;
         self.count(begun);
         installed.context(Kind::Build, failed)?;
         self.keep(job);
@@ -360,7 +372,7 @@ fn copy_checkout(from: &Path, into: &Path) -> std::io::Result<()> {
 }
 
 /// The PEP 517 settings for one package: its own win over those for all.
-fn settings(engine: &Workshop, builder: Option<&Builder>) -> Value {
+fn settings(engine: &EngineState, builder: Option<&Builder>) -> Value {
     let general = engine.config_settings.clone();
     let merged = match builder.and_then(|builder| engine.package_settings.get(&builder.name)) {
         Some(own) => own.clone().merge(general),

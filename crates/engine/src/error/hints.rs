@@ -18,7 +18,7 @@ const REMEDIES: [(&[&str], &str); 7] = [
     (
         &[
             "certificate verification failed",
-            "certificate problem",
+            "certificate inputs",
             "certificate subject name",
         ],
         "Name the certificates to trust with --cert FILE, or the host with --trusted-host.",

@@ -20,8 +20,8 @@ use crate::error::hints::remedy;
 use crate::error::resolver_report::{
     NOT_FOUND, lacks_files, lacks_version, legible, listed, next_step, places, translated,
 };
-use crate::resolve::metadata_cache::Memory;
-use crate::state::Workshop;
+use crate::resolve::metadata_cache::MetadataCache;
+use crate::state::EngineState;
 
 /// The errors of back ends with their details and hints, which uv's own errors do not carry; they
 /// wait here until uv reports that something failed.
@@ -111,17 +111,19 @@ impl Failures {
     }
 }
 
-impl Workshop {
+impl EngineState {
     /// What stands behind a failed resolution of `lines` and what they lead to, as far as `memory` knows it.
     pub(crate) async fn resolve_error<'a>(
         &self,
         error: ResolveError,
         lines: impl IntoIterator<Item = &'a Requirement>,
-        memory: &Memory,
+        memory: &MetadataCache,
     ) -> Error {
         if let ResolveError::NoSolution(no_solution) = &error {
             let names: Vec<&str> = no_solution.packages().map(AsRef::as_ref).collect();
-            let report = self.unfit.restored(&no_solution.to_string());
+            let report = self
+                .requires_python
+                .restore_message(&no_solution.to_string());
             let mut detail = redacted(&legible(&report, &names));
             if let Some(places) = places(lines, &names) {
                 detail = format!("{detail}\n{places}");
@@ -146,7 +148,10 @@ impl Workshop {
             let hints: Vec<String> = no_solution
                 .hints()
                 .into_iter()
-                .map(|hint| self.unfit.restored(&translated(hint.as_ref())))
+                .map(|hint| {
+                    self.requires_python
+                        .restore_message(&translated(hint.as_ref()))
+                })
                 .collect();
             let hint = match &hints[..] {
                 [] if !passed_over.is_empty() => {

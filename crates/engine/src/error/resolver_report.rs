@@ -1,4 +1,4 @@
-//! uv's hints and explanations, in terms of our options and legible.
+//! uv's hints and explanations, in target_env of our options and legible.
 //!
 //! Responsible for the names of options, for plain text, for where requirements are written, and for
 //! what to do where uv has no hint.

@@ -32,8 +32,8 @@ use crate::index::legacy_formats::is_legacy;
 use crate::index::lenient_pages::is_odd_page;
 use crate::index::local_pages;
 use crate::requirements;
-use crate::state::Workshop;
-use crate::target::Terms;
+use crate::state::EngineState;
+use crate::target::TargetEnvironment;
 
 /// How well `wheel` fits `tags`, which are those of a Python 2 with narrow Unicode, if the Python has wide Unicode.
 pub(crate) fn wide_compatibility(wheel: &WheelFilename, tags: &Tags) -> TagCompatibility {
@@ -64,9 +64,9 @@ fn exchanged(tag: AbiTag) -> AbiTag {
 type Versions = BTreeMap<Version, PrioritizedDist>;
 
 /// What there is of one package for one search.
-pub(crate) struct Shelf<'a> {
-    pub(crate) workshop: &'a Workshop,
-    pub(crate) terms: &'a Terms,
+pub(crate) struct LegacyCandidates<'a> {
+    pub(crate) state: &'a EngineState,
+    pub(crate) target_env: &'a TargetEnvironment,
     pub(crate) hasher: &'a HashStrategy,
     pub(crate) build_options: &'a BuildOptions,
     pub(crate) name: &'a PackageName,
@@ -82,15 +82,15 @@ enum Page {
     Odd(local_pages::Files),
 }
 
-impl Shelf<'_> {
+impl LegacyCandidates<'_> {
     /// The versions on each index, with those of `--find-links`.
     pub(crate) async fn versions(mut self, is_cached: bool) -> PackageVersionsResult {
-        let workshop = self.workshop;
-        self.pins.extend(required(workshop, self.name));
+        let state = self.state;
+        self.pins.extend(required(state, self.name));
         let client = if is_cached {
-            &workshop.cached_client
+            &state.cached_client
         } else {
-            &workshop.brief_client
+            &state.brief_client
         };
         let flat = self.flat();
         match self.pages(client).await {
@@ -100,7 +100,7 @@ impl Shelf<'_> {
                     Page::Odd(_) => None,
                 });
                 let listed = listed
-                    .flat_map(|page| workshop.locked_files.listed(self.name, page))
+                    .flat_map(|page| state.locked_files.listed(self.name, page))
                     .collect();
                 let maps = pages
                     .into_iter()
@@ -116,7 +116,7 @@ impl Shelf<'_> {
                     ErrorKind::RemotePackageNotFound(_) => VersionsResponse::NotFound,
                     ErrorKind::NoIndex(_) => VersionsResponse::NoIndex,
                     ErrorKind::Offline(_) => VersionsResponse::Offline,
-                    _ if workshop.locked_files.has_places(self.name) => {
+                    _ if state.locked_files.has_places(self.name) => {
                         tracing::debug!("using the places of the lock: {error}");
                         VersionsResponse::NotFound
                     }
@@ -133,9 +133,9 @@ impl Shelf<'_> {
 
     /// The page of each index that has one.
     async fn pages(&self, client: &RegistryClient) -> Result<Vec<(IndexUrl, Page)>, Error> {
-        let workshop = self.workshop;
-        let slots = &workshop.concurrency.downloads_semaphore;
-        let ask = |index| client.simple_detail(self.name, index, &workshop.capabilities, slots);
+        let state = self.state;
+        let slots = &state.concurrency.downloads_semaphore;
+        let ask = |index| client.simple_detail(self.name, index, &state.capabilities, slots);
         let read = |pages: Vec<(&IndexUrl, MetadataFormat)>| {
             let pages = pages.into_iter();
             pages
@@ -151,7 +151,7 @@ impl Shelf<'_> {
             pages.any(|(_, page)| foreign_files::first(page, self.name).is_some())
         };
         let mut all = Vec::new();
-        for index in workshop.locations.fetch_indexes() {
+        for index in state.locations.fetch_indexes() {
             let pages: Vec<(IndexUrl, Page)> = match ask(Some(index.into())).await {
                 Ok(pages) if !has_foreign(&pages) => read(pages),
                 Err(error) if matches!(error.kind(), ErrorKind::RemotePackageNotFound(_)) => {
@@ -159,12 +159,12 @@ impl Shelf<'_> {
                 }
                 Err(error) if !is_odd_page(&error) => return Err(error),
                 _ => {
-                    let files = local_pages::of_index(&workshop.pages, index.url(), self.name);
+                    let files = local_pages::of_index(&state.pages, index.url(), self.name);
                     vec![(index.url().clone(), Page::Odd(files))]
                 }
             };
             all.extend(pages);
-            if workshop.request.indexes.strategy == IndexStrategy::FirstIndex {
+            if state.request.indexes.strategy == IndexStrategy::FirstIndex {
                 break;
             }
         }
@@ -173,9 +173,9 @@ impl Shelf<'_> {
 
     /// `versions` with the files of a lock that are not `listed`, at the places that it gives.
     fn with_locked(&self, mut versions: Versions, listed: &HashSet<String>) -> Versions {
-        let main = self.workshop.locations.fetch_indexes().next();
+        let main = self.state.locations.fetch_indexes().next();
         let main = main.map(|index| index.url().clone());
-        for (filename, file, index) in self.workshop.locked_files.at_places(self.name, listed) {
+        for (filename, file, index) in self.state.locked_files.at_places(self.name, listed) {
             if let Some(index) = index.as_ref().or(main.as_ref()) {
                 self.add(&mut versions, filename, file, index);
             }
@@ -185,13 +185,13 @@ impl Shelf<'_> {
 
     fn flat(&self) -> Versions {
         let mut versions = Versions::new();
-        let (entries, _) = self.workshop.flat_entries.clone().into_parts();
+        let (entries, _) = self.state.flat_entries.clone().into_parts();
         for (filename, file, index) in entries.into_iter().map(FlatIndexEntry::into_parts) {
             if filename.name() == self.name {
                 self.add(&mut versions, filename, file, &index);
             }
         }
-        for link in &self.workshop.odd_links {
+        for link in &self.state.odd_links {
             if link.filename.name() == self.name {
                 let (filename, file) = (link.filename.clone(), link.file.clone());
                 self.add(&mut versions, filename, file, &link.place);
@@ -235,7 +235,7 @@ impl Shelf<'_> {
         index: &IndexUrl,
     ) {
         let of_version = versions.entry(filename.version().clone()).or_default();
-        let missing = self.workshop.locked_files.missing_hashes(self.name, &file);
+        let missing = self.state.locked_files.missing_hashes(self.name, &file);
         if !missing.is_empty() {
             file.hashes = file.hashes.iter().cloned().chain(missing).collect();
         }
@@ -283,7 +283,7 @@ impl Shelf<'_> {
         if let Some(yanked) = self.yanked(&wheel.version, file) {
             return WheelCompatibility::Incompatible(IncompatibleWheel::Yanked(yanked));
         }
-        match self.terms.compatibility(wheel) {
+        match self.target_env.compatibility(wheel) {
             TagCompatibility::Incompatible(tag) => {
                 WheelCompatibility::Incompatible(IncompatibleWheel::Tag(tag))
             }
@@ -319,11 +319,11 @@ impl Shelf<'_> {
 
     fn is_too_new(&self, file: &File, index: &IndexUrl) -> bool {
         // As for uv: `--find-links` places and indexes on a disk do not say when a file was uploaded.
-        let mut flat = self.workshop.locations.flat_indexes();
+        let mut flat = self.state.locations.flat_indexes();
         if index.url().scheme() == "file" || flat.any(|flat| flat.url() == index) {
             return false;
         }
-        let limit = &self.workshop.exclude_newer;
+        let limit = &self.state.exclude_newer;
         let limit = limit.exclude_newer_package_for_index(self.name, None);
         let is_before = |limit: jiff::Timestamp| {
             file.upload_time_utc_ms
@@ -356,8 +356,8 @@ fn version_map(versions: Versions) -> VersionMap {
 }
 
 /// What the request itself requires of `name`.
-fn required(workshop: &Workshop, name: &PackageName) -> Vec<Requirement> {
-    let request = &workshop.request;
+fn required(state: &EngineState, name: &PackageName) -> Vec<Requirement> {
+    let request = &state.request;
     let lines = request.requirements.iter().chain(&request.constraints);
     // What cannot be read was refused before.
     let named = lines.filter_map(|line| requirements::parse_with_name(line).ok()?);

@@ -26,7 +26,7 @@ use uv_types::HashStrategy;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-use crate::dispatch::Bench;
+use crate::dispatch::BuildDispatch;
 use crate::resolve::provider::required_hashes;
 
 /// Whether sdists of this format are legacy ones.
@@ -124,7 +124,7 @@ pub(crate) fn admit(requirement: &mut UnresolvedRequirement) {
     }
 }
 
-impl Bench<'_> {
+impl BuildDispatch<'_> {
     /// The metadata of the wheel that `dist`, an sdist, builds into.
     pub(crate) async fn metadata_of_build(
         &self,
@@ -132,9 +132,9 @@ impl Bench<'_> {
         hasher: &HashStrategy,
     ) -> Result<ArchiveMetadata> {
         let required = required_hashes(hasher, dist);
-        let distribution = self.workshop.distribution(dist, None, required)?;
+        let distribution = self.state.distribution(dist, None, required)?;
         let wanted = std::slice::from_ref(&distribution);
-        let made = self.companion.wheels(wanted).await?;
+        let made = self.artifacts.wheels(wanted).await?;
         let [wheel] = &made[..] else {
             unreachable!("one is made for each that is wanted");
         };

@@ -1,7 +1,7 @@
 //! The files that a lock of another tool names: an index page need not list them, nor state their digests and sizes.
 //!
-//! Responsible for their form in uv's terms. The [shelf](crate::index::legacy_candidates) offers them, and
-//! [`Workshop::distribution`](crate::state::Workshop) takes their sizes.
+//! Responsible for their form in uv's target_env. The [shelf](crate::index::legacy_candidates) offers them, and
+//! [`EngineState::distribution`](crate::state::EngineState) takes their sizes.
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr as _;

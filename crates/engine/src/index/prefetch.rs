@@ -37,14 +37,14 @@ const ACCEPT_PAGES: &str = "application/vnd.pypi.simple.v1+json, \
      application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
 
 /// The pages that were asked for, and the threads that read them.
-pub(crate) struct Listings {
-    readers: Vec<mpsc::UnboundedSender<Order>>,
-    asked: Mutex<HashMap<PackageName, Shared<BoxFuture<'static, Pages>>>>,
+pub(crate) struct IndexPrefetcher {
+    readers: Vec<mpsc::UnboundedSender<PrefetchRequest>>,
+    asked: Mutex<HashMap<PackageName, Shared<BoxFuture<'static, IndexPages>>>>,
 }
 
 /// What became of the pages of a package.
 #[derive(Clone, Default)]
-pub(crate) struct Pages {
+pub(crate) struct IndexPages {
     /// Whether they are in the cache. Why they are not is found out by asking once more.
     pub(crate) are_cached: bool,
     /// Whether one has versions that have no sdists but [legacy ones](crate::index::legacy_formats).
@@ -55,20 +55,20 @@ pub(crate) struct Pages {
     pub(crate) are_odd: bool,
     /// The first index that refused to say whether it has the package. No other index may stand in
     /// for it: a package of the same name elsewhere need not be the same package.
-    pub(crate) refusal: Option<Refusal>,
+    pub(crate) refusal: Option<IndexRefusal>,
 }
 
 /// An index that refused to answer.
 #[derive(Clone)]
-pub(crate) struct Refusal {
+pub(crate) struct IndexRefusal {
     /// The URL of the index, without credentials.
     index: String,
-    answer: Unclear,
+    answer: Ambiguity,
 }
 
 /// An answer that neither lists files nor says that there are none.
 #[derive(Clone)]
-enum Unclear {
+enum Ambiguity {
     Status(StatusCode),
     /// A login page at this URL.
     Login(String),
@@ -79,34 +79,34 @@ enum Unclear {
     Foreign(String),
 }
 
-impl Refusal {
+impl IndexRefusal {
     /// Returns the error of a resolution that needs the versions of `name`.
     pub(crate) fn error(&self, name: &PackageName) -> Error {
         let index = &self.index;
         let answer = match &self.answer {
-            Unclear::Status(status) => format!("{index} answered {status}"),
-            Unclear::Login(page) => format!("{index} shows a login page ({page})"),
-            Unclear::Elsewhere(page) => format!("{index} shows another page ({page})"),
-            Unclear::Nothing => format!("{index} answered with an empty page"),
-            Unclear::Foreign(file) => {
+            Ambiguity::Status(status) => format!("{index} answered {status}"),
+            Ambiguity::Login(page) => format!("{index} shows a login page ({page})"),
+            Ambiguity::Elsewhere(page) => format!("{index} shows another page ({page})"),
+            Ambiguity::Nothing => format!("{index} answered with an empty page"),
+            Ambiguity::Foreign(file) => {
                 format!("{index} lists {file}, a file of another package")
             }
         };
         let credentials = "Give credentials in the index URL, in .netrc or by a keyring";
         let hint = match &self.answer {
-            Unclear::Status(
+            Ambiguity::Status(
                 status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
             ) => format!(
                 "{credentials}; if the index answers so for packages that it does not have, pass \
                  --ignore-error-codes {}.",
                 status.as_u16()
             ),
-            Unclear::Status(_) => {
+            Ambiguity::Status(_) => {
                 "Give credentials of the proxy in its URL, with --proxy.".to_owned()
             }
-            Unclear::Login(_) => format!("{credentials}."),
-            Unclear::Foreign(_) => "Ask those who run the index.".to_owned(),
-            Unclear::Elsewhere(_) | Unclear::Nothing => {
+            Ambiguity::Login(_) => format!("{credentials}."),
+            Ambiguity::Foreign(_) => "Ask those who run the index.".to_owned(),
+            Ambiguity::Elsewhere(_) | Ambiguity::Nothing => {
                 "An index says that it does not have a package by 404, or by a page without files; ask those who run \
                  it, or leave it out."
                     .to_owned()
@@ -126,19 +126,19 @@ enum Answer {
     },
     /// A page on this machine that uv refuses.
     Odd,
-    Refused(Refusal),
+    Refused(IndexRefusal),
     Failed,
 }
 
 /// A page to read, and whom to tell.
-struct Order {
+struct PrefetchRequest {
     name: PackageName,
-    done: oneshot::Sender<Pages>,
+    done: oneshot::Sender<IndexPages>,
 }
 
 /// What a reader reads with.
 #[derive(Clone)]
-pub(crate) struct Reader {
+pub(crate) struct PageReader {
     /// A client with uv's strategy `first-index`, the only one under which uv does not take a refusal
     /// for not having the package. It is asked for one index at a time.
     pub(crate) client: RegistryClient,
@@ -151,9 +151,9 @@ pub(crate) struct Reader {
     pub(crate) locked_files: Arc<LockedFiles>,
 }
 
-impl Listings {
+impl IndexPrefetcher {
     /// Starts as many readers as there are processors, within reason.
-    pub(crate) fn new(reader: &Reader) -> Self {
+    pub(crate) fn new(reader: &PageReader) -> Self {
         let count = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(4);
@@ -166,14 +166,14 @@ impl Listings {
     }
 
     /// Begins to fetch the pages of `name` into the cache, unless that has begun.
-    pub(crate) fn ask(&self, name: &PackageName) -> Shared<BoxFuture<'static, Pages>> {
+    pub(crate) fn ask(&self, name: &PackageName) -> Shared<BoxFuture<'static, IndexPages>> {
         let mut asked = self.asked.lock().expect("no panic while locked");
         if let Some(pending) = asked.get(name) {
             return pending.clone();
         }
         let (done, told) = oneshot::channel();
         let reader = &self.readers[asked.len() % self.readers.len()];
-        let order = Order {
+        let order = PrefetchRequest {
             name: name.clone(),
             done,
         };
@@ -187,12 +187,12 @@ impl Listings {
     }
 }
 
-impl Reader {
+impl PageReader {
     /// Starts a thread that carries out orders until nobody can give any.
     ///
     /// The connections are served by `runtime`, so that a page being read holds none of them up.
-    fn start(self, runtime: Handle) -> mpsc::UnboundedSender<Order> {
-        let (orders, mut queue) = mpsc::unbounded_channel::<Order>();
+    fn start(self, runtime: Handle) -> mpsc::UnboundedSender<PrefetchRequest> {
+        let (orders, mut queue) = mpsc::unbounded_channel::<PrefetchRequest>();
         let guest = Guest::new();
         let work = move || {
             // Connections that are dropped may set timers.
@@ -220,8 +220,8 @@ impl Reader {
         orders
     }
 
-    async fn read(self, order: Order) {
-        let mut pages = Pages::default();
+    async fn read(self, order: PrefetchRequest) {
+        let mut pages = IndexPages::default();
         let mut failed = false;
         for answer in self.answers(&order.name).await {
             match answer {
@@ -282,7 +282,7 @@ impl Reader {
                 .await;
         }
         let refused = |answer| {
-            Answer::Refused(Refusal {
+            Answer::Refused(IndexRefusal {
                 index: redacted(index.url().url().as_str()),
                 answer,
             })
@@ -299,10 +299,10 @@ impl Reader {
             return if index.url().url().scheme() == "file" {
                 Answer::Odd
             } else {
-                refused(Unclear::Foreign(file))
+                refused(Ambiguity::Foreign(file))
             };
         }
-        let refused_with = |status| refused(Unclear::Status(status));
+        let refused_with = |status| refused(Ambiguity::Status(status));
         match answer {
             Ok(pages) => Answer::Found {
                 has_legacy_versions: pages.iter().any(|(_, page)| has_legacy_versions(page)),
@@ -356,7 +356,7 @@ impl Reader {
     }
 
     /// Asks `index` once more for the page of `name`, which has no files, to learn whether it says so.
-    async fn look_closer(&self, index: &DisplaySafeUrl, name: &PackageName) -> Option<Unclear> {
+    async fn look_closer(&self, index: &DisplaySafeUrl, name: &PackageName) -> Option<Ambiguity> {
         let page = page_of(index, name);
         let request = self.client.uncached_client(&page);
         let request = request
@@ -369,16 +369,16 @@ impl Reader {
         let shown = answer.url().clone();
         let html = answer.text().await.ok()?;
         if is_login_page(&html, name) {
-            return Some(Unclear::Login(redacted(shown.as_str())));
+            return Some(Ambiguity::Login(redacted(shown.as_str())));
         }
         if html.trim().is_empty() {
-            return Some(Unclear::Nothing);
+            return Some(Ambiguity::Nothing);
         }
         let is_of_package = |segment: &str| {
             PackageName::from_str(segment).is_ok_and(|of_segment| of_segment == *name)
         };
         let has_moved = !shown.path_segments()?.any(is_of_package);
-        has_moved.then(|| Unclear::Elsewhere(redacted(shown.as_str())))
+        has_moved.then(|| Ambiguity::Elsewhere(redacted(shown.as_str())))
     }
 }
 

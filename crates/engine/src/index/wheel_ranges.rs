@@ -28,7 +28,7 @@ use wheelhouse_types::{Kind, Result, Sha256, limits};
 use zip::ZipArchive;
 
 use crate::network::download::content_range;
-use crate::state::Workshop;
+use crate::state::EngineState;
 
 /// The part of a wheel that is asked for first: its end, with the directory of most wheels (bytes).
 const FIRST_PART: u64 = 32 << 10;
@@ -43,7 +43,7 @@ const REQUESTS: u32 = 16;
 const MOST: u64 = 64 << 20;
 
 /// The metadata of a wheel as far as parts of the wheel tell.
-pub(crate) enum InParts {
+pub(crate) enum PartialMetadata {
     Found(Vec<u8>),
     /// The wheel has none that is its own, for this reason.
     Lacking(String),
@@ -53,28 +53,28 @@ pub(crate) enum InParts {
 
 /// Which indexes send parts of files, as far as that is known.
 #[derive(Default)]
-pub(crate) struct Ranges(Mutex<HashMap<IndexUrl, Arc<OnceCell<bool>>>>);
+pub(crate) struct WheelRanges(Mutex<HashMap<IndexUrl, Arc<OnceCell<bool>>>>);
 
-impl Workshop {
+impl EngineState {
     /// The `METADATA` of `dist`, a wheel of an index that gives none of it, read in parts of the wheel.
     ///
     /// # Errors
     /// `Fetch` if the server cannot be reached, or what it sends exceeds the limits.
-    pub(crate) async fn metadata_in_parts(&self, dist: &Dist) -> Result<InParts> {
+    pub(crate) async fn metadata_in_parts(&self, dist: &Dist) -> Result<PartialMetadata> {
         let Some((wheel, url)) = remote_wheel(dist) else {
-            return Ok(InParts::Unknown);
+            return Ok(PartialMetadata::Unknown);
         };
         let path = self.kept_metadata(wheel, &url);
         let is_known = wheel.file.hashes.first().is_some() || self.request.network.offline;
         if let Some(kept) = fs_err::read(&path).ok().filter(|_| is_known) {
-            return Ok(InParts::Found(kept));
+            return Ok(PartialMetadata::Found(kept));
         }
         if self.request.network.offline || !self.sends_parts(wheel, &url).await {
-            return Ok(InParts::Unknown);
+            return Ok(PartialMetadata::Unknown);
         }
         let failed = || format!("failed to read the metadata of {}", wheel.filename);
         let metadata = match self.read_in_parts(wheel, &url).await? {
-            InParts::Found(metadata) => metadata,
+            PartialMetadata::Found(metadata) => metadata,
             other => return Ok(other),
         };
         let refused = || format!("the metadata in {} is refused", redacted(url.as_str()));
@@ -84,7 +84,7 @@ impl Workshop {
         let file = tempfile::NamedTempFile::new_in(directory).context(Kind::Fetch, failed)?;
         fs_err::write(file.path(), &metadata).context(Kind::Fetch, failed)?;
         file.persist(path).context(Kind::Fetch, failed)?;
-        Ok(InParts::Found(metadata))
+        Ok(PartialMetadata::Found(metadata))
     }
 
     /// The path of what is kept of the metadata of `wheel`, by its URL and digests.
@@ -122,7 +122,11 @@ impl Workshop {
         client.execute(request).await
     }
 
-    async fn read_in_parts(&self, wheel: &RegistryBuiltWheel, url: &Url) -> Result<InParts> {
+    async fn read_in_parts(
+        &self,
+        wheel: &RegistryBuiltWheel,
+        url: &Url,
+    ) -> Result<PartialMetadata> {
         let size = match wheel.file.size {
             Some(size) => Some(size),
             None => self.head(url).await.ok().and_then(|answer| {
@@ -131,17 +135,17 @@ impl Workshop {
             }),
         };
         let Some(size) = size.filter(|size| *size > 0) else {
-            return Ok(InParts::Unknown);
+            return Ok(PartialMetadata::Unknown);
         };
         let mut parts = Parts::new(size);
         let mut wanted = size.saturating_sub(FIRST_PART)..size;
         for request in 0..REQUESTS {
             let Some(bytes) = self.part(url, &wanted, size).await? else {
-                return Ok(InParts::Unknown);
+                return Ok(PartialMetadata::Unknown);
             };
             parts.insert(wanted.start, bytes);
             match metadata_of(&mut parts, wheel) {
-                Ok(metadata) => return Ok(InParts::Found(metadata)),
+                Ok(metadata) => return Ok(PartialMetadata::Found(metadata)),
                 Err(error) => match parts.missing.take() {
                     Some(start) if parts.received < MOST => {
                         wanted = start..parts.end_of_part(start, FIRST_PART << request);
@@ -152,14 +156,14 @@ impl Workshop {
                         return Err(error).context(Kind::Fetch, refused);
                     }
                     None if error.kind() == io::ErrorKind::NotFound => {
-                        return Ok(InParts::Lacking(error.to_string()));
+                        return Ok(PartialMetadata::Lacking(error.to_string()));
                     }
                     // The reader of whole wheels says what is wrong with it, if that is not its size.
-                    _ => return Ok(InParts::Unknown),
+                    _ => return Ok(PartialMetadata::Unknown),
                 },
             }
         }
-        Ok(InParts::Unknown)
+        Ok(PartialMetadata::Unknown)
     }
 
     /// The bytes `wanted` of the file of `size` bytes at `url`; `None` if the server sends something else.

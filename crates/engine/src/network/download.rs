@@ -49,7 +49,7 @@ impl Plain {
 }
 
 /// A file that has begun to arrive.
-pub struct Remote {
+pub struct Download {
     /// Where its first byte stands in the file: the offset that was asked for, or 0 when the server
     /// cannot start there.
     pub offset: u64,
@@ -119,7 +119,7 @@ impl Fetcher {
         url: &Url,
         offset: u64,
         version: Option<&str>,
-    ) -> Result<Remote, FetchError> {
+    ) -> Result<Download, FetchError> {
         if self.offline {
             return Err(FetchError::fatal(
                 format!(
@@ -170,7 +170,7 @@ impl Fetcher {
             let message = format!("byte {start} came where byte {offset} was asked for");
             return Err(FetchError::passing(message));
         }
-        Ok(Remote {
+        Ok(Download {
             offset: start,
             total,
             version: header(ETAG)
@@ -208,7 +208,7 @@ fn is_compressed(url: &Url, start: &[u8]) -> bool {
     is_zip && !start.starts_with(b"PK")
 }
 
-impl Remote {
+impl Download {
     /// The next bytes; `None` at the end of what the server sends.
     ///
     /// # Errors

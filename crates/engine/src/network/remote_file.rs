@@ -20,20 +20,20 @@ use crate::error::Failures;
 use crate::network::client;
 use crate::network::download::{FetchError, Fetcher};
 use crate::network::plain_http::{PlainHttp, SecureRedirects};
-use crate::network::response_limits::Bounds;
+use crate::network::response_limits::ResponseLimits;
 
 /// No requirements file is larger (bytes).
 const LARGEST: usize = 10 << 20;
 
 /// Reads files at URLs; a client is opened for the first of them.
-pub struct Documents {
+pub struct RemoteFiles {
     network: Network,
     /// The indexes, whose credentials count for all that their hosts have.
     indexes: Vec<Url>,
     fetcher: OnceCell<Fetcher>,
 }
 
-impl Documents {
+impl RemoteFiles {
     #[must_use]
     pub fn new(network: Network, indexes: Vec<Url>) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Documents {
             plain_http: plain_http.clone(),
             failures: Failures::default(),
         });
-        let bounds = Bounds::new(self.network.timeout, Failures::default()).without_files();
+        let bounds = ResponseLimits::new(self.network.timeout, Failures::default()).without_files();
         let middleware = ExtraMiddleware(vec![redirects, Arc::new(bounds)]);
         let builder = client::client_builder(&self.network)?
             .retries(0)

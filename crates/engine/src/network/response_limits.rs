@@ -1,6 +1,6 @@
-//! Bounds on the answers of servers, applied before anything else reads them.
+//! ResponseLimits on the answers of servers, applied before anything else reads them.
 //!
-//! [`Bounds`] is the middleware next to the network. It measures every body as it arrives, inflated: its size, and its
+//! [`ResponseLimits`] is the middleware next to the network. It measures every body as it arrives, inflated: its size, and its
 //! rate, so that a server that stalls is given up. Index pages and metadata are read here as a whole and judged, so that
 //! an excess becomes an error that names the URL.
 
@@ -26,7 +26,7 @@ use crate::index::lenient_pages::Wanted;
 use crate::network::client::redirect_target;
 
 /// Measures answers as they arrive.
-pub(crate) struct Bounds {
+pub(crate) struct ResponseLimits {
     /// The time for which a server may send nothing.
     timeout: Duration,
     failures: Failures,
@@ -44,7 +44,7 @@ enum Contents {
     File,
 }
 
-impl Bounds {
+impl ResponseLimits {
     pub(crate) fn new(timeout: Duration, failures: Failures) -> Self {
         Self {
             timeout,
@@ -103,7 +103,7 @@ impl Bounds {
 }
 
 #[async_trait::async_trait]
-impl Middleware for Bounds {
+impl Middleware for ResponseLimits {
     async fn handle(
         &self,
         request: Request,

@@ -19,11 +19,11 @@ use crate::error::hints::is_full;
 
 /// What of the user's environment decides which Python is meant.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct DiscoveryEnvironment {
     /// `PATH`.
     pub path: OsString,
     /// `VIRTUAL_ENV`, or else `CONDA_PREFIX`.
-    pub environment: Option<PathBuf>,
+    pub virtual_environment: Option<PathBuf>,
     /// `PYENV_ROOT`, or else `~/.pyenv`.
     pub pyenv_root: Option<PathBuf>,
     /// `PYENV_VERSION`.
@@ -38,17 +38,17 @@ pub struct Surroundings {
 /// pyenv's shims are seen through, since running one costs some 100 ms each time. `None` leaves the
 /// search to uv, which knows more places.
 #[must_use]
-pub fn locate(request: Option<&str>, surroundings: &Surroundings) -> Option<PathBuf> {
+pub fn locate(request: Option<&str>, environment: &DiscoveryEnvironment) -> Option<PathBuf> {
     let Some(request) = request else {
-        if let Some(environment) = &surroundings.environment {
+        if let Some(environment) = &environment.virtual_environment {
             return Some(environment.join("bin").join("python")).filter(|path| path.is_file());
         }
         return ["python3", "python", "python2"]
             .iter()
-            .find_map(|name| on_path(name, surroundings));
+            .find_map(|name| on_path(name, environment));
     };
     if request.contains('/') || Path::new(request).is_dir() {
-        let path = surroundings.directory.join(request);
+        let path = environment.directory.join(request);
         return Some(if path.is_dir() {
             path.join("bin").join("python")
         } else {
@@ -61,13 +61,13 @@ pub fn locate(request: Option<&str>, surroundings: &Surroundings) -> Option<Path
     if is_version {
         let name = format!("python{}", minor_version(request));
         if request.matches('.').count() < 2
-            && let Some(path) = on_path(&name, surroundings)
+            && let Some(path) = on_path(&name, environment)
         {
             return Some(path);
         }
-        return pyenv_installation(request, surroundings);
+        return pyenv_installation(request, environment);
     }
-    on_path(request, surroundings)
+    on_path(request, environment)
 }
 
 fn minor_version(version: &str) -> String {
@@ -75,31 +75,31 @@ fn minor_version(version: &str) -> String {
 }
 
 /// The first executable called `name` on `PATH`, a pyenv shim replaced by what it would run.
-fn on_path(name: &str, surroundings: &Surroundings) -> Option<PathBuf> {
-    std::env::split_paths(&surroundings.path).find_map(|directory| {
+fn on_path(name: &str, environment: &DiscoveryEnvironment) -> Option<PathBuf> {
+    std::env::split_paths(&environment.path).find_map(|directory| {
         let candidate = directory.join(name);
         if !candidate.is_file() {
             return None;
         }
-        let shims = surroundings
+        let shims = environment
             .pyenv_root
             .as_ref()
             .map(|root| root.join("shims"));
         if shims.as_deref() == Some(&*directory) {
-            return behind_shim(name, surroundings);
+            return behind_shim(name, environment);
         }
         Some(candidate)
     })
 }
 
 /// What pyenv's shim called `name` would run, as pyenv's own rules say.
-fn behind_shim(name: &str, surroundings: &Surroundings) -> Option<PathBuf> {
-    let root = surroundings.pyenv_root.as_deref()?;
-    let chosen = surroundings
+fn behind_shim(name: &str, environment: &DiscoveryEnvironment) -> Option<PathBuf> {
+    let root = environment.pyenv_root.as_deref()?;
+    let chosen = environment
         .pyenv_version
         .clone()
         .or_else(|| {
-            surroundings.directory.ancestors().find_map(|directory| {
+            environment.directory.ancestors().find_map(|directory| {
                 std::fs::read_to_string(directory.join(".python-version")).ok()
             })
         })
@@ -113,8 +113,8 @@ fn behind_shim(name: &str, surroundings: &Surroundings) -> Option<PathBuf> {
 }
 
 /// The newest Python of pyenv whose version is `version` or starts with it.
-fn pyenv_installation(version: &str, surroundings: &Surroundings) -> Option<PathBuf> {
-    let versions = surroundings.pyenv_root.as_ref()?.join("versions");
+fn pyenv_installation(version: &str, environment: &DiscoveryEnvironment) -> Option<PathBuf> {
+    let versions = environment.pyenv_root.as_ref()?.join("versions");
     let prefix = format!("{version}.");
     let mut matching: Vec<(Vec<u64>, PathBuf)> = std::fs::read_dir(versions)
         .ok()?
@@ -193,16 +193,16 @@ mod tests {
         executable(&root.join("versions/3.11.7/bin/python3"));
         executable(&root.join("versions/3.9.1/bin/python3"));
         std::fs::write(root.join("version"), "3.11.7\n").unwrap();
-        let mut surroundings = Surroundings {
+        let mut environment = DiscoveryEnvironment {
             path: root.join("shims").into_os_string(),
             pyenv_root: Some(root.clone()),
             directory: directory.path().to_owned(),
-            ..Surroundings::default()
+            ..DiscoveryEnvironment::default()
         };
-        let found = locate(None, &surroundings).unwrap();
+        let found = locate(None, &environment).unwrap();
         assert_eq!(found, root.join("versions/3.11.7/bin/python3"));
-        surroundings.pyenv_version = Some("3.9.1".to_owned());
-        let found = locate(None, &surroundings).unwrap();
+        environment.pyenv_version = Some("3.9.1".to_owned());
+        let found = locate(None, &environment).unwrap();
         assert_eq!(found, root.join("versions/3.9.1/bin/python3"));
     }
 
@@ -213,12 +213,12 @@ mod tests {
         for version in ["3.9.2", "3.9.18", "3.10.1"] {
             executable(&root.join(format!("versions/{version}/bin/python")));
         }
-        let surroundings = Surroundings {
+        let environment = DiscoveryEnvironment {
             pyenv_root: Some(root.clone()),
-            ..Surroundings::default()
+            ..DiscoveryEnvironment::default()
         };
-        let found = locate(Some("3.9"), &surroundings).unwrap();
+        let found = locate(Some("3.9"), &environment).unwrap();
         assert_eq!(found, root.join("versions/3.9.18/bin/python"));
-        assert_eq!(locate(Some("3.8"), &surroundings), None);
+        assert_eq!(locate(Some("3.8"), &environment), None);
     }
 }

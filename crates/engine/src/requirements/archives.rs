@@ -1,4 +1,4 @@
-//! Archives at URLs: the companion fetches each, once and as it was published, and uv reads the metadata from its file.
+//! Archives at URLs: the artifact provider fetches each, once and as it was published, and uv reads the metadata from its file.
 //!
 //! pip takes the URL of an archive whatever it ends with, and uv wants a suffix. So a URL without one is parsed as if it had
 //! [one](SUFFIX), and the contents of the file decide on its format.
@@ -23,7 +23,7 @@ use uv_types::HashStrategy;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result, limits};
 
-use crate::dispatch::Bench;
+use crate::dispatch::BuildDispatch;
 use crate::index::legacy_formats::is_legacy;
 use crate::resolve::provider::required_hashes;
 
@@ -131,7 +131,7 @@ fn local_path(dist: &Dist) -> Option<&Path> {
     }
 }
 
-impl Bench<'_> {
+impl BuildDispatch<'_> {
     /// Puts the metadata of the archives that `requirements` name by URLs, and of those that these require so, into
     /// `index`. What is not read here is examined: uv reads it.
     pub(crate) async fn read_archives(
@@ -178,7 +178,7 @@ impl Bench<'_> {
         hasher: &HashStrategy,
     ) -> Result<Option<ArchiveMetadata>> {
         if let Some(path) = local_path(dist) {
-            self.companion.examine(path).await?;
+            self.artifacts.check_archive(path).await?;
             return Ok(None);
         }
         let Some(file) = self.file_of_archive(dist, hasher).await? else {
@@ -195,7 +195,7 @@ impl Bench<'_> {
             .await;
         let read = read.map_err(|error| {
             let message = format!("failed to read the metadata of {dist}");
-            self.workshop.explained(error, &message)
+            self.state.explained(error, &message)
         });
         read.map(Some)
     }
@@ -208,7 +208,7 @@ impl Bench<'_> {
         hasher: &HashStrategy,
     ) -> Result<Option<Dist>> {
         if let Some(path) = local_path(dist) {
-            self.companion.examine(path).await?;
+            self.artifacts.check_archive(path).await?;
             return Ok(None);
         }
         match dist {
@@ -219,12 +219,12 @@ impl Bench<'_> {
         }
     }
 
-    /// `dist`, an archive at a URL, as the file that the companion has of it. uv takes no part of a file, so of an archive
+    /// `dist`, an archive at a URL, as the file that the artifact provider has of it. uv takes no part of a file, so of an archive
     /// with a subdirectory there is none, but it is examined.
     async fn file_of_archive(&self, dist: &Dist, hasher: &HashStrategy) -> Result<Option<Dist>> {
         let required = required_hashes(hasher, dist);
-        let distribution = self.workshop.distribution(dist, None, required)?;
-        let Some(path) = self.companion.archive(&distribution).await? else {
+        let distribution = self.state.distribution(dist, None, required)?;
+        let Some(path) = self.artifacts.archive(&distribution).await? else {
             return Ok(None);
         };
         let unreadable = || format!("{dist} cannot be read");
@@ -248,16 +248,12 @@ impl Bench<'_> {
                 url,
             })),
         };
-        let mut archives = self
-            .workshop
-            .archives
-            .lock()
-            .expect("no panic while locked");
+        let mut archives = self.state.archives.lock().expect("no panic while locked");
         archives.insert(path, dist.to_string());
         Ok(Some(file))
     }
 
-    /// `unnamed`, at a URL that says nothing of what is there, as the file that the companion has of it.
+    /// `unnamed`, at a URL that says nothing of what is there, as the file that the artifact provider has of it.
     pub(crate) async fn file_of_unnamed(
         &self,
         unnamed: &UnnamedRequirement<VerbatimParsedUrl>,

@@ -11,10 +11,10 @@ use uv_types::RequestedRequirements;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::dispatch::Bench;
-use crate::state::Workshop;
+use crate::dispatch::BuildDispatch;
+use crate::state::EngineState;
 
-impl Bench<'_> {
+impl BuildDispatch<'_> {
     /// Replaces a local tree that `requirement` names by a copy of it.
     pub(crate) async fn copy_tree_of(&self, requirement: &mut UnresolvedRequirement) -> Result<()> {
         match requirement {
@@ -75,12 +75,12 @@ impl Bench<'_> {
     /// The copy of `tree`, which stays what it is if it is one. What is named by a place beside a copy is what that
     /// place shows.
     pub(crate) async fn copied(&self, tree: &Path) -> Result<(PathBuf, VerbatimUrl)> {
-        let copy = if self.workshop.is_copy(tree) {
+        let copy = if self.state.is_copy(tree) {
             tree.to_owned()
         } else {
-            let original = self.workshop.original_tree(tree);
-            let copy = self.companion.copy_tree(&original).await?;
-            let mut copies = self.workshop.copies.lock().expect("no panic while locked");
+            let original = self.state.original_tree(tree);
+            let copy = self.artifacts.copy_source_tree(&original).await?;
+            let mut copies = self.state.copies.lock().expect("no panic while locked");
             copies.add(&copy, &original);
             copy
         };
@@ -124,7 +124,7 @@ impl Copies {
     }
 }
 
-impl Workshop {
+impl EngineState {
     fn is_copy(&self, path: &Path) -> bool {
         let copies = self.copies.lock().expect("no panic while locked");
         copies.trees.contains(path)

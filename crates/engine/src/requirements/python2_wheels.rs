@@ -17,17 +17,17 @@ use uv_redacted::DisplaySafeUrl;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result, Sha256};
 
-use crate::dispatch::Bench;
-use crate::target::Terms;
+use crate::dispatch::BuildDispatch;
+use crate::target::TargetEnvironment;
 
-impl Bench<'_> {
-    /// Replaces a wheel that `requirement` names by one of a name that uv takes, if it is for the Python 2 of `terms`.
+impl BuildDispatch<'_> {
+    /// Replaces a wheel that `requirement` names by one of a name that uv takes, if it is for the Python 2 of `target_env`.
     pub(crate) async fn rename_wheel_of(
         &self,
         requirement: &mut UnresolvedRequirement,
-        terms: &Terms,
+        target_env: &TargetEnvironment,
     ) -> Result<()> {
-        if !terms.target.python_version.starts_with("2.") {
+        if !target_env.target.python_version.starts_with("2.") {
             return Ok(());
         }
         match requirement {
@@ -39,7 +39,7 @@ impl Bench<'_> {
                     RequirementSource::Url { url, .. } => (None, url.clone()),
                     _ => return Ok(()),
                 };
-                if let Some((install_path, url)) = self.renamed(path, &url, terms).await? {
+                if let Some((install_path, url)) = self.renamed(path, &url, target_env).await? {
                     *source = RequirementSource::Path {
                         install_path: install_path.into(),
                         ext: DistExtension::Wheel,
@@ -54,7 +54,7 @@ impl Bench<'_> {
                     _ => return Ok(()),
                 };
                 let url = unnamed.url.verbatim.clone();
-                if let Some((install_path, url)) = self.renamed(path, &url, terms).await? {
+                if let Some((install_path, url)) = self.renamed(path, &url, target_env).await? {
                     unnamed.url.parsed_url = ParsedUrl::Path(ParsedPathUrl {
                         url: url.to_url(),
                         install_path: install_path.into(),
@@ -72,13 +72,13 @@ impl Bench<'_> {
         &self,
         path: Option<PathBuf>,
         url: &VerbatimUrl,
-        terms: &Terms,
+        target_env: &TargetEnvironment,
     ) -> Result<Option<(PathBuf, VerbatimUrl)>> {
         let original = url.to_url();
         let Some((filename, renamed)) = renamed_wheel(&original) else {
             return Ok(None);
         };
-        if !terms.compatibility(&filename).is_compatible() {
+        if !target_env.compatibility(&filename).is_compatible() {
             return Ok(None);
         }
         let path = match path {
@@ -89,7 +89,7 @@ impl Bench<'_> {
             },
         };
         let failed = || format!("{filename} cannot be used");
-        let bucket = self.workshop.cache.bucket(CacheBucket::Wheels);
+        let bucket = self.state.cache.bucket(CacheBucket::Wheels);
         let digest = Sha256::of(original.as_str().as_bytes()).to_string();
         let directory = bucket.join("python2").join(&digest[..16]);
         fs_err::create_dir_all(&directory).context(Kind::Fetch, failed)?;
@@ -99,7 +99,7 @@ impl Bench<'_> {
             .context(Kind::Fetch, failed)?
             .to_url();
         known.set_fragment(original.fragment());
-        let mut renamed = (self.workshop.renamed_wheels.lock()).expect("no panic while locked");
+        let mut renamed = (self.state.renamed_wheels.lock()).expect("no panic while locked");
         renamed.insert(link.clone(), original);
         Ok(Some((link, VerbatimUrl::from_url(known))))
     }
@@ -118,8 +118,8 @@ impl Bench<'_> {
             DistExtension::Wheel,
         );
         let dist = dist.context(Kind::Input, || format!("{} is not a wheel", url.to_url()))?;
-        let distribution = self.workshop.distribution(&dist, None, Vec::new())?;
-        self.companion.archive(&distribution).await
+        let distribution = self.state.distribution(&dist, None, Vec::new())?;
+        self.artifacts.archive(&distribution).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! A request in uv's terms.
+//! A request in uv's target_env.
 //!
 //! 1. The lines that are for the target are parsed; local trees are replaced by copies, so that no hook touches them.
 //! 2. Those without a name get one from their metadata.
@@ -20,12 +20,12 @@ use wheelhouse_types::request::HashPolicy;
 use wheelhouse_types::{Error, Kind, PackageName, Request, Result, request};
 
 use crate::build::build_system::Backend;
-use crate::dispatch::Bench;
+use crate::dispatch::BuildDispatch;
 use crate::requirements::{self, is_pinned, refuse_idle_hashes};
-use crate::target::Terms;
+use crate::target::TargetEnvironment;
 
-/// A request in uv's terms.
-pub(crate) struct Problem {
+/// A request in uv's target_env.
+pub(crate) struct ResolverInputs {
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) constraints: Constraints,
     pub(crate) overrides: Overrides,
@@ -33,28 +33,31 @@ pub(crate) struct Problem {
     pub(crate) preferences: Preferences,
     pub(crate) lookaheads: Vec<RequestedRequirements>,
     pub(crate) hasher: HashStrategy,
-    pub(crate) terms: Terms,
+    pub(crate) target_env: TargetEnvironment,
     /// What `--find-links` offers the target.
     pub(crate) flat_index: FlatIndex,
-    /// Metadata of direct references, read while the problem was stated.
+    /// Metadata of direct references, read while the inputs was stated.
     pub(crate) index: InMemoryIndex,
 }
 
-impl Problem {
-    /// States what the request of the workshop is for the target of `terms`.
-    pub(crate) async fn state(bench: &Bench<'_>, terms: &Terms) -> Result<Self> {
-        let workshop = bench.workshop;
-        let request = &workshop.request;
-        let mut parsed = bench.parsed(&request.requirements, terms).await?;
+impl ResolverInputs {
+    /// States what the request of the state is for the target of `target_env`.
+    pub(crate) async fn state(
+        dispatch: &BuildDispatch<'_>,
+        target_env: &TargetEnvironment,
+    ) -> Result<Self> {
+        let state = dispatch.state;
+        let request = &state.request;
+        let mut parsed = dispatch.parsed(&request.requirements, target_env).await?;
         let mut constraints = requirements::parse_constraints(&request.constraints)?;
         let mut overrides = requirements::parse_overrides(&request.overrides)?;
-        bench.copy_trees(&mut constraints).await?;
-        bench.copy_trees(&mut overrides).await?;
-        let mut limits = limits(&request.constraints, &constraints, terms);
+        dispatch.copy_trees(&mut constraints).await?;
+        dispatch.copy_trees(&mut overrides).await?;
+        let mut limits = limits(&request.constraints, &constraints, target_env);
         agree_on_hashes(&mut parsed, &mut limits)?;
-        let hasher = hasher(request, &parsed, &limits, terms)?;
+        let hasher = hasher(request, &parsed, &limits, target_env)?;
         let mut index = InMemoryIndex::default();
-        let mut requirements = bench.named(parsed, &hasher, &index).await?;
+        let mut requirements = dispatch.named(parsed, &hasher, &index).await?;
         dedup_preserving_order(&mut requirements);
         let hasher = hasher
             .augment_with_requirements(requirements.iter())
@@ -62,11 +65,11 @@ impl Problem {
                 "the hashes of the requirements do not hold together".to_owned()
             })?;
         let named = requirements.iter().chain(&constraints).chain(&overrides);
-        let markers = terms.markers.markers();
+        let markers = target_env.markers.markers();
         let wanted = named.filter(|named| named.evaluate_markers(Some(markers), &[]));
         let wanted: Vec<&Requirement> = wanted.collect();
-        Box::pin(bench.read_legacy_sdists(wanted.iter().copied(), &hasher, &index)).await?;
-        Box::pin(bench.read_archives(wanted.into_iter(), markers, &hasher, &index)).await?;
+        Box::pin(dispatch.read_legacy_sdists(wanted.iter().copied(), &hasher, &index)).await?;
+        Box::pin(dispatch.read_archives(wanted.into_iter(), markers, &hasher, &index)).await?;
         let constraints = Constraints::from_requirements(constraints.into_iter());
         let overrides = Overrides::from_requirements(overrides);
         let excludes = Excludes::default();
@@ -77,14 +80,14 @@ impl Problem {
             &excludes,
             &hasher,
             &index,
-            bench.database(),
+            dispatch.database(),
         )
-        .resolve(&terms.environment())
+        .resolve(&target_env.environment())
         .await
         .map_err(|error| {
-            workshop.explained(error, "failed to read the metadata of a direct reference")
+            state.explained(error, "failed to read the metadata of a direct reference")
         })?;
-        if bench.copy_trees_of(&mut lookaheads).await? {
+        if dispatch.copy_trees_of(&mut lookaheads).await? {
             // It has the metadata as it was read.
             index = InMemoryIndex::default();
         }
@@ -94,15 +97,15 @@ impl Problem {
             overrides,
             preferences: Preferences::default(),
             lookaheads,
-            flat_index: workshop.flat_index(terms, &hasher, &workshop.build_options),
+            flat_index: state.flat_index(target_env, &hasher, &state.build_options),
             hasher,
-            terms: terms.clone(),
+            target_env: target_env.clone(),
             index,
         })
     }
 }
 
-impl Problem {
+impl ResolverInputs {
     /// Lets `constraints` hold beside those of the request.
     pub(crate) fn constrain(&mut self, constraints: &[request::Requirement]) -> Result<()> {
         let more = requirements::parse_named(constraints)?;
@@ -138,9 +141,9 @@ impl Parsed<'_> {
 fn limits<'a>(
     lines: &'a [request::Requirement],
     constraints: &[Requirement],
-    terms: &Terms,
+    target_env: &TargetEnvironment,
 ) -> Vec<Parsed<'a>> {
-    let markers = terms.markers.markers();
+    let markers = target_env.markers.markers();
     let limits = lines.iter().zip(constraints);
     let limits = limits.filter(|(_, named)| named.evaluate_markers(Some(markers), &[]));
     let limits = limits.map(|(line, named)| Parsed {
@@ -156,7 +159,7 @@ fn hasher(
     request: &Request,
     parsed: &[Parsed<'_>],
     limits: &[Parsed<'_>],
-    terms: &Terms,
+    target_env: &TargetEnvironment,
 ) -> Result<HashStrategy> {
     let mode = hash_checking(request);
     let named = parsed
@@ -178,7 +181,7 @@ fn hasher(
             .chain(direct)
             .map(|parsed| (&parsed.requirement, parsed.hashes.as_slice())),
         pinned,
-        Some(&terms.markers),
+        Some(&target_env.markers),
         mode,
     )
     .context(Kind::Input, || {
@@ -233,14 +236,14 @@ fn dedup_preserving_order(requirements: &mut Vec<Requirement>) {
     requirements.retain(|requirement| seen.insert(requirement.clone()));
 }
 
-impl Bench<'_> {
+impl BuildDispatch<'_> {
     /// Parses those of `lines` that are for the target, and replaces local trees by copies.
     async fn parsed<'a>(
         &self,
         lines: &'a [request::Requirement],
-        terms: &Terms,
+        target_env: &TargetEnvironment,
     ) -> Result<Vec<Parsed<'a>>> {
-        let markers = terms.markers.markers();
+        let markers = target_env.markers.markers();
         let mut parsed = Vec::new();
         for line in lines {
             let mut requirement = requirements::parse(line)?;
@@ -250,7 +253,7 @@ impl Bench<'_> {
             let copied = match missing_path(&requirement) {
                 Some(path) => Err(no_such_path(path)),
                 None => match self.copy_tree_of(&mut requirement).await {
-                    Ok(()) => match self.rename_wheel_of(&mut requirement, terms).await {
+                    Ok(()) => match self.rename_wheel_of(&mut requirement, target_env).await {
                         Ok(()) => check_project(&requirement),
                         Err(error) => Err(error),
                     },
@@ -284,7 +287,7 @@ impl Bench<'_> {
                 UnresolvedRequirement::Unnamed(unnamed) => {
                     let text = unnamed.url.verbatim.to_string();
                     if let ParsedUrl::Path(archive) = &unnamed.url.parsed_url {
-                        self.companion.examine(&archive.install_path).await?;
+                        self.artifacts.check_archive(&archive.install_path).await?;
                     }
                     let file = self.file_of_unnamed(&unnamed).await?;
                     let source = file.is_some().then(|| unnamed.url.clone());
@@ -292,7 +295,7 @@ impl Bench<'_> {
                     let resolver = NamedRequirementsResolver::new(hasher, index, self.database());
                     let resolved = resolver.resolve(std::iter::once(unnamed)).await;
                     let mut resolved = resolved.map_err(|error| {
-                        self.workshop
+                        self.state
                             .explained(error, &format!("failed to read the metadata of {text}"))
                     })?;
                     if let (Some(url), [resolved]) = (source, &mut resolved[..])

@@ -16,7 +16,7 @@ use crate::requirements::pinned_version;
 
 /// The answers of earlier attempts at the same request.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub(crate) struct MetadataCache {
     metadata: Mutex<HashMap<DistributionId, ArchiveMetadata>>,
     /// What others require in just one version, which may then be a yanked one.
     pins: Mutex<HashMap<PackageName, Vec<Requirement>>>,
@@ -25,7 +25,7 @@ pub(crate) struct Memory {
     urls: Mutex<Vec<Requirement>>,
 }
 
-impl Memory {
+impl MetadataCache {
     /// The metadata of this distribution, if it is known.
     pub(crate) fn metadata(&self, id: &DistributionId) -> Option<ArchiveMetadata> {
         let remembered = self.metadata.lock().expect("no panic while locked");
@@ -33,7 +33,7 @@ impl Memory {
     }
 
     /// Whether `name` is announced for the first time.
-    pub(crate) fn announce(&self, name: &PackageName) -> bool {
+    pub(crate) fn first_seen(&self, name: &PackageName) -> bool {
         let mut announced = self.announced.lock().expect("no panic while locked");
         announced.insert(name.clone())
     }
@@ -113,7 +113,7 @@ impl Memory {
 }
 
 /// Counts how many versions of each package were considered, and calls when it gets too many.
-pub(crate) struct Watch {
+pub(crate) struct BacktrackLimit {
     limit: usize,
     considered: Mutex<HashMap<PackageName, BTreeSet<Version>>>,
     /// The packages of which a version has no metadata because that could not be had.
@@ -121,7 +121,7 @@ pub(crate) struct Watch {
     exceeded: Notify,
 }
 
-impl Watch {
+impl BacktrackLimit {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,

@@ -1,6 +1,6 @@
 //! Resolving a request into a lock.
 //!
-//! 1. [`Problem::state`] puts the request in uv's terms.
+//! 1. [`ResolverInputs::state`] puts the request in uv's target_env.
 //! 2. [`prefer_binary`] and [`version_order`](crate::resolve::strategy) settle the versions, in one or
 //!    more attempts.
 //! 3. What was settled becomes a [`Lock`].
@@ -31,16 +31,16 @@ use wheelhouse_types::{
     Artifact, Distribution, Error, Kind, Lock, PackageName, Result, Target, Version,
 };
 
-use crate::artifact_provider::Companion;
-use crate::dispatch::Bench;
+use crate::artifact_provider::ArtifactProvider;
+use crate::dispatch::BuildDispatch;
 use crate::requirements;
-use crate::resolve::inputs::Problem;
+use crate::resolve::inputs::ResolverInputs;
 use crate::resolve::provider::{published_python, required_hashes};
-use crate::state::Workshop;
-use crate::target::Terms;
+use crate::state::EngineState;
+use crate::target::TargetEnvironment;
 
 /// What one resolution keeps to beside the request.
-pub struct Bounds<'a> {
+pub struct ResolveOptions<'a> {
     /// Versions that are chosen where they fit.
     pub preferences: &'a [(PackageName, Version)],
     /// Constraints that hold beside those of the request.
@@ -48,7 +48,7 @@ pub struct Bounds<'a> {
 }
 
 /// A settled resolution.
-pub struct Resolved {
+pub struct ResolveOutput {
     pub lock: Lock,
     /// The sdists that were published beside the wheels of the lock.
     pub sdists: BTreeMap<PackageName, Artifact>,
@@ -59,19 +59,20 @@ pub struct Resolved {
     pub warnings: Vec<String>,
 }
 
-impl Workshop {
+impl EngineState {
     pub(crate) async fn resolve(
         &self,
-        terms: &Terms,
-        bounds: &Bounds<'_>,
-        companion: &dyn Companion,
-    ) -> Result<Resolved> {
+        target_env: &TargetEnvironment,
+        bounds: &ResolveOptions<'_>,
+        artifacts: &dyn ArtifactProvider,
+    ) -> Result<ResolveOutput> {
         let _turn = self.resolutions.acquire().await;
-        let bench = Bench::new(self, companion);
-        let mut problem = Problem::state(&bench, terms).await?;
-        problem.preferences = requirements::preferences(bounds.preferences, &terms.environment());
-        problem.constrain(bounds.constraints)?;
-        let settled = prefer_binary::settle(&bench, &problem).await?;
+        let dispatch = BuildDispatch::new(self, artifacts);
+        let mut inputs = ResolverInputs::state(&dispatch, target_env).await?;
+        inputs.preferences =
+            requirements::preferences(bounds.preferences, &target_env.environment());
+        inputs.constrain(bounds.constraints)?;
+        let settled = prefer_binary::settle(&dispatch, &inputs).await?;
         let warnings = settled
             .resolution
             .diagnostics()
@@ -79,8 +80,8 @@ impl Workshop {
             .map(Diagnostic::message)
             .chain(self.pages.oddities.answers())
             .collect();
-        let lock = self.lock(&settled.resolution, &settled.index, &problem)?;
-        Ok(Resolved {
+        let lock = self.lock(&settled.resolution, &settled.index, &inputs)?;
+        Ok(ResolveOutput {
             lock,
             sdists: sdists(&settled.resolution, self)?,
             bound: bound(&settled.resolution),
@@ -92,7 +93,7 @@ impl Workshop {
         &self,
         resolution: &Resolution,
         index: &InMemoryIndex,
-        problem: &Problem,
+        inputs: &ResolverInputs,
     ) -> Result<Lock> {
         let dependencies = dependencies(resolution);
         let mut packages = Vec::new();
@@ -100,7 +101,7 @@ impl Workshop {
             let ResolvedDist::Installable { dist, version } = resolved else {
                 continue;
             };
-            let required = required_hashes(&problem.hasher, dist);
+            let required = required_hashes(&inputs.hasher, dist);
             let metadata = index.distributions().get(&dist.distribution_id());
             let metadata = metadata.as_deref().and_then(|response| match response {
                 MetadataResponse::Found(archive) => Some(&archive.metadata),
@@ -111,7 +112,7 @@ impl Workshop {
                 .or_else(|| metadata.map(|metadata| &metadata.version));
             let distribution = self.distribution(dist, version, required)?;
             let requires_python = metadata.and_then(|metadata| metadata.requires_python.as_ref());
-            check_target(&problem.terms, dist, &distribution, requires_python)?;
+            check_target(&inputs.target_env, dist, &distribution, requires_python)?;
             packages.push(Package {
                 version: distribution.version.ok_or_else(|| unknown_version(dist))?,
                 requires_python: requires_python.map(ToString::to_string),
@@ -128,7 +129,7 @@ impl Workshop {
             });
         }
         packages.sort_by(|left, right| left.name.cmp(&right.name));
-        let target = &problem.terms.target;
+        let target = &inputs.target_env.target;
         Ok(Lock {
             request: String::new(),
             files: BTreeMap::new(),
@@ -143,7 +144,7 @@ impl Workshop {
 /// Checks that `dist` is for the target where uv does not: a wheel that is named itself, and the Pythons that
 /// such a file, or one whose metadata nobody looked at, is for.
 fn check_target(
-    terms: &Terms,
+    target_env: &TargetEnvironment,
     dist: &Dist,
     distribution: &Distribution,
     requires_python: Option<&VersionSpecifiers>,
@@ -153,16 +154,16 @@ fn check_target(
         Dist::Built(BuiltDist::Path(wheel)) => Some(&wheel.filename),
         _ => None,
     };
-    let target = terms.target.label();
+    let target = target_env.target.label();
     if let Some(filename) = filename
-        && !terms.compatibility(filename).is_compatible()
+        && !target_env.compatibility(filename).is_compatible()
     {
         let message = format!("{filename} is not a wheel for {target}");
         return Err(Error::new(Kind::Resolution, message)
             .with_hint("Name the wheel for this Python and platform, or the package alone."));
     }
     match requires_python.or_else(|| published_python(dist)) {
-        Some(requires) if !requires.contains(&terms.python_version()) => {
+        Some(requires) if !requires.contains(&target_env.python_version()) => {
             let message =
                 format!("{distribution} requires Python {requires}, which {target} is not");
             Err(Error::new(Kind::Resolution, message)
@@ -180,14 +181,14 @@ fn unknown_version(dist: &Dist) -> Error {
 }
 
 /// The sdists that an index has beside the wheels of `resolution`.
-fn sdists(resolution: &Resolution, workshop: &Workshop) -> Result<BTreeMap<PackageName, Artifact>> {
+fn sdists(resolution: &Resolution, state: &EngineState) -> Result<BTreeMap<PackageName, Artifact>> {
     let mut sdists = BTreeMap::new();
     for resolved in resolution.distributions() {
         if let ResolvedDist::Installable { dist, .. } = resolved
             && let Dist::Built(BuiltDist::Registry(wheel)) = &**dist
             && let Some(sdist) = &wheel.sdist
         {
-            sdists.insert(dist.name().clone(), workshop.artifact(&sdist.file)?);
+            sdists.insert(dist.name().clone(), state.artifact(&sdist.file)?);
         }
     }
     Ok(sdists)
@@ -223,7 +224,7 @@ fn minor_version(target: &Target) -> String {
 
 /// The distributions of `resolution`, with the digests that `hasher` demands.
 pub(crate) fn settled_distributions(
-    workshop: &Workshop,
+    state: &EngineState,
     resolution: &Resolution,
     hasher: &HashStrategy,
 ) -> Result<Vec<Distribution>> {
@@ -235,7 +236,7 @@ pub(crate) fn settled_distributions(
         });
     installable
         .map(|(dist, version)| {
-            workshop.distribution(dist, version.as_ref(), required_hashes(hasher, dist))
+            state.distribution(dist, version.as_ref(), required_hashes(hasher, dist))
         })
         .collect()
 }

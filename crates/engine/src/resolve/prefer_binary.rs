@@ -11,36 +11,36 @@ use uv_distribution_types::{Dist, Name as _, Resolution, ResolvedDist, SourceDis
 use uv_resolver::{FlatIndex, InMemoryIndex};
 use wheelhouse_types::{PackageName, Result};
 
-use crate::dispatch::Bench;
-use crate::resolve::inputs::Problem;
-use crate::resolve::strategy::{self, Settled};
-use crate::state::Workshop;
+use crate::dispatch::BuildDispatch;
+use crate::resolve::inputs::ResolverInputs;
+use crate::resolve::strategy::{self, Solution};
+use crate::state::EngineState;
 
 /// What may be built, and what `--find-links` offers under that rule.
-pub(crate) struct Rule {
+pub(crate) struct FormatPolicy {
     pub(crate) build_options: BuildOptions,
     pub(crate) flat_index: FlatIndex,
     /// What is known of versions depends on the rule.
     pub(crate) index: InMemoryIndex,
 }
 
-impl Rule {
-    fn of_request(engine: &Workshop, problem: &Problem) -> Self {
+impl FormatPolicy {
+    fn of_request(engine: &EngineState, inputs: &ResolverInputs) -> Self {
         Self {
             build_options: engine.build_options.clone(),
-            flat_index: problem.flat_index.clone(),
-            index: problem.index.clone(),
+            flat_index: inputs.flat_index.clone(),
+            index: inputs.index.clone(),
         }
     }
 
     /// The request's rule, with what `barred` says.
-    fn barring(engine: &Workshop, problem: &Problem, barred: NoBuild) -> Self {
+    fn barring(engine: &EngineState, inputs: &ResolverInputs, barred: NoBuild) -> Self {
         let given = engine.build_options.clone();
         let build_options = BuildOptions::new(
             given.no_binary().clone(),
             given.no_build().clone().combine(barred),
         );
-        let flat_index = engine.flat_index(&problem.terms, &problem.hasher, &build_options);
+        let flat_index = engine.flat_index(&inputs.target_env, &inputs.hasher, &build_options);
         Self {
             build_options,
             flat_index,
@@ -49,21 +49,24 @@ impl Rule {
     }
 }
 
-/// Settles `problem` under the rules of the request.
+/// Settles `inputs` under the rules of the request.
 ///
 /// # Errors
 /// As [`strategy::settle`].
-pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem) -> Result<Settled> {
-    let engine = bench.workshop;
-    let given = Rule::of_request(engine, problem);
+pub(crate) async fn settle(
+    dispatch: &BuildDispatch<'_>,
+    inputs: &ResolverInputs,
+) -> Result<Solution> {
+    let engine = dispatch.state;
+    let given = FormatPolicy::of_request(engine, inputs);
     if !engine.request.formats.prefer_binary {
-        return strategy::settle(bench, problem, &given).await;
+        return strategy::settle(dispatch, inputs, &given).await;
     }
-    let wheels_only = Rule::barring(engine, problem, NoBuild::All);
-    if let Ok(settled) = strategy::settle(bench, problem, &wheels_only).await {
+    let wheels_only = FormatPolicy::barring(engine, inputs, NoBuild::All);
+    if let Ok(settled) = strategy::settle(dispatch, inputs, &wheels_only).await {
         return Ok(settled);
     }
-    let mut settled = strategy::settle(bench, problem, &given).await?;
+    let mut settled = strategy::settle(dispatch, inputs, &given).await?;
     let (mut barred, mut tried) = (Vec::new(), BTreeSet::new());
     while let Some(name) = built(&settled.resolution)
         .into_iter()
@@ -71,8 +74,8 @@ pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem) -> Result<Settl
     {
         tried.insert(name.clone());
         let names = barred.iter().cloned().chain([name.clone()]).collect();
-        let rule = Rule::barring(engine, problem, NoBuild::Packages(names));
-        if let Ok(without) = strategy::settle(bench, problem, &rule).await {
+        let rule = FormatPolicy::barring(engine, inputs, NoBuild::Packages(names));
+        if let Ok(without) = strategy::settle(dispatch, inputs, &rule).await {
             settled = without;
             barred.push(name);
         }

@@ -11,9 +11,9 @@ use uv_resolver::{MetadataResponse, Prerelease, PrereleaseMode};
 use wheelhouse_types::PackageName;
 use wheelhouse_types::request::Prereleases;
 
-use crate::resolve::inputs::Problem;
-use crate::resolve::strategy::Settled;
-use crate::target::Terms;
+use crate::resolve::inputs::ResolverInputs;
+use crate::resolve::strategy::Solution;
+use crate::target::TargetEnvironment;
 
 /// What uv is told, when pre-releases of the packages `required` are required.
 pub(crate) fn allowed(wanted: &Prereleases, required: &BTreeSet<PackageName>) -> Prerelease {
@@ -39,29 +39,31 @@ pub(crate) fn allowed(wanted: &Prereleases, required: &BTreeSet<PackageName>) ->
     prerelease
 }
 
-/// The packages of which `problem` itself requires a pre-release. What an override replaces does not count.
-pub(crate) fn of_problem(problem: &Problem) -> BTreeSet<PackageName> {
-    let overridden = overridden(problem);
-    let requirements = problem.requirements.iter();
+/// The packages of which `inputs` itself requires a pre-release. What an override replaces does not count.
+pub(crate) fn of_problem(inputs: &ResolverInputs) -> BTreeSet<PackageName> {
+    let overridden = overridden(inputs);
+    let requirements = inputs.requirements.iter();
     let requirements = requirements.filter(|requirement| !overridden.contains(&requirement.name));
-    let others = problem.constraints.requirements();
+    let others = inputs.constraints.requirements();
     let all = requirements
         .chain(others)
-        .chain(problem.overrides.global_requirements());
-    all.filter(|requirement| applies(requirement, &problem.terms) && is_of_prerelease(requirement))
-        .map(|requirement| requirement.name.clone())
-        .collect()
+        .chain(inputs.overrides.global_requirements());
+    all.filter(|requirement| {
+        applies(requirement, &inputs.target_env) && is_of_prerelease(requirement)
+    })
+    .map(|requirement| requirement.name.clone())
+    .collect()
 }
 
-/// The packages whose requirements an override of `problem` replaces.
-fn overridden(problem: &Problem) -> BTreeSet<&PackageName> {
-    let overrides = problem.overrides.global_requirements();
+/// The packages whose requirements an override of `inputs` replaces.
+fn overridden(inputs: &ResolverInputs) -> BTreeSet<&PackageName> {
+    let overrides = inputs.overrides.global_requirements();
     overrides.map(|requirement| &requirement.name).collect()
 }
 
 /// The packages of which a version that was chosen requires a pre-release.
-pub(crate) fn of_settled(settled: &Settled, problem: &Problem) -> BTreeSet<PackageName> {
-    let (terms, overridden) = (&problem.terms, overridden(problem));
+pub(crate) fn of_settled(settled: &Solution, inputs: &ResolverInputs) -> BTreeSet<PackageName> {
+    let (target_env, overridden) = (&inputs.target_env, overridden(inputs));
     let mut names = BTreeSet::new();
     for resolved in settled.resolution.distributions() {
         let ResolvedDist::Installable { dist, .. } = resolved else {
@@ -73,7 +75,7 @@ pub(crate) fn of_settled(settled: &Settled, problem: &Problem) -> BTreeSet<Packa
         };
         let required = archive.metadata.requires_dist.iter();
         let of_prerelease = required.filter(|requirement| {
-            applies(requirement, terms)
+            applies(requirement, target_env)
                 && is_of_prerelease(requirement)
                 && !overridden.contains(&requirement.name)
         });
@@ -83,8 +85,8 @@ pub(crate) fn of_settled(settled: &Settled, problem: &Problem) -> BTreeSet<Packa
 }
 
 /// Whether it counts for the target, without regard to extras.
-fn applies(requirement: &Requirement, terms: &Terms) -> bool {
-    requirement.evaluate_markers(Some(terms.markers.markers()), &[])
+fn applies(requirement: &Requirement, target_env: &TargetEnvironment) -> bool {
+    requirement.evaluate_markers(Some(target_env.markers.markers()), &[])
 }
 
 fn is_of_prerelease(requirement: &Requirement) -> bool {

@@ -1,4 +1,4 @@
-//! What the resolver asks: uv's own answers, remembered between attempts, with a companion that
+//! What the resolver asks: uv's own answers, remembered between attempts, with an artifact provider that
 //! hears what is in sight and may know the metadata.
 
 use std::collections::HashMap;
@@ -22,14 +22,14 @@ use uv_resolver::{
 use uv_types::HashStrategy;
 use wheelhouse_types::{Error, Kind, limits};
 
-use crate::dispatch::Bench;
-use crate::index::legacy_candidates::Shelf;
+use crate::dispatch::BuildDispatch;
+use crate::index::legacy_candidates::LegacyCandidates;
 use crate::index::legacy_formats::is_legacy_sdist;
 use crate::index::lenient_metadata;
-use crate::index::wheel_ranges::{InParts, comes_in_parts};
-use crate::resolve::metadata_cache::{Memory, Watch};
+use crate::index::wheel_ranges::{PartialMetadata, comes_in_parts};
+use crate::resolve::metadata_cache::{BacktrackLimit, MetadataCache};
 use crate::resolve::requires_python;
-use crate::target::Terms;
+use crate::target::TargetEnvironment;
 
 /// Why there is no metadata to share.
 enum Unanswered {
@@ -46,11 +46,11 @@ impl From<uv_distribution::Error> for Unanswered {
 /// Metadata of wheels that several searches may want, asked for once.
 pub(crate) type WheelMetadata = Mutex<HashMap<DistributionId, Arc<OnceCell<ArchiveMetadata>>>>;
 
-type Inner<'a> = DefaultResolverProvider<'a, Bench<'a>>;
+type Inner<'a> = DefaultResolverProvider<'a, BuildDispatch<'a>>;
 
 pub(crate) struct Provider<'a> {
-    pub(crate) bench: &'a Bench<'a>,
-    pub(crate) terms: &'a Terms,
+    pub(crate) dispatch: &'a BuildDispatch<'a>,
+    pub(crate) target_env: &'a TargetEnvironment,
     pub(crate) build_options: &'a BuildOptions,
     /// Whether metadata with versions from before PEP 440 is read.
     pub(crate) reads_old_metadata: bool,
@@ -59,28 +59,28 @@ pub(crate) struct Provider<'a> {
     pub(crate) brief: Inner<'a>,
     /// The same, from the cache alone.
     pub(crate) cached: Inner<'a>,
-    /// The same, for files whose digests the companion has checked.
+    /// The same, for files whose digests the artifact provider has checked.
     pub(crate) at_hand: Inner<'a>,
     /// One that takes these versions even if they were yanked, from the cache alone or not.
     pub(crate) with_yanked: Box<dyn Fn(Vec<Requirement>, bool) -> Inner<'a> + 'a>,
     pub(crate) hasher: &'a HashStrategy,
-    pub(crate) memory: &'a Memory,
-    pub(crate) watch: &'a Watch,
+    pub(crate) metadata_cache: &'a MetadataCache,
+    pub(crate) backtracking: &'a BacktrackLimit,
     /// Whether versions are taken to require nothing.
     pub(crate) without_dependencies: bool,
 }
 
 impl Provider<'_> {
-    /// Tells the companion of the first candidate of each package: the one that most often stays.
+    /// Tells the artifact provider of the first candidate of each package: the one that most often stays.
     fn announce(&self, dist: &Dist) {
-        if !self.memory.announce(dist.name()) {
+        if !self.metadata_cache.first_seen(dist.name()) {
             return;
         }
         let sdist = self.sdist_in_place_of(dist);
         let dist = sdist.as_ref().unwrap_or(dist);
         let required = self.required(dist);
-        if let Ok(distribution) = self.bench.workshop.distribution(dist, None, required) {
-            self.bench.companion.in_sight(&distribution);
+        if let Ok(distribution) = self.dispatch.state.distribution(dist, None, required) {
+            self.dispatch.artifacts.prefetch(&distribution);
         }
     }
 
@@ -88,19 +88,19 @@ impl Provider<'_> {
         required_hashes(self.hasher, dist)
     }
 
-    /// What the companion knows, if it agrees with the file's name.
+    /// What the artifact provider knows, if it agrees with the file's name.
     async fn known_metadata(
         &self,
         dist: &Dist,
     ) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
         let Ok(distribution) = self
-            .bench
-            .workshop
+            .dispatch
+            .state
             .distribution(dist, None, self.required(dist))
         else {
             return Ok(None);
         };
-        let known = self.bench.companion.metadata(&distribution).await;
+        let known = self.dispatch.artifacts.metadata(&distribution).await;
         let known = known.map_err(|error| self.failed(self.with_requirer(dist, error)))?;
         if let Some(bytes) = &known {
             limits::metadata(bytes).map_err(|excess| {
@@ -127,7 +127,7 @@ impl Provider<'_> {
         };
         let filename = &wheel.best_wheel().filename;
         let is_useless =
-            self.is_unwanted(dist) || !self.terms.compatibility(filename).is_compatible();
+            self.is_unwanted(dist) || !self.target_env.compatibility(filename).is_compatible();
         let sdist = wheel.sdist.clone().filter(|_| is_useless)?;
         Some(Dist::Source(SourceDist::Registry(sdist)))
     }
@@ -143,12 +143,10 @@ impl Provider<'_> {
         if !matches!(dist, Dist::Built(BuiltDist::Registry(_))) {
             return None;
         }
-        let workshop = self.bench.workshop;
-        let distribution = workshop
-            .distribution(dist, None, self.required(dist))
-            .ok()?;
+        let state = self.dispatch.state;
+        let distribution = state.distribution(dist, None, self.required(dist)).ok()?;
         let wanted = std::slice::from_ref(&distribution);
-        self.bench.companion.wheels(wanted).await.ok()?;
+        self.dispatch.artifacts.wheels(wanted).await.ok()?;
         self.known_metadata(dist).await.ok()?
     }
 
@@ -158,11 +156,11 @@ impl Provider<'_> {
         &self,
         dist: &Dist,
     ) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
-        let workshop = self.bench.workshop;
-        let read = workshop.metadata_in_parts(dist).await;
+        let state = self.dispatch.state;
+        let read = state.metadata_in_parts(dist).await;
         let read = read.map_err(|error| self.failed(error))?;
         let metadata = match read {
-            InParts::Found(metadata) => match self.parsed(&metadata) {
+            PartialMetadata::Found(metadata) => match self.parsed(&metadata) {
                 Some(metadata) if metadata.name != *dist.name() => {
                     let (file, found) = (file_name(dist), &metadata.name);
                     let message =
@@ -172,20 +170,20 @@ impl Provider<'_> {
                 Some(metadata) => Some(metadata),
                 None => self.unusable(dist, "its metadata is not valid"),
             },
-            InParts::Lacking(reason) => self.unusable(dist, &reason),
-            InParts::Unknown => None,
+            PartialMetadata::Lacking(reason) => self.unusable(dist, &reason),
+            PartialMetadata::Unknown => None,
         };
         if let Some(metadata) = metadata {
             return Ok(Some(ArchiveMetadata::from_metadata23(metadata)));
         }
-        if workshop.request.network.offline {
+        if state.request.network.offline {
             return Ok(None);
         }
         let required = self.required(dist);
-        let Ok(distribution) = workshop.distribution(dist, None, required) else {
+        let Ok(distribution) = state.distribution(dist, None, required) else {
             return Ok(None);
         };
-        let wheels = self.bench.companion.wheels(&[distribution]).await;
+        let wheels = self.dispatch.artifacts.wheels(&[distribution]).await;
         wheels.map_err(|error| self.failed(error))?;
         self.known_metadata(dist).await
     }
@@ -193,7 +191,7 @@ impl Provider<'_> {
     /// Metadata that makes uv take another version instead of the wheel `dist`, whose own is of no use for this `reason`.
     /// uv would ask for it once more.
     fn unusable(&self, dist: &Dist, reason: &str) -> Option<ResolutionMetadata> {
-        let oddities = &self.bench.workshop.pages.oddities;
+        let oddities = &self.dispatch.state.pages.oddities;
         oddities.unusable(dist.name(), &file_name(dist), reason);
         Some(ResolutionMetadata {
             name: dist.name().clone(),
@@ -214,18 +212,23 @@ impl Provider<'_> {
     }
 
     /// Whether what `requires` such a Python is not for the target.
-    fn is_unfit(&self, requires: &VersionSpecifiers) -> bool {
-        !requires.contains(&self.terms.python_version())
+    fn excludes_target(&self, requires: &VersionSpecifiers) -> bool {
+        !requires.contains(&self.target_env.python_version())
     }
 
     /// What to tell uv of a file that the index says is not for the target.
-    fn unfit(&self, dist: &Dist) -> Option<MetadataResponse> {
-        let requires = published_python(dist).filter(|requires| self.is_unfit(requires))?;
+    fn published_incompatibility(&self, dist: &Dist) -> Option<MetadataResponse> {
+        let requires = published_python(dist).filter(|requires| self.excludes_target(requires))?;
         let metadata = ResolutionMetadata {
             name: dist.name().clone(),
             version: dist.version()?.clone(),
             requires_dist: Box::default(),
-            requires_python: Some(self.bench.workshop.unfit.stand_in(requires)),
+            requires_python: Some(
+                self.dispatch
+                    .state
+                    .requires_python
+                    .placeholder_specifier(requires),
+            ),
             provides_extra: Box::default(),
             dynamic: false,
         };
@@ -237,7 +240,7 @@ impl Provider<'_> {
     fn inconsistent(&self, dist: &Dist, mut metadata: ArchiveMetadata) -> MetadataResponse {
         let found = &mut metadata.metadata;
         let other = format!("{}=={}", found.name, found.version);
-        let oddities = &self.bench.workshop.pages.oddities;
+        let oddities = &self.dispatch.state.pages.oddities;
         oddities.inconsistent(dist.name(), &file_name(dist), &other);
         found.name = dist.name().clone();
         if let Some(version) = dist.version() {
@@ -249,17 +252,24 @@ impl Provider<'_> {
     }
 
     /// What to tell uv of a version with this metadata.
-    fn judged(&self, mut metadata: ArchiveMetadata) -> MetadataResponse {
+    fn mark_incompatible(&self, mut metadata: ArchiveMetadata) -> MetadataResponse {
         let requires = &mut metadata.metadata.requires_python;
-        if let Some(requires) = requires.as_mut().filter(|requires| self.is_unfit(requires)) {
-            *requires = self.bench.workshop.unfit.stand_in(requires);
+        if let Some(requires) = requires
+            .as_mut()
+            .filter(|requires| self.excludes_target(requires))
+        {
+            *requires = self
+                .dispatch
+                .state
+                .requires_python
+                .placeholder_specifier(requires);
         }
         MetadataResponse::Found(metadata)
     }
 
     /// Names what requires `dist` in the error of a build cycle; other errors stay as they are.
     fn with_requirer(&self, dist: &Dist, error: Error) -> Error {
-        match self.memory.who_requires(dist.name()) {
+        match self.metadata_cache.who_requires(dist.name()) {
             Some(requirer) if error.kind() == Kind::Build => {
                 let message = format!("{} (by {requirer})", error.sentence());
                 let hint = error.hint().unwrap_or_default().to_owned();
@@ -277,16 +287,16 @@ impl Provider<'_> {
             None
         };
         let dist = sdist.as_ref().unwrap_or(dist);
-        if let Some(unfit) = self.unfit(dist) {
+        if let Some(unfit) = self.published_incompatibility(dist) {
             return Ok(unfit);
         }
-        self.watch.consider(dist);
+        self.backtracking.consider(dist);
         let id = dist.distribution_id();
-        if let Some(metadata) = self.memory.metadata(&id) {
-            return Ok(self.judged(metadata));
+        if let Some(metadata) = self.metadata_cache.metadata(&id) {
+            return Ok(self.mark_incompatible(metadata));
         }
         // uv would wait for a lock of its own.
-        if let Some(error) = self.bench.circle(dist) {
+        if let Some(error) = self.dispatch.circle(dist) {
             return Err(self.failed(self.with_requirer(dist, error)));
         }
         self.announce(dist);
@@ -294,7 +304,7 @@ impl Provider<'_> {
             Some(metadata) => MetadataResponse::Found(metadata),
             None => match self.engine_metadata(dist).await {
                 Ok(MetadataResponse::Error(requested, error)) => {
-                    match self.stand_in(dist, &error) {
+                    match self.fallback_metadata(dist, &error) {
                         Some(metadata) => MetadataResponse::Found(metadata),
                         None => MetadataResponse::Error(requested, error),
                     }
@@ -307,7 +317,7 @@ impl Provider<'_> {
                 }
                 Ok(response) => response,
                 // A refused metadata file is not replaced by what the wheel has.
-                Err(error) if self.bench.workshop.failures.knows(&error) => return Err(error),
+                Err(error) if self.dispatch.state.failures.knows(&error) => return Err(error),
                 Err(error) => match self.metadata_of_wheel(dist).await {
                     Some(metadata) => MetadataResponse::Found(metadata),
                     None => return Err(error),
@@ -325,21 +335,21 @@ impl Provider<'_> {
                 }
                 let is_local = is_local(dist);
                 if is_local {
-                    let copied = self.bench.copy_trees(requires).await;
+                    let copied = self.dispatch.copy_trees(requires).await;
                     copied.map_err(|error| self.failed(error))?;
                 }
-                self.memory.remember(id, &metadata);
+                self.metadata_cache.remember(id, &metadata);
                 if !is_on_pypi(dist) {
-                    self.memory.allow_urls(&metadata, is_local);
+                    self.metadata_cache.allow_urls(&metadata, is_local);
                 }
-                self.judged(metadata)
+                self.mark_incompatible(metadata)
             }
             other => other,
         })
     }
 
     fn failed(&self, error: Error) -> uv_distribution::Error {
-        uv_distribution::Error::Build(self.bench.workshop.failures.keep(error).into())
+        uv_distribution::Error::Build(self.dispatch.state.failures.keep(error).into())
     }
 
     /// What the engine itself finds out. Several targets may want the metadata of one wheel; it is
@@ -349,7 +359,7 @@ impl Provider<'_> {
             return self.source_metadata(dist).await;
         }
         let answer = {
-            let wheels = &self.bench.workshop.wheel_metadata;
+            let wheels = &self.dispatch.state.wheel_metadata;
             let mut wheels = wheels.lock().expect("no panic while locked");
             Arc::clone(wheels.entry(dist.distribution_id()).or_default())
         };
@@ -359,7 +369,7 @@ impl Provider<'_> {
             {
                 return Ok(metadata);
             }
-            let file = self.bench.file_to_read(dist, self.hasher).await;
+            let file = self.dispatch.file_to_read(dist, self.hasher).await;
             let response = match file.map_err(|error| self.failed(error))? {
                 Some(file) => self.at_hand.get_or_build_wheel_metadata(&file).await?,
                 None => self.inner.get_or_build_wheel_metadata(dist).await?,
@@ -384,7 +394,7 @@ impl Provider<'_> {
         let Some(file) = self.file_of(dist).await? else {
             return self.inner.get_or_build_wheel_metadata(dist).await;
         };
-        if let Some(error) = self.bench.circle(&file) {
+        if let Some(error) = self.dispatch.circle(&file) {
             return Err(self.failed(self.with_requirer(dist, error)));
         }
         let response = self.at_hand.get_or_build_wheel_metadata(&file).await?;
@@ -399,25 +409,25 @@ impl Provider<'_> {
     }
 
     async fn metadata_of_build(&self, dist: &Dist) -> MetadataResponse {
-        let metadata = self.bench.metadata_of_build(dist, self.hasher).await;
+        let metadata = self.dispatch.metadata_of_build(dist, self.hasher).await;
         metadata.map_or_else(
             |error| no_metadata(dist, Arc::new(self.failed(error))),
             MetadataResponse::Found,
         )
     }
 
-    /// `dist`, an sdist of an index or at a URL, as the file that the companion has of it: uv would fetch it for
+    /// `dist`, an sdist of an index or at a URL, as the file that the artifact provider has of it: uv would fetch it for
     /// itself.
     async fn file_of(&self, dist: &Dist) -> Result<Option<Dist>, uv_distribution::Error> {
         let Dist::Source(SourceDist::Registry(published)) = dist else {
-            let file = self.bench.file_to_read(dist, self.hasher).await;
+            let file = self.dispatch.file_to_read(dist, self.hasher).await;
             return file.map_err(|error| self.failed(error));
         };
-        let workshop = self.bench.workshop;
-        let Ok(distribution) = workshop.distribution(dist, None, self.required(dist)) else {
+        let state = self.dispatch.state;
+        let Ok(distribution) = state.distribution(dist, None, self.required(dist)) else {
             return Ok(None);
         };
-        let path = self.bench.companion.archive(&distribution).await;
+        let path = self.dispatch.artifacts.archive(&distribution).await;
         let path = path.map_err(|error| self.failed(error))?;
         let url = path.and_then(|path| Some((VerbatimUrl::from_absolute_path(&path).ok()?, path)));
         Ok(url.map(|(url, path)| {
@@ -431,21 +441,19 @@ impl Provider<'_> {
         }))
     }
 
-    /// What the companion goes on with when `dist` has no metadata.
-    fn stand_in(
+    /// What the artifact provider goes on with when `dist` has no metadata.
+    fn fallback_metadata(
         &self,
         dist: &Dist,
         reason: &Arc<uv_distribution::Error>,
     ) -> Option<ArchiveMetadata> {
-        let Bench {
-            workshop,
-            companion,
-            ..
-        } = self.bench;
-        let distribution = workshop.distribution(dist, None, self.required(dist));
+        let BuildDispatch {
+            state, artifacts, ..
+        } = self.dispatch;
+        let distribution = state.distribution(dist, None, self.required(dist));
         let distribution = distribution.ok()?;
-        let reason = workshop.failures.explanation(reason);
-        let bytes = companion.stand_in(&distribution, &reason)?;
+        let reason = state.failures.explanation(reason);
+        let bytes = artifacts.fallback_metadata(&distribution, &reason)?;
         ResolutionMetadata::parse_metadata(&bytes)
             .ok()
             .map(ArchiveMetadata::from_metadata23)
@@ -537,27 +545,27 @@ impl ResolverProvider for Provider<'_> {
         if index.is_some() {
             return self.inner.get_package_versions(package_name, index).await;
         }
-        let workshop = self.bench.workshop;
-        let pages = workshop.listings.ask(package_name).await;
-        let locked_files = &workshop.locked_files;
+        let state = self.dispatch.state;
+        let pages = state.prefetcher.ask(package_name).await;
+        let locked_files = &state.locked_files;
         if let Some(refusal) = pages.refusal
             && !locked_files.has_places(package_name)
         {
-            let error = workshop.failures.keep(refusal.error(package_name));
+            let error = state.failures.keep(refusal.error(package_name));
             return Err(uv_client::ErrorKind::Io(std::io::Error::other(error)).into());
         }
-        let (pins, is_cached) = (self.memory.pins(package_name), pages.are_cached);
+        let (pins, is_cached) = (self.metadata_cache.pins(package_name), pages.are_cached);
         let has_legacy_versions =
-            pages.have_legacy_versions || workshop.legacy_packages.contains(package_name);
+            pages.have_legacy_versions || state.legacy_packages.contains(package_name);
         if has_legacy_versions
-            || self.terms.target.wide_unicode
+            || self.target_env.target.wide_unicode
             || locked_files.has_others(package_name, &pages.locked)
             || pages.are_odd
-            || (workshop.odd_links.iter()).any(|link| link.filename.name() == package_name)
+            || (state.odd_links.iter()).any(|link| link.filename.name() == package_name)
         {
-            let shelf = Shelf {
-                workshop,
-                terms: self.terms,
+            let shelf = LegacyCandidates {
+                state,
+                target_env: self.target_env,
                 hasher: self.hasher,
                 build_options: self.build_options,
                 name: package_name,
@@ -577,7 +585,7 @@ impl ResolverProvider for Provider<'_> {
     async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
         let answer = self.wheel_metadata(dist).await;
         if matches!(answer, Err(_) | Ok(MetadataResponse::Error(..))) {
-            self.watch.fail(dist.name());
+            self.backtracking.fail(dist.name());
         }
         answer
     }

@@ -13,7 +13,7 @@ const UNREACHED: u64 = 9999;
 
 /// What was replaced, by the minor version of the bound.
 #[derive(Default)]
-pub(crate) struct Unfit(Mutex<Vec<VersionSpecifiers>>);
+pub(crate) struct RequiresPythonFilter(Mutex<Vec<VersionSpecifiers>>);
 
 /// The bound of a version whose file has the metadata of something else.
 const INCONSISTENT: u64 = UNREACHED - 1;
@@ -24,9 +24,9 @@ pub(crate) fn inconsistent() -> VersionSpecifiers {
     VersionSpecifiers::from(VersionSpecifier::greater_than_equal_version(bound))
 }
 
-impl Unfit {
+impl RequiresPythonFilter {
     /// What stands for `requires` where uv looks.
-    pub(crate) fn stand_in(&self, requires: &VersionSpecifiers) -> VersionSpecifiers {
+    pub(crate) fn placeholder_specifier(&self, requires: &VersionSpecifiers) -> VersionSpecifiers {
         let mut replaced = self.0.lock().expect("no panic while locked");
         let known = replaced.iter().position(|known| known == requires);
         let index = known.unwrap_or_else(|| {
@@ -38,7 +38,7 @@ impl Unfit {
     }
 
     /// `text` of uv's with what was replaced.
-    pub(crate) fn restored(&self, text: &str) -> String {
+    pub(crate) fn restore_message(&self, text: &str) -> String {
         let replaced = self.0.lock().expect("no panic while locked");
         // From the last to the first, so that none is taken for the beginning of another.
         let each = replaced.iter().enumerate().rev();
@@ -61,23 +61,23 @@ mod tests {
     fn metadata_of_something_else_is_called_that() {
         let report = format!("alpha==1.0 requires Python {} and", inconsistent());
         assert_eq!(
-            Unfit::default().restored(&report),
+            RequiresPythonFilter::default().restore_message(&report),
             "alpha==1.0 requires metadata that agrees with the name of its file and"
         );
     }
 
     #[test]
     fn what_was_replaced_is_put_back() {
-        let unfit = Unfit::default();
+        let unfit = RequiresPythonFilter::default();
         let mut text = String::new();
         for minor in 0..12 {
             let requires: VersionSpecifiers = format!("<3.{minor}").parse().unwrap();
-            let stand_in = unfit.stand_in(&requires);
+            let stand_in = unfit.placeholder_specifier(&requires);
             assert!(!stand_in.contains(&"3.14".parse().unwrap()));
-            assert_eq!(unfit.stand_in(&requires), stand_in);
+            assert_eq!(unfit.placeholder_specifier(&requires), stand_in);
             text = format!("{text} Python{stand_in}.");
         }
-        let restored = unfit.restored(&text);
+        let restored = unfit.restore_message(&text);
         assert!(
             restored.starts_with(" Python<3.0. Python<3.1."),
             "{restored}"

@@ -8,49 +8,49 @@ use uv_resolver::{
 };
 use uv_types::{EmptyInstalledPackages, HashStrategy};
 
-use crate::dispatch::Bench;
-use crate::resolve::metadata_cache::{Memory, Watch};
+use crate::dispatch::BuildDispatch;
+use crate::resolve::metadata_cache::{BacktrackLimit, MetadataCache};
 use crate::resolve::provider::Provider;
-use crate::target::Terms;
+use crate::target::TargetEnvironment;
 
 /// What a search looks through, and what it remembers.
-pub(crate) struct Search<'a> {
-    pub(crate) bench: &'a Bench<'a>,
-    pub(crate) terms: &'a Terms,
+pub(crate) struct Solve<'a> {
+    pub(crate) dispatch: &'a BuildDispatch<'a>,
+    pub(crate) target_env: &'a TargetEnvironment,
     pub(crate) hasher: &'a HashStrategy,
     pub(crate) build_options: &'a BuildOptions,
     pub(crate) flat_index: &'a FlatIndex,
     pub(crate) index: &'a InMemoryIndex,
-    pub(crate) memory: &'a Memory,
-    pub(crate) watch: &'a Watch,
+    pub(crate) metadata_cache: &'a MetadataCache,
+    pub(crate) backtracking: &'a BacktrackLimit,
     /// Whether versions are taken to require nothing.
     pub(crate) without_dependencies: bool,
 }
 
-impl Search<'_> {
+impl Solve<'_> {
     pub(crate) async fn run(
         &self,
         manifest: Manifest,
         options: Options,
     ) -> Result<ResolverOutput, ResolveError> {
-        let workshop = self.bench.workshop;
-        let environment = self.terms.environment();
+        let state = self.dispatch.state;
+        let environment = self.target_env.environment();
         let yanks = AllowedYanks::from_manifest(&manifest, &environment, options.dependency_mode);
         let provider = move |database, hasher, yanks: &AllowedYanks| {
             DefaultResolverProvider::new(
                 database,
                 self.flat_index,
-                Some(&self.terms.tags),
-                &self.terms.requires_python,
+                Some(&self.target_env.tags),
+                &self.target_env.requires_python,
                 yanks.clone(),
                 hasher,
-                workshop.exclude_newer.clone(),
-                &workshop.locations,
+                state.exclude_newer.clone(),
+                &state.locations,
                 self.build_options,
-                &workshop.capabilities,
+                &state.capabilities,
             )
         };
-        let (bench, hasher) = (self.bench, self.hasher);
+        let (dispatch, hasher) = (self.dispatch, self.hasher);
         let with_yanked = {
             let environment = environment.clone();
             move |pins, is_cached| {
@@ -58,26 +58,26 @@ impl Search<'_> {
                 let mode = DependencyMode::Direct;
                 let yanks = AllowedYanks::from_manifest(&pins, &environment, mode);
                 let database = if is_cached {
-                    bench.cached_database()
+                    dispatch.cached_database()
                 } else {
-                    bench.brief_database()
+                    dispatch.brief_database()
                 };
                 provider(database, hasher, &yanks)
             }
         };
         let provider = Provider {
-            bench: self.bench,
-            terms: self.terms,
+            dispatch: self.dispatch,
+            target_env: self.target_env,
             build_options: self.build_options,
-            reads_old_metadata: self.terms.target.pip_is_lenient(),
-            inner: provider(bench.database(), hasher, &yanks),
-            brief: provider(bench.brief_database(), hasher, &yanks),
-            cached: provider(bench.cached_database(), hasher, &yanks),
-            at_hand: provider(bench.database(), &HashStrategy::None, &yanks),
+            reads_old_metadata: self.target_env.target.pip_is_lenient(),
+            inner: provider(dispatch.database(), hasher, &yanks),
+            brief: provider(dispatch.brief_database(), hasher, &yanks),
+            cached: provider(dispatch.cached_database(), hasher, &yanks),
+            at_hand: provider(dispatch.database(), &HashStrategy::None, &yanks),
             with_yanked: Box::new(with_yanked),
             hasher: self.hasher,
-            memory: self.memory,
-            watch: self.watch,
+            metadata_cache: self.metadata_cache,
+            backtracking: self.backtracking,
             without_dependencies: self.without_dependencies,
         };
         let resolver = Resolver::new_custom_io(
@@ -85,14 +85,14 @@ impl Search<'_> {
             options,
             self.hasher,
             environment,
-            self.terms.markers.markers(),
-            Some(self.terms.tags.clone()),
-            &self.terms.python,
+            self.target_env.markers.markers(),
+            Some(self.target_env.tags.clone()),
+            &self.target_env.python,
             Conflicts::empty(),
             self.index,
-            &workshop.git,
-            &workshop.capabilities,
-            &workshop.locations,
+            &state.git,
+            &state.capabilities,
+            &state.locations,
             provider,
             EmptyInstalledPackages,
         );

@@ -10,7 +10,7 @@
 //!    another Python, as a conflict, and begins anew in another order after a few of them.
 //! 2. Each attempt decides the direct requirements with an upper bound before the others, as pip does. Apart
 //!    from that, the first attempt takes the order as written. It is given up once it has considered more
-//!    than [`PATIENCE`] versions of one package.
+//!    than [`BUDGET`] versions of one package.
 //! 3. If a direct requirement ended below its best, the next attempt decides it first. If the attempt
 //!    was given up, that goes for direct requirements that were considered often; and where it was
 //!    another package, the direct requirements have to be what its newest version requires of them:
@@ -40,75 +40,83 @@ use uv_resolver::{
 use wheelhouse_types::request;
 use wheelhouse_types::{PackageName, Result, Version};
 
-use crate::dispatch::Bench;
+use crate::dispatch::BuildDispatch;
 use crate::network::client;
 use crate::requirements;
-use crate::resolve::inputs::Problem;
-use crate::resolve::metadata_cache::{Memory, Watch};
-use crate::resolve::prefer_binary::Rule;
+use crate::resolve::inputs::ResolverInputs;
+use crate::resolve::metadata_cache::{BacktrackLimit, MetadataCache};
+use crate::resolve::prefer_binary::FormatPolicy;
 use crate::resolve::prereleases;
-use crate::resolve::solve::Search;
+use crate::resolve::solve::Solve;
 
 /// How many versions of one package an attempt may consider before another order is tried.
-const PATIENCE: usize = 25;
+const BUDGET: usize = 25;
 
 /// The same for the attempt that everything else depends on.
-const GREAT_PATIENCE: usize = 10 * PATIENCE;
+const EXTENDED_BUDGET: usize = 10 * BUDGET;
 
 /// Attempts with another order, at most.
 const REORDERINGS: usize = 2;
 
 /// Of how many versions a package has more that was considered often.
-const FEW: usize = 3;
+const FREQUENT: usize = 3;
 
-pub(crate) struct Settled {
+pub(crate) struct Solution {
     pub(crate) resolution: Resolution,
     pub(crate) index: InMemoryIndex,
 }
 
 enum Outcome {
-    Settled(Settled),
-    GivenUp(Watch),
+    Solution(Solution),
+    GivenUp(BacktrackLimit),
     /// Something else than the lack of a solution ended the attempt, such as a source that does not build.
-    Failed(ResolveError, Watch),
+    Failed(ResolveError, BacktrackLimit),
 }
 
-/// Settles `problem` under `rule`, in as many attempts as it takes.
+/// Settles `inputs` under `rule`, in as many attempts as it takes.
 ///
 /// As for pip, whoever requires a pre-release of a package allows them all. What the chosen versions
 /// require is known when they are chosen: then the search begins anew.
 ///
 /// # Errors
-/// As [`Workshop::resolve`].
-pub(crate) async fn settle(bench: &Bench<'_>, problem: &Problem, rule: &Rule) -> Result<Settled> {
+/// As [`EngineState::resolve`].
+pub(crate) async fn settle(
+    dispatch: &BuildDispatch<'_>,
+    inputs: &ResolverInputs,
+    rule: &FormatPolicy,
+) -> Result<Solution> {
     let mut solver = Solver {
-        bench,
-        problem,
+        dispatch,
+        inputs,
         rule,
-        memory: Memory::default(),
+        metadata_cache: MetadataCache::default(),
         index: RefCell::new(rule.index.clone()),
-        prereleases: prereleases::of_problem(problem),
+        prereleases: prereleases::of_problem(inputs),
         urls: Vec::new(),
     };
     loop {
         let settled = solver.settle().await;
         if let Err(error) = &settled
             && let Some((name, url)) = disallowed_url(error)
-            && let Some(allowed) = solver.memory.allowed_url(name, url)
+            && let Some(allowed) = solver.metadata_cache.allowed_url(name, url)
             && !solver.urls.contains(&allowed)
         {
             solver.urls.push(allowed);
             solver.index.replace(InMemoryIndex::default());
             continue;
         }
-        let workshop = bench.workshop;
-        let lines = workshop.request.lines();
+        let state = dispatch.state;
+        let lines = state.request.lines();
         let settled = match settled {
             Ok(settled) => settled,
-            Err(error) => return Err(workshop.resolve_error(error, lines, &solver.memory).await),
+            Err(error) => {
+                return Err(state
+                    .resolve_error(error, lines, &solver.metadata_cache)
+                    .await);
+            }
         };
         let before = solver.prereleases.len();
-        let required = prereleases::of_settled(&settled, problem);
+        let required = prereleases::of_settled(&settled, inputs);
         solver.prereleases.extend(required);
         if solver.prereleases.len() == before {
             return Ok(settled);
@@ -257,16 +265,16 @@ type Versions = HashMap<PackageName, Version>;
 
 /// In which order an attempt decides packages.
 #[derive(Clone, Default)]
-struct Order {
+struct PackagePriority {
     /// The direct requirements that are decided before the others.
     first: BTreeSet<PackageName>,
-    /// What holds beside the constraints of the request: ceilings of direct requirements, and less.
+    /// What holds beside the constraints of the request: upper_bounds of direct requirements, and less.
     limits: Vec<Requirement>,
 }
 
-impl Order {
+impl PackagePriority {
     /// Adds to the order what it does not have. Tells whether there was anything.
-    fn change(&mut self, change: Order) -> bool {
+    fn change(&mut self, change: PackagePriority) -> bool {
         let count = |order: &Self| order.first.len() + order.limits.len();
         let before = count(self);
         self.first.extend(change.first);
@@ -280,16 +288,16 @@ impl Order {
 }
 
 /// The best result so far.
-struct Nearest {
-    settled: Settled,
+struct BestSolution {
+    settled: Solution,
     standings: Standings,
 }
 
 struct Solver<'a> {
-    bench: &'a Bench<'a>,
-    problem: &'a Problem,
-    rule: &'a Rule,
-    memory: Memory,
+    dispatch: &'a BuildDispatch<'a>,
+    inputs: &'a ResolverInputs,
+    rule: &'a FormatPolicy,
+    metadata_cache: MetadataCache,
     /// Shared by all attempts until one is given up: what that one asked for and did not wait for
     /// would never arrive.
     index: RefCell<InMemoryIndex>,
@@ -300,85 +308,85 @@ struct Solver<'a> {
 }
 
 impl Solver<'_> {
-    async fn settle(&self) -> Result<Settled, ResolveError> {
+    async fn settle(&self) -> Result<Solution, ResolveError> {
         let best = self.best().await?;
-        let mut order = Order {
-            limits: ceilings(&best),
-            ..Order::default()
+        let mut order = PackagePriority {
+            limits: upper_bounds(&best),
+            ..PackagePriority::default()
         };
-        if let Some(nearest) = self.settle_near(&mut order, &best).await? {
-            return Ok(nearest.settled);
+        if let Some(best_solution) = self.try_within_budget(&mut order, &best).await? {
+            return Ok(best_solution.settled);
         }
         let settled = match self
-            .attempt(&order, DependencyMode::Transitive, GREAT_PATIENCE)
+            .attempt(&order, DependencyMode::Transitive, EXTENDED_BUDGET)
             .await
         {
-            Ok(Outcome::Settled(settled)) => settled,
+            Ok(Outcome::Solution(settled)) => settled,
             Ok(Outcome::GivenUp(_)) | Err(ResolveError::NoSolution(_)) => {
-                self.settle_at_all(&mut order).await?
+                self.solve_unbounded(&mut order).await?
             }
             Ok(Outcome::Failed(error, _)) | Err(error) => return Err(error),
         };
-        let found = self.judge(settled, &best);
-        Ok(self.settle_nearer(&order, &best, found).await)
+        let found = self.score(settled, &best);
+        Ok(self.retry_with_major_floors(&order, &best, found).await)
     }
 
     /// The attempt that goes on for as long as it takes.
     ///
     /// # Errors
     /// When there is no solution.
-    async fn settle_at_all(&self, order: &mut Order) -> Result<Settled, ResolveError> {
+    async fn solve_unbounded(&self, order: &mut PackagePriority) -> Result<Solution, ResolveError> {
         order.limits.clear();
         let attempt = self.attempt(order, DependencyMode::Transitive, usize::MAX);
         match attempt.await? {
-            Outcome::Settled(settled) => Ok(settled),
+            Outcome::Solution(settled) => Ok(settled),
             Outcome::Failed(error, _) => Err(error),
             Outcome::GivenUp(_) => unreachable!("an attempt without a limit is not given up"),
         }
     }
 
-    /// The attempt that comes nearest to the best versions of direct requirements; `None` if none
+    /// The attempt that comes best_solution to the best versions of direct requirements; `None` if none
     /// came to a good end. `order` is left as the last attempt would have had it.
     ///
     /// # Errors
     /// What is not for want of a solution.
-    async fn settle_near(
+    async fn try_within_budget(
         &self,
-        order: &mut Order,
+        order: &mut PackagePriority,
         best: &Versions,
-    ) -> Result<Option<Nearest>, ResolveError> {
-        let mut nearest: Option<Nearest> = None;
+    ) -> Result<Option<BestSolution>, ResolveError> {
+        let mut best_solution: Option<BestSolution> = None;
         let mut failure = None;
         for _ in 0..=REORDERINGS {
             let attempt = self
-                .attempt(order, DependencyMode::Transitive, PATIENCE)
+                .attempt(order, DependencyMode::Transitive, BUDGET)
                 .await;
             let change = match attempt {
-                Ok(Outcome::Settled(settled)) => {
-                    let found = self.judge(settled, best);
+                Ok(Outcome::Solution(settled)) => {
+                    let found = self.score(settled, best);
                     let first = found.standings.pushed_back().into_iter().collect();
-                    if nearest
+                    if best_solution
                         .as_ref()
                         .is_none_or(|near| found.standings.is_better_than(&near.standings))
                     {
-                        nearest = Some(found);
+                        best_solution = Some(found);
                     }
-                    Order {
+                    PackagePriority {
                         first,
-                        ..Order::default()
+                        ..PackagePriority::default()
                     }
                 }
-                Ok(Outcome::GivenUp(watch)) => self.remedy(&watch),
+                Ok(Outcome::GivenUp(backtracking)) => self.next_priority(&backtracking),
                 Err(ResolveError::NoSolution(_)) => break,
                 // What this attempt met on its way to old versions is not needed for a result.
-                Ok(Outcome::Failed(error, watch)) => {
+                Ok(Outcome::Failed(error, backtracking)) => {
                     tracing::debug!("an attempt failed: {error}");
-                    let mut first = watch.failed_going_back();
+                    let mut first = backtracking.failed_going_back();
                     first.retain(|name| self.is_free(name));
                     failure.get_or_insert(error);
-                    Order {
+                    PackagePriority {
                         first,
-                        ..Order::default()
+                        ..PackagePriority::default()
                     }
                 }
                 Err(error) => return Err(error),
@@ -387,30 +395,35 @@ impl Solver<'_> {
                 break;
             }
         }
-        match (nearest, failure) {
+        match (best_solution, failure) {
             (None, Some(error)) => Err(error),
-            (nearest, _) => Ok(nearest),
+            (best_solution, _) => Ok(best_solution),
         }
     }
 
-    /// Requires the best major version of those that `nearest` has pushed back below it, and then of
+    /// Requires the best major version of those that `best_solution` has pushed back below it, and then of
     /// the farthest of them alone. An attempt that fails is left out.
-    async fn settle_nearer(&self, order: &Order, best: &Versions, mut nearest: Nearest) -> Settled {
-        if nearest.standings.distance(|_, _| true).0 == 0 {
-            return nearest.settled;
+    async fn retry_with_major_floors(
+        &self,
+        order: &PackagePriority,
+        best: &Versions,
+        mut best_solution: BestSolution,
+    ) -> Solution {
+        if best_solution.standings.distance(|_, _| true).0 == 0 {
+            return best_solution.settled;
         }
-        let mut wanted = nearest.standings.pushed_back();
+        let mut wanted = best_solution.standings.pushed_back();
         while !wanted.is_empty() {
             let mut order = order.clone();
-            order.limits.extend(floors(&wanted, best));
+            order.limits.extend(major_floors(&wanted, best));
             let attempt = self
-                .attempt(&order, DependencyMode::Transitive, GREAT_PATIENCE)
+                .attempt(&order, DependencyMode::Transitive, EXTENDED_BUDGET)
                 .await;
             match attempt {
-                Ok(Outcome::Settled(settled)) => {
-                    let found = self.judge(settled, best);
-                    if found.standings.is_better_than(&nearest.standings) {
-                        nearest = found;
+                Ok(Outcome::Solution(settled)) => {
+                    let found = self.score(settled, best);
+                    if found.standings.is_better_than(&best_solution.standings) {
+                        best_solution = found;
                     }
                     break;
                 }
@@ -422,11 +435,11 @@ impl Solver<'_> {
             let alone = usize::from(wanted.len() > 1);
             wanted.truncate(alone);
         }
-        nearest.settled
+        best_solution.settled
     }
 
     /// Compares `settled` with the best versions of direct requirements.
-    fn judge(&self, settled: Settled, best: &Versions) -> Nearest {
+    fn score(&self, settled: Solution, best: &Versions) -> BestSolution {
         let required = self.required(&settled.resolution);
         let is_limited = |name: &PackageName, best: &Version| {
             let of_name = required.values().flatten().filter(|one| one.name == *name);
@@ -448,7 +461,7 @@ impl Solver<'_> {
             };
             Some((name, standing))
         });
-        Nearest {
+        BestSolution {
             standings: Standings(standings.collect()),
             settled,
         }
@@ -456,9 +469,9 @@ impl Solver<'_> {
 
     /// Returns what each package of `resolution` requires on the target, with the extras that the request names.
     fn required(&self, resolution: &Resolution) -> HashMap<PackageName, Vec<Requirement>> {
-        let markers = self.problem.terms.markers.markers();
+        let markers = self.inputs.target_env.markers.markers();
         let extras = |name: &PackageName| {
-            let requirements = self.problem.requirements.iter();
+            let requirements = self.inputs.requirements.iter();
             let of_name = requirements.filter(|requirement| requirement.name == *name);
             of_name
                 .flat_map(|requirement| requirement.extras.iter().cloned())
@@ -468,7 +481,10 @@ impl Solver<'_> {
             let ResolvedDist::Installable { dist, .. } = resolved else {
                 return None;
             };
-            let metadata = self.memory.metadata(&dist.distribution_id())?.metadata;
+            let metadata = self
+                .metadata_cache
+                .metadata(&dist.distribution_id())?
+                .metadata;
             let extras = extras(dist.name());
             let mut required = metadata.requires_dist.into_vec();
             required.retain(|one| one.evaluate_markers(Some(markers), &extras));
@@ -478,14 +494,14 @@ impl Solver<'_> {
     }
 
     /// What to do about an attempt that went through too many versions of a package.
-    fn remedy(&self, watch: &Watch) -> Order {
-        let often = watch.considered_more_than(FEW);
+    fn next_priority(&self, backtracking: &BacktrackLimit) -> PackagePriority {
+        let often = backtracking.considered_more_than(FREQUENT);
         let (first, others): (BTreeSet<_>, BTreeSet<_>) =
             often.into_iter().partition(|name| self.is_free(name));
-        let markers = self.problem.terms.markers.markers();
+        let markers = self.inputs.target_env.markers.markers();
         let required = others
             .iter()
-            .flat_map(|name| self.memory.newest_requires(name));
+            .flat_map(|name| self.metadata_cache.newest_requires(name));
         let limits = required.filter(|requirement| {
             self.is_free(&requirement.name)
                 && matches!(requirement.source, RequirementSource::Registry { .. })
@@ -496,7 +512,7 @@ impl Solver<'_> {
             marker: MarkerTree::TRUE,
             ..requirement
         });
-        Order {
+        PackagePriority {
             limits: limits.collect(),
             first,
         }
@@ -504,15 +520,15 @@ impl Solver<'_> {
 
     /// Whether the version of `name` is required directly and left open.
     fn is_free(&self, name: &PackageName) -> bool {
-        let mut requirements = self.problem.requirements.iter();
+        let mut requirements = self.inputs.requirements.iter();
         requirements.any(|requirement| requirement.name == *name && !is_pinned(requirement))
     }
 
     /// Returns whether the user limits the versions of `name` from above, in a requirement or a constraint.
     fn is_bounded(&self, name: &PackageName) -> bool {
-        let markers = self.problem.terms.markers.markers();
-        let requirements = self.problem.requirements.iter();
-        let all = requirements.chain(self.problem.constraints.requirements());
+        let markers = self.inputs.target_env.markers.markers();
+        let requirements = self.inputs.requirements.iter();
+        let all = requirements.chain(self.inputs.constraints.requirements());
         all.filter(|requirement| {
             requirement.name == *name && requirement.evaluate_markers(Some(markers), &[])
         })
@@ -525,18 +541,22 @@ impl Solver<'_> {
     /// # Errors
     /// What is not for want of a solution.
     async fn best(&self) -> Result<Versions, ResolveError> {
-        let requirements = self.problem.requirements.iter();
+        let requirements = self.inputs.requirements.iter();
         let free = requirements.filter(|requirement| !is_pinned(requirement));
         let names: BTreeSet<&PackageName> = free.map(|requirement| &requirement.name).collect();
-        let resolution = &self.bench.workshop.request.resolution;
+        let resolution = &self.dispatch.state.request.resolution;
         if names.is_empty() || resolution.no_dependencies {
             return Ok(Versions::new());
         }
         let alone = self
-            .attempt(&Order::default(), DependencyMode::Direct, usize::MAX)
+            .attempt(
+                &PackagePriority::default(),
+                DependencyMode::Direct,
+                usize::MAX,
+            )
             .await;
         match alone {
-            Ok(Outcome::Settled(alone)) => Ok(versions(&alone.resolution)),
+            Ok(Outcome::Solution(alone)) => Ok(versions(&alone.resolution)),
             Ok(Outcome::GivenUp(_)) | Err(ResolveError::NoSolution(_)) => Ok(Versions::new()),
             Ok(Outcome::Failed(error, _)) | Err(error) => Err(error),
         }
@@ -544,14 +564,14 @@ impl Solver<'_> {
 
     async fn attempt(
         &self,
-        order: &Order,
+        order: &PackagePriority,
         dependencies: DependencyMode,
-        patience: usize,
+        budget: usize,
     ) -> Result<Outcome, ResolveError> {
-        let (engine, problem) = (self.bench.workshop, self.problem);
+        let (engine, inputs) = (self.dispatch.state, self.inputs);
         let manifest = self.manifest(order);
         let without_dependencies = engine.request.resolution.no_dependencies;
-        let is_settled = problem.requirements.iter().all(requirements::is_pinned);
+        let is_settled = inputs.requirements.iter().all(requirements::is_pinned);
         let options = OptionsBuilder::new()
             // In the other mode uv reads no metadata, which says for which Pythons a version is.
             .dependency_mode(if without_dependencies && is_settled {
@@ -568,22 +588,22 @@ impl Solver<'_> {
             .build_options(self.rule.build_options.clone())
             .flexibility(Flexibility::Configurable)
             .build();
-        let watch = Watch::new(patience);
+        let backtracking = BacktrackLimit::new(budget);
         let index = self.index.borrow().clone();
-        let search = Search {
-            bench: self.bench,
-            terms: &problem.terms,
-            hasher: &problem.hasher,
+        let search = Solve {
+            dispatch: self.dispatch,
+            target_env: &inputs.target_env,
+            hasher: &inputs.hasher,
             build_options: &self.rule.build_options,
             flat_index: &self.rule.flat_index,
             index: &index,
-            memory: &self.memory,
-            watch: &watch,
+            metadata_cache: &self.metadata_cache,
+            backtracking: &backtracking,
             without_dependencies,
         };
         let output = tokio::select! {
             biased;
-            () = watch.exceeded() => None,
+            () = backtracking.exceeded() => None,
             output = search.run(manifest, options) => Some(output),
         };
         let output = match output {
@@ -591,40 +611,40 @@ impl Solver<'_> {
             Some(Err(error @ ResolveError::NoSolution(_))) => return Err(error),
             Some(Err(error)) => {
                 self.index.replace(InMemoryIndex::default());
-                return Ok(Outcome::Failed(error, watch));
+                return Ok(Outcome::Failed(error, backtracking));
             }
             None => {
                 self.index.replace(InMemoryIndex::default());
-                return Ok(Outcome::GivenUp(watch));
+                return Ok(Outcome::GivenUp(backtracking));
             }
         };
-        let settled = Settled {
+        let settled = Solution {
             resolution: Resolution::from(output),
             index,
         };
-        Ok(Outcome::Settled(settled))
+        Ok(Outcome::Solution(settled))
     }
 
-    fn manifest(&self, order: &Order) -> Manifest {
-        let problem = self.problem;
-        let mut requirements = problem.requirements.clone();
+    fn manifest(&self, order: &PackagePriority) -> Manifest {
+        let inputs = self.inputs;
+        let mut requirements = inputs.requirements.clone();
         // A stable sort: within the groups the order stays as written.
         requirements.sort_by_cached_key(|requirement| {
             let name = &requirement.name;
             (!self.is_bounded(name), !order.first.contains(name))
         });
-        let constraints = problem.constraints.requirements();
+        let constraints = inputs.constraints.requirements();
         let constraints = constraints.chain(&self.urls).cloned();
         Manifest::new(
             requirements,
             Constraints::from_requirements(constraints.chain(order.limits.iter().cloned())),
-            problem.overrides.clone(),
+            inputs.overrides.clone(),
             Excludes::default(),
-            problem.preferences.clone(),
+            inputs.preferences.clone(),
             None,
             BTreeSet::new(),
             Exclusions::default(),
-            problem.lookaheads.clone(),
+            inputs.lookaheads.clone(),
         )
     }
 }
@@ -664,7 +684,7 @@ fn has_upper_bound(requirement: &Requirement) -> bool {
 }
 
 /// `best` as constraints that nothing exceeds.
-fn ceilings(best: &Versions) -> Vec<Requirement> {
+fn upper_bounds(best: &Versions) -> Vec<Requirement> {
     // `<=` says nothing of local versions, and a pre-release in it would allow others.
     let plain = best
         .iter()
@@ -673,7 +693,7 @@ fn ceilings(best: &Versions) -> Vec<Requirement> {
 }
 
 /// The major versions of the best of `names` as constraints that nothing falls below.
-fn floors(names: &[PackageName], best: &Versions) -> Vec<Requirement> {
+fn major_floors(names: &[PackageName], best: &Versions) -> Vec<Requirement> {
     let major = |name| {
         let floor = match &*best.get(name)?.release() {
             [0, second, ..] => format!("0.{second}"),
@@ -729,9 +749,9 @@ mod tests {
         let best = [("a", "0.2.17"), ("b", "3.1")];
         let best = best.map(|(name, best)| (name.parse().unwrap(), best.parse().unwrap()));
         let names = best.clone().map(|(name, _)| name);
-        let floors = floors(&names, &best.into_iter().collect());
-        let floors: Vec<String> = floors.iter().map(ToString::to_string).collect();
-        assert_eq!(floors, ["a>=0.2", "b>=3"]);
+        let major_floors = major_floors(&names, &best.into_iter().collect());
+        let major_floors: Vec<String> = major_floors.iter().map(ToString::to_string).collect();
+        assert_eq!(major_floors, ["a>=0.2", "b>=3"]);
     }
 
     /// Reads `name chosen/best`, with `<` after what has an upper bound, `?` after what is lax, and the name of

@@ -4,34 +4,34 @@
 
 use wheelhouse_types::{Target, WheelFilename};
 
-use crate::target::Terms;
+use crate::target::TargetEnvironment;
 
 /// Which wheels installers for one target take.
-pub struct Fit(Option<Terms>);
+pub struct WheelCompatibility(Option<TargetEnvironment>);
 
-impl Fit {
+impl WheelCompatibility {
     #[must_use]
-    pub fn of(target: &Target) -> Self {
-        Self(Terms::of_foreign(target).ok())
+    pub fn new(target: &Target) -> Self {
+        Self(TargetEnvironment::of_foreign(target).ok())
     }
 
     /// Whether `wheel` is taken; `None` when nothing is known of such targets.
     #[must_use]
-    pub fn takes(&self, wheel: &WheelFilename) -> Option<bool> {
-        let terms = self.0.as_ref()?;
-        Some(terms.compatibility(wheel).is_compatible())
+    pub fn accepts(&self, wheel: &WheelFilename) -> Option<bool> {
+        let target_env = self.0.as_ref()?;
+        Some(target_env.compatibility(wheel).is_compatible())
     }
 }
 
 /// Whether a Python of `target` takes what was made for `other`: the same implementation and minor
 /// version, on a platform that has what the other has.
 #[must_use]
-pub fn stands_for(target: &Target, other: &Target) -> bool {
+pub fn can_substitute(target: &Target, other: &Target) -> bool {
     let same_python = target.implementation == other.implementation
         && version(&target.python_version) == version(&other.python_version);
     let accepts = || {
         let wheel = format!("x-1-py3-none-{}.whl", other.platform);
-        Fit::of(target).takes(&wheel.parse().ok()?)
+        WheelCompatibility::new(target).accepts(&wheel.parse().ok()?)
     };
     same_python && (target.platform == other.platform || accepts() == Some(true))
 }
@@ -54,8 +54,8 @@ mod tests {
     fn tags_decide() {
         let linux = target("3.11.7-manylinux_2_31_x86_64");
         let fit = |tags: &str, target: &Target| {
-            Fit::of(target)
-                .takes(&format!("x-1-{tags}.whl").parse().unwrap())
+            WheelCompatibility::new(target)
+                .accepts(&format!("x-1-{tags}.whl").parse().unwrap())
                 .unwrap()
         };
         for tags in [
@@ -87,16 +87,19 @@ mod tests {
             ..mac
         };
         let anything = "x-1-py3-none-any.whl".parse().unwrap();
-        assert_eq!(Fit::of(&plan9).takes(&anything), None);
+        assert_eq!(WheelCompatibility::new(&plan9).accepts(&anything), None);
     }
 
     #[test]
     fn a_newer_system_stands_for_an_older_one() {
         let newer = target("3.11.7-manylinux_2_36_x86_64");
         let older = target("3.11.2-manylinux_2_31_x86_64");
-        assert!(stands_for(&newer, &older) && !stands_for(&older, &newer));
-        assert!(!stands_for(&newer, &target("3.12.1-manylinux_2_31_x86_64")));
-        assert!(!stands_for(
+        assert!(can_substitute(&newer, &older) && !can_substitute(&older, &newer));
+        assert!(!can_substitute(
+            &newer,
+            &target("3.12.1-manylinux_2_31_x86_64")
+        ));
+        assert!(!can_substitute(
             &newer,
             &target("pypy3.11.7-manylinux_2_31_x86_64")
         ));
@@ -104,6 +107,6 @@ mod tests {
             platform: "plan9".to_owned(),
             ..newer
         };
-        assert!(stands_for(&unknown, &unknown));
+        assert!(can_substitute(&unknown, &unknown));
     }
 }

@@ -1,4 +1,4 @@
-//! A target in uv's terms: what a resolution for it needs to know.
+//! A target in uv's target_env: what a resolution for it needs to know.
 
 pub(crate) mod compatibility;
 
@@ -17,11 +17,11 @@ use wheelhouse_types::target::{Platform, System};
 use wheelhouse_types::{Error, Kind, Result, Target};
 
 use crate::index::legacy_candidates;
-use crate::state::Workshop;
+use crate::state::EngineState;
 
 /// The tags and markers that a target's distributions are chosen by.
 #[derive(Clone, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct TargetEnvironment {
     pub(crate) target: Target,
     pub(crate) markers: ResolverMarkerEnvironment,
     pub(crate) tags: Tags,
@@ -29,23 +29,26 @@ pub(crate) struct Terms {
     pub(crate) requires_python: RequiresPython,
 }
 
-impl Workshop {
-    /// What `target` is in uv's terms, worked out once.
-    pub(crate) fn terms(&self, target: &Target) -> Result<Arc<Terms>> {
+impl EngineState {
+    /// What `target` is in uv's target_env, worked out once.
+    pub(crate) fn target_env(&self, target: &Target) -> Result<Arc<TargetEnvironment>> {
         if *target == self.host.target {
             return Ok(Arc::clone(&self.host));
         }
         let mut foreign = self.foreign.lock().expect("no panic while locked");
-        if let Some(terms) = foreign.iter().find(|terms| terms.target == *target) {
-            return Ok(Arc::clone(terms));
+        if let Some(target_env) = foreign
+            .iter()
+            .find(|target_env| target_env.target == *target)
+        {
+            return Ok(Arc::clone(target_env));
         }
-        let terms = Arc::new(Terms::of_foreign(target)?);
-        foreign.push(Arc::clone(&terms));
-        Ok(terms)
+        let target_env = Arc::new(TargetEnvironment::of_foreign(target)?);
+        foreign.push(Arc::clone(&target_env));
+        Ok(target_env)
     }
 }
 
-impl Terms {
+impl TargetEnvironment {
     /// The version of the Python, without a mark of a pre-release.
     pub(crate) fn python_version(&self) -> Version {
         let version = &self.markers.markers().python_full_version().version;
@@ -149,9 +152,11 @@ mod tests {
     use super::*;
 
     fn accepts(target: &str, tag: (&str, &str, &str)) -> bool {
-        let terms = Terms::of_foreign(&target.parse().unwrap()).unwrap();
+        let target_env = TargetEnvironment::of_foreign(&target.parse().unwrap()).unwrap();
         let wheel = format!("x-1-{}-{}-{}.whl", tag.0, tag.1, tag.2);
-        terms.compatibility(&wheel.parse().unwrap()).is_compatible()
+        target_env
+            .compatibility(&wheel.parse().unwrap())
+            .is_compatible()
     }
 
     #[test]

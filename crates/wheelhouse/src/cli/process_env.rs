@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
-use wheelhouse_engine::python::Surroundings;
+use wheelhouse_engine::python::DiscoveryEnvironment;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
@@ -46,13 +46,13 @@ impl Process {
     }
 
     /// What decides which Python is meant.
-    pub(crate) fn surroundings(&self) -> Surroundings {
+    pub(crate) fn surroundings(&self) -> DiscoveryEnvironment {
         let variable = |name| self.environment.get_nonempty(name);
         let environment = variable("VIRTUAL_ENV").or_else(|| variable("CONDA_PREFIX"));
         let home = variable("HOME").map(PathBuf::from);
-        Surroundings {
+        DiscoveryEnvironment {
             path: variable("PATH").unwrap_or_default().into(),
-            environment: environment.map(PathBuf::from),
+            virtual_environment: environment.map(PathBuf::from),
             pyenv_root: variable("PYENV_ROOT")
                 .map(PathBuf::from)
                 .or_else(|| Some(home?.join(".pyenv"))),

@@ -78,7 +78,7 @@ impl Closures<'_> {
         };
         let engine = &self.worker.engine;
         let closure = engine
-            .settle(&requirements, self.target, self.companion)
+            .resolve_build_requirements(&requirements, self.target, self.companion)
             .await?;
         let build = build(self.worker, &source, &requirements, &closure).await?;
         Ok(Some((build, closure)))

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
-use wheelhouse_engine::{Engine, Host, Setup};
+use wheelhouse_engine::{Engine, EngineOptions, Host};
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::lock::version_changes;
 use wheelhouse_types::target::{Choice, Platform};
@@ -296,7 +296,7 @@ impl Run {
         self.phase_started(Phase::Resolve);
         worker
             .engine
-            .expect(&previous_lock::expected(&self.job.store, &self.fingerprint));
+            .prefetch(&previous_lock::expected(&self.job.store, &self.fingerprint));
         let begun = Instant::now();
         let resolved = worker
             .engine
@@ -485,7 +485,7 @@ struct Begin {
 }
 
 async fn begin_worker(begin: Begin) -> Result<Rc<LocalWorker>> {
-    let setup = Setup {
+    let setup = EngineOptions {
         host: begin.host,
         request: &begin.request,
         logs: &begin.store.root().join("logs"),

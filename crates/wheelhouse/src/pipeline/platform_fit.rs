@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wheelhouse_engine::Fit;
+use wheelhouse_engine::WheelCompatibility;
 use wheelhouse_types::target::{Platform, System, glibc_of_wheel};
 use wheelhouse_types::{Error, Event, Kind, Observer, Result, Target};
 
@@ -40,11 +40,16 @@ pub(super) fn restricted(host: &Target, platform: &Platform) -> Result<Target> {
 /// # Errors
 /// `Build`, naming the wheels and what they need.
 pub(super) fn check(sets: &[ResolvedSet], target: &Target) -> Result<()> {
-    let fit = Fit::of(target);
+    let fit = WheelCompatibility::new(target);
     let most = target.platform.parse().ok().as_ref().and_then(glibc_of);
     let unfit = wheels(sets).into_values().filter_map(|made| {
         let needed = needed(made).filter(|needed| most.is_some_and(|most| *needed > most));
-        let refused = made.filename.parse().ok().and_then(|name| fit.takes(&name)) == Some(false);
+        let refused = made
+            .filename
+            .parse()
+            .ok()
+            .and_then(|name| fit.accepts(&name))
+            == Some(false);
         match needed {
             Some(needed) => Some(format!("{} needs {}", made.filename, glibc(needed))),
             None if refused => Some(format!("{} is for another system", made.filename)),

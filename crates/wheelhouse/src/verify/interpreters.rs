@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use wheelhouse_engine::python::{self, Surroundings};
-use wheelhouse_engine::{Host, stands_for};
+use wheelhouse_engine::python::{self, DiscoveryEnvironment};
+use wheelhouse_engine::{Host, can_substitute};
 use wheelhouse_types::{Result, Target};
 
 /// Looks for Pythons.
 pub(super) struct Hosts<'a> {
     /// The Python that the user names.
     pub(super) python: Option<&'a str>,
-    pub(super) surroundings: &'a Surroundings,
+    pub(super) surroundings: &'a DiscoveryEnvironment,
     /// Where what Pythons say of themselves is kept.
     pub(super) cache: PathBuf,
 }
@@ -31,7 +31,7 @@ impl Hosts<'_> {
     /// When the Python that the user names cannot be used.
     pub(super) async fn standing_for(&self, target: &Target) -> Result<Option<Host>> {
         match self.ordinary().await {
-            Ok(host) if stands_for(&host.target(), target) => return Ok(Some(host)),
+            Ok(host) if can_substitute(&host.target(), target) => return Ok(Some(host)),
             Err(error) if self.python.is_some() => return Err(error),
             _ if self.python.is_some() || target.implementation != "cpython" => return Ok(None),
             _ => {}
@@ -42,7 +42,7 @@ impl Hosts<'_> {
             return Ok(None);
         }
         let host = self.discover(Some(&version)).await.ok();
-        Ok(host.filter(|host| stands_for(&host.target(), target)))
+        Ok(host.filter(|host| can_substitute(&host.target(), target)))
     }
 
     async fn discover(&self, request: Option<&str>) -> Result<Host> {

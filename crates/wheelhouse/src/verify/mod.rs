@@ -23,7 +23,7 @@ mod wheel_contents;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wheelhouse_engine::python::Surroundings;
+use wheelhouse_engine::python::DiscoveryEnvironment;
 use wheelhouse_types::request::{Building, Indexes, Network, Prereleases, Requirement, Resolution};
 use wheelhouse_types::{Request, Result};
 
@@ -45,7 +45,7 @@ pub struct Job {
     /// The Python that the user names: a path or a version.
     pub python: Option<String>,
     /// Where Pythons are looked for.
-    pub surroundings: Surroundings,
+    pub surroundings: DiscoveryEnvironment,
     /// The variables of the process, for the programs that are run.
     pub environment: Vec<(String, String)>,
     /// The settings for building source distributions.

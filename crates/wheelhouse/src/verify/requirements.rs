@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use wheelhouse_engine::Fit;
+use wheelhouse_engine::WheelCompatibility;
 use wheelhouse_types::entry;
 use wheelhouse_types::manifest::{MANIFEST_NAME, Set};
 use wheelhouse_types::redact::redacted;
@@ -112,7 +112,7 @@ impl Wanted {
         wheels: &BTreeMap<String, Examined>,
         target: &Target,
     ) -> Self {
-        let fit = Fit::of(target);
+        let fit = WheelCompatibility::new(target);
         let of_wheels = wheels.values().filter_map(|wheel| {
             let filename = wheel.filename.as_ref()?;
             is_candidate(filename, &fit).then(|| filename.name.clone())
@@ -183,7 +183,7 @@ fn pins(lock: &Lock, origin: &str) -> Vec<Requirement> {
 /// One version for each package of which the manifest has one for `target`.
 fn manifest_pins(manifest: &Manifest, target: &Target) -> Vec<Requirement> {
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let fit = Fit::of(target);
+    let fit = WheelCompatibility::new(target);
     for wheel in &manifest.wheels {
         let filename = wheel.filename.parse();
         if filename.is_ok_and(|filename| is_candidate(&filename, &fit)) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::future::join;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
-use wheelhouse_engine::process_tree::Family;
+use wheelhouse_engine::process_tree::ProcessTree;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::Confinement;
 use wheelhouse_types::secrets;
@@ -129,7 +129,7 @@ impl Surroundings {
         let name = command.first().map(|name| name.display().to_string());
         let name = name.unwrap_or_default();
         let failed = || format!("failed to run {name}");
-        let family = Family::spawn(&mut self.command(command));
+        let family = ProcessTree::spawn(&mut self.command(command));
         let mut family = family.context(Kind::Verification, failed)?;
         let ended = tokio::time::timeout(limit, follow(&mut family)).await;
         let ended = ended.map_err(|_| {
@@ -160,7 +160,7 @@ impl Surroundings {
 }
 
 /// Waits for the end of `family`, and keeps the end of what it says.
-async fn follow(family: &mut Family) -> io::Result<Ended> {
+async fn follow(family: &mut ProcessTree) -> io::Result<Ended> {
     let (mut said, mut complained) = (VecDeque::new(), VecDeque::new());
     let status = {
         let reading = join(

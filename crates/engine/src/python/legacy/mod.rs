@@ -46,9 +46,9 @@ pub(crate) fn query(executable: &Path, cache: &Cache) -> Result<Option<(Interpre
     };
     let failed = || format!("failed to ask {} about itself", executable.display());
     let directory = tempfile::tempdir_in(cache.root()).context(Kind::Fetch, failed)?;
-    let stand_in = directory.path().join("python");
-    write_stand_in(&stand_in, &description.interpreter.to_string()).context(Kind::Fetch, failed)?;
-    let interpreter = Interpreter::query(&stand_in, cache).context(Kind::Fetch, failed)?;
+    let proxy = directory.path().join("python");
+    write_proxy(&proxy, &description.interpreter.to_string()).context(Kind::Fetch, failed)?;
+    let interpreter = Interpreter::query(&proxy, cache).context(Kind::Fetch, failed)?;
     Ok(Some((interpreter, description.wide_unicode)))
 }
 
@@ -63,7 +63,7 @@ fn describe(executable: &Path) -> Option<Description> {
 }
 
 /// Writes a program that prints `text` whatever it is asked.
-fn write_stand_in(path: &Path, text: &str) -> std::io::Result<()> {
+fn write_proxy(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut file = std::fs::OpenOptions::new()
         .write(true)

@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use tokio::runtime::Handle;
-use wheelhouse_engine::Documents;
+use wheelhouse_engine::RemoteFiles;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::Network;
 use wheelhouse_types::retries::RetryNotices;
@@ -18,7 +18,7 @@ pub(crate) struct Reader {
     /// The path that stands for the standard input, and what was read from it.
     standard_input: Option<(PathBuf, Vec<u8>)>,
     /// What reads files over HTTP, when that is wanted.
-    documents: Option<Documents>,
+    documents: Option<RemoteFiles>,
 }
 
 impl Reader {
@@ -40,7 +40,7 @@ impl Reader {
             notices,
             ..settings.network(&settings.file_options)
         };
-        self.documents = Some(Documents::new(network, settings.index_urls()));
+        self.documents = Some(RemoteFiles::new(network, settings.index_urls()));
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use wheelhouse_engine::{BuildRequirements, Fit};
+use wheelhouse_engine::{BuildRequirements, WheelCompatibility};
 use wheelhouse_types::lock::Build;
 use wheelhouse_types::{
     Artifact, Distribution, Error, Event, Kind, Lock, Outcome, Result, Sha256, Source, Target,
@@ -24,7 +24,7 @@ pub(super) struct Gathering<'a> {
     pub(super) worker: &'a Rc<LocalWorker>,
     pub(super) companion: &'a Ahead,
     pub(super) settled: &'a Settled,
-    pub(super) fit: Fit,
+    pub(super) fit: WheelCompatibility,
 }
 
 /// All that one target needs.
@@ -333,7 +333,7 @@ impl Gathering<'_> {
         let wheel: Option<WheelFilename> = filename.parse().ok();
         wheel.is_some_and(|wheel| {
             let is_pure = filename.ends_with("-none-any.whl");
-            is_pure && self.fit.takes(&wheel) == Some(true)
+            is_pure && self.fit.accepts(&wheel) == Some(true)
         })
     }
 
@@ -343,7 +343,7 @@ impl Gathering<'_> {
         }
         let engine = &self.worker.engine;
         engine
-            .settle(requirements, &self.settled.target, self.companion)
+            .resolve_build_requirements(requirements, &self.settled.target, self.companion)
             .await
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::{join_all, try_join_all};
-use wheelhouse_engine::{BuildRequirements, Fit, Host};
+use wheelhouse_engine::{BuildRequirements, Host, WheelCompatibility};
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::{
     Action, Error, Event, Lock, Observer, Phase, Plan, Request, Result, Sha256, Source, Step,
@@ -224,7 +224,7 @@ impl Run {
         let gathering = Gathering {
             worker: &self.worker,
             companion: &Ahead::of_target(&self.worker, &settled.target),
-            fit: Fit::of(&settled.target),
+            fit: WheelCompatibility::new(&settled.target),
             settled: &settled,
         };
         let gathered = gathering.gather(&self.bootstrap_requirements()?).await?;

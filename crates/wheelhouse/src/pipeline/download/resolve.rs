@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
-use wheelhouse_engine::Bounds;
+use wheelhouse_engine::ResolveOptions;
 use wheelhouse_types::request::Requirement;
 use wheelhouse_types::{
     Artifact, Error, Event, Kind, Lock, PackageName, Result, Source, Target, Version,
@@ -110,7 +110,7 @@ impl Run {
         }
         let known = earlier.into_iter().flat_map(|lock| lock.packages);
         let known = known.map(|package| (package.name, package.version));
-        let bounds = Bounds {
+        let bounds = ResolveOptions {
             preferences: &self.reuse.preferences(known.collect()),
             constraints: pins,
         };

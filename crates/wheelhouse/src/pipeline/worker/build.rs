@@ -6,7 +6,7 @@ use std::rc::Rc;
 use futures::FutureExt as _;
 use futures::channel::oneshot;
 use futures::future::Shared;
-use wheelhouse_engine::{BuildRequest, BuildRequirements, Engine, circular};
+use wheelhouse_engine::{BuildRequest, BuildRequirements, Engine, build_cycle_error};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
@@ -273,7 +273,7 @@ impl LocalWorker {
             };
             let waiting = Waiting::begin(&self.state, &holder, &place.holder);
             if waiting.is_none() && place.holder != holder {
-                return Err(circular(&distribution.to_string()));
+                return Err(build_cycle_error(&distribution.to_string()));
             }
             // The sender is dropped with the claim.
             let _ = place.free.await;

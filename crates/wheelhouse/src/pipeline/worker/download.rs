@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use url::Url;
-use wheelhouse_engine::{FetchError, Fetcher, Remote};
+use wheelhouse_engine::{Download, FetchError, Fetcher};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::image::{self, LinkedImage};
@@ -161,7 +161,7 @@ impl Fetch {
     }
 
     /// Whether all has come that the server promised, or the index where the server said nothing.
-    fn complete(&self, remote: &Remote, writer: &FileWriter) -> Result<(), Interruption> {
+    fn complete(&self, remote: &Download, writer: &FileWriter) -> Result<(), Interruption> {
         match remote.total.or(self.artifact.size) {
             Some(total) if writer.len() < total => {
                 let message = format!("only {} of {total} bytes came", writer.len());

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, try_join_all};
-use wheelhouse_engine::{Companion, WheelFile, circular, endless};
+use wheelhouse_engine::{ArtifactProvider, WheelFile, build_cycle_error, build_depth_error};
 use wheelhouse_types::{Distribution, Error, Event, Kind, Result, Source, Target, limits};
 
 use super::download::blocking;
@@ -65,12 +65,12 @@ impl Ahead {
             return Ok(None);
         };
         if is_deep(&self.worker.state.borrow().waits, builder) {
-            return Err(endless(&distribution.to_string()));
+            return Err(build_depth_error(&distribution.to_string()));
         }
         let waiting = Waiting::begin(&self.worker.state, builder, &identity(distribution));
         waiting
             .map(Some)
-            .ok_or_else(|| circular(&distribution.to_string()))
+            .ok_or_else(|| build_cycle_error(&distribution.to_string()))
     }
 
     /// The metadata of a wheel that is at hand, or of a source that is built now.
@@ -117,8 +117,8 @@ impl Ahead {
     }
 }
 
-impl Companion for Ahead {
-    fn in_sight(&self, distribution: &Distribution) {
+impl ArtifactProvider for Ahead {
+    fn prefetch(&self, distribution: &Distribution) {
         let worker = &self.worker;
         worker.observer.observe(&Event::Considering {
             package: distribution.to_string(),
@@ -176,7 +176,7 @@ impl Companion for Ahead {
         .boxed_local()
     }
 
-    fn examine<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<()>> {
+    fn check_archive<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<()>> {
         examine(path.to_owned()).boxed_local()
     }
 
@@ -195,7 +195,7 @@ impl Companion for Ahead {
         try_join_all(made.collect::<Vec<_>>()).boxed_local()
     }
 
-    fn stand_in(&self, distribution: &Distribution, reason: &Error) -> Option<Vec<u8>> {
+    fn fallback_metadata(&self, distribution: &Distribution, reason: &Error) -> Option<Vec<u8>> {
         if self.is_foreign && reason.kind() == Kind::Build {
             self.worker.note_unknown(distribution, reason);
             return bare_metadata(distribution);
@@ -205,11 +205,11 @@ impl Companion for Ahead {
         goes_on.then(|| bare_metadata(distribution)).flatten()
     }
 
-    fn spares(&self, tree: &Path) -> bool {
+    fn skips_metadata_build(&self, tree: &Path) -> bool {
         self.is_foreign && wheelhouse_archive::compiled::compiles(tree)
     }
 
-    fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
+    fn copy_source_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
         async move { Ok(self.worker.tree_copy(path).await?.root.clone()) }.boxed_local()
     }
 }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
-use wheelhouse_engine::{Companion, Engine, Fit, Host, Setup, WheelFile};
+use wheelhouse_engine::{
+    ArtifactProvider, Engine, EngineOptions, Host, WheelCompatibility, WheelFile,
+};
 use wheelhouse_types::request::{Building, Formats, Packages, Requirement};
 use wheelhouse_types::wants::{self, Named, Offer, Open, named};
 use wheelhouse_types::{
@@ -97,7 +99,7 @@ impl Proof<'_> {
         if self.build && !self.survey.sdists.is_empty() {
             return Box::pin(self.preview(request)).await;
         }
-        let setup = Setup {
+        let setup = EngineOptions {
             host,
             request: &request,
             logs: &self.scratch.join("logs"),
@@ -154,7 +156,7 @@ impl Proof<'_> {
     /// What the directory has for the target, with what it requires as far as that is known.
     fn offers(&self) -> BTreeMap<PackageName, Vec<Offer>> {
         let mut offers: BTreeMap<PackageName, Vec<Offer>> = BTreeMap::new();
-        let fit = Fit::of(self.target);
+        let fit = WheelCompatibility::new(self.target);
         for wheel in self.wheels.values() {
             let Some(filename) = &wheel.filename else {
                 continue;
@@ -287,8 +289,8 @@ impl Bystander {
     }
 }
 
-impl Companion for Bystander {
-    fn in_sight(&self, _distribution: &Distribution) {}
+impl ArtifactProvider for Bystander {
+    fn prefetch(&self, _distribution: &Distribution) {}
 
     fn metadata<'a>(
         &'a self,
@@ -311,7 +313,7 @@ impl Companion for Bystander {
         })
     }
 
-    fn examine<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<()>> {
+    fn check_archive<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<()>> {
         Box::pin(pipeline::examine(path.to_owned()))
     }
 
@@ -323,11 +325,11 @@ impl Companion for Bystander {
         Box::pin(async { found })
     }
 
-    fn stand_in(&self, _distribution: &Distribution, _reason: &Error) -> Option<Vec<u8>> {
+    fn fallback_metadata(&self, _distribution: &Distribution, _reason: &Error) -> Option<Vec<u8>> {
         None
     }
 
-    fn copy_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
+    fn copy_source_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
         let message = format!("the tree {} is no part of the directory", path.display());
         Box::pin(async { Err(Error::new(Kind::Resolution, message)) })
     }

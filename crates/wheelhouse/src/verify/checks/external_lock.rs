@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use wheelhouse_engine::Fit;
+use wheelhouse_engine::WheelCompatibility;
 use wheelhouse_types::entry::{self, Entry};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::lock::Package;
@@ -54,7 +54,7 @@ impl<'a> Given<'a> {
     ) -> Check {
         let mut check = Examination::of(Name::Lock);
         check.count(self.lock.packages.len(), "package");
-        let fit = Fit::of(target);
+        let fit = WheelCompatibility::new(target);
         for package in &self.lock.packages {
             let Some(artifact) = package.source.artifact() else {
                 continue;
@@ -105,7 +105,7 @@ impl<'a> Given<'a> {
         &self,
         package: &Package,
         survey: &Survey,
-        fit: &Fit,
+        fit: &WheelCompatibility,
         check: &mut Examination,
     ) {
         let (name, version) = (&package.name, &package.version);
@@ -161,7 +161,7 @@ fn here<'a>(
 }
 
 /// Whether a target that `fit` is of could use the file `name`.
-fn is_for(name: &str, fit: &Fit) -> bool {
+fn is_for(name: &str, fit: &WheelCompatibility) -> bool {
     let wheel = name.parse();
     wheel.is_ok_and(|wheel| is_candidate(&wheel, fit)) || sdist(name).is_some()
 }

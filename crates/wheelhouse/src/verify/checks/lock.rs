@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use wheelhouse_engine::Fit;
+use wheelhouse_engine::WheelCompatibility;
 use wheelhouse_types::lock::Package;
 use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::{Lock, Manifest, Result, Source, Target, WheelFilename, pylock};
@@ -88,7 +88,7 @@ pub(crate) fn read(
     target: Option<&Target>,
 ) -> Result<Lock> {
     let environment = target.and_then(Target::marker_environment);
-    let fit = target.map(Fit::of);
+    let fit = target.map(WheelCompatibility::new);
     let here = survey.wheels.iter();
     let here: BTreeSet<String> = here.filter_map(|name| normalized(name)).collect();
     pylock::read(

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use wheelhouse_engine::Fit;
+use wheelhouse_engine::WheelCompatibility;
 use wheelhouse_types::{Target, Version, VersionSpecifiers, WheelFilename};
 
 use super::super::inventory::Survey;
@@ -18,7 +18,7 @@ pub(crate) fn check(
 ) -> Check {
     let mut check = Examination::of(Name::Wheels);
     check.count(wheels.len(), "wheel");
-    let fits: Vec<Fit> = targets.iter().map(Fit::of).collect();
+    let fits: Vec<WheelCompatibility> = targets.iter().map(WheelCompatibility::new).collect();
     for (name, wheel) in wheels {
         for fault in &wheel.faults {
             check.fail(Finding::new(name, fault));
@@ -53,14 +53,19 @@ fn is_vouched(survey: &Survey, name: &str, wheel: &Examined) -> bool {
 }
 
 /// Why `wheel` fits none of `targets`, if it does not.
-fn misfit(name: &str, wheel: &Examined, targets: &[Target], fits: &[Fit]) -> Option<Finding> {
+fn misfit(
+    name: &str,
+    wheel: &Examined,
+    targets: &[Target],
+    fits: &[WheelCompatibility],
+) -> Option<Finding> {
     let filename = wheel.filename.as_ref()?;
     let labels: Vec<String> = targets.iter().map(Target::label).collect();
     let labels = labels.join(", ");
     if targets.is_empty() {
         return None;
     }
-    if fits.iter().all(|fit| fit.takes(filename) == Some(false)) {
+    if fits.iter().all(|fit| fit.accepts(filename) == Some(false)) {
         let message = format!("is from a wrong platform: its tags do not fit {labels}");
         return Some(Finding::new(name, message));
     }
@@ -75,6 +80,6 @@ fn misfit(name: &str, wheel: &Examined, targets: &[Target], fits: &[Fit]) -> Opt
 }
 
 /// Whether a target that `fit` is of could take the wheel `filename`; so also when that is not known.
-pub(crate) fn is_candidate(filename: &WheelFilename, fit: &Fit) -> bool {
-    fit.takes(filename) != Some(false)
+pub(crate) fn is_candidate(filename: &WheelFilename, fit: &WheelCompatibility) -> bool {
+    fit.accepts(filename) != Some(false)
 }
