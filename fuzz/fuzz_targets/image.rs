@@ -5,9 +5,9 @@ use std::io::{Seek as _, Write as _};
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse_oci::archive::Form;
+use wheelhouse_oci::transport::archive::{ArchiveFormat, ArchiveReader};
 use wheelhouse_oci::inspect;
-use wheelhouse_oci::source::{ArchiveSource, find};
+use wheelhouse_oci::transport::find;
 
 fuzz_target!(|input: (bool, &[u8])| {
     let (is_layout, bytes) = input;
@@ -15,11 +15,11 @@ fuzz_target!(|input: (bool, &[u8])| {
     file.write_all(bytes).expect("there is room");
     file.rewind().expect("it is a file");
     let form = if is_layout {
-        Form::Layout(None)
+        ArchiveFormat::Layout(None)
     } else {
-        Form::Docker(None)
+        ArchiveFormat::Docker(None)
     };
-    let source = ArchiveSource::read(file, "archive".to_owned(), form);
+    let source = ArchiveReader::read(file, "archive".to_owned(), form);
     let image = source.and_then(|source| find(Arc::new(source), None));
     if let Ok(image) = image {
         let _ = inspect::image(&image, None);

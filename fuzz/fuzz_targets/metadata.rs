@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use wheelhouse_archive::metadata::values;
-use wheelhouse_types::{limits, pep508, wants};
+use wheelhouse_types::{limits, requirement, unsatisfied};
 
 fuzz_target!(|bytes: &[u8]| {
     if limits::metadata(bytes).is_err() {
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let text = String::from_utf8_lossy(bytes);
     for requirement in values(&text, "Requires-Dist") {
-        let _ = pep508::parse(&requirement);
-        let _ = wants::named(&requirement);
+        let _ = requirement::parse(&requirement);
+        let _ = unsatisfied::named(&requirement);
     }
 });

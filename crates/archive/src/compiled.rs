@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use walkdir::WalkDir;
-use wheelhouse_types::entry;
+use wheelhouse_types::toml_reader;
 
 /// Build requirements and back ends without which nothing is compiled, in the normalized form of names.
 const COMPILING: [&str; 8] = [
@@ -72,7 +72,7 @@ fn has_nested(root: &Path) -> bool {
 
 /// The names that `[build-system]` of the tree requires.
 fn required(root: &Path) -> Vec<String> {
-    let table = entry::parse(&text(&root.join("pyproject.toml"))).unwrap_or_default();
+    let table = toml_reader::parse(&text(&root.join("pyproject.toml"))).unwrap_or_default();
     let requires = table
         .get("build-system")
         .and_then(|system| system.get("requires"))

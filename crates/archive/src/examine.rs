@@ -11,9 +11,9 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::limits::{self as text_limits, Excess};
 use wheelhouse_types::{Kind, Result};
 
-use super::entry::{components, refusal};
 use super::limits::{Allowance, Limits};
-use super::{tarball, zipped};
+use super::safe_path::{components, refusal};
+use super::{tarball, zip_reader};
 use wheelhouse_fs::interruption;
 
 /// The files that are parsed without a build, wherever they lie.
@@ -51,8 +51,8 @@ fn examine_reader(mut reader: BufReader<std::fs::File>, mut left: Allowance) -> 
 }
 
 fn examine_zip(reader: impl Read + Seek, left: &mut Allowance) -> Result<()> {
-    let mut archive = zipped::open(reader)?;
-    let entries = zipped::entries(&archive)?;
+    let mut archive = zip_reader::open(reader)?;
+    let entries = zip_reader::entries(&archive)?;
     for entry in &entries {
         left.count(&entry.path, entry.size)?;
     }

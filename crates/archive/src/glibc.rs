@@ -9,7 +9,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
 use super::limits::Limits;
-use super::zipped;
+use super::zip_reader;
 
 const MAGIC: &[u8] = b"\x7fELF";
 
@@ -21,13 +21,13 @@ pub fn needed_glibc(path: &Path, limits: &Limits) -> Result<Option<(u16, u16)>> 
     let failed = || format!("failed to read {}", path.display());
     let file = File::open(path).context(Kind::Fetch, failed)?;
     let mut left = limits.ceiling(file.metadata().context(Kind::Fetch, failed)?.len());
-    let mut archive = zipped::open(BufReader::new(file))?;
+    let mut archive = zip_reader::open(BufReader::new(file))?;
     let mut needed = None;
-    for entry in zipped::entries(&archive)? {
+    for entry in zip_reader::entries(&archive)? {
         if entry.directory || !may_be_binary(&entry.path) {
             continue;
         }
-        let bytes = zipped::read(&mut archive, &entry, left)?;
+        let bytes = zip_reader::read(&mut archive, &entry, left)?;
         left -= bytes.len() as u64;
         if bytes.starts_with(MAGIC) {
             needed = needed.max(of_binary(&bytes));

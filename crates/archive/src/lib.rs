@@ -2,40 +2,40 @@
 //! source trees, trusting nothing of what they say.
 //!
 //! 1. [`wheel::inspect`] decides from the directory of a wheel whether it is what its name says.
-//! 2. [`contents::verify_contents`] compares every byte of a wheel with its `RECORD`.
+//! 2. [`record_check::verify_contents`] compares every byte of a wheel with its `RECORD`.
 //! 3. [`sdist::unpack`] makes a source tree of a source distribution, inside one directory.
 //! 4. [`examine`] reads an archive within bounds before others unpack it.
 //! 5. [`compiled::compiles`] tells from a source tree whether building it compiles something.
-//! 6. [`tree::digest`] and [`tree::copy`] name and copy a local source tree; [`surroundings`] shows the copy what
+//! 6. [`source_tree::digest`] and [`source_tree::copy`] name and copy a local source tree; [`surroundings`] shows the copy what
 //!    lies beside the tree.
 //!
 //! This module never builds, installs, fetches or runs anything, and never writes outside the
 //! directory that it was given.
 
 pub mod compiled;
-pub mod contents;
-mod destination;
-pub mod entry;
 mod examine;
 mod git;
 mod glibc;
+mod ignore;
 pub mod known_files;
-mod left_out;
 pub mod limits;
 pub mod metadata;
 mod record;
+pub mod record_check;
+pub mod safe_path;
 pub mod sdist;
+pub mod source_tree;
 pub mod surroundings;
 pub mod tarball;
-pub mod tree;
+mod unpack_dir;
 pub mod wheel;
 mod zip_layout;
-mod zipped;
+mod zip_reader;
 
-pub use contents::verify_contents;
 pub use examine::examine;
 pub use glibc::needed_glibc;
 pub use limits::Limits;
+pub use record_check::verify_contents;
 pub use sdist::{is_sdist_name, static_metadata, unpack};
 pub use wheel::{WheelInspection, inspect};
 

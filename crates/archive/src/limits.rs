@@ -4,7 +4,7 @@
 
 use wheelhouse_types::Result;
 
-use super::entry::refusal;
+use super::safe_path::refusal;
 
 /// What unpacking one archive may cost at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,11 +11,11 @@ use fs_err::File;
 use wheelhouse_types::error::Context;
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::destination::{Attributes, Destination};
-use super::entry::components;
 use super::limits::Limits;
 use super::metadata::{value, values};
-use super::{tarball, zipped};
+use super::safe_path::components;
+use super::unpack_dir::{Attributes, Destination};
+use super::{tarball, zip_reader};
 
 /// The file name extensions that pip takes for tar archives, but that of the old LZMA format.
 const TAR_EXTENSIONS: [&str; 7] = [
@@ -84,8 +84,8 @@ fn unpack_reader(
 }
 
 fn unpack_zip(reader: impl Read + Seek, into: &mut Destination) -> Result<()> {
-    let mut archive = zipped::open(reader)?;
-    for entry in zipped::entries(&archive)? {
+    let mut archive = zip_reader::open(reader)?;
+    for entry in zip_reader::entries(&archive)? {
         into.count(&entry.path, entry.size)?;
         let parts = components(&entry.path)?;
         let modified = entry.modified.and_then(time);
@@ -105,7 +105,10 @@ fn unpack_zip(reader: impl Read + Seek, into: &mut Destination) -> Result<()> {
         into.file(&parts, attributes, &mut content)?;
         // Reading to the end checks the size and the check sum.
         if content.read(&mut [0]).context(Kind::Fetch, damaged)? != 0 {
-            return Err(super::entry::refusal(&entry.path, "is longer than it says"));
+            return Err(super::safe_path::refusal(
+                &entry.path,
+                "is longer than it says",
+            ));
         }
     }
     Ok(())

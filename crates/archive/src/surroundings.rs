@@ -20,7 +20,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result, Sha256};
 
 use super::known_files::KnownFiles;
-use super::{git, left_out, tree};
+use super::{git, ignore, source_tree};
 
 /// The number of directories above a tree that are shown if it is in no Git repository.
 const LEVELS: usize = 3;
@@ -87,10 +87,10 @@ impl View {
                 let is_hidden = original.starts_with(entry)
                     || apart_from.contains(entry)
                     || git::owns(level, entry)
-                    || left_out::is_left_out(level, entry);
+                    || ignore::is_left_out(level, entry);
                 if !is_hidden {
                     let link = place(entry);
-                    tree::symlink(entry, &link).context(Kind::Build, failed)?;
+                    source_tree::symlink(entry, &link).context(Kind::Build, failed)?;
                     forget_access(&link).context(Kind::Build, failed)?;
                     view.links.push((link, entry.clone()));
                 }
@@ -138,8 +138,8 @@ pub fn digest(path: &Path, apart_from: &[PathBuf], known: &mut KnownFiles) -> Sh
             let state = format!("{state:?} {:?}", changes(root));
             Sha256::of(state.as_bytes())
         }),
-        None if path.is_dir() => tree::digest(path, apart_from, known),
-        None => tree::content_digest(path, known),
+        None if path.is_dir() => source_tree::digest(path, apart_from, known),
+        None => source_tree::content_digest(path, known),
     };
     state.unwrap_or_else(|_| Sha256::of(b"nothing"))
 }
@@ -186,7 +186,7 @@ fn changes(root: &Path) -> Option<Vec<u8>> {
 /// Whether following a link in `directory` shows in its access time.
 fn tells(directory: &Path) -> std::io::Result<bool> {
     let link = directory.join("probe");
-    tree::symlink(Path::new("."), &link)?;
+    source_tree::symlink(Path::new("."), &link)?;
     let tells = forget_access(&link).is_ok() && fs::metadata(&link).is_ok() && was_accessed(&link);
     fs::remove_file(link)?;
     Ok(tells)

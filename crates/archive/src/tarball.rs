@@ -13,8 +13,8 @@ use tar::{Archive, Entry, EntryType};
 use wheelhouse_types::error::Context;
 use wheelhouse_types::{Kind, Result};
 
-use super::destination::{Attributes, Destination};
-use super::entry::{components, refusal};
+use super::safe_path::{components, refusal};
+use super::unpack_dir::{Attributes, Destination};
 use wheelhouse_fs::interruption;
 
 /// The most that the headers of one entry, long names included, may take.

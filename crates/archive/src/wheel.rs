@@ -2,7 +2,7 @@
 //!
 //! Implements the binary distribution format (PEP 427) as far as an installer relies on it, and
 //! refuses what would let an installer write outside its directories. Never
-//! inflates the payload: that is what [`super::contents`] does.
+//! inflates the payload: that is what [`super::record_check`] does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Seek};
@@ -14,10 +14,10 @@ use wheelhouse_types::error::Context;
 use wheelhouse_types::{Error, Kind, PackageName, Result, Version, WheelFilename, limits};
 use zip::ZipArchive;
 
-use super::entry::{components, shown};
 use super::metadata::{value, values};
 use super::record::{self, Recorded};
-use super::zipped::{self, ZipEntry};
+use super::safe_path::{components, shown};
+use super::zip_reader::{self, ZipEntry};
 
 /// The most that `RECORD` may inflate to: about 500,000 files.
 const RECORD_LIMIT: u64 = 64 << 20;
@@ -69,8 +69,8 @@ pub(super) struct Opened<R> {
 
 impl<R: Read + Seek> Opened<R> {
     pub(super) fn new(reader: R, filename: &WheelFilename) -> Result<Self> {
-        let archive = zipped::open(reader)?;
-        let entries = zipped::entries(&archive)?;
+        let archive = zip_reader::open(reader)?;
+        let entries = zip_reader::entries(&archive)?;
         let dist_info = dist_info(&entries, &filename.name)?;
         Ok(Self {
             archive,
@@ -94,7 +94,7 @@ impl<R: Read + Seek> Opened<R> {
             .iter()
             .find(|entry| entry.path == path && !entry.directory)
             .ok_or_else(|| Error::new(Kind::Fetch, format!("it has no {path}")))?;
-        let bytes = zipped::read(&mut self.archive, entry, limit)?;
+        let bytes = zip_reader::read(&mut self.archive, entry, limit)?;
         String::from_utf8(bytes).context(Kind::Fetch, || format!("{path} is not UTF-8"))
     }
 

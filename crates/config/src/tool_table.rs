@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use toml::Value;
-use wheelhouse_types::{Error, Kind, Result, entry, names_image};
+use wheelhouse_types::{Error, Kind, Result, names_image, toml_reader};
 
 use crate::file_source::{ReadSource, Source};
 use crate::pip_config::{
@@ -287,7 +287,7 @@ impl ProjectConfiguration {
             }
             Err(_) => None,
         };
-        let Some(document) = text.and_then(|text| entry::parse(&text).ok()) else {
+        let Some(document) = text.and_then(|text| toml_reader::parse(&text).ok()) else {
             return Ok(Self {
                 settings: Vec::new(),
                 file: Some(status(FileStatus::Unreadable)),

@@ -8,7 +8,7 @@ use uv_pypi_types::Yanked;
 use uv_python::Interpreter;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::image::{self, LinkedImage};
+use wheelhouse_types::linked_image::{self, LinkedImage};
 use wheelhouse_types::redact::without_credentials;
 use wheelhouse_types::{
     Artifact, Distribution, Error, Hashes, Kind, Location, Origin, Result, Source, Target, Version,
@@ -119,7 +119,7 @@ impl EngineState {
         })?;
         let (location, filename) = (self.location(&url), file.filename.to_string());
         if let Location::Path(path) = &location
-            && let Some((image, known)) = image::at(self.images(), path)
+            && let Some((image, known)) = linked_image::at(self.images(), path)
         {
             return Ok(Artifact {
                 location: Location::Image {

@@ -19,10 +19,10 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
-use super::blob::{Blob, BlobWriter};
-use super::contents::{self, LARGEST_MANIFEST};
-use super::source::SourceImage;
-use super::unpack::{self, Taker, USUAL_PATH};
+use crate::image::blob::{Blob, BlobWriter};
+use crate::image::contents::{self, LARGEST_MANIFEST};
+use crate::layer_reader::{self, Taker, USUAL_PATH};
+use crate::transport::SourceImage;
 use wheelhouse_archive::tarball::TarEntry;
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_publish::{DirectoryPublisher, Place, Published, Publisher as _, Wheelhouse};
@@ -95,9 +95,9 @@ fn stage(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<St
     let mut stager = Stager {
         directory: staging.path(),
     };
-    let labelled = unpack::labelled_path(&image.config);
+    let labelled = layer_reader::labelled_path(&image.config);
     let path = path.or(labelled).unwrap_or(USUAL_PATH);
-    let found = unpack::visit(image, path, 0, &mut stager)?;
+    let found = layer_reader::visit(image, path, 0, &mut stager)?;
     if found.files.is_empty() {
         return Err(nothing(image, path, &found.elsewhere));
     }
@@ -277,7 +277,7 @@ fn move_plain(
     let wheels: BTreeMap<String, Blob> = staged
         .files
         .iter()
-        .filter(|(name, _)| !name.contains('/') && unpack::is_wheel(name))
+        .filter(|(name, _)| !name.contains('/') && layer_reader::is_wheel(name))
         .map(|(name, file)| (name.clone(), file.blob))
         .collect();
     if wheels.is_empty() {

@@ -13,10 +13,10 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::{Kind, Manifest, Result};
 
-use super::contents::{self, LARGEST_MANIFEST};
-use super::extract;
-use super::source::SourceImage;
-use super::unpack::{self, Found, Taker, USUAL_PATH};
+use crate::extract;
+use crate::image::contents::{self, LARGEST_MANIFEST};
+use crate::layer_reader::{self, Found, Taker, USUAL_PATH};
+use crate::transport::SourceImage;
 use wheelhouse_archive::tarball::TarEntry;
 
 /// What was found.
@@ -70,8 +70,8 @@ pub fn directory(directory: &Path) -> Result<Inspection> {
 /// # Errors
 /// [`Kind::Fetch`], when the image cannot be read or has no wheelhouse.
 pub fn image(image: &SourceImage, path: Option<&str>) -> Result<Inspection> {
-    let labelled = unpack::labelled_path(&image.config);
-    let visit = |path, first| unpack::visit(image, path, first, &mut Listing);
+    let labelled = layer_reader::labelled_path(&image.config);
+    let visit = |path, first| layer_reader::visit(image, path, first, &mut Listing);
     let mut found = None;
     if let Some(labelled) = labelled
         && path.is_none_or(|path| path == labelled)

@@ -1,7 +1,7 @@
 //! How much of an image has been moved, for whoever shows it.
 
 /// Hears of bytes that go to a registry or come from it.
-pub trait Watch: Send + Sync {
+pub trait Progress: Send + Sync {
     /// So many more bytes are to be moved.
     fn expect(&self, bytes: u64);
 
@@ -10,9 +10,9 @@ pub trait Watch: Send + Sync {
 }
 
 /// Shows nothing.
-pub struct Unwatched;
+pub struct NoProgress;
 
-impl Watch for Unwatched {
+impl Progress for NoProgress {
     fn expect(&self, _bytes: u64) {}
 
     fn moved(&self, _bytes: u64) {}

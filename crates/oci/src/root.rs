@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wheelhouse_types::{Error, Result};
 
-use wheelhouse_archive::entry::{LONGEST_NAME, refusal, shown};
+use wheelhouse_archive::safe_path::{LONGEST_NAME, refusal, shown};
 
 /// The most links on the way to a file, as for Linux.
 const MOST_LINKS: usize = 40;

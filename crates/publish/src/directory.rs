@@ -28,8 +28,8 @@ use fs_err as fs;
 use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
 use wheelhouse_types::{Error, Kind, Manifest, Result};
 
-use super::operations::{Disk, Operations, failure};
-use super::previous::{self, Owned, Previous};
+use super::fs_ops::{Disk, Operations, failure};
+use super::journal::{self, Owned, Previous};
 use super::staging::{self, Content, Desired, Presence, Staged};
 use super::{Published, Publisher, Wheelhouse};
 use wheelhouse_fs::locks::{self, Share};
@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
             desired,
         };
         run.compare()?;
-        run.manifest = previous::json(&completed(wheelhouse, &run.found));
+        run.manifest = journal::json(&completed(wheelhouse, &run.found));
         Ok(run)
     }
 
@@ -189,9 +189,9 @@ impl<'a> Run<'a> {
             .map(|name| (*name, self.desired[name]))
             .collect();
         let staged = staging::stage(self.operations, self.root, &changes, wheelhouse.store)?;
-        self.replace(PENDING_NAME, &previous::pending_bytes(self.owned()))?;
+        self.replace(PENDING_NAME, &journal::pending_bytes(self.owned()))?;
         if let Some(manifest) = self.interim_manifest() {
-            self.replace(MANIFEST_NAME, &previous::json(&manifest))?;
+            self.replace(MANIFEST_NAME, &journal::json(&manifest))?;
         }
         self.put(&staged)?;
         let removed = self.remove_stale()?;
@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
             .filter(|(name, _)| !self.found.contains(name))
             .map(|(name, content)| ((*name).to_owned(), vec![content.digest()]))
             .collect();
-        previous::merge(&mut owned, desired);
+        journal::merge(&mut owned, desired);
         owned
     }
 

@@ -6,11 +6,11 @@
 //!
 //! This module never decides which wheels belong to a set, and never fetches or builds one.
 
+mod atomic_file;
 pub mod directory;
-mod file;
-mod operations;
-mod previous;
-pub mod simple;
+mod fs_ops;
+mod journal;
+pub mod simple_index;
 mod staging;
 
 use std::collections::BTreeMap;
@@ -18,15 +18,15 @@ use std::path::Path;
 
 use wheelhouse_types::{Manifest, Result, Sha256};
 
+pub use atomic_file::write_file;
 pub use directory::DirectoryPublisher;
-pub use file::write_file;
-pub use simple::IndexedWheel;
+pub use simple_index::IndexedWheel;
 pub use staging::unchanged;
 
 /// Makes the bytes of `wheelhouse.json`.
 #[must_use]
 pub fn manifest_bytes(manifest: &Manifest) -> Vec<u8> {
-    previous::json(manifest)
+    journal::json(manifest)
 }
 
 /// Publishes wheelhouses in one way.

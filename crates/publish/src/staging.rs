@@ -13,9 +13,9 @@ use fs_err as fs;
 use wheelhouse_types::manifest::{File, MANIFEST_NAME, PENDING_NAME};
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
-use super::operations::{Operations, failure};
-use super::previous::{self, Previous, TEMPORARY_START};
-use super::simple::LONGEST_NAME;
+use super::fs_ops::{Operations, failure};
+use super::journal::{self, Previous, TEMPORARY_START};
+use super::simple_index::LONGEST_NAME;
 use super::{Place, Wheelhouse};
 use wheelhouse_fs::input;
 use wheelhouse_fs::interruption;
@@ -76,7 +76,7 @@ pub(super) fn desired<'a>(wheelhouse: &'a Wheelhouse<'_>) -> Result<Desired<'a>>
     let files = files.map(|(name, bytes)| (name.as_str(), Content::Bytes(bytes)));
     let mut desired = Desired::new();
     for (name, content) in stored.chain(files) {
-        if !previous::is_safe(name) || desired.insert(name, content).is_some() {
+        if !journal::is_safe(name) || desired.insert(name, content).is_some() {
             let message = format!("`{}` cannot be put into a wheelhouse", name.escape_debug());
             return Err(Error::new(Kind::Publish, message));
         }

@@ -22,7 +22,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utim
 use wheelhouse_types::{Result, Sha256};
 
 use super::layout::{Layout, STORE_MTIME};
-use super::{Store, failure, tolerate_no_locks};
+use super::{Store, error, tolerate_no_locks};
 use wheelhouse_fs::locks::{self, Share};
 use wheelhouse_fs::threads::on_threads;
 
@@ -111,7 +111,7 @@ impl Store {
         let path = self.layout().entry(sha256);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Absent),
-            Err(error) => Err(failure::reading(&path, error)),
+            Err(error) => Err(error::reading(&path, error)),
             Ok(metadata) if self.is_checked(sha256, &metadata) => {
                 Ok(Found::Present(stored(sha256, path, &metadata)))
             }
@@ -126,7 +126,7 @@ impl Store {
 
     /// Digests an entry.
     fn examine(&self, sha256: &Sha256, path: &Path, judged: &Metadata) -> Result<Found> {
-        let failed = |error| failure::reading(path, error);
+        let failed = |error| error::reading(path, error);
         let mut file = match fs::File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
             // What cannot be read is had again, like what is corrupt.
@@ -166,8 +166,8 @@ impl Store {
     pub(super) fn check(&self, stored: &Stored) -> Result<()> {
         match self.look(&stored.sha256, false)? {
             Found::Present(_) => Ok(()),
-            Found::Absent => Err(failure::changed(&stored.path, "was removed from the cache")),
-            Found::Corrupt(path) => Err(failure::changed(&path, "became corrupt in the cache")),
+            Found::Absent => Err(error::changed(&stored.path, "was removed from the cache")),
+            Found::Corrupt(path) => Err(error::changed(&path, "became corrupt in the cache")),
         }
     }
 
@@ -185,13 +185,13 @@ impl Store {
         if !self.is_writable() {
             return Ok(Found::Corrupt(path));
         }
-        let failed = |error| failure::writing(self.root(), error);
+        let failed = |error| error::writing(self.root(), error);
         let lock = Layout::open_lock(&self.layout().removal_lock()).map_err(failed)?;
         let taken = locks::take(lock.file(), Share::Exclusive, &self.layout().described())?;
         tolerate_no_locks(taken).map_err(failed)?;
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Corrupt(path)),
-            Err(error) => Err(failure::reading(&path, error)),
+            Err(error) => Err(error::reading(&path, error)),
             Ok(now) if is_same(judged, &now) => {
                 match fs::remove_file(&path) {
                     Err(_) if now.is_dir() && fs::remove_dir_all(&path).is_ok() => {}

@@ -11,7 +11,7 @@ use rustix::fs::{Access, access};
 use walkdir::{DirEntry, WalkDir};
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
-use super::failure;
+use super::error;
 
 /// The modification time of every intact entry, since the Unix epoch: 1980-01-01 00:00:02 UTC,
 /// the start of what ZIP archives can say. Whoever writes to an entry, be it through a hard link
@@ -121,7 +121,7 @@ impl Layout {
 
     /// Fails unless every directory directly below the root can be written, those of others among them.
     pub(super) fn check_writable(&self) -> Result<()> {
-        let unusable = |error| failure::unusable(&self.root, error);
+        let unusable = |error| error::unusable(&self.root, error);
         for entry in fs::read_dir(&self.root).map_err(unusable)? {
             let entry = entry.map_err(unusable)?;
             let path = entry.path();
@@ -130,7 +130,7 @@ impl Layout {
                 && path.is_dir()
                 && let Err(error) = access(&path, Access::WRITE_OK | Access::EXEC_OK)
             {
-                return Err(failure::unusable(&path, error.into()));
+                return Err(error::unusable(&path, error.into()));
             }
         }
         Ok(())
@@ -201,7 +201,7 @@ impl Layout {
     ///
     /// A directory that already holds something else is refused: it would be cleaned one day.
     pub(super) fn claim(&self) -> Result<()> {
-        let unusable = |error| failure::unusable(&self.root, error);
+        let unusable = |error| error::unusable(&self.root, error);
         fs::create_dir_all(&self.root).map_err(unusable)?;
         if self.is_tagged().map_err(unusable)? {
             return Ok(());

@@ -26,26 +26,26 @@
 //! Never fetches or builds anything, never chooses its own root, and never follows a link out of
 //! it.
 
-mod built;
-mod digest;
+mod built_wheels;
 mod entry;
-mod failure;
+mod error;
+mod expected;
+mod gc;
 mod layout;
-mod notes;
-mod place;
-mod upkeep;
+mod link;
+mod sidecar;
 mod verify;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use built::{BuildKey, BuiltWheel};
-pub use digest::{Algorithm, Digester, Digests, Expected};
+pub use built_wheels::{BuildKey, BuiltWheel};
 pub use entry::{Found, Stored};
+pub use expected::{Algorithm, Digester, Digests, Expected};
+pub use gc::{Info, Policy, Removed, Upkeep};
 pub use layout::{STORE_MTIME, TEMPORARY_PREFIX};
-pub use place::{LinkMode, Placed, Placing, is_untouched};
-pub use upkeep::{Info, Policy, Removed, Upkeep};
+pub use link::{LinkMode, Placed, Placing, is_untouched};
 pub use verify::Verified;
 pub use writer::FileWriter;
 
@@ -60,7 +60,7 @@ use wheelhouse_types::{Result, Sha256};
 
 use entry::FileState;
 use layout::Layout;
-use place::Method;
+use link::Method;
 use wheelhouse_fs::locks::{self, Share};
 
 /// An open store. Clones share it; upkeep waits until the last one is gone.
@@ -105,7 +105,7 @@ impl Store {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let layout = Layout { root: root.into() };
         layout.claim()?;
-        let unusable = |error| failure::unusable(&layout.root, error);
+        let unusable = |error| error::unusable(&layout.root, error);
         let lock = Layout::open_lock(&layout.lock()).map_err(unusable)?;
         layout.create_buckets().map_err(unusable)?;
         layout.check_writable()?;
@@ -120,7 +120,7 @@ impl Store {
     /// Fails if there is no store below `root`, or if it cannot be read.
     pub fn open_read_only(root: impl Into<PathBuf>) -> Result<Self> {
         let layout = Layout { root: root.into() };
-        let unusable = |error| failure::unusable(&layout.root, error);
+        let unusable = |error| error::unusable(&layout.root, error);
         fs::read_dir(layout.bucket(layout::FILES)).map_err(unusable)?;
         // Without a lock file nobody has ever written here, or will.
         let lock = fs::File::open(layout.lock()).ok();

@@ -6,7 +6,7 @@ use fs_err as fs;
 use wheelhouse_types::{Result, Sha256};
 
 use super::layout::{BUILT, FILES, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES, remove_all};
-use super::{Found, Store, built, failure, notes};
+use super::{Found, Store, built_wheels, error, sidecar};
 
 /// The result of verifying a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,17 +37,17 @@ impl Store {
             }
         }
         for bucket in [METADATA, LAYERS, LOCKS, SURROUNDINGS, TREE_FILES] {
-            self.verify_bucket(bucket, |path| notes::read(path).is_some(), &mut verified)?;
+            self.verify_bucket(bucket, |path| sidecar::read(path).is_some(), &mut verified)?;
         }
         let is_record =
-            |path: &Path| fs::read(path).is_ok_and(|text| built::parse(&text).is_some());
+            |path: &Path| fs::read(path).is_ok_and(|text| built_wheels::parse(&text).is_some());
         self.verify_bucket(BUILT, is_record, &mut verified)?;
         Ok(verified)
     }
 
     /// Returns the digests that entries are named by, whatever the entries are.
     fn named_digests(&self) -> Result<Vec<Sha256>> {
-        let failed = |error| failure::upkeep(self.root(), error);
+        let failed = |error| error::upkeep(self.root(), error);
         let mut digests = Vec::new();
         for directory in fs::read_dir(self.layout().bucket(FILES)).map_err(failed)? {
             let directory = directory.map_err(failed)?;
@@ -69,7 +69,7 @@ impl Store {
         is_intact: impl Fn(&Path) -> bool,
         verified: &mut Verified,
     ) -> Result<()> {
-        let failed = |error| failure::upkeep(self.root(), error);
+        let failed = |error| error::upkeep(self.root(), error);
         for entry in fs::read_dir(self.layout().bucket(bucket)).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let path = entry.path();

@@ -16,7 +16,7 @@ use wheelhouse_types::{Error, Kind, Result};
 
 use super::entry::{CHUNK, store_mtime, stored};
 use super::layout::TEMPORARY_PREFIX;
-use super::{Digester, Expected, Found, Store, Stored, failure};
+use super::{Digester, Expected, Found, Store, Stored, error};
 use wheelhouse_fs::interruption::{self, Hold};
 
 /// How much a writer holds back, in bytes: many are open at once.
@@ -71,7 +71,7 @@ impl Store {
     /// Fails if the file cannot be read or is not what it has to be, or if the store cannot be
     /// written.
     pub fn add_file(&self, path: &Path, expected: Expected) -> Result<Stored> {
-        let unreadable = |error| failure::adding(path, error);
+        let unreadable = |error| error::adding(path, error);
         let mut source = fs::File::open(path).map_err(unreadable)?;
         let mut writer = self.writer(expected)?;
         if reflink_copy::reflink_file(source.file(), writer.file.as_file().file()).is_ok() {
@@ -92,10 +92,10 @@ impl Store {
         make: impl FnMut(&Path) -> io::Result<T>,
     ) -> Result<NamedTempFile<T>> {
         if !self.is_writable() {
-            return Err(failure::read_only(self.root()));
+            return Err(error::read_only(self.root()));
         }
         make_temporary(&self.layout().temporary(), make)
-            .map_err(|error| failure::writing(self.root(), error))
+            .map_err(|error| error::writing(self.root(), error))
     }
 
     /// Gives a checked `file` its final name as `entry`, unless somebody else was faster.
@@ -143,12 +143,12 @@ impl Store {
         };
         self.create_directory_of(path)?;
         let second = first.file.persist(path);
-        second.map_err(|second| failure::writing(self.root(), second.error))
+        second.map_err(|second| error::writing(self.root(), second.error))
     }
 
     fn create_directory_of(&self, path: &Path) -> Result<()> {
         let created = fs::create_dir_all(path.parent().unwrap_or(path));
-        created.map_err(|error| failure::writing(self.root(), error))
+        created.map_err(|error| error::writing(self.root(), error))
     }
 }
 
@@ -194,7 +194,7 @@ impl FileWriter {
         self.length = 0;
         let file = self.file.as_file_mut();
         let emptied = file.set_len(0).and_then(|()| file.rewind());
-        emptied.map_err(|error| failure::writing(self.store.root(), error))
+        emptied.map_err(|error| error::writing(self.store.root(), error))
     }
 
     /// Checks the file, flushes it to the disk, and gives it its final name.
@@ -207,7 +207,7 @@ impl FileWriter {
         self.flush()?;
         let digests = std::mem::replace(&mut self.digester, Digester::new([])).finish();
         self.expected.check(&digests, self.length)?;
-        let failed = |error| failure::writing(self.store.root(), error);
+        let failed = |error| error::writing(self.store.root(), error);
         let file = self.file.as_file();
         let metadata = file.metadata().map_err(failed)?;
         if metadata.len() != self.length {
@@ -224,7 +224,7 @@ impl FileWriter {
     /// Digests what a clone brought in, and finishes.
     fn finish_clone(mut self) -> Result<Stored> {
         let root = self.store.root().to_owned();
-        let failed = |error| failure::writing(&root, error);
+        let failed = |error| error::writing(&root, error);
         let mut cloned = fs::File::open(self.file.path()).map_err(failed)?;
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -248,7 +248,7 @@ impl FileWriter {
 
     fn write_through(&mut self, bytes: &[u8]) -> Result<()> {
         let written = self.file.as_file_mut().write_all(bytes);
-        written.map_err(|error| failure::writing(self.store.root(), error))
+        written.map_err(|error| error::writing(self.store.root(), error))
     }
 
     /// An earlier failure to write was ignored.

@@ -8,25 +8,25 @@
 
 pub mod digest;
 pub mod distribution;
-pub mod entry;
 pub mod error;
 pub mod event;
-pub mod image;
 pub mod image_location;
 pub mod limits;
+pub mod linked_image;
 pub mod lock;
 pub mod manifest;
 pub mod marker;
 pub mod patience;
-pub mod pep508;
 pub mod plan;
 pub mod pylock;
 pub mod redact;
 pub mod request;
-pub mod retries;
+pub mod requirement;
+pub mod retry;
 pub mod secrets;
 pub mod target;
-pub mod wants;
+pub mod toml_reader;
+pub mod unsatisfied;
 
 pub use digest::{Hashes, Sha256};
 pub use distribution::{Artifact, Distribution, Location, Origin, Source, names_image};

@@ -8,10 +8,10 @@ use std::time::Duration;
 use url::Url;
 use uv_normalize::PackageName;
 
-use crate::image::LinkedImage;
+use crate::linked_image::LinkedImage;
 use crate::lock::Build;
 use crate::redact::redacted;
-use crate::retries::RetryNotices;
+use crate::retry::RetryNotices;
 use crate::{Sha256, Target};
 
 /// What is to be resolved and how.

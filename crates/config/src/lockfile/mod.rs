@@ -26,7 +26,7 @@ use url::Url;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::lock::Build;
 use wheelhouse_types::request::{LockedFile, Requirement};
-use wheelhouse_types::{Error, ExtraName, GroupName, Kind, Result, Sha256, entry};
+use wheelhouse_types::{Error, ExtraName, GroupName, Kind, Result, Sha256, toml_reader};
 
 use requirements::Contents;
 
@@ -72,7 +72,7 @@ impl Format {
         if text.trim_start().starts_with('{') {
             return Some(Self::Pipfile);
         }
-        let table = entry::parse(text).ok()?;
+        let table = toml_reader::parse(text).ok()?;
         let metadata = table.get("metadata").and_then(toml::Value::as_table);
         if table.contains_key("lock-version") {
             Some(Self::Pylock)

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
-use wheelhouse_types::entry::{self, Entry};
 use wheelhouse_types::error::Context as _;
+use wheelhouse_types::toml_reader::{self, Entry};
 use wheelhouse_types::{Error, Kind, MarkerTree, PackageName, Result, marker};
 
 use super::pin::{Pin, What};
@@ -48,7 +48,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     let root = Entry::root(&table);
     let meta = root.required("_meta", root.entry("_meta")?)?;
     check_version(&meta)?;
-    let pipfile = file.project.map(entry::parse).transpose();
+    let pipfile = file.project.map(toml_reader::parse).transpose();
     let pipfile = pipfile.context(Kind::Input, || {
         "the `Pipfile` beside it cannot be read".to_owned()
     })?;

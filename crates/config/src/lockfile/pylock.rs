@@ -6,9 +6,9 @@ use std::path::Path;
 
 use toml::Value;
 use url::Url;
-use wheelhouse_types::entry::{Entry, parse};
 use wheelhouse_types::pylock::{check_exclusive, read_builds, read_files, version_of};
 use wheelhouse_types::request::LockedFile;
+use wheelhouse_types::toml_reader::{Entry, parse};
 use wheelhouse_types::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version, marker};
 
 use super::pin::{Pin, What};

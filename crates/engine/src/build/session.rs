@@ -12,7 +12,7 @@ use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::{Wait, seconds};
 use wheelhouse_types::request::Confinement;
-use wheelhouse_types::{Distribution, Error, Event, Kind, Observer, Result, entry};
+use wheelhouse_types::{Distribution, Error, Event, Kind, Observer, Result, toml_reader};
 
 use super::BuildRequest;
 use super::environment::BuildEnvironment;
@@ -312,7 +312,7 @@ impl Session {
         self.backend.name == "hatchling.build"
             && project_text(&self.tree.join("pyproject.toml"))
                 .ok()
-                .and_then(|text| entry::parse(&text).ok())
+                .and_then(|text| toml_reader::parse(&text).ok())
                 .and_then(|table| table.get("project")?.get("dynamic")?.as_array().cloned())
                 .is_some_and(|fields| {
                     fields.iter().any(|field| {

@@ -14,7 +14,7 @@ use reqwest_retry::Retryable;
 use uv_client::retryable_on_request_failure;
 use wheelhouse_transport::Unreachable;
 use wheelhouse_types::patience;
-use wheelhouse_types::retries::RetryNotices;
+use wheelhouse_types::retry::RetryNotices;
 
 use crate::error::Failures;
 

@@ -13,10 +13,10 @@ use url::Url;
 use wheelhouse_types::{Error, Kind, Result};
 
 use super::Access;
+use super::auth::{Challenge, TokenRequest, challenge};
 use super::credentials::Credential;
 use super::http::{Failed, base, client, is_loopback, limited, token_client};
-use super::token::{Challenge, TokenRequest, challenge};
-use crate::on_thread;
+use wheelhouse_fs::interruption::blocking;
 
 /// How much of a refusal is read, in bytes.
 const LARGEST_REFUSAL: u64 = 64 << 10;
@@ -69,7 +69,7 @@ impl Registry {
         let base = base(&client, reference.resolve_registry(), access, kind).await?;
         let (credentials, of) = (access.credentials.clone(), reference.clone());
         // Somebody's program may be asked.
-        let credential = on_thread(move || credentials.of(&of)).await?;
+        let credential = blocking(move || credentials.of(&of)).await?;
         Ok(Self {
             shared: Arc::new(Shared {
                 client,
@@ -287,7 +287,7 @@ fn reason(said: &[u8]) -> String {
     let first = &said["errors"][0];
     let text = first["message"].as_str().filter(|text| !text.is_empty());
     match text.or(first["code"].as_str()) {
-        Some(text) => format!(" ({})", wheelhouse_archive::entry::shown(text)),
+        Some(text) => format!(" ({})", wheelhouse_archive::safe_path::shown(text)),
         None => String::new(),
     }
 }

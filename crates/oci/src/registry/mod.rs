@@ -7,18 +7,18 @@
 //! Credentials go to the registry, and to the server for tokens that it names; never to where
 //! either redirects, and never over plain HTTP to another machine unless the user says so.
 
+mod auth;
 pub mod client;
 pub mod credentials;
 pub(super) mod http;
 pub mod pull;
 pub mod push;
 pub mod referrers;
-mod token;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wheelhouse_types::retries::RetryNotices;
+use wheelhouse_types::retry::RetryNotices;
 
 pub use client::Registry;
 pub use credentials::Credentials;

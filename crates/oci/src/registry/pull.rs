@@ -10,8 +10,8 @@ use wheelhouse_types::patience::WORTH_A_TRY;
 
 use super::Registry;
 use super::http::{Arriving, Failed, Unread, limited};
-use crate::source::LARGEST_DOCUMENT;
 use crate::stream::{self, StreamReader};
+use crate::transport::image_reader::LARGEST_DOCUMENT;
 
 /// The documents that a tag may name.
 const DOCUMENTS: &str = "application/vnd.oci.image.manifest.v1+json, \

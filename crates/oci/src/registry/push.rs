@@ -15,11 +15,11 @@ use wheelhouse_types::{Error, Result};
 
 use super::Registry;
 use super::http::Failed;
-use crate::blob::Blob;
-use crate::document::Document;
-use crate::progress::Watch;
+use crate::image::blob::Blob;
+use crate::image::blob_source::BlobSource;
+use crate::image::manifest::Document;
+use crate::progress::Progress;
 use crate::stream::{self, StreamWriter};
-use crate::supply::Supply;
 
 /// How many blobs are moved at once.
 pub(crate) const AT_ONCE: usize = 4;
@@ -28,7 +28,7 @@ pub(crate) const AT_ONCE: usize = 4;
 #[derive(Clone)]
 pub struct Upload {
     pub blob: Blob,
-    pub supply: Supply,
+    pub supply: BlobSource,
     /// A repository of the same registry that has it.
     pub from: Option<String>,
 }
@@ -66,7 +66,11 @@ impl Registry {
     ///
     /// # Errors
     /// The registry cannot be reached or refuses, or a blob cannot be made.
-    pub async fn push_blobs(&self, uploads: Vec<Upload>, watch: &Arc<dyn Watch>) -> Result<Pushed> {
+    pub async fn push_blobs(
+        &self,
+        uploads: Vec<Upload>,
+        watch: &Arc<dyn Progress>,
+    ) -> Result<Pushed> {
         let pushing = futures::stream::iter(uploads).map(|upload| async move {
             let bytes = upload.blob.size;
             let sent = self.push_blob(&upload, watch).await?;
@@ -97,7 +101,7 @@ impl Registry {
     }
 
     /// Sends a blob unless it is there, and tells whether it was sent.
-    async fn push_blob(&self, upload: &Upload, watch: &Arc<dyn Watch>) -> Result<bool> {
+    async fn push_blob(&self, upload: &Upload, watch: &Arc<dyn Progress>) -> Result<bool> {
         let url = self.url(&format!("blobs/{}", upload.blob.digest()));
         let found = self.send(|| self.client().head(url.clone())).await?;
         if found.status().is_success() {
@@ -139,7 +143,7 @@ impl Registry {
         &self,
         upload: &Upload,
         mut location: Url,
-        watch: &Arc<dyn Watch>,
+        watch: &Arc<dyn Progress>,
     ) -> Result<()> {
         let (mut offset, mut failures) = (0, 0);
         loop {
@@ -194,7 +198,7 @@ impl Registry {
         offset: u64,
         upload: &Upload,
         location: &Url,
-        watch: &Arc<dyn Watch>,
+        watch: &Arc<dyn Progress>,
     ) -> Result<Result<Response, reqwest::Error>> {
         let mut url = location.clone();
         url.query_pairs_mut()
@@ -228,7 +232,7 @@ impl Registry {
 type Fault = Arc<Mutex<Option<Error>>>;
 
 /// The blob from `offset` on, made while it is sent.
-fn body(upload: &Upload, offset: u64, watch: &Arc<dyn Watch>, fault: &Fault) -> Body {
+fn body(upload: &Upload, offset: u64, watch: &Arc<dyn Progress>, fault: &Fault) -> Body {
     let (sender, receiver) = stream::channel();
     let (upload, fault) = (upload.clone(), fault.clone());
     tokio::task::spawn_blocking(move || {

@@ -6,10 +6,10 @@ use wheelhouse_types::Result;
 
 use super::Registry;
 use super::push::Upload;
-use crate::blob::Blob;
-use crate::document::{self, Document, EMPTY};
-use crate::progress::{Unwatched, Watch};
-use crate::supply::Supply;
+use crate::image::blob::Blob;
+use crate::image::blob_source::BlobSource;
+use crate::image::manifest::{self, Document, EMPTY};
+use crate::progress::{NoProgress, Progress};
 
 /// The header by which a registry says that it lists referrers itself.
 const KNOWS_REFERRERS: &str = "oci-subject";
@@ -26,7 +26,7 @@ impl Registry {
         referrer: &Document,
         subject: &Document,
     ) -> Result<()> {
-        let unwatched: Arc<dyn Watch> = Arc::new(Unwatched);
+        let unwatched: Arc<dyn Progress> = Arc::new(NoProgress);
         self.push_blobs(uploads(content), &unwatched).await?;
         let digest = referrer.blob.digest();
         let response = self.push_document(referrer, &digest).await?;
@@ -36,7 +36,7 @@ impl Registry {
         let tag = subject.blob.digest().replace(':', "-");
         let before = self.optional_document(&tag).await?;
         let list =
-            document::with_referrer(before.as_deref(), referrer, content.media_type.as_ref());
+            manifest::with_referrer(before.as_deref(), referrer, content.media_type.as_ref());
         self.push_document(&list, &tag).await.map(drop)
     }
 }
@@ -47,7 +47,7 @@ fn uploads(content: &Document) -> Vec<Upload> {
         .into_iter()
         .map(|bytes| Upload {
             blob: Blob::of(bytes),
-            supply: Supply::Bytes(bytes.to_vec()),
+            supply: BlobSource::Bytes(bytes.to_vec()),
             from: None,
         })
         .collect()

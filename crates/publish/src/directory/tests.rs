@@ -302,7 +302,7 @@ fn a_hostile_manifest_reaches_nothing_outside() {
         "linked/kept".into(),
         "/etc/passwd".into(),
     ];
-    fs::write(root.join(MANIFEST_NAME), previous::json(&manifest)).unwrap();
+    fs::write(root.join(MANIFEST_NAME), journal::json(&manifest)).unwrap();
     let published = after().publish(&Stopping::never(), &root).unwrap();
     assert!(outside.join("kept").exists());
     assert_eq!(published.warnings.len(), 2);

@@ -4,8 +4,8 @@ mod building;
 mod concurrency;
 mod disks;
 mod entries;
-mod placing;
-mod upkeep;
+mod gc;
+mod link;
 mod writing;
 
 use std::fs::FileTimes;

@@ -8,21 +8,21 @@
 //! Paths are computed from their names alone: this module never touches a filesystem, and never
 //! evaluates a marker or judges a wheel's tags itself; the caller of [`read`] does both.
 
+mod artifact;
 mod path;
-mod read;
-mod shared;
-mod source;
+mod reader;
 mod time;
-mod toml_text;
-mod write;
+mod toml_writer;
+mod universal;
+mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use read::{Marker, Outline, outline, read, read_builds, read_files};
-pub use shared::write_shared;
-pub use source::{check_exclusive, version_of};
-pub use write::{write, write_with_files};
+pub use artifact::{check_exclusive, version_of};
+pub use reader::{Marker, Outline, outline, read, read_builds, read_files};
+pub use universal::write_shared;
+pub use writer::{write, write_with_files};
 
 /// The version of the file format that is written, and the only one that is known in full.
 const LOCK_VERSION: &str = "1.0";

@@ -2,9 +2,9 @@
 //!
 //! The host target is known by its interpreter; a foreign one by its names alone.
 
-mod choice;
 mod platform;
 mod python;
+mod selection;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ use uv_pep508::MarkerEnvironment;
 
 use crate::{Error, Kind};
 
-pub use choice::Choice;
 pub use platform::{Platform, System, glibc_of_wheel};
 pub use python::{Implementation, PythonName};
+pub use selection::Choice;
 
 /// What wheels are chosen and built for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wheelhouse_types::limits;
 use wheelhouse_types::lock::Package;
-use wheelhouse_types::wants::{self, Named, Offer, Open, named};
+use wheelhouse_types::unsatisfied::{self, Named, Offer, Open, named};
 use wheelhouse_types::{
     Error, Kind, Lock, Origin, PackageName, Request, Result, Target, Version, VersionSpecifiers,
 };
@@ -55,7 +55,7 @@ pub(super) fn check(
         .chain(lines)
         .map(|line| (line, String::new()))
         .collect();
-    let open = wants::open(&roots, &offers, target).unwrap_or_default();
+    let open = unsatisfied::open(&roots, &offers, target).unwrap_or_default();
     let mut missing = open
         .iter()
         // What the request itself asks for was settled by the resolver, which takes more lines.
@@ -107,7 +107,10 @@ pub(super) fn flaws(target: &Target, members: &[Member<'_>]) -> Vec<String> {
     }
     let flawed = members.iter().filter_map(|member| {
         let mut lines = requires(member).into_iter();
-        Some((member, lines.find(|line| !wants::is_requirement(line))?))
+        Some((
+            member,
+            lines.find(|line| !unsatisfied::is_requirement(line))?,
+        ))
     });
     let said = flawed.map(|(Member { name, version, .. }, line)| {
         format!(

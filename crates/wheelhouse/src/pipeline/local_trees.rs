@@ -12,8 +12,8 @@ use wheelhouse_types::{Error, Kind, Result, Sha256};
 use super::lock::lock_name;
 use super::previous_lock::LOCK_NAME;
 use wheelhouse_archive::known_files::KnownFiles;
+use wheelhouse_archive::source_tree::{self, LargeFiles};
 use wheelhouse_archive::surroundings::{self, View};
-use wheelhouse_archive::tree::{self, LargeFiles};
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::Store;
 
@@ -50,7 +50,7 @@ impl TreeReader {
         let (reader, path) = (self.clone(), path.to_owned());
         blocking(move || {
             reader.with_known(&path, |known| {
-                let contents = tree::digest(&path, &reader.apart_from(), known)?;
+                let contents = source_tree::digest(&path, &reader.apart_from(), known)?;
                 let whole = reader.with_surroundings(&path, contents, known);
                 Ok(TreeState { contents, whole })
             })
@@ -81,7 +81,7 @@ impl TreeReader {
         let apart_from = self.apart_from();
         let view = View::make(path, directory, &apart_from)?;
         let copied = self.with_known(path, |known| {
-            let copied = tree::copy(path, &view.root, &apart_from, large, known)?;
+            let copied = source_tree::copy(path, &view.root, &apart_from, large, known)?;
             if self.with_surroundings(path, copied.digest, known) == digest {
                 return Ok(copied);
             }

@@ -14,11 +14,11 @@ use std::time::Instant;
 
 use futures::future::try_join_all;
 use wheelhouse_engine::Host;
-use wheelhouse_types::entry;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::lock::{VersionChange, version_changes};
 use wheelhouse_types::pylock::{self, Outline};
+use wheelhouse_types::toml_reader;
 use wheelhouse_types::{
     Error, Event, Kind, Lock, Observer, PackageName, Phase, Request, Result, Sha256, Target,
     Version,
@@ -238,7 +238,7 @@ impl Sheet {
     /// The local trees that the text names for any target.
     fn named_trees(&self) -> Vec<PathBuf> {
         let text = self.text.as_deref().unwrap_or_default();
-        let table = entry::parse(text).unwrap_or_default();
+        let table = toml_reader::parse(text).unwrap_or_default();
         let packages = table.get("packages").and_then(toml::Value::as_array);
         let paths = packages.into_iter().flatten().filter_map(|package| {
             let path = package.get("directory")?.get("path")?.as_str()?;

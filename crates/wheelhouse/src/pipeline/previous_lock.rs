@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::Requirement;
-use wheelhouse_types::wants::{self, Named};
+use wheelhouse_types::unsatisfied::{self, Named};
 use wheelhouse_types::{
     Error, Kind, Lock, PackageName, Request, Result, Sha256, Source, Version, pylock,
 };
@@ -216,7 +216,7 @@ fn local_path(requirement: &Requirement) -> Option<PathBuf> {
 
 /// The path or URL in a requirement, and whether a name stands before it.
 fn reference(text: &str) -> (&str, bool) {
-    let (text, is_named) = match (wants::named(text), text.split_once('@')) {
+    let (text, is_named) = match (unsatisfied::named(text), text.split_once('@')) {
         (Named::Direct(..), Some((_, reference))) => (reference, true),
         _ => (text, false),
     };

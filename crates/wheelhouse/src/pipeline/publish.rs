@@ -19,7 +19,7 @@ use super::check_metadata;
 use super::lock::lock_name;
 use super::worker::Made;
 use wheelhouse_publish::{
-    DirectoryPublisher, IndexedWheel, Place, Published, Publisher as _, Wheelhouse, simple,
+    DirectoryPublisher, IndexedWheel, Place, Published, Publisher as _, Wheelhouse, simple_index,
 };
 use wheelhouse_store::{LinkMode, Placing, Store, Stored};
 
@@ -258,7 +258,7 @@ fn index_files(members: &BTreeMap<&str, Member<'_>>) -> BTreeMap<String, Vec<u8>
     } in members.values()
     {
         let artifact = package.source.artifact();
-        let beside = simple::metadata_name(&made.filename);
+        let beside = simple_index::metadata_name(&made.filename);
         indexed.push(IndexedWheel {
             filename: made.filename.clone(),
             name: package.name.clone(),
@@ -272,7 +272,7 @@ fn index_files(members: &BTreeMap<&str, Member<'_>>) -> BTreeMap<String, Vec<u8>
         });
         files.extend(beside.map(|name| (name, metadata.bytes.clone())));
     }
-    files.extend(simple::pages(&indexed));
+    files.extend(simple_index::pages(&indexed));
     files
 }
 

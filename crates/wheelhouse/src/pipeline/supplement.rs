@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wheelhouse_types::entry;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::lock::Package;
 use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::request::Requirement;
+use wheelhouse_types::toml_reader;
 use wheelhouse_types::{
     Distribution, Error, Event, Kind, Lock, Manifest, Observer, Origin, PackageName, Request,
     Result, Sha256, Source,
@@ -247,7 +247,7 @@ fn fingerprint_of_builds(fingerprint: &str, sources: &[Distribution]) -> Result<
 /// Returns whether the tree at `path` says which packages its build requires (PEP 518).
 fn declares_requirements(path: &Path) -> bool {
     let text = input::read_to_string(&path.join("pyproject.toml")).unwrap_or_default();
-    let project = entry::parse(&text).unwrap_or_default();
+    let project = toml_reader::parse(&text).unwrap_or_default();
     let build_system = project.get("build-system");
     build_system.is_some_and(|table| table.get("requires").is_some())
 }

@@ -29,7 +29,7 @@ use tokio_util::io::ReaderStream;
 use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::{Manifest, PackageName};
 
-use wheelhouse_publish::simple;
+use wheelhouse_publish::simple_index;
 
 const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -201,7 +201,7 @@ impl Served {
         self.distributions.contains(name)
             || match &self.others {
                 Some(others) => others.contains(name),
-                None => simple::is_page(name),
+                None => simple_index::is_page(name),
             }
     }
 }
@@ -404,7 +404,7 @@ fn links(distributions: &BTreeSet<String>) -> String {
         "<!DOCTYPE html>\n<title>Wheelhouse</title>\n<p><a href=\"simple/\">Simple index</a></p>\n"
             .to_owned();
     for name in distributions {
-        let url = simple::segment(name);
+        let url = simple_index::segment(name);
         let _ = writeln!(page, "<a href=\"{url}\">{url}</a><br>");
     }
     page

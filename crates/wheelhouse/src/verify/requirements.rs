@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use wheelhouse_engine::WheelCompatibility;
-use wheelhouse_types::entry;
 use wheelhouse_types::manifest::{MANIFEST_NAME, Set};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::Requirement;
-use wheelhouse_types::wants::{Named, named};
+use wheelhouse_types::toml_reader;
+use wheelhouse_types::unsatisfied::{Named, named};
 use wheelhouse_types::{Lock, Manifest, PackageName, Target};
 
 use super::checks::wheels::is_candidate;
@@ -249,7 +249,7 @@ pub(super) fn sdist_name(file: &str) -> Option<PackageName> {
 /// The name that the `pyproject.toml` of a tree states.
 fn named_by_project(tree: &Path) -> Option<PackageName> {
     let text = input::read_to_string(&tree.join("pyproject.toml")).ok()?;
-    let project = entry::parse(&text).ok()?;
+    let project = toml_reader::parse(&text).ok()?;
     project.get("project")?.get("name")?.as_str()?.parse().ok()
 }
 

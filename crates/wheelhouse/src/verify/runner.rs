@@ -17,7 +17,7 @@ use super::report::Examination;
 use super::requirements::Wanted;
 use super::wheel_contents::Examined;
 use super::{Check, Job, Name, Outcome, Progress, Requirements, sandbox};
-use wheelhouse_publish::simple;
+use wheelhouse_publish::simple_index;
 
 const BEFORE: &str = "what was checked before has failed";
 const NOT_ASKED: &str = "it was not asked for";
@@ -260,9 +260,9 @@ impl Verification<'_> {
             .join(format!("installation-{}", self.checks.len()));
         let home = scratch.join("home");
         let surroundings = sandbox::Surroundings::new(&self.job.environment, &home).await?;
-        let has_page = self.survey.others.contains(simple::LEGACY_PAGE);
+        let has_page = self.survey.others.contains(simple_index::LEGACY_PAGE);
         let unseen = self.survey.sdists.iter().map(String::as_str);
-        let unseen = unseen.filter(|name| !has_page && simple::is_legacy(name));
+        let unseen = unseen.filter(|name| !has_page && simple_index::is_legacy(name));
         let installation = install::Installation {
             unseen: unseen.collect(),
             directory: &self.survey.directory,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wheelhouse_types::{Result, Sha256, WheelFilename};
 
 use super::inventory::Survey;
-use wheelhouse_archive::{Limits, contents};
+use wheelhouse_archive::{Limits, record_check};
 use wheelhouse_fs::threads::on_threads;
 use wheelhouse_store::{Algorithm, Digester};
 
@@ -88,7 +88,7 @@ fn look_inside(path: &Path, name: &str, examined: &mut Examined) -> Result<()> {
     let others = inspection.irregularities.into_iter();
     let others = others.filter(|irregularity| !irregularity.starts_with("RECORD"));
     for difference in differences.into_iter().chain(others) {
-        if contents::is_contradiction(&difference) {
+        if record_check::is_contradiction(&difference) {
             examined.faults.push(format!("is damaged: {difference}"));
         } else {
             let irregularity = format!("is irregular: {difference}");

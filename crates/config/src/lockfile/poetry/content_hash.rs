@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 use wheelhouse_types::Result;
-use wheelhouse_types::entry::Entry;
+use wheelhouse_types::toml_reader::Entry;
 
 use super::super::outdated;
 use super::super::python_json::{self, Json, SPACED};

@@ -13,8 +13,8 @@ mod tests;
 mod v1_graph;
 
 use toml::Table;
-use wheelhouse_types::entry::{self, Entry, parse};
 use wheelhouse_types::error::Context as _;
+use wheelhouse_types::toml_reader::{self, Entry, parse};
 use wheelhouse_types::{Error, ExtraName, GroupName, Kind, MarkerTree, Result, Version, marker};
 
 use super::pin::{Pin, What};
@@ -28,7 +28,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     let root = Entry::root(&table);
     let metadata = root.required("metadata", root.entry("metadata")?)?;
     check_version(&metadata)?;
-    let project = file.project.map(entry::parse).transpose();
+    let project = file.project.map(toml_reader::parse).transpose();
     let project = project.context(Kind::Input, || {
         "the `pyproject.toml` beside it cannot be read".to_owned()
     })?;

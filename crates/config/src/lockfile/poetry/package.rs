@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use wheelhouse_types::entry::Entry;
 use wheelhouse_types::request::LockedFile;
+use wheelhouse_types::toml_reader::Entry;
 use wheelhouse_types::{GroupName, MarkerTree, PackageName, Result, Version, marker};
 
 use super::super::pin::What;

@@ -8,8 +8,8 @@
 use std::collections::HashMap;
 
 use toml::{Table, Value};
-use wheelhouse_types::entry::Entry;
 use wheelhouse_types::marker::{self, Edge};
+use wheelhouse_types::toml_reader::Entry;
 use wheelhouse_types::{Error, ExtraName, GroupName, Kind, MarkerTree, PackageName, Result};
 
 use super::super::{Selection, unknown};

@@ -9,8 +9,8 @@ use std::fmt;
 use std::path::Path;
 
 use toml::{Table, Value};
-use wheelhouse_types::entry::{self, Entry};
-use wheelhouse_types::pep508::{self, Parts};
+use wheelhouse_types::requirement::{self, Parts};
+use wheelhouse_types::toml_reader::{self, Entry};
 use wheelhouse_types::{
     Error, ExtraName, Kind, MarkerTree, PackageName, Result, VersionSpecifiers, marker,
 };
@@ -79,7 +79,7 @@ pub(super) fn check(
     let Some(package) = beside else {
         return Ok(());
     };
-    let document = entry::parse(text).map_err(|error| unreadable().caused_by(error))?;
+    let document = toml_reader::parse(text).map_err(|error| unreadable().caused_by(error))?;
     let project = Project::parse(Path::new("pyproject.toml"), text);
     let project = project.map_err(|error| unreadable().caused_by(error))?;
     check_python(root, &project)?;
@@ -212,7 +212,7 @@ impl Comparison {
     }
 
     fn line(&self, text: &str, marker: MarkerTree) -> Result<Line> {
-        let parts = pep508::parse(text).map_err(|error| unreadable().caused_by(error))?;
+        let parts = requirement::parse(text).map_err(|error| unreadable().caused_by(error))?;
         let is_free = parts.is_direct || self.is_sourced(&parts.name);
         Ok(self.make(&parts, is_free, marker))
     }

@@ -7,8 +7,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use toml::Value;
-use wheelhouse_types::entry::Entry;
 use wheelhouse_types::marker::{self, Edge};
+use wheelhouse_types::toml_reader::Entry;
 use wheelhouse_types::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version};
 
 use super::super::Selection;

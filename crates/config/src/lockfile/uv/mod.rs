@@ -16,7 +16,7 @@ mod tests;
 
 use std::path::Path;
 
-use wheelhouse_types::entry::{Entry, parse};
+use wheelhouse_types::toml_reader::{Entry, parse};
 use wheelhouse_types::{ExtraName, GroupName, PackageName, Result};
 
 use super::pin::Pin;

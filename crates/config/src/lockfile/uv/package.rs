@@ -6,8 +6,8 @@ use std::path::Path;
 
 use toml::Value;
 use url::Url;
-use wheelhouse_types::entry::Entry;
 use wheelhouse_types::request::LockedFile;
+use wheelhouse_types::toml_reader::Entry;
 use wheelhouse_types::{ExtraName, GroupName, PackageName, Result, Version};
 
 use super::super::filename_of;

@@ -1,7 +1,7 @@
 //! What locks look like, those of other tools, and what is said about broken ones.
 
 mod properties;
-mod shared;
+mod universal;
 
 use std::path::Path;
 

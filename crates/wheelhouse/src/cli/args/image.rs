@@ -11,8 +11,8 @@ use wheelhouse_types::{Error, Kind, Result, names_image};
 use super::Globals;
 use super::shared::{NetworkOptions, Options};
 use wheelhouse_config::RawBuild;
-use wheelhouse_oci::Location;
-use wheelhouse_oci::compose::ANNOTATION_PREFIX;
+use wheelhouse_oci::image::builder::ANNOTATION_PREFIX;
+use wheelhouse_oci::transport::Location;
 
 #[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ use crate::cli::hints::Dialect;
 use crate::pipeline::supplement::{Supplement, Wants};
 use crate::pipeline::{self, Job, Report};
 use wheelhouse_config::RawBuild;
-use wheelhouse_oci::linked::Architectures;
+use wheelhouse_oci::find_links::Architectures;
 
 /// A set that comes into the wheelhouse beside that of the request.
 pub(crate) struct Addition {

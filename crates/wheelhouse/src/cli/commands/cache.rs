@@ -12,7 +12,7 @@ use crate::cli::commands::requirements_reader::Reader;
 use crate::cli::process_env::Process;
 use crate::cli::{error_report, exit_code, format, output, style};
 use wheelhouse_config::{RawBuild, settle};
-use wheelhouse_oci::linked;
+use wheelhouse_oci::find_links;
 use wheelhouse_store::{Info, Policy, Removed, Store, Upkeep, Verified};
 
 const SCHEMA: &str = "wheelhouse-cache/1";
@@ -46,7 +46,7 @@ pub(crate) fn run(action: &Cache, globals: &Globals) -> Result<u8> {
             let prune = |upkeep: &Upkeep| {
                 let mut removed = upkeep.prune(policy)?;
                 if let Some(unused_for) = policy.unused_for {
-                    let (files, bytes) = linked::prune(&root.join(IMAGES), unused_for)?;
+                    let (files, bytes) = find_links::prune(&root.join(IMAGES), unused_for)?;
                     removed.files += files;
                     removed.bytes += bytes;
                 }

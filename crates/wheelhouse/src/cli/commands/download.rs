@@ -11,7 +11,7 @@ use crate::cli::commands::dry_run;
 use crate::cli::commands::session::Preparation;
 use crate::pipeline::Audience;
 use crate::pipeline::download::{self, Job};
-use wheelhouse_oci::linked::Architectures;
+use wheelhouse_oci::find_links::Architectures;
 
 /// Runs the verb.
 pub(crate) fn run(download: Download, globals: &Globals, matches: &ArgMatches) -> Result<()> {

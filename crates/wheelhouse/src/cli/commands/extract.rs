@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use wheelhouse_types::Result;
-use wheelhouse_types::retries::RetryNotices;
+use wheelhouse_types::retry::RetryNotices;
 
 use crate::cli::args::{Extract, Globals, Reading};
 use crate::cli::commands::registry_access;
@@ -16,12 +16,12 @@ use crate::cli::process_env::Process;
 use crate::cli::render::upload_bar::Activity;
 use crate::cli::render::{self, Verbosity};
 use crate::cli::{format, output, signals, style};
-use wheelhouse_archive::entry::shown;
+use wheelhouse_archive::safe_path::shown;
 use wheelhouse_config::settle;
-use wheelhouse_oci::compose::path_in_image;
 use wheelhouse_oci::extract::{self, Extracted};
-use wheelhouse_oci::source::{self, Source, SourceImage};
-use wheelhouse_oci::{Access, Location};
+use wheelhouse_oci::image::builder::path_in_image;
+use wheelhouse_oci::registry::Access;
+use wheelhouse_oci::transport::{self, ImageReader, Location, SourceImage};
 
 const SCHEMA: &str = "wheelhouse-extract/1";
 
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Extract, globals: &Globals) -> Result<()> {
     activity.begin(&format!("Extracting {}", arguments.image));
     let work = async move || {
         let (source, reading) = opening.open().await?;
-        wheelhouse_oci::on_thread(move || {
+        wheelhouse_fs::interruption::blocking(move || {
             let image = reading.find(source)?;
             let extracted = extract::extract(&image, reading.path.as_deref(), &directory)?;
             Ok((image, extracted))
@@ -87,15 +87,15 @@ impl Opening {
         })
     }
 
-    pub(crate) async fn open(self) -> Result<(Arc<dyn Source>, Choice)> {
-        let source = wheelhouse_oci::open(&self.location, &self.access, &self.socket).await?;
+    pub(crate) async fn open(self) -> Result<(Arc<dyn ImageReader>, Choice)> {
+        let source = transport::open(&self.location, &self.access, &self.socket).await?;
         Ok((source, self.choice))
     }
 }
 
 impl Choice {
-    pub(crate) fn find(&self, source: Arc<dyn Source>) -> Result<SourceImage> {
-        source::find(source, self.architecture.as_deref())
+    pub(crate) fn find(&self, source: Arc<dyn ImageReader>) -> Result<SourceImage> {
+        transport::find(source, self.architecture.as_deref())
     }
 }
 

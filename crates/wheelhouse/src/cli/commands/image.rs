@@ -18,8 +18,11 @@ use crate::cli::render::Verbosity;
 use crate::cli::render::upload_bar::Bar;
 use crate::cli::{format, output};
 use wheelhouse_fs::scratch::Scratch;
-use wheelhouse_oci::compose::path_in_image;
-use wheelhouse_oci::{Job, Location, Maker, Manner, Published};
+use wheelhouse_oci::image::builder::ImageOptions;
+use wheelhouse_oci::image::builder::path_in_image;
+use wheelhouse_oci::image::layer_writer::LayerWriter;
+use wheelhouse_oci::publish::{PublishRequest, PublishedImages, publish};
+use wheelhouse_oci::transport::Location;
 use wheelhouse_store::Store;
 
 const SCHEMA: &str = "wheelhouse-image/1";
@@ -63,7 +66,7 @@ async fn carry_out(
     let named = std::mem::take(&mut job.destinations);
     job.destinations = if dry_run { Vec::new() } else { named.clone() };
     bar.begin("Making layers");
-    let published = wheelhouse_oci::publish(job, bar.clone()).await;
+    let published = publish(job, bar.clone()).await;
     bar.close();
     let published = published?;
     if json {
@@ -82,7 +85,7 @@ fn job(
     image: &Image,
     mut wheelhouses: Vec<PathBuf>,
     destinations: Vec<Location>,
-) -> Result<Job> {
+) -> Result<PublishRequest> {
     let process = &preparation.process;
     let manner = &image.manner;
     if wheelhouses.is_empty() {
@@ -91,13 +94,13 @@ fn job(
     let created = process.environment.get_nonempty("SOURCE_DATE_EPOCH");
     let cache = preparation.settings.cache.clone();
     let below = |location: Location| location.below(&process.directory);
-    Ok(Job {
+    Ok(PublishRequest {
         wheelhouses: wheelhouses
             .iter()
             .map(|path| process.directory.join(path))
             .collect(),
         destinations: destinations.into_iter().map(below).collect(),
-        manner: Manner {
+        manner: ImageOptions {
             path: path_in_image(&manner.path)?,
             single_layer: manner.single_layer,
             created: created.map(epoch).transpose()?,
@@ -113,7 +116,7 @@ fn job(
             preparation.notices.clone(),
         ),
         socket: registry_access::socket(process),
-        maker: Maker {
+        maker: LayerWriter {
             threads: process.processors,
             store: cache.and_then(|cache| Store::open(cache).ok()),
         },
@@ -128,7 +131,7 @@ fn epoch(text: &str) -> Result<i64> {
     })
 }
 
-fn summary(published: &Published, destinations: &[Location], dry_run: bool) -> String {
+fn summary(published: &PublishedImages, destinations: &[Location], dry_run: bool) -> String {
     let composed = &published.composed;
     let packages = composed
         .images
@@ -155,7 +158,7 @@ fn summary(published: &Published, destinations: &[Location], dry_run: bool) -> S
     text
 }
 
-fn as_json(published: &Published, destinations: &[Location], dry_run: bool) -> Value {
+fn as_json(published: &PublishedImages, destinations: &[Location], dry_run: bool) -> Value {
     let composed = &published.composed;
     let images = composed.images.iter().map(|image| {
         let layers = image

@@ -13,7 +13,7 @@ use crate::cli::args::{Globals, Inspect};
 use crate::cli::commands::extract::Opening;
 use crate::cli::process_env::Process;
 use crate::cli::{format, output, signals};
-use wheelhouse_archive::entry::shown;
+use wheelhouse_archive::safe_path::shown;
 use wheelhouse_oci::inspect::{self, Inspection};
 use wheelhouse_types::image_location;
 
@@ -47,8 +47,10 @@ pub(crate) fn run(arguments: &Inspect, globals: &Globals) -> Result<()> {
 
 async fn look(opening: Opening) -> Result<Inspection> {
     let (source, choice) = opening.open().await?;
-    wheelhouse_oci::on_thread(move || inspect::image(&choice.find(source)?, choice.path.as_deref()))
-        .await
+    wheelhouse_fs::interruption::blocking(move || {
+        inspect::image(&choice.find(source)?, choice.path.as_deref())
+    })
+    .await
 }
 
 /// A distribution, as it is shown.

@@ -12,7 +12,7 @@ use crate::cli::commands::session::Preparation;
 use crate::cli::output;
 use crate::pipeline::Audience;
 use crate::pipeline::lock::{self, Change, Job, Locked};
-use wheelhouse_oci::linked::Architectures;
+use wheelhouse_oci::find_links::Architectures;
 use wheelhouse_publish::write_file;
 
 const SCHEMA: &str = "wheelhouse-lock/1";

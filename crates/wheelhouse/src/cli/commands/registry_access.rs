@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use wheelhouse_types::retries::RetryNotices;
+use wheelhouse_types::retry::RetryNotices;
 
 use crate::cli::args::RegistryOptions;
 use crate::cli::process_env::Process;

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use wheelhouse_engine::RemoteFiles;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::Network;
-use wheelhouse_types::retries::RetryNotices;
+use wheelhouse_types::retry::RetryNotices;
 use wheelhouse_types::{Kind, Result};
 
 use wheelhouse_config::{LocalReader, ReadSource, Settings, Source};

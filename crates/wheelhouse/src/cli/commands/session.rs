@@ -11,7 +11,7 @@ use std::time::Instant;
 use wheelhouse_engine::Host;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::image_location::ImageLocation;
-use wheelhouse_types::retries::RetryNotices;
+use wheelhouse_types::retry::RetryNotices;
 use wheelhouse_types::{Event, Kind, Observer, Request, Result, event};
 
 use crate::cli::args::{Color, Globals, RegistryOptions};
@@ -25,7 +25,7 @@ use crate::pipeline::Report;
 use wheelhouse_config::{Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle};
 use wheelhouse_fs::locks;
 use wheelhouse_fs::scratch::Scratch;
-use wheelhouse_oci::linked::{self, Architectures, Bringing};
+use wheelhouse_oci::find_links::{self, Architectures, Bringing};
 use wheelhouse_store::Store;
 
 /// All that a run needs and that can be known without a runtime.
@@ -198,7 +198,7 @@ impl Preparation {
         let mut linked = Vec::new();
         for image in images {
             let bringing = preparation.bringing(&image, &request, architectures, &store)?;
-            linked.push(linked::bring(image, bringing).await?);
+            linked.push(find_links::bring(image, bringing).await?);
         }
         request.indexes.images = linked.into();
         let python = preparation.process.locate_python(request.python.as_deref());

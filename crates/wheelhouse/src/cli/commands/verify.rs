@@ -80,7 +80,7 @@ async fn verify_image(opening: Opening, job: Job, name: PathBuf) -> Result<Repor
     let directory = scratch.path().join("wheelhouse");
     let (source, choice) = opening.open().await?;
     let into = directory.clone();
-    wheelhouse_oci::on_thread(move || {
+    wheelhouse_fs::interruption::blocking(move || {
         let image = choice.find(source)?;
         extract::extract(&image, choice.path.as_deref(), &into)
     })

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::render::{Verbosity, can_be_live};
 use crate::cli::{format, style};
-use wheelhouse_oci::Watch;
+use wheelhouse_oci::progress::Progress;
 
 /// How often live lines move.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -87,7 +87,7 @@ impl Bar {
     }
 }
 
-impl Watch for Bar {
+impl Progress for Bar {
     fn expect(&self, bytes: u64) {
         self.0
             .set_style(form("{spinner} Uploading [{bar:24}] {msg}"));

@@ -15,7 +15,7 @@ use super::super::lock::lock_name;
 use super::super::publish::{self, Placer};
 use super::collect::{Gathered, Gotten};
 use wheelhouse_publish::{
-    DirectoryPublisher, IndexedWheel, Published, Publisher as _, Wheelhouse, simple,
+    DirectoryPublisher, IndexedWheel, Published, Publisher as _, Wheelhouse, simple_index,
 };
 use wheelhouse_store::{LinkMode, Store};
 
@@ -119,7 +119,7 @@ impl Downloaded {
                 continue;
             }
             let metadata = publish::metadata(store, &file.stored, &file.filename)?;
-            let beside = simple::metadata_name(&file.filename);
+            let beside = simple_index::metadata_name(&file.filename);
             let digest = beside.as_ref().map(|_| Sha256::of(&metadata.bytes));
             let requires_python = metadata.requires_python.clone();
             indexed.push(indexed_file(file, requires_python.clone(), digest)?);
@@ -127,7 +127,7 @@ impl Downloaded {
             files.extend(beside.map(|name| (name, metadata.bytes)));
         }
         manifest.targets = self.recorded_targets(&files);
-        files.extend(simple::pages(&indexed));
+        files.extend(simple_index::pages(&indexed));
         let locks = self.lock_files(output);
         for (_, text) in &locks {
             store.keep_lock(text);

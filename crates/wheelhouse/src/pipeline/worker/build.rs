@@ -17,7 +17,7 @@ use super::provider::{Ahead, Waiting};
 use super::source_tree::{self, Filling, Workplace};
 use super::{LocalWorker, Made, built_wheel, identity, in_background};
 use wheelhouse_archive::Limits;
-use wheelhouse_archive::tree::LargeFiles;
+use wheelhouse_archive::source_tree::LargeFiles;
 use wheelhouse_store::{BuildKey, BuiltWheel, Expected, Store, Stored};
 
 impl LocalWorker {

@@ -9,10 +9,10 @@ use url::Url;
 use wheelhouse_engine::{Download, FetchError, Fetcher};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
-use wheelhouse_types::image::{self, LinkedImage};
+use wheelhouse_types::linked_image::{self, LinkedImage};
 use wheelhouse_types::patience::WORTH_A_TRY;
 use wheelhouse_types::redact::redacted;
-use wheelhouse_types::retries::RetryNotices;
+use wheelhouse_types::retry::RetryNotices;
 use wheelhouse_types::{Artifact, Error, Event, Kind, Location, Observer, Result, limits};
 
 pub(super) use wheelhouse_fs::interruption::blocking;
@@ -57,7 +57,8 @@ impl Fetch {
         match self.artifact.location.clone() {
             Location::Path(path) => self.add(path, expected).await,
             Location::Image { image, filename } => {
-                let path = image::path_of(&self.images, &image, &filename, &self.artifact.hashes);
+                let path =
+                    linked_image::path_of(&self.images, &image, &filename, &self.artifact.hashes);
                 let path = path.ok_or_else(|| no_image(&image, &filename))?;
                 self.add(path, expected).await
             }

@@ -32,8 +32,8 @@ use super::publish;
 use build::Place;
 use download::{Fetch, blocking};
 use source_tree::{Tree, Workplace};
-use wheelhouse_archive::tree::LargeFiles;
-use wheelhouse_archive::{Limits, contents};
+use wheelhouse_archive::source_tree::LargeFiles;
+use wheelhouse_archive::{Limits, record_check};
 use wheelhouse_store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
 
 /// Makes the wheel of a distribution. The one seam between a plan and whoever carries it out.
@@ -476,7 +476,7 @@ fn check_contents(path: &Path, filename: &str) -> Result<()> {
     let differences = wheelhouse_archive::verify_contents(path, filename, &Limits::default())?;
     let damage = differences
         .iter()
-        .find(|difference| contents::is_contradiction(difference));
+        .find(|difference| record_check::is_contradiction(difference));
     match damage {
         None => Ok(()),
         Some(damage) => {

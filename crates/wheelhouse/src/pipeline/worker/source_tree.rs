@@ -12,8 +12,8 @@ use super::super::local_trees::TreeReader;
 use super::download::blocking;
 use wheelhouse_archive::Limits;
 use wheelhouse_archive::known_files::KnownFiles;
+use wheelhouse_archive::source_tree::{self, LargeFiles};
 use wheelhouse_archive::surroundings::View;
-use wheelhouse_archive::tree::{self, LargeFiles};
 use wheelhouse_fs::locks::{self, Share};
 use wheelhouse_store::Stored;
 
@@ -129,7 +129,7 @@ fn fill(directory: PathBuf, lock: std::fs::File, filling: Filling) -> Result<Wor
         Filling::Checkout(path) => {
             let root = directory.join("source");
             let known = &mut KnownFiles::default();
-            tree::copy(&path, &root, &[], LargeFiles::Copied, known)?;
+            source_tree::copy(&path, &root, &[], LargeFiles::Copied, known)?;
             workplace.root = root;
         }
         Filling::Tree(tree) => {

@@ -1,7 +1,7 @@
 //! Completeness: a resolver's proof that the files of a directory satisfy requirements, alone.
 //!
 //! The resolver is given the directory and no index. Where it finds no solution, all that is
-//! missing is named, by [`wants`](wheelhouse_types::wants), which is no proof but knows more than
+//! missing is named, by [`wants`](wheelhouse_types::unsatisfied), which is no proof but knows more than
 //! the first reason.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use wheelhouse_engine::{
     ArtifactProvider, Engine, EngineOptions, Host, WheelCompatibility, WheelFile,
 };
 use wheelhouse_types::request::{Building, Formats, Packages, Requirement};
-use wheelhouse_types::wants::{self, Named, Offer, Open, named};
+use wheelhouse_types::unsatisfied::{self, Named, Offer, Open, named};
 use wheelhouse_types::{
     Artifact, Distribution, Error, Kind, Location, Lock, PackageName, Request, Result, Source,
     Target,
@@ -146,7 +146,7 @@ impl Proof<'_> {
         let roots: Vec<_> = roots
             .map(|line| (line.text.clone(), line.origin.clone()))
             .collect();
-        let open = wants::open(&roots, &self.offers(), self.target).unwrap_or_default();
+        let open = unsatisfied::open(&roots, &self.offers(), self.target).unwrap_or_default();
         for open in open.chunk_by(|one, next| one.name == next.name) {
             check.fail(missing(open).hint(ADD));
         }

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use wheelhouse_engine::WheelCompatibility;
-use wheelhouse_types::entry::{self, Entry};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::lock::Package;
+use wheelhouse_types::toml_reader::{self, Entry};
 use wheelhouse_types::{
     Artifact, Kind, Lock, PackageName, Result, Source, Target, Version, WheelFilename,
 };
@@ -126,7 +126,7 @@ impl<'a> Given<'a> {
 
 /// Which packages the lock `text` has as source distributions.
 fn sdists(text: &str) -> Result<BTreeSet<(PackageName, Option<Version>)>> {
-    let table = entry::parse(text)?;
+    let table = toml_reader::parse(text)?;
     let entries = Entry::root(&table).entries("packages")?.into_iter();
     let entries = entries.filter(|entry| entry.has("sdist"));
     entries

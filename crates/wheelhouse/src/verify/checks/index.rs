@@ -12,7 +12,7 @@ use super::super::index_page::{self, Link, Listed};
 use super::super::inventory::Survey;
 use super::super::report::{Check, Examination, Finding, Name};
 use super::super::wheel_contents::Examined;
-use wheelhouse_publish::simple;
+use wheelhouse_publish::simple_index;
 
 /// Compares pages and metadata files with the manifest and the wheels.
 pub(crate) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Option<Check> {
@@ -22,7 +22,7 @@ pub(crate) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Opt
     let pages: Vec<&String> = manifest
         .files
         .iter()
-        .filter(|file| simple::is_page(file))
+        .filter(|file| simple_index::is_page(file))
         .collect();
     check.count(pages.len(), "page");
     check.count(metadata.len(), "metadata file");
@@ -103,9 +103,9 @@ fn differences(name: &str, bytes: &[u8], projects: &Projects<'_>) -> Vec<String>
         ["simple", "index.json"] => root(index_page::json_projects(bytes)),
         ["simple", project, "index.html"] => of_project(index_page::html(&text), project),
         ["simple", project, "index.json"] => of_project(index_page::json(bytes), project),
-        [simple::LEGACY_PAGE] => index_page::html_beside(&text).map(|links| {
+        [simple_index::LEGACY_PAGE] => index_page::html_beside(&text).map(|links| {
             let files = projects.values().flatten();
-            let legacy = files.filter(|(name, _)| simple::is_legacy(name));
+            let legacy = files.filter(|(name, _)| simple_index::is_legacy(name));
             let legacy = legacy.map(|(name, listed)| (name.clone(), listed.clone()));
             compare(&links, Some(&legacy.collect()))
         }),
@@ -192,7 +192,7 @@ mod tests {
             .iter()
             .map(|(name, files)| (name.as_str(), files.clone()))
             .collect();
-        let pages = simple::pages(pages);
+        let pages = simple_index::pages(pages);
         let found = pages.iter().flat_map(|(name, bytes)| {
             let differences = differences(name, bytes, &projects);
             differences
@@ -235,7 +235,7 @@ mod tests {
             let links = index_page::html(text).unwrap();
             compare(&links, projects.get("alpha"))
         };
-        let good = simple::pages(&wheels).into_iter();
+        let good = simple_index::pages(&wheels).into_iter();
         let mut good = good.filter(|(name, _)| name == "simple/alpha/index.html");
         let good = String::from_utf8(good.next().unwrap().1).unwrap();
         assert_eq!(links(&good), Vec::<String>::new());

@@ -10,9 +10,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::json;
-use wheelhouse_oci::progress::Unwatched;
-use wheelhouse_oci::registry::Credentials;
-use wheelhouse_oci::{self, Access, Job, Location, Maker, Manner, extract, source};
+use wheelhouse_oci::extract;
+use wheelhouse_oci::image::builder::ImageOptions;
+use wheelhouse_oci::image::layer_writer::LayerWriter;
+use wheelhouse_oci::progress::NoProgress;
+use wheelhouse_oci::publish::{PublishRequest, publish};
+use wheelhouse_oci::registry::{Access, Credentials};
+use wheelhouse_oci::transport::{self, Location};
 use wheelhouse_publish::manifest_bytes;
 
 use crate::support::{noise, sha256};
@@ -78,7 +82,7 @@ fn access() -> Access {
         insecure: false,
         timeout: Duration::from_secs(1),
         retries: 0,
-        notices: wheelhouse_types::retries::RetryNotices::default(),
+        notices: wheelhouse_types::retry::RetryNotices::default(),
         proxy: None,
         offline: true,
     }
@@ -86,10 +90,10 @@ fn access() -> Access {
 
 /// Makes an image of the wheelhouse, and returns its digest.
 async fn image(wheelhouse: PathBuf, destination: &Location, threads: usize) -> String {
-    let job = Job {
+    let job = PublishRequest {
         wheelhouses: vec![wheelhouse],
         destinations: vec![destination.clone()],
-        manner: Manner {
+        manner: ImageOptions {
             path: "opt/app-root/wheelhouse".to_owned(),
             single_layer: false,
             created: None,
@@ -100,22 +104,20 @@ async fn image(wheelhouse: PathBuf, destination: &Location, threads: usize) -> S
         base: None,
         access: access(),
         socket: "/nowhere".into(),
-        maker: Maker {
+        maker: LayerWriter {
             threads,
             store: None,
         },
     };
-    let published = wheelhouse_oci::publish(job, Arc::new(Unwatched))
-        .await
-        .unwrap();
+    let published = publish(job, Arc::new(NoProgress)).await.unwrap();
     published.composed.root().blob.digest()
 }
 
 async fn extracted(location: &Location, directory: PathBuf) {
-    let opened = wheelhouse_oci::open(location, &access(), Path::new("/nowhere")).await;
+    let opened = transport::open(location, &access(), Path::new("/nowhere")).await;
     let opened = opened.unwrap();
-    wheelhouse_oci::on_thread(move || {
-        let image = source::find(opened, Some("amd64"))?;
+    wheelhouse_fs::interruption::blocking(move || {
+        let image = transport::find(opened, Some("amd64"))?;
         extract::extract(&image, None, &directory)
     })
     .await

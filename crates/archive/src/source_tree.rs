@@ -1,0 +1,358 @@
+//! Local source trees: a digest that changes when a wheel built from the tree could, and a copy
+//! to build from so that the tree stays untouched.
+//!
+//! Both see the same files ([`super::ignore`] says which not). Times are no part of the digest; they
+//! only say which files need not be read again ([`KnownFiles`]).
+//! Never writes to the tree, and never looks at what lies beside it ([`super::surroundings`] does).
+
+use std::path::{Component, Path, PathBuf};
+
+use fs_err as fs;
+use sha2::Digest as _;
+use wheelhouse_types::error::Context;
+use wheelhouse_types::{Error, Kind, Result, Sha256};
+
+use super::known_files::KnownFiles;
+use super::{git, ignore};
+use wheelhouse_fs::interruption;
+use wheelhouse_fs::threads::on_threads;
+
+/// One thing in a tree.
+struct Entry {
+    /// Relative to the tree.
+    path: PathBuf,
+    /// Where its bytes are; outside the tree for what was reached through a link.
+    source: PathBuf,
+    form: Form,
+}
+
+enum Form {
+    Directory,
+    File { executable: bool },
+    Link(PathBuf),
+}
+
+/// Digests the source tree `root`: paths, kinds, executable bits, contents and, under Git, what
+/// decides the version. Directories in `apart_from` do not count (the output of this very run).
+/// Files that `known` has are not read.
+///
+/// # Errors
+/// [`Kind::Input`] for a tree that cannot be read.
+pub fn digest(root: &Path, apart_from: &[PathBuf], known: &mut KnownFiles) -> Result<Sha256> {
+    digest_of(root, &list(root, apart_from)?, |entry| {
+        content_digest(&entry.source, known)
+    })
+}
+
+/// The size from which a file is data that no build changes (bytes).
+const LARGE: u64 = 16 << 20;
+
+/// The fate of large files in a copy. Those that Git tracks are always copied: it would take links for changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LargeFiles {
+    /// Links to the originals.
+    Linked,
+    Copied,
+}
+
+/// The result of copying a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Another one than that of the tree if this has changed since.
+    pub digest: Sha256,
+    /// Whether there are links to large files.
+    pub has_links: bool,
+}
+
+/// Copies the source tree `root` to `into`, which must be empty or missing: times and executable
+/// bits are kept, links stay links when they stay inside and become what they lead to otherwise.
+/// A file whose state is what `known` has both before and after copying it is not read for the digest.
+///
+/// # Errors
+/// [`Kind::Input`] for a tree that cannot be read, [`Kind::Build`] for a copy that cannot be
+/// written.
+pub fn copy(
+    root: &Path,
+    into: &Path,
+    apart_from: &[PathBuf],
+    large: LargeFiles,
+    known: &mut KnownFiles,
+) -> Result<Copied> {
+    let entries = list(root, apart_from)?;
+    let tracked = match large {
+        LargeFiles::Linked => git::tracked(root),
+        LargeFiles::Copied => None,
+    };
+    let may_link = |entry: &Entry| {
+        let tracked = tracked.as_ref();
+        tracked.is_some_and(|tracked| !tracked.contains(&entry.path)) && is_large(&entry.source)
+    };
+    let failed = |path: &Path| format!("failed to copy {} to {}", path.display(), into.display());
+    fs::create_dir_all(into).context(Kind::Build, || failed(root))?;
+    let (mut has_links, mut files) = (false, Vec::new());
+    for entry in &entries {
+        let target = into.join(&entry.path);
+        let made = match &entry.form {
+            Form::Directory => fs::create_dir(&target),
+            Form::Link(link) => symlink(link, &target),
+            Form::File { .. } if may_link(entry) => {
+                has_links = true;
+                symlink(&entry.source, &target)
+            }
+            Form::File { executable } => {
+                files.push((&*entry.source, target, *executable));
+                Ok(())
+            }
+        };
+        made.context(Kind::Build, || failed(&entry.source))?;
+    }
+    copy_files(&files)
+        .map_err(|(path, error)| Error::new(Kind::Build, failed(path)).caused_by(error))?;
+    git::copy(root, into)?;
+    // In reverse, so that a directory's time is set after those below it.
+    for entry in entries.iter().rev() {
+        if let Form::Directory = entry.form {
+            copy_time(&entry.source, &into.join(&entry.path))
+                .context(Kind::Build, || failed(&entry.source))?;
+        }
+    }
+    let digest = digest_of(root, &entries, |entry| {
+        let metadata = fs::metadata(&entry.source).context(Kind::Input, || failed(root))?;
+        match known.digest(&entry.source, &metadata) {
+            Some(digest) => Ok(digest),
+            None => content_digest(&into.join(&entry.path), &mut KnownFiles::default()),
+        }
+    })?;
+    Ok(Copied { digest, has_links })
+}
+
+/// Digests `entries` of the tree `root`; `content` gives the digests of the files.
+fn digest_of(
+    root: &Path,
+    entries: &[Entry],
+    mut content: impl FnMut(&Entry) -> Result<Sha256>,
+) -> Result<Sha256> {
+    let mut hasher = sha2::Sha256::new();
+    for entry in entries {
+        let (kind, content) = match &entry.form {
+            Form::Directory => (b'd', Vec::new()),
+            Form::Link(target) => (b'l', target.as_os_str().as_encoded_bytes().to_vec()),
+            Form::File { executable } => {
+                let kind = if *executable { b'x' } else { b'f' };
+                (kind, content(entry)?.to_string().into_bytes())
+            }
+        };
+        add(&mut hasher, kind, &entry.path, &content);
+    }
+    for (path, digest) in git::state(root)? {
+        add(&mut hasher, b'g', &path, digest.to_string().as_bytes());
+    }
+    Ok(Sha256::finish(hasher))
+}
+
+fn add(hasher: &mut sha2::Sha256, kind: u8, path: &Path, content: &[u8]) {
+    let path = path.as_os_str().as_encoded_bytes();
+    hasher.update([kind]);
+    for field in [path, content] {
+        hasher.update((field.len() as u64).to_le_bytes());
+        hasher.update(field);
+    }
+}
+
+/// Digests the file at `path`, which is not read if `known` has it.
+pub(super) fn content_digest(path: &Path, known: &mut KnownFiles) -> Result<Sha256> {
+    let unreadable = || format!("failed to read {}", path.display());
+    let metadata = fs::metadata(path).context(Kind::Input, unreadable)?;
+    if let Some(digest) = known.digest(path, &metadata) {
+        return Ok(digest);
+    }
+    let mut file = fs::File::open(path).context(Kind::Input, unreadable)?;
+    let (digest, _) = Sha256::of_reader(&mut file).context(Kind::Input, unreadable)?;
+    known.remember(path, &metadata, digest);
+    Ok(digest)
+}
+
+fn is_large(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() >= LARGE)
+}
+
+/// Copies files, each with its place and whether it is executable, on several threads: making a file takes the
+/// filesystem longer than its bytes. Fails with the first file that cannot be copied.
+fn copy_files<'a>(
+    files: &[(&'a Path, PathBuf, bool)],
+) -> std::result::Result<(), (&'a Path, std::io::Error)> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = files.len().div_ceil(threads).max(1);
+    let copy = |(from, to, executable): &(&'a Path, PathBuf, bool)| {
+        copy_file(from, to, *executable).map_err(|error| (*from, error))
+    };
+    let shares: Vec<_> = files.chunks(share).collect();
+    let copied = on_threads(&shares, |share| share.iter().try_for_each(copy));
+    copied.into_iter().collect()
+}
+
+/// Copies a file with its time. Each is opened once: a tree may have very many.
+fn copy_file(from: &Path, to: &Path, executable: bool) -> std::io::Result<()> {
+    interruption::check_io()?;
+    let mut source = fs::File::open(from)?;
+    let modified = source.metadata()?.modified()?;
+    let mut copy = fs::File::create(to)?;
+    // The kernel shares the bytes where the filesystem can.
+    std::io::copy(source.file_mut(), copy.file_mut())?;
+    set_mode(copy.file(), executable)?;
+    copy.file().set_modified(modified)
+}
+
+fn copy_time(from: &Path, to: &Path) -> std::io::Result<()> {
+    let modified = fs::metadata(from)?.modified()?;
+    fs::File::open(to)?.file().set_modified(modified)
+}
+
+/// Lists the tree `root`, sorted, directories before what they hold.
+fn list(root: &Path, apart_from: &[PathBuf]) -> Result<Vec<Entry>> {
+    let unreadable = || format!("failed to read {}", root.display());
+    let real = fs::canonicalize(root).context(Kind::Input, unreadable)?;
+    let apart_from = apart_from
+        .iter()
+        .map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone()))
+        .collect();
+    let mut walk = Walk {
+        visiting: vec![real.clone()],
+        root: real.clone(),
+        apart_from,
+        entries: Vec::new(),
+    };
+    walk.directory(&real, Path::new(""))
+        .context(Kind::Input, unreadable)?;
+    Ok(walk.entries)
+}
+
+struct Walk {
+    /// Without links.
+    root: PathBuf,
+    apart_from: Vec<PathBuf>,
+    /// The real directories on the way down, which a link must not lead into again.
+    visiting: Vec<PathBuf>,
+    entries: Vec<Entry>,
+}
+
+impl Walk {
+    fn directory(&mut self, source: &Path, path: &Path) -> std::io::Result<()> {
+        let mut children = fs::read_dir(source)?.collect::<Result<Vec<_>, _>>()?;
+        children.sort_by_key(fs::DirEntry::file_name);
+        for child in children {
+            let source = child.path();
+            let path = path.join(child.file_name());
+            let kind = child.file_type()?;
+            if kind.is_symlink() {
+                self.link(source, path)?;
+            } else {
+                self.thing(source, path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a file, or a directory with all it holds. Sockets and the like are no source.
+    fn thing(&mut self, source: PathBuf, path: PathBuf) -> std::io::Result<()> {
+        let metadata = fs::metadata(&source)?;
+        if self.apart_from.contains(&source) || git::owns(&self.root, &source) {
+            return Ok(());
+        }
+        if metadata.is_file() {
+            let executable = is_executable(&metadata);
+            let form = Form::File { executable };
+            self.entries.push(Entry { path, source, form });
+        } else if metadata.is_dir() && !ignore::is_left_out(&self.root, &source) {
+            self.entries.push(Entry {
+                path: path.clone(),
+                source: source.clone(),
+                form: Form::Directory,
+            });
+            self.visiting.push(source.clone());
+            self.directory(&source, &path)?;
+            self.visiting.pop();
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, source: PathBuf, path: PathBuf) -> std::io::Result<()> {
+        let target = fs::read_link(&source)?;
+        let resolved = fs::canonicalize(&source).ok();
+        let form = match &resolved {
+            // A link to nowhere, or in a circle, is what it is.
+            None => target,
+            Some(real) => match real.strip_prefix(&self.root) {
+                Ok(_) if stays_inside(&path, &target) => target,
+                Ok(inside) => relative(&path, inside),
+                Err(_) if self.visiting.iter().any(|above| above.starts_with(real)) => target,
+                Err(_) => return self.thing(real.clone(), path),
+            },
+        };
+        let form = Form::Link(form);
+        self.entries.push(Entry { path, source, form });
+        Ok(())
+    }
+}
+
+/// Whether a link at `path` in the tree leads to `target` without ever leaving the tree.
+fn stays_inside(path: &Path, target: &Path) -> bool {
+    let mut depth = path.components().count().saturating_sub(1);
+    for component in target.components() {
+        match component {
+            Component::ParentDir if depth == 0 => return false,
+            Component::ParentDir => depth -= 1,
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return false,
+        }
+    }
+    true
+}
+
+/// The target of a link at `path` that leads to `inside`, both relative to the tree.
+fn relative(path: &Path, inside: &Path) -> PathBuf {
+    let up = path.components().count().saturating_sub(1);
+    let mut target: PathBuf = std::iter::repeat_n("..", up).collect();
+    target.push(inside);
+    if target.as_os_str().is_empty() {
+        target.push(".");
+    }
+    target
+}
+
+#[cfg(unix)]
+fn is_executable(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_metadata: &std::fs::Metadata) -> bool {
+    false
+}
+
+#[cfg(unix)]
+fn set_mode(file: &std::fs::File, executable: bool) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = if executable { 0o755 } else { 0o644 };
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_file: &std::fs::File, _executable: bool) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+pub(super) fn symlink(target: &Path, path: &Path) -> std::io::Result<()> {
+    fs_err::os::unix::fs::symlink(target, path)
+}
+
+#[cfg(not(unix))]
+fn symlink(_target: &Path, _path: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests;

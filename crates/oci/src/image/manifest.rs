@@ -1,0 +1,292 @@
+//! The documents of an image: configuration, manifest and index, as bytes.
+//!
+//! Responsible for their form, which is the same for the same values: keys are sorted. Never
+//! decides what is in a layer.
+
+use std::collections::BTreeMap;
+
+use oci_spec::image::{
+    Arch, Descriptor, ImageIndexBuilder, ImageManifestBuilder, MediaType, Os, PlatformBuilder,
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::image::blob::Blob;
+
+/// A document that is a blob of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    pub bytes: Vec<u8>,
+    pub blob: Blob,
+    pub media_type: MediaType,
+}
+
+impl Document {
+    /// Writes `value` with sorted keys: what is in it decides its digest, and no order of a map.
+    ///
+    /// # Panics
+    /// Never: what is given has text as keys.
+    #[must_use]
+    pub fn new(value: &impl Serialize, media_type: MediaType) -> Self {
+        let value = serde_json::to_value(value).expect("documents have text as keys");
+        let bytes = serde_json::to_vec(&sorted(value)).expect("a value is JSON");
+        Self {
+            blob: Blob::of(&bytes),
+            bytes,
+            media_type,
+        }
+    }
+
+    #[must_use]
+    pub fn descriptor(&self) -> Descriptor {
+        self.blob.descriptor(self.media_type.clone())
+    }
+}
+
+/// `serde_json` keeps keys sorted unless some crate asks for another order.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let ordered: BTreeMap<String, Value> = object
+                .into_iter()
+                .map(|(key, value)| (key, sorted(value)))
+                .collect();
+            Value::Object(Map::from_iter(ordered))
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+/// What a configuration says besides its layers.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// As Go names it, `amd64`.
+    pub architecture: String,
+    /// RFC 3339.
+    pub created: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A layer as a configuration knows it.
+#[derive(Clone, Debug)]
+pub struct DescribedLayer {
+    /// The digest of the uncompressed archive.
+    pub diff_id: String,
+    pub created_by: String,
+}
+
+/// The configuration (OCI image specification) of `layers`, on top of that of a base image.
+#[must_use]
+pub fn configuration(
+    base: Option<&Value>,
+    description: &Description,
+    layers: &[DescribedLayer],
+) -> Document {
+    let mut config = base.cloned().unwrap_or_else(|| json!({"os": "linux"}));
+    set(&mut config, "created", json!(description.created));
+    if base.is_none() {
+        set(&mut config, "architecture", json!(description.architecture));
+    }
+    let labels = entry(&mut config, &["config", "Labels"], json!({}));
+    for (key, value) in &description.labels {
+        set(labels, key, json!(value));
+    }
+    set(
+        entry(&mut config, &["rootfs"], json!({})),
+        "type",
+        json!("layers"),
+    );
+    let known = layers.iter().map(|layer| json!(layer.diff_id));
+    append(
+        entry(&mut config, &["rootfs", "diff_ids"], json!([])),
+        known,
+    );
+    let history = layers
+        .iter()
+        .map(|layer| json!({"created": description.created, "created_by": layer.created_by}));
+    append(entry(&mut config, &["history"], json!([])), history);
+    Document::new(&config, MediaType::ImageConfig)
+}
+
+/// The value at `path`, made of `default` if there is none.
+fn entry<'a>(value: &'a mut Value, path: &[&str], default: Value) -> &'a mut Value {
+    let Some((first, rest)) = path.split_first() else {
+        if value.is_null() {
+            *value = default;
+        }
+        return value;
+    };
+    if !value.is_object() {
+        *value = json!({});
+    }
+    entry(&mut value[*first], rest, default)
+}
+
+fn set(object: &mut Value, key: &str, value: Value) {
+    object[key] = value;
+}
+
+fn append(array: &mut Value, items: impl Iterator<Item = Value>) {
+    if let Some(array) = array.as_array_mut() {
+        array.extend(items);
+    }
+}
+
+/// The manifest (OCI image specification) of a configuration and its layers.
+///
+/// # Panics
+/// Never: what is required is given.
+#[must_use]
+pub fn manifest(
+    config: &Document,
+    layers: Vec<Descriptor>,
+    annotations: &BTreeMap<String, String>,
+) -> Document {
+    let mut builder = ImageManifestBuilder::default()
+        .schema_version(2_u32)
+        .media_type(MediaType::ImageManifest)
+        .config(config.descriptor())
+        .layers(layers);
+    if !annotations.is_empty() {
+        builder = builder.annotations(
+            annotations
+                .clone()
+                .into_iter()
+                .collect::<std::collections::HashMap<_, _>>(),
+        );
+    }
+    let manifest = builder.build().expect("a manifest needs no more");
+    Document::new(&manifest, MediaType::ImageManifest)
+}
+
+/// The configuration of what has none (OCI image specification).
+pub const EMPTY: &[u8] = b"{}";
+
+/// The manifest of `content` as an artifact that belongs to `subject`.
+///
+/// # Panics
+/// Never: what is required is given.
+#[must_use]
+pub fn referrer(content: &Document, subject: &Document) -> Document {
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2_u32)
+        .media_type(MediaType::ImageManifest)
+        .artifact_type(content.media_type.clone())
+        .config(Blob::of(EMPTY).descriptor(MediaType::EmptyJSON))
+        .layers(vec![content.descriptor()])
+        .subject(subject.descriptor())
+        .build()
+        .expect("an artifact needs no more");
+    Document::new(&manifest, MediaType::ImageManifest)
+}
+
+/// The list of referrers `before` with one more, which has content of `artifact_type`.
+#[must_use]
+pub fn with_referrer(before: Option<&[u8]>, referrer: &Document, artifact_type: &str) -> Document {
+    let known: Value = before
+        .and_then(|bytes| serde_json::from_slice(bytes).ok())
+        .unwrap_or_default();
+    let mut manifests = known["manifests"].as_array().cloned().unwrap_or_default();
+    manifests.retain(|known| known["digest"] != json!(referrer.blob.digest()));
+    let mut descriptor = json!(referrer.descriptor());
+    descriptor["artifactType"] = json!(artifact_type);
+    manifests.push(descriptor);
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::ImageIndex.to_string(),
+        "manifests": manifests,
+    });
+    Document::new(&index, MediaType::ImageIndex)
+}
+
+/// The index (OCI image specification) of manifests, each with its architecture.
+///
+/// # Panics
+/// Never: what is required is given.
+#[must_use]
+pub fn index(
+    manifests: &[(String, &Document)],
+    annotations: &BTreeMap<String, String>,
+) -> Document {
+    let described = manifests.iter().map(|(architecture, manifest)| {
+        let platform = PlatformBuilder::default()
+            .architecture(Arch::from(architecture.as_str()))
+            .os(Os::Linux)
+            .build()
+            .expect("a platform needs no more");
+        let mut descriptor = manifest.descriptor();
+        descriptor.set_platform(Some(platform));
+        descriptor
+    });
+    let mut builder = ImageIndexBuilder::default()
+        .schema_version(2_u32)
+        .media_type(MediaType::ImageIndex)
+        .manifests(described.collect::<Vec<_>>());
+    if !annotations.is_empty() {
+        builder = builder.annotations(
+            annotations
+                .clone()
+                .into_iter()
+                .collect::<std::collections::HashMap<_, _>>(),
+        );
+    }
+    let index = builder.build().expect("an index needs no more");
+    Document::new(&index, MediaType::ImageIndex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_a_map_does_not_matter() {
+        let annotations: BTreeMap<_, _> = (0..20)
+            .map(|number| (format!("key-{number}"), number.to_string()))
+            .collect();
+        let description = Description {
+            architecture: "amd64".to_owned(),
+            created: "1980-01-01T00:00:00Z".to_owned(),
+            labels: BTreeMap::new(),
+        };
+        let config = configuration(None, &description, &[]);
+        let first = manifest(&config, Vec::new(), &annotations);
+        for _ in 0..20 {
+            assert_eq!(manifest(&config, Vec::new(), &annotations), first);
+        }
+    }
+
+    #[test]
+    fn a_base_image_keeps_what_it_says() {
+        let base = json!({
+            "architecture": "arm64",
+            "os": "linux",
+            "config": {"User": "1001", "Cmd": ["usage"], "Labels": {"a": "1", "b": "2"}, "Healthcheck": {"Test": ["NONE"]}},
+            "rootfs": {"type": "layers", "diff_ids": ["sha256:base"]},
+            "history": [{"created_by": "base"}],
+        });
+        let description = Description {
+            architecture: "amd64".to_owned(),
+            created: "1980-01-01T00:00:00Z".to_owned(),
+            labels: BTreeMap::from([("b".to_owned(), "3".to_owned())]),
+        };
+        let layer = DescribedLayer {
+            diff_id: "sha256:own".to_owned(),
+            created_by: "wheelhouse".to_owned(),
+        };
+        let document = configuration(Some(&base), &description, &[layer]);
+        let config: Value = serde_json::from_slice(&document.bytes).unwrap();
+        assert_eq!(config["architecture"], "arm64");
+        assert_eq!(config["config"]["User"], "1001");
+        assert_eq!(
+            config["config"]["Healthcheck"],
+            base["config"]["Healthcheck"]
+        );
+        assert_eq!(config["config"]["Labels"], json!({"a": "1", "b": "3"}));
+        assert_eq!(
+            config["rootfs"]["diff_ids"],
+            json!(["sha256:base", "sha256:own"])
+        );
+        assert_eq!(config["history"].as_array().unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,79 @@
+//! Where images are read from and written to, one file or folder for each transport.
+
+pub mod archive;
+pub mod daemon;
+pub mod image_reader;
+pub mod image_writer;
+pub mod layout;
+pub mod registry;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use wheelhouse_fs::interruption::blocking;
+use wheelhouse_types::Result;
+
+pub use image_reader::{ImageReader, SourceImage, find};
+pub use image_writer::{BlobOutput, ImageWriter};
+pub use wheelhouse_types::image_location::ImageLocation as Location;
+
+use crate::registry::client::Purpose;
+use crate::registry::{Access, Registry};
+use archive::{ArchiveFormat, ArchiveReader, ArchiveWriter};
+use daemon::DaemonWriter;
+use layout::{LayoutReader, LayoutWriter};
+use registry::RegistryReader;
+
+/// Opens an image.
+///
+/// # Errors
+/// [`Kind::Fetch`], when it cannot be read.
+pub async fn open(
+    location: &Location,
+    access: &Access,
+    socket: &Path,
+) -> Result<Arc<dyn ImageReader>> {
+    Ok(match location.clone() {
+        Location::Layout { directory, tag } => Arc::new(LayoutReader { directory, tag }),
+        Location::LayoutArchive { file, tag } => {
+            opened_archive(file, ArchiveFormat::Layout(tag)).await?
+        }
+        Location::DockerArchive { file, name } => {
+            opened_archive(file, ArchiveFormat::Docker(name)).await?
+        }
+        Location::Registry(reference) => Arc::new(RegistryReader {
+            registry: Registry::open(&reference, access, Purpose::Pull).await?,
+            handle: Handle::current(),
+        }),
+        Location::Daemon { name } => Arc::new(daemon::save(socket, &name).await?),
+    })
+}
+
+/// Looks an archive through, which may be large.
+async fn opened_archive(file: PathBuf, form: ArchiveFormat) -> Result<Arc<dyn ImageReader>> {
+    Ok(Arc::new(
+        blocking(move || ArchiveReader::open(&file, form)).await?,
+    ))
+}
+
+/// Where layers are written while they are made; nothing for a registry, which is asked first what
+/// it has.
+pub(crate) fn destination(
+    location: &Location,
+    socket: &Path,
+) -> Result<Option<Box<dyn ImageWriter>>> {
+    Ok(match location.clone() {
+        Location::Layout { directory, tag } => Some(Box::new(LayoutWriter::new(directory, tag))),
+        Location::LayoutArchive { file, tag } => Some(Box::new(ArchiveWriter::new(
+            file,
+            ArchiveFormat::Layout(tag),
+        )?)),
+        Location::DockerArchive { file, name } => Some(Box::new(ArchiveWriter::new(
+            file,
+            ArchiveFormat::Docker(name),
+        )?)),
+        Location::Daemon { name } => Some(Box::new(DaemonWriter::new(socket, name)?)),
+        Location::Registry(_) => None,
+    })
+}

@@ -1,0 +1,208 @@
+//! Placing files.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+
+use wheelhouse_types::Kind;
+
+use super::super::entry::{has_store_mtime, store_mtime};
+use super::super::{Found, LinkMode, Placed, Placing, Store, Stored};
+use super::{add, find, names, new_store};
+
+const COPY: Placing = by(LinkMode::Copy);
+const LINK: Placing = by(LinkMode::Hardlink);
+
+const fn by(mode: LinkMode) -> Placing {
+    Placing {
+        mode,
+        placed_before: false,
+    }
+}
+
+fn inode(path: &Path) -> u64 {
+    std::fs::symlink_metadata(path).unwrap().ino()
+}
+
+fn place(store: &Store, stored: &Stored, destination: &Path, placing: Placing) -> Placed {
+    let placed = store.place(stored, destination, placing).unwrap();
+    assert_eq!(
+        std::fs::read(destination).unwrap(),
+        std::fs::read(&stored.path).unwrap()
+    );
+    placed
+}
+
+#[test]
+fn a_link_is_the_entry_itself() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let destination = directory.path().join("a.whl");
+    assert_eq!(place(&store, &stored, &destination, LINK), Placed::Linked);
+    assert_eq!(inode(&destination), inode(&stored.path));
+    assert_eq!(
+        place(&store, &stored, &destination, LINK),
+        Placed::Unchanged
+    );
+}
+
+#[test]
+fn a_copy_is_another_file_with_the_constant_time() {
+    let (directory, store) = new_store();
+    let stored = add(&store, &vec![1; 500_000]);
+    let destination = directory.path().join("a.whl");
+    assert_eq!(place(&store, &stored, &destination, COPY), Placed::Copied);
+    let metadata = std::fs::metadata(&destination).unwrap();
+    assert_ne!(metadata.ino(), inode(&stored.path));
+    assert!(has_store_mtime(&metadata));
+    assert_eq!(metadata.permissions().mode() & 0o777, stored.mode);
+    assert_eq!(names(directory.path()), ["a.whl", "cache"]);
+}
+
+#[test]
+fn a_clone_is_another_file_or_refused() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let destination = directory.path().join("a.whl");
+    match store.place(&stored, &destination, by(LinkMode::Clone)) {
+        Ok(placed) => {
+            assert_eq!(placed, Placed::Cloned);
+            let metadata = std::fs::metadata(&destination).unwrap();
+            assert_ne!(metadata.ino(), inode(&stored.path));
+            assert!(has_store_mtime(&metadata));
+            assert_eq!(std::fs::read(&destination).unwrap(), b"wheel");
+        }
+        Err(error) => {
+            assert!(error.hint().unwrap().contains("linked or copied"));
+            assert_eq!(names(directory.path()), ["cache"]);
+        }
+    }
+}
+
+#[test]
+fn whatever_works_first_is_taken_and_remembered() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let other = add(&store, b"other");
+    let first = directory.path().join("a.whl");
+    let second = directory.path().join("b.whl");
+    let placed = place(&store, &stored, &first, Placing::default());
+    assert!(matches!(placed, Placed::Cloned | Placed::Linked));
+    let device = std::fs::metadata(directory.path()).unwrap().dev();
+    assert!(store.best_method(device).is_some());
+    assert_eq!(place(&store, &other, &second, Placing::default()), placed);
+}
+
+#[test]
+fn a_file_that_the_caller_knows_may_stay_and_no_other() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let destination = directory.path().join("a.whl");
+    let known = Placing {
+        placed_before: true,
+        ..COPY
+    };
+    place(&store, &stored, &destination, COPY);
+    assert_eq!(place(&store, &stored, &destination, COPY), Placed::Copied);
+    assert_eq!(
+        place(&store, &stored, &destination, known),
+        Placed::Unchanged
+    );
+    std::fs::write(&destination, "wheeL").unwrap();
+    assert_eq!(place(&store, &stored, &destination, known), Placed::Copied);
+    let file = std::fs::File::create(&destination).unwrap();
+    file.set_modified(store_mtime()).unwrap();
+    assert_eq!(place(&store, &stored, &destination, known), Placed::Copied);
+}
+
+#[test]
+fn what_is_there_is_replaced_and_a_link_not_followed() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let victim = directory.path().join("victim");
+    let destination = directory.path().join("a.whl");
+    std::fs::write(&victim, "mine").unwrap();
+    for placing in [LINK, COPY, Placing::default()] {
+        let _ = std::fs::remove_file(&destination);
+        symlink(&victim, &destination).unwrap();
+        place(&store, &stored, &destination, placing);
+        assert!(!destination.is_symlink());
+    }
+    assert_eq!(std::fs::read(&victim).unwrap(), b"mine");
+    assert_eq!(names(directory.path()), ["a.whl", "cache", "victim"]);
+}
+
+#[test]
+fn two_links_to_one_entry_leave_no_third_name() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let destination = directory.path().join("a.whl");
+    place(&store, &stored, &destination, LINK);
+    // As when another run has placed it after this one looked.
+    super::super::link::link(&stored, &destination).unwrap();
+    assert_eq!(names(directory.path()), ["a.whl", "cache"]);
+}
+
+#[test]
+fn a_write_through_a_link_is_noticed() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let destination = directory.path().join("a.whl");
+    place(&store, &stored, &destination, LINK);
+    std::fs::write(&destination, "wheeL").unwrap();
+    assert_eq!(find(&store, b"wheel"), Found::Corrupt(stored.path.clone()));
+    let again = add(&store, b"wheel");
+    assert_eq!(place(&store, &again, &destination, LINK), Placed::Linked);
+    assert_eq!(std::fs::read(&destination).unwrap(), b"wheel");
+}
+
+#[test]
+fn a_link_with_narrower_permissions_becomes_a_copy() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let usual = stored.mode;
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&stored.path, private).unwrap();
+    let stored = find(&store, b"wheel").present().unwrap();
+    let destination = directory.path().join("a.whl");
+    let placed = place(&store, &stored, &destination, LINK);
+    let mode = std::fs::metadata(&destination)
+        .unwrap()
+        .permissions()
+        .mode()
+        & 0o777;
+    assert_eq!(mode, usual);
+    assert_eq!(placed == Placed::Copied, usual != 0o600);
+}
+
+#[test]
+fn a_place_that_cannot_be_had_is_named() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let directory_there = directory.path().join("a.whl");
+    std::fs::create_dir(&directory_there).unwrap();
+    let missing = directory.path().join("missing/a.whl");
+    for destination in [directory_there, missing] {
+        for placing in [LINK, COPY, Placing::default()] {
+            let error = store.place(&stored, &destination, placing).unwrap_err();
+            assert_eq!(error.kind(), Kind::Publish);
+            let path = destination.display().to_string();
+            assert!(error.to_string().contains(&path), "{error}");
+        }
+    }
+    assert_eq!(names(directory.path()), ["a.whl", "cache"]);
+}
+
+#[test]
+#[ignore = "takes long, and says something only where a file can have no more than 65,000 names"]
+fn what_can_have_no_more_names_is_copied() {
+    let (directory, store) = new_store();
+    let stored = add(&store, b"wheel");
+    let mut names = (0..70_000).map(|number| directory.path().join(number.to_string()));
+    let limited = names.any(|name| std::fs::hard_link(&stored.path, name).is_err());
+    let destination = directory.path().join("a.whl");
+    let placed = place(&store, &stored, &destination, LINK);
+    assert_eq!(placed == Placed::Copied, limited);
+    std::fs::remove_file(&destination).unwrap();
+    let placed = place(&store, &stored, &destination, Placing::default());
+    assert_ne!(placed == Placed::Linked, limited);
+}
