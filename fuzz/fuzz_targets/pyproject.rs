@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse_config::Project;
+use wheelhouse_config::PyProject;
 
 fuzz_target!(|text: &str| {
-    if let Ok(project) = Project::parse(Path::new("pyproject.toml"), text) {
+    if let Ok(project) = PyProject::parse(Path::new("pyproject.toml"), text) {
         let _ = project.name();
         let _ = project.dependencies();
     }

@@ -5,11 +5,11 @@ use std::io;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse_config::{Environment, FileOptions, ReadContext, Role, Source, read_requirements};
+use wheelhouse_config::{Environment, FileOptions, ReadContext, FileRole, FileSource, read_requirements};
 
 fuzz_target!(|bytes: &[u8]| {
-    let read = |source: &Source| match source {
-        Source::File(path) if path.ends_with("r.txt") => Ok(bytes.to_vec()),
+    let read = |source: &FileSource| match source {
+        FileSource::File(path) if path.ends_with("r.txt") => Ok(bytes.to_vec()),
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
     let environment = Environment::default();
@@ -18,6 +18,6 @@ fuzz_target!(|bytes: &[u8]| {
         environment: &environment,
         reader: &read,
     };
-    let files = [(Role::Requirements, Source::File("/directory/r.txt".into()))];
+    let files = [(FileRole::Requirements, FileSource::File("/directory/r.txt".into()))];
     let _ = read_requirements(&files, &context, FileOptions::default());
 });

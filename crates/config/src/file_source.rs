@@ -14,14 +14,14 @@ use wheelhouse_fs::input;
 
 /// Says where a requirements file is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum FileSource {
     /// A path of the local file system.
     File(PathBuf),
     /// An `http:`, `https:` or `file:` URL.
     Url(Box<Url>),
 }
 
-impl Source {
+impl FileSource {
     /// Tells a URL from a path, as pip does: by the schemes `http`, `https` and `file`.
     ///
     /// # Errors
@@ -63,13 +63,13 @@ impl Source {
     }
 }
 
-impl From<Url> for Source {
+impl From<Url> for FileSource {
     fn from(url: Url) -> Self {
         Self::Url(Box::new(url))
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for FileSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(formatter, "{}", path.display()),
@@ -120,7 +120,7 @@ pub trait ReadSource {
     /// # Errors
     /// Fails when there is no such file, or it cannot be read. A `wheelhouse_types::Error` within
     /// is told with its own kind and hint.
-    fn read(&self, source: &Source) -> io::Result<Vec<u8>>;
+    fn read(&self, source: &FileSource) -> io::Result<Vec<u8>>;
 
     /// Tells whether a local path exists, which decides what a relative `--find-links` means.
     fn exists(&self, path: &Path) -> bool {
@@ -128,8 +128,8 @@ pub trait ReadSource {
     }
 }
 
-impl<Read: Fn(&Source) -> io::Result<Vec<u8>>> ReadSource for Read {
-    fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
+impl<Read: Fn(&FileSource) -> io::Result<Vec<u8>>> ReadSource for Read {
+    fn read(&self, source: &FileSource) -> io::Result<Vec<u8>> {
         self(source)
     }
 }
@@ -139,17 +139,17 @@ impl<Read: Fn(&Source) -> io::Result<Vec<u8>>> ReadSource for Read {
 pub struct LocalReader;
 
 impl ReadSource for LocalReader {
-    fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
+    fn read(&self, source: &FileSource) -> io::Result<Vec<u8>> {
         match source {
-            Source::File(path) => input::read(path),
-            Source::Url(url) if url.scheme() == "file" => match url.to_file_path() {
+            FileSource::File(path) => input::read(path),
+            FileSource::Url(url) if url.scheme() == "file" => match url.to_file_path() {
                 Ok(path) => input::read(&path),
                 Err(()) => Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
                     format!("`{url}` names no local file"),
                 )),
             },
-            Source::Url(_) => Err(io::Error::new(
+            FileSource::Url(_) => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!("`{source}` is not local"),
             )),
@@ -161,8 +161,8 @@ impl ReadSource for LocalReader {
 mod tests {
     use super::*;
 
-    fn source(text: &str) -> Source {
-        Source::parse(text).unwrap()
+    fn source(text: &str) -> FileSource {
+        FileSource::parse(text).unwrap()
     }
 
     fn joined(file: &str, named: &str) -> String {
@@ -172,11 +172,11 @@ mod tests {
 
     #[test]
     fn only_three_schemes_make_a_url() {
-        assert!(matches!(source("HTTPS://host/a.txt"), Source::Url(_)));
-        assert!(matches!(source("file:///a.txt"), Source::Url(_)));
-        assert!(matches!(source("ftp://host/a.txt"), Source::File(_)));
-        assert!(matches!(source("requirements.txt"), Source::File(_)));
-        assert!(Source::parse("http://").is_err());
+        assert!(matches!(source("HTTPS://host/a.txt"), FileSource::Url(_)));
+        assert!(matches!(source("file:///a.txt"), FileSource::Url(_)));
+        assert!(matches!(source("ftp://host/a.txt"), FileSource::File(_)));
+        assert!(matches!(source("requirements.txt"), FileSource::File(_)));
+        assert!(FileSource::parse("http://").is_err());
     }
 
     #[test]

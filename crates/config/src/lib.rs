@@ -26,22 +26,24 @@ mod tool_table;
 
 pub use encoding::DecodeError;
 pub use environment::Environment;
-pub use file_source::{LocalReader, ReadSource, Source};
+pub use file_source::{FileSource, LocalReader, ReadSource};
 pub use format_control::{AllowedFormats, ControlValueError, FormatControl, ReleaseControl};
-pub use lockfile::{Scope, is_pylock_name};
+pub use lockfile::{SupportedTargets, is_pylock_name};
 pub use pip_config::{
     ConfigurationError, ConfigurationFile, ConfigurationLevel, ConfigurationOrigin,
-    ConfigurationRequest, FileStatus, IniError, PipConfiguration, Platform, Setting, SettingStatus,
+    ConfigurationRequest, FileStatus, IniError, PathConventions, PipConfiguration, Setting,
+    SettingStatus,
 };
 pub use project_discovery::{ApplicationSource, SourceFilesError, find_application_source};
-pub use pyproject::{Dependencies, Project, ProjectError};
-pub use request::{Joined, effective_indexes, join};
+pub use pyproject::{Dependencies, ProjectError, PyProject};
+pub use request::{BuiltRequest, build_request, effective_indexes};
 pub use requirements_file::{
-    FileOptions, Location, Notice, NoticeKind, OptionError, QuoteError, ReadContext,
-    RequirementLine, Requirements, RequirementsError, Role, read_requirements,
+    FileOptions, FileRole, LineLocation, OptionError, QuoteError, ReadContext, RequirementLine,
+    RequirementsError, RequirementsFile, RequirementsWarning, WarningKind, read_requirements,
 };
 pub use settings::{
-    Control, RawBuild, RawTargets, Row, Settings, SettingsContext, ValueOrigin, settle,
+    FormatOption, RawOptions, RawTargets, ResolvedSetting, Settings, SettingsContext, ValueOrigin,
+    resolve_settings,
 };
 pub use tool_table::{FILE_NAME as PROJECT_FILE_NAME, ProjectConfiguration};
 pub use tool_table::{key_names, reference as key_reference};

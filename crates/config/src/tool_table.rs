@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Value;
 use wheelhouse_types::{Error, Kind, Result, names_image, toml_reader};
 
-use crate::file_source::{ReadSource, Source};
+use crate::file_source::{FileSource, ReadSource};
 use crate::pip_config::{
     ConfigurationFile, ConfigurationLevel, ConfigurationOrigin, FileStatus, OptionKind, Setting,
     SettingStatus,
@@ -280,7 +280,7 @@ impl ProjectConfiguration {
             level: ConfigurationLevel::Project,
             status,
         };
-        let text = match reader.read(&Source::File(path.to_owned())) {
+        let text = match reader.read(&FileSource::File(path.to_owned())) {
             Ok(bytes) => String::from_utf8(bytes).ok(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());

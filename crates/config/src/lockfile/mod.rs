@@ -28,9 +28,9 @@ use wheelhouse_types::lock::Build;
 use wheelhouse_types::request::{LockedFile, Requirement};
 use wheelhouse_types::{Error, ExtraName, GroupName, Kind, Result, Sha256, toml_reader};
 
-use requirements::Contents;
+use requirements::LockRequirements;
 
-pub use supported_targets::Scope;
+pub use supported_targets::SupportedTargets;
 
 /// The locks that are looked for in an application's tree, the best first.
 pub(super) const LOCK_NAMES: [&str; 4] = ["pylock.toml", "uv.lock", "poetry.lock", "Pipfile.lock"];
@@ -134,7 +134,7 @@ pub(super) struct LockFile<'a> {
 
 /// What a lock asks for.
 #[derive(Debug, Default)]
-pub(super) struct Locked {
+pub(super) struct LockedInputs {
     pub(super) requirements: Vec<Requirement>,
     /// The digests of requirements when not all of them have some: a tree has none, and digests
     /// beside one requirement would be wanted of all.
@@ -149,7 +149,7 @@ pub(super) struct Locked {
     pub(super) find_links: Vec<String>,
     /// The files of packages that it names.
     pub(super) named_files: Vec<LockedFile>,
-    pub(super) scope: Scope,
+    pub(super) scope: SupportedTargets,
     pub(super) notes: Vec<String>,
 }
 
@@ -170,14 +170,18 @@ pub(super) fn recognize(path: &str, text: &str) -> Result<Format> {
 /// # Errors
 /// It cannot be read, is of an unknown version, is outdated, or has no such extra or group: the
 /// message names the file and the entry.
-pub(super) fn read(format: Format, file: &LockFile<'_>, selection: &Selection) -> Result<Locked> {
+pub(super) fn read(
+    format: Format,
+    file: &LockFile<'_>,
+    selection: &Selection,
+) -> Result<LockedInputs> {
     let contents = match format {
         Format::Pylock => pylock::read(file, selection),
         Format::Uv => uv::read(file, selection),
         Format::Poetry => poetry::read(file, selection),
         Format::Pipfile => pipfile::read(file, selection),
     };
-    let contents = contents.and_then(Contents::checked);
+    let contents = contents.and_then(LockRequirements::checked);
     contents
         .map(|contents| contents.locked(file))
         .context(Kind::Input, || {

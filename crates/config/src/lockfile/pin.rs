@@ -11,9 +11,9 @@ use crate::file_source::absolute_path;
 
 /// A package as a lock pins it.
 #[derive(Clone, Debug)]
-pub(super) struct Pin {
+pub(super) struct PinnedPackage {
     pub(super) name: PackageName,
-    pub(super) what: What,
+    pub(super) what: PinKind,
     /// When it is wanted, extras and groups decided.
     pub(super) marker: MarkerTree,
     /// `algorithm:hex`, of all files that it may come from.
@@ -22,7 +22,7 @@ pub(super) struct Pin {
 
 /// What of a package is pinned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum PinKind {
     /// A version of an index.
     Version(Version),
     /// Nothing: any version of an index will do.
@@ -45,7 +45,7 @@ pub(super) enum What {
     },
 }
 
-impl What {
+impl PinKind {
     /// Returns a commit of the repository at `url`: a URL with or without `git+`, or `USER@HOST:PATH`,
     /// as `ssh` and Git take it.
     pub(super) fn commit(url: &str, commit: &str, subdirectory: Option<&str>) -> Self {
@@ -74,17 +74,17 @@ const ALGORITHMS: [(&str, usize); 5] = [
     ("blake2b", 128),
 ];
 
-impl Pin {
+impl PinnedPackage {
     /// The requirement as a line.
     pub(super) fn text(&self) -> Result<String> {
         let requirement = match &self.what {
-            What::Version(version) => format!("{}=={version}", self.name),
-            What::Any => self.name.to_string(),
-            What::Archive { url, subdirectory } => {
+            PinKind::Version(version) => format!("{}=={version}", self.name),
+            PinKind::Any => self.name.to_string(),
+            PinKind::Archive { url, subdirectory } => {
                 let (url, _) = url.split_once('#').unwrap_or((url, ""));
                 format!("{} @ {url}{}", self.name, fragment(subdirectory.as_deref()))
             }
-            What::Git {
+            PinKind::Git {
                 url,
                 commit,
                 subdirectory,
@@ -92,7 +92,7 @@ impl Pin {
                 let fragment = fragment(subdirectory.as_deref());
                 format!("{} @ git+{url}@{commit}{fragment}", self.name)
             }
-            What::Path { path, subdirectory } => {
+            PinKind::Path { path, subdirectory } => {
                 let path = absolute_path(Path::new("/"), path);
                 let url = Url::from_file_path(&path).map_err(|()| {
                     let message = format!("{} is no absolute path", path.display());
@@ -150,8 +150,8 @@ fn fragment(subdirectory: Option<&str>) -> String {
 mod tests {
     use super::*;
 
-    fn pin(what: What) -> Pin {
-        Pin {
+    fn pin(what: PinKind) -> PinnedPackage {
+        PinnedPackage {
             name: "acme".parse().unwrap(),
             what,
             marker: MarkerTree::TRUE,
@@ -159,17 +159,17 @@ mod tests {
         }
     }
 
-    fn text(what: What) -> String {
+    fn text(what: PinKind) -> String {
         pin(what).text().unwrap()
     }
 
     #[test]
     fn pins_become_lines() {
         assert_eq!(
-            text(What::Version("1.0+cpu".parse().unwrap())),
+            text(PinKind::Version("1.0+cpu".parse().unwrap())),
             "acme==1.0+cpu"
         );
-        assert_eq!(text(What::Any), "acme");
+        assert_eq!(text(PinKind::Any), "acme");
         for (url, becomes) in [
             ("https://host/acme.git", "https://host/acme.git"),
             ("git+https://host/acme.git", "https://host/acme.git"),
@@ -183,24 +183,24 @@ mod tests {
             ("file:///srv/acme", "file:///srv/acme"),
         ] {
             assert_eq!(
-                text(What::commit(url, "abc", Some("lib"))),
+                text(PinKind::commit(url, "abc", Some("lib"))),
                 format!("acme @ git+{becomes}@abc#subdirectory=lib")
             );
         }
-        let archive = What::Archive {
+        let archive = PinKind::Archive {
             url: "https://host/acme-1.0.tar.gz#sha256=00".into(),
             subdirectory: None,
         };
         assert_eq!(text(archive), "acme @ https://host/acme-1.0.tar.gz");
-        let path = What::Path {
+        let path = PinKind::Path {
             path: "/srv/a b/./lib/".into(),
             subdirectory: None,
         };
         assert_eq!(text(path), "acme @ file:///srv/a%20b/lib");
         let marker = wheelhouse_types::marker::parse("python_version < '3.9'").unwrap();
-        let marked = Pin {
+        let marked = PinnedPackage {
             marker,
-            ..pin(What::Any)
+            ..pin(PinKind::Any)
         };
         assert_eq!(marked.text().unwrap(), "acme ; python_full_version < '3.9'");
     }
@@ -208,9 +208,9 @@ mod tests {
     #[test]
     fn a_hash_of_unknown_form_is_named() {
         let check = |hash: &str| {
-            let hashed = Pin {
+            let hashed = PinnedPackage {
                 hashes: vec![hash.to_owned()],
-                ..pin(What::Any)
+                ..pin(PinKind::Any)
             };
             hashed.check_hashes().map_err(|error| error.to_string())
         };

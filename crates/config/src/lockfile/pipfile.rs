@@ -11,9 +11,9 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::toml_reader::{self, Entry};
 use wheelhouse_types::{Error, Kind, MarkerTree, PackageName, Result, marker};
 
-use super::pin::{Pin, What};
-use super::python_json::{self, COMPACT, Json};
-use super::requirements::{Contents, add};
+use super::pin::{PinKind, PinnedPackage};
+use super::python_json::{self, COMPACT, PythonJson};
+use super::requirements::{LockRequirements, add};
 use super::{LockFile, Selection, outdated, unknown};
 use crate::names::normalize_name;
 
@@ -43,7 +43,7 @@ const OTHER_TABLES: [&str; 7] = [
     "pipenv",
 ];
 
-pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
+pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockRequirements> {
     let table = parse(file.text)?;
     let root = Entry::root(&table);
     let meta = root.required("_meta", root.entry("_meta")?)?;
@@ -59,14 +59,14 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     if let Some(extra) = selection.extras.first() {
         return Err(unknown("extra", extra.as_ref(), Vec::<String>::new()));
     }
-    let mut contents = Contents::default();
+    let mut contents = LockRequirements::default();
     let mut sources = Vec::new();
     for source in meta.entries("sources")? {
         let url = source.required_string("url")?;
         add(&mut contents.indexes, url);
         sources.extend(source.string("name")?.into_iter().chain([url]));
     }
-    let mut pins: Vec<(&str, Pin)> = Vec::new();
+    let mut pins: Vec<(&str, PinnedPackage)> = Vec::new();
     for category in categories(&root, selection)? {
         let packages = root.required(category, root.entry(category)?)?;
         for name in packages.keys() {
@@ -92,8 +92,12 @@ fn check_index(package: &Entry<'_>, sources: &[&str]) -> Result<()> {
 }
 
 /// Categories are resolved apart from one another, so they may pin a package differently.
-fn check_agreement(pins: &[(&str, Pin)], category: &str, pin: &Pin) -> Result<()> {
-    let differs = |(_, other): &&(&str, Pin)| {
+fn check_agreement(
+    pins: &[(&str, PinnedPackage)],
+    category: &str,
+    pin: &PinnedPackage,
+) -> Result<()> {
+    let differs = |(_, other): &&(&str, PinnedPackage)| {
         other.name == pin.name && other.what != pin.what && !other.marker.is_disjoint(pin.marker)
     };
     let Some((other_category, other)) = pins.iter().find(differs) else {
@@ -117,21 +121,21 @@ fn parse(text: &str) -> Result<Table> {
 
 /// The same without nulls, which say nothing and which TOML has not.
 fn without_nulls(json: serde_json::Value) -> Option<Value> {
-    use serde_json::Value as Json;
+    use serde_json::Value as PythonJson;
     Some(match json {
-        Json::Null => return None,
-        Json::Bool(boolean) => Value::Boolean(boolean),
-        Json::Number(number) => match number.as_i64() {
+        PythonJson::Null => return None,
+        PythonJson::Bool(boolean) => Value::Boolean(boolean),
+        PythonJson::Number(number) => match number.as_i64() {
             Some(integer) => Value::Integer(integer),
             None => Value::Float(number.as_f64()?),
         },
-        Json::String(string) => Value::String(string),
-        Json::Array(items) => items
+        PythonJson::String(string) => Value::String(string),
+        PythonJson::Array(items) => items
             .into_iter()
             .filter_map(without_nulls)
             .collect::<Vec<_>>()
             .into(),
-        Json::Object(object) => {
+        PythonJson::Object(object) => {
             let entries = object.into_iter();
             Value::Table(
                 entries
@@ -179,16 +183,16 @@ fn digest(pipfile: &Table, normalized: bool) -> String {
         Value::Table(table) if normalized => {
             let entries = table
                 .iter()
-                .map(|(name, value)| (normalize_name(name), Json::Value(value)));
-            Json::Object(entries.collect())
+                .map(|(name, value)| (normalize_name(name), PythonJson::Value(value)));
+            PythonJson::Object(entries.collect())
         }
-        value => Json::Value(value),
+        value => PythonJson::Value(value),
     };
     let sources = pipfile.get("source").unwrap_or(&no_source["source"]);
     let meta = [("sources", sources), ("requires", get("requires"))]
-        .map(|(key, value)| (key.to_owned(), Json::Value(value)));
+        .map(|(key, value)| (key.to_owned(), PythonJson::Value(value)));
     let mut object = BTreeMap::from([
-        ("_meta".to_owned(), Json::Object(meta.into())),
+        ("_meta".to_owned(), PythonJson::Object(meta.into())),
         ("default".to_owned(), section("packages")),
         ("develop".to_owned(), section("dev-packages")),
     ]);
@@ -197,7 +201,7 @@ fn digest(pipfile: &Table, normalized: bool) -> String {
             object.insert(key.clone(), section(key));
         }
     }
-    let json = python_json::write(&Json::Object(object), &COMPACT);
+    let json = python_json::write(&PythonJson::Object(object), &COMPACT);
     hex::encode(Sha256::digest(json))
 }
 
@@ -242,7 +246,7 @@ fn read_pin(
     name: &str,
     written: Option<&Table>,
     file: &LockFile<'_>,
-) -> Result<Pin> {
+) -> Result<PinnedPackage> {
     let package = packages.required(name, packages.entry(name)?)?;
     let parsed: Result<PackageName, _> = name.parse();
     let parsed = parsed.map_err(|error| {
@@ -252,11 +256,11 @@ fn read_pin(
     })?;
     let what = read_what(&package, file)?;
     let mut marker = read_marker(&package)?;
-    if let (What::Any, Some(written)) = (&what, written) {
+    if let (PinKind::Any, Some(written)) = (&what, written) {
         marker = marker.and(read_marker(&Entry::root(written))?);
     }
     let hashes = package.strings("hashes")?.into_iter().map(str::to_owned);
-    Ok(Pin {
+    Ok(PinnedPackage {
         name: parsed,
         what,
         marker,
@@ -281,11 +285,11 @@ fn read_marker(package: &Entry<'_>) -> Result<MarkerTree> {
     Ok(all)
 }
 
-fn read_what(package: &Entry<'_>, file: &LockFile<'_>) -> Result<What> {
+fn read_what(package: &Entry<'_>, file: &LockFile<'_>) -> Result<PinKind> {
     let subdirectory = package.string("subdirectory")?;
     if let Some(url) = package.string("git")? {
         let commit = package.required_string("ref")?;
-        return Ok(What::commit(url, commit, subdirectory));
+        return Ok(PinKind::commit(url, commit, subdirectory));
     }
     let subdirectory = subdirectory.map(str::to_owned);
     if let Some(other) = ["hg", "svn", "bzr"]
@@ -298,27 +302,27 @@ fn read_what(package: &Entry<'_>, file: &LockFile<'_>) -> Result<What> {
     if let Some(place) = place.into_iter().flatten().next() {
         let path = file.base.join(place);
         return Ok(if place.contains("://") {
-            What::Archive {
+            PinKind::Archive {
                 url: place.to_owned(),
                 subdirectory,
             }
         } else {
-            What::Path { path, subdirectory }
+            PinKind::Path { path, subdirectory }
         });
     }
     read_version(package)
 }
 
-fn read_version(package: &Entry<'_>) -> Result<What> {
+fn read_version(package: &Entry<'_>) -> Result<PinKind> {
     let text = package.required_string("version")?;
     if text == "*" {
-        return Ok(What::Any);
+        return Ok(PinKind::Any);
     }
     let version = text
         .strip_prefix("==")
         .map(|version| version.trim().parse());
     match version {
-        Some(Ok(version)) => Ok(What::Version(version)),
+        Some(Ok(version)) => Ok(PinKind::Version(version)),
         _ => Err(package.error("version", &format!("is `{text}`, which is not pinned"))),
     }
 }

@@ -11,21 +11,21 @@ use wheelhouse_types::request::LockedFile;
 use wheelhouse_types::toml_reader::{Entry, parse};
 use wheelhouse_types::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version, marker};
 
-use super::pin::{Pin, What};
-use super::requirements::{Contents, add};
+use super::pin::{PinKind, PinnedPackage};
+use super::requirements::{LockRequirements, add};
 use super::{LockFile, Selection, filename_of, unknown};
 
-pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
+pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockRequirements> {
     let table = parse(file.text)?;
     let root = Entry::root(&table);
     check_version(&root)?;
     root.required_string("created-by")?;
     let wanted = wanted(&root, selection)?;
     root.required("packages", root.value("packages"))?;
-    let mut contents = Contents {
+    let mut contents = LockRequirements {
         builds: read_builds(&root)?,
         files: read_files(&root, file.base)?,
-        ..Contents::default()
+        ..LockRequirements::default()
     };
     if let Some(python) = root.string("requires-python")? {
         contents.scope.require_python(python)?;
@@ -47,7 +47,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
         let files = files(&package)?;
         let files = files.iter().map(|file| read_locked_file(&package, file));
         let files: Vec<LockedFile> = files.collect::<Result<_>>()?;
-        contents.pins.push(Pin {
+        contents.pins.push(PinnedPackage {
             name: package.required("name", package.parsed("name")?)?,
             what,
             marker,
@@ -72,12 +72,12 @@ fn check_version(root: &Entry<'_>) -> Result<()> {
 }
 
 /// The extras and groups whose packages are wanted.
-struct Wanted {
+struct WantedExtras {
     extras: Vec<ExtraName>,
     groups: Vec<GroupName>,
 }
 
-impl Wanted {
+impl WantedExtras {
     fn decide(&self, marker: MarkerTree) -> MarkerTree {
         let is_extra = |name: &ExtraName| self.extras.contains(name);
         let is_group = |name: &GroupName| self.groups.contains(name);
@@ -86,7 +86,7 @@ impl Wanted {
 }
 
 /// The lock's default groups are what it is made of, so that they always count.
-fn wanted(root: &Entry<'_>, selection: &Selection) -> Result<Wanted> {
+fn wanted(root: &Entry<'_>, selection: &Selection) -> Result<WantedExtras> {
     let extras: Vec<ExtraName> = names(root, "extras")?;
     let groups: Vec<GroupName> = names(root, "dependency-groups")?;
     if let Some(extra) = selection.extras.iter().find(|name| !extras.contains(name)) {
@@ -99,7 +99,7 @@ fn wanted(root: &Entry<'_>, selection: &Selection) -> Result<Wanted> {
         }
         wanted.push(group.clone());
     }
-    Ok(Wanted {
+    Ok(WantedExtras {
         extras: selection.extras.clone(),
         groups: wanted,
     })
@@ -115,7 +115,7 @@ where
         .map_err(|error| root.error(key, "is invalid").caused_by(error))
 }
 
-fn read_what(package: &Entry<'_>, base: &Path) -> Result<What> {
+fn read_what(package: &Entry<'_>, base: &Path) -> Result<PinKind> {
     check_exclusive(package)?;
     if let Some(vcs) = package.entry("vcs")? {
         return read_git(&vcs, base);
@@ -123,7 +123,7 @@ fn read_what(package: &Entry<'_>, base: &Path) -> Result<What> {
     if let Some(directory) = package.entry("directory")? {
         let path = base.join(directory.required_string("path")?);
         let subdirectory = directory.string("subdirectory")?.unwrap_or_default();
-        return Ok(What::Path {
+        return Ok(PinKind::Path {
             path: path.join(subdirectory),
             subdirectory: None,
         });
@@ -137,30 +137,30 @@ fn read_what(package: &Entry<'_>, base: &Path) -> Result<What> {
             error.with_hint("A package needs wheels, or one of sdist, archive, directory and vcs.")
         );
     }
-    Ok(What::Version(read_version(package)?))
+    Ok(PinKind::Version(read_version(package)?))
 }
 
-fn read_git(vcs: &Entry<'_>, base: &Path) -> Result<What> {
+fn read_git(vcs: &Entry<'_>, base: &Path) -> Result<PinKind> {
     let kind = vcs.required_string("type")?;
     if kind != "git" {
         let said = format!("\"{kind}\" is not supported, only \"git\"");
         return Err(vcs.error("type", &said));
     }
-    Ok(What::commit(
+    Ok(PinKind::commit(
         &place(vcs, base)?,
         vcs.required_string("commit-id")?,
         vcs.string("subdirectory")?,
     ))
 }
 
-fn read_archive(archive: &Entry<'_>, base: &Path) -> Result<What> {
+fn read_archive(archive: &Entry<'_>, base: &Path) -> Result<PinKind> {
     let subdirectory = archive.string("subdirectory")?.map(str::to_owned);
     Ok(match archive.string("path")? {
-        Some(path) => What::Path {
+        Some(path) => PinKind::Path {
             path: base.join(path),
             subdirectory,
         },
-        None => What::Archive {
+        None => PinKind::Archive {
             url: place(archive, base)?,
             subdirectory,
         },
@@ -241,7 +241,7 @@ fn read_locked_file(package: &Entry<'_>, file: &Entry<'_>) -> Result<LockedFile>
 }
 
 /// Takes the index of a package, and the directories of its local files.
-fn take_places(package: &Entry<'_>, base: &Path, contents: &mut Contents) -> Result<()> {
+fn take_places(package: &Entry<'_>, base: &Path, contents: &mut LockRequirements) -> Result<()> {
     if package.has("archive") {
         return Ok(());
     }

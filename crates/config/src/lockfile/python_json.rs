@@ -9,7 +9,7 @@ use toml::Value;
 
 /// A value of a document, or `None`.
 #[derive(Clone, Debug)]
-pub(super) enum Json<'a> {
+pub(super) enum PythonJson<'a> {
     Null,
     Value(&'a Value),
     Object(BTreeMap<String, Self>),
@@ -22,17 +22,17 @@ pub(super) const SPACED: Separators = Separators(", ", ": ");
 pub(super) const COMPACT: Separators = Separators(",", ":");
 
 /// Writes `json` with sorted keys.
-pub(super) fn write(json: &Json<'_>, separators: &Separators) -> String {
+pub(super) fn write(json: &PythonJson<'_>, separators: &Separators) -> String {
     let mut text = String::new();
     write_json(&mut text, json, separators);
     text
 }
 
-fn write_json(text: &mut String, json: &Json<'_>, separators: &Separators) {
+fn write_json(text: &mut String, json: &PythonJson<'_>, separators: &Separators) {
     match json {
-        Json::Null => text.push_str("null"),
-        Json::Value(value) => write_value(text, value, separators),
-        Json::Object(object) => write_object(text, object.iter(), separators, write_json),
+        PythonJson::Null => text.push_str("null"),
+        PythonJson::Value(value) => write_value(text, value, separators),
+        PythonJson::Object(object) => write_object(text, object.iter(), separators, write_json),
     }
 }
 
@@ -112,15 +112,15 @@ mod tests {
             .unwrap();
         let value = Value::Table(table);
         assert_eq!(
-            write(&Json::Value(&value), &SPACED),
+            write(&PythonJson::Value(&value), &SPACED),
             r#"{"a": {"y": {}, "z": "\u00e9\ud83d\ude00\n\"\u0001"}, "b": [1, 1.5, true]}"#
         );
         let object = BTreeMap::from([
-            ("x".to_owned(), Json::Null),
-            ("w".to_owned(), Json::Value(&value["b"])),
+            ("x".to_owned(), PythonJson::Null),
+            ("w".to_owned(), PythonJson::Value(&value["b"])),
         ]);
         assert_eq!(
-            write(&Json::Object(object), &COMPACT),
+            write(&PythonJson::Object(object), &COMPACT),
             r#"{"w":[1,1.5,true],"x":null}"#
         );
     }

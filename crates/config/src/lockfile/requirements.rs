@@ -9,13 +9,13 @@ use wheelhouse_types::lock::Build;
 use wheelhouse_types::request::{LockedFile, Requirement};
 use wheelhouse_types::{Result, Sha256};
 
-use super::pin::{Pin, What};
-use super::{LockFile, Locked, Scope};
+use super::pin::{PinKind, PinnedPackage};
+use super::{LockFile, LockedInputs, SupportedTargets};
 
 /// What a reader takes from a lock.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
-    pub(super) pins: Vec<Pin>,
+pub(super) struct LockRequirements {
+    pub(super) pins: Vec<PinnedPackage>,
     pub(super) builds: Vec<Build>,
     /// The local files that the lock says it was made from.
     pub(super) files: BTreeMap<PathBuf, Sha256>,
@@ -23,7 +23,7 @@ pub(super) struct Contents {
     pub(super) find_links: Vec<String>,
     /// The files of packages that the lock names.
     pub(super) named_files: Vec<LockedFile>,
-    pub(super) scope: Scope,
+    pub(super) scope: SupportedTargets,
 }
 
 /// Adds `value` unless it is there already.
@@ -33,7 +33,7 @@ pub(super) fn add(values: &mut Vec<String>, value: &str) {
     }
 }
 
-impl Contents {
+impl LockRequirements {
     /// Leaves out what is never wanted, and checks what stays.
     ///
     /// # Errors
@@ -49,16 +49,16 @@ impl Contents {
 
     /// Makes requirements of the pins, sorted. One digest among the requirements means that all of
     /// them must have one; where not all have, digests stand with constraints.
-    pub(super) fn locked(self, file: &LockFile<'_>) -> Locked {
-        let all_hashed = self.pins.iter().all(Pin::is_hashed);
-        let mut locked = Locked {
+    pub(super) fn locked(self, file: &LockFile<'_>) -> LockedInputs {
+        let all_hashed = self.pins.iter().all(PinnedPackage::is_hashed);
+        let mut locked = LockedInputs {
             builds: self.builds,
             files: self.files,
             indexes: self.indexes,
             find_links: self.find_links,
             named_files: self.named_files,
             scope: self.scope.of(file.name),
-            ..Locked::default()
+            ..LockedInputs::default()
         };
         let (mut lines, mut constraints) = (BTreeSet::new(), BTreeSet::new());
         for pin in &self.pins {
@@ -85,13 +85,13 @@ impl Contents {
 }
 
 /// The requirement of a pin, and its digests.
-fn line(pin: &Pin) -> (String, BTreeSet<String>) {
+fn line(pin: &PinnedPackage) -> (String, BTreeSet<String>) {
     let hashes = pin.hashes.iter().map(|hash| hash.to_ascii_lowercase());
     (pin.text().unwrap_or_default(), hashes.collect())
 }
 
-fn note(pin: &Pin, file: &LockFile<'_>) -> Option<String> {
-    (pin.what == What::Any).then(|| {
+fn note(pin: &PinnedPackage, file: &LockFile<'_>) -> Option<String> {
+    (pin.what == PinKind::Any).then(|| {
         format!(
             "`{}` in {} has no version, so that the newest one is taken",
             pin.name, file.name
@@ -107,25 +107,25 @@ mod tests {
 
     use super::*;
 
-    fn pin(name: &str, hashes: &[&str]) -> Pin {
-        Pin {
+    fn pin(name: &str, hashes: &[&str]) -> PinnedPackage {
+        PinnedPackage {
             name: name.parse().unwrap(),
-            what: What::Version("1.0".parse().unwrap()),
+            what: PinKind::Version("1.0".parse().unwrap()),
             marker: MarkerTree::TRUE,
             hashes: hashes.iter().map(|hash| (*hash).to_owned()).collect(),
         }
     }
 
-    fn locked(pins: Vec<Pin>) -> Locked {
+    fn locked(pins: Vec<PinnedPackage>) -> LockedInputs {
         let file = LockFile {
             name: "uv.lock",
             text: "",
             base: Path::new("/app"),
             project: None,
         };
-        let contents = Contents {
+        let contents = LockRequirements {
             pins,
-            ..Contents::default()
+            ..LockRequirements::default()
         };
         contents.locked(&file)
     }

@@ -7,14 +7,14 @@ use wheelhouse_types::{Error, Kind, MarkerTree, Result, Target, VersionSpecifier
 
 /// Conditions that a target must meet for a lock to serve it.
 #[derive(Clone, Debug, Default)]
-pub struct Scope {
+pub struct SupportedTargets {
     /// The lock, as messages name it.
     lock: String,
     /// What the lock says, and the same as a marker.
     conditions: Vec<(String, MarkerTree)>,
 }
 
-impl Scope {
+impl SupportedTargets {
     pub(super) fn require(&mut self, said: String, marker: MarkerTree) {
         self.conditions.push((said, marker));
     }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn check(python: &str, environments: &[&str]) -> std::result::Result<(), String> {
-        let mut scope = Scope::default().of("uv.lock");
+        let mut scope = SupportedTargets::default().of("uv.lock");
         scope.require_python(python).unwrap();
         scope.require_any("environments", environments).unwrap();
         scope.check(&target()).map_err(|error| error.to_string())

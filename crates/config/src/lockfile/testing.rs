@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wheelhouse_types::Result;
 
-use super::{Format, LockFile, Locked, Selection, read};
+use super::{Format, LockFile, LockedInputs, Selection, read};
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -18,7 +18,7 @@ pub(super) fn read_as(
     project: Option<&str>,
     extras: &str,
     groups: &str,
-) -> Result<Locked> {
+) -> Result<LockedInputs> {
     let text = [("SHA_A", "a1"), ("SHA_B", "b2"), ("SHA_C", "c3")]
         .iter()
         .fold(text.to_owned(), |text, (word, digits)| {

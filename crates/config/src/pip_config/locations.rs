@@ -24,14 +24,14 @@ pub enum ConfigurationLevel {
 
 /// Names the conventions that decide where files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Platform {
+pub enum PathConventions {
     /// The XDG base directories, on Linux and other Unix systems.
     Unix,
     /// The library directories of macOS.
     MacOs,
 }
 
-impl Platform {
+impl PathConventions {
     /// Returns the platform that this program was compiled for.
     #[must_use]
     pub const fn current() -> Self {
@@ -47,7 +47,7 @@ impl Platform {
 pub(super) fn candidates(
     environment: &Environment,
     prefix: Option<&Path>,
-    platform: Platform,
+    platform: PathConventions,
     is_directory: impl Fn(&Path) -> bool,
 ) -> Vec<(ConfigurationLevel, PathBuf)> {
     let global = global_directories(environment, prefix, platform);
@@ -73,16 +73,16 @@ pub(super) fn candidates(
 fn global_directories(
     environment: &Environment,
     prefix: Option<&Path>,
-    platform: Platform,
+    platform: PathConventions,
 ) -> Vec<PathBuf> {
     let (variable, defaults) = match platform {
-        Platform::Unix => ("XDG_CONFIG_DIRS", vec![PathBuf::from("/etc/xdg")]),
-        Platform::MacOs => ("XDG_DATA_DIRS", macos_support_directories(prefix)),
+        PathConventions::Unix => ("XDG_CONFIG_DIRS", vec![PathBuf::from("/etc/xdg")]),
+        PathConventions::MacOs => ("XDG_DATA_DIRS", macos_support_directories(prefix)),
     };
     let stated = absolute_directories(environment.get(variable).unwrap_or_default());
     let bases = if stated.is_empty() { defaults } else { stated };
     let mut directories: Vec<_> = bases.into_iter().map(|base| base.join("pip")).collect();
-    if platform == Platform::Unix {
+    if platform == PathConventions::Unix {
         directories.push(PathBuf::from("/etc"));
     }
     directories
@@ -101,7 +101,7 @@ fn macos_support_directories(prefix: Option<&Path>) -> Vec<PathBuf> {
 
 fn user_directories(
     environment: &Environment,
-    platform: Platform,
+    platform: PathConventions,
     is_directory: impl Fn(&Path) -> bool,
 ) -> Vec<PathBuf> {
     let home = environment.get_nonempty("HOME").map(Path::new);
@@ -111,8 +111,8 @@ fn user_directories(
     };
     let in_home = |path: &str| home.map(|home| home.join(path));
     let current = match platform {
-        Platform::Unix => stated("XDG_CONFIG_HOME").or_else(|| in_home(".config")),
-        Platform::MacOs => stated("XDG_DATA_HOME")
+        PathConventions::Unix => stated("XDG_CONFIG_HOME").or_else(|| in_home(".config")),
+        PathConventions::MacOs => stated("XDG_DATA_HOME")
             .or_else(|| in_home("Library/Application Support"))
             .filter(|base| is_directory(&base.join("pip")))
             .or_else(|| in_home(".config")),
@@ -136,7 +136,7 @@ mod tests {
     fn paths(
         variables: &[(&str, &str)],
         prefix: Option<&str>,
-        platform: Platform,
+        platform: PathConventions,
         directories: &[&str],
     ) -> Vec<String> {
         let environment: Environment = variables.iter().copied().collect();
@@ -149,7 +149,12 @@ mod tests {
 
     #[test]
     fn unix_has_xdg_and_etc() {
-        let found = paths(&[("HOME", "/home/a")], Some("/venv"), Platform::Unix, &[]);
+        let found = paths(
+            &[("HOME", "/home/a")],
+            Some("/venv"),
+            PathConventions::Unix,
+            &[],
+        );
         let expected = [
             "/etc/xdg/pip/pip.conf",
             "/etc/pip.conf",
@@ -167,7 +172,7 @@ mod tests {
             ("XDG_CONFIG_HOME", "/mine"),
             ("PIP_CONFIG_FILE", "named.conf"),
         ];
-        let found = paths(&variables, None, Platform::Unix, &[]);
+        let found = paths(&variables, None, PathConventions::Unix, &[]);
         let expected = [
             "/one/pip/pip.conf",
             "/two/pip/pip.conf",
@@ -181,7 +186,7 @@ mod tests {
             ("XDG_CONFIG_DIRS", ""),
             ("HOME", "/h"),
         ];
-        let found = paths(&relative, None, Platform::Unix, &[]);
+        let found = paths(&relative, None, PathConventions::Unix, &[]);
         assert_eq!(found[0], "/etc/xdg/pip/pip.conf");
         assert_eq!(found[3], "/h/.config/pip/pip.conf");
     }
@@ -190,7 +195,7 @@ mod tests {
     fn macos_has_libraries_and_falls_back() {
         let home = [("HOME", "/Users/a"), ("XDG_CONFIG_HOME", "/unused")];
         let python = "/opt/homebrew/opt/python@3.13/Frameworks/Python.framework/Versions/3.13";
-        let found = paths(&home, Some(python), Platform::MacOs, &[]);
+        let found = paths(&home, Some(python), PathConventions::MacOs, &[]);
         let expected = [
             "/opt/homebrew/share/pip/pip.conf",
             "/Library/Application Support/pip/pip.conf",
@@ -199,7 +204,7 @@ mod tests {
         ];
         assert_eq!(found[..4], expected);
         let support = "/Users/a/Library/Application Support/pip";
-        let found = paths(&home, None, Platform::MacOs, &[support]);
+        let found = paths(&home, None, PathConventions::MacOs, &[support]);
         assert_eq!(found[2], format!("{support}/pip.conf"));
     }
 }

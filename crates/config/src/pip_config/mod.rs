@@ -22,7 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
-use crate::file_source::{ReadSource, Source};
+use crate::file_source::{FileSource, ReadSource};
 use crate::tool_table::{self, ProjectConfiguration};
 use ini::{IniOption, normalize_option, parse_ini};
 use options::find_option;
@@ -30,7 +30,7 @@ use options::find_option;
 pub(super) use options::OptionKind;
 
 pub use ini::IniError;
-pub use locations::{ConfigurationLevel, Platform};
+pub use locations::{ConfigurationLevel, PathConventions};
 
 /// Holds what decides which configuration applies.
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ pub struct ConfigurationRequest<'a> {
     /// Whether variables and the user's files do not count (`--isolated`).
     pub isolated: bool,
     /// The conventions for where files are.
-    pub platform: Platform,
+    pub platform: PathConventions,
 }
 
 /// Says where a setting was made.
@@ -218,10 +218,15 @@ impl PipConfiguration {
             });
         }
         files.extend(project.file);
-        written.extend(project.settings.into_iter().map(|setting| Written {
-            section: None,
-            setting,
-        }));
+        written.extend(
+            project
+                .settings
+                .into_iter()
+                .map(|setting| UnresolvedSetting {
+                    section: None,
+                    setting,
+                }),
+        );
         if !request.isolated {
             written.extend(variables(request.environment));
         }
@@ -286,7 +291,7 @@ fn applicable_files(
 }
 
 /// Holds a setting before it is known whether it counts.
-struct Written {
+struct UnresolvedSetting {
     /// The section; a variable has none.
     section: Option<String>,
     setting: Setting,
@@ -297,10 +302,10 @@ fn written(
     name: &str,
     value: String,
     origin: ConfigurationOrigin,
-) -> Written {
+) -> UnresolvedSetting {
     let option = normalize_option(name);
     let status = SettingStatus::OtherSection;
-    Written {
+    UnresolvedSetting {
         section,
         setting: Setting {
             option,
@@ -316,9 +321,9 @@ fn read_settings(
     path: &Path,
     working_directory: &Path,
     reader: &dyn ReadSource,
-    settings: &mut Vec<Written>,
+    settings: &mut Vec<UnresolvedSetting>,
 ) -> Result<FileStatus, ConfigurationError> {
-    let source = Source::File(working_directory.join(path));
+    let source = FileSource::File(working_directory.join(path));
     let content = match reader.read(&source) {
         Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FileStatus::Missing),
@@ -334,7 +339,7 @@ fn read_settings(
     Ok(FileStatus::Read)
 }
 
-fn written_in(path: &Path, option: IniOption) -> Written {
+fn written_in(path: &Path, option: IniOption) -> UnresolvedSetting {
     let origin = ConfigurationOrigin::File {
         path: path.to_owned(),
         section: option.section.clone(),
@@ -344,7 +349,7 @@ fn written_in(path: &Path, option: IniOption) -> Written {
 }
 
 /// Finds the variables that pip takes for options.
-fn variables(environment: &Environment) -> impl Iterator<Item = Written> {
+fn variables(environment: &Environment) -> impl Iterator<Item = UnresolvedSetting> {
     environment.iter().filter_map(|(variable, value)| {
         let name = variable.strip_prefix("PIP_")?.to_lowercase();
         let ignored = ["version", "help", "config_file"];
@@ -354,10 +359,10 @@ fn variables(environment: &Environment) -> impl Iterator<Item = Written> {
 }
 
 /// Puts settings in the order in which they apply, and finds out which of them count.
-fn settle(written: Vec<Written>, sections: &[&str]) -> Vec<Setting> {
+fn settle(written: Vec<UnresolvedSetting>, sections: &[&str]) -> Vec<Setting> {
     let mut others: Vec<Setting> = Vec::new();
     let mut groups: Vec<Vec<Setting>> = vec![Vec::new(); sections.len() + 3];
-    for Written { section, setting } in written {
+    for UnresolvedSetting { section, setting } in written {
         let group = match section.as_deref() {
             None if matches!(setting.origin, ConfigurationOrigin::Project { .. }) => {
                 Some(sections.len() + 1)

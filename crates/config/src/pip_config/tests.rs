@@ -13,8 +13,8 @@ struct Machine {
 }
 
 impl ReadSource for Machine {
-    fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
-        let Source::File(path) = source else {
+    fn read(&self, source: &FileSource) -> io::Result<Vec<u8>> {
+        let FileSource::File(path) = source else {
             panic!("{source} is no path")
         };
         match self.files.get(path) {
@@ -52,7 +52,7 @@ impl Machine {
             sections: &["wheel"],
             prefix: Some(Path::new("/venv")),
             isolated: self.isolated,
-            platform: Platform::Unix,
+            platform: PathConventions::Unix,
         };
         PipConfiguration::load(&request, self)
     }

@@ -5,13 +5,13 @@
 
 use toml::{Table, Value};
 
-use super::{Project, ProjectError};
+use super::{ProjectError, PyProject};
 use crate::names::normalize_name;
 
 const KIND: &str = "dependency group";
 const KEY: &str = "dependency-groups";
 
-impl Project {
+impl PyProject {
     /// Returns the PEP 508 requirements of a dependency group.
     ///
     /// # Errors

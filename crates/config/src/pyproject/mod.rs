@@ -16,7 +16,7 @@ use crate::names::normalize_name;
 
 /// Holds an application's `pyproject.toml`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Project {
+pub struct PyProject {
     path: PathBuf,
     document: Table,
 }
@@ -113,7 +113,7 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-impl Project {
+impl PyProject {
     /// Parses the text of the `pyproject.toml` at `path`, which serves for messages only.
     ///
     /// # Errors

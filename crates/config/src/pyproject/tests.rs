@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn project(text: &str) -> Project {
-    Project::parse(Path::new("pyproject.toml"), text).unwrap()
+fn project(text: &str) -> PyProject {
+    PyProject::parse(Path::new("pyproject.toml"), text).unwrap()
 }
 
 fn fixed(dependencies: Dependencies) -> Vec<String> {
@@ -109,7 +109,7 @@ fn errors_name_file_and_key() {
         let error = project(text).dependencies().unwrap_err();
         assert_eq!(error.to_string(), message, "{text}");
     }
-    let error = Project::parse(Path::new("a/pyproject.toml"), "[").unwrap_err();
+    let error = PyProject::parse(Path::new("a/pyproject.toml"), "[").unwrap_err();
     assert_eq!(error.to_string(), "`a/pyproject.toml` is not valid TOML");
 }
 
@@ -162,7 +162,7 @@ proptest! {
     fn arbitrary_text_never_panics(
         text in "(\\PC|\n|\\[project\\]\n|\\[dependency-groups\\]\n|a=|dependencies=|name=|\\['a\\[b\\]'\\]|'a'){0,12}"
     ) {
-        if let Ok(project) = Project::parse(Path::new("p"), &text) {
+        if let Ok(project) = PyProject::parse(Path::new("p"), &text) {
             let _ = (project.dependencies(), project.extra("a"), project.group("a"));
         }
     }

@@ -9,8 +9,8 @@ use wheelhouse_types::request::{Building, Requirement};
 use wheelhouse_types::unsatisfied::{Named, named};
 use wheelhouse_types::{Error, Kind, PackageName, Result, SourceDistExtension};
 
-use crate::file_source::Source;
-use crate::pyproject::Project;
+use crate::file_source::FileSource;
+use crate::pyproject::PyProject;
 use crate::settings::{Settings, SettingsContext};
 
 type PackageSettings = BTreeMap<PackageName, Vec<(String, String)>>;
@@ -91,8 +91,8 @@ fn package(line: &Requirement, context: &SettingsContext<'_>) -> Option<PackageN
 /// The name that the `pyproject.toml` of a tree states.
 fn of_tree(tree: &Path, context: &SettingsContext<'_>) -> Option<PackageName> {
     let path = tree.join("pyproject.toml");
-    let bytes = context.reader.read(&Source::File(path.clone())).ok()?;
-    let project = Project::parse(&path, std::str::from_utf8(&bytes).ok()?).ok()?;
+    let bytes = context.reader.read(&FileSource::File(path.clone())).ok()?;
+    let project = PyProject::parse(&path, std::str::from_utf8(&bytes).ok()?).ok()?;
     project.name().ok()??.parse().ok()
 }
 

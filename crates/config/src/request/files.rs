@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
-use super::inputs::Reading;
-use crate::file_source::Source;
+use super::inputs::InputReader;
+use crate::file_source::FileSource;
 use crate::lockfile::LOCK_NAMES;
 use crate::project_discovery::DEFAULT_REQUIREMENTS;
 
@@ -18,7 +18,7 @@ const PROJECT: &str = "pyproject.toml";
 /// The tables of a `pyproject.toml` that decide what a project requires.
 const PROJECT_TABLES: [&str; 3] = ["project", "dependency-groups", "build-system"];
 
-impl Reading<'_> {
+impl InputReader<'_> {
     /// Notes that a local file says what is required.
     pub(super) fn note_file(&mut self, path: &Path) {
         let path: PathBuf = self
@@ -34,11 +34,11 @@ impl Reading<'_> {
     }
 
     /// Notes a file that a line, a lock or the user names.
-    pub(super) fn note_source(&mut self, source: &Source) {
+    pub(super) fn note_source(&mut self, source: &FileSource) {
         match source {
-            Source::File(path) if path.as_os_str() != "-" => self.note_file(path),
-            Source::File(_) => {}
-            Source::Url(_) => {
+            FileSource::File(path) if path.as_os_str() != "-" => self.note_file(path),
+            FileSource::File(_) => {}
+            FileSource::Url(_) => {
                 let url = source.to_string();
                 if !self.inputs.from.contains(&url) {
                     self.inputs.from.push(url);
@@ -52,7 +52,7 @@ impl Reading<'_> {
         let bytes = self
             .context
             .reader
-            .read(&Source::File(path.to_owned()))
+            .read(&FileSource::File(path.to_owned()))
             .ok()?;
         Some(digest(path, &String::from_utf8_lossy(&bytes)))
     }
@@ -118,7 +118,7 @@ impl Reading<'_> {
         let bytes = self
             .context
             .reader
-            .read(&Source::File(path.to_owned()))
+            .read(&FileSource::File(path.to_owned()))
             .ok()?;
         let table: Table = String::from_utf8_lossy(&bytes).parse().ok()?;
         let name = self.name(path);

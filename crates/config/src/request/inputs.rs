@@ -13,17 +13,17 @@ use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::{misplaced_arguments, shown};
 use crate::error::sentence;
-use crate::file_source::Source;
-use crate::lockfile::Scope;
+use crate::file_source::FileSource;
+use crate::lockfile::SupportedTargets;
 use crate::requirements_file::{
-    FileOptions, ReadContext, RequirementLine, Requirements, RequirementsError, Role,
+    FileOptions, FileRole, ReadContext, RequirementLine, RequirementsError, RequirementsFile,
     read_requirements,
 };
-use crate::settings::{RawBuild, Settings, SettingsContext};
+use crate::settings::{RawOptions, Settings, SettingsContext};
 
 /// Holds what was read.
 #[derive(Debug, Default)]
-pub(super) struct Inputs {
+pub(super) struct RequestInputs {
     pub(super) requirements: Vec<Requirement>,
     pub(super) constraints: Vec<Requirement>,
     pub(super) overrides: Vec<Requirement>,
@@ -44,36 +44,36 @@ pub(super) struct Inputs {
     /// Whether a lock gave the requirements, which are complete then.
     pub(super) is_locked: bool,
     /// The targets that this lock serves.
-    pub(super) scope: Scope,
+    pub(super) scope: SupportedTargets,
 }
 
 /// Says which part of a request lines belong to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum InputRole {
     /// They are requirements and constraints, by their role.
     Main,
     Overrides,
     BuildConstraints,
 }
 
-pub(super) struct Reading<'a> {
-    pub(super) raw: &'a RawBuild,
+pub(super) struct InputReader<'a> {
+    pub(super) raw: &'a RawOptions,
     pub(super) context: &'a SettingsContext<'a>,
-    pub(super) inputs: Inputs,
+    pub(super) inputs: RequestInputs,
 }
 
 /// Reads everything that the command line and the configuration name.
 pub(super) fn read(
-    raw: &RawBuild,
+    raw: &RawOptions,
     settings: &Settings,
     context: &SettingsContext<'_>,
-) -> Result<Inputs> {
-    let mut reading = Reading {
+) -> Result<RequestInputs> {
+    let mut reading = InputReader {
         raw,
         context,
-        inputs: Inputs {
+        inputs: RequestInputs {
             options: settings.file_options.clone(),
-            ..Inputs::default()
+            ..RequestInputs::default()
         },
     };
     misplaced_arguments::refuse_files(&raw.requirements, context)?;
@@ -81,20 +81,23 @@ pub(super) fn read(
     let lock = reading.named_lock(settings)?;
     let files = settings.requirement_files.iter().filter(|_| lock.is_none());
     let (projects, files): (Vec<_>, Vec<_>) = files.partition(|name| is_project(name));
-    let constraints = named_files(Role::Constraints, &settings.constraint_files)?;
-    let requirements = named_files(Role::Requirements, files)?;
+    let constraints = named_files(FileRole::Constraints, &settings.constraint_files)?;
+    let requirements = named_files(FileRole::Requirements, files)?;
     let files = [constraints, requirements].concat();
-    reading.read_files(&files, context.working_directory, Part::Main)?;
+    reading.read_files(&files, context.working_directory, InputRole::Main)?;
     for project in &projects {
         refuse_remote_project(project)?;
         let path = context.working_directory.join(project);
         reading.take_project(&path)?;
     }
     for (part, names) in [
-        (Part::Overrides, &settings.override_files),
-        (Part::BuildConstraints, &settings.build_constraint_files),
+        (InputRole::Overrides, &settings.override_files),
+        (
+            InputRole::BuildConstraints,
+            &settings.build_constraint_files,
+        ),
     ] {
-        let files = named_files(Role::Constraints, names)?;
+        let files = named_files(FileRole::Constraints, names)?;
         reading.read_files(&files, context.working_directory, part)?;
     }
     match lock {
@@ -127,11 +130,11 @@ fn refuse_remote_project(name: &str) -> Result<()> {
 }
 
 fn named_files<'a>(
-    role: Role,
+    role: FileRole,
     names: impl IntoIterator<Item = &'a String>,
-) -> Result<Vec<(Role, Source)>> {
+) -> Result<Vec<(FileRole, FileSource)>> {
     let parse = |name: &String| {
-        let source = Source::parse(name).map_err(|error| {
+        let source = FileSource::parse(name).map_err(|error| {
             let message = format!("the {role} file `{}` is no URL", redacted(name));
             Error::new(Kind::Input, message).caused_by(error)
         })?;
@@ -140,7 +143,7 @@ fn named_files<'a>(
     names.into_iter().map(parse).collect()
 }
 
-impl Reading<'_> {
+impl InputReader<'_> {
     fn take_command_line(&mut self, settings: &Settings) {
         let requirements = self
             .raw
@@ -171,9 +174,9 @@ impl Reading<'_> {
 
     pub(super) fn read_files(
         &mut self,
-        files: &[(Role, Source)],
+        files: &[(FileRole, FileSource)],
         directory: &Path,
-        part: Part,
+        part: InputRole,
     ) -> Result<()> {
         if files.is_empty() {
             return Ok(());
@@ -187,18 +190,18 @@ impl Reading<'_> {
             reader: self.context.reader,
         };
         let options = match part {
-            Part::Main => std::mem::take(&mut self.inputs.options),
-            Part::Overrides | Part::BuildConstraints => FileOptions::default(),
+            InputRole::Main => std::mem::take(&mut self.inputs.options),
+            InputRole::Overrides | InputRole::BuildConstraints => FileOptions::default(),
         };
         let read = read_requirements(files, &context, options).map_err(unreadable)?;
         self.take_files(read, part);
         Ok(())
     }
 
-    fn take_files(&mut self, read: Requirements, part: Part) {
+    fn take_files(&mut self, read: RequirementsFile, part: InputRole) {
         let notices = read.notices.iter().map(ToString::to_string);
         self.inputs.notes.extend(notices);
-        if part == Part::Main {
+        if part == InputRole::Main {
             self.inputs.options = read.options;
         } else if read.options != FileOptions::default() {
             let note = "options in files of overrides and build constraints have no effect";
@@ -210,28 +213,28 @@ impl Reading<'_> {
         for line in read.requirements {
             let requirement = self.requirement(line);
             match part {
-                Part::Main => self.inputs.requirements.push(requirement),
-                Part::Overrides => self.inputs.overrides.push(requirement),
-                Part::BuildConstraints => self.inputs.build_constraints.push(requirement),
+                InputRole::Main => self.inputs.requirements.push(requirement),
+                InputRole::Overrides => self.inputs.overrides.push(requirement),
+                InputRole::BuildConstraints => self.inputs.build_constraints.push(requirement),
             }
         }
         for line in read.constraints {
             let requirement = self.requirement(line);
             match part {
-                Part::Main => self.inputs.constraints.push(requirement),
-                Part::Overrides => self.inputs.overrides.push(requirement),
-                Part::BuildConstraints => self.inputs.build_constraints.push(requirement),
+                InputRole::Main => self.inputs.constraints.push(requirement),
+                InputRole::Overrides => self.inputs.overrides.push(requirement),
+                InputRole::BuildConstraints => self.inputs.build_constraints.push(requirement),
             }
         }
     }
 
     fn requirement(&mut self, line: RequirementLine) -> Requirement {
         let origin = match &line.location.source {
-            Source::File(path) if path.as_os_str() == "-" => "the standard input".to_owned(),
-            Source::File(path) => shown(path, self.context.working_directory)
+            FileSource::File(path) if path.as_os_str() == "-" => "the standard input".to_owned(),
+            FileSource::File(path) => shown(path, self.context.working_directory)
                 .display()
                 .to_string(),
-            url @ Source::Url(_) => url.to_string(),
+            url @ FileSource::Url(_) => url.to_string(),
         };
         let origin = format!("{origin}:{}", line.location.line);
         let text = if line.editable {

@@ -10,10 +10,10 @@ use wheelhouse_types::redact::{redacted, without_credentials};
 use wheelhouse_types::request::LockedFile;
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::inputs::Reading;
+use super::inputs::InputReader;
 use crate::error::input;
-use crate::file_source::Source;
-use crate::lockfile::{self, Format, LockFile, Locked, Selection};
+use crate::file_source::FileSource;
+use crate::lockfile::{self, Format, LockFile, LockedInputs, Selection};
 use crate::pypi::is_pypi;
 use crate::requirements_file::{FileOptions, expand_variables};
 use crate::settings::Settings;
@@ -51,7 +51,7 @@ fn not_alone(lock: &str, other: &str) -> Error {
         .with_hint("Name the lock alone, with --lock FILE; add to it with the tool that made it.")
 }
 
-impl Reading<'_> {
+impl InputReader<'_> {
     /// The lock that is named by `--lock`, or by `-r` and its name.
     pub(super) fn named_lock(&mut self, settings: &Settings) -> Result<Option<String>> {
         if let Some(lock) = &self.raw.lock {
@@ -89,7 +89,7 @@ impl Reading<'_> {
 
     /// Takes the lock that the user named, relative to the working directory.
     pub(super) fn take_named_lock(&mut self, name: &str, settings: &Settings) -> Result<()> {
-        let source = Source::parse(name).map_err(|error| {
+        let source = FileSource::parse(name).map_err(|error| {
             let message = format!("the lock `{}` is no URL", redacted(name));
             Error::new(Kind::Input, message).caused_by(error)
         })?;
@@ -98,7 +98,7 @@ impl Reading<'_> {
 
     /// Takes the lock of an application that the user did not name.
     pub(super) fn take_found_lock(&mut self, path: &Path, settings: &Settings) -> Result<()> {
-        let taken = self.take_lock(&Source::File(path.to_owned()), settings);
+        let taken = self.take_lock(&FileSource::File(path.to_owned()), settings);
         let selects = !self.raw.extras.is_empty() || !settings.groups.is_empty();
         taken.map_err(|error| match error.hint() {
             None if selects => error.with_hint("Name a file that has it with -r FILE."),
@@ -106,10 +106,10 @@ impl Reading<'_> {
         })
     }
 
-    pub(super) fn take_lock(&mut self, source: &Source, settings: &Settings) -> Result<()> {
+    pub(super) fn take_lock(&mut self, source: &FileSource, settings: &Settings) -> Result<()> {
         let name = match source {
-            Source::File(path) => self.name(path),
-            Source::Url(_) => source.to_string(),
+            FileSource::File(path) => self.name(path),
+            FileSource::Url(_) => source.to_string(),
         };
         let text = self
             .text_of(source)?
@@ -120,7 +120,9 @@ impl Reading<'_> {
             .unwrap_or(self.context.working_directory)
             .to_owned();
         let project = match (source, format.project_file()) {
-            (Source::File(_), Some(file)) => self.text_of(&Source::File(directory.join(file)))?,
+            (FileSource::File(_), Some(file)) => {
+                self.text_of(&FileSource::File(directory.join(file)))?
+            }
             _ => None,
         };
         let file = LockFile {
@@ -139,8 +141,8 @@ impl Reading<'_> {
     }
 
     /// The text at `source`, if there is a file.
-    fn text_of(&self, source: &Source) -> Result<Option<String>> {
-        if let Source::File(path) = source
+    fn text_of(&self, source: &FileSource) -> Result<Option<String>> {
+        if let FileSource::File(path) = source
             && !self.context.reader.exists(path)
         {
             return Ok(None);
@@ -158,7 +160,7 @@ impl Reading<'_> {
             .map_err(|error| failed(&error))
     }
 
-    fn take_locked(&mut self, locked: Locked) {
+    fn take_locked(&mut self, locked: LockedInputs) {
         let inputs = &mut self.inputs;
         inputs.is_locked = true;
         inputs.scope = locked.scope;

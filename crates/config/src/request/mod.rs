@@ -1,8 +1,8 @@
 //! From raw input to a request: what the command line, pip's configuration, requirements files and
 //! an application's tree say together.
 //!
-//! 1. [`settle`] joins the command line ([`RawBuild`]) with pip's configuration ([`Settings`]).
-//! 2. [`join`] reads the files (`inputs`) and the application's tree (`tree`), whose options come on top,
+//! 1. [`resolve_settings`] joins the command line ([`RawOptions`]) with pip's configuration ([`Settings`]).
+//! 2. [`build_request`] reads the files (`inputs`) and the application's tree (`tree`), whose options come on top,
 //!    and makes the [`Request`](wheelhouse_types::Request).
 //!
 //! Never does network itself, never prints, and never reads the process environment.
@@ -28,13 +28,13 @@ use wheelhouse_types::request::{
 use wheelhouse_types::{Error, Kind, PackageName, Request, Result, names_image};
 
 use crate::error::input;
-use crate::lockfile::Scope;
+use crate::lockfile::SupportedTargets;
 use crate::pip_config::ConfigurationOrigin;
 use crate::pypi::{PYPI, is_pypi};
 use crate::requirements_file::FileOptions;
-use crate::settings::{RawBuild, Settings, SettingsContext};
+use crate::settings::{RawOptions, Settings, SettingsContext};
 use build_settings::building;
-use inputs::Inputs;
+use inputs::RequestInputs;
 use wheelhouse_types::image_location::ImageLocation;
 
 /// Where an application's build finds its wheelhouse. The variables of the application name it, too, when
@@ -46,7 +46,7 @@ const ALL: &str = ":all:";
 
 /// Holds a request and what its reader should be told.
 #[derive(Debug)]
-pub struct Joined {
+pub struct BuiltRequest {
     pub request: Request,
     /// The names of what says what is required, and of what lies beside it and is not used.
     pub from: Vec<String>,
@@ -54,7 +54,7 @@ pub struct Joined {
     /// What has another effect than it may seem to have, one sentence each.
     pub notes: Vec<String>,
     /// The targets that the request can be for; all, unless a lock says otherwise.
-    pub scope: Scope,
+    pub scope: SupportedTargets,
     /// The images among the `--find-links` places, which the request gets once they are here.
     pub images: Vec<ImageLocation>,
 }
@@ -64,7 +64,11 @@ pub struct Joined {
 /// # Errors
 /// `Input` when a file cannot be read, when something is asked for that is not there or not
 /// supported, and when there is nothing to build from.
-pub fn join(raw: &RawBuild, settings: &Settings, context: &SettingsContext<'_>) -> Result<Joined> {
+pub fn build_request(
+    raw: &RawOptions,
+    settings: &Settings,
+    context: &SettingsContext<'_>,
+) -> Result<BuiltRequest> {
     let inputs = inputs::read(raw, settings, context)?;
     let mut notes = inputs.notes.clone();
     notes.extend(secrets(context));
@@ -72,7 +76,7 @@ pub fn join(raw: &RawBuild, settings: &Settings, context: &SettingsContext<'_>) 
     let images = images(&inputs.options, context)?;
     let (from, unused) = (inputs.from.clone(), inputs.unused.clone());
     let request = request(inputs, settings, context, &mut notes)?;
-    Ok(Joined {
+    Ok(BuiltRequest {
         request,
         from,
         unused,
@@ -83,7 +87,7 @@ pub fn join(raw: &RawBuild, settings: &Settings, context: &SettingsContext<'_>) 
 }
 
 fn request(
-    inputs: Inputs,
+    inputs: RequestInputs,
     settings: &Settings,
     context: &SettingsContext<'_>,
     notes: &mut Vec<String>,

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::inputs::{Part, Reading, is_project};
+use super::inputs::{InputReader, InputRole, is_project};
 use super::locks::{is_lock, is_one_lock};
 use crate::error::input;
-use crate::file_source::Source;
+use crate::file_source::FileSource;
 use crate::project_discovery::{ApplicationSource, SourceFilesError, find_application_source};
-use crate::pyproject::{Dependencies, Project};
-use crate::requirements_file::Role;
+use crate::pyproject::{Dependencies, PyProject};
+use crate::requirements_file::FileRole;
 use crate::settings::Settings;
 
-impl Reading<'_> {
+impl InputReader<'_> {
     /// Takes the application's tree if one is named, or if there is nothing else to build from.
     pub(super) fn take_source(&mut self, settings: &Settings) -> Result<()> {
         let has_input = !self.raw.requirements.is_empty()
@@ -55,14 +55,14 @@ impl Reading<'_> {
         match found {
             ApplicationSource::Lock(path) => self.take_found_lock(&path, settings),
             ApplicationSource::RequirementsFiles(paths) if is_one_lock(&paths)? => {
-                self.take_lock(&Source::File(paths[0].clone()), settings)
+                self.take_lock(&FileSource::File(paths[0].clone()), settings)
             }
             ApplicationSource::RequirementsFiles(paths) => {
                 let files: Vec<_> = paths
                     .into_iter()
-                    .map(|path| (Role::Requirements, Source::File(path)))
+                    .map(|path| (FileRole::Requirements, FileSource::File(path)))
                     .collect();
-                self.read_files(&files, &root, Part::Main)?;
+                self.read_files(&files, &root, InputRole::Main)?;
                 for extra in &self.raw.extras {
                     self.take_extra(&root.join("pyproject.toml"), extra)?;
                 }
@@ -186,18 +186,18 @@ impl Reading<'_> {
     }
 
     /// Reads a `pyproject.toml`; a project without one has its `setup.py` at `path`.
-    fn project(&self, path: &Path) -> Result<Option<Project>> {
+    fn project(&self, path: &Path) -> Result<Option<PyProject>> {
         if path.file_name().is_none_or(|name| name != "pyproject.toml")
             || !self.context.reader.exists(path)
         {
             return Ok(None);
         }
-        let bytes = self.context.reader.read(&Source::File(path.to_owned()));
+        let bytes = self.context.reader.read(&FileSource::File(path.to_owned()));
         let text = bytes
             .map(String::from_utf8)
             .map_err(input)?
             .map_err(input)?;
-        Project::parse(path, &text).map(Some).map_err(input)
+        PyProject::parse(path, &text).map(Some).map_err(input)
     }
 }
 

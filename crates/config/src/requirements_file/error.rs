@@ -5,10 +5,10 @@
 use std::io;
 
 use super::line::OptionError;
-use super::{Location, Role};
+use super::{FileRole, LineLocation};
 
 use crate::encoding::DecodeError;
-use crate::file_source::Source;
+use crate::file_source::FileSource;
 
 /// Says why requirements files cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +17,9 @@ pub enum RequirementsError {
     #[error("{role} file `{file}` cannot be read")]
     Read {
         /// The file.
-        file: Source,
+        file: FileSource,
         /// What it was to be read for.
-        role: Role,
+        role: FileRole,
         /// Why it cannot be read.
         #[source]
         cause: io::Error,
@@ -28,11 +28,11 @@ pub enum RequirementsError {
     #[error("{role} file `{file}`, which {named_by} names, cannot be read")]
     ReadNested {
         /// The file.
-        file: Source,
+        file: FileSource,
         /// What it was to be read for.
-        role: Role,
+        role: FileRole,
         /// The line that names it.
-        named_by: Location,
+        named_by: LineLocation,
         /// Why it cannot be read.
         #[source]
         cause: io::Error,
@@ -41,18 +41,18 @@ pub enum RequirementsError {
     #[error("{role} file `{file}` is no text")]
     Decode {
         /// The file.
-        file: Source,
+        file: FileSource,
         /// What it was to be read for.
-        role: Role,
+        role: FileRole,
         /// Why it is no text.
         #[source]
         cause: DecodeError,
     },
     /// A line has an option that does not belong there, or not in that form.
     #[error("{location} reads `{written}`")]
-    Line {
+    ReadLine {
         /// Where the line is.
-        location: Location,
+        location: LineLocation,
         /// The line, with variables as they are written.
         written: String,
         /// What is wrong with it.
@@ -63,7 +63,7 @@ pub enum RequirementsError {
     #[error("{location} names the file `{named}`")]
     Url {
         /// Where the line is.
-        location: Location,
+        location: LineLocation,
         /// The name, with variables as they are written.
         named: String,
         /// What is wrong with it.
@@ -74,7 +74,7 @@ pub enum RequirementsError {
     #[error("{location} is one requirement too many: more than {most} are not read")]
     TooMany {
         /// The first line that is not read.
-        location: Location,
+        location: LineLocation,
         /// The number of files that are read.
         most: usize,
     },
@@ -82,19 +82,19 @@ pub enum RequirementsError {
     #[error("{location} names `{file}`, and too many files have led there")]
     TooDeep {
         /// The line that names the file.
-        location: Location,
+        location: LineLocation,
         /// The file.
-        file: Source,
+        file: FileSource,
     },
     /// A file names itself, perhaps through others.
     #[error("{location} names `{file}`, which is being read already{}", .first_named_in.as_ref().map(|first| format!(" because `{first}` names it")).unwrap_or_default())]
     Recursive {
         /// The line that names the file again.
-        location: Location,
+        location: LineLocation,
         /// The file.
-        file: Source,
+        file: FileSource,
         /// The file that named it first; a file that was asked for has none.
-        first_named_in: Option<Source>,
+        first_named_in: Option<FileSource>,
     },
 }
 
@@ -112,7 +112,7 @@ impl RequirementsError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Line { cause, .. } => cause.hint(),
+            Self::ReadLine { cause, .. } => cause.hint(),
             _ => None,
         }
     }

@@ -8,8 +8,8 @@ use std::path::Path;
 use wheelhouse_types::names_image;
 
 use super::line::{GivenOption, LineOption, ParsedLine, is_always_on};
-use super::warning::NoticeKind;
-use crate::file_source::{ReadSource, Source};
+use super::warning::WarningKind;
+use crate::file_source::{FileSource, ReadSource};
 use crate::format_control::{FormatControl, ReleaseControl};
 use wheelhouse_types::image_location::ImageLocation;
 
@@ -65,9 +65,9 @@ impl FileOptions {
     pub(super) fn apply_line(
         &mut self,
         line: &ParsedLine,
-        file: &Source,
+        file: &FileSource,
         reader: &dyn ReadSource,
-    ) -> Vec<NoticeKind> {
+    ) -> Vec<WarningKind> {
         let mut notices = self.apply_indexes(line);
         self.apply_find_links(line, file, reader, &mut notices);
         self.apply_flags(line);
@@ -79,13 +79,13 @@ impl FileOptions {
         }
         for option in [LineOption::Hash, LineOption::ConfigSettings] {
             if line.has(option) {
-                notices.push(NoticeKind::WithoutRequirement(option.name()));
+                notices.push(WarningKind::WithoutRequirement(option.name()));
             }
         }
         notices
     }
 
-    fn apply_indexes(&mut self, line: &ParsedLine) -> Vec<NoticeKind> {
+    fn apply_indexes(&mut self, line: &ParsedLine) -> Vec<WarningKind> {
         if line.has(LineOption::NoIndex) {
             self.no_index = true;
             self.index_url = None;
@@ -95,7 +95,7 @@ impl FileOptions {
             return [LineOption::IndexUrl, LineOption::ExtraIndexUrl]
                 .into_iter()
                 .filter(|option| line.has(*option))
-                .map(|option| NoticeKind::NoIndex(option.name()))
+                .map(|option| WarningKind::NoIndex(option.name()))
                 .collect();
         }
         let mut notices = Vec::new();
@@ -104,7 +104,7 @@ impl FileOptions {
             self.index_url = Some(url.to_owned());
             if !self.extra_index_urls.is_empty() {
                 self.extra_index_urls.clear();
-                notices.push(NoticeKind::ExtraIndexesDropped);
+                notices.push(WarningKind::ExtraIndexesDropped);
             }
         }
         let extra = line.values(LineOption::ExtraIndexUrl).map(str::to_owned);
@@ -116,14 +116,14 @@ impl FileOptions {
     fn apply_find_links(
         &mut self,
         line: &ParsedLine,
-        file: &Source,
+        file: &FileSource,
         reader: &dyn ReadSource,
-        notices: &mut Vec<NoticeKind>,
+        notices: &mut Vec<WarningKind>,
     ) {
         let mut values = line.values(LineOption::FindLinks);
         let Some(value) = values.next() else { return };
         if values.next().is_some() {
-            notices.push(NoticeKind::OnlyFirst(LineOption::FindLinks.name()));
+            notices.push(WarningKind::OnlyFirst(LineOption::FindLinks.name()));
         }
         let beside_file = file
             .directory()
@@ -141,10 +141,10 @@ impl FileOptions {
         }
     }
 
-    fn apply_features(&mut self, line: &ParsedLine, notices: &mut Vec<NoticeKind>) {
+    fn apply_features(&mut self, line: &ParsedLine, notices: &mut Vec<WarningKind>) {
         for feature in line.values(LineOption::UseFeature) {
             if is_always_on(feature) {
-                notices.push(NoticeKind::AlwaysOn(feature.to_owned()));
+                notices.push(WarningKind::AlwaysOn(feature.to_owned()));
             } else if !self.features.iter().any(|known| known == feature) {
                 self.features.push(feature.to_owned());
             }

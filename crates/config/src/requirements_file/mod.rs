@@ -6,9 +6,9 @@
 //! 1. bytes to text ([`crate::encoding`]);
 //! 2. text to logical lines (`lines`);
 //! 3. a line to a requirement and options (`options`, with `shell`);
-//! 4. options folded into [`FileOptions`] (`file_options`), files into [`Requirements`] (`read`).
+//! 4. options folded into [`FileOptions`] (`file_options`), files into [`RequirementsFile`] (`read`).
 //!
-//! What pip passes over in silence is passed over here too, but told as a [`Notice`]. Never parses
+//! What pip passes over in silence is passed over here too, but told as a [`RequirementsWarning`]. Never parses
 //! a requirement itself, never looks at what a path requirement names, and does no network: files
 //! come from a [`ReadSource`].
 //!
@@ -27,7 +27,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
-use crate::file_source::{ReadSource, Source};
+use crate::file_source::{FileSource, ReadSource};
 
 pub use error::RequirementsError;
 pub use global_options::FileOptions;
@@ -35,18 +35,18 @@ pub use line::OptionError;
 pub(super) use lines::expand_variables;
 pub use reader::read_requirements;
 pub use shlex::QuoteError;
-pub use warning::{Notice, NoticeKind};
+pub use warning::{RequirementsWarning, WarningKind};
 
 /// Says what the lines of a requirements file are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum FileRole {
     /// They are to be had (`-r`).
     Requirements,
     /// They narrow what is had for other reasons (`-c`).
     Constraints,
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for FileRole {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Requirements => "requirements",
@@ -68,14 +68,14 @@ pub struct ReadContext<'a> {
 
 /// Says where a line is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Location {
+pub struct LineLocation {
     /// The file, as it was named at the top, or else absolute.
-    pub source: Source,
+    pub source: FileSource,
     /// The number of the line, or of the first of joined lines, from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Location {
+impl fmt::Display for LineLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "`{}` line {}", self.source, self.line)
     }
@@ -95,7 +95,7 @@ pub struct RequirementLine {
     /// Pairs of `--config-settings`; a key that comes twice has both values.
     pub config_settings: Vec<(String, String)>,
     /// Where it stands.
-    pub location: Location,
+    pub location: LineLocation,
     /// The directory that a relative path in `text` begins in: always the working directory, for
     /// pip does not look at where the file is.
     pub base: PathBuf,
@@ -122,7 +122,7 @@ impl fmt::Display for RequirementLine {
 
 /// Holds what requirements files say together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Requirements {
+pub struct RequirementsFile {
     /// What is required, in the order of the lines.
     pub requirements: Vec<RequirementLine>,
     /// What only narrows, in the order of the lines.
@@ -130,7 +130,7 @@ pub struct Requirements {
     /// What the options add up to.
     pub options: FileOptions,
     /// What was passed over, and what may surprise.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<RequirementsWarning>,
 }
 
 #[cfg(test)]

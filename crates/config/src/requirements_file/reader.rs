@@ -11,11 +11,11 @@ use super::global_options::FileOptions;
 use super::line::{LineOption, OptionError, ParsedLine, parse_line};
 use super::lines::{LogicalLine, expand_variables, logical_lines};
 use super::{
-    Location, Notice, NoticeKind, ReadContext, RequirementLine, Requirements, RequirementsError,
-    Role,
+    FileRole, LineLocation, ReadContext, RequirementLine, RequirementsError, RequirementsFile,
+    RequirementsWarning, WarningKind,
 };
 use crate::encoding::decode;
-use crate::file_source::Source;
+use crate::file_source::FileSource;
 
 /// Reads requirements and constraints files, one after the other, and all that they name.
 ///
@@ -25,15 +25,15 @@ use crate::file_source::Source;
 /// Fails when a file cannot be read or decoded, when it names itself, and when a line has an
 /// option that pip does not know.
 pub fn read_requirements(
-    files: &[(Role, Source)],
+    files: &[(FileRole, FileSource)],
     context: &ReadContext<'_>,
     options: FileOptions,
-) -> Result<Requirements, RequirementsError> {
-    let mut reading = Reading {
+) -> Result<RequirementsFile, RequirementsError> {
+    let mut reading = RequirementsReader {
         context,
-        found: Requirements {
+        found: RequirementsFile {
             options,
-            ..Requirements::default()
+            ..RequirementsFile::default()
         },
         open: Vec::new(),
         settled: HashSet::new(),
@@ -56,14 +56,14 @@ pub(super) const MANY: usize = 1_000;
 /// The largest number of files that are read.
 const MOST: usize = 10_000;
 
-struct Reading<'a> {
+struct RequirementsReader<'a> {
     context: &'a ReadContext<'a>,
-    found: Requirements,
+    found: RequirementsFile,
     /// The files from the one that was asked for to the one that is read now.
     open: Vec<OpenFile>,
     /// The files that have been read and, with those that they name, have no options. Reading one again adds what
     /// is there already.
-    settled: HashSet<(Role, Source)>,
+    settled: HashSet<(FileRole, FileSource)>,
     /// The number of lines with options that were read.
     option_lines: usize,
     /// The number of files that were read.
@@ -71,24 +71,24 @@ struct Reading<'a> {
 }
 
 struct OpenFile {
-    absolute: Source,
-    named_in: Option<Source>,
+    absolute: FileSource,
+    named_in: Option<FileSource>,
 }
 
 /// Holds a line and what it was before it was parsed.
-struct Line {
-    location: Location,
-    role: Role,
+struct ReadLine {
+    location: LineLocation,
+    role: FileRole,
     written: String,
     parsed: ParsedLine,
 }
 
-impl Reading<'_> {
+impl RequirementsReader<'_> {
     fn read_file(
         &mut self,
-        role: Role,
-        source: &Source,
-        named_by: Option<&Location>,
+        role: FileRole,
+        source: &FileSource,
+        named_by: Option<&LineLocation>,
     ) -> Result<(), RequirementsError> {
         let absolute = source.absolute(self.context.working_directory);
         let content = self.context.reader.read(&absolute);
@@ -111,8 +111,8 @@ impl Reading<'_> {
 
     fn decode(
         &mut self,
-        role: Role,
-        source: &Source,
+        role: FileRole,
+        source: &FileSource,
         content: &[u8],
     ) -> Result<String, RequirementsError> {
         let locale_encoding = self.context.environment.locale_encoding();
@@ -123,23 +123,25 @@ impl Reading<'_> {
                 cause,
             })?;
         if let Some(encoding) = decoded.fell_back_to {
-            let location = Location {
+            let location = LineLocation {
                 source: source.clone(),
                 line: 1,
             };
-            let kind = NoticeKind::LocaleEncoding(encoding);
-            self.found.notices.push(Notice { location, kind });
+            let kind = WarningKind::LocaleEncoding(encoding);
+            self.found
+                .notices
+                .push(RequirementsWarning { location, kind });
         }
         Ok(decoded.text)
     }
 
     fn parse(
         &self,
-        role: Role,
-        source: &Source,
+        role: FileRole,
+        source: &FileSource,
         line: LogicalLine,
-    ) -> Result<Line, RequirementsError> {
-        let location = Location {
+    ) -> Result<ReadLine, RequirementsError> {
+        let location = LineLocation {
             source: source.clone(),
             line: line.number,
         };
@@ -148,13 +150,13 @@ impl Reading<'_> {
             .and_then(reject_empty_editable)
             .map_err(|cause| without_secrets(cause, &written));
         match parsed {
-            Ok(parsed) => Ok(Line {
+            Ok(parsed) => Ok(ReadLine {
                 location,
                 role,
                 written,
                 parsed,
             }),
-            Err(cause) => Err(RequirementsError::Line {
+            Err(cause) => Err(RequirementsError::ReadLine {
                 location,
                 written,
                 cause,
@@ -162,7 +164,7 @@ impl Reading<'_> {
         }
     }
 
-    fn take(&mut self, line: &Line) -> Result<(), RequirementsError> {
+    fn take(&mut self, line: &ReadLine) -> Result<(), RequirementsError> {
         self.found.options.apply_controls(&line.parsed);
         self.notice_leftovers(line);
         let editable = line.parsed.values(LineOption::Editable).next();
@@ -170,8 +172,8 @@ impl Reading<'_> {
             return self.take_requirement(line);
         }
         for (option, role) in [
-            (LineOption::Requirement, Role::Requirements),
-            (LineOption::Constraint, Role::Constraints),
+            (LineOption::Requirement, FileRole::Requirements),
+            (LineOption::Constraint, FileRole::Constraints),
         ] {
             if let Some(named) = line.parsed.values(option).next() {
                 self.notice_beside_file(line, option);
@@ -186,7 +188,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn take_requirement(&mut self, line: &Line) -> Result<(), RequirementsError> {
+    fn take_requirement(&mut self, line: &ReadLine) -> Result<(), RequirementsError> {
         let parsed = &line.parsed;
         self.notice_beside_requirement(line);
         let requirement = RequirementLine {
@@ -209,16 +211,16 @@ impl Reading<'_> {
             return Err(RequirementsError::TooMany { location, most });
         }
         match line.role {
-            Role::Requirements => found.requirements.push(requirement),
-            Role::Constraints => found.constraints.push(requirement),
+            FileRole::Requirements => found.requirements.push(requirement),
+            FileRole::Constraints => found.constraints.push(requirement),
         }
         Ok(())
     }
 
     fn read_named(
         &mut self,
-        line: &Line,
-        role: Role,
+        line: &ReadLine,
+        role: FileRole,
         named: &str,
     ) -> Result<(), RequirementsError> {
         let location = &line.location;
@@ -245,55 +247,55 @@ impl Reading<'_> {
         self.read_file(role, &file, Some(location))
     }
 
-    fn notice(&mut self, line: &Line, kinds: impl IntoIterator<Item = NoticeKind>) {
-        let notices = kinds.into_iter().map(|kind| Notice {
+    fn notice(&mut self, line: &ReadLine, kinds: impl IntoIterator<Item = WarningKind>) {
+        let notices = kinds.into_iter().map(|kind| RequirementsWarning {
             location: line.location.clone(),
             kind,
         });
         self.found.notices.extend(notices);
     }
 
-    fn notice_leftovers(&mut self, line: &Line) {
+    fn notice_leftovers(&mut self, line: &ReadLine) {
         if !line.parsed.leftovers.is_empty() {
             // What is shown is what is written: an expanded word may be secret.
             let written = parse_line(&line.written).map(|written| written.leftovers);
-            self.notice(line, [NoticeKind::Leftover(written.unwrap_or_default())]);
+            self.notice(line, [WarningKind::Leftover(written.unwrap_or_default())]);
         }
     }
 
-    fn notice_beside_file(&mut self, line: &Line, first: LineOption) {
+    fn notice_beside_file(&mut self, line: &ReadLine, first: LineOption) {
         let mut seen_first = false;
         let kinds: Vec<_> = (line.parsed.options.iter().map(|given| given.option))
             .filter(|option| !applies_anywhere(*option))
             .filter_map(|option| match option == first {
                 true if std::mem::replace(&mut seen_first, true) => {
-                    Some(NoticeKind::OnlyFirst(option.name()))
+                    Some(WarningKind::OnlyFirst(option.name()))
                 }
                 true => None,
-                false => Some(NoticeKind::BesideFile(option.name())),
+                false => Some(WarningKind::BesideFile(option.name())),
             })
             .collect();
         self.notice(line, kinds);
     }
 
-    fn notice_beside_requirement(&mut self, line: &Line) {
+    fn notice_beside_requirement(&mut self, line: &ReadLine) {
         let editable = line.parsed.has(LineOption::Editable);
         let options = line.parsed.options.iter().map(|given| given.option);
         let mut kinds: Vec<_> = options
             .filter_map(|option| match option {
-                LineOption::Hash if editable => Some(NoticeKind::OnEditable(option.name())),
+                LineOption::Hash if editable => Some(WarningKind::OnEditable(option.name())),
                 LineOption::Hash | LineOption::ConfigSettings | LineOption::Editable => None,
                 _ if applies_anywhere(option) => None,
-                _ => Some(NoticeKind::BesideRequirement(option.name())),
+                _ => Some(WarningKind::BesideRequirement(option.name())),
             })
             .collect();
         let editables = line.parsed.values(LineOption::Editable).count();
         if editables > usize::from(line.parsed.requirement.is_empty()) {
             let name = LineOption::Editable.name();
             kinds.push(if line.parsed.requirement.is_empty() {
-                NoticeKind::OnlyFirst(name)
+                WarningKind::OnlyFirst(name)
             } else {
-                NoticeKind::BesideRequirement(name)
+                WarningKind::BesideRequirement(name)
             });
         }
         self.notice(line, kinds);
@@ -339,9 +341,9 @@ fn without_secrets(cause: OptionError, written: &str) -> OptionError {
 }
 
 fn unreadable(
-    role: Role,
-    source: &Source,
-    named_by: Option<&Location>,
+    role: FileRole,
+    source: &FileSource,
+    named_by: Option<&LineLocation>,
     cause: std::io::Error,
 ) -> RequirementsError {
     let file = source.clone();

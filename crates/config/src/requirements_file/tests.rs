@@ -10,14 +10,14 @@ use super::*;
 
 /// Holds files by the text of their source, and directories that exist.
 #[derive(Default)]
-struct Tree {
+struct MemoryTree {
     files: BTreeMap<String, Vec<u8>>,
     directories: Vec<PathBuf>,
     environment: Environment,
 }
 
-impl ReadSource for Tree {
-    fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
+impl ReadSource for MemoryTree {
+    fn read(&self, source: &FileSource) -> io::Result<Vec<u8>> {
         let content = self.files.get(&source.to_string()).cloned();
         content.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
@@ -27,7 +27,7 @@ impl ReadSource for Tree {
     }
 }
 
-impl Tree {
+impl MemoryTree {
     fn new(files: &[(&str, &str)]) -> Self {
         let files = files
             .iter()
@@ -39,22 +39,22 @@ impl Tree {
         }
     }
 
-    fn read_as(&self, role: Role, file: &str) -> Result<Requirements, RequirementsError> {
+    fn read_as(&self, role: FileRole, file: &str) -> Result<RequirementsFile, RequirementsError> {
         let context = ReadContext {
             environment: &self.environment,
             working_directory: Path::new("/srv"),
             reader: self,
         };
-        let file = Source::parse(file).unwrap();
+        let file = FileSource::parse(file).unwrap();
         read_requirements(&[(role, file)], &context, FileOptions::default())
     }
 
-    fn read(&self, file: &str) -> Requirements {
-        self.read_as(Role::Requirements, file).unwrap()
+    fn read(&self, file: &str) -> RequirementsFile {
+        self.read_as(FileRole::Requirements, file).unwrap()
     }
 
     fn error(&self, file: &str) -> String {
-        let error = self.read_as(Role::Requirements, file).unwrap_err();
+        let error = self.read_as(FileRole::Requirements, file).unwrap_err();
         chain(&error)
     }
 }
@@ -66,15 +66,15 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
 }
 
-fn read(content: &str) -> Requirements {
-    Tree::new(&[("/srv/a.txt", content)]).read("a.txt")
+fn read(content: &str) -> RequirementsFile {
+    MemoryTree::new(&[("/srv/a.txt", content)]).read("a.txt")
 }
 
 fn texts(lines: &[RequirementLine]) -> Vec<&str> {
     lines.iter().map(|line| line.text.as_str()).collect()
 }
 
-fn notices(requirements: &Requirements) -> Vec<String> {
+fn notices(requirements: &RequirementsFile) -> Vec<String> {
     requirements
         .notices
         .iter()
@@ -122,7 +122,7 @@ fn editables_are_marked() {
 
 #[test]
 fn nested_files_follow_in_place_and_keep_their_role() {
-    let tree = Tree::new(&[
+    let tree = MemoryTree::new(&[
         ("/srv/parent/a.txt", "one\n-r b.txt\n-c ../c.txt\ntwo"),
         ("/srv/parent/b.txt", "three\n--requirement=/other/d.txt"),
         ("/srv/c.txt", "four<4\n-r parent/e.txt"),
@@ -143,14 +143,14 @@ fn nested_files_follow_in_place_and_keep_their_role() {
         found.requirements[2].location.to_string(),
         "`/other/d.txt` line 1"
     );
-    let found = tree.read_as(Role::Constraints, "c.txt").unwrap();
+    let found = tree.read_as(FileRole::Constraints, "c.txt").unwrap();
     assert_eq!(texts(&found.constraints), ["four<4"]);
     assert_eq!(texts(&found.requirements), ["six"]);
 }
 
 #[test]
 fn urls_name_files_and_are_named() {
-    let tree = Tree::new(&[
+    let tree = MemoryTree::new(&[
         ("/srv/a.txt", "-r http://me.com/me/a.txt"),
         ("http://me.com/me/a.txt", "-r b.txt"),
         ("http://me.com/me/b.txt", "hello\n--find-links d"),
@@ -163,7 +163,7 @@ fn urls_name_files_and_are_named() {
 
 #[test]
 fn the_same_file_twice_is_no_recursion() {
-    let tree = Tree::new(&[
+    let tree = MemoryTree::new(&[
         ("/srv/a.txt", "requests"),
         ("/srv/b.txt", "-r a.txt"),
         ("/srv/c.txt", "-r a.txt\n-r b.txt"),
@@ -176,7 +176,7 @@ fn the_same_file_twice_is_no_recursion() {
 
 #[test]
 fn recursion_is_named() {
-    let tree = Tree::new(&[
+    let tree = MemoryTree::new(&[
         ("/srv/0.txt", "-r 1.txt"),
         ("/srv/1.txt", "\n-c 2.txt"),
         ("/srv/2.txt", "-r ./x/../0.txt"),
@@ -196,15 +196,15 @@ fn recursion_is_named() {
 
 #[test]
 fn endless_files_come_to_an_end() {
-    let growing = |source: &Source| Ok(format!("-r {source}x").into_bytes());
+    let growing = |source: &FileSource| Ok(format!("-r {source}x").into_bytes());
     let context = ReadContext {
         environment: &Environment::default(),
         working_directory: Path::new("/srv"),
         reader: &growing,
     };
-    let file = Source::parse("http://h/").unwrap();
+    let file = FileSource::parse("http://h/").unwrap();
     let outcome = read_requirements(
-        &[(Role::Requirements, file)],
+        &[(FileRole::Requirements, file)],
         &context,
         FileOptions::default(),
     );
@@ -222,7 +222,7 @@ fn files_that_double_at_each_level_come_to_an_end() {
         .map(|(name, text)| (&**name, &**text))
         .collect();
     files.push(("/srv/d30.txt", "pkg\n"));
-    let found = Tree::new(&files).read("/srv/d0.txt");
+    let found = MemoryTree::new(&files).read("/srv/d0.txt");
     assert!(
         found.requirements.len() <= MANY,
         "{}",
@@ -231,13 +231,13 @@ fn files_that_double_at_each_level_come_to_an_end() {
 
     files.pop();
     files.push(("/srv/d30.txt", "--index-url https://host/simple\n"));
-    let outcome = Tree::new(&files).read_as(Role::Requirements, "/srv/d0.txt");
+    let outcome = MemoryTree::new(&files).read_as(FileRole::Requirements, "/srv/d0.txt");
     assert!(matches!(outcome, Err(RequirementsError::TooDeep { .. })));
 }
 
 #[test]
 fn missing_files_are_named_with_who_names_them() {
-    let tree = Tree::new(&[("/srv/a.txt", "a\n-c b.txt")]);
+    let tree = MemoryTree::new(&[("/srv/a.txt", "a\n-c b.txt")]);
     let message = "constraints file `/srv/b.txt`, which `a.txt` line 2 names, cannot be read: \
                    entity not found";
     assert_eq!(tree.error("a.txt"), message);
@@ -247,14 +247,14 @@ fn missing_files_are_named_with_who_names_them() {
 
 #[test]
 fn faulty_lines_are_named_and_shown() {
-    let tree = Tree::new(&[("/srv/a.txt", "a\nb \\\n  --hash=somehash")]);
+    let tree = MemoryTree::new(&[("/srv/a.txt", "a\nb \\\n  --hash=somehash")]);
     let message = "`a.txt` line 2 reads `b   --hash=somehash`: option `--hash` has the value \
                    `somehash`, which is not `ALGORITHM:DIGEST` with one of sha256, sha384, sha512";
     assert_eq!(tree.error("a.txt"), message);
-    let tree = Tree::new(&[("/srv/a.txt", "--find-links=a\n--no-use-wheel")]);
+    let tree = MemoryTree::new(&[("/srv/a.txt", "--find-links=a\n--no-use-wheel")]);
     let message = "`a.txt` line 2 reads `--no-use-wheel`: option `--no-use-wheel` is unknown";
     assert_eq!(tree.error("a.txt"), message);
-    let tree = Tree::new(&[("/srv/a.txt", "-r http://")]);
+    let tree = MemoryTree::new(&[("/srv/a.txt", "-r http://")]);
     assert_eq!(
         tree.error("a.txt"),
         "`a.txt` line 1 names the file `-r http://`: empty host"
@@ -263,7 +263,7 @@ fn faulty_lines_are_named_and_shown() {
 
 #[test]
 fn variables_are_expanded_and_not_shown() {
-    let mut tree = Tree::new(&[
+    let mut tree = MemoryTree::new(&[
         (
             "/srv/a.txt",
             "https://${TOKEN}:x@host/a.zip\n-e ${PATH_1} ${TOKEN}\n${UNSET}",
@@ -314,7 +314,7 @@ fn indexes_replace_one_another_as_in_pip() {
 
 #[test]
 fn find_links_are_relative_to_the_file_if_they_exist_there() {
-    let mut tree = Tree::new(&[(
+    let mut tree = MemoryTree::new(&[(
         "/srv/p/a.txt",
         "--find-links=rel\n-f other\n-f /abs\n-f https://h/ -f second",
     )]);
@@ -353,7 +353,7 @@ fn the_other_options_add_up() {
 
 #[test]
 fn files_go_on_from_the_options_before_them() {
-    let tree = Tree::new(&[("/srv/a.txt", "--no-binary=:none:\n-i b")]);
+    let tree = MemoryTree::new(&[("/srv/a.txt", "--no-binary=:none:\n-i b")]);
     let mut options = FileOptions::default();
     options.format_control.apply_no_binary(":all:").unwrap();
     options.extra_index_urls.push("a".to_owned());
@@ -362,19 +362,19 @@ fn files_go_on_from_the_options_before_them() {
         working_directory: Path::new("/srv"),
         reader: &tree,
     };
-    let file = Source::parse("a.txt").unwrap();
-    let found = read_requirements(&[(Role::Requirements, file)], &context, options).unwrap();
+    let file = FileSource::parse("a.txt").unwrap();
+    let found = read_requirements(&[(FileRole::Requirements, file)], &context, options).unwrap();
     assert_eq!(
         found.options.format_control,
         crate::format_control::FormatControl::default()
     );
     assert!(found.options.extra_index_urls.is_empty());
-    assert_eq!(found.notices[0].kind, NoticeKind::ExtraIndexesDropped);
+    assert_eq!(found.notices[0].kind, WarningKind::ExtraIndexesDropped);
 }
 
 #[test]
 fn what_has_no_effect_is_told() {
-    let tree = Tree::new(&[
+    let tree = MemoryTree::new(&[
         (
             "/srv/a.txt",
             "a --pre --no-binary=b -r b.txt\n-r b.txt --pre -r c.txt --only-binary c\n-e d -e e\n\
@@ -406,7 +406,7 @@ fn what_has_no_effect_is_told() {
 
 #[test]
 fn encodings_are_found_and_told() {
-    let mut tree = Tree::new(&[]);
+    let mut tree = MemoryTree::new(&[]);
     let latin = b"# coding=latin1\nDjango==1.4.2 # Pas trop de caf\xe9".to_vec();
     tree.files.insert("/srv/a.txt".to_owned(), latin);
     tree.files
@@ -435,7 +435,7 @@ prop_compose! {
             editable,
             hashes,
             config_settings: settings,
-            location: Location { source: Source::parse("a.txt").unwrap(), line: 1 },
+            location: LineLocation { source: FileSource::parse("a.txt").unwrap(), line: 1 },
             base: PathBuf::from("/srv"),
         }
     }
@@ -455,10 +455,10 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic(content: Vec<u8>, text in "(\\PC|-[a-zC]|--|\n|\\\\|=| ){0,40}") {
-        let mut tree = Tree::default();
+        let mut tree = MemoryTree::default();
         tree.files.insert("/srv/a.txt".to_owned(), content);
         tree.files.insert("/srv/b.txt".to_owned(), text.into_bytes());
-        let _ = tree.read_as(Role::Requirements, "a.txt");
-        let _ = tree.read_as(Role::Constraints, "b.txt");
+        let _ = tree.read_as(FileRole::Requirements, "a.txt");
+        let _ = tree.read_as(FileRole::Constraints, "b.txt");
     }
 }

@@ -4,20 +4,20 @@
 
 use std::fmt;
 
-use super::Location;
+use super::LineLocation;
 
 /// Holds something that a reader of the file may not expect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub struct RequirementsWarning {
     /// Where it was read.
-    pub location: Location,
+    pub location: LineLocation,
     /// What it is.
-    pub kind: NoticeKind,
+    pub kind: WarningKind,
 }
 
 /// Says what a notice is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoticeKind {
+pub enum WarningKind {
     /// An option has no effect beside a requirement.
     BesideRequirement(&'static str),
     /// An option has no effect beside `-r` or `-c`.
@@ -40,13 +40,13 @@ pub enum NoticeKind {
     LocaleEncoding(String),
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for RequirementsWarning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: {}", self.location, self.kind)
     }
 }
 
-impl fmt::Display for NoticeKind {
+impl fmt::Display for WarningKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BesideRequirement(option) => {

@@ -15,7 +15,7 @@ use wheelhouse_types::request::IndexStrategy;
     reason = "each is an independent flag of the command line, and named as such"
 )]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RawBuild {
+pub struct RawOptions {
     /// PEP 508 requirements, paths and URLs.
     pub requirements: Vec<String>,
     pub editables: Vec<String>,
@@ -47,7 +47,7 @@ pub struct RawBuild {
     pub keyring_provider: Option<String>,
 
     /// In the order in which they were given, which counts.
-    pub controls: Vec<Control>,
+    pub controls: Vec<FormatOption>,
     pub prefer_binary: bool,
     pub no_deps: bool,
     pub require_hashes: bool,
@@ -90,7 +90,7 @@ pub struct RawTargets {
 
 /// One of pip's options that name packages, with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Control {
+pub enum FormatOption {
     NoBinary(String),
     OnlyBinary(String),
     AllReleases(String),
@@ -98,7 +98,7 @@ pub enum Control {
     Pre,
 }
 
-impl Control {
+impl FormatOption {
     /// The name of the option, without hyphens before it.
     #[must_use]
     pub fn option(&self) -> &'static str {

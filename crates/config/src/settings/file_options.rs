@@ -2,31 +2,31 @@
 
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::command_line::{Control, RawBuild};
+use super::command_line::{FormatOption, RawOptions};
 use super::origin::SettingsContext;
-use super::resolver::Settling;
+use super::resolver::SettingsResolver;
 use crate::error::input;
 use crate::format_control::{ControlValueError, ReleaseControl};
 use crate::requirements_file::FileOptions;
 
-impl Settling<'_> {
+impl SettingsResolver<'_> {
     /// Notes the options that requirements files may have, too.
-    pub(super) fn note_file_options(&mut self, raw: &RawBuild, options: &FileOptions) {
-        self.note(
+    pub(super) fn record_file_options(&mut self, raw: &RawOptions, options: &FileOptions) {
+        self.record(
             "index-url",
             options.index_url.clone(),
             raw.index_url.is_some(),
         );
         let given = !raw.extra_index_urls.is_empty();
-        self.note_list("extra-index-url", options.extra_index_urls.clone(), given);
-        self.note("no-index", [options.no_index.to_string()], raw.no_index);
-        self.note_list(
+        self.record_list("extra-index-url", options.extra_index_urls.clone(), given);
+        self.record("no-index", [options.no_index.to_string()], raw.no_index);
+        self.record_list(
             "find-links",
             options.find_links.clone(),
             !raw.find_links.is_empty(),
         );
         let hosts = options.trusted_hosts.clone();
-        self.note_list("trusted-host", hosts, !raw.trusted_hosts.is_empty());
+        self.record_list("trusted-host", hosts, !raw.trusted_hosts.is_empty());
         let (formats, releases) = (&options.format_control, &options.release_control);
         for (option, names) in [
             ("no-binary", formats.no_binary()),
@@ -38,13 +38,13 @@ impl Settling<'_> {
                 .controls
                 .iter()
                 .any(|control| control.option() == option);
-            self.note_list(option, names.iter().cloned().collect(), given);
+            self.record_list(option, names.iter().cloned().collect(), given);
         }
         let pre = releases.all_releases().contains(":all:");
-        self.note(
+        self.record(
             "pre",
             [pre.to_string()],
-            raw.controls.contains(&Control::Pre),
+            raw.controls.contains(&FormatOption::Pre),
         );
         for (option, value, given) in [
             ("prefer-binary", options.prefer_binary, raw.prefer_binary),
@@ -55,16 +55,16 @@ impl Settling<'_> {
                 raw.no_require_hashes,
             ),
         ] {
-            self.note(option, [value.to_string()], given);
+            self.record(option, [value.to_string()], given);
         }
         let date = options.uploaded_prior_to.clone();
-        self.note("uploaded-prior-to", date, raw.exclude_newer.is_some());
-        self.note_list("use-feature", options.features.clone(), false);
+        self.record("uploaded-prior-to", date, raw.exclude_newer.is_some());
+        self.record_list("use-feature", options.features.clone(), false);
     }
 }
 
 /// What requirements files go on from.
-pub(super) fn file_options(raw: &RawBuild, context: &SettingsContext<'_>) -> Result<FileOptions> {
+pub(super) fn file_options(raw: &RawOptions, context: &SettingsContext<'_>) -> Result<FileOptions> {
     let mut options = context.pip.file_options(context.reader).map_err(input)?;
     options.no_index |= raw.no_index;
     if options.no_index {
@@ -88,16 +88,16 @@ pub(super) fn file_options(raw: &RawBuild, context: &SettingsContext<'_>) -> Res
     Ok(options)
 }
 
-fn apply_controls(raw: &RawBuild, options: &mut FileOptions) -> Result<()> {
+fn apply_controls(raw: &RawOptions, options: &mut FileOptions) -> Result<()> {
     let (formats, releases) = (&mut options.format_control, &mut options.release_control);
     let mut with_pre = false;
     for control in &raw.controls {
         let applied = match control {
-            Control::NoBinary(value) => formats.apply_no_binary(value),
-            Control::OnlyBinary(value) => formats.apply_only_binary(value),
-            Control::AllReleases(value) => releases.apply_all_releases(value),
-            Control::OnlyFinal(value) => releases.apply_only_final(value),
-            Control::Pre => {
+            FormatOption::NoBinary(value) => formats.apply_no_binary(value),
+            FormatOption::OnlyBinary(value) => formats.apply_only_binary(value),
+            FormatOption::AllReleases(value) => releases.apply_all_releases(value),
+            FormatOption::OnlyFinal(value) => releases.apply_only_final(value),
+            FormatOption::Pre => {
                 with_pre = true;
                 Ok(())
             }

@@ -20,10 +20,10 @@ use wheelhouse_types::request::{IndexStrategy, Network};
 use crate::error::input;
 use crate::requirements_file::FileOptions;
 use file_options::file_options;
-use resolver::{Settling, seconds, shown};
+use resolver::{SettingsResolver, seconds, shown};
 
-pub use command_line::{Control, RawBuild, RawTargets};
-pub use origin::{Row, SettingsContext, ValueOrigin};
+pub use command_line::{FormatOption, RawOptions, RawTargets};
+pub use origin::{ResolvedSetting, SettingsContext, ValueOrigin};
 
 /// Holds everything that command line and configuration say, before requirements files are read.
 #[expect(
@@ -70,21 +70,21 @@ pub struct Settings {
     pub no_color: bool,
     /// Whether live progress may be shown.
     pub progress: bool,
-    pub rows: Vec<Row>,
+    pub rows: Vec<ResolvedSetting>,
 }
 
 /// Joins the command line with the configuration.
 ///
 /// # Errors
 /// `Input` when a value is not of the kind that its option wants.
-pub fn settle(raw: &RawBuild, context: &SettingsContext<'_>) -> Result<Settings> {
+pub fn resolve_settings(raw: &RawOptions, context: &SettingsContext<'_>) -> Result<Settings> {
     let file_options = file_options(raw, context)?;
-    let mut settling = Settling {
+    let mut resolver_ = SettingsResolver {
         pip: context.pip,
         rows: Vec::new(),
     };
-    settling.note_file_options(raw, &file_options);
-    settling.finish(raw, context, file_options)
+    resolver_.record_file_options(raw, &file_options);
+    resolver_.finish(raw, context, file_options)
 }
 
 impl Settings {
@@ -114,10 +114,10 @@ impl Settings {
     }
 }
 
-impl Settling<'_> {
+impl SettingsResolver<'_> {
     fn finish(
         mut self,
-        raw: &RawBuild,
+        raw: &RawOptions,
         context: &SettingsContext<'_>,
         file_options: FileOptions,
     ) -> Result<Settings> {
@@ -129,13 +129,13 @@ impl Settling<'_> {
         };
         let output = raw.output.clone().or(pip.path(option));
         let output = output.unwrap_or_else(|| default.into());
-        self.note(option, [shown(&output)], raw.output.is_some());
+        self.record(option, [shown(&output)], raw.output.is_some());
         let timeout = self.duration("timeout", raw.timeout, Duration::from_secs(30))?;
         let retries = match raw.retries {
             Some(retries) => retries,
             None => pip.number("retries").map_err(input)?.unwrap_or(5),
         };
-        self.note("retries", [retries.to_string()], raw.retries.is_some());
+        self.record("retries", [retries.to_string()], raw.retries.is_some());
         Ok(Settings {
             requirement_files: self.list("requirement", &raw.requirement_files),
             override_files: self.list("override", &raw.override_files),
@@ -156,7 +156,7 @@ impl Settling<'_> {
             no_deps: self.flag("no-deps", raw.no_deps)?,
             isolated: self.isolated(raw.no_build_isolation)?,
             config_settings: self.config_settings(raw)?,
-            jobs: self.own(
+            jobs: self.resolve_own(
                 "jobs",
                 raw.jobs,
                 pip.number("jobs")
@@ -165,7 +165,7 @@ impl Settling<'_> {
                 context.processors,
                 ToString::to_string,
             ),
-            build_timeout: self.own(
+            build_timeout: self.resolve_own(
                 "build-timeout",
                 raw.build_timeout,
                 pip.seconds("build-timeout").map_err(input)?,
@@ -181,7 +181,7 @@ impl Settling<'_> {
                 .map(absolute),
             proxy: self.proxy(raw.proxy.as_deref()),
             no_proxy_env: self.flag("no-proxy-env", raw.no_proxy_env)?,
-            offline: self.own(
+            offline: self.resolve_own(
                 "offline",
                 raw.offline.then_some(true),
                 None,

@@ -9,7 +9,7 @@ use crate::pip_config::{ConfigurationOrigin, PipConfiguration};
 
 /// Says what an option is, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct ResolvedSetting {
     /// The long name, without hyphens before it.
     pub option: &'static str,
     /// The value without credentials, one item for each of a list.

@@ -10,20 +10,20 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::IndexStrategy;
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::command_line::{RawBuild, RawTargets};
-use super::origin::{Row, SettingsContext, ValueOrigin};
+use super::command_line::{RawOptions, RawTargets};
+use super::origin::{ResolvedSetting, SettingsContext, ValueOrigin};
 use crate::error::input;
 use crate::pip_config::{PipConfiguration, Setting};
 
 /// Settles options one after the other.
-pub(super) struct Settling<'a> {
+pub(super) struct SettingsResolver<'a> {
     pub(super) pip: &'a PipConfiguration,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<ResolvedSetting>,
 }
 
-impl Settling<'_> {
+impl SettingsResolver<'_> {
     /// Notes what an option is whose strongest source alone counts.
-    pub(super) fn note<Values>(&mut self, option: &'static str, values: Values, given: bool)
+    pub(super) fn record<Values>(&mut self, option: &'static str, values: Values, given: bool)
     where
         Values: IntoIterator<Item = String>,
     {
@@ -39,7 +39,7 @@ impl Settling<'_> {
     }
 
     /// Notes what an option is to which every source adds.
-    pub(super) fn note_list(&mut self, option: &'static str, values: Vec<String>, given: bool) {
+    pub(super) fn record_list(&mut self, option: &'static str, values: Vec<String>, given: bool) {
         let configured = self.pip.used(option).map(configuration);
         let given = given.then_some(ValueOrigin::CommandLine);
         let mut origins: Vec<_> = configured.chain(given).collect();
@@ -58,7 +58,7 @@ impl Settling<'_> {
         Values: IntoIterator<Item = String>,
     {
         let values = values.into_iter().map(|value| redacted(&value)).collect();
-        self.rows.push(Row {
+        self.rows.push(ResolvedSetting {
             option,
             values,
             origins,
@@ -66,7 +66,7 @@ impl Settling<'_> {
     }
 
     /// Settles an option that pip does not have: what is `given`, or what the project has `configured`.
-    pub(super) fn own<T>(
+    pub(super) fn resolve_own<T>(
         &mut self,
         option: &'static str,
         given: Option<T>,
@@ -76,7 +76,7 @@ impl Settling<'_> {
     ) -> T {
         let is_given = given.is_some();
         let value = given.or(configured).unwrap_or(default);
-        self.note(option, [show(&value)], is_given);
+        self.record(option, [show(&value)], is_given);
         value
     }
 
@@ -97,7 +97,7 @@ impl Settling<'_> {
     pub(super) fn list(&mut self, option: &'static str, given: &[String]) -> Vec<String> {
         let configured = self.pip.list(option).into_iter().map(str::to_owned);
         let values: Vec<_> = configured.chain(given.iter().cloned()).collect();
-        self.note_list(option, values.clone(), !given.is_empty());
+        self.record_list(option, values.clone(), !given.is_empty());
         values
     }
 
@@ -110,7 +110,7 @@ impl Settling<'_> {
             [] => configured.map(str::to_owned).collect(),
             given => given.to_vec(),
         };
-        self.note("python-version", pythons.clone(), !raw.pythons.is_empty());
+        self.record("python-version", pythons.clone(), !raw.pythons.is_empty());
         RawTargets {
             pythons,
             platforms: self.list("platform", &raw.platforms),
@@ -121,7 +121,7 @@ impl Settling<'_> {
 
     pub(super) fn text(&mut self, option: &'static str, given: Option<&str>) -> Option<String> {
         let value = given.or_else(|| self.pip.text(option)).map(str::to_owned);
-        self.note(option, value.clone(), given.is_some());
+        self.record(option, value.clone(), given.is_some());
         value
     }
 
@@ -133,19 +133,19 @@ impl Settling<'_> {
             url if url.contains("://") => url.to_owned(),
             host => format!("http://{host}"),
         });
-        self.note("proxy", value.clone(), given.is_some());
+        self.record("proxy", value.clone(), given.is_some());
         value
     }
 
     pub(super) fn path(&mut self, option: &'static str, given: Option<&Path>) -> Option<PathBuf> {
         let value = given.map(Path::to_owned).or_else(|| self.pip.path(option));
-        self.note(option, value.as_deref().map(shown), given.is_some());
+        self.record(option, value.as_deref().map(shown), given.is_some());
         value
     }
 
     pub(super) fn flag(&mut self, option: &'static str, given: bool) -> Result<bool> {
         let value = given || self.pip.flag(option).map_err(input)?.unwrap_or(false);
-        self.note(option, [value.to_string()], given);
+        self.record(option, [value.to_string()], given);
         Ok(value)
     }
 
@@ -159,7 +159,7 @@ impl Settling<'_> {
             Some(value) => value,
             None => self.pip.seconds(option).map_err(input)?.unwrap_or(default),
         };
-        self.note(option, [seconds(&value)], given.is_some());
+        self.record(option, [seconds(&value)], given.is_some());
         Ok(value)
     }
 
@@ -167,21 +167,21 @@ impl Settling<'_> {
     pub(super) fn count(&mut self, option: &'static str, given: u32) -> Result<u32> {
         let configured = self.pip.count(option).map_err(input)?;
         let count = given.saturating_add(configured.unwrap_or(0));
-        self.note_list(option, vec![count.to_string()], given > 0);
+        self.record_list(option, vec![count.to_string()], given > 0);
         Ok(count)
     }
 
     pub(super) fn progress(&mut self, disabled: bool) -> bool {
         let progress = !disabled && self.pip.text("progress-bar") != Some("off");
         let shown = if progress { "on" } else { "off" };
-        self.note("progress-bar", [shown.to_owned()], disabled);
+        self.record("progress-bar", [shown.to_owned()], disabled);
         progress
     }
 
     /// A false variable disables isolation: so pip has it.
     pub(super) fn isolated(&mut self, disabled: bool) -> Result<bool> {
         let isolated = !disabled && self.pip.build_isolation().map_err(input)?.unwrap_or(true);
-        self.note("no-build-isolation", [(!isolated).to_string()], disabled);
+        self.record("no-build-isolation", [(!isolated).to_string()], disabled);
         Ok(isolated)
     }
 
@@ -201,7 +201,7 @@ impl Settling<'_> {
             .into_iter()
             .find(|strategy| Some(name(strategy)) == configured);
         let default = IndexStrategy::default();
-        self.own("index-strategy", given, configured, default, |strategy| {
+        self.resolve_own("index-strategy", given, configured, default, |strategy| {
             name(strategy).to_owned()
         })
     }
@@ -225,7 +225,7 @@ impl Settling<'_> {
         }
     }
 
-    pub(super) fn config_settings(&mut self, raw: &RawBuild) -> Result<Vec<String>> {
+    pub(super) fn config_settings(&mut self, raw: &RawOptions) -> Result<Vec<String>> {
         let configured = self.pip.config_settings().map_err(input)?;
         let configured = configured
             .iter()
@@ -234,14 +234,14 @@ impl Settling<'_> {
             .chain(raw.config_settings.iter().cloned())
             .collect();
         let given = !raw.config_settings.is_empty();
-        self.note_list("config-settings", values.clone(), given);
+        self.record_list("config-settings", values.clone(), given);
         Ok(values)
     }
 
     /// Chooses the cache. pip's cache differs in kind, so ours is a directory within it.
     pub(super) fn cache(
         &mut self,
-        raw: &RawBuild,
+        raw: &RawOptions,
         context: &SettingsContext<'_>,
     ) -> Result<Option<PathBuf>> {
         const VARIABLE: &str = "WHEELHOUSE_CACHE_DIR";

@@ -2,15 +2,15 @@ use std::io;
 
 use super::*;
 use crate::environment::Environment;
-use crate::pip_config::{ConfigurationRequest, PipConfiguration, Platform};
-use crate::request::join;
-use crate::settings::{RawBuild, SettingsContext, settle};
+use crate::pip_config::{ConfigurationRequest, PathConventions, PipConfiguration};
+use crate::request::build_request;
+use crate::settings::{RawOptions, SettingsContext, resolve_settings};
 
 /// Files by their paths.
-struct Files<'a>(&'a [(&'a str, &'a str)]);
+struct TableFiles<'a>(&'a [(&'a str, &'a str)]);
 
-impl ReadSource for Files<'_> {
-    fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
+impl ReadSource for TableFiles<'_> {
+    fn read(&self, source: &FileSource) -> io::Result<Vec<u8>> {
         let name = source.to_string();
         let found = self.0.iter().find(|(path, _)| *path == name);
         let found = found.ok_or(io::ErrorKind::NotFound)?;
@@ -26,7 +26,7 @@ impl ReadSource for Files<'_> {
 fn project(table: &str) -> Result<ProjectConfiguration> {
     let text = format!("[tool.wheelhouse]\n{table}");
     let path = Path::new("/app/pyproject.toml");
-    ProjectConfiguration::read(path, &Files(&[("/app/pyproject.toml", &text)]))
+    ProjectConfiguration::read(path, &TableFiles(&[("/app/pyproject.toml", &text)]))
 }
 
 fn values(table: &str) -> Vec<String> {
@@ -102,7 +102,7 @@ fn values_of_other_types_are_refused() {
         );
         assert!(error.contains(" is not "), "{error}");
     }
-    let other = Files(&[("/app/pyproject.toml", "tool.wheelhouse = 1")]);
+    let other = TableFiles(&[("/app/pyproject.toml", "tool.wheelhouse = 1")]);
     assert!(ProjectConfiguration::read(Path::new("/app/pyproject.toml"), &other).is_err());
 }
 
@@ -111,7 +111,7 @@ fn files_without_the_table_say_nothing() {
     for text in ["", "[tool.uv]\nx = 1", "[project"] {
         let files = [("/app/pyproject.toml", text)];
         let path = Path::new("/app/pyproject.toml");
-        let configuration = ProjectConfiguration::read(path, &Files(&files)).unwrap();
+        let configuration = ProjectConfiguration::read(path, &TableFiles(&files)).unwrap();
         assert!(configuration.settings.is_empty());
     }
 }
@@ -121,7 +121,7 @@ fn settled<Output>(
     project: &str,
     user: &str,
     variables: &[(&str, &str)],
-    raw: &RawBuild,
+    raw: &RawOptions,
     look: impl FnOnce(&SettingsContext<'_>, crate::settings::Settings) -> Output,
 ) -> Output {
     let text = format!("[tool.wheelhouse]\n{project}");
@@ -131,7 +131,7 @@ fn settled<Output>(
         ("/app/c.txt", "alpha<2"),
         ("/app/o.txt", "beta==1"),
     ];
-    let reader = Files(&files);
+    let reader = TableFiles(&files);
     let variables = variables.iter().copied().chain([("HOME", "/home")]);
     let environment: Environment = variables.collect();
     let request = ConfigurationRequest {
@@ -140,7 +140,7 @@ fn settled<Output>(
         sections: &["wheel"],
         prefix: None,
         isolated: false,
-        platform: Platform::Unix,
+        platform: PathConventions::Unix,
     };
     let project = ProjectConfiguration::read(Path::new("/app/pyproject.toml"), &reader).unwrap();
     let pip = PipConfiguration::load_with(&request, project, &reader).unwrap();
@@ -152,7 +152,7 @@ fn settled<Output>(
         processors: 4,
         default_cache: None,
     };
-    let settings = settle(raw, &context).unwrap();
+    let settings = resolve_settings(raw, &context).unwrap();
     look(&context, settings)
 }
 
@@ -163,9 +163,9 @@ fn a_project_is_stronger_than_the_user_and_weaker_than_variables() {
     let project = "index-url = 'https://project/'\nretries = 9\nproxy = 'http://p'\nno-binary = ['b', 'c']\njobs = 2\n\
                    index-strategy = 'first-index'\nno-build-isolation = true\noutput = 'out'";
     let variables = [("PIP_PROXY", "http://variable")];
-    let raw = RawBuild {
+    let raw = RawOptions {
         jobs: Some(1),
-        ..RawBuild::default()
+        ..RawOptions::default()
     };
     settled(project, user, &variables, &raw, |_, settings| {
         let options = &settings.file_options;
@@ -199,14 +199,14 @@ fn a_project_is_stronger_than_the_user_and_weaker_than_variables() {
 #[test]
 fn files_of_a_project_are_read_from_its_directory() {
     let project = "constraint = 'c.txt'\noverride = ['o.txt']\nplatform = ['linux', 'windows']\npython-version = '3.12'";
-    let raw = RawBuild {
+    let raw = RawOptions {
         requirements: vec!["alpha".into()],
-        ..RawBuild::default()
+        ..RawOptions::default()
     };
     settled(project, "", &[], &raw, |context, settings| {
         assert_eq!(settings.project_targets.platforms, ["linux", "windows"]);
         assert_eq!(settings.project_targets.pythons, ["3.12"]);
-        let request = join(&raw, &settings, context).unwrap().request;
+        let request = build_request(&raw, &settings, context).unwrap().request;
         assert_eq!(request.constraints[0].text, "alpha<2");
         assert_eq!(request.overrides[0].text, "beta==1");
     });
@@ -214,13 +214,13 @@ fn files_of_a_project_are_read_from_its_directory() {
 
 #[test]
 fn credentials_in_a_project_are_warned_of() {
-    let raw = RawBuild {
+    let raw = RawOptions {
         requirements: vec!["alpha".into()],
-        ..RawBuild::default()
+        ..RawOptions::default()
     };
     let project = "extra-index-url = ['https://me:secret@host/simple']";
     settled(project, "", &[], &raw, |context, settings| {
-        let notes = join(&raw, &settings, context).unwrap().notes;
+        let notes = build_request(&raw, &settings, context).unwrap().notes;
         assert!(
             notes[0].contains("`tool.wheelhouse.extra-index-url`"),
             "{notes:?}"

@@ -26,7 +26,7 @@ pub(super) fn remember(arguments: &[OsString]) {
         let backtrace = std::backtrace::Backtrace::capture();
         let is_captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
         let backtrace = is_captured.then(|| format!("\n{backtrace}"));
-        crate::cli::output::talk(&format!("{panic}{}", backtrace.unwrap_or_default()));
+        crate::cli::output::status(&format!("{panic}{}", backtrace.unwrap_or_default()));
     }));
 }
 
@@ -53,9 +53,9 @@ fn of_netrc() -> Vec<String> {
 }
 
 /// A stream that credentials do not reach; each write is a whole message.
-pub(super) struct Hiding<Stream>(pub(super) Stream);
+pub(super) struct MaskingWriter<Stream>(pub(super) Stream);
 
-impl<Stream: Write> Write for Hiding<Stream> {
+impl<Stream: Write> Write for MaskingWriter<Stream> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = hidden(&String::from_utf8_lossy(bytes));
         self.0.write_all(text.as_bytes())?;

@@ -8,23 +8,23 @@ use serde_json::json;
 use wheelhouse_types::secrets::hidden;
 use wheelhouse_types::{Error, Kind};
 
-use crate::cli::hints::Dialect;
+use crate::cli::hints::HintStyle;
 use crate::cli::render::EVENT_SCHEMA;
 use crate::cli::style;
 use crate::cli::{exit_code, output};
 
 /// Tells the user of a failure.
 pub(crate) fn report(error: &Error, json: bool) {
-    let dialect = Dialect::current();
+    let dialect = HintStyle::current();
     if json {
         output::data(&format!("{}\n", as_json(error, dialect)));
     } else {
-        output::talk(&as_text(error, dialect));
+        output::status(&as_text(error, dialect));
     }
 }
 
 /// The message, as lines without an end.
-fn as_text(error: &Error, dialect: Dialect) -> String {
+fn as_text(error: &Error, dialect: HintStyle) -> String {
     if error.kind() == Kind::Interrupted {
         return "interrupted".to_owned();
     }
@@ -41,11 +41,11 @@ fn as_text(error: &Error, dialect: Dialect) -> String {
     text
 }
 
-fn hint(error: &Error, dialect: Dialect) -> Option<String> {
+fn hint(error: &Error, dialect: HintStyle) -> Option<String> {
     error.hint().and_then(|hint| dialect.hint(hint))
 }
 
-fn as_json(error: &Error, dialect: Dialect) -> serde_json::Value {
+fn as_json(error: &Error, dialect: HintStyle) -> serde_json::Value {
     json!({
         "schema": EVENT_SCHEMA,
         "event": "error",
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_message_has_detail_and_hint_once_each() {
-        let text = as_text(&example(), Dialect::CommandLine);
+        let text = as_text(&example(), HintStyle::CommandLine);
         let text = anstream::adapter::strip_str(&text).to_string();
         insta::assert_snapshot!(text, @"
         error: failed to build example==1.0: https://****@host/ said no
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn programs_get_the_same() {
-        let json = as_json(&example(), Dialect::CommandLine);
+        let json = as_json(&example(), HintStyle::CommandLine);
         assert_eq!(json["kind"], "build");
         assert_eq!(json["code"], 5);
         assert_eq!(json["hint"], "Ask https://****@host/ again.");
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn an_interruption_is_one_word() {
         let interrupted = Error::new(Kind::Interrupted, "interrupted");
-        assert_eq!(as_text(&interrupted, Dialect::CommandLine), "interrupted");
+        assert_eq!(as_text(&interrupted, HintStyle::CommandLine), "interrupted");
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
             .with_detail("line 3\nthe whole log: /cache/logs/example.log")
             .with_log("line 1\n\u{1b}[31mline 2\u{1b}[0m\u{1b}]0;title\u{7}\n10%\r100%\r\nline\u{9b} 3\t.")
             .with_hint("Give it more time with --build-timeout SECONDS. Or ask with --proxy URL.");
-        let text = anstream::adapter::strip_str(&as_text(&error, Dialect::S2iBuild)).to_string();
+        let text = anstream::adapter::strip_str(&as_text(&error, HintStyle::S2iBuild)).to_string();
         insta::assert_snapshot!(text, @"
         error: failed to build example==1.0
           line 1
@@ -111,11 +111,11 @@ mod tests {
           line 3	.
         hint: Or ask with PIP_PROXY=URL.
         ");
-        let json = as_json(&error, Dialect::S2iBuild);
+        let json = as_json(&error, HintStyle::S2iBuild);
         assert_eq!(json["detail"], "line 1\nline 2\n100%\nline 3\t.");
         assert_eq!(json["hint"], "Or ask with PIP_PROXY=URL.");
         let useless = Error::new(Kind::Fetch, "no").with_hint("Run once without --offline.");
-        assert!(as_text(&useless, Dialect::S2iBuild).ends_with(" no"));
-        assert!(as_json(&useless, Dialect::S2iBuild)["hint"].is_null());
+        assert!(as_text(&useless, HintStyle::S2iBuild).ends_with(" no"));
+        assert!(as_json(&useless, HintStyle::S2iBuild)["hint"].is_null());
     }
 }

@@ -9,13 +9,13 @@ use std::sync::{LazyLock, OnceLock};
 use regex::{Captures, Regex};
 use wheelhouse_types::Error;
 
-use crate::cli::args::{Role, Verb};
+use crate::cli::args::{Command, S2iCommand};
 
-static CURRENT: OnceLock<Dialect> = OnceLock::new();
+static CURRENT: OnceLock<HintStyle> = OnceLock::new();
 
 /// How the user starts the run, which decides what can be done about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
+pub(crate) enum HintStyle {
     CommandLine,
     /// A container that is gone when the user reads the output.
     S2iBuild,
@@ -151,16 +151,20 @@ static MENTION: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("a valid pattern")
 });
 
-impl Dialect {
-    pub(super) fn of(verb: &Verb) -> Self {
-        match verb {
-            Verb::S2i(s2i) if matches!(s2i.role, Role::Assemble | Role::Tools) => Self::S2iBuild,
+impl HintStyle {
+    pub(super) fn of(command: &Command) -> Self {
+        match command {
+            Command::S2i(s2i)
+                if matches!(s2i.command, S2iCommand::Assemble | S2iCommand::Tools) =>
+            {
+                Self::S2iBuild
+            }
             _ => Self::CommandLine,
         }
     }
 
-    /// Makes this the dialect of the whole run.
-    pub(super) fn speak(self) {
+    /// Makes this the style of the whole run.
+    pub(super) fn set_current(self) {
         // It can be set once; a test may have done so.
         let _ = CURRENT.set(self);
     }
@@ -169,7 +173,7 @@ impl Dialect {
         CURRENT.get().copied().unwrap_or(Self::CommandLine)
     }
 
-    /// Puts `hint` into the words of this dialect, as far as it has any for it.
+    /// Puts `hint` into the words of this style, as far as it has any for it.
     pub(crate) fn hint(self, hint: &str) -> Option<String> {
         if self == Self::CommandLine {
             return Some(hint.to_owned());

@@ -2,7 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::credentials::Hiding;
+use crate::cli::credentials::MaskingWriter;
 
 const VARIABLE: &str = "WHEELHOUSE_LOG";
 
@@ -17,9 +17,9 @@ pub(super) fn start(verbose: u8) {
     let Some(filter) = filter else { return };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| Hiding(std::io::stderr()));
+        .with_writer(|| MaskingWriter(std::io::stderr()));
     // It can be started once; a test may have done so.
     let _ = log
-        .with_ansi(crate::cli::output::talk_has_color())
+        .with_ansi(crate::cli::output::status_has_color())
         .try_init();
 }

@@ -33,8 +33,8 @@ use clap::ArgMatches;
 use wheelhouse_types::Result;
 use wheelhouse_types::secrets::hidden;
 
-use args::{CommandLine, Globals, Verb};
-use hints::Dialect;
+use args::{Command, CommandLine, GlobalOptions};
+use hints::HintStyle;
 use wheelhouse_fs::locks;
 
 /// Runs the program with `arguments`, the name of the program first, and returns the exit code.
@@ -46,7 +46,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             if error.use_stderr() {
                 // An argument may be a URL with a password.
-                output::talk(hidden(&error.render().ansi().to_string()).trim_end());
+                output::status(hidden(&error.render().ansi().to_string()).trim_end());
             } else {
                 // Help goes to stdout; who closed it does not want it.
                 let _ = error.print();
@@ -54,38 +54,40 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(exit_code::INPUT);
         }
     };
-    let CommandLine { globals, verb } = command_line;
+    let CommandLine { globals, command } = command_line;
     output::set_color(globals.color);
-    Dialect::of(&verb).speak();
+    HintStyle::of(&command).set_current();
     locks::tell_with(|text| {
-        output::talk(&style::labelled(style::WARNING, "warning", text));
+        output::status(&style::labelled(style::WARNING, "warning", text));
     });
-    panics::guarded(globals.json, || match dispatch(verb, &globals, &matches) {
-        Ok(code) => code,
-        Err(error) => {
-            error_report::report(&error, globals.json);
-            exit_code::code(error.kind())
+    panics::guarded(globals.json, || {
+        match dispatch(command, &globals, &matches) {
+            Ok(code) => code,
+            Err(error) => {
+                error_report::report(&error, globals.json);
+                exit_code::code(error.kind())
+            }
         }
     })
 }
 
 /// Goes to the file of the verb, and returns the exit code.
-fn dispatch(verb: Verb, globals: &Globals, matches: &ArgMatches) -> Result<u8> {
+fn dispatch(command: Command, globals: &GlobalOptions, matches: &ArgMatches) -> Result<u8> {
     logging::start(globals.verbose);
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
-    match verb {
-        Verb::Build(build) => commands::build::run(*build, globals, matches)?,
-        Verb::Download(download) => commands::download::run(*download, globals, matches)?,
-        Verb::Lock(lock) => commands::lock::run(*lock, globals, matches)?,
-        Verb::Verify(verify) => return commands::verify::run(&verify, globals),
-        Verb::S2i(s2i) => commands::s2i::run(&s2i, globals)?,
-        Verb::Image(image) => commands::image::run(*image, globals, matches)?,
-        Verb::Extract(extract) => commands::extract::run(&extract, globals)?,
-        Verb::Inspect(inspect) => commands::inspect::run(&inspect, globals)?,
-        Verb::Cache(action) => return commands::cache::run(&action, globals),
-        Verb::Config(config) => commands::config::run(&config, globals, matches)?,
-        Verb::Completions { shell } => commands::completions::print(shell),
-        Verb::Man { directory } => commands::completions::man(directory.as_deref())?,
+    match command {
+        Command::Build(build) => commands::build::run(*build, globals, matches)?,
+        Command::Download(download) => commands::download::run(*download, globals, matches)?,
+        Command::Lock(lock) => commands::lock::run(*lock, globals, matches)?,
+        Command::Verify(verify) => return commands::verify::run(&verify, globals),
+        Command::S2i(s2i) => commands::s2i::run(&s2i, globals)?,
+        Command::Image(image) => commands::image::run(*image, globals, matches)?,
+        Command::Extract(extract) => commands::extract::run(&extract, globals)?,
+        Command::Inspect(inspect) => commands::inspect::run(&inspect, globals)?,
+        Command::Cache(action) => return commands::cache::run(&action, globals),
+        Command::Config(config) => commands::config::run(&config, globals, matches)?,
+        Command::Completions { shell } => commands::completions::print(shell),
+        Command::Man { directory } => commands::completions::man(directory.as_deref())?,
     }
     Ok(exit_code::SUCCESS)
 }

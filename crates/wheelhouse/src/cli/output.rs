@@ -41,7 +41,7 @@ pub(crate) fn bytes() -> Result<File> {
 }
 
 /// Writes a line for the user.
-pub(crate) fn talk(line: &str) {
+pub(crate) fn status(line: &str) {
     // Without a standard error there is nobody to tell.
     let _ = writeln!(anstream::stderr(), "{}", style::presentable(&hidden(line)));
 }
@@ -57,6 +57,6 @@ pub(crate) fn set_color(color: Option<Color>) {
 }
 
 /// Whether stderr shows colours.
-pub(crate) fn talk_has_color() -> bool {
+pub(crate) fn status_has_color() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }

@@ -10,11 +10,11 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
 use wheelhouse_config::{
-    ConfigurationRequest, Environment, LocalReader, PROJECT_FILE_NAME, PipConfiguration, Platform,
-    ProjectConfiguration, RawBuild, ReadSource, SettingsContext,
+    ConfigurationRequest, Environment, LocalReader, PROJECT_FILE_NAME, PathConventions,
+    PipConfiguration, ProjectConfiguration, RawOptions, ReadSource, SettingsContext,
 };
 
-pub(crate) struct Process {
+pub(crate) struct ProcessEnv {
     pub(crate) environment: Environment,
     pub(crate) directory: PathBuf,
     pub(crate) processors: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Process {
     pub(crate) default_cache: Option<PathBuf>,
 }
 
-impl Process {
+impl ProcessEnv {
     pub(crate) fn read() -> Result<Self> {
         // Neither pip nor we can use names or values that are no text.
         let variables = std::env::vars_os().filter_map(|(name, value)| {
@@ -63,7 +63,7 @@ impl Process {
 
     /// Reads pip's configuration, as far as it counts for `raw`. The installation of the Python that
     /// the command line names may have a configuration file of its own.
-    pub(crate) fn pip_configuration(&self, raw: &RawBuild) -> Result<PipConfiguration> {
+    pub(crate) fn pip_configuration(&self, raw: &RawOptions) -> Result<PipConfiguration> {
         self.configuration(raw, ProjectConfiguration::default())
     }
 
@@ -71,7 +71,7 @@ impl Process {
     /// the files, or of the current directory.
     pub(crate) fn project_configuration(
         &self,
-        raw: &RawBuild,
+        raw: &RawOptions,
         source: Option<&str>,
     ) -> Result<ProjectConfiguration> {
         let mut files = raw.requirement_files.iter().map(Path::new);
@@ -93,7 +93,7 @@ impl Process {
     /// Reads pip's configuration as [`pip_configuration`](Self::pip_configuration), and that of `project`.
     pub(crate) fn configuration(
         &self,
-        raw: &RawBuild,
+        raw: &RawOptions,
         project: ProjectConfiguration,
     ) -> Result<PipConfiguration> {
         let section = if raw.targets.is_some() {
@@ -110,7 +110,7 @@ impl Process {
             sections: &[section],
             prefix: prefix.as_deref(),
             isolated: false,
-            platform: Platform::current(),
+            platform: PathConventions::current(),
         };
         PipConfiguration::load_with(&request, project, &LocalReader).context(Kind::Input, || {
             "pip's configuration cannot be read".to_owned()

@@ -42,8 +42,8 @@ fn write_help(text: &mut String, command: &mut Command) {
     );
     let verbs = command
         .get_subcommands_mut()
-        .filter(|verb| !verb.is_hide_set() && verb.get_name() != "help");
-    verbs.for_each(|verb| write_help(text, verb));
+        .filter(|command| !command.is_hide_set() && command.get_name() != "help");
+    verbs.for_each(|command| write_help(text, command));
 }
 
 fn path(name: &str) -> PathBuf {

@@ -25,7 +25,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::{Kind, Manifest, PackageName, Result, Sha256, Target, Version};
 
-use super::Places;
+use super::Paths;
 use super::move_tree::move_contents;
 use wheelhouse_archive::metadata::value;
 use wheelhouse_config::is_pylock_name;
@@ -68,32 +68,27 @@ impl Transfer {
 ///
 /// # Errors
 /// Fails if the cache or the wheelhouse cannot be read or written.
-pub fn tidy(
-    places: &Places,
-    all: bool,
-    restored: &BTreeSet<Sha256>,
-    others: &[&str],
-) -> Result<()> {
+pub fn tidy(paths: &Paths, all: bool, restored: &BTreeSet<Sha256>, others: &[&str]) -> Result<()> {
     let kept = {
-        let store = Store::open_read_only(places.cache())?;
-        let mut kept = in_use(&store, &[places.wheelhouse(), places.tools()])?;
+        let store = Store::open_read_only(paths.cache())?;
+        let mut kept = in_use(&store, &[paths.wheelhouse(), paths.tools()])?;
         if !all {
             let built = store.built_digests()?;
             kept.retain(|sha256| built.contains(sha256) || restored.contains(sha256));
         }
         kept
     };
-    if let Some(upkeep) = Upkeep::try_begin(places.cache())? {
+    if let Some(upkeep) = Upkeep::try_begin(paths.cache())? {
         upkeep.retain(&kept, others)?;
     }
     let failed = || "failed to tidy the image".to_owned();
     for (from, to) in [
-        (places.wheelhouse(), places.locks()),
-        (places.tools(), places.tools()),
+        (paths.wheelhouse(), paths.locks()),
+        (paths.tools(), paths.tools()),
     ] {
         keep_locks(&from, &to).context(Kind::Publish, failed)?;
     }
-    unlink_wheels(&places.wheelhouse()).context(Kind::Publish, failed)
+    unlink_wheels(&paths.wheelhouse()).context(Kind::Publish, failed)
 }
 
 /// Leaves in the directory `to` the locks and the manifest of the wheelhouse `from`, and nothing else.
@@ -174,19 +169,19 @@ fn manifest(wheelhouse: &Path) -> Option<Manifest> {
 ///
 /// # Errors
 /// `Publish` when something cannot be read or written.
-pub fn save(places: &Places, stream: impl Write) -> Result<()> {
+pub fn save(paths: &Paths, stream: impl Write) -> Result<()> {
     let mut tar = tar::Builder::new(stream);
-    append_all(&mut tar, places)
+    append_all(&mut tar, paths)
         .and_then(|()| tar.into_inner()?.flush())
         .context(Kind::Publish, || "failed to save the artifacts".to_owned())
 }
 
-fn append_all(tar: &mut tar::Builder<impl Write>, places: &Places) -> io::Result<()> {
+fn append_all(tar: &mut tar::Builder<impl Write>, paths: &Paths) -> io::Result<()> {
     // The image of the builder itself has no cache yet.
-    if places.cache().is_dir() {
-        let cache = WalkDir::new(places.cache()).sort_by_file_name();
+    if paths.cache().is_dir() {
+        let cache = WalkDir::new(paths.cache()).sort_by_file_name();
         for entry in cache.into_iter().filter_entry(is_kept) {
-            append(tar, &places.root, entry?.path())?;
+            append(tar, &paths.root, entry?.path())?;
         }
     }
     Ok(())
@@ -221,8 +216,8 @@ fn append(tar: &mut tar::Builder<impl Write>, root: &Path, path: &Path) -> io::R
 ///
 /// # Errors
 /// `Publish` when they cannot be moved.
-pub fn restore(places: &Places, target: &Target) -> Result<Restored> {
-    let uploaded = places.artifacts().join("cache");
+pub fn restore(paths: &Paths, target: &Target) -> Result<Restored> {
+    let uploaded = paths.artifacts().join("cache");
     if !uploaded.is_dir() {
         return Ok(Restored::Nothing);
     }
@@ -230,19 +225,19 @@ pub fn restore(places: &Places, target: &Target) -> Result<Restored> {
     let of = manifest(&locks).and_then(|manifest| manifest.targets.into_iter().next());
     let restored = match of {
         Some(of) if is_same(&of, target) => {
-            move_contents(&locks, &places.wheelhouse())?;
-            move_contents(&uploaded, &places.cache())?;
-            distrust(&places.cache()).context(Kind::Publish, || {
+            move_contents(&locks, &paths.wheelhouse())?;
+            move_contents(&uploaded, &paths.cache())?;
+            distrust(&paths.cache()).context(Kind::Publish, || {
                 "failed to restore the artifacts of an earlier build".to_owned()
             })?;
-            let store = Store::open_read_only(places.cache())?;
+            let store = Store::open_read_only(paths.cache())?;
             Restored::Everything(store.digests()?.into_iter().collect())
         }
         Some(of) => Restored::Foreign(of.name()),
         None => Restored::Foreign("an unknown target".to_owned()),
     };
     // The engine removes it with the container, if we may not.
-    let _ = fs::remove_dir_all(places.artifacts());
+    let _ = fs::remove_dir_all(paths.artifacts());
     Ok(restored)
 }
 

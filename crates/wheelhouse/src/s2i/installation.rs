@@ -8,7 +8,7 @@ use std::path::Path;
 
 use wheelhouse_types::PackageName;
 
-use wheelhouse_config::{Dependencies, Project};
+use wheelhouse_config::{Dependencies, PyProject};
 use wheelhouse_fs::input;
 
 /// Lists the tools that builds of the application fetch, PEP 508 requirements separated by spaces.
@@ -31,21 +31,21 @@ pub fn is_installed(root: &Path, variable: impl Fn(&str) -> Option<String>) -> b
 
 /// Says what the project in a source tree is, as far as its files state it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Stated {
+pub struct ProjectMetadata {
     pub name: PackageName,
     pub dependencies: Dependencies,
 }
 
 /// Reads what the project in `root` states of itself. One without a name is called `application`.
-pub fn stated(root: &Path) -> Stated {
+pub fn stated(root: &Path) -> ProjectMetadata {
     let path = root.join(PROJECT);
     let text = input::read_to_string(&path).ok();
     // A file that is not valid ends the build of the application, and not that of its wheelhouse.
-    let project = text.and_then(|text| Project::parse(&path, &text).ok());
+    let project = text.and_then(|text| PyProject::parse(&path, &text).ok());
     let name = project.as_ref().and_then(|project| project.name().ok()?);
-    let dependencies = project.as_ref().map(Project::dependencies);
+    let dependencies = project.as_ref().map(PyProject::dependencies);
     let has_setup = SETUP_FILES.iter().any(|name| root.join(name).is_file());
-    Stated {
+    ProjectMetadata {
         name: name
             .and_then(|name| name.parse().ok())
             .unwrap_or_else(application),

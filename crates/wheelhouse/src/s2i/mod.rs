@@ -28,14 +28,14 @@ pub const USAGE: &str = include_str!("usage.txt");
 
 /// Where everything lies in a builder image. Applications rely on these places.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct Paths {
     /// The image's application directory, `/opt/app-root`.
     pub root: PathBuf,
     /// Where the engine puts what it uploads, `/tmp`.
     pub uploads: PathBuf,
 }
 
-impl Places {
+impl Paths {
     /// Where the wheels go.
     #[must_use]
     pub fn wheelhouse(&self) -> PathBuf {

@@ -12,7 +12,7 @@ use wheelhouse_config::{ApplicationSource, find_application_source};
 
 /// What says what the application requires.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Requirements {
+pub enum RequirementsSource {
     /// These files, and those that are named but not there.
     Named {
         files: Vec<String>,
@@ -28,20 +28,20 @@ pub enum Requirements {
 ///
 /// # Errors
 /// `Input` when there are none at all.
-pub fn find(root: &Path, named: Option<&str>) -> Result<Requirements> {
+pub fn find(root: &Path, named: Option<&str>) -> Result<RequirementsSource> {
     let is_file = |path: &Path| path.is_file();
     let names = named.unwrap_or_default().split_whitespace();
     let (files, missing): (Vec<_>, Vec<_>) = names
         .map(str::to_owned)
         .partition(|name| is_file(&root.join(name)));
     if !files.is_empty() {
-        return Ok(Requirements::Named { files, missing });
+        return Ok(RequirementsSource::Named { files, missing });
     }
     // With nothing but missing files named, the error names them.
     let found = find_application_source(root, named, is_file);
     match found {
-        Ok(ApplicationSource::Project(_)) => Ok(Requirements::Project),
-        Ok(_) => Ok(Requirements::Source),
+        Ok(ApplicationSource::Project(_)) => Ok(RequirementsSource::Project),
+        Ok(_) => Ok(RequirementsSource::Source),
         Err(error) => {
             let message = format!("there are no requirements: {error}");
             Err(Error::new(Kind::Input, message).with_hint(
@@ -61,7 +61,7 @@ mod tests {
         let root = directory.path();
         std::fs::write(root.join("a.txt"), "").unwrap();
         let strings = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        let expected = Requirements::Named {
+        let expected = RequirementsSource::Named {
             files: strings(&["a.txt"]),
             missing: strings(&["b.txt", "c.txt"]),
         };
@@ -76,8 +76,8 @@ mod tests {
         );
         assert!(find(root, Some(" ")).is_err());
         std::fs::write(root.join("setup.py"), "").unwrap();
-        assert_eq!(find(root, Some("")).unwrap(), Requirements::Project);
+        assert_eq!(find(root, Some("")).unwrap(), RequirementsSource::Project);
         std::fs::write(root.join("uv.lock"), "").unwrap();
-        assert_eq!(find(root, Some("")).unwrap(), Requirements::Source);
+        assert_eq!(find(root, Some("")).unwrap(), RequirementsSource::Source);
     }
 }

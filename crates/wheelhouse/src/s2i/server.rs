@@ -41,14 +41,14 @@ type Body = http_body_util::combinators::BoxBody<Bytes, io::Error>;
 
 /// The time-outs of the server.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct ServerTimeouts {
     /// A client that takes nothing for so long is dropped.
     pub stalled: Duration,
     /// Transfers may take so long to finish when the server is to stop.
     pub stopping: Duration,
 }
 
-impl Default for Patience {
+impl Default for ServerTimeouts {
     fn default() -> Self {
         Self {
             stalled: Duration::from_secs(30),
@@ -69,30 +69,30 @@ enum Route {
     Page(PathBuf),
     /// This file at the top.
     File(String),
-    Elsewhere(String),
-    Nowhere,
+    Redirect(String),
+    NotFound,
 }
 
 /// Finds out what `path`, as it stands in a request, means.
 fn route(path: &str) -> Route {
     let Ok(decoded) = percent_decode_str(path).decode_utf8() else {
-        return Route::Nowhere;
+        return Route::NotFound;
     };
     let segments: Vec<&str> = decoded.trim_start_matches('/').split('/').collect();
     match segments[..] {
         [""] => Route::Links,
         ["health"] => Route::Health,
-        ["simple"] => Route::Elsewhere("/simple/".to_owned()),
+        ["simple"] => Route::Redirect("/simple/".to_owned()),
         ["simple", ""] => Route::Page("simple/index".into()),
         ["simple", name] | ["simple", name, ""] => match name.parse::<PackageName>() {
             Ok(known) if known.as_ref() == name && segments.len() == 3 => {
                 Route::Page(format!("simple/{known}/index").into())
             }
-            Ok(known) => Route::Elsewhere(format!("/simple/{known}/")),
-            Err(_) => Route::Nowhere,
+            Ok(known) => Route::Redirect(format!("/simple/{known}/")),
+            Err(_) => Route::NotFound,
         },
         [name] if !name.starts_with('.') && !name.contains('\0') => Route::File(name.to_owned()),
-        _ => Route::Nowhere,
+        _ => Route::NotFound,
     }
 }
 
@@ -117,10 +117,10 @@ fn prefers_json(accept: &str) -> bool {
 pub async fn serve(
     listener: TcpListener,
     directory: PathBuf,
-    patience: Patience,
+    patience: ServerTimeouts,
     stop: impl Future<Output = ()>,
 ) {
-    let wheelhouse = Arc::new(Wheelhouse {
+    let wheelhouse = Arc::new(ServedDirectory {
         directory,
         served: Mutex::default(),
     });
@@ -179,24 +179,24 @@ fn drop_if_stalled(connection: &TcpStream, limit: Duration) -> io::Result<()> {
 }
 
 /// The directory, and what of it is served.
-struct Wheelhouse {
+struct ServedDirectory {
     directory: PathBuf,
     /// The files that the manifest names, and the state that the manifest had.
-    served: Mutex<Option<(State, Arc<Served>)>>,
+    served: Mutex<Option<(FileVersion, Arc<ServedFiles>)>>,
 }
 
 /// The values that tell one state of a file from another.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct State(Option<SystemTime>, u64, u64);
+struct FileVersion(Option<SystemTime>, u64, u64);
 
 /// The names of files, relative to the wheelhouse.
-struct Served {
+struct ServedFiles {
     distributions: BTreeSet<String>,
     /// `None` without a manifest: any page is served then.
     others: Option<BTreeSet<String>>,
 }
 
-impl Served {
+impl ServedFiles {
     fn has(&self, name: &str) -> bool {
         self.distributions.contains(name)
             || match &self.others {
@@ -206,9 +206,9 @@ impl Served {
     }
 }
 
-impl Wheelhouse {
+impl ServedDirectory {
     /// Returns what is served.
-    fn served(&self) -> io::Result<Arc<Served>> {
+    fn served(&self) -> io::Result<Arc<ServedFiles>> {
         use std::os::unix::fs::MetadataExt as _;
         let path = self.directory.join(MANIFEST_NAME);
         let metadata = match std::fs::metadata(&path) {
@@ -216,7 +216,7 @@ impl Wheelhouse {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.found(),
             Err(error) => return Err(error),
         };
-        let state = State(metadata.modified().ok(), metadata.len(), metadata.ino());
+        let state = FileVersion(metadata.modified().ok(), metadata.len(), metadata.ino());
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, served)) = &*served
             && *known == state
@@ -230,7 +230,7 @@ impl Wheelhouse {
         let sdists = manifest.sdists.into_iter().map(|sdist| sdist.filename);
         let mut others: BTreeSet<String> = manifest.files.into_iter().collect();
         others.insert(MANIFEST_NAME.to_owned());
-        let now = Arc::new(Served {
+        let now = Arc::new(ServedFiles {
             distributions: wheels.chain(sdists).collect(),
             others: Some(others),
         });
@@ -239,7 +239,7 @@ impl Wheelhouse {
     }
 
     /// Returns what is served of a directory without a manifest.
-    fn found(&self) -> io::Result<Arc<Served>> {
+    fn found(&self) -> io::Result<Arc<ServedFiles>> {
         let mut distributions = BTreeSet::new();
         for entry in fs_err::read_dir(&self.directory)? {
             let Ok(name) = entry?.file_name().into_string() else {
@@ -250,7 +250,7 @@ impl Wheelhouse {
                 distributions.insert(name);
             }
         }
-        Ok(Arc::new(Served {
+        Ok(Arc::new(ServedFiles {
             distributions,
             others: None,
         }))
@@ -290,7 +290,7 @@ impl Wheelhouse {
     }
 }
 
-async fn answer(request: &Request<Incoming>, wheelhouse: Arc<Wheelhouse>) -> Response<Body> {
+async fn answer(request: &Request<Incoming>, wheelhouse: Arc<ServedDirectory>) -> Response<Body> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD\n");
         response
@@ -327,14 +327,14 @@ async fn answer(request: &Request<Incoming>, wheelhouse: Arc<Wheelhouse>) -> Res
             )
             .await
         }
-        Route::Elsewhere(path) => {
+        Route::Redirect(path) => {
             let mut response = text(StatusCode::MOVED_PERMANENTLY, PLAIN, "moved\n");
             if let Ok(location) = path.parse() {
                 response.headers_mut().insert(LOCATION, location);
             }
             response
         }
-        Route::Nowhere => nowhere(),
+        Route::NotFound => nowhere(),
     }
 }
 
@@ -374,7 +374,7 @@ fn failed(error: &io::Error) -> Response<Body> {
 }
 
 /// Streams the file `name` of `wheelhouse`.
-async fn file(wheelhouse: Arc<Wheelhouse>, name: PathBuf, kind: &str) -> Response<Body> {
+async fn file(wheelhouse: Arc<ServedDirectory>, name: PathBuf, kind: &str) -> Response<Body> {
     let opened = blocking(move || {
         let file = wheelhouse.open(&name)?;
         let length = file.metadata()?.len();
@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn paths_have_their_meanings() {
         let page = |path: &str| Route::Page(path.into());
-        let elsewhere = |path: &str| Route::Elsewhere(path.to_owned());
+        let elsewhere = |path: &str| Route::Redirect(path.to_owned());
         for (path, expected) in [
             ("/", Route::Links),
             ("/health", Route::Health),
@@ -452,7 +452,7 @@ mod tests {
             "/%ff",
             "/a%00b",
         ] {
-            assert_eq!(route(path), Route::Nowhere, "{path}");
+            assert_eq!(route(path), Route::NotFound, "{path}");
         }
     }
 
@@ -468,7 +468,7 @@ mod tests {
 
     /// Starts a server for a file of 16 MiB in a directory without a manifest.
     async fn start(
-        patience: Patience,
+        patience: ServerTimeouts,
     ) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>, TempDir) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a-1.whl"), vec![0; 16 << 20]).unwrap();
@@ -490,7 +490,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transfer_finishes_before_the_server_stops() {
-        let (address, stop, server, _directory) = start(Patience::default()).await;
+        let (address, stop, server, _directory) = start(ServerTimeouts::default()).await;
         let _fresh = TcpStream::connect(address).await.unwrap();
         let mut client = ask(address).await;
         let mut beginning = [0; 100];
@@ -511,9 +511,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_transfer_does_not_delay_the_end_for_ever() {
-        let patience = Patience {
+        let patience = ServerTimeouts {
             stopping: Duration::from_millis(300),
-            ..Patience::default()
+            ..ServerTimeouts::default()
         };
         let (address, stop, server, _directory) = start(patience).await;
         let mut client = ask(address).await;
@@ -525,9 +525,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_dropped() {
-        let patience = Patience {
+        let patience = ServerTimeouts {
             stalled: Duration::from_secs(1),
-            ..Patience::default()
+            ..ServerTimeouts::default()
         };
         let (address, stop, server, _directory) = start(patience).await;
         let mut client = ask(address).await;

@@ -12,7 +12,7 @@ use wheelhouse_types::Result;
 use wheelhouse_types::toml_reader::Entry;
 
 use super::super::outdated;
-use super::super::python_json::{self, Json, SPACED};
+use super::super::python_json::{self, PythonJson, SPACED};
 
 /// The keys of `[tool.poetry]` that have always counted, even when they are not there.
 const LEGACY_KEYS: [&str; 4] = ["dependencies", "source", "extras", "dev-dependencies"];
@@ -38,10 +38,10 @@ pub(super) fn check(metadata: &Entry<'_>, document: &Table) -> Result<()> {
     Err(outdated(said, "poetry lock"))
 }
 
-fn taken<'a>(table: Option<&'a Table>, keys: &[&str]) -> BTreeMap<String, Json<'a>> {
+fn taken<'a>(table: Option<&'a Table>, keys: &[&str]) -> BTreeMap<String, PythonJson<'a>> {
     let present = keys.iter().filter_map(|key| {
         let value = table?.get(*key)?;
-        Some(((*key).to_owned(), Json::Value(value)))
+        Some(((*key).to_owned(), PythonJson::Value(value)))
     });
     present.collect()
 }
@@ -58,11 +58,11 @@ fn digest(document: &Table, with_groups: bool, with_group_key: bool) -> String {
         poetry.extend(taken(tool, &["group"]));
     }
     let content = content(project, groups, poetry);
-    let json = python_json::write(&Json::Object(content), &SPACED);
+    let json = python_json::write(&PythonJson::Object(content), &SPACED);
     hex::encode(Sha256::digest(json))
 }
 
-type Object<'a> = BTreeMap<String, Json<'a>>;
+type Object<'a> = BTreeMap<String, PythonJson<'a>>;
 
 /// What counts, as one object: that of `[tool.poetry]` alone where nothing else counts.
 fn content<'a>(
@@ -72,20 +72,20 @@ fn content<'a>(
 ) -> Object<'a> {
     if project.is_empty() && groups.is_none() {
         for key in LEGACY_KEYS {
-            poetry.entry(key.to_owned()).or_insert(Json::Null);
+            poetry.entry(key.to_owned()).or_insert(PythonJson::Null);
         }
         return poetry;
     }
-    let tool = Object::from([("poetry".to_owned(), Json::Object(poetry))]);
-    let mut content = Object::from([("tool".to_owned(), Json::Object(tool))]);
+    let tool = Object::from([("poetry".to_owned(), PythonJson::Object(poetry))]);
+    let mut content = Object::from([("tool".to_owned(), PythonJson::Object(tool))]);
     if !project.is_empty() {
-        content.insert("project".to_owned(), Json::Object(project));
+        content.insert("project".to_owned(), PythonJson::Object(project));
     }
     if let Some(groups) = groups {
         let items = groups
             .iter()
-            .map(|(name, group)| (name.clone(), Json::Value(group)));
-        let groups = Json::Object(items.collect());
+            .map(|(name, group)| (name.clone(), PythonJson::Value(group)));
+        let groups = PythonJson::Object(items.collect());
         content.insert("dependency-groups".to_owned(), groups);
     }
     content

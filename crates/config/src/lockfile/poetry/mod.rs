@@ -17,13 +17,13 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::toml_reader::{self, Entry, parse};
 use wheelhouse_types::{Error, ExtraName, GroupName, Kind, MarkerTree, Result, Version, marker};
 
-use super::pin::{Pin, What};
-use super::requirements::{Contents, add};
+use super::pin::{PinKind, PinnedPackage};
+use super::requirements::{LockRequirements, add};
 use super::{LockFile, Selection, unknown};
 use constraint::Constraint;
-use package::Package;
+use package::PoetryPackage;
 
-pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
+pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockRequirements> {
     let table = parse(file.text)?;
     let root = Entry::root(&table);
     let metadata = root.required("metadata", root.entry("metadata")?)?;
@@ -50,7 +50,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
 /// When each package is wanted.
 fn markers(
     root: &Entry<'_>,
-    packages: &[Package<'_>],
+    packages: &[PoetryPackage<'_>],
     project: Option<&Table>,
     selection: &Selection,
 ) -> Result<Vec<MarkerTree>> {
@@ -102,7 +102,7 @@ fn check_extras(root: &Entry<'_>, selection: &Selection) -> Result<()> {
 
 /// A group without packages is known by the `pyproject.toml` alone.
 fn check_groups(
-    packages: &[Package<'_>],
+    packages: &[PoetryPackage<'_>],
     project: Option<&Table>,
     selection: &Selection,
 ) -> Result<()> {
@@ -117,7 +117,7 @@ fn check_groups(
 }
 
 /// When a package that says its groups is wanted.
-fn own_marker(package: &Package<'_>, selection: &Selection) -> Result<MarkerTree> {
+fn own_marker(package: &PoetryPackage<'_>, selection: &Selection) -> Result<MarkerTree> {
     let is_extra = |name: &ExtraName| selection.extras.contains(name);
     let mut wanted = MarkerTree::FALSE;
     for group in package.groups()? {
@@ -131,20 +131,20 @@ fn own_marker(package: &Package<'_>, selection: &Selection) -> Result<MarkerTree
 
 fn contents(
     root: &Entry<'_>,
-    packages: &[Package<'_>],
+    packages: &[PoetryPackage<'_>],
     markers: Vec<MarkerTree>,
     file: &LockFile<'_>,
-) -> Result<Contents> {
-    let mut contents = Contents::default();
+) -> Result<LockRequirements> {
+    let mut contents = LockRequirements::default();
     for (package, marker) in packages.iter().zip(markers) {
         if marker.is_false() {
             continue;
         }
         let (what, files) = (package.what(file.base)?, package.files(root)?);
-        if files.is_empty() && matches!(what, What::Version(_)) {
+        if files.is_empty() && matches!(what, PinKind::Version(_)) {
             return Err(package.entry.error("files", "has no file with a digest"));
         }
-        contents.pins.push(Pin {
+        contents.pins.push(PinnedPackage {
             name: package.name.clone(),
             what,
             marker,

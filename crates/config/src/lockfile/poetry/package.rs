@@ -9,21 +9,21 @@ use wheelhouse_types::request::LockedFile;
 use wheelhouse_types::toml_reader::Entry;
 use wheelhouse_types::{GroupName, MarkerTree, PackageName, Result, Version, marker};
 
-use super::super::pin::What;
+use super::super::pin::PinKind;
 use crate::pypi::PYPI;
 
 /// One entry of `package`.
-pub(super) struct Package<'a> {
+pub(super) struct PoetryPackage<'a> {
     pub(super) entry: Entry<'a>,
     pub(super) name: PackageName,
     pub(super) version: Version,
 }
 
-pub(super) fn read_all<'a>(root: &Entry<'a>) -> Result<Vec<Package<'a>>> {
+pub(super) fn read_all<'a>(root: &Entry<'a>) -> Result<Vec<PoetryPackage<'a>>> {
     let mut packages = Vec::new();
     for (index, entry) in root.entries("package")?.into_iter().enumerate() {
         let entry = entry.of_package("package", index);
-        packages.push(Package {
+        packages.push(PoetryPackage {
             name: entry.required("name", entry.parsed("name")?)?,
             version: entry.required("version", entry.parsed("version")?)?,
             entry,
@@ -32,7 +32,7 @@ pub(super) fn read_all<'a>(root: &Entry<'a>) -> Result<Vec<Package<'a>>> {
     Ok(packages)
 }
 
-impl Package<'_> {
+impl PoetryPackage<'_> {
     pub(super) fn groups(&self) -> Result<Vec<GroupName>> {
         let groups = self.entry.strings("groups")?.into_iter().map(str::parse);
         let groups = groups.collect::<Result<_, _>>();
@@ -87,15 +87,15 @@ impl Package<'_> {
     }
 
     /// What is pinned; paths start from `base`.
-    pub(super) fn what(&self, base: &Path) -> Result<What> {
+    pub(super) fn what(&self, base: &Path) -> Result<PinKind> {
         let Some(source) = self.entry.entry("source")? else {
-            return Ok(What::Version(self.version.clone()));
+            return Ok(PinKind::Version(self.version.clone()));
         };
         let subdirectory = source.string("subdirectory")?.map(str::to_owned);
         let url = || source.required_string("url").map(str::to_owned);
         Ok(match source.string("type")? {
-            None | Some("legacy") => What::Version(self.version.clone()),
-            Some("git") => What::commit(
+            None | Some("legacy") => PinKind::Version(self.version.clone()),
+            Some("git") => PinKind::commit(
                 &url()?,
                 match source.string("resolved_reference")? {
                     Some(commit) => commit,
@@ -104,11 +104,11 @@ impl Package<'_> {
                 },
                 subdirectory.as_deref(),
             ),
-            Some("url") => What::Archive {
+            Some("url") => PinKind::Archive {
                 url: url()?,
                 subdirectory,
             },
-            Some("file" | "directory") => What::Path {
+            Some("file" | "directory") => PinKind::Path {
                 path: base.join(url()?),
                 subdirectory,
             },

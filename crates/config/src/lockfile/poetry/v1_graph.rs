@@ -14,7 +14,7 @@ use wheelhouse_types::{Error, ExtraName, GroupName, Kind, MarkerTree, PackageNam
 
 use super::super::{Selection, unknown};
 use super::constraint::Constraint;
-use super::package::Package;
+use super::package::PoetryPackage;
 
 type Node = (usize, Option<ExtraName>);
 
@@ -27,8 +27,8 @@ struct Dependency {
     is_optional: bool,
 }
 
-struct Walk<'a> {
-    packages: &'a [Package<'a>],
+struct GraphWalk<'a> {
+    packages: &'a [PoetryPackage<'a>],
     by_name: HashMap<&'a PackageName, Vec<usize>>,
     /// The project, on which its own plugins may depend.
     project: Option<PackageName>,
@@ -45,7 +45,7 @@ struct Walk<'a> {
 /// A dependency that is wanted has no entry, or one is not as Poetry writes it.
 pub(super) fn markers(
     root: &Entry<'_>,
-    packages: &[Package<'_>],
+    packages: &[PoetryPackage<'_>],
     document: &Table,
     selection: &Selection,
 ) -> Result<Vec<MarkerTree>> {
@@ -53,8 +53,8 @@ pub(super) fn markers(
     for (index, package) in packages.iter().enumerate() {
         by_name.entry(&package.name).or_default().push(index);
     }
-    let project = Project { document };
-    let mut walk = Walk {
+    let project = PoetryProject { document };
+    let mut walk = GraphWalk {
         packages,
         by_name,
         project: project.name(),
@@ -88,12 +88,12 @@ pub(super) fn markers(
 /// A dependency has none, or one is not as Poetry writes it.
 pub(super) fn check_entries(
     root: &Entry<'_>,
-    packages: &[Package<'_>],
+    packages: &[PoetryPackage<'_>],
     markers: &[MarkerTree],
     document: Option<&Table>,
     selection: &Selection,
 ) -> Result<()> {
-    let project = document.map(|document| Project { document });
+    let project = document.map(|document| PoetryProject { document });
     let metadata = root.entry("metadata")?;
     let said = metadata
         .map(|metadata| metadata.string("python-versions"))
@@ -103,7 +103,7 @@ pub(super) fn check_entries(
         (None, Some(project)) => project.pythons()?,
         (None, None) => MarkerTree::TRUE,
     };
-    let itself = project.as_ref().and_then(Project::name);
+    let itself = project.as_ref().and_then(PoetryProject::name);
     let check = |dependency: &Dependency, wanted: MarkerTree, who: &str| {
         let name = &dependency.name;
         let is_there =
@@ -149,7 +149,7 @@ fn no_entry(name: &PackageName, who: &str) -> Error {
     .with_hint("Make the lock anew with `poetry lock`.")
 }
 
-impl Walk<'_> {
+impl GraphWalk<'_> {
     fn finish(&self, roots: &[Edge], pythons: MarkerTree) -> Result<Vec<MarkerTree>> {
         let reached = marker::reach(roots, &self.edges);
         for (node, marker, name) in &self.missing {
@@ -238,7 +238,7 @@ fn decided(marker: MarkerTree, extra: Option<&ExtraName>) -> MarkerTree {
 }
 
 /// The packages that an extra of a package needs: `socks = ["PySocks (>=1.5.6)"]`.
-fn members(package: &Package<'_>, extra: &ExtraName) -> Result<Vec<PackageName>> {
+fn members(package: &PoetryPackage<'_>, extra: &ExtraName) -> Result<Vec<PackageName>> {
     let Some(extras) = package.entry.entry("extras")? else {
         return Ok(Vec::new());
     };
@@ -332,11 +332,11 @@ fn platform_marker(text: &str) -> Result<MarkerTree> {
 }
 
 /// The `pyproject.toml` beside a lock.
-struct Project<'a> {
+struct PoetryProject<'a> {
     document: &'a Table,
 }
 
-impl<'a> Project<'a> {
+impl<'a> PoetryProject<'a> {
     fn poetry(&self) -> Option<&'a Table> {
         self.document.get("tool")?.get("poetry")?.as_table()
     }

@@ -17,14 +17,14 @@ use wheelhouse_types::{
 
 use super::super::outdated;
 use super::super::supported_targets::python_marker;
-use super::package::Package;
-use crate::pyproject::{Dependencies, Project};
+use super::package::UvPackage;
+use crate::pyproject::{Dependencies, PyProject};
 
 const COMMAND: &str = "uv lock";
 
 /// One requirement, as far as it is compared.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Line {
+struct ComparedRequirement {
     name: PackageName,
     extras: BTreeSet<ExtraName>,
     /// `None` where the source decides the version.
@@ -32,7 +32,7 @@ struct Line {
     marker: MarkerTree,
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for ComparedRequirement {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.name)?;
         if !self.extras.is_empty() {
@@ -68,7 +68,7 @@ struct Comparison {
 /// They differ: the message names the first requirement that does.
 pub(super) fn check(
     root: &Entry<'_>,
-    packages: &[Package<'_>],
+    packages: &[UvPackage<'_>],
     roots: &[usize],
     text: &str,
 ) -> Result<()> {
@@ -80,7 +80,7 @@ pub(super) fn check(
         return Ok(());
     };
     let document = toml_reader::parse(text).map_err(|error| unreadable().caused_by(error))?;
-    let project = Project::parse(Path::new("pyproject.toml"), text);
+    let project = PyProject::parse(Path::new("pyproject.toml"), text);
     let project = project.map_err(|error| unreadable().caused_by(error))?;
     check_python(root, &project)?;
     let comparison = Comparison {
@@ -94,7 +94,9 @@ pub(super) fn check(
             Some(metadata) => comparison.locked(metadata, "requires-dist", &required)?,
             None => Vec::new(),
         };
-        let compare = |required: &[Line]| differ(required, &locked, "requires-dist", &package.name);
+        let compare = |required: &[ComparedRequirement]| {
+            differ(required, &locked, "requires-dist", &package.name)
+        };
         compare(&required).or_else(|error| {
             // Some releases of uv expand what a project requires of its own extras.
             let expanded = comparison.expanded(&required, &document, &project);
@@ -115,7 +117,7 @@ fn unreadable() -> Error {
 }
 
 /// Compares `requires-python` where both are a lower bound: uv rewrites other ones.
-fn check_python(root: &Entry<'_>, project: &Project) -> Result<()> {
+fn check_python(root: &Entry<'_>, project: &PyProject) -> Result<()> {
     let (Some(locked), Ok(Some(now))) =
         (root.string("requires-python")?, project.requires_python())
     else {
@@ -158,7 +160,11 @@ fn sourced(document: &Table) -> HashSet<PackageName> {
 
 impl Comparison {
     /// What the project requires now, with its extras; `None` if only its back end knows.
-    fn required(&self, document: &Table, project: &Project) -> Result<Option<Vec<Line>>> {
+    fn required(
+        &self,
+        document: &Table,
+        project: &PyProject,
+    ) -> Result<Option<Vec<ComparedRequirement>>> {
         let Ok(Dependencies::Static(texts)) = project.dependencies() else {
             return Ok(None);
         };
@@ -191,13 +197,13 @@ impl Comparison {
     /// The same with the project's requirements on its own extras expanded.
     fn expanded(
         &self,
-        required: &[Line],
+        required: &[ComparedRequirement],
         document: &Table,
-        project: &Project,
-    ) -> Result<Vec<Line>> {
-        let is_of_extra = |line: &&Line| !line.marker.only_extras().is_true();
+        project: &PyProject,
+    ) -> Result<Vec<ComparedRequirement>> {
+        let is_of_extra = |line: &&ComparedRequirement| !line.marker.only_extras().is_true();
         let plain = required.iter().filter(|line| !is_of_extra(line)).cloned();
-        let mut lines: Vec<Line> = plain.collect();
+        let mut lines: Vec<ComparedRequirement> = plain.collect();
         let extras = table(document, &["project", "optional-dependencies"]);
         for extra in extras.into_iter().flat_map(Table::keys) {
             let marker = marker::parse(&format!("extra == '{extra}'"))?;
@@ -211,7 +217,7 @@ impl Comparison {
         Ok(lines)
     }
 
-    fn line(&self, text: &str, marker: MarkerTree) -> Result<Line> {
+    fn line(&self, text: &str, marker: MarkerTree) -> Result<ComparedRequirement> {
         let parts = requirement::parse(text).map_err(|error| unreadable().caused_by(error))?;
         let is_free = parts.is_direct || self.is_sourced(&parts.name);
         Ok(self.make(&parts, is_free, marker))
@@ -221,8 +227,8 @@ impl Comparison {
         self.sourced.contains(name) || *name == self.project
     }
 
-    fn make(&self, parts: &Parts, is_free: bool, marker: MarkerTree) -> Line {
-        Line {
+    fn make(&self, parts: &Parts, is_free: bool, marker: MarkerTree) -> ComparedRequirement {
+        ComparedRequirement {
             name: parts.name.clone(),
             extras: parts.extras.clone(),
             specifiers: (!is_free).then(|| parts.sorted_specifiers()),
@@ -232,7 +238,12 @@ impl Comparison {
 
     /// What the lock says that the project required: `key` of `table`. Where the lock names a
     /// source, the version counts only if one of `required` has it.
-    fn locked(&self, table: &Entry<'_>, key: &str, required: &[Line]) -> Result<Vec<Line>> {
+    fn locked(
+        &self,
+        table: &Entry<'_>,
+        key: &str,
+        required: &[ComparedRequirement],
+    ) -> Result<Vec<ComparedRequirement>> {
         let mut lines = Vec::new();
         for entry in table.entries(key)? {
             let name: PackageName = entry.required("name", entry.parsed("name")?)?;
@@ -264,7 +275,7 @@ impl Comparison {
     fn check_groups(
         &self,
         document: &Table,
-        project: &Project,
+        project: &PyProject,
         locked: Option<&Entry<'_>>,
     ) -> Result<()> {
         let legacy =
@@ -278,7 +289,7 @@ impl Comparison {
                 .group(&group)
                 .map_err(|error| unreadable().caused_by(error))?;
             let lines = texts.iter().map(|text| self.line(text, MarkerTree::TRUE));
-            let required: Vec<Line> = lines.collect::<Result<_>>()?;
+            let required: Vec<ComparedRequirement> = lines.collect::<Result<_>>()?;
             let locked = match locked {
                 Some(table) => self.locked(table, &group, &required)?,
                 None => Vec::new(),
@@ -295,7 +306,12 @@ impl Comparison {
 }
 
 /// Names the first requirement that only one side has.
-fn differ(required: &[Line], locked: &[Line], key: &str, project: &PackageName) -> Result<()> {
+fn differ(
+    required: &[ComparedRequirement],
+    locked: &[ComparedRequirement],
+    key: &str,
+    project: &PackageName,
+) -> Result<()> {
     let place = format!("package \"{project}\": metadata.{key}");
     let (required, locked) = (merged(required), merged(locked));
     if let Some(line) = required.iter().find(|line| !locked.contains(line)) {
@@ -310,10 +326,10 @@ fn differ(required: &[Line], locked: &[Line], key: &str, project: &PackageName) 
 }
 
 /// Joins lines that differ in their markers alone, as uv does.
-fn merged(lines: &[Line]) -> Vec<Line> {
-    let mut merged: Vec<Line> = Vec::new();
+fn merged(lines: &[ComparedRequirement]) -> Vec<ComparedRequirement> {
+    let mut merged: Vec<ComparedRequirement> = Vec::new();
     for line in lines {
-        let same = |known: &&mut Line| {
+        let same = |known: &&mut ComparedRequirement| {
             known.name == line.name
                 && known.extras == line.extras
                 && known.specifiers == line.specifiers

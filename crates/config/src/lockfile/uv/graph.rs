@@ -12,7 +12,7 @@ use wheelhouse_types::toml_reader::Entry;
 use wheelhouse_types::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version};
 
 use super::super::Selection;
-use super::package::Package;
+use super::package::UvPackage;
 
 type Node = (usize, Option<ExtraName>);
 
@@ -25,8 +25,8 @@ pub(super) struct Graph {
 }
 
 /// Builds a graph.
-struct Builder<'a> {
-    packages: &'a [Package<'a>],
+struct GraphBuilder<'a> {
+    packages: &'a [UvPackage<'a>],
     by_name: HashMap<&'a PackageName, Vec<usize>>,
     indexes: HashMap<Node, usize>,
     graph: Graph,
@@ -35,7 +35,7 @@ struct Builder<'a> {
 impl Graph {
     pub(super) fn build(
         root: &Entry<'_>,
-        packages: &[Package<'_>],
+        packages: &[UvPackage<'_>],
         roots: &[usize],
         selection: &Selection,
     ) -> Result<Self> {
@@ -43,7 +43,7 @@ impl Graph {
         for (index, package) in packages.iter().enumerate() {
             by_name.entry(&package.name).or_default().push(index);
         }
-        let mut builder = Builder {
+        let mut builder = GraphBuilder {
             packages,
             by_name,
             indexes: HashMap::new(),
@@ -82,7 +82,7 @@ impl Graph {
     }
 }
 
-impl<'a> Builder<'a> {
+impl<'a> GraphBuilder<'a> {
     fn add_roots(
         &mut self,
         root: &Entry<'_>,

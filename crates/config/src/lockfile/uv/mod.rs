@@ -19,13 +19,13 @@ use std::path::Path;
 use wheelhouse_types::toml_reader::{Entry, parse};
 use wheelhouse_types::{ExtraName, GroupName, PackageName, Result};
 
-use super::pin::Pin;
-use super::requirements::{Contents, add};
+use super::pin::PinnedPackage;
+use super::requirements::{LockRequirements, add};
 use super::{LockFile, Selection, unknown};
 use graph::Graph;
-use package::{Package, Source};
+use package::{UvPackage, UvSource};
 
-pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Contents> {
+pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockRequirements> {
     let table = parse(file.text)?;
     let root = Entry::root(&table);
     check_version(&root)?;
@@ -37,7 +37,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
     check_selection(&root, &packages, &roots, selection)?;
     check_conflicts(&root, &packages, &roots, selection)?;
     let graph = Graph::build(&root, &packages, &roots, selection)?;
-    let mut contents = Contents::default();
+    let mut contents = LockRequirements::default();
     if let Some(python) = root.string("requires-python")? {
         contents.scope.require_python(python)?;
     }
@@ -46,11 +46,11 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<Content
         .scope
         .require_any("supported-markers", &supported)?;
     for (package, marker) in packages.iter().zip(graph.markers(packages.len())) {
-        if marker.is_false() || matches!(package.source, Source::Virtual) {
+        if marker.is_false() || matches!(package.source, UvSource::Virtual) {
             continue;
         }
         let files = package.locked_files()?;
-        contents.pins.push(Pin {
+        contents.pins.push(PinnedPackage {
             name: package.name.clone(),
             what: package.what(file.base)?,
             marker,
@@ -73,7 +73,7 @@ fn check_version(root: &Entry<'_>) -> Result<()> {
 
 /// The packages that `uv sync` starts from: the project beside the lock, or else all members of
 /// the workspace. A script has none: its requirements stand in the manifest.
-fn roots(root: &Entry<'_>, packages: &[Package<'_>]) -> Result<Vec<usize>> {
+fn roots(root: &Entry<'_>, packages: &[UvPackage<'_>]) -> Result<Vec<usize>> {
     if let Some(project) = packages.iter().position(|package| package.is_at(".")) {
         return Ok(vec![project]);
     }
@@ -97,7 +97,7 @@ fn roots(root: &Entry<'_>, packages: &[Package<'_>]) -> Result<Vec<usize>> {
 
 fn check_selection(
     root: &Entry<'_>,
-    packages: &[Package<'_>],
+    packages: &[UvPackage<'_>],
     roots: &[usize],
     selection: &Selection,
 ) -> Result<()> {
@@ -119,7 +119,7 @@ fn check_selection(
 /// Refuses a selection of which the lock says that it cannot be had at once.
 fn check_conflicts(
     root: &Entry<'_>,
-    packages: &[Package<'_>],
+    packages: &[UvPackage<'_>],
     roots: &[usize],
     selection: &Selection,
 ) -> Result<()> {
@@ -154,8 +154,12 @@ fn check_conflicts(
 }
 
 /// Takes the index that a package comes from.
-fn take_place(package: &Package<'_>, file: &LockFile<'_>, contents: &mut Contents) -> Result<()> {
-    let Source::Registry(place) = &package.source else {
+fn take_place(
+    package: &UvPackage<'_>,
+    file: &LockFile<'_>,
+    contents: &mut LockRequirements,
+) -> Result<()> {
+    let UvSource::Registry(place) = &package.source else {
         return Ok(());
     };
     let is_url = place.contains("://");

@@ -11,19 +11,19 @@ use wheelhouse_types::toml_reader::Entry;
 use wheelhouse_types::{ExtraName, GroupName, PackageName, Result, Version};
 
 use super::super::filename_of;
-use super::super::pin::What;
+use super::super::pin::PinKind;
 
 /// One entry of `package`.
-pub(super) struct Package<'a> {
+pub(super) struct UvPackage<'a> {
     pub(super) entry: Entry<'a>,
     pub(super) name: PackageName,
     /// A tree whose version is dynamic has none.
     pub(super) version: Option<Version>,
-    pub(super) source: Source<'a>,
+    pub(super) source: UvSource<'a>,
 }
 
 /// Where a package comes from. Paths are relative to the lock.
-pub(super) enum Source<'a> {
+pub(super) enum UvSource<'a> {
     /// The URL or path of an index, or of a place with files.
     Registry(&'a str),
     /// A repository: `URL?rev=REQUESTED&subdirectory=PATH#COMMIT`.
@@ -43,21 +43,21 @@ pub(super) enum Source<'a> {
     Virtual,
 }
 
-pub(super) fn read_all<'a>(root: &Entry<'a>) -> Result<Vec<Package<'a>>> {
+pub(super) fn read_all<'a>(root: &Entry<'a>) -> Result<Vec<UvPackage<'a>>> {
     let entries = root.entries("package")?.into_iter().enumerate();
     entries
         .map(|(index, entry)| read(entry.of_package("package", index)))
         .collect()
 }
 
-fn read(entry: Entry<'_>) -> Result<Package<'_>> {
+fn read(entry: Entry<'_>) -> Result<UvPackage<'_>> {
     let name = entry.required("name", entry.parsed("name")?)?;
     let version = entry.parsed("version")?;
     let source = read_source(&entry)?;
-    if matches!(source, Source::Registry(_)) {
+    if matches!(source, UvSource::Registry(_)) {
         entry.required("version", version.as_ref())?;
     }
-    Ok(Package {
+    Ok(UvPackage {
         entry,
         name,
         version,
@@ -65,24 +65,24 @@ fn read(entry: Entry<'_>) -> Result<Package<'_>> {
     })
 }
 
-fn read_source<'a>(package: &Entry<'a>) -> Result<Source<'a>> {
+fn read_source<'a>(package: &Entry<'a>) -> Result<UvSource<'a>> {
     let source = package.required("source", package.entry("source")?)?;
     let subdirectory = source.string("subdirectory")?;
     for key in source.keys() {
         let text = source.string(key)?.unwrap_or_default();
         return Ok(match key {
-            "registry" => Source::Registry(text),
-            "git" => Source::Git(text),
-            "url" => Source::Archive {
+            "registry" => UvSource::Registry(text),
+            "git" => UvSource::Git(text),
+            "url" => UvSource::Archive {
                 url: text,
                 subdirectory,
             },
-            "path" => Source::Path {
+            "path" => UvSource::Path {
                 path: text,
                 subdirectory,
             },
-            "directory" | "editable" => Source::Tree(text),
-            "virtual" => Source::Virtual,
+            "directory" | "editable" => UvSource::Tree(text),
+            "virtual" => UvSource::Virtual,
             _ => continue,
         });
     }
@@ -90,7 +90,7 @@ fn read_source<'a>(package: &Entry<'a>) -> Result<Source<'a>> {
     Err(package.error("source", &format!("is of an unknown kind: {keys}")))
 }
 
-impl<'a> Package<'a> {
+impl<'a> UvPackage<'a> {
     /// Whether the package is the tree at `path`.
     pub(super) fn is_at(&self, path: &str) -> bool {
         let source = self.entry.value("source").and_then(Value::as_table);
@@ -101,7 +101,7 @@ impl<'a> Package<'a> {
     }
 
     pub(super) fn is_local(&self) -> bool {
-        matches!(self.source, Source::Tree(_) | Source::Virtual)
+        matches!(self.source, UvSource::Tree(_) | UvSource::Virtual)
     }
 
     pub(super) fn extras(&self) -> Result<Vec<ExtraName>> {
@@ -148,12 +148,12 @@ impl<'a> Package<'a> {
     /// The files of the package as values. What is at a URL itself has none in its entries.
     pub(super) fn locked_files(&self) -> Result<Vec<LockedFile>> {
         let source = match self.source {
-            Source::Archive { url, .. } => Some(url),
-            Source::Path { path, .. } => Some(path),
+            UvSource::Archive { url, .. } => Some(url),
+            UvSource::Path { path, .. } => Some(path),
             _ => None,
         };
         let index = match self.source {
-            Source::Registry(index) => Url::parse(index).ok(),
+            UvSource::Registry(index) => Url::parse(index).ok(),
             _ => None,
         };
         let read = |file: &Entry<'_>| {
@@ -186,33 +186,33 @@ impl<'a> Package<'a> {
     }
 
     /// What is pinned; paths start from `base`.
-    pub(super) fn what(&self, base: &Path) -> Result<What> {
+    pub(super) fn what(&self, base: &Path) -> Result<PinKind> {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Ok(match &self.source {
-            Source::Registry(_) if self.files()?.is_empty() => {
+            UvSource::Registry(_) if self.files()?.is_empty() => {
                 return Err(self.entry.error("wheels", "is missing, and so is an sdist"));
             }
-            Source::Registry(_) => {
-                What::Version(self.entry.required("version", self.version.clone())?)
+            UvSource::Registry(_) => {
+                PinKind::Version(self.entry.required("version", self.version.clone())?)
             }
-            Source::Git(text) => self.commit(text)?,
-            Source::Archive { url, subdirectory } => What::Archive {
+            UvSource::Git(text) => self.commit(text)?,
+            UvSource::Archive { url, subdirectory } => PinKind::Archive {
                 url: (*url).to_owned(),
                 subdirectory: owned(*subdirectory),
             },
-            Source::Path { path, subdirectory } => What::Path {
+            UvSource::Path { path, subdirectory } => PinKind::Path {
                 path: base.join(path),
                 subdirectory: owned(*subdirectory),
             },
-            Source::Tree(path) => What::Path {
+            UvSource::Tree(path) => PinKind::Path {
                 path: base.join(path),
                 subdirectory: None,
             },
-            Source::Virtual => return Err(self.entry.wrong("it is virtual and cannot be built")),
+            UvSource::Virtual => return Err(self.entry.wrong("it is virtual and cannot be built")),
         })
     }
 
-    fn commit(&self, text: &str) -> Result<What> {
+    fn commit(&self, text: &str) -> Result<PinKind> {
         let wrong = |said: &str| self.entry.error("source.git", said);
         let mut url = Url::parse(text).map_err(|error| wrong("is no URL").caused_by(error))?;
         let commit = url.fragment().map(str::to_owned);
@@ -223,6 +223,10 @@ impl<'a> Package<'a> {
             .map(|(_, value)| value.into_owned());
         url.set_fragment(None);
         url.set_query(None);
-        Ok(What::commit(url.as_str(), &commit, subdirectory.as_deref()))
+        Ok(PinKind::commit(
+            url.as_str(),
+            &commit,
+            subdirectory.as_deref(),
+        ))
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn no_index_leaves_none() {
     let files = [CONF, ("links/a.whl", "")];
-    let raw = RawBuild {
+    let raw = RawOptions {
         no_index: true,
         find_links: vec![
             "links".into(),
@@ -36,7 +36,7 @@ fn no_index_leaves_none() {
 
 #[test]
 fn extra_indexes_stand_beside_the_default() {
-    let raw = RawBuild {
+    let raw = RawOptions {
         extra_index_urls: vec![
             "https://me:secret@h/simple".into(),
             "https://pypi.org/simple".into(),
@@ -69,7 +69,7 @@ fn old_names_of_pypi_are_pypi() {
         files: &files,
         ..World::default()
     };
-    let raw = RawBuild {
+    let raw = RawOptions {
         requirement_files: vec!["requirements.txt".into()],
         extra_index_urls: vec![old.into(), PYPI.into()],
         ..raw()
@@ -84,7 +84,7 @@ fn a_directory_can_be_an_index_and_nonsense_cannot() {
         files: &files,
         ..World::default()
     };
-    let with = |index: &str| RawBuild {
+    let with = |index: &str| RawOptions {
         index_url: Some(index.to_owned()),
         ..raw()
     };

@@ -14,15 +14,15 @@ use wheelhouse_types::{Request, Result};
 
 use super::super::Environment;
 use super::*;
-use crate::file_source::{ReadSource, Source};
-use crate::pip_config::{ConfigurationRequest, PipConfiguration, Platform};
-use crate::settings::{Control, ValueOrigin, settle};
+use crate::file_source::{FileSource, ReadSource};
+use crate::pip_config::{ConfigurationRequest, PathConventions, PipConfiguration};
+use crate::settings::{FormatOption, ValueOrigin, resolve_settings};
 
 /// Files by their absolute paths.
-struct Files(BTreeMap<String, String>);
+struct MemoryFiles(BTreeMap<String, String>);
 
-impl ReadSource for Files {
-    fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
+impl ReadSource for MemoryFiles {
+    fn read(&self, source: &FileSource) -> io::Result<Vec<u8>> {
         let text = self.0.get(&source.to_string());
         text.map(|text| text.clone().into_bytes())
             .ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -54,7 +54,7 @@ impl World<'_> {
                 (*text).to_owned(),
             )
         });
-        let reader = Files(files.collect());
+        let reader = MemoryFiles(files.collect());
         let environment: Environment = self.variables.iter().copied().collect();
         let request = ConfigurationRequest {
             environment: &environment,
@@ -62,7 +62,7 @@ impl World<'_> {
             sections: &["wheel"],
             prefix: None,
             isolated: false,
-            platform: Platform::Unix,
+            platform: PathConventions::Unix,
         };
         let pip = PipConfiguration::load(&request, &reader).unwrap();
         act(&SettingsContext {
@@ -75,27 +75,27 @@ impl World<'_> {
         })
     }
 
-    fn settings(&self, raw: &RawBuild) -> Result<Settings> {
-        self.with(|context| settle(raw, context))
+    fn settings(&self, raw: &RawOptions) -> Result<Settings> {
+        self.with(|context| resolve_settings(raw, context))
     }
 
-    fn joined(&self, raw: &RawBuild) -> Result<Joined> {
-        self.with(|context| join(raw, &settle(raw, context)?, context))
+    fn joined(&self, raw: &RawOptions) -> Result<BuiltRequest> {
+        self.with(|context| build_request(raw, &resolve_settings(raw, context)?, context))
     }
 
-    fn request(&self, raw: &RawBuild) -> Request {
+    fn request(&self, raw: &RawOptions) -> Request {
         self.joined(raw).unwrap().request
     }
 
-    fn error(&self, raw: &RawBuild) -> String {
+    fn error(&self, raw: &RawOptions) -> String {
         self.joined(raw).unwrap_err().sentence()
     }
 }
 
-fn raw() -> RawBuild {
-    RawBuild {
+fn raw() -> RawOptions {
+    RawOptions {
         requirements: vec!["django".to_owned()],
-        ..RawBuild::default()
+        ..RawOptions::default()
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 type PrecedenceCase<'a> = (
     &'a [(&'a str, &'a str)],
     &'a [(&'a str, &'a str)],
-    RawBuild,
+    RawOptions,
     u32,
     Option<&'a str>,
     &'a str,
@@ -19,7 +19,7 @@ fn the_command_line_is_stronger_than_variables_and_these_than_files() {
         ("PIP_RETRIES", "3"),
         ("PIP_INDEX_URL", "https://variable/simple"),
     ];
-    let given = RawBuild {
+    let given = RawOptions {
         retries: Some(4),
         index_url: Some("https://flag/simple".to_owned()),
         output: Some("from-flag".into()),
@@ -62,7 +62,7 @@ fn the_command_line_is_stronger_than_variables_and_these_than_files() {
 
 #[test]
 fn lists_of_the_command_line_are_added_to_one_of_the_configuration() {
-    let raw = RawBuild {
+    let raw = RawOptions {
         extra_index_urls: vec!["https://flag/simple".to_owned()],
         ..raw()
     };
@@ -101,7 +101,7 @@ fn requirements_files_have_the_last_word() {
         ),
         ("c.txt", "--only-binary a\nflask<3\n"),
     ];
-    let raw = RawBuild {
+    let raw = RawOptions {
         requirement_files: vec!["r.txt".to_owned()],
         constraint_files: vec!["c.txt".to_owned()],
         index_url: Some("https://flag/simple".to_owned()),
@@ -144,7 +144,7 @@ fn overrides_and_build_constraints_are_read_by_themselves() {
         ("b.txt", "setuptools<80\n"),
         ("e.txt", "-e ./lib\n"),
     ];
-    let raw = RawBuild {
+    let raw = RawOptions {
         override_files: vec!["o.txt".into()],
         build_constraint_files: vec!["b.txt".into()],
         requirement_files: vec!["e.txt".into()],

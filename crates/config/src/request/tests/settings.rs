@@ -6,7 +6,7 @@ use wheelhouse_types::request::IndexStrategy;
 
 use super::*;
 
-type SettlingCase<'a> = (&'a [(&'a str, &'a str)], &'a RawBuild, Option<&'a str>);
+type SettlingCase<'a> = (&'a [(&'a str, &'a str)], &'a RawOptions, Option<&'a str>);
 
 #[test]
 fn caches_have_an_order() {
@@ -14,11 +14,11 @@ fn caches_have_an_order() {
     let pip = ("PIP_CACHE_DIR", "/pip");
     let own = ("WHEELHOUSE_CACHE_DIR", "own");
     let none = ("PIP_NO_CACHE_DIR", "0");
-    let dir = RawBuild {
+    let dir = RawOptions {
         cache_dir: Some("flag".into()),
         ..raw()
     };
-    let no = RawBuild {
+    let no = RawOptions {
         no_cache: true,
         ..raw()
     };
@@ -59,7 +59,7 @@ fn other_settings_have_their_values() {
         ("PIP_PYTHON", "/usr/bin/python3"),
     ];
     let files = [("c.txt", "django<6\n"), CONF];
-    let raw = RawBuild {
+    let raw = RawOptions {
         config_settings: vec!["acme:b=2".into(), "c=d:e=3".into()],
         index_strategy: Some(IndexStrategy::FirstIndex),
         jobs: Some(3),
@@ -107,8 +107,8 @@ fn other_settings_have_their_values() {
 #[test]
 fn pre_releases_are_allowed_and_refused_by_name() {
     let files = [("r.txt", "--only-final B,c\n")];
-    let of = |controls: &[Control]| {
-        let raw = RawBuild {
+    let of = |controls: &[FormatOption]| {
+        let raw = RawOptions {
             controls: controls.to_vec(),
             requirement_files: vec!["r.txt".into()],
             ..raw()
@@ -122,14 +122,14 @@ fn pre_releases_are_allowed_and_refused_by_name() {
         let packages = packages.map(|(name, allowed)| format!("{name} {allowed}"));
         (prereleases.others, packages.collect::<Vec<_>>().join(", "))
     };
-    let all = |names: &str| Control::AllReleases(names.into());
+    let all = |names: &str| FormatOption::AllReleases(names.into());
     let cases = [
         (vec![], None, "b false, c false"),
         (vec![all("a,b")], None, "a true, b false, c false"),
         (vec![all(":all:")], Some(true), "b false, c false"),
-        (vec![Control::Pre], Some(true), "b false, c false"),
+        (vec![FormatOption::Pre], Some(true), "b false, c false"),
         (
-            vec![Control::OnlyFinal(":all:".into()), all("a")],
+            vec![FormatOption::OnlyFinal(":all:".into()), all("a")],
             Some(false),
             "a true, b false, c false",
         ),
@@ -153,28 +153,28 @@ fn values_that_mean_nothing_are_refused_by_name() {
     );
     let cases = [
         (
-            RawBuild {
+            RawOptions {
                 config_settings: vec!["a".into()],
                 ..raw()
             },
             "`a`, given with --config-settings, is not `KEY=VALUE`",
         ),
         (
-            RawBuild {
-                controls: vec![Control::AllReleases("a b".into())],
+            RawOptions {
+                controls: vec![FormatOption::AllReleases("a b".into())],
                 ..raw()
             },
             "`a b`, given with --all-releases or --only-final, is no package's name",
         ),
         (
-            RawBuild {
-                controls: vec![Control::OnlyFinal("a".into()), Control::Pre],
+            RawOptions {
+                controls: vec![FormatOption::OnlyFinal("a".into()), FormatOption::Pre],
                 ..raw()
             },
             "--pre cannot be used with --all-releases or --only-final",
         ),
         (
-            RawBuild {
+            RawOptions {
                 extras: vec!["x".into()],
                 ..raw()
             },

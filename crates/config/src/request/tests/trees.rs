@@ -17,9 +17,9 @@ fn tree(files: &[(&str, &str)]) -> TempDir {
 fn asked(
     tree: &TempDir,
     variables: &[(&str, &str)],
-    raw: RawBuild,
+    raw: RawOptions,
 ) -> Result<(Vec<String>, usize)> {
-    let raw = RawBuild {
+    let raw = RawOptions {
         source: Some(tree.path().to_owned()),
         ..raw
     };
@@ -32,7 +32,7 @@ fn asked(
         processors: 1,
         default_cache: None,
     };
-    let joined = join(&raw, &settle(&raw, &context)?, &context)?;
+    let joined = build_request(&raw, &resolve_settings(&raw, &context)?, &context)?;
     let root = tree.path().display().to_string();
     let lines = joined
         .request
@@ -47,10 +47,10 @@ const PROJECT: &str = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['
 
 #[test]
 fn a_tree_has_files_or_a_project() {
-    let with = |extras: &[&str], groups: &[&str]| RawBuild {
+    let with = |extras: &[&str], groups: &[&str]| RawOptions {
         extras: extras.iter().map(ToString::to_string).collect(),
         groups: groups.iter().map(ToString::to_string).collect(),
-        ..RawBuild::default()
+        ..RawOptions::default()
     };
     let both = tree(&[
         ("requirements.txt", "flask\n"),
@@ -97,9 +97,9 @@ fn a_tree_has_files_or_a_project() {
 fn an_extra_that_the_lock_of_a_tree_lacks_is_looked_for_in_a_named_file() {
     let lock = "lock-version = '1.0'\ncreated-by = 'x'\npackages = []\n";
     let both = tree(&[("pylock.toml", lock), ("pyproject.toml", PROJECT)]);
-    let raw = RawBuild {
+    let raw = RawOptions {
         extras: vec!["fast".into()],
-        ..RawBuild::default()
+        ..RawOptions::default()
     };
     let error = asked(&both, &[], raw).unwrap_err();
     assert!(error.sentence().contains("has no extra `fast`"));
@@ -109,23 +109,23 @@ fn an_extra_that_the_lock_of_a_tree_lacks_is_looked_for_in_a_named_file() {
 #[test]
 fn what_only_a_back_end_knows_is_had_from_the_tree_itself() {
     let legacy = tree(&[("setup.py", "")]);
-    let (lines, notes) = asked(&legacy, &[], RawBuild::default()).unwrap();
+    let (lines, notes) = asked(&legacy, &[], RawOptions::default()).unwrap();
     assert_eq!((lines, notes), (vec!["ROOT (setup.py)".to_owned()], 1));
     let dynamic = tree(&[(
         "pyproject.toml",
         "[project]\nname = 'a'\ndynamic = ['version', 'dependencies']\n",
     )]);
-    let raw = RawBuild {
+    let raw = RawOptions {
         extras: vec!["x".into(), "y".into()],
-        ..RawBuild::default()
+        ..RawOptions::default()
     };
     let (lines, _) = asked(&dynamic, &[], raw).unwrap();
     assert_eq!(lines, ["ROOT[x,y] (pyproject.toml)"]);
     let tool = tree(&[("pyproject.toml", "[tool.black]\n")]);
-    let error = asked(&tool, &[], RawBuild::default()).unwrap_err();
+    let error = asked(&tool, &[], RawOptions::default()).unwrap_err();
     assert!(error.sentence().contains("describes no project"));
     let nothing = tree(&[]);
-    let error = asked(&nothing, &[], RawBuild::default()).unwrap_err();
+    let error = asked(&nothing, &[], RawOptions::default()).unwrap_err();
     assert!(
         error.sentence().contains("has none of"),
         "{}",

@@ -8,16 +8,16 @@ use clap::{ArgMatches, Args, ValueEnum};
 use wheelhouse_types::PackageName;
 use wheelhouse_types::target::Platform;
 
-use super::Globals;
+use super::GlobalOptions;
 use super::shared::Options;
 use crate::pipeline::Reuse;
-use wheelhouse_config::{RawBuild, RawTargets};
+use wheelhouse_config::{RawOptions, RawTargets};
 use wheelhouse_store::LinkMode;
 
 #[derive(Debug, Args)]
-pub(crate) struct Build {
+pub(crate) struct BuildArgs {
     #[command(flatten)]
-    pub(crate) inputs: Inputs,
+    pub(crate) inputs: InputArgs,
 
     /// Resolve each requirements file by itself, and put the wheels of all into one wheelhouse
     #[arg(long, help_heading = "What to build", conflicts_with_all = ["lock", "source"])]
@@ -34,31 +34,31 @@ pub(crate) struct Build {
     #[command(flatten)]
     pub(crate) options: Options,
     #[command(flatten)]
-    pub(crate) conduct: Conduct,
+    pub(crate) run_options: RunOptions,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Config {
+pub(crate) struct ConfigArgs {
     /// The verb whose configuration to show: pip has a section for each
-    #[arg(long = "for", value_name = "VERB", value_enum, default_value_t = Subject::Build)]
-    subject: Subject,
+    #[arg(long = "for", value_name = "VERB", value_enum, default_value_t = ConfigSubject::Build)]
+    subject: ConfigSubject,
 
     #[command(flatten)]
     options: Options,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Subject {
+enum ConfigSubject {
     /// That of `pip wheel`
     Build,
     /// That of `pip download`
     Download,
 }
 
-impl Config {
-    pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
-        RawBuild {
-            targets: (self.subject == Subject::Download).then(RawTargets::default),
+impl ConfigArgs {
+    pub(crate) fn raw(&self, globals: &GlobalOptions, matches: &ArgMatches) -> RawOptions {
+        RawOptions {
+            targets: (self.subject == ConfigSubject::Download).then(RawTargets::default),
             ..self.options.raw(globals, matches)
         }
     }
@@ -66,7 +66,7 @@ impl Config {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to build")]
-pub(crate) struct Inputs {
+pub(crate) struct InputArgs {
     /// Requirements (PEP 508), paths of trees, sdists and wheels, URLs
     #[arg(value_name = "REQUIREMENT")]
     requirements: Vec<String>,
@@ -129,7 +129,7 @@ pub(crate) struct Inputs {
 /// What is not taken from the lock that is there.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What to choose")]
-pub(crate) struct Upgrades {
+pub(crate) struct UpgradeArgs {
     /// Choose the newest versions, whatever lock is there
     #[arg(short = 'U', long)]
     upgrade: bool,
@@ -144,7 +144,7 @@ pub(crate) struct Upgrades {
     upgrade_packages: Vec<PackageName>,
 }
 
-impl Upgrades {
+impl UpgradeArgs {
     pub(crate) fn reuse(&self) -> Reuse {
         if self.upgrade {
             Reuse::Upgrade
@@ -158,9 +158,9 @@ impl Upgrades {
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What to do")]
-pub(crate) struct Conduct {
+pub(crate) struct RunOptions {
     #[command(flatten)]
-    upgrades: Upgrades,
+    upgrades: UpgradeArgs,
 
     /// The system that `build` is for, which other verbs do not have.
     #[arg(skip)]
@@ -183,12 +183,12 @@ pub(crate) struct Conduct {
     pub(crate) keep_going: bool,
 
     /// How wheels get from the cache into the wheelhouse
-    #[arg(long, value_name = "MODE", value_enum, default_value_t = Link::Auto)]
-    link_mode: Link,
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = LinkModeArg::Auto)]
+    link_mode: LinkModeArg,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Link {
+pub(super) enum LinkModeArg {
     /// The first that works of the others
     #[default]
     Auto,
@@ -199,18 +199,18 @@ pub(super) enum Link {
     Copy,
 }
 
-impl Build {
+impl BuildArgs {
     /// Takes the options as plain values. `matches` are those of the verb, and know the order in
     /// which options were given.
-    pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
+    pub(crate) fn raw(&self, globals: &GlobalOptions, matches: &ArgMatches) -> RawOptions {
         self.inputs.raw(self.options.raw(globals, matches))
     }
 }
 
-impl Inputs {
+impl InputArgs {
     /// Adds what is to be built to the options in `raw`.
-    pub(super) fn raw(&self, raw: RawBuild) -> RawBuild {
-        RawBuild {
+    pub(super) fn raw(&self, raw: RawOptions) -> RawOptions {
+        RawOptions {
             requirements: self.written_requirements(),
             editables: self.editables.clone(),
             requirement_files: self.requirement_files.clone(),
@@ -243,7 +243,7 @@ impl Inputs {
     }
 }
 
-impl Conduct {
+impl RunOptions {
     pub(crate) fn reuse(&self) -> Reuse {
         if self.frozen {
             Reuse::Frozen
@@ -257,13 +257,13 @@ impl Conduct {
     }
 }
 
-impl From<Link> for LinkMode {
-    fn from(link: Link) -> Self {
+impl From<LinkModeArg> for LinkMode {
+    fn from(link: LinkModeArg) -> Self {
         match link {
-            Link::Auto => Self::Auto,
-            Link::Clone => Self::Clone,
-            Link::Hardlink => Self::Hardlink,
-            Link::Copy => Self::Copy,
+            LinkModeArg::Auto => Self::Auto,
+            LinkModeArg::Clone => Self::Clone,
+            LinkModeArg::Hardlink => Self::Hardlink,
+            LinkModeArg::Copy => Self::Copy,
         }
     }
 }

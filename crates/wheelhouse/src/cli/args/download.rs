@@ -6,20 +6,20 @@ use clap::{ArgMatches, Args, ValueEnum};
 use wheelhouse_types::target::{Choice, Platform, PythonName};
 use wheelhouse_types::{Error, Kind, Result, Target};
 
-use super::Globals;
-use super::build::{Conduct, Inputs};
+use super::GlobalOptions;
+use super::build::{InputArgs, RunOptions};
 use super::shared::Options;
 use crate::pipeline::download::Sources;
-use wheelhouse_config::{RawBuild, RawTargets};
+use wheelhouse_config::{RawOptions, RawTargets};
 
 #[derive(Debug, Args)]
-pub(crate) struct Download {
+pub(crate) struct DownloadArgs {
     #[command(flatten)]
-    pub(crate) inputs: Inputs,
+    pub(crate) inputs: InputArgs,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
-    pub(crate) targets: Targets,
+    pub(crate) targets: TargetArgs,
 
     /// Take one version of each package for all targets, or say why that cannot be
     #[arg(long, help_heading = "For which targets")]
@@ -34,15 +34,15 @@ pub(crate) struct Download {
     bootstrap: bool,
 
     /// Which source distributions to fetch
-    #[arg(long, value_name = "WHICH", value_enum, default_value_t = Which::Needed, help_heading = "What to do")]
-    sources: Which,
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = SdistsArg::Needed, help_heading = "What to do")]
+    sources: SdistsArg,
 
     #[command(flatten)]
-    pub(crate) conduct: Conduct,
+    pub(crate) run_options: RunOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Which {
+enum SdistsArg {
     /// Where there is no wheel, with all that building them needs
     Needed,
     /// Those of everything, with all that building them needs
@@ -52,7 +52,7 @@ enum Which {
 #[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "For which targets")]
-pub(crate) struct Targets {
+pub(crate) struct TargetArgs {
     /// A target, such as 3.12-linux, cp311-win_amd64, 3.13t-macosx_11_0_arm64, or host
     #[arg(long = "target", value_name = "PYTHON-PLATFORM", value_delimiter = ',')]
     named: Vec<String>,
@@ -75,9 +75,9 @@ pub(crate) struct Targets {
     abis: Vec<String>,
 }
 
-impl Download {
-    pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
-        RawBuild {
+impl DownloadArgs {
+    pub(crate) fn raw(&self, globals: &GlobalOptions, matches: &ArgMatches) -> RawOptions {
+        RawOptions {
             targets: Some(self.targets.raw()),
             ..self.inputs.raw(self.options.raw(globals, matches))
         }
@@ -85,13 +85,13 @@ impl Download {
 
     pub(crate) fn sources(&self) -> Sources {
         match self.sources {
-            Which::Needed => Sources::Needed,
-            Which::All => Sources::All,
+            SdistsArg::Needed => Sources::Needed,
+            SdistsArg::All => Sources::All,
         }
     }
 }
 
-impl Targets {
+impl TargetArgs {
     pub(super) fn raw(&self) -> RawTargets {
         RawTargets {
             pythons: self.python_versions.clone(),
@@ -192,13 +192,13 @@ fn with_abis(abis: &[String], pythons: &[PythonName]) -> Result<Vec<PythonName>>
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Verb, parse};
+    use super::super::{Command, parse};
     use super::*;
 
     fn choice(arguments: &[&str]) -> Result<Choice> {
         let arguments = ["wheelhouse", "download", "x"].iter().chain(arguments);
         let (command_line, _) = parse(arguments.map(Into::into)).unwrap();
-        let Verb::Download(download) = command_line.verb else {
+        let Command::Download(download) = command_line.command else {
             panic!("not the verb");
         };
         download.targets.choice(&download.targets.raw())

@@ -8,15 +8,15 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args};
 use wheelhouse_types::{Error, Kind, Result, names_image};
 
-use super::Globals;
+use super::GlobalOptions;
 use super::shared::{NetworkOptions, Options};
-use wheelhouse_config::RawBuild;
+use wheelhouse_config::RawOptions;
 use wheelhouse_oci::image::builder::ANNOTATION_PREFIX;
 use wheelhouse_oci::transport::Location;
 
 #[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
 #[derive(Debug, Args)]
-pub(crate) struct Image {
+pub(crate) struct ImageArgs {
     /// The wheelhouse [default: wheelhouse], and where its image goes: oci:DIR[:TAG],
     /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], docker://HOST/NAME[:TAG] or
     /// docker-daemon:NAME[:TAG]
@@ -38,7 +38,7 @@ pub(crate) struct Image {
     pub(crate) source: Option<String>,
 
     #[command(flatten)]
-    pub(crate) manner: MannerOptions,
+    pub(crate) manner: ImageOptionArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryOptions,
     #[command(flatten)]
@@ -47,7 +47,7 @@ pub(crate) struct Image {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The image")]
-pub(crate) struct MannerOptions {
+pub(crate) struct ImageOptionArgs {
     /// Where the wheelhouse is in the image
     #[arg(long, value_name = "PATH", default_value = "/opt/app-root/wheelhouse")]
     pub(crate) path: String,
@@ -92,7 +92,7 @@ pub(crate) struct RegistryOptions {
 
 #[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
 #[derive(Debug, Args)]
-pub(crate) struct Extract {
+pub(crate) struct ExtractArgs {
     /// The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME],
     /// docker://HOST/NAME[:TAG] or docker-daemon:NAME[:TAG]
     pub(crate) image: Location,
@@ -102,22 +102,22 @@ pub(crate) struct Extract {
     pub(crate) directory: PathBuf,
 
     #[command(flatten)]
-    pub(crate) reading: Reading,
+    pub(crate) read_args: ImageReadArgs,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Inspect {
+pub(crate) struct InspectArgs {
     /// A directory, or an image as `extract` takes it
     #[arg(value_name = "DIR|IMAGE", default_value = "wheelhouse")]
     pub(crate) what: String,
 
     #[command(flatten)]
-    pub(crate) reading: Reading,
+    pub(crate) read_args: ImageReadArgs,
 }
 
 /// How an image is read.
 #[derive(Debug, Args)]
-pub(crate) struct Reading {
+pub(crate) struct ImageReadArgs {
     /// Where the wheelhouse is in the image [default: where the image says, else /opt/app-root/wheelhouse]
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Option<String>,
@@ -132,9 +132,9 @@ pub(crate) struct Reading {
     network: NetworkOptions,
 }
 
-impl Image {
-    pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
-        RawBuild {
+impl ImageArgs {
+    pub(crate) fn raw(&self, globals: &GlobalOptions, matches: &ArgMatches) -> RawOptions {
+        RawOptions {
             requirement_files: self.requirement_files.clone(),
             ..self.options.raw(globals, matches)
         }
@@ -149,7 +149,7 @@ impl Image {
     ///
     /// # Errors
     /// A destination that is none, or a wheelhouse beside requirements.
-    pub(crate) fn places(&self) -> Result<(Vec<PathBuf>, Vec<Location>)> {
+    pub(crate) fn paths(&self) -> Result<(Vec<PathBuf>, Vec<Location>)> {
         let first = self.words.iter().position(|word| names_image(word));
         let (wheelhouses, destinations) = self.words.split_at(first.unwrap_or(self.words.len()));
         let destinations: Vec<Location> = destinations
@@ -173,7 +173,7 @@ impl Image {
     }
 }
 
-impl MannerOptions {
+impl ImageOptionArgs {
     pub(crate) fn annotations(&self) -> Result<BTreeMap<String, String>> {
         let pairs = pairs("--annotation", &self.annotations)?.into_iter();
         Ok(pairs
@@ -203,21 +203,21 @@ fn pairs(option: &str, texts: &[String]) -> Result<BTreeMap<String, String>> {
     texts.iter().map(pair).collect()
 }
 
-impl Reading {
-    pub(crate) fn raw(&self, globals: &Globals) -> RawBuild {
+impl ImageReadArgs {
+    pub(crate) fn raw(&self, globals: &GlobalOptions) -> RawOptions {
         self.network.raw(globals.raw())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Verb, parse};
+    use super::super::{Command, parse};
     use super::*;
 
-    fn image(arguments: &[&str]) -> Image {
+    fn image(arguments: &[&str]) -> ImageArgs {
         let arguments = ["wheelhouse", "image"].iter().chain(arguments);
         let (command_line, _) = parse(arguments.map(Into::into)).unwrap();
-        let Verb::Image(image) = command_line.verb else {
+        let Command::Image(image) = command_line.command else {
             panic!("not the verb");
         };
         *image
@@ -226,21 +226,19 @@ mod tests {
     #[test]
     fn what_is_no_destination_is_a_wheelhouse() {
         let (wheelhouses, destinations) =
-            image(&["DIR", "oci:a", "oci-archive:b"]).places().unwrap();
+            image(&["DIR", "oci:a", "oci-archive:b"]).paths().unwrap();
         assert_eq!(wheelhouses, [PathBuf::from("DIR")]);
         assert_eq!(destinations.len(), 2);
-        let (wheelhouses, _) = image(&["oci:a"]).places().unwrap();
+        let (wheelhouses, _) = image(&["oci:a"]).paths().unwrap();
         assert!(wheelhouses.is_empty());
     }
 
     #[test]
     fn a_destination_is_needed_unless_nothing_is_written() {
-        let error = image(&["DIR"]).places().unwrap_err();
+        let error = image(&["DIR"]).paths().unwrap_err();
         assert!(error.to_string().contains("`DIR`"), "{error}");
-        image(&["DIR", "--dry-run"]).places().unwrap();
-        image(&["-r", "a.txt", "DIR", "oci:a"])
-            .places()
-            .unwrap_err();
+        image(&["DIR", "--dry-run"]).paths().unwrap();
+        image(&["-r", "a.txt", "DIR", "oci:a"]).paths().unwrap_err();
     }
 
     #[test]

@@ -6,26 +6,26 @@ use clap::{ArgMatches, Args};
 use wheelhouse_types::target::Choice;
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::Globals;
-use super::build::{Inputs, Upgrades};
-use super::download::Targets;
+use super::GlobalOptions;
+use super::build::{InputArgs, UpgradeArgs};
+use super::download::TargetArgs;
 use super::shared::Options;
 use crate::pipeline::lock::Place;
-use wheelhouse_config::{RawBuild, RawTargets, is_pylock_name};
+use wheelhouse_config::{RawOptions, RawTargets, is_pylock_name};
 
 /// Where a lock is put unless the user says where.
 const OUTPUT: &str = "pylock.toml";
 
 #[derive(Debug, Args)]
-pub(crate) struct Lock {
+pub(crate) struct LockArgs {
     #[command(flatten)]
-    pub(crate) inputs: Inputs,
+    pub(crate) inputs: InputArgs,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
-    pub(crate) upgrades: Upgrades,
+    pub(crate) upgrades: UpgradeArgs,
     #[command(flatten)]
-    targets: Targets,
+    targets: TargetArgs,
 
     /// Write one lock for all targets, with markers
     #[arg(long, help_heading = "For which targets")]
@@ -39,8 +39,8 @@ pub(crate) struct Lock {
 /// What a lock for all is for, unless targets are named.
 const UNIVERSAL: [&str; 5] = ["linux", "linux-arm64", "macos", "macos-x86_64", "windows"];
 
-impl Lock {
-    pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
+impl LockArgs {
+    pub(crate) fn raw(&self, globals: &GlobalOptions, matches: &ArgMatches) -> RawOptions {
         let mut raw = self.inputs.raw(self.options.raw(globals, matches));
         raw.output.get_or_insert_with(|| PathBuf::from(OUTPUT));
         raw.passes_over_locks = true;
@@ -50,7 +50,7 @@ impl Lock {
     /// The targets that are named, or those that the project has `configured`.
     ///
     /// # Errors
-    /// As [`Targets::choice`].
+    /// As [`TargetArgs::choice`].
     pub(crate) fn targets(&self, configured: &RawTargets) -> Result<Choice> {
         let mut choice = self.targets.choice(&self.targets.raw_or(configured))?;
         if self.universal && choice.targets.is_empty() && choice.platforms.is_empty() {
@@ -87,13 +87,13 @@ impl Lock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Verb, parse};
+    use super::super::{Command, parse};
     use super::*;
 
     fn place(arguments: &[&str], output: &str) -> Result<Place> {
         let arguments = ["wheelhouse", "lock", "x"].iter().chain(arguments);
         let (command_line, _) = parse(arguments.map(Into::into)).unwrap();
-        let Verb::Lock(lock) = command_line.verb else {
+        let Command::Lock(lock) = command_line.command else {
             panic!("not the verb");
         };
         lock.place(Path::new(output))

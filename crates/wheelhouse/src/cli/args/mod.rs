@@ -2,14 +2,14 @@
 //!
 //! Responsible for names, help texts (options of `build` in `build`) and the form of values
 //! (`values`). Never joins an option with anything else: that is done with
-//! [`RawBuild`](wheelhouse_config::RawBuild), which knows no clap.
+//! [`RawOptions`](wheelhouse_config::RawBuild), which knows no clap.
 
 mod build;
 mod download;
-mod foreign;
 mod image;
 mod lock;
 mod parsers;
+mod pip_compatibility;
 mod s2i;
 mod shared;
 mod verify;
@@ -19,15 +19,15 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-pub(crate) use build::{Build, Conduct, Config};
-pub(crate) use download::Download;
-pub(crate) use foreign::Foreign;
-pub(crate) use image::{Extract, Image, Inspect, Reading, RegistryOptions};
-pub(crate) use lock::Lock;
+pub(crate) use build::{BuildArgs, ConfigArgs, RunOptions};
+pub(crate) use download::DownloadArgs;
+pub(crate) use image::{ExtractArgs, ImageArgs, ImageReadArgs, InspectArgs, RegistryOptions};
+pub(crate) use lock::LockArgs;
 use parsers::size;
-pub(crate) use s2i::{Role, S2i};
-pub(crate) use verify::Verify;
-use wheelhouse_config::RawBuild;
+pub(crate) use pip_compatibility::PipCompatibility;
+pub(crate) use s2i::{S2iArgs, S2iCommand};
+pub(crate) use verify::VerifyArgs;
+use wheelhouse_config::RawOptions;
 
 const STYLES: Styles = Styles::styled()
     .header(anstyle::AnsiColor::Green.on_default().bold())
@@ -46,9 +46,9 @@ const STYLES: Styles = Styles::styled()
 )]
 pub(crate) struct CommandLine {
     #[command(flatten)]
-    pub(crate) globals: Globals,
+    pub(crate) globals: GlobalOptions,
     #[command(subcommand)]
-    pub(crate) verb: Verb,
+    pub(crate) command: Command,
 }
 
 #[expect(
@@ -58,7 +58,7 @@ pub(crate) struct CommandLine {
 #[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
-pub(crate) struct Globals {
+pub(crate) struct GlobalOptions {
     /// Say less: once leaves warnings and errors, twice errors alone
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) quiet: u8,
@@ -100,26 +100,26 @@ pub(crate) struct Globals {
     pub(crate) offline: bool,
 
     #[command(flatten)]
-    pub(crate) foreign: Foreign,
+    pub(crate) pip_compatibility: PipCompatibility,
 }
 
-impl Globals {
+impl GlobalOptions {
     /// Whether live progress may be shown.
     pub(crate) fn shows_progress(&self) -> bool {
-        !self.no_progress && !self.foreign.hides_progress()
+        !self.no_progress && !self.pip_compatibility.hides_progress()
     }
 
     /// Takes the options as plain values.
-    fn raw(&self) -> RawBuild {
-        RawBuild {
+    fn raw(&self) -> RawOptions {
+        RawOptions {
             offline: self.offline,
             cache_dir: self.cache_dir.clone(),
             no_cache: self.no_cache,
             quiet: self.quiet.into(),
             verbose: self.verbose.into(),
-            no_color: self.color == Some(Color::Never) || self.foreign.no_color,
+            no_color: self.color == Some(Color::Never) || self.pip_compatibility.no_color,
             no_progress: !self.shows_progress(),
-            ..RawBuild::default()
+            ..RawOptions::default()
         }
     }
 }
@@ -134,7 +134,7 @@ pub(crate) enum Color {
 
 #[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum Command {
     /// Make a wheelhouse of everything that the requirements need
     ///
     /// Without requirements, files or a source the current directory is the source: the
@@ -142,7 +142,7 @@ pub(crate) enum Verb {
     /// requirements.txt, its lock of another tool (uv.lock, poetry.lock, Pipfile.lock), or the
     /// dependencies of its pyproject.toml. The run says which, and what lies beside it unused.
     #[command(after_help = BUILD_EXAMPLES)]
-    Build(Box<Build>),
+    Build(Box<BuildArgs>),
     /// Tell whether a directory of wheels is whole and complete, and installs without a network
     ///
     /// Compares every file with the manifest, has a resolver prove that the requirements are
@@ -150,7 +150,7 @@ pub(crate) enum Verb {
     /// is wrong, changes nothing, and ends with code 6 if anything is. A directory without a
     /// manifest, as `pip wheel` leaves it, is verified as far as that goes.
     #[command(after_help = VERIFY_EXAMPLES)]
-    Verify(Verify),
+    Verify(VerifyArgs),
     /// Fetch everything that the requirements need, as it was published, for one target or many
     ///
     /// Wheels where a target has one, sdists where it has not, with all that building them needs:
@@ -160,7 +160,7 @@ pub(crate) enum Verb {
         .visible_alias("dest")
         .visible_short_alias('d')
         .help("Put the files there [default: packages]")))]
-    Download(Box<Download>),
+    Download(Box<DownloadArgs>),
     /// Make an image of a wheelhouse, without docker, and put it where it is wanted
     ///
     /// The image has nothing but the wheelhouse, at /opt/app-root/wheelhouse: it is there to be
@@ -168,16 +168,16 @@ pub(crate) enum Verb {
     /// it lacks. The digest is printed.
     #[command(after_help = IMAGE_EXAMPLES)]
     #[command(override_usage = "wheelhouse image [OPTIONS] [WHEELHOUSE]... DESTINATION...")]
-    Image(Box<Image>),
+    Image(Box<ImageArgs>),
     /// Take the wheelhouse out of an image
     ///
     /// Any image that has one will do. Every digest is checked, and links, devices and names that
     /// lead elsewhere are refused.
     #[command(after_help = EXTRACT_EXAMPLES)]
-    Extract(Extract),
+    Extract(ExtractArgs),
     /// Show what a wheelhouse or an image holds: packages, versions, sizes, and where they came from
     #[command(after_help = INSPECT_EXAMPLES)]
-    Inspect(Inspect),
+    Inspect(InspectArgs),
     /// Settle every version, with what builds need, and write it down as a pylock.toml (PEP 751)
     ///
     /// A lock that answers the same request is kept; when the request has changed, its versions are
@@ -187,20 +187,20 @@ pub(crate) enum Verb {
     #[command(mut_arg("output", |output| output
         .value_name("FILE|DIR")
         .help("Write the lock there [default: pylock.toml]")))]
-    Lock(Box<Lock>),
+    Lock(Box<LockArgs>),
     /// Do what the scripts of a Source-to-Image (S2I) builder image do
     ///
     /// The image is the one that docs/how-to/s2i.md describes; its scripts call these verbs.
     #[command(name = "s2i", arg_required_else_help = true)]
-    S2i(S2i),
+    S2i(S2iArgs),
     /// Show or tidy the cache
     #[command(subcommand, arg_required_else_help = true)]
-    Cache(Cache),
+    Cache(CacheCommand),
     /// Show every effective value and where it came from
     ///
     /// Takes the options of `build`, so that their effect can be seen, and shows the indexes that are
     /// asked. Requirements files, whose options come on top, are not read.
-    Config(Box<Config>),
+    Config(Box<ConfigArgs>),
     /// Write the completions of a shell to the standard output
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: clap_complete::Shell },
@@ -301,7 +301,7 @@ Examples:
   wheelhouse completions fish > ~/.config/fish/completions/wheelhouse.fish";
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Cache {
+pub(crate) enum CacheCommand {
     /// Print the directory of the cache
     Dir,
     /// Print what the cache holds
@@ -352,7 +352,7 @@ where
     let command = <CommandLine as clap::CommandFactory>::command();
     let matches = command
         .try_get_matches_from(arguments)
-        .map_err(foreign::explained)?;
+        .map_err(pip_compatibility::explained)?;
     let command_line = CommandLine::from_arg_matches(&matches)?;
     Ok((command_line, matches))
 }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::s2i::Places;
+use crate::s2i::Paths;
 
 #[derive(Debug, Args)]
-pub(crate) struct S2i {
+pub(crate) struct S2iArgs {
     #[command(subcommand)]
-    pub(crate) role: Role,
+    pub(crate) command: S2iCommand,
 
     /// The image's application directory: it has the wheelhouse and the cache
     #[arg(
@@ -27,7 +27,7 @@ pub(crate) struct S2i {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Role {
+pub(crate) enum S2iCommand {
     /// Move the source into the current directory, and make the wheelhouse of what it requires
     Assemble,
     /// Bring pip, setuptools and wheel up to date, as `assemble` does, when the image is made
@@ -54,9 +54,9 @@ pub(crate) enum Role {
     },
 }
 
-impl S2i {
-    pub(crate) fn places(&self) -> Places {
-        Places {
+impl S2iArgs {
+    pub(crate) fn paths(&self) -> Paths {
+        Paths {
             root: self.root.clone(),
             uploads: self.uploads.clone(),
         }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, ValueEnum};
 use wheelhouse_types::request::IndexStrategy;
 
-use super::Globals;
+use super::GlobalOptions;
 use super::parsers::{jobs, seconds};
-use wheelhouse_config::{Control, RawBuild};
+use wheelhouse_config::{FormatOption, RawOptions};
 
 /// What decides which versions and files are chosen, and how they are had and built.
 #[derive(Debug, Args)]
@@ -73,7 +73,7 @@ struct IndexOptions {
     /// With a private index, `first-index` is recommended: extra indexes are asked in their order,
     /// then the main index, and the first that has the package is the only one that counts.
     #[arg(long, value_name = "STRATEGY", value_enum)]
-    index_strategy: Option<Strategy>,
+    index_strategy: Option<IndexStrategyArg>,
 
     /// Take these HTTP statuses of an index for "not found": 401, 403
     ///
@@ -92,7 +92,7 @@ struct IndexOptions {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Strategy {
+enum IndexStrategyArg {
     /// The best version over all indexes, as pip does
     #[value(alias = "unsafe-best-match")]
     BestMatch,
@@ -207,10 +207,10 @@ pub(super) struct NetworkOptions {
 }
 
 impl Options {
-    pub(crate) fn raw(&self, globals: &Globals, matches: &ArgMatches) -> RawBuild {
+    pub(crate) fn raw(&self, globals: &GlobalOptions, matches: &ArgMatches) -> RawOptions {
         let (indexes, resolution) = (&self.indexes, &self.resolution);
         let building = &self.building;
-        RawBuild {
+        RawOptions {
             output: self.output.clone(),
             python: self.python.clone(),
             index_url: indexes.index_url.clone(),
@@ -238,8 +238,8 @@ impl Options {
 
 impl NetworkOptions {
     /// Adds how servers are reached to the options in `raw`.
-    pub(super) fn raw(&self, raw: RawBuild) -> RawBuild {
-        RawBuild {
+    pub(super) fn raw(&self, raw: RawOptions) -> RawOptions {
+        RawOptions {
             timeout: self.timeout,
             retries: self.retries,
             certificate: self.cert.clone(),
@@ -254,22 +254,26 @@ impl NetworkOptions {
 impl ResolutionOptions {
     /// The controls in the order in which they were given: a later one takes names from an
     /// earlier one.
-    fn controls(&self, matches: &ArgMatches) -> Vec<Control> {
-        type Make = fn(String) -> Control;
+    fn controls(&self, matches: &ArgMatches) -> Vec<FormatOption> {
+        type Make = fn(String) -> FormatOption;
         let lists: [(&str, &Vec<String>, Make); 4] = [
-            ("no_binary", &self.no_binary, Control::NoBinary),
-            ("only_binary", &self.only_binary, Control::OnlyBinary),
-            ("all_releases", &self.all_releases, Control::AllReleases),
-            ("only_final", &self.only_final, Control::OnlyFinal),
+            ("no_binary", &self.no_binary, FormatOption::NoBinary),
+            ("only_binary", &self.only_binary, FormatOption::OnlyBinary),
+            (
+                "all_releases",
+                &self.all_releases,
+                FormatOption::AllReleases,
+            ),
+            ("only_final", &self.only_final, FormatOption::OnlyFinal),
         ];
-        let mut controls: Vec<(usize, Control)> = Vec::new();
+        let mut controls: Vec<(usize, FormatOption)> = Vec::new();
         for (id, values, make) in lists {
             let positions = matches.indices_of(id).into_iter().flatten();
             let made = values.iter().map(|value| make(value.clone()));
             controls.extend(positions.zip(made));
         }
         controls.sort_by_key(|(position, _)| *position);
-        let pre = self.pre.then_some(Control::Pre);
+        let pre = self.pre.then_some(FormatOption::Pre);
         controls
             .into_iter()
             .map(|(_, control)| control)
@@ -287,25 +291,25 @@ fn error_code(text: &str) -> Result<u16, &'static str> {
     }
 }
 
-impl From<Strategy> for IndexStrategy {
-    fn from(strategy: Strategy) -> Self {
+impl From<IndexStrategyArg> for IndexStrategy {
+    fn from(strategy: IndexStrategyArg) -> Self {
         match strategy {
-            Strategy::BestMatch => Self::BestMatch,
-            Strategy::FirstIndex => Self::FirstIndex,
-            Strategy::FirstMatch => Self::FirstMatch,
+            IndexStrategyArg::BestMatch => Self::BestMatch,
+            IndexStrategyArg::FirstIndex => Self::FirstIndex,
+            IndexStrategyArg::FirstMatch => Self::FirstMatch,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Verb, parse};
+    use super::super::{Command, parse};
     use super::*;
 
-    fn controls(arguments: &[&str]) -> Vec<Control> {
+    fn controls(arguments: &[&str]) -> Vec<FormatOption> {
         let arguments = ["wheelhouse", "build"].iter().chain(arguments);
         let (command_line, matches) = parse(arguments.map(Into::into)).unwrap();
-        let Verb::Build(build) = command_line.verb else {
+        let Command::Build(build) = command_line.command else {
             panic!("not the verb");
         };
         let matches = matches.subcommand_matches("build").unwrap();
@@ -316,9 +320,9 @@ mod tests {
     fn what_projects_configure_are_options() {
         let root = <super::super::CommandLine as clap::CommandFactory>::command();
         let is_option = |name: &str| {
-            ["build", "download"].iter().any(|verb| {
-                let verb = root.find_subcommand(verb).unwrap();
-                verb.get_arguments().any(|argument| {
+            ["build", "download"].iter().any(|command| {
+                let command = root.find_subcommand(command).unwrap();
+                command.get_arguments().any(|argument| {
                     let names = argument.get_long_and_visible_aliases();
                     names.is_some_and(|names| names.contains(&name))
                 })
@@ -340,10 +344,10 @@ mod tests {
             "--pre",
         ];
         let expected = [
-            Control::NoBinary("a".into()),
-            Control::OnlyBinary(":all:".into()),
-            Control::NoBinary("b,c".into()),
-            Control::Pre,
+            FormatOption::NoBinary("a".into()),
+            FormatOption::OnlyBinary(":all:".into()),
+            FormatOption::NoBinary("b,c".into()),
+            FormatOption::Pre,
         ];
         assert_eq!(controls(&given), expected);
         assert_eq!(controls(&[]), []);

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Reading;
+use super::ImageReadArgs;
 
 #[derive(Debug, Args)]
-pub(crate) struct Verify {
+pub(crate) struct VerifyArgs {
     /// The directory: a wheelhouse, or one that `pip wheel` or `pip download` has made; or an image
     /// as `extract` takes it [default: wheelhouse]
     #[arg(value_name = "DIR|IMAGE")]
@@ -58,10 +58,10 @@ pub(crate) struct Verify {
     pub(crate) import: bool,
 
     #[command(flatten)]
-    pub(crate) reading: Reading,
+    pub(crate) read_args: ImageReadArgs,
 }
 
-impl Verify {
+impl VerifyArgs {
     /// The directory or image.
     pub(crate) fn place(&self) -> &str {
         let named = self.place.as_deref().or(self.links.as_deref());
@@ -76,12 +76,12 @@ impl Verify {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Verb, parse};
+    use super::super::{Command, parse};
 
     fn installs(arguments: &[&str]) -> bool {
         let arguments = ["wheelhouse", "verify"].iter().chain(arguments);
         let (command_line, _) = parse(arguments.map(Into::into)).unwrap();
-        let Verb::Verify(verify) = command_line.verb else {
+        let Command::Verify(verify) = command_line.command else {
             panic!("not the verb");
         };
         verify.installs()

@@ -9,63 +9,63 @@ use clap::ArgMatches;
 use wheelhouse_types::request::{Requirement, Resolution};
 use wheelhouse_types::{Error, Kind, Request, Result};
 
-use crate::cli::args::{Build, Conduct, Globals};
+use crate::cli::args::{BuildArgs, GlobalOptions, RunOptions};
 use crate::cli::commands::dry_run;
-use crate::cli::commands::session::{Begun, Preparation};
-use crate::cli::hints::Dialect;
+use crate::cli::commands::session::{CommandContext, Session};
+use crate::cli::hints::HintStyle;
 use crate::pipeline::supplement::{Supplement, Wants};
 use crate::pipeline::{self, Job, Report};
-use wheelhouse_config::RawBuild;
+use wheelhouse_config::RawOptions;
 use wheelhouse_oci::find_links::Architectures;
 
 /// A set that comes into the wheelhouse beside that of the request.
-pub(crate) struct Addition {
+pub(crate) struct AdditionalSet {
     pub(crate) name: String,
     pub(crate) title: String,
-    pub(crate) asks: Asks,
+    pub(crate) request: SetRequest,
     pub(crate) wants: Wants,
     pub(crate) build_only: bool,
     pub(crate) required: bool,
 }
 
 /// What an addition asks for.
-pub(crate) enum Asks {
+pub(crate) enum SetRequest {
     /// A request of its own.
-    Own(Box<Preparation>),
+    Own(Box<CommandContext>),
     /// These requirements, with the indexes and settings of the request.
-    Alike(Vec<Requirement>),
+    SameSettings(Vec<Requirement>),
 }
 
 /// Runs the verb.
-pub(crate) fn run(build: Build, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+pub(crate) fn run(build: BuildArgs, globals: &GlobalOptions, matches: &ArgMatches) -> Result<()> {
     let mut raw = build.raw(globals, matches);
-    let (source, mut conduct) = (build.inputs.source, build.conduct);
-    conduct.platform = build.platform.map(|name| name.parse()).transpose()?;
+    let (source, mut run_options) = (build.inputs.source, build.run_options);
+    run_options.platform = build.platform.map(|name| name.parse()).transpose()?;
     let others = if build.separate {
         separate(&mut raw)
     } else {
         Vec::new()
     };
-    let preparation = Preparation::new(raw, source, globals, conduct.dry_run)?;
+    let context = CommandContext::new(raw, source, globals, run_options.dry_run)?;
     let others = others.into_iter().map(|(name, raw)| {
-        let preparation = Preparation::new(raw, None, globals, conduct.dry_run)?;
-        Ok(Addition::of_file(name, preparation))
+        let context = CommandContext::new(raw, None, globals, run_options.dry_run)?;
+        Ok(AdditionalSet::of_file(name, context))
     });
     let others = others.collect::<Result<_>>()?;
-    let work = move |preparation| Box::pin(carry_out(preparation, others, conduct));
-    preparation.carry_out(work).map(drop)
+    let work = move |context| Box::pin(execute(context, others, run_options));
+    context.execute(work).map(drop)
 }
 
 /// Leaves the first of the requirements files in `raw`, and returns the others, each as a set of its own
 /// with the same settings, and the names of their locks.
-pub(crate) fn separate(raw: &mut RawBuild) -> Vec<(String, RawBuild)> {
+pub(crate) fn separate(raw: &mut RawOptions) -> Vec<(String, RawOptions)> {
     let others = raw
         .requirement_files
         .split_off(raw.requirement_files.len().min(1));
     let mut names = BTreeSet::new();
     let others = others.into_iter().map(|file| {
         let name = set_name(&file, &mut names);
-        let raw = RawBuild {
+        let raw = RawOptions {
             requirements: Vec::new(),
             editables: Vec::new(),
             requirement_files: vec![file],
@@ -93,13 +93,13 @@ fn set_name(file: &str, names: &mut BTreeSet<String>) -> String {
     candidates.find(free).unwrap_or(base)
 }
 
-impl Addition {
+impl AdditionalSet {
     /// The set of a requirements file.
-    pub(crate) fn of_file(name: String, preparation: Preparation) -> Self {
+    pub(crate) fn of_file(name: String, context: CommandContext) -> Self {
         Self {
             title: format!("the set `{name}`"),
             name,
-            asks: Asks::Own(Box::new(preparation)),
+            request: SetRequest::Own(Box::new(context)),
             wants: Wants::Requirements,
             build_only: false,
             required: true,
@@ -108,19 +108,19 @@ impl Addition {
 }
 
 /// Builds what was prepared, and the sets of `additions`.
-pub(crate) async fn carry_out(
-    preparation: Preparation,
-    additions: Vec<Addition>,
-    conduct: Conduct,
+pub(crate) async fn execute(
+    context: CommandContext,
+    additions: Vec<AdditionalSet>,
+    run_options: RunOptions,
 ) -> Result<Report> {
-    let (begun, mut job) = begin(preparation, &conduct).await?;
+    let (session, mut job) = begin(context, &run_options).await?;
     // What their requests refer to stays until the end.
     let mut others = Vec::new();
     for addition in additions {
-        let request = match addition.asks {
-            Asks::Alike(requirements) => alike(&job.request, requirements),
-            Asks::Own(preparation) => {
-                let other = preparation.begin(Architectures::Own).await?;
+        let request = match addition.request {
+            SetRequest::SameSettings(requirements) => alike(&job.request, requirements),
+            SetRequest::Own(context) => {
+                let other = context.begin(Architectures::Own).await?;
                 let request = other.request.clone();
                 others.push(other);
                 request
@@ -135,19 +135,19 @@ pub(crate) async fn carry_out(
             required: addition.required,
         });
     }
-    if conduct.dry_run {
-        let preview = Box::pin(pipeline::preview(job, begun.observer)).await?;
-        begun.preparation.renderer.close();
-        dry_run::print(&preview, begun.preparation.json);
+    if run_options.dry_run {
+        let preview = Box::pin(pipeline::preview(job, session.observer)).await?;
+        session.context.renderer.close();
+        dry_run::print(&preview, session.context.json);
         return Ok(Report::default());
     }
-    let has_several_files = begun.preparation.settings.requirement_files.len() > 1;
-    let report = pipeline::build(job, begun.observer.clone()).await;
+    let has_several_files = session.context.settings.requirement_files.len() > 1;
+    let report = pipeline::build(job, session.observer.clone()).await;
     let report = report.map_err(|error| match error.kind() {
         Kind::Resolution if has_several_files => may_be_separate(error),
         _ => error,
     })?;
-    begun.finish(&report, conduct.verify).await?;
+    session.finish(&report, run_options.verify).await?;
     Ok(report)
 }
 
@@ -179,38 +179,38 @@ fn may_be_separate(error: Error) -> Error {
 }
 
 /// Builds what was prepared as a part of something else, whose end is not told.
-pub(crate) async fn carry_out_quietly(preparation: Preparation) -> Result<()> {
-    let (begun, job) = begin(preparation, &Conduct::default()).await?;
-    let built = pipeline::build(job, begun.observer.clone()).await;
-    begun.preparation.renderer.close();
+pub(crate) async fn execute_quietly(context: CommandContext) -> Result<()> {
+    let (session, job) = begin(context, &RunOptions::default()).await?;
+    let built = pipeline::build(job, session.observer.clone()).await;
+    session.context.renderer.close();
     built.map(drop)
 }
 
 /// Makes the request, and a job of it.
-async fn begin(preparation: Preparation, conduct: &Conduct) -> Result<(Begun, Job)> {
-    let mut begun = Box::pin(preparation.begin(Architectures::Own)).await?;
-    begun
-        .preparation
+async fn begin(context: CommandContext, run_options: &RunOptions) -> Result<(Session, Job)> {
+    let mut session = Box::pin(context.begin(Architectures::Own)).await?;
+    session
+        .context
         .check_scope(
-            &begun.scope,
-            &begun.request,
-            begun.python.as_deref(),
-            &begun.store,
+            &session.scope,
+            &session.request,
+            session.python.as_deref(),
+            &session.store,
         )
         .await?;
     let job = Job {
-        python: begun.python.take(),
-        request: begun.request.clone(),
+        python: session.python.take(),
+        request: session.request.clone(),
         supplements: Vec::new(),
-        store: begun.store.clone(),
-        output: begun.preparation.settings.output.clone(),
-        platform: conduct.platform.clone(),
-        warns_of_new_systems: Dialect::current() == Dialect::CommandLine,
-        link_mode: conduct.link_mode(),
-        reuse: conduct.reuse(),
-        keep_going: conduct.keep_going,
+        store: session.store.clone(),
+        output: session.context.settings.output.clone(),
+        platform: run_options.platform.clone(),
+        warns_of_new_systems: HintStyle::current() == HintStyle::CommandLine,
+        link_mode: run_options.link_mode(),
+        reuse: run_options.reuse(),
+        keep_going: run_options.keep_going,
     };
-    Ok((begun, job))
+    Ok((session, job))
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde_json::json;
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::cli::args::{Cache, Globals};
-use crate::cli::commands::requirements_reader::Reader;
-use crate::cli::process_env::Process;
+use crate::cli::args::{CacheCommand, GlobalOptions};
+use crate::cli::commands::requirements_reader::SourceReader;
+use crate::cli::process_env::ProcessEnv;
 use crate::cli::{error_report, exit_code, format, output, style};
-use wheelhouse_config::{RawBuild, settle};
+use wheelhouse_config::{RawOptions, resolve_settings};
 use wheelhouse_oci::find_links;
 use wheelhouse_store::{Info, Policy, Removed, Store, Upkeep, Verified};
 
@@ -29,13 +29,13 @@ pub(crate) const IMAGES: &str = "images-v1";
 pub(crate) const BUCKETS: [&str; 6] = [ENGINE, IMAGES, "builds", "expected-v1", "logs", "trees"];
 
 /// Runs the verb, and returns the exit code.
-pub(crate) fn run(action: &Cache, globals: &Globals) -> Result<u8> {
+pub(crate) fn run(action: &CacheCommand, globals: &GlobalOptions) -> Result<u8> {
     let root = root(globals)?;
     match action {
-        Cache::Dir if globals.json => print_json(json!({ "directory": root })),
-        Cache::Dir => output::data(&format!("{}\n", root.display())),
-        Cache::Info => print_info(&info(&root)?, globals.json),
-        Cache::Prune {
+        CacheCommand::Dir if globals.json => print_json(json!({ "directory": root })),
+        CacheCommand::Dir => output::data(&format!("{}\n", root.display())),
+        CacheCommand::Info => print_info(&info(&root)?, globals.json),
+        CacheCommand::Prune {
             unused_for,
             max_size,
         } => {
@@ -54,22 +54,25 @@ pub(crate) fn run(action: &Cache, globals: &Globals) -> Result<u8> {
             };
             tell(&upkeep(&root, prune)?, globals);
         }
-        Cache::Verify { dry_run } => return verify(&root, *dry_run, globals),
-        Cache::Clean => tell(&upkeep(&root, |upkeep| upkeep.clean(&BUCKETS))?, globals),
+        CacheCommand::Verify { dry_run } => return verify(&root, *dry_run, globals),
+        CacheCommand::Clean => tell(&upkeep(&root, |upkeep| upkeep.clean(&BUCKETS))?, globals),
     }
     Ok(exit_code::SUCCESS)
 }
 
 /// The cache that `build` would use with the same options.
-fn root(globals: &Globals) -> Result<PathBuf> {
-    let process = Process::read()?;
-    let pip = process.pip_configuration(&RawBuild::default())?;
-    let raw = RawBuild {
+fn root(globals: &GlobalOptions) -> Result<PathBuf> {
+    let process = ProcessEnv::read()?;
+    let pip = process.pip_configuration(&RawOptions::default())?;
+    let raw = RawOptions {
         cache_dir: globals.cache_dir.clone(),
         no_cache: globals.no_cache,
-        ..RawBuild::default()
+        ..RawOptions::default()
     };
-    let settings = settle(&raw, &process.settings_context(&pip, &Reader::default()))?;
+    let settings = resolve_settings(
+        &raw,
+        &process.settings_context(&pip, &SourceReader::default()),
+    )?;
     settings.cache.ok_or_else(|| {
         Error::new(
             Kind::Input,
@@ -97,7 +100,7 @@ fn upkeep(root: &Path, act: impl FnOnce(&Upkeep) -> Result<Removed>) -> Result<R
     act(&Upkeep::begin(root)?)
 }
 
-fn verify(root: &Path, dry_run: bool, globals: &Globals) -> Result<u8> {
+fn verify(root: &Path, dry_run: bool, globals: &GlobalOptions) -> Result<u8> {
     let verified = match () {
         () if !root.exists() => Verified::default(),
         () if dry_run => Store::open_read_only(root)?.verify()?,
@@ -129,7 +132,7 @@ fn verify(root: &Path, dry_run: bool, globals: &Globals) -> Result<u8> {
     }
     if is_intact {
         if globals.quiet == 0 {
-            output::talk(&format!(
+            output::status(&format!(
                 "{} {}, {}",
                 style::painted(style::DONE, "Verified"),
                 format::count(*files, "file"),
@@ -188,7 +191,7 @@ fn as_lines(info: &Info) -> String {
     lines
 }
 
-fn tell(removed: &Removed, globals: &Globals) {
+fn tell(removed: &Removed, globals: &GlobalOptions) {
     let Removed {
         files,
         records,
@@ -211,7 +214,7 @@ fn tell(removed: &Removed, globals: &Globals) {
             format::count(temporary, "unfinished file"),
             format::bytes(bytes)
         );
-        output::talk(&text);
+        output::status(&text);
     }
 }
 

@@ -8,25 +8,29 @@ use wheelhouse_types::Result;
 use wheelhouse_types::request::IndexStrategy;
 use wheelhouse_types::secrets::hidden;
 
-use crate::cli::args::{Config, Globals};
-use crate::cli::commands::requirements_reader::Reader;
+use crate::cli::args::{ConfigArgs, GlobalOptions};
+use crate::cli::commands::requirements_reader::SourceReader;
 use crate::cli::output;
-use crate::cli::process_env::Process;
+use crate::cli::process_env::ProcessEnv;
 use wheelhouse_config::{
-    ConfigurationFile, ConfigurationLevel, FileStatus, PipConfiguration, Row, Setting,
-    SettingStatus, Settings, effective_indexes, settle,
+    ConfigurationFile, ConfigurationLevel, FileStatus, PipConfiguration, ResolvedSetting, Setting,
+    SettingStatus, Settings, effective_indexes, resolve_settings,
 };
 
 const SCHEMA: &str = "wheelhouse-config/1";
 
-pub(crate) fn run(config: &Config, globals: &Globals, matches: &ArgMatches) -> Result<()> {
-    let process = Process::read()?;
+pub(crate) fn run(
+    config: &ConfigArgs,
+    globals: &GlobalOptions,
+    matches: &ArgMatches,
+) -> Result<()> {
+    let process = ProcessEnv::read()?;
     let raw = config.raw(globals, matches);
     let project = process.project_configuration(&raw, None)?;
     let pip = process.configuration(&raw, project)?;
-    let reader = Reader::default();
+    let reader = SourceReader::default();
     let context = process.settings_context(&pip, &reader);
-    let mut settings = settle(&raw, &context)?;
+    let mut settings = resolve_settings(&raw, &context)?;
     let indexes = effective_indexes(&settings, &context)?;
     if settings.python.is_none() {
         let python = process
@@ -107,7 +111,7 @@ fn as_lines(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> 
     text
 }
 
-fn row(row: &Row) -> [String; 3] {
+fn row(row: &ResolvedSetting) -> [String; 3] {
     let values = if row.values.is_empty() {
         "-".to_owned()
     } else {
@@ -138,7 +142,7 @@ fn aligned(rows: &[[String; 3]]) -> String {
 /// The settings that do not count, with the reason. An empty variable is as good as none.
 fn unused<'a>(
     pip: &'a PipConfiguration,
-    rows: &[Row],
+    rows: &[ResolvedSetting],
 ) -> impl Iterator<Item = (&'a Setting, &'static str)> {
     let is_shown = |setting: &Setting| {
         let shown = rows.iter().any(|row| row.option == setting.option);

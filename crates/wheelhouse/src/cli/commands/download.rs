@@ -6,48 +6,52 @@
 use clap::ArgMatches;
 use wheelhouse_types::Result;
 
-use crate::cli::args::{Download, Globals};
+use crate::cli::args::{DownloadArgs, GlobalOptions};
 use crate::cli::commands::dry_run;
-use crate::cli::commands::session::Preparation;
+use crate::cli::commands::session::CommandContext;
 use crate::pipeline::Audience;
 use crate::pipeline::download::{self, Job};
 use wheelhouse_oci::find_links::Architectures;
 
 /// Runs the verb.
-pub(crate) fn run(download: Download, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+pub(crate) fn run(
+    download: DownloadArgs,
+    globals: &GlobalOptions,
+    matches: &ArgMatches,
+) -> Result<()> {
     let raw = download.raw(globals, matches);
-    let (source, dry_run) = (download.inputs.source.clone(), download.conduct.dry_run);
-    let preparation = Preparation::new(raw, source, globals, dry_run)?;
-    preparation.carry_out(move |preparation| Box::pin(carry_out(preparation, download)))
+    let (source, dry_run) = (download.inputs.source.clone(), download.run_options.dry_run);
+    let context = CommandContext::new(raw, source, globals, dry_run)?;
+    context.execute(move |context| Box::pin(execute(context, download)))
 }
 
-async fn carry_out(preparation: Preparation, arguments: Download) -> Result<()> {
-    let mut begun = preparation.begin(Architectures::All).await?;
-    let (conduct, scope) = (&arguments.conduct, begun.scope.clone());
+async fn execute(context: CommandContext, arguments: DownloadArgs) -> Result<()> {
+    let mut session = context.begin(Architectures::All).await?;
+    let (run_options, scope) = (&arguments.run_options, session.scope.clone());
     let job = Job {
-        python: begun.python.take(),
-        request: begun.request.clone(),
-        store: begun.store.clone(),
-        output: begun.preparation.settings.output.clone(),
-        link_mode: conduct.link_mode(),
+        python: session.python.take(),
+        request: session.request.clone(),
+        store: session.store.clone(),
+        output: session.context.settings.output.clone(),
+        link_mode: run_options.link_mode(),
         audience: Audience {
             targets: arguments
                 .targets
-                .choice(&begun.preparation.settings.targets)?,
+                .choice(&session.context.settings.targets)?,
             admit: Box::new(move |target| scope.check(target)),
         },
         bootstrap: !arguments.no_bootstrap,
         sources: arguments.sources(),
-        reuse: conduct.reuse(),
-        keep_going: conduct.keep_going,
+        reuse: run_options.reuse(),
+        keep_going: run_options.keep_going,
         same_versions: arguments.same_versions,
     };
-    if conduct.dry_run {
-        let previews = download::preview(job, begun.observer).await?;
-        begun.preparation.renderer.close();
-        dry_run::print_targets(&previews, begun.preparation.json);
+    if run_options.dry_run {
+        let previews = download::preview(job, session.observer).await?;
+        session.context.renderer.close();
+        dry_run::print_targets(&previews, session.context.json);
         return Ok(());
     }
-    let report = download::download(job, begun.observer.clone()).await?;
-    begun.finish(&report, conduct.verify).await
+    let report = download::download(job, session.observer.clone()).await?;
+    session.finish(&report, run_options.verify).await
 }

@@ -9,15 +9,15 @@ use serde_json::json;
 use wheelhouse_types::Result;
 use wheelhouse_types::retry::RetryNotices;
 
-use crate::cli::args::{Extract, Globals, Reading};
+use crate::cli::args::{ExtractArgs, GlobalOptions, ImageReadArgs};
 use crate::cli::commands::registry_access;
-use crate::cli::commands::requirements_reader::Reader;
-use crate::cli::process_env::Process;
+use crate::cli::commands::requirements_reader::SourceReader;
+use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::upload_bar::Activity;
 use crate::cli::render::{self, Verbosity};
 use crate::cli::{format, output, signals, style};
 use wheelhouse_archive::safe_path::shown;
-use wheelhouse_config::settle;
+use wheelhouse_config::resolve_settings;
 use wheelhouse_oci::extract::{self, Extracted};
 use wheelhouse_oci::image::builder::path_in_image;
 use wheelhouse_oci::registry::Access;
@@ -26,18 +26,18 @@ use wheelhouse_oci::transport::{self, ImageReader, Location, SourceImage};
 const SCHEMA: &str = "wheelhouse-extract/1";
 
 /// Runs the verb.
-pub(crate) fn run(arguments: &Extract, globals: &Globals) -> Result<()> {
-    let process = Process::read()?;
-    let opening = Opening::new(&arguments.image, &arguments.reading, globals, &process)?;
+pub(crate) fn run(arguments: &ExtractArgs, globals: &GlobalOptions) -> Result<()> {
+    let process = ProcessEnv::read()?;
+    let opening = ImageOpener::new(&arguments.image, &arguments.read_args, globals, &process)?;
     let directory = process.directory.join(&arguments.directory);
     let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
     let activity = Activity::new(globals.shows_progress(), verbosity);
     activity.begin(&format!("Extracting {}", arguments.image));
     let work = async move || {
-        let (source, reading) = opening.open().await?;
+        let (source, read_args) = opening.open().await?;
         wheelhouse_fs::interruption::blocking(move || {
-            let image = reading.find(source)?;
-            let extracted = extract::extract(&image, reading.path.as_deref(), &directory)?;
+            let image = read_args.find(source)?;
+            let extracted = extract::extract(&image, read_args.path.as_deref(), &directory)?;
             Ok((image, extracted))
         })
         .await
@@ -50,56 +50,61 @@ pub(crate) fn run(arguments: &Extract, globals: &Globals) -> Result<()> {
 }
 
 /// An image to be opened.
-pub(crate) struct Opening {
+pub(crate) struct ImageOpener {
     location: Location,
     access: Access,
     socket: std::path::PathBuf,
-    choice: Choice,
+    choice: ImageSelection,
 }
 
 /// Which image, and what of it.
-pub(crate) struct Choice {
+pub(crate) struct ImageSelection {
     pub(crate) path: Option<String>,
     architecture: Option<String>,
 }
 
-impl Opening {
+impl ImageOpener {
     pub(crate) fn new(
         location: &Location,
-        reading: &Reading,
-        globals: &Globals,
-        process: &Process,
+        read_args: &ImageReadArgs,
+        globals: &GlobalOptions,
+        process: &ProcessEnv,
     ) -> Result<Self> {
-        let raw = reading.raw(globals);
+        let raw = read_args.raw(globals);
         let pip = process.pip_configuration(&raw)?;
-        let reader = Reader::default();
-        let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
+        let reader = SourceReader::default();
+        let settings = resolve_settings(&raw, &process.settings_context(&pip, &reader))?;
         let verbosity = Verbosity::new(settings.quiet, settings.verbose);
         let notices = RetryNotices::new(render::choose(verbosity, false, false));
         Ok(Self {
             location: location.clone().below(&process.directory),
-            access: registry_access::access(&reading.registry, &settings, process, notices),
+            access: registry_access::access(&read_args.registry, &settings, process, notices),
             socket: registry_access::socket(process),
-            choice: Choice {
-                path: reading.path.as_deref().map(path_in_image).transpose()?,
-                architecture: reading.arch.clone(),
+            choice: ImageSelection {
+                path: read_args.path.as_deref().map(path_in_image).transpose()?,
+                architecture: read_args.arch.clone(),
             },
         })
     }
 
-    pub(crate) async fn open(self) -> Result<(Arc<dyn ImageReader>, Choice)> {
+    pub(crate) async fn open(self) -> Result<(Arc<dyn ImageReader>, ImageSelection)> {
         let source = transport::open(&self.location, &self.access, &self.socket).await?;
         Ok((source, self.choice))
     }
 }
 
-impl Choice {
+impl ImageSelection {
     pub(crate) fn find(&self, source: Arc<dyn ImageReader>) -> Result<SourceImage> {
         transport::find(source, self.architecture.as_deref())
     }
 }
 
-fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: &Extracted) {
+fn tell(
+    arguments: &ExtractArgs,
+    globals: &GlobalOptions,
+    image: &SourceImage,
+    extracted: &Extracted,
+) {
     let directory = arguments.directory.display().to_string();
     let published = &extracted.published;
     if globals.json {
@@ -140,14 +145,14 @@ fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: 
     let removed = published.removed_distributions();
     let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
     if !removed.is_empty() && verbosity >= Verbosity::Normal {
-        output::talk(&render::removed(&directory, &removed, verbosity));
+        output::status(&render::removed(&directory, &removed, verbosity));
     }
     if !extracted.has_manifest {
         warn("the image has no manifest to compare with; `wheelhouse verify` tells more");
     }
     if globals.quiet == 0 {
         let packages = format::count(extracted.distributions.len(), "package");
-        output::talk(&format!(
+        output::status(&format!(
             "{packages}, {} in {directory}",
             format::bytes(extracted.bytes)
         ));
@@ -155,5 +160,5 @@ fn tell(arguments: &Extract, globals: &Globals, image: &SourceImage, extracted: 
 }
 
 fn warn(text: &str) {
-    output::talk(&style::labelled(style::WARNING, "warning", text));
+    output::status(&style::labelled(style::WARNING, "warning", text));
 }

@@ -11,11 +11,11 @@ use clap::ArgMatches;
 use serde_json::{Value, json};
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::cli::args::{Conduct, Globals, Image};
-use crate::cli::commands::session::Preparation;
+use crate::cli::args::{GlobalOptions, ImageArgs, RunOptions};
+use crate::cli::commands::session::CommandContext;
 use crate::cli::commands::{build, registry_access};
 use crate::cli::render::Verbosity;
-use crate::cli::render::upload_bar::Bar;
+use crate::cli::render::upload_bar::UploadBar;
 use crate::cli::{format, output};
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_oci::image::builder::ImageOptions;
@@ -31,37 +31,32 @@ const SCHEMA: &str = "wheelhouse-image/1";
 const WHEELHOUSE: &str = "wheelhouse";
 
 /// Runs the verb.
-pub(crate) fn run(image: Image, globals: &Globals, matches: &ArgMatches) -> Result<()> {
-    let places = image.places()?;
+pub(crate) fn run(image: ImageArgs, globals: &GlobalOptions, matches: &ArgMatches) -> Result<()> {
+    let paths = image.paths()?;
     let raw = image.raw(globals, matches);
-    let mut preparation = Preparation::new(raw, image.source.clone(), globals, true)?;
-    preparation.registry = image.registry.clone();
-    preparation.carry_out(move |preparation| Box::pin(carry_out(preparation, image, places)))
+    let mut context = CommandContext::new(raw, image.source.clone(), globals, true)?;
+    context.registry = image.registry.clone();
+    context.execute(move |context| Box::pin(execute(context, image, paths)))
 }
 
-async fn carry_out(
-    mut preparation: Preparation,
-    image: Image,
+async fn execute(
+    mut context: CommandContext,
+    image: ImageArgs,
     (wheelhouses, destinations): (Vec<PathBuf>, Vec<Location>),
 ) -> Result<()> {
-    let mut job = job(&preparation, &image, wheelhouses, destinations)?;
-    let (json, quiet) = (preparation.json, preparation.settings.quiet > 0);
-    let settings = &preparation.settings;
+    let mut job = job(&context, &image, wheelhouses, destinations)?;
+    let (json, quiet) = (context.json, context.settings.quiet > 0);
+    let settings = &context.settings;
     let verbosity = Verbosity::new(settings.quiet, settings.verbose);
-    let bar = Arc::new(Bar::new(settings.progress, verbosity));
+    let bar = Arc::new(UploadBar::new(settings.progress, verbosity));
     let dry_run = image.manner.dry_run;
     let scratch = Scratch::new()?;
     if image.builds() {
         if dry_run {
-            preparation.settings.output = scratch.path().join(WHEELHOUSE);
+            context.settings.output = scratch.path().join(WHEELHOUSE);
         }
-        job.wheelhouses = vec![preparation.settings.output.clone()];
-        Box::pin(build::carry_out(
-            preparation,
-            Vec::new(),
-            Conduct::default(),
-        ))
-        .await?;
+        job.wheelhouses = vec![context.settings.output.clone()];
+        Box::pin(build::execute(context, Vec::new(), RunOptions::default())).await?;
     }
     let named = std::mem::take(&mut job.destinations);
     job.destinations = if dry_run { Vec::new() } else { named.clone() };
@@ -74,25 +69,25 @@ async fn carry_out(
     } else {
         output::data(&format!("{}\n", published.composed.root().blob.digest()));
         if !quiet {
-            output::talk(&summary(&published, &named, dry_run));
+            output::status(&summary(&published, &named, dry_run));
         }
     }
     Ok(())
 }
 
 fn job(
-    preparation: &Preparation,
-    image: &Image,
+    context: &CommandContext,
+    image: &ImageArgs,
     mut wheelhouses: Vec<PathBuf>,
     destinations: Vec<Location>,
 ) -> Result<PublishRequest> {
-    let process = &preparation.process;
+    let process = &context.process;
     let manner = &image.manner;
     if wheelhouses.is_empty() {
         wheelhouses.push(WHEELHOUSE.into());
     }
     let created = process.environment.get_nonempty("SOURCE_DATE_EPOCH");
-    let cache = preparation.settings.cache.clone();
+    let cache = context.settings.cache.clone();
     let below = |location: Location| location.below(&process.directory);
     Ok(PublishRequest {
         wheelhouses: wheelhouses
@@ -111,9 +106,9 @@ fn job(
         base: manner.base.clone().map(below),
         access: registry_access::access(
             &image.registry,
-            &preparation.settings,
+            &context.settings,
             process,
-            preparation.notices.clone(),
+            context.notices.clone(),
         ),
         socket: registry_access::socket(process),
         maker: LayerWriter {

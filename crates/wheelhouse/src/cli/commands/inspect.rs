@@ -9,9 +9,9 @@ use wheelhouse_types::manifest::{Sdist, Wheel};
 use wheelhouse_types::secrets::hidden;
 use wheelhouse_types::{Error, Kind, Manifest, Origin, Result, names_image};
 
-use crate::cli::args::{Globals, Inspect};
-use crate::cli::commands::extract::Opening;
-use crate::cli::process_env::Process;
+use crate::cli::args::{GlobalOptions, InspectArgs};
+use crate::cli::commands::extract::ImageOpener;
+use crate::cli::process_env::ProcessEnv;
 use crate::cli::{format, output, signals};
 use wheelhouse_archive::safe_path::shown;
 use wheelhouse_oci::inspect::{self, Inspection};
@@ -20,11 +20,11 @@ use wheelhouse_types::image_location;
 const SCHEMA: &str = "wheelhouse-inspect/1";
 
 /// Runs the verb.
-pub(crate) fn run(arguments: &Inspect, globals: &Globals) -> Result<()> {
-    let process = Process::read()?;
+pub(crate) fn run(arguments: &InspectArgs, globals: &GlobalOptions) -> Result<()> {
+    let process = ProcessEnv::read()?;
     let found = if names_image(&arguments.what) {
         let location = arguments.what.parse()?;
-        let opening = Opening::new(&location, &arguments.reading, globals, &process)?;
+        let opening = ImageOpener::new(&location, &arguments.read_args, globals, &process)?;
         signals::run(move || look(opening))?
     } else {
         let directory = process.directory.join(&arguments.what);
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Inspect, globals: &Globals) -> Result<()> {
     Ok(())
 }
 
-async fn look(opening: Opening) -> Result<Inspection> {
+async fn look(opening: ImageOpener) -> Result<Inspection> {
     let (source, choice) = opening.open().await?;
     wheelhouse_fs::interruption::blocking(move || {
         inspect::image(&choice.find(source)?, choice.path.as_deref())
@@ -54,7 +54,7 @@ async fn look(opening: Opening) -> Result<Inspection> {
 }
 
 /// A distribution, as it is shown.
-struct Row {
+struct ListedDistribution {
     name: String,
     version: String,
     size: u64,
@@ -90,25 +90,31 @@ fn shortened(text: &str, most: usize) -> String {
     start.chain(&['…']).chain(end).collect()
 }
 
-fn rows(manifest: &Manifest, all: bool) -> Vec<Row> {
-    let wheels = manifest.wheels.iter().map(|wheel: &Wheel| Row {
-        name: shown(&wheel.name),
-        version: shown(&wheel.version),
-        size: wheel.size,
-        how: match (&wheel.built, &wheel.origin) {
-            (Some(_), _) => "built",
-            (None, Origin::Index { .. }) => "fetched",
-            (None, _) => "taken",
-        },
-        source: from(&wheel.origin, &wheel.source, all),
-    });
-    let sdists = manifest.sdists.iter().map(|sdist: &Sdist| Row {
-        name: shown(&sdist.name),
-        version: shown(&sdist.version),
-        size: sdist.size,
-        how: "sdist",
-        source: from(&sdist.origin, &sdist.source, all),
-    });
+fn rows(manifest: &Manifest, all: bool) -> Vec<ListedDistribution> {
+    let wheels = manifest
+        .wheels
+        .iter()
+        .map(|wheel: &Wheel| ListedDistribution {
+            name: shown(&wheel.name),
+            version: shown(&wheel.version),
+            size: wheel.size,
+            how: match (&wheel.built, &wheel.origin) {
+                (Some(_), _) => "built",
+                (None, Origin::Index { .. }) => "fetched",
+                (None, _) => "taken",
+            },
+            source: from(&wheel.origin, &wheel.source, all),
+        });
+    let sdists = manifest
+        .sdists
+        .iter()
+        .map(|sdist: &Sdist| ListedDistribution {
+            name: shown(&sdist.name),
+            version: shown(&sdist.version),
+            size: sdist.size,
+            how: "sdist",
+            source: from(&sdist.origin, &sdist.source, all),
+        });
     wheels.chain(sdists).collect()
 }
 
@@ -133,7 +139,8 @@ fn as_text(what: &str, found: &Inspection, all: bool) -> String {
     let size = rows.iter().map(|row| row.size).sum();
     let packages = format::count(rows.len(), "package");
     let _ = writeln!(text, "{packages}, {}", format::bytes(size));
-    let width = |length: fn(&Row) -> usize| rows.iter().map(length).max().unwrap_or(0);
+    let width =
+        |length: fn(&ListedDistribution) -> usize| rows.iter().map(length).max().unwrap_or(0);
     let names = width(|row| row.name.len());
     let versions = width(|row| row.version.len());
     for row in &rows {

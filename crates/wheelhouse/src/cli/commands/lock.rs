@@ -7,8 +7,8 @@ use clap::ArgMatches;
 use serde_json::json;
 use wheelhouse_types::{Error, Kind, Result, Target};
 
-use crate::cli::args::{Globals, Lock};
-use crate::cli::commands::session::Preparation;
+use crate::cli::args::{GlobalOptions, LockArgs};
+use crate::cli::commands::session::CommandContext;
 use crate::cli::output;
 use crate::pipeline::Audience;
 use crate::pipeline::lock::{self, Change, Job, Locked};
@@ -18,32 +18,32 @@ use wheelhouse_publish::write_file;
 const SCHEMA: &str = "wheelhouse-lock/1";
 
 /// Runs the verb.
-pub(crate) fn run(lock: Lock, globals: &Globals, matches: &ArgMatches) -> Result<()> {
+pub(crate) fn run(lock: LockArgs, globals: &GlobalOptions, matches: &ArgMatches) -> Result<()> {
     let raw = lock.raw(globals, matches);
-    let preparation = Preparation::new(raw, lock.inputs.source.clone(), globals, true)?;
-    preparation.carry_out(move |preparation| Box::pin(carry_out(preparation, lock)))
+    let context = CommandContext::new(raw, lock.inputs.source.clone(), globals, true)?;
+    context.execute(move |context| Box::pin(execute(context, lock)))
 }
 
-async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
-    let begun = preparation.begin(Architectures::All).await?;
-    let (preparation, scope) = (&begun.preparation, begun.scope.clone());
+async fn execute(context: CommandContext, arguments: LockArgs) -> Result<()> {
+    let session = context.begin(Architectures::All).await?;
+    let (context, scope) = (&session.context, session.scope.clone());
     let job = Job {
-        python: begun.python.clone(),
-        request: begun.request.clone(),
-        store: begun.store.clone(),
-        place: arguments.place(&preparation.settings.output)?,
+        python: session.python.clone(),
+        request: session.request.clone(),
+        store: session.store.clone(),
+        place: arguments.place(&context.settings.output)?,
         audience: Audience {
-            targets: arguments.targets(&preparation.settings.project_targets)?,
+            targets: arguments.targets(&context.settings.project_targets)?,
             admit: Box::new(move |target| scope.check(target)),
         },
         reuse: arguments.upgrades.reuse(),
     };
-    let locked = lock::lock(job, begun.observer.clone()).await?;
-    preparation.renderer.close();
+    let locked = lock::lock(job, session.observer.clone()).await?;
+    context.renderer.close();
     if arguments.check {
-        if preparation.json {
+        if context.json {
             output::data(&as_json(&locked, checked));
-        } else if preparation.settings.quiet == 0 {
+        } else if context.settings.quiet == 0 {
             locked.iter().for_each(tell_differences);
         }
         return check(&locked);
@@ -51,16 +51,16 @@ async fn carry_out(preparation: Preparation, arguments: Lock) -> Result<()> {
     for lock in locked.iter().filter(|lock| lock.change != Change::None) {
         write_file(&lock.path, lock.text.as_bytes(), 0o666)?;
     }
-    if preparation.json {
+    if context.json {
         output::data(&as_json(&locked, said));
-    } else if preparation.settings.quiet == 0 {
+    } else if context.settings.quiet == 0 {
         let shown = |lock: &Locked| {
-            let directory = &preparation.process.directory;
+            let directory = &context.process.directory;
             let path = lock.path.strip_prefix(directory).unwrap_or(&lock.path);
             format!("{} {}", said(lock.change), path.display())
         };
         for lock in &locked {
-            output::talk(&shown(lock));
+            output::status(&shown(lock));
             tell_differences(lock);
         }
     }
@@ -87,7 +87,7 @@ fn checked(change: Change) -> &'static str {
 fn tell_differences(lock: &Locked) {
     for change in &lock.versions {
         let name = &change.name;
-        output::talk(&match (&change.from, &change.to) {
+        output::status(&match (&change.from, &change.to) {
             (Some(from), Some(to)) => format!("  changed {name} {from} -> {to}"),
             (None, Some(to)) => format!("  added {name} {to}"),
             (Some(from), None) => format!("  removed {name} {from}"),
@@ -95,7 +95,7 @@ fn tell_differences(lock: &Locked) {
         });
     }
     for difference in &lock.differences {
-        output::talk(&format!("  {difference}"));
+        output::status(&format!("  {difference}"));
     }
 }
 

@@ -11,7 +11,7 @@ use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_store::Store;
 
 /// A store, and its directory if that goes with it.
-pub(crate) struct OpenStore {
+pub(crate) struct OpenedStore {
     pub(crate) store: Store,
     pub(crate) temporary: Option<Scratch>,
 }
@@ -58,12 +58,12 @@ const ATTEMPTS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Opens the store at `cache`; without one, or where it cannot be written, a temporary one.
-pub(crate) fn open(cache: Option<&Path>, observer: &dyn Observer) -> Result<OpenStore> {
+pub(crate) fn open(cache: Option<&Path>, observer: &dyn Observer) -> Result<OpenedStore> {
     let Some(cache) = cache else {
         return open_temporary();
     };
     match Store::open(cache) {
-        Ok(store) => Ok(OpenStore {
+        Ok(store) => Ok(OpenedStore {
             store,
             temporary: None,
         }),
@@ -78,9 +78,9 @@ pub(crate) fn open(cache: Option<&Path>, observer: &dyn Observer) -> Result<Open
     }
 }
 
-fn open_temporary() -> Result<OpenStore> {
+fn open_temporary() -> Result<OpenedStore> {
     let directory = Scratch::new()?;
-    Ok(OpenStore {
+    Ok(OpenedStore {
         store: Store::open(directory.path())?,
         temporary: Some(directory),
     })

@@ -14,16 +14,16 @@ use wheelhouse_types::{Error, Kind, Result};
 use wheelhouse_fs::scratch::Scratch;
 
 /// A tree, and the clone that it lies in if there is one.
-pub(crate) struct Tree {
+pub(crate) struct ProjectTree {
     pub(crate) path: PathBuf,
     pub(crate) _clone: Option<Scratch>,
 }
 
 /// Finds the tree that `--source` names.
-pub(crate) async fn find(source: &str, directory: &Path, offline: bool) -> Result<Tree> {
+pub(crate) async fn find(source: &str, directory: &Path, offline: bool) -> Result<ProjectTree> {
     let path = directory.join(source);
     if path.is_dir() {
-        return Ok(Tree { path, _clone: None });
+        return Ok(ProjectTree { path, _clone: None });
     }
     let Some(repository) = Repository::parse(source) else {
         let message = format!("the source `{}` is not a directory", hidden(source));
@@ -43,7 +43,7 @@ pub(crate) async fn find(source: &str, directory: &Path, offline: bool) -> Resul
         let message = format!("the source `{}` has no such subdirectory", hidden(source));
         return Err(Error::new(Kind::Input, message));
     }
-    Ok(Tree {
+    Ok(ProjectTree {
         path,
         _clone: Some(clone),
     })

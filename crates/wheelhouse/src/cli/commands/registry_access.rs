@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use wheelhouse_types::retry::RetryNotices;
 
 use crate::cli::args::RegistryOptions;
-use crate::cli::process_env::Process;
+use crate::cli::process_env::ProcessEnv;
 use wheelhouse_config::Settings;
 use wheelhouse_oci::registry::{Access, Credentials};
 
@@ -18,7 +18,7 @@ const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 pub(crate) fn access(
     options: &RegistryOptions,
     settings: &Settings,
-    process: &Process,
+    process: &ProcessEnv,
     notices: RetryNotices,
 ) -> Access {
     let variable = |name| process.environment.get_nonempty(name).map(PathBuf::from);
@@ -39,7 +39,7 @@ pub(crate) fn access(
 }
 
 /// The file that is named, or those that podman (containers-auth.json(5)) and docker keep.
-fn credentials(options: &RegistryOptions, process: &Process) -> Credentials {
+fn credentials(options: &RegistryOptions, process: &ProcessEnv) -> Credentials {
     let variable = |name| process.environment.get_nonempty(name).map(PathBuf::from);
     let named = options
         .authfile
@@ -63,7 +63,7 @@ fn credentials(options: &RegistryOptions, process: &Process) -> Credentials {
 }
 
 /// The socket of docker or podman; what `DOCKER_HOST` says where that is none, for whoever opens it.
-pub(crate) fn socket(process: &Process) -> PathBuf {
+pub(crate) fn socket(process: &ProcessEnv) -> PathBuf {
     let host = process.environment.get_nonempty("DOCKER_HOST");
     let host = host.unwrap_or(DOCKER_SOCKET);
     host.strip_prefix("unix://").unwrap_or(host).into()

@@ -10,18 +10,18 @@ use wheelhouse_types::request::Network;
 use wheelhouse_types::retry::RetryNotices;
 use wheelhouse_types::{Kind, Result};
 
-use wheelhouse_config::{LocalReader, ReadSource, Settings, Source};
+use wheelhouse_config::{FileSource, LocalReader, ReadSource, Settings};
 
 /// Reads files; the standard input must be read beforehand, for it may never end.
 #[derive(Default)]
-pub(crate) struct Reader {
+pub(crate) struct SourceReader {
     /// The path that stands for the standard input, and what was read from it.
     standard_input: Option<(PathBuf, Vec<u8>)>,
     /// What reads files over HTTP, when that is wanted.
     documents: Option<RemoteFiles>,
 }
 
-impl Reader {
+impl SourceReader {
     /// Reads the standard input to its end. `directory` is where paths begin.
     pub(crate) fn read_standard_input(&mut self, directory: &Path) -> Result<()> {
         let mut content = Vec::new();
@@ -44,13 +44,17 @@ impl Reader {
     }
 }
 
-impl ReadSource for Reader {
-    fn read(&self, source: &Source) -> io::Result<Vec<u8>> {
+impl ReadSource for SourceReader {
+    fn read(&self, source: &FileSource) -> io::Result<Vec<u8>> {
         match (source, &self.standard_input, &self.documents) {
-            (Source::File(named), Some((path, content)), _) if path == named => Ok(content.clone()),
-            (Source::Url(url), _, Some(documents)) if url.scheme() != "file" => Handle::current()
-                .block_on(documents.read(url))
-                .map_err(io::Error::other),
+            (FileSource::File(named), Some((path, content)), _) if path == named => {
+                Ok(content.clone())
+            }
+            (FileSource::Url(url), _, Some(documents)) if url.scheme() != "file" => {
+                Handle::current()
+                    .block_on(documents.read(url))
+                    .map_err(io::Error::other)
+            }
             _ => LocalReader.read(source),
         }
     }

@@ -14,30 +14,33 @@ use wheelhouse_types::image_location::ImageLocation;
 use wheelhouse_types::retry::RetryNotices;
 use wheelhouse_types::{Event, Kind, Observer, Request, Result, event};
 
-use crate::cli::args::{Color, Globals, RegistryOptions};
-use crate::cli::commands::open_store::{self, OpenStore};
-use crate::cli::commands::requirements_reader::Reader;
+use crate::cli::args::{Color, GlobalOptions, RegistryOptions};
+use crate::cli::commands::open_store::{self, OpenedStore};
+use crate::cli::commands::requirements_reader::SourceReader;
 use crate::cli::commands::{cache, project_source, registry_access, verify};
-use crate::cli::process_env::Process;
+use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::{self, Renderer, Verbosity};
 use crate::cli::{output, reexec, signals};
 use crate::pipeline::Report;
-use wheelhouse_config::{Joined, PipConfiguration, RawBuild, Scope, Settings, join, settle};
+use wheelhouse_config::{
+    BuiltRequest, PipConfiguration, RawOptions, Settings, SupportedTargets, build_request,
+    resolve_settings,
+};
 use wheelhouse_fs::locks;
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_oci::find_links::{self, Architectures, Bringing};
 use wheelhouse_store::Store;
 
 /// All that a run needs and that can be known without a runtime.
-pub(crate) struct Preparation {
+pub(crate) struct CommandContext {
     /// The application's tree or repository.
     source: Option<String>,
     pub(crate) json: bool,
-    pub(crate) process: Process,
+    pub(crate) process: ProcessEnv,
     pip: PipConfiguration,
-    raw: RawBuild,
+    raw: RawOptions,
     pub(crate) settings: Settings,
-    reader: Reader,
+    reader: SourceReader,
     pub(crate) renderer: Arc<dyn Renderer>,
     pub(crate) notices: RetryNotices,
     /// How the registries of `--find-links` are reached.
@@ -49,47 +52,47 @@ pub(crate) struct Preparation {
 }
 
 /// A run whose request is made.
-pub(crate) struct Begun {
-    pub(crate) preparation: Preparation,
+pub(crate) struct Session {
+    pub(crate) context: CommandContext,
     pub(crate) request: Request,
-    pub(crate) scope: Scope,
+    pub(crate) scope: SupportedTargets,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) store: Store,
     /// The interpreter that the request means, as far as that can be known without starting one.
     pub(crate) python: Option<PathBuf>,
     /// Kept, because the request refers to it.
-    _source: Option<project_source::Tree>,
+    _source: Option<project_source::ProjectTree>,
     started: Instant,
 }
 
-impl Begun {
+impl Session {
     /// Tells how the run ended, and verifies what it made if that is wanted.
     pub(crate) async fn finish(self, report: &Report, verify: bool) -> Result<()> {
-        let preparation = &self.preparation;
-        preparation.renderer.close();
-        preparation.tell_end(report, self.started);
+        let context = &self.context;
+        context.renderer.close();
+        context.report_end(report, self.started);
         if !verify {
             return Ok(());
         }
-        let settings = &preparation.settings;
-        let (process, json) = (&preparation.process, preparation.json);
+        let settings = &context.settings;
+        let (process, json) = (&context.process, context.json);
         verify::after_build(process, settings, json).await
     }
 }
 
-impl Preparation {
+impl CommandContext {
     /// Brings together what is known. With `one_document` the standard output is not for events.
     pub(crate) fn new(
-        raw: RawBuild,
+        raw: RawOptions,
         source: Option<String>,
-        globals: &Globals,
+        globals: &GlobalOptions,
         one_document: bool,
     ) -> Result<Self> {
-        let process = Process::read()?;
+        let process = ProcessEnv::read()?;
         let project = process.project_configuration(&raw, source.as_deref())?;
         let pip = process.configuration(&raw, project)?;
-        let mut reader = Reader::default();
-        let settings = settle(&raw, &process.settings_context(&pip, &reader))?;
+        let mut reader = SourceReader::default();
+        let settings = resolve_settings(&raw, &process.settings_context(&pip, &reader))?;
         reexec::with_variables_of(&settings, &process.environment)?;
         if settings.requirement_files.iter().any(|file| file == "-") {
             reader.read_standard_input(&process.directory)?;
@@ -107,7 +110,7 @@ impl Preparation {
         Ok(Self {
             renderer,
             notices,
-            note: globals.foreign.note(),
+            note: globals.pip_compatibility.note(),
             source,
             json: globals.json,
             process,
@@ -121,7 +124,7 @@ impl Preparation {
     }
 
     /// Lets `work` go on with this until it ends or is interrupted.
-    pub(crate) fn carry_out<Work, Outcome>(
+    pub(crate) fn execute<Work, Outcome>(
         self,
         work: impl FnOnce(Self) -> Work + Send + 'static,
     ) -> Result<Outcome>
@@ -147,7 +150,7 @@ impl Preparation {
     }
 
     /// Makes the request, and keeps what it refers to.
-    async fn request(self) -> Result<(Self, Joined, Option<project_source::Tree>)> {
+    async fn request(self) -> Result<(Self, BuiltRequest, Option<project_source::ProjectTree>)> {
         let directory = &self.process.directory;
         let tree = match self.source.as_deref() {
             Some(source) => {
@@ -158,52 +161,52 @@ impl Preparation {
         let mut raw = self.raw.clone();
         raw.source = tree.as_ref().map(|tree| tree.path.clone());
         // Files may be read over the network, during which signals must be heard.
-        let reading = tokio::task::spawn_blocking(move || {
+        let read_args = tokio::task::spawn_blocking(move || {
             let context = self.process.settings_context(&self.pip, &self.reader);
-            let joined = join(&raw, &self.settings, &context);
-            joined.map(|joined| (self, joined))
+            let built = build_request(&raw, &self.settings, &context);
+            built.map(|built| (self, built))
         });
-        let read = reading.await;
-        let (this, joined) = read.context(Kind::Input, || {
+        let read = read_args.await;
+        let (this, built) = read.context(Kind::Input, || {
             "the thread that reads requirements files ended".to_owned()
         })??;
-        if !joined.from.is_empty() || !joined.unused.is_empty() {
+        if !built.from.is_empty() || !built.unused.is_empty() {
             this.renderer.observe(&Event::Inputs {
-                from: joined.from.clone(),
-                unused: joined.unused.clone(),
+                from: built.from.clone(),
+                unused: built.unused.clone(),
             });
         }
-        for note in &joined.notes {
+        for note in &built.notes {
             this.renderer.observe(&Event::warning(note));
         }
-        Ok((this, joined, tree))
+        Ok((this, built, tree))
     }
 
     /// Makes the request and opens what carrying it out needs; of images among the `--find-links`
     /// places, those for `architectures` are brought into the cache.
-    pub(crate) async fn begin(self, architectures: Architectures) -> Result<Begun> {
+    pub(crate) async fn begin(self, architectures: Architectures) -> Result<Session> {
         let started = Instant::now();
-        let (preparation, joined, source) = self.request().await?;
-        let Joined {
+        let (context, built, source) = self.request().await?;
+        let BuiltRequest {
             mut request,
             scope,
             images,
             ..
-        } = joined;
-        request.network.notices = preparation.notices.clone();
-        let observer: Arc<dyn Observer> = preparation.renderer.clone();
-        let OpenStore { store, temporary } =
-            open_store::open(preparation.settings.cache.as_deref(), &*observer)?;
-        preparation.keep(temporary);
+        } = built;
+        request.network.notices = context.notices.clone();
+        let observer: Arc<dyn Observer> = context.renderer.clone();
+        let OpenedStore { store, temporary } =
+            open_store::open(context.settings.cache.as_deref(), &*observer)?;
+        context.keep(temporary);
         let mut linked = Vec::new();
         for image in images {
-            let bringing = preparation.bringing(&image, &request, architectures, &store)?;
+            let bringing = context.bringing(&image, &request, architectures, &store)?;
             linked.push(find_links::bring(image, bringing).await?);
         }
         request.indexes.images = linked.into();
-        let python = preparation.process.locate_python(request.python.as_deref());
-        Ok(Begun {
-            preparation,
+        let python = context.process.locate_python(request.python.as_deref());
+        Ok(Session {
+            context,
             request,
             scope,
             observer,
@@ -251,7 +254,7 @@ impl Preparation {
     /// itself is in the cache when the run asks again.
     pub(crate) async fn check_scope(
         &self,
-        scope: &Scope,
+        scope: &SupportedTargets,
         request: &Request,
         python: Option<&Path>,
         store: &Store,
@@ -264,7 +267,7 @@ impl Preparation {
         scope.check(&host.target())
     }
 
-    fn tell_end(&self, report: &Report, started: Instant) {
+    fn report_end(&self, report: &Report, started: Instant) {
         let output = &self.settings.output;
         let directory = output
             .strip_prefix(&self.process.directory)

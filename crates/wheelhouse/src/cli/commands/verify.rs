@@ -12,23 +12,23 @@ use wheelhouse_types::request::Building;
 use wheelhouse_types::secrets::hidden;
 use wheelhouse_types::{Error, Kind, Request, Result, names_image};
 
-use crate::cli::args::{Globals, Verify};
-use crate::cli::commands::extract::Opening;
-use crate::cli::commands::requirements_reader::Reader;
-use crate::cli::process_env::Process;
+use crate::cli::args::{GlobalOptions, VerifyArgs};
+use crate::cli::commands::extract::ImageOpener;
+use crate::cli::commands::requirements_reader::SourceReader;
+use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::Verbosity;
 use crate::cli::render::upload_bar::Activity;
 use crate::cli::{error_report, exit_code, format, output, signals, style};
 use crate::verify::{self, Check, Finding, Job, Outcome, Progress, Report, Requirements};
-use wheelhouse_config::{RawBuild, Settings, join, settle};
+use wheelhouse_config::{RawOptions, Settings, build_request, resolve_settings};
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_oci::extract;
 
 const SCHEMA: &str = "wheelhouse-verify/1";
 
 /// Runs the verb, and returns the exit code.
-pub(crate) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
-    let process = Process::read()?;
+pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
+    let process = ProcessEnv::read()?;
     let requirements = requirements(verify, &process)?;
     let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
     let activity = Arc::new(Activity::new(globals.shows_progress(), verbosity));
@@ -50,7 +50,7 @@ pub(crate) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
     };
     let report = if names_image(verify.place()) {
         let image = verify.place().parse()?;
-        let opening = Opening::new(&image, &verify.reading, globals, &process)?;
+        let opening = ImageOpener::new(&image, &verify.read_args, globals, &process)?;
         let name = verify.place().into();
         activity.begin(&format!("Extracting {image}"));
         signals::run(move || verify_image(opening, job, name))
@@ -75,7 +75,7 @@ pub(crate) fn run(verify: &Verify, globals: &Globals) -> Result<u8> {
 }
 
 /// Verifies the wheelhouse of an image, in a directory that is there for so long.
-async fn verify_image(opening: Opening, job: Job, name: PathBuf) -> Result<Report> {
+async fn verify_image(opening: ImageOpener, job: Job, name: PathBuf) -> Result<Report> {
     let scratch = Scratch::new()?;
     let directory = scratch.path().join("wheelhouse");
     let (source, choice) = opening.open().await?;
@@ -93,14 +93,18 @@ async fn verify_image(opening: Opening, job: Job, name: PathBuf) -> Result<Repor
 }
 
 /// Verifies what a build has made: all but the import of it.
-pub(crate) async fn after_build(process: &Process, settings: &Settings, json: bool) -> Result<()> {
+pub(crate) async fn after_build(
+    process: &ProcessEnv,
+    settings: &Settings,
+    json: bool,
+) -> Result<()> {
     let verbosity = Verbosity::new(settings.quiet, settings.verbose);
     let activity = Arc::new(Activity::new(settings.progress, verbosity));
     let enough = verbosity < Verbosity::Normal;
     let tell = move |check: &Check| {
         let text = as_text(check, enough);
         if !json && !text.is_empty() {
-            output::talk(text.trim_end());
+            output::status(text.trim_end());
         }
     };
     let job = Job {
@@ -129,7 +133,7 @@ fn watch(activity: &Arc<Activity>, tell: impl Fn(&Check) + Send + Sync + 'static
     })
 }
 
-fn job(process: &Process, directory: &Path, python: Option<String>) -> Job {
+fn job(process: &ProcessEnv, directory: &Path, python: Option<String>) -> Job {
     let environment = process.environment.iter();
     Job {
         // Components have neither `.` nor a slash at the end, which would be shown.
@@ -151,7 +155,7 @@ fn job(process: &Process, directory: &Path, python: Option<String>) -> Job {
     }
 }
 
-fn requirements(verify: &Verify, process: &Process) -> Result<Requirements> {
+fn requirements(verify: &VerifyArgs, process: &ProcessEnv) -> Result<Requirements> {
     if let Some(lock) = &verify.lock {
         return Ok(Requirements::Lock(process.directory.join(lock)));
     }
@@ -170,19 +174,19 @@ fn requirements(verify: &Verify, process: &Process) -> Result<Requirements> {
 }
 
 /// Reads requirements files as `build` does.
-fn read(files: &[String], process: &Process) -> Result<Request> {
-    let raw = RawBuild {
+fn read(files: &[String], process: &ProcessEnv) -> Result<Request> {
+    let raw = RawOptions {
         requirement_files: files.to_vec(),
-        ..RawBuild::default()
+        ..RawOptions::default()
     };
-    let pip = process.pip_configuration(&RawBuild::default())?;
-    let mut reader = Reader::default();
+    let pip = process.pip_configuration(&RawOptions::default())?;
+    let mut reader = SourceReader::default();
     if files.iter().any(|file| file == "-") {
         reader.read_standard_input(&process.directory)?;
     }
     let context = process.settings_context(&pip, &reader);
-    let settings = settle(&raw, &context)?;
-    Ok(join(&raw, &settings, &context)?.request)
+    let settings = resolve_settings(&raw, &context)?;
+    Ok(build_request(&raw, &settings, &context)?.request)
 }
 
 fn outcome(report: &Report) -> Result<()> {

@@ -6,7 +6,7 @@ use clap::{Arg, Command, CommandFactory as _};
 use super::*;
 use crate::cli::args::CommandLine;
 use wheelhouse_config::{
-    ConfigurationRequest, Environment, PipConfiguration, Platform, SettingStatus, Source,
+    ConfigurationRequest, Environment, FileSource, PathConventions, PipConfiguration, SettingStatus,
 };
 
 #[test]
@@ -51,10 +51,13 @@ fn hints_of_an_s2i_build_name_variables_and_files() {
         ("Try again. `wheelhouse cache prune` helps.", "Try again."),
         ("Is it an `http:` URL?", "Is it an `http:` URL?"),
     ] {
-        assert_eq!(Dialect::S2iBuild.hint(said).as_deref(), Some(expected));
-        assert_eq!(Dialect::CommandLine.hint(said).as_deref(), Some(said));
+        assert_eq!(HintStyle::S2iBuild.hint(said).as_deref(), Some(expected));
+        assert_eq!(HintStyle::CommandLine.hint(said).as_deref(), Some(said));
     }
-    assert_eq!(Dialect::S2iBuild.hint("Run once without --offline."), None);
+    assert_eq!(
+        HintStyle::S2iBuild.hint("Run once without --offline."),
+        None
+    );
 }
 
 #[test]
@@ -63,12 +66,12 @@ fn only_builds_in_containers_have_hints_of_their_own() {
         let arguments = format!("wheelhouse {arguments}");
         let (command_line, _) =
             crate::cli::args::parse(arguments.split(' ').map(Into::into)).unwrap();
-        Dialect::of(&command_line.verb)
+        HintStyle::of(&command_line.command)
     };
-    assert_eq!(of("s2i assemble"), Dialect::S2iBuild);
-    assert_eq!(of("s2i tools"), Dialect::S2iBuild);
-    assert_eq!(of("s2i init"), Dialect::CommandLine);
-    assert_eq!(of("build six"), Dialect::CommandLine);
+    assert_eq!(of("s2i assemble"), HintStyle::S2iBuild);
+    assert_eq!(of("s2i tools"), HintStyle::S2iBuild);
+    assert_eq!(of("s2i init"), HintStyle::CommandLine);
+    assert_eq!(of("build six"), HintStyle::CommandLine);
 }
 
 /// A hint that names an option has a place in the tables, or this fails.
@@ -120,8 +123,8 @@ fn collect(command: &Command, options: &mut Vec<String>) {
         long.chain(short).collect::<Vec<_>>()
     };
     options.extend(command.get_arguments().flat_map(names));
-    for verb in command.get_subcommands() {
-        collect(verb, options);
+    for command in command.get_subcommands() {
+        collect(command, options);
     }
 }
 
@@ -141,9 +144,9 @@ fn every_variable_of_pip_is_obeyed() {
         sections: &["wheel"],
         prefix: None,
         isolated: false,
-        platform: Platform::current(),
+        platform: PathConventions::current(),
     };
-    let nothing = |_: &Source| Err(io::ErrorKind::NotFound.into());
+    let nothing = |_: &FileSource| Err(io::ErrorKind::NotFound.into());
     let configuration = PipConfiguration::load(&request, &nothing).unwrap();
     assert!(!configuration.settings().is_empty());
     for setting in configuration.settings() {
@@ -161,7 +164,7 @@ fn hints() -> Vec<String> {
         let path = path.unwrap().into_path();
         let text = path.to_string_lossy();
         let is_test = text.contains("/tests") || text.ends_with("_tests.rs");
-        let is_help = text.contains("/cli/arguments/mod.rs") || text.ends_with("/dialect.rs");
+        let is_help = text.contains("/cli/args/mod.rs") || text.ends_with("/cli/hints.rs");
         if !text.ends_with(".rs") || is_test || is_help {
             continue;
         }

@@ -11,7 +11,7 @@ use crate::cli::format;
 
 /// Adds up the files of a run.
 #[derive(Debug, Default)]
-pub(super) struct Fetches {
+pub(super) struct DownloadProgress {
     /// Those that are arriving: received, and expected if it is known.
     arriving: HashMap<String, (u64, Option<u64>)>,
     finished_files: usize,
@@ -41,7 +41,7 @@ impl fmt::Display for Sum {
     }
 }
 
-impl Fetches {
+impl DownloadProgress {
     /// Takes what is told of a file; other events change nothing.
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn files_add_up() {
-        let mut fetches = Fetches::default();
+        let mut fetches = DownloadProgress::default();
         fetches.start("a", Some(100));
         fetches.start("b", None);
         fetches.progress("a", 40);
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn files_that_will_not_arrive_do_not_count() {
-        let mut fetches = Fetches::default();
+        let mut fetches = DownloadProgress::default();
         for filename in ["a", "b"] {
             fetches.observe(&Event::FetchStarted {
                 package: filename.into(),

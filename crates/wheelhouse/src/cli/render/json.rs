@@ -11,17 +11,17 @@ use wheelhouse_types::secrets::hidden;
 use wheelhouse_types::{Event, Observer};
 
 use super::{Renderer, Verbosity};
-use crate::cli::hints::Dialect;
+use crate::cli::hints::HintStyle;
 
 /// The version of the form of events.
 pub(crate) const EVENT_SCHEMA: &str = "wheelhouse-event/1";
 
-pub(crate) struct Json<Stream> {
+pub(crate) struct JsonRenderer<Stream> {
     stream: Mutex<Stream>,
     verbosity: Verbosity,
 }
 
-impl<Stream: Write + Send> Json<Stream> {
+impl<Stream: Write + Send> JsonRenderer<Stream> {
     pub(crate) fn new(stream: Stream, verbosity: Verbosity) -> Self {
         Self {
             stream: Mutex::new(stream),
@@ -30,7 +30,7 @@ impl<Stream: Write + Send> Json<Stream> {
     }
 }
 
-impl<Stream: Write + Send> Observer for Json<Stream> {
+impl<Stream: Write + Send> Observer for JsonRenderer<Stream> {
     fn wants_output(&self) -> bool {
         self.verbosity >= Verbosity::Verbose
     }
@@ -49,12 +49,12 @@ fn as_json(event: &Event) -> Value {
     let mut value = json!(event);
     value["schema"] = EVENT_SCHEMA.into();
     if let Some(hint) = value.get("hint").and_then(Value::as_str) {
-        value["hint"] = Dialect::current().hint(hint).into();
+        value["hint"] = HintStyle::current().hint(hint).into();
     }
     value
 }
 
-impl<Stream: Write + Send> Renderer for Json<Stream> {
+impl<Stream: Write + Send> Renderer for JsonRenderer<Stream> {
     fn close(&self) {}
 }
 
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line() {
-        let json = Json::new(Vec::new(), Verbosity::Normal);
+        let json = JsonRenderer::new(Vec::new(), Verbosity::Normal);
         json.observe(&Event::warning("see https://me:secret@host/"));
         json.observe(&Event::Locked {
             packages: 2,

@@ -7,7 +7,7 @@ use wheelhouse_types::secrets::hidden;
 use wheelhouse_types::{Event, Outcome, Phase};
 
 use super::Verbosity;
-use crate::cli::hints::Dialect;
+use crate::cli::hints::HintStyle;
 use crate::cli::{format, style};
 
 /// The line for an event, if it is worth one at this verbosity.
@@ -193,7 +193,7 @@ fn failed(package: &str, reason: &str) -> String {
 
 fn warning(message: &str, hint: Option<&str>) -> String {
     let mut text = style::labelled(style::WARNING, "warning", message);
-    if let Some(hint) = hint.and_then(|hint| Dialect::current().hint(hint)) {
+    if let Some(hint) = hint.and_then(|hint| HintStyle::current().hint(hint)) {
         let hint = style::labelled(style::HINT, "hint", &hint);
         let _ = write!(text, "\n{hint}");
     }

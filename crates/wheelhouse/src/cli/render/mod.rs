@@ -58,10 +58,10 @@ pub(in crate::cli) fn can_be_live(verbosity: Verbosity) -> bool {
 /// a cursor (`TERM=dumb`) cannot, and would show nothing at all.
 pub(crate) fn choose(verbosity: Verbosity, json: bool, live: bool) -> Arc<dyn Renderer> {
     if json {
-        Arc::new(json::Json::new(std::io::stdout(), verbosity))
+        Arc::new(json::JsonRenderer::new(std::io::stdout(), verbosity))
     } else if live && can_be_live(verbosity) {
-        Arc::new(terminal::Terminal::new(verbosity))
+        Arc::new(terminal::TerminalRenderer::new(verbosity))
     } else {
-        Arc::new(plain::Plain::new(anstream::stderr(), verbosity))
+        Arc::new(plain::PlainRenderer::new(anstream::stderr(), verbosity))
     }
 }

@@ -9,39 +9,39 @@ use std::time::{Duration, Instant};
 
 use wheelhouse_types::{Event, Observer};
 
-use super::download_progress::Fetches;
+use super::download_progress::DownloadProgress;
 use super::{Renderer, Verbosity, messages};
 
 /// How long a run is quiet before it tells how much it has fetched.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) struct Plain<Stream> {
+pub(crate) struct PlainRenderer<Stream> {
     verbosity: Verbosity,
     patience: Duration,
-    state: Mutex<State<Stream>>,
+    state: Mutex<PlainState<Stream>>,
 }
 
-struct State<Stream> {
+struct PlainState<Stream> {
     stream: Stream,
-    fetches: Fetches,
+    fetches: DownloadProgress,
     last_line: Instant,
 }
 
-impl<Stream: Write + Send> Plain<Stream> {
+impl<Stream: Write + Send> PlainRenderer<Stream> {
     pub(crate) fn new(stream: Stream, verbosity: Verbosity) -> Self {
         Self {
             verbosity,
             patience: PATIENCE,
-            state: Mutex::new(State {
+            state: Mutex::new(PlainState {
                 stream,
-                fetches: Fetches::default(),
+                fetches: DownloadProgress::default(),
                 last_line: Instant::now(),
             }),
         }
     }
 }
 
-impl<Stream: Write + Send> Observer for Plain<Stream> {
+impl<Stream: Write + Send> Observer for PlainRenderer<Stream> {
     fn wants_output(&self) -> bool {
         self.verbosity >= Verbosity::Verbose
     }
@@ -62,13 +62,13 @@ impl<Stream: Write + Send> Observer for Plain<Stream> {
     }
 }
 
-impl<Stream> State<Stream> {
+impl<Stream> PlainState<Stream> {
     fn progress(&self) -> String {
         format!("Fetching: {}", self.fetches.sum())
     }
 }
 
-impl<Stream: Write + Send> Renderer for Plain<Stream> {
+impl<Stream: Write + Send> Renderer for PlainRenderer<Stream> {
     fn close(&self) {}
 }
 
@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn rendered(verbosity: Verbosity, patience: Duration) -> String {
-        let mut plain = Plain::new(StripStream::new(Vec::new()), verbosity);
+        let mut plain = PlainRenderer::new(StripStream::new(Vec::new()), verbosity);
         plain.patience = patience;
         for event in script() {
             plain.observe(&event);

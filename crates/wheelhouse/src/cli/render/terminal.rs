@@ -11,23 +11,23 @@ use indicatif::{MultiProgress, ProgressBar};
 use wheelhouse_types::event::Wait;
 use wheelhouse_types::{Event, Observer, Phase};
 
-use super::download_progress::Fetches;
+use super::download_progress::DownloadProgress;
 use super::{Renderer, Verbosity, messages};
 use crate::cli::output;
 use crate::cli::render::upload_bar::{SPINNER, TICK, form};
 
 const WHEELS: &str = "{spinner} Wheels [{bar:24}] {pos} of {len}";
 
-pub(crate) struct Terminal {
+pub(crate) struct TerminalRenderer {
     verbosity: Verbosity,
     color: bool,
     lines: MultiProgress,
-    state: Mutex<State>,
+    state: Mutex<TerminalState>,
 }
 
 #[derive(Default)]
-struct State {
-    fetches: Fetches,
+struct TerminalState {
+    fetches: DownloadProgress,
     considered: usize,
     resolving: Option<ProgressBar>,
     fetching: Option<ProgressBar>,
@@ -44,11 +44,11 @@ struct State {
     closed: bool,
 }
 
-impl Terminal {
+impl TerminalRenderer {
     pub(crate) fn new(verbosity: Verbosity) -> Self {
         Self {
             verbosity,
-            color: output::talk_has_color(),
+            color: output::status_has_color(),
             lines: MultiProgress::new(),
             state: Mutex::default(),
         }
@@ -74,7 +74,7 @@ impl Terminal {
         bar
     }
 
-    fn update(&self, state: &mut State, event: &Event) {
+    fn update(&self, state: &mut TerminalState, event: &Event) {
         state.fetches.observe(event);
         match event {
             Event::PhaseStarted {
@@ -117,7 +117,7 @@ impl Terminal {
     }
 
     /// Shows a line for each build that goes on, and one for all others: there may be hundreds.
-    fn update_builds(&self, state: &mut State, event: &Event) {
+    fn update_builds(&self, state: &mut TerminalState, event: &Event) {
         match event {
             Event::BuildStarted { package } => {
                 state.waiting.insert(package.clone(), None);
@@ -155,7 +155,7 @@ impl Terminal {
     }
 
     /// Shows one bar for all that arrives, while something does.
-    fn show_fetches(&self, state: &mut State) {
+    fn show_fetches(&self, state: &mut TerminalState) {
         let sum = state.fetches.sum();
         if sum.files == sum.finished_files {
             clear(state.fetching.take());
@@ -221,7 +221,7 @@ fn clear(bar: Option<ProgressBar>) {
     }
 }
 
-impl Observer for Terminal {
+impl Observer for TerminalRenderer {
     fn wants_output(&self) -> bool {
         self.verbosity >= Verbosity::Verbose
     }
@@ -240,7 +240,7 @@ impl Observer for Terminal {
     }
 }
 
-impl Renderer for Terminal {
+impl Renderer for TerminalRenderer {
     fn close(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.closed = true;
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn closing_twice_and_late_events_do_no_harm() {
-        let terminal = Terminal::new(Verbosity::Normal);
+        let terminal = TerminalRenderer::new(Verbosity::Normal);
         let build = |package: &str| Event::BuildStarted {
             package: package.into(),
         };

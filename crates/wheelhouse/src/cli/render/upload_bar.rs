@@ -58,9 +58,9 @@ impl Activity {
 }
 
 /// A bar that grows with what is to be moved.
-pub(crate) struct Bar(ProgressBar);
+pub(crate) struct UploadBar(ProgressBar);
 
-impl Bar {
+impl UploadBar {
     /// Shows nothing unless progress is wanted and stderr is a terminal.
     pub(crate) fn new(wanted: bool, verbosity: Verbosity) -> Self {
         Self(ProgressBar::with_draw_target(
@@ -87,7 +87,7 @@ impl Bar {
     }
 }
 
-impl Progress for Bar {
+impl Progress for UploadBar {
     fn expect(&self, bytes: u64) {
         self.0
             .set_style(form("{spinner} Uploading [{bar:24}] {msg}"));

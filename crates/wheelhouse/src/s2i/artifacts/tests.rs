@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use super::*;
 use wheelhouse_store::{BuildKey, BuiltWheel, Expected, Found};
 
-fn places(root: &Path) -> Places {
-    Places {
+fn paths(root: &Path) -> Paths {
+    Paths {
         root: root.join("app-root"),
         uploads: root.join("tmp"),
     }
@@ -44,7 +44,7 @@ fn wheel(name: &str, sha256: Sha256, requirements: Option<&[&str]>) -> serde_jso
 }
 
 /// The files of a finished build.
-struct Files {
+struct StoredFiles {
     fetched: Sha256,
     built: Sha256,
     /// What building took.
@@ -52,8 +52,8 @@ struct Files {
 }
 
 /// A finished build: a wheel that was fetched, one that was built with `Builder`, and leftovers.
-fn finished(places: &Places) -> Files {
-    let store = Store::open(places.cache()).unwrap();
+fn finished(paths: &Paths) -> StoredFiles {
+    let store = Store::open(paths.cache()).unwrap();
     let [fetched, built, builder, _leftover] =
         ["fetched", "built", "Builder", "leftover"].map(|name| add(&store, name));
     let record = BuiltWheel {
@@ -68,33 +68,29 @@ fn finished(places: &Places) -> Files {
     store
         .record_built(&BuildKey::new([("source", "a")]), &record)
         .unwrap();
-    fs::create_dir_all(places.cache().join("uv")).unwrap();
-    fs::create_dir_all(places.wheelhouse()).unwrap();
-    fs::write(places.wheelhouse().join("pylock.toml"), "lock").unwrap();
+    fs::create_dir_all(paths.cache().join("uv")).unwrap();
+    fs::create_dir_all(paths.wheelhouse()).unwrap();
+    fs::write(paths.wheelhouse().join("pylock.toml"), "lock").unwrap();
     for (name, sha256) in [("fetched", &fetched), ("built", &built)] {
         let stored = store.find(sha256).unwrap().present().unwrap();
         let wheel = format!("{name}-1.0-py3-none-any.whl");
-        fs::hard_link(stored.path, places.wheelhouse().join(wheel)).unwrap();
+        fs::hard_link(stored.path, paths.wheelhouse().join(wheel)).unwrap();
     }
     let manifest = serde_json::json!({
         "schema": "wheelhouse-manifest/1", "generator": "", "requirements": [], "request": "", "files": [],
         "targets": [target("3.11.7")],
         "wheels": [wheel("fetched", fetched, None), wheel("built", built, Some(&["builder==1.0"]))],
     });
-    fs::write(
-        places.wheelhouse().join(MANIFEST_NAME),
-        manifest.to_string(),
-    )
-    .unwrap();
-    Files {
+    fs::write(paths.wheelhouse().join(MANIFEST_NAME), manifest.to_string()).unwrap();
+    StoredFiles {
         fetched,
         built,
         builder,
     }
 }
 
-fn tidy_after(places: &Places, all: bool) {
-    tidy(places, all, &BTreeSet::new(), &["uv"]).unwrap();
+fn tidy_after(paths: &Paths, all: bool) {
+    tidy(paths, all, &BTreeSet::new(), &["uv"]).unwrap();
 }
 
 #[test]
@@ -108,9 +104,9 @@ fn what_an_engine_carries_more_quickly_is_slow() {
 }
 
 /// What the next container has below `/tmp/artifacts`; returns the names of the tar.
-fn upload(places: &Places, next: &Places) -> Vec<String> {
+fn upload(paths: &Paths, next: &Paths) -> Vec<String> {
     let mut bytes = Vec::new();
-    save(places, &mut bytes).unwrap();
+    save(paths, &mut bytes).unwrap();
     tar::Archive::new(&*bytes).unpack(next.artifacts()).unwrap();
     let mut archive = tar::Archive::new(&*bytes);
     let entries = archive.entries().unwrap();
@@ -122,10 +118,10 @@ fn upload(places: &Places, next: &Places) -> Vec<String> {
 #[test]
 fn what_was_built_goes_from_build_to_build() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (places, next) = (places(here.path()), super::tests::places(there.path()));
-    let files = finished(&places);
-    tidy_after(&places, false);
-    let names = upload(&places, &next);
+    let (paths, next) = (paths(here.path()), super::tests::paths(there.path()));
+    let files = finished(&paths);
+    tidy_after(&paths, false);
+    let names = upload(&paths, &next);
     assert!(
         names.contains(&"cache/wheelhouse/pylock.toml".to_owned()),
         "{names:?}"
@@ -153,10 +149,10 @@ fn what_was_built_goes_from_build_to_build() {
 #[test]
 fn what_was_slow_to_fetch_goes_along_for_ever() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (places, next) = (places(here.path()), super::tests::places(there.path()));
-    let files = finished(&places);
-    tidy_after(&places, true);
-    upload(&places, &next);
+    let (paths, next) = (paths(here.path()), super::tests::paths(there.path()));
+    let files = finished(&paths);
+    tidy_after(&paths, true);
+    upload(&paths, &next);
     let all = BTreeSet::from([files.fetched, files.built, files.builder]);
     let restored = restore(&next, &target("3.11.7")).unwrap();
     assert_eq!(restored, Restored::Everything(all.clone()));
@@ -169,11 +165,11 @@ fn what_was_slow_to_fetch_goes_along_for_ever() {
 #[test]
 fn wheels_have_one_name_in_the_image() {
     let here = tempfile::tempdir().unwrap();
-    let places = places(here.path());
-    finished(&places);
-    tidy_after(&places, true);
+    let paths = paths(here.path());
+    finished(&paths);
+    tidy_after(&paths, true);
     for name in ["fetched", "built"] {
-        let wheel = places
+        let wheel = paths
             .wheelhouse()
             .join(format!("{name}-1.0-py3-none-any.whl"));
         let metadata = fs::metadata(&wheel).unwrap();
@@ -191,10 +187,10 @@ fn wheels_have_one_name_in_the_image() {
 #[test]
 fn what_an_earlier_build_has_left_is_digested_again() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (places, next) = (places(here.path()), super::tests::places(there.path()));
-    let files = finished(&places);
-    tidy_after(&places, true);
-    upload(&places, &next);
+    let (paths, next) = (paths(here.path()), super::tests::paths(there.path()));
+    let files = finished(&paths);
+    tidy_after(&paths, true);
+    upload(&paths, &next);
     // The time of a file proves nothing: whoever made the artifacts can set it.
     let path = |sha256: Sha256| {
         let name = sha256.to_string();
@@ -216,10 +212,10 @@ fn what_an_earlier_build_has_left_is_digested_again() {
 #[test]
 fn what_was_made_for_another_python_is_left_aside() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (places, next) = (places(here.path()), super::tests::places(there.path()));
-    finished(&places);
-    tidy_after(&places, false);
-    upload(&places, &next);
+    let (paths, next) = (paths(here.path()), super::tests::paths(there.path()));
+    finished(&paths);
+    tidy_after(&paths, false);
+    upload(&paths, &next);
     let expected = Restored::Foreign("cp311-manylinux_2_36_x86_64".to_owned());
     assert_eq!(restore(&next, &target("3.11.8")).unwrap(), expected);
     assert!(!next.cache().exists() && !next.wheelhouse().exists());
@@ -232,17 +228,17 @@ fn what_was_made_for_another_python_is_left_aside() {
 #[test]
 fn a_cache_without_locks_is_of_an_unknown_target() {
     let directory = tempfile::tempdir().unwrap();
-    let places = places(directory.path());
-    fs::create_dir_all(places.artifacts().join("cache/http")).unwrap();
+    let paths = paths(directory.path());
+    fs::create_dir_all(paths.artifacts().join("cache/http")).unwrap();
     let expected = Restored::Foreign("an unknown target".to_owned());
-    assert_eq!(restore(&places, &target("3.11.7")).unwrap(), expected);
+    assert_eq!(restore(&paths, &target("3.11.7")).unwrap(), expected);
 }
 
 #[test]
 fn without_a_cache_the_tar_is_empty() {
     let directory = tempfile::tempdir().unwrap();
     let mut bytes = Vec::new();
-    save(&places(directory.path()), &mut bytes).unwrap();
+    save(&paths(directory.path()), &mut bytes).unwrap();
     assert_eq!(tar::Archive::new(&*bytes).entries().unwrap().count(), 0);
     assert!(!bytes.is_empty());
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wheelhouse_config::{ConfigurationRequest, Environment, PipConfiguration, Platform};
+use wheelhouse_config::{ConfigurationRequest, Environment, PathConventions, PipConfiguration};
 
 use super::{Case, Dice, InDirectory, compare, options_value};
 
@@ -16,7 +16,7 @@ fn our_configuration(case: &Case, directory: &Path) -> Result<Value, String> {
         sections: &["wheel"],
         prefix: Some(&prefix),
         isolated: false,
-        platform: Platform::Unix,
+        platform: PathConventions::Unix,
     };
     let value = || {
         let configuration = PipConfiguration::load(&request, &InDirectory(directory))?;

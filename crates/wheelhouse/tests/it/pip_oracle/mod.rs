@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use wheelhouse_config::{FileOptions, LocalReader, Source};
+use wheelhouse_config::{FileOptions, FileSource, LocalReader};
 
 use crate::support::test_python;
 
@@ -147,7 +147,7 @@ fn compare(kind: &str, cases: &[Case], ours: impl Fn(&Case, &Path) -> Result<Val
 struct InDirectory<'a>(&'a Path);
 
 impl wheelhouse_config::ReadSource for InDirectory<'_> {
-    fn read(&self, source: &Source) -> std::io::Result<Vec<u8>> {
+    fn read(&self, source: &FileSource) -> std::io::Result<Vec<u8>> {
         LocalReader.read(source)
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use wheelhouse_config::{
-    Environment, FileOptions, ReadContext, RequirementLine, Requirements, Role, Source,
+    Environment, FileOptions, FileRole, FileSource, ReadContext, RequirementLine, RequirementsFile,
     read_requirements,
 };
 
@@ -19,17 +19,17 @@ fn our_requirements(case: &Case, directory: &Path) -> Result<Value, String> {
         reader: &InDirectory(directory),
     };
     let role = if case.constraint {
-        Role::Constraints
+        FileRole::Constraints
     } else {
-        Role::Requirements
+        FileRole::Requirements
     };
-    let file = Source::parse(&case.file).map_err(|error| error.to_string())?;
+    let file = FileSource::parse(&case.file).map_err(|error| error.to_string())?;
     let found = read_requirements(&[(role, file)], &context, FileOptions::default())
         .map_err(|error| error.to_string())?;
     Ok(requirements_value(&found))
 }
 
-fn requirements_value(found: &Requirements) -> Value {
+fn requirements_value(found: &RequirementsFile) -> Value {
     let lines = |lines: &[RequirementLine]| lines.iter().map(line_value).collect::<Vec<_>>();
     let mut value = options_value(&found.options, None);
     value["requirements"] = json!(lines(&found.requirements));

@@ -15,16 +15,16 @@ use wheelhouse_engine::{Host, WheelFile};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Event, Kind, Result, Sha256, Target, Version};
 
-use crate::cli::args::{Conduct, Globals, Role, S2i};
-use crate::cli::commands::build::Addition;
-use crate::cli::commands::session::Preparation;
+use crate::cli::args::{GlobalOptions, RunOptions, S2iArgs, S2iCommand};
+use crate::cli::commands::build::AdditionalSet;
+use crate::cli::commands::session::CommandContext;
 use crate::cli::commands::{build, cache, open_store};
-use crate::cli::process_env::Process;
+use crate::cli::process_env::ProcessEnv;
 use crate::cli::{output, reexec, signals};
 use crate::s2i::artifacts::{self, Restored, Transfer};
-use crate::s2i::server::Patience;
-use crate::s2i::{Places, USAGE, environment, move_tree, permissions, scaffold, server};
-use wheelhouse_config::{LocalReader, RawBuild, settle};
+use crate::s2i::server::ServerTimeouts;
+use crate::s2i::{Paths, USAGE, environment, move_tree, permissions, scaffold, server};
+use wheelhouse_config::{LocalReader, RawOptions, resolve_settings};
 use wheelhouse_store::Store;
 
 const SCHEMA: &str = "wheelhouse-s2i/1";
@@ -39,20 +39,20 @@ const UPGRADE_TOOLS: &str = "WHEELHOUSE_UPGRADE_TOOLS";
 const SAVE_FETCHED: &str = "WHEELHOUSE_SAVE_FETCHED";
 
 /// Runs the verb.
-pub(crate) fn run(s2i: &S2i, globals: &Globals) -> Result<()> {
-    let process = Process::read()?;
-    let places = s2i.places().from(&process.directory);
-    match &s2i.role {
-        Role::Assemble => assemble(&places, &process, globals),
-        Role::Tools if !wants_tools(&process) => Ok(()),
-        Role::Tools => bring_tools(&places, globals),
-        Role::SaveArtifacts => artifacts::save(&places, output::bytes()?),
-        Role::Run { bind } => serve(&places, *bind),
-        Role::Usage => {
+pub(crate) fn run(s2i: &S2iArgs, globals: &GlobalOptions) -> Result<()> {
+    let process = ProcessEnv::read()?;
+    let paths = s2i.paths().from(&process.directory);
+    match &s2i.command {
+        S2iCommand::Assemble => assemble(&paths, &process, globals),
+        S2iCommand::Tools if !wants_tools(&process) => Ok(()),
+        S2iCommand::Tools => bring_tools(&paths, globals),
+        S2iCommand::SaveArtifacts => artifacts::save(&paths, output::bytes()?),
+        S2iCommand::Run { bind } => serve(&paths, *bind),
+        S2iCommand::Usage => {
             output::data(USAGE);
             Ok(())
         }
-        Role::Init { directory, force } => {
+        S2iCommand::Init { directory, force } => {
             init(&process.directory.join(directory), *force, globals)
         }
     }
@@ -60,96 +60,96 @@ pub(crate) fn run(s2i: &S2i, globals: &Globals) -> Result<()> {
 
 /// The places of an image, and whether the user is told of the steps there.
 #[derive(Clone)]
-struct Image {
-    places: Places,
+struct BuilderImage {
+    paths: Paths,
     talks: bool,
 }
 
-impl Image {
-    fn new(places: &Places, globals: &Globals) -> Self {
+impl BuilderImage {
+    fn new(paths: &Paths, globals: &GlobalOptions) -> Self {
         Self {
-            places: places.clone(),
+            paths: paths.clone(),
             talks: globals.quiet == 0,
         }
     }
 
     /// The Python of `preparation`. Claims the cache, where the engine looks it up.
-    async fn host(&self, preparation: &Preparation) -> Result<Host> {
-        let cache = self.places.cache();
-        let _store = open_store::open(Some(&cache), &*preparation.renderer)?;
-        let python = preparation.settings.python.as_deref();
-        let located = preparation.process.locate_python(python);
+    async fn host(&self, context: &CommandContext) -> Result<Host> {
+        let cache = self.paths.cache();
+        let _store = open_store::open(Some(&cache), &*context.renderer)?;
+        let python = context.settings.python.as_deref();
+        let located = context.process.locate_python(python);
         Host::discover(python, located.as_deref(), &cache.join("uv")).await
     }
 
     fn say(&self, step: &str) {
         if self.talks {
-            output::talk(&format!("---> {step}"));
+            output::status(&format!("---> {step}"));
         }
     }
 }
 
-fn assemble(places: &Places, process: &Process, globals: &Globals) -> Result<()> {
-    let variables = environment::read(&places.source())?;
+fn assemble(paths: &Paths, process: &ProcessEnv, globals: &GlobalOptions) -> Result<()> {
+    let variables = environment::read(&paths.source())?;
     reexec::with_missing(variables, &process.environment)?;
-    start_again(places, process, globals)?;
-    let image = Image::new(places, globals);
-    let moved = move_tree::move_contents(&places.source(), &process.directory)?;
+    start_again(paths, process, globals)?;
+    let image = BuilderImage::new(paths, globals);
+    let moved = move_tree::move_contents(&paths.source(), &process.directory)?;
     if !moved.is_empty() {
         image.say("Moved the source into place");
     }
     let tools = wants_tools(process)
-        .then(|| tools(places, globals))
+        .then(|| tools(paths, globals))
         .transpose()?;
-    let (application, additions) = sets::prepare(places, process, globals)?;
+    let (application, additions) = sets::prepare(paths, process, globals)?;
     let made = application
-        .carry_out(move |application| Box::pin(make(image, tools, application, additions)))?;
+        .execute(move |application| Box::pin(make(image, tools, application, additions)))?;
     let save_fetched = match process.environment.get_nonempty(SAVE_FETCHED) {
         None => made.fetched.is_slow(),
         value => is_true(value),
     };
-    artifacts::tidy(places, save_fetched, &made.restored, &cache::BUCKETS)?;
+    artifacts::tidy(paths, save_fetched, &made.restored, &cache::BUCKETS)?;
     // It may name passwords, and the packages that came with it are in the wheelhouse.
     moved.remove()?;
-    permissions::share(&places.root)
+    permissions::share(&paths.root)
 }
 
 /// Starts again if settings of the upload ask for it: once the upload is moved, a second start would not know what came
 /// with it.
-fn start_again(places: &Places, process: &Process, globals: &Globals) -> Result<()> {
-    let raw = raw(places, globals);
-    let source = places.source().to_string_lossy().into_owned();
+fn start_again(paths: &Paths, process: &ProcessEnv, globals: &GlobalOptions) -> Result<()> {
+    let raw = raw(paths, globals);
+    let source = paths.source().to_string_lossy().into_owned();
     let project = process.project_configuration(&raw, Some(&source))?;
     let pip = process.configuration(&raw, project)?;
-    let settings = settle(&raw, &process.settings_context(&pip, &LocalReader))?;
+    let settings = resolve_settings(&raw, &process.settings_context(&pip, &LocalReader))?;
     reexec::with_variables_of(&settings, &process.environment)
 }
 
 /// The newest tools, of which no more is told than what comes of them: they are made beside the application.
-fn tools(places: &Places, globals: &Globals) -> Result<Preparation> {
-    let own = raw(places, globals);
-    let raw = RawBuild {
+fn tools(paths: &Paths, globals: &GlobalOptions) -> Result<CommandContext> {
+    let own = raw(paths, globals);
+    let raw = RawOptions {
         requirements: TOOLS.map(str::to_owned).into(),
-        output: Some(places.tools()),
+        output: Some(paths.tools()),
         quiet: own.quiet + 1,
         ..own
     };
-    Preparation::new(raw, None, globals, false)
+    CommandContext::new(raw, None, globals, false)
 }
 
-fn raw(places: &Places, globals: &Globals) -> RawBuild {
-    RawBuild {
+fn raw(paths: &Paths, globals: &GlobalOptions) -> RawOptions {
+    RawOptions {
         // The image has but this one; its base may say that pip shall have none.
-        cache_dir: Some(places.cache()),
+        cache_dir: Some(paths.cache()),
         offline: globals.offline,
         quiet: globals.quiet.into(),
         verbose: globals.verbose.into(),
         no_progress: globals.no_progress,
-        ..RawBuild::default()
+        ..RawOptions::default()
     }
 }
 
-fn wants_tools(process: &Process) -> bool {
+fn wants_tools(process: &ProcessEnv) -> bool {
     let value = process.environment.get_nonempty(UPGRADE_TOOLS);
     value.is_none() || is_true(value)
 }
@@ -168,16 +168,16 @@ struct Assembled {
 
 /// Makes the wheelhouse, with what an earlier build has left and with new tools.
 async fn make(
-    image: Image,
-    tools: Option<Preparation>,
-    application: Preparation,
-    additions: Vec<Addition>,
+    image: BuilderImage,
+    tools: Option<CommandContext>,
+    application: CommandContext,
+    additions: Vec<AdditionalSet>,
 ) -> Result<Assembled> {
-    let places = &image.places;
+    let paths = &image.paths;
     let host = image.host(&application).await?;
     let target = host.target();
     let mut left = BTreeSet::new();
-    match artifacts::restore(places, &target)? {
+    match artifacts::restore(paths, &target)? {
         Restored::Nothing => {}
         Restored::Everything(files) => {
             image.say("Restored what an earlier build has left");
@@ -193,7 +193,11 @@ async fn make(
             None => Ok(()),
         }
     };
-    let built = Box::pin(build::carry_out(application, additions, Conduct::default()));
+    let built = Box::pin(build::execute(
+        application,
+        additions,
+        RunOptions::default(),
+    ));
     let report = if looks_at_tools(&target) {
         upgraded.await?;
         built.await?
@@ -219,11 +223,11 @@ fn looks_at_tools(target: &Target) -> bool {
 
 /// Brings the tools of a builder image up to date, so that builds find little to do. Leaves no cache
 /// behind: a build asks anew for the newest.
-fn bring_tools(places: &Places, globals: &Globals) -> Result<()> {
-    let tools = tools(places, globals)?;
-    let image = Image::new(places, globals);
-    let had_cache = places.cache().exists();
-    let brought = tools.carry_out(move |tools| {
+fn bring_tools(paths: &Paths, globals: &GlobalOptions) -> Result<()> {
+    let tools = tools(paths, globals)?;
+    let image = BuilderImage::new(paths, globals);
+    let had_cache = paths.cache().exists();
+    let brought = tools.execute(move |tools| {
         Box::pin(async move {
             let host = image.host(&tools).await?;
             Box::pin(upgrade(tools, &host, &image)).await
@@ -232,18 +236,18 @@ fn bring_tools(places: &Places, globals: &Globals) -> Result<()> {
     let removed = if had_cache {
         Ok(())
     } else {
-        fs_err::remove_dir_all(places.cache())
+        fs_err::remove_dir_all(paths.cache())
             .context(Kind::Publish, || "failed to remove the cache".to_owned())
     };
     // Without a network, too, builds by any user must find what they can write.
-    brought.and(removed).and(permissions::share(&places.root))
+    brought.and(removed).and(permissions::share(&paths.root))
 }
 
 /// Brings the tools of the image up to date. They stay as they are where none can be had: a place of
 /// wheels without an index need not have them.
-async fn upgrade(tools: Preparation, host: &Host, image: &Image) -> Result<()> {
+async fn upgrade(tools: CommandContext, host: &Host, image: &BuilderImage) -> Result<()> {
     let renderer = tools.renderer.clone();
-    match Box::pin(build::carry_out_quietly(tools)).await {
+    match Box::pin(build::execute_quietly(tools)).await {
         Err(error) if error.kind() == Kind::Resolution => {
             let message = format!(
                 "{} stay as they are: {}",
@@ -256,9 +260,9 @@ async fn upgrade(tools: Preparation, host: &Host, image: &Image) -> Result<()> {
         built => built?,
     }
     // While it is open, nothing that is unfinished in the cache is taken for what a killed process left.
-    let _cache = Store::open(image.places.cache())?;
+    let _cache = Store::open(image.paths.cache())?;
     let installed = host
-        .install(&wheels(&image.places.tools())?)
+        .install(&wheels(&image.paths.tools())?)
         .await
         .map_err(|error| {
             let hint = format!("Set {UPGRADE_TOOLS}=0 to leave them as they are.");
@@ -288,8 +292,8 @@ fn wheels(directory: &Path) -> Result<Vec<WheelFile>> {
     Ok(wheels)
 }
 
-fn serve(places: &Places, bind: SocketAddr) -> Result<()> {
-    let directory = places.wheelhouse();
+fn serve(paths: &Paths, bind: SocketAddr) -> Result<()> {
+    let directory = paths.wheelhouse();
     if !directory.is_dir() {
         let message = format!("there is no wheelhouse in `{}`", directory.display());
         return Err(
@@ -301,16 +305,16 @@ fn serve(places: &Places, bind: SocketAddr) -> Result<()> {
         let listener = TcpListener::bind(bind).await;
         let listener = listener.context(Kind::Publish, || format!("failed to listen on {bind}"))?;
         let address = listener.local_addr().unwrap_or(bind);
-        output::talk(&format!(
+        output::status(&format!(
             "Serving {} at http://{address}/simple/",
             directory.display()
         ));
-        server::serve(listener, directory, Patience::default(), stop).await;
+        server::serve(listener, directory, ServerTimeouts::default(), stop).await;
         Ok(())
     })
 }
 
-fn init(directory: &Path, force: bool, globals: &Globals) -> Result<()> {
+fn init(directory: &Path, force: bool, globals: &GlobalOptions) -> Result<()> {
     let written = scaffold::write(directory, force)?;
     if globals.json {
         let document = json!({ "schema": SCHEMA, "written": written });

@@ -5,15 +5,15 @@ use wheelhouse_types::request::Requirement;
 use wheelhouse_types::{Event, Result};
 
 use super::{is_true, raw};
-use crate::cli::args::Globals;
-use crate::cli::commands::build::{self, Addition, Asks};
-use crate::cli::commands::session::Preparation;
-use crate::cli::process_env::Process;
+use crate::cli::args::GlobalOptions;
+use crate::cli::commands::build::{self, AdditionalSet, SetRequest};
+use crate::cli::commands::session::CommandContext;
+use crate::cli::process_env::ProcessEnv;
 use crate::pipeline::supplement::{Tree, Wants};
-use crate::s2i::Places;
-use crate::s2i::installation::{self, Stated, Tools};
-use crate::s2i::requirements::{self, Requirements};
-use wheelhouse_config::{Dependencies, RawBuild};
+use crate::s2i::Paths;
+use crate::s2i::installation::{self, ProjectMetadata, Tools};
+use crate::s2i::requirements::{self, RequirementsSource};
+use wheelhouse_config::{Dependencies, RawOptions};
 
 /// Set to 1 to resolve each of the files that `REQUIREMENTS_FILE` names by itself.
 const SEPARATE: &str = "WHEELHOUSE_SEPARATE";
@@ -23,39 +23,41 @@ const SEPARATE: &str = "WHEELHOUSE_SEPARATE";
 /// # Errors
 /// `Input` when there are no requirements, or when settings are not valid.
 pub(crate) fn prepare(
-    places: &Places,
-    process: &Process,
-    globals: &Globals,
-) -> Result<(Preparation, Vec<Addition>)> {
-    let mut raw = RawBuild {
-        output: Some(places.wheelhouse()),
-        ..raw(places, globals)
+    paths: &Paths,
+    process: &ProcessEnv,
+    globals: &GlobalOptions,
+) -> Result<(CommandContext, Vec<AdditionalSet>)> {
+    let mut raw = RawOptions {
+        output: Some(paths.wheelhouse()),
+        ..raw(paths, globals)
     };
     let alone = raw.clone();
     let named = process.environment.get("REQUIREMENTS_FILE");
     let found = requirements::find(&process.directory, named)?;
-    let is_project = found == Requirements::Project;
+    let is_project = found == RequirementsSource::Project;
     let (source, missing) = match found {
-        Requirements::Named { files, missing } => {
+        RequirementsSource::Named { files, missing } => {
             raw.requirement_files = files;
             (None, missing)
         }
-        Requirements::Source | Requirements::Project => (Some(".".to_owned()), Vec::new()),
+        RequirementsSource::Source | RequirementsSource::Project => {
+            (Some(".".to_owned()), Vec::new())
+        }
     };
     let separate = if is_true(process.environment.get_nonempty(SEPARATE)) {
         build::separate(&mut raw)
     } else {
         Vec::new()
     };
-    let preparation = Preparation::new(raw, source, globals, false)?;
+    let context = CommandContext::new(raw, source, globals, false)?;
     for name in missing {
         let message = format!("`{name}` of REQUIREMENTS_FILE is not there and is skipped");
-        preparation.renderer.observe(&Event::warning(message));
+        context.renderer.observe(&Event::warning(message));
     }
     let mut additions = Vec::new();
     for (name, raw) in separate {
-        let preparation = Preparation::new(raw, None, globals, false)?;
-        additions.push(Addition::of_file(name, preparation));
+        let context = CommandContext::new(raw, None, globals, false)?;
+        additions.push(AdditionalSet::of_file(name, context));
     }
     let is_installed = installation::is_installed(&process.directory, variables(process));
     let project = is_installed.then(|| installation::stated(&process.directory));
@@ -64,21 +66,21 @@ pub(crate) fn prepare(
     }
     additions.push(builds(project, process));
     additions.extend(tools(process));
-    Ok((preparation, additions))
+    Ok((context, additions))
 }
 
 /// The variables of `process` that are set and not empty.
-fn variables(process: &Process) -> impl Fn(&str) -> Option<String> {
+fn variables(process: &ProcessEnv) -> impl Fn(&str) -> Option<String> {
     |name| process.environment.get_nonempty(name).map(str::to_owned)
 }
 
 /// What `pip install .` installs beside the requirements; `None` if the source states that it is nothing.
 fn dependencies_of(
-    project: &Stated,
-    raw: RawBuild,
-    process: &Process,
-    globals: &Globals,
-) -> Result<Option<Addition>> {
+    project: &ProjectMetadata,
+    raw: RawOptions,
+    process: &ProcessEnv,
+    globals: &GlobalOptions,
+) -> Result<Option<AdditionalSet>> {
     let requirements = match &project.dependencies {
         Dependencies::Absent => Vec::new(),
         Dependencies::Static(texts) => texts.clone(),
@@ -87,15 +89,15 @@ fn dependencies_of(
     if requirements.is_empty() {
         return Ok(None);
     }
-    let raw = RawBuild {
+    let raw = RawOptions {
         requirements,
         ..raw
     };
-    let preparation = Preparation::new(raw, None, globals, false)?;
-    Ok(Some(Addition {
+    let context = CommandContext::new(raw, None, globals, false)?;
+    Ok(Some(AdditionalSet {
         name: "project".to_owned(),
         title: "what the application depends on as a project".to_owned(),
-        asks: Asks::Own(Box::new(preparation)),
+        request: SetRequest::Own(Box::new(context)),
         wants: Wants::DependenciesOf(process.directory.clone()),
         build_only: false,
         required: false,
@@ -104,11 +106,11 @@ fn dependencies_of(
 
 /// What building the application requires, if it is a `project`, and the local trees among its
 /// requirements.
-fn builds(project: Option<Stated>, process: &Process) -> Addition {
-    Addition {
+fn builds(project: Option<ProjectMetadata>, process: &ProcessEnv) -> AdditionalSet {
+    AdditionalSet {
         name: "build".to_owned(),
         title: "what building the application requires".to_owned(),
-        asks: Asks::Alike(Vec::new()),
+        request: SetRequest::SameSettings(Vec::new()),
         wants: Wants::BuildsOf(project.map(|project| Tree {
             name: project.name,
             path: process.directory.clone(),
@@ -119,7 +121,7 @@ fn builds(project: Option<Stated>, process: &Process) -> Addition {
 }
 
 /// The tools that the build of the application fetches: those that are named must be there.
-fn tools(process: &Process) -> impl Iterator<Item = Addition> {
+fn tools(process: &ProcessEnv) -> impl Iterator<Item = AdditionalSet> {
     let Tools { named, implied } = Tools::find(variables(process));
     let base = process.directory.clone();
     let sets = [("tools", named, true), ("implied-tools", implied, false)];
@@ -131,10 +133,10 @@ fn tools(process: &Process) -> impl Iterator<Item = Addition> {
             base: base.clone(),
             ..Requirement::default()
         });
-        Addition {
+        AdditionalSet {
             name: name.to_owned(),
             title: "the tools of the application's build".to_owned(),
-            asks: Asks::Alike(requirements.collect()),
+            request: SetRequest::SameSettings(requirements.collect()),
             wants: Wants::Requirements,
             build_only: true,
             required,

@@ -11,7 +11,7 @@ use clap::{ArgAction, Args};
     reason = "each is an independent flag of the command line, and named as such"
 )]
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct Foreign {
+pub(crate) struct PipCompatibility {
     #[arg(long, global = true, hide = true)]
     no_input: bool,
 
@@ -48,7 +48,7 @@ pub(crate) struct Foreign {
     progress_bar: Option<String>,
 }
 
-impl Foreign {
+impl PipCompatibility {
     pub(super) fn hides_progress(&self) -> bool {
         self.progress_bar.as_deref() == Some("off")
     }
