@@ -1,9 +1,9 @@
-//! What a build needs: made once, out of the same store, and never in a circle.
+//! Build requirements: built once, cached like other wheels, and never in a cycle.
 
 use crate::support::{Index, Sandbox, Sdist, Wheel, tree};
 
-/// A script that notes each build of `name` in `file`.
-fn noting(sandbox: &Sandbox, name: &str) -> String {
+/// Returns a script that appends `name` to the notes for each build.
+fn script_noting(sandbox: &Sandbox, name: &str) -> String {
     let notes = crate::support::literal(&sandbox.path("notes"));
     format!("with open({notes}, 'a') as file: file.write({name:?} + '\\n')")
 }
@@ -14,12 +14,12 @@ fn notes(sandbox: &Sandbox) -> Vec<String> {
 }
 
 #[test]
-fn a_package_that_another_build_needs_is_built_once() {
+fn builds_shared_build_requirement_once() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
-    let tool = Sdist::new("tool", "1.0").script(&noting(&sandbox, "tool"));
+    let tool = Sdist::new("tool", "1.0").script(&script_noting(&sandbox, "tool"));
     index.add_sdist(&tool);
     for name in ["alpha", "beta", "gamma"] {
-        let script = format!("import tool\n{}", noting(&sandbox, name));
+        let script = format!("import tool\n{}", script_noting(&sandbox, name));
         index.add_sdist(&Sdist::new(name, "1.0").requires("tool").script(&script));
     }
     let arguments = ["alpha", "beta", "gamma", "tool"];
@@ -32,7 +32,7 @@ fn a_package_that_another_build_needs_is_built_once() {
 }
 
 #[test]
-fn what_a_back_end_reports_is_there_when_it_builds() {
+fn installs_reported_build_requirements() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("tool", "1.0"));
     index.add_sdist(&Sdist::new("plugin", "1.0").requires("tool"));
@@ -47,12 +47,12 @@ fn what_a_back_end_reports_is_there_when_it_builds() {
     assert_eq!(
         tree::wheels(&sandbox.out()),
         ["alpha-1.0-py3-none-any.whl"],
-        "build requirements are no part of the wheelhouse"
+        "build requirements are not part of the wheelhouse"
     );
 }
 
 #[test]
-fn a_circle_of_build_requirements_is_an_error_and_no_wait() {
+fn build_cycle_is_an_error() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add_sdist(&Sdist::new("alpha", "1.0").requires("beta"));
     index.add_sdist(&Sdist::new("beta", "1.0").requires("gamma"));
@@ -67,8 +67,8 @@ fn a_circle_of_build_requirements_is_an_error_and_no_wait() {
     sandbox.build(&index, &["alpha"]).assert_success();
 }
 
-/// `alpha` needs `beta` to be built, and `beta` needs `alpha` to run.
-fn circle_by_a_wheel(index: &Index) -> Sdist {
+/// Adds `alpha`, which requires `beta` for its build, and `beta`, which requires `alpha` at run time.
+fn add_cycle_through_wheel(index: &Index) -> Sdist {
     let alpha = Sdist::new("alpha", "1.0").requires("beta");
     index.add_sdist(&alpha);
     index.add(&Wheel::new("beta", "1.0").requires("alpha"));
@@ -76,12 +76,12 @@ fn circle_by_a_wheel(index: &Index) -> Sdist {
 }
 
 #[test]
-fn a_circle_through_an_entry_of_a_lock_is_an_error_and_no_wait() {
+fn build_cycle_through_lock_is_an_error() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
-    let alpha = circle_by_a_wheel(&index);
+    let alpha = add_cycle_through_wheel(&index);
     let bytes = alpha.bytes();
     let sha256 = crate::support::sha256(&bytes);
-    // The lock names the file by the URL of the index, by another one, or by a path.
+    // The lock names the file by the URL of the index, by another URL, or by a path.
     std::fs::write(sandbox.path("alpha-1.0.tar.gz"), &bytes).unwrap();
     let url = index.file_url("alpha-1.0.tar.gz");
     let sources = [
@@ -107,9 +107,9 @@ fn a_circle_through_an_entry_of_a_lock_is_an_error_and_no_wait() {
 }
 
 #[test]
-fn a_circle_through_a_direct_reference_is_an_error_and_no_wait() {
+fn build_cycle_through_direct_reference_is_an_error() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
-    circle_by_a_wheel(&index);
+    add_cycle_through_wheel(&index);
     let reference = format!("alpha @ {}", index.file_url("alpha-1.0.tar.gz"));
     sandbox
         .build(&index, &[&reference])
@@ -118,7 +118,7 @@ fn a_circle_through_a_direct_reference_is_an_error_and_no_wait() {
 }
 
 #[test]
-fn a_build_requirement_that_nobody_has_is_named_with_who_wants_it() {
+fn missing_build_requirement_is_an_error_with_its_package() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add_sdist(&Sdist::new("alpha", "1.0").requires("nowhere>=2"));
     sandbox
@@ -128,12 +128,12 @@ fn a_build_requirement_that_nobody_has_is_named_with_who_wants_it() {
 }
 
 #[test]
-fn a_build_may_require_what_is_at_a_url() {
+fn build_may_require_url() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let tool = Sdist::new("tool", "1.0");
     index.add(&Wheel::new("tool", "1.0"));
     index.add_sdist(&tool);
-    // As code hosts name archives.
+    // Models archive URLs of code hosts.
     index.add_bytes("main", tool.bytes(), None);
     let files = ["tool-1.0-py3-none-any.whl", "tool-1.0.tar.gz", "main"];
     for (number, file) in files.into_iter().enumerate() {

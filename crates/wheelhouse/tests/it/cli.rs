@@ -1,4 +1,4 @@
-//! The program as its user meets it: messages, streams, exit codes, and where options come from.
+//! The command line: messages, output streams, exit codes, and origins of options.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Finished, Sandbox, Wheel};
 
-/// A sandbox whose directory `links` has these wheels, for runs that ask no index.
+/// Returns a sandbox whose directory `links` has these wheels, for runs without an index.
 fn sandbox(wheels: &[Wheel]) -> Sandbox {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("links")).unwrap();
@@ -17,7 +17,7 @@ fn sandbox(wheels: &[Wheel]) -> Sandbox {
     sandbox
 }
 
-/// `wheelhouse` with `arguments`, separated by spaces.
+/// Runs `wheelhouse` with `arguments`, separated by spaces.
 fn run(sandbox: &Sandbox, arguments: &str) -> Finished {
     sandbox.spawn(command(sandbox, arguments)).finish()
 }
@@ -28,7 +28,7 @@ fn command(sandbox: &Sandbox, arguments: &str) -> Command {
     command
 }
 
-/// The text without what differs from run to run.
+/// Replaces what differs between runs.
 fn redacted(sandbox: &Sandbox, text: &str) -> String {
     let text = text.replace(
         sandbox.path("").display().to_string().trim_end_matches('/'),
@@ -51,7 +51,7 @@ fn lines_of_json(text: &str) -> Vec<Value> {
 const OFFLINE: &str = "build --no-index -f links";
 
 #[test]
-fn help_and_version_are_data() {
+fn prints_help_and_version_to_stdout() {
     let sandbox = sandbox(&[]);
     let help = run(&sandbox, "build --help");
     help.assert_success();
@@ -64,11 +64,11 @@ fn help_and_version_are_data() {
     let completions = run(&sandbox, "completions bash");
     completions.assert_success();
     assert!(completions.stdout.contains("--find-links"));
-    assert!(!sandbox.path("home/.cache").exists(), "nothing was made");
+    assert!(!sandbox.path("home/.cache").exists(), "a cache was created");
 }
 
 #[test]
-fn mistakes_are_told_with_what_was_meant() {
+fn suggests_similar_command_and_option() {
     let sandbox = sandbox(&[]);
     run(&sandbox, "").assert_exit(2);
     let verb = run(&sandbox, "biuld");
@@ -82,7 +82,7 @@ fn mistakes_are_told_with_what_was_meant() {
 }
 
 #[test]
-fn of_an_option_that_is_repeated_the_last_counts() {
+fn last_of_repeated_options_applies() {
     let sandbox = sandbox(&[]);
     let repeated = "config --no-index --no-index --pre --pre --timeout 1 --timeout 7 --json";
     let found = run(&sandbox, repeated);
@@ -91,7 +91,7 @@ fn of_an_option_that_is_repeated_the_last_counts() {
 }
 
 #[test]
-fn nothing_to_build_from_is_said() {
+fn missing_inputs_are_an_error() {
     let sandbox = sandbox(&[]);
     let finished = run(&sandbox, "build");
     finished.assert_exit(2);
@@ -117,7 +117,7 @@ fn nothing_to_build_from_is_said() {
 }
 
 #[test]
-fn a_run_is_told_on_stderr_and_leaves_stdout_empty() {
+fn prints_progress_to_stderr_only() {
     let sandbox = sandbox(&[
         Wheel::new("acme", "1.0").requires("tool"),
         Wheel::new("tool", "2.0"),
@@ -145,7 +145,7 @@ fn a_run_is_told_on_stderr_and_leaves_stdout_empty() {
 }
 
 #[test]
-fn a_dry_run_prints_its_plan_and_does_nothing() {
+fn dry_run_prints_plan_and_writes_nothing() {
     let sandbox = sandbox(&[
         Wheel::new("zebra", "1.0").requires("acme"),
         Wheel::new("acme", "12.0"),
@@ -172,7 +172,7 @@ fn a_dry_run_prints_its_plan_and_does_nothing() {
 }
 
 #[test]
-fn events_are_lines_and_the_last_is_the_result() {
+fn json_prints_event_lines_ending_with_result() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     let events = lines_of_json(&run(&sandbox, &format!("{OFFLINE} acme --json")).stdout);
     assert!(
@@ -194,7 +194,7 @@ fn events_are_lines_and_the_last_is_the_result() {
 }
 
 #[test]
-fn requirements_come_from_the_standard_input_too() {
+fn reads_requirements_from_stdin() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     let mut command = command(&sandbox, &format!("{OFFLINE} --dry-run -q -r -"));
     let listed = fs::File::open(sandbox.write("listed.txt", "acme # ours\n")).unwrap();
@@ -204,7 +204,7 @@ fn requirements_come_from_the_standard_input_too() {
 }
 
 #[test]
-fn a_source_is_a_directory_or_a_repository() {
+fn source_is_directory_or_repository() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0"), Wheel::new("tool", "1.0")]);
     sandbox.write("app/requirements.txt", "acme\n");
     let plan = |arguments: &str| run(&sandbox, &format!("{OFFLINE} -q --dry-run {arguments}"));
@@ -242,7 +242,7 @@ fn a_source_is_a_directory_or_a_repository() {
 }
 
 #[test]
-fn configuration_is_shown_with_its_origins_and_without_secrets() {
+fn config_shows_origins_and_masks_credentials() {
     let mut sandbox = sandbox(&[]);
     let file = sandbox.write("pip.conf", "[global]\nretries = 7\nquiet = 1\nabsurd = 1\n");
     sandbox.set("PIP_CONFIG_FILE", file);
@@ -273,7 +273,7 @@ fn configuration_is_shown_with_its_origins_and_without_secrets() {
 }
 
 #[test]
-fn the_cache_is_found_shown_tidied_and_emptied() {
+fn cache_commands_locate_describe_prune_and_clean() {
     let mut sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     assert!(
         run(&sandbox, "cache dir")
@@ -288,7 +288,7 @@ fn the_cache_is_found_shown_tidied_and_emptied() {
     );
     sandbox.set("WHEELHOUSE_CACHE_DIR", sandbox.cache());
     run(&sandbox, "cache info").assert_success();
-    assert!(!sandbox.cache().exists(), "asking makes no cache");
+    assert!(!sandbox.cache().exists(), "cache info created a cache");
     run(&sandbox, &format!("{OFFLINE} acme")).assert_success();
     let files = || {
         let info: Value = serde_json::from_str(&run(&sandbox, "cache info --json").stdout).unwrap();
@@ -306,7 +306,7 @@ fn the_cache_is_found_shown_tidied_and_emptied() {
 }
 
 #[test]
-fn no_cache_leaves_nothing_behind() {
+fn no_cache_leaves_no_files() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     run(&sandbox, &format!("{OFFLINE} acme --no-cache")).assert_success();
     assert!(!sandbox.path("home/.cache").exists());
@@ -314,7 +314,7 @@ fn no_cache_leaves_nothing_behind() {
 }
 
 #[test]
-fn colour_is_for_those_who_want_it() {
+fn colors_follow_option_and_environment() {
     let mut sandbox = sandbox(&[]);
     assert!(!run(&sandbox, "build").stderr.contains('\x1b'));
     assert!(
@@ -328,7 +328,7 @@ fn colour_is_for_those_who_want_it() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_fault() {
+fn closed_stdout_is_not_an_error() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     for arguments in [
         "config",
@@ -353,7 +353,7 @@ fn a_reader_that_goes_away_is_no_fault() {
 }
 
 #[test]
-fn what_has_another_effect_than_it_seems_is_said() {
+fn warns_about_options_with_unexpected_effect() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     sandbox.write("r.txt", "acme --pre\n--find-links absent\n");
     let finished = run(&sandbox, &format!("{OFFLINE} -r r.txt"));
@@ -380,7 +380,7 @@ fn what_has_another_effect_than_it_seems_is_said() {
 }
 
 #[test]
-fn options_of_pip_without_effect_are_accepted() {
+fn accepts_pip_options_without_effect() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     let options = "--no-input --disable-pip-version-check --exists-action w --no-clean --no-color --progress-bar off";
     let finished = run(&sandbox, &format!("{OFFLINE} acme {options}"));
@@ -399,7 +399,7 @@ fn options_of_pip_without_effect_are_accepted() {
 }
 
 #[test]
-fn options_of_others_are_told_with_ours() {
+fn suggests_equivalents_of_options_of_other_tools() {
     let sandbox = sandbox(&[]);
     for (given, ours) in [
         ("build --generate-hashes a", "`wheelhouse lock`"),
@@ -421,7 +421,7 @@ fn options_of_others_are_told_with_ours() {
 }
 
 #[test]
-fn help_is_a_command_too() {
+fn help_command_equals_help_option() {
     let sandbox = sandbox(&[]);
     let help = run(&sandbox, "help build");
     help.assert_success();
@@ -430,12 +430,12 @@ fn help_is_a_command_too() {
 }
 
 #[test]
-fn empty_arguments_are_passed_over() {
+fn ignores_empty_arguments() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     let mut command = command(&sandbox, OFFLINE);
     command.args(["", "acme", " "]);
     sandbox.spawn(command).finish().assert_success();
-    // What an unset variable leaves is no order to build the application that is here.
+    // The empty argument of an unset variable does not select the project in the current directory.
     sandbox.write("requirements.txt", "acme\n");
     let mut alone = self::command(&sandbox, OFFLINE);
     alone.arg("");
@@ -446,7 +446,7 @@ fn empty_arguments_are_passed_over() {
 }
 
 #[test]
-fn files_among_requirements_are_told_with_their_option() {
+fn suggests_requirement_option_for_file_argument() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     sandbox.write("requirements/base.txt", "acme\n");
     sandbox.write("uv.lock", "");
@@ -463,7 +463,7 @@ fn files_among_requirements_are_told_with_their_option() {
 }
 
 #[test]
-fn what_conda_freezes_is_named_as_that() {
+fn error_names_requirements_frozen_by_conda() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     sandbox.write(
         "r.txt",
@@ -481,7 +481,7 @@ fn what_conda_freezes_is_named_as_that() {
 }
 
 #[test]
-fn a_path_may_have_a_hash_sign() {
+fn accepts_path_with_hash_sign() {
     let sandbox = sandbox(&[]);
     let wheel = Wheel::new("acme", "1.0");
     let links = sandbox.path("c#/links");
@@ -494,7 +494,7 @@ fn a_path_may_have_a_hash_sign() {
 }
 
 #[test]
-fn without_a_cache_nothing_is_left_behind() {
+fn failed_runs_without_cache_leave_no_files() {
     let sandbox = sandbox(&[
         Wheel::new("acme", "1.0").requires("tool==1"),
         Wheel::new("tool", "1"),
@@ -509,7 +509,7 @@ fn without_a_cache_nothing_is_left_behind() {
 }
 
 #[test]
-fn without_a_cache_the_log_of_a_failed_build_stays() {
+fn keeps_log_of_failed_build_without_cache() {
     let sandbox = sandbox(&[]);
     sandbox.write("tree/setup.py", "raise SystemExit('this is why')\n");
     let finished = run(
@@ -534,7 +534,7 @@ fn without_a_cache_the_log_of_a_failed_build_stays() {
 }
 
 #[test]
-fn a_terminal_without_a_cursor_gets_lines() {
+fn prints_lines_to_dumb_terminal() {
     let sandbox = sandbox(&[Wheel::new("acme", "1.0")]);
     for term in [Some("dumb"), None] {
         let program = env!("CARGO_BIN_EXE_wheelhouse");
@@ -556,7 +556,7 @@ fn a_terminal_without_a_cursor_gets_lines() {
 }
 
 #[test]
-fn messages_name_the_users_tree() {
+fn errors_name_original_source_tree() {
     let sandbox = sandbox(&[]);
     let wheel = Wheel::new("acme", "1.0");
     fs::write(sandbox.path("links").join(wheel.filename()), wheel.bytes()).unwrap();

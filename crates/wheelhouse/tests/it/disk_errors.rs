@@ -1,4 +1,4 @@
-//! Disks that are full, read-only or other ones, caches that are damaged, and runs at once.
+//! Full and read-only filesystems, corrupt caches and concurrent runs.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ const WANTED: [&str; 2] = ["alpha", "gamma"];
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn a_full_disk_under_the_output_is_named_and_the_old_wheelhouse_stays() {
+fn full_output_disk_is_an_error_and_keeps_old_wheelhouse() {
     let (index, sandbox) = (index(), Sandbox::new());
     let _disk = Mount::memory(&sandbox.out(), 1_000_000);
     sandbox.build(&index, &["gamma"]).assert_success();
@@ -29,14 +29,14 @@ fn a_full_disk_under_the_output_is_named_and_the_old_wheelhouse_stays() {
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn a_full_disk_under_the_cache_is_named() {
+fn full_cache_disk_is_an_error() {
     let (index, sandbox) = (index(), Sandbox::new());
     let _disk = Mount::memory(&sandbox.cache(), 1_000_000);
     let cache = sandbox.cache().display().to_string();
     let run = sandbox.build(&index, &["alpha"]);
     run.assert_exit(4)
         .assert_error_names(&[&cache, "space", "hint: "]);
-    // Whichever of the two meets the end of the disk first.
+    // Either the download or the build fails first.
     let run = sandbox.build(&index, &WANTED);
     assert!(matches!(run.status.code(), Some(4 | 5)), "{}", run.stderr);
     run.assert_error_names(&[&cache, "space"]);
@@ -50,11 +50,11 @@ fn a_full_disk_under_the_cache_is_named() {
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn a_full_disk_under_the_cache_is_named_whatever_meets_it() {
+fn full_cache_disk_is_an_error_at_any_stage() {
     let (index, sandbox) = (index(), Sandbox::new());
     let cache = sandbox.cache().display().to_string();
-    // From a disk that cannot even be a cache, by one that has no room for knowing the Python, to
-    // one that nearly holds the build.
+    // The sizes range from too small for a cache, through too small for querying the interpreter, to almost enough
+    // for the build.
     for pages in (1..35).step_by(3) {
         let _disk = Mount::memory(&sandbox.cache(), pages * 4096);
         let run = sandbox.build(&index, &["gamma"]);
@@ -67,7 +67,7 @@ fn a_full_disk_under_the_cache_is_named_whatever_meets_it() {
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn a_read_only_output_is_named() {
+fn read_only_output_is_an_error() {
     let (index, sandbox) = (index(), Sandbox::new());
     let disk = Mount::memory(&sandbox.out(), 10_000_000);
     disk.make_read_only();
@@ -77,7 +77,7 @@ fn a_read_only_output_is_named() {
 }
 
 #[test]
-fn an_output_below_a_file_is_named() {
+fn output_below_a_file_is_an_error() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.write("file", "");
     let out = sandbox.path("file/out");
@@ -108,7 +108,7 @@ fn assert_falls_back(index: &Index, sandbox: &Sandbox, cache: &Path) {
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn without_a_writable_cache_a_temporary_one_is_used() {
+fn falls_back_to_temporary_cache() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.write("file", "");
     assert_falls_back(&index, &sandbox, &sandbox.path("file/cache"));
@@ -120,7 +120,7 @@ fn without_a_writable_cache_a_temporary_one_is_used() {
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn a_cache_that_became_read_only_is_left_alone() {
+fn uses_complete_read_only_cache() {
     let (index, sandbox) = (index(), Sandbox::new());
     let disk = Mount::memory(&sandbox.cache(), 20_000_000);
     sandbox.build(&index, &WANTED).assert_success();
@@ -132,7 +132,7 @@ fn a_cache_that_became_read_only_is_left_alone() {
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn a_cache_on_another_filesystem_gives_the_same() {
+fn cache_on_another_filesystem_gives_same_output() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &WANTED).assert_success();
     let cache = sandbox.path("other");
@@ -145,7 +145,7 @@ fn a_cache_on_another_filesystem_gives_the_same() {
     tree::assert_same(&tree::read(&out), &tree::read(&sandbox.out()));
 }
 
-/// The paths of the store's entries.
+/// Returns the paths of all files of the store.
 fn entries(cache: &Path) -> Vec<PathBuf> {
     let names = tree::read(&cache.join("files-v1")).into_keys();
     let names = names.filter(|name| !name.ends_with('/'));
@@ -154,36 +154,36 @@ fn entries(cache: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Damages every entry of the store in one of several ways; in the last two, the time stays.
-fn damage(cache: &Path, how: usize) -> usize {
-    let mut damaged = 0;
+/// Corrupts every file of the store in one of five ways; the last two preserve the modification time.
+fn corrupt(cache: &Path, how: usize) -> usize {
+    let mut corrupted = 0;
     for path in entries(cache) {
         let time = std::fs::metadata(&path).unwrap().modified().unwrap();
         let bytes = std::fs::read(&path).unwrap();
-        // Replaced, as the output may be linked to it.
+        // The output may be hard-linked to it.
         std::fs::remove_file(&path).unwrap();
-        let damaged_bytes = match how {
+        let corrupted_bytes = match how {
             0 => Vec::new(),
             1 | 3 => bytes[..bytes.len() / 2].to_vec(),
             _ => bytes.iter().map(|byte| byte ^ 1).collect(),
         };
-        std::fs::write(&path, damaged_bytes).unwrap();
+        std::fs::write(&path, corrupted_bytes).unwrap();
         if how > 2 {
             let file = std::fs::File::open(&path).unwrap();
             file.set_modified(time).unwrap();
         }
-        damaged += 1;
+        corrupted += 1;
     }
-    damaged
+    corrupted
 }
 
 #[test]
-fn damaged_entries_of_the_cache_are_noticed_and_had_again() {
+fn downloads_and_builds_corrupt_cache_entries_again() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &WANTED).assert_success();
     let expected = tree::read(&sandbox.out());
     for how in 0..5 {
-        assert!(damage(&sandbox.cache(), how) >= 2);
+        assert!(corrupt(&sandbox.cache(), how) >= 2);
         std::fs::remove_dir_all(sandbox.out()).unwrap();
         let run = sandbox.build(&index, &WANTED);
         run.assert_success();
@@ -199,11 +199,11 @@ fn damaged_entries_of_the_cache_are_noticed_and_had_again() {
 }
 
 #[test]
-fn damaged_entries_are_had_again_with_the_lock_alone() {
+fn frozen_run_replaces_corrupt_cache_entries() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &WANTED).assert_success();
     let expected = tree::read(&sandbox.out());
-    damage(&sandbox.cache(), 2);
+    corrupt(&sandbox.cache(), 2);
     std::fs::remove_file(sandbox.out().join("alpha-1.0-py3-none-any.whl")).unwrap();
     sandbox
         .build(&index, &["alpha", "gamma", "--frozen"])
@@ -212,12 +212,12 @@ fn damaged_entries_are_had_again_with_the_lock_alone() {
 }
 
 #[test]
-fn a_wheel_changed_in_the_output_does_not_spoil_the_cache() {
+fn change_in_output_does_not_corrupt_cache() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &WANTED).assert_success();
     let path = sandbox.out().join("gamma-1.0-py3-none-any.whl");
     let right = sha256(&std::fs::read(&path).unwrap());
-    // In place, so that a hard link to the cache would change both.
+    // Written in place, so that a hard link to the cache changes too.
     std::fs::write(&path, "something else").unwrap();
     let other = sandbox.path("other");
     sandbox
@@ -230,8 +230,8 @@ fn a_wheel_changed_in_the_output_does_not_spoil_the_cache() {
     );
 }
 
-/// Writes to a file in place, so that all of its names change, and puts the time back.
-fn change_unseen(path: &Path) {
+/// Changes a file in place, which affects its hard links, and restores its modification time.
+fn change_preserving_time(path: &Path) {
     let time = std::fs::metadata(path).unwrap().modified().unwrap();
     let mut bytes = std::fs::read(path).unwrap();
     bytes[60] ^= 1;
@@ -241,12 +241,12 @@ fn change_unseen(path: &Path) {
 }
 
 #[test]
-fn a_change_whose_time_was_put_back_reaches_no_wheelhouse() {
+fn change_with_restored_time_does_not_reach_wheelhouse() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &WANTED).assert_success();
     let expected = tree::read(&sandbox.out());
     for path in entries(&sandbox.cache()) {
-        change_unseen(&path);
+        change_preserving_time(&path);
     }
     let other = sandbox.path("other");
     let build = |out: &Path| {
@@ -255,13 +255,13 @@ fn a_change_whose_time_was_put_back_reaches_no_wheelhouse() {
     };
     build(&other);
     tree::assert_same(&tree::read(&other), &expected);
-    // Where it shared the files, the wheelhouse from before was changed, and is made right by its next run.
+    // If the first wheelhouse shared its files with the cache, its next run repairs it.
     build(&sandbox.out());
     tree::assert_same(&tree::read(&sandbox.out()), &expected);
 }
 
 #[test]
-fn a_change_during_the_run_reaches_no_wheelhouse() {
+fn change_during_run_does_not_reach_wheelhouse() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha"]).assert_success();
     let digest = sha256(&tree::read(&sandbox.out())["alpha-1.0-py3-none-any.whl"]);
@@ -291,7 +291,7 @@ fn a_change_during_the_run_reaches_no_wheelhouse() {
 }
 
 #[test]
-fn a_record_of_another_packages_wheel_is_not_believed() {
+fn ignores_build_record_of_another_package() {
     let (index, sandbox) = (index(), Sandbox::new());
     index.add_sdist(&Sdist::new("epsilon", "1.0"));
     let wanted = ["gamma", "epsilon"];
@@ -314,7 +314,7 @@ fn a_record_of_another_packages_wheel_is_not_believed() {
 }
 
 #[test]
-fn a_cache_is_verified_and_rid_of_what_is_corrupt() {
+fn cache_verify_reports_and_removes_corrupt_files() {
     let (index, sandbox) = (index(), Sandbox::new());
     let verify = |arguments: &[&str]| {
         let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
@@ -346,7 +346,7 @@ fn a_cache_is_verified_and_rid_of_what_is_corrupt() {
 }
 
 #[test]
-fn names_may_be_as_long_as_filesystems_take() {
+fn accepts_names_of_maximum_length() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     for length in [246, 247, 255] {
         let name = "a".repeat(length - "-1.0-py3-none-any.whl".len());
@@ -363,7 +363,7 @@ fn names_may_be_as_long_as_filesystems_take() {
 }
 
 #[test]
-fn what_is_no_file_in_the_output_is_named() {
+fn output_entry_of_wrong_type_is_an_error() {
     let (index, sandbox) = (index(), Sandbox::new());
     let elsewhere = sandbox.path("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
@@ -397,7 +397,7 @@ fn what_is_no_file_in_the_output_is_named() {
 }
 
 #[test]
-fn two_runs_at_once_on_one_cache_and_one_output_do_no_harm() {
+fn concurrent_runs_share_cache_and_output() {
     let (index, sandbox) = (index(), Sandbox::new());
     index.always(
         "/files/alpha-1.0-py3-none-any.whl",
@@ -421,7 +421,7 @@ fn two_runs_at_once_on_one_cache_and_one_output_do_no_harm() {
 }
 
 #[test]
-fn two_runs_at_once_with_other_sets_leave_one_of_them() {
+fn concurrent_runs_of_different_sets_leave_one_complete_set() {
     let (index, sandbox) = (index(), Sandbox::new());
     for round in 0..3 {
         let runs = [&["alpha"][..], &["gamma"]].map(|wanted| sandbox.start(&index, wanted));
@@ -439,7 +439,7 @@ fn two_runs_at_once_with_other_sets_leave_one_of_them() {
 }
 
 #[test]
-fn two_runs_at_once_may_have_the_same_trees_in_any_order() {
+fn concurrent_runs_build_same_trees_in_any_order() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let mut lines = Vec::new();
     for number in 0..6 {

@@ -1,11 +1,11 @@
-//! Downloading: what is fetched as it was published, for which target, and what is built here.
+//! `wheelhouse download`: published files for each target, and what is built on the host.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::support::{Index, Member, Sandbox, Sdist, Wheel, tree};
 
-/// The distributions right in `directory`.
+/// Returns the filenames of the distributions in `directory`.
 fn distributions(directory: &Path) -> Vec<String> {
     let names = tree::read(directory).into_keys();
     let is_one = |name: &String| {
@@ -23,7 +23,7 @@ fn sdist_name(name: &str) -> String {
     format!("{name}-1.0.tar.gz")
 }
 
-/// An index with pure wheels of version 1.0.
+/// Returns an index with pure wheels of version 1.0.
 fn index_with(names: &[&str]) -> Index {
     let index = Index::start();
     for name in names {
@@ -32,7 +32,7 @@ fn index_with(names: &[&str]) -> Index {
     index
 }
 
-/// `wheelhouse build` from `out` alone, into `wheels`, with a cache that knows nothing.
+/// Runs `wheelhouse build` from `out` alone, into `wheels`, with an empty cache.
 fn build_from_out(sandbox: &Sandbox, wanted: &[&str]) {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     command.args(["build", "--cache-dir", "fresh", "-o", "wheels"]);
@@ -42,7 +42,7 @@ fn build_from_out(sandbox: &Sandbox, wanted: &[&str]) {
 }
 
 #[test]
-fn everything_that_building_needs_comes_as_it_was_published() {
+fn downloads_build_closure_as_published() {
     let (index, sandbox) = (index_with(&["base", "plugin", "unwanted"]), Sandbox::new());
     let alpha = Wheel::new("alpha", "1.0").requires("gamma");
     let tool = Sdist::new("tool", "1.0").requires("base");
@@ -83,7 +83,7 @@ fn everything_that_building_needs_comes_as_it_was_published() {
 }
 
 #[test]
-fn the_output_is_packages_unless_it_is_named() {
+fn default_output_is_packages() {
     let (index, sandbox) = (index_with(&["alpha"]), Sandbox::new());
     let cases: [(&str, &[&str]); 4] = [
         ("packages", &[]),
@@ -104,7 +104,7 @@ fn the_output_is_packages_unless_it_is_named() {
 }
 
 #[test]
-fn what_every_environment_starts_with_comes_along() {
+fn downloads_bootstrap_packages() {
     let (index, sandbox) = (
         index_with(&["alpha", "pip", "setuptools", "wheel"]),
         Sandbox::new(),
@@ -138,7 +138,7 @@ const TAGS: [(&str, &str); 4] = [
     ("cp312-win_amd64", "cp312-cp312-win_amd64"),
 ];
 
-/// An index with `alpha`, which has a wheel for each target and needs others by markers.
+/// Returns an index with `alpha`, which has a wheel for each target and requires others by markers.
 fn index_of_targets() -> Index {
     let index = index_with(&["common", "winonly", "backport"]);
     let alpha = Wheel::new("alpha", "1.0")
@@ -153,7 +153,7 @@ fn index_of_targets() -> Index {
 }
 
 #[test]
-fn each_target_gets_its_wheels_and_its_markers() {
+fn each_target_has_its_wheels_and_markers() {
     let (index, sandbox) = (index_of_targets(), Sandbox::new());
     let pythons = ["--python-version", "3.9,3.12"];
     let platforms = ["--platform", "linux,windows"];
@@ -182,7 +182,7 @@ fn each_target_gets_its_wheels_and_its_markers() {
     );
 }
 
-/// The event `target-finished` of the one target of a run.
+/// Returns the only `target-finished` event of a run.
 fn target_finished(stdout: &str) -> serde_json::Value {
     let events = stdout
         .lines()
@@ -197,7 +197,7 @@ fn target_finished(stdout: &str) -> serde_json::Value {
 const FOREIGN: [&str; 3] = ["--no-bootstrap", "--target", "3.12-windows"];
 
 #[test]
-fn what_cannot_be_built_here_is_left_to_the_target_and_said() {
+fn reports_sdists_to_build_on_foreign_target() {
     let (index, sandbox) = (index_with(&["tool"]), Sandbox::new());
     index.add_sdist(&Sdist::new("pure", "1.0"));
     index.add_sdist(
@@ -232,7 +232,7 @@ fn what_cannot_be_built_here_is_left_to_the_target_and_said() {
 }
 
 #[test]
-fn what_has_extension_modules_is_not_compiled_to_see_whether_it_is_pure() {
+fn does_not_build_sdist_with_extension_modules_for_foreign_target() {
     let (index, sandbox) = (index_with(&["tool"]), Sandbox::new());
     let native = Sdist::new("native", "1.0");
     let setup = b"from setuptools import setup\nsetup(ext_modules=[])\n";
@@ -249,7 +249,7 @@ fn what_has_extension_modules_is_not_compiled_to_see_whether_it_is_pure() {
     assert_eq!(distributions(&sandbox.out()), expected);
     let event = target_finished(&run.stdout);
     assert_eq!(event["to_build"], serde_json::json!(["native==1.0"]));
-    // A wheel that is there already is looked at.
+    // A cached wheel is inspected.
     sandbox.build(&index, &["native"]).assert_success();
     let again = sandbox.path("again");
     let again = ["-d", again.to_str().unwrap()];
@@ -260,7 +260,7 @@ fn what_has_extension_modules_is_not_compiled_to_see_whether_it_is_pure() {
 }
 
 #[test]
-fn sdists_for_a_target_are_an_error_where_only_wheels_will_do() {
+fn only_binary_rejects_sdist_for_target() {
     let index = Index::start();
     index.add_sdist(&Sdist::new("native", "1.0").platform_wheel());
     let arguments = ["native", "--only-binary", ":all:"];
@@ -272,7 +272,7 @@ fn sdists_for_a_target_are_an_error_where_only_wheels_will_do() {
 }
 
 #[test]
-fn all_sources_come_beside_the_wheels_with_what_they_need() {
+fn sources_all_downloads_sdists_and_their_build_closure() {
     let (index, sandbox) = (index_with(&["alpha", "tool", "beta"]), Sandbox::new());
     index.add_sdist(&Sdist::new("alpha", "1.0").requires("tool"));
     sandbox
@@ -297,7 +297,7 @@ fn all_sources_come_beside_the_wheels_with_what_they_need() {
 }
 
 #[test]
-fn a_target_that_does_not_exist_is_named() {
+fn unknown_target_is_an_error() {
     let (index, sandbox) = (index_with(&["alpha"]), Sandbox::new());
     for (option, name) in [
         ("--platform", "beos"),
@@ -313,7 +313,7 @@ fn a_target_that_does_not_exist_is_named() {
 }
 
 #[test]
-fn a_second_run_leaves_what_is_wanted_and_what_is_foreign() {
+fn second_run_removes_unneeded_files_and_keeps_foreign_files() {
     let (index, sandbox) = (index_with(&["alpha", "beta"]), Sandbox::new());
     index.add_sdist(&Sdist::new("gamma", "1.0"));
     let both = ["alpha", "beta", "gamma", "--no-bootstrap"];
@@ -337,7 +337,7 @@ fn a_second_run_leaves_what_is_wanted_and_what_is_foreign() {
 }
 
 #[test]
-fn one_job_is_enough_for_sdists_that_need_one_another() {
+fn one_job_suffices_for_nested_build_requirements() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add_sdist(&Sdist::new("base", "1.0"));
     index.add_sdist(&Sdist::new("tool", "1.0").requires("base").reports("extra"));
@@ -355,7 +355,7 @@ fn one_job_is_enough_for_sdists_that_need_one_another() {
     let run = sandbox.download(&index, &[&wanted[..], &targets].concat());
     run.assert_success();
     let got = distributions(&sandbox.out());
-    // The foreign targets need no closures, because what they want is built here and pure.
+    // The foreign targets need no build closures, because their wheels are pure and built on the host.
     let locked = ["alpha", "delta", "gamma", "tool"];
     for name in locked.into_iter().chain(["base", "beta", "extra"]) {
         assert!(got.contains(&sdist_name(name)), "{name}: {got:?}");

@@ -1,8 +1,8 @@
-//! Locks of other tools as input: what they have is what is built, and nothing else.
+//! Builds from the lockfiles of other tools: exactly the files that they name.
 
 use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, sha256, tree};
 
-/// An index with two versions of `alpha`, which needs `beta`, and with `gamma`.
+/// Returns an index with two versions of `alpha`, which requires `beta`, and with `gamma`.
 fn index() -> Index {
     let index = Index::start();
     for version in ["1.0", "2.0"] {
@@ -36,7 +36,7 @@ const GAMMA: &str = "gamma-1.0-py3-none-any.whl";
 const PROJECT: &str = "[project]\nname = 'app'\nversion = '1'\nrequires-python = '>=3.6'\n\
      dependencies = ['alpha', \"delta; sys_platform == 'never'\"]\n[dependency-groups]\ndev = ['gamma']\n";
 
-/// A lock in which `beta`, on which `alpha` depends, is missing on purpose: a lock is complete.
+/// Returns a `uv.lock` without `beta`, which `alpha` requires: a lock is complete by definition.
 fn uv_lock(index: &Index) -> String {
     let entry = |name: &str, digest: &str| {
         format!(
@@ -61,7 +61,7 @@ fn uv_lock(index: &Index) -> String {
 }
 
 #[test]
-fn a_lock_of_uv_is_built_and_nothing_else() {
+fn builds_exactly_uv_lock() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.write("app/uv.lock", &uv_lock(&index));
     sandbox.write("app/pyproject.toml", PROJECT);
@@ -76,7 +76,7 @@ fn a_lock_of_uv_is_built_and_nothing_else() {
 }
 
 #[test]
-fn an_applications_lock_is_preferred_to_its_project_and_said() {
+fn prefers_lock_of_application_to_its_project() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.write("app/uv.lock", &uv_lock(&index));
     sandbox.write("app/pyproject.toml", PROJECT);
@@ -90,7 +90,7 @@ fn an_applications_lock_is_preferred_to_its_project_and_said() {
 }
 
 #[test]
-fn an_outdated_lock_is_refused_by_the_entry() {
+fn rejects_outdated_uv_lock_and_names_entry() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.write("app/uv.lock", &uv_lock(&index));
     sandbox.write(
@@ -108,7 +108,7 @@ fn an_outdated_lock_is_refused_by_the_entry() {
 }
 
 #[test]
-fn a_file_that_is_not_the_one_of_the_lock_is_refused() {
+fn rejects_file_with_another_digest_than_locked() {
     let (index, sandbox) = (index(), Sandbox::new());
     let lock = uv_lock(&index).replace(&alpha_digest(), &"f".repeat(64));
     sandbox.write("uv.lock", &lock);
@@ -118,7 +118,7 @@ fn a_file_that_is_not_the_one_of_the_lock_is_refused() {
 }
 
 #[test]
-fn a_lock_with_a_tree_is_built_with_the_digests_of_the_rest() {
+fn checks_digests_of_lock_with_source_tree() {
     let (index, sandbox) = (index(), Sandbox::new());
     Sdist::new("local", "1.0").write_tree(&sandbox.path("app"));
     let registry = format!("registry = '{}'", index.url());
@@ -149,7 +149,7 @@ fn a_lock_with_a_tree_is_built_with_the_digests_of_the_rest() {
 }
 
 #[test]
-fn a_lock_of_poetry_is_built() {
+fn builds_poetry_lock() {
     let (index, sandbox) = (index(), Sandbox::new());
     let entry = |name: &str, digest: &str, rest: &str| {
         format!(
@@ -181,9 +181,9 @@ fn a_lock_of_poetry_is_built() {
 }
 
 #[test]
-fn old_names_of_pypi_mean_the_main_index_in_any_lock() {
+fn former_urls_of_pypi_mean_the_main_index() {
     let (index, mut sandbox) = (index(), Sandbox::new());
-    // Where no proxy is, no other server is reached.
+    // A proxy that does not exist makes all other servers unreachable.
     sandbox.set("HTTP_PROXY", "http://127.0.0.1:9");
     sandbox.set("HTTPS_PROXY", "http://127.0.0.1:9");
     sandbox.set("NO_PROXY", "127.0.0.1");
@@ -228,7 +228,7 @@ fn old_names_of_pypi_mean_the_main_index_in_any_lock() {
 }
 
 #[test]
-fn a_lock_of_pipenv_is_built_from_its_own_index() {
+fn builds_pipfile_lock_from_its_index() {
     let (index, sandbox, other) = (index(), Sandbox::new(), Index::start());
     let lock = format!(
         r#"{{"_meta": {{"hash": {{"sha256": "00"}}, "pipfile-spec": 6,
@@ -254,7 +254,7 @@ fn a_lock_of_pipenv_is_built_from_its_own_index() {
 }
 
 #[test]
-fn a_pylock_is_built_even_our_own() {
+fn builds_pylock_of_any_tool() {
     let (index, sandbox) = (index(), Sandbox::new());
     let lock = format!(
         "lock-version = '1.0'\ncreated-by = 'hand'\nextras = ['more']\n\
@@ -288,7 +288,7 @@ fn a_pylock_is_built_even_our_own() {
 }
 
 #[test]
-fn a_lock_for_another_python_is_refused() {
+fn rejects_lock_for_another_python() {
     let (index, sandbox) = (index(), Sandbox::new());
     let lock = uv_lock(&index).replace("'>=3.6'", "'>=3.99'");
     sandbox.write("uv.lock", &lock);
@@ -301,7 +301,7 @@ fn a_lock_for_another_python_is_refused() {
 }
 
 #[test]
-fn a_lock_stands_alone() {
+fn rejects_lock_combined_with_requirements() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.write("uv.lock", &uv_lock(&index));
     let run = sandbox.build(&index, &["-r", "uv.lock", "gamma"]);
@@ -312,7 +312,7 @@ fn a_lock_stands_alone() {
         .assert_error_names(&["the lock `nowhere.lock` is not there"]);
 }
 
-/// A `uv.lock`, a `pylock.toml` and one with an archive, each for `alpha` alone, with `size` as its size.
+/// Returns a `uv.lock`, a `pylock.toml` and one with an archive, each for `alpha` alone, which state `size`.
 fn locks_of_alpha(index: &str, url: &str, size: usize) -> [(&'static str, String); 3] {
     let digest = alpha_digest();
     let pylock = "lock-version = '1.0'\ncreated-by = 'hand'\n[[packages]]\nname = 'alpha'\n";
@@ -339,7 +339,7 @@ fn locks_of_alpha(index: &str, url: &str, size: usize) -> [(&'static str, String
 }
 
 #[test]
-fn files_that_no_page_lists_come_from_the_place_in_the_lock() {
+fn downloads_unlisted_file_from_url_in_lock() {
     let (place, sandbox) = (index(), Sandbox::new());
     let refusing = Index::start();
     refusing.always("/simple/alpha/", Behaviour::Status(401, Vec::new()));
@@ -362,7 +362,7 @@ fn files_that_no_page_lists_come_from_the_place_in_the_lock() {
 }
 
 #[test]
-fn a_mirror_is_preferred_to_the_place_in_the_lock() {
+fn prefers_index_to_url_in_lock() {
     let (mirror, sandbox) = (index(), Sandbox::new());
     let size = alpha("1.0").bytes().len();
     for digest in [alpha_digest(), String::new()] {
@@ -386,7 +386,7 @@ fn a_mirror_is_preferred_to_the_place_in_the_lock() {
 }
 
 #[test]
-fn a_lock_of_an_sdist_gets_it_though_a_page_without_digests_has_a_wheel() {
+fn downloads_locked_sdist_from_page_without_digests() {
     let (index, sandbox) = (index(), Sandbox::new());
     let sdist = Sdist::new("alpha", "1.0");
     index.add_sdist(&sdist);
@@ -412,7 +412,7 @@ fn a_lock_of_an_sdist_gets_it_though_a_page_without_digests_has_a_wheel() {
 }
 
 #[test]
-fn a_size_in_a_lock_is_compared() {
+fn rejects_file_with_another_size_than_locked() {
     let (index, sandbox) = (index(), Sandbox::new());
     let size = alpha("1.0").bytes().len() + 1;
     for (name, lock) in locks_of_alpha(&index.url(), &index.file_url(ALPHA), size) {

@@ -1,10 +1,10 @@
-//! Hashes in requirements and constraints: whose are required, and that one given is checked.
+//! Hash checking of requirements and constraints.
 
 use crate::support::{Index, Sandbox, Sdist, Wheel, sha256};
 
 const WRONG: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// An index with `alpha`, which depends on `beta`, and the digest of the former.
+/// Returns an index with `alpha`, which depends on `beta`, and the digest of `alpha`.
 fn index() -> (Index, String) {
     let index = Index::start();
     let alpha = Wheel::new("alpha", "1.0").requires("beta");
@@ -14,7 +14,7 @@ fn index() -> (Index, String) {
 }
 
 #[test]
-fn one_hash_requires_one_of_all_unless_that_is_switched_off() {
+fn one_hash_requires_hashes_for_all_unless_disabled() {
     let ((index, digest), sandbox) = (index(), Sandbox::new());
     let line = format!("alpha==1.0 --hash=sha256:{digest}\n");
     sandbox.write("requirements.txt", &line);
@@ -35,7 +35,7 @@ fn one_hash_requires_one_of_all_unless_that_is_switched_off() {
 }
 
 #[test]
-fn a_pin_may_be_of_the_text_of_a_version() {
+fn accepts_hash_with_arbitrary_equality() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Wheel::new("alpha", "1.0");
     index.add(&alpha);
@@ -49,7 +49,7 @@ fn a_pin_may_be_of_the_text_of_a_version() {
 }
 
 #[test]
-fn a_hash_is_checked_though_none_is_required() {
+fn checks_hash_even_if_not_required() {
     let ((index, _), sandbox) = (index(), Sandbox::new());
     let line = format!("alpha==1.0 --hash=sha256:{WRONG}\n");
     sandbox.write("requirements.txt", &line);
@@ -60,7 +60,7 @@ fn a_hash_is_checked_though_none_is_required() {
 }
 
 #[test]
-fn a_hash_is_of_the_sdist_though_its_wheel_was_built_before() {
+fn checks_hash_of_sdist_with_cached_wheel() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Sdist::new("alpha", "1.0");
     index.add_sdist(&alpha);
@@ -76,7 +76,7 @@ fn a_hash_is_of_the_sdist_though_its_wheel_was_built_before() {
 }
 
 #[test]
-fn a_hash_that_would_not_be_looked_at_is_refused() {
+fn rejects_hash_of_unpinned_requirement() {
     let ((index, digest), sandbox) = (index(), Sandbox::new());
     let line = format!("alpha>=1 --hash=sha256:{digest}\n");
     sandbox.write("lines.txt", &line);
@@ -93,7 +93,7 @@ fn a_hash_that_would_not_be_looked_at_is_refused() {
 }
 
 #[test]
-fn constraints_need_not_be_pinned_where_hashes_are_required() {
+fn accepts_unpinned_constraints_with_required_hashes() {
     let ((index, digest), sandbox) = (index(), Sandbox::new());
     let beta = sha256(&Wheel::new("beta", "1.0").bytes());
     let lines = format!("alpha==1.0 --hash=sha256:{digest}\nbeta==1.0 --hash=sha256:{beta}\n");
@@ -104,7 +104,7 @@ fn constraints_need_not_be_pinned_where_hashes_are_required() {
 }
 
 #[test]
-fn lines_about_one_package_allow_what_all_of_them_do() {
+fn intersects_hashes_of_repeated_requirement() {
     let ((index, digest), sandbox) = (index(), Sandbox::new());
     let file = ["-r", "requirements.txt", "--no-deps"];
     let line = |digests: &[&str]| {
@@ -134,7 +134,7 @@ fn lines_about_one_package_allow_what_all_of_them_do() {
 }
 
 #[test]
-fn among_links_the_file_with_the_hash_is_chosen() {
+fn selects_file_with_matching_hash_from_find_links() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let wheel = Wheel::new("alpha", "1.0");
     let (plain, rebuilt) = (wheel.bytes(), wheel.file("x.py", "again").bytes());
@@ -167,7 +167,7 @@ fn among_links_the_file_with_the_hash_is_chosen() {
 }
 
 #[test]
-fn constraints_have_no_extras() {
+fn rejects_extras_in_constraints() {
     let ((index, _), sandbox) = (index(), Sandbox::new());
     sandbox.write("constraints.txt", "beta[more]<2\n");
     sandbox
@@ -177,7 +177,7 @@ fn constraints_have_no_extras() {
 }
 
 #[test]
-fn a_lock_without_hashes_does_not_answer_a_request_that_requires_them() {
+fn does_not_reuse_lock_without_required_hashes() {
     let ((index, _), sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha"]).assert_success();
     for more in [&["--require-hashes"][..], &["--require-hashes", "--frozen"]] {

@@ -1,18 +1,18 @@
-//! Build back ends that fail, never end, talk without end or leave processes behind.
+//! Build backends that fail, never finish, print without end or leave processes behind.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::{Index, Sandbox, Sdist, Wheel, literal, process, tree};
 
-/// An index with the source distribution of gamma 1.0, whose back end does what `script` says.
-fn offering(script: &str) -> Index {
+/// Returns an index with the sdist of `gamma` 1.0, whose build backend runs `script`.
+fn index_with_script(script: &str) -> Index {
     let index = Index::start();
     index.add_sdist(&Sdist::new("gamma", "1.0").static_metadata().script(script));
     index
 }
 
-/// The log that a message names.
+/// Returns the path of the log that the message names.
 fn log(error: &str) -> PathBuf {
     let line = error
         .lines()
@@ -21,8 +21,8 @@ fn log(error: &str) -> PathBuf {
 }
 
 #[test]
-fn a_failure_shows_package_hook_last_lines_and_log() {
-    let index = offering(
+fn error_shows_package_hook_last_lines_and_log() {
+    let index = index_with_script(
         "for i in range(100): print('line', i)\nprint('no luck', file=sys.stderr)\nsys.exit(3)",
     );
     let sandbox = Sandbox::new();
@@ -46,14 +46,17 @@ fn a_failure_shows_package_hook_last_lines_and_log() {
 }
 
 #[test]
-fn an_exception_is_shown() {
-    let run = Sandbox::new().build(&offering("raise ValueError('what a day')"), &["gamma"]);
+fn error_shows_exception_of_hook() {
+    let run = Sandbox::new().build(
+        &index_with_script("raise ValueError('what a day')"),
+        &["gamma"],
+    );
     run.assert_exit(5)
         .assert_error_names(&["gamma==1.0", "ValueError: what a day"]);
 }
 
 #[test]
-fn a_failure_without_static_metadata_is_told_alike() {
+fn error_is_the_same_without_static_metadata() {
     let index = Index::start();
     index.add_sdist(&Sdist::new("gamma", "1.0").script("print('no luck')\nsys.exit(3)"));
     let sandbox = Sandbox::new();
@@ -64,7 +67,7 @@ fn a_failure_without_static_metadata_is_told_alike() {
 }
 
 #[test]
-fn what_failed_is_not_tried_again_in_the_same_run() {
+fn does_not_repeat_failed_build_in_same_run() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let ran = sandbox.path("ran");
     let script = format!(
@@ -77,30 +80,33 @@ fn what_failed_is_not_tried_again_in_the_same_run() {
 }
 
 #[test]
-fn well_known_causes_come_with_a_hint() {
+fn known_cause_of_build_failure_has_hint() {
     let script = "print('Error: pg_config executable not found.')\nsys.exit(1)";
-    let run = Sandbox::new().build(&offering(script), &["gamma"]);
+    let run = Sandbox::new().build(&index_with_script(script), &["gamma"]);
     run.assert_exit(5)
         .assert_error_names(&["gamma==1.0", "hint: ", "libpq-dev"]);
 }
 
 #[test]
-fn a_back_end_that_builds_nothing_is_refused() {
-    let run = Sandbox::new().build(&offering("return 'gamma-1.0-py3-none-any.whl'"), &["gamma"]);
+fn rejects_build_without_wheel() {
+    let run = Sandbox::new().build(
+        &index_with_script("return 'gamma-1.0-py3-none-any.whl'"),
+        &["gamma"],
+    );
     run.assert_exit(5)
         .assert_error_names(&["gamma==1.0", "build_wheel"]);
 }
 
 #[test]
-fn a_back_end_that_builds_rubbish_is_refused() {
+fn rejects_build_of_invalid_wheel() {
     let script = "name = 'gamma-1.0-py3-none-any.whl'\nopen(os.path.join(wheel_directory, name), 'w').write('x')\nreturn name";
-    let run = Sandbox::new().build(&offering(script), &["gamma"]);
+    let run = Sandbox::new().build(&index_with_script(script), &["gamma"]);
     run.assert_exit(5)
         .assert_error_names(&["gamma==1.0", "wrong wheel"]);
 }
 
 #[test]
-fn a_back_end_that_names_a_path_outside_is_refused() {
+fn rejects_wheel_outside_of_wheel_directory() {
     let sandbox = Sandbox::new();
     let outside = sandbox.path("gamma-1.0-py3-none-any.whl");
     let script = format!(
@@ -108,12 +114,12 @@ fn a_back_end_that_names_a_path_outside_is_refused() {
         literal(&sandbox.path("")),
         literal(&outside)
     );
-    let run = sandbox.build(&offering(&script), &["gamma"]);
+    let run = sandbox.build(&index_with_script(&script), &["gamma"]);
     run.assert_exit(5).assert_error_names(&["gamma==1.0"]);
 }
 
-/// Starts children in the same group; all ids go to `file`.
-fn family(file: &Path) -> String {
+/// Returns a script that starts children in its process group and writes all process ids to `file`.
+fn script_starting_children(file: &Path) -> String {
     let quoted = literal(file);
     format!(
         "def note(id):\n    with open({quoted}, 'a') as file: file.write('%d\\n' % id)\n\
@@ -126,11 +132,13 @@ fn family(file: &Path) -> String {
 }
 
 #[test]
-fn an_endless_hook_is_ended_with_its_children() {
+fn build_timeout_terminates_hook_and_its_children() {
     let sandbox = Sandbox::new();
     let ids = sandbox.path("ids");
-    let index =
-        offering(&(family(&ids) + "\nprint('still here')\nsys.stdout.flush()\ntime.sleep(600)"));
+    let index = index_with_script(
+        &(script_starting_children(&ids)
+            + "\nprint('still here')\nsys.stdout.flush()\ntime.sleep(600)"),
+    );
     let run = sandbox.build(&index, &["gamma", "--build-timeout", "1"]);
     run.assert_exit(5)
         .assert_error_names(&["gamma==1.0", "1 s", "--build-timeout", "still here"]);
@@ -141,23 +149,23 @@ fn an_endless_hook_is_ended_with_its_children() {
 }
 
 #[test]
-fn a_daemon_left_behind_holds_up_nobody_and_is_ended() {
+fn daemon_does_not_delay_build_and_is_terminated() {
     let sandbox = Sandbox::new();
     let ids = sandbox.path("ids");
-    // It keeps the output open.
+    // The child inherits the output and keeps it open.
     let script = format!(
         "id = subprocess.Popen(['sleep', '600']).pid\nwith open({}, 'a') as file: file.write('%d\\n' % id)",
         literal(&ids)
     );
-    let run = sandbox.build(&offering(&script), &["gamma"]);
+    let run = sandbox.build(&index_with_script(&script), &["gamma"]);
     run.assert_success();
     assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
     process::assert_dead(&process::ids(&ids));
 }
 
-/// Starts daemons that keep the output open: in a session of its own, by a double fork, without the variables of the
-/// hook, and one that starts others. All ids go to `file`.
-fn daemons(file: &Path) -> String {
+/// Returns a script that starts script_starting_daemons that keep the output open: in a session of their own, by a double fork,
+/// without the environment of the hook, and one that starts others. It writes all process ids to `file`.
+fn script_starting_daemons(file: &Path) -> String {
     let quoted = literal(file);
     format!(
         "def note(id):\n    with open({quoted}, 'a') as file: file.write('%d\\n' % id)\n\
@@ -172,7 +180,7 @@ fn daemons(file: &Path) -> String {
 }
 
 #[test]
-fn daemons_are_ended_with_the_hook() {
+fn terminates_daemons_when_hook_ends() {
     for (end, options, code) in [
         ("pass", &[][..], 0),
         ("sys.exit(1)", &[], 5),
@@ -182,7 +190,7 @@ fn daemons_are_ended_with_the_hook() {
     ] {
         let sandbox = Sandbox::new();
         let ids = sandbox.path("ids");
-        let index = offering(&(daemons(&ids) + end));
+        let index = index_with_script(&(script_starting_daemons(&ids) + end));
         let run = sandbox.build(&index, &[&["gamma"], options].concat());
         run.assert_exit(code);
         assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
@@ -193,22 +201,24 @@ fn daemons_are_ended_with_the_hook() {
 }
 
 #[test]
-fn daemons_are_ended_by_an_interruption() {
+fn terminates_daemons_on_interruption() {
     let sandbox = Sandbox::new();
     let ids = sandbox.path("ids");
-    let index = offering(&(daemons(&ids) + "time.sleep(600)"));
+    let index = index_with_script(&(script_starting_daemons(&ids) + "time.sleep(600)"));
     let run = sandbox.start(&index, &["gamma"]);
-    process::eventually("the daemons", || process::ids(&ids).len() >= 5);
+    process::eventually("the script_starting_daemons", || {
+        process::ids(&ids).len() >= 5
+    });
     run.signal(rustix::process::Signal::TERM);
     run.finish().assert_exit(130);
     process::assert_dead(&process::ids(&ids));
 }
 
 #[test]
-fn the_end_of_a_hook_harms_no_other() {
+fn end_of_hook_does_not_affect_concurrent_hook() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let (ready, over) = (sandbox.path("ready"), sandbox.path("over"));
-    // Its daemon is needed until the other hook is over.
+    // The build of `gamma` needs its daemon until that of `delta` has ended.
     let script = format!(
         "daemon = subprocess.Popen(['sleep', '600'], start_new_session=True)\n\
          open({}, 'w').close()\n\
@@ -229,7 +239,7 @@ fn the_end_of_a_hook_harms_no_other() {
 }
 
 #[test]
-fn what_a_hook_writes_into_its_environment_reaches_no_other_build() {
+fn changes_to_build_environment_do_not_affect_other_builds() {
     let edit = "f = open(api, 'r+')\nf.write(\"def hi(): return 'EVIL'\\n\")\nf.close()";
     let forge = "import importlib.util, importlib._bootstrap_external as loader\n\
                  code, state = compile(\"def hi(): return 'EVIL'\", api, 'exec'), os.stat(api)\n\
@@ -275,7 +285,7 @@ fn what_a_hook_writes_into_its_environment_reaches_no_other_build() {
 }
 
 #[test]
-fn build_requirements_are_compiled_before_the_first_hook() {
+fn compiles_build_requirements_before_first_hook() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let told = sandbox.path("told");
     let tool = Wheel::new("tool", "1.0")
@@ -306,12 +316,12 @@ fn build_requirements_are_compiled_before_the_first_hook() {
 }
 
 #[test]
-fn a_hook_that_talks_without_end_fills_neither_disk_nor_memory() {
+fn bounds_log_and_memory_for_endless_output() {
     let script = "import resource\nline = b'x' * 99 + b'\\n'\nfor i in range(1200): sys.stdout.buffer.write(line * 1000)\nsys.stdout.flush()\nsys.exit(1)";
-    let index = offering(script);
+    let index = index_with_script(script);
     let sandbox = Sandbox::new();
     let mut command = sandbox.command("python3");
-    // Runs the program and prints its largest resident set in KiB: only the kernel knows that.
+    // Runs the program and prints its maximum resident set size in KiB.
     let measure = "import resource, subprocess, sys\ncode = subprocess.call(sys.argv[1:])\n\
                    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\nsys.exit(code)";
     command.args(["-c", measure, env!("CARGO_BIN_EXE_wheelhouse")]);
@@ -339,9 +349,9 @@ fn a_hook_that_talks_without_end_fills_neither_disk_nor_memory() {
 }
 
 #[test]
-fn a_line_without_an_end_is_cut() {
+fn truncates_endless_line() {
     let run = Sandbox::new().build(
-        &offering("sys.stdout.write('x' * 30000000)\nsys.exit(1)"),
+        &index_with_script("sys.stdout.write('x' * 30000000)\nsys.exit(1)"),
         &["gamma"],
     );
     run.assert_exit(5).assert_error_names(&["gamma==1.0"]);
@@ -353,9 +363,9 @@ fn a_line_without_an_end_is_cut() {
 }
 
 #[test]
-fn output_that_is_no_text_is_shown_as_far_as_it_goes() {
+fn shows_output_that_is_not_utf8() {
     let run = Sandbox::new().build(
-        &offering("sys.stdout.buffer.write(b'caf\\xe9 \\x1b[31mred\\x1b[0m\\n')\nsys.stdout.flush()\nsys.exit(1)"),
+        &index_with_script("sys.stdout.buffer.write(b'caf\\xe9 \\x1b[31mred\\x1b[0m\\n')\nsys.stdout.flush()\nsys.exit(1)"),
         &["gamma"],
     );
     run.assert_exit(5)
@@ -363,7 +373,7 @@ fn output_that_is_no_text_is_shown_as_far_as_it_goes() {
 }
 
 #[test]
-fn with_keep_going_all_failures_are_listed() {
+fn keep_going_lists_all_failures() {
     let index = Index::start();
     index.add(&Wheel::new("alpha", "1.0"));
     index.add(&Wheel::new("beta", "1.0"));
@@ -393,7 +403,7 @@ fn with_keep_going_all_failures_are_listed() {
 }
 
 #[test]
-fn with_keep_going_failures_without_static_metadata_are_listed_too() {
+fn keep_going_lists_failures_without_static_metadata() {
     let index = Index::start();
     index.add(&Wheel::new("alpha", "1.0"));
     for name in ["gamma", "delta"] {
@@ -407,8 +417,8 @@ fn with_keep_going_failures_without_static_metadata_are_listed_too() {
 }
 
 #[test]
-fn after_a_failure_what_was_made_is_not_made_again() {
-    let index = offering("sys.exit(1)");
+fn run_after_failure_reuses_finished_wheels() {
+    let index = index_with_script("sys.exit(1)");
     index.add(&Wheel::new("alpha", "1.0"));
     let sandbox = Sandbox::new();
     sandbox.build(&index, &["alpha", "gamma"]).assert_exit(5);

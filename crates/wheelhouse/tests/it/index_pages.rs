@@ -1,4 +1,4 @@
-//! Indexes as they are: pages with odd entries, answers that are not pages, files that are labeled as something else.
+//! Index pages: malformed entries, responses that are not index pages, mislabeled files.
 
 use crate::support::{Behaviour, Finished, Index, Sandbox, Sdist, Wheel, sha256, tree};
 
@@ -11,7 +11,7 @@ fn index() -> Index {
     index
 }
 
-fn page(index: &Index, content_type: &'static str, body: &str) {
+fn set_page(index: &Index, content_type: &'static str, body: &str) {
     index.always(
         PAGE,
         Behaviour::Body(content_type, body.as_bytes().to_vec()),
@@ -19,7 +19,7 @@ fn page(index: &Index, content_type: &'static str, body: &str) {
 }
 
 #[track_caller]
-fn assert_gives_alpha(index: &Index, arguments: &[&str]) -> Finished {
+fn assert_builds_alpha(index: &Index, arguments: &[&str]) -> Finished {
     let sandbox = Sandbox::new();
     let run = sandbox.build(index, &[&["alpha"], arguments].concat());
     run.assert_success();
@@ -28,7 +28,7 @@ fn assert_gives_alpha(index: &Index, arguments: &[&str]) -> Finished {
 }
 
 #[test]
-fn an_odd_link_does_not_lose_the_page() {
+fn skips_malformed_link_but_reads_page() {
     let index = index();
     let digest = "0".repeat(40);
     for odd in [
@@ -42,13 +42,13 @@ fn an_odd_link_does_not_lose_the_page() {
         "href='/files/alpha-2.0.tar.gz#sha9=1' data-requires-python='new'".to_owned(),
     ] {
         let html = format!("<a {odd}>odd</a><a href='/files/{ALPHA}'>{ALPHA}</a>");
-        page(&index, "text/html", &html);
-        assert_gives_alpha(&index, &[]);
+        set_page(&index, "text/html", &html);
+        assert_builds_alpha(&index, &[]);
     }
 }
 
 #[test]
-fn odd_fields_do_not_lose_the_page() {
+fn skips_entry_with_invalid_field_but_reads_page() {
     let index = index();
     for odd in [
         r#"{"size": null}"#,
@@ -71,30 +71,30 @@ fn odd_fields_do_not_lose_the_page() {
             "filename": ALPHA, "url": format!("/files/{ALPHA}"), "hashes": {},
         });
         let json = serde_json::json!({"files": [file, good, 1]});
-        page(
+        set_page(
             &index,
             "application/vnd.pypi.simple.v1+json",
             &json.to_string(),
         );
-        assert_gives_alpha(&index, &[]);
+        assert_builds_alpha(&index, &[]);
     }
 }
 
-/// A digest that uv does not know is compared nevertheless.
+/// uv ignores SHA-1 digests.
 #[test]
-fn a_sha1_counts() {
+fn checks_sha1_digest() {
     let index = index();
     let link = format!("<a href='/files/{ALPHA}#sha1={}'>a</a>", "0".repeat(40));
-    page(&index, "text/html", &link);
+    set_page(&index, "text/html", &link);
     let run = Sandbox::new().build(&index, &["alpha"]);
     run.assert_exit(4).assert_error_names(&[ALPHA]);
 }
 
 #[test]
-fn why_a_file_was_passed_over_is_in_the_error() {
+fn error_states_why_file_was_skipped() {
     let index = index();
     let link = format!("<a href='/files/{ALPHA}#sha256=12'>a</a>");
-    page(
+    set_page(
         &index,
         "text/html; charset=utf-8",
         &format!("{link}<a href='x.zip#sha9=1'>b</a>"),
@@ -108,10 +108,10 @@ fn why_a_file_was_passed_over_is_in_the_error() {
 }
 
 #[test]
-fn a_file_for_pythons_that_cannot_be_read_is_named() {
+fn error_names_file_with_invalid_requires_python() {
     let index = index();
     let link = format!("<a href='/files/{ALPHA}' data-requires-python='&gt;&gt;3'>a</a>");
-    page(&index, "text/html", &link);
+    set_page(&index, "text/html", &link);
     let sandbox = Sandbox::new();
     let links = format!("{}alpha/", index.url());
     for arguments in [
@@ -125,7 +125,7 @@ fn a_file_for_pythons_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn odd_pages_on_a_disk_are_read_as_those_of_servers() {
+fn reads_malformed_local_page_like_remote_page() {
     let sandbox = Sandbox::new();
     let wheel = Wheel::new("alpha", "1.0");
     let build = |more: &[&str]| {
@@ -167,7 +167,7 @@ fn odd_pages_on_a_disk_are_read_as_those_of_servers() {
 }
 
 #[test]
-fn an_index_that_does_not_answer_with_a_page_does_not_have_the_package() {
+fn treats_response_that_is_not_a_page_as_not_found() {
     let (index, other) = (index(), Index::start());
     let extra = other.url();
     for odd in [
@@ -177,7 +177,7 @@ fn an_index_that_does_not_answer_with_a_page_does_not_have_the_package() {
         Behaviour::Status(404, Vec::new()),
     ] {
         other.always(PAGE, odd.clone());
-        let run = assert_gives_alpha(&index, &["--extra-index-url", &extra]);
+        let run = assert_builds_alpha(&index, &["--extra-index-url", &extra]);
         let is_told = run.stderr.contains(&extra);
         assert_eq!(
             is_told,
@@ -186,18 +186,18 @@ fn an_index_that_does_not_answer_with_a_page_does_not_have_the_package() {
             run.stderr
         );
     }
-    // Busy is not missing.
+    // A busy index is an error, not a missing package.
     other.always(PAGE, Behaviour::Status(503, Vec::new()));
     let arguments = ["alpha", "--extra-index-url", &extra, "--retries", "0"];
     Sandbox::new().build(&index, &arguments).assert_exit(4);
-    // Without another index, the answer is the cause.
-    page(&index, "text/plain", "hello");
+    // Without another index, the error names the response.
+    set_page(&index, "text/plain", "hello");
     let run = Sandbox::new().build(&index, &["alpha"]);
     assert!(run.stderr.contains("text/plain"), "{}", run.stderr);
 }
 
 #[test]
-fn wheels_of_other_packages_are_passed_over() {
+fn skips_wheels_of_other_packages() {
     let wheel = Wheel::new("aplha", "2.0");
     let (name, digest) = (wheel.filename(), sha256(&wheel.bytes()));
     let foreign = format!("<a href='/files/{name}#sha256={digest}'>{name}</a>");
@@ -215,10 +215,10 @@ fn wheels_of_other_packages_are_passed_over() {
     ] {
         let index = index();
         index.add(&wheel);
-        page(&index, content_type, body);
-        assert_gives_alpha(&index, &[]);
-        // Where nothing on the page is of the package, it is not a page of the package.
-        page(&index, content_type, &body.replace(ALPHA, &name));
+        set_page(&index, content_type, body);
+        assert_builds_alpha(&index, &[]);
+        // A page without any file of the package is not its page.
+        set_page(&index, content_type, &body.replace(ALPHA, &name));
         let sandbox = Sandbox::new();
         sandbox
             .build(&index, &["alpha"])
@@ -236,7 +236,7 @@ fn wheels_of_other_packages_are_passed_over() {
 }
 
 #[test]
-fn versions_that_there_are_and_the_index_are_named() {
+fn error_names_available_versions_and_index() {
     let index = index();
     index.add(&Wheel::new("alpha", "1.1"));
     let run = Sandbox::new().build(&index, &["alpha==2.0"]);
@@ -254,7 +254,7 @@ fn versions_that_there_are_and_the_index_are_named() {
 }
 
 #[test]
-fn files_are_taken_as_they_were_published() {
+fn ignores_content_encoding_of_files() {
     let (index, sdist) = (index(), Sdist::new("beta", "1.0"));
     index.add_sdist(&sdist);
     for name in [sdist.filename(), ALPHA.to_owned()] {
@@ -269,11 +269,11 @@ fn files_are_taken_as_they_were_published() {
         sandbox.build(&index, &[requirement]).assert_success();
         assert_eq!(tree::wheels(&sandbox.out()), [sdist.wheel_filename()]);
     }
-    assert_gives_alpha(&index, &[]);
+    assert_builds_alpha(&index, &[]);
 }
 
 #[test]
-fn the_url_of_an_archive_may_end_with_anything() {
+fn accepts_archive_url_without_extension() {
     let (index, sdist) = (Index::start(), Sdist::new("beta", "1.0"));
     index.always(
         "/files/v1",
@@ -296,7 +296,7 @@ fn the_url_of_an_archive_may_end_with_anything() {
 }
 
 #[test]
-fn a_package_of_a_private_index_may_require_a_url() {
+fn package_of_private_index_may_require_url() {
     let index = index();
     let url = index.file_url(ALPHA);
     index.add(&Wheel::new("beta", "1.0").requires(&format!("alpha @ {url}")));
@@ -309,29 +309,29 @@ fn a_package_of_a_private_index_may_require_a_url() {
 }
 
 #[test]
-fn a_wheel_is_fetched_once() {
+fn fetches_wheel_once() {
     let index = index();
     index.without_metadata();
     index.always(&format!("/files/{ALPHA}"), Behaviour::WithoutRanges);
-    assert_gives_alpha(&index, &[]);
+    assert_builds_alpha(&index, &[]);
     let requests = index.requests(ALPHA);
     let fetched = requests.iter().filter(|request| request.method == "GET");
     assert_eq!(fetched.count(), 1, "{requests:?}");
 }
 
 #[test]
-fn a_wheel_with_the_metadata_of_another_version_is_passed_over() {
+fn skips_wheel_with_metadata_of_another_version() {
     let index = index();
     let metadata = "Metadata-Version: 2.1\nName: alpha\nVersion: 2.0\n";
     index.add(&Wheel::new("alpha", "3.0").metadata(metadata));
-    assert_gives_alpha(&index, &[]);
+    assert_builds_alpha(&index, &[]);
     let run = Sandbox::new().build(&index, &["alpha==3.0"]);
     run.assert_exit(3);
     assert!(run.stderr.contains("alpha==2.0"), "{}", run.stderr);
 }
 
 #[test]
-fn a_file_index_does_not_say_when_files_came() {
+fn exclude_newer_does_not_apply_to_file_index() {
     let (index, sandbox, wheel) = (index(), Sandbox::new(), Wheel::new("beta", "1.0"));
     let name = wheel.filename();
     sandbox.write(

@@ -1,4 +1,4 @@
-//! Runs that end before their time, at any moment.
+//! Runs that are killed or assert_interruptible at any moment.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -12,36 +12,36 @@ use crate::support::{
     Behaviour, Index, Member, Random, Sandbox, Sdist, Wheel, literal, process, sha256, tree,
 };
 
-/// How often a run is killed; `WHEELHOUSE_TEST_KILLS` asks for another number.
+/// The number of killed runs, unless `WHEELHOUSE_TEST_KILLS` is set.
 const KILLS: usize = 25;
 
-/// Decides the moments; `WHEELHOUSE_TEST_SEED` asks for other ones.
+/// The seed of the moments, unless `WHEELHOUSE_TEST_SEED` is set.
 const SEED: u64 = 20_260_729;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Old versions for the first run and new ones for the second, fetched slowly enough to be met in
-/// the middle, and a source that takes its time to be built.
-struct Scene {
+/// An index with old and new versions, which serves files slowly enough to be assert_interruptible, and whose sdist takes time
+/// to build.
+struct Scenario {
     index: Index,
     sandbox: Sandbox,
     /// A wheelhouse of the old versions.
     old: PathBuf,
-    /// One of the new versions, whose run nobody disturbed.
+    /// A wheelhouse of the new versions from an undisturbed run.
     new: PathBuf,
-    /// The ids of all back ends, one a line.
+    /// The process ids of all build backends, one per line.
     ids: PathBuf,
-    /// How long the undisturbed run took.
-    length: Duration,
-    /// The digests of all files that may ever be seen under a final name.
+    /// The duration of the undisturbed run.
+    duration: Duration,
+    /// The digests of all files that may exist under a final name.
     known: BTreeSet<String>,
 }
 
 const NEW: [&str; 4] = ["alpha==2.0", "beta", "gamma==2.0", "epsilon"];
 
-fn scene() -> Scene {
+fn scenario() -> Scenario {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let ids = sandbox.path("ids");
     let quoted = literal(&ids);
@@ -69,42 +69,42 @@ fn scene() -> Scene {
         run.took
     };
     run(&old, "cache-old", &["alpha==1.0", "gamma==1.0", "delta"]);
-    let length = run(&new, "cache-new", &NEW);
+    let duration = run(&new, "cache-new", &NEW);
     let files = tree::read(&old).into_iter().chain(tree::read(&new));
     let known = files
         .filter(|(name, _)| !name.ends_with('/'))
         .map(|(_, bytes)| sha256(&bytes))
         .collect();
-    Scene {
+    Scenario {
         index,
         sandbox,
         old,
         new,
         ids,
-        length,
+        duration,
         known,
     }
 }
 
-impl Scene {
-    /// Every file under a final name must be whole, and the manifest must list nothing else.
-    fn assert_nothing_partial(&self, out: &Path) {
+impl Scenario {
+    /// Checks that every file under a final name is complete, and that the manifest lists no other.
+    fn assert_only_complete_files(&self, out: &Path) {
         let files = snapshot(out);
         for (name, bytes) in &files {
-            let is_own = name.rsplit('/').next().unwrap().starts_with('.');
+            let is_temporary = name.rsplit('/').next().unwrap().starts_with('.');
             let is_state = name == "wheelhouse.json";
-            let is_whole = is_own || is_state || self.known.contains(&sha256(bytes));
-            assert!(is_whole, "{name} is not whole: {} bytes", bytes.len());
+            let is_complete = is_temporary || is_state || self.known.contains(&sha256(bytes));
+            assert!(is_complete, "{name} is incomplete: {} bytes", bytes.len());
         }
         let Some((_, manifest)) = files.iter().find(|(name, _)| name == "wheelhouse.json") else {
             return;
         };
         let manifest: serde_json::Value =
-            serde_json::from_slice(manifest).expect("a whole manifest");
+            serde_json::from_slice(manifest).expect("a complete manifest");
         for wheel in manifest["wheels"].as_array().unwrap() {
             let name = wheel["filename"].as_str().unwrap();
             let path = out.join(name);
-            // While the run goes on the manifest may have been replaced since it was read.
+            // A concurrent run may have replaced the manifest since it was read.
             let gone = || {
                 let now = std::fs::read(out.join("wheelhouse.json")).unwrap_or_default();
                 !String::from_utf8_lossy(&now).contains(name)
@@ -112,15 +112,15 @@ impl Scene {
             match std::fs::read(&path) {
                 Ok(bytes) => assert!(
                     wheel["sha256"] == sha256(&bytes) || gone(),
-                    "{name} is another"
+                    "{name} has another digest"
                 ),
                 Err(error) => assert!(gone(), "{name} is listed but {error}"),
             }
         }
     }
 
-    /// Every entry of the store is what its name says.
-    fn assert_store_is_whole(cache: &Path) {
+    /// Checks that the digest of every file of the store is its name.
+    fn assert_store_is_intact(cache: &Path) {
         for (name, bytes) in snapshot(cache) {
             let file = name.rsplit('/').next().unwrap();
             if name.starts_with("files-v1/") && file.len() == 64 {
@@ -130,7 +130,7 @@ impl Scene {
     }
 }
 
-/// The files below `directory` while others change it.
+/// Returns the files below `directory` while a run changes it.
 fn snapshot(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = walkdir::WalkDir::new(directory).into_iter().flatten();
     let files = entries.filter(|entry| entry.file_type().is_file());
@@ -148,13 +148,13 @@ fn snapshot(directory: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn after_any_sudden_end_a_second_run_makes_it_right() {
-    let scene = scene();
+fn second_run_repairs_state_after_kill() {
+    let scenario = scenario();
     let wanted = std::env::var("WHEELHOUSE_TEST_KILLS")
         .ok()
         .and_then(|text| text.parse().ok());
     let kills = wanted.unwrap_or(KILLS);
-    let expected = tree::read(&scene.new);
+    let expected = tree::read(&scenario.new);
     let seed = number("WHEELHOUSE_TEST_SEED").unwrap_or(SEED);
     let _ = writeln!(
         std::io::stderr(),
@@ -163,20 +163,22 @@ fn after_any_sudden_end_a_second_run_makes_it_right() {
     let mut random = Random(seed);
     let mut killed = 0;
     for round in 0..kills {
-        let out = scene.sandbox.path(&format!("out-{round}"));
-        let cache = scene.sandbox.path(&format!("cache-{round}"));
+        let out = scenario.sandbox.path(&format!("out-{round}"));
+        let cache = scenario.sandbox.path(&format!("cache-{round}"));
         if round % 2 == 0 {
-            tree::copy(&scene.old, &out);
+            tree::copy(&scenario.old, &out);
         }
-        let mut run = scene.sandbox.start_into(&scene.index, &out, &cache, &NEW);
-        let moment = scene.length * u32::try_from(random.next() % 1200).unwrap() / 1000;
-        killed += usize::from(!watch(&scene, &mut run, &out, moment));
-        drop(run.finish());
-        scene.assert_nothing_partial(&out);
-        Scene::assert_store_is_whole(&cache);
-        let again = scene
+        let mut run = scenario
             .sandbox
-            .start_into(&scene.index, &out, &cache, &NEW)
+            .start_into(&scenario.index, &out, &cache, &NEW);
+        let moment = scenario.duration * u32::try_from(random.next() % 1200).unwrap() / 1000;
+        killed += usize::from(!watch_then_kill(&scenario, &mut run, &out, moment));
+        drop(run.finish());
+        scenario.assert_only_complete_files(&out);
+        Scenario::assert_store_is_intact(&cache);
+        let again = scenario
+            .sandbox
+            .start_into(&scenario.index, &out, &cache, &NEW)
             .finish();
         again.assert_success();
         tree::assert_same(&tree::read(&out), &expected);
@@ -187,14 +189,14 @@ fn after_any_sudden_end_a_second_run_makes_it_right() {
         killed > kills / 3,
         "only {killed} of {kills} runs were killed before their end"
     );
-    process::assert_dead(&process::ids(&scene.ids));
+    process::assert_dead(&process::ids(&scenario.ids));
 }
 
-/// Looks at `out` again and again until `moment`, then kills; whether the run was over by then.
-fn watch(scene: &Scene, run: &mut Running, out: &Path, moment: Duration) -> bool {
+/// Checks `out` repeatedly until `moment`, then kills the run. Returns whether it had already ended.
+fn watch_then_kill(scenario: &Scenario, run: &mut Running, out: &Path, moment: Duration) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < moment {
-        scene.assert_nothing_partial(out);
+        scenario.assert_only_complete_files(out);
         std::thread::sleep(Duration::from_millis(10).min(moment.saturating_sub(begun.elapsed())));
     }
     let over = run.is_over();
@@ -204,54 +206,58 @@ fn watch(scene: &Scene, run: &mut Running, out: &Path, moment: Duration) -> bool
     over
 }
 
-/// Interrupts a run while its back end runs; the old wheelhouse must stay.
-fn interrupted(signal: Signal) {
-    let scene = scene();
-    let out = scene.sandbox.out();
-    let cache = scene.sandbox.cache();
-    tree::copy(&scene.old, &out);
+/// Sends `signal` to a run while its build backend runs; the old wheelhouse must stay.
+fn assert_interruptible(signal: Signal) {
+    let scenario = scenario();
+    let out = scenario.sandbox.out();
+    let cache = scenario.sandbox.cache();
+    tree::copy(&scenario.old, &out);
     let before = tree::read(&out);
-    let ids = scene.sandbox.path("family");
+    let ids = scenario.sandbox.path("family");
     let quoted = literal(&ids);
     let script = format!(
         "with open({quoted}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
          child = subprocess.Popen(['sleep', '600']).pid\n\
          with open({quoted}, 'a') as file: file.write('%d\\n' % child)\ntime.sleep(600)"
     );
-    scene
+    scenario
         .index
         .add_sdist(&Sdist::new("zeta", "1.0").script(&script));
-    let run = scene
+    let run = scenario
         .sandbox
-        .start_into(&scene.index, &out, &cache, &["zeta", "alpha==2.0"]);
+        .start_into(&scenario.index, &out, &cache, &["zeta", "alpha==2.0"]);
     process::eventually("the back end", || process::ids(&ids).len() >= 2);
     run.signal(signal);
     let run = run.finish();
     run.assert_exit(130);
     assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
-    assert!(run.stderr.ends_with("interrupted\n"), "{}", run.stderr);
+    assert!(
+        run.stderr.ends_with("assert_interruptible\n"),
+        "{}",
+        run.stderr
+    );
     process::assert_dead(&process::ids(&ids));
     tree::assert_same(&tree::read(&out), &before);
-    scene
+    scenario
         .sandbox
-        .start_into(&scene.index, &out, &cache, &NEW)
+        .start_into(&scenario.index, &out, &cache, &NEW)
         .finish()
         .assert_success();
-    tree::assert_same(&tree::read(&out), &tree::read(&scene.new));
+    tree::assert_same(&tree::read(&out), &tree::read(&scenario.new));
 }
 
 #[test]
-fn an_interrupted_run_ends_its_children_and_leaves_the_old_wheelhouse() {
-    interrupted(Signal::INT);
+fn sigint_terminates_children_and_keeps_old_wheelhouse() {
+    assert_interruptible(Signal::INT);
 }
 
 #[test]
-fn a_terminated_run_ends_its_children_and_leaves_the_old_wheelhouse() {
-    interrupted(Signal::TERM);
+fn sigterm_terminates_children_and_keeps_old_wheelhouse() {
+    assert_interruptible(Signal::TERM);
 }
 
 #[test]
-fn a_run_that_waits_for_the_network_can_be_interrupted() {
+fn interrupts_run_that_waits_for_network() {
     let index = Index::start();
     index.add(&Wheel::new("alpha", "1.0"));
     for path in ["/simple/alpha/", "/files/alpha-1.0-py3-none-any.whl"] {
@@ -268,7 +274,7 @@ fn a_run_that_waits_for_the_network_can_be_interrupted() {
 }
 
 #[test]
-fn a_killed_run_leaves_no_back_end_behind() {
+fn killed_run_leaves_no_build_backend() {
     let index = Index::start();
     let sandbox = Sandbox::new();
     let ids = sandbox.path("ids");
@@ -287,7 +293,7 @@ fn a_killed_run_leaves_no_back_end_behind() {
 }
 
 #[test]
-fn a_run_that_waits_for_another_says_so_and_can_be_interrupted() {
+fn reports_and_interrupts_wait_for_another_run() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));
     sandbox.build(&index, &["alpha"]).assert_success();
@@ -317,7 +323,7 @@ fn a_run_that_waits_for_another_says_so_and_can_be_interrupted() {
 }
 
 #[test]
-fn what_killed_builds_leave_is_removed_by_the_next_run() {
+fn next_run_removes_files_of_killed_builds() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));
     let builds = sandbox.cache().join("builds");
@@ -337,7 +343,7 @@ fn what_killed_builds_leave_is_removed_by_the_next_run() {
 }
 
 #[test]
-fn a_source_that_is_refused_does_not_stay_unpacked() {
+fn removes_unpacked_files_of_rejected_sdist() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add_sdist(&Sdist::new("gamma", "1.0").member(Member::file("../outside", "")));
     sandbox.build(&index, &["gamma"]).assert_exit(4);

@@ -1,10 +1,10 @@
-//! Local trees: their builds see what lies beside them, and nothing of the user's is touched.
+//! Files next to local source trees: builds may read them, and never modify them.
 
 use std::process::Command;
 
 use crate::support::{Index, Sandbox, Sdist, tree};
 
-/// Takes the text of a file beside the tree into the wheel.
+/// Copies the text of a file next to the tree into the wheel.
 const READS_VERSION: &str =
     "with open('beside.py', 'w') as file: file.write('TEXT = %r' % open('../VERSION').read())";
 
@@ -19,14 +19,14 @@ fn git(place: &std::path::Path, arguments: &[&str]) {
 
 fn has_text(sandbox: &Sandbox, wheel: &str, text: &str) -> bool {
     let wheel = std::fs::read(sandbox.out().join(wheel)).unwrap();
-    // Wheels of the test backend are not compressed.
+    // The test backend does not compress wheels.
     wheel
         .windows(text.len())
         .any(|window| window == text.as_bytes())
 }
 
 #[test]
-fn a_build_reads_a_file_beside_its_tree() {
+fn build_reads_file_next_to_its_tree() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Sdist::new("alpha", "1.0").script(READS_VERSION);
     alpha.write_tree(&sandbox.path("repo/alpha"));
@@ -41,7 +41,7 @@ fn a_build_reads_a_file_beside_its_tree() {
     build(&[]);
     assert!(has_text(&sandbox, &alpha.wheel_filename(), "first"));
     assert!(tree::read(&sandbox.path("repo")) == before);
-    // What it read is known from the first build on.
+    // The first build recorded the files that it read.
     assert!(!build(&["--frozen"]).stderr.contains("Building"));
     assert!(!build(&["--upgrade"]).stderr.contains("Building"));
 
@@ -50,14 +50,14 @@ fn a_build_reads_a_file_beside_its_tree() {
     assert!(has_text(&sandbox, &alpha.wheel_filename(), "second"));
     sandbox.write("repo/OTHER", "is not read");
     assert!(!build(&[]).stderr.contains("Building"));
-    // The wheel of before is still known.
+    // The first wheel is still cached.
     sandbox.write("repo/VERSION", "first");
     assert!(!build(&[]).stderr.contains("Building"));
     assert!(has_text(&sandbox, &alpha.wheel_filename(), "first"));
 }
 
 #[test]
-fn a_build_asks_the_repository_above_its_tree() {
+fn build_reads_enclosing_git_repository() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Sdist::new("alpha", "1.0").script(
         "text = subprocess.check_output(['git', 'describe', '--tags', '--dirty']).decode()\n\
@@ -88,7 +88,7 @@ fn a_build_asks_the_repository_above_its_tree() {
 }
 
 #[test]
-fn a_tree_requires_the_one_beside_it() {
+fn tree_requires_sibling_tree() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     Sdist::new("beta", "1.0").write_tree(&sandbox.path("repo/beta"));
     let alpha = Sdist::new("alpha", "1.0").script(
@@ -106,7 +106,7 @@ fn a_tree_requires_the_one_beside_it() {
 }
 
 #[test]
-fn messages_name_what_lies_beside_the_tree() {
+fn error_names_original_path_next_to_tree() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Sdist::new("alpha", "1.0").script("open(os.path.abspath('../MISSING'))");
     alpha.write_tree(&sandbox.path("repo/alpha"));
@@ -116,7 +116,7 @@ fn messages_name_what_lies_beside_the_tree() {
 }
 
 #[test]
-fn large_data_that_a_backend_takes_in_place_only_is_copied() {
+fn copies_large_data_for_in_place_backend() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Sdist::new("alpha", "1.0")
         .script("assert os.path.realpath('data.bin') == os.path.abspath('data.bin')");

@@ -1,9 +1,9 @@
-//! Locking: what is pinned, when it is kept, and that builds keep to it.
+//! `wheelhouse lock`: what it pins, when a lock is kept, and builds from locks.
 
 use crate::support::sandbox::Finished;
 use crate::support::{Index, Sandbox, Sdist, Wheel, python, sha256, test_python, tree};
 
-/// `wheelhouse lock` in the sandbox's directory, from `index` alone.
+/// Runs `wheelhouse lock` in the sandbox, from `index` alone.
 fn lock(sandbox: &Sandbox, index: &Index, arguments: &[&str]) -> Finished {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     command.args(["lock", "--index-url", &index.url(), "--cache-dir"]);
@@ -15,7 +15,7 @@ fn text(sandbox: &Sandbox, name: &str) -> String {
     std::fs::read_to_string(sandbox.path(name)).unwrap()
 }
 
-/// An index where `alpha` is built with `tool`, and reports `plugin`.
+/// Returns an index where the build of `alpha` requires `tool` and reports `plugin`.
 fn index_with_sdist() -> Index {
     let index = Index::start();
     index.add(&Wheel::new("tool", "1.0"));
@@ -26,7 +26,7 @@ fn index_with_sdist() -> Index {
 }
 
 #[test]
-fn a_build_uses_what_its_lock_pins_and_nothing_newer() {
+fn build_uses_versions_of_lock() {
     let (index, sandbox) = (index_with_sdist(), Sandbox::new());
     lock(&sandbox, &index, &["alpha"]).assert_success();
     let digest = sha256(&Wheel::new("tool", "1.0").bytes());
@@ -46,7 +46,7 @@ fn a_build_uses_what_its_lock_pins_and_nothing_newer() {
 }
 
 #[test]
-fn what_was_downloaded_is_built_as_its_lock_pins_it() {
+fn builds_download_as_its_lock_pins_it() {
     let (index, sandbox) = (index_with_sdist(), Sandbox::new());
     let download = ["alpha", "--no-bootstrap"];
     sandbox.download(&index, &download).assert_success();
@@ -60,7 +60,7 @@ fn what_was_downloaded_is_built_as_its_lock_pins_it() {
 }
 
 #[test]
-fn a_hook_that_asks_for_what_the_lock_lacks_is_reported() {
+fn build_requirement_missing_from_lock_is_an_error() {
     let (index, sandbox) = (index_with_sdist(), Sandbox::new());
     lock(&sandbox, &index, &["alpha"]).assert_success();
     let whole = text(&sandbox, "pylock.toml");
@@ -78,7 +78,7 @@ fn a_hook_that_asks_for_what_the_lock_lacks_is_reported() {
 }
 
 #[test]
-fn a_pinned_file_of_another_digest_is_refused() {
+fn rejects_build_requirement_with_another_digest_than_locked() {
     let (index, sandbox) = (index_with_sdist(), Sandbox::new());
     lock(&sandbox, &index, &["alpha"]).assert_success();
     let digest = sha256(&Wheel::new("tool", "1.0").bytes());
@@ -91,7 +91,7 @@ fn a_pinned_file_of_another_digest_is_refused() {
 }
 
 #[test]
-fn required_hashes_are_required_of_build_requirements() {
+fn require_hashes_applies_to_build_requirements() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("tool", "1.0"));
     let alpha = Sdist::new("alpha", "1.0").requires("tool");
@@ -109,7 +109,7 @@ fn required_hashes_are_required_of_build_requirements() {
             "--build-constraint",
             "wheelhouse lock",
         ]);
-    // Hashes alone do not require any of builds, as for pip.
+    // Like in pip, hashes without `--require-hashes` do not apply to build requirements.
     sandbox.build(&index, &arguments[..2]).assert_success();
     let digest = sha256(&Wheel::new("tool", "1.0").bytes());
     let constraint = format!("tool==1.0 --hash=sha256:{digest}\n");
@@ -118,7 +118,7 @@ fn required_hashes_are_required_of_build_requirements() {
     sandbox.build(&index, &arguments).assert_success();
 }
 
-/// An index with versions 1.0 of `alpha` and `beta`, and a request for both.
+/// Returns an index with newer versions than those that are locked for `alpha` and `beta`.
 fn locked_pair() -> (Index, Sandbox) {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     for name in ["alpha", "beta"] {
@@ -133,12 +133,12 @@ fn locked_pair() -> (Index, Sandbox) {
     (index, sandbox)
 }
 
-fn has(sandbox: &Sandbox, filename: &str) -> bool {
+fn lock_has(sandbox: &Sandbox, filename: &str) -> bool {
     text(sandbox, "pylock.toml").contains(&format!("\"{filename}-py3-none-any.whl\""))
 }
 
 #[test]
-fn a_lock_that_still_answers_is_kept_and_no_index_asked() {
+fn keeps_current_lock_without_requests() {
     let (index, sandbox) = locked_pair();
     let before = text(&sandbox, "pylock.toml");
     lock(&sandbox, &index, &[]).assert_success();
@@ -154,7 +154,7 @@ fn a_lock_that_still_answers_is_kept_and_no_index_asked() {
 }
 
 #[test]
-fn versions_are_kept_when_the_request_changes() {
+fn keeps_versions_when_requirements_change() {
     let (index, sandbox) = locked_pair();
     sandbox.write("requirements.txt", "alpha\nbeta\ngamma\n");
     let checked = lock(&sandbox, &index, &["--check"]);
@@ -166,24 +166,28 @@ fn versions_are_kept_when_the_request_changes() {
         "{}",
         checked.stderr
     );
-    assert!(!has(&sandbox, "gamma-2.0"));
+    assert!(!lock_has(&sandbox, "gamma-2.0"));
     let checked = lock(&sandbox, &index, &["--check", "--json"]);
     checked.assert_exit(3);
-    // The error is a document of its own.
+    // The error follows as a separate document.
     let mut documents = serde_json::Deserializer::from_str(&checked.stdout).into_iter();
     let document: serde_json::Value = documents.next().unwrap().unwrap();
     let found = &document["locks"][0];
     assert_eq!(found["change"], "outdated");
     let added = serde_json::json!([{ "package": "gamma", "from": null, "to": "2.0" }]);
     assert_eq!(found["versions"], added);
-    let differences = serde_json::json!(["`requirements.txt` has changed"]);
+    let differences = serde_json::json!(["`requirements.txt` lock_has changed"]);
     assert_eq!(found["differences"], differences);
     lock(&sandbox, &index, &[]).assert_success();
-    assert!(has(&sandbox, "alpha-1.0") && has(&sandbox, "beta-1.0") && has(&sandbox, "gamma-2.0"));
+    assert!(
+        lock_has(&sandbox, "alpha-1.0")
+            && lock_has(&sandbox, "beta-1.0")
+            && lock_has(&sandbox, "gamma-2.0")
+    );
 }
 
 #[test]
-fn a_lock_is_what_the_next_build_is_from() {
+fn next_build_uses_lock() {
     let (index, sandbox) = locked_pair();
     let built = sandbox.build(&index, &[]);
     built.assert_success();
@@ -192,7 +196,7 @@ fn a_lock_is_what_the_next_build_is_from() {
     let locked = ["alpha-1.0-py3-none-any.whl", "beta-1.0-py3-none-any.whl"];
     assert_eq!(tree::wheels(&sandbox.out()), locked);
     sandbox.build(&index, &["--frozen"]).assert_success();
-    // What does not change the requirements does not make the lock outdated.
+    // A change of comments does not make the lock outdated.
     sandbox.write("requirements.txt", "# both\nalpha\n\nbeta # too\n");
     sandbox.build(&index, &[]).assert_success();
     sandbox.write("requirements.txt", "alpha\n");
@@ -217,7 +221,7 @@ fn a_lock_is_what_the_next_build_is_from() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn the_lock_of_a_wheelhouse_installs_from_it_alone() {
+fn pip_installs_from_wheelhouse_and_its_lock_alone() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0").requires("beta"));
     index.add_sdist(&Sdist::new("beta", "1.0"));
@@ -266,19 +270,19 @@ fn the_lock_of_a_wheelhouse_installs_from_it_alone() {
 }
 
 #[test]
-fn one_package_is_upgraded_or_all_are() {
+fn upgrades_one_or_all_packages() {
     let (index, sandbox) = locked_pair();
     let upgraded = lock(&sandbox, &index, &["--upgrade-package", "alpha"]);
     upgraded.assert_success();
     let said = "updated pylock.toml\n  changed alpha 1.0 -> 2.0\n";
     assert!(upgraded.stderr.contains(said), "{}", upgraded.stderr);
-    assert!(has(&sandbox, "alpha-2.0") && has(&sandbox, "beta-1.0"));
+    assert!(lock_has(&sandbox, "alpha-2.0") && lock_has(&sandbox, "beta-1.0"));
     lock(&sandbox, &index, &["--upgrade"]).assert_success();
-    assert!(has(&sandbox, "alpha-2.0") && has(&sandbox, "beta-2.0"));
+    assert!(lock_has(&sandbox, "alpha-2.0") && lock_has(&sandbox, "beta-2.0"));
 }
 
 #[test]
-fn a_build_upgrades_one_package_of_its_lock() {
+fn build_upgrades_one_package_of_its_lock() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     for name in ["alpha", "beta"] {
         index.add(&Wheel::new(name, "1.0"));
@@ -299,7 +303,7 @@ fn a_build_upgrades_one_package_of_its_lock() {
     assert_eq!(tree::wheels(&sandbox.out()), expected);
 }
 
-/// An index where `alpha` needs `winonly` on Windows, and has a wheel for each of two systems.
+/// Returns an index where `alpha` requires `winonly` on Windows and lock_has a wheel for each of two systems.
 fn index_for_systems() -> Index {
     let index = Index::start();
     for tag in ["py3-none-manylinux_2_17_x86_64", "py3-none-win_amd64"] {
@@ -313,7 +317,7 @@ fn index_for_systems() -> Index {
 const SYSTEMS: [&str; 4] = ["--platform", "linux,windows", "--python-version", "3.11"];
 
 #[test]
-fn each_target_has_a_lock_of_its_own() {
+fn writes_one_lock_per_target() {
     let (index, sandbox) = (index_for_systems(), Sandbox::new());
     let arguments = [&["alpha", "-o", "locks"], &SYSTEMS[..]].concat();
     lock(&sandbox, &index, &arguments).assert_success();
@@ -325,7 +329,7 @@ fn each_target_has_a_lock_of_its_own() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn one_lock_for_all_is_one_that_pip_installs_from() {
+fn pip_installs_from_universal_lock() {
     let (index, sandbox) = (index_for_systems(), Sandbox::new());
     let host = ["--target", "host"];
     let arguments = [&["alpha", "--universal"], &host[..], &SYSTEMS[..]].concat();
@@ -354,7 +358,7 @@ fn one_lock_for_all_is_one_that_pip_installs_from() {
 }
 
 #[test]
-fn a_name_that_installers_refuse_is_refused() {
+fn rejects_invalid_lock_filename() {
     let (index, sandbox) = (index_for_systems(), Sandbox::new());
     lock(&sandbox, &index, &["alpha", "-o", "requirements.lock"])
         .assert_exit(2)
@@ -366,7 +370,7 @@ fn a_name_that_installers_refuse_is_refused() {
     assert_eq!(text(&sandbox, "pylock.toml"), "not a lock");
 }
 
-/// A tree that requires what `sub/base.txt` names.
+/// Writes a source tree whose requirements are read from `sub/base.txt`.
 fn write_dynamic_tree(directory: &std::path::Path) {
     Sdist::new("local", "1.0").write_tree(directory);
     let backend = std::fs::read_to_string(directory.join("backend.py")).unwrap();
@@ -378,7 +382,7 @@ fn write_dynamic_tree(directory: &std::path::Path) {
 }
 
 #[test]
-fn a_lock_in_the_tree_that_it_is_of_is_no_part_of_it_and_what_is_beside_it_is() {
+fn lock_inside_source_tree_is_not_part_of_its_state() {
     let systems = [&["--output", "project"][..], &SYSTEMS].concat();
     for (output, path) in [
         (&["-o", "project/sub/pylock.toml"][..], "sub/pylock.toml"),
@@ -409,7 +413,7 @@ fn a_lock_in_the_tree_that_it_is_of_is_no_part_of_it_and_what_is_beside_it_is() 
 }
 
 #[test]
-fn a_tree_that_another_tree_requires_is_locked_again_when_it_has_changed() {
+fn relocks_when_tree_required_by_another_changes() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));
     let (upper, lower) = (sandbox.path("upper"), sandbox.path("lower"));
@@ -428,5 +432,5 @@ fn a_tree_that_another_tree_requires_is_locked_again_when_it_has_changed() {
     write("lower", &lower, "Requires-Dist: alpha\n");
     lock(&sandbox, &index, &["./upper", "--check"]).assert_exit(3);
     lock(&sandbox, &index, &["./upper"]).assert_success();
-    assert!(has(&sandbox, "alpha-1.0"));
+    assert!(lock_has(&sandbox, "alpha-1.0"));
 }

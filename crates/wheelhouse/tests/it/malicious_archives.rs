@@ -1,11 +1,11 @@
-//! Wheels and source distributions that are broken or mean harm.
+//! Wheels and sdists that are corrupt or malicious.
 
 use crate::support::sdist;
 use crate::support::{Behaviour, Finished, Index, Member, Sandbox, Sdist, Wheel, sha256, tree};
 use wheelhouse_archive::testing::archives::patched;
 
-/// Offers `bytes` as the wheel of alpha 1.0, whose metadata the index has beside it or not.
-fn offered(bytes: &[u8], metadata: bool) -> Index {
+/// Returns an index with `bytes` as the wheel of `alpha` 1.0, with or without a metadata file.
+fn index_with_wheel(bytes: &[u8], metadata: bool) -> Index {
     let index = Index::start();
     let wheel = Wheel::new("alpha", "1.0");
     let beside = metadata.then(|| wheel.metadata_text());
@@ -13,13 +13,12 @@ fn offered(bytes: &[u8], metadata: bool) -> Index {
     index
 }
 
-/// Runs with and without metadata beside the wheel, and with and without a digest; it must be
-/// refused each time.
+/// Checks that the wheel is rejected with and without a metadata file, and with and without a digest.
 #[track_caller]
 fn assert_refused(bytes: &[u8], words: &[&str]) {
     for metadata in [true, false] {
         for digest in [true, false] {
-            let index = offered(bytes, metadata);
+            let index = index_with_wheel(bytes, metadata);
             if !digest {
                 index.claim_digest("alpha-1.0-py3-none-any.whl", "");
             }
@@ -34,44 +33,44 @@ fn assert_refused(bytes: &[u8], words: &[&str]) {
 }
 
 #[test]
-fn a_wheel_that_is_no_archive_is_refused() {
+fn rejects_wheel_that_is_not_an_archive() {
     assert_refused(b"<html>Not found</html>", &[]);
     assert_refused(b"", &[]);
 }
 
 #[test]
-fn a_wheel_cut_in_half_is_refused() {
+fn rejects_truncated_wheel() {
     let bytes = Wheel::new("alpha", "1.0").padded(10_000).bytes();
     assert_refused(&bytes[..bytes.len() / 2], &[]);
 }
 
 #[test]
-fn a_wheel_of_another_project_or_version_is_refused() {
+fn rejects_wheel_of_another_project_or_version() {
     let other = |text| Wheel::new("alpha", "1.0").metadata(text).bytes();
     let name = other("Metadata-Version: 2.1\nName: beta\nVersion: 1.0\n");
     assert_refused(&name, &["beta"]);
     let version = other("Metadata-Version: 2.1\nName: alpha\nVersion: 2.0\n");
-    let run = Sandbox::new().build(&offered(&version, true), &["alpha"]);
+    let run = Sandbox::new().build(&index_with_wheel(&version, true), &["alpha"]);
     run.assert_exit(4).assert_error_names(&["alpha", "2.0"]);
-    // The resolver looks into it and leaves this version out.
-    let run = Sandbox::new().build(&offered(&version, false), &["alpha"]);
+    // The resolver reads the metadata and skips this version.
+    let run = Sandbox::new().build(&index_with_wheel(&version, false), &["alpha"]);
     run.assert_exit(3)
         .assert_error_names(&["agrees with the name of its file", "alpha==2.0"]);
 }
 
 #[test]
-fn a_wheel_that_is_another_one_renamed_is_refused() {
+fn rejects_renamed_wheel() {
     let bytes = Wheel::new("beta", "1.0").bytes();
-    let run = Sandbox::new().build(&offered(&bytes, true), &["alpha"]);
+    let run = Sandbox::new().build(&index_with_wheel(&bytes, true), &["alpha"]);
     run.assert_exit(4)
         .assert_error_names(&["alpha-1.0-py3-none-any.whl", "beta"]);
-    // The resolver looks into it and leaves this version out.
-    let run = Sandbox::new().build(&offered(&bytes, false), &["alpha"]);
+    // The resolver reads the metadata and skips this version.
+    let run = Sandbox::new().build(&index_with_wheel(&bytes, false), &["alpha"]);
     run.assert_exit(3).assert_error_names(&["alpha", "beta"]);
 }
 
 #[test]
-fn a_wheel_with_paths_that_lead_out_is_refused() {
+fn rejects_wheel_with_paths_outside_root() {
     for (written, meant) in [
         ("xx/escape.py", "../escape.py"),
         ("xtmp/escape.py", "/tmp/escape.py"),
@@ -83,12 +82,12 @@ fn a_wheel_with_paths_that_lead_out_is_refused() {
 }
 
 #[test]
-fn a_wheel_whose_record_is_wrong_is_refused_unless_vouched_for() {
+fn rejects_wheel_with_wrong_record_without_digest() {
     let records = ["", "other.py,,\nalpha-1.0.dist-info/RECORD,,\n"];
     for record in records {
         let bytes = Wheel::new("alpha", "1.0").record(record).bytes();
-        let vouched = offered(&bytes, true);
-        let run = Sandbox::new().build(&vouched, &["alpha"]);
+        let with_digest = index_with_wheel(&bytes, true);
+        let run = Sandbox::new().build(&with_digest, &["alpha"]);
         run.assert_success();
         assert!(
             run.stderr
@@ -96,12 +95,12 @@ fn a_wheel_whose_record_is_wrong_is_refused_unless_vouched_for() {
             "{}",
             run.stderr
         );
-        let unvouched = offered(&bytes, true);
-        unvouched.claim_digest("alpha-1.0-py3-none-any.whl", "");
-        let run = Sandbox::new().build(&unvouched, &["alpha"]);
+        let without_digest = index_with_wheel(&bytes, true);
+        without_digest.claim_digest("alpha-1.0-py3-none-any.whl", "");
+        let run = Sandbox::new().build(&without_digest, &["alpha"]);
         run.assert_exit(4)
             .assert_error_names(&["alpha-1.0-py3-none-any.whl", "RECORD", "hint: "]);
-        // What is the user's own is his affair, as for pip.
+        // Like pip, the program accepts local files.
         let sandbox = Sandbox::new();
         std::fs::create_dir(sandbox.path("wheels")).unwrap();
         std::fs::write(sandbox.path("wheels/alpha-1.0-py3-none-any.whl"), &bytes).unwrap();
@@ -112,9 +111,8 @@ fn a_wheel_whose_record_is_wrong_is_refused_unless_vouched_for() {
     }
 }
 
-/// What became of a source distribution with `member` in it. Nothing may ever be outside of the
-/// places that are ours.
-fn unpacked(member: Member) -> (Finished, Sandbox) {
+/// Builds an sdist with `member` in it, and checks that nothing is written outside of the cache.
+fn build_with_member(member: Member) -> (Finished, Sandbox) {
     let index = Index::start();
     index.add_sdist(&Sdist::new("gamma", "1.0").member(member));
     let sandbox = Sandbox::new();
@@ -129,19 +127,19 @@ fn unpacked(member: Member) -> (Finished, Sandbox) {
 }
 
 #[test]
-fn an_sdist_with_paths_that_lead_out_is_refused() {
+fn rejects_sdist_with_paths_outside_root() {
     for name in ["../escape.py", "gamma-1.0/../../escape.py"] {
-        let (run, _) = unpacked(Member::file(name, "print()"));
+        let (run, _) = build_with_member(Member::file(name, "print()"));
         run.assert_exit(4)
             .assert_error_names(&["gamma-1.0.tar.gz", name]);
     }
-    // An absolute path is made a relative one (PEP 721), which makes this no source distribution.
-    let (run, _) = unpacked(Member::file("/tmp/escape.py", "print()"));
+    // An absolute path becomes a relative one (PEP 721), so the archive has no single top-level directory.
+    let (run, _) = build_with_member(Member::file("/tmp/escape.py", "print()"));
     run.assert_exit(5).assert_error_names(&["gamma"]);
 }
 
 #[test]
-fn an_sdist_with_links_that_lead_out_is_refused() {
+fn rejects_sdist_with_links_outside_root() {
     let links = [
         Member::link("gamma-1.0/link", "/etc/passwd"),
         Member::link("gamma-1.0/link", "../../outside"),
@@ -150,15 +148,15 @@ fn an_sdist_with_links_that_lead_out_is_refused() {
         Member::special("gamma-1.0/link", tar::EntryType::Char),
     ];
     for link in links {
-        let (run, _) = unpacked(link.clone());
+        let (run, _) = build_with_member(link.clone());
         assert_ne!(run.status.code(), Some(0), "{link:?}");
         run.assert_exit(4).assert_error_names(&["gamma-1.0.tar.gz"]);
     }
 }
 
 #[test]
-fn an_sdist_that_unpacks_to_far_too_much_is_refused() {
-    // Zeros compress to a thousandth; so many are beyond what any archive of that size may hold.
+fn rejects_decompression_bomb() {
+    // Zeros compress by a factor of a thousand, to a size for which fewer bytes are permitted.
     let zeros = 1_100_000_000;
     for (filename, bytes) in [
         ("gamma-1.0.tar.gz", sdist::bomb("gamma-1.0", zeros)),
@@ -175,19 +173,19 @@ fn an_sdist_that_unpacks_to_far_too_much_is_refused() {
 }
 
 #[test]
-fn a_wheel_whose_metadata_unpacks_to_far_too_much_is_refused() {
+fn rejects_wheel_with_oversized_metadata() {
     let metadata = format!(
         "Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\n\n{}",
         " ".repeat(40 << 20)
     );
     let bytes = Wheel::new("alpha", "1.0").metadata(&metadata).bytes();
-    let run = Sandbox::new().build(&offered(&bytes, true), &["alpha"]);
+    let run = Sandbox::new().build(&index_with_wheel(&bytes, true), &["alpha"]);
     run.assert_exit(4)
         .assert_error_names(&["alpha-1.0-py3-none-any.whl", "METADATA"]);
 }
 
 #[test]
-fn direct_references_are_looked_at_as_closely() {
+fn checks_direct_references_like_index_files() {
     let index = Index::start();
     index.add_sdist(&Sdist::new("gamma", "1.0").member(Member::file("../escape.py", "print()")));
     let sandbox = Sandbox::new();
@@ -198,7 +196,7 @@ fn direct_references_are_looked_at_as_closely() {
     run.assert_exit(4).assert_error_names(&["gamma"]);
     assert!(!sandbox.path("escape.py").exists());
     let metadata = "Metadata-Version: 2.1\nName: beta\nVersion: 1.0\n";
-    let index = offered(
+    let index = index_with_wheel(
         &Wheel::new("alpha", "1.0").metadata(metadata).bytes(),
         false,
     );
@@ -213,7 +211,7 @@ fn direct_references_are_looked_at_as_closely() {
 }
 
 #[test]
-fn an_sdist_that_is_no_archive_is_refused() {
+fn rejects_sdist_that_is_not_an_archive() {
     for bytes in [
         &b"<html>Not found</html>"[..],
         b"",
@@ -227,19 +225,19 @@ fn an_sdist_that_is_no_archive_is_refused() {
 }
 
 #[test]
-fn an_sdist_that_builds_the_wheel_of_another_project_is_refused() {
+fn rejects_sdist_that_builds_another_project() {
     let index = Index::start();
     let liar = Sdist::new("gamma", "1.0").script("os.rename('PKG-INFO', 'x'); io.open('PKG-INFO', 'w').write(u'Name: delta\\nVersion: 1.0\\n')");
     index.add_sdist(&liar);
     let run = Sandbox::new().build(&index, &["gamma"]);
-    // The resolver leaves out versions whose metadata cannot be theirs.
+    // The resolver skips versions with inconsistent metadata.
     run.assert_exit(3).assert_error_names(&["gamma", "delta"]);
 }
 
 #[test]
-fn a_wheel_that_requires_more_than_its_index_says_is_refused_and_counts_then() {
+fn rejects_wheel_with_more_requirements_than_index_states() {
     let wheel = Wheel::new("alpha", "1.0").requires("beta");
-    let index = offered(&wheel.bytes(), true);
+    let index = index_with_wheel(&wheel.bytes(), true);
     index.add(&Wheel::new("beta", "1.0"));
     for verb in ["build", "download"] {
         let sandbox = Sandbox::new();
@@ -260,7 +258,7 @@ fn a_wheel_that_requires_more_than_its_index_says_is_refused_and_counts_then() {
 }
 
 #[test]
-fn a_wheel_that_requires_less_than_its_index_says_is_named() {
+fn warns_about_wheel_with_fewer_requirements_than_index_states() {
     let (index, wheel) = (Index::start(), Wheel::new("alpha", "1.0"));
     index.add(&wheel);
     index.add(&Wheel::new("beta", "1.0"));

@@ -1,4 +1,4 @@
-//! Servers that are busy, slow, broken or wrong.
+//! Servers that are busy, slow, broken or wrong: retries, resumed downloads and errors.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::support::{Behaviour, Finished, Index, Sandbox, Wheel, sha256, tree};
 const FILE: &str = "/files/alpha-1.0-py3-none-any.whl";
 const PAGE: &str = "/simple/alpha/";
 
-/// An index with one wheel of some 300 KB.
+/// Returns an index with one wheel of about 300 KB, and the wheel.
 fn index() -> (Index, Wheel) {
     let index = Index::start();
     let wheel = Wheel::new("alpha", "1.0").padded(300_000);
@@ -27,7 +27,7 @@ fn busy(status: u16, seconds: u64) -> Behaviour {
 }
 
 #[test]
-fn a_busy_file_server_is_asked_again_when_it_says() {
+fn retries_file_after_retry_after_seconds() {
     let (index, wheel) = index();
     index.script(
         FILE,
@@ -45,15 +45,15 @@ fn a_busy_file_server_is_asked_again_when_it_says() {
     for pair in requests[..3].windows(2) {
         assert!(
             pair[1].at - pair[0].at >= Duration::from_secs(1),
-            "asked again too early"
+            "retried too early"
         );
     }
 }
 
 #[test]
-fn a_date_may_say_when_to_ask_again() {
+fn retries_file_after_retry_after_date() {
     let (index, wheel) = index();
-    // A date has whole seconds, so that it may be up to one earlier.
+    // HTTP dates have a resolution of one second.
     let begun = Instant::now();
     let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
     let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
@@ -64,12 +64,12 @@ fn a_date_may_say_when_to_ask_again() {
     let requests = index.requests("alpha-1.0-py3-none-any.whl");
     assert!(
         requests[1].at - begun >= Duration::from_secs(4),
-        "asked again too early"
+        "retried too early"
     );
 }
 
 #[test]
-fn a_busy_index_is_asked_again() {
+fn retries_index_page() {
     let (index, wheel) = index();
     let broken = Behaviour::Status(500, Vec::new());
     index.script(PAGE, [busy(429, 1), busy(503, 1), broken]);
@@ -81,13 +81,13 @@ fn a_busy_index_is_asked_again() {
     for pair in requests[..3].windows(2) {
         assert!(
             pair[1].at - pair[0].at >= Duration::from_millis(950),
-            "asked again too early"
+            "retried too early"
         );
     }
 }
 
 #[test]
-fn a_host_that_is_asked_again_is_told_once() {
+fn reports_retries_of_a_host_once() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let names = ["alpha", "beta", "gamma"];
     for name in names {
@@ -102,7 +102,7 @@ fn a_host_that_is_asked_again_is_told_once() {
             );
         }
     };
-    let told = |run: &Finished| {
+    let notices = |run: &Finished| {
         let lines = run
             .stderr
             .lines()
@@ -114,7 +114,7 @@ fn a_host_that_is_asked_again_is_told_once() {
         let _ = std::fs::remove_dir_all(sandbox.cache());
         let run = sandbox.build(&index, &[&names[..], &[option]].concat());
         run.assert_success();
-        let lines = told(&run);
+        let lines = notices(&run);
         assert_eq!(lines.len(), count, "{}", run.stderr);
         let host = index.url().replace("http://", "").replace("/simple/", "");
         for line in lines {
@@ -127,7 +127,7 @@ fn a_host_that_is_asked_again_is_told_once() {
 }
 
 #[test]
-fn a_server_that_stays_busy_is_given_up() {
+fn fails_after_retries_of_file() {
     let (index, _) = index();
     index.always(FILE, Behaviour::Status(503, Vec::new()));
     let sandbox = Sandbox::new();
@@ -139,22 +139,22 @@ fn a_server_that_stays_busy_is_given_up() {
 }
 
 #[test]
-fn an_index_that_stays_busy_is_given_up() {
+fn fails_after_retries_of_index_page() {
     let (index, _) = index();
     index.always(PAGE, Behaviour::Status(503, Vec::new()));
     let run = Sandbox::new().build(&index, &["alpha", "--retries", "1"]);
     run.assert_exit(4).assert_error_names(&["alpha", "503"]);
 }
 
-/// Whatever begins to arrive is told to have ended, so that nobody waits for it.
+/// Every `fetch-started` event has a matching end, so that a consumer does not wait for it.
 #[test]
-fn every_fetch_that_begins_is_told_to_end() {
+fn every_started_fetch_reports_its_end() {
     let (index, _) = index();
     index.add(&Wheel::new("beta", "1.0"));
     index.always(FILE, Behaviour::Status(404, Vec::new()));
     let run = Sandbox::new().build(&index, &["alpha", "beta", "--keep-going", "--json"]);
     run.assert_exit(4);
-    let told = |event: &str, name: &str| {
+    let count = |event: &str, name: &str| {
         let holds = |line: &&str| line.contains(event) && line.contains(name);
         run.stdout.lines().filter(holds).count()
     };
@@ -162,13 +162,13 @@ fn every_fetch_that_begins_is_told_to_end() {
         ("alpha-1.0", "fetch-failed"),
         ("beta-1.0", "fetch-finished"),
     ] {
-        assert_eq!(told("fetch-started", name), 1, "{}", run.stdout);
-        assert_eq!(told(ends, name), 1, "{}", run.stdout);
+        assert_eq!(count("fetch-started", name), 1, "{}", run.stdout);
+        assert_eq!(count(ends, name), 1, "{}", run.stdout);
     }
 }
 
 #[test]
-fn a_file_that_is_gone_is_named() {
+fn missing_file_is_an_error_with_url() {
     let (index, _) = index();
     index.always(FILE, Behaviour::Status(404, Vec::new()));
     let run = Sandbox::new().build(&index, &["alpha"]);
@@ -176,8 +176,8 @@ fn a_file_that_is_gone_is_named() {
         .assert_error_names(&[&index.file_url("alpha-1.0-py3-none-any.whl"), "404"]);
 }
 
-/// Runs with `broken` as the first answer and returns the ranges that were asked for.
-fn interrupted(broken: Behaviour, then: Behaviour) -> Vec<Option<String>> {
+/// Builds with `broken` as the first response and returns the requested ranges.
+fn requested_ranges(broken: Behaviour, then: Behaviour) -> Vec<Option<String>> {
     let (index, wheel) = index();
     index.script(FILE, [broken, then]);
     let sandbox = Sandbox::new();
@@ -193,37 +193,37 @@ fn interrupted(broken: Behaviour, then: Behaviour) -> Vec<Option<String>> {
 }
 
 #[test]
-fn after_a_reset_only_the_rest_is_asked_for() {
-    let ranges = interrupted(Behaviour::ResetAfter(100_000), Behaviour::Normal);
+fn resumes_download_after_connection_reset() {
+    let ranges = requested_ranges(Behaviour::ResetAfter(100_000), Behaviour::Normal);
     assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
 }
 
 #[test]
-fn after_a_stall_only_the_rest_is_asked_for() {
-    let ranges = interrupted(Behaviour::StallAfter(100_000), Behaviour::Normal);
+fn resumes_download_after_stall() {
+    let ranges = requested_ranges(Behaviour::StallAfter(100_000), Behaviour::Normal);
     assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
 }
 
 #[test]
-fn after_a_truncated_body_only_the_rest_is_asked_for() {
-    let ranges = interrupted(Behaviour::TruncateAt(100_000), Behaviour::Normal);
+fn resumes_download_after_truncated_body() {
+    let ranges = requested_ranges(Behaviour::TruncateAt(100_000), Behaviour::Normal);
     assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
 }
 
 #[test]
-fn a_body_that_ends_early_without_a_length_is_noticed() {
-    let ranges = interrupted(Behaviour::CloseAt(100_000), Behaviour::Normal);
+fn resumes_truncated_download_of_unknown_length() {
+    let ranges = requested_ranges(Behaviour::CloseAt(100_000), Behaviour::Normal);
     assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
 }
 
 #[test]
-fn a_server_without_ranges_sends_all_again() {
-    let ranges = interrupted(Behaviour::ResetAfter(100_000), Behaviour::WithoutRanges);
+fn restarts_download_from_server_without_ranges() {
+    let ranges = requested_ranges(Behaviour::ResetAfter(100_000), Behaviour::WithoutRanges);
     assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
 }
 
 #[test]
-fn a_file_that_nobody_vouches_for_is_not_put_together_from_parts() {
+fn does_not_resume_download_without_digest() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let wheel = Wheel::new("alpha", "1.0").padded(300_000);
     index.add(&wheel);
@@ -237,7 +237,7 @@ fn a_file_that_nobody_vouches_for_is_not_put_together_from_parts() {
 }
 
 #[test]
-fn a_server_need_not_know_the_length() {
+fn downloads_file_of_unknown_length() {
     let (index, wheel) = index();
     index.always(FILE, Behaviour::WithoutLength);
     let sandbox = Sandbox::new();
@@ -246,7 +246,7 @@ fn a_server_need_not_know_the_length() {
 }
 
 #[test]
-fn a_server_that_gets_on_a_little_each_time_is_not_given_up() {
+fn progress_resets_retry_count() {
     let (index, wheel) = index();
     let steps = [80_000, 80_000, 80_000].map(Behaviour::TruncateAt);
     index.script(FILE, steps);
@@ -258,7 +258,7 @@ fn a_server_that_gets_on_a_little_each_time_is_not_given_up() {
 }
 
 #[test]
-fn a_silent_server_is_given_up() {
+fn times_out_on_silent_file_server() {
     let (index, _) = index();
     index.always(FILE, Behaviour::StallAfter(1000));
     let run = Sandbox::new().build(&index, &["alpha", "--timeout", "1", "--retries", "1"]);
@@ -268,7 +268,7 @@ fn a_silent_server_is_given_up() {
 }
 
 #[test]
-fn a_silent_index_is_given_up() {
+fn times_out_on_silent_index() {
     let (index, _) = index();
     index.always(PAGE, Behaviour::StallAfter(10));
     let run = Sandbox::new().build(&index, &["alpha", "--timeout", "1", "--retries", "1"]);
@@ -277,7 +277,7 @@ fn a_silent_index_is_given_up() {
 }
 
 #[test]
-fn wrong_bytes_of_the_right_length_are_refused() {
+fn rejects_wrong_bytes_of_correct_length() {
     let (index, wheel) = index();
     let mut wrong = wheel.bytes();
     wrong[1000] ^= 1;
@@ -290,7 +290,7 @@ fn wrong_bytes_of_the_right_length_are_refused() {
 }
 
 #[test]
-fn a_wrong_digest_on_the_page_is_refused() {
+fn rejects_wheel_with_wrong_digest() {
     let (index, wheel) = index();
     index.claim_digest(&wheel.filename(), &"0".repeat(64));
     let run = Sandbox::new().build(&index, &["alpha"]);
@@ -299,7 +299,7 @@ fn a_wrong_digest_on_the_page_is_refused() {
 }
 
 #[test]
-fn a_wrong_digest_of_an_sdist_is_refused() {
+fn rejects_sdist_with_wrong_digest() {
     let index = Index::start();
     let sdist = crate::support::Sdist::new("gamma", "1.0");
     index.add_sdist(&sdist);
@@ -310,7 +310,7 @@ fn a_wrong_digest_of_an_sdist_is_refused() {
 }
 
 #[test]
-fn a_wrong_size_is_refused() {
+fn rejects_file_of_wrong_size() {
     for size in [10, 10_000_000] {
         let (index, wheel) = index();
         index.claim_size(&wheel.filename(), size);
@@ -321,7 +321,7 @@ fn a_wrong_size_is_refused() {
 }
 
 #[test]
-fn redirects_in_a_circle_end() {
+fn redirect_loop_is_an_error() {
     for path in [FILE, PAGE] {
         let (index, _) = index();
         index.always(
@@ -336,7 +336,7 @@ fn redirects_in_a_circle_end() {
 }
 
 #[test]
-fn a_page_that_is_no_page_is_named() {
+fn invalid_index_page_is_an_error_with_url() {
     let bodies = [
         ("application/pdf", "%PDF-1.5"),
         ("application/vnd.pypi.simple.v1+json", "{\"files\": ["),
@@ -352,7 +352,7 @@ fn a_page_that_is_no_page_is_named() {
 }
 
 #[test]
-fn a_page_without_files_says_that_nothing_is_there() {
+fn page_without_files_has_no_versions() {
     let (index, _) = index();
     index.always(
         PAGE,
@@ -363,7 +363,7 @@ fn a_page_without_files_says_that_nothing_is_there() {
 }
 
 #[test]
-fn an_old_index_without_json_metadata_or_digests_is_used() {
+fn supports_html_index_without_metadata_or_digests() {
     let (index, wheel) = index();
     index.only_html();
     index.without_metadata();
@@ -374,7 +374,7 @@ fn an_old_index_without_json_metadata_or_digests_is_used() {
 }
 
 #[test]
-fn nobody_at_home_is_told() {
+fn unreachable_index_is_an_error_with_address() {
     let (index, _) = index();
     let sandbox = Sandbox::new();
     let url = {
@@ -389,7 +389,7 @@ fn nobody_at_home_is_told() {
 }
 
 #[test]
-fn a_redirect_is_followed() {
+fn follows_redirect() {
     let (index, wheel) = index();
     let elsewhere = Behaviour::Status(302, vec![("Location", format!("{FILE}?elsewhere"))]);
     index.always(FILE, elsewhere);
@@ -403,7 +403,7 @@ fn a_redirect_is_followed() {
 }
 
 #[test]
-fn metadata_beside_a_wheel_is_asked_for_again() {
+fn retries_metadata_file() {
     let metadata = format!("{FILE}.metadata");
     for behaviour in [
         Behaviour::ResetAfter(10),
@@ -419,7 +419,7 @@ fn metadata_beside_a_wheel_is_asked_for_again() {
 }
 
 #[test]
-fn metadata_that_the_page_promises_in_vain_is_read_out_of_the_wheel() {
+fn reads_metadata_from_wheel_if_metadata_file_is_missing() {
     let (index, wheel) = index();
     let missing = || Behaviour::Status(404, Vec::new());
     index.always(&format!("{FILE}.metadata"), missing());
@@ -433,7 +433,7 @@ fn metadata_that_the_page_promises_in_vain_is_read_out_of_the_wheel() {
 }
 
 #[test]
-fn a_file_other_than_the_user_demands_is_refused() {
+fn rejects_file_without_required_hash() {
     let (index, wheel) = index();
     let sandbox = Sandbox::new();
     for (digest, code) in [("0".repeat(64), 4), (sha256(&wheel.bytes()), 0)] {

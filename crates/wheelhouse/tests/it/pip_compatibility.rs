@@ -1,11 +1,11 @@
-//! What is used is what was asked for: for the target, with the settings, the digests and the metadata that count.
+//! Behavior that matches pip: per-requirement options, compatibility of direct references, format control and hashes.
 
 use crate::support::{Index, Sandbox, Sdist, Wheel, sha256, tree};
 
 const WRONG: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// An sdist whose wheel has the settings that its build got.
-fn telling(name: &str) -> Sdist {
+/// Returns an sdist whose wheel contains the config settings of its build.
+fn sdist_recording_settings(name: &str) -> Sdist {
     Sdist::new(name, "1.0").script(
         "with open('settings.py', 'w') as file: file.write('SETTINGS = %r' % (config_settings,))",
     )
@@ -21,9 +21,12 @@ fn has_settings(sandbox: &Sandbox, name: &str, text: &str) -> bool {
 }
 
 #[test]
-fn settings_of_a_line_are_for_its_package() {
+fn config_settings_of_requirement_apply_to_its_package() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
-    let (alpha, beta) = (telling("alpha"), telling("beta"));
+    let (alpha, beta) = (
+        sdist_recording_settings("alpha"),
+        sdist_recording_settings("beta"),
+    );
     index.add_sdist(&alpha);
     index.add_sdist(&beta);
     std::fs::write(sandbox.path(&alpha.filename()), alpha.bytes()).unwrap();
@@ -45,9 +48,9 @@ fn settings_of_a_line_are_for_its_package() {
 }
 
 #[test]
-fn settings_for_what_has_no_known_name_are_refused() {
+fn rejects_config_settings_for_unnamed_requirement() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
-    // Called otherwise than its directory.
+    // The name of the project differs from that of its directory.
     Sdist::new("alpha", "1.0").write_tree(&sandbox.path("my-project"));
     for line in ["./my-project", "git+https://example.org/my-project"] {
         sandbox.write("requirements.txt", &format!("{line} -C FOO=1\n"));
@@ -58,7 +61,7 @@ fn settings_for_what_has_no_known_name_are_refused() {
 }
 
 #[test]
-fn a_wheel_for_another_platform_is_refused_though_it_is_named_itself() {
+fn rejects_direct_reference_to_incompatible_wheel() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     for tags in [
         "cp311-cp311-win_amd64",
@@ -76,7 +79,7 @@ fn a_wheel_for_another_platform_is_refused_though_it_is_named_itself() {
 }
 
 #[test]
-fn the_pythons_that_a_file_is_for_count_wherever_it_comes_from() {
+fn respects_requires_python_of_direct_references_and_find_links() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Wheel::new("alpha", "1.0")
         .metadata("Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\nRequires-Python: <3\n");
@@ -95,7 +98,7 @@ fn the_pythons_that_a_file_is_for_count_wherever_it_comes_from() {
 }
 
 #[test]
-fn a_wheel_that_is_not_wanted_says_nothing() {
+fn ignores_metadata_of_excluded_wheel() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add_sdist(&Sdist::new("alpha", "1.0"));
     index.add(&Wheel::new("alpha", "1.0").requires("nowhere"));
@@ -106,7 +109,7 @@ fn a_wheel_that_is_not_wanted_says_nothing() {
 }
 
 #[test]
-fn format_control_is_for_what_an_index_has() {
+fn format_control_applies_only_to_index_files() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Sdist::new("alpha", "1.0");
     std::fs::write(sandbox.path(&alpha.filename()), alpha.bytes()).unwrap();
@@ -127,7 +130,7 @@ fn format_control_is_for_what_an_index_has() {
 }
 
 #[test]
-fn hashes_of_constraints_count_with_those_of_requirements() {
+fn combines_hashes_of_constraints_and_requirements() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Wheel::new("alpha", "1.0");
     index.add(&alpha);
@@ -151,7 +154,7 @@ fn hashes_of_constraints_count_with_those_of_requirements() {
 }
 
 #[test]
-fn a_fragment_that_names_another_package_is_refused() {
+fn rejects_egg_fragment_with_another_name() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     Sdist::new("alpha", "1.0").write_tree(&sandbox.path("alpha"));
     let url = url::Url::from_file_path(sandbox.path("alpha")).unwrap();
@@ -161,7 +164,7 @@ fn a_fragment_that_names_another_package_is_refused() {
 }
 
 #[test]
-fn a_set_that_was_found_open_stays_so() {
+fn incomplete_lock_stays_incomplete_until_upgrade() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Wheel::new("alpha", "1.0").requires("beta");
     let silent = "Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\n".to_owned();
@@ -183,7 +186,7 @@ fn a_set_that_was_found_open_stays_so() {
 }
 
 #[test]
-fn a_file_that_the_store_has_is_not_taken_under_another_name() {
+fn rejects_cached_wheel_under_another_name() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let other = Wheel::new("other", "1.0");
     index.add(&other);
@@ -197,7 +200,7 @@ fn a_file_that_the_store_has_is_not_taken_under_another_name() {
 }
 
 #[test]
-fn a_digest_that_is_demanded_is_computed_whatever_the_index_says_of_it() {
+fn computes_required_digest_that_index_does_not_provide() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let alpha = Wheel::new("alpha", "1.0");
     index.add(&alpha);
@@ -215,7 +218,7 @@ fn a_digest_that_is_demanded_is_computed_whatever_the_index_says_of_it() {
 }
 
 #[test]
-fn packages_of_the_user_are_not_seen_by_builds() {
+fn builds_do_not_see_pythonpath() {
     let (index, mut sandbox) = (Index::start(), Sandbox::new());
     sandbox.write("library/helper.py", "");
     let script = "try:\n    import helper\nexcept ImportError:\n    pass\nelse:\n    raise SystemExit('seen')";
@@ -226,7 +229,7 @@ fn packages_of_the_user_are_not_seen_by_builds() {
 }
 
 #[test]
-fn constraints_of_builds_count_with_their_hashes() {
+fn checks_hashes_of_build_constraints() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("helper", "1.0"));
     index.add_sdist(&Sdist::new("alpha", "1.0").requires("helper"));
@@ -241,7 +244,7 @@ fn constraints_of_builds_count_with_their_hashes() {
 }
 
 #[test]
-fn an_upgrade_of_what_is_not_needed_is_told() {
+fn warns_about_upgrade_of_unused_package() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));
     let upgrade = [

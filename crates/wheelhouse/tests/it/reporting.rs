@@ -1,4 +1,4 @@
-//! How a run tells of what it does while it goes on.
+//! Progress events, build output, logs and verification output during a run.
 
 use serde_json::Value;
 
@@ -13,13 +13,13 @@ fn events(stdout: &str) -> Vec<Value> {
         .collect()
 }
 
-fn of<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
+fn events_named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
     let events = events.iter();
     events.filter(|event| event["event"] == name).collect()
 }
 
-/// An index with two sdists that take a second each to build, the second of which requires the first to be built.
-fn slow() -> Index {
+/// Returns an index with sdists that take a second to build; `beta` requires `alpha` for its build.
+fn index_with_slow_sdists() -> Index {
     let index = Index::start();
     let sdist = |name| Sdist::new(name, "1.0").static_metadata();
     index.add_sdist(&sdist("alpha").script(SLOW));
@@ -29,12 +29,12 @@ fn slow() -> Index {
 }
 
 #[test]
-fn the_time_of_a_build_is_its_own() {
-    let (index, sandbox) = (slow(), Sandbox::new());
+fn build_time_excludes_waiting() {
+    let (index, sandbox) = (index_with_slow_sdists(), Sandbox::new());
     let run = sandbox.build(&index, &["beta", "gamma", "--jobs=1", "--json"]);
     run.assert_success();
     let events = events(&run.stdout);
-    let finished = of(&events, "build-finished");
+    let finished = events_named(&events, "build-finished");
     let seconds = |package: &str| {
         let mut finished = finished.iter();
         let event = finished.find(|event| event["package"] == package);
@@ -44,7 +44,7 @@ fn the_time_of_a_build_is_its_own() {
     assert!(seconds("beta==1.0") < 1.2, "{finished:?}");
     let longest = alpha.max(gamma);
     assert!(alpha.min(gamma) >= 1.2 && longest < 2.4, "{finished:?}");
-    let waiting = of(&events, "build-waiting");
+    let waiting = events_named(&events, "build-waiting");
     let waits = |package: &str, reason: &str| {
         let mut waiting = waiting.iter();
         waiting.any(|event| event["package"] == package && event["wait"]["for"] == reason)
@@ -54,12 +54,12 @@ fn the_time_of_a_build_is_its_own() {
         waits("alpha==1.0", "job") || waits("gamma==1.0", "job"),
         "{waiting:?}"
     );
-    assert!(!of(&events, "build-hook").is_empty());
-    assert!(of(&events, "build-output").is_empty());
+    assert!(!events_named(&events, "build-hook").is_empty());
+    assert!(events_named(&events, "build-output").is_empty());
 }
 
 #[test]
-fn verbose_runs_pass_on_what_builds_print() {
+fn verbose_run_prints_build_output() {
     let index = Index::start();
     for name in ["alpha", "beta"] {
         let script = "for i in range(50): print('line', i, flush=True)\nprint('an end', end='')";
@@ -84,7 +84,7 @@ fn verbose_runs_pass_on_what_builds_print() {
 }
 
 #[test]
-fn twice_verbose_runs_have_a_log() {
+fn doubly_verbose_run_prints_log() {
     let index = Index::start();
     index.add(&Wheel::new("alpha", "1.0"));
     let sandbox = Sandbox::new();
@@ -97,7 +97,7 @@ fn twice_verbose_runs_have_a_log() {
 }
 
 #[test]
-fn each_check_of_a_verification_is_told_when_it_ends() {
+fn verify_prints_each_check_when_it_ends() {
     let sandbox = Sandbox::new();
     std::fs::create_dir(sandbox.out()).unwrap();
     let slow = Sdist::new("alpha", "1.0").script("import time; time.sleep(60)");
@@ -108,7 +108,7 @@ fn each_check_of_a_verification_is_told_when_it_ends() {
     command.args(["verify", "out"]);
     let mut running = sandbox.spawn(command);
     let stdout = sandbox.path("stdout-1");
-    process::eventually("the first checks are told", || {
+    process::eventually("the first checks to be printed", || {
         let told = std::fs::read_to_string(&stdout).unwrap_or_default();
         told.contains("files ") && told.contains("wheels ")
     });
@@ -117,7 +117,7 @@ fn each_check_of_a_verification_is_told_when_it_ends() {
 }
 
 #[test]
-fn the_log_of_a_failed_build_is_where_the_message_says() {
+fn log_of_failed_build_exists_at_reported_path() {
     let failing = Sdist::new("alpha", "1.0")
         .static_metadata()
         .script("print('a' * 9000); sys.exit(3)");
@@ -125,7 +125,7 @@ fn the_log_of_a_failed_build_is_where_the_message_says() {
         let line = text
             .lines()
             .find_map(|line| line.trim().strip_prefix("the whole log: "));
-        std::fs::read_to_string(line.expect("a log is named")).unwrap()
+        std::fs::read_to_string(line.expect("the message names a log")).unwrap()
     };
     let index = Index::start();
     index.add_sdist(&failing);

@@ -1,5 +1,5 @@
-//! Sets that are resolved by themselves and share a wheelhouse: files that contradict one another, tools,
-//! and what installing an application takes beside its requirements.
+//! Sets that are resolved separately and share a wheelhouse: conflicting requirements files, tools, and what the
+//! installation of an application requires besides its requirements.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn manifest(wheelhouse: &Path) -> Manifest {
     Manifest::parse(&std::fs::read(wheelhouse.join("wheelhouse.json")).unwrap()).unwrap()
 }
 
-/// The names of the sets, and whether each serves builds and tools only.
+/// Returns the name of each set and whether it serves only builds and tools.
 fn sets(wheelhouse: &Path) -> Vec<(String, bool)> {
     let sets = manifest(wheelhouse).sets.into_iter();
     sets.map(|set| (set.name, set.build_only)).collect()
@@ -24,8 +24,8 @@ fn verify(sandbox: &Sandbox, wheelhouse: &Path) -> Finished {
     sandbox.spawn(command).finish()
 }
 
-/// An index with two versions of `alpha`, of which the first requires `beta`.
-fn contradictory() -> Index {
+/// Returns an index with two versions of `alpha`, the first of which requires `beta`.
+fn index_with_conflict() -> Index {
     let index = Index::start();
     index.add(&Wheel::new("alpha", "1.0").requires("beta"));
     index.add(&Wheel::new("alpha", "2.0"));
@@ -36,8 +36,8 @@ fn contradictory() -> Index {
 const FILES: [&str; 5] = ["-r", "a.txt", "-r", "b/b.txt", "--separate"];
 
 #[test]
-fn files_that_contradict_one_another_share_a_wheelhouse() {
-    let (index, sandbox) = (contradictory(), Sandbox::new());
+fn conflicting_files_share_a_wheelhouse() {
+    let (index, sandbox) = (index_with_conflict(), Sandbox::new());
     sandbox.write("a.txt", "alpha==1.0\n");
     sandbox.write("b/b.txt", "alpha==2.0\n");
     sandbox
@@ -83,8 +83,8 @@ fn files_that_contradict_one_another_share_a_wheelhouse() {
 }
 
 #[test]
-fn a_set_that_lacks_something_is_found_by_verify() {
-    let (index, sandbox) = (contradictory(), Sandbox::new());
+fn verify_reports_incomplete_set() {
+    let (index, sandbox) = (index_with_conflict(), Sandbox::new());
     sandbox.write("a.txt", "alpha==2.0\n");
     sandbox.write("b/b.txt", "alpha==1.0\n");
     sandbox.build(&index, &FILES).assert_success();
@@ -96,7 +96,7 @@ fn a_set_that_lacks_something_is_found_by_verify() {
 }
 
 #[test]
-fn files_are_separate_in_an_s2i_build_if_a_variable_says_so() {
+fn s2i_build_separates_files_by_variable() {
     let mut image = Image::new();
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.index.add(&Wheel::new("alpha", "2.0"));
@@ -115,8 +115,8 @@ fn files_are_separate_in_an_s2i_build_if_a_variable_says_so() {
     assert_eq!(tree::wheels(&image.wheelhouse()).len(), 2);
 }
 
-/// Uploads an application with requirements, a project that depends on more, and a backend that
-/// requires `tool` and reports `reported`.
+/// Uploads an application with requirements, a project with a further dependency, and a build backend that requires
+/// `tool` and reports `reported`.
 fn upload_project(image: &Image) {
     image.upload("requirements.txt", "alpha\n");
     let project = Sdist::new("app", "1.0")
@@ -135,7 +135,7 @@ fn upload_project(image: &Image) {
 }
 
 #[test]
-fn installing_the_application_takes_no_index() {
+fn application_installs_without_index() {
     let mut image = Image::new();
     for name in ["alpha", "gamma", "reported"] {
         image.index.add(&Wheel::new(name, "1.0"));
@@ -189,7 +189,7 @@ fn installing_the_application_takes_no_index() {
 }
 
 #[test]
-fn a_tree_among_the_requirements_is_built_by_the_application_too() {
+fn includes_build_closure_of_required_source_tree() {
     let image = Image::new();
     image.index.add(&Wheel::new("tool", "1.0"));
     image.upload("requirements.txt", "./libs/mine\n");
@@ -203,7 +203,7 @@ fn a_tree_among_the_requirements_is_built_by_the_application_too() {
 }
 
 #[test]
-fn what_the_application_takes_and_no_index_has_is_warned_of() {
+fn warns_about_missing_build_requirements_and_tools() {
     let mut image = Image::new();
     for name in ["alpha", "gamma"] {
         image.index.add(&Wheel::new(name, "1.0"));
@@ -230,14 +230,14 @@ fn what_the_application_takes_and_no_index_has_is_warned_of() {
 }
 
 #[test]
-fn an_application_that_saves_its_cache_alone_is_incremental() {
+fn restores_cache_saved_by_custom_script() {
     let mut image = Image::new();
     image.index.add_sdist(&Sdist::new("compiled", "1.0"));
     image.upload("requirements.txt", "compiled\n");
     image.assemble().assert_success();
     let cache = image.root().join("cache");
     image.begin();
-    // What the original's contract is: `tar -C /opt/app-root -cf - cache`.
+    // The original script saves the cache with `tar -C /opt/app-root -cf - cache`.
     let artifacts = image.uploads().join("artifacts/cache");
     tree::copy(&cache, &artifacts);
     image.index.forget_requests();

@@ -1,4 +1,4 @@
-//! The roles of a builder image, each as the image's script calls it, in directories of the test.
+//! Roles of a builder image, called like its scripts call them, in directories of the test.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::support::services::certificates;
 use crate::support::{Sdist, Wheel, test_python, tree};
 
 #[test]
-fn a_source_becomes_a_wheelhouse() {
+fn assemble_builds_wheelhouse() {
     let image = Image::new();
     image
         .index
@@ -23,14 +23,14 @@ fn a_source_becomes_a_wheelhouse() {
         assert!(image.wheelhouse().join(name).is_file(), "{name}");
     }
     let left = std::fs::read_dir(image.root().join("src")).unwrap();
-    assert_eq!(left.count(), 0, "nothing of the source stays");
+    assert_eq!(left.count(), 0, "the source was not removed");
     assert_shared(&image.root());
 }
 
-/// Settings that only a new process can have, so that the program starts itself again.
+/// Some settings require a new process, so the program executes itself again.
 #[test]
 #[cfg_attr(not(feature = "test-tools"), ignore = "requires strace, openssl")]
-fn nothing_of_the_source_stays_when_the_program_starts_again() {
+fn removes_source_when_program_executes_itself_again() {
     let place = tempfile::tempdir().unwrap();
     let [authority, ..] = certificates(place.path());
     for (name, value) in [
@@ -49,7 +49,7 @@ fn nothing_of_the_source_stays_when_the_program_starts_again() {
     }
 }
 
-/// Group and owner may do the same with all that is in `directory`.
+/// Checks that the group has the permissions of the owner for everything in `directory`.
 #[track_caller]
 fn assert_shared(directory: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -66,7 +66,7 @@ fn assert_shared(directory: &Path) {
 }
 
 #[test]
-fn the_next_build_fetches_and_builds_only_what_has_changed() {
+fn incremental_build_fetches_and_builds_only_changes() {
     let mut image = Image::new();
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.index.add(&Wheel::new("beta", "1.0"));
@@ -120,7 +120,7 @@ fn the_next_build_fetches_and_builds_only_what_has_changed() {
 }
 
 #[test]
-fn wheels_that_are_quick_to_fetch_do_not_travel() {
+fn save_fetched_excludes_downloaded_wheels() {
     let mut image = Image::new();
     image.sandbox.set("WHEELHOUSE_SAVE_FETCHED", "0");
     image.index.add(&Wheel::new("alpha", "1.0"));
@@ -142,7 +142,7 @@ fn wheels_that_are_quick_to_fetch_do_not_travel() {
 }
 
 #[test]
-fn variables_of_the_source_are_obeyed_and_those_of_the_build_are_stronger() {
+fn build_environment_overrides_s2i_environment_file() {
     let image = Image::new();
     let wheel = Wheel::new("alpha", "1.0");
     image.upload("requirements.txt", "alpha\n");
@@ -174,7 +174,7 @@ fn variables_of_the_source_are_obeyed_and_those_of_the_build_are_stronger() {
 }
 
 #[test]
-fn requirements_are_found_or_missed_by_name() {
+fn finds_requirements_by_name() {
     let mut image = Image::new();
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.index.add(&Wheel::new("beta", "1.0"));
@@ -220,7 +220,7 @@ fn requirements_are_found_or_missed_by_name() {
 }
 
 #[test]
-fn a_build_that_fails_says_so_last() {
+fn prints_error_of_failed_build_last() {
     let image = Image::new();
     image
         .index
@@ -247,7 +247,7 @@ fn a_build_that_fails_says_so_last() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn the_tools_of_the_image_are_brought_up_to_date() {
+fn upgrades_tools_of_image() {
     let python = test_python();
     let mut image = Image::new();
     let environment = image.sandbox.path("venv");
@@ -296,14 +296,14 @@ fn the_tools_of_the_image_are_brought_up_to_date() {
     assert_eq!(image.index.requests("").len(), 0);
     assert!(
         !again.stderr.contains("Installed"),
-        "they are there: {}",
+        "installed again: {}",
         again.stderr
     );
 }
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn a_builder_is_made_with_new_tools_and_without_a_cache() {
+fn upgrades_tools_of_builder_without_cache() {
     let python = test_python();
     let mut image = Image::new();
     let environment = image.sandbox.path("venv");
@@ -351,7 +351,7 @@ fn a_builder_is_made_with_new_tools_and_without_a_cache() {
 }
 
 #[test]
-fn tools_that_nobody_has_stay_as_they_are() {
+fn keeps_tools_that_index_does_not_have() {
     let mut image = Image::new();
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.upload("requirements.txt", "alpha\n");
@@ -366,22 +366,21 @@ fn tools_that_nobody_has_stay_as_they_are() {
 }
 
 #[test]
-fn a_read_only_place_is_named() {
-    if rustix::process::geteuid().is_root() {
-        // Root may write everywhere but here.
-        let image = Image::new();
-        let mut command = image.command(&["assemble"]);
-        image.upload("requirements.txt", "alpha\n");
-        command.current_dir("/proc");
-        let finished = image.sandbox.spawn(command).finish();
-        finished
-            .assert_exit(7)
-            .assert_error_names(&["failed to move", "into place"]);
-    }
+#[cfg_attr(not(feature = "test-containers"), ignore = "requires root")]
+fn read_only_destination_is_an_error() {
+    let image = Image::new();
+    let mut command = image.command(&["assemble"]);
+    image.upload("requirements.txt", "alpha\n");
+    // Root may write everywhere except to `/proc`.
+    command.current_dir("/proc");
+    let finished = image.sandbox.spawn(command).finish();
+    finished
+        .assert_exit(7)
+        .assert_error_names(&["failed to move", "into place"]);
 }
 
 #[test]
-fn other_roles_tell_what_is_wrong() {
+fn other_roles_report_errors() {
     let image = Image::new();
     let run = |role: &[&str]| image.sandbox.spawn(image.command(role)).finish();
     run(&["run"])
@@ -411,7 +410,7 @@ fn other_roles_tell_what_is_wrong() {
 }
 
 #[test]
-fn a_failure_is_told_for_a_build_without_a_command_line() {
+fn errors_name_variables_instead_of_options() {
     let image = Image::new();
     image.upload("requirements.txt", "nowhere\n");
     let finished = image.assemble();

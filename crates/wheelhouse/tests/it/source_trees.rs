@@ -1,4 +1,4 @@
-//! Local trees and Git repositories: left as they are, and built when they have changed.
+//! Local source trees and Git repositories: never modified, and built again after changes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,8 @@ use std::process::Command;
 use crate::support::services::{self, GitDaemon};
 use crate::support::{Index, Sandbox, Sdist, Wheel, literal, process, sha256, tree};
 
-/// A tree whose back end leaves a mark in `ran` for each build, and litters the tree that it gets.
+/// Writes a source tree whose build backend appends to `ran` on each build and leaves files in the tree that it
+/// builds.
 fn write_tree(sandbox: &Sandbox, directory: &Path) {
     let ran = literal(&sandbox.path("ran"));
     let script = format!(
@@ -17,7 +18,7 @@ fn write_tree(sandbox: &Sandbox, directory: &Path) {
         .script(&script)
         .write_tree(directory);
     std::fs::write(directory.join("module.py"), "ONE = 1\n").unwrap();
-    // The metadata can be had without a build, and asking for it litters the tree as well.
+    // The backend also provides metadata without a build, which leaves a file in the tree as well.
     let backend = std::fs::read_to_string(directory.join("backend.py")).unwrap();
     std::fs::write(directory.join("backend.py"), backend + PREPARE).unwrap();
 }
@@ -42,7 +43,7 @@ fn file_url(path: &Path) -> String {
 }
 
 #[test]
-fn a_tree_stays_untouched_and_is_built_when_it_has_changed() {
+fn does_not_modify_tree_and_rebuilds_changed_tree() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let project = sandbox.path("project");
     write_tree(&sandbox, &project);
@@ -74,7 +75,7 @@ fn a_tree_stays_untouched_and_is_built_when_it_has_changed() {
 }
 
 #[test]
-fn a_tree_that_is_edited_during_a_run_is_not_built_as_what_it_was() {
+fn tree_edited_during_run_is_an_error() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let project = sandbox.path("project");
     write_tree(&sandbox, &project);
@@ -102,7 +103,7 @@ fn a_tree_that_is_edited_during_a_run_is_not_built_as_what_it_was() {
 }
 
 #[test]
-fn a_tree_in_which_the_output_lies_is_not_built_again_for_that() {
+fn output_inside_tree_does_not_cause_rebuild() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let project = sandbox.path("project");
     write_tree(&sandbox, &project);
@@ -118,7 +119,7 @@ fn a_tree_in_which_the_output_lies_is_not_built_again_for_that() {
 }
 
 #[test]
-fn local_files_are_read_again_when_they_have_changed() {
+fn reads_changed_local_file_again() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let path = sandbox.path("alpha-1.0-py3-none-any.whl");
     for content in ["one", "two"] {
@@ -140,7 +141,7 @@ fn local_files_are_read_again_when_they_have_changed() {
     assert_eq!(tree::wheels(&sandbox.out()), [sdist.wheel_filename()]);
 }
 
-/// Runs `git` in `repository`, and returns what it printed.
+/// Runs `git` in `repository` and returns its output.
 fn git(sandbox: &Sandbox, repository: &Path, arguments: &[&str]) -> String {
     let mut command: Command = sandbox.command("git");
     let identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
@@ -170,7 +171,7 @@ fn repository(sandbox: &Sandbox) -> PathBuf {
 }
 
 #[test]
-fn a_commit_is_built_once() {
+fn builds_commit_once() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let repository = repository(&sandbox);
     let before = tree::read(&repository);
@@ -198,11 +199,11 @@ fn a_commit_is_built_once() {
 }
 
 #[test]
-fn gits_own_protocol_is_spoken_wherever_a_repository_may_be_named() {
+fn supports_git_protocol_in_requirements_and_locks() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let repository = repository(&sandbox);
     let daemon = GitDaemon::start(&sandbox.path(""));
-    // A submodule beside the repository, found by a relative URL.
+    // A submodule next to the repository, with a relative URL.
     let module = sandbox.path("module");
     std::fs::create_dir(&module).unwrap();
     std::fs::write(module.join("part.py"), "").unwrap();
@@ -274,7 +275,7 @@ fn gits_own_protocol_is_spoken_wherever_a_repository_may_be_named() {
     sandbox
         .build(&index, &["--lock", lock.to_str().unwrap(), "-o", "again"])
         .assert_success();
-    // It is a network protocol.
+    // `git://` requires a network.
     std::fs::remove_dir_all(sandbox.cache()).unwrap();
     let line = format!("local @ git+{url}");
     sandbox
@@ -289,7 +290,7 @@ fn gits_own_protocol_is_spoken_wherever_a_repository_may_be_named() {
 }
 
 #[test]
-fn a_constraint_may_name_a_repository_by_its_fragment() {
+fn constraint_may_name_repository_by_egg_fragment() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("local", "2.0"));
     let line = format!("git+{}#egg=local\n", file_url(&repository(&sandbox)));
@@ -304,7 +305,7 @@ fn a_constraint_may_name_a_repository_by_its_fragment() {
 }
 
 #[test]
-fn a_branch_that_has_moved_is_noticed_with_upgrade() {
+fn upgrade_fetches_moved_branch() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let repository = repository(&sandbox);
     let requirement = format!("local @ git+{}@main", file_url(&repository));
@@ -318,7 +319,7 @@ fn a_branch_that_has_moved_is_noticed_with_upgrade() {
 }
 
 #[test]
-fn a_repository_or_reference_that_is_not_there_is_named() {
+fn missing_repository_or_reference_is_an_error() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let nowhere = format!("local @ git+{}", file_url(&sandbox.path("nowhere")));
     let run = sandbox.build(&index, &[&nowhere]);
@@ -330,7 +331,7 @@ fn a_repository_or_reference_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_path_that_is_not_there_is_named_with_its_line() {
+fn missing_path_is_an_error_with_file_and_line() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("other", "1.0"));
     for missing in [
@@ -351,7 +352,7 @@ fn a_path_that_is_not_there_is_named_with_its_line() {
 }
 
 #[test]
-fn a_tree_that_does_not_build_is_named_by_its_own_path() {
+fn build_failure_names_original_tree() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let broken = Sdist::new("broken", "1.0").script("raise SystemExit('no')");
     broken.write_tree(&sandbox.path("project"));
@@ -360,7 +361,7 @@ fn a_tree_that_does_not_build_is_named_by_its_own_path() {
     assert!(!run.error().contains("/trees/"), "{}", run.stderr);
 }
 
-/// Writes a tree that requires another one by its path, as parts of one repository do.
+/// Writes a source tree that requires another one by path, like packages of one repository.
 fn write_part(directory: &Path, name: &str, requires: Option<&Path>) {
     Sdist::new(name, "1.0").write_tree(directory);
     if let Some(required) = requires {
@@ -371,7 +372,7 @@ fn write_part(directory: &Path, name: &str, requires: Option<&Path>) {
 }
 
 #[test]
-fn trees_may_require_one_another() {
+fn source_tree_may_require_another_by_path() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let (lower, upper) = (sandbox.path("lower"), sandbox.path("upper"));
     write_part(&lower, "lower", None);
@@ -393,7 +394,7 @@ fn trees_may_require_one_another() {
         tree::assert_same(&tree::read(&lower), &before);
         std::fs::remove_dir_all(sandbox.out()).unwrap();
     }
-    // Elsewhere the tree is not there, whatever the wheelhouse has.
+    // The required tree does not exist elsewhere, so the wheelhouse is not complete by itself.
     sandbox.build(&index, &["./upper"]).assert_success();
     let mut verify = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     verify.args(["verify", "out"]);
@@ -403,7 +404,7 @@ fn trees_may_require_one_another() {
 }
 
 #[test]
-fn a_tree_that_a_name_stands_before_is_read_again_when_it_has_changed() {
+fn rebuilds_changed_tree_of_named_requirement() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let project = sandbox.path("project");
     let url = file_url(&project);
@@ -421,7 +422,7 @@ fn a_tree_that_a_name_stands_before_is_read_again_when_it_has_changed() {
 }
 
 #[test]
-fn a_tree_that_another_tree_requires_is_built_again_when_it_has_changed() {
+fn rebuilds_changed_tree_required_by_another() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));
     let (lower, upper) = (sandbox.path("lower"), sandbox.path("upper"));
@@ -439,7 +440,7 @@ fn a_tree_that_another_tree_requires_is_built_again_when_it_has_changed() {
 }
 
 #[test]
-fn file_urls_have_fragments() {
+fn supports_fragments_of_file_urls() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let sdist = Sdist::new("gamma", "1.0");
     std::fs::write(sandbox.path(&sdist.filename()), sdist.bytes()).unwrap();
@@ -474,7 +475,7 @@ fn file_urls_have_fragments() {
     }
 }
 
-/// Serves the directory that is its argument to those who have the password, and writes its port to a file.
+/// Serves the directory given as argument with basic authentication and writes its port to a file.
 const PROTECTED: &str = r#"
 import base64, functools, http.server, os, sys
 
@@ -496,7 +497,7 @@ server.serve_forever()
 "#;
 
 #[test]
-fn credentials_reach_git_by_no_argument() {
+fn does_not_pass_credentials_in_git_arguments() {
     let (index, mut sandbox) = (Index::start(), Sandbox::new());
     let module = sandbox.path("module");
     std::fs::create_dir(&module).unwrap();
@@ -533,7 +534,7 @@ fn credentials_reach_git_by_no_argument() {
     let port = std::fs::read_to_string(sandbox.path("port")).unwrap();
     let trace = sandbox.path("trace");
     sandbox.set("GIT_TRACE", &trace);
-    // It must not answer in the place of the URL.
+    // The credential helper must not replace the credentials of the URL.
     sandbox.write(
         "home/.gitconfig",
         "[credential]\n\thelper = \"!echo username=other; echo password=other; :\"\n",
@@ -542,7 +543,7 @@ fn credentials_reach_git_by_no_argument() {
     sandbox
         .build(&index, &[&format!("local @ {url}")])
         .assert_success();
-    // A server as simple as this one gives no parts of a history, which is found out after the password was taken.
+    // A dumb HTTP server does not support shallow clones; git reports this only after authentication.
     sandbox
         .build(&index, &["--source", &url])
         .assert_exit(4)
@@ -558,9 +559,9 @@ fn credentials_reach_git_by_no_argument() {
     }
 }
 
-/// As a daemon of Git's that keeps credentials, or one of SSH's that keeps a connection.
+/// Models git's credential cache daemon and ssh's connection multiplexing.
 #[test]
-fn a_daemon_of_git_survives_the_hooks() {
+fn daemon_started_by_git_survives_build_hooks() {
     use std::os::unix::fs::PermissionsExt as _;
     let (index, mut sandbox) = (Index::start(), Sandbox::new());
     let requirement = format!("local @ git+{}@main", file_url(&repository(&sandbox)));

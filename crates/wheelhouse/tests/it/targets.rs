@@ -1,4 +1,4 @@
-//! Several targets at once: how they are told apart, and what is known of each without a host of it.
+//! Downloads for several targets: how they are told apart, and foreign targets without an interpreter.
 
 use std::ffi::OsStr;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, tree};
 
-/// The events of one name in the output of a run with `--json`.
+/// Returns the events named `name` in the output of a run with `--json`.
 fn events(run: &Finished, name: &str) -> Vec<Value> {
     let events = run.stdout.lines().map(serde_json::from_str::<Value>);
     events
@@ -15,13 +15,13 @@ fn events(run: &Finished, name: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Downloads without what every environment starts with.
+/// Downloads without pip, setuptools and wheel.
 fn download(sandbox: &Sandbox, index: &Index, arguments: &[&str]) -> Finished {
     sandbox.download(index, &[&["--no-bootstrap", "--json"], arguments].concat())
 }
 
 #[test]
-fn a_back_end_that_fails_here_ends_no_target() {
+fn build_backend_failure_does_not_fail_foreign_target() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     for name in ["tool", "common"] {
         index.add(&Wheel::new(name, "1.0"));
@@ -55,7 +55,7 @@ fn a_back_end_that_fails_here_ends_no_target() {
 }
 
 #[test]
-fn what_has_wheels_for_single_platforms_is_not_built_to_see_whether_it_is_pure() {
+fn does_not_build_package_with_platform_wheels_for_foreign_target() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let native = Sdist::new("native", "1.0").static_metadata();
     index.add_sdist(&native.platform_wheel());
@@ -68,7 +68,7 @@ fn what_has_wheels_for_single_platforms_is_not_built_to_see_whether_it_is_pure()
 }
 
 #[test]
-fn releases_of_one_minor_version_are_targets_of_their_own() {
+fn patch_versions_are_separate_targets() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let late = "late ; python_full_version >= '3.12.4'";
     index.add(&Wheel::new("alpha", "1.0").requires(late));
@@ -93,9 +93,9 @@ fn releases_of_one_minor_version_are_targets_of_their_own() {
     sandbox.spawn(verify).finish().assert_success();
 }
 
-/// `lead` requires an old `lib` on the target's Python, and its newest versions are for other Pythons.
+/// `lead` requires an old `lib` on the target's Python, and its newest versions require newer Pythons.
 #[test]
-fn versions_for_other_pythons_do_not_send_a_resolution_through_all_older_ones() {
+fn versions_for_other_pythons_do_not_cause_exhaustive_backtracking() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("lib", "1.0"));
     index.add(&Wheel::new("lib", "2.0"));
@@ -124,7 +124,7 @@ fn versions_for_other_pythons_do_not_send_a_resolution_through_all_older_ones() 
 }
 
 #[test]
-fn of_a_package_with_versions_for_other_pythons_one_is_asked_about() {
+fn requests_metadata_of_one_compatible_version() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("lib", "1.0").requires("lead"));
     for number in 1..=100 {
@@ -147,7 +147,7 @@ fn of_a_package_with_versions_for_other_pythons_one_is_asked_about() {
 }
 
 #[test]
-fn a_tree_serves_all_targets() {
+fn builds_source_tree_once_for_all_targets() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("tool", "1.0"));
     let local = Sdist::new("local", "1.0").requires("tool");
@@ -163,7 +163,7 @@ fn a_tree_serves_all_targets() {
     }
 }
 
-/// An index on which `alpha` has a newer version for Windows than for Linux.
+/// Returns an index where `alpha` has a newer version for Windows than for Linux.
 fn index_with_two_versions() -> Index {
     let index = Index::start();
     for (version, tag) in [
@@ -177,7 +177,7 @@ fn index_with_two_versions() -> Index {
 }
 
 #[test]
-fn the_same_versions_for_all_targets_or_the_reason_why_not() {
+fn same_versions_selects_common_versions_or_fails() {
     let (index, sandbox) = (index_with_two_versions(), Sandbox::new());
     let both = ["alpha", "--target", "3.12-windows,3.12-linux"];
     download(&sandbox, &index, &both).assert_success();
@@ -210,7 +210,7 @@ fn the_same_versions_for_all_targets_or_the_reason_why_not() {
 }
 
 #[test]
-fn a_target_that_fails_leaves_the_others_to_go_on() {
+fn keep_going_continues_with_other_targets() {
     let (index, sandbox) = (index_with_two_versions(), Sandbox::new());
     index.add(&Wheel::new("common", "1.0"));
     let targets = ["--target", "3.12-windows,3.12-linux,3.12-macos,3.12-alpine"];
@@ -225,7 +225,7 @@ fn a_target_that_fails_leaves_the_others_to_go_on() {
 }
 
 #[test]
-fn a_second_download_keeps_its_locks_unless_it_is_asked_not_to() {
+fn second_download_keeps_locks_unless_upgraded() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));
     let both = ["alpha", "--target", "3.12-windows,3.12-linux"];
@@ -255,7 +255,7 @@ fn a_second_download_keeps_its_locks_unless_it_is_asked_not_to() {
 }
 
 #[test]
-fn a_dry_run_tells_what_would_come_for_each_target() {
+fn dry_run_prints_plan_of_each_target() {
     let (index, sandbox) = (index_with_two_versions(), Sandbox::new());
     index.add_sdist(&Sdist::new("native", "1.0").static_metadata());
     let wanted = [
@@ -283,7 +283,7 @@ fn a_dry_run_tells_what_would_come_for_each_target() {
 }
 
 #[test]
-fn pips_configuration_says_for_which_targets() {
+fn reads_targets_from_pip_configuration() {
     let (index, mut sandbox) = (index_with_two_versions(), Sandbox::new());
     sandbox.write(
         "pip.conf",

@@ -1,5 +1,5 @@
-//! Indexes that refuse to answer, and what publishers state: it is compared with what comes, and
-//! nothing replaces it in silence.
+//! Dependency confusion and tampering: indexes that reject requests, and files, metadata and locks that differ from
+//! what was published.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, sha256, tree};
 const PAGE: &str = "/simple/alpha/";
 const METADATA: &str = "/files/alpha-1.0-py3-none-any.whl.metadata";
 
-/// An index with one version of alpha.
+/// Returns an index with one version of `alpha`.
 fn with_alpha(version: &str) -> Index {
     let index = Index::start();
     index.add(&Wheel::new("alpha", version));
@@ -20,7 +20,7 @@ fn refuse(index: &Index, status: u16) {
 }
 
 #[test]
-fn an_index_that_refuses_to_answer_is_not_passed_over() {
+fn rejected_credentials_of_extra_index_are_an_error() {
     for status in [401, 403] {
         for strategy in ["best-match", "first-index", "first-match"] {
             let (private, public) = (Index::start(), with_alpha("99.0"));
@@ -50,7 +50,7 @@ fn an_index_that_refuses_to_answer_is_not_passed_over() {
 }
 
 #[test]
-fn the_main_index_may_not_refuse_either() {
+fn rejection_by_main_index_is_an_error() {
     for status in [401, 403] {
         let (private, public) = (Index::start(), with_alpha("99.0"));
         refuse(&private, status);
@@ -61,7 +61,7 @@ fn the_main_index_may_not_refuse_either() {
 }
 
 #[test]
-fn a_refusal_counts_for_what_packages_and_builds_require() {
+fn rejection_is_an_error_for_dependencies_and_build_requirements() {
     let (private, public) = (Index::start(), with_alpha("99.0"));
     refuse(&private, 403);
     public.add(&Wheel::new("beta", "1.0").requires("alpha"));
@@ -74,7 +74,7 @@ fn a_refusal_counts_for_what_packages_and_builds_require() {
 }
 
 #[test]
-fn an_index_that_shows_another_page_is_not_passed_over() {
+fn login_page_of_index_is_an_error() {
     let login = "<!DOCTYPE html><p>Please sign in</p>";
     let form = "<form><input type='password'></form>";
     for (page, cause) in [
@@ -101,7 +101,7 @@ fn an_index_that_shows_another_page_is_not_passed_over() {
                 .assert_error_names(&["`alpha`", &private.url(), cause]);
         }
     }
-    // It has no files, and says so.
+    // An index page without files is a valid answer.
     let (private, public) = (Index::start(), with_alpha("99.0"));
     let page = "<!DOCTYPE html><h1>Links for alpha</h1>";
     private.always(PAGE, Behaviour::Body("text/html", page.into()));
@@ -110,7 +110,7 @@ fn an_index_that_shows_another_page_is_not_passed_over() {
 }
 
 #[test]
-fn an_index_may_refuse_what_is_not_needed() {
+fn index_may_reject_unneeded_package() {
     let (private, public) = (Index::start(), with_alpha("1.0"));
     private.always("/simple/beta/", Behaviour::Status(403, Vec::new()));
     let sandbox = Sandbox::new();
@@ -119,7 +119,7 @@ fn an_index_may_refuse_what_is_not_needed() {
 }
 
 #[test]
-fn the_first_index_that_has_a_package_is_asked_alone() {
+fn first_index_strategy_uses_only_first_index_with_package() {
     let (private, public) = (with_alpha("1.0"), with_alpha("99.0"));
     let sandbox = Sandbox::new();
     let extra = ["--extra-index-url", &private.url(), "alpha"];
@@ -136,7 +136,7 @@ fn the_first_index_that_has_a_package_is_asked_alone() {
 }
 
 #[test]
-fn metadata_with_another_digest_is_refused() {
+fn rejects_metadata_with_wrong_digest() {
     for html in [false, true] {
         let index = with_alpha("1.0");
         if html {
@@ -157,12 +157,12 @@ fn metadata_with_another_digest_is_refused() {
 }
 
 #[test]
-fn the_digest_of_metadata_is_known_when_the_page_comes_from_the_cache() {
+fn checks_metadata_digest_with_cached_page() {
     let index = with_alpha("1.0");
     let right = Wheel::new("alpha", "1.0").metadata_text().into_bytes();
     let wrong = Wheel::new("alpha", "1.0").requires("evil").metadata_text();
     let sandbox = Sandbox::new();
-    // The page is cached, and nothing else comes.
+    // Only the page is cached.
     index.always(METADATA, Behaviour::Status(404, Vec::new()));
     index.always(
         "/files/alpha-1.0-py3-none-any.whl",
@@ -179,21 +179,21 @@ fn the_digest_of_metadata_is_known_when_the_page_comes_from_the_cache() {
     sandbox.build(&index, &["alpha"]).assert_success();
 }
 
-/// Writes a wheel in which one byte of a file is changed, to `name` below `sandbox`.
-fn spoiled(sandbox: &Sandbox, name: &str) {
+/// Writes a wheel whose RECORD has a wrong digest to `name` in the sandbox.
+fn write_corrupt_wheel(sandbox: &Sandbox, name: &str) {
     let wheel = Wheel::new("alpha", "1.0").record("alpha.py,sha256=AAAA,16\n");
     let path = sandbox.write(name, "");
     std::fs::write(path, wheel.bytes()).unwrap();
 }
 
 #[test]
-fn a_damaged_wheel_without_a_digest_is_refused() {
+fn rejects_corrupt_wheel_without_digest() {
     let index = Index::start();
     let by_path = ["./alpha-1.0-py3-none-any.whl"];
     let by_place = ["--no-index", "--find-links", ".", "alpha"];
     for arguments in [&by_path[..], &by_place] {
         let sandbox = Sandbox::new();
-        spoiled(&sandbox, "alpha-1.0-py3-none-any.whl");
+        write_corrupt_wheel(&sandbox, "alpha-1.0-py3-none-any.whl");
         sandbox
             .build(&index, arguments)
             .assert_exit(4)
@@ -214,7 +214,7 @@ fn a_damaged_wheel_without_a_digest_is_refused() {
 }
 
 #[test]
-fn a_wheel_whose_scripts_lead_out_is_refused() {
+fn rejects_wheel_with_script_outside_environment() {
     let scripts = "[console_scripts]\n../evil = alpha:f\n";
     let wheel = Wheel::new("alpha", "1.0").file("alpha-1.0.dist-info/entry_points.txt", scripts);
     let index = Index::start();
@@ -225,8 +225,8 @@ fn a_wheel_whose_scripts_lead_out_is_refused() {
         .assert_error_names(&["alpha-1.0-py3-none-any.whl", "../evil"]);
 }
 
-/// The lock of a wheelhouse, with another place and other bytes for the file that it names.
-fn tampered(lock: &str, bytes: &[u8], replacement: &[u8], url: &str) -> String {
+/// Returns `lock` with another URL and other bytes for the file that it pins.
+fn tampered_lock(lock: &str, bytes: &[u8], replacement: &[u8], url: &str) -> String {
     let lines = lock.lines().map(|line| match line.split_once(" = ") {
         Some(("url", _)) => format!("url = \"{url}\""),
         Some(("size", _)) => format!("size = {}", replacement.len()),
@@ -236,7 +236,7 @@ fn tampered(lock: &str, bytes: &[u8], replacement: &[u8], url: &str) -> String {
 }
 
 #[test]
-fn the_lock_of_an_output_does_not_say_where_files_come_from() {
+fn ignores_urls_of_unknown_lock_in_output() {
     let (index, foreign) = (Index::start(), Index::start());
     let honest = Sdist::new("alpha", "1.0");
     let hostile = Sdist::new("alpha", "1.0").script("open('/ran', 'w')");
@@ -250,9 +250,9 @@ fn the_lock_of_an_output_does_not_say_where_files_come_from() {
         sandbox.build(&index, &["alpha"]).assert_success();
         let path = sandbox.out().join("pylock.toml");
         let before = std::fs::read_to_string(&path).unwrap();
-        let lock = tampered(&before, &honest.bytes(), &hostile.bytes(), &url);
+        let lock = tampered_lock(&before, &honest.bytes(), &hostile.bytes(), &url);
         assert_ne!(lock, before);
-        // A checkout has the lock alone.
+        // A checkout contains only the lock.
         std::fs::remove_dir_all(sandbox.out()).unwrap();
         std::fs::create_dir(sandbox.out()).unwrap();
         std::fs::write(&path, lock).unwrap();
@@ -271,7 +271,7 @@ fn the_lock_of_an_output_does_not_say_where_files_come_from() {
 }
 
 #[test]
-fn the_versions_of_an_unknown_lock_are_preferred() {
+fn prefers_versions_of_unknown_lock() {
     let (index, sandbox) = (with_alpha("1.0"), Sandbox::new());
     sandbox.build(&index, &["alpha"]).assert_success();
     index.add(&Wheel::new("alpha", "2.0"));
@@ -281,7 +281,7 @@ fn the_versions_of_an_unknown_lock_are_preferred() {
 }
 
 #[test]
-fn a_page_does_not_lead_to_files_of_this_machine() {
+fn rejects_link_of_remote_page_to_local_file() {
     let sandbox = Sandbox::new();
     let hostile = Sdist::new("alpha", "2.0").script("open('/ran', 'w')");
     let local = sandbox.path(&hostile.filename());
@@ -351,7 +351,7 @@ fn a_page_does_not_lead_to_files_of_this_machine() {
 }
 
 #[test]
-fn a_package_of_an_index_does_not_require_files_of_this_machine() {
+fn rejects_requirement_of_index_package_on_local_file() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let hostile = Sdist::new("delta", "1.0").script("open('/ran', 'w')");
     let local = sandbox.path(&hostile.filename());

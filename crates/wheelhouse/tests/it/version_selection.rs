@@ -1,9 +1,9 @@
-//! Which pre-releases are taken, and what is said of a release that is not there.
+//! Selection of versions: pre-releases, yanked versions, `Requires-Python`, and backtracking.
 
 use crate::support::{Index, Sandbox, Sdist, Wheel, tree};
 
-/// The versions of `alpha` and `beta` that a run with `arguments` and the file `lines` takes.
-fn taken(arguments: &[&str], lines: &str) -> Result<Vec<String>, i32> {
+/// Returns the versions of `alpha` and `beta` that a run with `arguments` and the requirements file `lines` selects.
+fn select(arguments: &[&str], lines: &str) -> Result<Vec<String>, i32> {
     let index = Index::start();
     for (name, version) in [("alpha", "1.0"), ("alpha", "2.0rc1"), ("beta", "1.0rc1")] {
         index.add(&Wheel::new(name, version));
@@ -23,7 +23,7 @@ fn taken(arguments: &[&str], lines: &str) -> Result<Vec<String>, i32> {
     }
 }
 
-/// The file names of wheels.
+/// Returns the filenames of wheels.
 fn names(wheels: &[&str]) -> Vec<String> {
     let names = wheels
         .iter()
@@ -32,29 +32,29 @@ fn names(wheels: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn pre_releases_are_taken_as_asked_for_by_name() {
+fn selects_pre_releases_by_package_name() {
     let both = "alpha\nbeta\n";
     let final_alpha = Ok(names(&["alpha-1.0", "beta-1.0rc1"]));
     let newest = Ok(names(&["alpha-2.0rc1", "beta-1.0rc1"]));
-    assert_eq!(taken(&[], both), final_alpha, "where nothing else fits");
-    assert_eq!(taken(&["--pre"], both), newest);
-    assert_eq!(taken(&["--all-releases", "alpha"], both), newest);
-    assert_eq!(taken(&["--all-releases", "beta"], both), final_alpha);
+    assert_eq!(select(&[], both), final_alpha, "where nothing else fits");
+    assert_eq!(select(&["--pre"], both), newest);
+    assert_eq!(select(&["--all-releases", "alpha"], both), newest);
+    assert_eq!(select(&["--all-releases", "beta"], both), final_alpha);
     let but_alpha = "--pre\n--only-final alpha\nalpha\nbeta\n";
-    assert_eq!(taken(&[], but_alpha), final_alpha);
+    assert_eq!(select(&[], but_alpha), final_alpha);
 }
 
 #[test]
-fn final_releases_alone_may_be_wanted() {
-    assert_eq!(taken(&["--only-final", "beta"], "beta\n"), Err(3));
-    assert_eq!(taken(&["--only-final", "alpha,beta"], "beta\n"), Err(3));
+fn only_final_excludes_pre_releases() {
+    assert_eq!(select(&["--only-final", "beta"], "beta\n"), Err(3));
+    assert_eq!(select(&["--only-final", "alpha,beta"], "beta\n"), Err(3));
     let but_beta = ["--only-final", ":all:", "--all-releases", "beta"];
     let expected = Ok(names(&["alpha-1.0", "beta-1.0rc1"]));
-    assert_eq!(taken(&but_beta, "alpha\nbeta\n"), expected);
+    assert_eq!(select(&but_beta, "alpha\nbeta\n"), expected);
 }
 
 #[test]
-fn a_version_that_no_index_has_is_named() {
+fn error_names_version_that_no_index_has() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));
     let run = sandbox.build(&index, &["alpha==99"]);
@@ -62,8 +62,9 @@ fn a_version_that_no_index_has_is_named() {
         .assert_error_names(&["there is no version of alpha==99 "]);
 }
 
-/// The wheels that a run for `wanted` takes of an index with these, each with what it requires.
-fn taken_of(
+/// Returns the wheels that a run for `wanted` selects from an index with `wheels`: name, version and requirements of
+/// each.
+fn select_from(
     wheels: &[(&str, &str, &[&str])],
     prepare: impl Fn(&Index),
     wanted: &[&str],
@@ -83,7 +84,7 @@ fn taken_of(
 }
 
 #[test]
-fn who_requires_a_pre_release_allows_them_all_as_for_pip() {
+fn specifier_with_pre_release_allows_all_pre_releases_like_pip() {
     let wheels: [(&str, &str, &[&str]); 6] = [
         ("alpha", "1.0", &[]),
         ("alpha", "2.0a1", &[]),
@@ -96,23 +97,23 @@ fn who_requires_a_pre_release_allows_them_all_as_for_pip() {
             &["alpha!=2.0a1", "alpha>=3.0a1; python_version < '2'"],
         ),
     ];
-    let taken = |wanted: &[&str]| taken_of(&wheels, |_| (), wanted);
+    let select = |wanted: &[&str]| select_from(&wheels, |_| (), wanted);
     for (wanted, expected) in [
         ("alpha>=2.0a1", "alpha-3.0rc1"),
         ("alpha<3.0rc2", "alpha-3.0rc1"),
         ("alpha!=2.0a1", "alpha-2.0"),
         ("alpha>=2.0", "alpha-2.0"),
     ] {
-        assert_eq!(taken(&[wanted]), names(&[expected]), "{wanted}");
+        assert_eq!(select(&[wanted]), names(&[expected]), "{wanted}");
     }
-    assert_eq!(taken(&["beta"]), names(&["alpha-3.0rc1", "beta-1.0"]));
-    assert_eq!(taken(&["gamma"]), names(&["alpha-2.0", "gamma-1.0"]));
+    assert_eq!(select(&["beta"]), names(&["alpha-3.0rc1", "beta-1.0"]));
+    assert_eq!(select(&["gamma"]), names(&["alpha-2.0", "gamma-1.0"]));
     let only_final = ["--only-final", "alpha", "beta"];
-    assert_eq!(taken(&only_final), names(&["alpha-2.0", "beta-1.0"]));
+    assert_eq!(select(&only_final), names(&["alpha-2.0", "beta-1.0"]));
 }
 
 #[test]
-fn a_version_that_is_not_for_this_python_is_passed_over() {
+fn skips_version_whose_requires_python_excludes_the_interpreter() {
     let wheels: [(&str, &str, &[&str]); 4] = [
         ("alpha", "1.0", &[]),
         ("alpha", "2.0", &[]),
@@ -130,7 +131,7 @@ fn a_version_that_is_not_for_this_python_is_passed_over() {
         };
         for wanted in [&["alpha"][..], &["alpha", "--no-deps"]] {
             assert_eq!(
-                taken_of(&wheels, prepare, wanted),
+                select_from(&wheels, prepare, wanted),
                 names(&["alpha-1.0"]),
                 "{specifiers} {wanted:?}"
             );
@@ -147,7 +148,7 @@ fn a_version_that_is_not_for_this_python_is_passed_over() {
 }
 
 #[test]
-fn what_only_the_metadata_says_of_pythons_counts_as_well() {
+fn respects_requires_python_that_only_the_metadata_states() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let metadata = "Metadata-Version: 2.1\nName: alpha\nVersion: 2.0\nRequires-Python: <3.7\n\
         Requires-Dist: nowhere\n";
@@ -165,8 +166,8 @@ fn what_only_the_metadata_says_of_pythons_counts_as_well() {
             let arguments: Vec<&str> = arguments.iter().copied().chain(option).collect();
             let _ = std::fs::remove_dir_all(sandbox.out());
             sandbox.build(&index, &arguments).assert_success();
-            let taken = tree::wheels(&sandbox.out());
-            assert_eq!(taken, names(&["alpha-1.0"]), "{arguments:?}");
+            let select = tree::wheels(&sandbox.out());
+            assert_eq!(select, names(&["alpha-1.0"]), "{arguments:?}");
         }
     }
     let run = sandbox.build(&index, &["alpha==2.0", "--no-deps"]);
@@ -174,19 +175,19 @@ fn what_only_the_metadata_says_of_pythons_counts_as_well() {
 }
 
 #[test]
-fn without_dependencies_what_a_version_requires_does_not_count() {
+fn no_deps_ignores_requirements_of_candidates() {
     let wheels: [(&str, &str, &[&str]); 3] = [
         ("alpha", "1.0", &[]),
         ("alpha", "2.0", &["nowhere", "beta>=9; extra == 'more'"]),
         ("beta", "1.0", &["alpha<2"]),
     ];
     let wanted = ["alpha[more]", "beta", "--no-deps"];
-    let taken = taken_of(&wheels, |_| (), &wanted);
-    assert_eq!(taken, names(&["alpha-2.0", "beta-1.0"]));
+    let select = select_from(&wheels, |_| (), &wanted);
+    assert_eq!(select, names(&["alpha-2.0", "beta-1.0"]));
 }
 
 #[test]
-fn a_yanked_version_is_taken_where_somebody_pins_it() {
+fn selects_yanked_version_only_if_pinned() {
     let wheels: [(&str, &str, &[&str]); 4] = [
         ("alpha", "1.0", &[]),
         ("alpha", "2.0", &[]),
@@ -194,38 +195,38 @@ fn a_yanked_version_is_taken_where_somebody_pins_it() {
         ("beta", "2.0", &["alpha==2.0"]),
     ];
     let yank = |index: &Index| index.yank("alpha-2.0-py3-none-any.whl");
-    let taken = |wanted: &[&str]| taken_of(&wheels, yank, wanted);
-    assert_eq!(taken(&["alpha"]), names(&["alpha-1.0"]));
-    assert_eq!(taken(&["alpha==2.0"]), names(&["alpha-2.0"]));
-    assert_eq!(taken(&["beta"]), names(&["alpha-2.0", "beta-2.0"]));
+    let select = |wanted: &[&str]| select_from(&wheels, yank, wanted);
+    assert_eq!(select(&["alpha"]), names(&["alpha-1.0"]));
+    assert_eq!(select(&["alpha==2.0"]), names(&["alpha-2.0"]));
+    assert_eq!(select(&["beta"]), names(&["alpha-2.0", "beta-2.0"]));
 }
 
 #[test]
-fn a_yanked_version_stays_marked_in_the_index() {
+fn published_index_keeps_yanked_marker() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));
     index.yank("alpha-1.0-py3-none-any.whl");
-    let marked = || {
+    let assert_marked = || {
         let page = sandbox.out().join("simple/alpha/index.html");
         let page = std::fs::read_to_string(page).unwrap();
         assert!(page.contains(" data-yanked=\""), "{page}");
     };
     sandbox.build(&index, &["alpha==1.0"]).assert_success();
-    marked();
+    assert_marked();
     std::fs::remove_dir_all(sandbox.out().join("simple")).unwrap();
     sandbox
         .build(&index, &["alpha==1.0", "--frozen"])
         .assert_success();
-    marked();
+    assert_marked();
     std::fs::remove_dir_all(sandbox.out()).unwrap();
     sandbox
         .download(&index, &["alpha==1.0", "--no-bootstrap"])
         .assert_success();
-    marked();
+    assert_marked();
 }
 
 #[test]
-fn a_contradiction_is_told_with_the_lines_that_make_it() {
+fn conflict_error_names_file_and_line_of_requirements() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));
     index.add(&Wheel::new("beta", "1.0").requires("alpha<2"));
@@ -242,8 +243,8 @@ fn a_contradiction_is_told_with_the_lines_that_make_it() {
 }
 
 #[test]
-fn a_new_version_is_not_worth_all_old_ones_of_something_else() {
-    // As `python-dateutil`, `botocore` and `django-ses` were in 2026.
+fn prefers_older_version_over_exhaustive_backtracking() {
+    // Models `python-dateutil`, `botocore` and `django-ses` in 2026.
     let (index, sandbox) = (Index::start(), Sandbox::new());
     for version in ["1.0", "2.0"] {
         index.add(&Wheel::new("alpha", version));
@@ -267,7 +268,7 @@ fn a_new_version_is_not_worth_all_old_ones_of_something_else() {
 }
 
 #[test]
-fn what_a_new_pip_does_not_take_is_warned_of_each_time() {
+fn warns_on_every_run_about_metadata_that_recent_pip_rejects() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0").requires("beta (>dev)"));
     index.add(&Wheel::new("beta", "1.0"));
@@ -293,7 +294,7 @@ fn what_a_new_pip_does_not_take_is_warned_of_each_time() {
     assert_eq!(run.stderr.matches("pip 24.1").count(), 1, "{}", run.stderr);
 }
 
-/// Adds wheels, `name version: requirement, requirement`.
+/// Adds wheels given as `name version: requirement, requirement`.
 fn add_all(index: &Index, wheels: &[&str]) {
     for wheel in wheels {
         let (wheel, requirements) = wheel.split_once(':').unwrap_or((wheel, ""));
@@ -306,9 +307,9 @@ fn add_all(index: &Index, wheels: &[&str]) {
 }
 
 #[test]
-fn what_has_an_upper_bound_does_not_go_back_for_what_has_none() {
+fn bounded_requirement_does_not_backtrack_for_unbounded_one() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
-    // As `flask<2`, `werkzeug` and `langchain<0.3`, `langchain-openai` are.
+    // Models `flask<2`, `werkzeug` and `langchain<0.3`, `langchain-openai`.
     add_all(
         &index,
         &[
@@ -339,9 +340,9 @@ fn what_has_an_upper_bound_does_not_go_back_for_what_has_none() {
 }
 
 #[test]
-fn what_goes_back_to_lax_metadata_comes_back_in_every_order() {
+fn recovers_from_backtracking_to_lax_metadata_in_any_order() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
-    // As `boto3` and `s3fs` are, and `flask-socketio<5`, `python-socketio` and `python-engineio`.
+    // Models `boto3` and `s3fs`, and `flask-socketio<5`, `python-socketio` and `python-engineio`.
     add_all(
         &index,
         &[
@@ -378,7 +379,7 @@ fn what_goes_back_to_lax_metadata_comes_back_in_every_order() {
 }
 
 #[test]
-fn the_first_line_does_not_give_way_to_the_second() {
+fn first_requirement_does_not_backtrack_for_second() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     add_all(
         &index,
@@ -398,7 +399,7 @@ fn the_first_line_does_not_give_way_to_the_second() {
 }
 
 #[test]
-fn an_old_source_that_does_not_build_rules_out_itself_alone() {
+fn failed_build_of_old_sdist_excludes_only_that_version() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     add_all(&index, &["alpha 2.6: beta==4.3", "beta 4.3", "beta 5.0"]);
     index.add_sdist(&Sdist::new("alpha", "1.10").script("raise SystemExit('not here')"));
@@ -414,7 +415,7 @@ fn an_old_source_that_does_not_build_rules_out_itself_alone() {
 }
 
 #[test]
-fn an_override_replaces_what_lets_pre_releases_in() {
+fn override_replaces_specifier_that_allows_pre_releases() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     add_all(
         &index,
