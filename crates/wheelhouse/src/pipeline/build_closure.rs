@@ -1,7 +1,7 @@
-//! Build closures: what it takes to build the sources of a lock, and the sources that this takes in
-//! turn.
+//! Build closures: the build requirements of the sources of a lock, and of the sources among these in turn.
 //!
-//! Sources are fetched and their back ends asked; nothing is built but what these ask with.
+//! Sources are downloaded and their build backends asked; only what the build backends themselves require is
+//! built.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -13,25 +13,24 @@ use wheelhouse_engine::BuildRequirements;
 use wheelhouse_types::lock::{Build, Package, Pin};
 use wheelhouse_types::{Distribution, Error, Event, Hashes, Kind, Lock, Result, Source, Target};
 
-use super::publish::complete_hashes;
-use super::worker::provider::Ahead;
-use super::worker::{LocalWorker, identity};
+use super::published_files::complete_hashes;
+use super::worker::{LocalWorker, Prefetcher, identity};
 
-/// For whom closures are settled, and by whom.
-pub(super) struct Closures<'a> {
+/// Resolves the build closures of a lock for one target.
+pub(super) struct ClosureResolver<'a> {
     pub(super) worker: &'a Rc<LocalWorker>,
-    pub(super) companion: &'a Ahead,
+    pub(super) prefetcher: &'a Prefetcher,
     pub(super) target: &'a Target,
 }
 
-impl Closures<'_> {
-    /// Adds to `lock` how its sources are built, and a digest of each file that has none.
+impl ClosureResolver<'_> {
+    /// Adds the build closures of its sources to `lock`, and a digest to each file that has none.
     ///
-    /// The back end of a source is asked on this machine. If it fails for a foreign target, that is
-    /// told, and the lock says nothing of that source.
+    /// Build backends are asked on this machine. If one fails for a foreign target, a warning says so, and
+    /// the lock has no closure of that source.
     ///
     /// # Errors
-    /// When a file cannot be had, or the requirements of a build cannot be settled.
+    /// When a file cannot be downloaded, or build requirements cannot be resolved.
     pub(super) async fn complete(&self, lock: &mut Lock) -> Result<()> {
         for package in &mut lock.packages {
             let hashes = hashes(self.worker, &package.distribution()).await?;
@@ -55,51 +54,47 @@ impl Closures<'_> {
                     pending.push(self.build(source).boxed_local());
                 }
             }
-            let Some(settled) = pending.next().await else {
+            let Some(resolved) = pending.next().await else {
                 builds.sort();
                 return Ok(builds);
             };
-            if let Some((build, closure)) = settled? {
+            if let Some((build, closure)) = resolved? {
                 builds.push(build);
                 next.extend(closure);
             }
         }
     }
 
-    /// What it takes to build `source`; `None` if its back end cannot say here.
+    /// Returns the build closure of `source`, or `None` if its build backend fails for a foreign target.
     async fn build(&self, source: Distribution) -> Result<Option<(Build, Vec<Distribution>)>> {
         let requirements = match self.worker.build_requirements(&source).await {
             Ok(requirements) => requirements,
             Err(error) if self.target.interpreter.is_none() && error.kind() == Kind::Build => {
-                self.tell_unknown(&source, &error);
+                self.worker.context.observer.observe(&Event::Warning {
+                    message: format!(
+                        "the build requirements of {source} for {} are unknown: {}",
+                        self.target.label(),
+                        error.sentence()
+                    ),
+                    hint: Some("Lock on a host of that target to pin them.".to_owned()),
+                });
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
         let engine = &self.worker.engine;
         let closure = engine
-            .resolve_build_requirements(&requirements, self.target, self.companion)
+            .resolve_build_requirements(&requirements, self.target, self.prefetcher)
             .await?;
         let build = build(self.worker, &source, &requirements, &closure).await?;
         Ok(Some((build, closure)))
     }
-
-    fn tell_unknown(&self, source: &Distribution, error: &Error) {
-        self.worker.observer.observe(&Event::Warning {
-            message: format!(
-                "what the build of {source} requires for {} is not known: {}",
-                self.target.label(),
-                error.sentence()
-            ),
-            hint: Some("Lock on a host of that target to pin it.".to_owned()),
-        });
-    }
 }
 
-/// The build of `source`, which requires what comes down to `closure`.
+/// Returns the lock entry for the build of `source`, whose `requirements` resolve to `closure`.
 ///
 /// # Errors
-/// When a file without a published digest cannot be had, or the version of `source` is not known.
+/// When a file without a published digest cannot be downloaded, or the version of `source` is not known.
 pub(super) async fn build(
     worker: &Rc<LocalWorker>,
     source: &Distribution,
@@ -124,7 +119,7 @@ pub(super) async fn build(
     })
 }
 
-/// The published digests of a file, or else that of what comes.
+/// Returns the published digests of a file, or else the digest of the downloaded file.
 async fn hashes(worker: &Rc<LocalWorker>, distribution: &Distribution) -> Result<Hashes> {
     let Some(artifact) = distribution.source.artifact() else {
         return Ok(Hashes::default());

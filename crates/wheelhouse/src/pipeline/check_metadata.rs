@@ -1,7 +1,7 @@
-//! Whether a set is closed: what its wheels require themselves is there, and pip can read it.
+//! Checks that the metadata in the wheels of a set agrees with its lock.
 //!
-//! A resolution believes what an index says of a wheel (PEP 658), or what a back end says before it
-//! builds one. The wheel that comes may require more.
+//! A resolution relies on the metadata that an index publishes (PEP 658), or that a build backend returns
+//! before it builds the wheel. The wheel itself may require more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,24 +12,24 @@ use wheelhouse_types::{
     Error, Kind, Lock, Origin, PackageName, Request, Result, Target, Version, VersionSpecifiers,
 };
 
-/// A distribution of the set, as it came.
-pub(super) struct Member<'a> {
+/// A distribution of the set that was downloaded or built.
+pub(super) struct SetMember<'a> {
     pub(super) name: &'a PackageName,
     pub(super) version: &'a Version,
-    /// The bytes of its METADATA; `None` for an sdist, which may not know before it is built.
+    /// The bytes of its METADATA; `None` for an sdist, whose metadata may depend on its build.
     pub(super) metadata: Option<&'a [u8]>,
 }
 
-/// Checks that `members` answer `request` on `target` with nothing missing that one of them requires. The
-/// lock that names them may have been kept from an earlier run.
+/// Checks that `members` contain everything that one of them requires, and are for the Python of `target`.
+/// `is_kept` says that their lock is that of an earlier run.
 ///
 /// # Errors
-/// [`Kind::Fetch`], naming what is missing and who requires it; [`Kind::Resolution`], naming what is for
-/// other Pythons.
+/// [`Kind::Fetch`], naming a missing package and the wheel that requires it; [`Kind::Resolution`], naming a
+/// member that is for other Pythons.
 pub(super) fn check(
     request: &Request,
     target: &Target,
-    members: &[Member<'_>],
+    members: &[SetMember<'_>],
     is_kept: bool,
 ) -> Result<()> {
     check_python(target, members)?;
@@ -42,7 +42,7 @@ pub(super) fn check(
         .iter()
         .filter_map(|line| name(&line.text))
         .collect();
-    // Each counts, whoever requires it; the lines of the request say with which extras.
+    // All members count, whatever requires them; the lines of the request add extras.
     let packages = offers.keys().map(ToString::to_string);
     let lines = request
         .requirements
@@ -58,22 +58,19 @@ pub(super) fn check(
     let open = unsatisfied::open(&roots, &offers, target).unwrap_or_default();
     let mut missing = open
         .iter()
-        // What the request itself asks for was settled by the resolver, which takes more lines.
+        // The resolver satisfied the lines of the request, some of which this check cannot parse.
         .filter(|open| !open.wanted_by.is_empty() && !overridden.contains(&open.name));
     missing
         .next()
         .map_or(Ok(()), |open| Err(missing_requirement(open, is_kept)))
 }
 
-/// Checks that the Pythons for which `members` are include that of `target`.
-///
-/// # Errors
-/// [`Kind::Resolution`], naming the first that is for others.
-fn check_python(target: &Target, members: &[Member<'_>]) -> Result<()> {
+/// Checks that the `Requires-Python` of each member includes the Python of `target`.
+fn check_python(target: &Target, members: &[SetMember<'_>]) -> Result<()> {
     let Ok(python) = target.python_version.parse::<Version>() else {
         return Ok(());
     };
-    for Member {
+    for SetMember {
         name,
         version,
         metadata,
@@ -81,7 +78,7 @@ fn check_python(target: &Target, members: &[Member<'_>]) -> Result<()> {
     {
         let metadata = String::from_utf8_lossy(metadata.unwrap_or_default());
         let requires = wheelhouse_archive::metadata::value(&metadata, "Requires-Python");
-        // What cannot be read says nothing, as for pip.
+        // pip, too, ignores values that it cannot parse.
         let requires = requires.and_then(|text| {
             limits::requirement(&text).ok()?;
             text.parse::<VersionSpecifiers>().ok()
@@ -93,36 +90,36 @@ fn check_python(target: &Target, members: &[Member<'_>]) -> Result<()> {
             let message =
                 format!("{name}=={version} requires Python {requires}, which {label} is not");
             return Err(Error::new(Kind::Resolution, message).with_hint(
-                "Name a Python that it is for with --python, or allow other versions.",
+                "Choose another Python with --python, or allow other versions of the package.",
             ));
         }
     }
     Ok(())
 }
 
-/// What is to be said of those of `members` that uv reads as they were meant, and the newest pip of `target` refuses.
-pub(super) fn flaws(target: &Target, members: &[Member<'_>]) -> Vec<String> {
+/// Returns warnings about requirements that uv parses leniently and the newest pip of `target` rejects.
+pub(super) fn pip_incompatibilities(target: &Target, members: &[SetMember<'_>]) -> Vec<String> {
     if target.pip_is_lenient() {
         return Vec::new();
     }
-    let flawed = members.iter().filter_map(|member| {
+    let rejected = members.iter().filter_map(|member| {
         let mut lines = requires(member).into_iter();
         Some((
             member,
             lines.find(|line| !unsatisfied::is_requirement(line))?,
         ))
     });
-    let said = flawed.map(|(Member { name, version, .. }, line)| {
+    let warnings = rejected.map(|(SetMember { name, version, .. }, line)| {
         format!(
-            "{name}=={version} requires `{line}`, which pip 24.1 and newer do not take: they will not install it"
+            "{name}=={version} requires `{line}`, which pip 24.1 and newer reject: they will not install it"
         )
     });
-    said.collect()
+    warnings.collect()
 }
 
-/// Returns what to say of the packages of `lock` that only the index or a build backend says are required: no wheel of
-/// `members` names them, nor does the request.
-pub(super) fn superfluous(request: &Request, lock: &Lock, members: &[Member<'_>]) -> Vec<String> {
+/// Returns warnings about packages of `lock` that only the metadata of an index or a build backend requires: neither a
+/// wheel of `members` nor the request names them.
+pub(super) fn unrequired(request: &Request, lock: &Lock, members: &[SetMember<'_>]) -> Vec<String> {
     if request.resolution.no_dependencies {
         return Vec::new();
     }
@@ -136,29 +133,29 @@ pub(super) fn superfluous(request: &Request, lock: &Lock, members: &[Member<'_>]
     let is_unnamed =
         |package: &&Package| package.origin != Origin::Direct && !named.contains(&package.name);
     let unnamed = lock.packages.iter().filter(is_unnamed);
-    let said = unnamed.filter_map(|package| {
+    let warnings = unnamed.filter_map(|package| {
         let parent = lock
             .packages
             .iter()
             .find(|parent| parent.dependencies.contains(&package.name))?;
-        let mut came = members.iter().filter(|member| member.metadata.is_some());
-        came.find(|member| *member.name == parent.name)?;
+        let mut wheels = members.iter().filter(|member| member.metadata.is_some());
+        wheels.find(|member| *member.name == parent.name)?;
         Some(format!(
-            "{} was said to be required by {}=={}, whose wheel does not require it",
+            "published metadata says that {} is required by {}=={}, but the wheel does not require it",
             package.name, parent.name, parent.version
         ))
     });
-    said.collect()
+    warnings.collect()
 }
 
-/// Returns the package that `line`, a `Requires-Dist` value, names, even if the rest of it cannot be read.
+/// Returns the package that the `Requires-Dist` value `line` names, even if the rest cannot be parsed.
 fn leading_name(line: &str) -> Option<PackageName> {
     let is_part = |one: char| one.is_ascii_alphanumeric() || "-_.".contains(one);
     let end = line.find(|one| !is_part(one)).unwrap_or(line.len());
     line[..end].parse().ok()
 }
 
-fn offer(member: &Member<'_>) -> (PackageName, Vec<Offer>) {
+fn offer(member: &SetMember<'_>) -> (PackageName, Vec<Offer>) {
     let offer = Offer {
         version: member.version.clone(),
         requires: requires(member),
@@ -166,7 +163,7 @@ fn offer(member: &Member<'_>) -> (PackageName, Vec<Offer>) {
     (member.name.clone(), vec![offer])
 }
 
-fn requires(member: &Member<'_>) -> Vec<String> {
+fn requires(member: &SetMember<'_>) -> Vec<String> {
     let metadata = String::from_utf8_lossy(member.metadata.unwrap_or_default());
     wheelhouse_archive::metadata::values(&metadata, "Requires-Dist")
 }
@@ -179,22 +176,22 @@ fn name(line: &str) -> Option<PackageName> {
 }
 
 fn missing_requirement(open: &Open, is_kept: bool) -> Error {
-    let there = match open.present.first() {
+    let present = match open.present.first() {
         Some(version) => format!("{} is {version}", open.name),
-        None => format!("{} is not there", open.name),
+        None => format!("{} is missing", open.name),
     };
-    let who_else = if is_kept {
-        "the lock does not know"
+    let source = if is_kept {
+        "the lock"
     } else {
-        "nobody said before it came"
+        "its published metadata"
     };
     let message = format!(
-        "the wheel of {} requires `{}`, which {who_else}, and {there}",
+        "the wheel of {} requires `{}`, which {source} does not mention, and {present}",
         open.wanted_by, open.requirement
     );
     Error::new(Kind::Fetch, message).with_hint(if is_kept {
-        "Resolve anew with --upgrade."
+        "Resolve again with --upgrade."
     } else {
-        "Run it again: what the wheel says itself counts now. Tell whoever keeps the index that its metadata is wrong."
+        "Run it again: the metadata in the wheel is cached now and takes precedence. Report the wrong metadata to the maintainers of the index."
     })
 }

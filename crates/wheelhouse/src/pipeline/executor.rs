@@ -1,47 +1,52 @@
-//! Carrying out the steps of a plan, all at once as far as the limits of the worker allow.
+//! Executes the steps of a plan: all at the same time, within the limits of the worker.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use wheelhouse_types::{Error, Event, PackageName, Plan, Result, Step};
+use tracing::{Instrument as _, debug, info_span};
+use wheelhouse_types::{Error, Event, Kind, PackageName, Plan, Result, Step};
 
-use super::Run;
-use super::worker::{LocalWorker, Made, Worker as _};
+use super::cached_wheels;
+use super::context::RunContext;
+use super::worker::{WheelArtifact, Worker};
 use wheelhouse_store::Found;
 
-/// Makes the wheel of every step of `plan`.
+/// Makes the wheel of every step of `plan`. Without a `worker` all of them must be in the store.
 ///
 /// # Errors
-/// The first failure, after which nothing new is waited for; or, when the job is to keep going, one
-/// error that lists all of them.
+/// The first failure, after which no further wheel is awaited; with `keep_going` one error that lists
+/// all failures.
 pub(super) async fn run(
     plan: &Plan,
-    run: &Run,
-    worker: Option<&Rc<LocalWorker>>,
-) -> Result<BTreeMap<PackageName, Made>> {
+    context: &RunContext,
+    worker: Option<&dyn Worker>,
+) -> Result<BTreeMap<PackageName, WheelArtifact>> {
     let mut steps: FuturesUnordered<_> = plan
         .steps
         .iter()
-        .map(async |step| (step, make(step, run, worker).await))
+        .map(async |step| {
+            let span = info_span!("step", package = %step.package.distribution());
+            (step, execute(step, context, worker).instrument(span).await)
+        })
         .collect();
-    let mut made = BTreeMap::new();
+    let mut wheels = BTreeMap::new();
     let mut failures = Vec::new();
     while let Some((step, result)) = steps.next().await {
         let package = step.package.distribution().to_string();
         match result {
             Ok(wheel) => {
-                run.observer.observe(&Event::StepFinished {
+                debug!(package, filename = wheel.filename, outcome = ?wheel.outcome, "step finished");
+                context.observer.observe(&Event::StepFinished {
                     package,
                     filename: wheel.filename.clone(),
                     sha256: wheel.stored.sha256,
                     bytes: wheel.stored.size,
                     outcome: wheel.outcome,
                 });
-                made.insert(step.package.name.clone(), wheel);
+                wheels.insert(step.package.name.clone(), wheel);
             }
-            Err(error) if run.job.keep_going => {
-                run.observer.observe(&Event::StepFailed {
+            Err(error) if context.keep_going => {
+                context.observer.observe(&Event::StepFailed {
                     package,
                     reason: error.sentence(),
                 });
@@ -50,65 +55,61 @@ pub(super) async fn run(
             Err(error) => return Err(error),
         }
     }
-    let wanted = plan.steps.len();
-    let summary_of = |failed| format!("{failed} of {wanted} wheels could not be made");
-    summary(failures, summary_of).map_or(Ok(made), Err)
+    let count = plan.steps.len();
+    let message = |failed| format!("failed to make {failed} of {count} wheels");
+    summarize(failures, message).map_or(Ok(wheels), Err)
 }
 
-async fn make(step: &Step, run: &Run, worker: Option<&Rc<LocalWorker>>) -> Result<Made> {
+async fn execute(
+    step: &Step,
+    context: &RunContext,
+    worker: Option<&dyn Worker>,
+) -> Result<WheelArtifact> {
     let distribution = step.package.distribution();
-    // What was made ahead of the plan was made by this run, though the plan finds it in the store.
-    let begun = worker.is_some_and(|worker| worker.has_begun(&distribution));
-    if !begun && let Some(made) = run.at_hand(step)? {
-        return Ok(made);
+    // The store has the wheels that this run prefetched or built before the plan; the worker knows that they are new.
+    let has_begun = worker.is_some_and(|worker| worker.has_begun(&distribution));
+    if !has_begun && let Some(wheel) = cached_wheels::find_step(context, step)? {
+        return Ok(wheel);
     }
-    match worker {
-        Some(worker) => {
-            let made = worker.make(&distribution).await?;
-            match run.job.store.find(&made.stored.sha256)? {
-                Found::Present(_) => return Ok(made),
-                Found::Absent => {}
-                Found::Corrupt(_) => {
-                    let file = &made.filename;
-                    run.observer.observe(&Event::warning(format!(
-                        "the cached copy of {file} is corrupt and is downloaded or built again"
-                    )));
-                }
-            }
-            // A build changed it after it was made.
-            worker.forget(&distribution);
-            worker.make(&distribution).await
+    let Some(worker) = worker else {
+        let message = format!("{distribution} is no longer in the store");
+        return Err(Error::new(Kind::Fetch, message)
+            .with_hint("Run it again: another process may have pruned the cache."));
+    };
+    let wheel = worker.make(&distribution).await?;
+    match context.store.find(&wheel.stored.sha256)? {
+        Found::Present(_) => return Ok(wheel),
+        Found::Absent => {}
+        Found::Corrupt(_) => {
+            let file = &wheel.filename;
+            context.observer.observe(&Event::warning(format!(
+                "the cached copy of {file} is corrupt and is downloaded or built again"
+            )));
         }
-        None => Err(Error::new(
-            wheelhouse_types::Kind::Fetch,
-            format!("{distribution} vanished from the store"),
-        )
-        .with_hint("Another process may have pruned it: run again.")),
     }
+    // A build changed the file after the worker had stored it.
+    worker.remake(&distribution).await
 }
 
-/// All failures as one, of the kind of the first; `message` is given how many there are.
-pub(super) fn summary(
+/// Combines `failures` into one error of the kind of the first; `message` takes their number.
+pub(super) fn summarize(
     mut failures: Vec<Error>,
     message: impl FnOnce(usize) -> String,
 ) -> Option<Error> {
     if failures.len() < 2 {
         return failures.pop();
     }
-    let told: Vec<String> = failures
-        .iter()
-        .map(|failure| {
-            let hint = failure
-                .hint()
-                .map(|hint| format!("\nhint: {hint}"))
-                .unwrap_or_default();
-            let detail = failure
-                .detail()
-                .map(|detail| format!("\n{detail}"))
-                .unwrap_or_default();
-            format!("{}{detail}{hint}", failure.sentence())
-        })
-        .collect();
+    let descriptions = failures.iter().map(|failure| {
+        let mut description = failure.sentence();
+        if let Some(detail) = failure.detail() {
+            description = format!("{description}\n{detail}");
+        }
+        if let Some(hint) = failure.hint() {
+            description = format!("{description}\nhint: {hint}");
+        }
+        description
+    });
+    let detail = descriptions.collect::<Vec<_>>().join("\n\n");
     let message = message(failures.len());
-    Some(Error::new(failures[0].kind(), message).with_detail(told.join("\n\n")))
+    Some(Error::new(failures[0].kind(), message).with_detail(detail))
 }

@@ -1,28 +1,27 @@
-//! Local source trees: what state they are in, and copies to build from.
+//! Digests of local source trees, and copies to build from.
 //!
-//! The state of a tree is that of its files and of what earlier builds of it looked at beside it: a
-//! build that reads `../VERSION` gives another wheel when that changes. What it looked at is noted in
-//! the store, as are the digests of files that did not change since.
+//! The digest of a tree covers its files, and the files beside it that earlier builds of it have read: a
+//! build that reads `../VERSION` makes another wheel when that file changes. The store records which files
+//! were read, and the digests of files that have not changed since.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
-use super::lock::lock_name;
-use super::previous_lock::LOCK_NAME;
+use super::lock_file::{LOCK_NAME, lock_name};
 use wheelhouse_archive::known_files::KnownFiles;
 use wheelhouse_archive::source_tree::{self, LargeFiles};
 use wheelhouse_archive::surroundings::{self, View};
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::Store;
 
-/// The state of a tree.
+/// The digests of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TreeState {
-    /// Names its contents.
+    /// The digest of its files.
     pub(super) contents: Sha256,
-    /// Names its contents and those of what its builds look at beside it.
+    /// The digest of its files and of the files beside it that its builds read.
     pub(super) whole: Sha256,
 }
 
@@ -30,7 +29,7 @@ pub(super) struct TreeState {
 #[derive(Clone)]
 pub(super) struct TreeReader {
     store: Store,
-    /// The output of the run, which is no part of a tree that it lies in.
+    /// The output of the run, which is ignored if it lies in a tree.
     output: PathBuf,
 }
 
@@ -42,7 +41,7 @@ impl TreeReader {
         }
     }
 
-    /// Reads the state of the tree at `path`.
+    /// Computes the digests of the tree at `path`.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -50,7 +49,7 @@ impl TreeReader {
         let (reader, path) = (self.clone(), path.to_owned());
         blocking(move || {
             reader.with_known(&path, |known| {
-                let contents = source_tree::digest(&path, &reader.apart_from(), known)?;
+                let contents = source_tree::digest(&path, &reader.ignored_paths(), known)?;
                 let whole = reader.with_surroundings(&path, contents, known);
                 Ok(TreeState { contents, whole })
             })
@@ -58,16 +57,16 @@ impl TreeReader {
         .await
     }
 
-    /// Names the whole state of the tree at `path`.
+    /// Computes the digest of the tree at `path` and of the files beside it that its builds read.
     ///
     /// # Errors
-    /// As [`state`](Self::state).
+    /// When it cannot be read.
     pub(super) async fn digest(&self, path: &Path) -> Result<Sha256> {
         Ok(self.state(path).await?.whole)
     }
 
-    /// Copies the tree at `path`, whose whole state is `digest`, into the empty `directory`, with what it can see beside
-    /// it. Returns that, and whether large files are links.
+    /// Copies the tree at `path`, which must have this `digest`, into the empty `directory`. Returns a view of the files beside
+    /// it that builds can read, and whether large files are links.
     ///
     /// # Errors
     /// When the tree cannot be read or has changed, or the disk is full.
@@ -78,10 +77,10 @@ impl TreeReader {
         large: LargeFiles,
         directory: &Path,
     ) -> Result<(View, bool)> {
-        let apart_from = self.apart_from();
-        let view = View::make(path, directory, &apart_from)?;
+        let ignored = self.ignored_paths();
+        let view = View::make(path, directory, &ignored)?;
         let copied = self.with_known(path, |known| {
-            let copied = source_tree::copy(path, &view.root, &apart_from, large, known)?;
+            let copied = source_tree::copy(path, &view.root, &ignored, large, known)?;
             if self.with_surroundings(path, copied.digest, known) == digest {
                 return Ok(copied);
             }
@@ -91,7 +90,7 @@ impl TreeReader {
         Ok((view, copied.has_links))
     }
 
-    /// Notes what was looked at beside the tree at `path`. Returns whether anything is new.
+    /// Records files beside the tree at `path` that a build has read. Returns whether any of them is new.
     pub(super) fn note_seen(&self, path: &Path, seen: Vec<PathBuf>) -> bool {
         let mut noted = self.noted(path);
         let before = noted.len();
@@ -100,13 +99,16 @@ impl TreeReader {
         noted.dedup();
         if noted.len() > before {
             let text = serde_json::to_vec(&noted).unwrap_or_default();
-            self.store.keep_surroundings(&about(path), &text);
+            self.store.keep_surroundings(&record_key(path), &text);
         }
         noted.len() > before
     }
 
     fn noted(&self, path: &Path) -> Vec<PathBuf> {
-        let text = self.store.surroundings(&about(path)).unwrap_or_default();
+        let text = self
+            .store
+            .surroundings(&record_key(path))
+            .unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
@@ -115,9 +117,9 @@ impl TreeReader {
         if seen.is_empty() {
             return contents;
         }
-        let apart_from = self.apart_from();
+        let ignored = self.ignored_paths();
         let mut states = vec![contents];
-        let digest = |thing: &PathBuf| surroundings::digest(thing, &apart_from, known);
+        let digest = |thing: &PathBuf| surroundings::digest(thing, &ignored, known);
         states.extend(seen.iter().map(digest));
         Sha256::of(format!("{states:?}").as_bytes())
     }
@@ -127,17 +129,17 @@ impl TreeReader {
         path: &Path,
         action: impl FnOnce(&mut KnownFiles) -> Result<T>,
     ) -> Result<T> {
-        let about = about(path);
-        let mut known = KnownFiles::from_bytes(&self.store.tree_files(&about).unwrap_or_default());
+        let key = record_key(path);
+        let mut known = KnownFiles::from_bytes(&self.store.tree_files(&key).unwrap_or_default());
         let outcome = action(&mut known)?;
         if let Some(bytes) = known.to_bytes() {
-            self.store.keep_tree_files(&about, &bytes);
+            self.store.keep_tree_files(&key, &bytes);
         }
         Ok(outcome)
     }
 
-    /// What the run writes at its output: a wheelhouse, a lock, or a lock for each target (`pylock.*.toml`).
-    fn apart_from(&self) -> Vec<PathBuf> {
+    /// Returns the paths that the run writes: a wheelhouse, a lock, or a lock for each target (`pylock.*.toml`).
+    fn ignored_paths(&self) -> Vec<PathBuf> {
         let output = &self.output;
         if output.file_name() != Some(OsStr::new(&lock_name(Some("*")))) {
             return vec![output.clone()];
@@ -153,8 +155,8 @@ impl TreeReader {
     }
 }
 
-/// The name under which notes of the tree at `path` are kept.
-fn about(path: &Path) -> Sha256 {
+/// Returns the key of the records about the tree at `path`.
+fn record_key(path: &Path) -> Sha256 {
     Sha256::of(path.as_os_str().as_encoded_bytes())
 }
 
@@ -164,22 +166,22 @@ mod tests {
 
     use super::*;
 
-    struct Place {
+    struct Fixture {
         directory: tempfile::TempDir,
         reader: TreeReader,
     }
 
-    impl Place {
+    impl Fixture {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let reader = TreeReader {
                 store: Store::open(directory.path().join("store")).unwrap(),
                 output: directory.path().join("out"),
             };
-            let place = Self { directory, reader };
-            place.write("repo/tree/a.py", "ONE = 1");
-            place.write("repo/VERSION", "1.0");
-            place
+            let fixture = Self { directory, reader };
+            fixture.write("repo/tree/a.py", "ONE = 1");
+            fixture.write("repo/VERSION", "1.0");
+            fixture
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -202,37 +204,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tree_that_has_changed_is_not_taken_for_what_it_was() {
-        let place = Place::new();
-        let tree = place.path("repo/tree");
-        let digest = place.reader.digest(&tree).await.unwrap();
-        assert!(place.copy(digest).is_ok());
-        place.write("repo/tree/a.py", "TWO = 2");
-        let error = place.copy(digest).err().unwrap();
+    async fn rejects_tree_that_changed_since_its_digest() {
+        let fixture = Fixture::new();
+        let tree = fixture.path("repo/tree");
+        let digest = fixture.reader.digest(&tree).await.unwrap();
+        assert!(fixture.copy(digest).is_ok());
+        fixture.write("repo/tree/a.py", "TWO = 2");
+        let error = fixture.copy(digest).err().unwrap();
         assert!(error.sentence().contains("/tree changed"), "{error}");
     }
 
     #[tokio::test]
-    async fn what_was_looked_at_beside_a_tree_decides_its_state() {
-        let place = Place::new();
-        let tree = place.path("repo/tree");
-        let first = place.reader.digest(&tree).await.unwrap();
-        place.write("repo/VERSION", "2.0");
-        assert_eq!(place.reader.digest(&tree).await.unwrap(), first);
+    async fn digest_covers_files_that_builds_read_beside_the_tree() {
+        let fixture = Fixture::new();
+        let tree = fixture.path("repo/tree");
+        let first = fixture.reader.digest(&tree).await.unwrap();
+        fixture.write("repo/VERSION", "2.0");
+        assert_eq!(fixture.reader.digest(&tree).await.unwrap(), first);
 
-        let copy = place.copy(first).unwrap();
-        assert!(!place.reader.note_seen(&tree, copy.seen()));
+        let copy = fixture.copy(first).unwrap();
+        assert!(!fixture.reader.note_seen(&tree, copy.seen()));
         let version = fs::read_to_string(copy.root.join("../VERSION")).unwrap();
         assert_eq!(version, "2.0");
-        assert_eq!(copy.seen(), [place.path("repo/VERSION")]);
-        assert!(place.reader.note_seen(&tree, copy.seen()));
+        assert_eq!(copy.seen(), [fixture.path("repo/VERSION")]);
+        assert!(fixture.reader.note_seen(&tree, copy.seen()));
 
-        let second = place.reader.digest(&tree).await.unwrap();
+        let second = fixture.reader.digest(&tree).await.unwrap();
         assert_ne!(second, first);
-        assert!(place.copy(second).is_ok());
-        place.write("repo/VERSION", "3.0");
-        assert_ne!(place.reader.digest(&tree).await.unwrap(), second);
-        fs::remove_file(place.path("repo/VERSION")).unwrap();
-        assert_ne!(place.reader.digest(&tree).await.unwrap(), second);
+        assert!(fixture.copy(second).is_ok());
+        fixture.write("repo/VERSION", "3.0");
+        assert_ne!(fixture.reader.digest(&tree).await.unwrap(), second);
+        fs::remove_file(fixture.path("repo/VERSION")).unwrap();
+        assert_ne!(fixture.reader.digest(&tree).await.unwrap(), second);
     }
 }

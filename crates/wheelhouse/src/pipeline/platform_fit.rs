@@ -1,4 +1,4 @@
-//! Which systems the wheels of a run fit: the one that was asked for, or those that are common.
+//! Checks that wheels fit the system of `--platform`, or warns if they do not fit common systems.
 
 use std::collections::BTreeMap;
 
@@ -7,25 +7,28 @@ use wheelhouse_types::target::{Platform, System, glibc_of_wheel};
 use wheelhouse_types::{Error, Event, Kind, Observer, Result, Target};
 
 use super::publish::ResolvedSet;
-use super::worker::Made;
+use super::worker::WheelArtifact;
 
-/// The glibc that common systems have: that of RHEL 8, which the name `linux` stands for, too, and which the manylinux
-/// images are made of that most projects build with.
+/// The glibc of RHEL 8, which common systems have: `--platform linux` means it, too, and the manylinux images with which
+/// most projects build are based on it.
 const COMMON: (u16, u16) = (2, 28);
 
-/// How many wheels are named.
+/// The number of wheels that a warning names.
 const NAMED: usize = 5;
 
-/// Makes of `host` the target whose wheels fit `platform`, too.
+/// Returns the target of the host, restricted to wheels that fit `platform`, too.
 ///
 /// # Errors
-/// `Input` when this host cannot build for it.
-pub(super) fn restricted(host: &Target, platform: &Platform) -> Result<Target> {
+/// [`Kind::Input`] when this host cannot build for `platform`.
+pub(super) fn target(host: &Target, platform: Option<&Platform>) -> Result<Target> {
+    let Some(platform) = platform else {
+        return Ok(host.clone());
+    };
     let own: Platform = host.platform.parse()?;
     if !platform.is_older(&own) {
         let message = format!("wheels for {platform} cannot be built on {own}");
         return Err(Error::new(Kind::Input, message).with_hint(
-            "Name the same kind of system, no newer than this one; `wheelhouse download` fetches wheels for others.",
+            "Name a system of the same kind that is not newer than this one, or use `wheelhouse download` for others.",
         ));
     }
     Ok(Target {
@@ -34,25 +37,25 @@ pub(super) fn restricted(host: &Target, platform: &Platform) -> Result<Target> {
     })
 }
 
-/// Refuses wheels that do not fit `target`, which was asked for by its platform. These were built here: others are chosen
-/// to fit.
+/// Checks that all wheels fit `target`, the target of `--platform`. Only wheels that were built here can fail, because the
+/// resolver chooses published ones that fit.
 ///
 /// # Errors
-/// `Build`, naming the wheels and what they need.
+/// [`Kind::Build`], naming the wheels and what they need.
 pub(super) fn check(sets: &[ResolvedSet], target: &Target) -> Result<()> {
     let fit = WheelCompatibility::new(target);
     let most = target.platform.parse().ok().as_ref().and_then(glibc_of);
-    let unfit = wheels(sets).into_values().filter_map(|made| {
-        let needed = needed(made).filter(|needed| most.is_some_and(|most| *needed > most));
-        let refused = made
+    let unfit = wheels(sets).into_values().filter_map(|wheel| {
+        let needed = needed(wheel).filter(|needed| most.is_some_and(|most| *needed > most));
+        let refused = wheel
             .filename
             .parse()
             .ok()
             .and_then(|name| fit.accepts(&name))
             == Some(false);
         match needed {
-            Some(needed) => Some(format!("{} needs {}", made.filename, glibc(needed))),
-            None if refused => Some(format!("{} is for another system", made.filename)),
+            Some(needed) => Some(format!("{} needs {}", wheel.filename, glibc(needed))),
+            None if refused => Some(format!("{} is for another system", wheel.filename)),
             None => None,
         }
     });
@@ -60,7 +63,7 @@ pub(super) fn check(sets: &[ResolvedSet], target: &Target) -> Result<()> {
     if unfit.is_empty() {
         return Ok(());
     }
-    let message = format!("what was built here does not fit {}", target.platform);
+    let message = format!("wheels that were built here do not fit {}", target.platform);
     Err(Error::new(Kind::Build, message)
         .with_detail(unfit.join("\n"))
         .with_hint(
@@ -71,9 +74,9 @@ pub(super) fn check(sets: &[ResolvedSet], target: &Target) -> Result<()> {
 
 /// Warns of wheels that need a newer glibc than common systems have.
 pub(super) fn warn(sets: &[ResolvedSet], observer: &dyn Observer) {
-    let newer = wheels(sets).into_values().filter_map(|made| {
-        let needed = needed(made).filter(|needed| *needed > COMMON)?;
-        Some(format!("{} ({})", made.filename, glibc(needed)))
+    let newer = wheels(sets).into_values().filter_map(|wheel| {
+        let needed = needed(wheel).filter(|needed| *needed > COMMON)?;
+        Some(format!("{} ({})", wheel.filename, glibc(needed)))
     });
     let newer: Vec<String> = newer.collect();
     if newer.is_empty() {
@@ -98,16 +101,18 @@ pub(super) fn warn(sets: &[ResolvedSet], observer: &dyn Observer) {
     });
 }
 
-/// The wheels of all sets, each once.
-fn wheels(sets: &[ResolvedSet]) -> BTreeMap<&str, &Made> {
-    let made = sets.iter().flat_map(|set| &set.made);
-    made.map(|made| (made.filename.as_str(), made)).collect()
+/// Returns the wheels of all sets, each once.
+fn wheels(sets: &[ResolvedSet]) -> BTreeMap<&str, &WheelArtifact> {
+    let wheels = sets.iter().flat_map(|set| &set.wheels);
+    wheels
+        .map(|wheel| (wheel.filename.as_str(), wheel))
+        .collect()
 }
 
-/// The glibc that a wheel needs, by its tags, and by its binaries if it was built here.
-fn needed(made: &Made) -> Option<(u16, u16)> {
-    let built = made.built.as_ref().and_then(|built| built.glibc);
-    glibc_of_wheel(&made.filename).max(built)
+/// Returns the glibc that a wheel needs by its tags, or by its binaries if it was built here.
+fn needed(wheel: &WheelArtifact) -> Option<(u16, u16)> {
+    let built = wheel.built.as_ref().and_then(|built| built.glibc);
+    glibc_of_wheel(&wheel.filename).max(built)
 }
 
 fn glibc_of(platform: &Platform) -> Option<(u16, u16)> {

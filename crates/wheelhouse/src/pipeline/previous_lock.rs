@@ -1,4 +1,4 @@
-//! What an earlier run left in the output: its lock, and whether that still answers the request.
+//! Reads the lock that an earlier run left in the output, and identifies the request that it answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,31 +12,28 @@ use wheelhouse_types::{
     Error, Kind, Lock, PackageName, Request, Result, Sha256, Source, Version, pylock,
 };
 
-use super::Reuse;
 use super::local_trees::{TreeReader, TreeState};
+use super::lock_policy::LockPolicy;
 use wheelhouse_fs::input;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::Store;
 
-/// The name of the lock in a wheelhouse for one target.
-pub(super) const LOCK_NAME: &str = "pylock.toml";
-
-/// Reads the lock at `path` in `output`, if `reuse` has a use for it.
+/// Reads the lock at `path` in `output`, unless `policy` ignores it.
 ///
-/// The output may have come with a checkout or from another machine, and its lock could name any files. So one that
-/// `store` does not know answers no request: its versions are preferred, and the indexes say which files they are.
-/// That it is to be used unchanged is up to the user, who asks for it by name.
+/// The output may come from a checkout or from another machine, so its lock could name any files. A lock that `store` has no
+/// record of therefore never answers a request: its versions are preferred, and the indexes are asked for their files. With
+/// `--frozen` the user asks for exactly this lock, so it is trusted.
 ///
 /// # Errors
-/// When it cannot be read though it must.
+/// When the lock cannot be read, or `policy` requires it and it is not valid.
 pub(super) fn read(
     store: &Store,
     output: &Path,
     path: &Path,
-    reuse: &Reuse,
+    policy: &LockPolicy,
     warn: impl Fn(String),
 ) -> Result<Option<Lock>> {
-    if *reuse == Reuse::Upgrade {
+    if *policy == LockPolicy::Upgrade {
         return Ok(None);
     }
     let text = match read_text(path) {
@@ -54,23 +51,24 @@ pub(super) fn read(
                 .caused_by(error));
         }
     };
-    let lock = pylock::read(&text, output, &mut |_| Some(0), &mut |_| true);
-    match lock {
-        Ok(lock) if *reuse == Reuse::Frozen || store.knows_lock(text.as_bytes()) => Ok(Some(lock)),
+    match pylock::read(&text, output, &mut |_| Some(0), &mut |_| true) {
+        Ok(lock) if *policy == LockPolicy::Frozen || store.knows_lock(text.as_bytes()) => {
+            Ok(Some(lock))
+        }
         Ok(lock) => {
             warn(format!(
-                "{} was not written with this cache: its versions are preferred, and their files looked up again",
+                "{} was not written with this cache: its versions are preferred, and their files are looked up again",
                 path.display()
             ));
             let request = String::new();
             Ok(Some(Lock { request, ..lock }))
         }
-        Err(error) if *reuse == Reuse::Frozen => {
+        Err(error) if *policy == LockPolicy::Frozen => {
             Err(error).context(Kind::Input, || format!("{} is not valid", path.display()))
         }
         Err(error) => {
             warn(format!(
-                "{} is not valid and is made anew: {}",
+                "{} is not valid and is replaced: {}",
                 path.display(),
                 error.sentence()
             ));
@@ -79,7 +77,7 @@ pub(super) fn read(
     }
 }
 
-/// Returns the versions that the lock at `path` in `output` pins; `None` if there is no such lock.
+/// Returns the versions that the lock at `path` in `output` pins, or `None` without a valid lock.
 pub(super) fn versions(output: &Path, path: &Path) -> Option<Vec<(PackageName, Version)>> {
     let text = read_text(path).ok()?;
     pylock::outline(&text, output).ok().map(|it| it.versions)
@@ -89,7 +87,7 @@ fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(input::read_regular(path)?).map_err(io::Error::other)
 }
 
-/// The error of a frozen run that has no lock at `path` for its request.
+/// Returns the error of a run with `--frozen` whose request the lock at `path` does not answer.
 pub(super) fn not_frozen(path: &Path, exists: bool) -> Error {
     let path = path.display();
     let message = if exists {
@@ -98,36 +96,44 @@ pub(super) fn not_frozen(path: &Path, exists: bool) -> Error {
         format!("{path}, the lock of the output, does not exist")
     };
     Error::new(Kind::Resolution, message).with_hint(
-        "Run once without --frozen, which repeats an earlier build; versions that `wheelhouse lock` settled are taken in any case.",
+        "Run once without --frozen, which repeats an earlier build. Versions from `wheelhouse lock` are used in any case.",
     )
 }
 
-/// The packages that were in the lock when the same request was last resolved with this store. They
-/// are asked for at once, rather than when the resolver comes upon them one after the other.
-pub(super) fn expected(store: &Store, fingerprint: &str) -> Vec<PackageName> {
-    let text = fs_err::read_to_string(expected_path(store, fingerprint)).unwrap_or_default();
+/// Returns the packages that the last resolution of the same request chose, so that their index pages
+/// are requested at once.
+pub(super) fn package_hints(store: &Store, fingerprint: &str) -> Vec<PackageName> {
+    let text = fs_err::read_to_string(hints_path(store, fingerprint)).unwrap_or_default();
     text.lines().filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Notes what [`expected`] shall give next time.
-pub(super) fn expect(store: &Store, fingerprint: &str, lock: &Lock) {
-    let names: Vec<String> = lock
-        .packages
-        .iter()
-        .map(|package| package.name.to_string())
-        .collect();
-    let path = expected_path(store, fingerprint);
-    // Without the note the next run is slower, and nothing else.
+/// Saves the packages of `lock` for [`package_hints`].
+pub(super) fn save_package_hints(store: &Store, fingerprint: &str, lock: &Lock) {
+    let names = lock.packages.iter().map(|package| package.name.to_string());
+    let names: Vec<String> = names.collect();
+    let path = hints_path(store, fingerprint);
+    // Without hints the next run is only slower.
     let _ = path.parent().map(fs_err::create_dir_all);
     let _ = fs_err::write(path, names.join("\n"));
 }
 
-fn expected_path(store: &Store, fingerprint: &str) -> PathBuf {
+fn hints_path(store: &Store, fingerprint: &str) -> PathBuf {
     store.root().join("expected-v1").join(fingerprint)
 }
 
-/// Digests the local trees and files that requirements name: their contents by the texts of the requirements, and their
-/// whole states by their paths.
+/// Returns the digest that a lock records of the request with this `fingerprint`.
+///
+/// It includes the digests of the local trees that the lock pins: dependencies of local trees may be
+/// local trees, too, which the request does not name.
+pub(super) fn lock_digest(fingerprint: &str, trees: &BTreeSet<Option<Sha256>>) -> String {
+    if trees.is_empty() {
+        return fingerprint.to_owned();
+    }
+    Sha256::of(format!("{fingerprint} {trees:?}").as_bytes()).to_string()
+}
+
+/// Digests the local trees and files that requirements name. Returns the digests of their contents by the texts of the
+/// requirements, and those of their whole states by path.
 pub(super) async fn local_digests(
     request: &Request,
     reader: &TreeReader,
@@ -157,33 +163,7 @@ pub(super) async fn local_digests(
     Ok((by_text, by_path))
 }
 
-/// What a lock is known by that answers the request known by `fingerprint` and has local trees with
-/// these `digests`: a tree may be in it because another one requires it, and no line names it.
-pub(super) fn answer(fingerprint: &str, digests: &BTreeSet<Option<Sha256>>) -> String {
-    if digests.is_empty() {
-        return fingerprint.to_owned();
-    }
-    Sha256::of(format!("{fingerprint} {digests:?}").as_bytes()).to_string()
-}
-
-/// Digests the `trees` of a lock, but those that are `known`; one that cannot be read has none.
-pub(super) async fn digests_of(
-    trees: &[PathBuf],
-    reader: &TreeReader,
-    known: &BTreeMap<PathBuf, Sha256>,
-) -> BTreeSet<Option<Sha256>> {
-    let mut digests = BTreeSet::new();
-    for tree in trees {
-        let digest = match known.get(tree) {
-            Some(digest) => Some(*digest),
-            None => reader.digest(tree).await.ok(),
-        };
-        digests.insert(digest);
-    }
-    digests
-}
-
-/// The local trees that `lock` pins.
+/// Returns the paths of the local trees that `lock` pins.
 pub(super) fn trees(lock: &Lock) -> Vec<PathBuf> {
     let trees = lock
         .packages
@@ -195,7 +175,7 @@ pub(super) fn trees(lock: &Lock) -> Vec<PathBuf> {
     trees.collect()
 }
 
-/// The file or directory that `requirement` names, if it does and that exists.
+/// Returns the existing file or directory that `requirement` names.
 fn local_path(requirement: &Requirement) -> Option<PathBuf> {
     let (reference, is_named) = reference(&requirement.text);
     let looks_like_path = is_named || reference.contains('/') || reference.starts_with('.');
@@ -214,7 +194,7 @@ fn local_path(requirement: &Requirement) -> Option<PathBuf> {
     path.exists().then(|| path.components().collect())
 }
 
-/// The path or URL in a requirement, and whether a name stands before it.
+/// Returns the path or URL in a requirement, and whether a package name precedes it.
 fn reference(text: &str) -> (&str, bool) {
     let (text, is_named) = match (unsatisfied::named(text), text.split_once('@')) {
         (Named::Direct(..), Some((_, reference))) => (reference, true),
@@ -223,7 +203,7 @@ fn reference(text: &str) -> (&str, bool) {
     (text.split(" ;").next().unwrap_or(text).trim(), is_named)
 }
 
-/// The path of a `file` URL, which may be relative to `base`.
+/// Returns the path of a `file` URL, which may be relative to `base`.
 fn file_of_url(url: &str, base: &Path) -> Option<PathBuf> {
     let base = Url::from_directory_path(base).ok();
     let url = Url::options().base_url(base.as_ref()).parse(url).ok()?;
@@ -245,18 +225,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_that_changes_makes_a_lock_answer_another_request() {
-        let answer = |texts: &[&str]| {
+    fn lock_digest_depends_on_local_trees() {
+        let digest = |texts: &[&str]| {
             let digests = texts.iter().map(|text| Some(Sha256::of(text.as_bytes())));
-            answer("request", &digests.collect())
+            lock_digest("request", &digests.collect())
         };
-        assert_eq!(answer(&[]), "request");
-        assert_eq!(answer(&["a", "b"]), answer(&["b", "a"]));
-        assert_ne!(answer(&["a", "b"]), answer(&["a", "c"]));
+        assert_eq!(digest(&[]), "request");
+        assert_eq!(digest(&["a", "b"]), digest(&["b", "a"]));
+        assert_ne!(digest(&["a", "b"]), digest(&["a", "c"]));
     }
 
     #[test]
-    fn local_requirements_are_recognised() {
+    fn recognizes_local_requirements() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("tree")).unwrap();
         let path = |text: &str| {

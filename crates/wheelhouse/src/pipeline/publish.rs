@@ -1,32 +1,37 @@
-//! Finishing: the wheels of a run become the output directory.
+//! Publishes the wheels of a finished build into the output directory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{debug, instrument};
 use wheelhouse_types::lock::Package;
 use wheelhouse_types::manifest::{self, Wheel};
 use wheelhouse_types::redact::redacted;
-use wheelhouse_types::target::KERNEL_MARKERS;
 use wheelhouse_types::{
-    Artifact, Error, Event, Hashes, Kind, Location, Lock, Manifest, Observer, Outcome, PackageName,
-    Request, Result, Sha256, Source, Target, pylock,
+    Event, Lock, Manifest, Observer, Outcome, PackageName, Request, Result, Sha256, Source, Target,
+    pylock,
 };
 
-use super::Report;
-use super::check_metadata;
-use super::lock::lock_name;
-use super::worker::Made;
+use super::check_metadata::{self, SetMember};
+use super::lock_file::lock_name;
+use super::published_files::{
+    GENERATOR, StorePlacer, complete_hashes, conflicting_files, lock_artifact, manifest_build,
+    manifest_target,
+};
+use super::report::RunReport;
+use super::wheel_metadata::CoreMetadata;
+use super::worker::WheelArtifact;
 use wheelhouse_publish::{
-    DirectoryPublisher, IndexedWheel, Place, Published, Publisher as _, Wheelhouse, simple_index,
+    DirectoryPublisher, IndexedWheel, Published, Publisher as _, Wheelhouse, simple_index,
 };
-use wheelhouse_store::{LinkMode, Placing, Store, Stored};
+use wheelhouse_store::{LinkMode, Store};
 
-/// A finished run.
-pub(super) struct Finished {
+/// A build whose wheels are all in the store.
+pub(super) struct FinishedBuild {
     pub(super) target: Target,
-    /// The set of the request first, then its supplements.
+    /// The set of the request first, then the additional sets.
     pub(super) sets: Vec<ResolvedSet>,
     pub(super) store: Store,
     pub(super) output: PathBuf,
@@ -34,21 +39,19 @@ pub(super) struct Finished {
     pub(super) observer: Arc<dyn Observer>,
 }
 
-/// A set that was resolved by itself, and its wheels.
+/// A locked set and its wheels.
 pub(super) struct ResolvedSet {
-    /// Names the lock of a supplement; `None` for the set of the request.
+    /// The name of an additional set; `None` for the set of the request.
     pub(super) name: Option<String>,
-    /// Whether the set serves builds and tools only.
+    /// Whether only builds and tools use the set.
     pub(super) build_only: bool,
     pub(super) request: Request,
     pub(super) lock: Lock,
     /// Whether the lock is that of an earlier run.
     pub(super) is_kept: bool,
     /// The wheel of each package of the lock, in its order.
-    pub(super) made: Vec<Made>,
-    /// What came over the network for it, in bytes.
+    pub(super) wheels: Vec<WheelArtifact>,
     pub(super) bytes_fetched: u64,
-    /// For how long.
     pub(super) time_fetching: Duration,
 }
 
@@ -60,335 +63,213 @@ impl ResolvedSet {
 }
 
 /// A wheel of the directory, which several sets may share.
-struct Member<'a> {
+struct DirectoryWheel<'a> {
     package: &'a Package,
-    made: &'a Made,
-    metadata: Metadata,
+    artifact: &'a WheelArtifact,
+    metadata: CoreMetadata,
     /// The packages that it depends on in any of the sets.
     dependencies: BTreeSet<&'a PackageName>,
     build_only: bool,
 }
 
-/// Counts what was done for `sets`, each wheel once.
-pub(super) fn report(sets: &[ResolvedSet]) -> Report {
-    let wheels = sets.iter().flat_map(|set| &set.made);
-    // The first set that has a wheel made it.
-    let wheels = wheels.rev().map(|made| (made.filename.as_str(), made));
-    let wheels: BTreeMap<&str, &Made> = wheels.collect();
+/// Counts the work for `sets`, each wheel once.
+pub(super) fn report(sets: &[ResolvedSet]) -> RunReport {
+    let wheels = sets.iter().flat_map(|set| &set.wheels);
+    // If sets share a wheel, the first one made it: the map keeps the last entry of a name.
+    let wheels = wheels.rev().map(|wheel| (wheel.filename.as_str(), wheel));
+    let wheels: BTreeMap<&str, &WheelArtifact> = wheels.collect();
     let count = |outcome| {
-        wheels
-            .values()
-            .filter(|made| made.outcome == outcome)
-            .count()
+        let wheels = wheels.values();
+        wheels.filter(|wheel| wheel.outcome == outcome).count()
     };
-    Report {
+    RunReport {
         fetched: count(Outcome::Fetched),
         built: count(Outcome::Built),
         reused: count(Outcome::Reused),
-        bytes: wheels.values().map(|made| made.stored.size).sum(),
+        bytes: wheels.values().map(|wheel| wheel.stored.size).sum(),
         bytes_fetched: sets.iter().map(|set| set.bytes_fetched).sum(),
         time_fetching: sets.iter().map(|set| set.time_fetching).sum(),
-        ..Report::default()
+        ..RunReport::default()
     }
 }
 
-/// Publishes a finished run into its output directory.
+/// Publishes `build` into its output directory.
 ///
 /// # Errors
-/// When a wheel cannot be read, two sets want different files of one name, or the directory cannot be
-/// written.
-pub(super) fn publish(mut finished: Finished) -> Result<Published> {
-    for set in &mut finished.sets {
-        for (package, made) in set.lock.packages.iter_mut().zip(&set.made) {
-            let of_sdist = matches!(package.source, Source::Sdist(_));
-            let came = if of_sdist {
-                made.sdist
-            } else {
-                Some(made.stored.sha256)
+/// When a wheel cannot be read, two sets have different files of one name, a wheel requires more than its
+/// lock has, or the directory cannot be written.
+#[instrument(name = "publish", skip_all, fields(output = %build.output.display()))]
+pub(super) fn publish(mut build: FinishedBuild) -> Result<Published> {
+    for set in &mut build.sets {
+        for (package, wheel) in set.lock.packages.iter_mut().zip(&set.wheels) {
+            let received = match package.source {
+                Source::Sdist(_) => wheel.sdist,
+                _ => Some(wheel.stored.sha256),
             };
-            if let Some(sha256) = came {
+            if let Some(sha256) = received {
                 complete_hashes(&mut package.source, sha256);
             }
         }
     }
-    let members = members(&finished)?;
-    let mut files = index_files(&members);
-    for set in &finished.sets {
-        let packages = set.lock.packages.iter().zip(&set.made);
-        let placed = packages.map(|(package, made)| {
-            let file = placed(&made.filename, &made.stored, &finished.output);
-            (package.name.clone(), file)
+    let wheels = directory_wheels(&build)?;
+    let mut files = index_files(&wheels);
+    for set in &build.sets {
+        let packages = set.lock.packages.iter().zip(&set.wheels);
+        let artifacts = packages.map(|(package, wheel)| {
+            let artifact = lock_artifact(&wheel.filename, &wheel.stored, &build.output);
+            (package.name.clone(), artifact)
         });
-        let lock = pylock::write_with_files(&set.lock, &placed.collect(), &finished.output);
-        finished.store.keep_lock(lock.as_bytes());
+        let lock = pylock::write_with_files(&set.lock, &artifacts.collect(), &build.output);
+        build.store.keep_lock(lock.as_bytes());
         files.insert(lock_name(set.name.as_deref()), lock.into_bytes());
     }
-    let stored = members.values().map(|member| &member.made.stored);
-    let placer = Placer::new(&finished.store, finished.link_mode, stored);
+    debug!(
+        wheels = wheels.len(),
+        files = files.len(),
+        sets = build.sets.len(),
+        "publishing"
+    );
+    let stored = wheels.values().map(|wheel| &wheel.artifact.stored);
+    let placer = StorePlacer::new(&build.store, build.link_mode, stored);
     DirectoryPublisher {
-        directory: finished.output.clone(),
+        directory: build.output.clone(),
         overwrite: true,
     }
     .publish(&Wheelhouse {
-        manifest: manifest(&finished, &members),
+        manifest: manifest(&build, &wheels),
         files,
         store: &placer,
     })
 }
 
-/// Joins the wheels of all sets, by file name. Each set must be closed.
-fn members(finished: &Finished) -> Result<BTreeMap<&str, Member<'_>>> {
-    let mut members: BTreeMap<&str, Member<'_>> = BTreeMap::new();
-    for set in &finished.sets {
-        let metadata = set.made.iter();
-        let metadata = metadata.map(|made| metadata_of(&finished.store, made));
-        let metadata: Vec<Metadata> = metadata.collect::<Result<_>>()?;
-        check_closed(finished, set, &metadata)?;
-        let wheels = set.lock.packages.iter().zip(&set.made).zip(metadata);
-        for ((package, made), metadata) in wheels {
-            let member = members.entry(&made.filename).or_insert_with(|| Member {
-                package,
-                made,
-                metadata,
-                dependencies: BTreeSet::new(),
-                build_only: true,
-            });
+/// Combines the wheels of all sets, by file name, and checks that no wheel requires more than its set has.
+fn directory_wheels(build: &FinishedBuild) -> Result<BTreeMap<&str, DirectoryWheel<'_>>> {
+    let mut combined: BTreeMap<&str, DirectoryWheel<'_>> = BTreeMap::new();
+    for set in &build.sets {
+        let wheels = set.wheels.iter();
+        let metadata: Vec<CoreMetadata> = wheels
+            .map(|wheel| CoreMetadata::read(&build.store, &wheel.stored, &wheel.filename))
+            .collect::<Result<_>>()?;
+        check_set(build, set, &metadata)?;
+        let wheels = set.lock.packages.iter().zip(&set.wheels).zip(metadata);
+        for ((package, artifact), metadata) in wheels {
+            let known = combined
+                .entry(&artifact.filename)
+                .or_insert_with(|| DirectoryWheel {
+                    package,
+                    artifact,
+                    metadata,
+                    dependencies: BTreeSet::new(),
+                    build_only: true,
+                });
             // Two builds of one source may differ, and either serves both sets.
-            if member.made.stored.sha256 != made.stored.sha256 && made.built.is_none() {
-                return Err(another_file(made, package, member.package));
+            if known.artifact.stored.sha256 != artifact.stored.sha256 && artifact.built.is_none() {
+                let (one, other) = (&package.source, &known.package.source);
+                return Err(conflicting_files(&artifact.filename, one, other));
             }
-            member.dependencies.extend(&package.dependencies);
-            member.build_only &= set.build_only;
+            known.dependencies.extend(&package.dependencies);
+            known.build_only &= set.build_only;
         }
     }
-    Ok(members)
+    Ok(combined)
 }
 
-fn another_file(made: &Made, package: &Package, known: &Package) -> Error {
-    let message = format!(
-        "{} is another file at {} than at {}",
-        made.filename, package.source, known.source
-    );
-    Error::new(Kind::Fetch, message)
-        .with_hint("Name one of the indexes alone, or a hash with the requirement.")
-}
-
-fn check_closed(finished: &Finished, set: &ResolvedSet, metadata: &[Metadata]) -> Result<()> {
+/// Checks the metadata of the wheels of `set` against its lock.
+fn check_set(build: &FinishedBuild, set: &ResolvedSet, metadata: &[CoreMetadata]) -> Result<()> {
     let members = set.lock.packages.iter().zip(metadata);
-    let members = members.map(|(package, metadata)| check_metadata::Member {
+    let members = members.map(|(package, metadata)| SetMember {
         name: &package.name,
         version: &package.version,
         metadata: Some(&metadata.bytes),
     });
     let members: Vec<_> = members.collect();
-    for flaw in check_metadata::flaws(&finished.target, &members) {
-        finished.observer.observe(&Event::warning(flaw));
+    for message in check_metadata::pip_incompatibilities(&build.target, &members) {
+        build.observer.observe(&Event::warning(message));
     }
-    for package in check_metadata::superfluous(&set.request, &set.lock, &members) {
-        finished.observer.observe(&Event::Warning {
-            message: package,
-            hint: Some("Resolve anew with --upgrade to leave it out.".to_owned()),
+    for message in check_metadata::unrequired(&set.request, &set.lock, &members) {
+        build.observer.observe(&Event::Warning {
+            message,
+            hint: Some("Resolve again with --upgrade to leave it out.".to_owned()),
         });
     }
-    check_metadata::check(&set.request, &finished.target, &members, set.is_kept)
+    check_metadata::check(&set.request, &build.target, &members, set.is_kept)
 }
 
-fn metadata_of(store: &Store, made: &Made) -> Result<Metadata> {
-    metadata(store, &made.stored, &made.filename)
-}
-
-/// The core metadata of a wheel, as far as others read it.
-pub(super) struct Metadata {
-    pub(super) bytes: Vec<u8>,
-    pub(super) requires_python: Option<String>,
-}
-
-/// The metadata that the store keeps for the wheel `filename`, or else what the wheel has.
-pub(super) fn metadata(store: &Store, stored: &Stored, filename: &str) -> Result<Metadata> {
-    let bytes = if let Some(bytes) = store.metadata(&stored.sha256) {
-        bytes
-    } else {
-        let bytes = wheelhouse_archive::inspect(&stored.path, filename)?.metadata;
-        store.keep_metadata(&stored.sha256, &bytes);
-        bytes
-    };
-    let requires_python =
-        wheelhouse_archive::metadata::value(&String::from_utf8_lossy(&bytes), "Requires-Python");
-    Ok(Metadata {
-        bytes,
-        requires_python,
-    })
-}
-
-/// The file `filename` as it stands in the directory `output`.
-pub(super) fn placed(filename: &str, stored: &Stored, output: &Path) -> Artifact {
-    Artifact {
-        filename: filename.to_owned(),
-        location: Location::Path(output.join(filename)),
-        size: Some(stored.size),
-        hashes: Hashes::sha256_only(stored.sha256),
-        uploaded: None,
-        yanked: None,
-        subdirectory: None,
-    }
-}
-
-/// A lock names a digest for every file; where nobody published one, it is what came.
-pub(super) fn complete_hashes(source: &mut Source, sha256: Sha256) {
-    let (Source::Wheel(artifact) | Source::Sdist(artifact)) = source else {
-        return;
-    };
-    if artifact.hashes.sha256().is_none() {
-        artifact
-            .hashes
-            .0
-            .insert("sha256".to_owned(), sha256.to_string());
-    }
-}
-
-/// The metadata beside each wheel, and the pages of the static index.
-fn index_files(members: &BTreeMap<&str, Member<'_>>) -> BTreeMap<String, Vec<u8>> {
+/// Returns the metadata files beside the wheels, and the pages of the static index.
+fn index_files(wheels: &BTreeMap<&str, DirectoryWheel<'_>>) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut indexed = Vec::new();
-    for Member {
-        package,
-        made,
-        metadata,
-        ..
-    } in members.values()
-    {
-        let artifact = package.source.artifact();
-        let beside = simple_index::metadata_name(&made.filename);
+    for wheel in wheels.values() {
+        let (package, metadata) = (wheel.package, &wheel.metadata);
+        let published = package.source.artifact();
+        let metadata_name = simple_index::metadata_name(&wheel.artifact.filename);
         indexed.push(IndexedWheel {
-            filename: made.filename.clone(),
+            filename: wheel.artifact.filename.clone(),
             name: package.name.clone(),
             version: package.version.clone(),
-            sha256: made.stored.sha256,
-            size: made.stored.size,
+            sha256: wheel.artifact.stored.sha256,
+            size: wheel.artifact.stored.size,
             requires_python: metadata.requires_python.clone(),
-            metadata: beside.as_ref().map(|_| Sha256::of(&metadata.bytes)),
-            yanked: artifact.and_then(|artifact| artifact.yanked.clone()),
-            uploaded: artifact.and_then(|artifact| artifact.uploaded),
+            metadata: metadata_name.as_ref().map(|_| Sha256::of(&metadata.bytes)),
+            yanked: published.and_then(|artifact| artifact.yanked.clone()),
+            uploaded: published.and_then(|artifact| artifact.uploaded),
         });
-        files.extend(beside.map(|name| (name, metadata.bytes.clone())));
+        files.extend(metadata_name.map(|name| (name, metadata.bytes.clone())));
     }
     files.extend(simple_index::pages(&indexed));
     files
 }
 
-fn manifest(finished: &Finished, members: &BTreeMap<&str, Member<'_>>) -> Manifest {
-    let (main, supplements) = finished
+fn manifest(build: &FinishedBuild, wheels: &BTreeMap<&str, DirectoryWheel<'_>>) -> Manifest {
+    let (main, additional) = build
         .sets
         .split_first()
-        .expect("a run has the set of its request");
-    let supplements = supplements.iter().filter_map(|set| {
+        .expect("a build has the set of its request");
+    let additional = additional.iter().filter_map(|set| {
         Some(manifest::Set {
             name: set.name.clone()?,
             requirements: set.requirements(),
             build_only: set.build_only,
         })
     });
+    let requirements = build.sets.iter().flat_map(ResolvedSet::requirements);
+    let requirements: Vec<String> = requirements.collect();
+    let metadata = wheels.values().map(|wheel| &wheel.metadata.bytes[..]);
     Manifest {
         schema: manifest::SCHEMA.to_owned(),
-        generator: concat!("wheelhouse ", env!("CARGO_PKG_VERSION")).to_owned(),
-        targets: vec![recorded(
-            &finished.target,
-            members.values().map(|member| &member.metadata.bytes[..]),
-            &finished
-                .sets
-                .iter()
-                .flat_map(ResolvedSet::requirements)
-                .collect::<Vec<_>>(),
-        )],
+        generator: GENERATOR.to_owned(),
+        targets: vec![manifest_target(&build.target, metadata, &requirements)],
         requirements: main.requirements(),
         request: main.lock.request.clone(),
-        sets: supplements.collect(),
-        wheels: members.values().map(wheel).collect(),
+        sets: additional.collect(),
+        wheels: wheels.values().map(manifest_wheel).collect(),
         sdists: Vec::new(),
         files: Vec::new(),
         found: Vec::new(),
     }
 }
 
-/// `target` as a manifest has it: with the kernel only where a marker of the `requirements` or of the wheels with this `metadata`
-/// asks for it. Else the same set would be another one on the next machine.
-pub(super) fn recorded<'a>(
-    target: &Target,
-    metadata: impl IntoIterator<Item = &'a [u8]>,
-    requirements: &[String],
-) -> Target {
-    let asks = |text: &[u8]| {
-        let text = String::from_utf8_lossy(text);
-        KERNEL_MARKERS.iter().any(|marker| text.contains(marker))
-    };
-    let mut requirements = requirements.iter().map(String::as_bytes);
-    if requirements.any(asks) || metadata.into_iter().any(asks) {
-        target.clone()
-    } else {
-        target.without_kernel()
-    }
-}
-
-fn wheel(member: &Member<'_>) -> Wheel {
-    let Member {
-        package,
-        made,
-        metadata,
-        ..
-    } = member;
-    let dependencies = member.dependencies.iter();
+fn manifest_wheel(wheel: &DirectoryWheel<'_>) -> Wheel {
+    let DirectoryWheel {
+        package, artifact, ..
+    } = wheel;
+    let published = package.source.artifact();
+    let dependencies = wheel.dependencies.iter();
     Wheel {
-        filename: made.filename.clone(),
+        filename: artifact.filename.clone(),
         name: package.name.to_string(),
         version: package.version.to_string(),
-        sha256: made.stored.sha256,
-        size: made.stored.size,
-        requires_python: metadata.requires_python.clone(),
+        sha256: artifact.stored.sha256,
+        size: artifact.stored.size,
+        requires_python: wheel.metadata.requires_python.clone(),
         dependencies: dependencies.map(ToString::to_string).collect(),
         origin: package.origin.clone(),
         source: package.source.to_string(),
-        yanked: package
-            .source
-            .artifact()
-            .and_then(|artifact| artifact.yanked.clone()),
-        build_only: member.build_only,
-        built: made.built.as_ref().map(|built| manifest::Built {
-            sdist: made.sdist.map(Hashes::sha256_only).unwrap_or_default(),
-            python: built.python.clone(),
-            requirements: built.requirements.clone(),
-        }),
-    }
-}
-
-/// Places wheels out of the store.
-pub(super) struct Placer<'a> {
-    store: &'a Store,
-    mode: LinkMode,
-    stored: HashMap<Sha256, &'a Stored>,
-}
-
-impl<'a> Placer<'a> {
-    pub(super) fn new(
-        store: &'a Store,
-        mode: LinkMode,
-        stored: impl Iterator<Item = &'a Stored>,
-    ) -> Self {
-        Self {
-            store,
-            mode,
-            stored: stored.map(|stored| (stored.sha256, stored)).collect(),
-        }
-    }
-}
-
-impl Place for Placer<'_> {
-    fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
-        let placing = Placing {
-            mode: self.mode,
-            placed_before: false,
-        };
-        self.store
-            .place(self.stored[sha256], destination, placing)?;
-        Ok(())
+        yanked: published.and_then(|artifact| artifact.yanked.clone()),
+        build_only: wheel.build_only,
+        built: artifact
+            .built
+            .as_ref()
+            .map(|built| manifest_build(built, artifact.sdist)),
     }
 }

@@ -102,7 +102,7 @@ fn rejects_build_of_invalid_wheel() {
     let script = "name = 'gamma-1.0-py3-none-any.whl'\nopen(os.path.join(wheel_directory, name), 'w').write('x')\nreturn name";
     let run = Sandbox::new().build(&index_with_script(script), &["gamma"]);
     run.assert_exit(5)
-        .assert_error_names(&["gamma==1.0", "wrong wheel"]);
+        .assert_error_names(&["gamma==1.0", "invalid wheel"]);
 }
 
 #[test]

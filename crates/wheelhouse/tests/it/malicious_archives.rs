@@ -269,7 +269,7 @@ fn warns_about_wheel_with_fewer_requirements_than_index_states() {
         Behaviour::Body("text/plain", stated.into_bytes()),
     );
     let sandbox = Sandbox::new();
-    let warning = "beta was said to be required by alpha==1.0";
+    let warning = "published metadata says that beta is required by alpha==1.0";
     let run = sandbox.build(&index, &["alpha"]);
     run.assert_success();
     assert!(run.stderr.contains(warning), "{}", run.stderr);

@@ -10,7 +10,7 @@ use wheelhouse_types::target::Platform;
 
 use super::GlobalOptions;
 use super::shared::Options;
-use crate::pipeline::Reuse;
+use crate::pipeline::LockPolicy;
 use wheelhouse_config::{RawOptions, RawTargets};
 use wheelhouse_store::LinkMode;
 
@@ -145,13 +145,13 @@ pub(crate) struct UpgradeArgs {
 }
 
 impl UpgradeArgs {
-    pub(crate) fn reuse(&self) -> Reuse {
+    pub(crate) fn lock_policy(&self) -> LockPolicy {
         if self.upgrade {
-            Reuse::Upgrade
+            LockPolicy::Upgrade
         } else if self.upgrade_packages.is_empty() {
-            Reuse::Prefer
+            LockPolicy::Prefer
         } else {
-            Reuse::UpgradeOnly(self.upgrade_packages.clone())
+            LockPolicy::UpgradeOnly(self.upgrade_packages.clone())
         }
     }
 }
@@ -244,11 +244,11 @@ impl InputArgs {
 }
 
 impl RunOptions {
-    pub(crate) fn reuse(&self) -> Reuse {
+    pub(crate) fn lock_policy(&self) -> LockPolicy {
         if self.frozen {
-            Reuse::Frozen
+            LockPolicy::Frozen
         } else {
-            self.upgrades.reuse()
+            self.upgrades.lock_policy()
         }
     }
 

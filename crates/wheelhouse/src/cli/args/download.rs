@@ -9,7 +9,7 @@ use wheelhouse_types::{Error, Kind, Result, Target};
 use super::GlobalOptions;
 use super::build::{InputArgs, RunOptions};
 use super::shared::Options;
-use crate::pipeline::download::Sources;
+use crate::pipeline::download::SdistSelection;
 use wheelhouse_config::{RawOptions, RawTargets};
 
 #[derive(Debug, Args)]
@@ -83,10 +83,10 @@ impl DownloadArgs {
         }
     }
 
-    pub(crate) fn sources(&self) -> Sources {
+    pub(crate) fn sources(&self) -> SdistSelection {
         match self.sources {
-            SdistsArg::Needed => Sources::Needed,
-            SdistsArg::All => Sources::All,
+            SdistsArg::Needed => SdistSelection::Needed,
+            SdistsArg::All => SdistSelection::All,
         }
     }
 }

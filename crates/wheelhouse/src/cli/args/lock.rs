@@ -10,7 +10,7 @@ use super::GlobalOptions;
 use super::build::{InputArgs, UpgradeArgs};
 use super::download::TargetArgs;
 use super::shared::Options;
-use crate::pipeline::lock::Place;
+use crate::pipeline::lock::LockDestination;
 use wheelhouse_config::{RawOptions, RawTargets, is_pylock_name};
 
 /// Where a lock is put unless the user says where.
@@ -64,7 +64,7 @@ impl LockArgs {
     ///
     /// # Errors
     /// A name under which no installer would take a lock.
-    pub(crate) fn place(&self, output: &Path) -> Result<Place> {
+    pub(crate) fn place(&self, output: &Path) -> Result<LockDestination> {
         let is_directory = output.is_dir() || output.extension().is_none();
         let name = output.file_name().unwrap_or_default().to_string_lossy();
         if name == "-" || !is_directory && !is_pylock_name(&name) {
@@ -74,13 +74,13 @@ impl LockArgs {
             ));
         }
         Ok(match (self.universal, is_directory) {
-            (true, true) => Place::Shared(output.join(OUTPUT)),
-            (true, false) => Place::Shared(output.to_owned()),
-            (false, true) => Place::Directory(output.to_owned()),
+            (true, true) => LockDestination::Shared(output.join(OUTPUT)),
+            (true, false) => LockDestination::Shared(output.to_owned()),
+            (false, true) => LockDestination::Directory(output.to_owned()),
             (false, false) if name == OUTPUT => {
-                Place::Directory(output.parent().unwrap_or(output).to_owned())
+                LockDestination::Directory(output.parent().unwrap_or(output).to_owned())
             }
-            (false, false) => Place::File(output.to_owned()),
+            (false, false) => LockDestination::File(output.to_owned()),
         })
     }
 }
@@ -90,7 +90,7 @@ mod tests {
     use super::super::{Command, parse};
     use super::*;
 
-    fn place(arguments: &[&str], output: &str) -> Result<Place> {
+    fn place(arguments: &[&str], output: &str) -> Result<LockDestination> {
         let arguments = ["wheelhouse", "lock", "x"].iter().chain(arguments);
         let (command_line, _) = parse(arguments.map(Into::into)).unwrap();
         let Command::Lock(lock) = command_line.command else {
@@ -102,12 +102,21 @@ mod tests {
     #[test]
     fn a_lock_belongs_where_installers_find_it() {
         let place_of = |output: &str| place(&[], output).unwrap();
-        assert_eq!(place_of("/a/pylock.toml"), Place::Directory("/a".into()));
-        assert_eq!(place_of("/a/locks"), Place::Directory("/a/locks".into()));
+        assert_eq!(
+            place_of("/a/pylock.toml"),
+            LockDestination::Directory("/a".into())
+        );
+        assert_eq!(
+            place_of("/a/locks"),
+            LockDestination::Directory("/a/locks".into())
+        );
         let named = "/a/pylock.web.toml";
-        assert_eq!(place_of(named), Place::File(named.into()));
+        assert_eq!(place_of(named), LockDestination::File(named.into()));
         let shared = place(&["--universal"], "/a/locks").unwrap();
-        assert_eq!(shared, Place::Shared("/a/locks/pylock.toml".into()));
+        assert_eq!(
+            shared,
+            LockDestination::Shared("/a/locks/pylock.toml".into())
+        );
         for other in ["/a/requirements.lock", "/a/-"] {
             assert!(place(&[], other).is_err(), "{other}");
         }

@@ -13,8 +13,8 @@ use crate::cli::args::{BuildArgs, GlobalOptions, RunOptions};
 use crate::cli::commands::dry_run;
 use crate::cli::commands::session::{CommandContext, Session};
 use crate::cli::hints::HintStyle;
-use crate::pipeline::supplement::{Supplement, Wants};
-use crate::pipeline::{self, Job, Report};
+use crate::pipeline::additional_set::{self, SetContents};
+use crate::pipeline::{self, BuildJob, RunReport};
 use wheelhouse_config::RawOptions;
 use wheelhouse_oci::find_links::Architectures;
 
@@ -23,7 +23,7 @@ pub(crate) struct AdditionalSet {
     pub(crate) name: String,
     pub(crate) title: String,
     pub(crate) request: SetRequest,
-    pub(crate) wants: Wants,
+    pub(crate) contents: SetContents,
     pub(crate) build_only: bool,
     pub(crate) required: bool,
 }
@@ -100,7 +100,7 @@ impl AdditionalSet {
             title: format!("the set `{name}`"),
             name,
             request: SetRequest::Own(Box::new(context)),
-            wants: Wants::Requirements,
+            contents: SetContents::Requirements,
             build_only: false,
             required: true,
         }
@@ -112,13 +112,13 @@ pub(crate) async fn execute(
     context: CommandContext,
     additions: Vec<AdditionalSet>,
     run_options: RunOptions,
-) -> Result<Report> {
+) -> Result<RunReport> {
     let (session, mut job) = begin(context, &run_options).await?;
     // What their requests refer to stays until the end.
     let mut others = Vec::new();
     for addition in additions {
         let request = match addition.request {
-            SetRequest::SameSettings(requirements) => alike(&job.request, requirements),
+            SetRequest::SameSettings(requirements) => alike(&job.inputs.request, requirements),
             SetRequest::Own(context) => {
                 let other = context.begin(Architectures::Own).await?;
                 let request = other.request.clone();
@@ -126,11 +126,11 @@ pub(crate) async fn execute(
                 request
             }
         };
-        job.supplements.push(Supplement {
+        job.additional_sets.push(additional_set::AdditionalSet {
             request,
             name: addition.name,
             title: addition.title,
-            wants: addition.wants,
+            contents: addition.contents,
             build_only: addition.build_only,
             required: addition.required,
         });
@@ -139,7 +139,7 @@ pub(crate) async fn execute(
         let preview = Box::pin(pipeline::preview(job, session.observer)).await?;
         session.context.renderer.close();
         dry_run::print(&preview, session.context.json);
-        return Ok(Report::default());
+        return Ok(RunReport::default());
     }
     let has_several_files = session.context.settings.requirement_files.len() > 1;
     let report = pipeline::build(job, session.observer.clone()).await;
@@ -187,8 +187,8 @@ pub(crate) async fn execute_quietly(context: CommandContext) -> Result<()> {
 }
 
 /// Makes the request, and a job of it.
-async fn begin(context: CommandContext, run_options: &RunOptions) -> Result<(Session, Job)> {
-    let mut session = Box::pin(context.begin(Architectures::Own)).await?;
+async fn begin(context: CommandContext, run_options: &RunOptions) -> Result<(Session, BuildJob)> {
+    let session = Box::pin(context.begin(Architectures::Own)).await?;
     session
         .context
         .check_scope(
@@ -198,17 +198,13 @@ async fn begin(context: CommandContext, run_options: &RunOptions) -> Result<(Ses
             &session.store,
         )
         .await?;
-    let job = Job {
-        python: session.python.take(),
-        request: session.request.clone(),
-        supplements: Vec::new(),
-        store: session.store.clone(),
+    let job = BuildJob {
+        inputs: session.inputs(run_options.lock_policy(), run_options.keep_going),
+        additional_sets: Vec::new(),
         output: session.context.settings.output.clone(),
         platform: run_options.platform.clone(),
-        warns_of_new_systems: HintStyle::current() == HintStyle::CommandLine,
+        warn_new_systems: HintStyle::current() == HintStyle::CommandLine,
         link_mode: run_options.link_mode(),
-        reuse: run_options.reuse(),
-        keep_going: run_options.keep_going,
     };
     Ok((session, job))
 }

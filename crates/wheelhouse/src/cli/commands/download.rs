@@ -9,8 +9,8 @@ use wheelhouse_types::Result;
 use crate::cli::args::{DownloadArgs, GlobalOptions};
 use crate::cli::commands::dry_run;
 use crate::cli::commands::session::CommandContext;
-use crate::pipeline::Audience;
-use crate::pipeline::download::{self, Job};
+use crate::pipeline::TargetSelection;
+use crate::pipeline::download::{self, DownloadJob};
 use wheelhouse_oci::find_links::Architectures;
 
 /// Runs the verb.
@@ -26,24 +26,20 @@ pub(crate) fn run(
 }
 
 async fn execute(context: CommandContext, arguments: DownloadArgs) -> Result<()> {
-    let mut session = context.begin(Architectures::All).await?;
+    let session = context.begin(Architectures::All).await?;
     let (run_options, scope) = (&arguments.run_options, session.scope.clone());
-    let job = Job {
-        python: session.python.take(),
-        request: session.request.clone(),
-        store: session.store.clone(),
+    let job = DownloadJob {
+        inputs: session.inputs(run_options.lock_policy(), run_options.keep_going),
         output: session.context.settings.output.clone(),
         link_mode: run_options.link_mode(),
-        audience: Audience {
+        targets: TargetSelection {
             targets: arguments
                 .targets
                 .choice(&session.context.settings.targets)?,
-            admit: Box::new(move |target| scope.check(target)),
+            filter: Box::new(move |target| scope.check(target)),
         },
         bootstrap: !arguments.no_bootstrap,
-        sources: arguments.sources(),
-        reuse: run_options.reuse(),
-        keep_going: run_options.keep_going,
+        sdists: arguments.sources(),
         same_versions: arguments.same_versions,
     };
     if run_options.dry_run {

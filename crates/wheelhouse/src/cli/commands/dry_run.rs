@@ -20,16 +20,16 @@ pub(crate) fn print(preview: &Preview, json: bool) {
     if json {
         let mut document = as_json(preview);
         document["schema"] = SCHEMA.into();
-        if !preview.supplements.is_empty() {
-            let supplements = preview.supplements.iter();
-            let supplements = supplements.map(|(name, preview)| (name.clone(), as_json(preview)));
-            document["sets"] = Value::Object(supplements.collect());
+        if !preview.additional_sets.is_empty() {
+            let sets = preview.additional_sets.iter();
+            let sets = sets.map(|(name, preview)| (name.clone(), as_json(preview)));
+            document["sets"] = Value::Object(sets.collect());
         }
         output::data(&format!("{document:#}\n"));
         return;
     }
     output::data(&as_lines(&steps(preview)));
-    for (name, preview) in &preview.supplements {
+    for (name, preview) in &preview.additional_sets {
         output::data(&format!("{name}:\n{}", as_lines(&steps(preview))));
     }
 }

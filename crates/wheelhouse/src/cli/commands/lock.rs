@@ -10,8 +10,8 @@ use wheelhouse_types::{Error, Kind, Result, Target};
 use crate::cli::args::{GlobalOptions, LockArgs};
 use crate::cli::commands::session::CommandContext;
 use crate::cli::output;
-use crate::pipeline::Audience;
-use crate::pipeline::lock::{self, Change, Job, Locked};
+use crate::pipeline::TargetSelection;
+use crate::pipeline::lock::{self, LockChange, LockJob, LockResult};
 use wheelhouse_oci::find_links::Architectures;
 use wheelhouse_publish::write_file;
 
@@ -27,16 +27,13 @@ pub(crate) fn run(lock: LockArgs, globals: &GlobalOptions, matches: &ArgMatches)
 async fn execute(context: CommandContext, arguments: LockArgs) -> Result<()> {
     let session = context.begin(Architectures::All).await?;
     let (context, scope) = (&session.context, session.scope.clone());
-    let job = Job {
-        python: session.python.clone(),
-        request: session.request.clone(),
-        store: session.store.clone(),
-        place: arguments.place(&context.settings.output)?,
-        audience: Audience {
+    let job = LockJob {
+        inputs: session.inputs(arguments.upgrades.lock_policy(), false),
+        destination: arguments.place(&context.settings.output)?,
+        targets: TargetSelection {
             targets: arguments.targets(&context.settings.project_targets)?,
-            admit: Box::new(move |target| scope.check(target)),
+            filter: Box::new(move |target| scope.check(target)),
         },
-        reuse: arguments.upgrades.reuse(),
     };
     let locked = lock::lock(job, session.observer.clone()).await?;
     context.renderer.close();
@@ -48,13 +45,13 @@ async fn execute(context: CommandContext, arguments: LockArgs) -> Result<()> {
         }
         return check(&locked);
     }
-    for lock in locked.iter().filter(|lock| lock.change != Change::None) {
+    for lock in locked.iter().filter(|lock| lock.change != LockChange::None) {
         write_file(&lock.path, lock.text.as_bytes(), 0o666)?;
     }
     if context.json {
         output::data(&as_json(&locked, said));
     } else if context.settings.quiet == 0 {
-        let shown = |lock: &Locked| {
+        let shown = |lock: &LockResult| {
             let directory = &context.process.directory;
             let path = lock.path.strip_prefix(directory).unwrap_or(&lock.path);
             format!("{} {}", said(lock.change), path.display())
@@ -67,24 +64,24 @@ async fn execute(context: CommandContext, arguments: LockArgs) -> Result<()> {
     Ok(())
 }
 
-fn said(change: Change) -> &'static str {
+fn said(change: LockChange) -> &'static str {
     match change {
-        Change::New => "wrote",
-        Change::Changed => "updated",
-        Change::None => "kept",
+        LockChange::New => "wrote",
+        LockChange::Changed => "updated",
+        LockChange::None => "kept",
     }
 }
 
 /// What [`check`] finds, which writes nothing.
-fn checked(change: Change) -> &'static str {
+fn checked(change: LockChange) -> &'static str {
     match change {
-        Change::New => "missing",
-        Change::Changed => "outdated",
-        Change::None => "current",
+        LockChange::New => "missing",
+        LockChange::Changed => "outdated",
+        LockChange::None => "current",
     }
 }
 
-fn tell_differences(lock: &Locked) {
+fn tell_differences(lock: &LockResult) {
     for change in &lock.versions {
         let name = &change.name;
         output::status(&match (&change.from, &change.to) {
@@ -99,11 +96,11 @@ fn tell_differences(lock: &Locked) {
     }
 }
 
-fn check(locked: &[Locked]) -> Result<()> {
-    match locked.iter().find(|lock| lock.change != Change::None) {
+fn check(locked: &[LockResult]) -> Result<()> {
+    match locked.iter().find(|lock| lock.change != LockChange::None) {
         None => Ok(()),
         Some(lock) => {
-            let wrong = if lock.change == Change::New {
+            let wrong = if lock.change == LockChange::New {
                 "is missing"
             } else {
                 "is out of date"
@@ -114,7 +111,7 @@ fn check(locked: &[Locked]) -> Result<()> {
     }
 }
 
-fn as_json(locked: &[Locked], said: fn(Change) -> &'static str) -> String {
+fn as_json(locked: &[LockResult], said: fn(LockChange) -> &'static str) -> String {
     let locks = locked.iter().map(|lock| {
         let versions = lock.versions.iter();
         let versions = versions

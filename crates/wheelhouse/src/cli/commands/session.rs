@@ -21,7 +21,7 @@ use crate::cli::commands::{cache, project_source, registry_access, verify};
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::{self, Renderer, Verbosity};
 use crate::cli::{output, reexec, signals};
-use crate::pipeline::Report;
+use crate::pipeline::{LockPolicy, RunInputs, RunReport};
 use wheelhouse_config::{
     BuiltRequest, PipConfiguration, RawOptions, Settings, SupportedTargets, build_request,
     resolve_settings,
@@ -66,8 +66,19 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Returns the inputs of a run.
+    pub(crate) fn inputs(&self, lock_policy: LockPolicy, keep_going: bool) -> RunInputs {
+        RunInputs {
+            request: self.request.clone(),
+            python: self.python.clone(),
+            store: self.store.clone(),
+            lock_policy,
+            keep_going,
+        }
+    }
+
     /// Tells how the run ended, and verifies what it made if that is wanted.
-    pub(crate) async fn finish(self, report: &Report, verify: bool) -> Result<()> {
+    pub(crate) async fn finish(self, report: &RunReport, verify: bool) -> Result<()> {
         let context = &self.context;
         context.renderer.close();
         context.report_end(report, self.started);
@@ -267,7 +278,7 @@ impl CommandContext {
         scope.check(&host.target())
     }
 
-    fn report_end(&self, report: &Report, started: Instant) {
+    fn report_end(&self, report: &RunReport, started: Instant) {
         let output = &self.settings.output;
         let directory = output
             .strip_prefix(&self.process.directory)

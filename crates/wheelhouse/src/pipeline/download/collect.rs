@@ -1,11 +1,13 @@
-//! Gathering what one target needs: the files of its lock, and the build closure of each sdist.
+//! Collects the files of one target: those of its lock, and the build closure of each sdist.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::rc::Rc;
 
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use tracing::instrument;
 use wheelhouse_engine::{BuildRequirements, WheelCompatibility};
 use wheelhouse_types::lock::Build;
 use wheelhouse_types::{
@@ -13,71 +15,55 @@ use wheelhouse_types::{
     WheelFilename, event::Unknown,
 };
 
-use super::super::worker::provider::Ahead;
-use super::super::worker::{LocalWorker, Made, identity};
-use super::super::{build_closure, executor};
-use super::resolve::Settled;
+use super::super::build_closure;
+use super::super::executor::summarize;
+use super::super::worker::{LocalWorker, Prefetcher, WheelArtifact, Worker as _, identity};
+use super::resolve::TargetResolution;
 use wheelhouse_store::{BuiltWheel, Stored};
 
-/// For whom files are gathered, and by whom.
-pub(super) struct Gathering<'a> {
-    pub(super) worker: &'a Rc<LocalWorker>,
-    pub(super) companion: &'a Ahead,
-    pub(super) settled: &'a Settled,
-    pub(super) fit: WheelCompatibility,
+/// Collects the files of one target.
+pub(super) struct Collector<'a> {
+    worker: &'a Rc<LocalWorker>,
+    resolution: &'a TargetResolution,
+    prefetcher: Prefetcher,
+    fit: WheelCompatibility,
 }
 
-/// All that one target needs.
-pub(super) struct Gathered {
+/// The files of one target.
+pub(super) struct CollectedTarget {
     pub(super) target: Target,
     pub(super) name: String,
     pub(super) lock: Lock,
-    /// Its files; those of the lock and of build closures alike.
-    pub(super) files: Vec<Gotten>,
-    /// What could not be found out here.
+    /// The files of the lock and of build closures.
+    pub(super) files: Vec<CollectedFile>,
+    /// The sdists whose build requirements could not be determined on this machine.
     unknown: Vec<Unknown>,
 }
 
 /// A file in the store.
 #[derive(Clone)]
-pub(super) struct Gotten {
+pub(super) struct CollectedFile {
     pub(super) distribution: Distribution,
     pub(super) filename: String,
     pub(super) stored: Stored,
     pub(super) outcome: Outcome,
-    /// How a wheel was built that was not published as such.
+    /// The record of its build, unless it was published as a wheel.
     pub(super) built: Option<BuiltWheel>,
     /// The digest of the sdist that it was built from.
     pub(super) sdist: Option<Sha256>,
-    /// Whether it is there because the lock has it.
+    /// Whether it is a file of the lock.
     pub(super) is_locked: bool,
 }
 
-impl Gotten {
+impl CollectedFile {
     pub(super) fn is_wheel(&self) -> bool {
-        has_wheel_name(&self.filename)
-    }
-
-    fn of_wheel(wanted: Wanted, made: Made) -> Self {
-        Self {
-            filename: made.filename,
-            stored: made.stored,
-            outcome: made.outcome,
-            built: made.built,
-            sdist: made.sdist,
-            is_locked: wanted.role == Role::Locked,
-            distribution: wanted.distribution,
-        }
+        Path::new(&self.filename)
+            .extension()
+            .is_some_and(|extension| extension == "whl")
     }
 }
 
-pub(super) fn has_wheel_name(filename: &str) -> bool {
-    std::path::Path::new(filename)
-        .extension()
-        .is_some_and(|extension| extension == "whl")
-}
-
-impl Gathered {
+impl CollectedTarget {
     pub(super) fn event(&self) -> Event {
         Event::TargetFinished {
             target: self.name.clone(),
@@ -90,98 +76,124 @@ impl Gathered {
         }
     }
 
-    /// What came as an sdist and not as a wheel, too.
+    /// Returns the distributions that have an sdist and no wheel.
     fn to_build(&self) -> Vec<String> {
-        let those = |are_wheels: bool| -> BTreeSet<String> {
+        let distributions = |are_wheels: bool| -> BTreeSet<String> {
             let files = self.files.iter();
             let files = files.filter(|file| file.is_wheel() == are_wheels);
             files.map(|file| file.distribution.to_string()).collect()
         };
-        those(false).difference(&those(true)).cloned().collect()
+        let (sdists, wheels) = (distributions(false), distributions(true));
+        sdists.difference(&wheels).cloned().collect()
     }
 }
 
-/// Why a file is wanted.
+/// The reason to download a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Locked,
-    /// Building something, or setting up an environment, requires it.
+    /// It is required to build another file, or to set up an environment.
     Required,
-    /// The sdist of something that is there as a wheel.
-    Beside,
+    /// It is the sdist of a package that is locked as a wheel.
+    ExtraSdist,
 }
 
 #[derive(Clone)]
-struct Wanted {
+struct PendingFile {
     distribution: Distribution,
     role: Role,
 }
 
-impl Wanted {
+impl PendingFile {
     fn required(distribution: Distribution) -> Self {
         let role = Role::Required;
         Self { distribution, role }
     }
 }
 
-/// A file, and what it makes wanted.
-struct Got {
-    file: Gotten,
+/// A file, and the files that are required to build it.
+struct Collected {
+    file: CollectedFile,
     requires: Vec<Distribution>,
-    /// How an sdist is built, if its back end could tell.
+    /// The build closure of an sdist, if its build backend could be asked.
     build: Option<Build>,
 }
 
-impl Got {
-    fn wheel(wanted: Wanted, made: Made) -> Self {
+impl Collected {
+    fn wheel(pending: PendingFile, wheel: WheelArtifact) -> Self {
         Self {
-            file: Gotten::of_wheel(wanted, made),
+            file: CollectedFile {
+                filename: wheel.filename,
+                stored: wheel.stored,
+                outcome: wheel.outcome,
+                built: wheel.built,
+                sdist: wheel.sdist,
+                is_locked: pending.role == Role::Locked,
+                distribution: pending.distribution,
+            },
             requires: Vec::new(),
             build: None,
         }
     }
 }
 
-/// Whether one of the digests that are published of `sdist` is required, where any is.
+/// Returns whether a published digest of `sdist` is one of the required ones, if there are any.
 fn is_allowed(sdist: &Artifact, required_hashes: &[String]) -> bool {
     let published = sdist.hashes.0.iter();
     let mut published = published.map(|(algorithm, digest)| format!("{algorithm}:{digest}"));
     required_hashes.is_empty() || published.any(|digest| required_hashes.contains(&digest))
 }
 
-impl Gathering<'_> {
-    /// Gathers the files of the lock, of the sdists beside it and of what `bootstrap` requires.
+impl<'a> Collector<'a> {
+    /// Creates a collector for the target of `resolution`.
+    pub(super) fn new(worker: &'a Rc<LocalWorker>, resolution: &'a TargetResolution) -> Self {
+        Self {
+            worker,
+            resolution,
+            prefetcher: Prefetcher::for_target(worker, &resolution.target),
+            fit: WheelCompatibility::new(&resolution.target),
+        }
+    }
+
+    /// Collects the files of the lock, the extra sdists, and the packages that `bootstrap` requires.
     ///
     /// # Errors
-    /// When a file cannot be had, or the requirements of a build cannot be settled.
-    pub(super) async fn gather(&self, bootstrap: &BuildRequirements) -> Result<Gathered> {
-        let Settled { lock, sdists, .. } = self.settled;
-        let locked = lock.packages.iter().map(|package| Wanted {
+    /// When a file cannot be downloaded, or build requirements cannot be resolved.
+    #[instrument(name = "collect files", skip_all, fields(name = self.resolution.name))]
+    pub(super) async fn collect(&self, bootstrap: &BuildRequirements) -> Result<CollectedTarget> {
+        let TargetResolution { lock, sdists, .. } = self.resolution;
+        let locked = lock.packages.iter().map(|package| PendingFile {
             distribution: package.distribution(),
             role: Role::Locked,
         });
-        let beside = lock.packages.iter().filter_map(|package| {
+        let extra = lock.packages.iter().filter_map(|package| {
             let sdist = sdists.get(&package.name)?;
             if !is_allowed(sdist, &package.required_hashes) {
-                let message = format!("{} is left out: no hash of it is given", sdist.filename);
-                self.worker.observer.observe(&Event::warning(message));
+                let message = format!(
+                    "{} is left out: none of the required hashes is a hash of it",
+                    sdist.filename
+                );
+                self.worker
+                    .context
+                    .observer
+                    .observe(&Event::warning(message));
                 return None;
             }
-            Some(Wanted {
+            Some(PendingFile {
                 distribution: Distribution {
                     source: Source::Sdist(sdist.clone()),
                     ..package.distribution()
                 },
-                role: Role::Beside,
+                role: Role::ExtraSdist,
             })
         });
-        let mut wanted: Vec<Wanted> = locked.chain(beside).collect();
-        let bootstrap = self.settle(bootstrap).await?;
-        wanted.extend(bootstrap.into_iter().map(Wanted::required));
-        let (files, builds) = self.get_all(wanted).await?;
-        Ok(Gathered {
-            target: self.settled.target.clone(),
-            name: self.settled.name.clone(),
+        let mut pending: Vec<PendingFile> = locked.chain(extra).collect();
+        let bootstrap = self.resolve_closure(bootstrap).await?;
+        pending.extend(bootstrap.into_iter().map(PendingFile::required));
+        let (files, builds) = self.get_all(pending).await?;
+        Ok(CollectedTarget {
+            target: self.resolution.target.clone(),
+            name: self.resolution.name.clone(),
             unknown: self.unknown(&files),
             lock: Lock {
                 builds,
@@ -191,8 +203,8 @@ impl Gathering<'_> {
         })
     }
 
-    /// What the back ends of sdists that came should have told and could not.
-    fn unknown(&self, files: &[Gotten]) -> Vec<Unknown> {
+    /// Returns the sdists among `files` whose build backends fail on this machine, with the reasons.
+    fn unknown(&self, files: &[CollectedFile]) -> Vec<Unknown> {
         let sdists = files.iter().filter(|file| !file.is_wheel());
         let unknown = sdists.filter_map(|file| {
             Some(Unknown {
@@ -203,103 +215,105 @@ impl Gathering<'_> {
         unknown.collect()
     }
 
-    /// Gets all of `wanted` and whatever that makes wanted, each once. One that fails ends it, unless the
-    /// worker is to keep going.
-    async fn get_all(&self, wanted: Vec<Wanted>) -> Result<(Vec<Gotten>, Vec<Build>)> {
+    /// Collects `files` and the files that are required to build them, each once.
+    ///
+    /// # Errors
+    /// The first failure; with `--keep-going` one error that lists all failures.
+    async fn get_all(&self, files: Vec<PendingFile>) -> Result<(Vec<CollectedFile>, Vec<Build>)> {
         let mut seen = BTreeSet::new();
-        let mut pending: FuturesUnordered<LocalBoxFuture<'_, Result<Got>>> =
+        let mut pending: FuturesUnordered<LocalBoxFuture<'_, Result<Collected>>> =
             FuturesUnordered::new();
+        let mut next = files;
         let (mut files, mut builds, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-        let mut next = wanted;
         loop {
-            for wanted in next.drain(..) {
-                if seen.insert(identity(&wanted.distribution)) {
-                    pending.push(self.get(wanted).boxed_local());
+            for file in next.drain(..) {
+                if seen.insert(identity(&file.distribution)) {
+                    pending.push(self.get(file).boxed_local());
                 }
             }
             match pending.next().await {
                 None => break,
-                Some(Ok(got)) => {
-                    files.push(got.file);
-                    builds.extend(got.build);
-                    next.extend(got.requires.into_iter().map(Wanted::required));
+                Some(Ok(collected)) => {
+                    files.push(collected.file);
+                    builds.extend(collected.build);
+                    next.extend(collected.requires.into_iter().map(PendingFile::required));
                 }
-                Some(Err(error)) if self.worker.keep_going => failures.push(error),
+                Some(Err(error)) if self.worker.context.keep_going => failures.push(error),
                 Some(Err(error)) => return Err(error),
             }
         }
-        let summary = |failed| format!("{failed} of {} files cannot be had", seen.len());
+        let message = |failed| format!("failed to collect {failed} of {} files", seen.len());
         builds.sort();
-        executor::summary(failures, summary).map_or(Ok((files, builds)), Err)
+        summarize(failures, message).map_or(Ok((files, builds)), Err)
     }
 
-    async fn get(&self, wanted: Wanted) -> Result<Got> {
-        match &wanted.distribution.source {
+    async fn get(&self, pending: PendingFile) -> Result<Collected> {
+        match &pending.distribution.source {
             Source::Wheel(_) => {
-                let made = self.worker.begin(&wanted.distribution).await?;
-                Ok(Got::wheel(wanted, made))
+                let wheel = self.worker.make(&pending.distribution).await?;
+                Ok(Collected::wheel(pending, wheel))
             }
             Source::Sdist(artifact) => {
                 let artifact = artifact.clone();
-                self.get_sdist(wanted, &artifact).await
+                self.get_sdist(pending, &artifact).await
             }
-            Source::Tree { .. } | Source::Git { .. } => self.get_built(wanted).await,
+            Source::Tree { .. } | Source::Git { .. } => self.get_built(pending).await,
         }
     }
 
-    /// Gets an sdist with its build closure; or, for another machine, the wheel that it builds into,
-    /// if that serves every machine.
-    async fn get_sdist(&self, wanted: Wanted, artifact: &Artifact) -> Result<Got> {
-        let distribution = &wanted.distribution;
-        if wanted.role != Role::Beside
+    /// Downloads an sdist and resolves its build closure. For a foreign target, builds its wheel instead if that fits
+    /// every platform.
+    async fn get_sdist(&self, pending: PendingFile, artifact: &Artifact) -> Result<Collected> {
+        let distribution = &pending.distribution;
+        if pending.role != Role::ExtraSdist
             && self.may_serve(distribution).await
-            && let Ok(made) = self.worker.begin(distribution).await
-            && self.serves(&made.filename)
+            && let Ok(wheel) = self.worker.make(distribution).await
+            && self.serves(&wheel.filename)
         {
-            return Ok(Got::wheel(wanted, made));
+            return Ok(Collected::wheel(pending, wheel));
         }
         let outcome = self.worker.outcome_of(artifact);
         let stored = self.worker.file(distribution, artifact).await?;
         let requirements = self.build_requirements(distribution).await?;
-        let requires = self.settle(&requirements).await?;
+        let requires = self.resolve_closure(&requirements).await?;
         let build = match self.worker.unknown(distribution) {
             Some(_) => None,
             None => Some(
                 build_closure::build(self.worker, distribution, &requirements, &requires).await?,
             ),
         };
-        Ok(Got {
+        Ok(Collected {
             build,
             requires,
-            file: Gotten {
+            file: CollectedFile {
                 filename: artifact.filename.clone(),
                 stored,
                 outcome,
                 built: None,
                 sdist: None,
-                is_locked: wanted.role == Role::Locked,
-                distribution: wanted.distribution,
+                is_locked: pending.role == Role::Locked,
+                distribution: pending.distribution,
             },
         })
     }
 
-    /// Whether building `distribution` here might give a wheel for the target.
+    /// Returns whether building `distribution` on this machine might make a wheel for the target.
     async fn may_serve(&self, distribution: &Distribution) -> bool {
         self.is_foreign()
-            && !self.settled.bound.contains(&distribution.name)
+            && !self.resolution.platform_bound.contains(&distribution.name)
             && self.worker.unknown(distribution).is_none()
-            // What cannot be unpacked fails once more where that is told.
+            // If it cannot be unpacked, collecting it fails with that error.
             && !self.worker.would_compile(distribution).await.unwrap_or(false)
     }
 
-    /// What building `distribution` requires: for a foreign target at least what it declares, where its
-    /// back end fails here.
+    /// Returns the build requirements of `distribution`. If its build backend fails on this machine, a foreign target
+    /// gets those that the source declares.
     async fn build_requirements(&self, distribution: &Distribution) -> Result<BuildRequirements> {
         let worker = self.worker;
         if worker.unknown(distribution).is_none() {
             match worker.build_requirements(distribution).await {
                 Err(error) if self.is_foreign() && error.kind() == Kind::Build => {
-                    worker.note_unknown(distribution, &error);
+                    worker.mark_unknown(distribution, &error);
                 }
                 answer => return answer,
             }
@@ -307,28 +321,28 @@ impl Gathering<'_> {
         worker.declared_requirements(distribution).await
     }
 
-    /// Builds the wheel of a source that has no published file.
-    async fn get_built(&self, wanted: Wanted) -> Result<Got> {
-        let made = self.worker.begin(&wanted.distribution).await?;
-        if self.is_foreign() && !self.serves(&made.filename) {
+    /// Builds the wheel of a source that is not published as a file.
+    async fn get_built(&self, pending: PendingFile) -> Result<Collected> {
+        let wheel = self.worker.make(&pending.distribution).await?;
+        if self.is_foreign() && !self.serves(&wheel.filename) {
             let message = format!(
                 "{} was built from a source tree into {}, which does not fit {}",
-                wanted.distribution,
-                made.filename,
-                self.settled.target.label()
+                pending.distribution,
+                wheel.filename,
+                self.resolution.target.label()
             );
             return Err(Error::new(Kind::Build, message).with_hint(
-                "Build it on a host of that target, and name the directory of its wheel with --find-links.",
+                "Build it on a host of that target, and add the directory of its wheel with --find-links.",
             ));
         }
-        Ok(Got::wheel(wanted, made))
+        Ok(Collected::wheel(pending, wheel))
     }
 
     fn is_foreign(&self) -> bool {
-        self.settled.target.interpreter.is_none()
+        self.resolution.target.interpreter.is_none()
     }
 
-    /// Whether a wheel that was built here is good for the target.
+    /// Returns whether a wheel that was built here fits every platform, and the target.
     fn serves(&self, filename: &str) -> bool {
         let wheel: Option<WheelFilename> = filename.parse().ok();
         wheel.is_some_and(|wheel| {
@@ -337,13 +351,14 @@ impl Gathering<'_> {
         })
     }
 
-    async fn settle(&self, requirements: &BuildRequirements) -> Result<Vec<Distribution>> {
+    /// Resolves the distributions that `requirements` need for the target.
+    async fn resolve_closure(&self, requirements: &BuildRequirements) -> Result<Vec<Distribution>> {
         if requirements.is_empty() {
             return Ok(Vec::new());
         }
-        let engine = &self.worker.engine;
+        let (engine, target) = (&self.worker.engine, &self.resolution.target);
         engine
-            .resolve_build_requirements(requirements, &self.settled.target, self.companion)
+            .resolve_build_requirements(requirements, target, &self.prefetcher)
             .await
     }
 }

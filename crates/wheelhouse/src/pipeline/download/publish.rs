@@ -1,45 +1,49 @@
-//! Publishing what was gathered: one directory, one manifest, a lock for each target.
+//! Publishes the files of a download: one directory, one manifest, a lock for each target.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use tracing::instrument;
 use wheelhouse_types::manifest::{self, Sdist, Wheel};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{
-    Error, Hashes, Kind, Lock, Manifest, Outcome, PackageName, Request, Result, Sha256, Target,
-    pylock,
+    Error, Kind, Lock, Manifest, Outcome, PackageName, Request, Result, Sha256, Target, pylock,
 };
 
-use super::super::Report;
-use super::super::lock::lock_name;
-use super::super::publish::{self, Placer};
-use super::collect::{Gathered, Gotten};
+use super::super::lock_file::lock_name;
+use super::super::published_files::{
+    GENERATOR, StorePlacer, complete_hashes, conflicting_files, lock_artifact, manifest_build,
+    manifest_target,
+};
+use super::super::report::RunReport;
+use super::super::wheel_metadata::CoreMetadata;
+use super::collect::{CollectedFile, CollectedTarget};
 use wheelhouse_publish::{
     DirectoryPublisher, IndexedWheel, Published, Publisher as _, Wheelhouse, simple_index,
 };
 use wheelhouse_store::{LinkMode, Store};
 
-/// Everything that all targets need.
-pub(super) struct Downloaded {
+/// The files of all targets.
+pub(super) struct CollectedSet {
     targets: Vec<Target>,
-    /// What the locks are called after.
+    /// The names that distinguish the locks.
     names: Vec<String>,
     locks: Vec<Lock>,
     /// For each lock, the file of each of its packages.
-    locked_files: Vec<BTreeMap<PackageName, Gotten>>,
+    locked_files: Vec<BTreeMap<PackageName, CollectedFile>>,
     requirements: Vec<String>,
     /// By file name.
-    files: BTreeMap<String, Gotten>,
+    files: BTreeMap<String, CollectedFile>,
 }
 
-impl Downloaded {
-    /// Brings together what was gathered for each target.
+impl CollectedSet {
+    /// Combines the files of all targets.
     ///
     /// # Errors
-    /// When two targets want different files of one name.
-    pub(super) fn new(request: &Request, gathered: Vec<Gathered>) -> Result<Self> {
+    /// When two targets have different files of one name.
+    pub(super) fn new(request: &Request, collected: Vec<CollectedTarget>) -> Result<Self> {
         let requirements = request.requirements.iter();
-        let mut downloaded = Self {
+        let mut download = Self {
             targets: Vec::new(),
             names: Vec::new(),
             locks: Vec::new(),
@@ -47,21 +51,21 @@ impl Downloaded {
             requirements: requirements.map(|line| redacted(&line.text)).collect(),
             files: BTreeMap::new(),
         };
-        for one in gathered {
-            for file in &one.files {
-                downloaded.add(file)?;
+        for target in collected {
+            for file in &target.files {
+                download.add(file)?;
             }
-            let mut lock = one.lock;
-            complete_hashes(&mut lock, &one.files);
-            downloaded.locked_files.push(locked_files(one.files));
-            downloaded.locks.push(lock);
-            downloaded.targets.push(one.target);
-            downloaded.names.push(one.name);
+            let mut lock = target.lock;
+            complete_lock(&mut lock, &target.files);
+            download.locked_files.push(locked_files(target.files));
+            download.locks.push(lock);
+            download.targets.push(target.target);
+            download.names.push(target.name);
         }
-        Ok(downloaded)
+        Ok(download)
     }
 
-    fn add(&mut self, file: &Gotten) -> Result<()> {
+    fn add(&mut self, file: &CollectedFile) -> Result<()> {
         let known = self
             .files
             .entry(file.filename.clone())
@@ -70,29 +74,29 @@ impl Downloaded {
         if known.stored.sha256 == file.stored.sha256 {
             return Ok(());
         }
-        let message = format!(
-            "{} is another file at {} than at {}",
-            file.filename, file.distribution.source, known.distribution.source
-        );
-        Err(Error::new(Kind::Fetch, message)
-            .with_hint("Name one of the indexes alone, or a hash with the requirement."))
+        let (one, other) = (&file.distribution.source, &known.distribution.source);
+        Err(conflicting_files(&file.filename, one, other))
     }
 
-    /// What was done, as far as it is known before publishing.
-    pub(super) fn report(&self) -> Report {
+    /// Counts the work before publishing.
+    pub(super) fn report(&self) -> RunReport {
         let files = || self.files.values();
         let count = |outcome| files().filter(|file| file.outcome == outcome).count();
-        Report {
+        RunReport {
             fetched: count(Outcome::Fetched),
             built: count(Outcome::Built),
             reused: count(Outcome::Reused),
             sdists: files().filter(|file| !file.is_wheel()).count(),
             bytes: files().map(|file| file.stored.size).sum(),
-            ..Report::default()
+            ..RunReport::default()
         }
     }
 
-    /// Brings `output` to the state of the download.
+    /// Publishes the files into the directory `output`.
+    ///
+    /// # Errors
+    /// When a wheel cannot be read, or the directory cannot be written.
+    #[instrument(name = "publish", skip_all, fields(output = %output.display()))]
     pub(super) fn publish(
         &self,
         store: &Store,
@@ -101,7 +105,7 @@ impl Downloaded {
     ) -> Result<Published> {
         let mut manifest = Manifest {
             schema: manifest::SCHEMA.to_owned(),
-            generator: concat!("wheelhouse ", env!("CARGO_PKG_VERSION")).to_owned(),
+            generator: GENERATOR.to_owned(),
             targets: Vec::new(),
             requirements: self.requirements.clone(),
             request: self.request(),
@@ -118,22 +122,22 @@ impl Downloaded {
                 manifest.sdists.push(sdist(file));
                 continue;
             }
-            let metadata = publish::metadata(store, &file.stored, &file.filename)?;
-            let beside = simple_index::metadata_name(&file.filename);
-            let digest = beside.as_ref().map(|_| Sha256::of(&metadata.bytes));
+            let metadata = CoreMetadata::read(store, &file.stored, &file.filename)?;
+            let metadata_name = simple_index::metadata_name(&file.filename);
+            let digest = metadata_name.as_ref().map(|_| Sha256::of(&metadata.bytes));
             let requires_python = metadata.requires_python.clone();
             indexed.push(indexed_file(file, requires_python.clone(), digest)?);
             manifest.wheels.push(self.wheel(file, requires_python));
-            files.extend(beside.map(|name| (name, metadata.bytes)));
+            files.extend(metadata_name.map(|name| (name, metadata.bytes)));
         }
-        manifest.targets = self.recorded_targets(&files);
+        manifest.targets = self.manifest_targets(&files);
         files.extend(simple_index::pages(&indexed));
         let locks = self.lock_files(output);
         for (_, text) in &locks {
             store.keep_lock(text);
         }
         files.extend(locks);
-        let placer = Placer::new(store, mode, self.files.values().map(|file| &file.stored));
+        let placer = StorePlacer::new(store, mode, self.files.values().map(|file| &file.stored));
         let publisher = DirectoryPublisher {
             directory: output.to_owned(),
             overwrite: true,
@@ -145,24 +149,24 @@ impl Downloaded {
         })
     }
 
-    /// The targets as the manifest has them, of a set with this `metadata`.
-    fn recorded_targets(&self, metadata: &BTreeMap<String, Vec<u8>>) -> Vec<Target> {
+    /// Returns the targets as the manifest records them; `metadata` has that of all wheels.
+    fn manifest_targets(&self, metadata: &BTreeMap<String, Vec<u8>>) -> Vec<Target> {
         let targets = self.targets.iter();
-        let recorded = targets.map(|target| {
+        let targets = targets.map(|target| {
             let metadata = metadata.values().map(Vec::as_slice);
-            publish::recorded(target, metadata, &self.requirements)
+            manifest_target(target, metadata, &self.requirements)
         });
-        recorded.collect()
+        targets.collect()
     }
 
-    /// One lock is `pylock.toml`; several are named after their targets.
+    /// Returns the names and texts of the locks; several locks are named after their targets.
     fn lock_files(&self, output: &Path) -> Vec<(String, Vec<u8>)> {
         let several = self.locks.len() > 1;
         let locks = self.locks.iter().zip(&self.locked_files).zip(&self.names);
         let named = locks.map(|((lock, files), name)| {
             let files = files.iter().map(|(name, file)| {
-                let placed = publish::placed(&file.filename, &file.stored, output);
-                (name.clone(), placed)
+                let artifact = lock_artifact(&file.filename, &file.stored, output);
+                (name.clone(), artifact)
             });
             let text = pylock::write_with_files(lock, &files.collect(), output);
             (lock_name(several.then_some(name)), text.into_bytes())
@@ -182,7 +186,7 @@ impl Downloaded {
         }
     }
 
-    fn wheel(&self, file: &Gotten, requires_python: Option<String>) -> Wheel {
+    fn wheel(&self, file: &CollectedFile, requires_python: Option<String>) -> Wheel {
         let distribution = &file.distribution;
         let packages = self.locks.iter().flat_map(|lock| &lock.packages);
         let mut dependencies: Vec<String> = packages
@@ -204,37 +208,36 @@ impl Downloaded {
             source: distribution.source.to_string(),
             yanked: yanked(file),
             build_only: !file.is_locked,
-            built: file.built.as_ref().map(|built| manifest::Built {
-                sdist: file.sdist.map(Hashes::sha256_only).unwrap_or_default(),
-                python: built.python.clone(),
-                requirements: built.requirements.clone(),
-            }),
+            built: file
+                .built
+                .as_ref()
+                .map(|built| manifest_build(built, file.sdist)),
         }
     }
 }
 
-/// The file of each locked package: its wheel, or else its sdist.
-fn locked_files(files: Vec<Gotten>) -> BTreeMap<PackageName, Gotten> {
+/// Returns the file of each locked package: its wheel, or else its sdist.
+fn locked_files(files: Vec<CollectedFile>) -> BTreeMap<PackageName, CollectedFile> {
     let (wheels, sdists): (Vec<_>, Vec<_>) = files
         .into_iter()
         .filter(|file| file.is_locked)
-        .partition(Gotten::is_wheel);
+        .partition(CollectedFile::is_wheel);
     let files = sdists.into_iter().chain(wheels);
     files
         .map(|file| (file.distribution.name.clone(), file))
         .collect()
 }
 
-fn yanked(file: &Gotten) -> Option<String> {
+fn yanked(file: &CollectedFile) -> Option<String> {
     file.distribution.source.artifact()?.yanked.clone()
 }
 
-fn version(file: &Gotten) -> String {
+fn version(file: &CollectedFile) -> String {
     let version = file.distribution.version.as_ref();
     version.map(ToString::to_string).unwrap_or_default()
 }
 
-fn sdist(file: &Gotten) -> Sdist {
+fn sdist(file: &CollectedFile) -> Sdist {
     Sdist {
         filename: file.filename.clone(),
         name: file.distribution.name.to_string(),
@@ -249,7 +252,7 @@ fn sdist(file: &Gotten) -> Sdist {
 }
 
 fn indexed_file(
-    file: &Gotten,
+    file: &CollectedFile,
     requires_python: Option<String>,
     metadata: Option<Sha256>,
 ) -> Result<IndexedWheel> {
@@ -274,17 +277,17 @@ fn indexed_file(
     })
 }
 
-/// A lock names a digest for every file; where nobody published one, it is what came.
-fn complete_hashes(lock: &mut Lock, files: &[Gotten]) {
+/// Adds the digests of the downloaded files to `lock` where the index published none.
+fn complete_lock(lock: &mut Lock, files: &[CollectedFile]) {
     for package in &mut lock.packages {
         let distribution = package.distribution();
-        let came = files
+        let downloaded = files
             .iter()
             .find(|file| file.is_locked && file.distribution == distribution);
-        if let Some(file) = came
+        if let Some(file) = downloaded
             && file.built.is_none()
         {
-            publish::complete_hashes(&mut package.source, file.stored.sha256);
+            complete_hashes(&mut package.source, file.stored.sha256);
         }
     }
 }

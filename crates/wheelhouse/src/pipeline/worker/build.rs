@@ -1,82 +1,98 @@
-//! Building the wheel of a source, unless it was built before.
+//! Builds the wheel of a source, unless the store has it from an earlier build.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use futures::FutureExt as _;
-use futures::channel::oneshot;
-use futures::future::Shared;
+use tracing::{debug, instrument};
+use wheelhouse_archive::Limits;
+use wheelhouse_archive::source_tree::LargeFiles;
 use wheelhouse_engine::{BuildRequest, BuildRequirements, Engine, build_cycle_error};
+use wheelhouse_fs::interruption::blocking;
+use wheelhouse_store::{BuildKey, BuiltWheel, Expected, Store, Stored};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
 
+use super::artifact::{WheelArtifact, Worker as _};
+use super::build_dir::{self, BuildDir, Claim, SourceInput};
 use super::build_key;
-use super::download::blocking;
-use super::provider::{Ahead, Waiting};
-use super::source_tree::{self, Filling, Workplace};
-use super::{LocalWorker, Made, built_wheel, identity, in_background};
-use wheelhouse_archive::Limits;
-use wheelhouse_archive::source_tree::LargeFiles;
-use wheelhouse_store::{BuildKey, BuiltWheel, Expected, Store, Stored};
+use super::cache::find_built_wheel;
+use super::examine::examine_stored;
+use super::local::LocalWorker;
+use super::provider::Prefetcher;
+use super::tasks::identity;
 
 impl LocalWorker {
-    /// Finds the wheel of a source that was built earlier, or builds it.
-    pub(super) async fn build(self: &Rc<Self>, distribution: &Distribution) -> Result<Made> {
+    /// Returns the wheel of a source, from an earlier build or a new one.
+    ///
+    /// # Errors
+    /// When the source cannot be downloaded or unpacked, or its build fails.
+    #[instrument(name = "build wheel", skip_all, fields(%distribution))]
+    pub(super) async fn build(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+    ) -> Result<WheelArtifact> {
         let sdist = self.sdist_digest(distribution).await?;
         if let Source::Tree { path } = &distribution.source {
-            self.tree_digest(path).await?;
+            self.trees.digest(path).await?;
         }
         let key = self.build_key(distribution, sdist);
-        let made = |(built, stored): (BuiltWheel, Stored), outcome| Made {
+        let artifact = |(built, stored): (BuiltWheel, Stored), outcome| WheelArtifact {
             stored,
             filename: built.filename.clone(),
             outcome,
             built: Some(built),
             sdist,
         };
-        if let Some(built) = self.built_before(&key, distribution)? {
-            return Ok(made(built, Outcome::Reused));
+        if let Some(built) = self.find_built(&key, distribution)? {
+            return Ok(artifact(built, Outcome::Reused));
         }
-        let (mut workplace, _claim) = self.prepare(distribution, &key).await?;
-        // Another process, or the build of the same source under another name, may have built it while this one waited for the workplace.
-        if let Some(built) = self.built_before(&key, distribution)? {
-            return Ok(made(built, Outcome::Reused));
+        let (mut build_dir, _claim) = self.prepare(distribution, &key).await?;
+        // Another process, or the build of the same source under another name, may have built the wheel while
+        // this task waited for the directory.
+        if let Some(built) = self.find_built(&key, distribution)? {
+            return Ok(artifact(built, Outcome::Reused));
         }
         let package = distribution.to_string();
-        self.observer.observe(&Event::BuildStarted {
+        let observer = &self.context.observer;
+        observer.observe(&Event::BuildStarted {
             package: package.clone(),
         });
-        let mut built = self.build_in(&workplace, distribution).await;
+        let mut built = self.build_in(&build_dir, distribution).await;
         if let Source::Tree { path } = &distribution.source {
-            if built.is_err() && workplace.has_links {
-                // Some backends take no file that is elsewhere.
-                drop(workplace);
-                let tree = self.tree(path, LargeFiles::Copied).await?;
-                workplace = self.fill(&key, Filling::Tree(tree), None).await?;
-                built = self.build_in(&workplace, distribution).await;
+            if let (Err(error), true) = (&built, build_dir.has_links) {
+                // Some build backends reject files that are links to another directory.
+                debug!(%error, "building again without links");
+                drop(build_dir);
+                let tree = self.trees.input(path, LargeFiles::Copied).await?;
+                let input = SourceInput::Tree(tree);
+                build_dir = self.create_build_dir(&key, input, None).await?;
+                built = self.build_in(&build_dir, distribution).await;
             }
-            self.note_seen(path, &workplace).await?;
+            self.trees.note_seen(path, &build_dir).await?;
         }
         let built = built?;
-        if self.request.building.isolated {
-            // The build may have shown what else decides the wheel.
+        if self.context.request.building.isolated {
+            // The build may have read files beside the tree, which change the key.
             let key = self.build_key(distribution, sdist);
-            self.store.record_built(&key, &built.0)?;
+            self.context.store.record_built(&key, &built.0)?;
         }
         let seconds = built.0.seconds;
-        self.observer
-            .observe(&Event::BuildFinished { package, seconds });
-        let removed = blocking(move || {
-            drop(workplace);
+        debug!(filename = built.0.filename, seconds, "built a wheel");
+        observer.observe(&Event::BuildFinished { package, seconds });
+        let removing = blocking(move || {
+            drop(build_dir);
             Ok(())
         });
-        removed.await?;
-        Ok(made(built, Outcome::Built))
+        removing.await?;
+        Ok(artifact(built, Outcome::Built))
     }
 
-    /// Returns whether building the wheel of an sdist would compile something, as far as its files tell. It does not if it is
-    /// built already.
+    /// Returns whether building the wheel of an sdist would compile something, judged by its files. If the
+    /// wheel exists already, nothing is compiled.
+    ///
+    /// # Errors
+    /// When the sdist cannot be downloaded or unpacked.
     pub(in crate::pipeline) async fn would_compile(
         self: &Rc<Self>,
         distribution: &Distribution,
@@ -85,70 +101,80 @@ impl LocalWorker {
             return Ok(false);
         }
         let sdist = self.sdist_digest(distribution).await?;
-        let source = build_key::source(distribution, sdist, &self.state.borrow().trees);
-        let key = build_key::build_key(&self.request, &self.target, distribution, &source);
-        if self.built_before(&key, distribution)?.is_some() {
+        let key = self.build_key(distribution, sdist);
+        if self.find_built(&key, distribution)?.is_some() {
             return Ok(false);
         }
-        let (workplace, _claim) = self.prepare(distribution, &key).await?;
-        blocking(move || Ok(wheelhouse_archive::compiled::compiles(&workplace.root))).await
+        let (build_dir, _claim) = self.prepare(distribution, &key).await?;
+        blocking(move || Ok(wheelhouse_archive::compiled::compiles(&build_dir.root))).await
     }
 
-    /// What the build of a source requires, as it declares and as its back end reports.
+    /// Returns the build requirements of a source: those that it declares, and those that its build backend
+    /// reports.
+    ///
+    /// # Errors
+    /// When the source cannot be unpacked, or its build backend fails.
     pub(in crate::pipeline) async fn build_requirements(
         self: &Rc<Self>,
         distribution: &Distribution,
     ) -> Result<BuildRequirements> {
-        let key = identity(distribution);
-        let known = self.state.borrow().requirements.get(&key).cloned();
-        let pending = known.unwrap_or_else(|| {
+        let pending = self.requirements.run_once(identity(distribution), || {
             let (worker, distribution) = (Rc::clone(self), distribution.clone());
-            let asking = async move { Ok(worker.ask_requirements(&distribution).await?) };
-            let pending = in_background(asking);
-            let mut state = self.state.borrow_mut();
-            state.requirements.insert(key, pending.clone());
-            pending
+            async move { worker.query_requirements(&distribution).await }
         });
         pending.await.map_err(Error::from)
     }
 
-    /// What the build of a source requires as far as it declares that.
+    /// Returns the build requirements that a source declares.
+    ///
+    /// # Errors
+    /// When the source cannot be unpacked, or its declaration is not valid.
     pub(in crate::pipeline) async fn declared_requirements(
         self: &Rc<Self>,
         distribution: &Distribution,
     ) -> Result<BuildRequirements> {
-        let (workplace, _claim) = self.unpacked(distribution).await?;
-        Engine::declared_requirements(&workplace.root)
+        let (build_dir, _claim) = self.unpack(distribution).await?;
+        Engine::declared_requirements(&build_dir.root)
     }
 
-    async fn unpacked(self: &Rc<Self>, distribution: &Distribution) -> Result<(Workplace, Claim)> {
+    #[instrument(name = "query build requirements", skip_all, fields(%distribution))]
+    async fn query_requirements(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+    ) -> Result<BuildRequirements> {
+        let (build_dir, _claim) = self.unpack(distribution).await?;
+        let request = BuildRequest {
+            label: distribution.to_string(),
+            name: distribution.name.clone(),
+            version: distribution.version.clone(),
+            tree: &build_dir.root,
+            wheel_directory: &build_dir.root,
+        };
+        let prefetcher = Prefetcher::for_build(self, distribution);
+        self.engine.build_requirements(request, &prefetcher).await
+    }
+
+    async fn unpack(self: &Rc<Self>, distribution: &Distribution) -> Result<(BuildDir, Claim<'_>)> {
         let sdist = self.sdist_digest(distribution).await?;
         let key = self.build_key(distribution, sdist);
         self.prepare(distribution, &key).await
     }
 
     fn build_key(&self, distribution: &Distribution, sdist: Option<Sha256>) -> BuildKey {
-        let source = build_key::source(distribution, sdist, &self.state.borrow().trees);
-        build_key::build_key(&self.request, &self.target, distribution, &source)
+        let context = &self.context;
+        let source = self
+            .trees
+            .with_digests(|trees| build_key::source(distribution, sdist, trees));
+        build_key::build_key(
+            &context.request,
+            &context.host_target,
+            distribution,
+            &source,
+        )
     }
 
-    async fn ask_requirements(
-        self: &Rc<Self>,
-        distribution: &Distribution,
-    ) -> Result<BuildRequirements> {
-        let (workplace, _claim) = self.unpacked(distribution).await?;
-        let request = BuildRequest {
-            label: distribution.to_string(),
-            name: distribution.name.clone(),
-            version: distribution.version.clone(),
-            tree: &workplace.root,
-            wheel_directory: &workplace.root,
-        };
-        let companion = Ahead::of_build(self, distribution);
-        self.engine.build_requirements(request, &companion).await
-    }
-
-    /// The digest of the sdist, if it is one; fetched when what is published of it does not do.
+    /// Returns the digest of an sdist, which is downloaded if the published digest is missing or not one of the
+    /// required ones. Other sources have none.
     async fn sdist_digest(self: &Rc<Self>, distribution: &Distribution) -> Result<Option<Sha256>> {
         let Source::Sdist(artifact) = &distribution.source else {
             return Ok(None);
@@ -159,200 +185,160 @@ impl LocalWorker {
         }
     }
 
-    /// The wheel that was built under `key` earlier. What an environment of the user's holds is not
-    /// known, so nothing built in one is used again.
-    fn built_before(
+    /// Returns the wheel that was built under `key`. Wheels of builds without isolation are never reused: the
+    /// contents of the user's environment are not part of the key.
+    fn find_built(
         &self,
         key: &BuildKey,
         distribution: &Distribution,
     ) -> Result<Option<(BuiltWheel, Stored)>> {
-        if !self.request.building.isolated {
+        let context = &self.context;
+        if !context.request.building.isolated {
             return Ok(None);
         }
-        built_wheel(&self.store, &*self.observer, key, distribution)
+        find_built_wheel(&context.store, &*context.observer, key, distribution)
     }
 
     async fn build_in(
         self: &Rc<Self>,
-        workplace: &Workplace,
+        build_dir: &BuildDir,
         distribution: &Distribution,
     ) -> Result<(BuiltWheel, Stored)> {
-        let wheels = tempfile::tempdir_in(&workplace.directory)
+        let wheels = tempfile::tempdir_in(&build_dir.directory)
             .context(Kind::Build, || format!("failed to build {distribution}"))?;
         let request = BuildRequest {
             label: distribution.to_string(),
             name: distribution.name.clone(),
             version: distribution.version.clone(),
-            tree: &workplace.root,
+            tree: &build_dir.root,
             wheel_directory: wheels.path(),
         };
-        let companion = Ahead::of_build(self, distribution);
-        let wheel = self.engine.build_wheel(request, &companion).await;
+        let prefetcher = Prefetcher::for_build(self, distribution);
+        let wheel = self.engine.build_wheel(request, &prefetcher).await;
         let wheel = wheel.map_err(|error| match &distribution.source {
-            // The user knows the tree, not its copy.
-            Source::Tree { .. } => error.rewritten(|text| workplace.with_originals(text)),
+            // The error shows the paths of the user's tree instead of those of its copy.
+            Source::Tree { .. } => error.rewritten(|text| build_dir.with_originals(text)),
             _ => error,
         })?;
-        let (store, distribution, path) = (self.store.clone(), distribution.clone(), wheel.path);
-        let taken = blocking(move || take(&store, &distribution, &path)).await?;
-        if let [flaw, others @ ..] = &taken.flaws[..] {
+        let (store, distribution) = (self.context.store.clone(), distribution.clone());
+        let path = wheel.path;
+        let checked = blocking(move || store_wheel(&store, &distribution, &path)).await?;
+        if let [difference, others @ ..] = &checked.differences[..] {
             let more = match others.len() {
                 0 => String::new(),
-                count => format!(" (and {count} more of this kind)"),
+                count => format!(" (and {count} similar differences)"),
             };
-            let message = format!("{}, built here: {flaw}{more}", taken.filename);
-            self.observer.observe(&Event::warning(message));
+            let message = format!("{}, built here: {difference}{more}", checked.filename);
+            self.context.observer.observe(&Event::warning(message));
         }
+        let target = &self.context.host_target;
         let built = BuiltWheel {
-            filename: taken.filename,
-            sha256: taken.stored.sha256,
-            size: taken.stored.size,
+            filename: checked.filename,
+            sha256: checked.stored.sha256,
+            size: checked.stored.size,
             requirements: wheel.requirements.iter().map(ToString::to_string).collect(),
-            python: format!(
-                "{} {}",
-                self.target.implementation, self.target.python_version
-            ),
+            python: format!("{} {}", target.implementation, target.python_version),
             seconds: seconds(wheel.worked),
-            glibc: taken.glibc,
+            glibc: checked.glibc,
         };
-        Ok((built, taken.stored))
+        Ok((built, checked.stored))
     }
 
-    /// Unpacks or copies a source to where it is built.
-    async fn prepare(
-        self: &Rc<Self>,
+    /// Unpacks or copies a source into its build directory.
+    async fn prepare<'a>(
+        self: &'a Rc<Self>,
         distribution: &Distribution,
         key: &BuildKey,
-    ) -> Result<(Workplace, Claim)> {
+    ) -> Result<(BuildDir, Claim<'a>)> {
         let claim = self.claim(distribution, key.to_string()).await?;
-        let (filling, subdirectory) = match &distribution.source {
+        let (input, subdirectory) = match &distribution.source {
             Source::Sdist(artifact) => {
                 let stored = self.file(distribution, artifact).await?;
                 let filename = artifact.filename.clone();
-                self.examine(&stored, &filename).await?;
-                let filling = Filling::Sdist { stored, filename };
-                (filling, artifact.subdirectory.clone())
+                examine_stored(&self.context.store, &stored, &filename).await?;
+                let input = SourceInput::Sdist { stored, filename };
+                (input, artifact.subdirectory.clone())
             }
             Source::Tree { path } => {
-                let tree = self.tree(path, LargeFiles::Linked).await?;
-                (Filling::Tree(tree), None)
+                let tree = self.trees.input(path, LargeFiles::Linked).await?;
+                (SourceInput::Tree(tree), None)
             }
             Source::Git { subdirectory, .. } => {
                 let checkout = self.engine.checkout(&distribution.source).await?;
-                (Filling::Checkout(checkout), subdirectory.clone())
+                (SourceInput::Checkout(checkout), subdirectory.clone())
             }
             Source::Wheel(_) => unreachable!("a wheel is not built"),
         };
-        let workplace = self.fill(key, filling, subdirectory).await;
-        let workplace = workplace.map_err(|error| {
+        let build_dir = self.create_build_dir(key, input, subdirectory).await;
+        let build_dir = build_dir.map_err(|error| {
             let message = format!("failed to unpack the source of {distribution}");
             Error::new(error.kind(), message).caused_by(error)
         })?;
-        Ok((workplace, claim))
+        Ok((build_dir, claim))
     }
 
-    async fn fill(
+    async fn create_build_dir(
         &self,
         key: &BuildKey,
-        filling: Filling,
+        input: SourceInput,
         subdirectory: Option<PathBuf>,
-    ) -> Result<Workplace> {
-        source_tree::workplace(&self.builds(), key.to_string(), filling, subdirectory).await
+    ) -> Result<BuildDir> {
+        let builds = self.context.store.root().join("builds");
+        build_dir::create(&builds, key.to_string(), input, subdirectory).await
     }
 
-    /// Waits until no other task of this process uses the workplace of `key`. The lock of its file excludes
-    /// other processes; a task that waited for it would not be seen by the detection of build cycles.
+    /// Waits until no other task of this process uses the build directory of `key`, and claims it. The lock of
+    /// the directory excludes other processes only: a task that waits for a file lock would be missing from the
+    /// graph that detects build cycles.
     ///
     /// # Errors
-    /// When the task that uses it waits for `distribution`: the same source, known there by another name.
-    async fn claim(self: &Rc<Self>, distribution: &Distribution, key: String) -> Result<Claim> {
-        let holder = identity(distribution);
-        loop {
-            let Some(place) = self.state.borrow().places.get(&key).cloned() else {
-                break;
-            };
-            let waiting = Waiting::begin(&self.state, &holder, &place.holder);
-            if waiting.is_none() && place.holder != holder {
+    /// When the task that uses the directory waits for `distribution`: the same source under another name.
+    async fn claim(self: &Rc<Self>, distribution: &Distribution, key: String) -> Result<Claim<'_>> {
+        let source = identity(distribution);
+        while let Some(usage) = self.build_dirs.usage(&key) {
+            debug!(%distribution, user = usage.source, "waiting for a build directory");
+            let waiting = self.waits.wait(&source, &usage.source);
+            if waiting.is_none() && usage.source != source {
                 return Err(build_cycle_error(&distribution.to_string()));
             }
-            // The sender is dropped with the claim.
-            let _ = place.free.await;
+            // The sender is dropped with the claim, so this returns an error.
+            let _ = usage.released.await;
         }
-        let (sender, receiver) = oneshot::channel();
-        let place = Place {
-            holder,
-            free: receiver.shared(),
-        };
-        self.state.borrow_mut().places.insert(key.clone(), place);
-        Ok(Claim {
-            worker: Rc::clone(self),
-            key,
-            _sender: sender,
-        })
-    }
-
-    fn builds(&self) -> PathBuf {
-        self.store.root().join("builds")
+        Ok(self.build_dirs.claim(key, source))
     }
 }
 
-/// A workplace that a task of this process uses.
-#[derive(Clone)]
-pub(super) struct Place {
-    /// The identity of the source that is there.
-    holder: String,
-    /// Completes when the workplace is free again.
-    free: Shared<oneshot::Receiver<()>>,
-}
-
-/// The right to use a workplace, until it is dropped.
-struct Claim {
-    worker: Rc<LocalWorker>,
-    key: String,
-    _sender: oneshot::Sender<()>,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.worker.state.borrow_mut().places.remove(&self.key);
-    }
-}
-
-/// A wheel that was taken from its back end into the store.
-struct Taken {
+/// A wheel from a build backend that was checked and stored.
+struct CheckedWheel {
     filename: String,
     stored: Stored,
-    /// Where it disagrees with its own RECORD.
-    flaws: Vec<String>,
+    /// Differences between the wheel and its own RECORD.
+    differences: Vec<String>,
     /// The newest version of glibc that its binaries need.
     glibc: Option<(u16, u16)>,
 }
 
-/// Checks the wheel at `path`, which `distribution` was built into, and takes it into `store`.
-fn take(store: &Store, distribution: &Distribution, path: &Path) -> Result<Taken> {
-    let filename = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let invalid = || format!("the back end of {distribution} built a wrong wheel, {filename}");
+/// Checks the wheel at `path`, which was built from `distribution`, and adds it to `store`.
+fn store_wheel(store: &Store, distribution: &Distribution, path: &Path) -> Result<CheckedWheel> {
+    let filename = path.file_name().unwrap_or_default();
+    let filename = filename.to_string_lossy().into_owned();
+    let invalid =
+        || format!("the build backend of {distribution} built an invalid wheel, {filename}");
     let inspection = wheelhouse_archive::inspect(path, &filename).context(Kind::Build, invalid)?;
-    let flaws = wheelhouse_archive::verify_contents(path, &filename, &Limits::default())
+    let differences = wheelhouse_archive::verify_contents(path, &filename, &Limits::default())
         .context(Kind::Build, invalid)?;
-    let other_version = distribution
-        .version
-        .as_ref()
-        .is_some_and(|version| *version != inspection.version);
-    if inspection.name != distribution.name || other_version {
+    let version = distribution.version.as_ref();
+    let has_other_version = version.is_some_and(|version| *version != inspection.version);
+    if inspection.name != distribution.name || has_other_version {
         return Err(Error::new(Kind::Build, invalid()));
     }
     let stored = store.add_file(path, Expected::anything(&filename))?;
     store.keep_metadata(&stored.sha256, &inspection.metadata);
     let glibc = wheelhouse_archive::needed_glibc(&stored.path, &Limits::default())?;
-    Ok(Taken {
+    Ok(CheckedWheel {
         filename,
         stored,
-        flaws,
+        differences,
         glibc,
     })
 }

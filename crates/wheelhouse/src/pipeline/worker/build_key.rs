@@ -1,4 +1,4 @@
-//! What a built wheel is known by: everything that decides what a build gives.
+//! The key of a built wheel: everything that determines the result of a build.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use wheelhouse_types::{Distribution, Request, Sha256, Source, Target};
 
 use wheelhouse_store::BuildKey;
 
-/// Names the bytes of a source. `sdist` is the digest of its file where none is published; `trees`
-/// has those of local trees.
+/// Returns a text that identifies the contents of a source. `sdist` is the digest of its file if the index publishes none;
+/// `trees` has those of local trees.
 pub(in crate::pipeline) fn source(
     distribution: &Distribution,
     sdist: Option<Sha256>,
@@ -33,10 +33,10 @@ pub(in crate::pipeline) fn source(
     }
 }
 
-/// The key of the wheel that `distribution` with the named `source` is built into.
+/// Returns the key of the wheel that is built from `distribution` with the contents `source`.
 ///
-/// The versions of the build requirements are not part of it: they are recorded with the wheel, and
-/// settled anew only when something else has changed.
+/// The versions of the build requirements are not part of the key: they are recorded with the wheel, and
+/// resolved again only when something else has changed.
 pub(in crate::pipeline) fn build_key(
     request: &Request,
     target: &Target,
@@ -78,7 +78,7 @@ mod tests {
     use wheelhouse_types::Origin;
 
     #[test]
-    fn whatever_changes_a_wheel_changes_the_key() {
+    fn key_depends_on_everything_that_affects_the_wheel() {
         let distribution = Distribution {
             name: "example".parse().unwrap(),
             version: None,

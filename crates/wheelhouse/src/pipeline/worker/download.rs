@@ -1,12 +1,13 @@
-//! Fetching one file into the store: in as many tries as it takes, each from where the last broke
-//! off, with the digest computed while the bytes arrive.
+//! Downloads one file into the store. A retry resumes where the connection was lost, and the digest is
+//! computed while the bytes arrive.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::{debug, instrument};
 use url::Url;
-use wheelhouse_engine::{Download, FetchError, Fetcher};
+use wheelhouse_engine::{FetchError, Fetcher};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::linked_image::{self, LinkedImage};
@@ -15,40 +16,35 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::retry::RetryNotices;
 use wheelhouse_types::{Artifact, Error, Event, Kind, Location, Observer, Result, limits};
 
-pub(super) use wheelhouse_fs::interruption::blocking;
+use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::{Expected, FileWriter, Store, Stored};
 
-/// A file to fetch, and all that is needed to do so on any thread.
+/// The download of one file, which can run on any thread.
 #[derive(Clone)]
-pub(super) struct Fetch {
+pub(super) struct FileDownload {
     pub(super) fetcher: Fetcher,
     pub(super) store: Store,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) retries: u32,
     pub(super) notices: RetryNotices,
-    /// How long a server may say nothing.
+    /// How long the server may send nothing.
     pub(super) timeout: Duration,
     /// `name==version`, for messages.
     pub(super) package: String,
     pub(super) artifact: Artifact,
-    /// The images that the file may be in.
+    /// The images that may contain the file.
     pub(super) images: Arc<[LinkedImage]>,
     pub(super) required_hashes: Vec<String>,
 }
 
-/// Progress is told whenever this much has come (bytes).
+/// The number of bytes between two progress events.
 const PROGRESS_STEP: u64 = 256 << 10;
 
-fn no_image(image: &str, filename: &str) -> Error {
-    let message = format!("{filename} is in {image}, which is not among the --find-links places");
-    Error::new(Kind::Fetch, message).with_hint(format!("Name it with `--find-links {image}`."))
-}
-
-impl Fetch {
-    /// Fetches the file; local files are copied in.
+impl FileDownload {
+    /// Downloads the file, or copies it into the store if it is local.
     ///
     /// # Errors
-    /// [`Kind::Fetch`], naming the file and where it should have come from.
+    /// [`Kind::Fetch`], naming the file and its URL or path.
     pub(super) async fn run(self) -> Result<Stored> {
         let expected = Expected::anything(&self.artifact.filename)
             .published(&self.artifact.hashes)
@@ -59,7 +55,13 @@ impl Fetch {
             Location::Image { image, filename } => {
                 let path =
                     linked_image::path_of(&self.images, &image, &filename, &self.artifact.hashes);
-                let path = path.ok_or_else(|| no_image(&image, &filename))?;
+                let path = path.ok_or_else(|| {
+                    let message = format!(
+                        "{filename} is in {image}, which is not one of the --find-links locations"
+                    );
+                    Error::new(Kind::Fetch, message)
+                        .with_hint(format!("Add `--find-links {image}`."))
+                })?;
                 self.add(path, expected).await
             }
             Location::Url(url) => self.download(&url, expected).await.map_err(|error| {
@@ -74,8 +76,9 @@ impl Fetch {
         blocking(move || store.add_file(&path, expected)).await
     }
 
+    #[instrument(name = "download", skip_all, fields(url = %redacted(url.as_str())))]
     async fn download(&self, url: &Url, expected: Expected) -> Result<Stored> {
-        let arrival = Arrival::begin(self);
+        let report = DownloadReport::start(self);
         let is_checked = expected.is_checked();
         if !is_checked {
             self.fetcher.check_without_digest(url)?;
@@ -85,14 +88,15 @@ impl Fetch {
         let mut failures = 0;
         let mut reached = 0;
         loop {
-            // Two parts that nobody vouches for may be of two files.
+            // Without a digest or an ETag the rest may be that of another file.
             if version.is_none() && !is_checked {
                 writer.restart()?;
             }
+            debug!(url = %redacted(url.as_str()), offset = writer.len(), "requesting a file");
             let error = match self.receive(url, &mut writer, &mut version).await {
                 Ok(()) => break,
-                Err(Interruption::Fatal(error)) => return Err(error),
-                Err(Interruption::Passing(error)) => error,
+                Err(ReceiveError::Fatal(error)) => return Err(error),
+                Err(ReceiveError::Transient(error)) => error,
             };
             if writer.len() >= reached + WORTH_A_TRY {
                 (failures, reached) = (0, writer.len());
@@ -102,6 +106,7 @@ impl Fetch {
                 return Err(error.into());
             }
             let delay = error.delay(failures);
+            debug!(%error, failures, ?delay, "retrying a download");
             self.observer.observe(&Event::FetchRetried {
                 filename: self.artifact.filename.clone(),
                 reason: error.to_string(),
@@ -112,60 +117,67 @@ impl Fetch {
         }
         let bytes = writer.len();
         let stored = blocking(move || writer.finish()).await?;
-        arrival.finish(bytes);
+        report.finish(bytes);
         Ok(stored)
     }
 
-    /// Takes what the server sends until its end, and what it says of the `version` of the file.
+    /// Receives the file to its end, and the `version` that the server states of it.
     async fn receive(
         &self,
         url: &Url,
         writer: &mut FileWriter,
         version: &mut Option<String>,
-    ) -> Result<(), Interruption> {
-        let silent = || FetchError::passing(format!("{} fell silent", redacted(url.as_str())));
+    ) -> Result<(), ReceiveError> {
+        let timed_out = || {
+            let url = redacted(url.as_str());
+            FetchError::passing(format!("{url} stopped sending data"))
+        };
         let opening = self.fetcher.open(url, writer.len(), version.as_deref());
         let mut remote = tokio::time::timeout(self.timeout, opening)
             .await
-            .map_err(|_| silent())??;
+            .map_err(|_| timed_out())??;
         version.clone_from(&remote.version);
         if remote.offset != writer.len() {
             writer.restart()?;
         }
-        // An announced size is compared by the client, one of the index by the writer.
-        let is_announced = remote.total.or(self.artifact.size).is_some();
-        let limit = if is_announced {
+        // The client checks a size that the server states, the writer one that the index publishes.
+        let has_size = remote.total.or(self.artifact.size).is_some();
+        let limit = if has_size {
             u64::MAX
         } else {
             limits::UNANNOUNCED_FILE
         };
-        let mut told = writer.len();
+        let mut reported = writer.len();
         loop {
             let chunk = tokio::time::timeout(self.timeout, remote.chunk())
                 .await
-                .map_err(|_| silent())??;
+                .map_err(|_| timed_out())??;
             let Some(chunk) = chunk else {
                 return self.complete(&remote, writer);
             };
             limits::size(writer.len() + chunk.len() as u64, limit).context(Kind::Fetch, || {
-                format!("{} does not end", self.artifact.filename)
+                format!("{} exceeds the limit", self.artifact.filename)
             })?;
             writer.write(&chunk)?;
-            if writer.len() - told >= PROGRESS_STEP {
-                told = writer.len();
+            if writer.len() - reported >= PROGRESS_STEP {
+                reported = writer.len();
                 self.observer.observe(&Event::FetchProgress {
                     filename: self.artifact.filename.clone(),
-                    received: told,
+                    received: reported,
                 });
             }
         }
     }
 
-    /// Whether all has come that the server promised, or the index where the server said nothing.
-    fn complete(&self, remote: &Download, writer: &FileWriter) -> Result<(), Interruption> {
+    /// Checks that as many bytes arrived as the server stated, or else the index.
+    fn complete(
+        &self,
+        remote: &wheelhouse_engine::Download,
+        writer: &FileWriter,
+    ) -> Result<(), ReceiveError> {
         match remote.total.or(self.artifact.size) {
             Some(total) if writer.len() < total => {
-                let message = format!("only {} of {total} bytes came", writer.len());
+                let message = format!("received only {} of {total} bytes", writer.len());
                 Err(FetchError::passing(message).into())
             }
             _ => Ok(()),
@@ -173,64 +185,65 @@ impl Fetch {
     }
 }
 
-/// A file on its way: who is told that it begins is told how it ends, whatever happens.
-struct Arrival<'a> {
-    fetch: &'a Fetch,
-    begun: Instant,
-    ended: bool,
+/// Reports the start of a download and, even if it is canceled, its end.
+struct DownloadReport<'a> {
+    download: &'a FileDownload,
+    started: Instant,
+    is_finished: bool,
 }
 
-impl<'a> Arrival<'a> {
-    fn begin(fetch: &'a Fetch) -> Self {
-        fetch.observer.observe(&Event::FetchStarted {
-            package: fetch.package.clone(),
-            filename: fetch.artifact.filename.clone(),
-            bytes: fetch.artifact.size,
+impl<'a> DownloadReport<'a> {
+    fn start(download: &'a FileDownload) -> Self {
+        download.observer.observe(&Event::FetchStarted {
+            package: download.package.clone(),
+            filename: download.artifact.filename.clone(),
+            bytes: download.artifact.size,
         });
         Self {
-            fetch,
-            begun: Instant::now(),
-            ended: false,
+            download,
+            started: Instant::now(),
+            is_finished: false,
         }
     }
 
     fn finish(mut self, bytes: u64) {
-        self.ended = true;
-        self.fetch.observer.observe(&Event::FetchFinished {
-            filename: self.fetch.artifact.filename.clone(),
+        self.is_finished = true;
+        self.download.observer.observe(&Event::FetchFinished {
+            filename: self.download.artifact.filename.clone(),
             bytes,
-            seconds: seconds(self.begun.elapsed()),
+            seconds: seconds(self.started.elapsed()),
         });
     }
 }
 
-impl Drop for Arrival<'_> {
+impl Drop for DownloadReport<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.fetch.observer.observe(&Event::FetchFailed {
-                filename: self.fetch.artifact.filename.clone(),
+        if !self.is_finished {
+            self.download.observer.observe(&Event::FetchFailed {
+                filename: self.download.artifact.filename.clone(),
             });
         }
     }
 }
 
-/// Why a try ended before its time.
-enum Interruption {
-    Passing(FetchError),
+/// A failure to receive a file.
+enum ReceiveError {
+    /// A retry may succeed.
+    Transient(FetchError),
     Fatal(Error),
 }
 
-impl From<FetchError> for Interruption {
+impl From<FetchError> for ReceiveError {
     fn from(error: FetchError) -> Self {
         if error.passing {
-            Self::Passing(error)
+            Self::Transient(error)
         } else {
             Self::Fatal(error.into())
         }
     }
 }
 
-impl From<Error> for Interruption {
+impl From<Error> for ReceiveError {
     fn from(error: Error) -> Self {
         Self::Fatal(error)
     }

@@ -1,33 +1,38 @@
-//! The local worker in its role beside the engine: the companion of a resolution, or of a build.
+//! The worker as the provider of wheels and metadata for the engine, during a resolution or a build.
 //!
-//! It fetches the first candidate of each package ahead of the lock, and builds the first candidate of
-//! each source at once: a wheel has its metadata in it, so asking the back end for metadata first
-//! would be work done twice. Build requirements are made like everything else, once each.
+//! It downloads the first candidate wheel of each package before the lock is complete, and builds the
+//! first candidate sdist at once: the wheel contains the metadata that the resolver needs, so asking the
+//! build backend for metadata first would do that work twice. Build requirements are made like all other
+//! wheels.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, try_join_all};
+use tracing::{debug, trace};
 use wheelhouse_engine::{ArtifactProvider, WheelFile, build_cycle_error, build_depth_error};
-use wheelhouse_types::{Distribution, Error, Event, Kind, Result, Source, Target, limits};
+use wheelhouse_fs::interruption::blocking;
+use wheelhouse_types::{Distribution, Error, Event, Kind, Result, Source, Target};
 
-use super::download::blocking;
-use super::{LocalWorker, Made, State, identity};
-use wheelhouse_archive::Limits;
+use super::artifact::{WheelArtifact, Worker as _};
+use super::examine::{examine, examine_stored, examine_wheel};
+use super::local::{LocalWorker, Prefetch};
+use super::tasks::identity;
+use super::wait_graph::WaitGuard;
 
-/// A worker that goes along with the engine.
-pub(in crate::pipeline) struct Ahead {
+/// Provides the engine with wheels and metadata, and prefetches what it will probably need.
+pub(in crate::pipeline) struct Prefetcher {
     worker: Rc<LocalWorker>,
-    /// The identity of the source whose build asks; `None` when the lock is resolved.
+    /// The identity of the source whose build needs wheels; `None` while a lock is resolved.
     builder: Option<String>,
-    /// Whether the resolution is for a target on which nothing can be asked here.
+    /// Whether the target has no interpreter on this machine.
     is_foreign: bool,
 }
 
-impl Ahead {
-    pub(in crate::pipeline) fn of_resolution(worker: &Rc<LocalWorker>) -> Self {
+impl Prefetcher {
+    /// Creates the provider for a resolution in which every build backend must work.
+    pub(in crate::pipeline) fn for_resolution(worker: &Rc<LocalWorker>) -> Self {
         Self {
             worker: Rc::clone(worker),
             builder: None,
@@ -35,45 +40,48 @@ impl Ahead {
         }
     }
 
-    /// A source whose back end fails here may do better on a host of `target`, so that ends nothing.
-    pub(in crate::pipeline) fn of_target(worker: &Rc<LocalWorker>, target: &Target) -> Self {
+    /// Creates the provider for a resolution for `target`. A build backend that fails on this machine may
+    /// work on a host of a foreign target, so its failure does not end the resolution.
+    pub(in crate::pipeline) fn for_target(worker: &Rc<LocalWorker>, target: &Target) -> Self {
         Self {
             is_foreign: target.interpreter.is_none(),
-            ..Self::of_resolution(worker)
+            ..Self::for_resolution(worker)
         }
     }
 
-    pub(in crate::pipeline) fn of_build(
-        worker: &Rc<LocalWorker>,
-        distribution: &Distribution,
-    ) -> Self {
+    /// Creates the provider for the build of `distribution`.
+    pub(super) fn for_build(worker: &Rc<LocalWorker>, distribution: &Distribution) -> Self {
         Self {
-            worker: Rc::clone(worker),
             builder: Some(identity(distribution)),
-            is_foreign: false,
+            ..Self::for_resolution(worker)
         }
     }
 
-    /// Makes the wheel of `distribution`, unless whoever asks would wait for itself.
-    async fn make(&self, distribution: &Distribution) -> Result<Made> {
+    /// Makes the wheel of `distribution`.
+    ///
+    /// # Errors
+    /// When `distribution` cannot be made, or is being built further up the stack.
+    async fn make(&self, distribution: &Distribution) -> Result<WheelArtifact> {
         let _waiting = self.wait_for(distribution)?;
-        self.worker.begin(distribution).await.map_err(Error::from)
+        self.worker.make(distribution).await
     }
 
-    fn wait_for(&self, distribution: &Distribution) -> Result<Option<Waiting<'_>>> {
+    /// Records that the build waits for `distribution`, and returns a build-cycle error if that would never end.
+    fn wait_for(&self, distribution: &Distribution) -> Result<Option<WaitGuard<'_>>> {
         let Some(builder) = &self.builder else {
             return Ok(None);
         };
-        if is_deep(&self.worker.state.borrow().waits, builder) {
+        let waits = &self.worker.waits;
+        if waits.is_too_deep(builder) {
             return Err(build_depth_error(&distribution.to_string()));
         }
-        let waiting = Waiting::begin(&self.worker.state, builder, &identity(distribution));
+        let waiting = waits.wait(builder, &identity(distribution));
         waiting
             .map(Some)
             .ok_or_else(|| build_cycle_error(&distribution.to_string()))
     }
 
-    /// The metadata of a wheel that is at hand, or of a source that is built now.
+    /// Returns the metadata of a wheel that is in the store, or of an sdist that is built now.
     async fn known_metadata(&self, distribution: &Distribution) -> Result<Option<Vec<u8>>> {
         let worker = &self.worker;
         if self.is_foreign && worker.unknown(distribution).is_some() {
@@ -81,18 +89,21 @@ impl Ahead {
         }
         let (stored, filename) = match &distribution.source {
             Source::Wheel(artifact) => {
-                let Some(stored) = worker.stored(artifact, &distribution.required_hashes)? else {
+                let Some(stored) = worker.find(artifact, &distribution.required_hashes)? else {
                     return Ok(None);
                 };
                 (stored, artifact.filename.clone())
             }
-            Source::Sdist(_) if worker.build_ahead && self.is_first_candidate(distribution) => {
-                let made = self.make(distribution).await?;
-                (made.stored, made.filename)
+            Source::Sdist(_)
+                if worker.prefetch == Prefetch::WheelsAndBuilds
+                    && self.is_first_candidate(distribution) =>
+            {
+                let wheel = self.make(distribution).await?;
+                (wheel.stored, wheel.filename)
             }
             _ => return Ok(None),
         };
-        if let Some(metadata) = worker.store.metadata(&stored.sha256) {
+        if let Some(metadata) = worker.context.store.metadata(&stored.sha256) {
             return Ok(Some(metadata));
         }
         let inspection =
@@ -100,10 +111,9 @@ impl Ahead {
         Ok(Some(inspection.metadata))
     }
 
-    /// A file that cannot be had, or is not what it should be, is so for everybody. Without network the
-    /// engine looks for another version.
-    fn for_everybody<T>(&self, outcome: Result<Option<T>>) -> Result<Option<T>> {
-        let is_offline = self.worker.request.network.offline;
+    /// Turns a failed download into `None` without network access, so that the engine looks for another version.
+    fn unless_offline<T>(&self, outcome: Result<Option<T>>) -> Result<Option<T>> {
+        let is_offline = self.worker.context.request.network.offline;
         outcome.or_else(|error| match error.kind() {
             Kind::Fetch if is_offline => Ok(None),
             _ => Err(error),
@@ -111,29 +121,30 @@ impl Ahead {
     }
 
     fn is_first_candidate(&self, distribution: &Distribution) -> bool {
-        let mut state = self.worker.state.borrow_mut();
-        state.candidates.insert(distribution.name.clone())
-            || state.has_begun(&identity(distribution))
+        let mut candidates = self.worker.candidates.borrow_mut();
+        candidates.insert(distribution.name.clone()) || self.worker.has_begun(distribution)
     }
 }
 
-impl ArtifactProvider for Ahead {
+impl ArtifactProvider for Prefetcher {
     fn prefetch(&self, distribution: &Distribution) {
         let worker = &self.worker;
-        worker.observer.observe(&Event::Considering {
+        trace!(%distribution, "the resolver considers a candidate");
+        worker.context.observer.observe(&Event::Considering {
             package: distribution.to_string(),
         });
-        let begins = match distribution.source {
-            Source::Wheel(_) => worker.fetch_ahead,
-            // What a build requires is built when that is settled: it may be required to build itself.
+        let is_prefetched = match distribution.source {
+            Source::Wheel(_) => worker.prefetch != Prefetch::Nothing,
+            // The sdist of a build requirement is built after that resolution, which may fail with a build cycle.
             Source::Sdist(_) => {
-                worker.build_ahead
+                worker.prefetch == Prefetch::WheelsAndBuilds
                     && self.builder.is_none()
                     && self.is_first_candidate(distribution)
             }
             Source::Tree { .. } | Source::Git { .. } => false,
         };
-        if begins {
+        if is_prefetched {
+            debug!(%distribution, "prefetching");
             drop(worker.begin(distribution));
         }
     }
@@ -143,12 +154,12 @@ impl ArtifactProvider for Ahead {
         distribution: &'a Distribution,
     ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>> {
         async move {
-            // A circle stays one, whoever goes round it.
+            // Metadata from the engine instead would hide the build cycle.
             drop(self.wait_for(distribution)?);
             match self.known_metadata(distribution).await {
-                // A back end that fails is asked once more by the engine, for metadata alone.
+                // The engine asks a build backend that fails again, for metadata only.
                 Err(error) if error.kind() != Kind::Fetch => Ok(None),
-                known => self.for_everybody(known),
+                known => self.unless_offline(known),
             }
         }
         .boxed_local()
@@ -167,11 +178,12 @@ impl ArtifactProvider for Ahead {
                 if let Source::Wheel(_) = distribution.source {
                     examine_wheel(stored.path.clone(), artifact.filename.clone()).await?;
                 } else {
-                    self.worker.examine(&stored, &artifact.filename).await?;
+                    let store = &self.worker.context.store;
+                    examine_stored(store, &stored, &artifact.filename).await?;
                 }
                 Ok(Some(stored.path))
             };
-            self.for_everybody(file.await)
+            self.unless_offline(file.await)
         }
         .boxed_local()
     }
@@ -184,24 +196,25 @@ impl ArtifactProvider for Ahead {
         &'a self,
         wanted: &'a [Distribution],
     ) -> LocalBoxFuture<'a, Result<Vec<WheelFile>>> {
-        let made = wanted.iter().map(async |distribution| {
-            let made = self.make(distribution).await?;
-            self.worker.examine(&made.stored, &made.filename).await?;
+        let wheels = wanted.iter().map(async |distribution| {
+            let wheel = self.make(distribution).await?;
+            let store = &self.worker.context.store;
+            examine_stored(store, &wheel.stored, &wheel.filename).await?;
             Ok(WheelFile {
-                filename: made.filename,
-                path: made.stored.path,
+                filename: wheel.filename,
+                path: wheel.stored.path,
             })
         });
-        try_join_all(made.collect::<Vec<_>>()).boxed_local()
+        try_join_all(wheels.collect::<Vec<_>>()).boxed_local()
     }
 
     fn fallback_metadata(&self, distribution: &Distribution, reason: &Error) -> Option<Vec<u8>> {
         if self.is_foreign && reason.kind() == Kind::Build {
-            self.worker.note_unknown(distribution, reason);
+            self.worker.mark_unknown(distribution, reason);
             return bare_metadata(distribution);
         }
-        // What failed to be made stays so for this run, and is told with all that fails beside it.
-        let goes_on = self.worker.keep_going && self.worker.has_begun(distribution);
+        // With --keep-going the failed wheel is reported at the end, with all other failures.
+        let goes_on = self.worker.context.keep_going && self.worker.has_begun(distribution);
         goes_on.then(|| bare_metadata(distribution)).flatten()
     }
 
@@ -210,116 +223,12 @@ impl ArtifactProvider for Ahead {
     }
 
     fn copy_source_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
-        async move { Ok(self.worker.tree_copy(path).await?.root.clone()) }.boxed_local()
+        async move { Ok(self.worker.trees.copy(path).await?.root.clone()) }.boxed_local()
     }
 }
 
-/// Examines the archive at `path`, which is not in the store.
-pub(crate) async fn examine(path: PathBuf) -> Result<()> {
-    let filename = path.file_name().unwrap_or_default();
-    let filename = filename.to_string_lossy().into_owned();
-    if path.extension().is_some_and(|extension| extension == "whl") {
-        return examine_wheel(path, filename).await;
-    }
-    blocking(move || wheelhouse_archive::examine(&path, &filename, &Limits::default())).await
-}
-
-/// Examines a wheel of which the metadata alone is wanted.
-async fn examine_wheel(path: PathBuf, filename: String) -> Result<()> {
-    blocking(move || wheelhouse_archive::inspect(&path, &filename).map(drop)).await
-}
-
-/// Metadata that says nothing but who it is of.
+/// Returns metadata without dependencies.
 fn bare_metadata(distribution: &Distribution) -> Option<Vec<u8>> {
     let (name, version) = (&distribution.name, distribution.version.as_ref()?);
     Some(format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n").into_bytes())
-}
-
-/// A build that waits for something; it no longer does when this is dropped.
-pub(super) struct Waiting<'a> {
-    state: &'a RefCell<State>,
-    edge: (String, String),
-}
-
-impl<'a> Waiting<'a> {
-    /// `None` when `wanted` waits for `builder`, directly or not.
-    pub(super) fn begin(state: &'a RefCell<State>, builder: &str, wanted: &str) -> Option<Self> {
-        if leads_to(&state.borrow().waits, wanted, builder) {
-            return None;
-        }
-        let edge = (builder.to_owned(), wanted.to_owned());
-        state.borrow_mut().waits.push(edge.clone());
-        Some(Self { state, edge })
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let waits = &mut self.state.borrow_mut().waits;
-        if let Some(position) = waits.iter().position(|edge| *edge == self.edge) {
-            waits.swap_remove(position);
-        }
-    }
-}
-
-/// Whether `from` waits for `to`, directly or through others.
-fn leads_to(waits: &[(String, String)], from: &str, to: &str) -> bool {
-    let (mut reached, mut next) = (vec![from], 0);
-    while let Some(one) = reached.get(next).copied() {
-        if one == to {
-            return true;
-        }
-        for (waiting, wanted) in waits {
-            if waiting == one && !reached.contains(&wanted.as_str()) {
-                reached.push(wanted);
-            }
-        }
-        next += 1;
-    }
-    false
-}
-
-/// Returns whether so many builds wait for `builder`, each for the next, that there is no end to them.
-fn is_deep(waits: &[(String, String)], builder: &str) -> bool {
-    let mut level = vec![builder];
-    for _ in 0..limits::BUILD_DEPTH {
-        let waiting = waits
-            .iter()
-            .filter(|(_, wanted)| level.contains(&wanted.as_str()));
-        level = waiting.map(|(waiting, _)| waiting.as_str()).collect();
-        level.sort_unstable();
-        level.dedup();
-        if level.is_empty() {
-            return false;
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chain_of_builds_has_an_end() {
-        let edge = |builder: usize| (builder.to_string(), (builder + 1).to_string());
-        let waits: Vec<_> = (0..limits::BUILD_DEPTH).map(edge).collect();
-        assert!(is_deep(&waits, &limits::BUILD_DEPTH.to_string()));
-        assert!(!is_deep(&waits, &(limits::BUILD_DEPTH - 1).to_string()));
-    }
-
-    #[test]
-    fn a_build_never_waits_for_itself() {
-        let state = RefCell::new(State::default());
-        assert!(Waiting::begin(&state, "a", "a").is_none());
-        let first = Waiting::begin(&state, "a", "b").unwrap();
-        let second = Waiting::begin(&state, "b", "c").unwrap();
-        assert!(Waiting::begin(&state, "c", "a").is_none());
-        assert!(Waiting::begin(&state, "d", "a").is_some());
-        drop(second);
-        let third = Waiting::begin(&state, "c", "a");
-        assert!(third.is_some());
-        drop((first, third));
-        assert!(state.borrow().waits.is_empty());
-    }
 }

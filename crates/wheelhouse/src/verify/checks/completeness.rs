@@ -23,12 +23,12 @@ use super::super::inventory::{Survey, sdist};
 use super::super::report::{Check, Examination, Finding, Name};
 use super::super::requirements::Wanted;
 use super::super::wheel_contents::{Examined, digests};
-use super::sdists::Nobody;
+use super::sdists::{Nobody, scratch_build};
 use super::wheels::is_candidate;
-use crate::pipeline::{self, Job, Reuse};
+use crate::pipeline;
 use wheelhouse_archive::Limits;
 use wheelhouse_fs::scratch::Scratch;
-use wheelhouse_store::{LinkMode, Store};
+use wheelhouse_store::Store;
 
 const ADD: &str = "Build or download what is missing into the directory, for the same Python.";
 
@@ -113,18 +113,9 @@ impl Proof<'_> {
     /// Resolves as a build would, which may build what tells the requirements of others.
     async fn preview(&self, mut request: Request) -> Result<Lock> {
         request.building = self.building.clone();
-        let job = Job {
-            request,
-            supplements: Vec::new(),
-            python: self.target.interpreter.clone(),
-            store: Store::open(self.scratch.join("store"))?,
-            output: self.scratch.join("preview"),
-            platform: None,
-            warns_of_new_systems: false,
-            link_mode: LinkMode::Copy,
-            reuse: Reuse::Upgrade,
-            keep_going: false,
-        };
+        let store = Store::open(self.scratch.join("store"))?;
+        let output = self.scratch.join("preview");
+        let job = scratch_build(request, self.target, store, output);
         let preview = Box::pin(pipeline::preview(job, Arc::new(Nobody))).await?;
         Ok(preview.lock)
     }
@@ -306,7 +297,7 @@ impl ArtifactProvider for Bystander {
         Box::pin(async {
             let artifact = distribution.source.artifact();
             if let Some(Location::Path(path)) = artifact.map(|artifact| &artifact.location) {
-                pipeline::examine(path.clone()).await?;
+                pipeline::worker::examine(path.clone()).await?;
             }
             // The engine finds it in the directory.
             Ok(None)
@@ -314,7 +305,7 @@ impl ArtifactProvider for Bystander {
     }
 
     fn check_archive<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<()>> {
-        Box::pin(pipeline::examine(path.to_owned()))
+        Box::pin(pipeline::worker::examine(path.to_owned()))
     }
 
     fn wheels<'a>(

@@ -1,6 +1,7 @@
 //! The source distributions of a directory: whether each builds from what is there, with no
 //! network.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use url::Url;
@@ -12,7 +13,7 @@ use super::super::inventory::Survey;
 use super::super::report::{Check, Examination, Finding, Name};
 use super::super::requirements::sdist_name;
 use super::super::runner::Verification;
-use crate::pipeline::{self, Job, Reuse};
+use crate::pipeline::{self, BuildJob, LockPolicy, RunInputs};
 use wheelhouse_store::{LinkMode, Store};
 
 /// Builds `sdists` of `survey`, into nothing that stays.
@@ -39,18 +40,9 @@ pub(crate) async fn check(
             name: Name::Sources,
             about: Some(sdist),
         });
-        let job = Job {
-            request: request(survey, sdist, building)?,
-            supplements: Vec::new(),
-            python: target.interpreter.clone(),
-            store: store.clone(),
-            output: scratch.join(format!("built-{position}")),
-            platform: None,
-            warns_of_new_systems: false,
-            link_mode: LinkMode::Copy,
-            reuse: Reuse::Upgrade,
-            keep_going: false,
-        };
+        let request = request(survey, sdist, building)?;
+        let output = scratch.join(format!("built-{position}"));
+        let job = scratch_build(request, target, store.clone(), output);
         match pipeline::build(job, Arc::new(Nobody)).await {
             Ok(_) => {}
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
@@ -84,6 +76,29 @@ fn request(survey: &Survey, sdist: &str, building: &Building) -> Result<Request>
     request.resolution.no_dependencies = true;
     request.building = building.clone();
     Ok(request)
+}
+
+/// Returns the job of a build whose output is discarded.
+pub(crate) fn scratch_build(
+    request: Request,
+    target: &Target,
+    store: Store,
+    output: PathBuf,
+) -> BuildJob {
+    BuildJob {
+        inputs: RunInputs {
+            request,
+            python: target.interpreter.clone(),
+            store,
+            lock_policy: LockPolicy::Upgrade,
+            keep_going: false,
+        },
+        additional_sets: Vec::new(),
+        output,
+        platform: None,
+        warn_new_systems: false,
+        link_mode: LinkMode::Copy,
+    }
 }
 
 /// Hears what happens and tells nobody.

@@ -9,7 +9,7 @@ use crate::cli::args::GlobalOptions;
 use crate::cli::commands::build::{self, AdditionalSet, SetRequest};
 use crate::cli::commands::session::CommandContext;
 use crate::cli::process_env::ProcessEnv;
-use crate::pipeline::supplement::{Tree, Wants};
+use crate::pipeline::additional_set::{SetContents, SourceProject};
 use crate::s2i::Paths;
 use crate::s2i::installation::{self, ProjectMetadata, Tools};
 use crate::s2i::requirements::{self, RequirementsSource};
@@ -98,7 +98,7 @@ fn dependencies_of(
         name: "project".to_owned(),
         title: "what the application depends on as a project".to_owned(),
         request: SetRequest::Own(Box::new(context)),
-        wants: Wants::DependenciesOf(process.directory.clone()),
+        contents: SetContents::DependenciesOf(process.directory.clone()),
         build_only: false,
         required: false,
     }))
@@ -111,7 +111,7 @@ fn builds(project: Option<ProjectMetadata>, process: &ProcessEnv) -> AdditionalS
         name: "build".to_owned(),
         title: "what building the application requires".to_owned(),
         request: SetRequest::SameSettings(Vec::new()),
-        wants: Wants::BuildsOf(project.map(|project| Tree {
+        contents: SetContents::BuildRequirementsOf(project.map(|project| SourceProject {
             name: project.name,
             path: process.directory.clone(),
         })),
@@ -137,7 +137,7 @@ fn tools(process: &ProcessEnv) -> impl Iterator<Item = AdditionalSet> {
             name: name.to_owned(),
             title: "the tools of the application's build".to_owned(),
             request: SetRequest::SameSettings(requirements.collect()),
-            wants: Wants::Requirements,
+            contents: SetContents::Requirements,
             build_only: true,
             required,
         }

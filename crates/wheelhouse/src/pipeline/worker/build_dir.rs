@@ -1,151 +1,204 @@
-//! Sources made ready to build: unpacked or copied to a place that depends on their contents alone,
-//! so that a build finds the same paths each time.
+//! Build directories: sources that are unpacked or copied to a path that depends only on their contents,
+//! so that every build of a source uses the same paths.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use futures::FutureExt as _;
+use futures::channel::oneshot;
+use futures::future::Shared;
+use tracing::debug;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::super::local_trees::TreeReader;
-use super::download::blocking;
 use wheelhouse_archive::Limits;
 use wheelhouse_archive::known_files::KnownFiles;
 use wheelhouse_archive::source_tree::{self, LargeFiles};
 use wheelhouse_archive::surroundings::View;
+use wheelhouse_fs::interruption::blocking;
 use wheelhouse_fs::locks::{self, Share};
 use wheelhouse_store::Stored;
 
-/// A source tree that a build may change, removed when dropped. While it lives, no other process
-/// has the same.
-pub(super) struct Workplace {
+/// A source tree that a build may change. It is removed on drop; until then it is locked, so that no other
+/// process uses it.
+pub(super) struct BuildDir {
     pub(super) directory: PathBuf,
     /// The root of the project, somewhere below the directory.
     pub(super) root: PathBuf,
-    /// What a local tree can see beside it.
+    /// The files beside a local tree that builds can read.
     view: Option<View>,
     /// Whether large files are links to those of a local tree.
     pub(super) has_links: bool,
     _lock: std::fs::File,
 }
 
-impl Drop for Workplace {
+impl Drop for BuildDir {
     fn drop(&mut self) {
-        // What stays is removed by the next process that has the cache for itself.
+        // If this fails, the next process that has the cache for itself removes the directory.
         let _ = std::fs::remove_dir_all(&self.directory);
         let _ = std::fs::remove_file(lock_path(&self.directory));
     }
 }
 
-impl Workplace {
-    /// Names a local tree and what lies beside it in `text` instead of the copy.
+impl BuildDir {
+    /// Replaces the paths of the copy in `text` by those of the local tree.
     pub(super) fn with_originals(&self, text: &str) -> String {
         let view = self.view.as_ref();
         view.map_or_else(|| text.to_owned(), |view| view.with_originals(text))
     }
 
-    /// Lists what was looked at beside a local tree so far.
+    /// Returns the files beside a local tree that were read so far.
     pub(super) fn seen(&self) -> Vec<PathBuf> {
         self.view.as_ref().map(View::seen).unwrap_or_default()
     }
 }
 
-/// What a workplace is filled with.
-pub(super) enum Filling {
-    /// An sdist of the store.
+/// The build directories that tasks of this process use, by key.
+#[derive(Default)]
+pub(super) struct BuildDirs(RefCell<HashMap<String, Usage>>);
+
+/// The use of a build directory by a task.
+#[derive(Clone)]
+pub(super) struct Usage {
+    /// The identity of the source that is built there.
+    pub(super) source: String,
+    /// Completes when the directory is released.
+    pub(super) released: Shared<oneshot::Receiver<()>>,
+}
+
+/// The exclusive right of a task to use a build directory, until it is dropped.
+pub(super) struct Claim<'a> {
+    dirs: &'a BuildDirs,
+    key: String,
+    /// Dropping the sender completes [`Usage::released`].
+    _sender: oneshot::Sender<()>,
+}
+
+impl BuildDirs {
+    /// Returns the current use of the directory of `key`.
+    pub(super) fn usage(&self, key: &str) -> Option<Usage> {
+        self.0.borrow().get(key).cloned()
+    }
+
+    /// Claims the directory of `key`, which no task uses, for the source with this identity.
+    pub(super) fn claim(&self, key: String, source: String) -> Claim<'_> {
+        let (sender, receiver) = oneshot::channel();
+        let released = receiver.shared();
+        let mut dirs = self.0.borrow_mut();
+        dirs.insert(key.clone(), Usage { source, released });
+        Claim {
+            dirs: self,
+            key,
+            _sender: sender,
+        }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.dirs.0.borrow_mut().remove(&self.key);
+    }
+}
+
+/// The contents of a build directory.
+pub(super) enum SourceInput {
+    /// An sdist in the store.
     Sdist {
         stored: Stored,
         filename: String,
     },
-    /// The checkout of a Git repository, which stays as it is.
+    /// The checkout of a Git repository, which is copied.
     Checkout(PathBuf),
-    Tree(Tree),
+    Tree(TreeInput),
 }
 
-/// A local tree, which stays as it is.
-pub(super) struct Tree {
+/// A local tree, which is copied.
+pub(super) struct TreeInput {
     pub(super) reader: TreeReader,
     pub(super) path: PathBuf,
-    /// The whole state that its copy must have.
+    /// The digest that the copy must have, including the files beside the tree.
     pub(super) digest: Sha256,
     pub(super) large: LargeFiles,
 }
 
-/// Fills the workplace of `key` below `builds` and waits for another process to leave it first.
+/// Creates the build directory of `key` below `builds`, after waiting for another process that uses it.
 ///
 /// # Errors
-/// When the source cannot be read or is hostile, or the disk is full.
-pub(super) async fn workplace(
+/// When the source cannot be read or is not safe to unpack, or the disk is full.
+pub(super) async fn create(
     builds: &Path,
     key: String,
-    filling: Filling,
+    input: SourceInput,
     subdirectory: Option<PathBuf>,
-) -> Result<Workplace> {
+) -> Result<BuildDir> {
     let directory = builds.join(&key[..16]);
+    debug!(directory = %directory.display(), "preparing a build directory");
     blocking(move || {
         let lock = lock(&directory)?;
-        let mut workplace = fill(directory, lock, filling)?;
+        let mut build_dir = fill(directory, lock, input)?;
         if let Some(subdirectory) = subdirectory {
-            workplace.root = inside(&workplace.root, &subdirectory)?;
+            build_dir.root = inside(&build_dir.root, &subdirectory)?;
         }
-        Ok(workplace)
+        Ok(build_dir)
     })
     .await
 }
 
-/// Copies `tree` to a place below `trees` that its state decides, and never waits: a run keeps such copies of all its trees
-/// to the end, so two runs could wait for each other. Where another process has the usual place, the copy gets one
-/// beside it.
+/// Copies `tree` to a path below `trees` that depends on its contents. A run keeps these copies to its end, so two runs could
+/// wait for each other: if another process uses the path, the copy gets a numbered one instead.
 ///
 /// # Errors
 /// When the tree cannot be read or has changed, or the disk is full.
-pub(super) async fn copy(trees: &Path, tree: Tree) -> Result<Workplace> {
+pub(super) async fn copy(trees: &Path, tree: TreeInput) -> Result<BuildDir> {
     let directory = trees.join(&tree.digest.to_string()[..16]);
     blocking(move || {
-        let (directory, lock) = free_place(&directory)?;
-        fill(directory, lock, Filling::Tree(tree))
+        let (directory, lock) = unlocked_dir(&directory)?;
+        fill(directory, lock, SourceInput::Tree(tree))
     })
     .await
 }
 
-fn fill(directory: PathBuf, lock: std::fs::File, filling: Filling) -> Result<Workplace> {
+fn fill(directory: PathBuf, lock: std::fs::File, input: SourceInput) -> Result<BuildDir> {
     clear(&directory)?;
-    // From here on it is removed, however filling it ends.
-    let mut workplace = Workplace {
+    // Dropping it removes the directory, even if an error follows.
+    let mut build_dir = BuildDir {
         root: directory.clone(),
         directory,
         view: None,
         has_links: false,
         _lock: lock,
     };
-    let directory = &workplace.directory;
-    match filling {
-        Filling::Sdist { stored, filename } => {
+    let directory = &build_dir.directory;
+    match input {
+        SourceInput::Sdist { stored, filename } => {
             let limits = Limits::default();
-            workplace.root =
+            build_dir.root =
                 wheelhouse_archive::unpack(&stored.path, &filename, directory, &limits)?;
         }
-        Filling::Checkout(path) => {
+        SourceInput::Checkout(path) => {
             let root = directory.join("source");
             let known = &mut KnownFiles::default();
             source_tree::copy(&path, &root, &[], LargeFiles::Copied, known)?;
-            workplace.root = root;
+            build_dir.root = root;
         }
-        Filling::Tree(tree) => {
+        SourceInput::Tree(tree) => {
             let copied = tree
                 .reader
                 .copy(&tree.path, tree.digest, tree.large, directory);
             let (view, has_links) = copied?;
-            workplace.root.clone_from(&view.root);
-            workplace.view = Some(view);
-            workplace.has_links = has_links;
+            build_dir.root.clone_from(&view.root);
+            build_dir.view = Some(view);
+            build_dir.has_links = has_links;
         }
     }
-    Ok(workplace)
+    Ok(build_dir)
 }
 
-/// `subdirectory` of `root`, which must be there.
+/// Returns the `subdirectory` of `root`, which must exist inside it.
 fn inside(root: &Path, subdirectory: &Path) -> Result<PathBuf> {
     let path = root.join(subdirectory);
     let resolved = fs::canonicalize(&path).ok();
@@ -161,7 +214,7 @@ fn inside(root: &Path, subdirectory: &Path) -> Result<PathBuf> {
     ))
 }
 
-/// Waits until no other process has `directory`.
+/// Locks `directory`, after waiting for another process that uses it.
 fn lock(directory: &Path) -> Result<std::fs::File> {
     let what = format!("the build directory `{}`", directory.display());
     let path = lock_path(directory);
@@ -175,8 +228,8 @@ fn lock(directory: &Path) -> Result<std::fs::File> {
     }
 }
 
-/// Takes `directory`, or the first of those numbered beside it that no other process has.
-fn free_place(directory: &Path) -> Result<(PathBuf, std::fs::File)> {
+/// Locks `directory`, or the first numbered directory beside it that no other process uses.
+fn unlocked_dir(directory: &Path) -> Result<(PathBuf, std::fs::File)> {
     let (mut place, mut number) = (directory.to_owned(), 1);
     loop {
         let lock = lock_file(&place)?;
@@ -210,7 +263,7 @@ fn unlocked(directory: &Path) -> String {
     format!("failed to lock {}", directory.display())
 }
 
-/// Removes what a killed run may have left.
+/// Removes the files of a run that was killed.
 fn clear(directory: &Path) -> Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::new(
@@ -229,14 +282,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_that_somebody_has_is_not_waited_for() {
+    fn uses_numbered_directory_if_locked() {
         let trees = tempfile::tempdir().unwrap();
         let place = trees.path().join("0123");
-        let first = free_place(&place).unwrap();
-        let second = free_place(&place).unwrap();
+        let first = unlocked_dir(&place).unwrap();
+        let second = unlocked_dir(&place).unwrap();
         assert_eq!(first.0, place);
         assert_eq!(second.0, trees.path().join("0123-2"));
         drop(first);
-        assert_eq!(free_place(&place).unwrap().0, place);
+        assert_eq!(unlocked_dir(&place).unwrap().0, place);
     }
 }

@@ -1,0 +1,216 @@
+//! The start of a run, which building, locking and downloading share.
+//!
+//! 1. [`RunContext::start`] discovers the host, lets the caller choose targets and output, and digests
+//!    the local files and trees that requirements name.
+//! 2. [`RunContext::fingerprint`] identifies the request for a target, and
+//!    [`RunContext::previous_lock`] reads the lock that an earlier run left for it.
+//! 3. Only if that lock is not sufficient, or a wheel is missing from the store,
+//!    [`LocalWorker::start`](super::worker::LocalWorker::start) starts the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{debug, instrument};
+use wheelhouse_engine::Host;
+use wheelhouse_publish::unchanged;
+use wheelhouse_store::Store;
+use wheelhouse_types::event::seconds;
+use wheelhouse_types::{
+    Event, Lock, Observer, PackageName, Phase, Request, Result, Sha256, Target, Version,
+};
+
+use super::local_trees::TreeReader;
+use super::lock_file::lock_name;
+use super::lock_policy::LockPolicy;
+use super::previous_lock;
+
+/// The inputs that all runs share.
+pub struct RunInputs {
+    pub request: Request,
+    /// The interpreter that the request names, as far as it is known without starting one.
+    pub python: Option<PathBuf>,
+    pub store: Store,
+    pub lock_policy: LockPolicy,
+    /// Whether the run goes on after a failure and reports all failures at the end.
+    pub keep_going: bool,
+}
+
+/// A run that was started: its inputs, and what was found out about the host and local files.
+pub(super) struct RunContext {
+    pub(super) request: Request,
+    pub(super) python: Option<PathBuf>,
+    pub(super) store: Store,
+    pub(super) lock_policy: LockPolicy,
+    pub(super) keep_going: bool,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) output: PathBuf,
+    pub(super) host: Host,
+    /// The target of this machine, which may differ from the targets of the run.
+    pub(super) host_target: Target,
+    pub(super) targets: Vec<Target>,
+    pub(super) tree_reader: TreeReader,
+    /// The digests of local trees, by path.
+    pub(super) trees: BTreeMap<PathBuf, Sha256>,
+    /// The digests of local files and trees, by the texts of their requirements.
+    local_digests: BTreeMap<String, Sha256>,
+}
+
+/// The lock of an earlier run, judged by the [`LockPolicy`].
+pub(super) enum PreviousLock {
+    /// The lock was made for the same request and is kept.
+    Current(Lock),
+    /// The lock is missing or was made for another request; a resolution prefers these versions.
+    Outdated(Vec<(PackageName, Version)>),
+}
+
+impl RunContext {
+    /// Starts a run. `plan` returns the targets and the output for the target of the host.
+    ///
+    /// # Errors
+    /// When the interpreter cannot be used, `plan` fails, or a local file cannot be read.
+    #[instrument(name = "start run", skip_all)]
+    pub(super) async fn start(
+        inputs: RunInputs,
+        observer: Arc<dyn Observer>,
+        plan: impl FnOnce(&Target) -> Result<(Vec<Target>, PathBuf)>,
+    ) -> Result<Self> {
+        let RunInputs {
+            mut request,
+            python,
+            store,
+            lock_policy,
+            keep_going,
+        } = inputs;
+        request.resolution.refresh |= lock_policy.needs_refresh();
+        let cache = store.root().join("uv");
+        let host = Host::discover(request.python.as_deref(), python.as_deref(), &cache).await?;
+        let host_target = host.target();
+        let (targets, output) = plan(&host_target)?;
+        for target in &targets {
+            debug!(name = target.full_name(), "chose a target");
+            observer.observe(&Event::of_target(target));
+        }
+        let store = store.believing(unchanged(&output));
+        let tree_reader = TreeReader::new(&store, &output);
+        let (local_digests, trees) = previous_lock::local_digests(&request, &tree_reader).await?;
+        debug!(
+            host = host_target.full_name(),
+            output = %output.display(),
+            local_requirements = local_digests.len(),
+            "started a run"
+        );
+        Ok(Self {
+            request,
+            python,
+            store,
+            lock_policy,
+            keep_going,
+            observer,
+            output,
+            host,
+            host_target,
+            targets,
+            tree_reader,
+            trees,
+            local_digests,
+        })
+    }
+
+    /// Returns the digest of the request for `target`, without the local trees that only dependencies name.
+    pub(super) fn fingerprint(&self, target: &Target) -> String {
+        self.request.fingerprint(target, &self.local_digests)
+    }
+
+    /// Returns the digest under which a lock that pins the local trees `pinned` records its request.
+    /// Trees that are not in `known` are read.
+    pub(super) async fn lock_digest(
+        &self,
+        fingerprint: &str,
+        pinned: &[PathBuf],
+        known: &BTreeMap<PathBuf, Sha256>,
+    ) -> String {
+        let digests = self.tree_digests(pinned, known).await;
+        previous_lock::lock_digest(fingerprint, &digests)
+    }
+
+    /// Returns the digests of the trees at `paths`; a tree that cannot be read has none.
+    pub(super) async fn tree_digests(
+        &self,
+        paths: &[PathBuf],
+        known: &BTreeMap<PathBuf, Sha256>,
+    ) -> BTreeSet<Option<Sha256>> {
+        let mut digests = BTreeSet::new();
+        for path in paths {
+            digests.insert(match known.get(path) {
+                Some(digest) => Some(*digest),
+                None => self.tree_reader.digest(path).await.ok(),
+            });
+        }
+        digests
+    }
+
+    /// Reads the lock called `name` that an earlier run left in the output for the request with this
+    /// `fingerprint`. It is kept only if it `is_sufficient`, too.
+    ///
+    /// # Errors
+    /// When the policy requires a lock that is kept, and there is none.
+    pub(super) async fn previous_lock(
+        &self,
+        name: Option<&str>,
+        fingerprint: &str,
+        known: &BTreeMap<PathBuf, Sha256>,
+        is_sufficient: bool,
+    ) -> Result<PreviousLock> {
+        let path = self.output.join(lock_name(name));
+        let warn = |text| self.observer.observe(&Event::warning(text));
+        let (store, policy) = (&self.store, &self.lock_policy);
+        let lock = previous_lock::read(store, &self.output, &path, policy, warn)?;
+        let pinned = lock.as_ref().map(previous_lock::trees).unwrap_or_default();
+        let digest = self.lock_digest(fingerprint, &pinned, known).await;
+        let file = path.display();
+        match lock {
+            Some(lock) if is_sufficient && policy.accepts(&lock.request, &digest) => {
+                debug!(%file, packages = lock.packages.len(), "keeping the previous lock");
+                Ok(PreviousLock::Current(lock))
+            }
+            lock if *policy == LockPolicy::Frozen => {
+                Err(previous_lock::not_frozen(&path, lock.is_some()))
+            }
+            lock => {
+                debug!(%file, exists = lock.is_some(), "the previous lock is not kept");
+                let packages = lock.into_iter().flat_map(|lock| lock.packages);
+                let versions = packages.map(|package| (package.name, package.version));
+                let preferences = policy.preferences(versions.collect());
+                Ok(PreviousLock::Outdated(preferences))
+            }
+        }
+    }
+
+    /// Reports the start and the end of `phase` around `work`.
+    ///
+    /// # Errors
+    /// As `work`.
+    pub(super) async fn during<T>(
+        &self,
+        phase: Phase,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.observer.observe(&Event::PhaseStarted { phase });
+        let started = Instant::now();
+        let outcome = work.await?;
+        let seconds = seconds(started.elapsed());
+        self.observer
+            .observe(&Event::PhaseFinished { phase, seconds });
+        Ok(outcome)
+    }
+
+    /// Reports a lock with its number of packages.
+    pub(super) fn report_lock(&self, lock: &Lock, kept: bool) {
+        self.observer.observe(&Event::Locked {
+            packages: lock.packages.len(),
+            kept,
+        });
+    }
+}

@@ -1,0 +1,204 @@
+//! Runs a download: resolve all targets, collect their files, publish the directory.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tracing::instrument;
+use wheelhouse_engine::BuildRequirements;
+use wheelhouse_fs::interruption::blocking;
+use wheelhouse_store::LinkMode;
+use wheelhouse_types::{Action, Event, Lock, Observer, Phase, Plan, Result, Source, Step, Target};
+
+use super::super::check_metadata::{self, SetMember};
+use super::super::context::{RunContext, RunInputs};
+use super::super::published_files::report_published;
+use super::super::report::{Preview, RunReport};
+use super::super::target_selection::TargetSelection;
+use super::super::wheel_metadata::CoreMetadata;
+use super::super::worker::{LocalWorker, Prefetch};
+use super::collect::{CollectedTarget, Collector};
+use super::failures::{Failures, for_target};
+use super::publish::CollectedSet;
+use super::resolve::{Resolver, SdistSelection, TargetResolution};
+
+/// The request for a download.
+pub struct DownloadJob {
+    pub inputs: RunInputs,
+    /// The directory for the files.
+    pub output: PathBuf,
+    pub link_mode: LinkMode,
+    pub targets: TargetSelection,
+    /// Whether the newest pip, setuptools and wheel for each target are downloaded, too.
+    pub bootstrap: bool,
+    pub sdists: SdistSelection,
+    /// Whether all targets must have the same version of a package.
+    pub same_versions: bool,
+}
+
+/// The packages with which every new environment starts.
+const BOOTSTRAP: [&str; 3] = ["pip", "setuptools", "wheel"];
+
+/// Downloads the files of `job` into its output.
+///
+/// # Errors
+/// The first failure; with `keep_going` one error whose detail lists all failures. The output stays as it was.
+#[instrument(name = "download", skip_all, fields(output = %job.output.display()))]
+pub async fn download(job: DownloadJob, observer: Arc<dyn Observer>) -> Result<RunReport> {
+    let (bootstrap, link_mode) = (job.bootstrap, job.link_mode);
+    let (context, resolver, failures) = start(job, observer, Prefetch::Wheels).await?;
+    let resolutions = context
+        .during(Phase::Resolve, resolver.resolve(&failures))
+        .await?;
+    let worker = &resolver.worker;
+    let collecting = collect(worker, resolutions, bootstrap, &failures);
+    let collected = context.during(Phase::Execute, collecting).await?;
+    let publishing = publish(worker, collected, link_mode);
+    context.during(Phase::Publish, publishing).await
+}
+
+/// Plans `job`: returns the files to download for each target, and the sdists among them. Build requirements
+/// are unknown until the sdists are downloaded.
+///
+/// # Errors
+/// As [`download`].
+#[instrument(name = "plan", skip_all)]
+pub async fn preview(
+    job: DownloadJob,
+    observer: Arc<dyn Observer>,
+) -> Result<Vec<(Target, Preview)>> {
+    let (context, resolver, failures) = start(job, observer, Prefetch::Nothing).await?;
+    let resolutions = context
+        .during(Phase::Resolve, resolver.resolve(&failures))
+        .await?;
+    let previews = resolutions.into_iter().map(|resolution| {
+        let preview = Preview {
+            plan: plan(&resolver.worker, &resolution.lock)?,
+            lock: resolution.lock,
+            additional_sets: BTreeMap::new(),
+        };
+        Ok((resolution.target, preview))
+    });
+    let previews = previews.collect::<Result<_>>()?;
+    failures.check(&context)?;
+    Ok(previews)
+}
+
+async fn start(
+    job: DownloadJob,
+    observer: Arc<dyn Observer>,
+    prefetch: Prefetch,
+) -> Result<(Rc<RunContext>, Resolver, Failures)> {
+    let context = RunContext::start(job.inputs, observer, |host| {
+        Ok((job.targets.resolve(host)?, job.output))
+    })
+    .await?;
+    let context = Rc::new(context);
+    let resolver = Resolver {
+        worker: LocalWorker::start(Rc::clone(&context), prefetch).await?,
+        sdists: job.sdists,
+        same_versions: job.same_versions,
+    };
+    Ok((context, resolver, Failures::default()))
+}
+
+/// Returns the files of `lock` that must be downloaded, and the sources that must be built in any case.
+fn plan(worker: &LocalWorker, lock: &Lock) -> Result<Plan> {
+    let steps = lock.packages.iter().map(|package| {
+        let action = match &package.source {
+            Source::Wheel(artifact) | Source::Sdist(artifact) => {
+                match worker.find(artifact, &package.required_hashes)? {
+                    Some(stored) => Action::Reuse {
+                        sha256: stored.sha256,
+                        filename: artifact.filename.clone(),
+                    },
+                    None => Action::Fetch {
+                        bytes: artifact.size,
+                    },
+                }
+            }
+            Source::Tree { .. } | Source::Git { .. } => Action::Build,
+        };
+        let package = package.clone();
+        Ok(Step { package, action })
+    });
+    let steps = steps.collect::<Result<_>>()?;
+    Ok(Plan { steps })
+}
+
+/// Collects the files of all targets.
+async fn collect(
+    worker: &Rc<LocalWorker>,
+    resolutions: Vec<TargetResolution>,
+    bootstrap: bool,
+    failures: &Failures,
+) -> Result<Vec<CollectedTarget>> {
+    let context = &worker.context;
+    let packages: &[&str] = if bootstrap { &BOOTSTRAP } else { &[] };
+    let packages: Vec<String> = packages.iter().map(ToString::to_string).collect();
+    let bootstrap = &BuildRequirements::parse(&packages)?;
+    // Targets share most warnings.
+    let warnings = &RefCell::default();
+    let collecting = resolutions.into_iter().map(|resolution| async move {
+        let collecting = async {
+            let collector = Collector::new(worker, &resolution);
+            let collected = collector.collect(bootstrap).await?;
+            check_metadata(context, &collected, resolution.is_kept, warnings)?;
+            context.observer.observe(&collected.event());
+            Ok(collected)
+        };
+        let collected = collecting.await;
+        collected.map_err(|error| for_target(context, &resolution.target, error))
+    });
+    let collected = failures.run_all(context, collecting).await?;
+    failures.check(context)?;
+    Ok(collected)
+}
+
+/// Checks the metadata of the wheels of a target against its lock. `warnings` has those of other targets.
+fn check_metadata(
+    context: &RunContext,
+    collected: &CollectedTarget,
+    is_kept: bool,
+    warnings: &RefCell<BTreeSet<String>>,
+) -> Result<()> {
+    let locked = || collected.files.iter().filter(|file| file.is_locked);
+    let metadata = locked().map(|file| {
+        // Sdists have no reliable metadata.
+        let read = || CoreMetadata::read(&context.store, &file.stored, &file.filename);
+        file.is_wheel().then(read).transpose()
+    });
+    let metadata: Vec<_> = metadata.collect::<Result<_>>()?;
+    let members = locked().zip(&metadata).filter_map(|(file, metadata)| {
+        Some(SetMember {
+            name: &file.distribution.name,
+            version: file.distribution.version.as_ref()?,
+            metadata: metadata.as_ref().map(|metadata| &metadata.bytes[..]),
+        })
+    });
+    let members: Vec<_> = members.collect();
+    for message in check_metadata::pip_incompatibilities(&collected.target, &members) {
+        if warnings.borrow_mut().insert(message.clone()) {
+            context.observer.observe(&Event::warning(message));
+        }
+    }
+    check_metadata::check(&context.request, &collected.target, &members, is_kept)
+}
+
+async fn publish(
+    worker: &LocalWorker,
+    collected: Vec<CollectedTarget>,
+    link_mode: LinkMode,
+) -> Result<RunReport> {
+    let context = &worker.context;
+    let download = CollectedSet::new(&context.request, collected)?;
+    let mut report = download.report();
+    report.bytes_fetched = worker.bytes_fetched();
+    let (store, output) = (context.store.clone(), context.output.clone());
+    let published = blocking(move || download.publish(&store, &output, link_mode)).await?;
+    report_published(&*context.observer, &context.output, &published);
+    report.foreign = published.foreign;
+    Ok(report)
+}

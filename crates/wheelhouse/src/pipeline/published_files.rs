@@ -1,0 +1,139 @@
+//! The parts of a published directory that builds and downloads have in common.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use tracing::debug;
+use wheelhouse_publish::{Place, Published};
+use wheelhouse_store::{BuiltWheel, LinkMode, Placing, Store, Stored};
+use wheelhouse_types::target::KERNEL_MARKERS;
+use wheelhouse_types::{
+    Artifact, Error, Event, Hashes, Kind, Location, Observer, Result, Sha256, Source, Target,
+    manifest,
+};
+
+/// Identifies this program in manifests.
+pub(super) const GENERATOR: &str = concat!("wheelhouse ", env!("CARGO_PKG_VERSION"));
+
+/// Returns the file `filename` as a lock in the directory `output` names it.
+pub(super) fn lock_artifact(filename: &str, stored: &Stored, output: &Path) -> Artifact {
+    Artifact {
+        filename: filename.to_owned(),
+        location: Location::Path(output.join(filename)),
+        size: Some(stored.size),
+        hashes: Hashes::sha256_only(stored.sha256),
+        uploaded: None,
+        yanked: None,
+        subdirectory: None,
+    }
+}
+
+/// Adds the digest of the received file to `source` if the index published none, because a lock names
+/// a digest for every file.
+pub(super) fn complete_hashes(source: &mut Source, sha256: Sha256) {
+    let (Source::Wheel(artifact) | Source::Sdist(artifact)) = source else {
+        return;
+    };
+    if artifact.hashes.sha256().is_none() {
+        let sha256 = sha256.to_string();
+        artifact.hashes.0.insert("sha256".to_owned(), sha256);
+    }
+}
+
+/// Returns how a manifest describes the build of a wheel from the sdist with the digest `sdist`.
+pub(super) fn manifest_build(built: &BuiltWheel, sdist: Option<Sha256>) -> manifest::Built {
+    manifest::Built {
+        sdist: sdist.map(Hashes::sha256_only).unwrap_or_default(),
+        python: built.python.clone(),
+        requirements: built.requirements.clone(),
+    }
+}
+
+/// Returns `target` as a manifest records it: with the kernel only if a marker in the `requirements` or
+/// in the `metadata` of a wheel depends on it, so that machines with other kernels get the same manifest.
+pub(super) fn manifest_target<'a>(
+    target: &Target,
+    metadata: impl IntoIterator<Item = &'a [u8]>,
+    requirements: &[String],
+) -> Target {
+    let names_kernel = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        KERNEL_MARKERS.iter().any(|marker| text.contains(marker))
+    };
+    let mut requirements = requirements.iter().map(String::as_bytes);
+    if requirements.any(names_kernel) || metadata.into_iter().any(names_kernel) {
+        target.clone()
+    } else {
+        target.without_kernel()
+    }
+}
+
+/// Returns the error of two sources that have different files called `filename`.
+pub(super) fn conflicting_files(filename: &str, one: &Source, other: &Source) -> Error {
+    let message = format!("{filename} is a different file at {one} than at {other}");
+    Error::new(Kind::Fetch, message)
+        .with_hint("Use only one of the indexes, or add a hash to the requirement.")
+}
+
+/// Places wheels from the store.
+pub(super) struct StorePlacer<'a> {
+    store: &'a Store,
+    mode: LinkMode,
+    files: HashMap<Sha256, &'a Stored>,
+}
+
+impl<'a> StorePlacer<'a> {
+    pub(super) fn new(
+        store: &'a Store,
+        mode: LinkMode,
+        files: impl Iterator<Item = &'a Stored>,
+    ) -> Self {
+        Self {
+            store,
+            mode,
+            files: files.map(|stored| (stored.sha256, stored)).collect(),
+        }
+    }
+}
+
+impl Place for StorePlacer<'_> {
+    fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
+        debug!(%sha256, destination = %destination.display(), "placing a file");
+        let placing = Placing {
+            mode: self.mode,
+            placed_before: false,
+        };
+        self.store.place(self.files[sha256], destination, placing)?;
+        Ok(())
+    }
+}
+
+/// Reports the files that publishing removed, replaced or left alone.
+pub(super) fn report_published(observer: &dyn Observer, output: &Path, published: &Published) {
+    let output = output.display();
+    let files = published.removed_distributions();
+    if !files.is_empty() {
+        observer.observe(&Event::Removed {
+            directory: output.to_string(),
+            files,
+        });
+    }
+    let exceptions = [
+        (
+            &published.replaced_since,
+            "was replaced since an earlier run and is left alone",
+        ),
+        (
+            &published.overwritten,
+            "had the name of a file of the wheelhouse and was replaced",
+        ),
+    ];
+    for (names, what) in exceptions {
+        for name in names {
+            observer.observe(&Event::warning(format!("{output}/{name} {what}")));
+        }
+    }
+    for warning in &published.warnings {
+        observer.observe(&Event::warning(warning));
+    }
+}

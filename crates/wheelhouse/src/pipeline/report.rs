@@ -1,0 +1,32 @@
+//! The results of a run and of a dry run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use wheelhouse_types::{Lock, Plan};
+
+/// The lock and the plan of a dry run.
+pub struct Preview {
+    pub lock: Lock,
+    pub plan: Plan,
+    /// The previews of the additional sets, by name.
+    pub additional_sets: BTreeMap<String, Preview>,
+}
+
+/// Counts of the work of a run.
+#[derive(Clone, Debug, Default)]
+pub struct RunReport {
+    pub fetched: usize,
+    pub built: usize,
+    pub reused: usize,
+    /// The number of source distributions among these files.
+    pub sdists: usize,
+    /// The size of all files.
+    pub bytes: u64,
+    /// The number of bytes that were received over the network.
+    pub bytes_fetched: u64,
+    /// The time during which at least one download was active.
+    pub time_fetching: Duration,
+    /// Files in the output that are not part of the wheelhouse.
+    pub foreign: Vec<String>,
+}

@@ -1,0 +1,33 @@
+//! The core metadata of wheels in the store.
+
+use wheelhouse_store::{Store, Stored};
+use wheelhouse_types::Result;
+
+/// The `METADATA` file of a wheel, and the field of it that indexes and manifests repeat.
+pub(super) struct CoreMetadata {
+    pub(super) bytes: Vec<u8>,
+    pub(super) requires_python: Option<String>,
+}
+
+impl CoreMetadata {
+    /// Reads the metadata of the wheel `filename`: the copy in the store, or else that in the wheel.
+    ///
+    /// # Errors
+    /// When the wheel cannot be read or is not a valid wheel.
+    pub(super) fn read(store: &Store, stored: &Stored, filename: &str) -> Result<Self> {
+        let bytes = match store.metadata(&stored.sha256) {
+            Some(bytes) => bytes,
+            None => {
+                let bytes = wheelhouse_archive::inspect(&stored.path, filename)?.metadata;
+                store.keep_metadata(&stored.sha256, &bytes);
+                bytes
+            }
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let requires_python = wheelhouse_archive::metadata::value(&text, "Requires-Python");
+        Ok(Self {
+            requires_python,
+            bytes,
+        })
+    }
+}
