@@ -1,17 +1,17 @@
-//! The disconnected flow: downloaded where there is a network, built and installed where there is
-//! none, by this program and by pip in every combination. And proof that nobody tries to connect.
+//! The air-gapped workflow: packages downloaded with a network, then built and installed without one, by this program
+//! and pip in every combination.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::process::CutOff;
-use crate::support::python::{blog, environment, pip, run, without_settings};
+use crate::support::process::NoNetwork;
+use crate::support::python::{blog, environment, pip, remove_pip_settings, run};
 use crate::support::sandbox::build_arguments;
 use crate::support::{Index, Sandbox, Sdist, Wheel, test_python, tree};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wheelhouse");
 
-/// Who downloads, or builds.
+/// The tool that downloads or builds.
 #[derive(Clone, Copy, Debug)]
 enum Tool {
     Wheelhouse,
@@ -20,15 +20,15 @@ enum Tool {
 
 const TOOLS: [Tool; 2] = [Tool::Wheelhouse, Tool::Pip];
 
-/// The place of one flow: `packages`, then `wheels`, below `root`.
-struct Flow<'a> {
-    cut_off: &'a CutOff,
+/// One workflow, with `packages` and then `wheels` below `root`.
+struct Workflow<'a> {
+    no_network: &'a NoNetwork,
     test_python: &'a Path,
     root: PathBuf,
 }
 
-impl Flow<'_> {
-    /// Downloads the requirements of the example, and what building them needs, into `packages`.
+impl Workflow<'_> {
+    /// Downloads the requirements of the example and their build requirements into `packages`.
     fn download(&self, tool: Tool) {
         std::fs::create_dir_all(&self.root).unwrap();
         match tool {
@@ -39,7 +39,7 @@ impl Flow<'_> {
             }
             Tool::Pip => {
                 let own = requirements().display().to_string();
-                // pip leaves out what building requires.
+                // pip does not download build requirements.
                 for wanted in [&["-r", &own][..], &["setuptools", "wheel", "cffi"]] {
                     let mut command = Command::new(self.test_python);
                     command.args(["-m", "pip", "download", "-q", "--dest", "packages"]);
@@ -59,13 +59,13 @@ impl Flow<'_> {
         let (python, wheels) = (self.test_python, ["-o", "wheels"]);
         let mut command = match tool {
             Tool::Wheelhouse => {
-                let mut command = self.cut_off.command(PROGRAM);
+                let mut command = self.no_network.command(PROGRAM);
                 command.args(["build", "--cache-dir", "fresh"]).args(wheels);
                 command.arg("--python").arg(python);
                 command
             }
             Tool::Pip => {
-                let mut command = self.cut_off.command(python);
+                let mut command = self.no_network.command(python);
                 command.args(["-m", "pip", "wheel", "-q", "--no-cache-dir"]);
                 command.args(["-w", "wheels"]);
                 command
@@ -75,12 +75,12 @@ impl Flow<'_> {
         run(command.arg("-r").arg(requirements()));
     }
 
-    /// Installs from `wheels` alone, into an environment of its own, and uses what was compiled.
+    /// Installs from `wheels` alone into a new environment and imports what was compiled.
     fn install(&self) {
         let python = environment(self.test_python, &self.root, "environment");
         for arguments in [vec!["install", "-q", "-r"], vec!["check"]] {
             let pip = pip(self.test_python, &python);
-            let mut command = self.cut_off.command(pip.get_program());
+            let mut command = self.no_network.command(pip.get_program());
             command.args(pip.get_args()).args(&arguments);
             self.without_index(&mut command, "wheels");
             if arguments.contains(&"-r") {
@@ -89,13 +89,13 @@ impl Flow<'_> {
             run(&mut command);
         }
         let script = "import misaka; print(misaka.html('*built*'))";
-        let said = run(self.cut_off.command(&python).args(["-c", script]));
+        let said = run(self.no_network.command(&python).args(["-c", script]));
         let said = String::from_utf8_lossy(&said.stdout).into_owned();
         assert!(said.contains("<em>built</em>"), "{said}");
     }
 
     fn without_index(&self, command: &mut Command, find_links: &str) {
-        without_settings(command);
+        remove_pip_settings(command);
         command
             .env("PIP_NO_INDEX", "true")
             .env("PIP_FIND_LINKS", find_links)
@@ -116,13 +116,13 @@ fn requirements() -> PathBuf {
     )),
     ignore = "requires the test Python, PyPI, network namespaces"
 )]
-fn what_anyone_downloads_anyone_builds_without_a_network() {
-    let (test_python, cut_off) = (test_python(), CutOff::find());
+fn wheelhouse_and_pip_build_each_others_downloads_offline() {
+    let (test_python, no_network) = (test_python(), NoNetwork::find());
     let directory = tempfile::tempdir().unwrap();
     let mut sets = Vec::new();
     for downloads in TOOLS {
-        let mut flow = Flow {
-            cut_off: &cut_off,
+        let mut flow = Workflow {
+            no_network: &no_network,
             test_python: &test_python,
             root: directory.path().join(format!("{downloads:?}")),
         };
@@ -141,7 +141,7 @@ fn what_anyone_downloads_anyone_builds_without_a_network() {
     assert!(sets.iter().all(|set| *set == sets[0]), "{sets:#?}");
 }
 
-/// Runs `wheelhouse` under strace, and returns each socket for the internet that it or a child made.
+/// Runs `wheelhouse` under strace and returns each internet socket that it or a child process creates.
 fn internet_sockets(sandbox: &Sandbox, command_line: &[&std::ffi::OsStr]) -> Vec<String> {
     let trace = sandbox.path("trace");
     let mut command = sandbox.command("strace");
@@ -154,15 +154,15 @@ fn internet_sockets(sandbox: &Sandbox, command_line: &[&std::ffi::OsStr]) -> Vec
     sockets.map(ToOwned::to_owned).collect()
 }
 
-/// The arguments of a build of `gamma`, and others.
-fn arguments<'a>(given: &'a [std::ffi::OsString], more: &'a [&str]) -> Vec<&'a std::ffi::OsStr> {
-    let given = given.iter().map(AsRef::as_ref);
-    given.chain(more.iter().map(AsRef::as_ref)).collect()
+/// Returns the arguments of a build, followed by `more`.
+fn arguments<'a>(first: &'a [std::ffi::OsString], more: &'a [&str]) -> Vec<&'a std::ffi::OsStr> {
+    let first = first.iter().map(AsRef::as_ref);
+    first.chain(more.iter().map(AsRef::as_ref)).collect()
 }
 
 #[test]
 #[cfg_attr(not(feature = "test-tools"), ignore = "requires strace, openssl")]
-fn without_an_index_nobody_opens_a_socket() {
+fn creates_no_socket_without_index() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let tool = Wheel::new("tool", "1.0");
     let gamma = Sdist::new("gamma", "1.0").requires("tool");

@@ -4,7 +4,7 @@ use crate::support::{Index, Sandbox, Sdist, Wheel, tree};
 
 /// Returns a script that appends `name` to the notes for each build.
 fn script_noting(sandbox: &Sandbox, name: &str) -> String {
-    let notes = crate::support::literal(&sandbox.path("notes"));
+    let notes = crate::support::python_literal(&sandbox.path("notes"));
     format!("with open({notes}, 'a') as file: file.write({name:?} + '\\n')")
 }
 

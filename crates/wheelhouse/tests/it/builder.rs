@@ -1,12 +1,12 @@
-//! The builder image with real containers, made and used as the S2I tool does with docker: its labels, its users, and
-//! builds that fail. The sequences of `OpenShift` are in `openshift_builds`.
+//! The builder image in real containers, built and used like the S2I tool does with docker: labels, users and failing
+//! builds. The build strategies of `OpenShift` are in `openshift_builds`.
 
 use std::process::Output;
 
 use tempfile::TempDir;
 
 use crate::support::Wheel;
-use crate::support::containers::{Buildah, Network, told};
+use crate::support::containers::{Buildah, Network, output_text};
 use crate::support::s2i_builds::{Build, checkout};
 
 const SCRIPTS: &str = "/opt/app-root/s2i";
@@ -34,12 +34,12 @@ pub(crate) fn assert_is_builder(buildah: &Buildah, image: &str) {
         wheelhouse --version >/dev/null; s2i/usage";
     let output = buildah
         .container(image)
-        .for_anybody()
+        .for_any_user()
         .bash(check, &[], Network::None);
-    let told = told(&output);
+    let text = output_text(&output);
     assert!(
-        output.status.success() && told.contains("REQUIREMENTS_FILE"),
-        "{told}"
+        output.status.success() && text.contains("REQUIREMENTS_FILE"),
+        "{text}"
     );
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn assert_is_builder(buildah: &Buildah, image: &str) {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn s2i_makes_a_builder_and_a_wheelhouse_as_any_user_of_the_group() {
+fn s2i_builds_builder_and_wheelhouse_as_any_user_of_group() {
     let buildah = Buildah::find();
     let (base, checkout, image) = (buildah.base(), checkout(), "localhost/wheelhouse-by-s2i");
     let build = Build {
@@ -56,14 +56,17 @@ fn s2i_makes_a_builder_and_a_wheelhouse_as_any_user_of_the_group() {
         ..Build::new(&buildah, &base, checkout.path())
     };
     let (container, output) = build.assemble();
-    assert!(output.status.success(), "{}", told(&output));
-    container.take_labels();
+    assert!(output.status.success(), "{}", output_text(&output));
+    container.apply_labels();
     let left = "ls -A /tmp; find /opt/app-root ! -type l ! -perm -g+w";
-    assert_eq!(told(&container.bash(left, &[], Network::None)), ".s2i\n");
+    assert_eq!(
+        output_text(&container.bash(left, &[], Network::None)),
+        ".s2i\n"
+    );
     container.commit("/usr/libexec/s2i/run", image);
     assert_is_builder(&buildah, image);
 
-    // The builder belongs to one user, and its builds run as another.
+    // The builder belongs to one user and its builds run as another.
     let source = tempfile::tempdir().unwrap();
     std::fs::write(source.path().join("requirements.txt"), "six==1.17.0\n").unwrap();
     let build = Build {
@@ -71,7 +74,7 @@ fn s2i_makes_a_builder_and_a_wheelhouse_as_any_user_of_the_group() {
         ..Build::new(&buildah, image, source.path())
     };
     let (_container, output) = build.assemble();
-    let said = told(&output);
+    let said = output_text(&output);
     assert!(
         output.status.success() && said.contains("---> Installed "),
         "{said}"
@@ -99,7 +102,7 @@ fn s2i_makes_a_builder_and_a_wheelhouse_as_any_user_of_the_group() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn failures_are_reported_last() {
+fn reports_failures_last() {
     let buildah = Buildah::find();
     let (image, checkout) = ("localhost/wheelhouse-failing", checkout());
     buildah.build(checkout.path(), image);
@@ -118,7 +121,7 @@ fn failures_are_reported_last() {
         ),
     ];
     for (requirements, network, words) in failures {
-        let source = failing(requirements);
+        let source = source_that_fails(requirements);
         let offline: &[_] = if network == Network::None {
             &variables
         } else {
@@ -133,13 +136,13 @@ fn failures_are_reported_last() {
         assert_fails_with(&output, words);
     }
 
-    let (source, wheel) = (failing("alpha\n"), Wheel::new("alpha", "1.0"));
+    let (source, wheel) = (source_that_fails("alpha\n"), Wheel::new("alpha", "1.0"));
     let packages = source.path().join("packages");
     std::fs::create_dir(&packages).unwrap();
     std::fs::write(packages.join(wheel.filename()), wheel.bytes()).unwrap();
     let container = buildah
         .container(image)
-        .for_anybody()
+        .for_any_user()
         .with_read_only("/opt/app-root/wheelhouse");
     container.upload(source.path(), "/tmp/src");
     let assemble = "exec /opt/app-root/s2i/assemble";
@@ -148,27 +151,30 @@ fn failures_are_reported_last() {
     buildah.remove(image);
 }
 
-/// The build fails, and the last that it tells is an error that has `words` in it.
+/// Checks that the build fails and that its output ends with an error that contains `words`.
 #[track_caller]
 fn assert_fails_with(output: &Output, words: &[&str]) {
-    assert!(!output.status.success(), "{}", told(output));
-    let told = String::from_utf8_lossy(&output.stderr);
-    let lines = told.lines().skip_while(|line| !line.starts_with("error: "));
-    // What follows is of the engine.
+    assert!(!output.status.success(), "{}", output_text(output));
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines = text.lines().skip_while(|line| !line.starts_with("error: "));
+    // Output of the container engine follows.
     let lines = lines.take_while(|line| !line.starts_with("Error: while running runtime"));
     let error: Vec<_> = lines.collect();
     let progress = ["--->", "Fetched ", "Built ", "Finished ", "warning: "];
-    let goes_on = |line: &&str| progress.iter().any(|start| line.starts_with(start));
-    assert!(!error.is_empty() && !error.iter().any(goes_on), "{told}");
+    let is_progress = |line: &&str| progress.iter().any(|start| line.starts_with(start));
+    assert!(
+        !error.is_empty() && !error.iter().any(is_progress),
+        "{text}"
+    );
     let error = error.join("\n");
     for word in words {
         assert!(error.contains(word), "`{word}` is not in {error}");
     }
 }
 
-/// A source that requires `requirements`, with a package whose extension does not compile, and one
-/// that needs what nobody has.
-fn failing(requirements: &str) -> TempDir {
+/// Returns a source that requires `requirements`, with a package whose extension does not compile and one with a
+/// missing build requirement.
+fn source_that_fails(requirements: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = directory.path().join(name);

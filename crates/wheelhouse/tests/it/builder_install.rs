@@ -1,5 +1,5 @@
-//! `s2i/install`, which makes a builder of a Python image: where the program comes from, in which order, and what is
-//! reported if it comes from nowhere. Everything that the script calls is replaced; the containers are in `builder`.
+//! `s2i/install`, which turns a Python image into a builder: where the program comes from, in which order, and the
+//! errors. All programs that the script calls are replaced; tests with containers are in `builder`.
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -10,44 +10,44 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 use crate::support::Wheel;
-use crate::support::containers::{repository, succeed, told};
+use crate::support::containers::{output_text, repository, succeed};
 use crate::support::python::pythons;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What the script uses of an image beside Python, a compiler and curl.
+/// The commands that the script uses besides Python, a compiler and curl.
 const COMMANDS: [&str; 20] = [
     "bash", "basename", "chmod", "cut", "grep", "gzip", "head", "id", "install", "mkdir", "mktemp",
     "paste", "rm", "sed", "sh", "sort", "tail", "tar", "uname", "cp",
 ];
 
-/// Starts as the program does, notes its arguments, and ends `s2i tools` with the code in `$CODE`.
+/// A replacement for the program: records its arguments, and exits with `$CODE` in `s2i tools`.
 const PROGRAM: &str = "#!/bin/sh\n\
     [ \"$1\" != --version ] || { echo wheelhouse 0; exit; }\n\
     echo \"$@\" >>\"$NOTES\"\n\
     exit ${CODE:-0}\n";
 
-/// Compiles that program, and notes what it was called with.
+/// A replacement for cargo: records its arguments and "compiles" the replacement for the program.
 const CARGO: &str = "#!/bin/sh\n\
     [ \"$1\" != --version ] || { echo 'cargo VERSION (0123456 2026-01-01)'; exit; }\n\
     echo \"cargo $@ offline=$CARGO_NET_OFFLINE home=${CARGO_HOME##*/} in ${PWD##*/}\" >>\"$NOTES\"\n\
     mkdir -p \"$CARGO_TARGET_DIR/release\" \"$CARGO_HOME/registry\"\n\
     cp \"$BUILT\" \"$CARGO_TARGET_DIR/release/wheelhouse\"\n";
 
-/// Downloads an installer of Rust, which installs the cargo in `$FETCHED`.
+/// A replacement for curl: downloads an installer of Rust, which installs the cargo in `$FETCHED`.
 const CURL: &str = "#!/bin/sh\n\
     echo \"curl $@\" | sed 's, /[^ ]*, FILE,' >>\"$NOTES\"\n\
     for file; do :; done\n\
     [ -e \"$FETCHED\" ] || { echo 'curl: (6) Could not resolve host: sh.rustup.rs' >&2; exit 6; }\n\
     echo 'echo \"rustup-init $@\" >>\"$NOTES\"; mkdir -p \"$CARGO_HOME/bin\"; cp \"$FETCHED\" \"$CARGO_HOME/bin/cargo\"' >\"$file\"\n";
 
-/// A checkout, an image's root and an image's commands.
-struct Image {
+/// A checkout, the root of an image and its commands.
+struct FakeImage {
     directory: TempDir,
     variables: BTreeMap<&'static str, String>,
 }
 
-impl Image {
+impl FakeImage {
     fn new() -> Self {
         let image = Self {
             directory: tempfile::tempdir().unwrap(),
@@ -89,7 +89,7 @@ impl Image {
         self
     }
 
-    /// Puts `script` into `dist/`, as the program in an archive.
+    /// Writes `script` to `dist/` as the program in an archive.
     fn with_dist(self, script: &str) -> Self {
         let name = format!("wheelhouse-0-{}-linux-gnu", std::env::consts::ARCH);
         std::fs::create_dir(self.path(&name)).unwrap();
@@ -144,24 +144,24 @@ impl Image {
         assert_eq!(
             std::fs::read_dir(self.path("tmp")).unwrap().count(),
             0,
-            "nothing stays behind"
+            "temporary files were left"
         );
         output
     }
 
-    /// Installs, and returns the output and the calls that were made, one a line.
+    /// Runs the script successfully, and returns its output and the recorded calls, one per line.
     #[track_caller]
-    fn installed(&self) -> (String, String) {
+    fn install_successfully(&self) -> (String, String) {
         let output = self.install();
-        assert!(output.status.success(), "{}", told(&output));
-        (told(&output), self.notes())
+        assert!(output.status.success(), "{}", output_text(&output));
+        (output_text(&output), self.notes())
     }
 
     #[track_caller]
-    fn refused(&self) -> String {
+    fn install_with_error(&self) -> String {
         let output = self.install();
-        assert!(!output.status.success(), "{}", told(&output));
-        told(&output)
+        assert!(!output.status.success(), "{}", output_text(&output));
+        output_text(&output)
     }
 
     fn notes(&self) -> String {
@@ -176,12 +176,12 @@ fn architecture() -> &'static str {
 }
 
 #[test]
-fn the_program_of_dist_is_installed_for_any_user_of_the_group() {
-    let image = Image::new()
+fn installs_program_from_dist_for_any_user_of_group() {
+    let image = FakeImage::new()
         .with_dist(PROGRAM)
         .with_compiler()
         .with_cargo("1.95.0");
-    let (said, calls) = image.installed();
+    let (said, calls) = image.install_successfully();
     assert_eq!(
         said,
         format!(
@@ -205,11 +205,11 @@ fn the_program_of_dist_is_installed_for_any_user_of_the_group() {
 }
 
 #[test]
-fn a_program_that_does_not_start_is_never_installed() {
+fn does_not_install_program_that_does_not_start() {
     let loader = "#!/bin/sh\n\
         echo \"$0: /lib64/libc.so.6: version \\`GLIBC_2.34' not found\" >&2\nexit 1\n";
-    let image = Image::new().with_dist(loader).with("PIP_NO_INDEX", "1");
-    let said = image.refused();
+    let image = FakeImage::new().with_dist(loader).with("PIP_NO_INDEX", "1");
+    let said = image.install_with_error();
     assert!(
         said.contains("it does not start in this image")
             && said.contains("version `GLIBC_2.34' not found"),
@@ -217,18 +217,18 @@ fn a_program_that_does_not_start_is_never_installed() {
     );
     assert!(!image.path("root/bin/wheelhouse").exists());
 
-    // It is compiled instead, and if that does not start either, it is not installed.
-    let image = Image::new()
+    // The script compiles the program instead, and does not install it if that does not start either.
+    let image = FakeImage::new()
         .with_dist(loader)
         .with_compiler()
         .with_cargo("1.96.0");
-    let (said, _) = image.installed();
+    let (said, _) = image.install_successfully();
     assert!(
         said.contains("---> Installed wheelhouse 0 from the sources"),
         "{said}"
     );
     image.write("built", loader);
-    let said = image.refused();
+    let said = image.install_with_error();
     assert!(said.matches("GLIBC_2.34").count() == 2, "{said}");
 }
 
@@ -237,14 +237,14 @@ fn a_program_that_does_not_start_is_never_installed() {
     not(feature = "test-python2"),
     ignore = "requires Python 2.7, Python 3.6 to 3.9"
 )]
-fn the_wheel_comes_from_find_links_and_from_no_index_with_pips_of_any_age() {
+fn installs_wheel_from_find_links_with_any_pip() {
     let pythons = pythons();
-    // What Python 2.7 brings is a pip from before manylinux2014.
+    // The pip of Python 2.7 predates manylinux2014.
     for (version, python) in [pythons.first_key_value(), pythons.last_key_value()]
         .into_iter()
         .flatten()
     {
-        let image = Image::new()
+        let image = FakeImage::new()
             .with_python(python)
             .with("PIP_FIND_LINKS", "packages")
             .with("PIP_INDEX_URL", "http://127.0.0.1:9/simple/")
@@ -261,7 +261,7 @@ fn the_wheel_comes_from_find_links_and_from_no_index_with_pips_of_any_age() {
         let packages = image.path("checkout/packages");
         std::fs::create_dir(&packages).unwrap();
         std::fs::write(packages.join(wheel.filename()), wheel.bytes()).unwrap();
-        let (said, calls) = image.installed();
+        let (said, calls) = image.install_successfully();
         assert!(
             said.contains("from the wheel python_wheelhouse-"),
             "{version}: {said}"
@@ -269,7 +269,7 @@ fn the_wheel_comes_from_find_links_and_from_no_index_with_pips_of_any_age() {
         assert_eq!(calls, "s2i --root ROOT tools\n");
 
         std::fs::remove_file(packages.join(wheel.filename())).unwrap();
-        let said = image.refused();
+        let said = image.install_with_error();
         assert!(
             said.contains("  PIP_FIND_LINKS: ") && said.contains("No matching distribution"),
             "{version}: {said}"
@@ -278,10 +278,10 @@ fn the_wheel_comes_from_find_links_and_from_no_index_with_pips_of_any_age() {
 }
 
 #[test]
-fn without_a_program_it_is_compiled_and_rust_is_fetched_for_that() {
-    let image = Image::new().with_compiler().with_curl();
+fn compiles_program_and_downloads_rust() {
+    let image = FakeImage::new().with_compiler().with_curl();
     image.write("fetched", &CARGO.replace("VERSION", "1.95.0"));
-    let (said, calls) = image.installed();
+    let (said, calls) = image.install_successfully();
     let expected = "---> Compiling wheelhouse VERSION with Rust 1.95, which is fetched and removed again; \
         this takes about a quarter of an hour\n\
         ---> Installed wheelhouse 0 from the sources\n";
@@ -292,29 +292,32 @@ fn without_a_program_it_is_compiled_and_rust_is_fetched_for_that() {
         s2i --root ROOT tools\n";
     assert_eq!(calls, format!("{fetched}{compiled}"));
 
-    // A cargo that is there is used if it is new enough.
-    let image = Image::new().with_compiler().with_cargo("1.100.0");
-    assert_eq!(image.installed().1, compiled);
-    let image = Image::new()
+    // An installed cargo is used if it is recent enough.
+    let image = FakeImage::new().with_compiler().with_cargo("1.100.0");
+    assert_eq!(image.install_successfully().1, compiled);
+    let image = FakeImage::new()
         .with_compiler()
         .with_curl()
         .with_cargo("1.94.1");
     image.write("fetched", &CARGO.replace("VERSION", "1.95.1"));
-    assert_eq!(image.installed().1, format!("{fetched}{compiled}"));
+    assert_eq!(
+        image.install_successfully().1,
+        format!("{fetched}{compiled}")
+    );
 
-    // Without a network nothing is fetched.
-    let image = Image::new()
+    // Nothing is downloaded without an index.
+    let image = FakeImage::new()
         .with_compiler()
         .with_cargo("1.95.0")
         .with("PIP_NO_INDEX", "1");
     assert_eq!(
-        image.installed().1,
+        image.install_successfully().1,
         compiled.replace("offline=", "offline=true")
     );
 }
 
 #[test]
-fn an_image_that_gets_no_program_is_told_all_that_was_tried() {
+fn error_lists_all_attempts() {
     let none = |last: &str| {
         format!(
             "error: there is no wheelhouse program for this image ({0}):\n  \
@@ -325,31 +328,31 @@ fn an_image_that_gets_no_program_is_told_all_that_was_tried() {
             architecture()
         )
     };
-    let image = Image::new();
+    let image = FakeImage::new();
     assert_eq!(
-        image.refused(),
+        image.install_with_error(),
         none("the image has no C compiler with make (no cc)")
     );
-    let image = Image::new().with_compiler();
+    let image = FakeImage::new().with_compiler();
     assert_eq!(
-        image.refused(),
+        image.install_with_error(),
         none("the image has no Rust 1.95 or newer, and no curl to fetch it")
     );
-    let image = Image::new()
+    let image = FakeImage::new()
         .with_compiler()
         .with_curl()
         .with_cargo("1.80.0")
         .with("PIP_NO_INDEX", "true");
     assert_eq!(
-        image.refused(),
+        image.install_with_error(),
         none("the image has no Rust 1.95 or newer, and none is fetched since PIP_NO_INDEX is set")
     );
     assert_eq!(image.notes(), "");
-    let image = Image::new()
+    let image = FakeImage::new()
         .with_compiler()
         .with_curl()
         .with("PIP_NO_INDEX", "0");
-    let said = image.refused();
+    let said = image.install_with_error();
     let last = none("Rust 1.95 could not be fetched from https://sh.rustup.rs, as written above");
     assert!(
         said.contains("curl: (6) Could not resolve host") && said.ends_with(&last),
@@ -358,17 +361,17 @@ fn an_image_that_gets_no_program_is_told_all_that_was_tried() {
 }
 
 #[test]
-fn tools_that_cannot_be_fetched_stay_and_other_failures_count() {
-    let image = Image::new().with_dist(PROGRAM).with("CODE", "4");
-    let (said, _) = image.installed();
+fn ignores_unavailable_tools_but_not_other_failures() {
+    let image = FakeImage::new().with_dist(PROGRAM).with("CODE", "4");
+    let (said, _) = image.install_successfully();
     assert!(
         said.ends_with(
             "could not be fetched and stay as they are; builds with a network upgrade them\n"
         ),
         "{said}"
     );
-    let image = Image::new().with_dist(PROGRAM).with("CODE", "7");
-    let said = image.refused();
+    let image = FakeImage::new().with_dist(PROGRAM).with("CODE", "7");
+    let said = image.install_with_error();
     assert!(
         said.ends_with("error: `wheelhouse s2i tools` failed with code 7\n"),
         "{said}"

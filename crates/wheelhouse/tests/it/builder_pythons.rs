@@ -1,24 +1,22 @@
-//! The builder image for other Pythons than the one that most tests are with: one application each, of
-//! which one package is compiled.
+//! The builder image with other Pythons: one application each, with one compiled package.
 
 use crate::builder::assert_is_builder;
-use crate::support::containers::{Buildah, Container, Network, told};
+use crate::support::containers::{Buildah, Container, Network, output_text};
 use crate::support::s2i_builds::{Build, checkout, with_server};
 
 /// An application for one Python.
 struct Application {
     python: &'static str,
     requirements: &'static str,
-    /// What is compiled, as the log tells it.
+    /// The compiled package, as the log names it.
     compiled: &'static str,
-    /// Wheels that must be in the wheelhouse, by the beginning of their names: the compiled one, and one
-    /// that the index has.
+    /// Prefixes of expected wheel names: the compiled one and one from the index.
     wheels: [&'static str; 2],
     count: usize,
 }
 
-/// Makes builder and wheelhouse, has the wheelhouse serve itself and pip install from it, and builds again
-/// with nothing changed.
+/// Builds the builder and the wheelhouse, installs from the server of the wheelhouse with pip, and builds again
+/// without changes.
 fn check(application: &Application) {
     let python = application.python;
     let buildah = Buildah::with_python(python);
@@ -44,9 +42,9 @@ fn check(application: &Application) {
         first.contains(&format!("Built {}", application.compiled)),
         "{first}"
     );
-    let container = buildah.container(&wheelhouse).for_anybody();
+    let container = buildah.container(&wheelhouse).for_any_user();
     let list = "cd /opt/app-root/wheelhouse && ls *.whl";
-    let listed = told(&container.bash(list, &[], Network::None));
+    let listed = output_text(&container.bash(list, &[], Network::None));
     assert_eq!(listed.lines().count(), application.count, "{listed}");
     for wheel in application.wheels {
         let mut names = listed.lines();
@@ -55,7 +53,7 @@ fn check(application: &Application) {
             "{wheel}: {listed}"
         );
     }
-    serves_and_installs(&container);
+    assert_serves_and_installs(&container);
 
     let artifacts = container.artifacts();
     let build = Build {
@@ -63,7 +61,7 @@ fn check(application: &Application) {
         ..build
     };
     let (_container, output) = build.assemble();
-    let again = told(&output);
+    let again = output_text(&output);
     let made = |line: &str| line.starts_with("Fetched ") || line.starts_with("Built ");
     assert!(
         output.status.success() && !again.lines().any(made),
@@ -74,8 +72,8 @@ fn check(application: &Application) {
     }
 }
 
-/// The image's own pip takes from the image's own server what the application requires, without a network.
-fn serves_and_installs(container: &Container) {
+/// Installs the requirements with the pip of the image from its wheelhouse server, without a network.
+fn assert_serves_and_installs(container: &Container) {
     let script = with_server(
         "/opt/app-root/s2i/run",
         "/health",
@@ -86,10 +84,10 @@ fn serves_and_installs(container: &Container) {
          subprocess.check_call([sys.executable, '-c', 'import flask, yaml, markupsafe._speedups'])",
     );
     let output = container.bash(&script, &[], Network::None);
-    let told = told(&output);
+    let text = output_text(&output);
     assert!(
-        output.status.success() && told.contains("ended with 0"),
-        "{told}"
+        output.status.success() && text.contains("ended with 0"),
+        "{text}"
     );
 }
 
@@ -98,7 +96,7 @@ fn serves_and_installs(container: &Container) {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn wheelhouses_are_made_for_python_3_13() {
+fn builds_wheelhouse_for_python_3_13() {
     check(&Application {
         python: "3.13",
         requirements: "Flask==3.1.3\nMarkupSafe==3.0.3\nPyYAML==6.0.3\n",
@@ -116,7 +114,7 @@ fn wheelhouses_are_made_for_python_3_13() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn wheelhouses_are_made_for_python_2_7() {
+fn builds_wheelhouse_for_python_2_7() {
     check(&Application {
         python: "2.7",
         requirements: "Flask==1.1.4\nMarkupSafe==1.1.1\nPyYAML==5.4.1\n",

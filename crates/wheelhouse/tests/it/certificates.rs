@@ -1,17 +1,16 @@
-//! An index that wants certificates: one that it has of a private authority, one that clients show. And servers whose
-//! certificates are in the way, or that are not there.
+//! TLS certificates: private authorities, client certificates, self-signed servers and unreachable servers.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::services::{certificates, part, run};
-use crate::support::{Finished, Sandbox, Wheel, test_python, tree};
+use crate::support::services::{certificates, program_path, run};
+use crate::support::{RunResult, Sandbox, Wheel, test_python, tree};
 
-/// Serves the directory `argv[1]` to clients with a certificate of the authority, or to all if there is none, and prints
-/// its port. Without a certificate of its own it does so at plain HTTP, also as a proxy: `http:/HOST/PATH` in the directory.
-/// It redirects `/moved/PATH` to `http://files.example/PATH`.
+/// Serves the directory `argv[1]` to clients with a certificate of the authority, or to all without one, and prints
+/// its port. Without a certificate of its own it uses plain HTTP, also as a proxy, with the files of other hosts in
+/// `http:/HOST/PATH`. It redirects `/moved/PATH` to `http://files.example/PATH`.
 const SERVER: &str = r"
 import functools, http.server, ssl, sys
 
@@ -38,7 +37,7 @@ print(server.server_port, flush=True)
 server.serve_forever()
 ";
 
-/// The server, which ends when dropped.
+/// A running server, stopped on drop.
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
@@ -73,7 +72,7 @@ impl Drop for Server {
     not(all(feature = "test-python", feature = "test-tools")),
     ignore = "requires the test Python, strace, openssl"
 )]
-fn an_index_that_knows_its_clients() {
+fn uses_client_certificate_for_index() {
     let sandbox = Sandbox::new();
     let python = test_python();
     let [authority, certificate, key] = certificates(&sandbox.path(""));
@@ -102,7 +101,7 @@ fn an_index_that_knows_its_clients() {
     build(&trusting)
         .assert_exit(4)
         .assert_error_names(&[&url, "--client-cert"]);
-    // A certificate without its key, and none at all.
+    // A certificate without its key, and a missing file.
     for file in ["server.pem", "missing.pem"] {
         build(&[&trusting[..], &["--client-cert", file]].concat())
             .assert_exit(2)
@@ -112,9 +111,9 @@ fn an_index_that_knows_its_clients() {
     assert_eq!(tree::wheels(&sandbox.out()), [wheel.filename()]);
 }
 
-/// Serves the directory `index` of the sandbox, which has a page and `alpha`, with a self-signed certificate for `name`.
+/// Serves the directory `index` of the sandbox, with a page and `alpha`, with a self-signed certificate for `name`.
 pub(crate) fn self_signed(sandbox: &Sandbox, python: &Path, file: &str, name: &str) -> Server {
-    let openssl = part("openssl");
+    let openssl = program_path("openssl");
     let (key, certificate) = (sandbox.path("self.key"), sandbox.path(file));
     let mut command = Command::new(openssl);
     command.args([
@@ -138,8 +137,9 @@ pub(crate) fn self_signed(sandbox: &Sandbox, python: &Path, file: &str, name: &s
     Server::start(python, [&index, none, &certificate, &key])
 }
 
-/// What is asked for at `base`: a page of an index, one of links, a file, requirements and a repository.
-fn ways(base: &str) -> [Vec<String>; 5] {
+/// Returns the arguments of builds that request a page of an index, a page of links, a file, a requirements file and
+/// a repository from `base`.
+fn requests_to(base: &str) -> [Vec<String>; 5] {
     let index = format!("{base}/");
     let links = format!("{base}/alpha/");
     let file = format!("{base}/alpha/alpha-1.0-py3-none-any.whl");
@@ -161,7 +161,7 @@ fn ways(base: &str) -> [Vec<String>; 5] {
     .map(|way| way.into_iter().map(str::to_owned).collect())
 }
 
-pub(crate) fn build(sandbox: &Sandbox, way: &[String], more: &[&str]) -> Finished {
+pub(crate) fn build(sandbox: &Sandbox, way: &[String], more: &[&str]) -> RunResult {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     command.args(["build", "-o", "out", "--no-cache", "--retries", "0"]);
     sandbox
@@ -177,12 +177,12 @@ pub(crate) fn build(sandbox: &Sandbox, way: &[String], more: &[&str]) -> Finishe
     not(all(feature = "test-python", feature = "test-tools")),
     ignore = "requires the test Python, strace, openssl"
 )]
-fn a_self_signed_certificate_is_trusted_once_it_is_named() {
+fn trusts_given_self_signed_certificate() {
     let sandbox = Sandbox::new();
     let python = test_python();
     let server = self_signed(&sandbox, &python, "self.pem", "localhost");
     let base = format!("https://localhost:{}", server.port);
-    for way in &ways(&base)[..4] {
+    for way in &requests_to(&base)[..4] {
         let run = build(&sandbox, way, &[]);
         run.assert_exit(4).assert_error_names(&[
             &base,
@@ -194,15 +194,15 @@ fn a_self_signed_certificate_is_trusted_once_it_is_named() {
         let host = format!("localhost:{}", server.port);
         build(&sandbox, way, &["--trusted-host", &host]).assert_success();
     }
-    let git = &ways(&base)[4];
+    let git = &requests_to(&base)[4];
     build(&sandbox, git, &[])
         .assert_exit(4)
         .assert_error_names(&["alpha.git", "certificate", "--cert FILE"]);
-    // It trusts the server, which has no such repository.
+    // The certificate is trusted, but the repository does not exist.
     let run = build(&sandbox, git, &["--cert", "self.pem"]);
     run.assert_exit(4)
         .assert_error_names(&["alpha.git", "not found"]);
-    // The name counts all the same, and so does a certificate that is not that of the server.
+    // The host name and the certificate itself are still checked.
     let other = self_signed(&sandbox, &python, "other.pem", "other.example");
     let base = format!("https://localhost:{}", other.port);
     for (certificate, cause) in [
@@ -212,20 +212,20 @@ fn a_self_signed_certificate_is_trusted_once_it_is_named() {
         ),
         ("self.pem", "self-signed"),
     ] {
-        let run = build(&sandbox, &ways(&base)[0], &["--cert", certificate]);
+        let run = build(&sandbox, &requests_to(&base)[0], &["--cert", certificate]);
         run.assert_exit(4).assert_error_names(&[cause]);
     }
 }
 
 #[test]
-fn a_server_that_is_not_reached_is_told_in_one_sentence() {
+fn unreachable_server_is_an_error_in_one_sentence() {
     let sandbox = Sandbox::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let plain = format!("https://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            // What is read no more resets the connection.
+            // Closing a connection with unread data resets it.
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         }
@@ -244,13 +244,13 @@ fn a_server_that_is_not_reached_is_told_in_one_sentence() {
         ("http://127.0.0.1:9", "the connection was refused", "is up"),
     ];
     for (base, cause, hint) in servers {
-        for way in &ways(base)[..4] {
+        for way in &requests_to(base)[..4] {
             let run = build(&sandbox, way, &[]);
             run.assert_exit(4).assert_error_names(&[base, cause, hint]);
             let lines = run.stderr.lines().filter(|line| line.contains(base));
             assert_eq!(lines.count(), 1, "{}", run.stderr);
         }
-        let run = build(&sandbox, &ways(base)[4], &[]);
+        let run = build(&sandbox, &requests_to(base)[4], &[]);
         run.assert_exit(4).assert_error_names(&[base, "Git says"]);
         assert!(!run.stderr.contains("git-v0"), "{}", run.stderr);
     }

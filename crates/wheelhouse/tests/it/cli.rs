@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Finished, Sandbox, Wheel};
+use crate::support::{RunResult, Sandbox, Wheel};
 
 /// Returns a sandbox whose directory `links` has these wheels, for runs without an index.
 fn sandbox(wheels: &[Wheel]) -> Sandbox {
@@ -18,7 +18,7 @@ fn sandbox(wheels: &[Wheel]) -> Sandbox {
 }
 
 /// Runs `wheelhouse` with `arguments`, separated by spaces.
-fn run(sandbox: &Sandbox, arguments: &str) -> Finished {
+fn run(sandbox: &Sandbox, arguments: &str) -> RunResult {
     sandbox.spawn(command(sandbox, arguments)).finish()
 }
 

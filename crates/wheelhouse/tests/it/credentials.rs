@@ -1,6 +1,6 @@
-//! Credentials: used, and never shown or written.
+//! Credentials are used, and never printed or stored.
 
-use crate::support::{Behaviour, Finished, Index, Sandbox, Sdist, Wheel, sha256, tree};
+use crate::support::{Behavior, Index, RunResult, Sandbox, Sdist, Wheel, sha256, tree};
 
 const USER: &str = "somebody";
 const PASSWORD: &str = "hunter2secret";
@@ -13,9 +13,9 @@ fn index() -> Index {
     index
 }
 
-/// Neither the output nor any file of the run has the password, plain or encoded.
+/// Checks that neither the output nor any file of the run contains the password, plain or encoded.
 #[track_caller]
-fn assert_untold(sandbox: &Sandbox, run: &Finished) {
+fn assert_no_credentials(sandbox: &Sandbox, run: &RunResult) {
     use base64::Engine as _;
     let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
     for text in [PASSWORD, &encoded] {
@@ -32,7 +32,7 @@ fn assert_untold(sandbox: &Sandbox, run: &Finished) {
     }
 }
 
-fn run(index: &Index, arguments: &[&str]) -> (Sandbox, Finished) {
+fn run(index: &Index, arguments: &[&str]) -> (Sandbox, RunResult) {
     let sandbox = Sandbox::new();
     let url = index.url_for(USER, PASSWORD);
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
@@ -52,38 +52,38 @@ fn run(index: &Index, arguments: &[&str]) -> (Sandbox, Finished) {
 }
 
 #[test]
-fn credentials_of_the_index_url_are_used_and_not_told() {
+fn uses_and_hides_credentials_of_index_url() {
     let index = index();
     for extra in [&[][..], &["-v"], &["-vvv"], &["--json"]] {
         let arguments = [&["alpha", "gamma"][..], extra].concat();
         let (sandbox, run) = run(&index, &arguments);
         run.assert_success();
-        assert_untold(&sandbox, &run);
+        assert_no_credentials(&sandbox, &run);
         assert_eq!(tree::wheels(&sandbox.out()).len(), 2);
     }
 }
 
 #[test]
-fn credentials_are_not_told_when_something_fails() {
+fn errors_hide_credentials() {
     for (path, status) in [
         ("/simple/alpha/", 500),
         ("/files/alpha-1.0-py3-none-any.whl", 404),
     ] {
         let index = index();
-        index.always(path, Behaviour::Status(status, Vec::new()));
+        index.always(path, Behavior::Status(status, Vec::new()));
         for extra in ["-v", "--json"] {
             let (sandbox, run) = run(&index, &["alpha", "--retries", "0", extra]);
             run.assert_exit(4);
-            assert_untold(&sandbox, &run);
+            assert_no_credentials(&sandbox, &run);
         }
     }
     let (sandbox, run) = run(&index(), &["nothing"]);
     run.assert_exit(3);
-    assert_untold(&sandbox, &run);
+    assert_no_credentials(&sandbox, &run);
 }
 
 #[test]
-fn credentials_of_direct_references_and_files_are_not_told() {
+fn hides_credentials_of_direct_references_and_files() {
     let index = index();
     let sandbox = Sandbox::new();
     let with = |url: String| url.replace("http://", &format!("http://{USER}:{PASSWORD}@"));
@@ -105,11 +105,11 @@ fn credentials_of_direct_references_and_files_are_not_told() {
     ]);
     let run = sandbox.spawn(command).finish();
     run.assert_success();
-    assert_untold(&sandbox, &run);
+    assert_no_credentials(&sandbox, &run);
 }
 
 #[test]
-fn credentials_of_one_file_are_used_for_it() {
+fn uses_credentials_of_direct_reference() {
     let index = index();
     let with = |url: String| url.replace("http://", &format!("http://{USER}:{PASSWORD}@"));
     for (name, requirement) in [
@@ -121,11 +121,11 @@ fn credentials_of_one_file_are_used_for_it() {
         let requirement = format!("{requirement}{}", with(index.file_url(name)));
         let place = Index::start();
         sandbox.build(&place, &[&requirement]).assert_success();
-        // The lock has no credentials.
+        // The lock contains no credentials.
         std::fs::remove_dir_all(sandbox.cache()).unwrap();
         let run = sandbox.build(&place, &[&requirement, "--frozen"]);
         run.assert_success();
-        assert_untold(&sandbox, &run);
+        assert_no_credentials(&sandbox, &run);
     }
     let sandbox = Sandbox::new();
     let wheel = Wheel::new("alpha", "1.0");
@@ -139,11 +139,11 @@ fn credentials_of_one_file_are_used_for_it() {
     sandbox.write("home/pylock.toml", &lock);
     let run = sandbox.build(&Index::start(), &["--lock", "home/pylock.toml"]);
     run.assert_success();
-    assert_untold(&sandbox, &run);
+    assert_no_credentials(&sandbox, &run);
 }
 
 #[test]
-fn credentials_of_mistyped_urls_are_not_told() {
+fn hides_credentials_of_mistyped_urls() {
     let index = index();
     let at = format!("{USER}:{PASSWORD}@127.0.0.1:1");
     for arguments in [
@@ -158,20 +158,20 @@ fn credentials_of_mistyped_urls_are_not_told() {
         for extra in [&[][..], &["-v"], &["--json"]] {
             let sandbox = Sandbox::new();
             let run = sandbox.build(&index, &[arguments, extra].concat());
-            assert_untold(&sandbox, &run);
+            assert_no_credentials(&sandbox, &run);
         }
     }
 }
 
 #[test]
-fn tokens_in_urls_are_used_and_not_kept() {
+fn uses_and_does_not_store_tokens_in_urls() {
     let (index, wheel) = (Index::start(), Wheel::new("alpha", "1.0"));
     let sdist = Sdist::new("gamma", "1.0");
     for (name, bytes) in [
         (wheel.filename(), wheel.bytes()),
         (sdist.filename(), sdist.bytes()),
     ] {
-        let file = Behaviour::Body("application/octet-stream", bytes);
+        let file = Behavior::Body("application/octet-stream", bytes);
         index.always(&format!("/files/{name}?token={PASSWORD}"), file);
         let sandbox = Sandbox::new();
         let requirement = format!("{}?token={PASSWORD}", index.file_url(&name));
@@ -179,31 +179,31 @@ fn tokens_in_urls_are_used_and_not_kept() {
             let arguments = [&[requirement.as_str()], extra].concat();
             let run = sandbox.build(&index, &arguments);
             run.assert_success();
-            assert_untold(&sandbox, &run);
+            assert_no_credentials(&sandbox, &run);
         }
-        // The lock alone is there, and the file comes with the token of the requirement.
+        // Only the lock exists; the file is downloaded with the token of the requirement.
         std::fs::remove_dir_all(sandbox.cache()).unwrap();
         let run = sandbox.build(&index, &[&requirement, "--frozen"]);
         run.assert_success();
-        assert_untold(&sandbox, &run);
+        assert_no_credentials(&sandbox, &run);
         let run = sandbox.build(&index, &["gamma==2.0", &requirement]);
-        assert_untold(&sandbox, &run);
+        assert_no_credentials(&sandbox, &run);
     }
 }
 
 #[test]
-fn credentials_are_not_in_the_cache_where_answers_vary_by_them() {
+fn does_not_cache_credentials_with_vary_header() {
     let index = index();
-    let vary = || Behaviour::Header("Vary", "Accept, Authorization");
+    let vary = || Behavior::Header("Vary", "Accept, Authorization");
     index.always("/simple/alpha/", vary());
     index.always("/files/alpha-1.0-py3-none-any.whl", vary());
     let (sandbox, run) = run(&index, &["alpha"]);
     run.assert_success();
-    assert_untold(&sandbox, &run);
+    assert_no_credentials(&sandbox, &run);
 }
 
 #[test]
-fn a_netrc_file_is_used() {
+fn uses_netrc_file() {
     let index = index();
     let sandbox = Sandbox::new();
     sandbox.write(
@@ -212,11 +212,11 @@ fn a_netrc_file_is_used() {
     );
     let run = sandbox.build(&index, &["alpha", "gamma"]);
     run.assert_success();
-    assert_untold(&sandbox, &run);
+    assert_no_credentials(&sandbox, &run);
 }
 
 #[test]
-fn what_a_failing_build_prints_is_masked() {
+fn masks_secrets_in_output_of_failed_build() {
     let print = "for name in sorted(os.environ): print(name, os.environ[name])\n\
                  print(open(os.path.expanduser('~/.netrc')).read())\n\
                  sys.stdout.write('secret-of-')\nsys.stdout.flush()\ntime.sleep(0.2)\nprint('a-token')\nsys.exit(1)";
@@ -266,20 +266,23 @@ fn what_a_failing_build_prints_is_masked() {
         command.env_remove("PIP_EXTRA_INDEX_URL");
         let run = sandbox.spawn(command).finish();
         run.assert_exit(5);
-        let mut told = format!("{}{}", run.stdout, run.stderr);
+        let mut output = format!("{}{}", run.stdout, run.stderr);
         for (name, bytes) in tree::read(&sandbox.path("cache/logs")) {
-            told.extend([name.as_str(), &String::from_utf8_lossy(&bytes)]);
+            output.extend([name.as_str(), &String::from_utf8_lossy(&bytes)]);
         }
         for secret in ["hunter2", "secret-of-a-token", "-line-of-key"] {
-            assert!(!told.contains(secret), "{secret} is in {told}");
+            assert!(!output.contains(secret), "{secret} is in {output}");
         }
-        assert!(told.contains("SHORT_KEY four"), "{told}");
-        assert!(told.contains("NOTHING_SPECIAL shown-as-it-is"), "{told}");
+        assert!(output.contains("SHORT_KEY four"), "{output}");
+        assert!(
+            output.contains("NOTHING_SPECIAL shown-as-it-is"),
+            "{output}"
+        );
     }
 }
 
 #[test]
-fn who_has_no_credentials_is_told_so() {
+fn missing_credentials_are_an_error() {
     let index = index();
     let run = Sandbox::new().build(&index, &["alpha"]);
     run.assert_exit(4)
@@ -287,7 +290,7 @@ fn who_has_no_credentials_is_told_so() {
 }
 
 #[test]
-fn credentials_of_proxies_and_odd_passwords_are_not_told() {
+fn hides_credentials_of_proxies_and_unusual_passwords() {
     let sandbox = Sandbox::new();
     for arguments in [
         ["--proxy", "somebody:hunter2secret@proxy.example:3128"],
@@ -308,8 +311,8 @@ fn credentials_of_proxies_and_odd_passwords_are_not_told() {
                 .args(arguments)
                 .args(["--retries", "0", "--timeout", "1"]);
             let run = sandbox.spawn(command).finish();
-            let told = format!("{}{}", run.stdout, run.stderr);
-            assert!(!told.contains("hunter2secret"), "{verb:?}: {told}");
+            let output = format!("{}{}", run.stdout, run.stderr);
+            assert!(!output.contains("hunter2secret"), "{verb:?}: {output}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::mounts::Mount;
-use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, literal, sha256, tree};
+use crate::support::{Behavior, Index, Sandbox, Sdist, Wheel, python_literal, sha256, tree};
 
 fn index() -> Index {
     let index = Index::start();
@@ -274,7 +274,7 @@ fn change_during_run_does_not_reach_wheelhouse() {
         "path = {}\nstate = os.stat(path)\n\
          with open(path, 'r+b') as file: file.write(b'?')\n\
          os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))",
-        literal(&entry)
+        python_literal(&entry)
     );
     index.add_sdist(&Sdist::new("epsilon", "1.0").script(&script));
     let other = sandbox.path("other");
@@ -401,7 +401,7 @@ fn concurrent_runs_share_cache_and_output() {
     let (index, sandbox) = (index(), Sandbox::new());
     index.always(
         "/files/alpha-1.0-py3-none-any.whl",
-        Behaviour::Drip(100_000, 10),
+        Behavior::Drip(100_000, 10),
     );
     let reference = sandbox.path("reference");
     sandbox

@@ -1,4 +1,4 @@
-//! The builder image with dockerd, whose builder and whose way to carry files differ from buildah's.
+//! The builder image with dockerd, whose builder and file transfer differ from those of buildah.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,7 +12,7 @@ use crate::support::containers::{Buildah, succeed};
 use crate::support::process::eventually;
 use crate::support::s2i_builds::checkout;
 
-/// A dockerd with storage of its own and no network; it ends when dropped.
+/// A dockerd with separate storage and without a network, stopped on drop.
 struct Dockerd {
     directory: TempDir,
     process: Child,
@@ -72,7 +72,7 @@ impl Dockerd {
         command
     }
 
-    /// Makes an image of the files in `archive`, with the configuration of a Python builder.
+    /// Creates an image from the files in `archive` with the configuration of a Python builder.
     fn import(&self, archive: &Path, image: &str) {
         let mut command = self.docker(["import"]);
         for line in [
@@ -87,7 +87,7 @@ impl Dockerd {
         succeed(command.arg(archive).arg(image));
     }
 
-    /// Carries the contents of `source` into `directory` of a container, where they belong to anybody.
+    /// Copies the contents of `source` into `directory` of a container, owned by an arbitrary user.
     fn upload(&self, source: &Path, container: &str, directory: &str) {
         let name = format!("s,^[.],{directory},");
         let mut tar = Command::new("tar")
@@ -111,7 +111,8 @@ impl Drop for Dockerd {
     }
 }
 
-/// Builds on `base` as documented for docker without `BuildKit`, which cannot replace what the Dockerfile names.
+/// Builds on `base` as documented for docker without `BuildKit`, which cannot replace the base image of the
+/// Dockerfile.
 fn build_on(dockerd: &Dockerd, base: &str, checkout: &Path) {
     let dockerfile = std::fs::read_to_string(checkout.join("Dockerfile")).unwrap();
     let edited = checkout.join("edited");
@@ -139,7 +140,7 @@ fn build_on(dockerd: &Dockerd, base: &str, checkout: &Path) {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn a_builder_works_with_dockerd() {
+fn builder_works_with_dockerd() {
     let buildah = Buildah::find();
     let dockerd = Dockerd::start();
     dockerd.import(&buildah.base_archive(), "base");
@@ -192,7 +193,7 @@ fn a_builder_works_with_dockerd() {
     let command = "CMD [\"/opt/app-root/s2i/run\"]";
     succeed(&mut dockerd.docker(["commit", "--change", command, "assembling", "wheelhouse"]));
 
-    // The server is the first process of its container, and yet hears the signal.
+    // The server is process 1 of its container, which ignores signals by default.
     let run = [
         "run",
         "--detach",

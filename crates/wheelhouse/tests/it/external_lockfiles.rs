@@ -1,6 +1,6 @@
 //! Builds from the lockfiles of other tools: exactly the files that they name.
 
-use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, sha256, tree};
+use crate::support::{Behavior, Index, Sandbox, Sdist, Wheel, sha256, tree};
 
 /// Returns an index with two versions of `alpha`, which requires `beta`, and with `gamma`.
 fn index() -> Index {
@@ -342,7 +342,7 @@ fn locks_of_alpha(index: &str, url: &str, size: usize) -> [(&'static str, String
 fn downloads_unlisted_file_from_url_in_lock() {
     let (place, sandbox) = (index(), Sandbox::new());
     let refusing = Index::start();
-    refusing.always("/simple/alpha/", Behaviour::Status(401, Vec::new()));
+    refusing.always("/simple/alpha/", Behavior::Status(401, Vec::new()));
     let unreachable = "http://127.0.0.1:9/simple".to_owned();
     let size = alpha("1.0").bytes().len();
     for asked in [Index::start().url(), refusing.url(), unreachable] {

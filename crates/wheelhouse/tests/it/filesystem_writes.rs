@@ -1,11 +1,11 @@
-//! A run writes into its output, its cache and the temporary directory, and nowhere else.
+//! A run writes only to its output, its cache and the temporary directory.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::support::sandbox::build_arguments;
 use crate::support::{Index, Sandbox, Sdist, Wheel};
 
-/// The calls that change names or content.
+/// System calls that change names or content.
 const CALLS: [&str; 17] = [
     "open",
     "openat",
@@ -26,10 +26,10 @@ const CALLS: [&str; 17] = [
     "utimensat",
 ];
 
-/// A change: the process, the call and the path as an absolute one.
+/// A change: the process id, and the absolute path.
 type Change = (String, PathBuf);
 
-/// Reads the changes that succeeded out of what strace wrote; `start` is the first directory.
+/// Parses the successful changes of an strace log; `start` is the initial working directory.
 fn changes(trace: &str, start: &Path) -> Vec<Change> {
     let mut directories = std::collections::HashMap::new();
     let mut changes = Vec::new();
@@ -57,7 +57,7 @@ fn changes(trace: &str, start: &Path) -> Vec<Change> {
             .get(id)
             .cloned()
             .unwrap_or_else(|| start.to_owned());
-        // The target of a symbolic link is not changed, and that of a link is the second path.
+        // A symbolic link does not change its target; a hard link changes its second path.
         let changed = if name.contains("link") && !name.contains("unlink") {
             paths.last()
         } else {
@@ -72,7 +72,7 @@ fn changes(trace: &str, start: &Path) -> Vec<Change> {
     changes
 }
 
-/// The paths of a call, each resolved against the directory that strace shows before it.
+/// Returns the paths of a call, each resolved against the directory that strace prints before it.
 fn paths(arguments: &str) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     let mut rest = arguments;
@@ -91,7 +91,7 @@ fn paths(arguments: &str) -> Vec<PathBuf> {
         let Some((word, after)) = rest.split_once(',') else {
             return paths;
         };
-        // `-y` shows descriptors as `3</path>`.
+        // `-y` prints file descriptors as `3</path>`.
         base = word
             .split_once('<')
             .map(|(_, path)| PathBuf::from(path.trim_end_matches('>')));
@@ -113,7 +113,7 @@ fn normal(path: &Path) -> PathBuf {
 
 #[test]
 #[cfg_attr(not(feature = "test-tools"), ignore = "requires strace, openssl")]
-fn nothing_is_written_elsewhere() {
+fn writes_only_to_output_cache_and_temporary_directory() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));
     index.add_sdist(&Sdist::new("gamma", "1.0"));
@@ -130,7 +130,7 @@ fn nothing_is_written_elsewhere() {
         sandbox.spawn(command).finish().assert_success();
         let text = std::fs::read_to_string(&trace).unwrap();
         let changes = changes(&text, &sandbox.path(""));
-        // The second run finds nothing to do.
+        // The second run has nothing to do.
         assert!(
             round > 0 || changes.len() > 100,
             "the trace was not understood"

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::{Index, Sandbox, Sdist, Wheel, literal, process, tree};
+use crate::support::{Index, Sandbox, Sdist, Wheel, process, python_literal, tree};
 
 /// Returns an index with the sdist of `gamma` 1.0, whose build backend runs `script`.
 fn index_with_script(script: &str) -> Index {
@@ -72,7 +72,7 @@ fn does_not_repeat_failed_build_in_same_run() {
     let ran = sandbox.path("ran");
     let script = format!(
         "with open({}, 'a') as file: file.write('x')\nsys.exit(1)",
-        literal(&ran)
+        python_literal(&ran)
     );
     index.add_sdist(&Sdist::new("gamma", "1.0").script(&script));
     sandbox.build(&index, &["gamma"]).assert_exit(5);
@@ -111,8 +111,8 @@ fn rejects_wheel_outside_of_wheel_directory() {
     let outside = sandbox.path("gamma-1.0-py3-none-any.whl");
     let script = format!(
         "make_wheel({})\nreturn {}",
-        literal(&sandbox.path("")),
-        literal(&outside)
+        python_literal(&sandbox.path("")),
+        python_literal(&outside)
     );
     let run = sandbox.build(&index_with_script(&script), &["gamma"]);
     run.assert_exit(5).assert_error_names(&["gamma==1.0"]);
@@ -120,7 +120,7 @@ fn rejects_wheel_outside_of_wheel_directory() {
 
 /// Returns a script that starts children in its process group and writes all process ids to `file`.
 fn script_starting_children(file: &Path) -> String {
-    let quoted = literal(file);
+    let quoted = python_literal(file);
     format!(
         "def note(id):\n    with open({quoted}, 'a') as file: file.write('%d\\n' % id)\n\
          note(os.getpid())\n\
@@ -155,7 +155,7 @@ fn daemon_does_not_delay_build_and_is_terminated() {
     // The child inherits the output and keeps it open.
     let script = format!(
         "id = subprocess.Popen(['sleep', '600']).pid\nwith open({}, 'a') as file: file.write('%d\\n' % id)",
-        literal(&ids)
+        python_literal(&ids)
     );
     let run = sandbox.build(&index_with_script(&script), &["gamma"]);
     run.assert_success();
@@ -163,10 +163,10 @@ fn daemon_does_not_delay_build_and_is_terminated() {
     process::assert_dead(&process::ids(&ids));
 }
 
-/// Returns a script that starts script_starting_daemons that keep the output open: in a session of their own, by a double fork,
+/// Returns a script that starts daemons that keep the output open: in a session of their own, by a double fork,
 /// without the environment of the hook, and one that starts others. It writes all process ids to `file`.
 fn script_starting_daemons(file: &Path) -> String {
-    let quoted = literal(file);
+    let quoted = python_literal(file);
     format!(
         "def note(id):\n    with open({quoted}, 'a') as file: file.write('%d\\n' % id)\n\
          note(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)\n\
@@ -206,9 +206,7 @@ fn terminates_daemons_on_interruption() {
     let ids = sandbox.path("ids");
     let index = index_with_script(&(script_starting_daemons(&ids) + "time.sleep(600)"));
     let run = sandbox.start(&index, &["gamma"]);
-    process::eventually("the script_starting_daemons", || {
-        process::ids(&ids).len() >= 5
-    });
+    process::eventually("the daemons", || process::ids(&ids).len() >= 5);
     run.signal(rustix::process::Signal::TERM);
     run.finish().assert_exit(130);
     process::assert_dead(&process::ids(&ids));
@@ -224,14 +222,14 @@ fn end_of_hook_does_not_affect_concurrent_hook() {
          open({}, 'w').close()\n\
          while not os.path.exists({over}): time.sleep(0.01)\ntime.sleep(1)\n\
          if daemon.poll() is not None: sys.exit('the daemon is gone')",
-        literal(&ready),
-        over = literal(&over)
+        python_literal(&ready),
+        over = python_literal(&over)
     );
     index.add_sdist(&Sdist::new("gamma", "1.0").static_metadata().script(&script));
     let script = format!(
         "while not os.path.exists({}): time.sleep(0.01)\nopen({}, 'w').close()",
-        literal(&ready),
-        literal(&over)
+        python_literal(&ready),
+        python_literal(&over)
     );
     index.add_sdist(&Sdist::new("delta", "1.0").static_metadata().script(&script));
     let run = sandbox.build(&index, &["gamma", "delta", "--jobs", "2"]);
@@ -269,7 +267,7 @@ fn changes_to_build_environment_do_not_affect_other_builds() {
              said = [tool.api.hi(), open(os.path.join(scripts, 'toolscript')).read(), open(metadata).read()]\n\
              said += [os.stat(path).st_nlink for path in (api, metadata, importlib.util.cache_from_source(api))]\n\
              open({}, 'w').write(repr(said))",
-            literal(&told)
+            python_literal(&told)
         );
         let victim = Sdist::new("victim", "1.0").requires("tool");
         index.add_sdist(&victim.static_metadata().script(&note));
@@ -303,7 +301,7 @@ fn compiles_build_requirements_before_first_hook() {
          is_current = int.from_bytes(data[8:12], 'little') == int(os.stat(tool.origin).st_mtime)\n\
          names = [os.path.basename(name) for name in os.listdir(os.path.dirname(tool.cached))]\n\
          open({}, 'w').write(repr((is_current, len(names), importlib.util.find_spec('moved') is not None)))",
-        literal(&told)
+        python_literal(&told)
     );
     index.add_sdist(
         &Sdist::new("gamma", "1.0")
@@ -379,7 +377,7 @@ fn keep_going_lists_all_failures() {
     index.add(&Wheel::new("beta", "1.0"));
     index.always(
         "/files/beta-1.0-py3-none-any.whl",
-        crate::support::Behaviour::Status(404, Vec::new()),
+        crate::support::Behavior::Status(404, Vec::new()),
     );
     for name in ["gamma", "delta"] {
         let script = format!("print('{name} has no luck')\nsys.exit(1)");

@@ -1,6 +1,6 @@
 //! Index pages: malformed entries, responses that are not index pages, mislabeled files.
 
-use crate::support::{Behaviour, Finished, Index, Sandbox, Sdist, Wheel, sha256, tree};
+use crate::support::{Behavior, Index, RunResult, Sandbox, Sdist, Wheel, sha256, tree};
 
 const PAGE: &str = "/simple/alpha/";
 const ALPHA: &str = "alpha-1.0-py3-none-any.whl";
@@ -12,14 +12,11 @@ fn index() -> Index {
 }
 
 fn set_page(index: &Index, content_type: &'static str, body: &str) {
-    index.always(
-        PAGE,
-        Behaviour::Body(content_type, body.as_bytes().to_vec()),
-    );
+    index.always(PAGE, Behavior::Body(content_type, body.as_bytes().to_vec()));
 }
 
 #[track_caller]
-fn assert_builds_alpha(index: &Index, arguments: &[&str]) -> Finished {
+fn assert_builds_alpha(index: &Index, arguments: &[&str]) -> RunResult {
     let sandbox = Sandbox::new();
     let run = sandbox.build(index, &[&["alpha"], arguments].concat());
     run.assert_success();
@@ -171,23 +168,23 @@ fn treats_response_that_is_not_a_page_as_not_found() {
     let (index, other) = (index(), Index::start());
     let extra = other.url();
     for odd in [
-        Behaviour::Body("text/plain", b"no such package".to_vec()),
-        Behaviour::Body("application/json", b"{}".to_vec()),
-        Behaviour::Status(410, Vec::new()),
-        Behaviour::Status(404, Vec::new()),
+        Behavior::Body("text/plain", b"no such package".to_vec()),
+        Behavior::Body("application/json", b"{}".to_vec()),
+        Behavior::Status(410, Vec::new()),
+        Behavior::Status(404, Vec::new()),
     ] {
         other.always(PAGE, odd.clone());
         let run = assert_builds_alpha(&index, &["--extra-index-url", &extra]);
         let is_told = run.stderr.contains(&extra);
         assert_eq!(
             is_told,
-            !matches!(odd, Behaviour::Status(404, _)),
+            !matches!(odd, Behavior::Status(404, _)),
             "{}",
             run.stderr
         );
     }
     // A busy index is an error, not a missing package.
-    other.always(PAGE, Behaviour::Status(503, Vec::new()));
+    other.always(PAGE, Behavior::Status(503, Vec::new()));
     let arguments = ["alpha", "--extra-index-url", &extra, "--retries", "0"];
     Sandbox::new().build(&index, &arguments).assert_exit(4);
     // Without another index, the error names the response.
@@ -260,7 +257,7 @@ fn ignores_content_encoding_of_files() {
     for name in [sdist.filename(), ALPHA.to_owned()] {
         index.always(
             &format!("/files/{name}"),
-            Behaviour::Header("Content-Encoding", "gzip"),
+            Behavior::Header("Content-Encoding", "gzip"),
         );
     }
     let url = index.file_url(&sdist.filename());
@@ -277,10 +274,10 @@ fn accepts_archive_url_without_extension() {
     let (index, sdist) = (Index::start(), Sdist::new("beta", "1.0"));
     index.always(
         "/files/v1",
-        Behaviour::Body("application/x-gzip", sdist.bytes()),
+        Behavior::Body("application/x-gzip", sdist.bytes()),
     );
     let found = vec![("Location", index.file_url("v1"))];
-    index.always("/download?id=5", Behaviour::Status(302, found));
+    index.always("/download?id=5", Behavior::Status(302, found));
     let url = index.file_url("v1");
     let download = index.url().replace("simple/", "download?id=5");
     for requirement in [&format!("beta @ {url}"), &url, &download] {
@@ -312,7 +309,7 @@ fn package_of_private_index_may_require_url() {
 fn fetches_wheel_once() {
     let index = index();
     index.without_metadata();
-    index.always(&format!("/files/{ALPHA}"), Behaviour::WithoutRanges);
+    index.always(&format!("/files/{ALPHA}"), Behavior::WithoutRanges);
     assert_builds_alpha(&index, &[]);
     let requests = index.requests(ALPHA);
     let fetched = requests.iter().filter(|request| request.method == "GET");

@@ -1,17 +1,17 @@
-//! Whatever comes from outside is bounded: its nesting, its size and its rate.
+//! Limits of untrusted input: nesting, size and transfer rate.
 
 use std::fmt::Write as _;
 
 use crate::support::sdist::{bomb, zip_bomb};
-use crate::support::{Behaviour, Finished, Index, Member, Sandbox, Sdist, Wheel, tree};
+use crate::support::{Behavior, Index, Member, RunResult, Sandbox, Sdist, Wheel, tree};
 
 const PAGE: &str = "/simple/alpha/";
 const FILE: &str = "/files/alpha-1.0-py3-none-any.whl";
 const METADATA: &str = "/files/alpha-1.0-py3-none-any.whl.metadata";
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
-/// Requirements that a parser recurses into, or takes for ever for.
-fn hostile() -> [String; 4] {
+/// Returns requirements that exhaust the stack or the time of a naive parser.
+fn malicious_requirements() -> [String; 4] {
     let (open, close) = ("(".repeat(10_000), ")".repeat(10_000));
     let clauses: Vec<String> = (0..6_000).map(|one| format!("!=2.{one}")).collect();
     let extras: Vec<String> = (0..6_000).map(|one| format!("e{one}")).collect();
@@ -26,9 +26,9 @@ fn hostile() -> [String; 4] {
     ]
 }
 
-/// A refusal, which no signal and no panic is, and which leaves nothing behind.
+/// Checks that a run fails with an error, without a panic and without leaving files.
 #[track_caller]
-fn assert_refused(run: &Finished, sandbox: &Sandbox, code: i32, names: &[&str]) {
+fn assert_refused(run: &RunResult, sandbox: &Sandbox, code: i32, names: &[&str]) {
     run.assert_exit(code).assert_error_names(names);
     assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
     assert!(run.stderr.len() < 20_000, "{} bytes", run.stderr.len());
@@ -41,20 +41,16 @@ fn assert_refused(run: &Finished, sandbox: &Sandbox, code: i32, names: &[&str]) 
 }
 
 #[test]
-fn metadata_that_nests_is_refused_wherever_it_lies() {
-    for requirement in hostile() {
+fn rejects_nested_metadata_from_any_source() {
+    for requirement in malicious_requirements() {
         let wheel = Wheel::new("alpha", "1.0").requires(&requirement);
-        // Beside the wheel, in a part of it, and in all of it.
-        for behaviour in [
-            None,
-            Some(Behaviour::Normal),
-            Some(Behaviour::WithoutRanges),
-        ] {
+        // From the metadata file, from a part of the wheel, and from the whole wheel.
+        for behavior in [None, Some(Behavior::Normal), Some(Behavior::WithoutRanges)] {
             let index = Index::start();
             index.add(&wheel);
-            if let Some(behaviour) = behaviour {
+            if let Some(behavior) = behavior {
                 index.without_metadata();
-                index.always(FILE, behaviour);
+                index.always(FILE, behavior);
             }
             for verb in ["build", "lock"] {
                 let sandbox = Sandbox::new();
@@ -65,7 +61,7 @@ fn metadata_that_nests_is_refused_wherever_it_lies() {
     }
 }
 
-fn run_verb(verb: &str, sandbox: &Sandbox, index: &Index, arguments: &[&str]) -> Finished {
+fn run_verb(verb: &str, sandbox: &Sandbox, index: &Index, arguments: &[&str]) -> RunResult {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     command.args([verb, "--index-url", &index.url(), "--retries", "0"]);
     command.arg("--cache-dir").arg(sandbox.cache());
@@ -74,8 +70,8 @@ fn run_verb(verb: &str, sandbox: &Sandbox, index: &Index, arguments: &[&str]) ->
 }
 
 #[test]
-fn sdists_that_nest_are_refused_wherever_they_lie() {
-    let [requirement, ..] = hostile();
+fn rejects_nested_sdist_metadata_from_any_source() {
+    let [requirement, ..] = malicious_requirements();
     let text = format!("[build-system]\nrequires = [{requirement:?}]\n");
     let metadata =
         format!("Metadata-Version: 2.2\nName: gamma\nVersion: 1.0\nRequires-Dist: {requirement}\n");
@@ -96,9 +92,9 @@ fn sdists_that_nest_are_refused_wherever_they_lie() {
 }
 
 #[test]
-fn files_of_the_user_that_nest_are_refused() {
+fn rejects_nested_local_files() {
     let index = Index::start();
-    for requirement in hostile() {
+    for requirement in malicious_requirements() {
         let sandbox = Sandbox::new();
         sandbox.write("r.txt", &format!("alpha\n{requirement}\n"));
         for file in ["-r", "-c"] {
@@ -127,7 +123,7 @@ fn files_of_the_user_that_nest_are_refused() {
 }
 
 #[test]
-fn pages_and_metadata_that_inflate_are_refused() {
+fn rejects_decompression_bombs_in_responses() {
     let blanks = vec![b' '; 260 << 20];
     for (path, content_type, size) in [
         (PAGE, JSON, 260 << 20),
@@ -137,7 +133,7 @@ fn pages_and_metadata_that_inflate_are_refused() {
         let index = Index::start();
         index.add(&Wheel::new("alpha", "1.0"));
         let body = blanks[..size].to_vec();
-        index.always(path, Behaviour::Gzipped(content_type, body));
+        index.always(path, Behavior::Gzipped(content_type, body));
         let sandbox = Sandbox::new();
         let run = sandbox.build(&index, &["alpha"]);
         assert_refused(&run, &sandbox, 4, &[path, "MiB"]);
@@ -145,13 +141,13 @@ fn pages_and_metadata_that_inflate_are_refused() {
 }
 
 #[test]
-fn a_server_that_stalls_is_given_up() {
+fn fails_on_slow_server() {
     std::thread::scope(|scope| {
         for path in [PAGE, FILE] {
             scope.spawn(move || {
                 let index = Index::start();
                 index.add(&Wheel::new("alpha", "1.0").padded(10_000));
-                index.always(path, Behaviour::Drip(1, 200));
+                index.always(path, Behavior::Drip(1, 200));
                 let sandbox = Sandbox::new();
                 let run = sandbox.build(&index, &["--timeout", "1", "--retries", "0", "alpha"]);
                 assert_refused(&run, &sandbox, 4, &[path, "100 bytes per second"]);
@@ -161,7 +157,7 @@ fn a_server_that_stalls_is_given_up() {
 }
 
 #[test]
-fn bombs_are_refused_before_they_are_unpacked() {
+fn rejects_decompression_bombs_before_unpacking() {
     let index = Index::start();
     let zeros = 300_000_000;
     index.add_bytes("gamma-1.0.tar.gz", bomb("gamma-1.0", zeros), None);
@@ -189,7 +185,7 @@ fn bombs_are_refused_before_they_are_unpacked() {
 }
 
 #[test]
-fn what_hooks_report_is_bounded() {
+fn limits_reported_build_requirements() {
     let many: Vec<String> = (0..2_000).map(|one| format!("a{one}")).collect();
     let reports = many.iter().fold(Sdist::new("gamma", "1.0"), |sdist, name| {
         sdist.reports(name)
@@ -212,7 +208,7 @@ fn what_hooks_report_is_bounded() {
 }
 
 #[test]
-fn a_chain_of_build_requirements_has_an_end() {
+fn limits_depth_of_nested_builds() {
     for is_static in [true, false] {
         let index = Index::start();
         for one in 0..40 {
@@ -234,7 +230,7 @@ fn a_chain_of_build_requirements_has_an_end() {
 }
 
 #[test]
-fn pipes_are_read_and_devices_are_not() {
+fn reads_pipes_but_not_devices() {
     let index = Index::start();
     index.add(&Wheel::new("alpha", "1.0"));
     let sandbox = Sandbox::new();

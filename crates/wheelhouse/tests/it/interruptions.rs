@@ -1,4 +1,4 @@
-//! Runs that are killed or assert_interruptible at any moment.
+//! Runs that are killed or interrupted at any moment.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::sandbox::Running;
+use crate::support::sandbox::RunningProcess;
 use crate::support::{
-    Behaviour, Index, Member, Random, Sandbox, Sdist, Wheel, literal, process, sha256, tree,
+    Behavior, Index, Member, Random, Sandbox, Sdist, Wheel, process, python_literal, sha256, tree,
 };
 
 /// The number of killed runs, unless `WHEELHOUSE_TEST_KILLS` is set.
@@ -22,7 +22,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// An index with old and new versions, which serves files slowly enough to be assert_interruptible, and whose sdist takes time
+/// An index with old and new versions, which serves files slowly enough to be interrupted, and whose sdist takes time
 /// to build.
 struct Scenario {
     index: Index,
@@ -44,7 +44,7 @@ const NEW: [&str; 4] = ["alpha==2.0", "beta", "gamma==2.0", "epsilon"];
 fn scenario() -> Scenario {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let ids = sandbox.path("ids");
-    let quoted = literal(&ids);
+    let quoted = python_literal(&ids);
     let script = format!(
         "with open({quoted}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
          open('half', 'x').close()\ntime.sleep(0.15)\nos.remove('half')"
@@ -54,7 +54,7 @@ fn scenario() -> Scenario {
         index.add_sdist(&Sdist::new("gamma", version).script(&script));
         index.always(
             &format!("/files/alpha-{version}-py3-none-any.whl"),
-            Behaviour::Drip(50_000, 15),
+            Behavior::Drip(50_000, 15),
         );
     }
     index.add(&Wheel::new("beta", "1.0").padded(50_000));
@@ -193,7 +193,12 @@ fn second_run_repairs_state_after_kill() {
 }
 
 /// Checks `out` repeatedly until `moment`, then kills the run. Returns whether it had already ended.
-fn watch_then_kill(scenario: &Scenario, run: &mut Running, out: &Path, moment: Duration) -> bool {
+fn watch_then_kill(
+    scenario: &Scenario,
+    run: &mut RunningProcess,
+    out: &Path,
+    moment: Duration,
+) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < moment {
         scenario.assert_only_complete_files(out);
@@ -214,7 +219,7 @@ fn assert_interruptible(signal: Signal) {
     tree::copy(&scenario.old, &out);
     let before = tree::read(&out);
     let ids = scenario.sandbox.path("family");
-    let quoted = literal(&ids);
+    let quoted = python_literal(&ids);
     let script = format!(
         "with open({quoted}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
          child = subprocess.Popen(['sleep', '600']).pid\n\
@@ -231,11 +236,7 @@ fn assert_interruptible(signal: Signal) {
     let run = run.finish();
     run.assert_exit(130);
     assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
-    assert!(
-        run.stderr.ends_with("assert_interruptible\n"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.ends_with("interrupted\n"), "{}", run.stderr);
     process::assert_dead(&process::ids(&ids));
     tree::assert_same(&tree::read(&out), &before);
     scenario
@@ -261,7 +262,7 @@ fn interrupts_run_that_waits_for_network() {
     let index = Index::start();
     index.add(&Wheel::new("alpha", "1.0"));
     for path in ["/simple/alpha/", "/files/alpha-1.0-py3-none-any.whl"] {
-        index.script(path, [Behaviour::StallAfter(10)]);
+        index.script(path, [Behavior::StallAfter(10)]);
         index.forget_requests();
         let sandbox = Sandbox::new();
         let run = sandbox.start(&index, &["alpha"]);
@@ -278,7 +279,7 @@ fn killed_run_leaves_no_build_backend() {
     let index = Index::start();
     let sandbox = Sandbox::new();
     let ids = sandbox.path("ids");
-    let quoted = literal(&ids);
+    let quoted = python_literal(&ids);
     let script = format!(
         "with open({quoted}, 'a') as file: file.write('%d\\n' % os.getpid())\n\
          child = subprocess.Popen(['sleep', '600']).pid\n\
@@ -329,7 +330,10 @@ fn next_run_removes_files_of_killed_builds() {
     let builds = sandbox.cache().join("builds");
     let begun = sandbox.path("begun");
     for name in ["beta", "gamma"] {
-        let script = format!("open({}, 'a').close()\ntime.sleep(600)", literal(&begun));
+        let script = format!(
+            "open({}, 'a').close()\ntime.sleep(600)",
+            python_literal(&begun)
+        );
         index.add_sdist(&Sdist::new(name, "1.0").script(&script));
         let mut run = sandbox.start(&index, &[name]);
         process::eventually("the back end", || begun.exists());

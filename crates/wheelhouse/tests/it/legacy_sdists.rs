@@ -1,4 +1,4 @@
-//! Sdists in formats from before PEP 625: pip takes them, so they are taken.
+//! Sdists in formats from before PEP 625, which pip accepts.
 
 use std::io::{Read as _, Write as _};
 
@@ -19,7 +19,7 @@ fn bzip2(sdist: &Sdist) -> Vec<u8> {
 }
 
 #[test]
-fn an_index_may_have_them() {
+fn accepts_legacy_sdists_from_index() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add_sdist(&Sdist::new("alpha", "1.0"));
     let alpha = Sdist::new("alpha", "2.0");
@@ -30,20 +30,20 @@ fn an_index_may_have_them() {
         None,
     );
     index.yank("alpha-3.0.tar.bz2");
-    // What uv takes of the same version goes before.
+    // A format that uv supports takes precedence in the same version.
     let beta = Sdist::new("beta", "1.0").static_metadata();
     index.add_bytes("beta-1.0.tar", b"no archive".to_vec(), None);
     index.add_sdist(&beta);
     sandbox.build(&index, &["alpha", "beta"]).assert_success();
     let wheels = ["alpha-2.0-py3-none-any.whl", "beta-1.0-py3-none-any.whl"];
     assert_eq!(tree::wheels(&sandbox.out()), wheels);
-    // As PEP 592 has it.
+    // As PEP 592 specifies.
     sandbox.build(&index, &["alpha==3.0"]).assert_success();
     assert_eq!(tree::wheels(&sandbox.out()), ["alpha-3.0-py3-none-any.whl"]);
 }
 
 #[test]
-fn a_digest_is_of_them() {
+fn checks_digest_of_legacy_sdist() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let archive = bzip2(&Sdist::new("alpha", "1.0"));
     let line = |digest: &str| format!("alpha==1.0 --hash=sha256:{digest}\n");
@@ -56,7 +56,7 @@ fn a_digest_is_of_them() {
 }
 
 #[test]
-fn directories_and_requirements_may_name_them() {
+fn accepts_legacy_sdists_from_directories_and_requirements() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let [alpha, beta] = ["alpha", "beta"].map(|name| Sdist::new(name, "1.0"));
     std::fs::create_dir(sandbox.path("packages")).unwrap();
@@ -81,7 +81,7 @@ fn directories_and_requirements_may_name_them() {
 }
 
 #[test]
-fn one_that_is_not_what_its_name_says_is_an_error() {
+fn legacy_sdist_of_another_format_is_an_error() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add_bytes("alpha-1.0.tar.bz2", b"no archive".to_vec(), None);
     let finished = sandbox.build(&index, &["alpha"]);
@@ -92,7 +92,7 @@ fn one_that_is_not_what_its_name_says_is_an_error() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn a_download_keeps_them() {
+fn download_keeps_legacy_sdists() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let archive = bzip2(&Sdist::new("alpha", "1.0"));
     index.add_bytes("alpha-1.0.tar.bz2", archive.clone(), None);
@@ -103,13 +103,14 @@ fn a_download_keeps_them() {
     let verify = |directory: &str| {
         let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
         command.args(["verify", "--cache-dir", "fresh", directory]);
-        // pip 24 and newer take only `.tar.gz` and `.zip` from a directory; this one is of `tests/requirements.txt`.
+        // pip 24 and later accept only `.tar.gz` and `.zip` from a directory; this pip is from
+        // `tests/requirements.txt`.
         command.arg("--python").arg(test_python());
         sandbox.spawn(command).finish()
     };
     let verified = verify("out");
     verified.assert_success();
-    // A directory that has no page for it.
+    // A directory without index pages.
     std::fs::create_dir(sandbox.path("bare")).unwrap();
     std::fs::write(sandbox.path("bare/alpha-1.0.tar.bz2"), archive).unwrap();
     let verified = verify("bare");
@@ -119,7 +120,7 @@ fn a_download_keeps_them() {
     assert!(output.contains(cause), "{output}");
 }
 
-/// An archive with a `setup.py` that lies in no directory.
+/// Returns an archive with a `setup.py` outside of any directory.
 fn sdist_of_one_file() -> Vec<u8> {
     let setup = "from setuptools import setup\nsetup(name='alpha', version='1.0')\n";
     let mut archive = tar::Builder::new(Vec::new());
@@ -136,10 +137,10 @@ fn sdist_of_one_file() -> Vec<u8> {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn an_sdist_may_be_of_one_file_without_a_directory() {
+fn accepts_sdist_of_one_file_without_directory() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add_bytes("alpha-1.0.tar.gz", sdist_of_one_file(), None);
-    // Locking asks for no more than the metadata.
+    // Locking requires only the metadata.
     let python = test_python();
     let mut lock = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     lock.args([
@@ -156,7 +157,7 @@ fn an_sdist_may_be_of_one_file_without_a_directory() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn an_sdist_of_one_file_may_be_named_by_its_path() {
+fn accepts_path_of_sdist_of_one_file() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     std::fs::write(sandbox.path("alpha-1.0.tar.gz"), sdist_of_one_file()).unwrap();
     let python = test_python();
@@ -172,7 +173,7 @@ fn an_sdist_of_one_file_may_be_named_by_its_path() {
 }
 
 #[test]
-fn a_build_may_require_one_at_a_url() {
+fn build_may_require_legacy_sdist_at_url() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let tool = Sdist::new("tool", "1.0");
     index.add_bytes("tool-1.0.tar.bz2", bzip2(&tool), None);

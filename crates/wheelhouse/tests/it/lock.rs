@@ -1,10 +1,10 @@
 //! `wheelhouse lock`: what it pins, when a lock is kept, and builds from locks.
 
-use crate::support::sandbox::Finished;
+use crate::support::sandbox::RunResult;
 use crate::support::{Index, Sandbox, Sdist, Wheel, python, sha256, test_python, tree};
 
 /// Runs `wheelhouse lock` in the sandbox, from `index` alone.
-fn lock(sandbox: &Sandbox, index: &Index, arguments: &[&str]) -> Finished {
+fn lock(sandbox: &Sandbox, index: &Index, arguments: &[&str]) -> RunResult {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     command.args(["lock", "--index-url", &index.url(), "--cache-dir"]);
     command.arg(sandbox.cache()).args(arguments);
@@ -176,7 +176,7 @@ fn keeps_versions_when_requirements_change() {
     assert_eq!(found["change"], "outdated");
     let added = serde_json::json!([{ "package": "gamma", "from": null, "to": "2.0" }]);
     assert_eq!(found["versions"], added);
-    let differences = serde_json::json!(["`requirements.txt` lock_has changed"]);
+    let differences = serde_json::json!(["`requirements.txt` has changed"]);
     assert_eq!(found["differences"], differences);
     lock(&sandbox, &index, &[]).assert_success();
     assert!(
@@ -303,7 +303,7 @@ fn build_upgrades_one_package_of_its_lock() {
     assert_eq!(tree::wheels(&sandbox.out()), expected);
 }
 
-/// Returns an index where `alpha` requires `winonly` on Windows and lock_has a wheel for each of two systems.
+/// Returns an index where `alpha` requires `winonly` on Windows and has a wheel for each of two systems.
 fn index_for_systems() -> Index {
     let index = Index::start();
     for tag in ["py3-none-manylinux_2_17_x86_64", "py3-none-win_amd64"] {

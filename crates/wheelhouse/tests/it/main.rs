@@ -1,6 +1,6 @@
-//! The integration tests: the library against pip, and the program against servers that misbehave,
-//! hostile files, full disks and sudden ends. Only `real` uses
-//! another network than loopback.
+//! Integration tests: the library compared with pip, and the program with failing servers, malicious files, full
+//! disks and interruptions. Only the tests with the feature `test-pypi` or `test-containers` use another network than
+//! loopback.
 
 mod air_gapped;
 mod architecture;

@@ -1,7 +1,7 @@
 //! Wheels and sdists that are corrupt or malicious.
 
 use crate::support::sdist;
-use crate::support::{Behaviour, Finished, Index, Member, Sandbox, Sdist, Wheel, sha256, tree};
+use crate::support::{Behavior, Index, Member, RunResult, Sandbox, Sdist, Wheel, sha256, tree};
 use wheelhouse_archive::testing::archives::patched;
 
 /// Returns an index with `bytes` as the wheel of `alpha` 1.0, with or without a metadata file.
@@ -112,7 +112,7 @@ fn rejects_wheel_with_wrong_record_without_digest() {
 }
 
 /// Builds an sdist with `member` in it, and checks that nothing is written outside of the cache.
-fn build_with_member(member: Member) -> (Finished, Sandbox) {
+fn build_with_member(member: Member) -> (RunResult, Sandbox) {
     let index = Index::start();
     index.add_sdist(&Sdist::new("gamma", "1.0").member(member));
     let sandbox = Sandbox::new();
@@ -266,7 +266,7 @@ fn warns_about_wheel_with_fewer_requirements_than_index_states() {
     index.claim_metadata_digest(&wheel.filename(), &sha256(stated.as_bytes()));
     index.always(
         "/files/alpha-1.0-py3-none-any.whl.metadata",
-        Behaviour::Body("text/plain", stated.into_bytes()),
+        Behavior::Body("text/plain", stated.into_bytes()),
     );
     let sandbox = Sandbox::new();
     let warning = "published metadata says that beta is required by alpha==1.0";

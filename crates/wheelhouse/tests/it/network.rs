@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Behaviour, Finished, Index, Sandbox, Wheel, sha256, tree};
+use crate::support::{Behavior, Index, RunResult, Sandbox, Wheel, sha256, tree};
 
 const FILE: &str = "/files/alpha-1.0-py3-none-any.whl";
 const PAGE: &str = "/simple/alpha/";
@@ -22,8 +22,8 @@ fn assert_has(sandbox: &Sandbox, wheel: &Wheel) {
     assert_eq!(tree::wheels(&sandbox.out()), [wheel.filename()]);
 }
 
-fn busy(status: u16, seconds: u64) -> Behaviour {
-    Behaviour::Status(status, vec![("Retry-After", seconds.to_string())])
+fn busy(status: u16, seconds: u64) -> Behavior {
+    Behavior::Status(status, vec![("Retry-After", seconds.to_string())])
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn retries_file_after_retry_after_seconds() {
         [
             busy(429, 1),
             busy(503, 1),
-            Behaviour::Status(500, Vec::new()),
+            Behavior::Status(500, Vec::new()),
         ],
     );
     let sandbox = Sandbox::new();
@@ -57,7 +57,7 @@ fn retries_file_after_retry_after_date() {
     let begun = Instant::now();
     let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
     let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    index.script(FILE, [Behaviour::Status(503, vec![("Retry-After", date)])]);
+    index.script(FILE, [Behavior::Status(503, vec![("Retry-After", date)])]);
     let sandbox = Sandbox::new();
     sandbox.build(&index, &["alpha"]).assert_success();
     assert_has(&sandbox, &wheel);
@@ -71,7 +71,7 @@ fn retries_file_after_retry_after_date() {
 #[test]
 fn retries_index_page() {
     let (index, wheel) = index();
-    let broken = Behaviour::Status(500, Vec::new());
+    let broken = Behavior::Status(500, Vec::new());
     index.script(PAGE, [busy(429, 1), busy(503, 1), broken]);
     let sandbox = Sandbox::new();
     sandbox.build(&index, &["alpha"]).assert_success();
@@ -102,7 +102,7 @@ fn reports_retries_of_a_host_once() {
             );
         }
     };
-    let notices = |run: &Finished| {
+    let notices = |run: &RunResult| {
         let lines = run
             .stderr
             .lines()
@@ -129,7 +129,7 @@ fn reports_retries_of_a_host_once() {
 #[test]
 fn fails_after_retries_of_file() {
     let (index, _) = index();
-    index.always(FILE, Behaviour::Status(503, Vec::new()));
+    index.always(FILE, Behavior::Status(503, Vec::new()));
     let sandbox = Sandbox::new();
     let run = sandbox.build(&index, &["alpha", "--retries", "2"]);
     run.assert_exit(4)
@@ -141,7 +141,7 @@ fn fails_after_retries_of_file() {
 #[test]
 fn fails_after_retries_of_index_page() {
     let (index, _) = index();
-    index.always(PAGE, Behaviour::Status(503, Vec::new()));
+    index.always(PAGE, Behavior::Status(503, Vec::new()));
     let run = Sandbox::new().build(&index, &["alpha", "--retries", "1"]);
     run.assert_exit(4).assert_error_names(&["alpha", "503"]);
 }
@@ -151,7 +151,7 @@ fn fails_after_retries_of_index_page() {
 fn every_started_fetch_reports_its_end() {
     let (index, _) = index();
     index.add(&Wheel::new("beta", "1.0"));
-    index.always(FILE, Behaviour::Status(404, Vec::new()));
+    index.always(FILE, Behavior::Status(404, Vec::new()));
     let run = Sandbox::new().build(&index, &["alpha", "beta", "--keep-going", "--json"]);
     run.assert_exit(4);
     let count = |event: &str, name: &str| {
@@ -170,14 +170,14 @@ fn every_started_fetch_reports_its_end() {
 #[test]
 fn missing_file_is_an_error_with_url() {
     let (index, _) = index();
-    index.always(FILE, Behaviour::Status(404, Vec::new()));
+    index.always(FILE, Behavior::Status(404, Vec::new()));
     let run = Sandbox::new().build(&index, &["alpha"]);
     run.assert_exit(4)
         .assert_error_names(&[&index.file_url("alpha-1.0-py3-none-any.whl"), "404"]);
 }
 
 /// Builds with `broken` as the first response and returns the requested ranges.
-fn requested_ranges(broken: Behaviour, then: Behaviour) -> Vec<Option<String>> {
+fn requested_ranges(broken: Behavior, then: Behavior) -> Vec<Option<String>> {
     let (index, wheel) = index();
     index.script(FILE, [broken, then]);
     let sandbox = Sandbox::new();
@@ -194,31 +194,31 @@ fn requested_ranges(broken: Behaviour, then: Behaviour) -> Vec<Option<String>> {
 
 #[test]
 fn resumes_download_after_connection_reset() {
-    let ranges = requested_ranges(Behaviour::ResetAfter(100_000), Behaviour::Normal);
+    let ranges = requested_ranges(Behavior::ResetAfter(100_000), Behavior::Normal);
     assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
 }
 
 #[test]
 fn resumes_download_after_stall() {
-    let ranges = requested_ranges(Behaviour::StallAfter(100_000), Behaviour::Normal);
+    let ranges = requested_ranges(Behavior::StallAfter(100_000), Behavior::Normal);
     assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
 }
 
 #[test]
 fn resumes_download_after_truncated_body() {
-    let ranges = requested_ranges(Behaviour::TruncateAt(100_000), Behaviour::Normal);
+    let ranges = requested_ranges(Behavior::TruncateAt(100_000), Behavior::Normal);
     assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
 }
 
 #[test]
 fn resumes_truncated_download_of_unknown_length() {
-    let ranges = requested_ranges(Behaviour::CloseAt(100_000), Behaviour::Normal);
+    let ranges = requested_ranges(Behavior::CloseAt(100_000), Behavior::Normal);
     assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
 }
 
 #[test]
 fn restarts_download_from_server_without_ranges() {
-    let ranges = requested_ranges(Behaviour::ResetAfter(100_000), Behaviour::WithoutRanges);
+    let ranges = requested_ranges(Behavior::ResetAfter(100_000), Behavior::WithoutRanges);
     assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
 }
 
@@ -229,7 +229,7 @@ fn does_not_resume_download_without_digest() {
     index.add(&wheel);
     index.claim_digest(&wheel.filename(), "");
     let file = format!("/files/{}", wheel.filename());
-    index.script(&file, [Behaviour::ResetAfter(100_000), Behaviour::Normal]);
+    index.script(&file, [Behavior::ResetAfter(100_000), Behavior::Normal]);
     sandbox.build(&index, &["alpha"]).assert_success();
     let requests = index.requests(&file);
     assert_eq!(requests.len(), 2);
@@ -239,7 +239,7 @@ fn does_not_resume_download_without_digest() {
 #[test]
 fn downloads_file_of_unknown_length() {
     let (index, wheel) = index();
-    index.always(FILE, Behaviour::WithoutLength);
+    index.always(FILE, Behavior::WithoutLength);
     let sandbox = Sandbox::new();
     sandbox.build(&index, &["alpha"]).assert_success();
     assert_has(&sandbox, &wheel);
@@ -248,7 +248,7 @@ fn downloads_file_of_unknown_length() {
 #[test]
 fn progress_resets_retry_count() {
     let (index, wheel) = index();
-    let steps = [80_000, 80_000, 80_000].map(Behaviour::TruncateAt);
+    let steps = [80_000, 80_000, 80_000].map(Behavior::TruncateAt);
     index.script(FILE, steps);
     let sandbox = Sandbox::new();
     sandbox
@@ -260,7 +260,7 @@ fn progress_resets_retry_count() {
 #[test]
 fn times_out_on_silent_file_server() {
     let (index, _) = index();
-    index.always(FILE, Behaviour::StallAfter(1000));
+    index.always(FILE, Behavior::StallAfter(1000));
     let run = Sandbox::new().build(&index, &["alpha", "--timeout", "1", "--retries", "1"]);
     run.assert_exit(4)
         .assert_error_names(&["alpha-1.0-py3-none-any.whl"]);
@@ -270,7 +270,7 @@ fn times_out_on_silent_file_server() {
 #[test]
 fn times_out_on_silent_index() {
     let (index, _) = index();
-    index.always(PAGE, Behaviour::StallAfter(10));
+    index.always(PAGE, Behavior::StallAfter(10));
     let run = Sandbox::new().build(&index, &["alpha", "--timeout", "1", "--retries", "1"]);
     run.assert_exit(4).assert_error_names(&["alpha"]);
     assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
@@ -281,7 +281,7 @@ fn rejects_wrong_bytes_of_correct_length() {
     let (index, wheel) = index();
     let mut wrong = wheel.bytes();
     wrong[1000] ^= 1;
-    index.always(FILE, Behaviour::Body("application/zip", wrong));
+    index.always(FILE, Behavior::Body("application/zip", wrong));
     let sandbox = Sandbox::new();
     let run = sandbox.build(&index, &["alpha"]);
     run.assert_exit(4)
@@ -326,7 +326,7 @@ fn redirect_loop_is_an_error() {
         let (index, _) = index();
         index.always(
             path,
-            Behaviour::Status(302, vec![("Location", path.to_owned())]),
+            Behavior::Status(302, vec![("Location", path.to_owned())]),
         );
         let run = Sandbox::new().build(&index, &["alpha"]);
         run.assert_exit(4)
@@ -345,7 +345,7 @@ fn invalid_index_page_is_an_error_with_url() {
     ];
     for (content_type, body) in bodies {
         let (index, _) = index();
-        index.always(PAGE, Behaviour::Body(content_type, body.into()));
+        index.always(PAGE, Behavior::Body(content_type, body.into()));
         let run = Sandbox::new().build(&index, &["alpha"]);
         run.assert_exit(4).assert_error_names(&[PAGE]);
     }
@@ -356,7 +356,7 @@ fn page_without_files_has_no_versions() {
     let (index, _) = index();
     index.always(
         PAGE,
-        Behaviour::Body("text/html", b"<html>Welcome to the hotel network".to_vec()),
+        Behavior::Body("text/html", b"<html>Welcome to the hotel network".to_vec()),
     );
     let run = Sandbox::new().build(&index, &["alpha"]);
     run.assert_exit(3).assert_error_names(&["alpha"]);
@@ -391,11 +391,11 @@ fn unreachable_index_is_an_error_with_address() {
 #[test]
 fn follows_redirect() {
     let (index, wheel) = index();
-    let elsewhere = Behaviour::Status(302, vec![("Location", format!("{FILE}?elsewhere"))]);
+    let elsewhere = Behavior::Status(302, vec![("Location", format!("{FILE}?elsewhere"))]);
     index.always(FILE, elsewhere);
     index.always(
         &format!("{FILE}?elsewhere"),
-        Behaviour::Body("application/zip", wheel.bytes()),
+        Behavior::Body("application/zip", wheel.bytes()),
     );
     let sandbox = Sandbox::new();
     sandbox.build(&index, &["alpha"]).assert_success();
@@ -405,13 +405,13 @@ fn follows_redirect() {
 #[test]
 fn retries_metadata_file() {
     let metadata = format!("{FILE}.metadata");
-    for behaviour in [
-        Behaviour::ResetAfter(10),
-        Behaviour::TruncateAt(10),
-        Behaviour::Status(503, Vec::new()),
+    for behavior in [
+        Behavior::ResetAfter(10),
+        Behavior::TruncateAt(10),
+        Behavior::Status(503, Vec::new()),
     ] {
         let (index, wheel) = index();
-        index.script(&metadata, [behaviour]);
+        index.script(&metadata, [behavior]);
         let sandbox = Sandbox::new();
         sandbox.build(&index, &["alpha"]).assert_success();
         assert_has(&sandbox, &wheel);
@@ -421,7 +421,7 @@ fn retries_metadata_file() {
 #[test]
 fn reads_metadata_from_wheel_if_metadata_file_is_missing() {
     let (index, wheel) = index();
-    let missing = || Behaviour::Status(404, Vec::new());
+    let missing = || Behavior::Status(404, Vec::new());
     index.always(&format!("{FILE}.metadata"), missing());
     let sandbox = Sandbox::new();
     sandbox.build(&index, &["alpha"]).assert_success();

@@ -1,12 +1,12 @@
-//! The templates for clusters: against the API server's rules, against themselves, and their parts in real containers.
+//! The `OpenShift` templates: validated against the rules of the API server, and their parts in real containers.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::containers::{Buildah, repository, succeed, told};
+use crate::support::containers::{Buildah, output_text, repository, succeed};
 use crate::support::{Index, Sdist, Wheel, test_python, tree};
 
-/// Runs the check of the templates, all of them unless `arguments` name others.
+/// Checks the templates, all of them unless `arguments` name others.
 fn check(python: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(python);
     command.arg("tests/manifests.py").args(arguments);
@@ -20,10 +20,10 @@ fn check(python: &Path, arguments: &[&str]) -> Output {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn templates_are_what_the_api_server_accepts() {
+fn api_server_accepts_templates() {
     let python = test_python();
     let output = check(&python, &[]);
-    let said = told(&output);
+    let said = output_text(&output);
     assert!(output.status.success(), "{said}");
     for object in [
         "BuildConfig/python-wheelhouse",
@@ -38,31 +38,31 @@ fn templates_are_what_the_api_server_accepts() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn documented_commands_give_what_the_api_server_accepts() {
+fn api_server_accepts_documented_commands() {
     let python = test_python();
     let output = check(&python, &["--documented", "docs/how-to/openshift.md"]);
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", output_text(&output));
 }
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn mistakes_in_templates_are_found() {
+fn finds_errors_in_templates() {
     let python = test_python();
     let output = check(&python, &["--broken", "tests/manifests-broken.yaml"]);
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", output_text(&output));
 
     let directory = tempfile::tempdir().unwrap();
     let twice = directory.path().join("twice.yaml");
     let text = std::fs::read_to_string(repository().join("openshift/index.yaml")).unwrap();
     std::fs::write(&twice, text + "kind: Template\n").unwrap();
-    let said = told(&check(&python, &[twice.to_str().unwrap()]));
+    let said = output_text(&check(&python, &[twice.to_str().unwrap()]));
     assert!(said.contains("duplicate key kind"), "{said}");
 
     let markdown = directory.path().join("commands.md");
     let text =
         "```console\n$ oc process -f openshift/index.yaml -p HOST=A_B | oc apply -f -\n```\n";
     std::fs::write(&markdown, text).unwrap();
-    let said = told(&check(
+    let said = output_text(&check(
         &python,
         &["--documented", markdown.to_str().unwrap()],
     ));
@@ -70,8 +70,9 @@ fn mistakes_in_templates_are_found() {
 }
 
 #[test]
-fn the_wheelhouse_of_an_application_is_where_its_build_looks() {
-    // An image source lies in the root of the inputs, and the source below it if there is a `contextDir`.
+fn application_build_finds_its_wheelhouse() {
+    // An image source is copied to the root of the inputs, and the source to a directory below it if there is a
+    // `contextDir`.
     for (name, destination) in [
         ("application.yaml", "./${CONTEXT_DIR}/.s2i/wheelhouse"),
         ("disconnected.yaml", ".s2i/wheelhouse"),
@@ -87,7 +88,7 @@ fn the_wheelhouse_of_an_application_is_where_its_build_looks() {
     }
 }
 
-/// Returns the script that the template runs in the image of a wheelhouse before it is pushed.
+/// Returns the script that the template runs in the image of a wheelhouse before pushing it.
 fn hook(template: &str) -> String {
     let text = std::fs::read_to_string(repository().join("openshift").join(template)).unwrap();
     let lines = text
@@ -101,11 +102,11 @@ fn hook(template: &str) -> String {
     lines.join(" ").replace("${BUILDER}", "python-wheelhouse")
 }
 
-/// Where `docs/how-to/openshift.md` mounts the secret with pip's configuration.
-const SECRET_PLACE: &str = "/etc/xdg/pip";
+/// The directory where `docs/how-to/openshift.md` mounts the secret with pip's configuration.
+const SECRET_DIRECTORY: &str = "/etc/xdg/pip";
 
-/// Builds the image of a wheelhouse from `source` with `assemble`, as `OpenShift` does: the Dockerfile of
-/// `s2i build --as-dockerfile`, with the hook in a stage of its own, and `secret` as a volume.
+/// Builds the image of a wheelhouse from `source` with `assemble`, like `OpenShift`: with the Dockerfile of `s2i
+/// build --as-dockerfile`, the hook in a separate stage, and `secret` as a volume.
 fn build(buildah: &Buildah, source: &Path, assemble: &str, secret: &Path, image: &str) -> Output {
     let context = tempfile::tempdir().unwrap();
     tree::copy(source, &context.path().join("src"));
@@ -146,7 +147,7 @@ fn build(buildah: &Buildah, source: &Path, assemble: &str, secret: &Path, image:
         "--tag",
         image,
     ]);
-    let volume = format!("{}:{SECRET_PLACE}:ro", secret.display());
+    let volume = format!("{}:{SECRET_DIRECTORY}:ro", secret.display());
     command.args(["--volume", &volume]).arg(context.path());
     command.output().unwrap()
 }
@@ -156,7 +157,7 @@ fn build(buildah: &Buildah, source: &Path, assemble: &str, secret: &Path, image:
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn an_index_that_needs_credentials_is_used_by_a_secret_that_does_not_stay() {
+fn uses_and_does_not_keep_secret_for_index() {
     let buildah = Buildah::find();
     let (index, image) = (Index::start(), "localhost/wheelhouse-by-secret");
     index.add(&Wheel::new("alpha", "1.0").requires("gamma"));
@@ -170,11 +171,11 @@ fn an_index_that_needs_credentials_is_used_by_a_secret_that_does_not_stay() {
 
     let assemble = "/opt/app-root/s2i/assemble";
     let output = build(&buildah, source.path(), assemble, secret.path(), image);
-    let said = told(&output);
+    let said = output_text(&output);
     assert!(output.status.success(), "{said}");
     assert!(!said.contains("hunter2secret"), "{said}");
     let container = buildah.container(image);
-    let root = container.mounted();
+    let root = container.mount();
     assert_eq!(tree::wheels(&root.join("opt/app-root/wheelhouse")).len(), 2);
     for directory in ["opt/app-root", "tmp", "etc"] {
         for (name, bytes) in tree::read(&root.join(directory)) {
@@ -187,7 +188,7 @@ fn an_index_that_needs_credentials_is_used_by_a_secret_that_does_not_stay() {
 
     let documentation =
         std::fs::read_to_string(repository().join("docs/how-to/openshift.md")).unwrap();
-    assert!(documentation.contains(&format!("\"destinationPath\": \"{SECRET_PLACE}\"")));
+    assert!(documentation.contains(&format!("\"destinationPath\": \"{SECRET_DIRECTORY}\"")));
 }
 
 #[test]
@@ -195,16 +196,16 @@ fn an_index_that_needs_credentials_is_used_by_a_secret_that_does_not_stay() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn a_build_that_made_no_wheels_fails_and_says_why() {
+fn build_without_wheels_is_an_error() {
     assert_eq!(hook("application.yaml"), hook("disconnected.yaml"));
     let buildah = Buildah::find();
     let (source, secret) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::fs::write(source.path().join("requirements.txt"), "").unwrap();
     let image = "localhost/wheelhouse-without-wheels";
-    // What runs where the builder lacks its label.
+    // The script that runs if the builder lacks its label.
     let assemble = "/usr/libexec/s2i/assemble";
     let output = build(&buildah, source.path(), assemble, secret.path(), image);
-    let said = told(&output);
+    let said = output_text(&output);
     assert!(!output.status.success(), "{said}");
     for part in [
         "error: the build made no complete wheelhouse",

@@ -1,13 +1,14 @@
-//! Builders of both strategies of `OpenShift`, the wheelhouse that each makes, and the application that is built from it.
+//! Builders of both build strategies of `OpenShift`, the wheelhouse that each builds, and the application that uses
+//! it.
 
 use std::process::Command;
 
 use crate::builder::assert_is_builder;
-use crate::support::containers::{Buildah, Network, repository, succeed, told};
+use crate::support::containers::{Buildah, Network, output_text, repository, succeed};
 use crate::support::openshift::{BuildConfig, ImageSource, succeeded};
 use crate::support::s2i_builds::{blog_source, checkout, with_server};
 
-/// `spec.output.imageLabels` of a builder that the Source strategy makes: nothing else can set them.
+/// `spec.output.imageLabels` of a builder from the Source strategy, which has no other way to set them.
 const LABELS: [(&str, &str); 5] = [
     ("io.openshift.s2i.scripts-url", "image:///opt/app-root/s2i"),
     ("io.s2i.scripts-url", "image:///opt/app-root/s2i"),
@@ -23,7 +24,7 @@ const WHEELHOUSE: &str = "/opt/app-root/wheelhouse/.";
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
+fn source_strategy_builds_builder_wheelhouse_and_application() {
     let buildah = Buildah::find();
     let [builder, wheelhouse, application] = ["builder", "wheelhouse", "application"]
         .map(|it| format!("localhost/source-strategy-{it}"));
@@ -36,7 +37,7 @@ fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
     succeeded(&config.source_strategy(&buildah.base()));
     assert_is_builder(&buildah, &builder);
 
-    // From the index: the application's own assemble hands over to the builder's.
+    // From the index: the `assemble` of the application calls that of the builder.
     let source = blog_source();
     let config = BuildConfig::new(&buildah, source.path(), &wheelhouse);
     let first = succeeded(&config.source_strategy(&builder));
@@ -53,15 +54,15 @@ fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
         "/health",
         "assert 'misaka' in get('/simple/') and '.whl#sha256=' in get('/simple/django/')",
     );
-    let container = buildah.container(&wheelhouse).for_anybody();
+    let container = buildah.container(&wheelhouse).for_any_user();
     let served = succeeded(&container.bash(&serves, &[], Network::None));
     assert!(served.contains("ended with 0"), "{served}");
     let left = "find /opt/app-root/src -mindepth 1 -newer /opt/app-root/bin/wheelhouse; \
                 find /opt/app-root/wheelhouse -links +1 -type f";
-    assert_eq!(told(&container.bash(left, &[], Network::None)), "");
+    assert_eq!(output_text(&container.bash(left, &[], Network::None)), "");
     drop(container);
 
-    // One line changes, and nothing is compiled again.
+    // A change of one line does not cause a rebuild.
     let requirements = source.path().join("requirements.txt");
     let text = std::fs::read_to_string(&requirements).unwrap();
     std::fs::write(
@@ -80,7 +81,7 @@ fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
     );
     assert!(!second.contains("warning: "), "{second}");
 
-    // The scripts of the source see that its wheelhouse is complete.
+    // The scripts of the source detect that its wheelhouse is complete.
     let config = BuildConfig {
         image_sources: &[ImageSource {
             image: &wheelhouse,
@@ -94,7 +95,7 @@ fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
     assert!(built.contains("no index is asked"), "{built}");
     let left = "find /tmp /opt/app-root -name wheelhouse";
     let container = buildah.container(&application);
-    assert_eq!(told(&container.bash(left, &[], Network::None)), "");
+    assert_eq!(output_text(&container.bash(left, &[], Network::None)), "");
     drop(container);
     let page = with_server(
         "SECRET_KEY=secret ALLOWED_HOSTS=127.0.0.1 bash -c 'python manage.py migrate --noinput && \
@@ -102,7 +103,7 @@ fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
         "/health/",
         "page = get('/')\nassert 'Wheelwright' in page and '<article' in page, page",
     );
-    let container = buildah.container(&application).for_anybody();
+    let container = buildah.container(&application).for_any_user();
     succeeded(&container.bash(&page, &[], Network::None));
     drop(container);
     for image in [application, wheelhouse, builder] {
@@ -115,7 +116,7 @@ fn the_source_strategy_makes_a_builder_its_wheelhouse_and_the_application() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn the_docker_strategy_makes_a_builder_that_needs_no_network_for_both() {
+fn docker_strategy_builds_wheelhouse_and_application_offline() {
     let buildah = Buildah::find();
     let [builder, wheelhouse, application] = ["builder", "wheelhouse", "application"]
         .map(|it| format!("localhost/docker-strategy-{it}"));
@@ -130,11 +131,11 @@ fn the_docker_strategy_makes_a_builder_that_needs_no_network_for_both() {
         "cd /opt/app-root; stat -c '%n %u:%g %a' wheelhouse s2i bin/wheelhouse; ls -d /tmp/src";
     let output = buildah.container(&builder).bash(places, &[], Network::None);
     assert_eq!(
-        told(&output).split("ls: ").next(),
+        output_text(&output).split("ls: ").next(),
         Some("wheelhouse 1001:0 775\ns2i 1001:0 775\nbin/wheelhouse 1001:0 775\n")
     );
 
-    // Packages of the source, and the variables in its .s2i/environment.
+    // Packages in the source, and the variables of its .s2i/environment.
     let source = blog_source();
     let download = [
         "download",
@@ -160,8 +161,8 @@ fn the_docker_strategy_makes_a_builder_that_needs_no_network_for_both() {
         "{built}"
     );
 
-    // The wheelhouse as an image of its own, and the image's own assemble.
-    let carried = carry(&buildah, &wheelhouse);
+    // The wheelhouse as a separate image, and the `assemble` of the base image.
+    let carried = build_wheelhouse_image(&buildah, &wheelhouse);
     std::fs::write(
         &environment,
         "PIP_NO_INDEX=1\nPIP_FIND_LINKS=.s2i/wheelhouse\n",
@@ -182,13 +183,13 @@ fn the_docker_strategy_makes_a_builder_that_needs_no_network_for_both() {
     }
 }
 
-/// Makes an image of the wheelhouse in the image `wheelhouse` with `wheelhouse image`, and returns its id.
-fn carry(buildah: &Buildah, wheelhouse: &str) -> String {
+/// Builds an image of the wheelhouse in the image `wheelhouse` with `wheelhouse image` and returns its id.
+fn build_wheelhouse_image(buildah: &Buildah, wheelhouse: &str) -> String {
     let (container, directory) = (buildah.container(wheelhouse), tempfile::tempdir().unwrap());
     let mut image = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
     image
         .arg("image")
-        .arg(container.mounted().join("opt/app-root/wheelhouse"));
+        .arg(container.mount().join("opt/app-root/wheelhouse"));
     succeed(image.arg("oci:layout:1").current_dir(directory.path()));
     let anything = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
     std::fs::write(directory.path().join("policy.json"), anything).unwrap();
@@ -202,9 +203,9 @@ fn carry(buildah: &Buildah, wheelhouse: &str) -> String {
     succeed(buildah.buildah(pull).current_dir(directory.path()))
 }
 
-/// `oc new-build --strategy=docker` looks up the last `FROM` as it is written, and a cluster replaces only that one.
+/// `oc new-build --strategy=docker` looks up the last `FROM` literally, and a cluster replaces only that one.
 #[test]
-fn the_only_base_of_the_dockerfile_is_an_image_that_oc_can_look_up() {
+fn dockerfile_has_one_base_image_that_oc_can_look_up() {
     let dockerfile = std::fs::read_to_string(repository().join("Dockerfile")).unwrap();
     let bases = dockerfile
         .lines()

@@ -1,4 +1,4 @@
-//! The directory that a run leaves.
+//! The contents of the output directory after a run.
 
 use crate::support::{Index, Sandbox, Sdist, Wheel, sha256, tree};
 
@@ -12,7 +12,7 @@ fn index() -> Index {
 }
 
 #[test]
-fn it_holds_exactly_the_set_of_its_lock() {
+fn contains_exactly_the_locked_set() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha", "gamma"]).assert_success();
     let first = [
@@ -38,7 +38,7 @@ fn it_holds_exactly_the_set_of_its_lock() {
 }
 
 #[test]
-fn foreign_files_are_left_and_reported() {
+fn keeps_and_reports_foreign_files() {
     let (index, sandbox) = (index(), Sandbox::new());
     let foreign = Wheel::new("mine", "1.0");
     std::fs::create_dir(sandbox.out()).unwrap();
@@ -59,7 +59,7 @@ fn foreign_files_are_left_and_reported() {
 }
 
 #[test]
-fn removed_wheels_are_told() {
+fn reports_removed_wheels() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha", "gamma"]).assert_success();
     let run = sandbox.build(&index, &["beta<2", "--json"]);
@@ -81,7 +81,7 @@ fn removed_wheels_are_told() {
 }
 
 #[test]
-fn a_wheel_of_the_users_is_never_replaced_or_removed() {
+fn never_replaces_or_removes_wheel_of_user() {
     let (index, sandbox) = (index(), Sandbox::new());
     std::fs::create_dir(sandbox.out()).unwrap();
     let own = sandbox.out().join("beta-1.0-py3-none-any.whl");
@@ -98,7 +98,7 @@ fn a_wheel_of_the_users_is_never_replaced_or_removed() {
 }
 
 #[test]
-fn a_wheel_that_somebody_replaced_is_not_removed() {
+fn does_not_remove_replaced_wheel() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha"]).assert_success();
     let path = sandbox.out().join("alpha-1.0-py3-none-any.whl");
@@ -115,7 +115,7 @@ fn a_wheel_that_somebody_replaced_is_not_removed() {
 }
 
 #[test]
-fn a_wheel_that_is_gone_or_damaged_is_put_there_again() {
+fn restores_missing_or_corrupt_wheel() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha", "gamma"]).assert_success();
     let before = tree::read(&sandbox.out());
@@ -134,7 +134,7 @@ fn a_wheel_that_is_gone_or_damaged_is_put_there_again() {
 }
 
 #[test]
-fn a_directory_that_was_damaged_and_copied_is_not_believed() {
+fn detects_corruption_in_copied_directory() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["beta"]).assert_success();
     let files = tree::read(&sandbox.out());
@@ -144,7 +144,7 @@ fn a_directory_that_was_damaged_and_copied_is_not_believed() {
     let mut bytes = files[beta].clone();
     bytes[10] ^= 1;
     std::fs::write(copied.join(beta), bytes).unwrap();
-    // Clocks of file systems tick slowly.
+    // Timestamps of filesystems have a coarse resolution.
     std::thread::sleep(std::time::Duration::from_millis(50));
     std::fs::write(copied.join("wheelhouse.json"), &files["wheelhouse.json"]).unwrap();
     sandbox
@@ -155,7 +155,7 @@ fn a_directory_that_was_damaged_and_copied_is_not_believed() {
 }
 
 #[test]
-fn the_same_set_gives_the_same_bytes_from_any_cache() {
+fn output_is_reproducible_with_any_cache() {
     let (index, sandbox) = (index(), Sandbox::new());
     let trees: Vec<_> = ["one", "two"]
         .map(|name| {
@@ -171,7 +171,7 @@ fn the_same_set_gives_the_same_bytes_from_any_cache() {
 }
 
 #[test]
-fn an_unchanged_run_writes_and_asks_nothing() {
+fn unchanged_run_writes_and_requests_nothing() {
     use std::os::unix::fs::MetadataExt as _;
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha", "gamma"]).assert_success();
@@ -193,7 +193,7 @@ fn an_unchanged_run_writes_and_asks_nothing() {
 }
 
 #[test]
-fn the_manifest_lists_every_wheel_with_its_digest() {
+fn manifest_lists_wheels_with_digests() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha", "gamma"]).assert_success();
     let files = tree::read(&sandbox.out());
@@ -208,7 +208,7 @@ fn the_manifest_lists_every_wheel_with_its_digest() {
 }
 
 #[test]
-fn another_wheelhouse_of_the_same_cache_makes_one_run_read_wheels_again() {
+fn second_wheelhouse_makes_first_read_wheels_once() {
     use std::os::unix::fs::MetadataExt as _;
     let (index, sandbox) = (index(), Sandbox::new());
     let linked = ["alpha", "--link-mode=hardlink"];
@@ -225,12 +225,12 @@ fn another_wheelhouse_of_the_same_cache_makes_one_run_read_wheels_again() {
     let manifest = || sandbox.out().join("wheelhouse.json");
     assert!(changed(wheel()) > changed(manifest()), "no link was added");
     sandbox.build(&index, &linked).assert_success();
-    // A run that reads wheels makes the manifest newer than these, and the next one reads nothing.
+    // A run that reads wheels writes a newer manifest, and the next one does not read them.
     assert!(changed(wheel()) < changed(manifest()));
     let before = changed(manifest());
     sandbox.build(&index, &linked).assert_success();
     assert_eq!(changed(manifest()), before);
-    // What is written into the shared file is noticed, even if the time is put back.
+    // A change of the shared file is detected, even if its modification time is restored.
     let placed = std::fs::metadata(wheel()).unwrap().modified().unwrap();
     let mut damaged = std::fs::read(wheel()).unwrap();
     *damaged.last_mut().unwrap() ^= 1;

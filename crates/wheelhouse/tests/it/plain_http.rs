@@ -1,9 +1,9 @@
-//! Servers without TLS: which may be indexes, and to which no page or redirect leads.
+//! Plain HTTP: trusted hosts, and links and redirects from HTTPS.
 
 use std::path::Path;
 
 use crate::certificates::{Server, build, self_signed};
-use crate::support::{Finished, Sandbox, Wheel, sha256, test_python, tree};
+use crate::support::{RunResult, Sandbox, Wheel, sha256, test_python, tree};
 
 const ALPHA: &str = "alpha-1.0-py3-none-any.whl";
 
@@ -12,7 +12,7 @@ fn way(words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn an_index_at_plain_http_has_to_be_trusted() {
+fn plain_http_index_must_be_trusted() {
     let sandbox = Sandbox::new();
     let url = "http://mirror.example:8080/simple/";
     for arguments in [
@@ -32,7 +32,7 @@ fn an_index_at_plain_http_has_to_be_trusted() {
             .assert_exit(4)
             .assert_error_names(&[url, "--trusted-host mirror.example:8080"]);
     }
-    // Nothing comes from it.
+    // Nothing is downloaded from the index.
     let wheel = Wheel::new("alpha", "1.0");
     std::fs::write(sandbox.path(ALPHA), wheel.bytes()).unwrap();
     let local = [
@@ -46,13 +46,13 @@ fn an_index_at_plain_http_has_to_be_trusted() {
     build(&sandbox, &way(&local), &[]).assert_success();
 }
 
-/// Servers that the sandbox reaches by a proxy, with their files below `http:`.
-struct Web {
+/// Servers that the sandbox reaches through a proxy, with their files below `http:`.
+struct ProxiedServers {
     sandbox: Sandbox,
     proxy: Server,
 }
 
-impl Web {
+impl ProxiedServers {
     fn start() -> Self {
         let (sandbox, python) = (Sandbox::new(), test_python());
         let none = Path::new("");
@@ -66,7 +66,7 @@ impl Web {
         std::fs::write(path, contents).unwrap();
     }
 
-    fn build(&self, arguments: &[&str]) -> Finished {
+    fn build(&self, arguments: &[&str]) -> RunResult {
         let _ = std::fs::remove_dir_all(self.sandbox.out());
         let proxy = format!("http://127.0.0.1:{}", self.proxy.port);
         build(&self.sandbox, &way(arguments), &["--proxy", &proxy])
@@ -75,13 +75,13 @@ impl Web {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn a_file_without_a_digest_does_not_come_from_a_host_that_is_not_trusted() {
-    let web = Web::start();
+fn rejects_file_without_digest_from_untrusted_host() {
+    let web = ProxiedServers::start();
     let wheel = Wheel::new("alpha", "1.0").bytes();
     let file = format!("http://files.example/{ALPHA}");
     let with_digest = format!("{file}#sha256={}", sha256(&wheel));
     web.publish(&file, &wheel);
-    for (link, is_taken) in [(&file, false), (&with_digest, true)] {
+    for (link, is_accepted) in [(&file, false), (&with_digest, true)] {
         let page = format!("<!DOCTYPE html><a href='{link}'>{ALPHA}</a>");
         web.publish(
             "http://mirror.example/simple/alpha/index.html",
@@ -90,14 +90,14 @@ fn a_file_without_a_digest_does_not_come_from_a_host_that_is_not_trusted() {
         let index = ["--index-url", "http://mirror.example/simple/", "alpha"];
         let trusting = ["--trusted-host", "mirror.example"];
         let run = web.build(&[&index[..], &trusting].concat());
-        if is_taken {
+        if is_accepted {
             run.assert_success();
         } else {
             run.assert_exit(3)
                 .assert_error_names(&[ALPHA, "is at plain HTTP and has no digest"]);
         }
         let run = web.build(&["--no-index", link]);
-        if is_taken {
+        if is_accepted {
             run.assert_success();
         } else {
             run.assert_exit(4)
@@ -118,7 +118,7 @@ fn a_file_without_a_digest_does_not_come_from_a_host_that_is_not_trusted() {
     not(all(feature = "test-python", feature = "test-tools")),
     ignore = "requires the test Python, strace, openssl"
 )]
-fn https_does_not_lead_to_plain_http() {
+fn rejects_link_and_redirect_from_https_to_plain_http() {
     let (sandbox, python) = (Sandbox::new(), test_python());
     let server = self_signed(&sandbox, &python, "self.pem", "localhost");
     let base = format!("https://localhost:{}", server.port);

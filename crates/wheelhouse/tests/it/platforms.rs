@@ -1,4 +1,4 @@
-//! `build --platform`: wheels that fit an older system than this one.
+//! `build --platform`: wheels for an older system than the host.
 
 use crate::support::{Index, Sandbox, Sdist, Wheel, tree};
 
@@ -17,7 +17,7 @@ fn index() -> Index {
 
 #[test]
 #[cfg_attr(not(target_env = "gnu"), ignore = "requires glibc 2.34 or newer")]
-fn wheels_are_chosen_that_fit_an_older_system() {
+fn selects_wheels_for_older_system() {
     let (index, sandbox) = (index(), Sandbox::new());
     let run = sandbox.build(&index, &["alpha"]);
     run.assert_success();
@@ -52,7 +52,7 @@ fn wheels_are_chosen_that_fit_an_older_system() {
 
 #[test]
 #[cfg_attr(not(target_env = "gnu"), ignore = "requires glibc")]
-fn what_is_built_here_and_does_not_fit_is_named() {
+fn incompatible_built_wheel_is_an_error() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let binary = "filename = make_wheel(wheel_directory)\n\
                   with zipfile.ZipFile(os.path.join(wheel_directory, filename), 'a') as wheel:\n    \
@@ -69,7 +69,7 @@ fn what_is_built_here_and_does_not_fit_is_named() {
         "needs glibc 2.",
         "--only-binary",
     ]);
-    // What was built before is not built again for it.
+    // The cached wheel is not built again.
     assert!(!run.stderr.contains("Building beta"), "{}", run.stderr);
     sandbox
         .build(&index, &[&["gamma"], &old[..]].concat())
@@ -77,7 +77,7 @@ fn what_is_built_here_and_does_not_fit_is_named() {
 }
 
 #[test]
-fn other_systems_are_refused() {
+fn rejects_other_systems() {
     let (index, sandbox) = (index(), Sandbox::new());
     for platform in ["windows", "alpine", "macos", "manylinux_2_99_x86_64"] {
         sandbox

@@ -1,15 +1,16 @@
-//! `packaging/image`: the image of the program, and a builder that copies the program from it, as docs/how-to/s2i.md describes.
+//! `packaging/image`: the image of the program, and a builder that copies the program from it, as the S2I
+//! documentation describes.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::containers::{Buildah, Network, repository, succeed, told};
+use crate::support::containers::{Buildah, Network, output_text, repository, succeed};
 use crate::support::openshift::succeeded;
 use crate::support::s2i_builds::checkout;
 
-/// Makes the image from the tarballs in `dist/` of `checkout`, and returns its index.
+/// Builds the image from the tarballs in `dist/` of `checkout` and returns its index.
 fn image(buildah: &Buildah, checkout: &Path) -> Value {
     succeed(&mut buildah.command(checkout.join("packaging/image")));
     let image = format!("oci-archive:{}", archive(checkout));
@@ -35,7 +36,7 @@ fn documented() -> String {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn a_dockerfile_copies_the_program_from_its_image() {
+fn dockerfile_copies_program_from_image() {
     let buildah = Buildah::find();
     let directory = checkout();
     let checkout = directory.path();
@@ -50,7 +51,7 @@ fn a_dockerfile_copies_the_program_from_its_image() {
     let one = image(&buildah, checkout);
     assert_eq!(one["manifests"].as_array().unwrap().len(), 1, "{one}");
 
-    // The same program gives the same image, and another architecture stands beside it.
+    // The image is reproducible, and another architecture is added to it.
     let this = std::env::consts::ARCH;
     let (own, other) = if this == "x86_64" {
         (0, "aarch64")
@@ -73,7 +74,7 @@ fn a_dockerfile_copies_the_program_from_its_image() {
     assert_eq!(platforms, ["amd64", "arm64"]);
     assert_eq!(manifests[own], one["manifests"][0]);
 
-    // The documented Dockerfile makes a builder whose program runs.
+    // The documented Dockerfile builds a builder whose program runs.
     std::fs::write(
         checkout.join("policy.json"),
         r#"{"default": [{"type": "insecureAcceptAnything"}]}"#,
@@ -94,7 +95,7 @@ fn a_dockerfile_copies_the_program_from_its_image() {
     let builder = "localhost/wheelhouse-by-copy";
     buildah.build(checkout, builder);
     let script = "set -e; wheelhouse --version; s2i/usage; touch wheelhouse/a; rm wheelhouse/a";
-    let container = buildah.container(builder).for_anybody();
+    let container = buildah.container(builder).for_any_user();
     let said =
         succeeded(&container.bash(&format!("cd /opt/app-root; {script}"), &[], Network::None));
     assert!(said.contains("REQUIREMENTS_FILE"), "{said}");
@@ -104,11 +105,11 @@ fn a_dockerfile_copies_the_program_from_its_image() {
     let container = buildah.container("localhost/wheelhouse");
     let listed = list
         .args(["-c", files])
-        .current_dir(container.mounted())
+        .current_dir(container.mount())
         .output()
         .unwrap();
     assert_eq!(
-        told(&listed),
+        output_text(&listed),
         "644 ./etc/ssl/certs/ca-certificates.crt\n\
          644 ./licenses/LICENSE-APACHE\n\
          644 ./licenses/LICENSE-MIT\n\
@@ -125,7 +126,7 @@ fn a_dockerfile_copies_the_program_from_its_image() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn an_image_of_nothing_is_refused() {
+fn rejects_image_without_programs() {
     let buildah = Buildah::find();
     let checkout = checkout();
     succeed(
@@ -139,7 +140,7 @@ fn an_image_of_nothing_is_refused() {
         .command(checkout.path().join("packaging/image"))
         .output()
         .unwrap();
-    let said = told(&output);
+    let said = output_text(&output);
     assert!(
         !output.status.success() && said.contains("error: dist/ has no tarball of wheelhouse"),
         "{said}"

@@ -1,6 +1,6 @@
 //! `[tool.wheelhouse]` of a project.
 
-use crate::support::{Finished, Index, Sandbox, Wheel, tree};
+use crate::support::{Index, RunResult, Sandbox, Wheel, tree};
 
 fn index(version: &str) -> Index {
     let index = Index::start();
@@ -9,7 +9,7 @@ fn index(version: &str) -> Index {
     index
 }
 
-fn run(sandbox: &Sandbox, directory: &str, arguments: &[&str]) -> Finished {
+fn run(sandbox: &Sandbox, directory: &str, arguments: &[&str]) -> RunResult {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     command.current_dir(sandbox.path(directory)).args(arguments);
     sandbox.spawn(command).finish()
@@ -25,7 +25,7 @@ fn project(sandbox: &Sandbox, index: &Index, more: &str) {
 }
 
 #[test]
-fn it_configures_builds_in_the_tree_and_of_the_tree() {
+fn configures_builds_inside_and_of_the_project() {
     let (index, sandbox) = (index("1.0"), Sandbox::new());
     project(&sandbox, &index, "output = 'made'\nconstraints = 'c.txt'");
     sandbox.write("app/c.txt", "alpha<1");
@@ -43,7 +43,7 @@ fn it_configures_builds_in_the_tree_and_of_the_tree() {
 }
 
 #[test]
-fn variables_and_options_are_stronger() {
+fn variables_and_options_override_project() {
     let (index, other, mut sandbox) = (index("1.0"), index("2.0"), Sandbox::new());
     project(&sandbox, &index, "");
     let out = sandbox.out().display().to_string();
@@ -58,7 +58,7 @@ fn variables_and_options_are_stronger() {
 }
 
 #[test]
-fn mistakes_in_it_end_the_run() {
+fn invalid_project_configuration_is_an_error() {
     let (index, sandbox) = (index("1.0"), Sandbox::new());
     project(&sandbox, &index, "index-urls = 'x'");
     run(&sandbox, "app", &["build"])
@@ -72,12 +72,12 @@ fn mistakes_in_it_end_the_run() {
     run(&sandbox, "app", &["config"])
         .assert_exit(2)
         .assert_error_names(&["tool.wheelhouse.jobs", "whole number"]);
-    // Without the project it does not count.
+    // It does not apply outside of the project.
     run(&sandbox, "", &["config"]).assert_success();
 }
 
 #[test]
-fn config_shows_origins_and_the_indexes_that_are_asked() {
+fn config_shows_origins_and_indexes() {
     let sandbox = Sandbox::new();
     let shown = run(&sandbox, "", &["config", "--json"]);
     let document: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();

@@ -1,6 +1,4 @@
-//! The program with real parts: the real index, real pip and uv, a real application.
-//!
-//! `./test` makes the Python that these need and names it in `WHEELHOUSE_TEST_PYTHON`.
+//! Runs against PyPI, compared with pip and uv, with the example application.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +6,7 @@ use std::process::Command;
 use crate::support::python::{blog, environment, pip, run};
 use crate::support::test_python;
 
-/// `wheelhouse build` in `directory`, whose output is `wheels`.
+/// Runs `wheelhouse build` in `directory` with the output `wheels`.
 fn build(directory: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wheelhouse"));
     command
@@ -23,7 +21,7 @@ fn build(directory: &Path, arguments: &[&str]) -> String {
     not(all(feature = "test-python", feature = "test-pypi")),
     ignore = "requires the test Python, PyPI"
 )]
-fn the_example_runs_from_its_wheelhouse() {
+fn example_runs_from_its_wheelhouse() {
     let test_python = test_python();
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
@@ -40,7 +38,7 @@ fn the_example_runs_from_its_wheelhouse() {
         .arg("-r")
         .arg(&requirements));
     run(pip(&test_python, &python).arg("check"));
-    // Nothing is written into the checkout, which other tests copy at the same time.
+    // Other tests copy the checkout at the same time, so nothing may be written to it.
     let database = format!("sqlite:///{}", root.join("db.sqlite3").display());
     for arguments in [&["makemigrations", "--check"][..], &["test"]] {
         let mut manage = Command::new(&python);
@@ -91,7 +89,7 @@ fn the_example_runs_from_its_wheelhouse() {
     not(all(feature = "test-python", feature = "test-pypi")),
     ignore = "requires the test Python, PyPI"
 )]
-fn the_same_versions_as_pip() {
+fn selects_same_versions_as_pip() {
     let test_python = test_python();
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
@@ -133,7 +131,7 @@ fn the_same_versions_as_pip() {
     not(all(feature = "test-python", feature = "test-pypi")),
     ignore = "requires the test Python, PyPI"
 )]
-fn a_direct_requirement_late_in_the_list_stays_current() {
+fn late_direct_requirement_stays_current() {
     let directory = tempfile::tempdir().unwrap();
     let set = "jupyterlab\npandas\nscikit-learn\nboto3\nfastapi\nsphinx\nrequests\nmatplotlib\n";
     std::fs::write(directory.path().join("requirements.txt"), set).unwrap();

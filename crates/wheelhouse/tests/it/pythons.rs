@@ -1,12 +1,12 @@
-//! Pythons from 2.7 on, with real ones: uv drives those from 3.6 on, the program itself the others.
+//! Real Pythons from 2.7 on: those from 3.6 on through uv, older ones through the program itself.
 
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::python::{pythons, run, without_settings};
+use crate::support::python::{pythons, remove_pip_settings, run};
 use crate::support::{Index, Sandbox, Wheel, sha256, tree};
 
-/// A project without a `pyproject.toml`, whose only module is in C for any Python.
+/// A project without a `pyproject.toml`, whose only module is written in C for any Python.
 const TINY: [(&str, &str); 2] = [
     (
         "setup.py",
@@ -34,7 +34,7 @@ PyMODINIT_FUNC inittiny(void) { Py_InitModule("tiny", methods); }
     not(feature = "test-python2"),
     ignore = "requires Python 2.7, Python 3.6 to 3.9"
 )]
-fn every_python_from_2_7_on_gets_wheels_and_compiles() {
+fn builds_and_installs_for_every_python_from_2_7() {
     let pythons = pythons();
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
@@ -56,12 +56,12 @@ fn every_python_from_2_7_on_gets_wheels_and_compiles() {
     }
 }
 
-/// Installs `tiny` with the Python's own pip and runs it.
+/// Installs `tiny` with the pip of the Python and runs it.
 fn assert_imports(python: &Path, wheels: &Path, into: &Path) {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "-q", "--no-index", "--find-links"]);
     pip.arg(wheels).arg("--target").arg(into).arg("tiny");
-    without_settings(&mut pip);
+    remove_pip_settings(&mut pip);
     run(&mut pip);
     let program = "import tiny, markupsafe; assert tiny.answer() == 42; assert markupsafe.escape('<') == '&lt;'";
     run(Command::new(python)
@@ -69,13 +69,13 @@ fn assert_imports(python: &Path, wheels: &Path, into: &Path) {
         .env("PYTHONPATH", into));
 }
 
-/// Python 2.7 tells narrow from wide Unicode in the tags of its wheels, and pip takes just its own.
+/// Wheel tags of Python 2.7 distinguish narrow and wide Unicode, and pip accepts only its own.
 #[test]
 #[cfg_attr(
     not(feature = "test-python2"),
     ignore = "requires Python 2.7, Python 3.6 to 3.9"
 )]
-fn a_python_2_takes_the_wheels_with_its_unicode() {
+fn python_2_selects_wheels_by_unicode_width() {
     let python = pythons()["2.7"].clone();
     let widest = run(Command::new(&python).args(["-c", "import sys; print(sys.maxunicode)"]));
     let is_wide = String::from_utf8_lossy(&widest.stdout).trim() == "1114111";
@@ -110,7 +110,7 @@ fn a_python_2_takes_the_wheels_with_its_unicode() {
     not(feature = "test-python2"),
     ignore = "requires Python 2.7, Python 3.6 to 3.9"
 )]
-fn wheels_for_python_2_alone_can_be_named_themselves() {
+fn accepts_direct_reference_to_python_2_wheel() {
     let python = pythons()["2.7"].clone();
     let (index, sandbox) = (Index::start(), Sandbox::new());
     for tag in ["py2-none-any", "py27-none-any", "cp27-none-any"] {
@@ -139,13 +139,13 @@ fn wheels_for_python_2_alone_can_be_named_themselves() {
     }
 }
 
-/// Versions from before PEP 440 are none to today's pip; the last pip for an old Python lets them be.
+/// Current pip rejects versions from before PEP 440; the last pip for an old Python accepts them.
 #[test]
 #[cfg_attr(
     not(feature = "test-python2"),
     ignore = "requires Python 2.7, Python 3.6 to 3.9"
 )]
-fn old_metadata_is_read_for_an_old_python() {
+fn reads_legacy_metadata_for_old_python() {
     let python = pythons()["2.7"].clone();
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let any = |name: &str| Wheel::new(name, "1.0").tag("py2.py3-none-any");

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Behaviour, Finished, Index, Sandbox, Wheel, tree};
+use crate::support::{Behavior, Index, RunResult, Sandbox, Wheel, tree};
 
 const FILE: &str = "/files/requirements.txt";
 
-/// An index with `alpha` in two versions and `beta`, and with `files` beside its wheels.
+/// Returns an index with two versions of `alpha`, with `beta`, and with `files`.
 fn index(files: &[(&str, &str)]) -> Index {
     let index = Index::start();
     for wheel in [("alpha", "1.0"), ("alpha", "2.0"), ("beta", "1.0")] {
@@ -20,7 +20,7 @@ fn index(files: &[(&str, &str)]) -> Index {
     index
 }
 
-fn run(index: &Index, arguments: &[&str]) -> (Sandbox, Finished) {
+fn run(index: &Index, arguments: &[&str]) -> (Sandbox, RunResult) {
     let sandbox = Sandbox::new();
     let url = index.file_url("requirements.txt");
     let run = sandbox.build(index, &[&["-r", &url][..], arguments].concat());
@@ -31,7 +31,7 @@ const ALPHA_1: &str = "alpha-1.0-py3-none-any.whl";
 const BETA: &str = "beta-1.0-py3-none-any.whl";
 
 #[test]
-fn files_are_read_and_name_others_beside_them() {
+fn resolves_relative_references_in_remote_file() {
     let index = index(&[
         ("requirements.txt", "-r sub/more.txt\nalpha\n"),
         ("sub/more.txt", "-c ../constraints.txt\nbeta\n"),
@@ -43,7 +43,7 @@ fn files_are_read_and_name_others_beside_them() {
 }
 
 #[test]
-fn local_files_name_remote_ones_and_every_kind_of_file_may_be_remote() {
+fn local_file_may_include_remote_files_of_any_kind() {
     let index = index(&[("constraints.txt", "alpha<2\n"), ("beta.txt", "beta\n")]);
     let url = |name: &str| index.file_url(name);
     let sandbox = Sandbox::new();
@@ -61,7 +61,7 @@ fn local_files_name_remote_ones_and_every_kind_of_file_may_be_remote() {
 }
 
 #[test]
-fn find_links_of_a_remote_file_are_used_without_an_index() {
+fn uses_find_links_of_remote_file() {
     let index = index(&[]);
     let content = format!(
         "--no-index\n--find-links {}\nalpha<2\n",
@@ -71,7 +71,7 @@ fn find_links_of_a_remote_file_are_used_without_an_index() {
     let page = format!("<a href=\"{ALPHA_1}\">{ALPHA_1}</a>");
     index.always(
         "/files/links.html",
-        Behaviour::Body("text/html", page.into_bytes()),
+        Behavior::Body("text/html", page.into_bytes()),
     );
     let (sandbox, run) = run(&index, &["--no-index"]);
     run.assert_success();
@@ -80,7 +80,7 @@ fn find_links_of_a_remote_file_are_used_without_an_index() {
 }
 
 #[test]
-fn a_file_that_is_gone_is_named_with_who_names_it() {
+fn missing_file_is_an_error_with_including_line() {
     let index = index(&[("requirements.txt", "\n-r gone.txt\n")]);
     let (sandbox, run) = run(&index, &[]);
     run.assert_exit(4).assert_error_names(&[
@@ -92,10 +92,10 @@ fn a_file_that_is_gone_is_named_with_who_names_it() {
 }
 
 #[test]
-fn a_busy_or_broken_server_is_asked_again() {
+fn retries_busy_or_broken_server() {
     let index = index(&[("requirements.txt", "alpha<2\n")]);
-    let busy = Behaviour::Status(503, vec![("Retry-After", "1".to_owned())]);
-    index.script(FILE, [busy, Behaviour::TruncateAt(3)]);
+    let busy = Behavior::Status(503, vec![("Retry-After", "1".to_owned())]);
+    index.script(FILE, [busy, Behavior::TruncateAt(3)]);
     let (sandbox, run) = run(&index, &[]);
     run.assert_success();
     assert_eq!(tree::wheels(&sandbox.out()), [ALPHA_1]);
@@ -105,9 +105,9 @@ fn a_busy_or_broken_server_is_asked_again() {
 }
 
 #[test]
-fn a_server_that_stays_busy_is_given_up() {
+fn fails_after_retries() {
     let index = index(&[]);
-    index.always(FILE, Behaviour::Status(503, Vec::new()));
+    index.always(FILE, Behavior::Status(503, Vec::new()));
     let (_, run) = run(&index, &["--retries", "1"]);
     run.assert_exit(4)
         .assert_error_names(&[&index.file_url("requirements.txt"), "503"]);
@@ -115,9 +115,9 @@ fn a_server_that_stays_busy_is_given_up() {
 }
 
 #[test]
-fn a_silent_server_can_be_interrupted() {
+fn interrupts_request_to_silent_server() {
     let index = index(&[("requirements.txt", "alpha\n")]);
-    index.always(FILE, Behaviour::StallAfter(2));
+    index.always(FILE, Behavior::StallAfter(2));
     let sandbox = Sandbox::new();
     let url = index.file_url("requirements.txt");
     let run = sandbox.start(&index, &["-r", &url]);
@@ -131,7 +131,7 @@ fn a_silent_server_can_be_interrupted() {
 }
 
 #[test]
-fn what_is_no_requirements_file_is_refused() {
+fn rejects_response_that_is_not_a_requirements_file() {
     let page = "<!DOCTYPE html>\n<html><body>Please log in</body></html>\n".to_owned();
     for (content, words) in [
         (page, "requirements.txt"),
@@ -146,7 +146,7 @@ fn what_is_no_requirements_file_is_refused() {
 }
 
 #[test]
-fn offline_nothing_is_asked_for() {
+fn offline_run_requests_nothing() {
     let index = index(&[("requirements.txt", "alpha\n")]);
     let (_, run) = run(&index, &["--offline"]);
     run.assert_exit(4).assert_error_names(&[
@@ -158,7 +158,7 @@ fn offline_nothing_is_asked_for() {
 }
 
 #[test]
-fn a_project_is_not_read_from_the_network() {
+fn rejects_remote_project() {
     let index = index(&[]);
     let url = index.file_url("pyproject.toml");
     let run = Sandbox::new().build(&index, &["-r", &url]);
@@ -169,7 +169,7 @@ const USER: &str = "somebody";
 const PASSWORD: &str = "hunter2secret";
 
 #[test]
-fn credentials_are_used_for_files_beside_it_and_not_told() {
+fn uses_and_hides_credentials_for_included_files() {
     let index = index(&[
         ("requirements.txt", "-r more.txt\n-r gone.txt\n"),
         ("more.txt", "alpha\n"),
@@ -180,9 +180,9 @@ fn credentials_are_used_for_files_beside_it_and_not_told() {
     for verbosity in ["-v", "--json"] {
         let run = Sandbox::new().build(&index, &["-r", &url, verbosity]);
         run.assert_exit(4);
-        let told = format!("{}{}", run.stdout, run.stderr);
-        assert!(told.contains("/files/gone.txt answered 404"), "{told}");
-        assert!(!told.contains(PASSWORD), "{told}");
+        let output = format!("{}{}", run.stdout, run.stderr);
+        assert!(output.contains("/files/gone.txt answered 404"), "{output}");
+        assert!(!output.contains(PASSWORD), "{output}");
     }
     index.add_bytes("gone.txt", b"beta\n".to_vec(), None);
     let sandbox = Sandbox::new();
@@ -198,7 +198,7 @@ fn credentials_are_used_for_files_beside_it_and_not_told() {
 }
 
 #[test]
-fn a_netrc_file_and_the_index_give_credentials_too() {
+fn uses_credentials_of_netrc_and_index() {
     let index = index(&[("requirements.txt", "alpha<2\n")]);
     index.require_credentials(USER, PASSWORD);
     let sandbox = Sandbox::new();

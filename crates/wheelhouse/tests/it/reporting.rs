@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, process};
+use crate::support::{Behavior, Index, Sandbox, Sdist, Wheel, process};
 
 const SLOW: &str = "import time; time.sleep(1.2)";
 
@@ -133,7 +133,7 @@ fn log_of_failed_build_exists_at_reported_path() {
     index.add(&missing);
     index.always(
         &format!("/files/{}", missing.filename()),
-        Behaviour::Status(404, Vec::new()),
+        Behavior::Status(404, Vec::new()),
     );
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use wheelhouse_types::Manifest;
 
-use crate::support::builder_image::Image;
-use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, tree};
+use crate::support::builder_image::BuilderImage;
+use crate::support::{Index, RunResult, Sandbox, Sdist, Wheel, tree};
 
 fn manifest(wheelhouse: &Path) -> Manifest {
     Manifest::parse(&std::fs::read(wheelhouse.join("wheelhouse.json")).unwrap()).unwrap()
@@ -18,7 +18,7 @@ fn sets(wheelhouse: &Path) -> Vec<(String, bool)> {
     sets.map(|set| (set.name, set.build_only)).collect()
 }
 
-fn verify(sandbox: &Sandbox, wheelhouse: &Path) -> Finished {
+fn verify(sandbox: &Sandbox, wheelhouse: &Path) -> RunResult {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     command.arg("verify").arg(wheelhouse);
     sandbox.spawn(command).finish()
@@ -97,7 +97,7 @@ fn verify_reports_incomplete_set() {
 
 #[test]
 fn s2i_build_separates_files_by_variable() {
-    let mut image = Image::new();
+    let mut image = BuilderImage::new();
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.index.add(&Wheel::new("alpha", "2.0"));
     image.upload("a.txt", "alpha==1.0\n");
@@ -107,7 +107,7 @@ fn s2i_build_separates_files_by_variable() {
         .assemble()
         .assert_exit(3)
         .assert_error_names(&["alpha", "WHEELHOUSE_SEPARATE=1"]);
-    image.begin();
+    image.start_container();
     image.upload("a.txt", "alpha==1.0\n");
     image.upload("b.txt", "alpha==2.0\n");
     image.sandbox.set("WHEELHOUSE_SEPARATE", "1");
@@ -117,7 +117,7 @@ fn s2i_build_separates_files_by_variable() {
 
 /// Uploads an application with requirements, a project with a further dependency, and a build backend that requires
 /// `tool` and reports `reported`.
-fn upload_project(image: &Image) {
+fn upload_project(image: &BuilderImage) {
     image.upload("requirements.txt", "alpha\n");
     let project = Sdist::new("app", "1.0")
         .requires("tool")
@@ -136,7 +136,7 @@ fn upload_project(image: &Image) {
 
 #[test]
 fn application_installs_without_index() {
-    let mut image = Image::new();
+    let mut image = BuilderImage::new();
     for name in ["alpha", "gamma", "reported"] {
         image.index.add(&Wheel::new(name, "1.0"));
     }
@@ -179,7 +179,7 @@ fn application_installs_without_index() {
     verify(&image.sandbox, &image.wheelhouse()).assert_success();
 
     let before = tree::read(&image.wheelhouse());
-    image.continue_in_a_new_container();
+    image.start_incremental_container();
     image.index.forget_requests();
     upload_project(&image);
     image.assemble().assert_success();
@@ -190,7 +190,7 @@ fn application_installs_without_index() {
 
 #[test]
 fn includes_build_closure_of_required_source_tree() {
-    let image = Image::new();
+    let image = BuilderImage::new();
     image.index.add(&Wheel::new("tool", "1.0"));
     image.upload("requirements.txt", "./libs/mine\n");
     for (name, content) in Sdist::new("mine", "1.0").requires("tool").files() {
@@ -204,7 +204,7 @@ fn includes_build_closure_of_required_source_tree() {
 
 #[test]
 fn warns_about_missing_build_requirements_and_tools() {
-    let mut image = Image::new();
+    let mut image = BuilderImage::new();
     for name in ["alpha", "gamma"] {
         image.index.add(&Wheel::new(name, "1.0"));
     }
@@ -220,7 +220,7 @@ fn warns_about_missing_build_requirements_and_tools() {
     }
     assert_eq!(tree::wheels(&image.wheelhouse()).len(), 2);
 
-    image.begin();
+    image.start_container();
     upload_project(&image);
     image.sandbox.set("WHEELHOUSE_TOOLS", "poetrycore");
     image
@@ -231,12 +231,12 @@ fn warns_about_missing_build_requirements_and_tools() {
 
 #[test]
 fn restores_cache_saved_by_custom_script() {
-    let mut image = Image::new();
+    let mut image = BuilderImage::new();
     image.index.add_sdist(&Sdist::new("compiled", "1.0"));
     image.upload("requirements.txt", "compiled\n");
     image.assemble().assert_success();
     let cache = image.root().join("cache");
-    image.begin();
+    image.start_container();
     // The original script saves the cache with `tar -C /opt/app-root -cf - cache`.
     let artifacts = image.uploads().join("artifacts/cache");
     tree::copy(&cache, &artifacts);

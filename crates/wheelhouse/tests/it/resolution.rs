@@ -1,7 +1,7 @@
-//! Real sets of requirements end with the versions that pip chooses, in every order of their lines.
+//! Recorded real-world requirements resolve to the versions that pip selects, in every order of their lines.
 //!
-//! `resolution.jsonl` has what the program looks at in the index for some sets of `bench/sets/bounded.jsonl`: versions
-//! and what they require, without files. `bench/resolution record` writes it.
+//! `resolution.jsonl` has the metadata that the program requests for some sets of `bench/sets/bounded.jsonl`:
+//! versions and their requirements, without files. `bench/resolution record` writes it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,17 +11,17 @@ use serde::Deserialize;
 use crate::support::{Index, Sandbox};
 
 #[derive(Deserialize)]
-struct Recorded {
+struct RecordedSet {
     name: String,
     python: String,
     requirements: Vec<String>,
-    /// The versions that pip chooses, as `alpha==1.0 beta==2.0`.
-    answer: String,
-    /// What each version of each package requires.
+    /// The versions that pip selects, as `alpha==1.0 beta==2.0`.
+    resolve: String,
+    /// The requirements of each version of each package.
     packages: BTreeMap<String, BTreeMap<String, Vec<String>>>,
 }
 
-impl Recorded {
+impl RecordedSet {
     fn index(&self) -> Index {
         let index = Index::start();
         for (name, versions) in &self.packages {
@@ -40,8 +40,8 @@ impl Recorded {
     }
 }
 
-/// Returns the versions that the program chooses, as `alpha==1.0 beta==2.0`.
-fn answer(sandbox: &Sandbox, index: &Index, python: &str, requirements: &[&str]) -> String {
+/// Returns the versions that the program selects, as `alpha==1.0 beta==2.0`.
+fn resolve(sandbox: &Sandbox, index: &Index, python: &str, requirements: &[&str]) -> String {
     let target = format!("{python}-linux");
     let options = ["--dry-run", "--json", "--no-bootstrap", "--target", &target];
     let run = sandbox.download(index, &[&options[..], requirements].concat());
@@ -59,15 +59,15 @@ fn answer(sandbox: &Sandbox, index: &Index, python: &str, requirements: &[&str])
 }
 
 #[test]
-fn recorded_sets_end_as_with_pip_in_every_order() {
+fn resolves_recorded_sets_like_pip_in_every_order() {
     for line in include_str!("resolution.jsonl").lines() {
-        let recorded: Recorded = serde_json::from_str(line).unwrap();
+        let recorded: RecordedSet = serde_json::from_str(line).unwrap();
         let (index, sandbox) = (recorded.index(), Sandbox::new());
         let mut requirements: Vec<&str> =
             recorded.requirements.iter().map(String::as_str).collect();
         for order in ["as written", "reversed", "sorted"] {
-            let answer = answer(&sandbox, &index, &recorded.python, &requirements);
-            assert_eq!(answer, recorded.answer, "{}, {order}", recorded.name);
+            let resolve = resolve(&sandbox, &index, &recorded.python, &requirements);
+            assert_eq!(resolve, recorded.resolve, "{}, {order}", recorded.name);
             if order == "as written" {
                 requirements.reverse();
             } else {

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::builder_image::Image;
+use crate::support::builder_image::BuilderImage;
 use crate::support::services::certificates;
 use crate::support::{Sdist, Wheel, test_python, tree};
 
 #[test]
 fn assemble_builds_wheelhouse() {
-    let image = Image::new();
+    let image = BuilderImage::new();
     image
         .index
         .add(&Wheel::new("alpha", "1.0").requires("beta"));
@@ -37,7 +37,7 @@ fn removes_source_when_program_executes_itself_again() {
         ("PIP_CERT", authority.to_str().unwrap()),
         ("PIP_NO_PROXY_ENV", "1"),
     ] {
-        let mut image = Image::new();
+        let mut image = BuilderImage::new();
         image.sandbox.set(name, value);
         image.sandbox.set("HTTPS_PROXY", "http://127.0.0.1:9");
         image.index.add(&Wheel::new("alpha", "1.0"));
@@ -67,7 +67,7 @@ fn assert_shared(directory: &Path) {
 
 #[test]
 fn incremental_build_fetches_and_builds_only_changes() {
-    let mut image = Image::new();
+    let mut image = BuilderImage::new();
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.index.add(&Wheel::new("beta", "1.0"));
     image.index.add(&Wheel::new("beta", "2.0"));
@@ -82,7 +82,7 @@ fn incremental_build_fetches_and_builds_only_changes() {
     image.upload("requirements.txt", requirements);
     image.assemble().assert_success();
 
-    image.continue_in_a_new_container();
+    image.start_incremental_container();
     image.index.forget_requests();
     image.upload("requirements.txt", requirements);
     let again = image.assemble();
@@ -91,7 +91,7 @@ fn incremental_build_fetches_and_builds_only_changes() {
     assert_eq!(tree::wheels(&image.wheelhouse()).len(), 3);
     assert!(!again.stderr.contains("warning"), "{}", again.stderr);
 
-    image.continue_in_a_new_container();
+    image.start_incremental_container();
     image.upload("requirements.txt", "alpha\nbeta==2.0\ncompiled\nother\n");
     image.assemble().assert_success();
     let fetched: Vec<_> = [".whl", ".tar.gz"]
@@ -107,7 +107,7 @@ fn incremental_build_fetches_and_builds_only_changes() {
         .map(|name| format!("{name}-py3-none-any.whl"));
     assert_eq!(tree::wheels(&image.wheelhouse()), expected);
 
-    image.continue_in_a_new_container();
+    image.start_incremental_container();
     let stored = walkdir::WalkDir::new(image.uploads().join("artifacts/cache/files-v1"));
     let files = stored
         .into_iter()
@@ -121,14 +121,14 @@ fn incremental_build_fetches_and_builds_only_changes() {
 
 #[test]
 fn save_fetched_excludes_downloaded_wheels() {
-    let mut image = Image::new();
+    let mut image = BuilderImage::new();
     image.sandbox.set("WHEELHOUSE_SAVE_FETCHED", "0");
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.index.add_sdist(&Sdist::new("compiled", "1.0"));
     image.upload("requirements.txt", "alpha\ncompiled\n");
     image.assemble().assert_success();
 
-    image.continue_in_a_new_container();
+    image.start_incremental_container();
     image.index.forget_requests();
     image.upload("requirements.txt", "alpha\ncompiled\n");
     image.assemble().assert_success();
@@ -143,7 +143,7 @@ fn save_fetched_excludes_downloaded_wheels() {
 
 #[test]
 fn build_environment_overrides_s2i_environment_file() {
-    let image = Image::new();
+    let image = BuilderImage::new();
     let wheel = Wheel::new("alpha", "1.0");
     image.upload("requirements.txt", "alpha\n");
     image.upload(
@@ -175,7 +175,7 @@ fn build_environment_overrides_s2i_environment_file() {
 
 #[test]
 fn finds_requirements_by_name() {
-    let mut image = Image::new();
+    let mut image = BuilderImage::new();
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.index.add(&Wheel::new("beta", "1.0"));
     image.assemble().assert_exit(2).assert_error_names(&[
@@ -206,7 +206,7 @@ fn finds_requirements_by_name() {
         .assert_exit(2)
         .assert_error_names(&["missing.txt"]);
 
-    image.begin();
+    image.start_container();
     image.sandbox.set("REQUIREMENTS_FILE", "");
     image.upload(
         "pyproject.toml",
@@ -221,7 +221,7 @@ fn finds_requirements_by_name() {
 
 #[test]
 fn prints_error_of_failed_build_last() {
-    let image = Image::new();
+    let image = BuilderImage::new();
     image
         .index
         .add_sdist(&Sdist::new("broken", "1.0").script("raise SystemExit('no such header')"));
@@ -249,7 +249,7 @@ fn prints_error_of_failed_build_last() {
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn upgrades_tools_of_image() {
     let python = test_python();
-    let mut image = Image::new();
+    let mut image = BuilderImage::new();
     let environment = image.sandbox.path("venv");
     let made = Command::new(&python)
         .args(["-m", "venv"])
@@ -288,7 +288,7 @@ fn upgrades_tools_of_image() {
         ["alpha-1.0-py3-none-any.whl"]
     );
 
-    image.continue_in_a_new_container();
+    image.start_incremental_container();
     image.index.forget_requests();
     image.upload("requirements.txt", "alpha\n");
     let again = image.assemble();
@@ -305,7 +305,7 @@ fn upgrades_tools_of_image() {
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn upgrades_tools_of_builder_without_cache() {
     let python = test_python();
-    let mut image = Image::new();
+    let mut image = BuilderImage::new();
     let environment = image.sandbox.path("venv");
     let mut venv = Command::new(&python);
     venv.args(["-m", "venv", "--without-pip"]).arg(&environment);
@@ -337,7 +337,7 @@ fn upgrades_tools_of_builder_without_cache() {
         finished.stderr
     );
     image.index.add(&Wheel::new("pip", "999.2"));
-    image.begin();
+    image.start_container();
     image.upload("requirements.txt", "alpha\n");
     let finished = image.assemble();
     assert!(
@@ -352,7 +352,7 @@ fn upgrades_tools_of_builder_without_cache() {
 
 #[test]
 fn keeps_tools_that_index_does_not_have() {
-    let mut image = Image::new();
+    let mut image = BuilderImage::new();
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.upload("requirements.txt", "alpha\n");
     image.sandbox.set("WHEELHOUSE_UPGRADE_TOOLS", "1");
@@ -368,7 +368,7 @@ fn keeps_tools_that_index_does_not_have() {
 #[test]
 #[cfg_attr(not(feature = "test-containers"), ignore = "requires root")]
 fn read_only_destination_is_an_error() {
-    let image = Image::new();
+    let image = BuilderImage::new();
     let mut command = image.command(&["assemble"]);
     image.upload("requirements.txt", "alpha\n");
     // Root may write everywhere except to `/proc`.
@@ -381,7 +381,7 @@ fn read_only_destination_is_an_error() {
 
 #[test]
 fn other_roles_report_errors() {
-    let image = Image::new();
+    let image = BuilderImage::new();
     let run = |role: &[&str]| image.sandbox.spawn(image.command(role)).finish();
     run(&["run"])
         .assert_exit(2)
@@ -411,7 +411,7 @@ fn other_roles_report_errors() {
 
 #[test]
 fn errors_name_variables_instead_of_options() {
-    let image = Image::new();
+    let image = BuilderImage::new();
     image.upload("requirements.txt", "nowhere\n");
     let finished = image.assemble();
     finished.assert_exit(3);

@@ -1,5 +1,5 @@
-//! The scripts that `s2i init` writes, run with real pips of many years against wheelhouses that the program
-//! has made. The image's own `assemble` and its directories are in a sandbox.
+//! The scripts that `s2i init` writes, run with many versions of pip. The `assemble` of the base image and its
+//! directories are in a sandbox.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,11 +8,11 @@ use std::process::Command;
 
 use crate::support::containers::target;
 use crate::support::python::{pythons, run};
-use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, sha256, test_python};
+use crate::support::{Index, RunResult, Sandbox, Sdist, Wheel, sha256, test_python};
 
 const ASSEMBLE: &str = include_str!("../../src/s2i/scaffold/assemble");
 
-/// What sclorg's `assemble` does to requirements; what it was given is written down.
+/// The steps of sclorg's `assemble` that process requirements; it records its variables.
 const IMAGE_ASSEMBLE: &str = r#"#!/bin/bash
 set -e
 shopt -s dotglob
@@ -25,45 +25,45 @@ if [ -f requirements.txt ]; then pip install --quiet --target installed -r requi
 if [ -f pyproject.toml ]; then pip install --quiet --target installed .; fi
 "#;
 
-/// A Python with a pip that is not its own.
+/// A Python, possibly with another version of pip.
 struct Pip {
     python: PathBuf,
-    /// The place of another pip than the Python's.
-    place: Option<PathBuf>,
+    /// The directory of another pip than the Python's.
+    directory: Option<PathBuf>,
 }
 
 impl Pip {
-    /// The Python of the tests with its pip, which is a new one.
+    /// Returns the test Python with its pip, which is recent.
     fn new() -> Self {
         Self {
             python: test_python(),
-            place: None,
+            directory: None,
         }
     }
 
-    /// `version` of pip for `python`, kept below the target directory.
+    /// Installs `version` of pip for `python`, cached below the target directory.
     fn version(python: &Path, version: &str) -> Self {
-        let places = target().join("test-pips");
-        let place = places.join(version);
-        std::fs::create_dir_all(&places).unwrap();
-        let lock = File::create(places.join("lock")).unwrap();
+        let directories = target().join("test-pips");
+        let directory = directories.join(version);
+        std::fs::create_dir_all(&directories).unwrap();
+        let lock = File::create(directories.join("lock")).unwrap();
         lock.lock().unwrap();
-        if !place.is_dir() {
-            let made = tempfile::tempdir_in(&places).unwrap();
+        if !directory.is_dir() {
+            let made = tempfile::tempdir_in(&directories).unwrap();
             let mut install = Command::new(test_python());
             install.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
             install.args(["--ignore-requires-python", "--no-compile", "--target"]);
             run(install.arg(made.path()).arg(format!("pip=={version}")));
-            std::fs::rename(made.keep(), &place).unwrap();
+            std::fs::rename(made.keep(), &directory).unwrap();
         }
         Self {
             python: python.to_owned(),
-            place: Some(place),
+            directory: Some(directory),
         }
     }
 }
 
-/// One application, with an index and the wheelhouse in it.
+/// An application with an index and its wheelhouse.
 struct Application {
     index: Index,
     sandbox: Sandbox,
@@ -81,7 +81,7 @@ impl Application {
         self.sandbox.write(&format!("source/{name}"), text);
     }
 
-    /// Makes the wheelhouse of `requirements` for `python`.
+    /// Builds the wheelhouse of `requirements` for `python`.
     fn wheelhouse(&self, python: &Path, requirements: &[&str]) {
         let wheelhouse = self.sandbox.path("source/.s2i/wheelhouse");
         std::fs::create_dir_all(wheelhouse.parent().unwrap()).unwrap();
@@ -94,19 +94,21 @@ impl Application {
         self.index.forget_requests();
     }
 
-    /// Runs the script as S2I does, and checks that it leaves nothing behind.
-    fn assemble(&self, pip: &Pip, variables: &[(&str, &str)]) -> Finished {
+    /// Runs the script like S2I and checks that it leaves no files.
+    fn assemble(&self, pip: &Pip, variables: &[(&str, &str)]) -> RunResult {
         let (source, home) = (self.sandbox.path("source"), self.sandbox.path("home"));
-        let place = |text: &str| text.replace("SOURCE", source.to_str().unwrap());
-        self.script("scripts/assemble", &place(IMAGE_ASSEMBLE));
+        let directory = |text: &str| text.replace("SOURCE", source.to_str().unwrap());
+        self.script("scripts/assemble", &directory(IMAGE_ASSEMBLE));
         let assemble = ASSEMBLE.replace("/tmp/src", source.to_str().unwrap());
         assert!(assemble.contains("if [ -d /opt/app-root/wheelhouse ]"));
         self.script("assemble", &assemble);
-        let places = pip.place.iter().map(|place| {
-            let place = place.to_str().unwrap();
-            format!("PYTHONPATH={place}${{PYTHONPATH:+:$PYTHONPATH}} ")
+        let directories = pip.directory.iter().map(|directory| {
+            let directory = directory.to_str().unwrap();
+            format!("PYTHONPATH={directory}${{PYTHONPATH:+:$PYTHONPATH}} ")
         });
-        let python: String = places.chain([pip.python.display().to_string()]).collect();
+        let python: String = directories
+            .chain([pip.python.display().to_string()])
+            .collect();
         self.script("bin/python", &format!("#!/bin/bash\n{python} \"$@\"\n"));
         self.script("bin/pip", "#!/bin/bash\nexec python -m pip \"$@\"\n");
 
@@ -126,8 +128,8 @@ impl Application {
         let finished = self.sandbox.spawn(command).finish();
         let left = std::fs::read_dir(self.sandbox.path("tmp")).unwrap().count();
         assert_eq!(left, 0, "files are left in TMPDIR\n{}", finished.stderr);
-        for place in [&source, &home] {
-            let wheelhouse = place.join(".s2i/wheelhouse");
+        for directory in [&source, &home] {
+            let wheelhouse = directory.join(".s2i/wheelhouse");
             assert!(
                 wheelhouse.symlink_metadata().is_err(),
                 "{}",
@@ -142,7 +144,7 @@ impl Application {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// What the image's `assemble` was given.
+    /// Returns a variable that the `assemble` of the image received.
     fn variable(&self, name: &str) -> Option<String> {
         let variables = std::fs::read_to_string(self.sandbox.path("home/variables")).unwrap();
         let mut lines = variables.lines().filter_map(|line| line.split_once('='));
@@ -158,7 +160,7 @@ impl Application {
 }
 
 #[track_caller]
-fn assert_says(finished: &Finished, words: &[&str]) {
+fn assert_says(finished: &RunResult, words: &[&str]) {
     for word in words {
         assert!(
             finished.stdout.contains(word),
@@ -169,12 +171,12 @@ fn assert_says(finished: &Finished, words: &[&str]) {
     }
 }
 
-/// A wheel for Python 2, too.
+/// Returns a wheel for Python 2 and 3.
 fn wheel(name: &str, version: &str) -> Wheel {
     Wheel::new(name, version).tag("py2.py3-none-any")
 }
 
-/// Pips from 9 on, each with the newest Python of this machine that it runs on.
+/// Returns versions of pip from 9 on, each with the newest installed Python that it supports.
 fn pips() -> Vec<(&'static str, Pip)> {
     let pythons = pythons();
     let old = pythons.get("3.6").or_else(|| pythons.get("3.7"));
@@ -200,7 +202,7 @@ fn pips() -> Vec<(&'static str, Pip)> {
     )),
     ignore = "requires the test Python, Python 2.7, Python 3.6 to 3.9, PyPI"
 )]
-fn an_incomplete_wheelhouse_is_used_before_the_index() {
+fn prefers_incomplete_wheelhouse_to_index() {
     let pips = pips();
     for (version, pip) in pips {
         let application = Application::new();
@@ -223,13 +225,13 @@ fn an_incomplete_wheelhouse_is_used_before_the_index() {
         finished.assert_success();
         assert_says(&finished, &["is incomplete", "it lacks gamma"]);
         assert!(application.is_installed("gamma-2.0"), "pip {version}");
-        // Both have it in the same version.
+        // The index and the wheelhouse have the same version.
         assert!(application.is_installed("beta-1.0"), "pip {version}");
         assert!(
             index.requests("beta-1.0-py2.py3-none-any.whl").is_empty(),
             "pip {version}"
         );
-        // The index has a newer one.
+        // The index has a newer version.
         let keeps = ["23.2.1", "new"].contains(&version);
         assert_eq!(
             application.is_installed("alpha-1.0"),
@@ -260,7 +262,7 @@ fn an_incomplete_wheelhouse_is_used_before_the_index() {
     )),
     ignore = "requires the test Python, Python 2.7, Python 3.6 to 3.9, PyPI"
 )]
-fn a_complete_wheelhouse_is_enough() {
+fn complete_wheelhouse_suffices() {
     let pips = pips();
     for (version, pip) in pips.into_iter().step_by(2) {
         let application = Application::new();
@@ -282,7 +284,7 @@ fn a_complete_wheelhouse_is_enough() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn versions_are_kept_only_where_there_is_a_solution_with_them() {
+fn keeps_versions_only_if_they_resolve() {
     let pip = Pip::new();
     let application = Application::new();
     application.index.add(&Wheel::new("alpha", "1.0"));
@@ -299,7 +301,7 @@ fn versions_are_kept_only_where_there_is_a_solution_with_them() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn what_builds_of_the_application_need_is_proven_too() {
+fn checks_build_requirements_of_application() {
     let pip = Pip::new();
     for (requirements, words) in [
         (&["alpha"][..], "it lacks tool"),
@@ -323,7 +325,7 @@ fn what_builds_of_the_application_need_is_proven_too() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn tools_that_the_image_would_fetch_are_proven_too() {
+fn checks_tools_that_image_installs() {
     let pip = Pip::new();
     let alpha = Wheel::new("alpha", "1.0");
     let lock = |digest: &str| {
@@ -377,9 +379,9 @@ fn tools_that_the_image_would_fetch_are_proven_too() {
     not(all(feature = "test-python", feature = "test-python2")),
     ignore = "requires the test Python, Python 2.7, Python 3.6 to 3.9"
 )]
-fn a_wheelhouse_for_another_python_is_not_used_unless_all_of_it_fits() {
+fn ignores_incompatible_wheelhouse_for_another_python() {
     let (pip, pythons) = (Pip::new(), pythons());
-    // The tests need a newer one.
+    // The test Python is newer.
     let old = ["3.6", "3.7", "3.8", "3.9"]
         .into_iter()
         .find_map(|old| pythons.get(old))
@@ -409,7 +411,7 @@ fn a_wheelhouse_for_another_python_is_not_used_unless_all_of_it_fits() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn an_empty_wheelhouse_never_passes_silently() {
+fn empty_wheelhouse_is_an_error() {
     let pip = Pip::new();
     let label = "io.openshift.s2i.scripts-url";
     let application = Application::new();
@@ -426,7 +428,7 @@ fn an_empty_wheelhouse_never_passes_silently() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn settings_of_the_user_and_the_exit_code_are_kept() {
+fn keeps_user_settings_and_exit_code() {
     let pip = Pip::new();
     let application = Application::new();
     application.index.add(&Wheel::new("alpha", "1.0"));
@@ -437,7 +439,7 @@ fn settings_of_the_user_and_the_exit_code_are_kept() {
     assert_says(&finished, &["with PIP_NO_INDEX=no"]);
     assert_eq!(application.variable("PIP_NO_INDEX").unwrap(), "no");
 
-    // pip's configuration, which a variable would replace.
+    // A variable would replace this setting of pip's configuration.
     let application = Application::new();
     application.index.add(&Wheel::new("alpha", "1.0"));
     application.index.add(&Wheel::new("beta", "1.0"));
@@ -458,7 +460,7 @@ fn settings_of_the_user_and_the_exit_code_are_kept() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn without_a_wheelhouse_the_image_decides() {
+fn without_wheelhouse_runs_assemble_of_image() {
     let pip = Pip::new();
     let application = Application::new();
     application.write("requirements.txt", "");

@@ -1,4 +1,4 @@
-//! The role `run` of a builder image: clients that ask for what is there, and for what is not.
+//! The role `run` of a builder image, which serves the wheelhouse.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -6,12 +6,12 @@ use std::os::unix::fs::symlink;
 
 use rustix::process::Signal;
 
-use crate::support::builder_image::Image;
+use crate::support::builder_image::BuilderImage;
 use crate::support::process::eventually;
 use crate::support::{Sandbox, Wheel, test_python, tree};
 
-/// Asks `port` for `path` as one who accepts `accept`: the head and the body.
-fn ask(port: u16, method: &str, path: &str, accept: &str) -> (String, Vec<u8>) {
+/// Sends a request with an `Accept` header to `port` and returns the head and the body of the response.
+fn request(port: u16, method: &str, path: &str, accept: &str) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
@@ -30,8 +30,8 @@ fn ask(port: u16, method: &str, path: &str, accept: &str) -> (String, Vec<u8>) {
 }
 
 #[test]
-fn a_wheelhouse_is_served_until_a_signal_comes() {
-    let image = Image::new();
+fn serves_wheelhouse_until_signal() {
+    let image = BuilderImage::new();
     let wheel = Wheel::new("alpha", "1.0").padded(300_000);
     image.index.add(&wheel);
     image.upload("requirements.txt", "alpha\n");
@@ -46,21 +46,25 @@ fn a_wheelhouse_is_served_until_a_signal_comes() {
         ("/simple/alpha/", "text/html"),
         ("/health", "text/plain"),
     ] {
-        let (head, body) = ask(port, "GET", path, "*/*");
+        let (head, body) = request(port, "GET", path, "*/*");
         assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
         assert!(head.contains(kind) && !body.is_empty(), "{path}: {head}");
     }
     let json = "application/vnd.pypi.simple.v1+json";
-    let (head, body) = ask(port, "GET", "/simple/alpha/", json);
+    let (head, body) = request(port, "GET", "/simple/alpha/", json);
     assert!(head.contains(json) && body.starts_with(b"{"), "{head}");
-    let (_, body) = ask(port, "GET", "/alpha-1.0-py3-none-any.whl", "*/*");
+    let (_, body) = request(port, "GET", "/alpha-1.0-py3-none-any.whl", "*/*");
     assert_eq!(body, wheel.bytes());
-    let (head, body) = ask(port, "HEAD", "/alpha-1.0-py3-none-any.whl", "*/*");
+    let (head, body) = request(port, "HEAD", "/alpha-1.0-py3-none-any.whl", "*/*");
     assert!(
         head.contains(&format!("content-length: {}", wheel.bytes().len())) && body.is_empty(),
         "{head}"
     );
-    assert!(ask(port, "POST", "/", "*/*").0.starts_with("http/1.1 405"));
+    assert!(
+        request(port, "POST", "/", "*/*")
+            .0
+            .starts_with("http/1.1 405")
+    );
     for path in [
         "/nothing.whl",
         "/../src/requirements.txt",
@@ -68,11 +72,13 @@ fn a_wheelhouse_is_served_until_a_signal_comes() {
         "/simple/beta/",
     ] {
         assert!(
-            ask(port, "GET", path, "*/*").0.starts_with("http/1.1 404"),
+            request(port, "GET", path, "*/*")
+                .0
+                .starts_with("http/1.1 404"),
             "{path}"
         );
     }
-    // One connection is open and idle, which delays nothing.
+    // An idle connection does not delay the shutdown.
     let _idle = TcpStream::connect(("127.0.0.1", port)).unwrap();
     assert!(!running.is_over());
     running.signal(Signal::TERM);
@@ -82,8 +88,8 @@ fn a_wheelhouse_is_served_until_a_signal_comes() {
 }
 
 #[test]
-fn only_files_of_the_wheelhouse_are_served() {
-    let image = Image::new();
+fn serves_only_files_of_wheelhouse() {
+    let image = BuilderImage::new();
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.index.add(&Wheel::new("beta", "1.0"));
     image.upload("requirements.txt", "alpha\nbeta\n");
@@ -130,7 +136,7 @@ fn only_files_of_the_wheelhouse_are_served() {
         "/simple/alpha/",
         "/alpha-1.0-py3-none-any.whl",
     ] {
-        let (head, body) = ask(port, "GET", path, "*/*");
+        let (head, body) = request(port, "GET", path, "*/*");
         assert!(head.starts_with("http/1.1 404"), "{path}: {head}");
         assert_eq!(body, b"not found\n", "{path}");
     }
@@ -140,10 +146,10 @@ fn only_files_of_the_wheelhouse_are_served() {
         "/beta-1.0-py3-none-any.whl",
         "/beta-1.0-py3-none-any.whl.metadata",
     ] {
-        let (head, _) = ask(port, "GET", path, "*/*");
+        let (head, _) = request(port, "GET", path, "*/*");
         assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
     }
-    let (_, links) = ask(port, "GET", "/", "*/*");
+    let (_, links) = request(port, "GET", "/", "*/*");
     let links = String::from_utf8(links).unwrap();
     assert!(
         links.contains("beta-1.0") && !links.contains("other-1.0"),
@@ -153,8 +159,8 @@ fn only_files_of_the_wheelhouse_are_served() {
 }
 
 #[test]
-fn without_descriptors_the_answer_is_to_try_again() {
-    let image = Image::new();
+fn responds_with_retry_when_out_of_file_descriptors() {
+    let image = BuilderImage::new();
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.upload("requirements.txt", "alpha\n");
     image.assemble().assert_success();
@@ -183,13 +189,13 @@ fn without_descriptors_the_answer_is_to_try_again() {
     assert_eq!(&answer, b"HTTP/1.1 503");
     drop((first, clients));
     eventually("descriptors", || {
-        let (head, _) = ask(port, "GET", "/alpha-1.0-py3-none-any.whl", "*/*");
+        let (head, _) = request(port, "GET", "/alpha-1.0-py3-none-any.whl", "*/*");
         head.starts_with("http/1.1 200")
     });
     running.kill();
 }
 
-/// Waits for the address that the server tells.
+/// Waits for the address that the server prints and returns its port.
 fn port_of(sandbox: &Sandbox) -> u16 {
     let address = || {
         let files = std::fs::read_dir(sandbox.path("")).unwrap();
@@ -210,7 +216,7 @@ fn port_of(sandbox: &Sandbox) -> u16 {
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
 fn pip_installs_from_the_server() {
     let python = test_python();
-    let image = Image::new();
+    let image = BuilderImage::new();
     image
         .index
         .add(&Wheel::new("alpha", "1.0").requires("beta"));

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::services::{self, GitDaemon};
-use crate::support::{Index, Sandbox, Sdist, Wheel, literal, process, sha256, tree};
+use crate::support::{Index, Sandbox, Sdist, Wheel, process, python_literal, sha256, tree};
 
 /// Writes a source tree whose build backend appends to `ran` on each build and leaves files in the tree that it
 /// builds.
 fn write_tree(sandbox: &Sandbox, directory: &Path) {
-    let ran = literal(&sandbox.path("ran"));
+    let ran = python_literal(&sandbox.path("ran"));
     let script = format!(
         "with open({ran}, 'a') as file: file.write('x')\n\
          os.makedirs('build/lib')\nos.makedirs('local.egg-info')\nopen('local.c', 'w').close()"
@@ -80,7 +80,7 @@ fn tree_edited_during_run_is_an_error() {
     let project = sandbox.path("project");
     write_tree(&sandbox, &project);
     let (edited, module) = (sandbox.path("edited"), project.join("module.py"));
-    let (mark, quoted) = (literal(&edited), literal(&module));
+    let (mark, quoted) = (python_literal(&edited), python_literal(&module));
     let edit = format!(
         "    if not os.path.exists({mark}):\n        open({mark}, 'w').close()\n        \
          with open({quoted}, 'w') as file: file.write('TWO = 2\\n')\n    open('prepared.py'"

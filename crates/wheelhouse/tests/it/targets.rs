@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 
 use serde_json::{Value, json};
 
-use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, tree};
+use crate::support::{Index, RunResult, Sandbox, Sdist, Wheel, tree};
 
 /// Returns the events named `name` in the output of a run with `--json`.
-fn events(run: &Finished, name: &str) -> Vec<Value> {
+fn events(run: &RunResult, name: &str) -> Vec<Value> {
     let events = run.stdout.lines().map(serde_json::from_str::<Value>);
     events
         .map(Result::unwrap)
@@ -16,7 +16,7 @@ fn events(run: &Finished, name: &str) -> Vec<Value> {
 }
 
 /// Downloads without pip, setuptools and wheel.
-fn download(sandbox: &Sandbox, index: &Index, arguments: &[&str]) -> Finished {
+fn download(sandbox: &Sandbox, index: &Index, arguments: &[&str]) -> RunResult {
     sandbox.download(index, &[&["--no-bootstrap", "--json"], arguments].concat())
 }
 

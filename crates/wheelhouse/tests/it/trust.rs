@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::support::{Behaviour, Index, Sandbox, Sdist, Wheel, sha256, tree};
+use crate::support::{Behavior, Index, Sandbox, Sdist, Wheel, sha256, tree};
 
 const PAGE: &str = "/simple/alpha/";
 const METADATA: &str = "/files/alpha-1.0-py3-none-any.whl.metadata";
@@ -16,7 +16,7 @@ fn with_alpha(version: &str) -> Index {
 }
 
 fn refuse(index: &Index, status: u16) {
-    index.always(PAGE, Behaviour::Status(status, Vec::new()));
+    index.always(PAGE, Behavior::Status(status, Vec::new()));
 }
 
 #[test]
@@ -86,10 +86,10 @@ fn login_page_of_index_is_an_error() {
         let (private, public) = (Index::start(), with_alpha("99.0"));
         if cause == "another page" {
             let home = vec![("Location", private.url())];
-            private.always(PAGE, Behaviour::Status(302, home));
-            private.always("/simple/", Behaviour::Body("text/html", page.into()));
+            private.always(PAGE, Behavior::Status(302, home));
+            private.always("/simple/", Behavior::Body("text/html", page.into()));
         } else {
-            private.always(PAGE, Behaviour::Body("text/html", page.into()));
+            private.always(PAGE, Behavior::Body("text/html", page.into()));
         }
         for strategy in ["best-match", "first-index", "first-match"] {
             let extra = ["--extra-index-url", &private.url()];
@@ -104,7 +104,7 @@ fn login_page_of_index_is_an_error() {
     // An index page without files is a valid answer.
     let (private, public) = (Index::start(), with_alpha("99.0"));
     let page = "<!DOCTYPE html><h1>Links for alpha</h1>";
-    private.always(PAGE, Behaviour::Body("text/html", page.into()));
+    private.always(PAGE, Behavior::Body("text/html", page.into()));
     let run = Sandbox::new().build(&public, &["--extra-index-url", &private.url(), "alpha"]);
     run.assert_success();
 }
@@ -112,7 +112,7 @@ fn login_page_of_index_is_an_error() {
 #[test]
 fn index_may_reject_unneeded_package() {
     let (private, public) = (Index::start(), with_alpha("1.0"));
-    private.always("/simple/beta/", Behaviour::Status(403, Vec::new()));
+    private.always("/simple/beta/", Behavior::Status(403, Vec::new()));
     let sandbox = Sandbox::new();
     let run = sandbox.build(&public, &["--extra-index-url", &private.url(), "alpha"]);
     run.assert_success();
@@ -163,19 +163,19 @@ fn checks_metadata_digest_with_cached_page() {
     let wrong = Wheel::new("alpha", "1.0").requires("evil").metadata_text();
     let sandbox = Sandbox::new();
     // Only the page is cached.
-    index.always(METADATA, Behaviour::Status(404, Vec::new()));
+    index.always(METADATA, Behavior::Status(404, Vec::new()));
     index.always(
         "/files/alpha-1.0-py3-none-any.whl",
-        Behaviour::Status(404, Vec::new()),
+        Behavior::Status(404, Vec::new()),
     );
     sandbox.build(&index, &["alpha"]).assert_exit(4);
-    index.always(METADATA, Behaviour::Body("text/plain", wrong.into_bytes()));
+    index.always(METADATA, Behavior::Body("text/plain", wrong.into_bytes()));
     sandbox
         .build(&index, &["alpha"])
         .assert_exit(4)
         .assert_error_names(&["alpha-1.0-py3-none-any.whl.metadata", "SHA-256"]);
-    index.always(METADATA, Behaviour::Body("text/plain", right));
-    index.always("/files/alpha-1.0-py3-none-any.whl", Behaviour::Normal);
+    index.always(METADATA, Behavior::Body("text/plain", right));
+    index.always("/files/alpha-1.0-py3-none-any.whl", Behavior::Normal);
     sandbox.build(&index, &["alpha"]).assert_success();
 }
 
@@ -327,7 +327,7 @@ fn rejects_link_of_remote_page_to_local_file() {
         let index = with_alpha("1.0");
         index.always(
             PAGE,
-            Behaviour::Body(content_type, body.clone().into_bytes()),
+            Behavior::Body(content_type, body.clone().into_bytes()),
         );
         let run = sandbox.build(&index, &["alpha==2.0", "--upgrade"]);
         run.assert_exit(3)

@@ -1,16 +1,16 @@
-//! Images as skopeo, umoci, buildah, podman and docker take them.
+//! Images read by skopeo, umoci, buildah, podman and docker.
 
 use std::path::Path;
 use std::process::Command;
 
-use super::{assert_same, printed, run, wheelhouse};
+use super::{assert_same, run, stdout_of, wheelhouse};
 use crate::support::Sandbox;
-use crate::support::services::{self, Docker, part};
+use crate::support::services::{self, Docker, program_path};
 
-/// Where the wheelhouse is in an unpacked image.
+/// The path of the wheelhouse in an unpacked image.
 const INSIDE: &str = "opt/app-root/wheelhouse";
 
-/// A wheelhouse with its images `layout`, `layout.tar` and `docker.tar`, and their digest.
+/// Builds a wheelhouse with its images `layout`, `layout.tar` and `docker.tar`, and returns their digest.
 fn images() -> (Sandbox, String) {
     let sandbox = wheelhouse();
     let destinations = [
@@ -18,7 +18,7 @@ fn images() -> (Sandbox, String) {
         "oci-archive:layout.tar:1",
         "docker-archive:docker.tar:acme/wheels:1",
     ];
-    let digest = printed(&sandbox, &[&["image", "out"][..], &destinations].concat());
+    let digest = stdout_of(&sandbox, &[&["image", "out"][..], &destinations].concat());
     (sandbox, digest)
 }
 
@@ -33,8 +33,8 @@ fn command(sandbox: &Sandbox, program: &Path, arguments: &[&str]) -> Command {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn skopeo_sees_the_same_digest_in_layout_and_archive() {
-    let skopeo = part("skopeo");
+fn skopeo_reports_same_digest_for_layout_and_archive() {
+    let skopeo = program_path("skopeo");
     let (sandbox, digest) = images();
     for image in ["oci:layout:1", "oci-archive:layout.tar:1"] {
         let format = ["inspect", "--format", "{{.Digest}}", image];
@@ -59,8 +59,8 @@ fn skopeo_sees_the_same_digest_in_layout_and_archive() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn compressed_layers_are_read_as_well() {
-    let skopeo = part("skopeo");
+fn reads_compressed_layers() {
+    let skopeo = program_path("skopeo");
     let (sandbox, _) = images();
     for format in ["gzip", "zstd"] {
         let target = format!("oci:{format}:1");
@@ -84,8 +84,8 @@ fn compressed_layers_are_read_as_well() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn umoci_unpacks_it() {
-    let umoci = part("umoci");
+fn umoci_unpacks_image() {
+    let umoci = program_path("umoci");
     let (sandbox, _) = images();
     let unpack = ["unpack", "--rootless", "--image", "layout:1", "bundle"];
     services::run(&mut command(&sandbox, &umoci, &unpack));
@@ -97,7 +97,7 @@ fn umoci_unpacks_it() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn buildah_and_podman_take_it() {
+fn buildah_and_podman_load_image() {
     let (sandbox, _) = images();
     let policy = sandbox.write(
         "policy.json",
@@ -124,7 +124,7 @@ fn buildah_and_podman_take_it() {
             ],
         ),
     ] {
-        let program_path = part(program);
+        let program_path = program_path(program);
         let root = sandbox.path(&format!("{program}-root"));
         let run_root = sandbox.path(&format!("{program}-run"));
         let own = |arguments: &[&str]| {
@@ -169,11 +169,11 @@ fn buildah_and_podman_take_it() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn docker_loads_it_and_copies_from_it() {
+fn docker_loads_image_and_copies_from_it() {
     let (mut sandbox, _) = images();
     let docker = Docker::start(&sandbox.path("docker"));
     sandbox.set("DOCKER_HOST", format!("unix://{}", docker.socket.display()));
-    printed(&sandbox, &["image", "out", "docker-daemon:acme/wheels:2"]);
+    stdout_of(&sandbox, &["image", "out", "docker-daemon:acme/wheels:2"]);
     services::run(
         docker
             .command(&["load", "-i"])
@@ -230,10 +230,10 @@ fn docker_loads_it_and_copies_from_it() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn a_base_image_keeps_its_own() {
-    let skopeo = part("skopeo");
+fn keeps_layers_and_configuration_of_base_image() {
+    let skopeo = program_path("skopeo");
     let (sandbox, _) = images();
-    printed(
+    stdout_of(
         &sandbox,
         &[
             "image",
@@ -263,7 +263,7 @@ fn a_base_image_keeps_its_own() {
         &destinations,
     ]
     .concat();
-    printed(&sandbox, &arguments);
+    stdout_of(&sandbox, &arguments);
     for image in destinations {
         let found: serde_json::Value = serde_json::from_str(&services::run(&mut command(
             &sandbox,

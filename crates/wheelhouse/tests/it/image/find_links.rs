@@ -7,25 +7,25 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{
-    TWO_ARCHITECTURES, build, files, for_two_architectures, index, printed, run, wheelhouse,
+    TWO_ARCHITECTURES, build, files, for_two_architectures, index, run, stdout_of, wheelhouse,
     wheelhouse_command,
 };
 use crate::support::fake_registry::FakeRegistry;
-use crate::support::{Finished, Sandbox};
+use crate::support::{RunResult, Sandbox};
 
-/// Runs a verb that has a cache, with this image as its only source.
-fn from_image(sandbox: &Sandbox, verb: &str, image: &str, arguments: &[&str]) -> Finished {
-    let command = from_image_command(sandbox, verb, image, arguments);
+/// Runs a command with this image as its only source of wheels.
+fn from_image(sandbox: &Sandbox, command: &str, image: &str, arguments: &[&str]) -> RunResult {
+    let command = from_image_command(sandbox, command, image, arguments);
     sandbox.spawn(command).finish()
 }
 
 fn from_image_command(
     sandbox: &Sandbox,
-    verb: &str,
+    command: &str,
     image: &str,
     arguments: &[&str],
 ) -> std::process::Command {
-    let mut command = wheelhouse_command(sandbox, &[verb, "--no-index", "--find-links", image]);
+    let mut command = wheelhouse_command(sandbox, &[command, "--no-index", "--find-links", image]);
     command.arg("--cache-dir").arg(sandbox.cache());
     command.args(arguments);
     command
@@ -42,7 +42,7 @@ fn manifest(sandbox: &Sandbox, directory: &str) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// The wheels that the cache has of images.
+/// Returns the paths of the files called `name` in the image cache.
 fn cached(sandbox: &Sandbox, name: &str) -> Vec<PathBuf> {
     let images = walkdir::WalkDir::new(sandbox.cache().join("images-v1"));
     let entries = images.into_iter().filter_map(Result::ok);
@@ -51,16 +51,16 @@ fn cached(sandbox: &Sandbox, name: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn wheels_come_out_of_an_image_and_nothing_names_the_cache() {
+fn builds_from_image_without_references_to_cache() {
     let sandbox = wheelhouse();
     let images = [
         "oci:layout:1",
         "oci-archive:layout.tar:1",
         "docker-archive:docker.tar:acme/wheels:1",
     ];
-    printed(&sandbox, &[&["image", "out"][..], &images].concat());
+    stdout_of(&sandbox, &[&["image", "out"][..], &images].concat());
     for (number, image) in images.iter().enumerate() {
-        // Whatever was in the store is forgotten, so that the image alone can be the source.
+        // Without a cache, the image is the only source.
         fs::remove_dir_all(sandbox.cache()).unwrap();
         let output = format!("from-{number}");
         from_image(&sandbox, "build", image, &["alpha", "-o", &output]).assert_success();
@@ -82,7 +82,7 @@ fn wheels_come_out_of_an_image_and_nothing_names_the_cache() {
             let text = String::from_utf8_lossy(&bytes);
             assert!(!text.contains("images-v1"), "{}", path.display());
         }
-        // The lock is an input that leads to the image again, without any option.
+        // The lock refers to the image, so no option is required.
         fs::remove_dir_all(sandbox.cache()).unwrap();
         let lock = format!("{output}/pylock.toml");
         let again = format!("again-{number}");
@@ -100,46 +100,47 @@ fn wheels_come_out_of_an_image_and_nothing_names_the_cache() {
 }
 
 #[test]
-fn a_registry_is_asked_once_for_what_the_cache_keeps() {
+fn downloads_image_once() {
     let (sandbox, registry) = (wheelhouse(), FakeRegistry::start());
     let image = registry.image();
-    let digest = printed(&sandbox, &["image", "out", &image]);
-    let came = |path: &str| {
-        let came = registry.came().into_iter();
-        came.filter(|one| one.method == "GET" && one.path.contains(path))
+    let digest = stdout_of(&sandbox, &["image", "out", &image]);
+    let requests = |path: &str| {
+        let requests = registry.requests().into_iter();
+        requests
+            .filter(|one| one.method == "GET" && one.path.contains(path))
             .count()
     };
     let get = |arguments: &[&str]| {
         fs::remove_dir_all(sandbox.path("out")).unwrap();
         from_image(&sandbox, "build", &image, &[&["alpha"], arguments].concat())
     };
-    let dry = get_preview(&sandbox, &image);
+    let dry = dry_run(&sandbox, &image);
     assert!(
         dry.stdout.contains("alpha-1.0-py3-none-any.whl"),
         "{}",
         dry.stdout
     );
-    let blobs = came("/blobs/");
+    let blobs = requests("/blobs/");
     assert!(blobs >= 5, "{blobs}");
     get(&["-o", "out"]).assert_success();
-    let (blobs, manifests) = (came("/blobs/"), came("/manifests/"));
+    let (blobs, manifests) = (requests("/blobs/"), requests("/manifests/"));
     get(&["-o", "out"]).assert_success();
-    assert_eq!(came("/blobs/"), blobs, "the image is in the cache");
+    assert_eq!(requests("/blobs/"), blobs, "the image is in the cache");
     assert_eq!(
-        came("/manifests/"),
+        requests("/manifests/"),
         manifests + 1,
-        "what the tag stands for is asked"
+        "the tag is resolved"
     );
-    let all = registry.came().len();
+    let all = registry.requests().len();
     get(&["-o", "out", "--offline"]).assert_success();
-    assert_eq!(registry.came().len(), all, "nothing is asked");
+    assert_eq!(registry.requests().len(), all, "nothing is requested");
     let named = image.replace("/wheels:1", &format!("/wheels@{digest}"));
     let wheel = &manifest(&sandbox, "out")["wheels"][0];
     assert_eq!(wheel["origin"]["location"], named);
-    // A name by digest needs no registry either.
+    // A reference by digest does not require the registry.
     fs::remove_dir_all(sandbox.path("out")).unwrap();
     from_image(&sandbox, "build", &named, &["alpha", "-o", "out"]).assert_success();
-    assert_eq!(registry.came().len(), all, "nothing is asked");
+    assert_eq!(registry.requests().len(), all, "nothing is requested");
     fs::remove_dir_all(sandbox.cache()).unwrap();
     get(&["-o", "out", "--offline"])
         .assert_exit(4)
@@ -147,9 +148,9 @@ fn a_registry_is_asked_once_for_what_the_cache_keeps() {
 }
 
 #[test]
-fn runs_at_once_bring_an_image_beside_each_other() {
+fn concurrent_runs_cache_one_image() {
     let sandbox = wheelhouse();
-    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    stdout_of(&sandbox, &["image", "out", "oci:layout:1"]);
     fs::remove_dir_all(sandbox.cache()).unwrap();
     let outputs = ["one", "two", "three", "four"];
     let runs = outputs.map(|output| {
@@ -171,9 +172,9 @@ fn runs_at_once_bring_an_image_beside_each_other() {
 }
 
 #[test]
-fn an_image_that_nobody_wants_any_more_is_pruned() {
+fn prune_removes_unused_images() {
     let sandbox = wheelhouse();
-    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    stdout_of(&sandbox, &["image", "out", "oci:layout:1"]);
     let build = || from_image(&sandbox, "build", "oci:layout:1", &["alpha", "-o", "again"]);
     let age = || {
         for record in cached(&sandbox, "files.json") {
@@ -189,17 +190,17 @@ fn an_image_that_nobody_wants_any_more_is_pruned() {
         cached(&sandbox, "files.json").len()
     };
     build().assert_success();
-    assert_eq!(prune(), 1, "it was just wanted");
+    assert_eq!(prune(), 1, "it was just used");
     age();
     build().assert_success();
-    assert_eq!(prune(), 1, "it was wanted again");
+    assert_eq!(prune(), 1, "it was used again");
     age();
     assert_eq!(prune(), 0);
     build().assert_success();
 }
 
-/// A dry run, after which there is no output.
-fn get_preview(sandbox: &Sandbox, image: &str) -> Finished {
+/// Runs a dry run and checks that it writes no output.
+fn dry_run(sandbox: &Sandbox, image: &str) -> RunResult {
     let finished = from_image(
         sandbox,
         "build",
@@ -212,7 +213,7 @@ fn get_preview(sandbox: &Sandbox, image: &str) -> Finished {
 }
 
 #[test]
-fn a_tag_that_moves_brings_the_new_image() {
+fn uses_new_image_of_moved_tag() {
     let sandbox = wheelhouse();
     let versions = || -> Vec<String> {
         let wheels = manifest(&sandbox, "copy")["wheels"].clone();
@@ -223,7 +224,7 @@ fn a_tag_that_moves_brings_the_new_image() {
     };
     for version in ["1.0", "2.0"] {
         build(&sandbox, &index(version));
-        printed(&sandbox, &["image", "out", "oci:layout:1"]);
+        stdout_of(&sandbox, &["image", "out", "oci:layout:1"]);
         let finished = from_image(
             &sandbox,
             "build",
@@ -234,9 +235,9 @@ fn a_tag_that_moves_brings_the_new_image() {
         let beta = format!("beta-{version}-py3-none-any.whl");
         assert!(versions().contains(&beta), "{:?}", versions());
     }
-    // The lock that is there does not answer for another image, even if nobody wants the newest.
+    // The existing lock does not apply to another image, even without `--upgrade`.
     build(&sandbox, &index("1.0"));
-    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    stdout_of(&sandbox, &["image", "out", "oci:layout:1"]);
     from_image(&sandbox, "build", "oci:layout:1", &["alpha", "-o", "copy"]).assert_success();
     assert!(
         versions().contains(&"beta-1.0-py3-none-any.whl".to_owned()),
@@ -246,13 +247,13 @@ fn a_tag_that_moves_brings_the_new_image() {
 }
 
 #[test]
-fn what_the_cache_has_of_an_image_is_not_believed() {
+fn detects_changes_of_cached_image() {
     let sandbox = wheelhouse();
-    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    stdout_of(&sandbox, &["image", "out", "oci:layout:1"]);
     fs::remove_dir_all(sandbox.cache()).unwrap();
     let get = |output: &str| {
         let finished = from_image(&sandbox, "build", "oci:layout:1", &["alpha", "-o", output]);
-        // The store would have what was right before.
+        // The store would still have the correct files.
         let _ = fs::remove_dir_all(sandbox.cache().join("files-v1"));
         finished
     };
@@ -261,7 +262,7 @@ fn what_the_cache_has_of_an_image_is_not_believed() {
     let [path] = &cached(&sandbox, wheel)[..] else {
         panic!("{:?}", cached(&sandbox, wheel));
     };
-    // A file that is not whole or that somebody wrote to is had again.
+    // A truncated or modified file is extracted again.
     let open = || fs::File::options().write(true).open(path).unwrap();
     let unpacked = open().metadata().unwrap().modified().unwrap();
     open().set_len(1000).unwrap();
@@ -270,7 +271,7 @@ fn what_the_cache_has_of_an_image_is_not_believed() {
     open().write_all_at(b"other", 1_000_000).unwrap();
     get("again").assert_success();
     assert_eq!(wheels(&sandbox, "again"), wheels(&sandbox, "out"));
-    // One with other bytes and the time that it had ends the run.
+    // A file with other bytes and its original modification time is an error.
     open().write_all_at(b"other", 1_000_000).unwrap();
     open().set_modified(unpacked).unwrap();
     get("three")
@@ -280,11 +281,11 @@ fn what_the_cache_has_of_an_image_is_not_believed() {
 }
 
 #[test]
-fn configuration_and_requirements_files_name_images_too() {
+fn accepts_images_in_configuration_and_requirements_files() {
     let mut sandbox = wheelhouse();
     fs::create_dir(sandbox.path("application")).unwrap();
-    printed(&sandbox, &["image", "out", "oci:application/layout:1"]);
-    // Relative to the file, where it is there.
+    stdout_of(&sandbox, &["image", "out", "oci:application/layout:1"]);
+    // Relative to the requirements file.
     let lines = "--no-index\n--find-links oci:layout:1\nalpha\n";
     sandbox.write("application/requirements.txt", lines);
     let build = |sandbox: &Sandbox, output: &str, what: &[&str]| {
@@ -300,27 +301,27 @@ fn configuration_and_requirements_files_name_images_too() {
 }
 
 #[test]
-fn download_takes_every_architecture_of_an_image() {
+fn download_uses_all_architectures_of_image() {
     let sandbox = for_two_architectures();
-    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    stdout_of(&sandbox, &["image", "out", "oci:layout:1"]);
     fs::remove_dir_all(sandbox.cache()).unwrap();
     let arguments = [&["-o", "copy"][..], &TWO_ARCHITECTURES].concat();
     from_image(&sandbox, "download", "oci:layout:1", &arguments).assert_success();
     assert_eq!(wheels(&sandbox, "copy").len(), 3);
     assert_eq!(wheels(&sandbox, "copy"), wheels(&sandbox, "out"));
-    // Offline, an index in the cache will do as well.
+    // Offline, a cached image index suffices.
     let offline = [&arguments[..], &["--offline", "--upgrade"]].concat();
     from_image(&sandbox, "download", "oci:layout:1", &offline).assert_success();
 }
 
 #[test]
-fn an_image_that_is_of_no_use_is_named() {
+fn unusable_image_is_an_error() {
     let sandbox = wheelhouse();
-    printed(
+    stdout_of(
         &sandbox,
         &["image", "out", "oci:layout:1", "--path", "/wheels"],
     );
-    printed(&sandbox, &["image", "out", "oci:layout:2"]);
+    stdout_of(&sandbox, &["image", "out", "oci:layout:2"]);
     for (image, words) in [
         ("oci:layout:3", &["oci:", "`3`", "hint: ", "1, 2"][..]),
         ("oci:nowhere", &["--find-links oci:", "nowhere"]),
@@ -336,15 +337,15 @@ fn an_image_that_is_of_no_use_is_named() {
         finished.assert_error_names(words);
     }
     from_image(&sandbox, "build", "oci:", &["alpha", "-o", "copy"]).assert_exit(2);
-    // Where the image says, not where it usually is.
+    // The path comes from the label of the image.
     from_image(&sandbox, "build", "oci:layout:1", &["alpha", "-o", "copy"]).assert_success();
 }
 
 #[test]
-fn an_image_is_verified_as_a_directory_is() {
+fn verifies_image_like_directory() {
     let sandbox = wheelhouse();
-    printed(&sandbox, &["image", "out", "oci:layout:1"]);
-    let verified = printed(&sandbox, &["verify", "oci:layout:1"]);
+    stdout_of(&sandbox, &["image", "out", "oci:layout:1"]);
+    let verified = stdout_of(&sandbox, &["verify", "oci:layout:1"]);
     assert!(
         verified.contains("installation") && !verified.contains("not checked"),
         "{verified}"
@@ -368,6 +369,6 @@ fn an_image_is_verified_as_a_directory_is() {
         .assert_error_names(&["oci:layout:1"]);
     assert!(
         fs::read_dir(sandbox.path("tmp")).unwrap().next().is_none(),
-        "something is left"
+        "temporary files were left"
     );
 }

@@ -1,15 +1,15 @@
-//! Layers that were digested before, and files that have changed since.
+//! Cached layer digests, and files that have changed since.
 
 use std::fs::{self, File, FileTimes};
 use std::path::{Path, PathBuf};
 
-use super::{printed, run, wheelhouse};
+use super::{run, stdout_of, wheelhouse};
 use crate::support::Sandbox;
-use crate::support::services::{Registry, Terms};
+use crate::support::services::{Registry, RegistryOptions};
 
 const DRY: [&str; 3] = ["image", "out", "--dry-run"];
 
-/// The wheel that has a layer of its own or shares one, it does not matter.
+/// Returns the wheel of `alpha`.
 fn wheel(sandbox: &Sandbox) -> PathBuf {
     let mut names = fs::read_dir(sandbox.out()).unwrap();
     let wheel = names.find_map(|entry| {
@@ -20,7 +20,7 @@ fn wheel(sandbox: &Sandbox) -> PathBuf {
     wheel.unwrap()
 }
 
-/// Replaces the wheel by another of its size: its time is kept by `cp -p`, say, or it is not.
+/// Replaces the wheel by another of the same size, with or without its modification time.
 fn replace(wheel: &Path, keep_time: bool) {
     let before = fs::metadata(wheel).unwrap();
     let mut bytes = fs::read(wheel).unwrap();
@@ -40,13 +40,13 @@ fn assert_refused(sandbox: &Sandbox, arguments: &[&str]) {
 }
 
 #[test]
-fn a_layer_is_believed_as_long_as_nobody_writes_to_its_files() {
+fn reuses_layer_digest_until_files_change() {
     let sandbox = wheelhouse();
-    let digest = printed(&sandbox, &DRY);
+    let digest = stdout_of(&sandbox, &DRY);
     let wheel = wheel(&sandbox);
     replace(&wheel, true);
-    // Nothing is read when nothing is written.
-    assert_eq!(printed(&sandbox, &DRY), digest);
+    // A dry run does not read the files of cached layers.
+    assert_eq!(stdout_of(&sandbox, &DRY), digest);
     replace(&wheel, false);
     replace(&wheel, false);
     assert_refused(&sandbox, &DRY);
@@ -57,9 +57,9 @@ fn a_layer_is_believed_as_long_as_nobody_writes_to_its_files() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn what_is_written_is_digested_all_the_same() {
+fn digests_written_layers_again() {
     let sandbox = wheelhouse();
-    printed(&sandbox, &["image", "out", "oci:whole:1"]);
+    stdout_of(&sandbox, &["image", "out", "oci:whole:1"]);
     replace(&wheel(&sandbox), true);
     for destination in [
         "oci:layout:1",
@@ -69,19 +69,19 @@ fn what_is_written_is_digested_all_the_same() {
         assert_refused(&sandbox, &["image", "out", destination]);
     }
     assert!(!sandbox.path("layout/index.json").exists());
-    let registry = Registry::start(&sandbox.path("registry"), &Terms::default());
+    let registry = Registry::start(&sandbox.path("registry"), &RegistryOptions::default());
     let image = format!("docker://{}/acme/wheels:1", registry.host());
     assert_refused(&sandbox, &["image", "out", &image]);
     assert_eq!(registry.count("PUT", "/manifests/"), 0);
 }
 
 #[test]
-fn layers_are_the_same_whether_they_are_known_or_not() {
+fn cached_and_uncached_layers_are_identical() {
     let sandbox = wheelhouse();
     let [known, unknown] = ["known", "unknown"].map(|name| format!("oci:{name}:1"));
-    let digest = printed(&sandbox, &["image", "out", &unknown, "--no-cache"]);
-    printed(&sandbox, &DRY);
-    assert_eq!(printed(&sandbox, &["image", "out", &known]), digest);
+    let digest = stdout_of(&sandbox, &["image", "out", &unknown, "--no-cache"]);
+    stdout_of(&sandbox, &DRY);
+    assert_eq!(stdout_of(&sandbox, &["image", "out", &known]), digest);
     let blobs = |name: &str| {
         let blobs = fs::read_dir(sandbox.path(name).join("blobs/sha256")).unwrap();
         let read = blobs.map(|entry| {

@@ -1,5 +1,5 @@
-//! Links within images: wheels that are links to files elsewhere, as caches and package managers
-//! leave them.
+//! Links within images: wheels that are links to other files of the image, as caches and package managers create
+//! them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,13 +9,13 @@ use std::process::Command;
 use tar::EntryType::{Link, Symlink};
 
 use super::malicious::{Member, PREFIX, assert_refused, file, link, wheel, write};
-use super::{assert_same, document, printed, run, wheelhouse, wheelhouse_command};
+use super::{assert_same, document, run, stdout_of, wheelhouse, wheelhouse_command};
 use crate::support::Sandbox;
-use crate::support::services::{self, Docker, part};
+use crate::support::services::{self, Docker, program_path};
 
 const CACHE: &str = "opt/app-root/cache/files-v1/";
 
-/// The files of the wheelhouse `out` as members below `directory`.
+/// Returns the files of the wheelhouse `out` as members below `directory`.
 fn members(sandbox: &Sandbox, directory: &str) -> Vec<Member> {
     let files = super::files(&sandbox.out()).into_iter();
     files
@@ -23,7 +23,7 @@ fn members(sandbox: &Sandbox, directory: &str) -> Vec<Member> {
         .collect()
 }
 
-/// A link in the wheelhouse for each of its files, to where `target` says.
+/// Returns a link in the wheelhouse for each of its files, to the path that `target` returns.
 fn links(sandbox: &Sandbox, kind: tar::EntryType, target: impl Fn(&str) -> String) -> Vec<Member> {
     let files = super::files(&sandbox.out()).into_iter();
     files
@@ -34,7 +34,7 @@ fn links(sandbox: &Sandbox, kind: tar::EntryType, target: impl Fn(&str) -> Strin
         .collect()
 }
 
-/// `extract` and `inspect` take the wheelhouse of `image` for `out`.
+/// Checks that `extract` and `inspect` find the wheelhouse `out` in `image`.
 #[track_caller]
 fn assert_is_wheelhouse(sandbox: &Sandbox, image: &str) {
     let _ = fs::remove_dir_all(sandbox.path("back"));
@@ -45,10 +45,10 @@ fn assert_is_wheelhouse(sandbox: &Sandbox, image: &str) {
     assert_eq!(found["manifest"], packages["manifest"]);
 }
 
-/// `verify` and `build --find-links` take `image`.
+/// Checks that `verify` and `build --find-links` accept `image`.
 #[track_caller]
 fn assert_is_source(sandbox: &Sandbox, image: &str) {
-    printed(sandbox, &["verify", image, "--no-install"]);
+    stdout_of(sandbox, &["verify", image, "--no-install"]);
     let _ = fs::remove_dir_all(sandbox.path("built"));
     let arguments = ["build", "alpha", "-o", "built", "--no-index", "--no-cache"];
     let mut command = wheelhouse_command(sandbox, &arguments);
@@ -60,7 +60,7 @@ fn assert_is_source(sandbox: &Sandbox, image: &str) {
 }
 
 #[test]
-fn links_lead_to_files_elsewhere_in_the_image() {
+fn follows_links_within_image() {
     let sandbox = wheelhouse();
     let cache = || members(&sandbox, CACHE);
     let hard = |root: &str| links(&sandbox, Link, |name| format!("{root}{CACHE}{name}"));
@@ -86,15 +86,15 @@ fn links_lead_to_files_elsewhere_in_the_image() {
     for layers in [
         vec![both(cache(), hard(""))],
         vec![both(cache(), hard("/"))],
-        // In layers of their own, and then replaced or removed.
+        // In separate layers, and then replaced or removed.
         vec![cache(), hard("./")],
         vec![cache(), hard(""), replaced()],
         vec![both(cache(), hard("")), emptied("cache")],
         vec![symbolic(&format!("/{CACHE}")), cache()],
         vec![cache(), relative()],
-        // Beyond the root is the root.
+        // The parent of the root is the root.
         vec![cache(), symbolic(&format!("../../../../../{CACHE}"))],
-        // The directory is a link, made after what it leads to, or before.
+        // The directory is a link, created after or before its target.
         vec![at_root("srv/root/wheelhouse/"), linked_root()],
         vec![linked_root(), at_root(PREFIX)],
     ] {
@@ -105,7 +105,7 @@ fn links_lead_to_files_elsewhere_in_the_image() {
 }
 
 #[test]
-fn a_file_with_several_names_becomes_several_files() {
+fn extracts_hard_links_as_separate_files() {
     let sandbox = Sandbox::new();
     let other = format!("{PREFIX}alpha-1.0-1-py3-none-any.whl");
     let target = format!("{PREFIX}alpha-1.0-py3-none-any.whl");
@@ -124,7 +124,7 @@ fn a_file_with_several_names_becomes_several_files() {
 }
 
 #[test]
-fn links_that_lead_nowhere_are_named() {
+fn dangling_links_are_errors() {
     let sandbox = Sandbox::new();
     let name = format!("{PREFIX}a.whl");
     let outside = sandbox.write("outside.whl", "not of the image");
@@ -145,7 +145,7 @@ fn links_that_lead_nowhere_are_named() {
 }
 
 #[test]
-fn many_names_of_one_file_do_not_fill_a_disk() {
+fn limits_size_of_repeated_hard_links() {
     let sandbox = Sandbox::new();
     let large = file("large", vec![0; 4 << 20]);
     let name = |number: i32| format!("{PREFIX}a{number}.whl");
@@ -155,9 +155,9 @@ fn many_names_of_one_file_do_not_fill_a_disk() {
 }
 
 #[test]
-fn an_archive_may_have_hard_links_itself() {
+fn reads_archive_with_hard_links() {
     let sandbox = wheelhouse();
-    printed(&sandbox, &["image", "out", "oci:layout:1"]);
+    stdout_of(&sandbox, &["image", "out", "oci:layout:1"]);
     let blobs = sandbox.path("layout/blobs/sha256");
     let first = sandbox.path("layout/first");
     fs::create_dir(&first).unwrap();
@@ -170,7 +170,7 @@ fn an_archive_may_have_hard_links_itself() {
     assert_is_wheelhouse(&sandbox, "oci-archive:layout.tar:1");
 }
 
-/// A store of buildah of its own.
+/// buildah with separate storage.
 struct Buildah<'a> {
     sandbox: &'a Sandbox,
     program: PathBuf,
@@ -189,7 +189,7 @@ impl Buildah<'_> {
         services::run(&mut command).trim().to_owned()
     }
 
-    /// Commits what `change` makes of the root of `base` to each of `images`.
+    /// Applies `change` to the root of `base` and commits it to each of `images`.
     fn commit(&self, base: &str, images: &[&str], change: impl FnOnce(&Path)) {
         let policy = ["--signature-policy", self.policy.to_str().unwrap()];
         let container = self.run(&[&["from"][..], &policy, &[base]].concat());
@@ -201,7 +201,7 @@ impl Buildah<'_> {
     }
 }
 
-/// Copies the wheelhouse `out` to the cache in `root`, and links its files into the wheelhouse there.
+/// Copies the wheelhouse `out` to the cache in `root` and links its files into the wheelhouse there.
 fn link_from_cache(sandbox: &Sandbox, root: &Path) {
     for (name, bytes) in super::files(&sandbox.out()) {
         let cached = root.join(CACHE).join(&name);
@@ -219,8 +219,8 @@ fn link_from_cache(sandbox: &Sandbox, root: &Path) {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn images_that_buildah_umoci_and_docker_make_of_links_are_read() {
-    let (program, umoci) = (part("buildah"), part("umoci"));
+fn reads_links_in_images_of_buildah_umoci_and_docker() {
+    let (program, umoci) = (program_path("buildah"), program_path("umoci"));
     let mut sandbox = wheelhouse();
     let policy = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
     let policy = sandbox.write("policy.json", policy);

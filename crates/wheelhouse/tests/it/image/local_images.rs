@@ -1,10 +1,10 @@
-//! Images in directories and archives: the same to the bit, and the same wheelhouse again.
+//! Images in layouts and archives: reproducible, and extracted to the same wheelhouse.
 
 use std::fs;
 use std::process::Command;
 
 use super::{
-    TWO_ARCHITECTURES, assert_same, document, for_two_architectures, index, printed, run,
+    TWO_ARCHITECTURES, assert_same, document, for_two_architectures, index, run, stdout_of,
     wheelhouse, wheelhouse_command,
 };
 use crate::support::{Index, Sandbox, Wheel};
@@ -12,11 +12,11 @@ use crate::support::{Index, Sandbox, Wheel};
 const FIXED: [&str; 2] = ["--annotation", "source=https://example.org/app"];
 
 #[test]
-fn the_digest_is_that_of_the_content_alone() {
+fn digest_depends_only_on_content() {
     let mut sandbox = wheelhouse();
     sandbox.set("SOURCE_DATE_EPOCH", "1700000000");
-    let digest = printed(&sandbox, &["image", "out", "oci:one:1", FIXED[0], FIXED[1]]);
-    // The same files, written by somebody else at another time, in another order.
+    let digest = stdout_of(&sandbox, &["image", "out", "oci:one:1", FIXED[0], FIXED[1]]);
+    // The same files with another owner, time and order.
     fs::create_dir(sandbox.path("copy")).unwrap();
     let script = "umask 077; cp -r out/. copy; touch -d 2001-02-03 copy/*
         [ $(id -u) -ne 0 ] || chown -R 65534:65534 copy";
@@ -33,7 +33,7 @@ fn the_digest_is_that_of_the_content_alone() {
         FIXED[0],
         FIXED[1],
     ];
-    assert_eq!(printed(&sandbox, &again), digest);
+    assert_eq!(stdout_of(&sandbox, &again), digest);
     let dry = [
         "image",
         "copy",
@@ -42,7 +42,7 @@ fn the_digest_is_that_of_the_content_alone() {
         FIXED[0],
         FIXED[1],
     ];
-    assert_eq!(printed(&sandbox, &dry), digest);
+    assert_eq!(stdout_of(&sandbox, &dry), digest);
     assert!(!sandbox.path("never").exists());
     sandbox.write("requirements.txt", "alpha\n");
     let build = [
@@ -55,10 +55,10 @@ fn the_digest_is_that_of_the_content_alone() {
         "oci:never:1",
     ];
     let dry = [&build[..], &["-o", "nowhere", "--dry-run"]].concat();
-    printed(&sandbox, &dry);
+    stdout_of(&sandbox, &dry);
     assert!(!sandbox.path("never").exists() && !sandbox.path("nowhere").exists());
-    // Whole archives are the same, too.
-    printed(
+    // Archives are reproducible as a whole.
+    stdout_of(
         &sandbox,
         &["image", "out", "oci-archive:four.tar:1", FIXED[0], FIXED[1]],
     );
@@ -67,7 +67,7 @@ fn the_digest_is_that_of_the_content_alone() {
 }
 
 #[test]
-fn every_way_leads_back_to_the_same_wheelhouse() {
+fn every_transport_returns_the_same_wheelhouse() {
     let sandbox = wheelhouse();
     let destinations = [
         "oci:a:1",
@@ -75,7 +75,7 @@ fn every_way_leads_back_to_the_same_wheelhouse() {
         "docker-archive:c.tar:acme/wheels:1",
     ];
     let all = [&["image", "out"][..], &destinations].concat();
-    printed(&sandbox, &all);
+    stdout_of(&sandbox, &all);
     for (number, image) in destinations.iter().enumerate() {
         let directory = format!("back-{number}");
         run(&sandbox, &["extract", image, &directory]).assert_success();
@@ -84,7 +84,7 @@ fn every_way_leads_back_to_the_same_wheelhouse() {
         assert_eq!(found["manifest"]["wheels"].as_array().unwrap().len(), 4);
         assert_eq!(found["manifest"]["wheels"][0]["name"], "alpha");
     }
-    let found = printed(&sandbox, &["inspect", "out"]);
+    let found = stdout_of(&sandbox, &["inspect", "out"]);
     assert!(
         found.contains("4 packages") && found.contains("fetched"),
         "{found}"
@@ -92,7 +92,7 @@ fn every_way_leads_back_to_the_same_wheelhouse() {
 }
 
 #[test]
-fn equal_files_keep_their_names() {
+fn keeps_names_of_identical_files() {
     let (sandbox, index) = (Sandbox::new(), Index::start());
     let names = ["x86_64", "aarch64"]
         .map(|machine| format!("fast-1.0-cp312-cp312-manylinux_2_17_{machine}.whl"));
@@ -102,7 +102,7 @@ fn equal_files_keep_their_names() {
     }
     let requested = [&TWO_ARCHITECTURES[..3], &["fast"]].concat();
     sandbox.download(&index, &requested).assert_success();
-    printed(&sandbox, &["image", "out", "oci:a:1", "--all-in-one"]);
+    stdout_of(&sandbox, &["image", "out", "oci:a:1", "--all-in-one"]);
     run(&sandbox, &["extract", "oci:a:1", "back"]).assert_success();
     assert_same(&sandbox.path("back"), &sandbox.out());
     for name in &names {
@@ -113,7 +113,7 @@ fn equal_files_keep_their_names() {
 }
 
 #[test]
-fn what_has_not_changed_is_the_same_layer() {
+fn reuses_layers_of_unchanged_wheels() {
     let sandbox = wheelhouse();
     let layers = |version: &str, manner: &[&str]| -> Vec<String> {
         super::build(&sandbox, &index(version));
@@ -131,17 +131,17 @@ fn what_has_not_changed_is_the_same_layer() {
         .iter()
         .filter(|layer| !before.contains(layer))
         .collect();
-    // That of `beta`, and that of manifest, lock and index.
+    // The layer of `beta`, and that of manifest, lock and index.
     assert_eq!((before.len(), after.len(), new.len()), (5, 5, 2));
     assert_eq!(layers("2.0", &["--single-layer"]).len(), 1);
 }
 
 #[test]
-fn a_layout_keeps_its_other_images() {
+fn keeps_other_images_of_layout() {
     let sandbox = wheelhouse();
-    printed(&sandbox, &["image", "out", "oci:a:1"]);
-    printed(&sandbox, &["image", "out", "oci:a:2", "--single-layer"]);
-    printed(&sandbox, &["image", "out", "oci:a:1"]);
+    stdout_of(&sandbox, &["image", "out", "oci:a:1"]);
+    stdout_of(&sandbox, &["image", "out", "oci:a:2", "--single-layer"]);
+    stdout_of(&sandbox, &["image", "out", "oci:a:1"]);
     for tag in ["oci:a:1", "oci:a:2"] {
         run(&sandbox, &["inspect", tag]).assert_success();
     }
@@ -167,7 +167,7 @@ fn a_layout_keeps_its_other_images() {
 }
 
 #[test]
-fn an_image_says_what_it_is() {
+fn describes_image_in_labels_and_annotations() {
     let mut sandbox = wheelhouse();
     sandbox.set("SOURCE_DATE_EPOCH", "1700000000");
     let made = [
@@ -179,7 +179,7 @@ fn an_image_says_what_it_is() {
         "--annotation",
         "revision=abc",
     ];
-    printed(&sandbox, &[&made[..], &["--label", "owner=me"]].concat());
+    stdout_of(&sandbox, &[&made[..], &["--label", "owner=me"]].concat());
     let found = document(&sandbox, &["inspect", "oci:a:1", "--json"]);
     let label = |name: &str| {
         found["labels"][name]
@@ -199,7 +199,7 @@ fn an_image_says_what_it_is() {
 }
 
 #[test]
-fn requirements_are_built_on_the_way() {
+fn builds_requirements_into_image() {
     let (sandbox, index) = (Sandbox::new(), index("1.0"));
     let file = sandbox.write("requirements.txt", "alpha\n");
     let arguments = [
@@ -226,7 +226,7 @@ fn requirements_are_built_on_the_way() {
 }
 
 #[test]
-fn each_architecture_has_its_own_image() {
+fn writes_one_image_per_architecture() {
     let sandbox = for_two_architectures();
     let made = document(&sandbox, &["image", "out", "oci:a:1", "--json"]);
     let architectures: Vec<_> = made["images"]
@@ -266,7 +266,7 @@ fn each_architecture_has_its_own_image() {
 }
 
 #[test]
-fn what_cannot_be_an_image_is_named() {
+fn rejects_directories_that_cannot_become_images() {
     let sandbox = wheelhouse();
     run(&sandbox, &["image", "nowhere", "oci:a"])
         .assert_exit(2)
@@ -280,7 +280,7 @@ fn what_cannot_be_an_image_is_named() {
     run(&sandbox, &["image", "out", "oci:full"])
         .assert_exit(7)
         .assert_error_names(&["full"]);
-    // A wheel that is another one than the manifest says.
+    // A wheel that differs from its manifest entry.
     let wheel = sandbox.out().join("beta-1.0-py3-none-any.whl");
     let mut bytes = fs::read(&wheel).unwrap();
     *bytes.last_mut().unwrap() ^= 1;

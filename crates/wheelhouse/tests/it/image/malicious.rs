@@ -1,4 +1,4 @@
-//! Images that mean harm: refused by name, with nothing left behind.
+//! Malicious images are rejected, and nothing of them is left.
 
 use std::fs;
 use std::io::Write as _;
@@ -36,12 +36,12 @@ pub(super) fn link(name: &str, kind: tar::EntryType, target: &str) -> Member {
     }
 }
 
-/// A layer of `members`, whatever their names are.
+/// Returns a layer of `members` with arbitrary names.
 fn layer(members: &[Member]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for member in members {
         let mut header = tar::Header::new_gnu();
-        // As bytes: the library would refuse some names itself.
+        // Written as bytes, because the library rejects some names.
         let name = member.name.as_bytes();
         header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name);
         header.set_entry_type(member.kind);
@@ -57,7 +57,7 @@ fn layer(members: &[Member]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-/// A layout of these layers, which the manifest describes rightly.
+/// Writes an OCI layout with a correct manifest.
 struct Layout<'a> {
     directory: &'a Path,
 }
@@ -105,7 +105,7 @@ impl Layout<'_> {
     }
 }
 
-/// Writes the layout `image` of these layers.
+/// Writes the layout `image` with these layers.
 pub(super) fn write(sandbox: &Sandbox, layers: &[Vec<Member>]) {
     let layers: Vec<_> = layers.iter().map(|members| layer(members)).collect();
     let diff_ids: Vec<_> = layers
@@ -125,7 +125,7 @@ pub(super) fn wheel(name: &str) -> Member {
     file(&format!("{PREFIX}{}", wheel.filename()), wheel.bytes())
 }
 
-/// Extracting ends with code 4 and these words, and leaves nothing.
+/// Checks that extraction fails with code 4 and these words, and leaves no files.
 #[track_caller]
 pub(super) fn assert_refused(sandbox: &Sandbox, words: &[&str]) {
     let finished = run(sandbox, &["extract", "oci:image", "back"]);
@@ -140,7 +140,7 @@ pub(super) fn assert_refused(sandbox: &Sandbox, words: &[&str]) {
 }
 
 #[test]
-fn what_leads_elsewhere_is_refused() {
+fn rejects_paths_and_links_outside_root() {
     use tar::EntryType;
     let inside = |name: &str| format!("{PREFIX}{name}");
     let cases = [
@@ -179,7 +179,7 @@ fn what_leads_elsewhere_is_refused() {
 }
 
 #[test]
-fn layers_hide_and_replace_what_is_below() {
+fn layers_hide_and_replace_files_of_lower_layers() {
     let sandbox = Sandbox::new();
     let whiteout = |name: &str| file(&format!("{PREFIX}.wh.{name}"), "");
     let names = |sandbox: &Sandbox| -> Vec<String> {
@@ -196,28 +196,28 @@ fn layers_hide_and_replace_what_is_below() {
         ],
     );
     assert_eq!(names(&sandbox), ["beta-1.0-py3-none-any.whl"]);
-    // An opaque directory hides what lower layers have, and not what its own has.
+    // An opaque whiteout hides the files of lower layers only.
     let opaque = file(&format!("{PREFIX}.wh..wh..opq"), "");
     write(
         &sandbox,
         &[vec![wheel("alpha")], vec![wheel("beta"), opaque]],
     );
     assert_eq!(names(&sandbox), ["beta-1.0-py3-none-any.whl"]);
-    // So does a whiteout of a directory above.
+    // So does a whiteout of a parent directory.
     let above = file("opt/.wh.app-root", "");
     write(
         &sandbox,
         &[vec![wheel("alpha")], vec![above, wheel("gamma")]],
     );
     assert_eq!(names(&sandbox), ["gamma-1.0-py3-none-any.whl"]);
-    // Names that only begin alike are another matter.
+    // A common prefix of names is not a match.
     let alike = file("opt/.wh.app", "");
     write(&sandbox, &[vec![wheel("alpha")], vec![alike]]);
     assert_eq!(names(&sandbox), ["alpha-1.0-py3-none-any.whl"]);
 }
 
 #[test]
-fn what_is_not_what_its_digest_says_is_refused() {
+fn rejects_blob_with_wrong_digest() {
     let sandbox = wheelhouse();
     run(&sandbox, &["image", "out", "oci:image"]).assert_success();
     let blobs = sandbox.path("image/blobs/sha256");
@@ -231,7 +231,7 @@ fn what_is_not_what_its_digest_says_is_refused() {
     fs::write(&largest, &bytes[..bytes.len() - 600]).unwrap();
     assert_refused(&sandbox, &["cut short"]);
     let mut changed = bytes.clone();
-    // The name of the system in the header of gzip: the content is the same.
+    // The operating system in the gzip header does not affect the content.
     changed[9] ^= 1;
     fs::write(&largest, &changed).unwrap();
     assert_refused(&sandbox, &["another digest"]);
@@ -240,7 +240,7 @@ fn what_is_not_what_its_digest_says_is_refused() {
 }
 
 #[test]
-fn a_configuration_that_names_another_content_is_refused() {
+fn rejects_configuration_with_wrong_diff_ids() {
     let sandbox = Sandbox::new();
     let bytes = layer(&[wheel("alpha")]);
     let directory = sandbox.path("image");
@@ -253,7 +253,7 @@ fn a_configuration_that_names_another_content_is_refused() {
 }
 
 #[test]
-fn a_manifest_without_measure_is_refused() {
+fn rejects_oversized_manifest() {
     let sandbox = Sandbox::new();
     let directory = sandbox.path("image");
     fs::create_dir_all(&directory).unwrap();
@@ -265,12 +265,12 @@ fn a_manifest_without_measure_is_refused() {
 }
 
 #[test]
-fn a_bomb_does_not_go_off() {
+fn rejects_decompression_bomb() {
     let sandbox = Sandbox::new();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut header = tar::Header::new_gnu();
     header.set_path("somewhere/large").unwrap();
-    // A size that no image needs; the zeros to match do not have to be there.
+    // A declared size beyond any image; the content does not have to exist.
     header.set_size(200 << 30);
     header.set_cksum();
     encoder.write_all(header.as_bytes()).unwrap();
@@ -286,7 +286,7 @@ fn a_bomb_does_not_go_off() {
 }
 
 #[test]
-fn a_manifest_of_the_wheelhouse_that_lies_is_refused() {
+fn rejects_inconsistent_wheelhouse_manifest() {
     let sandbox = wheelhouse();
     let manifest = fs::read_to_string(sandbox.out().join("wheelhouse.json")).unwrap();
     for (from, to, word) in [
@@ -306,7 +306,7 @@ fn a_manifest_of_the_wheelhouse_that_lies_is_refused() {
     }
 }
 
-/// Writes an image of the wheelhouse `out`, whose manifest this is.
+/// Writes an image of the wheelhouse `out` with this manifest.
 fn write_with_manifest(sandbox: &Sandbox, manifest: &str) {
     let members = super::files(&sandbox.out()).into_iter();
     let members = members.map(|(name, bytes)| {
@@ -318,7 +318,7 @@ fn write_with_manifest(sandbox: &Sandbox, manifest: &str) {
 }
 
 #[test]
-fn what_a_manifest_says_does_not_garble_a_terminal() {
+fn escapes_control_characters_of_manifest() {
     let sandbox = wheelhouse();
     let manifest = fs::read_to_string(sandbox.out().join("wheelhouse.json")).unwrap();
     let garbling = manifest.replace(
@@ -339,9 +339,9 @@ fn what_a_manifest_says_does_not_garble_a_terminal() {
 }
 
 #[test]
-fn what_is_in_the_directory_is_not_overwritten() {
+fn does_not_overwrite_files_in_directory() {
     let sandbox = wheelhouse();
-    super::printed(&sandbox, &["image", "out", "oci:image:1"]);
+    super::stdout_of(&sandbox, &["image", "out", "oci:image:1"]);
     let own = sandbox.write("mine/pylock.toml", "my own\n");
     let extract = |directory| run(&sandbox, &["extract", "oci:image:1", directory]);
     extract("mine")
@@ -354,7 +354,7 @@ fn what_is_in_the_directory_is_not_overwritten() {
 }
 
 #[test]
-fn wheels_without_a_manifest_come_out_into_an_empty_directory() {
+fn extracts_wheels_without_manifest_to_empty_directory() {
     let sandbox = Sandbox::new();
     write(
         &sandbox,
@@ -372,7 +372,7 @@ fn wheels_without_a_manifest_come_out_into_an_empty_directory() {
     finished
         .assert_exit(7)
         .assert_error_names(&["back` is not empty"]);
-    // A file that is no wheel, though it is called so.
+    // A file with the name of a wheel.
     write(
         &sandbox,
         &[vec![file(

@@ -1,5 +1,4 @@
-//! `wheelhouse image`, `extract` and `inspect`: against the real programs of the world of
-//! containers, against servers that misbehave, and against hostile images.
+//! `wheelhouse image`, `extract` and `inspect`: with container tools, failing servers and malicious images.
 
 mod container_tools;
 mod find_links;
@@ -15,16 +14,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{Finished, Index, Sandbox, Wheel};
+use crate::support::{Index, RunResult, Sandbox, Wheel};
 
-/// A wheelhouse `out` of a large package and some small ones.
+/// Builds a wheelhouse `out` of a large package and several small ones.
 fn wheelhouse() -> Sandbox {
     let (sandbox, index) = (Sandbox::new(), index("1.0"));
     build(&sandbox, &index);
     sandbox
 }
 
-/// An index of which the small package `beta` has this version.
+/// Returns an index where the small package `beta` has this version.
 fn index(beta: &str) -> Index {
     let index = Index::start();
     index.add(
@@ -42,7 +41,7 @@ fn build(sandbox: &Sandbox, index: &Index) {
     sandbox.build(index, &["alpha"]).assert_success();
 }
 
-/// What is downloaded for two architectures.
+/// The arguments of a download for two architectures.
 const TWO_ARCHITECTURES: [&str; 5] = [
     "--target",
     "3.12-linux,3.12-linux-arm64",
@@ -51,7 +50,7 @@ const TWO_ARCHITECTURES: [&str; 5] = [
     "fast",
 ];
 
-/// A wheelhouse `out` for both.
+/// Downloads a wheelhouse `out` for two architectures.
 fn for_two_architectures() -> Sandbox {
     let (sandbox, index) = (Sandbox::new(), Index::start());
     index.add(&Wheel::new("pure", "1.0"));
@@ -65,7 +64,7 @@ fn for_two_architectures() -> Sandbox {
     sandbox
 }
 
-/// `wheelhouse` with these arguments.
+/// Returns a command of `wheelhouse` with these arguments.
 fn wheelhouse_command(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Command {
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
     command.args(arguments);
@@ -73,15 +72,15 @@ fn wheelhouse_command(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Co
 }
 
 /// Runs `wheelhouse` with these arguments.
-fn run(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
+fn run(sandbox: &Sandbox, arguments: &[&str]) -> RunResult {
     sandbox
         .spawn(wheelhouse_command(sandbox, arguments))
         .finish()
 }
 
-/// Runs it to a good end, and returns what it printed, without the end of the line.
+/// Runs `wheelhouse` successfully and returns its output without the final line break.
 #[track_caller]
-fn printed(sandbox: &Sandbox, arguments: &[&str]) -> String {
+fn stdout_of(sandbox: &Sandbox, arguments: &[&str]) -> String {
     let finished = run(sandbox, arguments);
     finished.assert_success();
     finished.stdout.trim_end().to_owned()
@@ -89,10 +88,10 @@ fn printed(sandbox: &Sandbox, arguments: &[&str]) -> String {
 
 #[track_caller]
 fn document(sandbox: &Sandbox, arguments: &[&str]) -> Value {
-    serde_json::from_str(&printed(sandbox, arguments)).unwrap()
+    serde_json::from_str(&stdout_of(sandbox, arguments)).unwrap()
 }
 
-/// Every file below a directory with its bytes.
+/// Returns every file below a directory with its content.
 fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = walkdir::WalkDir::new(directory).sort_by_file_name();
     let files = entries

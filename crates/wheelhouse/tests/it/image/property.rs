@@ -1,5 +1,4 @@
-//! Properties of whole images: whatever is in a wheelhouse comes out again, and nothing but that
-//! counts.
+//! Properties of images: every wheelhouse survives a round trip, and the digest depends only on its content.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,14 +18,14 @@ use wheelhouse_oci::registry::{Access, Credentials};
 use wheelhouse_oci::transport::{self, Location};
 use wheelhouse_publish::manifest_bytes;
 
-use crate::support::{noise, sha256};
+use crate::support::{random_bytes, sha256};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Sizes on both sides of where a wheel gets a layer of its own.
+/// Generates sizes around the threshold for a separate layer.
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let size = prop_oneof![6 => 0usize..3000, 1 => 900_000usize..1_300_000];
-    (size, any::<u64>()).prop_map(|(size, seed)| noise(size, seed))
+    (size, any::<u64>()).prop_map(|(size, seed)| random_bytes(size, seed))
 }
 
 fn wheels() -> impl Strategy<Value = Files> {
@@ -39,8 +38,8 @@ fn others() -> impl Strategy<Value = Files> {
     proptest::collection::btree_map(name, content(), 0..8)
 }
 
-/// Writes a wheelhouse, its files in their order or the other way round, for all to read or few.
-fn write(directory: &Path, wheels: &Files, others: &Files, turned: bool) {
+/// Writes a wheelhouse with its files in either order and with either permissions.
+fn write(directory: &Path, wheels: &Files, others: &Files, reversed: bool) {
     let target = json!({"implementation": "cpython", "python-version": "3.12.0", "platform": "linux_x86_64", "markers": {}});
     let entries = wheels.iter().map(|(name, bytes)| {
         let package = name.split('-').next();
@@ -54,20 +53,20 @@ fn write(directory: &Path, wheels: &Files, others: &Files, turned: bool) {
         "requirements": [], "request": "", "wheels": entries.collect::<Vec<_>>(),
         "files": others.keys().collect::<Vec<_>>(),
     });
-    // As this program writes it, since that is how it comes back.
+    // Written like by this program, because extraction restores that form.
     let manifest = manifest_bytes(&serde_json::from_value(manifest).unwrap());
     let manifest = ("wheelhouse.json".to_owned(), manifest);
     let mut files: Vec<(String, Vec<u8>)> = wheels.clone().into_iter().collect();
     files.extend(others.clone());
     files.push(manifest);
-    if turned {
+    if reversed {
         files.reverse();
     }
     for (name, bytes) in files {
         let path = directory.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
-        let mode = if turned { 0o600 } else { 0o664 };
+        let mode = if reversed { 0o600 } else { 0o664 };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
 }
@@ -88,7 +87,7 @@ fn access() -> Access {
     }
 }
 
-/// Makes an image of the wheelhouse, and returns its digest.
+/// Builds an image of the wheelhouse and returns its digest.
 async fn image(wheelhouse: PathBuf, destination: &Location, threads: usize) -> String {
     let job = PublishRequest {
         wheelhouses: vec![wheelhouse],
@@ -113,7 +112,7 @@ async fn image(wheelhouse: PathBuf, destination: &Location, threads: usize) -> S
     published.composed.root().blob.digest()
 }
 
-async fn extracted(location: &Location, directory: PathBuf) {
+async fn extract(location: &Location, directory: PathBuf) {
     let opened = transport::open(location, &access(), Path::new("/nowhere")).await;
     let opened = opened.unwrap();
     wheelhouse_fs::interruption::blocking(move || {
@@ -128,7 +127,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
-    fn any_wheelhouse_comes_back_and_its_digest_is_of_its_content(
+    fn wheelhouse_survives_round_trip_with_content_digest(
         wheels in wheels(), others in others(),
     ) {
         let place = tempfile::tempdir().unwrap();
@@ -143,8 +142,8 @@ proptest! {
             let one = image(path("one"), &layout, 1).await;
             let two = image(path("two"), &archive, 3).await;
             assert_eq!(one, two);
-            extracted(&layout, path("from-layout")).await;
-            extracted(&archive, path("from-archive")).await;
+            extract(&layout, path("from-layout")).await;
+            extract(&archive, path("from-archive")).await;
         });
         super::assert_same(&path("from-layout"), &path("one"));
         super::assert_same(&path("from-archive"), &path("one"));

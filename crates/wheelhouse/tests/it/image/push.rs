@@ -6,12 +6,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{assert_same, build, index, printed, run, wheelhouse};
-use crate::support::services::{self, Registry, Terms, certificates, part};
+use super::{assert_same, build, index, run, stdout_of, wheelhouse};
+use crate::support::services::{self, Registry, RegistryOptions, certificates, program_path};
 use crate::support::{Sandbox, Wheel, sha256, test_python};
 
-/// A wheelhouse and a registry.
-fn start(terms: &Terms<'_>) -> (Sandbox, Registry) {
+/// Returns a wheelhouse and a registry.
+fn start(terms: &RegistryOptions<'_>) -> (Sandbox, Registry) {
     let sandbox = wheelhouse();
     let registry = Registry::start(&sandbox.path("registry"), terms);
     (sandbox, registry)
@@ -22,23 +22,23 @@ fn start(terms: &Terms<'_>) -> (Sandbox, Registry) {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn only_what_a_registry_lacks_is_sent() {
+fn uploads_only_missing_blobs() {
     let (sandbox, index_of_old) = (Sandbox::new(), index("1.0"));
     build(&sandbox, &index_of_old);
-    let registry = Registry::start(&sandbox.path("registry"), &Terms::default());
+    let registry = Registry::start(&sandbox.path("registry"), &RegistryOptions::default());
     let image = format!("docker://{}/acme/wheels:1", registry.host());
-    let digest = printed(&sandbox, &["image", "out", &image]);
+    let digest = stdout_of(&sandbox, &["image", "out", &image]);
     let uploads = || registry.count("POST", "/blobs/uploads/");
-    // Five layers, the configuration, the bill of materials and its own configuration.
+    // Five layers, the configuration, the SBOM and its configuration.
     assert_eq!(uploads(), 8);
-    assert_eq!(printed(&sandbox, &["image", "out", &image]), digest);
+    assert_eq!(stdout_of(&sandbox, &["image", "out", &image]), digest);
     assert_eq!(uploads(), 8, "an unchanged wheelhouse uploads nothing");
     let other = format!("docker://{}/acme/wheels:2", registry.host());
-    assert_eq!(printed(&sandbox, &["image", "out", &other]), digest);
+    assert_eq!(stdout_of(&sandbox, &["image", "out", &other]), digest);
     assert_eq!(uploads(), 8, "another tag uploads nothing");
     build(&sandbox, &index("2.0"));
-    printed(&sandbox, &["image", "out", &image]);
-    // The layer of the changed wheel, that of the small files, the configuration, the bill of materials.
+    stdout_of(&sandbox, &["image", "out", &image]);
+    // The layers of the changed wheel and of the small files, the configuration, the SBOM.
     assert_eq!(uploads(), 12);
     run(&sandbox, &["extract", &image, "back"]).assert_success();
     assert_same(&sandbox.path("back"), &sandbox.out());
@@ -49,11 +49,11 @@ fn only_what_a_registry_lacks_is_sent() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn the_digest_stays_when_skopeo_copies_it_onwards() {
-    let skopeo = part("skopeo");
-    let (sandbox, registry) = start(&Terms::default());
+fn skopeo_copy_preserves_digest() {
+    let skopeo = program_path("skopeo");
+    let (sandbox, registry) = start(&RegistryOptions::default());
     let image = format!("docker://{}/acme/wheels:1", registry.host());
-    let digest = printed(&sandbox, &["image", "out", &image, "oci:layout:1"]);
+    let digest = stdout_of(&sandbox, &["image", "out", &image, "oci:layout:1"]);
     let other = format!("docker://{}/elsewhere/wheels:9", registry.host());
     for (from, to) in [(image.as_str(), other.as_str()), (&other, "oci:pulled:1")] {
         let mut copy = sandbox.command(skopeo.to_str().unwrap());
@@ -78,23 +78,23 @@ fn the_digest_stays_when_skopeo_copies_it_onwards() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn blobs_of_a_base_image_are_mounted() {
-    let (sandbox, registry) = start(&Terms::default());
+fn mounts_blobs_of_base_image() {
+    let (sandbox, registry) = start(&RegistryOptions::default());
     let base = format!("docker://{}/base/image:1", registry.host());
-    printed(&sandbox, &["image", "out", &base, "--path", "/base"]);
+    stdout_of(&sandbox, &["image", "out", &base, "--path", "/base"]);
     let sent = registry.count("PUT", "/blobs/uploads/");
     let image = format!("docker://{}/acme/wheels:1", registry.host());
-    printed(&sandbox, &["image", "out", &image, "--base", &base]);
+    stdout_of(&sandbox, &["image", "out", &image, "--base", &base]);
     assert_eq!(registry.count("POST", "mount=sha256"), 5);
-    // Its own five layers, its configuration and its bill of materials.
+    // Five layers, the configuration and the SBOM with its configuration.
     assert_eq!(registry.count("PUT", "acme/wheels/blobs/uploads/"), 8);
     assert_eq!(registry.count("PUT", "/blobs/uploads/"), sent + 8);
 }
 
-/// A file of one user, `me` with the password `secret`.
-fn users(sandbox: &Sandbox) -> PathBuf {
+/// Writes an htpasswd file with the user `me` and the password `secret`.
+fn write_users(sandbox: &Sandbox) -> PathBuf {
     let users = sandbox.path("users");
-    let mut htpasswd = Command::new(part("htpasswd"));
+    let mut htpasswd = Command::new(program_path("htpasswd"));
     services::run(htpasswd.arg("-Bbc").arg(&users).args(["me", "secret"]));
     users
 }
@@ -104,11 +104,11 @@ fn users(sandbox: &Sandbox) -> PathBuf {
     not(all(feature = "test-containers", feature = "test-tools")),
     ignore = "requires root, container tools, strace, openssl"
 )]
-fn a_registry_with_a_private_authority_and_users() {
+fn supports_private_authority_and_basic_authentication() {
     let mut sandbox = wheelhouse();
-    let users = users(&sandbox);
+    let users = write_users(&sandbox);
     let [authority, certificate, key] = certificates(&sandbox.path(""));
-    let terms = Terms {
+    let terms = RegistryOptions {
         users: Some(&users),
         tls: Some((&certificate, &key)),
     };
@@ -147,10 +147,10 @@ fn a_registry_with_a_private_authority_and_users() {
     not(feature = "test-containers"),
     ignore = "requires root, container tools"
 )]
-fn a_credential_helper_is_asked() {
+fn uses_credential_helper() {
     let mut sandbox = wheelhouse();
-    let users = users(&sandbox);
-    let terms = Terms {
+    let users = write_users(&sandbox);
+    let terms = RegistryOptions {
         users: Some(&users),
         tls: None,
     };
@@ -175,9 +175,9 @@ fn a_credential_helper_is_asked() {
 }
 
 #[test]
-fn another_machine_is_not_talked_to_in_plain() {
+fn does_not_use_plain_http_for_remote_host() {
     let sandbox = wheelhouse();
-    // An address of documentation (RFC 5737), where nobody answers.
+    // An address reserved for documentation (RFC 5737), which does not respond.
     let image = "docker://192.0.2.1:5000/acme/wheels:1";
     let finished = run(
         &sandbox,
@@ -195,9 +195,9 @@ fn another_machine_is_not_talked_to_in_plain() {
     not(all(feature = "test-python", feature = "test-containers")),
     ignore = "requires the test Python, root, container tools"
 )]
-fn a_bill_of_materials_is_attached() {
-    let skopeo = part("skopeo");
-    let (sandbox, registry) = start(&Terms::default());
+fn attaches_sbom() {
+    let skopeo = program_path("skopeo");
+    let (sandbox, registry) = start(&RegistryOptions::default());
     let repository = format!("docker://{}/acme/wheels", registry.host());
     let digest = push_licensed(&sandbox, &format!("{repository}:1"));
     let raw = |reference: &str| -> Value {
@@ -206,7 +206,7 @@ fn a_bill_of_materials_is_attached() {
         let text = services::run(inspect.arg(format!("{repository}{reference}")));
         serde_json::from_str(&text).unwrap()
     };
-    // This registry does not list referrers itself.
+    // This registry does not support the referrers API.
     let list = raw(&format!(":{}", digest.replace(':', "-")));
     let listed = &list["manifests"][0];
     assert_eq!(listed["artifactType"], "application/vnd.cyclonedx+json");
@@ -239,8 +239,8 @@ fn a_bill_of_materials_is_attached() {
     assert!(gamma.starts_with("pkg:pypi/gamma@"), "{gamma}");
 }
 
-/// Builds again with a wheel that tells its licence and comes from a place with a blank in its
-/// name, and pushes that.
+/// Builds again with a wheel that states its license, from a directory with a space in its name, and pushes the
+/// result.
 fn push_licensed(sandbox: &Sandbox, image: &str) -> String {
     let licensed = Wheel::new("licensed", "1.0").metadata(
         "Metadata-Version: 2.4\nName: licensed\nVersion: 1.0\nLicense-Expression: MIT OR Apache-2.0\n",
@@ -251,10 +251,10 @@ fn push_licensed(sandbox: &Sandbox, image: &str) -> String {
     let links = links.to_str().unwrap();
     let arguments = ["alpha", "licensed", "--find-links", links];
     sandbox.build(&index("1.0"), &arguments).assert_success();
-    printed(sandbox, &["image", "out", image])
+    stdout_of(sandbox, &["image", "out", image])
 }
 
-/// Validates a bill of materials with the schema that `CycloneDX` publishes, formats included.
+/// Validates an SBOM with the schema of `CycloneDX`, including formats.
 fn assert_is_cyclonedx(path: &Path) {
     let python = test_python();
     let script = "import sys\n\

@@ -1,23 +1,23 @@
-//! Registries that fail: what passes is waited for, what does not ends with one message.
+//! Registry errors: transient ones are retried, others are reported once.
 
-use super::{assert_same, printed, run, wheelhouse};
-use crate::support::fake_registry::{Came, FakeRegistry, Fault};
-use crate::support::{Finished, Sandbox};
+use super::{assert_same, run, stdout_of, wheelhouse};
+use crate::support::fake_registry::{FakeRegistry, Fault, RegistryRequest};
+use crate::support::{RunResult, Sandbox};
 
 fn start() -> (Sandbox, FakeRegistry) {
     (wheelhouse(), FakeRegistry::start())
 }
 
-/// Pushes and pulls, which both end well.
+/// Checks that a push and a pull succeed.
 #[track_caller]
-fn assert_goes_through(sandbox: &Sandbox, registry: &FakeRegistry) {
-    printed(sandbox, &["image", "out", &registry.image()]);
+fn assert_push_and_pull(sandbox: &Sandbox, registry: &FakeRegistry) {
+    stdout_of(sandbox, &["image", "out", &registry.image()]);
     run(sandbox, &["extract", &registry.image(), "back"]).assert_success();
     assert_same(&sandbox.path("back"), &sandbox.out());
 }
 
 #[test]
-fn what_passes_is_waited_for() {
+fn retries_transient_errors() {
     let (sandbox, registry) = start();
     let status = |status| Fault::Status(status, Vec::new());
     registry.fail("HEAD", "/blobs/", status(503));
@@ -30,18 +30,18 @@ fn what_passes_is_waited_for() {
     registry.fail("PUT", "/manifests/", status(500));
     registry.fail("GET", "/manifests/", status(504));
     registry.fail("GET", "/blobs/sha256", status(503));
-    assert_goes_through(&sandbox, &registry);
+    assert_push_and_pull(&sandbox, &registry);
 }
 
 #[test]
-fn an_upload_that_breaks_off_goes_on_where_it_was() {
+fn resumes_interrupted_upload() {
     let (sandbox, registry) = start();
     registry.fail("PUT", "/uploads/", Fault::CutAfter(700_000));
-    assert_goes_through(&sandbox, &registry);
+    assert_push_and_pull(&sandbox, &registry);
     let resumed: Vec<_> = registry
-        .came()
+        .requests()
         .into_iter()
-        .filter(|came| came.headers.contains_key("content-range"))
+        .filter(|requests| requests.headers.contains_key("content-range"))
         .collect();
     let [resumed] = &resumed[..] else {
         panic!("{resumed:?}")
@@ -53,38 +53,38 @@ fn an_upload_that_breaks_off_goes_on_where_it_was() {
 }
 
 #[test]
-fn an_upload_that_the_registry_forgot_begins_again() {
+fn restarts_upload_that_registry_forgot() {
     let (sandbox, registry) = start();
     registry.fail("PUT", "/uploads/", Fault::CutAfter(700_000));
     registry.fail("GET", "/uploads/", Fault::Status(404, Vec::new()));
-    assert_goes_through(&sandbox, &registry);
+    assert_push_and_pull(&sandbox, &registry);
     let begun = registry
-        .came()
+        .requests()
         .into_iter()
-        .filter(|came| came.method == "POST")
+        .filter(|requests| requests.method == "POST")
         .count();
-    // Five layers, the configuration, the bill of materials and its own, and once again.
+    // Five layers, the configuration, the SBOM and its configuration, and one repetition.
     assert_eq!(begun, 9);
 }
 
 #[test]
-fn a_blob_that_breaks_off_goes_on_where_it_was() {
+fn resumes_interrupted_blob_download() {
     let (sandbox, registry) = start();
-    printed(&sandbox, &["image", "out", &registry.image()]);
-    registry.fail("GET", "/blobs/sha256", Fault::CutAnswerAfter(500));
-    registry.fail("GET", "/blobs/sha256", Fault::CutAnswerAfter(90_000));
+    stdout_of(&sandbox, &["image", "out", &registry.image()]);
+    registry.fail("GET", "/blobs/sha256", Fault::CutResponseAfter(500));
+    registry.fail("GET", "/blobs/sha256", Fault::CutResponseAfter(90_000));
     run(&sandbox, &["extract", &registry.image(), "back"]).assert_success();
     assert_same(&sandbox.path("back"), &sandbox.out());
     assert!(
         registry
-            .came()
+            .requests()
             .iter()
-            .any(|came| came.headers.contains_key("range"))
+            .any(|requests| requests.headers.contains_key("range"))
     );
 }
 
 #[test]
-fn what_does_not_pass_ends_with_one_message() {
+fn permanent_failure_is_one_error() {
     for (status, word) in [(401, "401"), (403, "403"), (429, "429"), (503, "503")] {
         let (sandbox, registry) = start();
         for _ in 0..20 {
@@ -112,14 +112,14 @@ fn what_does_not_pass_ends_with_one_message() {
         .assert_error_names(&["acme/wheels", "hint: "]);
 }
 
-/// A registry that redirects whoever asks for its largest blob to another that has it, too, and the
-/// digest of that blob.
-fn redirecting(sandbox: &Sandbox) -> (FakeRegistry, FakeRegistry, String) {
+/// Returns a registry that redirects requests for its largest blob to another registry with that blob, and the digest
+/// of the blob.
+fn redirecting_registry(sandbox: &Sandbox) -> (FakeRegistry, FakeRegistry, String) {
     let (registry, elsewhere) = (FakeRegistry::start(), FakeRegistry::start());
-    printed(sandbox, &["image", "out", &elsewhere.image()]);
-    printed(sandbox, &["image", "out", &registry.image()]);
-    let mut came = registry.came().into_iter();
-    let large = came.find(|came| came.method == "PUT" && came.body > 1_000_000);
+    stdout_of(sandbox, &["image", "out", &elsewhere.image()]);
+    stdout_of(sandbox, &["image", "out", &registry.image()]);
+    let mut requests = registry.requests().into_iter();
+    let large = requests.find(|requests| requests.method == "PUT" && requests.body > 1_000_000);
     let path = large.unwrap().path.replace("%3A", ":");
     let digest = path.split_once("digest=").unwrap().1.to_owned();
     let target = format!(
@@ -131,8 +131,8 @@ fn redirecting(sandbox: &Sandbox) -> (FakeRegistry, FakeRegistry, String) {
     (registry, elsewhere, digest)
 }
 
-/// Extracts the image of a registry, for which there is this credential.
-fn extract_with(sandbox: &Sandbox, registry: &FakeRegistry, credential: &str) -> Finished {
+/// Extracts the image of a registry with a credential for it.
+fn extract_with(sandbox: &Sandbox, registry: &FakeRegistry, credential: &str) -> RunResult {
     let host = format!("127.0.0.1:{}", registry.port);
     let file = format!(r#"{{"auths": {{"{host}": {{{credential}}}}}}}"#);
     let path = sandbox.write("auth.json", &file);
@@ -152,35 +152,37 @@ fn challenge(text: String) -> Fault {
     Fault::Status(401, vec![("WWW-Authenticate", text)])
 }
 
-fn has_credentials(came: &Came) -> bool {
-    came.headers.contains_key("authorization") || came.method == "POST"
+fn has_credentials(requests: &RegistryRequest) -> bool {
+    requests.headers.contains_key("authorization") || requests.method == "POST"
 }
 
 #[test]
-fn credentials_do_not_follow_a_redirect() {
+fn does_not_send_credentials_to_redirect_target() {
     let sandbox = wheelhouse();
-    let (registry, elsewhere, digest) = redirecting(&sandbox);
+    let (registry, elsewhere, digest) = redirecting_registry(&sandbox);
     registry.fail(
         "GET",
         "/manifests/",
         challenge("Basic realm=\"x\"".to_owned()),
     );
     extract_with(&sandbox, &registry, PASSWORD).assert_success();
-    assert!(registry.came().iter().any(has_credentials));
-    let came = elsewhere.came();
-    let mut followed = came.iter().filter(|came| came.method == "GET");
+    assert!(registry.requests().iter().any(has_credentials));
+    let requests = elsewhere.requests();
+    let mut followed = requests.iter().filter(|requests| requests.method == "GET");
     assert!(
-        followed.clone().any(|came| came.path.contains(&digest)),
-        "{came:?}"
+        followed
+            .clone()
+            .any(|requests| requests.path.contains(&digest)),
+        "{requests:?}"
     );
-    assert!(!followed.any(has_credentials), "{came:?}");
+    assert!(!followed.any(has_credentials), "{requests:?}");
 }
 
 #[test]
-fn credentials_are_not_for_those_whom_a_redirect_leads_to() {
+fn does_not_answer_challenge_of_redirect_target() {
     for scheme in ["Basic", "Bearer"] {
         let sandbox = wheelhouse();
-        let (registry, elsewhere, digest) = redirecting(&sandbox);
+        let (registry, elsewhere, digest) = redirecting_registry(&sandbox);
         let realm = format!(
             "{scheme} realm=\"http://127.0.0.1:{}/token\"",
             elsewhere.port
@@ -190,22 +192,24 @@ fn credentials_are_not_for_those_whom_a_redirect_leads_to() {
         extract_with(&sandbox, &registry, PASSWORD)
             .assert_exit(4)
             .assert_error_names(&["401"]);
-        let came = elsewhere.came();
-        let asked = came.iter().filter(|came| came.method == "GET");
-        assert!(!asked.clone().any(has_credentials), "{came:?}");
+        let requests = elsewhere.requests();
+        let asked = requests.iter().filter(|requests| requests.method == "GET");
+        assert!(!asked.clone().any(has_credentials), "{requests:?}");
         assert!(
-            !asked.clone().any(|came| came.path.contains("token")),
-            "{came:?}"
+            !asked
+                .clone()
+                .any(|requests| requests.path.contains("token")),
+            "{requests:?}"
         );
     }
 }
 
 #[test]
-fn a_server_of_tokens_does_not_lead_elsewhere() {
+fn does_not_follow_redirect_of_token_server() {
     for credential in [PASSWORD, REFRESH_TOKEN] {
         let (sandbox, registry) = start();
         let elsewhere = FakeRegistry::start();
-        printed(&sandbox, &["image", "out", &registry.image()]);
+        stdout_of(&sandbox, &["image", "out", &registry.image()]);
         let realm = format!("Bearer realm=\"http://127.0.0.1:{}/token\"", registry.port);
         registry.fail("GET", "/manifests/", challenge(realm));
         let target = format!("http://127.0.0.1:{}/token", elsewhere.port);
@@ -216,21 +220,25 @@ fn a_server_of_tokens_does_not_lead_elsewhere() {
         extract_with(&sandbox, &registry, credential)
             .assert_exit(4)
             .assert_error_names(&["token"]);
-        assert!(elsewhere.came().is_empty(), "{:?}", elsewhere.came());
+        assert!(
+            elsewhere.requests().is_empty(),
+            "{:?}",
+            elsewhere.requests()
+        );
         assert!(
             registry
-                .came()
+                .requests()
                 .iter()
-                .any(|came| came.path.starts_with("/token"))
+                .any(|requests| requests.path.starts_with("/token"))
         );
     }
 }
 
 #[test]
-fn tokens_are_not_asked_of_another_machine_in_plain() {
+fn rejects_token_server_without_tls() {
     let (sandbox, registry) = start();
-    printed(&sandbox, &["image", "out", &registry.image()]);
-    // An address of documentation (RFC 5737).
+    stdout_of(&sandbox, &["image", "out", &registry.image()]);
+    // An address reserved for documentation (RFC 5737).
     let realm = "Bearer realm=\"http://192.0.2.1/token\"".to_owned();
     registry.fail("GET", "/manifests/", challenge(realm));
     extract_with(&sandbox, &registry, PASSWORD)
@@ -239,18 +247,18 @@ fn tokens_are_not_asked_of_another_machine_in_plain() {
 }
 
 #[test]
-fn a_registry_that_says_it_has_more_than_there_is_is_not_believed() {
+fn ignores_upload_range_beyond_blob() {
     let (sandbox, registry) = start();
     registry.fail("PUT", "/uploads/", Fault::Status(503, Vec::new()));
     let location = "/v2/acme/wheels/blobs/uploads/1".to_owned();
     let range = "0-18446744073709551615".to_owned();
     let lie = Fault::Status(204, vec![("Location", location), ("Range", range)]);
     registry.fail("GET", "/uploads/", lie);
-    assert_goes_through(&sandbox, &registry);
+    assert_push_and_pull(&sandbox, &registry);
 }
 
 #[test]
-fn a_date_to_come_again_is_kept() {
+fn waits_until_retry_after_date() {
     let (sandbox, registry) = start();
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
     let date = soon.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
@@ -260,15 +268,15 @@ fn a_date_to_come_again_is_kept() {
         Fault::Status(503, vec![("Retry-After", date)]),
     );
     let begun = std::time::Instant::now();
-    printed(&sandbox, &["image", "out", &registry.image()]);
+    stdout_of(&sandbox, &["image", "out", &registry.image()]);
     assert!(begun.elapsed() > std::time::Duration::from_millis(1900));
 }
 
 #[test]
-fn a_manifest_that_does_not_end_is_refused() {
+fn rejects_oversized_manifest() {
     let (sandbox, registry) = start();
-    printed(&sandbox, &["image", "out", &registry.image()]);
-    // 100 MB under the tag, as if somebody had pushed that.
+    stdout_of(&sandbox, &["image", "out", &registry.image()]);
+    // A manifest of 100 MB under the tag.
     registry.put("manifests/1", vec![b' '; 100 << 20]);
     let finished = run(&sandbox, &["extract", &registry.image(), "back"]);
     finished
@@ -277,7 +285,7 @@ fn a_manifest_that_does_not_end_is_refused() {
 }
 
 #[test]
-fn a_daemon_that_cannot_be_reached_is_told_for_what_is_done() {
+fn unreachable_daemon_is_an_error_of_the_operation() {
     let mut sandbox = wheelhouse();
     let image = "docker-daemon:acme/wheels:1";
     sandbox.set(

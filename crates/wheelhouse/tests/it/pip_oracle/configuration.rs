@@ -1,11 +1,11 @@
-//! pip's configuration: chosen files and variables, and arbitrary ones.
+//! pip's configuration: selected and generated files and variables.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 use wheelhouse_config::{ConfigurationRequest, Environment, PathConventions, PipConfiguration};
 
-use super::{Case, Dice, InDirectory, compare, options_value};
+use super::{Case, Generator, InDirectory, compare, options_value};
 
 fn our_configuration(case: &Case, directory: &Path) -> Result<Value, String> {
     let environment: Environment = case.variables(directory).into_iter().collect();
@@ -35,8 +35,8 @@ fn our_configuration(case: &Case, directory: &Path) -> Result<Value, String> {
     value().map_err(|error: wheelhouse_config::ConfigurationError| error.to_string())
 }
 
-/// Gives a case the directories that no other configuration is in.
-fn configured(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Case {
+/// Returns a case whose directories contain no other configuration.
+fn case_with_configuration(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Case {
     let places = [
         ("HOME", "{directory}/home"),
         ("XDG_CONFIG_DIRS", "/nowhere"),
@@ -46,60 +46,60 @@ fn configured(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Case {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn configuration_is_read_as_pip_reads_it() {
+fn reads_configuration_like_pip() {
     const USER: &str = "home/.config/pip/pip.conf";
     const SITE: &str = "prefix/pip.conf";
     let global = "[global]\ntimeout=1\nindex-url=https://a/\n[wheel]\ntimeout=2";
     let cases = [
-        configured(&[(USER, global)], &[]),
-        configured(
+        case_with_configuration(&[(USER, global)], &[]),
+        case_with_configuration(
             &[(USER, global), (SITE, "[global]\ntimeout=3\nindex_url=")],
             &[],
         ),
-        configured(
+        case_with_configuration(
             &[(USER, global)],
             &[("PIP_DEFAULT_TIMEOUT", "4"), ("PIP_INDEX_URL", "")],
         ),
-        configured(
+        case_with_configuration(
             &[(USER, global), ("x.conf", "[wheel]\npre=1")],
             &[("PIP_CONFIG_FILE", "x.conf")],
         ),
-        configured(&[(USER, global)], &[("PIP_CONFIG_FILE", "/dev/null")]),
-        configured(&[(USER, global)], &[("PIP_CONFIG_FILE", "missing")]),
-        configured(&[("home/.pip/pip.conf", "[global]\npypi-url=b")], &[]),
-        configured(
+        case_with_configuration(&[(USER, global)], &[("PIP_CONFIG_FILE", "/dev/null")]),
+        case_with_configuration(&[(USER, global)], &[("PIP_CONFIG_FILE", "missing")]),
+        case_with_configuration(&[("home/.pip/pip.conf", "[global]\npypi-url=b")], &[]),
+        case_with_configuration(
             &[
                 ("home/.pip/pip.conf", "[global]\nproxy=b"),
                 (USER, "[DEFAULT]\nno-index=y\n[x]\n"),
             ],
             &[],
         ),
-        configured(&[(USER, "[DEFAULT]\nno-index=y\n[wheel]\n")], &[]),
-        configured(
+        case_with_configuration(&[(USER, "[DEFAULT]\nno-index=y\n[wheel]\n")], &[]),
+        case_with_configuration(
             &[
                 (USER, "[global]\nfind-links=\n  a\n  ~/b c\n"),
                 ("home/b", ""),
             ],
             &[],
         ),
-        configured(
+        case_with_configuration(
             &[(USER, "[global]\nno-binary=:all:\n[wheel]\nonly-binary=a")],
             &[("PIP_NO_BINARY", "b")],
         ),
-        configured(&[], &[("PIP_ONLY_BINARY", ":all:"), ("PIP_NO_BINARY", "a")]),
-        configured(&[], &[("PIP_NO_BINARY", "a"), ("PIP_ONLY_BINARY", ":all:")]),
-        configured(
+        case_with_configuration(&[], &[("PIP_ONLY_BINARY", ":all:"), ("PIP_NO_BINARY", "a")]),
+        case_with_configuration(&[], &[("PIP_NO_BINARY", "a"), ("PIP_ONLY_BINARY", ":all:")]),
+        case_with_configuration(
             &[],
             &[("PIP_NO_BUILD_ISOLATION", "0"), ("PIP_NO_CACHE_DIR", "no")],
         ),
-        configured(
+        case_with_configuration(
             &[],
             &[("PIP_NO_BUILD_ISOLATION", "1"), ("PIP_TRUSTED_HOST", "a b")],
         ),
-        configured(&[], &[("PIP_NO_INDEX", "maybe")]),
-        configured(&[], &[("PIP_TIMEOUT", "soon")]),
-        configured(&[], &[("PIP_PRE", "1"), ("PIP_ONLY_FINAL", "a")]),
-        configured(
+        case_with_configuration(&[], &[("PIP_NO_INDEX", "maybe")]),
+        case_with_configuration(&[], &[("PIP_TIMEOUT", "soon")]),
+        case_with_configuration(&[], &[("PIP_PRE", "1"), ("PIP_ONLY_FINAL", "a")]),
+        case_with_configuration(
             &[],
             &[
                 ("PIP_PRE", "1"),
@@ -107,7 +107,7 @@ fn configuration_is_read_as_pip_reads_it() {
                 ("PIP_REQUIRE_HASHES", "on"),
             ],
         ),
-        configured(
+        case_with_configuration(
             &[],
             &[
                 ("PIP_CONSTRAINT", "a b"),
@@ -115,16 +115,16 @@ fn configuration_is_read_as_pip_reads_it() {
                 ("PIP_PREFER_BINARY", "t"),
             ],
         ),
-        configured(&[(USER, "[global]\na=1\nA=2")], &[]),
-        configured(&[(USER, "timeout=1")], &[]),
-        configured(&[(USER, "[global]\ntimeout")], &[]),
+        case_with_configuration(&[(USER, "[global]\na=1\nA=2")], &[]),
+        case_with_configuration(&[(USER, "timeout=1")], &[]),
+        case_with_configuration(&[(USER, "[global]\ntimeout")], &[]),
     ];
     compare("configuration", &cases, our_configuration);
 }
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn arbitrary_configuration_files_are_read_as_pip_reads_them() {
+fn reads_generated_configuration_files_like_pip() {
     const PIECES: [&str; 24] = [
         "\n",
         "\n\n",
@@ -151,7 +151,7 @@ fn arbitrary_configuration_files_are_read_as_pip_reads_them() {
         "pypi-url=e\n",
         "=",
     ];
-    let mut dice = Dice(3);
+    let mut dice = Generator(3);
     let cases: Vec<_> = (0..300)
         .map(|_| {
             let one = format!("[global]\n{}", dice.text(&PIECES, 8));
@@ -160,7 +160,7 @@ fn arbitrary_configuration_files_are_read_as_pip_reads_them() {
                 dice.pick(&["global", "wheel"]),
                 dice.text(&PIECES, 6)
             );
-            configured(
+            case_with_configuration(
                 &[("home/.pip/pip.conf", &one), ("prefix/pip.conf", &two)],
                 &[],
             )

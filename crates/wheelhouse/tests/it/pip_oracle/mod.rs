@@ -1,6 +1,5 @@
-//! Compares the reading of requirements files and configuration with what pip itself makes of them.
-//!
-//! Needs the Python of `./test`, for its pip. Needs no network.
+//! Compares the parsing of requirements files and configuration with pip's own. Requires the test Python, but no
+//! network.
 
 mod configuration;
 mod requirements;
@@ -15,10 +14,10 @@ use wheelhouse_config::{FileOptions, FileSource, LocalReader};
 
 use crate::support::test_python;
 
-/// Reads cases from the directories named in `cases.json`, and prints what pip makes of each.
+/// Reads cases from the directories named in `cases.json` and prints how pip parses each.
 const ORACLE: &str = include_str!("oracle.py");
 
-/// Holds files, variables in order, and which file to begin with.
+/// Files, variables in order, and the first file to read.
 #[derive(Debug, Clone, Default)]
 struct Case {
     files: Vec<(String, Vec<u8>)>,
@@ -60,7 +59,7 @@ impl Case {
         self
     }
 
-    /// Returns the variables, with the directory of the case in place of `{directory}`.
+    /// Returns the variables with the directory of the case in place of `{directory}`.
     fn variables(&self, directory: &Path) -> Vec<(String, String)> {
         let directory = directory.to_str().unwrap();
         self.environment
@@ -78,8 +77,8 @@ impl Case {
     }
 }
 
-/// Asks pip about the cases; each has a directory of its own.
-fn ask_pip(kind: &str, cases: &[Case], root: &Path) -> Vec<Value> {
+/// Runs pip on the cases, each in its own directory.
+fn run_pip(kind: &str, cases: &[Case], root: &Path) -> Vec<Value> {
     let mut asked = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         let directory = root.join(index.to_string());
@@ -105,14 +104,14 @@ fn ask_pip(kind: &str, cases: &[Case], root: &Path) -> Vec<Value> {
     serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}\n{errors}"))
 }
 
-/// Compares our answer with pip's, case by case, and shows the first differences at once.
+/// Compares our result with pip's case by case and shows the first differences.
 fn compare(kind: &str, cases: &[Case], ours: impl Fn(&Case, &Path) -> Result<Value, String>) {
     let root = tempfile::tempdir().unwrap();
     let root = root.path().canonicalize().unwrap();
-    let answers = ask_pip(kind, cases, &root);
+    let expected = run_pip(kind, cases, &root);
     let mut differences = String::new();
     let (mut count, mut read) = (0, 0);
-    for (index, (case, answer)) in cases.iter().zip(answers).enumerate() {
+    for (index, (case, answer)) in cases.iter().zip(expected).enumerate() {
         let own = ours(case, &root.join(index.to_string()));
         let agrees = match &own {
             Ok(value) => *value == answer,
@@ -143,7 +142,7 @@ fn compare(kind: &str, cases: &[Case], ours: impl Fn(&Case, &Path) -> Result<Val
     );
 }
 
-/// Answers as if the process were in a directory.
+/// Reads files as if the process were in a directory.
 struct InDirectory<'a>(&'a Path);
 
 impl wheelhouse_config::ReadSource for InDirectory<'_> {
@@ -181,10 +180,10 @@ fn options_value(options: &FileOptions, default_index: Option<&str>) -> Value {
     })
 }
 
-/// Draws numbers that are the same in every run.
-struct Dice(u64);
+/// A deterministic random number generator.
+struct Generator(u64);
 
-impl Dice {
+impl Generator {
     fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         self.0 = self
             .0
@@ -194,8 +193,8 @@ impl Dice {
         from[index]
     }
 
-    fn text(&mut self, pieces: &[&str], most: usize) -> String {
-        let lengths: Vec<String> = (0..=most).map(|length| length.to_string()).collect();
+    fn text(&mut self, pieces: &[&str], maximum: usize) -> String {
+        let lengths: Vec<String> = (0..=maximum).map(|length| length.to_string()).collect();
         let lengths: Vec<&str> = lengths.iter().map(String::as_str).collect();
         let length: usize = self.pick(&lengths).parse().unwrap();
         (0..length).map(|_| self.pick(pieces)).collect()

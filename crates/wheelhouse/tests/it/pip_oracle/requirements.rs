@@ -1,4 +1,4 @@
-//! Requirements files: chosen ones, and arbitrary ones.
+//! Selected and generated requirements files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use wheelhouse_config::{
     read_requirements,
 };
 
-use super::{Case, Dice, InDirectory, compare, options_value};
+use super::{Case, Generator, InDirectory, compare, options_value};
 
 fn our_requirements(case: &Case, directory: &Path) -> Result<Value, String> {
     let environment: Environment = case.variables(directory).into_iter().collect();
@@ -117,13 +117,13 @@ fn requirements_corpus() -> Vec<Case> {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn requirements_files_are_read_as_pip_reads_them() {
+fn reads_requirements_files_like_pip() {
     compare("requirements", &requirements_corpus(), our_requirements);
 }
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn arbitrary_requirements_files_are_read_as_pip_reads_them() {
+fn reads_generated_requirements_files_like_pip() {
     const PIECES: [&str; 44] = [
         "\n",
         "\n",
@@ -170,7 +170,7 @@ fn arbitrary_requirements_files_are_read_as_pip_reads_them() {
         "\u{85}",
         "--all-releases=a",
     ];
-    let mut dice = Dice(1);
+    let mut dice = Generator(1);
     let variables = [("A", "x"), ("B", "${A} --pre")];
     let cases: Vec<_> = (0..400)
         .map(|_| Case::text(&dice.text(&PIECES, 14)).with(&variables))
@@ -180,7 +180,7 @@ fn arbitrary_requirements_files_are_read_as_pip_reads_them() {
 
 #[test]
 #[cfg_attr(not(feature = "test-python"), ignore = "requires the test Python")]
-fn arbitrary_option_lines_are_read_as_pip_reads_them() {
+fn reads_generated_option_lines_like_pip() {
     const PIECES: [&str; 22] = [
         "--pre",
         "-i u",
@@ -205,7 +205,7 @@ fn arbitrary_option_lines_are_read_as_pip_reads_them() {
         "--trusted-host=h",
         "\n-r s.txt",
     ];
-    let mut dice = Dice(2);
+    let mut dice = Generator(2);
     let cases: Vec<_> = (0..300)
         .map(|_| {
             let lines: Vec<_> = (0..8)

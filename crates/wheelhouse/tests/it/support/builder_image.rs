@@ -1,39 +1,40 @@
-//! A builder image without a container: its directories in a sandbox, its scripts' calls made there.
+//! A builder image without a container: its directories in a sandbox, where the program is called like its scripts
+//! call it.
 //!
-//! Never asserts anything about what `assemble` does.
+//! It asserts nothing about `assemble`.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Finished, Index, Sandbox};
+use super::{Index, RunResult, Sandbox};
 
-/// An image with an index to build from; containers come one after the other.
-pub(crate) struct Image {
+/// A builder image with an index; it runs one container after another.
+pub(crate) struct BuilderImage {
     pub(crate) index: Index,
     pub(crate) sandbox: Sandbox,
     count: u32,
 }
 
-impl Image {
+impl BuilderImage {
     pub(crate) fn new() -> Self {
         let (index, mut sandbox) = (Index::start(), Sandbox::new());
         sandbox.set("PIP_INDEX_URL", index.url());
         sandbox.set("WHEELHOUSE_UPGRADE_TOOLS", "0");
-        // Otherwise it depends on how busy the machine is.
+        // The default depends on the measured speed of downloads.
         sandbox.set("WHEELHOUSE_SAVE_FETCHED", "1");
-        // As the images of sclorg have it.
+        // Like in the images of sclorg.
         sandbox.set("PIP_NO_CACHE_DIR", "off");
         let mut image = Self {
             index,
             sandbox,
             count: 0,
         };
-        image.begin();
+        image.start_container();
         image
     }
 
-    /// Begins a container that has nothing of earlier ones.
-    pub(crate) fn begin(&mut self) {
+    /// Starts a container without files of earlier ones.
+    pub(crate) fn start_container(&mut self) {
         self.count += 1;
         for directory in [self.root().join("src"), self.uploads().join("src")] {
             std::fs::create_dir_all(directory).unwrap();
@@ -76,18 +77,18 @@ impl Image {
         command
     }
 
-    pub(crate) fn assemble(&self) -> Finished {
+    pub(crate) fn assemble(&self) -> RunResult {
         self.sandbox.spawn(self.command(&["assemble"])).finish()
     }
 
-    /// Carries the artifacts of this container to a new one.
-    pub(crate) fn continue_in_a_new_container(&mut self) {
+    /// Starts a new container with the artifacts of this one.
+    pub(crate) fn start_incremental_container(&mut self) {
         let saved = self.command(&["save-artifacts"]).output().unwrap();
         assert!(
             saved.status.success() && saved.stderr.is_empty(),
             "{saved:?}"
         );
-        self.begin();
+        self.start_container();
         let artifacts = self.uploads().join("artifacts");
         tar::Archive::new(&*saved.stdout).unpack(artifacts).unwrap();
     }

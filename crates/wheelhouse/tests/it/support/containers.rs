@@ -1,7 +1,6 @@
-//! Real containers: buildah with a storage of its own, base images out of Debian packages, and the
-//! build contract of S2I as its tool keeps it.
+//! Containers: buildah with separate storage, base images from Debian packages, and the build contract of S2I.
 //!
-//! Never touches the storage of the machine's user.
+//! It never uses the storage of the user.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -10,7 +9,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// What works where there is no systemd, and few file descriptors are permitted.
+/// A configuration for hosts without systemd and with a low limit of file descriptors.
 const CONFIGURATION: &str = "\
 [containers]
 default_ulimits = [\"nofile=20000:20000\", \"nproc=16384:16384\"]
@@ -20,20 +19,19 @@ events_logger = \"file\"
 runtime = \"runc\"
 ";
 
-/// A user that no image knows, in the group in which clusters run images.
+/// A user that no image declares, in the group in which clusters run images.
 pub(crate) const ANY_USER: &str = "1234567:0";
 
-/// buildah, with an image that imitates a Python builder of sclorg in its storage, which is kept for other
-/// tests.
+/// buildah with an image that imitates sclorg's Python builder. Its storage is kept for other tests.
 pub(crate) struct Buildah {
-    /// The version of that image's only Python.
+    /// The version of the only Python in that image.
     python: &'static str,
     configuration: TempDir,
-    /// Below the target directory; kept, because making the base image takes a minute.
+    /// Below the target directory; kept, because creating the base image takes a minute.
     storage: PathBuf,
 }
 
-/// What a command may reach.
+/// The network that a command may use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Network {
     None,
@@ -41,7 +39,8 @@ pub(crate) enum Network {
 }
 
 impl Network {
-    /// The options of `buildah run` and `buildah build`. What reaches the network sees the machine's certificates.
+    /// Returns the options of `buildah run` and `buildah build`. With a network, the container sees the certificates
+    /// of the host.
     pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::None => &["--network", "none"],
@@ -55,8 +54,8 @@ impl Network {
     }
 }
 
-/// Returns the variables that lead to this machine's index, which every build gets.
-pub(crate) fn own_variables() -> impl Iterator<Item = (String, String)> {
+/// Returns the variables that configure the index of this host, which every build requires.
+pub(crate) fn index_variables() -> impl Iterator<Item = (String, String)> {
     let own = [
         "PIP_INDEX_URL",
         "PIP_EXTRA_INDEX_URL",
@@ -91,7 +90,7 @@ impl Buildah {
             |name: &str, text: &str| std::fs::write(configuration.path().join(name), text).unwrap();
         write("containers.conf", CONFIGURATION);
         let root = storage.join("storage").display().to_string();
-        // What belongs to the running system has to go with it, and is of this storage alone.
+        // The run state belongs to this storage and must not survive a reboot.
         let running = &super::sha256(root.as_bytes())[..12];
         write(
             "storage.conf",
@@ -108,7 +107,7 @@ impl Buildah {
         buildah
     }
 
-    /// One test makes it, others wait.
+    /// Creates the base image, unless another test has done so.
     fn make_base(&self) {
         let lock = File::create(self.storage.join(format!("lock-{}", self.python))).unwrap();
         lock.lock().unwrap();
@@ -117,12 +116,12 @@ impl Buildah {
         succeed(&mut command);
     }
 
-    /// The image that imitates a Python builder.
+    /// Returns the name of the base image.
     pub(crate) fn base(&self) -> String {
         format!("localhost/python{}-builder", self.python)
     }
 
-    /// The files of that image, as a tar.
+    /// Returns the path of a tar archive of the base image.
     pub(crate) fn base_archive(&self) -> PathBuf {
         let entries = std::fs::read_dir(&self.storage).unwrap();
         let mut paths = entries.map(|entry| entry.unwrap().path());
@@ -178,7 +177,7 @@ impl Buildah {
         let _ = self.buildah(["rmi", "--force", image]).output();
     }
 
-    /// What `template` says of `image`.
+    /// Returns what the Go template prints for `image`.
     pub(crate) fn inspect(&self, image: &str, template: &str) -> String {
         let mut command = self.buildah(["inspect", "--type", "image", "--format", template, image]);
         succeed(&mut command)
@@ -195,39 +194,39 @@ impl Buildah {
     }
 }
 
-/// A container; it goes when it is dropped.
+/// A container, removed on drop.
 pub(crate) struct Container<'a> {
     buildah: &'a Buildah,
     name: String,
     user: Option<&'static str>,
-    /// What is in the place of a directory that cannot be written.
+    /// A read-only replacement for a directory.
     read_only: Option<(&'static str, TempDir)>,
 }
 
 impl Container<'_> {
-    /// Runs what follows as any user in group 0, as clusters do.
-    pub(crate) fn for_anybody(self) -> Self {
+    /// Runs further commands as an arbitrary user in group 0, like clusters.
+    pub(crate) fn for_any_user(self) -> Self {
         self.for_user(ANY_USER)
     }
 
-    /// Runs what follows as `user`, with its group.
+    /// Runs further commands as `user`, with its group.
     pub(crate) fn for_user(mut self, user: &'static str) -> Self {
         self.user = Some(user);
         self
     }
 
-    /// Where its files are, as long as it is there.
-    pub(crate) fn mounted(&self) -> PathBuf {
+    /// Mounts the container and returns the path of its root.
+    pub(crate) fn mount(&self) -> PathBuf {
         succeed(&mut self.buildah.buildah(["mount", &self.name])).into()
     }
 
-    /// Lets nobody write to `directory` in what follows.
+    /// Makes `directory` read-only for further commands.
     pub(crate) fn with_read_only(mut self, directory: &'static str) -> Self {
         self.read_only = Some((directory, tempfile::tempdir().unwrap()));
         self
     }
 
-    /// Puts the contents of `source` into `directory`, as the image's user has them.
+    /// Copies the contents of `source` into `directory`, owned by the user of the image.
     pub(crate) fn upload(&self, source: &Path, directory: &str) {
         let owner = self.user.unwrap_or("1001:0");
         let mut command = self
@@ -236,7 +235,7 @@ impl Container<'_> {
         succeed(command.arg(source).arg(directory));
     }
 
-    /// Runs `script` with bash, with `variables`, and returns how that went.
+    /// Runs `script` with bash and `variables` and returns its output.
     pub(crate) fn bash(
         &self,
         script: &str,
@@ -246,7 +245,7 @@ impl Container<'_> {
         self.command(script, variables, network).output().unwrap()
     }
 
-    /// Returns the command that runs `script` with bash, with `variables`.
+    /// Returns a command that runs `script` with bash and `variables`.
     pub(crate) fn command(
         &self,
         script: &str,
@@ -258,7 +257,7 @@ impl Container<'_> {
         let given = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        for (name, value) in own_variables().chain(given) {
+        for (name, value) in index_variables().chain(given) {
             command.args(["--env", &format!("{name}={value}")]);
         }
         if let Some((inside, outside)) = &self.read_only {
@@ -270,13 +269,13 @@ impl Container<'_> {
         command
     }
 
-    /// What the image has for the next build, as the S2I tool takes it.
+    /// Saves the artifacts for the next build like the S2I tool.
     pub(crate) fn artifacts(&self) -> TempDir {
         let output = self.bash("exec /opt/app-root/s2i/save-artifacts", &[], Network::None);
         assert!(
             output.status.success() && output.stderr.is_empty(),
             "{}",
-            told(&output)
+            output_text(&output)
         );
         let directory = tempfile::tempdir().unwrap();
         let mut tar = tar::Archive::new(&*output.stdout);
@@ -284,7 +283,7 @@ impl Container<'_> {
         directory
     }
 
-    /// Makes an image of it that runs `script` by default.
+    /// Commits the container to an image that runs `script` by default.
     pub(crate) fn commit(&self, script: &str, image: &str) {
         succeed(
             &mut self
@@ -298,8 +297,8 @@ impl Container<'_> {
         );
     }
 
-    /// Sets the labels that the build has asked for.
-    pub(crate) fn take_labels(&self) {
+    /// Sets the labels that the build requested.
+    pub(crate) fn apply_labels(&self) {
         let metadata = self.bash("cat /tmp/.s2i/image_metadata.json", &[], Network::None);
         let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
         for label in metadata["labels"].as_array().unwrap() {
@@ -321,19 +320,23 @@ impl Drop for Container<'_> {
     }
 }
 
-/// Runs `command` to an end that must be good, and returns what it wrote, without the last line break.
+/// Runs `command` successfully, and returns its output without the final line break.
 #[track_caller]
 pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}\n{}", told(&output));
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}",
+        output_text(&output)
+    );
     String::from_utf8(output.stdout)
         .unwrap()
         .trim_end()
         .to_owned()
 }
 
-/// Both streams as one text.
-pub(crate) fn told(output: &Output) -> String {
+/// Returns both output streams as one text.
+pub(crate) fn output_text(output: &Output) -> String {
     let texts =
         [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     texts.join("")
@@ -343,7 +346,7 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The target directory, which has the program.
+/// Returns the target directory, which contains the program.
 pub(crate) fn target() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_wheelhouse"));
     program.parent().unwrap().parent().unwrap().to_owned()

@@ -1,4 +1,4 @@
-//! A registry that keeps blobs in memory, and misbehaves as it is told.
+//! A registry that stores blobs in memory and fails as scripted.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,31 +6,31 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// What goes wrong with a request, once.
+/// A failure of one request.
 #[derive(Clone)]
 pub(crate) enum Fault {
-    /// This status, with these headers.
+    /// Responds with this status and these headers.
     Status(u16, Vec<(&'static str, String)>),
-    /// The connection ends when so many bytes of the body have come; a smaller one is let through.
+    /// Closes the connection after this many bytes of a larger request body.
     CutAfter(usize),
-    /// The connection ends when so many bytes of the answer were sent.
-    CutAnswerAfter(usize),
+    /// Closes the connection after this many bytes of the response.
+    CutResponseAfter(usize),
 }
 
 impl Fault {
-    fn can_happen(&self, came: &Came) -> bool {
-        let length = came.headers.get("content-length");
+    fn applies_to(&self, requests: &RegistryRequest) -> bool {
+        let length = requests.headers.get("content-length");
         let length = length.and_then(|length| length.parse::<usize>().ok());
         match self {
             Self::CutAfter(bytes) => length.is_some_and(|length| length > *bytes),
-            Self::Status(..) | Self::CutAnswerAfter(_) => true,
+            Self::Status(..) | Self::CutResponseAfter(_) => true,
         }
     }
 }
 
-/// A request that came.
+/// A recorded request.
 #[derive(Clone, Debug)]
-pub(crate) struct Came {
+pub(crate) struct RegistryRequest {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: BTreeMap<String, String>,
@@ -39,11 +39,11 @@ pub(crate) struct Came {
 
 #[derive(Default)]
 struct State {
-    /// By their paths below the repository, `blobs/sha256:...`.
+    /// Blobs and manifests by path below the repository, `blobs/sha256:...`.
     stored: BTreeMap<String, Vec<u8>>,
     uploads: BTreeMap<usize, Vec<u8>>,
     faults: Vec<(&'static str, &'static str, Fault)>,
-    came: Vec<Came>,
+    requests: Vec<RegistryRequest>,
 }
 
 #[derive(Clone)]
@@ -52,15 +52,15 @@ pub(crate) struct FakeRegistry {
     pub(crate) port: u16,
 }
 
-struct Answer {
+struct RegistryResponse {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
 }
 
-fn answer(status: u16, headers: Vec<(&'static str, String)>) -> Answer {
+fn respond(status: u16, headers: Vec<(&'static str, String)>) -> RegistryResponse {
     let body = Vec::new();
-    Answer {
+    RegistryResponse {
         status,
         headers,
         body,
@@ -78,14 +78,14 @@ impl FakeRegistry {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let server = server.clone();
-                // A client that goes away is no failure of the test.
+                // A client may disconnect at any time.
                 std::thread::spawn(move || server.serve(stream).ok());
             }
         });
         registry
     }
 
-    /// Has the next request with this method and this in its path go wrong.
+    /// Makes the next request with this method and this part of its path fail.
     pub(crate) fn fail(&self, method: &'static str, path: &'static str, fault: Fault) {
         self.state
             .lock()
@@ -94,7 +94,7 @@ impl FakeRegistry {
             .push((method, path, fault));
     }
 
-    /// Puts a document or a blob there, whatever it is.
+    /// Stores a document or a blob without checks.
     pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) {
         self.state
             .lock()
@@ -103,8 +103,8 @@ impl FakeRegistry {
             .insert(name.to_owned(), bytes);
     }
 
-    pub(crate) fn came(&self) -> Vec<Came> {
-        self.state.lock().unwrap().came.clone()
+    pub(crate) fn requests(&self) -> Vec<RegistryRequest> {
+        self.state.lock().unwrap().requests.clone()
     }
 
     pub(crate) fn image(&self) -> String {
@@ -114,26 +114,26 @@ impl FakeRegistry {
     fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut stream = stream;
-        while let Some((mut came, length)) = head(&mut reader)? {
-            let fault = self.fault(&came);
+        while let Some((mut requests, length)) = head(&mut reader)? {
+            let fault = self.fault(&requests);
             let limit = match fault {
                 Some(Fault::CutAfter(bytes)) => bytes.min(length),
                 _ => length,
             };
             let mut body = vec![0; limit];
             reader.read_exact(&mut body)?;
-            came.body = limit;
-            self.state.lock().unwrap().came.push(came.clone());
-            let (answer, end) = match fault {
+            requests.body = limit;
+            self.state.lock().unwrap().requests.push(requests.clone());
+            let (respond, end) = match fault {
                 Some(Fault::CutAfter(_)) => {
-                    self.keep_upload(&came, &body);
+                    self.keep_upload(&requests, &body);
                     return stream.shutdown(std::net::Shutdown::Both);
                 }
-                Some(Fault::Status(status, headers)) => (answer(status, headers), None),
-                Some(Fault::CutAnswerAfter(end)) => (self.answer(&came, body), Some(end)),
-                None => (self.answer(&came, body), None),
+                Some(Fault::Status(status, headers)) => (respond(status, headers), None),
+                Some(Fault::CutResponseAfter(end)) => (self.respond(&requests, body), Some(end)),
+                None => (self.respond(&requests, body), None),
             };
-            let bytes = wire(&came, &answer);
+            let bytes = serialize(&requests, &respond);
             let end = end.unwrap_or(bytes.len()).min(bytes.len());
             stream.write_all(&bytes[..end])?;
             if end < bytes.len() {
@@ -143,22 +143,25 @@ impl FakeRegistry {
         Ok(())
     }
 
-    fn fault(&self, came: &Came) -> Option<Fault> {
+    fn fault(&self, requests: &RegistryRequest) -> Option<Fault> {
         let faults = &mut self.state.lock().unwrap().faults;
         let found = faults.iter().position(|(method, path, fault)| {
-            *method == came.method && came.path.contains(path) && fault.can_happen(came)
+            *method == requests.method && requests.path.contains(path) && fault.applies_to(requests)
         })?;
         Some(faults.remove(found).2)
     }
 
-    fn keep_upload(&self, came: &Came, body: &[u8]) {
+    fn keep_upload(&self, requests: &RegistryRequest, body: &[u8]) {
         let mut state = self.state.lock().unwrap();
-        let upload = state.uploads.entry(upload(&came.path)).or_default();
-        upload.extend_from_slice(body);
+        let upload_number = state
+            .uploads
+            .entry(upload_number(&requests.path))
+            .or_default();
+        upload_number.extend_from_slice(body);
     }
 
-    fn answer(&self, came: &Came, body: Vec<u8>) -> Answer {
-        let name = came
+    fn respond(&self, requests: &RegistryRequest, body: Vec<u8>) -> RegistryResponse {
+        let name = requests
             .path
             .strip_prefix("/v2/acme/wheels/")
             .unwrap_or_default();
@@ -169,64 +172,67 @@ impl FakeRegistry {
             )
         };
         let mut state = self.state.lock().unwrap();
-        match came.method.as_str() {
+        match requests.method.as_str() {
             "POST" => {
-                let number = state.came.len();
+                let number = state.requests.len();
                 state.uploads.insert(number, Vec::new());
-                answer(202, vec![location(number)])
+                respond(202, vec![location(number)])
             }
             "GET" if name.starts_with("blobs/uploads/") => {
-                let number = upload(name);
+                let number = upload_number(name);
                 let reached = state.uploads.get(&number).map_or(0, Vec::len);
                 let range = format!("0-{}", reached.saturating_sub(1));
-                answer(204, vec![location(number), ("Range", range)])
+                respond(204, vec![location(number), ("Range", range)])
             }
             "PUT" if name.starts_with("blobs/uploads/") => {
-                let mut whole = state.uploads.remove(&upload(name)).unwrap_or_default();
+                let mut whole = state
+                    .uploads
+                    .remove(&upload_number(name))
+                    .unwrap_or_default();
                 whole.extend(body);
                 let (_, digest) = name.split_once("digest=").unwrap();
                 let digest = digest.replace("%3A", ":");
                 if digest != format!("sha256:{}", super::sha256(&whole)) {
-                    return answer(400, Vec::new());
+                    return respond(400, Vec::new());
                 }
                 state.stored.insert(format!("blobs/{digest}"), whole);
-                answer(201, Vec::new())
+                respond(201, Vec::new())
             }
             "PUT" => {
                 let by_digest = format!("manifests/sha256:{}", super::sha256(&body));
                 state.stored.insert(by_digest, body.clone());
                 state.stored.insert(name.to_owned(), body);
-                answer(201, Vec::new())
+                respond(201, Vec::new())
             }
-            _ if came.path == "/v2/" => answer(200, Vec::new()),
-            _ => stored(came, state.stored.get(name)),
+            _ if requests.path == "/v2/" => respond(200, Vec::new()),
+            _ => stored(requests, state.stored.get(name)),
         }
     }
 }
 
-fn stored(came: &Came, found: Option<&Vec<u8>>) -> Answer {
+fn stored(requests: &RegistryRequest, found: Option<&Vec<u8>>) -> RegistryResponse {
     let Some(bytes) = found else {
-        return answer(404, Vec::new());
+        return respond(404, Vec::new());
     };
     let digest = format!("sha256:{}", super::sha256(bytes));
-    let range = came.headers.get("range").map(|range| {
+    let range = requests.headers.get("range").map(|range| {
         let start = range.trim_start_matches("bytes=").trim_end_matches('-');
         start.parse::<usize>().unwrap()
     });
-    Answer {
+    RegistryResponse {
         status: if range.is_some() { 206 } else { 200 },
         headers: vec![("Docker-Content-Digest", digest)],
         body: bytes[range.unwrap_or(0)..].to_vec(),
     }
 }
 
-fn upload(path: &str) -> usize {
+fn upload_number(path: &str) -> usize {
     let (_, rest) = path.split_once("uploads/").unwrap();
     rest.split('?').next().unwrap().parse().unwrap()
 }
 
-/// The head of the next request, and the length of its body.
-fn head(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<(Came, usize)>> {
+/// Reads the head of the next request and returns it with the length of its body.
+fn head(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<(RegistryRequest, usize)>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -250,27 +256,27 @@ fn head(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<(Came, usiz
     let length = headers
         .get("content-length")
         .map_or(0, |length| length.parse().unwrap());
-    let came = Came {
+    let requests = RegistryRequest {
         method,
         path,
         headers,
         body: 0,
     };
-    Ok(Some((came, length)))
+    Ok(Some((requests, length)))
 }
 
-fn wire(came: &Came, answer: &Answer) -> Vec<u8> {
-    let mut head = format!("HTTP/1.1 {} Some\r\n", answer.status);
-    if answer.status != 204 {
-        let _ = write!(head, "Content-Length: {}\r\n", answer.body.len());
+fn serialize(requests: &RegistryRequest, respond: &RegistryResponse) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {} Some\r\n", respond.status);
+    if respond.status != 204 {
+        let _ = write!(head, "Content-Length: {}\r\n", respond.body.len());
     }
-    for (name, value) in &answer.headers {
+    for (name, value) in &respond.headers {
         let _ = write!(head, "{name}: {value}\r\n");
     }
-    let body: &[u8] = if came.method == "HEAD" {
+    let body: &[u8] = if requests.method == "HEAD" {
         &[]
     } else {
-        &answer.body
+        &respond.body
     };
     [head.as_bytes(), b"\r\n", body].concat()
 }

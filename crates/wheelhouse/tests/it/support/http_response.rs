@@ -1,4 +1,4 @@
-//! Answers on the wire, right and wrong.
+//! HTTP responses, correct and faulty.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::index::{Behaviour, Logged};
+use super::index::{Behavior, IndexRequest};
 
-/// What would be answered if nothing went wrong.
+/// A response before `Behavior` is applied.
 pub(crate) struct Response {
     status: u16,
     headers: Vec<(&'static str, String)>,
@@ -34,20 +34,20 @@ impl Response {
     }
 }
 
-/// Answers `request` with `response`, bent by `behaviour`.
+/// Sends `response` to `request`, modified by `behavior`.
 pub(crate) fn send(
     mut stream: TcpStream,
-    request: &Logged,
-    behaviour: &Behaviour,
+    request: &IndexRequest,
+    behavior: &Behavior,
     mut response: Response,
     ended: &AtomicBool,
 ) -> std::io::Result<()> {
-    match behaviour {
-        Behaviour::Status(status, headers) => response = Response::status(*status, headers.clone()),
-        Behaviour::Body(content_type, body) => {
+    match behavior {
+        Behavior::Status(status, headers) => response = Response::status(*status, headers.clone()),
+        Behavior::Body(content_type, body) => {
             response = Response::body(content_type, body.clone());
         }
-        Behaviour::Gzipped(content_type, body) => {
+        Behavior::Gzipped(content_type, body) => {
             response = Response::body(
                 content_type,
                 wheelhouse_archive::testing::archives::gzip(body),
@@ -56,35 +56,35 @@ pub(crate) fn send(
                 .headers
                 .push(("Content-Encoding", "gzip".to_owned()));
         }
-        Behaviour::Header(name, value) => response.headers.push((name, (*value).to_owned())),
+        Behavior::Header(name, value) => response.headers.push((name, (*value).to_owned())),
         _ => {}
     }
-    let ranged = !matches!(behaviour, Behaviour::WithoutRanges | Behaviour::CloseAt(_));
+    let ranged = !matches!(behavior, Behavior::WithoutRanges | Behavior::CloseAt(_));
     if ranged && response.status == 200 {
         narrow(&mut response, request.range());
     }
-    let has_length = !matches!(behaviour, Behaviour::WithoutLength | Behaviour::CloseAt(_));
+    let has_length = !matches!(behavior, Behavior::WithoutLength | Behavior::CloseAt(_));
     stream.write_all(head(&response, has_length).as_bytes())?;
     if request.method == "HEAD" {
         return close(stream);
     }
     let part = |end: &usize| &response.body[..(*end).min(response.body.len())];
-    match behaviour {
-        Behaviour::ResetAfter(end) => {
+    match behavior {
+        Behavior::ResetAfter(end) => {
             stream.write_all(part(end))?;
-            // Lets what was sent arrive; the last byte of the request is still unread.
+            // Waits until the data has arrived; the last byte of the request is still unread.
             std::thread::sleep(Duration::from_millis(100));
             Ok(())
         }
-        Behaviour::StallAfter(end) => {
+        Behavior::StallAfter(end) => {
             stream.write_all(part(end))?;
             stall(stream, ended)
         }
-        Behaviour::TruncateAt(end) | Behaviour::CloseAt(end) => {
+        Behavior::TruncateAt(end) | Behavior::CloseAt(end) => {
             stream.write_all(part(end))?;
             close(stream)
         }
-        Behaviour::Drip(bytes, milliseconds) => {
+        Behavior::Drip(bytes, milliseconds) => {
             for chunk in response.body.chunks(*bytes) {
                 stream.write_all(chunk)?;
                 std::thread::sleep(Duration::from_millis(*milliseconds));
@@ -112,7 +112,7 @@ fn head(response: &Response, has_length: bool) -> String {
     head + "\r\n"
 }
 
-/// Narrows a response to the range that was asked for.
+/// Limits a response to the requested range.
 fn narrow(response: &mut Response, range: Option<&str>) {
     response.headers.push(("Accept-Ranges", "bytes".to_owned()));
     let Some((start, end)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'))
@@ -137,17 +137,17 @@ fn narrow(response: &mut Response, range: Option<&str>) {
     response.body = response.body[start..=end].to_vec();
 }
 
-/// Closes a connection in an orderly way, with nothing left unread.
+/// Closes a connection gracefully, with nothing left unread.
 fn close(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     stream.read_exact(&mut [0])?;
     stream.shutdown(std::net::Shutdown::Write)?;
-    // Waits for the other side, so that it has read everything before the connection is gone.
+    // Waits until the client has read everything.
     let _ = stream.read(&mut [0]);
     Ok(())
 }
 
-/// Says nothing until the client goes away or the index ends.
+/// Sends nothing until the client disconnects or the index stops.
 fn stall(mut stream: TcpStream, ended: &AtomicBool) -> std::io::Result<()> {
     stream.read_exact(&mut [0])?;
     stream.set_read_timeout(Some(Duration::from_millis(100)))?;

@@ -1,8 +1,8 @@
-//! A package index on loopback, written by hand so that it can misbehave at any byte.
+//! A package index on loopback, written by hand so that it can fail at any byte.
 //!
-//! `/simple/NAME/` lists the files of a project as JSON or HTML, `/files/FILENAME` has them, with
-//! ranges, and `/files/FILENAME.metadata` the metadata of wheels (PEP 658). What the n-th request
-//! for a path meets can be scripted, and every request is logged.
+//! `/simple/NAME/` lists the files of a project as JSON or HTML, `/files/FILENAME` serves them, with ranges, and
+//! `/files/FILENAME.metadata` the metadata of wheels (PEP 658). The behavior of the n-th request for a path can be
+//! scripted, and every request is recorded.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -17,65 +17,65 @@ use base64::Engine as _;
 use super::http_response::{self, Response};
 use super::{Sdist, Wheel, sha256};
 
-/// What a request meets.
+/// The response to a request.
 #[derive(Clone, Debug)]
-pub(crate) enum Behaviour {
+pub(crate) enum Behavior {
     Normal,
-    /// A status line with headers, and no body.
+    /// A status with headers and no body.
     Status(u16, Vec<(&'static str, String)>),
-    /// Sends so many bytes of the body, then resets the connection.
+    /// Sends this many bytes of the body, then resets the connection.
     ResetAfter(usize),
-    /// Sends so many bytes of the body, then nothing more.
+    /// Sends this many bytes of the body, then stalls.
     StallAfter(usize),
-    /// Promises all of the body and closes the connection after so many bytes.
+    /// States the full length and closes the connection after this many bytes.
     TruncateAt(usize),
-    /// Says nothing of the length, and closes the connection after so many bytes.
+    /// States no length and closes the connection after this many bytes.
     CloseAt(usize),
-    /// Sends the body a little at a time: bytes, and milliseconds between them.
+    /// Sends the body in chunks: their size, and the milliseconds between them.
     Drip(usize, u64),
-    /// Sends this body instead, with this content type.
+    /// Sends another body with this content type.
     Body(&'static str, Vec<u8>),
-    /// The same, compressed with gzip as the header says.
+    /// Sends another body with this content type, compressed with gzip.
     Gzipped(&'static str, Vec<u8>),
-    /// Sends the whole body, whatever range was asked for.
+    /// Ignores range requests.
     WithoutRanges,
-    /// As normal, with another header.
+    /// Adds a header.
     Header(&'static str, &'static str),
-    /// As normal, but says nothing of the length.
+    /// States no length.
     WithoutLength,
 }
 
-/// A request as it came.
+/// A recorded request.
 #[derive(Clone, Debug)]
-pub(crate) struct Logged {
+pub(crate) struct IndexRequest {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: HashMap<String, String>,
     pub(crate) at: Instant,
 }
 
-impl Logged {
+impl IndexRequest {
     pub(crate) fn range(&self) -> Option<&str> {
         self.headers.get("range").map(String::as_str)
     }
 }
 
-/// A file that the index offers.
+/// A file of the index.
 #[derive(Clone)]
-struct Offered {
+struct IndexFile {
     bytes: Vec<u8>,
-    /// What the page says, where that is to be something else.
+    /// The digest that the page states, if it differs.
     sha256: Option<String>,
     size: Option<u64>,
     requires_python: Option<String>,
     is_yanked: bool,
     metadata: Option<String>,
-    /// What the page says of the metadata, where that is to be something else.
+    /// The digest of the metadata that the page states, if it differs.
     metadata_sha256: Option<String>,
 }
 
-impl Offered {
-    /// What the page says of the digest of `metadata`.
+impl IndexFile {
+    /// Returns the digest of `metadata` that the page states.
     fn metadata_digest(&self, metadata: &str) -> String {
         let claimed = self.metadata_sha256.clone();
         claimed.unwrap_or_else(|| sha256(metadata.as_bytes()))
@@ -84,17 +84,17 @@ impl Offered {
 
 #[derive(Default)]
 struct State {
-    /// Files by project and name.
-    projects: BTreeMap<String, BTreeMap<String, Offered>>,
-    scripts: HashMap<String, VecDeque<Behaviour>>,
-    always: HashMap<String, Behaviour>,
-    log: Vec<Logged>,
+    /// Files by project and filename.
+    projects: BTreeMap<String, BTreeMap<String, IndexFile>>,
+    scripts: HashMap<String, VecDeque<Behavior>>,
+    always: HashMap<String, Behavior>,
+    log: Vec<IndexRequest>,
     credentials: Option<String>,
     html: bool,
     without_metadata: bool,
 }
 
-/// The index; it ends when dropped.
+/// A running index, stopped on drop.
 pub(crate) struct Index {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -128,12 +128,12 @@ impl Index {
         }
     }
 
-    /// The URL for `--index-url`.
+    /// Returns the URL for `--index-url`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/simple/", self.address)
     }
 
-    /// The same with a user and a password in it.
+    /// Returns the URL with a user and a password.
     pub(crate) fn url_for(&self, user: &str, password: &str) -> String {
         format!("http://{user}:{password}@{}/simple/", self.address)
     }
@@ -156,7 +156,7 @@ impl Index {
 
     pub(crate) fn add_bytes(&self, filename: &str, bytes: Vec<u8>, metadata: Option<String>) {
         let project = filename.split('-').next().unwrap().replace('_', "-");
-        let offered = Offered {
+        let file = IndexFile {
             bytes,
             metadata,
             metadata_sha256: None,
@@ -170,39 +170,39 @@ impl Index {
             .projects
             .entry(project)
             .or_default()
-            .insert(filename.to_owned(), offered);
+            .insert(filename.to_owned(), file);
     }
 
-    /// Lets the page say another digest than that of the file; an empty one leaves it out.
+    /// Sets the digest that the page states for a file; an empty one omits it.
     pub(crate) fn claim_digest(&self, filename: &str, sha256: &str) {
-        self.with_file(filename, |offered| offered.sha256 = Some(sha256.to_owned()));
+        self.with_file(filename, |file| file.sha256 = Some(sha256.to_owned()));
     }
 
-    /// Lets the page say another digest than that of the metadata beside the file.
+    /// Sets the digest that the page states for the metadata of a file.
     pub(crate) fn claim_metadata_digest(&self, filename: &str, sha256: &str) {
-        self.with_file(filename, |offered| {
-            offered.metadata_sha256 = Some(sha256.to_owned());
+        self.with_file(filename, |file| {
+            file.metadata_sha256 = Some(sha256.to_owned());
         });
     }
 
-    /// Lets the page say another size than that of the file.
+    /// Sets the size that the page states for a file.
     pub(crate) fn claim_size(&self, filename: &str, size: u64) {
-        self.with_file(filename, |offered| offered.size = Some(size));
+        self.with_file(filename, |file| file.size = Some(size));
     }
 
-    /// Lets the page say for which Pythons a file is.
+    /// Sets the `requires-python` that the page states for a file.
     pub(crate) fn claim_requires_python(&self, filename: &str, specifiers: &str) {
-        self.with_file(filename, |offered| {
-            offered.requires_python = Some(specifiers.to_owned());
+        self.with_file(filename, |file| {
+            file.requires_python = Some(specifiers.to_owned());
         });
     }
 
-    /// Lets the page say that a file was yanked.
+    /// Marks a file as yanked.
     pub(crate) fn yank(&self, filename: &str) {
-        self.with_file(filename, |offered| offered.is_yanked = true);
+        self.with_file(filename, |file| file.is_yanked = true);
     }
 
-    fn with_file(&self, filename: &str, change: impl Fn(&mut Offered)) {
+    fn with_file(&self, filename: &str, change: impl Fn(&mut IndexFile)) {
         let mut state = self.state.lock().unwrap();
         let files = state
             .projects
@@ -211,42 +211,42 @@ impl Index {
         change(files.expect("the file was added"));
     }
 
-    /// Scripts what the next requests for `path` meet, one after the other; then it is `Normal`.
-    pub(crate) fn script(&self, path: &str, behaviours: impl IntoIterator<Item = Behaviour>) {
+    /// Sets the behavior of the next requests for `path`, one each; later ones are `Normal`.
+    pub(crate) fn script(&self, path: &str, behaviors: impl IntoIterator<Item = Behavior>) {
         let mut state = self.state.lock().unwrap();
         state
             .scripts
             .entry(path.to_owned())
             .or_default()
-            .extend(behaviours);
+            .extend(behaviors);
     }
 
-    pub(crate) fn always(&self, path: &str, behaviour: Behaviour) {
+    pub(crate) fn always(&self, path: &str, behavior: Behavior) {
         self.state
             .lock()
             .unwrap()
             .always
-            .insert(path.to_owned(), behaviour);
+            .insert(path.to_owned(), behavior);
     }
 
-    /// Answers only those who give these credentials.
+    /// Requires these credentials for every request.
     pub(crate) fn require_credentials(&self, user: &str, password: &str) {
         let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
         self.state.lock().unwrap().credentials = Some(format!("Basic {text}"));
     }
 
-    /// Lists files in HTML alone, as old indexes do.
+    /// Serves pages in HTML only, like old indexes.
     pub(crate) fn only_html(&self) {
         self.state.lock().unwrap().html = true;
     }
 
-    /// Offers no metadata beside wheels.
+    /// Serves no metadata files.
     pub(crate) fn without_metadata(&self) {
         self.state.lock().unwrap().without_metadata = true;
     }
 
-    /// The requests so far for paths that end with `end`.
-    pub(crate) fn requests(&self, end: &str) -> Vec<Logged> {
+    /// Returns the requests so far for paths that end with `end`.
+    pub(crate) fn requests(&self, end: &str) -> Vec<IndexRequest> {
         let state = self.state.lock().unwrap();
         state
             .log
@@ -264,36 +264,35 @@ impl Index {
 impl Drop for Index {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
-        // Wakes the listener up, so that it ends.
+        // Unblocks the listener.
         drop(TcpStream::connect(self.address));
     }
 }
 
-/// Answers one request and closes the connection.
+/// Responds to one request and closes the connection.
 fn serve(mut stream: TcpStream, state: &Mutex<State>, ended: &AtomicBool) {
     let Some(request) = read(&mut stream) else {
         return;
     };
-    let (behaviour, response) = {
+    let (behavior, response) = {
         let mut state = state.lock().unwrap();
         state.log.push(request.clone());
         let scripted = state
             .scripts
             .get_mut(&request.path)
             .and_then(VecDeque::pop_front);
-        let behaviour = scripted.or_else(|| state.always.get(&request.path).cloned());
+        let behavior = scripted.or_else(|| state.always.get(&request.path).cloned());
         (
-            behaviour.unwrap_or(Behaviour::Normal),
+            behavior.unwrap_or(Behavior::Normal),
             answer(&state, &request),
         )
     };
-    // A client that goes away in the middle is nothing to worry about.
-    let _ = http_response::send(stream, &request, &behaviour, response, ended);
+    // A client may disconnect at any time.
+    let _ = http_response::send(stream, &request, &behavior, response, ended);
 }
 
-/// Reads a request up to the last byte of its head, which stays unread for now: closing a
-/// connection with something unread resets it.
-fn read(stream: &mut TcpStream) -> Option<Logged> {
+/// Reads a request except for the last byte of its head: closing a connection with unread data resets it.
+fn read(stream: &mut TcpStream) -> Option<IndexRequest> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r") {
         let mut byte = [0];
@@ -308,7 +307,7 @@ fn read(stream: &mut TcpStream) -> Option<Logged> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    Some(Logged {
+    Some(IndexRequest {
         method,
         path,
         headers,
@@ -316,7 +315,7 @@ fn read(stream: &mut TcpStream) -> Option<Logged> {
     })
 }
 
-fn answer(state: &State, request: &Logged) -> Response {
+fn answer(state: &State, request: &IndexRequest) -> Response {
     if let Some(credentials) = &state.credentials
         && request.headers.get("authorization") != Some(credentials)
     {
@@ -348,10 +347,10 @@ fn answer(state: &State, request: &Logged) -> Response {
 
 fn file(state: &State, filename: &str) -> Option<Response> {
     let find = |name: &str| state.projects.values().find_map(|files| files.get(name));
-    if let Some(offered) = find(filename) {
+    if let Some(file) = find(filename) {
         return Some(Response::body(
             "application/octet-stream",
-            offered.bytes.clone(),
+            file.bytes.clone(),
         ));
     }
     let wheel = filename.strip_suffix(".metadata")?;
@@ -365,36 +364,29 @@ fn file(state: &State, filename: &str) -> Option<Response> {
     ))
 }
 
-fn json_page(state: &State, project: &str, files: &BTreeMap<String, Offered>) -> Response {
+fn json_page(state: &State, project: &str, files: &BTreeMap<String, IndexFile>) -> Response {
     let listed: Vec<_> = files
         .iter()
-        .map(|(filename, offered)| {
-            let digest = offered
-                .sha256
-                .clone()
-                .unwrap_or_else(|| sha256(&offered.bytes));
+        .map(|(filename, file)| {
+            let digest = file.sha256.clone().unwrap_or_else(|| sha256(&file.bytes));
             let mut entry = serde_json::json!({
                 "filename": filename,
                 "url": format!("/files/{filename}"),
-                "size": offered.size.unwrap_or(offered.bytes.len() as u64),
+                "size": file.size.unwrap_or(file.bytes.len() as u64),
                 "hashes": {"sha256": digest},
             });
             if digest.is_empty() {
                 entry["hashes"] = serde_json::json!({});
             }
-            if offered.is_yanked {
+            if file.is_yanked {
                 entry["yanked"] = serde_json::json!("broken");
             }
-            if let Some(specifiers) = &offered.requires_python {
+            if let Some(specifiers) = &file.requires_python {
                 entry["requires-python"] = serde_json::json!(specifiers);
             }
-            if let Some(metadata) = offered
-                .metadata
-                .as_ref()
-                .filter(|_| !state.without_metadata)
-            {
+            if let Some(metadata) = file.metadata.as_ref().filter(|_| !state.without_metadata) {
                 entry["core-metadata"] =
-                    serde_json::json!({"sha256": offered.metadata_digest(metadata)});
+                    serde_json::json!({"sha256": file.metadata_digest(metadata)});
             }
             entry
         })
@@ -407,26 +399,20 @@ fn json_page(state: &State, project: &str, files: &BTreeMap<String, Offered>) ->
     )
 }
 
-fn html_page(state: &State, files: &BTreeMap<String, Offered>) -> Response {
+fn html_page(state: &State, files: &BTreeMap<String, IndexFile>) -> Response {
     let mut page = "<!DOCTYPE html><html><body>\n".to_owned();
-    for (filename, offered) in files {
-        let digest = offered
-            .sha256
-            .clone()
-            .unwrap_or_else(|| sha256(&offered.bytes));
+    for (filename, file) in files {
+        let digest = file.sha256.clone().unwrap_or_else(|| sha256(&file.bytes));
         let fragment = if digest.is_empty() {
             String::new()
         } else {
             format!("#sha256={digest}")
         };
-        let metadata = offered
-            .metadata
-            .as_ref()
-            .filter(|_| !state.without_metadata);
+        let metadata = file.metadata.as_ref().filter(|_| !state.without_metadata);
         let attribute = metadata.map(|text| {
             format!(
                 " data-core-metadata=\"sha256={}\"",
-                offered.metadata_digest(text)
+                file.metadata_digest(text)
             )
         });
         let attribute = attribute.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What the tests stand on: an index that can misbehave, makers of wheels and source distributions,
-//! and a runner for the binary. Never asserts anything about the program itself.
+//! Support for integration tests: a scriptable index, builders of wheels and sdists, and a runner of the program. It
+//! asserts nothing about the program itself.
 
 pub(crate) mod builder_image;
 pub(crate) mod containers;
@@ -17,8 +17,8 @@ pub(crate) mod services;
 pub(crate) mod tree;
 pub(crate) mod wheel;
 
-pub(crate) use index::{Behaviour, Index};
-pub(crate) use sandbox::{Finished, Sandbox};
+pub(crate) use index::{Behavior, Index};
+pub(crate) use sandbox::{RunResult, Sandbox};
 pub(crate) use sdist::Sdist;
 pub(crate) use wheel::Wheel;
 pub(crate) use wheelhouse_archive::testing::archives::Member;
@@ -35,25 +35,25 @@ pub(crate) fn test_python() -> std::path::PathBuf {
         .into()
 }
 
-/// The path as a literal of Python.
-pub(crate) fn literal(path: &std::path::Path) -> String {
+/// Returns the path as a Python literal.
+pub(crate) fn python_literal(path: &std::path::Path) -> String {
     format!("{:?}", path.to_str().expect("paths of tests are text"))
 }
 
-/// The digest of `bytes` in lower-case hexadecimal digits.
+/// Returns the SHA-256 digest of `bytes` in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(sha2::Sha256::digest(bytes))
 }
 
-/// Bytes that look random, the same each time.
-pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
+/// Returns incompressible bytes, the same for each seed.
+pub(crate) fn random_bytes(length: usize, seed: u64) -> Vec<u8> {
     let mut random = Random(seed | 1);
     (0..length)
         .map(|_| random.next().to_le_bytes()[7])
         .collect()
 }
 
-/// A generator of numbers that are random enough for tests.
+/// A random number generator for tests.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! Disks that are small or read-only, mounted for a test, which needs privileges.
+//! Small or read-only filesystems, which are mounted for a test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,20 +1,20 @@
-//! Builds as `OpenShift` 4 runs them: both strategies end in `buildah build --layers=false` with a Dockerfile.
+//! Builds like those of `OpenShift` 4: both strategies end in `buildah build --layers=false` with a Dockerfile.
 //!
-//! The Source strategy writes that Dockerfile as `s2i build --as-dockerfile --copy --keep-symlinks` does, so what
-//! `assemble` writes to `/tmp/.s2i/image_metadata.json` is ignored. The Docker strategy edits the one of the source.
-//! Never asserts anything about an image.
+//! The Source strategy writes the Dockerfile of `s2i build --as-dockerfile --copy --keep-symlinks`, so it ignores
+//! `/tmp/.s2i/image_metadata.json`. The Docker strategy edits the Dockerfile of the source. It asserts nothing about
+//! an image.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::containers::{Buildah, Network, own_variables, succeed, told};
+use super::containers::{Buildah, Network, index_variables, output_text, succeed};
 use super::s2i_builds::{SCRIPTS, prepare_upload};
 
-/// What the controller takes from builds of the Source strategy that do not run as root.
-const DROPPED: [&str; 4] = ["KILL", "MKNOD", "SETGID", "SETUID"];
+/// The capabilities that the controller drops from builds of the Source strategy that do not run as root.
+const DROPPED_CAPABILITIES: [&str; 4] = ["KILL", "MKNOD", "SETGID", "SETUID"];
 
-/// A path in an image, and the directory of the source that it is copied into.
+/// A path in an image and the directory of the source that it is copied into.
 #[derive(Clone, Copy)]
 pub(crate) struct ImageSource<'a> {
     pub(crate) image: &'a str,
@@ -22,7 +22,7 @@ pub(crate) struct ImageSource<'a> {
     pub(crate) destination: &'a str,
 }
 
-/// The parts of a `BuildConfig` that decide what a build does.
+/// The parts of a `BuildConfig` that affect a build.
 #[derive(Clone, Copy)]
 pub(crate) struct BuildConfig<'a> {
     pub(crate) buildah: &'a Buildah,
@@ -53,7 +53,7 @@ impl<'a> BuildConfig<'a> {
         }
     }
 
-    /// Builds with the Docker strategy, whose `dockerStrategy.from` replaces the last `FROM` alone.
+    /// Builds with the Docker strategy, whose `dockerStrategy.from` replaces only the last `FROM`.
     pub(crate) fn docker_strategy(&self, from: &str) -> Output {
         let context = tempfile::tempdir().unwrap();
         self.copy_input(context.path());
@@ -83,7 +83,7 @@ impl<'a> BuildConfig<'a> {
         let environment = std::fs::read_to_string(path("upload/src/.s2i/environment"));
         let dockerfile = self.dockerfile(from, provided, &environment.unwrap_or_default());
         std::fs::write(path("Dockerfile"), dockerfile).unwrap();
-        self.build(context.path(), &DROPPED)
+        self.build(context.path(), &DROPPED_CAPABILITIES)
     }
 
     /// Writes the Dockerfile that `s2i build --as-dockerfile` writes.
@@ -150,7 +150,7 @@ impl<'a> BuildConfig<'a> {
         text
     }
 
-    /// Copies the source and what comes out of images into `directory`, as the init containers of a build do.
+    /// Copies the source and the image sources into `directory`, like the init containers of a build.
     fn copy_input(&self, directory: &Path) {
         std::fs::create_dir_all(directory).unwrap();
         succeed(
@@ -163,7 +163,7 @@ impl<'a> BuildConfig<'a> {
             let container = self.buildah.container(source.image);
             let destination = directory.join(source.destination);
             std::fs::create_dir_all(&destination).unwrap();
-            let path = format!("{}{}", container.mounted().display(), source.path);
+            let path = format!("{}{}", container.mount().display(), source.path);
             succeed(
                 Command::new("cp")
                     .args(["-r", "-p", &path])
@@ -172,9 +172,9 @@ impl<'a> BuildConfig<'a> {
         }
     }
 
-    /// Returns the variables of the strategy, after those that builds need on this machine.
+    /// Returns the variables that builds require on this host, followed by those of the strategy.
     fn all_variables(&self) -> Vec<(String, String)> {
-        own_variables().chain(owned(self.variables)).collect()
+        index_variables().chain(owned(self.variables)).collect()
     }
 
     fn label(&self) -> String {
@@ -218,7 +218,7 @@ fn owned(variables: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
 }
 
-/// Writes variables as s2i does: nothing in their values is expanded.
+/// Writes variables like s2i, without expansion of their values.
 fn env(variables: &[(String, String)]) -> String {
     let mut text = "ENV".to_owned();
     for (name, value) in variables {
@@ -231,10 +231,10 @@ fn env(variables: &[(String, String)]) -> String {
     text + "\n"
 }
 
-/// Returns what a build has written, which must have succeeded.
+/// Returns the output of a build, which must have succeeded.
 #[track_caller]
 pub(crate) fn succeeded(output: &Output) -> String {
-    let told = told(output);
-    assert!(output.status.success(), "{told}");
-    told
+    let text = output_text(output);
+    assert!(output.status.success(), "{text}");
+    text
 }

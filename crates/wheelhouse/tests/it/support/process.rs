@@ -1,10 +1,10 @@
-//! Processes of the machine, by their ids.
+//! Processes, and commands without a network.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Whether a process is there and no zombie.
+/// Returns whether a process exists and is not a zombie.
 pub(crate) fn is_alive(id: u32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else {
         return false;
@@ -23,13 +23,13 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     while !condition() {
         assert!(
             begun.elapsed() < Duration::from_secs(20),
-            "in vain waited for: {what}"
+            "timed out waiting for {what}"
         );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// The process ids that a script has written into `file`, one a line.
+/// Reads the process ids that a script has written into `file`, one per line.
 pub(crate) fn ids(file: &Path) -> Vec<u32> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()
@@ -37,42 +37,42 @@ pub(crate) fn ids(file: &Path) -> Vec<u32> {
 
 #[track_caller]
 pub(crate) fn assert_dead(ids: &[u32]) {
-    assert!(!ids.is_empty(), "nobody has written an id");
+    assert!(!ids.is_empty(), "no process id was written");
     for id in ids {
-        // A signal takes a moment to arrive.
-        eventually(&format!("the end of process {id}"), || !is_alive(*id));
+        // A signal is delivered asynchronously.
+        eventually(&format!("process {id} to end"), || !is_alive(*id));
     }
 }
 
-/// How a process gets a network of its own that leads nowhere.
+/// Options of `unshare` that give a process an isolated network.
 const NAMESPACES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
 
-/// Starts programs where there is no network.
-pub(crate) struct CutOff(&'static [&'static str]);
+/// Runs programs without a network.
+pub(crate) struct NoNetwork(&'static [&'static str]);
 
-impl CutOff {
+impl NoNetwork {
     /// Finds a way that the kernel permits.
     ///
     /// Tests that call it are ignored without the feature `test-namespaces`.
     pub(crate) fn find() -> Self {
         let mut reason = String::new();
         for arguments in NAMESPACES {
-            let cut_off = Self(arguments);
-            let interfaces = cut_off.command("cat").arg("/proc/self/net/dev").output();
+            let no_network = Self(arguments);
+            let interfaces = no_network.command("cat").arg("/proc/self/net/dev").output();
             let output = interfaces.expect("unshare is installed");
             if output.status.success() {
                 let text = String::from_utf8_lossy(&output.stdout).into_owned();
                 let mut lines = text.lines().skip(2).map(str::trim_start);
                 let only_loopback = lines.all(|line| line.starts_with("lo:"));
                 assert!(only_loopback, "not cut off:\n{text}");
-                return cut_off;
+                return no_network;
             }
             reason = String::from_utf8_lossy(&output.stderr).into_owned();
         }
         panic!("failed to create a network namespace: {}", reason.trim());
     }
 
-    /// A command of `program` without a network.
+    /// Returns a command of `program` without a network.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("unshare");
         command.args(self.0).arg("--").arg(program);

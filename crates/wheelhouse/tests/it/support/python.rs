@@ -1,15 +1,15 @@
-//! Real parts: the example application, environments of the test Python, and its pip.
+//! The example application, virtual environments, installed Pythons and pip.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The example application.
+/// Returns the directory of the example application.
 pub(crate) fn blog() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/blog")
 }
 
-/// The Pythons of this machine from 2.7 on by version, `3.11`: those on `PATH` and those of pyenv.
+/// Returns the installed Pythons from 2.7 on by version (`3.11`), from `PATH` and pyenv.
 ///
 /// Tests that call it are ignored without the feature `test-python2`.
 pub(crate) fn pythons() -> BTreeMap<String, PathBuf> {
@@ -40,7 +40,7 @@ pub(crate) fn pythons() -> BTreeMap<String, PathBuf> {
     found
 }
 
-/// Runs `command` to an end that must be good.
+/// Runs `command` successfully.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> Output {
     let output = command.output().expect("the program starts");
@@ -55,7 +55,7 @@ pub(crate) fn run(command: &mut Command) -> Output {
     output
 }
 
-/// A new environment below `directory`, and its Python.
+/// Creates a virtual environment below `directory` and returns its Python.
 pub(crate) fn environment(python: &Path, directory: &Path, name: &str) -> PathBuf {
     let environment = directory.join(name);
     run(Command::new(python)
@@ -64,18 +64,18 @@ pub(crate) fn environment(python: &Path, directory: &Path, name: &str) -> PathBu
     environment.join("bin/python")
 }
 
-/// A command of the newest pip, for the environment of `python`, that may ask no index.
+/// Returns a command of the test Python's pip for the environment of `python`, without an index.
 pub(crate) fn pip(test_python: &Path, python: &Path) -> Command {
     let mut command = Command::new(test_python);
     command
         .args(["-m", "pip", "--disable-pip-version-check", "--python"])
         .arg(python);
-    without_settings(&mut command);
+    remove_pip_settings(&mut command);
     command
 }
 
-/// Lets `command` see no settings of pip.
-pub(crate) fn without_settings(command: &mut Command) {
+/// Removes the settings of pip from the environment of `command`.
+pub(crate) fn remove_pip_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PIP_") {
             command.env_remove(name);

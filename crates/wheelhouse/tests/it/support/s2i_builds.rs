@@ -1,6 +1,6 @@
-//! Builds as the S2I tool does them, by hand, and what they take in.
+//! Builds like those of the S2I tool, and their inputs.
 //!
-//! Never asserts anything about an image.
+//! It asserts nothing about an image.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,11 +9,10 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::containers::{ANY_USER, Buildah, Container, Network, repository, succeed, told};
+use super::containers::{ANY_USER, Buildah, Container, Network, output_text, repository, succeed};
 use super::python::blog;
 
-/// A checkout as it is uploaded: the parts that an image is made of, and the program of these tests in
-/// its dist/.
+/// Returns a checkout for upload: the files that an image build requires, and the program under test in its `dist/`.
 pub(crate) fn checkout() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (repository(), directory.path());
@@ -52,11 +51,11 @@ pub(crate) fn checkout() -> TempDir {
     directory
 }
 
-/// The scripts that a source can bring.
+/// The scripts that a source may contain.
 pub(crate) const SCRIPTS: [&str; 3] = ["assemble", "run", "save-artifacts"];
 
-/// Makes `upload` what the S2I tool uploads of `source`: its files without the ignored ones, in `src`, and its scripts,
-/// which are moved to `scripts`. Returns which of the scripts there are.
+/// Writes what the S2I tool uploads of `source` to `upload`: its files without ignored ones in `src`, and its scripts
+/// in `scripts`. Returns which of the scripts exist.
 pub(crate) fn prepare_upload(source: &Path, upload: &Path) -> [bool; 3] {
     let (files, scripts) = (upload.join("src"), upload.join("scripts"));
     for directory in [&files, &scripts] {
@@ -90,7 +89,7 @@ pub(crate) fn prepare_upload(source: &Path, upload: &Path) -> [bool; 3] {
     })
 }
 
-/// Builds as the S2I tool does with docker: a tar of the upload is unpacked, and `assemble` is run, both by one user.
+/// A build like that of the S2I tool with docker: one user unpacks a tar of the upload and runs `assemble`.
 #[derive(Clone, Copy)]
 pub(crate) struct Build<'a> {
     pub(crate) buildah: &'a Buildah,
@@ -116,7 +115,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Runs `assemble` in a container, and returns that with what was told.
+    /// Runs `assemble` in a container, and returns the container and the output.
     pub(crate) fn assemble(&self) -> (Container<'a>, std::process::Output) {
         let upload = tempfile::tempdir().unwrap();
         prepare_upload(self.source, upload.path());
@@ -152,14 +151,14 @@ impl<'a> Build<'a> {
     #[track_caller]
     pub(crate) fn image(&self, name: &str) -> String {
         let (container, output) = self.assemble();
-        let told = told(&output);
-        assert!(output.status.success(), "{told}");
+        let text = output_text(&output);
+        assert!(output.status.success(), "{text}");
         container.commit(&self.script("run"), name);
-        told
+        text
     }
 }
 
-/// The source of the blog, without what its builds leave there.
+/// Returns a copy of the source of the example application.
 pub(crate) fn blog_source() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let copied = Command::new("cp")
@@ -171,7 +170,7 @@ pub(crate) fn blog_source() -> TempDir {
     directory
 }
 
-/// Starts the image's `run` in the background, waits for it, and goes on with Python.
+/// Returns a script that starts `run` in the background, waits for it, and runs `python`.
 pub(crate) fn with_server(run: &str, path: &str, python: &str) -> String {
     format!(
         "{run} & server=$!; python - <<'END'\n\

@@ -1,4 +1,4 @@
-//! A place for one test, and the binary run in it with a clean environment.
+//! A directory for one test, and runs of the program in it with a clean environment.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use super::Index;
 
-/// No run takes that long; one that does is stuck.
-const GUARD: Duration = Duration::from_secs(90);
+/// The time after which a run is considered stuck.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Directories `home`, `tmp`, `cache` (made by the program) and `out` below one that is removed.
+/// A temporary directory with `home`, `tmp`, `cache` (created by the program) and `out`.
 pub(crate) struct Sandbox {
     directory: TempDir,
     environment: BTreeMap<OsString, OsString>,
@@ -52,7 +52,7 @@ impl Sandbox {
         self.path("cache")
     }
 
-    /// Sets a variable for every run from here on.
+    /// Sets a variable for all further runs.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<OsString>) {
         self.environment.insert(name.into(), value.into());
     }
@@ -64,13 +64,13 @@ impl Sandbox {
         path
     }
 
-    /// `wheelhouse build` into `out` with `cache`, from `index` alone, with little patience.
-    pub(crate) fn build(&self, index: &Index, arguments: &[&str]) -> Finished {
+    /// Runs `wheelhouse build` into `out` with `cache`, from `index` alone.
+    pub(crate) fn build(&self, index: &Index, arguments: &[&str]) -> RunResult {
         self.start(index, arguments).finish()
     }
 
-    /// The same, as of now.
-    pub(crate) fn start(&self, index: &Index, arguments: &[&str]) -> Running {
+    /// Starts `wheelhouse build` like `build`.
+    pub(crate) fn start(&self, index: &Index, arguments: &[&str]) -> RunningProcess {
         self.start_into(index, &self.out(), &self.cache(), arguments)
     }
 
@@ -81,7 +81,7 @@ impl Sandbox {
         out: &Path,
         cache: &Path,
         arguments: &[&str],
-    ) -> Running {
+    ) -> RunningProcess {
         let mut command = self.command(env!("CARGO_BIN_EXE_wheelhouse"));
         command
             .args(build_arguments(index, out, cache))
@@ -89,27 +89,27 @@ impl Sandbox {
         self.spawn(command)
     }
 
-    /// `wheelhouse download` into `out` with `cache`, from `index` alone.
-    pub(crate) fn download(&self, index: &Index, arguments: &[&str]) -> Finished {
+    /// Runs `wheelhouse download` into `out` with `cache`, from `index` alone.
+    pub(crate) fn download(&self, index: &Index, arguments: &[&str]) -> RunResult {
         let out = self.out();
         let arguments = arguments.iter().map(AsRef::as_ref);
         let own = [std::ffi::OsStr::new("-o"), out.as_os_str()];
         self.download_anywhere(index, own.into_iter().chain(arguments))
     }
 
-    /// The same, into wherever `arguments` or the program say.
+    /// Runs `wheelhouse download` into the directory that `arguments` name or the default one.
     pub(crate) fn download_anywhere<'a>(
         &self,
         index: &Index,
         arguments: impl IntoIterator<Item = &'a std::ffi::OsStr>,
-    ) -> Finished {
+    ) -> RunResult {
         let mut command = self.command(env!("CARGO_BIN_EXE_wheelhouse"));
         command.args(["download", "--index-url", &index.url(), "--cache-dir"]);
         command.arg(self.cache()).args(arguments);
         self.spawn(command).finish()
     }
 
-    /// A command with the clean environment.
+    /// Returns a command with the clean environment.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -119,8 +119,8 @@ impl Sandbox {
         command
     }
 
-    /// Starts `command` with its output in files, where no child can hold up anybody.
-    pub(crate) fn spawn(&self, mut command: Command) -> Running {
+    /// Starts `command` with its output in files, which child processes cannot block.
+    pub(crate) fn spawn(&self, mut command: Command) -> RunningProcess {
         self.count.set(self.count.get() + 1);
         let stdout = self.path(&format!("stdout-{}", self.count.get()));
         let stderr = self.path(&format!("stderr-{}", self.count.get()));
@@ -129,7 +129,7 @@ impl Sandbox {
             .stdout(File::create(&stdout).unwrap())
             .stderr(File::create(&stderr).unwrap());
         let child = command.spawn().unwrap();
-        Running {
+        RunningProcess {
             child,
             stdout,
             stderr,
@@ -138,7 +138,7 @@ impl Sandbox {
     }
 }
 
-/// The arguments that every run has.
+/// Returns the arguments of every build.
 pub(crate) fn build_arguments(index: &Index, out: &Path, cache: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["build".into(), "--cache-dir".into(), cache.into()];
     arguments.extend([
@@ -150,15 +150,15 @@ pub(crate) fn build_arguments(index: &Index, out: &Path, cache: &Path) -> Vec<Os
     arguments
 }
 
-/// A run on its way.
-pub(crate) struct Running {
+/// A running process.
+pub(crate) struct RunningProcess {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
     begun: Instant,
 }
 
-impl Running {
+impl RunningProcess {
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -176,20 +176,23 @@ impl Running {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
-    pub(crate) fn finish(mut self) -> Finished {
+    pub(crate) fn finish(mut self) -> RunResult {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if self.begun.elapsed() > GUARD {
+            if self.begun.elapsed() > TIMEOUT {
                 self.child.kill().unwrap();
                 let stderr = std::fs::read(&self.stderr).unwrap();
-                panic!("stuck for {GUARD:?}:\n{}", String::from_utf8_lossy(&stderr));
+                panic!(
+                    "stuck for {TIMEOUT:?}:\n{}",
+                    String::from_utf8_lossy(&stderr)
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         };
         let read = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
-        Finished {
+        RunResult {
             status,
             stdout: read(&self.stdout),
             stderr: read(&self.stderr),
@@ -198,16 +201,16 @@ impl Running {
     }
 }
 
-/// A run that has ended.
+/// The result of a run.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub(crate) struct RunResult {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) took: Duration,
 }
 
-impl Finished {
+impl RunResult {
     #[track_caller]
     pub(crate) fn assert_exit(&self, code: i32) -> &Self {
         assert_eq!(
@@ -226,7 +229,7 @@ impl Finished {
         self.assert_exit(0)
     }
 
-    /// Exactly one line is the error, and it (with its detail and hint) has all of `words`.
+    /// Checks that there is exactly one error, and that it contains all of `words` in its message or hint.
     #[track_caller]
     pub(crate) fn assert_error_names(&self, words: &[&str]) -> &Self {
         let errors = self
@@ -242,7 +245,7 @@ impl Finished {
         self
     }
 
-    /// The error with its detail and hint.
+    /// Returns the error with its details and hint.
     pub(crate) fn error(&self) -> &str {
         self.stderr
             .find("error: ")
@@ -250,7 +253,7 @@ impl Finished {
     }
 }
 
-/// `PATH` with the directory of the real Python first: a shim would look into `HOME`.
+/// Returns `PATH` with the directory of the real Python first, because a shim would read `HOME`.
 fn search_path() -> &'static OsString {
     static PATH: OnceLock<OsString> = OnceLock::new();
     PATH.get_or_init(|| {

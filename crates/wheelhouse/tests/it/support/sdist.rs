@@ -1,16 +1,16 @@
-//! Source distributions as bytes, and the same as trees: with a build back end of their own in the
-//! tree, which does what the test scripts and needs what the test names.
+//! Source distributions as archives and as trees, with a build backend inside the tree that runs a script of the
+//! test.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use wheelhouse_archive::testing::archives::{Member, gzip, tar};
 
-/// The back end: `SCRIPT` stands for what `build_wheel` does before it makes the wheel, `WHOSE` for
-/// the platform that the wheel is for.
+/// The build backend: `SCRIPT` is replaced by what `build_wheel` runs before it builds the wheel, `WHOSE` by the
+/// platform of the wheel.
 const BACKEND: &str = include_str!("backend.py");
 
-/// A source distribution in the making.
+/// A builder of source distributions.
 #[derive(Clone)]
 pub(crate) struct Sdist {
     pub(crate) name: String,
@@ -37,37 +37,37 @@ impl Sdist {
         }
     }
 
-    /// What `build_wheel` does first, in Python.
+    /// Sets the Python code that `build_wheel` runs first.
     pub(crate) fn script(mut self, python: &str) -> Self {
         python.clone_into(&mut self.script);
         self
     }
 
-    /// Lets the metadata be known without asking the back end.
+    /// Makes the metadata static.
     pub(crate) fn static_metadata(mut self) -> Self {
         self.static_metadata = true;
         self
     }
 
-    /// Lets the wheel be for the platform that it is built on.
+    /// Makes the wheel specific to the platform that builds it.
     pub(crate) fn platform_wheel(mut self) -> Self {
         self.platform_wheel = true;
         self
     }
 
-    /// Lets `pyproject.toml` name a build requirement.
+    /// Adds a build requirement to `pyproject.toml`.
     pub(crate) fn requires(mut self, requirement: &str) -> Self {
         self.requires.push(requirement.to_owned());
         self
     }
 
-    /// Lets the back end report a build requirement.
+    /// Adds a build requirement that the backend reports.
     pub(crate) fn reports(mut self, requirement: &str) -> Self {
         self.reports.push(requirement.to_owned());
         self
     }
 
-    /// Adds a member to the archive as it is.
+    /// Adds a member to the archive unchanged.
     pub(crate) fn member(mut self, member: Member) -> Self {
         self.members.push(member);
         self
@@ -81,7 +81,7 @@ impl Sdist {
         format!("{}-{}-py3-none-any.whl", self.name, self.version)
     }
 
-    /// The files by name, without the directory around them.
+    /// Returns the files by name, without the top-level directory.
     pub(crate) fn files(&self) -> Vec<(&'static str, String)> {
         let version = if self.static_metadata { "2.2" } else { "2.1" };
         let metadata = format!(
@@ -113,7 +113,7 @@ impl Sdist {
         ]
     }
 
-    /// Writes the files as a tree.
+    /// Writes the files as a source tree.
     pub(crate) fn write_tree(&self, directory: &Path) {
         std::fs::create_dir_all(directory).unwrap();
         for (name, content) in self.files() {
@@ -133,7 +133,7 @@ impl Sdist {
     }
 }
 
-/// The archive of a source distribution `top` with a file of so many zeros in it.
+/// Returns a tar archive `top` with a file of this many zeros.
 pub(crate) fn bomb(top: &str, zeros: u64) -> Vec<u8> {
     let mut header = tar::Header::new_ustar();
     header.set_path(format!("{top}/zeros")).unwrap();
@@ -150,7 +150,7 @@ pub(crate) fn bomb(top: &str, zeros: u64) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The same as a zip file.
+/// Returns a zip archive `top` with a file of this many zeros.
 pub(crate) fn zip_bomb(top: &str, zeros: u64) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default();

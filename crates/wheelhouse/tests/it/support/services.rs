@@ -1,4 +1,4 @@
-//! Real programs of the world of containers, as Debian has them.
+//! Container tools, registries, daemons and certificates from the packages of Debian.
 //!
 //! Tests that use them are ignored without the feature `test-containers`, or `test-tools` for openssl.
 
@@ -9,8 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use super::process::eventually;
 
-/// Where a program is, if it is there.
-pub(crate) fn part(name: &str) -> PathBuf {
+/// Returns the path of a program of the distribution.
+pub(crate) fn program_path(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain(["/usr/bin".into(), "/usr/sbin".into()]);
     directories
@@ -20,7 +20,7 @@ pub(crate) fn part(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is missing: run ./test"))
 }
 
-/// Runs a program to a good end, and returns what it wrote.
+/// Runs a program successfully and returns its output.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
@@ -37,12 +37,12 @@ fn said(output: &Output) -> String {
     )
 }
 
-/// A process that ends with its owner.
+/// A process that is terminated on drop.
 pub(crate) struct Service(Child);
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // SIGTERM, so that it takes down what it has set up.
+        // SIGTERM lets the process clean up.
         let id = rustix::process::Pid::from_child(&self.0);
         let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
         let _ = self.0.wait();
@@ -56,19 +56,19 @@ pub(crate) struct Registry {
     log: PathBuf,
 }
 
-/// What a registry wants of its clients.
+/// The access control of a registry.
 #[derive(Default)]
-pub(crate) struct Terms<'a> {
-    /// A file of users as `htpasswd` writes it.
+pub(crate) struct RegistryOptions<'a> {
+    /// An htpasswd file.
     pub(crate) users: Option<&'a Path>,
-    /// Certificate and key.
+    /// The paths of the certificate and its key.
     pub(crate) tls: Option<(&'a Path, &'a Path)>,
 }
 
 impl Registry {
-    /// Starts an empty registry, that has its files in `directory`.
-    pub(crate) fn start(directory: &Path, terms: &Terms<'_>) -> Self {
-        let program = part("docker-registry");
+    /// Starts an empty registry with its files in `directory`.
+    pub(crate) fn start(directory: &Path, terms: &RegistryOptions<'_>) -> Self {
+        let program = program_path("docker-registry");
         std::fs::create_dir_all(directory).unwrap();
         let port = free_port();
         let configuration = directory.join("config.yml");
@@ -97,12 +97,12 @@ impl Registry {
         }
     }
 
-    /// The host as it is named in images.
+    /// Returns the host in image references.
     pub(crate) fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// How many requests with this method have a path with this in it.
+    /// Counts the requests with this method and this part of their path.
     pub(crate) fn count(&self, method: &str, path: &str) -> usize {
         let log = std::fs::read_to_string(&self.log).unwrap();
         let request = format!("\"{method} /v2/");
@@ -111,7 +111,7 @@ impl Registry {
     }
 }
 
-fn registry_configuration(directory: &Path, port: u16, terms: &Terms<'_>) -> String {
+fn registry_configuration(directory: &Path, port: u16, terms: &RegistryOptions<'_>) -> String {
     let data = directory.join("data");
     let mut configuration = serde_json::json!({
         "version": "0.1",
@@ -124,11 +124,11 @@ fn registry_configuration(directory: &Path, port: u16, terms: &Terms<'_>) -> Str
     if let Some((certificate, key)) = terms.tls {
         configuration["http"]["tls"] = serde_json::json!({"certificate": certificate, "key": key});
     }
-    // JSON is YAML, too.
+    // YAML is a superset of JSON.
     configuration.to_string()
 }
 
-/// Git's own server, for every repository below a directory.
+/// `git daemon`, for all repositories below a directory.
 pub(crate) struct GitDaemon {
     _service: Service,
     port: u16,
@@ -136,7 +136,7 @@ pub(crate) struct GitDaemon {
 
 impl GitDaemon {
     pub(crate) fn start(directory: &Path) -> Self {
-        let git = part("git");
+        let git = program_path("git");
         let programs = run(Command::new(git).arg("--exec-path"));
         let program = Path::new(programs.trim()).join("git-daemon");
         let port = free_port();
@@ -158,7 +158,7 @@ impl GitDaemon {
         }
     }
 
-    /// The URL of the repository `name`, without `git+`.
+    /// Returns the URL of the repository `name`, without `git+`.
     pub(crate) fn url(&self, name: &str) -> String {
         format!("git://127.0.0.1:{}/{name}", self.port)
     }
@@ -169,7 +169,7 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// A docker daemon of its own, that leaves the network of the machine alone.
+/// A separate docker daemon that does not modify the network of the host.
 pub(crate) struct Docker {
     _service: Service,
     pub(crate) socket: PathBuf,
@@ -177,7 +177,7 @@ pub(crate) struct Docker {
 
 impl Docker {
     pub(crate) fn start(directory: &Path) -> Self {
-        let program = part("dockerd");
+        let program = program_path("dockerd");
         std::fs::create_dir_all(directory).unwrap();
         let socket = directory.join("docker.sock");
         let log = std::fs::File::create(directory.join("log")).unwrap();
@@ -211,9 +211,9 @@ impl Docker {
         }
     }
 
-    /// `docker` with these arguments.
+    /// Returns a command of `docker` with these arguments.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(part("docker"));
+        let mut command = Command::new(program_path("docker"));
         command
             .env("DOCKER_HOST", format!("unix://{}", self.socket.display()))
             .env("DOCKER_BUILDKIT", "0")
@@ -222,10 +222,10 @@ impl Docker {
     }
 }
 
-/// Makes an authority and a certificate of it for this machine: the files of the authority, of the
-/// certificate and of its key.
+/// Creates a certificate authority and a server certificate for this host. Returns the paths of the authority, the
+/// certificate and its key.
 pub(crate) fn certificates(directory: &Path) -> [PathBuf; 3] {
-    let openssl = part("openssl");
+    let openssl = program_path("openssl");
     let file = |name: &str| directory.join(name);
     let [authority, authority_key] = ["authority.pem", "authority.key"].map(file);
     let [certificate, key, request, extensions] =

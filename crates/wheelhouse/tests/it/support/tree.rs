@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The files below `directory` by their names relative to it; links are followed by nobody.
+/// Reads the files below `directory` by relative path, without following links.
 pub(crate) fn read(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in walkdir::WalkDir::new(directory) {
@@ -26,7 +26,7 @@ pub(crate) fn read(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// The names of the wheels in `directory`.
+/// Returns the filenames of the wheels in `directory`.
 pub(crate) fn wheels(directory: &Path) -> Vec<String> {
     let names = read(directory).into_keys();
     names
@@ -49,7 +49,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Fails with the names of what differs.
+/// Checks that two directories are equal and shows the differences.
 #[track_caller]
 pub(crate) fn assert_same(left: &BTreeMap<String, Vec<u8>>, right: &BTreeMap<String, Vec<u8>>) {
     let names: std::collections::BTreeSet<_> = left.keys().chain(right.keys()).collect();

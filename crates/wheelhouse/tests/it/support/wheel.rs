@@ -1,16 +1,16 @@
-//! Wheels as bytes: right ones, and those with every mistake that the tests need.
+//! Wheels as archives, correct and faulty.
 
 use std::fmt::Write as _;
 
 use wheelhouse_archive::testing::archives::{record, zip};
 
-/// A wheel in the making, pure unless it has another tag.
+/// A builder of wheels, pure unless another tag is set.
 #[derive(Clone)]
 pub(crate) struct Wheel {
     name: String,
     version: String,
     tag: String,
-    /// What METADATA says, where that is to be something else.
+    /// The content of METADATA, if it differs.
     metadata: Option<String>,
     requires: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
@@ -33,7 +33,7 @@ impl Wheel {
         }
     }
 
-    /// Makes it for other Pythons and platforms: `cp312-cp312-win_amd64`.
+    /// Sets the tag, such as `cp312-cp312-win_amd64`.
     pub(crate) fn tag(mut self, tag: &str) -> Self {
         tag.clone_into(&mut self.tag);
         self
@@ -49,11 +49,11 @@ impl Wheel {
         self
     }
 
-    /// Adds so many bytes that cannot be compressed.
+    /// Adds a file of incompressible bytes.
     pub(crate) fn padded(self, length: usize) -> Self {
         let name = format!("{}.bin", self.name);
-        let noise = super::noise(length, 7 + length as u64);
-        self.file(&name, noise)
+        let random_bytes = super::random_bytes(length, 7 + length as u64);
+        self.file(&name, random_bytes)
     }
 
     pub(crate) fn metadata(mut self, metadata: &str) -> Self {

@@ -1,15 +1,15 @@
-//! Damaged wheelhouses: whatever is wrong is named.
+//! Corrupt wheelhouses: `verify` reports every kind of corruption.
 
 use std::fs;
 use std::path::Path;
 
-use super::{ALPHA, BETA, change_manifest, look, replace, vouch_for, wheelhouse};
+use super::{ALPHA, BETA, change_manifest, look, replace, replace_wheel, wheelhouse};
 use crate::support::{Sandbox, Sdist, Wheel, tree};
 
-/// A damage to a wheelhouse, and what is told of it.
-type Damage = (&'static str, fn(&Sandbox), &'static [&'static str]);
+/// A name, a change that corrupts a wheelhouse, and the expected messages.
+type Corruption = (&'static str, fn(&Sandbox), &'static [&'static str]);
 
-const DAMAGED_WHEELS: [Damage; 7] = [
+const WHEEL_CORRUPTIONS: [Corruption; 7] = [
     (
         "removed",
         |it| fs::remove_file(it.out().join(BETA)).unwrap(),
@@ -50,7 +50,7 @@ const DAMAGED_WHEELS: [Damage; 7] = [
         "from a wrong platform",
         |it| {
             let bytes = fs::read(it.out().join(BETA)).unwrap();
-            vouch_for(it, BETA, "beta-2.0-cp39-cp39-win_amd64.whl", &bytes);
+            replace_wheel(it, BETA, "beta-2.0-cp39-cp39-win_amd64.whl", &bytes);
         },
         &[
             "beta-2.0-cp39-cp39-win_amd64.whl is from a wrong platform",
@@ -63,7 +63,7 @@ const DAMAGED_WHEELS: [Damage; 7] = [
             let record = "beta.py,sha256=AAAA,16\nbeta-2.0.dist-info/METADATA,,\n\
                           beta-2.0.dist-info/WHEEL,,\nbeta-2.0.dist-info/RECORD,,\n";
             let wheel = Wheel::new("beta", "2.0").record(record);
-            vouch_for(it, BETA, BETA, &wheel.bytes());
+            replace_wheel(it, BETA, BETA, &wheel.bytes());
         },
         &["beta-2.0-py3-none-any.whl is damaged: beta.py has not the digest that RECORD says"],
     ),
@@ -80,10 +80,10 @@ const DAMAGED_WHEELS: [Damage; 7] = [
     ),
 ];
 
-/// A place that is not the directory.
+/// A URL outside of the directory.
 const ELSEWHERE: &str = "https://host.invalid/";
 
-const DAMAGED_OTHERS: [Damage; 11] = [
+const OTHER_CORRUPTIONS: [Corruption; 11] = [
     (
         "an added wheel",
         |it| {
@@ -190,15 +190,15 @@ fn halve(path: &Path) {
     fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
 }
 
-/// Does each damage to a wheelhouse that is good without it.
-fn assert_named(damages: &[Damage]) {
+/// Applies each corruption to a valid wheelhouse and checks the report.
+fn assert_reported(corruptions: &[Corruption]) {
     let sandbox = wheelhouse();
     look(&sandbox).assert_success();
     let good = sandbox.path("good");
     fs::rename(sandbox.out(), &good).unwrap();
-    for (name, damage, words) in damages {
+    for (name, corrupt, words) in corruptions {
         tree::copy(&good, &sandbox.out());
-        damage(&sandbox);
+        corrupt(&sandbox);
         let run = look(&sandbox);
         let (code, text) = (run.status.code(), &run.stdout);
         assert_eq!(code, Some(6), "{name}: {text}\n{}", run.stderr);
@@ -210,11 +210,11 @@ fn assert_named(damages: &[Damage]) {
 }
 
 #[test]
-fn every_damage_to_a_wheel_is_named() {
-    assert_named(&DAMAGED_WHEELS);
+fn reports_corrupt_wheels() {
+    assert_reported(&WHEEL_CORRUPTIONS);
 }
 
 #[test]
-fn every_damage_to_what_is_beside_the_wheels_is_named() {
-    assert_named(&DAMAGED_OTHERS);
+fn reports_corrupt_files_beside_wheels() {
+    assert_reported(&OTHER_CORRUPTIONS);
 }

@@ -1,4 +1,4 @@
-//! What verifying runs: installations, imports and builds, with no network and to the end.
+//! Installation, imports and builds during verification: no network, and no leftover processes.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,10 +8,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{BETA, assert_says, change_manifest, check, command, look, plain, verify, wheelhouse};
-use crate::support::{Finished, Index, Sandbox, Sdist, Wheel, literal, process, tree};
+use crate::support::{Index, RunResult, Sandbox, Sdist, Wheel, process, python_literal, tree};
 
 #[test]
-fn for_another_python_completeness_is_proven_and_nothing_is_installed() {
+fn checks_completeness_without_installing_for_another_python() {
     let sandbox = wheelhouse();
     change_manifest(&sandbox, |manifest| {
         manifest["targets"][0]["python-version"] = "3.4.10".into();
@@ -28,7 +28,7 @@ fn for_another_python_completeness_is_proven_and_nothing_is_installed() {
 }
 
 #[test]
-fn a_module_that_fails_to_be_imported_is_named() {
+fn reports_module_that_fails_to_import() {
     let sandbox = plain(&[
         Wheel::new("alpha", "1.0").file("broken/__init__.py", "import no_such_module\n"),
         Wheel::new("beta", "2.0").file("_hidden.py", "import no_such_module\n"),
@@ -51,7 +51,7 @@ fn a_module_that_fails_to_be_imported_is_named() {
     not(feature = "test-namespaces"),
     ignore = "requires network namespaces"
 )]
-fn what_is_installed_has_no_network() {
+fn installed_packages_have_no_network() {
     let index = Index::start();
     let url = index.url();
     let port = url.rsplit(':').next().unwrap().split('/').next().unwrap();
@@ -64,7 +64,7 @@ fn what_is_installed_has_no_network() {
 }
 
 #[test]
-fn hooks_have_no_network_no_home_and_no_credentials() {
+fn build_hooks_have_no_network_home_or_credentials() {
     let (index, notes) = (Index::start(), Sandbox::new());
     let url = index.url();
     let port = url.rsplit(':').next().unwrap().split('/').next().unwrap();
@@ -74,7 +74,7 @@ fn hooks_have_no_network_no_home_and_no_credentials() {
          try:\n    socket.create_connection(('127.0.0.1', {port}), 5).close()\n    network = True\n\
          except OSError:\n    network = False\n\
          with open({}, 'a') as file: file.write(json.dumps([network, dict(os.environ)]) + '\\n')",
-        literal(&note)
+        python_literal(&note)
     );
     let mut sandbox = plain(&[Wheel::new("alpha", "1.0").requires("gamma")]);
     let home = sandbox.path("home").display().to_string();
@@ -108,13 +108,13 @@ fn hooks_have_no_network_no_home_and_no_credentials() {
 }
 
 #[test]
-fn an_interruption_ends_what_was_started() {
+fn interruption_terminates_child_processes() {
     let ids = Sandbox::new();
     let path = ids.path("ids");
     let script = format!(
         "import os, subprocess, time\nchild = subprocess.Popen(['sleep', '600']).pid\n\
          with open({}, 'a') as file: file.write('%d\\n%d\\n' % (os.getpid(), child))\ntime.sleep(600)\n",
-        literal(&path)
+        python_literal(&path)
     );
     let sandbox = plain(&[Wheel::new("alpha", "1.0").file("sleeps.py", script)]);
     let run = sandbox.spawn(command(&sandbox, &["--import"]));
@@ -128,7 +128,7 @@ fn an_interruption_ends_what_was_started() {
 }
 
 #[test]
-fn source_distributions_are_built_from_what_is_there() {
+fn builds_sdists_from_directory_alone() {
     let sandbox = plain(&[Wheel::new("alpha", "1.0").requires("gamma")]);
     let good = Sdist::new("gamma", "1.0");
     fs::write(sandbox.out().join(good.filename()), good.bytes()).unwrap();
@@ -163,10 +163,10 @@ fn source_distributions_are_built_from_what_is_there() {
 }
 
 #[test]
-fn nothing_is_run_that_was_not_asked_for_or_is_not_known() {
+fn runs_no_code_of_unrequested_or_foreign_sdists() {
     let marker = Sandbox::new();
     let path = marker.path("marker");
-    let script = format!("open({}, 'w').close()", literal(&path));
+    let script = format!("open({}, 'w').close()", python_literal(&path));
     let sdist = Sdist::new("gamma", "1.0").script(&script);
     let sandbox = plain(&[]);
     fs::write(sandbox.out().join(sdist.filename()), sdist.bytes()).unwrap();
@@ -193,7 +193,7 @@ fn nothing_is_run_that_was_not_asked_for_or_is_not_known() {
 }
 
 #[test]
-fn a_build_can_be_verified_at_once() {
+fn build_verifies_its_output() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));
     let run = sandbox.build(&index, &["alpha", "--verify"]);
@@ -220,7 +220,7 @@ fn a_build_can_be_verified_at_once() {
     assert_eq!(error["code"], 6);
 }
 
-/// The calls that open a socket to elsewhere, out of what strace wrote.
+/// Returns the calls of an strace log that create network sockets.
 fn sockets(trace: &Path) -> Vec<String> {
     let text = fs::read_to_string(trace).unwrap();
     let lines = text.lines().filter(|line| line.contains("AF_INET"));
@@ -231,7 +231,7 @@ fn traced(
     sandbox: &Sandbox,
     program: impl AsRef<OsStr>,
     arguments: &[&str],
-) -> (Finished, PathBuf) {
+) -> (RunResult, PathBuf) {
     let trace = sandbox.path("trace");
     let mut command = sandbox.command("strace");
     command
@@ -243,9 +243,9 @@ fn traced(
 
 #[test]
 #[cfg_attr(not(feature = "test-tools"), ignore = "requires strace, openssl")]
-fn no_socket_is_opened() {
+fn creates_no_socket() {
     let sandbox = wheelhouse();
-    // The trace shows sockets where there are some.
+    // The trace shows sockets of another program.
     let script = "import socket; socket.socket().close()";
     let (_, trace) = traced(&sandbox, "python3", &["-c", script]);
     assert_eq!(sockets(&trace).len(), 1);
@@ -260,7 +260,7 @@ fn no_socket_is_opened() {
 }
 
 #[test]
-fn what_a_module_leaves_running_holds_nothing_up() {
+fn leftover_process_of_module_does_not_delay_verification() {
     let script =
         "import subprocess\nprint('much' * 1_000_000)\nsubprocess.Popen(['sleep', '100'])\n";
     let sandbox = plain(&[Wheel::new("alpha", "1.0").file("noisy.py", script)]);

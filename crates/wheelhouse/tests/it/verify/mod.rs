@@ -1,4 +1,4 @@
-//! `wheelhouse verify`: what is right passes, and everything that is wrong is named.
+//! `wheelhouse verify`: valid directories pass, and all problems are reported.
 
 mod corruption;
 mod install;
@@ -8,12 +8,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{Finished, Index, Sandbox, Wheel, sha256, tree};
+use crate::support::{Index, RunResult, Sandbox, Wheel, sha256, tree};
 
 const ALPHA: &str = "alpha-1.0-py3-none-any.whl";
 const BETA: &str = "beta-2.0-py3-none-any.whl";
 
-/// A wheelhouse `out` of two wheels, made of the requirement `alpha`.
+/// Builds a wheelhouse `out` of two wheels from the requirement `alpha`.
 fn wheelhouse() -> Sandbox {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0").requires("beta>=2"));
@@ -22,7 +22,7 @@ fn wheelhouse() -> Sandbox {
     sandbox
 }
 
-/// A directory `out` with these wheels and nothing else.
+/// Returns a sandbox whose directory `out` contains only these wheels.
 fn plain(wheels: &[Wheel]) -> Sandbox {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.out()).unwrap();
@@ -38,16 +38,16 @@ fn command(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Command {
     command
 }
 
-fn verify(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
+fn verify(sandbox: &Sandbox, arguments: &[&str]) -> RunResult {
     sandbox.spawn(command(sandbox, arguments)).finish()
 }
 
-/// Verifies without running anything of the directory.
-fn look(sandbox: &Sandbox) -> Finished {
+/// Verifies without running any code of the directory.
+fn look(sandbox: &Sandbox) -> RunResult {
     verify(sandbox, &["--no-install"])
 }
 
-/// The check called `name` in what `--json` has printed.
+/// Returns the check called `name` of a `--json` document.
 fn check(document: &Value, name: &str) -> Value {
     let checks = document["checks"].as_array().unwrap();
     let found = checks.iter().find(|check| check["name"] == name);
@@ -57,7 +57,7 @@ fn check(document: &Value, name: &str) -> Value {
 }
 
 #[track_caller]
-fn assert_says(run: &Finished, words: &[&str]) {
+fn assert_says(run: &RunResult, words: &[&str]) {
     for word in words {
         assert!(
             run.stdout.contains(word),
@@ -74,8 +74,8 @@ fn change_manifest(sandbox: &Sandbox, change: impl FnOnce(&mut Value)) {
     fs::write(path, manifest.to_string()).unwrap();
 }
 
-/// Puts `bytes` where a wheel was, and has the manifest vouch for them under the name `filename`.
-fn vouch_for(sandbox: &Sandbox, old: &str, filename: &str, bytes: &[u8]) {
+/// Replaces a wheel by `bytes` under the name `filename` and updates the manifest.
+fn replace_wheel(sandbox: &Sandbox, old: &str, filename: &str, bytes: &[u8]) {
     fs::remove_file(sandbox.out().join(old)).unwrap();
     fs::write(sandbox.out().join(filename), bytes).unwrap();
     change_manifest(sandbox, |manifest| {
@@ -99,10 +99,10 @@ fn replace(path: &Path, from: &str, to: &str) {
 }
 
 #[test]
-fn a_good_wheelhouse_passes_and_stays_as_it_is() {
+fn valid_wheelhouse_passes_unchanged() {
     let mut sandbox = wheelhouse();
     let elsewhere = sandbox.path("elsewhere");
-    // Who obeyed these would install elsewhere, or not at all.
+    // These settings would redirect or prevent the installation.
     sandbox.set("PIP_TARGET", &elsewhere);
     sandbox.set("PIP_INDEX_URL", "http://127.0.0.1:9/simple");
     sandbox.set("PIP_REQUIRE_HASHES", "1");
@@ -136,7 +136,7 @@ fn a_good_wheelhouse_passes_and_stays_as_it_is() {
 }
 
 #[test]
-fn what_is_told_to_people_is_a_line_for_each_check() {
+fn prints_one_line_per_check() {
     let sandbox = wheelhouse();
     let run = look(&sandbox);
     run.assert_success();
@@ -159,7 +159,7 @@ fn what_is_told_to_people_is_a_line_for_each_check() {
 }
 
 #[test]
-fn all_failures_are_listed_and_nothing_is_installed_then() {
+fn lists_all_failures_and_skips_installation() {
     let sandbox = wheelhouse();
     for file in [ALPHA, BETA, "simple/index.html"] {
         fs::remove_file(sandbox.out().join(file)).unwrap();
@@ -178,7 +178,7 @@ fn all_failures_are_listed_and_nothing_is_installed_then() {
 }
 
 #[test]
-fn what_cannot_be_read_is_another_error() {
+fn unreadable_inputs_are_usage_errors() {
     let sandbox = Sandbox::new();
     look(&sandbox)
         .assert_exit(2)
@@ -204,7 +204,7 @@ fn what_cannot_be_read_is_another_error() {
 }
 
 #[test]
-fn a_plain_directory_is_verified_as_far_as_that_goes() {
+fn verifies_directory_without_manifest() {
     let wheels = [
         Wheel::new("alpha", "1.0").requires("beta>=2"),
         Wheel::new("beta", "2.0"),
@@ -236,7 +236,7 @@ fn a_plain_directory_is_verified_as_far_as_that_goes() {
 }
 
 #[test]
-fn everything_that_a_plain_directory_lacks_is_named_with_who_wants_it() {
+fn reports_missing_packages_with_their_dependents() {
     let sandbox = plain(&[
         Wheel::new("alpha", "1.0")
             .requires("beta>=2")
@@ -257,7 +257,7 @@ fn everything_that_a_plain_directory_lacks_is_named_with_who_wants_it() {
 }
 
 #[test]
-fn a_wheel_that_disagrees_with_itself_is_caught_without_a_manifest() {
+fn reports_inconsistent_wheel_without_manifest() {
     let sandbox = plain(&[Wheel::new("alpha", "1.0").record("alpha.py,sha256=AAAA,16\n")]);
     let run = look(&sandbox);
     run.assert_exit(6);
@@ -276,7 +276,7 @@ fn a_wheel_that_disagrees_with_itself_is_caught_without_a_manifest() {
 }
 
 #[test]
-fn a_lock_from_elsewhere_counts() {
+fn checks_external_lock() {
     let sandbox = wheelhouse();
     fs::copy(
         sandbox.out().join("pylock.toml"),
@@ -295,7 +295,7 @@ fn a_lock_from_elsewhere_counts() {
     assert_says(&run, &["beta is there as 2.0, but", "wants `beta==2.5`"]);
 }
 
-/// Writes a lock of `alpha` and `beta` whose only wheels are these, each with its digest.
+/// Writes a lock of `alpha` and `beta` with one wheel and digest each.
 fn write_lock(sandbox: &Sandbox, alpha: (&str, &str), beta: (&str, &str)) {
     let package = |name: &str, version: &str, (wheel, digest): (&str, &str)| {
         format!(
@@ -309,7 +309,7 @@ fn write_lock(sandbox: &Sandbox, alpha: (&str, &str), beta: (&str, &str)) {
 }
 
 #[test]
-fn what_is_there_is_exactly_what_a_lock_has() {
+fn checks_files_and_digests_of_external_lock() {
     let sandbox = wheelhouse();
     let digest = |file: &str| {
         let digest = sha512(&fs::read(sandbox.out().join(file)).unwrap());
@@ -333,7 +333,7 @@ fn what_is_there_is_exactly_what_a_lock_has() {
             "beta-2.0-py3-none-any.whl cannot be compared with its `unheard-of` in ",
         ],
     );
-    // What has a source distribution may have been built.
+    // A package with an sdist may have been built.
     let with_sdist = format!(
         "version = \"1.0\"\nsdist = {{ url = \"https://host.invalid/alpha-1.0.tar.gz\", hashes = {{ {alpha} }} }}"
     );
@@ -347,7 +347,7 @@ fn what_is_there_is_exactly_what_a_lock_has() {
 }
 
 #[test]
-fn hashes_of_a_requirements_file_are_compared() {
+fn checks_hashes_of_requirements_file() {
     let sandbox = wheelhouse();
     let hash = |bytes: &[u8]| format!("--hash=sha256:{}", sha256(bytes));
     let right = hash(&fs::read(sandbox.out().join(ALPHA)).unwrap());
@@ -364,17 +364,17 @@ fn hashes_of_a_requirements_file_are_compared() {
 }
 
 #[test]
-fn hashes_by_other_algorithms_are_compared() {
+fn checks_hashes_of_other_algorithms() {
     let sandbox = wheelhouse();
     let right = sha512(&fs::read(sandbox.out().join(ALPHA)).unwrap());
     let wrong = "0".repeat(128);
-    let look_for = |hashes: &str| {
+    let verify_with_hashes = |hashes: &str| {
         sandbox.write("requirements.txt", &format!("alpha==1.0 {hashes}\n"));
         verify(&sandbox, &["--no-install", "-r", "requirements.txt"])
     };
-    look_for(&format!("--hash=sha512:{right}")).assert_success();
-    look_for(&format!("--hash=sha512:{wrong} --hash=sha512:{right}")).assert_success();
-    let run = look_for(&format!("--hash=sha512:{wrong}"));
+    verify_with_hashes(&format!("--hash=sha512:{right}")).assert_success();
+    verify_with_hashes(&format!("--hash=sha512:{wrong} --hash=sha512:{right}")).assert_success();
+    let run = verify_with_hashes(&format!("--hash=sha512:{wrong}"));
     run.assert_exit(6);
     assert_says(&run, &["has none of the hashes of requirements.txt:1"]);
 }
