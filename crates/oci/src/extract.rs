@@ -25,7 +25,7 @@ use crate::layer_reader::{self, Taker, USUAL_PATH};
 use crate::transport::SourceImage;
 use wheelhouse_archive::tarball::TarEntry;
 use wheelhouse_fs::scratch::Scratch;
-use wheelhouse_publish::{DirectoryPublisher, Place, Published, Publisher as _, Wheelhouse};
+use wheelhouse_publish::{DirectoryPublisher, FilePlacer, Published, WheelhouseContents};
 use wheelhouse_store::STORE_MTIME;
 
 /// The most that locks, metadata and index may have together, in bytes.
@@ -171,7 +171,7 @@ impl StagedFile {
     }
 }
 
-impl Place for Staged {
+impl FilePlacer for Staged {
     /// Moves or copies a file there. What is wanted under several names is there under each of them,
     /// so the first that is left will do.
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
@@ -220,10 +220,10 @@ fn publish(
         // An image of somebody else says what is written.
         overwrite: false,
     }
-    .publish(&Wheelhouse {
+    .publish(&WheelhouseContents {
         manifest,
         files: others,
-        store: staged,
+        placer: staged,
     })?;
     extracted.published = published;
     Ok(())

@@ -1,20 +1,19 @@
-//! A single file, written whole or not at all.
+//! Atomic replacement of a single file.
 
 use std::fs::Permissions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use wheelhouse_fs::scratch;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-use wheelhouse_fs::scratch;
-
-/// Makes `path` a file of these `bytes`, by way of a temporary one beside it. Its directory is made
-/// if need be. The umask takes from the permissions in `mode`.
+/// Writes `bytes` to `path` by renaming a temporary file in the same directory, which is created if it is missing. The
+/// permissions are those of `mode` without the bits of the umask.
 ///
 /// # Errors
-/// When it cannot be written; what was there before stays then.
+/// [`Kind::Publish`] if the file cannot be written; an existing file is unchanged then.
 pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let write = || {
         let directory = path.parent().unwrap_or(Path::new("."));
@@ -35,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_and_directories_are_made() {
+    fn replaces_file_and_creates_directories() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b/file");
         for text in ["one", "two"] {
@@ -49,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_named() {
+    fn error_names_the_path() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("taken")).unwrap();
         let error = write_file(&directory.path().join("taken"), b"", 0o666).unwrap_err();

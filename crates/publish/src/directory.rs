@@ -1,157 +1,178 @@
 //! The directory publisher: brings a directory to exactly the state of a set.
 //!
-//! The work goes in steps of which each leaves the directory right: every file is whole under its
-//! final name, and `wheelhouse.json` lists nothing that is not there.
+//! The work is divided into steps, each of which leaves the directory consistent: every file with a final name is
+//! complete, and `wheelhouse.json` lists only files that exist.
 //!
 //! 1. Lock the directory itself; a second run on it waits.
-//! 2. Remove temporary files of a stopped run; read the manifest and the journal.
-//! 3. Compare. When nothing differs, nothing is written.
-//! 4. Stage: write new and changed files under temporary names and flush them. A full disk shows
-//!    here, when nothing has changed yet.
-//! 5. Write the journal, `.wheelhouse-pending.json`: the names and digests of all files that are
-//!    ours, or are about to be. From here on a rerun knows what this run may have left.
-//! 6. If the manifest lists files that are about to change or go, replace it by one without them.
+//! 2. Remove temporary files of an interrupted run; read the manifest and the journal.
+//! 3. Compare. If nothing differs, nothing is written.
+//! 4. Stage: write new and changed files under temporary names and flush them. A full disk is noticed here, before
+//!    anything has changed.
+//! 5. Write the journal, `.wheelhouse-pending.json`: the names and digests of all files that are ours or are about to
+//!    be. From here on a later run can identify the files that this run wrote.
+//! 6. If the manifest lists files that are about to change or to be removed, replace it by one without them.
 //! 7. Rename the staged files to their final names.
-//! 8. Remove the files that are ours and not of the set, and the directories they leave empty.
+//! 8. Remove the files that are ours and not part of the set, and the directories that become empty.
 //! 9. Replace `wheelhouse.json`, the last of the visible files.
 //! 10. Remove the journal.
 //!
-//! A run stopped anywhere is completed by the next: what it put there is in the journal, so the
-//! next run counts it as ours and keeps, replaces or removes it. What neither a manifest nor a
-//! journal lists, and wheels whose digest is not the recorded one, are never removed.
+//! The next run completes a run that was interrupted anywhere: the journal lists the files that it wrote, so the next run
+//! treats them as ours and keeps, replaces or removes them. Files that neither a manifest nor a journal lists, and wheels
+//! with another digest than the recorded one, are never removed.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
-use wheelhouse_types::{Error, Kind, Manifest, Result};
-
-use super::fs_ops::{Disk, Operations, failure};
-use super::journal::{self, Owned, Previous};
-use super::staging::{self, Content, Desired, Presence, Staged};
-use super::{Published, Publisher, Wheelhouse};
 use wheelhouse_fs::locks::{self, Share};
+use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
+use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
+
+use crate::fs_ops::{FsOps, RealFs, write_error};
+use crate::journal::{self, DirectoryState, OwnedFiles, manifest_bytes};
+use crate::staging::{self, Comparison, DesiredFiles, FileContent, StagedFile};
+use crate::wheelhouse::{Published, WheelhouseContents};
 
 /// Publishes into one directory of a local file system.
 #[derive(Clone, Debug)]
 pub struct DirectoryPublisher {
-    /// Made if it is missing, with its parents.
+    /// The directory, which is created with its parents if it is missing.
     pub directory: PathBuf,
-    /// Whether what no run put there gives way to a file of the set. Wheels and sdists never do.
+    /// Replaces files that were not written by a run if the set has a file of the same name. Wheels and sdists are
+    /// never replaced.
     pub overwrite: bool,
 }
 
-impl Publisher for DirectoryPublisher {
-    fn publish(&self, wheelhouse: &Wheelhouse<'_>) -> Result<Published> {
-        publish(&Disk, self, wheelhouse)
+impl DirectoryPublisher {
+    /// Publishes `wheelhouse`.
+    ///
+    /// # Errors
+    /// [`Kind::Publish`], naming the file that could not be written. The previous state is still usable then, and
+    /// another call with the same set completes the work.
+    pub fn publish(&self, wheelhouse: &WheelhouseContents<'_>) -> Result<Published> {
+        publish(&RealFs, self, wheelhouse)
     }
 }
 
 fn publish(
-    operations: &dyn Operations,
+    fs_ops: &dyn FsOps,
     publisher: &DirectoryPublisher,
-    wheelhouse: &Wheelhouse<'_>,
+    wheelhouse: &WheelhouseContents<'_>,
 ) -> Result<Published> {
     let root = publisher.directory.as_path();
-    let desired = staging::desired(wheelhouse)?;
-    operations
+    let _span = tracing::debug_span!("publish", directory = %root.display()).entered();
+    let desired = staging::desired_files(wheelhouse)?;
+    fs_ops
         .create_directory(root)
-        .map_err(|error| failure(root, error))?;
+        .map_err(|error| write_error(root, error))?;
     let _lock = lock(root)?;
-    staging::sweep(operations, root).map_err(|error| failure(root, error))?;
-    let run = Run::prepare(operations, root, wheelhouse, desired)?;
-    if run.is_done() {
-        if run.digested {
-            staging::believe(root);
+    staging::remove_temporary_files(fs_ops, root).map_err(|error| write_error(root, error))?;
+    let update = DirectoryUpdate::plan(fs_ops, root, wheelhouse, desired)?;
+    if update.is_empty() {
+        tracing::debug!(files = update.desired.len(), "the directory is up to date");
+        if update.digests_computed {
+            staging::touch_manifest(root);
         }
-        return run.report(Vec::new());
+        return update.report(Vec::new());
     }
-    let gives_way = |name: &str| publisher.overwrite && !run.is_protected(name);
-    if let Some(name) = run.overwritten.iter().find(|name| !gives_way(name)) {
+    let may_overwrite = |name: &str| publisher.overwrite && !update.is_protected(name);
+    if let Some(name) = update.overwritten.iter().find(|name| !may_overwrite(name)) {
         let message = format!(
-            "`{}` is in the way: a file of the wheelhouse has that name, and other contents",
+            "`{}` exists with other content than the wheelhouse has under this name",
             root.join(name).display()
         );
-        return Err(Error::new(Kind::Publish, message)
-            .with_hint("No wheelhouse put it there: move it away, or choose another directory."));
+        return Err(Error::new(Kind::Publish, message).with_hint(
+            "Move the file away, because wheelhouse did not write it, or choose another directory.",
+        ));
     }
-    let result = run.carry_out(wheelhouse);
+    let result = update.apply(wheelhouse);
     if result.is_err() {
-        // As far as it goes: the next run sweeps what is left.
-        let _ = staging::sweep(operations, root);
+        // Best effort: the next run removes the rest.
+        let _ = staging::remove_temporary_files(fs_ops, root);
     }
     result
 }
 
-/// Locks the directory until the returned handle is dropped, or the process ends.
+/// Locks the directory until the returned handle is dropped or the process ends.
 fn lock(root: &Path) -> Result<std::fs::File> {
-    let directory = fs::File::open(root).map_err(|error| failure(root, error))?;
+    let directory = fs::File::open(root).map_err(|error| write_error(root, error))?;
     let directory = directory.into_parts().0;
     let what = format!("the directory `{}`", root.display());
-    // Some network file systems cannot lock directories: no run is held back there.
-    let _ = locks::take(&directory, Share::Exclusive, &what)?;
+    // Some network file systems cannot lock directories. Concurrent runs do not wait for each other there.
+    if let Err(error) = locks::take(&directory, Share::Exclusive, &what)? {
+        tracing::debug!(%error, "the directory cannot be locked");
+    }
     Ok(directory)
 }
 
-/// One run, once it is known what there is to do.
-struct Run<'a> {
-    operations: &'a dyn Operations,
+/// The differences between a directory and a set, and the means to remove them.
+struct DirectoryUpdate<'a> {
+    fs_ops: &'a dyn FsOps,
     root: &'a Path,
-    previous: Previous,
-    desired: Desired<'a>,
+    previous: DirectoryState,
+    desired: DesiredFiles<'a>,
     manifest: Vec<u8>,
     changed: Vec<&'a str>,
-    /// Files of the set that were there already and that no run put there.
+    /// Files of the set that exist already and were not written by a run.
     found: Vec<&'a str>,
-    /// Whether a wheel had to be read to know it.
-    digested: bool,
+    /// Set if a wheel had to be read to compare it.
+    digests_computed: bool,
     stale: Vec<String>,
     overwritten: Vec<String>,
-    replaced_since: Vec<String>,
+    modified_since: Vec<String>,
 }
 
-impl<'a> Run<'a> {
-    fn prepare(
-        operations: &'a dyn Operations,
+impl<'a> DirectoryUpdate<'a> {
+    /// Reads the state of the directory and compares it with the set.
+    fn plan(
+        fs_ops: &'a dyn FsOps,
         root: &'a Path,
-        wheelhouse: &'a Wheelhouse<'_>,
-        desired: Desired<'a>,
+        wheelhouse: &'a WheelhouseContents<'_>,
+        desired: DesiredFiles<'a>,
     ) -> Result<Self> {
-        let previous = Previous::read(root)?;
-        let mut run = Self {
-            operations,
+        let previous = DirectoryState::read(root)?;
+        let mut update = Self {
+            fs_ops,
             root,
             manifest: Vec::new(),
             changed: Vec::new(),
             found: Vec::new(),
-            digested: false,
+            digests_computed: false,
             stale: Vec::new(),
             overwritten: Vec::new(),
-            replaced_since: Vec::new(),
+            modified_since: Vec::new(),
             previous,
             desired,
         };
-        run.compare()?;
-        run.manifest = journal::json(&completed(wheelhouse, &run.found));
-        Ok(run)
+        update.compare()?;
+        let mut manifest = wheelhouse.manifest.clone();
+        manifest
+            .wheels
+            .sort_by(|one, other| one.filename.cmp(&other.filename));
+        manifest
+            .sdists
+            .sort_by(|one, other| one.filename.cmp(&other.filename));
+        manifest.files = wheelhouse.files.keys().cloned().collect();
+        manifest.found = update.found.iter().map(|name| (*name).to_owned()).collect();
+        update.manifest = manifest_bytes(&manifest);
+        Ok(update)
     }
 
     fn compare(&mut self) -> Result<()> {
         for (name, content) in &self.desired {
             check_parents(self.root, name)?;
-            let presence = staging::is_there(self.root, name, content, &self.previous)?;
-            if presence != Presence::Absent {
-                self.digested |= presence == Presence::Digested;
-                if !self.previous.damaged && !self.previous.owned.contains_key(*name) {
+            let is_owned = self.previous.owned.contains_key(*name);
+            let comparison = staging::compare(self.root, name, content, &self.previous)?;
+            if comparison != Comparison::Differs {
+                self.digests_computed |= comparison == Comparison::MatchesByDigest;
+                if !self.previous.damaged && !is_owned {
                     self.found.push(name);
                 }
                 continue;
             }
             self.changed.push(name);
-            let taken = fs::symlink_metadata(self.root.join(name)).is_ok();
-            if taken && !self.previous.owned.contains_key(*name) {
+            if !is_owned && fs::symlink_metadata(self.root.join(name)).is_ok() {
                 self.overwritten.push((*name).to_owned());
             }
         }
@@ -159,50 +180,60 @@ impl<'a> Run<'a> {
             if self.desired.contains_key(name.as_str()) {
                 continue;
             }
-            match standing(self.root, name, digests) {
-                Standing::Absent => {}
-                Standing::Ours => self.stale.push(name.clone()),
-                Standing::Foreign => self.replaced_since.push(name.clone()),
+            match file_state(self.root, name, digests) {
+                FileState::Missing => {}
+                FileState::Unmodified => self.stale.push(name.clone()),
+                FileState::Modified => self.modified_since.push(name.clone()),
             }
         }
         Ok(())
     }
 
-    /// Whether a file of the user's under this name is not replaced: a wheel or an sdist. After the loss of the manifest
-    /// what earlier runs put there cannot be told from it.
+    /// Returns whether a user's file of this name must not be replaced: a wheel or an sdist. If the manifest is damaged,
+    /// such files cannot be told from those of earlier runs.
     fn is_protected(&self, name: &str) -> bool {
-        let is_distribution = matches!(self.desired[name], Content::Stored { .. });
+        let is_distribution = matches!(self.desired[name], FileContent::Stored { .. });
         is_distribution && !self.previous.damaged
     }
 
-    fn is_done(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.changed.is_empty()
             && self.stale.is_empty()
             && !self.previous.interrupted
             && self.previous.manifest_bytes.as_deref() == Some(&self.manifest)
     }
 
-    fn carry_out(self, wheelhouse: &Wheelhouse<'_>) -> Result<Published> {
-        let changes: Vec<(&str, Content<'_>)> = self
+    /// Performs steps 4 to 10.
+    fn apply(self, wheelhouse: &WheelhouseContents<'_>) -> Result<Published> {
+        let changes: Vec<(&str, FileContent<'_>)> = self
             .changed
             .iter()
             .map(|name| (*name, self.desired[name]))
             .collect();
-        let staged = staging::stage(self.operations, self.root, &changes, wheelhouse.store)?;
-        self.replace(PENDING_NAME, &journal::pending_bytes(self.owned()))?;
+        let staged = staging::stage(self.fs_ops, self.root, &changes, wheelhouse.placer)?;
+        tracing::debug!(files = staged.len(), "staged new and changed files");
+        let owned = self.owned_files();
+        tracing::debug!(files = owned.len(), "writing the journal");
+        self.replace(PENDING_NAME, &journal::journal_bytes(owned))?;
         if let Some(manifest) = self.interim_manifest() {
-            self.replace(MANIFEST_NAME, &journal::json(&manifest))?;
+            tracing::debug!("replacing the manifest by an interim one");
+            self.replace(MANIFEST_NAME, &manifest_bytes(&manifest))?;
         }
-        self.put(&staged)?;
-        let removed = self.remove_stale()?;
+        tracing::debug!(files = staged.len(), "renaming the staged files");
+        self.rename_staged(&staged)?;
+        tracing::debug!(files = self.stale.len(), "removing stale files");
+        self.remove_stale()?;
         self.flush_root()?;
+        tracing::debug!("replacing the manifest");
         self.replace(MANIFEST_NAME, &self.manifest)?;
+        tracing::debug!("removing the journal");
         self.remove(&self.root.join(PENDING_NAME))?;
+        let removed = self.stale.clone();
         self.report(removed)
     }
 
-    /// Every file that is ours now or will be in a moment.
-    fn owned(&self) -> Owned {
+    /// Returns every file that is ours already or will be after this run.
+    fn owned_files(&self) -> OwnedFiles {
         let mut owned = self.previous.owned.clone();
         let desired = self
             .desired
@@ -214,8 +245,8 @@ impl<'a> Run<'a> {
         owned
     }
 
-    /// The previous manifest without what is about to change or go; `None` if that is nothing. It
-    /// describes no whole set, and so has no request.
+    /// Returns the previous manifest without the files that are about to change or to be removed, or `None` if there are
+    /// no such files. It has no request, because it does not describe a complete set.
     fn interim_manifest(&self) -> Option<Manifest> {
         let previous = self.previous.manifest.as_ref()?;
         let mut interim = previous.clone();
@@ -237,172 +268,140 @@ impl<'a> Run<'a> {
         .then_some(interim)
     }
 
-    fn put(&self, staged: &[Staged<'_>]) -> Result<()> {
+    fn rename_staged(&self, staged: &[StagedFile<'_>]) -> Result<()> {
         let mut directories = BTreeSet::new();
         for file in staged {
             let target = self.root.join(file.name);
-            let failed = |error: io::Error| failure(&target, error);
+            let failed = |error: io::Error| write_error(&target, error);
             if let Some(parent) = target.parent()
                 && parent != self.root
                 && directories.insert(parent.to_owned())
             {
-                self.operations.create_directory(parent).map_err(failed)?;
+                self.fs_ops.create_directory(parent).map_err(failed)?;
             }
-            self.operations
+            self.fs_ops
                 .rename(&file.temporary, &target)
                 .map_err(failed)?;
         }
         let directories: Vec<&Path> = directories.iter().map(PathBuf::as_path).collect();
-        staging::flush(self.operations, &directories)
+        staging::flush(self.fs_ops, &directories)
     }
 
-    fn remove_stale(&self) -> Result<Vec<String>> {
+    fn remove_stale(&self) -> Result<()> {
         for name in &self.stale {
             self.remove(&self.root.join(name))?;
         }
-        // A stopped run may have left directories whose files are gone or never came.
-        let gone = self
+        // An interrupted run may have left directories whose files were removed or never written.
+        let parents: BTreeSet<&Path> = self
             .previous
             .owned
             .keys()
-            .filter(|name| !self.desired.contains_key(name.as_str()));
-        let mut parents: BTreeSet<PathBuf> = BTreeSet::new();
-        for name in gone {
-            let ancestors = Path::new(name).ancestors().skip(1);
-            parents.extend(
-                ancestors
-                    .filter(|path| !path.as_os_str().is_empty())
-                    .map(PathBuf::from),
-            );
-        }
-        // In reverse, so that the inner directories go first.
+            .filter(|name| !self.desired.contains_key(name.as_str()))
+            .flat_map(|name| Path::new(name).ancestors().skip(1))
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect();
+        // In reverse order, so that inner directories are removed first.
         for parent in parents.iter().rev() {
-            self.remove_if_empty(&self.root.join(parent))?;
-        }
-        Ok(self.stale.clone())
-    }
-
-    fn remove_if_empty(&self, directory: &Path) -> Result<()> {
-        let is_directory = fs::symlink_metadata(directory).is_ok_and(|found| found.is_dir());
-        let is_empty = || fs::read_dir(directory).is_ok_and(|mut found| found.next().is_none());
-        if is_directory && is_empty() {
-            return self
-                .operations
-                .remove_directory(directory)
-                .map_err(|error| failure(directory, error));
+            let directory = self.root.join(parent);
+            let is_directory = fs::symlink_metadata(&directory).is_ok_and(|found| found.is_dir());
+            if is_directory
+                && fs::read_dir(&directory).is_ok_and(|mut found| found.next().is_none())
+            {
+                self.fs_ops
+                    .remove_directory(&directory)
+                    .map_err(|error| write_error(&directory, error))?;
+            }
         }
         Ok(())
     }
 
-    /// Replaces one of our own files by way of a temporary one.
+    /// Replaces one of our own files atomically.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let target = self.root.join(name);
-        let temporary = staging::temporary(self.root, "state");
-        self.operations
+        let temporary = staging::temporary_path(self.root, "state");
+        self.fs_ops
             .write(&temporary, bytes)
-            .and_then(|()| self.operations.flush(&temporary))
-            .and_then(|()| self.operations.rename(&temporary, &target))
-            .map_err(|error| failure(&target, error))?;
+            .and_then(|()| self.fs_ops.flush(&temporary))
+            .and_then(|()| self.fs_ops.rename(&temporary, &target))
+            .map_err(|error| write_error(&target, error))?;
         self.flush_root()
     }
 
     fn flush_root(&self) -> Result<()> {
-        self.operations
+        self.fs_ops
             .flush(self.root)
-            .map_err(|error| failure(self.root, error))
+            .map_err(|error| write_error(self.root, error))
     }
 
     fn remove(&self, path: &Path) -> Result<()> {
-        match self.operations.remove_file(path) {
+        match self.fs_ops.remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|error| failure(path, error)),
+            other => other.map_err(|error| write_error(path, error)),
         }
     }
 
     fn report(self, removed: Vec<String>) -> Result<Published> {
         let mut foreign = Vec::new();
         find_foreign(self.root, "", &self.desired, &mut foreign)
-            .map_err(|error| failure(self.root, error))?;
-        foreign.retain(|name| !self.replaced_since.contains(name));
+            .map_err(|error| write_error(self.root, error))?;
+        foreign.retain(|name| !self.modified_since.contains(name));
         foreign.sort();
         Ok(Published {
-            put: self.changed.iter().map(|name| (*name).to_owned()).collect(),
+            written: self.changed.iter().map(|name| (*name).to_owned()).collect(),
             unchanged: self.desired.len() - self.changed.len(),
             removed,
             foreign,
-            replaced_since: self.replaced_since,
+            modified_since: self.modified_since,
             overwritten: self.overwritten,
             warnings: self.previous.warnings,
         })
     }
 }
 
-/// The manifest of the set with the names of its other files.
-fn completed(wheelhouse: &Wheelhouse<'_>, found: &[&str]) -> Manifest {
-    let mut manifest = wheelhouse.manifest.clone();
-    manifest
-        .wheels
-        .sort_by(|one, other| one.filename.cmp(&other.filename));
-    manifest
-        .sdists
-        .sort_by(|one, other| one.filename.cmp(&other.filename));
-    manifest.files = wheelhouse.files.keys().cloned().collect();
-    manifest.found = found.iter().map(|name| (*name).to_owned()).collect();
-    manifest
-}
-
-/// Refuses to write through a link, and to make a directory where a file is.
+/// Fails if a parent of the file `name` below `root` exists and is not a directory. A link is rejected, too.
 fn check_parents(root: &Path, name: &str) -> Result<()> {
-    for parent in parents(root, name) {
-        match fs::symlink_metadata(&parent) {
-            Ok(metadata) if !metadata.is_dir() => {
-                let cause = io::Error::from(io::ErrorKind::NotADirectory);
-                return Err(failure(&parent, cause));
-            }
-            _ => {}
+    let parents = Path::new(name)
+        .ancestors()
+        .skip(1)
+        .filter(|path| !path.as_os_str().is_empty())
+        .map(|path| root.join(path));
+    for parent in parents {
+        if fs::symlink_metadata(&parent).is_ok_and(|metadata| !metadata.is_dir()) {
+            let cause = io::Error::from(io::ErrorKind::NotADirectory);
+            return Err(write_error(&parent, cause));
         }
     }
     Ok(())
 }
 
-/// The directories between `root` and the file `name`.
-fn parents(root: &Path, name: &str) -> Vec<PathBuf> {
-    Path::new(name)
-        .ancestors()
-        .skip(1)
-        .filter(|path| !path.as_os_str().is_empty())
-        .map(|path| root.join(path))
-        .collect()
+/// The current state of a file that an earlier run wrote.
+enum FileState {
+    Missing,
+    Unmodified,
+    Modified,
 }
 
-/// What became of a file that an earlier run put there.
-enum Standing {
-    Absent,
-    Ours,
-    Foreign,
-}
-
-fn standing(root: &Path, name: &str, digests: &[wheelhouse_types::Sha256]) -> Standing {
+fn file_state(root: &Path, name: &str, digests: &[Sha256]) -> FileState {
     let path = root.join(name);
     let Ok(metadata) = fs::symlink_metadata(&path) else {
-        return Standing::Absent;
+        return FileState::Missing;
     };
-    let reached_directly = check_parents(root, name).is_ok();
-    if !metadata.is_file() || !reached_directly {
-        return Standing::Foreign;
+    if !metadata.is_file() || check_parents(root, name).is_err() {
+        return FileState::Modified;
     }
-    let known = || staging::digest(&path).is_ok_and(|digest| digests.contains(&digest));
-    if digests.is_empty() || known() {
-        Standing::Ours
+    let has_known_digest = || staging::digest(&path).is_ok_and(|digest| digests.contains(&digest));
+    if digests.is_empty() || has_known_digest() {
+        FileState::Unmodified
     } else {
-        Standing::Foreign
+        FileState::Modified
     }
 }
 
+/// Collects the files below `directory` that are not part of the set. `prefix` is the name of `directory`, with `/`.
 fn find_foreign(
     directory: &Path,
     prefix: &str,
-    desired: &Desired<'_>,
+    desired: &DesiredFiles<'_>,
     foreign: &mut Vec<String>,
 ) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {

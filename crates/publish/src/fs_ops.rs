@@ -1,7 +1,4 @@
-//! The changes that publishing makes to a directory, one function each: the seam at which tests
-//! stop a run.
-//!
-//! Never decides what to change.
+//! The changes that publication makes to a file system, one method each, so that tests can stop a run before any of them.
 
 use std::error::Error as StdError;
 use std::io;
@@ -10,16 +7,16 @@ use std::path::Path;
 use fs_err as fs;
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
-use super::Place;
+use crate::wheelhouse::FilePlacer;
 
-/// Every way in which publishing changes the filesystem.
-pub(super) trait Operations: Sync {
+/// Modifies the file system.
+pub(crate) trait FsOps: Sync {
     fn create_directory(&self, path: &Path) -> io::Result<()>;
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
-    fn place(&self, store: &dyn Place, sha256: &Sha256, path: &Path) -> Result<()>;
-    /// Waits until a file, or the names in a directory, are on the disk.
+    fn place(&self, placer: &dyn FilePlacer, sha256: &Sha256, path: &Path) -> Result<()>;
+    /// Flushes a file, or the names in a directory, to the disk.
     fn flush(&self, path: &Path) -> io::Result<()>;
-    /// Waits until everything written below `root` is on the disk, if that can be had at once.
+    /// Flushes the whole file system of `root`. Returns `false` if the platform does not support this.
     fn flush_all(&self, _root: &Path) -> io::Result<bool> {
         Ok(false)
     }
@@ -28,10 +25,10 @@ pub(super) trait Operations: Sync {
     fn remove_directory(&self, path: &Path) -> io::Result<()>;
 }
 
-/// The real filesystem.
-pub(super) struct Disk;
+/// The file system of the operating system.
+pub(crate) struct RealFs;
 
-impl Operations for Disk {
+impl FsOps for RealFs {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
     }
@@ -40,8 +37,8 @@ impl Operations for Disk {
         fs::write(path, bytes)
     }
 
-    fn place(&self, store: &dyn Place, sha256: &Sha256, path: &Path) -> Result<()> {
-        store.place(sha256, path)
+    fn place(&self, placer: &dyn FilePlacer, sha256: &Sha256, path: &Path) -> Result<()> {
+        placer.place(sha256, path)
     }
 
     fn flush(&self, path: &Path) -> io::Result<()> {
@@ -71,10 +68,17 @@ impl Operations for Disk {
     }
 }
 
-/// Makes the error for `path`, with a hint where the cause is an ordinary one.
-pub(super) fn failure(path: &Path, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+/// Creates the error of a failed write to `path`, with a hint if `cause` has a common reason.
+pub(crate) fn write_error(path: &Path, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
     let cause = cause.into();
-    let hint = hint(&*cause);
+    let mut hint = None;
+    let mut next: Option<&(dyn StdError + 'static)> = Some(&*cause);
+    while let (None, Some(error)) = (hint, next) {
+        hint = error
+            .downcast_ref::<io::Error>()
+            .and_then(|error| io_hint(error.kind()));
+        next = error.source();
+    }
     let error = Error::new(Kind::Publish, format!("failed to write {}", path.display()));
     let error = error.caused_by(cause);
     match hint {
@@ -83,37 +87,24 @@ pub(super) fn failure(path: &Path, cause: impl Into<Box<dyn StdError + Send + Sy
     }
 }
 
-fn hint(cause: &(dyn StdError + 'static)) -> Option<&'static str> {
-    let mut next = Some(cause);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<io::Error>()
-            && let Some(hint) = hint_for(error.kind())
-        {
-            return Some(hint);
-        }
-        next = error.source();
-    }
-    None
-}
-
-fn hint_for(kind: io::ErrorKind) -> Option<&'static str> {
+fn io_hint(kind: io::ErrorKind) -> Option<&'static str> {
     match kind {
         io::ErrorKind::PermissionDenied => {
-            Some("Make the output directory writable for this user, or choose another one.")
+            Some("Make the output directory writable for this user, or choose another directory.")
         }
         io::ErrorKind::ReadOnlyFilesystem => {
-            Some("The output is on a read-only file system: choose another directory.")
+            Some("Choose a directory that is not on a read-only file system.")
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("The disk is full: make room, or choose a directory on another one.")
+            Some("Free some disk space, or choose a directory on another disk.")
         }
         io::ErrorKind::InvalidInput => Some("Move it away, or choose another directory."),
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => Some(
-            "A file or a link is where a directory is needed: move it, or choose another directory.",
+            "Move the file or link away, because a directory is needed at this path, or choose another directory.",
         ),
-        io::ErrorKind::IsADirectory => {
-            Some("A directory is where a file is needed: move it, or choose another directory.")
-        }
+        io::ErrorKind::IsADirectory => Some(
+            "Move the directory away, because a file is needed at this path, or choose another directory.",
+        ),
         _ => None,
     }
 }

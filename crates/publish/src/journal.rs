@@ -1,108 +1,106 @@
-//! What earlier runs left in a directory: the manifest, and the journal of a run that was stopped.
+//! The state that earlier runs left in a directory: the manifest, and the journal of an interrupted run.
 //!
-//! Never changes the directory, and never counts a file as ours on its name alone when a digest was
-//! recorded for it.
+//! If a digest was recorded for a file, its name alone does not make the file one of ours.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
+use wheelhouse_fs::input;
 use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME, Unusable};
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
-use super::fs_ops::failure;
-use wheelhouse_fs::input;
+use crate::fs_ops::write_error;
 
-/// How the names of all temporary files of this program begin, the store's too.
-pub(super) const TEMPORARY_START: &str = ".wheelhouse-";
+/// The prefix of all temporary files of this program, including those of the store.
+pub(crate) const TEMPORARY_PREFIX: &str = ".wheelhouse-";
 
-const PENDING_SCHEMA: &str = "wheelhouse-pending/1";
+const JOURNAL_SCHEMA: &str = "wheelhouse-pending/1";
 
-/// The files that a run may have put there: the digests by which each is known, or none for a file
-/// that is ours whatever it holds.
-pub(super) type Owned = BTreeMap<String, Vec<Sha256>>;
+/// The files that a run may have written, with the digests that identify each. A file without a digest is ours whatever
+/// its content.
+pub(crate) type OwnedFiles = BTreeMap<String, Vec<Sha256>>;
 
-/// The journal, `.wheelhouse-pending.json`: every file that may be ours while a run is under way.
+/// The content of `.wheelhouse-pending.json`: every file that may be ours while a run modifies the directory.
 #[derive(Serialize, Deserialize)]
-struct Pending {
+struct Journal {
     schema: String,
-    names: Owned,
+    names: OwnedFiles,
 }
 
-/// What a directory was found to hold.
+/// The state of a directory before a run.
 #[derive(Default)]
-pub(super) struct Previous {
-    pub(super) manifest: Option<Manifest>,
-    /// The bytes of `wheelhouse.json`, if it is there.
-    pub(super) manifest_bytes: Option<Vec<u8>>,
-    /// Whether a run was stopped half-way.
-    pub(super) interrupted: bool,
-    /// Whether there is a manifest that cannot be read.
-    pub(super) damaged: bool,
-    pub(super) owned: Owned,
-    pub(super) warnings: Vec<String>,
+pub(crate) struct DirectoryState {
+    pub(crate) manifest: Option<Manifest>,
+    /// The bytes of `wheelhouse.json`, if the file exists.
+    pub(crate) manifest_bytes: Option<Vec<u8>>,
+    /// Set if an earlier run was interrupted.
+    pub(crate) interrupted: bool,
+    /// Set if the manifest exists, but cannot be parsed.
+    pub(crate) damaged: bool,
+    pub(crate) owned: OwnedFiles,
+    pub(crate) warnings: Vec<String>,
 }
 
-impl Previous {
-    /// Reads what is in `root`.
+impl DirectoryState {
+    /// Reads the manifest and the journal in `root`.
     ///
     /// # Errors
-    /// A manifest that a newer version or somebody else wrote: nothing may be lost then.
-    pub(super) fn read(root: &Path) -> Result<Self> {
-        let mut previous = Self {
-            manifest_bytes: read(&root.join(MANIFEST_NAME))?,
+    /// Fails if a newer version or another program wrote the manifest: overwriting it could lose data.
+    pub(crate) fn read(root: &Path) -> Result<Self> {
+        let mut state = Self {
+            manifest_bytes: read_optional(&root.join(MANIFEST_NAME))?,
             ..Self::default()
         };
-        previous.read_manifest(root)?;
-        previous.read_pending(root)?;
-        let (owned, unsafe_names): (Owned, Owned) = std::mem::take(&mut previous.owned)
+        if let Some(bytes) = &state.manifest_bytes {
+            let path = root.join(MANIFEST_NAME);
+            match Manifest::parse(bytes) {
+                Ok(manifest) => {
+                    for file in manifest.distributions() {
+                        state
+                            .owned
+                            .insert(file.filename.to_owned(), vec![file.sha256]);
+                    }
+                    for file in &manifest.files {
+                        state.owned.insert(file.clone(), Vec::new());
+                    }
+                    for file in &manifest.found {
+                        state.owned.remove(file);
+                    }
+                    state.manifest = Some(manifest);
+                }
+                Err(Unusable::Damaged(_)) => {
+                    state.damaged = true;
+                    state.warnings.push(damage_warning(&path));
+                }
+                Err(unusable) => return Err(unusable_manifest(&path, &unusable)),
+            }
+        }
+        if let Some(bytes) = read_optional(&root.join(PENDING_NAME))? {
+            state.interrupted = true;
+            match serde_json::from_slice::<Journal>(&bytes) {
+                Ok(journal) => merge(&mut state.owned, journal.names),
+                Err(_) => state
+                    .warnings
+                    .push(damage_warning(&root.join(PENDING_NAME))),
+            }
+        }
+        let (owned, unsafe_names): (OwnedFiles, OwnedFiles) = std::mem::take(&mut state.owned)
             .into_iter()
-            .partition(|(name, _)| is_safe(name));
-        previous.owned = owned;
-        for name in unsafe_names.keys() {
-            let warning = format!(
-                "{MANIFEST_NAME} lists `{}`, which no run put there",
+            .partition(|(name, _)| is_safe_name(name));
+        state.owned = owned;
+        state.warnings.extend(unsafe_names.keys().map(|name| {
+            format!(
+                "{MANIFEST_NAME} lists `{}`, which wheelhouse did not write",
                 name.escape_debug()
-            );
-            previous.warnings.push(warning);
-        }
-        Ok(previous)
+            )
+        }));
+        Ok(state)
     }
 
-    fn read_manifest(&mut self, root: &Path) -> Result<()> {
-        let Some(bytes) = &self.manifest_bytes else {
-            return Ok(());
-        };
-        let path = root.join(MANIFEST_NAME);
-        match Manifest::parse(bytes) {
-            Ok(manifest) => {
-                own(&mut self.owned, &manifest);
-                self.manifest = Some(manifest);
-            }
-            Err(Unusable::Damaged(_)) => {
-                self.damaged = true;
-                self.warnings.push(damaged(&path));
-            }
-            Err(unusable) => return Err(not_ours(&path, &unusable)),
-        }
-        Ok(())
-    }
-
-    fn read_pending(&mut self, root: &Path) -> Result<()> {
-        let Some(bytes) = read(&root.join(PENDING_NAME))? else {
-            return Ok(());
-        };
-        self.interrupted = true;
-        match serde_json::from_slice::<Pending>(&bytes) {
-            Ok(pending) => merge(&mut self.owned, pending.names),
-            Err(_) => self.warnings.push(damaged(&root.join(PENDING_NAME))),
-        }
-        Ok(())
-    }
-
-    /// The digest that the manifest has for the wheel or sdist `filename`.
-    pub(super) fn recorded(&self, filename: &str) -> Option<Sha256> {
+    /// Returns the digest that the manifest records for the wheel or sdist `filename`.
+    pub(crate) fn recorded_digest(&self, filename: &str) -> Option<Sha256> {
         self.manifest
             .iter()
             .flat_map(Manifest::distributions)
@@ -111,21 +109,28 @@ impl Previous {
     }
 }
 
-/// Makes the bytes of a journal.
-pub(super) fn pending_bytes(names: Owned) -> Vec<u8> {
-    let schema = PENDING_SCHEMA.to_owned();
-    json(&Pending { schema, names })
+/// Serializes a journal.
+pub(crate) fn journal_bytes(names: OwnedFiles) -> Vec<u8> {
+    to_json(&Journal {
+        schema: JOURNAL_SCHEMA.to_owned(),
+        names,
+    })
 }
 
-/// Makes the bytes of a manifest.
-pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec_pretty(value).expect("a plain value has a JSON form");
+/// Serializes `manifest` as the content of `wheelhouse.json`.
+#[must_use]
+pub fn manifest_bytes(manifest: &Manifest) -> Vec<u8> {
+    to_json(manifest)
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("the value has only string keys");
     bytes.push(b'\n');
     bytes
 }
 
-/// Adds `more` to `owned`. Who owns a file whatever it holds goes on to do so.
-pub(super) fn merge(owned: &mut Owned, more: Owned) {
+/// Adds `more` to `owned`. A file that either of them owns whatever its content stays so.
+pub(crate) fn merge(owned: &mut OwnedFiles, more: OwnedFiles) {
     for (name, digests) in more {
         match owned.get_mut(&name) {
             None => {
@@ -141,48 +146,36 @@ pub(super) fn merge(owned: &mut Owned, more: Owned) {
     }
 }
 
-fn own(owned: &mut Owned, manifest: &Manifest) {
-    for file in manifest.distributions() {
-        owned.insert(file.filename.to_owned(), vec![file.sha256]);
-    }
-    for file in &manifest.files {
-        owned.insert(file.clone(), Vec::new());
-    }
-    for file in &manifest.found {
-        owned.remove(file);
-    }
-}
-
-/// Whether `name` is one that a run could have put into its directory.
-pub(super) fn is_safe(name: &str) -> bool {
+/// Returns whether a run could have written a file called `name` into its directory.
+pub(crate) fn is_safe_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     !name.is_empty()
         && !name.ends_with('/')
         && !name.contains(['\\', '\0'])
         && name != MANIFEST_NAME
-        && !name.starts_with(TEMPORARY_START)
+        && !name.starts_with(TEMPORARY_PREFIX)
         && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     match input::read_regular(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failure(path, error)),
+        Err(error) => Err(write_error(path, error)),
     }
 }
 
-fn damaged(path: &Path) -> String {
+fn damage_warning(path: &Path) -> String {
     format!(
-        "{} is damaged: files of earlier runs that no longer belong to the set stay",
+        "{} is damaged: files of earlier runs that are no longer part of the set are kept",
         path.display()
     )
 }
 
-fn not_ours(path: &Path, unusable: &Unusable) -> Error {
+fn unusable_manifest(path: &Path, unusable: &Unusable) -> Error {
     let hint = match unusable {
         Unusable::Unknown(_) => {
-            "A newer wheelhouse wrote it: use that one, or another output directory."
+            "Use the newer wheelhouse that wrote it, or another output directory."
         }
         _ => "Move the file away, or choose another output directory.",
     };

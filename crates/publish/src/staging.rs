@@ -1,39 +1,38 @@
-//! Staging: finds which files of a set are not in the directory yet, and writes each of those whole
-//! under a temporary name.
+//! Staging: finds the files of a set that the directory lacks, and writes each of them completely under a temporary name.
 //!
-//! Never touches a final name.
+//! Final names are never touched here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fs_err as fs;
-use wheelhouse_types::manifest::{File, MANIFEST_NAME, PENDING_NAME};
-use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
-
-use super::fs_ops::{Operations, failure};
-use super::journal::{self, Previous, TEMPORARY_START};
-use super::simple_index::LONGEST_NAME;
-use super::{Place, Wheelhouse};
 use wheelhouse_fs::input;
 use wheelhouse_fs::interruption;
 use wheelhouse_fs::threads::on_threads;
+use wheelhouse_types::manifest::{File, MANIFEST_NAME, PENDING_NAME};
+use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
-/// How many files are flushed at once: file systems commit them together.
-const FLUSHING: usize = 8;
+use crate::fs_ops::{FsOps, write_error};
+use crate::journal::{self, DirectoryState, TEMPORARY_PREFIX};
+use crate::simple_index::LONGEST_NAME;
+use crate::wheelhouse::{FilePlacer, WheelhouseContents};
 
-/// From so many files on, flushing the whole file system is quicker than one after the other.
-const MANY: usize = 64;
+/// The number of concurrent flushes: file systems commit them together.
+const FLUSH_THREADS: usize = 8;
 
-/// The modification time that whoever places a wheel or an sdist gives it, since the Unix epoch.
-/// Whoever writes to one moves it.
-pub(super) const PLACED_TIME: Duration = Duration::from_secs(315_532_802);
+/// The number of files from which flushing the whole file system is faster than flushing each file.
+const SYNCFS_THRESHOLD: usize = 64;
 
-/// What a file of the set is to hold.
+/// The modification time, since the Unix epoch, that a placer gives to wheels and sdists. A later write changes it.
+pub(crate) const PLACED_MTIME: Duration = Duration::from_secs(315_532_802);
+
+/// The expected content of a file of the set.
 #[derive(Clone, Copy)]
-pub(super) enum Content<'a> {
+pub(crate) enum FileContent<'a> {
     /// A wheel or an sdist of the store; the size is in bytes.
     Stored {
         sha256: Sha256,
@@ -42,8 +41,8 @@ pub(super) enum Content<'a> {
     Bytes(&'a [u8]),
 }
 
-impl Content<'_> {
-    pub(super) fn digest(&self) -> Sha256 {
+impl FileContent<'_> {
+    pub(crate) fn digest(&self) -> Sha256 {
         match self {
             Self::Stored { sha256, .. } => *sha256,
             Self::Bytes(bytes) => Sha256::of(bytes),
@@ -59,30 +58,36 @@ impl Content<'_> {
     }
 }
 
-/// The files of the set by name, the manifest not among them.
-pub(super) type Desired<'a> = BTreeMap<&'a str, Content<'a>>;
+/// The files of the set by name, without the manifest.
+pub(crate) type DesiredFiles<'a> = BTreeMap<&'a str, FileContent<'a>>;
 
-/// Lists what the directory is to hold.
+/// Lists the files that the directory will hold.
 ///
 /// # Errors
-/// A name that is not safe or that two files have: no set may come with one.
-pub(super) fn desired<'a>(wheelhouse: &'a Wheelhouse<'_>) -> Result<Desired<'a>> {
-    let manifest = &wheelhouse.manifest;
-    let stored = manifest.distributions().map(|file| {
+/// Fails if a name is unsafe, is too long, or belongs to two files.
+pub(crate) fn desired_files<'a>(
+    wheelhouse: &'a WheelhouseContents<'_>,
+) -> Result<DesiredFiles<'a>> {
+    let stored = wheelhouse.manifest.distributions().map(|file| {
         let (sha256, size) = (file.sha256, file.size);
-        (file.filename, Content::Stored { sha256, size })
+        (file.filename, FileContent::Stored { sha256, size })
     });
-    let files = wheelhouse.files.iter();
-    let files = files.map(|(name, bytes)| (name.as_str(), Content::Bytes(bytes)));
-    let mut desired = Desired::new();
-    for (name, content) in stored.chain(files) {
-        if !journal::is_safe(name) || desired.insert(name, content).is_some() {
-            let message = format!("`{}` cannot be put into a wheelhouse", name.escape_debug());
+    let others = wheelhouse
+        .files
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), FileContent::Bytes(bytes)));
+    let mut desired = DesiredFiles::new();
+    for (name, content) in stored.chain(others) {
+        if !journal::is_safe_name(name) || desired.insert(name, content).is_some() {
+            let message = format!(
+                "`{}` cannot be part of a wheelhouse: the name is unsafe or duplicated",
+                name.escape_debug()
+            );
             return Err(Error::new(Kind::Publish, message));
         }
         if name.split('/').any(|part| part.len() > LONGEST_NAME) {
             let message = format!(
-                "`{name}` cannot be put into a wheelhouse: filesystems take names of {LONGEST_NAME} bytes"
+                "`{name}` cannot be part of a wheelhouse: file systems limit names to {LONGEST_NAME} bytes"
             );
             return Err(Error::new(Kind::Publish, message));
         }
@@ -90,202 +95,187 @@ pub(super) fn desired<'a>(wheelhouse: &'a Wheelhouse<'_>) -> Result<Desired<'a>>
     Ok(desired)
 }
 
-/// Tells whether the file `name` of `root` holds `content` already.
+/// The result of comparing a file with its expected content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    /// The file is missing or has other content.
+    Differs,
+    /// The file has the expected content.
+    Matches,
+    /// The file has the expected content, and a wheel or sdist had to be read to find out.
+    MatchesByDigest,
+}
+
+/// Compares the file `name` of `root` with `content`.
 ///
-/// A wheel is not read again when it has the digest of the last manifest, still has the time that it
-/// was placed with, and was not touched since the manifest was written: a run that changes nothing costs no more than
-/// looking. Each other wheelhouse that is made from the same cache touches the file where it adds a hard link; then it
-/// is read once.
+/// A wheel is not read again if the last manifest has its digest, its modification time is the one that it was placed
+/// with, and it was not touched since the manifest was written: a run that changes nothing only reads metadata. Another
+/// wheelhouse from the same cache adds a hard link and thereby touches the file, which is then read once.
 ///
 /// # Errors
-/// A directory where the file belongs.
-pub(super) fn is_there(
+/// Fails if the name belongs to a directory.
+pub(crate) fn compare(
     root: &Path,
     name: &str,
-    content: &Content<'_>,
-    previous: &Previous,
-) -> Result<Presence> {
+    content: &FileContent<'_>,
+    state: &DirectoryState,
+) -> Result<Comparison> {
     let path = root.join(name);
     let metadata = match fs::symlink_metadata(&path) {
         Ok(metadata) if metadata.is_dir() => {
-            return Err(failure(&path, io::Error::from(io::ErrorKind::IsADirectory)));
+            return Err(write_error(
+                &path,
+                io::Error::from(io::ErrorKind::IsADirectory),
+            ));
         }
         Ok(metadata) => metadata,
-        Err(_) => return Ok(Presence::Absent),
+        Err(_) => return Ok(Comparison::Differs),
     };
     if !metadata.is_file() || metadata.len() != content.size() {
-        return Ok(Presence::Absent);
+        return Ok(Comparison::Differs);
     }
+    let is_untouched = |sha256: Sha256| {
+        state.recorded_digest(name) == Some(sha256)
+            && has_placed_mtime(&metadata)
+            && fs::symlink_metadata(root.join(MANIFEST_NAME))
+                .is_ok_and(|manifest| is_older(&metadata, &manifest))
+    };
     Ok(match content {
-        Content::Bytes(bytes) if fs::read(&path).is_ok_and(|found| found == *bytes) => {
-            Presence::Known
+        FileContent::Bytes(bytes) if fs::read(&path).is_ok_and(|found| found == *bytes) => {
+            Comparison::Matches
         }
-        Content::Stored { sha256, .. }
-            if is_untouched(root, &metadata, (name, *sha256), previous) =>
-        {
-            Presence::Known
+        FileContent::Stored { sha256, .. } if is_untouched(*sha256) => Comparison::Matches,
+        FileContent::Stored { sha256, .. } if digest(&path).is_ok_and(|found| found == *sha256) => {
+            Comparison::MatchesByDigest
         }
-        Content::Stored { sha256, .. } if digest(&path).is_ok_and(|found| found == *sha256) => {
-            Presence::Digested
-        }
-        _ => Presence::Absent,
+        _ => Comparison::Differs,
     })
 }
 
-/// Whether a file is there, and what it took to know.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Presence {
-    Absent,
-    Known,
-    /// A wheel that had to be read.
-    Digested,
-}
-
-/// Makes the manifest newer than the wheels that were digested, so that the next run need not read them: each wheelhouse
-/// that is made from the same cache adds a hard link to their files, and so changes the times of all links.
-pub(super) fn believe(root: &Path) {
+/// Makes the manifest newer than the wheels that [`compare`] had to read, so that the next run need not read them again.
+pub(crate) fn touch_manifest(root: &Path) {
     let manifest = root.join(MANIFEST_NAME);
     if let Ok(metadata) = fs::symlink_metadata(&manifest)
         && metadata.is_file()
     {
-        // What changes nothing changes the time; where that is not permitted the next run reads them again.
+        // Setting the same permissions updates the change time. If that is not permitted, the next run reads the wheels.
         let _ = fs::set_permissions(&manifest, metadata.permissions());
     }
 }
 
-fn is_untouched(
-    root: &Path,
-    metadata: &Metadata,
-    (name, sha256): (&str, Sha256),
-    previous: &Previous,
-) -> bool {
-    let is_old = || {
-        fs::symlink_metadata(root.join(MANIFEST_NAME))
-            .is_ok_and(|manifest| is_older(metadata, &manifest))
-    };
-    previous.recorded(name) == Some(sha256) && has_placed_time(metadata) && is_old()
-}
-
-/// Returns the digests of the wheels and sdists that the wheelhouse in `root` has and that were not touched since its
-/// manifest was written.
+/// Returns the digests of the wheels and sdists of the wheelhouse in `root` that were not touched since its manifest was
+/// written.
 #[must_use]
-pub fn unchanged(root: &Path) -> BTreeSet<Sha256> {
-    let manifest = root.join(MANIFEST_NAME);
+pub fn unmodified_distributions(root: &Path) -> BTreeSet<Sha256> {
+    let path = root.join(MANIFEST_NAME);
     let read = || {
-        let written = fs::symlink_metadata(&manifest).ok()?;
-        Some((
-            written,
-            Manifest::parse(&input::read_regular(&manifest).ok()?).ok()?,
-        ))
+        let metadata = fs::symlink_metadata(&path).ok()?;
+        let manifest = Manifest::parse(&input::read_regular(&path).ok()?).ok()?;
+        Some((metadata, manifest))
     };
-    let Some((written, manifest)) = read() else {
+    let Some((manifest_metadata, manifest)) = read() else {
         return BTreeSet::new();
     };
-    let is_unchanged = |file: &File<'_>| {
+    let is_unmodified = |file: &File<'_>| {
         fs::symlink_metadata(root.join(file.filename)).is_ok_and(|metadata| {
             metadata.is_file()
                 && metadata.len() == file.size
-                && has_placed_time(&metadata)
-                && is_older(&metadata, &written)
+                && has_placed_mtime(&metadata)
+                && is_older(&metadata, &manifest_metadata)
         })
     };
-    let files = manifest.distributions().filter(is_unchanged);
-    files.map(|file| file.sha256).collect()
+    manifest
+        .distributions()
+        .filter(is_unmodified)
+        .map(|file| file.sha256)
+        .collect()
 }
 
-/// Whether nobody has written to a file since it was placed. That it is older than the manifest does
-/// not tell: so are the files of a directory that was damaged first and copied then.
-fn has_placed_time(metadata: &Metadata) -> bool {
+/// Returns whether a file was not written to since it was placed. An age greater than the manifest's is not sufficient: a
+/// directory that was damaged and then copied has that, too.
+fn has_placed_mtime(metadata: &Metadata) -> bool {
     metadata
         .modified()
-        .is_ok_and(|time| time == UNIX_EPOCH + PLACED_TIME)
+        .is_ok_and(|time| time == UNIX_EPOCH + PLACED_MTIME)
 }
 
-/// Whether a file was last changed, renamed or linked before another one. Strictly: clocks of file
-/// systems tick slowly.
-#[cfg(unix)]
+/// Returns whether a file was last changed, renamed or linked before another one. Equal times do not count, because the
+/// clocks of file systems are coarse.
 fn is_older(file: &Metadata, other: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
     (file.ctime(), file.ctime_nsec()) < (other.ctime(), other.ctime_nsec())
 }
 
-#[cfg(not(unix))]
-fn is_older(_file: &Metadata, _other: &Metadata) -> bool {
-    false
-}
-
-/// Digests the file at `path`.
-pub(super) fn digest(path: &Path) -> io::Result<Sha256> {
+/// Computes the digest of the file at `path`.
+pub(crate) fn digest(path: &Path) -> io::Result<Sha256> {
     Ok(Sha256::of_reader(&mut fs::File::open(path)?)?.0)
 }
 
-/// A file that is whole but not yet where it belongs.
-pub(super) struct Staged<'a> {
-    pub(super) temporary: PathBuf,
-    pub(super) name: &'a str,
+/// A complete file that still has a temporary name.
+pub(crate) struct StagedFile<'a> {
+    pub(crate) temporary: PathBuf,
+    pub(crate) name: &'a str,
 }
 
-/// Writes `changes` under temporary names, and waits until they are on the disk.
-pub(super) fn stage<'a>(
-    operations: &dyn Operations,
+/// Writes `changes` under temporary names and flushes them to the disk.
+pub(crate) fn stage<'a>(
+    fs_ops: &dyn FsOps,
     root: &Path,
-    changes: &[(&'a str, Content<'_>)],
-    store: &dyn Place,
-) -> Result<Vec<Staged<'a>>> {
+    changes: &[(&'a str, FileContent<'_>)],
+    placer: &dyn FilePlacer,
+) -> Result<Vec<StagedFile<'a>>> {
     let mut staged = Vec::with_capacity(changes.len());
     for (index, (name, content)) in changes.iter().enumerate() {
         interruption::check()?;
-        let temporary = temporary(root, &index.to_string());
+        let temporary = temporary_path(root, &index.to_string());
         match content {
-            Content::Bytes(bytes) => operations
+            FileContent::Bytes(bytes) => fs_ops
                 .write(&temporary, bytes)
-                .map_err(|error| failure(&root.join(name), error)),
-            Content::Stored { sha256, .. } => operations
-                .place(store, sha256, &temporary)
-                .map_err(|error| failure(&root.join(name), error)),
+                .map_err(|error| write_error(&root.join(name), error)),
+            FileContent::Stored { sha256, .. } => fs_ops
+                .place(placer, sha256, &temporary)
+                .map_err(|error| write_error(&root.join(name), error)),
         }?;
-        staged.push(Staged { temporary, name });
+        staged.push(StagedFile { temporary, name });
     }
     let paths: Vec<&Path> = staged.iter().map(|file| &*file.temporary).collect();
-    let at_once = paths.len() >= MANY
-        && operations
+    let all_flushed = paths.len() >= SYNCFS_THRESHOLD
+        && fs_ops
             .flush_all(root)
-            .map_err(|error| failure(root, error))?;
-    if !at_once {
-        flush(operations, &paths)?;
+            .map_err(|error| write_error(root, error))?;
+    if !all_flushed {
+        flush(fs_ops, &paths)?;
     }
     Ok(staged)
 }
 
-/// The temporary name of ours with `label` in it. Only the holder of the lock makes such files, so
-/// none of them can be in use by another run.
-pub(super) fn temporary(root: &Path, label: &str) -> PathBuf {
-    root.join(format!("{TEMPORARY_START}{label}.tmp"))
+/// Returns the path of a temporary file that contains `label`. Only the holder of the directory's lock creates such
+/// files, so another run cannot be using one.
+pub(crate) fn temporary_path(root: &Path, label: &str) -> PathBuf {
+    root.join(format!("{TEMPORARY_PREFIX}{label}.tmp"))
 }
 
-/// Waits until `paths` are on the disk.
-pub(super) fn flush(operations: &dyn Operations, paths: &[&Path]) -> Result<()> {
-    let share = paths.len().div_ceil(FLUSHING).max(1);
-    let flush_share = |share: &[&Path]| {
-        share
+/// Flushes `paths` to the disk.
+pub(crate) fn flush(fs_ops: &dyn FsOps, paths: &[&Path]) -> Result<()> {
+    let chunk_size = paths.len().div_ceil(FLUSH_THREADS).max(1);
+    let chunks: Vec<_> = paths.chunks(chunk_size).collect();
+    let flush_chunk = |chunk: &&[&Path]| {
+        chunk
             .iter()
-            .try_for_each(|path| operations.flush(path).map_err(|error| failure(path, error)))
+            .try_for_each(|path| fs_ops.flush(path).map_err(|error| write_error(path, error)))
     };
-    let shares: Vec<_> = paths.chunks(share).collect();
-    on_threads(&shares, |share| flush_share(share))
-        .into_iter()
-        .collect()
+    on_threads(&chunks, flush_chunk).into_iter().collect()
 }
 
-/// Removes the temporary files that a stopped run left in `root`, those of the store among them:
-/// it makes its own beside the place that it puts a wheel in.
-pub(super) fn sweep(operations: &dyn Operations, root: &Path) -> io::Result<()> {
+/// Removes the temporary files that an interrupted run left in `root`. Those of the store are among them, because it
+/// places a wheel by way of a temporary file in the same directory.
+pub(crate) fn remove_temporary_files(fs_ops: &dyn FsOps, root: &Path) -> io::Result<()> {
     for entry in fs::read_dir(root)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let is_ours = name.starts_with(TEMPORARY_START) && name != PENDING_NAME;
-        if is_ours && entry.file_type()?.is_file() {
-            operations.remove_file(&entry.path())?;
+        let is_temporary = name.starts_with(TEMPORARY_PREFIX) && name != PENDING_NAME;
+        if is_temporary && entry.file_type()?.is_file() {
+            tracing::debug!(name, "removing a temporary file of an interrupted run");
+            fs_ops.remove_file(&entry.path())?;
         }
     }
     Ok(())

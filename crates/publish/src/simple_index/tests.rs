@@ -25,7 +25,7 @@ fn page(pages: &[(String, Vec<u8>)], path: &str) -> String {
 }
 
 #[test]
-fn old_formats_are_listed_on_a_page_beside_them() {
+fn lists_legacy_sdists_on_separate_page() {
     let modern = ["a-1-py3-none-any.whl", "a-1.tar.gz", "a-1.zip"];
     let modern = modern.map(|name| wheel(name, "a", "1"));
     let names = |wheels: &[IndexedWheel]| pages(wheels).into_iter().map(|(name, _)| name);
@@ -49,7 +49,7 @@ fn old_formats_are_listed_on_a_page_beside_them() {
 }
 
 #[test]
-fn an_index_is_what_the_standards_say() {
+fn renders_pages_of_the_standards() {
     let wheels = [
         IndexedWheel {
             requires_python: Some(">=3.8,<4 & \"x\"".to_owned()),
@@ -97,14 +97,14 @@ fn an_index_is_what_the_standards_say() {
 }
 
 #[test]
-fn an_empty_set_has_an_empty_index() {
+fn empty_set_has_empty_index() {
     let pages = pages(&[]);
     assert_eq!(pages.len(), 2);
     assert!(!page(&pages, "simple/index.html").contains("<a "));
 }
 
 #[test]
-fn the_order_of_the_wheels_does_not_matter() {
+fn pages_do_not_depend_on_wheel_order() {
     let mut wheels = vec![
         wheel("b-1-py3-none-any.whl", "b", "1"),
         wheel("a-2-py3-none-any.whl", "a", "2"),
@@ -117,7 +117,7 @@ fn the_order_of_the_wheels_does_not_matter() {
     assert_eq!(a["versions"], json!(["2", "10"]));
 }
 
-/// Undoes [`escaped`], as a browser does.
+/// Reverts [`escape_html`], as a browser does.
 fn unescaped(text: &str) -> String {
     text.replace("&lt;", "<")
         .replace("&gt;", ">")
@@ -128,13 +128,13 @@ fn unescaped(text: &str) -> String {
 
 proptest! {
     #[test]
-    fn whatever_is_shown_reads_back(filename in "[ -~é日]{1,20}", requires in "[ -~é]{1,20}") {
+    fn escaped_text_reads_back(filename in "[ -~é日]{1,20}", requires in "[ -~é]{1,20}") {
         let shown = IndexedWheel {
             requires_python: Some(requires.clone()),
             filename: filename.clone(),
             ..wheel("x", "a", "1")
         };
-        let anchor = anchor(&shown, ABOVE);
+        let anchor = anchor(&shown, FILES_BASE);
         let line = anchor.strip_suffix("</a><br>\n").unwrap();
         let (tag, text) = line.split_once('>').unwrap();
         prop_assert_eq!(unescaped(text), filename.clone());
@@ -147,7 +147,7 @@ proptest! {
         prop_assert_eq!(decoded.as_ref(), filename.as_str());
         prop_assert_eq!(digest, format!("sha256={}", shown.sha256));
         prop_assert_eq!(unescaped(parts[3]), requires);
-        let read: Value = serde_json::from_slice(&json_page(&shown.name, &[&shown])).unwrap();
+        let read: Value = serde_json::from_slice(&project_json(&shown.name, &[&shown])).unwrap();
         prop_assert_eq!(read["files"][0]["filename"].as_str(), Some(filename.as_str()));
     }
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use tracing::{debug, instrument};
 use wheelhouse_engine::Host;
-use wheelhouse_publish::unchanged;
+use wheelhouse_publish::unmodified_distributions;
 use wheelhouse_store::Store;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::{
@@ -92,7 +92,7 @@ impl RunContext {
             debug!(name = target.full_name(), "chose a target");
             observer.observe(&Event::of_target(target));
         }
-        let store = store.believing(unchanged(&output));
+        let store = store.believing(unmodified_distributions(&output));
         let tree_reader = TreeReader::new(&store, &output);
         let (local_digests, trees) = previous_lock::local_digests(&request, &tree_reader).await?;
         debug!(

@@ -24,7 +24,7 @@ use super::report::RunReport;
 use super::wheel_metadata::CoreMetadata;
 use super::worker::WheelArtifact;
 use wheelhouse_publish::{
-    DirectoryPublisher, IndexedWheel, Published, Publisher as _, Wheelhouse, simple_index,
+    DirectoryPublisher, IndexedWheel, Published, WheelhouseContents, simple_index,
 };
 use wheelhouse_store::{LinkMode, Store};
 
@@ -135,10 +135,10 @@ pub(super) fn publish(mut build: FinishedBuild) -> Result<Published> {
         directory: build.output.clone(),
         overwrite: true,
     }
-    .publish(&Wheelhouse {
+    .publish(&WheelhouseContents {
         manifest: manifest(&build, &wheels),
         files,
-        store: &placer,
+        placer: &placer,
     })
 }
 

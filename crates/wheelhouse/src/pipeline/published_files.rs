@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use tracing::debug;
-use wheelhouse_publish::{Place, Published};
+use wheelhouse_publish::{FilePlacer, Published};
 use wheelhouse_store::{BuiltWheel, LinkMode, Placing, Store, Stored};
 use wheelhouse_types::target::KERNEL_MARKERS;
 use wheelhouse_types::{
@@ -96,7 +96,7 @@ impl<'a> StorePlacer<'a> {
     }
 }
 
-impl Place for StorePlacer<'_> {
+impl FilePlacer for StorePlacer<'_> {
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
         debug!(%sha256, destination = %destination.display(), "placing a file");
         let placing = Placing {
@@ -120,7 +120,7 @@ pub(super) fn report_published(observer: &dyn Observer, output: &Path, published
     }
     let exceptions = [
         (
-            &published.replaced_since,
+            &published.modified_since,
             "was replaced since an earlier run and is left alone",
         ),
         (

@@ -404,7 +404,7 @@ fn links(distributions: &BTreeSet<String>) -> String {
         "<!DOCTYPE html>\n<title>Wheelhouse</title>\n<p><a href=\"simple/\">Simple index</a></p>\n"
             .to_owned();
     for name in distributions {
-        let url = simple_index::segment(name);
+        let url = simple_index::encode_segment(name);
         let _ = writeln!(page, "<a href=\"{url}\">{url}</a><br>");
     }
     page

@@ -371,7 +371,7 @@ fn output_entry_of_wrong_type_is_an_error() {
         ("wheelhouse.json", 7, "not a regular file"),
         ("pylock.toml", 2, "not a regular file"),
         ("alpha-1.0-py3-none-any.whl", 7, "is a directory"),
-        ("simple", 7, "a link is where a directory is needed"),
+        ("simple", 7, "a directory is needed at this path"),
     ] {
         sandbox.build(&index, &["alpha"]).assert_success();
         let path = sandbox.out().join(name);

@@ -93,7 +93,7 @@ fn never_replaces_or_removes_wheel_of_user() {
     assert!(is_named && own.exists(), "{}", run.stderr);
     std::fs::write(&own, "mine").unwrap();
     let run = sandbox.build(&index, &["beta<2"]);
-    run.assert_error_names(&["beta-1.0-py3-none-any.whl", "in the way"]);
+    run.assert_error_names(&["beta-1.0-py3-none-any.whl", "exists with other content"]);
     assert_eq!(std::fs::read(&own).unwrap(), b"mine");
 }
 

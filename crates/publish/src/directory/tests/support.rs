@@ -1,4 +1,4 @@
-//! Sets of plain texts, file systems that fail, and what must hold of a directory at every moment.
+//! Sets of plain texts, failing file systems, and the invariants of a directory.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,31 +6,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wheelhouse_types::manifest::{SCHEMA, Wheel};
 use wheelhouse_types::{Error, Kind, Origin, Sha256};
 
-use super::super::super::Place;
 use super::super::*;
+use crate::wheelhouse::FilePlacer;
 
-/// A wheel is any text here: its file holds its own file name and a mark.
-pub(super) struct Texts(BTreeMap<Sha256, String>);
+/// Places wheels whose content is any text.
+pub(super) struct TextPlacer(BTreeMap<Sha256, String>);
 
-impl Place for Texts {
+impl FilePlacer for TextPlacer {
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
         fs::write(destination, &self.0[sha256])
-            .map_err(|error| Error::new(Kind::Fetch, "the store has no room").caused_by(error))
+            .map_err(|error| Error::new(Kind::Fetch, "the store is full").caused_by(error))
     }
 }
 
 /// A set: the contents of wheels and of other files by name.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Set {
+pub(super) struct SampleSet {
     pub(super) wheels: BTreeMap<String, String>,
     pub(super) files: BTreeMap<String, String>,
 }
 
-impl Set {
+impl SampleSet {
     pub(super) fn new(wheels: &[(&str, &str)], files: &[(&str, &str)]) -> Self {
         let owned = |pairs: &[(&str, &str)]| {
-            let pairs = pairs.iter();
             pairs
+                .iter()
                 .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
                 .collect()
         };
@@ -59,26 +59,27 @@ impl Set {
         }
     }
 
-    pub(super) fn publish(&self, operations: &dyn Operations, root: &Path) -> Result<Published> {
-        let texts = self.wheels.values();
-        let texts = Texts(
-            texts
+    pub(super) fn publish(&self, fs_ops: &dyn FsOps, root: &Path) -> Result<Published> {
+        let placer = TextPlacer(
+            self.wheels
+                .values()
                 .map(|text| (Sha256::of(text.as_bytes()), text.clone()))
                 .collect(),
         );
-        let files = self.files.iter();
-        let wheelhouse = Wheelhouse {
+        let wheelhouse = WheelhouseContents {
             manifest: self.manifest(),
-            files: files
+            files: self
+                .files
+                .iter()
                 .map(|(name, text)| (name.clone(), text.clone().into_bytes()))
                 .collect(),
-            store: &texts,
+            placer: &placer,
         };
         let publisher = DirectoryPublisher {
             directory: root.to_owned(),
             overwrite: true,
         };
-        publish(operations, &publisher, &wheelhouse)
+        publish(fs_ops, &publisher, &wheelhouse)
     }
 }
 
@@ -99,50 +100,52 @@ pub(super) fn wheel(name: &str, text: &str) -> Wheel {
     }
 }
 
-/// The filesystem until a step; from there on nothing happens any more, as after `kill -9`. A write
-/// that is stopped leaves half of its bytes.
-pub(super) struct Stopping {
+/// A file system on which every operation after a number of steps fails, as if the process had been killed. An
+/// interrupted write leaves half of the bytes.
+pub(super) struct InterruptedFs {
     steps: AtomicUsize,
 }
 
-impl Stopping {
+impl InterruptedFs {
     pub(super) fn after(steps: usize) -> Self {
         Self {
             steps: AtomicUsize::new(steps),
         }
     }
 
-    /// Never stops, and waits for no disk.
+    /// Returns a file system that never fails and does not flush.
     pub(super) fn never() -> Self {
         Self::after(usize::MAX)
     }
 
     pub(super) fn step(&self) -> io::Result<()> {
-        let spent = |steps: usize| steps.checked_sub(1);
+        let decrement = |steps: usize| steps.checked_sub(1);
         let order = Ordering::SeqCst;
-        let left = self.steps.fetch_update(order, order, spent);
-        left.map(drop).map_err(|_| io::Error::other("stopped"))
+        self.steps
+            .fetch_update(order, order, decrement)
+            .map(drop)
+            .map_err(|_| io::Error::other("interrupted"))
     }
 }
 
-impl Operations for Stopping {
+impl FsOps for InterruptedFs {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         self.step()?;
-        Disk.create_directory(path)
+        RealFs.create_directory(path)
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.step()?;
-        Disk.write(path, &bytes[..bytes.len() / 2])?;
+        RealFs.write(path, &bytes[..bytes.len() / 2])?;
         self.step()?;
-        Disk.write(path, bytes)
+        RealFs.write(path, bytes)
     }
 
-    fn place(&self, store: &dyn Place, sha256: &Sha256, path: &Path) -> Result<()> {
+    fn place(&self, placer: &dyn FilePlacer, sha256: &Sha256, path: &Path) -> Result<()> {
         self.write(path, b"half a wheel")
-            .map_err(|error| failure(path, error))?;
+            .map_err(|error| write_error(path, error))?;
         fs::remove_file(path).unwrap();
-        Disk.place(store, sha256, path)
+        RealFs.place(placer, sha256, path)
     }
 
     fn flush(&self, _path: &Path) -> io::Result<()> {
@@ -151,21 +154,21 @@ impl Operations for Stopping {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.step()?;
-        Disk.rename(from, to)
+        RealFs.rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.step()?;
-        Disk.remove_file(path)
+        RealFs.remove_file(path)
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         self.step()?;
-        Disk.remove_directory(path)
+        RealFs.remove_directory(path)
     }
 }
 
-/// Everything in a directory: names with contents, directories with none.
+/// Returns the content of every file in a directory by name, and `None` for subdirectories.
 pub(super) fn state(root: &Path) -> BTreeMap<String, Option<String>> {
     let mut state = BTreeMap::new();
     for entry in walkdir::WalkDir::new(root).min_depth(1) {
@@ -185,8 +188,8 @@ pub(super) fn state(root: &Path) -> BTreeMap<String, Option<String>> {
     state
 }
 
-/// What must hold at every moment.
-pub(super) fn check_invariants(root: &Path, sets: &[&Set]) {
+/// Asserts the invariants that hold after every step.
+pub(super) fn check_invariants(root: &Path, sets: &[&SampleSet]) {
     let state = state(root);
     for (name, content) in &state {
         if name.contains(".whl") {
@@ -210,40 +213,40 @@ pub(super) fn check_invariants(root: &Path, sets: &[&Set]) {
     }
 }
 
-/// A disk that takes so many files and no more.
-pub(super) struct Full(pub(super) AtomicUsize);
+/// A file system on which only a number of files can be written.
+pub(super) struct FullDisk(pub(super) AtomicUsize);
 
-impl Operations for Full {
+impl FsOps for FullDisk {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        Disk.create_directory(path)
+        RealFs.create_directory(path)
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         if self.0.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.store(1, Ordering::SeqCst);
-            Disk.write(path, &bytes[..bytes.len() / 2])?;
+            RealFs.write(path, &bytes[..bytes.len() / 2])?;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        Disk.write(path, bytes)
+        RealFs.write(path, bytes)
     }
 
-    fn place(&self, store: &dyn Place, sha256: &Sha256, path: &Path) -> Result<()> {
-        Disk.place(store, sha256, path)
+    fn place(&self, placer: &dyn FilePlacer, sha256: &Sha256, path: &Path) -> Result<()> {
+        RealFs.place(placer, sha256, path)
     }
 
     fn flush(&self, path: &Path) -> io::Result<()> {
-        Disk.flush(path)
+        RealFs.flush(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Disk.rename(from, to)
+        RealFs.rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        Disk.remove_file(path)
+        RealFs.remove_file(path)
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
-        Disk.remove_directory(path)
+        RealFs.remove_directory(path)
     }
 }

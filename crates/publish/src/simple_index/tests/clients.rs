@@ -1,4 +1,4 @@
-//! The index as pip and uv see it, from `file:` URLs and from a plain web server.
+//! Tests of the index with pip and uv, from `file:` URLs and from a plain web server.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -10,12 +10,12 @@ use wheelhouse_types::manifest::{SCHEMA, Wheel};
 use wheelhouse_types::{Manifest, Origin, Result};
 
 use super::super::*;
-use crate::{DirectoryPublisher, Place, Publisher as _, Wheelhouse};
+use crate::{DirectoryPublisher, FilePlacer, WheelhouseContents};
 use wheelhouse_archive::testing::{METADATA, WHEEL_NAME, WheelSample};
 
-struct OneWheel(Vec<u8>);
+struct SingleFilePlacer(Vec<u8>);
 
-impl Place for OneWheel {
+impl FilePlacer for SingleFilePlacer {
     fn place(&self, _sha256: &Sha256, destination: &Path) -> Result<()> {
         fs::write(destination, &self.0).unwrap();
         Ok(())
@@ -39,10 +39,10 @@ fn published() -> tempfile::TempDir {
     let mut files: BTreeMap<String, Vec<u8>> =
         pages(std::slice::from_ref(&indexed)).into_iter().collect();
     files.insert(format!("{WHEEL_NAME}.metadata"), METADATA.into());
-    let wheelhouse = Wheelhouse {
+    let wheelhouse = WheelhouseContents {
         manifest: manifest(&indexed),
         files,
-        store: &OneWheel(bytes),
+        placer: &SingleFilePlacer(bytes),
     };
     let directory = tempfile::Builder::new()
         .prefix("a wheel house")
@@ -84,7 +84,7 @@ fn manifest(wheel: &IndexedWheel) -> Manifest {
     }
 }
 
-/// A plain web server, until it is dropped.
+/// A plain web server, which is stopped when this is dropped.
 struct Server {
     process: Child,
     url: String,
@@ -134,7 +134,7 @@ fn file_url(directory: &Path) -> String {
     )
 }
 
-/// Runs a client to its end, without the configuration of whoever runs the test.
+/// Runs a client without the configuration of the current user, and asserts that it succeeds.
 fn run(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
@@ -146,8 +146,8 @@ fn run(command: &mut Command) {
         .env("PIP_CONFIG_FILE", "/dev/null")
         .output()
         .unwrap();
-    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{talk}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn pip_downloads_from_the_index() {
     }
 }
 
-/// The Python of the test environment, which has uv; `./test` makes it.
+/// Returns the Python of the test environment, which has uv; `./test` creates it.
 fn test_python() -> String {
     std::env::var("WHEELHOUSE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }

@@ -130,7 +130,7 @@ fn tell(
         ),
         (&published.foreign, "was in the directory before"),
         (
-            &published.replaced_since,
+            &published.modified_since,
             "was replaced since an earlier run and was left alone",
         ),
     ];

@@ -19,7 +19,7 @@ use super::super::report::RunReport;
 use super::super::wheel_metadata::CoreMetadata;
 use super::collect::{CollectedFile, CollectedTarget};
 use wheelhouse_publish::{
-    DirectoryPublisher, IndexedWheel, Published, Publisher as _, Wheelhouse, simple_index,
+    DirectoryPublisher, IndexedWheel, Published, WheelhouseContents, simple_index,
 };
 use wheelhouse_store::{LinkMode, Store};
 
@@ -142,10 +142,10 @@ impl CollectedSet {
             directory: output.to_owned(),
             overwrite: true,
         };
-        publisher.publish(&Wheelhouse {
+        publisher.publish(&WheelhouseContents {
             manifest,
             files,
-            store: &placer,
+            placer: &placer,
         })
     }
 

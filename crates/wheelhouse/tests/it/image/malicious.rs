@@ -346,7 +346,7 @@ fn does_not_overwrite_files_in_directory() {
     let extract = |directory| run(&sandbox, &["extract", "oci:image:1", directory]);
     extract("mine")
         .assert_exit(7)
-        .assert_error_names(&["mine/pylock.toml", "in the way"]);
+        .assert_error_names(&["mine/pylock.toml", "exists with other content"]);
     assert_eq!(fs::read_to_string(own).unwrap(), "my own\n");
     assert_eq!(super::files(&sandbox.path("mine")).len(), 1);
     extract("back").assert_success();
