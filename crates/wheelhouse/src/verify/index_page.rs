@@ -1,14 +1,14 @@
-//! The pages of a simple repository (PEP 503, PEP 691), read for what they list.
+//! Parses the pages of a simple repository (PEP 503, PEP 691).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// What a page says of one file.
+/// The attributes of a file on a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Listed {
-    /// What the page calls it.
+pub(super) struct PageFile {
+    /// Its name on the page.
     pub(super) filename: String,
     pub(super) sha256: Option<String>,
     pub(super) requires_python: Option<String>,
@@ -16,17 +16,17 @@ pub(super) struct Listed {
     pub(super) metadata: Option<String>,
 }
 
-/// A link from the page of a project.
+/// A link on the page of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Link {
+pub(super) struct PageLink {
     pub(super) url: String,
-    /// The file at the top of the directory that it leads to; `None` when it leads elsewhere.
+    /// The name of the file at the top level of the directory; `None` for links to other places.
     pub(super) file: Option<String>,
-    pub(super) listed: Listed,
+    pub(super) attributes: PageFile,
 }
 
-impl Listed {
-    /// The names of what is not the same.
+impl PageFile {
+    /// Returns the names of the attributes that differ.
     pub(super) fn difference(&self, other: &Self) -> impl Iterator<Item = &'static str> {
         let differs = [
             (self.filename != other.filename, "name"),
@@ -43,7 +43,7 @@ impl Listed {
     }
 }
 
-/// The names of the projects that a root page in HTML links to.
+/// Returns the names of the projects on a root page in HTML.
 pub(super) fn links(text: &str) -> Option<BTreeSet<String>> {
     let links = anchors(text)?.into_iter().map(|attributes| {
         let href = attributes.get("href").map_or("", String::as_str);
@@ -52,26 +52,26 @@ pub(super) fn links(text: &str) -> Option<BTreeSet<String>> {
     Some(links.collect())
 }
 
-/// The files that the page of a project in HTML lists.
-pub(super) fn html(text: &str) -> Option<Vec<Link>> {
+/// Returns the files on the page of a project in HTML.
+pub(super) fn html(text: &str) -> Option<Vec<PageLink>> {
     html_at(text, ABOVE)
 }
 
-/// The files that a page in HTML lists which lies beside them.
-pub(super) fn html_beside(text: &str) -> Option<Vec<Link>> {
+/// Returns the files on a page in HTML in the same directory.
+pub(super) fn html_beside(text: &str) -> Option<Vec<PageLink>> {
     html_at(text, "")
 }
 
-/// Where the files are from the page of a project.
+/// The path from the page of a project to the files.
 const ABOVE: &str = "../../";
 
-fn html_at(text: &str, base: &str) -> Option<Vec<Link>> {
+fn html_at(text: &str, base: &str) -> Option<Vec<PageLink>> {
     let link = |attributes: BTreeMap<String, String>| {
         let href = attributes.get("href").map_or("", String::as_str);
         let (url, fragment) = href.split_once('#').unwrap_or((href, ""));
         let digest = |text: &str| text.strip_prefix("sha256=").map(str::to_owned);
         let file = destination(url, base);
-        let listed = Listed {
+        let attributes = PageFile {
             filename: file.clone().unwrap_or_default(),
             sha256: digest(fragment),
             requires_python: attributes.get("data-requires-python").cloned(),
@@ -79,16 +79,16 @@ fn html_at(text: &str, base: &str) -> Option<Vec<Link>> {
                 .get("data-core-metadata")
                 .and_then(|text| digest(text)),
         };
-        Link {
+        PageLink {
             url: url.to_owned(),
             file,
-            listed,
+            attributes,
         }
     };
     Some(anchors(text)?.into_iter().map(link).collect())
 }
 
-/// The names of the projects that a root page in JSON lists.
+/// Returns the names of the projects on a root page in JSON.
 pub(super) fn json_projects(bytes: &[u8]) -> Option<BTreeSet<String>> {
     let page: Value = serde_json::from_slice(bytes).ok()?;
     let projects = page["projects"].as_array()?.iter();
@@ -97,36 +97,36 @@ pub(super) fn json_projects(bytes: &[u8]) -> Option<BTreeSet<String>> {
         .collect()
 }
 
-/// The files that the page of a project in JSON lists.
-pub(super) fn json(bytes: &[u8]) -> Option<Vec<Link>> {
+/// Returns the files on the page of a project in JSON.
+pub(super) fn json(bytes: &[u8]) -> Option<Vec<PageLink>> {
     let page: Value = serde_json::from_slice(bytes).ok()?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let link = |file: &Value| {
-        let listed = Listed {
+        let attributes = PageFile {
             filename: text(&file["filename"])?,
             sha256: text(&file["hashes"]["sha256"]),
             requires_python: text(&file["requires-python"]),
             metadata: text(&file["core-metadata"]["sha256"]),
         };
         let url = text(&file["url"])?;
-        Some(Link {
+        Some(PageLink {
             file: destination(&url, ABOVE),
             url,
-            listed,
+            attributes,
         })
     };
     page["files"].as_array()?.iter().map(link).collect()
 }
 
-/// The file that `url` leads to from the page of a project, which is two directories below it.
+/// Returns the file that `url` refers to, relative to a page with the path `base` to the files.
 fn destination(url: &str, base: &str) -> Option<String> {
     let segment = url.strip_prefix(base)?;
     let is_segment = !segment.contains(['/', '\\', '?', '#', ':']);
     is_segment.then(|| percent_decode_str(segment).decode_utf8_lossy().into_owned())
 }
 
-/// The attributes of everything that decides where links lead; `None` if some can be read otherwise
-/// than here.
+/// Returns the attributes of all elements that determine targets of links; `None` if parsers may disagree about
+/// some of them.
 fn anchors(text: &str) -> Option<Vec<BTreeMap<String, String>>> {
     let mut anchors = Vec::new();
     for tag in text.split('<').skip(1) {
@@ -139,11 +139,11 @@ fn anchors(text: &str) -> Option<Vec<BTreeMap<String, String>>> {
     Some(anchors)
 }
 
-/// The attributes of a tag, out of what comes after its name. They are written as in our pages: each
-/// once, in small letters, and with its value in double quotes.
+/// Parses the attributes of a tag from the text after its name. They must be written as on the pages of this
+/// program: each once, in lower case, and with a value in double quotes.
 fn attributes(mut rest: &str) -> Option<BTreeMap<String, String>> {
     let mut attributes = BTreeMap::new();
-    // A value may hold `>` only in its escaped form.
+    // A value contains `>` only in its escaped form.
     while !rest.trim_start().starts_with('>') {
         let (name, after) = rest.split_once("=\"")?;
         let (value, after) = after.split_once('"')?;
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_to_files_of_the_directory_or_elsewhere() {
+    fn accepts_only_links_to_files_of_the_directory() {
         let file = destination("../../a-1%2Bb.whl", ABOVE);
         assert_eq!(file.as_deref(), Some("a-1+b.whl"));
         for elsewhere in [
@@ -193,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn every_anchor_counts() {
+    fn parses_all_anchors_and_base_elements() {
         let page = "<a href=\"../../a-1.whl#sha256=0\">a</a><base href=\"//host/\"><A\nhref=\"b\">";
         assert_eq!(urls(page).unwrap(), ["../../a-1.whl", "//host/", "b"]);
         assert_eq!(urls("<a name=\"b\"><abbr title='c'>").unwrap(), [""]);
     }
 
     #[test]
-    fn what_others_may_read_otherwise_is_no_page() {
+    fn rejects_pages_that_parsers_may_disagree_about() {
         for page in [
             "<a href='b'>",
             "<a href=b>",

@@ -1,44 +1,47 @@
-//! The Pythons of this machine that stand for the targets of a wheelhouse.
+//! Finds the interpreters of this machine that can check a target.
 
 use std::path::PathBuf;
 
+use tracing::debug;
 use wheelhouse_engine::python::{self, DiscoveryEnvironment};
 use wheelhouse_engine::{Host, can_substitute};
 use wheelhouse_types::{Result, Target};
 
-/// Looks for Pythons.
-pub(super) struct Hosts<'a> {
+/// Finds interpreters.
+pub(super) struct Interpreters<'a> {
     /// The Python that the user names.
     pub(super) python: Option<&'a str>,
-    pub(super) surroundings: &'a DiscoveryEnvironment,
-    /// Where what Pythons say of themselves is kept.
+    pub(super) discovery: &'a DiscoveryEnvironment,
+    /// The directory in which the engine caches the properties of interpreters.
     pub(super) cache: PathBuf,
 }
 
-impl Hosts<'_> {
-    /// The Python that the user names, or the ordinary one.
+impl Interpreters<'_> {
+    /// Returns the Python that the user names, or the default one.
     ///
     /// # Errors
-    /// When there is none that can be used.
-    pub(super) async fn ordinary(&self) -> Result<Host> {
+    /// When it is missing or cannot be used.
+    pub(super) async fn default_interpreter(&self) -> Result<Host> {
         self.discover(self.python).await
     }
 
-    /// A Python for `target`: the ordinary one, or else one of its version. `None` if there is none,
-    /// or if the user names another.
+    /// Returns an interpreter for `target`: the default one, or one of the target's Python version. Returns
+    /// `None` if none is suitable, or if the user names another one.
     ///
     /// # Errors
     /// When the Python that the user names cannot be used.
-    pub(super) async fn standing_for(&self, target: &Target) -> Result<Option<Host>> {
-        match self.ordinary().await {
+    pub(super) async fn interpreter_for(&self, target: &Target) -> Result<Option<Host>> {
+        match self.default_interpreter().await {
             Ok(host) if can_substitute(&host.target(), target) => return Ok(Some(host)),
             Err(error) if self.python.is_some() => return Err(error),
             _ if self.python.is_some() || target.implementation != "cpython" => return Ok(None),
             _ => {}
         }
-        let parts: Vec<&str> = target.python_version.splitn(3, '.').take(2).collect();
-        let version = parts.join(".");
-        if python::locate(Some(&version), self.surroundings).is_none() {
+        let mut parts = target.python_version.splitn(3, '.');
+        let version = [parts.next(), parts.next()].map(Option::unwrap_or_default);
+        let version = version.join(".");
+        if python::locate(Some(&version), self.discovery).is_none() {
+            debug!(version, "no interpreter of this version");
             return Ok(None);
         }
         let host = self.discover(Some(&version)).await.ok();
@@ -46,7 +49,7 @@ impl Hosts<'_> {
     }
 
     async fn discover(&self, request: Option<&str>) -> Result<Host> {
-        let located = python::locate(request, self.surroundings);
+        let located = python::locate(request, self.discovery);
         Host::discover(request, located.as_deref(), &self.cache).await
     }
 }

@@ -1,6 +1,6 @@
-//! What a directory holds: its manifest, and its files sorted by what pip would make of them.
+//! Lists the files of a directory by the way in which pip would use them, and reads its manifest.
 //!
-//! Never judges a file by its contents.
+//! The contents of other files are not read.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,38 +11,38 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::manifest::{MANIFEST_NAME, Unusable};
 use wheelhouse_types::{Error, Kind, Manifest, Result};
 
-use super::report::Finding;
+use super::report::{Finding, RERUN_HINT};
 use wheelhouse_fs::input;
 
-/// What pip takes for source distributions in a `--find-links` directory.
-const SDIST_ENDINGS: [&str; 7] = [
+/// The suffixes of source distributions that pip accepts in a `--find-links` directory.
+const SDIST_SUFFIXES: [&str; 7] = [
     ".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".tar",
 ];
 
-/// A directory, looked through once.
-pub(super) struct Survey {
-    /// Absolute.
+/// The files of a directory.
+pub(super) struct DirectoryInventory {
+    /// The absolute path of the directory.
     pub(super) directory: PathBuf,
     pub(super) manifest: Option<Manifest>,
-    /// What is wrong with the manifest that is there.
+    /// Why the manifest cannot be used.
     pub(super) damage: Option<Finding>,
-    /// The wheels at the top, by name.
+    /// The names of the wheels at the top level.
     pub(super) wheels: BTreeSet<String>,
-    /// The source distributions at the top, by name.
+    /// The names of the source distributions at the top level.
     pub(super) sdists: BTreeSet<String>,
-    /// Every other file, relative to the directory; a directory that is none of the manifest's is
-    /// one name with a slash at its end.
+    /// All other files, as relative paths; a directory that the manifest does not name is one entry with a
+    /// slash at its end.
     pub(super) others: BTreeSet<String>,
 }
 
-impl Survey {
-    /// Looks through `directory`, which is absolute.
+impl DirectoryInventory {
+    /// Reads `directory`, an absolute path.
     ///
     /// # Errors
-    /// `Input` when it cannot be read, and when its manifest has a schema that is not known.
+    /// [`Kind::Input`] when it cannot be read, or its manifest has an unknown schema.
     pub(super) fn read(directory: &Path) -> Result<Self> {
         let (manifest, damage) = read_manifest(directory)?;
-        let mut survey = Self {
+        let mut inventory = Self {
             directory: directory.to_owned(),
             manifest,
             damage,
@@ -50,18 +50,18 @@ impl Survey {
             sdists: BTreeSet::new(),
             others: BTreeSet::new(),
         };
-        survey.walk()?;
-        Ok(survey)
+        inventory.walk()?;
+        Ok(inventory)
     }
 
-    /// The wheels and source distributions that are no files, such as pipes: whoever opens these
-    /// may wait for ever.
-    pub(super) fn no_files(&self) -> impl Iterator<Item = &String> {
+    /// Returns the wheels and source distributions that are not regular files. Opening a pipe, for example, may
+    /// block forever.
+    pub(super) fn irregular_files(&self) -> impl Iterator<Item = &String> {
         let names = self.wheels.iter().chain(&self.sdists);
         names.filter(|name| !self.directory.join(name).is_file())
     }
 
-    /// The bytes of the file `name`, unless it is none, or none of the directory.
+    /// Reads the file `name` if it is a regular file inside the directory.
     pub(super) fn read_file(&self, name: &str) -> Option<Vec<u8>> {
         let path = self.directory.join(name);
         let is_file = is_inside(name) && path.is_file();
@@ -85,13 +85,13 @@ impl Survey {
                 entries.skip_current_dir();
                 self.others.insert(format!("{name}/"));
             } else {
-                self.take(name);
+                self.add(name);
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, name: String) {
+    fn add(&mut self, name: String) {
         let is_top = !name.contains('/');
         if is_top && ends_with(&name, ".whl") {
             self.wheels.insert(name);
@@ -102,7 +102,7 @@ impl Survey {
         }
     }
 
-    /// The directories that hold files of the manifest.
+    /// Returns the directories that contain files of the manifest.
     fn known_directories(&self) -> BTreeSet<String> {
         let files = self.manifest.iter().flat_map(|manifest| &manifest.files);
         files
@@ -113,7 +113,7 @@ impl Survey {
     }
 }
 
-/// Whether `name` is a path that stays inside the directory.
+/// Returns whether the relative path `name` stays inside the directory.
 pub(super) fn is_inside(name: &str) -> bool {
     let mut components = Path::new(name).components();
     !name.is_empty() && components.all(|part| matches!(part, Component::Normal(_)))
@@ -128,10 +128,10 @@ fn ends_with(name: &str, ending: &str) -> bool {
     name.to_ascii_lowercase().ends_with(ending)
 }
 
-/// The name and the version of `filename`, if pip would take that for a source distribution: a
-/// hyphen parts the two.
+/// Returns the name and the version in `filename`, separated by a hyphen, if pip would accept it as a source
+/// distribution.
 pub(super) fn sdist(filename: &str) -> Option<(&str, &str)> {
-    let ending = SDIST_ENDINGS
+    let ending = SDIST_SUFFIXES
         .iter()
         .find(|ending| ends_with(filename, ending))?;
     let stem = &filename[..filename.len() - ending.len()];
@@ -140,7 +140,8 @@ pub(super) fn sdist(filename: &str) -> Option<(&str, &str)> {
         .filter(|(_, version)| is_version(version))
 }
 
-/// Reads the manifest of `directory`: it, or what is wrong with it, or neither.
+/// Reads the manifest of `directory`. Returns the manifest, a finding if it is not valid, or neither if it is
+/// missing.
 fn read_manifest(directory: &Path) -> Result<(Option<Manifest>, Option<Finding>)> {
     let path = directory.join(MANIFEST_NAME);
     let bytes = match input::read(&path) {
@@ -149,7 +150,7 @@ fn read_manifest(directory: &Path) -> Result<(Option<Manifest>, Option<Finding>)
             return Ok((None, None));
         }
         Err(_) if !directory.is_dir() => {
-            let message = format!("there is no directory {}", directory.display());
+            let message = format!("{} is not a directory", directory.display());
             let hint = "Name a directory that `wheelhouse build` or `pip wheel` has made.";
             return Err(Error::new(Kind::Input, message).with_hint(hint));
         }
@@ -165,11 +166,11 @@ fn read_manifest(directory: &Path) -> Result<(Option<Manifest>, Option<Finding>)
         Ok(manifest) => Ok((Some(manifest), None)),
         Err(unknown @ Unusable::Unknown(_)) => {
             let message = format!("{} {unknown}", path.display());
-            let hint = "A newer wheelhouse wrote it: verify with that one.";
+            let hint = "Use a newer version of wheelhouse: this manifest was written by one.";
             Err(Error::new(Kind::Input, message).with_hint(hint))
         }
         Err(unusable) => {
-            let damage = Finding::new(MANIFEST_NAME, unusable.to_string()).hint(super::AGAIN);
+            let damage = Finding::new(MANIFEST_NAME, unusable.to_string()).hint(RERUN_HINT);
             Ok((None, Some(damage)))
         }
     }
@@ -180,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sdists_have_a_name_and_a_version() {
+    fn parses_names_of_sdists() {
         for name in ["alpha-1.0.tar.gz", "Alpha-beta-2.ZIP", "a-1.tgz"] {
             assert!(sdist(name).is_some(), "{name}");
         }
@@ -195,22 +196,24 @@ mod tests {
     }
 
     #[test]
-    fn files_are_sorted_by_what_they_are() {
+    fn sorts_files_by_kind() {
         let directory = tempfile::tempdir().unwrap();
         for name in ["a-1-py3-none-any.whl", "b-1.tar.gz", "notes.txt"] {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
         std::fs::create_dir_all(directory.path().join("more/deep")).unwrap();
-        let survey = Survey::read(directory.path()).unwrap();
-        assert_eq!(Vec::from_iter(survey.wheels), ["a-1-py3-none-any.whl"]);
-        assert_eq!(Vec::from_iter(survey.sdists), ["b-1.tar.gz"]);
-        assert_eq!(Vec::from_iter(survey.others), ["more/", "notes.txt"]);
-        assert!(survey.manifest.is_none() && survey.damage.is_none());
+        let inventory = DirectoryInventory::read(directory.path()).unwrap();
+        assert_eq!(Vec::from_iter(inventory.wheels), ["a-1-py3-none-any.whl"]);
+        assert_eq!(Vec::from_iter(inventory.sdists), ["b-1.tar.gz"]);
+        assert_eq!(Vec::from_iter(inventory.others), ["more/", "notes.txt"]);
+        assert!(inventory.manifest.is_none() && inventory.damage.is_none());
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_an_error() {
-        let error = Survey::read(Path::new("/nowhere/at/all")).err().unwrap();
+    fn rejects_missing_directory() {
+        let error = DirectoryInventory::read(Path::new("/nowhere/at/all"))
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), Kind::Input);
         assert!(error.sentence().contains("/nowhere/at/all"));
     }

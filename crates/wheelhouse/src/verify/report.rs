@@ -1,83 +1,85 @@
-//! What verifying has found: one [`Check`] for each question that was asked.
+//! The report of a verification, with one [`Check`] for each property that was checked.
 //!
-//! Never decides how it is shown.
+//! The command line decides how it is shown.
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// The outcome of verifying one directory.
+/// The results of the verification of one directory.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub directory: PathBuf,
-    /// Whether the directory has a manifest that could be read.
+    /// Whether the directory has a readable manifest.
     pub manifest: bool,
-    /// In the order in which they were asked.
+    /// The checks in the order in which they were made.
     pub checks: Vec<Check>,
 }
 
-/// One question, and its answer.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Check {
-    pub name: Name,
-    /// The target that it is about, if it is about one.
+    pub name: CheckName,
+    /// The label of the target, if the check is for one.
     pub target: Option<String>,
-    pub outcome: Outcome,
-    /// What was looked at, how many of it: `3` and `wheel`.
-    pub counts: Vec<Count>,
-    /// Why it was not checked, or not in full.
+    pub outcome: CheckOutcome,
+    /// How many things of a kind were checked: `3` and `wheel`.
+    pub counts: Vec<CheckCount>,
+    /// Why the check was skipped, entirely or in part.
     pub reason: Option<String>,
     pub failures: Vec<Finding>,
-    /// What fails nothing but should be known.
+    /// Findings that do not fail the check.
     pub warnings: Vec<Finding>,
 }
 
-/// Which question it is.
+/// The name of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Name {
-    /// Are the files those of the manifest?
+pub enum CheckName {
+    /// The files are those of the manifest.
     Files,
-    /// Are the wheels what their names say, and fit for the target?
+    /// The wheels match their names and fit the target.
     Wheels,
-    /// Do the static index and the metadata files agree with the wheels?
+    /// The static index and the metadata files agree with the wheels.
     Index,
-    /// Do the locks agree with the wheels?
+    /// The locks agree with the wheels.
     Lock,
-    /// Do the source distributions build from what is there?
+    /// The source distributions can be built from the directory.
     Sources,
-    /// Are the requirements satisfied by what is there?
+    /// The files satisfy the requirements.
     Completeness,
-    /// Does pip install it?
+    /// pip installs the requirements.
     Installation,
-    /// Can what was installed be imported?
+    /// The installed modules can be imported.
     Imports,
 }
 
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum CheckOutcome {
     Passed,
     Failed,
-    /// Nothing was found to be wrong, because nothing (or not everything) was looked at.
+    /// No failure was found, but the check was skipped entirely or in part.
     NotChecked,
 }
 
+/// A number of things of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Count {
+pub struct CheckCount {
     pub number: usize,
-    /// In the singular.
+    /// The noun in the singular.
     pub noun: &'static str,
 }
 
-/// Something that was found, about one file, package or line.
+/// A failure or a warning about one file, package or line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub about: String,
-    /// A fragment that goes on from there.
+    /// The predicate of the sentence that starts with `about`.
     pub message: String,
-    /// Lines to be shown below, such as the end of a program's output.
+    /// Further lines, such as the end of the output of a program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,12 +87,13 @@ pub struct Finding {
 }
 
 impl Report {
-    /// Whether nothing failed; what was not checked fails nothing.
+    /// Returns whether no check failed; skipped checks do not fail.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.failures() == 0
     }
 
+    /// Returns the number of failures of all checks.
     #[must_use]
     pub fn failures(&self) -> usize {
         self.checks.iter().map(|check| check.failures.len()).sum()
@@ -118,18 +121,22 @@ impl Finding {
     }
 }
 
-/// A check under way.
-pub(super) struct Examination {
-    name: Name,
+/// Suggests to repair files that a run writes.
+pub(super) const RERUN_HINT: &str =
+    "Run the command that made the directory again: it repairs the files that it wrote.";
+
+/// Collects the findings of a check.
+pub(super) struct CheckBuilder {
+    name: CheckName,
     target: Option<String>,
-    counts: Vec<Count>,
+    counts: Vec<CheckCount>,
     reason: Option<String>,
     failures: Vec<Finding>,
     warnings: Vec<Finding>,
 }
 
-impl Examination {
-    pub(super) fn of(name: Name) -> Self {
+impl CheckBuilder {
+    pub(super) fn new(name: CheckName) -> Self {
         Self {
             name,
             target: None,
@@ -146,7 +153,7 @@ impl Examination {
     }
 
     pub(super) fn count(&mut self, number: usize, noun: &'static str) {
-        self.counts.push(Count { number, noun });
+        self.counts.push(CheckCount { number, noun });
     }
 
     pub(super) fn fail(&mut self, finding: Finding) {
@@ -161,22 +168,22 @@ impl Examination {
         !self.failures.is_empty()
     }
 
-    /// Says that something was not checked; the first reason stays.
-    pub(super) fn leave_out(&mut self, reason: impl Into<String>) {
+    /// Marks the check as incomplete; the first reason is kept.
+    pub(super) fn skip_part(&mut self, reason: impl Into<String>) {
         self.reason.get_or_insert_with(|| reason.into());
     }
 
-    /// The check that was left out for `reason`.
-    pub(super) fn left_out(mut self, reason: impl Into<String>) -> Check {
-        self.leave_out(reason);
+    /// Returns the check as skipped for `reason`.
+    pub(super) fn skipped(mut self, reason: impl Into<String>) -> Check {
+        self.skip_part(reason);
         self.finish()
     }
 
     pub(super) fn finish(self) -> Check {
         let outcome = match (self.failures.is_empty(), &self.reason) {
-            (false, _) => Outcome::Failed,
-            (true, Some(_)) => Outcome::NotChecked,
-            (true, None) => Outcome::Passed,
+            (false, _) => CheckOutcome::Failed,
+            (true, Some(_)) => CheckOutcome::NotChecked,
+            (true, None) => CheckOutcome::Passed,
         };
         Check {
             name: self.name,
@@ -195,14 +202,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_checked_is_no_success_and_no_failure() {
-        let check = Examination::of(Name::Imports).left_out("nobody asked");
-        assert_eq!(check.outcome, Outcome::NotChecked);
-        let mut failed = Examination::of(Name::Imports);
-        failed.leave_out("some");
+    fn skipped_check_neither_passes_nor_fails() {
+        let check = CheckBuilder::new(CheckName::Imports).skipped("not requested");
+        assert_eq!(check.outcome, CheckOutcome::NotChecked);
+        let mut failed = CheckBuilder::new(CheckName::Imports);
+        failed.skip_part("some");
         failed.fail(Finding::new("alpha", "is broken"));
         let failed = failed.finish();
-        assert_eq!(failed.outcome, Outcome::Failed);
+        assert_eq!(failed.outcome, CheckOutcome::Failed);
         let report = |checks| Report {
             directory: "wheels".into(),
             manifest: true,

@@ -1,8 +1,7 @@
-//! What should be there: the requirements that a directory has to satisfy, by the names of
-//! packages.
+//! The packages that a directory must have, by name.
 //!
-//! A requirement that names a file or a tree is satisfied by the wheel that was made of it, which
-//! is all that a directory has of it. Never asks anybody for the name of a package.
+//! A requirement that names a file or a tree is satisfied by the wheel that was made from it. The name of its
+//! package is found without building it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,50 +14,49 @@ use wheelhouse_types::toml_reader;
 use wheelhouse_types::unsatisfied::{Named, named};
 use wheelhouse_types::{Lock, Manifest, PackageName, Target};
 
-use super::checks::wheels::is_candidate;
-use super::inventory::{Survey, sdist};
-use super::wheel_contents::Examined;
+use super::inventory::{DirectoryInventory, sdist};
+use super::wheel_contents::{WheelContents, is_candidate};
 use wheelhouse_fs::input;
 
-/// The requirements of a proof.
+/// The packages that a directory must have.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct RequiredPackages {
     pub(super) roots: Vec<Requirement>,
-    /// One version for each package that a lock has.
+    /// The version of each package in a lock.
     pub(super) pins: Vec<Requirement>,
     pub(super) constraints: Vec<Requirement>,
-    /// What names no package that could be looked for, with who has it.
+    /// Requirements whose packages are unknown, with their origins.
     pub(super) nameless: Vec<String>,
-    /// The set of the manifest that is wanted; `None` for the only or first one.
+    /// The name of an additional set of the manifest; `None` for the main one.
     pub(super) set: Option<String>,
 }
 
-impl Wanted {
-    /// What these lines of requirements and constraints want.
+impl RequiredPackages {
+    /// Returns the packages of requirements and constraints.
     pub(super) fn lines(
         requirements: &[Requirement],
         constraints: &[Requirement],
         manifest: Option<&Manifest>,
     ) -> Self {
-        let mut wanted = Self::default();
+        let mut required = Self::default();
         for line in requirements {
             if let Some(text) = by_name(line, manifest) {
-                wanted.roots.push(with_text(line, text));
+                required.roots.push(with_text(line, text));
             } else {
                 let text = redacted(&line.text);
                 let nameless = format!("`{text}` of {}", line.origin);
-                wanted.nameless.push(nameless);
+                required.nameless.push(nameless);
             }
         }
         let by_version = |line: &&Requirement| matches!(named(&line.text), Named::Package(..));
         let constraints = constraints.iter().filter(by_version);
-        wanted.constraints = constraints
+        required.constraints = constraints
             .map(|line| with_text(line, line.text.clone()))
             .collect();
-        wanted
+        required
     }
 
-    /// Exactly the packages of `lock`, which is at `path`.
+    /// Returns the packages of the lock at `path`.
     pub(super) fn lock(lock: &Lock, path: &Path) -> Self {
         Self {
             roots: pins(lock, &path.display().to_string()),
@@ -66,39 +64,39 @@ impl Wanted {
         }
     }
 
-    /// What the manifest says that was asked for, and what its locks made of that.
+    /// Returns the packages that the manifest and its lock require.
     pub(super) fn manifest(manifest: &Manifest, lock: Option<&Lock>, target: &Target) -> Self {
-        let mut wanted = Self::asked(&manifest.requirements, manifest);
-        wanted.pins = match lock {
+        let mut required = Self::recorded(&manifest.requirements, manifest);
+        required.pins = match lock {
             Some(lock) => pins(lock, "the lock"),
             None => manifest_pins(manifest, target),
         };
-        wanted
+        required
     }
 
-    /// What a further set of the manifest asked for, and what its lock made of that.
+    /// Returns the packages of an additional set of the manifest and its lock.
     pub(super) fn set(set: &Set, manifest: &Manifest, lock: Option<&Lock>) -> Self {
         Self {
             pins: lock
                 .map(|lock| pins(lock, &set.lock_name()))
                 .unwrap_or_default(),
             set: Some(set.name.clone()),
-            ..Self::asked(&set.requirements, manifest)
+            ..Self::recorded(&set.requirements, manifest)
         }
     }
 
-    fn asked(requirements: &[String], manifest: &Manifest) -> Self {
+    fn recorded(requirements: &[String], manifest: &Manifest) -> Self {
         let lines = requirements.iter();
         let roots: Vec<Requirement> = lines
             .map(|text| line(text.clone(), MANIFEST_NAME))
             .collect();
-        let mut wanted = Self::lines(&roots, &[], Some(manifest));
-        // The pins cover these.
-        wanted.nameless.clear();
-        wanted
+        let mut required = Self::lines(&roots, &[], Some(manifest));
+        // The pins include these packages.
+        required.nameless.clear();
+        required
     }
 
-    /// Returns how checks name what is wanted on `target`.
+    /// Returns the label of the packages on `target` in checks.
     pub(super) fn label(&self, target: &Target) -> String {
         match &self.set {
             Some(set) => format!("{}, set `{set}`", target.label()),
@@ -106,10 +104,10 @@ impl Wanted {
         }
     }
 
-    /// Every distribution of a directory that has no manifest and could be for `target`.
+    /// Returns all packages of a directory without a manifest that may be for `target`.
     pub(super) fn everything(
-        survey: &Survey,
-        wheels: &BTreeMap<String, Examined>,
+        inventory: &DirectoryInventory,
+        wheels: &BTreeMap<String, WheelContents>,
         target: &Target,
     ) -> Self {
         let fit = WheelCompatibility::new(target);
@@ -117,9 +115,9 @@ impl Wanted {
             let filename = wheel.filename.as_ref()?;
             is_candidate(filename, &fit).then(|| filename.name.clone())
         });
-        let of_sdists = survey.sdists.iter().filter_map(|name| sdist_name(name));
+        let of_sdists = inventory.sdists.iter().filter_map(|name| sdist_name(name));
         let names: BTreeSet<PackageName> = of_wheels.chain(of_sdists).collect();
-        let directory = survey.directory.display().to_string();
+        let directory = inventory.directory.display().to_string();
         Self {
             roots: names
                 .iter()
@@ -129,8 +127,8 @@ impl Wanted {
         }
     }
 
-    /// The lines of a requirements file for pip, and of one of constraints: no package is named
-    /// twice, which old versions of pip do not take.
+    /// Returns the texts of a requirements file and of a constraints file for pip. Old versions of pip reject
+    /// files that name a package twice.
     pub(super) fn files(&self) -> (String, String) {
         let names: BTreeSet<PackageName> = self.roots.iter().filter_map(name).collect();
         let pins = self
@@ -162,8 +160,8 @@ fn line(text: String, origin: &str) -> Requirement {
     }
 }
 
-/// `line` with another text. Its hashes are compared with the files, not by the resolver: what was
-/// built from a source that they are of has others.
+/// Returns `line` with another text, and without hashes: these are compared with the files later, because a wheel
+/// that was built from an sdist has another hash.
 fn with_text(line: &Requirement, text: String) -> Requirement {
     Requirement {
         text,
@@ -180,7 +178,7 @@ fn pins(lock: &Lock, origin: &str) -> Vec<Requirement> {
         .collect()
 }
 
-/// One version for each package of which the manifest has one for `target`.
+/// Returns a pin for each package of which the manifest has only one version for `target`.
 fn manifest_pins(manifest: &Manifest, target: &Target) -> Vec<Requirement> {
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let fit = WheelCompatibility::new(target);
@@ -200,22 +198,22 @@ fn manifest_pins(manifest: &Manifest, target: &Target) -> Vec<Requirement> {
         .collect()
 }
 
-/// The text of `line` with the name of a package instead of a file or tree.
+/// Returns the text of `line` with the name of its package instead of a file or tree.
 fn by_name(line: &Requirement, manifest: Option<&Manifest>) -> Option<String> {
     match named(&line.text) {
         Named::Package(_, text) | Named::Direct(_, text) => Some(text),
         Named::Nameless => {
-            let (place, extras) = parted(&line.text);
-            let name = named_by_url(place)
-                .or_else(|| named_by_project(&line.base.join(place)))
-                .or_else(|| named_by_manifest(place, &line.base, manifest?))?;
+            let (location, extras) = split_extras(&line.text);
+            let name = name_in_url(location)
+                .or_else(|| name_in_project(&line.base.join(location)))
+                .or_else(|| name_in_manifest(location, &line.base, manifest?))?;
             Some(format!("{name}{extras}"))
         }
     }
 }
 
-/// The file or tree of a requirement, and its extras in brackets.
-fn parted(text: &str) -> (&str, &str) {
+/// Splits a requirement into its file or tree, and its extras in brackets.
+fn split_extras(text: &str) -> (&str, &str) {
     let text = text.split(" ;").next().unwrap_or(text).trim();
     match text.rfind('[') {
         Some(start) if text.ends_with(']') => text.split_at(start),
@@ -223,9 +221,9 @@ fn parted(text: &str) -> (&str, &str) {
     }
 }
 
-/// The name that a URL or a path has in it: `#egg=NAME`, or a file that is called after it.
-fn named_by_url(place: &str) -> Option<PackageName> {
-    let (location, fragment) = place.split_once('#').unwrap_or((place, ""));
+/// Returns the name of the package in a URL or a path: `#egg=NAME`, or the name of the file.
+fn name_in_url(location: &str) -> Option<PackageName> {
+    let (location, fragment) = location.split_once('#').unwrap_or((location, ""));
     let egg = fragment
         .split('&')
         .find_map(|part| part.strip_prefix("egg="))
@@ -241,23 +239,23 @@ fn named_by_url(place: &str) -> Option<PackageName> {
     }
 }
 
-/// The name that the source distribution `file` is called after.
+/// Returns the name of the package in the name of the source distribution `file`.
 pub(super) fn sdist_name(file: &str) -> Option<PackageName> {
     sdist(file)?.0.parse().ok()
 }
 
-/// The name that the `pyproject.toml` of a tree states.
-fn named_by_project(tree: &Path) -> Option<PackageName> {
+/// Returns the name in the `pyproject.toml` of a tree.
+fn name_in_project(tree: &Path) -> Option<PackageName> {
     let text = input::read_to_string(&tree.join("pyproject.toml")).ok()?;
     let project = toml_reader::parse(&text).ok()?;
     project.get("project")?.get("name")?.as_str()?.parse().ok()
 }
 
-/// The name of the wheel that was made of `place`.
-fn named_by_manifest(place: &str, base: &Path, manifest: &Manifest) -> Option<PackageName> {
-    let place = redacted(place);
-    let path: std::path::PathBuf = base.join(&place).components().collect();
-    // The commit of a repository is not the reference that was asked for.
+/// Returns the name of the package that was built from `location`, according to the manifest.
+fn name_in_manifest(location: &str, base: &Path, manifest: &Manifest) -> Option<PackageName> {
+    let location = redacted(location);
+    let path: std::path::PathBuf = base.join(&location).components().collect();
+    // The manifest records a commit instead of the branch or tag of the requirement.
     let repository = |text: &str| {
         let slash = text.rfind('/').unwrap_or(0);
         let end = text[slash..].find('@').map_or(text.len(), |at| slash + at);
@@ -266,8 +264,8 @@ fn named_by_manifest(place: &str, base: &Path, manifest: &Manifest) -> Option<Pa
     let mut wheels = manifest.wheels.iter();
     let wheel = wheels.find(|wheel| {
         Path::new(&wheel.source) == path
-            || wheel.source == place
-            || (place.starts_with("git+") && repository(&wheel.source) == repository(&place))
+            || wheel.source == location
+            || (location.starts_with("git+") && repository(&wheel.source) == repository(&location))
     })?;
     wheel.name.parse().ok()
 }
@@ -281,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn files_and_trees_become_names() {
+    fn resolves_names_of_files_and_trees() {
         let tree = tempfile::tempdir().unwrap();
         let project = "[project]\nname = \"Of.Tree\"\n";
         std::fs::write(tree.path().join("pyproject.toml"), project).unwrap();
@@ -297,32 +295,32 @@ mod tests {
             base: tree.path().to_owned(),
             ..line(text.to_owned(), "r.txt:1")
         });
-        let wanted = Wanted::lines(&lines, &lines[..2], None);
+        let required = RequiredPackages::lines(&lines, &lines[..2], None);
         assert_eq!(
-            texts(&wanted.roots),
+            texts(&required.roots),
             ["alpha>=1", "beta[x]", "gamma", "delta", "of-tree[fast]"]
         );
-        assert_eq!(wanted.nameless, ["`./absent` of r.txt:1"]);
-        assert_eq!(texts(&wanted.constraints), ["alpha>=1"]);
+        assert_eq!(required.nameless, ["`./absent` of r.txt:1"]);
+        assert_eq!(texts(&required.constraints), ["alpha>=1"]);
     }
 
     #[test]
-    fn pip_is_told_no_name_twice() {
-        let wanted = Wanted {
+    fn names_packages_once_for_pip() {
+        let required = RequiredPackages {
             roots: vec![line("alpha[x]>=1".to_owned(), "")],
             pins: vec![
                 line("alpha==1.2".to_owned(), ""),
                 line("beta==2".to_owned(), ""),
             ],
-            ..Wanted::default()
+            ..RequiredPackages::default()
         };
-        let (requirements, constraints) = wanted.files();
+        let (requirements, constraints) = required.files();
         assert_eq!(requirements, "alpha[x]>=1\nbeta==2\n");
         assert_eq!(constraints, "alpha==1.2\nbeta==2\n");
     }
 
     #[test]
-    fn sdists_are_called_after_their_packages() {
+    fn parses_package_names_of_sdists() {
         assert_eq!(sdist_name("My_pkg-1.0.tar.gz").unwrap().as_ref(), "my-pkg");
         assert_eq!(sdist_name("notes.zip"), None);
     }

@@ -1,306 +1,351 @@
-//! One verification: its checks in their order, those that run something only when nothing has failed.
+//! Runs the checks of a verification in order; checks that run code only if no earlier check has failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use tracing::debug;
 use wheelhouse_engine::Host;
 use wheelhouse_types::request::Building;
 use wheelhouse_types::{Lock, Manifest, Result, Source, Target};
 
-use super::checks::external_lock::Given;
-use super::checks::lock::Locks;
+use super::checks::external_lock::ExternalLock;
+use super::checks::lock::DirectoryLocks;
 use super::checks::{completeness, files, imports, index, install, lock, sdists, wheels};
-use super::interpreters::Hosts;
-use super::inventory::Survey;
-use super::report::Examination;
-use super::requirements::Wanted;
-use super::wheel_contents::Examined;
-use super::{Check, Job, Name, Outcome, Progress, Requirements, sandbox};
+use super::interpreters::Interpreters;
+use super::inventory::DirectoryInventory;
+use super::job::{CheckProgress, VerifyJob, VerifyRequirements};
+use super::report::{Check, CheckBuilder, CheckName, CheckOutcome};
+use super::requirements::RequiredPackages;
+use super::sandbox::Sandbox;
+use super::wheel_contents::WheelContents;
 use wheelhouse_publish::simple_index;
 
-const BEFORE: &str = "what was checked before has failed";
-const NOT_ASKED: &str = "it was not asked for";
+const EARLIER_FAILURE: &str = "an earlier check has failed";
+const NOT_REQUESTED: &str = "it was not requested";
 
-/// A verification on its way.
-pub(super) struct Verification<'a> {
-    pub(super) job: &'a Job,
-    pub(super) survey: &'a Survey,
-    pub(super) wheels: &'a BTreeMap<String, Examined>,
+/// A verification that has started.
+pub(super) struct Runner<'a> {
+    pub(super) job: &'a VerifyJob,
+    pub(super) inventory: &'a DirectoryInventory,
+    pub(super) wheels: &'a BTreeMap<String, WheelContents>,
     pub(super) scratch: &'a Path,
     /// The settings for building source distributions.
     pub(super) building: Building,
     pub(super) checks: Vec<Check>,
 }
 
-/// A target, and a Python to prove something with.
-struct Standing {
-    /// As the manifest names it.
+/// A target, and an interpreter for its checks.
+struct TargetHost {
+    /// The name of the target in the manifest.
     name: String,
     target: Target,
     host: Host,
-    /// Why the Python is not one of that target, if it is not.
-    foreign: Option<String>,
+    /// Why the interpreter is not that of the target, if it is not.
+    mismatch: Option<String>,
 }
 
-impl Verification<'_> {
+impl Runner<'_> {
+    /// Runs all checks.
+    ///
+    /// # Errors
+    /// When an input cannot be read, an interpreter cannot be used, or the run is interrupted.
     pub(super) async fn run(mut self) -> Result<Vec<Check>> {
         self.confine_builds().await?;
-        let standing = self.standing().await?;
-        let locks = self.check_integrity(&standing);
-        self.check_sources(&standing, &locks).await?;
-        for standing in standing {
-            Box::pin(self.check_target(standing, &locks)).await?;
+        let hosts = self.target_hosts().await?;
+        let locks = self.check_integrity(&hosts);
+        self.check_sdists(&hosts, &locks).await?;
+        for host in hosts {
+            Box::pin(self.check_target(host, &locks)).await?;
         }
         Ok(self.checks)
     }
 
-    /// Gives hooks the surroundings that pip has.
+    /// Runs build hooks in a sandbox as pip is run.
     async fn confine_builds(&mut self) -> Result<()> {
-        if self.job.install && !self.survey.sdists.is_empty() {
+        if self.job.install && !self.inventory.sdists.is_empty() {
             let home = self.scratch.join("home");
-            let surroundings = sandbox::Surroundings::new(&self.job.environment, &home).await?;
-            self.building.confinement = Some(Arc::new(surroundings.confinement()));
+            let sandbox = Sandbox::new(&self.job.environment, &home).await?;
+            self.building.confinement = Some(Arc::new(sandbox.confinement()));
         }
         Ok(())
     }
 
-    /// The targets of the manifest, or else the ordinary Python.
-    async fn standing(&self) -> Result<Vec<Standing>> {
-        let hosts = Hosts {
+    /// Returns the targets of the manifest, or that of the default interpreter.
+    async fn target_hosts(&self) -> Result<Vec<TargetHost>> {
+        let interpreters = Interpreters {
             python: self.job.python.as_deref(),
-            surroundings: &self.job.surroundings,
+            discovery: &self.job.discovery,
             cache: self.scratch.join("uv"),
         };
-        let manifest = self.survey.manifest.as_ref();
+        let manifest = self.inventory.manifest.as_ref();
         let Some(manifest) = manifest.filter(|manifest| !manifest.targets.is_empty()) else {
-            let host = hosts.ordinary().await?;
+            let host = interpreters.default_interpreter().await?;
             let target = host.target();
-            return Ok(vec![Standing {
+            return Ok(vec![TargetHost {
                 name: target.full_name(),
                 target,
                 host,
-                foreign: None,
+                mismatch: None,
             }]);
         };
-        let mut standing = Vec::new();
+        let mut hosts = Vec::new();
         for target in &manifest.targets {
             let name = target.full_name();
-            standing.push(match hosts.standing_for(target).await? {
-                Some(host) => Standing {
+            let host = match interpreters.interpreter_for(target).await? {
+                Some(host) => TargetHost {
                     name,
                     target: host.target(),
                     host,
-                    foreign: None,
+                    mismatch: None,
                 },
-                None => Standing {
+                None => TargetHost {
                     name,
                     target: target.clone(),
-                    host: hosts.ordinary().await?,
-                    foreign: Some(no_host(hosts.python)),
+                    host: interpreters.default_interpreter().await?,
+                    mismatch: Some(no_interpreter(interpreters.python)),
                 },
-            });
+            };
+            debug!(
+                name = host.name,
+                mismatch = host.mismatch,
+                "found an interpreter for a target"
+            );
+            hosts.push(host);
         }
-        Ok(standing)
+        Ok(hosts)
     }
 
-    /// Checks what can be checked without running anything, and returns the locks.
-    fn check_integrity(&mut self, standing: &[Standing]) -> Locks {
-        let (survey, wheels) = (self.survey, self.wheels);
-        let targets = match &survey.manifest {
+    /// Runs the checks that start no programs, and returns the locks of the directory.
+    fn check_integrity(&mut self, hosts: &[TargetHost]) -> DirectoryLocks {
+        let (inventory, wheels) = (self.inventory, self.wheels);
+        let targets = match &inventory.manifest {
             Some(manifest) if !manifest.targets.is_empty() => manifest.targets.clone(),
-            _ => standing.iter().map(|one| one.target.clone()).collect(),
+            _ => hosts.iter().map(|host| host.target.clone()).collect(),
         };
-        self.end(files::check(survey, wheels));
-        self.end(wheels::check(survey, wheels, &targets));
-        if let Some(check) = index::check(survey, wheels) {
-            self.end(check);
+        self.finish(files::check(inventory, wheels));
+        self.finish(wheels::check(inventory, wheels, &targets));
+        if let Some(check) = index::check(inventory, wheels) {
+            self.finish(check);
         }
-        let Some((check, locks)) = lock::check(survey, &targets) else {
-            return Locks::default();
+        let Some((check, locks)) = lock::check(inventory, &targets) else {
+            return DirectoryLocks::default();
         };
-        self.end(check);
+        self.finish(check);
         locks
     }
 
-    /// Builds what is to be built: of a directory without a manifest everything, else what the lock
-    /// of this machine's own target has. Nobody knows what others would do.
-    async fn check_sources(&mut self, standing: &[Standing], locks: &Locks) -> Result<()> {
-        let manifest = self.survey.manifest.as_ref();
+    /// Builds the source distributions: without a manifest all of them, otherwise those in the lock of a target
+    /// that has an interpreter here, because the results for other targets are unknown.
+    async fn check_sdists(&mut self, hosts: &[TargetHost], locks: &DirectoryLocks) -> Result<()> {
+        let manifest = self.inventory.manifest.as_ref();
         let sdists: Vec<&String> = match manifest {
-            None => self.survey.sdists.iter().collect(),
-            Some(manifest) => of_manifest(manifest, &self.survey.sdists),
+            None => self.inventory.sdists.iter().collect(),
+            Some(manifest) => sdists_of_manifest(manifest, &self.inventory.sdists),
         };
-        if sdists.is_empty() || self.survey.no_files().next().is_some() {
+        if sdists.is_empty() || self.inventory.irregular_files().next().is_some() {
             return Ok(());
         }
-        let own = standing.iter().find(|one| one.foreign.is_none());
+        let skip = |reason: String| CheckBuilder::new(CheckName::Sources).skipped(reason);
+        let own = hosts.iter().find(|host| host.mismatch.is_none());
         let check = match own {
-            _ if !self.job.install => Examination::of(Name::Sources).left_out(NOT_ASKED),
-            _ if manifest.is_some() && self.has_failed() => {
-                Examination::of(Name::Sources).left_out(BEFORE)
-            }
-            None => Examination::of(Name::Sources).left_out(no_host(self.job.python.as_deref())),
+            _ if !self.job.install => skip(NOT_REQUESTED.to_owned()),
+            _ if manifest.is_some() && self.has_failed() => skip(EARLIER_FAILURE.to_owned()),
+            None => skip(no_interpreter(self.job.python.as_deref())),
             Some(own) => {
                 let sdists = match locks.targets.get(&own.name) {
-                    Some(lock) => in_lock(&sdists, lock),
+                    Some(lock) => sdists_of_lock(&sdists, lock),
                     None => sdists,
                 };
-                let target = &own.target;
-                sdists::check(self.survey, &sdists, target, self).await?
+                let check = sdists::SdistCheck {
+                    inventory: self.inventory,
+                    target: &own.target,
+                    scratch: self.scratch,
+                    building: &self.building,
+                    progress: &self.job.progress,
+                };
+                check.run(&sdists).await?
             }
         };
-        self.end(check);
+        self.finish(check);
         Ok(())
     }
 
-    fn begin(&self, name: Name, about: &str) {
+    fn start(&self, name: CheckName, about: &str) {
+        debug!(?name, about, "check started");
         let about = Some(about);
-        (self.job.watch)(Progress::Begins { name, about });
+        (self.job.progress)(CheckProgress::Started { name, about });
     }
 
-    fn end(&mut self, check: Check) {
-        (self.job.watch)(Progress::Ended(&check));
+    fn finish(&mut self, check: Check) {
+        debug!(
+            name = ?check.name,
+            target = check.target,
+            outcome = ?check.outcome,
+            failures = check.failures.len(),
+            warnings = check.warnings.len(),
+            reason = check.reason,
+            "check finished"
+        );
+        for failure in &check.failures {
+            debug!(name = ?check.name, about = failure.about, failure = failure.message, "check failed");
+        }
+        (self.job.progress)(CheckProgress::Finished(&check));
         self.checks.push(check);
     }
 
     fn has_failed(&self) -> bool {
         let mut checks = self.checks.iter();
-        checks.any(|check| check.outcome == Outcome::Failed)
+        checks.any(|check| check.outcome == CheckOutcome::Failed)
     }
 
-    /// Checks the set that was asked for, and further ones of the manifest.
-    async fn check_target(&mut self, standing: Standing, locks: &Locks) -> Result<()> {
-        let wanted = self.wanted(locks.targets.get(&standing.name), &standing.target)?;
-        self.check_completeness(&wanted, &standing).await?;
-        self.check_installation(&wanted, &standing).await?;
-        let (Requirements::Own, Some(manifest)) = (&self.job.requirements, &self.survey.manifest)
+    /// Checks the requirements, and the additional sets of the manifest.
+    async fn check_target(&mut self, host: TargetHost, locks: &DirectoryLocks) -> Result<()> {
+        let required = self.required_packages(locks.targets.get(&host.name), &host.target)?;
+        self.check_completeness(&required, &host).await?;
+        self.check_installation(&required, &host).await?;
+        let (VerifyRequirements::Own, Some(manifest)) =
+            (&self.job.requirements, &self.inventory.manifest)
         else {
             return Ok(());
         };
         for set in &manifest.sets {
-            let wanted = Wanted::set(set, manifest, locks.sets.get(&set.name));
-            self.check_completeness(&wanted, &standing).await?;
+            let required = RequiredPackages::set(set, manifest, locks.sets.get(&set.name));
+            self.check_completeness(&required, &host).await?;
             if !set.build_only {
-                self.check_installation(&wanted, &standing).await?;
+                self.check_installation(&required, &host).await?;
             }
         }
         Ok(())
     }
 
-    async fn check_completeness(&mut self, wanted: &Wanted, standing: &Standing) -> Result<()> {
-        let target = &standing.target;
+    async fn check_completeness(
+        &mut self,
+        required: &RequiredPackages,
+        host: &TargetHost,
+    ) -> Result<()> {
+        let target = &host.target;
         let lines = match &self.job.requirements {
-            Requirements::Lines { requirements, .. } => requirements.as_slice(),
-            Requirements::Own | Requirements::Lock(_) => &[],
+            VerifyRequirements::Lines { requirements, .. } => requirements.as_slice(),
+            VerifyRequirements::Own | VerifyRequirements::Lock(_) => &[],
         };
         let proof = completeness::Proof {
-            survey: self.survey,
+            inventory: self.inventory,
             wheels: self.wheels,
-            wanted,
+            required,
             lines,
             target,
             scratch: self.scratch,
-            build: self.job.install && standing.foreign.is_none(),
+            build: self.job.install && host.mismatch.is_none(),
             building: &self.building,
         };
-        self.begin(Name::Completeness, &wanted.label(target));
-        let check = Box::pin(proof.check(standing.host.clone())).await?;
-        self.end(check);
+        self.start(CheckName::Completeness, &required.label(target));
+        let check = Box::pin(proof.check(host.host.clone())).await?;
+        self.finish(check);
         Ok(())
     }
 
-    /// What the directory has to satisfy, and how a lock from elsewhere agrees with it.
-    fn wanted(&mut self, lock: Option<&Lock>, target: &Target) -> Result<Wanted> {
-        let manifest = self.survey.manifest.as_ref();
+    /// Returns the packages that the directory must have. A lock from another place is compared with the files first.
+    fn required_packages(
+        &mut self,
+        lock: Option<&Lock>,
+        target: &Target,
+    ) -> Result<RequiredPackages> {
+        let manifest = self.inventory.manifest.as_ref();
         Ok(match (&self.job.requirements, manifest) {
             (
-                Requirements::Lines {
+                VerifyRequirements::Lines {
                     requirements,
                     constraints,
                 },
                 _,
-            ) => Wanted::lines(requirements, constraints, manifest),
-            (Requirements::Lock(path), _) => {
-                let given = Given::read(path, self.survey, target)?;
-                self.end(given.check(self.survey, self.wheels, target));
-                Wanted::lock(&given.lock, path)
+            ) => RequiredPackages::lines(requirements, constraints, manifest),
+            (VerifyRequirements::Lock(path), _) => {
+                let external = ExternalLock::read(path, self.inventory, target)?;
+                self.finish(external.check(self.inventory, self.wheels, target));
+                RequiredPackages::lock(&external.lock, path)
             }
-            (Requirements::Own, Some(manifest)) => Wanted::manifest(manifest, lock, target),
-            (Requirements::Own, None) => Wanted::everything(self.survey, self.wheels, target),
+            (VerifyRequirements::Own, Some(manifest)) => {
+                RequiredPackages::manifest(manifest, lock, target)
+            }
+            (VerifyRequirements::Own, None) => {
+                RequiredPackages::everything(self.inventory, self.wheels, target)
+            }
         })
     }
 
-    async fn check_installation(&mut self, wanted: &Wanted, standing: &Standing) -> Result<()> {
-        let target = &standing.target;
-        let label = wanted.label(target);
-        if let Some(reason) = &standing.foreign {
-            let check = Examination::of(Name::Installation).target(&label);
-            self.end(check.left_out(reason.as_str()));
+    async fn check_installation(
+        &mut self,
+        required: &RequiredPackages,
+        host: &TargetHost,
+    ) -> Result<()> {
+        let target = &host.target;
+        let label = required.label(target);
+        if let Some(reason) = &host.mismatch {
+            let check = CheckBuilder::new(CheckName::Installation).target(&label);
+            self.finish(check.skipped(reason.as_str()));
             return Ok(());
         }
         let reason = match (self.job.install, self.has_failed()) {
-            (false, _) => NOT_ASKED,
-            (true, true) => BEFORE,
-            (true, false) => return self.install(wanted, target).await,
+            (false, _) => NOT_REQUESTED,
+            (true, true) => EARLIER_FAILURE,
+            (true, false) => return self.install(required, target).await,
         };
-        let check = Examination::of(Name::Installation).target(&label);
-        self.end(check.left_out(reason));
+        let check = CheckBuilder::new(CheckName::Installation).target(&label);
+        self.finish(check.skipped(reason));
         if self.job.import {
-            let check = Examination::of(Name::Imports).target(&label);
-            self.end(check.left_out(reason));
+            let check = CheckBuilder::new(CheckName::Imports).target(&label);
+            self.finish(check.skipped(reason));
         }
         Ok(())
     }
 
-    async fn install(&mut self, wanted: &Wanted, target: &Target) -> Result<()> {
-        // Each target has an environment of its own.
-        let scratch = self
-            .scratch
-            .join(format!("installation-{}", self.checks.len()));
-        let home = scratch.join("home");
-        let surroundings = sandbox::Surroundings::new(&self.job.environment, &home).await?;
-        let has_page = self.survey.others.contains(simple_index::LEGACY_PAGE);
-        let unseen = self.survey.sdists.iter().map(String::as_str);
-        let unseen = unseen.filter(|name| !has_page && simple_index::is_legacy(name));
-        let installation = install::Installation {
-            unseen: unseen.collect(),
-            directory: &self.survey.directory,
-            wanted,
+    async fn install(&mut self, required: &RequiredPackages, target: &Target) -> Result<()> {
+        // Each installation has its own environment.
+        let name = format!("installation-{}", self.checks.len());
+        let scratch = self.scratch.join(name);
+        let sandbox = Sandbox::new(&self.job.environment, &scratch.join("home")).await?;
+        let has_page = self.inventory.others.contains(simple_index::LEGACY_PAGE);
+        let sdists = self.inventory.sdists.iter().map(String::as_str);
+        let ignored = sdists.filter(|name| !has_page && simple_index::is_legacy(name));
+        let installation = install::PipInstallation {
+            ignored_sdists: ignored.collect(),
+            directory: &self.inventory.directory,
+            required,
             target,
             scratch: &scratch,
-            surroundings: &surroundings,
+            sandbox: &sandbox,
         };
-        self.begin(Name::Installation, &wanted.label(target));
+        self.start(CheckName::Installation, &required.label(target));
         let (check, installed) = installation.check().await?;
-        self.end(check);
+        self.finish(check);
         if self.job.import {
             let check = match installed {
                 Some(installed) => {
-                    self.begin(Name::Imports, &wanted.label(target));
-                    imports::check(&installed, target, &surroundings).await
+                    self.start(CheckName::Imports, &required.label(target));
+                    imports::check(&installed, target, &sandbox).await
                 }
-                None => Examination::of(Name::Imports)
+                None => CheckBuilder::new(CheckName::Imports)
                     .target(&target.label())
-                    .left_out(BEFORE),
+                    .skipped(EARLIER_FAILURE),
             };
-            self.end(check);
+            self.finish(check);
         }
         Ok(())
     }
 }
 
-/// Those of `sdists` that the manifest names for more than builds.
-fn of_manifest<'a>(manifest: &Manifest, sdists: &'a BTreeSet<String>) -> Vec<&'a String> {
-    let named = |name: &&String| {
-        let mut known = manifest.sdists.iter();
-        known.any(|sdist| sdist.filename == **name && !sdist.build_only)
+/// Returns those of `sdists` that the manifest lists as installable, not only for builds.
+fn sdists_of_manifest<'a>(manifest: &Manifest, sdists: &'a BTreeSet<String>) -> Vec<&'a String> {
+    let is_listed = |name: &&String| {
+        let mut listed = manifest.sdists.iter();
+        listed.any(|sdist| sdist.filename == **name && !sdist.build_only)
     };
-    sdists.iter().filter(named).collect()
+    sdists.iter().filter(is_listed).collect()
 }
 
-/// Those of `sdists` that `lock` pins.
-fn in_lock<'a>(sdists: &[&'a String], lock: &Lock) -> Vec<&'a String> {
+/// Returns those of `sdists` that `lock` pins.
+fn sdists_of_lock<'a>(sdists: &[&'a String], lock: &Lock) -> Vec<&'a String> {
     let locked: BTreeSet<&str> = lock
         .packages
         .iter()
@@ -313,10 +358,10 @@ fn in_lock<'a>(sdists: &[&'a String], lock: &Lock) -> Vec<&'a String> {
         .collect()
 }
 
-/// Why nothing is proven for a target.
-fn no_host(named: Option<&str>) -> String {
+/// Returns why a target cannot be checked.
+fn no_interpreter(named: Option<&str>) -> String {
     match named {
-        Some(python) => format!("`{python}` is another Python than that"),
-        None => "no such Python is here; name one with --python".to_owned(),
+        Some(python) => format!("`{python}` is not a Python of this target"),
+        None => "no Python of this target was found; name one with --python".to_owned(),
     }
 }

@@ -1,5 +1,5 @@
-//! Programs that verifying runs: without what could lead them elsewhere, without credentials, without a network where
-//! that is permitted, and never longer than the run.
+//! Runs programs without variables that would configure pip or Python, without credentials, and without network access
+//! where namespaces are permitted. Programs never outlive the verification.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -12,14 +12,15 @@ use std::time::Duration;
 use futures::future::join;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
+use tracing::debug;
 use wheelhouse_engine::process_tree::ProcessTree;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::Confinement;
 use wheelhouse_types::secrets;
 use wheelhouse_types::{Error, Kind, Result};
 
-/// Variables whose names begin so never reach a program: they would change what pip or Python does.
-const WITHHELD: [&str; 7] = [
+/// Prefixes of variables that are removed, because they configure pip or Python.
+const REMOVED_PREFIXES: [&str; 7] = [
     "PIP_",
     "PYTHON",
     "VIRTUAL_ENV",
@@ -29,8 +30,8 @@ const WITHHELD: [&str; 7] = [
     "__PYVENV_",
 ];
 
-/// Variables that lead to programs and files which give credentials.
-const AGENTS: [&str; 6] = [
+/// Variables that are removed, because they lead to credentials.
+const CREDENTIAL_VARIABLES: [&str; 6] = [
     "SSH_AUTH_SOCK",
     "SSH_AGENT_PID",
     "GPG_AGENT_INFO",
@@ -39,41 +40,50 @@ const AGENTS: [&str; 6] = [
     "DOCKER_CONFIG",
 ];
 
-/// How much of the end of an output is kept, in bytes.
-const KEPT: usize = 256 << 10;
+/// The number of bytes that are kept from the end of an output.
+const KEPT_BYTES: usize = 256 << 10;
 
-/// How long pipes are read whose program has ended.
+/// How long pipes are read after their program has exited.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How many of the last lines of an output are shown.
-const SHOWN: usize = 20;
+/// The number of lines that are shown from the end of an output.
+const SHOWN_LINES: usize = 20;
 
-/// How a program gets a network of its own that leads nowhere.
+/// The arguments of `unshare` that start a program in an empty network namespace.
 const NAMESPACES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
 
-/// Where programs run: their variables, their directory and their network.
-pub(super) struct Surroundings {
+/// The environment variables and the network namespace of programs.
+pub(super) struct Sandbox {
     variables: Vec<(String, String)>,
-    /// The arguments of `unshare`, if it may cut the network.
+    /// The arguments of `unshare`, if namespaces are permitted.
     namespace: Option<&'static [&'static str]>,
 }
 
-/// How a program ended, and the end of what it said.
-pub(super) struct Ended {
+/// The exit status of a program and the end of its output.
+pub(super) struct ProgramOutput {
     pub(super) status: ExitStatus,
-    pub(super) output: String,
+    pub(super) text: String,
 }
 
-impl Surroundings {
-    /// Makes surroundings of `environment`, with `home` instead of the user's directory.
+impl Sandbox {
+    /// Creates a sandbox with the safe variables of `environment`, and `home` as the home directory.
+    ///
+    /// # Errors
+    /// When `home` cannot be created.
     pub(super) async fn new(environment: &[(String, String)], home: &Path) -> Result<Self> {
-        let made = fs_err::create_dir_all(home);
-        made.context(Kind::Publish, || {
-            "failed to make a temporary directory".to_owned()
+        let created = fs_err::create_dir_all(home);
+        created.context(Kind::Publish, || {
+            "failed to create a temporary directory".to_owned()
         })?;
-        let withheld = |name: &str| WITHHELD.iter().any(|start| name.starts_with(start));
+        let is_removed = |name: &str| {
+            REMOVED_PREFIXES
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+        };
         let kept = environment.iter().filter(|(name, value)| {
-            !withheld(name) && !AGENTS.contains(&name.as_str()) && !secrets::is_secret(name, value)
+            !is_removed(name)
+                && !CREDENTIAL_VARIABLES.contains(&name.as_str())
+                && !secrets::is_secret(name, value)
         });
         let home = home.display().to_string();
         let own = [
@@ -84,20 +94,20 @@ impl Surroundings {
             ("PYTHONNOUSERSITE", "1"),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let mut surroundings = Self {
+        let mut sandbox = Self {
             variables: kept.cloned().chain(own).collect(),
             namespace: None,
         };
-        surroundings.find_namespace().await;
-        Ok(surroundings)
+        sandbox.find_namespace().await;
+        Ok(sandbox)
     }
 
-    /// Whether programs have no network.
-    pub(super) fn is_cut_off(&self) -> bool {
+    /// Returns whether programs have no network access.
+    pub(super) fn is_offline(&self) -> bool {
         self.namespace.is_some()
     }
 
-    /// Returns the same surroundings for the hooks of builds.
+    /// Returns the same confinement for build hooks.
     pub(super) fn confinement(&self) -> Confinement {
         let namespace = self.namespace.map(|arguments| {
             let words = ["unshare"].into_iter().chain(arguments.iter().copied());
@@ -109,37 +119,41 @@ impl Surroundings {
         }
     }
 
-    /// Finds a way to cut the network that is permitted here.
+    /// Finds the arguments of `unshare` that are permitted on this machine.
     async fn find_namespace(&mut self) {
         for arguments in NAMESPACES {
             self.namespace = Some(arguments);
             let probe = self.run(&["true".into()], Duration::from_secs(10)).await;
-            if probe.is_ok_and(|ended| ended.status.success()) {
+            if probe.is_ok_and(|output| output.status.success()) {
                 return;
             }
         }
+        debug!("network namespaces are not permitted");
         self.namespace = None;
     }
 
-    /// Runs `command` to its end, and no longer than `limit`.
+    /// Runs `command` until it exits, for at most `limit`.
     ///
     /// # Errors
-    /// When it cannot be started, or does not end in time.
-    pub(super) async fn run(&self, command: &[OsString], limit: Duration) -> Result<Ended> {
+    /// When it cannot be started, or does not exit in time.
+    pub(super) async fn run(&self, command: &[OsString], limit: Duration) -> Result<ProgramOutput> {
         let name = command.first().map(|name| name.display().to_string());
         let name = name.unwrap_or_default();
         let failed = || format!("failed to run {name}");
-        let family = ProcessTree::spawn(&mut self.command(command));
-        let mut family = family.context(Kind::Verification, failed)?;
-        let ended = tokio::time::timeout(limit, follow(&mut family)).await;
-        let ended = ended.map_err(|_| {
+        let tree = ProcessTree::spawn(&mut self.command(command));
+        let mut tree = tree.context(Kind::Verification, failed)?;
+        debug!(?command, "running a program");
+        let output = tokio::time::timeout(limit, follow(&mut tree)).await;
+        let output = output.map_err(|_| {
             let seconds = limit.as_secs();
             Error::new(
                 Kind::Verification,
-                format!("{name} did not end within {seconds} s"),
+                format!("{name} did not exit within {seconds} s"),
             )
         })?;
-        ended.context(Kind::Verification, failed)
+        let output = output.context(Kind::Verification, failed)?;
+        debug!(status = %output.status, "the program has exited");
+        Ok(output)
     }
 
     fn command(&self, command: &[OsString]) -> Command {
@@ -159,33 +173,33 @@ impl Surroundings {
     }
 }
 
-/// Waits for the end of `family`, and keeps the end of what it says.
-async fn follow(family: &mut ProcessTree) -> io::Result<Ended> {
-    let (mut said, mut complained) = (VecDeque::new(), VecDeque::new());
+/// Waits until the leader of `tree` exits, and keeps the end of its output.
+async fn follow(tree: &mut ProcessTree) -> io::Result<ProgramOutput> {
+    let (mut stdout, mut stderr) = (VecDeque::new(), VecDeque::new());
     let status = {
         let reading = join(
-            keep(family.leader.stdout.take(), &mut said),
-            keep(family.leader.stderr.take(), &mut complained),
+            keep(tree.leader.stdout.take(), &mut stdout),
+            keep(tree.leader.stderr.take(), &mut stderr),
         );
         let mut reading = pin!(reading);
         tokio::select! {
-            _ = &mut reading => family.leader.wait().await?,
-            status = family.leader.wait() => {
-                // What is left behind could hold the pipes open for ever.
-                family.end();
+            _ = &mut reading => tree.leader.wait().await?,
+            status = tree.leader.wait() => {
+                // Remaining descendants could keep the pipes open forever.
+                tree.end();
                 let _ = tokio::time::timeout(LINGER, reading).await;
                 status?
             }
         }
     };
-    said.append(&mut complained);
-    Ok(Ended {
+    stdout.append(&mut stderr);
+    Ok(ProgramOutput {
         status,
-        output: String::from_utf8_lossy(said.make_contiguous()).into_owned(),
+        text: String::from_utf8_lossy(stdout.make_contiguous()).into_owned(),
     })
 }
 
-/// Reads to the end, and keeps the last of it.
+/// Reads to the end of `reader`, and keeps the last bytes.
 async fn keep(reader: Option<impl AsyncRead + Unpin>, kept: &mut VecDeque<u8>) {
     let Some(mut reader) = reader else {
         return;
@@ -193,15 +207,15 @@ async fn keep(reader: Option<impl AsyncRead + Unpin>, kept: &mut VecDeque<u8>) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(count @ 1..) = reader.read(&mut buffer).await {
         kept.extend(&buffer[..count]);
-        kept.drain(..kept.len().saturating_sub(KEPT));
+        kept.drain(..kept.len().saturating_sub(KEPT_BYTES));
     }
 }
 
-impl Ended {
-    /// The last lines of what it said.
+impl ProgramOutput {
+    /// Returns the last lines of the output.
     pub(super) fn tail(&self) -> String {
-        let lines = self.output.lines().filter(|line| !line.trim().is_empty());
+        let lines = self.text.lines().filter(|line| !line.trim().is_empty());
         let lines: Vec<&str> = lines.collect();
-        lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+        lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
     }
 }

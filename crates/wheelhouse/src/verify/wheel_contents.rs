@@ -1,7 +1,6 @@
-//! Every wheel of a directory, read once: its digest, its metadata, and what it says of itself
-//! that is not so.
+//! Reads each wheel of a directory once: its digest, its metadata, and its inconsistencies.
 //!
-//! Never compares a wheel with anything outside it.
+//! A wheel is not compared with other files here.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,102 +8,107 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use wheelhouse_engine::WheelCompatibility;
 use wheelhouse_types::{Result, Sha256, WheelFilename};
 
-use super::inventory::Survey;
+use super::inventory::DirectoryInventory;
 use wheelhouse_archive::{Limits, record_check};
 use wheelhouse_fs::threads::on_threads;
 use wheelhouse_store::{Algorithm, Digester};
 
-/// What a wheel was found to be.
+/// The contents of a wheel.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Examined {
-    /// `None` for a name that no wheel has.
+pub(super) struct WheelContents {
+    /// The parsed name of the file; `None` if it is not a valid wheel name.
     pub(super) filename: Option<WheelFilename>,
-    /// Digest and size; `None` for a file that cannot be read.
+    /// The digest and the size; `None` for a file that cannot be read.
     pub(super) bytes: Option<(Sha256, u64)>,
-    /// Its `METADATA`, if it is a wheel.
+    /// Its `METADATA`, if it is a valid wheel.
     pub(super) metadata: Option<Vec<u8>>,
-    /// What no installer should take.
+    /// Faults that installers must reject.
     pub(super) faults: Vec<String>,
-    /// What installers overlook.
+    /// Irregularities that installers ignore.
     pub(super) irregularities: Vec<String>,
 }
 
-impl Examined {
+impl WheelContents {
     pub(super) fn sha256(&self) -> Option<Sha256> {
         self.bytes.map(|(sha256, _)| sha256)
     }
 
-    /// The values of a field of its metadata.
+    /// Returns the values of a metadata field.
     pub(super) fn values(&self, field: &str) -> Vec<String> {
         let metadata = self.metadata.as_deref().unwrap_or_default();
         wheelhouse_archive::metadata::values(&String::from_utf8_lossy(metadata), field)
     }
 }
 
-/// Examines all wheels of `survey`, several at once.
-pub(super) fn wheels(survey: &Survey) -> BTreeMap<String, Examined> {
-    let names: Vec<&String> = survey.wheels.iter().collect();
-    let (next, examined) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+/// Reads all wheels of `inventory`, several at a time.
+pub(super) fn read_all(inventory: &DirectoryInventory) -> BTreeMap<String, WheelContents> {
+    let names: Vec<&String> = inventory.wheels.iter().collect();
+    let (next, contents) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
         while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let found = wheel(&survey.directory.join(name), name);
-            let mut examined = examined.lock().expect("no panic while locked");
-            examined.insert((*name).clone(), found);
+            let found = read(&inventory.directory.join(name), name);
+            let mut contents = contents.lock().expect("no panic while locked");
+            contents.insert((*name).clone(), found);
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     on_threads(&vec![(); threads.min(names.len())], |()| work());
-    examined.into_inner().expect("no panic while locked")
+    contents.into_inner().expect("no panic while locked")
 }
 
-fn wheel(path: &Path, name: &str) -> Examined {
-    let mut examined = Examined {
+fn read(path: &Path, name: &str) -> WheelContents {
+    let mut contents = WheelContents {
         filename: name.parse().ok(),
-        ..Examined::default()
+        ..WheelContents::default()
     };
     match digest(path) {
-        Ok(bytes) => examined.bytes = Some(bytes),
+        Ok(bytes) => contents.bytes = Some(bytes),
         Err(error) => {
-            examined.faults.push(format!("cannot be read: {error}"));
-            return examined;
+            contents.faults.push(format!("cannot be read: {error}"));
+            return contents;
         }
     }
-    if let Err(error) = look_inside(path, name, &mut examined) {
+    if let Err(error) = inspect(path, name, &mut contents) {
         let sentence = error.sentence();
         let start = format!("{name} ");
         let fault = sentence.strip_prefix(&start).unwrap_or(&sentence);
-        examined.faults.push(fault.to_owned());
+        contents.faults.push(fault.to_owned());
     }
-    examined
+    contents
 }
 
-fn look_inside(path: &Path, name: &str, examined: &mut Examined) -> Result<()> {
+fn inspect(path: &Path, name: &str, contents: &mut WheelContents) -> Result<()> {
     let inspection = wheelhouse_archive::inspect(path, name)?;
-    examined.metadata = Some(inspection.metadata);
+    contents.metadata = Some(inspection.metadata);
     let differences = wheelhouse_archive::verify_contents(path, name, &Limits::default())?;
-    // The differences have what `RECORD` lists in full, the inspection in short.
+    // The inspection reports inconsistencies of `RECORD` less exactly than the differences.
     let others = inspection.irregularities.into_iter();
     let others = others.filter(|irregularity| !irregularity.starts_with("RECORD"));
     for difference in differences.into_iter().chain(others) {
         if record_check::is_contradiction(&difference) {
-            examined.faults.push(format!("is damaged: {difference}"));
+            contents.faults.push(format!("is damaged: {difference}"));
         } else {
             let irregularity = format!("is irregular: {difference}");
-            examined.irregularities.push(irregularity);
+            contents.irregularities.push(irregularity);
         }
     }
     Ok(())
 }
 
-/// The digest and the size of the file at `path`.
+/// Returns whether the wheel `filename` may fit the target of `compatibility`, also if that is unknown.
+pub(super) fn is_candidate(filename: &WheelFilename, compatibility: &WheelCompatibility) -> bool {
+    compatibility.accepts(filename) != Some(false)
+}
+
+/// Computes the digest and the size of the file at `path`.
 pub(super) fn digest(path: &Path) -> io::Result<(Sha256, u64)> {
     Sha256::of_reader(&mut open(path)?)
 }
 
-/// The digests of the file at `path` by each of `algorithms`; `None` by those that nobody here can
-/// compute.
+/// Computes the digests of the file at `path` by each of `algorithms`; `None` for unsupported ones.
 pub(super) fn digests<'a>(
     path: &Path,
     algorithms: impl IntoIterator<Item = &'a str>,
@@ -121,10 +125,10 @@ pub(super) fn digests<'a>(
     Ok(digests.collect())
 }
 
-/// Opens a file. Whoever opens a pipe may wait for ever.
+/// Opens a regular file; opening a pipe may block forever.
 fn open(path: &Path) -> io::Result<std::fs::File> {
     if !path.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     std::fs::File::open(path)
 }
@@ -134,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_are_by_the_algorithms_that_are_known() {
+    fn computes_digests_of_supported_algorithms() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         std::fs::write(&path, "abc").unwrap();

@@ -400,7 +400,7 @@ fn source_tree_may_require_another_by_path() {
     verify.args(["verify", "out"]);
     let run = sandbox.spawn(verify).finish();
     run.assert_exit(6);
-    assert!(run.stdout.contains("/lower is no part"), "{}", run.stdout);
+    assert!(run.stdout.contains("/lower is not part"), "{}", run.stdout);
 }
 
 #[test]

@@ -19,7 +19,10 @@ use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::Verbosity;
 use crate::cli::render::upload_bar::Activity;
 use crate::cli::{error_report, exit_code, format, output, signals, style};
-use crate::verify::{self, Check, Finding, Job, Outcome, Progress, Report, Requirements};
+use crate::verify::{
+    self, Check, CheckName, CheckOutcome, CheckProgress, Finding, ProgressCallback, Report,
+    VerifyJob, VerifyRequirements,
+};
 use wheelhouse_config::{RawOptions, Settings, build_request, resolve_settings};
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_oci::extract;
@@ -33,11 +36,11 @@ pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
     let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
     let activity = Arc::new(Activity::new(globals.shows_progress(), verbosity));
     let (json, enough) = (globals.json, globals.quiet > 0);
-    let job = Job {
+    let job = VerifyJob {
         requirements,
         install: verify.installs(),
         import: verify.import,
-        watch: watch(&activity, move |check| {
+        progress: watch(&activity, move |check| {
             if !json {
                 output::data(&as_text(check, enough));
             }
@@ -75,7 +78,7 @@ pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
 }
 
 /// Verifies the wheelhouse of an image, in a directory that is there for so long.
-async fn verify_image(opening: ImageOpener, job: Job, name: PathBuf) -> Result<Report> {
+async fn verify_image(opening: ImageOpener, job: VerifyJob, name: PathBuf) -> Result<Report> {
     let scratch = Scratch::new()?;
     let directory = scratch.path().join("wheelhouse");
     let (source, choice) = opening.open().await?;
@@ -85,7 +88,7 @@ async fn verify_image(opening: ImageOpener, job: Job, name: PathBuf) -> Result<R
         extract::extract(&image, choice.path.as_deref(), &into)
     })
     .await?;
-    let report = verify::verify(Job { directory, ..job }).await?;
+    let report = verify::verify(VerifyJob { directory, ..job }).await?;
     Ok(Report {
         directory: name,
         ..report
@@ -107,8 +110,8 @@ pub(crate) async fn after_build(
             output::status(text.trim_end());
         }
     };
-    let job = Job {
-        watch: watch(&activity, tell),
+    let job = VerifyJob {
+        progress: watch(&activity, tell),
         ..job(process, &settings.output, settings.python.clone())
     };
     let report = verify::verify(job).await;
@@ -121,26 +124,29 @@ pub(crate) async fn after_build(
 }
 
 /// Shows what is checked, and gives each check to `tell` when it has ended.
-fn watch(activity: &Arc<Activity>, tell: impl Fn(&Check) + Send + Sync + 'static) -> verify::Watch {
+fn watch(
+    activity: &Arc<Activity>,
+    tell: impl Fn(&Check) + Send + Sync + 'static,
+) -> ProgressCallback {
     let activity = Arc::clone(activity);
     Arc::new(move |progress| match progress {
-        Progress::Begins { name, about } => {
+        CheckProgress::Started { name, about } => {
             let about = about.map(|about| format!(": {}", hidden(about)));
             let about = about.unwrap_or_default();
             activity.begin(&format!("Verifying {}{about}", shown(name)));
         }
-        Progress::Ended(check) => activity.above(|| tell(check)),
+        CheckProgress::Finished(check) => activity.above(|| tell(check)),
     })
 }
 
-fn job(process: &ProcessEnv, directory: &Path, python: Option<String>) -> Job {
+fn job(process: &ProcessEnv, directory: &Path, python: Option<String>) -> VerifyJob {
     let environment = process.environment.iter();
-    Job {
+    VerifyJob {
         // Components have neither `.` nor a slash at the end, which would be shown.
         directory: directory.components().collect(),
-        requirements: Requirements::Own,
+        requirements: VerifyRequirements::Own,
         python,
-        surroundings: process.surroundings(),
+        discovery: process.surroundings(),
         environment: environment
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
@@ -151,23 +157,23 @@ fn job(process: &ProcessEnv, directory: &Path, python: Option<String>) -> Job {
         },
         install: true,
         import: false,
-        watch: Arc::new(|_| {}),
+        progress: Arc::new(|_| {}),
     }
 }
 
-fn requirements(verify: &VerifyArgs, process: &ProcessEnv) -> Result<Requirements> {
+fn requirements(verify: &VerifyArgs, process: &ProcessEnv) -> Result<VerifyRequirements> {
     if let Some(lock) = &verify.lock {
-        return Ok(Requirements::Lock(process.directory.join(lock)));
+        return Ok(VerifyRequirements::Lock(process.directory.join(lock)));
     }
     if verify.requirement_files.is_empty() {
-        return Ok(Requirements::Own);
+        return Ok(VerifyRequirements::Own);
     }
     let Request {
         requirements,
         constraints,
         ..
     } = read(&verify.requirement_files, process)?;
-    Ok(Requirements::Lines {
+    Ok(VerifyRequirements::Lines {
         requirements,
         constraints,
     })
@@ -212,7 +218,7 @@ fn as_json(report: &Report) -> Value {
 /// One line for a check, and below it what was found; nothing of one that passed if that is `enough`.
 fn as_text(check: &Check, enough: bool) -> String {
     let mut text = String::new();
-    if enough && check.outcome != Outcome::Failed {
+    if enough && check.outcome != CheckOutcome::Failed {
         return text;
     }
     let _ = writeln!(text, "{}", line(check));
@@ -230,9 +236,9 @@ fn as_text(check: &Check, enough: bool) -> String {
 
 fn line(check: &Check) -> String {
     let (word, style) = match check.outcome {
-        Outcome::Passed => ("ok", style::DONE),
-        Outcome::Failed => ("failed", style::ERROR),
-        Outcome::NotChecked => ("not checked", style::WARNING),
+        CheckOutcome::Passed => ("ok", style::DONE),
+        CheckOutcome::Failed => ("failed", style::ERROR),
+        CheckOutcome::NotChecked => ("not checked", style::WARNING),
     };
     let word = style::painted(style, &format!("{word:<11}"));
     let counts = check.counts.iter();
@@ -252,7 +258,7 @@ fn line(check: &Check) -> String {
     format!("{word}  {:<12}  {}", shown(check.name), tail.join(": "))
 }
 
-fn shown(name: verify::Name) -> String {
+fn shown(name: CheckName) -> String {
     let name = serde_json::to_value(name).unwrap_or_default();
     name.as_str().unwrap_or_default().to_owned()
 }
@@ -279,7 +285,7 @@ fn hints(check: &Check) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::{Count, Name};
+    use crate::verify::CheckCount;
 
     fn finding(about: &str, message: &str, hint: Option<&'static str>) -> Finding {
         Finding {
@@ -295,12 +301,12 @@ mod tests {
             name,
             target: None,
             outcome,
-            counts: vec![Count { number, noun }],
+            counts: vec![CheckCount { number, noun }],
             reason: None,
             failures: Vec::new(),
             warnings: Vec::new(),
         };
-        let mut files = check(Name::Files, Outcome::Failed, 2, "wheel");
+        let mut files = check(CheckName::Files, CheckOutcome::Failed, 2, "wheel");
         files.failures = vec![
             finding(
                 "alpha-1.0-py3-none-any.whl",
@@ -314,7 +320,12 @@ mod tests {
             ),
         ];
         files.warnings = vec![finding("notes.txt", "is not in wheelhouse.json", None)];
-        let mut installation = check(Name::Installation, Outcome::NotChecked, 0, "package");
+        let mut installation = check(
+            CheckName::Installation,
+            CheckOutcome::NotChecked,
+            0,
+            "package",
+        );
         installation.counts.clear();
         installation.target = Some("CPython 3.9.1 on linux_x86_64".to_owned());
         installation.reason = Some("there is no pip".to_owned());
@@ -323,7 +334,7 @@ mod tests {
             manifest: true,
             checks: vec![
                 files,
-                check(Name::Wheels, Outcome::Passed, 1, "wheel"),
+                check(CheckName::Wheels, CheckOutcome::Passed, 1, "wheel"),
                 installation,
             ],
         }

@@ -1,8 +1,7 @@
-//! Completeness: a resolver's proof that the files of a directory satisfy requirements, alone.
+//! Checks completeness: a resolver must satisfy the requirements with the files of the directory alone.
 //!
-//! The resolver is given the directory and no index. Where it finds no solution, all that is
-//! missing is named, by [`wants`](wheelhouse_types::unsatisfied), which is no proof but knows more than
-//! the first reason.
+//! If the resolver finds no solution, [`unsatisfied`] lists all missing packages: it does not resolve, but finds more
+//! than the first conflict.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,54 +18,52 @@ use wheelhouse_types::{
     Target,
 };
 
-use super::super::inventory::{Survey, sdist};
-use super::super::report::{Check, Examination, Finding, Name};
-use super::super::requirements::Wanted;
-use super::super::wheel_contents::{Examined, digests};
-use super::sdists::{Nobody, scratch_build};
-use super::wheels::is_candidate;
+use super::super::inventory::{DirectoryInventory, sdist};
+use super::super::offline_build::{self, NullObserver};
+use super::super::report::{Check, CheckBuilder, CheckName, Finding};
+use super::super::requirements::RequiredPackages;
+use super::super::wheel_contents::{WheelContents, digests, is_candidate};
 use crate::pipeline;
 use wheelhouse_archive::Limits;
 use wheelhouse_fs::scratch::Scratch;
-use wheelhouse_store::Store;
 
-const ADD: &str = "Build or download what is missing into the directory, for the same Python.";
+const ADD_HINT: &str =
+    "Build or download the missing packages into the directory, for the same Python.";
 
-/// What is to be proven of which files.
+/// The resolution of requirements with the files of a directory.
 pub(crate) struct Proof<'a> {
-    pub(crate) survey: &'a Survey,
-    pub(crate) wheels: &'a BTreeMap<String, Examined>,
-    pub(crate) wanted: &'a Wanted,
-    /// The lines as they were written, some with hashes.
+    pub(crate) inventory: &'a DirectoryInventory,
+    pub(crate) wheels: &'a BTreeMap<String, WheelContents>,
+    pub(crate) required: &'a RequiredPackages,
+    /// The lines as they were written, with their hashes.
     pub(crate) lines: &'a [Requirement],
     pub(crate) target: &'a Target,
-    /// A directory for what is only of use while this goes on.
+    /// A directory for temporary files.
     pub(crate) scratch: &'a Path,
-    /// Whether source distributions may be built to know their metadata.
+    /// Whether source distributions may be built for their metadata.
     pub(crate) build: bool,
     pub(crate) building: &'a Building,
 }
 
 impl Proof<'_> {
-    /// Tries to prove it with `host`, whose target it is.
+    /// Resolves the requirements on `host`.
     ///
     /// # Errors
-    /// `Input` when a requirement is none.
+    /// [`Kind::Input`] when a requirement is not valid; [`Kind::Interrupted`].
     pub(crate) async fn check(&self, host: Host) -> Result<Check> {
-        let mut check = Examination::of(Name::Completeness).target(&self.wanted.label(self.target));
-        check.count(self.wanted.roots.len(), "requirement");
-        if !self.wanted.nameless.is_empty() {
-            let nameless = self.wanted.nameless.join(", ");
-            check.leave_out(format!(
-                "it is not known which package is meant by {nameless}"
-            ));
+        let mut check =
+            CheckBuilder::new(CheckName::Completeness).target(&self.required.label(self.target));
+        check.count(self.required.roots.len(), "requirement");
+        if !self.required.nameless.is_empty() {
+            let nameless = self.required.nameless.join(", ");
+            check.skip_part(format!("the package of {nameless} is unknown"));
         }
-        if self.wanted.roots.is_empty() && self.wanted.pins.is_empty() {
-            check.leave_out("there is nothing to prove of what is there");
+        if self.required.roots.is_empty() && self.required.pins.is_empty() {
+            check.skip_part("there are no requirements to check");
         }
-        if let Some(name) = self.survey.no_files().next() {
-            check.leave_out(format!("{name} is no file"));
-            self.tell_open(&mut check);
+        if let Some(name) = self.inventory.irregular_files().next() {
+            check.skip_part(format!("{name} is not a regular file"));
+            self.report_unsatisfied(&mut check);
             return Ok(check.finish());
         }
         match Box::pin(self.resolve(host)).await {
@@ -84,67 +81,65 @@ impl Proof<'_> {
 
     async fn resolve(&self, host: Host) -> Result<Lock> {
         let request = Request {
-            requirements: [&self.wanted.roots[..], &self.wanted.pins].concat(),
-            constraints: self.wanted.constraints.clone(),
+            requirements: [&self.required.roots[..], &self.required.pins].concat(),
+            constraints: self.required.constraints.clone(),
             formats: Formats {
-                // A source distribution does not belong there that the manifest does not name.
-                only_binary: match &self.survey.manifest {
+                // Source distributions are used only if the manifest lists some.
+                only_binary: match &self.inventory.manifest {
                     Some(manifest) if manifest.sdists.is_empty() => Packages::All,
                     _ => Packages::default(),
                 },
                 ..Formats::default()
             },
-            ..super::super::alone(&self.survey.directory)
+            ..offline_build::request(&self.inventory.directory)
         };
-        if self.build && !self.survey.sdists.is_empty() {
+        if self.build && !self.inventory.sdists.is_empty() {
             return Box::pin(self.preview(request)).await;
         }
         let setup = EngineOptions {
             host,
             request: &request,
             logs: &self.scratch.join("logs"),
-            observer: Arc::new(Nobody),
+            observer: Arc::new(NullObserver),
         };
         let engine = Engine::start(setup).await?;
-        let companion = Bystander { build: self.build };
-        Ok(engine.resolve(self.target, &[], &companion).await?.lock)
+        let provider = ReadOnlyProvider { build: self.build };
+        Ok(engine.resolve(self.target, &[], &provider).await?.lock)
     }
 
-    /// Resolves as a build would, which may build what tells the requirements of others.
+    /// Resolves as a build does, which may build source distributions for their metadata.
     async fn preview(&self, mut request: Request) -> Result<Lock> {
         request.building = self.building.clone();
-        let store = Store::open(self.scratch.join("store"))?;
-        let output = self.scratch.join("preview");
-        let job = scratch_build(request, self.target, store, output);
-        let preview = Box::pin(pipeline::preview(job, Arc::new(Nobody))).await?;
+        let job = offline_build::job(request, self.target, self.scratch, "preview")?;
+        let preview = Box::pin(pipeline::preview(job, Arc::new(NullObserver))).await?;
         Ok(preview.lock)
     }
 
-    /// Names everything that is missing, or else says what the resolver said.
-    fn explain(&self, error: &Error, check: &mut Examination) {
-        let is_open = self.tell_open(check);
-        if !is_open && error.kind() == Kind::Build && !self.build {
-            check.leave_out(error.sentence());
-        } else if !is_open || error.kind() != Kind::Resolution {
+    /// Reports all missing packages, or else the error of the resolver.
+    fn explain(&self, error: &Error, check: &mut CheckBuilder) {
+        let is_incomplete = self.report_unsatisfied(check);
+        if !is_incomplete && error.kind() == Kind::Build && !self.build {
+            check.skip_part(error.sentence());
+        } else if !is_incomplete || error.kind() != Kind::Resolution {
             let finding = Finding::new("the requirements", format!("fail: {}", error.sentence()));
             check.fail(finding.detail(error.detail().unwrap_or_default()));
         }
     }
 
-    /// Names everything that is missing, and returns whether anything is.
-    fn tell_open(&self, check: &mut Examination) -> bool {
-        let roots = self.wanted.roots.iter().chain(&self.wanted.pins);
+    /// Reports all missing packages. Returns whether there are any.
+    fn report_unsatisfied(&self, check: &mut CheckBuilder) -> bool {
+        let roots = self.required.roots.iter().chain(&self.required.pins);
         let roots: Vec<_> = roots
             .map(|line| (line.text.clone(), line.origin.clone()))
             .collect();
         let open = unsatisfied::open(&roots, &self.offers(), self.target).unwrap_or_default();
         for open in open.chunk_by(|one, next| one.name == next.name) {
-            check.fail(missing(open).hint(ADD));
+            check.fail(missing(open).hint(ADD_HINT));
         }
         !open.is_empty()
     }
 
-    /// What the directory has for the target, with what it requires as far as that is known.
+    /// Returns the packages in the directory for the target, with their known requirements.
     fn offers(&self) -> BTreeMap<PackageName, Vec<Offer>> {
         let mut offers: BTreeMap<PackageName, Vec<Offer>> = BTreeMap::new();
         let fit = WheelCompatibility::new(self.target);
@@ -160,7 +155,7 @@ impl Proof<'_> {
                 offers.entry(filename.name.clone()).or_default().push(offer);
             }
         }
-        for sdist in &self.survey.sdists {
+        for sdist in &self.inventory.sdists {
             if let Some((name, offer)) = sdist_offer(sdist) {
                 offers.entry(name).or_default().push(offer);
             }
@@ -168,8 +163,8 @@ impl Proof<'_> {
         offers
     }
 
-    /// Compares the hashes that lines demand with those of the files that were chosen.
-    fn compare_hashes(&self, lock: &Lock, check: &mut Examination) {
+    /// Compares the hashes of requirements with the files that were selected.
+    fn compare_hashes(&self, lock: &Lock, check: &mut CheckBuilder) {
         for line in self.lines.iter().filter(|line| !line.hashes.is_empty()) {
             let name = match named(&line.text) {
                 Named::Package(name, _) | Named::Direct(name, _) => name,
@@ -181,22 +176,22 @@ impl Proof<'_> {
             let Some(file) = file.map(|file| &file.filename) else {
                 continue;
             };
-            if let Some(message) = self.hash_fault(file, line) {
-                self.tell_of_other_hash(file, message, check);
+            if let Some(message) = self.hash_mismatch(file, line) {
+                self.report_hash_mismatch(file, message, check);
             }
         }
     }
 
-    /// Why `file` is not shown to have one of the hashes of `line`, if it is not.
-    fn hash_fault(&self, file: &str, line: &Requirement) -> Option<String> {
+    /// Returns a message if `file` has none of the hashes of `line`, or if they cannot be compared.
+    fn hash_mismatch(&self, file: &str, line: &Requirement) -> Option<String> {
         let hashes: Vec<(&str, &str)> = line
             .hashes
             .iter()
             .map(|hash| hash.split_once(':').unwrap_or((hash, "")))
             .collect();
         let algorithms = hashes.iter().map(|(algorithm, _)| *algorithm);
-        // What cannot be read is told where it is examined.
-        let here = digests(&self.survey.directory.join(file), algorithms).ok()?;
+        // A file that cannot be read fails the check of wheels.
+        let here = digests(&self.inventory.directory.join(file), algorithms).ok()?;
         let is_here = |(algorithm, digits): &(&str, &str)| {
             let here = here[algorithm].as_ref();
             here.is_some_and(|here| here.eq_ignore_ascii_case(digits))
@@ -208,15 +203,15 @@ impl Proof<'_> {
         Some(match unknown {
             None => format!("has none of the hashes of {}", line.origin),
             Some((unknown, _)) => format!(
-                "cannot be compared with the hashes of {}: `{unknown}` cannot be computed",
+                "cannot be compared with the hashes of {}: `{unknown}` is not supported",
                 line.origin
             ),
         })
     }
 
-    /// What was built has another digest than the source that the hash may be of.
-    fn tell_of_other_hash(&self, file: &str, message: String, check: &mut Examination) {
-        let manifest = self.survey.manifest.iter();
+    /// Reports a hash mismatch, unless the wheel was built: then the hash may be that of its source.
+    fn report_hash_mismatch(&self, file: &str, message: String, check: &mut CheckBuilder) {
+        let manifest = self.inventory.manifest.iter();
         let mut wheels = manifest.flat_map(|manifest| &manifest.wheels);
         let known = wheels.find(|wheel| wheel.filename == file);
         match known {
@@ -230,16 +225,16 @@ impl Proof<'_> {
     }
 }
 
-/// What is wrong with one package, by all that is open of it.
+/// Returns a finding about one package from its unsatisfied requirements.
 fn missing(open: &[Open]) -> Finding {
     let versions: Vec<String> = open[0].present.iter().map(ToString::to_string).collect();
-    let wants = |open: &Open| format!("{} wants `{}`", open.wanted_by, open.requirement);
-    let wants: Vec<String> = open.iter().map(wants).collect();
-    let wants = wants.join("; ");
+    let requires = |open: &Open| format!("{} requires `{}`", open.wanted_by, open.requirement);
+    let requires: Vec<String> = open.iter().map(requires).collect();
+    let requires = requires.join("; ");
     let message = if versions.is_empty() {
-        format!("is missing: {wants}")
+        format!("is missing: {requires}")
     } else {
-        format!("is there as {}, but {wants}", versions.join(", "))
+        format!("is present as {}, but {requires}", versions.join(", "))
     };
     Finding::new(open[0].name.to_string(), message)
 }
@@ -253,15 +248,15 @@ fn sdist_offer(filename: &str) -> Option<(PackageName, Offer)> {
     Some((name.parse().ok()?, offer))
 }
 
-/// Goes along with a resolution and makes nothing.
-struct Bystander {
-    /// Whether source distributions may be built to know their metadata.
+/// Provides the engine with files of the directory, and makes no wheels.
+struct ReadOnlyProvider {
+    /// Whether source distributions may be built for their metadata.
     build: bool,
 }
 
-impl Bystander {
-    /// The metadata that a source distribution states, where it is not to be built.
-    fn stated(&self, distribution: &Distribution) -> Result<Option<Vec<u8>>> {
+impl ReadOnlyProvider {
+    /// Returns the static metadata of a source distribution that may not be built.
+    fn static_metadata(&self, distribution: &Distribution) -> Result<Option<Vec<u8>>> {
         let artifact = match &distribution.source {
             Source::Sdist(artifact) if !self.build => artifact,
             _ => return Ok(None),
@@ -272,22 +267,22 @@ impl Bystander {
         let into = Scratch::new()?;
         let filename = &artifact.filename;
         let tree = wheelhouse_archive::unpack(path, filename, into.path(), &Limits::default())?;
-        let stated = wheelhouse_archive::static_metadata(&tree);
-        stated.map(Some).ok_or_else(|| {
-            let message = format!("what {filename} requires is only known when it is built");
+        let metadata = wheelhouse_archive::static_metadata(&tree);
+        metadata.map(Some).ok_or_else(|| {
+            let message = format!("the requirements of {filename} are only known when it is built");
             Error::new(Kind::Build, message)
         })
     }
 }
 
-impl ArtifactProvider for Bystander {
+impl ArtifactProvider for ReadOnlyProvider {
     fn prefetch(&self, _distribution: &Distribution) {}
 
     fn metadata<'a>(
         &'a self,
         distribution: &'a Distribution,
     ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>> {
-        Box::pin(async { self.stated(distribution) })
+        Box::pin(async { self.static_metadata(distribution) })
     }
 
     fn archive<'a>(
@@ -299,7 +294,7 @@ impl ArtifactProvider for Bystander {
             if let Some(Location::Path(path)) = artifact.map(|artifact| &artifact.location) {
                 pipeline::worker::examine(path.clone()).await?;
             }
-            // The engine finds it in the directory.
+            // The engine reads the file in the directory.
             Ok(None)
         })
     }
@@ -310,9 +305,9 @@ impl ArtifactProvider for Bystander {
 
     fn wheels<'a>(
         &'a self,
-        wanted: &'a [Distribution],
+        required: &'a [Distribution],
     ) -> LocalBoxFuture<'a, Result<Vec<WheelFile>>> {
-        let found = wanted.iter().map(present).collect();
+        let found = required.iter().map(wheel_file).collect();
         Box::pin(async { found })
     }
 
@@ -321,13 +316,13 @@ impl ArtifactProvider for Bystander {
     }
 
     fn copy_source_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {
-        let message = format!("the tree {} is no part of the directory", path.display());
+        let message = format!("the tree {} is not part of the directory", path.display());
         Box::pin(async { Err(Error::new(Kind::Resolution, message)) })
     }
 }
 
-/// The wheel of the directory that a build requirement is.
-fn present(distribution: &Distribution) -> Result<WheelFile> {
+/// Returns the wheel of a build requirement in the directory.
+fn wheel_file(distribution: &Distribution) -> Result<WheelFile> {
     match &distribution.source {
         Source::Wheel(Artifact {
             filename,
@@ -339,7 +334,7 @@ fn present(distribution: &Distribution) -> Result<WheelFile> {
         }),
         _ => Err(Error::new(
             Kind::Build,
-            format!("{distribution} must be built itself before others can be built with it"),
+            format!("{distribution} is required for a build, and is not available as a wheel"),
         )),
     }
 }
@@ -349,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_named_with_all_who_want_it() {
+    fn names_missing_package_with_all_dependents() {
         let open = |wanted_by: &str, present: &[&str]| Open {
             name: "beta".parse().unwrap(),
             requirement: "beta>=2".to_owned(),
@@ -361,16 +356,16 @@ mod tests {
         };
         assert_eq!(
             missing(&[open("alpha 1.0", &[]), open("r.txt:1", &[])]).message,
-            "is missing: alpha 1.0 wants `beta>=2`; r.txt:1 wants `beta>=2`"
+            "is missing: alpha 1.0 requires `beta>=2`; r.txt:1 requires `beta>=2`"
         );
         assert_eq!(
             missing(&[open("alpha 1.0", &["1.0"])]).message,
-            "is there as 1.0, but alpha 1.0 wants `beta>=2`"
+            "is present as 1.0, but alpha 1.0 requires `beta>=2`"
         );
     }
 
     #[test]
-    fn sdists_offer_the_version_of_their_names() {
+    fn reads_version_from_name_of_sdist() {
         let (name, offer) = sdist_offer("my_pkg-1.0.tar.gz").unwrap();
         assert_eq!(
             (name.as_ref(), offer.version.to_string()),

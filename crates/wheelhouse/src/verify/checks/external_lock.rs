@@ -1,6 +1,6 @@
-//! A lock from elsewhere: whether the files of a directory are those that it has.
+//! Compares the files of a directory with a lock from another place.
 //!
-//! Never tells that a package is missing: that is told with what is not complete.
+//! Missing packages are reported by the check of completeness.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,31 +13,33 @@ use wheelhouse_types::{
     Artifact, Kind, Lock, PackageName, Result, Source, Target, Version, WheelFilename,
 };
 
-use super::super::inventory::{Survey, sdist};
-use super::super::report::{Check, Examination, Finding, Name};
-use super::super::wheel_contents::{Examined, digests};
-use super::wheels::is_candidate;
+use super::super::inventory::{DirectoryInventory, sdist};
+use super::super::report::{Check, CheckBuilder, CheckName, Finding};
+use super::super::wheel_contents::{WheelContents, digests, is_candidate};
 use wheelhouse_fs::input;
 
-/// A lock, as one target reads it.
-pub(crate) struct Given<'a> {
+/// A lock, as it applies to one target.
+pub(crate) struct ExternalLock<'a> {
     path: &'a Path,
     pub(crate) lock: Lock,
-    /// What the lock has as source distributions, perhaps beside wheels: what is there of it may
-    /// have been built.
+    /// The packages that have a source distribution in the lock: their wheels in the directory may have been built.
     sdists: BTreeSet<(PackageName, Option<Version>)>,
 }
 
-impl<'a> Given<'a> {
-    /// Reads the lock at `path`. Of the wheels of a package it means one that the directory has.
+impl<'a> ExternalLock<'a> {
+    /// Reads the lock at `path`. If a package has several wheels, one in the directory is selected.
     ///
     /// # Errors
-    /// `Input` when it cannot be read.
-    pub(crate) fn read(path: &'a Path, survey: &Survey, target: &Target) -> Result<Self> {
+    /// [`Kind::Input`] when it cannot be read.
+    pub(crate) fn read(
+        path: &'a Path,
+        inventory: &DirectoryInventory,
+        target: &Target,
+    ) -> Result<Self> {
         let unreadable = || format!("failed to read the lock {}", path.display());
         let text = input::read_to_string(path).context(Kind::Input, unreadable)?;
         let base = path.parent().unwrap_or(path);
-        let lock = super::lock::read(&text, base, survey, Some(target));
+        let lock = super::lock::read(&text, base, inventory, Some(target));
         Ok(Self {
             path,
             lock: lock.context(Kind::Input, unreadable)?,
@@ -45,54 +47,60 @@ impl<'a> Given<'a> {
         })
     }
 
-    /// Compares the files that are there for `target` with those of the lock.
+    /// Compares the files for `target` with those of the lock.
     pub(crate) fn check(
         &self,
-        survey: &Survey,
-        wheels: &BTreeMap<String, Examined>,
+        inventory: &DirectoryInventory,
+        wheels: &BTreeMap<String, WheelContents>,
         target: &Target,
     ) -> Check {
-        let mut check = Examination::of(Name::Lock);
+        let mut check = CheckBuilder::new(CheckName::Lock);
         check.count(self.lock.packages.len(), "package");
         let fit = WheelCompatibility::new(target);
         for package in &self.lock.packages {
             let Some(artifact) = package.source.artifact() else {
                 continue;
             };
-            let here = here(artifact, survey, wheels);
+            let here = here(artifact, inventory, wheels);
             if let Some(name) = here {
-                self.compare(name, artifact, survey, &mut check);
+                self.compare(name, artifact, inventory, &mut check);
             }
-            let is_of_use = |name: &String| is_for(name, &fit);
-            if !here.is_some_and(is_of_use) && self.has_wheels_alone(package) {
-                self.tell_of_others(package, survey, &fit, &mut check);
+            let is_usable = |name: &String| is_for(name, &fit);
+            if !here.is_some_and(is_usable) && self.has_only_wheels(package) {
+                self.report_other_files(package, inventory, &fit, &mut check);
             }
         }
         check.finish()
     }
 
     /// Compares each digest that the lock states with that of the file `name`.
-    fn compare(&self, name: &str, artifact: &Artifact, survey: &Survey, check: &mut Examination) {
+    fn compare(
+        &self,
+        name: &str,
+        artifact: &Artifact,
+        inventory: &DirectoryInventory,
+        check: &mut CheckBuilder,
+    ) {
         let path = self.path.display();
         let locked = &artifact.hashes.0;
         let algorithms = locked.keys().map(String::as_str);
-        // What cannot be read is told where it is examined.
-        let Ok(here) = digests(&survey.directory.join(name), algorithms) else {
+        // A file that cannot be read fails the check of wheels.
+        let Ok(here) = digests(&inventory.directory.join(name), algorithms) else {
             return;
         };
         for (algorithm, locked) in locked {
             let message = match &here[algorithm.as_str()] {
                 Some(here) if here == locked => continue,
-                Some(here) => format!("has the {algorithm} {here} where {path} says {locked}"),
+                Some(here) => format!("has the {algorithm} {here} instead of {locked} in {path}"),
                 None => format!(
-                    "cannot be compared with its `{algorithm}` in {path}: that cannot be computed"
+                    "cannot be compared with its `{algorithm}` in {path}: the algorithm is not supported"
                 ),
             };
             check.fail(Finding::new(name, message));
         }
     }
 
-    fn has_wheels_alone(&self, package: &Package) -> bool {
+    fn has_only_wheels(&self, package: &Package) -> bool {
         let key = |version| (package.name.clone(), version);
         let version = Some(package.version.clone());
         matches!(package.source, Source::Wheel(_))
@@ -100,20 +108,20 @@ impl<'a> Given<'a> {
             && !self.sdists.contains(&key(None))
     }
 
-    /// Tells of the files that are there in place of the wheels of `package`.
-    fn tell_of_others(
+    /// Reports files that the directory has instead of the wheels of `package`.
+    fn report_other_files(
         &self,
         package: &Package,
-        survey: &Survey,
+        inventory: &DirectoryInventory,
         fit: &WheelCompatibility,
-        check: &mut Examination,
+        check: &mut CheckBuilder,
     ) {
         let (name, version) = (&package.name, &package.version);
         let message = format!(
-            "is none of the wheels that {} has of {name} {version}",
+            "is not one of the wheels of {name} {version} in {}",
             self.path.display()
         );
-        let others = survey.wheels.iter().chain(&survey.sdists);
+        let others = inventory.wheels.iter().chain(&inventory.sdists);
         for other in others.filter(|other| is_for(other, fit)) {
             if identity(other)
                 .is_some_and(|(name, version)| name == package.name && version == package.version)
@@ -124,7 +132,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// Which packages the lock `text` has as source distributions.
+/// Returns the packages that have a source distribution in the lock `text`.
 fn sdists(text: &str) -> Result<BTreeSet<(PackageName, Option<Version>)>> {
     let table = toml_reader::parse(text)?;
     let entries = Entry::root(&table).entries("packages")?.into_iter();
@@ -137,15 +145,15 @@ fn sdists(text: &str) -> Result<BTreeSet<(PackageName, Option<Version>)>> {
         .collect()
 }
 
-/// The file of the directory that `artifact` is: one that is called so, or a wheel of these bytes,
-/// since what a URL names may have the name of no wheel.
+/// Returns the file of the directory for `artifact`: one with its name, or a wheel with its digest, because the file at
+/// a URL may have another name.
 fn here<'a>(
     artifact: &Artifact,
-    survey: &'a Survey,
-    wheels: &'a BTreeMap<String, Examined>,
+    inventory: &'a DirectoryInventory,
+    wheels: &'a BTreeMap<String, WheelContents>,
 ) -> Option<&'a String> {
     let wheel: Option<WheelFilename> = artifact.filename.parse().ok();
-    let is_called_so = |wheel: &WheelFilename| {
+    let has_name = |wheel: &WheelFilename| {
         let mut wheels = wheels.iter();
         wheels.find(|(_, here)| here.filename.as_ref() == Some(wheel))
     };
@@ -154,19 +162,19 @@ fn here<'a>(
         let mut wheels = wheels.iter();
         wheels.find(|(_, here)| here.sha256() == Some(sha256))
     };
-    let found = wheel.as_ref().and_then(is_called_so).or_else(same_bytes);
+    let found = wheel.as_ref().and_then(has_name).or_else(same_bytes);
     found
         .map(|(name, _)| name)
-        .or_else(|| survey.sdists.get(&artifact.filename))
+        .or_else(|| inventory.sdists.get(&artifact.filename))
 }
 
-/// Whether a target that `fit` is of could use the file `name`.
+/// Returns whether the target of `fit` may use the file `name`.
 fn is_for(name: &str, fit: &WheelCompatibility) -> bool {
     let wheel = name.parse();
     wheel.is_ok_and(|wheel| is_candidate(&wheel, fit)) || sdist(name).is_some()
 }
 
-/// The package and the version that the file `name` is called after.
+/// Returns the package and the version in the name of the file `name`.
 fn identity(name: &str) -> Option<(PackageName, Version)> {
     if let Ok(wheel) = name.parse::<WheelFilename>() {
         return Some((wheel.name, wheel.version));

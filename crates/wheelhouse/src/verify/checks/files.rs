@@ -1,25 +1,28 @@
-//! The files of a directory against its manifest: nothing else, nothing extra, nothing missing.
+//! Compares the files of a directory with its manifest: none may differ, be missing, or be additional.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME, Sdist, Wheel};
 use wheelhouse_types::{Manifest, WheelFilename};
 
-use super::super::inventory::{Survey, is_inside};
-use super::super::report::{Check, Examination, Finding, Name};
-use super::super::wheel_contents::{Examined, digest};
+use super::super::inventory::{DirectoryInventory, is_inside};
+use super::super::report::{Check, CheckBuilder, CheckName, Finding, RERUN_HINT};
+use super::super::wheel_contents::{WheelContents, digest};
 
-const TAKEN: &str = "Move it away: pip takes it as well.";
+const MOVE_HINT: &str = "Move it away: pip would use it, too.";
 
-/// Compares what is there with what the manifest names.
-pub(crate) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Check {
-    let mut check = Examination::of(Name::Files);
-    check.count(survey.wheels.len(), "wheel");
-    if let Some(damage) = &survey.damage {
+/// Compares the files with those of the manifest.
+pub(crate) fn check(
+    inventory: &DirectoryInventory,
+    wheels: &BTreeMap<String, WheelContents>,
+) -> Check {
+    let mut check = CheckBuilder::new(CheckName::Files);
+    check.count(inventory.wheels.len(), "wheel");
+    if let Some(damage) = &inventory.damage {
         check.fail(damage.clone());
     }
-    let Some(manifest) = &survey.manifest else {
-        plain(survey, &mut check);
+    let Some(manifest) = &inventory.manifest else {
+        check_without_manifest(inventory, &mut check);
         return check.finish();
     };
     if !manifest.sdists.is_empty() {
@@ -29,87 +32,95 @@ pub(crate) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Che
     let mut named = BTreeSet::new();
     for wheel in &manifest.wheels {
         if !named.insert(wheel.filename.as_str()) {
-            let message = format!("is named twice by {MANIFEST_NAME}");
+            let message = format!("is listed twice in {MANIFEST_NAME}");
             check.fail(Finding::new(&wheel.filename, message));
         } else if is_safe(&wheel.filename, &mut check) {
-            compare(wheel, survey, wheels, &mut check);
+            compare(wheel, inventory, wheels, &mut check);
         }
     }
     for sdist in &manifest.sdists {
         if !named.insert(sdist.filename.as_str()) {
-            let message = format!("is named twice by {MANIFEST_NAME}");
+            let message = format!("is listed twice in {MANIFEST_NAME}");
             check.fail(Finding::new(&sdist.filename, message));
         } else if is_safe(&sdist.filename, &mut check) {
-            compare_sdist(sdist, survey, &mut check);
+            compare_sdist(sdist, inventory, &mut check);
         }
     }
     for file in &manifest.files {
-        if is_safe(file, &mut check) && !survey.directory.join(file).is_file() {
-            check.fail(Finding::new(file, "is missing").hint(super::super::AGAIN));
+        if is_safe(file, &mut check) && !inventory.directory.join(file).is_file() {
+            check.fail(Finding::new(file, "is missing").hint(RERUN_HINT));
         }
     }
-    extra(survey, manifest, &mut check);
+    check_additional_files(inventory, manifest, &mut check);
     check.finish()
 }
 
-/// What can be said without a manifest.
-fn plain(survey: &Survey, check: &mut Examination) {
-    check.count(survey.sdists.len(), "source distribution");
-    if survey.wheels.is_empty() && survey.sdists.is_empty() && survey.damage.is_none() {
-        let message = "holds no wheels and no source distributions";
-        let directory = survey.directory.display().to_string();
+/// Checks the files of a directory without a manifest.
+fn check_without_manifest(inventory: &DirectoryInventory, check: &mut CheckBuilder) {
+    check.count(inventory.sdists.len(), "source distribution");
+    if inventory.wheels.is_empty() && inventory.sdists.is_empty() && inventory.damage.is_none() {
+        let message = "contains no wheels and no source distributions";
+        let directory = inventory.directory.display().to_string();
         check.fail(Finding::new(directory, message));
     }
-    for name in survey
-        .no_files()
-        .filter(|name| survey.sdists.contains(*name))
+    for name in inventory
+        .irregular_files()
+        .filter(|name| inventory.sdists.contains(*name))
     {
-        check.fail(Finding::new(name, "is no file"));
+        check.fail(Finding::new(name, "is not a regular file"));
     }
-    let reason = format!("there is no usable {MANIFEST_NAME} to compare with");
-    check.leave_out(reason);
+    let reason = format!("there is no valid {MANIFEST_NAME} to compare with");
+    check.skip_part(reason);
 }
 
-fn is_safe(name: &str, check: &mut Examination) -> bool {
+fn is_safe(name: &str, check: &mut CheckBuilder) -> bool {
     let is_safe = is_inside(name);
     if !is_safe {
-        let message = format!("names `{}`, outside the directory", name.escape_debug());
+        let message = format!(
+            "lists `{}`, which is outside the directory",
+            name.escape_debug()
+        );
         check.fail(Finding::new(MANIFEST_NAME, message));
     }
     is_safe
 }
 
-/// Compares one wheel with what the manifest says of it.
+/// Compares one wheel with its entry in the manifest.
 fn compare(
     wheel: &Wheel,
-    survey: &Survey,
-    wheels: &BTreeMap<String, Examined>,
-    check: &mut Examination,
+    inventory: &DirectoryInventory,
+    wheels: &BTreeMap<String, WheelContents>,
+    check: &mut CheckBuilder,
 ) {
-    let fail = |message: String| Finding::new(&wheel.filename, message).hint(super::super::AGAIN);
-    if !agrees_with_its_name(wheel) {
+    let fail = |message: String| Finding::new(&wheel.filename, message).hint(RERUN_HINT);
+    if !matches_its_name(wheel) {
         let (name, version) = (&wheel.name, &wheel.version);
-        check.fail(fail(format!("is {name} {version} for {MANIFEST_NAME}")));
+        check.fail(fail(format!(
+            "is listed as {name} {version} in {MANIFEST_NAME}"
+        )));
     }
-    let Some(examined) = wheels.get(&wheel.filename) else {
-        let message = if survey.directory.join(&wheel.filename).exists() {
-            "is no file at the top of the directory"
+    let Some(contents) = wheels.get(&wheel.filename) else {
+        let message = if inventory.directory.join(&wheel.filename).exists() {
+            "is not a regular file"
         } else {
             "is missing"
         };
         check.fail(fail(message.to_owned()));
         return;
     };
-    // What cannot be read is a fault of the wheel.
-    let Some((sha256, size)) = examined.bytes else {
+    // A wheel that cannot be read fails the check of wheels.
+    let Some((sha256, size)) = contents.bytes else {
         return;
     };
     if size != wheel.size {
-        let message = format!("has {size} bytes where {MANIFEST_NAME} says {}", wheel.size);
+        let message = format!(
+            "has {size} bytes instead of {} in {MANIFEST_NAME}",
+            wheel.size
+        );
         check.fail(fail(message));
     } else if sha256 != wheel.sha256 {
-        let said = wheel.sha256;
-        let message = format!("has the SHA-256 {sha256} where {MANIFEST_NAME} says {said}");
+        let expected = wheel.sha256;
+        let message = format!("has the SHA-256 {sha256} instead of {expected} in {MANIFEST_NAME}");
         check.fail(fail(message));
     } else {
         return;
@@ -121,24 +132,27 @@ fn compare(
     }
 }
 
-/// Compares one source distribution with what the manifest says of it.
-fn compare_sdist(sdist: &Sdist, survey: &Survey, check: &mut Examination) {
-    let fail = |message: String| Finding::new(&sdist.filename, message).hint(super::super::AGAIN);
-    let Ok((sha256, size)) = digest(&survey.directory.join(&sdist.filename)) else {
+/// Compares one source distribution with its entry in the manifest.
+fn compare_sdist(sdist: &Sdist, inventory: &DirectoryInventory, check: &mut CheckBuilder) {
+    let fail = |message: String| Finding::new(&sdist.filename, message).hint(RERUN_HINT);
+    let Ok((sha256, size)) = digest(&inventory.directory.join(&sdist.filename)) else {
         check.fail(fail("is missing".to_owned()));
         return;
     };
     if size != sdist.size {
-        let message = format!("has {size} bytes where {MANIFEST_NAME} says {}", sdist.size);
+        let message = format!(
+            "has {size} bytes instead of {} in {MANIFEST_NAME}",
+            sdist.size
+        );
         check.fail(fail(message));
     } else if sha256 != sdist.sha256 {
-        let said = sdist.sha256;
-        let message = format!("has the SHA-256 {sha256} where {MANIFEST_NAME} says {said}");
+        let expected = sdist.sha256;
+        let message = format!("has the SHA-256 {sha256} instead of {expected} in {MANIFEST_NAME}");
         check.fail(fail(message));
     }
 }
 
-fn agrees_with_its_name(wheel: &Wheel) -> bool {
+fn matches_its_name(wheel: &Wheel) -> bool {
     let parsed = wheel.filename.parse::<WheelFilename>();
     parsed.is_ok_and(|parsed| {
         wheel.name.parse().ok() == Some(parsed.name)
@@ -146,8 +160,12 @@ fn agrees_with_its_name(wheel: &Wheel) -> bool {
     })
 }
 
-/// Tells of what no run put there.
-fn extra(survey: &Survey, manifest: &Manifest, check: &mut Examination) {
+/// Reports files that the manifest does not list.
+fn check_additional_files(
+    inventory: &DirectoryInventory,
+    manifest: &Manifest,
+    check: &mut CheckBuilder,
+) {
     let known: BTreeSet<&str> = manifest
         .distributions()
         .map(|file| file.filename)
@@ -155,14 +173,14 @@ fn extra(survey: &Survey, manifest: &Manifest, check: &mut Examination) {
         .chain([MANIFEST_NAME])
         .collect();
     let foreign = format!("is not in {MANIFEST_NAME}");
-    for name in survey.wheels.iter().chain(&survey.sdists) {
+    for name in inventory.wheels.iter().chain(&inventory.sdists) {
         if !known.contains(name.as_str()) {
-            check.fail(Finding::new(name, &foreign).hint(TAKEN));
+            check.fail(Finding::new(name, &foreign).hint(MOVE_HINT));
         }
     }
-    for name in &survey.others {
+    for name in &inventory.others {
         if name == PENDING_NAME {
-            let message = "tells that a run was stopped half-way";
+            let message = "shows that a run was interrupted while it published the directory";
             check.warn(Finding::new(name, message));
         } else if !known.contains(name.as_str()) {
             check.warn(Finding::new(name, &foreign));

@@ -1,5 +1,4 @@
-//! Importing what was installed: each module at the top of each distribution, in a process of its
-//! own.
+//! Checks that the top-level modules of installed distributions can be imported, each in its own process.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,16 +7,16 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use wheelhouse_types::{Result, Target};
 
-use super::super::report::{Check, Examination, Finding, Name};
-use super::super::sandbox::{Ended, Surroundings};
-use super::install::Installed;
+use super::super::report::{Check, CheckBuilder, CheckName, Finding};
+use super::super::sandbox::{ProgramOutput, Sandbox};
+use super::install::InstalledEnvironment;
 
-/// No import takes longer.
+/// The limit for one import.
 const LIMIT: Duration = Duration::from_mins(2);
 
 const SCRIPT: &str = "import importlib, sys; importlib.import_module(sys.argv[1])";
 
-/// A module, and the distribution that it came with.
+/// A module, and the distribution that it belongs to.
 struct Module {
     distribution: String,
     name: String,
@@ -25,31 +24,31 @@ struct Module {
 
 /// Imports every module of `installed`.
 pub(crate) async fn check(
-    installed: &Installed,
+    installed: &InstalledEnvironment,
     target: &Target,
-    surroundings: &Surroundings,
+    sandbox: &Sandbox,
 ) -> Check {
-    let mut check = Examination::of(Name::Imports).target(&target.label());
+    let mut check = CheckBuilder::new(CheckName::Imports).target(&target.label());
     let modules = installed
         .distributions
         .iter()
         .flat_map(|path| modules(path));
     let modules: Vec<Module> = modules.collect();
     check.count(modules.len(), "module");
-    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    let concurrency = std::thread::available_parallelism().map_or(1, usize::from);
     let outcomes = futures::stream::iter(&modules)
-        .map(|module| async move { (module, import(installed, module, surroundings).await) })
-        .buffered(at_once);
-    let outcomes: Vec<(&Module, Result<Ended>)> = outcomes.collect().await;
+        .map(|module| async move { (module, import(installed, module, sandbox).await) })
+        .buffered(concurrency);
+    let outcomes: Vec<(&Module, Result<ProgramOutput>)> = outcomes.collect().await;
     for (module, outcome) in outcomes {
         let about = format!("{} of {}", module.name, module.distribution);
         match outcome {
-            Ok(ended) if ended.status.success() => {}
-            Ok(ended) => {
-                let tail = ended.tail();
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                let tail = output.tail();
                 let last = tail.lines().next_back();
-                let why = last.map_or_else(|| ended.status.to_string(), str::to_owned);
-                let message = format!("cannot be imported: {why}");
+                let reason = last.map_or_else(|| output.status.to_string(), str::to_owned);
+                let message = format!("cannot be imported: {reason}");
                 check.fail(Finding::new(about, message).detail(tail));
             }
             Err(error) => {
@@ -62,18 +61,18 @@ pub(crate) async fn check(
 }
 
 async fn import(
-    installed: &Installed,
+    installed: &InstalledEnvironment,
     module: &Module,
-    surroundings: &Surroundings,
-) -> Result<Ended> {
+    sandbox: &Sandbox,
+) -> Result<ProgramOutput> {
     let python = installed.python.clone().into_os_string();
-    // Without `-I` the current directory and the user's packages would count.
+    // `-I` excludes the current directory and the packages of the user.
     let words = ["-I", "-c", SCRIPT, &module.name].map(Into::into);
     let command = [&[python][..], &words].concat();
-    surroundings.run(&command, LIMIT).await
+    sandbox.run(&command, LIMIT).await
 }
 
-/// The modules at the top of the distribution whose `dist-info` directory is `path`.
+/// Returns the top-level modules of the distribution with the `dist-info` directory `path`.
 fn modules(path: &Path) -> Vec<Module> {
     let read = |name: &str| fs_err::read_to_string(path.join(name)).unwrap_or_default();
     let stem = path
@@ -88,10 +87,10 @@ fn modules(path: &Path) -> Vec<Module> {
     names.into_iter().map(module).collect()
 }
 
-/// The names that can be imported of the files of `record`, if `top_level` lists any only those.
+/// Returns the public top-level modules of the files in `record`, restricted to `top_level` unless that is empty.
 ///
-/// A directory without an `__init__` is a namespace, of which others may have a part; names that
-/// begin with an underscore are private.
+/// A directory without an `__init__` is a namespace package, which several distributions may share. Names that
+/// start with an underscore are private.
 fn top_level(record: &str, top_level: &str) -> BTreeSet<String> {
     let listed: BTreeSet<&str> = top_level.split_whitespace().collect();
     let files = record.lines().filter_map(|line| line.split(',').next());
@@ -103,7 +102,7 @@ fn top_level(record: &str, top_level: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The name of the module at the top that `file` is, or is the beginning of.
+/// Returns the top-level module that `file` is, or whose `__init__` it is.
 fn importable(file: &str) -> Option<&str> {
     let (top, rest) = file.split_once('/').unwrap_or((file, ""));
     let (module, ending) = if rest.is_empty() { top } else { rest }.split_once('.')?;
@@ -126,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modules_are_found_in_the_record() {
+    fn finds_top_level_modules_in_record() {
         let record = "alpha/__init__.py,sha256=x,1\nalpha/deep/__init__.py,,\nsingle.py,,\n\
                       fast.cpython-311-x86_64-linux-gnu.so,,\nspace/part/__init__.py,,\n\
                       compiled/__init__.abi3.so,,\n_private.py,,\n__pycache__/single.pyc,,\n\

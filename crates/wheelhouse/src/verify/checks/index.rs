@@ -1,6 +1,6 @@
-//! The static index and the metadata files of a wheelhouse: whether they say what the wheels are.
+//! Checks that the static index and the metadata files agree with the wheels.
 //!
-//! Never compares bytes of pages: another version of the program may word them otherwise.
+//! Pages are parsed, not compared byte by byte, because other versions of the program may write them differently.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +8,20 @@ use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Manifest, Sha256};
 
-use super::super::index_page::{self, Link, Listed};
-use super::super::inventory::Survey;
-use super::super::report::{Check, Examination, Finding, Name};
-use super::super::wheel_contents::Examined;
+use super::super::index_page::{self, PageFile, PageLink};
+use super::super::inventory::DirectoryInventory;
+use super::super::report::{Check, CheckBuilder, CheckName, Finding, RERUN_HINT};
+use super::super::wheel_contents::WheelContents;
 use wheelhouse_publish::simple_index;
 
 /// Compares pages and metadata files with the manifest and the wheels.
-pub(crate) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Option<Check> {
-    let manifest = survey.manifest.as_ref()?;
-    let mut check = Examination::of(Name::Index);
-    let metadata = metadata_files(survey, manifest, wheels, &mut check);
+pub(crate) fn check(
+    inventory: &DirectoryInventory,
+    wheels: &BTreeMap<String, WheelContents>,
+) -> Option<Check> {
+    let manifest = inventory.manifest.as_ref()?;
+    let mut check = CheckBuilder::new(CheckName::Index);
+    let metadata = metadata_files(inventory, manifest, wheels, &mut check);
     let pages: Vec<&String> = manifest
         .files
         .iter()
@@ -28,48 +31,48 @@ pub(crate) fn check(survey: &Survey, wheels: &BTreeMap<String, Examined>) -> Opt
     check.count(metadata.len(), "metadata file");
     let expected = expected(manifest, &metadata);
     for page in pages {
-        // One that is missing is told with the other files.
-        if let Some(bytes) = survey.read_file(page) {
+        // A missing page fails the check of files.
+        if let Some(bytes) = inventory.read_file(page) {
             for message in differences(page, &bytes, &expected) {
-                check.fail(Finding::new(page, message).hint(super::super::AGAIN));
+                check.fail(Finding::new(page, message).hint(RERUN_HINT));
             }
         }
     }
     Some(check.finish())
 }
 
-/// The digests of the metadata files, by the names of their wheels.
+/// Returns the digests of the metadata files, by the names of their wheels.
 fn metadata_files<'a>(
-    survey: &Survey,
+    inventory: &DirectoryInventory,
     manifest: &'a Manifest,
-    wheels: &BTreeMap<String, Examined>,
-    check: &mut Examination,
+    wheels: &BTreeMap<String, WheelContents>,
+    check: &mut CheckBuilder,
 ) -> BTreeMap<&'a str, Sha256> {
     let mut digests = BTreeMap::new();
     for file in &manifest.files {
         let Some(wheel) = file.strip_suffix(".metadata") else {
             continue;
         };
-        let Some(bytes) = survey.read_file(file) else {
+        let Some(bytes) = inventory.read_file(file) else {
             continue;
         };
         let inside = wheels.get(wheel).and_then(|wheel| wheel.metadata.as_ref());
         if inside.is_some_and(|inside| *inside != bytes) {
-            let message = format!("is not the METADATA that {wheel} has");
-            check.fail(Finding::new(file, message).hint(super::super::AGAIN));
+            let message = format!("differs from the METADATA in {wheel}");
+            check.fail(Finding::new(file, message).hint(RERUN_HINT));
         }
         digests.insert(wheel, Sha256::of(&bytes));
     }
     digests
 }
 
-type Projects<'a> = BTreeMap<&'a str, BTreeMap<String, Listed>>;
+type Projects<'a> = BTreeMap<&'a str, BTreeMap<String, PageFile>>;
 
-/// What the pages should list.
+/// Returns the files that the pages must list.
 fn expected<'a>(manifest: &'a Manifest, metadata: &BTreeMap<&str, Sha256>) -> Projects<'a> {
     let mut projects: Projects<'a> = BTreeMap::new();
     for wheel in &manifest.wheels {
-        let listed = Listed {
+        let listed = PageFile {
             filename: wheel.filename.clone(),
             sha256: Some(wheel.sha256.to_string()),
             requires_python: wheel.requires_python.clone(),
@@ -79,10 +82,10 @@ fn expected<'a>(manifest: &'a Manifest, metadata: &BTreeMap<&str, Sha256>) -> Pr
         project.insert(wheel.filename.clone(), listed);
     }
     for sdist in &manifest.sdists {
-        let listed = Listed {
+        let listed = PageFile {
             filename: sdist.filename.clone(),
             sha256: Some(sdist.sha256.to_string()),
-            ..Listed::default()
+            ..PageFile::default()
         };
         let project = projects.entry(&sdist.name).or_default();
         project.insert(sdist.filename.clone(), listed);
@@ -90,7 +93,7 @@ fn expected<'a>(manifest: &'a Manifest, metadata: &BTreeMap<&str, Sha256>) -> Pr
     projects
 }
 
-/// What the page `name` says otherwise.
+/// Returns the differences between the page `name` and the expected projects.
 fn differences(name: &str, bytes: &[u8], projects: &Projects<'_>) -> Vec<String> {
     let parts: Vec<&str> = name.split('/').collect();
     let text = String::from_utf8_lossy(bytes);
@@ -111,7 +114,7 @@ fn differences(name: &str, bytes: &[u8], projects: &Projects<'_>) -> Vec<String>
         }),
         _ => Some(Vec::new()),
     };
-    differences.unwrap_or_else(|| vec!["is no page of an index".to_owned()])
+    differences.unwrap_or_else(|| vec!["is not a valid index page".to_owned()])
 }
 
 fn root(names: &BTreeSet<String>, projects: &Projects<'_>) -> Vec<String> {
@@ -119,37 +122,39 @@ fn root(names: &BTreeSet<String>, projects: &Projects<'_>) -> Vec<String> {
     let absent = expected.difference(names);
     let absent = absent.map(|name| format!("does not list the project {name}"));
     let extra = names.difference(&expected);
-    let extra = extra.map(|name| format!("lists the project {name}, of which there is no wheel"));
+    let extra = extra.map(|name| format!("lists the project {name}, which has no wheel"));
     absent.chain(extra).collect()
 }
 
-fn compare(links: &[Link], expected: Option<&BTreeMap<String, Listed>>) -> Vec<String> {
+fn compare(links: &[PageLink], expected: Option<&BTreeMap<String, PageFile>>) -> Vec<String> {
     let nothing = BTreeMap::new();
     let expected = expected.unwrap_or(&nothing);
     let listed: BTreeSet<&String> = links.iter().filter_map(|link| link.file.as_ref()).collect();
     let absent = expected.keys().filter(|name| !listed.contains(name));
     let absent = absent.map(|name| format!("does not list {name}"));
-    let others = links.iter().flat_map(|link| strangeness(link, expected));
+    let others = links
+        .iter()
+        .flat_map(|link| link_differences(link, expected));
     absent.chain(others).collect()
 }
 
-/// What is not as it should be about one link.
-fn strangeness(link: &Link, expected: &BTreeMap<String, Listed>) -> Vec<String> {
+/// Returns the differences between one link and the expected file.
+fn link_differences(link: &PageLink, expected: &BTreeMap<String, PageFile>) -> Vec<String> {
     let known = link.file.as_ref().and_then(|file| expected.get(file));
     let Some(known) = known else {
         let url = redacted(&link.url);
         return vec![format!(
-            "links to `{}`, which is no file of the project in {MANIFEST_NAME}",
+            "links to `{}`, which is not a file of the project in {MANIFEST_NAME}",
             url.escape_debug()
         )];
     };
     let name = &known.filename;
-    if link.listed.sha256.is_none() {
+    if link.attributes.sha256.is_none() {
         return vec![format!("has no SHA-256 for {name}")];
     }
-    let differences = link.listed.difference(known);
+    let differences = link.attributes.difference(known);
     differences
-        .map(|what| format!("has another {what} for {name}"))
+        .map(|what| format!("has a different {what} for {name}"))
         .collect()
 }
 
@@ -172,8 +177,8 @@ mod tests {
         }
     }
 
-    fn projects(wheels: &[IndexedWheel]) -> BTreeMap<String, BTreeMap<String, Listed>> {
-        let listed = |wheel: &IndexedWheel| Listed {
+    fn projects(wheels: &[IndexedWheel]) -> BTreeMap<String, BTreeMap<String, PageFile>> {
+        let listed = |wheel: &IndexedWheel| PageFile {
             filename: wheel.filename.clone(),
             sha256: Some(wheel.sha256.to_string()),
             requires_python: wheel.requires_python.clone(),
@@ -203,13 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn our_own_pages_agree() {
+    fn accepts_pages_of_this_program() {
         let wheels = [indexed("alpha"), indexed("beta")];
         assert_eq!(all_differences(&wheels, &wheels), Vec::<String>::new());
     }
 
     #[test]
-    fn every_difference_is_found_in_both_forms() {
+    fn finds_differences_in_both_formats() {
         let mut changed = indexed("alpha");
         changed.sha256 = Sha256::of(b"other");
         changed.requires_python = None;
@@ -217,7 +222,7 @@ mod tests {
         let found = all_differences(&[changed, indexed("extra")], &[indexed("alpha")]);
         for what in ["SHA-256", "Requires-Python", "digest of its metadata"] {
             for form in ["html", "json"] {
-                let start = format!("simple/alpha/index.{form} has another {what}");
+                let start = format!("simple/alpha/index.{form} has a different {what}");
                 assert!(found.iter().any(|one| one.starts_with(&start)), "{found:?}");
             }
         }
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn links_to_elsewhere_are_found() {
+    fn finds_links_to_other_places() {
         let wheels = [indexed("alpha")];
         let projects = projects(&wheels);
         let links = |text: &str| {
@@ -251,12 +256,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_page_is_said() {
+    fn rejects_invalid_pages() {
         let projects = Projects::new();
         for name in ["simple/index", "simple/alpha/index"] {
             for (form, bytes) in [("json", &b"{"[..]), ("html", b"<a href='x'>")] {
                 let found = differences(&format!("{name}.{form}"), bytes, &projects);
-                assert_eq!(found, ["is no page of an index"], "{name}.{form}");
+                assert_eq!(found, ["is not a valid index page"], "{name}.{form}");
             }
         }
     }

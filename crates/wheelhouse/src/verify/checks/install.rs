@@ -1,7 +1,7 @@
-//! Installability: pip itself installs from the directory alone, into an environment of its own.
+//! Checks that pip installs the requirements from the directory alone, into a temporary environment.
 //!
-//! The Python's own pip does it if it can install for another environment; else the one that
-//! Python brings along for new environments. Never installs anything for the user.
+//! The pip of the interpreter is used if it can install into another environment, otherwise the pip that the
+//! interpreter installs into new environments. Nothing is installed for the user.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -12,16 +12,16 @@ use walkdir::WalkDir;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result, Target, Version};
 
-use super::super::report::{Check, Examination, Finding, Name};
-use super::super::requirements::Wanted;
-use super::super::sandbox::{Ended, Surroundings};
+use super::super::report::{Check, CheckBuilder, CheckName, Finding};
+use super::super::requirements::RequiredPackages;
+use super::super::sandbox::{ProgramOutput, Sandbox};
 
-/// Making an environment, and asking pip, takes no longer.
+/// The limit for creating an environment, and for queries to pip.
 const SHORT: Duration = Duration::from_mins(5);
-/// Installing takes no longer; it may have to build.
+/// The limit for an installation, which may include builds.
 const LONG: Duration = Duration::from_hours(1);
 
-/// How pip installs; the directory follows.
+/// The arguments of pip before the directory.
 const INSTALL: [&str; 6] = [
     "install",
     "--isolated",
@@ -31,51 +31,51 @@ const INSTALL: [&str; 6] = [
     "--find-links",
 ];
 
-/// The first version of pip that can install for another Python.
-const FOR_ANOTHER: [u64; 2] = [22, 3];
+/// The first version of pip that can install into the environment of another Python.
+const PYTHON_OPTION: [u64; 2] = [22, 3];
 
-/// The first version of pip that knows all platform tags (PEP 600).
-const KNOWING: [u64; 2] = [20, 3];
+/// The first version of pip that supports all platform tags (PEP 600).
+const PLATFORM_TAGS: [u64; 2] = [20, 3];
 
-/// The first version of pip that takes only the formats of today from a directory.
-const NARROW: [u64; 1] = [24];
+/// The first version of pip that ignores legacy sdist formats in a directory.
+const NO_LEGACY_SDISTS: [u64; 1] = [24];
 
-/// What is to be installed, and where.
-pub(crate) struct Installation<'a> {
+/// The installation of requirements into a temporary environment.
+pub(crate) struct PipInstallation<'a> {
     pub(crate) directory: &'a Path,
-    pub(crate) wanted: &'a Wanted,
+    pub(crate) required: &'a RequiredPackages,
     pub(crate) target: &'a Target,
-    /// Source distributions that pip 24 and newer pass over in this directory, unless a page there lists them.
-    pub(crate) unseen: Vec<&'a str>,
-    /// A directory for the environment and all that goes with it.
+    /// Source distributions that pip 24 and newer ignore in this directory.
+    pub(crate) ignored_sdists: Vec<&'a str>,
+    /// A directory for the environment and other temporary files.
     pub(crate) scratch: &'a Path,
-    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) sandbox: &'a Sandbox,
 }
 
-/// An environment that something was installed into.
-pub(crate) struct Installed {
+/// An environment with installed distributions.
+pub(crate) struct InstalledEnvironment {
     pub(crate) python: PathBuf,
-    /// The `dist-info` directories of what was installed.
+    /// The `dist-info` directories of the installed distributions.
     pub(crate) distributions: Vec<PathBuf>,
 }
 
-/// An environment, and the command of a pip that installs into it.
-struct Fresh {
+/// An environment without the requirements, and the command of a pip that installs into it.
+struct PipEnvironment {
     root: PathBuf,
     pip: Vec<OsString>,
 }
 
-impl Installation<'_> {
-    /// Installs, and has pip check what it installed. The environment is returned if all went well.
+impl PipInstallation<'_> {
+    /// Installs the requirements and runs `pip check`. Returns the environment if the check passes.
     ///
     /// # Errors
     /// When a temporary file cannot be written.
-    pub(crate) async fn check(&self) -> Result<(Check, Option<Installed>)> {
+    pub(crate) async fn check(&self) -> Result<(Check, Option<InstalledEnvironment>)> {
         match self.attempt().await {
-            // A program did not start, or did not end.
+            // A program failed to start, or exceeded its limit.
             Err(error) if error.kind() == Kind::Verification => {
-                let mut check =
-                    Examination::of(Name::Installation).target(&self.wanted.label(self.target));
+                let mut check = CheckBuilder::new(CheckName::Installation)
+                    .target(&self.required.label(self.target));
                 check.fail(Finding::new("pip", error.sentence()));
                 Ok((check.finish(), None))
             }
@@ -83,19 +83,20 @@ impl Installation<'_> {
         }
     }
 
-    async fn attempt(&self) -> Result<(Check, Option<Installed>)> {
-        let mut check = Examination::of(Name::Installation).target(&self.wanted.label(self.target));
-        let (requirements, constraints) = self.wanted.files();
+    async fn attempt(&self) -> Result<(Check, Option<InstalledEnvironment>)> {
+        let mut check =
+            CheckBuilder::new(CheckName::Installation).target(&self.required.label(self.target));
+        let (requirements, constraints) = self.required.files();
         if requirements.is_empty() {
-            return Ok((check.left_out("there is nothing to install"), None));
+            return Ok((check.skipped("there is nothing to install"), None));
         }
         let fresh = match self.environment().await? {
             Ok(fresh) => fresh,
-            Err(reason) => return Ok((check.left_out(reason), None)),
+            Err(reason) => return Ok((check.skipped(reason), None)),
         };
-        if !self.surroundings.is_cut_off() {
-            let message = "was told to use no index, but was not kept from the network: network \
-                           namespaces are not permitted here";
+        if !self.sandbox.is_offline() {
+            let message =
+                "used no index, but had network access: network namespaces are not permitted here";
             check.warn(Finding::new("pip", message));
         }
         let before = distributions(&fresh.root);
@@ -104,7 +105,7 @@ impl Installation<'_> {
         let mut after = distributions(&fresh.root);
         after.retain(|path| !before.contains(path));
         check.count(after.len(), "package");
-        let installed = (!check.has_failed()).then(|| Installed {
+        let installed = (!check.has_failed()).then(|| InstalledEnvironment {
             python: python_of(&fresh.root),
             distributions: after.into_iter().collect(),
         });
@@ -113,10 +114,10 @@ impl Installation<'_> {
 
     async fn install(
         &self,
-        fresh: &Fresh,
+        fresh: &PipEnvironment,
         requirements: &str,
         constraints: &str,
-        check: &mut Examination,
+        check: &mut CheckBuilder,
     ) -> Result<()> {
         let mut command = fresh.pip.clone();
         command.extend(INSTALL.map(OsString::from));
@@ -132,57 +133,58 @@ impl Installation<'_> {
             })?;
             command.extend([option.into(), path.into()]);
         }
-        let ended = self.surroundings.run(&command, LONG).await?;
-        if ended.status.success() {
-            return self.ask_pip_check(fresh, check).await;
+        let output = self.sandbox.run(&command, LONG).await?;
+        if output.status.success() {
+            return self.pip_check(fresh, check).await;
         }
-        tell_errors(&ended, check);
-        self.tell_age(fresh, check).await
+        report_errors(&output, check);
+        self.report_age(fresh, check).await
     }
 
-    /// Tells if pip is so old that it may have failed for that reason.
-    async fn tell_age(&self, fresh: &Fresh, check: &mut Examination) -> Result<()> {
+    /// Warns if the version of pip may be the reason of a failure.
+    async fn report_age(&self, fresh: &PipEnvironment, check: &mut CheckBuilder) -> Result<()> {
         let version = self.pip_version(&fresh.pip).await?;
         if let Some(version) = version
             .as_ref()
-            .filter(|version| *version.release() < KNOWING[..])
+            .filter(|version| *version.release() < PLATFORM_TAGS[..])
         {
-            let message = format!("is {version}, which does not know the newer platform tags");
+            let message = format!("is {version}, which does not support the newer platform tags");
             check.warn(Finding::new("pip", message));
         }
-        let is_blind = version.is_some_and(|version| *version.release() >= NARROW[..]);
-        if is_blind && !self.unseen.is_empty() {
+        let ignores_sdists =
+            version.is_some_and(|version| *version.release() >= NO_LEGACY_SDISTS[..]);
+        if ignores_sdists && !self.ignored_sdists.is_empty() {
             let message = format!(
-                "24 and newer take only `.tar.gz` and `.zip` from a directory, and pass over {}",
-                self.unseen.join(", ")
+                "24 and newer accept only `.tar.gz` and `.zip` in a directory, and ignore {}",
+                self.ignored_sdists.join(", ")
             );
-            let hint = "Make the directory with `wheelhouse download`, which adds a page that pip reads, or use pip 23.3.";
+            let hint = "Make the directory with `wheelhouse download`, which adds a page that lists them for pip, or use pip 23.3.";
             check.warn(Finding::new("pip", message).hint(hint));
         }
         Ok(())
     }
 
-    async fn ask_pip_check(&self, fresh: &Fresh, check: &mut Examination) -> Result<()> {
+    async fn pip_check(&self, fresh: &PipEnvironment, check: &mut CheckBuilder) -> Result<()> {
         let mut command = fresh.pip.clone();
         command.extend(["check".into(), "--disable-pip-version-check".into()]);
-        let ended = self.surroundings.run(&command, SHORT).await?;
-        if !ended.status.success() {
-            let said = ended.output.lines().filter(|line| !line.trim().is_empty());
-            for line in said.filter(|line| !line.starts_with("WARNING")) {
-                check.fail(Finding::new("pip check", format!("says: {line}")));
+        let output = self.sandbox.run(&command, SHORT).await?;
+        if !output.status.success() {
+            let lines = output.text.lines().filter(|line| !line.trim().is_empty());
+            for line in lines.filter(|line| !line.starts_with("WARNING")) {
+                check.fail(Finding::new("pip check", format!("reports: {line}")));
             }
             if !check.has_failed() {
-                let message = format!("ended with {}", ended.status);
+                let message = format!("exited with {}", output.status);
                 check.fail(Finding::new("pip check", message));
             }
         }
         Ok(())
     }
 
-    /// Makes an environment with a pip for it, or says why there is none.
-    async fn environment(&self) -> Result<std::result::Result<Fresh, String>> {
+    /// Creates an environment with a pip for it. Returns the reason if that is not possible.
+    async fn environment(&self) -> Result<std::result::Result<PipEnvironment, String>> {
         let Some(python) = &self.target.interpreter else {
-            return Ok(Err("there is no Python of the target".to_owned()));
+            return Ok(Err("no Python of the target was found".to_owned()));
         };
         let root = self.scratch.join("environment");
         let python = python.clone().into_os_string();
@@ -195,37 +197,37 @@ impl Installation<'_> {
             root.clone().into(),
         ];
         let mut pip = vec![python_of(&root).into(), "-m".into(), "pip".into()];
-        if self.has_pip_for_another(&python).await? {
+        if self.has_python_option(&python).await? {
             venv.push("--without-pip".into());
             pip = vec![python, "-m".into(), "pip".into(), "--python".into()];
             pip.push(python_of(&root).into());
         }
-        let ended = self.surroundings.run(&venv, SHORT).await?;
-        if ended.status.success() {
-            return Ok(Ok(Fresh { root, pip }));
+        let output = self.sandbox.run(&venv, SHORT).await?;
+        if output.status.success() {
+            return Ok(Ok(PipEnvironment { root, pip }));
         }
-        let said = ended.output.lines().rfind(|line| !line.trim().is_empty());
+        let last = output.text.lines().rfind(|line| !line.trim().is_empty());
         let label = self.target.label();
         Ok(Err(format!(
-            "{label} can make no environment with pip (install its {module} module, or pip 22.3 or newer): {}",
-            said.unwrap_or_default()
+            "{label} cannot create an environment with pip (install its {module} module, or pip 22.3 or newer): {}",
+            last.unwrap_or_default()
         )))
     }
 
-    /// Whether `python` has a pip that can install for another Python.
-    async fn has_pip_for_another(&self, python: &OsString) -> Result<bool> {
+    /// Returns whether the pip of `python` can install into the environment of another Python.
+    async fn has_python_option(&self, python: &OsString) -> Result<bool> {
         let pip = [python.clone(), "-m".into(), "pip".into()];
         let version = self.pip_version(&pip).await?;
-        Ok(version.is_some_and(|version| *version.release() >= FOR_ANOTHER[..]))
+        Ok(version.is_some_and(|version| *version.release() >= PYTHON_OPTION[..]))
     }
 
-    /// The version of the pip that `pip` runs, if it is one.
+    /// Returns the version of the pip that the command `pip` runs.
     async fn pip_version(&self, pip: &[OsString]) -> Result<Option<Version>> {
         let command = [pip, &["--version".into()]].concat();
-        let ended = self.surroundings.run(&command, SHORT).await?;
-        let version = ended.output.split_whitespace().nth(1);
+        let output = self.sandbox.run(&command, SHORT).await?;
+        let version = output.text.split_whitespace().nth(1);
         let version = version.and_then(|version| version.parse().ok());
-        Ok(version.filter(|_| ended.status.success()))
+        Ok(version.filter(|_| output.status.success()))
     }
 }
 
@@ -233,7 +235,7 @@ fn python_of(root: &Path) -> PathBuf {
     root.join("bin").join("python")
 }
 
-/// The `dist-info` directories of an environment.
+/// Returns the `dist-info` directories of an environment.
 fn distributions(root: &Path) -> BTreeSet<PathBuf> {
     let entries = WalkDir::new(root).max_depth(4).into_iter().flatten();
     let paths = entries.filter(|entry| entry.file_type().is_dir());
@@ -243,20 +245,20 @@ fn distributions(root: &Path) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// Tells each error that pip names, or else how it ended; the first has the end of the output.
-fn tell_errors(ended: &Ended, check: &mut Examination) {
-    let errors = ended
-        .output
+/// Reports the errors of pip, or else its exit status. The first finding has the end of the output.
+fn report_errors(output: &ProgramOutput, check: &mut CheckBuilder) {
+    let errors = output
+        .text
         .lines()
         .filter_map(|line| line.strip_prefix("ERROR: "));
-    let mut errors: Vec<String> = errors.map(|error| format!("says: {error}")).collect();
+    let mut errors: Vec<String> = errors.map(|error| format!("reports: {error}")).collect();
     if errors.is_empty() {
-        errors.push(format!("ended with {}", ended.status));
+        errors.push(format!("exited with {}", output.status));
     }
     for (position, error) in errors.into_iter().enumerate() {
         let finding = Finding::new("pip install", error);
         let detail = if position == 0 {
-            ended.tail()
+            output.tail()
         } else {
             String::new()
         };

@@ -1,4 +1,4 @@
-//! The locks of a wheelhouse: whether they pin the wheels that are there.
+//! Checks that the locks of a wheelhouse pin its wheels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,39 +8,42 @@ use wheelhouse_types::lock::Package;
 use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::{Lock, Manifest, Result, Source, Target, WheelFilename, pylock};
 
-use super::super::inventory::Survey;
-use super::super::report::{Check, Examination, Finding, Name};
-use super::wheels::is_candidate;
+use super::super::inventory::DirectoryInventory;
+use super::super::report::{Check, CheckBuilder, CheckName, Finding, RERUN_HINT};
+use super::super::wheel_contents::is_candidate;
 
 /// The locks of a wheelhouse.
 #[derive(Default)]
-pub(crate) struct Locks {
-    /// By the full names of their targets.
+pub(crate) struct DirectoryLocks {
+    /// The locks of the main set, by the full names of their targets.
     pub(crate) targets: BTreeMap<String, Lock>,
-    /// Those of the further sets, by their names.
+    /// The locks of additional sets, by name.
     pub(crate) sets: BTreeMap<String, Lock>,
 }
 
-impl Locks {
+impl DirectoryLocks {
     fn all(&self) -> impl Iterator<Item = &Lock> {
         self.targets.values().chain(self.sets.values())
     }
 }
 
 /// Compares every lock of the manifest with its files, and returns the locks.
-pub(crate) fn check(survey: &Survey, targets: &[Target]) -> Option<(Check, Locks)> {
-    let manifest = survey.manifest.as_ref()?;
-    let mut check = Examination::of(Name::Lock);
-    let mut locks = Locks::default();
+pub(crate) fn check(
+    inventory: &DirectoryInventory,
+    targets: &[Target],
+) -> Option<(Check, DirectoryLocks)> {
+    let manifest = inventory.manifest.as_ref()?;
+    let mut check = CheckBuilder::new(CheckName::Lock);
+    let mut locks = DirectoryLocks::default();
     for file in manifest.files.iter().filter(|file| is_lock(file)) {
-        // One that is missing is told with the other files.
-        let Some(bytes) = survey.read_file(file) else {
+        // A missing lock fails the check of files.
+        let Some(bytes) = inventory.read_file(file) else {
             continue;
         };
         let text = String::from_utf8_lossy(&bytes);
         let set = manifest.sets.iter().find(|set| set.lock_name() == *file);
         let target = target_of(file, targets);
-        match read(&text, &survey.directory, survey, target) {
+        match read(&text, &inventory.directory, inventory, target) {
             Ok(lock) => {
                 compare(file, &lock, manifest, &mut check);
                 if let Some(set) = set {
@@ -52,23 +55,23 @@ pub(crate) fn check(survey: &Survey, targets: &[Target]) -> Option<(Check, Locks
             }
             Err(error) => {
                 let message = format!("is damaged: {}", error.sentence());
-                check.fail(Finding::new(file, message).hint(super::super::AGAIN));
+                check.fail(Finding::new(file, message).hint(RERUN_HINT));
             }
         }
     }
     check.count(locks.all().map(|lock| lock.packages.len()).sum(), "package");
-    unlocked(&locks, manifest, &mut check);
+    check_unlocked(&locks, manifest, &mut check);
     Some((check.finish(), locks))
 }
 
-/// The target that the lock `file` is called after; `pylock.toml` is that of the first.
+/// Returns the target in the name of the lock `file`; `pylock.toml` is for the first target.
 fn target_of<'a>(file: &str, targets: &'a [Target]) -> Option<&'a Target> {
     let mut named = Target::names(targets).into_iter().zip(targets);
     let named = named.find(|(name, _)| file == format!("pylock.{name}.toml"));
     named.map(|(_, target)| target).or_else(|| targets.first())
 }
 
-/// Whether `name` is that of a lock (PEP 751).
+/// Returns whether `name` is the name of a lock (PEP 751).
 fn is_lock(name: &str) -> bool {
     let middle = name
         .strip_prefix("pylock.")
@@ -76,20 +79,20 @@ fn is_lock(name: &str) -> bool {
     !name.contains('/') && middle.is_some_and(|middle| middle.is_empty() || middle.ends_with('.'))
 }
 
-/// Reads a lock for `target`. Of the wheels of a package it means one that the directory has, best
-/// one for that target.
+/// Reads a lock for `target`. If a package has several wheels, one in the directory is selected, preferably one that
+/// fits the target.
 ///
 /// # Errors
 /// As [`pylock::read`].
 pub(crate) fn read(
     text: &str,
     base: &Path,
-    survey: &Survey,
+    inventory: &DirectoryInventory,
     target: Option<&Target>,
 ) -> Result<Lock> {
     let environment = target.and_then(Target::marker_environment);
     let fit = target.map(WheelCompatibility::new);
-    let here = survey.wheels.iter();
+    let here = inventory.wheels.iter();
     let here: BTreeSet<String> = here.filter_map(|name| normalized(name)).collect();
     pylock::read(
         text,
@@ -111,21 +114,21 @@ pub(crate) fn read(
     )
 }
 
-/// The one way to write the name of the wheel `name`.
+/// Returns the normalized form of the wheel name `name`.
 fn normalized(name: &str) -> Option<String> {
     let filename: WheelFilename = name.parse().ok()?;
     Some(filename.to_string())
 }
 
-fn compare(file: &str, lock: &Lock, manifest: &Manifest, check: &mut Examination) {
+fn compare(file: &str, lock: &Lock, manifest: &Manifest, check: &mut CheckBuilder) {
     for package in &lock.packages {
         if let Some(message) = difference(package, manifest) {
-            check.fail(Finding::new(file, message).hint(super::super::AGAIN));
+            check.fail(Finding::new(file, message).hint(RERUN_HINT));
         }
     }
 }
 
-/// What the manifest has otherwise than `package`.
+/// Returns how the manifest differs from `package`.
 fn difference(package: &Package, manifest: &Manifest) -> Option<String> {
     let (name, version) = (&package.name, &package.version);
     let wheels = manifest.wheels.iter();
@@ -146,8 +149,8 @@ fn difference(package: &Package, manifest: &Manifest) -> Option<String> {
             .map(|(_, version, _)| version.as_str())
             .collect();
         let instead = match versions.as_slice() {
-            [] => "none of any version".to_owned(),
-            versions => format!("one of {}", versions.join(", ")),
+            [] => "no version of it".to_owned(),
+            versions => versions.join(", "),
         };
         return Some(format!(
             "pins {name} {version}; {MANIFEST_NAME} has {instead}"
@@ -157,14 +160,14 @@ fn difference(package: &Package, manifest: &Manifest) -> Option<String> {
         return None;
     };
     let locked = artifact.hashes.sha256()?;
-    let vouched = fitting.any(|(_, _, sha256)| *sha256 == locked);
-    (!vouched).then(|| format!("has another digest for {name} {version} than {MANIFEST_NAME}"))
+    let is_known = fitting.any(|(_, _, sha256)| *sha256 == locked);
+    (!is_known).then(|| format!("has a different digest for {name} {version} than {MANIFEST_NAME}"))
 }
 
-/// Tells of wheels that no lock pins.
-fn unlocked(locks: &Locks, manifest: &Manifest, check: &mut Examination) {
+/// Reports wheels that no lock pins.
+fn check_unlocked(locks: &DirectoryLocks, manifest: &Manifest, check: &mut CheckBuilder) {
     if locks.all().next().is_none() {
-        check.leave_out("there is no lock that can be read");
+        check.skip_part("there is no readable lock");
         return;
     }
     let pinned: BTreeSet<String> = locks
@@ -174,8 +177,8 @@ fn unlocked(locks: &Locks, manifest: &Manifest, check: &mut Examination) {
         .collect();
     for wheel in &manifest.wheels {
         if !wheel.build_only && !pinned.contains(&wheel.name) {
-            let finding = Finding::new(&wheel.filename, "is pinned by no lock");
-            check.fail(finding.hint(super::super::AGAIN));
+            let finding = Finding::new(&wheel.filename, "is not pinned by any lock");
+            check.fail(finding.hint(RERUN_HINT));
         }
     }
 }
@@ -185,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn locks_have_names_of_their_own() {
+    fn recognizes_names_of_locks() {
         for name in ["pylock.toml", "pylock.cp311.toml"] {
             assert!(is_lock(name), "{name}");
         }

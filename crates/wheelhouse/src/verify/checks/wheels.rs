@@ -1,41 +1,41 @@
-//! The wheels of a directory by themselves: whether each is what its name says, and made for the
-//! targets.
+//! Checks each wheel on its own: it must match its name and fit a target.
 
 use std::collections::BTreeMap;
 
 use wheelhouse_engine::WheelCompatibility;
-use wheelhouse_types::{Target, Version, VersionSpecifiers, WheelFilename};
+use wheelhouse_types::{Target, Version, VersionSpecifiers};
 
-use super::super::inventory::Survey;
-use super::super::report::{Check, Examination, Finding, Name};
-use super::super::wheel_contents::Examined;
+use super::super::inventory::DirectoryInventory;
+use super::super::report::{Check, CheckBuilder, CheckName, Finding};
+use super::super::wheel_contents::WheelContents;
 
-/// Looks at every wheel. `targets` are those of the manifest, or the host.
+/// Checks all wheels. `targets` are those of the manifest, or that of the host.
 pub(crate) fn check(
-    survey: &Survey,
-    wheels: &BTreeMap<String, Examined>,
+    inventory: &DirectoryInventory,
+    wheels: &BTreeMap<String, WheelContents>,
     targets: &[Target],
 ) -> Check {
-    let mut check = Examination::of(Name::Wheels);
+    let mut check = CheckBuilder::new(CheckName::Wheels);
     check.count(wheels.len(), "wheel");
     let fits: Vec<WheelCompatibility> = targets.iter().map(WheelCompatibility::new).collect();
     for (name, wheel) in wheels {
         for fault in &wheel.faults {
             check.fail(Finding::new(name, fault));
         }
-        // What a digest vouches for is as it was published, and pip installs it nevertheless.
-        let vouched = is_vouched(survey, name, wheel);
+        // A wheel with the digest of the manifest is as it was published, and pip installs it in spite of
+        // irregularities.
+        let is_known = has_known_digest(inventory, name, wheel);
         for irregularity in &wheel.irregularities {
             let finding = Finding::new(name, irregularity);
-            if vouched {
+            if is_known {
                 check.warn(finding);
             } else {
                 check.fail(finding);
             }
         }
         if let Some(finding) = misfit(name, wheel, targets, &fits) {
-            // Whoever has no manifest may collect wheels for several platforms.
-            if survey.manifest.is_some() {
+            // A directory without a manifest may have wheels for several platforms.
+            if inventory.manifest.is_some() {
                 check.fail(finding);
             } else {
                 check.warn(finding);
@@ -45,17 +45,17 @@ pub(crate) fn check(
     check.finish()
 }
 
-fn is_vouched(survey: &Survey, name: &str, wheel: &Examined) -> bool {
-    let manifest = survey.manifest.iter();
+fn has_known_digest(inventory: &DirectoryInventory, name: &str, wheel: &WheelContents) -> bool {
+    let manifest = inventory.manifest.iter();
     manifest
         .flat_map(|manifest| &manifest.wheels)
         .any(|known| known.filename == *name && Some(known.sha256) == wheel.sha256())
 }
 
-/// Why `wheel` fits none of `targets`, if it does not.
+/// Returns a finding if `wheel` fits none of `targets`.
 fn misfit(
     name: &str,
-    wheel: &Examined,
+    wheel: &WheelContents,
     targets: &[Target],
     fits: &[WheelCompatibility],
 ) -> Option<Finding> {
@@ -66,7 +66,7 @@ fn misfit(
         return None;
     }
     if fits.iter().all(|fit| fit.accepts(filename) == Some(false)) {
-        let message = format!("is from a wrong platform: its tags do not fit {labels}");
+        let message = format!("is for another platform: its tags do not fit {labels}");
         return Some(Finding::new(name, message));
     }
     let required = wheel.values("Requires-Python").into_iter().next()?;
@@ -75,11 +75,6 @@ fn misfit(
         let version: Option<Version> = target.python_version.parse().ok();
         version.is_none_or(|version| versions.contains(&version))
     };
-    let message = format!("wants Python {required}, which {labels} is not");
+    let message = format!("requires Python {required}, which {labels} is not");
     (!targets.iter().any(accepts)).then(|| Finding::new(name, message))
-}
-
-/// Whether a target that `fit` is of could take the wheel `filename`; so also when that is not known.
-pub(crate) fn is_candidate(filename: &WheelFilename, fit: &WheelCompatibility) -> bool {
-    fit.accepts(filename) != Some(false)
 }

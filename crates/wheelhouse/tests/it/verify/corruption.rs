@@ -16,7 +16,7 @@ const WHEEL_CORRUPTIONS: [Corruption; 7] = [
         &[
             "beta-2.0-py3-none-any.whl is missing",
             "beta is missing: ",
-            "alpha 1.0 wants `beta>=2`",
+            "alpha 1.0 requires `beta>=2`",
         ],
     ),
     (
@@ -47,13 +47,13 @@ const WHEEL_CORRUPTIONS: [Corruption; 7] = [
         &["beta-2.0-py3-none-any.whl has the SHA-256 "],
     ),
     (
-        "from a wrong platform",
+        "for another platform",
         |it| {
             let bytes = fs::read(it.out().join(BETA)).unwrap();
             replace_wheel(it, BETA, "beta-2.0-cp39-cp39-win_amd64.whl", &bytes);
         },
         &[
-            "beta-2.0-cp39-cp39-win_amd64.whl is from a wrong platform",
+            "beta-2.0-cp39-cp39-win_amd64.whl is for another platform",
             "beta is missing",
         ],
     ),
@@ -120,7 +120,7 @@ const OTHER_CORRUPTIONS: [Corruption; 11] = [
                 "#sha256=0",
             );
         },
-        &["simple/beta/index.html has another SHA-256 for beta-2.0-py3-none-any.whl"],
+        &["simple/beta/index.html has a different SHA-256 for beta-2.0-py3-none-any.whl"],
     ),
     (
         "a page that leads elsewhere",
@@ -171,7 +171,7 @@ const OTHER_CORRUPTIONS: [Corruption; 11] = [
         |it| replace(&it.out().join("pylock.toml"), "2.0", "3.0"),
         &[
             "pylock.toml pins beta 3.0",
-            "beta is there as 2.0, but the lock wants `beta==3.0`",
+            "beta is present as 2.0, but the lock requires `beta==3.0`",
         ],
     ),
     (
@@ -181,7 +181,7 @@ const OTHER_CORRUPTIONS: [Corruption; 11] = [
                 manifest["files"][0] = "../../etc/passwd".into();
             });
         },
-        &["wheelhouse.json names `../../etc/passwd`, outside the directory"],
+        &["wheelhouse.json lists `../../etc/passwd`, which is outside the directory"],
     ),
 ];
 

@@ -230,7 +230,7 @@ fn verifies_directory_without_manifest() {
     run.assert_exit(6);
     assert_says(
         &run,
-        &["\n  delta is missing: requirements.txt:2 wants `delta`\n"],
+        &["\n  delta is missing: requirements.txt:2 requires `delta`\n"],
     );
     assert!(!run.stdout.contains("epsilon"), "{}", run.stdout);
 }
@@ -248,9 +248,9 @@ fn reports_missing_packages_with_their_dependents() {
     assert_says(
         &run,
         &[
-            "\n  beta is there as 1.0, but alpha 1.0 wants `beta>=2`\n",
-            "\n  gamma is missing: alpha 1.0 wants `gamma`\n",
-            "\n  delta is missing: beta 1.0 wants `delta[more]>3`\n",
+            "\n  beta is present as 1.0, but alpha 1.0 requires `beta>=2`\n",
+            "\n  gamma is missing: alpha 1.0 requires `gamma`\n",
+            "\n  delta is missing: beta 1.0 requires `delta[more]>3`\n",
             "not checked  installation",
         ],
     );
@@ -292,7 +292,10 @@ fn checks_external_lock() {
     replace(&sandbox.path("pylock.toml"), "2.0", "2.5");
     let run = verify(&sandbox, &["--no-install", "--lock", "pylock.toml"]);
     run.assert_exit(6);
-    assert_says(&run, &["beta is there as 2.0, but", "wants `beta==2.5`"]);
+    assert_says(
+        &run,
+        &["beta is present as 2.0, but", "requires `beta==2.5`"],
+    );
 }
 
 /// Writes a lock of `alpha` and `beta` with one wheel and digest each.
@@ -327,7 +330,7 @@ fn checks_files_and_digests_of_external_lock() {
     assert_says(
         &run,
         &[
-            "alpha-1.0-py3-none-any.whl is none of the wheels that ",
+            "alpha-1.0-py3-none-any.whl is not one of the wheels of ",
             " has of alpha 1.0",
             "beta-2.0-py3-none-any.whl has the sha512 ",
             "beta-2.0-py3-none-any.whl cannot be compared with its `unheard-of` in ",

@@ -1,0 +1,55 @@
+//! The request for a verification, and its progress.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wheelhouse_engine::python::DiscoveryEnvironment;
+use wheelhouse_types::request::{Building, Requirement};
+
+use super::report::{Check, CheckName};
+
+/// The request for a verification.
+pub struct VerifyJob {
+    /// The directory, as an absolute path.
+    pub directory: PathBuf,
+    pub requirements: VerifyRequirements,
+    /// The Python that the user names: a path or a version.
+    pub python: Option<String>,
+    /// The environment in which interpreters are discovered.
+    pub discovery: DiscoveryEnvironment,
+    /// The environment variables of the process, for the programs that are run.
+    pub environment: Vec<(String, String)>,
+    /// The settings for building source distributions.
+    pub building: Building,
+    /// Whether files of the directory may be built and installed.
+    pub install: bool,
+    /// Whether the installed modules are imported.
+    pub import: bool,
+    pub progress: ProgressCallback,
+}
+
+/// Receives the progress of a verification.
+pub type ProgressCallback = Arc<dyn Fn(CheckProgress<'_>) + Send + Sync>;
+
+/// The progress of one check.
+pub enum CheckProgress<'a> {
+    /// The check starts, or continues with another target or file: `about`.
+    Started {
+        name: CheckName,
+        about: Option<&'a str>,
+    },
+    Finished(&'a Check),
+}
+
+/// The requirements that the directory must satisfy.
+#[derive(Clone, Debug)]
+pub enum VerifyRequirements {
+    /// Those of its manifest and its locks; without a manifest, all of its distributions.
+    Own,
+    Lines {
+        requirements: Vec<Requirement>,
+        constraints: Vec<Requirement>,
+    },
+    /// The packages of the lock at this path.
+    Lock(PathBuf),
+}
