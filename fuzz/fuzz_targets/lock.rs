@@ -8,7 +8,7 @@ use wheelhouse_types::pylock;
 
 fuzz_target!(|text: &str| {
     let base = Path::new("/wheelhouse");
-    let _ = pylock::outline(text, base);
+    let _ = pylock::summarize(text, base);
     let lock = pylock::read(
         text,
         base,

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use wheelhouse_archive::metadata::values;
-use wheelhouse_types::{limits, requirement, unsatisfied};
+use wheelhouse_types::{limits, requirement};
 
 fuzz_target!(|bytes: &[u8]| {
     if limits::metadata(bytes).is_err() {
@@ -12,6 +12,6 @@ fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
     for requirement in values(&text, "Requires-Dist") {
         let _ = requirement::parse(&requirement);
-        let _ = unsatisfied::named(&requirement);
+        let _ = requirement::named(&requirement);
     }
 });

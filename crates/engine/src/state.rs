@@ -445,7 +445,7 @@ pub(crate) fn remember_credentials(request: &Request) {
     let places = request.indexes.find_links.iter().map(String::as_str);
     let urls = request.indexes.urls.iter().map(Url::as_str);
     let texts = lines.chain(places).chain(urls);
-    secrets::remember(texts.flat_map(secrets::of_text));
+    secrets::register(texts.flat_map(secrets::find_in_text));
 }
 
 fn package_settings(request: &Request) -> PackageConfigSettings {

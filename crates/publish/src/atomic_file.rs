@@ -52,6 +52,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("taken")).unwrap();
         let error = write_file(&directory.path().join("taken"), b"", 0o666).unwrap_err();
-        assert!(error.sentence().contains("taken"));
+        assert!(error.display_chain().contains("taken"));
     }
 }

@@ -62,22 +62,22 @@ impl fmt::Debug for Sha256 {
 /// A text that is not a SHA-256 in hexadecimal.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a SHA-256 in hexadecimal")]
-pub struct NotADigest(String);
+pub struct InvalidDigest(String);
 
 impl FromStr for Sha256 {
-    type Err = NotADigest;
+    type Err = InvalidDigest;
 
-    fn from_str(text: &str) -> Result<Self, NotADigest> {
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| NotADigest(text.to_owned()))?;
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidDigest(text.to_owned()))?;
         Ok(Self(bytes))
     }
 }
 
 impl TryFrom<String> for Sha256 {
-    type Error = NotADigest;
+    type Error = InvalidDigest;
 
-    fn try_from(text: String) -> Result<Self, NotADigest> {
+    fn try_from(text: String) -> Result<Self, InvalidDigest> {
         text.parse()
     }
 }

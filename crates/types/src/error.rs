@@ -89,7 +89,7 @@ impl Error {
         let rewrite_all = |text: Option<&str>| text.map(&rewrite);
         Self {
             kind: self.kind,
-            message: rewrite(&self.sentence()),
+            message: rewrite(&self.display_chain()),
             hint: rewrite_all(self.hint()),
             detail: rewrite_all(self.detail()),
             log: rewrite_all(self.log()).map(Into::into),
@@ -105,10 +105,10 @@ impl Error {
 
     /// An error with the same kind, words, hint, detail and log, for a second caller that waits for it.
     #[must_use]
-    pub fn copy(&self) -> Self {
+    pub fn to_shared(&self) -> Self {
         Self {
             kind: self.kind,
-            message: self.sentence(),
+            message: self.display_chain(),
             hint: self.hint().map(ToOwned::to_owned),
             detail: self.detail().map(ToOwned::to_owned),
             log: self.log().map(Into::into),
@@ -135,7 +135,7 @@ impl Error {
 
     /// The message and those of all causes, joined with `: `, each said once.
     #[must_use]
-    pub fn sentence(&self) -> String {
+    pub fn display_chain(&self) -> String {
         let mut sentence = self.message.clone();
         let mut next = StdError::source(self);
         while let Some(cause) = next {
@@ -184,7 +184,7 @@ mod tests {
     fn a_chain_reads_as_one_sentence() {
         let cause = Error::new(Kind::Fetch, "status 500").with_hint("Try again.");
         let error = Error::new(Kind::Fetch, "failed to fetch example").caused_by(cause);
-        assert_eq!(error.sentence(), "failed to fetch example: status 500");
+        assert_eq!(error.display_chain(), "failed to fetch example: status 500");
         assert_eq!(error.hint(), Some("Try again."));
     }
 }

@@ -187,7 +187,7 @@ pub enum Outcome {
 impl Event {
     /// That `target` is served.
     #[must_use]
-    pub fn of_target(target: &Target) -> Self {
+    pub fn target(target: &Target) -> Self {
         let python = target.interpreter.as_deref().unwrap_or(Path::new(""));
         Self::Target {
             label: target.label(),

@@ -16,7 +16,6 @@ pub mod linked_image;
 pub mod lock;
 pub mod manifest;
 pub mod marker;
-pub mod patience;
 pub mod plan;
 pub mod pylock;
 pub mod redact;

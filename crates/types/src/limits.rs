@@ -99,7 +99,7 @@ impl fmt::Display for Size {
 
 /// Returns the beginning of `text`, for a message.
 #[must_use]
-pub fn shown(text: &str) -> String {
+pub fn excerpt(text: &str) -> String {
     const SHOWN: usize = 200;
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -55,7 +55,7 @@ impl Build {
     /// The one among `builds` that speaks of a source. A tree may have another version than when it
     /// was locked, or none that is known.
     #[must_use]
-    pub fn of<'a>(
+    pub fn find<'a>(
         builds: &'a [Self],
         name: &PackageName,
         version: Option<&Version>,
@@ -84,7 +84,7 @@ pub struct Package {
 impl Pin {
     /// Allows `distribution` alone; `hashes` are those of its file, if it is one.
     #[must_use]
-    pub fn of(distribution: &Distribution, hashes: &Hashes) -> Self {
+    pub fn new(distribution: &Distribution, hashes: &Hashes) -> Self {
         let hashes = hashes.0.iter();
         Self {
             requirement: match reference(distribution) {

@@ -19,7 +19,7 @@ use crate::{Error, Kind, Result, limits};
 /// It is none, or exceeds the [limits].
 pub fn parse(text: &str) -> Result<MarkerTree> {
     let invalid = || {
-        let message = format!("`{}` is not a marker", limits::shown(text));
+        let message = format!("`{}` is not a marker", limits::excerpt(text));
         Error::new(Kind::Input, message)
     };
     limits::requirement(text).map_err(|excess| invalid().caused_by(excess))?;

@@ -38,7 +38,10 @@ impl Parts {
 /// It is no requirement, or exceeds the [limits].
 pub fn parse(text: &str) -> Result<Parts> {
     let invalid = || {
-        let message = format!("`{}` is not a requirement", redacted(&limits::shown(text)));
+        let message = format!(
+            "`{}` is not a requirement",
+            redacted(&limits::excerpt(text))
+        );
         Error::new(Kind::Input, message)
     };
     limits::requirement(text).map_err(|excess| invalid().caused_by(excess))?;
@@ -56,6 +59,55 @@ pub fn parse(text: &str) -> Result<Parts> {
         is_direct,
         marker: requirement.marker,
     })
+}
+
+/// What a line names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A package and its versions; the text as it was.
+    Package(PackageName, String),
+    /// A package, and the file or tree that it is to be; the text without the latter.
+    Direct(PackageName, String),
+    /// A file or tree alone.
+    Nameless,
+}
+
+/// Parses `text` if it is within the [limits](crate::limits).
+pub(crate) fn parse_bounded(text: &str) -> Option<Requirement<VerbatimUrl>> {
+    limits::requirement(text).ok()?;
+    Requirement::from_str(text).ok()
+}
+
+/// Whether `text` is a requirement as PEP 508 has it.
+#[must_use]
+pub fn is_requirement(text: &str) -> bool {
+    parse_bounded(text).is_some()
+}
+
+/// Reads what `text`, one line of requirements, names.
+#[must_use]
+pub fn named(text: &str) -> Named {
+    if let Some(mut parsed) = parse_bounded(text) {
+        let name = parsed.name.clone();
+        if matches!(parsed.version_or_url, Some(VersionOrUrl::Url(_))) {
+            parsed.clear_url();
+            return Named::Direct(name, parsed.to_string());
+        }
+        return Named::Package(name, text.to_owned());
+    }
+    // A relative path after the name is more than the specification allows.
+    let (name, marker) = match text.split_once('@') {
+        Some((name, rest)) => (name.trim(), rest.split_once(" ;").map(|(_, marker)| marker)),
+        None => return Named::Nameless,
+    };
+    let line = match marker {
+        Some(marker) => format!("{name} ;{marker}"),
+        None => name.to_owned(),
+    };
+    match parse_bounded(&line) {
+        Some(parsed) if parsed.version_or_url.is_none() => Named::Direct(parsed.name, line),
+        _ => Named::Nameless,
+    }
 }
 
 #[cfg(test)]
@@ -77,5 +129,20 @@ mod tests {
         );
         let error = parse("foo bar").unwrap_err();
         assert_eq!(error.to_string(), "`foo bar` is not a requirement");
+    }
+
+    #[test]
+    fn lines_name_packages_and_files() {
+        let package =
+            |name: &str, text: &str| Named::Package(name.parse().unwrap(), text.to_owned());
+        let direct = |name: &str, text: &str| Named::Direct(name.parse().unwrap(), text.to_owned());
+        assert_eq!(named("alpha >= 1"), package("alpha", "alpha >= 1"));
+        assert_eq!(
+            named("alpha[x] @ https://host/a.whl"),
+            direct("alpha", "alpha[x]")
+        );
+        assert_eq!(named("alpha @ ./libs/alpha"), direct("alpha", "alpha"));
+        assert_eq!(named("./libs/alpha"), Named::Nameless);
+        assert_eq!(named("git+https://host/alpha@main"), Named::Nameless);
     }
 }

@@ -1,6 +1,6 @@
 //! Credentials in variables and options: which values they are, and masking them in what builds print.
 //!
-//! Builds see the environment and may print it. The values that [`remember`] is given are replaced wherever [`hidden`]
+//! Builds see the environment and may print it. The values that [`register`] is given are replaced wherever [`mask`]
 //! and [`Masking`] look, in the forms in which programs write them.
 
 use std::borrow::Cow;
@@ -54,7 +54,7 @@ static KNOWN: RwLock<Vec<String>> = RwLock::new(Vec::new());
 /// Returns whether the variable or option `name` holds a credential, or its value contains one.
 #[must_use]
 pub fn is_secret(name: &str, value: &str) -> bool {
-    is_secret_name(name) || !of_text(value).is_empty()
+    is_secret_name(name) || !find_in_text(value).is_empty()
 }
 
 fn is_secret_name(name: &str) -> bool {
@@ -69,8 +69,8 @@ fn is_secret_name(name: &str) -> bool {
 
 /// Returns the credentials in the value of the variable or option `name`.
 #[must_use]
-pub fn of_variable(name: &str, value: &str) -> Vec<String> {
-    let mut secrets = of_text(value);
+pub fn find_in_variable(name: &str, value: &str) -> Vec<String> {
+    let mut secrets = find_in_text(value);
     if is_secret_name(name) {
         secrets.push(value.to_owned());
         // A private key is printed line by line.
@@ -83,7 +83,7 @@ pub fn of_variable(name: &str, value: &str) -> Vec<String> {
 
 /// Returns the credentials of the URLs in `text`, in the forms in which they are sent and shown.
 #[must_use]
-pub fn of_text(text: &str) -> Vec<String> {
+pub fn find_in_text(text: &str) -> Vec<String> {
     let mut secrets = Vec::new();
     let mut rest = text;
     while let Some(scheme_end) = rest.find("://") {
@@ -108,7 +108,7 @@ pub fn of_text(text: &str) -> Vec<String> {
 }
 
 /// Has `secrets` masked from now on, but for those that are short or trivial.
-pub fn remember(secrets: impl IntoIterator<Item = String>) {
+pub fn register(secrets: impl IntoIterator<Item = String>) {
     let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
     for secret in secrets
         .into_iter()
@@ -129,9 +129,9 @@ fn is_worth_masking(secret: &str) -> bool {
     secret.len() >= SHORTEST && !is_monotone && !is_trivial
 }
 
-/// Returns `text` without the credentials of URLs and without what is [remembered](remember).
+/// Returns `text` without the credentials of URLs and without what is [remembered](register).
 #[must_use]
-pub fn hidden(text: &str) -> String {
+pub fn mask(text: &str) -> String {
     let mut text = redacted(text);
     for secret in &*KNOWN.read().unwrap_or_else(PoisonError::into_inner) {
         if text.contains(secret.as_str()) {
@@ -162,7 +162,7 @@ impl Masking {
         if line_end.is_none() && self.held.len() <= HELD {
             return Cow::Borrowed(&[]);
         }
-        mask(&known, &mut self.held);
+        mask_bytes(&known, &mut self.held);
         let line_end = self.held.iter().rposition(|byte| *byte == b'\n');
         let until = line_end.map_or(self.held.len().saturating_sub(longest), |end| end + 1);
         let held = self.held.split_off(until);
@@ -172,13 +172,13 @@ impl Masking {
     /// Returns what is still held back.
     pub fn finish(&mut self) -> Vec<u8> {
         let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
-        mask(&known, &mut self.held);
+        mask_bytes(&known, &mut self.held);
         std::mem::take(&mut self.held)
     }
 }
 
 /// Replaces each of `known` in `text`.
-fn mask(known: &[String], text: &mut Vec<u8>) {
+fn mask_bytes(known: &[String], text: &mut Vec<u8>) {
     for secret in known.iter().map(String::as_bytes) {
         let finder = memmem::Finder::new(secret);
         let mut from = 0;
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn urls_give_passwords_in_all_forms() {
-        let secrets = of_text("see https://user:p%40ssword@host/ and https://ghp_token@host/");
+        let secrets = find_in_text("see https://user:p%40ssword@host/ and https://ghp_token@host/");
         for secret in ["p%40ssword", "p@ssword", "ghp_token"] {
             assert!(secrets.iter().any(|one| one == secret), "{secrets:?}");
         }
@@ -234,10 +234,10 @@ mod tests {
     #[test]
     fn what_is_remembered_is_masked_however_it_comes() {
         let secret = "tests-of-masking-5ecret";
-        remember([secret.to_owned(), "short".to_owned(), "aaaaaaaa".to_owned()]);
+        register([secret.to_owned(), "short".to_owned(), "aaaaaaaa".to_owned()]);
         let text = format!("it is {secret}, not short or aaaaaaaa\n{secret}");
         let masked = "it is ****, not short or aaaaaaaa\n****";
-        assert_eq!(hidden(&text), masked);
+        assert_eq!(mask(&text), masked);
         for size in 1..text.len() {
             let mut masking = Masking::default();
             let mut out = Vec::new();

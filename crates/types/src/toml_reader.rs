@@ -28,7 +28,7 @@ pub fn parse(text: &str) -> Result<Table> {
 }
 
 /// A table and where in the lock it is.
-pub struct Entry<'a> {
+pub struct TomlReader<'a> {
     /// What is said before the key: nothing, or `packages[3] "django": `.
     place: String,
     /// The keys that lead from the place to the table, `wheels[0].`.
@@ -40,7 +40,7 @@ pub struct Entry<'a> {
     clippy::missing_errors_doc,
     reason = "all fail alike: the value is not of the kind that the method says"
 )]
-impl<'a> Entry<'a> {
+impl<'a> TomlReader<'a> {
     /// The whole file.
     #[must_use]
     pub fn root(table: &'a Table) -> Self {

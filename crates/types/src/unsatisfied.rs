@@ -5,16 +5,16 @@
 //! Never chooses between versions in earnest: that nothing is open is no proof.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::str::FromStr as _;
 
-use uv_pep508::{MarkerEnvironment, Requirement, VerbatimUrl, VersionOrUrl};
+use uv_pep508::{MarkerEnvironment, VersionOrUrl};
 
 use crate::redact::redacted;
+use crate::requirement::parse_bounded;
 use crate::{ExtraName, PackageName, Target, Version};
 
 /// One distribution of the set.
 #[derive(Clone, Debug)]
-pub struct Offer {
+pub struct Available {
     pub version: Version,
     /// Its `Requires-Dist` lines; empty if they are not known.
     pub requires: Vec<String>,
@@ -22,7 +22,7 @@ pub struct Offer {
 
 /// A requirement that nothing in the set satisfies.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Open {
+pub struct Unsatisfied {
     pub name: PackageName,
     /// As it is written, without its marker.
     pub requirement: String,
@@ -32,65 +32,14 @@ pub struct Open {
     pub present: Vec<Version>,
 }
 
-/// What a line names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// A package and its versions; the text as it was.
-    Package(PackageName, String),
-    /// A package, and the file or tree that it is to be; the text without the latter.
-    Direct(PackageName, String),
-    /// A file or tree alone.
-    Nameless,
-}
-
-type Parsed = Requirement<VerbatimUrl>;
-
-/// Parses `text` if it is within the [limits](crate::limits).
-fn parsed(text: &str) -> Option<Parsed> {
-    crate::limits::requirement(text).ok()?;
-    Parsed::from_str(text).ok()
-}
-
-/// Whether `text` is a requirement as PEP 508 has it.
-#[must_use]
-pub fn is_requirement(text: &str) -> bool {
-    parsed(text).is_some()
-}
-
-/// Reads what `text`, one line of requirements, names.
-#[must_use]
-pub fn named(text: &str) -> Named {
-    if let Some(mut parsed) = parsed(text) {
-        let name = parsed.name.clone();
-        if matches!(parsed.version_or_url, Some(VersionOrUrl::Url(_))) {
-            parsed.clear_url();
-            return Named::Direct(name, parsed.to_string());
-        }
-        return Named::Package(name, text.to_owned());
-    }
-    // A relative path after the name is more than the specification allows.
-    let (name, marker) = match text.split_once('@') {
-        Some((name, rest)) => (name.trim(), rest.split_once(" ;").map(|(_, marker)| marker)),
-        None => return Named::Nameless,
-    };
-    let line = match marker {
-        Some(marker) => format!("{name} ;{marker}"),
-        None => name.to_owned(),
-    };
-    match parsed(&line) {
-        Some(parsed) if parsed.version_or_url.is_none() => Named::Direct(parsed.name, line),
-        _ => Named::Nameless,
-    }
-}
-
 /// Finds every requirement that `offers` leave open for `target`, beginning with `roots`: lines
 /// and who has them. `None` when the markers of the target are not known.
 #[must_use]
-pub fn open(
+pub fn find_unsatisfied(
     roots: &[(String, String)],
-    offers: &BTreeMap<PackageName, Vec<Offer>>,
+    offers: &BTreeMap<PackageName, Vec<Available>>,
     target: &Target,
-) -> Option<Vec<Open>> {
+) -> Option<Vec<Unsatisfied>> {
     let environment = target.marker_environment()?;
     let mut walk = Walk {
         offers,
@@ -109,17 +58,17 @@ pub fn open(
 }
 
 struct Walk<'a> {
-    offers: &'a BTreeMap<PackageName, Vec<Offer>>,
+    offers: &'a BTreeMap<PackageName, Vec<Available>>,
     environment: MarkerEnvironment,
     waiting: VecDeque<(PackageName, Vec<ExtraName>, Version)>,
     seen: BTreeSet<(PackageName, Vec<ExtraName>, Version)>,
-    open: BTreeSet<Open>,
+    open: BTreeSet<Unsatisfied>,
 }
 
 impl Walk<'_> {
     fn want(&mut self, line: &str, wanted_by: &str, extras: &[ExtraName]) {
         // What cannot be read is told by whoever resolves.
-        let Some(mut parsed) = parsed(line) else {
+        let Some(mut parsed) = parse_bounded(line) else {
             return;
         };
         if !parsed.evaluate_markers(&self.environment, extras) {
@@ -145,7 +94,7 @@ impl Walk<'_> {
             return;
         }
         parsed.marker = uv_pep508::MarkerTree::TRUE;
-        self.open.insert(Open {
+        self.open.insert(Unsatisfied {
             requirement: redacted(&parsed.to_string()),
             name: parsed.name,
             wanted_by: wanted_by.to_owned(),
@@ -172,13 +121,13 @@ mod tests {
         "3.11.7-manylinux_2_36_x86_64".parse().unwrap()
     }
 
-    fn offers(given: &[(&str, &str, &[&str])]) -> BTreeMap<PackageName, Vec<Offer>> {
+    fn offers(given: &[(&str, &str, &[&str])]) -> BTreeMap<PackageName, Vec<Available>> {
         let mut offers: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (name, version, requires) in given {
             offers
                 .entry(name.parse().unwrap())
                 .or_default()
-                .push(Offer {
+                .push(Available {
                     version: version.parse().unwrap(),
                     requires: requires.iter().map(ToString::to_string).collect(),
                 });
@@ -191,8 +140,8 @@ mod tests {
             .iter()
             .map(|line| (line.to_string(), "you".to_owned()))
             .collect();
-        let open = open(&roots, &offers(given), &target()).unwrap();
-        let told = |open: Open| {
+        let open = find_unsatisfied(&roots, &offers(given), &target()).unwrap();
+        let told = |open: Unsatisfied| {
             format!(
                 "{} by {} {:?}",
                 open.requirement, open.wanted_by, open.present
@@ -238,24 +187,9 @@ mod tests {
     }
 
     #[test]
-    fn lines_name_packages_and_files() {
-        let package =
-            |name: &str, text: &str| Named::Package(name.parse().unwrap(), text.to_owned());
-        let direct = |name: &str, text: &str| Named::Direct(name.parse().unwrap(), text.to_owned());
-        assert_eq!(named("alpha >= 1"), package("alpha", "alpha >= 1"));
-        assert_eq!(
-            named("alpha[x] @ https://host/a.whl"),
-            direct("alpha", "alpha[x]")
-        );
-        assert_eq!(named("alpha @ ./libs/alpha"), direct("alpha", "alpha"));
-        assert_eq!(named("./libs/alpha"), Named::Nameless);
-        assert_eq!(named("git+https://host/alpha@main"), Named::Nameless);
-    }
-
-    #[test]
     fn a_target_without_markers_is_not_judged() {
         let mut target = target();
         target.markers.clear();
-        assert_eq!(open(&[], &BTreeMap::new(), &target), None);
+        assert_eq!(find_unsatisfied(&[], &BTreeMap::new(), &target), None);
     }
 }

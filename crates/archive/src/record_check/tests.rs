@@ -70,9 +70,9 @@ fn a_bomb_is_left_alone() {
     let error = check_within(&sample.bytes(), &limits).unwrap_err();
     assert!(
         error
-            .sentence()
+            .display_chain()
             .contains("beyond what is sensible at `zeros`"),
         "{}",
-        error.sentence()
+        error.display_chain()
     );
 }

@@ -31,7 +31,7 @@ impl Case {
     fn tree(&self) -> PathBuf {
         self.result
             .as_ref()
-            .map_err(Error::sentence)
+            .map_err(Error::display_chain)
             .unwrap()
             .clone()
     }
@@ -43,7 +43,7 @@ impl Case {
     fn refusal(&self) -> String {
         let error = self.result.as_ref().expect_err("the archive is refused");
         assert_eq!(error.kind(), Kind::Fetch);
-        error.sentence()
+        error.display_chain()
     }
 
     /// Whether nothing is outside the directory given.

@@ -12,7 +12,7 @@ fn look(bytes: Vec<u8>) -> Result<WheelInspection> {
 fn refused(bytes: Vec<u8>) -> String {
     let error = look(bytes).expect_err("the wheel is refused");
     assert_eq!(error.kind(), Kind::Fetch);
-    let sentence = error.sentence();
+    let sentence = error.display_chain();
     assert!(
         sentence.starts_with("example-1.0-py3-none-any.whl is not a valid wheel: "),
         "{sentence}"

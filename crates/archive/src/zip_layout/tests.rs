@@ -26,7 +26,7 @@ fn check_bytes(bytes: &[u8]) -> Result<()> {
 #[track_caller]
 fn assert_refused(bytes: &[u8], why: &str) {
     let error = check_bytes(bytes).unwrap_err();
-    assert!(error.sentence().contains(why), "{error}");
+    assert!(error.display_chain().contains(why), "{error}");
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> usize {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::toml_reader::{self, Entry};
+use wheelhouse_types::toml_reader::{self, TomlReader};
 use wheelhouse_types::{Error, Kind, MarkerTree, PackageName, Result, marker};
 
 use super::pin::{PinKind, PinnedPackage};
@@ -45,7 +45,7 @@ const OTHER_TABLES: [&str; 7] = [
 
 pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockRequirements> {
     let table = parse(file.text)?;
-    let root = Entry::root(&table);
+    let root = TomlReader::root(&table);
     let meta = root.required("_meta", root.entry("_meta")?)?;
     check_version(&meta)?;
     let pipfile = file.project.map(toml_reader::parse).transpose();
@@ -82,7 +82,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockReq
     Ok(contents)
 }
 
-fn check_index(package: &Entry<'_>, sources: &[&str]) -> Result<()> {
+fn check_index(package: &TomlReader<'_>, sources: &[&str]) -> Result<()> {
     match package.string("index")? {
         Some(index) if !sources.contains(&index) => {
             Err(package.error("index", &format!("`{index}` is not among _meta.sources")))
@@ -146,7 +146,7 @@ fn without_nulls(json: serde_json::Value) -> Option<Value> {
     })
 }
 
-fn check_version(meta: &Entry<'_>) -> Result<()> {
+fn check_version(meta: &TomlReader<'_>) -> Result<()> {
     let version = meta.required("pipfile-spec", meta.integer("pipfile-spec")?)?;
     if version == 6 {
         return Ok(());
@@ -157,7 +157,7 @@ fn check_version(meta: &Entry<'_>) -> Result<()> {
 
 /// Compares the digest of the `Pipfile` with the one in the lock. Of late, Pipenv normalises names
 /// first.
-fn check_hash(meta: &Entry<'_>, pipfile: &Table) -> Result<()> {
+fn check_hash(meta: &TomlReader<'_>, pipfile: &Table) -> Result<()> {
     let hash = meta.required("hash", meta.entry("hash")?)?;
     let locked = hash.required_string("sha256")?;
     if [true, false]
@@ -206,7 +206,7 @@ fn digest(pipfile: &Table, normalized: bool) -> String {
 }
 
 /// The categories that are wanted, as the lock spells them.
-fn categories<'a>(root: &Entry<'a>, selection: &Selection) -> Result<Vec<&'a str>> {
+fn categories<'a>(root: &TomlReader<'a>, selection: &Selection) -> Result<Vec<&'a str>> {
     let known: Vec<&str> = root
         .keys()
         .into_iter()
@@ -242,7 +242,7 @@ fn written<'a>(pipfile: &'a Table, category: &str, name: &str) -> Option<&'a Tab
 }
 
 fn read_pin(
-    packages: &Entry<'_>,
+    packages: &TomlReader<'_>,
     name: &str,
     written: Option<&Table>,
     file: &LockFile<'_>,
@@ -257,7 +257,7 @@ fn read_pin(
     let what = read_what(&package, file)?;
     let mut marker = read_marker(&package)?;
     if let (PinKind::Any, Some(written)) = (&what, written) {
-        marker = marker.and(read_marker(&Entry::root(written))?);
+        marker = marker.and(read_marker(&TomlReader::root(written))?);
     }
     let hashes = package.strings("hashes")?.into_iter().map(str::to_owned);
     Ok(PinnedPackage {
@@ -268,7 +268,7 @@ fn read_pin(
     })
 }
 
-fn read_marker(package: &Entry<'_>) -> Result<MarkerTree> {
+fn read_marker(package: &TomlReader<'_>) -> Result<MarkerTree> {
     let mut all = MarkerTree::TRUE;
     if let Some(text) = package.string("markers")? {
         let parsed = marker::parse(text);
@@ -285,7 +285,7 @@ fn read_marker(package: &Entry<'_>) -> Result<MarkerTree> {
     Ok(all)
 }
 
-fn read_what(package: &Entry<'_>, file: &LockFile<'_>) -> Result<PinKind> {
+fn read_what(package: &TomlReader<'_>, file: &LockFile<'_>) -> Result<PinKind> {
     let subdirectory = package.string("subdirectory")?;
     if let Some(url) = package.string("git")? {
         let commit = package.required_string("ref")?;
@@ -313,7 +313,7 @@ fn read_what(package: &Entry<'_>, file: &LockFile<'_>) -> Result<PinKind> {
     read_version(package)
 }
 
-fn read_version(package: &Entry<'_>) -> Result<PinKind> {
+fn read_version(package: &TomlReader<'_>) -> Result<PinKind> {
     let text = package.required_string("version")?;
     if text == "*" {
         return Ok(PinKind::Any);
@@ -404,7 +404,7 @@ python_version = "3.11"
         let other = lock().replace("\"markdown\"", "\"requests\"");
         let error = read_as(Format::Pipfile, &other, None, "", "docs").unwrap_err();
         assert_eq!(
-            error.sentence(),
+            error.display_chain(),
             "the lock `Pipfile.lock` cannot be used: \
              default has `requests==2.34.2 ; python_full_version >= '3.10'` and docs has \
              `requests==3.11.3`, and only one can be had"

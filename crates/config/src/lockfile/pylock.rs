@@ -8,7 +8,7 @@ use toml::Value;
 use url::Url;
 use wheelhouse_types::pylock::{check_exclusive, read_builds, read_files, version_of};
 use wheelhouse_types::request::LockedFile;
-use wheelhouse_types::toml_reader::{Entry, parse};
+use wheelhouse_types::toml_reader::{TomlReader, parse};
 use wheelhouse_types::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version, marker};
 
 use super::pin::{PinKind, PinnedPackage};
@@ -17,7 +17,7 @@ use super::{LockFile, Selection, filename_of, unknown};
 
 pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockRequirements> {
     let table = parse(file.text)?;
-    let root = Entry::root(&table);
+    let root = TomlReader::root(&table);
     check_version(&root)?;
     root.required_string("created-by")?;
     let wanted = wanted(&root, selection)?;
@@ -61,7 +61,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockReq
     Ok(contents)
 }
 
-fn check_version(root: &Entry<'_>) -> Result<()> {
+fn check_version(root: &TomlReader<'_>) -> Result<()> {
     let version: Version = root.required("lock-version", root.parsed("lock-version")?)?;
     // A minor version only adds keys, and unknown keys are ignored.
     if version.release().first() == Some(&1) {
@@ -86,7 +86,7 @@ impl WantedExtras {
 }
 
 /// The lock's default groups are what it is made of, so that they always count.
-fn wanted(root: &Entry<'_>, selection: &Selection) -> Result<WantedExtras> {
+fn wanted(root: &TomlReader<'_>, selection: &Selection) -> Result<WantedExtras> {
     let extras: Vec<ExtraName> = names(root, "extras")?;
     let groups: Vec<GroupName> = names(root, "dependency-groups")?;
     if let Some(extra) = selection.extras.iter().find(|name| !extras.contains(name)) {
@@ -105,7 +105,7 @@ fn wanted(root: &Entry<'_>, selection: &Selection) -> Result<WantedExtras> {
     })
 }
 
-fn names<Name>(root: &Entry<'_>, key: &str) -> Result<Vec<Name>>
+fn names<Name>(root: &TomlReader<'_>, key: &str) -> Result<Vec<Name>>
 where
     Name: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
@@ -115,7 +115,7 @@ where
         .map_err(|error| root.error(key, "is invalid").caused_by(error))
 }
 
-fn read_what(package: &Entry<'_>, base: &Path) -> Result<PinKind> {
+fn read_what(package: &TomlReader<'_>, base: &Path) -> Result<PinKind> {
     check_exclusive(package)?;
     if let Some(vcs) = package.entry("vcs")? {
         return read_git(&vcs, base);
@@ -140,7 +140,7 @@ fn read_what(package: &Entry<'_>, base: &Path) -> Result<PinKind> {
     Ok(PinKind::Version(read_version(package)?))
 }
 
-fn read_git(vcs: &Entry<'_>, base: &Path) -> Result<PinKind> {
+fn read_git(vcs: &TomlReader<'_>, base: &Path) -> Result<PinKind> {
     let kind = vcs.required_string("type")?;
     if kind != "git" {
         let said = format!("\"{kind}\" is not supported, only \"git\"");
@@ -153,7 +153,7 @@ fn read_git(vcs: &Entry<'_>, base: &Path) -> Result<PinKind> {
     ))
 }
 
-fn read_archive(archive: &Entry<'_>, base: &Path) -> Result<PinKind> {
+fn read_archive(archive: &TomlReader<'_>, base: &Path) -> Result<PinKind> {
     let subdirectory = archive.string("subdirectory")?.map(str::to_owned);
     Ok(match archive.string("path")? {
         Some(path) => PinKind::Path {
@@ -168,7 +168,7 @@ fn read_archive(archive: &Entry<'_>, base: &Path) -> Result<PinKind> {
 }
 
 /// The URL of a file or repository, or that of its path.
-fn place(entry: &Entry<'_>, base: &Path) -> Result<String> {
+fn place(entry: &TomlReader<'_>, base: &Path) -> Result<String> {
     match (entry.string("path")?, entry.string("url")?) {
         (None, url) => Ok(entry.required("url", url)?.to_owned()),
         (Some(path), _) => Url::from_file_path(base.join(path))
@@ -178,7 +178,7 @@ fn place(entry: &Entry<'_>, base: &Path) -> Result<String> {
 }
 
 /// The version of the package and of all of its files.
-fn read_version(package: &Entry<'_>) -> Result<Version> {
+fn read_version(package: &TomlReader<'_>) -> Result<Version> {
     let name: PackageName = package.required("name", package.parsed("name")?)?;
     let mut version: Option<Version> = package.parsed("version")?;
     let mut files = package.entries("wheels")?;
@@ -196,20 +196,20 @@ fn read_version(package: &Entry<'_>) -> Result<Version> {
 }
 
 /// The wheels, the sdist and the archive of a package.
-fn files<'a>(package: &Entry<'a>) -> Result<Vec<Entry<'a>>> {
+fn files<'a>(package: &TomlReader<'a>) -> Result<Vec<TomlReader<'a>>> {
     let mut files = package.entries("wheels")?;
     files.extend(package.entry("sdist")?);
     files.extend(package.entry("archive")?);
     Ok(files)
 }
 
-fn name_of(file: &Entry<'_>) -> Result<String> {
+fn name_of(file: &TomlReader<'_>) -> Result<String> {
     let (name, path) = (file.string("name")?, file.string("path")?);
     let place = name.or(path).or(file.string("url")?);
     Ok(filename_of(place.unwrap_or_default()))
 }
 
-fn read_hashes(file: &Entry<'_>) -> Result<Vec<String>> {
+fn read_hashes(file: &TomlReader<'_>) -> Result<Vec<String>> {
     let entry = file.required("hashes", file.entry("hashes")?)?;
     let known = entry.all_strings()?;
     if known.is_empty() {
@@ -226,7 +226,7 @@ fn read_hashes(file: &Entry<'_>) -> Result<Vec<String>> {
         .collect())
 }
 
-fn read_locked_file(package: &Entry<'_>, file: &Entry<'_>) -> Result<LockedFile> {
+fn read_locked_file(package: &TomlReader<'_>, file: &TomlReader<'_>) -> Result<LockedFile> {
     let size = file.integer("size")?.map(u64::try_from).transpose();
     Ok(LockedFile {
         package: package.required("name", package.parsed("name")?)?,
@@ -241,7 +241,11 @@ fn read_locked_file(package: &Entry<'_>, file: &Entry<'_>) -> Result<LockedFile>
 }
 
 /// Takes the index of a package, and the directories of its local files.
-fn take_places(package: &Entry<'_>, base: &Path, contents: &mut LockRequirements) -> Result<()> {
+fn take_places(
+    package: &TomlReader<'_>,
+    base: &Path,
+    contents: &mut LockRequirements,
+) -> Result<()> {
     if package.has("archive") {
         return Ok(());
     }

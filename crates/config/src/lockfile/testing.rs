@@ -61,5 +61,5 @@ pub(super) fn lines_of(
 pub(super) fn error_of(format: Format, text: &str, project: Option<&str>, extras: &str) -> String {
     read_as(format, text, project, extras, "")
         .unwrap_err()
-        .sentence()
+        .display_chain()
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::{Building, Requirement};
-use wheelhouse_types::unsatisfied::{Named, named};
+use wheelhouse_types::requirement::{Named, named};
 use wheelhouse_types::{Error, Kind, PackageName, Result, SourceDistExtension};
 
 use crate::file_source::FileSource;

@@ -134,7 +134,7 @@ pub(crate) fn build_requirements(texts: &[String]) -> Result<Vec<Requirement>> {
         .iter()
         .map(|text| {
             let invalid = || {
-                let text = limits::shown(text);
+                let text = limits::excerpt(text);
                 format!("the build requirement `{text}` is not valid")
             };
             limits::requirement(text).context(Kind::Build, invalid)?;
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_backend_outside_the_tree_is_refused() {
         let error = read("[build-system]\nrequires=[]\nbuild-backend='b'\nbackend-path=['..']");
-        assert!(error.unwrap_err().sentence().contains("`..`"));
+        assert!(error.unwrap_err().display_chain().contains("`..`"));
     }
 
     #[test]

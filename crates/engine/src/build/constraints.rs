@@ -48,7 +48,7 @@ impl EngineState {
     ) -> Result<BuildConstraints> {
         let request = &self.request;
         let pins = builder.and_then(|builder| {
-            Build::of(&request.builds, &builder.name, builder.version.as_ref())
+            Build::find(&request.builds, &builder.name, builder.version.as_ref())
         });
         let pins = pins.map(lines);
         let pinned = parse_named(pins.as_deref().unwrap_or_default())?;

@@ -68,7 +68,7 @@ pub(crate) fn remedy(text: &str) -> Option<&'static str> {
 
 /// Says what to do, if that is known and `error` does not say so itself.
 pub(crate) fn with_remedy(error: Error) -> Error {
-    match remedy(&error.sentence()) {
+    match remedy(&error.display_chain()) {
         Some(remedy) if error.hint().is_none() => error.with_hint(remedy),
         _ => error,
     }

@@ -37,7 +37,7 @@ pub(crate) struct Failures {
 impl Failures {
     /// Keeps `error` and gives what uv may have of it.
     pub(crate) fn keep(&self, error: Error) -> BuildError {
-        let sentence = error.sentence();
+        let sentence = error.display_chain();
         self.waiting
             .lock()
             .expect("no panic while locked")
@@ -55,7 +55,7 @@ impl Failures {
     fn unreachable(&self, text: &str) -> Option<Error> {
         let kept = self.unreachable.lock().expect("no panic while locked");
         let mut errors = kept.iter().map(Unreachable::error);
-        errors.find(|error| text.contains(&error.sentence()))
+        errors.find(|error| text.contains(&error.display_chain()))
     }
 
     /// Returns `error` with `message` before it, or the error that was kept and that it speaks of.
@@ -71,7 +71,7 @@ impl Failures {
     /// Remembers that the wheel of `label` failed to be built.
     pub(crate) fn remember_build(&self, label: &str, error: &Error) {
         let mut builds = self.builds.lock().expect("no panic while locked");
-        builds.insert(label.to_owned(), error.copy());
+        builds.insert(label.to_owned(), error.to_shared());
     }
 
     /// Why the wheel of `label` failed to be built before, if it did: it would again.
@@ -80,15 +80,15 @@ impl Failures {
             .lock()
             .expect("no panic while locked")
             .get(label)
-            .map(Error::copy)
+            .map(Error::to_shared)
     }
 
     /// The error of the back end that `error` speaks of, which stays for others; else `error` itself.
     pub(crate) fn explanation(&self, error: &(dyn StdError + 'static)) -> Error {
         let chain = chain(error);
         let failures = self.waiting.lock().expect("no panic while locked");
-        let speaks_of = |failure: &&Error| chain.contains(&failure.sentence());
-        let known = failures.iter().rfind(speaks_of).map(Error::copy);
+        let speaks_of = |failure: &&Error| chain.contains(&failure.display_chain());
+        let known = failures.iter().rfind(speaks_of).map(Error::to_shared);
         let known = known.or_else(|| self.unreachable(&chain));
         known.unwrap_or_else(|| Error::new(Kind::Fetch, redacted(&chain)))
     }
@@ -97,7 +97,7 @@ impl Failures {
     pub(crate) fn knows(&self, error: &(dyn StdError + 'static)) -> bool {
         let chain = chain(error);
         let failures = self.waiting.lock().expect("no panic while locked");
-        let mut sentences = failures.iter().map(Error::sentence);
+        let mut sentences = failures.iter().map(Error::display_chain);
         sentences.any(|sentence| chain.contains(&sentence))
     }
 
@@ -106,7 +106,7 @@ impl Failures {
         let mut failures = self.waiting.lock().expect("no panic while locked");
         let position = failures
             .iter()
-            .rposition(|failure| text.contains(&failure.sentence()))?;
+            .rposition(|failure| text.contains(&failure.display_chain()))?;
         Some(failures.swap_remove(position))
     }
 }
@@ -294,7 +294,7 @@ mod tests {
             fatal: unable to access 'https://host/a.git/': Could not resolve host: host\n";
         let error = of_git(chain).unwrap();
         assert_eq!(
-            error.sentence(),
+            error.display_chain(),
             "failed to fetch https://****@host/a.git: Git says: Could not resolve host: host"
         );
         assert!(error.hint().is_some_and(|hint| hint.contains("--proxy")));

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use wheelhouse_types::Version;
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::{COMMAND_LINE, Requirement};
-use wheelhouse_types::unsatisfied::{Named, named};
+use wheelhouse_types::requirement::{Named, named};
 
 /// uv's options and ours, which mean the same; the longer ones first.
 const OPTIONS: [(&str, &str); 9] = [

@@ -15,7 +15,7 @@ use uv_client::RegistryClient;
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_transport::{Peer, Unreachable};
 use wheelhouse_types::redact::redacted;
-use wheelhouse_types::{Error, Kind, patience};
+use wheelhouse_types::{Error, Kind, retry};
 
 use crate::network::plain_http::{ExposedRedirect, PlainHttp};
 use crate::network::url_credentials::UrlCredentials;
@@ -236,7 +236,7 @@ impl FetchError {
     /// The wait before the next try, when this is the last of so many `failures`.
     #[must_use]
     pub fn delay(&self, failures: u32) -> Duration {
-        patience::delay(failures, self.retry_after)
+        retry::delay(failures, self.retry_after)
     }
 
     /// A failure after which trying again may help.
@@ -277,9 +277,9 @@ impl FetchError {
         };
         Self {
             message: format!("{} answered {status}", redacted(url.as_str())),
-            passing: patience::may_pass(status.as_u16()),
+            passing: retry::is_transient(status.as_u16()),
             retry_after: retry_after
-                .and_then(|asked| patience::asked(asked, jiff::Timestamp::now())),
+                .and_then(|asked| retry::retry_after(asked, jiff::Timestamp::now())),
             hint: hint.map(str::to_owned),
             reason: Some(format!("it answered {status}")),
         }

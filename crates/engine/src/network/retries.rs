@@ -13,7 +13,7 @@ use reqwest_middleware::{Error, Middleware, Next};
 use reqwest_retry::Retryable;
 use uv_client::retryable_on_request_failure;
 use wheelhouse_transport::Unreachable;
-use wheelhouse_types::patience;
+use wheelhouse_types::retry;
 use wheelhouse_types::retry::RetryNotices;
 
 use crate::error::Failures;
@@ -40,10 +40,11 @@ impl Middleware for Waiting {
         let url = request.url().clone();
         let result = next.run(request, extensions).await;
         let (reason, asked, unreachable) = match &result {
-            Ok(response) if patience::may_pass(response.status().as_u16()) => {
+            Ok(response) if retry::is_transient(response.status().as_u16()) => {
                 let asked = response.headers().get(RETRY_AFTER);
                 let asked = asked.and_then(|asked| asked.to_str().ok());
-                let asked = asked.and_then(|asked| patience::asked(asked, jiff::Timestamp::now()));
+                let asked =
+                    asked.and_then(|asked| retry::retry_after(asked, jiff::Timestamp::now()));
                 (format!("it answered {}", response.status()), asked, None)
             }
             Err(Error::Reqwest(error)) => {
@@ -61,7 +62,7 @@ impl Middleware for Waiting {
         count.0 += 1;
         let failures = count.0;
         if failures <= self.retries && is_sent_again(&result, unreachable.as_ref()) {
-            self.wait(&url, &reason, patience::delay(failures, asked))
+            self.wait(&url, &reason, retry::delay(failures, asked))
                 .await;
             return result;
         }

@@ -140,7 +140,10 @@ impl EngineState {
     pub(crate) fn with_original_trees(&self, error: Error) -> Error {
         let copies = self.copies.lock().expect("no panic while locked");
         let named = |text: &str, copy: &Path| text.contains(&*copy.to_string_lossy());
-        let texts = [Some(error.sentence()), error.detail().map(str::to_owned)];
+        let texts = [
+            Some(error.display_chain()),
+            error.detail().map(str::to_owned),
+        ];
         let texts: Vec<String> = texts.into_iter().flatten().collect();
         let mut shown = copies.stand_for.keys();
         if !shown.any(|copy| texts.iter().any(|text| named(text, copy))) {

@@ -43,7 +43,7 @@ pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> 
 
 fn parse_as_written(requirement: &Requirement) -> Result<UnresolvedRequirement> {
     let invalid = || {
-        let text = redacted(&limits::shown(&requirement.text));
+        let text = redacted(&limits::excerpt(&requirement.text));
         let origin = &requirement.origin;
         Error::new(
             Kind::Input,

@@ -271,7 +271,7 @@ impl Provider<'_> {
     fn with_requirer(&self, dist: &Dist, error: Error) -> Error {
         match self.metadata_cache.who_requires(dist.name()) {
             Some(requirer) if error.kind() == Kind::Build => {
-                let message = format!("{} (by {requirer})", error.sentence());
+                let message = format!("{} (by {requirer})", error.display_chain());
                 let hint = error.hint().unwrap_or_default().to_owned();
                 Error::new(Kind::Build, message).with_hint(hint)
             }

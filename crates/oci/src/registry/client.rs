@@ -1,6 +1,6 @@
 //! One repository of a registry, and how requests to it are sent.
 //!
-//! Responsible for authentication, patience and the wording of refusals. Never knows what an image is.
+//! Responsible for authentication, retry and the wording of refusals. Never knows what an image is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,7 +121,7 @@ impl Registry {
     }
 
     /// Sends the request that `make` makes until it is answered, with authentication, and as often
-    /// as patience goes.
+    /// as retry goes.
     pub(super) async fn send(&self, make: impl Fn() -> RequestBuilder) -> Result<Response> {
         let mut failures = 0;
         loop {

@@ -9,7 +9,7 @@ use url::Url;
 use wheelhouse_transport::{Peer, Unreachable, tls_with};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::limits::{self, Excess, Rate, TooSlow};
-use wheelhouse_types::{Error, Kind, Result, patience};
+use wheelhouse_types::{Error, Kind, Result, retry};
 
 use super::Access;
 
@@ -150,7 +150,7 @@ impl Failed {
     /// What has come of a request, unless that may pass.
     pub(super) fn over(sent: reqwest::Result<Response>) -> Result<Response, Box<Self>> {
         match sent {
-            Ok(response) if patience::may_pass(response.status().as_u16()) => {
+            Ok(response) if retry::is_transient(response.status().as_u16()) => {
                 let asked = response.headers().get(RETRY_AFTER);
                 let asked = asked.and_then(|asked| asked.to_str().ok());
                 Err(Box::new(Self {
@@ -158,7 +158,7 @@ impl Failed {
                     message: response.status().to_string(),
                     hint: None,
                     url: Some(response.url().clone()),
-                    asked: asked.and_then(|text| patience::asked(text, jiff::Timestamp::now())),
+                    asked: asked.and_then(|text| retry::retry_after(text, jiff::Timestamp::now())),
                     may_pass: true,
                 }))
             }
@@ -210,7 +210,7 @@ impl Failed {
         if failures > access.retries || !self.may_pass {
             return Err((self.message, self.hint));
         }
-        let delay = patience::delay(failures, self.asked);
+        let delay = retry::delay(failures, self.asked);
         if let Some(url) = &self.url {
             access.notices.observe(url, &self.reason, delay);
         }

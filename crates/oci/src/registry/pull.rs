@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use wheelhouse_types::Result;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::patience::WORTH_A_TRY;
+use wheelhouse_types::retry::MIN_PROGRESS;
 
 use super::Registry;
 use super::http::{Arriving, Failed, Unread, limited};
@@ -64,7 +64,7 @@ impl Registry {
         let (registry, digest) = (self.clone(), digest.to_owned());
         handle.spawn(async move {
             if let Err(error) = registry.stream_blob(&digest, &sender).await {
-                let error = std::io::Error::other(error.sentence());
+                let error = std::io::Error::other(error.display_chain());
                 // Whoever read has seen enough.
                 let _ = sender.send(Err(error)).await;
             }
@@ -100,7 +100,7 @@ impl Registry {
                 return Ok(());
             };
             // What gets on is no failure.
-            failures = if offset >= before + WORTH_A_TRY {
+            failures = if offset >= before + MIN_PROGRESS {
                 1
             } else {
                 failures + 1

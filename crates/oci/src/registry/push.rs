@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Body, Response, StatusCode};
 use url::Url;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::patience::WORTH_A_TRY;
+use wheelhouse_types::retry::MIN_PROGRESS;
 use wheelhouse_types::{Error, Result};
 
 use super::Registry;
@@ -161,7 +161,7 @@ impl Registry {
             match self.resume(&location, upload.blob.size).await {
                 Some((place, reached)) => {
                     // What gets on is no failure.
-                    if reached >= offset.saturating_add(WORTH_A_TRY) {
+                    if reached >= offset.saturating_add(MIN_PROGRESS) {
                         failures = 0;
                     }
                     (location, offset) = (place, reached);

@@ -336,7 +336,7 @@ fn names_obstacle_with_hint() {
     let assert_rejected = |root: &Path, path: &Path| {
         let error = before().publish(&InterruptedFs::never(), root).unwrap_err();
         assert_eq!(error.kind(), Kind::Publish);
-        let sentence = error.sentence();
+        let sentence = error.display_chain();
         assert!(sentence.contains(&path.display().to_string()), "{sentence}");
         assert!(error.hint().is_some(), "{sentence}");
     };

@@ -168,7 +168,7 @@ fn a_local_file_is_taken_in_and_stays_what_it_was() {
     let error = store
         .add_file(&directory.path().join("b.whl"), Expected::anything("b.whl"))
         .unwrap_err();
-    assert!(error.sentence().contains("b.whl"));
+    assert!(error.display_chain().contains("b.whl"));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::reader::Reader;
 use super::{path, time};
 use crate::lock::Package;
 use crate::redact::without_credentials;
-use crate::toml_reader::Entry;
+use crate::toml_reader::TomlReader;
 use crate::{Artifact, Hashes, Location, Origin, Result, Source};
 
 /// Whether a wheel can stand under `packages.wheels`; a direct or misnamed one is an archive.
@@ -75,8 +75,8 @@ pub fn version_of(filename: &str, name: &PackageName) -> Option<Version> {
 /// # Errors
 /// The entry has no source that fits, or sources that exclude each other, or a broken one.
 pub(super) fn read(
-    package: &Entry<'_>,
-    place: &Entry<'_>,
+    package: &TomlReader<'_>,
+    place: &TomlReader<'_>,
     name: &PackageName,
     reader: &mut Reader<'_>,
 ) -> Result<Source> {
@@ -101,7 +101,7 @@ pub(super) fn read(
 ///
 /// # Errors
 /// They exclude each other.
-pub fn check_exclusive(package: &Entry<'_>) -> Result<()> {
+pub fn check_exclusive(package: &TomlReader<'_>) -> Result<()> {
     let alone = ["vcs", "directory", "archive"];
     let alone = alone.iter().filter(|key| package.has(key)).count();
     let listed = package.has("sdist") || package.has("wheels");
@@ -115,8 +115,8 @@ pub fn check_exclusive(package: &Entry<'_>) -> Result<()> {
 }
 
 fn read_listed(
-    package: &Entry<'_>,
-    place: &Entry<'_>,
+    package: &TomlReader<'_>,
+    place: &TomlReader<'_>,
     name: &PackageName,
     reader: &mut Reader<'_>,
 ) -> Result<Source> {
@@ -140,8 +140,8 @@ fn read_listed(
 }
 
 fn read_wheels(
-    package: &Entry<'_>,
-    place: &Entry<'_>,
+    package: &TomlReader<'_>,
+    place: &TomlReader<'_>,
     name: &PackageName,
     base: &Path,
 ) -> Result<(Vec<WheelFilename>, Vec<Artifact>)> {
@@ -164,7 +164,7 @@ fn read_wheels(
     Ok((filenames, wheels))
 }
 
-fn read_archive(package: &Entry<'_>, archive: &Entry<'_>, base: &Path) -> Result<Source> {
+fn read_archive(package: &TomlReader<'_>, archive: &TomlReader<'_>, base: &Path) -> Result<Source> {
     let tool = package.tool()?;
     let filename = tool
         .as_ref()
@@ -180,7 +180,7 @@ fn read_archive(package: &Entry<'_>, archive: &Entry<'_>, base: &Path) -> Result
     })
 }
 
-fn read_git(vcs: &Entry<'_>, base: &Path) -> Result<Source> {
+fn read_git(vcs: &TomlReader<'_>, base: &Path) -> Result<Source> {
     let kind = vcs.required_string("type")?;
     if kind != "git" {
         return Err(vcs.error(
@@ -203,7 +203,7 @@ fn read_git(vcs: &Entry<'_>, base: &Path) -> Result<Source> {
 }
 
 /// Reads a file whose name is `filename`, or else the last part of where it is.
-fn read_artifact(entry: &Entry<'_>, filename: Option<&str>, base: &Path) -> Result<Artifact> {
+fn read_artifact(entry: &TomlReader<'_>, filename: Option<&str>, base: &Path) -> Result<Artifact> {
     let location = read_location(entry, base)?;
     let filename = filename
         .map(str::to_owned)
@@ -220,7 +220,7 @@ fn read_artifact(entry: &Entry<'_>, filename: Option<&str>, base: &Path) -> Resu
     })
 }
 
-fn read_hashes(hashes: &Entry<'_>) -> Result<Hashes> {
+fn read_hashes(hashes: &TomlReader<'_>) -> Result<Hashes> {
     let hashes: BTreeMap<String, String> = hashes
         .all_strings()?
         .into_iter()
@@ -229,7 +229,7 @@ fn read_hashes(hashes: &Entry<'_>) -> Result<Hashes> {
     Ok(Hashes(hashes))
 }
 
-fn read_uploaded(entry: &Entry<'_>) -> Result<Option<i64>> {
+fn read_uploaded(entry: &TomlReader<'_>) -> Result<Option<i64>> {
     let Some(datetime) = entry.datetime("upload-time")? else {
         return Ok(None);
     };
@@ -240,7 +240,7 @@ fn read_uploaded(entry: &Entry<'_>) -> Result<Option<i64>> {
 }
 
 /// Where the file is: `path` if there is one, as the specification wants, or `url`.
-fn read_location(entry: &Entry<'_>, base: &Path) -> Result<Location> {
+fn read_location(entry: &TomlReader<'_>, base: &Path) -> Result<Location> {
     if let Some(text) = entry.string("path")? {
         return Ok(Location::Path(path::read(text, base)));
     }
@@ -258,7 +258,7 @@ fn read_location(entry: &Entry<'_>, base: &Path) -> Result<Location> {
     Ok(Location::Url(without_credentials(&url)))
 }
 
-fn read_url(entry: &Entry<'_>, text: &str) -> Result<Url> {
+fn read_url(entry: &TomlReader<'_>, text: &str) -> Result<Url> {
     Url::parse(text).map_err(|error| entry.error("url", "is invalid").caused_by(error))
 }
 

@@ -20,7 +20,7 @@ mod writer;
 mod tests;
 
 pub use artifact::{check_exclusive, version_of};
-pub use reader::{Marker, Outline, outline, read, read_builds, read_files};
+pub use reader::{LockSummary, Marker, read, read_builds, read_files, summarize};
 pub use universal::write_shared;
 pub use writer::{write, write_with_files};
 

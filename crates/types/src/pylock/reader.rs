@@ -15,7 +15,7 @@ use uv_pep508::{MarkerEnvironment, MarkerTree};
 
 use super::{LOCK_VERSION, artifact, path, writer};
 use crate::lock::{Build, Lock, Package, Pin};
-use crate::toml_reader::{Entry, parse};
+use crate::toml_reader::{TomlReader, parse};
 use crate::{Location, Origin, Result, Sha256, Source};
 
 /// When a package of a lock is wanted.
@@ -59,7 +59,7 @@ pub fn read(
     applies: &mut dyn FnMut(&Marker<'_>) -> bool,
 ) -> Result<Lock> {
     let table = parse(text)?;
-    let root = Entry::root(&table);
+    let root = TomlReader::root(&table);
     check_version(&root)?;
     let groups = read_groups(&root)?;
     let mut reader = Reader {
@@ -81,7 +81,7 @@ pub fn read(
 
 /// What a lock pins, whomever it serves.
 #[derive(Debug)]
-pub struct Outline {
+pub struct LockSummary {
     /// As in [`Lock::request`]; empty for the locks of other tools.
     pub request: String,
     /// As in [`Lock::files`].
@@ -94,9 +94,9 @@ pub struct Outline {
 ///
 /// # Errors
 /// The text is not TOML, or an entry is not of the kind that it must be.
-pub fn outline(text: &str, base: &Path) -> Result<Outline> {
+pub fn summarize(text: &str, base: &Path) -> Result<LockSummary> {
     let table = parse(text)?;
-    let root = Entry::root(&table);
+    let root = TomlReader::root(&table);
     check_version(&root)?;
     let mut versions = Vec::new();
     for (index, entry) in root.entries("packages")?.into_iter().enumerate() {
@@ -104,7 +104,7 @@ pub fn outline(text: &str, base: &Path) -> Result<Outline> {
         let name = entry.required("name", entry.parsed("name")?)?;
         versions.extend(entry.parsed("version")?.map(|version| (name, version)));
     }
-    Ok(Outline {
+    Ok(LockSummary {
         request: read_request(&root)?,
         files: read_files(&root, base)?,
         versions,
@@ -115,7 +115,7 @@ pub fn outline(text: &str, base: &Path) -> Result<Outline> {
 ///
 /// # Errors
 /// An entry lacks what it needs, or is not of the kind that it must be.
-pub fn read_builds(root: &Entry<'_>) -> Result<Vec<Build>> {
+pub fn read_builds(root: &TomlReader<'_>) -> Result<Vec<Build>> {
     let Some(tool) = root.tool()? else {
         return Ok(Vec::new());
     };
@@ -125,7 +125,7 @@ pub fn read_builds(root: &Entry<'_>) -> Result<Vec<Build>> {
         .collect()
 }
 
-fn read_build(entry: &Entry<'_>) -> Result<Build> {
+fn read_build(entry: &TomlReader<'_>) -> Result<Build> {
     let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
     let pins = entry.entries("closure")?.into_iter().map(|pin| {
         Ok(Pin {
@@ -141,7 +141,7 @@ fn read_build(entry: &Entry<'_>) -> Result<Build> {
     })
 }
 
-fn check_version(root: &Entry<'_>) -> Result<()> {
+fn check_version(root: &TomlReader<'_>) -> Result<()> {
     let text = root.required_string("lock-version")?;
     // A minor version only adds keys, and unknown keys are ignored.
     match Version::from_str(text) {
@@ -154,7 +154,7 @@ fn check_version(root: &Entry<'_>) -> Result<()> {
     }
 }
 
-fn read_groups(root: &Entry<'_>) -> Result<Vec<GroupName>> {
+fn read_groups(root: &TomlReader<'_>) -> Result<Vec<GroupName>> {
     let groups = root.strings("default-groups")?;
     let groups = groups
         .into_iter()
@@ -163,7 +163,7 @@ fn read_groups(root: &Entry<'_>) -> Result<Vec<GroupName>> {
     groups.map_err(|error| root.error("default-groups", "is invalid").caused_by(error))
 }
 
-fn read_request(root: &Entry<'_>) -> Result<String> {
+fn read_request(root: &TomlReader<'_>) -> Result<String> {
     let tool = root.tool()?;
     let request = tool.map(|tool| tool.string("request")).transpose()?;
     Ok(request.flatten().unwrap_or_default().to_owned())
@@ -173,7 +173,7 @@ fn read_request(root: &Entry<'_>) -> Result<String> {
 ///
 /// # Errors
 /// An entry is not a digest.
-pub fn read_files(root: &Entry<'_>, base: &Path) -> Result<BTreeMap<PathBuf, Sha256>> {
+pub fn read_files(root: &TomlReader<'_>, base: &Path) -> Result<BTreeMap<PathBuf, Sha256>> {
     let tool = root.tool()?;
     let Some(files) = tool.map(|tool| tool.entry("files")).transpose()?.flatten() else {
         return Ok(BTreeMap::new());
@@ -186,7 +186,7 @@ pub fn read_files(root: &Entry<'_>, base: &Path) -> Result<BTreeMap<PathBuf, Sha
 }
 
 /// The environments of the lock, as one marker.
-fn read_environment(root: &Entry<'_>) -> Result<String> {
+fn read_environment(root: &TomlReader<'_>) -> Result<String> {
     let environments = root.strings("environments")?;
     if let [environment] = environments.as_slice() {
         return Ok((*environment).to_owned());
@@ -199,7 +199,7 @@ fn read_environment(root: &Entry<'_>) -> Result<String> {
 }
 
 /// The key of `entry`, or what stands for it because it is no version specifier.
-fn requires_python(entry: &Entry<'_>) -> Result<Option<String>> {
+fn requires_python(entry: &TomlReader<'_>) -> Result<Option<String>> {
     let mut value = entry.string("requires-python")?;
     if let (None, Some(tool)) = (value, entry.tool()?) {
         value = tool.string("requires-python")?;
@@ -207,7 +207,7 @@ fn requires_python(entry: &Entry<'_>) -> Result<Option<String>> {
     Ok(value.map(str::to_owned))
 }
 
-fn read_packages(root: &Entry<'_>, reader: &mut Reader<'_>) -> Result<Vec<Package>> {
+fn read_packages(root: &TomlReader<'_>, reader: &mut Reader<'_>) -> Result<Vec<Package>> {
     let mut packages: Vec<Package> = Vec::new();
     let mut present = BTreeSet::new();
     let mut skipped = BTreeSet::new();
@@ -230,7 +230,7 @@ fn read_packages(root: &Entry<'_>, reader: &mut Reader<'_>) -> Result<Vec<Packag
     Ok(packages)
 }
 
-fn is_wanted(entry: &Entry<'_>, reader: &mut Reader<'_>) -> Result<bool> {
+fn is_wanted(entry: &TomlReader<'_>, reader: &mut Reader<'_>) -> Result<bool> {
     let (Some(text), Some(tree)) = (entry.string("marker")?, entry.parsed("marker")?) else {
         return Ok(true);
     };
@@ -238,7 +238,11 @@ fn is_wanted(entry: &Entry<'_>, reader: &mut Reader<'_>) -> Result<bool> {
     Ok((reader.applies)(&Marker { text, tree, groups }))
 }
 
-fn read_package(entry: &Entry<'_>, name: PackageName, reader: &mut Reader<'_>) -> Result<Package> {
+fn read_package(
+    entry: &TomlReader<'_>,
+    name: PackageName,
+    reader: &mut Reader<'_>,
+) -> Result<Package> {
     let tool = entry.tool()?;
     // A wheelhouse's lock lists the files of the wheelhouse, and beside each what it came from.
     let came_from = tool.as_ref().map(|tool| tool.entry("source")).transpose()?;
@@ -263,7 +267,7 @@ fn read_package(entry: &Entry<'_>, name: PackageName, reader: &mut Reader<'_>) -
     })
 }
 
-fn read_version(entry: &Entry<'_>, name: &PackageName, source: &Source) -> Result<Version> {
+fn read_version(entry: &TomlReader<'_>, name: &PackageName, source: &Source) -> Result<Version> {
     let mut version = entry.parsed("version")?;
     if let (None, Some(tool)) = (&version, entry.tool()?) {
         version = tool.parsed("version")?;
@@ -276,8 +280,8 @@ fn read_version(entry: &Entry<'_>, name: &PackageName, source: &Source) -> Resul
 }
 
 fn read_origin(
-    entry: &Entry<'_>,
-    place: &Entry<'_>,
+    entry: &TomlReader<'_>,
+    place: &TomlReader<'_>,
     source: &Source,
     base: &Path,
 ) -> Result<Origin> {
@@ -321,7 +325,7 @@ fn likely_origin(location: &Location) -> Origin {
     }
 }
 
-fn read_dependencies(entry: &Entry<'_>) -> Result<Vec<PackageName>> {
+fn read_dependencies(entry: &TomlReader<'_>) -> Result<Vec<PackageName>> {
     let names: BTreeSet<PackageName> = entry
         .entries("dependencies")?
         .iter()

@@ -7,9 +7,9 @@ use std::fmt::{Display, Write as _};
 
 /// A TOML document that grows at its end.
 #[derive(Default)]
-pub(super) struct Text(String);
+pub(super) struct TomlWriter(String);
 
-impl Text {
+impl TomlWriter {
     /// Starts a table; `header` comes with its brackets.
     pub(super) fn table(&mut self, header: &str) {
         self.line(format_args!("\n{header}"));

@@ -9,7 +9,7 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 use uv_pep508::MarkerTree;
 
-use super::writer::{Entry, Sheet};
+use super::writer::{EntryWriter, LockOutput};
 use crate::lock::{Build, Lock, Package, Pin};
 use crate::{Error, Kind, Origin, Result, Sha256, Source, Target};
 
@@ -28,7 +28,7 @@ pub fn write_shared(
     let versions = versions(locks);
     let mut entries = Vec::new();
     for shared in grouped(locks) {
-        entries.push(Entry {
+        entries.push(EntryWriter {
             marker: targets.marker(&shared.users, shared.packages[0])?,
             dependencies: dependencies(&shared, locks, &versions),
             sources: sources(&shared),
@@ -44,7 +44,7 @@ pub fn write_shared(
     let least = locks
         .iter()
         .min_by_key(|(target, _)| target.python_version.parse::<Version>().ok());
-    Ok(Sheet {
+    Ok(LockOutput {
         request,
         files,
         environments: environments.into_iter().collect(),

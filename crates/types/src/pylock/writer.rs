@@ -11,7 +11,7 @@ use url::Url;
 use uv_normalize::PackageName;
 use uv_pep440::{Version, VersionSpecifiers};
 
-use super::toml_writer::{Text, inline, quoted};
+use super::toml_writer::{TomlWriter, inline, quoted};
 use super::{LOCK_VERSION, artifact, path, time};
 use crate::lock::{Build, Lock, Package};
 use crate::redact::without_credentials;
@@ -46,14 +46,14 @@ pub fn write_with_files(
     let mut packages: Vec<&Package> = lock.packages.iter().collect();
     packages.sort_by(|left, right| (&left.name, &left.version).cmp(&(&right.name, &right.version)));
     let environments = Some(&lock.environment).filter(|text| !text.is_empty());
-    Sheet {
+    LockOutput {
         request: &lock.request,
         files: &lock.files,
         environments: environments.into_iter().map(String::as_str).collect(),
         requires_python: lock.requires_python.as_deref(),
         entries: packages
             .into_iter()
-            .map(|package| Entry::of_package(package, files.get(&package.name)))
+            .map(|package| EntryWriter::of_package(package, files.get(&package.name)))
             .collect(),
         builds: &lock.builds,
     }
@@ -61,17 +61,17 @@ pub fn write_with_files(
 }
 
 /// What is written, whomever it serves.
-pub(super) struct Sheet<'a> {
+pub(super) struct LockOutput<'a> {
     pub(super) request: &'a str,
     pub(super) files: &'a BTreeMap<PathBuf, Sha256>,
     pub(super) environments: Vec<&'a str>,
     pub(super) requires_python: Option<&'a str>,
-    pub(super) entries: Vec<Entry<'a>>,
+    pub(super) entries: Vec<EntryWriter<'a>>,
     pub(super) builds: &'a [Build],
 }
 
 /// One entry among the packages.
-pub(super) struct Entry<'a> {
+pub(super) struct EntryWriter<'a> {
     pub(super) package: &'a Package,
     /// When it is wanted; empty for always.
     pub(super) marker: String,
@@ -83,7 +83,7 @@ pub(super) struct Entry<'a> {
     pub(super) file: Option<&'a Artifact>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> EntryWriter<'a> {
     fn of_package(package: &'a Package, file: Option<&'a Artifact>) -> Self {
         let mut dependencies: Vec<_> = package
             .dependencies
@@ -101,11 +101,11 @@ impl<'a> Entry<'a> {
     }
 }
 
-impl Sheet<'_> {
+impl LockOutput<'_> {
     /// The text of this in the directory `base`.
     pub(super) fn write(&self, base: &Path) -> String {
-        let mut text = Text::default();
-        let mut tool = Text::default();
+        let mut text = TomlWriter::default();
+        let mut tool = TomlWriter::default();
         text.string("lock-version", LOCK_VERSION);
         text.array("environments", &quoted_all(&self.environments));
         requires_python(self.requires_python, &mut text, &mut tool);
@@ -138,7 +138,7 @@ fn quoted_all(values: &[impl AsRef<str>]) -> Vec<String> {
     values.iter().map(|value| quoted(value.as_ref())).collect()
 }
 
-fn write_build(text: &mut Text, build: &Build) {
+fn write_build(text: &mut TomlWriter, build: &Build) {
     text.table("[[tool.wheelhouse.builds]]");
     text.string("name", build.name.as_ref());
     text.string("version", &build.version.to_string());
@@ -151,7 +151,7 @@ fn write_build(text: &mut Text, build: &Build) {
 }
 
 /// Writes the key, unless it is no version specifier: that would make other tools refuse the file.
-fn requires_python(value: Option<&str>, text: &mut Text, tool: &mut Text) {
+fn requires_python(value: Option<&str>, text: &mut TomlWriter, tool: &mut TomlWriter) {
     if let Some(value) = value {
         let place = match VersionSpecifiers::from_str(value) {
             Ok(_) => text,
@@ -161,9 +161,9 @@ fn requires_python(value: Option<&str>, text: &mut Text, tool: &mut Text) {
     }
 }
 
-fn write_entry(text: &mut Text, entry: &Entry<'_>, base: &Path) {
+fn write_entry(text: &mut TomlWriter, entry: &EntryWriter<'_>, base: &Path) {
     let package = entry.package;
-    let mut tool = Text::default();
+    let mut tool = TomlWriter::default();
     text.table("[[packages]]");
     text.string("name", package.name.as_ref());
     // The version of a tree can change without the lock, so the specification forbids it there.
@@ -177,7 +177,7 @@ fn write_entry(text: &mut Text, entry: &Entry<'_>, base: &Path) {
     }
     requires_python(package.requires_python.as_deref(), text, &mut tool);
     write_dependencies(text, &entry.dependencies);
-    let mut came_from = Text::default();
+    let mut came_from = TomlWriter::default();
     if let Some(file) = entry.file {
         write_file(text, &mut tool, package, file, base);
         write_origin(&mut came_from, &mut tool, &package.origin, base);
@@ -192,7 +192,7 @@ fn write_entry(text: &mut Text, entry: &Entry<'_>, base: &Path) {
         tool.string("yanked", reason);
     }
     tool.array("required-hashes", &quoted_all(&package.required_hashes));
-    let mut places = Text::default();
+    let mut places = TomlWriter::default();
     if entry.file.is_some() {
         write_source(
             &mut places,
@@ -209,7 +209,13 @@ fn write_entry(text: &mut Text, entry: &Entry<'_>, base: &Path) {
 }
 
 /// Writes the file of the lock's directory, as a wheel or an sdist where its name allows that.
-fn write_file(text: &mut Text, tool: &mut Text, package: &Package, file: &Artifact, base: &Path) {
+fn write_file(
+    text: &mut TomlWriter,
+    tool: &mut TomlWriter,
+    package: &Package,
+    file: &Artifact,
+    base: &Path,
+) {
     let listed = Package {
         origin: Origin::FindLinks {
             location: String::new(),
@@ -224,7 +230,7 @@ fn write_file(text: &mut Text, tool: &mut Text, package: &Package, file: &Artifa
     write_source(text, tool, &listed, &source, PACKAGE, base);
 }
 
-fn write_dependencies(text: &mut Text, dependencies: &[(&PackageName, Option<&Version>)]) {
+fn write_dependencies(text: &mut TomlWriter, dependencies: &[(&PackageName, Option<&Version>)]) {
     let tables = dependencies.iter().map(|(name, version)| {
         let version = version.map(ToString::to_string);
         let version = version.as_deref().map(|version| ("version", version));
@@ -233,7 +239,7 @@ fn write_dependencies(text: &mut Text, dependencies: &[(&PackageName, Option<&Ve
     text.array("dependencies", &tables.collect::<Vec<_>>());
 }
 
-fn write_origin(text: &mut Text, tool: &mut Text, origin: &Origin, base: &Path) {
+fn write_origin(text: &mut TomlWriter, tool: &mut TomlWriter, origin: &Origin, base: &Path) {
     match origin {
         Origin::Index { url } => text.string("index", &clean(url)),
         Origin::FindLinks { location } if Path::new(location).is_absolute() => {
@@ -245,8 +251,8 @@ fn write_origin(text: &mut Text, tool: &mut Text, origin: &Origin, base: &Path) 
 }
 
 fn write_source(
-    text: &mut Text,
-    tool: &mut Text,
+    text: &mut TomlWriter,
+    tool: &mut TomlWriter,
     package: &Package,
     source: &Source,
     table: &str,
@@ -275,7 +281,13 @@ fn write_source(
     }
 }
 
-fn write_archive(text: &mut Text, tool: &mut Text, artifact: &Artifact, table: &str, base: &Path) {
+fn write_archive(
+    text: &mut TomlWriter,
+    tool: &mut TomlWriter,
+    artifact: &Artifact,
+    table: &str,
+    base: &Path,
+) {
     text.table(&format!("[{table}.archive]"));
     write_artifact(text, artifact, base);
     // An archive has no key for its name.
@@ -284,7 +296,7 @@ fn write_archive(text: &mut Text, tool: &mut Text, artifact: &Artifact, table: &
     }
 }
 
-fn write_git(text: &mut Text, source: &Source, table: &str) {
+fn write_git(text: &mut TomlWriter, source: &Source, table: &str) {
     let Source::Git {
         repository,
         requested,
@@ -304,7 +316,7 @@ fn write_git(text: &mut Text, source: &Source, table: &str) {
     write_subdirectory(text, subdirectory.as_deref());
 }
 
-fn write_artifact(text: &mut Text, artifact: &Artifact, base: &Path) {
+fn write_artifact(text: &mut TomlWriter, artifact: &Artifact, base: &Path) {
     if let Some(time) = artifact.uploaded.and_then(time::to_datetime) {
         text.plain("upload-time", time);
     }
@@ -328,7 +340,7 @@ fn write_artifact(text: &mut Text, artifact: &Artifact, base: &Path) {
     write_subdirectory(text, artifact.subdirectory.as_deref());
 }
 
-fn write_subdirectory(text: &mut Text, subdirectory: Option<&Path>) {
+fn write_subdirectory(text: &mut TomlWriter, subdirectory: Option<&Path>) {
     if let Some(subdirectory) = subdirectory {
         text.string("subdirectory", &path::portable(subdirectory));
     }

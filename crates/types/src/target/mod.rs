@@ -4,7 +4,7 @@
 
 mod platform;
 mod python;
-mod selection;
+mod requested;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::{Error, Kind};
 
 pub use platform::{Platform, System, glibc_of_wheel};
 pub use python::{Implementation, PythonName};
-pub use selection::Choice;
+pub use requested::RequestedTargets;
 
 /// What wheels are chosen and built for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

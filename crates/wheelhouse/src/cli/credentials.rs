@@ -6,22 +6,22 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use wheelhouse_types::secrets::{self, hidden};
+use wheelhouse_types::secrets::{self, mask};
 
 /// Has the credentials in the environment, in `arguments` and in the user's netrc file masked, also if the program panics.
 pub(super) fn remember(arguments: &[OsString]) {
     for (name, value) in std::env::vars_os() {
         if let (Some(name), Some(value)) = (name.to_str(), value.to_str()) {
-            secrets::remember(secrets::of_variable(name, value));
+            secrets::register(secrets::find_in_variable(name, value));
         }
     }
     for argument in arguments.iter().filter_map(|argument| argument.to_str()) {
-        secrets::remember(secrets::of_text(argument));
+        secrets::register(secrets::find_in_text(argument));
         if let Some((name, value)) = argument.split_once('=') {
-            secrets::remember(secrets::of_variable(name, value));
+            secrets::register(secrets::find_in_variable(name, value));
         }
     }
-    secrets::remember(of_netrc());
+    secrets::register(of_netrc());
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = std::backtrace::Backtrace::capture();
         let is_captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
@@ -57,7 +57,7 @@ pub(super) struct MaskingWriter<Stream>(pub(super) Stream);
 
 impl<Stream: Write> Write for MaskingWriter<Stream> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = hidden(&String::from_utf8_lossy(bytes));
+        let text = mask(&String::from_utf8_lossy(bytes));
         self.0.write_all(text.as_bytes())?;
         Ok(bytes.len())
     }

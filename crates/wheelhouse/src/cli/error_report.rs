@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Error, Kind};
 
 use crate::cli::hints::HintStyle;
@@ -28,14 +28,14 @@ fn as_text(error: &Error, dialect: HintStyle) -> String {
     if error.kind() == Kind::Interrupted {
         return "interrupted".to_owned();
     }
-    let mut text = style::labelled(style::ERROR, "error", &hidden(&error.sentence()));
+    let mut text = style::labelled(style::ERROR, "error", &mask(&error.display_chain()));
     if let Some(detail) = dialect.detail(error) {
-        for line in hidden(&detail).trim_end().lines() {
+        for line in mask(&detail).trim_end().lines() {
             let _ = write!(text, "\n{}", style::indented(line));
         }
     }
     if let Some(hint) = hint(error, dialect) {
-        let hint = style::labelled(style::HINT, "hint", &hidden(&hint));
+        let hint = style::labelled(style::HINT, "hint", &mask(&hint));
         let _ = write!(text, "\n{hint}");
     }
     text
@@ -51,9 +51,9 @@ fn as_json(error: &Error, dialect: HintStyle) -> serde_json::Value {
         "event": "error",
         "kind": exit_code::name(error.kind()),
         "code": exit_code::code(error.kind()),
-        "message": hidden(&error.sentence()),
-        "detail": dialect.detail(error).as_deref().map(hidden),
-        "hint": hint(error, dialect).as_deref().map(hidden),
+        "message": mask(&error.display_chain()),
+        "detail": dialect.detail(error).as_deref().map(mask),
+        "hint": hint(error, dialect).as_deref().map(mask),
     })
 }
 

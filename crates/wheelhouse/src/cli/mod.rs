@@ -31,7 +31,7 @@ use std::ffi::OsString;
 
 use clap::ArgMatches;
 use wheelhouse_types::Result;
-use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::secrets::mask;
 
 use args::{Command, CommandLine, GlobalOptions};
 use hints::HintStyle;
@@ -46,7 +46,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             if error.use_stderr() {
                 // An argument may be a URL with a password.
-                output::status(hidden(&error.render().ansi().to_string()).trim_end());
+                output::status(mask(&error.render().ansi().to_string()).trim_end());
             } else {
                 // Help goes to stdout; who closed it does not want it.
                 let _ = error.print();

@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 
 use anstream::ColorChoice;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Kind, Result};
 
 use crate::cli::args::Color;
@@ -43,7 +43,7 @@ pub(crate) fn bytes() -> Result<File> {
 /// Writes a line for the user.
 pub(crate) fn status(line: &str) {
     // Without a standard error there is nobody to tell.
-    let _ = writeln!(anstream::stderr(), "{}", style::presentable(&hidden(line)));
+    let _ = writeln!(anstream::stderr(), "{}", style::presentable(&mask(line)));
 }
 
 /// Decides on colour for both streams.

@@ -84,7 +84,7 @@ pub(super) async fn run(
     match running.await {
         Err(error) if !required && is_unavailable(&error) => {
             observer.observe(&Event::Warning {
-                message: format!("the wheelhouse lacks {title}: {}", error.sentence()),
+                message: format!("the wheelhouse lacks {title}: {}", error.display_chain()),
                 hint: error.hint().map(str::to_owned),
             });
             Ok(None)

@@ -74,7 +74,7 @@ impl ClosureResolver<'_> {
                     message: format!(
                         "the build requirements of {source} for {} are unknown: {}",
                         self.target.label(),
-                        error.sentence()
+                        error.display_chain()
                     ),
                     hint: Some("Lock on a host of that target to pin them.".to_owned()),
                 });
@@ -103,7 +103,7 @@ pub(super) async fn build(
 ) -> Result<Build> {
     let pins = closure.iter().map(async |distribution| {
         let hashes = hashes(worker, distribution).await?;
-        Ok::<_, Error>(Pin::of(distribution, &hashes))
+        Ok::<_, Error>(Pin::new(distribution, &hashes))
     });
     let mut closure = try_join_all(pins.collect::<Vec<_>>()).await?;
     closure.sort();

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wheelhouse_types::limits;
 use wheelhouse_types::lock::Package;
-use wheelhouse_types::unsatisfied::{self, Named, Offer, Open, named};
+use wheelhouse_types::requirement::{self, Named, named};
+use wheelhouse_types::unsatisfied::{Available, Unsatisfied, find_unsatisfied};
 use wheelhouse_types::{
     Error, Kind, Lock, Origin, PackageName, Request, Result, Target, Version, VersionSpecifiers,
 };
@@ -55,7 +56,7 @@ pub(super) fn check(
         .chain(lines)
         .map(|line| (line, String::new()))
         .collect();
-    let open = unsatisfied::open(&roots, &offers, target).unwrap_or_default();
+    let open = find_unsatisfied(&roots, &offers, target).unwrap_or_default();
     let mut missing = open
         .iter()
         // The resolver satisfied the lines of the request, some of which this check cannot parse.
@@ -106,7 +107,7 @@ pub(super) fn pip_incompatibilities(target: &Target, members: &[SetMember<'_>]) 
         let mut lines = requires(member).into_iter();
         Some((
             member,
-            lines.find(|line| !unsatisfied::is_requirement(line))?,
+            lines.find(|line| !requirement::is_requirement(line))?,
         ))
     });
     let warnings = rejected.map(|(SetMember { name, version, .. }, line)| {
@@ -155,8 +156,8 @@ fn leading_name(line: &str) -> Option<PackageName> {
     line[..end].parse().ok()
 }
 
-fn offer(member: &SetMember<'_>) -> (PackageName, Vec<Offer>) {
-    let offer = Offer {
+fn offer(member: &SetMember<'_>) -> (PackageName, Vec<Available>) {
+    let offer = Available {
         version: member.version.clone(),
         requires: requires(member),
     };
@@ -175,7 +176,7 @@ fn name(line: &str) -> Option<PackageName> {
     }
 }
 
-fn missing_requirement(open: &Open, is_kept: bool) -> Error {
+fn missing_requirement(open: &Unsatisfied, is_kept: bool) -> Error {
     let present = match open.present.first() {
         Some(version) => format!("{} is {version}", open.name),
         None => format!("{} is missing", open.name),

@@ -90,7 +90,7 @@ impl RunContext {
         let (targets, output) = plan(&host_target)?;
         for target in &targets {
             debug!(name = target.full_name(), "chose a target");
-            observer.observe(&Event::of_target(target));
+            observer.observe(&Event::target(target));
         }
         let store = store.believing(unmodified_distributions(&output));
         let tree_reader = TreeReader::new(&store, &output);

@@ -48,7 +48,7 @@ pub(super) async fn run(
             Err(error) if context.keep_going => {
                 context.observer.observe(&Event::StepFailed {
                     package,
-                    reason: error.sentence(),
+                    reason: error.display_chain(),
                 });
                 failures.push(error);
             }
@@ -100,7 +100,7 @@ pub(super) fn summarize(
         return failures.pop();
     }
     let descriptions = failures.iter().map(|failure| {
-        let mut description = failure.sentence();
+        let mut description = failure.display_chain();
         if let Some(detail) = failure.detail() {
             description = format!("{description}\n{detail}");
         }

@@ -211,7 +211,7 @@ mod tests {
         assert!(fixture.copy(digest).is_ok());
         fixture.write("repo/tree/a.py", "TWO = 2");
         let error = fixture.copy(digest).err().unwrap();
-        assert!(error.sentence().contains("/tree changed"), "{error}");
+        assert!(error.display_chain().contains("/tree changed"), "{error}");
     }
 
     #[tokio::test]

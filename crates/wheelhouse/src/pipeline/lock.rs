@@ -15,7 +15,7 @@ use futures::future::try_join_all;
 use tracing::{debug, instrument};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::lock::{VersionChange, version_changes};
-use wheelhouse_types::pylock::{self, Outline};
+use wheelhouse_types::pylock::{self, LockSummary};
 use wheelhouse_types::toml_reader;
 use wheelhouse_types::{
     Error, Event, Kind, Lock, Observer, PackageName, Phase, Result, Sha256, Target, Version,
@@ -140,7 +140,7 @@ struct LockOutput {
     /// The fingerprints of the request for each target.
     fingerprints: Vec<String>,
     text: Option<String>,
-    outline: Option<Outline>,
+    summary: Option<LockSummary>,
     /// The current digests of the local trees that the text names.
     trees: BTreeSet<Option<Sha256>>,
     /// The local files from which the request was read.
@@ -156,8 +156,10 @@ impl LockOutput {
             Err(error) => return Err(error).context(Kind::Input, failed),
         };
         let directory = path.parent().unwrap_or(Path::new("/"));
-        let outline = text.as_deref().map(|text| pylock::outline(text, directory));
-        let outline = outline.transpose().map_err(|error| {
+        let summary = text
+            .as_deref()
+            .map(|text| pylock::summarize(text, directory));
+        let summary = summary.transpose().map_err(|error| {
             let message = format!("{} exists and is not a valid lock", path.display());
             Error::new(Kind::Input, message)
                 .with_hint("Remove it, or name another file with --output.")
@@ -169,7 +171,7 @@ impl LockOutput {
             path,
             targets: targets.to_owned(),
             text,
-            outline,
+            summary,
             trees: BTreeSet::new(),
             files: BTreeMap::new(),
         })
@@ -184,9 +186,9 @@ impl LockOutput {
             return Ok(self.kept());
         }
         let versions = self
-            .outline
+            .summary
             .as_ref()
-            .map(|outline| outline.versions.clone());
+            .map(|summary| summary.versions.clone());
         let preferences = policy.preferences(versions.unwrap_or_default());
         let targets = self.targets.iter();
         let locking = targets.map(|target| lock_target(worker, target, &preferences));
@@ -224,9 +226,9 @@ impl LockOutput {
 
     fn is_kept(&self, policy: &LockPolicy) -> bool {
         let digest = previous_lock::lock_digest(&self.fingerprint(), &self.trees);
-        let outline = self.outline.as_ref();
-        outline.is_some_and(|outline| {
-            outline.files == self.files && policy.accepts(&outline.request, &digest)
+        let summary = self.summary.as_ref();
+        summary.is_some_and(|summary| {
+            summary.files == self.files && policy.accepts(&summary.request, &digest)
         })
     }
 
@@ -270,17 +272,17 @@ impl LockOutput {
 
     /// Returns how `text` differs from the file: in versions, and in other respects.
     fn differences(&self, text: &str) -> (Vec<VersionChange>, Vec<String>) {
-        let outline = pylock::outline(text, self.directory());
-        let (Some(existing), Ok(outline)) = (&self.outline, outline) else {
+        let summary = pylock::summarize(text, self.directory());
+        let (Some(existing), Ok(summary)) = (&self.summary, summary) else {
             return Default::default();
         };
         if self.text.as_deref() == Some(text) {
             return Default::default();
         }
-        let versions = version_changes(&existing.versions, &outline.versions);
-        let files: BTreeSet<&PathBuf> = existing.files.keys().chain(outline.files.keys()).collect();
+        let versions = version_changes(&existing.versions, &summary.versions);
+        let files: BTreeSet<&PathBuf> = existing.files.keys().chain(summary.files.keys()).collect();
         let differences = files.into_iter().filter_map(|file| {
-            let what = match (existing.files.get(file), outline.files.get(file)) {
+            let what = match (existing.files.get(file), summary.files.get(file)) {
                 (before, after) if before == after => return None,
                 (None, _) => "is a new input of the lock",
                 (_, None) => "is no longer an input of the lock",
@@ -291,7 +293,7 @@ impl LockOutput {
         });
         let mut differences: Vec<String> = differences.collect();
         if versions.is_empty() && differences.is_empty() {
-            let what = if existing.request == outline.request {
+            let what = if existing.request == summary.request {
                 "other files or digests of the same versions"
             } else {
                 "other requirements, indexes, settings or targets"

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::Requirement;
-use wheelhouse_types::unsatisfied::{self, Named};
+use wheelhouse_types::requirement::{self, Named};
 use wheelhouse_types::{
     Error, Kind, Lock, PackageName, Request, Result, Sha256, Source, Version, pylock,
 };
@@ -70,7 +70,7 @@ pub(super) fn read(
             warn(format!(
                 "{} is not valid and is replaced: {}",
                 path.display(),
-                error.sentence()
+                error.display_chain()
             ));
             Ok(None)
         }
@@ -80,7 +80,7 @@ pub(super) fn read(
 /// Returns the versions that the lock at `path` in `output` pins, or `None` without a valid lock.
 pub(super) fn versions(output: &Path, path: &Path) -> Option<Vec<(PackageName, Version)>> {
     let text = read_text(path).ok()?;
-    pylock::outline(&text, output).ok().map(|it| it.versions)
+    pylock::summarize(&text, output).ok().map(|it| it.versions)
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
@@ -196,7 +196,7 @@ fn local_path(requirement: &Requirement) -> Option<PathBuf> {
 
 /// Returns the path or URL in a requirement, and whether a package name precedes it.
 fn reference(text: &str) -> (&str, bool) {
-    let (text, is_named) = match (unsatisfied::named(text), text.split_once('@')) {
+    let (text, is_named) = match (requirement::named(text), text.split_once('@')) {
         (Named::Direct(..), Some((_, reference))) => (reference, true),
         _ => (text, false),
     };

@@ -1,11 +1,11 @@
 //! The targets that a lock or a download is for.
 
-use wheelhouse_types::target::Choice;
+use wheelhouse_types::target::RequestedTargets;
 use wheelhouse_types::{Result, Target};
 
 /// The targets of a job, and the check that its inputs serve each of them.
 pub struct TargetSelection {
-    pub targets: Choice,
+    pub targets: RequestedTargets,
     pub filter: TargetFilter,
 }
 

@@ -221,9 +221,9 @@ mod tests {
         let error = move_contents(&source, &directory.path().join("src/a/b")).unwrap_err();
         assert_eq!(error.kind(), Kind::Publish);
         assert!(
-            error.sentence().contains("src` into place"),
+            error.display_chain().contains("src` into place"),
             "{}",
-            error.sentence()
+            error.display_chain()
         );
     }
 }

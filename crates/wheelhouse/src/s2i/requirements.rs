@@ -66,12 +66,12 @@ mod tests {
             missing: strings(&["b.txt", "c.txt"]),
         };
         assert_eq!(find(root, Some("b.txt a.txt\tc.txt")).unwrap(), expected);
-        let error = find(root, Some("b.txt c.txt")).unwrap_err().sentence();
+        let error = find(root, Some("b.txt c.txt")).unwrap_err().display_chain();
         assert!(error.contains("`b.txt`, `c.txt`"), "{error}");
         assert!(
             find(root, None)
                 .unwrap_err()
-                .sentence()
+                .display_chain()
                 .contains("requirements.txt")
         );
         assert!(find(root, Some(" ")).is_err());

@@ -117,9 +117,9 @@ mod tests {
         fs::remove_file(root.join(all[0])).unwrap();
         let error = write(root, false).unwrap_err();
         assert!(
-            error.sentence().contains("`.s2i/bin/run`"),
+            error.display_chain().contains("`.s2i/bin/run`"),
             "{}",
-            error.sentence()
+            error.display_chain()
         );
         assert!(!root.join(all[0]).exists());
         assert_eq!(write(root, true).unwrap(), all);

@@ -117,7 +117,7 @@ fn prefers_json(accept: &str) -> bool {
 pub async fn serve(
     listener: TcpListener,
     directory: PathBuf,
-    patience: ServerTimeouts,
+    retry: ServerTimeouts,
     stop: impl Future<Output = ()>,
 ) {
     let wheelhouse = Arc::new(ServedDirectory {
@@ -140,7 +140,7 @@ pub async fn serve(
         };
         // Without them answers are late, and clients that read nothing stay.
         let _ = connection.set_nodelay(true);
-        let _ = drop_if_stalled(&connection, patience.stalled);
+        let _ = drop_if_stalled(&connection, retry.stalled);
         let (wheelhouse, busy) = (Arc::clone(&wheelhouse), busy.downgrade());
         let mut is_stopping = is_stopping.clone();
         tokio::spawn(async move {
@@ -165,7 +165,7 @@ pub async fn serve(
         });
     }
     drop((listener, busy, stopping));
-    let _ = tokio::time::timeout(patience.stopping, all_over.recv()).await;
+    let _ = tokio::time::timeout(retry.stopping, all_over.recv()).await;
 }
 
 /// Has the kernel end `connection` when its other end has taken nothing for `limit`.
@@ -468,7 +468,7 @@ mod tests {
 
     /// Starts a server for a file of 16 MiB in a directory without a manifest.
     async fn start(
-        patience: ServerTimeouts,
+        retry: ServerTimeouts,
     ) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>, TempDir) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a-1.whl"), vec![0; 16 << 20]).unwrap();
@@ -477,7 +477,7 @@ mod tests {
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
         let path = directory.path().to_owned();
-        let server = tokio::spawn(serve(listener, path, patience, stopped));
+        let server = tokio::spawn(serve(listener, path, retry, stopped));
         (address, stop, server, directory)
     }
 
@@ -511,11 +511,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_transfer_does_not_delay_the_end_for_ever() {
-        let patience = ServerTimeouts {
+        let retry = ServerTimeouts {
             stopping: Duration::from_millis(300),
             ..ServerTimeouts::default()
         };
-        let (address, stop, server, _directory) = start(patience).await;
+        let (address, stop, server, _directory) = start(retry).await;
         let mut client = ask(address).await;
         client.read_exact(&mut [0; 100]).await.unwrap();
         stop.send(()).unwrap();
@@ -525,11 +525,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_dropped() {
-        let patience = ServerTimeouts {
+        let retry = ServerTimeouts {
             stalled: Duration::from_secs(1),
             ..ServerTimeouts::default()
         };
-        let (address, stop, server, _directory) = start(patience).await;
+        let (address, stop, server, _directory) = start(retry).await;
         let mut client = ask(address).await;
         client.read_exact(&mut [0; 100]).await.unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;

@@ -215,6 +215,6 @@ mod tests {
             .err()
             .unwrap();
         assert_eq!(error.kind(), Kind::Input);
-        assert!(error.sentence().contains("/nowhere/at/all"));
+        assert!(error.display_chain().contains("/nowhere/at/all"));
     }
 }

@@ -10,8 +10,8 @@ use wheelhouse_engine::WheelCompatibility;
 use wheelhouse_types::manifest::{MANIFEST_NAME, Set};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::Requirement;
+use wheelhouse_types::requirement::{Named, named};
 use wheelhouse_types::toml_reader;
-use wheelhouse_types::unsatisfied::{Named, named};
 use wheelhouse_types::{Lock, Manifest, PackageName, Target};
 
 use super::inventory::{DirectoryInventory, sdist};

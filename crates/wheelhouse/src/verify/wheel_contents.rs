@@ -72,7 +72,7 @@ fn read(path: &Path, name: &str) -> WheelContents {
         }
     }
     if let Err(error) = inspect(path, name, &mut contents) {
-        let sentence = error.sentence();
+        let sentence = error.display_chain();
         let start = format!("{name} ");
         let fault = sentence.strip_prefix(&start).unwrap_or(&sentence);
         contents.faults.push(fault.to_owned());

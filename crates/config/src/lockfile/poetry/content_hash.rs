@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 use wheelhouse_types::Result;
-use wheelhouse_types::toml_reader::Entry;
+use wheelhouse_types::toml_reader::TomlReader;
 
 use super::super::outdated;
 use super::super::python_json::{self, PythonJson, SPACED};
@@ -23,7 +23,7 @@ const PROJECT_KEYS: [&str; 3] = ["requires-python", "dependencies", "optional-de
 ///
 /// # Errors
 /// They differ.
-pub(super) fn check(metadata: &Entry<'_>, document: &Table) -> Result<()> {
+pub(super) fn check(metadata: &TomlReader<'_>, document: &Table) -> Result<()> {
     let locked = metadata.required_string("content-hash")?;
     let of = |with_groups, with_group_key| digest(document, with_groups, with_group_key);
     // Since Poetry 2.3, since 1.2, and before.

@@ -14,7 +14,7 @@ mod v1_graph;
 
 use toml::Table;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::toml_reader::{self, Entry, parse};
+use wheelhouse_types::toml_reader::{self, TomlReader, parse};
 use wheelhouse_types::{Error, ExtraName, GroupName, Kind, MarkerTree, Result, Version, marker};
 
 use super::pin::{PinKind, PinnedPackage};
@@ -25,7 +25,7 @@ use package::PoetryPackage;
 
 pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockRequirements> {
     let table = parse(file.text)?;
-    let root = Entry::root(&table);
+    let root = TomlReader::root(&table);
     let metadata = root.required("metadata", root.entry("metadata")?)?;
     check_version(&metadata)?;
     let project = file.project.map(toml_reader::parse).transpose();
@@ -49,7 +49,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockReq
 
 /// When each package is wanted.
 fn markers(
-    root: &Entry<'_>,
+    root: &TomlReader<'_>,
     packages: &[PoetryPackage<'_>],
     project: Option<&Table>,
     selection: &Selection,
@@ -68,7 +68,7 @@ fn markers(
     v1_graph::markers(root, packages, project, selection)
 }
 
-fn check_version(metadata: &Entry<'_>) -> Result<()> {
+fn check_version(metadata: &TomlReader<'_>) -> Result<()> {
     let Some(version) = metadata.parsed::<Version>("lock-version")? else {
         // Poetry 1.0 and older did not write it.
         if metadata.has("content-hash") {
@@ -90,7 +90,7 @@ fn needs_project() -> Error {
         .with_hint("Put the pyproject.toml beside the lock, or run `poetry lock` of Poetry 2.")
 }
 
-fn check_extras(root: &Entry<'_>, selection: &Selection) -> Result<()> {
+fn check_extras(root: &TomlReader<'_>, selection: &Selection) -> Result<()> {
     let extras = root.entry("extras")?;
     let known = extras.map(|extras| extras.keys()).unwrap_or_default();
     let is_known = |extra: &ExtraName| known.iter().any(|name| name.parse().as_ref() == Ok(extra));
@@ -130,7 +130,7 @@ fn own_marker(package: &PoetryPackage<'_>, selection: &Selection) -> Result<Mark
 }
 
 fn contents(
-    root: &Entry<'_>,
+    root: &TomlReader<'_>,
     packages: &[PoetryPackage<'_>],
     markers: Vec<MarkerTree>,
     file: &LockFile<'_>,

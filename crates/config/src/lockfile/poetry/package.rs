@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use wheelhouse_types::request::LockedFile;
-use wheelhouse_types::toml_reader::Entry;
+use wheelhouse_types::toml_reader::TomlReader;
 use wheelhouse_types::{GroupName, MarkerTree, PackageName, Result, Version, marker};
 
 use super::super::pin::PinKind;
@@ -14,12 +14,12 @@ use crate::pypi::PYPI;
 
 /// One entry of `package`.
 pub(super) struct PoetryPackage<'a> {
-    pub(super) entry: Entry<'a>,
+    pub(super) entry: TomlReader<'a>,
     pub(super) name: PackageName,
     pub(super) version: Version,
 }
 
-pub(super) fn read_all<'a>(root: &Entry<'a>) -> Result<Vec<PoetryPackage<'a>>> {
+pub(super) fn read_all<'a>(root: &TomlReader<'a>) -> Result<Vec<PoetryPackage<'a>>> {
     let mut packages = Vec::new();
     for (index, entry) in root.entries("package")?.into_iter().enumerate() {
         let entry = entry.of_package("package", index);
@@ -120,7 +120,7 @@ impl PoetryPackage<'_> {
     }
 
     /// The files of the package; those of old locks are without names.
-    pub(super) fn files(&self, root: &Entry<'_>) -> Result<Vec<LockedFile>> {
+    pub(super) fn files(&self, root: &TomlReader<'_>) -> Result<Vec<LockedFile>> {
         if matches!(self.source_type()?, Some("git" | "directory")) {
             return Ok(Vec::new());
         }
@@ -145,7 +145,7 @@ impl PoetryPackage<'_> {
         }
     }
 
-    fn files_of(&self, table: &Entry<'_>, key: &str) -> Result<Vec<LockedFile>> {
+    fn files_of(&self, table: &TomlReader<'_>, key: &str) -> Result<Vec<LockedFile>> {
         let files = table.entries(key)?;
         let files = files.iter().map(|file| {
             let filename = file.string("file")?.unwrap_or_default();

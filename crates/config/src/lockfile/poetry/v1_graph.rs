@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use toml::{Table, Value};
 use wheelhouse_types::marker::{self, Edge};
-use wheelhouse_types::toml_reader::Entry;
+use wheelhouse_types::toml_reader::TomlReader;
 use wheelhouse_types::{Error, ExtraName, GroupName, Kind, MarkerTree, PackageName, Result};
 
 use super::super::{Selection, unknown};
@@ -44,7 +44,7 @@ struct GraphWalk<'a> {
 /// # Errors
 /// A dependency that is wanted has no entry, or one is not as Poetry writes it.
 pub(super) fn markers(
-    root: &Entry<'_>,
+    root: &TomlReader<'_>,
     packages: &[PoetryPackage<'_>],
     document: &Table,
     selection: &Selection,
@@ -87,7 +87,7 @@ pub(super) fn markers(
 /// # Errors
 /// A dependency has none, or one is not as Poetry writes it.
 pub(super) fn check_entries(
-    root: &Entry<'_>,
+    root: &TomlReader<'_>,
     packages: &[PoetryPackage<'_>],
     markers: &[MarkerTree],
     document: Option<&Table>,
@@ -130,7 +130,7 @@ pub(super) fn check_entries(
 }
 
 /// The dependencies of a table of a package.
-fn read_table(table: &Entry<'_>) -> Result<Vec<Dependency>> {
+fn read_table(table: &TomlReader<'_>) -> Result<Vec<Dependency>> {
     let mut all = Vec::new();
     for name in table.keys() {
         let value = table.required(name, table.value(name))?;
@@ -283,7 +283,7 @@ fn read_dependency(name: &PackageName, value: &Value) -> Result<Dependency> {
             return Err(Error::new(Kind::Input, message));
         }
     };
-    let table = Entry::root(table);
+    let table = TomlReader::root(table);
     let mut marker = MarkerTree::TRUE;
     if let Some(text) = table.string("markers")? {
         marker = marker::parse(text)?;
@@ -358,7 +358,11 @@ impl<'a> PoetryProject<'a> {
     }
 
     /// What is wanted of the project itself.
-    fn dependencies(&self, root: &Entry<'_>, selection: &Selection) -> Result<Vec<Dependency>> {
+    fn dependencies(
+        &self,
+        root: &TomlReader<'_>,
+        selection: &Selection,
+    ) -> Result<Vec<Dependency>> {
         let chosen = chosen_members(root, selection)?;
         let is_wanted =
             |dependency: &Dependency| !dependency.is_optional || chosen.contains(&dependency.name);
@@ -404,7 +408,7 @@ impl<'a> PoetryProject<'a> {
 }
 
 /// The optional packages of the extras that are wanted, by `[extras]` of the lock.
-fn chosen_members(root: &Entry<'_>, selection: &Selection) -> Result<Vec<PackageName>> {
+fn chosen_members(root: &TomlReader<'_>, selection: &Selection) -> Result<Vec<PackageName>> {
     let Some(extras) = root.entry("extras")? else {
         return Ok(Vec::new());
     };

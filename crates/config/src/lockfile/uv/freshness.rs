@@ -10,7 +10,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 use wheelhouse_types::requirement::{self, Parts};
-use wheelhouse_types::toml_reader::{self, Entry};
+use wheelhouse_types::toml_reader::{self, TomlReader};
 use wheelhouse_types::{
     Error, ExtraName, Kind, MarkerTree, PackageName, Result, VersionSpecifiers, marker,
 };
@@ -67,7 +67,7 @@ struct Comparison {
 /// # Errors
 /// They differ: the message names the first requirement that does.
 pub(super) fn check(
-    root: &Entry<'_>,
+    root: &TomlReader<'_>,
     packages: &[UvPackage<'_>],
     roots: &[usize],
     text: &str,
@@ -117,7 +117,7 @@ fn unreadable() -> Error {
 }
 
 /// Compares `requires-python` where both are a lower bound: uv rewrites other ones.
-fn check_python(root: &Entry<'_>, project: &PyProject) -> Result<()> {
+fn check_python(root: &TomlReader<'_>, project: &PyProject) -> Result<()> {
     let (Some(locked), Ok(Some(now))) =
         (root.string("requires-python")?, project.requires_python())
     else {
@@ -138,7 +138,7 @@ fn check_python(root: &Entry<'_>, project: &PyProject) -> Result<()> {
 }
 
 /// `requires-python` of the lock as a marker.
-fn pythons(root: &Entry<'_>) -> Result<MarkerTree> {
+fn pythons(root: &TomlReader<'_>) -> Result<MarkerTree> {
     match root.string("requires-python")? {
         Some(text) => python_marker(text),
         None => Ok(MarkerTree::TRUE),
@@ -240,7 +240,7 @@ impl Comparison {
     /// source, the version counts only if one of `required` has it.
     fn locked(
         &self,
-        table: &Entry<'_>,
+        table: &TomlReader<'_>,
         key: &str,
         required: &[ComparedRequirement],
     ) -> Result<Vec<ComparedRequirement>> {
@@ -276,7 +276,7 @@ impl Comparison {
         &self,
         document: &Table,
         project: &PyProject,
-        locked: Option<&Entry<'_>>,
+        locked: Option<&TomlReader<'_>>,
     ) -> Result<()> {
         let legacy =
             table(document, &["tool", "uv"]).is_some_and(|uv| uv.contains_key("dev-dependencies"));

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use toml::Value;
 use wheelhouse_types::marker::{self, Edge};
-use wheelhouse_types::toml_reader::Entry;
+use wheelhouse_types::toml_reader::TomlReader;
 use wheelhouse_types::{ExtraName, GroupName, MarkerTree, PackageName, Result, Version};
 
 use super::super::Selection;
@@ -34,7 +34,7 @@ struct GraphBuilder<'a> {
 
 impl Graph {
     pub(super) fn build(
-        root: &Entry<'_>,
+        root: &TomlReader<'_>,
         packages: &[UvPackage<'_>],
         roots: &[usize],
         selection: &Selection,
@@ -85,7 +85,7 @@ impl Graph {
 impl<'a> GraphBuilder<'a> {
     fn add_roots(
         &mut self,
-        root: &Entry<'_>,
+        root: &TomlReader<'_>,
         roots: &[usize],
         selection: &Selection,
     ) -> Result<()> {
@@ -113,7 +113,7 @@ impl<'a> GraphBuilder<'a> {
     }
 
     /// What a script requires, and the groups of a workspace whose root is no project.
-    fn add_manifest(&mut self, root: &Entry<'_>, selection: &Selection) -> Result<()> {
+    fn add_manifest(&mut self, root: &TomlReader<'_>, selection: &Selection) -> Result<()> {
         let Some(manifest) = root.entry("manifest")? else {
             return Ok(());
         };
@@ -199,7 +199,7 @@ impl<'a> GraphBuilder<'a> {
         Ok(())
     }
 
-    fn edges(&mut self, table: &Entry<'a>, key: &str) -> Result<Vec<Edge>> {
+    fn edges(&mut self, table: &TomlReader<'a>, key: &str) -> Result<Vec<Edge>> {
         let mut edges = Vec::new();
         for dependency in table.entries(key)? {
             let package = self.find(&dependency)?;
@@ -226,7 +226,7 @@ impl<'a> GraphBuilder<'a> {
 
     /// The package entry that a dependency means. Version and source are given as far as the name
     /// does not tell.
-    fn find(&self, dependency: &Entry<'_>) -> Result<usize> {
+    fn find(&self, dependency: &TomlReader<'_>) -> Result<usize> {
         let name: PackageName = dependency.required("name", dependency.parsed("name")?)?;
         let version: Option<Version> = dependency.parsed("version")?;
         let source: Option<&Value> = dependency.value("source");
@@ -257,7 +257,7 @@ impl<'a> GraphBuilder<'a> {
     }
 }
 
-fn names(entry: &Entry<'_>, key: &str) -> Result<Vec<ExtraName>> {
+fn names(entry: &TomlReader<'_>, key: &str) -> Result<Vec<ExtraName>> {
     let names = entry.strings(key)?.into_iter().map(str::parse);
     names
         .collect::<Result<_, _>>()
@@ -265,7 +265,7 @@ fn names(entry: &Entry<'_>, key: &str) -> Result<Vec<ExtraName>> {
 }
 
 /// The groups of a workspace whose root is no project.
-pub(super) fn manifest_groups(root: &Entry<'_>) -> Result<Vec<GroupName>> {
+pub(super) fn manifest_groups(root: &TomlReader<'_>) -> Result<Vec<GroupName>> {
     let Some(manifest) = root.entry("manifest")? else {
         return Ok(Vec::new());
     };

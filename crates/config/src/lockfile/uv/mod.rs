@@ -16,7 +16,7 @@ mod tests;
 
 use std::path::Path;
 
-use wheelhouse_types::toml_reader::{Entry, parse};
+use wheelhouse_types::toml_reader::{TomlReader, parse};
 use wheelhouse_types::{ExtraName, GroupName, PackageName, Result};
 
 use super::pin::PinnedPackage;
@@ -27,7 +27,7 @@ use package::{UvPackage, UvSource};
 
 pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockRequirements> {
     let table = parse(file.text)?;
-    let root = Entry::root(&table);
+    let root = TomlReader::root(&table);
     check_version(&root)?;
     let packages = package::read_all(&root)?;
     let roots = roots(&root, &packages)?;
@@ -62,7 +62,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockReq
     Ok(contents)
 }
 
-fn check_version(root: &Entry<'_>) -> Result<()> {
+fn check_version(root: &TomlReader<'_>) -> Result<()> {
     let version = root.required("version", root.integer("version")?)?;
     if version == 1 {
         return Ok(());
@@ -73,7 +73,7 @@ fn check_version(root: &Entry<'_>) -> Result<()> {
 
 /// The packages that `uv sync` starts from: the project beside the lock, or else all members of
 /// the workspace. A script has none: its requirements stand in the manifest.
-fn roots(root: &Entry<'_>, packages: &[UvPackage<'_>]) -> Result<Vec<usize>> {
+fn roots(root: &TomlReader<'_>, packages: &[UvPackage<'_>]) -> Result<Vec<usize>> {
     if let Some(project) = packages.iter().position(|package| package.is_at(".")) {
         return Ok(vec![project]);
     }
@@ -96,7 +96,7 @@ fn roots(root: &Entry<'_>, packages: &[UvPackage<'_>]) -> Result<Vec<usize>> {
 }
 
 fn check_selection(
-    root: &Entry<'_>,
+    root: &TomlReader<'_>,
     packages: &[UvPackage<'_>],
     roots: &[usize],
     selection: &Selection,
@@ -118,7 +118,7 @@ fn check_selection(
 
 /// Refuses a selection of which the lock says that it cannot be had at once.
 fn check_conflicts(
-    root: &Entry<'_>,
+    root: &TomlReader<'_>,
     packages: &[UvPackage<'_>],
     roots: &[usize],
     selection: &Selection,

@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::Value;
 use url::Url;
 use wheelhouse_types::request::LockedFile;
-use wheelhouse_types::toml_reader::Entry;
+use wheelhouse_types::toml_reader::TomlReader;
 use wheelhouse_types::{ExtraName, GroupName, PackageName, Result, Version};
 
 use super::super::filename_of;
@@ -15,7 +15,7 @@ use super::super::pin::PinKind;
 
 /// One entry of `package`.
 pub(super) struct UvPackage<'a> {
-    pub(super) entry: Entry<'a>,
+    pub(super) entry: TomlReader<'a>,
     pub(super) name: PackageName,
     /// A tree whose version is dynamic has none.
     pub(super) version: Option<Version>,
@@ -43,14 +43,14 @@ pub(super) enum UvSource<'a> {
     Virtual,
 }
 
-pub(super) fn read_all<'a>(root: &Entry<'a>) -> Result<Vec<UvPackage<'a>>> {
+pub(super) fn read_all<'a>(root: &TomlReader<'a>) -> Result<Vec<UvPackage<'a>>> {
     let entries = root.entries("package")?.into_iter().enumerate();
     entries
         .map(|(index, entry)| read(entry.of_package("package", index)))
         .collect()
 }
 
-fn read(entry: Entry<'_>) -> Result<UvPackage<'_>> {
+fn read(entry: TomlReader<'_>) -> Result<UvPackage<'_>> {
     let name = entry.required("name", entry.parsed("name")?)?;
     let version = entry.parsed("version")?;
     let source = read_source(&entry)?;
@@ -65,7 +65,7 @@ fn read(entry: Entry<'_>) -> Result<UvPackage<'_>> {
     })
 }
 
-fn read_source<'a>(package: &Entry<'a>) -> Result<UvSource<'a>> {
+fn read_source<'a>(package: &TomlReader<'a>) -> Result<UvSource<'a>> {
     let source = package.required("source", package.entry("source")?)?;
     let subdirectory = source.string("subdirectory")?;
     for key in source.keys() {
@@ -139,7 +139,7 @@ impl<'a> UvPackage<'a> {
     }
 
     /// The files of the package.
-    fn files(&self) -> Result<Vec<Entry<'a>>> {
+    fn files(&self) -> Result<Vec<TomlReader<'a>>> {
         let mut files = self.entry.entries("wheels")?;
         files.extend(self.entry.entry("sdist")?);
         Ok(files)
@@ -156,7 +156,7 @@ impl<'a> UvPackage<'a> {
             UvSource::Registry(index) => Url::parse(index).ok(),
             _ => None,
         };
-        let read = |file: &Entry<'_>| {
+        let read = |file: &TomlReader<'_>| {
             let url = file.string("url")?;
             let place = file.string("filename")?.or(url).or(file.string("path")?);
             let url = url.or(source).and_then(|url| Url::parse(url).ok());

@@ -88,7 +88,7 @@ impl World<'_> {
     }
 
     fn error(&self, raw: &RawOptions) -> String {
-        self.joined(raw).unwrap_err().sentence()
+        self.joined(raw).unwrap_err().display_chain()
     }
 }
 

@@ -86,10 +86,10 @@ fn a_tree_has_files_or_a_project() {
     let error = asked(&project, &[], with(&["slow"], &[])).unwrap_err();
     assert!(
         error
-            .sentence()
+            .display_chain()
             .contains("has no extra `slow`; it has fast"),
         "{}",
-        error.sentence()
+        error.display_chain()
     );
 }
 
@@ -102,7 +102,7 @@ fn an_extra_that_the_lock_of_a_tree_lacks_is_looked_for_in_a_named_file() {
         ..RawOptions::default()
     };
     let error = asked(&both, &[], raw).unwrap_err();
-    assert!(error.sentence().contains("has no extra `fast`"));
+    assert!(error.display_chain().contains("has no extra `fast`"));
     assert!(error.hint().unwrap().contains("-r FILE"));
 }
 
@@ -123,12 +123,12 @@ fn what_only_a_back_end_knows_is_had_from_the_tree_itself() {
     assert_eq!(lines, ["ROOT[x,y] (pyproject.toml)"]);
     let tool = tree(&[("pyproject.toml", "[tool.black]\n")]);
     let error = asked(&tool, &[], RawOptions::default()).unwrap_err();
-    assert!(error.sentence().contains("describes no project"));
+    assert!(error.display_chain().contains("describes no project"));
     let nothing = tree(&[]);
     let error = asked(&nothing, &[], RawOptions::default()).unwrap_err();
     assert!(
-        error.sentence().contains("has none of"),
+        error.display_chain().contains("has none of"),
         "{}",
-        error.sentence()
+        error.display_chain()
     );
 }

@@ -21,7 +21,7 @@ fn read_first(text: &str) -> Result<Lock> {
 }
 
 fn said(text: &str) -> String {
-    read_first(text).unwrap_err().sentence()
+    read_first(text).unwrap_err().display_chain()
 }
 
 fn name(text: &str) -> PackageName {
@@ -227,7 +227,10 @@ fn a_lock_of_pip_is_read() {
 fn a_tree_without_a_version_is_refused() {
     let text = "lock-version = '1.0'\n[[packages]]\nname = 'tree'\ndirectory = { path = 'tree' }";
     let error = read_first(text).unwrap_err();
-    assert_eq!(error.sentence(), "packages[0] \"tree\": version is missing");
+    assert_eq!(
+        error.display_chain(),
+        "packages[0] \"tree\": version is missing"
+    );
     assert!(error.hint().is_some());
 }
 
@@ -333,7 +336,7 @@ fn a_wheel_must_fit_unless_there_is_an_sdist() {
         [[packages.wheels]]\npath = 'six-1.16.0-py3-none-any.whl'\nhashes = { sha256 = 'ab' }";
     let error = read(text, base(), &mut |_| None, &mut |_| true).unwrap_err();
     let sentence = "packages[0] \"six\": none of its wheels fits the target, and it has no sdist";
-    assert_eq!(error.sentence(), sentence);
+    assert_eq!(error.display_chain(), sentence);
 }
 
 #[test]

@@ -233,7 +233,7 @@ proptest! {
     fn a_lock_reads_back(lock in any_lock()) {
         let text = write(&lock, base());
         let again = read_first(&text);
-        prop_assert_eq!(again.map_err(|error| error.sentence()), Ok(lock), "{}", text);
+        prop_assert_eq!(again.map_err(|error| error.display_chain()), Ok(lock), "{}", text);
     }
 
     #[test]
@@ -246,7 +246,7 @@ proptest! {
         });
         let text = write_with_files(&lock, &files.collect(), base());
         let again = read_first(&text);
-        prop_assert_eq!(again.map_err(|error| error.sentence()), Ok(lock), "{}", text);
+        prop_assert_eq!(again.map_err(|error| error.display_chain()), Ok(lock), "{}", text);
     }
 
     #[test]

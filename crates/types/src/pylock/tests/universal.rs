@@ -92,7 +92,7 @@ fn every_target_reads_back_what_was_locked_for_it() {
 fn what_no_marker_tells_apart_must_be_the_same() {
     let glibc = || ("3.11-linux", lock(vec![pure("alpha", "1")]));
     let error = shared(&[glibc(), ("3.11-alpine", lock(vec![pure("alpha", "2")]))]).unwrap_err();
-    let sentence = error.sentence();
+    let sentence = error.display_chain();
     assert!(sentence.contains("manylinux") && sentence.contains("musllinux"));
     assert!(sentence.contains("alpha"));
     let musl = package("alpha", "1", "alpha-1-cp311-cp311-musllinux_1_2_x86_64.whl");

@@ -3,7 +3,7 @@
 //! Responsible for their names and help texts, and for handing them on as plain values.
 
 use clap::{ArgMatches, Args, ValueEnum};
-use wheelhouse_types::target::{Choice, Platform, PythonName};
+use wheelhouse_types::target::{Platform, PythonName, RequestedTargets};
 use wheelhouse_types::{Error, Kind, Result, Target};
 
 use super::GlobalOptions;
@@ -115,12 +115,12 @@ impl TargetArgs {
     ///
     /// # Errors
     /// A name that means nothing, or an ABI that none of the Pythons has.
-    pub(crate) fn choice(&self, settled: &RawTargets) -> Result<Choice> {
+    pub(crate) fn choice(&self, settled: &RawTargets) -> Result<RequestedTargets> {
         let target = |text: &String| match text.as_str() {
             "host" => Ok(None),
             text => text.parse::<Target>().map(Some),
         };
-        Ok(Choice {
+        Ok(RequestedTargets {
             targets: self.named.iter().map(target).collect::<Result<_>>()?,
             pythons: pythons(settled)?,
             platforms: settled
@@ -195,7 +195,7 @@ mod tests {
     use super::super::{Command, parse};
     use super::*;
 
-    fn choice(arguments: &[&str]) -> Result<Choice> {
+    fn choice(arguments: &[&str]) -> Result<RequestedTargets> {
         let arguments = ["wheelhouse", "download", "x"].iter().chain(arguments);
         let (command_line, _) = parse(arguments.map(Into::into)).unwrap();
         let Command::Download(download) = command_line.command else {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args};
-use wheelhouse_types::target::Choice;
+use wheelhouse_types::target::RequestedTargets;
 use wheelhouse_types::{Error, Kind, Result};
 
 use super::GlobalOptions;
@@ -51,7 +51,7 @@ impl LockArgs {
     ///
     /// # Errors
     /// As [`TargetArgs::choice`].
-    pub(crate) fn targets(&self, configured: &RawTargets) -> Result<Choice> {
+    pub(crate) fn targets(&self, configured: &RawTargets) -> Result<RequestedTargets> {
         let mut choice = self.targets.choice(&self.targets.raw_or(configured))?;
         if self.universal && choice.targets.is_empty() && choice.platforms.is_empty() {
             let platforms = UNIVERSAL.iter().map(|name| name.parse());

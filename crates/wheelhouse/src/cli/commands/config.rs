@@ -6,7 +6,7 @@ use clap::ArgMatches;
 use serde_json::{Value, json};
 use wheelhouse_types::Result;
 use wheelhouse_types::request::IndexStrategy;
-use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::secrets::mask;
 
 use crate::cli::args::{ConfigArgs, GlobalOptions};
 use crate::cli::commands::requirements_reader::SourceReader;
@@ -61,7 +61,7 @@ fn as_json(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> V
     let unused = unused(pip, &settings.rows).map(|(setting, reason)| {
         json!({
             "option": setting.option,
-            "value": hidden(&setting.value),
+            "value": mask(&setting.value),
             "origin": setting.origin.to_string(),
             "reason": reason,
         })
@@ -106,7 +106,7 @@ fn as_lines(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> 
         reason,
     ) in unused
     {
-        let _ = writeln!(text, "  {option} = {}  {origin}: {reason}", hidden(value));
+        let _ = writeln!(text, "  {option} = {}  {origin}: {reason}", mask(value));
     }
     text
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use wheelhouse_types::plan::{Action, Step};
-use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Source, Target};
 
 use crate::cli::{format, output};
@@ -108,7 +108,7 @@ fn as_json(step: &Step) -> Value {
         "version": package.version.to_string(),
         "file": file(step),
         "bytes": bytes(step),
-        "source": hidden(&package.source.to_string()),
+        "source": mask(&package.source.to_string()),
         "sha256": match &step.action {
             Action::Reuse { sha256, .. } => Some(sha256.to_string()),
             _ => artifact.and_then(|artifact| artifact.hashes.sha256()).map(|digest| digest.to_string()),
@@ -129,7 +129,7 @@ fn file(step: &Step) -> String {
     match (&step.action, step.package.source.artifact()) {
         (Action::Reuse { filename, .. }, _) => filename.clone(),
         (_, Some(artifact)) => artifact.filename.clone(),
-        (_, None) => hidden(&step.package.source.to_string()),
+        (_, None) => mask(&step.package.source.to_string()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use wheelhouse_types::manifest::{Sdist, Wheel};
-use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Error, Kind, Manifest, Origin, Result, names_image};
 
 use crate::cli::args::{GlobalOptions, InspectArgs};
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &InspectArgs, globals: &GlobalOptions) -> Result<()
     } else {
         as_text(&arguments.what, &found, globals.verbose > 0)
     };
-    output::data(&hidden(&text));
+    output::data(&mask(&text));
     Ok(())
 }
 

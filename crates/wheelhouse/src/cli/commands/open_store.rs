@@ -69,7 +69,7 @@ pub(crate) fn open(cache: Option<&Path>, observer: &dyn Observer) -> Result<Open
         }),
         Err(error) if cannot_write(&error) => {
             observer.observe(&Event::Warning {
-                message: format!("{}; this run uses a temporary one", error.sentence()),
+                message: format!("{}; this run uses a temporary one", error.display_chain()),
                 hint: error.hint().map(str::to_owned),
             });
             open_temporary()

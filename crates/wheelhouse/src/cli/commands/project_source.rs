@@ -8,7 +8,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 use wheelhouse_engine::git::CommandCredentials;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Error, Kind, Result};
 
 use wheelhouse_fs::scratch::Scratch;
@@ -26,21 +26,21 @@ pub(crate) async fn find(source: &str, directory: &Path, offline: bool) -> Resul
         return Ok(ProjectTree { path, _clone: None });
     }
     let Some(repository) = Repository::parse(source) else {
-        let message = format!("the source `{}` is not a directory", hidden(source));
+        let message = format!("the source `{}` is not a directory", mask(source));
         return Err(Error::new(Kind::Input, message)
             .with_hint("Name a directory, or a Git repository by its URL."));
     };
     if offline && !repository.url.starts_with("file://") {
         let message = format!(
             "the source `{}` cannot be cloned with --offline",
-            hidden(source)
+            mask(source)
         );
         return Err(Error::new(Kind::Fetch, message));
     }
     let clone = repository.clone().await?;
     let path = clone.path().join(repository.subdirectory);
     if !path.is_dir() {
-        let message = format!("the source `{}` has no such subdirectory", hidden(source));
+        let message = format!("the source `{}` has no such subdirectory", mask(source));
         return Err(Error::new(Kind::Input, message));
     }
     Ok(ProjectTree {
@@ -127,7 +127,7 @@ impl<'a> Repository<'a> {
             .kill_on_drop(true);
         // Whoever could answer a question is not always there.
         command.env("GIT_TERMINAL_PROMPT", "0");
-        let failed = || format!("failed to clone the source `{}`", hidden(self.url));
+        let failed = || format!("failed to clone the source `{}`", mask(self.url));
         let output = command.output().await.context(Kind::Input, || {
             format!("{}: the program `git` cannot be run", failed())
         })?;
@@ -136,7 +136,7 @@ impl<'a> Repository<'a> {
         }
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Err(Error::new(Kind::Fetch, failed())
-            .with_detail(hidden(&said))
+            .with_detail(mask(&said))
             .with_hint(
                 "A reference is a branch, a tag or a commit's full hash, behind the URL and `@`.",
             ))

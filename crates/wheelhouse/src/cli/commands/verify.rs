@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wheelhouse_types::request::Building;
-use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Error, Kind, Request, Result, names_image};
 
 use crate::cli::args::{GlobalOptions, VerifyArgs};
@@ -63,7 +63,7 @@ pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
     activity.close();
     let report = report?;
     if json {
-        output::data(&hidden(&format!("{:#}\n", as_json(&report))));
+        output::data(&mask(&format!("{:#}\n", as_json(&report))));
     }
     match outcome(&report) {
         Ok(()) => Ok(exit_code::SUCCESS),
@@ -118,7 +118,7 @@ pub(crate) async fn after_build(
     activity.close();
     let report = report?;
     if json {
-        output::data(&hidden(&format!("{}\n", as_json(&report))));
+        output::data(&mask(&format!("{}\n", as_json(&report))));
     }
     outcome(&report)
 }
@@ -131,7 +131,7 @@ fn watch(
     let activity = Arc::clone(activity);
     Arc::new(move |progress| match progress {
         CheckProgress::Started { name, about } => {
-            let about = about.map(|about| format!(": {}", hidden(about)));
+            let about = about.map(|about| format!(": {}", mask(about)));
             let about = about.unwrap_or_default();
             activity.begin(&format!("Verifying {}{about}", shown(name)));
         }
@@ -248,7 +248,7 @@ fn line(check: &Check) -> String {
     let target = check.target.as_deref().map(|label| format!("for {label}"));
     let what: Vec<String> = [counts.join(", ")].into_iter().chain(target).collect();
     let what = what.join(" ");
-    let reason = check.reason.as_deref().map(hidden);
+    let reason = check.reason.as_deref().map(mask);
     let tail = [Some(what.trim().to_owned()), reason];
     let tail: Vec<String> = tail
         .into_iter()
@@ -264,10 +264,10 @@ fn shown(name: CheckName) -> String {
 }
 
 fn tell(text: &mut String, finding: &Finding, label: &str) {
-    let sentence = hidden(&format!("{} {}", finding.about, finding.message));
+    let sentence = mask(&format!("{} {}", finding.about, finding.message));
     let _ = writeln!(text, "  {label}{sentence}");
     for line in finding.detail.iter().flat_map(|detail| detail.lines()) {
-        let _ = writeln!(text, "    {}", hidden(line));
+        let _ = writeln!(text, "    {}", mask(line));
     }
 }
 

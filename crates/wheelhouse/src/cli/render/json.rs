@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
-use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Event, Observer};
 
 use super::{Renderer, Verbosity};
@@ -36,7 +36,7 @@ impl<Stream: Write + Send> Observer for JsonRenderer<Stream> {
     }
 
     fn observe(&self, event: &Event) {
-        let line = format!("{}\n", hidden(&as_json(event).to_string()));
+        let line = format!("{}\n", mask(&as_json(event).to_string()));
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever has closed the pipe wants to know no more.
         let _ = stream

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use wheelhouse_types::event::{Unknown, Wait};
-use wheelhouse_types::secrets::hidden;
+use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Event, Outcome, Phase};
 
 use super::Verbosity;
@@ -29,7 +29,7 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
     } else {
         words(event, verbosity)
     };
-    said.map(|said| style::presentable(&hidden(&said)))
+    said.map(|said| style::presentable(&mask(&said)))
 }
 
 fn words(event: &Event, verbosity: Verbosity) -> Option<String> {

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct PlainRenderer<Stream> {
     verbosity: Verbosity,
-    patience: Duration,
+    retry: Duration,
     state: Mutex<PlainState<Stream>>,
 }
 
@@ -31,7 +31,7 @@ impl<Stream: Write + Send> PlainRenderer<Stream> {
     pub(crate) fn new(stream: Stream, verbosity: Verbosity) -> Self {
         Self {
             verbosity,
-            patience: PATIENCE,
+            retry: PATIENCE,
             state: Mutex::new(PlainState {
                 stream,
                 fetches: DownloadProgress::default(),
@@ -52,7 +52,7 @@ impl<Stream: Write + Send> Observer for PlainRenderer<Stream> {
         let line = messages::line(event, self.verbosity).or_else(|| {
             let is_progress = matches!(event, Event::FetchProgress { .. });
             let wanted = is_progress && self.verbosity >= Verbosity::Normal;
-            (wanted && state.last_line.elapsed() >= self.patience).then(|| state.progress())
+            (wanted && state.last_line.elapsed() >= self.retry).then(|| state.progress())
         });
         if let Some(line) = line {
             state.last_line = Instant::now();
@@ -187,9 +187,9 @@ mod tests {
         ]
     }
 
-    fn rendered(verbosity: Verbosity, patience: Duration) -> String {
+    fn rendered(verbosity: Verbosity, retry: Duration) -> String {
         let mut plain = PlainRenderer::new(StripStream::new(Vec::new()), verbosity);
-        plain.patience = patience;
+        plain.retry = retry;
         for event in script() {
             plain.observe(&event);
         }

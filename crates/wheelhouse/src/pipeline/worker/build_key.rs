@@ -57,7 +57,7 @@ pub(in crate::pipeline) fn build_key(
     let constraint = |line: &Requirement| format!("{} {:?}", line.text, line.hashes);
     fields.extend(constraints.map(|line| ("constraint", constraint(line))));
     let version = distribution.version.as_ref();
-    if let Some(build) = Build::of(&request.builds, &distribution.name, version) {
+    if let Some(build) = Build::find(&request.builds, &distribution.name, version) {
         fields.push(("locked", format!("{:?}", build.closure)));
     }
     if request.resolution.hashes == HashPolicy::All {

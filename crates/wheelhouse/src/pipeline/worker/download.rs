@@ -11,8 +11,8 @@ use wheelhouse_engine::{FetchError, Fetcher};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::linked_image::{self, LinkedImage};
-use wheelhouse_types::patience::WORTH_A_TRY;
 use wheelhouse_types::redact::redacted;
+use wheelhouse_types::retry::MIN_PROGRESS;
 use wheelhouse_types::retry::RetryNotices;
 use wheelhouse_types::{Artifact, Error, Event, Kind, Location, Observer, Result, limits};
 
@@ -98,7 +98,7 @@ impl FileDownload {
                 Err(ReceiveError::Fatal(error)) => return Err(error),
                 Err(ReceiveError::Transient(error)) => error,
             };
-            if writer.len() >= reached + WORTH_A_TRY {
+            if writer.len() >= reached + MIN_PROGRESS {
                 (failures, reached) = (0, writer.len());
             }
             failures += 1;

@@ -236,7 +236,7 @@ impl LocalWorker {
 
     /// Records that the build backend of `distribution` fails on this machine for `reason`.
     pub(in crate::pipeline) fn mark_unknown(&self, distribution: &Distribution, reason: &Error) {
-        let reason = reason.sentence();
+        let reason = reason.display_chain();
         debug!(%distribution, reason, "the build backend fails on this machine");
         let mut unknown = self.unknown.borrow_mut();
         unknown.insert(identity(distribution), reason);

@@ -24,7 +24,7 @@ impl From<Error> for SharedError {
 
 impl From<SharedError> for Error {
     fn from(shared: SharedError) -> Self {
-        Rc::try_unwrap(shared.0).unwrap_or_else(|shared| shared.copy())
+        Rc::try_unwrap(shared.0).unwrap_or_else(|shared| shared.to_shared())
     }
 }
 

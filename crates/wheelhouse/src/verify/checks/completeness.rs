@@ -12,7 +12,8 @@ use wheelhouse_engine::{
     ArtifactProvider, Engine, EngineOptions, Host, WheelCompatibility, WheelFile,
 };
 use wheelhouse_types::request::{Building, Formats, Packages, Requirement};
-use wheelhouse_types::unsatisfied::{self, Named, Offer, Open, named};
+use wheelhouse_types::requirement::{Named, named};
+use wheelhouse_types::unsatisfied::{Available, Unsatisfied, find_unsatisfied};
 use wheelhouse_types::{
     Artifact, Distribution, Error, Kind, Location, Lock, PackageName, Request, Result, Source,
     Target,
@@ -119,9 +120,12 @@ impl Proof<'_> {
     fn explain(&self, error: &Error, check: &mut CheckBuilder) {
         let is_incomplete = self.report_unsatisfied(check);
         if !is_incomplete && error.kind() == Kind::Build && !self.build {
-            check.skip_part(error.sentence());
+            check.skip_part(error.display_chain());
         } else if !is_incomplete || error.kind() != Kind::Resolution {
-            let finding = Finding::new("the requirements", format!("fail: {}", error.sentence()));
+            let finding = Finding::new(
+                "the requirements",
+                format!("fail: {}", error.display_chain()),
+            );
             check.fail(finding.detail(error.detail().unwrap_or_default()));
         }
     }
@@ -132,7 +136,7 @@ impl Proof<'_> {
         let roots: Vec<_> = roots
             .map(|line| (line.text.clone(), line.origin.clone()))
             .collect();
-        let open = unsatisfied::open(&roots, &self.offers(), self.target).unwrap_or_default();
+        let open = find_unsatisfied(&roots, &self.offers(), self.target).unwrap_or_default();
         for open in open.chunk_by(|one, next| one.name == next.name) {
             check.fail(missing(open).hint(ADD_HINT));
         }
@@ -140,15 +144,15 @@ impl Proof<'_> {
     }
 
     /// Returns the packages in the directory for the target, with their known requirements.
-    fn offers(&self) -> BTreeMap<PackageName, Vec<Offer>> {
-        let mut offers: BTreeMap<PackageName, Vec<Offer>> = BTreeMap::new();
+    fn offers(&self) -> BTreeMap<PackageName, Vec<Available>> {
+        let mut offers: BTreeMap<PackageName, Vec<Available>> = BTreeMap::new();
         let fit = WheelCompatibility::new(self.target);
         for wheel in self.wheels.values() {
             let Some(filename) = &wheel.filename else {
                 continue;
             };
             if is_candidate(filename, &fit) {
-                let offer = Offer {
+                let offer = Available {
                     version: filename.version.clone(),
                     requires: wheel.values("Requires-Dist"),
                 };
@@ -226,9 +230,10 @@ impl Proof<'_> {
 }
 
 /// Returns a finding about one package from its unsatisfied requirements.
-fn missing(open: &[Open]) -> Finding {
+fn missing(open: &[Unsatisfied]) -> Finding {
     let versions: Vec<String> = open[0].present.iter().map(ToString::to_string).collect();
-    let requires = |open: &Open| format!("{} requires `{}`", open.wanted_by, open.requirement);
+    let requires =
+        |open: &Unsatisfied| format!("{} requires `{}`", open.wanted_by, open.requirement);
     let requires: Vec<String> = open.iter().map(requires).collect();
     let requires = requires.join("; ");
     let message = if versions.is_empty() {
@@ -239,9 +244,9 @@ fn missing(open: &[Open]) -> Finding {
     Finding::new(open[0].name.to_string(), message)
 }
 
-fn sdist_offer(filename: &str) -> Option<(PackageName, Offer)> {
+fn sdist_offer(filename: &str) -> Option<(PackageName, Available)> {
     let (name, version) = sdist(filename)?;
-    let offer = Offer {
+    let offer = Available {
         version: version.parse().ok()?,
         requires: Vec::new(),
     };
@@ -345,7 +350,7 @@ mod tests {
 
     #[test]
     fn names_missing_package_with_all_dependents() {
-        let open = |wanted_by: &str, present: &[&str]| Open {
+        let open = |wanted_by: &str, present: &[&str]| Unsatisfied {
             name: "beta".parse().unwrap(),
             requirement: "beta>=2".to_owned(),
             wanted_by: wanted_by.to_owned(),

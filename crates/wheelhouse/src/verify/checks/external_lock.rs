@@ -8,7 +8,7 @@ use std::path::Path;
 use wheelhouse_engine::WheelCompatibility;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::lock::Package;
-use wheelhouse_types::toml_reader::{self, Entry};
+use wheelhouse_types::toml_reader::{self, TomlReader};
 use wheelhouse_types::{
     Artifact, Kind, Lock, PackageName, Result, Source, Target, Version, WheelFilename,
 };
@@ -135,7 +135,7 @@ impl<'a> ExternalLock<'a> {
 /// Returns the packages that have a source distribution in the lock `text`.
 fn sdists(text: &str) -> Result<BTreeSet<(PackageName, Option<Version>)>> {
     let table = toml_reader::parse(text)?;
-    let entries = Entry::root(&table).entries("packages")?.into_iter();
+    let entries = TomlReader::root(&table).entries("packages")?.into_iter();
     let entries = entries.filter(|entry| entry.has("sdist"));
     entries
         .map(|entry| {

@@ -52,7 +52,7 @@ pub(crate) async fn check(
                 check.fail(Finding::new(about, message).detail(tail));
             }
             Err(error) => {
-                let message = format!("cannot be imported: {}", error.sentence());
+                let message = format!("cannot be imported: {}", error.display_chain());
                 check.fail(Finding::new(about, message));
             }
         }

@@ -76,7 +76,7 @@ impl PipInstallation<'_> {
             Err(error) if error.kind() == Kind::Verification => {
                 let mut check = CheckBuilder::new(CheckName::Installation)
                     .target(&self.required.label(self.target));
-                check.fail(Finding::new("pip", error.sentence()));
+                check.fail(Finding::new("pip", error.display_chain()));
                 Ok((check.finish(), None))
             }
             outcome => outcome,

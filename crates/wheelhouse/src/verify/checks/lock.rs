@@ -54,7 +54,7 @@ pub(crate) fn check(
                 }
             }
             Err(error) => {
-                let message = format!("is damaged: {}", error.sentence());
+                let message = format!("is damaged: {}", error.display_chain());
                 check.fail(Finding::new(file, message).hint(RERUN_HINT));
             }
         }

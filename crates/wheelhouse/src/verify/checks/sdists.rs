@@ -50,7 +50,7 @@ impl SdistCheck<'_> {
                 Ok(_) => {}
                 Err(error) if error.kind() == Kind::Interrupted => return Err(error),
                 Err(error) => {
-                    let message = format!("does not build: {}", error.sentence());
+                    let message = format!("does not build: {}", error.display_chain());
                     let finding = Finding::new(*sdist, message);
                     check.fail(finding.detail(error.detail().unwrap_or_default()));
                 }

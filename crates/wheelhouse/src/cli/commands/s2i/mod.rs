@@ -252,7 +252,7 @@ async fn upgrade(tools: CommandContext, host: &Host, image: &BuilderImage) -> Re
             let message = format!(
                 "{} stay as they are: {}",
                 TOOLS.join(", "),
-                error.sentence()
+                error.display_chain()
             );
             renderer.observe(&Event::warning(message));
             return Ok(());

@@ -5,7 +5,7 @@ use super::{Platform, PythonName, Target};
 /// Targets by their names, and the cross product of Pythons and platforms; nothing at all stands
 /// for the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct RequestedTargets {
     /// Whole targets; `None` is the host.
     pub targets: Vec<Option<Target>>,
     /// Pythons; none stands for the host's, if there are platforms.
@@ -14,7 +14,7 @@ pub struct Choice {
     pub platforms: Vec<Platform>,
 }
 
-impl Choice {
+impl RequestedTargets {
     /// The targets that are meant where `host` is the host target, each once.
     #[must_use]
     pub fn targets(&self, host: &Target) -> Vec<Target> {
@@ -88,21 +88,21 @@ mod tests {
         }
     }
 
-    fn names(choice: &Choice) -> Vec<String> {
+    fn names(choice: &RequestedTargets) -> Vec<String> {
         choice.targets(&host()).iter().map(Target::name).collect()
     }
 
     #[test]
     fn nothing_is_the_host() {
-        assert_eq!(Choice::default().targets(&host()), [host()]);
+        assert_eq!(RequestedTargets::default().targets(&host()), [host()]);
     }
 
     #[test]
     fn pythons_and_platforms_multiply() {
-        let choice = Choice {
+        let choice = RequestedTargets {
             pythons: vec!["3.9".parse().unwrap(), "3.12".parse().unwrap()],
             platforms: vec!["linux".parse().unwrap(), "windows".parse().unwrap()],
-            ..Choice::default()
+            ..RequestedTargets::default()
         };
         let expected = [
             "cp39-manylinux_2_28_x86_64",
@@ -115,14 +115,14 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_the_hosts() {
-        let platforms = Choice {
+        let platforms = RequestedTargets {
             platforms: vec!["windows".parse().unwrap()],
-            ..Choice::default()
+            ..RequestedTargets::default()
         };
         assert_eq!(names(&platforms), ["cp311-win_amd64"]);
-        let pythons = Choice {
+        let pythons = RequestedTargets {
             pythons: vec!["3.11".parse().unwrap(), "3.12".parse().unwrap()],
-            ..Choice::default()
+            ..RequestedTargets::default()
         };
         let targets = pythons.targets(&host());
         assert_eq!(targets[0], host());
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_target_named_twice_counts_once() {
-        let choice = Choice {
+        let choice = RequestedTargets {
             targets: vec![None, Some("3.9-linux".parse().unwrap())],
             pythons: vec!["3.9".parse().unwrap()],
             platforms: vec!["linux".parse().unwrap()],
