@@ -11,8 +11,8 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::limits::{self as text_limits, Excess};
 use wheelhouse_types::{Kind, Result};
 
-use super::limits::{Allowance, Limits};
-use super::safe_path::{components, refusal};
+use super::limits::{Limits, RemainingLimits};
+use super::safe_path::{components, invalid_entry};
 use super::{tarball, zip_reader};
 use wheelhouse_fs::interruption;
 
@@ -32,17 +32,17 @@ pub fn examine(path: &Path, filename: &str, limits: &Limits) -> Result<()> {
     let file = File::open(path).context(Kind::Fetch, failed)?;
     let size = file.metadata().context(Kind::Fetch, failed)?.len();
     let reader = BufReader::with_capacity(128 << 10, file.into_parts().0);
-    examine_reader(reader, limits.allowance(size)).context(Kind::Fetch, failed)
+    examine_reader(reader, limits.remaining(size)).context(Kind::Fetch, failed)
 }
 
-fn examine_reader(mut reader: BufReader<std::fs::File>, mut left: Allowance) -> Result<()> {
+fn examine_reader(mut reader: BufReader<std::fs::File>, mut left: RemainingLimits) -> Result<()> {
     if reader
         .fill_buf()
         .is_ok_and(|start| start.starts_with(b"PK\x03\x04"))
     {
         return examine_zip(reader, &mut left);
     }
-    tarball::each_entry(reader, &mut |entry| {
+    tarball::for_each_entry(reader, &mut |entry| {
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         interruption::check()?;
         left.count(&name, entry.size())?;
@@ -50,7 +50,7 @@ fn examine_reader(mut reader: BufReader<std::fs::File>, mut left: Allowance) -> 
     })
 }
 
-fn examine_zip(reader: impl Read + Seek, left: &mut Allowance) -> Result<()> {
+fn examine_zip(reader: impl Read + Seek, left: &mut RemainingLimits) -> Result<()> {
     let mut archive = zip_reader::open(reader)?;
     let entries = zip_reader::entries(&archive)?;
     for entry in &entries {
@@ -67,7 +67,7 @@ fn examine_zip(reader: impl Read + Seek, left: &mut Allowance) -> Result<()> {
         judge(&entry.path, &mut content)?;
         io::copy(&mut content, &mut io::sink()).context(Kind::Fetch, damaged)?;
         if content.limit() == 0 {
-            return Err(refusal(&entry.path, "is longer than it says"));
+            return Err(invalid_entry(&entry.path, "is longer than it says"));
         }
     }
     Ok(())

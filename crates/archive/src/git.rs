@@ -15,7 +15,7 @@ use wheelhouse_types::error::Context;
 use wheelhouse_types::{Kind, Result, Sha256};
 
 /// What in a Git directory says nothing of the state of the tree, or lives elsewhere.
-const LEFT_OUT: [&str; 15] = [
+const IGNORED: [&str; 15] = [
     "objects",
     "logs",
     "hooks",
@@ -138,7 +138,7 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let walk = walkdir::WalkDir::new(directory)
         .sort_by_file_name()
         .into_iter()
-        .filter_entry(|entry| entry.depth() == 0 || !is_left_out(entry.path()));
+        .filter_entry(|entry| entry.depth() == 0 || !is_ignored(entry.path()));
     for entry in walk {
         let entry = entry.context(Kind::Input, || unreadable(directory))?;
         if entry.file_type().is_file() {
@@ -150,11 +150,11 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
 
 /// Whether `path` lies directly in a Git directory (that of the tree or of a submodule) and is of
 /// no concern there.
-fn is_left_out(path: &Path) -> bool {
+fn is_ignored(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let directory = path.parent().unwrap_or(path);
     let is_git_directory = directory.join("HEAD").is_file();
-    is_git_directory && (LEFT_OUT.contains(&&*name) || name.ends_with(".lock"))
+    is_git_directory && (IGNORED.contains(&&*name) || name.ends_with(".lock"))
 }
 
 fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {

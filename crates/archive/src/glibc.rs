@@ -20,7 +20,7 @@ const MAGIC: &[u8] = b"\x7fELF";
 pub fn needed_glibc(path: &Path, limits: &Limits) -> Result<Option<(u16, u16)>> {
     let failed = || format!("failed to read {}", path.display());
     let file = File::open(path).context(Kind::Fetch, failed)?;
-    let mut left = limits.ceiling(file.metadata().context(Kind::Fetch, failed)?.len());
+    let mut left = limits.byte_limit(file.metadata().context(Kind::Fetch, failed)?.len());
     let mut archive = zip_reader::open(BufReader::new(file))?;
     let mut needed = None;
     for entry in zip_reader::entries(&archive)? {

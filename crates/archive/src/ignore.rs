@@ -16,7 +16,7 @@ use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 /// Whether the directory `path` of the source tree `root` is left out.
-pub(super) fn is_left_out(root: &Path, path: &Path) -> bool {
+pub(super) fn is_ignored(root: &Path, path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or("");
     let parent = path.parent().unwrap_or(path);
     let at_top = parent == root;

@@ -22,11 +22,11 @@ pub struct KnownFiles {
     now: Files,
 }
 
-type Files = BTreeMap<String, (Stamp, Sha256)>;
+type Files = BTreeMap<String, (FileStamp, Sha256)>;
 
 /// The state of a file, which writing to it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
+struct FileStamp {
     size: u64,
     /// In nanoseconds since the Unix epoch, as is `changed`.
     modified: u128,
@@ -55,7 +55,7 @@ impl KnownFiles {
     pub(super) fn digest(&mut self, path: &Path, metadata: &Metadata) -> Option<Sha256> {
         let path = path.to_str()?;
         let (stamp, digest) = self.now.get(path).or_else(|| self.earlier.get(path))?;
-        if Stamp::of(metadata).as_ref() != Some(stamp) {
+        if FileStamp::of(metadata).as_ref() != Some(stamp) {
             return None;
         }
         let (stamp, digest) = (*stamp, *digest);
@@ -65,7 +65,7 @@ impl KnownFiles {
 
     /// Remembers the digest of the file at `path`, whose state was read before its bytes.
     pub(super) fn remember(&mut self, path: &Path, metadata: &Metadata, digest: Sha256) {
-        let (Some(path), Some(stamp)) = (path.to_str(), Stamp::of(metadata)) else {
+        let (Some(path), Some(stamp)) = (path.to_str(), FileStamp::of(metadata)) else {
             return;
         };
         let settled = SystemTime::now() - SETTLED;
@@ -75,7 +75,7 @@ impl KnownFiles {
     }
 }
 
-impl Stamp {
+impl FileStamp {
     #[cfg(unix)]
     fn of(metadata: &Metadata) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(known.digest(&path, &metadata), None, "it was just written");
         assert_eq!(known.to_bytes(), None);
 
-        let stamp = Stamp::of(&metadata).unwrap();
+        let stamp = FileStamp::of(&metadata).unwrap();
         let name = path.to_str().unwrap().to_owned();
         known.now.insert(name, (stamp, digest));
         let bytes = known.to_bytes().unwrap();

@@ -4,7 +4,7 @@
 
 use wheelhouse_types::Result;
 
-use super::safe_path::refusal;
+use super::safe_path::invalid_entry;
 
 /// What unpacking one archive may cost at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,28 +35,28 @@ impl Default for Limits {
 impl Limits {
     /// The bytes that an archive of `size` bytes may unpack to.
     #[must_use]
-    pub fn ceiling(&self, size: u64) -> u64 {
+    pub fn byte_limit(&self, size: u64) -> u64 {
         self.bytes
             .min(self.ratio_floor.max(size.saturating_mul(self.ratio)))
     }
 
     /// Returns what an archive of `size` bytes may hold.
-    pub(super) fn allowance(&self, size: u64) -> Allowance {
-        Allowance {
+    pub(super) fn remaining(&self, size: u64) -> RemainingLimits {
+        RemainingLimits {
             entries: self.entries,
-            bytes: self.ceiling(size),
+            bytes: self.byte_limit(size),
         }
     }
 }
 
 /// The amount that the rest of an archive may hold.
 #[derive(Clone, Debug)]
-pub(super) struct Allowance {
+pub(super) struct RemainingLimits {
     entries: u64,
     bytes: u64,
 }
 
-impl Allowance {
+impl RemainingLimits {
     /// Counts the entry `name` of `size` bytes.
     pub(super) fn count(&mut self, name: &str, size: u64) -> Result<()> {
         let entries = self.entries.checked_sub(1);
@@ -64,7 +64,7 @@ impl Allowance {
         let (Some(entries), Some(bytes)) = (entries, bytes) else {
             let hint = "It looks like a decompression bomb.";
             let fault = "takes the archive beyond what may be unpacked";
-            return Err(refusal(name, fault).with_hint(hint));
+            return Err(invalid_entry(name, fault).with_hint(hint));
         };
         (self.entries, self.bytes) = (entries, bytes);
         Ok(())
@@ -83,8 +83,8 @@ mod tests {
             ratio: 10,
             ratio_floor: 50,
         };
-        assert_eq!(limits.ceiling(1), 50);
-        assert_eq!(limits.ceiling(20), 200);
-        assert_eq!(limits.ceiling(u64::MAX), 1000);
+        assert_eq!(limits.byte_limit(1), 50);
+        assert_eq!(limits.byte_limit(20), 200);
+        assert_eq!(limits.byte_limit(u64::MAX), 1000);
     }
 }

@@ -1,164 +1,111 @@
-//! The deep check of a wheel: inflates every entry and compares it with `RECORD`.
+//! The complete check of a wheel: inflates every entry and compares it with `RECORD`.
 //!
-//! Never keeps what it inflates, and never inflates more than an installer would have to.
+//! Writes nothing, and inflates no more than an installer would.
 
-use std::collections::BTreeMap;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Read as _};
 use std::path::Path;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fs_err::File;
-use sha2::{Digest, Sha256, Sha384, Sha512};
-use wheelhouse_types::error::Context;
+use wheelhouse_fs::digest::{Algorithm, digest_with};
+use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result, WheelFilename};
 
-use super::limits::Limits;
-use super::record::Recorded;
-use super::safe_path::shown;
-use super::wheel::Opened;
-use super::zip_reader::ZipEntry;
+use crate::limits::Limits;
+use crate::record::RecordDifference;
+use crate::safe_path::escape_for_display;
+use crate::wheel::WheelReader;
 
-/// How the differences end that [`is_contradiction`].
-const OTHER_SIZE: &str = "has not the size that RECORD says";
-const OTHER_DIGEST: &str = "has not the digest that RECORD says";
-
-/// Whether `difference`, one of those of [`verify_contents`], is a file with other bytes than
-/// `RECORD` says, rather than one that `RECORD` does not describe.
-#[must_use]
-pub fn is_contradiction(difference: &str) -> bool {
-    difference.ends_with(OTHER_SIZE) || difference.ends_with(OTHER_DIGEST)
-}
-
-/// Compares every file of the wheel at `path` with `RECORD`, and returns what does not agree:
-/// fragments that name the entry, in the order of the archive; none for a wheel that is whole.
+/// Compares every file of the wheel at `path` with `RECORD`. Returns the differences in the order of the archive, and an
+/// empty list for a wheel that matches.
 ///
 /// # Errors
-/// [`Kind::Fetch`] for what [`super::inspect`] refuses in a wheel's directory, a file that is
-/// damaged, and one that inflates beyond `limits`.
-pub fn verify_contents(path: &Path, filename: &str, limits: &Limits) -> Result<Vec<String>> {
-    let damaged = || format!("{filename} is not a valid wheel");
-    let parsed = WheelFilename::from_str(filename).context(Kind::Fetch, damaged)?;
+/// [`Kind::Fetch`] if [`crate::inspect`] would reject the directory of the wheel, if a file is damaged, or if the files
+/// inflate to more than `limits` allow.
+pub fn verify_contents(
+    path: &Path,
+    filename: &str,
+    limits: &Limits,
+) -> Result<Vec<RecordDifference>> {
+    let invalid = || format!("{filename} is not a valid wheel");
+    let parsed = WheelFilename::from_str(filename).context(Kind::Fetch, invalid)?;
     let file = File::open(path).context(Kind::Fetch, || format!("failed to read {filename}"))?;
-    let size = file.metadata().context(Kind::Fetch, damaged)?.len();
-    let mut wheel = Opened::new(BufReader::new(file), &parsed).context(Kind::Fetch, damaged)?;
+    let size = file.metadata().context(Kind::Fetch, invalid)?.len();
+    let mut wheel =
+        WheelReader::new(BufReader::new(file), &parsed).context(Kind::Fetch, invalid)?;
     wheel
         .archive
         .validate_header_consistency()
-        .context(Kind::Fetch, damaged)?;
-    compare(&mut wheel, limits.ceiling(size)).context(Kind::Fetch, damaged)
+        .context(Kind::Fetch, invalid)?;
+    compare(&mut wheel, limits.byte_limit(size)).context(Kind::Fetch, invalid)
 }
 
-fn compare<R: Read + Seek>(wheel: &mut Opened<R>, ceiling: u64) -> Result<Vec<String>> {
-    let (mut recorded, mut differences) = wheel.record()?;
-    let mut left = ceiling;
+/// Compares the files of `wheel` with its `RECORD`; together they may inflate to `remaining` bytes.
+fn compare(
+    wheel: &mut WheelReader<BufReader<File>>,
+    mut remaining: u64,
+) -> Result<Vec<RecordDifference>> {
+    let (mut record, mut differences) = wheel.record()?;
     for entry in wheel.entries.clone() {
         if entry.directory {
             continue;
         }
-        let expected = recorded.remove(&entry.path);
-        let measured = measure(wheel, &entry, expected.as_ref(), left)?;
-        left -= measured.size;
-        differences.extend(difference(wheel, &entry.path, expected.as_ref(), &measured));
-    }
-    differences.extend(absent(wheel, &recorded));
-    Ok(differences)
-}
+        let path = entry.path;
+        let recorded = record.remove(&path);
+        let (name, encoded) = recorded
+            .as_ref()
+            .and_then(|recorded| recorded.digest.split_once('='))
+            .unwrap_or_default();
+        let algorithm = Algorithm::from_name(name).filter(|algorithm| {
+            // The specification allows sha256 and better.
+            use Algorithm::{Sha256, Sha384, Sha512};
+            matches!(algorithm, Sha256 | Sha384 | Sha512)
+        });
 
-/// What an entry was found to hold.
-struct Measured {
-    size: u64,
-    /// In the algorithm of `RECORD`; `None` for an algorithm that wheels may not use.
-    digest: Option<Vec<u8>>,
-}
+        let damaged = || format!("entry `{}` is damaged", escape_for_display(&path));
+        let digests = {
+            let content = wheel
+                .archive
+                .by_index(entry.index)
+                .context(Kind::Fetch, damaged)?;
+            // One byte more than allowed, to notice content that is too long.
+            let mut content = content.take(remaining.saturating_add(1));
+            digest_with(&mut content, algorithm).context(Kind::Fetch, damaged)?
+        };
+        let Some(left) = remaining.checked_sub(digests.length) else {
+            let message = format!(
+                "it inflates beyond the limit at `{}`",
+                escape_for_display(&path)
+            );
+            return Err(Error::new(Kind::Fetch, message));
+        };
+        remaining = left;
 
-fn measure<R: Read + Seek>(
-    wheel: &mut Opened<R>,
-    entry: &ZipEntry,
-    expected: Option<&Recorded>,
-    left: u64,
-) -> Result<Measured> {
-    let damaged = || format!("entry `{}` is damaged", shown(&entry.path));
-    let content = wheel
-        .archive
-        .by_index(entry.index)
-        .context(Kind::Fetch, damaged)?;
-    // One more than is left, so that the excess shows.
-    let content = content.take(left.saturating_add(1));
-    let algorithm = expected.map_or("", |recorded| algorithm(&recorded.digest));
-    let measured = hashed_with(algorithm, content).context(Kind::Fetch, damaged)?;
-    if measured.size > left {
-        let place = shown(&entry.path);
-        let message = format!("it inflates beyond what is sensible at `{place}`");
-        return Err(Error::new(Kind::Fetch, message));
-    }
-    Ok(measured)
-}
-
-/// Reads `content` to its end; with `algorithm` if it is one that wheels may use.
-fn hashed_with(algorithm: &str, content: impl Read) -> std::io::Result<Measured> {
-    match algorithm {
-        "sha256" => hashed::<Sha256>(content),
-        "sha384" => hashed::<Sha384>(content),
-        "sha512" => hashed::<Sha512>(content),
-        _ => hashed::<Sha256>(content).map(|measured| Measured {
-            digest: None,
-            ..measured
-        }),
-    }
-}
-
-fn hashed<D: Digest>(mut content: impl Read) -> std::io::Result<Measured> {
-    let mut hasher = D::new();
-    let mut buffer = vec![0; 64 << 10];
-    let mut size = 0;
-    loop {
-        let count = content.read(&mut buffer)?;
-        if count == 0 {
-            let digest = Some(hasher.finalize().to_vec());
-            return Ok(Measured { size, digest });
+        if wheel.is_unlisted(&path) {
+            continue;
         }
-        hasher.update(&buffer[..count]);
-        size += count as u64;
+        let Some(recorded) = recorded.as_ref() else {
+            differences.push(RecordDifference::Unlisted(path));
+            continue;
+        };
+        let Some(algorithm) = algorithm else {
+            differences.push(RecordDifference::NoDigest(path));
+            continue;
+        };
+        if recorded.size.is_some_and(|size| size != digests.length) {
+            differences.push(RecordDifference::Size(path));
+            continue;
+        }
+        let stated = URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('='));
+        if stated.ok().map(hex::encode) != digests.get(algorithm) {
+            differences.push(RecordDifference::Digest(path));
+        }
     }
-}
-
-fn algorithm(digest: &str) -> &str {
-    digest
-        .split_once('=')
-        .map_or("", |(algorithm, _)| algorithm)
-}
-
-fn difference<R: Read + Seek>(
-    wheel: &Opened<R>,
-    path: &str,
-    expected: Option<&Recorded>,
-    measured: &Measured,
-) -> Option<String> {
-    if wheel.is_unlisted(path) {
-        return None;
-    }
-    let Some(expected) = expected else {
-        return Some(format!("RECORD does not list {}", shown(path)));
-    };
-    let Some(digest) = &measured.digest else {
-        return Some(format!("RECORD has no SHA-2 digest of {}", shown(path)));
-    };
-    if expected.size.is_some_and(|size| size != measured.size) {
-        return Some(format!("{} {OTHER_SIZE}", shown(path)));
-    }
-    let (_, encoded) = expected.digest.split_once('=')?;
-    let recorded = URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('='));
-    (recorded.as_ref() != Ok(digest)).then(|| format!("{} {OTHER_DIGEST}", shown(path)))
-}
-
-fn absent<R: Read + Seek>(wheel: &Opened<R>, recorded: &BTreeMap<String, Recorded>) -> Vec<String> {
-    recorded
-        .keys()
-        .filter(|path| !wheel.is_unlisted(path))
-        .map(|path| format!("RECORD lists {}, which is not there", shown(path)))
-        .collect()
+    let missing = record.into_keys().filter(|path| !wheel.is_unlisted(path));
+    differences.extend(missing.map(RecordDifference::Missing));
+    Ok(differences)
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@
 use wheelhouse_types::{Error, Kind, Result};
 
 /// The longest component that Linux file systems take, in bytes.
-const LONGEST_COMPONENT: usize = 255;
+const MAX_COMPONENT_LENGTH: usize = 255;
 
 /// The longest whole name, in bytes; `PATH_MAX` with room for the directory it goes to.
-pub const LONGEST_NAME: usize = 3072;
+pub const MAX_NAME_LENGTH: usize = 3072;
 
 /// Splits the name of an entry into its components, without empty ones and `.`.
 ///
@@ -17,19 +17,22 @@ pub const LONGEST_NAME: usize = 3072;
 /// that no file can have.
 pub fn components(name: &str) -> Result<Vec<&str>> {
     match fault(name) {
-        Some(fault) => Err(refusal(name, fault)),
+        Some(fault) => Err(invalid_entry(name, fault)),
         None => Ok(split(name).collect()),
     }
 }
 
 /// Makes the error that refuses the entry `name`; `fault` completes "entry `name` ...".
 #[must_use]
-pub fn refusal(name: &str, fault: &str) -> Error {
-    Error::new(Kind::Fetch, format!("entry `{}` {fault}", shown(name)))
+pub fn invalid_entry(name: &str, fault: &str) -> Error {
+    Error::new(
+        Kind::Fetch,
+        format!("entry `{}` {fault}", escape_for_display(name)),
+    )
 }
 
 /// Shortens a name and escapes what could garble a terminal.
-pub fn shown(name: &str) -> String {
+pub fn escape_for_display(name: &str) -> String {
     let mut shown: String = name
         .chars()
         .take(200)
@@ -64,8 +67,8 @@ fn fault(name: &str) -> Option<&'static str> {
     if name.split(['/', '\\']).any(|component| component == "..") {
         return Some("leads out of the archive with `..`");
     }
-    let too_long = |component: &str| component.len() > LONGEST_COMPONENT;
-    if name.len() > LONGEST_NAME || split(name).any(too_long) {
+    let too_long = |component: &str| component.len() > MAX_COMPONENT_LENGTH;
+    if name.len() > MAX_NAME_LENGTH || split(name).any(too_long) {
         return Some("has a name longer than a file's can be");
     }
     None

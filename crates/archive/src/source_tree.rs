@@ -8,38 +8,38 @@
 use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
-use sha2::Digest as _;
 use wheelhouse_types::error::Context;
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use super::known_files::KnownFiles;
 use super::{git, ignore};
+use wheelhouse_fs::digest::{self, Digester};
 use wheelhouse_fs::interruption;
 use wheelhouse_fs::threads::on_threads;
 
 /// One thing in a tree.
-struct Entry {
+struct TreeEntry {
     /// Relative to the tree.
     path: PathBuf,
     /// Where its bytes are; outside the tree for what was reached through a link.
     source: PathBuf,
-    form: Form,
+    form: EntryKind,
 }
 
-enum Form {
+enum EntryKind {
     Directory,
     File { executable: bool },
     Link(PathBuf),
 }
 
 /// Digests the source tree `root`: paths, kinds, executable bits, contents and, under Git, what
-/// decides the version. Directories in `apart_from` do not count (the output of this very run).
+/// decides the version. Directories in `excluded` do not count (the output of this very run).
 /// Files that `known` has are not read.
 ///
 /// # Errors
 /// [`Kind::Input`] for a tree that cannot be read.
-pub fn digest(root: &Path, apart_from: &[PathBuf], known: &mut KnownFiles) -> Result<Sha256> {
-    digest_of(root, &list(root, apart_from)?, |entry| {
+pub fn digest(root: &Path, excluded: &[PathBuf], known: &mut KnownFiles) -> Result<Sha256> {
+    digest_of(root, &list(root, excluded)?, |entry| {
         content_digest(&entry.source, known)
     })
 }
@@ -51,13 +51,14 @@ const LARGE: u64 = 16 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LargeFiles {
     /// Links to the originals.
-    Linked,
-    Copied,
+    Link,
+    /// XX
+    Copy,
 }
 
 /// The result of copying a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Copied {
+pub struct TreeCopy {
     /// Another one than that of the tree if this has changed since.
     pub digest: Sha256,
     /// Whether there are links to large files.
@@ -74,16 +75,16 @@ pub struct Copied {
 pub fn copy(
     root: &Path,
     into: &Path,
-    apart_from: &[PathBuf],
+    excluded: &[PathBuf],
     large: LargeFiles,
     known: &mut KnownFiles,
-) -> Result<Copied> {
-    let entries = list(root, apart_from)?;
+) -> Result<TreeCopy> {
+    let entries = list(root, excluded)?;
     let tracked = match large {
-        LargeFiles::Linked => git::tracked(root),
-        LargeFiles::Copied => None,
+        LargeFiles::Link => git::tracked(root),
+        LargeFiles::Copy => None,
     };
-    let may_link = |entry: &Entry| {
+    let may_link = |entry: &TreeEntry| {
         let tracked = tracked.as_ref();
         tracked.is_some_and(|tracked| !tracked.contains(&entry.path)) && is_large(&entry.source)
     };
@@ -93,13 +94,13 @@ pub fn copy(
     for entry in &entries {
         let target = into.join(&entry.path);
         let made = match &entry.form {
-            Form::Directory => fs::create_dir(&target),
-            Form::Link(link) => symlink(link, &target),
-            Form::File { .. } if may_link(entry) => {
+            EntryKind::Directory => fs::create_dir(&target),
+            EntryKind::Link(link) => symlink(link, &target),
+            EntryKind::File { .. } if may_link(entry) => {
                 has_links = true;
                 symlink(&entry.source, &target)
             }
-            Form::File { executable } => {
+            EntryKind::File { executable } => {
                 files.push((&*entry.source, target, *executable));
                 Ok(())
             }
@@ -111,7 +112,7 @@ pub fn copy(
     git::copy(root, into)?;
     // In reverse, so that a directory's time is set after those below it.
     for entry in entries.iter().rev() {
-        if let Form::Directory = entry.form {
+        if let EntryKind::Directory = entry.form {
             copy_time(&entry.source, &into.join(&entry.path))
                 .context(Kind::Build, || failed(&entry.source))?;
         }
@@ -123,39 +124,39 @@ pub fn copy(
             None => content_digest(&into.join(&entry.path), &mut KnownFiles::default()),
         }
     })?;
-    Ok(Copied { digest, has_links })
+    Ok(TreeCopy { digest, has_links })
 }
 
 /// Digests `entries` of the tree `root`; `content` gives the digests of the files.
 fn digest_of(
     root: &Path,
-    entries: &[Entry],
-    mut content: impl FnMut(&Entry) -> Result<Sha256>,
+    entries: &[TreeEntry],
+    mut content: impl FnMut(&TreeEntry) -> Result<Sha256>,
 ) -> Result<Sha256> {
-    let mut hasher = sha2::Sha256::new();
+    let mut digester = Digester::default();
     for entry in entries {
         let (kind, content) = match &entry.form {
-            Form::Directory => (b'd', Vec::new()),
-            Form::Link(target) => (b'l', target.as_os_str().as_encoded_bytes().to_vec()),
-            Form::File { executable } => {
+            EntryKind::Directory => (b'd', Vec::new()),
+            EntryKind::Link(target) => (b'l', target.as_os_str().as_encoded_bytes().to_vec()),
+            EntryKind::File { executable } => {
                 let kind = if *executable { b'x' } else { b'f' };
                 (kind, content(entry)?.to_string().into_bytes())
             }
         };
-        add(&mut hasher, kind, &entry.path, &content);
+        add(&mut digester, kind, &entry.path, &content);
     }
     for (path, digest) in git::state(root)? {
-        add(&mut hasher, b'g', &path, digest.to_string().as_bytes());
+        add(&mut digester, b'g', &path, digest.to_string().as_bytes());
     }
-    Ok(Sha256::finish(hasher))
+    Ok(digester.finish().sha256)
 }
 
-fn add(hasher: &mut sha2::Sha256, kind: u8, path: &Path, content: &[u8]) {
+fn add(digester: &mut Digester, kind: u8, path: &Path, content: &[u8]) {
     let path = path.as_os_str().as_encoded_bytes();
-    hasher.update([kind]);
+    digester.update(&[kind]);
     for field in [path, content] {
-        hasher.update((field.len() as u64).to_le_bytes());
-        hasher.update(field);
+        digester.update(&(field.len() as u64).to_le_bytes());
+        digester.update(field);
     }
 }
 
@@ -167,7 +168,7 @@ pub(super) fn content_digest(path: &Path, known: &mut KnownFiles) -> Result<Sha2
         return Ok(digest);
     }
     let mut file = fs::File::open(path).context(Kind::Input, unreadable)?;
-    let (digest, _) = Sha256::of_reader(&mut file).context(Kind::Input, unreadable)?;
+    let (digest, _) = digest::sha256(&mut file).context(Kind::Input, unreadable)?;
     known.remember(path, &metadata, digest);
     Ok(digest)
 }
@@ -209,17 +210,17 @@ fn copy_time(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 /// Lists the tree `root`, sorted, directories before what they hold.
-fn list(root: &Path, apart_from: &[PathBuf]) -> Result<Vec<Entry>> {
+fn list(root: &Path, excluded: &[PathBuf]) -> Result<Vec<TreeEntry>> {
     let unreadable = || format!("failed to read {}", root.display());
     let real = fs::canonicalize(root).context(Kind::Input, unreadable)?;
-    let apart_from = apart_from
+    let excluded = excluded
         .iter()
         .map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone()))
         .collect();
-    let mut walk = Walk {
+    let mut walk = TreeWalker {
         visiting: vec![real.clone()],
         root: real.clone(),
-        apart_from,
+        excluded,
         entries: Vec::new(),
     };
     walk.directory(&real, Path::new(""))
@@ -227,16 +228,16 @@ fn list(root: &Path, apart_from: &[PathBuf]) -> Result<Vec<Entry>> {
     Ok(walk.entries)
 }
 
-struct Walk {
+struct TreeWalker {
     /// Without links.
     root: PathBuf,
-    apart_from: Vec<PathBuf>,
+    excluded: Vec<PathBuf>,
     /// The real directories on the way down, which a link must not lead into again.
     visiting: Vec<PathBuf>,
-    entries: Vec<Entry>,
+    entries: Vec<TreeEntry>,
 }
 
-impl Walk {
+impl TreeWalker {
     fn directory(&mut self, source: &Path, path: &Path) -> std::io::Result<()> {
         let mut children = fs::read_dir(source)?.collect::<Result<Vec<_>, _>>()?;
         children.sort_by_key(fs::DirEntry::file_name);
@@ -256,18 +257,18 @@ impl Walk {
     /// Adds a file, or a directory with all it holds. Sockets and the like are no source.
     fn thing(&mut self, source: PathBuf, path: PathBuf) -> std::io::Result<()> {
         let metadata = fs::metadata(&source)?;
-        if self.apart_from.contains(&source) || git::owns(&self.root, &source) {
+        if self.excluded.contains(&source) || git::owns(&self.root, &source) {
             return Ok(());
         }
         if metadata.is_file() {
             let executable = is_executable(&metadata);
-            let form = Form::File { executable };
-            self.entries.push(Entry { path, source, form });
-        } else if metadata.is_dir() && !ignore::is_left_out(&self.root, &source) {
-            self.entries.push(Entry {
+            let form = EntryKind::File { executable };
+            self.entries.push(TreeEntry { path, source, form });
+        } else if metadata.is_dir() && !ignore::is_ignored(&self.root, &source) {
+            self.entries.push(TreeEntry {
                 path: path.clone(),
                 source: source.clone(),
-                form: Form::Directory,
+                form: EntryKind::Directory,
             });
             self.visiting.push(source.clone());
             self.directory(&source, &path)?;
@@ -289,8 +290,8 @@ impl Walk {
                 Err(_) => return self.thing(real.clone(), path),
             },
         };
-        let form = Form::Link(form);
-        self.entries.push(Entry { path, source, form });
+        let form = EntryKind::Link(form);
+        self.entries.push(TreeEntry { path, source, form });
         Ok(())
     }
 }

@@ -6,8 +6,8 @@
 //! link to the original. Links that were followed are known by their access times, which POSIX
 //! wants updated when a link is resolved: they say which of the surroundings decide the wheel.
 //!
-//! 1. [`View::make`] makes the directories and links.
-//! 2. [`View::seen`] lists what was looked at since.
+//! 1. [`SurroundingsView::create`] makes the directories and links.
+//! 2. [`SurroundingsView::accessed`] lists what was looked at since.
 //! 3. [`digest`] names the state of one such thing.
 //!
 //! Never writes to the original.
@@ -32,10 +32,10 @@ const ENTRIES: usize = 1000;
 const GIT_VARIABLES: [&str; 4] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"];
 
 /// A place for the copy of a tree, and what its surroundings look like from there.
-pub struct View {
+pub struct SurroundingsView {
     /// Where the copy of the tree belongs; its parent exists.
     pub root: PathBuf,
-    /// A directory with all that is shown, and the original that it stands for.
+    /// A directory with all that is escape_for_display, and the original that it stands for.
     stands_for: (PathBuf, PathBuf),
     /// The originals by their links.
     links: Vec<(PathBuf, PathBuf)>,
@@ -45,9 +45,9 @@ pub struct View {
     tells: bool,
 }
 
-impl View {
-    /// Makes the surroundings of the tree `original` in `directory`. Paths in `apart_from` are not
-    /// shown, nor what can be made again ([`left_out`]).
+impl SurroundingsView {
+    /// Makes the surroundings of the tree `original` in `directory`. Paths in `excluded` are not
+    /// escape_for_display, nor what can be made again ([`left_out`]).
     ///
     /// The directories above are shown up to the root of the Git repository that the tree is part
     /// of, or else three of them; never the home directory, the root of the filesystem, or what is above
@@ -55,7 +55,7 @@ impl View {
     ///
     /// # Errors
     /// [`Kind::Input`] for a tree that cannot be read, [`Kind::Build`] when the disk is full.
-    pub fn make(original: &Path, directory: &Path, apart_from: &[PathBuf]) -> Result<Self> {
+    pub fn create(original: &Path, directory: &Path, excluded: &[PathBuf]) -> Result<Self> {
         let failed = || format!("failed to show what lies beside {}", original.display());
         let original = fs::canonicalize(original).context(Kind::Input, failed)?;
         let levels = levels(&original);
@@ -85,9 +85,9 @@ impl View {
             }
             for entry in entries {
                 let is_hidden = original.starts_with(entry)
-                    || apart_from.contains(entry)
+                    || excluded.contains(entry)
                     || git::owns(level, entry)
-                    || ignore::is_left_out(level, entry);
+                    || ignore::is_ignored(level, entry);
                 if !is_hidden {
                     let link = place(entry);
                     source_tree::symlink(entry, &link).context(Kind::Build, failed)?;
@@ -102,15 +102,15 @@ impl View {
     /// Names the originals in `text` instead of what stands for them.
     #[must_use]
     pub fn with_originals(&self, text: &str) -> String {
-        let (shown, original) = &self.stands_for;
+        let (copy, original) = &self.stands_for;
         let original = original.to_string_lossy();
-        text.replace(&*shown.to_string_lossy(), original.trim_end_matches('/'))
+        text.replace(&*copy.to_string_lossy(), original.trim_end_matches('/'))
     }
 
     /// Lists the originals of what was looked at, a repository as its `.git`. Where access times are not kept,
     /// these are all surroundings in the repository that the tree is part of.
     #[must_use]
-    pub fn seen(&self) -> Vec<PathBuf> {
+    pub fn accessed(&self) -> Vec<PathBuf> {
         let repository = self.repository.as_ref();
         let is_seen = |link: &Path, original: &Path| match (self.tells, repository) {
             (true, _) => was_accessed(link),
@@ -129,22 +129,22 @@ impl View {
     }
 }
 
-/// Names the state of something that [`View::seen`] listed; what cannot be read has a state as well.
+/// Names the state of something that [`SurroundingsView::accessed`] listed; what cannot be read has a state as well.
 #[must_use]
-pub fn digest(path: &Path, apart_from: &[PathBuf], known: &mut KnownFiles) -> Sha256 {
+pub fn digest(path: &Path, excluded: &[PathBuf], known: &mut KnownFiles) -> Sha256 {
     let repository = path.parent().filter(|root| git::owns(root, path));
     let state = match repository {
         Some(root) => git::state(root).map(|state| {
             let state = format!("{state:?} {:?}", changes(root));
             Sha256::of(state.as_bytes())
         }),
-        None if path.is_dir() => source_tree::digest(path, apart_from, known),
+        None if path.is_dir() => source_tree::digest(path, excluded, known),
         None => source_tree::content_digest(path, known),
     };
     state.unwrap_or_else(|_| Sha256::of(b"nothing"))
 }
 
-/// The directories above `tree` that are shown, the lowest first, with their entries.
+/// The directories above `tree` that are escape_for_display, the lowest first, with their entries.
 fn levels(tree: &Path) -> Vec<(PathBuf, Vec<PathBuf>)> {
     let above = || tree.ancestors().skip(1);
     let of_repository = above().position(git::is_repository);

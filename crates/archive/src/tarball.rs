@@ -1,4 +1,4 @@
-//! Tar archives, compressed or not: reads one entry after the other into a [`Destination`].
+//! Tar archives, compressed or not: reads one entry after the other into a [`UnpackDir`].
 //!
 //! Implements what PEP 721 asks of who unpacks a source distribution. Never takes owners, special
 //! files, or modes other than the executable bit from an archive.
@@ -13,8 +13,8 @@ use tar::{Archive, Entry, EntryType};
 use wheelhouse_types::error::Context;
 use wheelhouse_types::{Kind, Result};
 
-use super::safe_path::{components, refusal};
-use super::unpack_dir::{Attributes, Destination};
+use super::safe_path::{components, invalid_entry};
+use super::unpack_dir::{FileAttributes, UnpackDir};
 use wheelhouse_fs::interruption;
 
 /// The most that the headers of one entry, long names included, may take.
@@ -27,14 +27,14 @@ const PADDING_LIMIT: u64 = 64 << 20;
 const XZ_MEMORY: u32 = 512 << 10;
 
 /// An entry of an archive that is being read.
-pub type TarEntry<'a> = Entry<'a, Metered<Box<dyn Read>>>;
+pub type TarEntry<'a> = Entry<'a, LimitedReader<Box<dyn Read>>>;
 
 /// Unpacks the tar archive that `reader` reads, whose first bytes tell its compression.
 ///
 /// # Errors
 /// The first entry that must not be unpacked, and damage.
-pub(super) fn unpack(reader: impl BufRead + 'static, into: &mut Destination) -> Result<()> {
-    each_entry(reader, &mut |entry| unpack_entry(entry, into))
+pub(super) fn unpack(reader: impl BufRead + 'static, into: &mut UnpackDir) -> Result<()> {
+    for_each_entry(reader, &mut |entry| unpack_entry(entry, into))
 }
 
 /// Shows `visit` each entry of the tar archive that `reader` reads, whose first bytes tell its
@@ -42,14 +42,14 @@ pub(super) fn unpack(reader: impl BufRead + 'static, into: &mut Destination) -> 
 ///
 /// # Errors
 /// Whatever `visit` fails with, and damage.
-pub fn each_entry(
+pub fn for_each_entry(
     reader: impl BufRead + 'static,
     visit: &mut dyn FnMut(&mut TarEntry<'_>) -> Result<()>,
 ) -> Result<()> {
     let damaged = || "the archive is damaged or cut short".to_owned();
-    let inflated = inflate(reader).context(Kind::Fetch, damaged)?;
+    let inflated = decompress(reader).context(Kind::Fetch, damaged)?;
     let allowance = Rc::new(Cell::new(HEADER_LIMIT));
-    let mut archive = Archive::new(Metered {
+    let mut archive = Archive::new(LimitedReader {
         inner: inflated,
         allowance: Rc::clone(&allowance),
     });
@@ -80,7 +80,7 @@ fn finish(rest: &mut dyn Read) -> io::Result<()> {
 ///
 /// # Errors
 /// What reading the first bytes fails with, and a header that is not valid.
-pub fn inflate(mut reader: impl BufRead + 'static) -> io::Result<Box<dyn Read>> {
+pub fn decompress(mut reader: impl BufRead + 'static) -> io::Result<Box<dyn Read>> {
     let start = reader.fill_buf()?;
     Ok(match start {
         [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
@@ -94,12 +94,12 @@ pub fn inflate(mut reader: impl BufRead + 'static) -> io::Result<Box<dyn Read>> 
 }
 
 /// A reader that fails rather than read more than it may.
-pub struct Metered<R> {
+pub struct LimitedReader<R> {
     inner: R,
     allowance: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Metered<R> {
+impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         interruption::check_io()?;
         let left = self.allowance.get();
@@ -113,7 +113,7 @@ impl<R: Read> Read for Metered<R> {
     }
 }
 
-fn unpack_entry<R: Read>(entry: &mut Entry<'_, R>, into: &mut Destination) -> Result<()> {
+fn unpack_entry<R: Read>(entry: &mut Entry<'_, R>, into: &mut UnpackDir) -> Result<()> {
     let kind = entry.header().entry_type();
     let raw = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
     into.count(&raw, entry.size())?;
@@ -127,7 +127,7 @@ fn unpack_entry<R: Read>(entry: &mut Entry<'_, R>, into: &mut Destination) -> Re
     let old_directory = kind == EntryType::Regular && name.ends_with('/');
     match kind {
         _ if kind.is_dir() || old_directory => into.directory(&parts, attributes.modified),
-        _ if parts.is_empty() => Err(refusal(&raw, "has no name")),
+        _ if parts.is_empty() => Err(invalid_entry(&raw, "has no name")),
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             into.file(&parts, attributes, entry)
         }
@@ -136,7 +136,10 @@ fn unpack_entry<R: Read>(entry: &mut Entry<'_, R>, into: &mut Destination) -> Re
             let target = target(entry, &raw)?;
             into.hard_link(&parts, &components(&target)?, attributes)
         }
-        _ => Err(refusal(&raw, "is neither a file, a directory nor a link")),
+        _ => Err(invalid_entry(
+            &raw,
+            "is neither a file, a directory nor a link",
+        )),
     }
 }
 
@@ -145,7 +148,7 @@ fn unpack_entry<R: Read>(entry: &mut Entry<'_, R>, into: &mut Destination) -> Re
 /// # Errors
 /// Sparse files in the PAX formats, whose maps would be taken for content.
 fn extended_time<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<Option<SystemTime>> {
-    let unreadable = || refusal(name, "has an extended header that cannot be read");
+    let unreadable = || invalid_entry(name, "has an extended header that cannot be read");
     let mut time = None;
     let Some(extensions) = entry.pax_extensions().map_err(|_| unreadable())? else {
         return Ok(None);
@@ -154,7 +157,7 @@ fn extended_time<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<Option
         let extension = extension.map_err(|_| unreadable())?;
         if extension.key_bytes().starts_with(b"GNU.sparse.") {
             let fault = "is a sparse file in a format that is not supported";
-            return Err(refusal(name, fault));
+            return Err(invalid_entry(name, fault));
         }
         if extension.key_bytes() == b"mtime" {
             time = std::str::from_utf8(extension.value_bytes())
@@ -178,18 +181,18 @@ fn instant(text: &str) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(since)
 }
 
-fn attributes<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<Attributes> {
+fn attributes<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<FileAttributes> {
     let extended = extended_time(entry, name)?;
     let header = entry.header();
     let mode = header
         .mode()
-        .map_err(|_| refusal(name, "has an unreadable mode"))?;
+        .map_err(|_| invalid_entry(name, "has an unreadable mode"))?;
     // A time that cannot be read is that of unpacking, as with Python's tarfile.
     let plain = || {
         let seconds = header.mtime().ok()?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     };
-    Ok(Attributes {
+    Ok(FileAttributes {
         executable: mode & 0o111 != 0,
         modified: extended.or_else(plain),
         size: entry.size(),
@@ -199,11 +202,14 @@ fn attributes<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<Attribute
 fn target<R: Read>(entry: &Entry<'_, R>, name: &str) -> Result<String> {
     let target = entry
         .link_name_bytes()
-        .ok_or_else(|| refusal(name, "is a link without a target"))?;
+        .ok_or_else(|| invalid_entry(name, "is a link without a target"))?;
     let target = String::from_utf8_lossy(&target).into_owned();
     let unusable = target.is_empty() || target.contains('\0') || target.len() > 4096;
     if unusable || Path::new(&target).is_absolute() {
-        return Err(refusal(name, "is a link that leads out of the archive"));
+        return Err(invalid_entry(
+            name,
+            "is a link that leads out of the archive",
+        ));
     }
     Ok(target)
 }

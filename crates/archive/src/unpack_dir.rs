@@ -14,21 +14,21 @@ use fs_err::OpenOptions;
 use wheelhouse_types::error::Context;
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::limits::{Allowance, Limits};
-use super::safe_path::refusal;
+use super::limits::{Limits, RemainingLimits};
+use super::safe_path::invalid_entry;
 use wheelhouse_fs::interruption;
 
 /// How many links a path may lead through, as in Linux.
 const LINKS_IN_A_PATH: u32 = 40;
 
 /// A directory being filled.
-pub(super) struct Destination {
+pub(super) struct UnpackDir {
     root: PathBuf,
-    nodes: BTreeMap<PathBuf, Node>,
-    allowance: Allowance,
+    nodes: BTreeMap<PathBuf, UnpackNode>,
+    allowance: RemainingLimits,
 }
 
-enum Node {
+enum UnpackNode {
     Directory(Option<SystemTime>),
     File,
     Link(PathBuf),
@@ -36,14 +36,14 @@ enum Node {
 
 /// What a file has beside its bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Attributes {
+pub(super) struct FileAttributes {
     pub(super) executable: bool,
     pub(super) modified: Option<SystemTime>,
     /// In bytes, as the archive says; what it holds must agree.
     pub(super) size: u64,
 }
 
-impl Destination {
+impl UnpackDir {
     /// Begins to fill `root`, which is made if it is missing and must be empty, with an archive of
     /// `archive_size` bytes.
     pub(super) fn new(root: &Path, limits: &Limits, archive_size: u64) -> Result<Self> {
@@ -60,7 +60,7 @@ impl Destination {
         Ok(Self {
             root: root.to_owned(),
             nodes: BTreeMap::new(),
-            allowance: limits.allowance(archive_size),
+            allowance: limits.remaining(archive_size),
         })
     }
 
@@ -75,11 +75,11 @@ impl Destination {
         let path: PathBuf = name.iter().collect();
         self.parents(&path)?;
         match self.nodes.get_mut(&path) {
-            Some(Node::Directory(known)) => {
+            Some(UnpackNode::Directory(known)) => {
                 *known = modified.or(*known);
                 Ok(())
             }
-            Some(Node::File | Node::Link(_)) => Err(conflict(&path)),
+            Some(UnpackNode::File | UnpackNode::Link(_)) => Err(conflict(&path)),
             None if path.as_os_str().is_empty() => Ok(()),
             None => self.make_directory(path, modified),
         }
@@ -87,7 +87,7 @@ impl Destination {
 
     fn make_directory(&mut self, path: PathBuf, modified: Option<SystemTime>) -> Result<()> {
         fs::create_dir(self.root.join(&path)).context(Kind::Fetch, || unwritable(&path))?;
-        self.nodes.insert(path, Node::Directory(modified));
+        self.nodes.insert(path, UnpackNode::Directory(modified));
         Ok(())
     }
 
@@ -95,7 +95,7 @@ impl Destination {
     pub(super) fn file(
         &mut self,
         name: &[&str],
-        attributes: Attributes,
+        attributes: FileAttributes,
         content: &mut dyn Read,
     ) -> Result<()> {
         let path = self.place(name)?;
@@ -109,18 +109,18 @@ impl Destination {
         let size = io::copy(&mut content.take(attributes.size), &mut file)
             .context(Kind::Fetch, damaged)?;
         if size != attributes.size {
-            return Err(refusal(&path.to_string_lossy(), "is cut short"));
+            return Err(invalid_entry(&path.to_string_lossy(), "is cut short"));
         }
         file.flush().context(Kind::Fetch, damaged)?;
         set_attributes(file.file(), attributes).context(Kind::Fetch, damaged)?;
-        self.nodes.insert(path, Node::File);
+        self.nodes.insert(path, UnpackNode::File);
         Ok(())
     }
 
     /// Notes a symbolic link, to be made when all else is there.
     pub(super) fn link(&mut self, name: &[&str], target: PathBuf) -> Result<()> {
         let path = self.place(name)?;
-        self.nodes.insert(path, Node::Link(target));
+        self.nodes.insert(path, UnpackNode::Link(target));
         Ok(())
     }
 
@@ -129,32 +129,37 @@ impl Destination {
         &mut self,
         name: &[&str],
         target: &[&str],
-        attributes: Attributes,
+        attributes: FileAttributes,
     ) -> Result<()> {
         let target: PathBuf = target.iter().collect();
         if name.iter().collect::<PathBuf>() == target {
             return Ok(());
         }
         match self.nodes.get(&target) {
-            Some(Node::File) => self.duplicate(name, &target, attributes),
-            Some(Node::Link(linked)) => {
+            Some(UnpackNode::File) => self.duplicate(name, &target, attributes),
+            Some(UnpackNode::Link(linked)) => {
                 let linked = linked.clone();
                 self.link(name, linked)
             }
             _ => {
                 let fault = "is a hard link to no earlier file of the archive";
-                Err(refusal(&name.join("/"), fault))
+                Err(invalid_entry(&name.join("/"), fault))
             }
         }
     }
 
-    fn duplicate(&mut self, name: &[&str], target: &Path, attributes: Attributes) -> Result<()> {
+    fn duplicate(
+        &mut self,
+        name: &[&str],
+        target: &Path,
+        attributes: FileAttributes,
+    ) -> Result<()> {
         let unreadable = || unwritable(target);
         let mut content =
             fs::File::open(self.root.join(target)).context(Kind::Fetch, unreadable)?;
         let size = content.metadata().context(Kind::Fetch, unreadable)?.len();
         self.count(&name.join("/"), size)?;
-        self.file(name, Attributes { size, ..attributes }, &mut content)
+        self.file(name, FileAttributes { size, ..attributes }, &mut content)
     }
 
     /// Makes room for a file or a link.
@@ -162,13 +167,13 @@ impl Destination {
         let path: PathBuf = name.iter().collect();
         self.parents(&path)?;
         match self.nodes.get(&path) {
-            Some(Node::Directory(_)) => return Err(conflict(&path)),
+            Some(UnpackNode::Directory(_)) => return Err(conflict(&path)),
             // As tar does, the last of several entries with the same name counts.
-            Some(Node::File) => {
+            Some(UnpackNode::File) => {
                 fs::remove_file(self.root.join(&path))
                     .context(Kind::Fetch, || unwritable(&path))?;
             }
-            Some(Node::Link(_)) | None => {}
+            Some(UnpackNode::Link(_)) | None => {}
         }
         Ok(path)
     }
@@ -179,8 +184,8 @@ impl Destination {
         ancestors.pop();
         for ancestor in ancestors.into_iter().rev() {
             match self.nodes.get(ancestor) {
-                Some(Node::Directory(_)) => {}
-                Some(Node::File | Node::Link(_)) => return Err(conflict(ancestor)),
+                Some(UnpackNode::Directory(_)) => {}
+                Some(UnpackNode::File | UnpackNode::Link(_)) => return Err(conflict(ancestor)),
                 None => self.make_directory(ancestor.to_owned(), None)?,
             }
         }
@@ -193,18 +198,18 @@ impl Destination {
     /// A link that leads outside.
     pub(super) fn finish(self) -> Result<()> {
         for (path, node) in &self.nodes {
-            if let Node::Link(target) = node {
+            if let UnpackNode::Link(target) = node {
                 self.check_link(path, target)?;
             }
         }
         for (path, node) in &self.nodes {
-            if let Node::Link(target) = node {
+            if let UnpackNode::Link(target) = node {
                 symlink(target, &self.root.join(path)).context(Kind::Fetch, || unwritable(path))?;
             }
         }
         // In reverse, so that a directory's time is set after those below it.
         for (path, node) in self.nodes.iter().rev() {
-            if let Node::Directory(Some(modified)) = node {
+            if let UnpackNode::Directory(Some(modified)) = node {
                 fs::File::open(self.root.join(path))
                     .and_then(|directory| directory.file().set_modified(*modified))
                     .context(Kind::Fetch, || unwritable(path))?;
@@ -215,7 +220,7 @@ impl Destination {
 
     /// Follows the link at `path` through all links of the archive.
     fn check_link(&self, path: &Path, target: &Path) -> Result<()> {
-        let refused = |fault: &str| refusal(&path.to_string_lossy(), fault);
+        let refused = |fault: &str| invalid_entry(&path.to_string_lossy(), fault);
         let outside = || refused("is a link that leads out of the archive");
         let mut reached = parts(path.parent().unwrap_or(Path::new("")));
         let mut ahead = Vec::new();
@@ -227,7 +232,9 @@ impl Destination {
                 continue;
             }
             reached.push(part);
-            if let Some(Node::Link(next)) = self.nodes.get(&reached.iter().collect::<PathBuf>()) {
+            if let Some(UnpackNode::Link(next)) =
+                self.nodes.get(&reached.iter().collect::<PathBuf>())
+            {
                 links += 1;
                 if links > LINKS_IN_A_PATH {
                     return Err(refused("is a link in a circle"));
@@ -258,7 +265,7 @@ fn parts(path: &Path) -> Vec<OsString> {
 }
 
 fn conflict(path: &Path) -> Error {
-    refusal(
+    invalid_entry(
         &path.to_string_lossy(),
         "is both a directory and something else",
     )
@@ -270,7 +277,7 @@ fn unwritable(path: &Path) -> String {
 
 /// Sets mode and time. Modes do not depend on the user's mask, so that what is built from the
 /// files does not either; set-user-ID and its like are never set.
-fn set_attributes(file: &std::fs::File, attributes: Attributes) -> io::Result<()> {
+fn set_attributes(file: &std::fs::File, attributes: FileAttributes) -> io::Result<()> {
     set_mode(file, attributes.executable)?;
     if let Some(modified) = attributes.modified {
         file.set_modified(modified)?;

@@ -36,7 +36,7 @@ const COMMENT: usize = 0xffff;
 const DIRECTORY: u64 = 256 << 20;
 
 /// An entry as the directory has it.
-struct Entry<'a> {
+struct CentralEntry<'a> {
     name: &'a [u8],
     flags: u16,
     method: u16,
@@ -47,7 +47,7 @@ struct Entry<'a> {
 }
 
 /// Where the directory is (offsets).
-struct Directory {
+struct CentralDirectory {
     start: u64,
     end: u64,
     entries: u64,
@@ -88,7 +88,7 @@ pub(super) fn check(file: &mut (impl Read + Seek)) -> Result<()> {
 }
 
 /// Finds the directory by the record at the end.
-fn find(file: &mut (impl Read + Seek)) -> Result<Directory> {
+fn find(file: &mut (impl Read + Seek)) -> Result<CentralDirectory> {
     let unreadable = || "it is not a zip file".to_owned();
     let size = file
         .seek(SeekFrom::End(0))
@@ -108,7 +108,7 @@ fn find(file: &mut (impl Read + Seek)) -> Result<Directory> {
     }
     let field = |at| u32_at(record, at).map_or(0, u64::from);
     let record_start = tail_start + at as u64;
-    let mut directory = Directory {
+    let mut directory = CentralDirectory {
         start: field(16),
         end: record_start,
         entries: u16_at(record, 10).map_or(0, u64::from),
@@ -123,7 +123,7 @@ fn find(file: &mut (impl Read + Seek)) -> Result<Directory> {
         if !record.starts_with(END64) || ends != record_start - LOCATOR_LENGTH as u64 {
             return Err(ambiguous("it does not end with its directory"));
         }
-        directory = Directory {
+        directory = CentralDirectory {
             start: field(48),
             end: start,
             entries: field(32),
@@ -138,7 +138,7 @@ fn find(file: &mut (impl Read + Seek)) -> Result<Directory> {
 }
 
 /// Reads the entries of the directory that is `bytes`.
-fn entries(bytes: &[u8]) -> Result<Vec<Entry<'_>>> {
+fn entries(bytes: &[u8]) -> Result<Vec<CentralEntry<'_>>> {
     let (mut entries, mut rest) = (Vec::new(), bytes);
     while !rest.is_empty() {
         let (entry, length) = entry(rest).ok_or_else(|| ambiguous("its directory is damaged"))?;
@@ -149,7 +149,7 @@ fn entries(bytes: &[u8]) -> Result<Vec<Entry<'_>>> {
 }
 
 /// The entry at the beginning of `bytes`, and its length.
-fn entry(bytes: &[u8]) -> Option<(Entry<'_>, usize)> {
+fn entry(bytes: &[u8]) -> Option<(CentralEntry<'_>, usize)> {
     let name_end = CENTRAL_LENGTH + usize::from(u16_at(bytes, 28)?);
     let extra_end = name_end + usize::from(u16_at(bytes, 30)?);
     let end = extra_end + usize::from(u16_at(bytes, 32)?);
@@ -158,11 +158,11 @@ fn entry(bytes: &[u8]) -> Option<(Entry<'_>, usize)> {
     }
     let (size, compressed) = (u32_at(bytes, 24)?, u32_at(bytes, 20)?);
     let offset = u32_at(bytes, 42)?;
-    let mut wide = Wide::of(&bytes[name_end..extra_end])?;
+    let mut wide = Zip64Field::of(&bytes[name_end..extra_end])?;
     let size = wide.value(size)?;
     let compressed = wide.value(compressed)?;
     let offset = wide.value(offset)?;
-    let entry = Entry {
+    let entry = CentralEntry {
         name: &bytes[CENTRAL_LENGTH..name_end],
         flags: u16_at(bytes, 8)?,
         method: u16_at(bytes, 10)?,
@@ -175,9 +175,9 @@ fn entry(bytes: &[u8]) -> Option<(Entry<'_>, usize)> {
 }
 
 /// The values of the extra field for zip64, in their order.
-struct Wide<'a>(&'a [u8]);
+struct Zip64Field<'a>(&'a [u8]);
 
-impl<'a> Wide<'a> {
+impl<'a> Zip64Field<'a> {
     /// Finds the field among those of `extra`; `None` if they are damaged, or it is there twice.
     fn of(mut extra: &'a [u8]) -> Option<Self> {
         let mut found = None;
@@ -205,7 +205,11 @@ impl<'a> Wide<'a> {
 }
 
 /// Checks that the header of `entry` says what the directory says, and that the entry ends at `next`.
-fn check_entry(file: &mut (impl Read + Seek), entry: &Entry<'_>, next: u64) -> io::Result<()> {
+fn check_entry(
+    file: &mut (impl Read + Seek),
+    entry: &CentralEntry<'_>,
+    next: u64,
+) -> io::Result<()> {
     let wrong = |what: &str| Err(io::Error::other(format!("has {what}")));
     let header = read(file, entry.offset, LOCAL_LENGTH + entry.name.len())?;
     let short = |at| u16_at(&header, at).unwrap_or_default();
@@ -248,7 +252,7 @@ fn check_entry(file: &mut (impl Read + Seek), entry: &Entry<'_>, next: u64) -> i
     }
 }
 
-impl Entry<'_> {
+impl CentralEntry<'_> {
     /// Whether `descriptor` (4.3.9) says what the directory says: checksum and sizes of four or eight bytes, behind a signature or
     /// without.
     fn describes(&self, descriptor: &[u8]) -> bool {

@@ -9,8 +9,11 @@ use wheelhouse_types::error::Context;
 use wheelhouse_types::{Error, Kind, Result};
 use zip::ZipArchive;
 
-use super::safe_path::{components, refusal};
+use super::safe_path::{components, invalid_entry};
 use super::zip_layout;
+
+/// The first bytes of a zip file with entries.
+pub(crate) const SIGNATURE: &[u8] = b"PK\x03\x04";
 
 /// What a zip file's directory says of one entry.
 #[derive(Clone, Debug)]
@@ -52,7 +55,7 @@ pub(super) fn entries<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<Vec<Zip
     for index in 0..archive.len() {
         let entry = judged(archive, index)?;
         if !entry.directory && !files.insert(entry.path.clone()) {
-            return Err(refusal(&entry.path, "is there twice"));
+            return Err(invalid_entry(&entry.path, "is there twice"));
         }
         entries.push(entry);
     }
@@ -68,14 +71,14 @@ fn judged<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<ZipEn
     let path = components(&name)?.join("/");
     let mode = data.unix_mode().unwrap_or(0);
     if path.is_empty() && !data.is_dir() {
-        return Err(refusal(&name, "has no name"));
+        return Err(invalid_entry(&name, "has no name"));
     }
     // 0 stands for archives made where files have no type.
     if !matches!(mode & 0o170_000, 0 | 0o100_000 | 0o040_000) {
-        return Err(refusal(&name, "is neither a file nor a directory"));
+        return Err(invalid_entry(&name, "is neither a file nor a directory"));
     }
     if data.encrypted() {
-        return Err(refusal(&name, "is encrypted"));
+        return Err(invalid_entry(&name, "is encrypted"));
     }
     Ok(ZipEntry {
         path,
@@ -98,7 +101,7 @@ pub(super) fn read<R: Read + Seek>(
 ) -> Result<Vec<u8>> {
     let unreadable = || format!("entry `{}` cannot be read", entry.path);
     if entry.size > limit {
-        return Err(refusal(&entry.path, "is larger than it may be"));
+        return Err(invalid_entry(&entry.path, "is larger than it may be"));
     }
     let mut bytes = Vec::new();
     archive
@@ -108,7 +111,7 @@ pub(super) fn read<R: Read + Seek>(
         .read_to_end(&mut bytes)
         .context(Kind::Fetch, unreadable)?;
     if bytes.len() as u64 > limit {
-        return Err(refusal(&entry.path, "is larger than it may be"));
+        return Err(invalid_entry(&entry.path, "is larger than it may be"));
     }
     Ok(bytes)
 }

@@ -1,5 +1,6 @@
 //! Files of the user, locks, temporary files, threads, and ending early.
 
+pub mod digest;
 pub mod input;
 pub mod interruption;
 pub mod locks;

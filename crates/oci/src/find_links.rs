@@ -256,7 +256,7 @@ fn look(place: &Path) -> Option<LinkedWheelhouse> {
     let files: BTreeMap<String, LinkedFile> = serde_json::from_slice(&record).ok()?;
     let directory = place.join(FILES);
     let is_whole = |(name, file): (&String, &LinkedFile)| {
-        wheelhouse_store::is_untouched(&directory.join(name), file.size)
+        wheelhouse_store::is_unmodified(&directory.join(name), file.size)
     };
     let all = files.iter().all(is_whole);
     all.then_some(LinkedWheelhouse { directory, files })

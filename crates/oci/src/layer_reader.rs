@@ -15,17 +15,17 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
-use sha2::Digest as _;
 use tar::EntryType;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::{Error, Kind, Result, Sha256, limits};
+use wheelhouse_types::{Error, Kind, Result, limits};
 
 use crate::image::builder::LABEL_PREFIX;
 use crate::root::{Node, Root};
 use crate::transport::SourceImage;
 use wheelhouse_archive::Limits;
-use wheelhouse_archive::safe_path::{components, refusal};
+use wheelhouse_archive::safe_path::{components, invalid_entry};
 use wheelhouse_archive::tarball::{self, TarEntry};
+use wheelhouse_fs::digest::Digester;
 
 /// Where a wheelhouse is unless the image says where.
 pub const USUAL_PATH: &str = "opt/app-root/wheelhouse";
@@ -237,7 +237,7 @@ impl Allowance {
         let size = u64::try_from(sizes.sum::<i128>()).unwrap_or(u64::MAX);
         Self {
             entries: limits::IMAGE_ENTRIES,
-            bytes: Limits::default().ceiling(size),
+            bytes: Limits::default().byte_limit(size),
         }
     }
 
@@ -254,7 +254,7 @@ impl Allowance {
 
 fn bomb(name: &str) -> Error {
     let fault = "takes the image beyond what may be unpacked";
-    refusal(name, fault).with_hint("It looks like a decompression bomb.")
+    invalid_entry(name, fault).with_hint("It looks like a decompression bomb.")
 }
 
 /// Calls `visit` with each entry of a layer and its number, and checks the digests of the layer.
@@ -288,18 +288,19 @@ fn each_entry(
     let damaged = || "it is damaged".to_owned();
     let blob = image.source.blob(&image.layers[layer])?;
     let blob = Shared(Rc::new(RefCell::new(blob)));
-    let inflated = tarball::inflate(BufReader::new(blob.clone())).context(Kind::Fetch, damaged)?;
-    let digest = Rc::new(RefCell::new(sha2::Sha256::new()));
+    let inflated =
+        tarball::decompress(BufReader::new(blob.clone())).context(Kind::Fetch, damaged)?;
+    let digest = Rc::new(RefCell::new(Digester::default()));
     let digested = Digested {
         inner: inflated,
         digest: Rc::clone(&digest),
     };
     let mut whole = Shared(Rc::new(RefCell::new(digested)));
-    tarball::each_entry(BufReader::new(whole.clone()), visit)?;
+    tarball::for_each_entry(BufReader::new(whole.clone()), visit)?;
     for rest in [&mut whole as &mut dyn Read, &mut blob.clone()] {
         io::copy(&mut rest.take(PADDING), &mut io::sink()).context(Kind::Fetch, damaged)?;
     }
-    let digest = format!("sha256:{}", Sha256::finish(digest.take()));
+    let digest = format!("sha256:{}", digest.take().finish().sha256);
     match image.config["rootfs"]["diff_ids"][layer].as_str() {
         Some(expected) if expected == digest => Ok(()),
         _ => Err(Error::new(
@@ -334,7 +335,7 @@ impl<R: Read> Read for Shared<R> {
 
 struct Digested {
     inner: Box<dyn Read>,
-    digest: Rc<RefCell<sha2::Sha256>>,
+    digest: Rc<RefCell<Digester>>,
 }
 
 impl Read for Digested {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wheelhouse_types::{Error, Result};
 
-use wheelhouse_archive::safe_path::{LONGEST_NAME, refusal, shown};
+use wheelhouse_archive::safe_path::{MAX_NAME_LENGTH, escape_for_display, invalid_entry};
 
 /// The most links on the way to a file, as for Linux.
 const MOST_LINKS: usize = 40;
@@ -190,7 +190,7 @@ impl<C: Clone> Root<C> {
                     }
                     Node::Broken(target) => return Err(dangling(path, target)),
                     Node::Other => {
-                        return Err(refusal(path, "is neither a file nor a directory"));
+                        return Err(invalid_entry(path, "is neither a file nor a directory"));
                     }
                 }
             }
@@ -222,7 +222,7 @@ impl<C: Clone> Root<C> {
                 real.push('/');
             }
             real.push_str(component);
-            if real.len() > LONGEST_NAME {
+            if real.len() > MAX_NAME_LENGTH {
                 return Err(Fault::Length);
             }
             if (follow_last || !pending.is_empty())
@@ -292,18 +292,18 @@ impl Fault {
         let link = if target.is_empty() {
             String::new()
         } else {
-            format!("is a link to `{}`, which ", shown(target))
+            format!("is a link to `{}`, which ", escape_for_display(target))
         };
         match self {
-            Self::Links => refusal(
+            Self::Links => invalid_entry(
                 name,
                 &format!("{link}leads through more than {MOST_LINKS} links"),
             ),
-            Self::Length => refusal(
+            Self::Length => invalid_entry(
                 name,
                 &format!("{link}leads to a name longer than a file's can be"),
             ),
-            Self::Names => refusal(
+            Self::Names => invalid_entry(
                 name,
                 "takes the names of the image beyond what may be unpacked",
             )
@@ -315,9 +315,9 @@ impl Fault {
 fn dangling(name: &str, target: &str) -> Error {
     let fault = format!(
         "is a link to `{}`, which is not a file of the image",
-        shown(target)
+        escape_for_display(target)
     );
-    refusal(name, &fault)
+    invalid_entry(name, &fault)
 }
 
 fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {

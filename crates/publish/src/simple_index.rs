@@ -68,8 +68,7 @@ pub fn is_page(name: &str) -> bool {
 /// Returns whether pip 24 and newer ignore the sdist `filename` in a directory of `--find-links`.
 #[must_use]
 pub fn is_legacy(filename: &str) -> bool {
-    let supported = [".whl", ".tar.gz", ".zip"];
-    !supported.iter().any(|suffix| filename.ends_with(suffix))
+    !wheelhouse_archive::is_find_links_name(filename)
 }
 
 /// Renders all pages of the index of `wheels`: paths relative to the wheelhouse with their bytes, sorted by path. The

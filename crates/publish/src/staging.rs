@@ -207,7 +207,7 @@ fn is_older(file: &Metadata, other: &Metadata) -> bool {
 
 /// Computes the digest of the file at `path`.
 pub(crate) fn digest(path: &Path) -> io::Result<Sha256> {
-    Ok(Sha256::of_reader(&mut fs::File::open(path)?)?.0)
+    Ok(wheelhouse_fs::digest::sha256(&mut fs::File::open(path)?)?.0)
 }
 
 /// A complete file that still has a temporary name.

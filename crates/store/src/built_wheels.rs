@@ -9,11 +9,11 @@ use std::path::{Component, Path};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
+use wheelhouse_fs::digest::Digester;
 use wheelhouse_types::{Result, Sha256};
 
 use super::writer::create_new;
-use super::{Found, Store, Stored, error};
+use super::{Lookup, Store, StoredFile, error};
 
 const SCHEMA: &str = "wheelhouse-built/1";
 
@@ -29,17 +29,17 @@ impl BuildKey {
         L: AsRef<[u8]>,
         V: AsRef<[u8]>,
     {
-        let mut hasher = sha2::Sha256::new();
+        let mut digester = Digester::default();
         let mut text = |text: &[u8]| {
-            hasher.update((text.len() as u64).to_le_bytes());
-            hasher.update(text);
+            digester.update(&(text.len() as u64).to_le_bytes());
+            digester.update(text);
         };
         text(SCHEMA.as_bytes());
         for (label, value) in fields {
             text(label.as_ref());
             text(value.as_ref());
         }
-        Self(Sha256::finish(hasher))
+        Self(digester.finish().sha256)
     }
 }
 
@@ -69,7 +69,7 @@ pub struct BuiltWheel {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record<W> {
+struct BuildRecord<W> {
     schema: String,
     #[serde(flatten)]
     wheel: W,
@@ -81,25 +81,25 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::find`].
-    pub fn built(&self, key: &BuildKey) -> Result<Found<(BuiltWheel, Stored)>> {
+    pub fn find_built(&self, key: &BuildKey) -> Result<Lookup<(BuiltWheel, StoredFile)>> {
         let path = self.layout().record(key);
         let text = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lookup::Miss),
             text => text.map_err(|error| error::reading(&path, error))?,
         };
         let Some(wheel) = parse(&text) else {
-            self.forget_built(key);
-            return Ok(Found::Absent);
+            self.remove_build_record(key);
+            return Ok(Lookup::Miss);
         };
         Ok(match self.find(&wheel.sha256)? {
-            Found::Present(stored) if stored.size == wheel.size => Found::Present((wheel, stored)),
-            Found::Present(_) | Found::Absent => Found::Absent,
-            Found::Corrupt(path) => Found::Corrupt(path),
+            Lookup::Hit(stored) if stored.size == wheel.size => Lookup::Hit((wheel, stored)),
+            Lookup::Hit(_) | Lookup::Miss => Lookup::Miss,
+            Lookup::Corrupt(path) => Lookup::Corrupt(path),
         })
     }
 
     /// Removes the record of `key`, which cannot be right. Where that fails, it is replaced when the wheel was built again.
-    pub fn forget_built(&self, key: &BuildKey) {
+    pub fn remove_build_record(&self, key: &BuildKey) {
         if self.is_writable() {
             let _ = fs::remove_file(self.layout().record(key));
         }
@@ -109,9 +109,9 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the store cannot be written.
-    pub fn record_built(&self, key: &BuildKey, wheel: &BuiltWheel) -> Result<()> {
+    pub fn save_build_record(&self, key: &BuildKey, wheel: &BuiltWheel) -> Result<()> {
         let failed = |error| error::writing(self.root(), error);
-        let record = Record {
+        let record = BuildRecord {
             schema: SCHEMA.to_owned(),
             wheel,
         };
@@ -127,7 +127,7 @@ impl Store {
 
 /// Reads a record of this version.
 pub(super) fn parse(text: &[u8]) -> Option<BuiltWheel> {
-    let record: Record<BuiltWheel> = serde_json::from_slice(text).ok()?;
+    let record: BuildRecord<BuiltWheel> = serde_json::from_slice(text).ok()?;
     let usable = record.schema == SCHEMA && is_wheel_name(&record.wheel.filename);
     usable.then_some(record.wheel)
 }

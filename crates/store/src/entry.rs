@@ -2,7 +2,7 @@
 //!
 //! An entry is digested the first time that a process wants it. Afterwards one `lstat` tells that it is the same
 //! file: the time of its last change, which no process can choose, is the same. Entries that the caller
-//! [believes](Store::believing) are not digested while they have the modification time [`STORE_MTIME`]; a process that
+//! [believes](Store::trusting) are not digested while they have the modification time [`STORE_MTIME`]; a process that
 //! writes to one moves that time, but can also put it back.
 //!
 //! The access time says when an entry was last wanted; it is set by hand, at most
@@ -33,7 +33,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// A file of the store whose digest was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredFile {
     pub sha256: Sha256,
     /// In bytes.
     pub size: u64,
@@ -44,22 +44,22 @@ pub struct Stored {
 
 /// What a look into the store found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found<T = Stored> {
+pub enum Lookup<T = StoredFile> {
     /// It is there and right.
-    Present(T),
+    Hit(T),
     /// It is not there.
-    Absent,
+    Miss,
     /// It was there, but was changed or cannot be read, so it has been removed (unless it may not be):
     /// worth a warning, and to be had again like an absent one.
     Corrupt(PathBuf),
 }
 
-impl<T> Found<T> {
+impl<T> Lookup<T> {
     /// The thing, if it is there and right.
-    pub fn present(self) -> Option<T> {
+    pub fn hit(self) -> Option<T> {
         match self {
-            Self::Present(thing) => Some(thing),
-            Self::Absent | Self::Corrupt(_) => None,
+            Self::Hit(thing) => Some(thing),
+            Self::Miss | Self::Corrupt(_) => None,
         }
     }
 }
@@ -79,8 +79,8 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the directory of the entry cannot be read, or if a corrupt entry cannot be removed.
-    pub fn find(&self, sha256: &Sha256) -> Result<Found> {
-        self.look(sha256, self.believed.contains(sha256))
+    pub fn find(&self, sha256: &Sha256) -> Result<Lookup> {
+        self.look(sha256, self.trusted.contains(sha256))
     }
 
     /// Looks for many files, on all processors; the results are in the order of `digests`.
@@ -90,7 +90,7 @@ impl Store {
     ///
     /// # Panics
     /// If [`Store::find`] does.
-    pub fn find_many(&self, digests: &[Sha256]) -> Result<Vec<Found>> {
+    pub fn find_many(&self, digests: &[Sha256]) -> Result<Vec<Lookup>> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let next = AtomicUsize::new(0);
         // The sizes of files differ, so each thread takes one after another.
@@ -107,17 +107,17 @@ impl Store {
         found.into_iter().map(|(_, found)| found).collect()
     }
 
-    fn look(&self, sha256: &Sha256, is_believed: bool) -> Result<Found> {
+    fn look(&self, sha256: &Sha256, is_believed: bool) -> Result<Lookup> {
         let path = self.layout().entry(sha256);
         match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Absent),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lookup::Miss),
             Err(error) => Err(error::reading(&path, error)),
-            Ok(metadata) if self.is_checked(sha256, &metadata) => {
-                Ok(Found::Present(stored(sha256, path, &metadata)))
+            Ok(metadata) if self.is_verified(sha256, &metadata) => {
+                Ok(Lookup::Hit(stored(sha256, path, &metadata)))
             }
             Ok(metadata) if is_believed && is_trusted(&metadata) => {
                 self.mark_used(&path, &metadata);
-                Ok(Found::Present(stored(sha256, path, &metadata)))
+                Ok(Lookup::Hit(stored(sha256, path, &metadata)))
             }
             Ok(metadata) if metadata.is_file() => self.examine(sha256, &path, &metadata),
             Ok(metadata) => self.discard(sha256, path, &metadata),
@@ -125,10 +125,10 @@ impl Store {
     }
 
     /// Digests an entry.
-    fn examine(&self, sha256: &Sha256, path: &Path, judged: &Metadata) -> Result<Found> {
+    fn examine(&self, sha256: &Sha256, path: &Path, judged: &Metadata) -> Result<Lookup> {
         let failed = |error| error::reading(path, error);
         let mut file = match fs::File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lookup::Miss),
             // What cannot be read is had again, like what is corrupt.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return self.discard(sha256, path.to_owned(), judged);
@@ -136,7 +136,7 @@ impl Store {
             opened => opened.map_err(failed)?,
         };
         let before = file.metadata().map_err(failed)?;
-        let found = match Sha256::of_reader(&mut file) {
+        let found = match wheelhouse_fs::digest::sha256(&mut file) {
             Ok((found, _)) => found,
             Err(error) => {
                 tracing::debug!("`{}` cannot be read: {error}", path.display());
@@ -154,20 +154,20 @@ impl Store {
             }
             self.mark_used(path, &after);
             after = file.metadata().map_err(failed)?;
-            self.note_checked(sha256, &after);
+            self.mark_verified(sha256, &after);
         }
-        Ok(Found::Present(stored(sha256, path.to_owned(), &after)))
+        Ok(Lookup::Hit(stored(sha256, path.to_owned(), &after)))
     }
 
-    /// Verifies that `stored` is what it was when it was found. It is not believed now.
+    /// Verifies that `stored` is what it was when it was found. It is not trusted now.
     ///
     /// # Errors
     /// Fails if the entry is gone or corrupt; one that is corrupt is removed.
-    pub(super) fn check(&self, stored: &Stored) -> Result<()> {
+    pub(super) fn check(&self, stored: &StoredFile) -> Result<()> {
         match self.look(&stored.sha256, false)? {
-            Found::Present(_) => Ok(()),
-            Found::Absent => Err(error::changed(&stored.path, "was removed from the cache")),
-            Found::Corrupt(path) => Err(error::changed(&path, "became corrupt in the cache")),
+            Lookup::Hit(_) => Ok(()),
+            Lookup::Miss => Err(error::changed(&stored.path, "was removed from the cache")),
+            Lookup::Corrupt(path) => Err(error::changed(&path, "became corrupt in the cache")),
         }
     }
 
@@ -181,16 +181,16 @@ impl Store {
         sha256: &Sha256,
         path: PathBuf,
         judged: &Metadata,
-    ) -> Result<Found> {
+    ) -> Result<Lookup> {
         if !self.is_writable() {
-            return Ok(Found::Corrupt(path));
+            return Ok(Lookup::Corrupt(path));
         }
         let failed = |error| error::writing(self.root(), error);
         let lock = Layout::open_lock(&self.layout().removal_lock()).map_err(failed)?;
-        let taken = locks::take(lock.file(), Share::Exclusive, &self.layout().described())?;
+        let taken = locks::take(lock.file(), Share::Exclusive, &self.layout().display_name())?;
         tolerate_no_locks(taken).map_err(failed)?;
         match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Corrupt(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lookup::Corrupt(path)),
             Err(error) => Err(error::reading(&path, error)),
             Ok(now) if is_same(judged, &now) => {
                 match fs::remove_file(&path) {
@@ -198,7 +198,7 @@ impl Store {
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
                     removed => removed.map_err(failed)?,
                 }
-                Ok(Found::Corrupt(path))
+                Ok(Lookup::Corrupt(path))
             }
             Ok(_) => {
                 drop(lock);
@@ -207,7 +207,7 @@ impl Store {
         }
     }
 
-    /// Notes that an entry is in use, for [`super::Upkeep::prune`].
+    /// Notes that an entry is in use, for [`super::GarbageCollector::prune`].
     fn mark_used(&self, path: &Path, metadata: &Metadata) {
         let used_lately = metadata
             .accessed()
@@ -240,8 +240,8 @@ pub(super) fn has_store_mtime(metadata: &Metadata) -> bool {
     metadata.modified().is_ok_and(|time| time == store_mtime())
 }
 
-pub(super) fn stored(sha256: &Sha256, path: PathBuf, metadata: &Metadata) -> Stored {
-    Stored {
+pub(super) fn stored(sha256: &Sha256, path: PathBuf, metadata: &Metadata) -> StoredFile {
+    StoredFile {
         sha256: *sha256,
         size: metadata.len(),
         path,

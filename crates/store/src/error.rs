@@ -63,7 +63,7 @@ pub(super) fn upkeep(root: &Path, error: impl Into<io::Error>) -> Error {
 }
 
 /// A file cannot be put where it belongs.
-pub(super) fn placing(destination: &Path, error: io::Error) -> Error {
+pub(super) fn linking(destination: &Path, error: io::Error) -> Error {
     let directory = destination.parent().unwrap_or(destination).display();
     let hint = match error.kind() {
         _ if is_full(&error) => Some(format!(
@@ -81,10 +81,10 @@ pub(super) fn placing(destination: &Path, error: io::Error) -> Error {
         _ => None,
     };
     let message = format!("failed to write `{}`", destination.display());
-    let placing = Error::new(Kind::Publish, message).caused_by(error);
+    let failure = Error::new(Kind::Publish, message).caused_by(error);
     match hint {
-        Some(hint) => placing.with_hint(hint),
-        None => placing,
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Upkeep: how much the store holds, and getting rid of it.
+//! GarbageCollector: how much the store holds, and getting rid of it.
 //!
 //! What removes files holds the store's lock alone, so nobody else has the store open meanwhile.
 //! Last use is the access time of an entry, which looking it up sets (see [`super::Store::find`]).
@@ -29,7 +29,7 @@ const NOTES: [&str; 4] = [EXAMINED, LAYERS, SURROUNDINGS, TREE_FILES];
 
 /// What a store holds; sizes in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Info {
+pub struct StoreUsage {
     pub root: PathBuf,
     /// Wheels and sdists.
     pub files: usize,
@@ -42,7 +42,7 @@ pub struct Info {
     pub others: BTreeMap<String, u64>,
 }
 
-impl Info {
+impl StoreUsage {
     /// The size of everything below the root, but for records.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
@@ -52,7 +52,7 @@ impl Info {
 
 /// What to prune; with neither limit, only what was left behind.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Policy {
+pub struct PrunePolicy {
     /// Removes files that nobody has wanted for so long. Uses are noted once a day, so less than
     /// two days has little meaning.
     pub unused_for: Option<Duration>,
@@ -62,7 +62,7 @@ pub struct Policy {
 
 /// What was removed; sizes in bytes. What a wheelhouse links to stays on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Removed {
+pub struct Removal {
     pub files: usize,
     /// Records of built wheels.
     pub records: usize,
@@ -73,7 +73,7 @@ pub struct Removed {
 
 /// The store, opened by nobody else.
 #[derive(Debug)]
-pub struct Upkeep {
+pub struct GarbageCollector {
     layout: Layout,
     _lock: fs::File,
 }
@@ -90,12 +90,12 @@ impl Store {
     ///
     /// # Errors
     /// Fails if something cannot be listed.
-    pub fn info(&self) -> Result<Info> {
+    pub fn usage(&self) -> Result<StoreUsage> {
         let root = self.root();
         let failed = |error| error::upkeep(root, error);
-        let mut info = Info {
+        let mut info = StoreUsage {
             root: root.to_owned(),
-            ..Info::default()
+            ..StoreUsage::default()
         };
         for entry in entries(self.layout())? {
             info.files += 1;
@@ -136,12 +136,12 @@ impl Store {
     }
 }
 
-impl Upkeep {
+impl GarbageCollector {
     /// Takes the store below `root` for upkeep, or nothing if somebody has it open.
     ///
     /// # Errors
     /// Fails if there is no store below `root`, or if it cannot be written.
-    pub fn try_begin(root: impl Into<PathBuf>) -> Result<Option<Self>> {
+    pub fn try_lock_store(root: impl Into<PathBuf>) -> Result<Option<Self>> {
         let layout = Layout { root: root.into() };
         let lock = open_tagged(&layout)?;
         match tolerate_no_locks(lock.try_lock().map_err(io::Error::from)) {
@@ -158,11 +158,11 @@ impl Upkeep {
     /// it is this process.
     ///
     /// # Errors
-    /// As [`Upkeep::try_begin`].
-    pub fn begin(root: impl Into<PathBuf>) -> Result<Self> {
+    /// As [`GarbageCollector::try_lock_store`].
+    pub fn lock_store(root: impl Into<PathBuf>) -> Result<Self> {
         let layout = Layout { root: root.into() };
         let lock = open_tagged(&layout)?;
-        let taken = locks::take(lock.file(), Share::Exclusive, &layout.described())?;
+        let taken = locks::take(lock.file(), Share::Exclusive, &layout.display_name())?;
         tolerate_no_locks(taken).map_err(|error| error::upkeep(&layout.root, error))?;
         Ok(Self {
             layout,
@@ -175,8 +175,8 @@ impl Upkeep {
     ///
     /// # Errors
     /// Fails if something cannot be listed or removed.
-    pub fn prune(&self, policy: Policy) -> Result<Removed> {
-        let mut removed = Removed::default();
+    pub fn prune(&self, policy: PrunePolicy) -> Result<Removal> {
+        let mut removed = Removal::default();
         self.sweep(&mut removed)?;
         let (doomed, kept) = choose(entries(&self.layout)?, policy);
         for entry in doomed {
@@ -208,8 +208,8 @@ impl Upkeep {
     ///
     /// # Errors
     /// Fails if something cannot be listed or removed.
-    pub fn retain(&self, kept: &BTreeSet<Sha256>, others: &[&str]) -> Result<Removed> {
-        let mut removed = Removed::default();
+    pub fn retain(&self, kept: &BTreeSet<Sha256>, others: &[&str]) -> Result<Removal> {
+        let mut removed = Removal::default();
         for entry in entries(&self.layout)? {
             if !kept.contains(&entry.sha256) {
                 self.remove_file(&entry.path)?;
@@ -228,8 +228,8 @@ impl Upkeep {
     ///
     /// # Errors
     /// Fails if something cannot be listed or removed.
-    pub fn clean(&self, others: &[&str]) -> Result<Removed> {
-        let mut removed = Removed {
+    pub fn clean(&self, others: &[&str]) -> Result<Removal> {
+        let mut removed = Removal {
             files: entries(&self.layout)?.len(),
             records: self.files_in(BUILT)?.len(),
             temporary: self.files_in(TEMPORARY)?.len(),
@@ -264,7 +264,7 @@ impl Upkeep {
         }
     }
 
-    fn sweep(&self, removed: &mut Removed) -> Result<()> {
+    fn sweep(&self, removed: &mut Removal) -> Result<()> {
         for find in [Layout::unfinished, Layout::unfinished_of_engine] {
             for path in find(&self.layout) {
                 removed.bytes += bytes_below(&self.layout.root, &path)?;
@@ -275,7 +275,7 @@ impl Upkeep {
         Ok(())
     }
 
-    fn drop_records(&self, kept: &BTreeSet<Sha256>, removed: &mut Removed) -> Result<()> {
+    fn drop_records(&self, kept: &BTreeSet<Sha256>, removed: &mut Removal) -> Result<()> {
         for (path, metadata) in self.files_in(BUILT)? {
             let text = fs::read(&path).map_err(|error| error::upkeep(&self.layout.root, error))?;
             if built_wheels::parse(&text).is_none_or(|wheel| !kept.contains(&wheel.sha256)) {
@@ -313,7 +313,7 @@ fn open_tagged(layout: &Layout) -> Result<fs::File> {
 }
 
 /// Divides `entries` into those that `policy` removes and those that it keeps.
-fn choose(mut entries: Vec<Entry>, policy: Policy) -> (Vec<Entry>, Vec<Entry>) {
+fn choose(mut entries: Vec<Entry>, policy: PrunePolicy) -> (Vec<Entry>, Vec<Entry>) {
     entries.sort_by_key(|entry| (entry.used, entry.sha256));
     let mut total: u64 = entries.iter().map(|entry| entry.size).sum();
     entries.into_iter().partition(|entry| {

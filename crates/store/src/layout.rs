@@ -115,7 +115,7 @@ impl Layout {
     }
 
     /// Names the store for messages.
-    pub(super) fn described(&self) -> String {
+    pub(super) fn display_name(&self) -> String {
         format!("the cache `{}`", self.root.display())
     }
 
@@ -206,7 +206,7 @@ impl Layout {
         if self.is_tagged().map_err(unusable)? {
             return Ok(());
         }
-        match self.stranger().map_err(unusable)? {
+        match self.foreign_entry().map_err(unusable)? {
             None => match self.write_tag() {
                 // A process that closed the store meanwhile removed the unfinished tag.
                 Err(_) if self.is_tagged().map_err(unusable)? => Ok(()),
@@ -214,7 +214,7 @@ impl Layout {
             },
             // Another process may have been here meanwhile.
             Some(_) if self.is_tagged().map_err(unusable)? => Ok(()),
-            Some(stranger) => Err(not_a_cache(&self.root, &stranger)),
+            Some(foreign_entry) => Err(not_a_cache(&self.root, &foreign_entry)),
         }
     }
 
@@ -227,18 +227,18 @@ impl Layout {
     }
 
     /// Something in an untagged root that shows it to be no cache of ours.
-    fn stranger(&self) -> io::Result<Option<String>> {
-        let mut stranger = None;
+    fn foreign_entry(&self) -> io::Result<Option<String>> {
+        let mut foreign_entry = None;
         for entry in fs::read_dir(&self.root)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name == FILES {
                 return Ok(None);
             }
             if !is_of_filesystem(&name) {
-                stranger = Some(name);
+                foreign_entry = Some(name);
             }
         }
-        Ok(stranger)
+        Ok(foreign_entry)
     }
 
     fn write_tag(&self) -> io::Result<()> {
@@ -268,9 +268,9 @@ pub(super) fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
-fn not_a_cache(root: &Path, stranger: &str) -> Error {
+fn not_a_cache(root: &Path, foreign_entry: &str) -> Error {
     let message = format!(
-        "`{}` cannot be the cache: it holds something else (`{stranger}`)",
+        "`{}` cannot be the cache: it holds something else (`{foreign_entry}`)",
         root.display()
     );
     Error::new(Kind::Input, message).with_hint("Name a new or an empty directory with --cache-dir.")

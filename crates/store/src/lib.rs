@@ -41,12 +41,12 @@ mod writer;
 mod tests;
 
 pub use built_wheels::{BuildKey, BuiltWheel};
-pub use entry::{Found, Stored};
-pub use expected::{Algorithm, Digester, Digests, Expected};
-pub use gc::{Info, Policy, Removed, Upkeep};
+pub use entry::{Lookup, StoredFile};
+pub use expected::ExpectedFile;
+pub use gc::{GarbageCollector, PrunePolicy, Removal, StoreUsage};
 pub use layout::{STORE_MTIME, TEMPORARY_PREFIX};
-pub use link::{LinkMode, Placed, Placing, is_untouched};
-pub use verify::Verified;
+pub use link::{LinkMode, LinkOptions, LinkOutcome, is_unmodified};
+pub use verify::StoreVerification;
 pub use writer::FileWriter;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -60,22 +60,22 @@ use wheelhouse_types::{Result, Sha256};
 
 use entry::FileState;
 use layout::Layout;
-use link::Method;
+use link::LinkMethod;
 use wheelhouse_fs::locks::{self, Share};
 
 /// An open store. Clones share it; upkeep waits until the last one is gone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    shared: Arc<Shared>,
-    believed: Arc<BTreeSet<Sha256>>,
+    shared: Arc<StoreInner>,
+    trusted: Arc<BTreeSet<Sha256>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct StoreInner {
     layout: Layout,
     writable: bool,
     /// The best way to place a file on a device, where it is known.
-    methods: Mutex<BTreeMap<u64, Method>>,
+    link_methods: Mutex<BTreeMap<u64, LinkMethod>>,
     mode_of_new_files: OnceLock<Option<u32>>,
     /// The states in which entries were right.
     checked: Mutex<HashMap<Sha256, FileState>>,
@@ -83,7 +83,7 @@ struct Shared {
     lock: Option<fs::File>,
 }
 
-impl Drop for Shared {
+impl Drop for StoreInner {
     fn drop(&mut self) {
         let is_alone = || {
             self.lock
@@ -109,7 +109,7 @@ impl Store {
         let lock = Layout::open_lock(&layout.lock()).map_err(unusable)?;
         layout.create_buckets().map_err(unusable)?;
         layout.check_writable()?;
-        let taken = locks::take(lock.file(), Share::Shared, &layout.described())?;
+        let taken = locks::take(lock.file(), Share::Shared, &layout.display_name())?;
         tolerate_no_locks(taken).map_err(unusable)?;
         Ok(Self::new(layout, true, Some(lock)))
     }
@@ -125,7 +125,7 @@ impl Store {
         // Without a lock file nobody has ever written here, or will.
         let lock = fs::File::open(layout.lock()).ok();
         if let Some(lock) = &lock {
-            let taken = locks::take(lock.file(), Share::Shared, &layout.described())?;
+            let taken = locks::take(lock.file(), Share::Shared, &layout.display_name())?;
             tolerate_no_locks(taken).map_err(unusable)?;
         }
         Ok(Self::new(layout, false, lock))
@@ -133,15 +133,15 @@ impl Store {
 
     fn new(layout: Layout, writable: bool, lock: Option<fs::File>) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(StoreInner {
                 layout,
                 writable,
-                methods: Mutex::default(),
+                link_methods: Mutex::default(),
                 mode_of_new_files: OnceLock::new(),
                 checked: Mutex::default(),
                 lock,
             }),
-            believed: Arc::default(),
+            trusted: Arc::default(),
         }
     }
 
@@ -157,24 +157,24 @@ impl Store {
         self.shared.writable
     }
 
-    /// Returns the same store, which does not digest the entries `believed` while their times tell that they were not
+    /// Returns the same store, which does not digest the entries `trusted` while their times tell that they were not
     /// written to: those that a wheelhouse has already, and that are not placed there.
     #[must_use]
-    pub fn believing(self, believed: BTreeSet<Sha256>) -> Self {
+    pub fn trusting(self, trusted: BTreeSet<Sha256>) -> Self {
         Self {
-            believed: Arc::new(believed),
+            trusted: Arc::new(trusted),
             ..self
         }
     }
 
     /// Returns whether this process found the entry right in this very state.
-    fn is_checked(&self, sha256: &Sha256, metadata: &Metadata) -> bool {
+    fn is_verified(&self, sha256: &Sha256, metadata: &Metadata) -> bool {
         let checked = self.shared.checked.lock();
         let checked = checked.unwrap_or_else(PoisonError::into_inner);
         checked.get(sha256) == Some(&entry::state_of(metadata))
     }
 
-    fn note_checked(&self, sha256: &Sha256, metadata: &Metadata) {
+    fn mark_verified(&self, sha256: &Sha256, metadata: &Metadata) {
         let checked = self.shared.checked.lock();
         let mut checked = checked.unwrap_or_else(PoisonError::into_inner);
         checked.insert(*sha256, entry::state_of(metadata));
@@ -190,16 +190,16 @@ impl Store {
         *mode.get_or_init(|| writer::mode_of_new_files(self))
     }
 
-    fn best_method(&self, device: u64) -> Option<Method> {
-        let methods = self.shared.methods.lock();
-        let methods = methods.unwrap_or_else(PoisonError::into_inner);
-        methods.get(&device).copied()
+    fn link_method(&self, device: u64) -> Option<LinkMethod> {
+        let link_methods = self.shared.link_methods.lock();
+        let link_methods = link_methods.unwrap_or_else(PoisonError::into_inner);
+        link_methods.get(&device).copied()
     }
 
-    fn remember_method(&self, device: u64, method: Method) {
-        let methods = self.shared.methods.lock();
-        let mut methods = methods.unwrap_or_else(PoisonError::into_inner);
-        methods.insert(device, method);
+    fn remember_link_method(&self, device: u64, method: LinkMethod) {
+        let link_methods = self.shared.link_methods.lock();
+        let mut link_methods = link_methods.unwrap_or_else(PoisonError::into_inner);
+        link_methods.insert(device, method);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Placing: files of the store become files somewhere else, whole under their names or not at
+//! LinkOptions: files of the store become files somewhere else, whole under their names or not at
 //! all, and where the filesystem can without copying a byte.
 //!
 //! A file that was not digested by this process in the state that it has is digested before it is placed. Where it is
@@ -18,7 +18,7 @@ use wheelhouse_types::Result;
 
 use super::entry::{has_store_mtime, store_mtime};
 use super::writer::{create_new, make_temporary, permissions};
-use super::{Store, Stored, error};
+use super::{Store, StoredFile, error};
 
 /// How files get from the store to their place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,16 +37,16 @@ pub enum LinkMode {
 
 /// How to place a file.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Placing {
+pub struct LinkOptions {
     pub mode: LinkMode,
     /// Whether the caller knows that it was this file that an earlier run placed there: then a
     /// file that nobody has written to since may stay.
-    pub placed_before: bool,
+    pub linked_before: bool,
 }
 
 /// How a file came to its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placed {
+pub enum LinkOutcome {
     /// It was there already.
     Unchanged,
     Cloned,
@@ -56,7 +56,7 @@ pub enum Placed {
 
 /// A way to place a file, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Method {
+pub(super) enum LinkMethod {
     Clone,
     Link,
     Copy,
@@ -68,60 +68,70 @@ impl Store {
     /// # Errors
     /// Fails if the file was changed since it was found, or if the destination cannot be written, or not in the way that
     /// was asked for.
-    pub fn place(&self, stored: &Stored, destination: &Path, placing: Placing) -> Result<Placed> {
-        let failed = |error| error::placing(destination, error);
-        if is_placed(stored, destination, placing).map_err(failed)? {
-            return Ok(Placed::Unchanged);
+    pub fn link(
+        &self,
+        stored: &StoredFile,
+        destination: &Path,
+        options: LinkOptions,
+    ) -> Result<LinkOutcome> {
+        let failed = |error| error::linking(destination, error);
+        if is_linked(stored, destination, options).map_err(failed)? {
+            return Ok(LinkOutcome::Unchanged);
         }
         self.check(stored)?;
-        match placing.mode {
-            LinkMode::Auto => self.place_somehow(stored, destination),
-            LinkMode::Clone => self.place_by(Method::Clone, stored, destination),
-            LinkMode::Hardlink => match self.place_by(Method::Link, stored, destination) {
+        match options.mode {
+            LinkMode::Auto => self.link_best_effort(stored, destination),
+            LinkMode::Clone => self.link_with(LinkMethod::Clone, stored, destination),
+            LinkMode::Hardlink => match self.link_with(LinkMethod::Link, stored, destination) {
                 Err(error) if error.kind() == io::ErrorKind::TooManyLinks => {
-                    self.place_by(Method::Copy, stored, destination)
+                    self.link_with(LinkMethod::Copy, stored, destination)
                 }
                 other => other,
             },
-            LinkMode::Copy => self.place_by(Method::Copy, stored, destination),
+            LinkMode::Copy => self.link_with(LinkMethod::Copy, stored, destination),
         }
         .map_err(failed)
     }
 
     /// Tries one way after the other, and remembers which works for the device.
-    fn place_somehow(&self, stored: &Stored, destination: &Path) -> io::Result<Placed> {
+    fn link_best_effort(&self, stored: &StoredFile, destination: &Path) -> io::Result<LinkOutcome> {
         let device = fs::metadata(directory_of(destination))?.dev();
-        let best = self.best_method(device).unwrap_or(Method::Clone);
-        for method in [Method::Clone, Method::Link] {
+        let best = self.link_method(device).unwrap_or(LinkMethod::Clone);
+        for method in [LinkMethod::Clone, LinkMethod::Link] {
             if method < best {
                 continue;
             }
-            match self.place_by(method, stored, destination) {
+            match self.link_with(method, stored, destination) {
                 Ok(placed) => {
-                    self.remember_method(device, method);
+                    self.remember_link_method(device, method);
                     return Ok(placed);
                 }
                 // This file alone cannot be linked once more.
                 Err(error) if error.kind() == io::ErrorKind::TooManyLinks => {
-                    return self.place_by(Method::Copy, stored, destination);
+                    return self.link_with(LinkMethod::Copy, stored, destination);
                 }
                 Err(_) => {}
             }
         }
-        let placed = self.place_by(Method::Copy, stored, destination)?;
-        self.remember_method(device, Method::Copy);
+        let placed = self.link_with(LinkMethod::Copy, stored, destination)?;
+        self.remember_link_method(device, LinkMethod::Copy);
         Ok(placed)
     }
 
-    fn place_by(&self, method: Method, stored: &Stored, destination: &Path) -> io::Result<Placed> {
+    fn link_with(
+        &self,
+        method: LinkMethod,
+        stored: &StoredFile,
+        destination: &Path,
+    ) -> io::Result<LinkOutcome> {
         match method {
-            Method::Clone => self.clone_file(stored, destination),
-            Method::Link if self.is_open_enough(stored) => link(stored, destination),
-            Method::Link | Method::Copy => copy(stored, destination),
+            LinkMethod::Clone => self.clone_file(stored, destination),
+            LinkMethod::Link if self.is_open_enough(stored) => hard_link(stored, destination),
+            LinkMethod::Link | LinkMethod::Copy => copy(stored, destination),
         }
     }
 
-    fn clone_file(&self, stored: &Stored, destination: &Path) -> io::Result<Placed> {
+    fn clone_file(&self, stored: &StoredFile, destination: &Path) -> io::Result<LinkOutcome> {
         let clone = make_temporary(directory_of(destination), |path| {
             reflink_copy::reflink(&stored.path, path)
         })?;
@@ -131,12 +141,12 @@ impl Store {
         let file = fs::File::open(clone.path())?;
         file.set_times(FileTimes::new().set_modified(store_mtime()))?;
         rename(clone, destination)?;
-        Ok(Placed::Cloned)
+        Ok(LinkOutcome::Cloned)
     }
 
     /// Whether a link to the entry is as readable as a new file would be. It is not if the entry
     /// was written under a stricter umask.
-    fn is_open_enough(&self, stored: &Stored) -> bool {
+    fn is_open_enough(&self, stored: &StoredFile) -> bool {
         let wanted = self.mode_of_new_files().unwrap_or(0);
         stored.mode & wanted == wanted
     }
@@ -145,7 +155,7 @@ impl Store {
 /// Whether the file at `path` has this size (bytes), and nobody has written to it since it was
 /// placed.
 #[must_use]
-pub fn is_untouched(path: &Path, size: u64) -> bool {
+pub fn is_unmodified(path: &Path, size: u64) -> bool {
     fs::symlink_metadata(path).is_ok_and(|there| has_not_changed(&there, size))
 }
 
@@ -153,7 +163,7 @@ fn has_not_changed(there: &Metadata, size: u64) -> bool {
     there.is_file() && there.len() == size && has_store_mtime(there)
 }
 
-pub(super) fn link(stored: &Stored, destination: &Path) -> io::Result<Placed> {
+pub(super) fn hard_link(stored: &StoredFile, destination: &Path) -> io::Result<LinkOutcome> {
     match fs::hard_link(&stored.path, destination) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let link = make_temporary(directory_of(destination), |path| {
@@ -163,10 +173,10 @@ pub(super) fn link(stored: &Stored, destination: &Path) -> io::Result<Placed> {
         }
         linked => linked?,
     }
-    Ok(Placed::Linked)
+    Ok(LinkOutcome::Linked)
 }
 
-fn copy(stored: &Stored, destination: &Path) -> io::Result<Placed> {
+fn copy(stored: &StoredFile, destination: &Path) -> io::Result<LinkOutcome> {
     // That the entry cannot be read has nothing to do with the destination.
     let mut source = fs::File::open(&stored.path).map_err(io::Error::other)?;
     let mut copy = make_temporary(directory_of(destination), create_new)?;
@@ -181,7 +191,7 @@ fn copy(stored: &Stored, destination: &Path) -> io::Result<Placed> {
     }
     target.set_times(FileTimes::new().set_modified(store_mtime()))?;
     rename(copy, destination)?;
-    Ok(Placed::Copied)
+    Ok(LinkOutcome::Copied)
 }
 
 /// Gives `file` the name `destination`.
@@ -196,7 +206,7 @@ fn rename<T>(file: NamedTempFile<T>, destination: &Path) -> io::Result<()> {
 }
 
 /// Whether `destination` is `stored` already.
-fn is_placed(stored: &Stored, destination: &Path, placing: Placing) -> io::Result<bool> {
+fn is_linked(stored: &StoredFile, destination: &Path, options: LinkOptions) -> io::Result<bool> {
     let there = match fs::symlink_metadata(destination) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         metadata => metadata?,
@@ -204,7 +214,7 @@ fn is_placed(stored: &Stored, destination: &Path, placing: Placing) -> io::Resul
     if !has_not_changed(&there, stored.size) {
         return Ok(false);
     }
-    Ok(placing.placed_before || is_same_file(&there, &fs::symlink_metadata(&stored.path)?))
+    Ok(options.linked_before || is_same_file(&there, &fs::symlink_metadata(&stored.path)?))
 }
 
 fn is_same_file(one: &Metadata, other: &Metadata) -> bool {

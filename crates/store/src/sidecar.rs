@@ -23,76 +23,76 @@ impl Store {
     /// The `METADATA` of the wheel with digest `wheel`, if it was kept.
     #[must_use]
     pub fn metadata(&self, wheel: &Sha256) -> Option<Vec<u8>> {
-        read(&self.note(METADATA, wheel))
+        read(&self.sidecar(METADATA, wheel))
     }
 
     /// Keeps `metadata` for the wheel with digest `wheel`. Where that fails, the wheel is looked into
     /// again.
-    pub fn keep_metadata(&self, wheel: &Sha256, metadata: &[u8]) {
-        self.keep(&self.note(METADATA, wheel), metadata);
+    pub fn save_metadata(&self, wheel: &Sha256, metadata: &[u8]) {
+        self.save(&self.sidecar(METADATA, wheel), metadata);
     }
 
     /// What was kept of the layer of images that is made by `recipe`.
     #[must_use]
     pub fn layer(&self, recipe: &Sha256) -> Option<Vec<u8>> {
-        read(&self.note(LAYERS, recipe))
+        read(&self.sidecar(LAYERS, recipe))
     }
 
     /// Keeps what the layer turned out to be that is made by `recipe`. Where that fails, it is
     /// digested again.
-    pub fn keep_layer(&self, recipe: &Sha256, layer: &[u8]) {
-        self.keep(&self.note(LAYERS, recipe), layer);
+    pub fn save_layer(&self, recipe: &Sha256, layer: &[u8]) {
+        self.save(&self.sidecar(LAYERS, recipe), layer);
     }
 
     /// Returns whether a lock with this text was written with this store.
     #[must_use]
-    pub fn knows_lock(&self, text: &[u8]) -> bool {
-        read(&self.note(LOCKS, &Sha256::of(text))).is_some()
+    pub fn has_lock(&self, text: &[u8]) -> bool {
+        read(&self.sidecar(LOCKS, &Sha256::of(text))).is_some()
     }
 
     /// Remembers the text of a lock that is written.
-    pub fn keep_lock(&self, text: &[u8]) {
-        self.keep(&self.note(LOCKS, &Sha256::of(text)), b"");
+    pub fn save_lock(&self, text: &[u8]) {
+        self.save(&self.sidecar(LOCKS, &Sha256::of(text)), b"");
     }
 
     /// What was kept of the surroundings of the local tree known as `tree`.
     #[must_use]
     pub fn surroundings(&self, tree: &Sha256) -> Option<Vec<u8>> {
-        read(&self.note(SURROUNDINGS, tree))
+        read(&self.sidecar(SURROUNDINGS, tree))
     }
 
     /// Keeps what builds of the local tree known as `tree` looked at beside it.
-    pub fn keep_surroundings(&self, tree: &Sha256, surroundings: &[u8]) {
-        self.keep(&self.note(SURROUNDINGS, tree), surroundings);
+    pub fn save_surroundings(&self, tree: &Sha256, surroundings: &[u8]) {
+        self.save(&self.sidecar(SURROUNDINGS, tree), surroundings);
     }
 
     /// What was kept of the files of the local tree known as `tree`.
     #[must_use]
     pub fn tree_files(&self, tree: &Sha256) -> Option<Vec<u8>> {
-        read(&self.note(TREE_FILES, tree))
+        read(&self.sidecar(TREE_FILES, tree))
     }
 
     /// Keeps the digests of the files of the local tree known as `tree`. Where that fails, they are read again.
-    pub fn keep_tree_files(&self, tree: &Sha256, files: &[u8]) {
-        self.keep(&self.note(TREE_FILES, tree), files);
+    pub fn save_tree_files(&self, tree: &Sha256, files: &[u8]) {
+        self.save(&self.sidecar(TREE_FILES, tree), files);
     }
 
     /// Returns whether the archive with digest `archive` was found to be within the limits of archives.
     #[must_use]
     pub fn is_examined(&self, archive: &Sha256) -> bool {
-        read(&self.note(EXAMINED, archive)).is_some()
+        read(&self.sidecar(EXAMINED, archive)).is_some()
     }
 
     /// Remembers that the archive with digest `archive` is within the limits. Where that fails, it is read again.
-    pub fn keep_examined(&self, archive: &Sha256) {
-        self.keep(&self.note(EXAMINED, archive), b"");
+    pub fn mark_examined(&self, archive: &Sha256) {
+        self.save(&self.sidecar(EXAMINED, archive), b"");
     }
 
-    fn note(&self, bucket: &str, about: &Sha256) -> PathBuf {
+    fn sidecar(&self, bucket: &str, about: &Sha256) -> PathBuf {
         self.layout().bucket(bucket).join(about.to_string())
     }
 
-    fn keep(&self, path: &Path, text: &[u8]) {
+    fn save(&self, path: &Path, text: &[u8]) {
         let contents = [format!("{}\n", Sha256::of(text)).as_bytes(), text].concat();
         let kept = self.temporary(|temporary| std::fs::write(temporary, &contents));
         if let Ok(file) = kept {
@@ -118,9 +118,9 @@ mod tests {
         let store = Store::open(directory.path().join("store")).unwrap();
         let wheel = Sha256::of(b"a wheel");
         assert_eq!(store.metadata(&wheel), None);
-        store.keep_metadata(&wheel, b"Name: example\n");
+        store.save_metadata(&wheel, b"Name: example\n");
         assert_eq!(store.metadata(&wheel).unwrap(), b"Name: example\n");
-        let path = store.note(METADATA, &wheel);
+        let path = store.sidecar(METADATA, &wheel);
         for length in [0, 10, HEADER, HEADER + 3] {
             let whole = std::fs::read(&path).unwrap();
             std::fs::write(&path, &whole[..length]).unwrap();

@@ -6,11 +6,11 @@ use fs_err as fs;
 use wheelhouse_types::{Result, Sha256};
 
 use super::layout::{BUILT, FILES, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES, remove_all};
-use super::{Found, Store, built_wheels, error, sidecar};
+use super::{Lookup, Store, built_wheels, error, sidecar};
 
 /// The result of verifying a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
+pub struct StoreVerification {
     /// Wheels and sdists that are intact.
     pub files: usize,
     /// Their size, in bytes.
@@ -24,16 +24,16 @@ impl Store {
     ///
     /// # Errors
     /// Fails if something cannot be listed or removed.
-    pub fn verify(&self) -> Result<Verified> {
-        let mut verified = Verified::default();
+    pub fn verify(&self) -> Result<StoreVerification> {
+        let mut verified = StoreVerification::default();
         for found in self.find_many(&self.named_digests()?)? {
             match found {
-                Found::Present(stored) => {
+                Lookup::Hit(stored) => {
                     verified.files += 1;
                     verified.bytes += stored.size;
                 }
-                Found::Absent => {}
-                Found::Corrupt(path) => verified.corrupt.push(path),
+                Lookup::Miss => {}
+                Lookup::Corrupt(path) => verified.corrupt.push(path),
             }
         }
         for bucket in [METADATA, LAYERS, LOCKS, SURROUNDINGS, TREE_FILES] {
@@ -67,7 +67,7 @@ impl Store {
         &self,
         bucket: &str,
         is_intact: impl Fn(&Path) -> bool,
-        verified: &mut Verified,
+        verified: &mut StoreVerification,
     ) -> Result<()> {
         let failed = |error| error::upkeep(self.root(), error);
         for entry in fs::read_dir(self.layout().bucket(bucket)).map_err(failed)? {

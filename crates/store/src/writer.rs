@@ -12,11 +12,12 @@ use std::path::Path;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use tempfile::NamedTempFile;
+use wheelhouse_fs::digest::Digester;
 use wheelhouse_types::{Error, Kind, Result};
 
 use super::entry::{CHUNK, store_mtime, stored};
 use super::layout::TEMPORARY_PREFIX;
-use super::{Digester, Expected, Found, Store, Stored, error};
+use super::{ExpectedFile, Lookup, Store, StoredFile, error};
 use wheelhouse_fs::interruption::{self, Hold};
 
 /// How much a writer holds back, in bytes: many are open at once.
@@ -28,7 +29,7 @@ const MODE: u32 = 0o644;
 
 /// How often a file is put in its place while others remove or create it: the directory may be
 /// missing, a corrupt entry there, and each of these once more.
-const SETTLING_ATTEMPTS: usize = 8;
+const COMMIT_ATTEMPTS: usize = 8;
 
 /// A file on its way into the store.
 ///
@@ -37,7 +38,7 @@ const SETTLING_ATTEMPTS: usize = 8;
 #[derive(Debug)]
 pub struct FileWriter {
     store: Store,
-    expected: Expected,
+    expected: ExpectedFile,
     file: NamedTempFile<fs::File>,
     /// What was taken in but is not in the file yet.
     buffer: Vec<u8>,
@@ -51,7 +52,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the store is read-only or full.
-    pub fn writer(&self, expected: Expected) -> Result<FileWriter> {
+    pub fn writer(&self, expected: ExpectedFile) -> Result<FileWriter> {
         let file = self.temporary(create_new)?;
         Ok(FileWriter {
             store: self.clone(),
@@ -70,7 +71,7 @@ impl Store {
     /// # Errors
     /// Fails if the file cannot be read or is not what it has to be, or if the store cannot be
     /// written.
-    pub fn add_file(&self, path: &Path, expected: Expected) -> Result<Stored> {
+    pub fn add_file(&self, path: &Path, expected: ExpectedFile) -> Result<StoredFile> {
         let unreadable = |error| error::adding(path, error);
         let mut source = fs::File::open(path).map_err(unreadable)?;
         let mut writer = self.writer(expected)?;
@@ -101,11 +102,11 @@ impl Store {
     /// Gives a checked `file` its final name as `entry`, unless somebody else was faster.
     ///
     /// An intact entry is never replaced: whoever links to it at this moment would find it gone.
-    fn settle(&self, mut file: NamedTempFile<fs::File>, entry: Stored) -> Result<Stored> {
-        for _ in 0..SETTLING_ATTEMPTS {
+    fn commit(&self, mut file: NamedTempFile<fs::File>, entry: StoredFile) -> Result<StoredFile> {
+        for _ in 0..COMMIT_ATTEMPTS {
             let refused = match file.persist_noclobber(&entry.path) {
-                Ok(settled) => {
-                    self.note_written(&settled, &entry);
+                Ok(committed) => {
+                    self.note_written(&committed, &entry);
                     return Ok(entry);
                 }
                 Err(refused) => refused,
@@ -113,8 +114,8 @@ impl Store {
             file = refused.file;
             match refused.error.kind() {
                 io::ErrorKind::AlreadyExists => match self.find(&entry.sha256) {
-                    Ok(Found::Present(existing)) => return Ok(existing),
-                    Ok(Found::Absent | Found::Corrupt(_)) => {}
+                    Ok(Lookup::Hit(existing)) => return Ok(existing),
+                    Ok(Lookup::Miss | Lookup::Corrupt(_)) => {}
                     // What cannot even be read is replaced.
                     Err(_) => break,
                 },
@@ -123,15 +124,15 @@ impl Store {
                 _ => break,
             }
         }
-        let settled = self.persist(file, &entry.path)?;
-        self.note_written(&settled, &entry);
+        let committed = self.persist(file, &entry.path)?;
+        self.note_written(&committed, &entry);
         Ok(entry)
     }
 
     /// Notes that an entry was digested while it was written.
-    fn note_written(&self, file: &fs::File, entry: &Stored) {
+    fn note_written(&self, file: &fs::File, entry: &StoredFile) {
         if let Ok(metadata) = file.metadata() {
-            self.note_checked(&entry.sha256, &metadata);
+            self.mark_verified(&entry.sha256, &metadata);
         }
     }
 
@@ -203,10 +204,10 @@ impl FileWriter {
     ///
     /// # Errors
     /// Fails if the file is not what was expected, or if the store is full.
-    pub fn finish(mut self) -> Result<Stored> {
+    pub fn finish(mut self) -> Result<StoredFile> {
         self.flush()?;
-        let digests = std::mem::replace(&mut self.digester, Digester::new([])).finish();
-        self.expected.check(&digests, self.length)?;
+        let digests = std::mem::take(&mut self.digester).finish();
+        self.expected.check(&digests)?;
         let failed = |error| error::writing(self.store.root(), error);
         let file = self.file.as_file();
         let metadata = file.metadata().map_err(failed)?;
@@ -218,24 +219,16 @@ impl FileWriter {
             .map_err(failed)?;
         let path = self.store.layout().entry(&digests.sha256);
         let entry = stored(&digests.sha256, path, &metadata);
-        self.store.settle(self.file, entry)
+        self.store.commit(self.file, entry)
     }
 
-    /// Digests what a clone brought in, and finishes.
-    fn finish_clone(mut self) -> Result<Stored> {
-        let root = self.store.root().to_owned();
-        let failed = |error| error::writing(&root, error);
-        let mut cloned = fs::File::open(self.file.path()).map_err(failed)?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            match cloned.read(&mut buffer).map_err(failed)? {
-                0 => return self.finish(),
-                count => {
-                    self.length += count as u64;
-                    self.digester.update(&buffer[..count]);
-                }
-            }
-        }
+    /// Digests a file whose blocks were cloned from another one, and finishes it.
+    fn finish_clone(mut self) -> Result<StoredFile> {
+        let digested = fs::File::open(self.file.path())
+            .and_then(|mut clone| self.digester.update_from(&mut clone));
+        digested.map_err(|error| error::writing(self.store.root(), error))?;
+        self.length = self.digester.length();
+        self.finish()
     }
 
     fn flush(&mut self) -> Result<()> {

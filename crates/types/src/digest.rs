@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -18,26 +17,6 @@ impl Sha256 {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
-    }
-
-    /// Digests what `reader` gives until its end, and counts it (bytes).
-    ///
-    /// # Errors
-    /// What `reader` fails with.
-    pub fn of_reader(reader: &mut impl Read) -> io::Result<(Self, u64)> {
-        let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => return Ok((Self::finish(hasher), size)),
-                Ok(count) => {
-                    hasher.update(&buffer[..count]);
-                    size += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// Finishes `hasher`.

@@ -9,7 +9,8 @@ fn check_within(bytes: &[u8], limits: &Limits) -> Result<Vec<String>> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     fs_err::write(&path, bytes).unwrap();
-    verify_contents(&path, WHEEL_NAME, limits)
+    let differences = verify_contents(&path, WHEEL_NAME, limits)?;
+    Ok(differences.iter().map(ToString::to_string).collect())
 }
 
 #[test]
@@ -37,9 +38,9 @@ fn every_disagreement_is_named() {
         [
             "RECORD does not list unlisted.py",
             "RECORD has no SHA-2 digest of weak.py",
-            "RECORD lists absent.py, which is not there",
-            "example.py has not the size that RECORD says",
-            "same_size.py has not the digest that RECORD says",
+            "RECORD lists absent.py, which is missing",
+            "example.py does not have the size that RECORD states",
+            "same_size.py does not have the digest that RECORD states",
         ]
     );
 }
@@ -71,7 +72,7 @@ fn a_bomb_is_left_alone() {
     assert!(
         error
             .display_chain()
-            .contains("beyond what is sensible at `zeros`"),
+            .contains("beyond the limit at `zeros`"),
         "{}",
         error.display_chain()
     );

@@ -39,7 +39,7 @@ impl Tree {
             &self.root(),
             &into,
             &[],
-            LargeFiles::Linked,
+            LargeFiles::Link,
             &mut KnownFiles::default(),
         )
         .unwrap();
@@ -269,7 +269,7 @@ fn a_linked_working_tree_becomes_a_repository_of_its_own() {
         &linked,
         &into,
         &[],
-        LargeFiles::Linked,
+        LargeFiles::Link,
         &mut KnownFiles::default(),
     )
     .unwrap();
@@ -300,7 +300,7 @@ fn a_submodule_becomes_a_repository_of_its_own() {
         &root.join("sub"),
         &into,
         &[],
-        LargeFiles::Linked,
+        LargeFiles::Link,
         &mut KnownFiles::default(),
     )
     .unwrap();

@@ -22,10 +22,11 @@ impl Place {
         directory.join(name)
     }
 
-    fn view(&self, tree: &str) -> View {
+    fn view(&self, tree: &str) -> SurroundingsView {
         let store = self.path("store");
         fs::create_dir_all(&store).unwrap();
-        let view = View::make(&self.path(tree), &store, &[self.path("repo/out")]).unwrap();
+        let view =
+            SurroundingsView::create(&self.path(tree), &store, &[self.path("repo/out")]).unwrap();
         fs::create_dir_all(&view.root).unwrap();
         view
     }
@@ -73,19 +74,23 @@ fn a_tree_sees_what_lies_beside_it() {
     fs::write(place.path("repo/target/CACHEDIR.TAG"), tag).unwrap();
     let view = place.view("repo/tree");
     assert!(view.root.ends_with("repo/tree"));
-    assert_eq!(view.seen(), [] as [PathBuf; 0]);
+    assert_eq!(view.accessed(), [] as [PathBuf; 0]);
     let beside = |name: &str| view.root.parent().unwrap().join(name);
     assert!(!fs::exists(beside("out")).unwrap(), "the output");
     assert!(!fs::exists(beside("target")).unwrap(), "a cache");
     let listed: Vec<_> = fs::read_dir(beside("")).unwrap().collect();
     assert_eq!(listed.len(), 3);
-    assert_eq!(view.seen(), [] as [PathBuf; 0], "listing follows no link");
+    assert_eq!(
+        view.accessed(),
+        [] as [PathBuf; 0],
+        "listing follows no link"
+    );
 
     let core = fs::read_to_string(view.root.join("../src/core.c")).unwrap();
     assert_eq!(core, "repo/src/core.c");
-    assert_eq!(view.seen(), [place.path("repo/src")]);
+    assert_eq!(view.accessed(), [place.path("repo/src")]);
     assert!(fs::exists(view.root.join("../../far")).unwrap());
-    assert_eq!(view.seen(), [place.path("far"), place.path("repo/src")]);
+    assert_eq!(view.accessed(), [place.path("far"), place.path("repo/src")]);
 }
 
 #[test]
@@ -111,11 +116,12 @@ fn a_directory_with_very_many_entries_is_not_shown() {
 #[test]
 fn a_repository_above_gives_the_version() {
     let place = Place::repository();
-    let describe = |view: &View| place.git(&view.root, &["describe", "--tags", "--dirty"]);
+    let describe =
+        |view: &SurroundingsView| place.git(&view.root, &["describe", "--tags", "--dirty"]);
     let view = place.view("repo/packages/tree");
-    assert_eq!(view.seen(), [] as [PathBuf; 0]);
+    assert_eq!(view.accessed(), [] as [PathBuf; 0]);
     assert_eq!(describe(&view), "v1.2.3");
-    assert_eq!(view.seen(), [place.path("repo/.git")]);
+    assert_eq!(view.accessed(), [place.path("repo/.git")]);
 
     let state = || digest(&place.path("repo/.git"), &[], &mut KnownFiles::default());
     let clean = state();

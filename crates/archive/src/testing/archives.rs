@@ -5,7 +5,7 @@ use std::io::{Cursor, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::Digest as _;
+use wheelhouse_types::Sha256;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -13,7 +13,7 @@ use zip::write::SimpleFileOptions;
 pub fn record(files: &[(String, Vec<u8>)], dist_info: &str) -> String {
     let mut record = String::new();
     for (name, content) in files {
-        let digest = URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(content));
+        let digest = URL_SAFE_NO_PAD.encode(hex::decode(Sha256::of(content).to_string()).unwrap());
         let _ = writeln!(record, "{name},sha256={digest},{}", content.len());
     }
     record + dist_info + "/RECORD,,\n"

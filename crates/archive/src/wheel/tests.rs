@@ -144,12 +144,17 @@ fn what_pip_installs_nevertheless_is_told() {
     let record = sample.record().replace("example.py", "exemple.py");
     sample.set("example-1.0.dist-info/RECORD", record);
     let wheel = look(zip(&sample.files)).unwrap();
+    let irregularities: Vec<_> = wheel
+        .irregularities
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(
-        wheel.irregularities,
+        irregularities,
         [
             "RECORD does not list example.py",
-            "RECORD lists exemple.py, which is not there",
-            "WHEEL has other tags than the name: py2-none-any",
+            "RECORD lists exemple.py, which is missing",
+            "WHEEL has other tags than the file name: py2-none-any",
         ]
     );
 }

@@ -6,9 +6,9 @@ use std::io::{self, Write};
 
 use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType};
 use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
 use wheelhouse_types::Sha256;
 
+use wheelhouse_fs::digest::Digester;
 use wheelhouse_fs::interruption;
 
 /// What identifies a blob.
@@ -54,24 +54,23 @@ impl Blob {
 /// Passes bytes on, and digests and counts them.
 pub struct BlobWriter<W> {
     inner: W,
-    hasher: sha2::Sha256,
-    size: u64,
+    digester: Digester,
 }
 
 impl<W: Write> BlobWriter<W> {
     pub fn new(inner: W) -> Self {
         Self {
             inner,
-            hasher: sha2::Sha256::new(),
-            size: 0,
+            digester: Digester::default(),
         }
     }
 
     /// Ends the blob: what the bytes went to, and what they are.
     pub fn finish(self) -> (W, Blob) {
+        let digests = self.digester.finish();
         let blob = Blob {
-            sha256: Sha256::finish(self.hasher),
-            size: self.size,
+            sha256: digests.sha256,
+            size: digests.length,
         };
         (self.inner, blob)
     }
@@ -81,8 +80,7 @@ impl<W: Write> Write for BlobWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         interruption::check_io()?;
         let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
+        self.digester.update(&bytes[..written]);
         Ok(written)
     }
 

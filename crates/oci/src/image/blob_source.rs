@@ -67,7 +67,7 @@ impl BlobSource {
             }
             Self::Inflated(source, descriptor) => {
                 let blob = BufReader::new(source.blob(descriptor)?);
-                tarball::inflate(blob)
+                tarball::decompress(blob)
                     .and_then(|mut inflated| io::copy(&mut inflated, out))
                     .map(drop)
                     .context(Kind::Publish, failed)

@@ -12,7 +12,7 @@ use wheelhouse_types::{Error, Kind, Manifest, Result};
 
 use crate::image::layer::{Content, Entry, Layer};
 use crate::image::layer_plan::{self, Item};
-use wheelhouse_archive::safe_path::{components, shown};
+use wheelhouse_archive::safe_path::{components, escape_for_display};
 
 /// The most that a manifest may have, in bytes; some 60,000 wheels.
 pub(crate) const LARGEST_MANIFEST: u64 = 32 << 20;
@@ -194,7 +194,7 @@ pub(crate) fn parse(bytes: &[u8], place: &str) -> Result<Manifest> {
         .distributions()
         .find(|file| file.size > LARGEST_FILE)
     {
-        let name = shown(file.filename);
+        let name = escape_for_display(file.filename);
         let message = format!("{place} lists `{name}` with a size that no file has");
         return Err(Error::new(Kind::Input, message));
     }
@@ -203,7 +203,7 @@ pub(crate) fn parse(bytes: &[u8], place: &str) -> Result<Manifest> {
     for (name, may_be_below) in distributions.chain(files) {
         let safe = components(name)?.join("/") == name && name != MANIFEST_NAME;
         if !safe || (name.contains('/') && !may_be_below) {
-            let name = shown(name);
+            let name = escape_for_display(name);
             let message = format!("{place} lists `{name}`, which is no name of such a file");
             return Err(Error::new(Kind::Input, message));
         }

@@ -143,7 +143,7 @@ impl Layer {
     #[must_use]
     pub fn is_untouched(&self) -> bool {
         self.entries.iter().all(|entry| match &entry.content {
-            Content::File { path, size, .. } => wheelhouse_store::is_untouched(path, *size),
+            Content::File { path, size, .. } => wheelhouse_store::is_unmodified(path, *size),
             Content::Directory | Content::Bytes(_) => true,
         })
     }

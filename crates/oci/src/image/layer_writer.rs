@@ -76,7 +76,7 @@ impl LayerWriter {
                 blob: made.blob,
             };
             let note = serde_json::to_vec(&note).expect("a note is JSON");
-            store.keep_layer(&recipe, &note);
+            store.save_layer(&recipe, &note);
         }
         Ok(made)
     }

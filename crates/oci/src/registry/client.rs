@@ -287,7 +287,10 @@ fn reason(said: &[u8]) -> String {
     let first = &said["errors"][0];
     let text = first["message"].as_str().filter(|text| !text.is_empty());
     match text.or(first["code"].as_str()) {
-        Some(text) => format!(" ({})", wheelhouse_archive::safe_path::shown(text)),
+        Some(text) => format!(
+            " ({})",
+            wheelhouse_archive::safe_path::escape_for_display(text)
+        ),
         None => String::new(),
     }
 }

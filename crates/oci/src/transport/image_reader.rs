@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use serde_json::Value;
-use sha2::Digest as _;
+use wheelhouse_fs::digest::Digester;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::{Error, Kind, Result, Sha256, limits};
+use wheelhouse_types::{Error, Kind, Result, limits};
 
 use crate::image::blob::Blob;
 
@@ -183,7 +183,7 @@ pub(crate) fn checked(
     Box::new(CheckedReader {
         // One more byte, so that what is longer is found out.
         inner: reader.take(descriptor.size().saturating_add(1)),
-        hasher: Some(sha2::Sha256::new()),
+        digester: Some(Digester::default()),
         size: 0,
         expected_size: descriptor.size(),
         digest: descriptor.digest().to_string(),
@@ -193,7 +193,7 @@ pub(crate) fn checked(
 struct CheckedReader {
     inner: io::Take<Box<dyn Read + Send>>,
     /// Until the end was seen.
-    hasher: Option<sha2::Sha256>,
+    digester: Option<Digester>,
     size: u64,
     expected_size: u64,
     digest: String,
@@ -202,8 +202,8 @@ struct CheckedReader {
 impl Read for CheckedReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&buffer[..count]);
+        if let Some(digester) = &mut self.digester {
+            digester.update(&buffer[..count]);
         }
         self.size += count as u64;
         if self.size > self.expected_size {
@@ -211,12 +211,12 @@ impl Read for CheckedReader {
         }
         if count == 0
             && !buffer.is_empty()
-            && let Some(hasher) = self.hasher.take()
+            && let Some(digester) = self.digester.take()
         {
             if self.size < self.expected_size {
                 return Err(self.fault("is cut short"));
             }
-            if format!("sha256:{}", Sha256::finish(hasher)) != self.digest {
+            if format!("sha256:{}", digester.finish().sha256) != self.digest {
                 return Err(self.fault("has another digest"));
             }
         }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wheelhouse_types::Sha256;
 
-use super::super::{BuildKey, BuiltWheel, Found, Store};
+use super::super::{BuildKey, BuiltWheel, Lookup, Store};
 use super::{add, files, new_store};
 
 fn key(fields: &[(&str, &str)]) -> BuildKey {
@@ -22,25 +22,25 @@ fn wheel(bytes: &[u8]) -> BuiltWheel {
     }
 }
 
-fn look(store: &Store) -> Found<(BuiltWheel, super::super::Stored)> {
-    store.built(&key(&[("source", "example")])).unwrap()
+fn look(store: &Store) -> Lookup<(BuiltWheel, super::super::StoredFile)> {
+    store.find_built(&key(&[("source", "example")])).unwrap()
 }
 
 fn record(store: &Store, wheel: &BuiltWheel) {
     let key = key(&[("source", "example")]);
-    store.record_built(&key, wheel).unwrap();
+    store.save_build_record(&key, wheel).unwrap();
 }
 
 #[test]
 fn a_built_wheel_is_remembered() {
     let (_directory, store) = new_store();
-    assert_eq!(look(&store), Found::Absent);
+    assert_eq!(look(&store), Lookup::Miss);
     let stored = add(&store, b"wheel");
     record(&store, &wheel(b"wheel"));
-    assert_eq!(look(&store), Found::Present((wheel(b"wheel"), stored)));
+    assert_eq!(look(&store), Lookup::Hit((wheel(b"wheel"), stored)));
     assert_eq!(
-        store.built(&key(&[("source", "other")])).unwrap(),
-        Found::Absent
+        store.find_built(&key(&[("source", "other")])).unwrap(),
+        Lookup::Miss
     );
 }
 
@@ -48,7 +48,7 @@ fn a_built_wheel_is_remembered() {
 fn a_record_without_its_wheel_counts_as_none() {
     let (_directory, store) = new_store();
     record(&store, &wheel(b"wheel"));
-    assert_eq!(look(&store), Found::Absent);
+    assert_eq!(look(&store), Lookup::Miss);
     let stored = add(&store, b"wheel");
     let size = 4;
     record(
@@ -58,11 +58,11 @@ fn a_record_without_its_wheel_counts_as_none() {
             ..wheel(b"wheel")
         },
     );
-    assert_eq!(look(&store), Found::Absent);
+    assert_eq!(look(&store), Lookup::Miss);
     record(&store, &wheel(b"wheel"));
     std::fs::write(&stored.path, "bad").unwrap();
-    assert_eq!(look(&store), Found::Corrupt(stored.path));
-    assert_eq!(look(&store), Found::Absent);
+    assert_eq!(look(&store), Lookup::Corrupt(stored.path));
+    assert_eq!(look(&store), Lookup::Miss);
 }
 
 #[test]
@@ -84,10 +84,10 @@ fn a_record_that_cannot_be_understood_is_removed() {
     ] {
         assert_ne!(bad, text);
         std::fs::write(&path, bad).unwrap();
-        assert_eq!(look(&store), Found::Absent);
+        assert_eq!(look(&store), Lookup::Miss);
         assert!(!path.exists());
         good();
-        assert!(matches!(look(&store), Found::Present(_)));
+        assert!(matches!(look(&store), Lookup::Hit(_)));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wheelhouse_types::Sha256;
 
-use super::super::{Expected, LinkMode, Placing, Store};
+use super::super::{ExpectedFile, LinkMode, LinkOptions, Store};
 use super::{add, files, find, names, new_store};
 
 /// Tells [`child`] which store to fill.
@@ -20,11 +20,11 @@ fn fill(store: &Store, output: &Path) {
     for number in 0..20 {
         let stored = add(store, &content(number));
         let destination = output.join(format!("{number}.whl"));
-        let link = Placing {
+        let link = LinkOptions {
             mode: LinkMode::Hardlink,
-            placed_before: false,
+            linked_before: false,
         };
-        store.place(&stored, &destination, link).unwrap();
+        store.link(&stored, &destination, link).unwrap();
     }
 }
 
@@ -101,7 +101,7 @@ fn a_killed_process_leaves_nothing_wrong() {
     assert_whole(&store);
     fill(&store, &output);
     for number in 0..20 {
-        assert!(find(&store, &content(number)).present().is_some());
+        assert!(find(&store, &content(number)).hit().is_some());
         let placed = std::fs::read(output.join(format!("{number}.whl"))).unwrap();
         assert_eq!(placed, content(number));
     }
@@ -110,14 +110,14 @@ fn a_killed_process_leaves_nothing_wrong() {
 #[test]
 fn what_a_killed_writer_leaves_is_never_seen() {
     let (_directory, store) = new_store();
-    let mut writer = store.writer(Expected::anything("a.whl")).unwrap();
+    let mut writer = store.writer(ExpectedFile::any("a.whl")).unwrap();
     writer.write(&content(1)).unwrap();
     // As if the process had ended here.
     std::mem::forget(writer);
     assert_eq!(files(&store, "tmp").len(), 1);
-    assert!(find(&store, &content(1)).present().is_none());
+    assert!(find(&store, &content(1)).hit().is_none());
     assert_eq!(files(&store, "files-v1"), Vec::<PathBuf>::new());
-    assert_eq!(store.info().unwrap().files, 0);
+    assert_eq!(store.usage().unwrap().files, 0);
 }
 
 #[test]
@@ -129,11 +129,11 @@ fn two_runs_may_notice_the_same_corrupt_entry() {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    if find(&store, b"wheel").present().is_none() {
+                    if find(&store, b"wheel").hit().is_none() {
                         add(&store, b"wheel");
                     }
                     // Nobody has removed what somebody else has had again.
-                    assert!(find(&store, b"wheel").present().is_some());
+                    assert!(find(&store, b"wheel").hit().is_some());
                 });
             }
         });

@@ -6,7 +6,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use wheelhouse_types::Kind;
 
-use super::super::{Expected, Found, LinkMode, Placed, Placing, Store};
+use super::super::{ExpectedFile, LinkMode, LinkOptions, LinkOutcome, Lookup, Store};
 use super::{add, files, find, names, new_store};
 
 /// A small filesystem in memory, until it is dropped.
@@ -53,14 +53,14 @@ fn a_full_disk_under_the_store_is_named_and_leaves_nothing() {
     let disk = Disk::mount(1 << 20);
     let store = Store::open(disk.path().join("cache")).unwrap();
     add(&store, &vec![1; 600_000]);
-    let mut writer = store.writer(Expected::anything("a.whl")).unwrap();
+    let mut writer = store.writer(ExpectedFile::any("a.whl")).unwrap();
     let piece = vec![2; 100_000];
     let error = (0..10).find_map(|_| writer.write(&piece).err()).unwrap();
     let root = store.root().display().to_string();
     assert!(error.to_string().contains(&root), "{error}");
     assert!(error.hint().unwrap().contains("--cache-dir"));
     // Whoever overlooks the failure does not get a torn file, even if there is room again.
-    let stored = find(&store, &vec![1; 600_000]).present().unwrap();
+    let stored = find(&store, &vec![1; 600_000]).hit().unwrap();
     std::fs::remove_file(stored.path).unwrap();
     writer.write(b"end").unwrap();
     let error = writer.finish().unwrap_err();
@@ -78,7 +78,7 @@ fn a_full_disk_at_the_destination_is_named_and_leaves_nothing() {
     let stored = add(&store, &vec![1; 600_000]);
     let destination = disk.path().join("a.whl");
     let error = store
-        .place(&stored, &destination, Placing::default())
+        .link(&stored, &destination, LinkOptions::default())
         .unwrap_err();
     assert_eq!(error.kind(), Kind::Publish);
     let path = destination.display().to_string();
@@ -93,17 +93,17 @@ fn a_file_is_copied_to_another_disk() {
     let disk = Disk::mount(1 << 20);
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
-    let auto = Placing::default();
+    let auto = LinkOptions::default();
     for name in ["a.whl", "b.whl", "a.whl"] {
-        let placed = store.place(&stored, &disk.path().join(name), auto).unwrap();
-        assert_eq!(placed, Placed::Copied);
+        let placed = store.link(&stored, &disk.path().join(name), auto).unwrap();
+        assert_eq!(placed, LinkOutcome::Copied);
     }
-    let again = Placing {
-        placed_before: true,
+    let again = LinkOptions {
+        linked_before: true,
         ..auto
     };
-    let placed = store.place(&stored, &disk.path().join("a.whl"), again);
-    assert_eq!(placed.unwrap(), Placed::Unchanged);
+    let placed = store.link(&stored, &disk.path().join("a.whl"), again);
+    assert_eq!(placed.unwrap(), LinkOutcome::Unchanged);
 }
 
 #[test]
@@ -112,16 +112,16 @@ fn what_holds_for_one_disk_does_not_for_another() {
     let disk = Disk::mount(1 << 20);
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
-    let auto = Placing::default();
-    let far = store.place(&stored, &disk.path().join("a.whl"), auto);
-    assert_eq!(far.unwrap(), Placed::Copied);
-    let near = store.place(&stored, &directory.path().join("a.whl"), auto);
-    assert_ne!(near.unwrap(), Placed::Copied);
-    let link = Placing {
+    let auto = LinkOptions::default();
+    let far = store.link(&stored, &disk.path().join("a.whl"), auto);
+    assert_eq!(far.unwrap(), LinkOutcome::Copied);
+    let near = store.link(&stored, &directory.path().join("a.whl"), auto);
+    assert_ne!(near.unwrap(), LinkOutcome::Copied);
+    let link = LinkOptions {
         mode: LinkMode::Hardlink,
         ..auto
     };
-    let error = store.place(&stored, &disk.path().join("b.whl"), link);
+    let error = store.link(&stored, &disk.path().join("b.whl"), link);
     let error = error.unwrap_err();
     assert!(error.hint().unwrap().contains("another filesystem"));
 }
@@ -139,11 +139,11 @@ fn a_read_only_disk_refuses_what_it_must_and_serves_what_it_can() {
     Store::open(disk.path().join("new")).unwrap_err();
 
     let store = Store::open_read_only(&root).unwrap();
-    assert_eq!(find(&store, b"wheel"), Found::Present(stored.clone()));
+    assert_eq!(find(&store, b"wheel"), Lookup::Hit(stored.clone()));
     let (directory, _) = new_store();
     let near = directory.path().join("a.whl");
-    let placed = store.place(&stored, &near, Placing::default()).unwrap();
-    assert_eq!(placed, Placed::Copied);
-    let error = store.place(&stored, &disk.path().join("a.whl"), Placing::default());
+    let placed = store.link(&stored, &near, LinkOptions::default()).unwrap();
+    assert_eq!(placed, LinkOutcome::Copied);
+    let error = store.link(&stored, &disk.path().join("a.whl"), LinkOptions::default());
     assert!(error.unwrap_err().hint().unwrap().contains("writable"));
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use wheelhouse_types::Sha256;
 
 use super::super::entry::{has_store_mtime, store_mtime};
-use super::super::{Expected, Found, Placing, Store, Stored};
+use super::super::{ExpectedFile, LinkOptions, Lookup, Store, StoredFile};
 use super::{add, days_ago, files, find, new_store, set_accessed, set_modified};
 
 proptest! {
@@ -20,7 +20,7 @@ proptest! {
     ) {
         let (_directory, store) = new_store();
         let bytes = pieces.concat().repeat(repeats);
-        let mut writer = store.writer(Expected::anything("example")).unwrap();
+        let mut writer = store.writer(ExpectedFile::any("example")).unwrap();
         for _ in 0..repeats {
             for piece in &pieces {
                 writer.write(piece).unwrap();
@@ -30,7 +30,7 @@ proptest! {
         let stored = writer.finish().unwrap();
         prop_assert_eq!(stored.sha256, Sha256::of(&bytes));
         prop_assert_eq!(stored.size, bytes.len() as u64);
-        prop_assert_eq!(find(&store, &bytes), Found::Present(stored.clone()));
+        prop_assert_eq!(find(&store, &bytes), Lookup::Hit(stored.clone()));
         prop_assert_eq!(std::fs::read(&stored.path).unwrap(), bytes);
     }
 
@@ -51,12 +51,12 @@ proptest! {
             changed[at] ^= 1 << bit;
         }
         std::fs::write(&stored.path, changed).unwrap();
-        prop_assert_eq!(find(&store, &bytes), Found::Corrupt(stored.path.clone()));
+        prop_assert_eq!(find(&store, &bytes), Lookup::Corrupt(stored.path.clone()));
         prop_assert!(!stored.path.exists());
-        prop_assert_eq!(find(&store, &bytes), Found::Absent);
+        prop_assert_eq!(find(&store, &bytes), Lookup::Miss);
         // It can be had again.
         prop_assert_eq!(add(&store, &bytes), stored.clone());
-        prop_assert_eq!(find(&store, &bytes), Found::Present(stored));
+        prop_assert_eq!(find(&store, &bytes), Lookup::Hit(stored));
     }
 }
 
@@ -91,11 +91,11 @@ fn an_entry_has_the_permissions_of_any_new_file_and_the_constant_time() {
 fn an_empty_file_is_kept_but_never_trusted_unread() {
     let (_directory, store) = new_store();
     assert_eq!(add(&store, b"").size, 0);
-    assert!(matches!(find(&store, b""), Found::Present(_)));
+    assert!(matches!(find(&store, b""), Lookup::Hit(_)));
     let stored = add(&store, b"wheel");
     let file = std::fs::File::create(&stored.path).unwrap();
     file.set_modified(store_mtime()).unwrap();
-    assert_eq!(find(&store, b"wheel"), Found::Corrupt(stored.path));
+    assert_eq!(find(&store, b"wheel"), Lookup::Corrupt(stored.path));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn an_entry_that_was_only_touched_is_trusted_again() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     set_modified(&stored.path, days_ago(1));
-    assert_eq!(find(&store, b"wheel"), Found::Present(stored.clone()));
+    assert_eq!(find(&store, b"wheel"), Lookup::Hit(stored.clone()));
     assert!(has_store_mtime(&std::fs::metadata(&stored.path).unwrap()));
 }
 
@@ -114,7 +114,7 @@ fn a_link_in_place_of_an_entry_is_removed_and_not_followed() {
     let outside = directory.path().join("outside");
     std::fs::rename(&stored.path, &outside).unwrap();
     symlink(&outside, &stored.path).unwrap();
-    assert_eq!(find(&store, b"wheel"), Found::Corrupt(stored.path));
+    assert_eq!(find(&store, b"wheel"), Lookup::Corrupt(stored.path));
     assert_eq!(std::fs::read(outside).unwrap(), b"wheel");
 }
 
@@ -126,7 +126,7 @@ fn an_entry_that_was_replaced_meanwhile_is_not_removed() {
     let judged = std::fs::metadata(&stored.path).unwrap();
     let again = add(&store, b"wheel");
     let found = store.discard(&stored.sha256, stored.path, &judged).unwrap();
-    assert_eq!(found, Found::Present(again));
+    assert_eq!(found, Lookup::Hit(again));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_use_is_noted_and_leaves_the_entry_trusted() {
 }
 
 /// Changes a byte and puts the time back, as whatever knows the store can.
-fn change_unseen(stored: &Stored) {
+fn change_unseen(stored: &StoredFile) {
     std::fs::write(&stored.path, "wheeL").unwrap();
     set_modified(&stored.path, store_mtime());
 }
@@ -151,11 +151,11 @@ fn a_change_is_noticed_although_the_time_was_put_back() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     change_unseen(&stored);
-    assert_eq!(find(&store, b"wheel"), Found::Corrupt(stored.path.clone()));
+    assert_eq!(find(&store, b"wheel"), Lookup::Corrupt(stored.path.clone()));
     add(&store, b"wheel");
     let other = Store::open(store.root()).unwrap();
     change_unseen(&stored);
-    assert_eq!(find(&other, b"wheel"), Found::Corrupt(stored.path));
+    assert_eq!(find(&other, b"wheel"), Lookup::Corrupt(stored.path));
 }
 
 #[test]
@@ -163,17 +163,17 @@ fn an_entry_is_digested_once_and_one_that_is_believed_not_at_all() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let metadata = std::fs::metadata(&stored.path).unwrap();
-    assert!(store.is_checked(&stored.sha256, &metadata));
+    assert!(store.is_verified(&stored.sha256, &metadata));
     let other = Store::open(store.root()).unwrap();
-    assert!(!other.is_checked(&stored.sha256, &metadata));
+    assert!(!other.is_verified(&stored.sha256, &metadata));
     find(&other, b"wheel");
-    assert!(other.is_checked(&stored.sha256, &metadata));
-    let believing = Store::open(store.root()).unwrap();
-    let believing = believing.believing([stored.sha256].into());
+    assert!(other.is_verified(&stored.sha256, &metadata));
+    let trusting = Store::open(store.root()).unwrap();
+    let trusting = trusting.trusting([stored.sha256].into());
     change_unseen(&stored);
-    assert_eq!(find(&believing, b"wheel"), Found::Present(stored.clone()));
+    assert_eq!(find(&trusting, b"wheel"), Lookup::Hit(stored.clone()));
     let destination = store.root().join("placed.whl");
-    let error = believing.place(&stored, &destination, Placing::default());
+    let error = trusting.link(&stored, &destination, LinkOptions::default());
     assert!(error.unwrap_err().to_string().contains("became corrupt"));
     assert!(!destination.exists());
 }
@@ -189,7 +189,7 @@ fn an_entry_that_cannot_be_read_is_had_again() {
         |path: &Path| symlink("nowhere", path),
     ] {
         make(&stored.path).unwrap();
-        assert_eq!(find(&store, b"wheel"), Found::Corrupt(stored.path.clone()));
+        assert_eq!(find(&store, b"wheel"), Lookup::Corrupt(stored.path.clone()));
         assert_eq!(add(&store, b"wheel"), stored);
         std::fs::remove_file(&stored.path).unwrap();
     }
@@ -201,8 +201,8 @@ fn everything_corrupt_is_found_at_once() {
     let digests: Vec<_> = (0..147_u32)
         .map(|number| add(&store, &number.to_le_bytes()).sha256)
         .collect();
-    store.keep_metadata(&digests[0], b"Name: example\n");
-    store.keep_metadata(&digests[1], b"Name: another\n");
+    store.save_metadata(&digests[0], b"Name: example\n");
+    store.save_metadata(&digests[1], b"Name: another\n");
     let entry = |position: usize| store.layout().entry(&digests[position]);
     std::fs::write(entry(5), "bad").unwrap();
     std::fs::remove_file(entry(6)).unwrap();
@@ -233,10 +233,13 @@ fn a_read_only_store_can_be_read_but_not_written() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let reader = Store::open_read_only(store.root()).unwrap();
-    assert_eq!(find(&reader, b"wheel"), Found::Present(stored.clone()));
-    let error = reader.writer(Expected::anything("example")).unwrap_err();
+    assert_eq!(find(&reader, b"wheel"), Lookup::Hit(stored.clone()));
+    let error = reader.writer(ExpectedFile::any("example")).unwrap_err();
     assert!(error.to_string().ends_with("is read-only"), "{error}");
     std::fs::write(&stored.path, "bad").unwrap();
-    assert_eq!(find(&reader, b"wheel"), Found::Corrupt(stored.path.clone()));
+    assert_eq!(
+        find(&reader, b"wheel"),
+        Lookup::Corrupt(stored.path.clone())
+    );
     assert!(stored.path.exists());
 }

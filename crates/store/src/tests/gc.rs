@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use wheelhouse_types::Sha256;
 
-use super::super::{BuildKey, BuiltWheel, Expected, Found, Policy, Removed, Store, Upkeep};
+use super::super::{
+    BuildKey, BuiltWheel, ExpectedFile, GarbageCollector, Lookup, PrunePolicy, Removal, Store,
+};
 use super::{add, days_ago, files, find, names, new_store, set_accessed, set_modified};
 
 fn record(store: &Store, label: &str, bytes: &[u8]) {
@@ -20,14 +22,14 @@ fn record(store: &Store, label: &str, bytes: &[u8]) {
         glibc: None,
     };
     let key = BuildKey::new([(label, "")]);
-    store.record_built(&key, &wheel).unwrap();
+    store.save_build_record(&key, &wheel).unwrap();
 }
 
 /// Closes the store, prunes it, and opens it again.
-fn prune(store: Store, policy: Policy) -> (Store, Removed) {
+fn prune(store: Store, policy: PrunePolicy) -> (Store, Removal) {
     let root = store.root().to_owned();
     drop(store);
-    let upkeep = Upkeep::try_begin(&root).unwrap().unwrap();
+    let upkeep = GarbageCollector::try_lock_store(&root).unwrap().unwrap();
     let removed = upkeep.prune(policy).unwrap();
     drop(upkeep);
     (Store::open(root).unwrap(), removed)
@@ -41,9 +43,9 @@ fn everything_is_counted() {
     record(&store, "one", b"wheel");
     std::fs::create_dir(store.root().join("uv")).unwrap();
     std::fs::write(store.root().join("uv/index"), "1234").unwrap();
-    let mut writer = store.writer(Expected::anything("a")).unwrap();
+    let mut writer = store.writer(ExpectedFile::any("a")).unwrap();
     writer.write(&vec![0; 300_000]).unwrap();
-    let info = store.info().unwrap();
+    let info = store.usage().unwrap();
     assert_eq!((info.files, info.file_bytes, info.built), (2, 12, 1));
     assert_eq!(info.temporary_bytes, 300_000);
     assert_eq!(info.others, [("uv".to_owned(), 4)].into());
@@ -61,17 +63,17 @@ fn what_nobody_wanted_for_long_is_pruned_with_its_records() {
     record(&store, "gone", b"gone");
     std::fs::write(store.root().join("built-v1/unreadable.json"), "").unwrap();
     set_accessed(&old.path, days_ago(40));
-    let policy = Policy {
+    let policy = PrunePolicy {
         unused_for: Some(Duration::from_hours(24 * 30)),
         max_bytes: None,
     };
     let (store, removed) = prune(store, policy);
     assert_eq!((removed.files, removed.records), (1, 3));
-    assert_eq!(find(&store, b"old"), Found::Absent);
-    assert!(find(&store, b"new").present().is_some());
+    assert_eq!(find(&store, b"old"), Lookup::Miss);
+    assert!(find(&store, b"new").hit().is_some());
     assert_eq!(files(&store, "built-v1").len(), 1);
     let (_, removed) = prune(store, policy);
-    assert_eq!(removed, Removed::default());
+    assert_eq!(removed, Removal::default());
 }
 
 #[test]
@@ -80,11 +82,11 @@ fn a_file_that_was_looked_up_is_not_unused() {
     let old = add(&store, b"old");
     set_accessed(&old.path, days_ago(40));
     find(&store, b"old");
-    let policy = Policy {
+    let policy = PrunePolicy {
         unused_for: Some(Duration::from_hours(24 * 30)),
         max_bytes: None,
     };
-    assert_eq!(prune(store, policy).1, Removed::default());
+    assert_eq!(prune(store, policy).1, Removal::default());
 }
 
 #[test]
@@ -93,14 +95,14 @@ fn the_least_recently_wanted_go_until_the_rest_fits() {
     for (days, bytes) in [(1, b"1111"), (3, b"3333"), (2, b"2222")] {
         set_accessed(&add(&store, bytes).path, days_ago(days));
     }
-    let policy = Policy {
+    let policy = PrunePolicy {
         unused_for: None,
         max_bytes: Some(9),
     };
     let (store, removed) = prune(store, policy);
     assert_eq!((removed.files, removed.bytes), (1, 4));
-    assert_eq!(find(&store, b"3333"), Found::Absent);
-    let everything = Policy {
+    assert_eq!(find(&store, b"3333"), Lookup::Miss);
+    let everything = PrunePolicy {
         unused_for: None,
         max_bytes: Some(0),
     };
@@ -146,7 +148,9 @@ fn what_killed_processes_left_is_pruned() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "file").unwrap();
     }
-    let removed = Upkeep::begin(&root).unwrap().prune(Policy::default());
+    let removed = GarbageCollector::lock_store(&root)
+        .unwrap()
+        .prune(PrunePolicy::default());
     let removed = removed.unwrap();
     assert_eq!((removed.temporary, removed.bytes), (8, 24));
     assert!(!root.join("uv/simple-v1/index/.tmp1").exists());
@@ -172,12 +176,12 @@ fn upkeep_waits_for_whoever_has_the_store_open() {
     let (_directory, store) = new_store();
     let root = store.root().to_owned();
     let clone = store.clone();
-    assert!(Upkeep::try_begin(&root).unwrap().is_none());
+    assert!(GarbageCollector::try_lock_store(&root).unwrap().is_none());
     drop(store);
-    assert!(Upkeep::try_begin(&root).unwrap().is_none());
+    assert!(GarbageCollector::try_lock_store(&root).unwrap().is_none());
     let waiting = std::thread::spawn({
         let root = root.clone();
-        move || Upkeep::begin(root).unwrap()
+        move || GarbageCollector::lock_store(root).unwrap()
     });
     std::thread::sleep(Duration::from_millis(50));
     assert!(!waiting.is_finished());
@@ -203,7 +207,7 @@ fn cleaning_removes_what_is_known_and_nothing_else() {
     std::fs::create_dir(root.join("uv")).unwrap();
     std::fs::write(root.join("uv/index"), "1234").unwrap();
     std::fs::write(root.join("notes.txt"), "mine").unwrap();
-    let upkeep = Upkeep::begin(&root).unwrap();
+    let upkeep = GarbageCollector::lock_store(&root).unwrap();
     let removed = upkeep.clean(&["uv", "logs"]).unwrap();
     assert_eq!((removed.files, removed.records), (1, 1));
     assert!(removed.bytes > 9);
@@ -223,7 +227,7 @@ fn cleaning_removes_what_is_known_and_nothing_else() {
         "tree-files-v1",
     ];
     assert_eq!(names(&root), left);
-    assert_eq!(Store::open(root).unwrap().info().unwrap().files, 0);
+    assert_eq!(Store::open(root).unwrap().usage().unwrap().files, 0);
 }
 
 #[test]
@@ -241,8 +245,8 @@ fn cleaning_follows_no_links() {
     }
     std::fs::remove_dir(root.join("built-v1")).unwrap();
     symlink(&outside, root.join("built-v1")).unwrap();
-    let upkeep = Upkeep::begin(&root).unwrap();
-    let everything = Policy {
+    let upkeep = GarbageCollector::lock_store(&root).unwrap();
+    let everything = PrunePolicy {
         unused_for: None,
         max_bytes: Some(0),
     };
@@ -281,7 +285,7 @@ fn cleaning_never_leaves_the_root() {
     let (_directory, store) = new_store();
     let root = store.root().to_owned();
     drop(store);
-    let upkeep = Upkeep::begin(&root).unwrap();
+    let upkeep = GarbageCollector::lock_store(&root).unwrap();
     for name in ["..", ".", "", "/", "../outside", "/etc", "uv/.."] {
         assert!(upkeep.clean(&[name]).is_err(), "{name}");
     }
@@ -291,12 +295,12 @@ fn cleaning_never_leaves_the_root() {
 fn a_directory_without_our_tag_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("files-v1")).unwrap();
-    let error = Upkeep::begin(directory.path()).unwrap_err();
+    let error = GarbageCollector::lock_store(directory.path()).unwrap_err();
     assert!(error.to_string().contains("no cache of wheelhouse"));
     let foreign = "Signature: 8a477f597d28d172789f06886806bc55\n# another tool\n";
     std::fs::write(directory.path().join("CACHEDIR.TAG"), foreign).unwrap();
-    Upkeep::try_begin(directory.path()).unwrap_err();
-    Upkeep::try_begin(directory.path().join("missing")).unwrap_err();
+    GarbageCollector::try_lock_store(directory.path()).unwrap_err();
+    GarbageCollector::try_lock_store(directory.path().join("missing")).unwrap_err();
 }
 
 #[test]
@@ -306,7 +310,7 @@ fn a_tag_of_another_version_of_ours_is_ours() {
     drop(store);
     let tag = std::fs::read_to_string(root.join("CACHEDIR.TAG")).unwrap();
     std::fs::write(root.join("CACHEDIR.TAG"), tag + "# and more\n").unwrap();
-    assert!(Upkeep::try_begin(&root).unwrap().is_some());
+    assert!(GarbageCollector::try_lock_store(&root).unwrap().is_some());
 }
 
 #[test]
@@ -316,19 +320,19 @@ fn only_what_is_named_is_retained() {
     let other = add(&store, b"other").sha256;
     record(&store, "wanted", b"wanted");
     record(&store, "other", b"other");
-    store.keep_metadata(&wanted, b"Name: wanted");
-    store.keep_metadata(&other, b"Name: other");
+    store.save_metadata(&wanted, b"Name: wanted");
+    store.save_metadata(&other, b"Name: other");
     std::fs::create_dir(store.root().join("uv")).unwrap();
     std::fs::create_dir(store.root().join("stays")).unwrap();
     let root = store.root().to_owned();
     drop(store);
-    let upkeep = Upkeep::try_begin(&root).unwrap().unwrap();
+    let upkeep = GarbageCollector::try_lock_store(&root).unwrap().unwrap();
     let removed = upkeep.retain(&[wanted].into(), &["uv"]).unwrap();
     assert_eq!((removed.files, removed.records), (1, 1));
     drop(upkeep);
     let store = Store::open(&root).unwrap();
     assert_eq!(store.digests().unwrap(), [wanted]);
-    assert_eq!(store.info().unwrap().built, 1);
+    assert_eq!(store.usage().unwrap().built, 1);
     assert!(store.metadata(&wanted).is_some() && store.metadata(&other).is_none());
     assert!(root.join("stays").exists() && !root.join("uv").exists());
 }

@@ -1,4 +1,4 @@
-//! Placing files.
+//! LinkOptions files.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::path::Path;
 use wheelhouse_types::Kind;
 
 use super::super::entry::{has_store_mtime, store_mtime};
-use super::super::{Found, LinkMode, Placed, Placing, Store, Stored};
+use super::super::{LinkMode, LinkOptions, LinkOutcome, Lookup, Store, StoredFile};
 use super::{add, find, names, new_store};
 
-const COPY: Placing = by(LinkMode::Copy);
-const LINK: Placing = by(LinkMode::Hardlink);
+const COPY: LinkOptions = by(LinkMode::Copy);
+const LINK: LinkOptions = by(LinkMode::Hardlink);
 
-const fn by(mode: LinkMode) -> Placing {
-    Placing {
+const fn by(mode: LinkMode) -> LinkOptions {
+    LinkOptions {
         mode,
-        placed_before: false,
+        linked_before: false,
     }
 }
 
@@ -23,8 +23,13 @@ fn inode(path: &Path) -> u64 {
     std::fs::symlink_metadata(path).unwrap().ino()
 }
 
-fn place(store: &Store, stored: &Stored, destination: &Path, placing: Placing) -> Placed {
-    let placed = store.place(stored, destination, placing).unwrap();
+fn place(
+    store: &Store,
+    stored: &StoredFile,
+    destination: &Path,
+    options: LinkOptions,
+) -> LinkOutcome {
+    let placed = store.link(stored, destination, options).unwrap();
     assert_eq!(
         std::fs::read(destination).unwrap(),
         std::fs::read(&stored.path).unwrap()
@@ -37,11 +42,14 @@ fn a_link_is_the_entry_itself() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let destination = directory.path().join("a.whl");
-    assert_eq!(place(&store, &stored, &destination, LINK), Placed::Linked);
+    assert_eq!(
+        place(&store, &stored, &destination, LINK),
+        LinkOutcome::Linked
+    );
     assert_eq!(inode(&destination), inode(&stored.path));
     assert_eq!(
         place(&store, &stored, &destination, LINK),
-        Placed::Unchanged
+        LinkOutcome::Unchanged
     );
 }
 
@@ -50,7 +58,10 @@ fn a_copy_is_another_file_with_the_constant_time() {
     let (directory, store) = new_store();
     let stored = add(&store, &vec![1; 500_000]);
     let destination = directory.path().join("a.whl");
-    assert_eq!(place(&store, &stored, &destination, COPY), Placed::Copied);
+    assert_eq!(
+        place(&store, &stored, &destination, COPY),
+        LinkOutcome::Copied
+    );
     let metadata = std::fs::metadata(&destination).unwrap();
     assert_ne!(metadata.ino(), inode(&stored.path));
     assert!(has_store_mtime(&metadata));
@@ -63,9 +74,9 @@ fn a_clone_is_another_file_or_refused() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let destination = directory.path().join("a.whl");
-    match store.place(&stored, &destination, by(LinkMode::Clone)) {
+    match store.link(&stored, &destination, by(LinkMode::Clone)) {
         Ok(placed) => {
-            assert_eq!(placed, Placed::Cloned);
+            assert_eq!(placed, LinkOutcome::Cloned);
             let metadata = std::fs::metadata(&destination).unwrap();
             assert_ne!(metadata.ino(), inode(&stored.path));
             assert!(has_store_mtime(&metadata));
@@ -85,11 +96,14 @@ fn whatever_works_first_is_taken_and_remembered() {
     let other = add(&store, b"other");
     let first = directory.path().join("a.whl");
     let second = directory.path().join("b.whl");
-    let placed = place(&store, &stored, &first, Placing::default());
-    assert!(matches!(placed, Placed::Cloned | Placed::Linked));
+    let placed = place(&store, &stored, &first, LinkOptions::default());
+    assert!(matches!(placed, LinkOutcome::Cloned | LinkOutcome::Linked));
     let device = std::fs::metadata(directory.path()).unwrap().dev();
-    assert!(store.best_method(device).is_some());
-    assert_eq!(place(&store, &other, &second, Placing::default()), placed);
+    assert!(store.link_method(device).is_some());
+    assert_eq!(
+        place(&store, &other, &second, LinkOptions::default()),
+        placed
+    );
 }
 
 #[test]
@@ -97,21 +111,30 @@ fn a_file_that_the_caller_knows_may_stay_and_no_other() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let destination = directory.path().join("a.whl");
-    let known = Placing {
-        placed_before: true,
+    let known = LinkOptions {
+        linked_before: true,
         ..COPY
     };
     place(&store, &stored, &destination, COPY);
-    assert_eq!(place(&store, &stored, &destination, COPY), Placed::Copied);
+    assert_eq!(
+        place(&store, &stored, &destination, COPY),
+        LinkOutcome::Copied
+    );
     assert_eq!(
         place(&store, &stored, &destination, known),
-        Placed::Unchanged
+        LinkOutcome::Unchanged
     );
     std::fs::write(&destination, "wheeL").unwrap();
-    assert_eq!(place(&store, &stored, &destination, known), Placed::Copied);
+    assert_eq!(
+        place(&store, &stored, &destination, known),
+        LinkOutcome::Copied
+    );
     let file = std::fs::File::create(&destination).unwrap();
     file.set_modified(store_mtime()).unwrap();
-    assert_eq!(place(&store, &stored, &destination, known), Placed::Copied);
+    assert_eq!(
+        place(&store, &stored, &destination, known),
+        LinkOutcome::Copied
+    );
 }
 
 #[test]
@@ -121,10 +144,10 @@ fn what_is_there_is_replaced_and_a_link_not_followed() {
     let victim = directory.path().join("victim");
     let destination = directory.path().join("a.whl");
     std::fs::write(&victim, "mine").unwrap();
-    for placing in [LINK, COPY, Placing::default()] {
+    for options in [LINK, COPY, LinkOptions::default()] {
         let _ = std::fs::remove_file(&destination);
         symlink(&victim, &destination).unwrap();
-        place(&store, &stored, &destination, placing);
+        place(&store, &stored, &destination, options);
         assert!(!destination.is_symlink());
     }
     assert_eq!(std::fs::read(&victim).unwrap(), b"mine");
@@ -138,7 +161,7 @@ fn two_links_to_one_entry_leave_no_third_name() {
     let destination = directory.path().join("a.whl");
     place(&store, &stored, &destination, LINK);
     // As when another run has placed it after this one looked.
-    super::super::link::link(&stored, &destination).unwrap();
+    super::super::link::hard_link(&stored, &destination).unwrap();
     assert_eq!(names(directory.path()), ["a.whl", "cache"]);
 }
 
@@ -149,9 +172,12 @@ fn a_write_through_a_link_is_noticed() {
     let destination = directory.path().join("a.whl");
     place(&store, &stored, &destination, LINK);
     std::fs::write(&destination, "wheeL").unwrap();
-    assert_eq!(find(&store, b"wheel"), Found::Corrupt(stored.path.clone()));
+    assert_eq!(find(&store, b"wheel"), Lookup::Corrupt(stored.path.clone()));
     let again = add(&store, b"wheel");
-    assert_eq!(place(&store, &again, &destination, LINK), Placed::Linked);
+    assert_eq!(
+        place(&store, &again, &destination, LINK),
+        LinkOutcome::Linked
+    );
     assert_eq!(std::fs::read(&destination).unwrap(), b"wheel");
 }
 
@@ -162,7 +188,7 @@ fn a_link_with_narrower_permissions_becomes_a_copy() {
     let usual = stored.mode;
     let private = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(&stored.path, private).unwrap();
-    let stored = find(&store, b"wheel").present().unwrap();
+    let stored = find(&store, b"wheel").hit().unwrap();
     let destination = directory.path().join("a.whl");
     let placed = place(&store, &stored, &destination, LINK);
     let mode = std::fs::metadata(&destination)
@@ -171,7 +197,7 @@ fn a_link_with_narrower_permissions_becomes_a_copy() {
         .mode()
         & 0o777;
     assert_eq!(mode, usual);
-    assert_eq!(placed == Placed::Copied, usual != 0o600);
+    assert_eq!(placed == LinkOutcome::Copied, usual != 0o600);
 }
 
 #[test]
@@ -182,8 +208,8 @@ fn a_place_that_cannot_be_had_is_named() {
     std::fs::create_dir(&directory_there).unwrap();
     let missing = directory.path().join("missing/a.whl");
     for destination in [directory_there, missing] {
-        for placing in [LINK, COPY, Placing::default()] {
-            let error = store.place(&stored, &destination, placing).unwrap_err();
+        for options in [LINK, COPY, LinkOptions::default()] {
+            let error = store.link(&stored, &destination, options).unwrap_err();
             assert_eq!(error.kind(), Kind::Publish);
             let path = destination.display().to_string();
             assert!(error.to_string().contains(&path), "{error}");
@@ -201,8 +227,8 @@ fn what_can_have_no_more_names_is_copied() {
     let limited = names.any(|name| std::fs::hard_link(&stored.path, name).is_err());
     let destination = directory.path().join("a.whl");
     let placed = place(&store, &stored, &destination, LINK);
-    assert_eq!(placed == Placed::Copied, limited);
+    assert_eq!(placed == LinkOutcome::Copied, limited);
     std::fs::remove_file(&destination).unwrap();
-    let placed = place(&store, &stored, &destination, Placing::default());
-    assert_ne!(placed == Placed::Linked, limited);
+    let placed = place(&store, &stored, &destination, LinkOptions::default());
+    assert_ne!(placed == LinkOutcome::Linked, limited);
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use wheelhouse_types::Sha256;
 
-use super::{Expected, Found, Store, Stored};
+use super::{ExpectedFile, Lookup, Store, StoredFile};
 
 /// A store in a directory of its own, and that directory.
 fn new_store() -> (TempDir, Store) {
@@ -24,13 +24,13 @@ fn new_store() -> (TempDir, Store) {
     (directory, store)
 }
 
-fn add(store: &Store, bytes: &[u8]) -> Stored {
-    let mut writer = store.writer(Expected::anything("example")).unwrap();
+fn add(store: &Store, bytes: &[u8]) -> StoredFile {
+    let mut writer = store.writer(ExpectedFile::any("example")).unwrap();
     writer.write(bytes).unwrap();
     writer.finish().unwrap()
 }
 
-fn find(store: &Store, bytes: &[u8]) -> Found {
+fn find(store: &Store, bytes: &[u8]) -> Lookup {
     store.find(&Sha256::of(bytes)).unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use wheelhouse_types::{Hashes, Kind, Sha256};
 
-use super::super::{Algorithm, Digester, Expected, Found, Store};
+use super::super::{ExpectedFile, Lookup, Store};
 use super::{add, files, find, names, new_store};
 
 /// What `hashlib` says of `wheel`.
@@ -19,7 +19,7 @@ fn hashes(pairs: &[(&str, &str)]) -> Hashes {
     Hashes(pairs.collect())
 }
 
-fn write(store: &Store, expected: Expected, bytes: &[u8]) -> wheelhouse_types::Result<()> {
+fn write(store: &Store, expected: ExpectedFile, bytes: &[u8]) -> wheelhouse_types::Result<()> {
     let mut writer = store.writer(expected)?;
     writer.write(bytes)?;
     writer.finish().map(drop)
@@ -29,7 +29,7 @@ fn write(store: &Store, expected: Expected, bytes: &[u8]) -> wheelhouse_types::R
 fn a_transfer_goes_on_where_it_was_interrupted() {
     let (_directory, store) = new_store();
     let bytes = vec![7; 600_000];
-    let expected = Expected::sha256("example", Sha256::of(&bytes)).size(Some(600_000));
+    let expected = ExpectedFile::with_sha256("example", Sha256::of(&bytes)).size(Some(600_000));
     let mut writer = store.writer(expected).unwrap();
     writer.write(&bytes[..299_999]).unwrap();
     assert_eq!(writer.len(), 299_999);
@@ -40,7 +40,7 @@ fn a_transfer_goes_on_where_it_was_interrupted() {
 #[test]
 fn a_restarted_transfer_forgets_what_came_before() {
     let (_directory, store) = new_store();
-    let expected = Expected::sha256("example", Sha256::of(b"wheel"));
+    let expected = ExpectedFile::with_sha256("example", Sha256::of(b"wheel"));
     let mut writer = store.writer(expected).unwrap();
     writer.write(&vec![1; 700_000]).unwrap();
     writer.write(b"in the buffer").unwrap();
@@ -54,9 +54,9 @@ fn a_restarted_transfer_forgets_what_came_before() {
 #[test]
 fn an_unfinished_file_is_invisible_and_goes_when_dropped() {
     let (_directory, store) = new_store();
-    let mut writer = store.writer(Expected::anything("example")).unwrap();
+    let mut writer = store.writer(ExpectedFile::any("example")).unwrap();
     writer.write(b"wheel").unwrap();
-    assert_eq!(find(&store, b"wheel"), Found::Absent);
+    assert_eq!(find(&store, b"wheel"), Lookup::Miss);
     assert_eq!(files(&store, "files-v1"), Vec::<PathBuf>::new());
     assert_eq!(files(&store, "tmp").len(), 1);
     drop(writer);
@@ -83,7 +83,7 @@ fn an_intact_entry_stays_when_it_comes_again() {
 fn a_wrong_digest_is_refused_with_both_digests() {
     let (_directory, store) = new_store();
     let wanted = Sha256::of(b"wheel");
-    let error = write(&store, Expected::sha256("a.whl", wanted), b"other").unwrap_err();
+    let error = write(&store, ExpectedFile::with_sha256("a.whl", wanted), b"other").unwrap_err();
     let actual = Sha256::of(b"other");
     let message = format!("`a.whl` has the sha256 `{actual}` instead of `{wanted}`");
     assert_eq!(error.to_string(), message);
@@ -96,7 +96,7 @@ fn a_wrong_digest_is_refused_with_both_digests() {
 #[test]
 fn other_algorithms_are_checked_too() {
     let (_directory, store) = new_store();
-    let published = |pairs: &[(&str, &str)]| Expected::anything("a.whl").published(&hashes(pairs));
+    let published = |pairs: &[(&str, &str)]| ExpectedFile::any("a.whl").published(&hashes(pairs));
     let good = published(&[("md5", MD5), ("sha1", &SHA1.to_uppercase())]);
     assert!(good.is_checked());
     write(&store, good, b"wheel").unwrap();
@@ -117,9 +117,9 @@ fn all_published_digests_must_match_and_one_of_the_required() {
     let zeros = "0".repeat(64);
     let right = Sha256::of(b"wheel").to_string();
     let both = hashes(&[("md5", MD5), ("sha256", &zeros)]);
-    write(&store, Expected::anything("a").published(&both), b"wheel").unwrap_err();
+    write(&store, ExpectedFile::any("a").published(&both), b"wheel").unwrap_err();
     let required = [format!("sha256:{zeros}"), format!("sha256:{right}")];
-    let expected = Expected::anything("a").required(&required);
+    let expected = ExpectedFile::any("a").required(&required);
     write(&store, expected.clone(), b"wheel").unwrap();
     let error = write(&store, expected, b"other").unwrap_err();
     assert!(error.to_string().contains(&right) && error.to_string().contains(&zeros));
@@ -128,18 +128,18 @@ fn all_published_digests_must_match_and_one_of_the_required() {
 #[test]
 fn unknown_algorithms_count_only_if_there_are_no_others() {
     let (_directory, store) = new_store();
-    let unknown = Expected::anything("a").published(&hashes(&[("blake3", "00")]));
+    let unknown = ExpectedFile::any("a").published(&hashes(&[("blake3", "00")]));
     assert!(!unknown.is_checked());
     let error = write(&store, unknown, b"wheel").unwrap_err();
     assert!(error.to_string().contains("`blake3`"), "{error}");
-    let mixed = Expected::anything("a").published(&hashes(&[("blake3", "00"), ("md5", MD5)]));
+    let mixed = ExpectedFile::any("a").published(&hashes(&[("blake3", "00"), ("md5", MD5)]));
     write(&store, mixed, b"wheel").unwrap();
 }
 
 #[test]
 fn a_wrong_size_is_refused_and_an_endless_body_early() {
     let (_directory, store) = new_store();
-    let expected = Expected::anything("a.whl").size(Some(6));
+    let expected = ExpectedFile::any("a.whl").size(Some(6));
     let error = write(&store, expected.clone(), b"wheel").unwrap_err();
     assert_eq!(error.to_string(), "`a.whl` has 5 bytes instead of 6 bytes");
     let mut writer = store.writer(expected).unwrap();
@@ -157,41 +157,18 @@ fn a_local_file_is_taken_in_and_stays_what_it_was() {
     let path = directory.path().join("a.whl");
     let bytes = vec![3; 1_000_000];
     std::fs::write(&path, &bytes).unwrap();
-    let expected = Expected::sha256("a.whl", Sha256::of(&bytes)).size(Some(1_000_000));
+    let expected = ExpectedFile::with_sha256("a.whl", Sha256::of(&bytes)).size(Some(1_000_000));
     let stored = store.add_file(&path, expected).unwrap();
-    assert_eq!(find(&store, &bytes), Found::Present(stored));
+    assert_eq!(find(&store, &bytes), Lookup::Hit(stored));
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
     let error = store
-        .add_file(&path, Expected::sha256("a.whl", Sha256::of(b"")))
+        .add_file(&path, ExpectedFile::with_sha256("a.whl", Sha256::of(b"")))
         .unwrap_err();
     assert_eq!(error.kind(), Kind::Fetch);
     let error = store
-        .add_file(&directory.path().join("b.whl"), Expected::anything("b.whl"))
+        .add_file(&directory.path().join("b.whl"), ExpectedFile::any("b.whl"))
         .unwrap_err();
     assert!(error.display_chain().contains("b.whl"));
-}
-
-#[test]
-fn a_digester_computes_sha256_always_and_others_on_demand() {
-    let mut digester = Digester::new([Algorithm::Md5, Algorithm::Sha256, Algorithm::Md5]);
-    digester.update(b"wh");
-    digester.update(b"eel");
-    let digests = digester.finish();
-    assert_eq!(digests.sha256, Sha256::of(b"wheel"));
-    assert_eq!(digests.get(Algorithm::Md5).as_deref(), Some(MD5));
-    assert_eq!(
-        digests.get(Algorithm::Sha256),
-        Some(digests.sha256.to_string())
-    );
-    assert_eq!(digests.get(Algorithm::Sha1), None);
-}
-
-#[test]
-fn algorithms_have_the_names_of_hashlib() {
-    for name in ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"] {
-        assert_eq!(Algorithm::named(name).unwrap().to_string(), name);
-    }
-    assert_eq!(Algorithm::named("shake_128"), None);
 }
 
 #[test]

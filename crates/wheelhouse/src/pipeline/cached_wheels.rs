@@ -10,7 +10,7 @@ use wheelhouse_types::{Action, Artifact, Distribution, Lock, Outcome, Result, So
 use super::context::RunContext;
 use super::worker::cache::{find_artifact, find_built_wheel, is_wheel_of, warn_corrupt};
 use super::worker::{WheelArtifact, build_key};
-use wheelhouse_store::{BuiltWheel, Found, Stored};
+use wheelhouse_store::{BuiltWheel, Lookup, StoredFile};
 
 /// Returns the wheels of `lock` that need no download and no build.
 ///
@@ -29,7 +29,7 @@ pub(super) fn inventory(context: &RunContext, lock: &Lock) -> Result<Inventory> 
         .into_iter()
         .zip(context.store.find_many(&digests)?)
     {
-        if let Found::Corrupt(_) = found {
+        if let Lookup::Corrupt(_) = found {
             warn_corrupt(&*context.observer, artifact);
         }
     }
@@ -72,7 +72,7 @@ pub(super) fn find_step(context: &RunContext, step: &Step) -> Result<Option<Whee
     let Action::Reuse { sha256, filename } = &step.action else {
         return Ok(None);
     };
-    let Some(stored) = context.store.find(sha256)?.present() else {
+    let Some(stored) = context.store.find(sha256)?.hit() else {
         return Ok(None);
     };
     let mut wheel = WheelArtifact {
@@ -96,7 +96,7 @@ fn find(
     context: &RunContext,
     artifact: &Artifact,
     required_hashes: &[String],
-) -> Result<Option<Stored>> {
+) -> Result<Option<StoredFile>> {
     find_artifact(
         &context.store,
         &*context.observer,
@@ -121,7 +121,7 @@ fn is_accepted_sdist(context: &RunContext, artifact: &Artifact, package: &Packag
 fn find_built(
     context: &RunContext,
     distribution: &Distribution,
-) -> Result<Option<(BuiltWheel, Stored)>> {
+) -> Result<Option<(BuiltWheel, StoredFile)>> {
     let source = build_key::source(distribution, None, &context.trees);
     let target = &context.host_target;
     let key = build_key::build_key(&context.request, target, distribution, &source);

@@ -92,7 +92,7 @@ impl RunContext {
             debug!(name = target.full_name(), "chose a target");
             observer.observe(&Event::target(target));
         }
-        let store = store.believing(unmodified_distributions(&output));
+        let store = store.trusting(unmodified_distributions(&output));
         let tree_reader = TreeReader::new(&store, &output);
         let (local_digests, trees) = previous_lock::local_digests(&request, &tree_reader).await?;
         debug!(

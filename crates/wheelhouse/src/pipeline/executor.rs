@@ -9,7 +9,7 @@ use wheelhouse_types::{Error, Event, Kind, PackageName, Plan, Result, Step};
 use super::cached_wheels;
 use super::context::RunContext;
 use super::worker::{WheelArtifact, Worker};
-use wheelhouse_store::Found;
+use wheelhouse_store::Lookup;
 
 /// Makes the wheel of every step of `plan`. Without a `worker` all of them must be in the store.
 ///
@@ -78,9 +78,9 @@ async fn execute(
     };
     let wheel = worker.make(&distribution).await?;
     match context.store.find(&wheel.stored.sha256)? {
-        Found::Present(_) => return Ok(wheel),
-        Found::Absent => {}
-        Found::Corrupt(_) => {
+        Lookup::Hit(_) => return Ok(wheel),
+        Lookup::Miss => {}
+        Lookup::Corrupt(_) => {
             let file = &wheel.filename;
             context.observer.observe(&Event::warning(format!(
                 "the cached copy of {file} is corrupt and is downloaded or built again"

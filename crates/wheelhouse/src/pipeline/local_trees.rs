@@ -12,7 +12,7 @@ use wheelhouse_types::{Error, Kind, Result, Sha256};
 use super::lock_file::{LOCK_NAME, lock_name};
 use wheelhouse_archive::known_files::KnownFiles;
 use wheelhouse_archive::source_tree::{self, LargeFiles};
-use wheelhouse_archive::surroundings::{self, View};
+use wheelhouse_archive::surroundings::{self, SurroundingsView};
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::Store;
 
@@ -76,9 +76,9 @@ impl TreeReader {
         digest: Sha256,
         large: LargeFiles,
         directory: &Path,
-    ) -> Result<(View, bool)> {
+    ) -> Result<(SurroundingsView, bool)> {
         let ignored = self.ignored_paths();
-        let view = View::make(path, directory, &ignored)?;
+        let view = SurroundingsView::create(path, directory, &ignored)?;
         let copied = self.with_known(path, |known| {
             let copied = source_tree::copy(path, &view.root, &ignored, large, known)?;
             if self.with_surroundings(path, copied.digest, known) == digest {
@@ -99,7 +99,7 @@ impl TreeReader {
         noted.dedup();
         if noted.len() > before {
             let text = serde_json::to_vec(&noted).unwrap_or_default();
-            self.store.keep_surroundings(&record_key(path), &text);
+            self.store.save_surroundings(&record_key(path), &text);
         }
         noted.len() > before
     }
@@ -133,7 +133,7 @@ impl TreeReader {
         let mut known = KnownFiles::from_bytes(&self.store.tree_files(&key).unwrap_or_default());
         let outcome = action(&mut known)?;
         if let Some(bytes) = known.to_bytes() {
-            self.store.keep_tree_files(&key, &bytes);
+            self.store.save_tree_files(&key, &bytes);
         }
         Ok(outcome)
     }
@@ -188,11 +188,11 @@ mod tests {
             self.directory.path().join(name)
         }
 
-        fn copy(&self, digest: Sha256) -> Result<View> {
+        fn copy(&self, digest: Sha256) -> Result<SurroundingsView> {
             let (tree, copy) = (self.path("repo/tree"), self.path("copy"));
             let _ = fs::remove_dir_all(&copy);
             fs::create_dir(&copy).unwrap();
-            let copied = self.reader.copy(&tree, digest, LargeFiles::Linked, &copy);
+            let copied = self.reader.copy(&tree, digest, LargeFiles::Link, &copy);
             Ok(copied?.0)
         }
 
@@ -223,11 +223,11 @@ mod tests {
         assert_eq!(fixture.reader.digest(&tree).await.unwrap(), first);
 
         let copy = fixture.copy(first).unwrap();
-        assert!(!fixture.reader.note_seen(&tree, copy.seen()));
+        assert!(!fixture.reader.note_seen(&tree, copy.accessed()));
         let version = fs::read_to_string(copy.root.join("../VERSION")).unwrap();
         assert_eq!(version, "2.0");
-        assert_eq!(copy.seen(), [fixture.path("repo/VERSION")]);
-        assert!(fixture.reader.note_seen(&tree, copy.seen()));
+        assert_eq!(copy.accessed(), [fixture.path("repo/VERSION")]);
+        assert!(fixture.reader.note_seen(&tree, copy.accessed()));
 
         let second = fixture.reader.digest(&tree).await.unwrap();
         assert_ne!(second, first);

@@ -212,7 +212,7 @@ impl LockOutput {
             }
         };
         // The file may be the lock of an output, which a build keeps only if the store has a record of it.
-        context.store.keep_lock(text.as_bytes());
+        context.store.save_lock(text.as_bytes());
         Ok(self.compared(text))
     }
 

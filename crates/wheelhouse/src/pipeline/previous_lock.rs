@@ -52,7 +52,7 @@ pub(super) fn read(
         }
     };
     match pylock::read(&text, output, &mut |_| Some(0), &mut |_| true) {
-        Ok(lock) if *policy == LockPolicy::Frozen || store.knows_lock(text.as_bytes()) => {
+        Ok(lock) if *policy == LockPolicy::Frozen || store.has_lock(text.as_bytes()) => {
             Ok(Some(lock))
         }
         Ok(lock) => {
@@ -214,7 +214,7 @@ async fn file_digest(path: PathBuf) -> Result<Sha256> {
     blocking(move || {
         let failed = || format!("failed to read {}", path.display());
         let mut file = fs_err::File::open(&path).context(Kind::Input, failed)?;
-        let (digest, _) = Sha256::of_reader(&mut file).context(Kind::Input, failed)?;
+        let (digest, _) = wheelhouse_fs::digest::sha256(&mut file).context(Kind::Input, failed)?;
         Ok(digest)
     })
     .await

@@ -120,7 +120,7 @@ pub(super) fn publish(mut build: FinishedBuild) -> Result<Published> {
             (package.name.clone(), artifact)
         });
         let lock = pylock::write_with_files(&set.lock, &artifacts.collect(), &build.output);
-        build.store.keep_lock(lock.as_bytes());
+        build.store.save_lock(lock.as_bytes());
         files.insert(lock_name(set.name.as_deref()), lock.into_bytes());
     }
     debug!(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tracing::debug;
 use wheelhouse_publish::{FilePlacer, Published};
-use wheelhouse_store::{BuiltWheel, LinkMode, Placing, Store, Stored};
+use wheelhouse_store::{BuiltWheel, LinkMode, LinkOptions, Store, StoredFile};
 use wheelhouse_types::target::KERNEL_MARKERS;
 use wheelhouse_types::{
     Artifact, Error, Event, Hashes, Kind, Location, Observer, Result, Sha256, Source, Target,
@@ -16,7 +16,7 @@ use wheelhouse_types::{
 pub(super) const GENERATOR: &str = concat!("wheelhouse ", env!("CARGO_PKG_VERSION"));
 
 /// Returns the file `filename` as a lock in the directory `output` names it.
-pub(super) fn lock_artifact(filename: &str, stored: &Stored, output: &Path) -> Artifact {
+pub(super) fn lock_artifact(filename: &str, stored: &StoredFile, output: &Path) -> Artifact {
     Artifact {
         filename: filename.to_owned(),
         location: Location::Path(output.join(filename)),
@@ -79,14 +79,14 @@ pub(super) fn conflicting_files(filename: &str, one: &Source, other: &Source) ->
 pub(super) struct StorePlacer<'a> {
     store: &'a Store,
     mode: LinkMode,
-    files: HashMap<Sha256, &'a Stored>,
+    files: HashMap<Sha256, &'a StoredFile>,
 }
 
 impl<'a> StorePlacer<'a> {
     pub(super) fn new(
         store: &'a Store,
         mode: LinkMode,
-        files: impl Iterator<Item = &'a Stored>,
+        files: impl Iterator<Item = &'a StoredFile>,
     ) -> Self {
         Self {
             store,
@@ -99,11 +99,11 @@ impl<'a> StorePlacer<'a> {
 impl FilePlacer for StorePlacer<'_> {
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
         debug!(%sha256, destination = %destination.display(), "placing a file");
-        let placing = Placing {
+        let options = LinkOptions {
             mode: self.mode,
-            placed_before: false,
+            linked_before: false,
         };
-        self.store.place(self.files[sha256], destination, placing)?;
+        self.store.link(self.files[sha256], destination, options)?;
         Ok(())
     }
 }

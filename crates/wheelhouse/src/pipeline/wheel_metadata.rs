@@ -1,6 +1,6 @@
 //! The core metadata of wheels in the store.
 
-use wheelhouse_store::{Store, Stored};
+use wheelhouse_store::{Store, StoredFile};
 use wheelhouse_types::Result;
 
 /// The `METADATA` file of a wheel, and the field of it that indexes and manifests repeat.
@@ -14,12 +14,12 @@ impl CoreMetadata {
     ///
     /// # Errors
     /// When the wheel cannot be read or is not a valid wheel.
-    pub(super) fn read(store: &Store, stored: &Stored, filename: &str) -> Result<Self> {
+    pub(super) fn read(store: &Store, stored: &StoredFile, filename: &str) -> Result<Self> {
         let bytes = match store.metadata(&stored.sha256) {
             Some(bytes) => bytes,
             None => {
                 let bytes = wheelhouse_archive::inspect(&stored.path, filename)?.metadata;
-                store.keep_metadata(&stored.sha256, &bytes);
+                store.save_metadata(&stored.sha256, &bytes);
                 bytes
             }
         };

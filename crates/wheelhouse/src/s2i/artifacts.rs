@@ -30,7 +30,7 @@ use super::move_tree::move_contents;
 use wheelhouse_archive::metadata::value;
 use wheelhouse_config::is_pylock_name;
 use wheelhouse_fs::input;
-use wheelhouse_store::{STORE_MTIME, Store, TEMPORARY_PREFIX, Upkeep};
+use wheelhouse_store::{GarbageCollector, STORE_MTIME, Store, TEMPORARY_PREFIX};
 
 /// How many bytes of artifacts an engine saves, carries and uploads in a second; measured with the S2I
 /// tool and docker.
@@ -78,8 +78,8 @@ pub fn tidy(paths: &Paths, all: bool, restored: &BTreeSet<Sha256>, others: &[&st
         }
         kept
     };
-    if let Some(upkeep) = Upkeep::try_begin(paths.cache())? {
-        upkeep.retain(&kept, others)?;
+    if let Some(collector) = GarbageCollector::try_lock_store(paths.cache())? {
+        collector.retain(&kept, others)?;
     }
     let failed = || "failed to tidy the image".to_owned();
     for (from, to) in [

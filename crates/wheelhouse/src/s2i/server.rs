@@ -245,8 +245,7 @@ impl ServedDirectory {
             let Ok(name) = entry?.file_name().into_string() else {
                 continue;
             };
-            let endings = [".whl", ".tar.gz", ".zip"];
-            if !name.starts_with('.') && endings.iter().any(|ending| name.ends_with(ending)) {
+            if !name.starts_with('.') && wheelhouse_archive::is_find_links_name(&name) {
                 distributions.insert(name);
             }
         }

@@ -14,11 +14,6 @@ use wheelhouse_types::{Error, Kind, Manifest, Result};
 use super::report::{Finding, RERUN_HINT};
 use wheelhouse_fs::input;
 
-/// The suffixes of source distributions that pip accepts in a `--find-links` directory.
-const SDIST_SUFFIXES: [&str; 7] = [
-    ".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".tar",
-];
-
 /// The files of a directory.
 pub(super) struct DirectoryInventory {
     /// The absolute path of the directory.
@@ -131,10 +126,7 @@ fn ends_with(name: &str, ending: &str) -> bool {
 /// Returns the name and the version in `filename`, separated by a hyphen, if pip would accept it as a source
 /// distribution.
 pub(super) fn sdist(filename: &str) -> Option<(&str, &str)> {
-    let ending = SDIST_SUFFIXES
-        .iter()
-        .find(|ending| ends_with(filename, ending))?;
-    let stem = &filename[..filename.len() - ending.len()];
+    let stem = wheelhouse_archive::strip_sdist_suffix(filename)?;
     let is_version = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
     stem.rsplit_once('-')
         .filter(|(_, version)| is_version(version))

@@ -12,9 +12,9 @@ use wheelhouse_engine::WheelCompatibility;
 use wheelhouse_types::{Result, Sha256, WheelFilename};
 
 use super::inventory::DirectoryInventory;
-use wheelhouse_archive::{Limits, record_check};
+use wheelhouse_archive::{Limits, WheelIrregularity};
+use wheelhouse_fs::digest::{Algorithm, digest_with};
 use wheelhouse_fs::threads::on_threads;
-use wheelhouse_store::{Algorithm, Digester};
 
 /// The contents of a wheel.
 #[derive(Clone, Debug, Default)]
@@ -86,12 +86,17 @@ fn inspect(path: &Path, name: &str, contents: &mut WheelContents) -> Result<()> 
     let differences = wheelhouse_archive::verify_contents(path, name, &Limits::default())?;
     // The inspection reports inconsistencies of `RECORD` less exactly than the differences.
     let others = inspection.irregularities.into_iter();
-    let others = others.filter(|irregularity| !irregularity.starts_with("RECORD"));
-    for difference in differences.into_iter().chain(others) {
-        if record_check::is_contradiction(&difference) {
-            contents.faults.push(format!("is damaged: {difference}"));
+    let others = others.filter(|irregularity| !irregularity.is_record_difference());
+    for irregularity in differences
+        .into_iter()
+        .map(WheelIrregularity::Record)
+        .chain(others)
+    {
+        if matches!(&irregularity, WheelIrregularity::Record(difference) if difference.is_corruption())
+        {
+            contents.faults.push(format!("is damaged: {irregularity}"));
         } else {
-            let irregularity = format!("is irregular: {difference}");
+            let irregularity = format!("is irregular: {irregularity}");
             contents.irregularities.push(irregularity);
         }
     }
@@ -105,7 +110,7 @@ pub(super) fn is_candidate(filename: &WheelFilename, compatibility: &WheelCompat
 
 /// Computes the digest and the size of the file at `path`.
 pub(super) fn digest(path: &Path) -> io::Result<(Sha256, u64)> {
-    Sha256::of_reader(&mut open(path)?)
+    wheelhouse_fs::digest::sha256(&mut open(path)?)
 }
 
 /// Computes the digests of the file at `path` by each of `algorithms`; `None` for unsupported ones.
@@ -115,10 +120,9 @@ pub(super) fn digests<'a>(
 ) -> io::Result<BTreeMap<&'a str, Option<String>>> {
     let names: BTreeMap<&str, Option<Algorithm>> = algorithms
         .into_iter()
-        .map(|name| (name, Algorithm::named(name)))
+        .map(|name| (name, Algorithm::from_name(name)))
         .collect();
-    let digester = Digester::new(names.values().copied().flatten());
-    let (digests, _) = digester.read(&mut open(path)?)?;
+    let digests = digest_with(&mut open(path)?, names.values().copied().flatten())?;
     let digests = names
         .into_iter()
         .map(|(name, known)| (name, known.and_then(|known| digests.get(known))));

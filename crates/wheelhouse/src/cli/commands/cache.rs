@@ -13,7 +13,9 @@ use crate::cli::process_env::ProcessEnv;
 use crate::cli::{error_report, exit_code, format, output, style};
 use wheelhouse_config::{RawOptions, resolve_settings};
 use wheelhouse_oci::find_links;
-use wheelhouse_store::{Info, Policy, Removed, Store, Upkeep, Verified};
+use wheelhouse_store::{
+    GarbageCollector, PrunePolicy, Removal, Store, StoreUsage, StoreVerification,
+};
 
 const SCHEMA: &str = "wheelhouse-cache/1";
 
@@ -39,12 +41,12 @@ pub(crate) fn run(action: &CacheCommand, globals: &GlobalOptions) -> Result<u8> 
             unused_for,
             max_size,
         } => {
-            let policy = Policy {
+            let policy = PrunePolicy {
                 unused_for: unused_for.map(|days| DAY * days),
                 max_bytes: *max_size,
             };
-            let prune = |upkeep: &Upkeep| {
-                let mut removed = upkeep.prune(policy)?;
+            let prune = |collector: &GarbageCollector| {
+                let mut removed = collector.prune(policy)?;
                 if let Some(unused_for) = policy.unused_for {
                     let (files, bytes) = find_links::prune(&root.join(IMAGES), unused_for)?;
                     removed.files += files;
@@ -55,7 +57,10 @@ pub(crate) fn run(action: &CacheCommand, globals: &GlobalOptions) -> Result<u8> 
             tell(&upkeep(&root, prune)?, globals);
         }
         CacheCommand::Verify { dry_run } => return verify(&root, *dry_run, globals),
-        CacheCommand::Clean => tell(&upkeep(&root, |upkeep| upkeep.clean(&BUCKETS))?, globals),
+        CacheCommand::Clean => tell(
+            &upkeep(&root, |collector| collector.clean(&BUCKETS))?,
+            globals,
+        ),
     }
     Ok(exit_code::SUCCESS)
 }
@@ -83,30 +88,30 @@ fn root(globals: &GlobalOptions) -> Result<PathBuf> {
 }
 
 /// What the cache holds: nothing, while there is none.
-fn info(root: &Path) -> Result<Info> {
+fn info(root: &Path) -> Result<StoreUsage> {
     if !root.exists() {
-        return Ok(Info {
+        return Ok(StoreUsage {
             root: root.to_owned(),
-            ..Info::default()
+            ..StoreUsage::default()
         });
     }
-    Store::open_read_only(root)?.info()
+    Store::open_read_only(root)?.usage()
 }
 
-fn upkeep(root: &Path, act: impl FnOnce(&Upkeep) -> Result<Removed>) -> Result<Removed> {
+fn upkeep(root: &Path, act: impl FnOnce(&GarbageCollector) -> Result<Removal>) -> Result<Removal> {
     if !root.exists() {
-        return Ok(Removed::default());
+        return Ok(Removal::default());
     }
-    act(&Upkeep::begin(root)?)
+    act(&GarbageCollector::lock_store(root)?)
 }
 
 fn verify(root: &Path, dry_run: bool, globals: &GlobalOptions) -> Result<u8> {
     let verified = match () {
-        () if !root.exists() => Verified::default(),
+        () if !root.exists() => StoreVerification::default(),
         () if dry_run => Store::open_read_only(root)?.verify()?,
         () => Store::open(root)?.verify()?,
     };
-    let Verified {
+    let StoreVerification {
         files,
         bytes,
         corrupt,
@@ -154,7 +159,7 @@ fn verify(root: &Path, dry_run: bool, globals: &GlobalOptions) -> Result<u8> {
     Ok(code)
 }
 
-fn print_info(info: &Info, json: bool) {
+fn print_info(info: &StoreUsage, json: bool) {
     if json {
         print_json(json!({
             "directory": info.root,
@@ -170,7 +175,7 @@ fn print_info(info: &Info, json: bool) {
     }
 }
 
-fn as_lines(info: &Info) -> String {
+fn as_lines(info: &StoreUsage) -> String {
     let mut lines = format!("directory   {}\n", info.root.display());
     let mut line = |label: &str, text: String| {
         let _ = writeln!(lines, "{label:<12}{text}");
@@ -191,8 +196,8 @@ fn as_lines(info: &Info) -> String {
     lines
 }
 
-fn tell(removed: &Removed, globals: &GlobalOptions) {
-    let Removed {
+fn tell(removed: &Removal, globals: &GlobalOptions) {
+    let Removal {
         files,
         records,
         temporary,
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_a_cache_holds_is_a_table() {
-        let info = Info {
+        let info = StoreUsage {
             root: "/cache".into(),
             files: 12,
             file_bytes: 80_000_000,

@@ -16,7 +16,7 @@ use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::upload_bar::Activity;
 use crate::cli::render::{self, Verbosity};
 use crate::cli::{format, output, signals, style};
-use wheelhouse_archive::safe_path::shown;
+use wheelhouse_archive::safe_path::escape_for_display;
 use wheelhouse_config::resolve_settings;
 use wheelhouse_oci::extract::{self, Extracted};
 use wheelhouse_oci::image::builder::path_in_image;
@@ -136,7 +136,7 @@ fn tell(
     ];
     for (names, what) in warnings {
         for name in names {
-            warn(&format!("`{}` {what}", shown(name)));
+            warn(&format!("`{}` {what}", escape_for_display(name)));
         }
     }
     for warning in &published.warnings {

@@ -13,7 +13,7 @@ use crate::cli::args::{GlobalOptions, InspectArgs};
 use crate::cli::commands::extract::ImageOpener;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{format, output, signals};
-use wheelhouse_archive::safe_path::shown;
+use wheelhouse_archive::safe_path::escape_for_display;
 use wheelhouse_oci::inspect::{self, Inspection};
 use wheelhouse_types::image_location;
 
@@ -71,9 +71,9 @@ const LEAST: usize = 24;
 /// Where a distribution was looked for and found; with `all`, its own URL or path.
 fn from(origin: &Origin, source: &str, all: bool) -> String {
     match origin {
-        Origin::Index { url } if !all => shown(url),
-        Origin::FindLinks { location } if !all => shown(location),
-        _ => shown(source),
+        Origin::Index { url } if !all => escape_for_display(url),
+        Origin::FindLinks { location } if !all => escape_for_display(location),
+        _ => escape_for_display(source),
     }
 }
 
@@ -95,8 +95,8 @@ fn rows(manifest: &Manifest, all: bool) -> Vec<ListedDistribution> {
         .wheels
         .iter()
         .map(|wheel: &Wheel| ListedDistribution {
-            name: shown(&wheel.name),
-            version: shown(&wheel.version),
+            name: escape_for_display(&wheel.name),
+            version: escape_for_display(&wheel.version),
             size: wheel.size,
             how: match (&wheel.built, &wheel.origin) {
                 (Some(_), _) => "built",
@@ -109,8 +109,8 @@ fn rows(manifest: &Manifest, all: bool) -> Vec<ListedDistribution> {
         .sdists
         .iter()
         .map(|sdist: &Sdist| ListedDistribution {
-            name: shown(&sdist.name),
-            version: shown(&sdist.version),
+            name: escape_for_display(&sdist.name),
+            version: escape_for_display(&sdist.version),
             size: sdist.size,
             how: "sdist",
             source: from(&sdist.origin, &sdist.source, all),
@@ -121,19 +121,24 @@ fn rows(manifest: &Manifest, all: bool) -> Vec<ListedDistribution> {
 fn as_text(what: &str, found: &Inspection, all: bool) -> String {
     let mut text = format!("{what}\n");
     if let Some(digest) = &found.digest {
-        let architecture = shown(found.architecture.as_deref().unwrap_or("unknown"));
+        let architecture = escape_for_display(found.architecture.as_deref().unwrap_or("unknown"));
         let layers = format::count(found.layers, "layer");
         let _ = writeln!(text, "image {digest}, {architecture}, {layers}");
     }
     let Some(manifest) = &found.manifest else {
         let _ = writeln!(text, "no manifest: nothing is known but names");
         for (name, size) in &found.files {
-            let _ = writeln!(text, "  {}  {}", shown(name), format::bytes(*size));
+            let _ = writeln!(
+                text,
+                "  {}  {}",
+                escape_for_display(name),
+                format::bytes(*size)
+            );
         }
         return text;
     };
     for target in &manifest.targets {
-        let _ = writeln!(text, "for {}", shown(&target.label()));
+        let _ = writeln!(text, "for {}", escape_for_display(&target.label()));
     }
     let rows = rows(manifest, all);
     let size = rows.iter().map(|row| row.size).sum();

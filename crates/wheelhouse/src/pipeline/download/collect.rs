@@ -19,7 +19,7 @@ use super::super::build_closure;
 use super::super::executor::summarize;
 use super::super::worker::{LocalWorker, Prefetcher, WheelArtifact, Worker as _, identity};
 use super::resolve::TargetResolution;
-use wheelhouse_store::{BuiltWheel, Stored};
+use wheelhouse_store::{BuiltWheel, StoredFile};
 
 /// Collects the files of one target.
 pub(super) struct Collector<'a> {
@@ -45,7 +45,7 @@ pub(super) struct CollectedTarget {
 pub(super) struct CollectedFile {
     pub(super) distribution: Distribution,
     pub(super) filename: String,
-    pub(super) stored: Stored,
+    pub(super) stored: StoredFile,
     pub(super) outcome: Outcome,
     /// The record of its build, unless it was published as a wheel.
     pub(super) built: Option<BuiltWheel>,

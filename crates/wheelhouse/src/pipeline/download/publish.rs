@@ -134,7 +134,7 @@ impl CollectedSet {
         files.extend(simple_index::pages(&indexed));
         let locks = self.lock_files(output);
         for (_, text) in &locks {
-            store.keep_lock(text);
+            store.save_lock(text);
         }
         files.extend(locks);
         let placer = StorePlacer::new(store, mode, self.files.values().map(|file| &file.stored));

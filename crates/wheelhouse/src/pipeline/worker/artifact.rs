@@ -1,7 +1,7 @@
 //! The seam between a plan and the machine that makes its wheels.
 
 use futures::future::LocalBoxFuture;
-use wheelhouse_store::{BuiltWheel, Stored};
+use wheelhouse_store::{BuiltWheel, StoredFile};
 use wheelhouse_types::{Distribution, Outcome, Result, Sha256};
 
 /// Makes the wheels of distributions.
@@ -26,7 +26,7 @@ pub trait Worker {
 /// A wheel in the store.
 #[derive(Clone, Debug)]
 pub struct WheelArtifact {
-    pub stored: Stored,
+    pub stored: StoredFile,
     pub filename: String,
     pub outcome: Outcome,
     /// The record of its build, in this run or an earlier one, unless it was published as a wheel.

@@ -8,7 +8,7 @@ use wheelhouse_archive::Limits;
 use wheelhouse_archive::source_tree::LargeFiles;
 use wheelhouse_engine::{BuildRequest, BuildRequirements, Engine, build_cycle_error};
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_store::{BuildKey, BuiltWheel, Expected, Store, Stored};
+use wheelhouse_store::{BuildKey, BuiltWheel, ExpectedFile, Store, StoredFile};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
@@ -37,7 +37,7 @@ impl LocalWorker {
             self.trees.digest(path).await?;
         }
         let key = self.build_key(distribution, sdist);
-        let artifact = |(built, stored): (BuiltWheel, Stored), outcome| WheelArtifact {
+        let artifact = |(built, stored): (BuiltWheel, StoredFile), outcome| WheelArtifact {
             stored,
             filename: built.filename.clone(),
             outcome,
@@ -64,7 +64,7 @@ impl LocalWorker {
                 // Some build backends reject files that are links to another directory.
                 debug!(%error, "building again without links");
                 drop(build_dir);
-                let tree = self.trees.input(path, LargeFiles::Copied).await?;
+                let tree = self.trees.input(path, LargeFiles::Copy).await?;
                 let input = SourceInput::Tree(tree);
                 build_dir = self.create_build_dir(&key, input, None).await?;
                 built = self.build_in(&build_dir, distribution).await;
@@ -75,7 +75,7 @@ impl LocalWorker {
         if self.context.request.building.isolated {
             // The build may have read files beside the tree, which change the key.
             let key = self.build_key(distribution, sdist);
-            self.context.store.record_built(&key, &built.0)?;
+            self.context.store.save_build_record(&key, &built.0)?;
         }
         let seconds = built.0.seconds;
         debug!(filename = built.0.filename, seconds, "built a wheel");
@@ -106,7 +106,7 @@ impl LocalWorker {
             return Ok(false);
         }
         let (build_dir, _claim) = self.prepare(distribution, &key).await?;
-        blocking(move || Ok(wheelhouse_archive::compiled::compiles(&build_dir.root))).await
+        blocking(move || Ok(wheelhouse_archive::has_extension_modules(&build_dir.root))).await
     }
 
     /// Returns the build requirements of a source: those that it declares, and those that its build backend
@@ -191,7 +191,7 @@ impl LocalWorker {
         &self,
         key: &BuildKey,
         distribution: &Distribution,
-    ) -> Result<Option<(BuiltWheel, Stored)>> {
+    ) -> Result<Option<(BuiltWheel, StoredFile)>> {
         let context = &self.context;
         if !context.request.building.isolated {
             return Ok(None);
@@ -203,7 +203,7 @@ impl LocalWorker {
         self: &Rc<Self>,
         build_dir: &BuildDir,
         distribution: &Distribution,
-    ) -> Result<(BuiltWheel, Stored)> {
+    ) -> Result<(BuiltWheel, StoredFile)> {
         let wheels = tempfile::tempdir_in(&build_dir.directory)
             .context(Kind::Build, || format!("failed to build {distribution}"))?;
         let request = BuildRequest {
@@ -260,7 +260,7 @@ impl LocalWorker {
                 (input, artifact.subdirectory.clone())
             }
             Source::Tree { path } => {
-                let tree = self.trees.input(path, LargeFiles::Linked).await?;
+                let tree = self.trees.input(path, LargeFiles::Link).await?;
                 (SourceInput::Tree(tree), None)
             }
             Source::Git { subdirectory, .. } => {
@@ -311,7 +311,7 @@ impl LocalWorker {
 /// A wheel from a build backend that was checked and stored.
 struct CheckedWheel {
     filename: String,
-    stored: Stored,
+    stored: StoredFile,
     /// Differences between the wheel and its own RECORD.
     differences: Vec<String>,
     /// The newest version of glibc that its binaries need.
@@ -332,13 +332,13 @@ fn store_wheel(store: &Store, distribution: &Distribution, path: &Path) -> Resul
     if inspection.name != distribution.name || has_other_version {
         return Err(Error::new(Kind::Build, invalid()));
     }
-    let stored = store.add_file(path, Expected::anything(&filename))?;
-    store.keep_metadata(&stored.sha256, &inspection.metadata);
+    let stored = store.add_file(path, ExpectedFile::any(&filename))?;
+    store.save_metadata(&stored.sha256, &inspection.metadata);
     let glibc = wheelhouse_archive::needed_glibc(&stored.path, &Limits::default())?;
     Ok(CheckedWheel {
         filename,
         stored,
-        differences,
+        differences: differences.iter().map(ToString::to_string).collect(),
         glibc,
     })
 }

@@ -18,10 +18,10 @@ use super::super::local_trees::TreeReader;
 use wheelhouse_archive::Limits;
 use wheelhouse_archive::known_files::KnownFiles;
 use wheelhouse_archive::source_tree::{self, LargeFiles};
-use wheelhouse_archive::surroundings::View;
+use wheelhouse_archive::surroundings::SurroundingsView;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_fs::locks::{self, Share};
-use wheelhouse_store::Stored;
+use wheelhouse_store::StoredFile;
 
 /// A source tree that a build may change. It is removed on drop; until then it is locked, so that no other
 /// process uses it.
@@ -30,7 +30,7 @@ pub(super) struct BuildDir {
     /// The root of the project, somewhere below the directory.
     pub(super) root: PathBuf,
     /// The files beside a local tree that builds can read.
-    view: Option<View>,
+    view: Option<SurroundingsView>,
     /// Whether large files are links to those of a local tree.
     pub(super) has_links: bool,
     _lock: std::fs::File,
@@ -53,7 +53,10 @@ impl BuildDir {
 
     /// Returns the files beside a local tree that were read so far.
     pub(super) fn seen(&self) -> Vec<PathBuf> {
-        self.view.as_ref().map(View::seen).unwrap_or_default()
+        self.view
+            .as_ref()
+            .map(SurroundingsView::accessed)
+            .unwrap_or_default()
     }
 }
 
@@ -108,7 +111,7 @@ impl Drop for Claim<'_> {
 pub(super) enum SourceInput {
     /// An sdist in the store.
     Sdist {
-        stored: Stored,
+        stored: StoredFile,
         filename: String,
     },
     /// The checkout of a Git repository, which is copied.
@@ -182,7 +185,7 @@ fn fill(directory: PathBuf, lock: std::fs::File, input: SourceInput) -> Result<B
         SourceInput::Checkout(path) => {
             let root = directory.join("source");
             let known = &mut KnownFiles::default();
-            source_tree::copy(&path, &root, &[], LargeFiles::Copied, known)?;
+            source_tree::copy(&path, &root, &[], LargeFiles::Copy, known)?;
             build_dir.root = root;
         }
         SourceInput::Tree(tree) => {

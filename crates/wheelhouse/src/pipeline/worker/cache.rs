@@ -9,7 +9,7 @@ use wheelhouse_types::{
 };
 
 use super::super::wheel_metadata::CoreMetadata;
-use wheelhouse_store::{BuildKey, BuiltWheel, Expected, Found, Store, Stored};
+use wheelhouse_store::{BuildKey, BuiltWheel, ExpectedFile, Lookup, Store, StoredFile};
 
 const MAY_BE_SHARED: &str =
     "Verify the wheelhouses that were made with this cache: they may share the file.";
@@ -24,16 +24,16 @@ pub(in crate::pipeline) fn find_artifact(
     observer: &dyn Observer,
     artifact: &Artifact,
     required_hashes: &[String],
-) -> Result<Option<Stored>> {
+) -> Result<Option<StoredFile>> {
     let Some(sha256) = artifact.hashes.sha256() else {
         return Ok(None);
     };
     let stored = match store.find(&sha256)? {
-        Found::Present(stored) => {
+        Lookup::Hit(stored) => {
             has_required_hash(&stored, artifact, required_hashes)?.then_some(stored)
         }
-        Found::Absent => None,
-        Found::Corrupt(_) => {
+        Lookup::Miss => None,
+        Lookup::Corrupt(_) => {
             warn_corrupt(observer, artifact);
             None
         }
@@ -50,7 +50,7 @@ pub(in crate::pipeline) fn find_artifact(
 /// Returns whether `stored`, the file of `artifact`, has one of the required hashes. Digests other than
 /// SHA-256 are computed from the file: those that an index publishes may be wrong.
 fn has_required_hash(
-    stored: &Stored,
+    stored: &StoredFile,
     artifact: &Artifact,
     required_hashes: &[String],
 ) -> Result<bool> {
@@ -60,7 +60,7 @@ fn has_required_hash(
     }
     let failed = || format!("failed to read {} in the store", artifact.filename);
     let mut file = fs_err::File::open(&stored.path).context(Kind::Fetch, failed)?;
-    let expected = Expected::anything(&artifact.filename).required(required_hashes);
+    let expected = ExpectedFile::any(&artifact.filename).required(required_hashes);
     expected.is_met_by(&mut file).context(Kind::Fetch, failed)
 }
 
@@ -68,7 +68,7 @@ fn has_required_hash(
 /// may list the same bytes under any name.
 pub(in crate::pipeline) fn is_wheel_of(
     store: &Store,
-    stored: &Stored,
+    stored: &StoredFile,
     distribution: &Distribution,
 ) -> bool {
     let Some(metadata) = store.metadata(&stored.sha256) else {
@@ -91,14 +91,14 @@ pub(in crate::pipeline) fn find_built_wheel(
     observer: &dyn Observer,
     key: &BuildKey,
     distribution: &Distribution,
-) -> Result<Option<(BuiltWheel, Stored)>> {
-    let (built, stored) = match store.built(key)? {
-        Found::Present(found) => found,
-        Found::Absent => {
+) -> Result<Option<(BuiltWheel, StoredFile)>> {
+    let (built, stored) = match store.find_built(key)? {
+        Lookup::Hit(found) => found,
+        Lookup::Miss => {
             debug!(%distribution, hit = false, "looked up a built wheel in the cache");
             return Ok(None);
         }
-        Found::Corrupt(_) => {
+        Lookup::Corrupt(_) => {
             observer.observe(&Event::Warning {
                 message: format!(
                     "the cached wheel of {distribution} is corrupt and is built again"
@@ -124,7 +124,7 @@ pub(in crate::pipeline) fn find_built_wheel(
         "the record of the cached wheel of {distribution} names {}; the wheel is built again",
         built.filename
     )));
-    store.forget_built(key);
+    store.remove_build_record(key);
     Ok(None)
 }
 

@@ -17,7 +17,7 @@ use wheelhouse_types::retry::RetryNotices;
 use wheelhouse_types::{Artifact, Error, Event, Kind, Location, Observer, Result, limits};
 
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_store::{Expected, FileWriter, Store, Stored};
+use wheelhouse_store::{ExpectedFile, FileWriter, Store, StoredFile};
 
 /// The download of one file, which can run on any thread.
 #[derive(Clone)]
@@ -45,8 +45,8 @@ impl FileDownload {
     ///
     /// # Errors
     /// [`Kind::Fetch`], naming the file and its URL or path.
-    pub(super) async fn run(self) -> Result<Stored> {
-        let expected = Expected::anything(&self.artifact.filename)
+    pub(super) async fn run(self) -> Result<StoredFile> {
+        let expected = ExpectedFile::any(&self.artifact.filename)
             .published(&self.artifact.hashes)
             .required(&self.required_hashes)
             .size(self.artifact.size);
@@ -71,13 +71,13 @@ impl FileDownload {
         }
     }
 
-    async fn add(&self, path: PathBuf, expected: Expected) -> Result<Stored> {
+    async fn add(&self, path: PathBuf, expected: ExpectedFile) -> Result<StoredFile> {
         let store = self.store.clone();
         blocking(move || store.add_file(&path, expected)).await
     }
 
     #[instrument(name = "download", skip_all, fields(url = %redacted(url.as_str())))]
-    async fn download(&self, url: &Url, expected: Expected) -> Result<Stored> {
+    async fn download(&self, url: &Url, expected: ExpectedFile) -> Result<StoredFile> {
         let report = DownloadReport::start(self);
         let is_checked = expected.is_checked();
         if !is_checked {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use wheelhouse_archive::Limits;
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_store::{Store, Stored};
+use wheelhouse_store::{Store, StoredFile};
 use wheelhouse_types::Result;
 
 /// Examines the archive at `path`, which is not in the store.
@@ -26,12 +26,16 @@ pub(super) async fn examine_wheel(path: PathBuf, filename: String) -> Result<()>
 }
 
 /// Examines an archive in the store, known as `filename`. The store records the result for later runs.
-pub(super) async fn examine_stored(store: &Store, stored: &Stored, filename: &str) -> Result<()> {
+pub(super) async fn examine_stored(
+    store: &Store,
+    stored: &StoredFile,
+    filename: &str,
+) -> Result<()> {
     let (store, stored, filename) = (store.clone(), stored.clone(), filename.to_owned());
     blocking(move || {
         if !store.is_examined(&stored.sha256) {
             wheelhouse_archive::examine(&stored.path, &filename, &Limits::default())?;
-            store.keep_examined(&stored.sha256);
+            store.mark_examined(&stored.sha256);
         }
         Ok(())
     })

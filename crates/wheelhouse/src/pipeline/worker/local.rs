@@ -11,7 +11,7 @@ use futures::future::LocalBoxFuture;
 use tokio::sync::Semaphore;
 use tracing::{Instrument as _, debug, info_span, instrument};
 use wheelhouse_engine::{BuildRequirements, Engine, EngineOptions};
-use wheelhouse_store::Stored;
+use wheelhouse_store::StoredFile;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{
     Artifact, Distribution, Error, Kind, Location, Outcome, PackageName, Result, Source,
@@ -49,7 +49,7 @@ pub(in crate::pipeline) struct LocalWorker {
     pub(super) wheels: Tasks<WheelArtifact>,
     /// The build requirements of sources.
     pub(super) requirements: Tasks<BuildRequirements>,
-    files: Tasks<Stored>,
+    files: Tasks<StoredFile>,
     /// The packages of which the resolver has considered an sdist.
     pub(super) candidates: RefCell<BTreeSet<PackageName>>,
     pub(super) waits: WaitGraph,
@@ -144,7 +144,7 @@ impl LocalWorker {
         &self,
         artifact: &Artifact,
         required_hashes: &[String],
-    ) -> Result<Option<Stored>> {
+    ) -> Result<Option<StoredFile>> {
         let context = &self.context;
         cache::find_artifact(
             &context.store,
@@ -170,7 +170,7 @@ impl LocalWorker {
         self: &Rc<Self>,
         distribution: &Distribution,
         artifact: &Artifact,
-    ) -> Result<Stored> {
+    ) -> Result<StoredFile> {
         if let Some(stored) = self.find(artifact, &distribution.required_hashes)? {
             return Ok(stored);
         }
@@ -186,7 +186,7 @@ impl LocalWorker {
         self: Rc<Self>,
         distribution: &Distribution,
         artifact: &Artifact,
-    ) -> impl Future<Output = Result<Stored>> + 'static {
+    ) -> impl Future<Output = Result<StoredFile>> + 'static {
         let context = &self.context;
         let network = &context.request.network;
         let download = FileDownload {

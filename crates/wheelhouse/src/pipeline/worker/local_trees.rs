@@ -83,7 +83,7 @@ impl LocalTrees {
     /// # Errors
     /// When the tree cannot be copied.
     pub(super) async fn copy(&self, path: &Path) -> Result<Rc<BuildDir>> {
-        let input = self.input(path, LargeFiles::Linked).await?;
+        let input = self.input(path, LargeFiles::Link).await?;
         let digest = input.digest;
         let known = self.copies.borrow().get(&digest).cloned();
         let copy = known.unwrap_or_else(|| {

@@ -219,7 +219,7 @@ impl ArtifactProvider for Prefetcher {
     }
 
     fn skips_metadata_build(&self, tree: &Path) -> bool {
-        self.is_foreign && wheelhouse_archive::compiled::compiles(tree)
+        self.is_foreign && wheelhouse_archive::has_extension_modules(tree)
     }
 
     fn copy_source_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>> {

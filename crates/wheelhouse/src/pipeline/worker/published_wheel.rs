@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use wheelhouse_archive::{Limits, record_check};
+use wheelhouse_archive::Limits;
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_store::{Found, Stored};
+use wheelhouse_store::{Lookup, StoredFile};
 use wheelhouse_types::{Artifact, Distribution, Error, Event, Kind, Location, Outcome, Result};
 
 use super::artifact::WheelArtifact;
@@ -26,7 +26,7 @@ impl LocalWorker {
             // The file may be large, so it is digested on another thread; the lookup below uses the result.
             let store = self.context.store.clone();
             let found = blocking(move || store.find(&sha256)).await?;
-            if let Found::Corrupt(_) = found {
+            if let Lookup::Corrupt(_) = found {
                 warn_corrupt(&*self.context.observer, artifact);
             }
         }
@@ -50,7 +50,7 @@ impl LocalWorker {
     /// irregularities that pip ignores. Without a published digest all files are compared with `RECORD`.
     async fn inspect(
         &self,
-        stored: &Stored,
+        stored: &StoredFile,
         artifact: &Artifact,
         distribution: &Distribution,
     ) -> Result<()> {
@@ -62,7 +62,7 @@ impl LocalWorker {
             if !has_digest {
                 check_contents(&stored.path, &filename)?;
             }
-            store.keep_metadata(&stored.sha256, &inspection.metadata);
+            store.save_metadata(&stored.sha256, &inspection.metadata);
             Ok(inspection)
         })
         .await?;
@@ -92,7 +92,7 @@ fn check_contents(path: &Path, filename: &str) -> Result<()> {
     let differences = wheelhouse_archive::verify_contents(path, filename, &Limits::default())?;
     let damage = differences
         .iter()
-        .find(|difference| record_check::is_contradiction(difference));
+        .find(|difference| difference.is_corruption());
     match damage {
         None => Ok(()),
         Some(damage) => {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use wheelhouse_store::{BuildKey, BuiltWheel, Expected, Found};
+use wheelhouse_store::{BuildKey, BuiltWheel, ExpectedFile, Lookup};
 
 fn paths(root: &Path) -> Paths {
     Paths {
@@ -24,10 +24,10 @@ fn target(python_version: &str) -> Target {
 
 /// Adds a file that claims to be the wheel of `name` 1.0.
 fn add(store: &Store, name: &str) -> Sha256 {
-    let mut writer = store.writer(Expected::anything(name)).unwrap();
+    let mut writer = store.writer(ExpectedFile::any(name)).unwrap();
     writer.write(name.as_bytes()).unwrap();
     let sha256 = writer.finish().unwrap().sha256;
-    store.keep_metadata(&sha256, format!("Name: {name}\nVersion: 1.0\n").as_bytes());
+    store.save_metadata(&sha256, format!("Name: {name}\nVersion: 1.0\n").as_bytes());
     sha256
 }
 
@@ -66,13 +66,13 @@ fn finished(paths: &Paths) -> StoredFiles {
         glibc: None,
     };
     store
-        .record_built(&BuildKey::new([("source", "a")]), &record)
+        .save_build_record(&BuildKey::new([("source", "a")]), &record)
         .unwrap();
     fs::create_dir_all(paths.cache().join("uv")).unwrap();
     fs::create_dir_all(paths.wheelhouse()).unwrap();
     fs::write(paths.wheelhouse().join("pylock.toml"), "lock").unwrap();
     for (name, sha256) in [("fetched", &fetched), ("built", &built)] {
-        let stored = store.find(sha256).unwrap().present().unwrap();
+        let stored = store.find(sha256).unwrap().hit().unwrap();
         let wheel = format!("{name}-1.0-py3-none-any.whl");
         fs::hard_link(stored.path, paths.wheelhouse().join(wheel)).unwrap();
     }
@@ -137,8 +137,8 @@ fn what_was_built_goes_from_build_to_build() {
         Restored::Everything(expected)
     );
     let store = Store::open(next.cache()).unwrap();
-    assert_eq!(store.info().unwrap().built, 1);
-    assert!(store.find(&files.built).unwrap().present().is_some());
+    assert_eq!(store.usage().unwrap().built, 1);
+    assert!(store.find(&files.built).unwrap().hit().is_some());
     assert_eq!(
         fs::read(next.wheelhouse().join("pylock.toml")).unwrap(),
         b"lock"
@@ -204,9 +204,9 @@ fn what_an_earlier_build_has_left_is_digested_again() {
     let store = Store::open(next.cache()).unwrap();
     assert!(matches!(
         store.find(&files.fetched).unwrap(),
-        Found::Corrupt(_)
+        Lookup::Corrupt(_)
     ));
-    assert!(store.find(&files.built).unwrap().present().is_some());
+    assert!(store.find(&files.built).unwrap().hit().is_some());
 }
 
 #[test]

@@ -65,7 +65,9 @@ const WHEEL_CORRUPTIONS: [Corruption; 7] = [
             let wheel = Wheel::new("beta", "2.0").record(record);
             replace_wheel(it, BETA, BETA, &wheel.bytes());
         },
-        &["beta-2.0-py3-none-any.whl is damaged: beta.py has not the digest that RECORD says"],
+        &[
+            "beta-2.0-py3-none-any.whl is damaged: beta.py does not have the digest that RECORD states",
+        ],
     ),
     (
         "a pipe in its place",

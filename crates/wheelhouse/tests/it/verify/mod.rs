@@ -264,7 +264,7 @@ fn reports_inconsistent_wheel_without_manifest() {
     assert_says(
         &run,
         &[
-            "alpha.py has not the digest that RECORD says",
+            "alpha.py does not have the digest that RECORD states",
             "RECORD does not list",
         ],
     );

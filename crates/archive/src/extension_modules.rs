@@ -49,7 +49,7 @@ const LARGEST: u64 = 1 << 20;
 /// Returns whether building the tree at `root` compiles something: its back end is there for that, or it has sources of
 /// extension modules and a script that names them.
 #[must_use]
-pub fn compiles(root: &Path) -> bool {
+pub fn has_extension_modules(root: &Path) -> bool {
     let required = required(root);
     if required.iter().any(|name| COMPILING.contains(&&**name)) {
         return true;
@@ -164,7 +164,7 @@ mod tests {
                 ("a/a.c", ""),
             ],
         ] {
-            assert!(compiles(tree(files).path()), "{files:?}");
+            assert!(has_extension_modules(tree(files).path()), "{files:?}");
         }
     }
 
@@ -186,7 +186,7 @@ mod tests {
             &[("pyproject.toml", "not toml ["), ("a.c", "")],
             &[],
         ] {
-            assert!(!compiles(tree(files).path()), "{files:?}");
+            assert!(!has_extension_modules(tree(files).path()), "{files:?}");
         }
     }
 }
