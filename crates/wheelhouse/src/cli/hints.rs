@@ -98,7 +98,10 @@ const PHRASES: [(&str, &str); 19] = [
         "Use a builder image that has one",
     ),
     (", or replace what a package requires with --override", ""),
-    ("Resolve anew with --upgrade", "Build without --incremental"),
+    (
+        "Resolve again with --upgrade",
+        "Build without --incremental",
+    ),
     (
         "Free some space there (`wheelhouse cache prune`), or name another place with --cache-dir",
         "Free some space where the build runs",

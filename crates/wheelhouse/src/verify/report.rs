@@ -24,7 +24,7 @@ pub struct Check {
     /// The label of the target, if the check is for one.
     pub target: Option<String>,
     pub outcome: CheckOutcome,
-    /// How many things of a kind were checked: `3` and `wheel`.
+    /// The numbers of things that were checked: `3` and `wheel`.
     pub counts: Vec<CheckCount>,
     /// Why the check was skipped, entirely or in part.
     pub reason: Option<String>,

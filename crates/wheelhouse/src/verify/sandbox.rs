@@ -43,7 +43,7 @@ const CREDENTIAL_VARIABLES: [&str; 6] = [
 /// The number of bytes that are kept from the end of an output.
 const KEPT_BYTES: usize = 256 << 10;
 
-/// How long pipes are read after their program has exited.
+/// The time for which pipes are read after their program has exited.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The number of lines that are shown from the end of an output.

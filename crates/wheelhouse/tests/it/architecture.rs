@@ -1,6 +1,10 @@
 //! The rules of ARCHITECTURE.md that the compiler does not enforce.
 
+mod import_graph;
+
 use std::path::{Path, PathBuf};
+
+use import_graph::ImportGraph;
 
 /// The modules of the program, each with those that it may name. Between crates the compiler enforces the direction.
 const MODULES: [(&str, &[&str]); 4] = [
@@ -72,6 +76,14 @@ fn modules_of_the_program_depend_one_way() {
                 path.display()
             );
         }
+    }
+}
+
+#[test]
+fn pipeline_and_verification_have_no_import_cycles() {
+    let graph = ImportGraph::read(&crates().join("wheelhouse/src"));
+    for module in ["pipeline", "verify"] {
+        assert_eq!(graph.cycles(module), Vec::<String>::new());
     }
 }
 

@@ -33,7 +33,7 @@ fn hints_of_an_s2i_build_name_variables_and_files() {
             "If that is intended, update the lock or the `--hash`.",
         ),
         (
-            "Resolve anew with --upgrade.",
+            "Resolve again with --upgrade.",
             "Build without --incremental.",
         ),
         (

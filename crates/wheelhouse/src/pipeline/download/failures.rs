@@ -10,9 +10,9 @@ use super::super::executor::summarize;
 
 /// Collects the failures of the targets of a run.
 #[derive(Default)]
-pub(super) struct Failures(RefCell<Vec<Error>>);
+pub(super) struct TargetFailures(RefCell<Vec<Error>>);
 
-impl Failures {
+impl TargetFailures {
     /// Runs `work` for all targets and returns the results. With `--keep-going` failures are collected for
     /// [`check`](Self::check).
     ///

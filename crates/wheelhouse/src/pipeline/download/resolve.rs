@@ -14,7 +14,7 @@ use wheelhouse_types::{
 use super::super::context::{PreviousLock, RunContext};
 use super::super::previous_lock;
 use super::super::worker::{LocalWorker, Prefetcher};
-use super::failures::{Failures, for_target};
+use super::failures::{TargetFailures, for_target};
 
 /// The sdists that a download includes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Resolver {
     ///
     /// # Errors
     /// The first failure without `--keep-going`; and when all targets must have the same versions, but cannot.
-    pub(super) async fn resolve(&self, failures: &Failures) -> Result<Vec<TargetResolution>> {
+    pub(super) async fn resolve(&self, failures: &TargetFailures) -> Result<Vec<TargetResolution>> {
         let context = &self.worker.context;
         let mut resolutions = failures
             .run_all(context, self.resolutions(&[]).into_iter())

@@ -20,7 +20,7 @@ use super::super::target_selection::TargetSelection;
 use super::super::wheel_metadata::CoreMetadata;
 use super::super::worker::{LocalWorker, Prefetch};
 use super::collect::{CollectedTarget, Collector};
-use super::failures::{Failures, for_target};
+use super::failures::{TargetFailures, for_target};
 use super::publish::CollectedSet;
 use super::resolve::{Resolver, SdistSelection, TargetResolution};
 
@@ -90,7 +90,7 @@ async fn start(
     job: DownloadJob,
     observer: Arc<dyn Observer>,
     prefetch: Prefetch,
-) -> Result<(Rc<RunContext>, Resolver, Failures)> {
+) -> Result<(Rc<RunContext>, Resolver, TargetFailures)> {
     let context = RunContext::start(job.inputs, observer, |host| {
         Ok((job.targets.resolve(host)?, job.output))
     })
@@ -101,7 +101,7 @@ async fn start(
         sdists: job.sdists,
         same_versions: job.same_versions,
     };
-    Ok((context, resolver, Failures::default()))
+    Ok((context, resolver, TargetFailures::default()))
 }
 
 /// Returns the files of `lock` that must be downloaded, and the sources that must be built in any case.
@@ -133,7 +133,7 @@ async fn collect(
     worker: &Rc<LocalWorker>,
     resolutions: Vec<TargetResolution>,
     bootstrap: bool,
-    failures: &Failures,
+    failures: &TargetFailures,
 ) -> Result<Vec<CollectedTarget>> {
     let context = &worker.context;
     let packages: &[&str] = if bootstrap { &BOOTSTRAP } else { &[] };

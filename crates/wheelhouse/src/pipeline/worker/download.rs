@@ -27,7 +27,7 @@ pub(super) struct FileDownload {
     pub(super) observer: Arc<dyn Observer>,
     pub(super) retries: u32,
     pub(super) notices: RetryNotices,
-    /// How long the server may send nothing.
+    /// The time after which a silent connection fails.
     pub(super) timeout: Duration,
     /// `name==version`, for messages.
     pub(super) package: String,

@@ -194,9 +194,9 @@ impl ArtifactProvider for Prefetcher {
 
     fn wheels<'a>(
         &'a self,
-        wanted: &'a [Distribution],
+        requirements: &'a [Distribution],
     ) -> LocalBoxFuture<'a, Result<Vec<WheelFile>>> {
-        let wheels = wanted.iter().map(async |distribution| {
+        let wheels = requirements.iter().map(async |distribution| {
             let wheel = self.make(distribution).await?;
             let store = &self.worker.context.store;
             examine_stored(store, &wheel.stored, &wheel.filename).await?;
