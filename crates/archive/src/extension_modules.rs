@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_of_extension_modules_and_scripts_that_name_them_tell() {
+    fn detects_extension_sources_and_build_scripts() {
         let setup = "from setuptools import setup, Extension\nsetup(ext_modules=[Extension('a', ['a.c'])])\n";
         let meson = requires("'meson-python>=0.13'");
         for files in [
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pure_is_built_to_see() {
+    fn treats_pure_tree_as_not_compiled() {
         let meson = requires("'meson-python'");
         for files in [
             &[("setup.py", "setup(packages=['a'])"), ("a/example.c", "")][..],

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_of_symbols_are_read() {
+    fn reads_symbol_versions() {
         assert_eq!(version("GLIBC_2.2.5"), Some((2, 2)));
         assert_eq!(version("GLIBC_2.34"), Some((2, 34)));
         assert_eq!(version("GLIBC_PRIVATE"), None);
@@ -74,14 +74,14 @@ mod tests {
 
     #[cfg(target_env = "gnu")]
     #[test]
-    fn this_program_needs_a_glibc() {
+    fn detects_glibc_of_this_program() {
         let bytes = fs_err::read(std::env::current_exe().unwrap()).unwrap();
         let needed = of_binary(&bytes).unwrap();
         assert!(((2, 2)..(2, 99)).contains(&needed), "{needed:?}");
     }
 
     #[test]
-    fn what_is_cut_off_needs_nothing() {
+    fn truncated_binary_requires_nothing() {
         assert_eq!(of_binary(b"\x7fELF\x02\x01\x01"), None);
     }
 }

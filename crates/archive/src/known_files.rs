@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_known_until_its_state_changes() {
+    fn knows_file_until_its_state_changes() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         std::fs::write(&path, "one").unwrap();
@@ -123,7 +123,7 @@ mod tests {
         let mut known = KnownFiles::from_bytes(&bytes);
         assert_eq!(known.digest(&path, &metadata), Some(digest));
         assert_eq!(known.to_bytes(), None, "nothing is new");
-        // The modification time put back does not hide the change.
+        // Restoring the modification time does not hide the change.
         std::fs::write(&path, "two").unwrap();
         let file = std::fs::File::options().write(true).open(&path).unwrap();
         file.set_modified(metadata.modified().unwrap()).unwrap();

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ceiling_grows_with_the_archive_within_bounds() {
+    fn limit_grows_with_archive_within_bounds() {
         let limits = Limits {
             entries: 1,
             bytes: 1000,

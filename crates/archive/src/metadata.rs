@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_whatever_their_case_and_folding() {
+    fn finds_fields_in_any_case_and_folding() {
         let text = "Name: a\r\nRequires-Dist: b\r\nsummary: one\r\n  two\r\nrequires-dist: c ; x\r\n\r\nName: body\r\n";
         assert_eq!(values(text, "name"), ["a"]);
         assert_eq!(values(text, "Requires-Dist"), ["b", "c ; x"]);

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn honest_names_are_split() {
+    fn splits_valid_names() {
         assert_eq!(components("a/b.py").unwrap(), ["a", "b.py"]);
         assert_eq!(components("./a//b/").unwrap(), ["a", "b"]);
         assert_eq!(components("unit/a\\x2db").unwrap(), ["unit", "a\\x2db"]);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_are_refused() {
+    fn rejects_malicious_names() {
         let long = "x".repeat(256);
         for name in [
             "/etc/passwd",

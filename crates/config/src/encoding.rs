@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn byte_order_marks_decide() {
+    fn byte_order_mark_determines_encoding() {
         let requirement = "Django==1.4.2";
         let wide = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
             requirement.encode_utf16().flat_map(unit).collect()
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn declarations_decide_in_the_first_two_lines_only() {
+    fn declaration_applies_only_in_first_two_lines() {
         assert_eq!(
             text(b"# coding=latin1\na # caf\xe9").as_deref(),
             Ok("# coding=latin1\na # café")
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn python_spellings_are_known() {
+    fn recognizes_python_codec_names() {
         for (name, bytes, expected) in [
             ("Latin_1", &b"\x85"[..], "\u{85}"),
             ("iso8859-15", b"\xa4", "€"),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_an_error() {
+    fn invalid_text_is_an_error() {
         let unknown = DecodeError::UnknownEncoding("klingon".to_owned());
         assert_eq!(text(b"# coding: klingon\n"), Err(unknown));
         assert_eq!(
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_locale_is_the_last_resort() {
+    fn falls_back_to_locale() {
         let decoded = decode(b"pip<=24.0 # some comment\xff\n", "latin-1").unwrap();
         assert_eq!(decoded.text, "pip<=24.0 # some comment\u{ff}\n");
         assert_eq!(decoded.fell_back_to.as_deref(), Some("latin-1"));
@@ -257,7 +257,7 @@ mod tests {
         }
 
         #[test]
-        fn utf8_without_declaration_is_itself(content in "[^#\u{feff}\0]*") {
+        fn decodes_utf8_without_declaration(content in "[^#\u{feff}\0]*") {
             prop_assert_eq!(text(content.as_bytes()).unwrap(), content);
         }
     }

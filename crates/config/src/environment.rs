@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn empty_is_not_the_same_as_unset() {
+    fn distinguishes_empty_and_unset_variables() {
         let environment = Environment::from_iter([("EMPTY", ""), ("SET", "1")]);
         assert_eq!(environment.get("EMPTY"), Some(""));
         assert_eq!(environment.get_nonempty("EMPTY"), None);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn locale_states_its_encoding() {
+    fn reads_encoding_of_locale() {
         let encoding = |pairs: &[(&str, &str)]| {
             let environment: Environment = pairs.iter().copied().collect();
             environment.locale_encoding().to_owned()

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn only_three_schemes_make_a_url() {
+    fn recognizes_urls_of_three_schemes() {
         assert!(matches!(source("HTTPS://host/a.txt"), FileSource::Url(_)));
         assert!(matches!(source("file:///a.txt"), FileSource::Url(_)));
         assert!(matches!(source("ftp://host/a.txt"), FileSource::File(_)));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_files_are_relative_to_the_file_that_names_them() {
+    fn resolves_nested_files_relative_to_their_parent() {
         assert_eq!(joined("parent/a.txt", "b.txt"), "/srv/parent/b.txt");
         assert_eq!(joined("./parent/a.txt", "../b.txt"), "/srv/b.txt");
         assert_eq!(joined("a.txt", "/other/b.txt"), "/other/b.txt");
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_shown() {
+    fn masks_credentials() {
         assert_eq!(
             source("https://me:secret@host/").to_string(),
             "https://me:****@host/"
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_local_reader_refuses_the_network() {
+    fn local_reader_rejects_urls() {
         let error = LocalReader.read(&source("https://me:secret@host/a.txt"));
         let message = error.unwrap_err().to_string();
         assert_eq!(message, "`https://me:****@host/a.txt` is not local");

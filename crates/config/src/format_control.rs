@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn later_values_take_names_from_the_other_side() {
+    fn later_option_overrides_earlier_one_by_name() {
         assert_sides(&[('o', ":all:"), ('n', "fred")], &["fred"], &[":all:"]);
         assert_sides(&[('n', ":all:"), ('o', "fred")], &[":all:"], &["fred"]);
         assert_sides(&[('n', "fred"), ('o', ":all:")], &[], &[":all:"]);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn none_empties_its_own_side_only() {
+    fn none_clears_only_its_own_option() {
         assert_sides(&[('n', ":all:"), ('n', ":none:")], &[], &[]);
         assert_sides(
             &[('n', ":all:"), ('o', "fred"), ('n', ":none:")],
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_counts_before_all() {
+    fn name_takes_precedence_over_all() {
         let wheels = AllowedFormats {
             wheels: true,
             sources: false,
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_is_no_value() {
+    fn rejects_option_as_value() {
         let error = FormatControl::default()
             .apply_no_binary("--pre")
             .unwrap_err();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn pre_takes_nothing_away() {
+    fn pre_does_not_remove_names() {
         let mut control = ReleaseControl::default();
         control.apply_only_final("a").unwrap();
         control.apply_pre();
@@ -322,7 +322,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn written_options_give_the_value_back(
+        fn written_options_round_trip(
             options in prop::collection::vec(
                 (prop::bool::ANY, "(:all:|:none:|[a-c]{1,2})(,(:all:|:none:|[a-c]{1,2})){0,3}"),
                 0..6,

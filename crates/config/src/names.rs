@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_become_one_hyphen() {
+    fn collapses_separators_to_one_hyphen() {
         assert_eq!(normalize_name("Foo.__-Bar_1"), "foo-bar-1");
         assert_eq!(normalize_name("plain"), "plain");
     }

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn named_files_are_all_there() {
+    fn reads_all_given_files() {
         let files = ["a.txt", "b/c.txt", "requirements.txt"];
         let expected = Ok(requirements(&["/app/a.txt", "/app/b/c.txt"]));
         assert_eq!(find(Some(" a.txt\tb/c.txt "), &files), expected);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn unnamed_sources_have_an_order() {
+    fn sources_have_precedence() {
         let all = ["requirements.txt", "pyproject.toml", "setup.py"];
         assert_eq!(
             find(None, &all),

@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pypi_is_known_by_all_of_its_names() {
+    fn recognizes_all_urls_of_pypi() {
         let is_pypi = |index: &str| is_pypi(&index.parse().unwrap());
         for index in [
             PYPI,

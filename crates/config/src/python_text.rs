@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_end_of_python_ends_a_line() {
+    fn splits_lines_like_python() {
         let text = "a\nb\r\nc\rd\u{b}e\u{c}f\u{1c}g\u{85}h\u{2028}i\u{2029}";
         let lines = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
         assert_eq!(split_lines(text), lines);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn separators_are_white_space() {
+    fn treats_separators_as_white_space() {
         assert_eq!(strip("\u{1f}\u{a0} a b \u{3000}"), "a b");
         assert_eq!(
             split_words(" a\n\tb\u{1c}c ").collect::<Vec<_>>(),

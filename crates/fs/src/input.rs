@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_do_not_fill_the_memory() {
+    fn limits_size_of_devices() {
         let error = read(Path::new("/dev/zero")).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_read_as_such() {
+    fn rejects_files_that_are_not_regular() {
         for endless in ["/dev/zero", "/"] {
             let error = read_regular(Path::new(endless)).unwrap_err();
             assert!(error.to_string().contains("not a regular file"), "{error}");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn pipes_are_read_to_their_end() {
+    fn reads_pipe_to_end() {
         let (reader, mut writer) = io::pipe().unwrap();
         let path = format!("/dev/fd/{}", reader.as_raw_fd());
         let writing = std::thread::spawn(move || {
@@ -174,12 +174,12 @@ mod tests {
         });
         assert_eq!(read(Path::new(&path)).unwrap().len(), 300_000);
         writing.join().unwrap();
-        // The writer is gone now.
+        // The writer has closed the pipe.
         assert_eq!(read(Path::new(&path)).unwrap(), b"");
     }
 
     #[test]
-    fn a_named_pipe_waits_for_its_writer() {
+    fn waits_for_writer_of_named_pipe() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();

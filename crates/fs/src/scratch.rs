@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_uses_is_not_swept_and_the_rest_is() {
+    fn sweeps_only_unused_files() {
         let within = tempfile::tempdir().unwrap();
         let used = Scratch::beside(within.path()).unwrap();
         let mode = std::fs::Permissions::from_mode(0o600);
@@ -175,7 +175,7 @@ mod tests {
         sweep(within.path());
         assert!(used.path().exists() && file.path().exists());
         assert_eq!(names(within.path()), 4);
-        // As when its process was killed: the lock goes, and the directory stays.
+        // When a process is killed, its lock disappears and its directory stays.
         let _ = used.keep();
         file.keep().unwrap();
         sweep(within.path());
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn many_may_make_and_sweep_at_once() {
+    fn supports_concurrent_creation_and_sweeping() {
         let within = tempfile::tempdir().unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {

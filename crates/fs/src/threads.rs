@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_share_has_its_output() {
+    fn returns_output_of_every_share() {
         let shares: Vec<usize> = (0..20).collect();
         let doubled = on_threads(&shares, |share| share * 2);
         assert_eq!(doubled, (0..20).map(|share| share * 2).collect::<Vec<_>>());

@@ -302,7 +302,7 @@ mod tests {
 
     use super::*;
 
-    /// An image of one file, unpacked and not yet in its place.
+    /// Returns an unpacked image of one file, not yet in its final directory.
     fn staged(cache: &Path) -> tempfile::TempDir {
         let staging = tempfile::tempdir_in(cache).unwrap();
         let whole = staging.path().join(WHOLE);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_second_takes_what_is_there_unless_it_is_damaged() {
+    fn second_process_uses_existing_image_unless_corrupt() {
         let cache = tempfile::tempdir().unwrap();
         let place = cache.path().join("image");
         let wheel = place.join(FILES).join("a.whl");
@@ -327,7 +327,7 @@ mod tests {
             fs::metadata(&wheel).unwrap().ino()
         };
         let first = settle_another();
-        assert_eq!(settle_another(), first, "somebody may be reading it");
+        assert_eq!(settle_another(), first, "another process may be reading it");
         fs::write(&wheel, "whale").unwrap();
         assert_ne!(settle_another(), first);
         assert_eq!(fs::read_to_string(&wheel).unwrap(), "wheel");

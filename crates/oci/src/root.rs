@@ -338,8 +338,8 @@ fn directory_prefix(path: &str) -> String {
 mod tests {
     use super::*;
 
-    /// A root of layers, each a list of `NAME`, `NAME/`, `NAME -> TARGET` (a symbolic link) and
-    /// `NAME = TARGET` (a hard link). A file is what its layer and name are.
+    /// Returns a root of layers, each a list of `NAME`, `NAME/`, `NAME -> TARGET` (a symbolic link) and `NAME =
+    /// TARGET` (a hard link). The content of a file names its layer and path.
     fn root(layers: &[&[&str]]) -> Root<String> {
         let mut root = Root::new();
         for (number, layer) in layers.iter().enumerate() {
@@ -368,7 +368,7 @@ mod tests {
         root
     }
 
-    /// The files at `path` with what they hold, or what is wrong.
+    /// Checks the files at `path` with their contents, or the error.
     #[track_caller]
     fn assert_files(layers: &[&[&str]], path: &str, expected: &[&str]) {
         let files = match root(layers).files(path) {
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_hide_and_replace_what_is_below() {
+    fn layers_hide_and_replace_files_of_lower_layers() {
         let below: &[&str] = &["w/a", "w/b", "w/c/d"];
         assert_files(
             &[below, &["w/b"]],
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hard_link_keeps_the_file_that_it_was_made_of() {
+    fn hard_link_keeps_its_file() {
         let linked: &[&str] = &["c/x", "w/a = c/x"];
         let kept = ["a 0:c/x"];
         assert_files(&[linked], "w", &kept);
@@ -427,19 +427,19 @@ mod tests {
             "w",
             &["a 1:c/x"],
         );
-        // Of a symbolic link it is that link again, which starts from where it is.
+        // A hard link to a symbolic link is another symbolic link, which is relative to its own directory.
         assert_files(
             &[&["x -> y", "w/y", "w/a = x"]],
             "w",
             &["a 0:w/y", "y 0:w/y"],
         );
-        // Its directory may be a linked one.
+        // The directory of the target may be a link.
         assert_files(&[&["d/x", "c -> d", "w/a = c/x"]], "w", &["a 0:d/x"]);
         assert_files(&[&["w/a", "w/a = w/a"]], "w", &["a 0:w/a"]);
     }
 
     #[test]
-    fn symbolic_links_lead_to_what_is_there_in_the_end() {
+    fn symbolic_links_resolve_to_final_files() {
         for target in ["../c/x", "/c/x", "../../../c/./x", "/../c/x", "//c//x"] {
             let link = format!("w/a -> {target}");
             let layer = ["c/x", &link];
@@ -449,9 +449,9 @@ mod tests {
         }
         let chain = ["w/a -> b", "w/b -> ../l/x", "l -> /c", "c/x"];
         assert_files(&[&chain], "w", &["a 0:c/x", "b 0:c/x"]);
-        // Link and target in layers of their own, in either order.
+        // Link and target in separate layers, in either order.
         assert_files(&[&["w/a -> ../x"], &["x"]], "w", &["a 1:x"]);
-        // A directory of the wheelhouse may be elsewhere.
+        // A directory of the wheelhouse may be a link.
         assert_files(
             &[&["w/s -> ../i", "i/p/index.html"]],
             "w",
@@ -460,16 +460,16 @@ mod tests {
     }
 
     #[test]
-    fn directories_on_the_way_may_be_links() {
+    fn parent_directories_may_be_links() {
         let layer: &[&str] = &["opt/other/w/a", "opt/app -> /opt/other"];
         assert_files(&[layer], "opt/app/w", &["a 0:opt/other/w/a"]);
-        // What is placed below a link is where that leads.
+        // An entry below a link is created in the target of the link.
         assert_files(
             &[layer, &["opt/app/w/b", "opt/app/w/.wh.a"]],
             "opt/other/w",
             &["a 0:opt/other/w/a", "b 1:opt/app/w/b"],
         );
-        // A directory in place of the link hides what it led to.
+        // A directory that replaces the link hides its target.
         assert_files(
             &[layer, &["opt/app/", "opt/app/w/b"]],
             "opt/app/w",
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn loops_and_long_chains_of_links_are_refused() {
+    fn rejects_loops_and_long_chains_of_links() {
         assert_fault(&[&["w/a -> a"]], "w", "more than 40 links");
         assert_fault(&[&["w/a -> b", "w/b -> /w/a"]], "w", "more than 40 links");
         assert_fault(&[&["w/x", "w/a -> ."]], "w", "more than 40 links");
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_file_is_an_error_only_where_it_is_wanted() {
+    fn special_file_is_an_error_only_inside_wheelhouse() {
         assert_fault(
             &[&["w/a = gone"]],
             "w",
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn names_take_no_more_memory_than_they_may() {
+    fn limits_memory_of_names() {
         let mut root = Root::new();
         root.names_left.set(1000);
         let paths = (0..).map(|number| format!("{number}{}", "x".repeat(90)));
@@ -532,7 +532,7 @@ mod tests {
         assert!(fault.unwrap().to_string().contains("names"));
         let held: usize = root.nodes.keys().map(String::len).sum();
         assert!(held <= 1000);
-        // Few bytes stand for many names where links branch.
+        // Branching links expand to many names.
         let links = (0..100).map(|number| format!("w/{number} -> ."));
         let links: Vec<String> = links.chain(["w/x".to_owned()]).collect();
         let links: Vec<&str> = links.iter().map(String::as_str).collect();

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_without_its_beginning() {
+    fn reads_written_data_from_offset() {
         let bytes: Vec<u8> = (0..=255).cycle().take(3 * CHUNK + 17).collect();
         for skip in [0, 1, CHUNK, 2 * CHUNK + 5, 3 * CHUNK + 17] {
             let (sender, receiver) = channel();

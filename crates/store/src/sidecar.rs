@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_notes_are_given_back() {
+    fn returns_only_complete_sidecars() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let wheel = Sha256::of(b"a wheel");

@@ -98,14 +98,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_reads_back() {
+    fn digest_round_trips() {
         let digest = Sha256::of(b"wheel");
         assert_eq!(digest.to_string().parse::<Sha256>().unwrap(), digest);
         assert_eq!(Hashes::sha256_only(digest).sha256(), Some(digest));
     }
 
     #[test]
-    fn what_is_no_digest_is_refused() {
+    fn rejects_invalid_digests() {
         assert!("".parse::<Sha256>().is_err());
         assert!("zz".repeat(32).parse::<Sha256>().is_err());
         assert!("ab".repeat(33).parse::<Sha256>().is_err());

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chain_reads_as_one_sentence() {
+    fn chain_is_one_sentence() {
         let cause = Error::new(Kind::Fetch, "status 500").with_hint("Try again.");
         let error = Error::new(Kind::Fetch, "failed to fetch example").caused_by(cause);
         assert_eq!(error.display_chain(), "failed to fetch example: status 500");

@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_published_is_within_the_bounds() {
+    fn accepts_published_requirements() {
         for text in [
             "requests[security,socks]>=2.8.1,!=2.9.*,<3",
             "a @ https://host/a-1.0.tar.gz#sha256=0 ; (os_name == 'posix' or (python_version < \"3.9\"))",
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_and_long_requirements_are_refused() {
+    fn rejects_nested_and_long_requirements() {
         assert_eq!(requirement(&nested(NESTING + 1)), Err(Excess::Nesting));
         assert_eq!(requirement(&nested(1_000_000)), Err(Excess::Length));
         let versions: Vec<String> = (0..2_000).map(|one| format!("!=2.{one}")).collect();
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_that_is_parsed_is_checked() {
+    fn checks_every_parsed_field() {
         let fields = [
             format!("Requires-Dist: {}", nested(200)),
             format!("requires-dist : b ;\n {}", &nested(200)[4..]),
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn toml_that_nests_is_refused() {
+    fn rejects_nested_toml() {
         for text in [
             format!("a = {}{}", "[".repeat(200), "]".repeat(200)),
             format!("[{}]", vec!["a"; 200].join(".")),
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn requirements_of_a_project_are_checked() {
+    fn checks_requirements_of_project() {
         let requires = nested(200).replace('(', "\\u0028");
         for text in [
             format!("[build-system]\nrequires = [\"{requires}\"]"),
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_toml_is_within_the_bounds() {
+    fn accepts_ordinary_toml() {
         let numbers = "1.5, ".repeat(1_000);
         let tables = "[a.b]\nc.d = 'x.y' # (((\n".repeat(1_000);
         let text = format!(
@@ -454,14 +454,14 @@ mod tests {
     }
 
     #[test]
-    fn reading_ends_at_the_limit() {
+    fn stops_reading_at_limit() {
         assert_eq!(read(&b"1234"[..], 4).unwrap(), b"1234");
         let error = read(io::repeat(0), 1 << 20).unwrap_err();
         assert_eq!(error.to_string(), "it is larger than 1 MiB");
     }
 
     #[test]
-    fn a_rate_is_that_of_a_window() {
+    fn measures_rate_within_window() {
         let seconds = Duration::from_secs;
         let mut rate = Rate::new(seconds(3));
         assert_eq!(rate.count(1, seconds(14)), Ok(()));
@@ -474,12 +474,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_a_check_panic(text in any::<String>(), bytes in any::<Vec<u8>>()) {
+        fn arbitrary_text_never_panics(text in any::<String>(), bytes in any::<Vec<u8>>()) {
             let _ = (requirement(&text), pyproject(&text), metadata(&bytes));
         }
 
         #[test]
-        fn no_brackets_make_a_check_panic(text in "[\\[\\]{}.,\n\"'#\\\\a=]{0,200}") {
+        fn arbitrary_brackets_never_panic(text in "[\\[\\]{}.,\n\"'#\\\\a=]{0,200}") {
             let _ = toml(&text);
         }
     }

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn files_and_images_name_each_other() {
+    fn maps_files_to_images_and_back() {
         let images = [LinkedImage {
             name: "oci:/wheels:1".to_owned(),
             digest: "sha256:00".to_owned(),

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn extras_and_groups_are_decided_and_the_rest_stays() {
+    fn evaluates_only_extras_and_groups() {
         let linux = marker("sys_platform == 'linux'");
         assert_eq!(decided("sys_platform == 'linux' and extra == 'yes'"), linux);
         assert!(decided("sys_platform == 'linux' and extra == 'no'").is_false());
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_reached_by_all_ways_to_it() {
+    fn combines_markers_of_all_paths() {
         let (old, linux) = (
             marker("python_version < '3.9'"),
             marker("sys_platform == 'linux'"),
@@ -155,7 +155,7 @@ mod tests {
             vec![(1, old), (2, MarkerTree::TRUE)],
             vec![(3, MarkerTree::TRUE)],
             vec![(3, linux)],
-            // A circle ends.
+            // A cycle terminates.
             vec![(0, MarkerTree::TRUE)],
             vec![],
         ];
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_marker_is_named() {
+    fn invalid_marker_is_an_error() {
         let error = parse("python_version ?").unwrap_err();
         assert_eq!(error.to_string(), "`python_version ?` is not a marker");
     }

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_hidden_wherever_they_stand() {
+    fn hides_credentials_anywhere_in_text() {
         assert_eq!(redacted("https://a:b@h/x"), "https://****@h/x");
         assert_eq!(redacted("https://token@h/x"), "https://****@h/x");
         assert_eq!(redacted("see https://a:p@ss@h."), "see https://****@h.");
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_loses_its_credentials() {
+    fn removes_credentials_of_url() {
         let url = Url::parse("https://a:b@h/x?y").unwrap();
         assert_eq!(without_credentials(&url).as_str(), "https://h/x?y");
         for (url, without) in [
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_in_queries_are_hidden() {
+    fn hides_credentials_in_queries() {
         for (text, hidden) in [
             (
                 "see https://h/x?y=1&token=abc#f, or (http://i?X-Amz-Signature=0a)",

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_requirement_is_taken_apart() {
+    fn parses_requirement() {
         let parts = parse("Foo.Bar[b,a] <2,>=1 ; python_version >= '3.9'").unwrap();
         assert_eq!(parts.name.as_ref(), "foo-bar");
         assert_eq!(parts.extras.len(), 2);

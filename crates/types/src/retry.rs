@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn each_host_is_told_once() {
+    fn reports_each_host_once() {
         let heard = Arc::new(Heard::default());
         let notices = RetryNotices::new(heard.clone());
         for url in ["https://a/1", "https://a/2", "https://a:8/1", "https://b/1"] {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_says_when_to_come_again_in_seconds_or_by_a_date() {
+    fn parses_retry_after_as_seconds_or_date() {
         let now = "1994-11-06T08:49:27Z".parse().unwrap();
         assert_eq!(retry_after("100", now), Some(Duration::from_secs(100)));
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_double_and_have_an_end() {
+    fn delays_double_up_to_limit() {
         let told = [1, 2, 3, 40].map(|failures| delay(failures, None).as_millis());
         assert_eq!(told, [250, 500, 1000, 60_000]);
         let asked = |seconds| delay(1, Some(Duration::from_secs(seconds)));

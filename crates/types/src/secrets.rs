@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_credentials() {
+    fn recognizes_credentials_by_name() {
         for name in [
             "MY_TOKEN",
             "npm_token",
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_give_passwords_in_all_forms() {
+    fn extracts_passwords_of_urls_in_all_encodings() {
         let secrets = find_in_text("see https://user:p%40ssword@host/ and https://ghp_token@host/");
         for secret in ["p%40ssword", "p@ssword", "ghp_token"] {
             assert!(secrets.iter().any(|one| one == secret), "{secrets:?}");
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_masked_however_it_comes() {
+    fn masks_registered_secrets_in_any_chunks() {
         let secret = "tests-of-masking-5ecret";
         register([secret.to_owned(), "short".to_owned(), "aaaaaaaa".to_owned()]);
         let text = format!("it is {secret}, not short or aaaaaaaa\n{secret}");
@@ -247,7 +247,7 @@ mod tests {
             out.extend(masking.finish());
             assert_eq!(String::from_utf8(out).unwrap(), masked, "{size}");
         }
-        // A line without an end is passed on in parts, which meet within the credential.
+        // An unterminated line is passed on in parts, which may split a credential.
         for start in HELD - secret.len()..=HELD + 1 {
             let mut masking = Masking::default();
             let mut out = masking.take(&vec![b'x'; start]).into_owned();

@@ -135,28 +135,28 @@ mod tests {
         offers
     }
 
-    fn told(roots: &[&str], given: &[(&str, &str, &[&str])]) -> Vec<String> {
+    fn unsatisfied_messages(roots: &[&str], given: &[(&str, &str, &[&str])]) -> Vec<String> {
         let roots: Vec<_> = roots
             .iter()
             .map(|line| (line.to_string(), "you".to_owned()))
             .collect();
         let open = find_unsatisfied(&roots, &offers(given), &target()).unwrap();
-        let told = |open: Unsatisfied| {
+        let unsatisfied_messages = |open: Unsatisfied| {
             format!(
                 "{} by {} {:?}",
                 open.requirement, open.wanted_by, open.present
             )
         };
-        open.into_iter().map(told).collect()
+        open.into_iter().map(unsatisfied_messages).collect()
     }
 
     #[test]
-    fn every_open_requirement_is_told_with_who_has_it() {
+    fn reports_unsatisfied_requirements_with_dependents() {
         let given: [(&str, &str, &[&str]); 2] = [
             ("alpha", "1.0", &["beta>=2", "gamma", "alpha[more]"]),
             ("beta", "1.0", &["delta"]),
         ];
-        let open = told(&["alpha", "epsilon<3"], &given);
+        let open = unsatisfied_messages(&["alpha", "epsilon<3"], &given);
         assert_eq!(
             open,
             [
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn markers_and_extras_decide() {
+    fn evaluates_markers_and_extras() {
         let given: [(&str, &str, &[&str]); 1] = [(
             "alpha",
             "1.0",
@@ -178,16 +178,16 @@ mod tests {
                 "old; python_version < '3'",
             ],
         )];
-        assert_eq!(told(&["alpha"], &given), Vec::<String>::new());
-        assert_eq!(told(&["alpha[more]"], &given), ["more by alpha 1.0 []"]);
+        assert_eq!(unsatisfied_messages(&["alpha"], &given), Vec::<String>::new());
+        assert_eq!(unsatisfied_messages(&["alpha[more]"], &given), ["more by alpha 1.0 []"]);
         assert_eq!(
-            told(&["x; sys_platform == 'win32'"], &given),
+            unsatisfied_messages(&["x; sys_platform == 'win32'"], &given),
             Vec::<String>::new()
         );
     }
 
     #[test]
-    fn a_target_without_markers_is_not_judged() {
+    fn skips_target_without_markers() {
         let mut target = target();
         target.markers.clear();
         assert_eq!(find_unsatisfied(&[], &BTreeMap::new(), &target), None);

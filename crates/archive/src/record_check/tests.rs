@@ -14,12 +14,12 @@ fn check_within(bytes: &[u8], limits: &Limits) -> Result<Vec<String>> {
 }
 
 #[test]
-fn a_whole_wheel_agrees_with_its_record() {
+fn valid_wheel_matches_its_record() {
     assert_eq!(check(&WheelSample::new().bytes()).unwrap(), [""; 0]);
 }
 
 #[test]
-fn every_disagreement_is_named() {
+fn reports_every_mismatch() {
     let mut sample = WheelSample::new();
     sample.set("same_size.py", "one");
     sample.set("unlisted.py", "");
@@ -46,7 +46,7 @@ fn every_disagreement_is_named() {
 }
 
 #[test]
-fn damage_in_the_payload_is_found() {
+fn detects_corrupt_payload() {
     let sample = WheelSample::new();
     let mut bytes = sample.bytes();
     let start = bytes
@@ -59,7 +59,7 @@ fn damage_in_the_payload_is_found() {
 }
 
 #[test]
-fn a_bomb_is_left_alone() {
+fn does_not_unpack_decompression_bomb() {
     let mut sample = WheelSample::new();
     sample.set("zeros", vec![0; 4 << 20]);
     let limits = Limits {

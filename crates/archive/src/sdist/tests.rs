@@ -50,7 +50,7 @@ impl Case {
         error.display_chain()
     }
 
-    /// Whether nothing is outside the directory given.
+    /// Returns whether no file is outside of the target directory.
     fn is_contained(&self) -> bool {
         let names: Vec<_> = fs::read_dir(self.directory.path())
             .unwrap()
@@ -60,7 +60,7 @@ impl Case {
     }
 }
 
-fn honest() -> Vec<Member> {
+fn valid_members() -> Vec<Member> {
     vec![
         Member::directory("example-1.0/"),
         Member::file("example-1.0/PKG-INFO", "Name: example\n"),
@@ -75,8 +75,8 @@ fn honest() -> Vec<Member> {
 }
 
 #[test]
-fn an_honest_archive_becomes_a_tree() {
-    let case = Case::tar(&honest());
+fn unpacks_valid_archive() {
+    let case = Case::tar(&valid_members());
     assert!(case.tree().ends_with("into/example-1.0"));
     assert_eq!(case.read("PKG-INFO"), "Name: example\n");
     assert_eq!(case.read("c"), "#!/bin/sh\n");
@@ -95,9 +95,9 @@ fn an_honest_archive_becomes_a_tree() {
 
 #[cfg(unix)]
 #[test]
-fn modes_keep_the_executable_bit_alone() {
+fn preserves_only_executable_bit() {
     use std::os::unix::fs::PermissionsExt as _;
-    let case = Case::tar(&honest());
+    let case = Case::tar(&valid_members());
     let mode = |name: &str| {
         fs::metadata(case.tree().join(name))
             .unwrap()
@@ -110,8 +110,8 @@ fn modes_keep_the_executable_bit_alone() {
 }
 
 #[test]
-fn every_compression_is_known() {
-    let plain = tar(&honest());
+fn supports_every_compression() {
+    let plain = tar(&valid_members());
     let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
     bzip2.write_all(&plain).unwrap();
     for (bytes, name) in [
@@ -145,7 +145,7 @@ fn every_compression_is_known() {
 }
 
 #[test]
-fn several_entries_at_the_top_are_the_tree() {
+fn accepts_several_top_level_entries() {
     let case = Case::tar(&[Member::file("a/x", ""), Member::file("setup.py", "")]);
     assert!(case.tree().ends_with("into"));
     let case = Case::tar(&[Member::file("setup.py", "")]);
@@ -155,7 +155,7 @@ fn several_entries_at_the_top_are_the_tree() {
 }
 
 #[test]
-fn hostile_members_are_refused() {
+fn rejects_malicious_members() {
     for (members, reason) in [
         (
             vec![Member::file("../evil", "")],
@@ -213,7 +213,7 @@ fn hostile_members_are_refused() {
             vec![Member::link("a/x", "y"), Member::link("a/y", "x")],
             "in a circle",
         ),
-        // Each link alone looks harmless.
+        // Each link is harmless by itself.
         (
             vec![
                 Member::link("a/here", "."),
@@ -240,13 +240,13 @@ fn hostile_members_are_refused() {
 }
 
 #[test]
-fn an_absolute_name_is_taken_as_relative() {
+fn treats_absolute_path_as_relative() {
     let case = Case::tar(&[Member::file("/a/setup.py", "x")]);
     assert_eq!(case.read("setup.py"), "x");
 }
 
 #[test]
-fn the_last_of_two_twins_counts_and_never_through_a_link() {
+fn last_duplicate_wins_without_following_links() {
     let case = Case::tar(&[Member::file("a/x", "one"), Member::file("a/x", "two")]);
     assert_eq!(case.read("x"), "two");
     let members = [
@@ -260,7 +260,7 @@ fn the_last_of_two_twins_counts_and_never_through_a_link() {
 }
 
 #[test]
-fn long_names_are_read_and_too_long_ones_refused() {
+fn accepts_long_names_up_to_limit() {
     let long = format!("a/{}", "d/".repeat(80) + "file");
     let mut builder = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
@@ -279,7 +279,7 @@ fn long_names_are_read_and_too_long_ones_refused() {
 }
 
 #[test]
-fn a_long_name_of_gigabytes_is_refused_early() {
+fn rejects_huge_name_early() {
     let mut header = tar::Header::new_gnu();
     header.set_path("././@LongLink").unwrap();
     header.set_entry_type(EntryType::GNULongName);
@@ -297,7 +297,7 @@ fn a_long_name_of_gigabytes_is_refused_early() {
 }
 
 #[test]
-fn bombs_are_refused() {
+fn rejects_decompression_bombs() {
     let limits = Limits {
         entries: 100,
         bytes: 1 << 30,
@@ -319,11 +319,11 @@ fn bombs_are_refused() {
 }
 
 #[test]
-fn truncation_is_noticed() {
-    let bytes = gzip(&tar(&honest()));
+fn detects_truncation() {
+    let bytes = gzip(&tar(&valid_members()));
     for length in [0, 1, bytes.len() / 2, bytes.len() - 1] {
         let case = Case::new(&bytes[..length], "a.tar.gz");
-        // An empty file is an empty tar archive; it has no tree worth building.
+        // An empty file is an empty tar archive, which has no source tree.
         assert!(length == 0 || case.result.is_err(), "{length}");
     }
     let plain = tar(&[Member::file("a/b", "x".repeat(2000))]);
@@ -340,7 +340,7 @@ fn truncation_is_noticed() {
     );
 }
 
-/// An entry with an extended header of one record.
+/// Returns an entry with an extended header of one record.
 fn extended(key: &str, value: &str) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     builder
@@ -355,7 +355,7 @@ fn extended(key: &str, value: &str) -> Vec<u8> {
 }
 
 #[test]
-fn extended_headers_are_understood_or_refused() {
+fn reads_or_rejects_extended_headers() {
     let case = Case::new(&extended("mtime", "1604114409.5"), "a.tar");
     let modified = fs::metadata(case.tree().join("b"))
         .unwrap()
@@ -367,14 +367,14 @@ fn extended_headers_are_understood_or_refused() {
 }
 
 #[test]
-fn what_follows_the_archive_is_no_concern() {
-    let mut bytes = gzip(&tar(&honest()));
+fn ignores_data_after_archive() {
+    let mut bytes = gzip(&tar(&valid_members()));
     bytes.extend_from_slice(&[0; 512]);
     assert!(Case::new(&bytes, "a.tar.gz").result.is_ok());
 }
 
 #[test]
-fn metadata_is_static_only_if_a_resolver_may_rely_on_it() {
+fn metadata_is_static_only_if_reliable() {
     let directory = tempfile::tempdir().unwrap();
     let check = |text: &str| {
         fs::write(directory.path().join("PKG-INFO"), text).unwrap();
@@ -406,7 +406,7 @@ fn member() -> impl Strategy<Value = Member> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
-    fn nothing_is_ever_outside(members in prop::collection::vec(member(), 1..8)) {
+    fn never_writes_outside_of_target(members in prop::collection::vec(member(), 1..8)) {
         let case = Case::new(&tar(&members), "a.tar");
         prop_assert!(case.is_contained());
         if let Ok(tree) = &case.result {
@@ -420,10 +420,10 @@ proptest! {
     }
 
     #[test]
-    fn damage_never_panics(position in any::<prop::sample::Index>(), byte: u8) {
+    fn corruption_never_panics(position in any::<prop::sample::Index>(), byte: u8) {
         for (mut bytes, name) in [
-            (tar(&honest()), "a.tar"),
-            (gzip(&tar(&honest())), "a.tar.gz"),
+            (tar(&valid_members()), "a.tar"),
+            (gzip(&tar(&valid_members())), "a.tar.gz"),
             (zip(&[("a/b".to_owned(), b"x".to_vec())]), "a.zip"),
         ] {
             let at = position.index(bytes.len());

@@ -31,7 +31,7 @@ impl Tree {
         digest(&self.root(), &[], &mut KnownFiles::default()).unwrap()
     }
 
-    /// Copies the tree, and returns where to.
+    /// Copies the tree and returns the path of the copy.
     fn copy(&self) -> PathBuf {
         let into = self.directory.path().join("copy");
         let _ = fs::remove_dir_all(&into);
@@ -70,7 +70,7 @@ impl Tree {
 }
 
 #[test]
-fn what_a_build_sees_changes_the_digest() {
+fn digest_depends_on_files_that_builds_see() {
     let tree = Tree::new(&["pyproject.toml", "a/b.py"]);
     let mut seen = vec![tree.digest()];
     let mut changed = |what: &str| {
@@ -94,7 +94,7 @@ fn what_a_build_sees_changes_the_digest() {
 }
 
 #[test]
-fn what_a_build_leaves_behind_does_not() {
+fn digest_ignores_build_artifacts() {
     let tree = Tree::new(&["pyproject.toml", "src/a.py"]);
     let before = tree.digest();
     for file in [
@@ -130,7 +130,7 @@ fn what_a_build_leaves_behind_does_not() {
 }
 
 #[test]
-fn what_only_looks_left_behind_is_kept() {
+fn keeps_files_that_resemble_build_artifacts() {
     let files = [
         "build/lib/a.py",
         "build/tool.py",
@@ -150,7 +150,7 @@ fn what_only_looks_left_behind_is_kept() {
 }
 
 #[test]
-fn the_output_of_this_run_is_set_apart() {
+fn excludes_output_of_run() {
     let tree = Tree::new(&["a.py"]);
     let before = tree.digest();
     tree.write("out/x.whl", "");
@@ -163,7 +163,7 @@ fn the_output_of_this_run_is_set_apart() {
 }
 
 #[test]
-fn links_stay_links_only_inside() {
+fn preserves_only_links_inside_of_tree() {
     let tree = Tree::new(&["a/b.py"]);
     fs::write(tree.directory.path().join("outside"), "outside").unwrap();
     let link = |target: &Path, name: &str| symlink(target, &tree.root().join(name)).unwrap();
@@ -188,7 +188,7 @@ fn links_stay_links_only_inside() {
 }
 
 #[test]
-fn a_copy_keeps_times_and_executable_bits() {
+fn copy_preserves_times_and_executable_bits() {
     let tree = Tree::new(&["a/run.sh"]);
     let file = tree.root().join("a/run.sh");
     set_mode(&std::fs::File::open(&file).unwrap(), true).unwrap();
@@ -216,7 +216,7 @@ fn a_copy_keeps_times_and_executable_bits() {
 }
 
 #[test]
-fn a_version_from_git_is_the_same_in_the_copy() {
+fn git_describe_is_the_same_in_copy() {
     let tree = Tree::new(&["a.py", "sub/b.py"]);
     let root = tree.root();
     tree.git(&root, &["init", "-q"]);
@@ -225,7 +225,7 @@ fn a_version_from_git_is_the_same_in_the_copy() {
     let first = tree.digest();
     tree.git(&root, &["status"]);
     tree.git(&root, &["gc", "-q"]);
-    // `gc` moves the references to packed-refs, which may change the digest once but no more.
+    // `gc` moves the references to packed-refs, which may change the digest only once.
     let packed = tree.digest();
     std::fs::File::open(root.join("a.py"))
         .unwrap()
@@ -254,7 +254,7 @@ fn a_version_from_git_is_the_same_in_the_copy() {
 }
 
 #[test]
-fn a_linked_working_tree_becomes_a_repository_of_its_own() {
+fn linked_worktree_becomes_separate_repository() {
     let tree = Tree::new(&["a.py"]);
     let root = tree.root();
     tree.git(&root, &["init", "-q"]);
@@ -284,7 +284,7 @@ fn a_linked_working_tree_becomes_a_repository_of_its_own() {
 }
 
 #[test]
-fn a_submodule_becomes_a_repository_of_its_own() {
+fn submodule_becomes_separate_repository() {
     let tree = Tree::new(&["a.py"]);
     let root = tree.root();
     let other = tree.directory.path().join("other");
@@ -322,7 +322,7 @@ fn names(root: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn large_files_that_git_does_not_track_are_links() {
+fn links_large_untracked_files() {
     let tree = Tree::new(&["a.py"]);
     for name in ["tracked.bin", "data.bin"] {
         let file = fs::File::create(tree.root().join(name)).unwrap();

@@ -44,7 +44,7 @@ impl Place {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// A repository with a tag, in which `tree` is one of two directories.
+    /// Creates a repository with a tag, in which `tree` is one of two directories.
     fn repository() -> Self {
         let place = Self::new(&["repo/packages/tree/a.py", "repo/core/core.c"]);
         let root = place.path("repo");
@@ -61,7 +61,7 @@ impl Place {
 }
 
 #[test]
-fn a_tree_sees_what_lies_beside_it() {
+fn shows_files_next_to_tree() {
     let place = Place::new(&[
         "repo/tree/a.py",
         "repo/VERSION",
@@ -94,7 +94,7 @@ fn a_tree_sees_what_lies_beside_it() {
 }
 
 #[test]
-fn the_originals_are_named() {
+fn messages_name_original_paths() {
     let place = Place::new(&["repo/tree/a.py"]);
     let view = place.view("repo/tree");
     let text = format!("{}: no such file", view.root.join("../VERSION").display());
@@ -104,7 +104,7 @@ fn the_originals_are_named() {
 }
 
 #[test]
-fn a_directory_with_very_many_entries_is_not_shown() {
+fn does_not_show_directory_with_too_many_entries() {
     let place = Place::new(&["repo/tree/a.py"]);
     for number in 0..ENTRIES {
         fs::write(place.path("repo").join(number.to_string()), "").unwrap();
@@ -114,7 +114,7 @@ fn a_directory_with_very_many_entries_is_not_shown() {
 }
 
 #[test]
-fn a_repository_above_gives_the_version() {
+fn shows_enclosing_repository() {
     let place = Place::repository();
     let describe =
         |view: &SurroundingsView| place.git(&view.root, &["describe", "--tags", "--dirty"]);
@@ -125,7 +125,7 @@ fn a_repository_above_gives_the_version() {
 
     let state = || digest(&place.path("repo/.git"), &[], &mut KnownFiles::default());
     let clean = state();
-    // Of the same length and age as the one that the index knows.
+    // With the same length and time as the file in the index.
     fs::write(place.path("repo/core/core.c"), "repo/core/core.x").unwrap();
     assert_ne!(state(), clean);
     fs::remove_dir_all(place.path("store")).unwrap();

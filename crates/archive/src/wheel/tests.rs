@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use super::super::testing::{METADATA, WHEEL, WHEEL_NAME, WheelSample, patched, zip};
 use super::*;
 
-fn look(bytes: Vec<u8>) -> Result<WheelInspection> {
+fn inspect(bytes: Vec<u8>) -> Result<WheelInspection> {
     inspect_reader(Cursor::new(bytes), WHEEL_NAME)
 }
 
-fn refused(bytes: Vec<u8>) -> String {
-    let error = look(bytes).expect_err("the wheel is refused");
+fn rejection(bytes: Vec<u8>) -> String {
+    let error = inspect(bytes).expect_err("the wheel is refused");
     assert_eq!(error.kind(), Kind::Fetch);
     let sentence = error.display_chain();
     assert!(
@@ -21,8 +21,8 @@ fn refused(bytes: Vec<u8>) -> String {
 }
 
 #[test]
-fn an_honest_wheel_says_what_it_is() {
-    let wheel = look(WheelSample::new().bytes()).unwrap();
+fn inspects_valid_wheel() {
+    let wheel = inspect(WheelSample::new().bytes()).unwrap();
     assert_eq!(wheel.name.as_str(), "example");
     assert_eq!(wheel.version.to_string(), "1.0");
     assert_eq!(wheel.requires_python.as_deref(), Some(">=3.8"));
@@ -35,45 +35,45 @@ fn an_honest_wheel_says_what_it_is() {
 }
 
 #[test]
-fn names_and_versions_are_compared_as_the_specifications_say() {
+fn compares_normalized_names_and_versions() {
     let mut sample = WheelSample::new();
     sample.set(
         "example-1.0.dist-info/METADATA",
         METADATA.replace("1.0", "1.0.0"),
     );
-    assert!(look(sample.bytes()).is_ok());
+    assert!(inspect(sample.bytes()).is_ok());
     sample.set(
         "example-1.0.dist-info/METADATA",
         METADATA.replace("1.0", "1.1"),
     );
-    assert!(refused(sample.bytes()).contains("its METADATA says version 1.1"));
+    assert!(rejection(sample.bytes()).contains("its METADATA says version 1.1"));
     sample.set(
         "example-1.0.dist-info/METADATA",
         METADATA.replace("Example", "other"),
     );
-    assert!(refused(sample.bytes()).contains("its METADATA is that of other"));
+    assert!(rejection(sample.bytes()).contains("its METADATA is that of other"));
 }
 
 #[test]
-fn what_is_no_wheel_is_refused() {
-    assert!(refused(b"<html>not found</html>".to_vec()).contains("it is not a zip file"));
-    assert!(refused(Vec::new()).contains("it is not a zip file"));
+fn rejects_archives_that_are_not_wheels() {
+    assert!(rejection(b"<html>not found</html>".to_vec()).contains("it is not a zip file"));
+    assert!(rejection(Vec::new()).contains("it is not a zip file"));
     let whole = WheelSample::new().bytes();
-    assert!(refused(whole[..whole.len() - 40].to_vec()).contains("it is not a zip file"));
+    assert!(rejection(whole[..whole.len() - 40].to_vec()).contains("it is not a zip file"));
     let sample = WheelSample::new().without("example-1.0.dist-info/METADATA");
-    assert!(refused(sample.bytes()).contains("it has no example-1.0.dist-info/METADATA"));
-    assert!(refused(zip(&WheelSample::new().files)).contains("RECORD"));
+    assert!(rejection(sample.bytes()).contains("it has no example-1.0.dist-info/METADATA"));
+    assert!(rejection(zip(&WheelSample::new().files)).contains("RECORD"));
     let mut sample = WheelSample::new();
     sample.set("other-1.0.dist-info/METADATA", METADATA);
-    assert!(refused(sample.bytes()).contains("exactly one dist-info"));
+    assert!(rejection(sample.bytes()).contains("exactly one dist-info"));
     let mut sample = WheelSample::new();
     sample.set("example-1.0.dist-info/WHEEL", WHEEL.replace("1.0", "2.0"));
-    assert!(refused(sample.bytes()).contains("Wheel-Version 2.0"));
+    assert!(rejection(sample.bytes()).contains("Wheel-Version 2.0"));
     assert!(inspect_reader(Cursor::new(whole), "example.whl").is_err());
 }
 
 #[test]
-fn hostile_entries_are_refused() {
+fn rejects_malicious_entries() {
     for name in [
         "../evil.py",
         "/etc/passwd",
@@ -86,13 +86,13 @@ fn hostile_entries_are_refused() {
         let stand_in = "x".repeat(name.len());
         sample.set(&stand_in, "evil");
         let bytes = patched(sample.bytes(), stand_in.as_bytes(), name.as_bytes());
-        let sentence = refused(bytes);
+        let sentence = rejection(bytes);
         assert!(sentence.contains("entry `"), "{sentence}");
     }
 }
 
 #[test]
-fn scripts_that_lead_out_are_refused() {
+fn rejects_scripts_outside_of_environment() {
     let with = |text: &str| {
         let mut sample = WheelSample::new();
         sample.set("example-1.0.dist-info/entry_points.txt", text);
@@ -101,49 +101,49 @@ fn scripts_that_lead_out_are_refused() {
     for section in ["console_scripts", "gui_scripts", " console_scripts "] {
         for name in ["../evil", "/bin/ls", "a/b", "..", ".", "a\\b", "C:evil", ""] {
             let text = format!("[{section}]\nfine = example:f\n  {name} = example:f\n");
-            let sentence = refused(with(&text));
+            let sentence = rejection(with(&text));
             assert!(sentence.contains("is not a file name"), "{sentence}");
         }
     }
     let fine = "[plugins]\n../x = example\n[console_scripts]\n# ../x = y\n; ../x = y\n\
         my-tool.py = example:f [extra]\nother tool = example:f\n[x]\na/b = c\n";
-    assert!(look(with(fine)).is_ok());
+    assert!(inspect(with(fine)).is_ok());
 }
 
 #[test]
-fn links_and_twins_are_refused() {
+fn rejects_links_and_duplicates() {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default();
     writer
         .add_symlink("example.py", "/etc/passwd", options)
         .unwrap();
     let bytes = writer.finish().unwrap().into_inner();
-    assert!(refused(bytes).contains("is neither a file nor a directory"));
+    assert!(rejection(bytes).contains("is neither a file nor a directory"));
     let mut sample = WheelSample::new();
     sample.set("exbmple.py", "");
-    assert!(refused(patched(sample.bytes(), b"exbmple.py", b"example.py")).contains("same name"));
+    assert!(rejection(patched(sample.bytes(), b"exbmple.py", b"example.py")).contains("same name"));
     let mut sample = WheelSample::new();
     sample.set("./example.py", "");
-    assert!(refused(sample.bytes()).contains("is there twice"));
+    assert!(rejection(sample.bytes()).contains("is there twice"));
 }
 
 #[test]
-fn a_bomb_costs_nothing() {
+fn inspects_decompression_bomb_without_unpacking() {
     let mut sample = WheelSample::new();
     let bomb = format!("{METADATA}{}", " ".repeat(17 << 20));
     sample.set("example-1.0.dist-info/METADATA", bomb);
     let bytes = sample.bytes();
     assert!(bytes.len() < 1 << 20);
-    assert!(refused(bytes).contains("is larger than it may be"));
+    assert!(rejection(bytes).contains("is larger than it may be"));
 }
 
 #[test]
-fn what_pip_installs_nevertheless_is_told() {
+fn warns_about_defects_that_pip_accepts() {
     let mut sample = WheelSample::new();
     sample.set("example-1.0.dist-info/WHEEL", WHEEL.replace("py3", "py2"));
     let record = sample.record().replace("example.py", "exemple.py");
     sample.set("example-1.0.dist-info/RECORD", record);
-    let wheel = look(zip(&sample.files)).unwrap();
+    let wheel = inspect(zip(&sample.files)).unwrap();
     let irregularities: Vec<_> = wheel
         .irregularities
         .iter()
@@ -160,7 +160,7 @@ fn what_pip_installs_nevertheless_is_told() {
 }
 
 #[test]
-fn compressed_tags_and_signatures_are_in_order() {
+fn accepts_compressed_tags_and_signatures() {
     let mut sample = WheelSample::new();
     sample.set(
         "example-1.0.dist-info/WHEEL",
@@ -179,12 +179,12 @@ fn compressed_tags_and_signatures_are_in_order() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
-    fn a_damaged_wheel_never_panics(position in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>()) {
+    fn corrupt_wheel_never_panics(position in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>()) {
         let mut bytes = WheelSample::new().bytes();
         let at = position.index(bytes.len());
         bytes[at] = byte;
-        let _ = look(bytes.clone());
+        let _ = inspect(bytes.clone());
         bytes.truncate(cut.index(bytes.len()));
-        let _ = look(bytes);
+        let _ = inspect(bytes);
     }
 }

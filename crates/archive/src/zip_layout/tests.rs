@@ -5,7 +5,7 @@ use zip::write::SimpleFileOptions;
 
 use super::*;
 
-/// A zip file with two entries, written with `options`.
+/// Returns a zip file with two entries, written with `options`.
 fn written(options: SimpleFileOptions) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for name in ["first.py", "second.py"] {
@@ -15,7 +15,7 @@ fn written(options: SimpleFileOptions) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-fn honest() -> Vec<u8> {
+fn valid_zip() -> Vec<u8> {
     written(SimpleFileOptions::default())
 }
 
@@ -35,8 +35,8 @@ fn find(bytes: &[u8], what: &[u8]) -> usize {
 }
 
 #[test]
-fn what_writers_write_is_taken() {
-    check_bytes(&honest()).unwrap();
+fn accepts_output_of_common_writers() {
+    check_bytes(&valid_zip()).unwrap();
     check_bytes(&written(SimpleFileOptions::default().large_file(true))).unwrap();
     let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     check_bytes(&written(stored)).unwrap();
@@ -53,8 +53,8 @@ fn what_writers_write_is_taken() {
 }
 
 #[test]
-fn something_before_between_or_after_is_refused() {
-    let bytes = honest();
+fn rejects_data_before_between_or_after_entries() {
+    let bytes = valid_zip();
     let second = find(&bytes[4..], LOCAL) + 4;
     let directory = find(&bytes, CENTRAL);
     assert_refused(&[&bytes[..], b"tail"].concat(), "does not end");
@@ -69,8 +69,8 @@ fn something_before_between_or_after_is_refused() {
 }
 
 #[test]
-fn an_end_that_is_hidden_in_a_comment_is_refused() {
-    let other = honest();
+fn rejects_end_record_inside_comment() {
+    let other = valid_zip();
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     writer.set_raw_comment(other.into_boxed_slice()).unwrap();
     let bytes = writer.finish().unwrap().into_inner();
@@ -78,9 +78,9 @@ fn an_end_that_is_hidden_in_a_comment_is_refused() {
 }
 
 #[test]
-fn a_header_that_contradicts_the_directory_is_refused() {
-    let bytes = honest();
-    // Offsets in the header, and what the message says.
+fn rejects_header_that_contradicts_directory() {
+    let bytes = valid_zip();
+    // Offsets in the header, and the expected message.
     for (at, why) in [
         (6, "another method"),
         (8, "another method"),
@@ -94,7 +94,7 @@ fn a_header_that_contradicts_the_directory_is_refused() {
         patched[at] ^= 1;
         assert_refused(&patched, why);
     }
-    // And in the directory.
+    // Offsets in the central directory.
     let directory = find(&bytes, CENTRAL);
     for at in [10, 16, 20, 24, 42, CENTRAL_LENGTH] {
         let mut patched = bytes.clone();
@@ -104,23 +104,23 @@ fn a_header_that_contradicts_the_directory_is_refused() {
 }
 
 #[test]
-fn a_directory_with_another_number_of_entries_is_refused() {
-    let mut bytes = honest();
+fn rejects_wrong_number_of_entries() {
+    let mut bytes = valid_zip();
     let end = bytes.len() - END_LENGTH;
     bytes[end + 10] = 1;
     assert_refused(&bytes, "another number");
 }
 
 #[test]
-fn damaged_files_are_refused() {
-    let bytes = honest();
+fn rejects_corrupt_files() {
+    let bytes = valid_zip();
     for length in 0..bytes.len() {
         assert!(check_bytes(&bytes[..length]).is_err(), "{length}");
     }
     for at in 0..bytes.len() {
         let mut patched = bytes.clone();
         patched[at] = !patched[at];
-        // Whatever is found must not panic.
+        // The check must not panic.
         let _ = check_bytes(&patched);
     }
 }

@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn locks_are_known_by_their_names() {
+    fn recognizes_locks_by_name() {
         let format = Format::of_name;
         assert_eq!(format("pylock.toml"), Some(Format::Pylock));
         assert_eq!(format("a/pylock.dev.toml"), Some(Format::Pylock));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn locks_are_known_by_their_content() {
+    fn recognizes_locks_by_content() {
         let format = |text| recognize("production.lock", text).ok();
         assert_eq!(format("{\"_meta\": {}}"), Some(Format::Pipfile));
         assert_eq!(format("version = 1\n"), Some(Format::Uv));

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn pins_become_lines() {
+    fn converts_pins_to_requirement_lines() {
         assert_eq!(
             text(PinKind::Version("1.0+cpu".parse().unwrap())),
             "acme==1.0+cpu"
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_of_unknown_form_is_named() {
+    fn invalid_hash_is_an_error() {
         let check = |hash: &str| {
             let hashed = PinnedPackage {
                 hashes: vec![hash.to_owned()],

@@ -371,7 +371,7 @@ python_version = "3.11"
 "#;
 
     fn lock() -> String {
-        // As Pipenv computed it for this file.
+        // The hash that Pipenv computed for this file.
         LOCK.replace(
             "DIGEST",
             "afd827590aa6c5d968d916b365ecebecddf16135e2df636688a947a8e4f7c74d",
@@ -379,7 +379,7 @@ python_version = "3.11"
     }
 
     #[test]
-    fn categories_are_taken_by_name() {
+    fn selects_categories_by_name() {
         let base = [
             "colorama ; sys_platform == 'win32'",
             "local @ file:///app",
@@ -400,7 +400,7 @@ python_version = "3.11"
     }
 
     #[test]
-    fn categories_that_disagree_are_named() {
+    fn conflicting_categories_are_an_error() {
         let other = lock().replace("\"markdown\"", "\"requests\"");
         let error = read_as(Format::Pipfile, &other, None, "", "docs").unwrap_err();
         assert_eq!(
@@ -417,7 +417,7 @@ python_version = "3.11"
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_file_and_entry() {
         let prefix = "the lock `Pipfile.lock` cannot be used: ";
         let error =
             |from: &str, to: &str| error_of(Format::Pipfile, &lock().replace(from, to), None, "");

@@ -329,7 +329,7 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
 "#;
 
     #[test]
-    fn markers_over_extras_and_groups_are_decided() {
+    fn evaluates_markers_of_extras_and_groups() {
         let base = [
             "alpha==1.0",
             "delta @ file:///delta/sub",
@@ -344,7 +344,7 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
     }
 
     #[test]
-    fn indexes_and_directories_are_named() {
+    fn collects_indexes_and_directories() {
         let locked = read_as(Format::Pylock, LOCK, None, "", "").unwrap();
         assert_eq!(locked.indexes, ["https://index.example/simple"]);
         assert_eq!(locked.find_links, ["/app/wheels"]);
@@ -352,11 +352,11 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
         assert_eq!(locked.constraints[0].hashes.len(), 2);
     }
 
-    /// The example of PEP 751, as the tests of `packaging` have it.
+    /// The example of PEP 751 from the tests of `packaging`.
     const EXAMPLE: &str = include_str!("../../../types/src/pylock/tests/pylock.spec-example.toml");
 
     #[test]
-    fn the_example_of_the_specification_is_read() {
+    fn reads_example_of_specification() {
         let locked = read_as(Format::Pylock, EXAMPLE, None, "", "").unwrap();
         let lines: Vec<_> = locked.requirements.iter().map(|it| &*it.text).collect();
         assert_eq!(lines, ["attrs==25.1.0", "cattrs==24.1.2", "numpy==2.2.3"]);
@@ -370,13 +370,13 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
     const HEAD: &str = "lock-version = '1.0'\ncreated-by = 'pip'\n";
     const HASHES: &str = "hashes = { sha256 = 'SHA_A' }";
 
-    fn is_read(text: &str) -> bool {
+    fn is_valid(text: &str) -> bool {
         let text = text.replace("HASHES", HASHES);
         read_as(Format::Pylock, &text, None, "", "").is_ok()
     }
 
     #[test]
-    fn what_packaging_reads_is_read() {
+    fn accepts_what_packaging_accepts() {
         for text in [
             "packages = []",
             "environments = []\npackages = []",
@@ -388,14 +388,14 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
             "[[packages]]\nname = 'a'\nsdist = { url = 'https://host/a-2.0.tar.gz', path = 'a-1.0.tar.gz', HASHES }",
             "[[packages]]\nname = 'a'\nwheels = [{ name = 'a-1.0-py3-none-any.whl', url = 'https://host/x', HASHES }]",
         ] {
-            assert!(is_read(&format!("{HEAD}{text}\n")), "{text}");
+            assert!(is_valid(&format!("{HEAD}{text}\n")), "{text}");
         }
         let minor = HEAD.replace("1.0", "1.1");
-        assert!(is_read(&format!("{minor}packages = []\n")));
+        assert!(is_valid(&format!("{minor}packages = []\n")));
     }
 
     #[test]
-    fn what_packaging_refuses_is_refused() {
+    fn rejects_what_packaging_rejects() {
         for version in [
             "'0.9'",
             "'2'",
@@ -406,21 +406,21 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
             "1.0",
         ] {
             let head = HEAD.replace("'1.0'", version);
-            assert!(!is_read(&format!("{head}packages = []\n")), "{version}");
+            assert!(!is_valid(&format!("{head}packages = []\n")), "{version}");
         }
         for text in [
             "created-by = 'pip'\npackages = []",
             "lock-version = '1.0'\npackages = []",
             HEAD,
         ] {
-            assert!(!is_read(text), "{text}");
+            assert!(!is_valid(text), "{text}");
         }
         for text in [
             "packages = ['a']",
             "environments = ['os_name == \"posix\"', 'invalid == \"x\"']\npackages = []",
             "environments = [1]\npackages = []",
         ] {
-            assert!(!is_read(&format!("{HEAD}{text}\n")), "{text}");
+            assert!(!is_valid(&format!("{HEAD}{text}\n")), "{text}");
         }
         for keys in [
             "version = '1.0'",
@@ -442,12 +442,12 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
             "version = '2.0'\nsdist = { path = './a-1.0.tar.gz', HASHES }",
         ] {
             let text = format!("{HEAD}[[packages]]\nname = 'a'\n{keys}\n");
-            assert!(!is_read(&text), "{keys}");
+            assert!(!is_valid(&text), "{keys}");
         }
     }
 
     #[test]
-    fn a_python_that_a_package_is_not_for_is_refused() {
+    fn rejects_python_excluded_by_package() {
         let python = |marker: &str| {
             format!(
                 "{HEAD}[[packages]]\nname = 'a'\n{marker}requires-python = '>=3.99'\nsdist = {{ path = 'a-1.0.tar.gz', {HASHES} }}\n"
@@ -466,7 +466,7 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_file_and_entry() {
         let error =
             |from: &str, to: &str| error_of(Format::Pylock, &LOCK.replace(from, to), None, "");
         assert_eq!(

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_those_of_python() {
+    fn writes_same_bytes_as_python() {
         let table: toml::Table = "b = [1, 1.5, true]\na = { z = \"é😀\\n\\\"\\u0001\", y = {} }\n"
             .parse()
             .unwrap();

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_stand_with_requirements_if_all_have_some() {
+    fn adds_digests_to_requirements_if_all_have_some() {
         let all = locked(vec![
             pin("b", &["sha256:1"]),
             pin("a", &["sha256:2", "sha256:0"]),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_stand_with_constraints_if_not_all_have_some() {
+    fn adds_digests_to_constraints_if_some_are_missing() {
         let some = locked(vec![
             pin("a", &["sha256:1"]),
             pin("b", &[]),

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_a_lock_does_not_serve_is_refused() {
+    fn rejects_unsupported_target() {
         assert_eq!(check(">=3.9,<4", &[]), Ok(()));
         assert_eq!(
             check("==3.11.*", &["os_name == 'nt'", "os_name == 'posix'"]),

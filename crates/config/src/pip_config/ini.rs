@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_normalised() {
+    fn normalizes_names() {
         let expected = [option("global", "index-url", "https://h/?a=b:c")];
         assert_eq!(
             options("[global]\r\nIndex_URL = https://h/?a=b:c\r\n"),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn deeper_lines_go_on() {
+    fn indented_lines_continue_values() {
         let text =
             "[global]\nfind-links =\n    a\n\n  # comment\n    b ; no comment\n\nno-index=1\n";
         let expected = [
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn default_section_is_in_every_other() {
+    fn default_section_applies_to_all() {
         let text = "[DEFAULT]\na=1\nb=2\n[x]\nb=3\nc=4\n[y]\n[DEFAULT]\nd=5";
         let expected = [
             option("x", "a", "1"),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn section_names_are_permissive() {
+    fn accepts_any_section_name() {
         assert_eq!(section_name("[a] ; comment"), Some("a"));
         assert_eq!(section_name("[a]]"), Some("a]"));
         assert_eq!(section_name("[]"), None);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_have_their_line() {
+    fn errors_name_line() {
         for (text, message) in [
             (
                 "test]\nhello = 4",
@@ -280,7 +280,7 @@ mod tests {
         }
 
         #[test]
-        fn written_options_read_as_themselves(
+        fn written_options_round_trip(
             input in prop::collection::btree_map("[a-z][a-z-]{0,6}", "([a-z=:;#.]{1,6}( [a-z]){0,2}(\n[a-z]{1,3}){0,2})?", 0..5)
         ) {
             let lines = input.iter().map(|(name, value)| {

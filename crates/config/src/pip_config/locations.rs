@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn unix_has_xdg_and_etc() {
+    fn unix_uses_xdg_and_etc() {
         let found = paths(
             &[("HOME", "/home/a")],
             Some("/venv"),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_move_directories_when_absolute() {
+    fn absolute_variables_override_directories() {
         let variables = [
             ("XDG_CONFIG_DIRS", "/one: relative: /two "),
             ("XDG_CONFIG_HOME", "/mine"),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn macos_has_libraries_and_falls_back() {
+    fn macos_uses_library_with_fallback() {
         let home = [("HOME", "/Users/a"), ("XDG_CONFIG_HOME", "/unused")];
         let python = "/opt/homebrew/opt/python@3.13/Frameworks/Python.framework/Versions/3.13";
         let found = paths(&home, Some(python), PathConventions::MacOs, &[]);

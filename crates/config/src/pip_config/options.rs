@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_sorted_and_normalised() {
+    fn names_are_sorted_and_normalized() {
         assert!(KNOWN_OPTIONS.is_sorted_by_key(|option| option.name));
         for option in &KNOWN_OPTIONS {
             assert_eq!(
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_lead_to_the_option() {
+    fn resolves_aliases() {
         assert_eq!(find_option("pypi-url").unwrap().name, "index-url");
         assert!(find_option("index").is_none(), "beginnings do not count");
     }

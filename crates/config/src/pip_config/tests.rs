@@ -1,4 +1,4 @@
-//! Tests of configuration as a whole, read from a map instead of a disk.
+//! Configuration as a whole, read from a map instead of a filesystem.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ struct Machine {
 impl ReadSource for Machine {
     fn read(&self, source: &FileSource) -> io::Result<Vec<u8>> {
         let FileSource::File(path) = source else {
-            panic!("{source} is no path")
+            panic!("{source} is not a path")
         };
         match self.files.get(path) {
             Some(Some(text)) => Ok(text.clone().into_bytes()),
@@ -76,7 +76,7 @@ fn timeout(value: &str) -> String {
 }
 
 #[test]
-fn levels_override_one_another() {
+fn levels_have_precedence() {
     let (one, two, three, four) = (timeout("1"), timeout("2"), timeout("3"), timeout("4"));
     let mut files = vec![(GLOBAL, one.as_str())];
     assert_eq!(load(&files, &[]).text("timeout"), Some("1"));
@@ -96,7 +96,7 @@ fn levels_override_one_another() {
 }
 
 #[test]
-fn the_section_of_the_command_is_stronger_than_any_global_one() {
+fn command_section_overrides_global_sections() {
     let files = [
         (GLOBAL, "[wheel]\ntimeout=1\n[install]\nretries=9"),
         (USER, "[global]\ntimeout=2"),
@@ -115,7 +115,7 @@ fn the_section_of_the_command_is_stronger_than_any_global_one() {
 }
 
 #[test]
-fn pip_config_file_replaces_the_users_file_or_all() {
+fn pip_config_file_replaces_user_file_or_all() {
     let files = [
         (USER, "[global]\ntimeout=1"),
         ("/a.conf", "[global]\nretries=2"),
@@ -136,7 +136,7 @@ fn pip_config_file_replaces_the_users_file_or_all() {
 }
 
 #[test]
-fn isolation_leaves_machine_and_site() {
+fn isolated_mode_reads_global_and_site_files() {
     let files = [(USER, "[global]\ntimeout=1"), (SITE, "[global]\nretries=2")];
     let mut machine = Machine::new(&files, &[("PIP_PROXY", "3")]);
     machine.isolated = true;
@@ -147,19 +147,19 @@ fn isolation_leaves_machine_and_site() {
 }
 
 #[test]
-fn empty_values_are_as_if_not_set() {
+fn empty_values_are_unset() {
     let files = [
         (GLOBAL, "[global]\nindex-url=https://a/\nproxy=b"),
         (USER, "[global]\nproxy="),
     ];
     let configuration = load(&files, &[("PIP_INDEX_URL", "")]);
     assert_eq!(configuration.text("index-url"), Some("https://a/"));
-    // An empty value of a stronger file still replaces the weaker one of the same section.
+    // An empty value of a file with higher precedence replaces the value of the same section.
     assert_eq!(configuration.text("proxy"), None);
 }
 
 #[test]
-fn lists_replace_and_controls_accumulate() {
+fn lists_replace_and_format_controls_accumulate() {
     let files = [(
         GLOBAL,
         "[global]\nfind-links =\n  a\n  b c\nno-binary = :all:\nextra-index-url = d\n\
@@ -180,7 +180,7 @@ fn lists_replace_and_controls_accumulate() {
 }
 
 #[test]
-fn variables_keep_their_order_for_controls() {
+fn variables_keep_order_for_format_controls() {
     let control = |variables: &[(&str, &str)]| {
         let options = load(&[], variables)
             .file_options(&Machine::default())
@@ -193,7 +193,7 @@ fn variables_keep_their_order_for_controls() {
 }
 
 #[test]
-fn what_is_not_known_is_kept() {
+fn keeps_unknown_options() {
     let variables = [
         ("PIP_BUILD_TRACKER", "a"),
         ("PIP_VERSION", "b"),
@@ -209,7 +209,7 @@ fn what_is_not_known_is_kept() {
 }
 
 #[test]
-fn values_have_types() {
+fn parses_typed_values() {
     let variables = [
         ("PIP_TIMEOUT", "2.5"),
         ("PIP_RETRIES", "3"),
@@ -243,7 +243,7 @@ fn values_have_types() {
 }
 
 #[test]
-fn files_go_on_from_these_options() {
+fn configuration_is_base_of_requirements_files() {
     let variables = [
         ("PIP_INDEX_URL", "https://a/"),
         ("PIP_FIND_LINKS", "~/wheels ~/none d"),
@@ -287,7 +287,7 @@ fn errors_name_variable_or_file() {
 }
 
 #[test]
-fn faulty_files_are_named_and_locked_ones_passed_over() {
+fn reports_invalid_files_and_skips_unreadable_ones() {
     let error = Machine::new(&[(USER, "test]\nhello=4")], &[])
         .try_load()
         .unwrap_err();

@@ -1,4 +1,4 @@
-//! Tests of projects.
+//! Parsing of `pyproject.toml`.
 
 use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ fn dependencies_are_static_dynamic_or_absent() {
 }
 
 #[test]
-fn python_and_name_are_read() {
+fn reads_name_and_requires_python() {
     let found = project("[project]\nname='My.App'\nrequires-python='>=3.9'");
     assert_eq!(found.requires_python().unwrap(), Some(">=3.9"));
     assert_eq!(found.name().unwrap(), Some("My.App"));
@@ -44,7 +44,7 @@ fn python_and_name_are_read() {
 }
 
 #[test]
-fn extras_include_the_projects_own() {
+fn extras_may_include_other_extras_of_project() {
     let found = project(
         "[project]\nname='My.App'\n[project.optional-dependencies]\n\
          One_A=['b', 'my_app[two] ; os_name == \"posix\"']\n\
@@ -74,7 +74,7 @@ fn extras_can_be_dynamic() {
 }
 
 #[test]
-fn groups_include_groups() {
+fn groups_may_include_groups() {
     let found = project(
         "[dependency-groups]\nDev_Tools=['a', {include-group='TEST'}, 'b']\ntest=['c>1', 'd']\n\
          faulty=[1]",
@@ -114,7 +114,7 @@ fn errors_name_file_and_key() {
 }
 
 #[test]
-fn unknown_names_come_with_the_known_ones() {
+fn unknown_name_is_an_error_with_known_names() {
     let found = project("[project]\nname='a'\n[project.optional-dependencies]\nC_D=[]\nb=[]");
     let message = "`pyproject.toml` has no extra `x`; it has b, c-d";
     assert_eq!(found.extra("x").unwrap_err().to_string(), message);
@@ -123,7 +123,7 @@ fn unknown_names_come_with_the_known_ones() {
 }
 
 #[test]
-fn faulty_groups_are_named() {
+fn invalid_groups_are_errors() {
     let found = project(
         "[dependency-groups]\na=[{include-group='b'}]\nb=[{include-group='C'}]\n\
          c=[{include-group='b'}]\nd=[]\nD=[]\ne=[{include-group='a', x=1}]\nf='g'",

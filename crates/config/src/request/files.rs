@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_change_nothing() {
+    fn digest_ignores_comments() {
         let digest = |text: &str| digest(Path::new("requirements.txt"), text);
         assert_eq!(digest("a==1\nb\n"), digest("# top\n\na==1  # why\r\n  b"));
         assert_ne!(digest("a==1\nb\n"), digest("a==1\n"));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_project_only_requirements_count() {
+    fn digest_of_project_depends_only_on_requirements() {
         let digest = |text: &str| digest(Path::new("pyproject.toml"), text);
         let project = "[project]\nname = \"a\"\ndependencies = [\"b\"]\n";
         assert_eq!(

@@ -1,23 +1,23 @@
-//! Tests of single lines.
+//! Parsing of single lines.
 
 use super::*;
 use proptest::prelude::*;
 
-fn given(line: &str) -> Vec<(LineOption, String)> {
+fn options_of(line: &str) -> Vec<(LineOption, String)> {
     parse_line(line)
         .unwrap()
         .options
         .into_iter()
-        .map(|given| (given.option, given.value))
+        .map(|options_of| (options_of.option, options_of.value))
         .collect()
 }
 
-fn one(option: LineOption, value: &str) -> Vec<(LineOption, String)> {
+fn option(option: LineOption, value: &str) -> Vec<(LineOption, String)> {
     vec![(option, value.to_owned())]
 }
 
 #[test]
-fn options_begin_at_the_first_word_with_a_hyphen() {
+fn options_start_at_first_word_with_hyphen() {
     assert_eq!(split_at_options("--option"), ("", "--option"));
     assert_eq!(split_at_options("arg arg"), ("arg arg", ""));
     assert_eq!(split_at_options("arg arg -s"), ("arg arg", "-s"));
@@ -28,7 +28,7 @@ fn options_begin_at_the_first_word_with_a_hyphen() {
 }
 
 #[test]
-fn every_spelling_of_a_value_is_read() {
+fn parses_every_spelling_of_value() {
     for line in [
         "-i url",
         "-iurl",
@@ -40,21 +40,31 @@ fn every_spelling_of_a_value_is_read() {
         "--index url",
         "--py=url",
     ] {
-        assert_eq!(given(line), one(LineOption::IndexUrl, "url"), "{line}");
+        assert_eq!(
+            options_of(line),
+            option(LineOption::IndexUrl, "url"),
+            "{line}"
+        );
     }
-    assert_eq!(given("-i=url"), one(LineOption::IndexUrl, "=url"));
-    assert_eq!(given("-i --pre"), one(LineOption::IndexUrl, "--pre"));
-    assert_eq!(given("--index-url="), one(LineOption::IndexUrl, ""));
+    assert_eq!(options_of("-i=url"), option(LineOption::IndexUrl, "=url"));
+    assert_eq!(
+        options_of("-i --pre"),
+        option(LineOption::IndexUrl, "--pre")
+    );
+    assert_eq!(options_of("--index-url="), option(LineOption::IndexUrl, ""));
 }
 
 #[test]
-fn beginnings_of_names_stand_for_them_when_unique() {
+fn accepts_unique_abbreviations() {
     assert_eq!(
-        given("a --config-setting k=v"),
-        one(LineOption::ConfigSettings, "k=v")
+        options_of("a --config-setting k=v"),
+        option(LineOption::ConfigSettings, "k=v")
     );
-    assert_eq!(given("a -Ck=v"), one(LineOption::ConfigSettings, "k=v"));
-    assert_eq!(given("--pre"), one(LineOption::Pre, ""));
+    assert_eq!(
+        options_of("a -Ck=v"),
+        option(LineOption::ConfigSettings, "k=v")
+    );
+    assert_eq!(options_of("--pre"), option(LineOption::Pre, ""));
     let error = parse_line("--no b").unwrap_err();
     let message = "option `--no` could be any of --no-index, --no-binary, --no-require-hashes";
     assert_eq!(error.to_string(), message);
@@ -63,7 +73,7 @@ fn beginnings_of_names_stand_for_them_when_unique() {
 }
 
 #[test]
-fn several_options_keep_their_order() {
+fn keeps_order_of_options() {
     let line = parse_line("a --hash=sha256:b --config-settings=c=d --hash sha512:e:f").unwrap();
     assert_eq!(line.requirement, "a");
     let hashes: Vec<_> = line.values(LineOption::Hash).collect();
@@ -72,7 +82,7 @@ fn several_options_keep_their_order() {
 }
 
 #[test]
-fn markers_survive_before_options_and_are_left_over_behind_them() {
+fn keeps_markers_before_options_only() {
     let line = parse_line("a ; python_version < '3' --hash=sha256:b").unwrap();
     assert_eq!(line.requirement, "a ; python_version < '3'");
     let line = parse_line("-e b ; c < '3'").unwrap();
@@ -84,7 +94,7 @@ fn markers_survive_before_options_and_are_left_over_behind_them() {
 }
 
 #[test]
-fn errors_name_the_option() {
+fn errors_name_option() {
     for (line, message) in [
         ("--bogus", "option `--bogus` is unknown"),
         ("-x", "option `-x` is unknown"),

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn joined_lines_have_the_number_of_the_first() {
+    fn joined_lines_have_number_of_first() {
         let content = "line 1\nline 2:1 \\\nline 2:2\nline 3:1 \\\nline 3:2 \\\nline 3:3\nline 4";
         let expected = numbered(&[
             (1, "line 1"),
@@ -160,13 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn backslashes_go_from_both_ends_of_a_continued_line() {
+    fn removes_backslashes_of_continued_lines() {
         assert_eq!(lines("\\a\\\\\n\\b"), numbered(&[(1, "a\\b")]));
         assert_eq!(lines("a \\\r\n  b\r\n"), numbered(&[(1, "a   b")]));
     }
 
     #[test]
-    fn only_capital_names_in_braces_are_expanded() {
+    fn expands_only_uppercase_names_in_braces() {
         let environment = Environment::from_iter([
             ("TOKEN_1", "secret"),
             ("lower", "no"),

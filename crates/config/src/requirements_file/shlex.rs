@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_and_escapes_are_those_of_a_shell() {
+    fn parses_quotes_and_escapes_like_a_shell() {
         assert_eq!(words("-i 'url'  --a=\"b c\""), ["-i", "url", "--a=b c"]);
         assert_eq!(words(r#"a\ b "\a\"\\" '\'"#), ["a b", r#"\a"\"#, r"\"]);
         assert_eq!(words("a'b'\"c\" '' #d"), ["abc", "", "#d"]);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finished_is_an_error() {
+    fn unterminated_quote_is_an_error() {
         assert_eq!(split_words("--'data"), Err(QuoteError::Unclosed));
         assert_eq!(split_words("\"a"), Err(QuoteError::Unclosed));
         assert_eq!(split_words("a\\"), Err(QuoteError::NothingEscaped));
@@ -97,7 +97,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn quoted_words_come_back(input in prop::collection::vec("\\PC{0,8}|['\"\\\\ ]{0,4}", 0..5)) {
+        fn quoted_words_round_trip(input in prop::collection::vec("\\PC{0,8}|['\"\\\\ ]{0,4}", 0..5)) {
             let quoted: Vec<_> = input.iter().map(|word| quote(word)).collect();
             prop_assert_eq!(words(&quoted.join(" ")), input);
         }

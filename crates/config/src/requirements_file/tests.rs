@@ -1,4 +1,4 @@
-//! Tests of whole files, read from a map instead of a disk.
+//! Requirements files as a whole, read from a map instead of a filesystem.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::reader::MANY;
 use super::*;
 
-/// Holds files by the text of their source, and directories that exist.
+/// Files by their source, and existing directories.
 #[derive(Default)]
 struct MemoryTree {
     files: BTreeMap<String, Vec<u8>>,
@@ -83,7 +83,7 @@ fn notices(requirements: &RequirementsFile) -> Vec<String> {
 }
 
 #[test]
-fn a_line_is_a_requirement_with_its_options() {
+fn parses_requirement_with_options() {
     let found = read(
         "# first\n\
          Some.Project[extra] >= 2 ; python_version > '3' \\\n\
@@ -107,7 +107,7 @@ fn a_line_is_a_requirement_with_its_options() {
 }
 
 #[test]
-fn editables_are_marked() {
+fn marks_editable_requirements() {
     let found = read("-e git+https://host/a#egg=a\n--editable=./b --hash=sha256:aa\n-e c -C d=e");
     assert_eq!(
         texts(&found.requirements),
@@ -116,12 +116,12 @@ fn editables_are_marked() {
     assert!(found.requirements.iter().all(|line| line.editable));
     assert!(found.requirements[1].hashes.is_empty());
     assert_eq!(found.requirements[2].config_settings.len(), 1);
-    let told = ["`a.txt` line 2: `--hash` has no effect on an editable requirement"];
-    assert_eq!(notices(&found), told);
+    let expected = ["`a.txt` line 2: `--hash` has no effect on an editable requirement"];
+    assert_eq!(notices(&found), expected);
 }
 
 #[test]
-fn nested_files_follow_in_place_and_keep_their_role() {
+fn reads_nested_files_in_place_with_their_role() {
     let tree = MemoryTree::new(&[
         ("/srv/parent/a.txt", "one\n-r b.txt\n-c ../c.txt\ntwo"),
         ("/srv/parent/b.txt", "three\n--requirement=/other/d.txt"),
@@ -149,7 +149,7 @@ fn nested_files_follow_in_place_and_keep_their_role() {
 }
 
 #[test]
-fn urls_name_files_and_are_named() {
+fn reads_files_at_urls() {
     let tree = MemoryTree::new(&[
         ("/srv/a.txt", "-r http://me.com/me/a.txt"),
         ("http://me.com/me/a.txt", "-r b.txt"),
@@ -162,7 +162,7 @@ fn urls_name_files_and_are_named() {
 }
 
 #[test]
-fn the_same_file_twice_is_no_recursion() {
+fn reading_a_file_twice_is_not_recursion() {
     let tree = MemoryTree::new(&[
         ("/srv/a.txt", "requests"),
         ("/srv/b.txt", "-r a.txt"),
@@ -175,7 +175,7 @@ fn the_same_file_twice_is_no_recursion() {
 }
 
 #[test]
-fn recursion_is_named() {
+fn recursion_is_an_error() {
     let tree = MemoryTree::new(&[
         ("/srv/0.txt", "-r 1.txt"),
         ("/srv/1.txt", "\n-c 2.txt"),
@@ -195,7 +195,7 @@ fn recursion_is_named() {
 }
 
 #[test]
-fn endless_files_come_to_an_end() {
+fn limits_depth_of_nested_files() {
     let growing = |source: &FileSource| Ok(format!("-r {source}x").into_bytes());
     let context = ReadContext {
         environment: &Environment::default(),
@@ -212,7 +212,7 @@ fn endless_files_come_to_an_end() {
 }
 
 #[test]
-fn files_that_double_at_each_level_come_to_an_end() {
+fn limits_number_of_nested_files() {
     let level = |number: usize| format!("-r d{}.txt\n-r d{}.txt\n", number + 1, number + 1);
     let levels: Vec<_> = (0..30)
         .map(|it| (format!("/srv/d{it}.txt"), level(it)))
@@ -236,7 +236,7 @@ fn files_that_double_at_each_level_come_to_an_end() {
 }
 
 #[test]
-fn missing_files_are_named_with_who_names_them() {
+fn missing_file_is_an_error_with_including_line() {
     let tree = MemoryTree::new(&[("/srv/a.txt", "a\n-c b.txt")]);
     let message = "constraints file `/srv/b.txt`, which `a.txt` line 2 names, cannot be read: \
                    entity not found";
@@ -246,7 +246,7 @@ fn missing_files_are_named_with_who_names_them() {
 }
 
 #[test]
-fn faulty_lines_are_named_and_shown() {
+fn invalid_line_is_an_error_with_its_text() {
     let tree = MemoryTree::new(&[("/srv/a.txt", "a\nb \\\n  --hash=somehash")]);
     let message = "`a.txt` line 2 reads `b   --hash=somehash`: option `--hash` has the value \
                    `somehash`, which is not `ALGORITHM:DIGEST` with one of sha256, sha384, sha512";
@@ -262,7 +262,7 @@ fn faulty_lines_are_named_and_shown() {
 }
 
 #[test]
-fn variables_are_expanded_and_not_shown() {
+fn expands_variables_without_showing_values() {
     let mut tree = MemoryTree::new(&[
         (
             "/srv/a.txt",
@@ -286,8 +286,8 @@ fn variables_are_expanded_and_not_shown() {
         "https://${TOKEN}:x@host/a.zip"
     );
     assert_eq!(found.requirements[1].written, "${PATH_1}");
-    let told = ["`a.txt` line 2: `${TOKEN}` is ignored, because it stands behind options"];
-    assert_eq!(notices(&found), told);
+    let expected = ["`a.txt` line 2: `${TOKEN}` is ignored, because it stands behind options"];
+    assert_eq!(notices(&found), expected);
     assert!(!tree.error("b.txt").contains("secret"));
     let message = "`c.txt` line 1 reads `--no-binary=${OPTION}`: the value of a variable makes the \
                    options invalid";
@@ -295,7 +295,7 @@ fn variables_are_expanded_and_not_shown() {
 }
 
 #[test]
-fn indexes_replace_one_another_as_in_pip() {
+fn later_index_replaces_earlier_like_in_pip() {
     let options =
         read("--extra-index-url a\n-i b\n--extra-index-url c --extra-index-url=d").options;
     assert_eq!(options.index_url.as_deref(), Some("b"));
@@ -313,7 +313,7 @@ fn indexes_replace_one_another_as_in_pip() {
 }
 
 #[test]
-fn find_links_are_relative_to_the_file_if_they_exist_there() {
+fn find_links_are_relative_to_file_if_they_exist() {
     let mut tree = MemoryTree::new(&[(
         "/srv/p/a.txt",
         "--find-links=rel\n-f other\n-f /abs\n-f https://h/ -f second",
@@ -324,12 +324,12 @@ fn find_links_are_relative_to_the_file_if_they_exist_there() {
         found.options.find_links,
         ["/srv/p/rel", "other", "/abs", "https://h/"]
     );
-    let told = ["`p/a.txt` line 4: only the first `--find-links` of a line has an effect"];
-    assert_eq!(notices(&found), told);
+    let expected = ["`p/a.txt` line 4: only the first `--find-links` of a line has an effect"];
+    assert_eq!(notices(&found), expected);
 }
 
 #[test]
-fn the_other_options_add_up() {
+fn other_options_accumulate() {
     let found = read(
         "--trusted-host=host1 --trusted-host=host2:8080\n--prefer-binary --require-hashes\n\
          --no-require-hashes\n--use-feature=fast-deps\n--use-feature fast-deps\n\
@@ -352,7 +352,7 @@ fn the_other_options_add_up() {
 }
 
 #[test]
-fn files_go_on_from_the_options_before_them() {
+fn files_continue_from_previous_options() {
     let tree = MemoryTree::new(&[("/srv/a.txt", "--no-binary=:none:\n-i b")]);
     let mut options = FileOptions::default();
     options.format_control.apply_no_binary(":all:").unwrap();
@@ -373,7 +373,7 @@ fn files_go_on_from_the_options_before_them() {
 }
 
 #[test]
-fn what_has_no_effect_is_told() {
+fn warns_about_options_without_effect() {
     let tree = MemoryTree::new(&[
         (
             "/srv/a.txt",
@@ -405,7 +405,7 @@ fn what_has_no_effect_is_told() {
 }
 
 #[test]
-fn encodings_are_found_and_told() {
+fn detects_and_reports_encodings() {
     let mut tree = MemoryTree::new(&[]);
     let latin = b"# coding=latin1\nDjango==1.4.2 # Pas trop de caf\xe9".to_vec();
     tree.files.insert("/srv/a.txt".to_owned(), latin);
@@ -443,7 +443,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn written_lines_read_as_themselves(lines in prop::collection::vec(any_line(), 0..5)) {
+    fn written_lines_round_trip(lines in prop::collection::vec(any_line(), 0..5)) {
         let text = lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         let mut found = read(&text);
         prop_assert!(found.notices.is_empty());

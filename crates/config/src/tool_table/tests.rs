@@ -34,17 +34,17 @@ fn values(table: &str) -> Vec<String> {
     configuration.settings[0].values.clone().unwrap()
 }
 
-fn refused(table: &str) -> Error {
+fn error_of(table: &str) -> Error {
     project(table).unwrap_err()
 }
 
 #[test]
-fn keys_are_in_order() {
+fn keys_are_sorted() {
     assert!(KEYS.is_sorted_by_key(|key| key.name));
 }
 
 #[test]
-fn every_kind_of_value_is_taken() {
+fn accepts_every_type_of_value() {
     assert_eq!(values("no-index = true"), ["true"]);
     assert_eq!(values("exclude-newer = 2026-01-02"), ["2026-01-02"]);
     assert_eq!(values("exclude-newer = '7 days'"), ["7 days"]);
@@ -67,20 +67,20 @@ fn every_kind_of_value_is_taken() {
 }
 
 #[test]
-fn unknown_keys_are_told_with_the_nearest() {
-    let error = refused("index-urls = 'https://host'");
+fn suggests_nearest_key_for_unknown_key() {
+    let error = error_of("index-urls = 'https://host'");
     assert!(
         error.to_string().contains("`tool.wheelhouse.index-urls`"),
         "{error}"
     );
     assert_eq!(error.hint(), Some("Did you mean `index-url`?"));
-    let error = refused("constrants = 'c.txt'");
+    let error = error_of("constrants = 'c.txt'");
     assert_eq!(error.hint(), Some("Did you mean `constraints`?"));
-    assert!(refused("zzz = 1").hint().unwrap().contains("find-links"));
+    assert!(error_of("zzz = 1").hint().unwrap().contains("find-links"));
 }
 
 #[test]
-fn values_of_other_types_are_refused() {
+fn rejects_values_of_wrong_type() {
     for table in [
         "no-index = 'yes'",
         "index-url = 1",
@@ -94,7 +94,7 @@ fn values_of_other_types_are_refused() {
         "config-settings = { x = true }",
         "exclude-newer = 7",
     ] {
-        let error = refused(table).to_string();
+        let error = error_of(table).to_string();
         let key = table.split(' ').next().unwrap();
         assert!(
             error.contains(&format!("`tool.wheelhouse.{key}`")),
@@ -107,7 +107,7 @@ fn values_of_other_types_are_refused() {
 }
 
 #[test]
-fn files_without_the_table_say_nothing() {
+fn ignores_files_without_table() {
     for text in ["", "[tool.uv]\nx = 1", "[project"] {
         let files = [("/app/pyproject.toml", text)];
         let path = Path::new("/app/pyproject.toml");
@@ -116,8 +116,8 @@ fn files_without_the_table_say_nothing() {
     }
 }
 
-/// Gives what is settled for `raw` in `/app/sub`, with a project in `/app`, a user's file and variables.
-fn settled<Output>(
+/// Resolves the settings of `raw` in `/app/sub`, with a project in `/app`, a user configuration and variables.
+fn resolve_with_files<Output>(
     project: &str,
     user: &str,
     variables: &[(&str, &str)],
@@ -157,7 +157,7 @@ fn settled<Output>(
 }
 
 #[test]
-fn a_project_is_stronger_than_the_user_and_weaker_than_variables() {
+fn project_overrides_user_and_yields_to_variables() {
     let user =
         "[global]\nindex-url = https://user/\ntimeout = 7\n[wheel]\nretries = 2\nno-binary = a\n";
     let project = "index-url = 'https://project/'\nretries = 9\nproxy = 'http://p'\nno-binary = ['b', 'c']\njobs = 2\n\
@@ -167,7 +167,7 @@ fn a_project_is_stronger_than_the_user_and_weaker_than_variables() {
         jobs: Some(1),
         ..RawOptions::default()
     };
-    settled(project, user, &variables, &raw, |_, settings| {
+    resolve_with_files(project, user, &variables, &raw, |_, settings| {
         let options = &settings.file_options;
         assert_eq!(options.index_url.as_deref(), Some("https://project/"));
         let names: Vec<&str> = options
@@ -197,13 +197,13 @@ fn a_project_is_stronger_than_the_user_and_weaker_than_variables() {
 }
 
 #[test]
-fn files_of_a_project_are_read_from_its_directory() {
+fn resolves_paths_relative_to_project() {
     let project = "constraint = 'c.txt'\noverride = ['o.txt']\nplatform = ['linux', 'windows']\npython-version = '3.12'";
     let raw = RawOptions {
         requirements: vec!["alpha".into()],
         ..RawOptions::default()
     };
-    settled(project, "", &[], &raw, |context, settings| {
+    resolve_with_files(project, "", &[], &raw, |context, settings| {
         assert_eq!(settings.project_targets.platforms, ["linux", "windows"]);
         assert_eq!(settings.project_targets.pythons, ["3.12"]);
         let request = build_request(&raw, &settings, context).unwrap().request;
@@ -213,13 +213,13 @@ fn files_of_a_project_are_read_from_its_directory() {
 }
 
 #[test]
-fn credentials_in_a_project_are_warned_of() {
+fn warns_about_credentials_in_project() {
     let raw = RawOptions {
         requirements: vec!["alpha".into()],
         ..RawOptions::default()
     };
     let project = "extra-index-url = ['https://me:secret@host/simple']";
-    settled(project, "", &[], &raw, |context, settings| {
+    resolve_with_files(project, "", &[], &raw, |context, settings| {
         let notes = build_request(&raw, &settings, context).unwrap().notes;
         assert!(
             notes[0].contains("`tool.wheelhouse.extra-index-url`"),

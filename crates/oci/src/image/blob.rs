@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_digested() {
+    fn digests_written_bytes() {
         let mut writer = BlobWriter::new(Vec::new());
         writer.write_all(b"whe").unwrap();
         writer.write_all(b"el").unwrap();

@@ -277,7 +277,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out_in_any_order(
+        fn files_round_trip_in_any_order(
             files in proptest::collection::btree_map("[a-z]{1,9}/[a-z._-]{3,140}", proptest::collection::vec(any::<u8>(), 0..1100), 0..8),
             turn in 0usize..8,
         ) {
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changed_is_refused() {
+    fn rejects_changed_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.whl");
         fs_err::write(&path, b"wheel").unwrap();

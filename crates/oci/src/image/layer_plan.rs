@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// The groups as names, sorted.
+    /// Returns the names of the groups, sorted.
     fn named(items: &[(String, u64)]) -> Vec<Vec<String>> {
         let list: Vec<_> = items
             .iter()
@@ -95,7 +95,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_item_is_in_one_of_few_groups(sizes in proptest::collection::vec(0u64..1 << 26, 0..200)) {
+        fn every_item_is_in_one_of_few_groups(sizes in proptest::collection::vec(0u64..1 << 26, 0..200)) {
             let items: Vec<_> = sizes.iter().enumerate().map(|(index, size)| (format!("package-{index}"), *size)).collect();
             let groups = named(&items);
             prop_assert!(groups.len() <= MOST_ALONE + SHARED);
@@ -107,7 +107,7 @@ mod tests {
         }
 
         #[test]
-        fn the_order_does_not_matter(sizes in proptest::collection::vec(0u64..1 << 22, 1..60), turn in 0usize..60) {
+        fn order_of_items_does_not_matter(sizes in proptest::collection::vec(0u64..1 << 22, 1..60), turn in 0usize..60) {
             let items: Vec<_> = sizes.iter().enumerate().map(|(index, size)| (format!("package-{index}"), *size)).collect();
             let mut turned = items.clone();
             turned.rotate_left(turn % items.len());
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_touches_one_group() {
+    fn change_affects_one_group() {
         let items: Vec<_> = (0..40u64)
             .map(|index| (format!("package-{index}"), index * 50_000))
             .collect();

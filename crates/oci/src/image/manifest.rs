@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_of_a_map_does_not_matter() {
+    fn order_of_map_does_not_matter() {
         let annotations: BTreeMap<_, _> = (0..20)
             .map(|number| (format!("key-{number}"), number.to_string()))
             .collect();
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_image_keeps_what_it_says() {
+    fn keeps_configuration_of_base_image() {
         let base = json!({
             "architecture": "arm64",
             "os": "linux",

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn licences_are_expressions_or_names() {
+    fn licenses_are_expressions_or_names() {
         let of = |text: &str| licences(text).unwrap_or_default().to_string();
         assert_eq!(
             of("License-Expression: MIT\nLicense: x\n"),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_iris() {
+    fn locations_are_iris() {
         assert_eq!(iri("/some wheels/a.whl"), "file:///some%20wheels/a.whl");
         assert_eq!(iri("oci:/a b:1#c.whl"), "oci:/a%20b:1#c.whl");
         let plain = "git+https://example.org/a.git@0f";
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn package_urls_are_encoded() {
+    fn encodes_package_urls() {
         assert_eq!(
             purl(
                 "torch",

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_stored_reads_back_however_it_is_written() {
+    fn stored_data_round_trips_in_any_chunks() {
         let bytes: Vec<u8> = (0..=255).cycle().take(2 * BLOCK + 9).collect();
         for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 9] {
             let plain = &bytes[..length];

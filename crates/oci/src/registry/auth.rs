@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges_are_read() {
+    fn parses_challenges() {
         assert_eq!(read("Basic realm=\"x\""), Some(Challenge::Basic));
         let bearer = Challenge::Bearer {
             realm: "https://auth.example/token".to_owned(),

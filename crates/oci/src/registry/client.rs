@@ -300,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_told_in_the_words_of_the_registry() {
+    fn error_contains_message_of_registry() {
         let said = br#"{"errors": [{"code": "DENIED", "message": "not yours"}]}"#;
         assert_eq!(reason(said), " (not yours)");
         assert_eq!(reason(b"<html>"), "");

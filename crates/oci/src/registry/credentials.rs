@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_precise_credential_counts() {
+    fn selects_most_specific_credential() {
         // `me:secret` and `you:hidden`.
         let file = r#"{"auths": {
             "host:5000": {"auth": "bWU6c2VjcmV0"},
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_named_must_be_there() {
+    fn given_credential_file_must_exist() {
         let credentials = Credentials {
             named: Some("/nowhere/auth.json".into()),
             usual: Vec::new(),

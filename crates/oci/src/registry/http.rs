@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_talked_to_in_plain() {
+    fn uses_plain_http_only_for_loopback() {
         for (host, expected) in [
             ("localhost:5000", true),
             ("127.0.0.1:5000", true),

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_described_is_read() {
+    fn rejects_blob_that_differs_from_descriptor() {
         let descriptor = Blob::of(b"wheel").descriptor(MediaType::ImageLayer);
         assert_eq!(read(b"wheel", &descriptor).unwrap(), b"wheel");
         assert!(

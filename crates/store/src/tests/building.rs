@@ -32,7 +32,7 @@ fn record(store: &Store, wheel: &BuiltWheel) {
 }
 
 #[test]
-fn a_built_wheel_is_remembered() {
+fn records_built_wheel() {
     let (_directory, store) = new_store();
     assert_eq!(look(&store), Lookup::Miss);
     let stored = add(&store, b"wheel");
@@ -45,7 +45,7 @@ fn a_built_wheel_is_remembered() {
 }
 
 #[test]
-fn a_record_without_its_wheel_counts_as_none() {
+fn ignores_record_without_wheel() {
     let (_directory, store) = new_store();
     record(&store, &wheel(b"wheel"));
     assert_eq!(look(&store), Lookup::Miss);
@@ -66,7 +66,7 @@ fn a_record_without_its_wheel_counts_as_none() {
 }
 
 #[test]
-fn a_record_that_cannot_be_understood_is_removed() {
+fn removes_invalid_record() {
     let (_directory, store) = new_store();
     add(&store, b"wheel");
     let good = || {
@@ -92,7 +92,7 @@ fn a_record_that_cannot_be_understood_is_removed() {
 }
 
 #[test]
-fn keys_do_not_collide_where_texts_touch() {
+fn keys_of_different_fields_do_not_collide() {
     let keys = [
         key(&[]),
         key(&[("", "")]),
@@ -107,7 +107,7 @@ fn keys_do_not_collide_where_texts_touch() {
 }
 
 #[test]
-fn a_key_stays_what_it_is_over_versions() {
+fn key_is_stable_across_versions() {
     assert_eq!(
         key(&[("source", "example")]).to_string(),
         "7d981aba12609aa0cfd4436add67a6d8c38521c2b8295dd8b2b20f74cd510e89"
@@ -116,7 +116,7 @@ fn a_key_stays_what_it_is_over_versions() {
 
 proptest! {
     #[test]
-    fn different_lists_have_different_keys(
+    fn different_fields_have_different_keys(
         one in prop::collection::vec(("[ab]{0,3}", "[ab]{0,3}"), 0..4),
         other in prop::collection::vec(("[ab]{0,3}", "[ab]{0,3}"), 0..4),
     ) {

@@ -1,4 +1,4 @@
-//! Many writers at once, in one process and in several, some of them killed.
+//! Concurrent writers in one process and in several, some of which are killed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use wheelhouse_types::Sha256;
 use super::super::{ExpectedFile, LinkMode, LinkOptions, Store};
 use super::{add, files, find, names, new_store};
 
-/// Tells [`child`] which store to fill.
+/// Names the store that [`child`] fills.
 const ROOT: &str = "WHEELHOUSE_TEST_STORE";
 
 fn content(number: u32) -> Vec<u8> {
@@ -28,15 +28,15 @@ fn fill(store: &Store, output: &Path) {
     }
 }
 
-/// Asserts that each file has the content that its name promises.
-fn assert_whole(store: &Store) {
+/// Checks that the digest of each file is its name.
+fn assert_intact(store: &Store) {
     for path in files(store, "files-v1") {
         let digest = Sha256::of(&std::fs::read(&path).unwrap()).to_string();
         assert!(path.ends_with(digest), "{}", path.display());
     }
 }
 
-/// The part of other processes: not a test of its own.
+/// Runs in other processes; not a test by itself.
 #[test]
 #[ignore = "run by the other tests, in processes of their own"]
 fn child() {
@@ -57,7 +57,7 @@ fn spawn_child(root: &Path) -> Child {
 }
 
 #[test]
-fn threads_may_write_the_same_files() {
+fn threads_write_same_files() {
     let (directory, store) = new_store();
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -67,11 +67,11 @@ fn threads_may_write_the_same_files() {
     assert_eq!(files(&store, "files-v1").len(), 20);
     assert_eq!(files(&store, "tmp").len(), 0);
     assert_eq!(names(directory.path()).len(), 21);
-    assert_whole(&store);
+    assert_intact(&store);
 }
 
 #[test]
-fn processes_may_write_the_same_files() {
+fn processes_write_same_files() {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("output");
     std::fs::create_dir(&output).unwrap();
@@ -83,11 +83,11 @@ fn processes_may_write_the_same_files() {
     assert_eq!(files(&store, "files-v1").len(), 20);
     assert_eq!(files(&store, "tmp").len(), 0);
     assert_eq!(names(&output).len(), 20);
-    assert_whole(&store);
+    assert_intact(&store);
 }
 
 #[test]
-fn a_killed_process_leaves_nothing_wrong() {
+fn killed_process_leaves_store_intact() {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("output");
     std::fs::create_dir(&output).unwrap();
@@ -98,7 +98,7 @@ fn a_killed_process_leaves_nothing_wrong() {
         child.wait().unwrap();
     }
     let store = Store::open(directory.path().join("cache")).unwrap();
-    assert_whole(&store);
+    assert_intact(&store);
     fill(&store, &output);
     for number in 0..20 {
         assert!(find(&store, &content(number)).hit().is_some());
@@ -108,11 +108,11 @@ fn a_killed_process_leaves_nothing_wrong() {
 }
 
 #[test]
-fn what_a_killed_writer_leaves_is_never_seen() {
+fn unfinished_file_of_killed_writer_is_invisible() {
     let (_directory, store) = new_store();
     let mut writer = store.writer(ExpectedFile::any("a.whl")).unwrap();
     writer.write(&content(1)).unwrap();
-    // As if the process had ended here.
+    // Simulates the end of the process.
     std::mem::forget(writer);
     assert_eq!(files(&store, "tmp").len(), 1);
     assert!(find(&store, &content(1)).hit().is_none());
@@ -121,7 +121,7 @@ fn what_a_killed_writer_leaves_is_never_seen() {
 }
 
 #[test]
-fn two_runs_may_notice_the_same_corrupt_entry() {
+fn threads_detect_same_corrupt_entry() {
     let (_directory, store) = new_store();
     for _ in 0..50 {
         let stored = add(&store, b"wheel");
@@ -132,7 +132,7 @@ fn two_runs_may_notice_the_same_corrupt_entry() {
                     if find(&store, b"wheel").hit().is_none() {
                         add(&store, b"wheel");
                     }
-                    // Nobody has removed what somebody else has had again.
+                    // No thread has removed an entry that another has restored.
                     assert!(find(&store, b"wheel").hit().is_some());
                 });
             }
@@ -141,7 +141,7 @@ fn two_runs_may_notice_the_same_corrupt_entry() {
 }
 
 #[test]
-fn many_may_create_the_store_at_once() {
+fn threads_create_store_concurrently() {
     for _ in 0..30 {
         let directory = tempfile::tempdir().unwrap();
         std::thread::scope(|scope| {
@@ -153,8 +153,8 @@ fn many_may_create_the_store_at_once() {
 }
 
 #[test]
-fn stores_and_writers_may_go_from_thread_to_thread() {
-    fn assert_mobile<T: Send + Sync>() {}
-    assert_mobile::<Store>();
-    assert_mobile::<super::super::FileWriter>();
+fn store_and_writer_are_send_and_sync() {
+    fn assert_send_and_sync<T: Send + Sync>() {}
+    assert_send_and_sync::<Store>();
+    assert_send_and_sync::<super::super::FileWriter>();
 }

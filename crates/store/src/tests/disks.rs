@@ -9,7 +9,7 @@ use wheelhouse_types::Kind;
 use super::super::{ExpectedFile, LinkMode, LinkOptions, LinkOutcome, Lookup, Store};
 use super::{add, files, find, names, new_store};
 
-/// A small filesystem in memory, until it is dropped.
+/// A tmpfs, unmounted on drop.
 struct Disk {
     directory: TempDir,
 }
@@ -49,7 +49,7 @@ fn mount(options: &[&str], directory: &Path) -> bool {
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn a_full_disk_under_the_store_is_named_and_leaves_nothing() {
+fn full_disk_of_store_is_an_error_and_leaves_nothing() {
     let disk = Disk::mount(1 << 20);
     let store = Store::open(disk.path().join("cache")).unwrap();
     add(&store, &vec![1; 600_000]);
@@ -59,7 +59,7 @@ fn a_full_disk_under_the_store_is_named_and_leaves_nothing() {
     let root = store.root().display().to_string();
     assert!(error.to_string().contains(&root), "{error}");
     assert!(error.hint().unwrap().contains("--cache-dir"));
-    // Whoever overlooks the failure does not get a torn file, even if there is room again.
+    // A caller that ignores the failure does not get a partial file, even if there is space again.
     let stored = find(&store, &vec![1; 600_000]).hit().unwrap();
     std::fs::remove_file(stored.path).unwrap();
     writer.write(b"end").unwrap();
@@ -72,7 +72,7 @@ fn a_full_disk_under_the_store_is_named_and_leaves_nothing() {
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn a_full_disk_at_the_destination_is_named_and_leaves_nothing() {
+fn full_disk_of_destination_is_an_error_and_leaves_nothing() {
     let disk = Disk::mount(1 << 18);
     let (_directory, store) = new_store();
     let stored = add(&store, &vec![1; 600_000]);
@@ -89,7 +89,7 @@ fn a_full_disk_at_the_destination_is_named_and_leaves_nothing() {
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn a_file_is_copied_to_another_disk() {
+fn copies_file_to_another_filesystem() {
     let disk = Disk::mount(1 << 20);
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
@@ -108,7 +108,7 @@ fn a_file_is_copied_to_another_disk() {
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn what_holds_for_one_disk_does_not_for_another() {
+fn link_support_is_remembered_per_filesystem() {
     let disk = Disk::mount(1 << 20);
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
@@ -128,7 +128,7 @@ fn what_holds_for_one_disk_does_not_for_another() {
 
 #[test]
 #[cfg_attr(not(feature = "test-mounts"), ignore = "requires permission to mount")]
-fn a_read_only_disk_refuses_what_it_must_and_serves_what_it_can() {
+fn read_only_disk_is_readable() {
     let disk = Disk::mount(1 << 20);
     let root = disk.path().join("cache");
     let stored = add(&Store::open(&root).unwrap(), b"wheel");

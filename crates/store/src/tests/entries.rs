@@ -1,4 +1,4 @@
-//! Looking entries up, and noticing changes.
+//! Lookup of entries, and detection of changes.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_bytes_in_any_pieces_come_out_again(
+    fn reads_back_any_content_written_in_any_chunks(
         pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..2000), 0..20),
         repeats in 1_usize..40,
     ) {
@@ -35,7 +35,7 @@ proptest! {
     }
 
     #[test]
-    fn any_cut_and_any_flipped_bit_is_noticed(
+    fn detects_truncation_and_flipped_bits(
         bytes in prop::collection::vec(any::<u8>(), 1..3000),
         at in any::<prop::sample::Index>(),
         bit in 0_u8..8,
@@ -54,14 +54,14 @@ proptest! {
         prop_assert_eq!(find(&store, &bytes), Lookup::Corrupt(stored.path.clone()));
         prop_assert!(!stored.path.exists());
         prop_assert_eq!(find(&store, &bytes), Lookup::Miss);
-        // It can be had again.
+        // The entry can be written again.
         prop_assert_eq!(add(&store, &bytes), stored.clone());
         prop_assert_eq!(find(&store, &bytes), Lookup::Hit(stored));
     }
 }
 
 #[test]
-fn an_entry_lies_where_the_layout_says() {
+fn entry_path_follows_layout() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let digest = Sha256::of(b"wheel").to_string();
@@ -75,7 +75,7 @@ fn an_entry_lies_where_the_layout_says() {
 }
 
 #[test]
-fn an_entry_has_the_permissions_of_any_new_file_and_the_constant_time() {
+fn entry_has_default_permissions_and_constant_time() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let other = directory.path().join("other");
@@ -88,7 +88,7 @@ fn an_entry_has_the_permissions_of_any_new_file_and_the_constant_time() {
 }
 
 #[test]
-fn an_empty_file_is_kept_but_never_trusted_unread() {
+fn empty_entry_is_always_read() {
     let (_directory, store) = new_store();
     assert_eq!(add(&store, b"").size, 0);
     assert!(matches!(find(&store, b""), Lookup::Hit(_)));
@@ -99,7 +99,7 @@ fn an_empty_file_is_kept_but_never_trusted_unread() {
 }
 
 #[test]
-fn an_entry_that_was_only_touched_is_trusted_again() {
+fn trusts_touched_entry_after_reading() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     set_modified(&stored.path, days_ago(1));
@@ -108,7 +108,7 @@ fn an_entry_that_was_only_touched_is_trusted_again() {
 }
 
 #[test]
-fn a_link_in_place_of_an_entry_is_removed_and_not_followed() {
+fn removes_link_in_place_of_entry() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let outside = directory.path().join("outside");
@@ -119,7 +119,7 @@ fn a_link_in_place_of_an_entry_is_removed_and_not_followed() {
 }
 
 #[test]
-fn an_entry_that_was_replaced_meanwhile_is_not_removed() {
+fn does_not_remove_concurrently_replaced_entry() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     std::fs::write(&stored.path, "bad").unwrap();
@@ -130,7 +130,7 @@ fn an_entry_that_was_replaced_meanwhile_is_not_removed() {
 }
 
 #[test]
-fn a_use_is_noted_and_leaves_the_entry_trusted() {
+fn recording_use_keeps_entry_trusted() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     set_accessed(&stored.path, days_ago(3));
@@ -140,26 +140,26 @@ fn a_use_is_noted_and_leaves_the_entry_trusted() {
     assert!(has_store_mtime(&metadata));
 }
 
-/// Changes a byte and puts the time back, as whatever knows the store can.
-fn change_unseen(stored: &StoredFile) {
+/// Changes a byte and restores the modification time, like a program that knows the store.
+fn change_preserving_time(stored: &StoredFile) {
     std::fs::write(&stored.path, "wheeL").unwrap();
     set_modified(&stored.path, store_mtime());
 }
 
 #[test]
-fn a_change_is_noticed_although_the_time_was_put_back() {
+fn detects_change_with_restored_time() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
-    change_unseen(&stored);
+    change_preserving_time(&stored);
     assert_eq!(find(&store, b"wheel"), Lookup::Corrupt(stored.path.clone()));
     add(&store, b"wheel");
     let other = Store::open(store.root()).unwrap();
-    change_unseen(&stored);
+    change_preserving_time(&stored);
     assert_eq!(find(&other, b"wheel"), Lookup::Corrupt(stored.path));
 }
 
 #[test]
-fn an_entry_is_digested_once_and_one_that_is_believed_not_at_all() {
+fn digests_untrusted_entry_once() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let metadata = std::fs::metadata(&stored.path).unwrap();
@@ -170,7 +170,7 @@ fn an_entry_is_digested_once_and_one_that_is_believed_not_at_all() {
     assert!(other.is_verified(&stored.sha256, &metadata));
     let trusting = Store::open(store.root()).unwrap();
     let trusting = trusting.trusting([stored.sha256].into());
-    change_unseen(&stored);
+    change_preserving_time(&stored);
     assert_eq!(find(&trusting, b"wheel"), Lookup::Hit(stored.clone()));
     let destination = store.root().join("placed.whl");
     let error = trusting.link(&stored, &destination, LinkOptions::default());
@@ -179,7 +179,7 @@ fn an_entry_is_digested_once_and_one_that_is_believed_not_at_all() {
 }
 
 #[test]
-fn an_entry_that_cannot_be_read_is_had_again() {
+fn replaces_unreadable_entry() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     std::fs::remove_file(&stored.path).unwrap();
@@ -196,7 +196,7 @@ fn an_entry_that_cannot_be_read_is_had_again() {
 }
 
 #[test]
-fn everything_corrupt_is_found_at_once() {
+fn verify_finds_all_corrupt_entries() {
     let (_directory, store) = new_store();
     let digests: Vec<_> = (0..147_u32)
         .map(|number| add(&store, &number.to_le_bytes()).sha256)
@@ -229,7 +229,7 @@ fn everything_corrupt_is_found_at_once() {
 }
 
 #[test]
-fn a_read_only_store_can_be_read_but_not_written() {
+fn read_only_store_is_readable() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let reader = Store::open_read_only(store.root()).unwrap();

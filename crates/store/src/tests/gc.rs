@@ -1,4 +1,4 @@
-//! Counting, pruning and cleaning.
+//! Statistics, pruning and cleaning.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ fn record(store: &Store, label: &str, bytes: &[u8]) {
     store.save_build_record(&key, &wheel).unwrap();
 }
 
-/// Closes the store, prunes it, and opens it again.
+/// Closes, prunes and reopens the store.
 fn prune(store: Store, policy: PrunePolicy) -> (Store, Removal) {
     let root = store.root().to_owned();
     drop(store);
@@ -36,7 +36,7 @@ fn prune(store: Store, policy: PrunePolicy) -> (Store, Removal) {
 }
 
 #[test]
-fn everything_is_counted() {
+fn counts_files_and_records() {
     let (_directory, store) = new_store();
     add(&store, b"wheel");
     add(&store, b"another");
@@ -54,7 +54,7 @@ fn everything_is_counted() {
 }
 
 #[test]
-fn what_nobody_wanted_for_long_is_pruned_with_its_records() {
+fn prunes_unused_files_with_their_records() {
     let (_directory, store) = new_store();
     let old = add(&store, b"old");
     add(&store, b"new");
@@ -77,7 +77,7 @@ fn what_nobody_wanted_for_long_is_pruned_with_its_records() {
 }
 
 #[test]
-fn a_file_that_was_looked_up_is_not_unused() {
+fn lookup_counts_as_use() {
     let (_directory, store) = new_store();
     let old = add(&store, b"old");
     set_accessed(&old.path, days_ago(40));
@@ -90,7 +90,7 @@ fn a_file_that_was_looked_up_is_not_unused() {
 }
 
 #[test]
-fn the_least_recently_wanted_go_until_the_rest_fits() {
+fn prunes_least_recently_used_files_to_size() {
     let (_directory, store) = new_store();
     for (days, bytes) in [(1, b"1111"), (3, b"3333"), (2, b"2222")] {
         set_accessed(&add(&store, bytes).path, days_ago(days));
@@ -111,8 +111,8 @@ fn the_least_recently_wanted_go_until_the_rest_fits() {
     assert_eq!(files(&store, "files-v1"), Vec::<PathBuf>::new());
 }
 
-/// Leaves what killed processes leave: unfinished files, a source that was being built and its environment, a copy of a tree
-/// and an image that was being unpacked.
+/// Creates what killed processes leave: unfinished files, a source in a build and its environment, a copied tree and
+/// an image in extraction.
 fn leave_unfinished(root: &Path) {
     for left in [
         "tmp/.wheelhouse-a",
@@ -138,7 +138,7 @@ fn unfinished(root: &Path) -> usize {
 }
 
 #[test]
-fn what_killed_processes_left_is_pruned() {
+fn prunes_files_of_killed_processes() {
     let (_directory, store) = new_store();
     let root = store.root().to_owned();
     drop(store);
@@ -160,7 +160,7 @@ fn what_killed_processes_left_is_pruned() {
 }
 
 #[test]
-fn what_killed_processes_left_is_removed_by_the_last_to_close_the_store() {
+fn last_process_removes_files_of_killed_processes() {
     let (_directory, store) = new_store();
     let root = store.root().to_owned();
     leave_unfinished(&root);
@@ -172,7 +172,7 @@ fn what_killed_processes_left_is_removed_by_the_last_to_close_the_store() {
 }
 
 #[test]
-fn upkeep_waits_for_whoever_has_the_store_open() {
+fn pruning_waits_for_open_stores() {
     let (_directory, store) = new_store();
     let root = store.root().to_owned();
     let clone = store.clone();
@@ -198,7 +198,7 @@ fn upkeep_waits_for_whoever_has_the_store_open() {
 }
 
 #[test]
-fn cleaning_removes_what_is_known_and_nothing_else() {
+fn cleaning_removes_only_known_files() {
     let (_directory, store) = new_store();
     add(&store, b"wheel");
     record(&store, "one", b"wheel");
@@ -231,7 +231,7 @@ fn cleaning_removes_what_is_known_and_nothing_else() {
 }
 
 #[test]
-fn cleaning_follows_no_links() {
+fn cleaning_does_not_follow_links() {
     let (directory, store) = new_store();
     let root = store.root().to_owned();
     drop(store);
@@ -255,7 +255,7 @@ fn cleaning_follows_no_links() {
     }
     std::fs::write(outside.join(".wheelhouse-a"), "").unwrap();
     let removed = upkeep.prune(everything).unwrap();
-    // The link among the unfinished files.
+    // The link is among the unfinished files.
     assert_eq!((removed.temporary, removed.bytes), (1, 0));
     assert!(!root.join("tmp/link").exists() && outside.join(".wheelhouse-a").exists());
     for bucket in ["builds", "images-v1"] {
@@ -281,7 +281,7 @@ fn cleaning_follows_no_links() {
 }
 
 #[test]
-fn cleaning_never_leaves_the_root() {
+fn cleaning_stays_inside_root() {
     let (_directory, store) = new_store();
     let root = store.root().to_owned();
     drop(store);
@@ -292,7 +292,7 @@ fn cleaning_never_leaves_the_root() {
 }
 
 #[test]
-fn a_directory_without_our_tag_is_refused() {
+fn rejects_directory_without_cache_tag() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("files-v1")).unwrap();
     let error = GarbageCollector::lock_store(directory.path()).unwrap_err();
@@ -304,7 +304,7 @@ fn a_directory_without_our_tag_is_refused() {
 }
 
 #[test]
-fn a_tag_of_another_version_of_ours_is_ours() {
+fn accepts_cache_tag_of_another_version() {
     let (_directory, store) = new_store();
     let root = store.root().to_owned();
     drop(store);
@@ -314,7 +314,7 @@ fn a_tag_of_another_version_of_ours_is_ours() {
 }
 
 #[test]
-fn only_what_is_named_is_retained() {
+fn retains_only_named_files() {
     let (_directory, store) = new_store();
     let wanted = add(&store, b"wanted").sha256;
     let other = add(&store, b"other").sha256;

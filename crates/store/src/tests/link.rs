@@ -38,7 +38,7 @@ fn place(
 }
 
 #[test]
-fn a_link_is_the_entry_itself() {
+fn hard_link_shares_inode_with_entry() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let destination = directory.path().join("a.whl");
@@ -54,7 +54,7 @@ fn a_link_is_the_entry_itself() {
 }
 
 #[test]
-fn a_copy_is_another_file_with_the_constant_time() {
+fn copy_is_separate_file_with_constant_time() {
     let (directory, store) = new_store();
     let stored = add(&store, &vec![1; 500_000]);
     let destination = directory.path().join("a.whl");
@@ -70,7 +70,7 @@ fn a_copy_is_another_file_with_the_constant_time() {
 }
 
 #[test]
-fn a_clone_is_another_file_or_refused() {
+fn clone_is_separate_file_or_unsupported() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let destination = directory.path().join("a.whl");
@@ -90,7 +90,7 @@ fn a_clone_is_another_file_or_refused() {
 }
 
 #[test]
-fn whatever_works_first_is_taken_and_remembered() {
+fn remembers_first_supported_link_mode() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let other = add(&store, b"other");
@@ -107,7 +107,7 @@ fn whatever_works_first_is_taken_and_remembered() {
 }
 
 #[test]
-fn a_file_that_the_caller_knows_may_stay_and_no_other() {
+fn keeps_only_file_that_caller_accepts() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let destination = directory.path().join("a.whl");
@@ -138,7 +138,7 @@ fn a_file_that_the_caller_knows_may_stay_and_no_other() {
 }
 
 #[test]
-fn what_is_there_is_replaced_and_a_link_not_followed() {
+fn replaces_existing_file_without_following_links() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let victim = directory.path().join("victim");
@@ -155,18 +155,18 @@ fn what_is_there_is_replaced_and_a_link_not_followed() {
 }
 
 #[test]
-fn two_links_to_one_entry_leave_no_third_name() {
+fn replacing_link_to_same_entry_leaves_no_temporary_name() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let destination = directory.path().join("a.whl");
     place(&store, &stored, &destination, LINK);
-    // As when another run has placed it after this one looked.
+    // Another run has created the link concurrently.
     super::super::link::hard_link(&stored, &destination).unwrap();
     assert_eq!(names(directory.path()), ["a.whl", "cache"]);
 }
 
 #[test]
-fn a_write_through_a_link_is_noticed() {
+fn detects_write_through_link() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let destination = directory.path().join("a.whl");
@@ -182,7 +182,7 @@ fn a_write_through_a_link_is_noticed() {
 }
 
 #[test]
-fn a_link_with_narrower_permissions_becomes_a_copy() {
+fn copies_entry_with_restricted_permissions() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let usual = stored.mode;
@@ -201,7 +201,7 @@ fn a_link_with_narrower_permissions_becomes_a_copy() {
 }
 
 #[test]
-fn a_place_that_cannot_be_had_is_named() {
+fn unwritable_destination_is_an_error() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let directory_there = directory.path().join("a.whl");
@@ -220,7 +220,7 @@ fn a_place_that_cannot_be_had_is_named() {
 
 #[test]
 #[ignore = "takes long, and says something only where a file can have no more than 65,000 names"]
-fn what_can_have_no_more_names_is_copied() {
+fn copies_entry_with_maximum_link_count() {
     let (directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let mut names = (0..70_000).map(|number| directory.path().join(number.to_string()));

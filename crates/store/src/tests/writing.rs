@@ -1,4 +1,4 @@
-//! Writing files, and refusing wrong ones.
+//! Writing of files, and rejection of wrong ones.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use wheelhouse_types::{Hashes, Kind, Sha256};
 use super::super::{ExpectedFile, Lookup, Store};
 use super::{add, files, find, names, new_store};
 
-/// What `hashlib` says of `wheel`.
+/// The digest of `wheel` that `hashlib` computes.
 const MD5: &str = "5eda0ea98768e91b815fa6667e4f0178";
 const SHA1: &str = "3a7195d99bee6bb15aacf02a10d56b4cbd65b1fe";
 
@@ -26,7 +26,7 @@ fn write(store: &Store, expected: ExpectedFile, bytes: &[u8]) -> wheelhouse_type
 }
 
 #[test]
-fn a_transfer_goes_on_where_it_was_interrupted() {
+fn resumes_interrupted_transfer() {
     let (_directory, store) = new_store();
     let bytes = vec![7; 600_000];
     let expected = ExpectedFile::with_sha256("example", Sha256::of(&bytes)).size(Some(600_000));
@@ -38,7 +38,7 @@ fn a_transfer_goes_on_where_it_was_interrupted() {
 }
 
 #[test]
-fn a_restarted_transfer_forgets_what_came_before() {
+fn restart_discards_written_bytes() {
     let (_directory, store) = new_store();
     let expected = ExpectedFile::with_sha256("example", Sha256::of(b"wheel"));
     let mut writer = store.writer(expected).unwrap();
@@ -52,7 +52,7 @@ fn a_restarted_transfer_forgets_what_came_before() {
 }
 
 #[test]
-fn an_unfinished_file_is_invisible_and_goes_when_dropped() {
+fn unfinished_file_is_invisible_and_removed_on_drop() {
     let (_directory, store) = new_store();
     let mut writer = store.writer(ExpectedFile::any("example")).unwrap();
     writer.write(b"wheel").unwrap();
@@ -64,7 +64,7 @@ fn an_unfinished_file_is_invisible_and_goes_when_dropped() {
 }
 
 #[test]
-fn an_intact_entry_stays_when_it_comes_again() {
+fn keeps_intact_entry_when_written_again() {
     let (_directory, store) = new_store();
     let inode = |path| std::fs::metadata(path).unwrap().ino();
     let first = add(&store, b"wheel");
@@ -72,7 +72,7 @@ fn an_intact_entry_stays_when_it_comes_again() {
     let second = add(&store, b"wheel");
     assert_eq!(first, second);
     assert_eq!(inode(&second.path), before);
-    // A changed one does not.
+    // A changed entry is replaced.
     std::fs::write(&first.path, "bad").unwrap();
     let third = add(&store, b"wheel");
     assert_eq!(std::fs::read(third.path).unwrap(), b"wheel");
@@ -80,7 +80,7 @@ fn an_intact_entry_stays_when_it_comes_again() {
 }
 
 #[test]
-fn a_wrong_digest_is_refused_with_both_digests() {
+fn rejects_wrong_digest_and_names_both() {
     let (_directory, store) = new_store();
     let wanted = Sha256::of(b"wheel");
     let error = write(&store, ExpectedFile::with_sha256("a.whl", wanted), b"other").unwrap_err();
@@ -94,7 +94,7 @@ fn a_wrong_digest_is_refused_with_both_digests() {
 }
 
 #[test]
-fn other_algorithms_are_checked_too() {
+fn checks_other_algorithms() {
     let (_directory, store) = new_store();
     let published = |pairs: &[(&str, &str)]| ExpectedFile::any("a.whl").published(&hashes(pairs));
     let good = published(&[("md5", MD5), ("sha1", &SHA1.to_uppercase())]);
@@ -112,7 +112,7 @@ fn other_algorithms_are_checked_too() {
 }
 
 #[test]
-fn all_published_digests_must_match_and_one_of_the_required() {
+fn requires_all_published_and_one_required_digest() {
     let (_directory, store) = new_store();
     let zeros = "0".repeat(64);
     let right = Sha256::of(b"wheel").to_string();
@@ -126,7 +126,7 @@ fn all_published_digests_must_match_and_one_of_the_required() {
 }
 
 #[test]
-fn unknown_algorithms_count_only_if_there_are_no_others() {
+fn rejects_unknown_algorithms_only_without_known_ones() {
     let (_directory, store) = new_store();
     let unknown = ExpectedFile::any("a").published(&hashes(&[("blake3", "00")]));
     assert!(!unknown.is_checked());
@@ -137,7 +137,7 @@ fn unknown_algorithms_count_only_if_there_are_no_others() {
 }
 
 #[test]
-fn a_wrong_size_is_refused_and_an_endless_body_early() {
+fn rejects_wrong_size_and_endless_body() {
     let (_directory, store) = new_store();
     let expected = ExpectedFile::any("a.whl").size(Some(6));
     let error = write(&store, expected.clone(), b"wheel").unwrap_err();
@@ -152,7 +152,7 @@ fn a_wrong_size_is_refused_and_an_endless_body_early() {
 }
 
 #[test]
-fn a_local_file_is_taken_in_and_stays_what_it_was() {
+fn imports_local_file_without_modifying_it() {
     let (directory, store) = new_store();
     let path = directory.path().join("a.whl");
     let bytes = vec![3; 1_000_000];
@@ -172,7 +172,7 @@ fn a_local_file_is_taken_in_and_stays_what_it_was() {
 }
 
 #[test]
-fn a_place_that_holds_something_else_is_refused() {
+fn rejects_directory_with_other_contents() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("thesis.txt"), "").unwrap();
     let error = Store::open(directory.path()).unwrap_err();
@@ -184,14 +184,14 @@ fn a_place_that_holds_something_else_is_refused() {
 }
 
 #[test]
-fn a_place_that_holds_nothing_that_counts_is_taken() {
+fn accepts_directory_with_negligible_contents() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("lost+found")).unwrap();
     std::fs::write(directory.path().join(".gitkeep"), "").unwrap();
     let store = Store::open(directory.path()).unwrap();
     let tag = std::fs::read_to_string(store.root().join("CACHEDIR.TAG")).unwrap();
     assert!(tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55\n"));
-    // And again, by another run, with neighbours.
+    // Another run creates it again, next to other files.
     std::fs::create_dir(directory.path().join("uv")).unwrap();
     Store::open(directory.path()).unwrap();
 }

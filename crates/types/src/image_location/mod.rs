@@ -206,7 +206,7 @@ mod tests {
     use crate::names_image;
 
     #[test]
-    fn every_transport_reads_back() {
+    fn every_transport_round_trips() {
         for text in [
             "oci:some/dir:1.0",
             "oci:dir",
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_sees_short_names() {
+    fn shortens_names_for_docker() {
         let location: ImageLocation = "docker-daemon:wheels:1".parse().unwrap();
         assert_eq!(location.to_string(), "docker-daemon:wheels:1");
         let location: ImageLocation = "docker-archive:a.tar:docker.io/library/wheels"
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_transport_is_guessed_at() {
+    fn suggests_transport_for_bare_name() {
         for (text, expected) in [
             ("registry.example/x:1", "docker://registry.example/x:1"),
             ("localhost:5000/x", "docker://localhost:5000/x"),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_refused_by_name() {
+    fn rejects_invalid_locations() {
         for text in [
             "wheelhouse",
             "dir:x",

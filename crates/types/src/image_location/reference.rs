@@ -69,7 +69,7 @@ mod tests {
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn names_are_read_as_oci_spec_reads_them() {
+    fn parses_references_like_oci_spec() {
         let names = [
             "wheels",
             "acme/wheels",

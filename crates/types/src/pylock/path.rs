@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_near_the_lock_is_relative() {
+    fn path_near_lock_is_relative() {
         let written = |path: &str| written(Path::new(path), Path::new("/srv/application"));
         assert_eq!(written("/srv/application/wheels/a.whl"), "wheels/a.whl");
         assert_eq!(written("/srv/library"), "../library");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_reads_back() {
+    fn path_round_trips() {
         let read = |text: &str| read(text, Path::new("/srv/application"));
         assert_eq!(read("../library"), Path::new("/srv/library"));
         assert_eq!(read("."), Path::new("/srv/application"));

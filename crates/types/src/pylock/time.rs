@@ -93,7 +93,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_time_reads_back(milliseconds in -62_135_596_800_000_i64..253_402_207_200_000) {
+        fn time_round_trips(milliseconds in -62_135_596_800_000_i64..253_402_207_200_000) {
             let datetime = to_datetime(milliseconds).unwrap();
             prop_assert_eq!(to_milliseconds(&datetime), Some(milliseconds));
         }

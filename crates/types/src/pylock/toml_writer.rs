@@ -104,12 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_string_is_escaped() {
+    fn escapes_strings() {
         assert_eq!(quoted("a\"b\\c\n\u{1b}é"), r#""a\"b\\c\n\u001Bé""#);
     }
 
     #[test]
-    fn a_key_is_quoted_only_if_it_must_be() {
+    fn quotes_keys_only_if_required() {
         assert_eq!(inline([("sha256", "ab")]), r#"{ sha256 = "ab" }"#);
         assert_eq!(inline([("sha 2", "ab")]), r#"{ "sha 2" = "ab" }"#);
         assert_eq!(inline([]), "{}");

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_old_pip_is_lenient() {
+    fn only_old_pip_accepts_legacy_metadata() {
         for (target, lenient) in [
             ("2.7-linux", true),
             ("3.7-linux", true),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_named_by_python_and_platform() {
+    fn target_name_has_python_and_platform() {
         for (text, name) in [
             ("3.12-linux", "cp312-manylinux_2_28_x86_64"),
             ("cp313t-linux-arm64", "cp313t-manylinux_2_28_aarch64"),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_that_share_a_short_name_are_told_apart() {
+    fn distinguishes_targets_with_same_short_name() {
         let targets = ["3.12.1-linux", "3.12.4-linux", "3.12.4-windows"];
         let targets = targets.map(|text| text.parse::<Target>().unwrap());
         let expected = [
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_can_be_left_out() {
+    fn kernel_may_be_omitted() {
         let target: Target = "3.12-linux".parse().unwrap();
         let mut other = target.clone();
         for marker in KERNEL_MARKERS {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn markers_are_those_of_the_target() {
+    fn markers_describe_target() {
         let target: Target = "3.9.7-windows".parse().unwrap();
         let marker = |name: &str| target.markers[name].as_str();
         assert_eq!(marker("sys_platform"), "win32");
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_python_2_is_what_is_usual_on_its_platform() {
+    fn python_2_has_usual_abi_of_platform() {
         let target = |text: &str| text.parse::<Target>().unwrap();
         for (text, name, system) in [
             ("2.7-linux", "cp27mu-manylinux_2_28_x86_64", "linux2"),

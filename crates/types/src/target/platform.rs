@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_and_friendly_names_are_read() {
+    fn parses_tags_and_short_names() {
         let cases = [
             ("manylinux_2_28_x86_64", "manylinux_2_28_x86_64"),
             ("manylinux2014_aarch64", "manylinux_2_17_aarch64"),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn every_platform_reads_back() {
+    fn every_platform_round_trips() {
         for (alias, ..) in ALIASES {
             let platform: Platform = alias.parse().unwrap();
             assert_eq!(platform.to_string().parse::<Platform>().unwrap(), platform);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn wheels_say_which_glibc_they_need() {
+    fn reads_glibc_version_of_wheel_tags() {
         for (tags, needed) in [
             (
                 "cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64",
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_systems_take_what_is_for_older_ones() {
+    fn newer_systems_accept_wheels_for_older_ones() {
         let is_older = |one: &str, other: &str| {
             let [one, other] = [one, other].map(|text| text.parse::<Platform>().unwrap());
             one.is_older(&other)
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_platform_is_refused() {
+    fn rejects_invalid_platforms() {
         for text in [
             "",
             "linux_z80",

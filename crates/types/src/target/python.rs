@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_usual_names_are_read() {
+    fn parses_common_names() {
         let cases = [
             ("3.12", "cp312", "3.12.12"),
             ("3.12.4", "cp312", "3.12.4"),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_python_that_is_not_expected_is_refused_with_what_is_meant() {
+    fn rejects_unsupported_python_with_suggestion() {
         let refused = |text: &str| text.parse::<PythonName>().unwrap_err();
         for (text, meant) in [
             ("3.1", "3.10"),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_python_is_refused() {
+    fn rejects_invalid_names() {
         for text in [
             "",
             "3",

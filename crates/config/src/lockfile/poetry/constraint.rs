@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn constraints_allow_what_poetry_says() {
+    fn constraints_match_like_in_poetry() {
         for (constraint, inside, outside) in [
             ("^1.2.3", "1.9", "2.0"),
             ("^0.2.3", "0.2.9", "0.3.0"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn pythons_become_markers() {
+    fn converts_python_constraints_to_markers() {
         let marker = |text: &str| Constraint::parse(text).unwrap().python_marker().unwrap();
         let parsed = |text: &str| marker::parse(text).unwrap();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Locks of Poetry: groups and markers in the lock, or in `pyproject.toml`.
+//! Locks of Poetry: groups and markers in the lock or in `pyproject.toml`.
 
 use super::super::Format;
 use super::super::testing::{error_of, lines_of, read_as};
@@ -30,10 +30,10 @@ url = "https://pypi.org/simple"
 priority = "primary"
 "#;
 
-/// As Poetry computed it for the project.
+/// The hash that Poetry computed for the project.
 const HASH: &str = "62e25df2bd67262ef240d52d6d1f85c9b79abaddc3411741ec26d7b5dcc1af97";
 
-/// Entries, each of a name, a version, and what else stands there; then the end of the lock.
+/// Returns a lock with entries of a name, a version and further content.
 fn lock(version: &str, packages: &[(&str, &str, &str)]) -> String {
     let package = |(name, version, rest): &(&str, &str, &str)| {
         format!(
@@ -120,7 +120,7 @@ fn lines(lock: &str, extras: &str, groups: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_lock_says_its_groups_and_markers() {
+fn reads_groups_and_markers_of_lock() {
     let base = [
         "colorama==0.4.6 ; sys_platform == 'win32'",
         "numpy==2.2.6 ; python_full_version == '3.10.*'",
@@ -140,7 +140,7 @@ fn a_lock_says_its_groups_and_markers() {
 }
 
 #[test]
-fn an_older_lock_is_walked_from_the_project() {
+fn traverses_older_lock_from_project() {
     let base = [
         "certifi==2026.1",
         "colorama==0.4.6 ; sys_platform == 'win32'",
@@ -160,7 +160,7 @@ fn an_older_lock_is_walked_from_the_project() {
 }
 
 #[test]
-fn a_dependency_without_an_entry_is_named() {
+fn missing_entry_of_dependency_is_an_error() {
     let prefix = "the lock `poetry.lock` cannot be used: ";
     let error = |name: &str| {
         let lock = old().replace(&format!("name = \"{name}\""), "name = \"other\"");
@@ -174,7 +174,7 @@ fn a_dependency_without_an_entry_is_named() {
 }
 
 #[test]
-fn sources_become_references() {
+fn converts_sources_to_references() {
     let source = |text: &str| format!("groups = [\"main\"]\n[package.source]\n{text}");
     let git = source(
         "type = \"git\"\nurl = \"https://git.example/a.git\"\nreference = \"main\"\nresolved_reference = \"abc\"\nsubdirectory = \"lib\"",
@@ -204,11 +204,11 @@ fn sources_become_references() {
 }
 
 #[test]
-fn digests_of_the_first_versions_stand_at_the_end() {
+fn reads_digests_from_end_of_first_lock_versions() {
     let entry =
         "[[package]]\nname = \"a\"\nversion = \"1\"\ncategory = \"main\"\noptional = false\n";
     let project = "[tool.poetry.dependencies]\npython = '*'\na = '*'\n";
-    // As `hashlib.sha256(json.dumps(..., sort_keys=True))` gives it.
+    // The result of `hashlib.sha256(json.dumps(..., sort_keys=True))`.
     let hash = "2666cf2d990f3b35e799e4d7c9f99396d168081c3de7397890f8a16669a33de4";
     for files in [
         "hashes]\na = [\"DIGEST\"]",
@@ -228,7 +228,7 @@ fn digests_of_the_first_versions_stand_at_the_end() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn errors_name_file_and_entry() {
     let prefix = "the lock `poetry.lock` cannot be used: ";
     let outdated = error_of(
         Format::Poetry,
@@ -258,7 +258,7 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn a_package_without_an_entry_or_a_file_is_named() {
+fn package_without_entry_or_file_is_an_error() {
     let whole = new();
     let without_numpy = whole.replace("name = \"numpy\"", "name = \"other\"");
     let error = error_of(Format::Poetry, &without_numpy, Some(PROJECT), "");
@@ -277,7 +277,7 @@ fn a_package_without_an_entry_or_a_file_is_named() {
         error.contains("package `requests` depends on `idna`"),
         "{error}"
     );
-    // No Python of the project needs it.
+    // No supported Python of the project requires it.
     let old = with_dependency(", markers = \"python_version < '3.5'\"");
     assert_eq!(lines(&old, "", ""), lines(&whole, "", ""));
     let file = "files = [{file = \"requests.whl\", hash = \"sha256:SHA_A\"}]";
@@ -291,7 +291,7 @@ fn a_package_without_an_entry_or_a_file_is_named() {
 }
 
 #[test]
-fn a_lock_of_poetry_1_0_is_read_with_its_short_forms() {
+fn reads_short_forms_of_poetry_1_0() {
     let project = "[tool.poetry]\nname = \"app\"\n[tool.poetry.dependencies]\npython = \"^3.6\"\n\
                    foo = \"*\"\nbar = { version = \"*\", platform = \"win32\" }\n";
     let package = |name: &str, rest: &str| {

@@ -449,7 +449,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn platforms_become_markers() {
+    fn converts_platforms_to_markers() {
         let marker = |text: &str| platform_marker(text).unwrap().try_to_string();
         assert_eq!(marker("*"), None);
         assert_eq!(marker("win32").unwrap(), "sys_platform == 'win32'");

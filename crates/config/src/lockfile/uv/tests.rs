@@ -1,4 +1,4 @@
-//! Locks of uv: graphs, forks, extras, groups, sources, and projects that have moved on.
+//! Locks of uv: graphs, forks, extras, groups, sources and outdated locks.
 
 use super::super::Format;
 use super::super::testing::{error_of, lines_of, read_as};
@@ -20,14 +20,14 @@ dependencies = [
 ]
 
 [package.optional-dependencies]
-tool = [{ name = "colour" }]
+tool = [{ name = "color" }]
 
 [package.dev-dependencies]
 dev = [{ name = "check" }]
 
 [package.metadata]
 requires-dist = [
-    { name = "colour", marker = "extra == 'tool'", specifier = ">=1" },
+    { name = "color", marker = "extra == 'tool'", specifier = ">=1" },
     { name = "number", specifier = ">=1" },
     { name = "web", extras = ["fast"], marker = "sys_platform != 'win32'" },
 ]
@@ -40,13 +40,13 @@ dev = [{ name = "check" }]
 name = "check"
 version = "3.0"
 source = { git = "https://git.example/check?rev=main&subdirectory=lib#0123456789012345678901234567890123456789" }
-dependencies = [{ name = "colour", marker = "os_name == 'nt'" }]
+dependencies = [{ name = "color", marker = "os_name == 'nt'" }]
 
 [[package]]
-name = "colour"
+name = "color"
 version = "1.5"
 source = { registry = "https://index.example/simple/" }
-wheels = [{ url = "https://index.example/colour.whl", hash = "sha256:SHA_C" }]
+wheels = [{ url = "https://index.example/color.whl", hash = "sha256:SHA_C" }]
 
 [[package]]
 name = "number"
@@ -72,7 +72,7 @@ sdist = { hash = "sha256:SHA_A" }
 name = "web"
 version = "5.0"
 source = { directory = "../web" }
-dependencies = [{ name = "colour", marker = "python_full_version < '3.10'" }]
+dependencies = [{ name = "color", marker = "python_full_version < '3.10'" }]
 
 [package.optional-dependencies]
 fast = [{ name = "speed", marker = "platform_machine == 'x86_64'" }]
@@ -85,7 +85,7 @@ version = "0.1.0"
 requires-python = ">=3.9"
 dependencies = ["number>=1", "Web[fast] ; sys_platform != 'win32'"]
 [project.optional-dependencies]
-tool = ["colour >= 1"]
+tool = ["color >= 1"]
 empty = []
 [dependency-groups]
 dev = ["check"]
@@ -99,10 +99,10 @@ fn lines(extras: &str, groups: &str) -> Vec<String> {
 }
 
 #[test]
-fn markers_are_joined_along_all_ways() {
+fn combines_markers_of_all_paths() {
     let expected = [
         "app @ file:///app",
-        "colour==1.5 ; python_full_version < '3.10' and sys_platform != 'win32'",
+        "color==1.5 ; python_full_version < '3.10' and sys_platform != 'win32'",
         "number==1.0 ; python_full_version < '3.11'",
         "number==2.0 ; python_full_version >= '3.11'",
         "speed @ https://files.example/speed-4.0.tar.gz ; platform_machine == 'x86_64' and sys_platform != 'win32'",
@@ -112,8 +112,8 @@ fn markers_are_joined_along_all_ways() {
 }
 
 #[test]
-fn extras_and_groups_add_their_packages() {
-    assert!(lines("tool", "").contains(&"colour==1.5".to_owned()));
+fn extras_and_groups_add_packages() {
+    assert!(lines("tool", "").contains(&"color==1.5".to_owned()));
     assert_eq!(lines("empty", ""), lines("", ""));
     let check = "check @ git+https://git.example/check@0123456789012345678901234567890123456789#subdirectory=lib";
     let lines = lines("", "dev");
@@ -122,7 +122,7 @@ fn extras_and_groups_add_their_packages() {
 }
 
 #[test]
-fn a_virtual_project_is_left_out() {
+fn excludes_virtual_project() {
     let lock = LOCK.replace("editable = \".\"", "virtual = \".\"");
     let lines = lines_of(Format::Uv, &lock, None, "", "");
     assert!(
@@ -133,7 +133,7 @@ fn a_virtual_project_is_left_out() {
 }
 
 #[test]
-fn indexes_and_digests_are_taken() {
+fn reads_indexes_and_digests() {
     let locked = read_as(Format::Uv, LOCK, None, "", "").unwrap();
     assert_eq!(
         locked.indexes,
@@ -148,7 +148,7 @@ fn indexes_and_digests_are_taken() {
 }
 
 #[test]
-fn extras_that_exclude_one_another_are_decided() {
+fn evaluates_conflicting_extras() {
     let lock = r#"
 version = 1
 conflicts = [[{ package = "app", extra = "cpu" }, { package = "app", extra = "gpu" }]]
@@ -190,7 +190,7 @@ wheels = [{ url = "https://files.example/torch-2.0-py3-none-any.whl" }]
 }
 
 #[test]
-fn a_script_and_a_workspace_without_a_project_have_roots() {
+fn reads_roots_of_script_and_virtual_workspace() {
     let script = r#"
 version = 1
 [manifest]
@@ -239,7 +239,7 @@ dependencies = [{ name = "one" }]
 }
 
 #[test]
-fn an_outdated_lock_is_an_error_that_names_the_entry() {
+fn outdated_lock_is_an_error_with_entry() {
     let error =
         |from: &str, to: &str| error_of(Format::Uv, LOCK, Some(&PROJECT.replace(from, to)), "");
     let prefix = "the lock `uv.lock` cannot be used: it is outdated: ";
@@ -253,7 +253,7 @@ fn an_outdated_lock_is_an_error_that_names_the_entry() {
         format!("{prefix}{place} has `number>=1`, which pyproject.toml has not")
     );
     assert_eq!(
-        error("colour >= 1", "colour >= 1\", \"other"),
+        error("color >= 1", "color >= 1\", \"other"),
         format!("{prefix}{place} lacks `other ; extra == 'tool'`, which pyproject.toml has")
     );
     assert_eq!(
@@ -272,9 +272,9 @@ fn an_outdated_lock_is_an_error_that_names_the_entry() {
 }
 
 #[test]
-fn extras_of_the_project_itself_may_stand_expanded() {
+fn accepts_expanded_extras_of_project_itself() {
     let own = "{ name = \"app\", extras = [\"tool\"], marker = \"extra == 'all'\" },";
-    let expanded = "{ name = \"colour\", marker = \"extra == 'all'\", specifier = \">=1\" },";
+    let expanded = "{ name = \"color\", marker = \"extra == 'all'\", specifier = \">=1\" },";
     let with = |line: &str| LOCK.replace("requires-dist = [", &format!("requires-dist = [{line}"));
     let all = "empty = []\nall = [\"app[tool]\"]";
     let project = PROJECT.replace("empty = []", all);
@@ -287,7 +287,7 @@ fn extras_of_the_project_itself_may_stand_expanded() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn errors_name_file_and_entry() {
     let error = |from: &str, to: &str| error_of(Format::Uv, &LOCK.replace(from, to), None, "");
     let prefix = "the lock `uv.lock` cannot be used: ";
     assert_eq!(
@@ -306,7 +306,7 @@ fn what_is_wrong_is_named() {
     );
     assert_eq!(
         error("sha256:SHA_C", "sha256:short"),
-        format!("{prefix}package `colour` has a hash of unknown form, `sha256:short`")
+        format!("{prefix}package `color` has a hash of unknown form, `sha256:short`")
     );
     assert_eq!(
         error_of(Format::Uv, LOCK, None, "none"),

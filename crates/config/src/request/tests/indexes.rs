@@ -1,9 +1,9 @@
-//! Indexes and places with links.
+//! Indexes and `--find-links` locations.
 
 use super::*;
 
 #[test]
-fn no_index_leaves_none() {
+fn no_index_removes_all_indexes() {
     let files = [CONF, ("links/a.whl", "")];
     let raw = RawOptions {
         no_index: true,
@@ -35,7 +35,7 @@ fn no_index_leaves_none() {
 }
 
 #[test]
-fn extra_indexes_stand_beside_the_default() {
+fn extra_indexes_add_to_default() {
     let raw = RawOptions {
         extra_index_urls: vec![
             "https://me:secret@h/simple".into(),
@@ -59,7 +59,7 @@ fn extra_indexes_stand_beside_the_default() {
 }
 
 #[test]
-fn old_names_of_pypi_are_pypi() {
+fn former_urls_of_pypi_are_pypi() {
     let old = "http://pypi.python.org/simple/";
     let files = [(
         "requirements.txt",
@@ -78,7 +78,7 @@ fn old_names_of_pypi_are_pypi() {
 }
 
 #[test]
-fn a_directory_can_be_an_index_and_nonsense_cannot() {
+fn accepts_directory_as_index() {
     let files = [("simple/a/index.html", "")];
     let world = World {
         files: &files,

@@ -1,4 +1,4 @@
-//! Which of several sources counts.
+//! Precedence of command line, environment, configuration and requirements files.
 
 use wheelhouse_types::request::Packages;
 
@@ -14,7 +14,7 @@ type PrecedenceCase<'a> = (
 );
 
 #[test]
-fn the_command_line_is_stronger_than_variables_and_these_than_files() {
+fn command_line_overrides_variables_and_files() {
     let variables = [
         ("PIP_RETRIES", "3"),
         ("PIP_INDEX_URL", "https://variable/simple"),
@@ -61,7 +61,7 @@ fn the_command_line_is_stronger_than_variables_and_these_than_files() {
 }
 
 #[test]
-fn lists_of_the_command_line_are_added_to_one_of_the_configuration() {
+fn command_line_lists_extend_configuration() {
     let raw = RawOptions {
         extra_index_urls: vec!["https://flag/simple".to_owned()],
         ..raw()
@@ -92,7 +92,7 @@ fn lists_of_the_command_line_are_added_to_one_of_the_configuration() {
 }
 
 #[test]
-fn requirements_files_have_the_last_word() {
+fn requirements_files_override_all() {
     let files = [
         CONF,
         (
@@ -138,7 +138,7 @@ fn requirements_files_have_the_last_word() {
 }
 
 #[test]
-fn overrides_and_build_constraints_are_read_by_themselves() {
+fn reads_overrides_and_build_constraints_separately() {
     let files = [
         ("o.txt", "--pre\nidna==3\n"),
         ("b.txt", "setuptools<80\n"),

@@ -1,4 +1,4 @@
-//! Other settings: the cache, values of all kinds, and values that mean nothing.
+//! Other settings: the cache, values of all types, and invalid values.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::*;
 type SettlingCase<'a> = (&'a [(&'a str, &'a str)], &'a RawOptions, Option<&'a str>);
 
 #[test]
-fn caches_have_an_order() {
+fn cache_directories_have_precedence() {
     let home = "/home/me/.cache/wheelhouse";
     let pip = ("PIP_CACHE_DIR", "/pip");
     let own = ("WHEELHOUSE_CACHE_DIR", "own");
@@ -47,7 +47,7 @@ fn caches_have_an_order() {
 }
 
 #[test]
-fn other_settings_have_their_values() {
+fn reads_other_settings() {
     let variables = [
         ("PATH", "/bin"),
         ("PIP_NO_BUILD_ISOLATION", "0"),
@@ -105,7 +105,7 @@ fn other_settings_have_their_values() {
 }
 
 #[test]
-fn pre_releases_are_allowed_and_refused_by_name() {
+fn allows_and_excludes_pre_releases_by_name() {
     let files = [("r.txt", "--only-final B,c\n")];
     let of = |controls: &[FormatOption]| {
         let raw = RawOptions {
@@ -140,7 +140,7 @@ fn pre_releases_are_allowed_and_refused_by_name() {
 }
 
 #[test]
-fn values_that_mean_nothing_are_refused_by_name() {
+fn rejects_invalid_values() {
     let variables = [("PIP_RETRIES", "many")];
     let message = World {
         variables: &variables,

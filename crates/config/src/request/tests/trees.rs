@@ -1,10 +1,10 @@
-//! What the tree of an application asks for.
+//! Inputs that the source tree of an application provides.
 
 use tempfile::TempDir;
 
 use super::*;
 
-/// A tree on the disk, with these files.
+/// Writes a source tree with these files.
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -13,8 +13,8 @@ fn tree(files: &[(&str, &str)]) -> TempDir {
     directory
 }
 
-/// What the tree asks for: texts and origins, the latter without the directory.
-fn asked(
+/// Returns the requirements of the tree: texts and origins, the latter without the directory.
+fn requirements_of(
     tree: &TempDir,
     variables: &[(&str, &str)],
     raw: RawOptions,
@@ -46,7 +46,7 @@ const PROJECT: &str = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['
     [project.optional-dependencies]\nfast = ['uvloop']\n[dependency-groups]\ntest = ['pytest']\n";
 
 #[test]
-fn a_tree_has_files_or_a_project() {
+fn reads_requirements_files_or_project() {
     let with = |extras: &[&str], groups: &[&str]| RawOptions {
         extras: extras.iter().map(ToString::to_string).collect(),
         groups: groups.iter().map(ToString::to_string).collect(),
@@ -57,7 +57,7 @@ fn a_tree_has_files_or_a_project() {
         ("pyproject.toml", PROJECT),
         ("more.txt", "idna\n"),
     ]);
-    let asked_of = |tree, variables: &[_], raw| asked(tree, variables, raw).unwrap();
+    let asked_of = |tree, variables: &[_], raw| requirements_of(tree, variables, raw).unwrap();
     let (lines, _) = asked_of(&both, &[], with(&[], &[]));
     assert_eq!(lines, ["flask (requirements.txt:1)"]);
     let (lines, _) = asked_of(
@@ -83,7 +83,7 @@ fn a_tree_has_files_or_a_project() {
             "pytest (pyproject.toml)"
         ]
     );
-    let error = asked(&project, &[], with(&["slow"], &[])).unwrap_err();
+    let error = requirements_of(&project, &[], with(&["slow"], &[])).unwrap_err();
     assert!(
         error
             .display_chain()
@@ -94,22 +94,22 @@ fn a_tree_has_files_or_a_project() {
 }
 
 #[test]
-fn an_extra_that_the_lock_of_a_tree_lacks_is_looked_for_in_a_named_file() {
+fn reads_extra_missing_from_lock_from_given_file() {
     let lock = "lock-version = '1.0'\ncreated-by = 'x'\npackages = []\n";
     let both = tree(&[("pylock.toml", lock), ("pyproject.toml", PROJECT)]);
     let raw = RawOptions {
         extras: vec!["fast".into()],
         ..RawOptions::default()
     };
-    let error = asked(&both, &[], raw).unwrap_err();
+    let error = requirements_of(&both, &[], raw).unwrap_err();
     assert!(error.display_chain().contains("has no extra `fast`"));
     assert!(error.hint().unwrap().contains("-r FILE"));
 }
 
 #[test]
-fn what_only_a_back_end_knows_is_had_from_the_tree_itself() {
+fn builds_tree_with_dynamic_dependencies() {
     let legacy = tree(&[("setup.py", "")]);
-    let (lines, notes) = asked(&legacy, &[], RawOptions::default()).unwrap();
+    let (lines, notes) = requirements_of(&legacy, &[], RawOptions::default()).unwrap();
     assert_eq!((lines, notes), (vec!["ROOT (setup.py)".to_owned()], 1));
     let dynamic = tree(&[(
         "pyproject.toml",
@@ -119,13 +119,13 @@ fn what_only_a_back_end_knows_is_had_from_the_tree_itself() {
         extras: vec!["x".into(), "y".into()],
         ..RawOptions::default()
     };
-    let (lines, _) = asked(&dynamic, &[], raw).unwrap();
+    let (lines, _) = requirements_of(&dynamic, &[], raw).unwrap();
     assert_eq!(lines, ["ROOT[x,y] (pyproject.toml)"]);
     let tool = tree(&[("pyproject.toml", "[tool.black]\n")]);
-    let error = asked(&tool, &[], RawOptions::default()).unwrap_err();
+    let error = requirements_of(&tool, &[], RawOptions::default()).unwrap_err();
     assert!(error.display_chain().contains("describes no project"));
     let nothing = tree(&[]);
-    let error = asked(&nothing, &[], RawOptions::default()).unwrap_err();
+    let error = requirements_of(&nothing, &[], RawOptions::default()).unwrap_err();
     assert!(
         error.display_chain().contains("has none of"),
         "{}",

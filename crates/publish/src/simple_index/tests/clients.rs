@@ -22,7 +22,7 @@ impl FilePlacer for SingleFilePlacer {
     }
 }
 
-/// Publishes one wheel with its index into a new directory, whose name needs encoding in a URL.
+/// Publishes one wheel with its index to a new directory, whose name requires encoding in a URL.
 fn published() -> tempfile::TempDir {
     let bytes = WheelSample::new().bytes();
     let indexed = IndexedWheel {
@@ -84,7 +84,7 @@ fn manifest(wheel: &IndexedWheel) -> Manifest {
     }
 }
 
-/// A plain web server, which is stopped when this is dropped.
+/// A static web server, stopped on drop.
 struct Server {
     process: Child,
     url: String,

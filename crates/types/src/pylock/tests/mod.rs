@@ -1,4 +1,4 @@
-//! What locks look like, those of other tools, and what is said about broken ones.
+//! The format of locks, locks of other tools, and errors of invalid ones.
 
 mod properties;
 mod universal;
@@ -15,12 +15,12 @@ fn base() -> &'static Path {
     Path::new(BASE)
 }
 
-/// Reads for a target that takes the first wheel, and every package.
+/// Reads the lock for a target that accepts the first wheel and every package.
 fn read_first(text: &str) -> Result<Lock> {
     read(text, base(), &mut |_| Some(0), &mut |_| true)
 }
 
-fn said(text: &str) -> String {
+fn error_of(text: &str) -> String {
     read_first(text).unwrap_err().display_chain()
 }
 
@@ -56,7 +56,7 @@ fn package(named: &str, version: &str, origin: Origin, source: Source) -> Packag
     }
 }
 
-/// A lock with one package of each kind.
+/// Returns a lock with one package of each kind.
 fn representative() -> Lock {
     Lock {
         request: "5f2b".to_owned(),
@@ -141,12 +141,12 @@ fn local() -> Vec<Package> {
 }
 
 #[test]
-fn a_representative_lock_is_written_so() {
+fn writes_representative_lock() {
     insta::assert_snapshot!(write(&representative(), base()));
 }
 
 #[test]
-fn files_beside_a_lock_are_written_so() {
+fn writes_files_next_to_lock() {
     let lock = representative();
     let files = lock.packages.iter().map(|package| {
         let filename = format!("{}-{}-py3-none-any.whl", package.name, package.version);
@@ -166,12 +166,12 @@ fn files_beside_a_lock_are_written_so() {
 }
 
 #[test]
-fn credentials_are_not_written() {
+fn does_not_write_credentials() {
     assert!(!write(&representative(), base()).contains("secret"));
 }
 
 #[test]
-fn an_empty_lock_reads_back() {
+fn empty_lock_round_trips() {
     let text = write(&Lock::default(), base());
     assert_eq!(
         text,
@@ -181,7 +181,7 @@ fn an_empty_lock_reads_back() {
 }
 
 #[test]
-fn a_lock_moves_with_its_directory() {
+fn lock_may_move_with_its_directory() {
     let text = write(&representative(), base());
     let moved = read(
         &text,
@@ -203,7 +203,7 @@ const UV: &str = include_str!("pylock.uv.toml");
 const GROUPS: &str = include_str!("pylock.groups.toml");
 
 #[test]
-fn a_lock_of_pip_is_read() {
+fn reads_lock_of_pip() {
     let lock = read_first(PIP).unwrap();
     let [iniconfig, six] = lock.packages.as_slice() else {
         panic!("{lock:?}");
@@ -215,7 +215,7 @@ fn a_lock_of_pip_is_read() {
         (&iniconfig.origin, iniconfig.version.to_string()),
         (&pypi, "2.3.1".to_owned())
     );
-    // pip tells no version for an archive, but its name does.
+    // pip records no version for an archive, but its filename contains one.
     assert_eq!(
         (&six.origin, six.version.to_string()),
         (&Origin::Direct, "1.16.0".to_owned())
@@ -224,7 +224,7 @@ fn a_lock_of_pip_is_read() {
 }
 
 #[test]
-fn a_tree_without_a_version_is_refused() {
+fn rejects_source_tree_without_version() {
     let text = "lock-version = '1.0'\n[[packages]]\nname = 'tree'\ndirectory = { path = 'tree' }";
     let error = read_first(text).unwrap_err();
     assert_eq!(
@@ -235,7 +235,7 @@ fn a_tree_without_a_version_is_refused() {
 }
 
 #[test]
-fn a_lock_of_uv_is_read_for_one_target() {
+fn reads_lock_of_uv_for_one_target() {
     let read_for = |tag: &str| {
         let mut choose = |names: &[crate::WheelFilename]| {
             names.iter().position(|name| name.to_string().contains(tag))
@@ -255,7 +255,7 @@ fn a_lock_of_uv_is_read_for_one_target() {
 }
 
 #[test]
-fn markers_speak_of_groups_and_environments() {
+fn evaluates_markers_of_groups_and_environments() {
     let linux = marker_environment("linux");
     let lock = read(GROUPS, base(), &mut |_| Some(0), &mut |marker| {
         marker.holds(&linux)
@@ -292,7 +292,7 @@ fn marker_environment(platform: &str) -> uv_pep508::MarkerEnvironment {
 }
 
 #[test]
-fn errors_name_the_entry_and_the_key() {
+fn errors_name_entry_and_key() {
     let errors: Vec<String> = [
         "",
         "lock-version = ",
@@ -301,10 +301,10 @@ fn errors_name_the_entry_and_the_key() {
         "lock-version = '1.0'\npackages = [1]",
         "lock-version = '1.0'\n[[packages]]\n[[packages]]",
     ]
-    .map(said)
+    .map(error_of)
     .into_iter()
     .chain(PACKAGES.map(|keys| {
-        said(&format!(
+        error_of(&format!(
             "lock-version = '1.1'\n[[packages]]\nname = 'django'\n{keys}"
         ))
     }))
@@ -312,7 +312,7 @@ fn errors_name_the_entry_and_the_key() {
     insta::assert_snapshot!(errors.join("\n"));
 }
 
-/// Entries that cannot be read.
+/// Invalid entries.
 const PACKAGES: [&str; 14] = [
     "",
     "version = 5",
@@ -331,7 +331,7 @@ const PACKAGES: [&str; 14] = [
 ];
 
 #[test]
-fn a_wheel_must_fit_unless_there_is_an_sdist() {
+fn requires_compatible_wheel_or_sdist() {
     let text = "lock-version = '1.0'\n[[packages]]\nname = 'six'\nversion = '1.16.0'\n\
         [[packages.wheels]]\npath = 'six-1.16.0-py3-none-any.whl'\nhashes = { sha256 = 'ab' }";
     let error = read(text, base(), &mut |_| None, &mut |_| true).unwrap_err();
@@ -340,16 +340,16 @@ fn a_wheel_must_fit_unless_there_is_an_sdist() {
 }
 
 #[test]
-fn two_entries_of_one_name_must_not_both_apply() {
+fn rejects_two_applicable_entries_of_one_name() {
     let text = GROUPS.replace("marker", "unknown");
     assert_eq!(
-        said(&text),
+        error_of(&text),
         "packages[1] \"attrs\": another entry of this name applies as well"
     );
 }
 
 #[test]
-fn unknown_keys_are_ignored() {
+fn ignores_unknown_keys() {
     let text = write(&representative(), base());
     let text = text.replace("[[packages]]\n", "[[packages]]\nunknown = { a = [1] }\n");
     assert_eq!(read_first(&text).unwrap().packages.len(), 7);

@@ -1,4 +1,4 @@
-//! Any lock reads back as it was, and no text makes the reader panic.
+//! Every lock round-trips, and no text makes the reader panic.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -134,7 +134,7 @@ fn origin() -> impl Strategy<Value = Origin> {
     ]
 }
 
-/// A wheel or sdist that no requirement names comes from an index or a page, a tree from neither.
+/// A wheel or sdist without a direct reference comes from an index or a page, a source tree from neither.
 fn origin_of(source: &Source) -> BoxedStrategy<Origin> {
     match source {
         Source::Wheel(_) | Source::Sdist(_) => origin().boxed(),
@@ -230,14 +230,14 @@ const VALUES: [&str; 7] = [
 
 proptest! {
     #[test]
-    fn a_lock_reads_back(lock in any_lock()) {
+    fn lock_round_trips(lock in any_lock()) {
         let text = write(&lock, base());
         let again = read_first(&text);
         prop_assert_eq!(again.map_err(|error| error.display_chain()), Ok(lock), "{}", text);
     }
 
     #[test]
-    fn a_lock_with_files_reads_back(lock in any_lock()) {
+    fn lock_with_files_round_trips(lock in any_lock()) {
         let files = lock.packages.iter().map(|package| {
             let name = package.name.to_string().replace('-', "_");
             let filename = format!("{name}-{}-py3-none-any.whl", package.version);
@@ -250,7 +250,7 @@ proptest! {
     }
 
     #[test]
-    fn order_does_not_show(mut lock in any_lock(), by in any::<Index>()) {
+    fn order_of_packages_does_not_matter(mut lock in any_lock(), by in any::<Index>()) {
         let text = write(&lock, base());
         if !lock.packages.is_empty() {
             let middle = by.index(lock.packages.len());
@@ -260,12 +260,12 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "(\\[\\[packages\\]\\]|name|version|[ -~\\n]){0,40}") {
+    fn arbitrary_text_never_panics(text in "(\\[\\[packages\\]\\]|name|version|[ -~\\n]){0,40}") {
         let _ = read_first(&text);
     }
 
     #[test]
-    fn no_value_makes_it_panic(
+    fn arbitrary_values_never_panic(
         values in btree_map(select(KEYS.to_vec()), select(VALUES.to_vec()), 0..6),
     ) {
         let keys: Vec<String> = values.iter().map(|(key, value)| format!("{key} = {value}")).collect();

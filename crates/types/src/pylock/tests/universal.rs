@@ -1,4 +1,4 @@
-//! One lock for several targets: who shares an entry, and under which marker.
+//! One lock for several targets: shared entries and their markers.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ fn target(name: &str) -> Target {
     name.parse().unwrap()
 }
 
-/// A package of an index that is there as the file `filename`.
+/// Returns a package of an index with the file `filename`.
 fn package(named: &str, version: &str, filename: &str) -> Package {
     let file = artifact(filename, at(&format!("https://files.example/{filename}")));
     let is_sdist = filename.ends_with(".tar.gz");
@@ -52,7 +52,7 @@ fn shared(locks: &[(&str, Lock)]) -> crate::Result<String> {
     write_shared(&locks, "request", &BTreeMap::new(), base())
 }
 
-/// The lock that `shared` is for a target; wheels are chosen by a part of their names.
+/// Returns the lock that `shared` contains for a target; wheels are selected by a part of their names.
 fn for_target(shared: &str, name: &str, tag: &str) -> Vec<Package> {
     let environment: MarkerEnvironment = target(name).marker_environment().unwrap();
     let mut choose = |names: &[crate::WheelFilename]| {
@@ -65,7 +65,7 @@ fn for_target(shared: &str, name: &str, tag: &str) -> Vec<Package> {
 }
 
 #[test]
-fn every_target_reads_back_what_was_locked_for_it() {
+fn every_target_reads_back_its_lock() {
     let linux = vec![
         package("alpha", "1", "alpha-1-cp311-cp311-linux_x86_64.whl"),
         pure("beta", "1"),
@@ -89,7 +89,7 @@ fn every_target_reads_back_what_was_locked_for_it() {
 }
 
 #[test]
-fn what_no_marker_tells_apart_must_be_the_same() {
+fn rejects_differences_that_no_marker_distinguishes() {
     let glibc = || ("3.11-linux", lock(vec![pure("alpha", "1")]));
     let error = shared(&[glibc(), ("3.11-alpine", lock(vec![pure("alpha", "2")]))]).unwrap_err();
     let sentence = error.display_chain();
@@ -102,7 +102,7 @@ fn what_no_marker_tells_apart_must_be_the_same() {
 }
 
 #[test]
-fn pins_of_builds_have_markers_where_they_differ() {
+fn build_pins_have_markers_where_they_differ() {
     let build = |setuptools: &str| Lock {
         packages: vec![package("alpha", "1", "alpha-1.tar.gz")],
         builds: vec![Build {
