@@ -178,8 +178,14 @@ mod tests {
                 "old; python_version < '3'",
             ],
         )];
-        assert_eq!(unsatisfied_messages(&["alpha"], &given), Vec::<String>::new());
-        assert_eq!(unsatisfied_messages(&["alpha[more]"], &given), ["more by alpha 1.0 []"]);
+        assert_eq!(
+            unsatisfied_messages(&["alpha"], &given),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            unsatisfied_messages(&["alpha[more]"], &given),
+            ["more by alpha 1.0 []"]
+        );
         assert_eq!(
             unsatisfied_messages(&["x; sys_platform == 'win32'"], &given),
             Vec::<String>::new()

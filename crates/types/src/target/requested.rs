@@ -93,12 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_the_host() {
+    fn empty_selection_is_host() {
         assert_eq!(RequestedTargets::default().targets(&host()), [host()]);
     }
 
     #[test]
-    fn pythons_and_platforms_multiply() {
+    fn combines_pythons_and_platforms() {
         let choice = RequestedTargets {
             pythons: vec!["3.9".parse().unwrap(), "3.12".parse().unwrap()],
             platforms: vec!["linux".parse().unwrap(), "windows".parse().unwrap()],
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_the_hosts() {
+    fn unspecified_parts_are_those_of_host() {
         let platforms = RequestedTargets {
             platforms: vec!["windows".parse().unwrap()],
             ..RequestedTargets::default()
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_named_twice_counts_once() {
+    fn removes_duplicate_targets() {
         let choice = RequestedTargets {
             targets: vec![None, Some("3.9-linux".parse().unwrap())],
             pythons: vec!["3.9".parse().unwrap()],
