@@ -7,7 +7,7 @@ use std::sync::Arc;
 use libfuzzer_sys::fuzz_target;
 use wheelhouse_oci::transport::archive::{ArchiveFormat, ArchiveReader};
 use wheelhouse_oci::inspect;
-use wheelhouse_oci::transport::find;
+use wheelhouse_oci::transport::find_image;
 
 fuzz_target!(|input: (bool, &[u8])| {
     let (is_layout, bytes) = input;
@@ -20,8 +20,8 @@ fuzz_target!(|input: (bool, &[u8])| {
         ArchiveFormat::Docker(None)
     };
     let source = ArchiveReader::read(file, "archive".to_owned(), form);
-    let image = source.and_then(|source| find(Arc::new(source), None));
+    let image = source.and_then(|source| find_image(Arc::new(source), None));
     if let Ok(image) = image {
-        let _ = inspect::image(&image, None);
+        let _ = inspect::inspect_image(&image, None);
     }
 });

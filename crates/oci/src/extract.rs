@@ -21,7 +21,7 @@ use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use crate::image::blob::{Blob, BlobWriter};
 use crate::image::contents::{self, LARGEST_MANIFEST};
-use crate::layer_reader::{self, Taker, USUAL_PATH};
+use crate::layer_reader::{self, ContentSink, DEFAULT_PATH};
 use crate::transport::SourceImage;
 use wheelhouse_archive::tarball::TarEntry;
 use wheelhouse_fs::scratch::Scratch;
@@ -33,7 +33,7 @@ const LARGEST_REST: u64 = 32 << 20;
 
 /// What was extracted.
 #[derive(Clone, Debug)]
-pub struct Extracted {
+pub struct Extraction {
     /// The wheels and sdists.
     pub distributions: BTreeMap<String, Blob>,
     /// The size of all files, in bytes.
@@ -52,10 +52,10 @@ pub struct Extracted {
 /// # Errors
 /// [`Kind::Fetch`] for an image that is not as it should be, [`Kind::Publish`] for a directory that
 /// cannot be written.
-pub fn extract(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<Extracted> {
+pub fn extract(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<Extraction> {
     let staged = stage(image, path, directory)?;
     let files = staged.files.values();
-    let mut extracted = Extracted {
+    let mut extracted = Extraction {
         distributions: BTreeMap::new(),
         bytes: files.map(|file| file.blob.size).sum(),
         unlisted: Vec::new(),
@@ -71,20 +71,20 @@ pub fn extract(image: &SourceImage, path: Option<&str>, directory: &Path) -> Res
 }
 
 /// Files beside their directory.
-struct Staged {
+struct UnpackedWheelhouse {
     /// By the names that they have in the wheelhouse, several of which may stand for one file.
-    files: BTreeMap<String, Arc<StagedFile>>,
+    files: BTreeMap<String, Arc<UnpackedFile>>,
     /// Removed when the files are.
     _directory: Scratch,
 }
 
 /// A file that was unpacked, and is removed again unless it is moved.
-struct StagedFile {
+struct UnpackedFile {
     path: TempPath,
     blob: Blob,
 }
 
-fn stage(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<Staged> {
+fn stage(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<UnpackedWheelhouse> {
     let failed = || format!("failed to write {}", directory.display());
     let parent = directory
         .parent()
@@ -92,17 +92,17 @@ fn stage(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<St
     let parent = parent.unwrap_or(Path::new("."));
     fs::create_dir_all(parent).context(Kind::Publish, failed)?;
     let staging = Scratch::beside(parent).context(Kind::Publish, failed)?;
-    let mut stager = Stager {
+    let mut stager = UnpackSink {
         directory: staging.path(),
     };
     let labelled = layer_reader::labelled_path(&image.config);
-    let path = path.or(labelled).unwrap_or(USUAL_PATH);
+    let path = path.or(labelled).unwrap_or(DEFAULT_PATH);
     let found = layer_reader::visit(image, path, 0, &mut stager)?;
     if found.files.is_empty() {
         return Err(nothing(image, path, &found.elsewhere));
     }
     let files = found.files.into_iter();
-    Ok(Staged {
+    Ok(UnpackedWheelhouse {
         files: files
             .filter_map(|(name, file)| Some((name, file.taken?)))
             .collect(),
@@ -125,20 +125,20 @@ pub(super) fn nothing(image: &SourceImage, path: &str, elsewhere: &BTreeSet<Stri
 }
 
 /// Unpacks files into a directory, whatever their names are.
-struct Stager<'a> {
+struct UnpackSink<'a> {
     directory: &'a Path,
 }
 
-impl Taker for Stager<'_> {
-    type Taken = StagedFile;
+impl ContentSink for UnpackSink<'_> {
+    type Output = UnpackedFile;
 
-    const AT_ONCE: u64 = u64::MAX;
+    const EAGER_BYTES: u64 = u64::MAX;
 
     fn wants(&self, _name: &str) -> bool {
         true
     }
 
-    fn take(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<StagedFile> {
+    fn take(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<UnpackedFile> {
         let failed = || format!("`{name}` cannot be unpacked");
         let file = tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o666))
@@ -155,11 +155,11 @@ impl Taker for Stager<'_> {
             return Err(Error::new(Kind::Fetch, format!("`{name}` is cut short")));
         }
         let path = file.into_temp_path();
-        Ok(StagedFile { path, blob })
+        Ok(UnpackedFile { path, blob })
     }
 }
 
-impl StagedFile {
+impl UnpackedFile {
     /// Moves the file to `destination`, or copies it if it has other names, too.
     fn put(self: &Arc<Self>, destination: &Path) -> io::Result<()> {
         if Arc::strong_count(self) == 1 {
@@ -171,12 +171,12 @@ impl StagedFile {
     }
 }
 
-impl FilePlacer for Staged {
+impl FilePlacer for UnpackedWheelhouse {
     /// Moves or copies a file there. What is wanted under several names is there under each of them,
     /// so the first that is left will do.
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
         let mut files = self.files.values();
-        let is_left = |file: &&Arc<StagedFile>| file.blob.sha256 == *sha256 && file.path.exists();
+        let is_left = |file: &&Arc<UnpackedFile>| file.blob.sha256 == *sha256 && file.path.exists();
         let file = files.find(is_left).ok_or_else(|| {
             Error::new(
                 Kind::Publish,
@@ -190,10 +190,10 @@ impl FilePlacer for Staged {
 }
 
 fn publish(
-    staged: &Staged,
+    staged: &UnpackedWheelhouse,
     image: &SourceImage,
     directory: &Path,
-    extracted: &mut Extracted,
+    extracted: &mut Extraction,
 ) -> Result<()> {
     let place = format!("the {MANIFEST_NAME} of {}", image.source.name());
     let bytes = read(staged, MANIFEST_NAME, LARGEST_MANIFEST)?;
@@ -230,7 +230,11 @@ fn publish(
 }
 
 /// Compares what was unpacked with the manifest, and reads the files beside the wheels.
-fn check(staged: &Staged, manifest: &Manifest, place: &str) -> Result<BTreeMap<String, Vec<u8>>> {
+fn check(
+    staged: &UnpackedWheelhouse,
+    manifest: &Manifest,
+    place: &str,
+) -> Result<BTreeMap<String, Vec<u8>>> {
     for file in manifest.distributions() {
         let expected = Blob {
             sha256: file.sha256,
@@ -259,7 +263,7 @@ fn check(staged: &Staged, manifest: &Manifest, place: &str) -> Result<BTreeMap<S
     Ok(others)
 }
 
-fn read(staged: &Staged, name: &str, most: u64) -> Result<Vec<u8>> {
+fn read(staged: &UnpackedWheelhouse, name: &str, most: u64) -> Result<Vec<u8>> {
     let file = &staged.files[name];
     if file.blob.size > most {
         let message = format!("`{name}` is larger than it may be");
@@ -270,7 +274,7 @@ fn read(staged: &Staged, name: &str, most: u64) -> Result<Vec<u8>> {
 
 /// Moves wheels that nothing describes into an empty directory.
 fn move_plain(
-    staged: &Staged,
+    staged: &UnpackedWheelhouse,
     image: &SourceImage,
     directory: &Path,
 ) -> Result<BTreeMap<String, Blob>> {

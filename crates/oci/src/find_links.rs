@@ -28,7 +28,7 @@ use wheelhouse_types::{Error, Event, Kind, Observer, Result, Sha256};
 use crate::extract;
 use crate::image::blob::Blob;
 use crate::registry::Access;
-use crate::transport::Location;
+use crate::transport::ImageLocation;
 use crate::transport::{self, ImageReader, SourceImage, image_reader};
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_fs::locks::{self, Share};
@@ -46,19 +46,19 @@ const DAMAGED: &str = "damaged";
 
 /// The images of an index that are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architectures {
+pub enum ArchitectureSelection {
     /// That of this machine.
-    Own,
+    Native,
     /// All, for several targets.
     All,
 }
 
 /// How images are brought, and where to.
 #[derive(Clone)]
-pub struct Bringing {
+pub struct ImageFetcher {
     /// The directory of all images in the cache.
     pub cache: PathBuf,
-    pub architectures: Architectures,
+    pub architectures: ArchitectureSelection,
     pub access: Access,
     /// The socket of docker or podman.
     pub socket: PathBuf,
@@ -70,38 +70,38 @@ pub struct Bringing {
 /// # Errors
 /// [`Kind::Fetch`], when it cannot be read, is not what its digests say or has no wheelhouse;
 /// [`Kind::Publish`], when the cache cannot be written.
-pub async fn bring(location: Location, bringing: Bringing) -> Result<LinkedImage> {
+pub async fn fetch(location: ImageLocation, fetcher: ImageFetcher) -> Result<LinkedImage> {
     let unusable = format!("--find-links {location} cannot be used");
-    let linked = bring_or_find(location, bringing).await;
+    let linked = fetch_or_find(location, fetcher).await;
     linked.map_err(|error| Error::new(error.kind(), unusable).caused_by(error))
 }
 
-async fn bring_or_find(location: Location, bringing: Bringing) -> Result<LinkedImage> {
-    if let Some(digest) = known_digest(&location, &bringing) {
-        let known = (location.clone(), bringing.clone());
+async fn fetch_or_find(location: ImageLocation, fetcher: ImageFetcher) -> Result<LinkedImage> {
+    if let Some(digest) = known_digest(&location, &fetcher) {
+        let known = (location.clone(), fetcher.clone());
         let found = blocking(move || Ok(known.1.in_cache(&known.0, &digest))).await?;
         if let Some(linked) = found {
             return Ok(linked);
         }
     }
-    let opened = transport::open(&location, &bringing.access, &bringing.socket).await;
+    let opened = transport::open(&location, &fetcher.access, &fetcher.socket).await;
     let source = opened.map_err(|error| match error {
-        error if bringing.access.offline && matches!(location, Location::Registry(_)) => {
+        error if fetcher.access.offline && matches!(location, ImageLocation::Registry(_)) => {
             error.with_hint("Run once without --offline: the cache then has it.")
         }
         error => error,
     })?;
-    blocking(move || bringing.bring(&location, &source)).await
+    blocking(move || fetcher.fetch(&location, &source)).await
 }
 
 /// The digest of the image, as far as it is known without asking anybody.
-fn known_digest(location: &Location, bringing: &Bringing) -> Option<String> {
-    let Location::Registry(reference) = location else {
+fn known_digest(location: &ImageLocation, fetcher: &ImageFetcher) -> Option<String> {
+    let ImageLocation::Registry(reference) = location else {
         return None;
     };
     let named = reference.digest().map(ToOwned::to_owned);
-    let remembered = || fs::read_to_string(bringing.name_path(location)).ok();
-    named.or_else(|| bringing.access.offline.then(remembered)?)
+    let remembered = || fs::read_to_string(fetcher.name_path(location)).ok();
+    named.or_else(|| fetcher.access.offline.then(remembered)?)
 }
 
 /// Removes the images in the directory `cache` that nobody has wanted for so long. Returns how many
@@ -130,9 +130,9 @@ pub fn prune(cache: &Path, unused_for: Duration) -> Result<(usize, u64)> {
     Ok((files, bytes))
 }
 
-impl Bringing {
+impl ImageFetcher {
     /// What the cache has of the image with this digest, if that is all that is wanted.
-    fn in_cache(&self, location: &Location, digest: &str) -> Option<LinkedImage> {
+    fn in_cache(&self, location: &ImageLocation, digest: &str) -> Option<LinkedImage> {
         let index = fs::read(self.path(digest, ".json")).ok();
         let wheelhouses = match index.filter(|bytes| Blob::of(bytes).digest() == digest) {
             Some(bytes) => {
@@ -147,7 +147,11 @@ impl Bringing {
     }
 
     /// Brings what the cache lacks.
-    fn bring(&self, location: &Location, source: &Arc<dyn ImageReader>) -> Result<LinkedImage> {
+    fn fetch(
+        &self,
+        location: &ImageLocation,
+        source: &Arc<dyn ImageReader>,
+    ) -> Result<LinkedImage> {
         let root = source.root()?;
         let digest = Blob::of(&root).digest();
         let wheelhouses = if let Some(index) = image_reader::index(&root, &**source)? {
@@ -155,12 +159,12 @@ impl Bringing {
             let wanted = self.wanted(&index, &source.name())?;
             let bring = |wanted: &Descriptor| {
                 self.wheelhouse(wanted.digest().as_ref(), || {
-                    image_reader::image(Arc::clone(source), wanted)
+                    image_reader::image_from_descriptor(Arc::clone(source), wanted)
                 })
             };
             wanted.iter().map(bring).collect::<Result<_>>()?
         } else {
-            let image = || image_reader::image_of(Arc::clone(source), &root);
+            let image = || image_reader::image_from_manifest(Arc::clone(source), &root);
             vec![self.wheelhouse(&digest, image)?]
         };
         write_file(&self.name_path(location), digest.as_bytes(), 0o666)?;
@@ -168,8 +172,8 @@ impl Bringing {
     }
 
     fn wanted(&self, index: &ImageIndex, name: &str) -> Result<Vec<Descriptor>> {
-        if self.architectures == Architectures::Own {
-            return Ok(vec![image_reader::choose(index, None, name)?]);
+        if self.architectures == ArchitectureSelection::Native {
+            return Ok(vec![image_reader::select_platform(index, None, name)?]);
         }
         // What is for no architecture is about another image: builders attest so.
         let images = index.manifests().iter().filter(|descriptor| {
@@ -244,7 +248,7 @@ impl Bringing {
         self.cache.join(format!("{hex}{suffix}"))
     }
 
-    fn name_path(&self, location: &Location) -> PathBuf {
+    fn name_path(&self, location: &ImageLocation) -> PathBuf {
         let name = Sha256::of(location.to_string().as_bytes());
         self.cache.join(NAMES).join(name.to_string())
     }
@@ -279,9 +283,13 @@ fn settle(staging: &Path, place: &Path) -> io::Result<()> {
     fs::rename(staging.join(WHOLE), place)
 }
 
-fn linked(location: &Location, digest: &str, wheelhouses: Vec<LinkedWheelhouse>) -> LinkedImage {
+fn linked(
+    location: &ImageLocation,
+    digest: &str,
+    wheelhouses: Vec<LinkedWheelhouse>,
+) -> LinkedImage {
     let name = match location {
-        Location::Registry(reference) => {
+        ImageLocation::Registry(reference) => {
             format!(
                 "docker://{}",
                 reference.clone_with_digest(digest.to_owned())

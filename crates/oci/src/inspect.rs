@@ -15,7 +15,7 @@ use wheelhouse_types::{Kind, Manifest, Result};
 
 use crate::extract;
 use crate::image::contents::{self, LARGEST_MANIFEST};
-use crate::layer_reader::{self, Found, Taker, USUAL_PATH};
+use crate::layer_reader::{self, ContentSink, DEFAULT_PATH, DirectoryContents};
 use crate::transport::SourceImage;
 use wheelhouse_archive::tarball::TarEntry;
 
@@ -39,9 +39,9 @@ pub struct Inspection {
 ///
 /// # Errors
 /// [`Kind::Input`], when it cannot be read or has a manifest that cannot.
-pub fn directory(directory: &Path) -> Result<Inspection> {
+pub fn inspect_directory(directory: &Path) -> Result<Inspection> {
     if directory.join(MANIFEST_NAME).exists() {
-        let manifest = contents::Contents::open(directory)?.manifest;
+        let manifest = contents::ImageContents::open(directory)?.manifest;
         return Ok(Inspection {
             manifest: Some(manifest),
             ..Inspection::default()
@@ -69,9 +69,9 @@ pub fn directory(directory: &Path) -> Result<Inspection> {
 ///
 /// # Errors
 /// [`Kind::Fetch`], when the image cannot be read or has no wheelhouse.
-pub fn image(image: &SourceImage, path: Option<&str>) -> Result<Inspection> {
+pub fn inspect_image(image: &SourceImage, path: Option<&str>) -> Result<Inspection> {
     let labelled = layer_reader::labelled_path(&image.config);
-    let visit = |path, first| layer_reader::visit(image, path, first, &mut Listing);
+    let visit = |path, first| layer_reader::visit(image, path, first, &mut ManifestSink);
     let mut found = None;
     if let Some(labelled) = labelled
         && path.is_none_or(|path| path == labelled)
@@ -82,10 +82,10 @@ pub fn image(image: &SourceImage, path: Option<&str>) -> Result<Inspection> {
     }
     let found = match found.filter(|found| manifest_of(found).is_some()) {
         Some(found) => found,
-        None => visit(path.or(labelled).unwrap_or(USUAL_PATH), 0)?,
+        None => visit(path.or(labelled).unwrap_or(DEFAULT_PATH), 0)?,
     };
     if found.files.is_empty() {
-        let path = path.or(labelled).unwrap_or(USUAL_PATH);
+        let path = path.or(labelled).unwrap_or(DEFAULT_PATH);
         return Err(extract::nothing(image, path, &found.elsewhere));
     }
     let place = format!("the {MANIFEST_NAME} of {}", image.source.name());
@@ -104,7 +104,7 @@ pub fn image(image: &SourceImage, path: Option<&str>) -> Result<Inspection> {
     })
 }
 
-fn manifest_of(found: &Found<Vec<u8>>) -> Option<&[u8]> {
+fn manifest_of(found: &DirectoryContents<Vec<u8>>) -> Option<&[u8]> {
     found
         .files
         .get(MANIFEST_NAME)?
@@ -122,12 +122,12 @@ fn labels(config: &Value) -> BTreeMap<String, String> {
 }
 
 /// Takes the manifest alone.
-struct Listing;
+struct ManifestSink;
 
-impl Taker for Listing {
-    type Taken = Vec<u8>;
+impl ContentSink for ManifestSink {
+    type Output = Vec<u8>;
 
-    const AT_ONCE: u64 = 2 * LARGEST_MANIFEST;
+    const EAGER_BYTES: u64 = 2 * LARGEST_MANIFEST;
 
     fn wants(&self, name: &str) -> bool {
         name == MANIFEST_NAME

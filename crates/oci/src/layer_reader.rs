@@ -1,12 +1,12 @@
 //! The files of one directory of an image, read from its layers.
 //!
-//! 1. Every layer is read once, in order. Its names go to a [`Root`], and the contents of the files that
+//! 1. Every layer is read once, in order. Its names go to a [`RootFs`], and the contents of the files that
 //!    are in the directory as far as is known by then are taken at once.
 //! 2. The root tells which files the directory has in the end, links followed.
 //! 3. What was not taken, because a link leads to it from elsewhere, is taken from its layer, which is
 //!    read once more. Images without such links are never read twice.
 //!
-//! Never writes anything: a [`Taker`] does.
+//! Never writes anything: a [`ContentSink`] does.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result, limits};
 
 use crate::image::builder::LABEL_PREFIX;
-use crate::root::{Node, Root};
+use crate::root_fs::{FsNode, RootFs};
 use crate::transport::SourceImage;
 use wheelhouse_archive::Limits;
 use wheelhouse_archive::safe_path::{components, invalid_entry};
@@ -28,18 +28,18 @@ use wheelhouse_archive::tarball::{self, TarEntry};
 use wheelhouse_fs::digest::Digester;
 
 /// Where a wheelhouse is unless the image says where.
-pub const USUAL_PATH: &str = "opt/app-root/wheelhouse";
+pub const DEFAULT_PATH: &str = "opt/app-root/wheelhouse";
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 
 /// Takes the contents of files.
-pub(super) trait Taker {
+pub(super) trait ContentSink {
     /// The result of taking a content. It is dropped once no name of the image stands for the content.
-    type Taken;
+    type Output;
 
     /// The most bytes to take before it is known what is needed in the end.
-    const AT_ONCE: u64;
+    const EAGER_BYTES: u64;
 
     /// Returns whether the content of the file `name` is needed.
     fn wants(&self, name: &str) -> bool;
@@ -48,7 +48,7 @@ pub(super) trait Taker {
     ///
     /// # Errors
     /// Whatever ends the visit.
-    fn take(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<Self::Taken>;
+    fn take(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<Self::Output>;
 }
 
 /// A file of the directory.
@@ -60,7 +60,7 @@ pub(super) struct FoundFile<T> {
 }
 
 /// The contents of a directory of an image.
-pub(super) struct Found<T> {
+pub(super) struct DirectoryContents<T> {
     /// By their names relative to the directory.
     pub(super) files: BTreeMap<String, FoundFile<T>>,
     /// The directories of the image that hold wheels, if this one has no files.
@@ -79,24 +79,24 @@ pub fn labelled_path(config: &Value) -> Option<&str> {
 /// # Errors
 /// [`Kind::Fetch`]: layers that cannot be read or are not what their digests say, links that lead
 /// nowhere, and what must not be in such a directory.
-pub(super) fn visit<T: Taker>(
+pub(super) fn visit<T: ContentSink>(
     image: &SourceImage,
     path: &str,
     first: usize,
     taker: &mut T,
-) -> Result<Found<T::Taken>> {
-    let mut walk = Walk {
+) -> Result<DirectoryContents<T::Output>> {
+    let mut walk = DirectoryScan {
         path,
         layer: first,
-        root: Root::new(),
-        at_once_left: T::AT_ONCE,
+        root: RootFs::new(),
+        at_once_left: T::EAGER_BYTES,
         taker,
     };
-    let mut allowance = Allowance::of(image);
+    let mut budget = ReadBudget::of(image);
     for layer in first..image.layers.len() {
         walk.layer = layer;
         walk.root.begin_layer();
-        read_layer(image, layer, &mut allowance, &mut |index, entry| {
+        read_layer(image, layer, &mut budget, &mut |index, entry| {
             walk.entry(index, entry)
         })?;
     }
@@ -109,7 +109,7 @@ pub(super) fn visit<T: Taker>(
     // Drops the contents that no file of the directory needs.
     drop(walk);
     take_linked(image, &files, taker)?;
-    let mut bytes_left = Allowance::of(image).bytes;
+    let mut bytes_left = ReadBudget::of(image).bytes;
     let files = files.into_iter().map(|(name, content)| {
         // Each name may become a file of its own.
         let left = bytes_left.checked_sub(content.size);
@@ -117,16 +117,16 @@ pub(super) fn visit<T: Taker>(
         let (size, taken) = (content.size, content.taken.get().cloned());
         Ok((name, FoundFile { size, taken }))
     });
-    Ok(Found {
+    Ok(DirectoryContents {
         files: files.collect::<Result<_>>()?,
         elsewhere,
     })
 }
 
 /// Takes what is wanted of `files` and was not taken yet.
-fn take_linked<T: Taker>(
+fn take_linked<T: ContentSink>(
     image: &SourceImage,
-    files: &BTreeMap<String, Arc<Content<T::Taken>>>,
+    files: &BTreeMap<String, Arc<LayerFile<T::Output>>>,
     taker: &mut T,
 ) -> Result<()> {
     // By layer and number of the entry.
@@ -137,9 +137,9 @@ fn take_linked<T: Taker>(
             layer.insert(content.index, name);
         }
     }
-    let mut allowance = Allowance::of(image);
+    let mut budget = ReadBudget::of(image);
     for (layer, names) in missing {
-        read_layer(image, layer, &mut allowance, &mut |index, entry| {
+        read_layer(image, layer, &mut budget, &mut |index, entry| {
             if let Some(name) = names.get(&index) {
                 let taken = taker.take(name, entry)?;
                 files[*name].taken.get_or_init(|| Arc::new(taken));
@@ -151,7 +151,7 @@ fn take_linked<T: Taker>(
 }
 
 /// The content of a file of a layer.
-struct Content<T> {
+struct LayerFile<T> {
     layer: usize,
     /// The number of its entry in the layer.
     index: u64,
@@ -159,15 +159,15 @@ struct Content<T> {
     taken: OnceLock<Arc<T>>,
 }
 
-struct Walk<'a, T: Taker> {
+struct DirectoryScan<'a, T: ContentSink> {
     path: &'a str,
     layer: usize,
-    root: Root<Arc<Content<T::Taken>>>,
+    root: RootFs<Arc<LayerFile<T::Output>>>,
     at_once_left: u64,
     taker: &'a mut T,
 }
 
-impl<T: Taker> Walk<'_, T> {
+impl<T: ContentSink> DirectoryScan<'_, T> {
     fn entry(&mut self, index: u64, entry: &mut TarEntry<'_>) -> Result<()> {
         let raw = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let parts = components(raw.trim_start_matches('/'))?;
@@ -191,10 +191,10 @@ impl<T: Taker> Walk<'_, T> {
         };
         match entry.header().entry_type() {
             EntryType::Directory => self.root.put_directory(&path),
-            EntryType::Symlink => self.root.put(path, Node::Link(target()))?,
+            EntryType::Symlink => self.root.put(path, FsNode::Link(target()))?,
             EntryType::Link => self.root.put_hard_link(path, &target())?,
             EntryType::Regular => {
-                let content = Content {
+                let content = LayerFile {
                     layer: self.layer,
                     index,
                     size: entry.size(),
@@ -208,9 +208,9 @@ impl<T: Taker> Walk<'_, T> {
                     let taken = self.taker.take(name, entry)?;
                     content.taken.get_or_init(|| Arc::new(taken));
                 }
-                self.root.put(path, Node::File(Arc::new(content)))?;
+                self.root.put(path, FsNode::File(Arc::new(content)))?;
             }
-            _ => self.root.put(path, Node::Other)?,
+            _ => self.root.put(path, FsNode::Other)?,
         }
         Ok(())
     }
@@ -226,12 +226,12 @@ impl<T: Taker> Walk<'_, T> {
 }
 
 /// The entries and bytes that may still be read of an image.
-struct Allowance {
+struct ReadBudget {
     entries: u64,
     bytes: u64,
 }
 
-impl Allowance {
+impl ReadBudget {
     fn of(image: &SourceImage) -> Self {
         let sizes = image.layers.iter().map(|layer| i128::from(layer.size()));
         let size = u64::try_from(sizes.sum::<i128>()).unwrap_or(u64::MAX);
@@ -261,7 +261,7 @@ fn bomb(name: &str) -> Error {
 fn read_layer(
     image: &SourceImage,
     layer: usize,
-    allowance: &mut Allowance,
+    budget: &mut ReadBudget,
     visit: &mut dyn FnMut(u64, &mut TarEntry<'_>) -> Result<()>,
 ) -> Result<()> {
     let unreadable = || {
@@ -270,7 +270,7 @@ fn read_layer(
     };
     let mut index = 0;
     let mut visit = |entry: &mut TarEntry<'_>| {
-        allowance.count(entry)?;
+        budget.count(entry)?;
         index += 1;
         match entry.header().entry_type() {
             EntryType::XGlobalHeader => Ok(()),
@@ -287,15 +287,15 @@ fn each_entry(
 ) -> Result<()> {
     let damaged = || "it is damaged".to_owned();
     let blob = image.source.blob(&image.layers[layer])?;
-    let blob = Shared(Rc::new(RefCell::new(blob)));
+    let blob = SharedReader(Rc::new(RefCell::new(blob)));
     let inflated =
         tarball::decompress(BufReader::new(blob.clone())).context(Kind::Fetch, damaged)?;
     let digest = Rc::new(RefCell::new(Digester::default()));
-    let digested = Digested {
+    let digested = DigestReader {
         inner: inflated,
         digest: Rc::clone(&digest),
     };
-    let mut whole = Shared(Rc::new(RefCell::new(digested)));
+    let mut whole = SharedReader(Rc::new(RefCell::new(digested)));
     tarball::for_each_entry(BufReader::new(whole.clone()), visit)?;
     for rest in [&mut whole as &mut dyn Read, &mut blob.clone()] {
         io::copy(&mut rest.take(PADDING), &mut io::sink()).context(Kind::Fetch, damaged)?;
@@ -319,26 +319,26 @@ pub(super) fn is_wheel(name: &str) -> bool {
 const PADDING: u64 = 64 << 20;
 
 /// A reader of which one end is kept, to read the rest when somebody else has had enough.
-struct Shared<R>(Rc<RefCell<R>>);
+struct SharedReader<R>(Rc<RefCell<R>>);
 
-impl<R> Clone for Shared<R> {
+impl<R> Clone for SharedReader<R> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-impl<R: Read> Read for Shared<R> {
+impl<R: Read> Read for SharedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.borrow_mut().read(buffer)
     }
 }
 
-struct Digested {
+struct DigestReader {
     inner: Box<dyn Read>,
     digest: Rc<RefCell<Digester>>,
 }
 
-impl Read for Digested {
+impl Read for DigestReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.digest.borrow_mut().update(&buffer[..count]);

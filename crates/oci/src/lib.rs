@@ -25,6 +25,6 @@ pub mod layer_reader;
 pub mod progress;
 pub mod publish;
 pub mod registry;
-mod root;
+mod root_fs;
 mod stream;
 pub mod transport;

@@ -9,46 +9,49 @@ use wheelhouse_types::{Error, Kind, Result};
 
 use crate::image::blob_source::BlobSource;
 use crate::image::builder::{self, ImageDraft, ImageOptions};
-use crate::image::contents::Contents;
-use crate::image::image_set::{BaseImage, Image, ImageSet};
+use crate::image::contents::ImageContents;
+use crate::image::image_set::{BaseImage, BuiltImage, ImageSet};
 use crate::image::layer_writer::LayerWriter;
 use crate::image::platform;
-use crate::progress::Progress;
+use crate::progress::TransferProgress;
 use crate::registry::client::Purpose;
-use crate::registry::push::{Pushed, Upload};
+use crate::registry::push::{PushSummary, Upload};
 use crate::registry::{Access, Registry};
-use crate::transport::{self, ImageReader, ImageWriter, Location};
+use crate::transport::{self, ImageLocation, ImageReader, ImageWriter};
 
 /// An image to be made and published.
 pub struct PublishRequest {
     /// Absolute.
     pub wheelhouses: Vec<PathBuf>,
     /// Their paths are absolute. None: nothing is written.
-    pub destinations: Vec<Location>,
-    pub manner: ImageOptions,
+    pub destinations: Vec<ImageLocation>,
+    pub options: ImageOptions,
     /// Whether one image has what several architectures need.
     pub all_in_one: bool,
     /// The image to put it upon.
-    pub base: Option<Location>,
+    pub base: Option<ImageLocation>,
     pub access: Access,
     /// The socket of docker or podman.
     pub socket: PathBuf,
-    pub maker: LayerWriter,
+    pub layer_writer: LayerWriter,
 }
 
 /// What was published where.
 pub struct PublishedImages {
-    pub composed: Arc<ImageSet>,
+    pub images: Arc<ImageSet>,
     /// For each registry, what was sent.
-    pub pushed: Vec<(Location, Pushed)>,
+    pub pushed: Vec<(ImageLocation, PushSummary)>,
 }
 
 /// Makes the image, and publishes it to all destinations.
 ///
 /// # Errors
 /// Wheelhouses that cannot be read, and destinations that cannot be written.
-pub async fn publish(job: PublishRequest, watch: Arc<dyn Progress>) -> Result<PublishedImages> {
-    let (manner, maker) = (job.manner.clone(), job.maker.clone());
+pub async fn publish(
+    job: PublishRequest,
+    watch: Arc<dyn TransferProgress>,
+) -> Result<PublishedImages> {
+    let (manner, maker) = (job.options.clone(), job.layer_writer.clone());
     let base = match &job.base {
         Some(location) => Some(transport::open(location, &job.access, &job.socket).await?),
         None => None,
@@ -65,13 +68,16 @@ pub async fn publish(job: PublishRequest, watch: Arc<dyn Progress>) -> Result<Pu
     let composed = Arc::new(blocking(composing).await?);
     let mut pushed = Vec::new();
     for location in job.destinations {
-        if let Location::Registry(reference) = &location {
+        if let ImageLocation::Registry(reference) = &location {
             let base = job.base.as_ref();
             let sent = push(reference, base, &job.access, &composed, &watch).await?;
             pushed.push((location, sent));
         }
     }
-    Ok(PublishedImages { composed, pushed })
+    Ok(PublishedImages {
+        images: composed,
+        pushed,
+    })
 }
 
 /// One image for each architecture, each on its base.
@@ -82,7 +88,7 @@ fn drafts(
 ) -> Result<Vec<ImageDraft>> {
     let mut drafts: Vec<ImageDraft> = Vec::new();
     for directory in wheelhouses {
-        let contents = Contents::open(directory)?;
+        let contents = ImageContents::open(directory)?;
         for (architecture, contents) in platform::split(contents, all_in_one)? {
             if drafts
                 .iter()
@@ -110,11 +116,11 @@ fn drafts(
 
 async fn push(
     reference: &Reference,
-    base: Option<&Location>,
+    base: Option<&ImageLocation>,
     access: &Access,
     composed: &ImageSet,
-    watch: &Arc<dyn Progress>,
-) -> Result<Pushed> {
+    watch: &Arc<dyn TransferProgress>,
+) -> Result<PushSummary> {
     let tag = reference.tag().filter(|_| reference.digest().is_none());
     let tag = tag.ok_or_else(|| {
         Error::new(
@@ -124,7 +130,7 @@ async fn push(
         .with_hint("Name a tag to push to.")
     })?;
     let from = base.and_then(|base| match base {
-        Location::Registry(base) if base.registry() == reference.registry() => {
+        ImageLocation::Registry(base) if base.registry() == reference.registry() => {
             Some(base.repository().to_owned())
         }
         _ => None,
@@ -135,13 +141,13 @@ async fn push(
     let registry = Registry::open(reference, access, purpose).await?;
     let uploads = uploads(composed, from.as_deref());
     if registry.has_document(composed.root(), tag).await? {
-        return Ok(Pushed {
+        return Ok(PushSummary {
             present: uploads.len(),
-            ..Pushed::default()
+            ..PushSummary::default()
         });
     }
     let pushed = registry.push_blobs(uploads, watch).await?;
-    for Image {
+    for BuiltImage {
         sbom,
         referrer,
         manifest,
@@ -164,18 +170,18 @@ async fn push(
 fn uploads(composed: &ImageSet, from: Option<&str>) -> Vec<Upload> {
     let layers = composed.layers.iter().map(|made| Upload {
         blob: made.blob,
-        supply: BlobSource::Layer(made.layer.clone()),
-        from: None,
+        source: BlobSource::Layer(made.layer.clone()),
+        mount_from: None,
     });
     let configs = composed.images.iter().map(|image| Upload {
         blob: image.config.blob,
-        supply: BlobSource::Bytes(image.config.bytes.clone()),
-        from: None,
+        source: BlobSource::Bytes(image.config.bytes.clone()),
+        mount_from: None,
     });
     let foreign = composed.foreign().map(|(blob, supply)| Upload {
         blob,
-        supply,
-        from: from.map(ToOwned::to_owned),
+        source: supply,
+        mount_from: from.map(ToOwned::to_owned),
     });
     let mut uploads: Vec<Upload> = layers.chain(configs).chain(foreign).collect();
     uploads.sort_by_key(|upload| std::cmp::Reverse(upload.blob.size));

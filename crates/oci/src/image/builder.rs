@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use oci_spec::image::MediaType;
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
-use crate::image::contents::{Contents, LayerDraft};
-use crate::image::image_set::{BaseImage, Image, ImageSet, WrittenLayer};
+use crate::image::contents::{ImageContents, LayerDraft};
+use crate::image::image_set::{BaseImage, BuiltImage, ImageSet, WrittenLayer};
 use crate::image::layer::{LAYER_TIME, Layer};
 use crate::image::layer_writer::LayerWriter;
-use crate::image::manifest::{self, DescribedLayer, Description, Document};
+use crate::image::manifest::{self, Document, ImageDescription, LayerDescription};
 use crate::image::sbom;
 use crate::transport::ImageWriter;
 
@@ -37,7 +37,7 @@ pub struct ImageOptions {
 pub struct ImageDraft {
     /// As Go names it, `amd64`.
     pub architecture: String,
-    pub contents: Contents,
+    pub contents: ImageContents,
     pub base: Option<BaseImage>,
 }
 
@@ -70,7 +70,7 @@ pub fn compose(
         destination.begin(&layers.iter().map(size).collect::<Vec<_>>())?;
     }
     let layers = maker.make_all(&layers, &destinations)?;
-    let images: Vec<Image> = planned
+    let images: Vec<BuiltImage> = planned
         .into_iter()
         .map(|(draft, drafted, indices)| image(draft, &drafted, indices, &layers, manner))
         .collect::<Result<_>>()?;
@@ -100,17 +100,17 @@ fn image(
     indices: Vec<usize>,
     made: &[WrittenLayer],
     manner: &ImageOptions,
-) -> Result<Image> {
+) -> Result<BuiltImage> {
     let own = indices.iter().map(|index| &made[*index]);
-    let described: Vec<DescribedLayer> = own
+    let described: Vec<LayerDescription> = own
         .clone()
         .zip(drafted)
-        .map(|(made, drafted)| DescribedLayer {
+        .map(|(made, drafted)| LayerDescription {
             diff_id: made.diff.digest(),
             created_by: created_by(&drafted.packages),
         })
         .collect();
-    let description = Description {
+    let description = ImageDescription {
         architecture: draft.architecture.clone(),
         created: created(manner),
         labels: labels(&draft.contents.manifest, manner),
@@ -122,7 +122,7 @@ fn image(
     let all = below.into_iter().chain(own).collect();
     let manifest = manifest::manifest(&config, all, &annotations(manner));
     let sbom = sbom::sbom(&draft.contents)?;
-    Ok(Image {
+    Ok(BuiltImage {
         architecture: draft.architecture,
         referrer: manifest::referrer(&sbom, &manifest),
         sbom,
@@ -134,7 +134,7 @@ fn image(
     })
 }
 
-fn index(images: &[Image], manner: &ImageOptions) -> Option<Document> {
+fn index(images: &[BuiltImage], manner: &ImageOptions) -> Option<Document> {
     let manifests: Vec<_> = images
         .iter()
         .map(|image| (image.architecture.clone(), &image.manifest))

@@ -10,8 +10,8 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::manifest::{MANIFEST_NAME, Unusable};
 use wheelhouse_types::{Error, Kind, Manifest, Result};
 
-use crate::image::layer::{Content, Entry, Layer};
-use crate::image::layer_plan::{self, Item};
+use crate::image::layer::{EntryContent, Layer, LayerEntry};
+use crate::image::layer_plan::{self, PlannedFile};
 use wheelhouse_archive::safe_path::{components, escape_for_display};
 
 /// The most that a manifest may have, in bytes; some 60,000 wheels.
@@ -22,11 +22,11 @@ const LARGEST_FILE: u64 = 1 << 60;
 
 /// A wheelhouse in a directory.
 #[derive(Clone, Debug)]
-pub struct Contents {
+pub struct ImageContents {
     pub directory: PathBuf,
     pub manifest: Manifest,
     /// The files beside wheels and sdists: their names in the wheelhouse and what they hold.
-    pub others: Vec<(String, Content)>,
+    pub others: Vec<(String, EntryContent)>,
 }
 
 /// A layer, and the packages it holds, for the history of the image.
@@ -36,7 +36,7 @@ pub struct LayerDraft {
     pub packages: Vec<String>,
 }
 
-impl Contents {
+impl ImageContents {
     /// Reads the manifest of the wheelhouse in `directory`.
     ///
     /// # Errors
@@ -92,20 +92,20 @@ impl Contents {
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>> {
         let found = self.others.iter().find(|(other, _)| other == name);
         let bytes = match found.map(|(_, content)| content) {
-            None | Some(Content::Directory) => return Ok(None),
-            Some(Content::Bytes(bytes)) => bytes.clone(),
-            Some(Content::File { path, .. }) => fs::read(path)
+            None | Some(EntryContent::Directory) => return Ok(None),
+            Some(EntryContent::Bytes(bytes)) => bytes.clone(),
+            Some(EntryContent::File { path, .. }) => fs::read(path)
                 .context(Kind::Input, || format!("failed to read {}", path.display()))?,
         };
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     fn groups(&self) -> Vec<Vec<usize>> {
-        let items: Vec<Item<'_>> = self
+        let items: Vec<PlannedFile<'_>> = self
             .manifest
             .distributions()
             .zip(self.packages())
-            .map(|(file, (package, _))| Item {
+            .map(|(file, (package, _))| PlannedFile {
                 package,
                 filename: file.filename,
                 size: file.size,
@@ -123,12 +123,12 @@ impl Contents {
             .chain(sdists.map(|sdist| (sdist.name.as_str(), sdist.version.as_str())))
     }
 
-    fn distributions(&self, path: &str) -> Vec<(String, Entry)> {
+    fn distributions(&self, path: &str) -> Vec<(String, LayerEntry)> {
         self.manifest
             .distributions()
             .zip(self.packages())
             .map(|(file, (name, version))| {
-                let content = Content::File {
+                let content = EntryContent::File {
                     path: self.directory.join(file.filename),
                     size: file.size,
                     sha256: Some(file.sha256),
@@ -136,7 +136,7 @@ impl Contents {
                 let name_in_image = format!("{path}/{}", file.filename);
                 (
                     format!("{name} {version}"),
-                    Entry {
+                    LayerEntry {
                         name: name_in_image,
                         content,
                     },
@@ -145,7 +145,7 @@ impl Contents {
             .collect()
     }
 
-    fn other_entries(&self, path: &str) -> Vec<Entry> {
+    fn other_entries(&self, path: &str) -> Vec<LayerEntry> {
         let mut directories = BTreeSet::new();
         for (name, _) in &self.others {
             let ancestors = Path::new(name).ancestors().skip(1);
@@ -155,11 +155,11 @@ impl Contents {
                     .filter(|name| !name.is_empty()),
             );
         }
-        let directories = directories.into_iter().map(|name| Entry {
+        let directories = directories.into_iter().map(|name| LayerEntry {
             name: format!("{path}/{name}"),
-            content: Content::Directory,
+            content: EntryContent::Directory,
         });
-        let files = self.others.iter().map(|(name, content)| Entry {
+        let files = self.others.iter().map(|(name, content)| LayerEntry {
             name: format!("{path}/{name}"),
             content: content.clone(),
         });
@@ -168,10 +168,10 @@ impl Contents {
 }
 
 /// A layer of `entries` and the directory of the wheelhouse, which each layer may be first to make.
-fn drafted(mut entries: Vec<Entry>, packages: Vec<String>, path: &str) -> LayerDraft {
-    entries.push(Entry {
+fn drafted(mut entries: Vec<LayerEntry>, packages: Vec<String>, path: &str) -> LayerDraft {
+    entries.push(LayerEntry {
         name: path.to_owned(),
-        content: Content::Directory,
+        content: EntryContent::Directory,
     });
     LayerDraft {
         layer: Layer::new(entries),
@@ -211,7 +211,7 @@ pub(crate) fn parse(bytes: &[u8], place: &str) -> Result<Manifest> {
     Ok(manifest)
 }
 
-fn file(directory: &Path, name: &str) -> Result<Content> {
+fn file(directory: &Path, name: &str) -> Result<EntryContent> {
     let path = directory.join(name);
     let unreadable = || format!("failed to read {}", path.display());
     let found = fs::symlink_metadata(&path).context(Kind::Input, unreadable)?;
@@ -221,7 +221,7 @@ fn file(directory: &Path, name: &str) -> Result<Content> {
             format!("{} is no file", path.display()),
         ));
     }
-    Ok(Content::File {
+    Ok(EntryContent::File {
         size: found.len(),
         path,
         sha256: None,

@@ -35,7 +35,7 @@ impl BaseImage {
     /// # Errors
     /// An image that cannot be read.
     pub fn find(source: Arc<dyn ImageReader>, architecture: &str) -> Result<Self> {
-        let mut image = image_reader::find(source, Some(architecture))?;
+        let mut image = image_reader::find_image(source, Some(architecture))?;
         // The manifest will be one of OCI's, whose layers are called otherwise than docker's.
         for layer in &mut image.layers {
             if layer.media_type().to_string() == DOCKER_LAYER {
@@ -70,13 +70,13 @@ const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 pub struct ImageSet {
     /// The layers that are made here, each once.
     pub layers: Vec<WrittenLayer>,
-    pub images: Vec<Image>,
+    pub images: Vec<BuiltImage>,
     /// Of several images.
     pub index: Option<Document>,
 }
 
 /// One image.
-pub struct Image {
+pub struct BuiltImage {
     pub architecture: String,
     pub config: Document,
     pub manifest: Document,

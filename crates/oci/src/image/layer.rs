@@ -37,19 +37,19 @@ pub(crate) const CHUNK: usize = 256 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// Sorted by name.
-    entries: Vec<Entry>,
+    entries: Vec<LayerEntry>,
 }
 
 /// A file or directory of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct LayerEntry {
     /// Relative to the root of the image, with `/`.
     pub name: String,
-    pub content: Content,
+    pub content: EntryContent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum EntryContent {
     Directory,
     Bytes(Vec<u8>),
     /// A file of a wheelhouse, read whenever it is needed.
@@ -62,7 +62,7 @@ pub enum Content {
     },
 }
 
-impl Content {
+impl EntryContent {
     fn size(&self) -> u64 {
         match self {
             Self::Directory => 0,
@@ -103,7 +103,7 @@ impl Content {
 impl Layer {
     /// Makes a layer of `entries`, in whatever order they come.
     #[must_use]
-    pub fn new(mut entries: Vec<Entry>) -> Self {
+    pub fn new(mut entries: Vec<LayerEntry>) -> Self {
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         Self { entries }
     }
@@ -128,11 +128,11 @@ impl Layer {
     #[must_use]
     pub fn recipe(&self) -> Option<Sha256> {
         let mut recipe = String::new();
-        for Entry { name, content } in &self.entries {
+        for LayerEntry { name, content } in &self.entries {
             let what = match content {
-                Content::Directory => "directory".to_owned(),
-                Content::Bytes(bytes) => Sha256::of(bytes).to_string(),
-                Content::File { sha256, .. } => sha256.as_ref()?.to_string(),
+                EntryContent::Directory => "directory".to_owned(),
+                EntryContent::Bytes(bytes) => Sha256::of(bytes).to_string(),
+                EntryContent::File { sha256, .. } => sha256.as_ref()?.to_string(),
             };
             let _ = writeln!(recipe, "{what} {} {} {name}", content.size(), name.len());
         }
@@ -143,8 +143,8 @@ impl Layer {
     #[must_use]
     pub fn is_untouched(&self) -> bool {
         self.entries.iter().all(|entry| match &entry.content {
-            Content::File { path, size, .. } => wheelhouse_store::is_unmodified(path, *size),
-            Content::Directory | Content::Bytes(_) => true,
+            EntryContent::File { path, size, .. } => wheelhouse_store::is_unmodified(path, *size),
+            EntryContent::Directory | EntryContent::Bytes(_) => true,
         })
     }
 
@@ -156,7 +156,7 @@ impl Layer {
     /// and what `out` fails with ([`Kind::Publish`]).
     pub fn write_stored(&self, out: &mut dyn Write) -> Result<()> {
         let mut stored = StoredGzip::new(out).map_err(unwritable)?;
-        self.write_by(&mut stored, Content::write)?;
+        self.write_by(&mut stored, EntryContent::write)?;
         stored.finish().map(drop).map_err(unwritable)
     }
 
@@ -166,13 +166,13 @@ impl Layer {
     /// A file that cannot be read ([`Kind::Input`]) or is not what it was ([`Kind::Verification`]),
     /// and what `out` fails with ([`Kind::Publish`]).
     pub fn write(&self, out: &mut dyn Write) -> Result<()> {
-        self.write_by(out, Content::write_checked)
+        self.write_by(out, EntryContent::write_checked)
     }
 
     fn write_by(
         &self,
         out: &mut dyn Write,
-        write: fn(&Content, &mut dyn Write) -> Result<()>,
+        write: fn(&EntryContent, &mut dyn Write) -> Result<()>,
     ) -> Result<()> {
         for entry in &self.entries {
             out.write_all(&entry.header()).map_err(unwritable)?;
@@ -184,11 +184,11 @@ impl Layer {
     }
 }
 
-impl Entry {
+impl LayerEntry {
     fn header(&self) -> Vec<u8> {
         let kind = match self.content {
-            Content::Directory => EntryType::Directory,
-            Content::Bytes(_) | Content::File { .. } => EntryType::Regular,
+            EntryContent::Directory => EntryType::Directory,
+            EntryContent::Bytes(_) | EntryContent::File { .. } => EntryType::Regular,
         };
         header(&self.name, self.content.size(), kind)
     }
@@ -259,12 +259,12 @@ mod tests {
 
     use super::*;
 
-    fn layer(files: &BTreeMap<String, Vec<u8>>) -> Vec<Entry> {
+    fn layer(files: &BTreeMap<String, Vec<u8>>) -> Vec<LayerEntry> {
         files
             .iter()
-            .map(|(name, bytes)| Entry {
+            .map(|(name, bytes)| LayerEntry {
                 name: name.clone(),
-                content: Content::Bytes(bytes.clone()),
+                content: EntryContent::Bytes(bytes.clone()),
             })
             .collect()
     }
@@ -311,13 +311,13 @@ mod tests {
         let path = directory.path().join("a.whl");
         fs_err::write(&path, b"wheel").unwrap();
         let of = |size, sha256| {
-            let content = Content::File {
+            let content = EntryContent::File {
                 path: path.clone(),
                 size,
                 sha256: Some(Sha256::of(sha256)),
             };
             let name = "a.whl".to_owned();
-            Layer::new(vec![Entry { name, content }]).write(&mut Vec::new())
+            Layer::new(vec![LayerEntry { name, content }]).write(&mut Vec::new())
         };
         of(5, b"wheel").unwrap();
         for (size, sha256) in [(4, b"wheel"), (6, b"wheel"), (5, b"other")] {

@@ -17,7 +17,7 @@ const SHARED: usize = 12;
 
 /// What a grouping looks at.
 #[derive(Clone, Copy, Debug)]
-pub struct Item<'a> {
+pub struct PlannedFile<'a> {
     /// The name of the package, which outlives its versions.
     pub package: &'a str,
     pub filename: &'a str,
@@ -27,7 +27,7 @@ pub struct Item<'a> {
 
 /// The indices of `items` by layer, the same for whatever order they come in.
 #[must_use]
-pub fn group(items: &[Item<'_>]) -> Vec<Vec<usize>> {
+pub fn group(items: &[PlannedFile<'_>]) -> Vec<Vec<usize>> {
     let threshold = threshold(items);
     let mut shared = vec![Vec::new(); SHARED];
     let mut groups = Vec::new();
@@ -47,7 +47,7 @@ pub fn group(items: &[Item<'_>]) -> Vec<Vec<usize>> {
 
 /// The size that makes a wheel large: doubled until the layers suffice, so that it hardly ever
 /// moves.
-fn threshold(items: &[Item<'_>]) -> u64 {
+fn threshold(items: &[PlannedFile<'_>]) -> u64 {
     let mut threshold = LARGE;
     while items.iter().filter(|item| item.size >= threshold).count() > MOST_ALONE {
         threshold = match u64::checked_mul(threshold, 2) {
@@ -74,7 +74,7 @@ mod tests {
     fn named(items: &[(String, u64)]) -> Vec<Vec<String>> {
         let list: Vec<_> = items
             .iter()
-            .map(|(name, size)| Item {
+            .map(|(name, size)| PlannedFile {
                 package: name,
                 filename: name,
                 size: *size,

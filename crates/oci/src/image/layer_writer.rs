@@ -71,7 +71,7 @@ impl LayerWriter {
         }
         let made = write(layer, index, destinations)?;
         if let (Some(store), Some(recipe)) = (&self.store, recipe) {
-            let note = Note {
+            let note = LayerRecord {
                 diff: made.diff,
                 blob: made.blob,
             };
@@ -84,7 +84,7 @@ impl LayerWriter {
     /// What the layer turned out to be before, if nobody has written to its files since.
     fn recall(&self, layer: &Layer, recipe: &Sha256) -> Option<WrittenLayer> {
         let note = self.store.as_ref()?.layer(recipe)?;
-        let Note { diff, blob } = serde_json::from_slice(&note).ok()?;
+        let LayerRecord { diff, blob } = serde_json::from_slice(&note).ok()?;
         layer.is_untouched().then(|| WrittenLayer {
             layer: layer.clone(),
             diff,
@@ -95,7 +95,7 @@ impl LayerWriter {
 
 /// What is kept of a layer.
 #[derive(Serialize, Deserialize)]
-struct Note {
+struct LayerRecord {
     diff: Blob,
     blob: Blob,
 }
@@ -119,7 +119,7 @@ fn write_again(
     let outputs = destinations
         .iter()
         .map(|destination| destination.open(index));
-    let mut writer = BlobWriter::new(Outputs(outputs.collect::<Result<_>>()?));
+    let mut writer = BlobWriter::new(FanOutWriter(outputs.collect::<Result<_>>()?));
     made.layer.write_stored(&mut writer)?;
     let (outputs, blob) = writer.finish();
     if blob != made.blob {
@@ -141,15 +141,15 @@ fn write(
     destinations: &[Box<dyn ImageWriter>],
 ) -> Result<WrittenLayer> {
     let failed = || "a layer cannot be written".to_owned();
-    let outputs = |plain: bool| -> Result<Outputs<'_>> {
+    let outputs = |plain: bool| -> Result<FanOutWriter<'_>> {
         let wanting = destinations
             .iter()
             .filter(|destination| destination.wants_plain() == plain);
         let outputs = wanting.map(|destination| destination.open(index));
-        outputs.collect::<Result<_>>().map(Outputs)
+        outputs.collect::<Result<_>>().map(FanOutWriter)
     };
     let stored = StoredGzip::new(BlobWriter::new(outputs(false)?));
-    let both = Both {
+    let both = TeeWriter {
         plain: outputs(true)?,
         stored: stored.context(Kind::Publish, failed)?,
     };
@@ -172,12 +172,12 @@ fn write(
 }
 
 /// Writes the same plain and stored.
-struct Both<'a> {
-    plain: Outputs<'a>,
-    stored: StoredGzip<BlobWriter<Outputs<'a>>>,
+struct TeeWriter<'a> {
+    plain: FanOutWriter<'a>,
+    stored: StoredGzip<BlobWriter<FanOutWriter<'a>>>,
 }
 
-impl Write for Both<'_> {
+impl Write for TeeWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.plain.write_all(bytes)?;
         self.stored.write_all(bytes)?;
@@ -191,9 +191,9 @@ impl Write for Both<'_> {
 }
 
 /// Writes the same to all.
-struct Outputs<'a>(Vec<Box<dyn BlobOutput + 'a>>);
+struct FanOutWriter<'a>(Vec<Box<dyn BlobOutput + 'a>>);
 
-impl Outputs<'_> {
+impl FanOutWriter<'_> {
     fn commit(self, blob: &Blob) -> Result<()> {
         self.0
             .into_iter()
@@ -201,7 +201,7 @@ impl Outputs<'_> {
     }
 }
 
-impl Write for Outputs<'_> {
+impl Write for FanOutWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         for output in &mut self.0 {
             output.write_all(bytes)?;

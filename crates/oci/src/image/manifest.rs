@@ -60,7 +60,7 @@ fn sorted(value: Value) -> Value {
 
 /// What a configuration says besides its layers.
 #[derive(Clone, Debug)]
-pub struct Description {
+pub struct ImageDescription {
     /// As Go names it, `amd64`.
     pub architecture: String,
     /// RFC 3339.
@@ -70,7 +70,7 @@ pub struct Description {
 
 /// A layer as a configuration knows it.
 #[derive(Clone, Debug)]
-pub struct DescribedLayer {
+pub struct LayerDescription {
     /// The digest of the uncompressed archive.
     pub diff_id: String,
     pub created_by: String,
@@ -80,8 +80,8 @@ pub struct DescribedLayer {
 #[must_use]
 pub fn configuration(
     base: Option<&Value>,
-    description: &Description,
-    layers: &[DescribedLayer],
+    description: &ImageDescription,
+    layers: &[LayerDescription],
 ) -> Document {
     let mut config = base.cloned().unwrap_or_else(|| json!({"os": "linux"}));
     set(&mut config, "created", json!(description.created));
@@ -244,7 +244,7 @@ mod tests {
         let annotations: BTreeMap<_, _> = (0..20)
             .map(|number| (format!("key-{number}"), number.to_string()))
             .collect();
-        let description = Description {
+        let description = ImageDescription {
             architecture: "amd64".to_owned(),
             created: "1980-01-01T00:00:00Z".to_owned(),
             labels: BTreeMap::new(),
@@ -265,12 +265,12 @@ mod tests {
             "rootfs": {"type": "layers", "diff_ids": ["sha256:base"]},
             "history": [{"created_by": "base"}],
         });
-        let description = Description {
+        let description = ImageDescription {
             architecture: "amd64".to_owned(),
             created: "1980-01-01T00:00:00Z".to_owned(),
             labels: BTreeMap::from([("b".to_owned(), "3".to_owned())]),
         };
-        let layer = DescribedLayer {
+        let layer = LayerDescription {
             diff_id: "sha256:own".to_owned(),
             created_by: "wheelhouse".to_owned(),
         };

@@ -10,8 +10,8 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::{Kind, Manifest, PackageName, Result, Sha256, Target, Version};
 
-use crate::image::contents::Contents;
-use crate::image::layer::Content;
+use crate::image::contents::ImageContents;
+use crate::image::layer::EntryContent;
 use wheelhouse_publish::{IndexedWheel, simple_index};
 
 /// The machines of platform tags with the names that Go, and so images, have for them.
@@ -51,12 +51,12 @@ fn of_targets(targets: &[Target]) -> BTreeSet<&'static str> {
     if !found.is_empty() {
         return found;
     }
-    BTreeSet::from([own()])
+    BTreeSet::from([native_architecture()])
 }
 
 /// The architecture of this machine.
 #[must_use]
-pub fn own() -> &'static str {
+pub fn native_architecture() -> &'static str {
     let own = MACHINES
         .iter()
         .find(|(machine, _)| *machine == std::env::consts::ARCH);
@@ -78,11 +78,14 @@ fn fits(filename: &str, architecture: &str) -> bool {
 ///
 /// # Errors
 /// A manifest whose names are no names, or a file that cannot be read.
-pub fn split(contents: Contents, all_in_one: bool) -> Result<Vec<(String, Contents)>> {
+pub fn split(contents: ImageContents, all_in_one: bool) -> Result<Vec<(String, ImageContents)>> {
     let found = of_targets(&contents.manifest.targets);
     if all_in_one || found.len() == 1 {
-        let one = found.get(own()).or(found.first()).copied();
-        return Ok(vec![(one.unwrap_or(own()).to_owned(), contents)]);
+        let one = found.get(native_architecture()).or(found.first()).copied();
+        return Ok(vec![(
+            one.unwrap_or(native_architecture()).to_owned(),
+            contents,
+        )]);
     }
     let parts = found.into_iter();
     parts
@@ -91,7 +94,7 @@ pub fn split(contents: Contents, all_in_one: bool) -> Result<Vec<(String, Conten
 }
 
 /// The part of `contents` for `architecture`: a wheelhouse of its own.
-fn part(contents: &Contents, architecture: &str) -> Result<Contents> {
+fn part(contents: &ImageContents, architecture: &str) -> Result<ImageContents> {
     let mut manifest = contents.manifest.clone();
     manifest
         .targets
@@ -99,7 +102,7 @@ fn part(contents: &Contents, architecture: &str) -> Result<Contents> {
     manifest
         .wheels
         .retain(|wheel| fits(&wheel.filename, architecture));
-    let mut others: BTreeMap<String, Content> = contents.others.iter().cloned().collect();
+    let mut others: BTreeMap<String, EntryContent> = contents.others.iter().cloned().collect();
     others.retain(|name, _| stays(name, &contents.manifest, &manifest));
     if contents
         .manifest
@@ -108,7 +111,7 @@ fn part(contents: &Contents, architecture: &str) -> Result<Contents> {
         .any(|name| simple_index::is_page(name))
     {
         let pages = simple_index::pages(&indexed(&manifest, &others)?).into_iter();
-        others.extend(pages.map(|(name, bytes)| (name, Content::Bytes(bytes))));
+        others.extend(pages.map(|(name, bytes)| (name, EntryContent::Bytes(bytes))));
     }
     manifest.files = others
         .keys()
@@ -117,9 +120,9 @@ fn part(contents: &Contents, architecture: &str) -> Result<Contents> {
         .collect();
     others.insert(
         MANIFEST_NAME.to_owned(),
-        Content::Bytes(wheelhouse_publish::manifest_bytes(&manifest)),
+        EntryContent::Bytes(wheelhouse_publish::manifest_bytes(&manifest)),
     );
-    Ok(Contents {
+    Ok(ImageContents {
         directory: contents.directory.clone(),
         manifest,
         others: others.into_iter().collect(),
@@ -137,7 +140,10 @@ fn stays(name: &str, all: &Manifest, left: &Manifest) -> bool {
 }
 
 /// The wheels and sdists as an index shows them.
-fn indexed(manifest: &Manifest, others: &BTreeMap<String, Content>) -> Result<Vec<IndexedWheel>> {
+fn indexed(
+    manifest: &Manifest,
+    others: &BTreeMap<String, EntryContent>,
+) -> Result<Vec<IndexedWheel>> {
     let wheels = manifest.wheels.iter();
     let wheels = wheels.map(|wheel| {
         let python = wheel.requires_python.clone();
@@ -165,8 +171,8 @@ fn indexed(manifest: &Manifest, others: &BTreeMap<String, Content>) -> Result<Ve
         .collect()
 }
 
-fn metadata(content: Option<&Content>) -> Result<Option<Sha256>> {
-    let Some(Content::File { path, .. }) = content else {
+fn metadata(content: Option<&EntryContent>) -> Result<Option<Sha256>> {
+    let Some(EntryContent::File { path, .. }) = content else {
         return Ok(None);
     };
     let bytes =

@@ -10,7 +10,7 @@ use url::Url;
 use wheelhouse_types::manifest::{Sdist, Wheel};
 use wheelhouse_types::{Origin, Result, Sha256};
 
-use crate::image::contents::Contents;
+use crate::image::contents::ImageContents;
 use crate::image::manifest::Document;
 use wheelhouse_archive::metadata::{value, values};
 
@@ -44,7 +44,7 @@ const IRI: &AsciiSet = &CONTROLS
 ///
 /// # Errors
 /// Metadata that cannot be read.
-pub fn sbom(contents: &Contents) -> Result<Document> {
+pub fn sbom(contents: &ImageContents) -> Result<Document> {
     let manifest = &contents.manifest;
     let wheels = manifest.wheels.iter().map(|wheel| {
         let metadata = contents.text(&format!("{}.metadata", wheel.filename))?;

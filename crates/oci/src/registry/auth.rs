@@ -11,7 +11,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result};
 
 use super::credentials::Credential;
-use super::http::{limited, unreached};
+use super::http::{read_body, unreached};
 
 /// The most that a server for tokens may answer, in bytes.
 const LARGEST_ANSWER: u64 = 1 << 20;
@@ -55,7 +55,7 @@ pub(super) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
 }
@@ -86,11 +86,11 @@ impl TokenRequest<'_> {
                 error
             });
         }
-        let bytes = limited(response, LARGEST_ANSWER, self.timeout)
+        let bytes = read_body(response, LARGEST_ANSWER, self.timeout)
             .await
             .map_err(std::io::Error::from)
             .context(kind, failed)?;
-        let answer: Answer = serde_json::from_slice(&bytes).context(kind, failed)?;
+        let answer: TokenResponse = serde_json::from_slice(&bytes).context(kind, failed)?;
         let token = answer.token.or(answer.access_token);
         token.ok_or_else(|| Error::new(kind, format!("{}: it gave none", failed())))
     }

@@ -15,7 +15,7 @@ use wheelhouse_types::{Error, Kind, Result};
 use super::Access;
 use super::auth::{Challenge, TokenRequest, challenge};
 use super::credentials::Credential;
-use super::http::{Failed, base, client, is_loopback, limited, token_client};
+use super::http::{FailedRequest, base, client, is_loopback, read_body, token_client};
 use wheelhouse_fs::interruption::blocking;
 
 /// How much of a refusal is read, in bytes.
@@ -24,10 +24,10 @@ const LARGEST_REFUSAL: u64 = 64 << 10;
 /// A repository of a registry.
 #[derive(Clone)]
 pub struct Registry {
-    shared: Arc<Shared>,
+    shared: Arc<RegistryInner>,
 }
 
-struct Shared {
+struct RegistryInner {
     client: Client,
     /// `https://host/`
     base: Url,
@@ -69,9 +69,9 @@ impl Registry {
         let base = base(&client, reference.resolve_registry(), access, kind).await?;
         let (credentials, of) = (access.credentials.clone(), reference.clone());
         // Somebody's program may be asked.
-        let credential = blocking(move || credentials.of(&of)).await?;
+        let credential = blocking(move || credentials.find(&of)).await?;
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(RegistryInner {
                 client,
                 base,
                 credential,
@@ -105,8 +105,8 @@ impl Registry {
         url.expect("names of repositories are parts of URLs")
     }
 
-    /// Where a `Location` of the registry leads.
-    pub(super) fn located(&self, response: &Response) -> Result<Url> {
+    /// Where a `ImageLocation` of the registry leads.
+    pub(super) fn location_url(&self, response: &Response) -> Result<Url> {
         let location = response.headers().get(reqwest::header::LOCATION);
         let location = location.and_then(|location| location.to_str().ok());
         let url = location.and_then(|location| response.url().join(location).ok());
@@ -125,7 +125,7 @@ impl Registry {
     pub(super) async fn send(&self, make: impl Fn() -> RequestBuilder) -> Result<Response> {
         let mut failures = 0;
         loop {
-            let failed = match Failed::over(self.send_authorized(&make).await?) {
+            let failed = match FailedRequest::classify(self.send_authorized(&make).await?) {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
@@ -138,7 +138,7 @@ impl Registry {
     ///
     /// # Errors
     /// What failed, when there is no other try.
-    pub(super) async fn pause(&self, failed: Failed, failures: u32) -> Result<()> {
+    pub(super) async fn pause(&self, failed: FailedRequest, failures: u32) -> Result<()> {
         let paused = failed.pause(failures, &self.shared.access).await;
         paused.map_err(|(message, hint)| {
             let error = self.error(&message);
@@ -245,12 +245,12 @@ impl Registry {
     }
 
     /// The response if it is a success, else the refusal in words.
-    pub(super) async fn accepted(&self, response: Response, what: &str) -> Result<Response> {
+    pub(super) async fn ensure_success(&self, response: Response, what: &str) -> Result<Response> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        let said = limited(response, LARGEST_REFUSAL, self.timeout()).await;
+        let said = read_body(response, LARGEST_REFUSAL, self.timeout()).await;
         let said = said.unwrap_or_default();
         let error = self.error(&format!("{what} was refused: {status}{}", reason(&said)));
         Err(match status {

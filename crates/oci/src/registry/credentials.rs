@@ -16,10 +16,10 @@ const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// Where credentials are looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
-    /// A file that the user has named: no other is looked at, and it must be there.
-    pub named: Option<PathBuf>,
+    /// A file that the user has auth_file: no other is looked at, and it must be there.
+    pub auth_file: Option<PathBuf>,
     /// The files of podman and docker, in this order; those that are there count.
-    pub usual: Vec<PathBuf>,
+    pub default_files: Vec<PathBuf>,
 }
 
 /// A credential for one registry.
@@ -38,11 +38,11 @@ impl Credentials {
     ///
     /// # Errors
     /// [`Kind::Input`]: a file that cannot be read, or a helper that fails.
-    pub fn of(&self, reference: &Reference) -> Result<Option<Credential>> {
-        if let Some(path) = &self.named {
+    pub fn find(&self, reference: &Reference) -> Result<Option<Credential>> {
+        if let Some(path) = &self.auth_file {
             return look_up(path, &keys(reference));
         }
-        for path in self.usual.iter().filter(|path| path.is_file()) {
+        for path in self.default_files.iter().filter(|path| path.is_file()) {
             if let Some(credential) = look_up(path, &keys(reference))? {
                 return Ok(Some(credential));
             }
@@ -114,10 +114,10 @@ mod tests {
         let path = directory.path().join("auth.json");
         fs_err::write(&path, file).unwrap();
         let credentials = Credentials {
-            named: None,
-            usual: vec![directory.path().join("absent.json"), path],
+            auth_file: None,
+            default_files: vec![directory.path().join("absent.json"), path],
         };
-        let credential = credentials.of(&image.parse().unwrap()).unwrap()?;
+        let credential = credentials.find(&image.parse().unwrap()).unwrap()?;
         Some(match credential {
             Credential::Password { user, password } => format!("{user}:{password}"),
             Credential::Identity(token) => token,
@@ -142,11 +142,11 @@ mod tests {
     #[test]
     fn given_credential_file_must_exist() {
         let credentials = Credentials {
-            named: Some("/nowhere/auth.json".into()),
-            usual: Vec::new(),
+            auth_file: Some("/nowhere/auth.json".into()),
+            default_files: Vec::new(),
         };
         let error = credentials
-            .of(&"host/a".parse().unwrap())
+            .find(&"host/a".parse().unwrap())
             .map(drop)
             .unwrap_err();
         assert!(error.to_string().contains("/nowhere/auth.json"));

@@ -76,8 +76,8 @@ pub(super) async fn base(client: &Client, host: &str, access: &Access, kind: Kin
     }
     let mut heard = None;
     if is_here {
-        match listen(client, &plain).await {
-            Heard::Registry => return Ok(plain),
+        match probe_plain_http(client, &plain).await {
+            PlainHttp::Registry => return Ok(plain),
             other => heard = Some(other),
         }
     }
@@ -90,12 +90,12 @@ pub(super) async fn base(client: &Client, host: &str, access: &Access, kind: Kin
     }
     let heard = match heard {
         Some(heard) => heard,
-        None => listen(client, &plain).await,
+        None => probe_plain_http(client, &plain).await,
     };
     match heard {
         // A registry may be on its way up; requests will be patient.
-        Heard::Registry | Heard::Nothing => Ok(plain),
-        Heard::TlsServer => Err(unreached(kind, &unreachable)),
+        PlainHttp::Registry | PlainHttp::Nothing => Ok(plain),
+        PlainHttp::TlsServer => Err(unreached(kind, &unreachable)),
     }
 }
 
@@ -109,19 +109,19 @@ pub(super) fn unreached(kind: Kind, unreachable: &Unreachable) -> Error {
 }
 
 /// Who answers plain HTTP.
-enum Heard {
+enum PlainHttp {
     Registry,
     /// A server for HTTPS, which says so in plain words or leads there.
     TlsServer,
     Nothing,
 }
 
-async fn listen(client: &Client, plain: &Url) -> Heard {
+async fn probe_plain_http(client: &Client, plain: &Url) -> PlainHttp {
     match client.get(plain.clone()).send().await {
-        Ok(response) if response.status() == StatusCode::BAD_REQUEST => Heard::TlsServer,
-        Ok(response) if response.url().scheme() == "https" => Heard::TlsServer,
-        Ok(_) => Heard::Registry,
-        Err(_) => Heard::Nothing,
+        Ok(response) if response.status() == StatusCode::BAD_REQUEST => PlainHttp::TlsServer,
+        Ok(response) if response.url().scheme() == "https" => PlainHttp::TlsServer,
+        Ok(_) => PlainHttp::Registry,
+        Err(_) => PlainHttp::Nothing,
     }
 }
 
@@ -135,7 +135,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 }
 
 /// A request that failed.
-pub(super) struct Failed {
+pub(super) struct FailedRequest {
     /// As it is told when it is sent again.
     reason: String,
     message: String,
@@ -146,9 +146,9 @@ pub(super) struct Failed {
     may_pass: bool,
 }
 
-impl Failed {
+impl FailedRequest {
     /// What has come of a request, unless that may pass.
-    pub(super) fn over(sent: reqwest::Result<Response>) -> Result<Response, Box<Self>> {
+    pub(super) fn classify(sent: reqwest::Result<Response>) -> Result<Response, Box<Self>> {
         match sent {
             Ok(response) if retry::is_transient(response.status().as_u16()) => {
                 let asked = response.headers().get(RETRY_AFTER);
@@ -220,14 +220,14 @@ impl Failed {
 }
 
 /// The body of an answer as it arrives. A server that stalls is given up.
-pub(super) struct Arriving {
+pub(super) struct BodyReader {
     response: Response,
     rate: Rate,
     /// The time that was spent waiting for the server.
     waited: Duration,
 }
 
-impl Arriving {
+impl BodyReader {
     pub(super) fn new(response: Response, timeout: Duration) -> Self {
         Self {
             response,
@@ -236,15 +236,15 @@ impl Arriving {
         }
     }
 
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Box<Failed>> {
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Box<FailedRequest>> {
         let begun = Instant::now();
         let chunk = self.response.chunk().await;
         self.waited += begun.elapsed();
-        let chunk = chunk.map_err(|error| Box::new(Failed::broken(&error)))?;
+        let chunk = chunk.map_err(|error| Box::new(FailedRequest::broken(&error)))?;
         let bytes = chunk.as_ref().map_or(0, Bytes::len);
         match self.rate.count(bytes, self.waited) {
             Err(slow) if chunk.is_some() => {
-                Err(Box::new(Failed::stalled(self.response.url(), slow)))
+                Err(Box::new(FailedRequest::stalled(self.response.url(), slow)))
             }
             _ => Ok(chunk),
         }
@@ -252,30 +252,30 @@ impl Arriving {
 }
 
 /// The reason why a body was not read.
-pub(super) enum Unread {
-    Failed(Box<Failed>),
+pub(super) enum BodyError {
+    Failed(Box<FailedRequest>),
     TooLong(Excess),
 }
 
-impl From<Unread> for std::io::Error {
-    fn from(unread: Unread) -> Self {
+impl From<BodyError> for std::io::Error {
+    fn from(unread: BodyError) -> Self {
         match unread {
-            Unread::Failed(failed) => Self::other(failed.message),
-            Unread::TooLong(excess) => Self::other(excess),
+            BodyError::Failed(failed) => Self::other(failed.message),
+            BodyError::TooLong(excess) => Self::other(excess),
         }
     }
 }
 
 /// Reads a body that must not be longer than `most` bytes, from a server that may be silent for `timeout`.
-pub(super) async fn limited(
+pub(super) async fn read_body(
     response: Response,
     most: u64,
     timeout: Duration,
-) -> Result<Vec<u8>, Unread> {
-    let mut arriving = Arriving::new(response, timeout);
+) -> Result<Vec<u8>, BodyError> {
+    let mut arriving = BodyReader::new(response, timeout);
     let mut bytes = Vec::new();
-    while let Some(chunk) = arriving.chunk().await.map_err(Unread::Failed)? {
-        limits::size((bytes.len() + chunk.len()) as u64, most).map_err(Unread::TooLong)?;
+    while let Some(chunk) = arriving.chunk().await.map_err(BodyError::Failed)? {
+        limits::size((bytes.len() + chunk.len()) as u64, most).map_err(BodyError::TooLong)?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
@@ -283,7 +283,7 @@ pub(super) async fn limited(
 
 /// Reads what an engine on this machine answers, up to `most` bytes. It is silent while it works.
 pub(crate) async fn local(response: Response, most: u64) -> std::io::Result<Vec<u8>> {
-    Ok(limited(response, most, Duration::MAX).await?)
+    Ok(read_body(response, most, Duration::MAX).await?)
 }
 
 #[cfg(test)]

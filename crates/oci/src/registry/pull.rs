@@ -9,7 +9,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::retry::MIN_PROGRESS;
 
 use super::Registry;
-use super::http::{Arriving, Failed, Unread, limited};
+use super::http::{BodyError, BodyReader, FailedRequest, read_body};
 use crate::stream::{self, StreamReader};
 use crate::transport::image_reader::LARGEST_DOCUMENT;
 
@@ -41,14 +41,14 @@ impl Registry {
             if response.status() == StatusCode::NOT_FOUND {
                 return Ok(None);
             }
-            let response = self.accepted(response, "the manifest").await?;
-            match limited(response, LARGEST_DOCUMENT, self.timeout()).await {
+            let response = self.ensure_success(response, "the manifest").await?;
+            match read_body(response, LARGEST_DOCUMENT, self.timeout()).await {
                 Ok(bytes) => return Ok(Some(bytes)),
-                Err(Unread::Failed(failed)) => {
+                Err(BodyError::Failed(failed)) => {
                     failures += 1;
                     self.pause(*failed, failures).await?;
                 }
-                Err(Unread::TooLong(excess)) => {
+                Err(BodyError::TooLong(excess)) => {
                     let name = || format!("the manifest of docker://{}", self.reference());
                     return Err(excess).context(self.kind(), name);
                 }
@@ -87,7 +87,7 @@ impl Registry {
                 }
                 request.header(RANGE, format!("bytes={offset}-"))
             };
-            let response = self.accepted(self.send(get).await?, "a blob").await?;
+            let response = self.ensure_success(self.send(get).await?, "a blob").await?;
             // A registry that does not know ranges begins again.
             let skip = if response.status() == StatusCode::PARTIAL_CONTENT {
                 0
@@ -95,7 +95,7 @@ impl Registry {
                 offset
             };
             let before = offset;
-            let arriving = Arriving::new(response, self.timeout());
+            let arriving = BodyReader::new(response, self.timeout());
             let Err(failed) = pass_on(arriving, skip, &mut offset, sender).await else {
                 return Ok(());
             };
@@ -112,11 +112,11 @@ impl Registry {
 
 /// Sends the body on without its first `skip` bytes, and counts in `offset` what was sent.
 async fn pass_on(
-    mut arriving: Arriving,
+    mut arriving: BodyReader,
     mut skip: u64,
     offset: &mut u64,
     sender: &Sender<std::io::Result<Vec<u8>>>,
-) -> Result<(), Box<Failed>> {
+) -> Result<(), Box<FailedRequest>> {
     while let Some(chunk) = arriving.chunk().await? {
         let left_out = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
         skip -= left_out as u64;

@@ -14,28 +14,28 @@ use wheelhouse_types::retry::MIN_PROGRESS;
 use wheelhouse_types::{Error, Result};
 
 use super::Registry;
-use super::http::Failed;
+use super::http::FailedRequest;
 use crate::image::blob::Blob;
 use crate::image::blob_source::BlobSource;
 use crate::image::manifest::Document;
-use crate::progress::Progress;
+use crate::progress::TransferProgress;
 use crate::stream::{self, StreamWriter};
 
 /// How many blobs are moved at once.
-pub(crate) const AT_ONCE: usize = 4;
+pub(crate) const CONCURRENCY: usize = 4;
 
 /// A blob on its way to a registry.
 #[derive(Clone)]
 pub struct Upload {
     pub blob: Blob,
-    pub supply: BlobSource,
+    pub source: BlobSource,
     /// A repository of the same registry that has it.
-    pub from: Option<String>,
+    pub mount_from: Option<String>,
 }
 
 /// What a push did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pushed {
+pub struct PushSummary {
     /// How many blobs were sent.
     pub uploaded: usize,
     /// Their size in bytes.
@@ -69,16 +69,16 @@ impl Registry {
     pub async fn push_blobs(
         &self,
         uploads: Vec<Upload>,
-        watch: &Arc<dyn Progress>,
-    ) -> Result<Pushed> {
+        watch: &Arc<dyn TransferProgress>,
+    ) -> Result<PushSummary> {
         let pushing = futures::stream::iter(uploads).map(|upload| async move {
             let bytes = upload.blob.size;
             let sent = self.push_blob(&upload, watch).await?;
             Ok::<_, Error>(if sent { Some(bytes) } else { None })
         });
-        let sent: Vec<Option<u64>> = pushing.buffer_unordered(AT_ONCE).try_collect().await?;
+        let sent: Vec<Option<u64>> = pushing.buffer_unordered(CONCURRENCY).try_collect().await?;
         let uploaded = sent.iter().flatten();
-        Ok(Pushed {
+        Ok(PushSummary {
             uploaded: uploaded.clone().count(),
             bytes: uploaded.sum(),
             present: sent.iter().filter(|sent| sent.is_none()).count(),
@@ -97,11 +97,11 @@ impl Registry {
             request.body(document.bytes.clone())
         };
         let response = self.send(put).await?;
-        self.accepted(response, "the manifest").await
+        self.ensure_success(response, "the manifest").await
     }
 
     /// Sends a blob unless it is there, and tells whether it was sent.
-    async fn push_blob(&self, upload: &Upload, watch: &Arc<dyn Progress>) -> Result<bool> {
+    async fn push_blob(&self, upload: &Upload, watch: &Arc<dyn TransferProgress>) -> Result<bool> {
         let url = self.url(&format!("blobs/{}", upload.blob.digest()));
         let found = self.send(|| self.client().head(url.clone())).await?;
         if found.status().is_success() {
@@ -109,14 +109,14 @@ impl Registry {
         }
         if found.status() != StatusCode::NOT_FOUND {
             return Err(self
-                .accepted(found, "looking for a blob")
+                .ensure_success(found, "looking for a blob")
                 .await
                 .map_or_else(|error| error, |_| self.error("it answers oddly")));
         }
         let Some(location) = self.begin(upload).await? else {
             return Ok(false);
         };
-        watch.expect(upload.blob.size);
+        watch.add_expected(upload.blob.size);
         self.upload(upload, location, watch).await?;
         Ok(true)
     }
@@ -125,31 +125,33 @@ impl Registry {
     /// nothing to send.
     async fn begin(&self, upload: &Upload) -> Result<Option<Url>> {
         let mut url = self.url("blobs/uploads/");
-        if let Some(from) = &upload.from {
+        if let Some(from) = &upload.mount_from {
             url.query_pairs_mut()
                 .append_pair("mount", &upload.blob.digest())
                 .append_pair("from", from);
         }
         let post = || self.client().post(url.clone()).header(CONTENT_LENGTH, 0);
         let response = self.send(post).await?;
-        let response = self.accepted(response, "the upload of a blob").await?;
+        let response = self
+            .ensure_success(response, "the upload of a blob")
+            .await?;
         if response.status() == StatusCode::CREATED {
             return Ok(None);
         }
-        self.located(&response).map(Some)
+        self.location_url(&response).map(Some)
     }
 
     async fn upload(
         &self,
         upload: &Upload,
         mut location: Url,
-        watch: &Arc<dyn Progress>,
+        watch: &Arc<dyn TransferProgress>,
     ) -> Result<()> {
         let (mut offset, mut failures) = (0, 0);
         loop {
             let sent = self.send_from(offset, upload, &location, watch).await?;
-            let failed = match Failed::over(sent) {
-                Ok(response) => return self.accepted(response, "a blob").await.map(drop),
+            let failed = match FailedRequest::classify(sent) {
+                Ok(response) => return self.ensure_success(response, "a blob").await.map(drop),
                 Err(failed) => failed,
             };
             failures += 1;
@@ -189,7 +191,7 @@ impl Registry {
             0 => 0,
             last => u64::checked_add(last, 1).filter(|reached| *reached <= size)?,
         };
-        Some((self.located(&response).ok()?, reached))
+        Some((self.location_url(&response).ok()?, reached))
     }
 
     /// Sends the blob from `offset` on, which ends the upload.
@@ -198,12 +200,12 @@ impl Registry {
         offset: u64,
         upload: &Upload,
         location: &Url,
-        watch: &Arc<dyn Progress>,
+        watch: &Arc<dyn TransferProgress>,
     ) -> Result<Result<Response, reqwest::Error>> {
         let mut url = location.clone();
         url.query_pairs_mut()
             .append_pair("digest", &upload.blob.digest());
-        let fault: Fault = Arc::default();
+        let fault: SourceError = Arc::default();
         let size = upload.blob.size;
         let put = || {
             let body = body(upload, offset, watch, &fault);
@@ -229,15 +231,20 @@ impl Registry {
 }
 
 /// Why a blob could not be made, which the other end of a stream cannot tell.
-type Fault = Arc<Mutex<Option<Error>>>;
+type SourceError = Arc<Mutex<Option<Error>>>;
 
 /// The blob from `offset` on, made while it is sent.
-fn body(upload: &Upload, offset: u64, watch: &Arc<dyn Progress>, fault: &Fault) -> Body {
+fn body(
+    upload: &Upload,
+    offset: u64,
+    watch: &Arc<dyn TransferProgress>,
+    fault: &SourceError,
+) -> Body {
     let (sender, receiver) = stream::channel();
     let (upload, fault) = (upload.clone(), fault.clone());
     tokio::task::spawn_blocking(move || {
         let mut writer = StreamWriter::new(sender.clone(), offset);
-        let made = upload.supply.write_as(&upload.blob, &mut writer);
+        let made = upload.source.write_as(&upload.blob, &mut writer);
         match made {
             // When nobody takes the stream any more, the failure is on the other side.
             Ok(()) => drop(std::io::Write::flush(&mut writer)),
@@ -252,5 +259,5 @@ fn body(upload: &Upload, offset: u64, watch: &Arc<dyn Progress>, fault: &Fault) 
     let stream = futures::stream::unfold(receiver, |mut receiver| async {
         Some((receiver.recv().await?, receiver))
     });
-    Body::wrap_stream(stream.inspect_ok(move |chunk| watch.moved(chunk.len() as u64)))
+    Body::wrap_stream(stream.inspect_ok(move |chunk| watch.add_transferred(chunk.len() as u64)))
 }

@@ -9,7 +9,7 @@ use super::push::Upload;
 use crate::image::blob::Blob;
 use crate::image::blob_source::BlobSource;
 use crate::image::manifest::{self, Document, EMPTY};
-use crate::progress::{NoProgress, Progress};
+use crate::progress::{NoProgress, TransferProgress};
 
 /// The header by which a registry says that it lists referrers itself.
 const KNOWS_REFERRERS: &str = "oci-subject";
@@ -26,7 +26,7 @@ impl Registry {
         referrer: &Document,
         subject: &Document,
     ) -> Result<()> {
-        let unwatched: Arc<dyn Progress> = Arc::new(NoProgress);
+        let unwatched: Arc<dyn TransferProgress> = Arc::new(NoProgress);
         self.push_blobs(uploads(content), &unwatched).await?;
         let digest = referrer.blob.digest();
         let response = self.push_document(referrer, &digest).await?;
@@ -47,8 +47,8 @@ fn uploads(content: &Document) -> Vec<Upload> {
         .into_iter()
         .map(|bytes| Upload {
             blob: Blob::of(bytes),
-            supply: BlobSource::Bytes(bytes.to_vec()),
-            from: None,
+            source: BlobSource::Bytes(bytes.to_vec()),
+            mount_from: None,
         })
         .collect()
 }

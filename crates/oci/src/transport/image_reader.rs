@@ -28,7 +28,7 @@ pub trait ImageReader: Send + Sync {
     /// [`Kind::Fetch`], when there is none or it cannot be read.
     fn root(&self) -> Result<Vec<u8>>;
 
-    /// The blob of a descriptor, unchecked: see [`checked`].
+    /// The blob of a descriptor, unchecked: see [`verify_blob`].
     ///
     /// # Errors
     /// As [`ImageReader::root`].
@@ -49,10 +49,10 @@ impl dyn ImageReader + '_ {
     /// # Errors
     /// As [`ImageReader::root`].
     pub fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
-        Ok(checked(self.open(descriptor)?, descriptor))
+        Ok(verify_blob(self.open(descriptor)?, descriptor))
     }
 
-    pub(crate) fn small(
+    pub(crate) fn read_document(
         &self,
         descriptor: &Descriptor,
         what: &str,
@@ -64,7 +64,7 @@ impl dyn ImageReader + '_ {
             return Err(Error::new(Kind::Fetch, message));
         }
         let mut bytes = Vec::new();
-        checked(opened, descriptor)
+        verify_blob(opened, descriptor)
             .read_to_end(&mut bytes)
             .context(Kind::Fetch, failed)?;
         Ok(bytes)
@@ -87,14 +87,14 @@ pub struct SourceImage {
 /// # Errors
 /// [`Kind::Fetch`], when it cannot be read; [`Kind::Input`], when there is none for the
 /// architecture.
-pub fn find(source: Arc<dyn ImageReader>, architecture: Option<&str>) -> Result<SourceImage> {
+pub fn find_image(source: Arc<dyn ImageReader>, architecture: Option<&str>) -> Result<SourceImage> {
     let bytes = source.root()?;
     match index(&bytes, &*source)? {
         Some(index) => {
-            let chosen = choose(&index, architecture, &source.name())?;
-            image(source, &chosen)
+            let chosen = select_platform(&index, architecture, &source.name())?;
+            image_from_descriptor(source, &chosen)
         }
-        None => image_of(source, &bytes),
+        None => image_from_manifest(source, &bytes),
     }
 }
 
@@ -102,17 +102,23 @@ pub fn find(source: Arc<dyn ImageReader>, architecture: Option<&str>) -> Result<
 ///
 /// # Errors
 /// [`Kind::Fetch`], when it cannot be read.
-pub(crate) fn image(source: Arc<dyn ImageReader>, descriptor: &Descriptor) -> Result<SourceImage> {
+pub(crate) fn image_from_descriptor(
+    source: Arc<dyn ImageReader>,
+    descriptor: &Descriptor,
+) -> Result<SourceImage> {
     let opened = source.open_manifest(descriptor)?;
-    let bytes = source.small(descriptor, "manifest", opened)?;
-    image_of(source, &bytes)
+    let bytes = source.read_document(descriptor, "manifest", opened)?;
+    image_from_manifest(source, &bytes)
 }
 
 /// The image of the manifest in `bytes`.
 ///
 /// # Errors
 /// [`Kind::Fetch`], when it cannot be read.
-pub(crate) fn image_of(source: Arc<dyn ImageReader>, bytes: &[u8]) -> Result<SourceImage> {
+pub(crate) fn image_from_manifest(
+    source: Arc<dyn ImageReader>,
+    bytes: &[u8],
+) -> Result<SourceImage> {
     let manifest: ImageManifest = parse(bytes, &*source, "manifest")?;
     let count = manifest.layers().len();
     if count > limits::LAYERS {
@@ -121,7 +127,7 @@ pub(crate) fn image_of(source: Arc<dyn ImageReader>, bytes: &[u8]) -> Result<Sou
         return Err(Error::new(Kind::Fetch, message));
     }
     let opened = source.open(manifest.config())?;
-    let config = source.small(manifest.config(), "configuration", opened)?;
+    let config = source.read_document(manifest.config(), "configuration", opened)?;
     Ok(SourceImage {
         config: parse(&config, &*source, "configuration")?,
         digest: Blob::of(bytes).digest(),
@@ -148,7 +154,11 @@ pub(crate) fn parse<Document: serde::de::DeserializeOwned>(
 }
 
 /// The image of `index` for one architecture.
-pub(crate) fn choose(index: &ImageIndex, wanted: Option<&str>, name: &str) -> Result<Descriptor> {
+pub(crate) fn select_platform(
+    index: &ImageIndex,
+    wanted: Option<&str>,
+    name: &str,
+) -> Result<Descriptor> {
     let named = |descriptor: &Descriptor| {
         descriptor
             .platform()
@@ -156,7 +166,7 @@ pub(crate) fn choose(index: &ImageIndex, wanted: Option<&str>, name: &str) -> Re
             .map(|platform| platform.architecture().to_string())
     };
     let manifests = index.manifests();
-    let own = crate::image::platform::own();
+    let own = crate::image::platform::native_architecture();
     let found = manifests
         .iter()
         .find(|descriptor| named(descriptor).as_deref() == Some(wanted.unwrap_or(own)));
@@ -176,7 +186,7 @@ pub(crate) fn choose(index: &ImageIndex, wanted: Option<&str>, name: &str) -> Re
 }
 
 /// Reads what `reader` reads, and fails unless it is what `descriptor` says.
-pub(crate) fn checked(
+pub(crate) fn verify_blob(
     reader: Box<dyn Read + Send>,
     descriptor: &Descriptor,
 ) -> Box<dyn Read + Send> {
@@ -241,7 +251,7 @@ mod tests {
 
     fn read(bytes: &'static [u8], descriptor: &Descriptor) -> Result<Vec<u8>, String> {
         let mut read = Vec::new();
-        let outcome = checked(Box::new(bytes), descriptor).read_to_end(&mut read);
+        let outcome = verify_blob(Box::new(bytes), descriptor).read_to_end(&mut read);
         outcome.map(|_| read).map_err(|error| error.to_string())
     }
 

@@ -14,9 +14,9 @@ use tokio::runtime::Handle;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_types::Result;
 
-pub use image_reader::{ImageReader, SourceImage, find};
+pub use image_reader::{ImageReader, SourceImage, find_image};
 pub use image_writer::{BlobOutput, ImageWriter};
-pub use wheelhouse_types::image_location::ImageLocation as Location;
+pub use wheelhouse_types::image_location::ImageLocation;
 
 use crate::registry::client::Purpose;
 use crate::registry::{Access, Registry};
@@ -30,23 +30,23 @@ use registry::RegistryReader;
 /// # Errors
 /// [`Kind::Fetch`], when it cannot be read.
 pub async fn open(
-    location: &Location,
+    location: &ImageLocation,
     access: &Access,
     socket: &Path,
 ) -> Result<Arc<dyn ImageReader>> {
     Ok(match location.clone() {
-        Location::Layout { directory, tag } => Arc::new(LayoutReader { directory, tag }),
-        Location::LayoutArchive { file, tag } => {
+        ImageLocation::Layout { directory, tag } => Arc::new(LayoutReader { directory, tag }),
+        ImageLocation::LayoutArchive { file, tag } => {
             opened_archive(file, ArchiveFormat::Layout(tag)).await?
         }
-        Location::DockerArchive { file, name } => {
+        ImageLocation::DockerArchive { file, name } => {
             opened_archive(file, ArchiveFormat::Docker(name)).await?
         }
-        Location::Registry(reference) => Arc::new(RegistryReader {
+        ImageLocation::Registry(reference) => Arc::new(RegistryReader {
             registry: Registry::open(&reference, access, Purpose::Pull).await?,
             handle: Handle::current(),
         }),
-        Location::Daemon { name } => Arc::new(daemon::save(socket, &name).await?),
+        ImageLocation::Daemon { name } => Arc::new(daemon::save(socket, &name).await?),
     })
 }
 
@@ -60,20 +60,22 @@ async fn opened_archive(file: PathBuf, form: ArchiveFormat) -> Result<Arc<dyn Im
 /// Where layers are written while they are made; nothing for a registry, which is asked first what
 /// it has.
 pub(crate) fn destination(
-    location: &Location,
+    location: &ImageLocation,
     socket: &Path,
 ) -> Result<Option<Box<dyn ImageWriter>>> {
     Ok(match location.clone() {
-        Location::Layout { directory, tag } => Some(Box::new(LayoutWriter::new(directory, tag))),
-        Location::LayoutArchive { file, tag } => Some(Box::new(ArchiveWriter::new(
+        ImageLocation::Layout { directory, tag } => {
+            Some(Box::new(LayoutWriter::new(directory, tag)))
+        }
+        ImageLocation::LayoutArchive { file, tag } => Some(Box::new(ArchiveWriter::new(
             file,
             ArchiveFormat::Layout(tag),
         )?)),
-        Location::DockerArchive { file, name } => Some(Box::new(ArchiveWriter::new(
+        ImageLocation::DockerArchive { file, name } => Some(Box::new(ArchiveWriter::new(
             file,
             ArchiveFormat::Docker(name),
         )?)),
-        Location::Daemon { name } => Some(Box::new(DaemonWriter::new(socket, name)?)),
-        Location::Registry(_) => None,
+        ImageLocation::Daemon { name } => Some(Box::new(DaemonWriter::new(socket, name)?)),
+        ImageLocation::Registry(_) => None,
     })
 }

@@ -29,7 +29,7 @@ pub struct ArchiveReader {
     name: String,
     form: ArchiveFormat,
     file: Arc<File>,
-    entries: BTreeMap<String, Place>,
+    entries: BTreeMap<String, EntryLocation>,
     /// What a Docker archive has under which digest.
     digests: BTreeMap<String, String>,
     /// The manifest that a Docker archive has not.
@@ -37,7 +37,7 @@ pub struct ArchiveReader {
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum EntryLocation {
     At { offset: u64, size: u64 },
     Link(String),
 }
@@ -45,7 +45,7 @@ enum Place {
 /// An image in the `manifest.json` of a Docker archive.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
+struct DockerImage {
     config: String,
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
@@ -90,7 +90,8 @@ impl ArchiveReader {
 
     /// Makes a manifest of what the archive lists.
     fn read_docker(&mut self, name: Option<&str>) -> Result<()> {
-        let listed: Vec<Listed> = parse(&self.bytes("manifest.json")?, self, "list of images")?;
+        let listed: Vec<DockerImage> =
+            parse(&self.bytes("manifest.json")?, self, "list of images")?;
         let listed = self.choose(listed, name)?;
         let bytes = self.bytes(&listed.config)?;
         let config: Value = parse(&bytes, self, "configuration")?;
@@ -126,7 +127,7 @@ impl ArchiveReader {
         Ok(Blob { sha256, size }.descriptor(MediaType::ImageLayer))
     }
 
-    fn choose(&self, listed: Vec<Listed>, name: Option<&str>) -> Result<Listed> {
+    fn choose(&self, listed: Vec<DockerImage>, name: Option<&str>) -> Result<DockerImage> {
         let only = listed.len() == 1;
         let mut names = Vec::new();
         for image in listed {
@@ -152,8 +153,8 @@ impl ArchiveReader {
         let mut name = name;
         for _ in 0..4 {
             match self.entries.get(name) {
-                Some(Place::At { offset, size }) => return Ok((*offset, *size)),
-                Some(Place::Link(target)) => name = target,
+                Some(EntryLocation::At { offset, size }) => return Ok((*offset, *size)),
+                Some(EntryLocation::Link(target)) => name = target,
                 None => break,
             }
         }
@@ -162,7 +163,7 @@ impl ArchiveReader {
 
     fn reader(&self, name: &str) -> Result<Box<dyn Read + Send>> {
         let (offset, size) = self.place(name)?;
-        let part = Part {
+        let part = FileRange {
             file: Arc::clone(&self.file),
             offset,
             end: offset + size,
@@ -204,7 +205,7 @@ impl ImageReader for ArchiveReader {
 }
 
 /// Where every file of the archive is, by its name.
-fn entries(file: &File) -> io::Result<BTreeMap<String, Place>> {
+fn entries(file: &File) -> io::Result<BTreeMap<String, EntryLocation>> {
     let mut archive = tar::Archive::new(BufReader::new(file));
     let mut places = BTreeMap::new();
     for entry in archive.entries_with_seek()? {
@@ -214,10 +215,10 @@ fn entries(file: &File) -> io::Result<BTreeMap<String, Place>> {
         let place = match entry.link_name()? {
             // The target of a hard link starts from the root of the archive.
             Some(target) if entry.header().entry_type().is_hard_link() => {
-                Place::Link(beside("", &target))
+                EntryLocation::Link(beside("", &target))
             }
-            Some(target) => Place::Link(beside(&name, &target)),
-            None => Place::At {
+            Some(target) => EntryLocation::Link(beside(&name, &target)),
+            None => EntryLocation::At {
                 offset: entry.raw_file_position(),
                 size: entry.size(),
             },
@@ -246,13 +247,13 @@ fn beside(name: &str, target: &Path) -> String {
 }
 
 /// A part of a file, read without moving anybody else's place in it.
-struct Part {
+struct FileRange {
     file: Arc<File>,
     offset: u64,
     end: u64,
 }
 
-impl Read for Part {
+impl Read for FileRange {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());

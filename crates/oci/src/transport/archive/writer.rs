@@ -18,7 +18,7 @@ use wheelhouse_types::{Error, Kind, Result};
 use super::ArchiveFormat;
 use crate::image::blob::Blob;
 use crate::image::blob_source::BlobSource;
-use crate::image::image_set::{BaseImage, Image, ImageSet};
+use crate::image::image_set::{BaseImage, BuiltImage, ImageSet};
 use crate::image::layer::{BLOCK, END, header, padding};
 use crate::transport::layout;
 use crate::transport::{BlobOutput, ImageWriter};
@@ -203,7 +203,7 @@ fn docker_tail(composed: &ImageSet, name: Option<&str>) -> Result<Vec<(String, V
     ])
 }
 
-fn docker_layers(composed: &ImageSet, image: &Image) -> Vec<String> {
+fn docker_layers(composed: &ImageSet, image: &BuiltImage) -> Vec<String> {
     let base = base_layers(composed).map(|(diff_id, _)| docker_name(diff_id));
     let own = image
         .layers

@@ -74,7 +74,7 @@ pub(crate) fn root(
         (manifests, _) => manifests.iter().find(has_tag),
     };
     let descriptor = found.ok_or_else(|| no_tag(source, &index, tag))?;
-    source.small(descriptor, "manifest", source.open(descriptor)?)
+    source.read_document(descriptor, "manifest", source.open(descriptor)?)
 }
 
 fn no_tag(source: &dyn ImageReader, index: &ImageIndex, tag: Option<&str>) -> Error {

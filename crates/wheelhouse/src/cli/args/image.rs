@@ -12,7 +12,7 @@ use super::GlobalOptions;
 use super::shared::{NetworkOptions, Options};
 use wheelhouse_config::RawOptions;
 use wheelhouse_oci::image::builder::ANNOTATION_PREFIX;
-use wheelhouse_oci::transport::Location;
+use wheelhouse_oci::transport::ImageLocation;
 
 #[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
 #[derive(Debug, Args)]
@@ -54,7 +54,7 @@ pub(crate) struct ImageOptionArgs {
 
     /// Put it upon this image, whose user, command and labels are kept; it is named as a destination is
     #[arg(long, value_name = "IMAGE")]
-    pub(crate) base: Option<Location>,
+    pub(crate) base: Option<ImageLocation>,
 
     /// Put all files into one layer
     #[arg(long)]
@@ -95,7 +95,7 @@ pub(crate) struct RegistryOptions {
 pub(crate) struct ExtractArgs {
     /// The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME],
     /// docker://HOST/NAME[:TAG] or docker-daemon:NAME[:TAG]
-    pub(crate) image: Location,
+    pub(crate) image: ImageLocation,
 
     /// Where the wheelhouse goes
     #[arg(value_name = "DIR", default_value = "wheelhouse")]
@@ -149,17 +149,19 @@ impl ImageArgs {
     ///
     /// # Errors
     /// A destination that is none, or a wheelhouse beside requirements.
-    pub(crate) fn paths(&self) -> Result<(Vec<PathBuf>, Vec<Location>)> {
+    pub(crate) fn paths(&self) -> Result<(Vec<PathBuf>, Vec<ImageLocation>)> {
         let first = self.words.iter().position(|word| names_image(word));
         let (wheelhouses, destinations) = self.words.split_at(first.unwrap_or(self.words.len()));
-        let destinations: Vec<Location> = destinations
+        let destinations: Vec<ImageLocation> = destinations
             .iter()
             .map(|word| word.parse())
             .collect::<Result<_>>()?;
         if destinations.is_empty() && !self.manner.dry_run {
             // What was taken for a wheelhouse is named as what it is not.
             let last = wheelhouses.last().map_or("", String::as_str);
-            return last.parse::<Location>().map(|_| (Vec::new(), Vec::new()));
+            return last
+                .parse::<ImageLocation>()
+                .map(|_| (Vec::new(), Vec::new()));
         }
         if self.builds() && !wheelhouses.is_empty() {
             let message = format!("`{}` is named, and what to build, too", wheelhouses[0]);

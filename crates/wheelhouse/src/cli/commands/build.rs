@@ -16,7 +16,7 @@ use crate::cli::hints::HintStyle;
 use crate::pipeline::additional_set::{self, SetContents};
 use crate::pipeline::{self, BuildJob, RunReport};
 use wheelhouse_config::RawOptions;
-use wheelhouse_oci::find_links::Architectures;
+use wheelhouse_oci::find_links::ArchitectureSelection;
 
 /// A set that comes into the wheelhouse beside that of the request.
 pub(crate) struct AdditionalSet {
@@ -120,7 +120,7 @@ pub(crate) async fn execute(
         let request = match addition.request {
             SetRequest::SameSettings(requirements) => alike(&job.inputs.request, requirements),
             SetRequest::Own(context) => {
-                let other = context.begin(Architectures::Own).await?;
+                let other = context.begin(ArchitectureSelection::Native).await?;
                 let request = other.request.clone();
                 others.push(other);
                 request
@@ -188,7 +188,7 @@ pub(crate) async fn execute_quietly(context: CommandContext) -> Result<()> {
 
 /// Makes the request, and a job of it.
 async fn begin(context: CommandContext, run_options: &RunOptions) -> Result<(Session, BuildJob)> {
-    let session = Box::pin(context.begin(Architectures::Own)).await?;
+    let session = Box::pin(context.begin(ArchitectureSelection::Native)).await?;
     session
         .context
         .check_scope(

@@ -11,7 +11,7 @@ use crate::cli::commands::dry_run;
 use crate::cli::commands::session::CommandContext;
 use crate::pipeline::TargetSelection;
 use crate::pipeline::download::{self, DownloadJob};
-use wheelhouse_oci::find_links::Architectures;
+use wheelhouse_oci::find_links::ArchitectureSelection;
 
 /// Runs the verb.
 pub(crate) fn run(
@@ -26,7 +26,7 @@ pub(crate) fn run(
 }
 
 async fn execute(context: CommandContext, arguments: DownloadArgs) -> Result<()> {
-    let session = context.begin(Architectures::All).await?;
+    let session = context.begin(ArchitectureSelection::All).await?;
     let (run_options, scope) = (&arguments.run_options, session.scope.clone());
     let job = DownloadJob {
         inputs: session.inputs(run_options.lock_policy(), run_options.keep_going),

@@ -18,10 +18,10 @@ use crate::cli::render::{self, Verbosity};
 use crate::cli::{format, output, signals, style};
 use wheelhouse_archive::safe_path::escape_for_display;
 use wheelhouse_config::resolve_settings;
-use wheelhouse_oci::extract::{self, Extracted};
+use wheelhouse_oci::extract::{self, Extraction};
 use wheelhouse_oci::image::builder::path_in_image;
 use wheelhouse_oci::registry::Access;
-use wheelhouse_oci::transport::{self, ImageReader, Location, SourceImage};
+use wheelhouse_oci::transport::{self, ImageLocation, ImageReader, SourceImage};
 
 const SCHEMA: &str = "wheelhouse-extract/1";
 
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &ExtractArgs, globals: &GlobalOptions) -> Result<()
 
 /// An image to be opened.
 pub(crate) struct ImageOpener {
-    location: Location,
+    location: ImageLocation,
     access: Access,
     socket: std::path::PathBuf,
     choice: ImageSelection,
@@ -65,7 +65,7 @@ pub(crate) struct ImageSelection {
 
 impl ImageOpener {
     pub(crate) fn new(
-        location: &Location,
+        location: &ImageLocation,
         read_args: &ImageReadArgs,
         globals: &GlobalOptions,
         process: &ProcessEnv,
@@ -95,7 +95,7 @@ impl ImageOpener {
 
 impl ImageSelection {
     pub(crate) fn find(&self, source: Arc<dyn ImageReader>) -> Result<SourceImage> {
-        transport::find(source, self.architecture.as_deref())
+        transport::find_image(source, self.architecture.as_deref())
     }
 }
 
@@ -103,7 +103,7 @@ fn tell(
     arguments: &ExtractArgs,
     globals: &GlobalOptions,
     image: &SourceImage,
-    extracted: &Extracted,
+    extracted: &Extraction,
 ) {
     let directory = arguments.directory.display().to_string();
     let published = &extracted.published;

@@ -22,7 +22,7 @@ use wheelhouse_oci::image::builder::ImageOptions;
 use wheelhouse_oci::image::builder::path_in_image;
 use wheelhouse_oci::image::layer_writer::LayerWriter;
 use wheelhouse_oci::publish::{PublishRequest, PublishedImages, publish};
-use wheelhouse_oci::transport::Location;
+use wheelhouse_oci::transport::ImageLocation;
 use wheelhouse_store::Store;
 
 const SCHEMA: &str = "wheelhouse-image/1";
@@ -42,7 +42,7 @@ pub(crate) fn run(image: ImageArgs, globals: &GlobalOptions, matches: &ArgMatche
 async fn execute(
     mut context: CommandContext,
     image: ImageArgs,
-    (wheelhouses, destinations): (Vec<PathBuf>, Vec<Location>),
+    (wheelhouses, destinations): (Vec<PathBuf>, Vec<ImageLocation>),
 ) -> Result<()> {
     let mut job = job(&context, &image, wheelhouses, destinations)?;
     let (json, quiet) = (context.json, context.settings.quiet > 0);
@@ -67,7 +67,7 @@ async fn execute(
     if json {
         output::data(&format!("{:#}\n", as_json(&published, &named, dry_run)));
     } else {
-        output::data(&format!("{}\n", published.composed.root().blob.digest()));
+        output::data(&format!("{}\n", published.images.root().blob.digest()));
         if !quiet {
             output::status(&summary(&published, &named, dry_run));
         }
@@ -79,7 +79,7 @@ fn job(
     context: &CommandContext,
     image: &ImageArgs,
     mut wheelhouses: Vec<PathBuf>,
-    destinations: Vec<Location>,
+    destinations: Vec<ImageLocation>,
 ) -> Result<PublishRequest> {
     let process = &context.process;
     let manner = &image.manner;
@@ -88,14 +88,14 @@ fn job(
     }
     let created = process.environment.get_nonempty("SOURCE_DATE_EPOCH");
     let cache = context.settings.cache.clone();
-    let below = |location: Location| location.below(&process.directory);
+    let below = |location: ImageLocation| location.below(&process.directory);
     Ok(PublishRequest {
         wheelhouses: wheelhouses
             .iter()
             .map(|path| process.directory.join(path))
             .collect(),
         destinations: destinations.into_iter().map(below).collect(),
-        manner: ImageOptions {
+        options: ImageOptions {
             path: path_in_image(&manner.path)?,
             single_layer: manner.single_layer,
             created: created.map(epoch).transpose()?,
@@ -111,7 +111,7 @@ fn job(
             context.notices.clone(),
         ),
         socket: registry_access::socket(process),
-        maker: LayerWriter {
+        layer_writer: LayerWriter {
             threads: process.processors,
             store: cache.and_then(|cache| Store::open(cache).ok()),
         },
@@ -126,8 +126,8 @@ fn epoch(text: &str) -> Result<i64> {
     })
 }
 
-fn summary(published: &PublishedImages, destinations: &[Location], dry_run: bool) -> String {
-    let composed = &published.composed;
+fn summary(published: &PublishedImages, destinations: &[ImageLocation], dry_run: bool) -> String {
+    let composed = &published.images;
     let packages = composed
         .images
         .iter()
@@ -153,8 +153,8 @@ fn summary(published: &PublishedImages, destinations: &[Location], dry_run: bool
     text
 }
 
-fn as_json(published: &PublishedImages, destinations: &[Location], dry_run: bool) -> Value {
-    let composed = &published.composed;
+fn as_json(published: &PublishedImages, destinations: &[ImageLocation], dry_run: bool) -> Value {
+    let composed = &published.images;
     let images = composed.images.iter().map(|image| {
         let layers = image
             .layers

@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &InspectArgs, globals: &GlobalOptions) -> Result<()
             let hint = format!("An image is named with its place, such as `{meant}`.");
             return Err(Error::new(Kind::Input, message).with_hint(hint));
         }
-        inspect::directory(&directory)?
+        inspect::inspect_directory(&directory)?
     };
     let text = if globals.json {
         format!("{:#}\n", as_json(&arguments.what, &found))
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &InspectArgs, globals: &GlobalOptions) -> Result<()
 async fn look(opening: ImageOpener) -> Result<Inspection> {
     let (source, choice) = opening.open().await?;
     wheelhouse_fs::interruption::blocking(move || {
-        inspect::image(&choice.find(source)?, choice.path.as_deref())
+        inspect::inspect_image(&choice.find(source)?, choice.path.as_deref())
     })
     .await
 }

@@ -12,7 +12,7 @@ use crate::cli::commands::session::CommandContext;
 use crate::cli::output;
 use crate::pipeline::TargetSelection;
 use crate::pipeline::lock::{self, LockChange, LockJob, LockResult};
-use wheelhouse_oci::find_links::Architectures;
+use wheelhouse_oci::find_links::ArchitectureSelection;
 use wheelhouse_publish::write_file;
 
 const SCHEMA: &str = "wheelhouse-lock/1";
@@ -25,7 +25,7 @@ pub(crate) fn run(lock: LockArgs, globals: &GlobalOptions, matches: &ArgMatches)
 }
 
 async fn execute(context: CommandContext, arguments: LockArgs) -> Result<()> {
-    let session = context.begin(Architectures::All).await?;
+    let session = context.begin(ArchitectureSelection::All).await?;
     let (context, scope) = (&session.context, session.scope.clone());
     let job = LockJob {
         inputs: session.inputs(arguments.upgrades.lock_policy(), false),

@@ -57,8 +57,8 @@ fn credentials(options: &RegistryOptions, process: &ProcessEnv) -> Credentials {
         docker.map(|directory| directory.join("config.json")),
     ];
     Credentials {
-        named: named.map(|path| process.directory.join(path)),
-        usual: usual.into_iter().flatten().collect(),
+        auth_file: named.map(|path| process.directory.join(path)),
+        default_files: usual.into_iter().flatten().collect(),
     }
 }
 

@@ -28,7 +28,7 @@ use wheelhouse_config::{
 };
 use wheelhouse_fs::locks;
 use wheelhouse_fs::scratch::Scratch;
-use wheelhouse_oci::find_links::{self, Architectures, Bringing};
+use wheelhouse_oci::find_links::{self, ArchitectureSelection, ImageFetcher};
 use wheelhouse_store::Store;
 
 /// All that a run needs and that can be known without a runtime.
@@ -195,7 +195,7 @@ impl CommandContext {
 
     /// Makes the request and opens what carrying it out needs; of images among the `--find-links`
     /// places, those for `architectures` are brought into the cache.
-    pub(crate) async fn begin(self, architectures: Architectures) -> Result<Session> {
+    pub(crate) async fn begin(self, architectures: ArchitectureSelection) -> Result<Session> {
         let started = Instant::now();
         let (context, built, source) = self.request().await?;
         let BuiltRequest {
@@ -212,7 +212,7 @@ impl CommandContext {
         let mut linked = Vec::new();
         for image in images {
             let bringing = context.bringing(&image, &request, architectures, &store)?;
-            linked.push(find_links::bring(image, bringing).await?);
+            linked.push(find_links::fetch(image, bringing).await?);
         }
         request.indexes.images = linked.into();
         let python = context.process.locate_python(request.python.as_deref());
@@ -239,9 +239,9 @@ impl CommandContext {
         &self,
         image: &ImageLocation,
         request: &Request,
-        architectures: Architectures,
+        architectures: ArchitectureSelection,
         store: &Store,
-    ) -> Result<Bringing> {
+    ) -> Result<ImageFetcher> {
         let root = store.root();
         // The engine names files by URLs, which know neither links nor `..`.
         let root = fs_err::canonicalize(root).context(Kind::Publish, || {
@@ -252,7 +252,7 @@ impl CommandContext {
         let host = image.registry();
         let trusted = &request.network.trusted_hosts;
         access.insecure |= trusted.iter().any(|trusted| host == Some(trusted));
-        Ok(Bringing {
+        Ok(ImageFetcher {
             cache: root.join(cache::IMAGES),
             architectures,
             access,

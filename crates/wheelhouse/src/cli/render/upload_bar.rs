@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::render::{Verbosity, can_be_live};
 use crate::cli::{format, style};
-use wheelhouse_oci::progress::Progress;
+use wheelhouse_oci::progress::TransferProgress;
 
 /// How often live lines move.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -87,15 +87,15 @@ impl UploadBar {
     }
 }
 
-impl Progress for UploadBar {
-    fn expect(&self, bytes: u64) {
+impl TransferProgress for UploadBar {
+    fn add_expected(&self, bytes: u64) {
         self.0
             .set_style(form("{spinner} Uploading [{bar:24}] {msg}"));
         self.0.inc_length(bytes);
         self.show();
     }
 
-    fn moved(&self, bytes: u64) {
+    fn add_transferred(&self, bytes: u64) {
         self.0.inc(bytes);
         self.show();
     }

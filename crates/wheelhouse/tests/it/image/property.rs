@@ -15,7 +15,7 @@ use wheelhouse_oci::image::layer_writer::LayerWriter;
 use wheelhouse_oci::progress::NoProgress;
 use wheelhouse_oci::publish::{PublishRequest, publish};
 use wheelhouse_oci::registry::{Access, Credentials};
-use wheelhouse_oci::transport::{self, Location};
+use wheelhouse_oci::transport::{self, ImageLocation};
 use wheelhouse_publish::manifest_bytes;
 
 use crate::support::{random_bytes, sha256};
@@ -74,8 +74,8 @@ fn write(directory: &Path, wheels: &Files, others: &Files, reversed: bool) {
 fn access() -> Access {
     Access {
         credentials: Credentials {
-            named: None,
-            usual: Vec::new(),
+            auth_file: None,
+            default_files: Vec::new(),
         },
         certificates: None,
         insecure: false,
@@ -88,11 +88,11 @@ fn access() -> Access {
 }
 
 /// Builds an image of the wheelhouse and returns its digest.
-async fn image(wheelhouse: PathBuf, destination: &Location, threads: usize) -> String {
+async fn image(wheelhouse: PathBuf, destination: &ImageLocation, threads: usize) -> String {
     let job = PublishRequest {
         wheelhouses: vec![wheelhouse],
         destinations: vec![destination.clone()],
-        manner: ImageOptions {
+        options: ImageOptions {
             path: "opt/app-root/wheelhouse".to_owned(),
             single_layer: false,
             created: None,
@@ -103,20 +103,20 @@ async fn image(wheelhouse: PathBuf, destination: &Location, threads: usize) -> S
         base: None,
         access: access(),
         socket: "/nowhere".into(),
-        maker: LayerWriter {
+        layer_writer: LayerWriter {
             threads,
             store: None,
         },
     };
     let published = publish(job, Arc::new(NoProgress)).await.unwrap();
-    published.composed.root().blob.digest()
+    published.images.root().blob.digest()
 }
 
-async fn extract(location: &Location, directory: PathBuf) {
+async fn extract(location: &ImageLocation, directory: PathBuf) {
     let opened = transport::open(location, &access(), Path::new("/nowhere")).await;
     let opened = opened.unwrap();
     wheelhouse_fs::interruption::blocking(move || {
-        let image = transport::find(opened, Some("amd64"))?;
+        let image = transport::find_image(opened, Some("amd64"))?;
         extract::extract(&image, None, &directory)
     })
     .await
@@ -134,9 +134,9 @@ proptest! {
         let path = |name: &str| place.path().join(name);
         write(&path("one"), &wheels, &others, false);
         write(&path("two"), &wheels, &others, true);
-        let layout: Location = format!("oci:{}:1", path("layout").display()).parse().unwrap();
+        let layout: ImageLocation = format!("oci:{}:1", path("layout").display()).parse().unwrap();
         let archive = format!("oci-archive:{}:1", path("layout.tar").display());
-        let archive: Location = archive.parse().unwrap();
+        let archive: ImageLocation = archive.parse().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let one = image(path("one"), &layout, 1).await;

@@ -23,7 +23,7 @@ const NAMES: u64 = 256 << 20;
 
 /// The kinds of things that a name stands for.
 #[derive(Clone, Debug)]
-pub(super) enum Node<C> {
+pub(super) enum FsNode<C> {
     File(C),
     /// A symbolic link to this path.
     Link(String),
@@ -34,8 +34,8 @@ pub(super) enum Node<C> {
 }
 
 /// The names of an image. Paths are relative to the root, without `.` and `..`.
-pub(super) struct Root<C> {
-    nodes: BTreeMap<String, Placed<C>>,
+pub(super) struct RootFs<C> {
+    nodes: BTreeMap<String, LayeredNode<C>>,
     layer: usize,
     /// The directory of the last entry, as it was called and where it is: mostly that of the next one,
     /// too. Forgotten when a link comes or goes.
@@ -43,12 +43,12 @@ pub(super) struct Root<C> {
     names_left: Cell<u64>,
 }
 
-struct Placed<C> {
-    node: Node<C>,
+struct LayeredNode<C> {
+    node: FsNode<C>,
     layer: usize,
 }
 
-impl<C: Clone> Root<C> {
+impl<C: Clone> RootFs<C> {
     pub(super) fn new() -> Self {
         Self {
             nodes: BTreeMap::new(),
@@ -99,26 +99,26 @@ impl<C: Clone> Root<C> {
     ///
     /// # Errors
     /// Names that take more memory than they may.
-    pub(super) fn put(&mut self, path: String, node: Node<C>) -> Result<()> {
+    pub(super) fn put(&mut self, path: String, node: FsNode<C>) -> Result<()> {
         let target = match &node {
-            Node::Link(target) | Node::Broken(target) => target.len(),
-            Node::File(_) | Node::Other => 0,
+            FsNode::Link(target) | FsNode::Broken(target) => target.len(),
+            FsNode::File(_) | FsNode::Other => 0,
         };
         self.spend(path.len() + target)
             .map_err(|fault| fault.of(&path, ""))?;
         self.remove_if(&path, |_| true);
-        if matches!(node, Node::Link(_)) {
+        if matches!(node, FsNode::Link(_)) {
             self.last_directory = None;
         }
         let layer = self.layer;
-        self.nodes.insert(path, Placed { node, layer });
+        self.nodes.insert(path, LayeredNode { node, layer });
         Ok(())
     }
 
     /// Places a hard link to the file at `target`.
     ///
     /// # Errors
-    /// As [`Root::put`].
+    /// As [`RootFs::put`].
     pub(super) fn put_hard_link(&mut self, path: String, target: &str) -> Result<()> {
         // A link to a symbolic link is that link once more.
         let place = self
@@ -129,7 +129,7 @@ impl<C: Clone> Root<C> {
         }
         let node = match self.nodes.get(&place) {
             Some(placed) => placed.node.clone(),
-            None => Node::Broken(target.to_owned()),
+            None => FsNode::Broken(target.to_owned()),
         };
         self.put(path, node)
     }
@@ -169,17 +169,17 @@ impl<C: Clone> Root<C> {
                 let name = format!("{prefix}{inner}");
                 self.spend(name.len()).map_err(|fault| fault.of(path, ""))?;
                 match &placed.node {
-                    Node::File(content) => {
+                    FsNode::File(content) => {
                         files.insert(name, content.clone());
                     }
-                    Node::Link(target) => {
+                    FsNode::Link(target) => {
                         let end = match self.resolved(path, true) {
                             Ok(end) if links < MOST_LINKS => end,
-                            Ok(_) => return Err(Fault::Links.of(path, target)),
+                            Ok(_) => return Err(PathError::Links.of(path, target)),
                             Err(fault) => return Err(fault.of(path, target)),
                         };
                         match self.nodes.get(&end).map(|placed| &placed.node) {
-                            Some(Node::File(content)) => {
+                            Some(FsNode::File(content)) => {
                                 files.insert(name, content.clone());
                             }
                             None if self.below(&end).next().is_some() => {
@@ -188,8 +188,8 @@ impl<C: Clone> Root<C> {
                             _ => return Err(dangling(path, target)),
                         }
                     }
-                    Node::Broken(target) => return Err(dangling(path, target)),
-                    Node::Other => {
+                    FsNode::Broken(target) => return Err(dangling(path, target)),
+                    FsNode::Other => {
                         return Err(invalid_entry(path, "is neither a file nor a directory"));
                     }
                 }
@@ -208,7 +208,7 @@ impl<C: Clone> Root<C> {
             .collect()
     }
 
-    fn resolved(&self, path: &str, follow_last: bool) -> Result<String, Fault> {
+    fn resolved(&self, path: &str, follow_last: bool) -> Result<String, PathError> {
         let mut pending: Vec<&str> = components(path).rev().collect();
         let mut real = String::new();
         let mut links = 0;
@@ -223,17 +223,17 @@ impl<C: Clone> Root<C> {
             }
             real.push_str(component);
             if real.len() > MAX_NAME_LENGTH {
-                return Err(Fault::Length);
+                return Err(PathError::Length);
             }
             if (follow_last || !pending.is_empty())
-                && let Some(Placed {
-                    node: Node::Link(target),
+                && let Some(LayeredNode {
+                    node: FsNode::Link(target),
                     ..
                 }) = self.nodes.get(&real)
             {
                 links += 1;
                 if links > MOST_LINKS {
-                    return Err(Fault::Links);
+                    return Err(PathError::Links);
                 }
                 self.spend(target.len())?;
                 real.truncate(if target.starts_with('/') { 0 } else { parent });
@@ -244,21 +244,21 @@ impl<C: Clone> Root<C> {
     }
 
     /// Returns what is below the directory at `path`, all of it.
-    fn below(&self, path: &str) -> impl Iterator<Item = (&String, &Placed<C>)> {
+    fn below(&self, path: &str) -> impl Iterator<Item = (&String, &LayeredNode<C>)> {
         let start = directory_prefix(path);
         self.nodes
             .range(start.clone()..)
             .take_while(move |(path, _)| path.starts_with(&start))
     }
 
-    fn remove_if(&mut self, path: &str, gone: impl Fn(&Placed<C>) -> bool) {
+    fn remove_if(&mut self, path: &str, gone: impl Fn(&LayeredNode<C>) -> bool) {
         if self.nodes.get(path).is_some_and(&gone) {
             self.remove(path);
         }
         self.remove_below_if(path, gone);
     }
 
-    fn remove_below_if(&mut self, path: &str, gone: impl Fn(&Placed<C>) -> bool) {
+    fn remove_below_if(&mut self, path: &str, gone: impl Fn(&LayeredNode<C>) -> bool) {
         let below = self.below(path).filter(|(_, placed)| gone(placed));
         let paths: Vec<String> = below.map(|(path, _)| path.clone()).collect();
         for path in paths {
@@ -272,21 +272,21 @@ impl<C: Clone> Root<C> {
         }
     }
 
-    fn spend(&self, bytes: usize) -> Result<(), Fault> {
+    fn spend(&self, bytes: usize) -> Result<(), PathError> {
         let left = self.names_left.get().checked_sub(bytes as u64);
-        self.names_left.set(left.ok_or(Fault::Names)?);
+        self.names_left.set(left.ok_or(PathError::Names)?);
         Ok(())
     }
 }
 
 /// A reason to refuse a path.
-enum Fault {
+enum PathError {
     Links,
     Length,
     Names,
 }
 
-impl Fault {
+impl PathError {
     /// Makes the error of the path `name`, which is a link to `target` unless that is empty.
     fn of(&self, name: &str, target: &str) -> Error {
         let link = if target.is_empty() {
@@ -340,14 +340,14 @@ mod tests {
 
     /// Returns a root of layers, each a list of `NAME`, `NAME/`, `NAME -> TARGET` (a symbolic link) and `NAME =
     /// TARGET` (a hard link). The content of a file names its layer and path.
-    fn root(layers: &[&[&str]]) -> Root<String> {
-        let mut root = Root::new();
+    fn root(layers: &[&[&str]]) -> RootFs<String> {
+        let mut root = RootFs::new();
         for (number, layer) in layers.iter().enumerate() {
             root.begin_layer();
             for entry in *layer {
                 if let Some((name, target)) = entry.split_once(" -> ") {
                     let path = root.place_of(name).unwrap();
-                    root.put(path, Node::Link(target.to_owned())).unwrap();
+                    root.put(path, FsNode::Link(target.to_owned())).unwrap();
                 } else if let Some((name, target)) = entry.split_once(" = ") {
                     let path = root.place_of(name).unwrap();
                     root.put_hard_link(path, target).unwrap();
@@ -360,7 +360,7 @@ mod tests {
                     root.put_directory(&path);
                 } else {
                     let path = root.place_of(entry).unwrap();
-                    root.put(path, Node::File(format!("{number}:{entry}")))
+                    root.put(path, FsNode::File(format!("{number}:{entry}")))
                         .unwrap();
                 }
             }
@@ -515,19 +515,19 @@ mod tests {
         assert_fault(&[&["w/a -> /etc/passwd"]], "w", "`/etc/passwd`");
         assert_files(&[&["x = gone", "y -> y", "w/a"]], "w", &["a 0:w/a"]);
         let mut root = root(&[&["w/a"]]);
-        root.put("x".to_owned(), Node::Other).unwrap();
+        root.put("x".to_owned(), FsNode::Other).unwrap();
         assert_eq!(root.files("w").unwrap().len(), 1);
-        root.put("w/pipe".to_owned(), Node::Other).unwrap();
+        root.put("w/pipe".to_owned(), FsNode::Other).unwrap();
         assert!(root.files("w").is_err());
     }
 
     #[test]
     fn limits_memory_of_names() {
-        let mut root = Root::new();
+        let mut root = RootFs::new();
         root.names_left.set(1000);
         let paths = (0..).map(|number| format!("{number}{}", "x".repeat(90)));
         let fault = paths
-            .map(|path| root.put(path, Node::File(())))
+            .map(|path| root.put(path, FsNode::File(())))
             .find_map(Result::err);
         assert!(fault.unwrap().to_string().contains("names"));
         let held: usize = root.nodes.keys().map(String::len).sum();
