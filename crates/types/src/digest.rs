@@ -67,26 +67,26 @@ impl From<Sha256> for String {
     }
 }
 
-/// The digests somebody published for a file: algorithm name (as in `hashlib`) to lower-case
+/// The digests published for a file: algorithm name (as in `hashlib`) to lower-case
 /// hexadecimal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Hashes(pub BTreeMap<String, String>);
 
 impl Hashes {
-    /// The set that holds `sha256` alone.
+    /// Creates the set that holds `sha256` alone.
     #[must_use]
     pub fn sha256_only(sha256: Sha256) -> Self {
         Self(BTreeMap::from([("sha256".to_owned(), sha256.to_string())]))
     }
 
-    /// The published SHA-256, if there is a well-formed one.
+    /// Returns the published SHA-256 if it is well-formed.
     #[must_use]
     pub fn sha256(&self) -> Option<Sha256> {
         self.0.get("sha256")?.parse().ok()
     }
 
-    /// Whether nothing was published.
+    /// Returns whether no digest was published.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

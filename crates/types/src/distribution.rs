@@ -14,10 +14,13 @@ use crate::redact::redacted;
 /// One version of one package, as a resolution settled it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
+    /// The normalized name.
     pub name: PackageName,
     /// Unknown only for a direct reference whose metadata was not read yet.
     pub version: Option<Version>,
+    /// The index or place that offered it.
     pub origin: Origin,
+    /// The source of its wheel.
     pub source: Source,
     /// Digests that the request demands (`--hash`), `algorithm:hex`; the file must match one of
     /// them. Empty when the request demands none.
@@ -33,19 +36,25 @@ impl fmt::Display for Distribution {
     }
 }
 
-/// Who offered a distribution. URLs carry no credentials.
+/// The origin of a distribution. URLs carry no credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Origin {
     /// An index with the simple repository API.
-    Index { url: String },
+    Index {
+        /// The URL, without credentials.
+        url: String,
+    },
     /// A `--find-links` directory or page.
-    FindLinks { location: String },
+    FindLinks {
+        /// The directory or page.
+        location: String,
+    },
     /// A requirement that names the file, tree or repository itself.
     Direct,
 }
 
-/// What a wheel is made from.
+/// The source of a wheel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A wheel, used as it is.
@@ -53,7 +62,10 @@ pub enum Source {
     /// A source distribution to build.
     Sdist(Artifact),
     /// A local source tree to build.
-    Tree { path: PathBuf },
+    Tree {
+        /// The absolute path.
+        path: PathBuf,
+    },
     /// A commit of a Git repository to build.
     Git {
         /// The repository, without `git+` and without credentials.
@@ -62,12 +74,13 @@ pub enum Source {
         requested: Option<String>,
         /// The commit it stands for, in full.
         commit: String,
+        /// The directory inside that holds the project.
         subdirectory: Option<PathBuf>,
     },
 }
 
 impl Source {
-    /// The file behind the source, if it is one.
+    /// Returns the file behind the source, if the source is one.
     #[must_use]
     pub fn artifact(&self) -> Option<&Artifact> {
         match self {
@@ -94,20 +107,21 @@ impl fmt::Display for Source {
 pub struct Artifact {
     /// The file's own name, `example-1.0-py3-none-any.whl`.
     pub filename: String,
+    /// The directory or page.
     pub location: Location,
     /// In bytes, as published.
     pub size: Option<u64>,
-    /// As published by the index, the URL's fragment or the lock.
+    /// The digests published by the index, the URL's fragment or the lock.
     pub hashes: Hashes,
-    /// When the index took the file in, in milliseconds since 1970-01-01 UTC.
+    /// The upload time at the index, in milliseconds since 1970-01-01 UTC.
     pub uploaded: Option<i64>,
-    /// Why the index has yanked it, if it has (PEP 592); empty where it does not say.
+    /// The reason for yanking (PEP 592), if the index has yanked the file; empty if it gives none.
     pub yanked: Option<String>,
     /// The directory inside a direct sdist that holds the project.
     pub subdirectory: Option<PathBuf>,
 }
 
-/// Where a file is.
+/// The location of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// `http` or `https`, without credentials.
@@ -115,10 +129,15 @@ pub enum Location {
     /// A local file.
     Path(PathBuf),
     /// A file of the wheelhouse in an image, which is named as skopeo does.
-    Image { image: String, filename: String },
+    Image {
+        /// The image, as skopeo names it.
+        image: String,
+        /// The file name.
+        filename: String,
+    },
 }
 
-/// How the names of images begin (skopeo's transports).
+/// The prefixes of image names (skopeo's transports).
 pub const IMAGE_TRANSPORTS: [&str; 5] = [
     "oci:",
     "oci-archive:",
@@ -127,7 +146,7 @@ pub const IMAGE_TRANSPORTS: [&str; 5] = [
     "docker-daemon:",
 ];
 
-/// Whether `text` begins as the name of an image does, and not as a path or another URL.
+/// Returns whether `text` begins as the name of an image does, and not as a path or another URL.
 #[must_use]
 pub fn names_image(text: &str) -> bool {
     let mut transports = IMAGE_TRANSPORTS.iter();

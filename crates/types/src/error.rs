@@ -1,4 +1,4 @@
-//! What goes wrong: a fragment that names the thing, an optional hint, a cause, and a kind.
+//! Errors: a message that names the object, an optional hint, a cause, and a kind.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -17,7 +17,7 @@ pub struct Error {
 /// A result whose failure is an [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What class of failure it is; each has its own exit code.
+/// The class of a failure; each has its own exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Wrong usage, or an input that cannot be read.
@@ -32,12 +32,12 @@ pub enum Kind {
     Verification,
     /// The result could not be written or published.
     Publish,
-    /// The run was told to stop.
+    /// The run was interrupted.
     Interrupted,
 }
 
 impl Error {
-    /// Makes an error whose `message` is a lower-case fragment that names the thing it is about.
+    /// Creates an error whose `message` is a lower-case fragment that names the thing it is about.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -78,6 +78,7 @@ impl Error {
         self
     }
 
+    /// Returns the class of the failure.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
@@ -97,13 +98,13 @@ impl Error {
         }
     }
 
-    /// The hint of this error, or the nearest one among its causes.
+    /// Returns the hint of this error, or the nearest one among its causes.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref().or_else(|| self.cause()?.hint())
     }
 
-    /// An error with the same kind, words, hint, detail and log, for a second caller that waits for it.
+    /// Creates an error with the same kind, words, hint, detail and log, for a second caller that waits for it.
     #[must_use]
     pub fn to_shared(&self) -> Self {
         Self {
@@ -116,13 +117,13 @@ impl Error {
         }
     }
 
-    /// The detail of this error, or the nearest one among its causes.
+    /// Returns the detail of this error, or the nearest one among its causes.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.detail.as_deref().or_else(|| self.cause()?.detail())
     }
 
-    /// The end of the log of this error, or the nearest one among its causes.
+    /// Returns the end of the log of this error, or the nearest one among its causes.
     #[must_use]
     pub fn log(&self) -> Option<&str> {
         self.log.as_deref().or_else(|| self.cause()?.log())
@@ -133,7 +134,7 @@ impl Error {
         source.downcast_ref()
     }
 
-    /// The message and those of all causes, joined with `: `, each said once.
+    /// Returns the message and those of all causes, joined with `: `; a message that is already contained is left out.
     #[must_use]
     pub fn display_chain(&self) -> String {
         let mut sentence = self.message.clone();

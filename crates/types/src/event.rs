@@ -1,4 +1,4 @@
-//! Events: what a run tells while it goes on, for a terminal, a log or a program.
+//! Events of a run, for a terminal, a log or a program.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub trait Observer: Send + Sync {
     /// Takes one event; must not block.
     fn observe(&self, event: &Event);
 
-    /// Whether [`Event::BuildOutput`] is wanted.
+    /// Returns whether the observer uses [`Event::BuildOutput`].
     fn wants_output(&self) -> bool {
         false
     }
@@ -24,28 +24,46 @@ pub trait Observer: Send + Sync {
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The target is known.
-    Target { label: String, python: String },
-    /// What the run starts from is known.
+    Target {
+        /// The target as messages name it.
+        label: String,
+        /// The path of the interpreter; empty for a foreign target.
+        python: String,
+    },
+    /// The inputs of the run are known.
     Inputs {
         /// The files that say what is required; the command line beside them is not named.
         from: Vec<String>,
-        /// What lies beside them and also says so, but is not used.
+        /// Files beside them that also declare requirements, but are not used.
         unused: Vec<String>,
     },
     /// A phase begins.
-    PhaseStarted { phase: Phase },
+    PhaseStarted {
+        /// The phase.
+        phase: Phase,
+    },
     /// A phase has ended.
-    PhaseFinished { phase: Phase, seconds: f64 },
+    PhaseFinished {
+        /// The phase.
+        phase: Phase,
+        /// The duration in seconds.
+        seconds: f64,
+    },
     /// The resolution considers a version.
-    Considering { package: String },
+    Considering {
+        /// The package.
+        package: String,
+    },
     /// The lock is settled.
     Locked {
+        /// The packages.
         packages: usize,
-        /// Whether an earlier lock still held and nothing was resolved.
+        /// True if an earlier lock still held and nothing was resolved.
         kept: bool,
     },
     /// The lock has another version of a package than the lock of the previous run.
     VersionChanged {
+        /// The package.
         package: String,
         /// `None` for a package that is new.
         from: Option<String>,
@@ -54,97 +72,164 @@ pub enum Event {
     },
     /// A file begins to arrive.
     FetchStarted {
+        /// The package.
         package: String,
+        /// The file name.
         filename: String,
+        /// The size in bytes.
         bytes: Option<u64>,
     },
     /// More of a file has arrived; `received` counts from its beginning.
-    FetchProgress { filename: String, received: u64 },
+    FetchProgress {
+        /// The file name.
+        filename: String,
+        /// The bytes received so far.
+        received: u64,
+    },
     /// A file has not arrived and is tried again.
     FetchRetried {
+        /// The file name.
         filename: String,
+        /// The reason.
         reason: String,
+        /// The delay before the next attempt, in seconds.
         delay_seconds: f64,
     },
     /// A host did not answer as it should, and is asked again for the first time in this run.
     HostRetried {
+        /// The host, with its port if it is not the default.
         host: String,
+        /// The reason.
         reason: String,
+        /// The delay before the next attempt, in seconds.
         delay_seconds: f64,
     },
     /// A file has arrived and its digest is right.
     FetchFinished {
+        /// The file name.
         filename: String,
+        /// The size in bytes.
         bytes: u64,
+        /// The duration in seconds.
         seconds: f64,
     },
-    /// A file will not arrive. Nobody may miss it; for whoever does, an error follows.
-    FetchFailed { filename: String },
+    /// A download failed; an error follows only if the file is needed.
+    FetchFailed {
+        /// The file name.
+        filename: String,
+    },
     /// A build begins.
-    BuildStarted { package: String },
+    BuildStarted {
+        /// The package.
+        package: String,
+    },
     /// A build cannot go on yet.
-    BuildWaiting { package: String, wait: Wait },
+    BuildWaiting {
+        /// The package.
+        package: String,
+        /// The reason.
+        wait: Wait,
+    },
     /// A build enters a hook of its build backend.
-    BuildHook { package: String, hook: String },
+    BuildHook {
+        /// The package.
+        package: String,
+        /// The name of the hook (PEP 517).
+        hook: String,
+    },
     /// The hook has ended, well or not.
     BuildHookFinished {
+        /// The package.
         package: String,
+        /// The name of the hook (PEP 517).
         hook: String,
+        /// The duration in seconds.
         seconds: f64,
     },
     /// A build backend has written a line.
-    BuildOutput { package: String, line: String },
+    BuildOutput {
+        /// The package.
+        package: String,
+        /// The line, without its end.
+        line: String,
+    },
     /// A build has ended well. The time is its own: without waiting for a job, for other builds or for
     /// what it requires.
-    BuildFinished { package: String, seconds: f64 },
+    BuildFinished {
+        /// The package.
+        package: String,
+        /// The duration in seconds.
+        seconds: f64,
+    },
     /// A step of the plan is done.
     StepFinished {
+        /// The package.
         package: String,
+        /// The file name.
         filename: String,
+        /// The digest of the file.
         sha256: Sha256,
+        /// The size in bytes.
         bytes: u64,
+        /// The way in which the wheel was obtained.
         outcome: Outcome,
     },
     /// A step of the plan has failed, and the others go on.
-    StepFailed { package: String, reason: String },
+    StepFailed {
+        /// The package.
+        package: String,
+        /// The reason.
+        reason: String,
+    },
     /// A download has all that one target needs.
     TargetFinished {
-        /// As in file names, `cp312-win_amd64`.
+        /// The name as in file names, `cp312-win_amd64`.
         target: String,
+        /// The target as messages name it.
         label: String,
         /// The packages of its lock.
         packages: usize,
+        /// The number of wheels.
         wheels: usize,
-        /// Whether it is the target of this machine.
+        /// True for the target of this machine.
         host: bool,
         /// The packages that are there as sdists: to be built on a host of that target.
         to_build: Vec<String>,
-        /// Those of them whose back end fails here.
+        /// Those of them whose build backend fails here.
         unknown: Vec<Unknown>,
     },
     /// Something the user should know that ends nothing.
     Warning {
+        /// The message.
         message: String,
+        /// The remedy, if there is one.
         #[serde(skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
     /// Wheels and sdists that an earlier run put into `directory` were removed, because the set has them no more.
     Removed {
+        /// The directory.
         directory: String,
+        /// The file names.
         files: Vec<String>,
     },
     /// The wheelhouse is complete.
     Finished {
+        /// The directory.
         directory: String,
+        /// The number of fetched files.
         fetched: usize,
+        /// The number of built wheels.
         built: usize,
+        /// The number of wheels from the cache.
         reused: usize,
-        /// How many of these are source distributions.
+        /// The number of source distributions among these.
         sdists: usize,
         /// The size of all files.
         bytes: u64,
-        /// What was fetched over the network, sdists included.
+        /// The bytes fetched over the network, sdists included.
         bytes_fetched: u64,
+        /// The duration in seconds.
         seconds: f64,
     },
 }
@@ -152,7 +237,9 @@ pub enum Event {
 /// A source that could not be asked what it depends on, or requires to be built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unknown {
+    /// The package.
     pub package: String,
+    /// The reason.
     pub reason: String,
 }
 
@@ -160,32 +247,41 @@ pub struct Unknown {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "for", rename_all = "kebab-case")]
 pub enum Wait {
-    /// So many builds run at once already.
+    /// The limit of concurrent builds is reached.
     Job,
-    /// What it requires is resolved, fetched or built: all of it, as `name==version`, once that is known.
-    Requirements { packages: Vec<String> },
+    /// Build requirements are being resolved, fetched or built: all of them, as `name==version`, once they are known.
+    Requirements {
+        /// The packages.
+        packages: Vec<String>,
+    },
 }
 
 /// A phase of the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
+    /// Choosing the versions.
     Resolve,
+    /// Fetching and building the wheels.
     Execute,
+    /// Moving the set into its directory.
     Publish,
 }
 
-/// How a wheel came about.
+/// The way in which a wheel was obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
+    /// From the cache.
     Reused,
+    /// Downloaded, or read from a directory.
     Fetched,
+    /// Built from source.
     Built,
 }
 
 impl Event {
-    /// That `target` is served.
+    /// Creates the event that `target` is served.
     #[must_use]
     pub fn target(target: &Target) -> Self {
         let python = target.interpreter.as_deref().unwrap_or(Path::new(""));
@@ -195,7 +291,7 @@ impl Event {
         }
     }
 
-    /// A warning without a hint.
+    /// Creates a warning without a hint.
     pub fn warning(message: impl Into<String>) -> Self {
         Self::Warning {
             message: message.into(),
@@ -204,7 +300,7 @@ impl Event {
     }
 }
 
-/// `duration` in seconds, for an event.
+/// Converts `duration` to the seconds of an event.
 #[must_use]
 pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0

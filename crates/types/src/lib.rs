@@ -1,10 +1,12 @@
-//! The nouns of `wheelhouse`: plain values that every other room passes around.
+//! The value types that all crates of `wheelhouse` share.
 //!
 //! A run turns a [`Request`] into one [`Lock`] per [`Target`], a lock into a [`Plan`], a plan into
-//! wheels, and wheels into a directory described by a [`Manifest`]. What happens on the way is told
-//! as [`Event`]s; what goes wrong is an [`Error`].
+//! wheels, and wheels into a directory described by a [`Manifest`]. Progress is reported
+//! as [`Event`]s, failures as [`Error`]s.
 //!
 //! This crate never touches the filesystem, the clock, the network or an async runtime.
+
+#![warn(missing_docs)]
 
 pub mod digest;
 pub mod distribution;

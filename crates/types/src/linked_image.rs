@@ -12,10 +12,10 @@ use crate::{Hashes, Sha256};
 /// An image whose wheelhouse was unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedImage {
-    /// As skopeo names it; by its digest where it comes from a registry, so that the name goes on
+    /// The name as skopeo writes it; by digest for an image of a registry, so that the name goes on
     /// to stand for the same.
     pub name: String,
-    /// Of the manifest or index that the name stood for, `sha256:HEX`.
+    /// The digest of the manifest or index that the name stood for, `sha256:HEX`.
     pub digest: String,
     /// A wheelhouse for each architecture that is wanted.
     pub wheelhouses: Vec<LinkedWheelhouse>,
@@ -30,9 +30,10 @@ pub struct LinkedWheelhouse {
     pub files: BTreeMap<String, LinkedFile>,
 }
 
-/// What is known of a file since it was unpacked.
+/// The facts recorded about a file when it was unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkedFile {
+    /// The digest of the file.
     pub sha256: Sha256,
     /// In bytes.
     pub size: u64,

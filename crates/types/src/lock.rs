@@ -15,7 +15,7 @@ use crate::{Distribution, Hashes, Location, Origin, Sha256, Source};
 /// [`crate::pylock`] writes and reads it as `pylock.toml` (PEP 751).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lock {
-    /// What was asked for, in a canonical form whose equality means "the same request"; a digest
+    /// The request in a canonical form whose equality means "the same request"; a digest
     /// in hexadecimal.
     pub request: String,
     /// The local files that the lock was made from, as in [`crate::Request::files`].
@@ -24,19 +24,22 @@ pub struct Lock {
     pub environment: String,
     /// The lower bound of the Python that the lock was made for, `>=3.11`.
     pub requires_python: Option<String>,
+    /// The packages.
     pub packages: Vec<Package>,
-    /// How the sources among the packages are built, and the sources that this takes in turn.
+    /// The build closures of the sources among the packages, and of the sources that these need in turn.
     pub builds: Vec<Build>,
 }
 
-/// What a source is built with: its build closure, pinned.
+/// The pinned build closure of one source.
 ///
 /// `pylock.toml` has no place for it, so that it stands under `tool.wheelhouse` there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Build {
+    /// The normalized name.
     pub name: PackageName,
+    /// The version.
     pub version: Version,
-    /// What the source declares and its back end reports (PEP 518, PEP 517), as PEP 508 requirements.
+    /// The requirements that the source declares and its build backend reports (PEP 518, PEP 517), as PEP 508 requirements.
     pub requires: Vec<String>,
     /// These and all that they depend on, sorted.
     pub closure: Vec<Pin>,
@@ -52,7 +55,7 @@ pub struct Pin {
 }
 
 impl Build {
-    /// The one among `builds` that speaks of a source. A tree may have another version than when it
+    /// Finds the entry for a source among `builds`. A tree may have another version than when it
     /// was locked, or none that is known.
     #[must_use]
     pub fn find<'a>(
@@ -69,9 +72,13 @@ impl Build {
 /// One pinned distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
+    /// The normalized name.
     pub name: PackageName,
+    /// The version.
     pub version: Version,
+    /// The index or place that offered it.
     pub origin: Origin,
+    /// The source of its wheel.
     pub source: Source,
     /// The `Requires-Python` of its metadata.
     pub requires_python: Option<String>,
@@ -98,7 +105,7 @@ impl Pin {
     }
 }
 
-/// The URL of what a requirement names itself (PEP 610).
+/// Returns the URL of a direct reference (PEP 610).
 fn reference(distribution: &Distribution) -> Option<String> {
     let directory = |path: &Path| Url::from_file_path(path).ok();
     let (url, subdirectory) = match &distribution.source {
@@ -107,7 +114,7 @@ fn reference(distribution: &Distribution) -> Option<String> {
             let url = match &artifact.location {
                 Location::Url(url) => Some(without_credentials(url)),
                 Location::Path(path) => directory(path),
-                // An image offers what it has; nobody names that directly.
+                // A direct reference never names an image.
                 Location::Image { .. } => None,
             };
             (url?.to_string(), &artifact.subdirectory)
@@ -122,7 +129,7 @@ fn reference(distribution: &Distribution) -> Option<String> {
 }
 
 impl Package {
-    /// The distribution that was pinned.
+    /// Returns the pinned distribution.
     #[must_use]
     pub fn distribution(&self) -> Distribution {
         Distribution {
@@ -138,6 +145,7 @@ impl Package {
 /// A package that one lock pins otherwise than another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionChange {
+    /// The normalized name.
     pub name: PackageName,
     /// The version before; `None` if the package was not there. Several are separated by commas.
     pub from: Option<String>,

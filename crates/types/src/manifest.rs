@@ -10,7 +10,7 @@ pub const MANIFEST_NAME: &str = "wheelhouse.json";
 /// The value of `schema` in the manifests that this version writes.
 pub const SCHEMA: &str = "wheelhouse-manifest/1";
 
-/// How schemas of all versions begin.
+/// The prefix of the schemas of all versions.
 const ANY_SCHEMA: &str = "wheelhouse-manifest/";
 
 /// The name of the journal beside the manifest while a run publishes.
@@ -20,9 +20,11 @@ pub const PENDING_NAME: &str = ".wheelhouse-pending.json";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Manifest {
+    /// The schema, [`SCHEMA`].
     pub schema: String,
     /// Program and version, `wheelhouse 0.1.0`.
     pub generator: String,
+    /// The targets that the wheelhouse serves.
     pub targets: Vec<Target>,
     /// The requirements as they were written, without credentials.
     pub requirements: Vec<String>,
@@ -52,7 +54,7 @@ pub struct Set {
     pub name: String,
     /// The requirements as they were written, without credentials.
     pub requirements: Vec<String>,
-    /// Whether the set serves builds and tools only.
+    /// True if the set serves builds and tools only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub build_only: bool,
 }
@@ -68,19 +70,24 @@ impl Set {
 /// A file that pip installs from, as far as its bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct File<'a> {
+    /// The file name.
     pub filename: &'a str,
+    /// The digest of the file.
     pub sha256: Sha256,
     /// In bytes.
     pub size: u64,
 }
 
-/// Why bytes are no manifest that can be used.
+/// The reason why bytes are not a usable manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
+    /// The schema is of a version that is not known.
     #[error("has the unknown schema {}", .0.escape_debug())]
     Unknown(String),
+    /// The bytes are not a manifest of a wheelhouse.
     #[error("is not the manifest of a wheelhouse")]
     Foreign,
+    /// The manifest cannot be parsed.
     #[error("is damaged: {0}")]
     Damaged(String),
 }
@@ -102,7 +109,7 @@ impl Manifest {
         }
     }
 
-    /// The wheels and sdists.
+    /// Returns the wheels and sdists.
     pub fn distributions(&self) -> impl Iterator<Item = File<'_>> {
         let wheels = self.wheels.iter().map(|wheel| File {
             filename: &wheel.filename,
@@ -121,19 +128,24 @@ impl Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Sdist {
+    /// The file name.
     pub filename: String,
+    /// The normalized name.
     pub name: String,
+    /// The version.
     pub version: String,
+    /// The digest of the file.
     pub sha256: Sha256,
     /// In bytes.
     pub size: u64,
+    /// The index or place that offered it.
     pub origin: Origin,
-    /// Where it was had; without credentials.
+    /// The location that it was fetched from, without credentials.
     pub source: String,
-    /// Why its index has yanked it, if it has (PEP 592); empty where it does not say.
+    /// The reason for yanking (PEP 592), if the index has yanked it; empty if it gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yanked: Option<String>,
-    /// Whether it is there for builds alone, and in no lock.
+    /// True if it serves builds only and is in no lock.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub build_only: bool,
 }
@@ -142,32 +154,38 @@ pub struct Sdist {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Wheel {
+    /// The file name.
     pub filename: String,
+    /// The normalized name.
     pub name: String,
+    /// The version.
     pub version: String,
+    /// The digest of the file.
     pub sha256: Sha256,
     /// In bytes.
     pub size: u64,
+    /// The `Requires-Python` of its metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requires_python: Option<String>,
     /// The packages of this wheelhouse that it depends on, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<String>,
+    /// The index or place that offered it.
     pub origin: Origin,
-    /// Where the wheel, or the source it was built from, was had; without credentials.
+    /// The location of the wheel, or of the source that it was built from, without credentials.
     pub source: String,
-    /// Why its index has yanked it, if it has (PEP 592); empty where it does not say.
+    /// The reason for yanking (PEP 592), if the index has yanked it; empty if it gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yanked: Option<String>,
-    /// Whether it is there for builds and tools alone.
+    /// True if it serves builds and tools only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub build_only: bool,
-    /// How the wheel came about when it was not published as such.
+    /// The provenance of a wheel that was built here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built: Option<Built>,
 }
 
-/// What a wheel was built from.
+/// The inputs of a built wheel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Built {

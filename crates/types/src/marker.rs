@@ -95,7 +95,7 @@ fn collect_listed(marker: MarkerTree, listed: &mut BTreeSet<(bool, String)>) {
 /// A directed edge to the node with this index, followed where the marker holds.
 pub type Edge = (usize, MarkerTree);
 
-/// When each node of a graph is reached: the OR over all ways to it, from any of `roots`, of the
+/// Computes when each node of a graph is reached: the OR over all paths to it, from any of `roots`, of the
 /// AND of the markers on the way. `edges` has the edges that leave each node.
 #[must_use]
 pub fn reach(roots: &[Edge], edges: &[Vec<Edge>]) -> Vec<MarkerTree> {

@@ -10,29 +10,40 @@ use crate::{Sha256, Source};
 /// The ordered work of a run; `--dry-run` prints exactly this value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    /// The steps, in the order in which they start.
     pub steps: Vec<Step>,
 }
 
 /// The making of one wheel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
+    /// The package.
     pub package: Package,
+    /// The work to do.
     pub action: Action,
 }
 
-/// What has to be done to have a wheel.
+/// The work that obtains a wheel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Action {
     /// The store has it.
-    Reuse { sha256: Sha256, filename: String },
+    Reuse {
+        /// The digest of the file.
+        sha256: Sha256,
+        /// The file name.
+        filename: String,
+    },
     /// A published wheel is fetched (or read from a directory).
-    Fetch { bytes: Option<u64> },
+    Fetch {
+        /// The size in bytes.
+        bytes: Option<u64>,
+    },
     /// The source is fetched if need be, and built.
     Build,
 }
 
-/// What the store has that may be used, as far as a plan is concerned.
+/// The usable contents of the store, as far as a plan needs to know.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// The published wheels that the store has.

@@ -6,7 +6,7 @@ use url::Url;
 /// (`?token=`), replaced by `****`.
 ///
 /// Works on whole URLs and on texts that contain some: `pip install https://user:secret@host/`. A password that should
-/// have been escaped and was not (`https://user:se/cret@host/`) is hidden as well, though that is no URL.
+/// have been escaped and was not (`https://user:se/cret@host/`) is hidden as well, though that is not a valid URL.
 #[must_use]
 pub fn redacted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -16,7 +16,7 @@ pub fn redacted(text: &str) -> String {
         out.push_str(before);
         let (authority, tail) = after.split_at(authority_end(after));
         match authority.rsplit_once('@') {
-            // A bare user name such as `git@` in `ssh://git@host` is no secret.
+            // A bare user name such as `git@` in `ssh://git@host` is not a secret.
             Some((user, host)) if user.contains(':') || !is_ssh(before) => {
                 out.push_str("****@");
                 out.push_str(host);
@@ -101,7 +101,7 @@ fn without_bare_user(part: &str, any_host: bool) -> Option<String> {
     (!is_other && !password.is_empty() && is_host).then(|| format!("****@{host}"))
 }
 
-/// Returns whether `text` begins with a host that is no version: it has a port, four numbers, or ends with letters.
+/// Returns whether `text` begins with a host, and not with a version: it has a port, four numbers, or ends with letters.
 fn is_host(text: &str) -> bool {
     let is_end = |one: char| !(one.is_ascii_alphanumeric() || "-.:".contains(one));
     let text = &text[..text.find(is_end).unwrap_or(text.len())];
@@ -115,7 +115,7 @@ fn is_host(text: &str) -> bool {
     is_number(port) || is_name || is_address || host == "localhost"
 }
 
-/// Where the user information and host end that begin `text` (bytes).
+/// Returns the end (bytes) of the user information and host that begin `text`.
 pub(crate) fn authority_end(text: &str) -> usize {
     let until = |ends: fn(char) -> bool| text.find(ends).unwrap_or(text.len());
     // A quotation mark may be in a password.
@@ -128,7 +128,7 @@ pub(crate) fn authority_end(text: &str) -> usize {
         && !port.is_empty()
         && !port.bytes().all(|byte| byte.is_ascii_digit())
     {
-        // What follows the colon is no port, so it is the beginning of a password.
+        // The text after the colon is not a port, so it is the beginning of a password.
         let word = until(|one| one.is_whitespace() || "\"'<>`".contains(one));
         if let Some(at) = text[..word].rfind('@') {
             let host =

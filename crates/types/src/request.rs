@@ -1,4 +1,4 @@
-//! A request: everything a run was asked for, validated, with its paths made absolute.
+//! A request: the validated inputs and settings of a run, with absolute paths.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,30 +14,39 @@ use crate::redact::redacted;
 use crate::retry::RetryNotices;
 use crate::{Sha256, Target};
 
-/// What is to be resolved and how.
+/// The requirements to resolve and all settings of the run.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
+    /// The requirements to resolve.
     pub requirements: Vec<Requirement>,
     /// The local files that these are from, by absolute path, with the digest of what each requires.
     pub files: BTreeMap<PathBuf, Sha256>,
+    /// Lines that narrow the versions of packages that are required anyway.
     pub constraints: Vec<Requirement>,
+    /// Lines that replace all requirements of a package.
     pub overrides: Vec<Requirement>,
+    /// Constraints for build requirements.
     pub build_constraints: Vec<Requirement>,
-    /// What builds may use, where a lock says it: exactly that.
+    /// The exact build closures that a lock prescribes.
     pub builds: Vec<Build>,
     /// The files that a lock of another tool names.
     pub locked_files: Vec<LockedFile>,
     /// A path, a version or a name of a Python; `None` stands for the Python that `python3` runs.
     pub python: Option<String>,
+    /// The indexes and other places of distributions.
     pub indexes: Indexes,
+    /// The choice between wheels and sources.
     pub formats: Formats,
+    /// Network settings.
     pub network: Network,
+    /// Settings that decide versions.
     pub resolution: Resolution,
+    /// Build settings.
     pub building: Building,
 }
 
 impl Request {
-    /// A digest, in hexadecimal, that two requests share if and only if they ask for the same: the
+    /// Computes a hexadecimal digest that two requests share if and only if they ask for the same: the
     /// same requirements and ways to choose, for the same `target`, where local trees have the
     /// same contents. `trees` gives the digest of a tree by the text of its requirement.
     #[must_use]
@@ -97,7 +106,7 @@ impl Request {
         Sha256::of(asked.as_bytes()).to_string()
     }
 
-    /// All that decides versions: requirements, constraints and overrides.
+    /// Returns all lines that decide versions: requirements, constraints and overrides.
     pub fn lines(&self) -> impl Iterator<Item = &Requirement> {
         let lines = [&self.requirements, &self.constraints, &self.overrides];
         lines.into_iter().flatten()
@@ -114,9 +123,9 @@ pub struct Requirement {
     pub text: String,
     /// Digests of which one must match, `algorithm:hex`.
     pub hashes: Vec<String>,
-    /// Settings for this package's build back end.
+    /// Settings for this package's build backend.
     pub config_settings: Vec<(String, String)>,
-    /// Who asks for it: `requirements.txt:3`, or [`COMMAND_LINE`].
+    /// The place of the requirement: `requirements.txt:3`, or [`COMMAND_LINE`].
     pub origin: String,
     /// The directory that relative paths start from.
     pub base: PathBuf,
@@ -125,7 +134,9 @@ pub struct Requirement {
 /// A file of a package that a lock names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedFile {
+    /// The package.
     pub package: PackageName,
+    /// The file name.
     pub filename: String,
     /// The place that the lock gives, if any. May carry credentials.
     pub url: Option<Url>,
@@ -150,7 +161,7 @@ impl LockedFile {
     }
 }
 
-/// Where distributions are looked for.
+/// The places that distributions are looked up in.
 #[derive(Clone, Debug, Default)]
 pub struct Indexes {
     /// The main index first; empty stands for `PyPI`. URLs may carry credentials.
@@ -159,8 +170,9 @@ pub struct Indexes {
     pub find_links: Vec<String>,
     /// Images that are such places, too.
     pub images: Arc<[LinkedImage]>,
-    /// Whether no index may be asked.
+    /// True if no index may be queried.
     pub no_index: bool,
+    /// The treatment of several indexes.
     pub strategy: IndexStrategy,
     /// HTTP statuses with which an index says that it does not have a package, besides 404: 401 and
     /// 403 otherwise end a resolution.
@@ -182,7 +194,9 @@ pub enum IndexStrategy {
 /// Which packages may come as wheels and which may be built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Formats {
+    /// The packages that must be built from source.
     pub no_binary: Packages,
+    /// The packages that must not be built.
     pub only_binary: Packages,
     /// Take an older wheel rather than a newer sdist.
     pub prefer_binary: bool,
@@ -192,7 +206,9 @@ pub struct Formats {
 /// from `:all:` in the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packages {
+    /// All packages.
     All,
+    /// The named packages.
     Only(Vec<PackageName>),
 }
 
@@ -202,24 +218,26 @@ impl Default for Packages {
     }
 }
 
-/// How the network is used.
+/// Network settings.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// Whether nothing may be asked for at all.
+    /// True if no request may be sent at all.
     pub offline: bool,
-    /// How long a server may stay silent.
+    /// The time that a server may stay silent.
     pub timeout: Duration,
-    /// How often a request is tried again after a passing failure.
+    /// The number of retries after a transient failure.
     pub retries: u32,
+    /// The receiver of notices about retries.
     pub notices: RetryNotices,
     /// A file of trusted certificates (PEM) instead of the system's.
     pub certificate: Option<PathBuf>,
     /// A client certificate with its key (PEM).
     pub client_certificate: Option<PathBuf>,
+    /// The URL of a proxy for all requests; may carry credentials.
     pub proxy: Option<String>,
     /// `host` or `host:port` whose certificate is not checked.
     pub trusted_hosts: Vec<String>,
-    /// Whether a keyring is asked for credentials (by its command line program).
+    /// True if the command line program `keyring` is queried for credentials.
     pub keyring: bool,
 }
 
@@ -239,36 +257,39 @@ impl Default for Network {
     }
 }
 
-/// How versions are chosen.
+/// Settings that decide versions.
 #[derive(Clone, Debug, Default)]
 pub struct Resolution {
+    /// The treatment of pre-releases.
     pub prereleases: Prereleases,
-    /// Whether dependencies are left out.
+    /// True if dependencies are left out.
     pub no_dependencies: bool,
+    /// The requirements that must have a hash.
     pub hashes: HashPolicy,
     /// Files that an index took in at this time or later do not exist; RFC 3339 or a date.
     pub exclude_newer: Option<String>,
-    /// Whether indexes are asked again for what they said a while ago.
+    /// True if cached answers of indexes are revalidated.
     pub refresh: bool,
 }
 
-/// Who must have a hash; one that is given is always checked.
+/// The requirements that must have a hash; a hash that is given is always checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HashPolicy {
-    /// As soon as one requirement has a hash, each must be pinned and hashed.
+    /// If one requirement has a hash, each must be pinned and hashed.
     #[default]
     AllOrNone,
     /// Each requirement must be pinned and hashed, those of builds too.
     All,
-    /// Nobody.
+    /// No requirement needs a hash.
     Optional,
 }
 
-/// Whether pre-releases count like releases (`true`), never (`false`), or only where no release fits.
+/// The treatment of pre-releases: like releases (`true`), never (`false`), or only where no release fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prereleases {
     /// For those packages that `packages` has not; `None` is the third case.
     pub others: Option<bool>,
+    /// The packages.
     pub packages: BTreeMap<PackageName, bool>,
 }
 
@@ -297,28 +318,28 @@ const BUILD_VARIABLES: [&str; 21] = [
     "SOURCE_DATE_EPOCH",
 ];
 
-/// What such variables begin with that are for one package.
+/// The prefix of such variables for one package.
 const OF_PACKAGE: &str = "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_";
 
-/// Whether the variable `name` of the user's environment changes what a build gives. Those that are set
+/// Returns whether the environment variable `name` of the user changes the result of a build. Variables that are set
 /// belong in [`Building::environment`].
 #[must_use]
 pub fn is_build_variable(name: &str) -> bool {
     BUILD_VARIABLES.contains(&name) || name.starts_with(OF_PACKAGE)
 }
 
-/// How wheels are built.
+/// Build settings.
 #[derive(Clone, Debug)]
 pub struct Building {
-    /// Whether each build gets an environment of its own (PEP 517).
+    /// True if each build gets an environment of its own (PEP 517).
     pub isolated: bool,
-    /// How many builds run at once.
+    /// The number of concurrent builds.
     pub jobs: usize,
-    /// How long one hook of a build back end may run.
+    /// The time limit of one hook of a build backend.
     pub timeout: Duration,
-    /// Settings for every build back end (PEP 517 `config_settings`).
+    /// Settings for every build backend (PEP 517 `config_settings`).
     pub config_settings: Vec<(String, String)>,
-    /// Settings for the build back end of one package.
+    /// Settings for the build backend of one package.
     pub package_settings: BTreeMap<PackageName, Vec<(String, String)>>,
     /// Variables set for hooks: `PATH`, and [those](is_build_variable) that the user has set.
     pub environment: BTreeMap<String, String>,

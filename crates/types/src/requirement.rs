@@ -1,6 +1,6 @@
-//! A requirement (PEP 508) taken apart, for comparing one with another.
+//! Requirements (PEP 508): their parts, and the subject of a line that may be more than the specification allows.
 //!
-//! Never touches what a URL or path names.
+//! Never touches the file that a URL or path names.
 
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
@@ -15,17 +15,20 @@ use crate::{Error, Kind, Result, limits};
 /// The parts of a requirement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
+    /// The normalized name.
     pub name: PackageName,
+    /// The requested extras.
     pub extras: BTreeSet<ExtraName>,
     /// Empty for a requirement without a version, and for one that names a URL.
     pub specifiers: VersionSpecifiers,
-    /// Whether it names a URL or a path.
+    /// True if it names a URL or a path.
     pub is_direct: bool,
+    /// The condition.
     pub marker: MarkerTree,
 }
 
 impl Parts {
-    /// The specifiers in an order that does not depend on how they were written.
+    /// Returns the specifiers in an order that does not depend on the text.
     #[must_use]
     pub fn sorted_specifiers(&self) -> BTreeSet<String> {
         self.specifiers.iter().map(ToString::to_string).collect()
@@ -35,7 +38,7 @@ impl Parts {
 /// Takes the requirement `text` apart.
 ///
 /// # Errors
-/// It is no requirement, or exceeds the [limits].
+/// The text is not a requirement, or exceeds the [limits].
 pub fn parse(text: &str) -> Result<Parts> {
     let invalid = || {
         let message = format!(
@@ -61,7 +64,7 @@ pub fn parse(text: &str) -> Result<Parts> {
     })
 }
 
-/// What a line names.
+/// The subject of one line of requirements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
     /// A package and its versions; the text as it was.
@@ -78,7 +81,7 @@ pub(crate) fn parse_bounded(text: &str) -> Option<Requirement<VerbatimUrl>> {
     Requirement::from_str(text).ok()
 }
 
-/// Whether `text` is a requirement as PEP 508 has it.
+/// Returns whether `text` is a requirement by PEP 508.
 #[must_use]
 pub fn is_requirement(text: &str) -> bool {
     parse_bounded(text).is_some()

@@ -11,21 +11,21 @@ use url::Url;
 use crate::event::seconds;
 use crate::{Event, Observer};
 
-/// Delays double from here up to the longest; no server is waited for longer, either.
+/// The first delay, which doubles up to [`LONGEST`]. That is also the limit for delays that a server asks for.
 const SHORTEST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// A try that brought so much does not count as failed (bytes): a server that sends a part each time
-/// gets on; one that sends a few bytes each time might go on for days.
+/// The progress (bytes) with which an attempt does not count as failed: a server that sends a part each time
+/// gets on, while one that sends a few bytes each time might go on for days.
 pub const MIN_PROGRESS: u64 = 64 << 10;
 
-/// Whether another try may meet another status than this one of HTTP.
+/// Returns whether a retry may get another HTTP status than this one.
 #[must_use]
 pub fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..=599)
 }
 
-/// What the value of `Retry-After` asks for at the time `now`: seconds, or a date (RFC 9110, section
+/// Parses the value of `Retry-After` at the time `now`: seconds, or a date (RFC 9110, section
 /// 10.2.3).
 #[must_use]
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
@@ -38,42 +38,46 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     Some(wait.try_into().unwrap_or_default())
 }
 
-/// The wait before the next try after so many `failures`, where the server may have `asked` for one.
+/// Returns the delay before the next attempt after so many `failures`; `asked` is the server's own wish.
 #[must_use]
 pub fn delay(failures: u32, asked: Option<Duration>) -> Duration {
     let doubled = || SHORTEST.saturating_mul(1 << failures.saturating_sub(1).min(10));
     asked.unwrap_or_else(doubled).min(LONGEST)
 }
 
-/// Tells an observer of the first retry at each host. What follows there would be a line for each file.
+/// Notifies an observer of the first retry at each host; a notice for each file would be noise.
 #[derive(Clone, Default)]
-pub struct RetryNotices(Option<Arc<Told>>);
+pub struct RetryNotices(Option<Arc<Notified>>);
 
-struct Told {
+struct Notified {
     observer: Arc<dyn Observer>,
     hosts: Mutex<HashSet<String>>,
 }
 
 impl RetryNotices {
+    /// Creates notices for `observer`.
     #[must_use]
     pub fn new(observer: Arc<dyn Observer>) -> Self {
         let hosts = Mutex::default();
-        Self(Some(Arc::new(Told { observer, hosts })))
+        Self(Some(Arc::new(Notified { observer, hosts })))
     }
 
-    /// Tells that a request for `url` failed for this `reason` and is sent again after `delay`.
+    /// Records that a request for `url` failed for this `reason` and is sent again after `delay`.
     ///
     /// # Panics
     /// When `url` has no host.
     pub fn observe(&self, url: &Url, reason: &str, delay: Duration) {
-        let Some(told) = &self.0 else { return };
+        let Some(notified) = &self.0 else { return };
         let host = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (host, _) => host.unwrap_or_default().to_owned(),
         };
-        let mut hosts = told.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = notified
+            .hosts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if hosts.insert(host.clone()) {
-            told.observer.observe(&Event::HostRetried {
+            notified.observer.observe(&Event::HostRetried {
                 host,
                 reason: reason.to_owned(),
                 delay_seconds: seconds(delay),
@@ -93,9 +97,9 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Heard(Mutex<Vec<String>>);
+    struct Recorder(Mutex<Vec<String>>);
 
-    impl Observer for Heard {
+    impl Observer for Recorder {
         fn observe(&self, event: &Event) {
             self.0.lock().unwrap().push(format!("{event:?}"));
         }
@@ -103,7 +107,7 @@ mod tests {
 
     #[test]
     fn reports_each_host_once() {
-        let heard = Arc::new(Heard::default());
+        let heard = Arc::new(Recorder::default());
         let notices = RetryNotices::new(heard.clone());
         for url in ["https://a/1", "https://a/2", "https://a:8/1", "https://b/1"] {
             let url = Url::parse(url).unwrap();
@@ -127,8 +131,8 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_limit() {
-        let told = [1, 2, 3, 40].map(|failures| delay(failures, None).as_millis());
-        assert_eq!(told, [250, 500, 1000, 60_000]);
+        let delays = [1, 2, 3, 40].map(|failures| delay(failures, None).as_millis());
+        assert_eq!(delays, [250, 500, 1000, 60_000]);
         let asked = |seconds| delay(1, Some(Duration::from_secs(seconds)));
         assert_eq!(asked(0), Duration::ZERO);
         assert_eq!(asked(86_400), LONGEST);

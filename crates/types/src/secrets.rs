@@ -1,7 +1,7 @@
-//! Credentials in variables and options: which values they are, and masking them in what builds print.
+//! Credentials in variables and options: detection, and masking in all output.
 //!
-//! Builds see the environment and may print it. The values that [`register`] is given are replaced wherever [`mask`]
-//! and [`Masking`] look, in the forms in which programs write them.
+//! Builds see the environment and may print it. [`mask`] and [`Masking`] replace every registered value, in the forms in which
+//! programs write it.
 
 use std::borrow::Cow;
 use std::sync::{PoisonError, RwLock};
@@ -19,7 +19,7 @@ const MASK: &str = "****";
 /// Shorter values are part of other words too often (bytes).
 const SHORTEST: usize = 6;
 
-/// Values that are no secrets, whatever the name.
+/// Values that are not secrets, whatever the name of the variable.
 const TRIVIAL: [&str; 8] = [
     "changeme",
     "default",

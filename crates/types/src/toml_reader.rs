@@ -1,8 +1,7 @@
-//! One table of a lock that is being read, with typed access to its keys.
+//! Typed access to the keys of a TOML table, with errors that name the place.
 //!
 //! Every error names the place and the key: `packages[3] "django": wheels[0].hashes is missing`.
-//! Keys that nobody asks for are ignored, as the specification wants. Serves locks of every
-//! format; never knows one of them.
+//! Unknown keys are ignored, as the specification of locks demands. Serves lockfiles of every format.
 
 use std::error::Error as StdError;
 use std::str::FromStr;
@@ -27,9 +26,9 @@ pub fn parse(text: &str) -> Result<Table> {
     })
 }
 
-/// A table and where in the lock it is.
+/// A table with its place in the document.
 pub struct TomlReader<'a> {
-    /// What is said before the key: nothing, or `packages[3] "django": `.
+    /// The location that precedes the key in messages: empty, or `packages[3] "django": `.
     place: String,
     /// The keys that lead from the place to the table, `wheels[0].`.
     prefix: String,
@@ -41,7 +40,7 @@ pub struct TomlReader<'a> {
     reason = "all fail alike: the value is not of the kind that the method says"
 )]
 impl<'a> TomlReader<'a> {
-    /// The whole file.
+    /// Creates a reader of the whole file.
     #[must_use]
     pub fn root(table: &'a Table) -> Self {
         let (place, prefix) = (String::new(), String::new());
@@ -52,7 +51,7 @@ impl<'a> TomlReader<'a> {
         }
     }
 
-    /// The same table, known in messages as the package of this index of `array`.
+    /// Returns the same table, named in messages as the package of this index of `array`.
     #[must_use]
     pub fn of_package(self, array: &str, index: usize) -> Self {
         let name = self.table.get("name").and_then(Value::as_str);
@@ -67,33 +66,36 @@ impl<'a> TomlReader<'a> {
         }
     }
 
-    /// An error about `key`, `said` what is wrong with it.
+    /// Creates an error about `key`; `said` states what is wrong with it.
     #[must_use]
     pub fn error(&self, key: &str, said: &str) -> Error {
         let Self { place, prefix, .. } = self;
         Error::new(Kind::Input, format!("{place}{prefix}{key} {said}"))
     }
 
-    /// An error about the table as a whole.
+    /// Creates an error about the table as a whole.
     #[must_use]
     pub fn wrong(&self, said: &str) -> Error {
         Error::new(Kind::Input, format!("{}{said}", self.place))
     }
 
+    /// Returns whether the table has `key`.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
+    /// Returns the string at `key`.
     pub fn string(&self, key: &str) -> Result<Option<&'a str>> {
         self.typed(key, "a string", Value::as_str)
     }
 
+    /// Returns the string at the mandatory `key`.
     pub fn required_string(&self, key: &str) -> Result<&'a str> {
         self.required(key, self.string(key)?)
     }
 
-    /// The string at `key`, parsed.
+    /// Parses the string at `key`.
     pub fn parsed<T>(&self, key: &str) -> Result<Option<T>>
     where
         T: FromStr<Err: StdError + Send + Sync + 'static>,
@@ -108,41 +110,45 @@ impl<'a> TomlReader<'a> {
             .map_err(|error| self.error(key, "is invalid").caused_by(error))
     }
 
+    /// Returns the integer at `key`.
     pub fn integer(&self, key: &str) -> Result<Option<i64>> {
         self.typed(key, "an integer", Value::as_integer)
     }
 
+    /// Returns the date and time at `key`.
     pub fn datetime(&self, key: &str) -> Result<Option<&'a Datetime>> {
         self.typed(key, "a date and time", Value::as_datetime)
     }
 
+    /// Returns the boolean at `key`.
     pub fn boolean(&self, key: &str) -> Result<Option<bool>> {
         self.typed(key, "true or false", Value::as_bool)
     }
 
-    /// Whatever is at `key`.
+    /// Returns the value at `key`, whatever its type.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&'a Value> {
         self.table.get(key)
     }
 
+    /// Returns all keys of the table.
     #[must_use]
     pub fn keys(&self) -> Vec<&'a str> {
         self.table.keys().map(String::as_str).collect()
     }
 
-    /// The value that `key` must have.
+    /// Returns the value of the mandatory `key`.
     pub fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
         value.ok_or_else(|| self.error(key, "is missing"))
     }
 
-    /// The table at `key`.
+    /// Returns the table at `key`.
     pub fn entry(&self, key: &str) -> Result<Option<Self>> {
         let table = self.typed(key, "a table", Value::as_table)?;
         Ok(table.map(|table| self.inner(&format!("{key}."), table)))
     }
 
-    /// Our own table among those of tools.
+    /// Returns the table `tool.wheelhouse`.
     pub fn tool(&self) -> Result<Option<Self>> {
         match self.entry("tool")? {
             Some(tool) => tool.entry("wheelhouse"),
@@ -150,7 +156,7 @@ impl<'a> TomlReader<'a> {
         }
     }
 
-    /// The tables of the array at `key`; none if there is no such key.
+    /// Returns the tables of the array at `key`; none if the key is missing.
     pub fn entries(&self, key: &str) -> Result<Vec<Self>> {
         self.items(key)?
             .iter()
@@ -162,7 +168,7 @@ impl<'a> TomlReader<'a> {
             .collect()
     }
 
-    /// The strings of the array at `key`; none if there is no such key.
+    /// Returns the strings of the array at `key`; none if the key is missing.
     pub fn strings(&self, key: &str) -> Result<Vec<&'a str>> {
         self.items(key)?
             .iter()
@@ -174,7 +180,7 @@ impl<'a> TomlReader<'a> {
             .collect()
     }
 
-    /// Every key of the table with its string.
+    /// Returns every key of the table with its string.
     pub fn all_strings(&self) -> Result<Vec<(&'a str, &'a str)>> {
         self.table
             .iter()

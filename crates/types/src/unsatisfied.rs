@@ -1,8 +1,8 @@
-//! Wants: which requirements a set of distributions leaves open, and who has them.
+//! The requirements that a set of distributions does not satisfy, with their dependents.
 //!
-//! Follows requirements from distribution to distribution as they are written. Names every open
-//! one, which a resolver does not: it stops at the first reason for which there is no solution.
-//! Never chooses between versions in earnest: that nothing is open is no proof.
+//! Follows requirements from distribution to distribution as they are written, and reports all that are unsatisfied,
+//! while a resolver stops at the first conflict. Does not search for a solution: an empty result does not prove that
+//! one exists.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,6 +15,7 @@ use crate::{ExtraName, PackageName, Target, Version};
 /// One distribution of the set.
 #[derive(Clone, Debug)]
 pub struct Available {
+    /// The version.
     pub version: Version,
     /// Its `Requires-Dist` lines; empty if they are not known.
     pub requires: Vec<String>,
@@ -23,17 +24,18 @@ pub struct Available {
 /// A requirement that nothing in the set satisfies.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unsatisfied {
+    /// The normalized name.
     pub name: PackageName,
-    /// As it is written, without its marker.
+    /// The text of the requirement without its marker.
     pub requirement: String,
-    /// Who has it: `alpha 1.0`, or the origin of a line.
-    pub wanted_by: String,
+    /// The dependent: `alpha 1.0`, or the origin of a line.
+    pub required_by: String,
     /// The versions that are there and do not do.
     pub present: Vec<Version>,
 }
 
 /// Finds every requirement that `offers` leave open for `target`, beginning with `roots`: lines
-/// and who has them. `None` when the markers of the target are not known.
+/// and their origins. Returns `None` if the markers of the target are not known.
 #[must_use]
 pub fn find_unsatisfied(
     roots: &[(String, String)],
@@ -41,7 +43,7 @@ pub fn find_unsatisfied(
     target: &Target,
 ) -> Option<Vec<Unsatisfied>> {
     let environment = target.marker_environment()?;
-    let mut walk = Walk {
+    let mut walk = Traversal {
         offers,
         environment,
         waiting: VecDeque::new(),
@@ -49,7 +51,7 @@ pub fn find_unsatisfied(
         open: BTreeSet::new(),
     };
     for (line, origin) in roots {
-        walk.want(line, origin, &[]);
+        walk.follow(line, origin, &[]);
     }
     while let Some((name, extras, version)) = walk.waiting.pop_front() {
         walk.visit(&name, &extras, &version);
@@ -57,7 +59,7 @@ pub fn find_unsatisfied(
     Some(walk.open.into_iter().collect())
 }
 
-struct Walk<'a> {
+struct Traversal<'a> {
     offers: &'a BTreeMap<PackageName, Vec<Available>>,
     environment: MarkerEnvironment,
     waiting: VecDeque<(PackageName, Vec<ExtraName>, Version)>,
@@ -65,9 +67,9 @@ struct Walk<'a> {
     open: BTreeSet<Unsatisfied>,
 }
 
-impl Walk<'_> {
-    fn want(&mut self, line: &str, wanted_by: &str, extras: &[ExtraName]) {
-        // What cannot be read is told by whoever resolves.
+impl Traversal<'_> {
+    fn follow(&mut self, line: &str, required_by: &str, extras: &[ExtraName]) {
+        // The resolver reports requirements that cannot be parsed.
         let Some(mut parsed) = parse_bounded(line) else {
             return;
         };
@@ -75,14 +77,14 @@ impl Walk<'_> {
             return;
         }
         let offers = self.offers.get(&parsed.name).map_or(&[][..], Vec::as_slice);
-        let fitting = offers
+        let best = offers
             .iter()
             .filter(|offer| match &parsed.version_or_url {
                 Some(VersionOrUrl::VersionSpecifier(versions)) => versions.contains(&offer.version),
                 Some(VersionOrUrl::Url(_)) | None => true,
             })
             .max_by_key(|offer| offer.version.clone());
-        if let Some(offer) = fitting {
+        if let Some(offer) = best {
             let next = (
                 parsed.name.clone(),
                 parsed.extras.to_vec(),
@@ -97,7 +99,7 @@ impl Walk<'_> {
         self.open.insert(Unsatisfied {
             requirement: redacted(&parsed.to_string()),
             name: parsed.name,
-            wanted_by: wanted_by.to_owned(),
+            required_by: required_by.to_owned(),
             present: offers.iter().map(|offer| offer.version.clone()).collect(),
         });
     }
@@ -108,7 +110,7 @@ impl Walk<'_> {
             .get(name)
             .and_then(|offers| offers.iter().find(|offer| offer.version == *version));
         for line in offer.iter().flat_map(|offer| &offer.requires) {
-            self.want(line, &format!("{name} {version}"), extras);
+            self.follow(line, &format!("{name} {version}"), extras);
         }
     }
 }
@@ -144,7 +146,7 @@ mod tests {
         let unsatisfied_messages = |open: Unsatisfied| {
             format!(
                 "{} by {} {:?}",
-                open.requirement, open.wanted_by, open.present
+                open.requirement, open.required_by, open.present
             )
         };
         open.into_iter().map(unsatisfied_messages).collect()

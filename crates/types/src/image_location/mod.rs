@@ -12,26 +12,41 @@ use crate::distribution::IMAGE_TRANSPORTS;
 use crate::{Error, Kind, Result};
 use oci_spec::distribution::Reference;
 
-/// Where an image is or goes.
+/// The location of an image, to read it from or to write it to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageLocation {
     /// `oci:DIR[:TAG]`: a directory, as the OCI image layout specification describes it.
     Layout {
+        /// The directory.
         directory: PathBuf,
+        /// The tag, if one is named.
         tag: Option<String>,
     },
     /// `oci-archive:FILE[:TAG]`: the same as a tar archive.
-    LayoutArchive { file: PathBuf, tag: Option<String> },
+    LayoutArchive {
+        /// The archive.
+        file: PathBuf,
+        /// The tag, if one is named.
+        tag: Option<String>,
+    },
     /// `docker-archive:FILE[:NAME[:TAG]]`: what `docker save` writes.
-    DockerArchive { file: PathBuf, name: Option<String> },
+    DockerArchive {
+        /// The archive.
+        file: PathBuf,
+        /// The normalized name.
+        name: Option<String>,
+    },
     /// `docker://HOST/NAME[:TAG][@DIGEST]`: a registry.
     Registry(Reference),
     /// `docker-daemon:NAME[:TAG]`: docker or podman, through its socket.
-    Daemon { name: String },
+    Daemon {
+        /// The normalized name.
+        name: String,
+    },
 }
 
 impl ImageLocation {
-    /// The same place with its relative path below `directory`.
+    /// Returns the same location with its relative path below `directory`.
     #[must_use]
     pub fn below(mut self, directory: &Path) -> Self {
         if let Some(path) = self.path_mut() {
@@ -41,7 +56,7 @@ impl ImageLocation {
         self
     }
 
-    /// The directory or file that it is in, unless that is somebody else's to know.
+    /// Returns the directory or file of the image; `None` for a registry or a daemon.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -54,7 +69,7 @@ impl ImageLocation {
         }
     }
 
-    /// The host (and port) of the registry, if it is in one.
+    /// Returns the host (and port) of the registry, if the image is in one.
     #[must_use]
     pub fn registry(&self) -> Option<&str> {
         match self {
@@ -127,7 +142,7 @@ fn unknown(text: &str) -> Error {
     )
 }
 
-/// The image that `text`, which has none of the transports, is probably the name of.
+/// Suggests the image that `text`, which has no transport, probably names.
 #[must_use]
 pub fn meant(text: &str) -> String {
     for scheme in ["https://", "http://", "docker:", "registry:"] {
@@ -158,13 +173,13 @@ pub fn meant(text: &str) -> String {
 
 fn reference(text: &str) -> Result<Reference> {
     reference::parse(text).ok_or_else(|| {
-        let message = format!("`{text}` is no name of an image");
+        let message = format!("`{text}` is not an image name");
         Error::new(Kind::Input, message)
             .with_hint("It is HOST/NAME, NAME in small letters, and then :TAG or @sha256:DIGEST.")
     })
 }
 
-/// The name as docker shows it: without the registry and the `library` that it would add itself.
+/// Returns the name as docker shows it: without the registry and the `library` that it would add itself.
 fn familiar(reference: &Reference) -> String {
     let whole = reference.whole();
     let short = whole.strip_prefix("docker.io/").unwrap_or(&whole);
@@ -176,7 +191,7 @@ fn checked_tag(tag: Option<String>) -> Result<Option<String>> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:@/+".contains(&byte);
     match tag {
         Some(tag) if tag.is_empty() || !tag.bytes().all(allowed) => {
-            let message = format!("`{tag}` is no tag of an image");
+            let message = format!("`{tag}` is not a valid image tag");
             Err(Error::new(Kind::Input, message))
         }
         tag => Ok(tag),

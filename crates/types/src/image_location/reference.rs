@@ -45,7 +45,7 @@ pub(super) fn parse(text: &str) -> Option<Reference> {
     })
 }
 
-/// Registry and repository: what comes first is a registry if it looks like a host.
+/// Splits a name into registry and repository: the first part is a registry if it looks like a host.
 fn split(name: &str) -> (String, String) {
     let looks_like_host = |first: &str| first.contains(['.', ':']) || first == "localhost";
     let (registry, repository) = match name.split_once('/') {

@@ -13,14 +13,16 @@ use uv_distribution_filename::{SourceDistExtension, SourceDistFilename, WheelFil
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::reader::Reader;
 use super::{path, time};
 use crate::lock::Package;
 use crate::redact::without_credentials;
 use crate::toml_reader::TomlReader;
 use crate::{Artifact, Hashes, Location, Origin, Result, Source};
 
-/// Whether a wheel can stand under `packages.wheels`; a direct or misnamed one is an archive.
+/// Returns the index of the wheel to use, or `None` if none fits the target.
+pub(super) type ChooseWheel<'a> = dyn FnMut(&[WheelFilename]) -> Option<usize> + 'a;
+
+/// Returns whether a wheel can stand under `packages.wheels`; a direct or misnamed one is an archive.
 pub(super) fn is_listed_wheel(package: &Package, artifact: &Artifact) -> bool {
     package.origin != Origin::Direct
         && artifact.subdirectory.is_none()
@@ -29,7 +31,7 @@ pub(super) fn is_listed_wheel(package: &Package, artifact: &Artifact) -> bool {
         })
 }
 
-/// Whether an sdist can stand under `packages.sdist`, which other tools accept only with a name
+/// Returns whether an sdist can stand under `packages.sdist`, which other tools accept only with a name
 /// such as the specification of sdists wants; else it is an archive.
 pub(super) fn is_listed_sdist(package: &Package, artifact: &Artifact) -> bool {
     let filename = artifact.filename.as_str();
@@ -43,7 +45,7 @@ pub(super) fn is_listed_sdist(package: &Package, artifact: &Artifact) -> bool {
         })
 }
 
-/// The name of the file at `location`.
+/// Returns the name of the file at `location`.
 pub(super) fn filename(location: &Location) -> Option<String> {
     match location {
         Location::Url(url) => {
@@ -70,7 +72,7 @@ pub fn version_of(filename: &str, name: &PackageName) -> Option<Version> {
     Some(filename.version)
 }
 
-/// Reads the one source of `package` that `reader` wants; its keys are those of `place`.
+/// Reads the one source of `package` that is used; its keys are those of `place`.
 ///
 /// # Errors
 /// The entry has no source that fits, or sources that exclude each other, or a broken one.
@@ -78,23 +80,24 @@ pub(super) fn read(
     package: &TomlReader<'_>,
     place: &TomlReader<'_>,
     name: &PackageName,
-    reader: &mut Reader<'_>,
+    base: &Path,
+    choose: &mut ChooseWheel<'_>,
 ) -> Result<Source> {
     check_exclusive(place)?;
     if let Some(vcs) = place.entry("vcs")? {
-        return read_git(&vcs, reader.base);
+        return read_git(&vcs, base);
     }
     if let Some(directory) = place.entry("directory")? {
-        let tree = path::read(directory.required_string("path")?, reader.base);
+        let tree = path::read(directory.required_string("path")?, base);
         let subdirectory = directory.string("subdirectory")?.unwrap_or_default();
         return Ok(Source::Tree {
             path: path::read(subdirectory, &tree),
         });
     }
     if let Some(archive) = place.entry("archive")? {
-        return read_archive(package, &archive, reader.base);
+        return read_archive(package, &archive, base);
     }
-    read_listed(package, place, name, reader)
+    read_listed(package, place, name, base, choose)
 }
 
 /// Checks that the sources of a package leave no doubt about which one is meant.
@@ -118,18 +121,19 @@ fn read_listed(
     package: &TomlReader<'_>,
     place: &TomlReader<'_>,
     name: &PackageName,
-    reader: &mut Reader<'_>,
+    base: &Path,
+    choose: &mut ChooseWheel<'_>,
 ) -> Result<Source> {
-    let (filenames, mut wheels) = read_wheels(package, place, name, reader.base)?;
+    let (filenames, mut wheels) = read_wheels(package, place, name, base)?;
     if !wheels.is_empty()
-        && let Some(chosen) = (reader.choose)(&filenames)
+        && let Some(chosen) = choose(&filenames)
         && chosen < wheels.len()
     {
         return Ok(Source::Wheel(wheels.swap_remove(chosen)));
     }
     if let Some(sdist) = place.entry("sdist")? {
         let filename = sdist.string("name")?;
-        return Ok(Source::Sdist(read_artifact(&sdist, filename, reader.base)?));
+        return Ok(Source::Sdist(read_artifact(&sdist, filename, base)?));
     }
     if wheels.is_empty() {
         return Err(package
@@ -239,7 +243,7 @@ fn read_uploaded(entry: &TomlReader<'_>) -> Result<Option<i64>> {
         .ok_or_else(|| entry.error("upload-time", "has no date"))
 }
 
-/// Where the file is: `path` if there is one, as the specification wants, or `url`.
+/// Reads the location of the file: `path` if there is one, as the specification demands, or `url`.
 fn read_location(entry: &TomlReader<'_>, base: &Path) -> Result<Location> {
     if let Some(text) = entry.string("path")? {
         return Ok(Location::Path(path::read(text, base)));
@@ -253,7 +257,7 @@ fn read_location(entry: &TomlReader<'_>, base: &Path) -> Result<Location> {
         let path = url.to_file_path();
         return path
             .map(Location::Path)
-            .map_err(|()| entry.error("url", "is no local file"));
+            .map_err(|()| entry.error("url", "is not a local file"));
     }
     Ok(Location::Url(without_credentials(&url)))
 }

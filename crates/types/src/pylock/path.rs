@@ -5,7 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// `path` as it is written into a lock in the directory `base`; both are absolute.
+/// Formats `path` for a lock in the directory `base`; both are absolute.
 ///
 /// A path that shares nothing but the root with the lock stays absolute: it would not move with it.
 pub(super) fn written(path: &Path, base: &Path) -> String {
@@ -15,12 +15,12 @@ pub(super) fn written(path: &Path, base: &Path) -> String {
     }
 }
 
-/// The path that `text` stands for in a lock in the directory `base`.
+/// Returns the path that `text` stands for in a lock in the directory `base`.
 pub(super) fn read(text: &str, base: &Path) -> PathBuf {
     normalized(&base.join(text))
 }
 
-/// `path` with `/` between its parts, without touching where it starts.
+/// Formats `path` with `/` between its parts, without touching where it starts.
 pub(super) fn portable(path: &Path) -> String {
     let text = path.to_string_lossy();
     if std::path::MAIN_SEPARATOR == '/' {
@@ -55,7 +55,7 @@ fn relative(path: &Path, base: &Path) -> Option<PathBuf> {
     Some(relative)
 }
 
-/// `path` without `.` and, as far as there are names to take back, without `..`.
+/// Removes `.` and, as far as there are names to take back, `..` from `path`.
 fn normalized(path: &Path) -> PathBuf {
     let mut normalized = PathBuf::new();
     for component in path.components() {

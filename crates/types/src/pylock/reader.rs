@@ -18,17 +18,17 @@ use crate::lock::{Build, Lock, Package, Pin};
 use crate::toml_reader::{TomlReader, parse};
 use crate::{Location, Origin, Result, Sha256, Source};
 
-/// When a package of a lock is wanted.
+/// The condition of a package of a lock.
 #[derive(Clone, Debug)]
 pub struct Marker<'a> {
-    /// As it stands in the lock; it may speak of `extras` and `dependency_groups` (PEP 751).
+    /// The text in the lock; it may name `extras` and `dependency_groups` (PEP 751).
     pub text: &'a str,
     tree: MarkerTree,
     groups: &'a [GroupName],
 }
 
 impl Marker<'_> {
-    /// Whether the package is wanted in `environment`, with the lock's default groups and without
+    /// Returns whether the package is needed in `environment`, with the lock's default groups and without
     /// extras.
     #[must_use]
     pub fn holds(&self, environment: &MarkerEnvironment) -> bool {
@@ -36,10 +36,10 @@ impl Marker<'_> {
     }
 }
 
-/// What the caller of [`read`] knows and the file does not.
-pub(super) struct Reader<'a> {
-    pub(super) base: &'a Path,
-    pub(super) choose: &'a mut dyn FnMut(&[WheelFilename]) -> Option<usize>,
+/// The context of [`read`] that is not in the file.
+struct Reader<'a> {
+    base: &'a Path,
+    choose: &'a mut artifact::ChooseWheel<'a>,
     applies: &'a mut dyn FnMut(&Marker<'_>) -> bool,
     groups: Vec<GroupName>,
 }
@@ -79,12 +79,12 @@ pub fn read(
     })
 }
 
-/// What a lock pins, whomever it serves.
+/// The pins of a lock, for all targets.
 #[derive(Debug)]
 pub struct LockSummary {
-    /// As in [`Lock::request`]; empty for the locks of other tools.
+    /// The value of [`Lock::request`]; empty for the locks of other tools.
     pub request: String,
-    /// As in [`Lock::files`].
+    /// The value of [`Lock::files`].
     pub files: BTreeMap<PathBuf, Sha256>,
     /// Each version of each package, as far as the lock tells.
     pub versions: Vec<(PackageName, Version)>,
@@ -185,7 +185,7 @@ pub fn read_files(root: &TomlReader<'_>, base: &Path) -> Result<BTreeMap<PathBuf
     files.all_strings()?.into_iter().map(digest).collect()
 }
 
-/// The environments of the lock, as one marker.
+/// Joins the environments of the lock into one marker.
 fn read_environment(root: &TomlReader<'_>) -> Result<String> {
     let environments = root.strings("environments")?;
     if let [environment] = environments.as_slice() {
@@ -198,7 +198,7 @@ fn read_environment(root: &TomlReader<'_>) -> Result<String> {
     Ok(environments.join(" or "))
 }
 
-/// The key of `entry`, or what stands for it because it is no version specifier.
+/// Reads `requires-python` of `entry`, or the same key under `tool.wheelhouse` for a value that is not a version specifier.
 fn requires_python(entry: &TomlReader<'_>) -> Result<Option<String>> {
     let mut value = entry.string("requires-python")?;
     if let (None, Some(tool)) = (value, entry.tool()?) {
@@ -248,7 +248,7 @@ fn read_package(
     let came_from = tool.as_ref().map(|tool| tool.entry("source")).transpose()?;
     let came_from = came_from.flatten();
     let place = came_from.as_ref().unwrap_or(entry);
-    let mut source = artifact::read(entry, place, &name, reader)?;
+    let mut source = artifact::read(entry, place, &name, reader.base, reader.choose)?;
     let mut hashes = Vec::new();
     if let Some(tool) = tool.as_ref() {
         hashes = tool.strings("required-hashes")?;
@@ -306,7 +306,7 @@ fn read_origin(
     })
 }
 
-/// Who offers a file of a lock that does not say so (pip's never do, uv's not always): `PyPI` for
+/// Guesses the origin of a file of a lock that does not name it (pip's never do, uv's not always): `PyPI` for
 /// its own files, and else whatever lists the place where the file is.
 fn likely_origin(location: &Location) -> Origin {
     match location {

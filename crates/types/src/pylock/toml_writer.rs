@@ -59,7 +59,7 @@ impl TomlWriter {
     }
 }
 
-/// `value` as a basic string.
+/// Formats `value` as a basic string.
 pub(super) fn quoted(value: &str) -> String {
     let mut quoted = String::with_capacity(value.len() + 2);
     quoted.push('"');
@@ -78,7 +78,7 @@ pub(super) fn quoted(value: &str) -> String {
     quoted
 }
 
-/// An inline table of strings.
+/// Formats an inline table of strings.
 pub(super) fn inline<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let entries: Vec<String> = entries
         .into_iter()

@@ -61,7 +61,7 @@ struct Shared<'a> {
     users: BTreeSet<usize>,
 }
 
-/// The packages of all locks, those together that can share an entry.
+/// Groups the packages of all locks that can share an entry.
 fn grouped<'a>(locks: &[(&Target, &'a Lock)]) -> Vec<Shared<'a>> {
     let mut groups: BTreeMap<_, Shared<'a>> = BTreeMap::new();
     for (user, (_, lock)) in locks.iter().enumerate() {
@@ -83,7 +83,7 @@ fn grouped<'a>(locks: &[(&Target, &'a Lock)]) -> Vec<Shared<'a>> {
     groups.into_values().collect()
 }
 
-/// The different files of an entry, sorted by name; wheels come first.
+/// Returns the different files of an entry, sorted by name; wheels come first.
 fn sources<'a>(shared: &Shared<'a>) -> Vec<&'a Source> {
     let key = |source: &Source| {
         let filename = source.artifact().map(|artifact| artifact.filename.clone());
@@ -105,7 +105,7 @@ fn versions<'a>(locks: &[(&Target, &'a Lock)]) -> BTreeMap<&'a PackageName, BTre
     versions
 }
 
-/// What an entry depends on for any of its users.
+/// Collects the dependencies of an entry for any of its users.
 fn dependencies<'a>(
     shared: &Shared<'a>,
     locks: &[(&Target, &'a Lock)],
@@ -124,7 +124,7 @@ fn dependencies<'a>(
     dependencies.into_iter().collect()
 }
 
-/// The builds of all locks, those of one source together.
+/// Merges the builds of all locks by source.
 fn builds(locks: &[(&Target, &Lock)], targets: &Targets<'_>) -> Result<Vec<Build>> {
     let mut groups: BTreeMap<_, Vec<(usize, &Build)>> = BTreeMap::new();
     for (user, (_, lock)) in locks.iter().enumerate() {
@@ -139,7 +139,7 @@ fn builds(locks: &[(&Target, &Lock)], targets: &Targets<'_>) -> Result<Vec<Build
         .collect()
 }
 
-/// A build as several targets do it: each pin with a marker where not all of them want it.
+/// Merges the builds of one source for several targets: a pin gets a marker if not all of them need it.
 fn shared_build(builds: &[(usize, &Build)], targets: &Targets<'_>) -> Result<Build> {
     let all: BTreeSet<usize> = builds.iter().map(|(user, _)| *user).collect();
     let mut pins: BTreeMap<&str, (BTreeSet<usize>, BTreeSet<&String>)> = BTreeMap::new();
@@ -187,7 +187,7 @@ fn undecided(one: &Target, other: &Target, what: &str) -> Error {
 /// Targets by their positions.
 struct Targets<'a>(Vec<&'a Target>);
 
-/// What targets are told apart by, the most telling first.
+/// The markers that tell targets apart, the most telling first.
 const KEYS: [&str; 5] = [
     "sys_platform",
     "python_version",
@@ -197,7 +197,7 @@ const KEYS: [&str; 5] = [
 ];
 
 impl Targets<'_> {
-    /// A marker that holds for `users` and for no other target; empty if there are no others.
+    /// Returns a marker that holds for `users` and for no other target; empty if there are no others.
     fn marker(&self, users: &BTreeSet<usize>, package: &Package) -> Result<String> {
         let others = (0..self.0.len())
             .filter(|one| !users.contains(one))
@@ -206,7 +206,7 @@ impl Targets<'_> {
             .map_err(|(one, other)| undecided(one, other, package.name.as_ref()))
     }
 
-    /// A marker that holds for `users` and not for `others`; two that are alike if there is none.
+    /// Returns a marker that holds for `users` and not for `others`, or two targets that no marker tells apart.
     fn separating(
         &self,
         users: &BTreeSet<usize>,
@@ -245,7 +245,7 @@ impl Targets<'_> {
     }
 }
 
-/// The keys whose bits are set.
+/// Returns the keys whose bits are set.
 fn chosen(bits: usize) -> Vec<&'static str> {
     let is_set = |position: &usize| bits >> position & 1 == 1;
     (0..KEYS.len())
@@ -254,7 +254,7 @@ fn chosen(bits: usize) -> Vec<&'static str> {
         .collect()
 }
 
-/// The marker that holds where `keys` have one of the `values`, in its simplest form.
+/// Formats the marker that holds where `keys` have one of the `values`, in its simplest form.
 fn marker(keys: &[&str], values: &BTreeSet<Vec<Option<&str>>>) -> String {
     let clause = |values: &Vec<Option<&str>>| {
         let pairs = keys.iter().zip(values);

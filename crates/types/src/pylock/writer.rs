@@ -60,7 +60,7 @@ pub fn write_with_files(
     .write(base)
 }
 
-/// What is written, whomever it serves.
+/// The contents of a lock file, for one target or several.
 pub(super) struct LockOutput<'a> {
     pub(super) request: &'a str,
     pub(super) files: &'a BTreeMap<PathBuf, Sha256>,
@@ -73,7 +73,7 @@ pub(super) struct LockOutput<'a> {
 /// One entry among the packages.
 pub(super) struct EntryWriter<'a> {
     pub(super) package: &'a Package,
-    /// When it is wanted; empty for always.
+    /// The marker of the entry; empty if it always applies.
     pub(super) marker: String,
     /// The names that it depends on, with the version where a name has several.
     pub(super) dependencies: Vec<(&'a PackageName, Option<&'a Version>)>,
@@ -102,7 +102,7 @@ impl<'a> EntryWriter<'a> {
 }
 
 impl LockOutput<'_> {
-    /// The text of this in the directory `base`.
+    /// Formats the lock for the directory `base`.
     pub(super) fn write(&self, base: &Path) -> String {
         let mut text = TomlWriter::default();
         let mut tool = TomlWriter::default();
@@ -150,7 +150,7 @@ fn write_build(text: &mut TomlWriter, build: &Build) {
     }
 }
 
-/// Writes the key, unless it is no version specifier: that would make other tools refuse the file.
+/// Writes the key, unless it is not a version specifier, for which other tools reject the file.
 fn requires_python(value: Option<&str>, text: &mut TomlWriter, tool: &mut TomlWriter) {
     if let Some(value) = value {
         let place = match VersionSpecifiers::from_str(value) {
@@ -346,7 +346,7 @@ fn write_subdirectory(text: &mut TomlWriter, subdirectory: Option<&Path>) {
     }
 }
 
-/// `location` without credentials, and otherwise exactly as it is.
+/// Removes credentials from `location`, and changes nothing else.
 pub(super) fn clean(location: &str) -> String {
     match Url::parse(location) {
         Ok(url) if without_credentials(&url) != url => without_credentials(&url).into(),

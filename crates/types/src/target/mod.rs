@@ -19,7 +19,7 @@ pub use platform::{Platform, System, glibc_of_wheel};
 pub use python::{Implementation, PythonName};
 pub use requested::RequestedTargets;
 
-/// What wheels are chosen and built for.
+/// The Python and platform that wheels are chosen and built for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Target {
@@ -29,10 +29,10 @@ pub struct Target {
     pub python_version: String,
     /// The platform tag of the interpreter, `manylinux_2_36_x86_64`.
     pub platform: String,
-    /// Whether the Python is built without the global interpreter lock (PEP 703).
+    /// True if the Python is built without the global interpreter lock (PEP 703).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub free_threaded: bool,
-    /// Whether a Python 2 is built with four bytes for each character (PEP 261), as most are on Linux:
+    /// True if a Python 2 is built with four bytes for each character (PEP 261), as most are on Linux:
     /// the `u` of `cp27mu`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wide_unicode: bool,
@@ -47,7 +47,7 @@ pub struct Target {
 pub const KERNEL_MARKERS: [&str; 2] = ["platform_release", "platform_version"];
 
 impl Target {
-    /// The target of `python` on `platform`, of which nothing else is known.
+    /// Creates the target of `python` on `platform` from their names alone.
     #[must_use]
     pub fn foreign(python: &PythonName, platform: &Platform) -> Self {
         let own = python.markers().into_iter();
@@ -72,7 +72,7 @@ impl Target {
         }
     }
 
-    /// Whether the newest pip for it is older than 24.1, the first that refuses versions whose metadata
+    /// Returns whether the newest pip for it is older than 24.1, the first that rejects versions whose metadata
     /// is not what PEP 440 and PEP 508 want.
     #[must_use]
     pub fn pip_is_lenient(&self) -> bool {
@@ -81,14 +81,14 @@ impl Target {
         matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < STRICT)
     }
 
-    /// The values of the environment markers, for evaluating one; `None` if they are not complete.
+    /// Returns the values of the environment markers, or `None` if they are not complete.
     #[must_use]
     pub fn marker_environment(&self) -> Option<MarkerEnvironment> {
         let values = serde_json::to_value(&self.markers).ok()?;
         serde_json::from_value(values).ok()
     }
 
-    /// The target without the release and version of its kernel, which differ between machines that take the same
+    /// Returns the target without the release and version of its kernel, which differ between machines that take the same
     /// wheels.
     #[must_use]
     pub fn without_kernel(&self) -> Self {
@@ -101,14 +101,14 @@ impl Target {
         target
     }
 
-    /// A short name that fits into file names: `cp312-manylinux_2_28_x86_64`. Two releases of one
+    /// Returns a short name that fits into file names: `cp312-manylinux_2_28_x86_64`. Two releases of one
     /// minor version share it.
     #[must_use]
     pub fn name(&self) -> String {
         self.named(&self.python_version.split('.').take(2).collect::<String>())
     }
 
-    /// A name with the full version, for file names that have no more dots: `cp3_12_4-win_amd64`.
+    /// Returns a name with the full version, for file names that have no more dots: `cp3_12_4-win_amd64`.
     #[must_use]
     pub fn full_name(&self) -> String {
         self.named(&self.python_version.replace('.', "_"))
@@ -133,7 +133,7 @@ impl Target {
         format!("{}-{}", self.python_named(version), self.platform)
     }
 
-    /// The Python as names have it, and what tells its build from others: `cp312`, `cp313t`, `cp27mu`.
+    /// Returns the Python with its build, as in names: `cp312`, `cp313t`, `cp27mu`.
     #[must_use]
     pub(super) fn python_named(&self, version: &str) -> String {
         let implementation = match self.implementation.as_str() {
@@ -151,14 +151,14 @@ impl Target {
         format!("{implementation}{version}{build}")
     }
 
-    /// What has to be the same for wheels that were built for one target to be right for another,
+    /// Returns the identity that two targets must share, beside the platform, for wheels built for one to be right for the other,
     /// beside the platform: `cp3.13.0t`.
     #[must_use]
     pub fn python(&self) -> String {
         self.python_named(&self.python_version)
     }
 
-    /// A short name for messages: `CPython 3.11.7 on manylinux_2_36_x86_64`, `CPython 3.13.1t on win_amd64`.
+    /// Returns a short name for messages: `CPython 3.11.7 on manylinux_2_36_x86_64`, `CPython 3.13.1t on win_amd64`.
     #[must_use]
     pub fn label(&self) -> String {
         let implementation = match self.implementation.as_str() {
@@ -180,7 +180,7 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let Some((python, platform)) = text.split_once('-') else {
-            let message = format!("`{text}` is no target");
+            let message = format!("`{text}` is not a target");
             return Err(Error::new(Kind::Input, message).with_hint(
                 "Name a Python and a platform: 3.12-linux, cp311-win_amd64, 3.13t-macosx_11_0_arm64.",
             ));

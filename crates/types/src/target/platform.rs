@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use crate::{Error, Kind};
 
-/// What a foreign target runs on: the newest platform tag that it accepts.
+/// The platform of a foreign target: the newest platform tag that it accepts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Platform {
+    /// The operating system.
     pub system: System,
-    /// As in platform tags: `x86_64`, `aarch64`; `arm64` on macOS and Windows, `amd64` on Windows.
+    /// The machine as in platform tags: `x86_64`, `aarch64`; `arm64` on macOS and Windows, `amd64` on Windows.
     pub machine: String,
 }
 
@@ -18,18 +19,26 @@ pub struct Platform {
 pub enum System {
     /// Linux with glibc of this version (PEP 600).
     Manylinux {
+        /// The major version.
         major: u16,
+        /// The minor version.
         minor: u16,
     },
     /// Linux with musl of this version (PEP 656).
     Musllinux {
+        /// The major version.
         major: u16,
+        /// The minor version.
         minor: u16,
     },
+    /// macOS of this version or newer.
     Macos {
+        /// The major version.
         major: u16,
+        /// The minor version.
         minor: u16,
     },
+    /// Windows.
     Windows,
 }
 
@@ -38,7 +47,7 @@ const LINUX: &str = "manylinux_2_28";
 const ALPINE: &str = "musllinux_1_2";
 const MACOS: &str = "macosx_13_0";
 
-/// What may stand for a platform tag.
+/// Aliases of platform tags.
 const ALIASES: [(&str, &str, &str); 14] = [
     ("linux", LINUX, "x86_64"),
     ("linux-x86_64", LINUX, "x86_64"),
@@ -117,7 +126,7 @@ fn linux(tag: &str) -> Option<(System, &str)> {
     })
 }
 
-/// `2_28_x86_64` taken apart.
+/// Splits `2_28_x86_64` into major, minor and machine.
 fn version(text: &str) -> Option<(u16, u16, &str)> {
     let mut parts = text.splitn(3, '_');
     let major = parts.next()?.parse().ok()?;
@@ -137,10 +146,10 @@ fn unknown(text: &str) -> Error {
             names.join(", ")
         )
     };
-    Error::new(Kind::Input, format!("`{text}` is no known platform")).with_hint(hint)
+    Error::new(Kind::Input, format!("`{text}` is not a known platform")).with_hint(hint)
 }
 
-/// The oldest glibc that the wheel `filename` is for, by its platform tags (PEP 600).
+/// Returns the oldest glibc that the wheel `filename` is for, by its platform tags (PEP 600).
 #[must_use]
 pub fn glibc_of_wheel(filename: &str) -> Option<(u16, u16)> {
     let tags = filename.strip_suffix(".whl")?.rsplit('-').next()?;
@@ -153,7 +162,7 @@ pub fn glibc_of_wheel(filename: &str) -> Option<(u16, u16)> {
 }
 
 impl fmt::Display for Platform {
-    /// The platform tag, `manylinux_2_28_x86_64`.
+    /// Formats the platform tag, `manylinux_2_28_x86_64`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let machine = &self.machine;
         match self.system {
@@ -180,7 +189,7 @@ impl Platform {
         }
     }
 
-    /// Whether systems like `other` take what was made for this one: the same kind of system, no older.
+    /// Returns whether systems like `other` accept wheels for this one: the same kind of system, not older.
     #[must_use]
     pub fn is_older(&self, other: &Self) -> bool {
         let same_kind =
@@ -188,7 +197,7 @@ impl Platform {
         self.machine == other.machine && same_kind && self.system <= other.system
     }
 
-    /// The environment markers (PEP 508) that the platform decides for a Python of the version `major`.
+    /// Returns the environment markers (PEP 508) that the platform decides for a Python of the version `major`.
     pub(super) fn markers(&self, major: u8) -> [(&'static str, &str); 6] {
         let (os_name, system, sys_platform) = match self.system {
             System::Manylinux { .. } | System::Musllinux { .. } if major == 2 => {

@@ -1,4 +1,4 @@
-//! Pythons by name, where there is no interpreter to ask.
+//! Pythons that are known by name, without an interpreter.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -10,20 +10,26 @@ use crate::{Error, Kind};
 /// An implementation with a version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PythonName {
+    /// The implementation.
     pub implementation: Implementation,
+    /// The major version.
     pub major: u8,
+    /// The minor version.
     pub minor: u8,
-    /// The newest when nobody says which.
+    /// The patch version; `None` stands for the newest.
     pub patch: Option<u8>,
     /// Built without the global interpreter lock (PEP 703).
     pub free_threaded: bool,
-    /// Whether Python 2 has four bytes for each character (PEP 261); `None` for what is usual.
+    /// True if a Python 2 has four bytes for each character (PEP 261); `None` for the platform's default.
     pub wide_unicode: Option<bool>,
 }
 
+/// An implementation of Python.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Implementation {
+    /// CPython.
     CPython,
+    /// PyPy.
     PyPy,
 }
 
@@ -53,7 +59,7 @@ impl FromStr for PythonName {
     /// `pypy310_pp73`.
     fn from_str(text: &str) -> Result<Self, Error> {
         let unknown = |hint: &str| {
-            Error::new(Kind::Input, format!("`{text}` is no known Python")).with_hint(hint)
+            Error::new(Kind::Input, format!("`{text}` is not a known Python")).with_hint(hint)
         };
         let name = read(text).ok_or_else(|| {
             unknown("Name it like 3.12, 3.12.4, cp312, 3.13t (free-threaded) or pypy3.10.")
@@ -68,7 +74,7 @@ impl FromStr for PythonName {
     }
 }
 
-/// The minor version of Python 3 that `minor`, which does not exist, probably stands for: 3.1 is what YAML
+/// Suggests the minor version of Python 3 that `minor`, which does not exist, probably stands for: 3.1 is what YAML
 /// makes of 3.10, and 3.99 has a digit too many.
 fn meant(minor: u8) -> Option<u8> {
     if minor == 1 {
@@ -144,7 +150,7 @@ fn numbers(text: &str) -> Option<(u8, u8, Option<u8>)> {
 }
 
 impl fmt::Display for PythonName {
-    /// As in tags, `cp312`.
+    /// Formats the name as in tags, `cp312`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let implementation = match self.implementation {
             Implementation::CPython => "cp",
@@ -160,7 +166,7 @@ impl fmt::Display for PythonName {
 }
 
 impl PythonName {
-    /// The full version, `3.12.4`.
+    /// Returns the full version, `3.12.4`.
     #[must_use]
     pub fn full_version(&self) -> String {
         let newest = NEWEST
@@ -170,7 +176,7 @@ impl PythonName {
         format!("{}.{}.{}", self.major, self.minor, patch.unwrap_or(0))
     }
 
-    /// Whether it has wide Unicode on `platform`.
+    /// Returns whether it has wide Unicode on `platform`.
     pub(super) fn has_wide_unicode(&self, platform: &Platform) -> bool {
         let is_old = self.implementation == Implementation::CPython && self.major == 2;
         let is_linux = matches!(
@@ -180,7 +186,7 @@ impl PythonName {
         is_old && self.wide_unicode.unwrap_or(is_linux)
     }
 
-    /// The environment markers (PEP 508) that the Python decides.
+    /// Returns the environment markers (PEP 508) that the Python decides.
     pub(super) fn markers(&self) -> [(&'static str, String); 5] {
         let (name, shown) = match self.implementation {
             Implementation::CPython => ("cpython", "CPython"),

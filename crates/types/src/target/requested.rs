@@ -15,7 +15,7 @@ pub struct RequestedTargets {
 }
 
 impl RequestedTargets {
-    /// The targets that are meant where `host` is the host target, each once.
+    /// Resolves the targets for a machine whose own target is `host`; each appears once.
     #[must_use]
     pub fn targets(&self, host: &Target) -> Vec<Target> {
         let mut targets: Vec<Target> = Vec::new();
@@ -58,7 +58,7 @@ impl Target {
         self.python().parse().ok()
     }
 
-    /// The same platform with another Python; itself, if it has that Python.
+    /// Returns the same platform with another Python; itself, if it has that Python.
     fn with_python(&self, python: &PythonName) -> Option<Self> {
         let own = self.python_name();
         let is_own = own.is_some_and(|own| {

@@ -60,7 +60,7 @@ pub(super) fn check(
     let mut missing = open
         .iter()
         // The resolver satisfied the lines of the request, some of which this check cannot parse.
-        .filter(|open| !open.wanted_by.is_empty() && !overridden.contains(&open.name));
+        .filter(|open| !open.required_by.is_empty() && !overridden.contains(&open.name));
     missing
         .next()
         .map_or(Ok(()), |open| Err(missing_requirement(open, is_kept)))
@@ -188,7 +188,7 @@ fn missing_requirement(open: &Unsatisfied, is_kept: bool) -> Error {
     };
     let message = format!(
         "the wheel of {} requires `{}`, which {source} does not mention, and {present}",
-        open.wanted_by, open.requirement
+        open.required_by, open.requirement
     );
     Error::new(Kind::Fetch, message).with_hint(if is_kept {
         "Resolve again with --upgrade."

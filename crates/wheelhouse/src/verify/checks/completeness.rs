@@ -233,7 +233,7 @@ impl Proof<'_> {
 fn missing(open: &[Unsatisfied]) -> Finding {
     let versions: Vec<String> = open[0].present.iter().map(ToString::to_string).collect();
     let requires =
-        |open: &Unsatisfied| format!("{} requires `{}`", open.wanted_by, open.requirement);
+        |open: &Unsatisfied| format!("{} requires `{}`", open.required_by, open.requirement);
     let requires: Vec<String> = open.iter().map(requires).collect();
     let requires = requires.join("; ");
     let message = if versions.is_empty() {
@@ -350,10 +350,10 @@ mod tests {
 
     #[test]
     fn names_missing_package_with_all_dependents() {
-        let open = |wanted_by: &str, present: &[&str]| Unsatisfied {
+        let open = |required_by: &str, present: &[&str]| Unsatisfied {
             name: "beta".parse().unwrap(),
             requirement: "beta>=2".to_owned(),
-            wanted_by: wanted_by.to_owned(),
+            required_by: required_by.to_owned(),
             present: present
                 .iter()
                 .map(|version| version.parse().unwrap())
