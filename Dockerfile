@@ -5,15 +5,15 @@
 #   podman build --from BASE -t NAME .
 #   docker build --build-context registry.access.redhat.com/ubi9/python-312=docker-image://BASE -t NAME .
 #
-# There is a single stage, whose FROM names an image that exists: OpenShift looks that name up, and its
-# dockerStrategy.from replaces the last FROM alone. So the program is always installed for the base that it runs on.
+# There is a single stage, whose FROM names an existing image: OpenShift looks that name up, and its dockerStrategy.from
+# replaces only the last FROM. So the program is always installed for the base that it runs on.
 FROM registry.access.redhat.com/ubi9/python-312
 LABEL io.k8s.display-name="Wheelhouse" \
       io.k8s.description="Makes wheelhouses: everything that a Python application requires, as wheels" \
       io.openshift.tags="builder,python,wheelhouse" \
       io.openshift.s2i.scripts-url="image:///opt/app-root/s2i" \
       io.s2i.scripts-url="image:///opt/app-root/s2i"
-# Where the program and pip, setuptools and wheel come from.
+# The sources of the program and of pip, setuptools and wheel.
 ARG PIP_FIND_LINKS
 ARG PIP_INDEX_URL
 ARG PIP_NO_INDEX

@@ -1,4 +1,4 @@
-"""What the benchmarks of the builder image have in common: buildah with a storage of its own, and the checkout's program.
+"""Parts that the benchmarks of the builder image share: buildah with a storage of its own, and the checkout's program.
 
 It never decides what is built.
 """
@@ -10,7 +10,7 @@ import tarfile
 
 STORAGE = '[storage]\ndriver = "overlay"\ngraphroot = "{root}"\nrunroot = "/run/wheelhouse-bench-{identity}"\n'
 
-# What works where there is no systemd, and few file descriptors are permitted.
+# Settings for systems without systemd and with few file descriptors.
 ENGINE = """[containers]
 default_ulimits = ["nofile=20000:20000", "nproc=16384:16384"]
 [engine]
@@ -21,7 +21,7 @@ runtime = "runc"
 
 
 def configure(work, isolation):
-    """Has buildah use a storage in the directory `work` from here on."""
+    """Makes buildah use a storage in the directory `work`."""
     work.mkdir(parents=True, exist_ok=True)
     root = str(work / "storage")
     identity = hashlib.sha256(root.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""What the benchmarks have in common: running a command under watch, the machine, the peers, tables.
+"""Parts that the benchmarks share: measuring a command, the machine, the peers, tables.
 
 It never decides what is compared with what, and never writes a page.
 """
@@ -30,7 +30,7 @@ def install_peers(environment, peers):
     if not (binaries / "python").exists():
         say(f"making {environment}")
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    # stdout is ours: the figures may go there.
+    # stdout is for the figures.
     install = [binaries / "python", "-m", "pip", "install", "--quiet", "--upgrade", *peers]
     subprocess.run(install, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     return {name: binaries / name for name in ("python", "pip", "uv", "pex3")}
@@ -44,7 +44,7 @@ def version_of(program):
 
 @dataclasses.dataclass
 class Sample:
-    """What one run of one command took, and what it left."""
+    """The time, memory and output of one run of one command."""
 
     seconds: float
     peak_bytes: int
@@ -55,7 +55,7 @@ class Sample:
 
 def run(command, log, timeout):
     """Runs one command and returns its Sample; everything it prints goes to `log`."""
-    # What others have written and left to the kernel is not this one's to wait for.
+    # Flushes the writes of earlier runs, so that this one does not wait for them.
     os.sync()
     with open(log, "wb") as output:
         start = time.monotonic()
@@ -92,7 +92,7 @@ def run(command, log, timeout):
 
 
 def last_words(log):
-    """Returns the telling line of a log, for the table: the last that names an error, else the last."""
+    """Returns the line of a log for the table: the last one with an error, otherwise the last one."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if re.match(r"(?i)\W*(pip: )?(\w*error|fatal|cause)\b", line)]
     return ((telling or lines)[-1:] or ["(it printed nothing)"])[0]
@@ -115,7 +115,7 @@ def seconds(value):
 
 
 def machine():
-    """Returns what the reader must know of the machine."""
+    """Returns a description of the machine."""
     model = platform.processor() or platform.machine()
     try:
         model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()).group(1)

@@ -1,4 +1,4 @@
-//! An archive of an image of any bytes is inspected, or refused with an error.
+//! Inspects an image archive with arbitrary bytes: it succeeds or returns an error.
 #![no_main]
 
 use std::io::{Seek as _, Write as _};

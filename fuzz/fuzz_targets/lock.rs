@@ -1,4 +1,4 @@
-//! A `pylock.toml` of any text is read, or refused with an error; what was read can be written.
+//! Reads a `pylock.toml` with arbitrary text: it succeeds or returns an error, and the result can be written.
 #![no_main]
 
 use std::path::Path;

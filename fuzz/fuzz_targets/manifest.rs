@@ -1,4 +1,4 @@
-//! A `wheelhouse.json` of any bytes is read, or refused with an error.
+//! Reads a `wheelhouse.json` with arbitrary bytes: it succeeds or returns an error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Core metadata of any bytes is judged, and what is within limits is parsed in a short time.
+//! Checks the limits of core metadata with arbitrary bytes, and parses what is within them in a short time.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

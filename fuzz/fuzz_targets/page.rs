@@ -1,4 +1,4 @@
-//! An index page of any bytes is read, as HTML or as JSON.
+//! Reads an index page with arbitrary bytes, as HTML and as JSON.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A `pyproject.toml` of any text is read, or refused with an error.
+//! Reads a `pyproject.toml` with arbitrary text: it succeeds or returns an error.
 #![no_main]
 
 use std::path::Path;

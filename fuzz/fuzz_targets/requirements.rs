@@ -1,4 +1,4 @@
-//! A requirements file of any bytes is read, or refused with an error.
+//! Reads a requirements file with arbitrary bytes: it succeeds or returns an error.
 #![no_main]
 
 use std::io;

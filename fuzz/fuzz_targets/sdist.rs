@@ -1,4 +1,4 @@
-//! A source distribution of any bytes is unpacked inside the directory that is meant for it, or refused with an error.
+//! Unpacks a source distribution with arbitrary bytes: it stays inside its directory, or returns an error.
 #![no_main]
 
 use std::fs;

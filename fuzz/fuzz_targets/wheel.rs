@@ -1,4 +1,4 @@
-//! A wheel of any bytes is inspected, or refused with an error.
+//! Inspects a wheel with arbitrary bytes: it succeeds or returns an error.
 #![no_main]
 
 use std::io::Write as _;
