@@ -36,9 +36,9 @@ pub struct AdditionalSet {
     /// The indexes, settings and requirements of the set; `contents` may add requirements.
     pub request: Request,
     pub contents: SetContents,
-    /// Whether only builds and tools use the set.
+    /// Marks a set that only builds and tools use.
     pub build_only: bool,
-    /// Whether a failure fails the run; otherwise a warning says what is missing.
+    /// Fails the run if the set fails; otherwise a warning says what is missing.
     pub required: bool,
 }
 

@@ -31,7 +31,7 @@ pub struct BuildJob {
     pub output: PathBuf,
     /// The system that all wheels must fit, which may be older than the host.
     pub platform: Option<Platform>,
-    /// Whether wheels that do not fit common systems cause a warning.
+    /// Warns of wheels that do not fit common systems.
     pub warn_new_systems: bool,
     pub link_mode: LinkMode,
 }

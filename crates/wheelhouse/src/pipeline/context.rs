@@ -33,7 +33,7 @@ pub struct RunInputs {
     pub python: Option<PathBuf>,
     pub store: Store,
     pub lock_policy: LockPolicy,
-    /// Whether the run goes on after a failure and reports all failures at the end.
+    /// Continues after a failure, and reports all failures at the end.
     pub keep_going: bool,
 }
 

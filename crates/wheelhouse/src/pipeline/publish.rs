@@ -43,11 +43,11 @@ pub(super) struct FinishedBuild {
 pub(super) struct ResolvedSet {
     /// The name of an additional set; `None` for the set of the request.
     pub(super) name: Option<String>,
-    /// Whether only builds and tools use the set.
+    /// Marks a set that only builds and tools use.
     pub(super) build_only: bool,
     pub(super) request: Request,
     pub(super) lock: Lock,
-    /// Whether the lock is that of an earlier run.
+    /// Set if the lock is that of an earlier run.
     pub(super) is_kept: bool,
     /// The wheel of each package of the lock, in its order.
     pub(super) wheels: Vec<WheelArtifact>,

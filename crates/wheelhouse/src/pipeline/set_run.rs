@@ -27,13 +27,13 @@ pub(super) struct SetRun {
     pub(super) fingerprint: String,
     /// The name of an additional set; `None` for the set of the request.
     pub(super) name: Option<String>,
-    /// Whether only builds and tools use the set.
+    /// Marks a set that only builds and tools use.
     pub(super) build_only: bool,
     /// Versions that are preferred where a previous lock prefers no others.
     pub(super) preferences: Vec<(PackageName, Version)>,
     /// A local tree that the lock leaves out, because its wheel is built elsewhere.
     pub(super) excluded_tree: Option<PathBuf>,
-    /// Whether packages that are named for an upgrade, but are not part of the lock, cause a warning.
+    /// Warns of packages that are named for an upgrade but are not part of the lock.
     pub(super) warn_unknown_upgrades: bool,
     pub(super) prefetch: Prefetch,
     /// Started when a resolution, a download or a build first needs it.

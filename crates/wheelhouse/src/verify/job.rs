@@ -21,9 +21,9 @@ pub struct VerifyJob {
     pub environment: Vec<(String, String)>,
     /// The settings for building source distributions.
     pub building: Building,
-    /// Whether files of the directory may be built and installed.
+    /// Allows to build and install files of the directory.
     pub install: bool,
-    /// Whether the installed modules are imported.
+    /// Imports the installed modules.
     pub import: bool,
     pub progress: ProgressCallback,
 }

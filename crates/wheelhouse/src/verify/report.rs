@@ -10,7 +10,7 @@ use serde::Serialize;
 #[derive(Clone, Debug)]
 pub struct Report {
     pub directory: PathBuf,
-    /// Whether the directory has a readable manifest.
+    /// Set if the directory has a readable manifest.
     pub manifest: bool,
     /// The checks in the order in which they were made.
     pub checks: Vec<Check>,

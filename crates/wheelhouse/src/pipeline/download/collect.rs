@@ -51,7 +51,7 @@ pub(super) struct CollectedFile {
     pub(super) built: Option<BuiltWheel>,
     /// The digest of the sdist that it was built from.
     pub(super) sdist: Option<Sha256>,
-    /// Whether it is a file of the lock.
+    /// Set for a file of the lock.
     pub(super) is_locked: bool,
 }
 

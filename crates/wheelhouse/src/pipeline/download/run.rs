@@ -31,10 +31,10 @@ pub struct DownloadJob {
     pub output: PathBuf,
     pub link_mode: LinkMode,
     pub targets: TargetSelection,
-    /// Whether the newest pip, setuptools and wheel for each target are downloaded, too.
+    /// Adds the newest pip, setuptools and wheel for each target.
     pub bootstrap: bool,
     pub sdists: SdistSelection,
-    /// Whether all targets must have the same version of a package.
+    /// Requires the same version of a package for all targets.
     pub same_versions: bool,
 }
 

@@ -31,7 +31,7 @@ pub(super) struct BuildDir {
     pub(super) root: PathBuf,
     /// The files beside a local tree that builds can read.
     view: Option<SurroundingsView>,
-    /// Whether large files are links to those of a local tree.
+    /// Set if large files are links to those of a local tree.
     pub(super) has_links: bool,
     _lock: std::fs::File,
 }

@@ -26,7 +26,7 @@ pub(in crate::pipeline) struct Prefetcher {
     worker: Rc<LocalWorker>,
     /// The identity of the source whose build needs wheels; `None` while a lock is resolved.
     builder: Option<String>,
-    /// Whether the target has no interpreter on this machine.
+    /// Set for a target without an interpreter on this machine.
     is_foreign: bool,
 }
 

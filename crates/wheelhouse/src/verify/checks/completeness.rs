@@ -41,7 +41,7 @@ pub(crate) struct Proof<'a> {
     pub(crate) target: &'a Target,
     /// A directory for temporary files.
     pub(crate) scratch: &'a Path,
-    /// Whether source distributions may be built for their metadata.
+    /// Allows to build source distributions for their metadata.
     pub(crate) build: bool,
     pub(crate) building: &'a Building,
 }
@@ -255,7 +255,7 @@ fn sdist_offer(filename: &str) -> Option<(PackageName, Available)> {
 
 /// Provides the engine with files of the directory, and makes no wheels.
 struct ReadOnlyProvider {
-    /// Whether source distributions may be built for their metadata.
+    /// Allows to build source distributions for their metadata.
     build: bool,
 }
 
