@@ -60,3 +60,38 @@ impl LockPolicy {
         versions
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upgrade_only(name: &str) -> LockPolicy {
+        LockPolicy::UpgradeOnly(vec![name.parse().unwrap()])
+    }
+
+    #[test]
+    fn keeps_lock_of_same_request_unless_it_is_upgraded() {
+        for (policy, is_kept) in [
+            (LockPolicy::Prefer, true),
+            (LockPolicy::Frozen, true),
+            (LockPolicy::Upgrade, false),
+            (upgrade_only("alpha"), false),
+        ] {
+            assert_eq!(policy.accepts("one", "one"), is_kept, "{policy:?}");
+            assert!(!policy.accepts("one", "other"), "{policy:?}");
+            assert_eq!(policy.needs_refresh(), !is_kept, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn prefers_locked_versions_of_packages_that_are_not_upgraded() {
+        let versions = ["alpha", "beta"].map(|name| (name.parse().unwrap(), "1".parse().unwrap()));
+        let preferred = |policy: &LockPolicy| -> Vec<String> {
+            let versions = policy.preferences(versions.to_vec()).into_iter();
+            versions.map(|(name, _)| name.to_string()).collect()
+        };
+        assert_eq!(preferred(&LockPolicy::Prefer), ["alpha", "beta"]);
+        assert_eq!(preferred(&upgrade_only("alpha")), ["beta"]);
+        assert!(preferred(&LockPolicy::Upgrade).is_empty());
+    }
+}

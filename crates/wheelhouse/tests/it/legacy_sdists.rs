@@ -115,7 +115,7 @@ fn download_keeps_legacy_sdists() {
     std::fs::write(sandbox.path("bare/alpha-1.0.tar.bz2"), archive).unwrap();
     let verified = verify("bare");
     verified.assert_exit(6);
-    let cause = "24 and newer take only `.tar.gz` and `.zip` from a directory, and pass over alpha-1.0.tar.bz2";
+    let cause = "24 and newer accept only `.tar.gz` and `.zip` in a directory, and ignore alpha-1.0.tar.bz2";
     let output = verified.stdout + &verified.stderr;
     assert!(output.contains(cause), "{output}");
 }

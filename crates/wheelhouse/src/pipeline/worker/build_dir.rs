@@ -1,5 +1,13 @@
 //! Build directories: sources that are unpacked or copied to a path that depends only on their contents,
 //! so that every build of a source uses the same paths.
+//!
+//! 1. A task claims the directory in this process ([`BuildDirs`]), then locks the file beside it against other
+//!    processes.
+//! 2. The directory is cleared and filled.
+//! 3. Dropping the [`BuildDir`] removes the directory and the lock file.
+//!
+//! A killed process leaves both behind without the lock: the next build of the source clears the directory, and
+//! the next process that has the cache for itself removes the others.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,5 +1,11 @@
 //! Downloads one file into the store. A retry resumes where the connection was lost, and the digest is
 //! computed while the bytes arrive.
+//!
+//! 1. The writer of the store starts a temporary file.
+//! 2. Each attempt requests the rest of the file. Without a digest or an `ETag` that identifies the file, it starts
+//!    again from the first byte.
+//! 3. An attempt that made progress resets the count of retries.
+//! 4. The writer compares the digests and commits the file. If anything fails, no file is left.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -108,3 +108,48 @@ pub(in crate::pipeline) fn identity(distribution: &Distribution) -> String {
         distribution.source, distribution.required_hashes
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn runs_work_once_for_each_key() {
+        let tasks = Tasks::default();
+        let runs = Rc::new(Cell::new(0));
+        let run = |key: &str| {
+            let runs = Rc::clone(&runs);
+            tasks.run_once(key.to_owned(), || async move {
+                runs.set(runs.get() + 1);
+                Ok(runs.get())
+            })
+        };
+        let local = LocalSet::new();
+        let outcomes = local.run_until(async {
+            let (first, again) = (run("one"), run("one"));
+            let outcomes = [again.await.ok(), first.await.ok(), run("other").await.ok()];
+            tasks.remove("one");
+            assert!(!tasks.contains("one") && tasks.contains("other"));
+            (outcomes, run("one").await.ok())
+        });
+        let expected = ([Some(1), Some(1), Some(2)], Some(3));
+        assert_eq!(outcomes.await, expected);
+    }
+
+    #[tokio::test]
+    async fn reports_panic_as_error() {
+        let tasks: Tasks<()> = Tasks::default();
+        let local = LocalSet::new();
+        let outcome = local.run_until(async {
+            let pending = tasks.run_once("key".to_owned(), || async { panic!("no thread") });
+            pending.await.map_err(Error::from)
+        });
+        let error = outcome.await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Build);
+        assert!(error.to_string().contains("no thread"), "{error}");
+    }
+}

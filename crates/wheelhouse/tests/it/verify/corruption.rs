@@ -111,7 +111,7 @@ const OTHER_CORRUPTIONS: [Corruption; 11] = [
             let file = it.out().join(format!("{ALPHA}.metadata"));
             replace(&file, "beta>=2", "beta>=1");
         },
-        &["alpha-1.0-py3-none-any.whl.metadata is not the METADATA that"],
+        &["alpha-1.0-py3-none-any.whl.metadata differs from the METADATA in"],
     ),
     (
         "a page changed",

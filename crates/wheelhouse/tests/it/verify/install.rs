@@ -176,7 +176,7 @@ fn runs_no_code_of_unrequested_or_foreign_sdists() {
         &run,
         &[
             "not checked  completeness",
-            "is only known when it is built",
+            "are only known when it is built",
         ],
     );
     let stated = sdist.clone().static_metadata();

@@ -186,7 +186,7 @@ fn unreadable_inputs_are_usage_errors() {
     fs::create_dir(sandbox.out()).unwrap();
     let run = look(&sandbox);
     run.assert_exit(6);
-    assert_says(&run, &["holds no wheels and no source distributions"]);
+    assert_says(&run, &["contains no wheels and no source distributions"]);
     let sandbox = wheelhouse();
     verify(&sandbox, &["-r", "absent.txt"])
         .assert_exit(2)
