@@ -1,32 +1,31 @@
-//! From the bytes of a requirements file to text.
+//! Decodes requirements files.
 //!
-//! Responsible for finding the encoding as pip does: byte order mark, then a PEP 263 declaration
-//! in the first two lines, then UTF-8, then the locale's encoding. Never guesses, and never
-//! replaces what it cannot decode.
+//! The encoding is determined as in pip: by a byte order mark, a PEP 263 declaration in the first two
+//! lines, UTF-8, or the encoding of the locale. Bytes that cannot be decoded are an error.
 
 use encoding_rs::Encoding;
 
-/// Holds decoded text, and the locale's encoding when nothing else would do.
+/// Decoded text, and the encoding of the locale if it was used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Decoded {
     pub(super) text: String,
     pub(super) fell_back_to: Option<String>,
 }
 
-/// Says why bytes are not text.
+/// An error of decoding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The declared or the locale's encoding is none that is known.
+    /// The declared encoding, or that of the locale, is unknown.
     #[error("encoding `{0}` is unknown")]
     UnknownEncoding(String),
-    /// The bytes are not valid in the encoding that applies.
+    /// The bytes are not valid in the encoding.
     #[error("the content is not valid {0}")]
     Invalid(String),
 }
 
 const BYTE_ORDER_MARKS: [(&[u8], &str); 5] = [
     (b"\xef\xbb\xbf", "utf-8"),
-    // UTF-32 first: its little-endian mark starts with that of UTF-16.
+    // UTF-32 must come first, because its little-endian mark starts with that of UTF-16.
     (b"\xff\xfe\x00\x00", "utf-32-le"),
     (b"\x00\x00\xfe\xff", "utf-32-be"),
     (b"\xff\xfe", "utf-16-le"),
@@ -105,7 +104,7 @@ fn decode_as(content: &[u8], encoding: &str) -> Result<String, DecodeError> {
 
 enum Codec {
     Ascii,
-    /// Python's Latin-1 keeps the control characters that the web's does not.
+    /// Python's Latin-1, which unlike that of the web has control characters.
     Latin1,
     Utf32 {
         big_endian: bool,
@@ -113,7 +112,7 @@ enum Codec {
     Web(&'static Encoding),
 }
 
-/// Finds the codec for a name as Python spells it.
+/// Finds the codec for a Python encoding name.
 fn codec(name: &str) -> Result<Codec, DecodeError> {
     let spelling = name.to_ascii_lowercase().replace('_', "-");
     Ok(match spelling.as_str() {

@@ -1,21 +1,19 @@
-//! The process environment as a value.
+//! Environment variables as a value.
 //!
-//! Responsible for holding variables in the order in which the process has them, because pip's
-//! accumulating options depend on it. Never reads the process environment: whoever builds the
-//! value does that once.
+//! The order is that of the process, because pip's accumulating options depend on it.
 
 use std::collections::BTreeMap;
 
 use wheelhouse_types::request::is_build_variable;
 
-/// Holds environment variables in the order in which the process has them.
+/// Environment variables in the order of the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     variables: Vec<(String, String)>,
 }
 
 impl Environment {
-    /// Returns the value of `name`, the empty string included.
+    /// Returns the value of `name`, which may be empty.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter()
@@ -28,7 +26,7 @@ impl Environment {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// Those that builds are given, or depend on.
+    /// Returns the variables that builds receive or depend on.
     #[must_use]
     pub fn of_builds(&self) -> BTreeMap<String, String> {
         let of_builds = self
@@ -39,17 +37,17 @@ impl Environment {
             .collect()
     }
 
-    /// Iterates over names and values in their order.
+    /// Iterates over names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Names the character encoding of the locale, as `LC_ALL`, `LC_CTYPE` and `LANG` state it.
+    /// Returns the character encoding of the locale, from `LC_ALL`, `LC_CTYPE` and `LANG`.
     ///
-    /// A locale that states no encoding, the `C` locale among them, has UTF-8: Python coerces the
-    /// latter so (PEP 538), and the former is rare enough to be told with an explicit encoding.
+    /// A locale without an encoding uses UTF-8: Python does so for the `C` locale (PEP 538), and others are
+    /// rare enough to require an explicit encoding.
     #[must_use]
     pub fn locale_encoding(&self) -> &str {
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"]

@@ -1,14 +1,14 @@
-//! Errors of this crate as errors of the program.
+//! Conversion of this crate's errors to the program's error type.
 
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind};
 
-/// A foreign error as one of ours. Its text may hold URLs with credentials.
+/// Converts an error. Its text may contain URLs with credentials, which are removed.
 pub(crate) fn input(error: impl std::error::Error) -> Error {
     Error::new(Kind::Input, sentence(error))
 }
 
-/// The message and those of all causes, without credentials.
+/// Joins the message with those of all causes, without credentials.
 pub(crate) fn sentence(error: impl std::error::Error) -> String {
     let mut cause = error.source();
     let mut sentence = error.to_string();

@@ -1,8 +1,7 @@
-//! Where a requirements file is: a path or a URL.
+//! The location of a requirements file: a path or a URL.
 //!
-//! Responsible for telling the two apart, for resolving one against the other as pip does, and
-//! for showing URLs without their passwords. Reads files through [`ReadSource`]; never speaks to
-//! a network.
+//! Resolves nested locations as pip does, and displays URLs without passwords. Files are read through
+//! [`ReadSource`].
 
 use std::fmt;
 use std::io;
@@ -12,20 +11,20 @@ use url::Url;
 
 use wheelhouse_fs::input;
 
-/// Says where a requirements file is.
+/// The location of a requirements file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum FileSource {
-    /// A path of the local file system.
+    /// A local path.
     File(PathBuf),
     /// An `http:`, `https:` or `file:` URL.
     Url(Box<Url>),
 }
 
 impl FileSource {
-    /// Tells a URL from a path, as pip does: by the schemes `http`, `https` and `file`.
+    /// Parses a path or a URL. As in pip, a URL has the scheme `http`, `https` or `file`.
     ///
     /// # Errors
-    /// Fails when the text has such a scheme and is no valid URL.
+    /// Fails if the text has such a scheme but is not a valid URL.
     pub fn parse(text: &str) -> Result<Self, url::ParseError> {
         if has_scheme(text) {
             Url::parse(text).map(Self::from)
@@ -34,7 +33,7 @@ impl FileSource {
         }
     }
 
-    /// Resolves what a file at this source names with `-r` or `-c`.
+    /// Resolves the argument of `-r` or `-c` in a file at this location.
     pub(super) fn join(&self, named: &str, directory: &Path) -> Result<Self, url::ParseError> {
         match self {
             Self::Url(url) => url.join(named).map(Self::from),
@@ -46,7 +45,7 @@ impl FileSource {
         }
     }
 
-    /// Returns this source with its path made absolute against `directory`.
+    /// Makes the path absolute relative to `directory`.
     pub(super) fn absolute(&self, directory: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(absolute_path(directory, path)),
@@ -54,7 +53,7 @@ impl FileSource {
         }
     }
 
-    /// Returns the directory that holds the file; a URL has none.
+    /// Returns the directory of the file; `None` for a URL.
     pub(super) fn directory(&self) -> Option<&Path> {
         match self {
             Self::File(path) => path.parent(),
@@ -78,10 +77,10 @@ impl fmt::Display for FileSource {
     }
 }
 
-/// Hides the password of a URL, or the user name where that is the secret.
+/// Masks the password of a URL, or the user name if that is the secret.
 fn redacted(url: &Url) -> Url {
     let mut shown = url.clone();
-    // A URL without a host has no credentials, so that a refusal changes nothing.
+    // A URL without a host has no credentials, so a failure to set them does not matter.
     if url.password().is_some() {
         let _ = shown.set_password(Some("****"));
     } else if !url.username().is_empty() {
@@ -98,7 +97,7 @@ fn has_scheme(text: &str) -> bool {
     })
 }
 
-/// Makes `path` absolute and removes `.` and `..` by their spelling, as Python's `abspath` does.
+/// Makes `path` absolute and removes `.` and `..` lexically, like Python's `abspath`.
 pub(super) fn absolute_path(directory: &Path, path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in directory.join(path).components() {
@@ -113,16 +112,16 @@ pub(super) fn absolute_path(directory: &Path, path: &Path) -> PathBuf {
     normal
 }
 
-/// Reads requirements files; who can speak HTTP supplies an implementation that does.
+/// Reads requirements files. Callers with an HTTP client provide their own implementation.
 pub trait ReadSource {
-    /// Returns the bytes at `source`, whose path is absolute if it is one.
+    /// Returns the bytes at `source`, whose path is absolute.
     ///
     /// # Errors
-    /// Fails when there is no such file, or it cannot be read. A `wheelhouse_types::Error` within
-    /// is told with its own kind and hint.
+    /// Fails if the file does not exist or cannot be read. A `wheelhouse_types::Error` inside
+    /// is reported with its own kind and hint.
     fn read(&self, source: &FileSource) -> io::Result<Vec<u8>>;
 
-    /// Tells whether a local path exists, which decides what a relative `--find-links` means.
+    /// Returns whether a local path exists, which determines the meaning of a relative `--find-links`.
     fn exists(&self, path: &Path) -> bool {
         path.exists()
     }
@@ -134,7 +133,7 @@ impl<Read: Fn(&FileSource) -> io::Result<Vec<u8>>> ReadSource for Read {
     }
 }
 
-/// Reads paths and `file:` URLs, and refuses every other URL.
+/// Reads paths and `file:` URLs, and rejects other URLs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LocalReader;
 

@@ -1,9 +1,8 @@
-//! pip's controls that name packages: which formats and which releases may be used.
+//! pip's options that select formats and pre-releases by package.
 //!
-//! Responsible for the meaning of `--no-binary`, `--only-binary`, `--all-releases` and
-//! `--only-final`: comma-separated names, `:all:` and `:none:`, applied in order, a name on one
-//! side leaving the other. Merging sources is applying them one after the other to one value.
-//! Never decides between candidates.
+//! Implements `--no-binary`, `--only-binary`, `--all-releases` and
+//! `--only-final`: comma-separated names, `:all:` and `:none:`, applied in order, where a name on one
+//! side is removed from the other. Sources are merged by applying them one after the other.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,48 +12,48 @@ use crate::names::normalize_name;
 const ALL: &str = ":all:";
 const NONE: &str = ":none:";
 
-/// Says that a control was given an option where its value belongs.
+/// An error for a value that is an option.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a value is required, not the option `{value}`")]
 pub struct ControlValueError {
-    /// What was given.
+    /// The value.
     pub value: String,
 }
 
-/// Says which of wheels and source distributions a package may be taken from.
+/// The packages whose wheels or source distributions are excluded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FormatControl {
     no_binary: BTreeSet<String>,
     only_binary: BTreeSet<String>,
 }
 
-/// Holds what formats are allowed for one package.
+/// The formats that are allowed for a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AllowedFormats {
-    /// Whether a wheel of an index may be used.
+    /// Whether wheels of an index may be used.
     pub wheels: bool,
-    /// Whether a source distribution may be built.
+    /// Whether source distributions may be built.
     pub sources: bool,
 }
 
 impl FormatControl {
-    /// Applies one value of `--no-binary`.
+    /// Applies a value of `--no-binary`.
     ///
     /// # Errors
-    /// Fails when the value is an option.
+    /// Fails if the value is an option.
     pub fn apply_no_binary(&mut self, value: &str) -> Result<(), ControlValueError> {
         apply(value, &mut self.no_binary, &mut self.only_binary)
     }
 
-    /// Applies one value of `--only-binary`.
+    /// Applies a value of `--only-binary`.
     ///
     /// # Errors
-    /// Fails when the value is an option.
+    /// Fails if the value is an option.
     pub fn apply_only_binary(&mut self, value: &str) -> Result<(), ControlValueError> {
         apply(value, &mut self.only_binary, &mut self.no_binary)
     }
 
-    /// Tells which formats are allowed for the package `name`.
+    /// Returns the formats that are allowed for the package `name`.
     #[must_use]
     pub fn allowed_formats(&self, name: &str) -> AllowedFormats {
         match side(name, &self.only_binary, &self.no_binary) {
@@ -73,13 +72,13 @@ impl FormatControl {
         }
     }
 
-    /// Returns the normalised names, and perhaps `:all:`, that must not be wheels.
+    /// Returns the normalized names, and possibly `:all:`, of packages that must not be wheels.
     #[must_use]
     pub fn no_binary(&self) -> &BTreeSet<String> {
         &self.no_binary
     }
 
-    /// Returns the normalised names, and perhaps `:all:`, that must be wheels.
+    /// Returns the normalized names, and possibly `:all:`, of packages that must be wheels.
     #[must_use]
     pub fn only_binary(&self) -> &BTreeSet<String> {
         &self.only_binary
@@ -87,7 +86,7 @@ impl FormatControl {
 }
 
 impl fmt::Display for FormatControl {
-    /// Writes options that, applied to nothing, give this value.
+    /// Writes options that result in this value.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sides = [
             ("--no-binary", &self.no_binary),
@@ -97,7 +96,7 @@ impl fmt::Display for FormatControl {
     }
 }
 
-/// Says which packages may be, or must not be, pre-releases.
+/// The packages that may, or must not, be pre-releases.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReleaseControl {
     all_releases: BTreeSet<String>,
@@ -105,40 +104,40 @@ pub struct ReleaseControl {
 }
 
 impl ReleaseControl {
-    /// Applies one value of `--all-releases`.
+    /// Applies a value of `--all-releases`.
     ///
     /// # Errors
-    /// Fails when the value is an option.
+    /// Fails if the value is an option.
     pub fn apply_all_releases(&mut self, value: &str) -> Result<(), ControlValueError> {
         apply(value, &mut self.all_releases, &mut self.only_final)
     }
 
-    /// Applies one value of `--only-final`.
+    /// Applies a value of `--only-final`.
     ///
     /// # Errors
-    /// Fails when the value is an option.
+    /// Fails if the value is an option.
     pub fn apply_only_final(&mut self, value: &str) -> Result<(), ControlValueError> {
         apply(value, &mut self.only_final, &mut self.all_releases)
     }
 
-    /// Applies `--pre`, which adds `:all:` and takes nothing away.
+    /// Applies `--pre`, which adds `:all:` and removes nothing.
     pub fn apply_pre(&mut self) {
         self.all_releases.insert(ALL.to_owned());
     }
 
-    /// Tells whether pre-releases of `name` are allowed, or nothing was said of it.
+    /// Returns whether pre-releases of `name` are allowed; `None` if neither side mentions it.
     #[must_use]
     pub fn allows_prereleases(&self, name: &str) -> Option<bool> {
         side(name, &self.all_releases, &self.only_final)
     }
 
-    /// Returns the normalised names, and perhaps `:all:`, that may be pre-releases.
+    /// Returns the normalized names, and possibly `:all:`, of packages that may be pre-releases.
     #[must_use]
     pub fn all_releases(&self) -> &BTreeSet<String> {
         &self.all_releases
     }
 
-    /// Returns the normalised names, and perhaps `:all:`, that must be final.
+    /// Returns the normalized names, and possibly `:all:`, of packages that must be final.
     #[must_use]
     pub fn only_final(&self) -> &BTreeSet<String> {
         &self.only_final
@@ -146,7 +145,7 @@ impl ReleaseControl {
 }
 
 impl fmt::Display for ReleaseControl {
-    /// Writes options that, applied to nothing, give this value.
+    /// Writes options that result in this value.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sides = [
             ("--all-releases", &self.all_releases),
@@ -171,7 +170,7 @@ fn apply(
         target.clear();
         target.insert(ALL.to_owned());
         names.drain(..=position);
-        // Without a later `:none:`, `:all:` covers whatever else is named.
+        // Without a later `:none:`, `:all:` covers all other names.
         if !names.contains(&NONE) {
             return Ok(());
         }
@@ -188,7 +187,7 @@ fn apply(
     Ok(())
 }
 
-/// Tells which side a package is on; its own name counts before `:all:`, the first side first.
+/// Returns whether a package is on the first side. Its own name takes precedence over `:all:`, the first side over the second.
 fn side(name: &str, first: &BTreeSet<String>, second: &BTreeSet<String>) -> Option<bool> {
     let name = normalize_name(name);
     [name.as_str(), ALL].into_iter().find_map(|name| {
@@ -204,11 +203,11 @@ fn write_options(
     formatter: &mut fmt::Formatter<'_>,
     mut sides: [(&str, &BTreeSet<String>); 2],
 ) -> fmt::Result {
-    // `:all:` empties the other side, so it goes first.
+    // `:all:` empties the other side, so it must be written first.
     sides.sort_by_key(|(_, names)| !names.contains(ALL));
     let mut separator = "";
     for (option, names) in sides {
-        // Within one value `:all:` would swallow the names behind it: one option each.
+        // Names after `:all:` in the same value would be ignored, so each has its own option.
         let mut names: Vec<_> = names.iter().collect();
         names.sort_by_key(|name| *name != ALL);
         for name in names {

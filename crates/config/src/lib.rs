@@ -1,11 +1,13 @@
-//! What the user and the application say: raw input on its way to a request.
+//! The input of a run: requirements files, locks, projects and configuration, and the request that is built from them.
 //!
-//! Responsible for reading pip's requirements files, pip's configuration files and `PIP_*`
-//! variables, locks of other tools, an application's `pyproject.toml`, and for telling which of these an application's
-//! tree has. Each result is a plain value that knows where it came from.
+//! Reads pip's requirements files, configuration files and `PIP_*` variables, locks of other tools, and an application's
+//! `pyproject.toml`. Each result is a plain value with its origin.
 //!
-//! Never does network, never prints, and never reads the process environment: that is passed in
-//! as an [`Environment`].
+//! 1. [`resolve_settings`] merges the command line ([`RawOptions`]) with the configuration.
+//! 2. [`build_request`] reads the files and the application, and builds the request.
+//!
+//! This crate does not use the network, does not print, and does not read the environment of the process, which is
+//! passed as an [`Environment`].
 
 mod encoding;
 mod environment;

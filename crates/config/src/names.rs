@@ -1,8 +1,6 @@
-//! Normalised names of distributions, extras and groups (PEP 503, PEP 685, PEP 735).
-//!
-//! Responsible for the one normalisation. Never judges whether a name is valid.
+//! Normalization of the names of distributions, extras and groups (PEP 503, PEP 685, PEP 735). Names may be invalid.
 
-/// Normalises `name`: lower case, each run of `-`, `_` and `.` one hyphen.
+/// Normalizes `name`: lower case, with each run of `-`, `_` and `.` as one hyphen.
 #[must_use]
 pub(super) fn normalize_name(name: &str) -> String {
     let mut normalized = String::with_capacity(name.len());

@@ -1,48 +1,47 @@
-//! Which files of an application's tree say what it requires.
+//! Finds the files that define the requirements of an application.
 //!
-//! Responsible for the rules: the files that `REQUIREMENTS_FILE` names, all of which must be
-//! there; or else `pylock.toml`, which is made of the others; or else `requirements.txt`; or else a
-//! lock of another tool; or else the project itself. Never reads a file: the caller says whether a path
-//! is one.
+//! In order of precedence: the files named by `REQUIREMENTS_FILE`, which must all exist; `pylock.toml`, which is
+//! created from the others; `requirements.txt`; a lock of another tool; the project itself. Existence is checked by
+//! the caller.
 
 use std::path::{Path, PathBuf};
 
 use crate::lockfile::LOCK_NAMES;
 
-/// The requirements file of an application that names none.
+/// The default requirements file of an application.
 pub(super) const DEFAULT_REQUIREMENTS: &str = "requirements.txt";
 
-/// Files that make a tree a project, which then says itself what it requires.
+/// The files of a project that declares its own requirements.
 const PROJECT_FILES: [&str; 2] = ["pyproject.toml", "setup.py"];
 
-/// Says where an application's requirements are.
+/// The location of an application's requirements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApplicationSource {
-    /// In these requirements files, none of which is missing.
+    /// Requirements files, all of which exist.
     RequirementsFiles(Vec<PathBuf>),
-    /// In this lock, which nobody named.
+    /// A lock that was found, not named.
     Lock(PathBuf),
-    /// In the project whose `pyproject.toml` or `setup.py` this is.
+    /// The `pyproject.toml` or `setup.py` of a project.
     Project(PathBuf),
 }
 
-/// Says why an application's requirements cannot be found.
+/// An error of finding an application's requirements.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceFilesError {
-    /// Files that are named are missing.
-    #[error("REQUIREMENTS_FILE names {}, which `{}` does not have", quoted(.missing), .root.display())]
+    /// Named files are missing.
+    #[error("`{}` does not contain {}, named by REQUIREMENTS_FILE", .root.display(), quoted(.missing))]
     Missing {
-        /// The application's tree.
+        /// The directory of the application.
         root: PathBuf,
-        /// The files, as they are named.
+        /// The missing files, as named.
         missing: Vec<String>,
     },
-    /// No file is named, and there is none that could be meant.
-    #[error("`{}` has none of {}", .root.display(), quoted(.looked_for))]
+    /// No file is named, and none was found.
+    #[error("`{}` contains none of {}", .root.display(), quoted(.looked_for))]
     Nothing {
-        /// The application's tree.
+        /// The directory of the application.
         root: PathBuf,
-        /// What was looked for.
+        /// The files that were looked for.
         looked_for: Vec<String>,
     },
 }
@@ -52,13 +51,13 @@ fn quoted(names: &[String]) -> String {
     names.join(", ")
 }
 
-/// Finds what says what the application in `root` requires.
+/// Finds the requirements of the application in `root`.
 ///
-/// `requirements_file` is the value of `REQUIREMENTS_FILE`: paths, separated by white space, that begin in
-/// `root`; an empty value names none.
+/// `requirements_file` is the value of `REQUIREMENTS_FILE`: paths relative to `root`, separated by white space, possibly
+/// none.
 ///
 /// # Errors
-/// Fails when a named file is missing, and when nothing is named and nothing is there.
+/// Fails if a named file is missing, or if no file is named and none is found.
 pub fn find_application_source(
     root: &Path,
     requirements_file: Option<&str>,
@@ -139,7 +138,7 @@ mod tests {
         let files = ["a.txt", "b/c.txt", "requirements.txt"];
         let expected = Ok(requirements(&["/app/a.txt", "/app/b/c.txt"]));
         assert_eq!(find(Some(" a.txt\tb/c.txt "), &files), expected);
-        let message = "REQUIREMENTS_FILE names `x.txt`, `y.txt`, which `/app` does not have";
+        let message = "`/app` does not contain `x.txt`, `y.txt`, named by REQUIREMENTS_FILE";
         assert_eq!(
             find(Some("x.txt a.txt y.txt"), &files),
             Err(message.to_owned())
@@ -168,7 +167,7 @@ mod tests {
             let path = Path::new("/app").join(lock);
             assert_eq!(find(None, &files), Ok(ApplicationSource::Lock(path)));
         }
-        let message = "`/app` has none of `pylock.toml`, `requirements.txt`, `uv.lock`, `poetry.lock`, `Pipfile.lock`, `pyproject.toml`, `setup.py`";
+        let message = "`/app` contains none of `pylock.toml`, `requirements.txt`, `uv.lock`, `poetry.lock`, `Pipfile.lock`, `pyproject.toml`, `setup.py`";
         assert_eq!(find(None, &[]), Err(message.to_owned()));
     }
 }

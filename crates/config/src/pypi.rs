@@ -1,14 +1,14 @@
-//! `PyPI`, whichever of its names it goes by.
+//! Recognizes `PyPI` by all of its names.
 
 use url::Url;
 
-/// The index that counts unless another is named.
+/// The default index.
 pub(super) const PYPI: &str = "https://pypi.org/simple";
 
-/// The names of its server, the present one first.
+/// The names of its server, the current one first.
 const HOSTS: [&str; 3] = ["pypi.org", "pypi.python.org", "pypi.io"];
 
-/// Returns whether `index` is `PyPI`: also by a name from before 2018, which locks and configurations
+/// Returns whether `index` is `PyPI`, possibly by a name from before 2018, which locks and configurations
 /// keep, or without TLS.
 pub(super) fn is_pypi(index: &Url) -> bool {
     let host = index.host_str().unwrap_or_default();

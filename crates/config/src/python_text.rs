@@ -1,24 +1,21 @@
-//! What Python's `str` calls white space and line ends, which differs from Rust's.
-//!
-//! Responsible for the three string methods that pip's file formats are defined by. Never
-//! interprets what it splits.
+//! White space and line ends as defined by Python's `str`, which differ from Rust's and define pip's file formats.
 
-/// Tells whether `str.isspace` and the regular expression `\s` hold for `character`.
+/// Returns whether `character` matches `str.isspace` and `\s`.
 pub(super) fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 
-/// Does what `str.strip()` does.
+/// Implements `str.strip()`.
 pub(super) fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
 }
 
-/// Does what `str.split()` does.
+/// Implements `str.split()`.
 pub(super) fn split_words(text: &str) -> impl Iterator<Item = &str> {
     text.split(is_space).filter(|word| !word.is_empty())
 }
 
-/// Does what `str.splitlines()` does: form feeds and Unicode separators end lines too.
+/// Implements `str.splitlines()`: form feeds and Unicode separators end lines too.
 pub(super) fn split_lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut rest = text;

@@ -1,7 +1,7 @@
-//! `[tool.wheelhouse]` of a `pyproject.toml`: options that belong to a project.
+//! `[tool.wheelhouse]` of a `pyproject.toml`: the options of a project.
 //!
-//! Responsible for the table of keys ([`KEYS`]), which documentation and schema are made of, for the types of
-//! values, and for making settings of them. Never decides which setting counts: `pip_configuration` does.
+//! The table of keys ([`KEYS`]) is also the source of documentation and schema. Precedence is implemented in
+//! `pip_config`.
 
 use std::path::{Path, PathBuf};
 
@@ -27,37 +27,37 @@ const TABLE: &str = "tool.wheelhouse";
 /// A key of the table.
 #[derive(Clone, Copy)]
 struct Key {
-    /// As the option of the command line that it stands for, without hyphens before it.
+    /// The name of the corresponding command line option, without hyphens.
     name: &'static str,
     aliases: &'static [&'static str],
     kind: ValueKind,
-    /// The option that settings know it as, where that is another name.
+    /// The name of the option in the settings, if it differs.
     option: Option<&'static str>,
-    /// Says what it does, for documentation and schema.
+    /// The description for documentation and schema.
     does: &'static str,
 }
 
-/// Says what a value is made of.
+/// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ValueKind {
     Flag,
     Text,
     /// A date, a time or a duration.
     Date,
-    /// A whole number, from this one on.
+    /// An integer with this minimum.
     Number(u32),
     Seconds,
     Path,
-    /// A path if it has a slash.
+    /// A path if it contains a slash, otherwise the name of a program.
     Program,
     /// A URL, a path or an image.
     Location,
     Texts,
     Locations,
     Choice(&'static [&'static str]),
-    /// Statuses of HTTP.
+    /// HTTP status codes.
     Codes(&'static [i64]),
-    /// A table of texts, or texts of the form `KEY=VALUE`.
+    /// A table of strings, or strings of the form `KEY=VALUE`.
     Pairs,
 }
 
@@ -105,18 +105,18 @@ static KEYS: &[Key] = {
             "build-constraint",
             &["build-constraints"],
             Locations,
-            "Files that narrow the versions of what builds need.",
+            "Files with constraints on the versions of build dependencies.",
         ),
         key(
             "build-timeout",
             Seconds,
-            "The time that one call of a build backend may take.",
+            "The time limit for each call of a build backend.",
         ),
         key("cert", Path, "Trusted certificates (PEM)."),
         key(
             "client-cert",
             Path,
-            "A client certificate with its key (PEM).",
+            "A client certificate and its key (PEM).",
         ),
         key(
             "config-settings",
@@ -127,38 +127,38 @@ static KEYS: &[Key] = {
             "constraint",
             &["constraints"],
             Locations,
-            "Files that narrow versions.",
+            "Files with constraints on versions.",
         ),
         known_as(
             "uploaded-prior-to",
             key(
                 "exclude-newer",
                 Date,
-                "Leaves out files that are newer than a date, time or duration.",
+                "Ignores files that were uploaded after this date, time or duration.",
             ),
         ),
-        key("extra-index-url", Texts, "Indexes beside the main one."),
+        key("extra-index-url", Texts, "Additional indexes."),
         key(
             "find-links",
             Locations,
-            "Directories, pages, archives and images to look at, too.",
+            "Additional directories, pages, archives and images to search.",
         ),
         key(
             "ignore-error-codes",
             Codes(&[401, 403]),
-            "Statuses of indexes that mean \"not found\".",
+            "HTTP status codes of an index that mean \"not found\".",
         ),
         key(
             "index-strategy",
             Choice(&["best-match", "first-index", "first-match"]),
-            "Which versions count when several indexes have a package.",
+            "Selects the versions that count when several indexes have a package.",
         ),
         key("index-url", Location, "The main index."),
-        key("jobs", Number(1), "How many builds run at once."),
+        key("jobs", Number(1), "The number of concurrent builds."),
         key(
             "keyring-provider",
             Choice(&["disabled", "subprocess", "auto", "import"]),
-            "Where credentials come from.",
+            "The source of credentials.",
         ),
         key(
             "no-binary",
@@ -168,14 +168,14 @@ static KEYS: &[Key] = {
         key(
             "no-build-isolation",
             Flag,
-            "Builds in the environment of the Python itself.",
+            "Builds in the environment of the Python instead of isolated environments.",
         ),
-        key("no-deps", Flag, "Leaves out dependencies."),
-        key("no-index", Flag, "Asks no index."),
+        key("no-deps", Flag, "Ignores dependencies."),
+        key("no-index", Flag, "Disables all indexes."),
         key(
             "no-require-hashes",
             Flag,
-            "One hash does not make hashes required of all.",
+            "Does not require hashes for all requirements if one has a hash.",
         ),
         key(
             "only-binary",
@@ -185,7 +185,7 @@ static KEYS: &[Key] = {
         key(
             "only-final",
             Texts,
-            "Packages of which no pre-release is taken, or `:all:`.",
+            "Packages of which pre-releases are never selected, or `:all:`.",
         ),
         known_as(
             "wheel-dir",
@@ -199,7 +199,7 @@ static KEYS: &[Key] = {
             "override",
             &["overrides"],
             Locations,
-            "Files that replace every requirement on their packages.",
+            "Files that override all requirements on their packages.",
         ),
         key(
             "platform",
@@ -226,36 +226,40 @@ static KEYS: &[Key] = {
         key(
             "require-hashes",
             Flag,
-            "Requires a version and a hash for everything.",
+            "Requires a version and a hash for every requirement.",
         ),
         key(
             "retries",
             Number(0),
-            "How often a request that failed is tried again.",
+            "The number of retries of a failed request.",
         ),
-        key("timeout", Seconds, "How long a server may stay silent."),
+        key(
+            "timeout",
+            Seconds,
+            "The time that a server may take to respond.",
+        ),
         key(
             "trusted-host",
             Texts,
-            "Hosts whose certificates are not checked, and that may be at plain HTTP.",
+            "Hosts for which plain HTTP and untrusted certificates are allowed.",
         ),
     ]
 };
 
-/// The names of all keys.
+/// Returns the names of all keys.
 pub fn key_names() -> impl Iterator<Item = &'static str> {
     let names = |key: &'static Key| std::iter::once(key.name).chain(key.aliases.iter().copied());
     KEYS.iter().flat_map(names)
 }
 
-/// Holds what a project configures.
+/// The configuration of a project.
 #[derive(Debug, Default)]
 pub struct ProjectConfiguration {
     pub(super) settings: Vec<Setting>,
     pub(super) file: Option<ConfigurationFile>,
 }
 
-/// The kind of an option that a project may have, by the name that settings know it as.
+/// Returns the kind of an option by its name in the settings, if a project may set it.
 pub(super) fn kind(option: &str) -> Option<OptionKind> {
     let key = KEYS.iter().find(|key| key.option() == option)?;
     Some(match key.kind {
@@ -269,11 +273,11 @@ pub(super) fn kind(option: &str) -> Option<OptionKind> {
 }
 
 impl ProjectConfiguration {
-    /// Reads the table of the `pyproject.toml` at `path`. A file that is not TOML says nothing here: whoever needs it
-    /// as a project tells what is wrong with it.
+    /// Reads the table of the `pyproject.toml` at `path`. A file that is not valid TOML is treated as empty: the error is
+    /// reported when it is read as a project.
     ///
     /// # Errors
-    /// `Input` when the table has a key that does not exist, or a value of another type than its key has.
+    /// `Input` if the table has an unknown key, or a value of the wrong type.
     pub fn read(path: &Path, reader: &dyn ReadSource) -> Result<Self> {
         let status = |status| ConfigurationFile {
             path: path.to_owned(),
@@ -331,7 +335,7 @@ impl Key {
         self.option.unwrap_or(self.name)
     }
 
-    /// Whether a value is added to those of weaker sources, as in pip's configuration.
+    /// Returns whether a value is added to those with lower precedence, as in pip's configuration.
     fn accumulates(&self) -> bool {
         let controls = ["all-releases", "no-binary", "only-binary", "only-final"];
         controls.contains(&self.name) || self.kind == ValueKind::Pairs
@@ -339,13 +343,13 @@ impl Key {
 }
 
 impl ValueKind {
-    /// What a value should be, for messages.
+    /// Describes a valid value for messages.
     fn expected(self) -> String {
         match self {
             Self::Flag => "true or false".to_owned(),
             Self::Text | Self::Path | Self::Program | Self::Location => "a string".to_owned(),
             Self::Date => "a date, a time, or a string with one or with a duration".to_owned(),
-            Self::Number(least) => format!("a whole number from {least} on"),
+            Self::Number(least) => format!("an integer of at least {least}"),
             Self::Seconds => "a positive number of seconds".to_owned(),
             Self::Texts | Self::Locations => "a string or an array of strings".to_owned(),
             Self::Choice(choices) => format!("one of {}", choices.join(", ")),
@@ -359,7 +363,7 @@ impl ValueKind {
         }
     }
 
-    /// Takes the texts of a value, with paths that begin at the file's directory made absolute.
+    /// Converts a value to strings. Paths are made absolute relative to the directory of the file.
     fn values(self, path: &Path, place: &str, value: &Value) -> Result<Vec<String>> {
         let wrong = || wrong(path, place, &self.expected());
         let directory = path.parent().unwrap_or(path);
@@ -448,14 +452,14 @@ impl ValueKind {
     }
 }
 
-/// A path that begins in `directory`, made absolute.
+/// Makes a path absolute relative to `directory`.
 fn below(directory: &Path, text: &str) -> String {
-    // Components have neither `.` nor a slash at the end, which would be shown.
+    // Components normalize the path, which is shown to the user.
     let path: PathBuf = directory.join(text).components().collect();
     path.display().to_string()
 }
 
-/// A URL as it is; a path, or that of an image, made absolute.
+/// Returns a URL unchanged; makes a path, or that of an image, absolute.
 fn located(directory: &Path, text: &str) -> Result<String> {
     if names_image(text) {
         let image: ImageLocation = text.parse()?;
@@ -485,7 +489,7 @@ fn unknown(path: &Path, name: &str) -> Error {
         Some((similarity, known)) if similarity > 0.75 => format!("Did you mean `{known}`?"),
         _ => {
             let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-            format!("The keys are {}.", names.join(", "))
+            format!("Use one of {}.", names.join(", "))
         }
     };
     Error::new(Kind::Input, message).with_hint(hint)

@@ -1,10 +1,9 @@
-//! The program `wheelhouse`: parses, dispatches and exits. All of it happens in
-//! [`wheelhouse::cli`].
+//! The `wheelhouse` program, implemented in [`wheelhouse::cli`].
 
 use std::process::ExitCode;
 
-/// Reading index pages takes much memory for short times on several threads, of which the C library
-/// keeps half as much again; see `.cargo/config.toml` for how this allocator gives it back.
+/// Parsing index pages allocates much memory briefly on several threads, of which the C library
+/// keeps half; `.cargo/config.toml` configures this allocator to return it.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,11 +1,8 @@
-//! Locks of other tools as input: `pylock.toml`, `uv.lock`, `poetry.lock` and `Pipfile.lock`.
+//! Locks as input: `pylock.toml`, `uv.lock`, `poetry.lock` and `Pipfile.lock`.
 //!
-//! Responsible for telling the formats apart and for what they have in common: a lock gives pins
-//! (`pin`), each with the marker under which it is wanted, and the indexes that it names. One
-//! module for each format reads it; each is a function of texts alone.
-//!
-//! Never evaluates a marker, so that what was read serves any target, and never follows what a
-//! lock names.
+//! Determines the format of a lock. Each format has a reader, a function of texts that returns pinned packages
+//! ([`pin`]), each with the marker that selects it, and the indexes of the lock. Markers are not evaluated, so that the
+//! result applies to any target.
 
 mod pin;
 mod pipfile;
@@ -32,10 +29,10 @@ use requirements::LockRequirements;
 
 pub use supported_targets::SupportedTargets;
 
-/// The locks that are looked for in an application's tree, the best first.
+/// The locks that are looked for in an application, in order of precedence.
 pub(super) const LOCK_NAMES: [&str; 4] = ["pylock.toml", "uv.lock", "poetry.lock", "Pipfile.lock"];
 
-/// Whether a `pylock.toml` may have this name (PEP 751), other than which installers refuse.
+/// Returns whether a file may be called this as a `pylock.toml` (PEP 751); installers reject other names.
 #[must_use]
 pub fn is_pylock_name(name: &str) -> bool {
     Format::of_name(name) == Some(Format::Pylock)
@@ -51,7 +48,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// Tells the format by the name of the file; `None` stands for a file that is no lock.
+    /// Determines the format by the name of the file; `None` if it is not a lock.
     pub(super) fn of_name(path: &str) -> Option<Self> {
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
         match name {
@@ -60,14 +57,14 @@ impl Format {
             "poetry.lock" => Some(Self::Poetry),
             "Pipfile.lock" => Some(Self::Pipfile),
             _ => {
-                // As PEP 751 wants it: `pylock.NAME.toml`, where the name has no dot.
+                // PEP 751 allows `pylock.NAME.toml`, where the name has no dot.
                 let middle = name.strip_prefix("pylock.")?.strip_suffix(".toml")?;
                 (!middle.is_empty() && !middle.contains('.')).then_some(Self::Pylock)
             }
         }
     }
 
-    /// Tells the format by what is in the file.
+    /// Determines the format by the contents of the file.
     fn of_text(text: &str) -> Option<Self> {
         if text.trim_start().starts_with('{') {
             return Some(Self::Pipfile);
@@ -85,7 +82,7 @@ impl Format {
         }
     }
 
-    /// The file beside the lock that it was made from; a `pylock.toml` knows none.
+    /// Returns the name of the file that the lock was created from; `None` for a `pylock.toml`.
     pub(super) fn project_file(self) -> Option<&'static str> {
         match self {
             Self::Pylock => None,
@@ -95,7 +92,7 @@ impl Format {
     }
 }
 
-/// What of a lock is wanted beside what everybody gets.
+/// The selected extras and groups of a lock.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Selection {
     pub(super) extras: Vec<ExtraName>,
@@ -103,14 +100,14 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// Parses the names that the command line gives.
+    /// Parses the names of the command line.
     pub(super) fn parse(extras: &[String], groups: &[String]) -> Result<Self> {
         let extra = |name: &String| {
-            let message = || format!("`{name}`, given with --extra, is no name of an extra");
+            let message = || format!("`{name}`, given with --extra, is not a valid extra name");
             name.parse().context(Kind::Input, message)
         };
         let group = |name: &String| {
-            let message = || format!("`{name}`, given with --group, is no name of a lock's group");
+            let message = || format!("`{name}`, given with --group, is not a valid group name");
             name.parse().context(Kind::Input, message)
         };
         Ok(Self {
@@ -120,55 +117,58 @@ impl Selection {
     }
 }
 
-/// A lock and what it is read with.
+/// A lock and its surroundings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LockFile<'a> {
-    /// As messages name it.
+    /// The name in messages.
     pub(super) name: &'a str,
     pub(super) text: &'a str,
-    /// The directory that relative paths start from; absolute.
+    /// The absolute directory that relative paths are resolved against.
     pub(super) base: &'a Path,
-    /// The text of the [`Format::project_file`] beside it, if there is one.
+    /// The text of the [`Format::project_file`] next to it, if it exists.
     pub(super) project: Option<&'a str>,
 }
 
-/// What a lock asks for.
+/// The requirements of a lock.
 #[derive(Debug, Default)]
 pub(super) struct LockedInputs {
     pub(super) requirements: Vec<Requirement>,
-    /// The digests of requirements when not all of them have some: a tree has none, and digests
-    /// beside one requirement would be wanted of all.
+    /// The hashes of requirements if not all of them have one: source trees have none, and a hash of one
+    /// requirement would make hashes required of all.
     pub(super) constraints: Vec<Requirement>,
-    /// How sources are built, where the lock tells.
+    /// The build dependencies of sources, if the lock has them.
     pub(super) builds: Vec<Build>,
-    /// The local files that the lock says it was made from.
+    /// The local files that the lock was created from.
     pub(super) files: BTreeMap<PathBuf, Sha256>,
     /// URLs in the order of the lock.
     pub(super) indexes: Vec<String>,
     /// Absolute paths of directories, and URLs.
     pub(super) find_links: Vec<String>,
-    /// The files of packages that it names.
+    /// The files of packages in the lock.
     pub(super) named_files: Vec<LockedFile>,
     pub(super) scope: SupportedTargets,
     pub(super) notes: Vec<String>,
 }
 
-/// Tells the format of the lock at `path` whose text is `text`.
+/// Determines the format of the lock at `path` with the contents `text`.
 ///
 /// # Errors
-/// It is no lock that is known.
+/// The file is not a recognized lockfile.
 pub(super) fn recognize(path: &str, text: &str) -> Result<Format> {
     let format = Format::of_name(path).or_else(|| Format::of_text(text));
     format.ok_or_else(|| {
-        Error::new(Kind::Input, format!("`{path}` is no lock that is known"))
-            .with_hint("Known are pylock.toml (PEP 751), uv.lock, poetry.lock and Pipfile.lock.")
+        Error::new(
+            Kind::Input,
+            format!("`{path}` is not a recognized lockfile"),
+        )
+        .with_hint("Use a pylock.toml (PEP 751), uv.lock, poetry.lock or Pipfile.lock.")
     })
 }
 
 /// Reads the lock `file`.
 ///
 /// # Errors
-/// It cannot be read, is of an unknown version, is outdated, or has no such extra or group: the
+/// The lock cannot be read, has an unknown version, is outdated, or lacks an extra or group. The
 /// message names the file and the entry.
 pub(super) fn read(
     format: Format,
@@ -189,9 +189,9 @@ pub(super) fn read(
         })
 }
 
-/// The name of the file at `place`, a URL or a path.
+/// Returns the file name of `place`, a URL or a path.
 fn filename_of(place: &str) -> String {
-    // A URL may go on after its path.
+    // A URL may have a query or fragment.
     let path = match Url::parse(place) {
         Ok(_) => place.split(['?', '#']).next().unwrap_or(place),
         Err(_) => place,
@@ -202,7 +202,7 @@ fn filename_of(place: &str) -> String {
         .into_owned()
 }
 
-/// Says that a lock has no such extra or group, and which it has.
+/// Returns an error for an extra or group that the lock does not have.
 fn unknown(kind: &str, name: &str, known: impl IntoIterator<Item = impl ToString>) -> Error {
     let mut known: Vec<String> = known.into_iter().map(|name| name.to_string()).collect();
     known.sort();
@@ -218,10 +218,10 @@ fn unknown(kind: &str, name: &str, known: impl IntoIterator<Item = impl ToString
     )
 }
 
-/// Says that a lock does not fit `project`, the file that it was made from.
+/// Returns an error for a lock that does not match the file that it was created from.
 fn outdated(what: impl std::fmt::Display, command: &str) -> Error {
     Error::new(Kind::Input, format!("it is outdated: {what}"))
-        .with_hint(format!("Make it anew with `{command}`."))
+        .with_hint(format!("Update it with `{command}`."))
 }
 
 #[cfg(test)]
@@ -254,7 +254,7 @@ mod tests {
         let error = recognize("production.lock", "django\n").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`production.lock` is no lock that is known"
+            "`production.lock` is not a recognized lockfile"
         );
     }
 }

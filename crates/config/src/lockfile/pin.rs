@@ -1,6 +1,4 @@
-//! One pinned package of a lock, and the requirement that it becomes.
-//!
-//! Responsible for the spelling: `name==version ; marker`, `name @ URL ; marker`. Never resolves.
+//! A pinned package of a lock, and its conversion to a requirement: `name==version ; marker` or `name @ URL ; marker`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,36 +7,36 @@ use wheelhouse_types::{Error, Kind, MarkerTree, PackageName, Result, Version};
 
 use crate::file_source::absolute_path;
 
-/// A package as a lock pins it.
+/// A package that is pinned by a lock.
 #[derive(Clone, Debug)]
 pub(super) struct PinnedPackage {
     pub(super) name: PackageName,
     pub(super) what: PinKind,
-    /// When it is wanted, extras and groups decided.
+    /// The marker that selects the package, after extras and groups are evaluated.
     pub(super) marker: MarkerTree,
-    /// `algorithm:hex`, of all files that it may come from.
+    /// `algorithm:hex` of all files that are allowed.
     pub(super) hashes: Vec<String>,
 }
 
-/// What of a package is pinned.
+/// The pinned version or source of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PinKind {
-    /// A version of an index.
+    /// A version in an index.
     Version(Version),
-    /// Nothing: any version of an index will do.
+    /// Any version in an index.
     Any,
     /// A wheel or an sdist.
     Archive {
         url: String,
         subdirectory: Option<String>,
     },
-    /// A commit; the URL is without `git+`.
+    /// A commit; the URL has no `git+`.
     Git {
         url: String,
         commit: String,
         subdirectory: Option<String>,
     },
-    /// An absolute path of a tree or an archive.
+    /// The absolute path of a source tree or an archive.
     Path {
         path: PathBuf,
         subdirectory: Option<String>,
@@ -46,8 +44,8 @@ pub(super) enum PinKind {
 }
 
 impl PinKind {
-    /// Returns a commit of the repository at `url`: a URL with or without `git+`, or `USER@HOST:PATH`,
-    /// as `ssh` and Git take it.
+    /// Creates a commit of the repository at `url`: a URL with or without `git+`, or `USER@HOST:PATH`
+    /// as accepted by SSH and Git.
     pub(super) fn commit(url: &str, commit: &str, subdirectory: Option<&str>) -> Self {
         let url = url.strip_prefix("git+").unwrap_or(url);
         let remote = url.split_once(':').filter(|(host, path)| {
@@ -65,7 +63,7 @@ impl PinKind {
     }
 }
 
-/// Algorithms with the number of hexadecimal digits of their digests.
+/// Algorithms with the number of hexadecimal digits of their hashes.
 const ALGORITHMS: [(&str, usize); 5] = [
     ("md5", 32),
     ("sha256", 64),
@@ -75,7 +73,7 @@ const ALGORITHMS: [(&str, usize); 5] = [
 ];
 
 impl PinnedPackage {
-    /// The requirement as a line.
+    /// Formats the requirement as a line.
     pub(super) fn text(&self) -> Result<String> {
         let requirement = match &self.what {
             PinKind::Version(version) => format!("{}=={version}", self.name),
@@ -95,7 +93,7 @@ impl PinnedPackage {
             PinKind::Path { path, subdirectory } => {
                 let path = absolute_path(Path::new("/"), path);
                 let url = Url::from_file_path(&path).map_err(|()| {
-                    let message = format!("{} is no absolute path", path.display());
+                    let message = format!("{} is not an absolute path", path.display());
                     Error::new(Kind::Input, message)
                 })?;
                 format!("{} @ {url}{}", self.name, fragment(subdirectory.as_deref()))
@@ -107,15 +105,15 @@ impl PinnedPackage {
         })
     }
 
-    /// Whether one of the digests is of an algorithm that is safe.
+    /// Returns whether one of the hashes uses a secure algorithm.
     pub(super) fn is_hashed(&self) -> bool {
         self.hashes.iter().any(|hash| !hash.starts_with("md5:"))
     }
 
-    /// Checks the form of the digests.
+    /// Checks the syntax of the hashes.
     ///
     /// # Errors
-    /// One is of an unknown algorithm, or no digest of it.
+    /// A hash has an unknown algorithm or an invalid length.
     pub(super) fn check_hashes(&self) -> Result<()> {
         for hash in &self.hashes {
             let digits = hash.split_once(':').and_then(|(algorithm, digest)| {
@@ -130,9 +128,8 @@ impl PinnedPackage {
                     "package `{}` has a hash of unknown form, `{hash}`",
                     self.name
                 );
-                return Err(Error::new(Kind::Input, message).with_hint(
-                    "A hash is ALGORITHM:HEX, of sha256, sha384, sha512, blake2b or md5.",
-                ));
+                return Err(Error::new(Kind::Input, message)
+                    .with_hint("Use ALGORITHM:HEX with sha256, sha384, sha512, blake2b or md5."));
             }
         }
         Ok(())

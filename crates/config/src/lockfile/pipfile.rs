@@ -1,7 +1,7 @@
-//! `Pipfile.lock`: categories of pinned packages, each with a marker of its own.
+//! Reads `Pipfile.lock`: categories of pinned packages, each with its own marker.
 //!
-//! The category `default` is always taken, others by `--group`: `dev` stands for `develop`. Never
-//! knows extras: Pipenv has none for a project.
+//! The category `default` is always included, others by `--group`: `dev` stands for `develop`. Pipenv has no extras of a
+//! project.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::requirements::{LockRequirements, add};
 use super::{LockFile, Selection, outdated, unknown};
 use crate::names::normalize_name;
 
-/// Variables of markers, which an entry may have as keys: `sys_platform = "== 'win32'"`.
+/// Variables of markers that an entry may have as keys: `sys_platform = "== 'win32'"`.
 const VARIABLES: [&str; 11] = [
     "implementation_name",
     "implementation_version",
@@ -32,7 +32,7 @@ const VARIABLES: [&str; 11] = [
     "sys_platform",
 ];
 
-/// Tables of a `Pipfile` that are no categories.
+/// Tables of a `Pipfile` that are not categories.
 const OTHER_TABLES: [&str; 7] = [
     "source",
     "packages",
@@ -91,7 +91,7 @@ fn check_index(package: &TomlReader<'_>, sources: &[&str]) -> Result<()> {
     }
 }
 
-/// Categories are resolved apart from one another, so they may pin a package differently.
+/// Checks that the categories, which are resolved independently, pin the same versions.
 fn check_agreement(
     pins: &[(&str, PinnedPackage)],
     category: &str,
@@ -104,22 +104,22 @@ fn check_agreement(
         return Ok(());
     };
     let (one, two) = (other.text()?, pin.text()?);
-    let message =
-        format!("{other_category} has `{one}` and {category} has `{two}`, and only one can be had");
-    Err(Error::new(Kind::Input, message).with_hint(
-        "Let both sections of the `Pipfile` ask for the same, or build one without the other.",
-    ))
+    let message = format!(
+        "{other_category} has `{one}` and {category} has `{two}`, and only one can be installed"
+    );
+    Err(Error::new(Kind::Input, message)
+        .with_hint("Make both sections of the `Pipfile` agree, or build them separately."))
 }
 
 fn parse(text: &str) -> Result<Table> {
     let json = serde_json::from_str(text).context(Kind::Input, || "it is not JSON".to_owned())?;
     match without_nulls(json) {
         Some(Value::Table(table)) => Ok(table),
-        _ => Err(Error::new(Kind::Input, "it is no JSON object")),
+        _ => Err(Error::new(Kind::Input, "it is not a JSON object")),
     }
 }
 
-/// The same without nulls, which say nothing and which TOML has not.
+/// Removes nulls, which have no meaning and do not exist in TOML.
 fn without_nulls(json: serde_json::Value) -> Option<Value> {
     use serde_json::Value as PythonJson;
     Some(match json {
@@ -152,10 +152,10 @@ fn check_version(meta: &TomlReader<'_>) -> Result<()> {
         return Ok(());
     }
     let error = meta.error("pipfile-spec", &format!("{version} is not supported"));
-    Err(error.with_hint("Only version 6 of Pipfile.lock is known."))
+    Err(error.with_hint("Only version 6 of Pipfile.lock is supported."))
 }
 
-/// Compares the digest of the `Pipfile` with the one in the lock. Of late, Pipenv normalises names
+/// Compares the digest of the `Pipfile` with the one in the lock. Recent versions of Pipenv normalize names
 /// first.
 fn check_hash(meta: &TomlReader<'_>, pipfile: &Table) -> Result<()> {
     let hash = meta.required("hash", meta.entry("hash")?)?;
@@ -205,7 +205,7 @@ fn digest(pipfile: &Table, normalized: bool) -> String {
     hex::encode(Sha256::digest(json))
 }
 
-/// The categories that are wanted, as the lock spells them.
+/// Returns the selected categories, as spelled in the lock.
 fn categories<'a>(root: &TomlReader<'a>, selection: &Selection) -> Result<Vec<&'a str>> {
     let known: Vec<&str> = root
         .keys()
@@ -228,8 +228,8 @@ fn categories<'a>(root: &TomlReader<'a>, selection: &Selection) -> Result<Vec<&'
     Ok(wanted)
 }
 
-/// The entry of the `Pipfile` for a package. The lock lacks its marker where that does not hold on
-/// the machine that made the lock.
+/// Returns the entry of the `Pipfile` for a package. The lock lacks its marker if that does not hold on
+/// the machine that created the lock.
 fn written<'a>(pipfile: &'a Table, category: &str, name: &str) -> Option<&'a Table> {
     let section = match category {
         "default" => "packages",
@@ -251,7 +251,7 @@ fn read_pin(
     let parsed: Result<PackageName, _> = name.parse();
     let parsed = parsed.map_err(|error| {
         packages
-            .error(name, "is no package's name")
+            .error(name, "is not a valid package name")
             .caused_by(error)
     })?;
     let what = read_what(&package, file)?;
@@ -407,7 +407,7 @@ python_version = "3.11"
             error.display_chain(),
             "the lock `Pipfile.lock` cannot be used: \
              default has `requests==2.34.2 ; python_full_version >= '3.10'` and docs has \
-             `requests==3.11.3`, and only one can be had"
+             `requests==3.11.3`, and only one can be installed"
         );
         let elsewhere = other.replace(
             "\"version\": \"==3.11.3\"",

@@ -1,6 +1,6 @@
-//! `pylock.toml` (PEP 751): markers alone say what is wanted, over extras and groups as well.
+//! Reads `pylock.toml` (PEP 751): markers, including those over extras and groups, select packages.
 //!
-//! Never judges whether the lock is outdated: it does not say what it was made from.
+//! The format does not record its inputs, so it cannot be checked whether the lock is outdated.
 
 use std::path::Path;
 
@@ -68,10 +68,10 @@ fn check_version(root: &TomlReader<'_>) -> Result<()> {
         return Ok(());
     }
     let error = root.error("lock-version", &format!("\"{version}\" is not supported"));
-    Err(error.with_hint("Only version 1 of pylock.toml is known."))
+    Err(error.with_hint("Only version 1 of pylock.toml is supported."))
 }
 
-/// The extras and groups whose packages are wanted.
+/// The selected extras and groups.
 struct WantedExtras {
     extras: Vec<ExtraName>,
     groups: Vec<GroupName>,
@@ -85,7 +85,7 @@ impl WantedExtras {
     }
 }
 
-/// The lock's default groups are what it is made of, so that they always count.
+/// Returns the selected extras and groups. The default groups of the lock are always included.
 fn wanted(root: &TomlReader<'_>, selection: &Selection) -> Result<WantedExtras> {
     let extras: Vec<ExtraName> = names(root, "extras")?;
     let groups: Vec<GroupName> = names(root, "dependency-groups")?;
@@ -167,17 +167,17 @@ fn read_archive(archive: &TomlReader<'_>, base: &Path) -> Result<PinKind> {
     })
 }
 
-/// The URL of a file or repository, or that of its path.
+/// Returns the URL of a file or repository, or that of its path.
 fn place(entry: &TomlReader<'_>, base: &Path) -> Result<String> {
     match (entry.string("path")?, entry.string("url")?) {
         (None, url) => Ok(entry.required("url", url)?.to_owned()),
         (Some(path), _) => Url::from_file_path(base.join(path))
             .map(String::from)
-            .map_err(|()| entry.error("path", "is no usable path")),
+            .map_err(|()| entry.error("path", "is not a usable path")),
     }
 }
 
-/// The version of the package and of all of its files.
+/// Returns the version of the package, after checking that all of its files have it.
 fn read_version(package: &TomlReader<'_>) -> Result<Version> {
     let name: PackageName = package.required("name", package.parsed("name")?)?;
     let mut version: Option<Version> = package.parsed("version")?;
@@ -195,7 +195,7 @@ fn read_version(package: &TomlReader<'_>) -> Result<Version> {
     package.required("version", version)
 }
 
-/// The wheels, the sdist and the archive of a package.
+/// Returns the wheels, the sdist and the archive of a package.
 fn files<'a>(package: &TomlReader<'a>) -> Result<Vec<TomlReader<'a>>> {
     let mut files = package.entries("wheels")?;
     files.extend(package.entry("sdist")?);
@@ -215,7 +215,7 @@ fn read_hashes(file: &TomlReader<'_>) -> Result<Vec<String>> {
     if known.is_empty() {
         return Err(file.error("hashes", "has no digest"));
     }
-    // What no installer here can check says nothing against a file that has another digest.
+    // Hashes that no installer can check do not matter if the file has another one.
     let usable = ["sha256", "sha384", "sha512", "blake2b"];
     let is_strong = known.iter().any(|(name, _)| usable.contains(name));
     let taken = known
@@ -240,7 +240,7 @@ fn read_locked_file(package: &TomlReader<'_>, file: &TomlReader<'_>) -> Result<L
     })
 }
 
-/// Takes the index of a package, and the directories of its local files.
+/// Adds the index of a package, and the directories of its local files.
 fn take_places(
     package: &TomlReader<'_>,
     base: &Path,
@@ -273,7 +273,7 @@ fn take_places(
     Ok(())
 }
 
-/// A URL as it is, a path made absolute.
+/// Returns a URL unchanged; makes a path absolute.
 fn location(text: &str, base: &Path) -> String {
     if Url::parse(text).is_ok() {
         text.to_owned()

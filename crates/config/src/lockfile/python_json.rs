@@ -1,6 +1,4 @@
-//! JSON as Python's `json.dumps` writes it, whose digests stand in locks of Poetry and Pipenv.
-//!
-//! Responsible for the bytes: sorted keys, `\u` escapes, white space. Never reads JSON.
+//! Writes JSON exactly like Python's `json.dumps`, for the digests in locks of Poetry and Pipenv.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +13,7 @@ pub(super) enum PythonJson<'a> {
     Object(BTreeMap<String, Self>),
 }
 
-/// What stands between items, and between keys and their values.
+/// The separators between items, and between keys and values.
 pub(super) struct Separators(pub(super) &'static str, pub(super) &'static str);
 
 pub(super) const SPACED: Separators = Separators(", ", ": ");
@@ -42,7 +40,7 @@ fn write_value(text: &mut String, value: &Value, separators: &Separators) {
         Value::Integer(number) => _ = write!(text, "{number}"),
         Value::Float(number) => _ = write!(text, "{number:?}"),
         Value::Boolean(boolean) => _ = write!(text, "{boolean}"),
-        // Python cannot write these, so that no lock depends on them.
+        // Python cannot write these values, so no lock depends on them.
         Value::Datetime(datetime) => write_string(text, &datetime.to_string()),
         Value::Array(items) => {
             text.push('[');

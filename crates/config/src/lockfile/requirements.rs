@@ -1,6 +1,4 @@
-//! What a lock of any format gives, and the requirements that this becomes.
-//!
-//! Never knows a format.
+//! The contents of a lock in any format, and their conversion to requirements.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,21 +10,21 @@ use wheelhouse_types::{Result, Sha256};
 use super::pin::{PinKind, PinnedPackage};
 use super::{LockFile, LockedInputs, SupportedTargets};
 
-/// What a reader takes from a lock.
+/// The contents of a lock.
 #[derive(Debug, Default)]
 pub(super) struct LockRequirements {
     pub(super) pins: Vec<PinnedPackage>,
     pub(super) builds: Vec<Build>,
-    /// The local files that the lock says it was made from.
+    /// The local files that the lock was created from.
     pub(super) files: BTreeMap<PathBuf, Sha256>,
     pub(super) indexes: Vec<String>,
     pub(super) find_links: Vec<String>,
-    /// The files of packages that the lock names.
+    /// The files of packages in the lock.
     pub(super) named_files: Vec<LockedFile>,
     pub(super) scope: SupportedTargets,
 }
 
-/// Adds `value` unless it is there already.
+/// Adds `value` unless it exists.
 pub(super) fn add(values: &mut Vec<String>, value: &str) {
     if !values.iter().any(|known| known == value) {
         values.push(value.to_owned());
@@ -34,10 +32,10 @@ pub(super) fn add(values: &mut Vec<String>, value: &str) {
 }
 
 impl LockRequirements {
-    /// Leaves out what is never wanted, and checks what stays.
+    /// Removes packages whose marker is never true, and checks the others.
     ///
     /// # Errors
-    /// A digest has an unknown form, or a path is no usable one.
+    /// A hash has an unknown form, or a path is not usable.
     pub(super) fn checked(mut self) -> Result<Self> {
         self.pins.retain(|pin| !pin.marker.is_false());
         for pin in &self.pins {
@@ -47,8 +45,8 @@ impl LockRequirements {
         Ok(self)
     }
 
-    /// Makes requirements of the pins, sorted. One digest among the requirements means that all of
-    /// them must have one; where not all have, digests stand with constraints.
+    /// Converts the pins to sorted requirements. A hash of one requirement would make hashes required of all,
+    /// so if some have none, the hashes become constraints.
     pub(super) fn locked(self, file: &LockFile<'_>) -> LockedInputs {
         let all_hashed = self.pins.iter().all(PinnedPackage::is_hashed);
         let mut locked = LockedInputs {
@@ -84,7 +82,7 @@ impl LockRequirements {
     }
 }
 
-/// The requirement of a pin, and its digests.
+/// Returns the requirement of a pin, and its hashes.
 fn line(pin: &PinnedPackage) -> (String, BTreeSet<String>) {
     let hashes = pin.hashes.iter().map(|hash| hash.to_ascii_lowercase());
     (pin.text().unwrap_or_default(), hashes.collect())

@@ -1,16 +1,15 @@
-//! The targets that a lock serves.
+//! The targets that a lock supports.
 //!
-//! Tools leave out of a lock what its Pythons and environments do not need, so that it says nothing
-//! of others. Never chooses a target.
+//! Tools omit packages that the Pythons and environments of a lock do not need, so it cannot be used for others.
 
 use wheelhouse_types::{Error, Kind, MarkerTree, Result, Target, VersionSpecifiers, marker};
 
-/// Conditions that a target must meet for a lock to serve it.
+/// The conditions that a target must meet.
 #[derive(Clone, Debug, Default)]
 pub struct SupportedTargets {
-    /// The lock, as messages name it.
+    /// The name of the lock in messages.
     lock: String,
-    /// What the lock says, and the same as a marker.
+    /// The conditions of the lock, as text and as a marker.
     conditions: Vec<(String, MarkerTree)>,
 }
 
@@ -19,22 +18,22 @@ impl SupportedTargets {
         self.conditions.push((said, marker));
     }
 
-    /// Adds what `requires-python` says.
+    /// Adds the condition of `requires-python`.
     pub(super) fn require_python(&mut self, text: &str) -> Result<()> {
         self.require(format!("requires-python is `{text}`"), python_marker(text)?);
         Ok(())
     }
 
-    /// Adds what `requires-python` of the package `name` says, which is wanted under `marker`.
+    /// Adds the condition of `requires-python` of the package `name`, which is selected by `marker`.
     pub(super) fn require_python_of(&mut self, name: &str, text: &str, marker: MarkerTree) {
-        // Old releases have specifiers that no current tool can read; their files are judged later.
+        // Old releases have specifiers that no current tool can parse; their files are checked later.
         if let Ok(python) = python_marker(text) {
             let said = format!("package `{name}` has the requires-python `{text}`");
             self.require(said, python.or(marker.negate()));
         }
     }
 
-    /// Adds alternatives, of which none means all environments.
+    /// Adds alternatives; an empty list allows all environments.
     pub(super) fn require_any(&mut self, key: &str, texts: &[&str]) -> Result<()> {
         if texts.is_empty() {
             return Ok(());
@@ -51,16 +50,16 @@ impl SupportedTargets {
         self
     }
 
-    /// Whether the lock serves every target.
+    /// Returns whether the lock supports every target.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.conditions.is_empty()
     }
 
-    /// Checks that the lock serves `target`.
+    /// Checks that the lock supports `target`.
     ///
     /// # Errors
-    /// `Input`: it does not.
+    /// `Input` if it does not.
     pub fn check(&self, target: &Target) -> Result<()> {
         let Some(environment) = target.marker_environment() else {
             return Ok(());
@@ -73,19 +72,19 @@ impl SupportedTargets {
             return Ok(());
         };
         let message = format!(
-            "the lock `{}` does not serve {}: its {said}",
+            "the lock `{}` does not support {}: its {said}",
             self.lock,
             target.label()
         );
         Err(Error::new(Kind::Input, message)
-            .with_hint("Choose another Python with --python, or make the lock anew for this one."))
+            .with_hint("Choose another Python with --python, or update the lock for this one."))
     }
 }
 
-/// Version specifiers as a marker over Python's version.
+/// Converts version specifiers to a marker over Python's version.
 ///
 /// # Errors
-/// They are none.
+/// The specifiers are not valid.
 pub(super) fn python_marker(text: &str) -> Result<MarkerTree> {
     let specifiers: VersionSpecifiers = text.parse().map_err(|error| {
         let message = format!("requires-python `{text}` is invalid");
@@ -127,7 +126,7 @@ mod tests {
         let refused = |said: &str| {
             let label = target().label();
             Err(format!(
-                "the lock `uv.lock` does not serve {label}: its {said}"
+                "the lock `uv.lock` does not support {label}: its {said}"
             ))
         };
         assert_eq!(check(">=3.12", &[]), refused("requires-python is `>=3.12`"));

@@ -1,4 +1,4 @@
-//! What the tests of all formats share.
+//! Helpers for the tests of all formats.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Reads `text`, in which `SHA_A` and the like stand for digests, from the directory `/app`.
+/// Reads `text`, in which `SHA_A` and similar names stand for hashes, from the directory `/app`.
 /// `extras` and `groups` are separated by white space.
 pub(super) fn read_as(
     format: Format,

@@ -1,57 +1,55 @@
-//! The file format of pip's configuration, as Python's `RawConfigParser` reads it.
-//!
-//! Responsible for sections, multi-line values and comments. Never interpolates, and knows no
-//! option: names are normalised, values are text.
+//! The file format of pip's configuration, as Python's `RawConfigParser` reads it: sections, multi-line values and
+//! comments. Option names are normalized, and values are strings.
 
 use std::collections::HashSet;
 
 use crate::python_text::{is_space, strip};
 
-/// Holds one option of a section.
+/// An option of a section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct IniOption {
     pub(super) section: String,
-    /// The normalised name.
+    /// The normalized name.
     pub(super) name: String,
-    /// Lines of the value, each without white space around it, joined by line ends.
+    /// The lines of the value, stripped of white space and joined by line breaks.
     pub(super) value: String,
-    /// The line of the name, from 1.
+    /// The line number of the name, starting at 1.
     pub(super) line: usize,
 }
 
-/// Says why text is no configuration file.
+/// An error in a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IniError {
-    /// An option stands before the first section.
-    #[error("line {0} stands in no section, such as `[global]`")]
+    /// An option precedes the first section.
+    #[error("line {0} is outside of a section such as `[global]`")]
     NoSection(usize),
     /// A line is neither a section nor an option.
     #[error("line {0} is neither `[section]` nor `name = value`")]
     NoOption(usize),
-    /// A section begins twice.
-    #[error("line {line} begins the section `[{section}]` again")]
+    /// A section is repeated.
+    #[error("line {line} repeats the section `[{section}]`")]
     DuplicateSection {
-        /// The line, from 1.
+        /// The line number, starting at 1.
         line: usize,
         /// The section.
         section: String,
     },
-    /// A section has an option twice, perhaps in another spelling.
+    /// An option is repeated in a section, possibly in another spelling.
     #[error("line {line} sets `{name}` again in the section `[{section}]`")]
     DuplicateOption {
-        /// The line, from 1.
+        /// The line number, starting at 1.
         line: usize,
         /// The section.
         section: String,
-        /// The normalised name.
+        /// The normalized name.
         name: String,
     },
 }
 
-/// The section whose options every other section has, too.
+/// The section whose options apply to every other section.
 const DEFAULT_SECTION: &str = "DEFAULT";
 
-/// Makes one name of the spellings that pip takes for the same option.
+/// Normalizes the spellings that pip accepts for an option.
 pub(super) fn normalize_option(name: &str) -> String {
     let name = name.to_lowercase().replace('_', "-");
     name.strip_prefix("--").unwrap_or(&name).to_owned()
@@ -73,7 +71,7 @@ struct Parser {
     options: Vec<IniOption>,
     section: Option<String>,
     seen: HashSet<(String, String)>,
-    /// Whether the last option can go on in lines that are indented deeper than it is.
+    /// Whether the last option may continue in lines with deeper indentation.
     in_option: bool,
     indentation: usize,
 }
@@ -145,7 +143,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Returns the options, section by section, each with the defaults that it does not override.
+    /// Returns the options of each section, including the defaults that it does not override.
     fn finish(mut self) -> Vec<IniOption> {
         for option in &mut self.options {
             let end = option.value.trim_end_matches(is_space).len();
@@ -169,7 +167,7 @@ impl Parser {
     }
 }
 
-/// Finds `name` in `[name]`, up to the last bracket; what follows it does not matter.
+/// Returns `name` in `[name]`, up to the last bracket; the rest of the line is ignored.
 fn section_name(content: &str) -> Option<&str> {
     let end = content.rfind(']')?;
     content
@@ -249,7 +247,7 @@ mod tests {
         for (text, message) in [
             (
                 "test]\nhello = 4",
-                "line 1 stands in no section, such as `[global]`",
+                "line 1 is outside of a section such as `[global]`",
             ),
             (
                 "[a]\nhello",
@@ -259,14 +257,14 @@ mod tests {
                 "[a]\n= b",
                 "line 2 is neither `[section]` nor `name = value`",
             ),
-            ("[a]\n[b]\n[a]", "line 3 begins the section `[a]` again"),
+            ("[a]\n[b]\n[a]", "line 3 repeats the section `[a]`"),
             (
                 "[a]\nb-c=1\nB_C=2",
                 "line 3 sets `b-c` again in the section `[a]`",
             ),
             (
                 "\u{feff}[a]",
-                "line 1 stands in no section, such as `[global]`",
+                "line 1 is outside of a section such as `[global]`",
             ),
         ] {
             assert_eq!(parse_ini(text).unwrap_err().to_string(), message, "{text}");

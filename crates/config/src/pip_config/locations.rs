@@ -1,28 +1,25 @@
-//! Where pip's configuration files are.
-//!
-//! Responsible for the order of the candidates, from the weakest to the strongest. Never reads a
-//! file.
+//! The locations of pip's configuration files, in increasing precedence.
 
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
 
-/// Says which of pip's levels a file belongs to.
+/// The level of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigurationLevel {
-    /// The whole machine.
+    /// The machine.
     Global,
-    /// One user.
+    /// A user.
     User,
-    /// One Python installation or virtual environment.
+    /// A Python installation or virtual environment.
     Site,
-    /// The file that `PIP_CONFIG_FILE` names.
+    /// The file named by `PIP_CONFIG_FILE`.
     Environment,
-    /// The `pyproject.toml` of the project, which is not pip's.
+    /// The `pyproject.toml` of the project, which pip does not read.
     Project,
 }
 
-/// Names the conventions that decide where files are.
+/// The conventions for the locations of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathConventions {
     /// The XDG base directories, on Linux and other Unix systems.
@@ -32,7 +29,7 @@ pub enum PathConventions {
 }
 
 impl PathConventions {
-    /// Returns the platform that this program was compiled for.
+    /// Returns the conventions of the platform that this program was compiled for.
     #[must_use]
     pub const fn current() -> Self {
         if cfg!(target_os = "macos") {
@@ -43,7 +40,7 @@ impl PathConventions {
     }
 }
 
-/// Lists the files of each level, the weakest first.
+/// Lists the files of each level, in increasing precedence.
 pub(super) fn candidates(
     environment: &Environment,
     prefix: Option<&Path>,
@@ -88,7 +85,7 @@ fn global_directories(
     directories
 }
 
-/// Returns the share directory of Homebrew, if the prefix is of its Python, and the system's.
+/// Returns the shared directory of Homebrew, if the prefix is that of its Python, and that of the system.
 fn macos_support_directories(prefix: Option<&Path>) -> Vec<PathBuf> {
     let homebrew = prefix
         .and_then(Path::to_str)

@@ -1,16 +1,15 @@
 //! pip's configuration files and `PIP_*` variables, as pip 26.3 reads them.
 //!
-//! Responsible for finding the files (`locations`), parsing them (`ini`), putting every setting in
-//! pip's order and finding out which of them count. From the weakest to the strongest: within a
-//! section the files of the machine, of the user, of the Python installation and the one that
-//! `PIP_CONFIG_FILE` names; then the section `[global]` before that of the command; then the
-//! variables. What a project configures itself (`tool`) comes before the variables. A command's section in a machine's file is therefore stronger than `[global]` in a
-//! user's.
+//! Finds the files (`locations`), parses them (`ini`), and sorts all settings by precedence. In increasing
+//! order: within a section the files of the machine, of the user, of the Python installation, and that of
+//! `PIP_CONFIG_FILE`; the section `[global]` before that of the command; `[tool.wheelhouse]` of the
+//! project (`tool_table`); variables. The section of a command in the machine's file therefore takes precedence over
+//! `[global]` in the user's.
 //!
-//! Every setting is kept, also those that do not count, so that they can be shown. Never writes a
-//! file, and never fails on a file that is missing or cannot be opened: pip does not either.
+//! All settings are kept, including those without effect, so that they can be shown. As in pip, files that are missing
+//! or cannot be opened are not an error.
 //!
-//! Difference from pip: files are UTF-8, whatever the locale says.
+//! Difference from pip: files are always UTF-8, regardless of the locale.
 
 mod ini;
 mod locations;
@@ -32,42 +31,42 @@ pub(super) use options::OptionKind;
 pub use ini::IniError;
 pub use locations::{ConfigurationLevel, PathConventions};
 
-/// Holds what decides which configuration applies.
+/// The inputs that determine the configuration.
 #[derive(Clone, Copy)]
 pub struct ConfigurationRequest<'a> {
-    /// The variables.
+    /// The environment variables.
     pub environment: &'a Environment,
-    /// The absolute directory that a relative `PIP_CONFIG_FILE` begins in.
+    /// The absolute directory that a relative `PIP_CONFIG_FILE` is resolved against.
     pub working_directory: &'a Path,
-    /// The sections that apply after `[global]`, the weakest first, such as `wheel`.
+    /// The sections that apply after `[global]`, such as `wheel`, in increasing precedence.
     pub sections: &'a [&'a str],
     /// The `sys.prefix` of the Python installation or virtual environment.
     pub prefix: Option<&'a Path>,
-    /// Whether variables and the user's files do not count (`--isolated`).
+    /// Whether variables and the user's files are ignored (`--isolated`).
     pub isolated: bool,
-    /// The conventions for where files are.
+    /// The conventions for the locations of files.
     pub platform: PathConventions,
 }
 
-/// Says where a setting was made.
+/// The origin of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigurationOrigin {
-    /// In a variable, which is named.
+    /// An environment variable.
     Environment(String),
-    /// In a file.
+    /// A file.
     File {
-        /// Its path.
+        /// The path.
         path: PathBuf,
         /// The section, without brackets.
         section: String,
-        /// The line, from 1.
+        /// The line number, starting at 1.
         line: usize,
     },
-    /// In the `[tool.wheelhouse]` of a project.
+    /// The `[tool.wheelhouse]` table of a project.
     Project {
-        /// The path of its `pyproject.toml`.
+        /// The path of the `pyproject.toml`.
         path: PathBuf,
-        /// The key of the table.
+        /// The key.
         key: String,
     },
 }
@@ -94,83 +93,83 @@ impl fmt::Display for ConfigurationOrigin {
     }
 }
 
-/// Says whether a setting counts, and if not, why.
+/// The effect of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingStatus {
-    /// It counts.
+    /// The setting is used.
     Used,
-    /// A stronger setting replaces it.
+    /// A setting with higher precedence replaces it.
     Overridden,
-    /// It is empty, which pip takes for not set.
+    /// The value is empty, which pip treats as unset.
     Empty,
-    /// It is in a section that does not apply.
+    /// The section does not apply.
     OtherSection,
-    /// This program has no use for the option.
+    /// The option is not supported.
     UnknownOption,
 }
 
-/// Holds one setting of a file or variable.
+/// A setting of a file or variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// The normalised name of the option, without hyphens before it; an alias is resolved.
+    /// The normalized name of the option without hyphens; aliases are resolved.
     pub option: String,
-    /// The value as it is written.
+    /// The value as written.
     pub value: String,
-    /// The values of a list, where they are not the words of `value`.
+    /// The values of a list, if they are not the words of `value`.
     pub values: Option<Vec<String>>,
-    /// Where it was made.
+    /// The origin.
     pub origin: ConfigurationOrigin,
-    /// Whether it counts.
+    /// The effect.
     pub status: SettingStatus,
 }
 
-/// Says what became of a file that could have been.
+/// The result of looking for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileStatus {
-    /// It was read.
+    /// The file was read.
     Read,
-    /// There is none.
+    /// The file does not exist.
     Missing,
-    /// It is there and cannot be read; pip passes over it.
+    /// The file cannot be read, and is ignored as by pip.
     Unreadable,
 }
 
-/// Holds a place where configuration was looked for.
+/// A location of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigurationFile {
     /// The path.
     pub path: PathBuf,
-    /// The level that the file belongs to.
+    /// The level.
     pub level: ConfigurationLevel,
-    /// What became of it.
+    /// The result of looking for the file.
     pub status: FileStatus,
 }
 
-/// Says why configuration cannot be read, or a value not be used.
+/// An error in the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
-    /// A file is not in the format.
-    #[error("configuration file `{}` cannot be understood", .path.display())]
+    /// The syntax of a file is invalid.
+    #[error("configuration file `{}` cannot be parsed", .path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         cause: IniError,
     },
-    /// A file is no text.
+    /// A file is not valid UTF-8.
     #[error("configuration file `{}` is not valid utf-8", .0.display())]
     NotText(PathBuf),
-    /// A value is not of the kind that the option wants.
+    /// A value is not valid for its option.
     #[error("{origin} sets `{option}` to `{value}`, which is not {expected}")]
     Value {
         /// The option.
         option: String,
-        /// Its value.
+        /// The value.
         value: String,
-        /// Where it was set.
+        /// The origin.
         origin: ConfigurationOrigin,
-        /// What the value should be.
+        /// A description of valid values.
         expected: &'static str,
     },
     /// Two settings contradict each other.
@@ -178,7 +177,7 @@ pub enum ConfigurationError {
     PreWithReleaseControl(ConfigurationOrigin),
 }
 
-/// Holds pip's configuration: every setting, and where it was looked for.
+/// pip's configuration: all settings and locations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PipConfiguration {
     settings: Vec<Setting>,
@@ -190,7 +189,7 @@ impl PipConfiguration {
     /// Reads files and variables.
     ///
     /// # Errors
-    /// Fails when a file is there and is not in the format.
+    /// Fails if the syntax of a file is invalid.
     pub fn load(
         request: &ConfigurationRequest<'_>,
         reader: &dyn ReadSource,
@@ -198,7 +197,7 @@ impl PipConfiguration {
         Self::load_with(request, ProjectConfiguration::default(), reader)
     }
 
-    /// Reads files and variables; what `project` configures comes between them.
+    /// Reads files and variables, and inserts the configuration of the `project` between them.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -239,19 +238,19 @@ impl PipConfiguration {
         })
     }
 
-    /// Returns every setting, the weakest first.
+    /// Returns all settings, in increasing precedence.
     #[must_use]
     pub fn settings(&self) -> &[Setting] {
         &self.settings
     }
 
-    /// Returns the places where configuration was looked for, the weakest first.
+    /// Returns the locations of configuration files, in increasing precedence.
     #[must_use]
     pub fn files(&self) -> &[ConfigurationFile] {
         &self.files
     }
 
-    /// Returns the settings of `option` that count: one, or all that accumulate.
+    /// Returns the settings of `option` that are used: one, or all if they accumulate.
     pub fn used(&self, option: &str) -> impl Iterator<Item = &Setting> {
         self.settings.iter().filter(move |setting| {
             setting.status == SettingStatus::Used && setting.option == option
@@ -259,8 +258,8 @@ impl PipConfiguration {
     }
 }
 
-/// Lists the files that apply: none if `PIP_CONFIG_FILE` is the null device, and not the user's
-/// if it names a file that exists.
+/// Lists the files that apply: none if `PIP_CONFIG_FILE` is the null device, and without the user's files
+/// if it names an existing file.
 fn applicable_files(
     request: &ConfigurationRequest<'_>,
     reader: &dyn ReadSource,
@@ -284,15 +283,15 @@ fn applicable_files(
         let is_skipped = skips_user && *level == ConfigurationLevel::User;
         !is_skipped && !path.as_os_str().is_empty()
     });
-    // A file that is named twice counts where it is named first.
+    // A repeated file counts at its first position.
     let mut seen = std::collections::HashSet::new();
     files.retain(|(_, path)| seen.insert(path.clone()));
     files
 }
 
-/// Holds a setting before it is known whether it counts.
+/// A setting whose effect is not known yet.
 struct UnresolvedSetting {
-    /// The section; a variable has none.
+    /// The section; `None` for a variable.
     section: Option<String>,
     setting: Setting,
 }
@@ -348,7 +347,7 @@ fn written_in(path: &Path, option: IniOption) -> UnresolvedSetting {
     written(Some(option.section), &option.name, option.value, origin)
 }
 
-/// Finds the variables that pip takes for options.
+/// Finds the variables that pip treats as options.
 fn variables(environment: &Environment) -> impl Iterator<Item = UnresolvedSetting> {
     environment.iter().filter_map(|(variable, value)| {
         let name = variable.strip_prefix("PIP_")?.to_lowercase();
@@ -358,7 +357,7 @@ fn variables(environment: &Environment) -> impl Iterator<Item = UnresolvedSettin
     })
 }
 
-/// Puts settings in the order in which they apply, and finds out which of them count.
+/// Sorts settings by precedence, and determines which of them are used.
 fn settle(written: Vec<UnresolvedSetting>, sections: &[&str]) -> Vec<Setting> {
     let mut others: Vec<Setting> = Vec::new();
     let mut groups: Vec<Vec<Setting>> = vec![Vec::new(); sections.len() + 3];
@@ -387,7 +386,7 @@ fn settle(written: Vec<UnresolvedSetting>, sections: &[&str]) -> Vec<Setting> {
     others
 }
 
-/// Puts a setting in the place of a weaker one of the same section and name.
+/// Replaces a setting of the same section and name with lower precedence.
 fn merge(group: &mut Vec<Setting>, setting: Setting, overridden: &mut Vec<Setting>) {
     match group
         .iter_mut()
@@ -402,7 +401,7 @@ fn merge(group: &mut Vec<Setting>, setting: Setting, overridden: &mut Vec<Settin
     }
 }
 
-/// Adds a setting that is stronger than all before it.
+/// Adds a setting with higher precedence than all existing ones.
 fn apply(settings: &mut Vec<Setting>, mut setting: Setting) {
     let known = match setting.origin {
         ConfigurationOrigin::Project { .. } => tool_table::kind(&setting.option),

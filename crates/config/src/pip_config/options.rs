@@ -1,17 +1,15 @@
-//! The options of pip's configuration that this program understands.
-//!
-//! Responsible for names, aliases and the kinds of values. Never judges a value.
+//! The supported options of pip's configuration: names, aliases and types.
 
-/// Says what a value is made of, and what several of them mean.
+/// The type of an option, and the meaning of repeated settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OptionKind {
-    /// A truth value; the strongest counts.
+    /// A boolean; the last setting counts.
     Flag,
-    /// Text; the strongest counts.
+    /// A string; the last setting counts.
     Text,
-    /// Words; the strongest list counts, and is not added to weaker ones.
+    /// Words; the last list counts, and is not combined with others.
     List,
-    /// One value that is added to those before it, the weakest first.
+    /// A value that is appended to those of earlier settings.
     Accumulated,
 }
 
@@ -37,7 +35,7 @@ const fn aliased(
     }
 }
 
-/// Options of pip, of `pip wheel` and of `pip download` that mean something here.
+/// The supported options of pip, of `pip wheel` and of `pip download`.
 const KNOWN_OPTIONS: [KnownOption; 44] = {
     use OptionKind::{Accumulated, Flag, List, Text};
     [
@@ -88,7 +86,7 @@ const KNOWN_OPTIONS: [KnownOption; 44] = {
     ]
 };
 
-/// Finds an option by its normalised name, or by an alias.
+/// Finds an option by its normalized name, or by an alias.
 pub(super) fn find_option(name: &str) -> Option<&'static KnownOption> {
     const { &KNOWN_OPTIONS }
         .iter()

@@ -291,7 +291,7 @@ fn reports_invalid_files_and_skips_unreadable_ones() {
     let error = Machine::new(&[(USER, "test]\nhello=4")], &[])
         .try_load()
         .unwrap_err();
-    let message = "configuration file `/home/a/.config/pip/pip.conf` cannot be understood";
+    let message = "configuration file `/home/a/.config/pip/pip.conf` cannot be parsed";
     assert_eq!(error.to_string(), message);
     let mut machine = Machine::new(&[], &[]);
     machine.files.insert(GLOBAL.into(), None);

@@ -1,7 +1,4 @@
-//! Typed values of pip's configuration.
-//!
-//! Responsible for what pip makes of the text of a setting, with errors that name variable or
-//! file. Never decides which setting counts.
+//! Typed values of pip's configuration. Errors name the variable or file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,7 +18,7 @@ impl Setting {
         }
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     fn items(&self) -> Vec<&str> {
         match &self.values {
             Some(values) => values.iter().map(String::as_str).collect(),
@@ -39,7 +36,7 @@ impl Setting {
 }
 
 impl PipConfiguration {
-    /// Returns the text of `option`, without white space around it.
+    /// Returns the string value of `option`, without surrounding white space.
     #[must_use]
     pub fn text(&self, option: &str) -> Option<&str> {
         self.used(option)
@@ -53,22 +50,22 @@ impl PipConfiguration {
         self.used(option).flat_map(Setting::items).collect()
     }
 
-    /// Returns the truth value of `option`, as it is written: mind what [`Self::build_isolation`]
-    /// and [`Self::cache_is_disabled`] say of two options.
+    /// Returns the boolean value of `option` as written; see [`Self::build_isolation`]
+    /// and [`Self::cache_is_disabled`] for two options with a different meaning.
     ///
     /// # Errors
-    /// Fails when the value is none of those that pip takes for one.
+    /// Fails if the value is not a boolean.
     pub fn flag(&self, option: &str) -> Result<Option<bool>, ConfigurationError> {
         self.used(option).last().map(Setting::flag).transpose()
     }
 
-    /// Tells whether builds are isolated, if `no-build-isolation` says anything.
+    /// Returns whether builds are isolated, if `no-build-isolation` is set.
     ///
-    /// pip stores the truth value of that option as the answer itself, so that
-    /// `PIP_NO_BUILD_ISOLATION=0` disables isolation and `=1` does not. A project means what it says.
+    /// pip interprets the value of that option as the answer itself, so that
+    /// `PIP_NO_BUILD_ISOLATION=0` disables isolation and `=1` does not. The key of a project has its literal meaning.
     ///
     /// # Errors
-    /// Fails when the value is no truth value.
+    /// Fails if the value is not a boolean.
     pub fn build_isolation(&self) -> Result<Option<bool>, ConfigurationError> {
         let value = self.flag("no-build-isolation")?;
         let is_of_project = self
@@ -77,18 +74,18 @@ impl PipConfiguration {
         Ok(value.map(|value| value != is_of_project))
     }
 
-    /// Tells whether `no-cache-dir` disables the cache: with pip, any truth value does.
+    /// Returns whether `no-cache-dir` disables the cache: as in pip, any boolean does.
     ///
     /// # Errors
-    /// Fails when the value is no truth value.
+    /// Fails if the value is not a boolean.
     pub fn cache_is_disabled(&self) -> Result<bool, ConfigurationError> {
         Ok(self.flag("no-cache-dir")?.is_some())
     }
 
-    /// Returns a whole number.
+    /// Returns an integer.
     ///
     /// # Errors
-    /// Fails when the value is none, or negative.
+    /// Fails if the value is not an integer, or negative.
     pub fn number(&self, option: &str) -> Result<Option<u32>, ConfigurationError> {
         let number = |setting: &Setting| {
             let number = strip(&setting.value).parse();
@@ -97,10 +94,10 @@ impl PipConfiguration {
         self.used(option).last().map(number).transpose()
     }
 
-    /// Returns how often an option is as good as given: a whole number, or a truth value.
+    /// Returns the number of times that an option counts as given: an integer, or a boolean.
     ///
     /// # Errors
-    /// Fails when the value is neither.
+    /// Fails if the value is neither.
     pub fn count(&self, option: &str) -> Result<Option<u32>, ConfigurationError> {
         match self.flag(option) {
             Ok(truth) => Ok(truth.map(u32::from)),
@@ -108,10 +105,10 @@ impl PipConfiguration {
         }
     }
 
-    /// Returns a duration that is written in seconds.
+    /// Returns a duration in seconds.
     ///
     /// # Errors
-    /// Fails when the value is no number, or negative.
+    /// Fails if the value is not a number, or negative.
     pub fn seconds(&self, option: &str) -> Result<Option<Duration>, ConfigurationError> {
         let seconds = |setting: &Setting| {
             let number: Option<f64> = strip(&setting.value).parse().ok();
@@ -132,7 +129,7 @@ impl PipConfiguration {
         )
     }
 
-    /// Returns the settings of the build back end, which accumulate.
+    /// Returns the settings of the build backend, which accumulate.
     ///
     /// # Errors
     /// Fails when one is not `KEY=VALUE`.

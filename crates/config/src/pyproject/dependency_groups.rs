@@ -1,7 +1,6 @@
 //! Dependency groups (PEP 735).
 //!
-//! Responsible for one group at a time, with the groups that it includes. Never judges another
-//! group, as the PEP wants it.
+//! As the PEP requires, only the requested group and the groups that it includes are validated.
 
 use toml::{Table, Value};
 
@@ -15,8 +14,8 @@ impl PyProject {
     /// Returns the PEP 508 requirements of a dependency group.
     ///
     /// # Errors
-    /// Fails when there is no such group, when groups include one another in a circle, and when
-    /// an item is neither a text nor `{include-group = "name"}`.
+    /// Fails if the group does not exist, if groups include each other, and if
+    /// an item is neither a string nor `{include-group = "name"}`.
     pub fn group(&self, name: &str) -> Result<Vec<String>, ProjectError> {
         let none = Table::new();
         let groups = self.table(&self.document, KEY, KEY)?.unwrap_or(&none);
@@ -25,10 +24,10 @@ impl PyProject {
         Ok(texts)
     }
 
-    /// Returns the normalised names of the groups, sorted.
+    /// Returns the normalized names of the groups, sorted.
     ///
     /// # Errors
-    /// Fails when `dependency-groups` is no table.
+    /// Fails if `dependency-groups` is not a table.
     pub fn group_names(&self) -> Result<Vec<String>, ProjectError> {
         let groups = self.table(&self.document, KEY, KEY)?;
         let names = groups.into_iter().flat_map(Table::keys);
@@ -62,7 +61,7 @@ impl PyProject {
     }
 }
 
-/// Finds the name in `{include-group = "name"}`; a table with anything else is none.
+/// Returns the name in `{include-group = "name"}`; `None` for any other table.
 fn included_group(item: &Value) -> Option<&str> {
     let table = item.as_table().filter(|table| table.len() == 1)?;
     table.get("include-group")?.as_str()

@@ -1,9 +1,8 @@
-//! An application's `pyproject.toml`: what it depends on.
+//! The dependencies in an application's `pyproject.toml`.
 //!
-//! Responsible for the dependencies, extras and `requires-python` of `[project]` (PEP 621), and
-//! for `[dependency-groups]` (PEP 735, in `groups`). Answers are lists of PEP 508 strings, or that
-//! only the build back end (PEP 517) knows. Never asks the back end, never parses a requirement,
-//! and never judges a part of the file that was not asked for.
+//! Reads the dependencies, extras and `requires-python` of `[project]` (PEP 621), and
+//! `[dependency-groups]` (PEP 735). Requirements are not parsed, and only the parts of the file that are needed are
+//! validated. Dependencies that only the build backend (PEP 517) knows are reported as dynamic.
 
 mod dependency_groups;
 
@@ -14,93 +13,93 @@ use wheelhouse_types::limits::{self, Excess};
 
 use crate::names::normalize_name;
 
-/// Holds an application's `pyproject.toml`.
+/// An application's `pyproject.toml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PyProject {
     path: PathBuf,
     document: Table,
 }
 
-/// Holds dependencies, or says why there are none to hold.
+/// The dependencies of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dependencies {
-    /// They are these PEP 508 requirements.
+    /// These PEP 508 requirements.
     Static(Vec<String>),
-    /// The build back end knows them.
+    /// The build backend determines the dependencies.
     Dynamic,
-    /// The file describes no project: it has neither `[project]` nor a build back end.
+    /// The file does not define a project: it has neither `[project]` nor a build backend.
     Absent,
 }
 
-/// Says why a project cannot be read.
+/// An error of reading a project.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
-    /// The file is not TOML.
+    /// The file is not valid TOML.
     #[error("`{}` is not valid TOML", .path.display())]
     Toml {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         cause: Box<toml::de::Error>,
     },
-    /// The file is larger or deeper than it may be.
-    #[error("`{}` is refused", .path.display())]
+    /// The file exceeds a limit on its size or depth.
+    #[error("`{}` exceeds a limit", .path.display())]
     Excess {
         /// The file.
         path: PathBuf,
-        /// The bound that it exceeds.
+        /// The limit that is exceeded.
         #[source]
         excess: Excess,
     },
-    /// A key has a value of a kind that its specification does not allow.
+    /// A value has a type that the specification does not allow.
     #[error("`{}` has a `{key}` that is not {expected}", .path.display())]
     Type {
         /// The file.
         path: PathBuf,
-        /// The key, with dots, and an index from 0 where it is an item.
+        /// The key, with dots, and the index of an item.
         key: String,
-        /// What the value should be.
+        /// The expected type.
         expected: &'static str,
     },
-    /// A key is given, and is said to be dynamic.
-    #[error("`{}` has `project.{key}` and says that it is dynamic", .path.display())]
+    /// A key is defined and also declared as dynamic.
+    #[error("`{}` has `project.{key}` and also declares it dynamic", .path.display())]
     StaticAndDynamic {
         /// The file.
         path: PathBuf,
         /// The key.
         key: &'static str,
     },
-    /// There is no such extra or group.
+    /// An extra or group does not exist.
     #[error("`{}` has no {kind} `{name}`; it has {}", .path.display(), listed(.known))]
     UnknownName {
         /// The file.
         path: PathBuf,
         /// `extra` or `dependency group`.
         kind: &'static str,
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The names that there are.
+        /// The existing names.
         known: Vec<String>,
     },
-    /// Two names are the same once they are normalised.
+    /// Two names are equal after normalization.
     #[error("`{}` has the {kind} `{name}` more than once", .path.display())]
     DuplicateName {
         /// The file.
         path: PathBuf,
         /// `extra` or `dependency group`.
         kind: &'static str,
-        /// The normalised name.
+        /// The normalized name.
         name: String,
     },
-    /// Extras or groups include one another in a circle.
-    #[error("`{}` has {kind}s that include one another: {}", .path.display(), .cycle.join(" -> "))]
+    /// Extras or groups include each other.
+    #[error("`{}` has {kind}s that include each other: {}", .path.display(), .cycle.join(" -> "))]
     Cycle {
         /// The file.
         path: PathBuf,
         /// `extra` or `dependency group`.
         kind: &'static str,
-        /// The names, the first of them at the end again.
+        /// The names, with the first repeated at the end.
         cycle: Vec<String>,
     },
 }
@@ -114,10 +113,10 @@ fn listed(names: &[String]) -> String {
 }
 
 impl PyProject {
-    /// Parses the text of the `pyproject.toml` at `path`, which serves for messages only.
+    /// Parses the text of the `pyproject.toml` at `path`, which is used in messages.
     ///
     /// # Errors
-    /// Fails when the text is not TOML, or exceeds the [limits].
+    /// Fails if the text is not valid TOML, or exceeds the [limits].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ProjectError> {
         let path = path.to_owned();
         if let Err(excess) = limits::pyproject(text) {
@@ -132,29 +131,29 @@ impl PyProject {
         }
     }
 
-    /// Returns the name of the project as it is written.
+    /// Returns the name of the project as written.
     ///
     /// # Errors
-    /// Fails when it is no text.
+    /// Fails if it is not a string.
     pub fn name(&self) -> Result<Option<&str>, ProjectError> {
         self.project_text("name")
     }
 
-    /// Returns the version specifiers of `requires-python`; a dynamic value is none.
+    /// Returns the version specifiers of `requires-python`; `None` if it is dynamic.
     ///
     /// # Errors
-    /// Fails when it is no text.
+    /// Fails if it is not a string.
     pub fn requires_python(&self) -> Result<Option<&str>, ProjectError> {
         self.project_text("requires-python")
     }
 
-    /// Returns what the project depends on.
+    /// Returns the dependencies of the project.
     ///
-    /// Without `[project]` the back end knows it, if there is one: `[build-system]` names it, and
+    /// Without `[project]` they are dynamic if there is a build backend: `[build-system]` names it, and
     /// `[tool.poetry]` implies one.
     ///
     /// # Errors
-    /// Fails when the value is not a list of texts, or also said to be dynamic.
+    /// Fails if the value is not a list of strings, or is also declared as dynamic.
     pub fn dependencies(&self) -> Result<Dependencies, ProjectError> {
         const KEY: &str = "dependencies";
         let Some(project) = self.table(&self.document, "project", "project")? else {
@@ -174,11 +173,11 @@ impl PyProject {
         }
     }
 
-    /// Returns what an extra adds, with the project's own extras that it names expanded.
+    /// Returns the requirements of an extra, including those of the project's own extras that it names.
     ///
     /// # Errors
-    /// Fails when there is no such extra, when extras include one another in a circle, and when
-    /// values are not lists of texts, or also said to be dynamic.
+    /// Fails if the extra does not exist, if extras include each other, and if
+    /// values are not lists of strings, or are also declared as dynamic.
     pub fn extra(&self, name: &str) -> Result<Dependencies, ProjectError> {
         const KEY: &str = "optional-dependencies";
         let Some(project) = self.table(&self.document, "project", "project")? else {
@@ -242,7 +241,7 @@ impl PyProject {
         Ok(())
     }
 
-    /// Finds extras and marker in `name[extra]; marker`, where `name` is the project's own.
+    /// Parses the extras and the marker of `name[extra]; marker`, where `name` is the project itself.
     fn own_extras(&self, text: &str) -> Result<Option<OwnExtras>, ProjectError> {
         let (requirement, marker) = split_marker(text);
         let own = self.name()?.map(normalize_name);
@@ -306,7 +305,7 @@ impl PyProject {
         list.ok_or_else(|| self.fault(key.to_owned(), "a list"))
     }
 
-    /// Finds the entry whose normalised name is that of `name`.
+    /// Finds the entry whose normalized name is that of `name`.
     fn find_name<'a>(
         &self,
         table: &'a Table,
@@ -332,7 +331,7 @@ impl PyProject {
         Ok((written, value))
     }
 
-    /// Notes that a name is being collected, unless it is already.
+    /// Marks a name as being collected, unless it already is.
     fn enter(
         &self,
         kind: &'static str,
@@ -368,13 +367,13 @@ impl PyProject {
     }
 }
 
-/// Holds what a requirement of the project on itself adds.
+/// The extras and the marker of a project's requirement on itself.
 struct OwnExtras {
     names: Vec<String>,
     marker: Option<String>,
 }
 
-/// Splits a PEP 508 requirement from its marker; a URL may hold semicolons of its own.
+/// Splits a PEP 508 requirement from its marker; a URL may contain semicolons.
 fn split_marker(text: &str) -> (&str, Option<&str>) {
     let separator = if text.contains('@') { " ;" } else { ";" };
     match text.split_once(separator) {

@@ -103,7 +103,7 @@ fn errors_name_file_and_key() {
         ),
         (
             "[project]\ndependencies=[]\ndynamic=['dependencies']",
-            "`pyproject.toml` has `project.dependencies` and says that it is dynamic",
+            "`pyproject.toml` has `project.dependencies` and also declares it dynamic",
         ),
     ] {
         let error = project(text).dependencies().unwrap_err();
@@ -131,7 +131,7 @@ fn invalid_groups_are_errors() {
     for (group, message) in [
         (
             "a",
-            "`pyproject.toml` has dependency groups that include one another: b -> c -> b",
+            "`pyproject.toml` has dependency groups that include each other: b -> c -> b",
         ),
         (
             "d",
@@ -150,7 +150,7 @@ fn invalid_groups_are_errors() {
         assert_eq!(found.group(group).unwrap_err().to_string(), message);
     }
     let circular = "[project]\nname='a'\n[project.optional-dependencies]\nb=['a[b]']";
-    let message = "`pyproject.toml` has extras that include one another: b -> b";
+    let message = "`pyproject.toml` has extras that include each other: b -> b";
     assert_eq!(
         project(circular).extra("b").unwrap_err().to_string(),
         message

@@ -1,4 +1,4 @@
-//! How wheels are built: settings for back ends, from the command line and from lines of requirements
+//! The settings of builds: those for build backends, from the command line and from lines of requirements
 //! files, and the variables that builds depend on.
 
 use std::collections::BTreeMap;
@@ -15,10 +15,10 @@ use crate::settings::{Settings, SettingsContext};
 
 type PackageSettings = BTreeMap<PackageName, Vec<(String, String)>>;
 
-/// How the wheels of `requirements` are built.
+/// Returns the settings for building the wheels of `requirements`.
 ///
 /// # Errors
-/// `Input` for settings that cannot be read, and for those of a line whose package is not known.
+/// `Input` for invalid settings, and for those of a line whose package is unknown.
 pub(super) fn building(
     requirements: &[Requirement],
     settings: &Settings,
@@ -44,7 +44,7 @@ pub(super) fn building(
     })
 }
 
-/// The settings of `--config-settings`: those for all packages, and those for one.
+/// Parses the values of `--config-settings`: those for all packages, and those for one.
 fn given(settings: &[String]) -> Result<(Vec<(String, String)>, PackageSettings)> {
     let (mut general, mut of_packages) = (Vec::new(), PackageSettings::new());
     for setting in settings {
@@ -66,7 +66,7 @@ fn given(settings: &[String]) -> Result<(Vec<(String, String)>, PackageSettings)
     Ok((general, of_packages))
 }
 
-/// The package that `line` is about, as far as that is known before anything is built.
+/// Returns the package of `line`, as far as it is known without a build.
 fn package(line: &Requirement, context: &SettingsContext<'_>) -> Option<PackageName> {
     match named(&line.text) {
         Named::Package(name, _) | Named::Direct(name, _) => return Some(name),
@@ -80,7 +80,7 @@ fn package(line: &Requirement, context: &SettingsContext<'_>) -> Option<PackageN
     let path = line.base.join(path.trim_start_matches("file://"));
     let filename = path.file_name()?.to_str()?;
     let of_archive = || {
-        // It is called `NAME-VERSION`. What lies elsewhere may be called anything.
+        // Archives are called `NAME-VERSION`; other directories may have any name.
         let is_archive = path.is_file() && SourceDistExtension::from_path(filename).is_ok();
         let (name, _) = filename.rsplit_once('-').filter(|_| is_archive)?;
         name.parse().ok()
@@ -88,7 +88,7 @@ fn package(line: &Requirement, context: &SettingsContext<'_>) -> Option<PackageN
     of_tree(&path, context).or_else(of_archive)
 }
 
-/// The name that the `pyproject.toml` of a tree states.
+/// Returns the name in the `pyproject.toml` of a source tree.
 fn of_tree(tree: &Path, context: &SettingsContext<'_>) -> Option<PackageName> {
     let path = tree.join("pyproject.toml");
     let bytes = context.reader.read(&FileSource::File(path.clone())).ok()?;
@@ -98,7 +98,6 @@ fn of_tree(tree: &Path, context: &SettingsContext<'_>) -> Option<PackageName> {
 
 fn nameless(line: &Requirement) -> Error {
     let (text, origin) = (redacted(&line.text), &line.origin);
-    let message =
-        format!("`{text}` in {origin} has settings for a package whose name is not known");
+    let message = format!("`{text}` in {origin} has settings for a package with an unknown name");
     Error::new(Kind::Input, message).with_hint("Write it as `NAME @ URL`.")
 }

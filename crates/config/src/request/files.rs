@@ -1,6 +1,4 @@
-//! The local files that say what is required: how they are known again, and what lies beside them.
-//!
-//! Never judges what they require.
+//! The local files that declare requirements: their digests, and similar files that are not used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,11 +13,11 @@ use crate::project_discovery::DEFAULT_REQUIREMENTS;
 
 const PROJECT: &str = "pyproject.toml";
 
-/// The tables of a `pyproject.toml` that decide what a project requires.
+/// The tables of a `pyproject.toml` that affect the requirements of a project.
 const PROJECT_TABLES: [&str; 3] = ["project", "dependency-groups", "build-system"];
 
 impl InputReader<'_> {
-    /// Notes that a local file says what is required.
+    /// Records a local file that declares requirements.
     pub(super) fn note_file(&mut self, path: &Path) {
         let path: PathBuf = self
             .context
@@ -33,7 +31,7 @@ impl InputReader<'_> {
         }
     }
 
-    /// Notes a file that a line, a lock or the user names.
+    /// Records a file that is named by a line, a lock or the user.
     pub(super) fn note_source(&mut self, source: &FileSource) {
         match source {
             FileSource::File(path) if path.as_os_str() != "-" => self.note_file(path),
@@ -47,7 +45,7 @@ impl InputReader<'_> {
         }
     }
 
-    /// Digests what the file at `path` requires; `None` if it cannot be read.
+    /// Returns the digest of the requirements in the file at `path`; `None` if it cannot be read.
     fn digest_of(&self, path: &Path) -> Option<Sha256> {
         let bytes = self
             .context
@@ -57,10 +55,10 @@ impl InputReader<'_> {
         Some(digest(path, &String::from_utf8_lossy(&bytes)))
     }
 
-    /// Checks the lock `name` against the `files` that it was made from, as far as they are there.
+    /// Checks the lock `name` against the `files` that it was created from, if they exist.
     ///
     /// # Errors
-    /// One of them requires something else than it did.
+    /// The requirements of a file have changed.
     pub(super) fn check_files(&self, name: &str, files: &BTreeMap<PathBuf, Sha256>) -> Result<()> {
         for (path, known) in files {
             if self.digest_of(path).is_none_or(|digest| digest == *known) {
@@ -69,14 +67,14 @@ impl InputReader<'_> {
             let file = self.name(path);
             let message = format!("the lock `{name}` is outdated: `{file}` has changed since");
             return Err(Error::new(Kind::Input, message).with_hint(format!(
-                "Make it anew with `wheelhouse lock`, or build from the file with -r {file}."
+                "Update it with `wheelhouse lock`, or build from the file with -r {file}."
             )));
         }
         Ok(())
     }
 
-    /// Completes what is said of the inputs: the files that were read, and those beside them that
-    /// could have been.
+    /// Completes the names of the files that were read, and of those next to them that could have
+    /// been.
     pub(super) fn finish_files(&mut self, project_of_lock: Option<&'static str>) {
         let paths: Vec<&PathBuf> = self.inputs.files.keys().collect();
         let directories: BTreeSet<PathBuf> = match paths.as_slice() {
@@ -103,7 +101,7 @@ impl InputReader<'_> {
             }
             unused.extend(self.unused_of_project(&directory.join(PROJECT), project_of_lock));
         }
-        // Requirements on the command line are there for the user to see.
+        // Requirements on the command line are visible to the user.
         if self.inputs.files.is_empty() && self.inputs.from.is_empty() {
             unused.retain(|name| name == DEFAULT_REQUIREMENTS);
         }
@@ -123,7 +121,7 @@ impl InputReader<'_> {
         let table: Table = String::from_utf8_lossy(&bytes).parse().ok()?;
         let name = self.name(path);
         if self.inputs.files.contains_key(path) {
-            // A lock of uv knows what its sources give; building from the project does not.
+            // A lock of uv includes the sources; a build from the project ignores them.
             let sources = table.get("tool")?.get("uv")?.get("sources")?;
             let has_some = sources
                 .as_table()
@@ -140,7 +138,7 @@ impl InputReader<'_> {
     }
 }
 
-/// Digests what a file requires: without comments, and of a project only what decides its requirements.
+/// Digests the requirements of a file: without comments, and only the relevant tables of a project.
 fn digest(path: &Path, text: &str) -> Sha256 {
     let is_project = path.file_name().is_some_and(|name| name == PROJECT);
     if let (true, Ok(table)) = (is_project, text.parse::<Table>()) {

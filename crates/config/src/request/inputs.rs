@@ -1,7 +1,6 @@
-//! What is to be built: requirements of the command line, of files and of an application's tree.
+//! The inputs of a request: requirements of the command line, of files, and of an application.
 //!
-//! Responsible for their order, which is pip's: constraints, then the command line, then files. Never
-//! judges a requirement.
+//! The order is that of pip: constraints, the command line, files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +20,7 @@ use crate::requirements_file::{
 };
 use crate::settings::{RawOptions, Settings, SettingsContext};
 
-/// Holds what was read.
+/// The inputs that were read.
 #[derive(Debug, Default)]
 pub(super) struct RequestInputs {
     pub(super) requirements: Vec<Requirement>,
@@ -31,26 +30,26 @@ pub(super) struct RequestInputs {
     /// The build closures of a lock.
     pub(super) builds: Vec<Build>,
     pub(super) locked_files: Vec<LockedFile>,
-    /// What the settings and the options of all files add up to.
+    /// The combined options of the settings and all files.
     pub(super) options: FileOptions,
     pub(super) notes: Vec<String>,
-    /// The local files that were read, with the digest of what each requires.
+    /// The local files that were read, with the digests of their requirements.
     pub(super) files: BTreeMap<PathBuf, Sha256>,
-    /// The names of all that was read, and of what lies beside it and was not.
+    /// The names of all inputs, and of files next to them that are not used.
     pub(super) from: Vec<String>,
     pub(super) unused: Vec<String>,
-    /// The file beside the lock that it was made from.
+    /// The file next to the lock that it was created from.
     pub(super) project_of_lock: Option<&'static str>,
-    /// Whether a lock gave the requirements, which are complete then.
+    /// Whether the requirements are from a lock, and therefore complete.
     pub(super) is_locked: bool,
-    /// The targets that this lock serves.
+    /// The targets that the lock supports.
     pub(super) scope: SupportedTargets,
 }
 
-/// Says which part of a request lines belong to.
+/// The part of a request that lines belong to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum InputRole {
-    /// They are requirements and constraints, by their role.
+    /// Requirements and constraints, by the role of their file.
     Main,
     Overrides,
     BuildConstraints,
@@ -62,7 +61,7 @@ pub(super) struct InputReader<'a> {
     pub(super) inputs: RequestInputs,
 }
 
-/// Reads everything that the command line and the configuration name.
+/// Reads all inputs of the command line and the configuration.
 pub(super) fn read(
     raw: &RawOptions,
     settings: &Settings,
@@ -112,21 +111,21 @@ pub(super) fn read(
     Ok(reading.inputs)
 }
 
-/// Whether `-r` means a project by `name`.
+/// Returns whether `name` after `-r` is a project.
 pub(super) fn is_project(name: &str) -> bool {
     Path::new(name)
         .file_name()
         .is_some_and(|name| name == "pyproject.toml")
 }
 
-/// Requirements files may be anywhere, but what a project needs may be known to its tree alone.
+/// Rejects a project at a URL: unlike a requirements file, it may need its source tree.
 fn refuse_remote_project(name: &str) -> Result<()> {
     if !name.contains("://") {
         return Ok(());
     }
     let message = format!("the project `{}` is not local", redacted(name));
     Err(Error::new(Kind::Input, message)
-        .with_hint("Download its tree and name it with --source DIR."))
+        .with_hint("Download the project and pass its directory with --source DIR."))
 }
 
 fn named_files<'a>(
@@ -135,7 +134,7 @@ fn named_files<'a>(
 ) -> Result<Vec<(FileRole, FileSource)>> {
     let parse = |name: &String| {
         let source = FileSource::parse(name).map_err(|error| {
-            let message = format!("the {role} file `{}` is no URL", redacted(name));
+            let message = format!("the {role} file `{}` is not a valid URL", redacted(name));
             Error::new(Kind::Input, message).caused_by(error)
         })?;
         Ok((role, source))
@@ -261,7 +260,7 @@ impl InputReader<'_> {
     }
 }
 
-/// What `-e` names: a directory even without a slash in its name.
+/// Returns the tree of `-e`, which is a directory even if its name has no slash.
 fn editable(text: &str, base: &Path) -> String {
     let path = text.split('[').next().unwrap_or(text);
     if !text.contains(['/', ':']) && base.join(path).is_dir() {
@@ -273,11 +272,11 @@ fn editable(text: &str, base: &Path) -> String {
 
 fn not_editable(written: &str, origin: &str) -> String {
     format!(
-        "`-e {written}` of {origin} is built as an ordinary wheel: a wheelhouse has no editables"
+        "`-e {written}` of {origin} is built as a regular wheel, because a wheelhouse cannot contain editables"
     )
 }
 
-/// What a reader says in our own words keeps its kind and its hint.
+/// Converts an error. An error of the program inside keeps its kind and hint.
 fn unreadable(error: RequirementsError) -> Error {
     let ours = error
         .unread()

@@ -1,7 +1,7 @@
-//! Locks among the inputs: which one is meant, and what becomes of it.
+//! Locks among the inputs.
 //!
-//! A lock is complete: nothing else is required beside it, and dependencies are not followed. Its
-//! indexes are asked beside the user's. Never reads a format.
+//! A lock is complete: it cannot be combined with other requirements, and dependencies are not resolved. Its
+//! indexes are searched in addition to those of the user.
 
 use std::path::{Path, PathBuf};
 
@@ -18,15 +18,15 @@ use crate::pypi::is_pypi;
 use crate::requirements_file::{FileOptions, expand_variables};
 use crate::settings::Settings;
 
-/// Whether the name of `path` is that of a lock.
+/// Returns whether `path` has the name of a lock.
 pub(super) fn is_lock(path: &Path) -> bool {
     Format::of_name(&path.to_string_lossy()).is_some()
 }
 
-/// Whether `paths` are a lock and nothing else.
+/// Returns whether `paths` is a single lock.
 ///
 /// # Errors
-/// There is something else beside the lock.
+/// There are other files besides the lock.
 pub(super) fn is_one_lock(paths: &[PathBuf]) -> Result<bool> {
     let names: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
     let Some(lock) = names
@@ -47,12 +47,13 @@ fn not_alone(lock: &str, other: &str) -> Error {
         redacted(lock),
         redacted(other)
     );
-    Error::new(Kind::Input, message)
-        .with_hint("Name the lock alone, with --lock FILE; add to it with the tool that made it.")
+    Error::new(Kind::Input, message).with_hint(
+        "Pass only the lock with --lock FILE, or add to it with the tool that created it.",
+    )
 }
 
 impl InputReader<'_> {
-    /// The lock that is named by `--lock`, or by `-r` and its name.
+    /// Returns the lock of `--lock`, or of a `-r` with the name of a lock.
     pub(super) fn named_lock(&mut self, settings: &Settings) -> Result<Option<String>> {
         if let Some(lock) = &self.raw.lock {
             let configured = settings.requirement_files.iter().chain(&settings.editables);
@@ -90,18 +91,18 @@ impl InputReader<'_> {
     /// Takes the lock that the user named, relative to the working directory.
     pub(super) fn take_named_lock(&mut self, name: &str, settings: &Settings) -> Result<()> {
         let source = FileSource::parse(name).map_err(|error| {
-            let message = format!("the lock `{}` is no URL", redacted(name));
+            let message = format!("the lock `{}` is not a valid URL", redacted(name));
             Error::new(Kind::Input, message).caused_by(error)
         })?;
         self.take_lock(&source.absolute(self.context.working_directory), settings)
     }
 
-    /// Takes the lock of an application that the user did not name.
+    /// Takes the lock that was found in an application.
     pub(super) fn take_found_lock(&mut self, path: &Path, settings: &Settings) -> Result<()> {
         let taken = self.take_lock(&FileSource::File(path.to_owned()), settings);
         let selects = !self.raw.extras.is_empty() || !settings.groups.is_empty();
         taken.map_err(|error| match error.hint() {
-            None if selects => error.with_hint("Name a file that has it with -r FILE."),
+            None if selects => error.with_hint("Pass a file that includes it with -r FILE."),
             _ => error,
         })
     }
@@ -113,7 +114,7 @@ impl InputReader<'_> {
         };
         let text = self
             .text_of(source)?
-            .ok_or_else(|| Error::new(Kind::Input, format!("the lock `{name}` is not there")))?;
+            .ok_or_else(|| Error::new(Kind::Input, format!("the lock `{name}` does not exist")))?;
         let format = lockfile::recognize(&name, &text)?;
         let directory = source
             .directory()
@@ -140,7 +141,7 @@ impl InputReader<'_> {
         Ok(())
     }
 
-    /// The text at `source`, if there is a file.
+    /// Returns the text at `source`, if the file exists.
     fn text_of(&self, source: &FileSource) -> Result<Option<String>> {
         if let FileSource::File(path) = source
             && !self.context.reader.exists(path)
@@ -184,8 +185,8 @@ impl InputReader<'_> {
     }
 }
 
-/// Adds the indexes of a lock. Its `PyPI` is the user's main index, whichever that is; if it knows
-/// no `PyPI` and the user named no index, its first one is the main one.
+/// Adds the indexes of a lock. `PyPI` in the lock stands for the user's main index; if the lock does not
+/// mention `PyPI` and the user named no index, its first index becomes the main one.
 fn add_indexes(options: &mut FileOptions, indexes: Vec<String>) {
     if options.no_index {
         return;
@@ -206,7 +207,7 @@ fn add_indexes(options: &mut FileOptions, indexes: Vec<String>) {
     }
 }
 
-/// Whether two URLs are of the same index, whatever credentials they have.
+/// Returns whether two URLs are the same index, ignoring credentials.
 fn is_same(left: &str, right: &str) -> bool {
     let plain = |text: &str| match Url::parse(text) {
         Ok(url) => without_credentials(&url)

@@ -1,4 +1,4 @@
-//! Requirements that are something else: files without `-r`, and what `pip freeze` writes in a conda environment.
+//! Detects arguments that are not requirements: files without `-r`, and paths that `pip freeze` writes in a conda environment.
 
 use std::path::Path;
 
@@ -8,15 +8,15 @@ use wheelhouse_types::{Error, Kind, Result};
 
 use crate::settings::SettingsContext;
 
-/// What a name of a requirements file, a lock or a project ends with.
+/// The extensions of requirements files, locks and projects.
 const FILES: [&str; 4] = [".txt", ".in", ".toml", ".lock"];
 
-/// Refuses files that the command line names where requirements are meant.
+/// Rejects files among the requirements of the command line.
 pub(super) fn refuse_files(requirements: &[String], context: &SettingsContext<'_>) -> Result<()> {
     let is_file = |text: &&String| {
         let is_named_so = FILES.iter().any(|ending| text.ends_with(ending));
         let exists = || context.reader.exists(&context.working_directory.join(text));
-        // No package of that name can be meant.
+        // Such a name is not a package.
         let is_plain =
             (text.strip_suffix(".txt")).is_some_and(|name| !name.contains([' ', ':', '@', '=']));
         is_named_so && (is_plain || exists())
@@ -25,10 +25,10 @@ pub(super) fn refuse_files(requirements: &[String], context: &SettingsContext<'_
         return Ok(());
     };
     let message = format!("`{}` is a file, not a requirement", redacted(file));
-    Err(Error::new(Kind::Input, message).with_hint(format!("Name it with `-r {file}`.")))
+    Err(Error::new(Kind::Input, message).with_hint(format!("Pass it with `-r {file}`.")))
 }
 
-/// Refuses lines that name the directory in which conda has built a package, on another machine.
+/// Rejects requirements that refer to a directory in which conda built a package on another machine.
 pub(super) fn refuse_builds_of_conda(
     requirements: &[Requirement],
     context: &SettingsContext<'_>,
@@ -45,17 +45,16 @@ pub(super) fn refuse_builds_of_conda(
     let lines: Vec<_> = (built.iter())
         .map(|line| format!("`{}` in {}", redacted(&line.text), line.origin))
         .collect();
-    let message = "packages of conda are named by the directories in which they were built, which are not there";
+    let message = "the requirements name build directories of conda packages, which do not exist";
     let hint = format!(
-        "`pip freeze` has written them. Write `{name}==VERSION` instead; `pip list --format=freeze` in that environment \
-         prints all lines so."
+        "Write `{name}==VERSION` instead; `pip list --format=freeze` prints all requirements in this form."
     );
     Err(Error::new(Kind::Input, message)
         .with_detail(lines.join("\n"))
         .with_hint(hint))
 }
 
-/// Returns the path in `NAME @ file:///...` if it looks like one of conda's builds.
+/// Returns the path in `NAME @ file:///...` if it looks like a build directory of conda.
 fn conda_path(text: &str) -> Option<&str> {
     let (_, url) = text.split_once('@')?;
     let path = url.trim().strip_prefix("file://")?;

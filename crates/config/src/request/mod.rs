@@ -1,11 +1,10 @@
-//! From raw input to a request: what the command line, pip's configuration, requirements files and
-//! an application's tree say together.
+//! Builds a request from the settings, the requirements files and the application.
 //!
-//! 1. [`resolve_settings`] joins the command line ([`RawOptions`]) with pip's configuration ([`Settings`]).
-//! 2. [`build_request`] reads the files (`inputs`) and the application's tree (`tree`), whose options come on top,
-//!    and makes the [`Request`](wheelhouse_types::Request).
+//! Options in files take precedence over the settings. Steps:
 //!
-//! Never does network itself, never prints, and never reads the process environment.
+//! 1. `inputs` reads the files, with `locks` for locks and `project` for the application;
+//! 2. `build_settings` determines the settings of builds;
+//! 3. [`build_request`] combines them in a [`Request`](wheelhouse_types::Request).
 
 mod build_settings;
 mod files;
@@ -37,33 +36,33 @@ use build_settings::building;
 use inputs::RequestInputs;
 use wheelhouse_types::image_location::ImageLocation;
 
-/// Where an application's build finds its wheelhouse. The variables of the application name it, too, when
-/// the wheelhouse is yet to be made.
+/// The wheelhouse of an application's build. The variables of the application name it even before
+/// it exists.
 const APPLICATION_WHEELHOUSE: &str = ".s2i/wheelhouse";
 
-/// What stands for every package in lists of names.
+/// Represents all packages in a list of names.
 const ALL: &str = ":all:";
 
-/// Holds a request and what its reader should be told.
+/// A request, and the information about its inputs that is shown to the user.
 #[derive(Debug)]
 pub struct BuiltRequest {
     pub request: Request,
-    /// The names of what says what is required, and of what lies beside it and is not used.
+    /// The names of the inputs, and of files next to them that are not used.
     pub from: Vec<String>,
     pub unused: Vec<String>,
-    /// What has another effect than it may seem to have, one sentence each.
+    /// Warnings about settings with unexpected effects, one sentence each.
     pub notes: Vec<String>,
-    /// The targets that the request can be for; all, unless a lock says otherwise.
+    /// The targets that the request supports: all, unless a lock restricts them.
     pub scope: SupportedTargets,
-    /// The images among the `--find-links` places, which the request gets once they are here.
+    /// The images among the `--find-links` locations, which are added to the request after they are fetched.
     pub images: Vec<ImageLocation>,
 }
 
-/// Makes the request of a command line whose settings are `settings`.
+/// Builds the request for `settings`.
 ///
 /// # Errors
-/// `Input` when a file cannot be read, when something is asked for that is not there or not
-/// supported, and when there is nothing to build from.
+/// `Input` if a file cannot be read, if an input does not exist or is not
+/// supported, and if there are no requirements.
 pub fn build_request(
     raw: &RawOptions,
     settings: &Settings,
@@ -101,7 +100,7 @@ fn request(
         notes.push(note.to_owned());
     }
     if options.trusted_hosts.iter().any(|host| host == "*") {
-        let note = "`--trusted-host *` trusts every host: no certificate is checked";
+        let note = "`--trusted-host *` disables certificate checks for all hosts";
         notes.push(note.to_owned());
     }
     let indexes = indexes(options, settings, context, notes)?;
@@ -145,7 +144,7 @@ fn indexes(
             Some(location) if find_links.contains(&location) => {}
             Some(location) => find_links.push(location),
             None if text == APPLICATION_WHEELHOUSE => {}
-            None => notes.push(format!("--find-links `{}` is not there", redacted(text))),
+            None => notes.push(format!("--find-links `{}` does not exist", redacted(text))),
         }
     }
     Ok(Indexes {
@@ -158,7 +157,7 @@ fn indexes(
     })
 }
 
-/// The indexes that are named, each once, the main one first; none if that is the default alone.
+/// Returns the distinct indexes, the main one first; empty if only the default index is used.
 fn index_urls(options: &FileOptions, context: &SettingsContext<'_>) -> Result<Vec<Url>> {
     let main = match &options.index_url {
         None if options.extra_index_urls.is_empty() => None,
@@ -169,7 +168,7 @@ fn index_urls(options: &FileOptions, context: &SettingsContext<'_>) -> Result<Ve
     let mut urls: Vec<Url> = Vec::new();
     for text in main.into_iter().chain(extra) {
         let url = index(text, context)?;
-        // pip, too, asks an index once that is named twice.
+        // As in pip, a repeated index is searched once.
         if !urls.contains(&url) {
             urls.push(url);
         }
@@ -177,11 +176,11 @@ fn index_urls(options: &FileOptions, context: &SettingsContext<'_>) -> Result<Ve
     Ok(urls)
 }
 
-/// The indexes that are asked before requirements files say otherwise, without credentials, in the order in
-/// which they are asked.
+/// Returns the indexes of the settings, without credentials, in the order in which they are searched. Options of
+/// requirements files are not included.
 ///
 /// # Errors
-/// `Input` when one of them is neither a URL nor a directory.
+/// `Input` if an index is neither a URL nor a directory.
 pub fn effective_indexes(
     settings: &Settings,
     context: &SettingsContext<'_>,
@@ -200,7 +199,7 @@ pub fn effective_indexes(
     Ok(urls.iter().map(|url| redacted(url.as_str())).collect())
 }
 
-/// Warns of credentials in files that are mostly kept in a repository.
+/// Warns of credentials in files that are usually kept in a repository.
 fn secrets(context: &SettingsContext<'_>) -> impl Iterator<Item = String> {
     let settings = context.pip.settings().iter();
     settings.filter_map(|setting| {
@@ -215,7 +214,7 @@ fn secrets(context: &SettingsContext<'_>) -> impl Iterator<Item = String> {
     })
 }
 
-/// The images among the `--find-links` places, each once.
+/// Returns the distinct images among the `--find-links` locations.
 fn images(options: &FileOptions, context: &SettingsContext<'_>) -> Result<Vec<ImageLocation>> {
     let mut images = Vec::new();
     for text in options.find_links.iter().filter(|text| names_image(text)) {
@@ -228,11 +227,11 @@ fn images(options: &FileOptions, context: &SettingsContext<'_>) -> Result<Vec<Im
     Ok(images)
 }
 
-/// An index is a URL, or a path that exists.
+/// Parses an index: a URL, or an existing path.
 fn index(text: &str, context: &SettingsContext<'_>) -> Result<Url> {
     let path = context.working_directory.join(text);
     if !text.contains("://") && context.reader.exists(&path) {
-        // A path that is absolute can always be a URL.
+        // An absolute path can always be converted to a URL.
         return Url::from_directory_path(&path).map_err(|()| no_index(text));
     }
     let text = match Url::parse(text) {
@@ -248,15 +247,15 @@ fn no_index(text: &str) -> Error {
         redacted(text)
     );
     Error::new(Kind::Input, message)
-        .with_hint("Name one with `--index-url https://HOST/simple`; `wheelhouse config` tells who named this one.")
+        .with_hint("Pass an index with `--index-url https://HOST/simple`; run `wheelhouse config` to see where this one is set.")
 }
 
-/// A URL as it is, a path made absolute, nothing for a path that is not there.
+/// Returns a URL unchanged and a path as absolute; `None` for a path that does not exist.
 fn find_links_location(text: &str, context: &SettingsContext<'_>) -> Option<String> {
     if text.contains("://") || text.starts_with("file:") {
         return Some(text.to_owned());
     }
-    // Components have neither `.` nor a slash at the end, so that the same is the same.
+    // Components normalize the path, so that equal paths compare equal.
     let path: PathBuf = context.working_directory.join(text).components().collect();
     let path = Some(path).filter(|path| context.reader.exists(path))?;
     path.to_str().map(str::to_owned)
@@ -278,7 +277,7 @@ fn package_name(name: &str, option: &str) -> Result<PackageName> {
     name.parse().map_err(|_| {
         Error::new(
             Kind::Input,
-            format!("`{name}`, given with {option}, is no package's name"),
+            format!("`{name}`, given with {option}, is not a valid package name"),
         )
     })
 }
@@ -306,13 +305,13 @@ fn hash_policy(options: &FileOptions) -> Result<HashPolicy> {
         (false, true) => Ok(HashPolicy::Optional),
         (true, true) => Err(Error::new(
             Kind::Input,
-            "`--require-hashes` and `--no-require-hashes` exclude one another",
+            "`--require-hashes` and `--no-require-hashes` cannot be combined",
         )
-        .with_hint("`wheelhouse config` tells where each comes from.")),
+        .with_hint("Run `wheelhouse config` to see where each is set.")),
     }
 }
 
-/// `path` relative to `directory` where that is shorter.
+/// Returns `path` relative to `directory` if it is inside.
 fn shown(path: &Path, directory: &Path) -> PathBuf {
     path.strip_prefix(directory).unwrap_or(path).to_owned()
 }

@@ -1,6 +1,4 @@
-//! What an application's tree requires: its requirements files, or the project itself.
-//!
-//! Responsible for the rules of trees, extras and groups. Never reads a requirements file itself.
+//! The requirements of an application: its requirements files, or the project itself, with extras and groups.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +14,7 @@ use crate::requirements_file::FileRole;
 use crate::settings::Settings;
 
 impl InputReader<'_> {
-    /// Takes the application's tree if one is named, or if there is nothing else to build from.
+    /// Takes the application if one is named, or if there are no other inputs.
     pub(super) fn take_source(&mut self, settings: &Settings) -> Result<()> {
         let has_input = !self.raw.requirements.is_empty()
             || !settings.requirement_files.is_empty()
@@ -28,11 +26,11 @@ impl InputReader<'_> {
             {
                 return Ok(());
             }
-            return Err(Error::new(Kind::Input, "--extra needs a project")
-                .with_hint("Name it with --source DIR or -r DIR/pyproject.toml."));
+            return Err(Error::new(Kind::Input, "--extra requires a project")
+                .with_hint("Pass a project with --source DIR or -r DIR/pyproject.toml."));
         }
         let root = self.root();
-        // The lock of the output is that of the last run, and not one to build from.
+        // The lock of the output directory is the result of the last run, not an input.
         let is_passed_over = |path: &Path| {
             let is_of_output = path.parent() == Some(settings.output.as_path());
             is_lock(path) && (self.raw.passes_over_locks || is_of_output)
@@ -48,9 +46,9 @@ impl InputReader<'_> {
             let implicit = self.raw.source.is_none();
             let error = Error::new(
                 Kind::Input,
-                if implicit { format!("there is nothing to build from: {error}") } else { error.to_string() },
+                if implicit { format!("no requirements to build: {error}") } else { error.to_string() },
             );
-            error.with_hint("Name requirements, a file with -r FILE, or an application's tree with --source DIR.")
+            error.with_hint("Pass requirements, a file with -r FILE, or the directory of an application with --source DIR.")
         })?;
         match found {
             ApplicationSource::Lock(path) => self.take_found_lock(&path, settings),
@@ -72,10 +70,10 @@ impl InputReader<'_> {
         }
     }
 
-    /// The tree that extras, groups and requirements files belong to.
+    /// Returns the directory that extras, groups and requirements files are relative to.
     pub(super) fn root(&self) -> PathBuf {
         let root = self.raw.source.as_deref().unwrap_or(Path::new(""));
-        // Components have neither `.` nor a slash at the end, which would be shown.
+        // Components normalize the path, which is shown to the user.
         self.context
             .working_directory
             .join(root)
@@ -83,8 +81,8 @@ impl InputReader<'_> {
             .collect()
     }
 
-    /// Takes what a project depends on, with the extras; what only its back end knows is had by
-    /// building it.
+    /// Takes the dependencies of a project with the extras. Those that only the build backend knows are
+    /// determined by building the project.
     pub(super) fn take_project(&mut self, path: &Path) -> Result<()> {
         self.note_file(path);
         let dependencies = match self.project(path)? {
@@ -108,10 +106,10 @@ impl InputReader<'_> {
             }
             Dependencies::Absent => {
                 let message = format!(
-                    "`{}` describes no project: it has neither `[project]` nor `[build-system]`",
+                    "`{}` does not define a project: it has neither `[project]` nor `[build-system]`",
                     self.name(path)
                 );
-                Err(Error::new(Kind::Input, message).with_hint("Name requirements with -r FILE."))
+                Err(Error::new(Kind::Input, message).with_hint("Pass requirements with -r FILE."))
             }
         }
     }
@@ -127,7 +125,7 @@ impl InputReader<'_> {
         self.note_file(path);
         let Some(project) = self.project(path)? else {
             let message = format!(
-                "`{}` is not there, so there is no extra `{extra}`",
+                "`{}` does not exist, so the extra `{extra}` is not available",
                 self.name(path)
             );
             return Err(Error::new(Kind::Input, message));
@@ -139,7 +137,7 @@ impl InputReader<'_> {
         Ok(())
     }
 
-    /// Requires the tree itself, once.
+    /// Requires the source tree itself, once.
     fn take_tree(&mut self, path: &Path) {
         let base = directory(path);
         let extras = self.raw.extras.join(",");
@@ -173,11 +171,11 @@ impl InputReader<'_> {
             self.note_file(&path);
             let Some(project) = self.project(&path)? else {
                 let message = format!(
-                    "`{}` is not there, so there is no group `{group}`",
+                    "`{}` does not exist, so the group `{group}` is not available",
                     self.name(&path)
                 );
                 return Err(Error::new(Kind::Input, message)
-                    .with_hint("Name the project with --source DIR, or the group as PATH:GROUP."));
+                    .with_hint("Pass the project with --source DIR, or the group as PATH:GROUP."));
             };
             let texts = project.group(group).map_err(input)?;
             self.take_dependencies(&path, texts);
@@ -185,7 +183,7 @@ impl InputReader<'_> {
         Ok(())
     }
 
-    /// Reads a `pyproject.toml`; a project without one has its `setup.py` at `path`.
+    /// Reads a `pyproject.toml`; for a project without one, `path` is its `setup.py`.
     fn project(&self, path: &Path) -> Result<Option<PyProject>> {
         if path.file_name().is_none_or(|name| name != "pyproject.toml")
             || !self.context.reader.exists(path)

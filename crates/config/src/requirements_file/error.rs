@@ -1,6 +1,4 @@
-//! Why requirements files cannot be read.
-//!
-//! Responsible for messages that name file, line and option. Never shows the value of a variable.
+//! Errors of reading requirements files. Messages name the file, line and option, and never contain the value of a variable.
 
 use std::io;
 
@@ -10,96 +8,96 @@ use super::{FileRole, LineLocation};
 use crate::encoding::DecodeError;
 use crate::file_source::FileSource;
 
-/// Says why requirements files cannot be read.
+/// An error of reading requirements files.
 #[derive(Debug, thiserror::Error)]
 pub enum RequirementsError {
-    /// A file that was asked for cannot be read.
+    /// A file named by the user cannot be read.
     #[error("{role} file `{file}` cannot be read")]
     Read {
         /// The file.
         file: FileSource,
-        /// What it was to be read for.
+        /// The role of the file.
         role: FileRole,
-        /// Why it cannot be read.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
-    /// A file that another one names cannot be read.
+    /// A file named by another one cannot be read.
     #[error("{role} file `{file}`, which {named_by} names, cannot be read")]
     ReadNested {
         /// The file.
         file: FileSource,
-        /// What it was to be read for.
+        /// The role of the file.
         role: FileRole,
-        /// The line that names it.
+        /// The line that names the file.
         named_by: LineLocation,
-        /// Why it cannot be read.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
-    /// A file is no text.
-    #[error("{role} file `{file}` is no text")]
+    /// A file is not text.
+    #[error("{role} file `{file}` is not text")]
     Decode {
         /// The file.
         file: FileSource,
-        /// What it was to be read for.
+        /// The role of the file.
         role: FileRole,
-        /// Why it is no text.
+        /// The cause.
         #[source]
         cause: DecodeError,
     },
-    /// A line has an option that does not belong there, or not in that form.
+    /// A line has an option that is not allowed, or with invalid syntax.
     #[error("{location} reads `{written}`")]
-    ReadLine {
-        /// Where the line is.
+    Line {
+        /// The location of the line.
         location: LineLocation,
-        /// The line, with variables as they are written.
+        /// The line, with variables unexpanded.
         written: String,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         cause: OptionError,
     },
-    /// A line names a file with a URL that is none.
+    /// A line names a file with an invalid URL.
     #[error("{location} names the file `{named}`")]
     Url {
-        /// Where the line is.
+        /// The location of the line.
         location: LineLocation,
-        /// The name, with variables as they are written.
+        /// The name, with variables unexpanded.
         named: String,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         cause: url::ParseError,
     },
-    /// The files have more lines with requirements than may be.
-    #[error("{location} is one requirement too many: more than {most} are not read")]
+    /// The files contain too many requirements.
+    #[error("{location} exceeds the limit of {most} requirements")]
     TooMany {
-        /// The first line that is not read.
+        /// The first line beyond the limit.
         location: LineLocation,
-        /// The number of files that are read.
+        /// The limit.
         most: usize,
     },
-    /// Files name one another in a row without end.
-    #[error("{location} names `{file}`, and too many files have led there")]
+    /// Files are nested too deeply.
+    #[error("{location} names `{file}`, which is nested too deeply")]
     TooDeep {
         /// The line that names the file.
         location: LineLocation,
         /// The file.
         file: FileSource,
     },
-    /// A file names itself, perhaps through others.
-    #[error("{location} names `{file}`, which is being read already{}", .first_named_in.as_ref().map(|first| format!(" because `{first}` names it")).unwrap_or_default())]
+    /// A file includes itself, possibly through others.
+    #[error("{location} names `{file}`, which is already being read{}", .first_named_in.as_ref().map(|first| format!(" because `{first}` names it")).unwrap_or_default())]
     Recursive {
         /// The line that names the file again.
         location: LineLocation,
         /// The file.
         file: FileSource,
-        /// The file that named it first; a file that was asked for has none.
+        /// The file that named it first; `None` for a file named by the user.
         first_named_in: Option<FileSource>,
     },
 }
 
 impl RequirementsError {
-    /// Returns what its reader said of a file that cannot be read.
+    /// Returns the error of the reader, if a file cannot be read.
     #[must_use]
     pub fn unread(&self) -> Option<&io::Error> {
         match self {
@@ -108,11 +106,11 @@ impl RequirementsError {
         }
     }
 
-    /// Returns what could be done instead.
+    /// Returns a suggestion for fixing the error.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::ReadLine { cause, .. } => cause.hint(),
+            Self::Line { cause, .. } => cause.hint(),
             _ => None,
         }
     }

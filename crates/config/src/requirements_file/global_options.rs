@@ -1,7 +1,4 @@
-//! What the options of requirements files add up to.
-//!
-//! Responsible for the order in which options override one another, which is pip's. Never reads a
-//! file, and asks only whether a path exists.
+//! The combined options of requirements files. The order in which they override each other is that of pip.
 
 use std::path::Path;
 
@@ -13,41 +10,41 @@ use crate::file_source::{FileSource, ReadSource};
 use crate::format_control::{FormatControl, ReleaseControl};
 use wheelhouse_types::image_location::ImageLocation;
 
-/// Holds what the options of command line, configuration and requirements files add up to.
+/// The combined options of the command line, the configuration and requirements files.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an independent flag of pip, and named as such"
 )]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileOptions {
-    /// The index, unless it is the default one (`--index-url`).
+    /// The main index, unless it is the default (`--index-url`).
     pub index_url: Option<String>,
-    /// Further indexes (`--extra-index-url`).
+    /// Additional indexes (`--extra-index-url`).
     pub extra_index_urls: Vec<String>,
-    /// Whether there is no index at all (`--no-index`); then the two above are empty.
+    /// Whether indexes are disabled (`--no-index`); the fields above are empty then.
     pub no_index: bool,
-    /// Paths and URLs of directories and pages that link to distributions (`--find-links`).
+    /// Paths and URLs of directories and pages with links to distributions (`--find-links`).
     pub find_links: Vec<String>,
     /// `--no-binary` and `--only-binary`.
     pub format_control: FormatControl,
     /// `--all-releases`, `--only-final` and `--pre`.
     pub release_control: ReleaseControl,
-    /// Whether an older wheel is better than a newer source distribution (`--prefer-binary`).
+    /// Whether older wheels are preferred to newer source distributions (`--prefer-binary`).
     pub prefer_binary: bool,
-    /// Hosts, perhaps with a port, whose certificates do not matter (`--trusted-host`).
+    /// Hosts, possibly with a port, whose certificates are not checked (`--trusted-host`).
     pub trusted_hosts: Vec<String>,
-    /// Whether each requirement must have a hash (`--require-hashes`).
+    /// Whether every requirement must have a hash (`--require-hashes`).
     pub require_hashes: bool,
-    /// Whether a hash must not make hashes required of all (`--no-require-hashes`).
+    /// Whether hashes remain optional if one requirement has one (`--no-require-hashes`).
     pub no_require_hashes: bool,
-    /// pip's features, without those that are always on (`--use-feature`).
+    /// pip's features, except those that are always on (`--use-feature`).
     pub features: Vec<String>,
-    /// An instant or a duration as it is written (`--uploaded-prior-to`); not judged here.
+    /// A time or a duration as written (`--uploaded-prior-to`); it is not validated here.
     pub uploaded_prior_to: Option<String>,
 }
 
 impl FileOptions {
-    /// Applies the controls of a line, which pip applies wherever they stand.
+    /// Applies the options that name packages, which pip applies on any line.
     pub(super) fn apply_controls(&mut self, line: &ParsedLine) {
         for GivenOption { option, value } in &line.options {
             let outcome = match option {
@@ -61,7 +58,7 @@ impl FileOptions {
         }
     }
 
-    /// Applies a line that has options alone.
+    /// Applies a line that only has options.
     pub(super) fn apply_line(
         &mut self,
         line: &ParsedLine,
@@ -112,7 +109,7 @@ impl FileOptions {
         notices
     }
 
-    /// Takes the first `--find-links`: a path relative to the file if it exists, else as it is.
+    /// Applies the first `--find-links`: a path relative to the file if it exists, otherwise unchanged.
     fn apply_find_links(
         &mut self,
         line: &ParsedLine,
@@ -152,7 +149,7 @@ impl FileOptions {
     }
 }
 
-/// What `value` names in `directory`, if it is there: a path, or an image in one.
+/// Resolves a path, or that of an image, against `directory`; `None` if it does not exist.
 fn beside(value: &str, directory: &Path, reader: &dyn ReadSource) -> Option<String> {
     if !names_image(value) {
         let path = Some(directory.join(value)).filter(|path| reader.exists(path))?;

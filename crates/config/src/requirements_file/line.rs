@@ -1,11 +1,9 @@
-//! One logical line: the requirement and the options beside it.
-//!
-//! Responsible for the options that pip knows in a requirements file, for their spellings and
-//! for the form of their values. Never applies an option, and reads no file.
+//! Parses a logical line: the requirement and its options. Knows the options that pip accepts in a requirements file,
+//! their spellings, and the syntax of their values.
 
 use super::shlex::{QuoteError, split_words};
 
-/// Names an option that may stand in a requirements file.
+/// An option that may occur in a requirements file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineOption {
     IndexUrl,
@@ -30,7 +28,7 @@ pub(super) enum LineOption {
     ConfigSettings,
 }
 
-/// The options of pip 26.3; a unique beginning of such a name stands for it, too.
+/// The options of pip 26.3, which may be abbreviated to a unique prefix.
 const PIP_OPTIONS: [(&str, LineOption); 20] = [
     ("--index-url", LineOption::IndexUrl),
     ("--pypi-url", LineOption::IndexUrl),
@@ -54,7 +52,7 @@ const PIP_OPTIONS: [(&str, LineOption); 20] = [
     ("--config-settings", LineOption::ConfigSettings),
 ];
 
-/// Options that pip has on its command line only; they are read when they are spelt out.
+/// Options that pip only has on its command line; they cannot be abbreviated.
 const OTHER_OPTIONS: [(&str, LineOption); 1] =
     [("--uploaded-prior-to", LineOption::UploadedPriorTo)];
 
@@ -67,13 +65,13 @@ const SHORT_OPTIONS: [(char, LineOption); 6] = [
     ('C', LineOption::ConfigSettings),
 ];
 
-/// Options that pip had, and has no more.
+/// Options that pip has removed.
 const REMOVED_OPTIONS: [&str; 3] = ["--global-option", "--build-option", "--install-option"];
 
-/// The digests that pip trusts.
+/// The hash algorithms that pip accepts.
 const HASH_ALGORITHMS: [&str; 3] = ["sha256", "sha384", "sha512"];
 
-/// The values of `--use-feature` that change something, then those that are always on.
+/// The values of `--use-feature` with an effect, then those that are always on.
 const FEATURES: [&str; 3] = ["fast-deps", "inprocess-build-deps", "venv-isolation"];
 const ALWAYS_ON_FEATURES: [&str; 3] = [
     "truststore",
@@ -82,7 +80,7 @@ const ALWAYS_ON_FEATURES: [&str; 3] = [
 ];
 
 impl LineOption {
-    /// Returns the first spelling of the option.
+    /// Returns the main spelling of the option.
     pub(super) fn name(self) -> &'static str {
         PIP_OPTIONS
             .iter()
@@ -103,25 +101,25 @@ impl LineOption {
     }
 }
 
-/// Holds one option as it was given; a flag has an empty value.
+/// An option with its value, which is empty for a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GivenOption {
     pub(super) option: LineOption,
     pub(super) value: String,
 }
 
-/// Holds what one logical line says.
+/// The contents of a logical line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ParsedLine {
-    /// What stands before the first option; empty when nothing does.
+    /// The text before the first option, which may be empty.
     pub(super) requirement: String,
     pub(super) options: Vec<GivenOption>,
-    /// Words behind options that belong to none of them; pip passes over them in silence.
+    /// Words after options that belong to none of them; pip ignores them silently.
     pub(super) leftovers: Vec<String>,
 }
 
 impl ParsedLine {
-    /// Returns the values of `option` in their order.
+    /// Returns the values of `option` in order.
     pub(super) fn values(&self, option: LineOption) -> impl DoubleEndedIterator<Item = &str> {
         self.options
             .iter()
@@ -134,49 +132,49 @@ impl ParsedLine {
     }
 }
 
-/// Says what is wrong with an option.
+/// An error of an option.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
-    /// No such option may stand in a requirements file.
+    /// The option is not allowed in a requirements file.
     #[error("option `{0}` is unknown")]
     Unknown(String),
-    /// The option is one that pip had and removed.
-    #[error("option `{0}` is not supported any more")]
+    /// The option was removed from pip.
+    #[error("option `{0}` is no longer supported")]
     Removed(String),
-    /// The beginning of a name fits several names.
+    /// The abbreviation is ambiguous.
     #[error("option `{given}` could be any of {}", .candidates.join(", "))]
     Ambiguous {
-        /// What was given.
+        /// The abbreviation.
         given: String,
-        /// The names that it begins.
+        /// The options that it could stand for.
         candidates: Vec<&'static str>,
     },
-    /// The option needs a value and has none.
+    /// The option lacks a value.
     #[error("option `{0}` requires a value")]
     NoValue(&'static str),
-    /// The option takes no value and has one.
+    /// The option does not take a value.
     #[error("option `{0}` takes no value")]
     UnwantedValue(&'static str),
-    /// The value has not the form that the option wants.
+    /// The syntax of the value is invalid.
     #[error("option `{option}` has the value `{value}`, which is not {expected}")]
     Value {
         /// The option.
         option: &'static str,
-        /// Its value.
+        /// The value.
         value: String,
-        /// What the value should be.
+        /// A description of valid values.
         expected: String,
     },
-    /// The line would be right but for what a variable holds, which is not shown.
+    /// The value of a variable, which is not shown, makes the line invalid.
     #[error("the value of a variable makes the options invalid")]
     InVariable,
-    /// Quotation marks or backslashes do not match.
+    /// Quotation marks or backslashes are not balanced.
     #[error(transparent)]
     Quote(#[from] QuoteError),
 }
 
 impl OptionError {
-    /// Returns what could be done instead.
+    /// Returns a suggestion for fixing the error.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -188,7 +186,7 @@ impl OptionError {
     }
 }
 
-/// Parses one logical line.
+/// Parses a logical line.
 pub(super) fn parse_line(line: &str) -> Result<ParsedLine, OptionError> {
     let (requirement, options) = split_at_options(line);
     let mut parsed = ParsedLine {
@@ -209,7 +207,7 @@ pub(super) fn parse_line(line: &str) -> Result<ParsedLine, OptionError> {
     Ok(parsed)
 }
 
-/// Splits before the first word that begins with a hyphen; words are what single spaces separate.
+/// Splits the line before the first word that begins with a hyphen; words are separated by single spaces.
 fn split_at_options(line: &str) -> (&str, &str) {
     if line.starts_with('-') {
         return ("", line);
@@ -246,7 +244,7 @@ fn given_option(
     Ok(Some(GivenOption { option, value }))
 }
 
-/// Splits `-ifoo` into letter and value; every short option takes one, so none are clustered.
+/// Splits `-ifoo` into letter and value; every short option takes a value, so they cannot be combined.
 fn short_option(word: &str) -> Option<(char, &str)> {
     let rest = word.strip_prefix('-')?;
     let letter = rest.chars().next()?;
@@ -286,7 +284,7 @@ fn check_value(option: LineOption, value: &str) -> Result<(), OptionError> {
     }
 }
 
-/// Says what a value should be, unless it is that.
+/// Describes the expected syntax, if `value` does not match it.
 fn expected_value(option: LineOption, value: &str) -> Option<String> {
     use LineOption::{
         AllReleases, ConfigSettings, Hash, NoBinary, OnlyBinary, OnlyFinal, UseFeature,
@@ -314,7 +312,7 @@ fn is_hash(value: &str) -> bool {
         .is_some_and(|(algorithm, _)| HASH_ALGORITHMS.contains(&algorithm))
 }
 
-/// Tells whether a value of `--use-feature` changes nothing, because it always holds.
+/// Returns whether a value of `--use-feature` has no effect because it is always on.
 pub(super) fn is_always_on(feature: &str) -> bool {
     ALWAYS_ON_FEATURES.contains(&feature)
 }

@@ -100,7 +100,7 @@ fn errors_name_option() {
         ("-x", "option `-x` is unknown"),
         (
             "a --global-option=b",
-            "option `--global-option` is not supported any more",
+            "option `--global-option` is no longer supported",
         ),
         ("-r", "option `--requirement` requires a value"),
         ("--pre=yes", "option `--pre` takes no value"),

@@ -1,18 +1,16 @@
-//! From text to logical lines: continuations joined, comments gone, variables expanded.
-//!
-//! Responsible for what pip does before it looks at options. Never interprets a line.
+//! Converts text to logical lines: joins continuations, removes comments, and expands variables.
 
 use crate::environment::Environment;
 use crate::python_text::{is_space, split_lines, strip};
 
-/// Holds one line as it counts, and the number of the first physical line that it began on.
+/// A logical line, and the number of its first physical line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LogicalLine {
     pub(super) number: usize,
     pub(super) text: String,
 }
 
-/// Splits a requirements file into its logical lines, none of which is empty.
+/// Splits a requirements file into its logical lines, without empty ones.
 pub(super) fn logical_lines(content: &str) -> Vec<LogicalLine> {
     joined_lines(content)
         .into_iter()
@@ -26,8 +24,8 @@ pub(super) fn logical_lines(content: &str) -> Vec<LogicalLine> {
 
 /// Joins a line that ends in a backslash with the next one.
 ///
-/// A comment line never continues, and ends what is being continued; pip removes every backslash
-/// at either end of a continued line, so this does.
+/// A comment line never continues, and ends a continuation; as in pip, all backslashes
+/// at either end of a continued line are removed.
 fn joined_lines(content: &str) -> Vec<LogicalLine> {
     let mut joined = Vec::new();
     let mut pending: Option<LogicalLine> = None;
@@ -44,7 +42,7 @@ fn joined_lines(content: &str) -> Vec<LogicalLine> {
             continue;
         }
         if is_comment {
-            // A comment needs white space before it once it is joined.
+            // A comment needs white space before it after joining.
             logical.text.push(' ');
         }
         logical.text.push_str(line);
@@ -54,7 +52,7 @@ fn joined_lines(content: &str) -> Vec<LogicalLine> {
     joined
 }
 
-/// Cuts `(^|\s+)#.*$` off the line.
+/// Removes `(^|\s+)#.*$` from the line.
 fn without_comment(line: &str) -> &str {
     let mut before = ' ';
     for (index, character) in line.char_indices() {
@@ -66,10 +64,10 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// Replaces `${NAME}` by the variable's value; unset and empty variables stay as they are written.
+/// Replaces `${NAME}` with the variable's value; unset and empty variables are kept as written.
 ///
-/// The names are those of the text as it is written, but a replacement reaches into the values
-/// that were put in before it: so pip has it.
+/// The names are those in the original text, but as in pip a replacement also applies to the values
+/// that were inserted before it.
 pub(in super::super) fn expand_variables(text: &str, environment: &Environment) -> String {
     variable_names(text)
         .into_iter()

@@ -1,19 +1,18 @@
 //! pip's requirements files, read exactly as pip 26.3 reads them.
 //!
-//! Responsible for turning files, and the files that they name with `-r` and `-c`, into one plain
-//! value: requirements, constraints and what their options add up to. Steps, each a pure function:
+//! Files, and the files that they name with `-r` and `-c`, become one value: requirements, constraints and their
+//! combined options. Steps, each a pure function:
 //!
 //! 1. bytes to text ([`crate::encoding`]);
 //! 2. text to logical lines (`lines`);
-//! 3. a line to a requirement and options (`options`, with `shell`);
-//! 4. options folded into [`FileOptions`] (`file_options`), files into [`RequirementsFile`] (`read`).
+//! 3. a line to a requirement and options (`line`, with `shlex`);
+//! 4. options to [`FileOptions`] (`global_options`), and files to a [`RequirementsFile`] (`reader`).
 //!
-//! What pip passes over in silence is passed over here too, but told as a [`RequirementsWarning`]. Never parses
-//! a requirement itself, never looks at what a path requirement names, and does no network: files
-//! come from a [`ReadSource`].
+//! What pip silently ignores is ignored here with a [`RequirementsWarning`]. Requirements are not parsed, and files are
+//! read through a [`ReadSource`].
 //!
-//! Differences from pip: what a URL serves is decoded like a file, whatever its `Content-Type`
-//! says; `--uploaded-prior-to`, which pip has on its command line only, may stand in a file.
+//! Differences from pip: files at URLs are decoded like local files, regardless of the `Content-Type`;
+//! `--uploaded-prior-to`, which pip has on its command line only, may occur in a file.
 
 mod error;
 mod global_options;
@@ -37,12 +36,12 @@ pub use reader::read_requirements;
 pub use shlex::QuoteError;
 pub use warning::{RequirementsWarning, WarningKind};
 
-/// Says what the lines of a requirements file are for.
+/// The meaning of the lines in a requirements file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileRole {
-    /// They are to be had (`-r`).
+    /// The lines are requirements (`-r`).
     Requirements,
-    /// They narrow what is had for other reasons (`-c`).
+    /// The lines constrain other requirements (`-c`).
     Constraints,
 }
 
@@ -55,23 +54,23 @@ impl fmt::Display for FileRole {
     }
 }
 
-/// Holds what reading needs beside the names of the files.
+/// The inputs of reading besides the names of the files.
 #[derive(Clone, Copy)]
 pub struct ReadContext<'a> {
-    /// The variables that `${NAME}` stands for, and the locale.
+    /// The variables for `${NAME}`, and the locale.
     pub environment: &'a Environment,
-    /// The absolute directory that relative paths of files and requirements begin in.
+    /// The absolute directory that relative paths of files and requirements are resolved against.
     pub working_directory: &'a Path,
-    /// What reads the files.
+    /// The reader of the files.
     pub reader: &'a dyn ReadSource,
 }
 
-/// Says where a line is.
+/// The location of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LineLocation {
-    /// The file, as it was named at the top, or else absolute.
+    /// The file, as named by the user, or else absolute.
     pub source: FileSource,
-    /// The number of the line, or of the first of joined lines, from 1.
+    /// The number of the line, or of the first of joined lines, starting at 1.
     pub line: usize,
 }
 
@@ -81,28 +80,28 @@ impl fmt::Display for LineLocation {
     }
 }
 
-/// Holds one requirement or constraint, and the options that belong to it alone.
+/// A requirement or constraint with its own options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequirementLine {
     /// A PEP 508 requirement, a path or a URL, with variables expanded.
     pub text: String,
-    /// The same before variables were expanded: this can be shown, the other may hold secrets.
+    /// The text before expansion, which can be shown because it contains no secrets of variables.
     pub written: String,
-    /// Whether it was given with `-e`.
+    /// Whether the option `-e` was used.
     pub editable: bool,
     /// Values of `--hash`, each `algorithm:digest`.
     pub hashes: Vec<String>,
-    /// Pairs of `--config-settings`; a key that comes twice has both values.
+    /// Pairs of `--config-settings`; a repeated key has several values.
     pub config_settings: Vec<(String, String)>,
-    /// Where it stands.
+    /// The location.
     pub location: LineLocation,
-    /// The directory that a relative path in `text` begins in: always the working directory, for
-    /// pip does not look at where the file is.
+    /// The directory that a relative path in `text` is resolved against: always the working directory, because
+    /// pip ignores the location of the file.
     pub base: PathBuf,
 }
 
 impl fmt::Display for RequirementLine {
-    /// Writes a line that reads as this value; it holds whatever secrets the variables held.
+    /// Writes a line that is read as this value. It contains the secrets of expanded variables.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.editable {
             write!(formatter, "-e {}", shlex::quote(&self.text))?;
@@ -120,16 +119,16 @@ impl fmt::Display for RequirementLine {
     }
 }
 
-/// Holds what requirements files say together.
+/// The combined contents of requirements files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequirementsFile {
-    /// What is required, in the order of the lines.
+    /// The requirements, in the order of the lines.
     pub requirements: Vec<RequirementLine>,
-    /// What only narrows, in the order of the lines.
+    /// The constraints, in the order of the lines.
     pub constraints: Vec<RequirementLine>,
-    /// What the options add up to.
+    /// The combined options.
     pub options: FileOptions,
-    /// What was passed over, and what may surprise.
+    /// Warnings about lines without effect, or with an unexpected one.
     pub notices: Vec<RequirementsWarning>,
 }
 

@@ -1,7 +1,4 @@
-//! Reading files, and the files that they name.
-//!
-//! Responsible for the order of lines across files, for finding recursion, and for telling which
-//! parts of a line have no effect. Never looks into a requirement.
+//! Reads files and the files that they name, in order, and detects recursion.
 
 use std::collections::HashSet;
 
@@ -17,12 +14,12 @@ use super::{
 use crate::encoding::decode;
 use crate::file_source::FileSource;
 
-/// Reads requirements and constraints files, one after the other, and all that they name.
+/// Reads requirements and constraints files, one after the other, and all files that they name.
 ///
-/// `options` is what is known before: the files add to it, or replace it, as pip has it.
+/// `options` are the initial values, which the files extend or replace as in pip.
 ///
 /// # Errors
-/// Fails when a file cannot be read or decoded, when it names itself, and when a line has an
+/// Fails if a file cannot be read or decoded, if it includes itself, and if a line has an
 /// option that pip does not know.
 pub fn read_requirements(
     files: &[(FileRole, FileSource)],
@@ -46,27 +43,27 @@ pub fn read_requirements(
     Ok(reading.found)
 }
 
-/// How many files may name one another in a row, so that a server cannot keep us going.
+/// The limit on nested files, which a server could extend forever.
 const DEEPEST: usize = 100;
 
-/// After so many files those are passed over that say nothing new: files that name others twice make twice as many
-/// of each level.
+/// After this number of files, those that add nothing new are skipped: files that name others twice double
+/// at each level.
 pub(super) const MANY: usize = 1_000;
 
-/// The largest number of files that are read.
+/// The limit on files.
 const MOST: usize = 10_000;
 
 struct RequirementsReader<'a> {
     context: &'a ReadContext<'a>,
     found: RequirementsFile,
-    /// The files from the one that was asked for to the one that is read now.
+    /// The stack of files that are being read.
     open: Vec<OpenFile>,
-    /// The files that have been read and, with those that they name, have no options. Reading one again adds what
-    /// is there already.
+    /// Files that were read and, including those that they name, have no options. Reading them again has no
+    /// effect.
     settled: HashSet<(FileRole, FileSource)>,
-    /// The number of lines with options that were read.
+    /// The number of lines with options.
     option_lines: usize,
-    /// The number of files that were read.
+    /// The number of files.
     count: usize,
 }
 
@@ -75,7 +72,7 @@ struct OpenFile {
     named_in: Option<FileSource>,
 }
 
-/// Holds a line and what it was before it was parsed.
+/// A parsed line, and its text before variables are expanded.
 struct ReadLine {
     location: LineLocation,
     role: FileRole,
@@ -156,7 +153,7 @@ impl RequirementsReader<'_> {
                 written,
                 parsed,
             }),
-            Err(cause) => Err(RequirementsError::ReadLine {
+            Err(cause) => Err(RequirementsError::Line {
                 location,
                 written,
                 cause,
@@ -257,7 +254,7 @@ impl RequirementsReader<'_> {
 
     fn notice_leftovers(&mut self, line: &ReadLine) {
         if !line.parsed.leftovers.is_empty() {
-            // What is shown is what is written: an expanded word may be secret.
+            // The unexpanded text is shown, because expanded words may be secret.
             let written = parse_line(&line.written).map(|written| written.leftovers);
             self.notice(line, [WarningKind::Leftover(written.unwrap_or_default())]);
         }
@@ -302,7 +299,7 @@ impl RequirementsReader<'_> {
     }
 }
 
-/// Tells whether pip applies the option on lines that are about something else, too.
+/// Returns whether pip applies the option on lines with a requirement or file, too.
 fn applies_anywhere(option: LineOption) -> bool {
     use LineOption::{AllReleases, NoBinary, OnlyBinary, OnlyFinal};
     matches!(option, NoBinary | OnlyBinary | AllReleases | OnlyFinal)
@@ -316,7 +313,7 @@ fn requirement_text(line: &ParsedLine) -> String {
     }
 }
 
-/// Returns the hashes of a requirement; pip has none for editables.
+/// Returns the hashes of a requirement; pip ignores those of editables.
 fn accepted_hashes(line: &ParsedLine) -> Vec<String> {
     if line.has(LineOption::Editable) {
         return Vec::new();
@@ -331,7 +328,7 @@ fn reject_empty_editable(line: ParsedLine) -> Result<ParsedLine, OptionError> {
     Ok(line)
 }
 
-/// Finds the fault in the line as it is written, for the values of variables may be secret.
+/// Finds the error in the unexpanded line, because the values of variables may be secret.
 fn without_secrets(cause: OptionError, written: &str) -> OptionError {
     match parse_line(written) {
         Err(cause) => cause,

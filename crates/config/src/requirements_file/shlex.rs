@@ -1,8 +1,6 @@
-//! Words as a POSIX shell splits them, as Python's `shlex.split` does.
-//!
-//! Responsible for quotes and escapes, in both directions. Never expands anything.
+//! Splits words like a POSIX shell, as Python's `shlex.split` does, and quotes them. Nothing is expanded.
 
-/// Says why text cannot be split into words.
+/// An error of splitting words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuoteError {
     /// A quotation is not closed.
@@ -48,7 +46,7 @@ fn read_quotation(
         }
         if character == '\\' && quote == '"' {
             let escaped = characters.next().ok_or(QuoteError::NothingEscaped)?;
-            // Within quotation marks only they themselves and the backslash can be escaped.
+            // Within quotation marks, only they and the backslash can be escaped.
             if escaped != '"' && escaped != '\\' {
                 word.push('\\');
             }
@@ -59,7 +57,7 @@ fn read_quotation(
     }
 }
 
-/// Quotes a word so that [`split_words`] gives it back.
+/// Quotes a word so that [`split_words`] returns it.
 pub(super) fn quote(word: &str) -> String {
     let is_safe =
         |character: char| character.is_ascii_alphanumeric() || "_@%+=:,./-".contains(character);

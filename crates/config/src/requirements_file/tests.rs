@@ -185,12 +185,12 @@ fn recursion_is_an_error() {
         ("/srv/5.txt", "-r 4.txt"),
         ("http://h/a", "-r a"),
     ]);
-    let message = "`/srv/2.txt` line 1 names `/srv/0.txt`, which is being read already";
+    let message = "`/srv/2.txt` line 1 names `/srv/0.txt`, which is already being read";
     assert_eq!(tree.error("0.txt"), message);
-    let message = "`/srv/5.txt` line 1 names `/srv/4.txt`, which is being read already \
+    let message = "`/srv/5.txt` line 1 names `/srv/4.txt`, which is already being read \
                    because `3.txt` names it";
     assert_eq!(tree.error("3.txt"), message);
-    let message = "`http://h/a` line 1 names `http://h/a`, which is being read already";
+    let message = "`http://h/a` line 1 names `http://h/a`, which is already being read";
     assert_eq!(tree.error("http://h/a"), message);
 }
 
@@ -398,7 +398,7 @@ fn warns_about_options_without_effect() {
             "`a.txt` line 2: only the first `--requirement` of a line has an effect",
             "`a.txt` line 3: only the first `--editable` of a line has an effect",
             "`a.txt` line 4: `--editable` has no effect beside a requirement",
-            "`a.txt` line 5: `h` is ignored, because it stands behind options",
+            "`a.txt` line 5: `h` is ignored, because it follows options",
             "`a.txt` line 5: `--hash` has no effect without a requirement",
         ]
     );
@@ -412,7 +412,7 @@ fn detects_and_reports_encodings() {
     tree.files
         .insert("/srv/b.txt".to_owned(), b"pip # \xff".to_vec());
     assert_eq!(texts(&tree.read("a.txt").requirements), ["Django==1.4.2"]);
-    let message = "requirements file `b.txt` is no text: the content is not valid utf-8";
+    let message = "requirements file `b.txt` is not text: the content is not valid utf-8";
     assert_eq!(tree.error("b.txt"), message);
     tree.environment = Environment::from_iter([("LANG", "fr_FR.ISO-8859-1")]);
     let found = tree.read("b.txt");

@@ -1,42 +1,40 @@
-//! What was read and has no effect, or another one than it seems to have.
-//!
-//! Responsible for the wording. Never stops the reading: that is what errors are for.
+//! Warnings about parts of a file without effect, or with an unexpected one.
 
 use std::fmt;
 
 use super::LineLocation;
 
-/// Holds something that a reader of the file may not expect.
+/// A warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequirementsWarning {
-    /// Where it was read.
+    /// The location.
     pub location: LineLocation,
-    /// What it is.
+    /// The reason.
     pub kind: WarningKind,
 }
 
-/// Says what a notice is about.
+/// The reason for a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WarningKind {
-    /// An option has no effect beside a requirement.
+    /// An option next to a requirement has no effect.
     BesideRequirement(&'static str),
-    /// An option has no effect beside `-r` or `-c`.
+    /// An option next to `-r` or `-c` has no effect.
     BesideFile(&'static str),
-    /// An option is read once in a line, and this line has it more often.
+    /// A line repeats an option of which only the first counts.
     OnlyFirst(&'static str),
-    /// An option stands without the requirement that it is for.
+    /// An option lacks the requirement that it applies to.
     WithoutRequirement(&'static str),
     /// An option has no effect on an editable requirement.
     OnEditable(&'static str),
-    /// Words behind the options belong to nothing.
+    /// Words after the options are ignored.
     Leftover(Vec<String>),
-    /// `--index-url` drops the extra indexes that were given before it.
+    /// `--index-url` drops earlier extra indexes.
     ExtraIndexesDropped,
-    /// `--no-index` was given before, so an index has no effect.
+    /// An index has no effect after `--no-index`.
     NoIndex(&'static str),
     /// A feature is always on.
     AlwaysOn(String),
-    /// The file is not UTF-8, and says not what it is; the locale's encoding was taken.
+    /// The file is neither UTF-8 nor declares its encoding; that of the locale was used.
     LocaleEncoding(String),
 }
 
@@ -75,7 +73,7 @@ impl fmt::Display for WarningKind {
             }
             Self::Leftover(words) => write!(
                 formatter,
-                "`{}` is ignored, because it stands behind options",
+                "`{}` is ignored, because it follows options",
                 words.join(" ")
             ),
             Self::ExtraIndexesDropped => formatter
@@ -86,8 +84,8 @@ impl fmt::Display for WarningKind {
             Self::AlwaysOn(feature) => write!(formatter, "feature `{feature}` is always on"),
             Self::LocaleEncoding(encoding) => write!(
                 formatter,
-                "the file is not utf-8 and was read as {encoding}; a first line \
-                 `# -*- coding: {encoding} -*-` would say so"
+                "the file is not utf-8 and was read as {encoding}; add the first line \
+                 `# -*- coding: {encoding} -*-` to declare it"
             ),
         }
     }

@@ -1,15 +1,11 @@
-//! What a command line says, before anything else is asked.
-//!
-//! Responsible for having a field for each option of `wheelhouse build` that a request or
-//! its surroundings depend on. Knows no parser of
-//! command lines, and judges nothing.
+//! The options of the command line as plain values, independent of the parser.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use wheelhouse_types::request::IndexStrategy;
 
-/// Holds the options of `wheelhouse build` as they were given; what was not given is empty.
+/// The options of a command, as given.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an independent flag of the command line, and named as such"
@@ -19,22 +15,22 @@ pub struct RawOptions {
     /// PEP 508 requirements, paths and URLs.
     pub requirements: Vec<String>,
     pub editables: Vec<String>,
-    /// Paths and URLs; `-` is the standard input.
+    /// Paths and URLs; `-` is standard input.
     pub requirement_files: Vec<String>,
     pub constraint_files: Vec<String>,
     pub override_files: Vec<String>,
     pub build_constraint_files: Vec<String>,
-    /// A lock of another tool: a path or a URL.
+    /// The path or URL of a lock.
     pub lock: Option<String>,
-    /// Whether the lock that an application's tree has is not what it requires.
+    /// Whether locks in the application's directory are ignored.
     pub passes_over_locks: bool,
-    /// The tree of an application.
+    /// The directory of an application.
     pub source: Option<PathBuf>,
     pub extras: Vec<String>,
     /// `GROUP`, or `PATH:GROUP` with the path of a `pyproject.toml`.
     pub groups: Vec<String>,
     pub output: Option<PathBuf>,
-    /// What `download` is for; `None` for the other verbs, which have no such options.
+    /// The targets of `download`; `None` for other commands.
     pub targets: Option<RawTargets>,
 
     pub index_url: Option<String>,
@@ -46,7 +42,7 @@ pub struct RawOptions {
     pub trusted_hosts: Vec<String>,
     pub keyring_provider: Option<String>,
 
-    /// In the order in which they were given, which counts.
+    /// The options that name packages, in the order of the command line.
     pub controls: Vec<FormatOption>,
     pub prefer_binary: bool,
     pub no_deps: bool,
@@ -72,14 +68,14 @@ pub struct RawOptions {
     pub cache_dir: Option<PathBuf>,
     pub no_cache: bool,
 
-    /// How often `-q` and `-v` were given.
+    /// The numbers of `-q` and `-v`.
     pub quiet: u32,
     pub verbose: u32,
     pub no_color: bool,
     pub no_progress: bool,
 }
 
-/// The options of `pip download` that say for which targets.
+/// The options of `pip download` that select targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawTargets {
     pub pythons: Vec<String>,
@@ -88,7 +84,7 @@ pub struct RawTargets {
     pub abis: Vec<String>,
 }
 
-/// One of pip's options that name packages, with its value.
+/// An option that names packages, with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FormatOption {
     NoBinary(String),
@@ -99,7 +95,7 @@ pub enum FormatOption {
 }
 
 impl FormatOption {
-    /// The name of the option, without hyphens before it.
+    /// Returns the name of the option, without hyphens.
     #[must_use]
     pub fn option(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The options that requirements files may have, too, as they stand before files are read.
+//! The options that requirements files may also contain, with the values that apply before files are read.
 
 use wheelhouse_types::{Error, Kind, Result};
 
@@ -10,7 +10,7 @@ use crate::format_control::{ControlValueError, ReleaseControl};
 use crate::requirements_file::FileOptions;
 
 impl SettingsResolver<'_> {
-    /// Notes the options that requirements files may have, too.
+    /// Records the options that requirements files may also contain.
     pub(super) fn record_file_options(&mut self, raw: &RawOptions, options: &FileOptions) {
         self.record(
             "index-url",
@@ -63,7 +63,7 @@ impl SettingsResolver<'_> {
     }
 }
 
-/// What requirements files go on from.
+/// Returns the initial options for reading requirements files.
 pub(super) fn file_options(raw: &RawOptions, context: &SettingsContext<'_>) -> Result<FileOptions> {
     let mut options = context.pip.file_options(context.reader).map_err(input)?;
     options.no_index |= raw.no_index;
@@ -103,7 +103,7 @@ fn apply_controls(raw: &RawOptions, options: &mut FileOptions) -> Result<()> {
             }
         };
         applied.map_err(|error: ControlValueError| {
-            let message = format!("the value of --{} is wrong", control.option());
+            let message = format!("the value of --{} is invalid", control.option());
             Error::new(Kind::Input, message).caused_by(error)
         })?;
     }
@@ -114,7 +114,7 @@ fn apply_controls(raw: &RawOptions, options: &mut FileOptions) -> Result<()> {
     };
     if with_pre && *releases != ReleaseControl::default() && *releases != pre_alone {
         let message = "--pre cannot be used with --all-releases or --only-final";
-        return Err(Error::new(Kind::Input, message).with_hint("Leave one of them out."));
+        return Err(Error::new(Kind::Input, message).with_hint("Remove one of them."));
     }
     if with_pre {
         releases.apply_pre();

@@ -1,9 +1,8 @@
-//! The settings of a run: command line, `PIP_*` variables, pip's files and defaults joined, each
-//! with where it came from.
+//! The settings of a run: the command line, `PIP_*` variables, configuration files and defaults, merged, each
+//! with its origin.
 //!
-//! Responsible for precedence: the command line is stronger than a variable, a variable stronger
-//! than a file. What the command line gives of a list is added to the list of the configuration,
-//! because pip does so. Never reads requirements files, whose options come on top.
+//! The command line takes precedence over variables, and variables over files. As in pip, a list on the command
+//! line is appended to that of the configuration. Options in requirements files, which take precedence, are not included.
 
 mod command_line;
 mod file_options;
@@ -25,10 +24,10 @@ use resolver::{SettingsResolver, seconds, shown};
 pub use command_line::{FormatOption, RawOptions, RawTargets};
 pub use origin::{ResolvedSetting, SettingsContext, ValueOrigin};
 
-/// Holds everything that command line and configuration say, before requirements files are read.
+/// All settings before requirements files are read.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is an independent flag of pip or of ours, and named as such"
+    reason = "each is an independent flag of pip or of this program, and named as such"
 )]
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -40,9 +39,9 @@ pub struct Settings {
     pub groups: Vec<String>,
     pub output: PathBuf,
     pub targets: RawTargets,
-    /// What the project itself has configured of `targets`.
+    /// The targets in `[tool.wheelhouse]` of the project.
     pub project_targets: RawTargets,
-    /// What requirements files go on from.
+    /// The initial options for reading requirements files.
     pub file_options: FileOptions,
     pub index_strategy: IndexStrategy,
     pub ignored_error_codes: Vec<u16>,
@@ -59,12 +58,12 @@ pub struct Settings {
     pub certificate: Option<PathBuf>,
     pub client_certificate: Option<PathBuf>,
     pub proxy: Option<String>,
-    /// Whether the proxies that variables name do not count.
+    /// Whether proxies in variables are ignored.
     pub no_proxy_env: bool,
     pub offline: bool,
-    /// `None` stands for a temporary directory.
+    /// The directory of the cache; `None` for a temporary one.
     pub cache: Option<PathBuf>,
-    /// How often less, and how often more, was asked to be said.
+    /// The numbers of `-q` and `-v`.
     pub quiet: u32,
     pub verbose: u32,
     pub no_color: bool,
@@ -73,10 +72,10 @@ pub struct Settings {
     pub rows: Vec<ResolvedSetting>,
 }
 
-/// Joins the command line with the configuration.
+/// Merges the command line with the configuration.
 ///
 /// # Errors
-/// `Input` when a value is not of the kind that its option wants.
+/// `Input` if a value is not valid for its option.
 pub fn resolve_settings(raw: &RawOptions, context: &SettingsContext<'_>) -> Result<Settings> {
     let file_options = file_options(raw, context)?;
     let mut resolver_ = SettingsResolver {
@@ -88,8 +87,8 @@ pub fn resolve_settings(raw: &RawOptions, context: &SettingsContext<'_>) -> Resu
 }
 
 impl Settings {
-    /// How the network is used when `options` are known: those of these settings, or what they and
-    /// requirements files add up to.
+    /// Returns the network settings for `options`, which are those of these settings or combined with those of
+    /// requirements files.
     #[must_use]
     pub fn network(&self, options: &FileOptions) -> Network {
         Network {
@@ -105,7 +104,7 @@ impl Settings {
         }
     }
 
-    /// The indexes that are known before requirements files are read, as far as they are URLs.
+    /// Returns the indexes of the settings that are URLs.
     #[must_use]
     pub fn index_urls(&self) -> Vec<Url> {
         let options = &self.file_options;

@@ -7,17 +7,17 @@ use crate::environment::Environment;
 use crate::file_source::ReadSource;
 use crate::pip_config::{ConfigurationOrigin, PipConfiguration};
 
-/// Says what an option is, and why.
+/// The effective value of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedSetting {
-    /// The long name, without hyphens before it.
+    /// The long name, without hyphens.
     pub option: &'static str,
-    /// The value without credentials, one item for each of a list.
+    /// The value without credentials; one item for each element of a list.
     pub values: Vec<String>,
     pub origins: Vec<ValueOrigin>,
 }
 
-/// Says where a value came from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueOrigin {
     Default,
@@ -38,16 +38,16 @@ impl fmt::Display for ValueOrigin {
     }
 }
 
-/// Holds what settings are made of beside the command line.
+/// The inputs of settings besides the command line.
 #[derive(Clone, Copy)]
 pub struct SettingsContext<'a> {
     pub environment: &'a Environment,
-    /// Absolute.
+    /// The absolute working directory.
     pub working_directory: &'a Path,
     pub pip: &'a PipConfiguration,
     pub reader: &'a dyn ReadSource,
-    /// How many processors there are.
+    /// The number of processors.
     pub processors: usize,
-    /// The user's cache directory for this program, if there can be one.
+    /// The user's cache directory for this program, if known.
     pub default_cache: Option<&'a Path>,
 }

@@ -1,7 +1,4 @@
-//! The settling of one option: its value, and a row that says where that came from.
-//!
-//! Responsible for the kinds of options: which source counts, or how sources add up. Never knows
-//! all options.
+//! Resolves the value of each option, and records its origin.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,14 +12,14 @@ use super::origin::{ResolvedSetting, SettingsContext, ValueOrigin};
 use crate::error::input;
 use crate::pip_config::{PipConfiguration, Setting};
 
-/// Settles options one after the other.
+/// Resolves options one after the other.
 pub(super) struct SettingsResolver<'a> {
     pub(super) pip: &'a PipConfiguration,
     pub(super) rows: Vec<ResolvedSetting>,
 }
 
 impl SettingsResolver<'_> {
-    /// Notes what an option is whose strongest source alone counts.
+    /// Records an option for which only the source with the highest precedence counts.
     pub(super) fn record<Values>(&mut self, option: &'static str, values: Values, given: bool)
     where
         Values: IntoIterator<Item = String>,
@@ -38,7 +35,7 @@ impl SettingsResolver<'_> {
         self.push(option, values, vec![origin]);
     }
 
-    /// Notes what an option is to which every source adds.
+    /// Records an option for which all sources are combined.
     pub(super) fn record_list(&mut self, option: &'static str, values: Vec<String>, given: bool) {
         let configured = self.pip.used(option).map(configuration);
         let given = given.then_some(ValueOrigin::CommandLine);
@@ -65,7 +62,7 @@ impl SettingsResolver<'_> {
         });
     }
 
-    /// Settles an option that pip does not have: what is `given`, or what the project has `configured`.
+    /// Resolves an option that pip does not have from the `given` value and the `configured` one of the project.
     pub(super) fn resolve_own<T>(
         &mut self,
         option: &'static str,
@@ -80,7 +77,7 @@ impl SettingsResolver<'_> {
         value
     }
 
-    /// The targets that the project has configured for verbs to which pip's configuration does not apply.
+    /// Returns the targets of the project, for commands to which pip's configuration does not apply.
     pub(super) fn project_targets(&self) -> RawTargets {
         let values = |option| {
             let settings = self.pip.used(option);
@@ -101,7 +98,7 @@ impl SettingsResolver<'_> {
         values
     }
 
-    /// For which targets. What pip takes one of may be several, with commas.
+    /// Resolves the targets. Options with one value in pip accept several, separated by commas.
     pub(super) fn targets(&mut self, raw: &RawTargets) -> RawTargets {
         let configured = self.pip.list("python-version");
         let configured = configured.iter().flat_map(|versions| versions.split(','));
@@ -125,7 +122,7 @@ impl SettingsResolver<'_> {
         value
     }
 
-    /// A proxy: for HTTP if no scheme is said, as for pip.
+    /// Resolves the proxy. As in pip, a proxy without a scheme uses HTTP.
     pub(super) fn proxy(&mut self, given: Option<&str>) -> Option<String> {
         let value = given.or_else(|| self.pip.text("proxy"));
         let value = value.map(|text| match text {
@@ -163,7 +160,7 @@ impl SettingsResolver<'_> {
         Ok(value)
     }
 
-    /// What the command line counts is added to what the configuration says.
+    /// Adds the count of the command line to that of the configuration.
     pub(super) fn count(&mut self, option: &'static str, given: u32) -> Result<u32> {
         let configured = self.pip.count(option).map_err(input)?;
         let count = given.saturating_add(configured.unwrap_or(0));
@@ -178,7 +175,7 @@ impl SettingsResolver<'_> {
         progress
     }
 
-    /// A false variable disables isolation: so pip has it.
+    /// Resolves build isolation. As in pip, a false variable disables it.
     pub(super) fn isolated(&mut self, disabled: bool) -> Result<bool> {
         let isolated = !disabled && self.pip.build_isolation().map_err(input)?.unwrap_or(true);
         self.record("no-build-isolation", [(!isolated).to_string()], disabled);
@@ -218,9 +215,9 @@ impl SettingsResolver<'_> {
             Some("subprocess") => Ok(true),
             None | Some("auto" | "disabled" | "import") => Ok(false),
             Some(other) => {
-                let message = format!("`{other}` is no keyring provider");
+                let message = format!("`{other}` is not a keyring provider");
                 Err(Error::new(Kind::Input, message)
-                    .with_hint("Name `subprocess` or `disabled` with --keyring-provider."))
+                    .with_hint("Pass `subprocess` or `disabled` to --keyring-provider."))
             }
         }
     }
@@ -238,7 +235,7 @@ impl SettingsResolver<'_> {
         Ok(values)
     }
 
-    /// Chooses the cache. pip's cache differs in kind, so ours is a directory within it.
+    /// Resolves the cache directory: a subdirectory of pip's, whose contents differ.
     pub(super) fn cache(
         &mut self,
         raw: &RawOptions,

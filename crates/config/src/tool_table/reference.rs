@@ -1,4 +1,4 @@
-//! What documents say of the keys, made of [`KEYS`].
+//! The documentation and the schema of the keys, generated from [`KEYS`].
 
 use std::fmt::Write as _;
 
@@ -15,10 +15,10 @@ fn value(kind: ValueKind) -> String {
     }
 }
 
-/// The table of keys in `docs/reference/configuration.md`.
+/// Returns the table of keys in `docs/reference/configuration.md`.
 #[must_use]
 pub fn table() -> String {
-    let mut table = "| key | value | what it does |\n| --- | --- | --- |\n".to_owned();
+    let mut table = "| key | value | effect |\n| --- | --- | --- |\n".to_owned();
     for key in KEYS {
         let names = std::iter::once(&key.name).chain(key.aliases);
         let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
@@ -28,7 +28,7 @@ pub fn table() -> String {
     table
 }
 
-/// The schema of the table, `docs/reference/pyproject.schema.json`.
+/// Returns the schema of the table, `docs/reference/pyproject.schema.json`.
 #[must_use]
 pub fn json_schema() -> String {
     let mut properties = Map::new();
@@ -53,7 +53,7 @@ fn schema(kind: ValueKind) -> Value {
     let texts = json!({ "type": "array", "items": { "type": "string" } });
     match kind {
         ValueKind::Flag => json!({ "type": "boolean" }),
-        // Validators see the dates of TOML as strings.
+        // Validators represent the dates of TOML as strings.
         ValueKind::Text
         | ValueKind::Date
         | ValueKind::Path

@@ -6,7 +6,7 @@ use crate::pip_config::{ConfigurationRequest, PathConventions, PipConfiguration}
 use crate::request::build_request;
 use crate::settings::{RawOptions, SettingsContext, resolve_settings};
 
-/// Files by their paths.
+/// Files by path.
 struct TableFiles<'a>(&'a [(&'a str, &'a str)]);
 
 impl ReadSource for TableFiles<'_> {

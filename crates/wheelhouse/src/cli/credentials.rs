@@ -1,6 +1,4 @@
-//! The credentials that this process was given: masked in all that it shows, and in the logs of builds.
-//!
-//! Never uses them.
+//! The credentials that this process was given, which are masked in its output and in build logs.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -8,7 +6,8 @@ use std::path::PathBuf;
 
 use wheelhouse_types::secrets::{self, mask};
 
-/// Has the credentials in the environment, in `arguments` and in the user's netrc file masked, also if the program panics.
+/// Registers the credentials of the environment, of `arguments` and of the user's netrc file for masking, including in the
+/// message of a panic.
 pub(super) fn remember(arguments: &[OsString]) {
     for (name, value) in std::env::vars_os() {
         if let (Some(name), Some(value)) = (name.to_str(), value.to_str()) {
@@ -30,11 +29,11 @@ pub(super) fn remember(arguments: &[OsString]) {
     }));
 }
 
-/// The passwords in the user's netrc file.
+/// Returns the passwords in the user's netrc file.
 fn of_netrc() -> Vec<String> {
     let named = std::env::var_os("NETRC").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".netrc"));
-    // It may be a pipe, or very long.
+    // The file may be a pipe, or very large.
     let is_small = |path: &PathBuf| {
         path.metadata()
             .is_ok_and(|metadata| metadata.is_file() && metadata.len() < 1 << 20)
@@ -52,7 +51,7 @@ fn of_netrc() -> Vec<String> {
         .collect()
 }
 
-/// A stream that credentials do not reach; each write is a whole message.
+/// Masks credentials in everything that is written to the stream. Each write must be a whole message.
 pub(super) struct MaskingWriter<Stream>(pub(super) Stream);
 
 impl<Stream: Write> Write for MaskingWriter<Stream> {

@@ -1,6 +1,6 @@
-//! Errors as messages: a sentence, its detail, and what to do.
+//! Errors as messages: a sentence, its detail, and a hint.
 //!
-//! Responsible for their form, and for the last look for credentials. Never words an error.
+//! Masks credentials, wherever the words of the error come from.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::cli::render::EVENT_SCHEMA;
 use crate::cli::style;
 use crate::cli::{exit_code, output};
 
-/// Tells the user of a failure.
+/// Writes an error to standard error or, with `json`, as a document to standard output.
 pub(crate) fn report(error: &Error, json: bool) {
     let dialect = HintStyle::current();
     if json {
@@ -23,7 +23,7 @@ pub(crate) fn report(error: &Error, json: bool) {
     }
 }
 
-/// The message, as lines without an end.
+/// Formats the error as lines without a final line break.
 fn as_text(error: &Error, dialect: HintStyle) -> String {
     if error.kind() == Kind::Interrupted {
         return "interrupted".to_owned();

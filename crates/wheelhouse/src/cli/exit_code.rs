@@ -1,27 +1,25 @@
-//! Exit codes, as `docs/reference/exit-codes.md` promises them.
-//!
-//! Responsible for the one place where a kind of failure becomes a number. Never ends the process.
+//! The exit codes documented in `docs/reference/exit-codes.md`.
 
 use wheelhouse_types::Kind;
 
-/// All went well.
+/// Success.
 pub const SUCCESS: u8 = 0;
 /// Wrong usage, or an input that cannot be read.
 pub const INPUT: u8 = 2;
 /// No set of versions satisfies the request.
 pub const RESOLUTION: u8 = 3;
-/// A file could not be fetched, or was not what it should be.
+/// A file could not be fetched, or was not the expected file.
 pub const FETCH: u8 = 4;
 /// A wheel could not be built.
 pub const BUILD: u8 = 5;
-/// A check of a finished wheelhouse failed.
+/// The verification of a wheelhouse failed.
 pub const VERIFICATION: u8 = 6;
 /// The result could not be written or published.
 pub const PUBLISH: u8 = 7;
-/// SIGINT or SIGTERM.
+/// The run was interrupted by SIGINT or SIGTERM.
 pub const INTERRUPTED: u8 = 130;
 
-/// The exit code of a failure.
+/// Returns the exit code for a kind of error.
 #[must_use]
 pub fn code(kind: Kind) -> u8 {
     match kind {
@@ -35,7 +33,7 @@ pub fn code(kind: Kind) -> u8 {
     }
 }
 
-/// The name of a kind of failure, for programs.
+/// Returns the name of a kind of error in JSON output.
 #[must_use]
 pub fn name(kind: Kind) -> &'static str {
     match kind {

@@ -1,8 +1,8 @@
-//! Sizes, durations and counts as people write them.
+//! Sizes, durations and counts for people.
 
 use std::time::Duration;
 
-/// `8.1 MB`: decimal units, as package indexes show sizes.
+/// Formats a size as `8.1 MB`, in decimal units like package indexes.
 #[expect(
     clippy::cast_precision_loss,
     reason = "one digit behind the point is shown"
@@ -15,7 +15,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     let mut size = bytes as f64 / 1000.0;
     let mut units = UNITS.into_iter();
     let mut unit = units.next();
-    // What would be rounded to 1000 belongs to the next unit.
+    // A size that rounds to 1000 is shown in the next unit.
     while size >= 999.95
         && let Some(next) = units.next()
     {
@@ -25,7 +25,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{size:.1} {}", unit.unwrap_or_default())
 }
 
-/// `0.08 s`, `3.2 s`, `2 min 5 s`, `1 h 2 min`.
+/// Formats a duration as `0.08 s`, `3.2 s`, `2 min 5 s` or `1 h 2 min`.
 pub(crate) fn seconds(seconds: f64) -> String {
     let whole = Duration::try_from_secs_f64(seconds.round())
         .unwrap_or_default()
@@ -38,7 +38,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
     }
 }
 
-/// `1 wheel`, `2 wheels`.
+/// Formats a count as `1 wheel` or `2 wheels`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")

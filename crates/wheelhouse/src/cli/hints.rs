@@ -1,8 +1,8 @@
-//! The words of hints: options on the command line, variables and files in an S2I build.
+//! The words of hints, which differ between a command line and an S2I build.
 //!
-//! All rooms word their hints for the command line. A user of `s2i build` or `OpenShift` cannot pass options to
-//! `wheelhouse s2i assemble`, so there [`PHRASES`] puts hints into other words, [`OPTIONS`] turns options into
-//! variables, and a sentence for which neither has an equivalent is left out.
+//! All modules word their hints for the command line. A user of `s2i build` or `OpenShift` cannot pass options to
+//! `wheelhouse s2i assemble`, so there [`PHRASES`] replaces phrases, [`OPTIONS`] replaces options with
+//! variables, and sentences without an equivalent are left out.
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -13,27 +13,27 @@ use crate::cli::args::{Command, S2iCommand};
 
 static CURRENT: OnceLock<HintStyle> = OnceLock::new();
 
-/// How the user starts the run, which decides what can be done about a failure.
+/// The way in which the user starts the run, which determines how an error can be fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HintStyle {
     CommandLine,
-    /// A container that is gone when the user reads the output.
+    /// A build in a container that no longer exists when the user reads the output.
     S2iBuild,
 }
 
-/// What a user of an S2I build has for an option.
+/// The equivalent of an option in an S2I build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Equivalent {
-    /// A variable in `.s2i/environment` or `-e`; one that needs a certain value has it.
+    /// A variable in `.s2i/environment` or of `-e`, with its value if a certain one is needed.
     Variable(&'static str),
-    /// An option at the end of a requirement's line.
+    /// An option at the end of a line of the requirements file.
     OfLine,
-    /// The option itself: it is one of `s2i build`.
+    /// The same option, because `s2i build` has it.
     Same,
     Nothing,
 }
 
-/// Every option that a hint names.
+/// Every option that occurs in a hint.
 #[rustfmt::skip]
 const OPTIONS: [(&str, Equivalent); 41] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
@@ -61,7 +61,7 @@ const OPTIONS: [(&str, Equivalent); 41] = {
         ("--insecure", Nothing),
         ("--keyring-provider", Variable("PIP_KEYRING_PROVIDER")),
         ("--no-binary", Variable("PIP_NO_BINARY")),
-        // As for pip, a false value disables the isolation.
+        // A false value disables the isolation, as for pip.
         ("--no-build-isolation", Variable("PIP_NO_BUILD_ISOLATION=0")),
         ("--no-require-hashes", Variable("PIP_NO_REQUIRE_HASHES=1")),
         ("--offline", Nothing),
@@ -83,7 +83,7 @@ const OPTIONS: [(&str, Equivalent); 41] = {
     ]
 };
 
-/// Words of hints, and the words for them in an S2I build.
+/// Phrases of hints, and their replacements in an S2I build.
 const PHRASES: [(&str, &str); 19] = [
     (
         "Name a Python that it is for with --python",
@@ -133,19 +133,19 @@ const PHRASES: [(&str, &str); 19] = [
     ("beside Python", "beside the Python of the builder image"),
     ("Install with `", "Install in the builder image with `"),
     (
-        "Name the lock alone, with --lock FILE",
-        "Name the lock alone in REQUIREMENTS_FILE",
+        "Pass only the lock with --lock FILE",
+        "Name only the lock in REQUIREMENTS_FILE",
     ),
-    ("; `wheelhouse config` tells who named this one", ""),
+    ("; run `wheelhouse config` to see where this one is set", ""),
     (
-        "`wheelhouse config` tells where each comes from",
+        "Run `wheelhouse config` to see where each is set",
         "Leave one of them out",
     ),
     (", or name another output", ""),
     (": choose another directory", ""),
 ];
 
-/// The one command that is for the source, and not for the container.
+/// A command that is run in the source tree instead of the container.
 const LOCK_COMMAND: &str = "wheelhouse lock";
 
 /// Matches words in backticks, or an option with the placeholder of its value, such as `FILE`.
@@ -166,9 +166,9 @@ impl HintStyle {
         }
     }
 
-    /// Makes this the style of the whole run.
+    /// Uses this style for the rest of the run.
     pub(super) fn set_current(self) {
-        // It can be set once; a test may have done so.
+        // The first call wins; a unit test may have made it.
         let _ = CURRENT.set(self);
     }
 
@@ -176,7 +176,7 @@ impl HintStyle {
         CURRENT.get().copied().unwrap_or(Self::CommandLine)
     }
 
-    /// Puts `hint` into the words of this style, as far as it has any for it.
+    /// Rewrites `hint` in this style; `None` if it has no equivalent.
     pub(crate) fn hint(self, hint: &str) -> Option<String> {
         if self == Self::CommandLine {
             return Some(hint.to_owned());
@@ -187,7 +187,7 @@ impl HintStyle {
         (!hint.is_empty()).then_some(hint)
     }
 
-    /// The lines below the message of `error`. Where the log of a failed build will be gone, its end is shown.
+    /// Returns the lines below the message of `error`. If the log of a failed build will be gone, its end is shown.
     pub(super) fn detail(self, error: &Error) -> Option<String> {
         match error.log() {
             Some(log) if self == Self::S2iBuild => Some(harmless(log)),
@@ -201,7 +201,7 @@ fn rephrased(hint: &str) -> String {
     PHRASES.iter().fold(hint.to_owned(), replace)
 }
 
-/// Names variables and files in `sentence`, if there are some for all that it names.
+/// Replaces options in `sentence`; `None` if one of them has no equivalent.
 fn in_s2i_build(sentence: &str) -> Option<String> {
     let mut text = String::new();
     let mut end = 0;
@@ -246,7 +246,7 @@ fn of_option(name: &str) -> Option<Equivalent> {
     Some(*equivalent)
 }
 
-/// The words for an option that is `written` like this, with `value`.
+/// Describes an option, spelled `written` in the hint, with `value`.
 fn named(equivalent: Equivalent, written: &str, value: Option<&str>) -> Option<String> {
     match (equivalent, value) {
         (Equivalent::Variable(variable), Some(value)) => Some(format!("{variable}={value}")),
@@ -256,8 +256,8 @@ fn named(equivalent: Equivalent, written: &str, value: Option<&str>) -> Option<S
     }
 }
 
-/// Removes from the output of a build what a terminal would obey, and of a line that was written
-/// over itself all but the last state.
+/// Removes control sequences from the output of a build, and all but the last state of lines that were
+/// overwritten.
 fn harmless(log: &str) -> String {
     let log = anstream::adapter::strip_str(log).to_string();
     let last_state = |line: &str| {

@@ -1,25 +1,122 @@
-//! The log for those who look for a fault: off unless it is asked for.
+//! The log of requests, cache decisions, retries and build steps: tracing events on stderr, and as JSON lines in a file.
+//!
+//! The log is off by default. `-vv` and `WHEELHOUSE_LOG` turn it on for stderr, `--log-file` and
+//! `WHEELHOUSE_LOG_FILE` for a file. Credentials are masked in both.
 
-use tracing_subscriber::EnvFilter;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Error, Kind, Result};
+
+use crate::cli::args::GlobalOptions;
 use crate::cli::credentials::MaskingWriter;
+use crate::cli::output;
 
-const VARIABLE: &str = "WHEELHOUSE_LOG";
+const DIRECTIVES_VARIABLE: &str = "WHEELHOUSE_LOG";
+const FILE_VARIABLE: &str = "WHEELHOUSE_LOG_FILE";
 
-/// Starts the log of decisions, requests and hooks if `WHEELHOUSE_LOG` says what to log, or if `-v` was given twice or more.
-pub(super) fn start(verbose: u8) {
-    let filter = match (std::env::var(VARIABLE), verbose) {
-        (Ok(filter), _) if !filter.is_empty() => EnvFilter::try_new(filter).ok(),
-        (_, 2) => EnvFilter::try_new("warn,wheelhouse=debug,uv=debug").ok(),
-        (_, 3..) => EnvFilter::try_new("debug").ok(),
-        _ => None,
+/// The events of this program and of uv.
+const DETAILED: &str = "warn,wheelhouse=debug,uv=debug";
+
+/// The events of every library, and the finest ones of this program and of uv.
+const EVERYTHING: &str = "debug,wheelhouse=trace,uv=trace";
+
+/// Starts the logs that the options and the environment ask for.
+///
+/// # Errors
+/// `Input` if `WHEELHOUSE_LOG` is not a valid list of directives, or if the log file cannot be created.
+pub(super) fn start(globals: &GlobalOptions) -> Result<()> {
+    let variable = std::env::var(DIRECTIVES_VARIABLE).unwrap_or_default();
+    let (on_stderr, in_file) = directives(&variable, globals.verbose);
+    let file = globals
+        .log_file
+        .clone()
+        .or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from))
+        .filter(|path| !path.as_os_str().is_empty());
+    let stderr_layer = match on_stderr {
+        Some(directives) => Some(
+            fmt::layer()
+                .compact()
+                .without_time()
+                .with_target(false)
+                .with_ansi(output::status_has_color())
+                .with_writer(|| MaskingWriter(io::stderr()))
+                .with_filter(filter(directives)?),
+        ),
+        None => None,
     };
-    let Some(filter) = filter else { return };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| MaskingWriter(std::io::stderr()));
-    // It can be started once; a test may have done so.
-    let _ = log
-        .with_ansi(crate::cli::output::status_has_color())
-        .try_init();
+    let file_layer = match file {
+        Some(path) => Some(
+            fmt::layer()
+                .json()
+                .with_writer(Mutex::new(MaskingWriter(create(&path)?)))
+                .with_filter(filter(in_file)?),
+        ),
+        None => None,
+    };
+    if stderr_layer.is_some() || file_layer.is_some() {
+        // A second subscriber is refused; a unit test may have set the first.
+        let _ = tracing_subscriber::registry()
+            .with(stderr_layer)
+            .with(file_layer)
+            .try_init();
+    }
+    Ok(())
+}
+
+/// Returns the directives for stderr, if a log is wanted there, and those for the file.
+fn directives(variable: &str, verbose: u8) -> (Option<&str>, &str) {
+    match (variable, verbose) {
+        ("", 0 | 1) => (None, DETAILED),
+        ("", 2) => (Some(DETAILED), DETAILED),
+        ("", _) => (Some(EVERYTHING), EVERYTHING),
+        (variable, _) => (Some(variable), variable),
+    }
+}
+
+fn filter(directives: &str) -> Result<EnvFilter> {
+    EnvFilter::try_new(directives).map_err(|error| {
+        let message = format!("`{directives}` in {DIRECTIVES_VARIABLE} is not a list of log directives");
+        Error::new(Kind::Input, message)
+            .caused_by(error)
+            .with_hint("Set a level such as `debug`, or targets with levels such as `uv_client=trace,wheelhouse=debug`.")
+    })
+}
+
+/// Creates the log file for its owner alone, or empties the one that exists.
+fn create(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path).context(Kind::Input, || {
+        format!("the log file {} cannot be created", path.display())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variable_takes_precedence_over_verbosity() {
+        assert_eq!(directives("", 1), (None, DETAILED));
+        assert_eq!(directives("", 2), (Some(DETAILED), DETAILED));
+        assert_eq!(directives("", 3), (Some(EVERYTHING), EVERYTHING));
+        assert_eq!(directives("uv=trace", 0), (Some("uv=trace"), "uv=trace"));
+    }
+
+    #[test]
+    fn rejects_invalid_directives() {
+        for directives in [DETAILED, EVERYTHING, "uv_client=trace"] {
+            assert!(filter(directives).is_ok(), "{directives}");
+        }
+        let error = filter("wheelhouse=loud").unwrap_err();
+        assert_eq!(error.kind(), Kind::Input);
+    }
 }

@@ -1,13 +1,13 @@
-//! The command line: what the user says, and what the user is told.
+//! The command line interface.
 //!
-//! 1. [`main`] parses the arguments (`arguments`) and goes to the file of the verb.
-//! 2. A verb brings raw options, pip's configuration and the process (`process`) together, and
-//!    calls the other rooms.
-//! 3. Events are rendered (`render`), failures become messages (`failure`) and exit codes
-//!    ([`exit`]), with hints in the words of a command line or of an S2I build (`dialect`).
+//! 1. [`main`] parses the arguments (`args`) and dispatches to the command (`commands`).
+//! 2. A command merges its options, pip's configuration and the environment of the process
+//! (`process_env`), and calls the other modules.
+//! 3. Events are rendered (`render`), and errors become messages (`error_report`) and exit codes
+//! ([`exit_code`]), with hints that fit the command line or an S2I build (`hints`).
 //!
-//! This room alone prints, reads the process environment and knows exit codes. It never decides
-//! what is resolved, fetched or built.
+//! Only this module prints, reads the environment of the process and knows exit codes. It does not
+//! decide what is resolved, fetched or built.
 
 mod args;
 mod commands;
@@ -45,10 +45,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(parsed) => parsed,
         Err(error) => {
             if error.use_stderr() {
-                // An argument may be a URL with a password.
+                // A rejected argument may be a URL with a password.
                 output::status(mask(&error.render().ansi().to_string()).trim_end());
             } else {
-                // Help goes to stdout; who closed it does not want it.
+                // A closed pipe is not an error for help.
                 let _ = error.print();
             }
             return u8::try_from(error.exit_code()).unwrap_or(exit_code::INPUT);
@@ -71,9 +71,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     })
 }
 
-/// Goes to the file of the verb, and returns the exit code.
+/// Runs the command, and returns the exit code.
 fn dispatch(command: Command, globals: &GlobalOptions, matches: &ArgMatches) -> Result<u8> {
-    logging::start(globals.verbose);
+    logging::start(globals)?;
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     match command {
         Command::Build(build) => commands::build::run(*build, globals, matches)?,

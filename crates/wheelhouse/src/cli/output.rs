@@ -1,6 +1,4 @@
-//! The two streams: stdout is data, stderr is talk.
-//!
-//! Responsible for colour and for readers that go away. Never decides what is said.
+//! The output streams: data goes to stdout, status messages to stderr.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -14,25 +12,25 @@ use wheelhouse_types::{Kind, Result};
 use crate::cli::args::Color;
 use crate::cli::style;
 
-/// Writes data, and takes it well if nobody reads it to its end.
+/// Writes data to stdout. A closed pipe is not an error.
 pub(crate) fn data(text: &str) {
     let mut stream = anstream::stdout();
-    // What goes on to another program stays as it is.
+    // Programs that read the output get it unchanged.
     let text = if io::stdout().is_terminal() {
         &style::presentable(text)
     } else {
         text
     };
-    // Whoever closes the pipe (`| head`) has seen enough; there is nobody to tell of other failures.
+    // A closed pipe (`| head`) is not an error, and other errors cannot be reported.
     let _ = stream
         .write_all(text.as_bytes())
         .and_then(|()| stream.flush());
 }
 
-/// The standard output for bytes, which are not held back.
+/// Returns stdout without a buffer, for binary data.
 ///
 /// # Errors
-/// When there is none.
+/// `Publish` if stdout is closed.
 pub(crate) fn bytes() -> Result<File> {
     let owned = io::stdout().as_fd().try_clone_to_owned();
     owned.map(File::from).context(Kind::Publish, || {
@@ -40,23 +38,23 @@ pub(crate) fn bytes() -> Result<File> {
     })
 }
 
-/// Writes a line for the user.
+/// Writes a status message to stderr.
 pub(crate) fn status(line: &str) {
-    // Without a standard error there is nobody to tell.
+    // An unusable stderr cannot be reported.
     let _ = writeln!(anstream::stderr(), "{}", style::presentable(&mask(line)));
 }
 
-/// Decides on colour for both streams.
+/// Sets the color policy of both streams.
 pub(crate) fn set_color(color: Option<Color>) {
     match color {
-        // `anstream` then looks at the stream, `NO_COLOR` and `CLICOLOR_FORCE`.
+        // By default `anstream` considers the stream, `NO_COLOR` and `CLICOLOR_FORCE`.
         None | Some(Color::Auto) => {}
         Some(Color::Always) => ColorChoice::Always.write_global(),
         Some(Color::Never) => ColorChoice::Never.write_global(),
     }
 }
 
-/// Whether stderr shows colours.
+/// Returns whether stderr shows colors.
 pub(crate) fn status_has_color() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }

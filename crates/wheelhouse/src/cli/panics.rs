@@ -1,5 +1,4 @@
-//! The last net: libraries panic where the system refuses a thread, a descriptor or memory. That is an error of the run,
-//! not of the program.
+//! Panics of libraries to which the system refused a thread, a descriptor or memory, reported as errors.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
@@ -9,8 +8,8 @@ use wheelhouse_types::{Error, Kind};
 
 use crate::cli::{error_report, exit_code};
 
-/// The words of refusals in the messages of panics: those of the system for EAGAIN, EMFILE, ENFILE and ENOMEM, and
-/// tokio's and rayon's own.
+/// The messages of such panics: those of the system for EAGAIN, EMFILE, ENFILE and ENOMEM, and those of
+/// tokio and rayon.
 const REFUSALS: [&str; 7] = [
     "Resource temporarily unavailable",
     "Too many open files",
@@ -21,12 +20,12 @@ const REFUSALS: [&str; 7] = [
     "failed to create UnixStream",
 ];
 
-/// Does `run`, and reports what the system refused as an error. Other panics stay what they are.
+/// Calls `run`, and reports a refused resource as an error. Other panics continue.
 pub(super) fn guarded(json: bool, run: impl FnOnce() -> u8) -> u8 {
     static REPORTED: AtomicBool = AtomicBool::new(false);
     let usual = take_hook();
     set_hook(Box::new(move |panic| match refusal(panic.payload()) {
-        // Threads may be refused one after the other.
+        // Several threads may be refused; the first is reported.
         Some(text) if !REPORTED.swap(true, Ordering::Relaxed) => {
             error_report::report(&refused(text), json);
         }

@@ -1,6 +1,4 @@
-//! The process that we are: its environment, directory and processors, read once.
-//!
-//! Responsible for turning them into values that other rooms take. Never changes them.
+//! The environment, working directory and processors of this process, read once and passed to other modules as values.
 
 use std::path::{Path, PathBuf};
 
@@ -18,13 +16,13 @@ pub(crate) struct ProcessEnv {
     pub(crate) environment: Environment,
     pub(crate) directory: PathBuf,
     pub(crate) processors: usize,
-    /// The user's cache directory for this program, if the user has a home.
+    /// The user's cache directory for this program; `None` without a home directory.
     pub(crate) default_cache: Option<PathBuf>,
 }
 
 impl ProcessEnv {
     pub(crate) fn read() -> Result<Self> {
-        // Neither pip nor we can use names or values that are no text.
+        // Names and values that are not valid UTF-8 are ignored.
         let variables = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
@@ -40,12 +38,12 @@ impl ProcessEnv {
         })
     }
 
-    /// Finds the Python that `request` means, as far as that can be known without starting one.
+    /// Locates the Python that `request` names, as far as possible without starting an interpreter.
     pub(crate) fn locate_python(&self, request: Option<&str>) -> Option<PathBuf> {
         wheelhouse_engine::python::locate(request, &self.surroundings())
     }
 
-    /// What decides which Python is meant.
+    /// Returns the variables and directories that select a Python.
     pub(crate) fn surroundings(&self) -> DiscoveryEnvironment {
         let variable = |name| self.environment.get_nonempty(name);
         let environment = variable("VIRTUAL_ENV").or_else(|| variable("CONDA_PREFIX"));
@@ -61,14 +59,13 @@ impl ProcessEnv {
         }
     }
 
-    /// Reads pip's configuration, as far as it counts for `raw`. The installation of the Python that
-    /// the command line names may have a configuration file of its own.
+    /// Reads pip's configuration that applies to `raw`, including the file of the installation of the requested Python.
     pub(crate) fn pip_configuration(&self, raw: &RawOptions) -> Result<PipConfiguration> {
         self.configuration(raw, ProjectConfiguration::default())
     }
 
-    /// Reads what the project configures that `raw` and `source` mean: that of the source, of a `pyproject.toml` among
-    /// the files, or of the current directory.
+    /// Reads `[tool.wheelhouse]` of the project: that of `source`, of a `pyproject.toml` among the files, or of the
+    /// current directory.
     pub(crate) fn project_configuration(
         &self,
         raw: &RawOptions,
@@ -85,12 +82,12 @@ impl ProcessEnv {
                 .find(is_project)
                 .map_or_else(|| PROJECT_FILE_NAME.into(), Path::to_owned),
         };
-        // Components have neither `.` nor a slash at the end, which would be shown.
+        // Components normalize the path, which is shown to the user.
         let path: PathBuf = self.directory.join(path).components().collect();
         ProjectConfiguration::read(&path, &LocalReader)
     }
 
-    /// Reads pip's configuration as [`pip_configuration`](Self::pip_configuration), and that of `project`.
+    /// Reads pip's configuration as [`pip_configuration`](Self::pip_configuration), and combines it with that of `project`.
     pub(crate) fn configuration(
         &self,
         raw: &RawOptions,
@@ -133,8 +130,8 @@ impl ProcessEnv {
     }
 }
 
-/// The `sys.prefix` of the Python at `executable`: `bin` lies below it. A link leads to the
-/// installation, unless the directory is a virtual environment.
+/// Returns the `sys.prefix` of the Python at `executable`, the parent of its `bin` directory. Links are resolved
+/// unless the directory is a virtual environment.
 fn prefix(executable: &Path) -> Option<PathBuf> {
     let own = executable.parent()?.parent()?;
     if own.join("pyvenv.cfg").is_file() {

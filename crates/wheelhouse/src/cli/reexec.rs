@@ -1,9 +1,8 @@
-//! Starting ourselves once more, where a setting can only be told to a library in a variable.
+//! Replaces the process with itself if environment variables must change.
 //!
 //! uv reads `SSL_CLIENT_CERT` and the proxy variables, and Git reads `GIT_SSL_CAINFO`, from the
-//! environment of the process, which cannot be changed safely once threads run. So the process
-//! replaces itself with the same command line and other variables; the second time there is nothing
-//! left to change.
+//! environment of the process, which cannot be changed safely once threads run. The new process has
+//! the same command line and the changed variables, and continues because nothing is left to change.
 
 use std::ffi::OsString;
 use std::io;
@@ -30,13 +29,13 @@ const PROXIES: [&str; 8] = [
 /// A variable to set, or to unset.
 type Change = (String, Option<OsString>);
 
-/// Goes on if the variables are as `settings` want them, else starts again with those.
+/// Continues if the variables match `settings`; otherwise replaces the process.
 pub(crate) fn with_variables_of(settings: &Settings, environment: &Environment) -> Result<()> {
     with(changes(settings, environment))
 }
 
-/// Goes on if each of `variables` is set, to whatever it may be, else starts again with those that are
-/// not.
+/// Continues if all of `variables` are set, to any value; otherwise replaces the process, with the
+/// missing ones set.
 pub(crate) fn with_missing(
     variables: Vec<(String, String)>,
     environment: &Environment,

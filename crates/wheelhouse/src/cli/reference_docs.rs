@@ -1,7 +1,5 @@
-//! The reference of the command line, `docs/reference/cli.md`: the real help, as a document; and that of the keys of
-//! `[tool.wheelhouse]`, with their schema.
-//!
-//! Responsible for the comparison of these with the program, in tests.
+//! Tests that the reference documents are current: `docs/reference/cli.md` is the help of the program, and
+//! `docs/reference/configuration.md` and the JSON Schema list the keys of `[tool.wheelhouse]`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,13 +9,13 @@ use clap::{Command, CommandFactory as _};
 use crate::cli::args::CommandLine;
 use wheelhouse_config::key_reference;
 
-/// Writes the document anew instead of comparing it.
+/// Rewrites the documents instead of comparing them.
 const UPDATE: &str = "WHEELHOUSE_UPDATE_DOCS";
 
 const HEAD: &str = "\
 # Command line
 
-The help of the program, verb by verb. Exit codes are in [exit-codes.md](exit-codes.md), what `--json` prints in
+The help of the program, command by command. Exit codes are in [exit-codes.md](exit-codes.md), what `--json` prints in
 [events.md](events.md), what pip's options and variables become in [pip-compatibility.md](../explanation/pip-compatibility.md).
 
 <!-- Written by a test: WHEELHOUSE_UPDATE_DOCS=1 cargo test -p wheelhouse --lib reference -->
@@ -40,10 +38,10 @@ fn write_help(text: &mut String, command: &mut Command) {
         "\n## {name}\n\n```text\n{}\n```\n",
         help.join("\n").trim_end()
     );
-    let verbs = command
+    let subcommands = command
         .get_subcommands_mut()
         .filter(|command| !command.is_hide_set() && command.get_name() != "help");
-    verbs.for_each(|command| write_help(text, command));
+    subcommands.for_each(|command| write_help(text, command));
 }
 
 fn path(name: &str) -> PathBuf {
@@ -61,7 +59,7 @@ fn compare(name: &str, document: &str) {
     let written = fs_err::read_to_string(&path).unwrap_or_default();
     assert!(
         written == document,
-        "docs/reference/{name} is not what the program says; write it anew with {UPDATE}=1 and this test"
+        "docs/reference/{name} is out of date; rewrite it by running this test with {UPDATE}=1"
     );
 }
 

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP: the first cancels what runs, the second ends the process at once.
+//! SIGINT, SIGTERM and SIGHUP: the first signal cancels the work, the second ends the process immediately.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -13,15 +13,15 @@ use wheelhouse_types::{Kind, Result};
 use crate::cli::exit_code;
 use wheelhouse_fs::interruption;
 
-/// Signals so close to the first belong to it: `timeout` and terminals may send to a process and
-/// to its group.
+/// Signals within this time of the first one count as the same: `timeout` and terminals may send a signal to both the
+/// process and its group.
 const ONE: Duration = Duration::from_millis(300);
 
-/// The time that work which cannot be dropped has to remove what it has begun.
+/// The time for work that cannot be dropped to remove its unfinished files.
 const REMOVING: Duration = Duration::from_secs(10);
 
-/// Runs `work` on the engine's runtime until it ends or a signal arrives; then it is dropped, and with it its child
-/// processes, which guards end. Returns when work on other threads has removed what it had begun, too.
+/// Runs `work` on the engine's runtime until it ends or a signal arrives. A signal drops the work and thereby ends its
+/// child processes. Returns after work on other threads has removed its unfinished files.
 pub(crate) fn run<Output, Work>(work: impl FnOnce() -> Work + Send + 'static) -> Result<Output>
 where
     Output: Send + 'static,
@@ -42,7 +42,7 @@ async fn until_interrupted<Output>(work: impl Future<Output = Result<Output>>) -
     }
 }
 
-/// Returns what ends when a signal arrives.
+/// Returns a future that completes when a signal arrives.
 pub(crate) fn stop() -> Result<impl Future<Output = ()>> {
     let interrupted = listen()?;
     Ok(async {
@@ -52,22 +52,22 @@ pub(crate) fn stop() -> Result<impl Future<Output = ()>> {
     })
 }
 
-/// Listens on a thread with a runtime of its own, so that a second signal is heard while the first is obeyed, even after the
-/// end of the engine's runtime.
+/// Listens on a thread with its own runtime, so that a second signal is handled while the first is processed, even after the
+/// engine's runtime has ended.
 fn listen() -> Result<oneshot::Receiver<()>> {
-    let failed = || "failed to listen to signals".to_owned();
+    let failed = || "failed to listen for signals".to_owned();
     let mut builder = runtime::Builder::new_current_thread();
     let runtime = builder.enable_io().build().context(Kind::Input, failed)?;
     let entered = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt()).context(Kind::Input, failed)?;
     let mut terminate = signal(SignalKind::terminate()).context(Kind::Input, failed)?;
-    // Under `nohup` it stays ignored.
+    // Under `nohup` the signal stays ignored.
     let mut hangup = if is_ignored(SignalKind::hangup()) {
         None
     } else {
         Some(signal(SignalKind::hangup()).context(Kind::Input, failed)?)
     };
-    // A write beyond the limit for the size of files then fails, instead of ending the process.
+    // A write beyond the file size limit then fails instead of ending the process.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())));
     drop(entered);
     let (sender, receiver) = oneshot::channel();
@@ -87,7 +87,7 @@ fn listen() -> Result<oneshot::Receiver<()>> {
         };
         heard().await;
         interruption::request();
-        // When the work has ended, nothing waits for this any more.
+        // After the end of the work, the receiver is gone.
         let _ = sender.send(());
         let first = Instant::now();
         loop {
@@ -101,7 +101,7 @@ fn listen() -> Result<oneshot::Receiver<()>> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            // All of it belongs to the thread.
+            // The closure must own the whole runtime.
             let runtime = runtime;
             if let Some(runtime) = &runtime.0 {
                 runtime.block_on(obey);
@@ -111,8 +111,8 @@ fn listen() -> Result<oneshot::Receiver<()>> {
     Ok(receiver)
 }
 
-/// A runtime that is dropped without waiting, as where the system refuses its thread: tokio panics where it would wait within
-/// another runtime.
+/// A runtime that is dropped without waiting, for example if the system refuses its thread: waiting within another
+/// runtime makes tokio panic.
 struct Background(Option<runtime::Runtime>);
 
 impl Drop for Background {
@@ -123,7 +123,7 @@ impl Drop for Background {
     }
 }
 
-/// Returns whether this process was started with `kind` ignored; where that cannot be known, it was not.
+/// Returns whether `kind` was ignored when this process started; `false` if that is unknown.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -134,7 +134,7 @@ fn is_ignored(kind: SignalKind) -> bool {
 
 #[expect(
     clippy::exit,
-    reason = "the user has asked twice, and cleaning up takes too long"
+    reason = "a second signal demands an immediate exit, without cleanup"
 )]
 fn end_at_once() {
     wheelhouse_engine::process_tree::end_all();

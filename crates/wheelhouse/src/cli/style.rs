@@ -1,4 +1,4 @@
-//! Colours of words that say the same without them.
+//! Colors of labels. The words are the same without them.
 
 use anstyle::{AnsiColor, Style};
 
@@ -8,17 +8,17 @@ pub(crate) const HINT: Style = AnsiColor::Cyan.on_default().bold();
 pub(crate) const QUIET: Style = Style::new().dimmed();
 pub(crate) const DONE: Style = AnsiColor::Green.on_default().bold();
 
-/// `error: text`, the label in colour.
+/// Returns `label: text` with a colored label.
 pub(crate) fn labelled(style: Style, label: &str, text: &str) -> String {
     format!("{style}{label}:{style:#} {text}")
 }
 
-/// `word`, in colour.
+/// Returns `word` in color.
 pub(crate) fn painted(style: Style, word: &str) -> String {
     format!("{style}{word}{style:#}")
 }
 
-/// A line below another; an empty one stays empty.
+/// Indents a line; an empty one stays empty.
 pub(crate) fn indented(line: &str) -> String {
     if line.is_empty() {
         String::new()
@@ -27,9 +27,9 @@ pub(crate) fn indented(line: &str) -> String {
     }
 }
 
-/// `text` as a terminal may show it: without control characters but line ends, tabs and colors, and without those that
-/// reverse the direction of writing. What a build prints, or an index names, could else write to the clipboard, rename the
-/// window or overwrite what stands above.
+/// Makes `text` safe for a terminal: escapes control characters other than line breaks, tabs and colors, and characters that
+/// change the direction of writing. Output of builds and names from indexes could otherwise write to the clipboard, rename the
+/// window or overwrite other lines.
 pub(crate) fn presentable(text: &str) -> String {
     let mut presentable = String::with_capacity(text.len());
     let mut rest = text;
@@ -53,7 +53,7 @@ pub(crate) fn presentable(text: &str) -> String {
     presentable
 }
 
-/// The length of the escape sequence for a color or style at the beginning of `text`, if there is one (bytes).
+/// Returns the length in bytes of the color or style sequence at the beginning of `text`.
 fn color_length(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\x1b[")?;
     let end = parameters.find(|one: char| !one.is_ascii_digit() && one != ';')?;

@@ -1,14 +1,14 @@
-//! What one build leaves to the next: wheels that are slow to have, and the locks.
+//! The artifacts of a build for the next one: wheels that are slow to obtain, and the locks.
 //!
-//! 1. [`tidy`] leaves in the cache what the next build is quicker with, locks included.
-//! 2. [`save`] streams the cache as a tar, which the engine carries to the container of the next build.
-//! 3. [`restore`] puts it in place there, unless it is of another Python or platform.
+//! 1. [`tidy`] reduces the cache to the files that speed up the next build, and adds the locks.
+//! 2. [`save`] streams the cache as a tar archive, which the builder carries to the container of the next build.
+//! 3. [`restore`] moves it into place there, unless it is for another Python or platform.
 //!
-//! Everything lies in the cache, so that an application's own `save-artifacts` may be
+//! All files are in the cache, so that the `save-artifacts` of an application can be
 //! `tar -C /opt/app-root -cf - cache`.
 //!
-//! Engines carry artifacts at about [`CARRIED_PER_SECOND`]. Wheels that came from the index more quickly
-//! than that are better fetched again.
+//! Builders carry artifacts at about [`CARRIED_PER_SECOND`]. Wheels that an index delivers faster
+//! are fetched again instead.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -32,22 +32,22 @@ use wheelhouse_config::is_pylock_name;
 use wheelhouse_fs::input;
 use wheelhouse_store::{GarbageCollector, STORE_MTIME, Store, TEMPORARY_PREFIX};
 
-/// How many bytes of artifacts an engine saves, carries and uploads in a second; measured with the S2I
-/// tool and docker.
+/// The number of bytes per second that a builder saves, carries and uploads, measured with the S2I tool
+/// and docker.
 const CARRIED_PER_SECOND: u64 = 10_000_000;
 
-/// What became of the artifacts of an earlier build.
+/// The result of restoring artifacts.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Restored {
-    /// There were none.
+    /// There were no artifacts.
     Nothing,
-    /// They are in place, with these files in the store.
+    /// The artifacts are in place, with these files in the store.
     Everything(BTreeSet<Sha256>),
-    /// They were made for this target and are of no use for another.
+    /// The artifacts are for this other target and were discarded.
     Foreign(String),
 }
 
-/// Says how quickly files came over the network.
+/// The size and duration of downloads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Transfer {
     pub bytes: u64,
@@ -55,16 +55,16 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Returns whether an engine would have carried the same bytes more quickly.
+    /// Returns whether carrying the same bytes as artifacts would have been faster.
     #[must_use]
     pub fn is_slow(self) -> bool {
         u128::from(self.bytes) * 1000 < u128::from(CARRIED_PER_SECOND) * self.time.as_millis()
     }
 }
 
-/// Leaves in the cache the wheels that were built, those that were `restored`, and with `all` every one
-/// that is in use, and beside them the locks. Removes the directories `others` of the cache, and makes the
-/// files of the wheelhouse independent of it.
+/// Reduces the cache to wheels that were built or `restored`, with `all` to every wheel in use, and adds the
+/// locks. Removes the directories `others` of the cache, and makes the files of the wheelhouse
+/// independent of it.
 ///
 /// # Errors
 /// Fails if the cache or the wheelhouse cannot be read or written.
@@ -81,7 +81,7 @@ pub fn tidy(paths: &Paths, all: bool, restored: &BTreeSet<Sha256>, others: &[&st
     if let Some(collector) = GarbageCollector::try_lock_store(paths.cache())? {
         collector.retain(&kept, others)?;
     }
-    let failed = || "failed to tidy the image".to_owned();
+    let failed = || "failed to clean up the cache of the image".to_owned();
     for (from, to) in [
         (paths.wheelhouse(), paths.locks()),
         (paths.tools(), paths.tools()),
@@ -91,7 +91,7 @@ pub fn tidy(paths: &Paths, all: bool, restored: &BTreeSet<Sha256>, others: &[&st
     unlink_wheels(&paths.wheelhouse()).context(Kind::Publish, failed)
 }
 
-/// Leaves in the directory `to` the locks and the manifest of the wheelhouse `from`, and nothing else.
+/// Replaces the contents of `to` with the locks and the manifest of the wheelhouse `from`.
 fn keep_locks(from: &Path, to: &Path) -> io::Result<()> {
     if !from.is_dir() {
         return Ok(());
@@ -114,8 +114,8 @@ fn keep_locks(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Replaces each file of `wheelhouse` that has further names by a copy: tools that take a directory out
-/// of an image do not follow a hard link that leads out of it.
+/// Replaces hard links in `wheelhouse` with copies: tools that copy a directory out of an image do not follow
+/// hard links that leave it.
 fn unlink_wheels(wheelhouse: &Path) -> io::Result<()> {
     for entry in fs::read_dir(wheelhouse)? {
         let path = entry?.path();
@@ -132,7 +132,7 @@ fn unlink_wheels(wheelhouse: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the files of `wheelhouses`, and the wheels that were needed to build some of them.
+/// Returns the files of `wheelhouses`, and the wheels that were used to build some of them.
 fn in_use(store: &Store, wheelhouses: &[PathBuf]) -> Result<BTreeSet<Sha256>> {
     let manifests: Vec<_> = wheelhouses.iter().filter_map(|it| manifest(it)).collect();
     let files = manifests.iter().flat_map(Manifest::distributions);
@@ -151,7 +151,7 @@ fn in_use(store: &Store, wheelhouses: &[PathBuf]) -> Result<BTreeSet<Sha256>> {
     Ok(used)
 }
 
-/// Returns `name==version` of the wheel that has this metadata.
+/// Returns `name==version` of the wheel with this metadata.
 fn pinned(metadata: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(metadata);
     let name: PackageName = value(&text, "Name")?.parse().ok()?;
@@ -164,11 +164,10 @@ fn manifest(wheelhouse: &Path) -> Option<Manifest> {
     Manifest::parse(&bytes).ok()
 }
 
-/// Writes the tar of what the next build wants to `stream`. Its members have the names that they have in
-/// the image, below `cache/`.
+/// Writes the artifacts to `stream` as a tar archive, with the names that they have in the image, below `cache/`.
 ///
 /// # Errors
-/// `Publish` when something cannot be read or written.
+/// `Publish` if a file cannot be read or written.
 pub fn save(paths: &Paths, stream: impl Write) -> Result<()> {
     let mut tar = tar::Builder::new(stream);
     append_all(&mut tar, paths)
@@ -177,7 +176,7 @@ pub fn save(paths: &Paths, stream: impl Write) -> Result<()> {
 }
 
 fn append_all(tar: &mut tar::Builder<impl Write>, paths: &Paths) -> io::Result<()> {
-    // The image of the builder itself has no cache yet.
+    // The builder image itself has no cache yet.
     if paths.cache().is_dir() {
         let cache = WalkDir::new(paths.cache()).sort_by_file_name();
         for entry in cache.into_iter().filter_entry(is_kept) {
@@ -187,13 +186,13 @@ fn append_all(tar: &mut tar::Builder<impl Write>, paths: &Paths) -> io::Result<(
     Ok(())
 }
 
-/// Returns whether an entry of the cache goes into the tar: files that are locked or unfinished do not.
+/// Returns whether an entry of the cache is saved: locks and unfinished files are not.
 fn is_kept(entry: &DirEntry) -> bool {
     let name = entry.file_name().to_string_lossy();
     entry.depth() != 1 || !(name.starts_with(".lock") || name == "tmp")
 }
 
-/// Appends the file or directory at `path`, with no owner.
+/// Appends the file or directory at `path` without an owner.
 fn append(tar: &mut tar::Builder<impl Write>, root: &Path, path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let name = path.strip_prefix(root).map_err(io::Error::other)?;
@@ -211,11 +210,11 @@ fn append(tar: &mut tar::Builder<impl Write>, root: &Path, path: &Path) -> io::R
     }
 }
 
-/// Puts the artifacts of an earlier build in place if they were made for `target`, and removes the
-/// upload. They come from outside, so the store digests each file before it is used.
+/// Moves the artifacts of the previous build into place if they are for `target`, and removes the
+/// upload. They are untrusted, so the store digests each file before it is used.
 ///
 /// # Errors
-/// `Publish` when they cannot be moved.
+/// `Publish` if the artifacts cannot be moved.
 pub fn restore(paths: &Paths, target: &Target) -> Result<Restored> {
     let uploaded = paths.artifacts().join("cache");
     if !uploaded.is_dir() {
@@ -228,7 +227,7 @@ pub fn restore(paths: &Paths, target: &Target) -> Result<Restored> {
             move_contents(&locks, &paths.wheelhouse())?;
             move_contents(&uploaded, &paths.cache())?;
             distrust(&paths.cache()).context(Kind::Publish, || {
-                "failed to restore the artifacts of an earlier build".to_owned()
+                "failed to restore the artifacts of the previous build".to_owned()
             })?;
             let store = Store::open_read_only(paths.cache())?;
             Restored::Everything(store.digests()?.into_iter().collect())
@@ -236,17 +235,17 @@ pub fn restore(paths: &Paths, target: &Target) -> Result<Restored> {
         Some(of) => Restored::Foreign(of.name()),
         None => Restored::Foreign("an unknown target".to_owned()),
     };
-    // The engine removes it with the container, if we may not.
+    // If removal is not permitted, the builder removes the upload with the container.
     let _ = fs::remove_dir_all(paths.artifacts());
     Ok(restored)
 }
 
-/// Moves the time of every file below `directory`, by which the store knows that nothing wrote to it.
+/// Changes the time of every file below `directory`, which makes the store digest it again.
 fn distrust(directory: &Path) -> io::Result<()> {
     for entry in WalkDir::new(directory) {
         let entry = entry?;
         if entry.file_type().is_file() {
-            // Unlike any other time, the current one may be set by every user who may write.
+            // Every user with write permission may set the current time, but no other.
             let now = Timespec {
                 tv_sec: 0,
                 tv_nsec: UTIME_NOW,
@@ -261,7 +260,7 @@ fn distrust(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether wheels that were built for one target are right for the other.
+/// Returns whether wheels built for one target are valid for the other.
 fn is_same(one: &Target, other: &Target) -> bool {
     one.python() == other.python() && one.platform == other.platform
 }

@@ -1,6 +1,4 @@
-//! The variables of `.s2i/environment`.
-//!
-//! Responsible for its format. Never sets a variable.
+//! Parses the variables in `.s2i/environment`.
 
 use std::io;
 use std::path::Path;
@@ -10,23 +8,23 @@ use wheelhouse_types::{Kind, Result};
 
 use wheelhouse_fs::input;
 
-/// Reads the variables of the upload `source`: none if it has no such file.
+/// Reads the variables of the upload `source`, if it has any.
 ///
-/// The S2I tool sets them itself, but not every engine that keeps its contract does.
+/// The S2I tool sets them itself, but other builders that implement its contract may not.
 ///
 /// # Errors
-/// `Input` when the file is there but cannot be read.
+/// `Input` if the file exists but cannot be read.
 pub fn read(source: &Path) -> Result<Vec<(String, String)>> {
     match input::read_to_string(&source.join(".s2i/environment")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         text => text.map(|text| parse(&text)).context(Kind::Input, || {
-            "the variables of the source are lost".to_owned()
+            "failed to read the variables of the source".to_owned()
         }),
     }
 }
 
-/// Parses lines `KEY=VALUE` as the S2I tool does: white space around both is dropped, quotes are not,
-/// and a line that begins with `#` or has no `=` means nothing.
+/// Parses lines `KEY=VALUE` like the S2I tool: white space around both is removed, quotes are kept,
+/// and lines that begin with `#` or have no `=` are ignored.
 pub(super) fn parse(text: &str) -> Vec<(String, String)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines

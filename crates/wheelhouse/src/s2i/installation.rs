@@ -1,8 +1,5 @@
-//! What installing the application takes beside its requirements, as the `assemble` of sclorg's Python
-//! images does it.
-//!
-//! Responsible for their rules: `pip install .` where the source is a project, and the tools that
-//! variables ask for. Never reads the process environment and never resolves.
+//! The packages that installing an application takes besides its requirements, by the rules of the `assemble` script of
+//! sclorg's Python images: `pip install .` if the source is a project, and the tools that variables enable.
 
 use std::path::Path;
 
@@ -11,16 +8,16 @@ use wheelhouse_types::PackageName;
 use wheelhouse_config::{Dependencies, PyProject};
 use wheelhouse_fs::input;
 
-/// Lists the tools that builds of the application fetch, PEP 508 requirements separated by spaces.
+/// The tools that builds of the application fetch: PEP 508 requirements separated by spaces.
 pub const TOOLS: &str = "WHEELHOUSE_TOOLS";
 
-/// What pip installs in the build of an application that has a `pyproject.toml`.
+/// The file of a project that pip installs in the build of an application.
 const PROJECT: &str = "pyproject.toml";
 
-/// What makes the source a project of setuptools.
+/// The files of a setuptools project.
 const SETUP_FILES: [&str; 2] = ["setup.py", "setup.cfg"];
 
-/// Returns whether the build of the application in `root` runs `pip install .`; `variable` gives the
+/// Returns whether the build of the application in `root` runs `pip install .`; `variable` returns the
 /// values of variables that are set and not empty.
 pub fn is_installed(root: &Path, variable: impl Fn(&str) -> Option<String>) -> bool {
     let has = |name: &str| root.join(name).is_file();
@@ -29,18 +26,18 @@ pub fn is_installed(root: &Path, variable: impl Fn(&str) -> Option<String>) -> b
         || has(PROJECT) && is_enabled("DISABLE_PYPROJECT_TOML_PROCESSING")
 }
 
-/// Says what the project in a source tree is, as far as its files state it.
+/// The project in a source tree, as declared by its files.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProjectMetadata {
     pub name: PackageName,
     pub dependencies: Dependencies,
 }
 
-/// Reads what the project in `root` states of itself. One without a name is called `application`.
+/// Reads the metadata of the project in `root`. A project without a name is called `application`.
 pub fn stated(root: &Path) -> ProjectMetadata {
     let path = root.join(PROJECT);
     let text = input::read_to_string(&path).ok();
-    // A file that is not valid ends the build of the application, and not that of its wheelhouse.
+    // An invalid file is an error of the application's build, not of the wheelhouse.
     let project = text.and_then(|text| PyProject::parse(&path, &text).ok());
     let name = project.as_ref().and_then(|project| project.name().ok()?);
     let dependencies = project.as_ref().map(PyProject::dependencies);
@@ -58,20 +55,20 @@ pub fn stated(root: &Path) -> ProjectMetadata {
 }
 
 fn application() -> PackageName {
-    "application".parse().expect("it is a valid name")
+    "application".parse().expect("a valid name")
 }
 
-/// Holds the tools that the build of an application fetches, as PEP 508 requirements.
+/// The tools that the build of an application fetches, as PEP 508 requirements.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tools {
-    /// Those that [`TOOLS`] names.
+    /// The tools in [`TOOLS`].
     pub named: Vec<String>,
-    /// Those that other variables turn on.
+    /// The tools that other variables enable.
     pub implied: Vec<String>,
 }
 
 impl Tools {
-    /// Finds the tools; `variable` gives the values of variables that are set and not empty.
+    /// Finds the tools; `variable` returns the values of variables that are set and not empty.
     pub fn find(variable: impl Fn(&str) -> Option<String>) -> Self {
         let named = variable(TOOLS).unwrap_or_default();
         let mut implied = Vec::new();

@@ -1,16 +1,16 @@
-//! The builder roles: what a Source-to-Image builder image does beside making a wheelhouse.
+//! The steps of a Source-to-Image builder image besides building a wheelhouse.
 //!
 //! 1. [`environment`] reads the `.s2i/environment` of the upload.
-//! 2. [`move_tree`] moves the source into place, and removes it once the wheelhouse is made.
-//! 3. [`requirements`] finds out which of the files that are asked for are there, and [`installation`] what
-//!    installing the application takes beside them.
-//! 4. [`artifacts`] tidies the cache for the next build, restores it there, and streams it as a tar.
-//! 5. [`permissions`] lets the arbitrary users of a cluster do what the image's user may.
+//! 2. [`move_tree`] moves the source into place, and removes it after the build.
+//! 3. [`requirements`] determines which of the named files exist, and [`installation`] what
+//! installing the application takes besides.
+//! 4. [`artifacts`] reduces the cache for the next build, restores it there, and streams it as a tar archive.
+//! 5. [`permissions`] gives the arbitrary users of a cluster the permissions of the image's user.
 //! 6. [`server`] serves the wheelhouse.
-//! 7. [`scaffold`] gives an application the scripts that use one.
+//! 7. [`scaffold`] adds scripts to an application that is built from a wheelhouse.
 //!
-//! Never resolves, fetches or builds: the command line has that done between these steps. Never
-//! prints, and never reads the process environment.
+//! The `s2i` command builds between these steps. This module does not print, and does not read the
+//! environment of the process.
 
 pub mod artifacts;
 pub mod environment;
@@ -23,56 +23,56 @@ pub mod server;
 
 use std::path::{Path, PathBuf};
 
-/// What the image is, how to build with it, and the variables that it knows.
+/// The description of the image, its use and its variables.
 pub const USAGE: &str = include_str!("usage.txt");
 
-/// Where everything lies in a builder image. Applications rely on these places.
+/// The paths in a builder image, on which applications depend.
 #[derive(Clone, Debug)]
 pub struct Paths {
-    /// The image's application directory, `/opt/app-root`.
+    /// The application directory of the image, `/opt/app-root`.
     pub root: PathBuf,
-    /// Where the engine puts what it uploads, `/tmp`.
+    /// The directory of uploads, `/tmp`.
     pub uploads: PathBuf,
 }
 
 impl Paths {
-    /// Where the wheels go.
+    /// Returns the directory of the wheels.
     #[must_use]
     pub fn wheelhouse(&self) -> PathBuf {
         self.root.join("wheelhouse")
     }
 
-    /// The root of the store.
+    /// Returns the root of the cache.
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
     }
 
-    /// Where the locks and the manifest of the wheelhouse are kept for the next build.
+    /// Returns the directory that keeps the locks and the manifest of the wheelhouse for the next build.
     #[must_use]
     pub fn locks(&self) -> PathBuf {
         self.cache().join("wheelhouse")
     }
 
-    /// The wheelhouse of pip, setuptools and wheel.
+    /// Returns the wheelhouse of pip, setuptools and wheel.
     #[must_use]
     pub fn tools(&self) -> PathBuf {
         self.cache().join("tools")
     }
 
-    /// The application, as it was uploaded.
+    /// Returns the uploaded application.
     #[must_use]
     pub fn source(&self) -> PathBuf {
         self.uploads.join("src")
     }
 
-    /// What an earlier build has saved, as it was uploaded.
+    /// Returns the uploaded artifacts of the previous build.
     #[must_use]
     pub fn artifacts(&self) -> PathBuf {
         self.uploads.join("artifacts")
     }
 
-    /// The same places as seen from `directory`, if they are relative.
+    /// Resolves relative paths against `directory`.
     #[must_use]
     pub fn from(&self, directory: &Path) -> Self {
         Self {

@@ -1,7 +1,7 @@
-//! Moving a tree to where another one may be already.
+//! Moves a directory tree into an existing one.
 //!
-//! Responsible for what `mv` cannot: a directory that is there is filled rather than refused, and what
-//! lies in another layer of the image or on another device is copied. Never follows a link.
+//! Unlike `mv`, it merges directories that exist, and copies across layers of an image and devices. It does not follow
+//! links.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use fs_err as fs;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-/// The files and directories that a move brought to their destination.
+/// The moved files and directories, at their destination.
 #[derive(Debug, Default)]
 pub struct Moved(Vec<PathBuf>);
 
@@ -21,10 +21,10 @@ impl Moved {
         self.0.is_empty()
     }
 
-    /// Removes everything that was moved, and leaves what was there before.
+    /// Removes everything that was moved, and keeps everything else.
     ///
     /// # Errors
-    /// `Publish` when something cannot be removed.
+    /// `Publish` if a file cannot be removed.
     pub fn remove(self) -> Result<()> {
         for path in self.0 {
             let removed = if is_directory(&path) {
@@ -40,11 +40,11 @@ impl Moved {
     }
 }
 
-/// Moves everything in `source`, hidden files too, into `destination`. What is there under the same name
-/// is replaced, or filled if both are directories.
+/// Moves the contents of `source`, including hidden files, into `destination`. Existing files are
+/// replaced, and existing directories are merged.
 ///
 /// # Errors
-/// `Publish` when something cannot be moved.
+/// `Publish` if a file cannot be moved.
 pub fn move_contents(source: &Path, destination: &Path) -> Result<Moved> {
     let mut moved = Moved::default();
     let filled = fill(destination, source, &mut moved);
@@ -54,7 +54,7 @@ pub fn move_contents(source: &Path, destination: &Path) -> Result<Moved> {
     Ok(moved)
 }
 
-/// Moves what is in `source` into `destination`, which is made if need be.
+/// Moves the contents of `source` into `destination`, which is created if necessary.
 fn fill(destination: &Path, source: &Path, moved: &mut Moved) -> io::Result<()> {
     let entries = match fs::read_dir(source) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -77,7 +77,7 @@ fn move_entry(source: &Path, destination: &Path, moved: &mut Moved) -> io::Resul
         (true, true) => return merge(source, destination, moved),
         (true, false) => remove_if_there(destination)?,
         (false, true) => fs::remove_dir_all(destination)?,
-        // Renaming replaces it.
+        // Renaming replaces the destination.
         (false, false) => {}
     }
     moved.0.push(destination.to_owned());
@@ -104,8 +104,8 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Moves a file or a link by copying it. Permissions and modification time go with a file: the store
-/// knows by the time what nobody has written to.
+/// Copies a file or a link. Permissions and the modification time are preserved, because the store
+/// detects changes by the time.
 fn copy(source: &Path, destination: &Path) -> io::Result<()> {
     remove_if_there(destination)?;
     let metadata = fs::symlink_metadata(source)?;
@@ -133,7 +133,7 @@ mod tests {
         std::fs::read_to_string(path).unwrap()
     }
 
-    /// Two trees with files, links and directories in each other's way.
+    /// Creates two trees with conflicting files, links and directories.
     fn trees(source: &Path, destination: &Path) {
         write(&source.join("a.txt"), "new");
         write(&source.join(".s2i/wheelhouse/x.whl"), "wheel");

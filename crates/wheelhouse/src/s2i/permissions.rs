@@ -1,8 +1,7 @@
-//! Permissions for arbitrary users: a cluster runs an image as a user of its own choice in group 0, if
-//! it is one of `OpenShift`.
+//! Permissions for clusters such as `OpenShift`, which run an image as an arbitrary user in group 0.
 //!
-//! Responsible for giving the group what the owner has. Never takes a permission away, never touches
-//! what belongs to another user, and never follows a link.
+//! Gives the group the permissions of the owner. It removes no permissions, skips files of other
+//! users, and does not follow links.
 
 use std::fs::Permissions;
 use std::io;
@@ -14,10 +13,10 @@ use walkdir::WalkDir;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-/// Gives the group of everything in `directory`, and of itself, what its owner may do.
+/// Gives the group of `directory`, and of everything below it, the permissions of the owner.
 ///
 /// # Errors
-/// `Publish` when permissions cannot be seen or set.
+/// `Publish` if permissions cannot be read or changed.
 pub fn share(directory: &Path) -> Result<()> {
     let owner = rustix::process::geteuid().as_raw();
     for entry in WalkDir::new(directory) {

@@ -1,8 +1,7 @@
-//! Which files of the source a build is for.
+//! Selects the requirements files of a source.
 //!
-//! Responsible for telling the files that `REQUIREMENTS_FILE` names and that are there from those that
-//! are missing, which is no failure here: one image builds many applications with the same variables.
-//! Never reads them.
+//! Files in `REQUIREMENTS_FILE` that do not exist are not an error: one image builds many applications with the same
+//! variables.
 
 use std::path::Path;
 
@@ -10,24 +9,24 @@ use wheelhouse_types::{Error, Kind, Result};
 
 use wheelhouse_config::{ApplicationSource, find_application_source};
 
-/// What says what the application requires.
+/// The source of the application's requirements.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RequirementsSource {
-    /// These files, and those that are named but not there.
+    /// The files that exist, and those that are missing.
     Named {
         files: Vec<String>,
         missing: Vec<String>,
     },
     /// The `requirements.txt` of the source, or its lock.
     Source,
-    /// The project that the source is.
+    /// The project in the source tree.
     Project,
 }
 
 /// Finds the requirements of the application in `root`; `named` is the value of `REQUIREMENTS_FILE`.
 ///
 /// # Errors
-/// `Input` when there are none at all.
+/// `Input` if there are no requirements.
 pub fn find(root: &Path, named: Option<&str>) -> Result<RequirementsSource> {
     let is_file = |path: &Path| path.is_file();
     let names = named.unwrap_or_default().split_whitespace();
@@ -37,13 +36,13 @@ pub fn find(root: &Path, named: Option<&str>) -> Result<RequirementsSource> {
     if !files.is_empty() {
         return Ok(RequirementsSource::Named { files, missing });
     }
-    // With nothing but missing files named, the error names them.
+    // If no named file exists, the error lists them.
     let found = find_application_source(root, named, is_file);
     match found {
         Ok(ApplicationSource::Project(_)) => Ok(RequirementsSource::Project),
         Ok(_) => Ok(RequirementsSource::Source),
         Err(error) => {
-            let message = format!("there are no requirements: {error}");
+            let message = format!("no requirements found: {error}");
             Err(Error::new(Kind::Input, message).with_hint(
                 "Add a requirements.txt to the source, or name its files in REQUIREMENTS_FILE.",
             ))

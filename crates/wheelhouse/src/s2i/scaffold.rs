@@ -1,8 +1,6 @@
-//! The scripts by which an application is built from a wheelhouse, and with which it can itself be the
-//! source of one.
+//! The scripts that build an application from a wheelhouse, and the variable with which other scripts find the wheelhouse.
 //!
-//! Responsible for their contents and for writing them, and for the variable by which builds that run other
-//! scripts find the wheelhouse. What is in `.s2i/environment` already stays.
+//! Existing contents of `.s2i/environment` are kept.
 
 use std::io;
 use std::path::Path;
@@ -14,29 +12,30 @@ use super::environment;
 use wheelhouse_fs::input;
 use wheelhouse_publish::write_file;
 
-/// Path below the application's directory, and contents.
+/// The paths in the application's directory, and their contents.
 const SCRIPTS: [(&str, &str); 2] = [
     (".s2i/bin/assemble", include_str!("scaffold/assemble")),
     (".s2i/bin/run", include_str!("scaffold/run")),
 ];
 
-/// The variables of the application's builds and of its image, below its directory.
+/// The file with the variables of the application's builds and image.
 const ENVIRONMENT: &str = ".s2i/environment";
 
-/// Names the wheelhouse; pip passes over a directory that is not there.
+/// The variable that names the wheelhouse; pip ignores a directory that does not exist.
 const VARIABLE: (&str, &str) = ("PIP_FIND_LINKS", ".s2i/wheelhouse");
 
 /// Writes the scripts below `directory`, adds the variable to its `.s2i/environment` unless that sets it,
-/// and returns the paths of what has changed. With `force` the application's own scripts of these names
-/// are replaced.
+/// and returns the changed paths. With `force`, existing scripts are replaced.
 ///
 /// # Errors
-/// `Input` when there is no such directory, or the application has a script of its own, and nothing is
-/// written then; `Publish` when a file cannot be written.
+/// `Input` if the directory does not exist, or if the application has other scripts, in which case nothing is
+/// written; `Publish` if a file cannot be written.
 pub fn write(directory: &Path, force: bool) -> Result<Vec<&'static str>> {
     if !directory.is_dir() {
         let message = format!("`{}` is not a directory", directory.display());
-        return Err(Error::new(Kind::Input, message).with_hint("Name the application's directory."));
+        return Err(
+            Error::new(Kind::Input, message).with_hint("Pass the directory of the application.")
+        );
     }
     let mut missing = Vec::new();
     let mut own = Vec::new();
@@ -51,14 +50,14 @@ pub fn write(directory: &Path, force: bool) -> Result<Vec<&'static str>> {
     }
     if let Some(first) = own.first() {
         let message = format!(
-            "`{}` has `{}` already",
+            "`{}` already has `{}`",
             directory.display(),
             own.join("`, `")
         );
         let role = first.rsplit('/').next().unwrap_or_default();
         return Err(Error::new(Kind::Input, message).with_hint(format!(
-            "Replace with --force, or keep it and add `if [ -d /opt/app-root/wheelhouse ]; then exec \
-             /opt/app-root/s2i/{role}; fi` at its start; docs/how-to/s2i.md says what else the scripts do."
+            "Replace it with --force, or keep it and add `if [ -d /opt/app-root/wheelhouse ]; then exec \
+             /opt/app-root/s2i/{role}; fi` at its start; see docs/how-to/s2i.md for what else the scripts do."
         )));
     }
     let environment = with_variable(&directory.join(ENVIRONMENT))?;
@@ -73,7 +72,7 @@ pub fn write(directory: &Path, force: bool) -> Result<Vec<&'static str>> {
     Ok(written)
 }
 
-/// Returns what the file at `path` has, and the variable after it; `None` if it sets the variable.
+/// Returns the contents of `path` with the variable added; `None` if they set it already.
 fn with_variable(path: &Path) -> Result<Option<Vec<u8>>> {
     let (name, value) = VARIABLE;
     let mut text = match input::read(path) {

@@ -1,8 +1,7 @@
-//! A small HTTP server for one wheelhouse: its simple index, its files and a health page.
+//! An HTTP server for one wheelhouse: its simple index, its files and a health page.
 //!
-//! Responsible for what is at which path ([`route`], a pure function), and for streaming it. It serves
-//! the files that the manifest names as they are, and follows no link, so it never leaves the directory. Only what is
-//! certainly not there is answered with 404, which installers take for an answer.
+//! [`route`] maps paths to files. Only files in the manifest are served, and links are not followed, so requests cannot leave
+//! the directory. The status 404, which installers treat as an answer, is only used for files that certainly do not exist.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -34,17 +33,17 @@ use wheelhouse_publish::simple_index;
 const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
-/// The index as JSON (PEP 691).
+/// The content type of the index as JSON (PEP 691).
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
 type Body = http_body_util::combinators::BoxBody<Bytes, io::Error>;
 
-/// The time-outs of the server.
+/// The timeouts of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerTimeouts {
-    /// A client that takes nothing for so long is dropped.
+    /// The time after which a client that does not read is dropped.
     pub stalled: Duration,
-    /// Transfers may take so long to finish when the server is to stop.
+    /// The time for transfers to finish after the server is stopped.
     pub stopping: Duration,
 }
 
@@ -52,28 +51,28 @@ impl Default for ServerTimeouts {
     fn default() -> Self {
         Self {
             stalled: Duration::from_secs(30),
-            // Kubernetes kills a process 30 s after it was to stop.
+            // Kubernetes kills a process 30 s after stopping it.
             stopping: Duration::from_secs(25),
         }
     }
 }
 
-/// What a path stands for.
+/// The resource of a path.
 #[derive(Debug, PartialEq, Eq)]
 enum Route {
-    /// Answers 200 as long as the server runs.
+    /// A page with status 200 while the server runs.
     Health,
-    /// The page that links to every distribution, which `--find-links` takes.
+    /// The page with links to all distributions, for `--find-links`.
     Links,
-    /// This page of the index; the name is without its ending.
+    /// A page of the index; the name has no extension.
     Page(PathBuf),
-    /// This file at the top.
+    /// A file in the wheelhouse.
     File(String),
     Redirect(String),
     NotFound,
 }
 
-/// Finds out what `path`, as it stands in a request, means.
+/// Determines the resource of the request path `path`.
 fn route(path: &str) -> Route {
     let Ok(decoded) = percent_decode_str(path).decode_utf8() else {
         return Route::NotFound;
@@ -96,7 +95,7 @@ fn route(path: &str) -> Route {
     }
 }
 
-/// Whether who accepts `accept` would rather have JSON than HTML.
+/// Returns whether the `Accept` header prefers JSON to HTML.
 fn prefers_json(accept: &str) -> bool {
     let quality = |wanted: &[&str]| {
         let offers = accept.split(',').filter_map(|offer| {
@@ -112,8 +111,8 @@ fn prefers_json(accept: &str) -> bool {
     json > 0.0 && json >= quality(&["text/html", "application/vnd.pypi.simple.v1+html"])
 }
 
-/// Serves the wheelhouse in `directory` until `stop` ends, and transfers that are under way then to their ends. A
-/// connection that fails harms no other.
+/// Serves the wheelhouse in `directory` until `stop` completes, and then finishes transfers in progress. A
+/// failed connection does not affect others.
 pub async fn serve(
     listener: TcpListener,
     directory: PathBuf,
@@ -124,7 +123,7 @@ pub async fn serve(
         directory,
         served: Mutex::default(),
     });
-    // Each connection on which something was asked for holds a sender.
+    // Each connection holds a sender while a request is processed.
     let (busy, mut all_over) = mpsc::channel::<Infallible>(1);
     let (stopping, is_stopping) = watch::channel(());
     let mut stop = std::pin::pin!(stop);
@@ -134,11 +133,11 @@ pub async fn serve(
             () = &mut stop => break,
         };
         let Ok((connection, _)) = accepted else {
-            // Out of file descriptors, most likely: some are free again in a moment.
+            // File descriptors are probably exhausted, and may be available again soon.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        // Without them answers are late, and clients that read nothing stay.
+        // Without these options responses are delayed, and clients that do not read are not detected.
         let _ = connection.set_nodelay(true);
         let _ = drop_if_stalled(&connection, retry.stalled);
         let (wheelhouse, busy) = (Arc::clone(&wheelhouse), busy.downgrade());
@@ -155,7 +154,7 @@ pub async fn serve(
                 .serve_connection(TokioIo::new(connection), service);
             let mut connection = std::pin::pin!(connection);
             tokio::select! {
-                // A client that goes away, or speaks no HTTP, cannot be told.
+                // Errors of a client that disconnects, or does not use HTTP, cannot be reported to it.
                 _ = connection.as_mut() => {}
                 _ = is_stopping.changed() => {
                     connection.as_mut().graceful_shutdown();
@@ -168,7 +167,7 @@ pub async fn serve(
     let _ = tokio::time::timeout(retry.stopping, all_over.recv()).await;
 }
 
-/// Has the kernel end `connection` when its other end has taken nothing for `limit`.
+/// Makes the kernel close `connection` if the peer acknowledges nothing within `limit`.
 fn drop_if_stalled(connection: &TcpStream, limit: Duration) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
@@ -178,21 +177,21 @@ fn drop_if_stalled(connection: &TcpStream, limit: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// The directory, and what of it is served.
+/// The directory, and the files that are served.
 struct ServedDirectory {
     directory: PathBuf,
-    /// The files that the manifest names, and the state that the manifest had.
+    /// The files in the manifest, and the version of the manifest.
     served: Mutex<Option<(FileVersion, Arc<ServedFiles>)>>,
 }
 
-/// The values that tell one state of a file from another.
+/// The values that identify a version of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct FileVersion(Option<SystemTime>, u64, u64);
 
 /// The names of files, relative to the wheelhouse.
 struct ServedFiles {
     distributions: BTreeSet<String>,
-    /// `None` without a manifest: any page is served then.
+    /// The other files; `None` without a manifest, when any page is served.
     others: Option<BTreeSet<String>>,
 }
 
@@ -207,7 +206,7 @@ impl ServedFiles {
 }
 
 impl ServedDirectory {
-    /// Returns what is served.
+    /// Returns the files that are served.
     fn served(&self) -> io::Result<Arc<ServedFiles>> {
         use std::os::unix::fs::MetadataExt as _;
         let path = self.directory.join(MANIFEST_NAME);
@@ -238,7 +237,7 @@ impl ServedDirectory {
         Ok(now)
     }
 
-    /// Returns what is served of a directory without a manifest.
+    /// Returns the files that are served of a directory without a manifest.
     fn found(&self) -> io::Result<Arc<ServedFiles>> {
         let mut distributions = BTreeSet::new();
         for entry in fs_err::read_dir(&self.directory)? {
@@ -255,7 +254,7 @@ impl ServedDirectory {
         }))
     }
 
-    /// Opens the regular file `name`, if it is served. No part of its path may be a link.
+    /// Opens the regular file `name`, if it is served. No component of its path may be a link.
     fn open(&self, name: &Path) -> io::Result<File> {
         let is_served = match name.to_str() {
             Some(name) => self.served()?.has(name),
@@ -273,7 +272,7 @@ impl ServedDirectory {
                 directory = rustix::fs::openat(&directory, part, flags, Mode::empty())?;
                 continue;
             }
-            // Opening something else could wait for ever, or wake what waits at its other end.
+            // Opening another kind of file could block, or affect the process at the other end.
             let state = rustix::fs::statat(&directory, part, AtFlags::SYMLINK_NOFOLLOW)?;
             if FileType::from_raw_mode(state.st_mode) != FileType::RegularFile {
                 break;
@@ -350,11 +349,11 @@ fn text(status: StatusCode, kind: &str, text: impl Into<Bytes>) -> Response<Body
     *response.status_mut() = status;
     response
         .headers_mut()
-        .insert(CONTENT_TYPE, kind.parse().expect("a kind of content"));
+        .insert(CONTENT_TYPE, kind.parse().expect("a valid content type"));
     response
 }
 
-/// The answer to a request that failed with `error`.
+/// Returns the response to a request that failed with `error`.
 fn failed(error: &io::Error) -> Response<Body> {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     match errno {
@@ -397,7 +396,7 @@ async fn blocking<Output: Send + 'static>(
     tokio::task::spawn_blocking(work).await?
 }
 
-/// The page with a link to each of `distributions`.
+/// Returns the page with a link to each of `distributions`.
 fn links(distributions: &BTreeSet<String>) -> String {
     let mut page =
         "<!DOCTYPE html>\n<title>Wheelhouse</title>\n<p><a href=\"simple/\">Simple index</a></p>\n"

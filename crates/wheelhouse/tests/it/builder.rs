@@ -111,7 +111,7 @@ fn reports_failures_last() {
         (
             "",
             Network::None,
-            &["there are no requirements", "REQUIREMENTS_FILE"],
+            &["no requirements found", "REQUIREMENTS_FILE"],
         ),
         ("./broken\n", Network::Host, &["broken", "broken.c"]),
         (

@@ -96,15 +96,15 @@ fn missing_inputs_are_an_error() {
     let finished = run(&sandbox, "build");
     finished.assert_exit(2);
     insta::assert_snapshot!(redacted(&sandbox, &finished.stderr), @"
-    error: there is nothing to build from: `SANDBOX` has none of `pylock.toml`, `requirements.txt`, `uv.lock`, `poetry.lock`, `Pipfile.lock`, `pyproject.toml`, `setup.py`
-    hint: Name requirements, a file with -r FILE, or an application's tree with --source DIR.
+    error: no requirements to build: `SANDBOX` contains none of `pylock.toml`, `requirements.txt`, `uv.lock`, `poetry.lock`, `Pipfile.lock`, `pyproject.toml`, `setup.py`
+    hint: Pass requirements, a file with -r FILE, or the directory of an application with --source DIR.
     ");
     sandbox.write("pylock.toml", "lock-version = '1.0'\n");
     let finished = run(&sandbox, "lock --check");
     finished.assert_exit(2);
     insta::assert_snapshot!(redacted(&sandbox, &finished.stderr), @"
-    error: there is nothing to build from: `SANDBOX` has none of `requirements.txt`, `pyproject.toml`, `setup.py`
-    hint: Name requirements, a file with -r FILE, or an application's tree with --source DIR.
+    error: no requirements to build: `SANDBOX` contains none of `requirements.txt`, `pyproject.toml`, `setup.py`
+    hint: Pass requirements, a file with -r FILE, or the directory of an application with --source DIR.
     ");
     let json = run(&sandbox, "build --json -r absent.txt");
     json.assert_exit(2);
@@ -367,7 +367,7 @@ fn warns_about_options_with_unexpected_effect() {
         warnings,
         [
             "warning: `r.txt` line 1: `--pre` has no effect beside a requirement",
-            "warning: --find-links `absent` is not there",
+            "warning: --find-links `absent` does not exist",
         ]
     );
     let remote = run(
@@ -392,7 +392,7 @@ fn accepts_pip_options_without_effect() {
     assert_eq!(
         notes.collect::<Vec<_>>(),
         [
-            "warning: options of pip without effect: `--no-input`, `--disable-pip-version-check`, `--no-clean`, `--exists-action`"
+            "warning: pip options without effect: `--no-input`, `--disable-pip-version-check`, `--no-clean`, `--exists-action`"
         ]
     );
     run(&sandbox, &format!("--no-input {OFFLINE} acme")).assert_success();
@@ -473,7 +473,7 @@ fn error_names_requirements_frozen_by_conda() {
     let finished = run(&sandbox, &format!("{OFFLINE} -r r.txt"));
     finished.assert_exit(2);
     insta::assert_snapshot!(finished.stderr, @"
-    error: packages of conda are named by the directories in which they were built, which are not there
+    error: the requirements name build directories of conda packages, which do not exist
       `six @ file:///croot/six_1644875935023/work` in r.txt:2
       `attrs @ file:///home/conda/feedstock_root/build_artifacts/attrs_1/work` in r.txt:3
     hint: `pip freeze` has written them. Write `six==VERSION` instead; `pip list --format=freeze` in that environment prints all lines so.

@@ -309,7 +309,7 @@ fn rejects_lock_combined_with_requirements() {
         .assert_error_names(&["`uv.lock`", "`gamma`", "a lock is complete"]);
     let run = sandbox.build(&index, &["--lock", "nowhere.lock"]);
     run.assert_exit(2)
-        .assert_error_names(&["the lock `nowhere.lock` is not there"]);
+        .assert_error_names(&["the lock `nowhere.lock` does not exist"]);
 }
 
 /// Returns a `uv.lock`, a `pylock.toml` and one with an archive, each for `alpha` alone, which state `size`.

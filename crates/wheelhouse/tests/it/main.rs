@@ -29,6 +29,7 @@ mod malicious_archives;
 mod network;
 mod openshift;
 mod openshift_builds;
+mod output;
 mod output_directory;
 mod pip_compatibility;
 mod pip_oracle;

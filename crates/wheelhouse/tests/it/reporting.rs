@@ -90,10 +90,10 @@ fn doubly_verbose_run_prints_log() {
     let sandbox = Sandbox::new();
     let run = sandbox.build(&index, &["alpha", "-vv"]);
     run.assert_success();
-    assert!(run.stderr.contains(" DEBUG "), "{}", run.stderr);
+    assert!(run.stderr.contains("DEBUG "), "{}", run.stderr);
     assert!(run.stderr.contains("/alpha/"), "{}", run.stderr);
     let run = sandbox.build(&index, &["alpha", "-v"]);
-    assert!(!run.stderr.contains(" DEBUG "), "{}", run.stderr);
+    assert!(!run.stderr.contains("DEBUG "), "{}", run.stderr);
 }
 
 #[test]

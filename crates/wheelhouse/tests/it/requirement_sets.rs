@@ -213,8 +213,8 @@ fn warns_about_missing_build_requirements_and_tools() {
     let finished = image.assemble();
     finished.assert_success();
     for lacked in [
-        "the wheelhouse lacks what building the application requires",
-        "the wheelhouse lacks the tools of the application's build",
+        "the wheelhouse lacks the build dependencies of the application",
+        "the wheelhouse lacks the tools for building the application",
     ] {
         assert!(finished.stderr.contains(lacked), "{}", finished.stderr);
     }

@@ -179,7 +179,7 @@ fn finds_requirements_by_name() {
     image.index.add(&Wheel::new("alpha", "1.0"));
     image.index.add(&Wheel::new("beta", "1.0"));
     image.assemble().assert_exit(2).assert_error_names(&[
-        "there are no requirements",
+        "no requirements found",
         "hint:",
         "REQUIREMENTS_FILE",
     ]);
@@ -194,7 +194,7 @@ fn finds_requirements_by_name() {
     assert!(
         finished
             .stderr
-            .contains("`missing.txt` of REQUIREMENTS_FILE is not there"),
+            .contains("`missing.txt` in REQUIREMENTS_FILE does not exist"),
         "{}",
         finished.stderr
     );

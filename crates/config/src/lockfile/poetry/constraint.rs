@@ -1,7 +1,6 @@
-//! Poetry's version constraints: `^1.2`, `~1.2`, `1.2.*`, `>=1,<2 || >=3`.
+//! Poetry's version constraints, such as `^1.2`, `~1.2`, `1.2.*` and `>=1,<2 || >=3`.
 //!
-//! Responsible for turning them into alternatives of PEP 440 specifiers, and those of Python into a
-//! marker. Never compares constraints with one another.
+//! Converts them to alternatives of PEP 440 specifiers, and those of Python to a marker.
 
 use wheelhouse_types::{Error, Kind, MarkerTree, Result, Version, VersionSpecifiers, marker};
 
@@ -10,10 +9,10 @@ use wheelhouse_types::{Error, Kind, MarkerTree, Result, Version, VersionSpecifie
 pub(super) struct Constraint(Vec<Vec<String>>);
 
 impl Constraint {
-    /// Parses what a dependency says of versions.
+    /// Parses the constraint of a dependency.
     ///
     /// # Errors
-    /// It is no constraint.
+    /// The text is not a version constraint.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let bare = text.trim();
         let bare = bare
@@ -32,7 +31,7 @@ impl Constraint {
         });
         parsed
             .map(Self)
-            .ok_or_else(|| Error::new(Kind::Input, format!("`{text}` is no version constraint")))
+            .ok_or_else(|| Error::new(Kind::Input, format!("`{text}` is not a version constraint")))
     }
 
     pub(super) fn allows(&self, version: &Version) -> bool {
@@ -45,7 +44,7 @@ impl Constraint {
             .any(|alternative| alternative.iter().all(fits))
     }
 
-    /// The marker of a constraint on Python.
+    /// Converts a constraint on Python to a marker.
     pub(super) fn python_marker(&self) -> Result<MarkerTree> {
         let mut any = MarkerTree::FALSE;
         for alternative in &self.0 {
@@ -65,7 +64,7 @@ impl Constraint {
 
 fn parse_alternative(text: &str) -> Option<Vec<String>> {
     let mut specifiers = Vec::new();
-    // A space separates as a comma does, except behind an operator.
+    // A space is a separator like a comma, except after an operator.
     let mut operator = String::new();
     for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
         let word = format!("{operator}{word}");
@@ -104,7 +103,7 @@ fn parse_one(text: &str) -> Option<Vec<String>> {
     }])
 }
 
-/// The first version that a caret excludes: the one that raises the first number but zero.
+/// Returns the first version that a caret excludes: the first nonzero number is incremented.
 fn caret(text: &str) -> Option<String> {
     let version: Version = text.parse().ok()?;
     let release = version.release().to_vec();
@@ -115,7 +114,7 @@ fn caret(text: &str) -> Option<String> {
     Some(raise(&release, raised))
 }
 
-/// The first version that a tilde excludes: the one that raises the second number, if there is one.
+/// Returns the first version that a tilde excludes: the second number, if any, is incremented.
 fn tilde(text: &str) -> Option<String> {
     let version: Version = text.parse().ok()?;
     let release = version.release().to_vec();

@@ -1,8 +1,7 @@
-//! Whether a `poetry.lock` still fits the `pyproject.toml` beside it.
+//! Checks whether a `poetry.lock` matches the `pyproject.toml` next to it.
 //!
-//! Poetry notes the digest of what counts of `pyproject.toml`, written as JSON. What counts has
-//! changed over time: one of the ways must give the digest. Never tells which entry has changed
-//! unless a dependency is missing altogether.
+//! Poetry records the digest of the relevant contents, written as JSON. The relevant contents depend on the version of
+//! Poetry: one of the variants must match.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +13,7 @@ use wheelhouse_types::toml_reader::TomlReader;
 use super::super::outdated;
 use super::super::python_json::{self, PythonJson, SPACED};
 
-/// The keys of `[tool.poetry]` that have always counted, even when they are not there.
+/// The keys of `[tool.poetry]` that are always relevant, even if they do not exist.
 const LEGACY_KEYS: [&str; 4] = ["dependencies", "source", "extras", "dev-dependencies"];
 
 const PROJECT_KEYS: [&str; 3] = ["requires-python", "dependencies", "optional-dependencies"];
@@ -22,11 +21,11 @@ const PROJECT_KEYS: [&str; 3] = ["requires-python", "dependencies", "optional-de
 /// Compares the digest of the lock with that of `document`.
 ///
 /// # Errors
-/// They differ.
+/// The digests differ.
 pub(super) fn check(metadata: &TomlReader<'_>, document: &Table) -> Result<()> {
     let locked = metadata.required_string("content-hash")?;
     let of = |with_groups, with_group_key| digest(document, with_groups, with_group_key);
-    // Since Poetry 2.3, since 1.2, and before.
+    // The variants since Poetry 2.3, since 1.2, and before.
     if [of(true, true), of(false, true), of(false, false)]
         .iter()
         .any(|digest| digest == locked)
@@ -64,7 +63,7 @@ fn digest(document: &Table, with_groups: bool, with_group_key: bool) -> String {
 
 type Object<'a> = BTreeMap<String, PythonJson<'a>>;
 
-/// What counts, as one object: that of `[tool.poetry]` alone where nothing else counts.
+/// Returns the relevant contents as one object: that of `[tool.poetry]` if nothing else is relevant.
 fn content<'a>(
     project: Object<'a>,
     groups: Option<&'a Table>,

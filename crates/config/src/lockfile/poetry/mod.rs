@@ -1,9 +1,8 @@
-//! `poetry.lock`: packages of all groups and extras, since Poetry 2 with the groups and markers of
-//! each.
+//! Reads `poetry.lock`.
 //!
-//! Since lock version 2.1 each package says where it is wanted. Before, only the `pyproject.toml`
-//! beside the lock does: the graph is walked from there (`walk`). Groups other than `main` are
-//! taken by `--group`. Never includes the project itself.
+//! Since lock version 2.1 each package has groups and markers. Before that version, the graph is traversed from the
+//! `pyproject.toml` next to the lock (`v1_graph`). Groups other than `main` are selected by `--group`. The project itself
+//! is not included.
 
 mod constraint;
 mod content_hash;
@@ -47,7 +46,7 @@ pub(super) fn read(file: &LockFile<'_>, selection: &Selection) -> Result<LockReq
     Ok(contents)
 }
 
-/// When each package is wanted.
+/// Returns the marker that selects each package.
 fn markers(
     root: &TomlReader<'_>,
     packages: &[PoetryPackage<'_>],
@@ -75,19 +74,20 @@ fn check_version(metadata: &TomlReader<'_>) -> Result<()> {
             return Ok(());
         }
         let error = metadata.error("lock-version", "is missing");
-        return Err(error.with_hint("Make the lock anew with `poetry lock`."));
+        return Err(error.with_hint("Update the lock with `poetry lock`."));
     };
     if matches!(version.release().first(), Some(1 | 2)) {
         return Ok(());
     }
     let error = metadata.error("lock-version", &format!("\"{version}\" is not supported"));
-    Err(error.with_hint("Only versions 1 and 2 of poetry.lock are known."))
+    Err(error.with_hint("Only versions 1 and 2 of poetry.lock are supported."))
 }
 
 fn needs_project() -> Error {
-    let message = "before lock-version 2.1 only the pyproject.toml beside it says what is wanted, and there is none";
+    let message =
+        "a lock before lock-version 2.1 needs the pyproject.toml beside it, which does not exist";
     Error::new(Kind::Input, message)
-        .with_hint("Put the pyproject.toml beside the lock, or run `poetry lock` of Poetry 2.")
+        .with_hint("Put the pyproject.toml beside the lock, or run `poetry lock` with Poetry 2.")
 }
 
 fn check_extras(root: &TomlReader<'_>, selection: &Selection) -> Result<()> {
@@ -100,7 +100,7 @@ fn check_extras(root: &TomlReader<'_>, selection: &Selection) -> Result<()> {
     }
 }
 
-/// A group without packages is known by the `pyproject.toml` alone.
+/// Checks that the selected groups exist. A group without packages is only in the `pyproject.toml`.
 fn check_groups(
     packages: &[PoetryPackage<'_>],
     project: Option<&Table>,
@@ -116,7 +116,7 @@ fn check_groups(
     }
 }
 
-/// When a package that says its groups is wanted.
+/// Returns the marker of a package with groups.
 fn own_marker(package: &PoetryPackage<'_>, selection: &Selection) -> Result<MarkerTree> {
     let is_extra = |name: &ExtraName| selection.extras.contains(name);
     let mut wanted = MarkerTree::FALSE;

@@ -1,7 +1,7 @@
 //! The packages of a `poetry.lock`: versions, sources and files.
 //!
-//! Files have stood in three places: with the package, in `metadata.files`, and as digests alone in
-//! `metadata.hashes`. Never follows a dependency.
+//! Depending on the version of the lock, files are in the package, in `metadata.files`, or only as hashes in
+//! `metadata.hashes`.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use wheelhouse_types::{GroupName, MarkerTree, PackageName, Result, Version, mark
 use super::super::pin::PinKind;
 use crate::pypi::PYPI;
 
-/// One entry of `package`.
+/// An entry of `package`.
 pub(super) struct PoetryPackage<'a> {
     pub(super) entry: TomlReader<'a>,
     pub(super) name: PackageName,
@@ -38,12 +38,12 @@ impl PoetryPackage<'_> {
         let groups = groups.collect::<Result<_, _>>();
         groups.map_err(|error| {
             self.entry
-                .error("groups", "has a wrong name")
+                .error("groups", "has an invalid name")
                 .caused_by(error)
         })
     }
 
-    /// The marker of the package in `group`: one for all groups, or a table of them.
+    /// Returns the marker of the package in `group`: one for all groups, or a table by group.
     pub(super) fn marker(&self, group: &GroupName) -> Result<MarkerTree> {
         let wrong = |error| self.entry.error("markers", "is invalid").caused_by(error);
         let text = match self.entry.value("markers") {
@@ -74,7 +74,7 @@ impl PoetryPackage<'_> {
         }
     }
 
-    /// The URL of the index that has the package, if it comes from one.
+    /// Returns the URL of the index of the package, if it is from one.
     pub(super) fn index(&self) -> Result<Option<&str>> {
         let Some(source) = self.entry.entry("source")? else {
             return Ok(Some(PYPI));
@@ -86,7 +86,7 @@ impl PoetryPackage<'_> {
         }
     }
 
-    /// What is pinned; paths start from `base`.
+    /// Returns the pinned version or source; paths are relative to `base`.
     pub(super) fn what(&self, base: &Path) -> Result<PinKind> {
         let Some(source) = self.entry.entry("source")? else {
             return Ok(PinKind::Version(self.version.clone()));
@@ -99,7 +99,7 @@ impl PoetryPackage<'_> {
                 &url()?,
                 match source.string("resolved_reference")? {
                     Some(commit) => commit,
-                    // Poetry 1.0 wrote nothing else than the commit.
+                    // Poetry 1.0 only wrote the commit.
                     None => source.required_string("reference")?,
                 },
                 subdirectory.as_deref(),
@@ -119,7 +119,7 @@ impl PoetryPackage<'_> {
         })
     }
 
-    /// The files of the package; those of old locks are without names.
+    /// Returns the files of the package; those of old locks have no names.
     pub(super) fn files(&self, root: &TomlReader<'_>) -> Result<Vec<LockedFile>> {
         if matches!(self.source_type()?, Some("git" | "directory")) {
             return Ok(Vec::new());
@@ -130,7 +130,7 @@ impl PoetryPackage<'_> {
         let metadata = root.required("metadata", root.entry("metadata")?)?;
         let name = self.entry.required_string("name")?;
         if let Some(files) = metadata.entry("files")? {
-            // Files of all versions stand together, which are too many rather than too few.
+            // These are the files of all versions, so they may be too many.
             return self.files_of(&files, name);
         }
         match metadata.entry("hashes")? {

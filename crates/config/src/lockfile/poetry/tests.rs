@@ -154,7 +154,7 @@ fn traverses_older_lock_from_project() {
     assert!(lines(&old(), "", "dev").contains(&"pytest==8.4".to_owned()));
     let error = error_of(Format::Poetry, &old(), None, "");
     assert!(
-        error.ends_with("only the pyproject.toml beside it says what is wanted, and there is none"),
+        error.ends_with("needs the pyproject.toml beside it, which does not exist"),
         "{error}"
     );
 }

@@ -1,9 +1,8 @@
-//! What is wanted of a `poetry.lock` before version 2.1, which does not say so: its graph walked
-//! from `pyproject.toml`.
+//! Determines the packages of a `poetry.lock` before version 2.1, which does not record groups and markers, by
+//! traversing its graph from `pyproject.toml`.
 //!
-//! A node is a package, or one extra of a package. Poetry leaves out packages that no Python of
-//! the project needs, so that an edge to a package without an entry is an error only if it is
-//! taken. Never reads files of packages.
+//! A node is a package, or an extra of a package. Poetry omits packages that no Python of
+//! the project needs, so an edge to a package without an entry is only an error if it is used.
 
 use std::collections::HashMap;
 
@@ -18,7 +17,7 @@ use super::package::PoetryPackage;
 
 type Node = (usize, Option<ExtraName>);
 
-/// A dependency as Poetry writes it: `">=1"`, or a table, or one of a list of these.
+/// A dependency in Poetry's format: `">=1"`, a table, or one of a list of these.
 struct Dependency {
     name: PackageName,
     constraint: Option<Constraint>,
@@ -39,10 +38,10 @@ struct GraphWalk<'a> {
     missing: Vec<(usize, MarkerTree, PackageName)>,
 }
 
-/// When each of `packages` is wanted.
+/// Returns the marker that selects each of `packages`.
 ///
 /// # Errors
-/// A dependency that is wanted has no entry, or one is not as Poetry writes it.
+/// A selected dependency has no entry, or a dependency has an invalid format.
 pub(super) fn markers(
     root: &TomlReader<'_>,
     packages: &[PoetryPackage<'_>],
@@ -81,11 +80,10 @@ pub(super) fn markers(
     walk.finish(&roots, pythons)
 }
 
-/// Checks that everything that the packages wanted by `markers` depend on has an entry, and what the
-/// project itself does.
+/// Checks that all dependencies of the packages selected by `markers`, and of the project, have an entry.
 ///
 /// # Errors
-/// A dependency has none, or one is not as Poetry writes it.
+/// A dependency has no entry, or an invalid format.
 pub(super) fn check_entries(
     root: &TomlReader<'_>,
     packages: &[PoetryPackage<'_>],
@@ -129,13 +127,16 @@ pub(super) fn check_entries(
     Ok(())
 }
 
-/// The dependencies of a table of a package.
+/// Reads the dependencies in a table of a package.
 fn read_table(table: &TomlReader<'_>) -> Result<Vec<Dependency>> {
     let mut all = Vec::new();
     for name in table.keys() {
         let value = table.required(name, table.value(name))?;
-        let dependencies = read_dependencies(name, value)
-            .map_err(|error| table.error(name, "is no dependency").caused_by(error))?;
+        let dependencies = read_dependencies(name, value).map_err(|error| {
+            table
+                .error(name, "is not a valid dependency")
+                .caused_by(error)
+        })?;
         all.extend(dependencies);
     }
     Ok(all)
@@ -146,7 +147,7 @@ fn no_entry(name: &PackageName, who: &str) -> Error {
         Kind::Input,
         format!("{who} depends on `{name}`, which has no package entry"),
     )
-    .with_hint("Make the lock anew with `poetry lock`.")
+    .with_hint("Update the lock with `poetry lock`.")
 }
 
 impl GraphWalk<'_> {
@@ -154,8 +155,8 @@ impl GraphWalk<'_> {
         let reached = marker::reach(roots, &self.edges);
         for (node, marker, name) in &self.missing {
             if !reached[*node].and(*marker).and(pythons).is_false() {
-                let who = &self.packages[self.nodes[*node].0].name;
-                return Err(no_entry(name, &format!("package `{who}`")));
+                let package = &self.packages[self.nodes[*node].0].name;
+                return Err(no_entry(name, &format!("package `{package}`")));
             }
         }
         let mut markers = vec![MarkerTree::FALSE; self.packages.len()];
@@ -209,7 +210,7 @@ impl GraphWalk<'_> {
         self.edges[node].extend(edges);
     }
 
-    /// The edges to all versions that a dependency allows, seen from the extra that has it.
+    /// Returns the edges to all versions that a dependency of a package or of its `extra` allows.
     fn edges_to(&mut self, dependency: &Dependency, extra: Option<&ExtraName>) -> Vec<Edge> {
         let packages = self.packages;
         let known = self
@@ -237,7 +238,7 @@ fn decided(marker: MarkerTree, extra: Option<&ExtraName>) -> MarkerTree {
     marker::decide(marker, &|name| Some(name) == extra, &|_| false)
 }
 
-/// The packages that an extra of a package needs: `socks = ["PySocks (>=1.5.6)"]`.
+/// Returns the packages of an extra: `socks = ["PySocks (>=1.5.6)"]`.
 fn members(package: &PoetryPackage<'_>, extra: &ExtraName) -> Result<Vec<PackageName>> {
     let Some(extras) = package.entry.entry("extras")? else {
         return Ok(Vec::new());
@@ -260,7 +261,7 @@ fn members(package: &PoetryPackage<'_>, extra: &ExtraName) -> Result<Vec<Package
 /// Reads a dependency, which may be a list of alternatives for different environments.
 fn read_dependencies(name: &str, value: &Value) -> Result<Vec<Dependency>> {
     let name: PackageName = name.parse().map_err(|error| {
-        Error::new(Kind::Input, format!("`{name}` is no package's name")).caused_by(error)
+        Error::new(Kind::Input, format!("`{name}` is not a valid package name")).caused_by(error)
     })?;
     match value {
         Value::Array(items) => items
@@ -279,7 +280,7 @@ fn read_dependency(name: &PackageName, value: &Value) -> Result<Dependency> {
         }
         Value::Table(table) => table,
         _ => {
-            let message = format!("`{name}` is neither a text nor a table");
+            let message = format!("`{name}` is neither a string nor a table");
             return Err(Error::new(Kind::Input, message));
         }
     };
@@ -306,8 +307,8 @@ fn read_dependency(name: &PackageName, value: &Value) -> Result<Dependency> {
     })
 }
 
-/// Reads Poetry's short form for `sys_platform`: names, `!=` before some of them, all of which must hold
-/// (`,`) or one (`||`).
+/// Parses Poetry's short form of `sys_platform`: names, possibly after `!=`, of which all (`,`) or one (`||`) must
+/// match.
 fn platform_marker(text: &str) -> Result<MarkerTree> {
     let mut any = MarkerTree::FALSE;
     for alternative in text.split('|').filter(|part| !part.trim().is_empty()) {
@@ -331,7 +332,7 @@ fn platform_marker(text: &str) -> Result<MarkerTree> {
     Ok(any)
 }
 
-/// The `pyproject.toml` beside a lock.
+/// The `pyproject.toml` next to a lock.
 struct PoetryProject<'a> {
     document: &'a Table,
 }
@@ -349,7 +350,7 @@ impl<'a> PoetryProject<'a> {
         self.poetry()?.get("dependencies")?.as_table()
     }
 
-    /// The Pythons that the project is for, as a marker.
+    /// Returns the Pythons that the project supports, as a marker.
     fn pythons(&self) -> Result<MarkerTree> {
         match self.main().and_then(|main| main.get("python")?.as_str()) {
             Some(text) => Constraint::parse(text)?.python_marker(),
@@ -357,7 +358,7 @@ impl<'a> PoetryProject<'a> {
         }
     }
 
-    /// What is wanted of the project itself.
+    /// Returns the selected dependencies of the project.
     fn dependencies(
         &self,
         root: &TomlReader<'_>,
@@ -407,7 +408,7 @@ impl<'a> PoetryProject<'a> {
     }
 }
 
-/// The optional packages of the extras that are wanted, by `[extras]` of the lock.
+/// Returns the optional packages of the selected extras, by `[extras]` of the lock.
 fn chosen_members(root: &TomlReader<'_>, selection: &Selection) -> Result<Vec<PackageName>> {
     let Some(extras) = root.entry("extras")? else {
         return Ok(Vec::new());
@@ -426,7 +427,7 @@ fn chosen_members(root: &TomlReader<'_>, selection: &Selection) -> Result<Vec<Pa
     Ok(members)
 }
 
-/// The groups that a project has.
+/// Returns the groups of a project.
 pub(super) fn group_names(document: &Table) -> Vec<GroupName> {
     let poetry = document.get("tool").and_then(|tool| tool.get("poetry"));
     let of_poetry = poetry

@@ -1,8 +1,7 @@
-//! Whether a `uv.lock` still fits the `pyproject.toml` beside it.
+//! Checks whether a `uv.lock` matches the `pyproject.toml` next to it.
 //!
-//! uv notes in the lock what the project required when it was made; that is compared with what it
-//! requires now. Versions of packages that `[tool.uv.sources]` takes from elsewhere are not
-//! compared, and nothing that only a build back end knows. Never changes the lock.
+//! uv records the requirements of the project in the lock; these are compared with the current ones. Versions of packages in
+//! `[tool.uv.sources]`, and requirements that only a build backend knows, are not compared.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -22,12 +21,12 @@ use crate::pyproject::{Dependencies, PyProject};
 
 const COMMAND: &str = "uv lock";
 
-/// One requirement, as far as it is compared.
+/// The relevant parts of a requirement.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct ComparedRequirement {
     name: PackageName,
     extras: BTreeSet<ExtraName>,
-    /// `None` where the source decides the version.
+    /// `None` if the source determines the version.
     specifiers: Option<BTreeSet<String>>,
     marker: MarkerTree,
 }
@@ -53,19 +52,19 @@ impl fmt::Display for ComparedRequirement {
     }
 }
 
-/// What lines depend on beside their texts.
+/// The context of a comparison.
 struct Comparison {
-    /// The packages whose source is said elsewhere.
+    /// The packages with another source.
     sourced: HashSet<PackageName>,
-    /// The Pythons of the lock: uv leaves out of markers what follows from them.
+    /// The Pythons of the lock: uv omits conditions on Python that they imply from markers.
     pythons: MarkerTree,
     project: PackageName,
 }
 
-/// Compares the project beside the lock with its entry.
+/// Compares the project next to the lock with its entry.
 ///
 /// # Errors
-/// They differ: the message names the first requirement that does.
+/// They differ; the message names the first requirement.
 pub(super) fn check(
     root: &TomlReader<'_>,
     packages: &[UvPackage<'_>],
@@ -98,7 +97,7 @@ pub(super) fn check(
             differ(required, &locked, "requires-dist", &package.name)
         };
         compare(&required).or_else(|error| {
-            // Some releases of uv expand what a project requires of its own extras.
+            // Some versions of uv expand requirements of the project on its own extras.
             let expanded = comparison.expanded(&required, &document, &project);
             expanded
                 .and_then(|lines| compare(&lines))
@@ -116,7 +115,7 @@ fn unreadable() -> Error {
     Error::new(Kind::Input, "the `pyproject.toml` beside it cannot be read")
 }
 
-/// Compares `requires-python` where both are a lower bound: uv rewrites other ones.
+/// Compares `requires-python` if both are a lower bound: uv rewrites others.
 fn check_python(root: &TomlReader<'_>, project: &PyProject) -> Result<()> {
     let (Some(locked), Ok(Some(now))) =
         (root.string("requires-python")?, project.requires_python())
@@ -137,7 +136,7 @@ fn check_python(root: &TomlReader<'_>, project: &PyProject) -> Result<()> {
     }
 }
 
-/// `requires-python` of the lock as a marker.
+/// Returns `requires-python` of the lock as a marker.
 fn pythons(root: &TomlReader<'_>) -> Result<MarkerTree> {
     match root.string("requires-python")? {
         Some(text) => python_marker(text),
@@ -159,7 +158,7 @@ fn sourced(document: &Table) -> HashSet<PackageName> {
 }
 
 impl Comparison {
-    /// What the project requires now, with its extras; `None` if only its back end knows.
+    /// Returns the current requirements of the project and its extras; `None` if only the build backend knows them.
     fn required(
         &self,
         document: &Table,
@@ -194,7 +193,7 @@ impl Comparison {
         Ok(Some(lines))
     }
 
-    /// The same with the project's requirements on its own extras expanded.
+    /// Expands the project's requirements on its own extras.
     fn expanded(
         &self,
         required: &[ComparedRequirement],
@@ -236,8 +235,8 @@ impl Comparison {
         }
     }
 
-    /// What the lock says that the project required: `key` of `table`. Where the lock names a
-    /// source, the version counts only if one of `required` has it.
+    /// Returns the requirements in the lock: `key` of `table`. For a package with a source, the version is only compared
+    /// if one of `required` has one.
     fn locked(
         &self,
         table: &TomlReader<'_>,
@@ -281,7 +280,7 @@ impl Comparison {
         let legacy =
             table(document, &["tool", "uv"]).is_some_and(|uv| uv.contains_key("dev-dependencies"));
         for group in project.group_names().unwrap_or_default() {
-            // Uv adds `dev-dependencies` to this group.
+            // uv adds `dev-dependencies` to this group.
             if legacy && group == "dev" {
                 continue;
             }
@@ -305,7 +304,7 @@ impl Comparison {
     }
 }
 
-/// Names the first requirement that only one side has.
+/// Returns an error for the first requirement that only one side has.
 fn differ(
     required: &[ComparedRequirement],
     locked: &[ComparedRequirement],
@@ -325,7 +324,7 @@ fn differ(
     Ok(())
 }
 
-/// Joins lines that differ in their markers alone, as uv does.
+/// Merges requirements that only differ in their markers, like uv.
 fn merged(lines: &[ComparedRequirement]) -> Vec<ComparedRequirement> {
     let mut merged: Vec<ComparedRequirement> = Vec::new();
     for line in lines {

@@ -1,8 +1,7 @@
-//! The graph of a `uv.lock`: who depends on whom, with which extras, under which marker.
+//! The dependency graph of a `uv.lock`, with extras and markers.
 //!
-//! A node is a package, or one extra of a package. Where extras or groups of the project exclude
-//! one another, uv writes them into markers as extras with a name of its own making: those are
-//! decided here. Never reads files of packages.
+//! A node is a package, or an extra of a package. For conflicting extras or groups of the project, uv adds extras with
+//! generated names to markers, which are evaluated here.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -20,7 +19,7 @@ pub(super) struct Graph {
     nodes: Vec<Node>,
     edges: Vec<Vec<Edge>>,
     roots: Vec<Edge>,
-    /// What holds of the extras that uv makes up.
+    /// The generated extras that are active.
     active: BTreeSet<String>,
 }
 
@@ -63,7 +62,7 @@ impl Graph {
         Ok(builder.graph)
     }
 
-    /// When each of `count` packages is wanted.
+    /// Returns the marker that selects each of `count` packages.
     pub(super) fn markers(&self, count: usize) -> Vec<MarkerTree> {
         let is_active = |name: &ExtraName| self.active.contains(name.as_ref());
         let decide =
@@ -112,7 +111,7 @@ impl<'a> GraphBuilder<'a> {
         self.add_manifest(root, selection)
     }
 
-    /// What a script requires, and the groups of a workspace whose root is no project.
+    /// Adds the requirements of a script, and the groups of a workspace whose root is not a project.
     fn add_manifest(&mut self, root: &TomlReader<'_>, selection: &Selection) -> Result<()> {
         let Some(manifest) = root.entry("manifest")? else {
             return Ok(());
@@ -138,7 +137,7 @@ impl<'a> GraphBuilder<'a> {
         Ok(())
     }
 
-    /// The forks of the resolution that have a package.
+    /// Returns the forks of the resolution that have a package.
     fn fork(&self, package: usize) -> Result<MarkerTree> {
         let entry = &self.packages[package].entry;
         let forks = entry.strings("resolution-markers")?;
@@ -174,7 +173,7 @@ impl<'a> GraphBuilder<'a> {
             })
     }
 
-    /// Notes what holds of an extra that uv makes up: `extra-4-acme-cpu`, where 4 is the length
+    /// Activates a generated extra: `extra-4-acme-cpu`, where 4 is the length
     /// of `acme`.
     fn activate(&mut self, kind: &str, package: &PackageName, name: Option<&str>) {
         let name = name.map(|name| format!("-{name}")).unwrap_or_default();
@@ -224,8 +223,8 @@ impl<'a> GraphBuilder<'a> {
             .collect()
     }
 
-    /// The package entry that a dependency means. Version and source are given as far as the name
-    /// does not tell.
+    /// Finds the entry of a dependency. Its version and source are only given if the name is
+    /// ambiguous.
     fn find(&self, dependency: &TomlReader<'_>) -> Result<usize> {
         let name: PackageName = dependency.required("name", dependency.parsed("name")?)?;
         let version: Option<Version> = dependency.parsed("version")?;
@@ -259,12 +258,14 @@ impl<'a> GraphBuilder<'a> {
 
 fn names(entry: &TomlReader<'_>, key: &str) -> Result<Vec<ExtraName>> {
     let names = entry.strings(key)?.into_iter().map(str::parse);
-    names
-        .collect::<Result<_, _>>()
-        .map_err(|error| entry.error(key, "is no name of an extra").caused_by(error))
+    names.collect::<Result<_, _>>().map_err(|error| {
+        entry
+            .error(key, "is not a valid extra name")
+            .caused_by(error)
+    })
 }
 
-/// The groups of a workspace whose root is no project.
+/// Returns the groups of a workspace whose root is not a project.
 pub(super) fn manifest_groups(root: &TomlReader<'_>) -> Result<Vec<GroupName>> {
     let Some(manifest) = root.entry("manifest")? else {
         return Ok(Vec::new());
@@ -274,7 +275,7 @@ pub(super) fn manifest_groups(root: &TomlReader<'_>) -> Result<Vec<GroupName>> {
     let names = names.into_iter().map(str::parse);
     names.collect::<Result<_, _>>().map_err(|error| {
         manifest
-            .error("dependency-groups", "has a wrong name")
+            .error("dependency-groups", "has an invalid name")
             .caused_by(error)
     })
 }

@@ -1,12 +1,11 @@
-//! `uv.lock`: a graph of packages for all extras, groups and platforms of a project or workspace.
+//! Reads `uv.lock`: a graph of packages for all extras, groups and platforms of a project or workspace.
 //!
 //! 1. The packages and their sources are read (`package`).
-//! 2. The graph is followed from what `uv sync` would install (`graph`): each package gets the OR
-//!    over all ways to it of the AND of their markers.
-//! 3. What `pyproject.toml` says now is compared with what it said when the lock was made
-//!    (`stale`).
+//! 2. The graph is traversed from the packages that `uv sync` would install (`graph`): the marker of each package is the
+//! disjunction over all paths to it of the conjunction of their markers.
+//! 3. The current `pyproject.toml` is compared with its contents when the lock was created (`freshness`).
 //!
-//! Never takes a dependency group that was not asked for, not even uv's default group `dev`.
+//! Dependency groups are only included on request, unlike uv's default group `dev`.
 
 mod freshness;
 mod graph;
@@ -68,11 +67,11 @@ fn check_version(root: &TomlReader<'_>) -> Result<()> {
         return Ok(());
     }
     let error = root.error("version", &format!("{version} is not supported"));
-    Err(error.with_hint("Only version 1 of uv.lock is known."))
+    Err(error.with_hint("Only version 1 of uv.lock is supported."))
 }
 
-/// The packages that `uv sync` starts from: the project beside the lock, or else all members of
-/// the workspace. A script has none: its requirements stand in the manifest.
+/// Returns the packages that `uv sync` starts from: the project next to the lock, or all members of
+/// the workspace. A script has none, because its requirements are in the manifest.
 fn roots(root: &TomlReader<'_>, packages: &[UvPackage<'_>]) -> Result<Vec<usize>> {
     if let Some(project) = packages.iter().position(|package| package.is_at(".")) {
         return Ok(vec![project]);
@@ -116,7 +115,7 @@ fn check_selection(
     Ok(())
 }
 
-/// Refuses a selection of which the lock says that it cannot be had at once.
+/// Rejects a selection that the lock declares as conflicting.
 fn check_conflicts(
     root: &TomlReader<'_>,
     packages: &[UvPackage<'_>],
@@ -144,7 +143,7 @@ fn check_conflicts(
         });
         let chosen: Vec<String> = chosen.collect();
         if chosen.len() > 1 {
-            let said = format!("says that {} cannot be had at once", chosen.join(" and "));
+            let said = format!("says that {} cannot be combined", chosen.join(" and "));
             return Err(root
                 .error("conflicts", &said)
                 .with_hint("Leave one of them out."));
@@ -153,7 +152,7 @@ fn check_conflicts(
     Ok(())
 }
 
-/// Takes the index that a package comes from.
+/// Adds the index of a package.
 fn take_place(
     package: &UvPackage<'_>,
     file: &LockFile<'_>,
@@ -163,7 +162,7 @@ fn take_place(
         return Ok(());
     };
     let is_url = place.contains("://");
-    // uv does not note which kind of place a URL is of.
+    // uv does not record the type of a URL.
     let is_page = Path::new(place)
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("html"));
@@ -172,7 +171,7 @@ fn take_place(
     } else if is_url {
         add(&mut contents.find_links, place);
     } else {
-        // The files of a flat directory stand beside one another, those of an index do not.
+        // The files of a flat directory are siblings, those of an index are not.
         let path = file.base.join(place);
         let path = path.to_string_lossy();
         let is_flat = package.file_paths()?.iter().all(|path| !path.contains('/'));

@@ -1,6 +1,4 @@
 //! The packages of a `uv.lock`: names, versions, sources and files.
-//!
-//! Never follows a dependency.
 
 use std::path::Path;
 
@@ -13,18 +11,18 @@ use wheelhouse_types::{ExtraName, GroupName, PackageName, Result, Version};
 use super::super::filename_of;
 use super::super::pin::PinKind;
 
-/// One entry of `package`.
+/// An entry of `package`.
 pub(super) struct UvPackage<'a> {
     pub(super) entry: TomlReader<'a>,
     pub(super) name: PackageName,
-    /// A tree whose version is dynamic has none.
+    /// The version; `None` for a source tree with a dynamic version.
     pub(super) version: Option<Version>,
     pub(super) source: UvSource<'a>,
 }
 
-/// Where a package comes from. Paths are relative to the lock.
+/// The source of a package. Paths are relative to the lock.
 pub(super) enum UvSource<'a> {
-    /// The URL or path of an index, or of a place with files.
+    /// The URL or path of an index, or of a `--find-links` location.
     Registry(&'a str),
     /// A repository: `URL?rev=REQUESTED&subdirectory=PATH#COMMIT`.
     Git(&'a str),
@@ -37,9 +35,9 @@ pub(super) enum UvSource<'a> {
         path: &'a str,
         subdirectory: Option<&'a str>,
     },
-    /// A tree, which becomes a wheel.
+    /// A source tree that is built.
     Tree(&'a str),
-    /// A tree that is not installed, only what it depends on.
+    /// A source tree that is not installed, only its dependencies are.
     Virtual,
 }
 
@@ -91,7 +89,7 @@ fn read_source<'a>(package: &TomlReader<'a>) -> Result<UvSource<'a>> {
 }
 
 impl<'a> UvPackage<'a> {
-    /// Whether the package is the tree at `path`.
+    /// Returns whether the package is the source tree at `path`.
     pub(super) fn is_at(&self, path: &str) -> bool {
         let source = self.entry.value("source").and_then(Value::as_table);
         ["virtual", "editable", "directory"]
@@ -135,17 +133,21 @@ impl<'a> UvPackage<'a> {
     {
         let parsed = names.into_iter().map(str::parse);
         let parsed = parsed.collect::<Result<_, _>>();
-        parsed.map_err(|error| self.entry.error(key, "has a wrong name").caused_by(error))
+        parsed.map_err(|error| {
+            self.entry
+                .error(key, "has an invalid name")
+                .caused_by(error)
+        })
     }
 
-    /// The files of the package.
+    /// Returns the files of the package.
     fn files(&self) -> Result<Vec<TomlReader<'a>>> {
         let mut files = self.entry.entries("wheels")?;
         files.extend(self.entry.entry("sdist")?);
         Ok(files)
     }
 
-    /// The files of the package as values. What is at a URL itself has none in its entries.
+    /// Returns the files of the package as values. A package at a URL has none in its entries.
     pub(super) fn locked_files(&self) -> Result<Vec<LockedFile>> {
         let source = match self.source {
             UvSource::Archive { url, .. } => Some(url),
@@ -185,7 +187,7 @@ impl<'a> UvPackage<'a> {
         Ok(paths)
     }
 
-    /// What is pinned; paths start from `base`.
+    /// Returns the pinned version or source; paths are relative to `base`.
     pub(super) fn what(&self, base: &Path) -> Result<PinKind> {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Ok(match &self.source {
@@ -214,7 +216,7 @@ impl<'a> UvPackage<'a> {
 
     fn commit(&self, text: &str) -> Result<PinKind> {
         let wrong = |said: &str| self.entry.error("source.git", said);
-        let mut url = Url::parse(text).map_err(|error| wrong("is no URL").caused_by(error))?;
+        let mut url = Url::parse(text).map_err(|error| wrong("is not a URL").caused_by(error))?;
         let commit = url.fragment().map(str::to_owned);
         let commit = commit.ok_or_else(|| wrong("has no commit"))?;
         let subdirectory = url

@@ -182,7 +182,7 @@ wheels = [{ url = "https://files.example/torch-2.0-py3-none-any.whl" }]
     assert_eq!(lines("gpu"), ["torch==2.0 ; sys_platform == 'linux'"]);
     let error = error_of(Format::Uv, lock, None, "cpu gpu");
     assert!(
-        error.ends_with("conflicts says that extra `cpu` and extra `gpu` cannot be had at once"),
+        error.ends_with("conflicts says that extra `cpu` and extra `gpu` cannot be combined"),
         "{error}"
     );
     let locked = read_as(Format::Uv, lock, None, "", "").unwrap();

@@ -31,7 +31,7 @@ fn no_index_removes_all_indexes() {
             .find_links
             .contains(&"https://h/page".to_owned())
     );
-    assert_eq!(joined.notes, ["--find-links `absent` is not there"]);
+    assert_eq!(joined.notes, ["--find-links `absent` does not exist"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The joining of command line, variables, pip's files, requirements files and defaults.
+//! Tests of merging the command line, variables, pip's files, requirements files and defaults.
 
 mod indexes;
 mod precedence;
@@ -18,7 +18,7 @@ use crate::file_source::{FileSource, ReadSource};
 use crate::pip_config::{ConfigurationRequest, PathConventions, PipConfiguration};
 use crate::settings::{FormatOption, ValueOrigin, resolve_settings};
 
-/// Files by their absolute paths.
+/// Files by absolute path.
 struct MemoryFiles(BTreeMap<String, String>);
 
 impl ReadSource for MemoryFiles {
@@ -37,7 +37,7 @@ impl ReadSource for MemoryFiles {
     }
 }
 
-/// All that a run depends on.
+/// The inputs of a run.
 #[derive(Default)]
 struct World<'a> {
     variables: &'a [(&'a str, &'a str)],

@@ -164,7 +164,7 @@ fn rejects_invalid_values() {
                 controls: vec![FormatOption::AllReleases("a b".into())],
                 ..raw()
             },
-            "`a b`, given with --all-releases or --only-final, is no package's name",
+            "`a b`, given with --all-releases or --only-final, is not a valid package name",
         ),
         (
             RawOptions {
@@ -178,7 +178,7 @@ fn rejects_invalid_values() {
                 extras: vec!["x".into()],
                 ..raw()
             },
-            "--extra needs a project",
+            "--extra requires a project",
         ),
     ];
     for (raw, message) in cases {

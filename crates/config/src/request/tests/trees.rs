@@ -127,7 +127,7 @@ fn builds_tree_with_dynamic_dependencies() {
     let nothing = tree(&[]);
     let error = requirements_of(&nothing, &[], RawOptions::default()).unwrap_err();
     assert!(
-        error.display_chain().contains("has none of"),
+        error.display_chain().contains("contains none of"),
         "{}",
         error.display_chain()
     );

@@ -1,8 +1,6 @@
-//! The verbs `build` and `config`: what to build, and what to do, beside the options that other verbs
-//! have, too.
+//! The arguments of `build` and `config`, and the groups of options that other commands share with `build`.
 //!
-//! Responsible for their names and help texts, and for handing them on as plain values. Never
-//! decides what they mean.
+//! Defines names, help texts and plain values. The configuration crate interprets them.
 
 use clap::{ArgMatches, Args, ValueEnum};
 use wheelhouse_types::PackageName;
@@ -19,16 +17,15 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(crate) inputs: InputArgs,
 
-    /// Resolve each requirements file by itself, and put the wheels of all into one wheelhouse
-    #[arg(long, help_heading = "What to build", conflicts_with_all = ["lock", "source"])]
+    /// Resolve each requirements file independently, into one wheelhouse
+    #[arg(long, help_heading = "Input options", conflicts_with_all = ["lock", "source"])]
     pub(crate) separate: bool,
 
-    /// Take wheels that fit this system, too, which may be older than this one
+    /// Also accept wheels for this system, which may be older than the build machine
     ///
-    /// Such as `linux`, which is one with glibc 2.28 as RHEL 8 has it, or `manylinux_2_17_x86_64`.
-    /// Wheels are built on this system nevertheless; one that needs more than the other has is an
-    /// error that says what it needs.
-    #[arg(long, help_heading = "What to choose", value_name = "PLATFORM")]
+    /// Examples are `linux` (glibc 2.28, as in RHEL 8) and `manylinux_2_17_x86_64`. Wheels are still built
+    /// on this machine; a built wheel that needs a newer system is an error that names what it needs.
+    #[arg(long, help_heading = "Resolver options", value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
 
     #[command(flatten)]
@@ -39,8 +36,8 @@ pub(crate) struct BuildArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// The verb whose configuration to show: pip has a section for each
-    #[arg(long = "for", value_name = "VERB", value_enum, default_value_t = ConfigSubject::Build)]
+    /// Select the command whose configuration is shown, because pip has a section for each
+    #[arg(long = "for", value_name = "COMMAND", value_enum, default_value_t = ConfigSubject::Build)]
     subject: ConfigSubject,
 
     #[command(flatten)]
@@ -49,9 +46,9 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ConfigSubject {
-    /// That of `pip wheel`
+    /// The configuration of `pip wheel`
     Build,
-    /// That of `pip download`
+    /// The configuration of `pip download`
     Download,
 }
 
@@ -65,13 +62,13 @@ impl ConfigArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What to build")]
+#[command(next_help_heading = "Input options")]
 pub(crate) struct InputArgs {
-    /// Requirements (PEP 508), paths of trees, sdists and wheels, URLs
+    /// Requirements (PEP 508), paths of source trees, sdists and wheels, or URLs
     #[arg(value_name = "REQUIREMENT")]
     requirements: Vec<String>,
 
-    /// Build what this file requires: a requirements file, a pyproject.toml, a lock, or - for the standard input
+    /// Build the requirements of a requirements file, pyproject.toml or lock, or of standard input (-)
     #[arg(
         short,
         long = "requirement",
@@ -80,7 +77,7 @@ pub(crate) struct InputArgs {
     )]
     requirement_files: Vec<String>,
 
-    /// Narrow versions as this file says
+    /// Constrain versions using this file
     #[arg(
         short,
         long = "constraint",
@@ -89,11 +86,11 @@ pub(crate) struct InputArgs {
     )]
     constraint_files: Vec<String>,
 
-    /// Replace every requirement on the packages of this file, whoever has it
+    /// Override all requirements on the packages in this file
     #[arg(long = "override", visible_alias = "overrides", value_name = "FILE")]
     override_files: Vec<String>,
 
-    /// Narrow the versions of what builds need as this file says
+    /// Constrain the versions of build dependencies using this file
     #[arg(
         long = "build-constraint",
         visible_alias = "build-constraints",
@@ -101,11 +98,11 @@ pub(crate) struct InputArgs {
     )]
     build_constraint_files: Vec<String>,
 
-    /// Build a local tree or Git repository, as an ordinary wheel
+    /// Build a local source tree or Git repository as a regular wheel
     #[arg(short, long = "editable", value_name = "TREE")]
     editables: Vec<String>,
 
-    /// Build exactly what this lock has: a pylock.toml, uv.lock, poetry.lock or Pipfile.lock
+    /// Build exactly the contents of a pylock.toml, uv.lock, poetry.lock or Pipfile.lock
     #[arg(
         long,
         value_name = "FILE",
@@ -113,28 +110,28 @@ pub(crate) struct InputArgs {
     )]
     lock: Option<String>,
 
-    /// Build what the application in this tree or Git repository requires
+    /// Build the requirements of the application in a directory or Git repository
     #[arg(long, value_name = "DIR|GIT-URL[@REF]")]
     pub(crate) source: Option<String>,
 
-    /// Add an extra of the project or the lock
+    /// Include an extra of the project or the lock
     #[arg(long = "extra", value_name = "NAME", value_delimiter = ',')]
     extras: Vec<String>,
 
-    /// Add a dependency group (PEP 735) of the project, of the pyproject.toml at PATH, or of the lock
+    /// Include a dependency group (PEP 735) of the project, of the pyproject.toml at PATH, or of the lock
     #[arg(long = "group", value_name = "[PATH:]NAME")]
     groups: Vec<String>,
 }
 
-/// What is not taken from the lock that is there.
+/// The options that select which versions of an existing lock are replaced.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "What to choose")]
+#[command(next_help_heading = "Resolver options")]
 pub(crate) struct UpgradeArgs {
-    /// Choose the newest versions, whatever lock is there
+    /// Choose the newest versions, ignoring any existing lock
     #[arg(short = 'U', long)]
     upgrade: bool,
 
-    /// Choose the newest version of this package, whatever lock is there
+    /// Choose the newest version of this package, ignoring any existing lock
     #[arg(
         short = 'P',
         long = "upgrade-package",
@@ -157,58 +154,58 @@ impl UpgradeArgs {
 }
 
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "What to do")]
+#[command(next_help_heading = "Run options")]
 pub(crate) struct RunOptions {
     #[command(flatten)]
     upgrades: UpgradeArgs,
 
-    /// The system that `build` is for, which other verbs do not have.
+    /// The target system of `build`; other commands leave it unset.
     #[arg(skip)]
     pub(crate) platform: Option<Platform>,
 
-    /// Use the lock that the output has of an earlier build, and ask no index
+    /// Use the existing lock of the output directory without contacting an index
     #[arg(long, conflicts_with_all = ["upgrade", "upgrade_packages"])]
     frozen: bool,
 
-    /// Show what would be fetched and built, and do nothing of it
+    /// Show what would be fetched and built, without doing it
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Verify the wheelhouse when it is made, as `wheelhouse verify` does
+    /// Verify the wheelhouse afterwards, as `wheelhouse verify` does
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) verify: bool,
 
-    /// Go on when a wheel cannot be had, and list all failures at the end
+    /// Continue when a wheel cannot be fetched or built, and report all failures at the end
     #[arg(long)]
     pub(crate) keep_going: bool,
 
-    /// How wheels get from the cache into the wheelhouse
+    /// Select how wheels are transferred from the cache to the wheelhouse
     #[arg(long, value_name = "MODE", value_enum, default_value_t = LinkModeArg::Auto)]
     link_mode: LinkModeArg,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum LinkModeArg {
-    /// The first that works of the others
+    /// The first of the following modes that works
     #[default]
     Auto,
-    /// A copy that shares its blocks with the original
+    /// A copy-on-write clone
     Clone,
-    /// A second name for the same file
+    /// A hard link
     Hardlink,
     Copy,
 }
 
 impl BuildArgs {
-    /// Takes the options as plain values. `matches` are those of the verb, and know the order in
-    /// which options were given.
+    /// Returns the options as plain values. `matches` are those of the subcommand, which record the
+    /// order of the options.
     pub(crate) fn raw(&self, globals: &GlobalOptions, matches: &ArgMatches) -> RawOptions {
         self.inputs.raw(self.options.raw(globals, matches))
     }
 }
 
 impl InputArgs {
-    /// Adds what is to be built to the options in `raw`.
+    /// Adds the inputs to the options in `raw`.
     pub(super) fn raw(&self, raw: RawOptions) -> RawOptions {
         RawOptions {
             requirements: self.written_requirements(),
@@ -224,7 +221,7 @@ impl InputArgs {
         }
     }
 
-    /// Leaves out empty arguments, as pip does: `"$EXTRA"` in a script. If nothing else is to be built, one stays, so
+    /// Leaves out empty arguments, as pip does: `"$EXTRA"` in a script. If there is no other input, one is kept, so
     /// that the application in the current directory is not built by mistake.
     fn written_requirements(&self) -> Vec<String> {
         let written = self

@@ -1,6 +1,4 @@
-//! The options of `download`: those of `build`, and for which targets.
-//!
-//! Responsible for their names and help texts, and for handing them on as plain values.
+//! The arguments of `download`: those of `build`, and the targets.
 
 use clap::{ArgMatches, Args, ValueEnum};
 use wheelhouse_types::target::{Platform, PythonName, RequestedTargets};
@@ -21,20 +19,20 @@ pub(crate) struct DownloadArgs {
     #[command(flatten)]
     pub(crate) targets: TargetArgs,
 
-    /// Take one version of each package for all targets, or say why that cannot be
-    #[arg(long, help_heading = "For which targets")]
+    /// Select one version of each package for all targets, or fail
+    #[arg(long, help_heading = "Target options")]
     pub(crate) same_versions: bool,
 
-    /// Leave out the newest pip, setuptools and wheel, which come along otherwise
-    #[arg(long, help_heading = "What to do", overrides_with = "bootstrap")]
+    /// Leave out the newest pip, setuptools and wheel, which are included by default
+    #[arg(long, help_heading = "Run options", overrides_with = "bootstrap")]
     pub(crate) no_bootstrap: bool,
 
-    /// Add the newest pip, setuptools and wheel for each target, as is the default
-    #[arg(long, help_heading = "What to do", hide = true)]
+    /// Include the newest pip, setuptools and wheel for each target (the default)
+    #[arg(long, help_heading = "Run options", hide = true)]
     bootstrap: bool,
 
-    /// Which source distributions to fetch
-    #[arg(long, value_name = "WHICH", value_enum, default_value_t = SdistsArg::Needed, help_heading = "What to do")]
+    /// Select which source distributions are fetched
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = SdistsArg::Needed, help_heading = "Run options")]
     sources: SdistsArg,
 
     #[command(flatten)]
@@ -43,34 +41,35 @@ pub(crate) struct DownloadArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SdistsArg {
-    /// Where there is no wheel, with all that building them needs
+    /// The sdists of packages without a suitable wheel, and their build dependencies
     Needed,
-    /// Those of everything, with all that building them needs
+    /// The sdists of all packages, and their build dependencies
     All,
 }
 
-#[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
+#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Args)]
-#[command(next_help_heading = "For which targets")]
+#[command(next_help_heading = "Target options")]
 pub(crate) struct TargetArgs {
     /// A target, such as 3.12-linux, cp311-win_amd64, 3.13t-macosx_11_0_arm64, or host
     #[arg(long = "target", value_name = "PYTHON-PLATFORM", value_delimiter = ',')]
     named: Vec<String>,
 
-    /// A Python, such as 3.12, 3.12.4, cp313t or pp310: one target for each platform
+    /// A Python version, such as 3.12, 3.12.4, cp313t or pp310; combined with each platform
     #[arg(long = "python-version", value_name = "VERSION", value_delimiter = ',')]
     python_versions: Vec<String>,
 
-    /// A platform, such as manylinux_2_28_x86_64, win_amd64, linux-arm64, alpine, macos or windows:
-    /// one target for each Python
+    /// A platform, such as win_amd64, linux-arm64, alpine or macos; combined with each Python
+    ///
+    /// Names of wheel tags such as manylinux_2_28_x86_64 are accepted too.
     #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
     platforms: Vec<String>,
 
-    /// The implementation of the Pythons: cp or pp
+    /// The Python implementation: cp or pp
     #[arg(long, value_name = "IMPLEMENTATION")]
     implementation: Option<String>,
 
-    /// The ABI of the Pythons, as in cp313t for a free-threaded one, or cp27m for narrow Unicode
+    /// The Python ABI, such as cp313t (free-threaded) or cp27m (narrow Unicode)
     #[arg(long = "abi", value_name = "ABI", value_delimiter = ',')]
     abis: Vec<String>,
 }
@@ -101,7 +100,7 @@ impl TargetArgs {
         }
     }
 
-    /// What is named here; without any target, what is `configured`.
+    /// Returns the targets of the command line, or those that are `configured` if it has none.
     pub(super) fn raw_or(&self, configured: &RawTargets) -> RawTargets {
         let mut raw = self.raw();
         if self.named.is_empty() && raw.pythons.is_empty() && raw.platforms.is_empty() {
@@ -111,10 +110,10 @@ impl TargetArgs {
         raw
     }
 
-    /// The targets that are named here, and those that `settled` adds up to with pip's configuration.
+    /// Combines the named targets with `settled`, which includes pip's configuration.
     ///
     /// # Errors
-    /// A name that means nothing, or an ABI that none of the Pythons has.
+    /// `Input` if a name is not a valid target, or if an ABI fits none of the Pythons.
     pub(crate) fn choice(&self, settled: &RawTargets) -> Result<RequestedTargets> {
         let target = |text: &String| match text.as_str() {
             "host" => Ok(None),
@@ -138,7 +137,7 @@ fn pythons(targets: &RawTargets) -> Result<Vec<PythonName>> {
         Some("pp" | "pypy") => "pp",
         Some(other) => {
             let message = format!("--implementation `{other}` is not supported");
-            return Err(Error::new(Kind::Input, message).with_hint("Name cp or pp."));
+            return Err(Error::new(Kind::Input, message).with_hint("Use cp or pp."));
         }
     };
     let named = targets.pythons.iter().map(|version| {
@@ -148,7 +147,7 @@ fn pythons(targets: &RawTargets) -> Result<Vec<PythonName>> {
     });
     let mut pythons = named.collect::<Result<Vec<_>>>()?;
     if targets.implementation.is_some() && pythons.is_empty() {
-        let message = "--implementation needs --python-version";
+        let message = "--implementation requires --python-version";
         return Err(Error::new(Kind::Input, message));
     }
     if !targets.abis.is_empty() {
@@ -157,7 +156,7 @@ fn pythons(targets: &RawTargets) -> Result<Vec<PythonName>> {
     Ok(pythons)
 }
 
-/// The Pythons that `--abi` means: pip takes any list, here it says which build of a Python.
+/// Returns the Pythons with the given ABIs. pip accepts any list; here an ABI selects a build of a Python.
 fn with_abis(abis: &[String], pythons: &[PythonName]) -> Result<Vec<PythonName>> {
     let mut chosen = Vec::new();
     for abi in abis {
@@ -181,9 +180,9 @@ fn with_abis(abis: &[String], pythons: &[PythonName]) -> Result<Vec<PythonName>>
         chosen.push(fits.ok_or_else(|| {
             Error::new(
                 Kind::Input,
-                format!("--abi `{abi}` is that of none of the Pythons"),
+                format!("--abi `{abi}` fits none of the Pythons"),
             )
-            .with_hint("Name that of a --python-version: cp312, or cp313t.")
+            .with_hint("Use the ABI of a --python-version, such as cp312 or cp313t.")
         })?);
     }
     chosen.dedup();
@@ -199,7 +198,7 @@ mod tests {
         let arguments = ["wheelhouse", "download", "x"].iter().chain(arguments);
         let (command_line, _) = parse(arguments.map(Into::into)).unwrap();
         let Command::Download(download) = command_line.command else {
-            panic!("not the verb");
+            panic!("not the command");
         };
         download.targets.choice(&download.targets.raw())
     }

@@ -1,6 +1,4 @@
-//! The options of `image`, `extract` and `inspect`.
-//!
-//! Responsible for their names and help texts, and for handing them on as plain values.
+//! The arguments of `image`, `extract` and `inspect`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,27 +12,28 @@ use wheelhouse_config::RawOptions;
 use wheelhouse_oci::image::builder::ANNOTATION_PREFIX;
 use wheelhouse_oci::transport::ImageLocation;
 
-#[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
+#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Args)]
 pub(crate) struct ImageArgs {
-    /// The wheelhouse [default: wheelhouse], and where its image goes: oci:DIR[:TAG],
-    /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], docker://HOST/NAME[:TAG] or
-    /// docker-daemon:NAME[:TAG]
+    /// The wheelhouse [default: wheelhouse] and the destinations of its image
+    ///
+    /// A destination is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME],
+    /// docker://HOST/NAME[:TAG] or docker-daemon:NAME[:TAG].
     #[arg(value_name = "PLACE", required_unless_present = "dry_run")]
     words: Vec<String>,
 
-    /// Build what this file requires first: a requirements file, a pyproject.toml, or a lock
+    /// Build the requirements of a requirements file, pyproject.toml or lock first
     #[arg(
         short,
         long = "requirement",
         visible_alias = "requirements",
         value_name = "FILE",
-        help_heading = "What to build"
+        help_heading = "Input options"
     )]
     pub(crate) requirement_files: Vec<String>,
 
-    /// Build what the application in this tree or Git repository requires first
-    #[arg(long, value_name = "DIR|GIT-URL[@REF]", help_heading = "What to build")]
+    /// Build the requirements of the application in a directory or Git repository first
+    #[arg(long, value_name = "DIR|GIT-URL[@REF]", help_heading = "Input options")]
     pub(crate) source: Option<String>,
 
     #[command(flatten)]
@@ -48,11 +47,13 @@ pub(crate) struct ImageArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The image")]
 pub(crate) struct ImageOptionArgs {
-    /// Where the wheelhouse is in the image
+    /// Place the wheelhouse at this path in the image
     #[arg(long, value_name = "PATH", default_value = "/opt/app-root/wheelhouse")]
     pub(crate) path: String,
 
-    /// Put it upon this image, whose user, command and labels are kept; it is named as a destination is
+    /// Add the wheelhouse to this base image, named like a destination
+    ///
+    /// The user, command and labels of the base image are kept.
     #[arg(long, value_name = "IMAGE")]
     pub(crate) base: Option<ImageLocation>,
 
@@ -60,11 +61,11 @@ pub(crate) struct ImageOptionArgs {
     #[arg(long)]
     pub(crate) single_layer: bool,
 
-    /// Make one image of what several architectures need, not one for each
+    /// Create one image for all architectures instead of one for each
     #[arg(long)]
     pub(crate) all_in_one: bool,
 
-    /// Annotate the image; a KEY without a dot is one of OCI's: source, revision, licenses, ...
+    /// Add an annotation; a KEY without a dot is one of OCI's: source, revision, licenses, ...
     #[arg(long = "annotation", value_name = "KEY=VALUE")]
     annotations: Vec<String>,
 
@@ -72,32 +73,33 @@ pub(crate) struct ImageOptionArgs {
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<String>,
 
-    /// Print the digest, and write nothing
+    /// Print the digest without writing the image
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
-/// How registries are reached.
+/// The options for accessing registries.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Registries")]
 pub(crate) struct RegistryOptions {
-    /// Take credentials from this file, not from those of docker and podman
+    /// Read registry credentials from this file instead of those of docker and podman
     #[arg(long, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
 
-    /// Talk to registries without TLS, or with a certificate that nobody vouches for
+    /// Allow plain HTTP and untrusted certificates for registries
     #[arg(long)]
     pub(crate) insecure: bool,
 }
 
-#[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
+#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Args)]
 pub(crate) struct ExtractArgs {
-    /// The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME],
-    /// docker://HOST/NAME[:TAG] or docker-daemon:NAME[:TAG]
+    /// The image: oci:DIR[:TAG], docker://HOST/NAME[:TAG], or another of the following
+    ///
+    /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], docker-daemon:NAME[:TAG].
     pub(crate) image: ImageLocation,
 
-    /// Where the wheelhouse goes
+    /// The output directory of the wheelhouse
     #[arg(value_name = "DIR", default_value = "wheelhouse")]
     pub(crate) directory: PathBuf,
 
@@ -107,7 +109,7 @@ pub(crate) struct ExtractArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A directory, or an image as `extract` takes it
+    /// A directory, or an image as for `extract`
     #[arg(value_name = "DIR|IMAGE", default_value = "wheelhouse")]
     pub(crate) what: String,
 
@@ -115,14 +117,14 @@ pub(crate) struct InspectArgs {
     pub(crate) read_args: ImageReadArgs,
 }
 
-/// How an image is read.
+/// The options for reading an image.
 #[derive(Debug, Args)]
 pub(crate) struct ImageReadArgs {
-    /// Where the wheelhouse is in the image [default: where the image says, else /opt/app-root/wheelhouse]
+    /// Find the wheelhouse at this path in the image [default: its label, or /opt/app-root/wheelhouse]
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Option<String>,
 
-    /// Which image of several: the one for this architecture, such as amd64 or arm64 [default: this machine's]
+    /// Select the image for this architecture, such as amd64 or arm64 [default: this machine's]
     #[arg(long, value_name = "ARCHITECTURE")]
     pub(crate) arch: Option<String>,
 
@@ -140,15 +142,15 @@ impl ImageArgs {
         }
     }
 
-    /// Whether the wheelhouse is to be built first.
+    /// Returns whether the wheelhouse is built first.
     pub(crate) fn builds(&self) -> bool {
         self.source.is_some() || !self.requirement_files.is_empty()
     }
 
-    /// The wheelhouses that are named, and the destinations.
+    /// Returns the wheelhouses and the destinations.
     ///
     /// # Errors
-    /// A destination that is none, or a wheelhouse beside requirements.
+    /// `Input` if a destination is not valid, or if wheelhouses are combined with requirements.
     pub(crate) fn paths(&self) -> Result<(Vec<PathBuf>, Vec<ImageLocation>)> {
         let first = self.words.iter().position(|word| names_image(word));
         let (wheelhouses, destinations) = self.words.split_at(first.unwrap_or(self.words.len()));
@@ -157,15 +159,19 @@ impl ImageArgs {
             .map(|word| word.parse())
             .collect::<Result<_>>()?;
         if destinations.is_empty() && !self.manner.dry_run {
-            // What was taken for a wheelhouse is named as what it is not.
+            // The last argument is the destination: its error is the most helpful one.
             let last = wheelhouses.last().map_or("", String::as_str);
             return last
                 .parse::<ImageLocation>()
                 .map(|_| (Vec::new(), Vec::new()));
         }
         if self.builds() && !wheelhouses.is_empty() {
-            let message = format!("`{}` is named, and what to build, too", wheelhouses[0]);
-            let hint = "Name the output with --output, or leave out --requirement and --source.";
+            let message = format!(
+                "the wheelhouse `{}` cannot be combined with requirements to build",
+                wheelhouses[0]
+            );
+            let hint =
+                "Pass the output directory with --output, or remove --requirement and --source.";
             return Err(Error::new(Kind::Input, message).with_hint(hint));
         }
         Ok((
@@ -220,7 +226,7 @@ mod tests {
         let arguments = ["wheelhouse", "image"].iter().chain(arguments);
         let (command_line, _) = parse(arguments.map(Into::into)).unwrap();
         let Command::Image(image) = command_line.command else {
-            panic!("not the verb");
+            panic!("not the command");
         };
         *image
     }

@@ -1,4 +1,4 @@
-//! The options of `lock`: those of `build`, for which targets, and where the lock belongs.
+//! The arguments of `lock`: those of `build`, the targets, and the location of the lock.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use super::shared::Options;
 use crate::pipeline::lock::LockDestination;
 use wheelhouse_config::{RawOptions, RawTargets, is_pylock_name};
 
-/// Where a lock is put unless the user says where.
+/// The default path of a lock.
 const OUTPUT: &str = "pylock.toml";
 
 #[derive(Debug, Args)]
@@ -27,16 +27,16 @@ pub(crate) struct LockArgs {
     #[command(flatten)]
     targets: TargetArgs,
 
-    /// Write one lock for all targets, with markers
-    #[arg(long, help_heading = "For which targets")]
+    /// Write one lock with markers for all targets
+    #[arg(long, help_heading = "Target options")]
     universal: bool,
 
-    /// Write nothing, and end with code 3 if the lock is out of date
-    #[arg(long, help_heading = "What to do")]
+    /// Check that the lock is up to date, without writing it; exit with code 3 if it is not
+    #[arg(long, help_heading = "Run options")]
     pub(crate) check: bool,
 }
 
-/// What a lock for all is for, unless targets are named.
+/// The default platforms of a universal lock.
 const UNIVERSAL: [&str; 5] = ["linux", "linux-arm64", "macos", "macos-x86_64", "windows"];
 
 impl LockArgs {
@@ -47,7 +47,7 @@ impl LockArgs {
         raw
     }
 
-    /// The targets that are named, or those that the project has `configured`.
+    /// Returns the targets of the command line, or those that the project has `configured`.
     ///
     /// # Errors
     /// As [`TargetArgs::choice`].
@@ -60,17 +60,17 @@ impl LockArgs {
         Ok(choice)
     }
 
-    /// Where the lock belongs when the user names `output`, which is absolute.
+    /// Returns where the lock is written for the absolute path `output`.
     ///
     /// # Errors
-    /// A name under which no installer would take a lock.
+    /// `Input` if installers would not recognize the file name.
     pub(crate) fn place(&self, output: &Path) -> Result<LockDestination> {
         let is_directory = output.is_dir() || output.extension().is_none();
         let name = output.file_name().unwrap_or_default().to_string_lossy();
         if name == "-" || !is_directory && !is_pylock_name(&name) {
-            let message = format!("{} is no name for a lock", output.display());
+            let message = format!("{} is not a valid lock file name", output.display());
             return Err(Error::new(Kind::Input, message).with_hint(
-                "PEP 751 has pylock.toml, or pylock.NAME.toml with a NAME without dots.",
+                "Use pylock.toml, or pylock.NAME.toml with a NAME without dots (PEP 751).",
             ));
         }
         Ok(match (self.universal, is_directory) {
@@ -94,7 +94,7 @@ mod tests {
         let arguments = ["wheelhouse", "lock", "x"].iter().chain(arguments);
         let (command_line, _) = parse(arguments.map(Into::into)).unwrap();
         let Command::Lock(lock) = command_line.command else {
-            panic!("not the verb");
+            panic!("not the command");
         };
         lock.place(Path::new(output))
     }

@@ -1,8 +1,7 @@
-//! The command line as clap sees it.
+//! The command line, declared with clap.
 //!
-//! Responsible for names, help texts (options of `build` in `build`) and the form of values
-//! (`values`). Never joins an option with anything else: that is done with
-//! [`RawOptions`](wheelhouse_config::RawBuild), which knows no clap.
+//! Defines names, help texts and value parsers. The result is converted to
+//! [`RawOptions`](wheelhouse_config::RawOptions), which is independent of clap.
 
 mod build;
 mod download;
@@ -40,7 +39,7 @@ const STYLES: Styles = Styles::styled()
 #[command(name = "wheelhouse", version, styles = STYLES, propagate_version = true)]
 #[command(
     arg_required_else_help = true,
-    // As for pip, the last one counts.
+    // The last occurrence of an option counts, as for pip.
     args_override_self = true,
     max_term_width = 100
 )]
@@ -55,38 +54,45 @@ pub(crate) struct CommandLine {
     clippy::struct_excessive_bools,
     reason = "each is an independent flag of the command line, and named as such"
 )]
-#[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
+#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalOptions {
-    /// Say less: once leaves warnings and errors, twice errors alone
+    /// Reduce output: once to warnings and errors, twice to errors
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) quiet: u8,
 
-    /// Say more: once shows each step and what builds print, twice adds a log
+    /// Increase output: once to show each step and build output, twice to add a log
     ///
-    /// The log has requests, hooks and decisions; a third time it has everything. `WHEELHOUSE_LOG`
-    /// takes directives for it, such as `uv_client=trace`.
+    /// The log contains requests, cache decisions, retries and build steps; passed three times, it also
+    /// contains those of libraries. `WHEELHOUSE_LOG` sets directives such as `uv_client=trace` instead.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
-    /// When to use colour
+    /// Write the log to this file as JSON lines [env: WHEELHOUSE_LOG_FILE]
+    ///
+    /// The file contains at least what `-vv` shows, at any verbosity. Credentials are masked. An
+    /// existing file is overwritten; a new file is readable by its owner only.
+    #[arg(long, global = true, visible_alias = "log", value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+
+    /// Control when colors are used
     #[arg(long, global = true, value_name = "WHEN", value_enum)]
     pub(crate) color: Option<Color>,
 
-    /// Write JSON to the standard output: one document, or one event a line
+    /// Write JSON to standard output: one document, or one event per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Show no live progress, even on a terminal
+    /// Disable live progress, even on a terminal
     #[arg(long, global = true)]
     pub(crate) no_progress: bool,
 
-    /// Where fetched and built wheels are kept for later runs [env: WHEELHOUSE_CACHE_DIR]
+    /// Store fetched and built wheels for later runs in this directory [env: WHEELHOUSE_CACHE_DIR]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
-    /// Keep nothing for later runs
+    /// Use a temporary cache that is removed after the run
     #[arg(
         long,
         global = true,
@@ -95,7 +101,7 @@ pub(crate) struct GlobalOptions {
     )]
     pub(crate) no_cache: bool,
 
-    /// Use no network: the cache and local files must do
+    /// Disable network access; use only the cache and local files
     #[arg(long, global = true)]
     pub(crate) offline: bool,
 
@@ -104,12 +110,12 @@ pub(crate) struct GlobalOptions {
 }
 
 impl GlobalOptions {
-    /// Whether live progress may be shown.
+    /// Returns whether live progress may be shown.
     pub(crate) fn shows_progress(&self) -> bool {
         !self.no_progress && !self.pip_compatibility.hides_progress()
     }
 
-    /// Takes the options as plain values.
+    /// Returns the options as plain values.
     fn raw(&self) -> RawOptions {
         RawOptions {
             offline: self.offline,
@@ -132,79 +138,79 @@ pub(crate) enum Color {
     Never,
 }
 
-#[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
+#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a wheelhouse of everything that the requirements need
+    /// Build a wheelhouse with everything that the requirements need
     ///
-    /// Without requirements, files or a source the current directory is the source: the
-    /// files that REQUIREMENTS_FILE names, else its pylock.toml (as `wheelhouse lock` writes it), its
-    /// requirements.txt, its lock of another tool (uv.lock, poetry.lock, Pipfile.lock), or the
-    /// dependencies of its pyproject.toml. The run says which, and what lies beside it unused.
+    /// Without requirements, files or a source, the current directory is the source: the files named by
+    /// REQUIREMENTS_FILE, or its pylock.toml (as `wheelhouse lock` writes it), its requirements.txt, its
+    /// lock of another tool (uv.lock, poetry.lock, Pipfile.lock), or the dependencies of its
+    /// pyproject.toml. The run reports which one is used and which others are not.
     #[command(after_help = BUILD_EXAMPLES)]
     Build(Box<BuildArgs>),
-    /// Tell whether a directory of wheels is whole and complete, and installs without a network
+    /// Verify that a wheelhouse is intact, complete and installable offline
     ///
-    /// Compares every file with the manifest, has a resolver prove that the requirements are
-    /// satisfied by what is there, and has pip install it where there is no network. Lists all that
-    /// is wrong, changes nothing, and ends with code 6 if anything is. A directory without a
-    /// manifest, as `pip wheel` leaves it, is verified as far as that goes.
+    /// Compares every file with the manifest, checks with a resolver that the requirements are
+    /// satisfied, and installs the wheels with pip without a network. Reports all errors, changes
+    /// nothing, and exits with code 6 if there is any. A directory without a manifest, such as that of
+    /// `pip wheel`, is verified as far as possible.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
-    /// Fetch everything that the requirements need, as it was published, for one target or many
+    /// Fetch everything that the requirements need, as published, for one or more targets
     ///
-    /// Wheels where a target has one, sdists where it has not, with all that building them needs:
-    /// what comes out builds and installs where there is no network.
+    /// Fetches wheels where a target has one, otherwise sdists and their build dependencies: the result
+    /// can be built and installed without a network.
     #[command(after_help = DOWNLOAD_EXAMPLES)]
     #[command(mut_arg("output", |output| output
         .visible_alias("dest")
         .visible_short_alias('d')
-        .help("Put the files there [default: packages]")))]
+        .help("Write the files to this directory [default: packages]")))]
     Download(Box<DownloadArgs>),
-    /// Make an image of a wheelhouse, without docker, and put it where it is wanted
+    /// Write a wheelhouse to a container image, without docker
     ///
-    /// The image has nothing but the wheelhouse, at /opt/app-root/wheelhouse: it is there to be
-    /// copied from. The same wheelhouse gives the same image, to the bit; a registry gets only what
-    /// it lacks. The digest is printed.
+    /// The image contains only the wheelhouse, at /opt/app-root/wheelhouse, to be copied from. The same
+    /// wheelhouse always produces the same image, bit for bit; only missing layers are uploaded to a
+    /// registry. Prints the digest.
     #[command(after_help = IMAGE_EXAMPLES)]
     #[command(override_usage = "wheelhouse image [OPTIONS] [WHEELHOUSE]... DESTINATION...")]
     Image(Box<ImageArgs>),
-    /// Take the wheelhouse out of an image
+    /// Extract the wheelhouse from a container image
     ///
-    /// Any image that has one will do. Every digest is checked, and links, devices and names that
-    /// lead elsewhere are refused.
+    /// Accepts any image that contains a wheelhouse. Every digest is checked; links, devices and names
+    /// that lead outside the directory are rejected.
     #[command(after_help = EXTRACT_EXAMPLES)]
     Extract(ExtractArgs),
-    /// Show what a wheelhouse or an image holds: packages, versions, sizes, and where they came from
+    /// Show the packages, versions, sizes and sources of a wheelhouse or an image
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectArgs),
-    /// Settle every version, with what builds need, and write it down as a pylock.toml (PEP 751)
+    /// Resolve all versions, including build dependencies, and write a pylock.toml (PEP 751)
     ///
-    /// A lock that answers the same request is kept; when the request has changed, its versions are
-    /// kept where they fit. pip and uv install from it; `build` and `download` use exactly what it
-    /// has, the pinned requirements of builds included.
+    /// A lock that satisfies the same request is kept; if the request has changed, versions that still
+    /// fit are kept. pip and uv can install from the lock; `build` and `download` use exactly its
+    /// contents, including the pinned build dependencies.
     #[command(after_help = LOCK_EXAMPLES)]
     #[command(mut_arg("output", |output| output
         .value_name("FILE|DIR")
-        .help("Write the lock there [default: pylock.toml]")))]
+        .help("Write the lock to this file or directory [default: pylock.toml]")))]
     Lock(Box<LockArgs>),
-    /// Do what the scripts of a Source-to-Image (S2I) builder image do
+    /// Run a script of a Source-to-Image (S2I) builder image
     ///
-    /// The image is the one that docs/how-to/s2i.md describes; its scripts call these verbs.
+    /// The image is described in docs/how-to/s2i.md; its scripts call these commands.
     #[command(name = "s2i", arg_required_else_help = true)]
     S2i(S2iArgs),
-    /// Show or tidy the cache
+    /// Show or clean the cache
     #[command(subcommand, arg_required_else_help = true)]
     Cache(CacheCommand),
-    /// Show every effective value and where it came from
+    /// Show the effective value of every option and its origin
     ///
-    /// Takes the options of `build`, so that their effect can be seen, and shows the indexes that are
-    /// asked. Requirements files, whose options come on top, are not read.
+    /// Takes the options of `build`, so that their effect can be seen, and lists the indexes that are
+    /// used. Requirements files, whose options take precedence, are not read.
     Config(Box<ConfigArgs>),
-    /// Write the completions of a shell to the standard output
+    /// Write the completion script of a shell to standard output
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: clap_complete::Shell },
-    /// Write the man pages into a directory, or that of the program to the standard output
+    /// Write the man pages to a directory, or the main page to standard output
     #[command(after_help = MAN_EXAMPLES)]
     Man { directory: Option<PathBuf> },
 }
@@ -214,38 +220,38 @@ Examples:
   wheelhouse build                              the application in the current directory
   wheelhouse build -r requirements.txt -o DIR   as pip wheel -r requirements.txt -w DIR
   wheelhouse build 'django>=5.2' ./libs/acme    requirements, paths and URLs
-  wheelhouse build --lock uv.lock --group dev   exactly what a lock has, and its group dev
+  wheelhouse build --lock uv.lock --group dev   exactly the contents of a lock, and its group dev
   wheelhouse build -r requirements.txt --dry-run
-                                                what would be fetched and built
-  wheelhouse build --frozen                     exactly the lock that is there, no index asked
+                                                show what would be fetched and built
+  wheelhouse build --frozen                     exactly the existing lock, without an index
 
   pip install --no-index --find-links wheelhouse -r requirements.txt
                                                 install from the wheelhouse
 
-pip's environment variables (PIP_INDEX_URL, ...) and configuration files are obeyed, and
+The environment variables (PIP_INDEX_URL, ...) and configuration files of pip apply, as does
 [tool.wheelhouse] of the project's pyproject.toml; `wheelhouse config` shows them.";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
   wheelhouse verify                           the directory `wheelhouse`, against its manifest
-  wheelhouse verify DIR -r requirements.txt   whether DIR has all that the file requires
-  wheelhouse verify DIR --import              import what was installed, too
+  wheelhouse verify DIR -r requirements.txt   check that DIR satisfies the file
+  wheelhouse verify DIR --import              also import the installed modules
   wheelhouse verify docker://registry.example/acme/wheels:1.0
                                               the wheelhouse of an image
-  wheelhouse verify DIR --no-install --json   run nothing of it, and tell a program";
+  wheelhouse verify DIR --no-install --json   do not run anything, for scripts";
 
 const DOWNLOAD_EXAMPLES: &str = "\
 Examples:
   wheelhouse download -r requirements.txt       as pip download -r requirements.txt -d packages,
-                                                with what sdists need to be built
+                                                with the build dependencies of sdists
   wheelhouse download -r requirements.txt --python-version 3.11,3.12 --platform linux,windows
-                                                four targets in one go
+                                                four targets at once
   wheelhouse download django --target 3.13t-macosx_11_0_arm64 --target host
                                                 targets by name
 
   wheelhouse build --no-index --find-links packages -r requirements.txt
   pip wheel --no-index --find-links packages -r requirements.txt
-                                                on the other side, where there is no network";
+                                                in the environment without a network";
 
 const IMAGE_EXAMPLES: &str = "\
 Examples:
@@ -255,7 +261,7 @@ Examples:
                                         write DIR to an image layout and to an archive
   wheelhouse image -r requirements.txt docker-daemon:wheels:1.0
                                         build, and load into docker or podman
-  wheelhouse image DIR --dry-run        what the digest would be
+  wheelhouse image DIR --dry-run        print the digest only
 
   COPY --from=registry.example/acme/wheels:1.0 /opt/app-root/wheelhouse /tmp/wheelhouse
                                         in a Dockerfile
@@ -272,8 +278,8 @@ Examples:
 const INSPECT_EXAMPLES: &str = "\
 Examples:
   wheelhouse inspect                                             the directory `wheelhouse`
-  wheelhouse inspect docker://registry.example/acme/wheels:1.0   an image, without all of it
-  wheelhouse inspect oci:layout --json                           everything, for a program";
+  wheelhouse inspect docker://registry.example/acme/wheels:1.0   an image, without downloading all of it
+  wheelhouse inspect oci:layout --json                           everything, for scripts";
 
 const LOCK_EXAMPLES: &str = "\
 Examples:
@@ -282,17 +288,17 @@ Examples:
                                                 four locks, locks/pylock.cp311-win_amd64.toml, ...
   wheelhouse lock --universal --platform linux,macos,windows
                                                 one lock for three platforms
-  wheelhouse lock --upgrade-package django      a newer Django, and what it takes
+  wheelhouse lock --upgrade-package django      a newer Django, and its dependencies
   wheelhouse lock --check                       fail if the lock is out of date
 
   wheelhouse build --lock pylock.toml --require-hashes
-                                                exactly that, with the pinned requirements of builds
+                                                exactly that lock, with pinned build dependencies
   pip install -r pylock.toml                    install from it";
 
 const MAN_EXAMPLES: &str = "\
 Examples:
   wheelhouse man ~/.local/share/man/man1   for `man wheelhouse`, `man wheelhouse-build` and the others
-  wheelhouse man | man -l -                that of the program, at once";
+  wheelhouse man | man -l -                show the main page";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -302,47 +308,47 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheCommand {
-    /// Print the directory of the cache
+    /// Print the path of the cache
     Dir,
-    /// Print what the cache holds
+    /// Print the contents and size of the cache
     Info,
-    /// Remove what was left unfinished, and what has not been used for long
+    /// Remove unfinished files and, optionally, files that are not used
     #[command(after_help = PRUNE_EXAMPLES)]
     Prune {
-        /// Remove what nobody has used for so many days
+        /// Remove files that have not been used for this number of days
         #[arg(long, value_name = "DAYS", visible_alias = "days")]
         unused_for: Option<u32>,
 
-        /// Remove wheels and sdists that were used least recently, until the others have this size: 500M, 2G
+        /// Remove the least recently used wheels and sdists until the rest has this size, such as 500M or 2G
         #[arg(long, value_name = "SIZE", value_parser = size)]
         max_size: Option<u64>,
     },
-    /// Digest every file of the cache, and remove those that are corrupt
+    /// Check the digest of every file in the cache and remove corrupt files
     ///
-    /// Lists them, and ends with code 6 if there are any. What is removed is downloaded or built again when it is
-    /// needed. The pages and archives that the resolver keeps are not looked at.
+    /// Lists the corrupt files and exits with code 6 if there are any. Removed files are downloaded or
+    /// built again when needed. The index pages and archives of the resolver are not checked.
     #[command(after_help = CACHE_VERIFY_EXAMPLES)]
     Verify {
-        /// List what is corrupt, and remove nothing
+        /// List corrupt files without removing them
         #[arg(long)]
         dry_run: bool,
     },
-    /// Remove everything that the cache holds
+    /// Remove the contents of the cache
     Clean,
 }
 
 const PRUNE_EXAMPLES: &str = "\
 Examples:
-  wheelhouse cache prune                    what was left unfinished
-  wheelhouse cache prune --unused-for 30    what nobody has used for 30 days, too
-  wheelhouse cache prune --max-size 2G      what was used least recently, too";
+  wheelhouse cache prune                    unfinished files
+  wheelhouse cache prune --unused-for 30    also files that have not been used for 30 days
+  wheelhouse cache prune --max-size 2G      also the least recently used files";
 
 const CACHE_VERIFY_EXAMPLES: &str = "\
 Examples:
   wheelhouse cache verify             remove what is corrupt
-  wheelhouse cache verify --dry-run   list it only";
+  wheelhouse cache verify --dry-run   only list it";
 
-/// Parses the arguments of a process, the program's name first.
+/// Parses the arguments of a process, including the name of the program.
 pub(crate) fn parse<Arguments>(
     arguments: Arguments,
 ) -> Result<(CommandLine, ArgMatches), clap::Error>

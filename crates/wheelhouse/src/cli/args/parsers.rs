@@ -1,10 +1,10 @@
-//! The form of values that need more than their type.
+//! Parsers of option values.
 
 use std::time::Duration;
 
 use clap::builder::TypedValueParser as _;
 
-/// At least one.
+/// Parses a number of jobs, at least one.
 pub(super) fn jobs() -> impl clap::builder::TypedValueParser<Value = usize> {
     clap::value_parser!(u16).range(1..).map(usize::from)
 }
@@ -17,7 +17,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "not a positive number of seconds".to_owned())
 }
 
-/// Parses a size in bytes, or with one of the suffixes K, M, G and T, each 1000 times the other.
+/// Parses a size in bytes, with an optional suffix K, M, G or T (powers of 1000).
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim().trim_end_matches(['B', 'b']);
     let suffixes = [

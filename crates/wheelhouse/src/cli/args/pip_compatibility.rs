@@ -1,11 +1,10 @@
-//! Options of other tools: those of pip that change nothing here are accepted, and of others a mistake names the
-//! option of ours.
+//! Options of pip and similar tools: those without effect are accepted, and for others an error names the replacement.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args};
 
-/// Options of pip that a script may go on giving when it calls `wheelhouse` instead.
+/// The options of pip without effect here, accepted so that scripts for pip continue to work.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an independent flag of the command line, and named as such"
@@ -39,11 +38,11 @@ pub(crate) struct PipCompatibility {
     #[arg(long, global = true, hide = true, value_name = "FEATURE", action = ArgAction::Append)]
     use_feature: Vec<String>,
 
-    /// `--color never`
+    /// The same as `--color never`.
     #[arg(long, global = true, hide = true)]
     pub(super) no_color: bool,
 
-    /// `off` is `--no-progress`
+    /// The value `off` is the same as `--no-progress`.
     #[arg(long, global = true, hide = true, value_name = "STYLE")]
     progress_bar: Option<String>,
 }
@@ -53,7 +52,7 @@ impl PipCompatibility {
         self.progress_bar.as_deref() == Some("off")
     }
 
-    /// Returns what to say about the options that have no effect.
+    /// Returns a warning about the options that have no effect.
     pub(crate) fn note(&self) -> Option<String> {
         let given = [
             (self.no_input, "--no-input"),
@@ -75,38 +74,36 @@ impl PipCompatibility {
         let given: Vec<_> = (given.iter().filter(|(given, _)| *given))
             .map(|(_, name)| format!("`{name}`"))
             .collect();
-        (!given.is_empty()).then(|| format!("options of pip without effect: {}", given.join(", ")))
+        (!given.is_empty()).then(|| format!("pip options without effect: {}", given.join(", ")))
     }
 }
 
-/// Options of pip, pip-tools and uv, and what to use instead.
+/// Options of pip, pip-tools and uv, and their replacements.
 #[rustfmt::skip]
-const INSTEAD: [(&str, &str); 22] = [
-    ("--abi", "`wheelhouse download --target PYTHON-PLATFORM` fetches for another Python or platform"),
+const INSTEAD: [(&str, &str); 20] = [
+    ("--abi", "use `wheelhouse download --target PYTHON-PLATFORM` for another Python or platform"),
     ("--build-option", "pass settings to the build backend with `--config-settings KEY=VALUE`"),
     ("--debug", "use `-vv`"),
     ("--dest", "use `--output DIR`"),
-    ("--generate-hashes", "`wheelhouse lock` writes a lock with the hashes of every file"),
+    ("--generate-hashes", "use `wheelhouse lock`, which writes the hashes of every file"),
     ("--global-option", "pass settings to the build backend with `--config-settings KEY=VALUE`"),
-    ("--ignore-requires-python", "build with a Python that the package supports, named with `--python`"),
-    ("--implementation", "`wheelhouse download --target PYTHON-PLATFORM` fetches for another Python or platform"),
-    ("--index", "use `--index-url URL`, or `--extra-index-url URL` for a further one"),
+    ("--ignore-requires-python", "use `--python` with a Python that the package supports"),
+    ("--implementation", "use `wheelhouse download --target PYTHON-PLATFORM` for another Python or platform"),
+    ("--index", "use `--index-url URL`, or `--extra-index-url URL` for an additional one"),
     ("--isolated", "unset pip's variables, and set PIP_CONFIG_FILE=/dev/null"),
-    ("--log", "use `-vv 2> FILE`; the log of each failed build is kept, and its path is shown"),
-    ("--log-file", "use `-vv 2> FILE`; the log of each failed build is kept, and its path is shown"),
     ("--no-binary-package", "use `--no-binary NAME`"),
     ("--no-build", "use `--only-binary :all:`"),
     ("--no-build-package", "use `--only-binary NAME`"),
     ("--no-index-url", "use `--no-index`"),
-    ("--no-refresh", "index pages are checked on each run; `--offline` asks no index"),
-    ("--platform", "`wheelhouse build` and `wheelhouse download` have it: the latter fetches for any system"),
+    ("--no-refresh", "use `--offline` to skip the indexes, which are otherwise checked on each run"),
+    ("--platform", "use it with `wheelhouse build`, or with `wheelhouse download` for any system"),
     ("--python-version", "use `--python VERSION`, or `wheelhouse download --python-version VERSION` for a Python that is not installed"),
-    ("--refresh", "index pages are checked on each run; `--upgrade` chooses the newest versions, `--no-cache` reads nothing that was kept"),
+    ("--refresh", "use `--upgrade` for the newest versions, or `--no-cache` to ignore the cache; index pages are checked on each run"),
     ("--reinstall", "use `--no-cache` to fetch and build everything again"),
     ("--target", "use `--output DIR`, or `wheelhouse download --target PYTHON-PLATFORM` for another system"),
 ];
 
-/// Replaces clap's guess, the option with the most similar letters, by the one with the same meaning.
+/// Replaces clap's suggestion, which has similar letters, with the option of the same meaning.
 pub(super) fn explained(mut error: clap::Error) -> clap::Error {
     if error.kind() != ErrorKind::UnknownArgument {
         return error;

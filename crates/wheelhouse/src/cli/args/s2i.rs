@@ -1,4 +1,4 @@
-//! The roles of a builder image.
+//! The arguments of `s2i`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub(crate) struct S2iArgs {
     #[command(subcommand)]
     pub(crate) command: S2iCommand,
 
-    /// The image's application directory: it has the wheelhouse and the cache
+    /// The application directory of the image, which contains the wheelhouse and the cache
     #[arg(
         long,
         global = true,
@@ -21,34 +21,36 @@ pub(crate) struct S2iArgs {
     )]
     root: PathBuf,
 
-    /// Where the engine puts the source and the artifacts of an earlier build
+    /// The directory of the uploaded source and of the artifacts of the previous build
     #[arg(long, global = true, value_name = "DIR", default_value = "/tmp")]
     uploads: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum S2iCommand {
-    /// Move the source into the current directory, and make the wheelhouse of what it requires
+    /// Move the source into the current directory and build the wheelhouse of its requirements
     Assemble,
-    /// Bring pip, setuptools and wheel up to date, as `assemble` does, when the image is made
+    /// Update pip, setuptools and wheel, as `assemble` does, when the image is built
     Tools,
-    /// Write a tar of what makes the next build fast to the standard output
+    /// Write the artifacts for the next build as a tar archive to standard output
     SaveArtifacts,
-    /// Serve the wheelhouse as a simple index, until a signal comes
+    /// Serve the wheelhouse as a simple index until a signal arrives
     Run {
-        /// Listen there
+        /// Listen on this address and port
         #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
         bind: SocketAddr,
     },
-    /// Tell what the image is and how to build with it
+    /// Describe the image and how to build with it
     Usage,
-    /// Give an application the scripts to be built from a wheelhouse, below its .s2i
+    /// Add scripts to an application so that it is built from a wheelhouse
+    ///
+    /// The scripts are written to the application's .s2i directory.
     Init {
-        /// The application's tree
+        /// The directory of the application
         #[arg(value_name = "DIR", default_value = ".")]
         directory: PathBuf,
 
-        /// Replace files that are there and differ
+        /// Replace existing files that differ
         #[arg(long)]
         force: bool,
     },

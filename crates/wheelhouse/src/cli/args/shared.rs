@@ -1,7 +1,6 @@
-//! The options that decide how things are chosen, had and built, whatever the verb.
+//! The options of resolution, downloads and builds that most commands share.
 //!
-//! Responsible for their names and help texts, and for handing them on as plain values. Never
-//! decides what they mean.
+//! Defines names, help texts and plain values. The configuration crate interprets them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,10 +12,10 @@ use super::GlobalOptions;
 use super::parsers::{jobs, seconds};
 use wheelhouse_config::{FormatOption, RawOptions};
 
-/// What decides which versions and files are chosen, and how they are had and built.
+/// The options that decide which versions and files are selected, and how they are fetched and built.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Put the wheelhouse there [default: wheelhouse]
+    /// Write the output to this directory [default: wheelhouse]
     #[arg(
         short,
         long,
@@ -24,11 +23,11 @@ pub(crate) struct Options {
         visible_short_alias = 'w',
         value_name = "DIR"
     )]
-    #[arg(help_heading = "What to do")]
+    #[arg(help_heading = "Run options")]
     output: Option<PathBuf>,
 
-    /// Build for this Python: a path, or a version of one that is installed
-    #[arg(long, value_name = "PATH|VERSION", help_heading = "What to choose")]
+    /// Build for this Python: the path of an interpreter, or the version of an installed one
+    #[arg(long, value_name = "PATH|VERSION", help_heading = "Resolver options")]
     pub(crate) python: Option<String>,
 
     #[command(flatten)]
@@ -41,64 +40,64 @@ pub(crate) struct Options {
     network: NetworkOptions,
 }
 
-#[expect(clippy::doc_markdown, reason = "a help text is no Markdown")]
+#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Where to look")]
+#[command(next_help_heading = "Index options")]
 struct IndexOptions {
     /// The main index [default: https://pypi.org/simple]
     ///
-    /// Under `--index-strategy first-index` it is asked after all extra indexes; by default all
+    /// With `--index-strategy first-index` it is searched after all extra indexes; by default all
     /// indexes are equal.
     #[arg(short, long, visible_alias = "pypi-url", value_name = "URL")]
     index_url: Option<String>,
 
-    /// Another index, beside the main one
+    /// An additional index
     ///
-    /// By default the best version of a package wins, whichever index has it. So a package of a
-    /// private index can be replaced by one of the same name on a public index: give the private
-    /// index here, and `--index-strategy first-index`.
+    /// By default the best version of a package wins, regardless of the index. A package of a
+    /// private index can therefore be replaced by a package with the same name on a public index: pass
+    /// the private index here, and `--index-strategy first-index`.
     #[arg(long = "extra-index-url", value_name = "URL")]
     extra_index_urls: Vec<String>,
 
-    /// Ask no index: --find-links must do
+    /// Disable all indexes; use only --find-links
     #[arg(long)]
     no_index: bool,
 
-    /// Look at this directory, HTML page, archive or image (oci:DIR, docker://HOST/NAME:TAG, ...), too
+    /// Also search this directory, HTML page, archive or image (oci:DIR, docker://HOST/NAME:TAG, ...)
     #[arg(short, long, value_name = "LOCATION")]
     find_links: Vec<String>,
 
-    /// Which versions count when several indexes have a package [default: best-match]
+    /// Select the versions that count when several indexes have a package [default: best-match]
     ///
-    /// With a private index, `first-index` is recommended: extra indexes are asked in their order,
-    /// then the main index, and the first that has the package is the only one that counts.
+    /// With a private index, `first-index` is recommended: extra indexes are searched in order,
+    /// then the main index, and only the first one that has the package counts.
     #[arg(long, value_name = "STRATEGY", value_enum)]
     index_strategy: Option<IndexStrategyArg>,
 
-    /// Take these HTTP statuses of an index for "not found": 401, 403
+    /// Treat these HTTP status codes of an index as "not found": 401, 403
     ///
-    /// By default an index that refuses to answer ends the run. Some indexes answer 403 for each
+    /// By default an index that rejects a request ends the run. Some indexes respond with 403 for each
     /// package that they do not have.
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = error_code)]
     ignore_error_codes: Vec<u16>,
 
-    /// Allow plain HTTP and any certificate for this host
+    /// Allow plain HTTP and untrusted certificates for this host
     #[arg(long = "trusted-host", value_name = "HOST[:PORT]")]
     trusted_hosts: Vec<String>,
 
-    /// Who is asked for credentials: `subprocess` is the `keyring` program
+    /// Select the source of credentials: `subprocess` runs the `keyring` program
     #[arg(long, value_name = "PROVIDER", value_parser = ["disabled", "subprocess", "auto", "import"])]
     keyring_provider: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum IndexStrategyArg {
-    /// The best version over all indexes, as pip does
+    /// The best version of all indexes, as pip does
     #[value(alias = "unsafe-best-match")]
     BestMatch,
-    /// Only versions of the first index that has the package (safe with a private index)
+    /// The versions of the first index that has the package (safe with a private index)
     FirstIndex,
-    /// The first index that has a version that fits
+    /// The versions of the first index that has a suitable version
     #[value(alias = "unsafe-first-match")]
     FirstMatch,
 }
@@ -108,13 +107,13 @@ enum IndexStrategyArg {
     reason = "each is an independent flag of the command line, and named as such"
 )]
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What to choose")]
+#[command(next_help_heading = "Resolver options")]
 struct ResolutionOptions {
-    /// Build these from source: names with commas, :all: or :none:
+    /// Build these packages from source: names separated by commas, :all: or :none:
     #[arg(long, value_name = "LIST")]
     no_binary: Vec<String>,
 
-    /// Build none of these: names with commas, :all: or :none:
+    /// Never build these packages from source: names separated by commas, :all: or :none:
     #[arg(long, value_name = "LIST")]
     only_binary: Vec<String>,
 
@@ -126,43 +125,43 @@ struct ResolutionOptions {
     #[arg(long)]
     pre: bool,
 
-    /// Allow pre-releases of these: names with commas, :all: or :none:
+    /// Allow pre-releases of these packages: names separated by commas, :all: or :none:
     #[arg(long, value_name = "LIST")]
     all_releases: Vec<String>,
 
-    /// Take no pre-releases of these, even where nothing else fits: names with commas, :all: or :none:
+    /// Never select pre-releases of these packages: names separated by commas, :all: or :none:
     #[arg(long, value_name = "LIST")]
     only_final: Vec<String>,
 
-    /// Leave out dependencies
+    /// Ignore dependencies
     #[arg(long, visible_alias = "no-dependencies")]
     no_deps: bool,
 
-    /// Require a version and a hash for everything
+    /// Require a version and a hash for every requirement
     #[arg(long)]
     require_hashes: bool,
 
-    /// Do not let one hash make hashes required of all
+    /// Do not require hashes for all requirements if one has a hash
     #[arg(long, conflicts_with = "require_hashes")]
     no_require_hashes: bool,
 
-    /// Leave out files that are newer than this date, time or duration
+    /// Ignore files that were uploaded after this date, time or duration
     #[arg(long, visible_alias = "uploaded-prior-to", value_name = "DATE")]
     exclude_newer: Option<String>,
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "How to build")]
+#[command(next_help_heading = "Build options")]
 struct BuildingOptions {
-    /// How many builds run at once [default: the number of processors]
+    /// Limit the number of concurrent builds [default: the number of processors]
     #[arg(short, long, value_name = "NUMBER", value_parser = jobs())]
     jobs: Option<usize>,
 
-    /// Build in the Python's own environment instead of one for each build
+    /// Build in the environment of the Python instead of isolated environments
     #[arg(long)]
     no_build_isolation: bool,
 
-    /// Settings for the build back ends, or for that of one package
+    /// Pass settings to the build backends, or to the build backend of one package
     #[arg(
         short = 'C',
         long,
@@ -171,29 +170,30 @@ struct BuildingOptions {
     )]
     config_settings: Vec<String>,
 
-    /// How long one call of a build back end may run [default: 3600]
+    /// Limit the time of each call of a build backend [default: 3600]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     build_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Network")]
+#[command(next_help_heading = "Network options")]
 pub(super) struct NetworkOptions {
-    /// How long a server may stay silent [default: 30]
+    /// Limit the time that a server may take to respond [default: 30]
     ///
-    /// A server that sends less than 100 bytes per second over this time, and over 15 seconds, is given up, too.
+    /// A server that sends fewer than 100 bytes per second over this time, and over 15 seconds, is
+    /// also given up.
     #[arg(long, visible_alias = "default-timeout", value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
 
-    /// How often a request that failed is tried again [default: 5]
+    /// Retry a failed request this many times [default: 5]
     #[arg(long, value_name = "NUMBER")]
     retries: Option<u32>,
 
-    /// Trust the certificates in this file (PEM) instead of the system's
+    /// Trust the certificates in this PEM file instead of those of the system
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
 
-    /// A client certificate with its key (PEM)
+    /// Use this client certificate, a PEM file that includes the key
     #[arg(long, value_name = "FILE")]
     client_cert: Option<PathBuf>,
 
@@ -201,7 +201,7 @@ pub(super) struct NetworkOptions {
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
 
-    /// Use no proxy that an environment variable names
+    /// Ignore proxies of environment variables
     #[arg(long)]
     no_proxy_env: bool,
 }
@@ -237,7 +237,7 @@ impl Options {
 }
 
 impl NetworkOptions {
-    /// Adds how servers are reached to the options in `raw`.
+    /// Adds the network options to those in `raw`.
     pub(super) fn raw(&self, raw: RawOptions) -> RawOptions {
         RawOptions {
             timeout: self.timeout,
@@ -252,7 +252,7 @@ impl NetworkOptions {
 }
 
 impl ResolutionOptions {
-    /// The controls in the order in which they were given: a later one takes names from an
+    /// Returns the options that name packages in the order of the command line, where a later option takes names from an
     /// earlier one.
     fn controls(&self, matches: &ArgMatches) -> Vec<FormatOption> {
         type Make = fn(String) -> FormatOption;
@@ -282,7 +282,7 @@ impl ResolutionOptions {
     }
 }
 
-/// Parses a status with which an index refuses to answer.
+/// Parses a status code that an index rejects requests with.
 fn error_code(text: &str) -> Result<u16, &'static str> {
     match text {
         "401" => Ok(401),
@@ -310,7 +310,7 @@ mod tests {
         let arguments = ["wheelhouse", "build"].iter().chain(arguments);
         let (command_line, matches) = parse(arguments.map(Into::into)).unwrap();
         let Command::Build(build) = command_line.command else {
-            panic!("not the verb");
+            panic!("not the command");
         };
         let matches = matches.subcommand_matches("build").unwrap();
         build.raw(&command_line.globals, matches).controls

@@ -1,4 +1,4 @@
-//! The options of `verify`.
+//! The arguments of `verify`.
 
 use std::path::PathBuf;
 
@@ -8,12 +8,13 @@ use super::ImageReadArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The directory: a wheelhouse, or one that `pip wheel` or `pip download` has made; or an image
-    /// as `extract` takes it [default: wheelhouse]
+    /// A directory of wheels, or an image as for `extract` [default: wheelhouse]
+    ///
+    /// The directory is a wheelhouse, or was written by `pip wheel` or `pip download`.
     #[arg(value_name = "DIR|IMAGE")]
     place: Option<String>,
 
-    /// The same, as pip calls what it installs from
+    /// The directory, under the name that pip uses for it
     #[arg(
         short = 'f',
         long = "find-links",
@@ -22,39 +23,39 @@ pub(crate) struct VerifyArgs {
     )]
     links: Option<String>,
 
-    /// Prove that what this file requires is there: a requirements file, a pyproject.toml, or - for the standard input
+    /// Check that the requirements of a file, a pyproject.toml or standard input (-) are satisfied
     #[arg(
         short,
         long = "requirement",
         visible_alias = "requirements",
         value_name = "FILE",
-        help_heading = "What to prove"
+        help_heading = "Check options"
     )]
     pub(crate) requirement_files: Vec<String>,
 
-    /// Prove that exactly what this lock (pylock.toml) has is there
+    /// Check that exactly the contents of this lock (pylock.toml) are present
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with = "requirement_files",
-        help_heading = "What to prove"
+        help_heading = "Check options"
     )]
     pub(crate) lock: Option<PathBuf>,
 
-    /// Prove it for this Python: a path, or a version of one that is installed
-    #[arg(long, value_name = "PATH|VERSION", help_heading = "What to prove")]
+    /// Check for this Python: the path of an interpreter, or the version of an installed one
+    #[arg(long, value_name = "PATH|VERSION", help_heading = "Check options")]
     pub(crate) python: Option<String>,
 
-    /// Have pip install it into an environment of its own [default]
-    #[arg(long, overrides_with = "no_install", help_heading = "What to run")]
+    /// Install the wheels with pip into a temporary environment [default]
+    #[arg(long, overrides_with = "no_install", help_heading = "Install options")]
     install: bool,
 
-    /// Build and install nothing of it
-    #[arg(long, overrides_with = "install", help_heading = "What to run")]
+    /// Do not build or install anything
+    #[arg(long, overrides_with = "install", help_heading = "Install options")]
     no_install: bool,
 
-    /// Import every module that was installed, too
-    #[arg(long, conflicts_with = "no_install", help_heading = "What to run")]
+    /// Also import every installed module
+    #[arg(long, conflicts_with = "no_install", help_heading = "Install options")]
     pub(crate) import: bool,
 
     #[command(flatten)]
@@ -62,13 +63,13 @@ pub(crate) struct VerifyArgs {
 }
 
 impl VerifyArgs {
-    /// The directory or image.
+    /// Returns the directory or image.
     pub(crate) fn place(&self) -> &str {
         let named = self.place.as_deref().or(self.links.as_deref());
         named.unwrap_or("wheelhouse")
     }
 
-    /// Whether anything of the directory may be built and installed.
+    /// Returns whether wheels may be built and installed.
     pub(crate) fn installs(&self) -> bool {
         self.install || !self.no_install
     }
@@ -82,7 +83,7 @@ mod tests {
         let arguments = ["wheelhouse", "verify"].iter().chain(arguments);
         let (command_line, _) = parse(arguments.map(Into::into)).unwrap();
         let Command::Verify(verify) = command_line.command else {
-            panic!("not the verb");
+            panic!("not the command");
         };
         verify.installs()
     }

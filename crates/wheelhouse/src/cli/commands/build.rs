@@ -1,7 +1,4 @@
-//! The verb `build`.
-//!
-//! Responsible for making a job of the options, here and for other verbs that build. Never resolves,
-//! fetches or builds anything itself.
+//! The `build` command, and the builds that other commands start.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +15,7 @@ use crate::pipeline::{self, BuildJob, RunReport};
 use wheelhouse_config::RawOptions;
 use wheelhouse_oci::find_links::ArchitectureSelection;
 
-/// A set that comes into the wheelhouse beside that of the request.
+/// A set of wheels that is added to the wheelhouse besides that of the request.
 pub(crate) struct AdditionalSet {
     pub(crate) name: String,
     pub(crate) title: String,
@@ -28,15 +25,15 @@ pub(crate) struct AdditionalSet {
     pub(crate) required: bool,
 }
 
-/// What an addition asks for.
+/// The requirements of an additional set.
 pub(crate) enum SetRequest {
-    /// A request of its own.
+    /// A separate request.
     Own(Box<CommandContext>),
-    /// These requirements, with the indexes and settings of the request.
+    /// Requirements that are resolved with the indexes and settings of the main request.
     SameSettings(Vec<Requirement>),
 }
 
-/// Runs the verb.
+/// Runs the command.
 pub(crate) fn run(build: BuildArgs, globals: &GlobalOptions, matches: &ArgMatches) -> Result<()> {
     let mut raw = build.raw(globals, matches);
     let (source, mut run_options) = (build.inputs.source, build.run_options);
@@ -56,8 +53,8 @@ pub(crate) fn run(build: BuildArgs, globals: &GlobalOptions, matches: &ArgMatche
     context.execute(work).map(drop)
 }
 
-/// Leaves the first of the requirements files in `raw`, and returns the others, each as a set of its own
-/// with the same settings, and the names of their locks.
+/// Keeps the first requirements file in `raw`, and returns the others, each with the name of its lock and the
+/// same settings.
 pub(crate) fn separate(raw: &mut RawOptions) -> Vec<(String, RawOptions)> {
     let others = raw
         .requirement_files
@@ -78,7 +75,7 @@ pub(crate) fn separate(raw: &mut RawOptions) -> Vec<(String, RawOptions)> {
     others.collect()
 }
 
-/// Derives from the path of a requirements file a name for its lock that is not among `names` yet.
+/// Derives the name of a lock from the path of its requirements file; the name is added to `names`.
 fn set_name(file: &str, names: &mut BTreeSet<String>) -> String {
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let words = stem.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
@@ -94,7 +91,7 @@ fn set_name(file: &str, names: &mut BTreeSet<String>) -> String {
 }
 
 impl AdditionalSet {
-    /// The set of a requirements file.
+    /// Creates the set of a requirements file.
     pub(crate) fn of_file(name: String, context: CommandContext) -> Self {
         Self {
             title: format!("the set `{name}`"),
@@ -107,14 +104,14 @@ impl AdditionalSet {
     }
 }
 
-/// Builds what was prepared, and the sets of `additions`.
+/// Builds the request of `context` and the sets of `additions`.
 pub(crate) async fn execute(
     context: CommandContext,
     additions: Vec<AdditionalSet>,
     run_options: RunOptions,
 ) -> Result<RunReport> {
     let (session, mut job) = begin(context, &run_options).await?;
-    // What their requests refer to stays until the end.
+    // The requests of additional sets refer to files of their sessions, which must stay until the end.
     let mut others = Vec::new();
     for addition in additions {
         let request = match addition.request {
@@ -151,7 +148,7 @@ pub(crate) async fn execute(
     Ok(report)
 }
 
-/// Asks for `requirements` as `request` does for others.
+/// Copies `request` with other `requirements`.
 fn alike(request: &Request, requirements: Vec<Requirement>) -> Request {
     Request {
         requirements,
@@ -159,7 +156,7 @@ fn alike(request: &Request, requirements: Vec<Requirement>) -> Request {
         overrides: Vec::new(),
         builds: Vec::new(),
         resolution: Resolution {
-            // A lock is complete without them, and these are not from one.
+            // Only a lock is complete without dependencies, and these requirements are not from one.
             no_dependencies: false,
             ..request.resolution.clone()
         },
@@ -167,10 +164,9 @@ fn alike(request: &Request, requirements: Vec<Requirement>) -> Request {
     }
 }
 
-/// Says that files which contradict one another can be resolved one by one.
+/// Adds a hint that conflicting requirements files can be resolved separately.
 fn may_be_separate(error: Error) -> Error {
-    let separate =
-        "Requirements files that contradict one another are resolved one by one with --separate.";
+    let separate = "Pass --separate to resolve conflicting requirements files independently.";
     let hint = match error.hint() {
         Some(hint) => format!("{hint} {separate}"),
         None => separate.to_owned(),
@@ -178,7 +174,7 @@ fn may_be_separate(error: Error) -> Error {
     error.with_hint(hint)
 }
 
-/// Builds what was prepared as a part of something else, whose end is not told.
+/// Builds the request of `context` as part of another command, without a summary.
 pub(crate) async fn execute_quietly(context: CommandContext) -> Result<()> {
     let (session, job) = begin(context, &RunOptions::default()).await?;
     let built = pipeline::build(job, session.observer.clone()).await;
@@ -186,7 +182,7 @@ pub(crate) async fn execute_quietly(context: CommandContext) -> Result<()> {
     built.map(drop)
 }
 
-/// Makes the request, and a job of it.
+/// Starts the session, and creates the job of the pipeline.
 async fn begin(context: CommandContext, run_options: &RunOptions) -> Result<(Session, BuildJob)> {
     let session = Box::pin(context.begin(ArchitectureSelection::Native)).await?;
     session

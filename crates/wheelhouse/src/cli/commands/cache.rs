@@ -1,4 +1,4 @@
-//! The verb `cache`: where the cache is, what it holds, whether that is intact, and getting rid of it.
+//! The `cache` command: the path, contents, verification and cleanup of the cache.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,16 +21,16 @@ const SCHEMA: &str = "wheelhouse-cache/1";
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// What uv keeps below the root.
+/// The directory of uv's cache.
 const ENGINE: &str = "uv";
 
-/// The images that were sources of wheels.
+/// The directory of images that are used as `--find-links` locations.
 pub(crate) const IMAGES: &str = "images-v1";
 
-/// All that runs keep below the root beside the store.
+/// All directories of the cache besides the store.
 pub(crate) const BUCKETS: [&str; 6] = [ENGINE, IMAGES, "builds", "expected-v1", "logs", "trees"];
 
-/// Runs the verb, and returns the exit code.
+/// Runs the command, and returns the exit code.
 pub(crate) fn run(action: &CacheCommand, globals: &GlobalOptions) -> Result<u8> {
     let root = root(globals)?;
     match action {
@@ -65,7 +65,7 @@ pub(crate) fn run(action: &CacheCommand, globals: &GlobalOptions) -> Result<u8> 
     Ok(exit_code::SUCCESS)
 }
 
-/// The cache that `build` would use with the same options.
+/// Returns the cache that `build` would use with the same options.
 fn root(globals: &GlobalOptions) -> Result<PathBuf> {
     let process = ProcessEnv::read()?;
     let pip = process.pip_configuration(&RawOptions::default())?;
@@ -81,13 +81,13 @@ fn root(globals: &GlobalOptions) -> Result<PathBuf> {
     settings.cache.ok_or_else(|| {
         Error::new(
             Kind::Input,
-            "there is no cache: it is disabled, or there is no home directory",
+            "the cache is disabled, or the home directory is unknown",
         )
-        .with_hint("Name one with --cache-dir DIR; `wheelhouse config` tells who disabled it.")
+        .with_hint("Pass --cache-dir DIR, or run `wheelhouse config` to see which setting disables the cache.")
     })
 }
 
-/// What the cache holds: nothing, while there is none.
+/// Returns the contents of the cache, which are empty if it does not exist.
 fn info(root: &Path) -> Result<StoreUsage> {
     if !root.exists() {
         return Ok(StoreUsage {
@@ -150,10 +150,11 @@ fn verify(root: &Path, dry_run: bool, globals: &GlobalOptions) -> Result<u8> {
         let message = if dry_run {
             message
         } else {
-            format!("{message}, removed now")
+            format!("{message}, which were removed")
         };
-        let error = Error::new(Kind::Verification, message)
-            .with_hint("Verify the wheelhouses that were made from it: they may share the files.");
+        let error = Error::new(Kind::Verification, message).with_hint(
+            "Verify the wheelhouses that were built from it, because they may share these files.",
+        );
         error_report::report(&error, false);
     }
     Ok(code)

@@ -1,4 +1,4 @@
-//! The verbs `completions` and `man`: files that are made from the command line itself.
+//! The `completions` and `man` commands: files that are generated from the declaration of the command line.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use wheelhouse_types::{Kind, Result};
 use crate::cli::args::CommandLine;
 use crate::cli::output;
 
-/// Prints what makes `shell` complete our options.
+/// Prints the completion script for `shell`.
 pub(crate) fn print(shell: Shell) {
     output::data(&script(shell));
 }
@@ -26,13 +26,13 @@ fn script(shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Writes all man pages into `directory`, or prints that of the program.
+/// Writes all man pages to `directory`, or prints the main page.
 pub(crate) fn man(directory: Option<&Path>) -> Result<()> {
     let command = CommandLine::command();
     let Some(directory) = directory else {
         let mut page = Vec::new();
         let rendered = clap_mangen::Man::new(command).render(&mut page);
-        rendered.context(Kind::Publish, || "the man page cannot be made".to_owned())?;
+        rendered.context(Kind::Publish, || "failed to render the man page".to_owned())?;
         output::data(&String::from_utf8_lossy(&page));
         return Ok(());
     };

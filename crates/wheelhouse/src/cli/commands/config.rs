@@ -1,4 +1,4 @@
-//! The verb `config`: every effective value, and where it came from.
+//! The `config` command: every effective value and its origin.
 
 use std::fmt::Write as _;
 
@@ -80,15 +80,15 @@ fn as_lines(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> 
     rows.extend(settings.rows.iter().map(row));
     let mut text = aligned(&rows);
     text.push_str(match settings.index_strategy {
-        _ if indexes.is_empty() => "\nNo index is asked.\n",
-        IndexStrategy::BestMatch => "\nIndexes, the best version of all counts:\n",
-        IndexStrategy::FirstIndex => "\nIndexes, the first that has a package counts:\n",
-        IndexStrategy::FirstMatch => "\nIndexes, the first that has a version that fits counts:\n",
+        _ if indexes.is_empty() => "\nIndexes are disabled.\n",
+        IndexStrategy::BestMatch => "\nIndexes (the best version of all counts):\n",
+        IndexStrategy::FirstIndex => "\nIndexes (the first with the package counts):\n",
+        IndexStrategy::FirstMatch => "\nIndexes (the first with a suitable version counts):\n",
     });
     for index in indexes {
         let _ = writeln!(text, "  {index}");
     }
-    text.push_str("\nConfiguration files, of pip and of the project, the strongest last:\n");
+    text.push_str("\nConfiguration files of pip and the project, in increasing precedence:\n");
     for file in pip.files() {
         let _ = writeln!(text, "  {} ({})", file.path.display(), status(file));
     }
@@ -121,7 +121,7 @@ fn row(row: &ResolvedSetting) -> [String; 3] {
     [row.option.to_owned(), values, origins.join(" and ")]
 }
 
-/// Lines with columns; a value that is very long does not widen its column.
+/// Formats rows as columns. A very long value does not widen its column.
 fn aligned(rows: &[[String; 3]]) -> String {
     const WIDEST: usize = 48;
     let width = |column: usize| {
@@ -139,24 +139,24 @@ fn aligned(rows: &[[String; 3]]) -> String {
     text
 }
 
-/// The settings that do not count, with the reason. An empty variable is as good as none.
+/// Returns the settings without effect and the reason, except empty variables.
 fn unused<'a>(
     pip: &'a PipConfiguration,
     rows: &[ResolvedSetting],
 ) -> impl Iterator<Item = (&'a Setting, &'static str)> {
     let is_shown = |setting: &Setting| {
         let shown = rows.iter().any(|row| row.option == setting.option);
-        // This one decides what is shown as the other one.
+        // This option is shown as part of `cache-dir`.
         shown || setting.option == "no-cache-dir"
     };
     pip.settings().iter().filter_map(move |setting| {
         let reason = match setting.status {
             SettingStatus::Used if is_shown(setting) => return None,
-            SettingStatus::Used => "it has no effect here",
-            SettingStatus::Overridden => "a stronger setting replaces it",
-            SettingStatus::Empty => "it is empty",
-            SettingStatus::OtherSection => "its section is for other commands",
-            SettingStatus::UnknownOption => "it has no meaning here",
+            SettingStatus::Used => "the setting has no effect here",
+            SettingStatus::Overridden => "a setting with higher precedence replaces it",
+            SettingStatus::Empty => "the value is empty",
+            SettingStatus::OtherSection => "the section applies to other commands",
+            SettingStatus::UnknownOption => "the option is not supported",
         };
         Some((setting, reason))
     })

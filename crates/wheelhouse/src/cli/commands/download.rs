@@ -1,7 +1,4 @@
-//! The verb `download`.
-//!
-//! Responsible for making a job of the options, and for what a dry run prints. Never resolves or
-//! fetches anything itself.
+//! The `download` command.
 
 use clap::ArgMatches;
 use wheelhouse_types::Result;
@@ -13,7 +10,7 @@ use crate::pipeline::TargetSelection;
 use crate::pipeline::download::{self, DownloadJob};
 use wheelhouse_oci::find_links::ArchitectureSelection;
 
-/// Runs the verb.
+/// Runs the command.
 pub(crate) fn run(
     download: DownloadArgs,
     globals: &GlobalOptions,

@@ -1,4 +1,4 @@
-//! What a dry run prints: the steps of the plan, sorted by name, of a download for each target.
+//! The output of a dry run: the steps of the plan, sorted by name, for each target of a download.
 
 use std::fmt::Write as _;
 
@@ -34,7 +34,7 @@ pub(crate) fn print(preview: &Preview, json: bool) {
     }
 }
 
-/// Prints what would be fetched for each target, and what would have to be built on a host of it.
+/// Prints what would be fetched for each target, and which sdists remain to be built there.
 pub(crate) fn print_targets(previews: &[(Target, Preview)], json: bool) {
     if json {
         let targets: Vec<_> = previews
@@ -56,7 +56,7 @@ pub(crate) fn print_targets(previews: &[(Target, Preview)], json: bool) {
     for (target, preview) in previews {
         let to_build = match &to_build(preview)[..] {
             [] => String::new(),
-            sdists => format!("; sdists, to be built: {}", sdists.join(", ")),
+            sdists => format!("; sdists to build: {}", sdists.join(", ")),
         };
         let lines = as_lines(&steps(preview));
         output::data(&format!("{}{to_build}\n{lines}", target.label()));
@@ -69,7 +69,7 @@ fn steps(preview: &Preview) -> Vec<&Step> {
     steps
 }
 
-/// The packages that no published wheel serves the target with.
+/// Returns the packages without a published wheel for the target.
 fn to_build(preview: &Preview) -> Vec<String> {
     let packages = preview.lock.packages.iter();
     let sources = packages.filter(|package| !matches!(package.source, Source::Wheel(_)));
@@ -124,7 +124,7 @@ fn action(step: &Step) -> &'static str {
     }
 }
 
-/// The file that is reused or fetched, or what is built.
+/// Returns the file to reuse or fetch, or the source to build.
 fn file(step: &Step) -> String {
     match (&step.action, step.package.source.artifact()) {
         (Action::Reuse { filename, .. }, _) => filename.clone(),
@@ -133,7 +133,7 @@ fn file(step: &Step) -> String {
     }
 }
 
-/// How much there is to fetch, if it is known.
+/// Returns the number of bytes to fetch, if known.
 fn bytes(step: &Step) -> Option<u64> {
     match &step.action {
         Action::Reuse { .. } => None,

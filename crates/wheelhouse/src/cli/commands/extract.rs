@@ -1,7 +1,4 @@
-//! The verb `extract`.
-//!
-//! Responsible for opening what is named, and for telling what came out of it. Never looks into a
-//! layer itself.
+//! The `extract` command.
 
 use std::sync::Arc;
 
@@ -25,7 +22,7 @@ use wheelhouse_oci::transport::{self, ImageLocation, ImageReader, SourceImage};
 
 const SCHEMA: &str = "wheelhouse-extract/1";
 
-/// Runs the verb.
+/// Runs the command.
 pub(crate) fn run(arguments: &ExtractArgs, globals: &GlobalOptions) -> Result<()> {
     let process = ProcessEnv::read()?;
     let opening = ImageOpener::new(&arguments.image, &arguments.read_args, globals, &process)?;
@@ -49,7 +46,7 @@ pub(crate) fn run(arguments: &ExtractArgs, globals: &GlobalOptions) -> Result<()
     Ok(())
 }
 
-/// An image to be opened.
+/// An image to open.
 pub(crate) struct ImageOpener {
     location: ImageLocation,
     access: Access,
@@ -57,7 +54,7 @@ pub(crate) struct ImageOpener {
     choice: ImageSelection,
 }
 
-/// Which image, and what of it.
+/// The selected image and the path of the wheelhouse in it.
 pub(crate) struct ImageSelection {
     pub(crate) path: Option<String>,
     architecture: Option<String>,
@@ -126,12 +123,12 @@ fn tell(
     let warnings = [
         (
             &extracted.unlisted,
-            "is in the image, but not in its manifest, and was left out",
+            "is not in the manifest of the image and was not extracted",
         ),
-        (&published.foreign, "was in the directory before"),
+        (&published.foreign, "existed in the directory before"),
         (
             &published.modified_since,
-            "was replaced since an earlier run and was left alone",
+            "was replaced since an earlier run and was not changed",
         ),
     ];
     for (names, what) in warnings {
@@ -148,7 +145,9 @@ fn tell(
         output::status(&render::removed(&directory, &removed, verbosity));
     }
     if !extracted.has_manifest {
-        warn("the image has no manifest to compare with; `wheelhouse verify` tells more");
+        warn(
+            "the image has no manifest to compare with; run `wheelhouse verify` to check the wheels",
+        );
     }
     if globals.quiet == 0 {
         let packages = format::count(extracted.distributions.len(), "package");

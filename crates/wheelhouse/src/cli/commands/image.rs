@@ -1,7 +1,4 @@
-//! The verb `image`.
-//!
-//! Responsible for making a job of the options, and for telling what was published. Never makes an
-//! image itself.
+//! The `image` command.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -27,10 +24,10 @@ use wheelhouse_store::Store;
 
 const SCHEMA: &str = "wheelhouse-image/1";
 
-/// The wheelhouse unless one is named.
+/// The default path of the wheelhouse.
 const WHEELHOUSE: &str = "wheelhouse";
 
-/// Runs the verb.
+/// Runs the command.
 pub(crate) fn run(image: ImageArgs, globals: &GlobalOptions, matches: &ArgMatches) -> Result<()> {
     let paths = image.paths()?;
     let raw = image.raw(globals, matches);
@@ -121,7 +118,7 @@ fn job(
 fn epoch(text: &str) -> Result<i64> {
     let seconds = text.parse().ok().filter(|seconds| *seconds >= 0);
     seconds.ok_or_else(|| {
-        let message = format!("SOURCE_DATE_EPOCH `{text}` is no number of seconds");
+        let message = format!("SOURCE_DATE_EPOCH `{text}` is not a number of seconds");
         Error::new(Kind::Input, message)
     })
 }
@@ -143,7 +140,7 @@ fn summary(published: &PublishedImages, destinations: &[ImageLocation], dry_run:
         if let Some((_, pushed)) = published.pushed.iter().find(|(other, _)| other == location) {
             let _ = write!(
                 text,
-                ": {} uploaded ({}), {} already there",
+                ": {} uploaded ({}), {} already present",
                 format::count(pushed.uploaded, "blob"),
                 format::bytes(pushed.bytes),
                 pushed.present,

@@ -1,6 +1,4 @@
-//! The verb `inspect`.
-//!
-//! Responsible for showing what was found. Never looks into a layer itself.
+//! The `inspect` command.
 
 use std::fmt::Write as _;
 
@@ -19,7 +17,7 @@ use wheelhouse_types::image_location;
 
 const SCHEMA: &str = "wheelhouse-inspect/1";
 
-/// Runs the verb.
+/// Runs the command.
 pub(crate) fn run(arguments: &InspectArgs, globals: &GlobalOptions) -> Result<()> {
     let process = ProcessEnv::read()?;
     let found = if names_image(&arguments.what) {
@@ -29,9 +27,9 @@ pub(crate) fn run(arguments: &InspectArgs, globals: &GlobalOptions) -> Result<()
     } else {
         let directory = process.directory.join(&arguments.what);
         if !directory.exists() {
-            let message = format!("there is no directory `{}`", arguments.what);
+            let message = format!("the directory `{}` does not exist", arguments.what);
             let meant = image_location::meant(&arguments.what);
-            let hint = format!("An image is named with its place, such as `{meant}`.");
+            let hint = format!("Name an image with its transport, such as `{meant}`.");
             return Err(Error::new(Kind::Input, message).with_hint(hint));
         }
         inspect::inspect_directory(&directory)?
@@ -53,7 +51,7 @@ async fn look(opening: ImageOpener) -> Result<Inspection> {
     .await
 }
 
-/// A distribution, as it is shown.
+/// A distribution, as listed.
 struct ListedDistribution {
     name: String,
     version: String,
@@ -62,13 +60,13 @@ struct ListedDistribution {
     source: String,
 }
 
-/// How wide lines are, in characters, unless all is to be shown.
+/// The width of lines in characters, unless everything is shown.
 const WIDTH: usize = 100;
 
-/// The least that is left of where a distribution came from.
+/// The minimum width of the source column.
 const LEAST: usize = 24;
 
-/// Where a distribution was looked for and found; with `all`, its own URL or path.
+/// Returns the index and URL of a distribution; with `all`, always including its own URL or path.
 fn from(origin: &Origin, source: &str, all: bool) -> String {
     match origin {
         Origin::Index { url } if !all => escape_for_display(url),
@@ -77,7 +75,7 @@ fn from(origin: &Origin, source: &str, all: bool) -> String {
     }
 }
 
-/// Leaves out the middle of `text` where it is longer than `most` characters.
+/// Removes the middle of `text` if it is longer than `most` characters.
 fn shortened(text: &str, most: usize) -> String {
     let letters: Vec<char> = text.chars().collect();
     if letters.len() <= most {
@@ -126,7 +124,7 @@ fn as_text(what: &str, found: &Inspection, all: bool) -> String {
         let _ = writeln!(text, "image {digest}, {architecture}, {layers}");
     }
     let Some(manifest) = &found.manifest else {
-        let _ = writeln!(text, "no manifest: nothing is known but names");
+        let _ = writeln!(text, "no manifest: only file names are known");
         for (name, size) in &found.files {
             let _ = writeln!(
                 text,

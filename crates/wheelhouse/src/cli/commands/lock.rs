@@ -1,7 +1,4 @@
-//! The verb `lock`.
-//!
-//! Responsible for making a job of the options, for writing what has changed and for saying so. Never
-//! settles anything itself.
+//! The `lock` command: resolves, and writes locks that have changed.
 
 use clap::ArgMatches;
 use serde_json::json;
@@ -17,7 +14,7 @@ use wheelhouse_publish::write_file;
 
 const SCHEMA: &str = "wheelhouse-lock/1";
 
-/// Runs the verb.
+/// Runs the command.
 pub(crate) fn run(lock: LockArgs, globals: &GlobalOptions, matches: &ArgMatches) -> Result<()> {
     let raw = lock.raw(globals, matches);
     let context = CommandContext::new(raw, lock.inputs.source.clone(), globals, true)?;
@@ -72,7 +69,7 @@ fn said(change: LockChange) -> &'static str {
     }
 }
 
-/// What [`check`] finds, which writes nothing.
+/// Returns the word for a change that [`check`] finds but does not write.
 fn checked(change: LockChange) -> &'static str {
     match change {
         LockChange::New => "missing",

@@ -1,4 +1,4 @@
-//! Opening the store that the settings name, or another one where that cannot be used.
+//! Opens the store of the settings, or a temporary one if that cannot be used.
 
 use std::error::Error as StdError;
 use std::io;
@@ -10,14 +10,14 @@ use wheelhouse_types::{Error, Event, Observer, Result};
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_store::Store;
 
-/// A store, and its directory if that goes with it.
+/// A store, and its directory if it is temporary.
 pub(crate) struct OpenedStore {
     pub(crate) store: Store,
     pub(crate) temporary: Option<Scratch>,
 }
 
-/// Removes a temporary cache, of which a failed build leaves its log. Downloads that the end of the run cut off may still
-/// write there for a moment.
+/// Removes a temporary cache, except the logs of failed builds. Canceled downloads may still write to it for a
+/// moment.
 pub(crate) fn remove(directory: Scratch, keep_logs: bool) {
     let root = directory.keep();
     let is_gone = || {
@@ -37,7 +37,7 @@ pub(crate) fn remove(directory: Scratch, keep_logs: bool) {
         }
         kept > 0 || std::fs::remove_dir(&root).is_ok()
     };
-    // What was cut off may make its directories again: they are looked for twice.
+    // Canceled downloads may recreate their directories, so removal is attempted twice.
     let mut looks = 0;
     for _ in 0..ATTEMPTS {
         looks = if is_gone() { looks + 1 } else { 0 };
@@ -52,12 +52,12 @@ fn is_empty(directory: &Path) -> bool {
     std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Where the logs of builds are in a cache.
+/// The directory of build logs in a cache.
 const LOGS: &str = "logs";
 const ATTEMPTS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Opens the store at `cache`; without one, or where it cannot be written, a temporary one.
+/// Opens the store at `cache`, or a temporary one if `cache` is `None` or not writable.
 pub(crate) fn open(cache: Option<&Path>, observer: &dyn Observer) -> Result<OpenedStore> {
     let Some(cache) = cache else {
         return open_temporary();
@@ -69,7 +69,7 @@ pub(crate) fn open(cache: Option<&Path>, observer: &dyn Observer) -> Result<Open
         }),
         Err(error) if cannot_write(&error) => {
             observer.observe(&Event::Warning {
-                message: format!("{}; this run uses a temporary one", error.display_chain()),
+                message: format!("{}; this run uses a temporary cache", error.display_chain()),
                 hint: error.hint().map(str::to_owned),
             });
             open_temporary()
@@ -86,8 +86,8 @@ fn open_temporary() -> Result<OpenedStore> {
     })
 }
 
-/// Whether the operating system refused, rather than us: a directory that holds something else is
-/// the user's mistake.
+/// Returns whether the operating system refused access. A directory with other contents is an error of the user
+/// instead.
 fn cannot_write(error: &Error) -> bool {
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(error) = cause {

@@ -1,6 +1,4 @@
-//! The application's tree: a directory, or a Git repository that is cloned for this run.
-//!
-//! Responsible for telling the two apart, and for running `git`. Never looks into the tree.
+//! The source tree of the application: a directory, or a Git repository that is cloned for this run.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,13 +11,13 @@ use wheelhouse_types::{Error, Kind, Result};
 
 use wheelhouse_fs::scratch::Scratch;
 
-/// A tree, and the clone that it lies in if there is one.
+/// A source tree, and its clone if it is a repository.
 pub(crate) struct ProjectTree {
     pub(crate) path: PathBuf,
     pub(crate) _clone: Option<Scratch>,
 }
 
-/// Finds the tree that `--source` names.
+/// Finds the tree of `--source`, and clones a repository.
 pub(crate) async fn find(source: &str, directory: &Path, offline: bool) -> Result<ProjectTree> {
     let path = directory.join(source);
     if path.is_dir() {
@@ -28,7 +26,7 @@ pub(crate) async fn find(source: &str, directory: &Path, offline: bool) -> Resul
     let Some(repository) = Repository::parse(source) else {
         let message = format!("the source `{}` is not a directory", mask(source));
         return Err(Error::new(Kind::Input, message)
-            .with_hint("Name a directory, or a Git repository by its URL."));
+            .with_hint("Pass a directory or the URL of a Git repository."));
     };
     if offline && !repository.url.starts_with("file://") {
         let message = format!(
@@ -49,7 +47,7 @@ pub(crate) async fn find(source: &str, directory: &Path, offline: bool) -> Resul
     })
 }
 
-/// `[git+]URL[@REF][#subdirectory=DIR]`.
+/// A repository: `[git+]URL[@REF][#subdirectory=DIR]`.
 #[derive(Debug, PartialEq, Eq)]
 struct Repository<'a> {
     url: &'a str,
@@ -61,7 +59,7 @@ impl<'a> Repository<'a> {
     fn parse(source: &'a str) -> Option<Self> {
         let source = source.strip_prefix("git+").unwrap_or(source);
         let (source, fragment) = source.split_once('#').unwrap_or((source, ""));
-        // An `@` before the path belongs to a user.
+        // An `@` before the path belongs to the user name.
         let path = match source.split_once("://") {
             Some((scheme, rest)) => scheme.len() + 3 + rest.find('/')?,
             None if source.starts_with("git@") => source.find(':')?,
@@ -78,7 +76,7 @@ impl<'a> Repository<'a> {
         })
     }
 
-    /// Fetches the one commit that is asked for: a branch, a tag or a full hash.
+    /// Fetches a single commit: that of a branch, a tag or a full hash.
     async fn clone(&self) -> Result<Scratch> {
         let directory = Scratch::new()?;
         let reference = self.reference.unwrap_or("HEAD");
@@ -108,7 +106,7 @@ impl<'a> Repository<'a> {
         Ok(directory)
     }
 
-    /// The credentials of the URL, which any user could read among the arguments.
+    /// Returns the credentials of the URL, which would be visible to all users as an argument.
     fn credentials(&self) -> Option<CommandCredentials> {
         CommandCredentials::of(&self.url.parse().ok()?)
     }
@@ -125,7 +123,7 @@ impl<'a> Repository<'a> {
             .args(arguments)
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        // Whoever could answer a question is not always there.
+        // A prompt would block a run without a user.
         command.env("GIT_TERMINAL_PROMPT", "0");
         let failed = || format!("failed to clone the source `{}`", mask(self.url));
         let output = command.output().await.context(Kind::Input, || {
@@ -137,9 +135,7 @@ impl<'a> Repository<'a> {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Err(Error::new(Kind::Fetch, failed())
             .with_detail(mask(&said))
-            .with_hint(
-                "A reference is a branch, a tag or a commit's full hash, behind the URL and `@`.",
-            ))
+            .with_hint("Append `@` and a branch, a tag or the full hash of a commit to the URL."))
     }
 }
 

@@ -1,6 +1,4 @@
-//! What the command line and the process say of registries, docker and podman.
-//!
-//! Never opens a connection.
+//! The settings for accessing registries, docker and podman.
 
 use std::path::PathBuf;
 
@@ -11,10 +9,10 @@ use crate::cli::process_env::ProcessEnv;
 use wheelhouse_config::Settings;
 use wheelhouse_oci::registry::{Access, Credentials};
 
-/// Where docker listens unless something else is said.
+/// The default socket of docker.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
-/// How registries are reached.
+/// Combines the options and the environment for accessing registries.
 pub(crate) fn access(
     options: &RegistryOptions,
     settings: &Settings,
@@ -38,7 +36,7 @@ pub(crate) fn access(
     }
 }
 
-/// The file that is named, or those that podman (containers-auth.json(5)) and docker keep.
+/// Returns the credential file of the options, or those of podman (containers-auth.json(5)) and docker.
 fn credentials(options: &RegistryOptions, process: &ProcessEnv) -> Credentials {
     let variable = |name| process.environment.get_nonempty(name).map(PathBuf::from);
     let named = options
@@ -62,7 +60,7 @@ fn credentials(options: &RegistryOptions, process: &ProcessEnv) -> Credentials {
     }
 }
 
-/// The socket of docker or podman; what `DOCKER_HOST` says where that is none, for whoever opens it.
+/// Returns the socket of docker or podman. A `DOCKER_HOST` without a socket is returned unchanged and fails when opened.
 pub(crate) fn socket(process: &ProcessEnv) -> PathBuf {
     let host = process.environment.get_nonempty("DOCKER_HOST");
     let host = host.unwrap_or(DOCKER_SOCKET);

@@ -1,4 +1,4 @@
-//! Reads requirements files: local ones, those at URLs, and `-` for the standard input.
+//! Reads requirements files from paths, URLs and standard input (`-`).
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use wheelhouse_types::{Kind, Result};
 
 use wheelhouse_config::{FileSource, LocalReader, ReadSource, Settings};
 
-/// Reads files; the standard input must be read beforehand, for it may never end.
+/// Reads files. Standard input must be read beforehand, because it may block.
 #[derive(Default)]
 pub(crate) struct SourceReader {
-    /// The path that stands for the standard input, and what was read from it.
+    /// The path that represents standard input, and its contents.
     standard_input: Option<(PathBuf, Vec<u8>)>,
-    /// What reads files over HTTP, when that is wanted.
+    /// The client for files at URLs, if the network is used.
     documents: Option<RemoteFiles>,
 }
 
 impl SourceReader {
-    /// Reads the standard input to its end. `directory` is where paths begin.
+    /// Reads standard input to its end. `directory` is the base of relative paths.
     pub(crate) fn read_standard_input(&mut self, directory: &Path) -> Result<()> {
         let mut content = Vec::new();
         let read = io::stdin().read_to_end(&mut content);
@@ -33,8 +33,8 @@ impl SourceReader {
         Ok(())
     }
 
-    /// Allows the network as `settings` have it. From then on [`ReadSource::read`] may wait for a
-    /// server: call it on a thread of a runtime where that holds up nobody.
+    /// Enables the network as in `settings`. Afterwards [`ReadSource::read`] may block on a
+    /// server: call it on a thread of a runtime where that is allowed.
     pub(crate) fn use_network(&mut self, settings: &Settings, notices: RetryNotices) {
         let network = Network {
             notices,

@@ -1,8 +1,9 @@
-//! What verbs have in common that make a request and carry it out: command line, configuration and
-//! process brought together.
+//! The steps shared by commands that resolve: from the options to a request, and the summary at the end.
 //!
-//! Responsible for everything up to the request, and for telling how a run ended. Never resolves,
-//! fetches or builds anything itself.
+//! 1. [`CommandContext::new`] merges the command line, the configuration and the environment.
+//! 2. [`CommandContext::execute`] runs the command on the engine's runtime until it ends or is interrupted.
+//! 3. [`CommandContext::begin`] reads the inputs, builds the request and opens the store: a [`Session`].
+//! 4. [`Session::finish`] reports the result.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,9 +32,9 @@ use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_oci::find_links::{self, ArchitectureSelection, ImageFetcher};
 use wheelhouse_store::Store;
 
-/// All that a run needs and that can be known without a runtime.
+/// Everything that a command knows before it needs a runtime.
 pub(crate) struct CommandContext {
-    /// The application's tree or repository.
+    /// The directory or repository of the application.
     source: Option<String>,
     pub(crate) json: bool,
     pub(crate) process: ProcessEnv,
@@ -43,24 +44,24 @@ pub(crate) struct CommandContext {
     reader: SourceReader,
     pub(crate) renderer: Arc<dyn Renderer>,
     pub(crate) notices: RetryNotices,
-    /// How the registries of `--find-links` are reached.
+    /// The options for registries of `--find-links` images.
     pub(crate) registry: RegistryOptions,
-    /// About options that have no effect.
+    /// A warning about options without effect.
     note: Option<String>,
-    /// Caches that are removed when the run has ended, and nothing writes to them any more.
+    /// Temporary caches, which are removed when the run has ended and nothing writes to them anymore.
     temporary: Arc<Mutex<Vec<Scratch>>>,
 }
 
-/// A run whose request is made.
+/// A run with its request.
 pub(crate) struct Session {
     pub(crate) context: CommandContext,
     pub(crate) request: Request,
     pub(crate) scope: SupportedTargets,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) store: Store,
-    /// The interpreter that the request means, as far as that can be known without starting one.
+    /// The interpreter that the request names, as far as known without starting one.
     pub(crate) python: Option<PathBuf>,
-    /// Kept, because the request refers to it.
+    /// Kept because the request refers to it.
     _source: Option<project_source::ProjectTree>,
     started: Instant,
 }
@@ -77,7 +78,7 @@ impl Session {
         }
     }
 
-    /// Tells how the run ended, and verifies what it made if that is wanted.
+    /// Reports the result, and verifies it if requested.
     pub(crate) async fn finish(self, report: &RunReport, verify: bool) -> Result<()> {
         let context = &self.context;
         context.renderer.close();
@@ -92,7 +93,7 @@ impl Session {
 }
 
 impl CommandContext {
-    /// Brings together what is known. With `one_document` the standard output is not for events.
+    /// Merges options, configuration and environment. With `one_document`, stdout is not used for events.
     pub(crate) fn new(
         raw: RawOptions,
         source: Option<String>,
@@ -134,7 +135,7 @@ impl CommandContext {
         })
     }
 
-    /// Lets `work` go on with this until it ends or is interrupted.
+    /// Calls `work` with this context until it ends or is interrupted.
     pub(crate) fn execute<Work, Outcome>(
         self,
         work: impl FnOnce(Self) -> Work + Send + 'static,
@@ -150,7 +151,7 @@ impl CommandContext {
         let temporary = Arc::clone(&self.temporary);
         let outcome = signals::run(move || work(self));
         renderer.close();
-        // Among the failures that ended the run may be that of a build, whatever the first of them is.
+        // A failed build may have written a log, even if another error ended the run.
         let failed = outcome.is_err();
         for directory in
             std::mem::take(&mut *temporary.lock().unwrap_or_else(PoisonError::into_inner))
@@ -160,7 +161,7 @@ impl CommandContext {
         outcome
     }
 
-    /// Makes the request, and keeps what it refers to.
+    /// Builds the request, and returns the source tree that it refers to.
     async fn request(self) -> Result<(Self, BuiltRequest, Option<project_source::ProjectTree>)> {
         let directory = &self.process.directory;
         let tree = match self.source.as_deref() {
@@ -171,15 +172,15 @@ impl CommandContext {
         };
         let mut raw = self.raw.clone();
         raw.source = tree.as_ref().map(|tree| tree.path.clone());
-        // Files may be read over the network, during which signals must be heard.
-        let read_args = tokio::task::spawn_blocking(move || {
+        // Signals are handled while files are read, possibly over the network.
+        let reading = tokio::task::spawn_blocking(move || {
             let context = self.process.settings_context(&self.pip, &self.reader);
             let built = build_request(&raw, &self.settings, &context);
             built.map(|built| (self, built))
         });
-        let read = read_args.await;
+        let read = reading.await;
         let (this, built) = read.context(Kind::Input, || {
-            "the thread that reads requirements files ended".to_owned()
+            "the thread that reads requirements files ended unexpectedly".to_owned()
         })??;
         if !built.from.is_empty() || !built.unused.is_empty() {
             this.renderer.observe(&Event::Inputs {
@@ -193,8 +194,8 @@ impl CommandContext {
         Ok((this, built, tree))
     }
 
-    /// Makes the request and opens what carrying it out needs; of images among the `--find-links`
-    /// places, those for `architectures` are brought into the cache.
+    /// Builds the request and opens the store. Images among the `--find-links` locations are fetched into the cache for
+    /// `architectures`.
     pub(crate) async fn begin(self, architectures: ArchitectureSelection) -> Result<Session> {
         let started = Instant::now();
         let (context, built, source) = self.request().await?;
@@ -228,7 +229,7 @@ impl CommandContext {
         })
     }
 
-    /// Keeps a temporary cache until the run has ended.
+    /// Registers a temporary cache for removal at the end.
     fn keep(&self, directory: Option<Scratch>) {
         let directories = self.temporary.lock();
         let mut directories = directories.unwrap_or_else(PoisonError::into_inner);
@@ -243,9 +244,9 @@ impl CommandContext {
         store: &Store,
     ) -> Result<ImageFetcher> {
         let root = store.root();
-        // The engine names files by URLs, which know neither links nor `..`.
+        // The engine identifies files by URLs, which must not contain links or `..`.
         let root = fs_err::canonicalize(root).context(Kind::Publish, || {
-            format!("the cache {} is gone", root.display())
+            format!("the cache {} cannot be found", root.display())
         })?;
         let (settings, notices) = (&self.settings, self.notices.clone());
         let mut access = registry_access::access(&self.registry, settings, &self.process, notices);
@@ -261,8 +262,8 @@ impl CommandContext {
         })
     }
 
-    /// Refuses a Python that the lock among the inputs does not serve. What the Python says of
-    /// itself is in the cache when the run asks again.
+    /// Rejects a Python that the lock among the inputs does not support. The result of querying the interpreter is cached
+    /// for the run.
     pub(crate) async fn check_scope(
         &self,
         scope: &SupportedTargets,
@@ -299,7 +300,7 @@ impl CommandContext {
     }
 }
 
-/// How many files are named that no run put into the output.
+/// The number of foreign files that are listed.
 const NAMED: usize = 5;
 
 fn foreign(directory: &Path, names: &[String]) -> Event {
@@ -313,7 +314,7 @@ fn foreign(directory: &Path, names: &[String]) -> Event {
         more => format!(" and {more} more"),
     };
     let message = format!(
-        "`{}` also has {}{more}, which no run put there",
+        "`{}` contains {}{more}, which no run created",
         directory.display(),
         shown.join(", ")
     );
@@ -332,7 +333,7 @@ mod tests {
         };
         assert_eq!(
             message,
-            "`out` also has `1.whl`, `2.whl`, `3.whl`, `4.whl`, `5.whl` and 2 more, which no run put there"
+            "`out` contains `1.whl`, `2.whl`, `3.whl`, `4.whl`, `5.whl` and 2 more, which no run created"
         );
     }
 }

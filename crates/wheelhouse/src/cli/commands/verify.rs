@@ -1,7 +1,4 @@
-//! The verb `verify`, and what `build --verify` does at its end.
-//!
-//! Responsible for bringing command line and process together into a job, and for showing the
-//! report. Never judges what was found.
+//! The `verify` command, and the verification of `build --verify`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,7 +26,7 @@ use wheelhouse_oci::extract;
 
 const SCHEMA: &str = "wheelhouse-verify/1";
 
-/// Runs the verb, and returns the exit code.
+/// Runs the command, and returns the exit code.
 pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
     let process = ProcessEnv::read()?;
     let requirements = requirements(verify, &process)?;
@@ -68,7 +65,7 @@ pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
     match outcome(&report) {
         Ok(()) => Ok(exit_code::SUCCESS),
         Err(error) => {
-            // The one document says it already.
+            // The JSON document reports the failure already.
             if !globals.json {
                 error_report::report(&error, false);
             }
@@ -77,7 +74,7 @@ pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
     }
 }
 
-/// Verifies the wheelhouse of an image, in a directory that is there for so long.
+/// Extracts the wheelhouse of an image to a temporary directory, and verifies it.
 async fn verify_image(opening: ImageOpener, job: VerifyJob, name: PathBuf) -> Result<Report> {
     let scratch = Scratch::new()?;
     let directory = scratch.path().join("wheelhouse");
@@ -95,7 +92,7 @@ async fn verify_image(opening: ImageOpener, job: VerifyJob, name: PathBuf) -> Re
     })
 }
 
-/// Verifies what a build has made: all but the import of it.
+/// Verifies the result of a build, without importing modules.
 pub(crate) async fn after_build(
     process: &ProcessEnv,
     settings: &Settings,
@@ -123,7 +120,7 @@ pub(crate) async fn after_build(
     outcome(&report)
 }
 
-/// Shows what is checked, and gives each check to `tell` when it has ended.
+/// Shows the current check, and passes each completed one to `tell`.
 fn watch(
     activity: &Arc<Activity>,
     tell: impl Fn(&Check) + Send + Sync + 'static,
@@ -142,7 +139,7 @@ fn watch(
 fn job(process: &ProcessEnv, directory: &Path, python: Option<String>) -> VerifyJob {
     let environment = process.environment.iter();
     VerifyJob {
-        // Components have neither `.` nor a slash at the end, which would be shown.
+        // Components normalize the path, which is shown to the user.
         directory: directory.components().collect(),
         requirements: VerifyRequirements::Own,
         python,
@@ -179,7 +176,7 @@ fn requirements(verify: &VerifyArgs, process: &ProcessEnv) -> Result<VerifyRequi
     })
 }
 
-/// Reads requirements files as `build` does.
+/// Reads requirements files like `build`.
 fn read(files: &[String], process: &ProcessEnv) -> Result<Request> {
     let raw = RawOptions {
         requirement_files: files.to_vec(),
@@ -200,8 +197,8 @@ fn outcome(report: &Report) -> Result<()> {
         return Ok(());
     }
     let directory = report.directory.display();
-    let failures = format::count(report.failures(), "failure");
-    let message = format!("{directory} is not what it should be: {failures}");
+    let failures = format::count(report.failures(), "error");
+    let message = format!("verification of {directory} failed with {failures}");
     Err(Error::new(Kind::Verification, message))
 }
 
@@ -215,7 +212,7 @@ fn as_json(report: &Report) -> Value {
     })
 }
 
-/// One line for a check, and below it what was found; nothing of one that passed if that is `enough`.
+/// Formats a check and its findings. With `enough`, a check that passed is omitted.
 fn as_text(check: &Check, enough: bool) -> String {
     let mut text = String::new();
     if enough && check.outcome != CheckOutcome::Failed {
@@ -271,7 +268,7 @@ fn tell(text: &mut String, finding: &Finding, label: &str) {
     }
 }
 
-/// What to do, each said once.
+/// Returns the distinct hints of a check.
 fn hints(check: &Check) -> Vec<&'static str> {
     let mut hints = Vec::new();
     for hint in check.failures.iter().filter_map(|failure| failure.hint) {

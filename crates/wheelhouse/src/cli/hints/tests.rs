@@ -37,8 +37,8 @@ fn hints_of_an_s2i_build_name_variables_and_files() {
             "Build without --incremental.",
         ),
         (
-            "Name requirements with -r FILE.",
-            "Name requirements with REQUIREMENTS_FILE=FILE.",
+            "Pass requirements with -r FILE.",
+            "Pass requirements with REQUIREMENTS_FILE=FILE.",
         ),
         (
             "The lock pins this; `wheelhouse lock --upgrade` pins it anew.",
@@ -74,7 +74,7 @@ fn only_builds_in_containers_have_hints_of_their_own() {
     assert_eq!(of("build six"), HintStyle::CommandLine);
 }
 
-/// A hint that names an option has a place in the tables, or this fails.
+/// Fails for a hint with an option that is in none of the tables.
 #[test]
 fn every_option_of_a_hint_is_known() {
     let hints = hints();
@@ -154,7 +154,7 @@ fn every_variable_of_pip_is_obeyed() {
     }
 }
 
-/// The sentences among the literals of the program: its hints, and what looks like one.
+/// Returns the sentences among the string literals of the program, which include its hints.
 fn hints() -> Vec<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let literal = Regex::new(r#""((?:[^"\\]|\\(?s:.))*)""#).unwrap();

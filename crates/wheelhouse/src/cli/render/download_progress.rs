@@ -1,6 +1,4 @@
-//! How much has been fetched of how much.
-//!
-//! Responsible for adding up events of files. Never looks at a clock.
+//! The progress of all downloads of a run, computed from events.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,22 +7,22 @@ use wheelhouse_types::Event;
 
 use crate::cli::format;
 
-/// Adds up the files of a run.
+/// Accumulates the files of a run.
 #[derive(Debug, Default)]
 pub(super) struct DownloadProgress {
-    /// Those that are arriving: received, and expected if it is known.
+    /// The files in transit: bytes received, and bytes expected if known.
     arriving: HashMap<String, (u64, Option<u64>)>,
     finished_files: usize,
     finished_bytes: u64,
 }
 
-/// What all files add up to, in bytes.
+/// The total of all files, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) files: usize,
     pub(super) finished_files: usize,
     pub(super) received: u64,
-    /// At least: files of unknown size count with what has been received.
+    /// A lower bound: files of unknown size count as the bytes received.
     pub(super) expected: u64,
 }
 
@@ -42,7 +40,7 @@ impl fmt::Display for Sum {
 }
 
 impl DownloadProgress {
-    /// Takes what is told of a file; other events change nothing.
+    /// Updates the progress from a file event; other events are ignored.
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
             Event::FetchStarted {

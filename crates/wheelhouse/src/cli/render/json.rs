@@ -1,7 +1,4 @@
-//! Events as lines of JSON.
-//!
-//! Responsible for the form of a line, which `docs/reference/events.md` describes. Never leaves an event
-//! out.
+//! Renders events as JSON lines, as documented in `docs/reference/events.md`. No event is omitted.
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +10,7 @@ use wheelhouse_types::{Event, Observer};
 use super::{Renderer, Verbosity};
 use crate::cli::hints::HintStyle;
 
-/// The version of the form of events.
+/// The schema version of events.
 pub(crate) const EVENT_SCHEMA: &str = "wheelhouse-event/1";
 
 pub(crate) struct JsonRenderer<Stream> {
@@ -38,7 +35,7 @@ impl<Stream: Write + Send> Observer for JsonRenderer<Stream> {
     fn observe(&self, event: &Event) {
         let line = format!("{}\n", mask(&as_json(event).to_string()));
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever has closed the pipe wants to know no more.
+        // A closed pipe is not an error.
         let _ = stream
             .write_all(line.as_bytes())
             .and_then(|()| stream.flush());

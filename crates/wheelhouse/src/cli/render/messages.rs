@@ -1,4 +1,4 @@
-//! The words of events, for all who show them to people.
+//! The text of events, shared by the renderers for people.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use super::Verbosity;
 use crate::cli::hints::HintStyle;
 use crate::cli::{format, style};
 
-/// The line for an event, if it is worth one at this verbosity.
+/// Returns the line for an event, if it is shown at this verbosity.
 pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
     let wanted = match event {
         Event::StepFailed { .. } => Verbosity::Silent,
@@ -34,7 +34,7 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
 
 fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
     let line = match event {
-        // A foreign target has no Python here.
+        // A foreign target has no interpreter.
         Event::Target { label, python } if python.is_empty() => {
             format!("{} {label}", done("Target"))
         }
@@ -72,7 +72,7 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
             reason,
             delay_seconds,
         } => format!(
-            "Trying {filename} again in {}: {reason}",
+            "Retrying {filename} in {}: {reason}",
             format::seconds(*delay_seconds)
         ),
         Event::HostRetried {
@@ -81,7 +81,7 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
             delay_seconds,
         } => warning(
             &format!(
-                "{host} is asked again in {}: {reason}",
+                "retrying {host} in {}: {reason}",
                 format::seconds(*delay_seconds)
             ),
             None,
@@ -91,7 +91,7 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
         Event::BuildWaiting { package, wait } => format!("{package} waits for {}", waits_for(wait)),
         Event::BuildOutput { package, line } => {
             let prefix = style::painted(style::QUIET, &format!("{package} |"));
-            // Colors that a backend leaves on would reach the lines of others.
+            // Resets colors that a build backend leaves on.
             let end = if line.contains('\x1b') { "\x1b[0m" } else { "" };
             format!("{prefix} {line}{end}")
         }
@@ -111,7 +111,7 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
             Outcome::Fetched => {
                 format!("{} {filename} ({})", done("Fetched"), format::bytes(*bytes))
             }
-            // Told when its build ended, and not worth a line.
+            // The end of a build has its own event.
             Outcome::Built | Outcome::Reused => return None,
         },
         Event::StepFailed { package, reason } => failed(package, reason),
@@ -128,7 +128,7 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
     Some(line)
 }
 
-/// Says what a run starts from, and what lies beside that.
+/// Describes the inputs of a run, and the files that are not used.
 fn inputs(from: &[String], unused: &[String]) -> String {
     let from = if from.is_empty() {
         "the command line".to_owned()
@@ -142,10 +142,10 @@ fn inputs(from: &[String], unused: &[String]) -> String {
     format!("{} {from}{unused}", done("From"))
 }
 
-/// Names what a build waits for.
+/// Describes what a build waits for.
 pub(super) fn waits_for(wait: &Wait) -> String {
     match wait {
-        Wait::Job => "a free job".to_owned(),
+        Wait::Job => "a free build slot".to_owned(),
         Wait::Requirements { packages } if packages.is_empty() => {
             "its build requirements".to_owned()
         }
@@ -155,10 +155,10 @@ pub(super) fn waits_for(wait: &Wait) -> String {
     }
 }
 
-/// How many removed files are named, unless more is to be said.
+/// The number of removed files that are listed without `-v`.
 const NAMED: usize = 5;
 
-/// Says which files of an earlier run are gone.
+/// Describes the removed files of an earlier run.
 pub(in crate::cli) fn removed(directory: &str, files: &[String], verbosity: Verbosity) -> String {
     let most = if verbosity >= Verbosity::Verbose {
         usize::MAX
@@ -169,7 +169,7 @@ pub(in crate::cli) fn removed(directory: &str, files: &[String], verbosity: Verb
     let named = named.collect::<Vec<_>>().join(", ");
     let more = match files.len().saturating_sub(most) {
         0 => String::new(),
-        more => format!(" and {more} more (-v names them)"),
+        more => format!(" and {more} more (use -v to list them)"),
     };
     let count = format::count(files.len(), "file");
     format!(
@@ -200,7 +200,7 @@ fn warning(message: &str, hint: Option<&str>) -> String {
     text
 }
 
-/// What a download has for one target, and what is left to be done on a host of it.
+/// Describes the result of a download for one target, including sdists that remain to be built.
 fn target(event: &Event) -> Option<String> {
     let Event::TargetFinished {
         label,
@@ -226,7 +226,7 @@ fn target(event: &Event) -> Option<String> {
     Some(text)
 }
 
-/// The table at the end of a run.
+/// Returns the table at the end of a run.
 fn summary(event: &Event) -> Option<String> {
     let Event::Finished {
         directory,
@@ -247,7 +247,7 @@ fn summary(event: &Event) -> Option<String> {
         ("built", built, None),
         ("reused", reused, None),
     ] {
-        // What is fetched may be the source of what is built.
+        // Sizes of fetched files may include the sources of built wheels.
         let size = size.filter(|size| *size > 0);
         let size = size
             .map(|size| format!("   {}", format::bytes(size)))

@@ -1,7 +1,4 @@
-//! What a run tells, rendered: live on a terminal, as plain lines, or as JSON.
-//!
-//! Responsible for choosing the renderer, and for what all of them say in the same words. Never
-//! decides what happens.
+//! Renders the events of a run: live on a terminal, as plain lines, or as JSON.
 
 mod download_progress;
 mod json;
@@ -19,16 +16,16 @@ use wheelhouse_types::Observer;
 pub(crate) use json::EVENT_SCHEMA;
 pub(in crate::cli) use messages::removed;
 
-/// Shows events, and can be asked to leave the screen to others.
+/// Renders events.
 pub(crate) trait Renderer: Observer {
-    /// Removes what is live, for good.
+    /// Removes live output permanently.
     fn close(&self);
 }
 
-/// How much is said.
+/// The amount of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
-    /// Errors alone.
+    /// Only errors.
     Silent,
     /// Warnings and errors.
     Quiet,
@@ -37,7 +34,7 @@ pub(crate) enum Verbosity {
 }
 
 impl Verbosity {
-    /// Weighs how often `-q` and `-v` were given.
+    /// Combines the numbers of `-q` and `-v`.
     pub(crate) fn new(quiet: u32, verbose: u32) -> Self {
         match i64::from(verbose) - i64::from(quiet) {
             ..=-2 => Self::Silent,
@@ -48,14 +45,14 @@ impl Verbosity {
     }
 }
 
-/// Whether live progress can be shown: what is written to the standard error beside it would tear it apart.
+/// Returns whether live progress can be shown: log lines on stderr would break it.
 pub(in crate::cli) fn can_be_live(verbosity: Verbosity) -> bool {
     let has_log = LevelFilter::current() != LevelFilter::OFF;
     verbosity >= Verbosity::Normal && !has_log && !ProgressDrawTarget::stderr().is_hidden()
 }
 
-/// Chooses the renderer: JSON if it is wanted, else live progress on a terminal that can show it, else lines. One without
-/// a cursor (`TERM=dumb`) cannot, and would show nothing at all.
+/// Selects the renderer: JSON if requested, live progress if the terminal supports it, plain lines otherwise. A terminal
+/// without cursor movement (`TERM=dumb`) does not support it.
 pub(crate) fn choose(verbosity: Verbosity, json: bool, live: bool) -> Arc<dyn Renderer> {
     if json {
         Arc::new(json::JsonRenderer::new(std::io::stdout(), verbosity))

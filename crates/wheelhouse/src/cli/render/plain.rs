@@ -1,7 +1,5 @@
-//! Plain lines, fit for the log of a continuous integration.
-//!
-//! Responsible for one line for each noteworthy event, and one now and then while files arrive
-//! slowly. Never moves a cursor.
+//! Renders events as plain lines, for logs of continuous integration: one line per event, and a
+//! progress line now and then while files arrive slowly.
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +10,7 @@ use wheelhouse_types::{Event, Observer};
 use super::download_progress::DownloadProgress;
 use super::{Renderer, Verbosity, messages};
 
-/// How long a run is quiet before it tells how much it has fetched.
+/// The time without output after which the download progress is written.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct PlainRenderer<Stream> {
@@ -56,7 +54,7 @@ impl<Stream: Write + Send> Observer for PlainRenderer<Stream> {
         });
         if let Some(line) = line {
             state.last_line = Instant::now();
-            // Without a standard error there is nobody to tell.
+            // An unusable stderr cannot be reported.
             let _ = writeln!(state.stream, "{line}");
         }
     }
@@ -198,12 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_told_in_lines() {
+    fn renders_run_as_lines() {
         insta::assert_snapshot!(rendered(Verbosity::Normal, Duration::MAX));
     }
 
     #[test]
-    fn a_verbose_run_tells_more() {
+    fn renders_verbose_run_as_lines() {
         insta::assert_snapshot!(rendered(Verbosity::Verbose, Duration::ZERO));
     }
 

@@ -1,8 +1,5 @@
-//! Live progress on a terminal.
-//!
-//! Responsible for a few lines that move while a run goes on: what is resolving, what is arriving,
-//! what is being built and for how long; and for lines above them that stay. Nothing live is left
-//! behind.
+//! Renders live progress on a terminal: lines for the resolution, the downloads and each build, which
+//! change during the run, below lines that stay. All live lines are removed at the end.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -31,16 +28,16 @@ struct TerminalState {
     considered: usize,
     resolving: Option<ProgressBar>,
     fetching: Option<ProgressBar>,
-    /// Counts the wheels of the plan that are there.
+    /// Counts the wheels of the plan that are complete.
     making: Option<ProgressBar>,
-    /// How many packages the locks of the run have.
+    /// The number of packages in the locks of the run.
     locked: usize,
-    /// The builds that go on.
+    /// The running builds.
     building: BTreeMap<String, ProgressBar>,
-    /// The builds that do not, and why.
+    /// The waiting builds, and what they wait for.
     waiting: BTreeMap<String, Option<Wait>>,
     waiting_line: Option<ProgressBar>,
-    /// Whether nothing live may appear any more.
+    /// Whether live output has ended.
     closed: bool,
 }
 
@@ -54,14 +51,14 @@ impl TerminalRenderer {
         }
     }
 
-    /// Writes lines above those that move.
+    /// Writes a permanent line above the live ones.
     fn say(&self, line: &str) {
         let line = if self.color {
             line.to_owned()
         } else {
             anstream::adapter::strip_str(line).to_string()
         };
-        // Without a standard error there is nobody to tell.
+        // An unusable stderr cannot be reported.
         let _ = self.lines.println(line);
     }
 
@@ -104,7 +101,7 @@ impl TerminalRenderer {
                     bar
                 });
                 bar.inc(1);
-                // Supplements have wheels of their own.
+                // Additional sets have their own wheels.
                 bar.set_length(bar.length().unwrap_or_default().max(bar.position()));
             }
             Event::PhaseFinished {
@@ -116,7 +113,7 @@ impl TerminalRenderer {
         self.update_builds(state, event);
     }
 
-    /// Shows a line for each build that goes on, and one for all others: there may be hundreds.
+    /// Shows one line for each running build, and one for all waiting builds, which may be hundreds.
     fn update_builds(&self, state: &mut TerminalState, event: &Event) {
         match event {
             Event::BuildStarted { package } => {
@@ -154,7 +151,7 @@ impl TerminalRenderer {
         line.tick();
     }
 
-    /// Shows one bar for all that arrives, while something does.
+    /// Shows one bar for all downloads while there are any.
     fn show_fetches(&self, state: &mut TerminalState) {
         let sum = state.fetches.sum();
         if sum.files == sum.finished_files {
@@ -173,7 +170,7 @@ impl TerminalRenderer {
     }
 }
 
-/// What is worth a line that stays: what is shown live is not.
+/// Returns whether the event has a permanent line, because it is not shown live.
 fn stays(event: &Event) -> bool {
     !matches!(
         event,
@@ -187,20 +184,20 @@ fn stays(event: &Event) -> bool {
     )
 }
 
-/// Says what the builds in `waiting` wait for; `None` if there are none.
+/// Describes what the builds in `waiting` wait for; `None` if there are none.
 fn waiting(waiting: &BTreeMap<String, Option<Wait>>) -> Option<String> {
-    let told = waiting
+    let waits = waiting
         .iter()
         .filter_map(|(package, wait)| Some((package, wait.as_ref()?)));
-    let told: Vec<_> = told.collect();
-    match told[..] {
+    let waits: Vec<_> = waits.collect();
+    match waits[..] {
         [] => None,
         [(package, wait)] => Some(format!("{package} waits for {}", messages::waits_for(wait))),
         _ => {
-            let for_job = told.iter().filter(|(_, wait)| **wait == Wait::Job).count();
+            let for_job = waits.iter().filter(|(_, wait)| **wait == Wait::Job).count();
             let reasons = [
-                (for_job, "a free job"),
-                (told.len() - for_job, "build requirements"),
+                (for_job, "a free build slot"),
+                (waits.len() - for_job, "build requirements"),
             ];
             let reasons = reasons.iter().filter(|(count, _)| *count > 0);
             let reasons: Vec<String> = reasons
@@ -208,7 +205,7 @@ fn waiting(waiting: &BTreeMap<String, Option<Wait>>) -> Option<String> {
                 .collect();
             Some(format!(
                 "{} builds wait: {}",
-                told.len(),
+                waits.len(),
                 reasons.join(", ")
             ))
         }
@@ -286,10 +283,13 @@ mod tests {
         let mut builds = BTreeMap::from([("a==1".to_owned(), None)]);
         assert_eq!(waiting(&builds), None);
         builds.insert("b==1".to_owned(), Some(Wait::Job));
-        assert_eq!(waiting(&builds).unwrap(), "b==1 waits for a free job");
+        assert_eq!(
+            waiting(&builds).unwrap(),
+            "b==1 waits for a free build slot"
+        );
         let packages = vec!["setuptools==80".to_owned()];
         builds.insert("c==1".to_owned(), Some(Wait::Requirements { packages }));
-        let text = "2 builds wait: 1 for a free job, 1 for build requirements";
+        let text = "2 builds wait: 1 for a free build slot, 1 for build requirements";
         assert_eq!(waiting(&builds).unwrap(), text);
     }
 }

@@ -1,4 +1,4 @@
-//! Progress on a terminal, of verbs that have no events, in the style of those that have.
+//! Live progress of commands without events, in the style of the event renderer.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::cli::render::{Verbosity, can_be_live};
 use crate::cli::{format, style};
 use wheelhouse_oci::progress::TransferProgress;
 
-/// How often live lines move.
+/// The interval at which live lines are redrawn.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-/// The form of a line that says what goes on.
+/// The template of a line for the current activity.
 pub(crate) const SPINNER: &str = "{spinner} {wide_msg} {elapsed}";
 
-/// Makes the style of a live line from its form.
+/// Creates the style of a live line from its template.
 pub(crate) fn form(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template);
     style
@@ -30,24 +30,24 @@ fn target(wanted: bool, verbosity: Verbosity) -> ProgressDrawTarget {
     }
 }
 
-/// A line that says what goes on; nothing of it is left.
+/// A line for the current activity, which is removed at the end.
 pub(crate) struct Activity(ProgressBar);
 
 impl Activity {
-    /// Shows nothing unless progress is `wanted` and stderr is a terminal.
+    /// Creates a line that is hidden unless progress is `wanted` and stderr is a terminal.
     pub(crate) fn new(wanted: bool, verbosity: Verbosity) -> Self {
         let bar = ProgressBar::with_draw_target(None, target(wanted, verbosity));
         Self(bar.with_style(form(SPINNER)))
     }
 
-    /// Says what begins.
+    /// Shows the beginning of an activity.
     pub(crate) fn begin(&self, message: &str) {
         self.0.set_message(style::presentable(message));
         self.0.reset_elapsed();
         self.0.enable_steady_tick(TICK);
     }
 
-    /// Lets `write` write lines that stay, above.
+    /// Calls `write`, which writes permanent lines above the live one.
     pub(crate) fn above(&self, write: impl FnOnce()) {
         self.0.suspend(write);
     }
@@ -57,11 +57,11 @@ impl Activity {
     }
 }
 
-/// A bar that grows with what is to be moved.
+/// A bar for the progress of uploads.
 pub(crate) struct UploadBar(ProgressBar);
 
 impl UploadBar {
-    /// Shows nothing unless progress is wanted and stderr is a terminal.
+    /// Creates a bar that is hidden unless progress is `wanted` and stderr is a terminal.
     pub(crate) fn new(wanted: bool, verbosity: Verbosity) -> Self {
         Self(ProgressBar::with_draw_target(
             Some(0),
@@ -69,7 +69,7 @@ impl UploadBar {
         ))
     }
 
-    /// Says what goes on before anything is moved.
+    /// Shows an activity before the upload.
     pub(crate) fn begin(&self, message: &'static str) {
         self.0.set_style(form(SPINNER));
         self.0.set_message(message);

@@ -22,7 +22,7 @@ fn target(python_version: &str) -> Target {
     }
 }
 
-/// Adds a file that claims to be the wheel of `name` 1.0.
+/// Adds a file as the wheel of `name` 1.0.
 fn add(store: &Store, name: &str) -> Sha256 {
     let mut writer = store.writer(ExpectedFile::any(name)).unwrap();
     writer.write(name.as_bytes()).unwrap();
@@ -43,15 +43,15 @@ fn wheel(name: &str, sha256: Sha256, requirements: Option<&[&str]>) -> serde_jso
     wheel
 }
 
-/// The files of a finished build.
+/// The files of a completed build.
 struct StoredFiles {
     fetched: Sha256,
     built: Sha256,
-    /// What building took.
+    /// The wheel that was used for building.
     builder: Sha256,
 }
 
-/// A finished build: a wheel that was fetched, one that was built with `Builder`, and leftovers.
+/// Creates a completed build: a fetched wheel, one built with `Builder`, and leftovers.
 fn finished(paths: &Paths) -> StoredFiles {
     let store = Store::open(paths.cache()).unwrap();
     let [fetched, built, builder, _leftover] =
@@ -103,7 +103,7 @@ fn what_an_engine_carries_more_quickly_is_slow() {
     assert!(!Transfer::default().is_slow());
 }
 
-/// What the next container has below `/tmp/artifacts`; returns the names of the tar.
+/// Uploads the artifacts to `next`, and returns the names in the tar archive.
 fn upload(paths: &Paths, next: &Paths) -> Vec<String> {
     let mut bytes = Vec::new();
     save(paths, &mut bytes).unwrap();
@@ -191,7 +191,7 @@ fn what_an_earlier_build_has_left_is_digested_again() {
     let files = finished(&paths);
     tidy_after(&paths, true);
     upload(&paths, &next);
-    // The time of a file proves nothing: whoever made the artifacts can set it.
+    // File times are not trusted, because the creator of the artifacts can set them.
     let path = |sha256: Sha256| {
         let name = sha256.to_string();
         let files = next.artifacts().join("cache/files-v1");

@@ -1,7 +1,7 @@
-//! The verb `s2i`: the scripts of a builder image.
+//! The `s2i` command: the scripts of a builder image.
 //!
-//! Responsible for the order of the steps of `assemble`, and for what is told of them; [`sets`] says what is
-//! made. What each step does is in the room [`s2i`](crate::s2i), or in `build`.
+//! Defines the order of the steps of `assemble`; [`sets`] determines what is built. The steps are
+//! implemented in [`s2i`](crate::s2i) and `build`.
 
 mod sets;
 
@@ -29,16 +29,16 @@ use wheelhouse_store::Store;
 
 const SCHEMA: &str = "wheelhouse-s2i/1";
 
-/// What a builder image brings up to date before anything is built.
+/// The packages that are updated in a builder image before a build.
 const TOOLS: [&str; 3] = ["pip", "setuptools", "wheel"];
 
-/// Set to 0 to leave the tools as they are.
+/// A value of 0 disables the update.
 const UPGRADE_TOOLS: &str = "WHEELHOUSE_UPGRADE_TOOLS";
 
-/// Whether the next build gets wheels that were fetched; unset, it does if they were slow to fetch.
+/// Controls whether fetched wheels are saved for the next build; by default they are if fetching was slow.
 const SAVE_FETCHED: &str = "WHEELHOUSE_SAVE_FETCHED";
 
-/// Runs the verb.
+/// Runs the command.
 pub(crate) fn run(s2i: &S2iArgs, globals: &GlobalOptions) -> Result<()> {
     let process = ProcessEnv::read()?;
     let paths = s2i.paths().from(&process.directory);
@@ -58,7 +58,7 @@ pub(crate) fn run(s2i: &S2iArgs, globals: &GlobalOptions) -> Result<()> {
     }
 }
 
-/// The places of an image, and whether the user is told of the steps there.
+/// The paths of a builder image, and whether steps are reported.
 #[derive(Clone)]
 struct BuilderImage {
     paths: Paths,
@@ -73,7 +73,7 @@ impl BuilderImage {
         }
     }
 
-    /// The Python of `preparation`. Claims the cache, where the engine looks it up.
+    /// Discovers the Python of `context`, and locks the cache, where the engine stores the result.
     async fn host(&self, context: &CommandContext) -> Result<Host> {
         let cache = self.paths.cache();
         let _store = open_store::open(Some(&cache), &*context.renderer)?;
@@ -109,13 +109,13 @@ fn assemble(paths: &Paths, process: &ProcessEnv, globals: &GlobalOptions) -> Res
         value => is_true(value),
     };
     artifacts::tidy(paths, save_fetched, &made.restored, &cache::BUCKETS)?;
-    // It may name passwords, and the packages that came with it are in the wheelhouse.
+    // The source may contain passwords, and its packages are in the wheelhouse by now.
     moved.remove()?;
     permissions::share(&paths.root)
 }
 
-/// Starts again if settings of the upload ask for it: once the upload is moved, a second start would not know what came
-/// with it.
+/// Replaces the process if the settings of the upload require other variables. This must happen before the upload is
+/// moved, because a second process could not distinguish its files.
 fn start_again(paths: &Paths, process: &ProcessEnv, globals: &GlobalOptions) -> Result<()> {
     let raw = raw(paths, globals);
     let source = paths.source().to_string_lossy().into_owned();
@@ -125,7 +125,8 @@ fn start_again(paths: &Paths, process: &ProcessEnv, globals: &GlobalOptions) -> 
     reexec::with_variables_of(&settings, &process.environment)
 }
 
-/// The newest tools, of which no more is told than what comes of them: they are made beside the application.
+/// Prepares the wheelhouse of the newest tools, which is built concurrently with that of the application, without
+/// output.
 fn tools(paths: &Paths, globals: &GlobalOptions) -> Result<CommandContext> {
     let own = raw(paths, globals);
     let raw = RawOptions {
@@ -139,7 +140,7 @@ fn tools(paths: &Paths, globals: &GlobalOptions) -> Result<CommandContext> {
 
 fn raw(paths: &Paths, globals: &GlobalOptions) -> RawOptions {
     RawOptions {
-        // The image has but this one; its base may say that pip shall have none.
+        // The image has only this cache, even if its base image disables that of pip.
         cache_dir: Some(paths.cache()),
         offline: globals.offline,
         quiet: globals.quiet.into(),
@@ -158,15 +159,15 @@ fn is_true(value: Option<&str>) -> bool {
     value.is_some_and(|value| !["0", "false", "no", "off"].contains(&value.to_lowercase().as_str()))
 }
 
-/// What an assembly has made, as far as it matters for the next.
+/// The results of a build that the next one depends on.
 struct Assembled {
-    /// What came over the network.
+    /// The downloads of the build.
     fetched: Transfer,
-    /// The files of the store that an earlier build has left.
+    /// The files of the store that the artifacts contained.
     restored: BTreeSet<Sha256>,
 }
 
-/// Makes the wheelhouse, with what an earlier build has left and with new tools.
+/// Builds the wheelhouse, with the artifacts of the previous build and updated tools.
 async fn make(
     image: BuilderImage,
     tools: Option<CommandContext>,
@@ -180,11 +181,11 @@ async fn make(
     match artifacts::restore(paths, &target)? {
         Restored::Nothing => {}
         Restored::Everything(files) => {
-            image.say("Restored what an earlier build has left");
+            image.say("Restored the artifacts of the previous build");
             left = files;
         }
         Restored::Foreign(target) => image.say(&format!(
-            "What an earlier build has left is for {target}, and is not used"
+            "The artifacts of the previous build are for {target} and are not used"
         )),
     }
     let upgraded = async {
@@ -202,7 +203,7 @@ async fn make(
         upgraded.await?;
         built.await?
     } else {
-        // Both wait for an index most of their time.
+        // Both spend most of their time waiting for an index.
         futures::future::try_join(upgraded, built).await?.1
     };
     Ok(Assembled {
@@ -214,15 +215,15 @@ async fn make(
     })
 }
 
-/// Whether the Python of `target` looks through the image's packages when it starts for a build, which must
-/// not be replaced meanwhile: before 3.6 it has no environment without them.
+/// Returns whether builds with the Python of `target` read the packages of the image, which must then not be replaced
+/// concurrently: before Python 3.6 there are no isolated environments.
 fn looks_at_tools(target: &Target) -> bool {
     let version: std::result::Result<Version, _> = target.python_version.parse();
     version.is_ok_and(|version| version < Version::new([3, 6]))
 }
 
-/// Brings the tools of a builder image up to date, so that builds find little to do. Leaves no cache
-/// behind: a build asks anew for the newest.
+/// Updates the tools of a builder image, so that builds have little left to do. Removes the cache, because each
+/// build looks for the newest tools again.
 fn bring_tools(paths: &Paths, globals: &GlobalOptions) -> Result<()> {
     let tools = tools(paths, globals)?;
     let image = BuilderImage::new(paths, globals);
@@ -239,12 +240,12 @@ fn bring_tools(paths: &Paths, globals: &GlobalOptions) -> Result<()> {
         fs_err::remove_dir_all(paths.cache())
             .context(Kind::Publish, || "failed to remove the cache".to_owned())
     };
-    // Without a network, too, builds by any user must find what they can write.
+    // Builds by arbitrary users need writable files, with and without a network.
     brought.and(removed).and(permissions::share(&paths.root))
 }
 
-/// Brings the tools of the image up to date. They stay as they are where none can be had: a place of
-/// wheels without an index need not have them.
+/// Updates the tools of the image. They are kept if they cannot be fetched: `--find-links` locations without an
+/// index may not have them.
 async fn upgrade(tools: CommandContext, host: &Host, image: &BuilderImage) -> Result<()> {
     let renderer = tools.renderer.clone();
     match Box::pin(build::execute_quietly(tools)).await {
@@ -259,14 +260,14 @@ async fn upgrade(tools: CommandContext, host: &Host, image: &BuilderImage) -> Re
         }
         built => built?,
     }
-    // While it is open, nothing that is unfinished in the cache is taken for what a killed process left.
+    // An open store keeps unfinished files from being removed as those of a killed process.
     let _cache = Store::open(image.paths.cache())?;
     let installed = host
         .install(&wheels(&image.paths.tools())?)
         .await
         .map_err(|error| {
-            let hint = format!("Set {UPGRADE_TOOLS}=0 to leave them as they are.");
-            Error::new(Kind::Publish, "failed to upgrade the image's tools")
+            let hint = format!("Set {UPGRADE_TOOLS}=0 to keep them.");
+            Error::new(Kind::Publish, "failed to upgrade the tools of the image")
                 .with_hint(hint)
                 .caused_by(error)
         })?;
@@ -276,7 +277,7 @@ async fn upgrade(tools: CommandContext, host: &Host, image: &BuilderImage) -> Re
     Ok(())
 }
 
-/// The wheels in `directory`, sorted by name.
+/// Returns the wheels in `directory`, sorted by name.
 fn wheels(directory: &Path) -> Result<Vec<WheelFile>> {
     let failed = || format!("failed to list `{}`", directory.display());
     let mut wheels = Vec::new();
@@ -295,7 +296,7 @@ fn wheels(directory: &Path) -> Result<Vec<WheelFile>> {
 fn serve(paths: &Paths, bind: SocketAddr) -> Result<()> {
     let directory = paths.wheelhouse();
     if !directory.is_dir() {
-        let message = format!("there is no wheelhouse in `{}`", directory.display());
+        let message = format!("`{}` does not contain a wheelhouse", directory.display());
         return Err(
             Error::new(Kind::Input, message).with_hint("Run `wheelhouse s2i assemble` first.")
         );

@@ -1,5 +1,4 @@
-//! What `assemble` makes wheels of: the requirements of the application, and the sets beside them that
-//! installing the application takes.
+//! The sets of wheels that `assemble` builds: the requirements of the application, and what installing it takes besides.
 
 use wheelhouse_types::request::Requirement;
 use wheelhouse_types::{Event, Result};
@@ -15,13 +14,13 @@ use crate::s2i::installation::{self, ProjectMetadata, Tools};
 use crate::s2i::requirements::{self, RequirementsSource};
 use wheelhouse_config::{Dependencies, RawOptions};
 
-/// Set to 1 to resolve each of the files that `REQUIREMENTS_FILE` names by itself.
+/// A value of 1 resolves each file in `REQUIREMENTS_FILE` independently.
 const SEPARATE: &str = "WHEELHOUSE_SEPARATE";
 
-/// Prepares what the application in the current directory requires, and the sets beside it.
+/// Prepares the requirements of the application in the current directory, and the additional sets.
 ///
 /// # Errors
-/// `Input` when there are no requirements, or when settings are not valid.
+/// `Input` if there are no requirements, or if a setting is not valid.
 pub(crate) fn prepare(
     paths: &Paths,
     process: &ProcessEnv,
@@ -51,7 +50,7 @@ pub(crate) fn prepare(
     };
     let context = CommandContext::new(raw, source, globals, false)?;
     for name in missing {
-        let message = format!("`{name}` of REQUIREMENTS_FILE is not there and is skipped");
+        let message = format!("`{name}` in REQUIREMENTS_FILE does not exist and is skipped");
         context.renderer.observe(&Event::warning(message));
     }
     let mut additions = Vec::new();
@@ -69,12 +68,12 @@ pub(crate) fn prepare(
     Ok((context, additions))
 }
 
-/// The variables of `process` that are set and not empty.
+/// Returns a lookup of the variables that are set and not empty.
 fn variables(process: &ProcessEnv) -> impl Fn(&str) -> Option<String> {
     |name| process.environment.get_nonempty(name).map(str::to_owned)
 }
 
-/// What `pip install .` installs beside the requirements; `None` if the source states that it is nothing.
+/// Returns the set that `pip install .` needs besides the requirements; `None` if the source declares no dependencies.
 fn dependencies_of(
     project: &ProjectMetadata,
     raw: RawOptions,
@@ -96,7 +95,7 @@ fn dependencies_of(
     let context = CommandContext::new(raw, None, globals, false)?;
     Ok(Some(AdditionalSet {
         name: "project".to_owned(),
-        title: "what the application depends on as a project".to_owned(),
+        title: "the dependencies of the application".to_owned(),
         request: SetRequest::Own(Box::new(context)),
         contents: SetContents::DependenciesOf(process.directory.clone()),
         build_only: false,
@@ -104,12 +103,12 @@ fn dependencies_of(
     }))
 }
 
-/// What building the application requires, if it is a `project`, and the local trees among its
+/// Returns the build dependencies of the application, if it is a `project`, and of the local trees among its
 /// requirements.
 fn builds(project: Option<ProjectMetadata>, process: &ProcessEnv) -> AdditionalSet {
     AdditionalSet {
         name: "build".to_owned(),
-        title: "what building the application requires".to_owned(),
+        title: "the build dependencies of the application".to_owned(),
         request: SetRequest::SameSettings(Vec::new()),
         contents: SetContents::BuildRequirementsOf(project.map(|project| SourceProject {
             name: project.name,
@@ -120,7 +119,7 @@ fn builds(project: Option<ProjectMetadata>, process: &ProcessEnv) -> AdditionalS
     }
 }
 
-/// The tools that the build of the application fetches: those that are named must be there.
+/// Returns the tools that the build of the application fetches; those that are named explicitly are required.
 fn tools(process: &ProcessEnv) -> impl Iterator<Item = AdditionalSet> {
     let Tools { named, implied } = Tools::find(variables(process));
     let base = process.directory.clone();
@@ -135,7 +134,7 @@ fn tools(process: &ProcessEnv) -> impl Iterator<Item = AdditionalSet> {
         });
         AdditionalSet {
             name: name.to_owned(),
-            title: "the tools of the application's build".to_owned(),
+            title: "the tools for building the application".to_owned(),
             request: SetRequest::SameSettings(requirements.collect()),
             contents: SetContents::Requirements,
             build_only: true,
