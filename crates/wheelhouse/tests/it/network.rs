@@ -103,10 +103,7 @@ fn reports_retries_of_a_host_once() {
         }
     };
     let notices = |run: &RunResult| {
-        let lines = run
-            .stderr
-            .lines()
-            .filter(|line| line.contains("retrying "));
+        let lines = run.stderr.lines().filter(|line| line.contains("retrying "));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     for (option, count) in [("--no-progress", 1), ("-q", 0)] {

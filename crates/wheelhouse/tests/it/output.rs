@@ -9,8 +9,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::builder_image::Image as BuilderImage;
-use crate::support::{Finished, Index, Sandbox, Sdist, Wheel};
+use crate::support::builder_image::BuilderImage;
+use crate::support::{Index, RunResult, Sandbox, Sdist, Wheel};
 
 /// A sandbox with an index that has the wheel `alpha` 1.0, and the sdist `beta` 2.0, which requires `alpha`.
 struct Fixture {
@@ -46,7 +46,7 @@ impl Fixture {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Finished {
+    fn run(&self, arguments: &[&str]) -> RunResult {
         self.sandbox.spawn(self.command(arguments)).finish()
     }
 
@@ -60,7 +60,7 @@ impl Fixture {
     }
 }
 
-fn append(text: &mut String, command: &str, run: &Finished) {
+fn append(text: &mut String, command: &str, run: &RunResult) {
     let _ = writeln!(text, "$ wheelhouse {command}");
     let _ = writeln!(text, "exit code: {}", run.status.code().unwrap());
     for (stream, output) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
@@ -318,7 +318,7 @@ fn s2i() {
     image.index.add(&Wheel::new("alpha", "1.0"));
     let mut text = String::new();
     for option in ["", "-q", "-v", "--json"] {
-        image.begin();
+        image.start_container();
         image.upload("requirements.txt", "alpha\n");
         let mut command = image.command(&["assemble"]);
         if !option.is_empty() {
@@ -327,7 +327,7 @@ fn s2i() {
         let run = image.sandbox.spawn(command).finish();
         append(&mut text, format!("s2i assemble {option}").trim_end(), &run);
     }
-    image.begin();
+    image.start_container();
     image.upload("requirements.txt", "absent\n");
     append(&mut text, "s2i assemble", &image.assemble());
     compare_in(&image.sandbox, &image.index, "s2i-assemble", &text);
