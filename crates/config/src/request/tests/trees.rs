@@ -123,7 +123,7 @@ fn builds_tree_with_dynamic_dependencies() {
     assert_eq!(lines, ["ROOT[x,y] (pyproject.toml)"]);
     let tool = tree(&[("pyproject.toml", "[tool.black]\n")]);
     let error = requirements_of(&tool, &[], RawOptions::default()).unwrap_err();
-    assert!(error.display_chain().contains("describes no project"));
+    assert!(error.display_chain().contains("does not define a project"));
     let nothing = tree(&[]);
     let error = requirements_of(&nothing, &[], RawOptions::default()).unwrap_err();
     assert!(
