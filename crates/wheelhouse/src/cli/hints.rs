@@ -142,7 +142,7 @@ const PHRASES: [(&str, &str); 19] = [
         "Leave one of them out",
     ),
     (", or name another output", ""),
-    (": choose another directory", ""),
+    (", or choose another directory", ""),
 ];
 
 /// A command that is run in the source tree instead of the container.
