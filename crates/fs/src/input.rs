@@ -1,7 +1,7 @@
 //! Files that a user names: requirements, locks, projects and configuration.
 //!
-//! A name may lead to anything. Pipes are read as pip reads them, so that `-r /dev/stdin` and `-r <(command)` work; but
-//! none is waited for without end, no device fills the memory, and nothing else blocks.
+//! Such a path may lead to anything. Pipes are read as pip reads them, so that `-r /dev/stdin` and `-r <(command)` work, but
+//! with a time limit. The size is limited, so that a device does not fill the memory, and opening a file never blocks.
 
 use std::io::{self, ErrorKind, IsTerminal as _, Read as _};
 use std::os::fd::AsRawFd as _;
@@ -15,21 +15,21 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use wheelhouse_types::limits;
 
-/// The time for which a pipe may be silent that another process has open: it may resolve or download meanwhile.
-const SILENCE: Duration = Duration::from_mins(2);
+/// The time limit for the next bytes of a pipe with a writer, which may resolve or download meanwhile.
+const READ_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// The time for which a named pipe may be without a process that writes to it.
-const WITHOUT_WRITER: Duration = Duration::from_secs(10);
+/// The time limit for the first writer of a named pipe.
+const WRITER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The size of one read (bytes).
+/// The size of one read, in bytes.
 const CHUNK: usize = 64 << 10;
 
 /// Opens the regular file at `path`.
 ///
 /// # Errors
-/// Those of the system; `InvalidInput` for a pipe, a device or a directory, none of which is waited for.
+/// The error of the system, or [`ErrorKind::InvalidInput`] for a pipe, a device or a directory, without waiting for it.
 pub fn open(path: &Path) -> io::Result<File> {
-    let file = open_at_once(path)?;
+    let file = open_nonblocking(path)?;
     if !file.metadata()?.is_file() {
         let message = format!("`{}` is not a regular file", path.display());
         return Err(io::Error::new(ErrorKind::InvalidInput, message));
@@ -37,8 +37,8 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens `path` without waiting: neither for the writer of a named pipe, nor for what a file in `/proc` will have.
-fn open_at_once(path: &Path) -> io::Result<File> {
+/// Opens `path` without waiting for the writer of a named pipe or for the content of a file in `/proc`.
+fn open_nonblocking(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
     options.read(true);
@@ -46,14 +46,15 @@ fn open_at_once(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Reads the file at `path` within [`limits::LOCAL_FILE`].
+/// Reads the file or pipe at `path`, up to [`limits::LOCAL_FILE`].
 ///
 /// # Errors
-/// Those of the system; `InvalidData` if the file is larger, `TimedOut` if a pipe stays silent.
+/// The error of the system, [`ErrorKind::InvalidData`] if the file is larger, or [`ErrorKind::TimedOut`] if nothing is
+/// written to a pipe in time.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = open_at_once(path)?;
+    let mut file = open_nonblocking(path)?;
     let is_pipe = file.metadata()?.file_type().is_fifo();
-    let mut awaits_writer = is_pipe && !is_anonymous(file.file());
+    let mut awaits_writer = is_pipe && !is_anonymous_pipe(file.file());
     let wait = |file: &File, limit| {
         let waited = wait(file.file(), limit);
         waited.map_err(|error| unreadable(path, error.kind(), &error))
@@ -62,7 +63,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     loop {
         match file.read(&mut buffer) {
             Ok(0) if awaits_writer => {
-                wait(&file, Some(WITHOUT_WRITER))?;
+                wait(&file, Some(WRITER_TIMEOUT))?;
                 awaits_writer = false;
             }
             Ok(0) => return Ok(bytes),
@@ -75,7 +76,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock && is_pipe => {
                 awaits_writer = false;
-                wait(&file, Some(SILENCE))?;
+                wait(&file, Some(READ_TIMEOUT))?;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock && file.file().is_terminal() => {
                 wait(&file, None)?;
@@ -85,10 +86,10 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Reads the regular file at `path` within [`limits::LOCAL_FILE`].
+/// Reads the regular file at `path`, up to [`limits::LOCAL_FILE`].
 ///
 /// # Errors
-/// As [`open`]; `InvalidData` if the file is larger.
+/// As [`open`], and [`ErrorKind::InvalidData`] if the file is larger.
 pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?
@@ -99,28 +100,29 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the text at `path` as [`read`] does.
+/// Reads the text file or pipe at `path`, as [`read`] does.
 ///
 /// # Errors
-/// As [`read`]; `InvalidData` if it is not UTF-8.
+/// As [`read`], and [`ErrorKind::InvalidData`] if the text is not UTF-8.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
     let text = String::from_utf8(read(path)?);
     text.map_err(|error| unreadable(path, ErrorKind::InvalidData, &error))
 }
 
+/// Returns an error with the wording of `fs_err`.
 fn unreadable(path: &Path, kind: ErrorKind, error: &dyn std::error::Error) -> io::Error {
-    // As `fs_err` says it.
     let message = format!("failed to read from file `{}`: {error}", path.display());
     io::Error::new(kind, message)
 }
 
-/// Returns whether `file` is a pipe without a name, whose writers are known: one without any is at its end.
-fn is_anonymous(file: &std::fs::File) -> bool {
-    let opened = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    opened.is_ok_and(|target| target.to_string_lossy().starts_with("pipe:"))
+/// Returns whether `file` is a pipe without a name. Without a writer, such a pipe is at its end, because no process can open
+/// it anew.
+fn is_anonymous_pipe(file: &std::fs::File) -> bool {
+    let target = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    target.is_ok_and(|target| target.to_string_lossy().starts_with("pipe:"))
 }
 
-/// Waits until `file` has something to read, or is at its end.
+/// Waits until `file` can be read or is at its end, for at most `limit`.
 fn wait(file: &std::fs::File, limit: Option<Duration>) -> io::Result<()> {
     let timeout = limit.map(|limit| Timespec {
         tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
@@ -156,24 +158,24 @@ mod tests {
 
     #[test]
     fn rejects_files_that_are_not_regular() {
-        for endless in ["/dev/zero", "/"] {
-            let error = read_regular(Path::new(endless)).unwrap_err();
+        for path in ["/dev/zero", "/"] {
+            let error = read_regular(Path::new(path)).unwrap_err();
             assert!(error.to_string().contains("not a regular file"), "{error}");
         }
     }
 
     #[test]
-    fn reads_pipe_to_end() {
+    fn reads_pipe_to_its_end() {
         let (reader, mut writer) = io::pipe().unwrap();
         let path = format!("/dev/fd/{}", reader.as_raw_fd());
-        let writing = std::thread::spawn(move || {
+        let writer_thread = std::thread::spawn(move || {
             for _ in 0..3 {
                 std::thread::sleep(Duration::from_millis(20));
                 writer.write_all(&vec![b'a'; 100_000]).unwrap();
             }
         });
         assert_eq!(read(Path::new(&path)).unwrap().len(), 300_000);
-        writing.join().unwrap();
+        writer_thread.join().unwrap();
         // The writer has closed the pipe.
         assert_eq!(read(Path::new(&path)).unwrap(), b"");
     }
@@ -184,11 +186,11 @@ mod tests {
         let path = directory.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
         let writer = path.clone();
-        let writing = std::thread::spawn(move || {
+        let writer_thread = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(50));
             std::fs::write(writer, "alpha\n").unwrap();
         });
         assert_eq!(read_to_string(&path).unwrap(), "alpha\n");
-        writing.join().unwrap();
+        writer_thread.join().unwrap();
     }
 }

@@ -1,5 +1,8 @@
-//! Interruption: a signal asked the process to end. Futures are dropped then; work that blocks a thread cannot be, so it
-//! asks here whether it is to go on, and the process waits for it to remove what it has begun.
+//! Interruption by signals.
+//!
+//! A signal handler calls [`request`]. Futures are then dropped, but a blocked thread cannot be: long work calls [`check`]
+//! to stop early. Before the process exits, it calls [`wait_for_holds`], so that work with a [`Hold`] can remove its
+//! unfinished files. A process that is killed leaves them behind; [`crate::scratch`] and the store remove them later.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,15 +14,15 @@ use wheelhouse_types::{Error, Kind, Result};
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// The number of holds.
-static HELD: Mutex<usize> = Mutex::new(0);
+static HOLDS: Mutex<usize> = Mutex::new(0);
 static RELEASED: Condvar = Condvar::new();
 
-/// Notes that the process was asked to end.
+/// Requests that all work ends.
 pub fn request() {
     REQUESTED.store(true, Ordering::Relaxed);
 }
 
-/// Fails if the process was asked to end.
+/// Fails if an interruption was requested.
 ///
 /// # Errors
 /// [`Kind::Interrupted`].
@@ -30,62 +33,62 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// Fails as [`check`] does, within what reads and writes.
+/// Fails as [`check`] does, for implementations of [`io::Read`] and [`io::Write`].
 ///
 /// # Errors
-/// The error of [`interrupted`].
+/// An [`io::Error`] with the error of [`interrupted`] as its source.
 pub fn check_io() -> io::Result<()> {
     check().map_err(io::Error::other)
 }
 
-/// Makes the error of what was interrupted.
+/// Returns the error of interrupted work.
 #[must_use]
 pub fn interrupted() -> Error {
     Error::new(Kind::Interrupted, "interrupted")
 }
 
-/// Keeps the process from ending while it lives.
+/// Delays the exit of an interrupted process until it is dropped.
 #[derive(Debug)]
 pub struct Hold(());
 
-/// Begins work that leaves files behind if the process ends before it.
+/// Registers work that would leave files behind if the process exited now.
 pub fn hold() -> Hold {
-    *HELD.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    *HOLDS.lock().unwrap_or_else(PoisonError::into_inner) += 1;
     Hold(())
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        *HELD.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *HOLDS.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         RELEASED.notify_all();
     }
 }
 
-/// Waits until the work that was begun has ended, but no longer than `limit`.
+/// Waits until every [`Hold`] is dropped, for at most `limit`.
 pub fn wait_for_holds(limit: Duration) {
-    let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    let waited = RELEASED.wait_timeout_while(held, limit, |held| *held > 0);
-    drop(waited);
+    let holds = HOLDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let result = RELEASED.wait_timeout_while(holds, limit, |holds| *holds > 0);
+    drop(result);
 }
 
-/// Runs `work`, which blocks, on a thread of the current runtime for such work. The process does not end before it.
+/// Runs blocking `work` on a thread of the current runtime, and holds the process until it ends.
 ///
 /// # Errors
-/// Whatever `work` fails with, or [`Kind::Interrupted`].
+/// The error of `work`, [`Kind::Interrupted`] if an interruption was requested, or [`Kind::Fetch`] if `work` panicked.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let hold = hold();
     let work = move || {
         let outcome = check().and_then(|()| work());
-        // What came of it is removed while the process still waits.
+        // Drops the result of interrupted work, with its temporary files, while the process still waits.
         let outcome = check().and(outcome);
         drop(hold);
         outcome
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
-        Err(ended) if ended.is_cancelled() => Err(interrupted()),
-        Err(ended) => Err(Error::new(Kind::Fetch, "a worker thread ended").caused_by(ended)),
+        Err(error) if error.is_cancelled() => Err(interrupted()),
+        Err(error) => Err(Error::new(Kind::Fetch, "a worker thread panicked").caused_by(error)),
     }
 }

@@ -1,4 +1,7 @@
-//! Files of the user, locks, temporary files, threads, and ending early.
+//! Access to the operating system that all crates share: files that users name, digests, locks, scratch directories,
+//! threads, and interruption by signals.
+
+#![warn(missing_docs)]
 
 pub mod digest;
 pub mod input;

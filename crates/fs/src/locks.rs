@@ -1,4 +1,4 @@
-//! Locks between processes: waiting for one can be interrupted, and a message says so after a moment.
+//! Advisory file locks between processes. Waiting for one can be interrupted, and is reported to the user after a moment.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -11,66 +11,76 @@ use wheelhouse_types::Result;
 
 use crate::interruption;
 
-/// The time for which a lock is waited for in silence.
-const SILENCE: Duration = Duration::from_millis(700);
+/// The time after which waiting for a lock is reported.
+const NOTICE_DELAY: Duration = Duration::from_millis(700);
 
 /// The longest pause between two attempts.
-const PAUSE: Duration = Duration::from_millis(40);
+const MAX_PAUSE: Duration = Duration::from_millis(40);
 
-/// Shows that a lock is waited for.
+/// Shows a message to the user.
 type Notice = Box<dyn Fn(&str) + Send>;
 
 static NOTICE: Mutex<Option<Notice>> = Mutex::new(None);
 
-/// Has `notice` show what is waited for. Locks are taken far below what knows how to tell it, and there is one place
-/// where a process does.
-pub fn tell_with(notice: impl Fn(&str) + Send + 'static) {
+/// Sets the function that shows the user which lock the process waits for. It is global, because locks are acquired far
+/// below the code that owns the terminal.
+pub fn set_notice(notice: impl Fn(&str) + Send + 'static) {
     *NOTICE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(notice));
 }
 
-/// The ways to have a lock.
+/// The mode of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
+pub enum LockMode {
+    /// Excludes every other lock of the file.
     Exclusive,
+    /// Excludes exclusive locks of the file.
     Shared,
 }
 
-/// Takes the lock of `file`, and waits while another process has it; `what` names that for the user, as in `the cache`.
+/// Acquires the lock of `file`, and waits while another process holds it. `what` describes the locked resource for the user:
+/// `the cache`.
 ///
 /// # Errors
-/// The outer one is that of an interruption, the inner one that of the filesystem.
-pub fn take(file: &File, share: Share, what: &str) -> Result<io::Result<()>> {
-    let begun = Instant::now();
+/// The outer error is an interruption, the inner one is that of the filesystem; [`io::ErrorKind::Unsupported`] means that it
+/// has no locks.
+pub fn acquire(file: &File, mode: LockMode, what: &str) -> Result<io::Result<()>> {
+    let start = Instant::now();
     let mut pause = Duration::from_millis(1);
-    let mut is_told = false;
+    let mut is_reported = false;
     loop {
-        let taken = match share {
-            Share::Exclusive => file.try_lock(),
-            Share::Shared => file.try_lock_shared(),
+        let result = match mode {
+            LockMode::Exclusive => file.try_lock(),
+            LockMode::Shared => file.try_lock_shared(),
         };
-        match taken {
-            Ok(()) => return Ok(Ok(())),
+        match result {
+            Ok(()) => {
+                if is_reported {
+                    tracing::debug!(what, ?mode, waited = ?start.elapsed(), "acquired lock");
+                }
+                return Ok(Ok(()));
+            }
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(TryLockError::Error(error)) => return Ok(Err(error)),
         }
         interruption::check()?;
-        if !is_told && begun.elapsed() >= SILENCE {
-            is_told = true;
+        if !is_reported && start.elapsed() >= NOTICE_DELAY {
+            is_reported = true;
+            tracing::debug!(what, ?mode, "waiting for lock");
             if let Some(notice) = &*NOTICE.lock().unwrap_or_else(PoisonError::into_inner) {
                 notice(&format!("waiting for another process, which uses {what}"));
             }
         }
         std::thread::sleep(pause);
-        pause = (pause * 2).min(PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
-/// Returns whether `file`, which is locked, is still what is at `path`. It is not if the process that had the lock before
-/// has removed it.
+/// Returns whether the locked `file` is still the file at `path`. It is not if the previous holder of the lock has removed
+/// or replaced it.
 #[must_use]
 pub fn is_at(file: &File, path: &Path) -> bool {
     let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    let there = fs_err::symlink_metadata(path).map(identity).ok();
-    there.is_some() && file.metadata().map(identity).ok() == there
+    let current = fs_err::symlink_metadata(path).map(identity).ok();
+    current.is_some() && file.metadata().map(identity).ok() == current
 }

@@ -1,12 +1,13 @@
-//! Scratch directories and files: removed when they are dropped, and found by the next process where one was killed.
+//! Scratch directories and files. They are removed when they are dropped, or by a later process if theirs was killed.
 //!
-//! Each is locked by the process that uses it. [`sweep`] removes those of this user that no process has locked; a
-//! process identifier would not do, since it may be that of another process, or of one in another container.
+//! The process that uses one holds its lock. Before a process creates another one, it removes those of the same
+//! user in the same directory that no process has locked. A process identifier in the name would not do, because another
+//! process, or one in another container, may have the same.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use rustix::process::geteuid;
@@ -16,16 +17,16 @@ use wheelhouse_types::{Kind, Result};
 
 use crate::locks::is_at;
 
-/// The start of the names of scratch directories in the directory for temporary files.
-const IN_TEMPORARY: &str = "wheelhouse-scratch-";
+/// The prefix of names in the directory for temporary files.
+const TEMPORARY_PREFIX: &str = "wheelhouse-scratch-";
 
-/// The start of the names of those that are beside a result.
-const BESIDE: &str = ".wheelhouse-scratch-";
+/// The prefix of names in other directories, where they are hidden.
+const HIDDEN_PREFIX: &str = ".wheelhouse-scratch-";
 
-/// The number of times that one is made anew which another process has taken for a remainder.
+/// The number of attempts to create and lock a scratch directory before another process removes it.
 const ATTEMPTS: usize = 8;
 
-/// A directory that is locked while it is used.
+/// A locked directory for temporary files.
 #[derive(Debug)]
 pub struct Scratch {
     directory: TempDir,
@@ -33,100 +34,101 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes a directory among the temporary files, and removes those that killed processes left there.
+    /// Creates a directory in the directory for temporary files, and removes abandoned ones there.
     ///
     /// # Errors
-    /// [`Kind::Publish`], if it cannot be made.
+    /// [`Kind::Publish`] if the directory cannot be created.
     pub fn new() -> Result<Self> {
-        let within = std::env::temp_dir();
-        sweep(&within);
-        Self::make(&within, IN_TEMPORARY).context(Kind::Publish, || {
+        let parent = std::env::temp_dir();
+        Self::create(&parent, TEMPORARY_PREFIX).context(Kind::Publish, || {
             format!(
-                "failed to make a temporary directory in {}",
-                within.display()
+                "failed to create a temporary directory in {}",
+                parent.display()
             )
         })
     }
 
-    /// Makes a directory in `within`, the parent of a result, and removes those that killed processes left there.
+    /// Creates a hidden directory in `parent`, so that results can be renamed into `parent`, and removes abandoned ones
+    /// there.
     ///
     /// # Errors
-    /// Those of the filesystem.
-    pub fn beside(within: &Path) -> io::Result<Self> {
-        sweep(within);
-        Self::make(within, BESIDE)
+    /// The error of the filesystem.
+    pub fn in_directory(parent: &Path) -> io::Result<Self> {
+        Self::create(parent, HIDDEN_PREFIX)
     }
 
-    fn make(within: &Path, prefix: &str) -> io::Result<Self> {
-        let make = || {
-            let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(within)?;
+    fn create(parent: &Path, prefix: &str) -> io::Result<Self> {
+        remove_abandoned(parent);
+        let create = || {
+            let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
             let lock = File::open(directory.path());
             Ok((directory, lock))
         };
-        let (directory, lock) = locked(make, TempDir::path)?;
+        let (directory, lock) = create_locked(create, TempDir::path)?;
         Ok(Self {
             directory,
             _lock: lock,
         })
     }
 
+    /// Returns the path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Leaves the directory where it is.
+    /// Releases the directory without removing it, and returns its path.
     #[must_use]
-    pub fn keep(self) -> std::path::PathBuf {
+    pub fn keep(self) -> PathBuf {
         self.directory.keep()
     }
 }
 
-/// Makes a file in `within` with these `permissions`, which is to be renamed, and removes those that killed processes left
-/// there.
+/// Creates a hidden file with `permissions` in `parent`, to be renamed later, and removes abandoned ones there.
 ///
 /// # Errors
-/// Those of the filesystem.
-pub fn file(within: &Path, permissions: &std::fs::Permissions) -> io::Result<NamedTempFile> {
-    sweep(within);
-    let make = || {
+/// The error of the filesystem.
+pub fn file(parent: &Path, permissions: &std::fs::Permissions) -> io::Result<NamedTempFile> {
+    remove_abandoned(parent);
+    let create = || {
         let file = tempfile::Builder::new()
-            .prefix(BESIDE)
+            .prefix(HIDDEN_PREFIX)
             .permissions(permissions.clone())
-            .tempfile_in(within)?;
+            .tempfile_in(parent)?;
         let lock = file.as_file().try_clone();
         Ok((file, lock))
     };
-    // The lock is that of the file, however many handles it has.
-    locked(make, NamedTempFile::path).map(|(file, _)| file)
+    // The duplicated handle can be dropped, because the lock belongs to the open file.
+    create_locked(create, NamedTempFile::path).map(|(file, _)| file)
 }
 
-/// Makes something with `make` and locks it. Until it is locked another process may remove it.
-fn locked<T>(
-    make: impl Fn() -> io::Result<(T, io::Result<File>)>,
+/// Calls `create` until its result is locked and was not removed by another process in between.
+fn create_locked<T>(
+    create: impl Fn() -> io::Result<(T, io::Result<File>)>,
     path: impl Fn(&T) -> &Path,
 ) -> io::Result<(T, File)> {
     let mut attempt = 1;
     loop {
-        let (made, lock) = make()?;
-        let is_ours = lock.as_ref().is_ok_and(|lock| {
-            // Where there are no locks, nothing is swept either.
-            let is_taken = matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock));
-            !is_taken && is_at(lock, path(&made))
+        let (created, lock) = create()?;
+        let is_locked = lock.as_ref().is_ok_and(|lock| {
+            // On filesystems without locks, `remove_abandoned` removes nothing either.
+            let is_held = matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock));
+            !is_held && is_at(lock, path(&created))
         });
-        if is_ours || attempt == ATTEMPTS {
-            return Ok((made, lock?));
+        if is_locked || attempt == ATTEMPTS {
+            return Ok((created, lock?));
         }
         attempt += 1;
     }
 }
 
-/// Removes from `within` what processes of this user left there that no longer run. What cannot be removed stays.
-pub fn sweep(within: &Path) {
-    for entry in fs::read_dir(within).into_iter().flatten().flatten() {
+/// Removes the scratch directories and files of this user in `parent` whose process no longer runs. Ignores those that
+/// cannot be removed.
+fn remove_abandoned(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if !name.starts_with(IN_TEMPORARY) && !name.starts_with(BESIDE) {
+        if !name.starts_with(TEMPORARY_PREFIX) && !name.starts_with(HIDDEN_PREFIX) {
             continue;
         }
         let path = entry.path();
@@ -143,7 +145,7 @@ pub fn sweep(within: &Path) {
         if lock.try_lock().is_err() || !is_at(&lock, &path) {
             continue;
         }
-        tracing::debug!("removing {}, which a killed process left", path.display());
+        tracing::debug!(path = %path.display(), "removing scratch files of a killed process");
         let _ = if kind.is_dir() {
             fs::remove_dir_all(&path)
         } else {
@@ -157,14 +159,14 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn names(directory: &Path) -> usize {
+    fn count(directory: &Path) -> usize {
         std::fs::read_dir(directory).unwrap().count()
     }
 
     #[test]
-    fn sweeps_only_unused_files() {
+    fn removes_only_scratch_files_without_lock() {
         let within = tempfile::tempdir().unwrap();
-        let used = Scratch::beside(within.path()).unwrap();
+        let used = Scratch::in_directory(within.path()).unwrap();
         let mode = std::fs::Permissions::from_mode(0o600);
         let file = file(within.path(), &mode).unwrap();
         std::fs::create_dir(within.path().join(".wheelhouse-scratch-left")).unwrap();
@@ -172,30 +174,30 @@ mod tests {
         std::fs::write(within.path().join(".wheelhouse-scratch-file"), "").unwrap();
         std::fs::create_dir(within.path().join("wheelhouse-scratchpad")).unwrap();
         std::fs::create_dir(within.path().join("wheelhouse")).unwrap();
-        sweep(within.path());
+        remove_abandoned(within.path());
         assert!(used.path().exists() && file.path().exists());
-        assert_eq!(names(within.path()), 4);
-        // When a process is killed, its lock disappears and its directory stays.
+        assert_eq!(count(within.path()), 4);
+        // As if the process were killed: the lock is released, and the files stay.
         let _ = used.keep();
         file.keep().unwrap();
-        sweep(within.path());
-        assert_eq!(names(within.path()), 2);
+        remove_abandoned(within.path());
+        assert_eq!(count(within.path()), 2);
     }
 
     #[test]
-    fn supports_concurrent_creation_and_sweeping() {
+    fn allows_concurrent_creation_and_removal() {
         let within = tempfile::tempdir().unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        let scratch = Scratch::beside(within.path()).unwrap();
+                        let scratch = Scratch::in_directory(within.path()).unwrap();
                         std::fs::write(scratch.path().join("a"), "").unwrap();
                         assert!(scratch.path().join("a").exists());
                     }
                 });
             }
         });
-        assert_eq!(names(within.path()), 0);
+        assert_eq!(count(within.path()), 0);
     }
 }

@@ -91,7 +91,7 @@ fn stage(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<Un
         .filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     fs::create_dir_all(parent).context(Kind::Publish, failed)?;
-    let staging = Scratch::beside(parent).context(Kind::Publish, failed)?;
+    let staging = Scratch::in_directory(parent).context(Kind::Publish, failed)?;
     let mut stager = UnpackSink {
         directory: staging.path(),
     };

@@ -31,7 +31,7 @@ use crate::registry::Access;
 use crate::transport::ImageLocation;
 use crate::transport::{self, ImageReader, SourceImage, image_reader};
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_fs::locks::{self, Share};
+use wheelhouse_fs::locks::{self, LockMode};
 use wheelhouse_publish::write_file;
 
 const FILES: &str = "files";
@@ -271,7 +271,7 @@ fn look(place: &Path) -> Option<LinkedWheelhouse> {
 fn settle(staging: &Path, place: &Path) -> io::Result<()> {
     let lock = fs::File::create(place.with_file_name(LOCK))?;
     // Where there are no locks, only the replacing of a damaged image can go wrong.
-    let _ = locks::take(lock.file(), Share::Exclusive, "the images of the cache")
+    let _ = locks::acquire(lock.file(), LockMode::Exclusive, "the images of the cache")
         .map_err(io::Error::other)?;
     if look(place).is_some() {
         return Ok(());

@@ -25,7 +25,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelhouse_fs::locks::{self, Share};
+use wheelhouse_fs::locks::{self, LockMode};
 use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
@@ -100,7 +100,7 @@ fn lock(root: &Path) -> Result<std::fs::File> {
     let directory = directory.into_parts().0;
     let what = format!("the directory `{}`", root.display());
     // Some network file systems cannot lock directories. Concurrent runs do not wait for each other there.
-    if let Err(error) = locks::take(&directory, Share::Exclusive, &what)? {
+    if let Err(error) = locks::acquire(&directory, LockMode::Exclusive, &what)? {
         tracing::debug!(%error, "the directory cannot be locked");
     }
     Ok(directory)

@@ -1,7 +1,6 @@
-//! Built wheels: what was built from a source under given circumstances, so that it need not be
-//! built again.
+//! Records of built wheels: which wheel a build produced from given inputs, so that the build need not run again.
 //!
-//! Never decides what the circumstances are: the caller lists them.
+//! The caller decides which inputs identify a build.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -12,32 +11,34 @@ use serde::{Deserialize, Serialize};
 use wheelhouse_fs::digest::Digester;
 use wheelhouse_types::{Result, Sha256};
 
-use super::writer::create_new;
-use super::{Lookup, Store, StoredFile, error};
+use crate::entry::{Lookup, StoredFile};
+use crate::error;
+use crate::store::Store;
+use crate::temporary::create_new;
 
 const SCHEMA: &str = "wheelhouse-built/1";
 
-/// Names the circumstances of a build: two builds with the same key give equivalent wheels.
+/// Identifies the inputs of a build. Builds with the same key produce equivalent wheels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BuildKey(Sha256);
 
 impl BuildKey {
-    /// Makes the key of `fields`, each a label and a value. The order counts; no two different
-    /// lists have the same key, since each text is preceded by its length.
+    /// Computes the key of `fields`, each a label and a value, in their order. Different lists have different keys, since
+    /// the length of each text precedes it.
     pub fn new<L, V>(fields: impl IntoIterator<Item = (L, V)>) -> Self
     where
         L: AsRef<[u8]>,
         V: AsRef<[u8]>,
     {
         let mut digester = Digester::default();
-        let mut text = |text: &[u8]| {
+        let mut add = |text: &[u8]| {
             digester.update(&(text.len() as u64).to_le_bytes());
             digester.update(text);
         };
-        text(SCHEMA.as_bytes());
+        add(SCHEMA.as_bytes());
         for (label, value) in fields {
-            text(label.as_ref());
-            text(value.as_ref());
+            add(label.as_ref());
+            add(value.as_ref());
         }
         Self(digester.finish().sha256)
     }
@@ -49,21 +50,23 @@ impl fmt::Display for BuildKey {
     }
 }
 
-/// A wheel that was built here once.
+/// The description of a wheel that was built with this store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BuiltWheel {
+    /// The file name.
     pub filename: String,
+    /// The digest of the file.
     pub sha256: Sha256,
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// The build closure, `name==version`, sorted.
+    /// The packages of the build environment, as sorted lines `name==version`.
     pub requirements: Vec<String>,
-    /// The Python that built it, `cpython 3.11.7`.
+    /// The interpreter of the build, such as `cpython 3.11.7`.
     pub python: String,
-    /// How long the build took.
+    /// The duration of the build in seconds.
     pub seconds: f64,
-    /// The newest version of glibc that its binaries need.
+    /// The newest version of glibc that the binaries need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub glibc: Option<(u16, u16)>,
 }
@@ -76,18 +79,30 @@ struct BuildRecord<W> {
 }
 
 impl Store {
-    /// Looks for the wheel that was built under `key`. One whose file is gone is absent; a record
-    /// that cannot be understood is removed.
+    /// Finds the wheel that was built from the inputs `key`. A record without its file is a miss, and a record that cannot
+    /// be parsed is removed.
     ///
     /// # Errors
     /// As [`Store::find`].
     pub fn find_built(&self, key: &BuildKey) -> Result<Lookup<(BuiltWheel, StoredFile)>> {
+        let lookup = self.look_up_built(key)?;
+        let result = match lookup {
+            Lookup::Hit(_) => "hit",
+            Lookup::Miss => "miss",
+            Lookup::Corrupt(_) => "corrupt",
+        };
+        tracing::debug!(%key, result, "looked up built wheel");
+        Ok(lookup)
+    }
+
+    fn look_up_built(&self, key: &BuildKey) -> Result<Lookup<(BuiltWheel, StoredFile)>> {
         let path = self.layout().record(key);
         let text = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lookup::Miss),
             text => text.map_err(|error| error::reading(&path, error))?,
         };
         let Some(wheel) = parse(&text) else {
+            tracing::debug!(%key, "discarding build record that cannot be parsed");
             self.remove_build_record(key);
             return Ok(Lookup::Miss);
         };
@@ -98,14 +113,14 @@ impl Store {
         })
     }
 
-    /// Removes the record of `key`, which cannot be right. Where that fails, it is replaced when the wheel was built again.
+    /// Removes the record of `key`, which is wrong. A record that cannot be removed is replaced after the next build.
     pub fn remove_build_record(&self, key: &BuildKey) {
         if self.is_writable() {
             let _ = fs::remove_file(self.layout().record(key));
         }
     }
 
-    /// Notes that `wheel`, which is in the store, was built under `key`.
+    /// Records that `wheel`, which is in the store, was built from the inputs `key`.
     ///
     /// # Errors
     /// Fails if the store cannot be written.
@@ -118,21 +133,22 @@ impl Store {
         let mut text = serde_json::to_vec_pretty(&record).map_err(|error| failed(error.into()))?;
         text.push(b'\n');
         let mut file = self.temporary(create_new)?;
-        let written = file.as_file_mut().write_all(&text);
-        written.map_err(failed)?;
-        file.as_file().sync_data().map_err(failed)?;
+        file.as_file_mut()
+            .write_all(&text)
+            .and_then(|()| file.as_file().sync_data())
+            .map_err(failed)?;
         self.persist(file, &self.layout().record(key)).map(drop)
     }
 }
 
-/// Reads a record of this version.
-pub(super) fn parse(text: &[u8]) -> Option<BuiltWheel> {
+/// Parses a record. Returns `None` if it is damaged or has another schema.
+pub(crate) fn parse(text: &[u8]) -> Option<BuiltWheel> {
     let record: BuildRecord<BuiltWheel> = serde_json::from_slice(text).ok()?;
-    let usable = record.schema == SCHEMA && is_wheel_name(&record.wheel.filename);
-    usable.then_some(record.wheel)
+    let is_valid = record.schema == SCHEMA && is_wheel_name(&record.wheel.filename);
+    is_valid.then_some(record.wheel)
 }
 
-/// Whether `name` can only be a wheel's name in a directory, and never lead out of it.
+/// Returns whether `name` is a single path component with the extension of a wheel.
 fn is_wheel_name(name: &str) -> bool {
     let path = Path::new(name);
     let mut components = path.components();

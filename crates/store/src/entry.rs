@@ -1,14 +1,13 @@
-//! Entries of the store: looking them up, digesting them, and removing those that are corrupt.
+//! Entries of the store: finds, digests and discards them.
 //!
-//! An entry is digested the first time that a process wants it. Afterwards one `lstat` tells that it is the same
-//! file: the time of its last change, which no process can choose, is the same. Entries that the caller
-//! [believes](Store::trusting) are not digested while they have the modification time [`STORE_MTIME`]; a process that
-//! writes to one moves that time, but can also put it back.
+//! A process digests an entry when it first needs it. Afterwards one `lstat` shows that the file is unchanged, because no
+//! process can choose a change time. Entries that the caller [trusts](Store::trusting) are not digested while they have the
+//! modification time [`STORE_MTIME`]; a process that writes to one changes that time, but could restore it.
 //!
-//! The access time says when an entry was last wanted; it is set by hand, at most
-//! once a day, because filesystems are seldom mounted to keep it.
+//! The access time of an entry is the time of its last use. The store sets it, at most once a day, because filesystems are
+//! rarely mounted to maintain it.
 //!
-//! Never fetches what is missing.
+//! Does not fetch missing entries.
 
 use std::fs::{FileTimes, Metadata};
 use std::io;
@@ -19,184 +18,195 @@ use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
+use wheelhouse_fs::digest;
+use wheelhouse_fs::locks::{self, LockMode};
+use wheelhouse_fs::threads::on_threads;
 use wheelhouse_types::{Result, Sha256};
 
-use super::layout::{Layout, STORE_MTIME};
-use super::{Store, error, tolerate_no_locks};
-use wheelhouse_fs::locks::{self, Share};
-use wheelhouse_fs::threads::on_threads;
-
-/// How much is read or written at once, in bytes.
-pub(super) const CHUNK: usize = 256 * 1024;
+use crate::error;
+use crate::layout::{Layout, STORE_MTIME, tolerate_no_locks};
+use crate::store::{FileState, Store};
+use crate::temporary::mode_bits;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// A file of the store whose digest was checked.
+/// A file in the store whose digest was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredFile {
+    /// The digest of the file.
     pub sha256: Sha256,
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
+    /// The path of the file in the store.
     pub path: PathBuf,
     /// The permission bits.
-    pub(super) mode: u32,
+    pub(crate) mode: u32,
 }
 
-/// What a look into the store found.
+impl StoredFile {
+    pub(crate) fn new(sha256: &Sha256, path: PathBuf, metadata: &Metadata) -> Self {
+        Self {
+            sha256: *sha256,
+            size: metadata.len(),
+            path,
+            mode: mode_bits(metadata),
+        }
+    }
+}
+
+/// The result of looking up an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup<T = StoredFile> {
-    /// It is there and right.
+    /// The entry exists and is intact.
     Hit(T),
-    /// It is not there.
+    /// The entry does not exist.
     Miss,
-    /// It was there, but was changed or cannot be read, so it has been removed (unless it may not be):
-    /// worth a warning, and to be had again like an absent one.
+    /// The entry at this path was corrupt or unreadable, and was removed unless that was not permitted. The caller warns
+    /// about it and treats it as a miss.
     Corrupt(PathBuf),
 }
 
 impl<T> Lookup<T> {
-    /// The thing, if it is there and right.
+    /// Returns the entry if it exists and is intact.
     pub fn hit(self) -> Option<T> {
         match self {
-            Self::Hit(thing) => Some(thing),
+            Self::Hit(entry) => Some(entry),
             Self::Miss | Self::Corrupt(_) => None,
         }
     }
 }
 
-/// Identifies a state of a file. The time of the last change is set by the system alone, whenever the file is written to,
-/// linked, renamed, or gets another time.
-pub(super) type FileState = [i128; 4];
-
-pub(super) fn state_of(metadata: &Metadata) -> FileState {
-    let changed = i128::from(metadata.ctime()) << 64 | i128::from(metadata.ctime_nsec());
-    let (device, inode) = (metadata.dev(), metadata.ino());
-    [device.into(), inode.into(), metadata.len().into(), changed]
-}
-
 impl Store {
-    /// Looks for the file with digest `sha256`, and digests it unless this process has done so before or believes it.
+    /// Finds the file with the digest `sha256`. Digests it unless this process has done so before or trusts it.
     ///
     /// # Errors
     /// Fails if the directory of the entry cannot be read, or if a corrupt entry cannot be removed.
     pub fn find(&self, sha256: &Sha256) -> Result<Lookup> {
-        self.look(sha256, self.trusted.contains(sha256))
+        let lookup = self.look_up(sha256, self.is_trusted(sha256))?;
+        let result = match lookup {
+            Lookup::Hit(_) => "hit",
+            Lookup::Miss => "miss",
+            Lookup::Corrupt(_) => "corrupt",
+        };
+        tracing::debug!(%sha256, result, "looked up cached file");
+        Ok(lookup)
     }
 
-    /// Looks for many files, on all processors; the results are in the order of `digests`.
+    /// Finds many files in parallel. Returns the results in the order of `digests`.
     ///
     /// # Errors
     /// As [`Store::find`].
     ///
     /// # Panics
-    /// If [`Store::find`] does.
+    /// If [`Store::find`] panics.
     pub fn find_many(&self, digests: &[Sha256]) -> Result<Vec<Lookup>> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let next = AtomicUsize::new(0);
-        // The sizes of files differ, so each thread takes one after another.
+        // Threads take one file after another, because sizes differ.
         let find_next = || {
             let position = next.fetch_add(1, Ordering::Relaxed);
             Some((position, self.find(digests.get(position)?)))
         };
         let threads = vec![(); processors.min(digests.len())];
-        let found = on_threads(&threads, |()| {
+        let mut lookups: Vec<_> = on_threads(&threads, |()| {
             std::iter::from_fn(find_next).collect::<Vec<_>>()
-        });
-        let mut found: Vec<_> = found.into_iter().flatten().collect();
-        found.sort_by_key(|(position, _)| *position);
-        found.into_iter().map(|(_, found)| found).collect()
+        })
+        .into_iter()
+        .flatten()
+        .collect();
+        lookups.sort_by_key(|(position, _)| *position);
+        lookups.into_iter().map(|(_, lookup)| lookup).collect()
     }
 
-    fn look(&self, sha256: &Sha256, is_believed: bool) -> Result<Lookup> {
+    fn look_up(&self, sha256: &Sha256, is_trusted: bool) -> Result<Lookup> {
         let path = self.layout().entry(sha256);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lookup::Miss),
             Err(error) => Err(error::reading(&path, error)),
             Ok(metadata) if self.is_verified(sha256, &metadata) => {
-                Ok(Lookup::Hit(stored(sha256, path, &metadata)))
+                Ok(Lookup::Hit(StoredFile::new(sha256, path, &metadata)))
             }
-            Ok(metadata) if is_believed && is_trusted(&metadata) => {
+            Ok(metadata) if is_trusted && is_untouched_entry(&metadata) => {
                 self.mark_used(&path, &metadata);
-                Ok(Lookup::Hit(stored(sha256, path, &metadata)))
+                Ok(Lookup::Hit(StoredFile::new(sha256, path, &metadata)))
             }
-            Ok(metadata) if metadata.is_file() => self.examine(sha256, &path, &metadata),
-            Ok(metadata) => self.discard(sha256, path, &metadata),
+            Ok(metadata) if metadata.is_file() => self.verify_entry(sha256, path, &metadata),
+            Ok(metadata) => self.discard(sha256, path, &metadata, "it is not a regular file"),
         }
     }
 
-    /// Digests an entry.
-    fn examine(&self, sha256: &Sha256, path: &Path, judged: &Metadata) -> Result<Lookup> {
-        let failed = |error| error::reading(path, error);
-        let mut file = match fs::File::open(path) {
+    /// Digests an entry, and discards it if the digest is wrong.
+    fn verify_entry(&self, sha256: &Sha256, path: PathBuf, found: &Metadata) -> Result<Lookup> {
+        let failed = |error| error::reading(&path, error);
+        let mut file = match fs::File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lookup::Miss),
-            // What cannot be read is had again, like what is corrupt.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return self.discard(sha256, path.to_owned(), judged);
+                return self.discard(sha256, path, found, "it is not readable");
             }
-            opened => opened.map_err(failed)?,
+            result => result.map_err(failed)?,
         };
         let before = file.metadata().map_err(failed)?;
-        let found = match wheelhouse_fs::digest::sha256(&mut file) {
-            Ok((found, _)) => found,
+        match digest::sha256(&mut file) {
+            Ok((digest, _)) if digest == *sha256 => {}
+            Ok(_) => return self.discard(sha256, path, &before, "its digest is wrong"),
             Err(error) => {
-                tracing::debug!("`{}` cannot be read: {error}", path.display());
-                return self.discard(sha256, path.to_owned(), &before);
+                tracing::debug!(path = %path.display(), %error, "failed to read cached file");
+                return self.discard(sha256, path, &before, "reading it failed");
             }
-        };
-        if found != *sha256 {
-            return self.discard(sha256, path.to_owned(), &before);
         }
         let mut after = file.metadata().map_err(failed)?;
-        if state_of(&before) == state_of(&after) {
+        if FileState::new(&before) == FileState::new(&after) {
             if self.is_writable() && !has_store_mtime(&after) {
-                // Failing to note that it is intact costs another run a digest, and nothing else.
+                // Without this time, another run digests the file again.
                 let _ = file.set_times(FileTimes::new().set_modified(store_mtime()));
             }
-            self.mark_used(path, &after);
+            self.mark_used(&path, &after);
             after = file.metadata().map_err(failed)?;
             self.mark_verified(sha256, &after);
         }
-        Ok(Lookup::Hit(stored(sha256, path.to_owned(), &after)))
+        Ok(Lookup::Hit(StoredFile::new(sha256, path, &after)))
     }
 
-    /// Verifies that `stored` is what it was when it was found. It is not trusted now.
+    /// Verifies that `stored` is unchanged since it was found, without trusting its times.
     ///
     /// # Errors
-    /// Fails if the entry is gone or corrupt; one that is corrupt is removed.
-    pub(super) fn check(&self, stored: &StoredFile) -> Result<()> {
-        match self.look(&stored.sha256, false)? {
+    /// Fails if the entry is missing or corrupt, and removes a corrupt one.
+    pub(crate) fn check(&self, stored: &StoredFile) -> Result<()> {
+        match self.look_up(&stored.sha256, false)? {
             Lookup::Hit(_) => Ok(()),
             Lookup::Miss => Err(error::changed(&stored.path, "was removed from the cache")),
             Lookup::Corrupt(path) => Err(error::changed(&path, "became corrupt in the cache")),
         }
     }
 
-    /// Removes an entry that was `judged` to be wrong. One that may not be removed counts as corrupt nevertheless: writing
-    /// it again tells why that cannot be done.
+    /// Removes the entry that was `found` to be corrupt because of `reason`. An entry that may not be removed is reported as
+    /// corrupt nevertheless; the error follows when it is written again.
     ///
-    /// Under a lock, since another process may have removed it meanwhile, and put a right one in
-    /// its place, which must stay.
-    pub(super) fn discard(
+    /// Takes a lock, since another process may have replaced the entry by an intact one, which must stay.
+    pub(crate) fn discard(
         &self,
         sha256: &Sha256,
         path: PathBuf,
-        judged: &Metadata,
+        found: &Metadata,
+        reason: &'static str,
     ) -> Result<Lookup> {
+        tracing::debug!(path = %path.display(), reason, "discarding corrupt cached file");
         if !self.is_writable() {
             return Ok(Lookup::Corrupt(path));
         }
         let failed = |error| error::writing(self.root(), error);
         let lock = Layout::open_lock(&self.layout().removal_lock()).map_err(failed)?;
-        let taken = locks::take(lock.file(), Share::Exclusive, &self.layout().display_name())?;
-        tolerate_no_locks(taken).map_err(failed)?;
+        let name = self.layout().display_name();
+        let locked = locks::acquire(lock.file(), LockMode::Exclusive, &name)?;
+        tolerate_no_locks(locked).map_err(failed)?;
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lookup::Corrupt(path)),
             Err(error) => Err(error::reading(&path, error)),
-            Ok(now) if is_same(judged, &now) => {
+            Ok(current) if is_same(found, &current) => {
                 match fs::remove_file(&path) {
-                    Err(_) if now.is_dir() && fs::remove_dir_all(&path).is_ok() => {}
+                    Err(_) if current.is_dir() && fs::remove_dir_all(&path).is_ok() => {}
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-                    removed => removed.map_err(failed)?,
+                    result => result.map_err(failed)?,
                 }
                 Ok(Lookup::Corrupt(path))
             }
@@ -207,12 +217,12 @@ impl Store {
         }
     }
 
-    /// Notes that an entry is in use, for [`super::GarbageCollector::prune`].
+    /// Sets the time of the last use of an entry, for [`crate::GarbageCollector::prune`].
     fn mark_used(&self, path: &Path, metadata: &Metadata) {
-        let used_lately = metadata
+        let used_today = metadata
             .accessed()
             .is_ok_and(|accessed| accessed.elapsed().is_ok_and(|age| age < DAY));
-        if used_lately || !self.is_writable() {
+        if used_today || !self.is_writable() {
             return;
         }
         let timespec = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
@@ -220,36 +230,27 @@ impl Store {
             last_access: timespec(UTIME_NOW),
             last_modification: timespec(UTIME_OMIT),
         };
-        // Only the owner may do this; an entry of another user just looks older than it is.
+        // Only the owner may do this; an entry of another user merely looks older than it is.
         let _ = utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
     }
 }
 
-/// [`STORE_MTIME`] as a point in time.
-pub(super) fn store_mtime() -> SystemTime {
+/// Returns [`STORE_MTIME`] as a point in time.
+pub(crate) fn store_mtime() -> SystemTime {
     SystemTime::UNIX_EPOCH + STORE_MTIME
 }
 
-/// Returns whether the times of an entry tell that it was not written to since it was checked. After a power failure a
-/// file may be empty and yet have its time.
-pub(super) fn is_trusted(metadata: &Metadata) -> bool {
+/// Returns whether the times of an entry show no write since it was verified. An empty file is never trusted: after a power
+/// failure, a file may be empty and still have its time.
+pub(crate) fn is_untouched_entry(metadata: &Metadata) -> bool {
     metadata.is_file() && metadata.len() > 0 && has_store_mtime(metadata)
 }
 
-pub(super) fn has_store_mtime(metadata: &Metadata) -> bool {
+pub(crate) fn has_store_mtime(metadata: &Metadata) -> bool {
     metadata.modified().is_ok_and(|time| time == store_mtime())
 }
 
-pub(super) fn stored(sha256: &Sha256, path: PathBuf, metadata: &Metadata) -> StoredFile {
-    StoredFile {
-        sha256: *sha256,
-        size: metadata.len(),
-        path,
-        mode: metadata.mode() & 0o777,
-    }
-}
-
-/// Whether two looks at a path saw the same file with the same content.
+/// Returns whether two metadata are those of one file with the same content.
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
     let identity = |metadata: &Metadata| {
         let time = (metadata.mtime(), metadata.mtime_nsec());

@@ -1,30 +1,32 @@
-//! Digests of what passes through the store: computed while the bytes go by, and compared with
-//! what somebody published or demanded.
+//! The expectation of a file: the size and the digests that an index, a lock or the user states for it.
 //!
-//! Never opens a file, and never decides whether an unchecked file is good enough: see
-//! [`ExpectedFile::is_checked`].
+//! Does not open files, and does not decide whether a file may lack a digest; see [`ExpectedFile::is_checked`].
 
 use std::io::{self, Read};
 
 use wheelhouse_fs::digest::{Algorithm, Digester, Digests, digest_with};
 use wheelhouse_types::{Error, Hashes, Kind, Result, Sha256};
 
-/// What a file has to be: the name by which messages call it, and the digests and the size that
-/// it must have.
+/// The hint for files that do not match.
+const MISMATCH_HINT: &str = "The file was damaged or replaced, or is not the file whose digest was recorded; \
+    if the change is intended, update the lock or the `--hash`.";
+
+/// The size and the digests that a file must have, and its name in messages.
 #[derive(Clone, Debug)]
 pub struct ExpectedFile {
     name: String,
     size: Option<u64>,
-    /// All of those with a known algorithm must match.
+    /// All digests of known algorithms must match.
     published: Checksums,
-    /// One of them must match.
+    /// One digest must match.
     required: Checksums,
 }
 
-/// Digests from outside, and the names of algorithms that nobody here can compute.
+/// Digests that were stated for a file.
 #[derive(Clone, Debug, Default)]
 struct Checksums {
     known: Vec<(Algorithm, String)>,
+    /// The names of the algorithms that are not supported.
     unknown: Vec<String>,
 }
 
@@ -35,14 +37,10 @@ impl Checksums {
             None => self.unknown.push(algorithm.to_owned()),
         }
     }
-
-    fn is_hopeless(&self) -> bool {
-        self.known.is_empty() && !self.unknown.is_empty()
-    }
 }
 
 impl ExpectedFile {
-    /// Expects any bytes: nothing is known about the file called `name`.
+    /// Expects any bytes. `name` is the name of the file in messages.
     pub fn any(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -57,8 +55,8 @@ impl ExpectedFile {
         Self::any(name).published(&Hashes::sha256_only(sha256))
     }
 
-    /// Expects all digests of `hashes`, as an index publishes them. Algorithms that are unknown
-    /// here are left out, unless there are no others: then the check fails.
+    /// Expects all digests of `hashes`, as published by an index. Ignores unknown algorithms unless there are no others, in
+    /// which case the check fails.
     #[must_use]
     pub fn published(mut self, hashes: &Hashes) -> Self {
         for (algorithm, digits) in &hashes.0 {
@@ -67,7 +65,7 @@ impl ExpectedFile {
         self
     }
 
-    /// Expects one of `hashes`, each `algorithm:hex` as in `--hash`; none expects nothing.
+    /// Expects one of `hashes`, each of the form `algorithm:hex` as in `--hash`. An empty list expects nothing.
     #[must_use]
     pub fn required(mut self, hashes: &[String]) -> Self {
         for hash in hashes {
@@ -77,27 +75,26 @@ impl ExpectedFile {
         self
     }
 
-    /// Expects `size` bytes, if that is known.
+    /// Expects `size` bytes, if the size is known.
     #[must_use]
     pub fn size(mut self, size: Option<u64>) -> Self {
         self.size = size;
         self
     }
 
-    /// The name by which messages call the file.
+    /// Returns the name of the file in messages.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether any digest is expected at all.
+    /// Returns whether at least one digest is expected.
     #[must_use]
     pub fn is_checked(&self) -> bool {
-        let all = [&self.published, &self.required];
-        all.iter().any(|sums| !sums.known.is_empty())
+        self.algorithms().next().is_some()
     }
 
-    /// Starts a digest with the algorithms that the check will need.
+    /// Returns a digester for the algorithms that [`ExpectedFile::check`] needs.
     #[must_use]
     pub fn digester(&self) -> Digester {
         Digester::new(self.algorithms())
@@ -108,93 +105,76 @@ impl ExpectedFile {
         known.map(|(algorithm, _)| *algorithm)
     }
 
-    /// Checks what came: its `digests`, computed by [`ExpectedFile::digester`], and its `length` in
-    /// bytes.
+    /// Compares a file, of which [`ExpectedFile::digester`] has computed `digests`, with the expectation.
     ///
     /// # Errors
-    /// Fails if a digest or the size is another one; the message names the file and both values.
+    /// Fails if the size or a digest differs. The message names the file and both values.
     pub fn check(&self, digests: &Digests) -> Result<()> {
-        self.check_size(digests.length)?;
-        for sums in [&self.published, &self.required] {
-            if sums.is_hopeless() {
-                return Err(self.unknown(&sums.unknown));
+        if let Some(size) = self.size.filter(|size| *size != digests.length) {
+            let length = digests.length;
+            return Err(self.mismatch(&format!("{length} bytes instead of {size} bytes")));
+        }
+        for Checksums { known, unknown } in [&self.published, &self.required] {
+            if known.is_empty() && !unknown.is_empty() {
+                let message = format!(
+                    "`{}` cannot be verified: its digests use unknown algorithms (`{}`)",
+                    self.name,
+                    unknown.join("`, `")
+                );
+                let hint = "Use digests by sha256, sha384, sha512, sha224, sha1 or md5.";
+                return Err(Error::new(Kind::Fetch, message).with_hint(hint));
             }
         }
         for (algorithm, digits) in &self.published.known {
             let actual = digests.get(*algorithm).unwrap_or_default();
             if actual != *digits {
-                return Err(self.mismatch(*algorithm, &actual, &format!("instead of `{digits}`")));
+                return Err(
+                    self.mismatch(&format!("the {algorithm} `{actual}` instead of `{digits}`"))
+                );
             }
         }
-        self.check_required(digests)
+        let required = &self.required.known;
+        let Some((algorithm, _)) = required.first() else {
+            return Ok(());
+        };
+        let is_match = |(algorithm, digits): &(Algorithm, String)| {
+            digests.get(*algorithm).as_ref() == Some(digits)
+        };
+        if required.iter().any(is_match) {
+            return Ok(());
+        }
+        let names: Vec<_> = required
+            .iter()
+            .map(|(algorithm, digits)| format!("{algorithm}:{digits}"))
+            .collect();
+        Err(self.mismatch(&format!(
+            "the {algorithm} `{}`, which is none of those required (`{}`)",
+            digests.get(*algorithm).unwrap_or_default(),
+            names.join("`, `")
+        )))
     }
 
-    /// Whether what `reader` reads would pass the check.
+    /// Returns whether the bytes of `reader` match the expectation.
     ///
     /// # Errors
-    /// Fails if it cannot be read.
+    /// The error of `reader`.
     pub fn is_met_by(&self, reader: &mut impl Read) -> io::Result<bool> {
         let digests = digest_with(reader, self.algorithms())?;
         Ok(self.check(&digests).is_ok())
     }
 
-    fn check_required(&self, digests: &Digests) -> Result<()> {
-        let mut known = self.required.known.iter();
-        let Some((algorithm, _)) = self.required.known.first() else {
-            return Ok(());
-        };
-        if known.any(|(known, digits)| digests.get(*known).as_ref() == Some(digits)) {
-            return Ok(());
-        }
-        let wanted = self.required.known.iter();
-        let wanted: Vec<_> = wanted
-            .map(|(name, digits)| format!("{name}:{digits}"))
-            .collect();
-        let wanted = format!(
-            "which is none of those required (`{}`)",
-            wanted.join("`, `")
-        );
-        let actual = digests.get(*algorithm).unwrap_or_default();
-        Err(self.mismatch(*algorithm, &actual, &wanted))
-    }
-
-    /// Refuses more bytes than expected while they still arrive.
-    pub(super) fn check_not_longer(&self, length: u64) -> Result<()> {
+    /// Fails if `length`, the number of bytes so far, exceeds the expected size.
+    pub(crate) fn check_not_longer(&self, length: u64) -> Result<()> {
         match self.size {
-            Some(size) if length > size => Err(self.wrong_size("more than the expected", size)),
-            _ => Ok(()),
-        }
-    }
-
-    fn check_size(&self, length: u64) -> Result<()> {
-        match self.size {
-            Some(size) if length != size => {
-                Err(self.wrong_size(&format!("{length} bytes instead of"), size))
+            Some(size) if length > size => {
+                Err(self.mismatch(&format!("more than the expected {size} bytes")))
             }
             _ => Ok(()),
         }
     }
 
-    fn wrong_size(&self, what: &str, size: u64) -> Error {
-        let message = format!("`{}` has {what} {size} bytes", self.name);
-        Error::new(Kind::Fetch, message).with_hint(CHANGED)
-    }
-
-    fn mismatch(&self, algorithm: Algorithm, actual: &str, wanted: &str) -> Error {
-        let message = format!("`{}` has the {algorithm} `{actual}` {wanted}", self.name);
-        Error::new(Kind::Fetch, message).with_hint(CHANGED)
-    }
-
-    fn unknown(&self, algorithms: &[String]) -> Error {
-        let names = algorithms.join("`, `");
-        let message = format!(
-            "`{}` cannot be checked: its digests are of unknown algorithms (`{names}`)",
-            self.name
-        );
-        let hint = "Digests may be sha256, sha384, sha512, sha224, sha1 or md5.";
-        Error::new(Kind::Fetch, message).with_hint(hint)
+    fn mismatch(&self, difference: &str) -> Error {
+        let message = format!("`{}` has {difference}", self.name);
+        Error::new(Kind::Fetch, message).with_hint(MISMATCH_HINT)
     }
 }
-
-const CHANGED: &str = "The file was damaged or replaced on its way, or is another one than when \
-    its digest was noted; if that is intended, update the lock or the `--hash`.";

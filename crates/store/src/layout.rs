@@ -1,6 +1,4 @@
-//! Where everything lies below the root of a store, and what marks it as ours.
-//!
-//! Never knows what is in a bucket, only what it is called.
+//! The paths below the root of a store, and the tag that marks the root.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,51 +9,17 @@ use rustix::fs::{Access, access};
 use walkdir::{DirEntry, WalkDir};
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
-use super::error;
+use crate::error;
 
-/// The modification time of every intact entry, since the Unix epoch: 1980-01-01 00:00:02 UTC,
-/// the start of what ZIP archives can say. Whoever writes to an entry, be it through a hard link
-/// in a wheelhouse, moves it.
+/// The modification time of every intact entry, as the time since the Unix epoch: 1980-01-01 00:00:02 UTC, the earliest that
+/// ZIP archives can store. Writing to an entry, including through a hard link in a wheelhouse, changes it.
 pub const STORE_MTIME: Duration = Duration::from_secs(315_532_802);
 
-/// What the name of an unfinished file begins with, in the store and beside a destination.
+/// The prefix of the names of unfinished files, in the store and at destinations.
 pub const TEMPORARY_PREFIX: &str = ".wheelhouse-";
 
-/// The buckets that the store answers for; all others below its root belong to others.
-pub(super) const FILES: &str = "files-v1";
-pub(super) const BUILT: &str = "built-v1";
-pub(super) const METADATA: &str = "metadata-v1";
-pub(super) const LAYERS: &str = "layers-v1";
-pub(super) const LOCKS: &str = "locks-v1";
-pub(super) const SURROUNDINGS: &str = "surroundings-v1";
-pub(super) const TREE_FILES: &str = "tree-files-v1";
-pub(super) const EXAMINED: &str = "examined-v1";
-pub(super) const TEMPORARY: &str = "tmp";
-
-/// The start of the names of unfinished files and directories of the engine.
-const ENGINE_PREFIX: &str = ".tmp";
-
-/// The cache of the engine.
-const ENGINE: &str = "uv";
-
-/// The buckets of the engine with unpacked archives and checkouts, whose files may have any names.
-const KEPT_BY_ENGINE: [&str; 3] = ["archive-", "git-", "sdists-"];
-
-/// Where there may be something that nothing refers to any more when no process has the store open, and what the names of
-/// that begin with: unfinished files, sources while they are built, copies of local trees, images that are being unpacked,
-/// and the environments of builds.
-const UNFINISHED: [(&str, &str); 7] = [
-    (TEMPORARY, ""),
-    ("", TEMPORARY_PREFIX),
-    ("builds", ""),
-    ("trees", ""),
-    ("images-v1", TEMPORARY_PREFIX),
-    (ENGINE, ENGINE_PREFIX),
-    ("uv/builds-v0", ENGINE_PREFIX),
-];
-
-/// All of them.
-pub(super) const BUCKETS: [&str; 9] = [
+/// The buckets of the store. All other directories below its root belong to other crates.
+pub(crate) const BUCKETS: [&str; 9] = [
     FILES,
     BUILT,
     METADATA,
@@ -66,67 +30,97 @@ pub(super) const BUCKETS: [&str; 9] = [
     EXAMINED,
     TEMPORARY,
 ];
+pub(crate) const FILES: &str = "files-v1";
+pub(crate) const BUILT: &str = "built-v1";
+pub(crate) const METADATA: &str = "metadata-v1";
+pub(crate) const LAYERS: &str = "layers-v1";
+pub(crate) const LOCKS: &str = "locks-v1";
+pub(crate) const SURROUNDINGS: &str = "surroundings-v1";
+pub(crate) const TREE_FILES: &str = "tree-files-v1";
+pub(crate) const EXAMINED: &str = "examined-v1";
+pub(crate) const TEMPORARY: &str = "tmp";
+
+/// The cache of the engine.
+const ENGINE: &str = "uv";
+
+/// The prefix of the names of unfinished files and directories in the cache of the engine.
+const ENGINE_PREFIX: &str = ".tmp";
+
+/// The prefixes of the directories in the cache of the engine that contain unpacked archives and checkouts, in which files
+/// may have any names.
+const ENGINE_CONTENT: [&str; 3] = ["archive-", "git-", "sdists-"];
+
+/// The directories that may contain entries of processes that were killed, and the prefixes of their names: unfinished files,
+/// sources during builds, copies of local trees, images during unpacking, and build environments.
+const UNFINISHED: [(&str, &str); 7] = [
+    (TEMPORARY, ""),
+    ("", TEMPORARY_PREFIX),
+    ("builds", ""),
+    ("trees", ""),
+    ("images-v1", TEMPORARY_PREFIX),
+    (ENGINE, ENGINE_PREFIX),
+    ("uv/builds-v0", ENGINE_PREFIX),
+];
 
 const TAG_NAME: &str = "CACHEDIR.TAG";
-const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";
-const OURS: &str = "# This directory is a cache of wheelhouse";
+const TAG_SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";
+const TAG_OWNER: &str = "# This directory is a cache of wheelhouse";
 const TAG_END: &str = ": it can be deleted, and need not be backed up.\n\
     # See https://bford.info/cachedir/\n";
 
 /// The paths below one root.
 #[derive(Clone, Debug)]
-pub(super) struct Layout {
-    pub(super) root: PathBuf,
+pub(crate) struct Layout {
+    pub(crate) root: PathBuf,
 }
 
 impl Layout {
-    pub(super) fn bucket(&self, name: &str) -> PathBuf {
+    pub(crate) fn bucket(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    pub(super) fn temporary(&self) -> PathBuf {
+    pub(crate) fn temporary(&self) -> PathBuf {
         self.bucket(TEMPORARY)
     }
 
-    pub(super) fn entry(&self, sha256: &Sha256) -> PathBuf {
+    pub(crate) fn entry(&self, sha256: &Sha256) -> PathBuf {
         let name = sha256.to_string();
         self.bucket(FILES).join(&name[..2]).join(name)
     }
 
-    pub(super) fn record(&self, key: &impl std::fmt::Display) -> PathBuf {
+    pub(crate) fn record(&self, key: &impl std::fmt::Display) -> PathBuf {
         self.bucket(BUILT).join(format!("{key}.json"))
     }
 
-    /// Whoever has the store open holds this lock shared; upkeep holds it alone.
-    pub(super) fn lock(&self) -> PathBuf {
+    /// Returns the path of the lock that is held shared while a store is open, and exclusively by garbage collection.
+    pub(crate) fn lock(&self) -> PathBuf {
         self.root.join(".lock")
     }
 
-    /// Held while a corrupt entry is removed.
-    pub(super) fn removal_lock(&self) -> PathBuf {
+    /// Returns the path of the lock that is held while a corrupt entry is removed.
+    pub(crate) fn removal_lock(&self) -> PathBuf {
         self.root.join(".lock-removal")
     }
 
-    /// Opens a lock file, and creates it if need be.
-    pub(super) fn open_lock(path: &Path) -> io::Result<fs::File> {
+    /// Opens a lock file, and creates it if necessary.
+    pub(crate) fn open_lock(path: &Path) -> io::Result<fs::File> {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         options.open(path)
     }
 
-    /// Names the store for messages.
-    pub(super) fn display_name(&self) -> String {
+    /// Returns the name of the store in messages.
+    pub(crate) fn display_name(&self) -> String {
         format!("the cache `{}`", self.root.display())
     }
 
-    /// Fails unless every directory directly below the root can be written, those of others among them.
-    pub(super) fn check_writable(&self) -> Result<()> {
+    /// Fails unless all directories directly below the root are writable, including those of other crates.
+    pub(crate) fn check_writable(&self) -> Result<()> {
         let unusable = |error| error::unusable(&self.root, error);
         for entry in fs::read_dir(&self.root).map_err(unusable)? {
             let entry = entry.map_err(unusable)?;
             let path = entry.path();
-            let is_part = !is_of_filesystem(&entry.file_name().to_string_lossy());
-            if is_part
+            if !is_ignorable(&entry.file_name().to_string_lossy())
                 && path.is_dir()
                 && let Err(error) = access(&path, Access::WRITE_OK | Access::EXEC_OK)
             {
@@ -136,71 +130,69 @@ impl Layout {
         Ok(())
     }
 
-    /// Finds what processes have begun in the store and beside it, and have not ended: files and directories, which
-    /// nothing refers to when no process has the store open.
-    pub(super) fn unfinished(&self) -> Vec<PathBuf> {
-        let below = |name: &str, prefix: &'static str| {
-            let bucket = self.bucket(name);
+    /// Finds the unfinished files and directories of all crates. Nothing refers to them when no process has the store open.
+    pub(crate) fn unfinished(&self) -> Vec<PathBuf> {
+        let entries = |(bucket, prefix): &(&str, &str)| -> Vec<PathBuf> {
+            let bucket = self.bucket(bucket);
             // A link would lead out of the cache.
-            let is_directory = fs::symlink_metadata(&bucket).is_ok_and(|found| found.is_dir());
-            let entries = is_directory.then(|| fs::read_dir(bucket).ok()).flatten();
-            let named = entries
+            if !fs::symlink_metadata(&bucket).is_ok_and(|metadata| metadata.is_dir()) {
+                return Vec::new();
+            }
+            fs::read_dir(bucket)
                 .into_iter()
                 .flatten()
                 .flatten()
-                .filter(move |entry| {
-                    let name = entry.file_name();
-                    name.to_string_lossy().starts_with(prefix)
-                });
-            named.map(|entry| entry.path())
+                .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+                .map(|entry| entry.path())
+                .collect()
         };
-        let unfinished = UNFINISHED.iter();
-        unfinished
-            .flat_map(|(name, prefix)| below(name, prefix))
+        UNFINISHED.iter().flat_map(entries).collect()
+    }
+
+    /// Finds the unfinished files anywhere in the cache of the engine, except among unpacked archives and checkouts.
+    pub(crate) fn unfinished_of_engine(&self) -> Vec<PathBuf> {
+        let has_own_names = |entry: &DirEntry| {
+            let name = entry.file_name().to_string_lossy();
+            let mut content = ENGINE_CONTENT.iter();
+            entry.depth() != 1 || !content.any(|prefix| name.starts_with(prefix))
+        };
+        WalkDir::new(self.bucket(ENGINE))
+            .follow_root_links(false)
+            .into_iter()
+            .filter_entry(has_own_names)
+            .flatten()
+            .filter(|entry| {
+                let name = entry.file_name().to_string_lossy();
+                entry.depth() > 0 && name.starts_with(ENGINE_PREFIX)
+            })
+            .map(DirEntry::into_path)
             .collect()
     }
 
-    /// Finds small files that the engine has begun and not ended, anywhere in its own cache but where it keeps the files
-    /// of others.
-    pub(super) fn unfinished_of_engine(&self) -> Vec<PathBuf> {
-        let is_own = |entry: &DirEntry| {
-            let name = entry.file_name().to_string_lossy();
-            let mut kept = KEPT_BY_ENGINE.iter();
-            entry.depth() != 1 || !kept.any(|bucket| name.starts_with(bucket))
-        };
-        let walk = WalkDir::new(self.bucket(ENGINE)).follow_root_links(false);
-        let entries = walk.into_iter().filter_entry(is_own).flatten();
-        let unfinished = entries.filter(|entry| {
-            let name = entry.file_name().to_string_lossy();
-            entry.depth() > 0 && name.starts_with(ENGINE_PREFIX)
-        });
-        unfinished.map(DirEntry::into_path).collect()
-    }
-
-    /// Removes what is [`unfinished`](Self::unfinished), and fails with the first of it that cannot be removed.
-    pub(super) fn remove_unfinished(&self) -> io::Result<()> {
+    /// Removes all [`unfinished`](Self::unfinished) files. Returns the first error after removing the others.
+    pub(crate) fn remove_unfinished(&self) -> io::Result<()> {
         let removed = self.unfinished().into_iter().map(|path| remove_all(&path));
         removed.fold(Ok(()), io::Result::and)
     }
 
-    /// Whether `name`, seen below the root, belongs to the store itself.
-    pub(super) fn is_own(name: &str) -> bool {
+    /// Returns whether the entry `name` of the root belongs to the store itself.
+    pub(crate) fn is_own(name: &str) -> bool {
         BUCKETS.contains(&name) || name == TAG_NAME || name.starts_with(".lock")
     }
 
-    /// Whether the root bears our tag. A cache of somebody else does not.
-    pub(super) fn is_tagged(&self) -> io::Result<bool> {
+    /// Returns whether the root has the tag of a cache of wheelhouse.
+    pub(crate) fn is_tagged(&self) -> io::Result<bool> {
         match fs::read(self.root.join(TAG_NAME)) {
-            Ok(tag) => Ok(tag.starts_with(format!("{SIGNATURE}{OURS}").as_bytes())),
+            Ok(tag) => Ok(tag.starts_with(format!("{TAG_SIGNATURE}{TAG_OWNER}").as_bytes())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Creates the root and marks it as ours.
+    /// Creates the root with its tag.
     ///
-    /// A directory that already holds something else is refused: it would be cleaned one day.
-    pub(super) fn claim(&self) -> Result<()> {
+    /// Rejects a directory with other files, because `cache clean` would remove them.
+    pub(crate) fn claim(&self) -> Result<()> {
         let unusable = |error| error::unusable(&self.root, error);
         fs::create_dir_all(&self.root).map_err(unusable)?;
         if self.is_tagged().map_err(unusable)? {
@@ -208,58 +200,64 @@ impl Layout {
         }
         match self.foreign_entry().map_err(unusable)? {
             None => match self.write_tag() {
-                // A process that closed the store meanwhile removed the unfinished tag.
+                // A process that closed the store has removed the unfinished tag.
                 Err(_) if self.is_tagged().map_err(unusable)? => Ok(()),
                 written => written.map_err(unusable),
             },
-            // Another process may have been here meanwhile.
+            // Another process has created the store in the meantime.
             Some(_) if self.is_tagged().map_err(unusable)? => Ok(()),
-            Some(foreign_entry) => Err(not_a_cache(&self.root, &foreign_entry)),
+            Some(name) => {
+                let message = format!(
+                    "`{}` cannot be the cache: it contains other files (`{name}`)",
+                    self.root.display()
+                );
+                Err(Error::new(Kind::Input, message)
+                    .with_hint("Pass a new or empty directory with --cache-dir."))
+            }
         }
     }
 
     /// Creates the buckets.
-    pub(super) fn create_buckets(&self) -> io::Result<()> {
+    pub(crate) fn create_buckets(&self) -> io::Result<()> {
         for bucket in BUCKETS {
             fs::create_dir_all(self.bucket(bucket))?;
         }
         Ok(())
     }
 
-    /// Something in an untagged root that shows it to be no cache of ours.
+    /// Returns the name of an entry that shows that an untagged root is not a store.
     fn foreign_entry(&self) -> io::Result<Option<String>> {
-        let mut foreign_entry = None;
+        let mut foreign = None;
         for entry in fs::read_dir(&self.root)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name == FILES {
                 return Ok(None);
             }
-            if !is_of_filesystem(&name) {
-                foreign_entry = Some(name);
+            if !is_ignorable(&name) {
+                foreign = Some(name);
             }
         }
-        Ok(foreign_entry)
+        Ok(foreign)
     }
 
     fn write_tag(&self) -> io::Result<()> {
-        let mut options = tempfile::Builder::new();
-        let file = options
+        let file = tempfile::Builder::new()
             .prefix(TEMPORARY_PREFIX)
             .make_in(&self.root, |path| {
-                fs::write(path, format!("{SIGNATURE}{OURS}{TAG_END}"))
+                fs::write(path, format!("{TAG_SIGNATURE}{TAG_OWNER}{TAG_END}"))
             })?;
         file.persist(self.root.join(TAG_NAME))?;
         Ok(())
     }
 }
 
-/// Returns whether any directory may have something with this name: names with a dot, and what a new filesystem has.
-fn is_of_filesystem(name: &str) -> bool {
+/// Returns whether an otherwise empty directory may have an entry `name`: a hidden file, or what a new filesystem contains.
+fn is_ignorable(name: &str) -> bool {
     name.starts_with('.') || name == "lost+found"
 }
 
-/// Removes whatever is at `path`; of a link, the link.
-pub(super) fn remove_all(path: &Path) -> io::Result<()> {
+/// Removes the file, directory or link at `path`, if it exists. Does not follow links.
+pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -268,10 +266,10 @@ pub(super) fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
-fn not_a_cache(root: &Path, foreign_entry: &str) -> Error {
-    let message = format!(
-        "`{}` cannot be the cache: it holds something else (`{foreign_entry}`)",
-        root.display()
-    );
-    Error::new(Kind::Input, message).with_hint("Name a new or an empty directory with --cache-dir.")
+/// Ignores that a filesystem has no locks. The user must then avoid garbage collection while a store is in use.
+pub(crate) fn tolerate_no_locks(locked: io::Result<()>) -> io::Result<()> {
+    match locked {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        locked => locked,
+    }
 }

@@ -1,11 +1,11 @@
-//! LinkOptions: files of the store become files somewhere else, whole under their names or not at
-//! all, and where the filesystem can without copying a byte.
+//! Links files of the store into other directories, completely or not at all, and without copying bytes if the filesystem
+//! can.
 //!
-//! A file that was not digested by this process in the state that it has is digested before it is placed. Where it is
-//! linked, it is a second name of the cache's file, and what writes to one of them writes to both.
+//! An entry that this process has not digested in its current state is digested first. A hard link is a second name of the
+//! file in the store, so writing to one of them changes both.
 //!
-//! A placed file has the modification time [`super::STORE_MTIME`]. It is not flushed to the disk: after a power failure
-//! it may be short, which its size shows.
+//! A linked file has the modification time [`crate::STORE_MTIME`]. It is not flushed to the disk: after a power failure it may
+//! be shorter, which its size shows.
 
 use std::fs::{FileTimes, Metadata};
 use std::io;
@@ -16,58 +16,55 @@ use fs_err as fs;
 use tempfile::NamedTempFile;
 use wheelhouse_types::Result;
 
-use super::entry::{has_store_mtime, store_mtime};
-use super::writer::{create_new, make_temporary, permissions};
-use super::{Store, StoredFile, error};
+use crate::entry::{StoredFile, has_store_mtime, store_mtime};
+use crate::error;
+use crate::store::{LinkMethod, Store};
+use crate::temporary::{create_new, create_temporary, permissions};
 
-/// How files get from the store to their place.
+/// The method by which a file of the store is linked to its destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LinkMode {
-    /// The first that works of cloning, linking and copying.
+    /// A clone, a hard link or a copy, whichever works first.
     #[default]
     Auto,
     /// A copy that shares its blocks with the original until one of them is written to.
     Clone,
-    /// A second name for the same file. It is copied if it cannot have more names, or if its
-    /// permissions are narrower than those of a new file.
+    /// A second name of the same file. It is a copy if the file cannot have more names, or if its permissions are narrower
+    /// than those of a new file.
     Hardlink,
     /// A copy.
     Copy,
 }
 
-/// How to place a file.
+/// Options of [`Store::link`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LinkOptions {
+    /// The method.
     pub mode: LinkMode,
-    /// Whether the caller knows that it was this file that an earlier run placed there: then a
-    /// file that nobody has written to since may stay.
+    /// Whether an earlier run is known to have linked this very file to the destination. It then stays if its size and times
+    /// show no write since.
     pub linked_before: bool,
 }
 
-/// How a file came to its place.
+/// The outcome of [`Store::link`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkOutcome {
-    /// It was there already.
+    /// The destination already was the file.
     Unchanged,
+    /// The destination is a clone.
     Cloned,
+    /// The destination is a hard link.
     Linked,
+    /// The destination is a copy.
     Copied,
 }
 
-/// A way to place a file, the best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum LinkMethod {
-    Clone,
-    Link,
-    Copy,
-}
-
 impl Store {
-    /// Puts `stored` at `destination`, whose directory exists; replaces what is there.
+    /// Links `stored` to `destination`, whose directory exists, and replaces an existing file.
     ///
     /// # Errors
-    /// Fails if the file was changed since it was found, or if the destination cannot be written, or not in the way that
-    /// was asked for.
+    /// Fails if the entry was changed since it was found, if the destination cannot be written, or if the filesystem does
+    /// not support the mode.
     pub fn link(
         &self,
         stored: &StoredFile,
@@ -75,47 +72,55 @@ impl Store {
         options: LinkOptions,
     ) -> Result<LinkOutcome> {
         let failed = |error| error::linking(destination, error);
-        if is_linked(stored, destination, options).map_err(failed)? {
-            return Ok(LinkOutcome::Unchanged);
-        }
-        self.check(stored)?;
-        match options.mode {
-            LinkMode::Auto => self.link_best_effort(stored, destination),
-            LinkMode::Clone => self.link_with(LinkMethod::Clone, stored, destination),
-            LinkMode::Hardlink => match self.link_with(LinkMethod::Link, stored, destination) {
-                Err(error) if error.kind() == io::ErrorKind::TooManyLinks => {
-                    self.link_with(LinkMethod::Copy, stored, destination)
-                }
-                other => other,
-            },
-            LinkMode::Copy => self.link_with(LinkMethod::Copy, stored, destination),
-        }
-        .map_err(failed)
+        let outcome = if is_linked(stored, destination, options).map_err(failed)? {
+            LinkOutcome::Unchanged
+        } else {
+            self.check(stored)?;
+            match options.mode {
+                LinkMode::Auto => self.link_best_effort(stored, destination),
+                LinkMode::Clone => self.link_with(LinkMethod::Clone, stored, destination),
+                LinkMode::Hardlink => self
+                    .link_with(LinkMethod::Hardlink, stored, destination)
+                    .or_else(|error| match error.kind() {
+                        io::ErrorKind::TooManyLinks => copy(stored, destination),
+                        _ => Err(error),
+                    }),
+                LinkMode::Copy => copy(stored, destination),
+            }
+            .map_err(failed)?
+        };
+        tracing::debug!(
+            sha256 = %stored.sha256,
+            destination = %destination.display(),
+            ?outcome,
+            "linked file from cache"
+        );
+        Ok(outcome)
     }
 
-    /// Tries one way after the other, and remembers which works for the device.
+    /// Tries one method after the other, and remembers the first that works for the device.
     fn link_best_effort(&self, stored: &StoredFile, destination: &Path) -> io::Result<LinkOutcome> {
         let device = fs::metadata(directory_of(destination))?.dev();
         let best = self.link_method(device).unwrap_or(LinkMethod::Clone);
-        for method in [LinkMethod::Clone, LinkMethod::Link] {
+        for method in [LinkMethod::Clone, LinkMethod::Hardlink] {
             if method < best {
                 continue;
             }
             match self.link_with(method, stored, destination) {
-                Ok(placed) => {
+                Ok(outcome) => {
                     self.remember_link_method(device, method);
-                    return Ok(placed);
+                    return Ok(outcome);
                 }
-                // This file alone cannot be linked once more.
+                // Other files can still be linked.
                 Err(error) if error.kind() == io::ErrorKind::TooManyLinks => {
-                    return self.link_with(LinkMethod::Copy, stored, destination);
+                    return copy(stored, destination);
                 }
-                Err(_) => {}
+                Err(error) => tracing::trace!(?method, %error, "link method failed"),
             }
         }
-        let placed = self.link_with(LinkMethod::Copy, stored, destination)?;
+        let outcome = copy(stored, destination)?;
         self.remember_link_method(device, LinkMethod::Copy);
-        Ok(placed)
+        Ok(outcome)
     }
 
     fn link_with(
@@ -126,16 +131,23 @@ impl Store {
     ) -> io::Result<LinkOutcome> {
         match method {
             LinkMethod::Clone => self.clone_file(stored, destination),
-            LinkMethod::Link if self.is_open_enough(stored) => hard_link(stored, destination),
-            LinkMethod::Link | LinkMethod::Copy => copy(stored, destination),
+            // A link to an entry that was written under a stricter umask would be less readable than a new file.
+            LinkMethod::Hardlink
+                if self
+                    .new_file_mode()
+                    .is_none_or(|mode| stored.mode & mode == mode) =>
+            {
+                hard_link(stored, destination)
+            }
+            LinkMethod::Hardlink | LinkMethod::Copy => copy(stored, destination),
         }
     }
 
     fn clone_file(&self, stored: &StoredFile, destination: &Path) -> io::Result<LinkOutcome> {
-        let clone = make_temporary(directory_of(destination), |path| {
+        let clone = create_temporary(directory_of(destination), |path| {
             reflink_copy::reflink(&stored.path, path)
         })?;
-        if let Some(mode) = self.mode_of_new_files().filter(|mode| *mode != stored.mode) {
+        if let Some(mode) = self.new_file_mode().filter(|mode| *mode != stored.mode) {
             fs::set_permissions(clone.path(), permissions(mode))?;
         }
         let file = fs::File::open(clone.path())?;
@@ -143,49 +155,41 @@ impl Store {
         rename(clone, destination)?;
         Ok(LinkOutcome::Cloned)
     }
-
-    /// Whether a link to the entry is as readable as a new file would be. It is not if the entry
-    /// was written under a stricter umask.
-    fn is_open_enough(&self, stored: &StoredFile) -> bool {
-        let wanted = self.mode_of_new_files().unwrap_or(0);
-        stored.mode & wanted == wanted
-    }
 }
 
-/// Whether the file at `path` has this size (bytes), and nobody has written to it since it was
-/// placed.
+/// Returns whether the file at `path` has `size` bytes, and its times show no write since it was linked.
 #[must_use]
 pub fn is_unmodified(path: &Path, size: u64) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|there| has_not_changed(&there, size))
+    fs::symlink_metadata(path).is_ok_and(|metadata| is_unmodified_file(&metadata, size))
 }
 
-fn has_not_changed(there: &Metadata, size: u64) -> bool {
-    there.is_file() && there.len() == size && has_store_mtime(there)
+fn is_unmodified_file(metadata: &Metadata, size: u64) -> bool {
+    metadata.is_file() && metadata.len() == size && has_store_mtime(metadata)
 }
 
-pub(super) fn hard_link(stored: &StoredFile, destination: &Path) -> io::Result<LinkOutcome> {
+pub(crate) fn hard_link(stored: &StoredFile, destination: &Path) -> io::Result<LinkOutcome> {
     match fs::hard_link(&stored.path, destination) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let link = make_temporary(directory_of(destination), |path| {
+            let link = create_temporary(directory_of(destination), |path| {
                 fs::hard_link(&stored.path, path)
             })?;
             rename(link, destination)?;
         }
-        linked => linked?,
+        result => result?,
     }
     Ok(LinkOutcome::Linked)
 }
 
 fn copy(stored: &StoredFile, destination: &Path) -> io::Result<LinkOutcome> {
-    // That the entry cannot be read has nothing to do with the destination.
+    // Wrapped, because the hints for errors of this kind are about the destination.
     let mut source = fs::File::open(&stored.path).map_err(io::Error::other)?;
-    let mut copy = make_temporary(directory_of(destination), create_new)?;
-    // The plain files let the kernel do the copying.
+    let mut copy = create_temporary(directory_of(destination), create_new)?;
+    // `io::copy` lets the kernel copy only between files of the standard library.
     let target = copy.as_file_mut();
     let copied = io::copy(source.file_mut(), target.file_mut())?;
     if copied != stored.size {
         return Err(io::Error::other(format!(
-            "`{}` was changed while it was copied",
+            "`{}` changed while it was copied",
             stored.path.display()
         )));
     }
@@ -194,31 +198,29 @@ fn copy(stored: &StoredFile, destination: &Path) -> io::Result<LinkOutcome> {
     Ok(LinkOutcome::Copied)
 }
 
-/// Gives `file` the name `destination`.
+/// Renames `file` to `destination`.
 fn rename<T>(file: NamedTempFile<T>, destination: &Path) -> io::Result<()> {
     let temporary = file.path().to_owned();
     file.persist(destination)?;
-    // If both are names of one file, rename(2) does nothing, and says that all went well.
+    // If both names belong to one file, rename(2) succeeds without removing the old name.
     match std::fs::remove_file(temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Whether `destination` is `stored` already.
+/// Returns whether `destination` already is `stored`.
 fn is_linked(stored: &StoredFile, destination: &Path, options: LinkOptions) -> io::Result<bool> {
-    let there = match fs::symlink_metadata(destination) {
+    let existing = match fs::symlink_metadata(destination) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         metadata => metadata?,
     };
-    if !has_not_changed(&there, stored.size) {
+    if !is_unmodified_file(&existing, stored.size) {
         return Ok(false);
     }
-    Ok(options.linked_before || is_same_file(&there, &fs::symlink_metadata(&stored.path)?))
-}
-
-fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
+    let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+    Ok(options.linked_before
+        || identity(&existing) == identity(&fs::symlink_metadata(&stored.path)?))
 }
 
 fn directory_of(destination: &Path) -> &Path {

@@ -1,111 +1,117 @@
-//! Notes: small files about large ones, each after its own digest, so that only whole ones are given
-//! back. One that is lost costs time, and nothing else.
+//! Sidecar files: small facts about files, image layers and local trees, each after its own digest, so that a truncated one
+//! is a miss. A lost sidecar file costs only time.
 //!
-//! The core metadata of wheels is kept because finding it in a wheel means reading the list of all
-//! its files; what layers of images are, because that takes three digests of every byte; the digests of the files of
-//! local trees, because trees may hold much data. What builds looked at beside a local tree is known from building
-//! it alone: without the note it is built again. That an archive is within limits is known from inflating all of it.
+//! They avoid expensive work: listing all files of a wheel to find its metadata, digesting every byte of an image layer three
+//! times, reading local trees with much data, and inflating archives to verify that they are within the limits. Which files
+//! beside a local tree a build reads is known only from a build: without that sidecar file, the tree is built again.
 //!
-//! Never looks into a wheel itself, and never knows what a layer or a tree is.
+//! The store does not interpret the contents.
 
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelhouse_types::Sha256;
 
-use super::Store;
-use super::layout::{EXAMINED, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES};
+use crate::layout::{EXAMINED, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES};
+use crate::store::Store;
 
-/// The length of a digest and the line break after it, which precede the text (bytes).
-const HEADER: usize = 65;
+/// The length of the digest and the line break before the content, in bytes.
+const HEADER_LENGTH: usize = 65;
 
+/// Writes of sidecar files may fail: the fact is then computed again.
 impl Store {
-    /// The `METADATA` of the wheel with digest `wheel`, if it was kept.
+    /// Returns the saved `METADATA` of the wheel with the digest `wheel`.
     #[must_use]
     pub fn metadata(&self, wheel: &Sha256) -> Option<Vec<u8>> {
-        read(&self.sidecar(METADATA, wheel))
+        self.read_sidecar(METADATA, wheel)
     }
 
-    /// Keeps `metadata` for the wheel with digest `wheel`. Where that fails, the wheel is looked into
-    /// again.
+    /// Saves the `METADATA` of the wheel with the digest `wheel`.
     pub fn save_metadata(&self, wheel: &Sha256, metadata: &[u8]) {
-        self.save(&self.sidecar(METADATA, wheel), metadata);
+        self.write_sidecar(METADATA, wheel, metadata);
     }
 
-    /// What was kept of the layer of images that is made by `recipe`.
+    /// Returns the saved description of the image layer with the digest `recipe` of its inputs.
     #[must_use]
     pub fn layer(&self, recipe: &Sha256) -> Option<Vec<u8>> {
-        read(&self.sidecar(LAYERS, recipe))
+        self.read_sidecar(LAYERS, recipe)
     }
 
-    /// Keeps what the layer turned out to be that is made by `recipe`. Where that fails, it is
-    /// digested again.
+    /// Saves the description of the image layer with the digest `recipe` of its inputs.
     pub fn save_layer(&self, recipe: &Sha256, layer: &[u8]) {
-        self.save(&self.sidecar(LAYERS, recipe), layer);
+        self.write_sidecar(LAYERS, recipe, layer);
     }
 
     /// Returns whether a lock with this text was written with this store.
     #[must_use]
     pub fn has_lock(&self, text: &[u8]) -> bool {
-        read(&self.sidecar(LOCKS, &Sha256::of(text))).is_some()
+        self.read_sidecar(LOCKS, &Sha256::of(text)).is_some()
     }
 
-    /// Remembers the text of a lock that is written.
+    /// Remembers that a lock with this text was written.
     pub fn save_lock(&self, text: &[u8]) {
-        self.save(&self.sidecar(LOCKS, &Sha256::of(text)), b"");
+        self.write_sidecar(LOCKS, &Sha256::of(text), b"");
     }
 
-    /// What was kept of the surroundings of the local tree known as `tree`.
+    /// Returns the saved list of files beside the local tree with the key `tree`.
     #[must_use]
     pub fn surroundings(&self, tree: &Sha256) -> Option<Vec<u8>> {
-        read(&self.sidecar(SURROUNDINGS, tree))
+        self.read_sidecar(SURROUNDINGS, tree)
     }
 
-    /// Keeps what builds of the local tree known as `tree` looked at beside it.
+    /// Saves the list of files beside the local tree with the key `tree` that its builds read.
     pub fn save_surroundings(&self, tree: &Sha256, surroundings: &[u8]) {
-        self.save(&self.sidecar(SURROUNDINGS, tree), surroundings);
+        self.write_sidecar(SURROUNDINGS, tree, surroundings);
     }
 
-    /// What was kept of the files of the local tree known as `tree`.
+    /// Returns the saved digests of the files of the local tree with the key `tree`.
     #[must_use]
     pub fn tree_files(&self, tree: &Sha256) -> Option<Vec<u8>> {
-        read(&self.sidecar(TREE_FILES, tree))
+        self.read_sidecar(TREE_FILES, tree)
     }
 
-    /// Keeps the digests of the files of the local tree known as `tree`. Where that fails, they are read again.
+    /// Saves the digests of the files of the local tree with the key `tree`.
     pub fn save_tree_files(&self, tree: &Sha256, files: &[u8]) {
-        self.save(&self.sidecar(TREE_FILES, tree), files);
+        self.write_sidecar(TREE_FILES, tree, files);
     }
 
-    /// Returns whether the archive with digest `archive` was found to be within the limits of archives.
+    /// Returns whether the archive with the digest `archive` is known to be within the limits for archives.
     #[must_use]
     pub fn is_examined(&self, archive: &Sha256) -> bool {
-        read(&self.sidecar(EXAMINED, archive)).is_some()
+        self.read_sidecar(EXAMINED, archive).is_some()
     }
 
-    /// Remembers that the archive with digest `archive` is within the limits. Where that fails, it is read again.
+    /// Remembers that the archive with the digest `archive` is within the limits for archives.
     pub fn mark_examined(&self, archive: &Sha256) {
-        self.save(&self.sidecar(EXAMINED, archive), b"");
+        self.write_sidecar(EXAMINED, archive, b"");
     }
 
-    fn sidecar(&self, bucket: &str, about: &Sha256) -> PathBuf {
-        self.layout().bucket(bucket).join(about.to_string())
+    fn sidecar(&self, bucket: &str, key: &Sha256) -> PathBuf {
+        self.layout().bucket(bucket).join(key.to_string())
     }
 
-    fn save(&self, path: &Path, text: &[u8]) {
-        let contents = [format!("{}\n", Sha256::of(text)).as_bytes(), text].concat();
-        let kept = self.temporary(|temporary| std::fs::write(temporary, &contents));
-        if let Ok(file) = kept {
-            let _ = file.into_temp_path().persist(path);
+    fn read_sidecar(&self, bucket: &str, key: &Sha256) -> Option<Vec<u8>> {
+        let content = read(&self.sidecar(bucket, key));
+        let result = if content.is_some() { "hit" } else { "miss" };
+        tracing::debug!(bucket, %key, result, "looked up sidecar file");
+        content
+    }
+
+    fn write_sidecar(&self, bucket: &str, key: &Sha256, content: &[u8]) {
+        let bytes = [format!("{}\n", Sha256::of(content)).as_bytes(), content].concat();
+        let written = self.temporary(|path| std::fs::write(path, &bytes));
+        if let Ok(file) = written {
+            let _ = file.into_temp_path().persist(self.sidecar(bucket, key));
         }
     }
 }
 
-pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
+/// Reads a sidecar file. Returns `None` if it is missing or does not match its digest.
+pub(crate) fn read(path: &Path) -> Option<Vec<u8>> {
     let bytes = fs::read(path).ok()?;
-    let (header, text) = bytes.split_at_checked(HEADER)?;
+    let (header, content) = bytes.split_at_checked(HEADER_LENGTH)?;
     let digest: Sha256 = std::str::from_utf8(header).ok()?.trim_end().parse().ok()?;
-    (digest == Sha256::of(text)).then(|| text.to_vec())
+    (digest == Sha256::of(content)).then(|| content.to_vec())
 }
 
 #[cfg(test)]
@@ -113,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn returns_only_complete_sidecars() {
+    fn ignores_truncated_sidecar_files() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let wheel = Sha256::of(b"a wheel");
@@ -121,11 +127,11 @@ mod tests {
         store.save_metadata(&wheel, b"Name: example\n");
         assert_eq!(store.metadata(&wheel).unwrap(), b"Name: example\n");
         let path = store.sidecar(METADATA, &wheel);
-        for length in [0, 10, HEADER, HEADER + 3] {
-            let whole = std::fs::read(&path).unwrap();
-            std::fs::write(&path, &whole[..length]).unwrap();
+        for length in [0, 10, HEADER_LENGTH, HEADER_LENGTH + 3] {
+            let complete = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &complete[..length]).unwrap();
             assert_eq!(store.metadata(&wheel), None);
-            std::fs::write(&path, whole).unwrap();
+            std::fs::write(&path, complete).unwrap();
         }
     }
 }

@@ -1,53 +1,58 @@
-//! Verifying a store: every file is digested, and every note and record read.
+//! Verification of a store: digests every file, and reads every sidecar file and build record.
 
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelhouse_types::{Result, Sha256};
 
-use super::layout::{BUILT, FILES, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES, remove_all};
-use super::{Lookup, Store, built_wheels, error, sidecar};
+use crate::entry::Lookup;
+use crate::layout::{BUILT, FILES, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES, remove_all};
+use crate::store::Store;
+use crate::{built_wheels, error, sidecar};
 
-/// The result of verifying a store.
+/// The result of [`Store::verify`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreVerification {
-    /// Wheels and sdists that are intact.
+    /// The number of intact wheels and sdists.
     pub files: usize,
-    /// Their size, in bytes.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// Entries, notes and records that are corrupt or cannot be read. They were removed, unless the store is read-only.
+    /// The entries, sidecar files and build records that are corrupt or unreadable. They were removed, unless the store is
+    /// read-only.
     pub corrupt: Vec<PathBuf>,
 }
 
 impl Store {
-    /// Digests all files of the store on all processors, and reads all notes and records.
+    /// Digests all files of the store in parallel, reads all sidecar files and build records, and removes corrupt ones.
     ///
     /// # Errors
-    /// Fails if something cannot be listed or removed.
+    /// Fails if a directory cannot be listed or a file cannot be removed.
     pub fn verify(&self) -> Result<StoreVerification> {
-        let mut verified = StoreVerification::default();
-        for found in self.find_many(&self.named_digests()?)? {
-            match found {
+        let mut verification = StoreVerification::default();
+        for lookup in self.find_many(&self.entry_names()?)? {
+            match lookup {
                 Lookup::Hit(stored) => {
-                    verified.files += 1;
-                    verified.bytes += stored.size;
+                    verification.files += 1;
+                    verification.bytes += stored.size;
                 }
                 Lookup::Miss => {}
-                Lookup::Corrupt(path) => verified.corrupt.push(path),
+                Lookup::Corrupt(path) => verification.corrupt.push(path),
             }
         }
+        let mut corrupt = Vec::new();
         for bucket in [METADATA, LAYERS, LOCKS, SURROUNDINGS, TREE_FILES] {
-            self.verify_bucket(bucket, |path| sidecar::read(path).is_some(), &mut verified)?;
+            corrupt.extend(self.remove_corrupt(bucket, |path| sidecar::read(path).is_some())?);
         }
-        let is_record =
-            |path: &Path| fs::read(path).is_ok_and(|text| built_wheels::parse(&text).is_some());
-        self.verify_bucket(BUILT, is_record, &mut verified)?;
-        Ok(verified)
+        corrupt.extend(self.remove_corrupt(BUILT, |path| {
+            fs::read(path).is_ok_and(|text| built_wheels::parse(&text).is_some())
+        })?);
+        verification.corrupt.extend(corrupt);
+        Ok(verification)
     }
 
-    /// Returns the digests that entries are named by, whatever the entries are.
-    fn named_digests(&self) -> Result<Vec<Sha256>> {
-        let failed = |error| error::upkeep(self.root(), error);
+    /// Returns the digests that are names of entries, including entries that are not regular files.
+    fn entry_names(&self) -> Result<Vec<Sha256>> {
+        let failed = |error| error::maintaining(self.root(), error);
         let mut digests = Vec::new();
         for directory in fs::read_dir(self.layout().bucket(FILES)).map_err(failed)? {
             let directory = directory.map_err(failed)?;
@@ -63,13 +68,14 @@ impl Store {
         Ok(digests)
     }
 
-    fn verify_bucket(
+    /// Removes the files of `bucket` that are not intact, unless the store is read-only. Returns their paths.
+    fn remove_corrupt(
         &self,
         bucket: &str,
         is_intact: impl Fn(&Path) -> bool,
-        verified: &mut StoreVerification,
-    ) -> Result<()> {
-        let failed = |error| error::upkeep(self.root(), error);
+    ) -> Result<Vec<PathBuf>> {
+        let failed = |error| error::maintaining(self.root(), error);
+        let mut corrupt = Vec::new();
         for entry in fs::read_dir(self.layout().bucket(bucket)).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let path = entry.path();
@@ -77,11 +83,12 @@ impl Store {
             if is_file && is_intact(&path) {
                 continue;
             }
+            tracing::debug!(path = %path.display(), "discarding corrupt file of the cache");
             if self.is_writable() {
                 remove_all(&path).map_err(failed)?;
             }
-            verified.corrupt.push(path);
+            corrupt.push(path);
         }
-        Ok(())
+        Ok(corrupt)
     }
 }

@@ -1,54 +1,52 @@
-//! Writing into the store: a file is digested while it grows under a temporary name, and gets its
-//! final name only when it is complete, right and on the disk.
+//! Writes files into the store: digests a file while it grows under a temporary name, and gives it its final name when it is
+//! complete, matches the expectation, and is flushed to the disk.
 //!
-//! Never shows anybody a partial file: a writer that is dropped removes what it wrote, and what a
-//! killed process leaves behind is in the bucket for unfinished files, where nobody looks.
+//! Partial files are never visible. A dropped writer removes its file; the file of a killed process stays in the bucket for
+//! unfinished files.
 
-use std::fs::{FileTimes, Permissions};
+use std::fs::FileTimes;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use fs_err as fs;
-use fs_err::os::unix::fs::OpenOptionsExt as _;
 use tempfile::NamedTempFile;
 use wheelhouse_fs::digest::Digester;
+use wheelhouse_fs::interruption::{self, Hold};
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::entry::{CHUNK, store_mtime, stored};
-use super::layout::TEMPORARY_PREFIX;
-use super::{ExpectedFile, Lookup, Store, StoredFile, error};
-use wheelhouse_fs::interruption::{self, Hold};
+use crate::entry::{Lookup, StoredFile, store_mtime};
+use crate::error;
+use crate::expected::ExpectedFile;
+use crate::store::Store;
+use crate::temporary::create_new;
 
-/// How much a writer holds back, in bytes: many are open at once.
-const BUFFER: usize = 64 * 1024;
+/// The size of one read of a local file, in bytes.
+const CHUNK: usize = 256 << 10;
 
-/// The permissions that a new file asks for; the umask takes from them. A hard link into a
-/// wheelhouse shares them, so others than the owner must be able to read.
-const MODE: u32 = 0o644;
+/// The size of the buffer of a writer, in bytes. It is small, because many writers are open at once.
+const BUFFER: usize = 64 << 10;
 
-/// How often a file is put in its place while others remove or create it: the directory may be
-/// missing, a corrupt entry there, and each of these once more.
+/// The number of attempts to rename a file while other processes remove or create the entry: its directory may be missing,
+/// a corrupt entry may exist, and each of these may happen again.
 const COMMIT_ATTEMPTS: usize = 8;
 
-/// A file on its way into the store.
+/// An unfinished file of the store.
 ///
-/// It can be kept while a transfer is interrupted: what was written and its digest go on from
-/// [`FileWriter::len`], or begin again after [`FileWriter::restart`].
+/// It can be kept while a transfer is interrupted, and continued from [`FileWriter::len`] or started again by
+/// [`FileWriter::restart`].
 #[derive(Debug)]
 pub struct FileWriter {
     store: Store,
     expected: ExpectedFile,
     file: NamedTempFile<fs::File>,
-    /// What was taken in but is not in the file yet.
+    /// The bytes that are digested but not yet written.
     buffer: Vec<u8>,
     digester: Digester,
-    length: u64,
     _hold: Hold,
 }
 
 impl Store {
-    /// Begins a file that has to be what `expected` says.
+    /// Creates a writer for a file that must match `expected`.
     ///
     /// # Errors
     /// Fails if the store is read-only or full.
@@ -60,23 +58,24 @@ impl Store {
             expected,
             file,
             buffer: Vec::new(),
-            length: 0,
             _hold: interruption::hold(),
         })
     }
 
-    /// Takes in a copy of the local file `path`, which has to be what `expected` says. Where the
-    /// filesystem can, the copy shares its blocks with the original.
+    /// Adds a copy of the local file `path`, which must match `expected`. The copy shares its blocks with the original if
+    /// the filesystem can do that.
     ///
     /// # Errors
-    /// Fails if the file cannot be read or is not what it has to be, or if the store cannot be
-    /// written.
+    /// Fails if the file cannot be read or does not match, or if the store cannot be written.
     pub fn add_file(&self, path: &Path, expected: ExpectedFile) -> Result<StoredFile> {
         let unreadable = |error| error::adding(path, error);
         let mut source = fs::File::open(path).map_err(unreadable)?;
         let mut writer = self.writer(expected)?;
         if reflink_copy::reflink_file(source.file(), writer.file.as_file().file()).is_ok() {
-            return writer.finish_clone();
+            let digested = fs::File::open(writer.file.path())
+                .and_then(|mut clone| writer.digester.update_from(&mut clone));
+            digested.map_err(|error| error::writing(self.root(), error))?;
+            return writer.finish();
         }
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -87,82 +86,64 @@ impl Store {
         }
     }
 
-    /// Makes an unfinished file with `make`, under a name that nobody uses yet.
-    pub(super) fn temporary<T>(
-        &self,
-        make: impl FnMut(&Path) -> io::Result<T>,
-    ) -> Result<NamedTempFile<T>> {
-        if !self.is_writable() {
-            return Err(error::read_only(self.root()));
-        }
-        make_temporary(&self.layout().temporary(), make)
-            .map_err(|error| error::writing(self.root(), error))
-    }
-
-    /// Gives a checked `file` its final name as `entry`, unless somebody else was faster.
+    /// Renames a verified `file` to its final name, unless another process has created the entry.
     ///
-    /// An intact entry is never replaced: whoever links to it at this moment would find it gone.
+    /// Does not replace an intact entry, because another process may be about to link to it.
     fn commit(&self, mut file: NamedTempFile<fs::File>, entry: StoredFile) -> Result<StoredFile> {
         for _ in 0..COMMIT_ATTEMPTS {
-            let refused = match file.persist_noclobber(&entry.path) {
-                Ok(committed) => {
-                    self.note_written(&committed, &entry);
-                    return Ok(entry);
-                }
-                Err(refused) => refused,
+            let failure = match file.persist_noclobber(&entry.path) {
+                Ok(file) => return Ok(self.committed(&file, entry)),
+                Err(failure) => failure,
             };
-            file = refused.file;
-            match refused.error.kind() {
+            file = failure.file;
+            match failure.error.kind() {
                 io::ErrorKind::AlreadyExists => match self.find(&entry.sha256) {
                     Ok(Lookup::Hit(existing)) => return Ok(existing),
                     Ok(Lookup::Miss | Lookup::Corrupt(_)) => {}
-                    // What cannot even be read is replaced.
+                    // An unreadable entry is replaced.
                     Err(_) => break,
                 },
-                io::ErrorKind::NotFound => self.create_directory_of(&entry.path)?,
-                // Not every filesystem can rename in this way.
+                io::ErrorKind::NotFound => self.create_parent(&entry.path)?,
+                // Not every filesystem can rename without replacing.
                 _ => break,
             }
         }
-        let committed = self.persist(file, &entry.path)?;
-        self.note_written(&committed, &entry);
-        Ok(entry)
+        let file = self.persist(file, &entry.path)?;
+        Ok(self.committed(&file, entry))
     }
 
-    /// Notes that an entry was digested while it was written.
-    fn note_written(&self, file: &fs::File, entry: &StoredFile) {
+    fn committed(&self, file: &fs::File, entry: StoredFile) -> StoredFile {
         if let Ok(metadata) = file.metadata() {
             self.mark_verified(&entry.sha256, &metadata);
         }
+        entry
     }
 
-    /// Gives `file` its final name, in a directory that may not exist yet.
-    pub(super) fn persist<T>(&self, file: NamedTempFile<T>, path: &Path) -> Result<T> {
-        let first = match file.persist(path) {
+    /// Renames `file` to `path`, whose directory may not exist yet.
+    pub(crate) fn persist<T>(&self, file: NamedTempFile<T>, path: &Path) -> Result<T> {
+        let failure = match file.persist(path) {
             Ok(file) => return Ok(file),
-            Err(first) => first,
+            Err(failure) => failure,
         };
-        self.create_directory_of(path)?;
-        let second = first.file.persist(path);
-        second.map_err(|second| error::writing(self.root(), second.error))
+        self.create_parent(path)?;
+        let file = failure.file.persist(path);
+        file.map_err(|failure| error::writing(self.root(), failure.error))
     }
 
-    fn create_directory_of(&self, path: &Path) -> Result<()> {
+    fn create_parent(&self, path: &Path) -> Result<()> {
         let created = fs::create_dir_all(path.parent().unwrap_or(path));
         created.map_err(|error| error::writing(self.root(), error))
     }
 }
 
 impl FileWriter {
-    /// Takes in the next bytes. Cheap enough to be called from asynchronous code.
+    /// Appends `bytes`. Fast enough to be called from asynchronous code.
     ///
     /// # Errors
-    /// Fails if the store is full, or if there are more bytes than expected. The file can then
-    /// only be restarted or dropped.
+    /// Fails if the store is full, or if there are more bytes than expected. The file can then only be restarted or dropped.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.length += bytes.len() as u64;
         self.digester.update(bytes);
-        self.expected.check_not_longer(self.length)?;
+        self.expected.check_not_longer(self.len())?;
         if self.buffer.len() + bytes.len() > BUFFER {
             self.flush()?;
         }
@@ -173,37 +154,36 @@ impl FileWriter {
         Ok(())
     }
 
-    /// How many bytes were taken in: where an interrupted transfer has to go on.
+    /// Returns the number of bytes so far: the offset at which an interrupted transfer continues.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.length
+        self.digester.length()
     }
 
-    /// Whether no bytes were taken in.
+    /// Returns whether there are no bytes so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.len() == 0
     }
 
-    /// Forgets all that was taken in.
+    /// Drops all bytes.
     ///
     /// # Errors
-    /// Fails if the file cannot be cut back.
+    /// Fails if the file cannot be truncated.
     pub fn restart(&mut self) -> Result<()> {
         self.buffer.clear();
         self.digester = self.expected.digester();
-        self.length = 0;
         let file = self.file.as_file_mut();
-        let emptied = file.set_len(0).and_then(|()| file.rewind());
-        emptied.map_err(|error| error::writing(self.store.root(), error))
+        let truncated = file.set_len(0).and_then(|()| file.rewind());
+        truncated.map_err(|error| error::writing(self.store.root(), error))
     }
 
-    /// Checks the file, flushes it to the disk, and gives it its final name.
+    /// Verifies the file, flushes it to the disk, and gives it its final name.
     ///
-    /// Waits for the disk, some milliseconds or more: not for a thread that serves others.
+    /// Blocks on the disk for some milliseconds or more.
     ///
     /// # Errors
-    /// Fails if the file is not what was expected, or if the store is full.
+    /// Fails if the file does not match the expectation, or if the store is full.
     pub fn finish(mut self) -> Result<StoredFile> {
         self.flush()?;
         let digests = std::mem::take(&mut self.digester).finish();
@@ -211,24 +191,29 @@ impl FileWriter {
         let failed = |error| error::writing(self.store.root(), error);
         let file = self.file.as_file();
         let metadata = file.metadata().map_err(failed)?;
-        if metadata.len() != self.length {
-            return Err(self.torn(metadata.len()));
+        if metadata.len() != digests.length {
+            // The caller ignored an earlier error of `write`.
+            let message = format!(
+                "only {} of {} bytes of `{}` could be written to the cache `{}`",
+                metadata.len(),
+                digests.length,
+                self.expected.name(),
+                self.store.root().display()
+            );
+            return Err(Error::new(Kind::Fetch, message));
         }
         file.sync_data().map_err(failed)?;
         file.set_times(FileTimes::new().set_modified(store_mtime()))
             .map_err(failed)?;
         let path = self.store.layout().entry(&digests.sha256);
-        let entry = stored(&digests.sha256, path, &metadata);
+        let entry = StoredFile::new(&digests.sha256, path, &metadata);
+        tracing::debug!(
+            name = self.expected.name(),
+            sha256 = %entry.sha256,
+            size = entry.size,
+            "adding file to cache"
+        );
         self.store.commit(self.file, entry)
-    }
-
-    /// Digests a file whose blocks were cloned from another one, and finishes it.
-    fn finish_clone(mut self) -> Result<StoredFile> {
-        let digested = fs::File::open(self.file.path())
-            .and_then(|mut clone| self.digester.update_from(&mut clone));
-        digested.map_err(|error| error::writing(self.store.root(), error))?;
-        self.length = self.digester.length();
-        self.finish()
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -243,47 +228,4 @@ impl FileWriter {
         let written = self.file.as_file_mut().write_all(bytes);
         written.map_err(|error| error::writing(self.store.root(), error))
     }
-
-    /// An earlier failure to write was ignored.
-    fn torn(&self, size: u64) -> Error {
-        let message = format!(
-            "only {size} of {} bytes of `{}` could be written to the cache `{}`",
-            self.length,
-            self.expected.name(),
-            self.store.root().display()
-        );
-        Error::new(Kind::Fetch, message)
-    }
-}
-
-/// Makes a file in `directory` with `make`, under a name that nobody uses yet; it is removed when
-/// it is dropped.
-pub(super) fn make_temporary<T>(
-    directory: &Path,
-    make: impl FnMut(&Path) -> io::Result<T>,
-) -> io::Result<NamedTempFile<T>> {
-    tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .make_in(directory, make)
-}
-
-/// Creates a file that does not exist yet, with the permissions that the umask leaves.
-pub(super) fn create_new(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(path)
-}
-
-/// The permissions that [`create_new`] gives in this process.
-pub(super) fn mode_of_new_files(store: &Store) -> Option<u32> {
-    let file = store.temporary(create_new).ok()?;
-    let metadata = file.as_file().metadata().ok()?;
-    Some(metadata.permissions().mode() & 0o777)
-}
-
-/// The permission bits `mode`.
-pub(super) fn permissions(mode: u32) -> Permissions {
-    Permissions::from_mode(mode)
 }

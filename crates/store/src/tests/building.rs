@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use wheelhouse_types::Sha256;
 
-use super::super::{BuildKey, BuiltWheel, Lookup, Store};
 use super::{add, files, new_store};
+use crate::{BuildKey, BuiltWheel, Lookup, Store};
 
 fn key(fields: &[(&str, &str)]) -> BuildKey {
     BuildKey::new(fields.iter().copied())
@@ -22,7 +22,7 @@ fn wheel(bytes: &[u8]) -> BuiltWheel {
     }
 }
 
-fn look(store: &Store) -> Lookup<(BuiltWheel, super::super::StoredFile)> {
+fn look(store: &Store) -> Lookup<(BuiltWheel, crate::StoredFile)> {
     store.find_built(&key(&[("source", "example")])).unwrap()
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use wheelhouse_types::Sha256;
 
-use super::super::{ExpectedFile, LinkMode, LinkOptions, Store};
 use super::{add, files, find, names, new_store};
+use crate::{ExpectedFile, LinkMode, LinkOptions, Store};
 
 /// Names the store that [`child`] fills.
 const ROOT: &str = "WHEELHOUSE_TEST_STORE";
@@ -156,5 +156,5 @@ fn threads_create_store_concurrently() {
 fn store_and_writer_are_send_and_sync() {
     fn assert_send_and_sync<T: Send + Sync>() {}
     assert_send_and_sync::<Store>();
-    assert_send_and_sync::<super::super::FileWriter>();
+    assert_send_and_sync::<crate::FileWriter>();
 }

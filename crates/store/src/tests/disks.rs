@@ -6,8 +6,8 @@ use std::process::Command;
 use tempfile::TempDir;
 use wheelhouse_types::Kind;
 
-use super::super::{ExpectedFile, LinkMode, LinkOptions, LinkOutcome, Lookup, Store};
 use super::{add, files, find, names, new_store};
+use crate::{ExpectedFile, LinkMode, LinkOptions, LinkOutcome, Lookup, Store};
 
 /// A tmpfs, unmounted on drop.
 struct Disk {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use wheelhouse_types::Sha256;
 
-use super::super::entry::{has_store_mtime, store_mtime};
-use super::super::{ExpectedFile, LinkOptions, Lookup, Store, StoredFile};
 use super::{add, days_ago, files, find, new_store, set_accessed, set_modified};
+use crate::entry::{has_store_mtime, store_mtime};
+use crate::{ExpectedFile, LinkOptions, Lookup, Store, StoredFile};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -125,7 +125,9 @@ fn does_not_remove_concurrently_replaced_entry() {
     std::fs::write(&stored.path, "bad").unwrap();
     let judged = std::fs::metadata(&stored.path).unwrap();
     let again = add(&store, b"wheel");
-    let found = store.discard(&stored.sha256, stored.path, &judged).unwrap();
+    let found = store
+        .discard(&stored.sha256, stored.path, &judged, "test")
+        .unwrap();
     assert_eq!(found, Lookup::Hit(again));
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use wheelhouse_types::Sha256;
 
-use super::super::{
+use super::{add, days_ago, files, find, names, new_store, set_accessed, set_modified};
+use crate::{
     BuildKey, BuiltWheel, ExpectedFile, GarbageCollector, Lookup, PrunePolicy, Removal, Store,
 };
-use super::{add, days_ago, files, find, names, new_store, set_accessed, set_modified};
 
 fn record(store: &Store, label: &str, bytes: &[u8]) {
     let wheel = BuiltWheel {
@@ -29,7 +29,7 @@ fn record(store: &Store, label: &str, bytes: &[u8]) {
 fn prune(store: Store, policy: PrunePolicy) -> (Store, Removal) {
     let root = store.root().to_owned();
     drop(store);
-    let upkeep = GarbageCollector::try_lock_store(&root).unwrap().unwrap();
+    let upkeep = GarbageCollector::try_lock(&root).unwrap().unwrap();
     let removed = upkeep.prune(policy).unwrap();
     drop(upkeep);
     (Store::open(root).unwrap(), removed)
@@ -148,7 +148,7 @@ fn prunes_files_of_killed_processes() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "file").unwrap();
     }
-    let removed = GarbageCollector::lock_store(&root)
+    let removed = GarbageCollector::lock(&root)
         .unwrap()
         .prune(PrunePolicy::default());
     let removed = removed.unwrap();
@@ -176,12 +176,12 @@ fn pruning_waits_for_open_stores() {
     let (_directory, store) = new_store();
     let root = store.root().to_owned();
     let clone = store.clone();
-    assert!(GarbageCollector::try_lock_store(&root).unwrap().is_none());
+    assert!(GarbageCollector::try_lock(&root).unwrap().is_none());
     drop(store);
-    assert!(GarbageCollector::try_lock_store(&root).unwrap().is_none());
+    assert!(GarbageCollector::try_lock(&root).unwrap().is_none());
     let waiting = std::thread::spawn({
         let root = root.clone();
-        move || GarbageCollector::lock_store(root).unwrap()
+        move || GarbageCollector::lock(root).unwrap()
     });
     std::thread::sleep(Duration::from_millis(50));
     assert!(!waiting.is_finished());
@@ -207,7 +207,7 @@ fn cleaning_removes_only_known_files() {
     std::fs::create_dir(root.join("uv")).unwrap();
     std::fs::write(root.join("uv/index"), "1234").unwrap();
     std::fs::write(root.join("notes.txt"), "mine").unwrap();
-    let upkeep = GarbageCollector::lock_store(&root).unwrap();
+    let upkeep = GarbageCollector::lock(&root).unwrap();
     let removed = upkeep.clean(&["uv", "logs"]).unwrap();
     assert_eq!((removed.files, removed.records), (1, 1));
     assert!(removed.bytes > 9);
@@ -245,7 +245,7 @@ fn cleaning_does_not_follow_links() {
     }
     std::fs::remove_dir(root.join("built-v1")).unwrap();
     symlink(&outside, root.join("built-v1")).unwrap();
-    let upkeep = GarbageCollector::lock_store(&root).unwrap();
+    let upkeep = GarbageCollector::lock(&root).unwrap();
     let everything = PrunePolicy {
         unused_for: None,
         max_bytes: Some(0),
@@ -285,7 +285,7 @@ fn cleaning_stays_inside_root() {
     let (_directory, store) = new_store();
     let root = store.root().to_owned();
     drop(store);
-    let upkeep = GarbageCollector::lock_store(&root).unwrap();
+    let upkeep = GarbageCollector::lock(&root).unwrap();
     for name in ["..", ".", "", "/", "../outside", "/etc", "uv/.."] {
         assert!(upkeep.clean(&[name]).is_err(), "{name}");
     }
@@ -295,12 +295,12 @@ fn cleaning_stays_inside_root() {
 fn rejects_directory_without_cache_tag() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("files-v1")).unwrap();
-    let error = GarbageCollector::lock_store(directory.path()).unwrap_err();
-    assert!(error.to_string().contains("no cache of wheelhouse"));
+    let error = GarbageCollector::lock(directory.path()).unwrap_err();
+    assert!(error.to_string().contains("is not a cache of wheelhouse"));
     let foreign = "Signature: 8a477f597d28d172789f06886806bc55\n# another tool\n";
     std::fs::write(directory.path().join("CACHEDIR.TAG"), foreign).unwrap();
-    GarbageCollector::try_lock_store(directory.path()).unwrap_err();
-    GarbageCollector::try_lock_store(directory.path().join("missing")).unwrap_err();
+    GarbageCollector::try_lock(directory.path()).unwrap_err();
+    GarbageCollector::try_lock(directory.path().join("missing")).unwrap_err();
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn accepts_cache_tag_of_another_version() {
     drop(store);
     let tag = std::fs::read_to_string(root.join("CACHEDIR.TAG")).unwrap();
     std::fs::write(root.join("CACHEDIR.TAG"), tag + "# and more\n").unwrap();
-    assert!(GarbageCollector::try_lock_store(&root).unwrap().is_some());
+    assert!(GarbageCollector::try_lock(&root).unwrap().is_some());
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn retains_only_named_files() {
     std::fs::create_dir(store.root().join("stays")).unwrap();
     let root = store.root().to_owned();
     drop(store);
-    let upkeep = GarbageCollector::try_lock_store(&root).unwrap().unwrap();
+    let upkeep = GarbageCollector::try_lock(&root).unwrap().unwrap();
     let removed = upkeep.retain(&[wanted].into(), &["uv"]).unwrap();
     assert_eq!((removed.files, removed.records), (1, 1));
     drop(upkeep);

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use wheelhouse_types::Sha256;
 
-use super::{ExpectedFile, Lookup, Store, StoredFile};
+use crate::{ExpectedFile, Lookup, Store, StoredFile};
 
 /// A store in a directory of its own, and that directory.
 fn new_store() -> (TempDir, Store) {

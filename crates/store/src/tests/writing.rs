@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use wheelhouse_types::{Hashes, Kind, Sha256};
 
-use super::super::{ExpectedFile, Lookup, Store};
 use super::{add, files, find, names, new_store};
+use crate::{ExpectedFile, Lookup, Store};
 
 /// The digest of `wheel` that `hashlib` computes.
 const MD5: &str = "5eda0ea98768e91b815fa6667e4f0178";

@@ -57,7 +57,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let CommandLine { globals, command } = command_line;
     output::set_color(globals.color);
     HintStyle::of(&command).set_current();
-    locks::tell_with(|text| {
+    locks::set_notice(|text| {
         output::status(&style::labelled(style::WARNING, "warning", text));
     });
     panics::guarded(globals.json, || {

@@ -78,7 +78,7 @@ pub fn tidy(paths: &Paths, all: bool, restored: &BTreeSet<Sha256>, others: &[&st
         }
         kept
     };
-    if let Some(collector) = GarbageCollector::try_lock_store(paths.cache())? {
+    if let Some(collector) = GarbageCollector::try_lock(paths.cache())? {
         collector.retain(&kept, others)?;
     }
     let failed = || "failed to clean up the cache of the image".to_owned();

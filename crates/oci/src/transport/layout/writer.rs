@@ -19,7 +19,7 @@ use crate::image::blob::Blob;
 use crate::image::image_set::ImageSet;
 use crate::image::manifest::Document;
 use crate::transport::{BlobOutput, ImageWriter};
-use wheelhouse_fs::locks::{self, Share};
+use wheelhouse_fs::locks::{self, LockMode};
 use wheelhouse_fs::scratch;
 
 /// A layout being written.
@@ -101,7 +101,7 @@ impl ImageWriter for LayoutWriter {
         let lock = fs::File::open(&self.directory).context(Kind::Publish, || self.failed())?;
         // Where a file system cannot lock, no process is held back.
         let what = format!("the image layout `{}`", self.directory.display());
-        let _ = locks::take(lock.file(), Share::Exclusive, &what)?;
+        let _ = locks::acquire(lock.file(), LockMode::Exclusive, &what)?;
         let path = self.directory.join(INDEX_NAME);
         let before = fs::read(&path).ok();
         let before = before.and_then(|bytes| serde_json::from_slice(&bytes).ok());

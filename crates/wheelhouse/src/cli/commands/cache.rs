@@ -102,7 +102,7 @@ fn upkeep(root: &Path, act: impl FnOnce(&GarbageCollector) -> Result<Removal>) -
     if !root.exists() {
         return Ok(Removal::default());
     }
-    act(&GarbageCollector::lock_store(root)?)
+    act(&GarbageCollector::lock(root)?)
 }
 
 fn verify(root: &Path, dry_run: bool, globals: &GlobalOptions) -> Result<u8> {

@@ -117,7 +117,7 @@ impl CommandContext {
         let renderer = render::choose(verbosity, events, settings.progress);
         let notices = RetryNotices::new(renderer.clone());
         let waiting = renderer.clone();
-        locks::tell_with(move |text| waiting.observe(&Event::warning(text)));
+        locks::set_notice(move |text| waiting.observe(&Event::warning(text)));
         reader.use_network(&settings, notices.clone());
         Ok(Self {
             renderer,

@@ -28,7 +28,7 @@ use wheelhouse_archive::known_files::KnownFiles;
 use wheelhouse_archive::source_tree::{self, LargeFiles};
 use wheelhouse_archive::surroundings::SurroundingsView;
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_fs::locks::{self, Share};
+use wheelhouse_fs::locks::{self, LockMode};
 use wheelhouse_store::StoredFile;
 
 /// A source tree that a build may change. It is removed on drop; until then it is locked, so that no other
@@ -231,7 +231,7 @@ fn lock(directory: &Path) -> Result<std::fs::File> {
     let path = lock_path(directory);
     loop {
         let lock = lock_file(directory)?;
-        let taken = locks::take(&lock, Share::Exclusive, &what)?;
+        let taken = locks::acquire(&lock, LockMode::Exclusive, &what)?;
         taken.context(Kind::Build, || unlocked(directory))?;
         if locks::is_at(&lock, &path) {
             return Ok(lock);
