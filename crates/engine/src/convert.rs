@@ -1,43 +1,30 @@
-//! uv's distributions and interpreters, as values of the model.
+//! uv's distributions as values of a lock.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use uv_distribution_filename::DistExtension;
-use uv_distribution_types::{BuiltDist, Dist, File, IndexUrl, Name as _, SourceDist};
+use uv_distribution_types::{
+    BuiltDist, Dist, File, HashPolicy, IndexLocations, IndexUrl, Name as _, Resolution,
+    ResolvedDist, SourceDist,
+};
+use uv_git::GitResolver;
+use uv_pep440::VersionSpecifiers;
 use uv_pypi_types::Yanked;
-use uv_python::Interpreter;
 use uv_redacted::DisplaySafeUrl;
+use uv_types::HashStrategy;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::linked_image::{self, LinkedImage};
 use wheelhouse_types::redact::without_credentials;
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Hashes, Kind, Location, Origin, Result, Source, Target, Version,
+    Artifact, Distribution, Error, Hashes, Kind, Location, Origin, Result, Source, Version,
 };
 
+use crate::index::locked_files::LockedFiles;
+use crate::network::url_credentials::UrlCredentials;
 use crate::requirements::archives::FILE_SUFFIX;
-use crate::state::EngineState;
-
-/// The target of `interpreter`, of which uv does not know whether it has wide Unicode.
-pub(crate) fn target(interpreter: &Interpreter, wide_unicode: bool) -> Target {
-    let markers = interpreter.markers();
-    let values = serde_json::to_value(markers).unwrap_or_default();
-    let values = values.as_object().into_iter().flatten();
-    let platform = interpreter
-        .tags()
-        .ok()
-        .and_then(|tags| tags.platform_tag().map(ToString::to_string));
-    Target {
-        implementation: interpreter.implementation_name().to_owned(),
-        python_version: interpreter.python_full_version().to_string(),
-        platform: platform.unwrap_or_else(|| markers.sys_platform().to_owned()),
-        free_threaded: interpreter.gil_disabled(),
-        wide_unicode,
-        markers: values
-            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-            .collect(),
-        interpreter: Some(interpreter.sys_executable().to_owned()),
-    }
-}
+use crate::requirements::local_trees::LocalTrees;
 
 fn yanked(yanked: &Yanked) -> Option<String> {
     match yanked {
@@ -46,7 +33,7 @@ fn yanked(yanked: &Yanked) -> Option<String> {
     }
 }
 
-/// The digests that an index gives: those that uv knows, and others in the `fragment` of the URL.
+/// Returns the digests of `file`: those that uv knows, and others in the `fragment` of its URL.
 fn hashes(file: &File, fragment: Option<&str>) -> Hashes {
     let known = file.hashes.iter();
     let known = known.map(|hash| {
@@ -56,7 +43,7 @@ fn hashes(file: &File, fragment: Option<&str>) -> Hashes {
     Hashes(fragment_digests(fragment).chain(known).collect())
 }
 
-/// The digests in the `fragment` of a URL, by their algorithms.
+/// Returns the digests in the `fragment` of a URL, by their algorithms.
 fn fragment_digests(fragment: Option<&str>) -> impl Iterator<Item = (String, String)> {
     let parts = fragment.unwrap_or_default().split('&');
     parts
@@ -65,7 +52,7 @@ fn fragment_digests(fragment: Option<&str>) -> impl Iterator<Item = (String, Str
         .map(|(name, digest)| (name.to_owned(), digest.to_ascii_lowercase()))
 }
 
-/// An artifact that a requirement names itself, known by its location alone.
+/// Returns the artifact that a requirement names by its location.
 fn direct(location: Location, subdirectory: Option<&Path>, fragment: Option<&str>) -> Artifact {
     let filename = match &location {
         Location::Path(path) => path
@@ -89,7 +76,7 @@ fn direct(location: Location, subdirectory: Option<&Path>, fragment: Option<&str
     }
 }
 
-/// The name of a file at a URL that does not say what it is, with a suffix.
+/// Adds a suffix to the name of an archive without one.
 fn with_suffix(filename: String) -> String {
     match DistExtension::from_path(&filename) {
         Ok(_) => filename,
@@ -103,23 +90,87 @@ fn percent_decoded(text: &str) -> String {
         .into_owned()
 }
 
-impl EngineState {
-    /// `url` as a place to fetch from: a local file for `file:`, without credentials otherwise.
-    fn location(&self, url: &DisplaySafeUrl) -> Location {
-        match url.to_file_path() {
-            Ok(path) if url.scheme() == "file" => Location::Path(path),
-            _ => Location::Url(self.url_credentials.withheld(url)),
+/// Converts uv's distributions into those of a lock, by what is known of their files.
+pub(crate) struct Distributions {
+    locations: IndexLocations,
+    images: Arc<[LinkedImage]>,
+    locked_files: Arc<LockedFiles>,
+    credentials: UrlCredentials,
+    trees: LocalTrees,
+    git: GitResolver,
+    /// The URLs of archives, by the paths of their files.
+    archives: Mutex<HashMap<PathBuf, String>>,
+    /// The URLs of wheels that uv knows under [another name](crate::resolve::python2_wheels), by the paths of their links.
+    renamed_wheels: Mutex<HashMap<PathBuf, DisplaySafeUrl>>,
+}
+
+impl Distributions {
+    pub(crate) fn new(
+        locations: IndexLocations,
+        images: Arc<[LinkedImage]>,
+        locked_files: Arc<LockedFiles>,
+        credentials: UrlCredentials,
+        trees: LocalTrees,
+        git: GitResolver,
+    ) -> Self {
+        Self {
+            locations,
+            images,
+            locked_files,
+            credentials,
+            trees,
+            git,
+            archives: Mutex::default(),
+            renamed_wheels: Mutex::default(),
         }
     }
 
-    /// The file of an index or a `--find-links` place.
+    /// Records that the file at `path` is the archive at `url`.
+    pub(crate) fn add_archive(&self, path: PathBuf, url: String) {
+        let mut archives = self.archives.lock().expect("no panic while locked");
+        archives.insert(path, url);
+    }
+
+    /// Records that the link at `path` stands for the wheel at `url`.
+    pub(crate) fn add_renamed_wheel(&self, path: PathBuf, url: DisplaySafeUrl) {
+        let mut renamed = self.renamed_wheels.lock().expect("no panic while locked");
+        renamed.insert(path, url);
+    }
+
+    /// Converts the distributions of `resolution`, with the digests that `hasher` requires.
+    pub(crate) fn of_resolution(
+        &self,
+        resolution: &Resolution,
+        hasher: &HashStrategy,
+    ) -> Result<Vec<Distribution>> {
+        let installable = resolution.distributions();
+        installable
+            .filter_map(|resolved| match resolved {
+                ResolvedDist::Installable { dist, version } => Some((dist, version)),
+                ResolvedDist::Installed { .. } => None,
+            })
+            .map(|(dist, version)| {
+                self.distribution(dist, version.as_ref(), required_hashes(hasher, dist))
+            })
+            .collect()
+    }
+
+    /// Converts `url` into a location: a path for `file:`, else a URL without credentials.
+    fn location(&self, url: &DisplaySafeUrl) -> Location {
+        match url.to_file_path() {
+            Ok(path) if url.scheme() == "file" => Location::Path(path),
+            _ => Location::Url(self.credentials.withheld(url)),
+        }
+    }
+
+    /// Converts a file of an index or a `--find-links` location.
     pub(crate) fn artifact(&self, file: &File) -> Result<Artifact> {
         let url = file.url.to_url().context(Kind::Fetch, || {
             format!("the index gives no valid URL for {}", file.filename)
         })?;
         let (location, filename) = (self.location(&url), file.filename.to_string());
         if let Location::Path(path) = &location
-            && let Some((image, known)) = linked_image::at(self.images(), path)
+            && let Some((image, known)) = linked_image::at(&self.images, path)
         {
             return Ok(Artifact {
                 location: Location::Image {
@@ -145,7 +196,7 @@ impl EngineState {
         })
     }
 
-    /// `dist` as the model has it.
+    /// Converts `dist`, which has the `version` if its own is not known.
     pub(crate) fn distribution(
         &self,
         dist: &Dist,
@@ -219,7 +270,7 @@ impl EngineState {
                 (Origin::Direct, Source::Sdist(artifact))
             }
             SourceDist::Directory(dist) => {
-                let path = self.original_tree(&dist.install_path);
+                let path = self.trees.original(&dist.install_path);
                 (Origin::Direct, Source::Tree { path })
             }
             SourceDist::GitDirectory(dist) => (
@@ -250,17 +301,13 @@ impl EngineState {
         })
     }
 
-    pub(crate) fn images(&self) -> &[LinkedImage] {
-        &self.request.indexes.images
-    }
-
     fn origin(&self, index: &IndexUrl) -> Origin {
         let path = index.url().to_file_path();
         let is_there = |image: &&LinkedImage| {
             let mut wheelhouses = image.wheelhouses.iter();
             wheelhouses.any(|wheelhouse| path.as_ref() == Ok(&wheelhouse.directory))
         };
-        if let Some(image) = self.images().iter().find(is_there) {
+        if let Some(image) = self.images.iter().find(is_there) {
             let location = image.name.clone();
             return Origin::FindLinks { location };
         }
@@ -276,14 +323,14 @@ impl EngineState {
         }
     }
 
-    /// The URL of the wheel that uv knows by the `path` of a link.
+    /// Returns the URL of the wheel that uv knows by the `path` of a link.
     fn renamed_wheel(&self, path: &Path) -> Option<DisplaySafeUrl> {
         let renamed = self.renamed_wheels.lock().expect("no panic while locked");
         renamed.get(path).cloned()
     }
 
-    /// Returns the URL by which the archive is known whose file is at `path`, if it has one.
-    pub(crate) fn known_archive(&self, path: &Path) -> Option<String> {
+    /// Returns the URL of the archive whose file is at `path`.
+    pub(crate) fn archive_at(&self, path: &Path) -> Option<String> {
         let archives = self.archives.lock().expect("no panic while locked");
         archives.get(path).cloned()
     }
@@ -295,4 +342,24 @@ fn file_in_git(url: &DisplaySafeUrl) -> Error {
         format!("{url} names a file inside a Git repository"),
     )
     .with_hint("Name the repository, or its directory with #subdirectory=.")
+}
+
+/// Returns the digests that the request requires of `dist`.
+pub(crate) fn required_hashes(hasher: &HashStrategy, dist: &Dist) -> Vec<String> {
+    match hasher.get(dist) {
+        HashPolicy::Any(hashes) | HashPolicy::All(hashes) => {
+            hashes.iter().map(ToString::to_string).collect()
+        }
+        HashPolicy::None | HashPolicy::Generate(_) => Vec::new(),
+    }
+}
+
+/// Returns the `Requires-Python` that an index states for the file of `dist`.
+pub(crate) fn published_python(dist: &Dist) -> Option<&VersionSpecifiers> {
+    let file = match dist {
+        Dist::Built(BuiltDist::Registry(wheel)) => &wheel.best_wheel().file,
+        Dist::Source(SourceDist::Registry(sdist)) => &sdist.file,
+        _ => return None,
+    };
+    file.requires_python.as_deref()
 }

@@ -1,54 +1,47 @@
-//! The dispatch, uv's build context: the state with the artifact provider of a resolution or a build beside it.
+//! The recursion of PEP 517: a resolution builds sources for their metadata, and a build resolves its requirements.
+//!
+//! [`BuildDispatch`] is uv's build context. It is the only part of the engine that knows both `resolve` and `build`; see
+//! uv's crate `uv-dispatch`.
 
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use uv_cache::Cache;
-use uv_client::RegistryClient;
+use uv_cache::{Cache, CacheBucket};
 use uv_configuration::{BuildKind, BuildOptions, BuildOutput, NoSources};
 use uv_distribution::DistributionDatabase;
-use uv_distribution_filename::DistFilename;
+use uv_distribution_filename::{DistFilename, WheelFilename};
 use uv_distribution_types::{
-    CachedDist, ConfigSettings, DependencyMetadata, Dist, ExtraBuildRequires, ExtraBuildVariables,
-    Identifier as _, IndexCapabilities, IndexLocations, IsBuildBackendError, Name as _,
-    PackageConfigSettings, PathSourceDist, Requirement, SourceDist,
+    BuiltDist, CachedDist, ConfigSettings, DependencyMetadata, Dist, ExtraBuildRequires,
+    ExtraBuildVariables, Identifier as _, IndexCapabilities, IndexLocations, Name as _,
+    PackageConfigSettings, PathBuiltDist, PathSourceDist, Requirement, Resolution, SourceDist,
 };
 use uv_git::GitResolver;
+use uv_installer::Preparer;
+use uv_pep508::VerbatimUrl;
 use uv_python::{Interpreter, PythonEnvironment};
-use uv_types::{BuildArena, BuildContext, BuildIsolation, BuildStack, ResolvedRequirements};
+use uv_types::{
+    BuildArena, BuildContext, BuildIsolation, BuildStack, HashStrategy, ResolvedRequirements,
+};
 use uv_workspace::WorkspaceCache;
-use wheelhouse_types::{Error, Kind, limits};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::event::Wait;
+use wheelhouse_types::{Distribution, Error, Kind, Result, limits};
 
-use crate::artifact_provider::{ArtifactProvider, build_cycle_error, build_depth_error};
-use crate::build::constraints::Builder;
-use crate::build::{Session, SessionRequest};
+use crate::artifact_provider::{ArtifactProvider, WheelFile, build_depth_error};
+use crate::build::constraints::{BuildConstraints, Builder};
+use crate::build::requirements::BuildRequirements;
+use crate::build::{BuildRequest, BuiltWheel, Session, SessionRequest};
+use crate::error::EngineError;
+use crate::resolve::ResolverContext;
 use crate::state::EngineState;
+use crate::target::TargetEnvironment;
 
-/// The sentence of a failed build, as uv's traits want it; the error itself waits in
-/// [`EngineState`]'s failures.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct BuildError(pub(crate) String);
-
-impl uv_errors::Hint for BuildError {
-    fn hints(&self) -> uv_errors::Hints<'_> {
-        uv_errors::Hints::none()
-    }
-}
-
-impl IsBuildBackendError for BuildError {
-    fn is_build_backend_error(&self) -> bool {
-        true
-    }
-}
-
-/// Where sources are built and their metadata is read.
+/// Builds sources and reads their metadata, for one resolution or build.
 pub(crate) struct BuildDispatch<'a> {
-    pub(crate) state: &'a EngineState,
-    pub(crate) artifacts: &'a dyn ArtifactProvider,
-    /// The sources that wait for what is done here.
+    state: &'a EngineState,
+    artifacts: &'a dyn ArtifactProvider,
+    /// The sources whose builds wait for this one.
     stack: BuildStack,
-    /// Their number.
     depth: usize,
 }
 
@@ -62,39 +55,133 @@ impl<'a> BuildDispatch<'a> {
         }
     }
 
-    /// A database that builds at this dispatch.
-    pub(crate) fn database(&self) -> DistributionDatabase<'_, Self> {
-        self.database_of(&self.state.client)
+    /// Returns the context of a resolution that builds here.
+    pub(crate) fn resolver(&self) -> ResolverContext<'_, Self> {
+        ResolverContext {
+            state: self.state.resolve(),
+            artifacts: self.artifacts,
+            build_context: self,
+            build_stack: &self.stack,
+        }
     }
 
-    /// A database that asks once.
-    pub(crate) fn brief_database(&self) -> DistributionDatabase<'_, Self> {
-        self.database_of(&self.state.brief_client)
+    /// Resolves build requirements and all of their dependencies for a target.
+    pub(crate) async fn resolve_build_requirements(
+        &self,
+        requirements: &BuildRequirements,
+        target_env: &TargetEnvironment,
+    ) -> Result<Vec<Distribution>> {
+        let resolve = self.state.resolve();
+        let constraints = BuildConstraints::new(
+            resolve.request(),
+            resolve.build_constraints(),
+            requirements.builder.as_ref(),
+            target_env,
+        )?;
+        self.resolver()
+            .resolve_build_requirements(&requirements.requirements, &constraints, target_env)
+            .await
     }
 
-    /// A database that reads from the cache alone.
-    pub(crate) fn cached_database(&self) -> DistributionDatabase<'_, Self> {
-        self.database_of(&self.state.cached_client)
+    /// Builds the wheel of a source.
+    pub(crate) async fn build_wheel(&self, request: BuildRequest<'_>) -> Result<BuiltWheel> {
+        let session = Box::pin(self.set_up(SessionRequest::from(&request))).await?;
+        let filename = session.build_wheel(request.wheel_directory).await;
+        let filename = filename.inspect_err(|error| {
+            self.state.build().record_failure(&request.label, error);
+        })?;
+        Ok(BuiltWheel {
+            path: request.wheel_directory.join(filename),
+            worked: session.worked(),
+            requirements: session.into_requirements(),
+        })
     }
 
-    /// The error of whoever wants to build `dist` here, if what is done here is done to build it.
-    pub(crate) fn circle(&self, dist: &Dist) -> Option<Error> {
-        self.stack
-            .contains(&dist.distribution_id())
-            .then(|| build_cycle_error(&dist.to_string()))
+    /// Returns the requirements of a build: those that the source declares, and those that its build backend reports.
+    pub(crate) async fn build_requirements(
+        &self,
+        request: BuildRequest<'_>,
+    ) -> Result<BuildRequirements> {
+        let session = Box::pin(self.set_up(SessionRequest::from(&request))).await?;
+        Ok(session.into_declared())
     }
 
-    fn database_of<'b>(&'b self, client: &'b RegistryClient) -> DistributionDatabase<'b, Self> {
-        let downloads = self.state.concurrency.downloads_semaphore.clone();
-        DistributionDatabase::new(client, self, downloads).with_build_stack(&self.stack)
+    /// Creates the environment of a build: with the static requirements first, then with those that the backend reports.
+    #[tracing::instrument(level = "debug", skip_all, fields(package = request.label))]
+    async fn set_up(&self, request: SessionRequest) -> Result<Session> {
+        let skips_metadata_build = self.artifacts.skips_metadata_build(&request.tree);
+        let mut session = Session::open(self.state.build(), request, skips_metadata_build)?;
+        if !self.state.build().is_isolated() {
+            return Ok(session);
+        }
+        self.install(&mut session, Vec::new()).await?;
+        let job = session.job().await;
+        let reported = session.reported_requirements().await?;
+        if session.are_declared(&reported) {
+            session.keep(job);
+        } else {
+            // The reported requirements may have to be built, which takes a job.
+            drop(job);
+            self.install(&mut session, reported).await?;
+        }
+        Ok(session)
     }
-}
 
-impl BuildDispatch<'_> {
-    /// Whether `dist` may be built here and now; it is on the stack then.
-    fn admit(&self, dist: &SourceDist, stack: &mut BuildStack) -> Result<(), Error> {
+    /// Installs the static requirements of a build and `more`. The session then holds a job.
+    async fn install(&self, session: &mut Session, more: Vec<Requirement>) -> Result<()> {
+        let failed = session.failed();
+        let failed = || failed.clone();
+        let requirements = session.require(more);
+        let (mut resolved, mut wheels) = (Vec::new(), Vec::new());
+        if !requirements.is_empty() {
+            let unknown = || Wait::Requirements {
+                packages: Vec::new(),
+            };
+            let host = self.state.targets().host();
+            let resolving = Box::pin(self.resolve_build_requirements(&requirements, host));
+            let resolving = session.wait(unknown, resolving).await;
+            resolved = resolving.context(Kind::Build, failed)?;
+            resolved.sort_by(|one, other| one.name.cmp(&other.name));
+            let packages = || Wait::Requirements {
+                packages: resolved.iter().map(ToString::to_string).collect(),
+            };
+            let building = session.wait(packages, self.artifacts.wheels(&resolved));
+            wheels = building.await.context(Kind::Build, failed)?;
+        }
+        let unpacked = self.unpack(&wheels).await.context(Kind::Build, failed)?;
+        let installed = session.install(self.state.build(), unpacked, resolved);
+        installed.await.context(Kind::Build, failed)
+    }
+
+    /// Unpacks wheels into the cache and compiles their bytecode, each once.
+    async fn unpack(&self, wheels: &[WheelFile]) -> Result<Vec<CachedDist>> {
+        let (resolve, build) = (self.state.resolve(), self.state.build());
+        let root = build.cache().root().display();
+        let failed = || format!("failed to unpack the build requirements in {root}");
+        let dists: Vec<Arc<Dist>> = wheels.iter().map(dist).collect::<Result<_>>()?;
+        let clients = resolve.clients();
+        let database =
+            DistributionDatabase::new(clients.registry(), self, Arc::clone(clients.downloads()))
+                .with_build_stack(&self.stack);
+        let unpacked = Preparer::new(
+            build.cache(),
+            &self.state.targets().host().tags,
+            &HashStrategy::None,
+            &BuildOptions::default(),
+            database,
+        )
+        .prepare(dists, build.in_flight(), &Resolution::default())
+        .await
+        .context(Kind::Build, failed)?;
+        build.compile(&unpacked).await;
+        Ok(unpacked)
+    }
+
+    /// Adds `dist` to the stack, if it may be built now.
+    fn push(&self, dist: &SourceDist, stack: &mut BuildStack) -> Result<()> {
         let is_direct = !matches!(dist, SourceDist::Registry(_));
-        if !is_direct && self.state.build_options.no_build_package(dist.name()) {
+        let options = self.state.resolve().build_options();
+        if !is_direct && options.no_build_package(dist.name()) {
             let error = Error::new(Kind::Build, format!("{} may not be built", dist.name()));
             return Err(error.with_hint("It is excluded by --only-binary."));
         }
@@ -104,87 +191,180 @@ impl BuildDispatch<'_> {
         stack.insert(dist.distribution_id());
         Ok(())
     }
+
+    /// Returns the name of a source in messages. The paths of published files in the cache, and of copies, are left out.
+    fn label(&self, source: &Path, version_id: Option<&str>, dist: Option<&SourceDist>) -> String {
+        let resolve = self.state.resolve();
+        let original = resolve.trees().original(source);
+        match dist {
+            Some(SourceDist::Path(PathSourceDist {
+                name,
+                version: Some(version),
+                ..
+            })) => format!("{name}=={version}"),
+            Some(SourceDist::Path(PathSourceDist { install_path, .. }))
+                if let Some(archive) = resolve.distributions().archive_at(install_path) =>
+            {
+                archive
+            }
+            Some(dist) if original != source => {
+                format!("{} @ {}", dist.name(), original.display())
+            }
+            None if original != source => original.display().to_string(),
+            Some(dist) => dist.to_string(),
+            None => version_id.unwrap_or("a source tree").to_owned(),
+        }
+    }
+
+    async fn set_up_for_uv(
+        &self,
+        source: &Path,
+        subdirectory: Option<&Path>,
+        version_id: Option<&str>,
+        dist: Option<&SourceDist>,
+        mut stack: BuildStack,
+    ) -> Result<Session> {
+        let copy;
+        let source = match dist {
+            // A local tree that a requirement names.
+            Some(SourceDist::Directory(_)) => {
+                let trees = self.state.resolve().trees();
+                (copy, _) = trees.copy(source, self.artifacts).await?;
+                copy.as_path()
+            }
+            _ => source,
+        };
+        let tree =
+            subdirectory.map_or_else(|| source.to_owned(), |directory| source.join(directory));
+        if let Some(dist) = dist {
+            self.push(dist, &mut stack)?;
+        }
+        let checkouts = self.state.build().cache().bucket(CacheBucket::Git);
+        let request = SessionRequest {
+            label: self.label(source, version_id, dist),
+            checkout: source.starts_with(checkouts).then(|| source.to_owned()),
+            builder: dist.map(|dist| Builder {
+                name: dist.name().clone(),
+                version: dist.version().cloned(),
+            }),
+            tree,
+        };
+        let dispatch = Self {
+            stack,
+            depth: self.depth + 1,
+            ..*self
+        };
+        Box::pin(dispatch.set_up(request)).await
+    }
 }
 
-/// What may be built, once it is chosen: format control is about what an index has.
-static ANYTHING: LazyLock<BuildOptions> = LazyLock::new(BuildOptions::default);
+fn dist(wheel: &WheelFile) -> Result<Arc<Dist>> {
+    let invalid = || format!("{} is not a usable wheel", wheel.path.display());
+    let filename: WheelFilename = wheel.filename.parse().context(Kind::Build, invalid)?;
+    let url = VerbatimUrl::from_absolute_path(&wheel.path).context(Kind::Build, invalid)?;
+    Ok(Arc::new(Dist::Built(BuiltDist::Path(PathBuiltDist {
+        filename,
+        install_path: wheel.path.clone().into_boxed_path(),
+        url,
+    }))))
+}
 
-/// uv's own build front end would resolve and install; a [`Session`] does it without.
-const OWN_SESSIONS: &str = "build requirements are settled by sessions";
+/// Settings of uv that are not used here.
+#[derive(Default)]
+struct UnusedSettings {
+    /// Any chosen source may be built: the format control applies to what an index has.
+    build_options: BuildOptions,
+    dependency_metadata: DependencyMetadata,
+    extra_build_requires: ExtraBuildRequires,
+    extra_build_variables: ExtraBuildVariables,
+    workspace_cache: WorkspaceCache,
+}
+
+static UNUSED: LazyLock<UnusedSettings> = LazyLock::new(UnusedSettings::default);
+
+static NO_SOURCES: NoSources = NoSources::All;
+
+/// Returns the error of the methods that uv's own build frontend would call; a [`Session`] does not.
+fn unused() -> EngineError {
+    EngineError::new(Error::new(
+        Kind::Build,
+        "build requirements are resolved by sessions",
+    ))
+}
 
 #[expect(refining_impl_trait, reason = "the errors are ours")]
 impl BuildContext for BuildDispatch<'_> {
     type SourceDistBuilder = Session;
 
     async fn interpreter(&self) -> &Interpreter {
-        &self.state.interpreter
+        self.state.build().interpreter()
     }
 
     fn cache(&self) -> &Cache {
-        &self.state.cache
+        self.state.build().cache()
     }
 
     fn git(&self) -> &GitResolver {
-        &self.state.git
+        self.state.resolve().git()
     }
 
     fn build_arena(&self) -> &BuildArena<Session> {
-        &self.state.arena
+        self.state.build().arena()
     }
 
     fn capabilities(&self) -> &IndexCapabilities {
-        &self.state.capabilities
+        self.state.resolve().index().capabilities()
     }
 
     fn dependency_metadata(&self) -> &DependencyMetadata {
-        &self.state.dependency_metadata
+        &UNUSED.dependency_metadata
     }
 
     fn build_options(&self) -> &BuildOptions {
-        &ANYTHING
+        &UNUSED.build_options
     }
 
     fn build_isolation(&self) -> BuildIsolation<'_> {
-        match &self.state.shared_environment {
+        match self.state.build().shared_environment() {
             Some(environment) => BuildIsolation::Shared(environment),
             None => BuildIsolation::Isolated,
         }
     }
 
     fn config_settings(&self) -> &ConfigSettings {
-        &self.state.config_settings
+        self.state.build().config_settings()
     }
 
     fn config_settings_package(&self) -> &PackageConfigSettings {
-        &self.state.package_settings
+        self.state.build().package_settings()
     }
 
     fn sources(&self) -> &NoSources {
-        &self.state.no_sources
+        &NO_SOURCES
     }
 
     fn locations(&self) -> &IndexLocations {
-        &self.state.locations
+        self.state.resolve().index().locations()
     }
 
     fn workspace_cache(&self) -> &WorkspaceCache {
-        &self.state.workspace_cache
+        &UNUSED.workspace_cache
     }
 
     fn extra_build_requires(&self) -> &ExtraBuildRequires {
-        &self.state.extra_build_requires
+        &UNUSED.extra_build_requires
     }
 
     fn extra_build_variables(&self) -> &ExtraBuildVariables {
-        &self.state.extra_build_variables
+        &UNUSED.extra_build_variables
     }
 
     async fn resolve<'a>(
         &'a self,
         _requirements: &'a [Requirement],
         _build_stack: &'a BuildStack,
-    ) -> Result<ResolvedRequirements, BuildError> {
-        Err(BuildError(OWN_SESSIONS.to_owned()))
+    ) -> Result<ResolvedRequirements, EngineError> {
+        Err(unused())
     }
 
     async fn install<'a>(
@@ -192,8 +372,8 @@ impl BuildContext for BuildDispatch<'_> {
         _requirements: &'a ResolvedRequirements,
         _venv: &'a PythonEnvironment,
         _build_stack: &'a BuildStack,
-    ) -> Result<Vec<CachedDist>, BuildError> {
-        Err(BuildError(OWN_SESSIONS.to_owned()))
+    ) -> Result<Vec<CachedDist>, EngineError> {
+        Err(unused())
     }
 
     async fn setup_build<'a>(
@@ -207,61 +387,11 @@ impl BuildContext for BuildDispatch<'_> {
         _sources: &'a NoSources,
         _build_kind: BuildKind,
         _build_output: BuildOutput,
-        mut build_stack: BuildStack,
-    ) -> Result<Session, BuildError> {
-        let keep = |error| self.state.failures.keep(error);
-        let copy;
-        let source = match dist {
-            // A tree of somebody's own, that one of the requirements requires.
-            Some(SourceDist::Directory(_)) => {
-                (copy, _) = self.copied(source).await.map_err(keep)?;
-                copy.as_path()
-            }
-            _ => source,
-        };
-        let tree =
-            subdirectory.map_or_else(|| source.to_owned(), |directory| source.join(directory));
-        if let Some(dist) = dist {
-            self.admit(dist, &mut build_stack).map_err(keep)?;
-        }
-        let original = self.state.original_tree(source);
-        let label = match dist {
-            // Where a published file is kept, or a copy, says nothing to anybody.
-            Some(SourceDist::Path(PathSourceDist {
-                name,
-                version: Some(version),
-                ..
-            })) => format!("{name}=={version}"),
-            Some(SourceDist::Path(PathSourceDist { install_path, .. }))
-                if let Some(archive) = self.state.known_archive(install_path) =>
-            {
-                archive
-            }
-            Some(dist) if original != source => {
-                format!("{} @ {}", dist.name(), original.display())
-            }
-            None if original != source => original.display().to_string(),
-            Some(dist) => dist.to_string(),
-            None => version_id.unwrap_or("a source tree").to_owned(),
-        };
-        let checkouts = self.state.cache.bucket(uv_cache::CacheBucket::Git);
-        let request = SessionRequest {
-            label,
-            checkout: source.starts_with(checkouts).then(|| source.to_owned()),
-            builder: dist.map(|dist| Builder {
-                name: dist.name().clone(),
-                version: dist.version().cloned(),
-            }),
-            tree,
-        };
-        let dispatch = Self {
-            stack: build_stack,
-            depth: self.depth + 1,
-            ..*self
-        };
-        Box::pin(Session::set_up(&dispatch, request))
+        build_stack: BuildStack,
+    ) -> Result<Session, EngineError> {
+        self.set_up_for_uv(source, subdirectory, version_id, dist, build_stack)
             .await
-            .map_err(keep)
+            .map_err(EngineError::new)
     }
 
     async fn direct_build<'a>(
@@ -272,7 +402,7 @@ impl BuildContext for BuildDispatch<'_> {
         _sources: NoSources,
         _build_kind: BuildKind,
         _version_id: Option<&'a str>,
-    ) -> Result<Option<DistFilename>, BuildError> {
+    ) -> Result<Option<DistFilename>, EngineError> {
         Ok(None)
     }
 }

@@ -1,8 +1,8 @@
 //! TLS that trusts the certificates in a file, as `--cert` names one.
 //!
-//! rustls takes them for authorities alone, and refuses a server that shows one of them itself: the self-signed
-//! certificate that `openssl req -x509` makes is an authority, too. pip and curl take it, so here a certificate of
-//! the file is trusted itself, for the names that it has and as long as it is valid.
+//! rustls uses them as authorities only, and rejects a server that presents one of them itself: the self-signed
+//! certificate that `openssl req -x509` creates is an authority, too. pip and curl accept it, so here a certificate of
+//! the file is trusted itself, for its names and while it is valid.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use wheelhouse_types::{Error, Kind, Result};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::time::ASN1Time;
 
-/// Returns the configuration of a client that trusts the certificates in the file `trusted` alone, and shows the one in the
-/// file `own`.
+/// Returns the configuration of a client that trusts only the certificates in the file `trusted`, and presents the one in
+/// the file `own`.
 ///
 /// # Errors
-/// `Input` when one of the files cannot be read or has none.
+/// `Input` if one of the files cannot be read or has no certificate.
 pub fn tls_with(trusted: &Path, own: Option<&Path>) -> Result<ClientConfig> {
     let unreadable = || format!("failed to read the certificates in {}", trusted.display());
     let hint = "Name a file of certificates in PEM format with --cert.";

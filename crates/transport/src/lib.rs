@@ -1,7 +1,7 @@
-//! How servers are reached, be they indexes or registries.
+//! Reaching servers, be they indexes or registries.
 //!
-//! - [`certificates`]: TLS that trusts the certificates in a file.
-//! - [`unreachable`]: why a server was not reached, in one sentence.
+//! - [`tls_with`]: TLS that trusts the certificates in a file.
+//! - [`Unreachable`]: the cause, in one sentence, of a request without a response.
 //!
 //! Never sends a request.
 
@@ -9,4 +9,4 @@ mod certificates;
 mod unreachable;
 
 pub use certificates::tls_with;
-pub use unreachable::{Peer, Unreachable};
+pub use unreachable::{Peer, Unreachable, error_chain};

@@ -1,4 +1,4 @@
-//! Why a server was not reached: one sentence with the cause, and a hint with the way out.
+//! Servers that were not reached: one sentence with the cause, and a hint.
 
 use std::error::Error as StdError;
 use std::io;
@@ -12,7 +12,7 @@ use wheelhouse_types::limits::TooSlow;
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind};
 
-/// A server that was not reached, or broke off before it answered.
+/// A server that was not reached, or closed the connection before it responded.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("failed to reach {url}: {cause}")]
 pub struct Unreachable {
@@ -22,10 +22,12 @@ pub struct Unreachable {
     cause: Cause,
 }
 
-/// What a server is, which decides how a user says to trust it.
+/// The kind of a server, which decides which options a hint names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
+    /// A Python package index.
     Index,
+    /// An image registry.
     Registry,
 }
 
@@ -43,9 +45,9 @@ enum Cause {
     NotYetValid(String),
     #[error("its certificate is not valid ({0})")]
     InvalidCertificate(String),
-    #[error("it wants a client certificate")]
+    #[error("it requires a client certificate")]
     WantsCertificate,
-    #[error("it does not speak TLS at this port")]
+    #[error("it does not use TLS at this port")]
     WithoutTls,
     #[error("TLS failed ({0})")]
     Tls(String),
@@ -61,12 +63,14 @@ enum Cause {
     TimedOut,
     #[error(transparent)]
     TooSlow(TooSlow),
+    #[error("it redirects in a loop")]
+    RedirectLoop,
     #[error("{0}")]
     Other(String),
 }
 
 impl Unreachable {
-    /// Makes sense of the `error` of a request for `url`.
+    /// Finds the cause in the `error` of a request for `url`.
     #[must_use]
     pub fn new(url: &Url, error: &(dyn StdError + 'static)) -> Self {
         let name = url.host_str().unwrap_or_default();
@@ -81,7 +85,7 @@ impl Unreachable {
         }
     }
 
-    /// Returns whether another try may succeed.
+    /// Returns whether a retry may succeed.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match &self.cause {
@@ -91,12 +95,12 @@ impl Unreachable {
             | Cause::Closed
             | Cause::TimedOut
             | Cause::TooSlow(_) => true,
-            Cause::Other(text) => !text.contains("redirect"),
+            Cause::Other(_) => true,
             _ => false,
         }
     }
 
-    /// Returns whether there is a server with TLS, but certificates are in the way.
+    /// Returns whether the server uses TLS, but a certificate was rejected.
     #[must_use]
     pub fn is_about_certificates(&self) -> bool {
         matches!(
@@ -117,7 +121,7 @@ impl Unreachable {
         self.cause.to_string()
     }
 
-    /// Says what to do about it.
+    /// Returns a hint for the cause.
     #[must_use]
     pub fn hint(&self, peer: Peer) -> Option<String> {
         let unchecked = match peer {
@@ -151,7 +155,11 @@ impl Unreachable {
                 "Begin the URL with https: if it is a server with TLS.".to_owned()
             }
             Cause::TimedOut => "Give the server more time with --timeout SECONDS. If only a proxy reaches it, name that with --proxy.".to_owned(),
-            Cause::Closed | Cause::TooSlow(_) | Cause::Tls(_) | Cause::Other(_) => return None,
+            Cause::Closed
+            | Cause::TooSlow(_)
+            | Cause::Tls(_)
+            | Cause::RedirectLoop
+            | Cause::Other(_) => return None,
         })
     }
 
@@ -170,7 +178,7 @@ impl Cause {
     fn of(error: &(dyn StdError + 'static)) -> Self {
         let mut known = None;
         let mut last = error.to_string();
-        for error in sources(error) {
+        for error in error_chain(error) {
             last = error.to_string();
             if let Some(error) = error.downcast_ref::<rustls::Error>() {
                 return Self::of_tls(error);
@@ -182,12 +190,15 @@ impl Cause {
                 }
                 known = known.or(Self::of_io(error.kind()));
             }
-            if let Some(error) = error.downcast_ref::<reqwest::Error>()
-                && error.is_timeout()
-            {
-                known = known.or(Some(Self::TimedOut));
+            if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+                if error.is_redirect() {
+                    return Self::RedirectLoop;
+                }
+                if error.is_timeout() {
+                    known = known.or(Some(Self::TimedOut));
+                }
             }
-            // hyper's errors have no types of their own.
+            // These errors of hyper have private types.
             if last.starts_with("dns error") {
                 return Self::UnknownHost;
             }
@@ -261,20 +272,19 @@ impl Cause {
     }
 }
 
-/// `error` and its causes, also those inside the errors of input and output, which name only the cause of these.
-fn sources<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
-    let mut sources = vec![error];
-    let mut last = error;
-    loop {
-        let inner = last
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        last = match (inner, last.source()) {
-            (Some(inner), _) => inner,
-            (None, Some(source)) => source,
-            (None, None) => return sources,
-        };
-        sources.push(last);
+/// Returns `error` and its sources, including those inside [`io::Error`]s, whose `source` skips the wrapped error itself.
+#[must_use]
+pub fn error_chain<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| next_error(*error)).collect()
+}
+
+fn next_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    let inner = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    match inner {
+        Some(inner) => Some(inner),
+        None => error.source(),
     }
 }
 
@@ -295,14 +305,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_inside_errors_of_input_and_output_is_found() {
+    fn finds_cause_inside_io_error() {
         let url = Url::parse("https://me:secret@host/simple/a/").unwrap();
         let inner = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
         let error = io::Error::other(io::Error::other(inner));
         let unreachable = Unreachable::new(&url, &error);
         assert_eq!(
             unreachable.to_string(),
-            "failed to reach https://****@host/simple/a/: it does not speak TLS at this port"
+            "failed to reach https://****@host/simple/a/: it does not use TLS at this port"
         );
         assert!(!unreachable.is_passing());
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
@@ -310,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_names_the_server() {
+    fn hint_names_server() {
         let url = Url::parse("https://host/simple/a/").unwrap();
         let error = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let unreachable = Unreachable::new(&url, &error);

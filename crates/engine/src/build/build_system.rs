@@ -1,4 +1,4 @@
-//! The build back end that a source tree declares (PEP 517 and PEP 518).
+//! The build backend that a source tree declares (PEP 517 and PEP 518).
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,15 +10,15 @@ use uv_pypi_types::VerbatimParsedUrl;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result, limits};
 
-use crate::index::legacy_formats;
 use crate::requirements::archives;
+use crate::requirements::legacy_sdists::accept_legacy_sdist;
 
-/// What `[build-system]` says, or what its absence stands for.
+/// The contents of `[build-system]`, or the default of PEP 517.
 #[derive(Clone, Debug)]
-pub(crate) struct Backend {
+pub(crate) struct BuildSystem {
     /// `module` or `module:object`.
     pub(crate) name: String,
-    /// Directories of the tree that the back end is imported from.
+    /// Directories of the tree from which the backend is imported.
     pub(crate) path: Vec<String>,
     /// The static build requirements.
     pub(crate) requires: Vec<Requirement>,
@@ -27,19 +27,19 @@ pub(crate) struct Backend {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Pyproject {
-    build_system: Option<BuildSystem>,
+    build_system: Option<BuildSystemTable>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct BuildSystem {
+struct BuildSystemTable {
     requires: Option<Vec<String>>,
     build_backend: Option<String>,
     #[serde(default)]
     backend_path: BackendPath,
 }
 
-/// A list; flit 2.3 and older wrote a plain text.
+/// A list; flit 2.3 and older wrote a string.
 #[derive(Default, Deserialize)]
 #[serde(untagged)]
 enum BackendPath {
@@ -49,15 +49,15 @@ enum BackendPath {
     Many(Vec<String>),
 }
 
-/// The back end of PEP 517 for trees that declare none.
+/// The default backend of PEP 517.
 const LEGACY_BACKEND: &str = "setuptools.build_meta:__legacy__";
 const LEGACY_REQUIREMENT: &str = "setuptools >= 40.8.0";
 
-impl Backend {
-    /// Reads the back end of the tree at `root`.
+impl BuildSystem {
+    /// Reads the build system of the tree at `root`.
     ///
     /// # Errors
-    /// When the tree has neither `pyproject.toml` nor `setup.py`, or the former is not valid.
+    /// `Build` if the tree has neither `pyproject.toml` nor `setup.py`, or the former is not valid.
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let path = root.join("pyproject.toml");
         let text = match project_text(&path) {
@@ -66,7 +66,7 @@ impl Backend {
                 if !root.join("setup.py").is_file() {
                     return Err(Error::new(
                         Kind::Build,
-                        format!("{} is no Python project", root.display()),
+                        format!("{} is not a Python project", root.display()),
                     )
                     .with_hint("It has neither `pyproject.toml` nor `setup.py`."));
                 }
@@ -121,7 +121,7 @@ pub(crate) fn project_text(path: &Path) -> std::io::Result<String> {
     String::from_utf8(bytes).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
 }
 
-/// Parses build requirements as a back end states them.
+/// Parses build requirements as a backend reports them.
 pub(crate) fn build_requirements(texts: &[String]) -> Result<Vec<Requirement>> {
     if texts.len() > limits::BUILD_REQUIREMENTS {
         let message = format!("{} build requirements are too many", texts.len());
@@ -146,10 +146,12 @@ pub(crate) fn build_requirements(texts: &[String]) -> Result<Vec<Requirement>> {
             if suffixed.is_some() {
                 archives::without_suffix(&mut requirement);
             }
-            legacy_formats::admit(&mut requirement);
+            accept_legacy_sdist(&mut requirement);
             match requirement {
                 UnresolvedRequirement::Named(named) => Ok(named),
-                UnresolvedRequirement::Unnamed(_) => unreachable!("it was named"),
+                UnresolvedRequirement::Unnamed(_) => {
+                    unreachable!("a PEP 508 requirement has a name")
+                }
             }
         })
         .collect()
@@ -164,7 +166,7 @@ fn check_backend_path(root: &Path, directories: &[String]) -> Result<()> {
             return Err(Error::new(
                 Kind::Build,
                 format!(
-                    "the `backend-path` entry `{directory}` is no directory of the source tree"
+                    "the `backend-path` entry `{directory}` is not a directory of the source tree"
                 ),
             ));
         }
@@ -176,28 +178,28 @@ fn check_backend_path(root: &Path, directories: &[String]) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn read(pyproject: &str) -> Result<Backend> {
+    fn read(pyproject: &str) -> Result<BuildSystem> {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("pyproject.toml"), pyproject).unwrap();
-        Backend::read(directory.path())
+        BuildSystem::read(directory.path())
     }
 
     #[test]
-    fn a_missing_table_stands_for_setuptools() {
+    fn missing_table_means_setuptools() {
         let backend = read("[project]\nname = 'x'").unwrap();
         assert_eq!(backend.name, LEGACY_BACKEND);
         assert_eq!(backend.requires.len(), 1);
     }
 
     #[test]
-    fn a_backend_outside_the_tree_is_refused() {
+    fn rejects_backend_outside_tree() {
         let error = read("[build-system]\nrequires=[]\nbuild-backend='b'\nbackend-path=['..']");
         assert!(error.unwrap_err().display_chain().contains("`..`"));
     }
 
     #[test]
-    fn an_empty_directory_is_no_project() {
+    fn rejects_empty_directory() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(Backend::read(directory.path()).is_err());
+        assert!(BuildSystem::read(directory.path()).is_err());
     }
 }

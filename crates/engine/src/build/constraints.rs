@@ -1,6 +1,4 @@
-//! What builds may use: build constraints, and the pins of a lock for the source that is built.
-//!
-//! Never settles anything: it says what a search is held to, and whether what it found was allowed.
+//! The constraints of build requirements: those of the request, and the pins of a lock for one source.
 
 use std::collections::BTreeSet;
 
@@ -12,41 +10,40 @@ use uv_types::HashStrategy;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::lock::Build;
 use wheelhouse_types::request::{HashPolicy, Requirement as Line};
-use wheelhouse_types::{Distribution, Error, Kind, Result};
+use wheelhouse_types::{Distribution, Error, Kind, Request, Result};
 
 use crate::requirements::parse_named;
-use crate::state::EngineState;
 use crate::target::TargetEnvironment;
 
-/// A source that is built, as far as it is known before.
+/// The source of a build, as far as it is known before the build.
 #[derive(Clone, Debug)]
 pub(crate) struct Builder {
     pub(crate) name: PackageName,
     pub(crate) version: Option<Version>,
 }
 
-/// What one build may use.
+/// The constraints of one build.
 pub(crate) struct BuildConstraints {
     pub(crate) constraints: Constraints,
     pub(crate) hasher: HashStrategy,
-    /// Equal for equal allowances.
+    /// Equal for equal constraints.
     pub(crate) key: String,
-    /// The only packages that may be used, if a lock names them.
+    /// The only packages that are allowed, if a lock pins them.
     pinned: Option<BTreeSet<PackageName>>,
     require_hashes: bool,
 }
 
-impl EngineState {
-    /// What the build of `builder` may use for the target of `target_env`.
+impl BuildConstraints {
+    /// Returns the constraints of the build of `builder` for a target. `common` are the parsed build constraints of `request`.
     ///
     /// # Errors
-    /// When a pin is not valid, or the hashes contradict each other.
-    pub(crate) fn constraints(
-        &self,
+    /// `Input` if a pin is not valid, or the hashes contradict each other.
+    pub(crate) fn new(
+        request: &Request,
+        common: &[Requirement],
         builder: Option<&Builder>,
         target_env: &TargetEnvironment,
-    ) -> Result<BuildConstraints> {
-        let request = &self.request;
+    ) -> Result<Self> {
         let pins = builder.and_then(|builder| {
             Build::find(&request.builds, &builder.name, builder.version.as_ref())
         });
@@ -57,7 +54,7 @@ impl EngineState {
             .iter()
             .chain(pins.iter().flatten())
             .collect();
-        let requirements = [&self.build_constraints[..], &pinned].concat();
+        let requirements = [common, &pinned].concat();
         let hashes = lines.iter().map(|line| line.hashes.as_slice());
         let hasher = HashStrategy::from_requirements(
             std::iter::empty(),
@@ -66,9 +63,9 @@ impl EngineState {
             HashCheckingMode::Verify,
         )
         .context(Kind::Input, || {
-            "the hashes of the build constraints do not hold together".to_owned()
+            "the hashes of the build constraints contradict each other".to_owned()
         })?;
-        Ok(BuildConstraints {
+        Ok(Self {
             key: format!("{lines:?}"),
             pinned: pins.is_some().then(|| applicable(&pinned, target_env)),
             require_hashes: request.resolution.hashes == HashPolicy::All,
@@ -78,7 +75,7 @@ impl EngineState {
     }
 }
 
-/// The names of `requirements` whose markers hold.
+/// Returns the names of the `requirements` that apply to the target.
 fn applicable(
     requirements: &[Requirement],
     target_env: &TargetEnvironment,
@@ -100,8 +97,8 @@ fn lines(build: &Build) -> Vec<Line> {
 }
 
 impl BuildConstraints {
-    /// Says what to do when nothing that is allowed will do.
-    pub(crate) fn explain(&self, error: Error) -> Error {
+    /// Adds a hint to the error of a resolution, if a lock pins the build requirements.
+    pub(crate) fn with_upgrade_hint(&self, error: Error) -> Error {
         match self.pinned {
             Some(_) => error.with_hint(
                 "The lock pins what this build may use; `wheelhouse lock --upgrade` pins it anew.",
@@ -110,19 +107,19 @@ impl BuildConstraints {
         }
     }
 
-    /// Checks that a build may use `settled`.
+    /// Checks that a build may use `resolved`.
     ///
     /// # Errors
-    /// When something is not pinned by the lock, or has no hash though everything must have one.
-    pub(crate) fn check(&self, settled: &[Distribution]) -> Result<()> {
+    /// `Build` if the lock does not pin one of them, or one has no hash although hashes are required.
+    pub(crate) fn check(&self, resolved: &[Distribution]) -> Result<()> {
         let is_pinned = |name| self.pinned.as_ref().is_none_or(|pins| pins.contains(name));
-        let beside = settled.iter().filter(|one| !is_pinned(&one.name));
+        let beside = resolved.iter().filter(|one| !is_pinned(&one.name));
         if let Some(names) = listed(beside) {
             let message = format!("the lock does not pin {names}, which the build requires");
-            return Err(self.explain(Error::new(Kind::Build, message)));
+            return Err(self.with_upgrade_hint(Error::new(Kind::Build, message)));
         }
         let has_hash = |one: &Distribution| !one.required_hashes.is_empty();
-        let unhashed = settled.iter().filter(|one| !has_hash(one));
+        let unhashed = resolved.iter().filter(|one| !has_hash(one));
         match listed(unhashed) {
             Some(names) if self.require_hashes => Err(Error::new(
                 Kind::Build,
@@ -137,7 +134,7 @@ impl BuildConstraints {
     }
 }
 
-/// The names of `distributions` in a row, if there are any.
+/// Joins the names of `distributions`, if there are any.
 fn listed<'a>(distributions: impl Iterator<Item = &'a Distribution>) -> Option<String> {
     let names: Vec<String> = distributions.map(ToString::to_string).collect();
     (!names.is_empty()).then(|| names.join(", "))

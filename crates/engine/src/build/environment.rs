@@ -1,7 +1,6 @@
-//! The environment that a back end runs in: made for one build, or the one that the user has prepared.
-//!
-//! Never knows what is required, nor what is called in it.
+//! The environment of a build backend: created for one build, or that of the interpreter if builds are not isolated.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -13,26 +12,26 @@ use uv_python::PythonEnvironment;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
+use super::BuildState;
 use crate::python::install::INSTALLER;
 use crate::python::legacy;
-use crate::state::EngineState;
 
 /// An environment, and a directory of its own for the files of the build.
 pub(crate) struct BuildEnvironment {
     python: PythonEnvironment,
     directory: tempfile::TempDir,
-    /// What hooks are given: the environment's scripts come first on `PATH`.
+    /// The variables of hooks: the scripts of the environment come first on `PATH`.
     variables: Vec<(OsString, OsString)>,
-    /// Set once something is installed.
+    /// Whether something is installed.
     is_filled: bool,
 }
 
 impl BuildEnvironment {
-    /// Makes one for building `label`, unless the user has prepared one for all.
-    pub(crate) fn create(state: &EngineState, label: &str) -> Result<Self> {
+    /// Creates an environment for building `label`, if builds are isolated.
+    pub(crate) fn create(state: &BuildState, label: &str) -> Result<Self> {
         let in_cache = || {
             let cache = state.cache.root().display();
-            format!("failed to make an environment for building {label} in {cache}")
+            format!("failed to create an environment for building {label} in {cache}")
         };
         let directory = state.cache.venv_dir().context(Kind::Build, in_cache)?;
         let python = match &state.shared_environment {
@@ -60,10 +59,10 @@ impl BuildEnvironment {
         &self.variables
     }
 
-    /// Makes it hold copies of `unpacked` and nothing else.
+    /// Replaces the contents of the environment by copies of `unpacked`.
     pub(crate) async fn install(
         &mut self,
-        state: &EngineState,
+        state: &BuildState,
         unpacked: Vec<CachedDist>,
     ) -> Result<()> {
         let cache = state.cache.root().display();
@@ -84,10 +83,10 @@ impl BuildEnvironment {
     }
 }
 
-/// Installs a copy of `wheel`: what a hook writes to its files must not reach the cache, and so other builds.
+/// Installs a copy of `wheel`, since a hook that writes to its files must not change the cache, and so other builds.
 ///
-/// uv can copy, too, but by way of a directory for each file, and with other times, for which Python would pass over the
-/// bytecode. So uv installs only the parts of the wheel that it may move or rewrite.
+/// uv can copy, too, but with a temporary directory for each file, and without the file times, so that Python would ignore
+/// the bytecode. So uv installs only the parts of the wheel that it may move or rewrite.
 fn install(
     wheel: &CachedDist,
     layout: &Layout,
@@ -123,8 +122,8 @@ fn install(
     Ok(())
 }
 
-/// Copies a file or directory with times and permissions. Where the file system can, contents are shared until one of
-/// the two is written to.
+/// Copies a file or directory with times and permissions. The filesystem may share the contents until one of both is
+/// written.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     use fs_err::os::unix::fs::OpenOptionsExt as _;
     use std::os::unix::fs::PermissionsExt as _;
@@ -148,10 +147,7 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     target.file().set_modified(metadata.modified()?)
 }
 
-fn create(
-    state: &EngineState,
-    directory: &Path,
-) -> Result<PythonEnvironment, uv_virtualenv::Error> {
+fn create(state: &BuildState, directory: &Path) -> Result<PythonEnvironment, uv_virtualenv::Error> {
     let root = environment_root(directory);
     if legacy::is_old(&state.interpreter) {
         return Ok(legacy::create_environment(&state.interpreter, &root)?);
@@ -168,44 +164,60 @@ fn create(
     )
 }
 
-/// The root of the environment whose files are in `directory`.
+/// Returns the root of the environment in `directory`.
 fn environment_root(directory: &Path) -> PathBuf {
     directory.join("environment")
 }
 
-/// Variables of the user's environment that let other packages in, or other byte code.
+/// Variables of the user's environment that make other packages or other bytecode visible.
 const FOREIGN: [&str; 3] = ["PYTHONPATH", "PYTHONOPTIMIZE", "PYTHONSAFEPATH"];
 
 fn variables(
-    state: &EngineState,
+    state: &BuildState,
     environment: &PythonEnvironment,
     directory: &Path,
 ) -> Result<Vec<(OsString, OsString)>, std::env::JoinPathsError> {
-    let path = state
-        .request
-        .building
-        .environment
-        .get("PATH")
-        .cloned()
-        .unwrap_or_default();
     let scripts = std::iter::once(environment.interpreter().layout().scheme.scripts);
-    let path = std::env::join_paths(scripts.chain(std::env::split_paths(&path)))?;
-    let mut variables = state.hook_environment.as_ref().clone();
+    let path = std::env::join_paths(scripts.chain(std::env::split_paths(&state.path)))?;
+    let mut variables = state.hook_environment.clone();
     variables.push(("PATH".into(), path));
     if state.shared_environment.is_some() {
         variables.push(("VIRTUAL_ENV".into(), environment.root().into()));
     } else {
         let root = environment_root(directory);
-        // For Python, no text is as good as no variable.
+        // For Python, an empty variable is the same as none.
         variables.extend(FOREIGN.map(|name| (name.into(), OsString::new())));
         if legacy::is_old(&state.interpreter) {
             variables.extend(legacy::variables(environment, &root));
         } else {
             variables.push(("VIRTUAL_ENV".into(), root.into()));
         }
-        // The environment is ours, and hooks that import the same modules need not compile them again.
+        // Hooks that import the same modules need not compile them again.
         variables.push(("PYTHONDONTWRITEBYTECODE".into(), OsString::new()));
         variables.push(("PYTHONPYCACHEPREFIX".into(), OsString::new()));
     }
     Ok(variables)
+}
+
+/// The time that build backends write into wheels by default: 2020-02-02, as for hatchling.
+const DEFAULT_EPOCH: &str = "1580601600";
+
+/// Returns the variables of all hooks: those that make builds reproducible, and those of the request.
+pub(super) fn fixed_variables(extra: &BTreeMap<String, String>) -> Vec<(OsString, OsString)> {
+    let fixed = [
+        ("PYTHONHASHSEED", "0"),
+        ("PYTHONIOENCODING", "utf-8:backslashreplace"),
+        ("PYTHONNOUSERSITE", "1"),
+        // Keeps the order of what is written to stdout and stderr.
+        ("PYTHONUNBUFFERED", "1"),
+        ("SOURCE_DATE_EPOCH", DEFAULT_EPOCH),
+    ];
+    let extra = extra
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    fixed
+        .into_iter()
+        .chain(extra)
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }

@@ -42,7 +42,7 @@ pub(crate) struct Call<'a> {
     /// `name==version`, for messages.
     pub(crate) package: &'a str,
     pub(crate) hook: &'static str,
-    pub(crate) backend: &'a crate::build::build_system::Backend,
+    pub(crate) backend: &'a super::build_system::BuildSystem,
     pub(crate) arguments: Vec<serde_json::Value>,
     pub(crate) python: &'a Path,
     /// The directory that the hook runs in: the root of the source tree.
@@ -206,7 +206,7 @@ impl Call<'_> {
         let error = Error::new(Kind::Build, format!("{}: {reason}", self.failed()))
             .with_detail(format!("{tail}\nthe whole log: {}", self.log.display()))
             .with_log(output.tail(LOG_LINES));
-        match crate::build::diagnosis::hint(&output.text()) {
+        match super::diagnosis::hint(&output.text()) {
             Some(hint) => error.with_hint(hint),
             None => error,
         }

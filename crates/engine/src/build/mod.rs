@@ -1,9 +1,10 @@
-//! Building a wheel from an unpacked source with its PEP 517 back end, in an environment of its own.
+//! Building a wheel from an unpacked source with its PEP 517 build backend, in an environment of its own.
 //!
-//! [`environment`] makes the environment, [`session`] calls the hooks in it.
+//! [`environment`] creates the environment, [`session`] calls the hooks in it, [`hook`] runs one of them, and [`diagnosis`]
+//! finds the cause of a failure. Build requirements come from `dispatch`.
 
 pub(crate) mod build_system;
-pub(crate) mod bytecode;
+mod bytecode;
 pub(crate) mod constraints;
 mod diagnosis;
 mod environment;
@@ -11,66 +12,161 @@ mod hook;
 pub(crate) mod requirements;
 mod session;
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use wheelhouse_types::{Distribution, PackageName, Result, Version};
+use tokio::sync::Semaphore;
+use uv_cache::Cache;
+use uv_distribution_types::{CachedDist, ConfigSettings, PackageConfigSettings};
+use uv_python::{Interpreter, PythonEnvironment};
+use uv_types::{BuildArena, InFlight};
+use wheelhouse_types::request::Confinement;
+use wheelhouse_types::{Distribution, Error, Observer, PackageName, Request, Version};
 
-use crate::artifact_provider::ArtifactProvider;
-use crate::build::requirements::BuildRequirements;
-use crate::dispatch::BuildDispatch;
-use crate::state::EngineState;
+use crate::index::lenient_pages::SkippedFiles;
+use crate::requirements::{config_settings, package_settings};
+use bytecode::Bytecode;
 pub(crate) use session::{Session, SessionRequest};
 
 /// A source to build.
 pub struct BuildRequest<'a> {
     /// `name==version`, for messages and the name of the log.
     pub label: String,
+    /// The name of the project.
     pub name: PackageName,
-    /// As far as it is known before.
+    /// The version, if it is known before the build.
     pub version: Option<Version>,
-    /// The directory of the project, unpacked, which the build may change.
+    /// The directory of the unpacked project, which the build may change.
     pub tree: &'a Path,
-    /// Where the wheel is put.
+    /// The directory for the wheel.
     pub wheel_directory: &'a Path,
 }
 
-/// A wheel that a back end built.
+/// A wheel that a build backend built.
 #[derive(Clone, Debug)]
 pub struct BuiltWheel {
+    /// The path of the wheel.
     pub path: PathBuf,
-    /// What the build environment held, sorted by name.
+    /// The distributions in the build environment, sorted by name.
     pub requirements: Vec<Distribution>,
-    /// The time that the build took, without waiting for a job or for its requirements.
+    /// The duration of the build, without waiting for a job or for its requirements.
     pub worked: Duration,
 }
 
-impl EngineState {
-    pub(crate) async fn build_wheel(
-        &self,
-        request: BuildRequest<'_>,
-        artifacts: &dyn ArtifactProvider,
-    ) -> Result<BuiltWheel> {
-        let dispatch = BuildDispatch::new(self, artifacts);
-        let session = Box::pin(Session::set_up(&dispatch, SessionRequest::from(&request))).await?;
-        let built = session.build_wheel(request.wheel_directory).await;
-        let filename =
-            built.inspect_err(|error| self.failures.remember_build(&request.label, error))?;
-        let path = request.wheel_directory.join(filename);
-        Ok(BuiltWheel {
-            path,
-            worked: session.worked(),
-            requirements: session.into_requirements(),
-        })
+/// The settings and caches of the builds of a run.
+pub(crate) struct BuildState {
+    cache: Cache,
+    interpreter: Interpreter,
+    /// The interpreter's own environment, if builds are not isolated.
+    shared_environment: Option<PythonEnvironment>,
+    config_settings: ConfigSettings,
+    package_settings: PackageConfigSettings,
+    /// The variables of hooks, besides those of this process.
+    hook_environment: Vec<(OsString, OsString)>,
+    /// `PATH`.
+    path: OsString,
+    confinement: Option<Arc<Confinement>>,
+    timeout: Duration,
+    jobs: Arc<Semaphore>,
+    logs: PathBuf,
+    observer: Arc<dyn Observer>,
+    skipped: SkippedFiles,
+    in_flight: InFlight,
+    bytecode: Bytecode,
+    arena: BuildArena<Session>,
+    failures: Failures,
+}
+
+/// The builds that failed, by label. Another attempt would fail again.
+type Failures = Arc<Mutex<HashMap<String, Error>>>;
+
+/// The parts of a [`BuildState`] that others share.
+pub(crate) struct BuildParts<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) cache: Cache,
+    pub(crate) interpreter: Interpreter,
+    pub(crate) logs: PathBuf,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) skipped: SkippedFiles,
+}
+
+impl BuildState {
+    pub(crate) fn new(parts: BuildParts<'_>) -> Self {
+        let building = &parts.request.building;
+        let shared = (!building.isolated)
+            .then(|| PythonEnvironment::from_interpreter(parts.interpreter.clone()));
+        Self {
+            cache: parts.cache,
+            interpreter: parts.interpreter,
+            shared_environment: shared,
+            config_settings: config_settings(&building.config_settings),
+            package_settings: package_settings(&building.package_settings),
+            hook_environment: environment::fixed_variables(&building.environment),
+            path: building
+                .environment
+                .get("PATH")
+                .cloned()
+                .unwrap_or_default()
+                .into(),
+            confinement: building.confinement.clone(),
+            timeout: building.timeout,
+            jobs: Arc::new(Semaphore::new(building.jobs)),
+            logs: parts.logs,
+            observer: parts.observer,
+            skipped: parts.skipped,
+            in_flight: InFlight::default(),
+            bytecode: Bytecode::default(),
+            arena: BuildArena::default(),
+            failures: Failures::default(),
+        }
     }
 
-    pub(crate) async fn build_requirements(
-        &self,
-        request: BuildRequest<'_>,
-        artifacts: &dyn ArtifactProvider,
-    ) -> Result<BuildRequirements> {
-        let dispatch = BuildDispatch::new(self, artifacts);
-        let session = Box::pin(Session::set_up(&dispatch, SessionRequest::from(&request))).await?;
-        Ok(session.into_wanted())
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    pub(crate) fn interpreter(&self) -> &Interpreter {
+        &self.interpreter
+    }
+
+    pub(crate) fn shared_environment(&self) -> Option<&PythonEnvironment> {
+        self.shared_environment.as_ref()
+    }
+
+    pub(crate) fn is_isolated(&self) -> bool {
+        self.shared_environment.is_none()
+    }
+
+    pub(crate) fn config_settings(&self) -> &ConfigSettings {
+        &self.config_settings
+    }
+
+    pub(crate) fn package_settings(&self) -> &PackageConfigSettings {
+        &self.package_settings
+    }
+
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    pub(crate) fn arena(&self) -> &BuildArena<Session> {
+        &self.arena
+    }
+
+    /// Compiles the bytecode of unpacked wheels, each once.
+    pub(crate) async fn compile(&self, unpacked: &[CachedDist]) {
+        let compiled = self
+            .bytecode
+            .compile(unpacked, &self.interpreter, &self.cache);
+        compiled.await;
+    }
+
+    /// Records that the wheel of `label` could not be built.
+    pub(crate) fn record_failure(&self, label: &str, error: &Error) {
+        let mut failures = self.failures.lock().expect("no panic while locked");
+        failures.insert(label.to_owned(), error.to_shared());
     }
 }

@@ -1,4 +1,4 @@
-//! The calls to one back end for one source (PEP 517), in an environment that has what it requires.
+//! The calls of one build backend for one source (PEP 517).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -7,23 +7,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use uv_distribution_types::Requirement;
+use uv_distribution_types::{CachedDist, Requirement};
 use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::{Wait, seconds};
 use wheelhouse_types::request::Confinement;
 use wheelhouse_types::{Distribution, Error, Event, Kind, Observer, Result, toml_reader};
 
-use super::BuildRequest;
+use super::build_system::{BuildSystem, build_requirements, project_text};
+use super::constraints::Builder;
 use super::environment::BuildEnvironment;
-use crate::build::build_system::{Backend, build_requirements, project_text};
-use crate::build::constraints::Builder;
-use crate::build::hook::{self, Call};
-use crate::build::requirements::BuildRequirements;
-use crate::dispatch::BuildDispatch;
-use crate::error::Failures;
-use crate::index::lenient_pages::Oddities;
-use crate::state::EngineState;
+use super::hook::{self, Call};
+use super::requirements::BuildRequirements;
+use super::{BuildRequest, BuildState, Failures};
+use crate::error::EngineError;
+use crate::index::lenient_pages::SkippedFiles;
 
 impl From<&BuildRequest<'_>> for SessionRequest {
     fn from(request: &BuildRequest<'_>) -> Self {
@@ -39,74 +37,53 @@ impl From<&BuildRequest<'_>> for SessionRequest {
     }
 }
 
-/// The time that something may take before a build is said to wait for it.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// The time after which a build is reported to wait.
+const WAIT_NOTICE: Duration = Duration::from_millis(200);
 
 pub(crate) struct SessionRequest {
     pub(crate) label: String,
     pub(crate) builder: Option<Builder>,
     pub(crate) tree: PathBuf,
-    /// The Git checkout that the tree is (in), if it is in one: it belongs to the cache, so the hooks
-    /// get a copy.
+    /// The Git checkout with the tree, if any. It belongs to the cache, so the hooks get a copy.
     pub(crate) checkout: Option<PathBuf>,
 }
 
-/// The calls to one back end for one source.
+/// The calls of one build backend for one source.
 pub(crate) struct Session {
     label: String,
     tree: PathBuf,
-    backend: Backend,
+    backend: BuildSystem,
     settings: Value,
     environment: BuildEnvironment,
-    /// The build requirements as they are declared and reported.
-    wanted: BuildRequirements,
-    /// What is installed in the environment, sorted by name.
+    /// The static and reported build requirements.
+    declared: BuildRequirements,
+    /// The distributions in the environment, sorted by name.
     requirements: Vec<Distribution>,
     metadata_directory: Option<PathBuf>,
     jobs: Arc<Semaphore>,
-    /// The job that setting up leaves to the hook that follows.
+    /// The job for the next hook.
     job: Mutex<Option<OwnedSemaphorePermit>>,
     timeout: Duration,
     confinement: Option<Arc<Confinement>>,
     log: PathBuf,
     failures: Failures,
-    oddities: Oddities,
-    /// Whether no wheel is built for the metadata alone, if the sdist has some.
-    is_spared: bool,
+    skipped: SkippedFiles,
+    /// Whether to use the metadata of the sdist rather than to build a wheel for it.
+    skips_metadata_build: bool,
     observer: Arc<dyn Observer>,
-    /// The time that this build has worked so far, without waiting.
+    /// The duration of this build so far, without waiting.
     worked: Mutex<Duration>,
 }
 
 impl Session {
-    /// Makes the build environment: the static build requirements first, then those that the back
-    /// end reports.
-    pub(crate) async fn set_up(
-        dispatch: &BuildDispatch<'_>,
+    /// Creates the environment, without requirements.
+    pub(crate) fn open(
+        state: &BuildState,
         request: SessionRequest,
+        skips_metadata_build: bool,
     ) -> Result<Self> {
-        let mut session = Self::open(dispatch.state, request)?;
-        session.is_spared = dispatch.artifacts.skips_metadata_build(&session.tree);
-        if dispatch.state.shared_environment.is_some() {
-            return Ok(session);
-        }
-        session.require(dispatch, Vec::new()).await?;
-        let job = session.job().await;
-        let reported = session.reported_requirements().await?;
-        let is_new = |requirement| !session.backend.requires.contains(requirement);
-        if reported.iter().any(is_new) {
-            // What is required may have to be built, which takes a job.
-            drop(job);
-            session.require(dispatch, reported).await?;
-        } else {
-            session.keep(job);
-        }
-        Ok(session)
-    }
-
-    fn open(state: &EngineState, request: SessionRequest) -> Result<Self> {
         let failed = || format!("failed to build {}", request.label);
-        let backend = Backend::read(&request.tree).context(Kind::Build, failed)?;
+        let backend = BuildSystem::read(&request.tree).context(Kind::Build, failed)?;
         let begun = Instant::now();
         let environment = BuildEnvironment::create(state, &request.label)?;
         let tree = match &request.checkout {
@@ -127,38 +104,42 @@ impl Session {
             tree,
             backend,
             environment,
-            wanted: BuildRequirements {
+            declared: BuildRequirements {
                 builder: request.builder,
                 requirements: Vec::new(),
             },
             requirements: Vec::new(),
             metadata_directory: None,
-            jobs: state.concurrency.builds_semaphore.clone(),
+            jobs: Arc::clone(&state.jobs),
             job: Mutex::default(),
-            timeout: state.request.building.timeout,
-            confinement: state.request.building.confinement.clone(),
-            failures: state.failures.clone(),
-            oddities: state.pages.oddities.clone(),
-            is_spared: false,
+            timeout: state.timeout,
+            confinement: state.confinement.clone(),
+            failures: Arc::clone(&state.failures),
+            skipped: state.skipped.clone(),
+            skips_metadata_build,
             observer: Arc::clone(&state.observer),
             worked: Mutex::new(begun.elapsed()),
         })
     }
 
-    /// The time that the build has worked, without waiting for a job or for its requirements.
-    pub(super) fn worked(&self) -> Duration {
+    /// Returns the duration of the build, without waiting for a job or for its requirements.
+    pub(crate) fn worked(&self) -> Duration {
         *self.worked.lock().expect("no panic while locked")
     }
 
-    /// Counts the time since `begun` as work.
+    /// Adds the time since `begun` to the duration.
     fn count(&self, begun: Instant) {
         *self.worked.lock().expect("no panic while locked") += begun.elapsed();
     }
 
-    /// Does `work`, and tells that the build waits for it if it does.
-    async fn wait<T>(&self, wait: impl FnOnce() -> Wait, work: impl Future<Output = T>) -> T {
+    /// Awaits `work`, and reports that the build waits if that takes long.
+    pub(crate) async fn wait<T>(
+        &self,
+        wait: impl FnOnce() -> Wait,
+        work: impl Future<Output = T>,
+    ) -> T {
         let mut work = std::pin::pin!(work);
-        if let Ok(done) = tokio::time::timeout(PATIENCE, &mut work).await {
+        if let Ok(done) = tokio::time::timeout(WAIT_NOTICE, &mut work).await {
             return done;
         }
         self.observer.observe(&Event::BuildWaiting {
@@ -168,60 +149,61 @@ impl Session {
         work.await
     }
 
-    /// What the environment held, sorted by name.
-    pub(super) fn into_requirements(self) -> Vec<Distribution> {
+    /// Returns the distributions in the environment, sorted by name.
+    pub(crate) fn into_requirements(self) -> Vec<Distribution> {
         self.requirements
     }
 
-    /// The build requirements as they were declared and reported.
-    pub(super) fn into_wanted(self) -> BuildRequirements {
-        self.wanted
+    /// Returns the static and reported build requirements.
+    pub(crate) fn into_declared(self) -> BuildRequirements {
+        self.declared
     }
 
-    /// Installs the static build requirements and `more`, and ends with a job in hand.
-    async fn require(
+    /// Sets the requirements to the static ones and `more`, and returns them.
+    pub(crate) fn require(&mut self, more: Vec<Requirement>) -> BuildRequirements {
+        let requirements = &mut self.declared.requirements;
+        requirements.clone_from(&self.backend.requires);
+        requirements.extend(more);
+        self.declared.clone()
+    }
+
+    /// Returns whether the source declares all of `requirements`.
+    pub(crate) fn are_declared(&self, requirements: &[Requirement]) -> bool {
+        let mut requirements = requirements.iter();
+        requirements.all(|requirement| self.backend.requires.contains(requirement))
+    }
+
+    /// Installs the build requirements, and keeps the job for the next hook.
+    pub(crate) async fn install(
         &mut self,
-        dispatch: &BuildDispatch<'_>,
-        more: Vec<Requirement>,
+        state: &BuildState,
+        unpacked: Vec<CachedDist>,
+        resolved: Vec<Distribution>,
     ) -> Result<()> {
-        let label = self.label.clone();
-        let failed = || format!("failed to build {label}");
-        let wanted = &mut self.wanted.requirements;
-        wanted.clone_from(&self.backend.requires);
-        wanted.extend(more);
-        let mut wheels = Vec::new();
-        if !self.wanted.is_empty() {
-            let unknown = || Wait::Requirements {
-                packages: Vec::new(),
-            };
-            let settled = Box::pin(dispatch.settle(&self.wanted, &dispatch.state.host));
-            let settled = self.wait(unknown, settled).await;
-            let mut settled = settled.context(Kind::Build, failed)?;
-            settled.sort_by(|one, other| one.name.cmp(&other.name));
-            let packages = || Wait::Requirements {
-                packages: settled.iter().map(ToString::to_string).collect(),
-            };
-            let made = self
-                .wait(packages, dispatch.artifacts.wheels(&settled))
-                .await;
-            wheels = made.context(Kind::Build, failed)?;
-            self.requirements = settled;
+        tracing::debug!(
+            package = self.label,
+            requirements = ?resolved.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "installing the build requirements"
+        );
+        if !resolved.is_empty() {
+            self.requirements = resolved;
         }
-        let unpacked = dispatch
-            .unpack(&wheels)
-            .await
-            .context(Kind::Build, failed)?;
         let job = self.job().await;
         let begun = Instant::now();
-        let installed = self.environment.install(dispatch.state, unpacked).await;
+        let installed = self.environment.install(state, unpacked).await;
         self.count(begun);
-        installed.context(Kind::Build, failed)?;
+        installed?;
         self.keep(job);
         Ok(())
     }
 
-    /// The job that is at hand, or the next that is free.
-    async fn job(&self) -> OwnedSemaphorePermit {
+    /// Returns the message of a failure.
+    pub(crate) fn failed(&self) -> String {
+        format!("failed to build {}", self.label)
+    }
+
+    /// Returns the kept job, or waits for a free one.
+    pub(crate) async fn job(&self) -> OwnedSemaphorePermit {
         let at_hand = self.job.lock().expect("no panic while locked").take();
         match at_hand {
             Some(job) => job,
@@ -232,19 +214,20 @@ impl Session {
         }
     }
 
-    /// Keeps `job` for what follows.
-    fn keep(&self, job: OwnedSemaphorePermit) {
+    /// Keeps `job` for the next hook.
+    pub(crate) fn keep(&self, job: OwnedSemaphorePermit) {
         *self.job.lock().expect("no panic while locked") = Some(job);
     }
 
-    async fn reported_requirements(&self) -> Result<Vec<Requirement>> {
+    /// Returns the requirements that the backend reports.
+    pub(crate) async fn reported_requirements(&self) -> Result<Vec<Requirement>> {
         let arguments = vec![self.settings.clone()];
         let Some(value) = self.call("get_requires_for_build_wheel", arguments).await? else {
             return Ok(Vec::new());
         };
         let texts: Vec<String> = serde_json::from_value(value).context(Kind::Build, || {
             format!(
-                "`get_requires_for_build_wheel` of {} returned no list",
+                "`get_requires_for_build_wheel` of {} did not return a list",
                 self.backend.name
             )
         })?;
@@ -252,7 +235,8 @@ impl Session {
         build_requirements(&texts).context(Kind::Build, failed)
     }
 
-    pub(super) async fn build_wheel(&self, wheel_directory: &Path) -> Result<String> {
+    /// Builds the wheel and returns its file name.
+    pub(crate) async fn build_wheel(&self, wheel_directory: &Path) -> Result<String> {
         fs_err::create_dir_all(wheel_directory)
             .context(Kind::Build, || format!("failed to build {}", self.label))?;
         let arguments = vec![
@@ -263,18 +247,18 @@ impl Session {
         let _job = self.job().await;
         let value = self.call("build_wheel", arguments).await?;
         let filename = value.as_ref().and_then(Value::as_str).unwrap_or_default();
-        // A path may lead anywhere; a name is that of a file where it was asked to be.
+        // A path could lead out of the directory.
         let is_name = Path::new(filename).file_name() == Some(OsStr::new(filename));
         if !is_name || !wheel_directory.join(filename).is_file() {
             return Err(Error::new(
                 Kind::Build,
                 format!(
-                    "failed to build {}: `build_wheel` of {} left no wheel",
+                    "failed to build {}: `build_wheel` of {} did not create a wheel",
                     self.label, self.backend.name
                 ),
             ));
         }
-        // A log is kept for what failed.
+        // The logs of failed builds are kept.
         let _ = fs_err::remove_file(&self.log);
         Ok(filename.to_owned())
     }
@@ -297,17 +281,17 @@ impl Session {
         Ok(self.metadata_directory.clone())
     }
 
-    /// The metadata that the sdist was published with, in a directory as the hook makes it.
+    /// Returns a directory with the metadata of the sdist, as the hook would create it.
     fn published_metadata(&self) -> Option<PathBuf> {
         let directory = self.environment.directory().join("published.dist-info");
         fs_err::create_dir_all(&directory).ok()?;
         fs_err::copy(self.tree.join("PKG-INFO"), directory.join("METADATA")).ok()?;
-        self.oddities.spared(&self.label);
+        self.skipped.metadata_build(&self.label);
         Some(directory)
     }
 
-    /// Hatch does not keep its promise that prepared metadata is that of the wheel when build hooks
-    /// decide on the dependencies; it says so to pip by the name of the process.
+    /// Returns whether the metadata that Hatch prepares may differ from that of the wheel, because build hooks determine the
+    /// dependencies.
     fn has_dynamic_hatch_metadata(&self) -> bool {
         self.backend.name == "hatchling.build"
             && project_text(&self.tree.join("pyproject.toml"))
@@ -324,7 +308,7 @@ impl Session {
                 })
     }
 
-    /// Calls `hook`; whoever calls has a job.
+    /// Calls `hook`. The caller holds a job.
     async fn call(&self, hook: &'static str, arguments: Vec<Value>) -> Result<Option<Value>> {
         let begun = Instant::now();
         let value = Call {
@@ -371,8 +355,8 @@ fn copy_checkout(from: &Path, into: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The PEP 517 settings for one package: its own win over those for all.
-fn settings(engine: &EngineState, builder: Option<&Builder>) -> Value {
+/// Returns the PEP 517 settings of one package: its own take precedence over the general ones.
+fn settings(engine: &BuildState, builder: Option<&Builder>) -> Value {
     let general = engine.config_settings.clone();
     let merged = match builder.and_then(|builder| engine.package_settings.get(&builder.name)) {
         Some(own) => own.clone().merge(general),
@@ -381,20 +365,24 @@ fn settings(engine: &EngineState, builder: Option<&Builder>) -> Value {
     serde_json::to_value(merged).unwrap_or_default()
 }
 
-/// uv's own calls, for the metadata of sources and for build requirements that are sdists.
+/// Called by uv, for the metadata of sources.
 impl SourceBuildTrait for Session {
     async fn metadata(&mut self) -> Result<Option<PathBuf>, AnyErrorBuild> {
         let mut prepared = self.prepare_metadata().await;
-        if self.is_spared && matches!(prepared, Ok(None)) {
+        if self.skips_metadata_build && matches!(prepared, Ok(None)) {
             prepared = Ok(self.published_metadata());
         }
-        prepared.map_err(|error| self.failures.keep(error).into())
+        prepared.map_err(|error| EngineError::new(error).into())
     }
 
     async fn wheel<'a>(&'a self, wheel_dir: &'a Path) -> Result<String, AnyErrorBuild> {
-        // Only the metadata is wanted; what failed after an hour need not do so twice.
-        if let Some(error) = self.failures.earlier_build(&self.label) {
-            return Err(self.failures.keep(error).into());
+        // The wheel is built for its metadata only. A failed build is not repeated.
+        let failure = {
+            let failures = self.failures.lock().expect("no panic while locked");
+            failures.get(&self.label).map(Error::to_shared)
+        };
+        if let Some(error) = failure {
+            return Err(EngineError::new(error).into());
         }
         let wheel_dir = std::path::absolute(wheel_dir)
             .context(Kind::Build, || format!("failed to build {}", self.label));
@@ -402,6 +390,6 @@ impl SourceBuildTrait for Session {
             Ok(wheel_dir) => self.build_wheel(&wheel_dir).await,
             Err(error) => Err(error),
         };
-        built.map_err(|error| self.failures.keep(error).into())
+        built.map_err(|error| EngineError::new(error).into())
     }
 }

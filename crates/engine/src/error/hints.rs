@@ -1,24 +1,30 @@
-//! What to do about failures of the disk and the network, where uv leaves only words of them.
+//! Hints for failures of the disk and the network.
 //!
-//! Responsible for knowing them by these words, which are the operating system's and the libraries'.
-//! Never replaces advice that an error has already.
+//! Errors of this process are recognized by their types, those of Git by its output, which is all that it gives.
 
+use std::error::Error as StdError;
+use std::io;
+
+use uv_client::ErrorKind;
+use wheelhouse_transport::error_chain;
 use wheelhouse_types::Error;
 
-/// What the operating system calls a disk without room.
-const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+const FREE_SPACE: &str =
+    "Free some space there (`wheelhouse cache prune`), or name another place with --cache-dir.";
+const MORE_TIME: &str = "Allow the server more time with --timeout SECONDS, or try again later.";
+const CHECK_REDIRECTS: &str =
+    "The response is not an index page; check whether the server redirects in a loop.";
 
-/// Words of failures and what to do then; the first that fits counts. Those about the network are Git's: what our own
-/// clients meet is an [`Unreachable`](wheelhouse_transport::Unreachable).
-const REMEDIES: [(&[&str], &str); 7] = [
+/// Parts of Git's messages, each with a hint; the first match counts.
+const GIT_HINTS: [(&[&str], &str); 6] = [
     (
-        &FULL,
-        "Free some space there (`wheelhouse cache prune`), or name another place with --cache-dir.",
+        &["No space left on device", "Disk quota exceeded"],
+        FREE_SPACE,
     ),
     (
         &[
             "certificate verification failed",
-            "certificate inputs",
+            "certificate problem",
             "certificate subject name",
         ],
         "Name the certificates to trust with --cert FILE, or the host with --trusted-host.",
@@ -29,16 +35,11 @@ const REMEDIES: [(&[&str], &str); 7] = [
             "wrong version number",
             "packet length",
         ],
-        "The server does not speak TLS at that port: is it an `http:` URL?",
-    ),
-    // What uv makes of a redirect that it does not follow any more.
-    (
-        &["Missing `Content-Type` header"],
-        "That is no index page; the server may redirect in a circle.",
+        "The server does not use TLS at that port; check whether it is an `http:` URL.",
     ),
     (
         &["Could not resolve host"],
-        "Check how the host is spelt, and the network. A proxy is named with --proxy or HTTPS_PROXY.",
+        "Check the spelling of the host, and the network. Name a proxy with --proxy or HTTPS_PROXY.",
     ),
     (
         &[
@@ -49,27 +50,60 @@ const REMEDIES: [(&[&str], &str); 7] = [
         ],
         "Check that the server is up at this port. If a proxy is in use (--proxy, HTTPS_PROXY), check that, too.",
     ),
-    (
-        &["timed out", "timeout"],
-        "Give the server more time with --timeout SECONDS, or try again later.",
-    ),
+    (&["timed out", "timeout"], MORE_TIME),
 ];
 
-/// Whether `text`, of an error and its causes, tells of a full disk.
-pub(crate) fn is_full(text: &str) -> bool {
-    FULL.iter().any(|words| text.contains(words))
+/// Returns the hint for a failure of Git with this `message`.
+pub(super) fn git_hint(message: &str) -> Option<&'static str> {
+    let mut hints = GIT_HINTS.iter();
+    hints.find_map(|(parts, hint)| {
+        let mut parts = parts.iter();
+        parts.any(|part| message.contains(part)).then_some(*hint)
+    })
 }
 
-/// What to do about the failure that `text` tells of, if it is a known one.
-pub(crate) fn remedy(text: &str) -> Option<&'static str> {
-    let fits = |words: &&(&[&str], &str)| words.0.iter().any(|words| text.contains(words));
-    REMEDIES.iter().find(fits).map(|(_, remedy)| *remedy)
+/// Returns whether `error` is due to a full disk or an exhausted quota.
+pub(crate) fn is_storage_full(error: &(dyn StdError + 'static)) -> bool {
+    io_kinds(error).any(|kind| {
+        matches!(
+            kind,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    })
 }
 
-/// Says what to do, if that is known and `error` does not say so itself.
-pub(crate) fn with_remedy(error: Error) -> Error {
-    match remedy(&error.display_chain()) {
-        Some(remedy) if error.hint().is_none() => error.with_hint(remedy),
+fn io_kinds(error: &(dyn StdError + 'static)) -> impl Iterator<Item = io::ErrorKind> {
+    let errors = error_chain(error).into_iter();
+    errors.filter_map(|error| Some(error.downcast_ref::<io::Error>()?.kind()))
+}
+
+/// Returns the hint for a failure of the disk or the network in the chain of `error`.
+pub(crate) fn io_hint(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    let chain = error_chain(error);
+    let has_no_content_type = chain.iter().any(|error| {
+        let client = error.downcast_ref::<uv_client::Error>();
+        let kind = client.map(uv_client::Error::kind);
+        let kind = kind.or_else(|| error.downcast_ref::<ErrorKind>());
+        matches!(kind, Some(ErrorKind::MissingContentType(_)))
+    });
+    let timed_out = io_kinds(error).any(|kind| kind == io::ErrorKind::TimedOut)
+        || chain.iter().any(|error| {
+            let request = error.downcast_ref::<reqwest::Error>();
+            request.is_some_and(reqwest::Error::is_timeout)
+        });
+    if is_storage_full(error) {
+        Some(FREE_SPACE)
+    } else if has_no_content_type {
+        Some(CHECK_REDIRECTS)
+    } else {
+        timed_out.then_some(MORE_TIME)
+    }
+}
+
+/// Adds a hint to `error` if it has none and its cause is a known failure of the disk or the network.
+pub(crate) fn with_io_hint(error: Error) -> Error {
+    match io_hint(&error) {
+        Some(hint) if error.hint().is_none() => error.with_hint(hint),
         _ => error,
     }
 }
@@ -80,14 +114,23 @@ mod tests {
     use wheelhouse_types::Kind;
 
     #[test]
-    fn known_failures_without_advice_get_some() {
-        let failure = |words: &str| Error::new(Kind::Fetch, "a").caused_by(words);
-        let hint = |error: Error| with_remedy(error).hint().map(ToOwned::to_owned);
-        let full = || failure("No space left on device (os error 28)");
-        assert!(hint(full()).is_some_and(|hint| hint.contains("--cache-dir")));
+    fn adds_hint_to_io_failure_without_one() {
+        let failure = |kind| Error::new(Kind::Fetch, "a").caused_by(io::Error::from(kind));
+        let hint = |error| with_io_hint(error).hint().map(ToOwned::to_owned);
+        let full = || failure(io::ErrorKind::StorageFull);
+        assert_eq!(hint(full()).as_deref(), Some(FREE_SPACE));
         assert_eq!(hint(full().with_hint("Own.")).as_deref(), Some("Own."));
-        let refused = failure("server certificate verification failed. CAfile: none");
-        assert!(hint(refused).is_some_and(|hint| hint.contains("--cert")));
-        assert_eq!(hint(failure("b")), None);
+        assert_eq!(
+            hint(failure(io::ErrorKind::TimedOut)).as_deref(),
+            Some(MORE_TIME)
+        );
+        assert_eq!(hint(failure(io::ErrorKind::NotFound)), None);
+    }
+
+    #[test]
+    fn recognizes_messages_of_git() {
+        let refused = "server certificate verification failed. CAfile: none";
+        assert!(git_hint(refused).is_some_and(|hint| hint.contains("--cert")));
+        assert_eq!(git_hint("repository not found"), None);
     }
 }

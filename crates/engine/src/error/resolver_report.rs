@@ -1,4 +1,4 @@
-//! uv's hints and explanations, in target_env of our options and legible.
+//! uv's hints and explanations, in target_env of our options and insert_operators.
 //!
 //! Responsible for the names of options, for plain text, for where requirements are written, and for
 //! what to do where uv has no hint.
@@ -10,7 +10,7 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::{COMMAND_LINE, Requirement};
 use wheelhouse_types::requirement::{Named, named};
 
-/// uv's options and ours, which mean the same; the longer ones first.
+/// Phrases of uv and their replacements; the longer ones first.
 const OPTIONS: [(&str, &str); 9] = [
     (
         "Consider using `exclude-newer-package` to override the cutoff for this package.",
@@ -29,22 +29,21 @@ const OPTIONS: [(&str, &str); 9] = [
     ("`--python-version`", "`--python`"),
 ];
 
-/// The hint without colours, naming options that there are.
-pub(crate) fn translated(hint: &str) -> String {
+/// Returns the hint without colors, with the options of this program.
+pub(crate) fn rename_options(hint: &str) -> String {
     let mut text = plain(hint);
     for (theirs, ours) in OPTIONS {
         text = text.replace(theirs, ours);
     }
-    // What is left of a package's mode.
+    // The rest of uv's option for one package.
     text.replace("=allow`", "`")
 }
 
-/// How many lines are named at most.
-const PLACES: usize = 8;
+/// The maximum number of requirements that are named.
+const ORIGINS: usize = 8;
 
-/// Where those of `lines` are written that are about one of the packages `names`; nothing where the
-/// user can see them all on the command line.
-pub(crate) fn places<'a>(
+/// Returns a sentence with the origins of the `lines` about the packages `names`, unless all of them are on the command line.
+pub(crate) fn requirement_origins<'a>(
     lines: impl IntoIterator<Item = &'a Requirement>,
     names: &[&str],
 ) -> Option<String> {
@@ -59,17 +58,17 @@ pub(crate) fn places<'a>(
     if about.iter().all(|line| line.origin == COMMAND_LINE) {
         return None;
     }
-    let left_out = about.len().saturating_sub(PLACES);
+    let left_out = about.len().saturating_sub(ORIGINS);
     let place = |line: &&Requirement| format!("`{}` in {}", redacted(&line.text), line.origin);
-    let mut places: Vec<_> = about.iter().take(PLACES).map(place).collect();
+    let mut requirement_origins: Vec<_> = about.iter().take(ORIGINS).map(place).collect();
     if left_out > 0 {
-        places.push(format!("and {left_out} more"));
+        requirement_origins.push(format!("and {left_out} more"));
     }
-    Some(format!("You require {}.", places.join(", ")))
+    Some(format!("You require {}.", requirement_origins.join(", ")))
 }
 
-/// What to do about a `report` of uv's, by what it says.
-const NEXT_STEPS: [(&str, &str); 4] = [
+/// Phrases in a report of uv, each with a hint.
+const HINTS: [(&str, &str); 4] = [
     (
         "requires Python",
         "Name a Python that it is for with --python, or allow other versions.",
@@ -91,19 +90,19 @@ const NEXT_STEPS: [(&str, &str); 4] = [
 const COMPROMISE: &str =
     "Loosen one of these requirements, or replace what a package requires with --override.";
 
-/// What to do about a resolution that failed as `report` says.
-pub(crate) fn next_step(report: &str) -> &'static str {
-    let step = NEXT_STEPS.iter().find(|(said, _)| report.contains(said));
+/// Returns the hint for a failed resolution with this `report`.
+pub(crate) fn hint_for(report: &str) -> &'static str {
+    let step = HINTS.iter().find(|(said, _)| report.contains(said));
     step.map_or(COMPROMISE, |(_, step)| step)
 }
 
-/// What uv says before a package and a version, with nothing between the two.
+/// The phrase of uv before a package and a version, which it joins without an operator.
 const NO_VERSION: &str = "there is no version of ";
 
-/// The words of uv about a package that no index has.
+/// The phrase of uv about a package that no index has.
 pub(crate) const NOT_FOUND: &str = "was not found in the package registry";
 
-/// Returns whether `report` says that there is not the version of the package `name` that is wanted.
+/// Returns whether `report` states that the required version of the package `name` does not exist.
 pub(crate) fn lacks_version(report: &str, name: &str) -> bool {
     let mut missing = report.split(NO_VERSION).skip(1);
     missing.any(|missing| {
@@ -112,18 +111,18 @@ pub(crate) fn lacks_version(report: &str, name: &str) -> bool {
     })
 }
 
-/// Returns whether `report` says that the package `name` has no version that is wanted, or none at all.
+/// Returns whether `report` states that the package `name` has no required version, or none at all.
 pub(crate) fn lacks_files(report: &str, name: &str) -> bool {
     lacks_version(report, name)
         || report.contains(&format!("there are no versions of {name} "))
         || report.contains(&format!("{name} was not found"))
 }
 
-/// The largest number of versions that are listed.
+/// The maximum number of versions that are named.
 const VERSIONS: usize = 6;
 
-/// The `versions` that there are of the package `name`, the newest first; nothing where there is none.
-pub(crate) fn listed(name: &str, versions: &BTreeSet<Version>) -> Option<String> {
+/// Returns a sentence with the `versions` of the package `name`, the newest first, if there are any.
+pub(crate) fn available_versions(name: &str, versions: &BTreeSet<Version>) -> Option<String> {
     let newest = versions.iter().rev().take(VERSIONS);
     let newest: Vec<String> = newest.map(ToString::to_string).collect();
     let more = match versions.len().saturating_sub(VERSIONS) {
@@ -140,9 +139,9 @@ pub(crate) fn listed(name: &str, versions: &BTreeSet<Version>) -> Option<String>
     }
 }
 
-/// `report` with `==` between each of the packages `names` and the one version that it has not, and
-/// without the markers behind packages, which are true of the target.
-pub(crate) fn legible(report: &str, names: &[&str]) -> String {
+/// Returns `report` with `==` between each of the packages `names` and a missing version, and without the markers behind
+/// packages, which all apply to the target.
+pub(crate) fn insert_operators(report: &str, names: &[&str]) -> String {
     let report = without_markers(report);
     let mut parts = report.split(NO_VERSION);
     let first = parts.next().unwrap_or_default().to_owned();
@@ -154,7 +153,7 @@ pub(crate) fn legible(report: &str, names: &[&str]) -> String {
     })
 }
 
-/// `six` for `six{sys_platform == 'linux'}`.
+/// Returns `six` for `six{sys_platform == 'linux'}`.
 fn without_markers(report: &str) -> String {
     let mut parts = report.split('{');
     let first = parts.next().unwrap_or_default().to_owned();
@@ -166,7 +165,7 @@ fn without_markers(report: &str) -> String {
     })
 }
 
-/// Where the version begins in `part`, if it begins with the package `name` and any extra.
+/// Returns the position of the version in `part`, which begins with the package `name` and any extra.
 fn version_start(part: &str, name: &str) -> Option<usize> {
     let rest = part.strip_prefix(name)?;
     let rest = match rest.strip_prefix('[') {
@@ -177,7 +176,7 @@ fn version_start(part: &str, name: &str) -> Option<usize> {
     is_version.then_some(part.len() - rest.len())
 }
 
-/// `text` without the escape sequences that colour it.
+/// Returns `text` without color escape sequences.
 fn plain(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -191,20 +190,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_that_is_not_there_is_told_from_its_package() {
+    fn inserts_operator_before_missing_version() {
         let report =
             "Because there is no version of h1199.1 and there is no version of six[a]2, no.";
         let expected =
             "Because there is no version of h11==99.1 and there is no version of six[a]==2, no.";
-        assert_eq!(legible(report, &["six", "h11"]), expected);
+        assert_eq!(insert_operators(report, &["six", "h11"]), expected);
         let marked = "Because a{sys_platform == 'linux'}<2 and b[c]{extra == 'x'} {that}";
-        assert_eq!(legible(marked, &[]), "Because a<2 and b[c] {that}");
+        assert_eq!(insert_operators(marked, &[]), "Because a<2 and b[c] {that}");
         let other = "there is no version of other1, there are no versions of six";
-        assert_eq!(legible(other, &["six"]), other);
+        assert_eq!(insert_operators(other, &["six"]), other);
     }
 
     #[test]
-    fn lines_are_told_with_their_places() {
+    fn names_origins_of_requirements() {
         let line = |text: &str, origin: &str| Requirement {
             text: text.to_owned(),
             origin: origin.to_owned(),
@@ -218,37 +217,37 @@ mod tests {
             line("six @ https://user:secret@host/six.whl", "c.txt:1"),
         ];
         assert_eq!(
-            places(&lines, &["six"]).unwrap(),
+            requirement_origins(&lines, &["six"]).unwrap(),
             "You require `six==1` in r.txt:1, `Six[x]<1` in the command line, \
              `six @ https://****@host/six.whl` in c.txt:1."
         );
-        assert_eq!(places(&lines[2..3], &["six"]), None);
+        assert_eq!(requirement_origins(&lines[2..3], &["six"]), None);
         let many: Vec<_> = (0..10)
             .map(|number| line("six", &format!("r.txt:{number}")))
             .collect();
         assert!(
-            places(&many, &["six"])
+            requirement_origins(&many, &["six"])
                 .unwrap()
                 .ends_with("`six` in r.txt:7, and 2 more.")
         );
     }
 
     #[test]
-    fn versions_are_listed_from_the_newest_on() {
+    fn lists_newest_versions_first() {
         let versions = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        assert_eq!(listed("six", &versions(&[])), None);
-        let only = listed("six", &versions(&["1.0"])).unwrap();
+        assert_eq!(available_versions("six", &versions(&[])), None);
+        let only = available_versions("six", &versions(&["1.0"])).unwrap();
         assert_eq!(only, "The only version of six is 1.0.");
         let all = versions(&["1.9", "1.10", "1.8", "1.7", "1.6", "1.5", "1.4", "1.3rc1"]);
         let expected = "The versions of six are 1.10, 1.9, 1.8, 1.7, 1.6, 1.5 and 2 older ones.";
-        assert_eq!(listed("six", &all).unwrap(), expected);
+        assert_eq!(available_versions("six", &all).unwrap(), expected);
         let report =
             "Because there is no version of six-more==2 and there is no version of h11[a]==2";
         assert!(lacks_version(report, "h11") && !lacks_version(report, "six"));
     }
 
     #[test]
-    fn there_is_always_something_to_do() {
+    fn every_report_has_hint() {
         for (report, word) in [
             ("six was not found in the package registry", "spelt"),
             (
@@ -261,24 +260,24 @@ mod tests {
                 "Loosen",
             ),
         ] {
-            assert!(next_step(report).contains(word), "{report}");
+            assert!(hint_for(report).contains(word), "{report}");
         }
     }
 
     #[test]
-    fn hints_name_our_options_without_colours() {
+    fn renames_options_and_removes_colors() {
         let hint = "not for `\u{1b}[36mbeta\u{1b}[39m` (try: `\u{1b}[32m--prerelease-package beta=allow\u{1b}[39m`)";
         let expected = "not for `beta` (try: `--all-releases beta`)";
-        assert_eq!(translated(hint), expected);
+        assert_eq!(rename_options(hint), expected);
         assert_eq!(
-            translated("use `--prerelease=allow` or `--no-build`"),
+            rename_options("use `--prerelease=allow` or `--no-build`"),
             "use `--all-releases :all:` or `--only-binary :all:`"
         );
         let newer = "`six` was filtered by `exclude-newer` to only include packages uploaded before \
             2020. Consider using `exclude-newer-package` to override the cutoff for this package.";
-        let told = translated(newer);
-        assert!(told.contains("`--exclude-newer`"), "{told}");
-        assert!(told.ends_with("are left out, too."), "{told}");
-        assert_eq!(translated("nothing to say"), "nothing to say");
+        let renamed = rename_options(newer);
+        assert!(renamed.contains("`--exclude-newer`"), "{renamed}");
+        assert!(renamed.ends_with("are left out, too."), "{renamed}");
+        assert_eq!(rename_options("nothing to say"), "nothing to say");
     }
 }

@@ -23,13 +23,13 @@ pub(crate) fn is_wheel_of(filename: &str, package: &PackageName) -> Option<bool>
 
 /// The wheels on a page, judged by the package that its URL names. A page may be redirected to a URL that names nothing, so
 /// they are foreign only beside one of that package.
-pub(crate) struct Judge {
+pub(crate) struct ForeignWheels {
     package: Option<PackageName>,
     has_own: bool,
     has_foreign: bool,
 }
 
-impl Judge {
+impl ForeignWheels {
     pub(crate) fn new(page: &Url) -> Self {
         let mut segments = page.path_segments();
         let last = segments

@@ -1,12 +1,11 @@
-//! Choosing files in uv's stead, where pip takes some that uv passes over:
+//! Choosing the files of a package where uv cannot:
 //!
-//! - wheels for a Python 2 with wide Unicode: uv can read the tag `cp27mu` but not make a set of tags with it;
-//! - [legacy sdists](crate::index::legacy_formats);
-//! - [files that a lock names](crate::index::locked_files) and no index page lists;
-//! - what is on [odd pages](crate::index::local_pages) of this machine.
+//! - wheels for a Python 2 [with wide Unicode](crate::target);
+//! - [legacy sdists](crate::requirements::legacy_sdists);
+//! - [files that a lock names](super::locked_files) and no index page lists;
+//! - the files of [local pages](super::local_pages) that uv rejects.
 //!
-//! Responsible for what of an index page and of `--find-links` is taken then, by the rules that uv has for all
-//! others. Never fetches a page that is not asked for, and never chooses a version.
+//! Applies uv's rules to the pages and the `--find-links` files, and leaves the choice of a version to the resolver.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -20,84 +19,57 @@ use uv_distribution_types::{
 };
 use uv_normalize::PackageName;
 use uv_pep440::Version;
-use uv_platform_tags::{AbiTag, CPythonAbiVariants, TagCompatibility, Tags};
+use uv_platform_tags::TagCompatibility;
 use uv_pypi_types::Yanked;
 use uv_resolver::{FlatDistributions, PackageVersionsResult, VersionMap, VersionsResponse};
 use uv_types::HashStrategy;
 
 use wheelhouse_types::request::IndexStrategy;
 
-use crate::index::foreign_files;
-use crate::index::legacy_formats::is_legacy;
-use crate::index::lenient_pages::is_odd_page;
-use crate::index::local_pages;
-use crate::requirements;
-use crate::state::EngineState;
+use super::IndexState;
+use super::foreign_files;
+use super::lenient_pages::is_malformed_page;
+use super::local_pages;
+use crate::requirements::legacy_sdists::is_legacy;
+use crate::requirements::pinned_version;
 use crate::target::TargetEnvironment;
-
-/// How well `wheel` fits `tags`, which are those of a Python 2 with narrow Unicode, if the Python has wide Unicode.
-pub(crate) fn wide_compatibility(wheel: &WheelFilename, tags: &Tags) -> TagCompatibility {
-    let abi_tags: Vec<AbiTag> = wheel.abi_tags().iter().copied().map(exchanged).collect();
-    tags.compatibility(
-        wheel.python_tags().iter(),
-        abi_tags.iter(),
-        wheel.platform_tags().iter(),
-    )
-}
-
-/// `cp27m` for `cp27mu`, and the other way round.
-fn exchanged(tag: AbiTag) -> AbiTag {
-    let AbiTag::CPython {
-        python_version,
-        mut variant,
-    } = tag
-    else {
-        return tag;
-    };
-    variant.toggle(CPythonAbiVariants::WideUnicode);
-    AbiTag::CPython {
-        python_version,
-        variant,
-    }
-}
 
 type Versions = BTreeMap<Version, PrioritizedDist>;
 
-/// What there is of one package for one search.
+/// The files of one package for one resolution.
 pub(crate) struct LegacyCandidates<'a> {
-    pub(crate) state: &'a EngineState,
+    pub(crate) index: &'a IndexState,
     pub(crate) target_env: &'a TargetEnvironment,
     pub(crate) hasher: &'a HashStrategy,
     pub(crate) build_options: &'a BuildOptions,
     pub(crate) name: &'a PackageName,
-    /// What others require in just one version.
+    /// Requirements of the package that allow one version only.
     pub(crate) pins: Vec<Requirement>,
-    /// Whether an index on this machine has an odd page of it.
-    pub(crate) has_odd_page: bool,
+    /// Whether uv rejects a page of the package that is on this machine.
+    pub(crate) has_malformed_page: bool,
 }
 
 /// The page of one index.
 enum Page {
     Read(MetadataFormat),
-    Odd(local_pages::Files),
+    Lenient(local_pages::Files),
 }
 
 impl LegacyCandidates<'_> {
-    /// The versions on each index, with those of `--find-links`.
-    pub(crate) async fn versions(mut self, is_cached: bool) -> PackageVersionsResult {
-        let state = self.state;
-        self.pins.extend(required(state, self.name));
+    /// Returns the versions on each index, with those of `--find-links`.
+    pub(crate) async fn versions(self, is_cached: bool) -> PackageVersionsResult {
+        let state = self.index;
         let client = if is_cached {
-            &state.cached_client
+            state.clients.cache_only()
         } else {
-            &state.brief_client
+            state.clients.single_attempt()
         };
         let flat = self.flat();
         match self.pages(client).await {
             Ok(pages) => {
                 let listed = pages.iter().filter_map(|(_, page)| match page {
                     Page::Read(page) => Some(page),
-                    Page::Odd(_) => None,
+                    Page::Lenient(_) => None,
                 });
                 let listed = listed
                     .flat_map(|page| state.locked_files.listed(self.name, page))
@@ -112,29 +84,29 @@ impl LegacyCandidates<'_> {
                 Ok(VersionsResponse::Found(maps))
             }
             Err(error) => {
-                let otherwise = match error.kind() {
+                let fallback = match error.kind() {
                     ErrorKind::RemotePackageNotFound(_) => VersionsResponse::NotFound,
                     ErrorKind::NoIndex(_) => VersionsResponse::NoIndex,
                     ErrorKind::Offline(_) => VersionsResponse::Offline,
-                    _ if state.locked_files.has_places(self.name) => {
-                        tracing::debug!("using the places of the lock: {error}");
+                    _ if state.locked_files.has_locations(self.name) => {
+                        tracing::debug!(package = %self.name, %error, "using the locations of the lockfile");
                         VersionsResponse::NotFound
                     }
                     _ => return Err(error),
                 };
                 let versions = self.with_locked(flat, &HashSet::new());
                 if versions.is_empty() {
-                    return Ok(otherwise);
+                    return Ok(fallback);
                 }
                 Ok(VersionsResponse::Found(vec![version_map(versions)]))
             }
         }
     }
 
-    /// The page of each index that has one.
+    /// Returns the page of each index that has one.
     async fn pages(&self, client: &RegistryClient) -> Result<Vec<(IndexUrl, Page)>, Error> {
-        let state = self.state;
-        let slots = &state.concurrency.downloads_semaphore;
+        let state = self.index;
+        let slots = state.clients.downloads();
         let ask = |index| client.simple_detail(self.name, index, &state.capabilities, slots);
         let read = |pages: Vec<(&IndexUrl, MetadataFormat)>| {
             let pages = pages.into_iter();
@@ -142,10 +114,10 @@ impl LegacyCandidates<'_> {
                 .map(|(index, page)| (index.clone(), Page::Read(page)))
                 .collect()
         };
-        if !self.has_odd_page {
+        if !self.has_malformed_page {
             return ask(None).await.map(read);
         }
-        // Those of servers have none, or their index was refused.
+        // An index on a server with a foreign file was rejected before.
         let has_foreign = |pages: &[(&IndexUrl, MetadataFormat)]| {
             let mut pages = pages.iter();
             pages.any(|(_, page)| foreign_files::first(page, self.name).is_some())
@@ -157,25 +129,25 @@ impl LegacyCandidates<'_> {
                 Err(error) if matches!(error.kind(), ErrorKind::RemotePackageNotFound(_)) => {
                     continue;
                 }
-                Err(error) if !is_odd_page(&error) => return Err(error),
+                Err(error) if !is_malformed_page(&error) => return Err(error),
                 _ => {
                     let files = local_pages::of_index(&state.pages, index.url(), self.name);
-                    vec![(index.url().clone(), Page::Odd(files))]
+                    vec![(index.url().clone(), Page::Lenient(files))]
                 }
             };
             all.extend(pages);
-            if state.request.indexes.strategy == IndexStrategy::FirstIndex {
+            if state.strategy == IndexStrategy::FirstIndex {
                 break;
             }
         }
         Ok(all)
     }
 
-    /// `versions` with the files of a lock that are not `listed`, at the places that it gives.
+    /// Adds the files of a lockfile that are not `listed`, at the locations that it names.
     fn with_locked(&self, mut versions: Versions, listed: &HashSet<String>) -> Versions {
-        let main = self.state.locations.fetch_indexes().next();
+        let main = self.index.locations.fetch_indexes().next();
         let main = main.map(|index| index.url().clone());
-        for (filename, file, index) in self.state.locked_files.at_places(self.name, listed) {
+        for (filename, file, index) in self.index.locked_files.with_locations(self.name, listed) {
             if let Some(index) = index.as_ref().or(main.as_ref()) {
                 self.add(&mut versions, filename, file, index);
             }
@@ -185,16 +157,16 @@ impl LegacyCandidates<'_> {
 
     fn flat(&self) -> Versions {
         let mut versions = Versions::new();
-        let (entries, _) = self.state.flat_entries.clone().into_parts();
+        let (entries, _) = self.index.find_links.entries().clone().into_parts();
         for (filename, file, index) in entries.into_iter().map(FlatIndexEntry::into_parts) {
             if filename.name() == self.name {
                 self.add(&mut versions, filename, file, &index);
             }
         }
-        for link in &self.state.odd_links {
+        for link in self.index.find_links.lenient() {
             if link.filename.name() == self.name {
                 let (filename, file) = (link.filename.clone(), link.file.clone());
-                self.add(&mut versions, filename, file, &link.place);
+                self.add(&mut versions, filename, file, &link.location);
             }
         }
         versions
@@ -202,7 +174,7 @@ impl LegacyCandidates<'_> {
 
     fn of_page(&self, index: &IndexUrl, page: Page, mut versions: Versions) -> Versions {
         match page {
-            Page::Odd(files) => {
+            Page::Lenient(files) => {
                 for (filename, file) in files {
                     self.add(&mut versions, filename, file, index);
                 }
@@ -235,7 +207,7 @@ impl LegacyCandidates<'_> {
         index: &IndexUrl,
     ) {
         let of_version = versions.entry(filename.version().clone()).or_default();
-        let missing = self.state.locked_files.missing_hashes(self.name, &file);
+        let missing = self.index.locked_files.missing_hashes(self.name, &file);
         if !missing.is_empty() {
             file.hashes = file.hashes.iter().cloned().chain(missing).collect();
         }
@@ -318,12 +290,12 @@ impl LegacyCandidates<'_> {
     }
 
     fn is_too_new(&self, file: &File, index: &IndexUrl) -> bool {
-        // As for uv: `--find-links` places and indexes on a disk do not say when a file was uploaded.
-        let mut flat = self.state.locations.flat_indexes();
+        // As for uv: `--find-links` locations and local indexes have no upload times.
+        let mut flat = self.index.locations.flat_indexes();
         if index.url().scheme() == "file" || flat.any(|flat| flat.url() == index) {
             return false;
         }
-        let limit = &self.state.exclude_newer;
+        let limit = &self.index.exclude_newer;
         let limit = limit.exclude_newer_package_for_index(self.name, None);
         let is_before = |limit: jiff::Timestamp| {
             file.upload_time_utc_ms
@@ -332,10 +304,10 @@ impl LegacyCandidates<'_> {
         limit.is_some_and(|limit| !is_before(limit))
     }
 
-    /// Why the file is yanked (PEP 592), unless its version is required all the same.
+    /// Returns the reason for which the file is yanked (PEP 592), unless its version is pinned.
     fn yanked(&self, version: &Version, file: &File) -> Option<Yanked> {
         let yanked = file.yanked.as_deref().filter(|yanked| yanked.is_yanked())?;
-        let mut pinned = self.pins.iter().filter_map(requirements::pinned_version);
+        let mut pinned = self.pins.iter().filter_map(pinned_version);
         (!pinned.any(|pinned| pinned == version)).then(|| yanked.clone())
     }
 
@@ -353,13 +325,4 @@ impl LegacyCandidates<'_> {
 
 fn version_map(versions: Versions) -> VersionMap {
     VersionMap::from(FlatDistributions::from(versions))
-}
-
-/// What the request itself requires of `name`.
-fn required(state: &EngineState, name: &PackageName) -> Vec<Requirement> {
-    let request = &state.request;
-    let lines = request.requirements.iter().chain(&request.constraints);
-    // What cannot be read was refused before.
-    let named = lines.filter_map(|line| requirements::parse_with_name(line).ok()?);
-    named.filter(|named| named.name == *name).collect()
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Extensions, HeaderMap, StatusCode};
 use reqwest::{Request, Response, ResponseBuilderExt as _};
 use reqwest_middleware::{Middleware, Next};
@@ -21,14 +21,14 @@ use uv_normalize::PackageName;
 use uv_pypi_types::{ProjectStatus, PypiFile};
 use wheelhouse_types::redact::redacted;
 
-use crate::index::foreign_files::Judge;
-use crate::index::page_links::PageLinks;
+use super::foreign_files::ForeignWheels;
+use super::page_links::PageLinks;
+use crate::network::client::{JSON_PAGE as JSON, PageKind};
 
-const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const HTML: [&str; 2] = ["application/vnd.pypi.simple.v1+html", "text/html"];
 
 /// Returns whether `error` is about a page that [`LenientPages`] may be able to read.
-pub(crate) fn is_odd_page(error: &Error) -> bool {
+pub(crate) fn is_malformed_page(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::BadHtml { .. }
         | ErrorKind::BadJson { .. }
@@ -44,7 +44,7 @@ pub(crate) fn is_odd_page(error: &Error) -> bool {
 
 /// The entries and answers that were passed over in the indexes of a run.
 #[derive(Clone, Default)]
-pub(crate) struct Oddities(Arc<Mutex<Known>>);
+pub(crate) struct SkippedFiles(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
@@ -53,7 +53,7 @@ struct Known {
     of_packages: BTreeMap<String, BTreeSet<String>>,
 }
 
-impl Oddities {
+impl SkippedFiles {
     /// Notes that the page at `url` was not a page of files.
     fn not_a_page(&self, url: &Url, answer: &str) {
         let (index, package) = index_and_package(url);
@@ -96,7 +96,7 @@ impl Oddities {
     }
 
     /// Notes that `package` was not built to learn what it requires.
-    pub(crate) fn spared(&self, package: &str) {
+    pub(crate) fn metadata_build(&self, package: &str) {
         let sentence = format!(
             "{package} is not compiled to learn what it requires: its PKG-INFO is believed"
         );
@@ -105,7 +105,7 @@ impl Oddities {
     }
 
     /// The indexes that did not answer with pages, a sentence for each.
-    pub(crate) fn answers(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let known = self.0.lock().expect("no panic while locked");
         known.answers.values().cloned().collect()
     }
@@ -143,28 +143,8 @@ pub(crate) fn is_login_page(html: &str, package: &PackageName) -> bool {
 /// Gives uv pages that it can read, made of those that it cannot.
 #[derive(Clone, Default)]
 pub(crate) struct LenientPages {
-    pub(crate) oddities: Oddities,
+    skipped: SkippedFiles,
     links: PageLinks,
-}
-
-/// The kind of page that a request is for.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Wanted {
-    /// A package's page of an index.
-    Page,
-    /// A `--find-links` page.
-    Links,
-}
-
-impl Wanted {
-    pub(crate) fn by(request: &Request) -> Option<Self> {
-        let accept = request.headers().get(ACCEPT)?.to_str().ok()?;
-        if accept.contains(JSON) {
-            Some(Self::Page)
-        } else {
-            (accept == "text/html").then_some(Self::Links)
-        }
-    }
 }
 
 #[async_trait::async_trait]
@@ -175,10 +155,10 @@ impl Middleware for LenientPages {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> reqwest_middleware::Result<Response> {
-        let wanted = Wanted::by(&request);
+        let kind = PageKind::of(&request);
         let response = next.run(request, extensions).await?;
-        match wanted {
-            Some(wanted) => self.readable(response, wanted).await,
+        match kind {
+            Some(kind) => self.readable(response, kind).await,
             None => Ok(response),
         }
     }
@@ -186,18 +166,22 @@ impl Middleware for LenientPages {
 
 impl LenientPages {
     pub(crate) fn new(links: PageLinks) -> Self {
-        let oddities = Oddities::default();
-        Self { oddities, links }
+        let skipped = SkippedFiles::default();
+        Self { skipped, links }
+    }
+
+    pub(crate) fn skipped(&self) -> &SkippedFiles {
+        &self.skipped
     }
 
     async fn readable(
         &self,
         response: Response,
-        wanted: Wanted,
+        kind: PageKind,
     ) -> reqwest_middleware::Result<Response> {
         let (status, url) = (response.status(), response.url().clone());
-        if status == StatusCode::GONE && wanted == Wanted::Page {
-            self.oddities.not_a_page(&url, "410 Gone");
+        if status == StatusCode::GONE && kind == PageKind::Index {
+            self.skipped.not_a_page(&url, "410 Gone");
             return Ok(not_found(&url));
         }
         if status != StatusCode::OK {
@@ -206,7 +190,7 @@ impl LenientPages {
         let content_type = content_type(response.headers());
         let is_json = content_type == JSON;
         if !is_json && !HTML.contains(&&*content_type) {
-            if wanted == Wanted::Links {
+            if kind == PageKind::FindLinks {
                 return Ok(response);
             }
             let content_type = match &*content_type {
@@ -214,7 +198,7 @@ impl LenientPages {
                 other => other,
             };
             let answer = format!("with {content_type}, which is not an index page");
-            self.oddities.not_a_page(&url, &answer);
+            self.skipped.not_a_page(&url, &answer);
             return Ok(not_found(&url));
         }
         let mut headers = response.headers().clone();
@@ -222,13 +206,13 @@ impl LenientPages {
         let files = listed(is_json, &body, &url);
         let (content_type, body) = match files {
             None => (content_type.as_str(), body.to_vec()),
-            Some(listed) if wanted == Wanted::Page => {
-                let files = self.usable(listed, &url, Wanted::Page);
+            Some(listed) if kind == PageKind::Index => {
+                let files = self.usable(listed, &url, PageKind::Index);
                 let page = json!({"meta": {"api-version": "1.0"}, "files": files});
                 (JSON, with_status(page, &body).to_string().into_bytes())
             }
             Some(listed) => {
-                let files = self.usable(listed, &url, Wanted::Links);
+                let files = self.usable(listed, &url, PageKind::FindLinks);
                 (HTML[1], html_page(&files).into_bytes())
             }
         };
@@ -244,18 +228,18 @@ impl LenientPages {
     /// Those of the files of the page at `url` that uv can read.
     pub(crate) fn read_bytes(&self, is_json: bool, body: &[u8], url: &Url) -> Vec<Value> {
         let listed = listed(is_json, body, url).unwrap_or_default();
-        self.usable(listed, url, Wanted::Page)
+        self.usable(listed, url, PageKind::Index)
     }
 
-    /// Those of the files of the HTML page at `url`, `wanted` as such, that uv can read.
-    pub(crate) fn files_of_html(&self, html: &str, url: &Url, wanted: Wanted) -> Vec<Value> {
-        self.usable(files_of_html(html, url).unwrap_or_default(), url, wanted)
+    /// Those of the files of the HTML page at `url`, `kind` as such, that uv can read.
+    pub(crate) fn files_of_html(&self, html: &str, url: &Url, kind: PageKind) -> Vec<Value> {
+        self.usable(files_of_html(html, url).unwrap_or_default(), url, kind)
     }
 
     /// Those of the `listed` files that uv can read.
-    fn usable(&self, listed: Vec<Value>, url: &Url, wanted: Wanted) -> Vec<Value> {
-        let mut judge = Judge::new(url);
-        if wanted == Wanted::Page {
+    fn usable(&self, listed: Vec<Value>, url: &Url, kind: PageKind) -> Vec<Value> {
+        let mut judge = ForeignWheels::new(url);
+        if kind == PageKind::Index {
             for file in &listed {
                 judge.see(name_of(file));
             }
@@ -263,7 +247,7 @@ impl LenientPages {
         let usable = listed.into_iter().filter_map(|file| {
             let name = name_of(&file).to_owned();
             if judge.refuses(&name) {
-                self.oddities
+                self.skipped
                     .passed_over(url, &name, "it is a wheel of another package");
                 return None;
             }
@@ -271,11 +255,11 @@ impl LenientPages {
             let hashes = file.get("hashes").and_then(Value::as_object);
             let has_digest = || hashes.is_some_and(|hashes| !hashes.is_empty());
             if let Some(why) = self.links.refusal(url, url, href, has_digest) {
-                self.oddities.passed_over(url, &name, why);
+                self.skipped.passed_over(url, &name, why);
                 return None;
             }
             usable_file(file)
-                .map_err(|why| self.oddities.passed_over(url, &name, &why))
+                .map_err(|why| self.skipped.passed_over(url, &name, &why))
                 .ok()
         });
         usable.collect()

@@ -9,8 +9,9 @@ use uv_distribution_types::{File, Index, IndexUrl};
 use uv_normalize::PackageName;
 use uv_pypi_types::PypiFile;
 
-use crate::index::foreign_files;
-use crate::index::lenient_pages::{LenientPages, Wanted};
+use super::foreign_files;
+use super::lenient_pages::LenientPages;
+use crate::network::client::PageKind;
 
 /// The files of a page that uv can use.
 pub(crate) type Files = Vec<(DistFilename, File)>;
@@ -28,7 +29,7 @@ pub(crate) fn of_index(pages: &LenientPages, index: &IndexUrl, name: &PackageNam
     };
     path.map_or_else(
         |()| Vec::new(),
-        |path| read(pages, &path, &url, Wanted::Page, named),
+        |path| read(pages, &path, &url, PageKind::Index, named),
     )
 }
 
@@ -37,21 +38,21 @@ pub(crate) fn of_links(pages: &LenientPages, place: &Index) -> Option<Files> {
     let url = Url::from(place.url().url().clone());
     let path = url.to_file_path().ok().filter(|path| path.is_file())?;
     let named = DistFilename::try_from_normalized_filename;
-    Some(read(pages, &path, &url, Wanted::Links, named))
+    Some(read(pages, &path, &url, PageKind::FindLinks, named))
 }
 
 fn read(
     pages: &LenientPages,
     path: &Path,
     url: &Url,
-    wanted: Wanted,
+    kind: PageKind,
     named: impl Fn(&str) -> Option<DistFilename>,
 ) -> Files {
     let Ok(bytes) = fs_err::read(path) else {
         return Vec::new();
     };
     let html = String::from_utf8_lossy(&bytes);
-    let files = pages.files_of_html(&html, url, wanted).into_iter();
+    let files = pages.files_of_html(&html, url, kind).into_iter();
     let files = files.filter_map(|file| {
         let file: PypiFile = serde_json::from_value(file).ok()?;
         let file = File::try_from_pypi(file, &url.as_str().into()).ok()?;

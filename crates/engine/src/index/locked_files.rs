@@ -1,7 +1,6 @@
-//! The files that a lock of another tool names: an index page need not list them, nor state their digests and sizes.
+//! The files that a lockfile of another tool names. An index page may lack them, or their digests and sizes.
 //!
-//! Responsible for their form in uv's target_env. The [shelf](crate::index::legacy_candidates) offers them, and
-//! [`EngineState::distribution`](crate::state::EngineState) takes their sizes.
+//! [`LegacyCandidates`](super::legacy_candidates::LegacyCandidates) offers them to the resolver.
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr as _;
@@ -54,7 +53,7 @@ impl LockedFiles {
     }
 
     /// Returns whether the lock says where files of `name` are.
-    pub(crate) fn has_places(&self, name: &PackageName) -> bool {
+    pub(crate) fn has_locations(&self, name: &PackageName) -> bool {
         self.of(name).iter().any(|locked| locked.file.url.is_some())
     }
 
@@ -106,14 +105,14 @@ impl LockedFiles {
     }
 
     /// The files of `name` at the places that the lock gives, without those `listed`.
-    pub(crate) fn at_places(
+    pub(crate) fn with_locations(
         &self,
         name: &PackageName,
         listed: &HashSet<String>,
     ) -> Vec<(DistFilename, File, Option<IndexUrl>)> {
         let files = self.of(name).iter();
         let others = files.filter(|locked| !listed.contains(&locked.file.filename));
-        others.filter_map(Locked::at_place).collect()
+        others.filter_map(Locked::with_location).collect()
     }
 
     /// The size of `artifact`, a file of `name`, that the lock states.
@@ -158,7 +157,7 @@ impl Locked {
             && hashes.any(|hash| file.hashes.as_slice().contains(hash))
     }
 
-    fn at_place(&self) -> Option<(DistFilename, File, Option<IndexUrl>)> {
+    fn with_location(&self) -> Option<(DistFilename, File, Option<IndexUrl>)> {
         let url = DisplaySafeUrl::from_url(self.file.url.clone()?);
         let index =
             self.file.index.clone().map(|index| {

@@ -25,11 +25,10 @@ use uv_normalize::PackageName;
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind};
 
-use crate::error::Failures;
-use crate::index::foreign_files::Judge;
-use crate::index::lenient_pages::Wanted;
-use crate::index::page_links::PageLinks;
-use crate::network::client::redirect_target;
+use super::foreign_files::ForeignWheels;
+use super::page_links::PageLinks;
+use crate::error::EngineError;
+use crate::network::client::{PageKind, redirect_target};
 
 /// The start of the SHA-256 of a metadata file's URL.
 type Key = [u8; 16];
@@ -42,7 +41,6 @@ const ENTRY: usize = size_of::<Key>() + size_of::<Digest>();
 /// The digests of the pages seen so far, in this run and by the cache.
 pub(crate) struct MetadataDigests {
     directory: PathBuf,
-    failures: Failures,
     links: PageLinks,
     known: Mutex<Known>,
 }
@@ -56,10 +54,9 @@ struct Known {
 
 impl MetadataDigests {
     /// Keeps digests below `directory`, and the errors that explain refusals in `failures`.
-    pub(crate) fn new(directory: PathBuf, failures: Failures, links: PageLinks) -> Self {
+    pub(crate) fn new(directory: PathBuf, links: PageLinks) -> Self {
         Self {
             directory,
-            failures,
             links,
             known: Mutex::default(),
         }
@@ -136,17 +133,17 @@ impl Middleware for MetadataDigests {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> reqwest_middleware::Result<Response> {
-        let wanted = Wanted::by(&request);
+        let kind = PageKind::of(&request);
         let url = request.url().clone();
         let response = next.run(request, extensions).await?;
-        if let Some(wanted) = wanted
+        if let Some(kind) = kind
             && response.status() == StatusCode::OK
         {
             let (mut response, body) = whole(response).await?;
             let page = Stated::read(&self.links, &response, &body);
-            if page.has_refused_links || (page.has_foreign_files && wanted == Wanted::Page) {
+            if page.has_refused_links || (page.has_foreign_files && kind == PageKind::Index) {
                 // uv does not read this page of an index, nor this one of links; the reader of odd pages does.
-                if wanted == Wanted::Links {
+                if kind == PageKind::FindLinks {
                     return Err(reqwest_middleware::Error::middleware(RefusedLinks));
                 }
                 response.headers_mut().remove(CONTENT_TYPE);
@@ -177,9 +174,9 @@ impl Middleware for MetadataDigests {
         let error = Error::new(Kind::Fetch, message).with_hint(
             "The metadata of this wheel was changed on its way or on the server; ask those who run the index.",
         );
-        Err(reqwest_middleware::Error::middleware(
-            self.failures.keep(error),
-        ))
+        Err(reqwest_middleware::Error::middleware(EngineError::new(
+            error,
+        )))
     }
 }
 
@@ -286,7 +283,7 @@ impl Stated {
         let Ok(Page { files }) = serde_json::from_slice(body) else {
             return stated;
         };
-        let mut judge = Judge::new(page);
+        let mut judge = ForeignWheels::new(page);
         for file in &files {
             judge.see(file.filename.as_deref().unwrap_or_default());
             let has_digest = || {
@@ -314,7 +311,7 @@ impl Stated {
         let Ok(dom) = tl::parse(html, tl::ParserOptions::default()) else {
             return stated;
         };
-        let (mut base, mut judge) = (page.clone(), Judge::new(page));
+        let (mut base, mut judge) = (page.clone(), ForeignWheels::new(page));
         for tag in dom.nodes().iter().filter_map(|node| node.as_tag()) {
             let attribute = |name: &str| {
                 let value = tag.attributes().get(name).flatten()?;

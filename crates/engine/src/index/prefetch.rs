@@ -1,9 +1,8 @@
-//! Index pages, asked for and read on threads of their own.
+//! Prefetches index pages on separate threads.
 //!
-//! uv reads a page on the thread that asks for it, and the resolver asks from one thread alone;
-//! reading the pages of a hundred packages one after the other takes longer than fetching them. So
-//! pages are fetched, read and put into uv's cache elsewhere, and the resolver takes them from the
-//! cache, where they lie in a form that needs no reading.
+//! uv parses a page on the thread that requests it, and the resolver requests from one thread only; parsing the pages of a
+//! hundred packages one by one takes longer than fetching them. So pages are fetched, parsed and cached on other threads,
+//! and the resolver reads them from uv's cache, where they need no parsing.
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr as _;
@@ -18,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::LocalSet;
 use url::Url;
 use uv_client::{ErrorKind, MetadataFormat, RegistryClient};
+use uv_distribution_filename::SourceDistExtension;
 use uv_distribution_types::{Index, IndexCapabilities, IndexLocations, IndexMetadataRef};
 use uv_normalize::PackageName;
 use uv_redacted::DisplaySafeUrl;
@@ -25,75 +25,77 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::IndexStrategy;
 use wheelhouse_types::{Error, Kind};
 
-use crate::index::foreign_files;
-use crate::index::legacy_formats::has_legacy_versions;
-use crate::index::lenient_pages::{LenientPages, is_login_page, is_odd_page};
-use crate::index::local_pages;
-use crate::index::locked_files::LockedFiles;
+use super::IndexOptions;
+use super::foreign_files;
+use super::lenient_pages::{LenientPages, is_login_page, is_malformed_page};
+use super::local_pages;
+use super::locked_files::LockedFiles;
+use crate::network::clients::Clients;
+use crate::requirements::legacy_sdists::is_legacy;
 use crate::runtime::Guest;
 
-/// The header with which uv asks for an index page.
+/// The `Accept` header with which uv requests an index page.
 const ACCEPT_PAGES: &str = "application/vnd.pypi.simple.v1+json, \
      application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
 
-/// The pages that were asked for, and the threads that read them.
+/// Fetches index pages into the cache, each once.
 pub(crate) struct IndexPrefetcher {
     readers: Vec<mpsc::UnboundedSender<PrefetchRequest>>,
-    asked: Mutex<HashMap<PackageName, Shared<BoxFuture<'static, IndexPages>>>>,
+    requested: Mutex<HashMap<PackageName, Shared<BoxFuture<'static, IndexPages>>>>,
 }
 
-/// What became of the pages of a package.
+/// The result of fetching the pages of a package.
 #[derive(Clone, Default)]
 pub(crate) struct IndexPages {
-    /// Whether they are in the cache. Why they are not is found out by asking once more.
+    /// Whether all pages are cached. If not, the next request returns the error.
     pub(crate) are_cached: bool,
-    /// Whether one has versions that have no sdists but [legacy ones](crate::index::legacy_formats).
+    /// Whether a page has versions with only [legacy sdists](crate::requirements::legacy_sdists).
     pub(crate) have_legacy_versions: bool,
-    /// The [locked files](LockedFiles) that they list with their digests.
+    /// The [locked files](LockedFiles) that the pages list with their digests.
     pub(crate) locked: HashSet<String>,
-    /// Whether one is on this machine and [odd](crate::index::local_pages).
-    pub(crate) are_odd: bool,
-    /// The first index that refused to say whether it has the package. No other index may stand in
-    /// for it: a package of the same name elsewhere need not be the same package.
+    /// Whether uv rejects a page that is [on this machine](super::local_pages).
+    pub(crate) are_malformed: bool,
+    /// The first index whose response is ambiguous. No other index may replace it: a package of the same name elsewhere
+    /// may be another package.
     pub(crate) refusal: Option<IndexRefusal>,
 }
 
-/// An index that refused to answer.
+/// An index that neither lists the package nor states that it lacks it.
 #[derive(Clone)]
 pub(crate) struct IndexRefusal {
     /// The URL of the index, without credentials.
     index: String,
-    answer: Ambiguity,
+    response: Ambiguity,
 }
 
-/// An answer that neither lists files nor says that there are none.
+/// A response that neither lists files nor states that there are none.
 #[derive(Clone)]
 enum Ambiguity {
     Status(StatusCode),
     /// A login page at this URL.
     Login(String),
     /// A page at another URL than that of the package.
-    Elsewhere(String),
-    Nothing,
+    OtherPage(String),
+    EmptyPage,
     /// A page with this file of another package.
-    Foreign(String),
+    ForeignFile(String),
 }
 
 impl IndexRefusal {
     /// Returns the error of a resolution that needs the versions of `name`.
     pub(crate) fn error(&self, name: &PackageName) -> Error {
         let index = &self.index;
-        let answer = match &self.answer {
+        let response = match &self.response {
             Ambiguity::Status(status) => format!("{index} answered {status}"),
             Ambiguity::Login(page) => format!("{index} shows a login page ({page})"),
-            Ambiguity::Elsewhere(page) => format!("{index} shows another page ({page})"),
-            Ambiguity::Nothing => format!("{index} answered with an empty page"),
-            Ambiguity::Foreign(file) => {
+            Ambiguity::OtherPage(page) => format!("{index} shows another page ({page})"),
+            Ambiguity::EmptyPage => format!("{index} answered with an empty page"),
+            Ambiguity::ForeignFile(file) => {
                 format!("{index} lists {file}, a file of another package")
             }
         };
         let credentials = "Give credentials in the index URL, in .netrc or by a keyring";
-        let hint = match &self.answer {
+        let hint = match &self.response {
             Ambiguity::Status(
                 status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
             ) => format!(
@@ -105,54 +107,53 @@ impl IndexRefusal {
                 "Give credentials of the proxy in its URL, with --proxy.".to_owned()
             }
             Ambiguity::Login(_) => format!("{credentials}."),
-            Ambiguity::Foreign(_) => "Ask those who run the index.".to_owned(),
-            Ambiguity::Elsewhere(_) | Ambiguity::Nothing => {
-                "An index says that it does not have a package by 404, or by a page without files; ask those who run \
-                 it, or leave it out."
+            Ambiguity::ForeignFile(_) => "Report it to the operator of the index.".to_owned(),
+            Ambiguity::OtherPage(_) | Ambiguity::EmptyPage => {
+                "An index without the package should respond with 404 or a page without files; report it to the \
+                 operator of the index, or leave the index out."
                     .to_owned()
             }
         };
-        let message = format!("failed to look up `{name}`: {answer}");
+        let message = format!("failed to look up `{name}`: {response}");
         Error::new(Kind::Fetch, message).with_hint(hint)
     }
 }
 
-/// The answer of one index about one package.
+/// The response of one index about one package.
 enum Answer {
     Absent,
     Found {
         has_legacy_versions: bool,
         locked: HashSet<String>,
     },
-    /// A page on this machine that uv refuses.
-    Odd,
-    Refused(IndexRefusal),
+    /// A page on this machine that uv rejects.
+    Malformed,
+    Ambiguous(IndexRefusal),
     Failed,
 }
 
-/// A page to read, and whom to tell.
+/// A request for the pages of a package.
 struct PrefetchRequest {
     name: PackageName,
     done: oneshot::Sender<IndexPages>,
 }
 
-/// What a reader reads with.
+/// Fetches and parses pages.
 #[derive(Clone)]
 pub(crate) struct PageReader {
-    /// A client with uv's strategy `first-index`, the only one under which uv does not take a refusal
-    /// for not having the package. It is asked for one index at a time.
-    pub(crate) client: RegistryClient,
-    /// Reads pages that `client` cannot, in the same way.
-    pub(crate) lenient_client: RegistryClient,
-    pub(crate) pages: LenientPages,
-    pub(crate) strategy: IndexStrategy,
-    pub(crate) slots: Arc<Semaphore>,
-    pub(crate) locations: IndexLocations,
-    pub(crate) locked_files: Arc<LockedFiles>,
+    /// A client with uv's strategy `first-index`: under the others, uv treats a 401 or 403 as a missing package.
+    client: RegistryClient,
+    /// Reads pages that `client` cannot.
+    lenient_client: RegistryClient,
+    pages: LenientPages,
+    strategy: IndexStrategy,
+    slots: Arc<Semaphore>,
+    locations: IndexLocations,
+    locked_files: Arc<LockedFiles>,
 }
 
 impl IndexPrefetcher {
-    /// Starts as many readers as there are processors, within reason.
+    /// Starts up to four reader threads.
     pub(crate) fn new(reader: &PageReader) -> Self {
         let count = std::thread::available_parallelism()
             .map_or(1, usize::from)
@@ -161,47 +162,59 @@ impl IndexPrefetcher {
             readers: (0..count)
                 .map(|_| reader.clone().start(Handle::current()))
                 .collect(),
-            asked: Mutex::default(),
+            requested: Mutex::default(),
         }
     }
 
-    /// Begins to fetch the pages of `name` into the cache, unless that has begun.
-    pub(crate) fn ask(&self, name: &PackageName) -> Shared<BoxFuture<'static, IndexPages>> {
-        let mut asked = self.asked.lock().expect("no panic while locked");
-        if let Some(pending) = asked.get(name) {
+    /// Fetches the pages of `name` into the cache, unless that has begun.
+    pub(super) fn request(&self, name: &PackageName) -> Shared<BoxFuture<'static, IndexPages>> {
+        let mut requested = self.requested.lock().expect("no panic while locked");
+        if let Some(pending) = requested.get(name) {
             return pending.clone();
         }
-        let (done, told) = oneshot::channel();
-        let reader = &self.readers[asked.len() % self.readers.len()];
-        let order = PrefetchRequest {
+        let (done, response) = oneshot::channel();
+        let reader = &self.readers[requested.len() % self.readers.len()];
+        let request = PrefetchRequest {
             name: name.clone(),
             done,
         };
-        // A reader that ended tells nothing, and the page is then asked for without it.
-        let _ = reader.send(order);
-        let pending = async move { told.await.unwrap_or_default() }
+        // If the thread has ended, the resolver requests the page itself.
+        let _ = reader.send(request);
+        let pending = async move { response.await.unwrap_or_default() }
             .boxed()
             .shared();
-        asked.insert(name.clone(), pending.clone());
+        requested.insert(name.clone(), pending.clone());
         pending
     }
 }
 
 impl PageReader {
-    /// Starts a thread that carries out orders until nobody can give any.
+    pub(super) fn new(options: &IndexOptions, clients: &Clients, pages: LenientPages) -> Self {
+        Self {
+            client: clients.pages().clone(),
+            lenient_client: clients.lenient_pages().clone(),
+            pages,
+            strategy: options.strategy,
+            slots: Arc::new(Semaphore::new(PAGES)),
+            locations: options.locations.clone(),
+            locked_files: Arc::clone(&options.locked_files),
+        }
+    }
+
+    /// Starts a thread that serves requests until their sender is dropped.
     ///
-    /// The connections are served by `runtime`, so that a page being read holds none of them up.
+    /// `runtime` serves the connections, so that parsing a page does not block them.
     fn start(self, runtime: Handle) -> mpsc::UnboundedSender<PrefetchRequest> {
-        let (orders, mut queue) = mpsc::unbounded_channel::<PrefetchRequest>();
+        let (requests, mut queue) = mpsc::unbounded_channel::<PrefetchRequest>();
         let guest = Guest::new();
         let work = move || {
-            // Connections that are dropped may set timers.
+            // Dropped connections may set timers.
             let _entered = runtime.enter();
             let local = LocalSet::new();
             let reading = local.run_until(async {
-                while let Some(order) = queue.recv().await {
+                while let Some(request) = queue.recv().await {
                     let reader = self.clone();
-                    tokio::task::spawn_local(async move { reader.read(order).await });
+                    tokio::task::spawn_local(async move { reader.read(request).await });
                 }
             });
             runtime.block_on(async {
@@ -212,18 +225,18 @@ impl PageReader {
             });
             drop(local);
         };
-        // Without the thread the orders are refused, and the resolver reads the pages itself.
+        // Without the thread, the resolver fetches the pages itself.
         let _ = std::thread::Builder::new()
             .name("index pages".to_owned())
             .stack_size(uv_configuration::min_stack_size())
             .spawn(work);
-        orders
+        requests
     }
 
-    async fn read(self, order: PrefetchRequest) {
+    async fn read(self, request: PrefetchRequest) {
         let mut pages = IndexPages::default();
         let mut failed = false;
-        for answer in self.answers(&order.name).await {
+        for answer in self.answers(&request.name).await {
             match answer {
                 Answer::Absent => {}
                 Answer::Found {
@@ -234,22 +247,29 @@ impl PageReader {
                     pages.have_legacy_versions |= has_legacy_versions;
                     pages.locked.extend(locked);
                 }
-                Answer::Odd => {
+                Answer::Malformed => {
                     pages.are_cached = true;
-                    pages.are_odd = true;
+                    pages.are_malformed = true;
                 }
-                Answer::Refused(refusal) => {
+                Answer::Ambiguous(refusal) => {
                     pages.refusal.get_or_insert(refusal);
                 }
                 Answer::Failed => failed = true,
             }
         }
         pages.are_cached &= !failed;
-        let _ = order.done.send(pages);
+        tracing::debug!(
+            package = %request.name,
+            cached = pages.are_cached,
+            legacy_versions = pages.have_legacy_versions,
+            ambiguous = pages.refusal.is_some(),
+            "fetched the index pages"
+        );
+        let _ = request.done.send(pages);
     }
 
-    /// Asks the indexes for `name`: all of them, or under `first-index` each in turn up to the first
-    /// that does not say that it lacks the package.
+    /// Requests `name` from all indexes, or under `first-index` from each in turn up to the first that does not respond
+    /// that it lacks the package.
     async fn answers(&self, name: &PackageName) -> Vec<Answer> {
         let indexes = self.locations.fetch_indexes();
         if self.strategy != IndexStrategy::FirstIndex {
@@ -265,31 +285,31 @@ impl PageReader {
     }
 
     async fn ask(&self, name: &PackageName, index: &Index) -> Answer {
-        // uv notes here which index refused; what it notes of others is of no use.
+        // uv records here whether the index rejected the credentials.
         let capabilities = IndexCapabilities::default();
         let (page, slots) = (Some(IndexMetadataRef::from(index)), &self.slots);
         let mut answer = self
             .client
             .simple_detail(name, page, &capabilities, slots)
             .await;
-        if answer.as_ref().is_err_and(is_odd_page) {
+        if answer.as_ref().is_err_and(is_malformed_page) {
             if index.url().url().scheme() == "file" {
-                return Answer::Odd;
+                return Answer::Malformed;
             }
             answer = self
                 .lenient_client
                 .simple_detail(name, page, &capabilities, slots)
                 .await;
         }
-        let refused = |answer| {
-            Answer::Refused(IndexRefusal {
+        let refused = |response| {
+            Answer::Ambiguous(IndexRefusal {
                 index: redacted(index.url().url().as_str()),
-                answer,
+                response,
             })
         };
         if let Ok(pages) = &answer
             && pages.iter().all(|(_, page)| is_empty(page))
-            && let Some(unclear) = self.look_closer(index.url().url(), name).await
+            && let Some(unclear) = self.check_empty_page(index.url().url(), name).await
         {
             return refused(unclear);
         }
@@ -297,9 +317,9 @@ impl PageReader {
         let mut foreign = foreign.filter_map(|(_, page)| foreign_files::first(page, name));
         if let Some(file) = foreign.next() {
             return if index.url().url().scheme() == "file" {
-                Answer::Odd
+                Answer::Malformed
             } else {
-                refused(Ambiguity::Foreign(file))
+                refused(Ambiguity::ForeignFile(file))
             };
         }
         let refused_with = |status| refused(Ambiguity::Status(status));
@@ -329,20 +349,20 @@ impl PageReader {
         }
     }
 
-    /// Asks the indexes once more for the pages of `name`, to learn what uv passes over without a word.
-    pub(crate) async fn look_for_oddities(&self, name: &PackageName) {
+    /// Requests the pages of `name` again through the lenient reader, to record what uv skips silently.
+    pub(super) async fn find_skipped(&self, name: &PackageName) {
         let indexes = self
             .locations
             .fetch_indexes()
             .map(|index| index.url().url());
         let indexes = indexes.filter(|url| url.scheme() != "file");
-        let pages = indexes.map(|url| (page_of(url, name), ACCEPT_PAGES));
+        let pages = indexes.map(|url| (page_url(url, name), ACCEPT_PAGES));
         let links = self.locations.flat_indexes().map(|index| index.url().url());
         let links = links.filter(|url| url.scheme() != "file");
         for (url, accept) in pages.chain(links.map(|url| (url.clone(), "text/html"))) {
             let client = self.lenient_client.uncached_client(&url);
             let request = client.get(Url::from(url.clone())).header(ACCEPT, accept);
-            // The middleware of the client notes what it passes over.
+            // The middleware of the client records what it skips.
             let _ = request.send().await;
         }
         for index in self.locations.fetch_indexes() {
@@ -355,42 +375,64 @@ impl PageReader {
         }
     }
 
-    /// Asks `index` once more for the page of `name`, which has no files, to learn whether it says so.
-    async fn look_closer(&self, index: &DisplaySafeUrl, name: &PackageName) -> Option<Ambiguity> {
-        let page = page_of(index, name);
+    /// Requests the page of `name`, which uv found to be empty, from `index` again. Returns the ambiguity if it is not a page
+    /// without files.
+    async fn check_empty_page(
+        &self,
+        index: &DisplaySafeUrl,
+        name: &PackageName,
+    ) -> Option<Ambiguity> {
+        let page = page_url(index, name);
         let request = self.client.uncached_client(&page);
         let request = request
             .get(Url::from(page.clone()))
             .header(ACCEPT, "text/html");
-        let answer = request.send().await.ok()?;
-        if answer.status() != StatusCode::OK {
+        let response = request.send().await.ok()?;
+        if response.status() != StatusCode::OK {
             return None;
         }
-        let shown = answer.url().clone();
-        let html = answer.text().await.ok()?;
+        let shown = response.url().clone();
+        let html = response.text().await.ok()?;
         if is_login_page(&html, name) {
             return Some(Ambiguity::Login(redacted(shown.as_str())));
         }
         if html.trim().is_empty() {
-            return Some(Ambiguity::Nothing);
+            return Some(Ambiguity::EmptyPage);
         }
         let is_of_package = |segment: &str| {
             PackageName::from_str(segment).is_ok_and(|of_segment| of_segment == *name)
         };
         let has_moved = !shown.path_segments()?.any(is_of_package);
-        has_moved.then(|| Ambiguity::Elsewhere(redacted(shown.as_str())))
+        has_moved.then(|| Ambiguity::OtherPage(redacted(shown.as_str())))
     }
 }
+
+/// The maximum number of index pages that are fetched and parsed at once; each takes some megabytes.
+const PAGES: usize = 16;
 
 fn is_empty(page: &MetadataFormat) -> bool {
     matches!(page, MetadataFormat::Simple(page) if page.iter().next().is_none())
 }
 
-/// The URL of the page that `index` has of the package `name`.
-fn page_of(index: &DisplaySafeUrl, name: &PackageName) -> DisplaySafeUrl {
+/// Returns the URL of the page of `name` on `index`.
+fn page_url(index: &DisplaySafeUrl, name: &PackageName) -> DisplaySafeUrl {
     let mut page = index.clone();
     if let Ok(mut segments) = page.path_segments_mut() {
         segments.pop_if_empty().push(name.as_ref()).push("");
     }
     page
+}
+
+/// Returns whether `page` has a version with only legacy sdists.
+fn has_legacy_versions(page: &MetadataFormat) -> bool {
+    let MetadataFormat::Simple(page) = page else {
+        return false;
+    };
+    page.iter().any(|datum| {
+        let mut formats = datum.files.source_dists.iter().filter_map(|sdist| {
+            let sdist = rkyv::deserialize::<_, rkyv::rancor::Error>(sdist);
+            SourceDistExtension::from_path(sdist.expect("uv wrote it").filename()).ok()
+        });
+        formats.next().is_some_and(is_legacy) && formats.all(is_legacy)
+    })
 }

@@ -1,8 +1,8 @@
-//! Metadata of wheels of which an index gives none: parts of a wheel are asked for, those with its directory and its
-//! `METADATA`.
+//! Metadata of wheels for which an index provides no metadata file: range requests for the parts of the wheel with its
+//! central directory and its `METADATA`.
 //!
-//! uv can do that, too, but inflates and parses whatever comes. So it is done here, within limits, and kept in a cache of
-//! its own, where uv would keep it.
+//! uv can do that, too, but without limits on what it decompresses and parses. The metadata is kept in the cache, beside
+//! the wheels of uv.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,7 +18,7 @@ use http::{Method, StatusCode};
 use reqwest::Response;
 use tokio::sync::OnceCell;
 use url::Url;
-use uv_cache::CacheBucket;
+use uv_cache::{Cache, CacheBucket};
 use uv_distribution_types::{BuiltDist, Dist, IndexUrl, RegistryBuiltWheel};
 use uv_normalize::DistInfoName;
 use uv_redacted::DisplaySafeUrl;
@@ -27,49 +27,63 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Kind, Result, Sha256, limits};
 use zip::ZipArchive;
 
+use crate::error::explain;
+use crate::network::clients::Clients;
 use crate::network::download::content_range;
-use crate::state::EngineState;
 
-/// The part of a wheel that is asked for first: its end, with the directory of most wheels (bytes).
+/// The size of the first request (bytes): the end of the wheel, with the central directory of most wheels.
 const FIRST_PART: u64 = 32 << 10;
 
-/// A gap between parts up to this size is asked for as a whole (bytes).
+/// A gap of up to this size (bytes) between two parts is requested as a whole.
 const GAP: u64 = 256 << 10;
 
-/// The most requests for one wheel. Parts grow, so the largest directory and metadata come with fewer.
+/// The maximum number of requests for one wheel. Parts grow, so even the largest directory and metadata take fewer.
 const REQUESTS: u32 = 16;
 
-/// The most that is asked for of one wheel (bytes).
+/// The maximum that is requested of one wheel (bytes).
 const MOST: u64 = 64 << 20;
 
-/// The metadata of a wheel as far as parts of the wheel tell.
+/// The metadata of a wheel as found in parts of it.
 pub(crate) enum PartialMetadata {
+    /// The contents of `METADATA`.
     Found(Vec<u8>),
-    /// The wheel has none that is its own, for this reason.
-    Lacking(String),
-    /// The index sends no parts, or the wheel cannot be read so; then all of the wheel is wanted.
+    /// The wheel has no metadata of its own, for this reason.
+    Missing(String),
+    /// The index does not support range requests, or the wheel cannot be read by them: the whole wheel is needed.
     Unknown,
 }
 
-/// Which indexes send parts of files, as far as that is known.
-#[derive(Default)]
-pub(crate) struct WheelRanges(Mutex<HashMap<IndexUrl, Arc<OnceCell<bool>>>>);
+/// Reads metadata by range requests, and remembers which indexes support them.
+pub(crate) struct WheelRanges {
+    clients: Arc<Clients>,
+    cache: Cache,
+    support: Mutex<HashMap<IndexUrl, Arc<OnceCell<bool>>>>,
+}
 
-impl EngineState {
-    /// The `METADATA` of `dist`, a wheel of an index that gives none of it, read in parts of the wheel.
+impl WheelRanges {
+    pub(super) fn new(clients: Arc<Clients>, cache: Cache) -> Self {
+        Self {
+            clients,
+            cache,
+            support: Mutex::default(),
+        }
+    }
+
+    /// Reads the `METADATA` of `dist`, a wheel of an index without a metadata file for it.
     ///
     /// # Errors
-    /// `Fetch` if the server cannot be reached, or what it sends exceeds the limits.
-    pub(crate) async fn metadata_in_parts(&self, dist: &Dist) -> Result<PartialMetadata> {
+    /// `Fetch` if the server cannot be reached, or the response exceeds the limits.
+    pub(crate) async fn metadata(&self, dist: &Dist) -> Result<PartialMetadata> {
         let Some((wheel, url)) = remote_wheel(dist) else {
             return Ok(PartialMetadata::Unknown);
         };
-        let path = self.kept_metadata(wheel, &url);
-        let is_known = wheel.file.hashes.first().is_some() || self.request.network.offline;
+        let path = self.cached_path(wheel, &url);
+        let is_known = wheel.file.hashes.first().is_some() || self.clients.is_offline();
         if let Some(kept) = fs_err::read(&path).ok().filter(|_| is_known) {
+            tracing::debug!(wheel = %wheel.filename, "metadata is cached");
             return Ok(PartialMetadata::Found(kept));
         }
-        if self.request.network.offline || !self.sends_parts(wheel, &url).await {
+        if self.clients.is_offline() || !self.supports_ranges(wheel, &url).await {
             return Ok(PartialMetadata::Unknown);
         }
         let failed = || format!("failed to read the metadata of {}", wheel.filename);
@@ -87,8 +101,8 @@ impl EngineState {
         Ok(PartialMetadata::Found(metadata))
     }
 
-    /// The path of what is kept of the metadata of `wheel`, by its URL and digests.
-    fn kept_metadata(&self, wheel: &RegistryBuiltWheel, url: &Url) -> PathBuf {
+    /// Returns the path of the cached metadata of `wheel`, which depends on its URL and digests.
+    fn cached_path(&self, wheel: &RegistryBuiltWheel, url: &Url) -> PathBuf {
         let hashes = wheel.file.hashes.iter().map(ToString::to_string);
         let known_as: Vec<String> = [url.to_string()].into_iter().chain(hashes).collect();
         let bucket = self.cache.bucket(CacheBucket::Wheels).join("parts-v1");
@@ -97,28 +111,28 @@ impl EngineState {
         bucket.join(name).join(digest.to_string())
     }
 
-    /// Returns whether the index of `wheel`, at `url`, sends parts. Asks the first time that it is about a wheel of an index.
-    async fn sends_parts(&self, wheel: &RegistryBuiltWheel, url: &Url) -> bool {
+    /// Returns whether the index of `wheel`, at `url`, supports range requests. The first wheel of each index is probed.
+    async fn supports_ranges(&self, wheel: &RegistryBuiltWheel, url: &Url) -> bool {
         let known = {
-            let mut indexes = self.ranges.0.lock().expect("no panic while locked");
+            let mut indexes = self.support.lock().expect("no panic while locked");
             Arc::clone(indexes.entry(wheel.index.clone()).or_default())
         };
-        let sends_parts = known.get_or_init(async || match self.head(url).await {
+        let supported = known.get_or_init(async || match self.head(url).await {
             Ok(answer) => answer
                 .headers()
                 .get(ACCEPT_RANGES)
                 .is_some_and(|unit| unit == "bytes"),
-            // The request for a part fails as well, and says why.
+            // The range request fails as well, with the cause.
             Err(_) => true,
         });
-        *sends_parts.await
+        *supported.await
     }
 
     async fn head(&self, url: &Url) -> reqwest_middleware::Result<Response> {
         let mut request = reqwest::Request::new(Method::HEAD, url.clone());
         let identity = HeaderValue::from_static("identity");
         request.headers_mut().insert(ACCEPT_ENCODING, identity);
-        let client = self.brief_client.cached_client().uncached();
+        let client = self.clients.single_attempt().cached_client().uncached();
         client.execute(request).await
     }
 
@@ -137,6 +151,7 @@ impl EngineState {
         let Some(size) = size.filter(|size| *size > 0) else {
             return Ok(PartialMetadata::Unknown);
         };
+        tracing::debug!(wheel = %wheel.filename, "reading metadata by range requests");
         let mut parts = Parts::new(size);
         let mut wanted = size.saturating_sub(FIRST_PART)..size;
         for request in 0..REQUESTS {
@@ -156,9 +171,9 @@ impl EngineState {
                         return Err(error).context(Kind::Fetch, refused);
                     }
                     None if error.kind() == io::ErrorKind::NotFound => {
-                        return Ok(PartialMetadata::Lacking(error.to_string()));
+                        return Ok(PartialMetadata::Missing(error.to_string()));
                     }
-                    // The reader of whole wheels says what is wrong with it, if that is not its size.
+                    // Reading the whole wheel reports the error.
                     _ => return Ok(PartialMetadata::Unknown),
                 },
             }
@@ -166,13 +181,16 @@ impl EngineState {
         Ok(PartialMetadata::Unknown)
     }
 
-    /// The bytes `wanted` of the file of `size` bytes at `url`; `None` if the server sends something else.
+    /// Requests the bytes `wanted` of the file of `size` bytes at `url`. Returns `None` if the server sends something else.
     async fn part(&self, url: &Url, wanted: &Range<u64>, size: u64) -> Result<Option<Bytes>> {
         let failed = |error: &(dyn std::error::Error + 'static)| {
             let message = format!("failed to read a part of {}", redacted(url.as_str()));
-            self.failures.explained(error, &message)
+            explain(error, &message)
         };
-        let client = self.client.uncached_client(DisplaySafeUrl::ref_cast(url));
+        let client = self
+            .clients
+            .registry()
+            .uncached_client(DisplaySafeUrl::ref_cast(url));
         let bytes = format!("bytes={}-{}", wanted.start, wanted.end - 1);
         let request = client.get(url.clone()).header(RANGE, bytes);
         let request = request.header(ACCEPT_ENCODING, "identity");
@@ -196,7 +214,7 @@ impl EngineState {
     }
 }
 
-/// A wheel that an index has on a server, without its metadata beside it.
+/// Returns the wheel of an index on a server, if the index provides no metadata file for it.
 fn remote_wheel(dist: &Dist) -> Option<(&RegistryBuiltWheel, Url)> {
     let Dist::Built(BuiltDist::Registry(wheels)) = dist else {
         return None;
@@ -207,12 +225,12 @@ fn remote_wheel(dist: &Dist) -> Option<(&RegistryBuiltWheel, Url)> {
     is_remote.then_some((wheel, url))
 }
 
-/// Returns whether uv would ask a server for parts of the wheel `dist`.
-pub(crate) fn comes_in_parts(dist: &Dist) -> bool {
+/// Returns whether the metadata of the wheel `dist` takes range requests.
+pub(crate) fn needs_range_requests(dist: &Dist) -> bool {
     remote_wheel(dist).is_some()
 }
 
-/// Reads `METADATA` of `wheel`. What lacks is noted in `parts`.
+/// Reads `METADATA` of `wheel`. The position of a missing part is recorded in `parts`.
 fn metadata_of(parts: &mut Parts, wheel: &RegistryBuiltWheel) -> io::Result<Vec<u8>> {
     let mut archive = ZipArchive::new(parts)?;
     let directory = |path: &str| {
@@ -242,13 +260,13 @@ fn metadata_of(parts: &mut Parts, wheel: &RegistryBuiltWheel) -> io::Result<Vec<
     })
 }
 
-/// The parts of a file that came.
+/// The parts of a file received so far.
 struct Parts {
     size: u64,
     received: u64,
-    came: BTreeMap<u64, Bytes>,
+    chunks: BTreeMap<u64, Bytes>,
     position: u64,
-    /// The place that was read and has not come.
+    /// The position of the last read that no part covers.
     missing: Option<u64>,
 }
 
@@ -257,7 +275,7 @@ impl Parts {
         Self {
             size,
             received: 0,
-            came: BTreeMap::new(),
+            chunks: BTreeMap::new(),
             position: 0,
             missing: None,
         }
@@ -265,12 +283,12 @@ impl Parts {
 
     fn insert(&mut self, start: u64, bytes: Bytes) {
         self.received += bytes.len() as u64;
-        self.came.insert(start, bytes);
+        self.chunks.insert(start, bytes);
     }
 
-    /// The end of the part to ask for that begins at `start`: the next that came, if it is near.
+    /// Returns the end of the next request, which begins at `start`: the next known part if it is close.
     fn end_of_part(&self, start: u64, length: u64) -> u64 {
-        let next = self.came.range(start..).next();
+        let next = self.chunks.range(start..).next();
         let next = next.map_or(self.size, |(next, _)| *next);
         if next - start <= GAP {
             next
@@ -285,7 +303,7 @@ impl Read for Parts {
         if self.position >= self.size || buffer.is_empty() {
             return Ok(0);
         }
-        let part = self.came.range(..=self.position).next_back();
+        let part = self.chunks.range(..=self.position).next_back();
         let rest = part.and_then(|(start, bytes)| {
             let begun = usize::try_from(self.position - start).ok()?;
             bytes.get(begun..).filter(|rest| !rest.is_empty())
@@ -320,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_read_as_they_come() {
+    fn reads_archive_from_parts() {
         let mut archive = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
         let options = zip::write::SimpleFileOptions::default();
         archive.start_file("a/data", options).unwrap();

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use http::header::LOCATION;
-use reqwest::Response;
+use http::header::{ACCEPT, LOCATION};
+use reqwest::{Request, Response};
 use serde_json::json;
 use url::Url;
 use uv_client::{BaseClientBuilder, Certificates, Connectivity};
@@ -19,7 +19,7 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::{IndexStrategy, Indexes, Network};
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::network::plain_http::PlainHttp;
+use super::plain_http::PlainHttp;
 
 /// The client that `network` describes, before it is told about indexes.
 pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'static>> {
@@ -69,24 +69,24 @@ enum Certification {
 
 /// Clients that take files as they are stored: `uv` decodes what a server says is encoded, and some servers say so of
 /// a `.tar.gz` as it was published.
-pub(crate) struct PlainClients {
+pub(crate) struct UndecodedHttpClients {
     pub(crate) checking: reqwest::Client,
     /// For the trusted hosts.
     pub(crate) trusting: Option<reqwest::Client>,
 }
 
-impl PlainClients {
+impl UndecodedHttpClients {
     pub(crate) fn open(network: &Network) -> Result<Self> {
         let trusting = !network.trusted_hosts.is_empty();
-        let trusting = trusting.then(|| plain_client(network, Certification::Any));
+        let trusting = trusting.then(|| undecoded_client(network, Certification::Any));
         Ok(Self {
-            checking: plain_client(network, Certification::Checked)?,
+            checking: undecoded_client(network, Certification::Checked)?,
             trusting: trusting.transpose()?,
         })
     }
 }
 
-fn plain_client(network: &Network, certification: Certification) -> Result<reqwest::Client> {
+fn undecoded_client(network: &Network, certification: Certification) -> Result<reqwest::Client> {
     let builder = client(network, certification)?;
     let builder = builder.no_gzip().no_deflate().no_brotli().no_zstd();
     builder.build().context(Kind::Input, no_client)
@@ -121,6 +121,30 @@ fn client(network: &Network, certification: Certification) -> Result<reqwest::Cl
     }
     Ok(builder)
 }
+
+/// The kind of page that a request is for.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum PageKind {
+    /// A package's page of an index.
+    Index,
+    /// A `--find-links` page.
+    FindLinks,
+}
+
+impl PageKind {
+    /// Returns the kind of page that uv asks for with `request`, judged by its `Accept` header.
+    pub(crate) fn of(request: &Request) -> Option<Self> {
+        let accept = request.headers().get(ACCEPT)?.to_str().ok()?;
+        if accept.contains(JSON_PAGE) {
+            Some(Self::Index)
+        } else {
+            (accept == "text/html").then_some(Self::FindLinks)
+        }
+    }
+}
+
+/// The content type of index pages as JSON (PEP 691).
+pub(crate) const JSON_PAGE: &str = "application/vnd.pypi.simple.v1+json";
 
 /// Returns the URL to which `response` redirects.
 pub(crate) fn redirect_target(response: &Response) -> Option<Url> {

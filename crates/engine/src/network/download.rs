@@ -17,15 +17,16 @@ use wheelhouse_transport::{Peer, Unreachable};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind, retry};
 
-use crate::network::plain_http::{ExposedRedirect, PlainHttp};
-use crate::network::url_credentials::UrlCredentials;
+use super::plain_http::PlainHttp;
+use super::url_credentials::UrlCredentials;
+use crate::error::EngineError;
 
 /// Opens files by their URL, with the credentials that the indexes and the environment give.
 #[derive(Clone)]
 pub struct Fetcher {
     /// Decodes what a server says is encoded.
     client: RegistryClient,
-    plain: Option<Plain>,
+    undecoded: Option<UndecodedClients>,
     plain_http: PlainHttp,
     url_credentials: UrlCredentials,
     offline: bool,
@@ -33,13 +34,13 @@ pub struct Fetcher {
 
 /// The clients that take files as they are sent.
 #[derive(Clone)]
-pub(crate) struct Plain {
+pub(crate) struct UndecodedClients {
     pub(crate) checking: RegistryClient,
     /// For these hosts any certificate will do.
     pub(crate) trusting: Option<RegistryClient>,
 }
 
-impl Plain {
+impl UndecodedClients {
     fn client_for(&self, url: &Url, plain_http: &PlainHttp) -> &RegistryClient {
         match &self.trusting {
             Some(trusting) if plain_http.is_trusted(url) => trusting,
@@ -78,7 +79,7 @@ impl Fetcher {
     pub(crate) fn new(client: RegistryClient, plain_http: PlainHttp, offline: bool) -> Self {
         Self {
             client,
-            plain: None,
+            undecoded: None,
             plain_http,
             url_credentials: UrlCredentials::default(),
             offline,
@@ -94,9 +95,9 @@ impl Fetcher {
     }
 
     /// Takes files as they are sent: they were published so, whatever a server says of an encoding.
-    pub(crate) fn with_plain(self, plain: Plain) -> Self {
+    pub(crate) fn with_undecoded(self, undecoded: UndecodedClients) -> Self {
         Self {
-            plain: Some(plain),
+            undecoded: Some(undecoded),
             ..self
         }
     }
@@ -130,14 +131,14 @@ impl Fetcher {
             ));
         }
         let url = &self.url_credentials.restored(url);
-        let plain = self
-            .plain
+        let undecoded = self
+            .undecoded
             .as_ref()
-            .map(|plain| plain.client_for(url, &self.plain_http));
-        let client = plain.unwrap_or(&self.client);
+            .map(|clients| clients.client_for(url, &self.plain_http));
+        let client = undecoded.unwrap_or(&self.client);
         let mut response = ask(client, url, offset, version).await?;
         let mut first = None;
-        if plain.is_some() && offset == 0 && response.headers().contains_key(CONTENT_ENCODING) {
+        if undecoded.is_some() && offset == 0 && response.headers().contains_key(CONTENT_ENCODING) {
             let chunk = response.chunk().await;
             first =
                 chunk.map_err(|error| FetchError::unreachable(&Unreachable::new(url, &error)))?;
@@ -301,12 +302,15 @@ impl FetchError {
                 Self::unreachable(&Unreachable::new(url, error))
             }
             reqwest_middleware::Error::Middleware(error) => {
-                if let Some(ExposedRedirect { message, hint }) = error.downcast_ref() {
-                    return Self::fatal(message.clone(), Some(hint));
-                }
-                match error.downcast_ref() {
+                let Some(known) = error.downcast_ref::<EngineError>() else {
+                    return Self::unreachable(&Unreachable::new(url, error.as_ref()));
+                };
+                match known.as_unreachable() {
                     Some(unreachable) => Self::unreachable(unreachable),
-                    None => Self::unreachable(&Unreachable::new(url, error.as_ref())),
+                    None => {
+                        let known = known.to_error();
+                        Self::fatal(known.display_chain(), known.hint())
+                    }
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod cached_secrets;
 pub(crate) mod client;
+pub(crate) mod clients;
 pub(crate) mod download;
 pub(crate) mod plain_http;
 pub(crate) mod remote_file;

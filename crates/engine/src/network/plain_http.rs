@@ -1,8 +1,8 @@
-//! Servers without TLS: everything on the way to them can change what they send.
+//! Servers without TLS, whose responses can be changed in transit.
 //!
-//! pip's rule holds: an index over plain HTTP is on this machine or one of the `--trusted-host` hosts. Beyond it, a page or
-//! file that comes over HTTPS leads to no other server without TLS, neither by a link nor by a redirect, and a file without
-//! a digest comes from none.
+//! As for pip, an index over plain HTTP must be on this machine or one of the `--trusted-host` hosts. In addition, a page
+//! or file served over HTTPS may not lead to another server without TLS, neither by a link nor by a redirect, and a file
+//! without a digest may not come from one.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use uv_configuration::TrustedHost;
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::error::Failures;
-use crate::network::client::redirect_target;
+use super::client::redirect_target;
+use crate::error::EngineError;
 
-/// The `--trusted-host` hosts, and the rule for all others.
+/// The `--trusted-host` hosts and the rule for all others.
 #[derive(Clone, Default)]
 pub(crate) struct PlainHttp {
     trusted_hosts: Arc<[TrustedHost]>,
@@ -35,7 +35,7 @@ impl PlainHttp {
         self.trusted_hosts.iter().any(|host| host.matches(url))
     }
 
-    /// Returns whether what `url` sends can be changed on its way here.
+    /// Returns whether the response of `url` can be changed in transit.
     pub(crate) fn is_exposed(&self, url: &Url) -> bool {
         let is_loopback = match url.host() {
             Some(Host::Domain(name)) => name == "localhost",
@@ -46,7 +46,7 @@ impl PlainHttp {
         url.scheme() == "http" && !is_loopback && !self.is_trusted(url)
     }
 
-    /// Returns an error if `url`, the place of a `subject`, is exposed.
+    /// Returns an error if `url`, the location of a `subject`, is exposed.
     pub(crate) fn check(&self, subject: &str, url: &Url) -> Result<()> {
         if !self.is_exposed(url) {
             return Ok(());
@@ -55,12 +55,12 @@ impl PlainHttp {
             "{subject} {} is at plain HTTP, and its host is not trusted",
             redacted(url.as_str())
         );
-        Err(Error::new(Kind::Fetch, message).with_hint(advice(url)))
+        Err(Error::new(Kind::Fetch, message).with_hint(trust_hint(url)))
     }
 }
 
-/// Returns what to do where the server of `url` is not trusted.
-fn advice(url: &Url) -> String {
+/// Returns a hint for the untrusted server of `url`.
+fn trust_hint(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let host = match url.port() {
         Some(port) => format!("{host}:{port}"),
@@ -69,19 +69,8 @@ fn advice(url: &Url) -> String {
     format!("Use https, or pass --trusted-host {host} if the network up to there is yours.")
 }
 
-/// A middleware that refuses redirects from HTTPS to servers without TLS.
-pub(crate) struct SecureRedirects {
-    pub(crate) plain_http: PlainHttp,
-    pub(crate) failures: Failures,
-}
-
-/// A redirect that was refused.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct ExposedRedirect {
-    pub(crate) message: String,
-    pub(crate) hint: String,
-}
+/// A middleware that rejects redirects from HTTPS to servers without TLS.
+pub(crate) struct SecureRedirects(pub(crate) PlainHttp);
 
 #[async_trait::async_trait]
 impl Middleware for SecureRedirects {
@@ -97,7 +86,7 @@ impl Middleware for SecureRedirects {
             return Ok(response);
         }
         let target = redirect_target(&response);
-        let Some(target) = target.filter(|target| self.plain_http.is_exposed(target)) else {
+        let Some(target) = target.filter(|target| self.0.is_exposed(target)) else {
             return Ok(response);
         };
         let message = format!(
@@ -105,11 +94,10 @@ impl Middleware for SecureRedirects {
             redacted(url.as_str()),
             redacted(target.as_str())
         );
-        let hint = advice(&target);
-        let error = Error::new(Kind::Fetch, message.clone()).with_hint(hint.clone());
-        self.failures.keep(error);
-        let refused = ExposedRedirect { message, hint };
-        Err(reqwest_middleware::Error::middleware(refused))
+        let error = Error::new(Kind::Fetch, message).with_hint(trust_hint(&target));
+        Err(reqwest_middleware::Error::middleware(EngineError::new(
+            error,
+        )))
     }
 }
 
@@ -118,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_hosts_without_tls_are_exposed() {
+    fn exposes_other_hosts_without_tls() {
         let trusted = ["mirror.example:8080", "trusted.example"];
         let trusted = trusted.map(|host| host.parse().unwrap());
         let rule = PlainHttp::new(trusted.into());

@@ -16,11 +16,10 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::Network;
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::error::Failures;
-use crate::network::client;
-use crate::network::download::{FetchError, Fetcher};
-use crate::network::plain_http::{PlainHttp, SecureRedirects};
-use crate::network::response_limits::ResponseLimits;
+use super::client;
+use super::download::{FetchError, Fetcher};
+use super::plain_http::{PlainHttp, SecureRedirects};
+use super::response_limits::ResponseLimits;
 
 /// No requirements file is larger (bytes).
 const LARGEST: usize = 10 << 20;
@@ -84,11 +83,8 @@ impl RemoteFiles {
         });
         let locations = IndexLocations::new(indexes.collect::<Result<_>>()?, Vec::new(), false);
         // Each try is one of ours; what is not asked for by a cached client is not cached.
-        let redirects = Arc::new(SecureRedirects {
-            plain_http: plain_http.clone(),
-            failures: Failures::default(),
-        });
-        let bounds = ResponseLimits::new(self.network.timeout, Failures::default()).without_files();
+        let redirects = Arc::new(SecureRedirects(plain_http.clone()));
+        let bounds = ResponseLimits::new(self.network.timeout).without_files();
         let middleware = ExtraMiddleware(vec![redirects, Arc::new(bounds)]);
         let builder = client::client_builder(&self.network)?
             .retries(0)

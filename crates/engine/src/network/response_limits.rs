@@ -1,7 +1,7 @@
-//! ResponseLimits on the answers of servers, applied before anything else reads them.
+//! Limits of responses, applied before anything else reads them.
 //!
-//! [`ResponseLimits`] is the middleware next to the network. It measures every body as it arrives, inflated: its size, and its
-//! rate, so that a server that stalls is given up. Index pages and metadata are read here as a whole and judged, so that
+//! [`ResponseLimits`] is the middleware closest to the network. It measures every decoded body as it arrives: its size, and
+//! its rate, so that a stalled server is abandoned. Index pages and metadata are read and checked as a whole here, so that
 //! an excess becomes an error that names the URL.
 
 use std::collections::HashSet;
@@ -21,22 +21,20 @@ use wheelhouse_types::limits::{self, Excess, Rate};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind};
 
-use crate::error::Failures;
-use crate::index::lenient_pages::Wanted;
-use crate::network::client::redirect_target;
+use super::client::{PageKind, redirect_target};
+use crate::error::EngineError;
 
-/// Measures answers as they arrive.
+/// A middleware that measures responses as they arrive.
 pub(crate) struct ResponseLimits {
     /// The time for which a server may send nothing.
     timeout: Duration,
-    failures: Failures,
-    /// Set if a file without an announced size is cut off here; otherwise its reader knows the size.
+    /// Whether a file without an announced size is limited here; otherwise its reader knows the size.
     ends_files: bool,
     /// The URLs that metadata was redirected to.
     metadata: Mutex<HashSet<Url>>,
 }
 
-/// The contents of an answer, by its request.
+/// The contents of a response, judged by the request.
 #[derive(Clone, Copy, PartialEq)]
 enum Contents {
     Page,
@@ -45,16 +43,15 @@ enum Contents {
 }
 
 impl ResponseLimits {
-    pub(crate) fn new(timeout: Duration, failures: Failures) -> Self {
+    pub(crate) fn new(timeout: Duration) -> Self {
         Self {
             timeout,
-            failures,
             ends_files: true,
             metadata: Mutex::default(),
         }
     }
 
-    /// Leaves the size of files to their reader.
+    /// Leaves the size of files to the reader.
     pub(crate) fn without_files(self) -> Self {
         Self {
             ends_files: false,
@@ -63,7 +60,7 @@ impl ResponseLimits {
     }
 
     fn contents(&self, request: &Request) -> Contents {
-        if Wanted::by(request).is_some() {
+        if PageKind::of(request).is_some() {
             return Contents::Page;
         }
         let url = request.url();
@@ -75,7 +72,7 @@ impl ResponseLimits {
         }
     }
 
-    /// Takes the target of a redirected metadata file for one, too.
+    /// Treats the target of a redirected metadata file as metadata, too.
     fn follow(&self, response: &Response) {
         let target = redirect_target(response);
         let mut redirected = self.metadata.lock().expect("no panic while locked");
@@ -93,12 +90,13 @@ impl ResponseLimits {
         }
     }
 
-    fn refused(&self, url: &Url, excess: Excess) -> reqwest_middleware::Error {
+    fn rejected(url: &Url, excess: Excess) -> reqwest_middleware::Error {
+        tracing::debug!(url = redacted(url.as_str()), %excess, "rejecting a response");
         let message = format!("{} is refused", redacted(url.as_str()));
-        let error = Error::new(Kind::Fetch, message).caused_by(excess).with_hint(
-            "No honest server sends this; allow other versions, or ask those who run the index.",
-        );
-        reqwest_middleware::Error::middleware(self.failures.keep(error))
+        let error = Error::new(Kind::Fetch, message)
+            .caused_by(excess)
+            .with_hint("Allow other versions, or report it to the operator of the index.");
+        reqwest_middleware::Error::middleware(EngineError::new(error))
     }
 }
 
@@ -121,42 +119,42 @@ impl Middleware for ResponseLimits {
         }
         let limit = self.limit(contents, &response);
         let is_read_whole = contents != Contents::File && response.status() == StatusCode::OK;
-        let (head, body) = taken_apart(response);
+        let (head, body) = into_parts(response);
         let mut body = Box::pin(bounded(body, limit, self.timeout));
         if !is_read_whole {
-            return Ok(put_together(head, Body::wrap_stream(body)));
+            return Ok(from_parts(head, Body::wrap_stream(body)));
         }
         let body = match whole(&mut body).await {
             Ok(body) => body,
-            Err(Interruption::Excess(excess)) => return Err(self.refused(&url, excess)),
+            Err(Interruption::Excess(excess)) => return Err(Self::rejected(&url, excess)),
             Err(Interruption::Broken(error)) => return Err(error.into()),
             Err(Interruption::Slow(error)) => {
                 return Err(reqwest_middleware::Error::middleware(error));
             }
         };
         if contents == Contents::Metadata {
-            limits::metadata(&body).map_err(|excess| self.refused(&url, excess))?;
+            limits::metadata(&body).map_err(|excess| Self::rejected(&url, excess))?;
         }
-        Ok(put_together(head, body.into()))
+        Ok(from_parts(head, body.into()))
     }
 }
 
-/// The reason why a body ended before its time.
+/// The reason why a body ended early.
 #[derive(Debug, thiserror::Error)]
 enum Interruption {
     #[error(transparent)]
     Excess(Excess),
-    /// Of the kind of time-outs, which are tried again.
+    /// An I/O error of kind `TimedOut`, which is retried.
     #[error("the server stalled")]
     Slow(#[source] io::Error),
-    #[error("the connection broke off")]
+    #[error("the connection was lost")]
     Broken(#[source] reqwest::Error),
 }
 
 type Chunks = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
 
-/// Passes `body` on until it exceeds `limit` or comes slower than the least rate. Only the time that is spent waiting for
-/// the server counts.
+/// Passes `body` on until it exceeds `limit` or falls below the minimum rate. Only the time spent waiting for the server
+/// counts.
 fn bounded(
     body: Chunks,
     limit: u64,
@@ -200,8 +198,8 @@ async fn whole(
     Ok(bytes.freeze())
 }
 
-/// Separates the body of `response` from the rest.
-fn taken_apart(response: Response) -> (http::response::Builder, Chunks) {
+/// Separates the body of `response` from its head.
+fn into_parts(response: Response) -> (http::response::Builder, Chunks) {
     let mut head = http::Response::builder()
         .status(response.status())
         .version(response.version())
@@ -212,6 +210,6 @@ fn taken_apart(response: Response) -> (http::response::Builder, Chunks) {
     (head, Box::pin(response.bytes_stream()))
 }
 
-fn put_together(head: http::response::Builder, body: Body) -> Response {
+fn from_parts(head: http::response::Builder, body: Body) -> Response {
     head.body(body).expect("the head was one before").into()
 }

@@ -1,10 +1,10 @@
-//! Requests that fail: how long to wait before the next try, and what to say after the last one.
+//! Failed requests: the delay before the next attempt, and the error after the last one.
 //!
-//! uv sends requests again, and waits silently for as long as it sees fit. So its clients are told not to wait, and
-//! [`Waiting`], a middleware, does: as long as for files, or as the server asks, and with a notice. What fails in the end
-//! becomes an [`Unreachable`], which uv takes for final.
+//! uv retries requests, and waits silently for a time of its own choice. So its clients do not wait, and [`Retries`], a
+//! middleware, does: as long as for files, or as long as the server asks, and with a notice. The last failure becomes an
+//! [`Unreachable`], which uv does not retry.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Extensions;
 use http::header::RETRY_AFTER;
@@ -14,23 +14,23 @@ use reqwest_retry::Retryable;
 use uv_client::retryable_on_request_failure;
 use wheelhouse_transport::Unreachable;
 use wheelhouse_types::retry;
+use wheelhouse_types::redact::redacted;
 use wheelhouse_types::retry::RetryNotices;
 
-use crate::error::Failures;
+use crate::error::EngineError;
 
-/// Waits after failures of a client that sends a request again so often.
-pub(crate) struct Waiting {
+/// A middleware that waits before each of the `retries` of uv.
+pub(crate) struct Retries {
     pub(crate) retries: u32,
     pub(crate) notices: RetryNotices,
-    pub(crate) failures: Failures,
 }
 
-/// How often a request has failed. The tries of one request share it.
+/// The number of failures of a request, shared by its attempts.
 #[derive(Clone, Default)]
 struct Count(u32);
 
 #[async_trait::async_trait]
-impl Middleware for Waiting {
+impl Middleware for Retries {
     async fn handle(
         &self,
         request: Request,
@@ -38,20 +38,30 @@ impl Middleware for Waiting {
         next: Next<'_>,
     ) -> reqwest_middleware::Result<Response> {
         let url = request.url().clone();
+        let method = request.method().clone();
+        let begun = Instant::now();
         let result = next.run(request, extensions).await;
+        if let Ok(response) = &result {
+            tracing::debug!(
+                %method,
+                url = redacted(url.as_str()),
+                status = response.status().as_u16(),
+                elapsed = ?begun.elapsed(),
+                "received a response"
+            );
+        }
         let (reason, asked, unreachable) = match &result {
             Ok(response) if retry::is_transient(response.status().as_u16()) => {
                 let asked = response.headers().get(RETRY_AFTER);
                 let asked = asked.and_then(|asked| asked.to_str().ok());
-                let asked =
-                    asked.and_then(|asked| retry::retry_after(asked, jiff::Timestamp::now()));
+                let asked = asked.and_then(|asked| retry::retry_after(asked, jiff::Timestamp::now()));
                 (format!("it answered {}", response.status()), asked, None)
             }
             Err(Error::Reqwest(error)) => {
                 let unreachable = Unreachable::new(&url, error);
                 (unreachable.cause(), None, Some(unreachable))
             }
-            // The least rate is measured by a middleware.
+            // `ResponseLimits` measures the minimum rate.
             Err(Error::Middleware(error)) if error.is::<std::io::Error>() => {
                 let unreachable = Unreachable::new(&url, error.as_ref());
                 (unreachable.cause(), None, Some(unreachable))
@@ -61,7 +71,7 @@ impl Middleware for Waiting {
         let count = extensions.get_or_insert_default::<Count>();
         count.0 += 1;
         let failures = count.0;
-        if failures <= self.retries && is_sent_again(&result, unreachable.as_ref()) {
+        if failures <= self.retries && is_retried(&result, unreachable.as_ref()) {
             self.wait(&url, &reason, retry::delay(failures, asked))
                 .await;
             return result;
@@ -69,23 +79,28 @@ impl Middleware for Waiting {
         match unreachable {
             None => result,
             Some(unreachable) => {
-                self.failures.keep_unreachable(&unreachable);
-                Err(Error::middleware(unreachable))
+                tracing::debug!(url = redacted(url.as_str()), failures, %unreachable, "giving up on a request");
+                Err(Error::middleware(EngineError::unreachable(unreachable)))
             }
         }
     }
 }
 
-impl Waiting {
+impl Retries {
     async fn wait(&self, url: &url::Url, reason: &str, delay: Duration) {
-        tracing::debug!("trying {url} again in {delay:?}: {reason}");
+        tracing::debug!(
+            url = redacted(url.as_str()),
+            ?delay,
+            reason,
+            "retrying a request"
+        );
         self.notices.observe(url, reason, delay);
         tokio::time::sleep(delay).await;
     }
 }
 
-/// Returns whether uv sends the request again.
-fn is_sent_again(
+/// Returns whether uv retries the request.
+fn is_retried(
     result: &reqwest_middleware::Result<Response>,
     unreachable: Option<&Unreachable>,
 ) -> bool {

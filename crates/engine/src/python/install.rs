@@ -15,7 +15,7 @@ use uv_pypi_types::DirectUrl;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-use crate::Host;
+use super::host::Host;
 use crate::artifact_provider::WheelFile;
 
 /// Who installed a package, as the file `INSTALLER` tells (PEP 376).
@@ -29,8 +29,8 @@ impl Host {
     /// `Publish` when the environment cannot be written, or something in it cannot be removed because
     /// nobody noted what belongs to it.
     pub async fn install(&self, wheels: &[WheelFile]) -> Result<Vec<String>> {
-        let environment = self.interpreter.sys_prefix().display().to_string();
-        let site = SitePackages::from_interpreter(&self.interpreter);
+        let environment = self.interpreter().sys_prefix().display().to_string();
+        let site = SitePackages::from_interpreter(self.interpreter());
         let site = site.context(Kind::Publish, || {
             format!("failed to look into the environment {environment}")
         })?;
@@ -51,7 +51,7 @@ impl Host {
         site: &SitePackages,
         state: &Arc<InstallState>,
     ) -> Result<Option<String>> {
-        let environment = self.interpreter.sys_prefix().display();
+        let environment = self.interpreter().sys_prefix().display();
         let failed = || format!("failed to install {} into {environment}", wheel.filename);
         let filename: WheelFilename = wheel.filename.parse().context(Kind::Publish, failed)?;
         let others = site.get_packages(&filename.name);
@@ -60,12 +60,12 @@ impl Host {
         {
             return Ok(None);
         }
-        let layout = self.interpreter.layout();
+        let layout = self.interpreter().layout();
         for other in others {
             let removed = uv_installer::uninstall(other, &layout).await;
             removed.context(Kind::Publish, failed)?;
         }
-        let (path, scratch) = (wheel.path.clone(), self.cache.root().to_owned());
+        let (path, scratch) = (wheel.path.clone(), self.cache().root().to_owned());
         let state = Arc::clone(state);
         let installing = tokio::task::spawn_blocking(move || {
             install(&path, &filename, &layout, &scratch, &state)

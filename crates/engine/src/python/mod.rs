@@ -1,5 +1,6 @@
 //! Finding the Python that a request means, without starting one where that can be avoided.
 
+pub(crate) mod host;
 pub(crate) mod install;
 pub(crate) mod legacy;
 
@@ -13,9 +14,8 @@ use uv_python::{
 };
 use wheelhouse_types::{Error, Kind, Result, Target};
 
-use crate::convert;
-use crate::error::chain;
-use crate::error::hints::is_full;
+use crate::error::hints::is_storage_full;
+use crate::target::minor_version;
 
 /// What of the user's environment decides which Python is meant.
 #[derive(Clone, Debug, Default)]
@@ -68,10 +68,6 @@ pub fn locate(request: Option<&str>, environment: &DiscoveryEnvironment) -> Opti
         return pyenv_installation(request, environment);
     }
     on_path(request, environment)
-}
-
-fn minor_version(version: &str) -> String {
-    version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
 }
 
 /// The first executable called `name` on `PATH`, a pyenv shim replaced by what it would run.
@@ -144,7 +140,7 @@ pub(crate) fn query(
 ) -> Result<(Interpreter, Target)> {
     let wanted = request.unwrap_or("python3");
     let not_found = |error: Box<dyn StdError + Send + Sync>| {
-        if is_full(&chain(&*error)) {
+        if is_storage_full(&*error) {
             let message = format!("failed to ask the Python `{wanted}` about itself");
             return Error::new(Kind::Fetch, message).caused_by(error);
         }
@@ -153,7 +149,7 @@ pub(crate) fn query(
             .caused_by(error)
     };
     let known = |interpreter: Interpreter, wide_unicode: bool| {
-        let target = convert::target(&interpreter, wide_unicode);
+        let target = target(&interpreter, wide_unicode);
         (interpreter, target)
     };
     if let Some(path) = located {
@@ -174,6 +170,28 @@ pub(crate) fn query(
     )
     .map(|installation| known(installation.into_interpreter(), false))
     .map_err(|error| not_found(Box::new(error)))
+}
+
+/// Returns the target of `interpreter`. uv does not know whether it has wide Unicode.
+fn target(interpreter: &Interpreter, wide_unicode: bool) -> Target {
+    let markers = interpreter.markers();
+    let values = serde_json::to_value(markers).unwrap_or_default();
+    let values = values.as_object().into_iter().flatten();
+    let platform = interpreter
+        .tags()
+        .ok()
+        .and_then(|tags| tags.platform_tag().map(ToString::to_string));
+    Target {
+        implementation: interpreter.implementation_name().to_owned(),
+        python_version: interpreter.python_full_version().to_string(),
+        platform: platform.unwrap_or_else(|| markers.sys_platform().to_owned()),
+        free_threaded: interpreter.gil_disabled(),
+        wide_unicode,
+        markers: values
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+            .collect(),
+        interpreter: Some(interpreter.sys_executable().to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Local trees that requirements name: replaced by copies, so that no hook touches them. A copy is
-//! where its contents say, so uv never takes what it knows of a tree for what a changed tree has.
+//! Local trees that requirements name, replaced by copies that hooks may change.
+//!
+//! The path of a copy depends on its contents, so uv never uses what it cached of a tree for a changed tree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use uv_distribution_types::{Requirement, RequirementSource, UnresolvedRequirement};
 use uv_pep508::VerbatimUrl;
@@ -11,19 +13,27 @@ use uv_types::RequestedRequirements;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::dispatch::BuildDispatch;
-use crate::state::EngineState;
+use crate::artifact_provider::ArtifactProvider;
 
-impl BuildDispatch<'_> {
-    /// Replaces a local tree that `requirement` names by a copy of it.
-    pub(crate) async fn copy_tree_of(&self, requirement: &mut UnresolvedRequirement) -> Result<()> {
+/// The copies of the local trees of a run. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct LocalTrees(Arc<Mutex<Copies>>);
+
+impl LocalTrees {
+    /// Replaces a local tree that `requirement` names by a copy.
+    pub(crate) async fn copy_unresolved(
+        &self,
+        requirement: &mut UnresolvedRequirement,
+        artifacts: &dyn ArtifactProvider,
+    ) -> Result<()> {
         match requirement {
             UnresolvedRequirement::Named(named) => {
-                self.copy_trees(std::slice::from_mut(named)).await?;
+                self.copy_all(std::slice::from_mut(named), artifacts)
+                    .await?;
             }
             UnresolvedRequirement::Unnamed(unnamed) => {
                 if let ParsedUrl::Directory(directory) = &mut unnamed.url.parsed_url {
-                    let (copy, url) = self.copied(&directory.install_path).await?;
+                    let (copy, url) = self.copy(&directory.install_path, artifacts).await?;
                     directory.url = url.to_url();
                     directory.install_path = copy.into_boxed_path();
                     unnamed.url.verbatim = url;
@@ -34,14 +44,15 @@ impl BuildDispatch<'_> {
     }
 
     /// Replaces the local trees that `lookaheads` require by copies. Returns whether there are any.
-    pub(crate) async fn copy_trees_of(
+    pub(crate) async fn copy_lookaheads(
         &self,
         lookaheads: &mut [RequestedRequirements],
+        artifacts: &dyn ArtifactProvider,
     ) -> Result<bool> {
         let mut any = false;
         for lookahead in lookaheads {
             let mut requirements: Box<[Requirement]> = lookahead.requirements().into();
-            if self.copy_trees(&mut requirements).await? {
+            if self.copy_all(&mut requirements, artifacts).await? {
                 any = true;
                 *lookahead = RequestedRequirements::new(
                     lookahead.package().clone(),
@@ -56,7 +67,11 @@ impl BuildDispatch<'_> {
     }
 
     /// Replaces the local trees among `requirements` by copies. Returns whether there are any.
-    pub(crate) async fn copy_trees(&self, requirements: &mut [Requirement]) -> Result<bool> {
+    pub(crate) async fn copy_all(
+        &self,
+        requirements: &mut [Requirement],
+        artifacts: &dyn ArtifactProvider,
+    ) -> Result<bool> {
         let mut any = false;
         for requirement in requirements {
             if let RequirementSource::Directory {
@@ -64,7 +79,7 @@ impl BuildDispatch<'_> {
             } = &mut requirement.source
             {
                 let copy;
-                (copy, *url) = self.copied(install_path).await?;
+                (copy, *url) = self.copy(install_path, artifacts).await?;
                 *install_path = copy.into_boxed_path();
                 any = true;
             }
@@ -72,73 +87,37 @@ impl BuildDispatch<'_> {
         Ok(any)
     }
 
-    /// The copy of `tree`, which stays what it is if it is one. What is named by a place beside a copy is what that
-    /// place shows.
-    pub(crate) async fn copied(&self, tree: &Path) -> Result<(PathBuf, VerbatimUrl)> {
-        let copy = if self.state.is_copy(tree) {
+    /// Returns the copy of `tree`, or `tree` itself if it is one. A path beside a copy stands for the path beside the
+    /// original.
+    pub(crate) async fn copy(
+        &self,
+        tree: &Path,
+        artifacts: &dyn ArtifactProvider,
+    ) -> Result<(PathBuf, VerbatimUrl)> {
+        let is_copy = self.copies().trees.contains(tree);
+        let copy = if is_copy {
             tree.to_owned()
         } else {
-            let original = self.state.original_tree(tree);
-            let copy = self.artifacts.copy_source_tree(&original).await?;
-            let mut copies = self.state.copies.lock().expect("no panic while locked");
-            copies.add(&copy, &original);
+            let original = self.original(tree);
+            let copy = artifacts.copy_source_tree(&original).await?;
+            tracing::debug!(tree = %original.display(), copy = %copy.display(), "copied a local tree");
+            self.copies().add(&copy, &original);
             copy
         };
         let url = VerbatimUrl::from_absolute_path(&copy).context(Kind::Input, || {
-            format!("{} is no usable path", copy.display())
+            format!("{} is not a usable path", copy.display())
         })?;
         Ok((copy, url))
     }
-}
 
-/// The copies of local trees.
-#[derive(Default)]
-pub(crate) struct Copies {
-    trees: BTreeSet<PathBuf>,
-    /// The directories that stand for others, each with the original. A copy may be shown what lies beside its tree, so
-    /// that they end alike: then the directories above the end stand for each other.
-    stand_for: BTreeMap<PathBuf, PathBuf>,
-}
-
-impl Copies {
-    fn add(&mut self, copy: &Path, original: &Path) {
-        self.trees.insert(copy.to_owned());
-        let (mut shown, mut shows) = (copy, original);
-        while let (Some(above), Some(original_above)) = (shown.parent(), shows.parent())
-            && shown.file_name() == shows.file_name()
-        {
-            (shown, shows) = (above, original_above);
-        }
-        self.stand_for.insert(shown.to_owned(), shows.to_owned());
+    /// Returns the tree of which `path` is a copy, or `path` itself.
+    pub(crate) fn original(&self, path: &Path) -> PathBuf {
+        self.copies().original(path)
     }
 
-    /// The original of `path` in or beside a copy; `path` itself if it is neither.
-    fn original(&self, path: &Path) -> PathBuf {
-        let mut above = path.ancestors();
-        let found = above.find_map(|shown| Some((shown, self.stand_for.get(shown)?)));
-        match found.and_then(|(shown, original)| Some((original, path.strip_prefix(shown).ok()?))) {
-            Some((original, below)) if below.as_os_str().is_empty() => original.clone(),
-            Some((original, below)) => original.join(below),
-            None => path.to_owned(),
-        }
-    }
-}
-
-impl EngineState {
-    fn is_copy(&self, path: &Path) -> bool {
-        let copies = self.copies.lock().expect("no panic while locked");
-        copies.trees.contains(path)
-    }
-
-    /// The tree that the copy at `path` was made of.
-    pub(crate) fn original_tree(&self, path: &Path) -> PathBuf {
-        let copies = self.copies.lock().expect("no panic while locked");
-        copies.original(path)
-    }
-
-    /// Names in `error` the user's trees instead of their copies, as paths and as URLs.
-    pub(crate) fn with_original_trees(&self, error: Error) -> Error {
-        let copies = self.copies.lock().expect("no panic while locked");
+    /// Replaces the paths and URLs of copies in `error` by those of the originals.
+    pub(crate) fn with_original_paths(&self, error: Error) -> Error {
+        let copies = self.copies();
         let named = |text: &str, copy: &Path| text.contains(&*copy.to_string_lossy());
         let texts = [
             Some(error.display_chain()),
@@ -157,6 +136,43 @@ impl EngineState {
             copies.stand_for.iter().fold(text.to_owned(), replace)
         })
     }
+
+    fn copies(&self) -> MutexGuard<'_, Copies> {
+        self.0.lock().expect("no panic while locked")
+    }
+}
+
+/// Copies and their originals.
+#[derive(Default)]
+struct Copies {
+    trees: BTreeSet<PathBuf>,
+    /// The directories that stand for others, each with the original. What lies beside a tree may be copied with it, so
+    /// that both paths have the same end: then the directories above the end stand for each other.
+    stand_for: BTreeMap<PathBuf, PathBuf>,
+}
+
+impl Copies {
+    fn add(&mut self, copy: &Path, original: &Path) {
+        self.trees.insert(copy.to_owned());
+        let (mut shown, mut shows) = (copy, original);
+        while let (Some(above), Some(original_above)) = (shown.parent(), shows.parent())
+            && shown.file_name() == shows.file_name()
+        {
+            (shown, shows) = (above, original_above);
+        }
+        self.stand_for.insert(shown.to_owned(), shows.to_owned());
+    }
+
+    /// Returns the original of `path` if it is in or beside a copy, else `path` itself.
+    fn original(&self, path: &Path) -> PathBuf {
+        let mut above = path.ancestors();
+        let found = above.find_map(|shown| Some((shown, self.stand_for.get(shown)?)));
+        match found.and_then(|(shown, original)| Some((original, path.strip_prefix(shown).ok()?))) {
+            Some((original, below)) if below.as_os_str().is_empty() => original.clone(),
+            Some((original, below)) => original.join(below),
+            None => path.to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -164,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lies_beside_a_copy_is_what_lies_beside_the_tree() {
+    fn maps_paths_in_and_beside_copies_to_originals() {
         let mut copies = Copies::default();
         copies.add(
             Path::new("/cache/trees/0123/repo/tree"),

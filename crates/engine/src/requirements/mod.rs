@@ -1,16 +1,17 @@
-//! Requirements as they were written, turned into uv's.
+//! Parses requirements as written into those of uv.
 
 pub(crate) mod archives;
+pub(crate) mod legacy_sdists;
 pub(crate) mod local_trees;
-pub(crate) mod python2_wheels;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use uv_configuration::{BuildOptions, NoBinary, NoBuild, PackageNameSpecifier};
 use uv_distribution_types::{
-    ConfigSettingEntry, ConfigSettings, Requirement as UvRequirement, RequirementSource,
-    UnresolvedRequirement,
+    ConfigSettingEntry, ConfigSettings, PackageConfigSettings, Requirement as UvRequirement,
+    RequirementSource, UnresolvedRequirement,
 };
 use uv_pep440::{Operator, VersionSpecifier};
 use uv_pep508::VerbatimUrl;
@@ -21,9 +22,9 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::{Formats, Packages, Requirement};
 use wheelhouse_types::{Error, Kind, PackageName, Result, Version, limits};
 
-use crate::index::legacy_formats;
+use legacy_sdists::accept_legacy_sdist;
 
-/// Parses what the user wrote: a PEP 508 requirement, a URL or a path, which `#egg=` may name.
+/// Parses a PEP 508 requirement, a URL or a path, which may have a name in `#egg=`.
 pub(crate) fn parse(requirement: &Requirement) -> Result<UnresolvedRequirement> {
     let parsed = parse_as_written(requirement)?;
     let UnresolvedRequirement::Unnamed(unnamed) = &parsed else {
@@ -71,15 +72,15 @@ fn parse_as_written(requirement: &Requirement) -> Result<UnresolvedRequirement> 
         archives::without_suffix(&mut parsed);
     }
     enter_subdirectory(&mut parsed).map_err(|error| invalid().caused_by(error))?;
-    legacy_formats::admit(&mut parsed);
+    accept_legacy_sdist(&mut parsed);
     if !requirement.hashes.is_empty() {
         loosen(&mut parsed);
     }
     Ok(parsed)
 }
 
-/// A `file:` URL that stands alone as uv takes it, with its extras and marker, and its fragment, which
-/// uv would take for a part of the path.
+/// Splits a `file:` URL without a name into the URL, with its extras and marker, and the fragment, which uv would treat as
+/// a part of the path.
 fn without_file_fragment(text: &str) -> (Cow<'_, str>, Option<&str>) {
     let (url, rest) = text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()));
     match url.split_once('#') {
@@ -93,7 +94,7 @@ fn without_file_fragment(text: &str) -> (Cow<'_, str>, Option<&str>) {
     }
 }
 
-/// Makes `==` of `===`, which uv takes for no pin: beside a hash it says no more.
+/// Replaces `===` by `==`: uv does not treat it as a pin, and with a hash both mean the same.
 fn loosen(requirement: &mut UnresolvedRequirement) {
     let UnresolvedRequirement::Named(named) = requirement else {
         return;
@@ -106,7 +107,7 @@ fn loosen(requirement: &mut UnresolvedRequirement) {
     }
 }
 
-/// Lets a local tree be the one inside it that `#subdirectory=` names.
+/// Replaces a local tree by the subdirectory that `#subdirectory=` names.
 fn enter_subdirectory(requirement: &mut UnresolvedRequirement) -> Result<(), &'static str> {
     let (path, url) = match requirement {
         UnresolvedRequirement::Named(named) => match &mut named.source {
@@ -153,7 +154,7 @@ pub(crate) fn parse_with_name(requirement: &Requirement) -> Result<Option<UvRequ
     })
 }
 
-/// Parses requirements that must have a name, such as constraints.
+/// Parses requirements that must have names, such as constraints.
 pub(crate) fn parse_named(requirements: &[Requirement]) -> Result<Vec<UvRequirement>> {
     requirements
         .iter()
@@ -172,7 +173,7 @@ pub(crate) fn parse_named(requirements: &[Requirement]) -> Result<Vec<UvRequirem
         .collect()
 }
 
-/// Parses overrides, which have no hashes.
+/// Parses overrides, which may not have hashes.
 pub(crate) fn parse_overrides(lines: &[Requirement]) -> Result<Vec<UvRequirement>> {
     if let Some(line) = lines.iter().find(|line| !line.hashes.is_empty()) {
         let (text, origin) = (redacted(&line.text), &line.origin);
@@ -183,7 +184,7 @@ pub(crate) fn parse_overrides(lines: &[Requirement]) -> Result<Vec<UvRequirement
     parse_named(lines)
 }
 
-/// Parses constraints, which have no extras, and whose hashes must be of something.
+/// Parses constraints, which may not have extras, nor hashes without a pin.
 pub(crate) fn parse_constraints(lines: &[Requirement]) -> Result<Vec<UvRequirement>> {
     let parsed = parse_named(lines)?;
     if let Some((line, _)) = lines
@@ -200,7 +201,7 @@ pub(crate) fn parse_constraints(lines: &[Requirement]) -> Result<Vec<UvRequireme
     Ok(parsed)
 }
 
-/// Whether `requirement` is of one version, or of one file or tree.
+/// Returns whether `requirement` is a pin (`==`) or a direct reference.
 pub(crate) fn is_pinned(requirement: &UvRequirement) -> bool {
     match &requirement.source {
         RequirementSource::Registry { specifier, .. } => {
@@ -210,7 +211,7 @@ pub(crate) fn is_pinned(requirement: &UvRequirement) -> bool {
     }
 }
 
-/// The one version that `requirement` allows, which may then be a yanked one (PEP 592).
+/// Returns the only version that `requirement` allows, which may be yanked (PEP 592).
 pub(crate) fn pinned_version(requirement: &UvRequirement) -> Option<&Version> {
     let RequirementSource::Registry { specifier, .. } = &requirement.source else {
         return None;
@@ -222,8 +223,7 @@ pub(crate) fn pinned_version(requirement: &UvRequirement) -> Option<&Version> {
     is_exact.then(|| specifier.version())
 }
 
-/// Refuses a hash beside what is not pinned, which uv passes over where hashes are not required.
-/// Each line comes with what it was parsed into.
+/// Rejects a hash without a pin, which uv ignores if hashes are not required. Each line comes with its parsed requirement.
 pub(crate) fn refuse_idle_hashes<'a>(
     lines: impl IntoIterator<Item = (&'a Requirement, &'a UvRequirement)>,
 ) -> Result<()> {
@@ -242,7 +242,7 @@ pub(crate) fn refuse_idle_hashes<'a>(
     }
 }
 
-/// The build options that `formats` stands for.
+/// Converts the formats of a request.
 pub(crate) fn build_options(formats: &Formats) -> BuildOptions {
     BuildOptions::new(
         NoBinary::from_pip_args(specifiers(&formats.no_binary)),
@@ -261,7 +261,7 @@ fn specifiers(packages: &Packages) -> Vec<PackageNameSpecifier> {
     }
 }
 
-/// Versions to choose where they fit, as the resolver of `environment` takes them.
+/// Converts preferred versions for the resolver of `environment`.
 pub(crate) fn preferences(
     versions: &[(PackageName, Version)],
     environment: &ResolverEnvironment,
@@ -278,10 +278,22 @@ pub(crate) fn preferences(
     Preferences::from_iter(preferences, environment)
 }
 
-/// PEP 517 settings from `KEY=VALUE` pairs; a repeated key becomes a list.
+/// Converts `KEY=VALUE` pairs into PEP 517 settings; a repeated key becomes a list.
 pub(crate) fn config_settings(settings: &[(String, String)]) -> ConfigSettings {
     settings
         .iter()
         .filter_map(|(key, value)| format!("{key}={value}").parse::<ConfigSettingEntry>().ok())
         .collect()
+}
+
+/// Returns the PEP 517 settings of single packages.
+pub(crate) fn package_settings(
+    settings: &BTreeMap<PackageName, Vec<(String, String)>>,
+) -> PackageConfigSettings {
+    let entries = settings.iter().flat_map(|(name, settings)| {
+        settings
+            .iter()
+            .filter_map(move |(key, value)| format!("{name}:{key}={value}").parse().ok())
+    });
+    entries.collect::<Vec<_>>().into_iter().collect()
 }

@@ -1,9 +1,9 @@
-//! A request in uv's target_env.
+//! A request in uv's types.
 //!
-//! 1. The lines that are for the target are parsed; local trees are replaced by copies, so that no hook touches them.
-//! 2. Those without a name get one from their metadata.
-//! 3. The metadata of direct references is read, for what they refer to themselves. Where that is a
-//!    local tree, it is a copy of it from then on.
+//! 1. The lines that apply to the target are parsed; local trees are replaced by copies, so that no hook changes them.
+//! 2. Requirements without a name get it from their metadata.
+//! 3. The metadata of direct references is read, for their own direct references. Local trees among these are replaced by
+//!    copies, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,63 +13,64 @@ use uv_distribution_types::{Requirement, RequirementSource, UnresolvedRequiremen
 use uv_pypi_types::ParsedUrl;
 use uv_requirements::{LookaheadResolver, NamedRequirementsResolver};
 use uv_resolver::{FlatIndex, InMemoryIndex, Preferences};
-use uv_types::{HashStrategy, RequestedRequirements};
+use uv_types::{BuildContext, HashStrategy, RequestedRequirements};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::HashPolicy;
 use wheelhouse_types::{Error, Kind, PackageName, Request, Result, request};
 
-use crate::build::build_system::Backend;
-use crate::dispatch::BuildDispatch;
+use super::ResolverContext;
+use crate::build::build_system::BuildSystem;
+use crate::error::explain;
 use crate::requirements::{self, is_pinned, refuse_idle_hashes};
 use crate::target::TargetEnvironment;
 
-/// A request in uv's target_env.
+/// A request in uv's types.
 pub(crate) struct ResolverInputs {
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) constraints: Constraints,
     pub(crate) overrides: Overrides,
-    /// Versions to choose where they fit.
+    /// Versions to choose where the requirements allow them.
     pub(crate) preferences: Preferences,
     pub(crate) lookaheads: Vec<RequestedRequirements>,
     pub(crate) hasher: HashStrategy,
     pub(crate) target_env: TargetEnvironment,
-    /// What `--find-links` offers the target.
+    /// The files of the `--find-links` locations for the target.
     pub(crate) flat_index: FlatIndex,
-    /// Metadata of direct references, read while the inputs was stated.
+    /// The metadata of direct references.
     pub(crate) index: InMemoryIndex,
 }
 
 impl ResolverInputs {
-    /// States what the request of the state is for the target of `target_env`.
-    pub(crate) async fn state(
-        dispatch: &BuildDispatch<'_>,
+    /// Converts the request for a target.
+    pub(crate) async fn prepare<C: BuildContext>(
+        context: &ResolverContext<'_, C>,
         target_env: &TargetEnvironment,
     ) -> Result<Self> {
-        let state = dispatch.state;
+        let (state, artifacts) = (context.state, context.artifacts);
         let request = &state.request;
-        let mut parsed = dispatch.parsed(&request.requirements, target_env).await?;
+        let mut parsed = context.parsed(&request.requirements, target_env).await?;
         let mut constraints = requirements::parse_constraints(&request.constraints)?;
         let mut overrides = requirements::parse_overrides(&request.overrides)?;
-        dispatch.copy_trees(&mut constraints).await?;
-        dispatch.copy_trees(&mut overrides).await?;
-        let mut limits = limits(&request.constraints, &constraints, target_env);
-        agree_on_hashes(&mut parsed, &mut limits)?;
-        let hasher = hasher(request, &parsed, &limits, target_env)?;
+        state.trees.copy_all(&mut constraints, artifacts).await?;
+        state.trees.copy_all(&mut overrides, artifacts).await?;
+        let mut constraint_lines = constraint_lines(&request.constraints, &constraints, target_env);
+        agree_on_hashes(&mut parsed, &mut constraint_lines)?;
+        let hasher = hasher(request, &parsed, &constraint_lines, target_env)?;
         let mut index = InMemoryIndex::default();
-        let mut requirements = dispatch.named(parsed, &hasher, &index).await?;
+        let mut requirements = context.named(parsed, &hasher, &index).await?;
         dedup_preserving_order(&mut requirements);
         let hasher = hasher
             .augment_with_requirements(requirements.iter())
             .context(Kind::Input, || {
-                "the hashes of the requirements do not hold together".to_owned()
+                "the hashes of the requirements contradict each other".to_owned()
             })?;
         let named = requirements.iter().chain(&constraints).chain(&overrides);
         let markers = target_env.markers.markers();
         let wanted = named.filter(|named| named.evaluate_markers(Some(markers), &[]));
         let wanted: Vec<&Requirement> = wanted.collect();
-        Box::pin(dispatch.read_legacy_sdists(wanted.iter().copied(), &hasher, &index)).await?;
-        Box::pin(dispatch.read_archives(wanted.into_iter(), markers, &hasher, &index)).await?;
+        Box::pin(context.read_legacy_sdists(wanted.iter().copied(), &hasher, &index)).await?;
+        Box::pin(context.read_archives(wanted.into_iter(), markers, &hasher, &index)).await?;
         let constraints = Constraints::from_requirements(constraints.into_iter());
         let overrides = Overrides::from_requirements(overrides);
         let excludes = Excludes::default();
@@ -80,15 +81,17 @@ impl ResolverInputs {
             &excludes,
             &hasher,
             &index,
-            dispatch.database(),
+            context.database(),
         )
         .resolve(&target_env.environment())
         .await
-        .map_err(|error| {
-            state.explained(error, "failed to read the metadata of a direct reference")
-        })?;
-        if dispatch.copy_trees_of(&mut lookaheads).await? {
-            // It has the metadata as it was read.
+        .map_err(|error| explain(&error, "failed to read the metadata of a direct reference"))?;
+        if state
+            .trees
+            .copy_lookaheads(&mut lookaheads, artifacts)
+            .await?
+        {
+            // It has the metadata with the original paths.
             index = InMemoryIndex::default();
         }
         Ok(Self {
@@ -97,7 +100,9 @@ impl ResolverInputs {
             overrides,
             preferences: Preferences::default(),
             lookaheads,
-            flat_index: state.flat_index(target_env, &hasher, &state.build_options),
+            flat_index: state
+                .index
+                .flat_index(target_env, &hasher, &state.build_options),
             hasher,
             target_env: target_env.clone(),
             index,
@@ -106,8 +111,8 @@ impl ResolverInputs {
 }
 
 impl ResolverInputs {
-    /// Lets `constraints` hold beside those of the request.
-    pub(crate) fn constrain(&mut self, constraints: &[request::Requirement]) -> Result<()> {
+    /// Adds constraints to those of the request.
+    pub(crate) fn add_constraints(&mut self, constraints: &[request::Requirement]) -> Result<()> {
         let more = requirements::parse_named(constraints)?;
         let known = self.constraints.requirements().cloned();
         self.constraints = Constraints::from_requirements(known.chain(more));
@@ -116,13 +121,13 @@ impl ResolverInputs {
 }
 
 /// A line of the request.
-struct Parsed<'a> {
+struct ParsedLine<'a> {
     line: &'a request::Requirement,
     requirement: UnresolvedRequirement,
     hashes: Vec<String>,
 }
 
-impl Parsed<'_> {
+impl ParsedLine<'_> {
     fn named(&self) -> Option<&Requirement> {
         match &self.requirement {
             UnresolvedRequirement::Named(named) => Some(named),
@@ -130,35 +135,36 @@ impl Parsed<'_> {
         }
     }
 
-    /// Whether it is about one file or tree.
+    /// Returns whether it is a direct reference.
     fn is_direct(&self) -> bool {
         self.named()
             .is_none_or(|named| !matches!(named.source, RequirementSource::Registry { .. }))
     }
 }
 
-/// The constraints that are for the target, with their lines.
-fn limits<'a>(
+/// Returns the constraints that apply to the target, with their lines.
+fn constraint_lines<'a>(
     lines: &'a [request::Requirement],
     constraints: &[Requirement],
     target_env: &TargetEnvironment,
-) -> Vec<Parsed<'a>> {
+) -> Vec<ParsedLine<'a>> {
     let markers = target_env.markers.markers();
-    let limits = lines.iter().zip(constraints);
-    let limits = limits.filter(|(_, named)| named.evaluate_markers(Some(markers), &[]));
-    let limits = limits.map(|(line, named)| Parsed {
+    let constraint_lines = lines.iter().zip(constraints);
+    let constraint_lines =
+        constraint_lines.filter(|(_, named)| named.evaluate_markers(Some(markers), &[]));
+    let constraint_lines = constraint_lines.map(|(line, named)| ParsedLine {
         line,
         requirement: UnresolvedRequirement::Named(named.clone()),
         hashes: line.hashes.clone(),
     });
-    limits.collect()
+    constraint_lines.collect()
 }
 
-/// Which hashes whatever is chosen must have.
+/// Returns the hashes that files must have.
 fn hasher(
     request: &Request,
-    parsed: &[Parsed<'_>],
-    limits: &[Parsed<'_>],
+    parsed: &[ParsedLine<'_>],
+    constraint_lines: &[ParsedLine<'_>],
     target_env: &TargetEnvironment,
 ) -> Result<HashStrategy> {
     let mode = hash_checking(request);
@@ -166,14 +172,13 @@ fn hasher(
         .iter()
         .filter_map(|parsed| Some((parsed.line, parsed.named()?)));
     refuse_idle_hashes(named)?;
-    let direct = limits
+    let direct = constraint_lines
         .iter()
-        .filter(|limit| limit.is_direct() && !limit.hashes.is_empty());
-    // uv wants constraints to be pinned where hashes are required; for pip, as here, that is the
-    // business of requirements.
-    let pinned = limits.iter().filter_map(|limit| {
-        let named = limit.named().filter(|named| is_pinned(named))?;
-        Some((named, limit.hashes.as_slice()))
+        .filter(|line| line.is_direct() && !line.hashes.is_empty());
+    // With required hashes, uv requires pinned constraints; for pip, as here, that applies to requirements only.
+    let pinned = constraint_lines.iter().filter_map(|line| {
+        let named = line.named().filter(|named| is_pinned(named))?;
+        Some((named, line.hashes.as_slice()))
     });
     HashStrategy::from_requirements(
         parsed
@@ -185,17 +190,20 @@ fn hasher(
         mode,
     )
     .context(Kind::Input, || {
-        "the hashes of the requirements do not hold together".to_owned()
+        "the hashes of the requirements contradict each other".to_owned()
     })
 }
 
-/// Leaves lines about the same package with the hashes that all of them have, as pip does.
+/// Reduces the hashes of lines about the same package to those that all of them have, as pip does.
 ///
 /// # Errors
-/// `Input` when there is none.
-fn agree_on_hashes<'a>(parsed: &mut [Parsed<'a>], limits: &mut [Parsed<'a>]) -> Result<()> {
+/// `Input` if there is none.
+fn agree_on_hashes<'a>(
+    parsed: &mut [ParsedLine<'a>],
+    constraint_lines: &mut [ParsedLine<'a>],
+) -> Result<()> {
     let mut agreed: BTreeMap<PackageName, BTreeSet<String>> = BTreeMap::new();
-    for one in parsed.iter().chain(&*limits) {
+    for one in parsed.iter().chain(&*constraint_lines) {
         let Some(Requirement { name, .. }) = one.named().filter(|_| !one.hashes.is_empty()) else {
             continue;
         };
@@ -208,8 +216,8 @@ fn agree_on_hashes<'a>(parsed: &mut [Parsed<'a>], limits: &mut [Parsed<'a>]) -> 
             return Err(Error::new(Kind::Input, message).with_hint(hint));
         }
     }
-    for one in parsed.iter_mut().chain(limits) {
-        // What is at a URL has the hashes that another line gives.
+    for one in parsed.iter_mut().chain(constraint_lines) {
+        // A direct reference has the hashes of other lines, too.
         let known = one.named().and_then(|named| agreed.get(&named.name));
         if let Some(known) = known.filter(|_| one.is_direct() || !one.hashes.is_empty()) {
             one.hashes = known.iter().cloned().collect();
@@ -218,7 +226,7 @@ fn agree_on_hashes<'a>(parsed: &mut [Parsed<'a>], limits: &mut [Parsed<'a>]) -> 
     Ok(())
 }
 
-/// As for pip, one hash anywhere means that everything must have one, unless that is not wanted.
+/// Returns the mode of hash checking. As for pip, one hash makes hashes required, unless they are optional.
 fn hash_checking(request: &Request) -> HashCheckingMode {
     let mut lines = request.requirements.iter();
     match request.resolution.hashes {
@@ -230,19 +238,19 @@ fn hash_checking(request: &Request) -> HashCheckingMode {
     }
 }
 
-/// A requirement written twice counts once.
+/// Removes duplicates.
 fn dedup_preserving_order(requirements: &mut Vec<Requirement>) {
     let mut seen = std::collections::HashSet::new();
     requirements.retain(|requirement| seen.insert(requirement.clone()));
 }
 
-impl BuildDispatch<'_> {
-    /// Parses those of `lines` that are for the target, and replaces local trees by copies.
+impl<C: BuildContext> ResolverContext<'_, C> {
+    /// Parses the `lines` that apply to the target, and replaces local trees by copies.
     async fn parsed<'a>(
         &self,
         lines: &'a [request::Requirement],
         target_env: &TargetEnvironment,
-    ) -> Result<Vec<Parsed<'a>>> {
+    ) -> Result<Vec<ParsedLine<'a>>> {
         let markers = target_env.markers.markers();
         let mut parsed = Vec::new();
         for line in lines {
@@ -252,7 +260,12 @@ impl BuildDispatch<'_> {
             }
             let copied = match missing_path(&requirement) {
                 Some(path) => Err(no_such_path(path)),
-                None => match self.copy_tree_of(&mut requirement).await {
+                None => match self
+                    .state
+                    .trees
+                    .copy_unresolved(&mut requirement, self.artifacts)
+                    .await
+                {
                     Ok(()) => match self.rename_wheel_of(&mut requirement, target_env).await {
                         Ok(()) => check_project(&requirement),
                         Err(error) => Err(error),
@@ -262,10 +275,10 @@ impl BuildDispatch<'_> {
             };
             copied.map_err(|error| {
                 let (text, origin) = (redacted(&line.text), &line.origin);
-                let message = format!("`{text}` in {origin} cannot be had");
+                let message = format!("`{text}` in {origin} cannot be used");
                 Error::new(error.kind(), message).caused_by(error)
             })?;
-            parsed.push(Parsed {
+            parsed.push(ParsedLine {
                 line,
                 requirement,
                 hashes: line.hashes.clone(),
@@ -276,7 +289,7 @@ impl BuildDispatch<'_> {
 
     async fn named(
         &self,
-        parsed: Vec<Parsed<'_>>,
+        parsed: Vec<ParsedLine<'_>>,
         hasher: &HashStrategy,
         index: &InMemoryIndex,
     ) -> Result<Vec<Requirement>> {
@@ -295,8 +308,7 @@ impl BuildDispatch<'_> {
                     let resolver = NamedRequirementsResolver::new(hasher, index, self.database());
                     let resolved = resolver.resolve(std::iter::once(unnamed)).await;
                     let mut resolved = resolved.map_err(|error| {
-                        self.state
-                            .explained(error, &format!("failed to read the metadata of {text}"))
+                        explain(&error, &format!("failed to read the metadata of {text}"))
                     })?;
                     if let (Some(url), [resolved]) = (source, &mut resolved[..])
                         && let ParsedUrl::Archive(archive) = url.parsed_url
@@ -316,7 +328,7 @@ impl BuildDispatch<'_> {
     }
 }
 
-/// The path that `requirement` names, if nothing is there.
+/// Returns the path that `requirement` names, if it does not exist.
 fn missing_path(requirement: &UnresolvedRequirement) -> Option<&Path> {
     let path = match requirement {
         UnresolvedRequirement::Named(named) => match &named.source {
@@ -333,7 +345,7 @@ fn missing_path(requirement: &UnresolvedRequirement) -> Option<&Path> {
     (!path.exists()).then_some(path)
 }
 
-/// Refuses a tree whose `pyproject.toml` is not valid, which uv would take for a failure to fetch it.
+/// Rejects a tree whose `pyproject.toml` is not valid, which uv would report as a failure to fetch it.
 fn check_project(requirement: &UnresolvedRequirement) -> Result<()> {
     let tree = match requirement {
         UnresolvedRequirement::Named(named) => match &named.source {
@@ -346,11 +358,11 @@ fn check_project(requirement: &UnresolvedRequirement) -> Result<()> {
         },
     };
     if tree.join("pyproject.toml").is_file() {
-        Backend::read(tree)?;
+        BuildSystem::read(tree)?;
     }
     Ok(())
 }
 
 fn no_such_path(path: &Path) -> Error {
-    Error::new(Kind::Input, format!("{} is not there", path.display()))
+    Error::new(Kind::Input, format!("{} does not exist", path.display()))
 }

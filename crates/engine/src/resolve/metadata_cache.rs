@@ -1,6 +1,4 @@
-//! What the attempts at one request learn: the metadata of versions, and how many of a package were considered.
-//!
-//! Never asks anybody.
+//! The metadata of versions that attempts share, and the count of versions that one attempt considers.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
@@ -14,31 +12,32 @@ use uv_pep508::MarkerTree;
 
 use crate::requirements::pinned_version;
 
-/// The answers of earlier attempts at the same request.
+/// The metadata that earlier attempts have read.
 #[derive(Default)]
 pub(crate) struct MetadataCache {
     metadata: Mutex<HashMap<DistributionId, ArchiveMetadata>>,
-    /// What others require in just one version, which may then be a yanked one.
+    /// Requirements that allow one version only, which may then be a yanked one.
     pins: Mutex<HashMap<PackageName, Vec<Requirement>>>,
     announced: Mutex<HashSet<PackageName>>,
-    /// What others require at a URL.
+    /// Requirements at URLs.
     urls: Mutex<Vec<Requirement>>,
 }
 
 impl MetadataCache {
-    /// The metadata of this distribution, if it is known.
+    /// Returns the metadata of a distribution.
     pub(crate) fn metadata(&self, id: &DistributionId) -> Option<ArchiveMetadata> {
         let remembered = self.metadata.lock().expect("no panic while locked");
         remembered.get(id).cloned()
     }
 
-    /// Whether `name` is announced for the first time.
+    /// Returns whether this is the first call for `name`.
     pub(crate) fn first_seen(&self, name: &PackageName) -> bool {
         let mut announced = self.announced.lock().expect("no panic while locked");
         announced.insert(name.clone())
     }
 
-    pub(crate) fn remember(&self, id: DistributionId, metadata: &ArchiveMetadata) {
+    /// Adds the metadata of a distribution.
+    pub(crate) fn insert(&self, id: DistributionId, metadata: &ArchiveMetadata) {
         let mut pins = self.pins.lock().expect("no panic while locked");
         let required = metadata.metadata.requires_dist.iter();
         for pin in required.filter(|requirement| pinned_version(requirement).is_some()) {
@@ -52,7 +51,7 @@ impl MetadataCache {
         remembered.insert(id, metadata.clone());
     }
 
-    /// Remembers what `metadata` requires at URLs, which may be followed: `with_local` those of this machine, too.
+    /// Adds the requirements at URLs in `metadata`, which may be followed: with `with_local`, also those on this machine.
     pub(crate) fn allow_urls(&self, metadata: &ArchiveMetadata, with_local: bool) {
         let required = metadata.metadata.requires_dist.iter();
         let direct = required.filter(|requirement| match &requirement.source {
@@ -71,7 +70,7 @@ impl MetadataCache {
         urls.extend(direct);
     }
 
-    /// What others require of `name` at `url`, where that may be followed.
+    /// Returns the requirement of `name` at `url`, if it may be followed.
     pub(crate) fn allowed_url(&self, name: &PackageName, url: &str) -> Option<Requirement> {
         let urls = self.urls.lock().expect("no panic while locked");
         let mut of_name = urls.iter().filter(|allowed| allowed.name == *name);
@@ -83,7 +82,7 @@ impl MetadataCache {
             .cloned()
     }
 
-    /// What the newest version of `name` requires that was looked at.
+    /// Returns the requirements of the newest version of `name` among those considered.
     pub(crate) fn newest_requires(&self, name: &PackageName) -> Vec<Requirement> {
         let remembered = self.metadata.lock().expect("no panic while locked");
         let metadata = remembered.values().map(|known| &known.metadata);
@@ -92,7 +91,7 @@ impl MetadataCache {
         newest.map_or_else(Vec::new, |newest| newest.requires_dist.to_vec())
     }
 
-    /// A version that was looked at and requires `name`, as `alpha==1.0`; the request itself may, too.
+    /// Returns a considered version that requires `name`, as `alpha==1.0`.
     pub(crate) fn who_requires(&self, name: &PackageName) -> Option<String> {
         let remembered = self.metadata.lock().expect("no panic while locked");
         let metadata = remembered.values().map(|known| &known.metadata);
@@ -105,18 +104,18 @@ impl MetadataCache {
             .min()
     }
 
-    /// The requirements of others that allow one version of `name`.
+    /// Returns the requirements that allow one version of `name`.
     pub(crate) fn pins(&self, name: &PackageName) -> Option<Vec<Requirement>> {
         let pins = self.pins.lock().expect("no panic while locked");
         pins.get(name).cloned()
     }
 }
 
-/// Counts how many versions of each package were considered, and calls when it gets too many.
+/// Counts the considered versions of each package, and notifies when one exceeds the limit.
 pub(crate) struct BacktrackLimit {
     limit: usize,
     considered: Mutex<HashMap<PackageName, BTreeSet<Version>>>,
-    /// The packages of which a version has no metadata because that could not be had.
+    /// The packages with a version whose metadata could not be read.
     failed: Mutex<BTreeSet<PackageName>>,
     exceeded: Notify,
 }
@@ -131,33 +130,33 @@ impl BacktrackLimit {
         }
     }
 
-    /// One that never calls.
+    /// Returns one without a limit.
     pub(crate) fn unlimited() -> Self {
         Self::new(usize::MAX)
     }
 
-    /// Returns once a package had more versions considered than the limit.
+    /// Waits until a package exceeds the limit.
     pub(crate) async fn exceeded(&self) {
         self.exceeded.notified().await;
     }
 
-    /// The packages of which more than so many versions were considered.
-    pub(crate) fn considered_more_than(&self, few: usize) -> BTreeSet<PackageName> {
+    /// Returns the packages with more considered versions than `count`.
+    pub(crate) fn considered_more_than(&self, count: usize) -> BTreeSet<PackageName> {
         let considered = self.considered.lock().expect("no panic while locked");
         let often = considered
             .iter()
-            .filter(|(_, versions)| versions.len() > few);
+            .filter(|(_, versions)| versions.len() > count);
         often.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Notes that the metadata of a version of `name` could not be had.
-    pub(crate) fn fail(&self, name: &PackageName) {
+    /// Records that the metadata of a version of `name` could not be read.
+    pub(crate) fn record_failure(&self, name: &PackageName) {
         let mut failed = self.failed.lock().expect("no panic while locked");
         failed.insert(name.clone());
     }
 
-    /// The packages of which another version was considered, too, before one failed.
-    pub(crate) fn failed_going_back(&self) -> BTreeSet<PackageName> {
+    /// Returns the packages with a failed version and another considered one.
+    pub(crate) fn failed_after_backtracking(&self) -> BTreeSet<PackageName> {
         let mut names = self.considered_more_than(1);
         let failed = self.failed.lock().expect("no panic while locked");
         names.retain(|name| failed.contains(name));
@@ -165,12 +164,15 @@ impl BacktrackLimit {
     }
 
     /// Counts the version of `dist`.
-    pub(crate) fn consider(&self, dist: &Dist) {
-        let Some(version) = dist.version() else {
-            return;
-        };
+    pub(crate) fn count(&self, dist: &Dist) {
+        if let Some(version) = dist.version() {
+            self.count_version(dist.name(), version);
+        }
+    }
+
+    pub(crate) fn count_version(&self, name: &PackageName, version: &Version) {
         let mut considered = self.considered.lock().expect("no panic while locked");
-        let versions = considered.entry(dist.name().clone()).or_default();
+        let versions = considered.entry(name.clone()).or_default();
         versions.insert(version.clone());
         if versions.len() > self.limit {
             self.exceeded.notify_one();

@@ -1,108 +1,301 @@
 //! Resolving a request into a lock.
 //!
-//! 1. [`ResolverInputs::state`] puts the request in uv's target_env.
-//! 2. [`prefer_binary`] and [`version_order`](crate::resolve::strategy) settle the versions, in one or
-//!    more attempts.
-//! 3. What was settled becomes a [`Lock`].
+//! 1. [`ResolverInputs::prepare`] converts the request into uv's types.
+//! 2. [`prefer_binary`] and [`strategy`] choose the versions in one or more attempts; [`attempts`] runs one of them.
+//! 3. The solution becomes a [`Lock`].
+//!
+//! Generic over uv's [`BuildContext`]: builds, which resolve their own requirements, are the business of `dispatch`.
 
+pub(crate) mod attempts;
+pub(crate) mod direct_references;
 pub(crate) mod inputs;
 pub(crate) mod metadata_cache;
 pub(crate) mod prefer_binary;
 pub(crate) mod prereleases;
 pub(crate) mod provider;
+pub(crate) mod python2_wheels;
+pub(crate) mod report;
 pub(crate) mod requires_python;
 pub(crate) mod solve;
 pub(crate) mod strategy;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use petgraph::visit::EdgeRef as _;
+use tokio::sync::Semaphore;
+use uv_cache::{Cache, CacheBucket};
+use uv_client::RegistryClient;
+use uv_configuration::BuildOptions;
+use uv_distribution::DistributionDatabase;
 use uv_distribution_types::{
-    BuiltDist, Diagnostic, Dist, Identifier as _, Name as _, Node, RegistrySourceDist, Resolution,
-    ResolvedDist, SourceDist,
+    BuiltDist, Diagnostic, Dist, Identifier as _, Name as _, Node, RegistrySourceDist, Requirement,
+    Resolution, ResolvedDist, SourceDist,
 };
+use uv_git::GitResolver;
+use uv_git_types::{GitLfs, GitOid, GitReference, GitUrl};
 use uv_pep440::VersionSpecifiers;
 use uv_platform_tags::PlatformTag;
-use uv_resolver::{InMemoryIndex, MetadataResponse};
-use uv_types::HashStrategy;
+use uv_redacted::DisplaySafeUrl;
+use uv_requirements::LookaheadResolver;
+use uv_resolver::{
+    Flexibility, InMemoryIndex, Manifest, MetadataResponse, OptionsBuilder, ResolveError,
+};
+use uv_types::{BuildContext, BuildStack};
+use wheelhouse_types::error::Context as _;
 use wheelhouse_types::lock::Package;
-use wheelhouse_types::request::Requirement;
+use wheelhouse_types::request;
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Kind, Lock, PackageName, Result, Target, Version,
+    Artifact, Distribution, Error, Kind, Lock, PackageName, Request, Result, Source, Target,
+    Version,
 };
 
-use crate::artifact_provider::ArtifactProvider;
-use crate::dispatch::BuildDispatch;
+use crate::artifact_provider::{ArtifactProvider, build_cycle_error};
+use crate::build::constraints::BuildConstraints;
+use crate::convert::{Distributions, published_python, required_hashes};
+use crate::error::explain;
+use crate::index::IndexState;
+use crate::network::clients::Clients;
 use crate::requirements;
-use crate::resolve::inputs::ResolverInputs;
-use crate::resolve::provider::{published_python, required_hashes};
-use crate::state::EngineState;
-use crate::target::TargetEnvironment;
+use crate::requirements::local_trees::LocalTrees;
+use crate::target::{TargetEnvironment, minor_version};
+use attempts::Solution;
+use inputs::ResolverInputs;
+use metadata_cache::{BacktrackLimit, MetadataCache};
+use provider::WheelMetadata;
+use requires_python::RequiresPythonFilter;
+use solve::Solve;
 
-/// What one resolution keeps to beside the request.
+/// Preferences and constraints of one resolution in addition to the request.
 pub struct ResolveOptions<'a> {
-    /// Versions that are chosen where they fit.
+    /// Versions to choose where the requirements allow them.
     pub preferences: &'a [(PackageName, Version)],
-    /// Constraints that hold beside those of the request.
-    pub constraints: &'a [Requirement],
+    /// Constraints in addition to those of the request.
+    pub constraints: &'a [request::Requirement],
 }
 
-/// A settled resolution.
+/// The result of a resolution.
 pub struct ResolveOutput {
+    /// The chosen distributions.
     pub lock: Lock,
-    /// The sdists that were published beside the wheels of the lock.
+    /// The sdists that are published beside the wheels of the lock.
     pub sdists: BTreeMap<PackageName, Artifact>,
-    /// The sdists whose version has wheels for some platforms and none for all: they build into a wheel
-    /// for one platform, too.
+    /// The packages with an sdist in the lock whose version has wheels for some platforms and none for all: the sdist builds
+    /// into a platform-specific wheel, too.
     pub bound: BTreeSet<PackageName>,
-    /// Yanked versions, extras that do not exist and the like.
+    /// Warnings, such as those about yanked versions and missing extras.
     pub warnings: Vec<String>,
 }
 
-impl EngineState {
+/// The clients, indexes and caches of the resolutions of a run.
+pub(crate) struct ResolveState {
+    request: Request,
+    cache: Cache,
+    clients: Arc<Clients>,
+    index: IndexState,
+    distributions: Distributions,
+    trees: LocalTrees,
+    git: GitResolver,
+    build_options: BuildOptions,
+    build_constraints: Vec<Requirement>,
+    requires_python: RequiresPythonFilter,
+    wheel_metadata: WheelMetadata,
+    build_metadata: MetadataCache,
+    /// Resolved build requirements, by target and text.
+    build_resolutions: Mutex<HashMap<(String, String), Vec<Distribution>>>,
+    /// Limits the number of targets that are resolved at once.
+    slots: Semaphore,
+}
+
+/// The parts of a [`ResolveState`] that others share.
+pub(crate) struct ResolveParts {
+    pub(crate) request: Request,
+    pub(crate) cache: Cache,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) index: IndexState,
+    pub(crate) distributions: Distributions,
+    pub(crate) trees: LocalTrees,
+    pub(crate) git: GitResolver,
+}
+
+impl ResolveState {
+    /// # Errors
+    /// `Input` if a build constraint is not valid.
+    pub(crate) fn new(parts: ResolveParts) -> Result<Self> {
+        let ResolveParts {
+            request,
+            cache,
+            clients,
+            index,
+            distributions,
+            trees,
+            git,
+        } = parts;
+        Ok(Self {
+            build_options: requirements::build_options(&request.formats),
+            build_constraints: requirements::parse_constraints(&request.build_constraints)?,
+            requires_python: RequiresPythonFilter::default(),
+            wheel_metadata: WheelMetadata::default(),
+            build_metadata: MetadataCache::default(),
+            build_resolutions: Mutex::default(),
+            slots: Semaphore::new(concurrent_resolutions()),
+            request,
+            cache,
+            clients,
+            index,
+            distributions,
+            trees,
+            git,
+        })
+    }
+
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    pub(crate) fn index(&self) -> &IndexState {
+        &self.index
+    }
+
+    pub(crate) fn distributions(&self) -> &Distributions {
+        &self.distributions
+    }
+
+    pub(crate) fn trees(&self) -> &LocalTrees {
+        &self.trees
+    }
+
+    pub(crate) fn git(&self) -> &GitResolver {
+        &self.git
+    }
+
+    pub(crate) fn build_options(&self) -> &BuildOptions {
+        &self.build_options
+    }
+
+    pub(crate) fn build_constraints(&self) -> &[Requirement] {
+        &self.build_constraints
+    }
+
+    /// Checks out the commit of a Git source and returns its directory.
+    pub(crate) async fn checkout(&self, source: &Source) -> Result<PathBuf> {
+        let Source::Git {
+            repository, commit, ..
+        } = source
+        else {
+            unreachable!("only Git sources are checked out");
+        };
+        let failed = || format!("failed to check out {source}");
+        let url = DisplaySafeUrl::from_url(repository.clone());
+        let oid: GitOid = commit.parse().context(Kind::Fetch, failed)?;
+        let reference = GitReference::from_rev(commit.clone());
+        let git = GitUrl::from_commit(url.clone(), reference, oid, GitLfs::Disabled)
+            .context(Kind::Fetch, failed)?;
+        tracing::debug!(%url, commit, "checking out a Git repository");
+        let settings = self.clients.registry().git_http_settings(&url);
+        let bucket = self.cache.bucket(CacheBucket::Git);
+        let fetch = self
+            .git
+            .fetch(&git, settings, bucket, None)
+            .await
+            .map_err(|error| explain(&error, &failed()))?;
+        Ok(fetch.path().to_owned())
+    }
+}
+
+/// A resolution holds all index pages that it has seen, for each target separately. While one waits for the network, another
+/// uses the processor; more of them only use memory.
+fn concurrent_resolutions() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A resolution with the context in which uv builds sources for it.
+pub(crate) struct ResolverContext<'a, C> {
+    pub(crate) state: &'a ResolveState,
+    pub(crate) artifacts: &'a dyn ArtifactProvider,
+    pub(crate) build_context: &'a C,
+    /// The sources whose builds wait for this resolution.
+    pub(crate) build_stack: &'a BuildStack,
+}
+
+impl<C: BuildContext> ResolverContext<'_, C> {
+    /// Returns a database that retries requests.
+    fn database(&self) -> DistributionDatabase<'_, C> {
+        self.database_with(self.state.clients.registry())
+    }
+
+    /// Returns a database that sends each request once.
+    fn single_attempt_database(&self) -> DistributionDatabase<'_, C> {
+        self.database_with(self.state.clients.single_attempt())
+    }
+
+    /// Returns a database that reads from the cache only.
+    fn cache_only_database(&self) -> DistributionDatabase<'_, C> {
+        self.database_with(self.state.clients.cache_only())
+    }
+
+    fn database_with<'b>(&'b self, client: &'b RegistryClient) -> DistributionDatabase<'b, C> {
+        let downloads = Arc::clone(self.state.clients.downloads());
+        DistributionDatabase::new(client, self.build_context, downloads)
+            .with_build_stack(self.build_stack)
+    }
+
+    /// Returns a build-cycle error if `dist` is already being built further up the stack.
+    fn build_cycle(&self, dist: &Dist) -> Option<Error> {
+        self.build_stack
+            .contains(&dist.distribution_id())
+            .then(|| build_cycle_error(&dist.to_string()))
+    }
+
+    /// Resolves the request for a target.
+    ///
+    /// # Errors
+    /// `Resolution` if no set of versions satisfies the requirements; `Fetch`, `Build` or `Input` if metadata cannot be
+    /// read.
+    #[tracing::instrument(level = "debug", skip_all, fields(target = target_env.target.label()))]
     pub(crate) async fn resolve(
         &self,
         target_env: &TargetEnvironment,
-        bounds: &ResolveOptions<'_>,
-        artifacts: &dyn ArtifactProvider,
+        options: &ResolveOptions<'_>,
     ) -> Result<ResolveOutput> {
-        let _turn = self.resolutions.acquire().await;
-        let dispatch = BuildDispatch::new(self, artifacts);
-        let mut inputs = ResolverInputs::state(&dispatch, target_env).await?;
+        let state = self.state;
+        let _slot = state.slots.acquire().await;
+        let mut inputs = ResolverInputs::prepare(self, target_env).await?;
         inputs.preferences =
-            requirements::preferences(bounds.preferences, &target_env.environment());
-        inputs.constrain(bounds.constraints)?;
-        let settled = prefer_binary::settle(&dispatch, &inputs).await?;
-        let warnings = settled
+            requirements::preferences(options.preferences, &target_env.environment());
+        inputs.add_constraints(options.constraints)?;
+        let solution = prefer_binary::resolve(self, &inputs).await?;
+        let warnings = solution
             .resolution
             .diagnostics()
             .iter()
             .map(Diagnostic::message)
-            .chain(self.pages.oddities.answers())
+            .chain(state.index.skipped().warnings())
             .collect();
-        let lock = self.lock(&settled.resolution, &settled.index, &inputs)?;
+        let lock = self.lock(&solution, &inputs)?;
+        tracing::debug!(packages = lock.packages.len(), "resolved the requirements");
         Ok(ResolveOutput {
             lock,
-            sdists: sdists(&settled.resolution, self)?,
-            bound: bound(&settled.resolution),
+            sdists: sdists(&solution.resolution, &state.distributions)?,
+            bound: platform_bound(&solution.resolution),
             warnings,
         })
     }
 
-    fn lock(
-        &self,
-        resolution: &Resolution,
-        index: &InMemoryIndex,
-        inputs: &ResolverInputs,
-    ) -> Result<Lock> {
-        let dependencies = dependencies(resolution);
+    fn lock(&self, solution: &Solution, inputs: &ResolverInputs) -> Result<Lock> {
+        let dependencies = dependencies(&solution.resolution);
         let mut packages = Vec::new();
-        for (resolved, _) in resolution.hashes() {
+        for (resolved, _) in solution.resolution.hashes() {
             let ResolvedDist::Installable { dist, version } = resolved else {
                 continue;
             };
             let required = required_hashes(&inputs.hasher, dist);
-            let metadata = index.distributions().get(&dist.distribution_id());
+            let metadata = solution.index.distributions().get(&dist.distribution_id());
             let metadata = metadata.as_deref().and_then(|response| match response {
                 MetadataResponse::Found(archive) => Some(&archive.metadata),
                 _ => None,
@@ -110,7 +303,10 @@ impl EngineState {
             let version = version
                 .as_ref()
                 .or_else(|| metadata.map(|metadata| &metadata.version));
-            let distribution = self.distribution(dist, version, required)?;
+            let distribution = self
+                .state
+                .distributions
+                .distribution(dist, version, required)?;
             let requires_python = metadata.and_then(|metadata| metadata.requires_python.as_ref());
             check_target(&inputs.target_env, dist, &distribution, requires_python)?;
             packages.push(Package {
@@ -134,15 +330,124 @@ impl EngineState {
             request: String::new(),
             files: BTreeMap::new(),
             environment: environment_marker(target),
-            requires_python: Some(format!(">={}", minor_version(target))),
+            requires_python: Some(format!(">={}", minor_version(&target.python_version))),
             packages,
             builds: Vec::new(),
         })
     }
+
+    /// Resolves build requirements within `constraints`, once for each target.
+    ///
+    /// # Errors
+    /// `Build` if no set of versions satisfies them, or the constraints do not allow the solution.
+    pub(crate) async fn resolve_build_requirements(
+        &self,
+        requirements: &[Requirement],
+        constraints: &BuildConstraints,
+        target_env: &TargetEnvironment,
+    ) -> Result<Vec<Distribution>> {
+        let resolutions = || {
+            let resolutions = self.state.build_resolutions.lock();
+            resolutions.expect("no panic while locked")
+        };
+        let texts: Vec<String> = requirements.iter().map(|one| format!("`{one}`")).collect();
+        let texts = texts.join(", ");
+        let key = (
+            target_env.target.full_name(),
+            format!("{texts} {}", constraints.key),
+        );
+        if let Some(known) = resolutions().get(&key) {
+            tracing::debug!(
+                requirements = texts,
+                "build requirements are resolved already"
+            );
+            return Ok(known.clone());
+        }
+        tracing::debug!(requirements = texts, "resolving build requirements");
+        let resolved = self
+            .solve_build_requirements(requirements, constraints, target_env)
+            .await
+            .map_err(|error| constraints.with_upgrade_hint(error))
+            .context(Kind::Build, || {
+                format!("failed to resolve the build requirements {texts}")
+            })?;
+        constraints.check(&resolved)?;
+        resolutions().insert(key, resolved.clone());
+        Ok(resolved)
+    }
+
+    async fn solve_build_requirements(
+        &self,
+        requirements: &[Requirement],
+        constraints: &BuildConstraints,
+        target_env: &TargetEnvironment,
+    ) -> Result<Vec<Distribution>> {
+        let state = self.state;
+        let hasher = constraints.hasher.clone();
+        let hasher = hasher
+            .augment_with_requirements(requirements.iter())
+            .context(Kind::Build, || {
+                "the hashes of the build requirements contradict each other".to_owned()
+            })?;
+        // An aborted resolution leaves pending entries that never complete, so the index is not shared.
+        let index = InMemoryIndex::default();
+        let markers = target_env.markers.markers();
+        let applicable: Vec<&Requirement> = requirements
+            .iter()
+            .filter(|requirement| requirement.evaluate_markers(Some(markers), &[]))
+            .collect();
+        Box::pin(self.read_legacy_sdists(applicable.iter().copied(), &hasher, &index)).await?;
+        Box::pin(self.read_archives(applicable.into_iter(), markers, &hasher, &index)).await?;
+        let (lookaheads, hasher) = LookaheadResolver::new(
+            requirements,
+            &constraints.constraints,
+            &uv_configuration::Overrides::default(),
+            &uv_configuration::Excludes::default(),
+            &hasher,
+            &index,
+            self.database(),
+        )
+        .resolve(&target_env.environment())
+        .await
+        .map_err(|error| explain(&error, "failed to read a direct reference"))?;
+        let manifest = Manifest::simple(requirements.to_vec())
+            .with_constraints(constraints.constraints.clone())
+            .with_lookaheads(lookaheads);
+        let options = OptionsBuilder::new()
+            .exclude_newer(state.index.exclude_newer().clone())
+            .index_strategy(state.index.strategy())
+            .build_options(state.build_options.clone())
+            .flexibility(Flexibility::Fixed)
+            .build();
+        let solve = Solve {
+            context: self,
+            target_env,
+            hasher: &hasher,
+            build_options: &state.build_options,
+            flat_index: &state
+                .index
+                .flat_index(target_env, &hasher, &state.build_options),
+            index: &index,
+            metadata_cache: &state.build_metadata,
+            backtracking: &BacktrackLimit::unlimited(),
+            without_dependencies: false,
+        };
+        match solve.run(manifest, options).await {
+            Ok(output) => state
+                .distributions
+                .of_resolution(&Resolution::from(output), &hasher),
+            Err(error) => Err(self.build_failure(error).await),
+        }
+    }
+
+    async fn build_failure(&self, error: ResolveError) -> Error {
+        let lines = &self.state.request.build_constraints;
+        report::explain_failure(error, lines, &self.state.build_metadata, self.state).await
+    }
 }
 
-/// Checks that `dist` is for the target where uv does not: a wheel that is named itself, and the Pythons that
-/// such a file, or one whose metadata nobody looked at, is for.
+/// Checks what uv does not: that a wheel of a direct reference is for the target, and the `Requires-Python` of direct
+/// references and of files whose metadata was not read.
 fn check_target(
     target_env: &TargetEnvironment,
     dist: &Dist,
@@ -180,22 +485,25 @@ fn unknown_version(dist: &Dist) -> Error {
     )
 }
 
-/// The sdists that an index has beside the wheels of `resolution`.
-fn sdists(resolution: &Resolution, state: &EngineState) -> Result<BTreeMap<PackageName, Artifact>> {
+/// Returns the sdists that an index has beside the wheels of `resolution`.
+fn sdists(
+    resolution: &Resolution,
+    distributions: &Distributions,
+) -> Result<BTreeMap<PackageName, Artifact>> {
     let mut sdists = BTreeMap::new();
     for resolved in resolution.distributions() {
         if let ResolvedDist::Installable { dist, .. } = resolved
             && let Dist::Built(BuiltDist::Registry(wheel)) = &**dist
             && let Some(sdist) = &wheel.sdist
         {
-            sdists.insert(dist.name().clone(), state.artifact(&sdist.file)?);
+            sdists.insert(dist.name().clone(), distributions.artifact(&sdist.file)?);
         }
     }
     Ok(sdists)
 }
 
-/// The sdists of `resolution` that are published as wheels for some platforms alone.
-fn bound(resolution: &Resolution) -> BTreeSet<PackageName> {
+/// Returns the packages with an sdist in `resolution` whose wheels are all platform-specific.
+fn platform_bound(resolution: &Resolution) -> BTreeSet<PackageName> {
     let sdists = resolution.distributions().filter_map(|resolved| {
         let ResolvedDist::Installable { dist, .. } = resolved else {
             return None;
@@ -216,32 +524,7 @@ fn bound(resolution: &Resolution) -> BTreeSet<PackageName> {
         .collect()
 }
 
-/// `3.11` of 3.11.7.
-fn minor_version(target: &Target) -> String {
-    let parts: Vec<&str> = target.python_version.splitn(3, '.').collect();
-    parts[..parts.len().min(2)].join(".")
-}
-
-/// The distributions of `resolution`, with the digests that `hasher` demands.
-pub(crate) fn settled_distributions(
-    state: &EngineState,
-    resolution: &Resolution,
-    hasher: &HashStrategy,
-) -> Result<Vec<Distribution>> {
-    let installable = resolution
-        .distributions()
-        .filter_map(|resolved| match resolved {
-            ResolvedDist::Installable { dist, version } => Some((dist, version)),
-            ResolvedDist::Installed { .. } => None,
-        });
-    installable
-        .map(|(dist, version)| {
-            state.distribution(dist, version.as_ref(), required_hashes(hasher, dist))
-        })
-        .collect()
-}
-
-/// The names that each package depends on.
+/// Returns the names of the dependencies of each package.
 fn dependencies(resolution: &Resolution) -> BTreeMap<PackageName, BTreeSet<PackageName>> {
     let graph = resolution.graph();
     let name = |node| match &graph[node] {
@@ -259,7 +542,7 @@ fn dependencies(resolution: &Resolution) -> BTreeMap<PackageName, BTreeSet<Packa
     dependencies
 }
 
-/// The environments that a lock for `target` serves, as a marker.
+/// Returns the marker of the environments that a lock for `target` covers.
 fn environment_marker(target: &Target) -> String {
     let names = [
         "implementation_name",

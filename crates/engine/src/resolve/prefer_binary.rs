@@ -1,46 +1,47 @@
-//! Choosing an older wheel rather than a newer sdist, when the request prefers wheels.
+//! Choosing an older wheel instead of a newer sdist, with `--prefer-binary`.
 //!
-//! uv's resolver knows only packages that may be built and packages that may not. So all are barred
-//! from building first; if that has no solution, each package that would be built is barred in turn,
-//! and stays so where a solution remains.
+//! uv's resolver can only allow or forbid building a package. So all builds are forbidden first. If that has no solution,
+//! each package that would be built is forbidden in turn, and stays so if a solution remains.
 
 use std::collections::BTreeSet;
 
 use uv_configuration::{BuildOptions, NoBuild};
 use uv_distribution_types::{Dist, Name as _, Resolution, ResolvedDist, SourceDist};
 use uv_resolver::{FlatIndex, InMemoryIndex};
+use uv_types::BuildContext;
 use wheelhouse_types::{PackageName, Result};
 
-use crate::dispatch::BuildDispatch;
-use crate::resolve::inputs::ResolverInputs;
-use crate::resolve::strategy::{self, Solution};
-use crate::state::EngineState;
+use super::attempts::{self, Solution};
+use super::inputs::ResolverInputs;
+use super::{ResolveState, ResolverContext};
 
-/// What may be built, and what `--find-links` offers under that rule.
+/// The formats that a resolution may use.
 pub(crate) struct FormatPolicy {
     pub(crate) build_options: BuildOptions,
     pub(crate) flat_index: FlatIndex,
-    /// What is known of versions depends on the rule.
+    /// The versions of each package, which depend on the policy.
     pub(crate) index: InMemoryIndex,
 }
 
 impl FormatPolicy {
-    fn of_request(engine: &EngineState, inputs: &ResolverInputs) -> Self {
+    fn of_request(state: &ResolveState, inputs: &ResolverInputs) -> Self {
         Self {
-            build_options: engine.build_options.clone(),
+            build_options: state.build_options.clone(),
             flat_index: inputs.flat_index.clone(),
             index: inputs.index.clone(),
         }
     }
 
-    /// The request's rule, with what `barred` says.
-    fn barring(engine: &EngineState, inputs: &ResolverInputs, barred: NoBuild) -> Self {
-        let given = engine.build_options.clone();
+    /// Returns the policy of the request, without the builds that `forbidden` names.
+    fn forbidding(state: &ResolveState, inputs: &ResolverInputs, forbidden: NoBuild) -> Self {
+        let requested = state.build_options.clone();
         let build_options = BuildOptions::new(
-            given.no_binary().clone(),
-            given.no_build().clone().combine(barred),
+            requested.no_binary().clone(),
+            requested.no_build().clone().combine(forbidden),
         );
-        let flat_index = engine.flat_index(&inputs.target_env, &inputs.hasher, &build_options);
+        let flat_index = state
+            .index
+            .flat_index(&inputs.target_env, &inputs.hasher, &build_options);
         Self {
             build_options,
             flat_index,
@@ -49,41 +50,42 @@ impl FormatPolicy {
     }
 }
 
-/// Settles `inputs` under the rules of the request.
+/// Resolves `inputs` with the formats of the request.
 ///
 /// # Errors
-/// As [`strategy::settle`].
-pub(crate) async fn settle(
-    dispatch: &BuildDispatch<'_>,
+/// As [`attempts::resolve`].
+pub(super) async fn resolve<C: BuildContext>(
+    context: &ResolverContext<'_, C>,
     inputs: &ResolverInputs,
 ) -> Result<Solution> {
-    let engine = dispatch.state;
-    let given = FormatPolicy::of_request(engine, inputs);
-    if !engine.request.formats.prefer_binary {
-        return strategy::settle(dispatch, inputs, &given).await;
+    let state = context.state;
+    let requested = FormatPolicy::of_request(state, inputs);
+    if !state.request.formats.prefer_binary {
+        return attempts::resolve(context, inputs, &requested).await;
     }
-    let wheels_only = FormatPolicy::barring(engine, inputs, NoBuild::All);
-    if let Ok(settled) = strategy::settle(dispatch, inputs, &wheels_only).await {
-        return Ok(settled);
+    let wheels_only = FormatPolicy::forbidding(state, inputs, NoBuild::All);
+    if let Ok(solution) = attempts::resolve(context, inputs, &wheels_only).await {
+        return Ok(solution);
     }
-    let mut settled = strategy::settle(dispatch, inputs, &given).await?;
-    let (mut barred, mut tried) = (Vec::new(), BTreeSet::new());
-    while let Some(name) = built(&settled.resolution)
+    let mut solution = attempts::resolve(context, inputs, &requested).await?;
+    let (mut forbidden, mut tried) = (Vec::new(), BTreeSet::new());
+    while let Some(name) = built(&solution.resolution)
         .into_iter()
         .find(|name| !tried.contains(name))
     {
         tried.insert(name.clone());
-        let names = barred.iter().cloned().chain([name.clone()]).collect();
-        let rule = FormatPolicy::barring(engine, inputs, NoBuild::Packages(names));
-        if let Ok(without) = strategy::settle(dispatch, inputs, &rule).await {
-            settled = without;
-            barred.push(name);
+        let names = forbidden.iter().cloned().chain([name.clone()]).collect();
+        let policy = FormatPolicy::forbidding(state, inputs, NoBuild::Packages(names));
+        if let Ok(without) = attempts::resolve(context, inputs, &policy).await {
+            tracing::debug!(package = %name, "choosing a wheel instead of a newer sdist");
+            solution = without;
+            forbidden.push(name);
         }
     }
-    Ok(settled)
+    Ok(solution)
 }
 
-/// The packages of an index that would be built.
+/// Returns the packages of an index that would be built.
 fn built(resolution: &Resolution) -> Vec<PackageName> {
     let built = resolution.distributions().filter_map(|dist| match dist {
         ResolvedDist::Installable { dist, .. } => match &**dist {

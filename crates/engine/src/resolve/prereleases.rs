@@ -1,7 +1,7 @@
-//! Of which packages pre-releases are taken.
+//! The packages of which pre-releases are allowed.
 //!
-//! What the user says of a package counts first. Else, as for pip, they are where somebody requires
-//! one by a specifier (`>=2.0rc1`), and where nothing else fits.
+//! The settings of the request take precedence. Otherwise, as for pip, pre-releases of a package are allowed if a
+//! requirement has one in its specifier (`>=2.0rc1`), or if nothing else satisfies the requirements.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,11 @@ use uv_resolver::{MetadataResponse, Prerelease, PrereleaseMode};
 use wheelhouse_types::PackageName;
 use wheelhouse_types::request::Prereleases;
 
-use crate::resolve::inputs::ResolverInputs;
-use crate::resolve::strategy::Solution;
+use super::attempts::Solution;
+use super::inputs::ResolverInputs;
 use crate::target::TargetEnvironment;
 
-/// What uv is told, when pre-releases of the packages `required` are required.
+/// Returns uv's setting, with pre-releases of the packages `required`.
 pub(crate) fn allowed(wanted: &Prereleases, required: &BTreeSet<PackageName>) -> Prerelease {
     let mode = |allowed| {
         if allowed {
@@ -39,8 +39,8 @@ pub(crate) fn allowed(wanted: &Prereleases, required: &BTreeSet<PackageName>) ->
     prerelease
 }
 
-/// The packages of which `inputs` itself requires a pre-release. What an override replaces does not count.
-pub(crate) fn of_problem(inputs: &ResolverInputs) -> BTreeSet<PackageName> {
+/// Returns the packages of which the request requires a pre-release. Requirements that an override replaces do not count.
+pub(crate) fn of_inputs(inputs: &ResolverInputs) -> BTreeSet<PackageName> {
     let overridden = overridden(inputs);
     let requirements = inputs.requirements.iter();
     let requirements = requirements.filter(|requirement| !overridden.contains(&requirement.name));
@@ -55,21 +55,21 @@ pub(crate) fn of_problem(inputs: &ResolverInputs) -> BTreeSet<PackageName> {
     .collect()
 }
 
-/// The packages whose requirements an override of `inputs` replaces.
+/// Returns the packages whose requirements an override replaces.
 fn overridden(inputs: &ResolverInputs) -> BTreeSet<&PackageName> {
     let overrides = inputs.overrides.global_requirements();
     overrides.map(|requirement| &requirement.name).collect()
 }
 
-/// The packages of which a version that was chosen requires a pre-release.
-pub(crate) fn of_settled(settled: &Solution, inputs: &ResolverInputs) -> BTreeSet<PackageName> {
+/// Returns the packages of which a chosen version requires a pre-release.
+pub(crate) fn of_solution(solution: &Solution, inputs: &ResolverInputs) -> BTreeSet<PackageName> {
     let (target_env, overridden) = (&inputs.target_env, overridden(inputs));
     let mut names = BTreeSet::new();
-    for resolved in settled.resolution.distributions() {
+    for resolved in solution.resolution.distributions() {
         let ResolvedDist::Installable { dist, .. } = resolved else {
             continue;
         };
-        let response = settled.index.distributions().get(&dist.distribution_id());
+        let response = solution.index.distributions().get(&dist.distribution_id());
         let Some(MetadataResponse::Found(archive)) = response.as_deref() else {
             continue;
         };
@@ -84,7 +84,7 @@ pub(crate) fn of_settled(settled: &Solution, inputs: &ResolverInputs) -> BTreeSe
     names
 }
 
-/// Whether it counts for the target, without regard to extras.
+/// Returns whether a requirement applies to the target, without extras.
 fn applies(requirement: &Requirement, target_env: &TargetEnvironment) -> bool {
     requirement.evaluate_markers(Some(target_env.markers.markers()), &[])
 }

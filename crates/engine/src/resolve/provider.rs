@@ -1,5 +1,6 @@
-//! What the resolver asks: uv's own answers, remembered between attempts, with an artifact provider that
-//! hears what is in sight and may know the metadata.
+//! The provider of uv's resolver: versions and metadata, from the caches of the run, the [`ArtifactProvider`], or uv.
+//!
+//! [`ArtifactProvider`]: crate::ArtifactProvider
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,8 +9,8 @@ use tokio::sync::OnceCell;
 use uv_configuration::BuildOptions;
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
-    BuiltDist, Dist, DistributionId, HashPolicy, Identifier as _, IndexMetadata, IndexUrl,
-    InstalledDist, Name as _, PathSourceDist, RequestedDist, Requirement, SourceDist,
+    BuiltDist, Dist, DistributionId, Identifier as _, IndexMetadata, IndexUrl, InstalledDist,
+    Name as _, PathSourceDist, RequestedDist, Requirement, SourceDist,
 };
 use uv_normalize::PackageName;
 use uv_pep440::VersionSpecifiers;
@@ -19,19 +20,21 @@ use uv_resolver::{
     DefaultResolverProvider, MetadataResponse, PackageVersionsResult, ResolverProvider,
     WheelMetadataResult,
 };
-use uv_types::HashStrategy;
-use wheelhouse_types::{Error, Kind, limits};
+use uv_types::{BuildContext, HashStrategy};
+use wheelhouse_types::{Error, Kind, Request, limits};
 
-use crate::dispatch::BuildDispatch;
+use super::metadata_cache::{BacktrackLimit, MetadataCache};
+use super::{ResolverContext, requires_python};
+use crate::convert::{published_python, required_hashes};
+use crate::error::{self, EngineError};
 use crate::index::legacy_candidates::LegacyCandidates;
-use crate::index::legacy_formats::is_legacy_sdist;
 use crate::index::lenient_metadata;
-use crate::index::wheel_ranges::{PartialMetadata, comes_in_parts};
-use crate::resolve::metadata_cache::{BacktrackLimit, MetadataCache};
-use crate::resolve::requires_python;
+use crate::index::wheel_ranges::{PartialMetadata, needs_range_requests};
+use crate::requirements;
+use crate::requirements::legacy_sdists::is_legacy_sdist;
 use crate::target::TargetEnvironment;
 
-/// Why there is no metadata to share.
+/// A response without metadata that attempts could share.
 enum Unanswered {
     Otherwise(MetadataResponse),
     Failed(uv_distribution::Error),
@@ -43,44 +46,50 @@ impl From<uv_distribution::Error> for Unanswered {
     }
 }
 
-/// Metadata of wheels that several searches may want, asked for once.
+/// Metadata of wheels, requested once for all targets and attempts.
 pub(crate) type WheelMetadata = Mutex<HashMap<DistributionId, Arc<OnceCell<ArchiveMetadata>>>>;
 
-type Inner<'a> = DefaultResolverProvider<'a, BuildDispatch<'a>>;
+type Inner<'a, C> = DefaultResolverProvider<'a, C>;
 
-pub(crate) struct Provider<'a> {
-    pub(crate) dispatch: &'a BuildDispatch<'a>,
+pub(crate) struct Provider<'a, C: BuildContext> {
+    pub(crate) context: &'a ResolverContext<'a, C>,
     pub(crate) target_env: &'a TargetEnvironment,
     pub(crate) build_options: &'a BuildOptions,
-    /// Whether metadata with versions from before PEP 440 is read.
-    pub(crate) reads_old_metadata: bool,
-    pub(crate) inner: Inner<'a>,
-    /// The same, to be told once more why there is no page.
-    pub(crate) brief: Inner<'a>,
-    /// The same, from the cache alone.
-    pub(crate) cached: Inner<'a>,
-    /// The same, for files whose digests the artifact provider has checked.
-    pub(crate) at_hand: Inner<'a>,
-    /// One that takes these versions even if they were yanked, from the cache alone or not.
-    pub(crate) with_yanked: Box<dyn Fn(Vec<Requirement>, bool) -> Inner<'a> + 'a>,
+    /// Whether metadata with versions from before PEP 440 is accepted.
+    pub(crate) lenient_metadata: bool,
+    pub(crate) inner: Inner<'a, C>,
+    /// Requests a page once, to get the error of one that is not cached.
+    pub(crate) single_attempt: Inner<'a, C>,
+    /// Reads from the cache only.
+    pub(crate) cache_only: Inner<'a, C>,
+    /// Reads files whose digests the artifact provider has verified.
+    pub(crate) local: Inner<'a, C>,
+    /// Creates a provider that accepts the pinned versions even if they are yanked, from the cache only or not.
+    pub(crate) with_yanked: Box<dyn Fn(Vec<Requirement>, bool) -> Inner<'a, C> + 'a>,
     pub(crate) hasher: &'a HashStrategy,
     pub(crate) metadata_cache: &'a MetadataCache,
     pub(crate) backtracking: &'a BacktrackLimit,
-    /// Whether versions are taken to require nothing.
+    /// Whether dependencies are ignored.
     pub(crate) without_dependencies: bool,
 }
 
-impl Provider<'_> {
-    /// Tells the artifact provider of the first candidate of each package: the one that most often stays.
+impl<C: BuildContext> Provider<'_, C> {
+    /// Announces the first candidate of each package to the artifact provider; it is usually chosen.
     fn announce(&self, dist: &Dist) {
         if !self.metadata_cache.first_seen(dist.name()) {
             return;
         }
         let sdist = self.sdist_in_place_of(dist);
         let dist = sdist.as_ref().unwrap_or(dist);
+        tracing::debug!(%dist, "prefetching the first candidate");
         let required = self.required(dist);
-        if let Ok(distribution) = self.dispatch.state.distribution(dist, None, required) {
-            self.dispatch.artifacts.prefetch(&distribution);
+        if let Ok(distribution) = self
+            .context
+            .state
+            .distributions
+            .distribution(dist, None, required)
+        {
+            self.context.artifacts.prefetch(&distribution);
         }
     }
 
@@ -88,24 +97,25 @@ impl Provider<'_> {
         required_hashes(self.hasher, dist)
     }
 
-    /// What the artifact provider knows, if it agrees with the file's name.
+    /// Returns the metadata that the artifact provider has, if it matches the name of the file.
     async fn known_metadata(
         &self,
         dist: &Dist,
     ) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
-        let Ok(distribution) = self
-            .dispatch
-            .state
-            .distribution(dist, None, self.required(dist))
+        let Ok(distribution) =
+            self.context
+                .state
+                .distributions
+                .distribution(dist, None, self.required(dist))
         else {
             return Ok(None);
         };
-        let known = self.dispatch.artifacts.metadata(&distribution).await;
-        let known = known.map_err(|error| self.failed(self.with_requirer(dist, error)))?;
+        let known = self.context.artifacts.metadata(&distribution).await;
+        let known = known.map_err(|error| failed(self.with_requirer(dist, error)))?;
         if let Some(bytes) = &known {
             limits::metadata(bytes).map_err(|excess| {
                 let message = format!("the metadata of {dist} is refused");
-                self.failed(Error::new(Kind::Fetch, message).caused_by(excess))
+                failed(Error::new(Kind::Fetch, message).caused_by(excess))
             })?;
         }
         let metadata = known.and_then(|bytes| self.parsed(&bytes));
@@ -120,79 +130,82 @@ impl Provider<'_> {
             .map(ArchiveMetadata::from_metadata23))
     }
 
-    /// The sdist that is built where the wheel `dist` cannot be used; uv asks the wheel what it requires.
+    /// Returns the sdist that is built instead of the wheel `dist`, whose metadata uv would use.
     fn sdist_in_place_of(&self, dist: &Dist) -> Option<Dist> {
         let Dist::Built(BuiltDist::Registry(wheel)) = dist else {
             return None;
         };
         let filename = &wheel.best_wheel().filename;
-        let is_useless =
-            self.is_unwanted(dist) || !self.target_env.compatibility(filename).is_compatible();
+        let is_useless = self.is_excluded_wheel(dist)
+            || !self.target_env.compatibility(filename).is_compatible();
         let sdist = wheel.sdist.clone().filter(|_| is_useless)?;
         Some(Dist::Source(SourceDist::Registry(sdist)))
     }
 
-    /// Whether `dist` is a wheel that the request excludes: its sdist may require other things.
-    fn is_unwanted(&self, dist: &Dist) -> bool {
+    /// Returns whether `dist` is a wheel that `--no-binary` excludes. Its sdist may have other dependencies.
+    fn is_excluded_wheel(&self, dist: &Dist) -> bool {
         matches!(dist, Dist::Built(_)) && self.build_options.no_binary_package(dist.name())
     }
 
-    /// What the wheel itself has, where an index does not give the metadata that it promises, or uv
+    /// Returns the metadata inside the wheel, for an index that does not serve the metadata file that it announces, or if uv
     /// cannot read it.
     async fn metadata_of_wheel(&self, dist: &Dist) -> Option<ArchiveMetadata> {
         if !matches!(dist, Dist::Built(BuiltDist::Registry(_))) {
             return None;
         }
-        let state = self.dispatch.state;
-        let distribution = state.distribution(dist, None, self.required(dist)).ok()?;
+        let state = self.context.state;
+        let distribution = state
+            .distributions
+            .distribution(dist, None, self.required(dist))
+            .ok()?;
         let wanted = std::slice::from_ref(&distribution);
-        self.dispatch.artifacts.wheels(wanted).await.ok()?;
+        self.context.artifacts.wheels(wanted).await.ok()?;
         self.known_metadata(dist).await.ok()?
     }
 
-    /// Returns the metadata of the wheel `dist` of an index that gives none beside it: a part of the wheel has it, else all of it
-    /// is fetched. `None` without network.
+    /// Returns the metadata of the wheel `dist` of an index without a metadata file for it: by range requests, or else from
+    /// the whole wheel. Returns `None` if the network is disabled.
     async fn metadata_in_wheel(
         &self,
         dist: &Dist,
     ) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
-        let state = self.dispatch.state;
-        let read = state.metadata_in_parts(dist).await;
-        let read = read.map_err(|error| self.failed(error))?;
+        let state = self.context.state;
+        let read = state.index.wheel_ranges().metadata(dist).await;
+        let read = read.map_err(failed)?;
         let metadata = match read {
             PartialMetadata::Found(metadata) => match self.parsed(&metadata) {
                 Some(metadata) if metadata.name != *dist.name() => {
                     let (file, found) = (file_name(dist), &metadata.name);
                     let message =
                         format!("{file} is not a valid wheel: its metadata is that of {found}");
-                    return Err(self.failed(Error::new(Kind::Fetch, message)));
+                    return Err(failed(Error::new(Kind::Fetch, message)));
                 }
                 Some(metadata) => Some(metadata),
                 None => self.unusable(dist, "its metadata is not valid"),
             },
-            PartialMetadata::Lacking(reason) => self.unusable(dist, &reason),
+            PartialMetadata::Missing(reason) => self.unusable(dist, &reason),
             PartialMetadata::Unknown => None,
         };
         if let Some(metadata) = metadata {
             return Ok(Some(ArchiveMetadata::from_metadata23(metadata)));
         }
-        if state.request.network.offline {
+        if state.clients.is_offline() {
             return Ok(None);
         }
         let required = self.required(dist);
-        let Ok(distribution) = state.distribution(dist, None, required) else {
+        let Ok(distribution) = state.distributions.distribution(dist, None, required) else {
             return Ok(None);
         };
-        let wheels = self.dispatch.artifacts.wheels(&[distribution]).await;
-        wheels.map_err(|error| self.failed(error))?;
+        let wheels = self.context.artifacts.wheels(&[distribution]).await;
+        wheels.map_err(failed)?;
         self.known_metadata(dist).await
     }
 
-    /// Metadata that makes uv take another version instead of the wheel `dist`, whose own is of no use for this `reason`.
-    /// uv would ask for it once more.
+    /// Returns metadata that no Python satisfies, so that uv chooses another version instead of the wheel `dist`, whose own
+    /// metadata is unusable for this `reason`. uv would request it again.
     fn unusable(&self, dist: &Dist, reason: &str) -> Option<ResolutionMetadata> {
-        let oddities = &self.dispatch.state.pages.oddities;
-        oddities.unusable(dist.name(), &file_name(dist), reason);
+        let skipped = self.context.state.index.skipped();
+        skipped.unusable(dist.name(), &file_name(dist), reason);
         Some(ResolutionMetadata {
             name: dist.name().clone(),
             version: dist.version()?.clone(),
@@ -204,19 +217,19 @@ impl Provider<'_> {
     }
 
     fn parsed(&self, metadata: &[u8]) -> Option<ResolutionMetadata> {
-        if self.reads_old_metadata {
+        if self.lenient_metadata {
             lenient_metadata::parse(metadata)
         } else {
             ResolutionMetadata::parse_metadata(metadata).ok()
         }
     }
 
-    /// Whether what `requires` such a Python is not for the target.
+    /// Returns whether the Python of the target does not satisfy `requires`.
     fn excludes_target(&self, requires: &VersionSpecifiers) -> bool {
         !requires.contains(&self.target_env.python_version())
     }
 
-    /// What to tell uv of a file that the index says is not for the target.
+    /// Returns metadata that excludes `dist`, if the index states that it is not for the Python of the target.
     fn published_incompatibility(&self, dist: &Dist) -> Option<MetadataResponse> {
         let requires = published_python(dist).filter(|requires| self.excludes_target(requires))?;
         let metadata = ResolutionMetadata {
@@ -224,7 +237,7 @@ impl Provider<'_> {
             version: dist.version()?.clone(),
             requires_dist: Box::default(),
             requires_python: Some(
-                self.dispatch
+                self.context
                     .state
                     .requires_python
                     .placeholder_specifier(requires),
@@ -236,12 +249,12 @@ impl Provider<'_> {
         Some(MetadataResponse::Found(metadata))
     }
 
-    /// What to tell uv of a wheel with the metadata of something else, so that it takes another version.
+    /// Returns metadata that excludes a wheel with the metadata of another distribution, so that uv chooses another version.
     fn inconsistent(&self, dist: &Dist, mut metadata: ArchiveMetadata) -> MetadataResponse {
         let found = &mut metadata.metadata;
         let other = format!("{}=={}", found.name, found.version);
-        let oddities = &self.dispatch.state.pages.oddities;
-        oddities.inconsistent(dist.name(), &file_name(dist), &other);
+        let skipped = self.context.state.index.skipped();
+        skipped.inconsistent(dist.name(), &file_name(dist), &other);
         found.name = dist.name().clone();
         if let Some(version) = dist.version() {
             found.version = version.clone();
@@ -251,7 +264,7 @@ impl Provider<'_> {
         MetadataResponse::Found(metadata)
     }
 
-    /// What to tell uv of a version with this metadata.
+    /// Excludes a version whose `Requires-Python` the target does not satisfy.
     fn mark_incompatible(&self, mut metadata: ArchiveMetadata) -> MetadataResponse {
         let requires = &mut metadata.metadata.requires_python;
         if let Some(requires) = requires
@@ -259,7 +272,7 @@ impl Provider<'_> {
             .filter(|requires| self.excludes_target(requires))
         {
             *requires = self
-                .dispatch
+                .context
                 .state
                 .requires_python
                 .placeholder_specifier(requires);
@@ -267,7 +280,7 @@ impl Provider<'_> {
         MetadataResponse::Found(metadata)
     }
 
-    /// Names what requires `dist` in the error of a build cycle; other errors stay as they are.
+    /// Adds the package that requires `dist` to a build error.
     fn with_requirer(&self, dist: &Dist, error: Error) -> Error {
         match self.metadata_cache.who_requires(dist.name()) {
             Some(requirer) if error.kind() == Kind::Build => {
@@ -279,9 +292,9 @@ impl Provider<'_> {
         }
     }
 
-    /// The metadata of `dist`, or of the sdist in its place.
+    /// Returns the metadata of `dist`, or of the sdist that replaces it.
     async fn wheel_metadata(&self, dist: &Dist) -> WheelMetadataResult {
-        let sdist = if self.is_unwanted(dist) {
+        let sdist = if self.is_excluded_wheel(dist) {
             self.sdist_in_place_of(dist)
         } else {
             None
@@ -290,14 +303,15 @@ impl Provider<'_> {
         if let Some(unfit) = self.published_incompatibility(dist) {
             return Ok(unfit);
         }
-        self.backtracking.consider(dist);
+        self.backtracking.count(dist);
         let id = dist.distribution_id();
         if let Some(metadata) = self.metadata_cache.metadata(&id) {
+            tracing::trace!(%dist, "metadata is cached");
             return Ok(self.mark_incompatible(metadata));
         }
-        // uv would wait for a lock of its own.
-        if let Some(error) = self.dispatch.circle(dist) {
-            return Err(self.failed(self.with_requirer(dist, error)));
+        // uv would wait for its own lock.
+        if let Some(error) = self.context.build_cycle(dist) {
+            return Err(failed(self.with_requirer(dist, error)));
         }
         self.announce(dist);
         let response = match self.known_metadata(dist).await? {
@@ -309,15 +323,15 @@ impl Provider<'_> {
                         None => MetadataResponse::Error(requested, error),
                     }
                 }
-                Ok(response @ MetadataResponse::Unavailable(_)) if self.reads_old_metadata => {
+                Ok(response @ MetadataResponse::Unavailable(_)) if self.lenient_metadata => {
                     match self.metadata_of_wheel(dist).await {
                         Some(metadata) => MetadataResponse::Found(metadata),
                         None => response,
                     }
                 }
                 Ok(response) => response,
-                // A refused metadata file is not replaced by what the wheel has.
-                Err(error) if self.dispatch.state.failures.knows(&error) => return Err(error),
+                // The metadata inside the wheel does not replace a rejected metadata file.
+                Err(error) if error::find(&error).is_some() => return Err(error),
                 Err(error) => match self.metadata_of_wheel(dist).await {
                     Some(metadata) => MetadataResponse::Found(metadata),
                     None => return Err(error),
@@ -335,10 +349,15 @@ impl Provider<'_> {
                 }
                 let is_local = is_local(dist);
                 if is_local {
-                    let copied = self.dispatch.copy_trees(requires).await;
-                    copied.map_err(|error| self.failed(error))?;
+                    let copied = self
+                        .context
+                        .state
+                        .trees
+                        .copy_all(requires, self.context.artifacts)
+                        .await;
+                    copied.map_err(failed)?;
                 }
-                self.metadata_cache.remember(id, &metadata);
+                self.metadata_cache.insert(id, &metadata);
                 if !is_on_pypi(dist) {
                     self.metadata_cache.allow_urls(&metadata, is_local);
                 }
@@ -348,30 +367,25 @@ impl Provider<'_> {
         })
     }
 
-    fn failed(&self, error: Error) -> uv_distribution::Error {
-        uv_distribution::Error::Build(self.dispatch.state.failures.keep(error).into())
-    }
-
-    /// What the engine itself finds out. Several targets may want the metadata of one wheel; it is
-    /// asked for once.
+    /// Returns the metadata by way of uv. That of a wheel is requested once for all targets.
     async fn engine_metadata(&self, dist: &Dist) -> WheelMetadataResult {
         if matches!(dist, Dist::Source(_)) {
             return self.source_metadata(dist).await;
         }
-        let answer = {
-            let wheels = &self.dispatch.state.wheel_metadata;
+        let response = {
+            let wheels = &self.context.state.wheel_metadata;
             let mut wheels = wheels.lock().expect("no panic while locked");
             Arc::clone(wheels.entry(dist.distribution_id()).or_default())
         };
-        let asked = answer.get_or_try_init(async || {
-            if comes_in_parts(dist)
+        let requested = response.get_or_try_init(async || {
+            if needs_range_requests(dist)
                 && let Some(metadata) = self.metadata_in_wheel(dist).await?
             {
                 return Ok(metadata);
             }
-            let file = self.dispatch.file_to_read(dist, self.hasher).await;
-            let response = match file.map_err(|error| self.failed(error))? {
-                Some(file) => self.at_hand.get_or_build_wheel_metadata(&file).await?,
+            let file = self.context.file_to_read(dist, self.hasher).await;
+            let response = match file.map_err(failed)? {
+                Some(file) => self.local.get_or_build_wheel_metadata(&file).await?,
                 None => self.inner.get_or_build_wheel_metadata(dist).await?,
             };
             match response {
@@ -379,14 +393,14 @@ impl Provider<'_> {
                 other => Err(Unanswered::Otherwise(other)),
             }
         });
-        match asked.await {
+        match requested.await {
             Ok(metadata) => Ok(MetadataResponse::Found(metadata.clone())),
             Err(Unanswered::Otherwise(response)) => Ok(response),
             Err(Unanswered::Failed(error)) => Err(error),
         }
     }
 
-    /// What the source itself says, or its back end.
+    /// Returns the static metadata of a source, or that of its build backend.
     async fn source_metadata(&self, dist: &Dist) -> WheelMetadataResult {
         if is_legacy_sdist(dist) {
             return Ok(self.metadata_of_build(dist).await);
@@ -394,41 +408,44 @@ impl Provider<'_> {
         let Some(file) = self.file_of(dist).await? else {
             return self.inner.get_or_build_wheel_metadata(dist).await;
         };
-        if let Some(error) = self.dispatch.circle(&file) {
-            return Err(self.failed(self.with_requirer(dist, error)));
+        if let Some(error) = self.context.build_cycle(&file) {
+            return Err(failed(self.with_requirer(dist, error)));
         }
-        let response = self.at_hand.get_or_build_wheel_metadata(&file).await?;
+        let response = self.local.get_or_build_wheel_metadata(&file).await?;
         let MetadataResponse::Error(_, error) = response else {
             return Ok(response);
         };
         if matches!(*error, uv_distribution::Error::Build(_)) {
             return Ok(no_metadata(dist, error));
         }
-        // uv wants a directory around the files of an sdist.
+        // uv requires a directory around the files of an sdist.
         Ok(self.metadata_of_build(dist).await)
     }
 
     async fn metadata_of_build(&self, dist: &Dist) -> MetadataResponse {
-        let metadata = self.dispatch.metadata_of_build(dist, self.hasher).await;
+        let metadata = self.context.metadata_of_build(dist, self.hasher).await;
         metadata.map_or_else(
-            |error| no_metadata(dist, Arc::new(self.failed(error))),
+            |error| no_metadata(dist, Arc::new(failed(error))),
             MetadataResponse::Found,
         )
     }
 
-    /// `dist`, an sdist of an index or at a URL, as the file that the artifact provider has of it: uv would fetch it for
-    /// itself.
+    /// Returns `dist`, an sdist of an index or at a URL, as the file that the artifact provider fetched. uv would fetch it
+    /// again.
     async fn file_of(&self, dist: &Dist) -> Result<Option<Dist>, uv_distribution::Error> {
         let Dist::Source(SourceDist::Registry(published)) = dist else {
-            let file = self.dispatch.file_to_read(dist, self.hasher).await;
-            return file.map_err(|error| self.failed(error));
+            let file = self.context.file_to_read(dist, self.hasher).await;
+            return file.map_err(failed);
         };
-        let state = self.dispatch.state;
-        let Ok(distribution) = state.distribution(dist, None, self.required(dist)) else {
+        let state = self.context.state;
+        let Ok(distribution) = state
+            .distributions
+            .distribution(dist, None, self.required(dist))
+        else {
             return Ok(None);
         };
-        let path = self.dispatch.artifacts.archive(&distribution).await;
-        let path = path.map_err(|error| self.failed(error))?;
+        let path = self.context.artifacts.archive(&distribution).await;
+        let path = path.map_err(failed)?;
         let url = path.and_then(|path| Some((VerbatimUrl::from_absolute_path(&path).ok()?, path)));
         Ok(url.map(|(url, path)| {
             Dist::Source(SourceDist::Path(PathSourceDist {
@@ -441,18 +458,22 @@ impl Provider<'_> {
         }))
     }
 
-    /// What the artifact provider goes on with when `dist` has no metadata.
+    /// Returns the metadata with which the artifact provider replaces that of `dist`, which failed for this `reason`.
     fn fallback_metadata(
         &self,
         dist: &Dist,
         reason: &Arc<uv_distribution::Error>,
     ) -> Option<ArchiveMetadata> {
-        let BuildDispatch {
+        let ResolverContext {
             state, artifacts, ..
-        } = self.dispatch;
-        let distribution = state.distribution(dist, None, self.required(dist));
+        } = self.context;
+        let distribution = state
+            .distributions
+            .distribution(dist, None, self.required(dist));
         let distribution = distribution.ok()?;
-        let reason = state.failures.explanation(reason);
+        let reason = error::find(reason).unwrap_or_else(|| {
+            error::explain(reason, &format!("failed to read the metadata of {dist}"))
+        });
         let bytes = artifacts.fallback_metadata(&distribution, &reason)?;
         ResolutionMetadata::parse_metadata(&bytes)
             .ok()
@@ -460,22 +481,25 @@ impl Provider<'_> {
     }
 }
 
+/// Carries `error` through uv.
+fn failed(error: Error) -> uv_distribution::Error {
+    uv_distribution::Error::Build(EngineError::new(error).into())
+}
+
+/// Returns the requirements of the request for `name`.
+fn requested(request: &Request, name: &PackageName) -> Vec<Requirement> {
+    let lines = request.requirements.iter().chain(&request.constraints);
+    // Lines that are not valid were rejected before.
+    let named = lines.filter_map(|line| requirements::parse_with_name(line).ok()?);
+    named.filter(|named| named.name == *name).collect()
+}
+
 fn no_metadata(dist: &Dist, error: Arc<uv_distribution::Error>) -> MetadataResponse {
     let requested = RequestedDist::Installable(dist.clone());
     MetadataResponse::Error(Box::new(requested), error)
 }
 
-/// The Pythons that an index says a file is for.
-pub(crate) fn published_python(dist: &Dist) -> Option<&VersionSpecifiers> {
-    let file = match dist {
-        Dist::Built(BuiltDist::Registry(wheel)) => &wheel.best_wheel().file,
-        Dist::Source(SourceDist::Registry(sdist)) => &sdist.file,
-        _ => return None,
-    };
-    file.requires_python.as_deref()
-}
-
-/// Returns whether `dist` is a wheel of an index whose name says something else than its `metadata`.
+/// Returns whether `dist` is a wheel of an index whose name contradicts its `metadata`.
 fn is_inconsistent(dist: &Dist, metadata: &ArchiveMetadata) -> bool {
     let Dist::Built(BuiltDist::Registry(wheel)) = dist else {
         return false;
@@ -493,8 +517,8 @@ fn file_name(dist: &Dist) -> String {
     }
 }
 
-/// Returns whether `dist` is on this machine. What comes from an index may not require files of this machine: it could have
-/// the code of any source distribution run that is here.
+/// Returns whether `dist` is on this machine. A distribution from a server may not require local files: it could run the
+/// code of any source distribution on this machine.
 fn is_local(dist: &Dist) -> bool {
     match dist {
         Dist::Built(BuiltDist::Registry(wheel)) => is_local_index(&wheel.best_wheel().index),
@@ -510,7 +534,7 @@ fn is_local_index(index: &IndexUrl) -> bool {
     index.url().scheme() == "file"
 }
 
-/// Whether `PyPI` or its test instance has the file of `dist`: for pip, as there, such files cannot require URLs.
+/// Returns whether the file of `dist` is on `PyPI` or its test instance. As for pip, it may not require URLs.
 fn is_on_pypi(dist: &Dist) -> bool {
     let file = match dist {
         Dist::Built(BuiltDist::Registry(wheel)) => &wheel.best_wheel().file,
@@ -526,17 +550,7 @@ fn is_on_pypi(dist: &Dist) -> bool {
     })
 }
 
-/// The digests that the request demands for `dist`.
-pub(crate) fn required_hashes(hasher: &HashStrategy, dist: &Dist) -> Vec<String> {
-    match hasher.get(dist) {
-        HashPolicy::Any(hashes) | HashPolicy::All(hashes) => {
-            hashes.iter().map(ToString::to_string).collect()
-        }
-        HashPolicy::None | HashPolicy::Generate(_) => Vec::new(),
-    }
-}
-
-impl ResolverProvider for Provider<'_> {
+impl<C: BuildContext> ResolverProvider for Provider<'_, C> {
     async fn get_package_versions<'io>(
         &'io self,
         package_name: &'io PackageName,
@@ -545,49 +559,54 @@ impl ResolverProvider for Provider<'_> {
         if index.is_some() {
             return self.inner.get_package_versions(package_name, index).await;
         }
-        let state = self.dispatch.state;
-        let pages = state.prefetcher.ask(package_name).await;
-        let locked_files = &state.locked_files;
+        let state = self.context.state;
+        let pages = state.index.pages_of(package_name).await;
+        let locked_files = state.index.locked_files();
         if let Some(refusal) = pages.refusal
-            && !locked_files.has_places(package_name)
+            && !locked_files.has_locations(package_name)
         {
-            let error = state.failures.keep(refusal.error(package_name));
+            let error = EngineError::new(refusal.error(package_name));
             return Err(uv_client::ErrorKind::Io(std::io::Error::other(error)).into());
         }
         let (pins, is_cached) = (self.metadata_cache.pins(package_name), pages.are_cached);
-        let has_legacy_versions =
-            pages.have_legacy_versions || state.legacy_packages.contains(package_name);
-        if has_legacy_versions
+        if pages.have_legacy_versions
             || self.target_env.target.wide_unicode
             || locked_files.has_others(package_name, &pages.locked)
-            || pages.are_odd
-            || (state.odd_links.iter()).any(|link| link.filename.name() == package_name)
+            || pages.are_malformed
+            || state.index.find_links().needs_own_choice(package_name)
         {
-            let shelf = LegacyCandidates {
-                state,
+            let mut pins = pins.unwrap_or_default();
+            pins.extend(requested(&state.request, package_name));
+            let candidates = LegacyCandidates {
+                index: &state.index,
                 target_env: self.target_env,
                 hasher: self.hasher,
                 build_options: self.build_options,
                 name: package_name,
-                pins: pins.unwrap_or_default(),
-                has_odd_page: pages.are_odd,
+                pins,
+                has_malformed_page: pages.are_malformed,
             };
-            return shelf.versions(is_cached).await;
+            tracing::debug!(package = %package_name, "choosing files by own rules");
+            return candidates.versions(is_cached).await;
         }
         if let Some(pins) = pins {
             let provider = (self.with_yanked)(pins, is_cached);
             return provider.get_package_versions(package_name, index).await;
         }
-        let provider = if is_cached { &self.cached } else { &self.brief };
+        let provider = if is_cached {
+            &self.cache_only
+        } else {
+            &self.single_attempt
+        };
         provider.get_package_versions(package_name, index).await
     }
 
     async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
-        let answer = self.wheel_metadata(dist).await;
-        if matches!(answer, Err(_) | Ok(MetadataResponse::Error(..))) {
-            self.backtracking.fail(dist.name());
+        let response = self.wheel_metadata(dist).await;
+        if matches!(response, Err(_) | Ok(MetadataResponse::Error(..))) {
+            self.backtracking.record_failure(dist.name());
         }
-        answer
+        response
     }
 
     async fn get_installed_metadata<'io>(

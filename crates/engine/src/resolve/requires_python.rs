@@ -1,31 +1,30 @@
-//! Versions that are not for the target's Python.
+//! Versions whose `Requires-Python` excludes the Python of the target.
 //!
-//! uv looks at the lower bound of `Requires-Python` alone; pip, as here, takes all of it. So a version
-//! that is not for a Python gets a lower bound that no Python reaches, and what uv says of it is put
-//! right again.
+//! uv considers only the lower bound of `Requires-Python`; pip, as here, all of it. So a version for other Pythons gets a
+//! placeholder with a lower bound that no Python reaches, and messages of uv get the original specifiers again.
 
 use std::sync::Mutex;
 
 use uv_pep440::{Version, VersionSpecifier, VersionSpecifiers};
 
-/// The major version of the bound.
+/// The major version of placeholders.
 const UNREACHED: u64 = 9999;
 
-/// What was replaced, by the minor version of the bound.
+/// The replaced specifiers, by the minor version of the placeholder.
 #[derive(Default)]
 pub(crate) struct RequiresPythonFilter(Mutex<Vec<VersionSpecifiers>>);
 
-/// The bound of a version whose file has the metadata of something else.
+/// The major version for files with the metadata of another distribution.
 const INCONSISTENT: u64 = UNREACHED - 1;
 
-/// What stands for the Pythons of a version that cannot be used, as its file has the metadata of something else.
+/// Returns the placeholder for a version whose file has the metadata of another distribution.
 pub(crate) fn inconsistent() -> VersionSpecifiers {
     let bound = Version::new([INCONSISTENT]);
     VersionSpecifiers::from(VersionSpecifier::greater_than_equal_version(bound))
 }
 
 impl RequiresPythonFilter {
-    /// What stands for `requires` where uv looks.
+    /// Returns the placeholder for `requires`.
     pub(crate) fn placeholder_specifier(&self, requires: &VersionSpecifiers) -> VersionSpecifiers {
         let mut replaced = self.0.lock().expect("no panic while locked");
         let known = replaced.iter().position(|known| known == requires);
@@ -37,10 +36,10 @@ impl RequiresPythonFilter {
         VersionSpecifiers::from(VersionSpecifier::greater_than_equal_version(bound))
     }
 
-    /// `text` of uv's with what was replaced.
+    /// Replaces the placeholders in a message of uv by the original specifiers.
     pub(crate) fn restore_message(&self, text: &str) -> String {
         let replaced = self.0.lock().expect("no panic while locked");
-        // From the last to the first, so that none is taken for the beginning of another.
+        // From the last to the first, as one may be a prefix of another.
         let each = replaced.iter().enumerate().rev();
         let text = text.replace(
             &format!("Python >={INCONSISTENT}"),
@@ -58,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_of_something_else_is_called_that() {
+    fn names_metadata_of_other_distribution() {
         let report = format!("alpha==1.0 requires Python {} and", inconsistent());
         assert_eq!(
             RequiresPythonFilter::default().restore_message(&report),
@@ -67,17 +66,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_replaced_is_put_back() {
-        let unfit = RequiresPythonFilter::default();
+    fn restores_specifiers() {
+        let filter = RequiresPythonFilter::default();
         let mut text = String::new();
         for minor in 0..12 {
             let requires: VersionSpecifiers = format!("<3.{minor}").parse().unwrap();
-            let stand_in = unfit.placeholder_specifier(&requires);
-            assert!(!stand_in.contains(&"3.14".parse().unwrap()));
-            assert_eq!(unfit.placeholder_specifier(&requires), stand_in);
-            text = format!("{text} Python{stand_in}.");
+            let placeholder = filter.placeholder_specifier(&requires);
+            assert!(!placeholder.contains(&"3.14".parse().unwrap()));
+            assert_eq!(filter.placeholder_specifier(&requires), placeholder);
+            text = format!("{text} Python{placeholder}.");
         }
-        let restored = unfit.restore_message(&text);
+        let restored = filter.restore_message(&text);
         assert!(
             restored.starts_with(" Python<3.0. Python<3.1."),
             "{restored}"

@@ -1,4 +1,4 @@
-//! One search of the resolver: versions that fit together, for one target.
+//! One run of uv's resolver for one target.
 
 use uv_configuration::BuildOptions;
 use uv_pypi_types::Conflicts;
@@ -6,16 +6,16 @@ use uv_resolver::{
     AllowedYanks, DefaultResolverProvider, DependencyMode, FlatIndex, InMemoryIndex, Manifest,
     Options, ResolveError, Resolver, ResolverOutput,
 };
-use uv_types::{EmptyInstalledPackages, HashStrategy};
+use uv_types::{BuildContext, EmptyInstalledPackages, HashStrategy};
 
-use crate::dispatch::BuildDispatch;
-use crate::resolve::metadata_cache::{BacktrackLimit, MetadataCache};
-use crate::resolve::provider::Provider;
+use super::ResolverContext;
+use super::metadata_cache::{BacktrackLimit, MetadataCache};
+use super::provider::Provider;
 use crate::target::TargetEnvironment;
 
-/// What a search looks through, and what it remembers.
-pub(crate) struct Solve<'a> {
-    pub(crate) dispatch: &'a BuildDispatch<'a>,
+/// The inputs of one run, and the caches that it fills.
+pub(crate) struct Solve<'a, C> {
+    pub(crate) context: &'a ResolverContext<'a, C>,
     pub(crate) target_env: &'a TargetEnvironment,
     pub(crate) hasher: &'a HashStrategy,
     pub(crate) build_options: &'a BuildOptions,
@@ -23,17 +23,17 @@ pub(crate) struct Solve<'a> {
     pub(crate) index: &'a InMemoryIndex,
     pub(crate) metadata_cache: &'a MetadataCache,
     pub(crate) backtracking: &'a BacktrackLimit,
-    /// Whether versions are taken to require nothing.
+    /// Whether dependencies are ignored.
     pub(crate) without_dependencies: bool,
 }
 
-impl Solve<'_> {
+impl<C: BuildContext> Solve<'_, C> {
     pub(crate) async fn run(
         &self,
         manifest: Manifest,
         options: Options,
     ) -> Result<ResolverOutput, ResolveError> {
-        let state = self.dispatch.state;
+        let state = self.context.state;
         let environment = self.target_env.environment();
         let yanks = AllowedYanks::from_manifest(&manifest, &environment, options.dependency_mode);
         let provider = move |database, hasher, yanks: &AllowedYanks| {
@@ -44,13 +44,13 @@ impl Solve<'_> {
                 &self.target_env.requires_python,
                 yanks.clone(),
                 hasher,
-                state.exclude_newer.clone(),
-                &state.locations,
+                state.index.exclude_newer().clone(),
+                state.index.locations(),
                 self.build_options,
-                &state.capabilities,
+                state.index.capabilities(),
             )
         };
-        let (dispatch, hasher) = (self.dispatch, self.hasher);
+        let (context, hasher) = (self.context, self.hasher);
         let with_yanked = {
             let environment = environment.clone();
             move |pins, is_cached| {
@@ -58,22 +58,22 @@ impl Solve<'_> {
                 let mode = DependencyMode::Direct;
                 let yanks = AllowedYanks::from_manifest(&pins, &environment, mode);
                 let database = if is_cached {
-                    dispatch.cached_database()
+                    context.cache_only_database()
                 } else {
-                    dispatch.brief_database()
+                    context.single_attempt_database()
                 };
                 provider(database, hasher, &yanks)
             }
         };
         let provider = Provider {
-            dispatch: self.dispatch,
+            context: self.context,
             target_env: self.target_env,
             build_options: self.build_options,
-            reads_old_metadata: self.target_env.target.pip_is_lenient(),
-            inner: provider(dispatch.database(), hasher, &yanks),
-            brief: provider(dispatch.brief_database(), hasher, &yanks),
-            cached: provider(dispatch.cached_database(), hasher, &yanks),
-            at_hand: provider(dispatch.database(), &HashStrategy::None, &yanks),
+            lenient_metadata: self.target_env.target.pip_is_lenient(),
+            inner: provider(context.database(), hasher, &yanks),
+            single_attempt: provider(context.single_attempt_database(), hasher, &yanks),
+            cache_only: provider(context.cache_only_database(), hasher, &yanks),
+            local: provider(context.database(), &HashStrategy::None, &yanks),
             with_yanked: Box::new(with_yanked),
             hasher: self.hasher,
             metadata_cache: self.metadata_cache,
@@ -91,8 +91,8 @@ impl Solve<'_> {
             Conflicts::empty(),
             self.index,
             &state.git,
-            &state.capabilities,
-            &state.locations,
+            state.index.capabilities(),
+            state.index.locations(),
             provider,
             EmptyInstalledPackages,
         );

@@ -1,8 +1,9 @@
-//! A target in uv's target_env: what a resolution for it needs to know.
+//! Targets in uv's terms: the tags and markers that a resolution uses.
 
 pub(crate) mod compatibility;
+mod wide_unicode;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use uv_distribution_filename::WheelFilename;
 use uv_distribution_types::RequiresPython;
@@ -16,9 +17,6 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::target::{Platform, System};
 use wheelhouse_types::{Error, Kind, Result, Target};
 
-use crate::index::legacy_candidates;
-use crate::state::EngineState;
-
 /// The tags and markers that a target's distributions are chosen by.
 #[derive(Clone, Debug)]
 pub(crate) struct TargetEnvironment {
@@ -29,9 +27,30 @@ pub(crate) struct TargetEnvironment {
     pub(crate) requires_python: RequiresPython,
 }
 
-impl EngineState {
-    /// What `target` is in uv's target_env, worked out once.
-    pub(crate) fn target_env(&self, target: &Target) -> Result<Arc<TargetEnvironment>> {
+/// The environments of the targets of a run, each computed once.
+pub(crate) struct TargetCache {
+    host: Arc<TargetEnvironment>,
+    foreign: Mutex<Vec<Arc<TargetEnvironment>>>,
+}
+
+impl TargetCache {
+    pub(crate) fn new(host: TargetEnvironment) -> Self {
+        Self {
+            host: Arc::new(host),
+            foreign: Mutex::default(),
+        }
+    }
+
+    /// Returns the environment of the Python that builds.
+    pub(crate) fn host(&self) -> &TargetEnvironment {
+        &self.host
+    }
+
+    /// Returns the environment of `target`.
+    ///
+    /// # Errors
+    /// `Input` if `target` is foreign and its tags are not known.
+    pub(crate) fn get(&self, target: &Target) -> Result<Arc<TargetEnvironment>> {
         if *target == self.host.target {
             return Ok(Arc::clone(&self.host));
         }
@@ -49,13 +68,13 @@ impl EngineState {
 }
 
 impl TargetEnvironment {
-    /// The version of the Python, without a mark of a pre-release.
+    /// Returns the version of the Python, without a pre-release segment.
     pub(crate) fn python_version(&self) -> Version {
         let version = &self.markers.markers().python_full_version().version;
         version.only_release()
     }
 
-    /// Those of the host target.
+    /// Returns the environment of the host target.
     pub(crate) fn of_interpreter(interpreter: &Interpreter, target: Target) -> Result<Self> {
         let tags = interpreter
             .tags()
@@ -71,7 +90,7 @@ impl TargetEnvironment {
         })
     }
 
-    /// Those of a target that is known by its names alone.
+    /// Returns the environment of a target without an interpreter.
     pub(crate) fn of_foreign(target: &Target) -> Result<Self> {
         let failed = || format!("no wheels can be chosen for {}", target.label());
         let markers = target
@@ -88,10 +107,10 @@ impl TargetEnvironment {
         })
     }
 
-    /// How well `wheel` fits.
+    /// Returns the compatibility of `wheel` with the target.
     pub(crate) fn compatibility(&self, wheel: &WheelFilename) -> TagCompatibility {
         if self.target.wide_unicode {
-            legacy_candidates::wide_compatibility(wheel, &self.tags)
+            wide_unicode::compatibility(wheel, &self.tags)
         } else {
             wheel.compatibility(&self.tags)
         }
@@ -112,15 +131,20 @@ fn tags(target: &Target, markers: &MarkerEnvironment) -> Result<Tags> {
     let failed = || format!("{} has no known tags", target.label());
     Tags::from_env(
         platform(&target.platform.parse()?)?,
-        minor_version(&markers.python_full_version().version),
+        version_pair(&markers.python_full_version().version),
         &target.implementation,
-        minor_version(&markers.implementation_version().version),
+        version_pair(&markers.implementation_version().version),
         options,
     )
     .context(Kind::Input, failed)
 }
 
-fn minor_version(version: &Version) -> (u8, u8) {
+/// Returns `3.11` of `3.11.7`.
+pub(crate) fn minor_version(version: &str) -> String {
+    version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
+}
+
+fn version_pair(version: &Version) -> (u8, u8) {
     let part = |position: usize| {
         let number = version.release().get(position).copied();
         number.and_then(|number| u8::try_from(number).ok())
@@ -160,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_target_accepts_what_it_would_at_home() {
+    fn foreign_target_accepts_wheels_of_native_one() {
         assert!(accepts(
             "3.12-linux",
             ("cp312", "cp312", "manylinux_2_17_x86_64")

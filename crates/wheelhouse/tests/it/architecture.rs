@@ -2,6 +2,7 @@
 
 mod import_graph;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use import_graph::ImportGraph;
@@ -154,4 +155,67 @@ fn types_have_no_input_or_output() {
             assert!(!code.contains(word), "{} has {word}", path.display());
         }
     }
+}
+
+/// Returns the first path components after `crate::` in `code`.
+fn named_modules(code: &str) -> impl Iterator<Item = &str> {
+    code.split("crate::").skip(1).map(|rest| {
+        let is_word = |character: char| character.is_alphanumeric() || character == '_';
+        rest.split(|character| !is_word(character)).next().unwrap()
+    })
+}
+
+/// Builds and resolutions require each other (PEP 517), but only `dispatch` names both.
+#[test]
+fn modules_of_the_engine_form_no_cycle() {
+    let root = crates().join("engine/src");
+    let mut modules: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, code) in sources(&root) {
+        let relative = path.strip_prefix(&root).unwrap();
+        let module = relative.iter().next().unwrap().to_str().unwrap();
+        let module = module.trim_end_matches(".rs").to_owned();
+        if module == "lib" {
+            continue;
+        }
+        assert!(
+            relative.iter().count() > 2 || !code.contains("super::super::"),
+            "{} names another module by `super`",
+            path.display()
+        );
+        let others = named_modules(&code).filter(|other| *other != module);
+        let others = others.map(ToOwned::to_owned);
+        modules.entry(module.clone()).or_default().extend(others);
+    }
+    for (module, others) in &modules {
+        for other in others {
+            assert!(
+                modules.contains_key(other),
+                "{module} names `crate::{other}`, which is not a module"
+            );
+        }
+    }
+    let names_both =
+        |others: &BTreeSet<String>| others.contains("resolve") && others.contains("build");
+    for module in modules.keys() {
+        let may = ["dispatch", "engine", "state"].contains(&module.as_str());
+        assert!(
+            may || !names_both(&modules[module]),
+            "{module} names build and resolve"
+        );
+    }
+    // A module without others is removed, until none is left or each that is left is part of a cycle or leads to one.
+    while let Some(leaf) = modules
+        .iter()
+        .find(|(_, others)| others.is_empty())
+        .map(|(module, _)| module.clone())
+    {
+        modules.remove(&leaf);
+        for others in modules.values_mut() {
+            others.remove(&leaf);
+        }
+    }
+    assert!(
+        modules.is_empty(),
+        "these modules form a cycle: {modules:?}"
+    );
 }

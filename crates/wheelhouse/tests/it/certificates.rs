@@ -233,7 +233,7 @@ fn unreachable_server_is_an_error_in_one_sentence() {
     let servers = [
         (
             plain.as_str(),
-            "it does not speak TLS at this port",
+            "it does not use TLS at this port",
             "http:",
         ),
         (

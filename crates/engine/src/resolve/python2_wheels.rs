@@ -1,7 +1,7 @@
-//! Wheels for Python 2 that requirements name by path or URL: uv refuses all of them, whatever the target is.
+//! Wheels for Python 2 that requirements name by path or URL: uv rejects all of them, whatever the target is.
 //!
-//! It looks at their names, and takes what is for some stable ABI. So uv gets such a wheel under a name that says so, as a
-//! link to the file; everything else knows it as it is.
+//! uv checks the file name, and accepts wheels for any stable ABI. So uv gets a link to such a wheel, with `abi3` added to
+//! its tags. All other parts of the program use the original name.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,16 @@ use uv_normalize::PackageName;
 use uv_pep508::VerbatimUrl;
 use uv_pypi_types::{ParsedPathUrl, ParsedUrl};
 use uv_redacted::DisplaySafeUrl;
+use uv_types::BuildContext;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result, Sha256};
 
-use crate::dispatch::BuildDispatch;
+use super::ResolverContext;
 use crate::target::TargetEnvironment;
 
-impl BuildDispatch<'_> {
-    /// Replaces a wheel that `requirement` names by one of a name that uv takes, if it is for the Python 2 of `target_env`.
+impl<C: BuildContext> ResolverContext<'_, C> {
+    /// Replaces a wheel that `requirement` names by a link with a name that uv accepts, if it is for the Python 2 of
+    /// `target_env`.
     pub(crate) async fn rename_wheel_of(
         &self,
         requirement: &mut UnresolvedRequirement,
@@ -67,7 +69,7 @@ impl BuildDispatch<'_> {
         Ok(())
     }
 
-    /// The link to the wheel at `path`, or else at `url`, under another name, if it is one for the target.
+    /// Returns the link to the wheel at `path`, or else at `url`, if the wheel is for the target.
     async fn renamed(
         &self,
         path: Option<PathBuf>,
@@ -99,8 +101,9 @@ impl BuildDispatch<'_> {
             .context(Kind::Fetch, failed)?
             .to_url();
         known.set_fragment(original.fragment());
-        let mut renamed = (self.state.renamed_wheels.lock()).expect("no panic while locked");
-        renamed.insert(link.clone(), original);
+        self.state
+            .distributions
+            .add_renamed_wheel(link.clone(), original);
         Ok(Some((link, VerbatimUrl::from_url(known))))
     }
 
@@ -118,12 +121,15 @@ impl BuildDispatch<'_> {
             DistExtension::Wheel,
         );
         let dist = dist.context(Kind::Input, || format!("{} is not a wheel", url.to_url()))?;
-        let distribution = self.state.distribution(&dist, None, Vec::new())?;
+        let distribution = self
+            .state
+            .distributions
+            .distribution(&dist, None, Vec::new())?;
         self.artifacts.archive(&distribution).await
     }
 }
 
-/// The name of the wheel at `url`, and one for some stable ABI, too.
+/// Returns the name of the wheel at `url`, and the same with `abi3` among its ABI tags.
 fn renamed_wheel(url: &DisplaySafeUrl) -> Option<(WheelFilename, String)> {
     let segment = url.path_segments()?.next_back()?;
     let name = percent_encoding::percent_decode_str(segment)
@@ -149,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wheel_gets_a_name_that_is_for_more() {
+    fn adds_stable_abi_to_tags() {
         let url = DisplaySafeUrl::parse("https://host/a%2B1-1.0-py2-none-any.whl").unwrap();
         assert!(renamed_wheel(&url).is_none());
         for (name, expected) in [

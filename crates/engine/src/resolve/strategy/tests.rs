@@ -1,0 +1,493 @@
+use std::cell::RefCell;
+
+use futures::FutureExt as _;
+
+use super::*;
+
+fn between(chosen: &str, best: &str) -> Distance {
+    distance(&chosen.parse().unwrap(), &best.parse().unwrap())
+}
+
+#[test]
+fn older_major_version_is_more_distant_than_any_minor_one() {
+    assert!(between("0.0.3", "1.44.2") > between("2.1.0", "2.99.9"));
+    assert!(between("2.1.0", "2.2.0") > between("2.1.0", "2.1.99"));
+    assert_eq!(between("2.1", "2.1.0"), (0, 0, 0));
+}
+
+#[test]
+fn second_number_is_major_one_before_1_0() {
+    assert_eq!(between("0.0.27", "0.2.17"), (2, 0, 0));
+    assert_eq!(between("0.23.1", "0.23.3"), (0, 2, 0));
+    assert_eq!(between("0.23", "1.0"), (1, 0, 0));
+    let best = [("a", "0.2.17"), ("b", "3.1")];
+    let best = best.map(|(name, best)| (name.parse().unwrap(), best.parse().unwrap()));
+    let names = best.clone().map(|(name, _)| name);
+    let major_floors = major_floors(&names, &best.into_iter().collect());
+    let major_floors: Vec<String> = major_floors.iter().map(ToString::to_string).collect();
+    assert_eq!(major_floors, ["a>=0.2", "b>=3"]);
+}
+
+/// Parses `name chosen/best`, followed by `<` for an upper bound, `?` for lax metadata, and the names of limited packages.
+fn standings(text: &str) -> Standings {
+    let read = |one: &str| {
+        let mut words = one.split(' ');
+        let (name, versions) = (words.next().unwrap(), words.next().unwrap());
+        let (chosen, best) = versions
+            .trim_end_matches(['<', '?'])
+            .split_once('/')
+            .unwrap();
+        let standing = Standing {
+            chosen: chosen.parse().unwrap(),
+            best: best.parse().unwrap(),
+            is_bounded: versions.contains('<'),
+            is_lax: versions.contains('?'),
+            limits: words.map(|name| name.parse().unwrap()).collect(),
+        };
+        (name.parse().unwrap(), standing)
+    };
+    Standings(text.split(", ").map(read).collect())
+}
+
+#[track_caller]
+fn assert_replaces(new: &str, old: &str) {
+    assert!(
+        standings(new).is_better_than(&standings(old)),
+        "{new} replaces {old}"
+    );
+    assert_stays(new, old);
+}
+
+/// Asserts that `old` does not replace `new`.
+#[track_caller]
+fn assert_stays(new: &str, old: &str) {
+    assert!(
+        !standings(old).is_better_than(&standings(new)),
+        "{new} stays"
+    );
+}
+
+#[test]
+fn requirement_with_upper_bound_keeps_its_version() {
+    let (flask, lax) = (
+        "flask 1.1.4/1.1.4<, werkzeug 1.0.1/3.1.3",
+        "flask 1.1.2/1.1.4<, werkzeug 3.1.3/3.1.3",
+    );
+    assert_replaces(flask, lax);
+    let (langchain, lax) = (
+        "langchain 0.2.17/0.2.17<, openai 0.1.25/1.7",
+        "langchain 0.0.27/0.2.17<, openai 1.7/1.7",
+    );
+    assert_replaces(langchain, lax);
+}
+
+#[test]
+fn dependency_limited_by_bounded_requirement_keeps_its_version() {
+    let (limited, lax) = (
+        "flask-socketio 4.3.2/4.3.2< python-socketio, python-socketio 4.6.1/5.12 python-engineio, \
+         python-engineio 3.14/4.11",
+        "flask-socketio 4.3.2/4.3.2< python-socketio, python-socketio 4.6.0/5.12, \
+         python-engineio 4.11/4.11",
+    );
+    assert_replaces(limited, lax);
+    // A limit of only one of two versions does not apply to the other solution.
+    let stricter = "a 1.0/2.0< b, b 1.0/3.0 c, c 1.0/2.0";
+    assert_stays(stricter, "a 1.0/2.0< b, b 0.9/3.0?, c 2.0/2.0");
+}
+
+#[test]
+fn solution_of_other_order_does_not_replace_earlier_one() {
+    let (first, other) = (
+        "pyramid 2.1/2.1, setuptools 81/84",
+        "pyramid 2.0.2/2.1, setuptools 84/84",
+    );
+    assert_stays(first, other);
+    assert_stays(other, first);
+    assert_replaces("a 2.1/2.1, b 81/84", "a 2.0/2.1, b 81/84");
+    assert_stays("a 2.1/2.1, b 81/84", "a 2.1/2.1, b 81/84");
+}
+
+#[test]
+fn solution_without_lax_metadata_replaces_earlier_one() {
+    assert_replaces(
+        "boto3 1.44.2/1.44.2, urllib3 2.4/2.5",
+        "boto3 0.0.3/1.44.2?, urllib3 2.5/2.5",
+    );
+    assert_replaces(
+        "boto3 1.36.3/1.36.11?, s3fs 2024.12/2024.12",
+        "boto3 1.36.11/1.36.11, s3fs 0.4.2/2024.12?",
+    );
+    // The others would be equally distant.
+    assert_stays("a 1.0/3.0?, b 3.0/3.0", "a 3.0/3.0, b 1.0/3.0");
+    // It may cost the others a minor version, but not a major one.
+    assert_replaces(
+        "connexion 2.14.2/2.14.2< werkzeug, werkzeug 2.2.3/2.3.8<",
+        "connexion 2.14.1/2.14.2<?, werkzeug 2.3.8/2.3.8<",
+    );
+    let (first, other) = ("a 1.0/3.0, b 3.0/3.0 a", "a 3.0/3.0, b 2.9/3.0?");
+    assert_stays(first, other);
+    assert_stays(other, first);
+}
+
+/// Packages with versions, and a resolver that decides them in the order of the requirements, as uv does: on a conflict, the
+/// package that is decided later moves to an older version.
+struct Script {
+    direct: DirectRequirements,
+    packages: BTreeMap<PackageName, BTreeMap<Version, Release>>,
+    attempts: RefCell<Vec<String>>,
+}
+
+#[derive(Default)]
+struct Release {
+    requires: Vec<Requirement>,
+    /// Whether its metadata cannot be read.
+    is_broken: bool,
+}
+
+type Solved = BTreeMap<PackageName, Version>;
+
+fn requirement(text: &str) -> Requirement {
+    let parsed = constraints(std::iter::once(text.to_owned()));
+    let [parsed] = <[Requirement; 1]>::try_from(parsed).expect("a valid requirement");
+    parsed
+}
+
+impl Script {
+    /// Reads one release per line, `NAME VERSION`, then its requirements after a colon, or `broken`.
+    fn new(direct: &[&str], releases: &str) -> Self {
+        let mut packages: BTreeMap<PackageName, BTreeMap<Version, Release>> = BTreeMap::new();
+        for line in releases
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+        {
+            let (release, requires) = line.split_once(':').unwrap_or((line, ""));
+            let mut words = release.split_whitespace();
+            let (name, version) = (words.next().unwrap(), words.next().unwrap());
+            let release = Release {
+                is_broken: words.next() == Some("broken"),
+                requires: requires.split_whitespace().map(requirement).collect(),
+            };
+            packages
+                .entry(name.parse().unwrap())
+                .or_default()
+                .insert(version.parse().unwrap(), release);
+        }
+        Self {
+            direct: DirectRequirements {
+                requirements: direct.iter().map(|text| requirement(text)).collect(),
+                constraints: Vec::new(),
+            },
+            packages,
+            attempts: RefCell::default(),
+        }
+    }
+
+    fn solve(&self) -> Result<String, &'static str> {
+        let strategy = Strategy {
+            attempts: self,
+            direct: &self.direct,
+            ignores_dependencies: false,
+        };
+        let solved = strategy.solve().now_or_never().expect("nothing waits")?;
+        let solved = solved
+            .iter()
+            .map(|(name, version)| format!("{name} {version}"));
+        Ok(solved.collect::<Vec<_>>().join(", "))
+    }
+
+    fn attempts(&self) -> Vec<String> {
+        self.attempts.borrow().clone()
+    }
+
+    /// Decides the first package of `pending`, and all others after it.
+    fn decide(&self, search: &mut Search<'_>, pending: &[Requirement], chosen: &Solved) -> Step {
+        let mut undecided = pending.iter().filter(|one| !chosen.contains_key(&one.name));
+        let Some(next) = undecided.next() else {
+            return Step::Solved(chosen.clone());
+        };
+        let versions = self.packages.get(&next.name);
+        for (version, release) in versions.into_iter().flatten().rev() {
+            let mut all = pending.iter().chain(search.constraints);
+            if !all.all(|one| one.name != next.name || allows(one, version)) {
+                continue;
+            }
+            search.limit.count_version(&next.name, version);
+            if search
+                .limit
+                .considered_more_than(search.budget)
+                .contains(&next.name)
+            {
+                return Step::Exceeded;
+            }
+            if release.is_broken {
+                search.limit.record_failure(&next.name);
+                return Step::Failed;
+            }
+            let mut chosen = chosen.clone();
+            chosen.insert(next.name.clone(), version.clone());
+            let mut pending = pending.to_vec();
+            if search.transitive {
+                let seen = search
+                    .newest
+                    .entry(next.name.clone())
+                    .or_insert_with(|| version.clone());
+                *seen = version.max(seen).clone();
+                let conflicts = release.requires.iter().any(|one| {
+                    let decided = chosen.get(&one.name);
+                    decided.is_some_and(|decided| !allows(one, decided))
+                });
+                if conflicts {
+                    continue;
+                }
+                pending.extend(release.requires.iter().cloned());
+            }
+            match self.decide(search, &pending, &chosen) {
+                Step::Conflict => {}
+                step => return step,
+            }
+        }
+        Step::Conflict
+    }
+}
+
+enum Step {
+    Solved(Solved),
+    Conflict,
+    Exceeded,
+    Failed,
+}
+
+struct Search<'a> {
+    constraints: &'a [Requirement],
+    limit: &'a BacktrackLimit,
+    budget: usize,
+    transitive: bool,
+    newest: BTreeMap<PackageName, Version>,
+}
+
+impl Attempts for Script {
+    type Solution = Solved;
+    type Failure = &'static str;
+
+    async fn run(
+        &self,
+        priority: &PackagePriority,
+        dependencies: DependencyMode,
+        budget: usize,
+    ) -> Outcome<Solved, &'static str> {
+        let mut requirements = self.direct.requirements.clone();
+        requirements.sort_by_key(|one| {
+            (
+                !self.direct.is_bounded(&one.name),
+                !priority.first.contains(&one.name),
+            )
+        });
+        let limit = BacktrackLimit::new(budget);
+        let transitive = matches!(dependencies, DependencyMode::Transitive);
+        let mut search = Search {
+            constraints: &priority.constraints,
+            limit: &limit,
+            budget,
+            transitive,
+            newest: BTreeMap::new(),
+        };
+        let step = self.decide(&mut search, &requirements, &Solved::new());
+        let budget = match budget {
+            usize::MAX => "unlimited".to_owned(),
+            budget => budget.to_string(),
+        };
+        let mode = if transitive { "" } else { " alone" };
+        let first = &priority.first;
+        let first: Vec<&str> = first.iter().map(AsRef::as_ref).collect();
+        let result = match step {
+            Step::Solved(_) => "solved",
+            Step::Conflict => "no solution",
+            Step::Exceeded => "exceeded",
+            Step::Failed => "failed",
+        };
+        let attempt = format!("{budget}{mode} [{}] {result}", first.join(" "));
+        self.attempts.borrow_mut().push(attempt);
+        match step {
+            Step::Solved(solved) => Outcome::Solved(solved),
+            Step::Conflict => Outcome::NoSolution("no solution"),
+            Step::Exceeded => Outcome::BudgetExceeded(limit),
+            Step::Failed => Outcome::Failed("failed", limit),
+        }
+    }
+
+    fn versions(&self, solution: &Solved) -> Versions {
+        solution.clone().into_iter().collect()
+    }
+
+    fn dependencies(&self, solution: &Solved) -> HashMap<PackageName, Vec<Requirement>> {
+        let releases = solution.iter().map(|(name, version)| {
+            let release = &self.packages[name][version];
+            (name.clone(), release.requires.clone())
+        });
+        releases.collect()
+    }
+
+    fn newest_requirements(&self, name: &PackageName) -> Vec<Requirement> {
+        let newest = self.packages[name].values().next_back();
+        newest.map_or_else(Vec::new, |newest| newest.requires.clone())
+    }
+}
+
+/// Returns `count` releases of `name`, each with the same requirements.
+fn many(name: &str, count: usize, requires: &str) -> String {
+    let releases = (1..=count).map(|minor| format!("{name} 1.{minor}: {requires}\n"));
+    releases.collect()
+}
+
+#[test]
+fn first_attempt_follows_order_of_requirements() {
+    let releases = "a 2: c<2\na 1\nb 2: c>=2\nb 1\nc 2\nc 1";
+    let script = Script::new(&["a", "b"], releases);
+    assert_eq!(script.solve().unwrap(), "a 2, b 1, c 1");
+    let script = Script::new(&["b", "a"], releases);
+    assert_eq!(script.solve().unwrap(), "a 1, b 2, c 2");
+}
+
+#[test]
+fn one_attempt_suffices_without_conflict() {
+    let script = Script::new(&["a", "b"], "a 2: b\na 1\nb 2\nb 1");
+    assert_eq!(script.solve().unwrap(), "a 2, b 2");
+    assert_eq!(
+        script.attempts(),
+        ["unlimited alone [] solved", "25 [] solved"]
+    );
+}
+
+#[test]
+fn fixed_requirements_need_no_best_versions() {
+    let script = Script::new(&["a==1"], "a 2\na 1: b<2\nb 2\nb 1");
+    assert_eq!(script.solve().unwrap(), "a 1, b 1");
+    assert_eq!(script.attempts(), ["25 [] solved"]);
+}
+
+#[test]
+fn requirements_with_upper_bound_are_decided_first() {
+    let releases = "
+        flask 1.1.4: werkzeug<2
+        flask 1.1.2
+        werkzeug 3
+        werkzeug 1";
+    for direct in [["werkzeug", "flask<2"], ["flask<2", "werkzeug"]] {
+        let script = Script::new(&direct, releases);
+        assert_eq!(script.solve().unwrap(), "flask 1.1.4, werkzeug 1");
+    }
+}
+
+#[test]
+fn requirement_below_best_is_decided_first() {
+    // boto3 moves back to the release that states no limits.
+    let releases = "
+        urllib3 2.5
+        urllib3 2.4
+        boto3 1.44: urllib3<2.5
+        boto3 1.43: urllib3<2.5
+        boto3 0.0.3";
+    let script = Script::new(&["urllib3", "boto3"], releases);
+    assert_eq!(script.solve().unwrap(), "boto3 1.44, urllib3 2.4");
+    assert_eq!(
+        script.attempts()[1..],
+        [
+            "25 [] solved",
+            "25 [boto3] solved",
+            "25 [boto3 urllib3] solved"
+        ]
+    );
+}
+
+#[test]
+fn frequent_direct_requirement_is_decided_first_after_exceeded_budget() {
+    let releases = format!(
+        "urllib3 2.5\nurllib3 2.4\n{}",
+        many("boto3", 40, "urllib3<2.5")
+    );
+    let script = Script::new(&["urllib3", "boto3"], &releases);
+    assert_eq!(script.solve().unwrap(), "boto3 1.40, urllib3 2.4");
+    assert_eq!(
+        script.attempts()[1..3],
+        ["25 [] exceeded", "25 [boto3] solved"]
+    );
+}
+
+#[test]
+fn direct_requirements_yield_to_newest_version_of_frequent_dependency() {
+    let releases = format!(
+        "app 1: botocore\ndateutil 3\ndateutil 2\n{}",
+        many("botocore", 40, "dateutil<3")
+    );
+    let script = Script::new(&["dateutil", "app"], &releases);
+    assert_eq!(script.solve().unwrap(), "app 1, botocore 1.40, dateutil 2");
+    assert_eq!(script.attempts()[1..3], ["25 [] exceeded", "25 [] solved"]);
+}
+
+#[test]
+fn budget_is_extended_and_then_lifted() {
+    for (count, last) in [(100, "250"), (300, "unlimited")] {
+        // The last of many versions of a dependency is the only one without a conflict, and nothing else can move.
+        let releases = format!("a 1: c\nb 1\nc 0.1\n{}", many("c", count, "b>1"));
+        let script = Script::new(&["b", "a"], &releases);
+        assert_eq!(script.solve().unwrap(), "a 1, b 1, c 0.1");
+        let solved = script.attempts().into_iter().skip(1);
+        let solved = solved.filter(|attempt| attempt.ends_with("solved"));
+        let solved: Vec<String> = solved.collect();
+        assert_eq!(solved, [format!("{last} [] solved")]);
+    }
+}
+
+#[test]
+fn only_unlimited_attempt_reports_lack_of_solution() {
+    let script = Script::new(&["a", "b"], "a 1: c<2\nb 1: c>=2\nc 1\nc 2");
+    assert_eq!(script.solve(), Err("no solution"));
+    assert_eq!(
+        script.attempts(),
+        [
+            "unlimited alone [] solved",
+            "25 [] no solution",
+            "250 [] no solution",
+            "unlimited [] no solution"
+        ]
+    );
+}
+
+#[test]
+fn failure_on_way_to_old_versions_rules_out_one_attempt() {
+    let releases = "
+        urllib3 2.5
+        urllib3 2.4
+        boto3 1.44: urllib3<2.5
+        boto3 1.43 broken";
+    let script = Script::new(&["urllib3", "boto3"], releases);
+    assert_eq!(script.solve().unwrap(), "boto3 1.44, urllib3 2.4");
+    assert_eq!(
+        script.attempts()[1..3],
+        ["25 [] failed", "25 [boto3] solved"]
+    );
+}
+
+#[test]
+fn failure_of_all_attempts_is_reported() {
+    let script = Script::new(&["a"], "a 2: b\na 1\nb 1 broken");
+    assert_eq!(script.solve(), Err("failed"));
+}
+
+#[test]
+fn major_version_of_best_is_required_after_extended_budget() {
+    // Only the old `a` allows the newest `b`; 30 versions of `c`, which is not direct, exhaust the budget on the way.
+    let releases = format!(
+        "b 2: c\nb 1\na 2.1: b<2 c\na 2.0: b<2 c\na 1.0\n{}c 0.9\n",
+        many("c", 30, "b<1")
+    );
+    let script = Script::new(&["b", "a"], &releases);
+    let solved = script.solve().unwrap();
+    assert!(
+        solved.contains("a 2.1") || solved.contains("b 2"),
+        "{solved}"
+    );
+    let last = script.attempts().pop().unwrap();
+    assert!(last.starts_with("250") || last.starts_with("25 "), "{last}");
+}
