@@ -1,84 +1,84 @@
-//! The seam between resolving and executing: who resolves tells, and asks, whoever makes wheels.
+//! The interface through which a resolution announces distributions and requests wheels.
 
 use std::path::{Path, PathBuf};
 
 use futures::future::LocalBoxFuture;
 use wheelhouse_types::{Distribution, Error, Kind, Result, limits};
 
-/// A wheel under a name that is not its own.
+/// A wheel in a file of another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WheelFile {
     /// The wheel's own name, `example-1.0-py3-none-any.whl`.
     pub filename: String,
+    /// The path of the file.
     pub path: PathBuf,
 }
 
-/// Goes along with a resolution, so that fetching and building overlap with it.
+/// Fetches and builds the artifacts of a resolution while it runs.
 ///
-/// An artifact provider may speak for one build among others: then [`wheels`](Self::wheels) and
-/// [`metadata`](Self::metadata) fail where that build would wait for itself.
+/// The provider of a build fails in [`wheels`](Self::wheels) and [`metadata`](Self::metadata) if the build would wait for
+/// itself.
 pub trait ArtifactProvider {
-    /// Hears that the resolver looks at `distribution`, which is probably part of the lock.
+    /// Announces that the resolver considers `distribution`, which will probably be part of the lock.
     ///
-    /// Wheels can be fetched ahead, and sources built. Must return at once.
+    /// The provider can fetch the wheel or build the source ahead of time. It must not block.
     fn prefetch(&self, distribution: &Distribution);
 
-    /// Gives the core metadata of `distribution`, or of the wheel that it builds into.
+    /// Returns the core metadata of `distribution`, or of the wheel that it builds into.
     ///
-    /// The artifacts may have the wheel already, or build it now. `None` leaves it to the engine,
-    /// which then asks the index, or the build back end for metadata alone.
+    /// The provider may have the wheel already, or build it now. On `None`, the engine requests the metadata from the
+    /// index or the build backend.
     ///
     /// # Errors
-    /// When asking anybody else would be in vain.
+    /// If the engine cannot get it either.
     fn metadata<'a>(
         &'a self,
         distribution: &'a Distribution,
     ) -> LocalBoxFuture<'a, Result<Option<Vec<u8>>>>;
 
-    /// Gives the file of `distribution`, an archive that an index or a URL has and that is within limits, so that the
-    /// engine does not fetch it. `None` leaves it to the engine.
+    /// Returns the file of `distribution`, an archive of an index or at a URL, after checking its limits. On `None`, the
+    /// engine fetches it.
     ///
     /// # Errors
-    /// When asking anybody else would be in vain.
+    /// If the engine cannot get it either.
     fn archive<'a>(
         &'a self,
         distribution: &'a Distribution,
     ) -> LocalBoxFuture<'a, Result<Option<PathBuf>>>;
 
-    /// Checks that the archive at `path`, which a requirement names, is within limits: the engine unpacks without any.
+    /// Checks the limits of the archive at `path`, which a requirement names. The engine unpacks it without limits.
     ///
     /// # Errors
-    /// When it is not, or is damaged.
+    /// If it exceeds a limit, or is corrupt.
     fn check_archive<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<()>>;
 
-    /// Makes the wheels of `wanted`, the build requirements of a source, in their order.
+    /// Fetches or builds the wheels of `wanted`, the build requirements of a source, in the same order.
     ///
     /// # Errors
-    /// When one of them cannot be made.
+    /// If one of them cannot be fetched or built.
     fn wheels<'a>(
         &'a self,
         wanted: &'a [Distribution],
     ) -> LocalBoxFuture<'a, Result<Vec<WheelFile>>>;
 
-    /// Gives metadata to go on with when nobody has that of `distribution`, for `reason`; `None` ends
-    /// the resolution.
+    /// Returns metadata to use if that of `distribution` cannot be read, for `reason`. `None` ends the resolution.
     ///
-    /// Whoever gives some tells of it: the resolution does not know what `distribution` depends on.
+    /// The provider reports it: the dependencies of `distribution` are not known.
     fn fallback_metadata(&self, distribution: &Distribution, reason: &Error) -> Option<Vec<u8>>;
 
-    /// Returns whether the wheel of the source at `tree` is not to be built for its metadata alone: it would be compiled,
-    /// and is of no use then.
+    /// Returns whether the wheel of the source at `tree` must not be built for its metadata only, because it is not used
+    /// otherwise.
     fn skips_metadata_build(&self, tree: &Path) -> bool {
         let _ = tree;
         false
     }
 
-    /// Gives a copy of the local source tree at `path`, which hooks may change. Trees with the same
-    /// contents have the same copy.
+    /// Copies the local source tree at `path`, for hooks that may change it. Trees with the same contents have the same
+    /// copy.
     fn copy_source_tree<'a>(&'a self, path: &'a Path) -> LocalBoxFuture<'a, Result<PathBuf>>;
 }
 
-/// The error of a build that more builds wait for, each for the next, than may do so.
+/// Returns the error of a build at the end of too long a chain of builds.
 #[must_use]
 pub fn build_depth_error(package: &str) -> Error {
     let message = format!(
@@ -89,7 +89,7 @@ pub fn build_depth_error(package: &str) -> Error {
         .with_hint("Allow published wheels of these packages (--no-binary excludes them).")
 }
 
-/// The error of a build that would have to wait for itself.
+/// Returns the error of a build that requires itself.
 #[must_use]
 pub fn build_cycle_error(package: &str) -> Error {
     Error::new(Kind::Build, format!("{package} is required to build itself")).with_hint(

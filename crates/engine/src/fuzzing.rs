@@ -1,14 +1,14 @@
-//! Entries for fuzzing: what reads bytes of servers, without the servers.
+//! Entry points for fuzzing the parsers of responses.
 
 use url::Url;
 
 use crate::index::lenient_pages::LenientPages;
 use crate::index::page_links::PageLinks;
 
-/// Reads `bytes` as an index page, as JSON or as HTML, and each of its files.
+/// Parses `bytes` as an index page in JSON or HTML, with each of its files.
 ///
 /// # Panics
-/// Never, which is what fuzzing is to show.
+/// Never; fuzzing verifies that.
 pub fn page(is_json: bool, bytes: &[u8]) {
     let url = Url::parse("https://host/simple/alpha/").expect("it is a URL");
     LenientPages::new(PageLinks::default()).read_bytes(is_json, bytes, &url);

@@ -12,6 +12,8 @@
 //!
 //! The engine does not decide what is fetched or built when, does not write a wheelhouse, and never prints.
 
+#![warn(missing_docs)]
+
 mod artifact_provider;
 mod build;
 mod convert;

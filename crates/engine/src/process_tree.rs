@@ -1,9 +1,9 @@
-//! Processes that start others: each is ended with all of its descendants, whatever group or session these are in.
+//! Processes that are ended with all of their descendants, whatever group or session these are in.
 //!
-//! This process adopts what its descendants leave behind (`PR_SET_CHILD_SUBREAPER`), so an orphan becomes a child of ours
-//! and cannot get lost. A variable that is inherited says which family an orphan is of; one without the variable is ended
-//! as soon as no other family can have started it, unless it is older than all families. A kill of this process itself ends only the groups of the leaders,
-//! which is up to them.
+//! This process is a child subreaper (`PR_SET_CHILD_SUBREAPER`), so an orphaned descendant becomes a child of it. An
+//! inherited variable identifies the tree of an orphan. One without the variable is ended as soon as no other tree can
+//! have started it, unless it is older than all trees. If this process itself is killed, only the groups of the roots end,
+//! for which these are responsible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,67 +14,68 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions};
 use tokio::process::{Child, Command};
 
-/// The variable that all processes of a family inherit.
+/// The variable that all processes of a tree inherit.
 const VARIABLE: &str = "WHEELHOUSE_FAMILY";
 
-/// The time that ending a family may take: the kernel delays the end of processes that wait for a disk.
+/// The maximum time to wait for the end of a tree: the kernel delays the end of processes that wait for a disk.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// The living families, by the process ids of their leaders. It is locked while a leader is started and while orphans are
-/// sorted, so no new leader is taken for an orphan.
+/// The running trees, by the process IDs of their roots. It is locked while a root starts and while orphans are assigned, so
+/// that a new root is not treated as an orphan.
 static LIVING: Mutex<BTreeMap<i32, Member>> = Mutex::new(BTreeMap::new());
 
-/// When the first leader was started, in the ticks of the kernel: what is older was there before.
+/// The start time of the first root, in ticks of the kernel. Older processes belong to no tree.
 static FIRST: OnceLock<u64> = OnceLock::new();
 
 struct Member {
     tag: String,
-    /// When the leader was started, in the ticks of the kernel.
+    /// The start time of the root, in ticks of the kernel.
     started: u64,
 }
 
-/// A process that leads a group of its own, and all that it starts. Dropping it ends them.
+/// A process in a group of its own, and its descendants. Dropping it ends them.
 #[derive(Debug)]
 pub struct ProcessTree {
-    pub leader: Child,
+    /// The root of the tree.
+    pub root: Child,
     id: Option<Pid>,
 }
 
 impl ProcessTree {
-    /// Starts `command` as the leader of a new family.
+    /// Starts `command` as the root of a new tree.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        // Without it only the group is ended.
+        // Without it, only the group is ended.
         #[cfg(target_os = "linux")]
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let tag = format!("{}-{count}", std::process::id());
         command.env(VARIABLE, &tag).process_group(0);
         let mut living = living();
-        let leader = command.spawn()?;
-        let id = leader.id().and_then(|id| i32::try_from(id).ok());
+        let root = command.spawn()?;
+        let id = root.id().and_then(|id| i32::try_from(id).ok());
         if let Some(id) = id {
             let started = Process::read(id).map_or(0, |process| process.started);
             FIRST.get_or_init(|| started);
             living.insert(id, Member { tag, started });
         }
         Ok(Self {
-            leader,
+            root,
             id: id.and_then(Pid::from_raw),
         })
     }
 
-    /// Ends the leader and all of its descendants. Afterwards none of them holds a file or a pipe open.
+    /// Ends the root and all of its descendants. Afterwards none of them holds a file or a pipe open.
     pub fn end(&mut self) {
         let Some(id) = self.id.take() else { return };
         let begun = Instant::now();
-        // The group is gone already when all went well.
+        // The group may have ended already.
         let _ = rustix::process::kill_process_group(id, Signal::KILL);
-        // Its descendants are orphans only when the leader is gone.
-        while matches!(self.leader.try_wait(), Ok(None)) && begun.elapsed() < LIMIT {
+        // The descendants become orphans when the root has ended.
+        while matches!(self.root.try_wait(), Ok(None)) && begun.elapsed() < LIMIT {
             std::thread::sleep(Duration::from_millis(1));
         }
         let mut living = living();
@@ -89,9 +90,9 @@ impl Drop for ProcessTree {
     }
 }
 
-/// Ends all families, for an end of the program that drops nothing.
+/// Ends all trees, for an exit without destructors.
 pub fn end_all() {
-    // A thread that will never go on may have it locked.
+    // A thread that is blocked forever may hold the lock.
     let Ok(mut living) = LIVING.try_lock() else {
         return;
     };
@@ -108,7 +109,7 @@ fn living() -> MutexGuard<'static, BTreeMap<i32, Member>> {
     LIVING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends the orphans that are of none of the families `living`, with their descendants, until there are none.
+/// Ends the orphans that belong to none of the trees `living`, with their descendants, until there are none.
 fn end_orphans(living: &BTreeMap<i32, Member>, begun: Instant) {
     let own_group = rustix::process::getpgrp().as_raw_nonzero().get();
     loop {
@@ -148,10 +149,10 @@ fn end_orphans(living: &BTreeMap<i32, Member>, begun: Instant) {
     }
 }
 
-/// The children of this process.
+/// Returns the children of this process.
 fn children() -> Vec<Process> {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
-    // The kernel can list them, so that not all processes of the machine need to be read.
+    // With a list by the kernel, not all processes of the machine need to be read.
     let listed = std::fs::read_dir("/proc/self/task").and_then(|tasks| {
         let lists = tasks.map(|task| std::fs::read_to_string(task?.path().join("children")));
         lists.collect::<io::Result<Vec<String>>>()
@@ -186,7 +187,7 @@ impl Process {
     fn read(id: i32) -> Option<Self> {
         let stat = std::fs::read(format!("/proc/{id}/stat")).ok()?;
         let stat = String::from_utf8_lossy(&stat);
-        // The name, in parentheses, can contain anything.
+        // The name, in parentheses, can contain any character.
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
         Some(Self {
             id,
@@ -198,13 +199,13 @@ impl Process {
         })
     }
 
-    /// Returns whether this child of ours was adopted and is of none of the families `living`.
+    /// Returns whether this child was adopted and belongs to none of the trees `living`.
     fn is_orphan(&self, living: &BTreeMap<i32, Member>, own_group: i32) -> bool {
         let environment = std::fs::read(format!("/proc/{}/environ", self.id)).unwrap_or_default();
         if let Some(tag) = tag(&environment) {
             return living.values().all(|member| member.tag != tag);
         }
-        // What this process starts itself stays in its group; and the first process of a container adopts any other.
+        // Children of this process stay in its group, and the first process of a container adopts all orphans.
         let is_own = self.group == own_group || std::process::id() == 1;
         let is_foreign = FIRST.get().is_none_or(|first| self.started < *first);
         if is_own || is_foreign {
@@ -215,7 +216,7 @@ impl Process {
     }
 }
 
-/// Returns the family that a process with `environment` is of.
+/// Returns the tree of a process with `environment`.
 fn tag(environment: &[u8]) -> Option<String> {
     let own = format!("{VARIABLE}={}-", std::process::id());
     let mut variables = environment.split(|byte| *byte == 0);
@@ -224,8 +225,8 @@ fn tag(environment: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(value).into_owned())
 }
 
-/// Returns whether `environment` has all that this process has, as that of a daemon of Git's or SSH's, which stays. Hooks
-/// have another `PATH`.
+/// Returns whether `environment` has all variables of this process, like that of a daemon of Git or SSH, which stays. Hooks have
+/// another `PATH`.
 fn has_own_variables(environment: &[u8]) -> bool {
     let own = std::fs::read("/proc/self/environ").unwrap_or_default();
     let theirs: BTreeSet<&[u8]> = environment.split(|byte| *byte == 0).collect();

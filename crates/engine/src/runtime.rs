@@ -1,4 +1,4 @@
-//! The process-wide state and the runtime that the uv crates expect.
+//! The process-wide state and the runtime that the uv crates need.
 
 use std::future::Future;
 use std::io;
@@ -12,23 +12,23 @@ use tokio::sync::Semaphore;
 use uv_preview::Preview;
 use wheelhouse_types::{Error, Kind, Result};
 
-/// The stack of the thread that resolves and builds. Where what a build requires is built for its metadata, polls nest,
-/// about 150 KiB for each build in a debug build of this program.
+/// The stack size of the thread that resolves and builds. Builds for metadata nest polls, with about 150 KiB for each in a debug
+/// build of this program.
 const STACK: usize = 64 << 20;
 
-/// The most threads that serve the network.
+/// The maximum number of threads for the network.
 const WORKERS: usize = 8;
 
-/// The least descriptors that a run takes: the streams, the runtime's own, locks, connections and files.
+/// The minimum number of file descriptors of a run: streams, the runtime, locks, connections and files.
 const DESCRIPTORS: u64 = 32;
 
-/// The descriptors that a run asks for: many connections and files are open at the same time.
+/// The requested number of file descriptors, since many connections and files are open at the same time.
 const WANTED_DESCRIPTORS: u64 = 1024;
 
-/// An idle thread of the runtime ends after this time; the first one never does in practice.
+/// The time after which an idle thread of the runtime ends, longer than a run.
 const IDLE: Duration = Duration::from_hours(24);
 
-/// The time that the end waits for threads that use the runtime.
+/// The maximum time to wait for threads that use the runtime.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Closed when the runtime is about to end.
@@ -38,8 +38,8 @@ static OPEN: Semaphore = Semaphore::const_new(0);
 static GUESTS: Mutex<usize> = Mutex::new(0);
 static LEFT: Condvar = Condvar::new();
 
-/// A thread that uses the runtime and is not one of its own. It has to end first: a timer that is set while the runtime
-/// ends panics.
+/// Registers a thread that uses the runtime without being part of it. It has to end first: setting a timer while the runtime
+/// shuts down panics.
 pub(crate) struct Guest(());
 
 impl Guest {
@@ -48,7 +48,7 @@ impl Guest {
         Self(())
     }
 
-    /// Waits until the thread has to end.
+    /// Waits until the runtime is about to end.
     pub(crate) async fn dismissed(&self) {
         // There are no permits.
         let _ = OPEN.acquire().await;
@@ -62,37 +62,37 @@ impl Drop for Guest {
     }
 }
 
-/// Has all guests end, and waits for them, but not for long: one may be reading a large page.
+/// Notifies all guests, and waits a short time for them: one may be parsing a large page.
 fn dismiss_guests() {
     OPEN.close();
     let guests = GUESTS.lock().unwrap_or_else(PoisonError::into_inner);
     drop(LEFT.wait_timeout_while(guests, PATIENCE, |guests| *guests > 0));
 }
 
-/// Runs `main` to its end on a thread with the large stack that uv's futures need.
+/// Runs `main` on a thread with the large stack that uv's futures need.
 ///
-/// The future stays on that thread, as does what it spawns locally (uv's resolver and builds are not
-/// `Send`); what it spawns otherwise runs on worker threads. Call it once in a process.
+/// The future stays on that thread, with the tasks that it spawns locally (uv's resolver and builds are not `Send`). Other
+/// tasks run on worker threads. Call it once per process.
 ///
 /// # Errors
-/// Those of `main`; `Input` when the system refuses the threads or descriptors that a run takes at least.
+/// Those of `main`; `Input` if the system does not grant the minimum of threads or file descriptors.
 ///
 /// # Panics
-/// When `main` panics.
+/// If `main` panics.
 pub fn run<Output, Main>(main: impl FnOnce() -> Main + Send + 'static) -> Result<Output>
 where
     Output: Send + 'static,
     Main: Future<Output = Result<Output>>,
 {
-    // These fail only when set twice; they must be set before any uv code runs.
+    // They fail only if set twice, and must be set before any code of uv runs.
     let _ = uv_preview::set(Preview::default());
     let _ = uv_preview::finalize();
     let _ = uv_flags::init(uv_flags::EnvironmentFlags::empty());
     allow_descriptors()?;
     let stack_size = uv_configuration::min_stack_size();
     let wanted = available_parallelism().map_or(2, usize::from).min(WORKERS);
-    // Beside the workers there are this thread's successor and one for what blocks. tokio and rayon panic where a thread
-    // is refused, so they get no more than there are.
+    // Besides the workers, there are the main thread and one for blocking work. tokio and rayon panic if a thread cannot be
+    // started, so they get no more than the system grants.
     let granted = granted_threads(wanted + 2, stack_size);
     if granted < 3 {
         return Err(refused("threads", "ulimit -u"));
@@ -111,16 +111,16 @@ where
                 .enable_all()
                 .build()
                 .map_err(|error| refused("descriptors", "ulimit -n").caused_by(error))?;
-            // From now on there is a thread for what blocks, however few the system gives later.
+            // Starts the thread for blocking work now, while the system grants it.
             runtime.spawn_blocking(|| ());
             let local = tokio::task::LocalSet::new();
             let output = runtime.block_on(local.run_until(async { Box::pin(main()).await }));
-            // Ends what still runs, and with it the processes of hooks. Connections that are dropped may set timers.
+            // Ends the remaining tasks, and with them the processes of hooks. Dropped connections may set timers.
             let entered = runtime.enter();
             drop(local);
             drop(entered);
             dismiss_guests();
-            // A solver thread of an abandoned resolution may still wait; it must not delay the end.
+            // The solver thread of an aborted resolution may still wait; it must not delay the end.
             runtime.shutdown_background();
             output
         });
@@ -131,7 +131,7 @@ where
     }
 }
 
-/// Raises the limit of descriptors to what this process may have.
+/// Raises the limit of file descriptors as far as allowed.
 fn allow_descriptors() -> Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let Some(mut limit) = current.filter(|limit| *limit < WANTED_DESCRIPTORS) else {
@@ -158,7 +158,7 @@ fn refused(what: &str, command: &str) -> Error {
     Error::new(Kind::Input, message).with_hint(hint)
 }
 
-/// Counts how many threads the system gives at the same time, up to `wanted`.
+/// Counts the threads that the system grants at the same time, up to `wanted`.
 fn granted_threads(wanted: usize, stack_size: usize) -> usize {
     let start = |_| -> io::Result<_> {
         let (release, waiting) = mpsc::channel::<()>();
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_are_counted() {
+    fn counts_threads() {
         assert_eq!(granted_threads(3, 1 << 20), 3);
     }
 }

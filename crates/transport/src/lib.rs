@@ -5,6 +5,8 @@
 //!
 //! Never sends a request.
 
+#![warn(missing_docs)]
+
 mod certificates;
 mod unreachable;
 

@@ -1,9 +1,8 @@
-//! Bytecode of build requirements: compiled in the cache when a wheel is unpacked, before any hook can import from it.
+//! Compiles the bytecode of build requirements in the cache, before any hook can import from it.
 //!
 //! Every build environment is new, and importing setuptools without bytecode takes most of the time of a small build.
-//! Bytecode that a build compiled could hold anything, so it is never taken. A Python without `site` compiles the
-//! files instead, and runs no code of a package. A mark beside the unpacked wheels says that one is done; a crash
-//! before the mark lets the next run compile all of it again.
+//! Bytecode of a build is not trusted, so a Python without `site`, which runs no code of packages, compiles the files. A
+//! marker beside the unpacked wheels records that one is complete; after a crash, the next run compiles it again.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,11 +19,11 @@ use uv_python::Interpreter;
 
 const SCRIPT: &str = include_str!("bytecode.py");
 
-/// Among the unpacked wheels: a mark for each of them and each Python.
-const MARKS: &str = "bytecode";
+/// The directory of markers in the bucket of unpacked wheels: one for each wheel and Python.
+const MARKERS: &str = "bytecode";
 
-/// The time that compiling one wheel may take. What is not compiled by then is compiled by each build.
-const LIMIT: Duration = Duration::from_mins(2);
+/// The timeout for one wheel. After it, each build compiles the rest itself.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Compiles each unpacked wheel once.
 #[derive(Default)]
@@ -33,7 +32,7 @@ pub(crate) struct Bytecode {
 }
 
 impl Bytecode {
-    /// Compiles the modules of `unpacked` for `interpreter`. Only speed is lost if that fails.
+    /// Compiles the modules of `unpacked` for `interpreter`. A failure only makes builds slower.
     pub(crate) async fn compile(
         &self,
         unpacked: &[CachedDist],
@@ -48,14 +47,14 @@ impl Bytecode {
             };
             let compiled = cell.get_or_try_init(|| compile_once(path, interpreter, cache));
             if let Err(error) = compiled.await {
-                tracing::debug!("failed to compile {}: {error}", path.display());
+                tracing::debug!(path = %path.display(), %error, "failed to compile the bytecode");
             }
         });
         futures::future::join_all(each).await;
     }
 }
 
-/// Compiles the wheel unpacked at `root`, unless its mark is there.
+/// Compiles the wheel unpacked at `root`, unless its marker exists.
 async fn compile_once(
     root: &Path,
     interpreter: &Interpreter,
@@ -66,10 +65,10 @@ async fn compile_once(
         interpreter.implementation_name(),
         interpreter.python_full_version(),
     );
-    let mark = format!("{name}-{}-{}", python.0, python.1);
-    let marks = cache.bucket(CacheBucket::Archive).join(MARKS);
-    let mark = marks.join(mark);
-    if mark.exists() {
+    let marker = format!("{name}-{}-{}", python.0, python.1);
+    let markers = cache.bucket(CacheBucket::Archive).join(MARKERS);
+    let marker = markers.join(marker);
+    if marker.exists() {
         return Ok(());
     }
     let modules = {
@@ -79,15 +78,15 @@ async fn compile_once(
     if !modules.is_empty() {
         run(interpreter.sys_executable(), cache.root(), &modules).await?;
     }
-    fs_err::create_dir_all(marks)?;
-    fs_err::write(mark, "")
+    fs_err::create_dir_all(markers)?;
+    fs_err::write(marker, "")
 }
 
-/// Has `python` compile `modules`; those that are not valid are passed over.
+/// Compiles `modules` with `python`, which skips modules with syntax errors.
 async fn run(python: &Path, directory: &Path, modules: &[u8]) -> std::io::Result<()> {
     let mut child = Command::new(python)
         .args(["-E", "-s", "-S", "-W", "ignore", "-c", SCRIPT])
-        // It would have Python compare the digests of sources at each import.
+        // With it, Python would compare the digests of sources at each import.
         .env_remove("SOURCE_DATE_EPOCH")
         .current_dir(directory)
         .stdin(Stdio::piped())
@@ -96,7 +95,7 @@ async fn run(python: &Path, directory: &Path, modules: &[u8]) -> std::io::Result
         .kill_on_drop(true)
         .spawn()?;
     let mut stdin = child.stdin.take();
-    let finished = tokio::time::timeout(LIMIT, async {
+    let finished = tokio::time::timeout(TIMEOUT, async {
         if let Some(stdin) = &mut stdin {
             stdin.write_all(modules).await?;
         }
@@ -111,8 +110,8 @@ async fn run(python: &Path, directory: &Path, modules: &[u8]) -> std::io::Result
     }
 }
 
-/// Lists the modules of the wheel unpacked at `root`, each path ended by a zero. What `.data` holds is moved when a
-/// wheel is installed, and may be a script.
+/// Lists the modules of the wheel unpacked at `root`, each path terminated by a zero byte. Files in `.data` are moved when
+/// the wheel is installed, so they are left out.
 fn modules(root: &Path) -> std::io::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt as _;
     let mut paths = Vec::new();

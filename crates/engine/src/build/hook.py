@@ -1,4 +1,4 @@
-"""Calls one hook of a PEP 517 build back end: argv holds a JSON file with the call, and one for the result."""
+"""Calls one hook of a PEP 517 build backend: argv holds a JSON file with the call, and one for the result."""
 import importlib
 import io
 import json
@@ -27,9 +27,9 @@ def main(call_path, result_path):
 
 
 def end_with_parent():
-    """Lets the kernel kill this process group when nobody holds the other end of stdin any more.
+    """Makes the kernel kill this process group when the other end of stdin is closed.
 
-    A killed parent cannot do that itself. Where the kernel has no such signal nothing is done.
+    A killed parent cannot do that itself. Without support by the kernel, nothing happens.
     """
     import fcntl
     import select

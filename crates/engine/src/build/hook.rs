@@ -1,7 +1,7 @@
-//! Running one hook of a build back end in a process of its own.
+//! Runs one hook of a build backend in a process of its own.
 //!
-//! The process and all that it starts end with the call and with us, its output goes to a bounded log, and it may not
-//! run longer than it was given.
+//! The process and its descendants end with the call and with this program. The output goes to a log of limited size, and
+//! the duration is limited.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -24,17 +24,17 @@ use crate::process_tree::ProcessTree;
 
 const SCRIPT: &str = include_str!("hook.py");
 
-/// A log is cut at this size (bytes).
+/// The maximum size of a log (bytes).
 const LOG_LIMIT: u64 = 64 << 20;
-/// An error shows this many of the last lines at most.
+/// The maximum number of last lines in the detail of an error.
 const TAIL_LINES: usize = 20;
-/// An error carries this many of the last lines at most, for places where the file of the log is lost.
+/// The maximum number of last lines that an error carries, for environments that do not keep the log file.
 const LOG_LINES: usize = 50;
-/// A line that is passed on is cut at this length (bytes).
+/// The maximum length of a line in an event (bytes).
 const LONGEST_LINE: usize = 4 << 10;
-/// A pipe holds no more than this when its writers are gone (bytes).
+/// The maximum that is read from the pipe after the process has ended (bytes).
 const PIPE: usize = 1 << 20;
-/// The last lines are looked for in this much of the end of the output (bytes).
+/// The size of the end of the output that is kept in memory (bytes).
 const TAIL_BYTES: usize = 64 << 10;
 
 /// One call of a hook.
@@ -47,12 +47,12 @@ pub(crate) struct Call<'a> {
     pub(crate) python: &'a Path,
     /// The directory that the hook runs in: the root of the source tree.
     pub(crate) tree: &'a Path,
-    /// Where the files of the call are kept.
+    /// The directory for the files of the call.
     pub(crate) scratch: &'a Path,
     pub(crate) environment: &'a [(OsString, OsString)],
-    /// The surroundings that hooks have instead of those of this process.
+    /// The restrictions of hooks, if any.
     pub(crate) confinement: Option<&'a Confinement>,
-    /// Appended to.
+    /// The log, which is appended to.
     pub(crate) log: &'a Path,
     pub(crate) timeout: Duration,
     pub(crate) observer: &'a dyn Observer,
@@ -75,7 +75,7 @@ struct ResultFile {
 }
 
 impl Call<'_> {
-    /// Runs the hook; `None` means that the back end does not have it.
+    /// Runs the hook. Returns `None` if the backend does not have it.
     pub(crate) async fn run(self) -> Result<Option<serde_json::Value>> {
         let call_file = self.scratch.join(format!("{}.call.json", self.hook));
         let result_file = self.scratch.join(format!("{}.result.json", self.hook));
@@ -88,24 +88,29 @@ impl Call<'_> {
         .map_err(std::io::Error::other)
         .and_then(|bytes| fs_err::write(&call_file, bytes));
         contents.context(Kind::Build, || self.failed())?;
-        tracing::debug!(package = self.package, hook = self.hook, "calling a hook");
+        tracing::debug!(
+            package = self.package,
+            backend = self.backend.name,
+            hook = self.hook,
+            "calling a hook"
+        );
         self.observer.observe(&Event::BuildHook {
             package: self.package.to_owned(),
             hook: self.hook.to_owned(),
         });
-        let (reader, mut family, _lifeline) = self.spawn(&call_file, &result_file)?;
+        let (reader, mut tree, _lifeline) = self.spawn(&call_file, &result_file)?;
         let unlogged = || format!("{}: failed to log to {}", self.failed(), self.log.display());
         let mut output = Output::create(self.log, self.hook).context(Kind::Build, unlogged)?;
         if self.observer.wants_output() {
             output.lines = Some(Lines {
                 package: self.package,
                 observer: self.observer,
-                begun: Vec::new(),
+                partial: Vec::new(),
             });
         }
-        let finished = tokio::time::timeout(self.timeout, output.follow(reader, &mut family)).await;
+        let finished = tokio::time::timeout(self.timeout, output.follow(reader, &mut tree)).await;
         let Ok(status) = finished else {
-            family.end();
+            tree.end();
             let held = output.masking.finish();
             output.pass_on(&held).await.context(Kind::Build, unlogged)?;
             return Err(self.timed_out(&output));
@@ -129,8 +134,8 @@ impl Call<'_> {
         }
     }
 
-    /// Starts the process. Nothing is ever written to the pipe that is returned last: when this process is killed it
-    /// closes, and the script of the hook has asked the kernel to end the group then.
+    /// Starts the process. The returned pipe is closed when this program is killed, and then the kernel ends the group of the
+    /// hook, as its script has requested.
     fn spawn(
         &self,
         call: &Path,
@@ -152,13 +157,13 @@ impl Call<'_> {
             .stdin(Stdio::from(OwnedFd::from(stdin)))
             .stdout(Stdio::from(OwnedFd::from(writer)))
             .stderr(Stdio::from(OwnedFd::from(stderr)));
-        let family = ProcessTree::spawn(&mut command).context(Kind::Build, || {
+        let tree = ProcessTree::spawn(&mut command).context(Kind::Build, || {
             format!("failed to start {}", self.python.display())
         })?;
-        Ok((receiver, family, lifeline))
+        Ok((receiver, tree, lifeline))
     }
 
-    /// The command of the Python, in the surroundings that hooks are to have.
+    /// Returns the command that runs Python, with the restrictions of hooks.
     fn command(&self) -> Command {
         let Some(confinement) = self.confinement else {
             return Command::new(self.python);
@@ -192,13 +197,13 @@ impl Call<'_> {
 
     fn timed_out(&self, output: &Output<'_>) -> Error {
         let reason = format!(
-            "`{}` of {} did not end within {} s",
+            "`{}` of {} exceeded the timeout of {} s",
             self.hook,
             self.backend.name,
             self.timeout.as_secs()
         );
         self.explained(&reason, output)
-            .with_hint("Give it more time with --build-timeout SECONDS.")
+            .with_hint("Allow more time with --build-timeout SECONDS.")
     }
 
     fn explained(&self, reason: &str, output: &Output<'_>) -> Error {
@@ -213,8 +218,7 @@ impl Call<'_> {
     }
 }
 
-/// Reads what a hook left at `path`. The hook may have put anything there in place of the file, so only a regular file is
-/// opened.
+/// Reads the result of a hook at `path`, if it is a regular file: the hook may have created anything there.
 fn read_result(path: &Path) -> std::io::Result<Vec<u8>> {
     if !std::fs::symlink_metadata(path)?.is_file() {
         return Err(ErrorKind::InvalidInput.into());
@@ -222,7 +226,7 @@ fn read_result(path: &Path) -> std::io::Result<Vec<u8>> {
     limits::read(fs_err::File::open(path)?, limits::HOOK_RESULT)
 }
 
-/// The output of a hook, without credentials: all of it (within limits) in a file, the end of it in memory.
+/// The output of a hook, with masked credentials: in a file of limited size, and its end in memory.
 struct Output<'a> {
     file: tokio::fs::File,
     written: u64,
@@ -231,29 +235,29 @@ struct Output<'a> {
     masking: Masking,
 }
 
-/// Passes output on by lines: those of several builds stay readable side by side.
+/// Reports the output line by line, so that those of concurrent builds do not mix.
 struct Lines<'a> {
     package: &'a str,
     observer: &'a dyn Observer,
-    /// The beginning of a line.
-    begun: Vec<u8>,
+    /// The incomplete last line.
+    partial: Vec<u8>,
 }
 
 impl Lines<'_> {
     fn take(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            if matches!(byte, b'\n' | b'\r') || self.begun.len() >= LONGEST_LINE {
-                self.tell();
+            if matches!(byte, b'\n' | b'\r') || self.partial.len() >= LONGEST_LINE {
+                self.report();
             }
             if !matches!(byte, b'\n' | b'\r') {
-                self.begun.push(*byte);
+                self.partial.push(*byte);
             }
         }
     }
 
-    fn tell(&mut self) {
-        let line = String::from_utf8_lossy(&self.begun).trim_end().to_owned();
-        self.begun.clear();
+    fn report(&mut self) {
+        let line = String::from_utf8_lossy(&self.partial).trim_end().to_owned();
+        self.partial.clear();
         if !line.is_empty() {
             self.observer.observe(&Event::BuildOutput {
                 package: self.package.to_owned(),
@@ -265,7 +269,7 @@ impl Lines<'_> {
 
 impl Drop for Lines<'_> {
     fn drop(&mut self) {
-        self.tell();
+        self.report();
     }
 }
 
@@ -277,7 +281,7 @@ impl Output<'_> {
         }
         let mut options = std::fs::OpenOptions::new();
         options.create(true).append(true);
-        // A build may print what others must not read.
+        // The output may be confidential.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path)?;
@@ -291,24 +295,24 @@ impl Output<'_> {
         })
     }
 
-    /// Takes what `reader` says until the leader of `family` has ended, and ends the others.
+    /// Reads the output until the root of `tree` has ended, and ends its descendants.
     async fn follow(
         &mut self,
         mut reader: pipe::Receiver,
-        family: &mut ProcessTree,
+        tree: &mut ProcessTree,
     ) -> std::io::Result<ExitStatus> {
         let mut buffer = vec![0; 16 << 10];
         let status = loop {
             tokio::select! {
                 count = reader.read(&mut buffer) => match count? {
-                    0 => break family.leader.wait().await?,
+                    0 => break tree.root.wait().await?,
                     count => self.take(&buffer[..count]).await?,
                 },
-                status = family.leader.wait() => break status?,
+                status = tree.root.wait() => break status?,
             }
         };
-        // What is left behind could hold the pipe open and write to it for ever.
-        family.end();
+        // A descendant could hold the pipe open and write to it indefinitely.
+        tree.end();
         let mut left = PIPE;
         while let Ok(count @ 1..) = reader.try_read(&mut buffer) {
             self.take(&buffer[..count]).await?;
@@ -362,10 +366,10 @@ impl Output<'_> {
     }
 }
 
-/// How much of a package's label is in the name of its log (characters).
+/// The maximum length of a label in the name of a log (characters).
 const LOG_NAME: usize = 100;
 
-/// The path of the log of one build below `directory`, unique for this process and moment.
+/// Returns a new path for the log of a build in `directory`.
 pub(crate) fn log_path(directory: &Path, package: &str) -> PathBuf {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);

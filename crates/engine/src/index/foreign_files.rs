@@ -1,5 +1,5 @@
-//! Wheels of other packages on the page of a package. pip passes over them; uv takes each for a version of the package, and
-//! fails without an error when it chooses one.
+//! Wheels of other packages on the page of a package. pip skips them; uv treats each as a version of the package, and fails
+//! without an error if it chooses one.
 
 use std::str::FromStr as _;
 
@@ -7,7 +7,7 @@ use url::Url;
 use uv_client::MetadataFormat;
 use uv_normalize::PackageName;
 
-/// Returns whether the wheel called `filename` is one of `package`; `None` if it is not a wheel.
+/// Returns whether the wheel `filename` is one of `package`, or `None` if it is not a wheel.
 pub(crate) fn is_wheel_of(filename: &str, package: &PackageName) -> Option<bool> {
     let name = filename.strip_suffix(".whl")?.split('-').next()?;
     let normalized = |one: u8| match one {
@@ -21,8 +21,8 @@ pub(crate) fn is_wheel_of(filename: &str, package: &PackageName) -> Option<bool>
     )
 }
 
-/// The wheels on a page, judged by the package that its URL names. A page may be redirected to a URL that names nothing, so
-/// they are foreign only beside one of that package.
+/// Finds the foreign wheels on a page, judged by the package in its URL. Since a redirect may lead to a URL without the
+/// package, wheels are foreign only if the page has one of the package, too.
 pub(crate) struct ForeignWheels {
     package: Option<PackageName>,
     has_own: bool,
@@ -42,7 +42,7 @@ impl ForeignWheels {
         }
     }
 
-    /// Looks at the file called `filename`.
+    /// Adds the file `filename`.
     pub(crate) fn see(&mut self, filename: &str) {
         let package = self.package.as_ref();
         if let Some(is_own) = package.and_then(|package| is_wheel_of(filename, package)) {
@@ -51,19 +51,19 @@ impl ForeignWheels {
         }
     }
 
-    /// Returns whether there are foreign wheels among those seen.
+    /// Returns whether there are foreign wheels.
     pub(crate) fn finds_foreign(&self) -> bool {
         self.has_own && self.has_foreign
     }
 
-    /// Returns whether the file called `filename` is foreign.
+    /// Returns whether the file `filename` is foreign.
     pub(crate) fn refuses(&self, filename: &str) -> bool {
         let package = self.package.as_ref().filter(|_| self.has_own);
         package.and_then(|package| is_wheel_of(filename, package)) == Some(false)
     }
 }
 
-/// Returns the first wheel on `page`, as uv has read it, that is not one of `package`.
+/// Returns the first wheel on a parsed `page` that is not one of `package`.
 pub(crate) fn first(page: &MetadataFormat, package: &PackageName) -> Option<String> {
     let MetadataFormat::Simple(page) = page else {
         return None;
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_compared_as_they_are_normalized() {
+    fn compares_normalized_names() {
         let package = "a-b".parse().unwrap();
         for (filename, is_own) in [
             ("A_B-1.0-py3-none-any.whl", Some(true)),

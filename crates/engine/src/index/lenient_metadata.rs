@@ -1,6 +1,4 @@
-//! Metadata with versions from before PEP 440, which the pip of an old Python reads and uv does not.
-//!
-//! Never changes what uv can read.
+//! Metadata with versions that do not follow PEP 440, which the pip of an old Python accepts and uv rejects.
 
 use uv_pep440::{VersionSpecifier, VersionSpecifiers};
 use uv_pypi_types::{
@@ -8,7 +6,7 @@ use uv_pypi_types::{
 };
 use wheelhouse_types::limits;
 
-/// Parses core metadata; what no version can be compared with is left out of requirements.
+/// Parses core metadata. Specifiers without a valid version are removed from requirements.
 pub(crate) fn parse(metadata: &[u8]) -> Option<ResolutionMetadata> {
     limits::metadata(metadata).ok()?;
     if let Ok(parsed) = ResolutionMetadata::parse_metadata(metadata) {
@@ -21,7 +19,7 @@ pub(crate) fn parse(metadata: &[u8]) -> Option<ResolutionMetadata> {
     ResolutionMetadata::parse_metadata(repaired.as_bytes()).ok()
 }
 
-/// A line of metadata without what uv cannot read.
+/// Removes from a line of metadata what uv cannot parse.
 fn readable(line: &str) -> Option<String> {
     match line.split_once(':') {
         Some(("Requires-Dist", requirement)) => Some(format!(
@@ -65,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_that_is_none_is_left_out() {
+    fn removes_specifier_without_valid_version() {
         for (written, read) in [
             ("pytz (>=2011k)", "pytz"),
             (
@@ -80,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_the_metadata_stays() {
+    fn keeps_rest_of_metadata() {
         let text = "Metadata-Version: 2.1\nName: x\nVersion: 1.0\nRequires-Python: >=2.7-x\nRequires-Dist: a (>=1k)\nRequires-Dist: b>=2\n\nBody\n";
         let metadata = parse(text.as_bytes()).unwrap();
         let requirements: Vec<String> = metadata

@@ -1,9 +1,9 @@
-//! Index pages with odd entries, which uv refuses as a whole.
+//! Index pages with malformed entries, which uv rejects as a whole.
 //!
-//! A page that uv cannot read is asked for once more through [`LenientPages`], a middleware of the HTTP client. It takes
-//! each file by itself: what is odd about an optional field is left out, and a file that cannot be used is passed over
-//! with the cause kept for the error message. An index that answers 410, or with something that is not an index page,
-//! does not have the package, as for pip. Good pages never come here, so they are read as fast as before.
+//! A page that uv cannot read is requested again through [`LenientPages`], a middleware of the HTTP client. It reads each file
+//! separately: malformed optional fields are removed, and a file that cannot be used is skipped, with the cause recorded
+//! for the error message. As for pip, an index does not have the package if it responds with 410 or with something
+//! that is not an index page. Other pages are not affected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -42,19 +42,19 @@ pub(crate) fn is_malformed_page(error: &Error) -> bool {
     }
 }
 
-/// The entries and answers that were passed over in the indexes of a run.
+/// The files and responses of indexes that were skipped in a run.
 #[derive(Clone, Default)]
 pub(crate) struct SkippedFiles(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// The first answer of each index that was not a page.
+    /// The first response of each index that was not a page.
     answers: BTreeMap<String, String>,
     of_packages: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl SkippedFiles {
-    /// Notes that the page at `url` was not a page of files.
+    /// Records that the page at `url` was not an index page.
     fn not_a_page(&self, url: &Url, answer: &str) {
         let (index, package) = index_and_package(url);
         let sentence = format!("{index} is taken not to have {package}: it answered {answer}");
@@ -64,7 +64,7 @@ impl SkippedFiles {
         known.answers.entry(index).or_insert(sentence);
     }
 
-    /// Notes that a file on the page at `url` cannot be used.
+    /// Records that a file on the page at `url` cannot be used.
     fn passed_over(&self, url: &Url, file: &str, why: &str) {
         let (index, mut package) = index_and_package(url);
         // A page of links may be of several packages.
@@ -72,14 +72,14 @@ impl SkippedFiles {
             package = filename.name().to_string();
         }
         let file = redacted(file);
-        tracing::debug!("passing over {file} of {package} on {index}: {why}");
+        tracing::debug!(file, package, index, reason = why, "skipping a file");
         let sentence = format!("{file} on {index} was passed over: {why}");
         let mut known = self.0.lock().expect("no panic while locked");
         let of_package = known.of_packages.entry(package).or_default();
         of_package.insert(sentence);
     }
 
-    /// Notes that `file` cannot be used as the `package` that its name says.
+    /// Records that the metadata of `file` is not that of `package`.
     pub(crate) fn inconsistent(&self, package: &PackageName, file: &str, found: &str) {
         let sentence = format!("{file} was passed over: its metadata is that of {found}");
         let mut known = self.0.lock().expect("no panic while locked");
@@ -87,7 +87,7 @@ impl SkippedFiles {
         of_package.insert(sentence);
     }
 
-    /// Notes that `file` of `package` is not used for this `reason`.
+    /// Records that `file` of `package` is not used for this `reason`.
     pub(crate) fn unusable(&self, package: &PackageName, file: &str, reason: &str) {
         let sentence = format!("{file} was passed over: {reason}");
         let mut known = self.0.lock().expect("no panic while locked");
@@ -95,7 +95,7 @@ impl SkippedFiles {
         of_package.insert(sentence);
     }
 
-    /// Notes that `package` was not built to learn what it requires.
+    /// Records that `package` was not built for its metadata.
     pub(crate) fn metadata_build(&self, package: &str) {
         let sentence = format!(
             "{package} is not compiled to learn what it requires: its PKG-INFO is believed"
@@ -104,13 +104,13 @@ impl SkippedFiles {
         known.answers.insert(package.to_owned(), sentence);
     }
 
-    /// The indexes that did not answer with pages, a sentence for each.
+    /// Returns a sentence for each index that did not respond with an index page.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let known = self.0.lock().expect("no panic while locked");
         known.answers.values().cloned().collect()
     }
 
-    /// What was passed over of the packages `names`.
+    /// Returns a sentence for each skipped file of the packages `names`.
     pub(crate) fn of_packages(&self, names: &[&str]) -> Vec<String> {
         let known = self.0.lock().expect("no panic while locked");
         let of_packages = names.iter().filter_map(|name| known.of_packages.get(*name));
@@ -118,7 +118,7 @@ impl SkippedFiles {
     }
 }
 
-/// The index whose page of a package is at `url`, and the package.
+/// Returns the index with the page at `url`, and the package.
 fn index_and_package(url: &Url) -> (String, String) {
     let mut index = url.clone();
     let package = url
@@ -140,7 +140,7 @@ pub(crate) fn is_login_page(html: &str, package: &PackageName) -> bool {
     asks_for_password || words.any(|word| html.contains(word))
 }
 
-/// Gives uv pages that it can read, made of those that it cannot.
+/// A middleware that rewrites pages that uv cannot read.
 #[derive(Clone, Default)]
 pub(crate) struct LenientPages {
     skipped: SkippedFiles,
@@ -225,18 +225,18 @@ impl LenientPages {
         Ok(answer(&url, StatusCode::OK, headers, body))
     }
 
-    /// Those of the files of the page at `url` that uv can read.
+    /// Returns the files of the page at `url` that uv can read.
     pub(crate) fn read_bytes(&self, is_json: bool, body: &[u8], url: &Url) -> Vec<Value> {
         let listed = listed(is_json, body, url).unwrap_or_default();
         self.usable(listed, url, PageKind::Index)
     }
 
-    /// Those of the files of the HTML page at `url`, `kind` as such, that uv can read.
+    /// Returns the files of the HTML page at `url` that uv can read.
     pub(crate) fn files_of_html(&self, html: &str, url: &Url, kind: PageKind) -> Vec<Value> {
         self.usable(files_of_html(html, url).unwrap_or_default(), url, kind)
     }
 
-    /// Those of the `listed` files that uv can read.
+    /// Returns those of the `listed` files that uv can read.
     fn usable(&self, listed: Vec<Value>, url: &Url, kind: PageKind) -> Vec<Value> {
         let mut judge = ForeignWheels::new(url);
         if kind == PageKind::Index {
@@ -271,7 +271,7 @@ fn name_of(file: &Value) -> &str {
     name.and_then(Value::as_str).unwrap_or("a file")
 }
 
-/// The files of the page at `url`; `None` if it is not one.
+/// Returns the files of the page at `url`, or `None` if it is not one.
 fn listed(is_json: bool, body: &[u8], url: &Url) -> Option<Vec<Value>> {
     if is_json {
         files_of_json(body)
@@ -299,7 +299,7 @@ fn answer(url: &Url, status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> R
     response.into()
 }
 
-/// `page` with the project status of the JSON page `original`, if uv can read it.
+/// Adds the project status of the JSON page `original` to `page`, if uv can read it.
 fn with_status(mut page: Value, original: &[u8]) -> Value {
     let original: Option<Value> = serde_json::from_slice(original).ok();
     let status = original.and_then(|mut page| Some(page.get_mut("project-status")?.take()));
@@ -311,7 +311,7 @@ fn with_status(mut page: Value, original: &[u8]) -> Value {
     page
 }
 
-/// The files of a JSON page; `None` if it is not one.
+/// Returns the files of a JSON page, or `None` if it is not one.
 fn files_of_json(body: &[u8]) -> Option<Vec<Value>> {
     let mut page: Value = serde_json::from_slice(body).ok()?;
     match page.get_mut("files")?.take() {
@@ -320,7 +320,7 @@ fn files_of_json(body: &[u8]) -> Option<Vec<Value>> {
     }
 }
 
-/// The files of an HTML page at `url`, as a JSON page lists them; `None` if it is not HTML.
+/// Returns the files of an HTML page at `url` as those of a JSON page, or `None` if it is not HTML.
 fn files_of_html(html: &str, url: &Url) -> Option<Vec<Value>> {
     let dom = tl::parse(html, tl::ParserOptions::default()).ok()?;
     let mut base = url.clone();
@@ -340,7 +340,7 @@ fn files_of_html(html: &str, url: &Url) -> Option<Vec<Value>> {
     Some(files)
 }
 
-/// The attributes of `tag` by their names in lower case, without entities.
+/// Returns the attributes of `tag` by lowercase names, with decoded entities.
 fn attributes(tag: &tl::HTMLTag<'_>) -> BTreeMap<String, String> {
     let attributes = tag.attributes().iter().map(|(name, value)| {
         let value = value.unwrap_or_default();
@@ -350,7 +350,7 @@ fn attributes(tag: &tl::HTMLTag<'_>) -> BTreeMap<String, String> {
     attributes.collect()
 }
 
-/// The file that `href` leads to, as a JSON page lists it.
+/// Returns the file at `href` as that of a JSON page.
 fn file_of_link(href: &str, base: &Url, attributes: &BTreeMap<String, String>) -> Value {
     let Ok(mut url) = base.join(href) else {
         return json!({"filename": href});
@@ -397,14 +397,14 @@ fn file_of_link(href: &str, base: &Url, attributes: &BTreeMap<String, String>) -
     Value::Object(file)
 }
 
-/// The digests in `fragment` (`sha256=...&egg=...`), by their algorithms.
+/// Returns the digests in `fragment` (`sha256=...&egg=...`), by their algorithms.
 fn digests(fragment: &str) -> BTreeMap<String, String> {
     let parts = fragment.split('&').filter_map(|part| part.split_once('='));
     let parts = parts.map(|(name, digest)| (name.to_ascii_lowercase(), digest.to_owned()));
     parts.filter(|(name, _)| digits(name).is_some()).collect()
 }
 
-/// How many hexadecimal digits a digest of `algorithm` has, if it is one that can be compared.
+/// Returns the number of hexadecimal digits of a digest, if the algorithm is supported.
 fn digits(algorithm: &str) -> Option<usize> {
     match algorithm {
         "md5" => Some(32),
@@ -416,10 +416,10 @@ fn digits(algorithm: &str) -> Option<usize> {
     }
 }
 
-/// `file` without optional fields that uv cannot read.
+/// Removes optional fields that uv cannot read from `file`.
 ///
 /// # Errors
-/// Why the file cannot be used.
+/// The reason why the file cannot be used.
 fn usable_file(file: Value) -> Result<Value, String> {
     let Value::Object(mut file) = file else {
         return Err("its entry is not an object".to_owned());
@@ -429,7 +429,7 @@ fn usable_file(file: Value) -> Result<Value, String> {
         _ => Map::new(),
     };
     let hashes = usable_hashes(hashes)?;
-    // uv does not know it; `convert::artifact` finds it there.
+    // uv does not support SHA-1; `Distributions::artifact` reads it from the URL.
     if let (Some(sha1), Some(Value::String(url))) = (hashes.get("sha1"), file.get_mut("url"))
         && let Some(sha1) = sha1.as_str()
         && !url.contains('#')
@@ -477,7 +477,7 @@ fn usable_hashes(hashes: Map<String, Value>) -> Result<Map<String, Value>, Strin
     Ok(usable)
 }
 
-/// A page of `files` as uv reads it among the `--find-links` places, which have no JSON.
+/// Returns a page of `files` as HTML: uv does not read JSON in `--find-links` locations.
 fn html_page(files: &[Value]) -> String {
     let mut page = "<!DOCTYPE html><html><body>\n".to_owned();
     for file in files {
@@ -519,8 +519,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_odd_of_optional_fields_is_left_out() {
-        for odd in [
+    fn removes_malformed_optional_fields() {
+        for malformed in [
             json!({"size": null}),
             json!({"size": -1}),
             json!({"yanked": null}),
@@ -533,27 +533,28 @@ mod tests {
             json!({"requires-python": 3}),
             json!({"gpg-sig": {"a": 1}}),
         ] {
-            let usable = usable_file(file(&odd)).unwrap_or_else(|why| panic!("{odd}: {why}"));
+            let usable =
+                usable_file(file(&malformed)).unwrap_or_else(|why| panic!("{malformed}: {why}"));
             serde_json::from_value::<PypiFile>(usable).unwrap();
         }
     }
 
     #[test]
-    fn a_file_that_cannot_be_used_is_told_with_the_cause() {
-        for (odd, word) in [
+    fn rejects_unusable_file_with_reason() {
+        for (malformed, word) in [
             (json!({"filename": null}), "invalid type"),
             (json!({"url": 1}), "invalid type"),
             (json!({"hashes": {"sha256": "abc"}}), "its sha256"),
             (json!({"requires-python": "new"}), "Requires-Python"),
         ] {
-            let why = usable_file(file(&odd)).unwrap_err();
-            assert!(why.contains(word), "{odd}: {why}");
+            let why = usable_file(file(&malformed)).unwrap_err();
+            assert!(why.contains(word), "{malformed}: {why}");
         }
         assert!(usable_file(json!("a-1.tar.gz")).is_err());
     }
 
     #[test]
-    fn links_become_files() {
+    fn reads_files_from_links() {
         let page = "<head><BASE href='/files/'></head><a name=x>no link</a>\
             <A HREF='a-1.tar.gz#MD5=0123456789ABCDEF0123456789ABCDEF' data-requires-python='&gt;=3'>a</A>\
             <a href='a%2B1.zip?x=1#egg=a-1&sha1=aa' data-yanked>b</a>";
@@ -574,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_is_told_from_its_package() {
+    fn splits_index_and_package() {
         let url = "https://user:secret@host/simple/some-package/"
             .parse()
             .unwrap();

@@ -1,4 +1,4 @@
-//! Index pages and `--find-links` pages on this machine that uv refuses as a whole, read as
+//! Index pages and `--find-links` pages on this machine that uv rejects as a whole. They are read like those of servers by
 //! [`LenientPages`](crate::index::lenient_pages::LenientPages) reads those of servers: each file by itself.
 
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::network::client::PageKind;
 /// The files of a page that uv can use.
 pub(crate) type Files = Vec<(DistFilename, File)>;
 
-/// The files of the page that `index`, a directory, has of `name`.
+/// Returns the files on the page of `name` in `index`, a directory.
 pub(crate) fn of_index(pages: &LenientPages, index: &IndexUrl, name: &PackageName) -> Files {
     let mut url = Url::from(index.url().clone());
     if let Ok(mut segments) = url.path_segments_mut() {
@@ -33,7 +33,7 @@ pub(crate) fn of_index(pages: &LenientPages, index: &IndexUrl, name: &PackageNam
     )
 }
 
-/// The files of a `--find-links` page, if it is a local one.
+/// Returns the files of a `--find-links` page, if it is local.
 pub(crate) fn of_links(pages: &LenientPages, place: &Index) -> Option<Files> {
     let url = Url::from(place.url().url().clone());
     let path = url.to_file_path().ok().filter(|path| path.is_file())?;

@@ -1,4 +1,4 @@
-//! Digests that index pages state for the metadata files of wheels (PEP 658, PEP 714).
+//! The digests that index pages state for the metadata files of wheels (PEP 658, PEP 714).
 //!
 //! uv remembers only that a page offers such files, not their digests. [`MetadataDigests`] is a middleware of the HTTP
 //! client that reads the digests from pages as they arrive, and refuses a metadata file that has another one. It also
@@ -53,7 +53,7 @@ struct Known {
 }
 
 impl MetadataDigests {
-    /// Keeps digests below `directory`, and the errors that explain refusals in `failures`.
+    /// Stores digests below `directory`.
     pub(crate) fn new(directory: PathBuf, links: PageLinks) -> Self {
         Self {
             directory,
@@ -109,7 +109,7 @@ impl MetadataDigests {
         known.digests.get(&key).copied()
     }
 
-    /// Demands of what `url` redirects to what is demanded of it.
+    /// Applies the digest of `url` to the target of its redirect.
     fn follow(&self, url: &Url, response: &Response) {
         if let (Some(target), Some(digest)) = (redirect_target(response), self.stated(url)) {
             self.lock().digests.insert(key(&target), digest);
@@ -142,7 +142,7 @@ impl Middleware for MetadataDigests {
             let (mut response, body) = whole(response).await?;
             let page = Stated::read(&self.links, &response, &body);
             if page.has_refused_links || (page.has_foreign_files && kind == PageKind::Index) {
-                // uv does not read this page of an index, nor this one of links; the reader of odd pages does.
+                // Without a content type, uv rejects the page, and it is requested again through `LenientPages`.
                 if kind == PageKind::FindLinks {
                     return Err(reqwest_middleware::Error::middleware(RefusedLinks));
                 }

@@ -1,17 +1,17 @@
-//! Where the links of a page that came over the network may lead: not to files of this machine, and not to what can be
-//! changed on its way here without notice.
+//! The links of pages from servers: they may not lead to local files, nor to files that can be changed in transit without
+//! notice.
 
 use url::Url;
 
 use crate::network::plain_http::PlainHttp;
 
-/// Decides on the links of pages.
+/// Checks the links of pages.
 #[derive(Clone, Default)]
 pub(crate) struct PageLinks(pub(crate) PlainHttp);
 
 impl PageLinks {
-    /// Returns why a file is not taken to which the page at `page` leads, if it is not. `href` is the link, in a page whose
-    /// links start from `base`; `has_digest` is whether the page states a digest of the file.
+    /// Returns the reason to skip a file, if there is one. `href` is the link on the page at `page`, relative to `base`;
+    /// `has_digest` returns whether the page states a digest of the file.
     pub(crate) fn refusal(
         &self,
         page: &Url,
@@ -19,7 +19,7 @@ impl PageLinks {
         href: &str,
         has_digest: impl FnOnce() -> bool,
     ) -> Option<&'static str> {
-        // An index could have the code of any source distribution run that is on this machine.
+        // An index could run the code of any source distribution on this machine.
         if href.starts_with("https://") || page.scheme() == "file" {
             return None;
         }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_to_where_others_can_change_files_are_refused() {
+    fn rejects_links_to_local_and_exposed_files() {
         let links = PageLinks::default();
         let refusal = |page: &str, href: &str, has_digest: bool| {
             let page = Url::parse(page).unwrap();

@@ -1,4 +1,4 @@
-//! Credentials that uv's cache would keep: it notes requests beside their answers.
+//! Credentials that uv would write into its cache, which records requests with their responses.
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderValue, PROXY_AUTHORIZATION, VARY};
 use http::{Extensions, HeaderMap};
@@ -6,11 +6,11 @@ use reqwest::{Request, Response};
 use reqwest_middleware::{Middleware, Next};
 use wheelhouse_types::redact::has_query_secrets;
 
-/// A middleware that has answers cached without the credentials of their requests.
+/// A middleware that keeps the credentials of requests out of the cache.
 ///
-/// Of the headers of a request, uv keeps those that `Vary` names (RFC 9111, section 4.1). So `Vary` no longer names
-/// credentials, and the answer is asked for again each time, which the server may confirm. A URL with credentials is kept
-/// whole, so its answer is not.
+/// uv caches the request headers that `Vary` names (RFC 9111, section 4.1). So headers with credentials are removed from
+/// `Vary`, and the response is revalidated each time. uv also caches the whole URL, so the response for a URL with
+/// credentials is not cached.
 pub(crate) struct CachedSecrets;
 
 #[async_trait::async_trait]
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vary_keeps_what_is_no_credential() {
+    fn keeps_other_headers_in_vary() {
         for (vary, kept, is_asked_again) in [
             ("Accept, Authorization", Some("Accept"), true),
             ("authorization,Cookie", None, true),

@@ -1,4 +1,4 @@
-//! The HTTP clients and index locations that a request describes.
+//! The settings of the HTTP clients and the index locations of a request.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ use wheelhouse_types::{Error, Kind, Result};
 
 use super::plain_http::PlainHttp;
 
-/// The client that `network` describes, before it is told about indexes.
+/// Returns the builder of a client with the settings of `network`, without indexes.
 pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'static>> {
     let mut builder = BaseClientBuilder::default()
         .connectivity(if network.offline {
@@ -31,7 +31,7 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
         })
         .with_system_certs(true)
         .retries(network.retries)
-        // A middleware waits.
+        // The middleware `Retries` waits.
         .no_retry_delay(true)
         .read_timeout(network.timeout)
         .connect_timeout(connect_timeout(network))
@@ -42,11 +42,11 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
         })
         .allow_insecure_host(trusted_hosts(&network.trusted_hosts)?);
     if let Some(path) = &network.client_certificate {
-        // uv, which presents it, goes on without in silence where it cannot read it.
+        // uv presents it, but silently ignores a file that it cannot read.
         identity(path)?;
     }
     if let Some(path) = &network.certificate {
-        // uv has two clients, and takes the other one for trusted hosts, but a custom one for all.
+        // uv has a second client for trusted hosts, but uses a custom one for all hosts.
         builder = if network.trusted_hosts.is_empty() {
             let client = client(network, Certification::Checked)?;
             builder.custom_client(client.build().context(Kind::Input, no_client)?)
@@ -60,15 +60,14 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
     Ok(builder)
 }
 
-/// Which certificates a client takes.
+/// The certificates that a client accepts.
 #[derive(Clone, Copy, PartialEq)]
 enum Certification {
     Checked,
     Any,
 }
 
-/// Clients that take files as they are stored: `uv` decodes what a server says is encoded, and some servers say so of
-/// a `.tar.gz` as it was published.
+/// Clients that do not decode responses: some servers send `Content-Encoding` for a `.tar.gz` as published.
 pub(crate) struct UndecodedHttpClients {
     pub(crate) checking: reqwest::Client,
     /// For the trusted hosts.
@@ -96,7 +95,7 @@ fn no_client() -> String {
     "failed to set up the HTTP client".to_owned()
 }
 
-/// A client as uv makes it for `network`. Redirects are followed by uv.
+/// Returns the builder of a client as uv creates it. uv follows redirects itself.
 fn client(network: &Network, certification: Certification) -> Result<reqwest::ClientBuilder> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_rustls()
@@ -155,7 +154,7 @@ pub(crate) fn redirect_target(response: &Response) -> Option<Url> {
 fn proxy(network: &Network) -> Result<Option<reqwest::Proxy>> {
     let proxy = network.proxy.as_ref().map(|proxy| {
         reqwest::Proxy::all(proxy).context(Kind::Input, || {
-            format!("the proxy `{}` is no URL", redacted(proxy))
+            format!("the proxy `{}` is not a valid URL", redacted(proxy))
         })
     });
     proxy.transpose()
@@ -205,8 +204,7 @@ fn identity(path: &Path) -> Result<reqwest::Identity> {
         .map_err(|error| error.with_hint(hint))
 }
 
-/// The indexes and `--find-links` places of `indexes`, as uv wants them; with `refresh`, no page is
-/// taken from the cache without asking.
+/// Converts the indexes and `--find-links` locations for uv. With `refresh`, cached pages are revalidated.
 pub(crate) fn locations(
     indexes: &Indexes,
     network: &Network,
@@ -233,11 +231,11 @@ pub(crate) fn locations(
         };
         index.cache_control = cache_control(index.url()).filter(|_| !refresh);
         if !indexes.ignored_error_codes.is_empty() {
-            // uv's type can only be read, not made.
+            // uv's type has no constructor.
             index.ignore_error_codes =
                 serde_json::from_value(json!(indexes.ignored_error_codes)).ok();
         }
-        // Pages on a disk do not say when a file was uploaded; pip passes over the limit there.
+        // Local pages have no upload times; pip ignores the limit for them.
         if index.url().url().scheme() == "file" {
             index.exclude_newer = Some(ExcludeNewerOverride::Disabled);
         }
@@ -259,8 +257,8 @@ pub(crate) fn locations(
     Ok(IndexLocations::new(simple, flat, indexes.no_index))
 }
 
-/// How long `PyPI` lets its answers be kept, by its own headers, which some proxies drop: pages for ten
-/// minutes, files for ever. Other indexes are taken at their word.
+/// Returns the caching headers of `PyPI`, which some proxies drop: ten minutes for pages, no limit for files. For other
+/// indexes, their own headers apply.
 fn cache_control(url: &IndexUrl) -> Option<IndexCacheControl> {
     if url.url().host_str() != PYPI_URL.host_str() {
         return None;
@@ -273,7 +271,7 @@ fn cache_control(url: &IndexUrl) -> Option<IndexCacheControl> {
 }
 
 pub(crate) fn parse(location: &str) -> Result<IndexUrl> {
-    // uv takes what follows `#` in a path for a fragment.
+    // uv treats the part of a path after `#` as a fragment.
     let url = (location.starts_with('/') && location.contains('#'))
         .then(|| Url::from_file_path(location).ok())
         .flatten();
@@ -286,7 +284,7 @@ pub(crate) fn parse(location: &str) -> Result<IndexUrl> {
     })
 }
 
-/// uv's name for `strategy`.
+/// Converts `strategy` for uv.
 pub(crate) fn strategy(strategy: IndexStrategy) -> uv_configuration::IndexStrategy {
     match strategy {
         IndexStrategy::BestMatch => uv_configuration::IndexStrategy::UnsafeBestMatch,

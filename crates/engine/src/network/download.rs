@@ -1,4 +1,4 @@
-//! Streaming files over HTTP, from any offset.
+//! Downloads of files over HTTP, from any offset.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use super::plain_http::PlainHttp;
 use super::url_credentials::UrlCredentials;
 use crate::error::EngineError;
 
-/// Opens files by their URL, with the credentials that the indexes and the environment give.
+/// Downloads files by URL, with the credentials of the indexes and the environment.
 #[derive(Clone)]
 pub struct Fetcher {
-    /// Decodes what a server says is encoded.
+    /// Decodes responses with a `Content-Encoding`.
     client: RegistryClient,
     undecoded: Option<UndecodedClients>,
     plain_http: PlainHttp,
@@ -32,11 +32,11 @@ pub struct Fetcher {
     offline: bool,
 }
 
-/// The clients that take files as they are sent.
+/// The clients that do not decode responses.
 #[derive(Clone)]
 pub(crate) struct UndecodedClients {
     pub(crate) checking: RegistryClient,
-    /// For these hosts any certificate will do.
+    /// Accepts any certificate, for the trusted hosts.
     pub(crate) trusting: Option<RegistryClient>,
 }
 
@@ -49,29 +49,29 @@ impl UndecodedClients {
     }
 }
 
-/// A file that has begun to arrive.
+/// A download in progress.
 pub struct Download {
-    /// Where its first byte stands in the file: the offset that was asked for, or 0 when the server
-    /// cannot start there.
+    /// The position of the first byte in the file: the requested offset, or 0 if the server does not support ranges.
     pub offset: u64,
-    /// The size of the whole file in bytes, if the server says so.
+    /// The size of the whole file in bytes, if the server states it.
     pub total: Option<u64>,
-    /// What no other contents have (a strong `ETag`, RFC 9110, section 8.8.3), if the server says so.
+    /// The strong `ETag` of the contents (RFC 9110, section 8.8.3), if the server states it.
     pub version: Option<String>,
     stream: BoxStream<'static, Result<Bytes, reqwest::Error>>,
 }
 
-/// Why a file did not arrive.
+/// The error of a download.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct FetchError {
     message: String,
-    /// Whether trying again may help.
+    /// Whether a retry may succeed.
     pub passing: bool,
-    /// How long the server wants us to wait before.
+    /// The delay before a retry that the server asks for.
     pub retry_after: Option<Duration>,
+    /// A hint for the user.
     pub hint: Option<String>,
-    /// The cause alone, where the message names the file, too.
+    /// The cause only, if the message names the file, too.
     reason: Option<String>,
 }
 
@@ -86,7 +86,7 @@ impl Fetcher {
         }
     }
 
-    /// Asks for URLs with the credentials that they had.
+    /// Adds the original credentials to URLs.
     pub(crate) fn with_url_credentials(self, url_credentials: UrlCredentials) -> Self {
         Self {
             url_credentials,
@@ -94,7 +94,7 @@ impl Fetcher {
         }
     }
 
-    /// Takes files as they are sent: they were published so, whatever a server says of an encoding.
+    /// Ignores `Content-Encoding`: some servers send it for a `.tar.gz` as published.
     pub(crate) fn with_undecoded(self, undecoded: UndecodedClients) -> Self {
         Self {
             undecoded: Some(undecoded),
@@ -102,19 +102,18 @@ impl Fetcher {
         }
     }
 
-    /// Returns an error if the file at `url`, for which there is no digest, could be changed on its way here.
+    /// Checks that the file at `url`, for which there is no digest, cannot be changed in transit.
     ///
     /// # Errors
-    /// `Fetch` when it is at plain HTTP on another host that is not trusted.
+    /// `Fetch` if it is at plain HTTP on a host that is not trusted.
     pub fn check_without_digest(&self, url: &Url) -> Result<(), Error> {
         self.plain_http.check("the file", url)
     }
 
-    /// Asks for the file at `url`, from `offset` on if it still has the `version`, where one is known. Does not
-    /// try again by itself.
+    /// Requests the file at `url`: from `offset` on if it still has the `version`, else from the start. Does not retry.
     ///
     /// # Errors
-    /// When the server cannot be reached or refuses, or sends what was not asked for.
+    /// If the server cannot be reached, rejects the request, or sends another range.
     pub async fn open(
         &self,
         url: &Url,
@@ -168,7 +167,7 @@ impl Fetcher {
             ),
         };
         if start != 0 && start != offset {
-            let message = format!("byte {start} came where byte {offset} was asked for");
+            let message = format!("the server sent byte {start} instead of byte {offset}");
             return Err(FetchError::passing(message));
         }
         Ok(Download {
@@ -202,7 +201,7 @@ async fn ask(
     response.map_err(|error| FetchError::from_error(url, &error))
 }
 
-/// Whether the file at `url`, which begins with `start`, was compressed on its way, though that was not asked for.
+/// Returns whether the file at `url`, which begins with `start`, was compressed in transit, although that was not requested.
 fn is_compressed(url: &Url, start: &[u8]) -> bool {
     let path = url.path().to_ascii_lowercase();
     let is_zip = [".whl", ".zip"].iter().any(|end| path.ends_with(end));
@@ -210,23 +209,23 @@ fn is_compressed(url: &Url, start: &[u8]) -> bool {
 }
 
 impl Download {
-    /// The next bytes; `None` at the end of what the server sends.
+    /// Returns the next bytes, or `None` at the end of the response.
     ///
     /// # Errors
-    /// When the connection breaks; what came before is good.
+    /// If the connection is lost. The bytes before remain valid.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         match self.stream.next().await {
             None => Ok(None),
             Some(Ok(bytes)) => Ok(Some(bytes)),
             Some(Err(error)) => Err(FetchError::passing(format!(
-                "the connection broke off: {}",
+                "the connection was lost: {}",
                 innermost(&error)
             ))),
         }
     }
 }
 
-/// Start and total size of `bytes 10-99/100`.
+/// Returns the start and the total size of `bytes 10-99/100`.
 pub(crate) fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let start = range.split_once('-')?.0.trim().parse().ok()?;
@@ -234,13 +233,13 @@ pub(crate) fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
 }
 
 impl FetchError {
-    /// The wait before the next try, when this is the last of so many `failures`.
+    /// Returns the delay before the next attempt after this number of `failures`.
     #[must_use]
     pub fn delay(&self, failures: u32) -> Duration {
         retry::delay(failures, self.retry_after)
     }
 
-    /// A failure after which trying again may help.
+    /// Returns an error after which a retry may succeed.
     #[must_use]
     pub fn passing(message: String) -> Self {
         Self {
@@ -262,7 +261,7 @@ impl FetchError {
         }
     }
 
-    /// Why the server is asked again.
+    /// Returns the reason for a retry.
     #[must_use]
     pub fn reason(&self) -> &str {
         self.reason.as_deref().unwrap_or(&self.message)
@@ -273,7 +272,9 @@ impl FetchError {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Some("Give credentials in the URL, in .netrc or by a keyring.")
             }
-            status if status.is_redirection() => Some("The server redirects in a circle."),
+            status if status.is_redirection() => {
+                Some("Check the redirects of the server; they form a loop.")
+            }
             _ => None,
         };
         Self {
@@ -327,7 +328,7 @@ impl From<FetchError> for Error {
     }
 }
 
-/// The message of the cause at the end of the chain, where the reason is.
+/// Returns the message of the last error in the chain.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -341,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_content_range_is_read() {
+    fn parses_content_range() {
         assert_eq!(content_range("bytes 10-99/100"), Some((10, Some(100))));
         assert_eq!(content_range("bytes 10-99/*"), Some((10, None)));
         assert_eq!(content_range("lines 1-2/3"), None);

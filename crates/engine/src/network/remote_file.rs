@@ -1,7 +1,4 @@
-//! Small files at URLs that are needed before there is anything to resolve: requirements files.
-//!
-//! Responsible for reading one whole, with as many tries as the request allows. Never looks into it,
-//! and never keeps it.
+//! Requirements files at URLs, which are read before the engine starts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,18 +18,19 @@ use super::download::{FetchError, Fetcher};
 use super::plain_http::{PlainHttp, SecureRedirects};
 use super::response_limits::ResponseLimits;
 
-/// No requirements file is larger (bytes).
+/// The maximum size of a requirements file (bytes).
 const LARGEST: usize = 10 << 20;
 
-/// Reads files at URLs; a client is opened for the first of them.
+/// Reads files at URLs. The client is opened for the first one.
 pub struct RemoteFiles {
     network: Network,
-    /// The indexes, whose credentials count for all that their hosts have.
+    /// The indexes, whose credentials apply to all URLs of their hosts.
     indexes: Vec<Url>,
     fetcher: OnceCell<Fetcher>,
 }
 
 impl RemoteFiles {
+    /// Creates a reader that uses the credentials of `indexes`.
     #[must_use]
     pub fn new(network: Network, indexes: Vec<Url>) -> Self {
         Self {
@@ -45,8 +43,7 @@ impl RemoteFiles {
     /// Reads the file at `url`.
     ///
     /// # Errors
-    /// `Fetch` when it cannot be had, or the network may not be used; `Input` when it is too large
-    /// or an option of the network is not valid.
+    /// `Fetch` if it cannot be read or the network is disabled; `Input` if it is too large or an option is not valid.
     pub async fn read(&self, url: &Url) -> Result<Vec<u8>> {
         let trusted_hosts = client::trusted_hosts(&self.network.trusted_hosts)?;
         let plain_http = PlainHttp::new(trusted_hosts);
@@ -82,7 +79,7 @@ impl RemoteFiles {
             Ok(Index::from_extra_index_url(url))
         });
         let locations = IndexLocations::new(indexes.collect::<Result<_>>()?, Vec::new(), false);
-        // Each try is one of ours; what is not asked for by a cached client is not cached.
+        // Retries are counted here. The responses are not cached, since the client has no cache.
         let redirects = Arc::new(SecureRedirects(plain_http.clone()));
         let bounds = ResponseLimits::new(self.network.timeout).without_files();
         let middleware = ExtraMiddleware(vec![redirects, Arc::new(bounds)]);
@@ -96,10 +93,11 @@ impl RemoteFiles {
         Ok(Fetcher::new(client, plain_http, false))
     }
 
-    /// Reads the file in one try; there is none if it is too large.
+    /// Reads the file in one attempt. Returns `None` if it is too large.
     async fn attempt(&self, fetcher: &Fetcher, url: &Url) -> Result<Option<Vec<u8>>, FetchError> {
         let timeout: Duration = self.network.timeout;
-        let silent = |_| FetchError::passing(format!("{} fell silent", redacted(url.as_str())));
+        let silent =
+            |_| FetchError::passing(format!("{} stopped responding", redacted(url.as_str())));
         let opening = tokio::time::timeout(timeout, fetcher.open(url, 0, None));
         let mut remote = opening.await.map_err(silent)??;
         let mut content = Vec::new();
@@ -118,7 +116,7 @@ impl RemoteFiles {
 
 fn too_large(url: &Url) -> Error {
     let message = format!(
-        "{} is larger than {} MiB, as no requirements file is",
+        "{} is larger than {} MiB, the maximum for a requirements file",
         redacted(url.as_str()),
         LARGEST >> 20
     );

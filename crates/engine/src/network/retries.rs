@@ -13,8 +13,8 @@ use reqwest_middleware::{Error, Middleware, Next};
 use reqwest_retry::Retryable;
 use uv_client::retryable_on_request_failure;
 use wheelhouse_transport::Unreachable;
-use wheelhouse_types::retry;
 use wheelhouse_types::redact::redacted;
+use wheelhouse_types::retry;
 use wheelhouse_types::retry::RetryNotices;
 
 use crate::error::EngineError;
@@ -54,7 +54,8 @@ impl Middleware for Retries {
             Ok(response) if retry::is_transient(response.status().as_u16()) => {
                 let asked = response.headers().get(RETRY_AFTER);
                 let asked = asked.and_then(|asked| asked.to_str().ok());
-                let asked = asked.and_then(|asked| retry::retry_after(asked, jiff::Timestamp::now()));
+                let asked =
+                    asked.and_then(|asked| retry::retry_after(asked, jiff::Timestamp::now()));
                 (format!("it answered {}", response.status()), asked, None)
             }
             Err(Error::Reqwest(error)) => {

@@ -1,7 +1,6 @@
 //! Credentials in the URLs of files: user names and passwords, and queries such as `?token=` and those of presigned URLs.
 //!
-//! Locks and manifests have URLs without them, so the files behind such a URL are known without them everywhere, and only
-//! the client that asks for one gets them back.
+//! Locks and manifests have URLs without credentials. Only the client that sends a request restores them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +14,7 @@ use wheelhouse_types::redact::without_credentials;
 pub(crate) struct UrlCredentials(Arc<Mutex<HashMap<Url, Url>>>);
 
 impl UrlCredentials {
-    /// Knows the URLs that `request` names: a lock has them without credentials.
+    /// Records the credentials in the URLs of `request`.
     pub(crate) fn of(request: &Request) -> Self {
         let credentials = Self::default();
         let words = request
@@ -34,7 +33,7 @@ impl UrlCredentials {
         credentials
     }
 
-    /// Returns `url` without credentials and fragment, and remembers its credentials.
+    /// Returns `url` without credentials and fragment, and records its credentials.
     pub(crate) fn withheld(&self, url: &Url) -> Url {
         let mut bare = without_credentials(url);
         let mut full = url.clone();
@@ -47,7 +46,7 @@ impl UrlCredentials {
         bare
     }
 
-    /// Returns `url` with the credentials that it had, if it had any.
+    /// Returns `url` with its recorded credentials.
     pub(crate) fn restored(&self, url: &Url) -> Url {
         let known = self.0.lock().expect("no panic while locked");
         known.get(url).unwrap_or(url).clone()

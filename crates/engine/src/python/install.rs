@@ -1,8 +1,6 @@
-//! Installing wheels into a Python's own environment, in the place of what is there under the same
-//! names.
+//! Installing wheels into the environment of a Python, replacing packages of the same names.
 //!
-//! Responsible for replacing the packaging tools of a Python that may be too old to do it well itself.
-//! Never resolves or fetches, and never touches a package that is not among the wheels.
+//! It updates the packaging tools of a Python, which may be too old to do it reliably themselves.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,16 +16,15 @@ use wheelhouse_types::{Kind, Result};
 use super::host::Host;
 use crate::artifact_provider::WheelFile;
 
-/// Who installed a package, as the file `INSTALLER` tells (PEP 376).
+/// The contents of the file `INSTALLER` of a package (PEP 376).
 pub(crate) const INSTALLER: &str = "wheelhouse";
 
 impl Host {
-    /// Installs `wheels` into the environment of this Python, and returns the file names of those that
-    /// were not there yet in just this version. Others of the same names are removed.
+    /// Installs `wheels` into the environment of this Python, and removes other versions. Returns the file names of the wheels
+    /// whose version was not installed before.
     ///
     /// # Errors
-    /// `Publish` when the environment cannot be written, or something in it cannot be removed because
-    /// nobody noted what belongs to it.
+    /// `Publish` if the environment cannot be written, or a package cannot be removed because it has no record of its files.
     pub async fn install(&self, wheels: &[WheelFile]) -> Result<Vec<String>> {
         let environment = self.interpreter().sys_prefix().display().to_string();
         let site = SitePackages::from_interpreter(self.interpreter());
@@ -35,7 +32,7 @@ impl Host {
             format!("failed to look into the environment {environment}")
         })?;
         let state = Arc::new(InstallState::new(Preview::default()));
-        // Most of it is waiting for the filesystem.
+        // Most of the time is spent waiting for the filesystem.
         let each = wheels
             .iter()
             .map(|wheel| self.replace(wheel, &site, &state));
@@ -43,8 +40,7 @@ impl Host {
         Ok(installed.into_iter().flatten().collect())
     }
 
-    /// Puts `wheel` in the place of what `site` has under its name, and returns its file name if it was not
-    /// there yet.
+    /// Replaces the package of the same name in `site` by `wheel`. Returns the file name if the version was not installed before.
     async fn replace(
         &self,
         wheel: &WheelFile,

@@ -1,4 +1,4 @@
-//! Finding the Python that a request means, without starting one where that can be avoided.
+//! Finding the Python of a request, without starting one if possible.
 
 pub(crate) mod host;
 pub(crate) mod install;
@@ -17,7 +17,7 @@ use wheelhouse_types::{Error, Kind, Result, Target};
 use crate::error::hints::is_storage_full;
 use crate::target::minor_version;
 
-/// What of the user's environment decides which Python is meant.
+/// The parts of the user's environment that determine which Python is used.
 #[derive(Clone, Debug, Default)]
 pub struct DiscoveryEnvironment {
     /// `PATH`.
@@ -28,15 +28,14 @@ pub struct DiscoveryEnvironment {
     pub pyenv_root: Option<PathBuf>,
     /// `PYENV_VERSION`.
     pub pyenv_version: Option<String>,
-    /// The current directory, where `.python-version` is looked for.
+    /// The current directory, for `.python-version` files.
     pub directory: PathBuf,
 }
 
-/// Finds the executable that `request` means: a path, a version or a name; by default the active
-/// environment's Python, else the first `python3`, `python` or `python2`.
+/// Finds the executable for `request`: a path, a version or a name; by default the Python of the active environment, else
+/// the first `python3`, `python` or `python2`.
 ///
-/// pyenv's shims are seen through, since running one costs some 100 ms each time. `None` leaves the
-/// search to uv, which knows more places.
+/// The shims of pyenv are resolved, since running one takes some 100 ms. On `None`, uv searches in more locations.
 #[must_use]
 pub fn locate(request: Option<&str>, environment: &DiscoveryEnvironment) -> Option<PathBuf> {
     let Some(request) = request else {
@@ -70,7 +69,7 @@ pub fn locate(request: Option<&str>, environment: &DiscoveryEnvironment) -> Opti
     on_path(request, environment)
 }
 
-/// The first executable called `name` on `PATH`, a pyenv shim replaced by what it would run.
+/// Returns the first executable `name` on `PATH`. A shim of pyenv is replaced by its target.
 fn on_path(name: &str, environment: &DiscoveryEnvironment) -> Option<PathBuf> {
     std::env::split_paths(&environment.path).find_map(|directory| {
         let candidate = directory.join(name);
@@ -82,14 +81,14 @@ fn on_path(name: &str, environment: &DiscoveryEnvironment) -> Option<PathBuf> {
             .as_ref()
             .map(|root| root.join("shims"));
         if shims.as_deref() == Some(&*directory) {
-            return behind_shim(name, environment);
+            return shim_target(name, environment);
         }
         Some(candidate)
     })
 }
 
-/// What pyenv's shim called `name` would run, as pyenv's own rules say.
-fn behind_shim(name: &str, environment: &DiscoveryEnvironment) -> Option<PathBuf> {
+/// Returns the target of pyenv's shim `name`, by the rules of pyenv.
+fn shim_target(name: &str, environment: &DiscoveryEnvironment) -> Option<PathBuf> {
     let root = environment.pyenv_root.as_deref()?;
     let chosen = environment
         .pyenv_version
@@ -108,7 +107,7 @@ fn behind_shim(name: &str, environment: &DiscoveryEnvironment) -> Option<PathBuf
         .find(|path| path.is_file())
 }
 
-/// The newest Python of pyenv whose version is `version` or starts with it.
+/// Returns the newest Python of pyenv whose version is `version` or begins with it.
 fn pyenv_installation(version: &str, environment: &DiscoveryEnvironment) -> Option<PathBuf> {
     let versions = environment.pyenv_root.as_ref()?.join("versions");
     let prefix = format!("{version}.");
@@ -131,8 +130,7 @@ fn pyenv_installation(version: &str, environment: &DiscoveryEnvironment) -> Opti
     matching.pop().map(|(_, path)| path)
 }
 
-/// Asks the interpreter at `located` (or the one that uv finds for `request`) about itself, and which target it
-/// is; uv keeps the answer in `cache`.
+/// Queries the interpreter at `located`, or the one that uv finds for `request`. uv caches the result in `cache`.
 pub(crate) fn query(
     request: Option<&str>,
     located: Option<&Path>,
@@ -204,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shim_is_seen_through() {
+    fn resolves_shim() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("pyenv");
         executable(&root.join("shims/python3"));
@@ -225,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_finds_its_newest_installation() {
+    fn finds_newest_installation_of_version() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("pyenv");
         for version in ["3.9.2", "3.9.18", "3.10.1"] {

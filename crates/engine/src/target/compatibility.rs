@@ -1,21 +1,20 @@
-//! Whether a wheel fits a target, by the tags of both.
-//!
-//! Never looks into the wheel.
+//! The compatibility of wheels with a target, judged by tags.
 
 use wheelhouse_types::{Target, WheelFilename};
 
 use crate::target::TargetEnvironment;
 
-/// Which wheels installers for one target take.
+/// The wheels that installers for one target accept.
 pub struct WheelCompatibility(Option<TargetEnvironment>);
 
 impl WheelCompatibility {
+    /// Returns the compatibility with `target`.
     #[must_use]
     pub fn new(target: &Target) -> Self {
         Self(TargetEnvironment::of_foreign(target).ok())
     }
 
-    /// Whether `wheel` is taken; `None` when nothing is known of such targets.
+    /// Returns whether `wheel` is accepted, or `None` if the tags of the target are not known.
     #[must_use]
     pub fn accepts(&self, wheel: &WheelFilename) -> Option<bool> {
         let target_env = self.0.as_ref()?;
@@ -23,8 +22,8 @@ impl WheelCompatibility {
     }
 }
 
-/// Whether a Python of `target` takes what was made for `other`: the same implementation and minor
-/// version, on a platform that has what the other has.
+/// Returns whether a Python of `target` accepts all wheels for `other`: it has the same implementation and minor version, on
+/// a compatible platform.
 #[must_use]
 pub fn can_substitute(target: &Target, other: &Target) -> bool {
     let same_python = target.implementation == other.implementation
@@ -36,7 +35,7 @@ pub fn can_substitute(target: &Target, other: &Target) -> bool {
     same_python && (target.platform == other.platform || accepts() == Some(true))
 }
 
-/// The first two numbers of a version.
+/// Returns the first two numbers of a version.
 fn version(text: &str) -> Option<(u8, u8)> {
     let mut parts = text.split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -51,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_decide() {
+    fn accepts_wheels_by_tags() {
         let linux = target("3.11.7-manylinux_2_31_x86_64");
         let fit = |tags: &str, target: &Target| {
             WheelCompatibility::new(target)
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_system_stands_for_an_older_one() {
+    fn newer_system_substitutes_older_one() {
         let newer = target("3.11.7-manylinux_2_36_x86_64");
         let older = target("3.11.2-manylinux_2_31_x86_64");
         assert!(can_substitute(&newer, &older) && !can_substitute(&older, &newer));

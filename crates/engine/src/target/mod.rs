@@ -17,7 +17,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::target::{Platform, System};
 use wheelhouse_types::{Error, Kind, Result, Target};
 
-/// The tags and markers that a target's distributions are chosen by.
+/// The tags and markers of a target.
 #[derive(Clone, Debug)]
 pub(crate) struct TargetEnvironment {
     pub(crate) target: Target,
@@ -167,7 +167,7 @@ fn platform(platform: &Platform) -> Result<uv_platform_tags::Platform> {
     };
     let machine: Arch = machine
         .parse()
-        .map_err(|_| Error::new(Kind::Input, format!("`{machine}` is no known machine")))?;
+        .map_err(|_| Error::new(Kind::Input, format!("`{machine}` is not a known machine")))?;
     Ok(uv_platform_tags::Platform::new(os, machine))
 }
 

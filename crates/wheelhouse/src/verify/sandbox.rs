@@ -178,13 +178,13 @@ async fn follow(tree: &mut ProcessTree) -> io::Result<ProgramOutput> {
     let (mut stdout, mut stderr) = (VecDeque::new(), VecDeque::new());
     let status = {
         let reading = join(
-            keep(tree.leader.stdout.take(), &mut stdout),
-            keep(tree.leader.stderr.take(), &mut stderr),
+            keep(tree.root.stdout.take(), &mut stdout),
+            keep(tree.root.stderr.take(), &mut stderr),
         );
         let mut reading = pin!(reading);
         tokio::select! {
-            _ = &mut reading => tree.leader.wait().await?,
-            status = tree.leader.wait() => {
+            _ = &mut reading => tree.root.wait().await?,
+            status = tree.root.wait() => {
                 // Remaining descendants could keep the pipes open forever.
                 tree.end();
                 let _ = tokio::time::timeout(LINGER, reading).await;

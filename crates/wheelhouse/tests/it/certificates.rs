@@ -231,11 +231,7 @@ fn unreachable_server_is_an_error_in_one_sentence() {
         }
     });
     let servers = [
-        (
-            plain.as_str(),
-            "it does not use TLS at this port",
-            "http:",
-        ),
+        (plain.as_str(), "it does not use TLS at this port", "http:"),
         (
             "https://nowhere.invalid",
             "its host cannot be looked up (DNS)",

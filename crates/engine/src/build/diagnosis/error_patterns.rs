@@ -1,87 +1,89 @@
-//! Messages that tell of a cause by themselves, and what to do then.
-//!
-//! Never looks for one: the parent does.
+//! Messages that identify a cause by themselves, with hints.
 
+use super::Confidence::{self, Certain, Tentative};
 use super::Remedy::{self, Advice, Install, PythonHeaders};
-use super::Weight::{self, Decisive, Tentative};
 use super::system_packages::{BLAS, RUST};
 
-/// A message that tells of a cause by itself.
-pub(super) struct Saying {
-    pub(super) weight: Weight,
+/// A message that identifies a cause by itself.
+pub(super) struct ErrorPattern {
+    pub(super) confidence: Confidence,
     pub(super) remedy: Remedy,
-    /// Any of them, in one line; `\n` stands for the start or the end of it.
+    /// The texts, of which one is in the line; `\n` matches its start or end.
     pub(super) needles: &'static [&'static str],
 }
 
-const fn saying(weight: Weight, remedy: Remedy, needles: &'static [&'static str]) -> Saying {
-    Saying {
-        weight,
+const fn pattern(
+    confidence: Confidence,
+    remedy: Remedy,
+    needles: &'static [&'static str],
+) -> ErrorPattern {
+    ErrorPattern {
+        confidence,
         remedy,
         needles,
     }
 }
 
 #[rustfmt::skip]
-pub(super) static SAYINGS: &[Saying] = &[
-    saying(Decisive, Advice(DISK_FULL), &["No space left on device", "Disk quota exceeded"]),
-    saying(Decisive, Advice(OUT_OF_MEMORY), KILLED),
-    saying(Decisive, Advice(OFFLINE), UNREACHABLE),
-    // Tools and libraries whose absence is told of in other words.
-    saying(Decisive, Install("a C compiler"), NO_C_COMPILER),
-    saying(Decisive, Install("a C++ compiler"), NO_CXX_COMPILER),
-    saying(Decisive, Install("a Fortran compiler"), NO_FORTRAN_COMPILER),
-    saying(Decisive, Install("the linker and its companions"), &["cannot find 'ld'"]),
-    saying(Decisive, Install("CMake"), NO_CMAKE),
-    saying(Decisive, Install("ninja"), &["Could not detect Ninja", "build program corresponding to \"Ninja\""]),
-    saying(Decisive, Install("make"), &["build program corresponding to \"Unix Makefiles\""]),
-    saying(Decisive, Install("pkg-config"), NO_PKG_CONFIG),
-    saying(Tentative, Install("pkg-config"), &["The pkg-config command could not be found"]),
-    saying(Decisive, Install("autoconf, automake and libtool"), NO_LIBTOOL),
-    saying(Decisive, Install("gettext"), &["possibly undefined macro: AM_GNU_GETTEXT", "possibly undefined macro: AM_NLS", "possibly undefined macro: AM_ICONV", "please install gettext"]),
-    saying(Decisive, Install(RUST), NO_RUST),
-    saying(Decisive, Install("the Protocol Buffers compiler"), &["Could not find `protoc`"]),
-    saying(Decisive, Install("libpq (PostgreSQL)"), &["pg_config executable not found"]),
-    saying(Decisive, Install("MySQL or MariaDB"), &["mysql_config not found", "Can not find valid pkg-config name"]),
-    saying(Decisive, Install("libxml2 and libxslt"), NO_LIBXML2),
-    saying(Decisive, Install("OpenSSL"), &["Could not find directory of OpenSSL installation"]),
-    saying(Decisive, Install("libcurl"), &["Could not run curl-config"]),
-    saying(Decisive, Install("GDAL"), &["A GDAL API version must be specified", "Could not find gdal-config"]),
-    saying(Decisive, Install("HDF5"), NO_HDF5),
-    saying(Decisive, Install(BLAS), NO_BLAS),
-    saying(Decisive, Install("LLVM"), &["Could not find a `llvm-config` binary"]),
-    saying(Decisive, PythonHeaders, NO_PYTHON_HEADERS),
+pub(super) static ERROR_PATTERNS: &[ErrorPattern] = &[
+    pattern(Certain, Advice(DISK_FULL), &["No space left on device", "Disk quota exceeded"]),
+    pattern(Certain, Advice(OUT_OF_MEMORY), KILLED),
+    pattern(Certain, Advice(OFFLINE), UNREACHABLE),
+    // Missing tools and libraries that the message does not name.
+    pattern(Certain, Install("a C compiler"), NO_C_COMPILER),
+    pattern(Certain, Install("a C++ compiler"), NO_CXX_COMPILER),
+    pattern(Certain, Install("a Fortran compiler"), NO_FORTRAN_COMPILER),
+    pattern(Certain, Install("the linker and its companions"), &["cannot find 'ld'"]),
+    pattern(Certain, Install("CMake"), NO_CMAKE),
+    pattern(Certain, Install("ninja"), &["Could not detect Ninja", "build program corresponding to \"Ninja\""]),
+    pattern(Certain, Install("make"), &["build program corresponding to \"Unix Makefiles\""]),
+    pattern(Certain, Install("pkg-config"), NO_PKG_CONFIG),
+    pattern(Tentative, Install("pkg-config"), &["The pkg-config command could not be found"]),
+    pattern(Certain, Install("autoconf, automake and libtool"), NO_LIBTOOL),
+    pattern(Certain, Install("gettext"), &["possibly undefined macro: AM_GNU_GETTEXT", "possibly undefined macro: AM_NLS", "possibly undefined macro: AM_ICONV", "please install gettext"]),
+    pattern(Certain, Install(RUST), NO_RUST),
+    pattern(Certain, Install("the Protocol Buffers compiler"), &["Could not find `protoc`"]),
+    pattern(Certain, Install("libpq (PostgreSQL)"), &["pg_config executable not found"]),
+    pattern(Certain, Install("MySQL or MariaDB"), &["mysql_config not found", "Can not find valid pkg-config name"]),
+    pattern(Certain, Install("libxml2 and libxslt"), NO_LIBXML2),
+    pattern(Certain, Install("OpenSSL"), &["Could not find directory of OpenSSL installation"]),
+    pattern(Certain, Install("libcurl"), &["Could not run curl-config"]),
+    pattern(Certain, Install("GDAL"), &["A GDAL API version must be specified", "Could not find gdal-config"]),
+    pattern(Certain, Install("HDF5"), NO_HDF5),
+    pattern(Certain, Install(BLAS), NO_BLAS),
+    pattern(Certain, Install("LLVM"), &["Could not find a `llvm-config` binary"]),
+    pattern(Certain, PythonHeaders, NO_PYTHON_HEADERS),
     // Rust and CMake that are too old, too new or not set up.
-    saying(Decisive, Advice(PYO3_TOO_OLD), &["is newer than PyO3's maximum supported version"]),
-    saying(Decisive, Advice(RUST_TOO_OLD), OLD_RUST),
-    saying(Decisive, Advice(GO_TOO_OLD), OLD_GO),
-    saying(Decisive, Advice(RUSTUP_WITHOUT_DEFAULT), &["rustup could not choose a version of"]),
-    saying(Decisive, Advice(CMAKE_TOO_OLD), &["or higher is required.  You are running version"]),
-    saying(Decisive, Advice(CMAKE_TOO_NEW), &["Compatibility with CMake < 3.5 has been removed"]),
+    pattern(Certain, Advice(PYO3_TOO_OLD), &["is newer than PyO3's maximum supported version"]),
+    pattern(Certain, Advice(RUST_TOO_OLD), OLD_RUST),
+    pattern(Certain, Advice(GO_TOO_OLD), OLD_GO),
+    pattern(Certain, Advice(RUSTUP_WITHOUT_DEFAULT), &["rustup could not choose a version of"]),
+    pattern(Certain, Advice(CMAKE_TOO_OLD), &["or higher is required.  You are running version"]),
+    pattern(Certain, Advice(CMAKE_TOO_NEW), &["Compatibility with CMake < 3.5 has been removed"]),
     // Versions that come from a version control system.
-    saying(Decisive, Advice(SCM_VERSION), &["unable to detect version for"]),
-    saying(Decisive, Advice(PBR_VERSION), &["Versioning for this project requires either an sdist"]),
+    pattern(Certain, Advice(SCM_VERSION), &["unable to detect version for"]),
+    pattern(Certain, Advice(PBR_VERSION), &["Versioning for this project requires either an sdist"]),
     // Pythons, setuptools and others that the package was not made for.
-    saying(Decisive, Advice(PYTHON_2), PYTHON_2_SAYS),
-    saying(Decisive, Advice(USE_2TO3), &["use_2to3 is invalid"]),
-    saying(Decisive, Advice(NUMPY_DISTUTILS), &["No module named 'numpy.distutils'"]),
-    saying(Decisive, Advice(MSVCCOMPILER), &["No module named 'distutils.msvccompiler'"]),
-    saying(Decisive, Advice(DISTUTILS), &["No module named 'distutils"]),
-    saying(Decisive, Advice(PKG_RESOURCES), &["No module named 'pkg_resources'"]),
-    saying(Decisive, Advice(SETUPTOOLS_TEST), &["No module named 'setuptools.command.test'"]),
-    saying(Decisive, Advice(SETUPTOOLS_PRIVATE), &["module 'setuptools.dist' has no attribute", "module 'setuptools' has no attribute"]),
-    saying(Decisive, Advice(SETUPTOOLS_FEATURE), &["cannot import name 'Feature' from 'setuptools'"]),
-    saying(Decisive, Advice(OLD_SETUPTOOLS), &["module 'pkgutil' has no attribute 'ImpImporter'"]),
-    saying(Decisive, Advice(INVALID_VERSION), &["version.InvalidVersion: Invalid version: "]),
-    saying(Decisive, Advice(OLD_PACKAGING), &["unexpected keyword argument 'strip_trailing_zero'"]),
-    saying(Decisive, Advice(NO_WHEEL_COMMAND), &["invalid command 'bdist_wheel'"]),
-    saying(Decisive, Advice(CYTHON_3), &["AttributeError: cython_sources", "has no attribute 'cython_sources'"]),
-    saying(Decisive, Advice(GENERATED_C), OLD_GENERATED_C),
-    saying(Decisive, Advice(OLD_CODE), REMOVED_FROM_PYTHON),
-    saying(Decisive, Advice(REFUSES_PYTHON), &["Cannot install on Python version"]),
-    saying(Decisive, Advice(INCOMPLETE_PYTHON), ABSENT_FROM_PYTHON),
-    saying(Decisive, Advice(NUMPY_HEADERS), &["fatal error: numpy/", "fatal error: 'numpy/"]),
-    saying(Decisive, Advice(PYBIND11_HEADERS), &["fatal error: pybind11/", "fatal error: 'pybind11/"]),
+    pattern(Certain, Advice(PYTHON_2), PYTHON_2_SAYS),
+    pattern(Certain, Advice(USE_2TO3), &["use_2to3 is invalid"]),
+    pattern(Certain, Advice(NUMPY_DISTUTILS), &["No module named 'numpy.distutils'"]),
+    pattern(Certain, Advice(MSVCCOMPILER), &["No module named 'distutils.msvccompiler'"]),
+    pattern(Certain, Advice(DISTUTILS), &["No module named 'distutils"]),
+    pattern(Certain, Advice(PKG_RESOURCES), &["No module named 'pkg_resources'"]),
+    pattern(Certain, Advice(SETUPTOOLS_TEST), &["No module named 'setuptools.command.test'"]),
+    pattern(Certain, Advice(SETUPTOOLS_PRIVATE), &["module 'setuptools.dist' has no attribute", "module 'setuptools' has no attribute"]),
+    pattern(Certain, Advice(SETUPTOOLS_FEATURE), &["cannot import name 'Feature' from 'setuptools'"]),
+    pattern(Certain, Advice(OLD_SETUPTOOLS), &["module 'pkgutil' has no attribute 'ImpImporter'"]),
+    pattern(Certain, Advice(INVALID_VERSION), &["version.InvalidVersion: Invalid version: "]),
+    pattern(Certain, Advice(OLD_PACKAGING), &["unexpected keyword argument 'strip_trailing_zero'"]),
+    pattern(Certain, Advice(NO_WHEEL_COMMAND), &["invalid command 'bdist_wheel'"]),
+    pattern(Certain, Advice(CYTHON_3), &["AttributeError: cython_sources", "has no attribute 'cython_sources'"]),
+    pattern(Certain, Advice(GENERATED_C), OLD_GENERATED_C),
+    pattern(Certain, Advice(OLD_CODE), REMOVED_FROM_PYTHON),
+    pattern(Certain, Advice(REFUSES_PYTHON), &["Cannot install on Python version"]),
+    pattern(Certain, Advice(INCOMPLETE_PYTHON), ABSENT_FROM_PYTHON),
+    pattern(Certain, Advice(NUMPY_HEADERS), &["fatal error: numpy/", "fatal error: 'numpy/"]),
+    pattern(Certain, Advice(PYBIND11_HEADERS), &["fatal error: pybind11/", "fatal error: 'pybind11/"]),
 ];
 
 #[rustfmt::skip]

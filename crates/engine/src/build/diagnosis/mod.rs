@@ -1,35 +1,33 @@
-//! Well-known causes of failed builds, recognised in what a build said.
+//! Recognizes well-known causes of failed builds in their output.
 //!
 //! The output is read line by line. A line either *names something that is missing* (a program, a
 //! header, a library, a module; see [`missing_patterns`]), which is then looked up among [`system_packages`] and
-//! [`modules`], or it is one of the [`error_patterns`] that tell of a cause by themselves. The first line
-//! that is decisive explains the failure, because what follows it mostly follows from it; a line
-//! that a build may well have survived (a shell that did not find a program that was only tried)
-//! counts when no other line is decisive.
+//! [`modules`], or it matches one of the [`error_patterns`], which identify a cause by themselves. The first line with high
+//! confidence explains the failure, since the following lines are mostly its consequences. A line after which a build
+//! may have continued (a shell that did not find an optional program) counts if there is no other.
 //!
-//! This module never guesses: output without a known cause has no hint. It is pure, and never reads
-//! a file or asks the system what is installed.
+//! Output without a known cause has no hint. The module is pure: it reads no files, and does not query the system.
 
 mod error_patterns;
 mod missing_patterns;
 mod modules;
 mod system_packages;
 
+use Confidence::{Certain, Tentative};
 use Kind::{Dependency, Header, Library, Module, Package, Program};
 use Remedy::{Advice, Install, PythonHeaders};
-use Weight::{Decisive, Tentative};
-use error_patterns::SAYINGS;
-use missing_patterns::{PHRASES, Phrase};
+use error_patterns::ERROR_PATTERNS;
+use missing_patterns::{MISSING_PATTERNS, MissingPattern};
 use modules::{BUILD_MODULES, DISTRIBUTIONS};
 use system_packages::{LIBRARIES, Need, TOOLS};
 
-/// What to do about the failure that `output` tells of, if it is a well-known one.
+/// Returns a hint for the failure in `output`, if the cause is known.
 pub(crate) fn hint(output: &str) -> Option<String> {
     let output = plain(output);
     let mut tentative = None;
-    for line in telling_lines(after_last_fallback(&output)) {
+    for line in relevant_lines(after_last_fallback(&output)) {
         match diagnose(line) {
-            Some((Decisive, cause)) => return Some(explain(cause, &output)),
+            Some((Certain, cause)) => return Some(explain(cause, &output)),
             Some((Tentative, cause)) => _ = tentative.get_or_insert(cause),
             None => {}
         }
@@ -37,30 +35,30 @@ pub(crate) fn hint(output: &str) -> Option<String> {
     tentative.map(|cause| explain(cause, &output))
 }
 
-/// How much one line says about the failure.
+/// The confidence that a line shows the cause of the failure.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Weight {
-    /// A build does not get past this.
-    Decisive,
-    /// A build may have tried something that it can do without.
+enum Confidence {
+    /// A build cannot continue after it.
+    Certain,
+    /// A build may have tried something optional.
     Tentative,
 }
 
-/// What a line can name as missing.
+/// The kind of thing that a line names as missing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Program,
     Header,
-    /// By its pkg-config name.
+    /// A pkg-config name.
     Package,
-    /// By its name on the linker's command line.
+    /// A library as named on the linker's command line.
     Library,
-    /// By a name that a build system made up.
+    /// A name defined by a build system.
     Dependency,
     Module,
 }
 
-/// What helps.
+/// The content of a hint.
 #[derive(Clone, Copy, Debug)]
 enum Remedy {
     /// A [`Need`], by its name.
@@ -76,7 +74,7 @@ enum Cause<'a> {
     Missing(Kind, &'a str),
 }
 
-/// Announcements that a build goes on without what has just failed, which is then not the cause.
+/// Messages that a build continues without what has just failed, which is then not the cause.
 static FALLBACKS: &[&str] = &[
     "forcing --without-libyaml",
     "alling back to pure Python",
@@ -93,13 +91,13 @@ static PROBES: &[&str] = &[
     "check_libyaml.c",
 ];
 
-/// `output` with straight quotes, one kind of line end, and a line end at either side.
+/// Normalizes quotes and line ends, and adds a line end at both ends.
 fn plain(output: &str) -> String {
     let output = output.replace(['\u{2018}', '\u{2019}'], "'");
     format!("\n{}\n", output.replace('\r', "\n"))
 }
 
-/// What follows the last announcement that the build goes on without something.
+/// Returns the output after the last message that the build continues.
 fn after_last_fallback(output: &str) -> &str {
     let last = FALLBACKS
         .iter()
@@ -109,8 +107,8 @@ fn after_last_fallback(output: &str) -> &str {
     line_end.map_or(output, |line_end| &output[line_end..])
 }
 
-/// The lines that can tell of the cause, each with the line ends at either side of it.
-fn telling_lines(output: &str) -> impl Iterator<Item = &str> {
+/// Returns the lines that can show the cause, each with the line ends at both ends.
+fn relevant_lines(output: &str) -> impl Iterator<Item = &str> {
     let ends = output.match_indices('\n').map(|(position, _)| position);
     let mut file = "";
     ends.clone()
@@ -124,8 +122,7 @@ fn telling_lines(output: &str) -> impl Iterator<Item = &str> {
         })
 }
 
-/// Whether a line is about something that builds survive; `file` is the last one that a traceback
-/// named.
+/// Returns whether builds continue after the line. `file` is the last one that a traceback named.
 fn is_noise(line: &str, file: &str) -> bool {
     let status = line.starts_with("\n-- ");
     let probe = PROBES
@@ -136,41 +133,41 @@ fn is_noise(line: &str, file: &str) -> bool {
     status || probe || bytecode
 }
 
-/// The cause that one line tells of, if any.
-fn diagnose(line: &str) -> Option<(Weight, Cause<'_>)> {
+/// Returns the cause that one line shows.
+fn diagnose(line: &str) -> Option<(Confidence, Cause<'_>)> {
     missing(line, known)
-        .or_else(|| said(line))
+        .or_else(|| matched(line))
         .or_else(|| missing(line, unknown))
 }
 
-fn said(line: &str) -> Option<(Weight, Cause<'_>)> {
-    let saying = SAYINGS
+fn matched(line: &str) -> Option<(Confidence, Cause<'_>)> {
+    let pattern = ERROR_PATTERNS
         .iter()
-        .find(|saying| saying.needles.iter().any(|needle| line.contains(needle)))?;
-    Some((saying.weight, Cause::Known(saying.remedy)))
+        .find(|pattern| pattern.needles.iter().any(|needle| line.contains(needle)))?;
+    Some((pattern.confidence, Cause::Known(pattern.remedy)))
 }
 
-/// The first thing that the line names as missing and that `classify` takes.
+/// Returns the first thing that the line names as missing and `classify` accepts.
 fn missing<'a>(
     line: &'a str,
     classify: impl Fn(Kind, &'a str) -> Option<Cause<'a>>,
-) -> Option<(Weight, Cause<'a>)> {
-    PHRASES.iter().find_map(|phrase| {
-        let cause = classify(phrase.kind, captured(line, phrase)?)?;
-        Some((phrase.weight, cause))
+) -> Option<(Confidence, Cause<'a>)> {
+    MISSING_PATTERNS.iter().find_map(|pattern| {
+        let cause = classify(pattern.kind, captured(line, pattern)?)?;
+        Some((pattern.confidence, cause))
     })
 }
 
-/// The name that `line` has in the place where `phrase` expects one.
-fn captured<'a>(line: &'a str, phrase: &Phrase) -> Option<&'a str> {
-    let (_, rest) = line.split_once(phrase.before)?;
-    let text = match phrase.after {
+/// Returns the name in `line` at the position that `pattern` expects.
+fn captured<'a>(line: &'a str, pattern: &MissingPattern) -> Option<&'a str> {
+    let (_, rest) = line.split_once(pattern.before)?;
+    let text = match pattern.after {
         "" => rest,
         after => rest.split_once(after)?.0,
     };
     let text = text.trim();
     // A shell names itself and the number of the line before the program: `sh: 1: gcc: not found`.
-    let name = match phrase.kind {
+    let name = match pattern.kind {
         Program => text.split_whitespace().next_back()?,
         _ => text,
     };
@@ -188,7 +185,7 @@ fn known(kind: Kind, name: &str) -> Option<Cause<'_>> {
         .map(Cause::Need)
 }
 
-/// Whether `sign` (see [`Need`]) is what a missing `name` looks like.
+/// Returns whether `sign` (see [`Need`]) matches a missing `name`.
 fn is_sign(sign: &str, kind: Kind, name: &str) -> bool {
     match kind {
         Program => program_name(name)
@@ -203,13 +200,12 @@ fn is_sign(sign: &str, kind: Kind, name: &str) -> bool {
     }
 }
 
-/// Whether `prefix` is nothing, or what the name of a cross compiler starts with.
+/// Returns whether `prefix` is empty or that of a cross compiler.
 fn is_platform(prefix: &str) -> bool {
     prefix.is_empty() || (prefix.contains("-linux-") && prefix.ends_with('-'))
 }
 
-/// A program without its directory and the version at its end: `gcc` for `/usr/bin/gcc-12`, and
-/// `aclocal` for `aclocal-1.16`.
+/// Removes the directory and the version from a program: `gcc` for `/usr/bin/gcc-12`, and `aclocal` for `aclocal-1.16`.
 fn program_name(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or(path);
     match name.rsplit_once('-') {
@@ -224,7 +220,7 @@ fn program_name(path: &str) -> &str {
     }
 }
 
-/// Takes names that are in no table, where something can be said about them nevertheless.
+/// Accepts names that are in no table, but for which there is a general hint.
 fn unknown(kind: Kind, name: &str) -> Option<Cause<'_>> {
     let is_taken = match kind {
         Program | Dependency => false,
@@ -235,7 +231,7 @@ fn unknown(kind: Kind, name: &str) -> Option<Cause<'_>> {
     is_taken.then_some(Cause::Missing(kind, name))
 }
 
-/// Whether `name` can be a header of another package than the one that is built.
+/// Returns whether `name` can be a header of another package than the built one.
 fn is_header(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let is_header = match file.rsplit_once('.') {
@@ -245,8 +241,8 @@ fn is_header(name: &str) -> bool {
     is_header && !name.starts_with(['.', '/'])
 }
 
-/// Whether a distribution can bring the module. Where a package has the one but not the other of its
-/// modules, as with `setuptools.extern`, the version is wrong.
+/// Returns whether a distribution can provide the module. A missing submodule, such as `setuptools.extern`, means a wrong
+/// version.
 fn is_module(name: &str) -> bool {
     let is_identifier = name
         .chars()
@@ -290,8 +286,7 @@ fn install_command(debian: &str, fedora: &str) -> String {
     )
 }
 
-/// Names the packages for the version of Python that the compiler was asked to use, if `output`
-/// shows it.
+/// Names the packages for the version of Python in `output`, if any.
 fn install_python_headers(output: &str) -> String {
     let minor = output.split("include/python3.").skip(1).find_map(|rest| {
         let end = rest.find(|letter: char| !letter.is_ascii_digit())?;
@@ -317,7 +312,7 @@ fn provide_module(module: &str) -> String {
     )
 }
 
-/// Names the searches that find the package that has what is missing.
+/// Names the commands that search for the package with the missing file.
 fn look_for(kind: Kind, name: &str) -> String {
     let (what, debian, fedora) = match kind {
         Library => (

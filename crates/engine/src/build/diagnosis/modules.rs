@@ -1,6 +1,4 @@
-//! Modules that builds import, and the distributions that bring them.
-//!
-//! Only tables; never says whether one is installed.
+//! Modules that builds import, and the distributions that provide them.
 
 /// Distributions whose modules have other names, by module.
 #[rustfmt::skip]

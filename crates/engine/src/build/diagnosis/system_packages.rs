@@ -1,16 +1,14 @@
-//! What the system's packages have, and by which signs its absence is known.
-//!
-//! Never asks the system what is installed.
+//! Packages of Linux distributions, and the names by which their contents are reported missing.
 
-/// Something to be had from the system's packages.
+/// Something that system packages provide.
 #[derive(Debug)]
 pub(super) struct Need {
     pub(super) name: &'static str,
     /// Package names, separated by spaces.
     pub(super) debian: &'static str,
     pub(super) fedora: &'static str,
-    /// What is missing when this is, as people write it: `program`, `header.h`, `directory/` of
-    /// headers, `package.pc` (as pkg-config and others call it), `-llibrary`.
+    /// The names that are reported missing: `program`, `header.h`, `directory/` of headers, `package.pc` (as in pkg-config),
+    /// `-llibrary`.
     pub(super) signs: &'static str,
 }
 

@@ -1,6 +1,6 @@
-"""Tells what uv wants to know of a Python that uv's own script does not run on: Python 2.7, and 3 before 3.6.
+"""Prints the description of a Python that cannot run uv's own script: Python 2.7, and 3 before 3.6.
 
-Tells nothing of any other.
+Prints nothing on other Pythons.
 """
 from __future__ import print_function
 

@@ -1,8 +1,7 @@
-//! Pythons that uv cannot drive: 2.7, and 3 before 3.6.
+//! Pythons that uv does not support: 2.7, and 3 before 3.6.
 //!
-//! uv asks a Python about itself with a script that such a Python does not run, and builds in virtual environments that
-//! it does not know. Responsible for telling uv the same in another way, and for environments that need no
-//! support from the Python. Everything else is as for any other Python. Never decides which Python is meant.
+//! Such a Python can neither run uv's query script nor create a virtual environment. So a script of ours collects the same
+//! information, and builds run in a directory that is the only one on the module path.
 
 use std::ffi::OsString;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -18,28 +17,28 @@ use wheelhouse_types::{Kind, Result};
 const DESCRIBE: &str = include_str!("describe.py");
 const ISOLATE: &str = include_str!("sitecustomize.py");
 
-/// The first version that uv drives.
-const DRIVEN: (u8, u8) = (3, 6);
+/// The first version that uv supports.
+const SUPPORTED: (u8, u8) = (3, 6);
 
-/// What such a Python says of itself.
+/// The description of such a Python.
 #[derive(Deserialize)]
 struct Description {
-    /// What uv's own script would print.
+    /// The output that uv's own script would have.
     interpreter: serde_json::Value,
-    /// Whether it has four bytes for each character (PEP 261).
+    /// Set for a Python with four bytes per character (PEP 261).
     wide_unicode: bool,
 }
 
-/// Whether uv cannot drive `interpreter`.
+/// Returns whether uv does not support `interpreter`.
 pub(crate) fn is_old(interpreter: &Interpreter) -> bool {
-    interpreter.python_tuple() < DRIVEN
+    interpreter.python_tuple() < SUPPORTED
 }
 
-/// Asks the Python at `executable` about itself, and whether it has wide Unicode; `None` if it is no Python or uv
-/// can drive it.
+/// Queries the Python at `executable`, including whether it has wide Unicode. Returns `None` if it is not a Python, or uv
+/// supports it.
 ///
 /// # Errors
-/// When the cache cannot be written, or uv does not understand what the Python says.
+/// `Fetch` if the cache cannot be written, or uv rejects the description.
 pub(crate) fn query(executable: &Path, cache: &Cache) -> Result<Option<(Interpreter, bool)>> {
     let Some(description) = describe(executable) else {
         return Ok(None);
@@ -53,16 +52,16 @@ pub(crate) fn query(executable: &Path, cache: &Cache) -> Result<Option<(Interpre
 }
 
 fn describe(executable: &Path) -> Option<Description> {
-    let told = Command::new(executable)
+    let output = Command::new(executable)
         .args(["-E", "-B", "-c", DESCRIBE])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()
         .ok()?;
-    serde_json::from_slice(&told.stdout).ok()
+    serde_json::from_slice(&output.stdout).ok()
 }
 
-/// Writes a program that prints `text` whatever it is asked.
+/// Writes a program that prints `text` for any arguments.
 fn write_proxy(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut file = std::fs::OpenOptions::new()
@@ -70,12 +69,12 @@ fn write_proxy(path: &Path, text: &str) -> std::io::Result<()> {
         .create_new(true)
         .mode(0o700)
         .open(path)?;
-    // In JSON an apostrophe may be written so, and needs no care in the shell then.
+    // An escaped apostrophe needs no quoting in the shell.
     let quoted = text.replace('\'', "\\u0027");
     write!(file, "#!/bin/sh\nprintf '%s\\n' '{quoted}'\n")
 }
 
-/// Makes an empty environment at `root`, in the place of one that is there.
+/// Creates an empty environment at `root`, and removes an existing one.
 pub(crate) fn create_environment(
     interpreter: &Interpreter,
     root: &Path,
@@ -91,12 +90,12 @@ pub(crate) fn create_environment(
     Ok(environment)
 }
 
-/// The directory that the Python looks into before its own.
+/// Returns the directory that the Python searches first.
 fn isolation(root: &Path) -> PathBuf {
     root.join("isolation")
 }
 
-/// What lets the Python use the environment at `root`, and nothing else that is installed.
+/// Returns the variables with which the Python uses the environment at `root` only.
 pub(crate) fn variables(environment: &PythonEnvironment, root: &Path) -> Vec<(OsString, OsString)> {
     let packages = environment.interpreter().layout().scheme.purelib;
     vec![

@@ -1,4 +1,4 @@
-"""Lets a Python without virtual environments see the packages of one directory in the place of its own."""
+"""Makes a Python without virtual environments use the packages of one directory instead of its own."""
 import os
 import site
 import sys

@@ -61,8 +61,8 @@ fn hints_are_one_paragraph() {
 
 #[test]
 fn sayings_name_needs_that_exist() {
-    for saying in SAYINGS {
-        if let Install(name) = saying.remedy {
+    for pattern in ERROR_PATTERNS {
+        if let Install(name) = pattern.remedy {
             assert!(
                 TOOLS.iter().chain(LIBRARIES).any(|need| need.name == name),
                 "{name}"
@@ -85,9 +85,9 @@ fn every_sign_belongs_to_one_need() {
 
 #[test]
 fn no_saying_is_hidden_by_one_before() {
-    for (position, saying) in SAYINGS.iter().enumerate() {
-        for needle in saying.needles {
-            let first = SAYINGS
+    for (position, pattern) in ERROR_PATTERNS.iter().enumerate() {
+        for needle in pattern.needles {
+            let first = ERROR_PATTERNS
                 .iter()
                 .position(|other| other.needles.iter().any(|part| needle.contains(part)));
             assert_eq!(first, Some(position), "{needle}");
