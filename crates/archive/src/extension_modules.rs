@@ -1,14 +1,14 @@
-//! Whether building a source tree compiles something, as far as its files tell.
+//! Detection of extension modules: guesses from the files of a source tree whether its build compiles anything.
 //!
-//! Runs nothing, so it cannot know: where it is wrong, a tree is built to see, or an sdist is kept that would have built
-//! into a wheel for all platforms.
+//! Does not run the build, so the guess can be wrong. The tree is then built needlessly, or an sdist is kept that would have
+//! been built into a wheel for all platforms.
 
 use std::path::Path;
 
 use walkdir::WalkDir;
 use wheelhouse_types::toml_reader;
 
-/// Build requirements and back ends without which nothing is compiled, in the normalized form of names.
+/// Build backends and build requirements that serve only to compile, as normalized names.
 const COMPILING: [&str; 8] = [
     "maturin",
     "setuptools-rust",
@@ -20,7 +20,7 @@ const COMPILING: [&str; 8] = [
     "pyqt-builder",
 ];
 
-/// What scripts of setuptools, distutils and Poetry name extension modules with.
+/// The words by which scripts of setuptools, distutils and Poetry declare extension modules.
 const EXTENSIONS: [&str; 5] = [
     "ext_modules",
     "ext-modules",
@@ -29,7 +29,7 @@ const EXTENSIONS: [&str; 5] = [
     "cythonize(",
 ];
 
-/// The files that may have such words: `setup.py`, what it usually imports, and what stands beside it.
+/// The files that may contain these words: `setup.py`, modules that it usually imports, and configuration files.
 const SCRIPTS: [&str; 5] = [
     "setup.py",
     "setup.cfg",
@@ -38,39 +38,39 @@ const SCRIPTS: [&str; 5] = [
     "build_ext.py",
 ];
 
-/// How the names of files end that extension modules are compiled from.
+/// The extensions of source files of extension modules.
 const SOURCES: [&str; 12] = [
     "c", "cc", "cpp", "cu", "cxx", "f", "f90", "m", "mm", "pyx", "rs", "zig",
 ];
 
-/// How much of a script is read, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// The largest size of a script that is read, in bytes.
+const MAX_SCRIPT_SIZE: u64 = 1 << 20;
 
-/// Returns whether building the tree at `root` compiles something: its back end is there for that, or it has sources of
-/// extension modules and a script that names them.
+/// Returns whether the build of the tree at `root` probably compiles extension modules: its build backend serves that
+/// purpose, or it has source files of extension modules and a script that declares them.
 #[must_use]
 pub fn has_extension_modules(root: &Path) -> bool {
     let required = required(root);
     if required.iter().any(|name| COMPILING.contains(&&**name)) {
         return true;
     }
-    let names_extensions = if required.iter().any(|name| name == "meson-python") {
-        text(&root.join("meson.build")).contains("extension_module") || has_nested(root)
+    let declares_extensions = if required.iter().any(|name| name == "meson-python") {
+        text(&root.join("meson.build")).contains("extension_module") || has_nested_declaration(root)
     } else {
         let mut scripts = SCRIPTS.iter().map(|name| text(&root.join(name)));
         scripts.any(|text| EXTENSIONS.iter().any(|word| text.contains(word)))
     };
-    names_extensions && files(root).any(|path| is_source(&path))
+    declares_extensions && files(root).any(|path| is_source(&path))
 }
 
-/// Returns whether a `meson.build` below `root` makes an extension module.
-fn has_nested(root: &Path) -> bool {
+/// Returns whether a `meson.build` below `root` declares an extension module.
+fn has_nested_declaration(root: &Path) -> bool {
     files(root)
         .filter(|path| path.ends_with("meson.build"))
         .any(|path| text(&path).contains("extension_module"))
 }
 
-/// The names that `[build-system]` of the tree requires.
+/// Returns the names of the build requirements of the tree.
 fn required(root: &Path) -> Vec<String> {
     let table = toml_reader::parse(&text(&root.join("pyproject.toml"))).unwrap_or_default();
     let requires = table
@@ -84,7 +84,7 @@ fn required(root: &Path) -> Vec<String> {
     lines.map(name_of).collect()
 }
 
-/// The normalized name at the beginning of a requirement.
+/// Returns the normalized name in a requirement.
 fn name_of(requirement: &str) -> String {
     let end = |letter: char| !letter.is_ascii_alphanumeric() && !"._-".contains(letter);
     let name = requirement.trim().split(end).next().unwrap_or_default();
@@ -104,10 +104,10 @@ fn is_source(path: &Path) -> bool {
     })
 }
 
-/// The text of a file, or nothing if there is none, or one that is too large.
+/// Returns the text of a file, or an empty string if the file is missing or too large.
 fn text(path: &Path) -> String {
     match fs_err::metadata(path) {
-        Ok(metadata) if metadata.is_file() && metadata.len() <= LARGEST => {
+        Ok(metadata) if metadata.is_file() && metadata.len() <= MAX_SCRIPT_SIZE => {
             fs_err::read_to_string(path).unwrap_or_default()
         }
         _ => String::new(),

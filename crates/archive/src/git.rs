@@ -1,9 +1,8 @@
-//! Git's directory beside a source tree: what of it decides a version, and a copy of it.
+//! The Git directory of a source tree: digests the state that determines a version, and copies the directory.
 //!
-//! Tools such as setuptools-scm take the version from the commit, the tags and whether the tree
-//! differs from them, and the list of files from the index. Objects cannot change under a name, so
-//! they are not digested, and the copy borrows them (`objects/info/alternates`). Never runs `git`,
-//! and never writes to the original.
+//! Tools such as setuptools-scm derive the version from the commit, the tags and changes in the tree, and the list of files
+//! from the index. Objects are immutable, so they are not digested, and the copy refers to them (`objects/info/alternates`).
+//! Does not run `git`, and does not write to the original.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -14,7 +13,7 @@ use fs_err as fs;
 use wheelhouse_types::error::Context;
 use wheelhouse_types::{Kind, Result, Sha256};
 
-/// What in a Git directory says nothing of the state of the tree, or lives elsewhere.
+/// The entries of a Git directory that do not belong to the state of the tree.
 const IGNORED: [&str; 15] = [
     "objects",
     "logs",
@@ -33,31 +32,31 @@ const IGNORED: [&str; 15] = [
     "fsmonitor--daemon.ipc",
 ];
 
-/// Where Git keeps what belongs to one working tree.
+/// The Git directories of a working tree.
 struct Directories {
-    /// `HEAD` and the index.
+    /// The directory of the working tree, with `HEAD` and the index.
     own: PathBuf,
-    /// References, configuration and objects: the same unless the tree is a linked one.
+    /// The directory of the repository, with references, configuration and objects. It differs in linked working trees.
     common: PathBuf,
 }
 
-/// Whether `path` is what [`state`] and [`copy`] deal with in the tree `root`.
-pub(super) fn owns(root: &Path, path: &Path) -> bool {
+/// Returns whether `path` is the Git directory of the tree `root`, which [`state`] and [`copy`] handle.
+pub(crate) fn owns(root: &Path, path: &Path) -> bool {
     path == root.join(".git") && directories(root).is_some()
 }
 
-/// Whether `path` is the root of a working tree.
-pub(super) fn is_repository(path: &Path) -> bool {
+/// Returns whether `path` is the root of a working tree.
+pub(crate) fn is_repository(path: &Path) -> bool {
     directories(path).is_some()
 }
 
-/// Lists what decides the version of the tree `root`: names with digests, sorted.
-pub(super) fn state(root: &Path) -> Result<Vec<(PathBuf, Sha256)>> {
+/// Lists the files of the Git directory that can determine the version of the tree `root`: sorted names with digests.
+pub(crate) fn state(root: &Path) -> Result<Vec<(PathBuf, Sha256)>> {
     let Some(directories) = directories(root) else {
         return Ok(Vec::new());
     };
     let mut state = Vec::new();
-    for (place, directory) in directories.places() {
+    for (prefix, directory) in directories.named() {
         for path in files(directory)? {
             let bytes = fs::read(&path).context(Kind::Input, || unreadable(root))?;
             let name = path.strip_prefix(directory).unwrap_or(&path);
@@ -65,32 +64,32 @@ pub(super) fn state(root: &Path) -> Result<Vec<(PathBuf, Sha256)>> {
                 Some(file) if file == "index" => index_content(&bytes).unwrap_or(bytes),
                 _ => bytes,
             };
-            state.push((Path::new(place).join(name), Sha256::of(&bytes)));
+            state.push((Path::new(prefix).join(name), Sha256::of(&bytes)));
         }
     }
     Ok(state)
 }
 
-/// Makes `into/.git` for a copy of the tree `root`: a repository of its own with the same state.
-pub(super) fn copy(root: &Path, into: &Path) -> Result<()> {
+/// Creates `into/.git` for a copy of the tree `root`: a separate repository with the same state.
+pub(crate) fn copy(root: &Path, into: &Path) -> Result<()> {
     let Some(directories) = directories(root) else {
         return Ok(());
     };
     let failed = || format!("failed to copy the Git directory of {}", root.display());
     let target = into.join(".git");
-    // The own directory comes last: its `HEAD` is the one that counts.
-    for (_, directory) in directories.places() {
+    // The directory of the working tree comes last, because its `HEAD` counts.
+    for (_, directory) in directories.named() {
         for path in files(directory)? {
             let name = path.strip_prefix(directory).unwrap_or(&path);
             copy_file(&path, &target.join(name)).context(Kind::Build, failed)?;
         }
     }
-    borrow_objects(&directories.common, &target).context(Kind::Build, failed)
+    refer_to_objects(&directories.common, &target).context(Kind::Build, failed)
 }
 
-/// Makes `into/.git` for a place in which the working tree `root` is not as a whole: a repository with the same
-/// state, for which Git looks at the files of the original.
-pub(super) fn copy_above(root: &Path, into: &Path) -> Result<()> {
+/// Creates `into/.git` for a directory that has only parts of the working tree `root`: a repository with the same state, whose
+/// working tree is the original.
+pub(crate) fn copy_above(root: &Path, into: &Path) -> Result<()> {
     copy(root, into)?;
     let quoted = root
         .to_string_lossy()
@@ -108,7 +107,8 @@ pub(super) fn copy_above(root: &Path, into: &Path) -> Result<()> {
 }
 
 impl Directories {
-    fn places(&self) -> Vec<(&'static str, &Path)> {
+    /// Returns the directories with distinct names for the state.
+    fn named(&self) -> Vec<(&'static str, &Path)> {
         if self.own == self.common {
             return vec![(".git", &self.own)];
         }
@@ -116,6 +116,7 @@ impl Directories {
     }
 }
 
+/// Finds the Git directories of the tree `root`.
 fn directories(root: &Path) -> Option<Directories> {
     let git = root.join(".git");
     let own = if git.is_dir() {
@@ -128,11 +129,11 @@ fn directories(root: &Path) -> Option<Directories> {
         Ok(text) => own.join(text.trim()),
         Err(_) => own.clone(),
     };
-    let usable = own.join("HEAD").is_file() && common.join("objects").is_dir();
-    usable.then_some(Directories { own, common })
+    let is_valid = own.join("HEAD").is_file() && common.join("objects").is_dir();
+    is_valid.then_some(Directories { own, common })
 }
 
-/// Lists the files of a Git directory that matter, sorted.
+/// Lists the files of a Git directory that belong to the state of the tree, sorted.
 fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let walk = walkdir::WalkDir::new(directory)
@@ -148,8 +149,7 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Whether `path` lies directly in a Git directory (that of the tree or of a submodule) and is of
-/// no concern there.
+/// Returns whether `path` is an ignored entry of a Git directory, including those of submodules.
 fn is_ignored(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let directory = path.parent().unwrap_or(path);
@@ -165,12 +165,12 @@ fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
         return fs::write(to, without_worktree(&fs::read(from)?));
     }
     fs::copy(from, to)?;
-    // Git looks again at files that are as young as the index.
+    // Git reads files again whose times are not older than that of the index.
     let modified = FileTime::from_last_modification_time(&fs::metadata(from)?);
     filetime::set_file_mtime(to, modified)
 }
 
-/// Drops `core.worktree`, which would lead from the copy of a submodule back to the original.
+/// Removes `core.worktree`, which would lead from the copy of a submodule to the original.
 fn without_worktree(config: &[u8]) -> Vec<u8> {
     let is_worktree = |line: &&[u8]| {
         let line = line.trim_ascii_start();
@@ -186,20 +186,21 @@ fn without_worktree(config: &[u8]) -> Vec<u8> {
         .concat()
 }
 
-fn borrow_objects(common: &Path, target: &Path) -> std::io::Result<()> {
+/// Creates an object database in the Git directory `target` that refers to the objects of `common`.
+fn refer_to_objects(common: &Path, target: &Path) -> std::io::Result<()> {
     let objects = fs::canonicalize(common.join("objects"))?;
     let info = target.join("objects/info");
     fs::create_dir_all(&info)?;
     fs::create_dir_all(target.join("objects/pack"))?;
-    // Git knows a repository by it, empty or not.
+    // Git requires this directory in a repository, even if it is empty.
     fs::create_dir_all(target.join("refs"))?;
     let mut line = objects.into_os_string().into_encoded_bytes();
     line.push(b'\n');
     fs::write(info.join("alternates"), line)
 }
 
-/// Reduces an index to what does not depend on when files were last looked at: modes, objects,
-/// flags and names. `None` for an index in a form that this does not know.
+/// Reduces an index to modes, objects, flags and names, which do not depend on the times of files. Returns `None` for an
+/// unknown format.
 fn index_content(bytes: &[u8]) -> Option<Vec<u8>> {
     let entries = index_entries(bytes)?;
     let mut content = Vec::new();
@@ -210,9 +211,9 @@ fn index_content(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// Lists the files that Git tracks in the tree `root`: none where there is no repository, `None` for an index in a form
-/// that this does not know.
-pub(super) fn tracked(root: &Path) -> Option<BTreeSet<PathBuf>> {
+/// Lists the files that Git tracks in the tree `root`, or none without a repository. Returns `None` for an index in an unknown
+/// format.
+pub(crate) fn tracked(root: &Path) -> Option<BTreeSet<PathBuf>> {
     let Some(directories) = directories(root) else {
         return Some(BTreeSet::new());
     };
@@ -225,14 +226,14 @@ pub(super) fn tracked(root: &Path) -> Option<BTreeSet<PathBuf>> {
     Some(names.collect())
 }
 
-/// Where an entry of an index begins, and its name begins and ends (offsets).
+/// The offsets of an entry of an index and its name.
 struct IndexEntry {
     start: usize,
     name: usize,
     end: usize,
 }
 
-/// Finds the entries of an index. Implements versions 2 and 3 of gitformat-index(5) with SHA-1.
+/// Finds the entries of an index in versions 2 and 3 of gitformat-index(5) with SHA-1.
 fn index_entries(bytes: &[u8]) -> Option<Vec<IndexEntry>> {
     let version = number(bytes, 4)?;
     if !bytes.starts_with(b"DIRC") || !(2..=3).contains(&version) {
@@ -245,7 +246,7 @@ fn index_entries(bytes: &[u8]) -> Option<Vec<IndexEntry>> {
         let extended = if flags & 0x4000 == 0 { 0 } else { 2 };
         let name = start + 62 + extended;
         let length = bytes.get(name..)?.iter().position(|byte| *byte == 0)?;
-        // With SHA-256 the flags stand elsewhere, and this does not hold.
+        // With SHA-256, the flags have another offset, and this check fails.
         if length == 0 || usize::from(flags & 0xfff) != length.min(0xfff) {
             return None;
         }
@@ -256,7 +257,7 @@ fn index_entries(bytes: &[u8]) -> Option<Vec<IndexEntry>> {
     (!has_shared_part(bytes, start)).then_some(entries)
 }
 
-/// Whether the index refers to another one (`link`), or its extensions cannot be followed.
+/// Returns whether the index refers to another one (`link`), or has extensions that cannot be parsed.
 fn has_shared_part(bytes: &[u8], mut start: usize) -> bool {
     const CHECKSUM: usize = 20;
     while start + CHECKSUM < bytes.len() {
@@ -269,6 +270,7 @@ fn has_shared_part(bytes: &[u8], mut start: usize) -> bool {
     start + CHECKSUM != bytes.len()
 }
 
+/// Reads a big-endian number.
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..at + 4)?;
     Some(u32::from_be_bytes(bytes.try_into().ok()?))

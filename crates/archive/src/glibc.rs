@@ -1,4 +1,4 @@
-//! The glibc that the binaries of a wheel need: the newest version of it that they name a symbol of.
+//! The glibc version that the binaries of a wheel need: the newest version of the symbols that they import.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -8,41 +8,42 @@ use goblin::elf::Elf;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-use super::limits::Limits;
-use super::zip_reader;
+use crate::limits::Limits;
+use crate::zip_reader;
 
 const MAGIC: &[u8] = b"\x7fELF";
 
-/// Returns the newest version of glibc that a binary of the wheel at `path` needs; `None` if there is none.
+/// Returns the newest version of glibc that a binary of the wheel at `path` needs, or `None` if none needs glibc.
 ///
 /// # Errors
-/// When the archive cannot be read, or inflates beyond `limits`.
+/// [`Kind::Fetch`] if the archive cannot be read or inflates beyond `limits`.
 pub fn needed_glibc(path: &Path, limits: &Limits) -> Result<Option<(u16, u16)>> {
     let failed = || format!("failed to read {}", path.display());
     let file = File::open(path).context(Kind::Fetch, failed)?;
-    let mut left = limits.byte_limit(file.metadata().context(Kind::Fetch, failed)?.len());
+    let mut remaining = limits.byte_limit(file.metadata().context(Kind::Fetch, failed)?.len());
     let mut archive = zip_reader::open(BufReader::new(file))?;
     let mut needed = None;
     for entry in zip_reader::entries(&archive)? {
         if entry.directory || !may_be_binary(&entry.path) {
             continue;
         }
-        let bytes = zip_reader::read(&mut archive, &entry, left)?;
-        left -= bytes.len() as u64;
+        let bytes = zip_reader::read(&mut archive, &entry, remaining)?;
+        remaining -= bytes.len() as u64;
         if bytes.starts_with(MAGIC) {
-            needed = needed.max(of_binary(&bytes));
+            needed = needed.max(needed_by_binary(&bytes));
         }
     }
     Ok(needed)
 }
 
-/// Whether a file can be a library or a program, by its name.
+/// Returns whether the file may be a library or a program, by its name.
 fn may_be_binary(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.contains(".so") || !name.contains('.') || path.contains(".data/scripts/")
 }
 
-fn of_binary(bytes: &[u8]) -> Option<(u16, u16)> {
+/// Returns the newest version of glibc that an ELF binary needs.
+fn needed_by_binary(bytes: &[u8]) -> Option<(u16, u16)> {
     let elf = Elf::parse(bytes).ok()?;
     let needs = elf.verneed.as_ref()?;
     let names = needs.iter().flat_map(|need| {
@@ -54,7 +55,7 @@ fn of_binary(bytes: &[u8]) -> Option<(u16, u16)> {
     versions.max()
 }
 
-/// Reads `GLIBC_2.34`; the third number of old versions counts for nothing.
+/// Parses `GLIBC_2.34`. Ignores the third number of old versions.
 fn version(name: &str) -> Option<(u16, u16)> {
     let mut parts = name.strip_prefix("GLIBC_")?.split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -76,12 +77,12 @@ mod tests {
     #[test]
     fn detects_glibc_of_this_program() {
         let bytes = fs_err::read(std::env::current_exe().unwrap()).unwrap();
-        let needed = of_binary(&bytes).unwrap();
+        let needed = needed_by_binary(&bytes).unwrap();
         assert!(((2, 2)..(2, 99)).contains(&needed), "{needed:?}");
     }
 
     #[test]
     fn truncated_binary_requires_nothing() {
-        assert_eq!(of_binary(b"\x7fELF\x02\x01\x01"), None);
+        assert_eq!(needed_by_binary(b"\x7fELF\x02\x01\x01"), None);
     }
 }

@@ -1,5 +1,4 @@
-//! Digests of files that were read before, so that a large tree is not read again while nothing in it
-//! changes.
+//! Known digests of files, so that an unchanged file of a large tree is not read again.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -9,33 +8,34 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use wheelhouse_types::Sha256;
 
-/// How long ago a file must have been written before its times are trusted to tell of the next
-/// change. Filesystems count in steps of up to two seconds.
-const SETTLED: Duration = Duration::from_secs(2);
+/// The age from which the times of a file are certain to change with the next write. Filesystems store times in steps of up
+/// to two seconds.
+const MIN_AGE: Duration = Duration::from_secs(2);
 
-/// The digests of files, by their paths, each with the state that the file had.
+/// The digests of files by path, each with the state of the file when it was read.
 #[derive(Debug, Default)]
 pub struct KnownFiles {
-    /// Of earlier runs.
+    /// The files of earlier runs.
     earlier: Files,
-    /// Of the files that were looked at in this run.
+    /// The files of this run.
     now: Files,
 }
 
 type Files = BTreeMap<String, (FileStamp, Sha256)>;
 
-/// The state of a file, which writing to it changes.
+/// The state of a file, which a write changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct FileStamp {
     size: u64,
-    /// In nanoseconds since the Unix epoch, as is `changed`.
+    /// The modification time in nanoseconds since the Unix epoch.
     modified: u128,
+    /// The change time in nanoseconds since the Unix epoch.
     changed: u128,
     inode: u64,
 }
 
 impl KnownFiles {
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote; anything else is as if nothing were known.
+    /// Parses the output of [`to_bytes`](Self::to_bytes). Returns no files if `bytes` cannot be parsed.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self {
@@ -44,18 +44,18 @@ impl KnownFiles {
         }
     }
 
-    /// Writes the digests of the files that were looked at, as JSON; `None` if they are those of before.
+    /// Returns the files of this run as JSON, or `None` if they equal those of earlier runs.
     #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let is_new = self.now != self.earlier;
         is_new.then(|| serde_json::to_vec(&self.now).unwrap_or_default())
     }
 
-    /// Returns the digest of the file at `path` if its state is the one that was remembered.
-    pub(super) fn digest(&mut self, path: &Path, metadata: &Metadata) -> Option<Sha256> {
+    /// Returns the digest of the file at `path` if its state is unchanged.
+    pub(crate) fn digest(&mut self, path: &Path, metadata: &Metadata) -> Option<Sha256> {
         let path = path.to_str()?;
         let (stamp, digest) = self.now.get(path).or_else(|| self.earlier.get(path))?;
-        if FileStamp::of(metadata).as_ref() != Some(stamp) {
+        if FileStamp::new(metadata).as_ref() != Some(stamp) {
             return None;
         }
         let (stamp, digest) = (*stamp, *digest);
@@ -63,13 +63,13 @@ impl KnownFiles {
         Some(digest)
     }
 
-    /// Remembers the digest of the file at `path`, whose state was read before its bytes.
-    pub(super) fn remember(&mut self, path: &Path, metadata: &Metadata, digest: Sha256) {
-        let (Some(path), Some(stamp)) = (path.to_str(), FileStamp::of(metadata)) else {
+    /// Remembers the digest of the file at `path`, whose `metadata` was read before its content.
+    pub(crate) fn remember(&mut self, path: &Path, metadata: &Metadata, digest: Sha256) {
+        let (Some(path), Some(stamp)) = (path.to_str(), FileStamp::new(metadata)) else {
             return;
         };
-        let settled = SystemTime::now() - SETTLED;
-        if stamp.modified.max(stamp.changed) < nanoseconds(settled) {
+        let newest = SystemTime::now() - MIN_AGE;
+        if stamp.modified.max(stamp.changed) < nanoseconds(newest) {
             self.now.insert(path.to_owned(), (stamp, digest));
         }
     }
@@ -77,7 +77,7 @@ impl KnownFiles {
 
 impl FileStamp {
     #[cfg(unix)]
-    fn of(metadata: &Metadata) -> Option<Self> {
+    fn new(metadata: &Metadata) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let seconds = u64::try_from(metadata.ctime()).ok()?;
         let since = Duration::new(seconds, u32::try_from(metadata.ctime_nsec()).ok()?);
@@ -90,7 +90,7 @@ impl FileStamp {
     }
 
     #[cfg(not(unix))]
-    fn of(_metadata: &Metadata) -> Option<Self> {
+    fn new(_metadata: &Metadata) -> Option<Self> {
         None
     }
 }
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(known.digest(&path, &metadata), None, "it was just written");
         assert_eq!(known.to_bytes(), None);
 
-        let stamp = FileStamp::of(&metadata).unwrap();
+        let stamp = FileStamp::new(&metadata).unwrap();
         let name = path.to_str().unwrap().to_owned();
         known.now.insert(name, (stamp, digest));
         let bytes = known.to_bytes().unwrap();

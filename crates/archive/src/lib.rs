@@ -1,16 +1,17 @@
-//! Archives as others made them: looks into wheels, unpacks source distributions, and reads local
-//! source trees, trusting nothing of what they say.
+//! Archives and source trees from untrusted sources: inspects wheels, unpacks source distributions, and reads local source
+//! trees.
 //!
-//! 1. [`wheel::inspect`] decides from the directory of a wheel whether it is what its name says.
+//! 1. [`inspect`] verifies from the directory of a wheel that it is what its file name says.
 //! 2. [`verify_contents`] compares every byte of a wheel with its `RECORD`.
-//! 3. [`sdist::unpack`] makes a source tree of a source distribution, inside one directory.
-//! 4. [`examine`] reads an archive within bounds before others unpack it.
-//! 5. [`has_extension_modules`] tells from a source tree whether building it compiles something.
-//! 6. [`source_tree::digest`] and [`source_tree::copy`] name and copy a local source tree; [`surroundings`] shows the copy what
-//!    lies beside the tree.
+//! 3. [`unpack`] unpacks a source distribution into one directory.
+//! 4. [`examine`] reads an archive within limits before another program unpacks it.
+//! 5. [`has_extension_modules`] guesses from a source tree whether its build compiles anything.
+//! 6. [`source_tree::digest`] and [`source_tree::copy`] digest and copy a local source tree; [`surroundings`] shows the copy the
+//!    files beside the tree.
 //!
-//! This module never builds, installs, fetches or runs anything, and never writes outside the
-//! directory that it was given.
+//! The crate does not build, install or fetch anything, and does not write outside the directories that callers pass.
+
+#![warn(missing_docs)]
 
 mod examine;
 mod extension_modules;
@@ -18,17 +19,17 @@ mod git;
 mod glibc;
 mod ignore;
 pub mod known_files;
-pub mod limits;
+mod limits;
 pub mod metadata;
 mod record;
 mod record_check;
 pub mod safe_path;
-pub mod sdist;
+mod sdist;
 pub mod source_tree;
 pub mod surroundings;
 pub mod tarball;
 mod unpack_dir;
-pub mod wheel;
+mod wheel;
 mod zip_layout;
 mod zip_reader;
 

@@ -1,27 +1,25 @@
-//! How much an archive may hold, so that a small file cannot fill a disk.
-//!
-//! Never measures anything itself: the readers of archives count.
+//! Limits of unpacked archives, so that a small archive cannot fill a disk. The readers of archives count.
 
 use wheelhouse_types::Result;
 
-use super::safe_path::invalid_entry;
+use crate::safe_path::invalid_entry;
 
-/// What unpacking one archive may cost at most.
+/// The limits of one unpacked archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Files, directories and links.
+    /// The number of files, directories and links.
     pub entries: u64,
-    /// Bytes of all files together.
+    /// The total size of all files in bytes.
     pub bytes: u64,
-    /// How many times larger than the archive its files may be, once they exceed `ratio_floor`.
+    /// The ratio of the total size to the size of the archive, for total sizes above `ratio_floor`.
     pub ratio: u64,
-    /// Bytes below which no ratio is suspicious.
+    /// The total size in bytes below which any ratio is allowed.
     pub ratio_floor: u64,
 }
 
 impl Default for Limits {
-    /// Far above what is published: the largest source distributions unpack to about 2 GiB, the largest wheels to 5 GiB,
-    /// and no archive has 100,000 files. Source code compresses to a tenth, and sparse data to a fiftieth.
+    /// Returns limits far above published archives: the largest source distributions unpack to about 2 GiB, the largest
+    /// wheels to 5 GiB, and no archive has 100,000 files. Source code compresses to a tenth, and sparse data to a fiftieth.
     fn default() -> Self {
         Self {
             entries: 200_000,
@@ -33,14 +31,14 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The bytes that an archive of `size` bytes may unpack to.
+    /// Returns the number of bytes that an archive of `size` bytes may unpack to.
     #[must_use]
     pub fn byte_limit(&self, size: u64) -> u64 {
         self.bytes
             .min(self.ratio_floor.max(size.saturating_mul(self.ratio)))
     }
 
-    /// Returns what an archive of `size` bytes may hold.
+    /// Returns the limits at the start of an archive of `size` bytes.
     pub(super) fn remaining(&self, size: u64) -> RemainingLimits {
         RemainingLimits {
             entries: self.entries,
@@ -49,7 +47,7 @@ impl Limits {
     }
 }
 
-/// The amount that the rest of an archive may hold.
+/// The limits of the remaining entries of an archive.
 #[derive(Clone, Debug)]
 pub(super) struct RemainingLimits {
     entries: u64,
@@ -57,13 +55,16 @@ pub(super) struct RemainingLimits {
 }
 
 impl RemainingLimits {
-    /// Counts the entry `name` of `size` bytes.
+    /// Subtracts the entry `name` of `size` bytes.
+    ///
+    /// # Errors
+    /// [`wheelhouse_types::Kind::Fetch`] if the entry exceeds a limit.
     pub(super) fn count(&mut self, name: &str, size: u64) -> Result<()> {
         let entries = self.entries.checked_sub(1);
         let bytes = self.bytes.checked_sub(size);
         let (Some(entries), Some(bytes)) = (entries, bytes) else {
-            let hint = "It looks like a decompression bomb.";
-            let fault = "takes the archive beyond what may be unpacked";
+            let hint = "The archive may be a decompression bomb.";
+            let fault = "exceeds the limits of unpacked archives";
             return Err(invalid_entry(name, fault).with_hint(hint));
         };
         (self.entries, self.bytes) = (entries, bytes);

@@ -1,28 +1,27 @@
 //! The header format of `METADATA`, `PKG-INFO` and `WHEEL`: finds the values of a field.
 //!
-//! Never judges the values: requirements and versions are parsed by who needs them.
+//! Does not parse the values.
 
-/// Returns the values of every field `name` in the headers of `text`, in order, unfolded.
+/// Returns the unfolded values of all fields `name` in the headers of `text`, in order.
 ///
-/// Implements the part of RFC 822 that the core metadata specification uses: names are matched
-/// without regard to case, a line that begins with white space continues the field before it, and
-/// the first empty line ends the headers.
+/// Implements the part of RFC 822 that the core metadata specification uses: names are case-insensitive, a line that starts
+/// with whitespace continues the previous field, and the first empty line ends the headers.
 #[must_use]
 pub fn values(text: &str, name: &str) -> Vec<String> {
     let mut values: Vec<String> = Vec::new();
-    let mut wanted = false;
+    let mut is_match = false;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for line in text.lines().take_while(|line| !line.is_empty()) {
         if line.starts_with([' ', '\t']) {
-            if let (true, Some(value)) = (wanted, values.last_mut()) {
+            if let (true, Some(value)) = (is_match, values.last_mut()) {
                 value.push('\n');
                 value.push_str(line.trim());
             }
             continue;
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        wanted = field.trim_end().eq_ignore_ascii_case(name);
-        if wanted {
+        is_match = field.trim_end().eq_ignore_ascii_case(name);
+        if is_match {
             values.push(value.trim().to_owned());
         }
     }

@@ -1,20 +1,20 @@
-//! The names of archive entries: splits those that are safe, and says what is wrong with others.
+//! The names of archive entries: splits names that are safe on every operating system, and rejects others.
 //!
-//! Never touches the filesystem: a name is judged as text alone.
+//! Does not access the filesystem.
 
 use wheelhouse_types::{Error, Kind, Result};
 
-/// The longest component that Linux file systems take, in bytes.
+/// The largest length of a component in Linux filesystems, in bytes.
 const MAX_COMPONENT_LENGTH: usize = 255;
 
-/// The longest whole name, in bytes; `PATH_MAX` with room for the directory it goes to.
+/// The largest length of a name in bytes: `PATH_MAX` without space for the directory that it is unpacked into.
 pub const MAX_NAME_LENGTH: usize = 3072;
 
 /// Splits the name of an entry into its components, without empty ones and `.`.
 ///
 /// # Errors
-/// A name that could lead out of the directory it is unpacked into, on any operating system, or
-/// that no file can have.
+/// [`Kind::Fetch`] if the name could lead out of the directory that it is unpacked into, on any operating system, or if no
+/// file can have it.
 pub fn components(name: &str) -> Result<Vec<&str>> {
     match fault(name) {
         Some(fault) => Err(invalid_entry(name, fault)),
@@ -22,7 +22,7 @@ pub fn components(name: &str) -> Result<Vec<&str>> {
     }
 }
 
-/// Makes the error that refuses the entry `name`; `fault` completes "entry `name` ...".
+/// Returns the error of the invalid entry `name`. `fault` is a predicate: `is encrypted`.
 #[must_use]
 pub fn invalid_entry(name: &str, fault: &str) -> Error {
     Error::new(
@@ -31,17 +31,18 @@ pub fn invalid_entry(name: &str, fault: &str) -> Error {
     )
 }
 
-/// Shortens a name and escapes what could garble a terminal.
+/// Shortens a name and escapes characters that could change the state of a terminal.
+#[must_use]
 pub fn escape_for_display(name: &str) -> String {
-    let mut shown: String = name
+    let mut escaped: String = name
         .chars()
         .take(200)
         .flat_map(char::escape_debug)
         .collect();
     if name.chars().nth(200).is_some() {
-        shown.push('…');
+        escaped.push('…');
     }
-    shown
+    escaped
 }
 
 fn split(name: &str) -> impl Iterator<Item = &str> {
@@ -49,6 +50,7 @@ fn split(name: &str) -> impl Iterator<Item = &str> {
         .filter(|component| !component.is_empty() && *component != ".")
 }
 
+/// Returns the reason why a name is not safe, as a predicate.
 fn fault(name: &str) -> Option<&'static str> {
     let bytes = name.as_bytes();
     if bytes.contains(&0) {
@@ -63,13 +65,13 @@ fn fault(name: &str) -> Option<&'static str> {
     if bytes.len() > 1 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' {
         return Some("begins with a drive letter");
     }
-    // A backslash separates on Windows alone, but no honest name has one beside `..`.
+    // Only Windows separates components by backslashes, but no valid name has one beside `..`.
     if name.split(['/', '\\']).any(|component| component == "..") {
         return Some("leads out of the archive with `..`");
     }
     let too_long = |component: &str| component.len() > MAX_COMPONENT_LENGTH;
     if name.len() > MAX_NAME_LENGTH || split(name).any(too_long) {
-        return Some("has a name longer than a file's can be");
+        return Some("has a name that is too long for a file");
     }
     None
 }
@@ -113,7 +115,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn accepted_components_stay_inside(name in "[a-zA-Z./\\\\:\\x00]{0,24}") {
+        fn accepts_only_normal_components(name in "[a-zA-Z./\\\\:\\x00]{0,24}") {
             if let Ok(components) = components(&name) {
                 for component in components {
                     let path = Path::new(component);

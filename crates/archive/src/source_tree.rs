@@ -1,9 +1,8 @@
-//! Local source trees: a digest that changes when a wheel built from the tree could, and a copy
-//! to build from so that the tree stays untouched.
+//! Local source trees: computes a digest that changes whenever a wheel built from the tree could change, and copies the tree to
+//! build from.
 //!
-//! Both see the same files ([`super::ignore`] says which not). Times are no part of the digest; they
-//! only say which files need not be read again ([`KnownFiles`]).
-//! Never writes to the tree, and never looks at what lies beside it ([`super::surroundings`] does).
+//! Both operations ignore the same directories. Times are not part of the digest, but determine which files need not be read
+//! again ([`KnownFiles`]). Does not write to the tree, and does not read files beside it; see [`crate::surroundings`].
 
 use std::path::{Component, Path, PathBuf};
 
@@ -11,67 +10,66 @@ use fs_err as fs;
 use wheelhouse_types::error::Context;
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
-use super::known_files::KnownFiles;
-use super::{git, ignore};
+use crate::known_files::KnownFiles;
+use crate::{git, ignore};
 use wheelhouse_fs::digest::{self, Digester};
 use wheelhouse_fs::interruption;
 use wheelhouse_fs::threads::on_threads;
 
-/// One thing in a tree.
+/// A file, directory or link in a tree.
 struct TreeEntry {
-    /// Relative to the tree.
+    /// The path relative to the tree.
     path: PathBuf,
-    /// Where its bytes are; outside the tree for what was reached through a link.
+    /// The path of the content, which is outside the tree if a link led there.
     source: PathBuf,
-    form: EntryKind,
+    kind: EntryKind,
 }
 
+/// The kind of an entry.
 enum EntryKind {
     Directory,
     File { executable: bool },
     Link(PathBuf),
 }
 
-/// Digests the source tree `root`: paths, kinds, executable bits, contents and, under Git, what
-/// decides the version. Directories in `excluded` do not count (the output of this very run).
-/// Files that `known` has are not read.
+/// Computes the digest of the source tree `root`: of paths, kinds, executable bits, contents and the state of Git. Ignores the
+/// directories `excluded`, such as the output of the current run, and does not read files whose digests are `known`.
 ///
 /// # Errors
-/// [`Kind::Input`] for a tree that cannot be read.
+/// [`Kind::Input`] if the tree cannot be read.
 pub fn digest(root: &Path, excluded: &[PathBuf], known: &mut KnownFiles) -> Result<Sha256> {
     digest_of(root, &list(root, excluded)?, |entry| {
         content_digest(&entry.source, known)
     })
 }
 
-/// The size from which a file is data that no build changes (bytes).
+/// The size from which a file is assumed to be data that builds do not change, in bytes.
 const LARGE: u64 = 16 << 20;
 
-/// The fate of large files in a copy. Those that Git tracks are always copied: it would take links for changes.
+/// The treatment of large files in a copy. Files that Git tracks are always copied, because Git would report links as changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LargeFiles {
-    /// Links to the originals.
+    /// Large files become links to the originals.
     Link,
-    /// XX
+    /// Large files are copied.
     Copy,
 }
 
-/// The result of copying a tree.
+/// The result of [`copy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TreeCopy {
-    /// Another one than that of the tree if this has changed since.
+    /// The digest of the copy. It differs from an earlier digest of the tree if the tree has changed.
     pub digest: Sha256,
-    /// Whether there are links to large files.
+    /// Whether the copy has links to large files.
     pub has_links: bool,
 }
 
-/// Copies the source tree `root` to `into`, which must be empty or missing: times and executable
-/// bits are kept, links stay links when they stay inside and become what they lead to otherwise.
-/// A file whose state is what `known` has both before and after copying it is not read for the digest.
+/// Copies the source tree `root` to `into`, which must be empty or missing. Preserves times and executable bits. Links that
+/// stay inside the tree are preserved, others are replaced by their targets. Files whose digests are `known`, and whose states
+/// did not change during the copy, are not read for the digest.
 ///
 /// # Errors
-/// [`Kind::Input`] for a tree that cannot be read, [`Kind::Build`] for a copy that cannot be
-/// written.
+/// [`Kind::Input`] if the tree cannot be read, and [`Kind::Build`] if the copy cannot be written.
 pub fn copy(
     root: &Path,
     into: &Path,
@@ -93,7 +91,7 @@ pub fn copy(
     let (mut has_links, mut files) = (false, Vec::new());
     for entry in &entries {
         let target = into.join(&entry.path);
-        let made = match &entry.form {
+        let created = match &entry.kind {
             EntryKind::Directory => fs::create_dir(&target),
             EntryKind::Link(link) => symlink(link, &target),
             EntryKind::File { .. } if may_link(entry) => {
@@ -105,14 +103,14 @@ pub fn copy(
                 Ok(())
             }
         };
-        made.context(Kind::Build, || failed(&entry.source))?;
+        created.context(Kind::Build, || failed(&entry.source))?;
     }
     copy_files(&files)
         .map_err(|(path, error)| Error::new(Kind::Build, failed(path)).caused_by(error))?;
     git::copy(root, into)?;
-    // In reverse, so that a directory's time is set after those below it.
+    // In reverse, because creating an entry changes the time of its directory.
     for entry in entries.iter().rev() {
-        if let EntryKind::Directory = entry.form {
+        if let EntryKind::Directory = entry.kind {
             copy_time(&entry.source, &into.join(&entry.path))
                 .context(Kind::Build, || failed(&entry.source))?;
         }
@@ -127,7 +125,7 @@ pub fn copy(
     Ok(TreeCopy { digest, has_links })
 }
 
-/// Digests `entries` of the tree `root`; `content` gives the digests of the files.
+/// Digests `entries` of the tree `root`. `content` returns the digest of a file.
 fn digest_of(
     root: &Path,
     entries: &[TreeEntry],
@@ -135,7 +133,7 @@ fn digest_of(
 ) -> Result<Sha256> {
     let mut digester = Digester::default();
     for entry in entries {
-        let (kind, content) = match &entry.form {
+        let (kind, content) = match &entry.kind {
             EntryKind::Directory => (b'd', Vec::new()),
             EntryKind::Link(target) => (b'l', target.as_os_str().as_encoded_bytes().to_vec()),
             EntryKind::File { executable } => {
@@ -151,6 +149,7 @@ fn digest_of(
     Ok(digester.finish().sha256)
 }
 
+/// Adds one entry to the digest.
 fn add(digester: &mut Digester, kind: u8, path: &Path, content: &[u8]) {
     let path = path.as_os_str().as_encoded_bytes();
     digester.update(&[kind]);
@@ -160,8 +159,8 @@ fn add(digester: &mut Digester, kind: u8, path: &Path, content: &[u8]) {
     }
 }
 
-/// Digests the file at `path`, which is not read if `known` has it.
-pub(super) fn content_digest(path: &Path, known: &mut KnownFiles) -> Result<Sha256> {
+/// Digests the file at `path`, unless its digest is `known`.
+pub(crate) fn content_digest(path: &Path, known: &mut KnownFiles) -> Result<Sha256> {
     let unreadable = || format!("failed to read {}", path.display());
     let metadata = fs::metadata(path).context(Kind::Input, unreadable)?;
     if let Some(digest) = known.digest(path, &metadata) {
@@ -177,8 +176,8 @@ fn is_large(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() >= LARGE)
 }
 
-/// Copies files, each with its place and whether it is executable, on several threads: making a file takes the
-/// filesystem longer than its bytes. Fails with the first file that cannot be copied.
+/// Copies files, each with its destination and executable bit, on several threads, because creating a file takes the filesystem
+/// longer than writing it. Returns the first error.
 fn copy_files<'a>(
     files: &[(&'a Path, PathBuf, bool)],
 ) -> std::result::Result<(), (&'a Path, std::io::Error)> {
@@ -192,13 +191,13 @@ fn copy_files<'a>(
     copied.into_iter().collect()
 }
 
-/// Copies a file with its time. Each is opened once: a tree may have very many.
+/// Copies a file with its time. Opens each file only once, because a tree may have very many.
 fn copy_file(from: &Path, to: &Path, executable: bool) -> std::io::Result<()> {
     interruption::check_io()?;
     let mut source = fs::File::open(from)?;
     let modified = source.metadata()?.modified()?;
     let mut copy = fs::File::create(to)?;
-    // The kernel shares the bytes where the filesystem can.
+    // The kernel shares the blocks if the filesystem can.
     std::io::copy(source.file_mut(), copy.file_mut())?;
     set_mode(copy.file(), executable)?;
     copy.file().set_modified(modified)
@@ -209,7 +208,7 @@ fn copy_time(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::File::open(to)?.file().set_modified(modified)
 }
 
-/// Lists the tree `root`, sorted, directories before what they hold.
+/// Lists the entries of the tree `root`, sorted, directories before their contents.
 fn list(root: &Path, excluded: &[PathBuf]) -> Result<Vec<TreeEntry>> {
     let unreadable = || format!("failed to read {}", root.display());
     let real = fs::canonicalize(root).context(Kind::Input, unreadable)?;
@@ -228,11 +227,12 @@ fn list(root: &Path, excluded: &[PathBuf]) -> Result<Vec<TreeEntry>> {
     Ok(walk.entries)
 }
 
+/// Lists the entries of a tree.
 struct TreeWalker {
-    /// Without links.
+    /// The canonical path of the tree.
     root: PathBuf,
     excluded: Vec<PathBuf>,
-    /// The real directories on the way down, which a link must not lead into again.
+    /// The canonical paths of the current directories, which a link must not lead into again.
     visiting: Vec<PathBuf>,
     entries: Vec<TreeEntry>,
 }
@@ -248,27 +248,27 @@ impl TreeWalker {
             if kind.is_symlink() {
                 self.link(source, path)?;
             } else {
-                self.thing(source, path)?;
+                self.add(source, path)?;
             }
         }
         Ok(())
     }
 
-    /// Adds a file, or a directory with all it holds. Sockets and the like are no source.
-    fn thing(&mut self, source: PathBuf, path: PathBuf) -> std::io::Result<()> {
+    /// Adds a file, or a directory with its contents. Ignores sockets and other special files.
+    fn add(&mut self, source: PathBuf, path: PathBuf) -> std::io::Result<()> {
         let metadata = fs::metadata(&source)?;
         if self.excluded.contains(&source) || git::owns(&self.root, &source) {
             return Ok(());
         }
         if metadata.is_file() {
             let executable = is_executable(&metadata);
-            let form = EntryKind::File { executable };
-            self.entries.push(TreeEntry { path, source, form });
+            let kind = EntryKind::File { executable };
+            self.entries.push(TreeEntry { path, source, kind });
         } else if metadata.is_dir() && !ignore::is_ignored(&self.root, &source) {
             self.entries.push(TreeEntry {
                 path: path.clone(),
                 source: source.clone(),
-                form: EntryKind::Directory,
+                kind: EntryKind::Directory,
             });
             self.visiting.push(source.clone());
             self.directory(&source, &path)?;
@@ -280,23 +280,23 @@ impl TreeWalker {
     fn link(&mut self, source: PathBuf, path: PathBuf) -> std::io::Result<()> {
         let target = fs::read_link(&source)?;
         let resolved = fs::canonicalize(&source).ok();
-        let form = match &resolved {
-            // A link to nowhere, or in a circle, is what it is.
+        let target = match &resolved {
+            // A broken or cyclic link is preserved.
             None => target,
             Some(real) => match real.strip_prefix(&self.root) {
                 Ok(_) if stays_inside(&path, &target) => target,
                 Ok(inside) => relative(&path, inside),
                 Err(_) if self.visiting.iter().any(|above| above.starts_with(real)) => target,
-                Err(_) => return self.thing(real.clone(), path),
+                Err(_) => return self.add(real.clone(), path),
             },
         };
-        let form = EntryKind::Link(form);
-        self.entries.push(TreeEntry { path, source, form });
+        let kind = EntryKind::Link(target);
+        self.entries.push(TreeEntry { path, source, kind });
         Ok(())
     }
 }
 
-/// Whether a link at `path` in the tree leads to `target` without ever leaving the tree.
+/// Returns whether the path from a link at `path` in the tree to `target` never leaves the tree.
 fn stays_inside(path: &Path, target: &Path) -> bool {
     let mut depth = path.components().count().saturating_sub(1);
     for component in target.components() {
@@ -311,7 +311,7 @@ fn stays_inside(path: &Path, target: &Path) -> bool {
     true
 }
 
-/// The target of a link at `path` that leads to `inside`, both relative to the tree.
+/// Returns the target of a link at `path` that leads to `inside`, both relative to the tree.
 fn relative(path: &Path, inside: &Path) -> PathBuf {
     let up = path.components().count().saturating_sub(1);
     let mut target: PathBuf = std::iter::repeat_n("..", up).collect();
@@ -346,7 +346,7 @@ fn set_mode(_file: &std::fs::File, _executable: bool) -> std::io::Result<()> {
 }
 
 #[cfg(unix)]
-pub(super) fn symlink(target: &Path, path: &Path) -> std::io::Result<()> {
+pub(crate) fn symlink(target: &Path, path: &Path) -> std::io::Result<()> {
     fs_err::os::unix::fs::symlink(target, path)
 }
 

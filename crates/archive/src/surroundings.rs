@@ -1,16 +1,15 @@
-//! The surroundings of a local source tree, shown to its build without being copied.
+//! The surroundings of a local source tree, which its build can read without a copy.
 //!
-//! A build may read what lies beside its tree: `../VERSION`, the sources that a binding is for, the
-//! workspace of a Cargo package, the Git repository above. So the copy of the tree gets the
-//! directories above it as the original has them, in which everything beside the way down is a
-//! link to the original. Links that were followed are known by their access times, which POSIX
-//! wants updated when a link is resolved: they say which of the surroundings decide the wheel.
+//! A build may read files beside its tree: `../VERSION`, the sources of a library that it binds, the workspace of a Cargo
+//! package, or the Git repository above it. So the copy of a tree is placed below directories with the names of the original
+//! ones, in which every other entry is a link to the original. The access times of links, which POSIX requires to be updated
+//! when a link is resolved, show which entries the build has read. These entries become part of the key of the build.
 //!
-//! 1. [`SurroundingsView::create`] makes the directories and links.
-//! 2. [`SurroundingsView::accessed`] lists what was looked at since.
-//! 3. [`digest`] names the state of one such thing.
+//! 1. [`SurroundingsView::create`] creates the directories and links.
+//! 2. [`SurroundingsView::accessed`] lists the entries that were read since.
+//! 3. [`digest`] digests the state of such an entry.
 //!
-//! Never writes to the original.
+//! Does not write to the original.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,68 +18,67 @@ use fs_err as fs;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result, Sha256};
 
-use super::known_files::KnownFiles;
-use super::{git, ignore, source_tree};
+use crate::known_files::KnownFiles;
+use crate::{git, ignore, source_tree};
 
-/// The number of directories above a tree that are shown if it is in no Git repository.
-const LEVELS: usize = 3;
+/// The number of directories above a tree that are shown if the tree is not in a Git repository.
+const MAX_LEVELS: usize = 3;
 
-/// The largest number of entries of a directory that is shown. One with more is `/tmp` or the like.
-const ENTRIES: usize = 1000;
+/// The largest number of entries of a directory that is shown. One with more is a directory like `/tmp`.
+const MAX_ENTRIES: usize = 1000;
 
-/// The variables by which Git would look at another repository than that of the directory.
+/// The variables that would make Git use another repository than that of the directory.
 const GIT_VARIABLES: [&str; 4] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"];
 
-/// A place for the copy of a tree, and what its surroundings look like from there.
+/// A directory for the copy of a tree, with the surroundings of the original.
 pub struct SurroundingsView {
-    /// Where the copy of the tree belongs; its parent exists.
+    /// The path for the copy of the tree; its parent exists.
     pub root: PathBuf,
-    /// A directory with all that is escape_for_display, and the original that it stands for.
-    stands_for: (PathBuf, PathBuf),
-    /// The originals by their links.
+    /// The top directory of the view, and the original that it represents.
+    top: (PathBuf, PathBuf),
+    /// The links with their originals.
     links: Vec<(PathBuf, PathBuf)>,
-    /// The repository above the tree, and the `HEAD` of its copy.
+    /// The repository above the tree, and the path of `HEAD` in its copy.
     repository: Option<(PathBuf, PathBuf)>,
-    /// Whether access times are kept here.
-    tells: bool,
+    /// Whether the filesystem updates access times.
+    has_access_times: bool,
 }
 
 impl SurroundingsView {
-    /// Makes the surroundings of the tree `original` in `directory`. Paths in `excluded` are not
-    /// escape_for_display, nor what can be made again ([`left_out`]).
+    /// Creates the surroundings of the tree `original` in `directory`. Does not show the paths `excluded` and the directories
+    /// that are ignored in trees.
     ///
-    /// The directories above are shown up to the root of the Git repository that the tree is part
-    /// of, or else three of them; never the home directory, the root of the filesystem, or what is above
-    /// either.
+    /// Shows the directories above the tree up to the root of its Git repository, or three of them without a repository. Never
+    /// shows the home directory, the root of the filesystem, or directories above them.
     ///
     /// # Errors
-    /// [`Kind::Input`] for a tree that cannot be read, [`Kind::Build`] when the disk is full.
+    /// [`Kind::Input`] if the tree cannot be read, and [`Kind::Build`] if the links cannot be created.
     pub fn create(original: &Path, directory: &Path, excluded: &[PathBuf]) -> Result<Self> {
-        let failed = || format!("failed to show what lies beside {}", original.display());
+        let failed = || format!("failed to link the surroundings of {}", original.display());
         let original = fs::canonicalize(original).context(Kind::Input, failed)?;
         let levels = levels(&original);
         let root = directory.join("source");
         let mut view = Self {
-            stands_for: (root.clone(), original.clone()),
+            top: (root.clone(), original.clone()),
             root,
             links: Vec::new(),
             repository: None,
-            tells: tells(directory).context(Kind::Build, failed)?,
+            has_access_times: has_access_times(directory).context(Kind::Build, failed)?,
         };
         let Some(top) = levels.last() else {
             return Ok(view);
         };
         let above = top.0.parent().unwrap_or(Path::new("/"));
-        let place = |path: &Path| directory.join(path.strip_prefix(above).unwrap_or(path));
-        view.root = place(&original);
-        view.stands_for = (directory.to_owned(), above.to_owned());
+        let shown_at = |path: &Path| directory.join(path.strip_prefix(above).unwrap_or(path));
+        view.root = shown_at(&original);
+        view.top = (directory.to_owned(), above.to_owned());
         for (level, entries) in levels.iter().rev() {
-            let inside = place(level);
+            let inside = shown_at(level);
             fs::create_dir_all(&inside).context(Kind::Build, failed)?;
             if git::is_repository(level) {
                 git::copy_above(level, &inside)?;
                 let head = inside.join(".git/HEAD");
-                forget_access(&head).context(Kind::Build, failed)?;
+                reset_access_time(&head).context(Kind::Build, failed)?;
                 view.repository = Some((level.clone(), head));
             }
             for entry in entries {
@@ -89,9 +87,9 @@ impl SurroundingsView {
                     || git::owns(level, entry)
                     || ignore::is_ignored(level, entry);
                 if !is_hidden {
-                    let link = place(entry);
+                    let link = shown_at(entry);
                     source_tree::symlink(entry, &link).context(Kind::Build, failed)?;
-                    forget_access(&link).context(Kind::Build, failed)?;
+                    reset_access_time(&link).context(Kind::Build, failed)?;
                     view.links.push((link, entry.clone()));
                 }
             }
@@ -99,37 +97,37 @@ impl SurroundingsView {
         Ok(view)
     }
 
-    /// Names the originals in `text` instead of what stands for them.
+    /// Replaces the paths of the view in `text` by those of the originals.
     #[must_use]
     pub fn with_originals(&self, text: &str) -> String {
-        let (copy, original) = &self.stands_for;
+        let (copy, original) = &self.top;
         let original = original.to_string_lossy();
         text.replace(&*copy.to_string_lossy(), original.trim_end_matches('/'))
     }
 
-    /// Lists the originals of what was looked at, a repository as its `.git`. Where access times are not kept,
-    /// these are all surroundings in the repository that the tree is part of.
+    /// Lists the originals of the entries that were read, and `.git` for the repository. If the filesystem does not update
+    /// access times, lists all surroundings in the repository of the tree.
     #[must_use]
     pub fn accessed(&self) -> Vec<PathBuf> {
         let repository = self.repository.as_ref();
-        let is_seen = |link: &Path, original: &Path| match (self.tells, repository) {
+        let was_read = |link: &Path, original: &Path| match (self.has_access_times, repository) {
             (true, _) => was_accessed(link),
             (false, Some((repository, _))) => original.starts_with(repository),
             (false, None) => false,
         };
         let links = self.links.iter();
-        let mut seen: Vec<PathBuf> = links
-            .filter(|(link, original)| is_seen(link, original))
+        let mut accessed: Vec<PathBuf> = links
+            .filter(|(link, original)| was_read(link, original))
             .map(|(_, original)| original.clone())
             .collect();
-        if let Some((repository, _)) = repository.filter(|(root, head)| is_seen(head, root)) {
-            seen.push(repository.join(".git"));
+        if let Some((repository, _)) = repository.filter(|(root, head)| was_read(head, root)) {
+            accessed.push(repository.join(".git"));
         }
-        seen
+        accessed
     }
 }
 
-/// Names the state of something that [`SurroundingsView::accessed`] listed; what cannot be read has a state as well.
+/// Returns a digest of the state of an entry that [`SurroundingsView::accessed`] listed. An unreadable entry has a digest, too.
 #[must_use]
 pub fn digest(path: &Path, excluded: &[PathBuf], known: &mut KnownFiles) -> Sha256 {
     let repository = path.parent().filter(|root| git::owns(root, path));
@@ -144,11 +142,11 @@ pub fn digest(path: &Path, excluded: &[PathBuf], known: &mut KnownFiles) -> Sha2
     state.unwrap_or_else(|_| Sha256::of(b"nothing"))
 }
 
-/// The directories above `tree` that are escape_for_display, the lowest first, with their entries.
+/// Returns the directories above `tree` that are shown, from the lowest, with their entries.
 fn levels(tree: &Path) -> Vec<(PathBuf, Vec<PathBuf>)> {
     let above = || tree.ancestors().skip(1);
-    let of_repository = above().position(git::is_repository);
-    let count = of_repository.map_or(LEVELS, |position| position + 1);
+    let repository = above().position(git::is_repository);
+    let count = repository.map_or(MAX_LEVELS, |position| position + 1);
     let home = std::env::home_dir().and_then(|home| fs::canonicalize(home).ok());
     let is_shown = |level: &&Path| level.parent().is_some() && Some(*level) != home.as_deref();
     above()
@@ -158,18 +156,18 @@ fn levels(tree: &Path) -> Vec<(PathBuf, Vec<PathBuf>)> {
         .collect()
 }
 
-/// The sorted entries of `level`; `None` if there are too many, or they cannot be read.
+/// Returns the sorted entries of `level`, or `None` if there are too many or they cannot be read.
 fn entries(level: &Path) -> Option<Vec<PathBuf>> {
-    let entries = fs::read_dir(level).ok()?.take(ENTRIES + 1);
+    let entries = fs::read_dir(level).ok()?.take(MAX_ENTRIES + 1);
     let mut entries: Vec<PathBuf> = entries
         .map(|entry| Some(entry.ok()?.path()))
         .collect::<Option<_>>()?;
     entries.sort();
-    (entries.len() <= ENTRIES).then_some(entries)
+    (entries.len() <= MAX_ENTRIES).then_some(entries)
 }
 
-/// The files of the repository `root` that differ from its commit, as Git lists them. Nothing where there is no Git:
-/// then the build asked none either.
+/// Returns the list by Git of the files in the repository `root` that differ from its commit. Returns `None` if Git is not
+/// installed; the build cannot run it either then.
 fn changes(root: &Path) -> Option<Vec<u8>> {
     let mut git = Command::new("git");
     for variable in GIT_VARIABLES {
@@ -183,13 +181,14 @@ fn changes(root: &Path) -> Option<Vec<u8>> {
     Some(git.output().ok()?.stdout)
 }
 
-/// Whether following a link in `directory` shows in its access time.
-fn tells(directory: &Path) -> std::io::Result<bool> {
+/// Returns whether resolving a link in `directory` updates its access time.
+fn has_access_times(directory: &Path) -> std::io::Result<bool> {
     let link = directory.join("probe");
     source_tree::symlink(Path::new("."), &link)?;
-    let tells = forget_access(&link).is_ok() && fs::metadata(&link).is_ok() && was_accessed(&link);
+    let updates =
+        reset_access_time(&link).is_ok() && fs::metadata(&link).is_ok() && was_accessed(&link);
     fs::remove_file(link)?;
-    Ok(tells)
+    Ok(updates)
 }
 
 fn was_accessed(path: &Path) -> bool {
@@ -197,10 +196,10 @@ fn was_accessed(path: &Path) -> bool {
     accessed.is_ok_and(|time| time != std::time::UNIX_EPOCH)
 }
 
-/// Sets the access time of `path` itself to the Unix epoch: older than its modification, so that `relatime`
-/// updates it as well.
+/// Sets the access time of `path`, without following links, to the Unix epoch. This is older than its modification time, so
+/// that filesystems with `relatime` update it as well.
 #[cfg(unix)]
-fn forget_access(path: &Path) -> std::io::Result<()> {
+fn reset_access_time(path: &Path) -> std::io::Result<()> {
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
     let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
     let times = Timestamps {
@@ -211,7 +210,7 @@ fn forget_access(path: &Path) -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn forget_access(_path: &Path) -> std::io::Result<()> {
+fn reset_access_time(_path: &Path) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 

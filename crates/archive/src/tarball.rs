@@ -1,89 +1,91 @@
-//! Tar archives, compressed or not: reads one entry after the other into a [`UnpackDir`].
+//! Tar archives, compressed or not: reads one entry after the other, and unpacks them.
 //!
-//! Implements what PEP 721 asks of who unpacks a source distribution. Never takes owners, special
-//! files, or modes other than the executable bit from an archive.
+//! Implements the requirements of PEP 721 for unpacking source distributions. Owners, special files, and modes other than the
+//! executable bit are not taken from an archive.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use flate2::bufread::GzDecoder;
 use tar::{Archive, Entry, EntryType};
-use wheelhouse_types::error::Context;
+use wheelhouse_fs::interruption;
+use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-use super::safe_path::{components, invalid_entry};
-use super::unpack_dir::{FileAttributes, UnpackDir};
-use wheelhouse_fs::interruption;
+use crate::safe_path::{components, invalid_entry};
+use crate::unpack_dir::{FileAttributes, UnpackDir};
 
-/// The most that the headers of one entry, long names included, may take.
+/// The largest size of the headers of one entry, including long names, in bytes.
 const HEADER_LIMIT: u64 = 4 << 20;
 
-/// The most that may follow the end of the archive: padding.
+/// The largest size of the padding after the end of the archive, in bytes.
 const PADDING_LIMIT: u64 = 64 << 20;
 
-/// The most memory an xz stream may ask for, in KiB.
+/// The largest amount of memory that an xz stream may request, in KiB.
 const XZ_MEMORY: u32 = 512 << 10;
 
 /// An entry of an archive that is being read.
 pub type TarEntry<'a> = Entry<'a, LimitedReader<Box<dyn Read>>>;
 
-/// Unpacks the tar archive that `reader` reads, whose first bytes tell its compression.
-///
-/// # Errors
-/// The first entry that must not be unpacked, and damage.
-pub(super) fn unpack(reader: impl BufRead + 'static, into: &mut UnpackDir) -> Result<()> {
+/// Unpacks a tar archive, whose first bytes identify its compression.
+pub(crate) fn unpack(reader: impl BufRead + 'static, into: &mut UnpackDir) -> Result<()> {
     for_each_entry(reader, &mut |entry| unpack_entry(entry, into))
 }
 
-/// Shows `visit` each entry of the tar archive that `reader` reads, whose first bytes tell its
-/// compression.
+/// Calls `visit` with each entry of a tar archive, whose first bytes identify its compression.
 ///
 /// # Errors
-/// Whatever `visit` fails with, and damage.
+/// The first error of `visit`, or [`Kind::Fetch`] if the archive is damaged.
 pub fn for_each_entry(
     reader: impl BufRead + 'static,
     visit: &mut dyn FnMut(&mut TarEntry<'_>) -> Result<()>,
 ) -> Result<()> {
-    let damaged = || "the archive is damaged or cut short".to_owned();
-    let inflated = decompress(reader).context(Kind::Fetch, damaged)?;
-    let allowance = Rc::new(Cell::new(HEADER_LIMIT));
+    let damaged = || "the archive is damaged or truncated".to_owned();
+    let decompressed = decompress(reader).context(Kind::Fetch, damaged)?;
+    let limit = Rc::new(Cell::new(HEADER_LIMIT));
     let mut archive = Archive::new(LimitedReader {
-        inner: inflated,
-        allowance: Rc::clone(&allowance),
+        inner: decompressed,
+        limit: Rc::clone(&limit),
     });
     let mut entries = archive.entries().context(Kind::Fetch, damaged)?;
     loop {
-        allowance.set(HEADER_LIMIT);
+        limit.set(HEADER_LIMIT);
         let Some(entry) = entries.next() else { break };
         let mut entry = entry.context(Kind::Fetch, damaged)?;
-        // The padding of a body is read with the header that follows it.
-        allowance.set(entry.size().saturating_add(HEADER_LIMIT));
+        // The padding of the content is read with the next header.
+        limit.set(entry.size().saturating_add(HEADER_LIMIT));
         visit(&mut entry)?;
         io::copy(&mut entry, &mut io::sink()).context(Kind::Fetch, damaged)?;
     }
-    allowance.set(PADDING_LIMIT);
-    finish(&mut archive.into_inner()).context(Kind::Fetch, damaged)
-}
-
-/// Reads what follows the archive, so that the check sum of the compression is checked.
-fn finish(rest: &mut dyn Read) -> io::Result<()> {
-    match io::copy(rest, &mut io::sink()) {
-        // What follows the last gzip member is no concern of the archive.
-        Err(error) if error.to_string() == "invalid gzip header" => Ok(()),
-        other => other.map(drop),
+    limit.set(PADDING_LIMIT);
+    // Reading to the end verifies the checksum of the compression.
+    match io::copy(&mut archive.into_inner(), &mut io::sink()) {
+        Err(error)
+            if error
+                .get_ref()
+                .is_some_and(|error| error.is::<TrailingData>()) =>
+        {
+            Ok(())
+        }
+        result => result.map(drop).context(Kind::Fetch, damaged),
     }
 }
 
-/// Decompresses an archive, whose compression its first bytes tell.
+/// Decompresses an archive, whose first bytes identify its compression.
 ///
 /// # Errors
-/// What reading the first bytes fails with, and a header that is not valid.
+/// The error of reading the first bytes, or of a compression header that is not valid.
 pub fn decompress(mut reader: impl BufRead + 'static) -> io::Result<Box<dyn Read>> {
     let start = reader.fill_buf()?;
     Ok(match start {
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
+        [0x1f, 0x8b, ..] => Box::new(GzipReader {
+            member: Some(GzDecoder::new(reader)),
+            is_first: true,
+        }),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::with_buffer(reader)?),
         [b'B', b'Z', b'h', ..] => Box::new(bzip2::bufread::MultiBzDecoder::new(reader)),
         [0xfd, b'7', b'z', b'X', b'Z', ..] => {
@@ -93,22 +95,71 @@ pub fn decompress(mut reader: impl BufRead + 'static) -> io::Result<Box<dyn Read
     })
 }
 
-/// A reader that fails rather than read more than it may.
+/// Decompresses all members of a gzip file. Fails with [`TrailingData`] at data after a member that is not a member, which
+/// `flate2::bufread::MultiGzDecoder` does not distinguish from damage.
+struct GzipReader<R> {
+    /// `None` at the end.
+    member: Option<GzDecoder<R>>,
+    is_first: bool,
+}
+
+impl<R: BufRead> Read for GzipReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some(member) = &mut self.member else {
+                return Ok(0);
+            };
+            match member.read(buffer) {
+                Ok(0) if !buffer.is_empty() => {
+                    let rest = self.member.take().map(GzDecoder::into_inner);
+                    if let Some(mut rest) = rest
+                        && !rest.fill_buf()?.is_empty()
+                    {
+                        self.member = Some(GzDecoder::new(rest));
+                        self.is_first = false;
+                    }
+                }
+                Err(error)
+                    if !self.is_first
+                        && error.kind() == io::ErrorKind::InvalidInput
+                        && member.header().is_none() =>
+                {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, TrailingData));
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+/// The error of data after the last member of a gzip file. It is ignored after the end of the tar archive.
+#[derive(Debug)]
+struct TrailingData;
+
+impl fmt::Display for TrailingData {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("there is data after the end of the gzip file")
+    }
+}
+
+impl std::error::Error for TrailingData {}
+
+/// A reader that fails when it exceeds its limit.
 pub struct LimitedReader<R> {
     inner: R,
-    allowance: Rc<Cell<u64>>,
+    limit: Rc<Cell<u64>>,
 }
 
 impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         interruption::check_io()?;
-        let left = self.allowance.get();
-        if left == 0 {
-            return Err(io::Error::other("a header is larger than it may be"));
+        let limit = self.limit.get();
+        if limit == 0 {
+            return Err(io::Error::other("a header exceeds the size limit"));
         }
-        let wanted = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let count = self.inner.read(&mut buffer[..wanted])?;
-        self.allowance.set(left - count as u64);
+        let length = usize::try_from(limit).map_or(buffer.len(), |limit| limit.min(buffer.len()));
+        let count = self.inner.read(&mut buffer[..length])?;
+        self.limit.set(limit - count as u64);
         Ok(count)
     }
 }
@@ -124,29 +175,26 @@ fn unpack_entry<R: Read>(entry: &mut Entry<'_, R>, into: &mut UnpackDir) -> Resu
     let parts = components(name)?;
     let attributes = attributes(entry, &raw)?;
     // Before POSIX, a directory was a file whose name ends with a slash.
-    let old_directory = kind == EntryType::Regular && name.ends_with('/');
+    let is_old_directory = kind == EntryType::Regular && name.ends_with('/');
     match kind {
-        _ if kind.is_dir() || old_directory => into.directory(&parts, attributes.modified),
+        _ if kind.is_dir() || is_old_directory => into.directory(&parts, attributes.modified),
         _ if parts.is_empty() => Err(invalid_entry(&raw, "has no name")),
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             into.file(&parts, attributes, entry)
         }
-        EntryType::Symlink => into.link(&parts, PathBuf::from(target(entry, &raw)?)),
+        EntryType::Symlink => into.link(&parts, PathBuf::from(link_target(entry, &raw)?)),
         EntryType::Link => {
-            let target = target(entry, &raw)?;
+            let target = link_target(entry, &raw)?;
             into.hard_link(&parts, &components(&target)?, attributes)
         }
-        _ => Err(invalid_entry(
-            &raw,
-            "is neither a file, a directory nor a link",
-        )),
+        _ => Err(invalid_entry(&raw, "is not a file, a directory or a link")),
     }
 }
 
-/// What the extended header (PAX) of an entry says of its time.
+/// Returns the modification time in the extended (PAX) header of an entry.
 ///
 /// # Errors
-/// Sparse files in the PAX formats, whose maps would be taken for content.
+/// Fails for sparse files in the PAX formats, because their maps would be read as content.
 fn extended_time<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<Option<SystemTime>> {
     let unreadable = || invalid_entry(name, "has an extended header that cannot be read");
     let mut time = None;
@@ -162,15 +210,14 @@ fn extended_time<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<Option
         if extension.key_bytes() == b"mtime" {
             time = std::str::from_utf8(extension.value_bytes())
                 .ok()
-                .and_then(instant);
+                .and_then(parse_time);
         }
     }
     Ok(time)
 }
 
-/// Reads seconds since 1970-01-01 with a fraction, `1600000000.25`, without going through floating
-/// point.
-fn instant(text: &str) -> Option<SystemTime> {
+/// Parses seconds since 1970-01-01 with a fraction, `1600000000.25`, without the rounding of floating point.
+fn parse_time(text: &str) -> Option<SystemTime> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits: String = fraction
         .chars()
@@ -186,8 +233,8 @@ fn attributes<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<FileAttri
     let header = entry.header();
     let mode = header
         .mode()
-        .map_err(|_| invalid_entry(name, "has an unreadable mode"))?;
-    // A time that cannot be read is that of unpacking, as with Python's tarfile.
+        .map_err(|_| invalid_entry(name, "has a mode that cannot be parsed"))?;
+    // Like Python's tarfile, ignores a time that cannot be parsed.
     let plain = || {
         let seconds = header.mtime().ok()?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
@@ -199,7 +246,7 @@ fn attributes<R: Read>(entry: &mut Entry<'_, R>, name: &str) -> Result<FileAttri
     })
 }
 
-fn target<R: Read>(entry: &Entry<'_, R>, name: &str) -> Result<String> {
+fn link_target<R: Read>(entry: &Entry<'_, R>, name: &str) -> Result<String> {
     let target = entry
         .link_name_bytes()
         .ok_or_else(|| invalid_entry(name, "is a link without a target"))?;

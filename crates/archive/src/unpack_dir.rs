@@ -1,7 +1,7 @@
-//! The directory that an archive is unpacked into: makes its files, directories and links.
+//! The directory that an archive is unpacked into: creates files, directories and links.
 //!
-//! Nothing is ever written through a link: links are made last, once each of them was found to
-//! stay inside. Never judges names ([`super::safe_path`] does) and never reads an archive.
+//! Does not write through links: they are created last, after each was found to stay inside. Names are checked by
+//! [`crate::safe_path`].
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,39 +14,39 @@ use fs_err::OpenOptions;
 use wheelhouse_types::error::Context;
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::limits::{Limits, RemainingLimits};
-use super::safe_path::invalid_entry;
+use crate::limits::{Limits, RemainingLimits};
+use crate::safe_path::invalid_entry;
 use wheelhouse_fs::interruption;
 
-/// How many links a path may lead through, as in Linux.
-const LINKS_IN_A_PATH: u32 = 40;
+/// The largest number of links in a path, as in Linux.
+const MAX_LINKS: u32 = 40;
 
-/// A directory being filled.
-pub(super) struct UnpackDir {
+/// A directory that an archive is unpacked into.
+pub(crate) struct UnpackDir {
     root: PathBuf,
     nodes: BTreeMap<PathBuf, UnpackNode>,
-    allowance: RemainingLimits,
+    remaining: RemainingLimits,
 }
 
+/// An entry that was unpacked.
 enum UnpackNode {
     Directory(Option<SystemTime>),
     File,
     Link(PathBuf),
 }
 
-/// What a file has beside its bytes.
+/// The attributes of a file in an archive.
 #[derive(Clone, Copy)]
-pub(super) struct FileAttributes {
-    pub(super) executable: bool,
-    pub(super) modified: Option<SystemTime>,
-    /// In bytes, as the archive says; what it holds must agree.
-    pub(super) size: u64,
+pub(crate) struct FileAttributes {
+    pub(crate) executable: bool,
+    pub(crate) modified: Option<SystemTime>,
+    /// The stated size in bytes, which the content must have.
+    pub(crate) size: u64,
 }
 
 impl UnpackDir {
-    /// Begins to fill `root`, which is made if it is missing and must be empty, with an archive of
-    /// `archive_size` bytes.
-    pub(super) fn new(root: &Path, limits: &Limits, archive_size: u64) -> Result<Self> {
+    /// Prepares `root`, which must be empty or missing, for an archive of `archive_size` bytes.
+    pub(crate) fn new(root: &Path, limits: &Limits, archive_size: u64) -> Result<Self> {
         let unusable = || format!("failed to unpack into {}", root.display());
         fs::create_dir_all(root).context(Kind::Fetch, unusable)?;
         if fs::read_dir(root)
@@ -60,18 +60,18 @@ impl UnpackDir {
         Ok(Self {
             root: root.to_owned(),
             nodes: BTreeMap::new(),
-            allowance: limits.remaining(archive_size),
+            remaining: limits.remaining(archive_size),
         })
     }
 
-    /// Counts one more entry of `size` bytes.
-    pub(super) fn count(&mut self, name: &str, size: u64) -> Result<()> {
+    /// Counts the entry `name` of `size` bytes against the limits.
+    pub(crate) fn count(&mut self, name: &str, size: u64) -> Result<()> {
         interruption::check()?;
-        self.allowance.count(name, size)
+        self.remaining.count(name, size)
     }
 
-    /// Makes a directory, unless it is there.
-    pub(super) fn directory(&mut self, name: &[&str], modified: Option<SystemTime>) -> Result<()> {
+    /// Creates a directory unless it exists.
+    pub(crate) fn directory(&mut self, name: &[&str], modified: Option<SystemTime>) -> Result<()> {
         let path: PathBuf = name.iter().collect();
         self.parents(&path)?;
         match self.nodes.get_mut(&path) {
@@ -81,35 +81,35 @@ impl UnpackDir {
             }
             Some(UnpackNode::File | UnpackNode::Link(_)) => Err(conflict(&path)),
             None if path.as_os_str().is_empty() => Ok(()),
-            None => self.make_directory(path, modified),
+            None => self.create_directory(path, modified),
         }
     }
 
-    fn make_directory(&mut self, path: PathBuf, modified: Option<SystemTime>) -> Result<()> {
+    fn create_directory(&mut self, path: PathBuf, modified: Option<SystemTime>) -> Result<()> {
         fs::create_dir(self.root.join(&path)).context(Kind::Fetch, || unwritable(&path))?;
         self.nodes.insert(path, UnpackNode::Directory(modified));
         Ok(())
     }
 
-    /// Writes a file from `content`, in place of an earlier one of the same name.
-    pub(super) fn file(
+    /// Writes a file with `content`. Replaces an earlier file of the same name.
+    pub(crate) fn file(
         &mut self,
         name: &[&str],
         attributes: FileAttributes,
         content: &mut dyn Read,
     ) -> Result<()> {
-        let path = self.place(name)?;
+        let path = self.make_way(name)?;
         let target = self.root.join(&path);
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(&target)
             .context(Kind::Fetch, || unwritable(&path))?;
-        let damaged = || format!("entry `{}` cannot be unpacked", path.display());
+        let damaged = || format!("entry `{}` is damaged", path.display());
         let size = io::copy(&mut content.take(attributes.size), &mut file)
             .context(Kind::Fetch, damaged)?;
         if size != attributes.size {
-            return Err(invalid_entry(&path.to_string_lossy(), "is cut short"));
+            return Err(invalid_entry(&path.to_string_lossy(), "is truncated"));
         }
         file.flush().context(Kind::Fetch, damaged)?;
         set_attributes(file.file(), attributes).context(Kind::Fetch, damaged)?;
@@ -117,15 +117,15 @@ impl UnpackDir {
         Ok(())
     }
 
-    /// Notes a symbolic link, to be made when all else is there.
-    pub(super) fn link(&mut self, name: &[&str], target: PathBuf) -> Result<()> {
-        let path = self.place(name)?;
+    /// Records a symbolic link, which [`finish`](Self::finish) creates.
+    pub(crate) fn link(&mut self, name: &[&str], target: PathBuf) -> Result<()> {
+        let path = self.make_way(name)?;
         self.nodes.insert(path, UnpackNode::Link(target));
         Ok(())
     }
 
-    /// Makes a copy of the earlier entry `target`, which stands for a hard link to it.
-    pub(super) fn hard_link(
+    /// Copies the earlier entry `target`, instead of creating a hard link to it.
+    pub(crate) fn hard_link(
         &mut self,
         name: &[&str],
         target: &[&str],
@@ -136,39 +136,32 @@ impl UnpackDir {
             return Ok(());
         }
         match self.nodes.get(&target) {
-            Some(UnpackNode::File) => self.duplicate(name, &target, attributes),
+            Some(UnpackNode::File) => {
+                let unreadable = || unwritable(&target);
+                let mut content =
+                    fs::File::open(self.root.join(&target)).context(Kind::Fetch, unreadable)?;
+                let size = content.metadata().context(Kind::Fetch, unreadable)?.len();
+                self.count(&name.join("/"), size)?;
+                self.file(name, FileAttributes { size, ..attributes }, &mut content)
+            }
             Some(UnpackNode::Link(linked)) => {
                 let linked = linked.clone();
                 self.link(name, linked)
             }
             _ => {
-                let fault = "is a hard link to no earlier file of the archive";
+                let fault = "is a hard link whose target is not an earlier file of the archive";
                 Err(invalid_entry(&name.join("/"), fault))
             }
         }
     }
 
-    fn duplicate(
-        &mut self,
-        name: &[&str],
-        target: &Path,
-        attributes: FileAttributes,
-    ) -> Result<()> {
-        let unreadable = || unwritable(target);
-        let mut content =
-            fs::File::open(self.root.join(target)).context(Kind::Fetch, unreadable)?;
-        let size = content.metadata().context(Kind::Fetch, unreadable)?.len();
-        self.count(&name.join("/"), size)?;
-        self.file(name, FileAttributes { size, ..attributes }, &mut content)
-    }
-
-    /// Makes room for a file or a link.
-    fn place(&mut self, name: &[&str]) -> Result<PathBuf> {
+    /// Creates the directories above a new file or link, and removes an earlier file of the same name.
+    fn make_way(&mut self, name: &[&str]) -> Result<PathBuf> {
         let path: PathBuf = name.iter().collect();
         self.parents(&path)?;
         match self.nodes.get(&path) {
             Some(UnpackNode::Directory(_)) => return Err(conflict(&path)),
-            // As tar does, the last of several entries with the same name counts.
+            // As in tar, the last of several entries with the same name counts.
             Some(UnpackNode::File) => {
                 fs::remove_file(self.root.join(&path))
                     .context(Kind::Fetch, || unwritable(&path))?;
@@ -178,25 +171,26 @@ impl UnpackDir {
         Ok(path)
     }
 
+    /// Creates the directories above `path`.
     fn parents(&mut self, path: &Path) -> Result<()> {
         let mut ancestors: Vec<&Path> = path.ancestors().skip(1).collect();
-        // The last ancestor is the root itself.
+        // The last ancestor is the root.
         ancestors.pop();
         for ancestor in ancestors.into_iter().rev() {
             match self.nodes.get(ancestor) {
                 Some(UnpackNode::Directory(_)) => {}
                 Some(UnpackNode::File | UnpackNode::Link(_)) => return Err(conflict(ancestor)),
-                None => self.make_directory(ancestor.to_owned(), None)?,
+                None => self.create_directory(ancestor.to_owned(), None)?,
             }
         }
         Ok(())
     }
 
-    /// Makes the links, and sets the times of directories.
+    /// Creates the links, and sets the times of directories.
     ///
     /// # Errors
-    /// A link that leads outside.
-    pub(super) fn finish(self) -> Result<()> {
+    /// Fails if a link leads outside.
+    pub(crate) fn finish(self) -> Result<()> {
         for (path, node) in &self.nodes {
             if let UnpackNode::Link(target) = node {
                 self.check_link(path, target)?;
@@ -207,7 +201,7 @@ impl UnpackDir {
                 symlink(target, &self.root.join(path)).context(Kind::Fetch, || unwritable(path))?;
             }
         }
-        // In reverse, so that a directory's time is set after those below it.
+        // In reverse, because creating an entry changes the time of its directory.
         for (path, node) in self.nodes.iter().rev() {
             if let UnpackNode::Directory(Some(modified)) = node {
                 fs::File::open(self.root.join(path))
@@ -218,7 +212,7 @@ impl UnpackDir {
         Ok(())
     }
 
-    /// Follows the link at `path` through all links of the archive.
+    /// Fails if the link at `path` leads outside, through any links of the archive.
     fn check_link(&self, path: &Path, target: &Path) -> Result<()> {
         let refused = |fault: &str| invalid_entry(&path.to_string_lossy(), fault);
         let outside = || refused("is a link that leads out of the archive");
@@ -236,8 +230,8 @@ impl UnpackDir {
                 self.nodes.get(&reached.iter().collect::<PathBuf>())
             {
                 links += 1;
-                if links > LINKS_IN_A_PATH {
-                    return Err(refused("is a link in a circle"));
+                if links > MAX_LINKS {
+                    return Err(refused("is a link that leads through too many links"));
                 }
                 reached.pop();
                 follow(next, &mut ahead).ok_or_else(outside)?;
@@ -247,7 +241,7 @@ impl UnpackDir {
     }
 }
 
-/// Puts the components of a link's target on the way ahead; `None` for an absolute one.
+/// Pushes the components of the target of a link to the components ahead. Returns `None` if the target is absolute.
 fn follow(target: &Path, ahead: &mut Vec<OsString>) -> Option<()> {
     if target.has_root() {
         return None;
@@ -256,7 +250,7 @@ fn follow(target: &Path, ahead: &mut Vec<OsString>) -> Option<()> {
     Some(())
 }
 
-/// Splits a path into its components, `..` among them.
+/// Splits a path into its components, including `..`.
 fn parts(path: &Path) -> Vec<OsString> {
     path.components()
         .map(|component| component.as_os_str().to_owned())
@@ -267,7 +261,7 @@ fn parts(path: &Path) -> Vec<OsString> {
 fn conflict(path: &Path) -> Error {
     invalid_entry(
         &path.to_string_lossy(),
-        "is both a directory and something else",
+        "is both a directory and not a directory",
     )
 }
 
@@ -275,8 +269,8 @@ fn unwritable(path: &Path) -> String {
     format!("entry `{}` cannot be written", path.display())
 }
 
-/// Sets mode and time. Modes do not depend on the user's mask, so that what is built from the
-/// files does not either; set-user-ID and its like are never set.
+/// Sets the mode and the time. Modes do not depend on the umask, so that wheels built from the files do not depend on it, and
+/// special bits such as set-user-ID are never set.
 fn set_attributes(file: &std::fs::File, attributes: FileAttributes) -> io::Result<()> {
     set_mode(file, attributes.executable)?;
     if let Some(modified) = attributes.modified {

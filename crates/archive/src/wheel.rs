@@ -97,7 +97,7 @@ pub fn inspect(path: &Path, filename: &str) -> Result<WheelInspection> {
 ///
 /// # Errors
 /// As [`inspect`].
-pub fn inspect_reader<R: Read + Seek>(reader: R, filename: &str) -> Result<WheelInspection> {
+fn inspect_reader<R: Read + Seek>(reader: R, filename: &str) -> Result<WheelInspection> {
     let invalid = || format!("{filename} is not a valid wheel");
     let parsed = WheelFilename::from_str(filename).context(Kind::Fetch, invalid)?;
     WheelReader::new(reader, &parsed)

@@ -1,10 +1,10 @@
-//! The layout of a zip file: one that only one reading is possible of.
+//! The layout of zip files: rejects files that readers may interpret differently.
 //!
-//! A zip file says twice what is in it: in a header before each entry, and in the directory at its end. Readers differ in
-//! which of them they believe, and in where they look for the directory. Where the two disagree, what was inspected here
-//! need not be what pip installs, so such a file is refused, as by the public index.
+//! A zip file describes its entries twice: in a header before each entry, and in the central directory at its end. Readers
+//! differ in which description they use, and in where they search for the directory. If the two disagree, pip may install other
+//! files than those inspected here, so such a file is rejected, as it is by the public index.
 //!
-//! Implements what APPNOTE.TXT 6.3.10 says of sections 4.3.7 to 4.3.16; never inflates anything.
+//! Implements sections 4.3.7 to 4.3.16 of APPNOTE.TXT 6.3.10. Does not inflate entries.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -18,24 +18,24 @@ const END64: &[u8; 4] = b"PK\x06\x06";
 const LOCATOR64: &[u8; 4] = b"PK\x06\x07";
 const DESCRIPTOR: &[u8; 4] = b"PK\x07\x08";
 
-/// The flags that readers must agree on: the data are encrypted; a descriptor follows them.
+/// The flags that both descriptions must share: the data is encrypted, and a descriptor follows the data.
 const ENCRYPTED: u16 = 1;
 const DESCRIBED: u16 = 1 << 3;
 
-/// The lengths of the fixed parts (bytes).
+/// The lengths of the fixed parts, in bytes.
 const END_LENGTH: usize = 22;
 const LOCATOR_LENGTH: usize = 20;
 const END64_LENGTH: usize = 56;
 const CENTRAL_LENGTH: usize = 46;
 const LOCAL_LENGTH: usize = 30;
 
-/// The longest comment at the end (bytes).
-const COMMENT: usize = 0xffff;
+/// The largest length of the comment at the end, in bytes.
+const MAX_COMMENT_LENGTH: usize = 0xffff;
 
-/// The largest directory that is read (bytes).
-const DIRECTORY: u64 = 256 << 20;
+/// The largest size of the central directory, in bytes.
+const MAX_DIRECTORY_SIZE: u64 = 256 << 20;
 
-/// An entry as the directory has it.
+/// An entry of the central directory.
 struct CentralEntry<'a> {
     name: &'a [u8],
     flags: u16,
@@ -46,37 +46,37 @@ struct CentralEntry<'a> {
     offset: u64,
 }
 
-/// Where the directory is (offsets).
+/// The offsets of the central directory and the number of its entries.
 struct CentralDirectory {
     start: u64,
     end: u64,
     entries: u64,
 }
 
-/// Checks that the directory of a zip file ends it, that its entries follow each other from its first byte to
-/// the directory, and that each says of itself what the directory says.
+/// Verifies that the zip file ends with its central directory, that its entries fill the bytes before the directory, and that
+/// the header of each entry agrees with the directory.
 ///
 /// # Errors
-/// [`Kind::Fetch`] for a file that readers may take for different things, or that cannot be read.
-pub(super) fn check(file: &mut (impl Read + Seek)) -> Result<()> {
+/// [`Kind::Fetch`] if readers may interpret the file differently, or if it cannot be read.
+pub(crate) fn check(file: &mut (impl Read + Seek)) -> Result<()> {
     let unreadable = || "it is not a zip file".to_owned();
     let directory = find(file)?;
-    if directory.end - directory.start > DIRECTORY {
-        return Err(ambiguous("its directory is larger than it may be"));
+    if directory.end - directory.start > MAX_DIRECTORY_SIZE {
+        return Err(ambiguous("its directory exceeds the size limit"));
     }
     let length = usize::try_from(directory.end - directory.start).unwrap_or(usize::MAX);
     let bytes = read(file, directory.start, length).context(Kind::Fetch, unreadable)?;
     let mut entries = entries(&bytes)?;
     if entries.len() as u64 != directory.entries {
         return Err(ambiguous(
-            "its directory has another number of entries than it states",
+            "its directory does not have the stated number of entries",
         ));
     }
     entries.sort_by_key(|entry| entry.offset);
     let starts = entries.iter().map(|entry| entry.offset);
     let bounds: Vec<u64> = starts.chain([directory.start]).collect();
     if bounds[0] != 0 {
-        return Err(ambiguous("there is something before its first entry"));
+        return Err(ambiguous("there is data before its first entry"));
     }
     for (entry, next) in entries.iter().zip(&bounds[1..]) {
         check_entry(file, entry, *next).map_err(|error| {
@@ -87,13 +87,13 @@ pub(super) fn check(file: &mut (impl Read + Seek)) -> Result<()> {
     Ok(())
 }
 
-/// Finds the directory by the record at the end.
+/// Finds the central directory by the record at the end.
 fn find(file: &mut (impl Read + Seek)) -> Result<CentralDirectory> {
     let unreadable = || "it is not a zip file".to_owned();
     let size = file
         .seek(SeekFrom::End(0))
         .context(Kind::Fetch, unreadable)?;
-    let length = size.min((END_LENGTH + COMMENT + LOCATOR_LENGTH) as u64);
+    let length = size.min((END_LENGTH + MAX_COMMENT_LENGTH + LOCATOR_LENGTH) as u64);
     let tail_start = size - length;
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let tail = read(file, tail_start, length).context(Kind::Fetch, unreadable)?;
@@ -158,7 +158,7 @@ fn entry(bytes: &[u8]) -> Option<(CentralEntry<'_>, usize)> {
     }
     let (size, compressed) = (u32_at(bytes, 24)?, u32_at(bytes, 20)?);
     let offset = u32_at(bytes, 42)?;
-    let mut wide = Zip64Field::of(&bytes[name_end..extra_end])?;
+    let mut wide = Zip64Field::find(&bytes[name_end..extra_end])?;
     let size = wide.value(size)?;
     let compressed = wide.value(compressed)?;
     let offset = wide.value(offset)?;
@@ -174,14 +174,14 @@ fn entry(bytes: &[u8]) -> Option<(CentralEntry<'_>, usize)> {
     Some((entry, end))
 }
 
-/// The values of the extra field for zip64, in their order.
+/// The remaining values of the zip64 extra field.
 struct Zip64Field<'a>(&'a [u8]);
 
 impl<'a> Zip64Field<'a> {
-    /// Finds the field among those of `extra`; `None` if they are damaged, or it is there twice.
-    fn of(mut extra: &'a [u8]) -> Option<Self> {
+    /// Finds the field in `extra`. Returns `None` if `extra` is damaged or has the field twice.
+    fn find(mut extra: &'a [u8]) -> Option<Self> {
         let mut found = None;
-        // Some writers pad with zeros that are no field.
+        // Some writers pad with up to three zeros.
         while extra.len() >= 4 {
             let (kind, length) = (u16_at(extra, 0)?, usize::from(u16_at(extra, 2)?));
             let value = extra.get(4..4 + length)?;
@@ -193,7 +193,7 @@ impl<'a> Zip64Field<'a> {
         Some(Self(found.unwrap_or_default()))
     }
 
-    /// The value of a field that is `narrow` unless it does not fit there.
+    /// Returns the next value if `narrow` is the placeholder for a value of 64 bits, and `narrow` otherwise.
     fn value(&mut self, narrow: u32) -> Option<u64> {
         if narrow != u32::MAX {
             return Some(narrow.into());
@@ -204,35 +204,35 @@ impl<'a> Zip64Field<'a> {
     }
 }
 
-/// Checks that the header of `entry` says what the directory says, and that the entry ends at `next`.
+/// Verifies that the header of `entry` agrees with the directory, and that the entry ends at `next`.
 fn check_entry(
     file: &mut (impl Read + Seek),
     entry: &CentralEntry<'_>,
     next: u64,
 ) -> io::Result<()> {
-    let wrong = |what: &str| Err(io::Error::other(format!("has {what}")));
+    let disagree = |what: &str| Err(io::Error::other(format!("has {what}")));
     let header = read(file, entry.offset, LOCAL_LENGTH + entry.name.len())?;
     let short = |at| u16_at(&header, at).unwrap_or_default();
     let long = |at| u32_at(&header, at).unwrap_or_default();
     if !header.starts_with(LOCAL) {
-        return wrong("no header");
+        return disagree("no header");
     }
     if usize::from(short(26)) != entry.name.len() || header[LOCAL_LENGTH..] != *entry.name {
-        return wrong("another name in its header");
+        return disagree("another name in its header");
     }
     if short(8) != entry.method || (short(6) ^ entry.flags) & (ENCRYPTED | DESCRIBED) != 0 {
-        return wrong("another method in its header");
+        return disagree("another method in its header");
     }
     let is_described = entry.flags & DESCRIBED != 0;
-    // What follows the data says it where the header does not.
+    // A header may leave the sizes to the descriptor after the data.
     let agrees = |stated: u32, value: u64| {
         u64::from(stated) == value || stated == u32::MAX || is_described && stated == 0
     };
     if long(14) != entry.crc && !(is_described && long(14) == 0) {
-        return wrong("another checksum in its header");
+        return disagree("another checksum in its header");
     }
     if !agrees(long(18), entry.compressed) || !agrees(long(22), entry.size) {
-        return wrong("another size in its header");
+        return disagree("another size in its header");
     }
     let data = entry.offset + (header.len() + usize::from(short(28))) as u64;
     let end = data.saturating_add(entry.compressed);
@@ -245,16 +245,16 @@ fn check_entry(
             if entry.describes(&read(file, end, length)?) {
                 Ok(())
             } else {
-                wrong("another size or checksum behind its data")
+                disagree("another size or checksum in the descriptor after its data")
             }
         }
-        _ => wrong("another end than the next entry has a beginning"),
+        _ => disagree("an end that is not the start of the next entry"),
     }
 }
 
 impl CentralEntry<'_> {
-    /// Whether `descriptor` (4.3.9) says what the directory says: checksum and sizes of four or eight bytes, behind a signature or
-    /// without.
+    /// Returns whether `descriptor` (section 4.3.9) agrees with the directory. It consists of an optional signature, the
+    /// checksum, and two sizes of four or eight bytes.
     fn describes(&self, descriptor: &[u8]) -> bool {
         let is_wide = descriptor.len() >= 20;
         let is_signed = matches!(descriptor.len(), 16 | 24);
@@ -276,6 +276,7 @@ impl CentralEntry<'_> {
     }
 }
 
+/// Reads `length` bytes from the offset `start`.
 fn read(file: &mut (impl Read + Seek), start: u64, length: usize) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = vec![0; length];
@@ -295,10 +296,11 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
+/// Returns the error of a file that readers may interpret differently.
 fn ambiguous(what: &str) -> Error {
     Error::new(
         Kind::Fetch,
-        format!("readers may take it for different things: {what}"),
+        format!("readers may interpret it differently: {what}"),
     )
 }
 

@@ -1,6 +1,4 @@
-//! Zip files: opens one, lists its entries with safe names, and reads an entry within bounds.
-//!
-//! Never writes, and never follows a name before it was judged.
+//! Zip files: opens them, lists their entries with safe names, and reads entries up to a limit.
 
 use std::collections::HashSet;
 use std::io::{Read, Seek};
@@ -9,32 +7,32 @@ use wheelhouse_types::error::Context;
 use wheelhouse_types::{Error, Kind, Result};
 use zip::ZipArchive;
 
-use super::safe_path::{components, invalid_entry};
-use super::zip_layout;
+use crate::safe_path::{components, invalid_entry};
+use crate::zip_layout;
 
 /// The first bytes of a zip file with entries.
 pub(crate) const SIGNATURE: &[u8] = b"PK\x03\x04";
 
-/// What a zip file's directory says of one entry.
+/// The description of an entry in the directory of a zip file.
 #[derive(Clone, Debug)]
-pub(super) struct ZipEntry {
+pub(crate) struct ZipEntry {
     /// The name without `.` and empty components, joined with `/`.
-    pub(super) path: String,
-    pub(super) index: usize,
-    pub(super) directory: bool,
-    pub(super) executable: bool,
-    /// In bytes, inflated, as the directory says.
-    pub(super) size: u64,
-    /// In seconds since 1970-01-01, taking the local time that zip files have as UTC.
-    pub(super) modified: Option<i64>,
+    pub(crate) path: String,
+    pub(crate) index: usize,
+    pub(crate) directory: bool,
+    pub(crate) executable: bool,
+    /// The stated inflated size in bytes.
+    pub(crate) size: u64,
+    /// The modification time in seconds since 1970-01-01, with the local time of zip files interpreted as UTC.
+    pub(crate) modified: Option<i64>,
 }
 
 /// Opens a zip file.
 ///
 /// # Errors
-/// What is not a zip file, whose directory is damaged or lists a name twice, or that readers may understand
-/// differently ([`zip_layout`]).
-pub(super) fn open<R: Read + Seek>(mut reader: R) -> Result<ZipArchive<R>> {
+/// Fails if the file is not a zip file, if its directory is damaged or lists a name twice, or if readers may interpret the
+/// file differently ([`zip_layout`]).
+pub(crate) fn open<R: Read + Seek>(mut reader: R) -> Result<ZipArchive<R>> {
     zip_layout::check(&mut reader)?;
     let archive =
         ZipArchive::new(reader).context(Kind::Fetch, || "it is not a zip file".to_owned())?;
@@ -47,22 +45,22 @@ pub(super) fn open<R: Read + Seek>(mut reader: R) -> Result<ZipArchive<R>> {
 /// Lists the entries of `archive` in the order of its directory.
 ///
 /// # Errors
-/// The first entry with a name that is not safe, that is no file or directory, that is encrypted,
-/// or whose name another file has too.
-pub(super) fn entries<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<Vec<ZipEntry>> {
+/// Fails at the first entry that has an unsafe name or the name of another file, is neither a file nor a directory, or is
+/// encrypted.
+pub(crate) fn entries<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<Vec<ZipEntry>> {
     let mut files = HashSet::new();
     let mut entries = Vec::with_capacity(archive.len());
     for index in 0..archive.len() {
-        let entry = judged(archive, index)?;
+        let entry = entry(archive, index)?;
         if !entry.directory && !files.insert(entry.path.clone()) {
-            return Err(invalid_entry(&entry.path, "is there twice"));
+            return Err(invalid_entry(&entry.path, "exists twice"));
         }
         entries.push(entry);
     }
     Ok(entries)
 }
 
-fn judged<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<ZipEntry> {
+fn entry<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<ZipEntry> {
     let unreadable = || "an entry cannot be read".to_owned();
     let data = archive
         .by_index_data(index)
@@ -73,7 +71,7 @@ fn judged<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<ZipEn
     if path.is_empty() && !data.is_dir() {
         return Err(invalid_entry(&name, "has no name"));
     }
-    // 0 stands for archives made where files have no type.
+    // Systems without file types write 0.
     if !matches!(mode & 0o170_000, 0 | 0o100_000 | 0o040_000) {
         return Err(invalid_entry(&name, "is neither a file nor a directory"));
     }
@@ -90,18 +88,18 @@ fn judged<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<ZipEn
     })
 }
 
-/// Reads `entry` whole.
+/// Reads the content of `entry`.
 ///
 /// # Errors
-/// An entry that inflates to more than `limit` bytes, or that is damaged.
-pub(super) fn read<R: Read + Seek>(
+/// Fails if the entry is damaged or inflates to more than `limit` bytes.
+pub(crate) fn read<R: Read + Seek>(
     archive: &mut ZipArchive<R>,
     entry: &ZipEntry,
     limit: u64,
 ) -> Result<Vec<u8>> {
     let unreadable = || format!("entry `{}` cannot be read", entry.path);
     if entry.size > limit {
-        return Err(invalid_entry(&entry.path, "is larger than it may be"));
+        return Err(invalid_entry(&entry.path, "exceeds its size limit"));
     }
     let mut bytes = Vec::new();
     archive
@@ -111,11 +109,12 @@ pub(super) fn read<R: Read + Seek>(
         .read_to_end(&mut bytes)
         .context(Kind::Fetch, unreadable)?;
     if bytes.len() as u64 > limit {
-        return Err(invalid_entry(&entry.path, "is larger than it may be"));
+        return Err(invalid_entry(&entry.path, "exceeds its size limit"));
     }
     Ok(bytes)
 }
 
+/// Returns the seconds since 1970-01-01 of a time in UTC.
 fn seconds(time: zip::DateTime) -> Option<i64> {
     let civil = jiff::civil::DateTime::new(
         i16::try_from(time.year()).ok()?,

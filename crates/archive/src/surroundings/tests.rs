@@ -106,7 +106,7 @@ fn messages_name_original_paths() {
 #[test]
 fn does_not_show_directory_with_too_many_entries() {
     let place = Place::new(&["repo/tree/a.py"]);
-    for number in 0..ENTRIES {
+    for number in 0..MAX_ENTRIES {
         fs::write(place.path("repo").join(number.to_string()), "").unwrap();
     }
     let view = place.view("repo/tree");

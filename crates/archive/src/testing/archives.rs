@@ -1,4 +1,4 @@
-//! Archives for tests, honest and hostile, made by hand.
+//! Archives for tests, valid and malicious.
 
 use std::fmt::Write as _;
 use std::io::{Cursor, Write as _};
@@ -9,7 +9,7 @@ use wheelhouse_types::Sha256;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// What a wheel's `RECORD` says of `files` and of itself.
+/// Returns the `RECORD` of a wheel with `files`.
 pub fn record(files: &[(String, Vec<u8>)], dist_info: &str) -> String {
     let mut record = String::new();
     for (name, content) in files {
@@ -19,6 +19,7 @@ pub fn record(files: &[(String, Vec<u8>)], dist_info: &str) -> String {
     record + dist_info + "/RECORD,,\n"
 }
 
+/// Creates a zip file.
 pub fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in files {
@@ -33,7 +34,7 @@ pub fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// Replaces every `from` in `bytes` by `to`, which has the same length: names no writer would take.
+/// Replaces every `from` in `bytes` by `to`, which has the same length, for names that no writer accepts.
 pub fn patched(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     for start in 0..=bytes.len() - from.len() {
@@ -44,17 +45,23 @@ pub fn patched(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// One member of a tar archive.
+/// A member of a tar archive.
 #[derive(Clone, Debug)]
 pub struct Member {
+    /// The name.
     pub name: String,
+    /// The type.
     pub kind: tar::EntryType,
+    /// The target of a link.
     pub target: String,
+    /// The content of a file.
     pub content: Vec<u8>,
+    /// The permission bits.
     pub mode: u32,
 }
 
 impl Member {
+    /// Creates a regular file.
     pub fn file(name: &str, content: impl AsRef<[u8]>) -> Self {
         Self {
             name: name.to_owned(),
@@ -65,6 +72,7 @@ impl Member {
         }
     }
 
+    /// Creates a symbolic link.
     pub fn link(name: &str, target: &str) -> Self {
         Self {
             kind: tar::EntryType::Symlink,
@@ -73,6 +81,7 @@ impl Member {
         }
     }
 
+    /// Creates a hard link.
     pub fn hard_link(name: &str, target: &str) -> Self {
         Self {
             kind: tar::EntryType::Link,
@@ -80,6 +89,7 @@ impl Member {
         }
     }
 
+    /// Creates a member of another type.
     pub fn special(name: &str, kind: tar::EntryType) -> Self {
         Self {
             kind,
@@ -88,7 +98,7 @@ impl Member {
     }
 }
 
-/// Writes headers as they are, with names and targets of at most 100 bytes.
+/// Creates a tar archive. Writes names and targets, of at most 100 bytes, unchanged.
 pub fn tar(members: &[Member]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for member in members {
@@ -109,6 +119,7 @@ pub fn tar(members: &[Member]) -> Vec<u8> {
     bytes
 }
 
+/// Compresses bytes by gzip.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();

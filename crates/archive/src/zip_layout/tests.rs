@@ -108,7 +108,7 @@ fn rejects_wrong_number_of_entries() {
     let mut bytes = valid_zip();
     let end = bytes.len() - END_LENGTH;
     bytes[end + 10] = 1;
-    assert_refused(&bytes, "another number");
+    assert_refused(&bytes, "not have the stated number of entries");
 }
 
 #[test]
