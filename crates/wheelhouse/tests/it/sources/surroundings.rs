@@ -1,21 +1,11 @@
 //! Files next to local source trees: builds may read them, and never modify them.
 
-use std::process::Command;
-
+use super::git;
 use crate::support::{Index, Sandbox, Sdist, tree};
 
 /// Copies the text of a file next to the tree into the wheel.
 const READS_VERSION: &str =
     "with open('beside.py', 'w') as file: file.write('TEXT = %r' % open('../VERSION').read())";
-
-fn git(place: &std::path::Path, arguments: &[&str]) {
-    let status = Command::new("git")
-        .current_dir(place)
-        .args(["-c", "user.name=a", "-c", "user.email=a@b"])
-        .args(arguments)
-        .status();
-    assert!(status.expect("git is installed").success());
-}
 
 fn has_text(sandbox: &Sandbox, wheel: &str, text: &str) -> bool {
     let wheel = std::fs::read(sandbox.out().join(wheel)).unwrap();
@@ -72,7 +62,7 @@ fn build_reads_enclosing_git_repository() {
         &["commit", "--quiet", "--message=x"],
         &["tag", "v1.2.3"],
     ] {
-        git(&root, arguments);
+        git(&sandbox, &root, arguments);
     }
     let build = || {
         let run = sandbox.build(&index, &["./repo/packages/alpha"]);
