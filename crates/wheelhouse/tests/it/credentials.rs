@@ -93,8 +93,7 @@ fn hides_credentials_of_direct_references_and_files() {
         index.url_for(USER, PASSWORD)
     );
     sandbox.write("requirements.txt", &text);
-    let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
-    command.args([
+    let run = sandbox.wheelhouse(&[
         "build",
         "-o",
         "out",
@@ -103,7 +102,6 @@ fn hides_credentials_of_direct_references_and_files() {
         "-r",
         "requirements.txt",
     ]);
-    let run = sandbox.spawn(command).finish();
     run.assert_success();
     assert_no_credentials(&sandbox, &run);
 }

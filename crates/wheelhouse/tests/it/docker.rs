@@ -1,9 +1,8 @@
 //! The builder image with dockerd, whose builder and file transfer differ from those of buildah.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -11,11 +10,12 @@ use crate::support::Wheel;
 use crate::support::containers::{Buildah, succeed};
 use crate::support::process::eventually;
 use crate::support::s2i_builds::checkout;
+use crate::support::services::Docker;
 
-/// A dockerd with separate storage and without a network, stopped on drop.
+/// A docker daemon with the image operations of a build.
 struct Dockerd {
-    directory: TempDir,
-    process: Child,
+    docker: Docker,
+    _directory: TempDir,
 }
 
 impl Dockerd {
@@ -24,52 +24,15 @@ impl Dockerd {
             .prefix("docker-")
             .tempdir()
             .unwrap();
-        let path = |name: &str| directory.path().join(name);
-        let process = Command::new("dockerd")
-            .args([
-                "--iptables=false",
-                "--ip-forward=false",
-                "--ip-masq=false",
-                "--bridge=none",
-            ])
-            .args([
-                "--storage-driver=overlay2",
-                "--default-ulimit",
-                "nofile=20000:20000",
-            ])
-            .args([
-                OsStr::new("--data-root"),
-                path("data").as_ref(),
-                "--exec-root".as_ref(),
-                path("exec").as_ref(),
-            ])
-            .arg("--pidfile")
-            .arg(path("id"))
-            .arg("-H")
-            .arg(format!("unix://{}", path("socket").display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let dockerd = Self { directory, process };
-        eventually("dockerd", || {
-            dockerd
-                .docker(["version"])
-                .output()
-                .unwrap()
-                .status
-                .success()
-        });
-        dockerd
+        Self {
+            docker: Docker::start(directory.path()),
+            _directory: directory,
+        }
     }
 
     fn docker<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-        let socket = self.directory.path().join("socket");
-        let mut command = Command::new("docker");
-        command
-            .env("DOCKER_HOST", format!("unix://{}", socket.display()))
-            .args(arguments);
-        command
+        let arguments: Vec<&str> = arguments.into_iter().collect();
+        self.docker.command(&arguments)
     }
 
     /// Creates an image from the files in `archive` with the configuration of a Python builder.
@@ -100,14 +63,6 @@ impl Dockerd {
         let mut command = self.docker(["cp", "-", &format!("{container}:/tmp")]);
         succeed(command.stdin(tar.stdout.take().unwrap()));
         assert!(tar.wait().unwrap().success());
-    }
-}
-
-impl Drop for Dockerd {
-    fn drop(&mut self) {
-        let id = rustix::process::Pid::from_child(&self.process);
-        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
-        let _ = self.process.wait();
     }
 }
 

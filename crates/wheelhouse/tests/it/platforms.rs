@@ -45,9 +45,7 @@ fn selects_wheels_for_older_system() {
     assert!(run.stdout.contains("\"kept\":true"), "{}", run.stdout);
     let run = sandbox.build(&index, &["alpha==2", "--platform", "linux"]);
     run.assert_exit(3);
-    let mut verify = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
-    verify.args(["verify", "out"]);
-    sandbox.spawn(verify).finish().assert_success();
+    sandbox.wheelhouse(&["verify", "out"]).assert_success();
 }
 
 #[test]

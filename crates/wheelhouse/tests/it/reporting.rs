@@ -144,8 +144,6 @@ fn log_of_failed_build_exists_at_reported_path() {
     assert!(named(&run.stderr).contains(&"a".repeat(9000)));
     std::fs::create_dir(sandbox.out()).unwrap();
     std::fs::write(sandbox.out().join(failing.filename()), failing.bytes()).unwrap();
-    let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
-    command.args(["verify", "out"]);
-    let run = sandbox.spawn(command).finish();
+    let run = sandbox.wheelhouse(&["verify", "out"]);
     assert!(named(&run.stdout).contains(&"a".repeat(9000)));
 }

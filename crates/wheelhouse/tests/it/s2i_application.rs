@@ -159,18 +159,6 @@ impl Application {
     }
 }
 
-#[track_caller]
-fn assert_says(finished: &RunResult, words: &[&str]) {
-    for word in words {
-        assert!(
-            finished.stdout.contains(word),
-            "`{word}` is not in {}\n{}",
-            finished.stdout,
-            finished.stderr
-        );
-    }
-}
-
 /// Returns a wheel for Python 2 and 3.
 fn wheel(name: &str, version: &str) -> Wheel {
     Wheel::new(name, version).tag("py2.py3-none-any")
@@ -223,7 +211,7 @@ fn prefers_incomplete_wheelhouse_to_index() {
         let own = own.each_ref().map(|(name, value)| (*name, value.as_str()));
         let finished = application.assemble(&pip, &own);
         finished.assert_success();
-        assert_says(&finished, &["is incomplete", "it lacks gamma"]);
+        finished.assert_stdout_contains(&["is incomplete", "it lacks gamma"]);
         assert!(application.is_installed("gamma-2.0"), "pip {version}");
         // The index and the wheelhouse have the same version.
         assert!(application.is_installed("beta-1.0"), "pip {version}");
@@ -275,7 +263,7 @@ fn complete_wheelhouse_suffices() {
         application.write("more/others.txt", "alpha\n");
         let finished = application.assemble(&pip, &[]);
         finished.assert_success();
-        assert_says(&finished, &["It is complete: no index is asked"]);
+        finished.assert_stdout_contains(&["It is complete: no index is asked"]);
         assert!(application.is_installed("beta-1.0"), "pip {version}");
         assert!(application.index.requests("").is_empty(), "pip {version}");
         assert_eq!(application.variable("PIP_NO_INDEX").unwrap(), "1");
@@ -318,7 +306,7 @@ fn checks_build_requirements_of_application() {
         own.write_tree(&application.sandbox.path("source"));
         let finished = application.assemble(&pip, &[("EXIT_CODE", "0")]);
         finished.assert_success();
-        assert_says(&finished, &[words]);
+        finished.assert_stdout_contains(&[words]);
         assert!(!application.sandbox.path("home/built").exists());
     }
 }
@@ -367,7 +355,7 @@ fn checks_tools_that_image_installs() {
         variables.push(("EXIT_CODE", "0"));
         let finished = application.assemble(&pip, &variables);
         finished.assert_success();
-        assert_says(&finished, &[words]);
+        finished.assert_stdout_contains(&[words]);
         let mirror = application.variable("PIPENV_PYPI_MIRROR");
         let is_set = words == complete && variables.contains(&("ENABLE_PIPENV", "1"));
         assert_eq!(mirror.is_some(), is_set, "{mirror:?}");
@@ -401,10 +389,10 @@ fn ignores_incompatible_wheelhouse_for_another_python() {
                 "is not used: it was made for cpython 3.",
                 ", and this is cpython 3.",
             ];
-            assert_says(&finished, &words);
+            finished.assert_stdout_contains(&words);
             assert_eq!(application.variable("PIP_FIND_LINKS").unwrap(), "");
         } else {
-            assert_says(&finished, &["no index is asked"]);
+            finished.assert_stdout_contains(&["no index is asked"]);
         }
     }
 }
@@ -436,7 +424,7 @@ fn keeps_user_settings_and_exit_code() {
     application.wheelhouse(&pip.python, &["alpha"]);
     let finished = application.assemble(&pip, &[("EXIT_CODE", "3"), ("PIP_NO_INDEX", "no")]);
     finished.assert_exit(3);
-    assert_says(&finished, &["with PIP_NO_INDEX=no"]);
+    finished.assert_stdout_contains(&["with PIP_NO_INDEX=no"]);
     assert_eq!(application.variable("PIP_NO_INDEX").unwrap(), "no");
 
     // A variable would replace this setting of pip's configuration.

@@ -88,9 +88,9 @@ fn patch_versions_are_separate_targets() {
         let lock = std::fs::read_to_string(lock).unwrap();
         assert_eq!(lock.contains("name = \"late\""), has_late, "{name}: {lock}");
     }
-    let mut verify = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
-    verify.args(["verify", "out", "--no-install"]);
-    sandbox.spawn(verify).finish().assert_success();
+    sandbox
+        .wheelhouse(&["verify", "out", "--no-install"])
+        .assert_success();
 }
 
 /// `lead` requires an old `lib` on the target's Python, and its newest versions require newer Pythons.
@@ -301,9 +301,7 @@ fn reads_targets_from_pip_configuration() {
     let wheels = tree::wheels(&sandbox.path("elsewhere"));
     assert_eq!(wheels, ["alpha-2.0-cp312-cp312-win_amd64.whl"]);
 
-    let mut config = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
-    config.args(["config", "--for", "download", "--json"]);
-    let run = sandbox.spawn(config).finish();
+    let run = sandbox.wheelhouse(&["config", "--for", "download", "--json"]);
     run.assert_success();
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     let rows = document["settings"].as_array().unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{builds, file_url, git, write_tree};
+use super::{LOCAL, builds, file_url, git, wheel_contains, write_tree};
 use crate::support::services::GitDaemon;
 use crate::support::{Index, Sandbox, Sdist, Wheel, process, tree};
 
@@ -32,9 +32,8 @@ fn builds_commit_once() {
     for _ in 0..2 {
         sandbox.build(&index, &[&requirement]).assert_success();
         assert_eq!(builds(&sandbox), 1);
-        let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
         assert!(
-            !wheel.windows(11).any(|window| window == b"prepared.py"),
+            !wheel_contains(&sandbox, LOCAL, "prepared.py"),
             "the build got a tree with litter"
         );
         std::fs::remove_dir_all(sandbox.out()).unwrap();
@@ -44,9 +43,8 @@ fn builds_commit_once() {
     commit(&sandbox, &repository);
     sandbox.build(&index, &[&requirement]).assert_success();
     assert_eq!(builds(&sandbox), 2);
-    let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
     assert!(
-        wheel.windows(7).any(|window| window == b"TWO = 2"),
+        wheel_contains(&sandbox, LOCAL, "TWO = 2"),
         "the wheel is the old one"
     );
 }
@@ -117,7 +115,7 @@ fn supports_git_protocol_in_requirements_and_locks() {
         let _ = std::fs::remove_dir_all(sandbox.out());
         sandbox.build(&index, &["-r", name]).assert_success();
         let wheels = tree::wheels(&sandbox.out());
-        assert!(wheels.contains(&"local-1.0-py3-none-any.whl".to_owned()));
+        assert!(wheels.contains(&LOCAL.to_owned()));
         let read = |name: &str| std::fs::read_to_string(sandbox.out().join(name)).unwrap();
         assert!(read("pylock.toml").contains(&url), "{text}");
         let source = format!("git+{url}@{commit}");
@@ -150,7 +148,7 @@ fn constraint_may_name_repository_by_egg_fragment() {
     sandbox.write("constraints.txt", &line);
     let run = sandbox.build(&index, &["local", "-c", "constraints.txt"]);
     run.assert_success();
-    assert_eq!(tree::wheels(&sandbox.out()), ["local-1.0-py3-none-any.whl"]);
+    assert_eq!(tree::wheels(&sandbox.out()), [LOCAL]);
     sandbox.write("constraints.txt", &line.replace("#egg=local", ""));
     let run = sandbox.build(&index, &["local", "-c", "constraints.txt"]);
     run.assert_exit(2)

@@ -9,6 +9,9 @@ use std::process::Command;
 
 use crate::support::{Sandbox, Sdist, python_literal, services};
 
+/// The wheel of the tree that [`write_tree`] writes.
+const LOCAL: &str = "local-1.0-py3-none-any.whl";
+
 /// Writes a source tree whose build backend appends to `ran` on each build and leaves files in the tree that it
 /// builds.
 fn write_tree(sandbox: &Sandbox, directory: &Path) {
@@ -55,4 +58,13 @@ fn git(sandbox: &Sandbox, repository: &Path, arguments: &[&str]) -> String {
         .args(identity)
         .args(arguments);
     services::run(&mut command).trim().to_owned()
+}
+
+/// Returns whether `text` is in a wheel of the output.
+fn wheel_contains(sandbox: &Sandbox, wheel: &str, text: &str) -> bool {
+    let wheel = std::fs::read(sandbox.out().join(wheel)).unwrap();
+    // The test backend does not compress wheels.
+    wheel
+        .windows(text.len())
+        .any(|window| window == text.as_bytes())
 }

@@ -1,19 +1,11 @@
 //! Files next to local source trees: builds may read them, and never modify them.
 
-use super::git;
+use super::{git, wheel_contains};
 use crate::support::{Index, Sandbox, Sdist, tree};
 
 /// Copies the text of a file next to the tree into the wheel.
 const READS_VERSION: &str =
     "with open('beside.py', 'w') as file: file.write('TEXT = %r' % open('../VERSION').read())";
-
-fn has_text(sandbox: &Sandbox, wheel: &str, text: &str) -> bool {
-    let wheel = std::fs::read(sandbox.out().join(wheel)).unwrap();
-    // The test backend does not compress wheels.
-    wheel
-        .windows(text.len())
-        .any(|window| window == text.as_bytes())
-}
 
 #[test]
 fn build_reads_file_next_to_its_tree() {
@@ -29,7 +21,7 @@ fn build_reads_file_next_to_its_tree() {
         run
     };
     build(&[]);
-    assert!(has_text(&sandbox, &alpha.wheel_filename(), "first"));
+    assert!(wheel_contains(&sandbox, &alpha.wheel_filename(), "first"));
     assert!(tree::read(&sandbox.path("repo")) == before);
     // The first build recorded the files that it read.
     assert!(!build(&["--frozen"]).stderr.contains("Building"));
@@ -37,13 +29,13 @@ fn build_reads_file_next_to_its_tree() {
 
     sandbox.write("repo/VERSION", "second");
     assert!(build(&[]).stderr.contains("Building"));
-    assert!(has_text(&sandbox, &alpha.wheel_filename(), "second"));
+    assert!(wheel_contains(&sandbox, &alpha.wheel_filename(), "second"));
     sandbox.write("repo/OTHER", "is not read");
     assert!(!build(&[]).stderr.contains("Building"));
     // The first wheel is still cached.
     sandbox.write("repo/VERSION", "first");
     assert!(!build(&[]).stderr.contains("Building"));
-    assert!(has_text(&sandbox, &alpha.wheel_filename(), "first"));
+    assert!(wheel_contains(&sandbox, &alpha.wheel_filename(), "first"));
 }
 
 #[test]
@@ -70,11 +62,19 @@ fn build_reads_enclosing_git_repository() {
         run
     };
     build();
-    assert!(has_text(&sandbox, &alpha.wheel_filename(), "'v1.2.3\\n'"));
+    assert!(wheel_contains(
+        &sandbox,
+        &alpha.wheel_filename(),
+        "'v1.2.3\\n'"
+    ));
     assert!(!build().stderr.contains("Building"));
     sandbox.write("repo/core/core.c", "int y;");
     build();
-    assert!(has_text(&sandbox, &alpha.wheel_filename(), "v1.2.3-dirty"));
+    assert!(wheel_contains(
+        &sandbox,
+        &alpha.wheel_filename(),
+        "v1.2.3-dirty"
+    ));
 }
 
 #[test]

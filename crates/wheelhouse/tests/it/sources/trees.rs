@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{builds, file_url, write_tree};
+use super::{LOCAL, builds, file_url, wheel_contains, write_tree};
 use crate::support::{Index, Sandbox, Sdist, Wheel, python_literal, sha256, tree};
 
 #[test]
@@ -13,11 +13,10 @@ fn does_not_modify_tree_and_rebuilds_changed_tree() {
     let before = tree::read(&project);
     sandbox.build(&index, &["./project"]).assert_success();
     tree::assert_same(&tree::read(&project), &before);
-    assert_eq!(tree::wheels(&sandbox.out()), ["local-1.0-py3-none-any.whl"]);
+    assert_eq!(tree::wheels(&sandbox.out()), [LOCAL]);
     assert_eq!(builds(&sandbox), 1);
-    let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
     assert!(
-        !wheel.windows(11).any(|window| window == b"prepared.py"),
+        !wheel_contains(&sandbox, LOCAL, "prepared.py"),
         "the build got a tree with litter"
     );
     for round in 0..2 {
@@ -30,9 +29,8 @@ fn does_not_modify_tree_and_rebuilds_changed_tree() {
     std::fs::write(project.join("module.py"), "TWO = 2\n").unwrap();
     sandbox.build(&index, &["./project"]).assert_success();
     assert_eq!(builds(&sandbox), 2);
-    let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
     assert!(
-        wheel.windows(7).any(|window| window == b"TWO = 2"),
+        wheel_contains(&sandbox, LOCAL, "TWO = 2"),
         "the wheel is the old one"
     );
 }
@@ -57,9 +55,8 @@ fn tree_edited_during_run_is_an_error() {
     for content in ["TWO = 2", "ONE = 1"] {
         std::fs::write(&module, format!("{content}\n")).unwrap();
         sandbox.build(&index, &["./project"]).assert_success();
-        let wheel = std::fs::read(sandbox.out().join("local-1.0-py3-none-any.whl")).unwrap();
         assert!(
-            wheel.windows(7).any(|window| window == content.as_bytes()),
+            wheel_contains(&sandbox, LOCAL, content),
             "the wheel is not of the tree with {content}"
         );
     }
@@ -78,7 +75,7 @@ fn output_inside_tree_does_not_cause_rebuild() {
             .assert_success();
         assert_eq!(builds(&sandbox), 1);
     }
-    assert_eq!(tree::wheels(&out), ["local-1.0-py3-none-any.whl"]);
+    assert_eq!(tree::wheels(&out), [LOCAL]);
 }
 
 #[test]
@@ -170,9 +167,7 @@ fn source_tree_may_require_another_by_path() {
     }
     // The required tree does not exist elsewhere, so the wheelhouse is not complete by itself.
     sandbox.build(&index, &["./upper"]).assert_success();
-    let mut verify = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
-    verify.args(["verify", "out"]);
-    let run = sandbox.spawn(verify).finish();
+    let run = sandbox.wheelhouse(&["verify", "out"]);
     run.assert_exit(6);
     assert!(run.stdout.contains("/lower is not part"), "{}", run.stdout);
 }

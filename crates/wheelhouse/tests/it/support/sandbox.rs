@@ -119,6 +119,13 @@ impl Sandbox {
         command
     }
 
+    /// Runs `wheelhouse` with `arguments`.
+    pub(crate) fn wheelhouse(&self, arguments: &[&str]) -> RunResult {
+        let mut command = self.command(env!("CARGO_BIN_EXE_wheelhouse"));
+        command.args(arguments);
+        self.spawn(command).finish()
+    }
+
     /// Starts `command` with its output in files, which child processes cannot block.
     pub(crate) fn spawn(&self, mut command: Command) -> RunningProcess {
         self.count.set(self.count.get() + 1);
@@ -241,6 +248,20 @@ impl RunResult {
         let error = self.error();
         for word in words {
             assert!(error.contains(word), "`{word}` is not in:\n{error}");
+        }
+        self
+    }
+
+    /// Checks that the standard output contains all of `words`.
+    #[track_caller]
+    pub(crate) fn assert_stdout_contains(&self, words: &[&str]) -> &Self {
+        for word in words {
+            assert!(
+                self.stdout.contains(word),
+                "`{word}` is not in:\n{}\n{}",
+                self.stdout,
+                self.stderr
+            );
         }
         self
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{BETA, assert_says, change_manifest, check, command, look, plain, verify, wheelhouse};
+use super::{BETA, change_manifest, check, command, look, plain, verify, wheelhouse};
 use crate::support::{Index, RunResult, Sandbox, Sdist, Wheel, process, python_literal, tree};
 
 #[test]
@@ -36,13 +36,10 @@ fn reports_module_that_fails_to_import() {
     verify(&sandbox, &[]).assert_success();
     let run = verify(&sandbox, &["--import"]);
     run.assert_exit(6);
-    assert_says(
-        &run,
-        &[
-            "broken of alpha-1.0 cannot be imported: ModuleNotFoundError",
-            "3 modules",
-        ],
-    );
+    run.assert_stdout_contains(&[
+        "broken of alpha-1.0 cannot be imported: ModuleNotFoundError",
+        "3 modules",
+    ]);
     assert!(!run.stdout.contains("_hidden"), "{}", run.stdout);
 }
 
@@ -60,7 +57,7 @@ fn installed_packages_have_no_network() {
     let sandbox = plain(&[Wheel::new("alpha", "1.0").file("dials.py", script)]);
     let run = verify(&sandbox, &["--import"]);
     run.assert_exit(6);
-    assert_says(&run, &["dials of alpha-1.0 cannot be imported: OSError"]);
+    run.assert_stdout_contains(&["dials of alpha-1.0 cannot be imported: OSError"]);
 }
 
 #[test]
@@ -134,13 +131,10 @@ fn builds_sdists_from_directory_alone() {
     fs::write(sandbox.out().join(good.filename()), good.bytes()).unwrap();
     let run = verify(&sandbox, &["--import"]);
     run.assert_success();
-    assert_says(
-        &run,
-        &[
-            "ok           sources       1 source distribution",
-            "2 modules",
-        ],
-    );
+    run.assert_stdout_contains(&[
+        "ok           sources       1 source distribution",
+        "2 modules",
+    ]);
     for name in ["delta", "epsilon"] {
         let bad = Sdist::new(name, "1.0")
             .static_metadata()
@@ -149,17 +143,14 @@ fn builds_sdists_from_directory_alone() {
     }
     let run = verify(&sandbox, &[]);
     run.assert_exit(6);
-    assert_says(
-        &run,
-        &[
-            "delta-1.0.tar.gz does not build",
-            "epsilon-1.0.tar.gz does not build",
-            "no luck",
-        ],
-    );
+    run.assert_stdout_contains(&[
+        "delta-1.0.tar.gz does not build",
+        "epsilon-1.0.tar.gz does not build",
+        "no luck",
+    ]);
     let run = look(&sandbox);
     run.assert_success();
-    assert_says(&run, &["not checked  sources"]);
+    run.assert_stdout_contains(&["not checked  sources"]);
 }
 
 #[test]
@@ -172,18 +163,15 @@ fn runs_no_code_of_unrequested_or_foreign_sdists() {
     fs::write(sandbox.out().join(sdist.filename()), sdist.bytes()).unwrap();
     let run = look(&sandbox);
     run.assert_success();
-    assert_says(
-        &run,
-        &[
-            "not checked  completeness",
-            "are only known when it is built",
-        ],
-    );
+    run.assert_stdout_contains(&[
+        "not checked  completeness",
+        "are only known when it is built",
+    ]);
     let stated = sdist.clone().static_metadata();
     fs::write(sandbox.out().join(stated.filename()), stated.bytes()).unwrap();
     let run = look(&sandbox);
     run.assert_success();
-    assert_says(&run, &["ok           completeness"]);
+    run.assert_stdout_contains(&["ok           completeness"]);
     assert!(!path.exists(), "the source distribution was built");
     let sandbox = wheelhouse();
     fs::write(sandbox.out().join(sdist.filename()), sdist.bytes()).unwrap();
