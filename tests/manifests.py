@@ -1,9 +1,9 @@
-"""Checks templates for OpenShift as the API server does: strict decoding and the rules of its validation. Then what only
-a reader of all templates can know: that parameters are declared and used, and that objects refer to objects that exist.
+"""Validates OpenShift templates like the API server, with strict decoding and its validation rules, and across templates:
+parameters must be declared and used, and references must lead to existing objects.
 
-    python tests/manifests.py TEMPLATE...                   lists the objects, or all that is wrong
-    python tests/manifests.py --broken CASES TEMPLATE...    applies each edit of CASES and compares the error
-    python tests/manifests.py --documented FILE TEMPLATE... checks each `oc process` of a Markdown file
+    python tests/manifests.py TEMPLATE...                   list the objects, or all errors
+    python tests/manifests.py --broken CASES TEMPLATE...    apply each edit of CASES and compare the error
+    python tests/manifests.py --documented FILE TEMPLATE... validate each `oc process` of a Markdown file
 
 The fields of each type are in manifest-types.txt. The rules are those of ValidateBuildConfig, ValidateImageStream and
 ValidateRoute of openshift-apiserver, and of Kubernetes 1.34, for what these templates use.
@@ -45,7 +45,7 @@ RELATIVE = r"(?!/)(?!\.\.(/|$)).+"
 PORT = r"(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?"
 TAG = r"[a-z0-9]+([._-]+[a-z0-9]+)*:[\w][\w.-]{0,127}"
 
-# The fields that must be there and not empty.
+# Required fields, which must not be empty.
 REQUIRED = {
     "BuildStrategy": "type",
     "BuildTriggerPolicy": "type",
@@ -85,7 +85,7 @@ REQUIRED = {
     "VolumeMount": "name mountPath",
 }
 
-# The values of a field, or the pattern that they match.
+# The permitted values of a field, or a pattern.
 ALLOWED = {
     "BuildConfigSpec.runPolicy": "Parallel|Serial|SerialLatestOnly",
     "BuildTriggerPolicy.type": "GitHub|GitLab|Bitbucket|Generic|ImageChange|ConfigChange",
@@ -119,7 +119,7 @@ ALLOWED = {
     "VolumeMount.mountPath": r"[^:]+",
 }
 
-# How many of some fields a value may have: at least, at most.
+# The minimum and maximum number of some fields in a value.
 HANDLERS = ["exec", "grpc", "httpGet", "tcpSocket"]
 STRATEGIES = ["customStrategy", "dockerStrategy", "jenkinsPipelineStrategy", "sourceStrategy"]
 COUNTS = {
@@ -144,10 +144,10 @@ SCALARS = {
 
 
 class Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice, as strict decoding does."""
+    """Rejects duplicate keys, like strict decoding."""
 
     def construct_mapping(self, node, deep=False):
-        # A merge key (<<) may give a key that the mapping gives, too.
+        # A merge key (<<) may contain keys of the mapping.
         keys = Counter(key.value for key, _ in node.value)
         twice = [key for key, count in keys.items() if count > 1]
         if twice:
@@ -156,7 +156,7 @@ class Loader(yaml.SafeLoader):
 
 
 def process(template, values):
-    """Returns the objects of a template as `oc process` does. A value of `${{NAME}}` is JSON, or else a string; null
+    """Returns the objects of a template like `oc process`. A value of `${{NAME}}` is JSON, or else a string; null
     removes the field."""
     removed = object()
 
@@ -185,7 +185,7 @@ def process(template, values):
 
 
 def decode(value, kind, path):
-    """Yields what is wrong with a value of a type: unknown fields, other types, and the rules of the tables above."""
+    """Yields the errors of a value of a type: unknown fields, wrong types, and violations of the tables above."""
     if kind.startswith(("[]", "{}")):
         wanted, inner = (list, kind[2:]) if kind[0] == "[" else (dict, kind[2:])
         if not isinstance(value, wanted):
@@ -233,8 +233,8 @@ def image_streams(value):
 
 
 def build_config(spec):
-    """Yields what ValidateBuildConfig refuses beyond single fields, a hook that OpenShift cannot quote, and an
-    input that is not uploaded."""
+    """Yields violations of ValidateBuildConfig beyond single fields, hooks that OpenShift cannot quote, and inputs
+    that are not uploaded."""
     source, strategy = spec.get("source", {}), spec.get("strategy", {})
     if strategy.get("type", "").lower() + "Strategy" not in strategy:
         yield "spec.strategy.type: there is no strategy of this type"
@@ -246,7 +246,7 @@ def build_config(spec):
     context = posixpath.normpath(source.get("contextDir") or ".")
     for position, image in enumerate(source.get("images", [])):
         for number, place in enumerate(image.get("paths", [])):
-            # OpenShift copies it to the root of the inputs, and s2i uploads contextDir alone.
+            # OpenShift copies it to the root of the inputs, but s2i uploads only contextDir.
             destination = posixpath.normpath(place["destinationDir"])
             if context != "." and not f"{destination}/".startswith(f"{context}/"):
                 yield f"spec.source.images[{position}].paths[{number}].destinationDir: is not below contextDir"
@@ -279,7 +279,7 @@ def build_config(spec):
 
 
 def deployment(spec):
-    """Yields what Kubernetes refuses beyond single fields, and probes that cannot succeed."""
+    """Yields violations of Kubernetes rules beyond single fields, and probes that cannot succeed."""
     selector = spec.get("selector", {}).get("matchLabels", {})
     template = spec.get("template", {})
     labels = template.get("metadata", {}).get("labels", {})
@@ -323,7 +323,7 @@ def ports(container):
 
 
 def check_labels(thing):
-    """Yields the labels whose syntax is wrong."""
+    """Yields labels with invalid syntax."""
     for key, value in thing["metadata"].get("labels", {}).items():
         if not re.fullmatch(QUALIFIED, key) or not re.fullmatch(LABEL_VALUE, str(value)):
             yield f"metadata.labels: invalid label {key}={value}"
@@ -333,14 +333,14 @@ RULES = {"BuildConfig": build_config, "Deployment": deployment}
 
 
 def check_object(thing):
-    """Yields what the API server would refuse of an object."""
+    """Yields the errors that the API server reports for an object."""
     kind = thing.get("kind")
     if GROUPS.get(kind) != thing.get("apiVersion"):
         yield f"apiVersion: {kind} is not in {thing.get('apiVersion')}"
         return
     wrong = [error.removeprefix(".") for error in decode(thing, kind, "")]
     yield from wrong
-    # Other rules suppose that the types are right.
+    # Other rules assume valid types.
     if not wrong:
         if not thing["metadata"].get("name"):
             yield "metadata.name: required value"
@@ -349,7 +349,7 @@ def check_object(thing):
 
 
 def check_triggers(thing, streams):
-    """Yields what is wrong with the image triggers of a deployment, which are JSON in an annotation."""
+    """Yields the errors of the image triggers of a deployment, which are JSON in an annotation."""
     containers = {it["name"]: it for it in thing["spec"]["template"]["spec"]["containers"]}
     triggers = json.loads(thing["metadata"].get("annotations", {}).get("image.openshift.io/triggers", "[]"))
     found = set()
@@ -369,7 +369,7 @@ def check_triggers(thing, streams):
 
 
 def check_references(thing, objects, streams):
-    """Yields the references of an object that lead nowhere."""
+    """Yields references to objects that do not exist."""
     kind, spec = thing["kind"], thing.get("spec", {})
     named = {(it["kind"], it["metadata"].get("name")): it for it in objects}
     for image in image_streams(spec):
@@ -397,7 +397,7 @@ def check_references(thing, objects, streams):
 
 
 def check_builder(thing, builders):
-    """Yields an error if a configuration makes a builder without the label by which OpenShift finds its scripts."""
+    """Yields an error if a configuration builds a builder image without the label by which OpenShift finds its scripts."""
     spec = thing["spec"]
     if spec["strategy"]["type"] == "Source" and spec["output"]["to"]["name"].split(":")[0] in builders:
         labels = {label["name"]: label.get("value") for label in spec["output"].get("imageLabels", [])}
@@ -406,7 +406,7 @@ def check_builder(thing, builders):
 
 
 def check(templates):
-    """Returns the objects of the templates by path, and all that is wrong with them."""
+    """Returns the objects of the templates by path, and all errors."""
     objects, errors, streams, builders = {}, [], set(), set()
     for path, template in templates.items():
         errors += [f"{path}: {error.removeprefix('.')}" for error in decode(template, "Template", "")]
@@ -433,7 +433,7 @@ def check(templates):
 
 
 def edit(template, dotted, value):
-    """Replaces what a path leads to; null removes it. An item of a list goes by its position or its name."""
+    """Replaces the value at a path, or removes it if the value is null. A path names items of a list by position or name."""
     *parents, last = dotted.split("/")
     for part in parents:
         if isinstance(template, list) and not part.isdigit():
@@ -449,7 +449,7 @@ def edit(template, dotted, value):
 
 
 def check_broken(cases, templates):
-    """Yields the cases whose error is not found."""
+    """Yields the cases whose error is not reported."""
     for case in cases:
         broken = copy.deepcopy(templates)
         path = next(path for path in broken if Path(path).name == case["file"])
@@ -460,7 +460,7 @@ def check_broken(cases, templates):
 
 
 def check_documented(text, templates):
-    """Yields what is wrong with the templates as the commands of a Markdown file process them."""
+    """Yields the errors of the templates as processed by the commands of a Markdown file."""
     blocks = "".join(re.findall(r"```console\n(.*?)```", text, re.DOTALL))
     for command in re.split(r"^\$ ", blocks, flags=re.MULTILINE):
         if not command.startswith("oc process"):

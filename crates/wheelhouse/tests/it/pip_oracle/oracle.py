@@ -1,4 +1,4 @@
-"""Reads cases from the directories named in `cases.json`, and prints what pip makes of each."""
+"""Reads cases from the directories named in `cases.json`, and prints how pip parses each."""
 
 import json, logging, os, sys
 import pip
