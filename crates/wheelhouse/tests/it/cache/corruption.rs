@@ -168,7 +168,7 @@ fn ignores_build_record_of_another_package() {
     std::fs::remove_dir_all(sandbox.out()).unwrap();
     let run = sandbox.build(&index, &wanted);
     run.assert_success();
-    let said = run.stderr.matches("it is built again").count();
+    let said = run.stderr.matches("the wheel is built again").count();
     assert_eq!(said, 2, "{}", run.stderr);
     tree::assert_same(&tree::read(&sandbox.out()), &expected);
 }
