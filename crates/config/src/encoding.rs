@@ -7,7 +7,7 @@ use encoding_rs::Encoding;
 
 /// Decoded text, and the encoding of the locale if it was used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Decoded {
+pub(super) struct DecodedText {
     pub(super) text: String,
     pub(super) fell_back_to: Option<String>,
 }
@@ -33,7 +33,7 @@ const BYTE_ORDER_MARKS: [(&[u8], &str); 5] = [
 ];
 
 /// Decodes the content of a requirements file.
-pub(super) fn decode(content: &[u8], locale_encoding: &str) -> Result<Decoded, DecodeError> {
+pub(super) fn decode(content: &[u8], locale_encoding: &str) -> Result<DecodedText, DecodeError> {
     for (mark, encoding) in BYTE_ORDER_MARKS {
         if let Some(rest) = content.strip_prefix(mark) {
             return decode_as(rest, encoding).map(plain);
@@ -45,14 +45,14 @@ pub(super) fn decode(content: &[u8], locale_encoding: &str) -> Result<Decoded, D
     if let Ok(text) = std::str::from_utf8(content) {
         return Ok(plain(text.to_owned()));
     }
-    Ok(Decoded {
+    Ok(DecodedText {
         text: decode_as(content, locale_encoding)?,
         fell_back_to: Some(locale_encoding.to_owned()),
     })
 }
 
-fn plain(text: String) -> Decoded {
-    Decoded {
+fn plain(text: String) -> DecodedText {
+    DecodedText {
         text,
         fell_back_to: None,
     }

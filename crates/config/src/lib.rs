@@ -23,6 +23,7 @@ mod pyproject;
 mod python_text;
 mod request;
 mod requirements_file;
+mod setting;
 mod settings;
 mod tool_table;
 
@@ -32,9 +33,7 @@ pub use file_source::{FileSource, LocalReader, ReadSource};
 pub use format_control::{AllowedFormats, ControlValueError, FormatControl, ReleaseControl};
 pub use lockfile::{SupportedTargets, is_pylock_name};
 pub use pip_config::{
-    ConfigurationError, ConfigurationFile, ConfigurationLevel, ConfigurationOrigin,
-    ConfigurationRequest, FileStatus, IniError, PathConventions, PipConfiguration, Setting,
-    SettingStatus,
+    ConfigurationError, ConfigurationRequest, IniError, PathConventions, PipConfiguration,
 };
 pub use project_discovery::{ApplicationSource, SourceFilesError, find_application_source};
 pub use pyproject::{Dependencies, ProjectError, PyProject};
@@ -42,6 +41,9 @@ pub use request::{BuiltRequest, build_request, effective_indexes};
 pub use requirements_file::{
     FileOptions, FileRole, LineLocation, OptionError, QuoteError, ReadContext, RequirementLine,
     RequirementsError, RequirementsFile, RequirementsWarning, WarningKind, read_requirements,
+};
+pub use setting::{
+    ConfigurationFile, ConfigurationLevel, ConfigurationOrigin, FileStatus, Setting, SettingStatus,
 };
 pub use settings::{
     FormatOption, RawOptions, RawTargets, ResolvedSetting, Settings, SettingsContext, ValueOrigin,

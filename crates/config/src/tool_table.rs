@@ -9,7 +9,7 @@ use toml::Value;
 use wheelhouse_types::{Error, Kind, Result, names_image, toml_reader};
 
 use crate::file_source::{FileSource, ReadSource};
-use crate::pip_config::{
+use crate::setting::{
     ConfigurationFile, ConfigurationLevel, ConfigurationOrigin, FileStatus, OptionKind, Setting,
     SettingStatus,
 };

@@ -3,21 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
-
-/// The level of a configuration file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ConfigurationLevel {
-    /// The machine.
-    Global,
-    /// A user.
-    User,
-    /// A Python installation or virtual environment.
-    Site,
-    /// The file named by `PIP_CONFIG_FILE`.
-    Environment,
-    /// The `pyproject.toml` of the project, which pip does not read.
-    Project,
-}
+use crate::setting::ConfigurationLevel;
 
 /// The conventions for the locations of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,20 +16,21 @@ mod locations;
 mod options;
 mod values;
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
 use crate::file_source::{FileSource, ReadSource};
+use crate::setting::{
+    ConfigurationFile, ConfigurationLevel, ConfigurationOrigin, FileStatus, OptionKind, Setting,
+    SettingStatus,
+};
 use crate::tool_table::{self, ProjectConfiguration};
 use ini::{IniOption, normalize_option, parse_ini};
 use options::find_option;
 
-pub(super) use options::OptionKind;
-
 pub use ini::IniError;
-pub use locations::{ConfigurationLevel, PathConventions};
+pub use locations::PathConventions;
 
 /// The inputs that determine the configuration.
 #[derive(Clone, Copy)]
@@ -46,103 +47,6 @@ pub struct ConfigurationRequest<'a> {
     pub isolated: bool,
     /// The conventions for the locations of files.
     pub platform: PathConventions,
-}
-
-/// The origin of a setting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConfigurationOrigin {
-    /// An environment variable.
-    Environment(String),
-    /// A file.
-    File {
-        /// The path.
-        path: PathBuf,
-        /// The section, without brackets.
-        section: String,
-        /// The line number, starting at 1.
-        line: usize,
-    },
-    /// The `[tool.wheelhouse]` table of a project.
-    Project {
-        /// The path of the `pyproject.toml`.
-        path: PathBuf,
-        /// The key.
-        key: String,
-    },
-}
-
-impl fmt::Display for ConfigurationOrigin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Environment(variable) => write!(formatter, "`{variable}`"),
-            Self::File {
-                path,
-                section,
-                line,
-            } => {
-                write!(
-                    formatter,
-                    "`{}` line {line}, section `[{section}]`",
-                    path.display()
-                )
-            }
-            Self::Project { path, key } => {
-                write!(formatter, "`{}`, `tool.wheelhouse.{key}`", path.display())
-            }
-        }
-    }
-}
-
-/// The effect of a setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SettingStatus {
-    /// The setting is used.
-    Used,
-    /// A setting with higher precedence replaces it.
-    Overridden,
-    /// The value is empty, which pip treats as unset.
-    Empty,
-    /// The section does not apply.
-    OtherSection,
-    /// The option is not supported.
-    UnknownOption,
-}
-
-/// A setting of a file or variable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
-    /// The normalized name of the option without hyphens; aliases are resolved.
-    pub option: String,
-    /// The value as written.
-    pub value: String,
-    /// The values of a list, if they are not the words of `value`.
-    pub values: Option<Vec<String>>,
-    /// The origin.
-    pub origin: ConfigurationOrigin,
-    /// The effect.
-    pub status: SettingStatus,
-}
-
-/// The result of looking for a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileStatus {
-    /// The file was read.
-    Read,
-    /// The file does not exist.
-    Missing,
-    /// The file cannot be read, and is ignored as by pip.
-    Unreadable,
-}
-
-/// A location of a configuration file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigurationFile {
-    /// The path.
-    pub path: PathBuf,
-    /// The level.
-    pub level: ConfigurationLevel,
-    /// The result of looking for the file.
-    pub status: FileStatus,
 }
 
 /// An error in the configuration.
@@ -230,7 +134,7 @@ impl PipConfiguration {
             written.extend(variables(request.environment));
         }
         let home = request.environment.get_nonempty("HOME").map(PathBuf::from);
-        let settings = settle(written, request.sections);
+        let settings = resolve_precedence(written, request.sections);
         Ok(Self {
             settings,
             files,
@@ -358,7 +262,7 @@ fn variables(environment: &Environment) -> impl Iterator<Item = UnresolvedSettin
 }
 
 /// Sorts settings by precedence, and determines which of them are used.
-fn settle(written: Vec<UnresolvedSetting>, sections: &[&str]) -> Vec<Setting> {
+fn resolve_precedence(written: Vec<UnresolvedSetting>, sections: &[&str]) -> Vec<Setting> {
     let mut others: Vec<Setting> = Vec::new();
     let mut groups: Vec<Vec<Setting>> = vec![Vec::new(); sections.len() + 3];
     for UnresolvedSetting { section, setting } in written {

@@ -1,17 +1,6 @@
 //! The supported options of pip's configuration: names, aliases and types.
 
-/// The type of an option, and the meaning of repeated settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OptionKind {
-    /// A boolean; the last setting counts.
-    Flag,
-    /// A string; the last setting counts.
-    Text,
-    /// Words; the last list counts, and is not combined with others.
-    List,
-    /// A value that is appended to those of earlier settings.
-    Accumulated,
-}
+use crate::setting::OptionKind;
 
 pub(super) struct KnownOption {
     pub(super) name: &'static str,

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{ConfigurationError, ConfigurationOrigin, PipConfiguration, Setting};
+use super::{ConfigurationError, PipConfiguration};
 use crate::file_source::ReadSource;
 use crate::python_text::{split_words, strip};
 use crate::requirements_file::FileOptions;
+use crate::setting::{ConfigurationOrigin, Setting};
 
 impl Setting {
     fn error(&self, expected: &'static str) -> ConfigurationError {

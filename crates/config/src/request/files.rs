@@ -18,7 +18,7 @@ const PROJECT_TABLES: [&str; 3] = ["project", "dependency-groups", "build-system
 
 impl InputReader<'_> {
     /// Records a local file that declares requirements.
-    pub(super) fn note_file(&mut self, path: &Path) {
+    pub(super) fn record_file(&mut self, path: &Path) {
         let path: PathBuf = self
             .context
             .working_directory
@@ -32,9 +32,9 @@ impl InputReader<'_> {
     }
 
     /// Records a file that is named by a line, a lock or the user.
-    pub(super) fn note_source(&mut self, source: &FileSource) {
+    pub(super) fn record_source(&mut self, source: &FileSource) {
         match source {
-            FileSource::File(path) if path.as_os_str() != "-" => self.note_file(path),
+            FileSource::File(path) if path.as_os_str() != "-" => self.record_file(path),
             FileSource::File(_) => {}
             FileSource::Url(_) => {
                 let url = source.to_string();

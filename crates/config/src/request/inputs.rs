@@ -181,7 +181,7 @@ impl InputReader<'_> {
             return Ok(());
         }
         for (_, source) in files {
-            self.note_source(&source.absolute(directory));
+            self.record_source(&source.absolute(directory));
         }
         let context = ReadContext {
             environment: self.context.environment,
@@ -207,7 +207,7 @@ impl InputReader<'_> {
             self.inputs.notes.push(note.to_owned());
         }
         for line in read.requirements.iter().chain(&read.constraints) {
-            self.note_source(&line.location.source);
+            self.record_source(&line.location.source);
         }
         for line in read.requirements {
             let requirement = self.requirement(line);

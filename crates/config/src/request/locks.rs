@@ -135,7 +135,7 @@ impl InputReader<'_> {
         let selection = Selection::parse(&self.raw.extras, &settings.groups)?;
         let locked = lockfile::read(format, &file, &selection)?;
         self.check_files(&name, &locked.files)?;
-        self.note_source(source);
+        self.record_source(source);
         self.inputs.project_of_lock = format.project_file();
         self.take_locked(locked);
         Ok(())

@@ -28,9 +28,9 @@ use wheelhouse_types::{Error, Kind, PackageName, Request, Result, names_image};
 
 use crate::error::input;
 use crate::lockfile::SupportedTargets;
-use crate::pip_config::ConfigurationOrigin;
 use crate::pypi::{PYPI, is_pypi};
 use crate::requirements_file::FileOptions;
+use crate::setting::ConfigurationOrigin;
 use crate::settings::{RawOptions, Settings, SettingsContext};
 use build_settings::building;
 use inputs::RequestInputs;

@@ -84,7 +84,7 @@ impl InputReader<'_> {
     /// Takes the dependencies of a project with the extras. Those that only the build backend knows are
     /// determined by building the project.
     pub(super) fn take_project(&mut self, path: &Path) -> Result<()> {
-        self.note_file(path);
+        self.record_file(path);
         let dependencies = match self.project(path)? {
             Some(project) => project.dependencies().map_err(input)?,
             None => Dependencies::Dynamic,
@@ -122,7 +122,7 @@ impl InputReader<'_> {
     }
 
     fn take_extra(&mut self, path: &Path, extra: &str) -> Result<()> {
-        self.note_file(path);
+        self.record_file(path);
         let Some(project) = self.project(path)? else {
             let message = format!(
                 "`{}` does not exist, so the extra `{extra}` is not available",
@@ -168,7 +168,7 @@ impl InputReader<'_> {
                 Some((path, group)) => (self.context.working_directory.join(path), group),
                 None => (self.root().join("pyproject.toml"), named.as_str()),
             };
-            self.note_file(&path);
+            self.record_file(&path);
             let Some(project) = self.project(&path)? else {
                 let message = format!(
                     "`{}` does not exist, so the group `{group}` is not available",

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wheelhouse_types::names_image;
 
-use super::line::{GivenOption, LineOption, ParsedLine, is_always_on};
+use super::line::{LineOption, ParsedLine, ParsedOption, is_always_on};
 use super::warning::WarningKind;
 use crate::file_source::{FileSource, ReadSource};
 use crate::format_control::{FormatControl, ReleaseControl};
@@ -46,7 +46,7 @@ pub struct FileOptions {
 impl FileOptions {
     /// Applies the options that name packages, which pip applies on any line.
     pub(super) fn apply_controls(&mut self, line: &ParsedLine) {
-        for GivenOption { option, value } in &line.options {
+        for ParsedOption { option, value } in &line.options {
             let outcome = match option {
                 LineOption::NoBinary => self.format_control.apply_no_binary(value),
                 LineOption::OnlyBinary => self.format_control.apply_only_binary(value),

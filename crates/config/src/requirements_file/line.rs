@@ -103,7 +103,7 @@ impl LineOption {
 
 /// An option with its value, which is empty for a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GivenOption {
+pub(super) struct ParsedOption {
     pub(super) option: LineOption,
     pub(super) value: String,
 }
@@ -113,7 +113,7 @@ pub(super) struct GivenOption {
 pub(super) struct ParsedLine {
     /// The text before the first option, which may be empty.
     pub(super) requirement: String,
-    pub(super) options: Vec<GivenOption>,
+    pub(super) options: Vec<ParsedOption>,
     /// Words after options that belong to none of them; pip ignores them silently.
     pub(super) leftovers: Vec<String>,
 }
@@ -221,7 +221,7 @@ fn split_at_options(line: &str) -> (&str, &str) {
 fn given_option(
     word: &str,
     rest: &mut std::vec::IntoIter<String>,
-) -> Result<Option<GivenOption>, OptionError> {
+) -> Result<Option<ParsedOption>, OptionError> {
     let (option, attached) = if word.starts_with("--") {
         match word.split_once('=') {
             Some((name, value)) => (long_option(name)?, Some(value)),
@@ -241,7 +241,7 @@ fn given_option(
         (false, None) => String::new(),
     };
     check_value(option, &value)?;
-    Ok(Some(GivenOption { option, value }))
+    Ok(Some(ParsedOption { option, value }))
 }
 
 /// Splits `-ifoo` into letter and value; every short option takes a value, so they cannot be combined.

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::environment::Environment;
 use crate::file_source::ReadSource;
-use crate::pip_config::{ConfigurationOrigin, PipConfiguration};
+use crate::pip_config::PipConfiguration;
+use crate::setting::ConfigurationOrigin;
 
 /// The effective value of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]

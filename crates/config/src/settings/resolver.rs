@@ -10,7 +10,8 @@ use wheelhouse_types::{Error, Kind, Result};
 use super::command_line::{RawOptions, RawTargets};
 use super::origin::{ResolvedSetting, SettingsContext, ValueOrigin};
 use crate::error::input;
-use crate::pip_config::{PipConfiguration, Setting};
+use crate::pip_config::PipConfiguration;
+use crate::setting::Setting;
 
 /// Resolves options one after the other.
 pub(super) struct SettingsResolver<'a> {

@@ -38,7 +38,7 @@ const CARRIED_PER_SECOND: u64 = 10_000_000;
 
 /// The result of restoring artifacts.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Restored {
+pub enum RestoredArtifacts {
     /// There were no artifacts.
     Nothing,
     /// The artifacts are in place, with these files in the store.
@@ -49,12 +49,12 @@ pub enum Restored {
 
 /// The size and duration of downloads.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Transfer {
+pub struct DownloadStats {
     pub bytes: u64,
     pub time: Duration,
 }
 
-impl Transfer {
+impl DownloadStats {
     /// Returns whether carrying the same bytes as artifacts would have been faster.
     #[must_use]
     pub fn is_slow(self) -> bool {
@@ -215,10 +215,10 @@ fn append(tar: &mut tar::Builder<impl Write>, root: &Path, path: &Path) -> io::R
 ///
 /// # Errors
 /// `Publish` if the artifacts cannot be moved.
-pub fn restore(paths: &Paths, target: &Target) -> Result<Restored> {
+pub fn restore(paths: &Paths, target: &Target) -> Result<RestoredArtifacts> {
     let uploaded = paths.artifacts().join("cache");
     if !uploaded.is_dir() {
-        return Ok(Restored::Nothing);
+        return Ok(RestoredArtifacts::Nothing);
     }
     let locks = uploaded.join("wheelhouse");
     let of = manifest(&locks).and_then(|manifest| manifest.targets.into_iter().next());
@@ -230,10 +230,10 @@ pub fn restore(paths: &Paths, target: &Target) -> Result<Restored> {
                 "failed to restore the artifacts of the previous build".to_owned()
             })?;
             let store = Store::open_read_only(paths.cache())?;
-            Restored::Everything(store.digests()?.into_iter().collect())
+            RestoredArtifacts::Everything(store.digests()?.into_iter().collect())
         }
-        Some(of) => Restored::Foreign(of.name()),
-        None => Restored::Foreign("an unknown target".to_owned()),
+        Some(of) => RestoredArtifacts::Foreign(of.name()),
+        None => RestoredArtifacts::Foreign("an unknown target".to_owned()),
     };
     // If removal is not permitted, the builder removes the upload with the container.
     let _ = fs::remove_dir_all(paths.artifacts());

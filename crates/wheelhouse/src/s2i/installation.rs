@@ -34,7 +34,7 @@ pub struct ProjectMetadata {
 }
 
 /// Reads the metadata of the project in `root`. A project without a name is called `application`.
-pub fn stated(root: &Path) -> ProjectMetadata {
+pub fn project_metadata(root: &Path) -> ProjectMetadata {
     let path = root.join(PROJECT);
     let text = input::read_to_string(&path).ok();
     // An invalid file is an error of the application's build, not of the wheelhouse.
@@ -120,12 +120,12 @@ mod tests {
     fn a_project_states_what_it_depends_on_or_its_backend_knows() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        let dependencies = || stated(root).dependencies;
+        let dependencies = || project_metadata(root).dependencies;
         assert_eq!(dependencies(), Dependencies::Absent);
         let write = |name: &str, text: &str| std::fs::write(root.join(name), text).unwrap();
         write("pyproject.toml", "[tool.black]\n");
         assert_eq!(dependencies(), Dependencies::Absent);
-        assert_eq!(stated(root).name.as_ref(), "application");
+        assert_eq!(project_metadata(root).name.as_ref(), "application");
         write("setup.py", "");
         assert_eq!(dependencies(), Dependencies::Dynamic);
         write(
@@ -134,7 +134,7 @@ mod tests {
         );
         let six = Dependencies::Static(vec!["six".to_owned()]);
         assert_eq!(dependencies(), six);
-        assert_eq!(stated(root).name.as_ref(), "blog");
+        assert_eq!(project_metadata(root).name.as_ref(), "blog");
         write("pyproject.toml", "not TOML");
         assert_eq!(dependencies(), Dependencies::Dynamic);
     }

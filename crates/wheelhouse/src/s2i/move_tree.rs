@@ -12,9 +12,9 @@ use wheelhouse_types::{Kind, Result};
 
 /// The moved files and directories, at their destination.
 #[derive(Debug, Default)]
-pub struct Moved(Vec<PathBuf>);
+pub struct MovedFiles(Vec<PathBuf>);
 
-impl Moved {
+impl MovedFiles {
     /// Returns whether nothing was moved.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -45,8 +45,8 @@ impl Moved {
 ///
 /// # Errors
 /// `Publish` if a file cannot be moved.
-pub fn move_contents(source: &Path, destination: &Path) -> Result<Moved> {
-    let mut moved = Moved::default();
+pub fn move_contents(source: &Path, destination: &Path) -> Result<MovedFiles> {
+    let mut moved = MovedFiles::default();
     let filled = fill(destination, source, &mut moved);
     filled.context(Kind::Publish, || {
         format!("failed to move `{}` into place", source.display())
@@ -55,7 +55,7 @@ pub fn move_contents(source: &Path, destination: &Path) -> Result<Moved> {
 }
 
 /// Moves the contents of `source` into `destination`, which is created if necessary.
-fn fill(destination: &Path, source: &Path, moved: &mut Moved) -> io::Result<()> {
+fn fill(destination: &Path, source: &Path, moved: &mut MovedFiles) -> io::Result<()> {
     let entries = match fs::read_dir(source) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -72,7 +72,7 @@ fn is_directory(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
-fn move_entry(source: &Path, destination: &Path, moved: &mut Moved) -> io::Result<()> {
+fn move_entry(source: &Path, destination: &Path, moved: &mut MovedFiles) -> io::Result<()> {
     match (is_directory(source), is_directory(destination)) {
         (true, true) => return merge(source, destination, moved),
         (true, false) => remove_if_there(destination)?,
@@ -85,14 +85,14 @@ fn move_entry(source: &Path, destination: &Path, moved: &mut Moved) -> io::Resul
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices && is_directory(source) => {
             fs::create_dir(destination)?;
             fs::set_permissions(destination, fs::symlink_metadata(source)?.permissions())?;
-            merge(source, destination, &mut Moved::default())
+            merge(source, destination, &mut MovedFiles::default())
         }
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(source, destination),
         renamed => renamed,
     }
 }
 
-fn merge(source: &Path, destination: &Path, moved: &mut Moved) -> io::Result<()> {
+fn merge(source: &Path, destination: &Path, moved: &mut MovedFiles) -> io::Result<()> {
     fill(destination, source, moved)?;
     fs::remove_dir(source)
 }

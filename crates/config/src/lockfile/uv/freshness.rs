@@ -53,7 +53,7 @@ impl fmt::Display for ComparedRequirement {
 }
 
 /// The context of a comparison.
-struct Comparison {
+struct RequirementComparison {
     /// The packages with another source.
     sourced: HashSet<PackageName>,
     /// The Pythons of the lock: uv omits conditions on Python that they imply from markers.
@@ -82,7 +82,7 @@ pub(super) fn check(
     let project = PyProject::parse(Path::new("pyproject.toml"), text);
     let project = project.map_err(|error| unreadable().caused_by(error))?;
     check_python(root, &project)?;
-    let comparison = Comparison {
+    let comparison = RequirementComparison {
         sourced: sourced(&document),
         pythons: pythons(root)?,
         project: package.name.clone(),
@@ -157,7 +157,7 @@ fn sourced(document: &Table) -> HashSet<PackageName> {
     names.filter_map(|name| name.parse().ok()).collect()
 }
 
-impl Comparison {
+impl RequirementComparison {
     /// Returns the current requirements of the project and its extras; `None` if only the build backend knows them.
     fn required(
         &self,

@@ -45,7 +45,7 @@ pub(crate) struct ImageArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "The image")]
+#[command(next_help_heading = "Image options")]
 pub(crate) struct ImageOptionArgs {
     /// Place the wheelhouse at this path in the image
     #[arg(long, value_name = "PATH", default_value = "/opt/app-root/wheelhouse")]
@@ -80,7 +80,7 @@ pub(crate) struct ImageOptionArgs {
 
 /// The options for accessing registries.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Registries")]
+#[command(next_help_heading = "Registry options")]
 pub(crate) struct RegistryOptions {
     /// Read registry credentials from this file instead of those of docker and podman
     #[arg(long, value_name = "FILE")]
@@ -94,9 +94,9 @@ pub(crate) struct RegistryOptions {
 #[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Args)]
 pub(crate) struct ExtractArgs {
-    /// The image: oci:DIR[:TAG], docker://HOST/NAME[:TAG], or another of the following
+    /// The image, such as oci:DIR[:TAG] or docker://HOST/NAME[:TAG]
     ///
-    /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], docker-daemon:NAME[:TAG].
+    /// Also oci-archive:FILE[:TAG], docker-archive:FILE[:NAME] and docker-daemon:NAME[:TAG].
     pub(crate) image: ImageLocation,
 
     /// The output directory of the wheelhouse

@@ -8,7 +8,7 @@ use wheelhouse_types::{Error, Kind, Request, Result};
 
 use crate::cli::args::{BuildArgs, GlobalOptions, RunOptions};
 use crate::cli::commands::dry_run;
-use crate::cli::commands::session::{CommandContext, Session};
+use crate::cli::commands::session::{CommandContext, RunSession};
 use crate::cli::hints::HintStyle;
 use crate::pipeline::additional_set::{self, SetContents};
 use crate::pipeline::{self, BuildJob, RunReport};
@@ -16,7 +16,7 @@ use wheelhouse_config::RawOptions;
 use wheelhouse_oci::find_links::ArchitectureSelection;
 
 /// A set of wheels that is added to the wheelhouse besides that of the request.
-pub(crate) struct AdditionalSet {
+pub(crate) struct RequestedSet {
     pub(crate) name: String,
     pub(crate) title: String,
     pub(crate) request: SetRequest,
@@ -46,7 +46,7 @@ pub(crate) fn run(build: BuildArgs, globals: &GlobalOptions, matches: &ArgMatche
     let context = CommandContext::new(raw, source, globals, run_options.dry_run)?;
     let others = others.into_iter().map(|(name, raw)| {
         let context = CommandContext::new(raw, None, globals, run_options.dry_run)?;
-        Ok(AdditionalSet::of_file(name, context))
+        Ok(RequestedSet::of_file(name, context))
     });
     let others = others.collect::<Result<_>>()?;
     let work = move |context| Box::pin(execute(context, others, run_options));
@@ -90,7 +90,7 @@ fn set_name(file: &str, names: &mut BTreeSet<String>) -> String {
     candidates.find(free).unwrap_or(base)
 }
 
-impl AdditionalSet {
+impl RequestedSet {
     /// Creates the set of a requirements file.
     pub(crate) fn of_file(name: String, context: CommandContext) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl AdditionalSet {
 /// Builds the request of `context` and the sets of `additions`.
 pub(crate) async fn execute(
     context: CommandContext,
-    additions: Vec<AdditionalSet>,
+    additions: Vec<RequestedSet>,
     run_options: RunOptions,
 ) -> Result<RunReport> {
     let (session, mut job) = begin(context, &run_options).await?;
@@ -183,7 +183,10 @@ pub(crate) async fn execute_quietly(context: CommandContext) -> Result<()> {
 }
 
 /// Starts the session, and creates the job of the pipeline.
-async fn begin(context: CommandContext, run_options: &RunOptions) -> Result<(Session, BuildJob)> {
+async fn begin(
+    context: CommandContext,
+    run_options: &RunOptions,
+) -> Result<(RunSession, BuildJob)> {
     let session = Box::pin(context.begin(ArchitectureSelection::Native)).await?;
     session
         .context

@@ -54,10 +54,10 @@ pub(crate) fn run(action: &CacheCommand, globals: &GlobalOptions) -> Result<u8> 
                 }
                 Ok(removed)
             };
-            tell(&upkeep(&root, prune)?, globals);
+            print_result(&upkeep(&root, prune)?, globals);
         }
         CacheCommand::Verify { dry_run } => return verify(&root, *dry_run, globals),
-        CacheCommand::Clean => tell(
+        CacheCommand::Clean => print_result(
             &upkeep(&root, |collector| collector.clean(&BUCKETS))?,
             globals,
         ),
@@ -197,7 +197,7 @@ fn as_lines(info: &StoreUsage) -> String {
     lines
 }
 
-fn tell(removed: &Removal, globals: &GlobalOptions) {
+fn print_result(removed: &Removal, globals: &GlobalOptions) {
     let Removal {
         files,
         records,

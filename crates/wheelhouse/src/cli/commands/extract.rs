@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &ExtractArgs, globals: &GlobalOptions) -> Result<()
     let outcome = signals::run(work);
     activity.close();
     let (image, extracted) = outcome?;
-    tell(arguments, globals, &image, &extracted);
+    print_result(arguments, globals, &image, &extracted);
     Ok(())
 }
 
@@ -96,7 +96,7 @@ impl ImageSelection {
     }
 }
 
-fn tell(
+fn print_result(
     arguments: &ExtractArgs,
     globals: &GlobalOptions,
     image: &SourceImage,

@@ -38,7 +38,7 @@ async fn execute(context: CommandContext, arguments: LockArgs) -> Result<()> {
         if context.json {
             output::data(&as_json(&locked, checked));
         } else if context.settings.quiet == 0 {
-            locked.iter().for_each(tell_differences);
+            locked.iter().for_each(print_differences);
         }
         return check(&locked);
     }
@@ -55,7 +55,7 @@ async fn execute(context: CommandContext, arguments: LockArgs) -> Result<()> {
         };
         for lock in &locked {
             output::status(&shown(lock));
-            tell_differences(lock);
+            print_differences(lock);
         }
     }
     Ok(())
@@ -78,7 +78,7 @@ fn checked(change: LockChange) -> &'static str {
     }
 }
 
-fn tell_differences(lock: &LockResult) {
+fn print_differences(lock: &LockResult) {
     for change in &lock.versions {
         let name = &change.name;
         output::status(&match (&change.from, &change.to) {

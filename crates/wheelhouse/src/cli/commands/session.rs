@@ -2,8 +2,8 @@
 //!
 //! 1. [`CommandContext::new`] merges the command line, the configuration and the environment.
 //! 2. [`CommandContext::execute`] runs the command on the engine's runtime until it ends or is interrupted.
-//! 3. [`CommandContext::begin`] reads the inputs, builds the request and opens the store: a [`Session`].
-//! 4. [`Session::finish`] reports the result.
+//! 3. [`CommandContext::begin`] reads the inputs, builds the request and opens the store: a [`RunSession`].
+//! 4. [`RunSession::finish`] reports the result.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +53,7 @@ pub(crate) struct CommandContext {
 }
 
 /// A run with its request.
-pub(crate) struct Session {
+pub(crate) struct RunSession {
     pub(crate) context: CommandContext,
     pub(crate) request: Request,
     pub(crate) scope: SupportedTargets,
@@ -66,7 +66,7 @@ pub(crate) struct Session {
     started: Instant,
 }
 
-impl Session {
+impl RunSession {
     /// Returns the inputs of a run.
     pub(crate) fn inputs(&self, lock_policy: LockPolicy, keep_going: bool) -> RunInputs {
         RunInputs {
@@ -196,7 +196,7 @@ impl CommandContext {
 
     /// Builds the request and opens the store. Images among the `--find-links` locations are fetched into the cache for
     /// `architectures`.
-    pub(crate) async fn begin(self, architectures: ArchitectureSelection) -> Result<Session> {
+    pub(crate) async fn begin(self, architectures: ArchitectureSelection) -> Result<RunSession> {
         let started = Instant::now();
         let (context, built, source) = self.request().await?;
         let BuiltRequest {
@@ -212,12 +212,12 @@ impl CommandContext {
         context.keep(temporary);
         let mut linked = Vec::new();
         for image in images {
-            let bringing = context.bringing(&image, &request, architectures, &store)?;
-            linked.push(find_links::fetch(image, bringing).await?);
+            let image_fetcher = context.image_fetcher(&image, &request, architectures, &store)?;
+            linked.push(find_links::fetch(image, image_fetcher).await?);
         }
         request.indexes.images = linked.into();
         let python = context.process.locate_python(request.python.as_deref());
-        Ok(Session {
+        Ok(RunSession {
             context,
             request,
             scope,
@@ -236,7 +236,7 @@ impl CommandContext {
         directories.extend(directory);
     }
 
-    fn bringing(
+    fn image_fetcher(
         &self,
         image: &ImageLocation,
         request: &Request,

@@ -101,14 +101,14 @@ pub(crate) async fn after_build(
     let verbosity = Verbosity::new(settings.quiet, settings.verbose);
     let activity = Arc::new(Activity::new(settings.progress, verbosity));
     let enough = verbosity < Verbosity::Normal;
-    let tell = move |check: &Check| {
+    let on_check = move |check: &Check| {
         let text = as_text(check, enough);
         if !json && !text.is_empty() {
             output::status(text.trim_end());
         }
     };
     let job = VerifyJob {
-        progress: watch(&activity, tell),
+        progress: watch(&activity, on_check),
         ..job(process, &settings.output, settings.python.clone())
     };
     let report = verify::verify(job).await;
@@ -120,10 +120,10 @@ pub(crate) async fn after_build(
     outcome(&report)
 }
 
-/// Shows the current check, and passes each completed one to `tell`.
+/// Shows the current check, and passes each completed one to `on_check`.
 fn watch(
     activity: &Arc<Activity>,
-    tell: impl Fn(&Check) + Send + Sync + 'static,
+    on_check: impl Fn(&Check) + Send + Sync + 'static,
 ) -> ProgressCallback {
     let activity = Arc::clone(activity);
     Arc::new(move |progress| match progress {
@@ -132,7 +132,7 @@ fn watch(
             let about = about.unwrap_or_default();
             activity.begin(&format!("Verifying {}{about}", shown(name)));
         }
-        CheckProgress::Finished(check) => activity.above(|| tell(check)),
+        CheckProgress::Finished(check) => activity.above(|| on_check(check)),
     })
 }
 
@@ -220,13 +220,13 @@ fn as_text(check: &Check, enough: bool) -> String {
     }
     let _ = writeln!(text, "{}", line(check));
     for failure in &check.failures {
-        tell(&mut text, failure, "");
+        write_finding(&mut text, failure, "");
     }
     for hint in hints(check) {
         let _ = writeln!(text, "  {}", style::labelled(style::HINT, "hint", hint));
     }
     for warning in &check.warnings {
-        tell(&mut text, warning, "warning: ");
+        write_finding(&mut text, warning, "warning: ");
     }
     text
 }
@@ -260,7 +260,7 @@ fn shown(name: CheckName) -> String {
     name.as_str().unwrap_or_default().to_owned()
 }
 
-fn tell(text: &mut String, finding: &Finding, label: &str) {
+fn write_finding(text: &mut String, finding: &Finding, label: &str) {
     let sentence = mask(&format!("{} {}", finding.about, finding.message));
     let _ = writeln!(text, "  {label}{sentence}");
     for line in finding.detail.iter().flat_map(|detail| detail.lines()) {

@@ -52,7 +52,7 @@ impl TerminalRenderer {
     }
 
     /// Writes a permanent line above the live ones.
-    fn say(&self, line: &str) {
+    fn print_line(&self, line: &str) {
         let line = if self.color {
             line.to_owned()
         } else {
@@ -232,7 +232,7 @@ impl Observer for TerminalRenderer {
         if stays(event)
             && let Some(line) = messages::line(event, self.verbosity)
         {
-            self.say(&line);
+            self.print_line(&line);
         }
     }
 }

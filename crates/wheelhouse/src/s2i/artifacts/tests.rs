@@ -95,12 +95,12 @@ fn tidy_after(paths: &Paths, all: bool) {
 
 #[test]
 fn what_an_engine_carries_more_quickly_is_slow() {
-    let transfer = |milliseconds| Transfer {
+    let transfer = |milliseconds| DownloadStats {
         bytes: 100_000_000,
         time: Duration::from_millis(milliseconds),
     };
     assert!(!transfer(9_999).is_slow() && transfer(10_001).is_slow());
-    assert!(!Transfer::default().is_slow());
+    assert!(!DownloadStats::default().is_slow());
 }
 
 /// Uploads the artifacts to `next`, and returns the names in the tar archive.
@@ -134,7 +134,7 @@ fn what_was_built_goes_from_build_to_build() {
     let expected = BTreeSet::from([files.built]);
     assert_eq!(
         restore(&next, &target("3.11.7")).unwrap(),
-        Restored::Everything(expected)
+        RestoredArtifacts::Everything(expected)
     );
     let store = Store::open(next.cache()).unwrap();
     assert_eq!(store.usage().unwrap().built, 1);
@@ -155,7 +155,7 @@ fn what_was_slow_to_fetch_goes_along_for_ever() {
     upload(&paths, &next);
     let all = BTreeSet::from([files.fetched, files.built, files.builder]);
     let restored = restore(&next, &target("3.11.7")).unwrap();
-    assert_eq!(restored, Restored::Everything(all.clone()));
+    assert_eq!(restored, RestoredArtifacts::Everything(all.clone()));
     tidy(&next, false, &all, &["uv"]).unwrap();
     let store = Store::open(next.cache()).unwrap();
     let kept: BTreeSet<_> = store.digests().unwrap().into_iter().collect();
@@ -216,12 +216,12 @@ fn what_was_made_for_another_python_is_left_aside() {
     finished(&paths);
     tidy_after(&paths, false);
     upload(&paths, &next);
-    let expected = Restored::Foreign("cp311-manylinux_2_36_x86_64".to_owned());
+    let expected = RestoredArtifacts::Foreign("cp311-manylinux_2_36_x86_64".to_owned());
     assert_eq!(restore(&next, &target("3.11.8")).unwrap(), expected);
     assert!(!next.cache().exists() && !next.wheelhouse().exists());
     assert_eq!(
         restore(&next, &target("3.11.7")).unwrap(),
-        Restored::Nothing
+        RestoredArtifacts::Nothing
     );
 }
 
@@ -230,7 +230,7 @@ fn a_cache_without_locks_is_of_an_unknown_target() {
     let directory = tempfile::tempdir().unwrap();
     let paths = paths(directory.path());
     fs::create_dir_all(paths.artifacts().join("cache/http")).unwrap();
-    let expected = Restored::Foreign("an unknown target".to_owned());
+    let expected = RestoredArtifacts::Foreign("an unknown target".to_owned());
     assert_eq!(restore(&paths, &target("3.11.7")).unwrap(), expected);
 }
 

@@ -16,12 +16,12 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Event, Kind, Result, Sha256, Target, Version};
 
 use crate::cli::args::{GlobalOptions, RunOptions, S2iArgs, S2iCommand};
-use crate::cli::commands::build::AdditionalSet;
+use crate::cli::commands::build::RequestedSet;
 use crate::cli::commands::session::CommandContext;
 use crate::cli::commands::{build, cache, open_store};
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{output, reexec, signals};
-use crate::s2i::artifacts::{self, Restored, Transfer};
+use crate::s2i::artifacts::{self, DownloadStats, RestoredArtifacts};
 use crate::s2i::server::ServerTimeouts;
 use crate::s2i::{Paths, USAGE, environment, move_tree, permissions, scaffold, server};
 use wheelhouse_config::{LocalReader, RawOptions, resolve_settings};
@@ -45,7 +45,7 @@ pub(crate) fn run(s2i: &S2iArgs, globals: &GlobalOptions) -> Result<()> {
     match &s2i.command {
         S2iCommand::Assemble => assemble(&paths, &process, globals),
         S2iCommand::Tools if !wants_tools(&process) => Ok(()),
-        S2iCommand::Tools => bring_tools(&paths, globals),
+        S2iCommand::Tools => update_tools(&paths, globals),
         S2iCommand::SaveArtifacts => artifacts::save(&paths, output::bytes()?),
         S2iCommand::Run { bind } => serve(&paths, *bind),
         S2iCommand::Usage => {
@@ -82,7 +82,7 @@ impl BuilderImage {
         Host::discover(python, located.as_deref(), &cache.join("uv")).await
     }
 
-    fn say(&self, step: &str) {
+    fn report_step(&self, step: &str) {
         if self.talks {
             output::status(&format!("---> {step}"));
         }
@@ -96,7 +96,7 @@ fn assemble(paths: &Paths, process: &ProcessEnv, globals: &GlobalOptions) -> Res
     let image = BuilderImage::new(paths, globals);
     let moved = move_tree::move_contents(&paths.source(), &process.directory)?;
     if !moved.is_empty() {
-        image.say("Moved the source into place");
+        image.report_step("Moved the source into place");
     }
     let tools = wants_tools(process)
         .then(|| tools(paths, globals))
@@ -160,9 +160,9 @@ fn is_true(value: Option<&str>) -> bool {
 }
 
 /// The results of a build that the next one depends on.
-struct Assembled {
+struct AssemblyResult {
     /// The downloads of the build.
-    fetched: Transfer,
+    fetched: DownloadStats,
     /// The files of the store that the artifacts contained.
     restored: BTreeSet<Sha256>,
 }
@@ -172,19 +172,19 @@ async fn make(
     image: BuilderImage,
     tools: Option<CommandContext>,
     application: CommandContext,
-    additions: Vec<AdditionalSet>,
-) -> Result<Assembled> {
+    additions: Vec<RequestedSet>,
+) -> Result<AssemblyResult> {
     let paths = &image.paths;
     let host = image.host(&application).await?;
     let target = host.target();
     let mut left = BTreeSet::new();
     match artifacts::restore(paths, &target)? {
-        Restored::Nothing => {}
-        Restored::Everything(files) => {
-            image.say("Restored the artifacts of the previous build");
+        RestoredArtifacts::Nothing => {}
+        RestoredArtifacts::Everything(files) => {
+            image.report_step("Restored the artifacts of the previous build");
             left = files;
         }
-        Restored::Foreign(target) => image.say(&format!(
+        RestoredArtifacts::Foreign(target) => image.report_step(&format!(
             "The artifacts of the previous build are for {target} and are not used"
         )),
     }
@@ -206,8 +206,8 @@ async fn make(
         // Both spend most of their time waiting for an index.
         futures::future::try_join(upgraded, built).await?.1
     };
-    Ok(Assembled {
-        fetched: Transfer {
+    Ok(AssemblyResult {
+        fetched: DownloadStats {
             bytes: report.bytes_fetched,
             time: report.time_fetching,
         },
@@ -224,7 +224,7 @@ fn looks_at_tools(target: &Target) -> bool {
 
 /// Updates the tools of a builder image, so that builds have little left to do. Removes the cache, because each
 /// build looks for the newest tools again.
-fn bring_tools(paths: &Paths, globals: &GlobalOptions) -> Result<()> {
+fn update_tools(paths: &Paths, globals: &GlobalOptions) -> Result<()> {
     let tools = tools(paths, globals)?;
     let image = BuilderImage::new(paths, globals);
     let had_cache = paths.cache().exists();
@@ -272,7 +272,7 @@ async fn upgrade(tools: CommandContext, host: &Host, image: &BuilderImage) -> Re
                 .caused_by(error)
         })?;
     if !installed.is_empty() {
-        image.say(&format!("Installed {}", installed.join(", ")));
+        image.report_step(&format!("Installed {}", installed.join(", ")));
     }
     Ok(())
 }

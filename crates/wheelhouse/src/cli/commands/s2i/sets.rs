@@ -5,7 +5,7 @@ use wheelhouse_types::{Event, Result};
 
 use super::{is_true, raw};
 use crate::cli::args::GlobalOptions;
-use crate::cli::commands::build::{self, AdditionalSet, SetRequest};
+use crate::cli::commands::build::{self, RequestedSet, SetRequest};
 use crate::cli::commands::session::CommandContext;
 use crate::cli::process_env::ProcessEnv;
 use crate::pipeline::additional_set::{SetContents, SourceProject};
@@ -25,7 +25,7 @@ pub(crate) fn prepare(
     paths: &Paths,
     process: &ProcessEnv,
     globals: &GlobalOptions,
-) -> Result<(CommandContext, Vec<AdditionalSet>)> {
+) -> Result<(CommandContext, Vec<RequestedSet>)> {
     let mut raw = RawOptions {
         output: Some(paths.wheelhouse()),
         ..raw(paths, globals)
@@ -56,10 +56,10 @@ pub(crate) fn prepare(
     let mut additions = Vec::new();
     for (name, raw) in separate {
         let context = CommandContext::new(raw, None, globals, false)?;
-        additions.push(AdditionalSet::of_file(name, context));
+        additions.push(RequestedSet::of_file(name, context));
     }
     let is_installed = installation::is_installed(&process.directory, variables(process));
-    let project = is_installed.then(|| installation::stated(&process.directory));
+    let project = is_installed.then(|| installation::project_metadata(&process.directory));
     if let Some(project) = project.as_ref().filter(|_| !is_project) {
         additions.extend(dependencies_of(project, alone, process, globals)?);
     }
@@ -79,7 +79,7 @@ fn dependencies_of(
     raw: RawOptions,
     process: &ProcessEnv,
     globals: &GlobalOptions,
-) -> Result<Option<AdditionalSet>> {
+) -> Result<Option<RequestedSet>> {
     let requirements = match &project.dependencies {
         Dependencies::Absent => Vec::new(),
         Dependencies::Static(texts) => texts.clone(),
@@ -93,7 +93,7 @@ fn dependencies_of(
         ..raw
     };
     let context = CommandContext::new(raw, None, globals, false)?;
-    Ok(Some(AdditionalSet {
+    Ok(Some(RequestedSet {
         name: "project".to_owned(),
         title: "the dependencies of the application".to_owned(),
         request: SetRequest::Own(Box::new(context)),
@@ -105,8 +105,8 @@ fn dependencies_of(
 
 /// Returns the build dependencies of the application, if it is a `project`, and of the local trees among its
 /// requirements.
-fn builds(project: Option<ProjectMetadata>, process: &ProcessEnv) -> AdditionalSet {
-    AdditionalSet {
+fn builds(project: Option<ProjectMetadata>, process: &ProcessEnv) -> RequestedSet {
+    RequestedSet {
         name: "build".to_owned(),
         title: "the build dependencies of the application".to_owned(),
         request: SetRequest::SameSettings(Vec::new()),
@@ -120,7 +120,7 @@ fn builds(project: Option<ProjectMetadata>, process: &ProcessEnv) -> AdditionalS
 }
 
 /// Returns the tools that the build of the application fetches; those that are named explicitly are required.
-fn tools(process: &ProcessEnv) -> impl Iterator<Item = AdditionalSet> {
+fn tools(process: &ProcessEnv) -> impl Iterator<Item = RequestedSet> {
     let Tools { named, implied } = Tools::find(variables(process));
     let base = process.directory.clone();
     let sets = [("tools", named, true), ("implied-tools", implied, false)];
@@ -132,7 +132,7 @@ fn tools(process: &ProcessEnv) -> impl Iterator<Item = AdditionalSet> {
             base: base.clone(),
             ..Requirement::default()
         });
-        AdditionalSet {
+        RequestedSet {
             name: name.to_owned(),
             title: "the tools for building the application".to_owned(),
             request: SetRequest::SameSettings(requirements.collect()),
