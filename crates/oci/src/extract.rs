@@ -1,9 +1,9 @@
-//! Extracting: the wheelhouse of an image becomes a directory again.
+//! Extraction of the wheelhouse of an image into a directory.
 //!
-//! 1. The files are unpacked beside the directory, each digested, with the time by which it is known
-//!    later that nobody has written to it.
-//! 2. They are compared with the manifest among them; without one, every wheel is looked into.
-//! 3. The directory is brought to the state of the set, as when it was built.
+//! 1. The files are unpacked next to the directory. Their digests are computed, and they get the modification time by which
+//!    later writes are detected.
+//! 2. The files are compared with the manifest among them. If there is no manifest, every wheel is inspected.
+//! 3. The directory is published in the same way as after a build.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
@@ -20,71 +20,69 @@ use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use crate::image::blob::{Blob, BlobWriter};
-use crate::image::contents::{self, LARGEST_MANIFEST};
+use crate::image::contents::{self, MAX_MANIFEST_SIZE};
 use crate::layer_reader::{self, ContentSink, DEFAULT_PATH};
-use crate::transport::SourceImage;
+use crate::transport::image_reader::SourceImage;
 use wheelhouse_archive::tarball::TarEntry;
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_publish::{DirectoryPublisher, FilePlacer, Published, WheelhouseContents};
 use wheelhouse_store::STORE_MTIME;
 
-/// The most that locks, metadata and index may have together, in bytes.
-const LARGEST_REST: u64 = 32 << 20;
+/// The maximum total size of locks, metadata and index, in bytes.
+const MAX_OTHER_FILES: u64 = 32 << 20;
 
-/// What was extracted.
+/// The outcome of an extraction.
 #[derive(Clone, Debug)]
 pub struct Extraction {
     /// The wheels and sdists.
     pub distributions: BTreeMap<String, Blob>,
-    /// The size of all files, in bytes.
+    /// The total size of all files, in bytes.
     pub bytes: u64,
-    /// Files of the image that its manifest does not list; they were left out.
+    /// Files of the image that its manifest does not list and that were skipped.
     pub unlisted: Vec<String>,
-    /// What the directory was found to hold.
+    /// The changes in the directory.
     pub published: Published,
-    /// Whether the image has a manifest to compare with.
+    /// Set if the image has a manifest to compare with.
     pub has_manifest: bool,
 }
 
-/// Extracts the wheelhouse at `path` of `image`, or where the image says that it is, into
-/// `directory`.
+/// Extracts the wheelhouse of `image` into `directory`. The default of `path` is the path in the label of the image.
 ///
 /// # Errors
-/// [`Kind::Fetch`] for an image that is not as it should be, [`Kind::Publish`] for a directory that
-/// cannot be written.
+/// [`Kind::Fetch`] if the image is invalid or incomplete, [`Kind::Publish`] if the directory cannot be written.
 pub fn extract(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<Extraction> {
-    let staged = stage(image, path, directory)?;
-    let files = staged.files.values();
-    let mut extracted = Extraction {
+    let unpacked = unpack(image, path, directory)?;
+    let files = unpacked.files.values();
+    let mut extraction = Extraction {
         distributions: BTreeMap::new(),
         bytes: files.map(|file| file.blob.size).sum(),
         unlisted: Vec::new(),
         published: Published::default(),
-        has_manifest: staged.files.contains_key(MANIFEST_NAME),
+        has_manifest: unpacked.files.contains_key(MANIFEST_NAME),
     };
-    if extracted.has_manifest {
-        publish(&staged, image, directory, &mut extracted)?;
+    if extraction.has_manifest {
+        publish(&unpacked, image, directory, &mut extraction)?;
     } else {
-        extracted.distributions = move_plain(&staged, image, directory)?;
+        extraction.distributions = move_unlisted(&unpacked, image, directory)?;
     }
-    Ok(extracted)
+    Ok(extraction)
 }
 
-/// Files beside their directory.
+/// Unpacked files in a temporary directory.
 struct UnpackedWheelhouse {
-    /// By the names that they have in the wheelhouse, several of which may stand for one file.
+    /// The files by their names in the wheelhouse. Several names may refer to one file.
     files: BTreeMap<String, Arc<UnpackedFile>>,
-    /// Removed when the files are.
+    /// Keeps the temporary directory until this is dropped.
     _directory: Scratch,
 }
 
-/// A file that was unpacked, and is removed again unless it is moved.
+/// An unpacked file, which is removed on drop unless it was moved.
 struct UnpackedFile {
     path: TempPath,
     blob: Blob,
 }
 
-fn stage(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<UnpackedWheelhouse> {
+fn unpack(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<UnpackedWheelhouse> {
     let failed = || format!("failed to write {}", directory.display());
     let parent = directory
         .parent()
@@ -92,39 +90,48 @@ fn stage(image: &SourceImage, path: Option<&str>, directory: &Path) -> Result<Un
     let parent = parent.unwrap_or(Path::new("."));
     fs::create_dir_all(parent).context(Kind::Publish, failed)?;
     let staging = Scratch::in_directory(parent).context(Kind::Publish, failed)?;
-    let mut stager = UnpackSink {
+    let mut sink = UnpackSink {
         directory: staging.path(),
     };
-    let labelled = layer_reader::labelled_path(&image.config);
-    let path = path.or(labelled).unwrap_or(DEFAULT_PATH);
-    let found = layer_reader::visit(image, path, 0, &mut stager)?;
+    let label = layer_reader::path_from_label(&image.config);
+    let path = path.or(label).unwrap_or(DEFAULT_PATH);
+    let found = layer_reader::read_directory(image, path, 0, &mut sink)?;
     if found.files.is_empty() {
-        return Err(nothing(image, path, &found.elsewhere));
+        return Err(missing_wheelhouse(image, path, &found.other_directories));
     }
     let files = found.files.into_iter();
     Ok(UnpackedWheelhouse {
         files: files
-            .filter_map(|(name, file)| Some((name, file.taken?)))
+            .filter_map(|(name, file)| Some((name, file.output?)))
             .collect(),
         _directory: staging,
     })
 }
 
-pub(super) fn nothing(image: &SourceImage, path: &str, elsewhere: &BTreeSet<String>) -> Error {
+/// Creates the error of an image without a wheelhouse at `path`.
+pub(super) fn missing_wheelhouse(
+    image: &SourceImage,
+    path: &str,
+    other_directories: &BTreeSet<String>,
+) -> Error {
     let message = format!("{} has no wheelhouse at /{path}", image.source.name());
     let error = Error::new(Kind::Fetch, message);
-    if elsewhere.is_empty() {
-        return error.with_hint("`extract` and `inspect` are told with --path where it is.");
+    if other_directories.is_empty() {
+        return error
+            .with_hint("Pass the path of the wheelhouse to `extract` or `inspect` with --path.");
     }
-    let elsewhere: Vec<_> = elsewhere.iter().map(|path| format!("/{path}")).collect();
+    let paths: Vec<_> = other_directories
+        .iter()
+        .map(|path| format!("/{path}"))
+        .collect();
     let hint = format!(
-        "It has wheels at {}, where `extract` and `inspect` look with --path.",
-        elsewhere.join(", ")
+        "Pass a path with wheels to `extract` or `inspect` with --path: {}.",
+        paths.join(", ")
     );
     error.with_hint(hint)
 }
 
-/// Unpacks files into a directory, whatever their names are.
+/// Unpacks files into a directory under generated names.
 struct UnpackSink<'a> {
     directory: &'a Path,
 }
@@ -138,8 +145,8 @@ impl ContentSink for UnpackSink<'_> {
         true
     }
 
-    fn take(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<UnpackedFile> {
-        let failed = || format!("`{name}` cannot be unpacked");
+    fn read(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<UnpackedFile> {
+        let failed = || format!("failed to unpack `{name}`");
         let file = tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(self.directory)
@@ -160,8 +167,8 @@ impl ContentSink for UnpackSink<'_> {
 }
 
 impl UnpackedFile {
-    /// Moves the file to `destination`, or copies it if it has other names, too.
-    fn put(self: &Arc<Self>, destination: &Path) -> io::Result<()> {
+    /// Moves the file to `destination`, or copies it if it has other names.
+    fn move_or_copy(self: &Arc<Self>, destination: &Path) -> io::Result<()> {
         if Arc::strong_count(self) == 1 {
             return fs::rename(&self.path, destination);
         }
@@ -172,66 +179,66 @@ impl UnpackedFile {
 }
 
 impl FilePlacer for UnpackedWheelhouse {
-    /// Moves or copies a file there. What is wanted under several names is there under each of them,
-    /// so the first that is left will do.
+    /// Moves or copies any file with this digest that was not moved yet. A file with several names is listed under each of
+    /// them, so one is left for every destination.
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
         let mut files = self.files.values();
         let is_left = |file: &&Arc<UnpackedFile>| file.blob.sha256 == *sha256 && file.path.exists();
         let file = files.find(is_left).ok_or_else(|| {
             Error::new(
                 Kind::Publish,
-                format!("nothing with the digest {sha256} was unpacked"),
+                format!("no unpacked file has the digest {sha256}"),
             )
         })?;
-        file.put(destination).context(Kind::Publish, || {
+        file.move_or_copy(destination).context(Kind::Publish, || {
             format!("failed to write {}", destination.display())
         })
     }
 }
 
 fn publish(
-    staged: &UnpackedWheelhouse,
+    unpacked: &UnpackedWheelhouse,
     image: &SourceImage,
     directory: &Path,
-    extracted: &mut Extraction,
+    extraction: &mut Extraction,
 ) -> Result<()> {
     let place = format!("the {MANIFEST_NAME} of {}", image.source.name());
-    let bytes = read(staged, MANIFEST_NAME, LARGEST_MANIFEST)?;
-    let manifest =
-        contents::parse(&bytes, &place).context(Kind::Fetch, || format!("{place} is of no use"))?;
-    let others = check(staged, &manifest, &place)?;
+    let bytes = read_file(unpacked, MANIFEST_NAME, MAX_MANIFEST_SIZE)?;
+    let manifest = contents::parse_manifest(&bytes, &place)
+        .context(Kind::Fetch, || format!("failed to use {place}"))?;
+    let others = check(unpacked, &manifest, &place)?;
     let listed = |name: &String| {
         name == MANIFEST_NAME
             || others.contains_key(name)
             || manifest.distributions().any(|file| file.filename == name)
     };
-    extracted.unlisted = staged
+    extraction.unlisted = unpacked
         .files
         .keys()
         .filter(|name| !listed(name))
         .cloned()
         .collect();
-    extracted.distributions = manifest
+    extraction.distributions = manifest
         .distributions()
-        .map(|file| (file.filename.to_owned(), staged.files[file.filename].blob))
+        .map(|file| (file.filename.to_owned(), unpacked.files[file.filename].blob))
         .collect();
     let published = DirectoryPublisher {
         directory: directory.to_owned(),
-        // An image of somebody else says what is written.
+        // The image may be from an untrusted source.
         overwrite: false,
     }
     .publish(&WheelhouseContents {
         manifest,
         files: others,
-        placer: staged,
+        placer: unpacked,
     })?;
-    extracted.published = published;
+    extraction.published = published;
     Ok(())
 }
 
-/// Compares what was unpacked with the manifest, and reads the files beside the wheels.
+/// Compares the unpacked files with the manifest, and reads those that are not wheels or sdists.
 fn check(
-    staged: &UnpackedWheelhouse,
+    unpacked: &UnpackedWheelhouse,
     manifest: &Manifest,
     place: &str,
 ) -> Result<BTreeMap<String, Vec<u8>>> {
@@ -240,56 +247,59 @@ fn check(
             sha256: file.sha256,
             size: file.size,
         };
-        match staged.files.get(file.filename) {
+        match unpacked.files.get(file.filename) {
             Some(found) if found.blob == expected => {}
             found => {
-                let what = found.map_or("which is not there", |_| "which has another digest");
+                let what = found.map_or("which is missing", |_| "which has another digest");
                 let message = format!("{place} lists `{}`, {what}", file.filename);
                 return Err(Error::new(Kind::Fetch, message));
             }
         }
     }
-    let mut left = LARGEST_REST;
+    let mut bytes_left = MAX_OTHER_FILES;
     let mut others = BTreeMap::new();
     for name in &manifest.files {
-        if !staged.files.contains_key(name) {
-            let message = format!("{place} lists `{name}`, which is not there");
+        if !unpacked.files.contains_key(name) {
+            let message = format!("{place} lists `{name}`, which is missing");
             return Err(Error::new(Kind::Fetch, message));
         }
-        let bytes = read(staged, name, left)?;
-        left -= bytes.len() as u64;
+        let bytes = read_file(unpacked, name, bytes_left)?;
+        bytes_left -= bytes.len() as u64;
         others.insert(name.clone(), bytes);
     }
     Ok(others)
 }
 
-fn read(staged: &UnpackedWheelhouse, name: &str, most: u64) -> Result<Vec<u8>> {
-    let file = &staged.files[name];
-    if file.blob.size > most {
-        let message = format!("`{name}` is larger than it may be");
+fn read_file(unpacked: &UnpackedWheelhouse, name: &str, limit: u64) -> Result<Vec<u8>> {
+    let file = &unpacked.files[name];
+    if file.blob.size > limit {
+        let message = format!("`{name}` is too large");
         return Err(Error::new(Kind::Fetch, message));
     }
-    fs::read(&file.path).context(Kind::Fetch, || format!("`{name}` cannot be read"))
+    fs::read(&file.path).context(Kind::Fetch, || format!("failed to read `{name}`"))
 }
 
-/// Moves wheels that nothing describes into an empty directory.
-fn move_plain(
-    staged: &UnpackedWheelhouse,
+/// Moves files without a manifest into an empty directory.
+fn move_unlisted(
+    unpacked: &UnpackedWheelhouse,
     image: &SourceImage,
     directory: &Path,
 ) -> Result<BTreeMap<String, Blob>> {
-    let wheels: BTreeMap<String, Blob> = staged
+    let wheels: BTreeMap<String, Blob> = unpacked
         .files
         .iter()
         .filter(|(name, _)| !name.contains('/') && layer_reader::is_wheel(name))
         .map(|(name, file)| (name.clone(), file.blob))
         .collect();
     if wheels.is_empty() {
-        let message = format!("{} has files there, and no wheel", image.source.name());
+        let message = format!(
+            "the directory in {} contains no wheels",
+            image.source.name()
+        );
         return Err(Error::new(Kind::Fetch, message));
     }
     for wheel in wheels.keys() {
-        wheelhouse_archive::inspect(&staged.files[wheel].path, wheel)?;
+        wheelhouse_archive::inspect(&unpacked.files[wheel].path, wheel)?;
     }
     let failed = || format!("failed to write {}", directory.display());
     fs::create_dir_all(directory).context(Kind::Publish, failed)?;
@@ -299,14 +309,15 @@ fn move_plain(
         .is_some()
     {
         let message = format!("`{}` is not empty", directory.display());
-        let hint = "The image has no manifest to compare it with: name a new directory.";
+        let hint =
+            "Pass a new directory, because the image has no manifest to compare the files with.";
         return Err(Error::new(Kind::Publish, message).with_hint(hint));
     }
-    for (name, file) in &staged.files {
+    for (name, file) in &unpacked.files {
         let destination = directory.join(name);
         let parent = destination.parent().unwrap_or(directory);
         fs::create_dir_all(parent)
-            .and_then(|()| file.put(&destination))
+            .and_then(|()| file.move_or_copy(&destination))
             .context(Kind::Publish, failed)?;
     }
     Ok(wheels)

@@ -1,15 +1,15 @@
-//! Images as sources of wheels (`--find-links`): brought into directories of the cache, each once.
+//! Images as sources of wheels (`--find-links`): fetched into directories of the cache, each once.
 //!
 //! ```text
 //! HEX/files/       the wheelhouse of the image whose manifest has this digest
-//! HEX/files.json   its distributions, with digests and sizes; modified when it was wanted last
+//! HEX/files.json   its distributions, with digests and sizes; its modification time is that of the last use
 //! HEX.json         the index with this digest
-//! names/HEX        the digest that a name stood for last, for runs without a network
-//! .lock            held while an image gets its place
+//! names/HEX        the last digest of a name, for runs with `--offline`
+//! .lock            locked while an image is moved into place
 //! ```
 //!
-//! Everything in an image is checked as when it is extracted, and brought again when size or time of
-//! a file tell that somebody has written to it. Never resolves anything.
+//! Images are verified as in an extraction. An image is fetched again if the size or time of a file shows that the file was
+//! modified.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,8 +28,8 @@ use wheelhouse_types::{Error, Event, Kind, Observer, Result, Sha256};
 use crate::extract;
 use crate::image::blob::Blob;
 use crate::registry::Access;
-use crate::transport::ImageLocation;
-use crate::transport::{self, ImageReader, SourceImage, image_reader};
+use crate::transport::image_reader::{self, ImageReader, SourceImage};
+use crate::transport::{self, ImageLocation};
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_fs::locks::{self, LockMode};
 use wheelhouse_publish::write_file;
@@ -39,62 +39,67 @@ const RECORD: &str = "files.json";
 const NAMES: &str = "names";
 const LOCK: &str = ".lock";
 
-/// Where an unpacked image waits for its place.
-const WHOLE: &str = "whole";
-/// Where one that was found damaged goes.
+/// The name of an unpacked image in its staging directory.
+const UNPACKED: &str = "whole";
+/// The name of a damaged image in the staging directory.
 const DAMAGED: &str = "damaged";
 
-/// The images of an index that are wanted.
+/// The images of an index to fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArchitectureSelection {
-    /// That of this machine.
+    /// The image for this machine.
     Native,
-    /// All, for several targets.
+    /// All images, for several targets.
     All,
 }
 
-/// How images are brought, and where to.
+/// Fetches images into the cache.
 #[derive(Clone)]
 pub struct ImageFetcher {
     /// The directory of all images in the cache.
     pub cache: PathBuf,
+    /// The images to fetch of an index.
     pub architectures: ArchitectureSelection,
+    /// The access to registries.
     pub access: Access,
     /// The socket of docker or podman.
     pub socket: PathBuf,
+    /// Observes the downloads.
     pub observer: Arc<dyn Observer>,
 }
 
-/// Brings the image at `location`, unless the cache has what the name stands for.
+/// Fetches the image at `location` unless it is in the cache.
 ///
 /// # Errors
-/// [`Kind::Fetch`], when it cannot be read, is not what its digests say or has no wheelhouse;
-/// [`Kind::Publish`], when the cache cannot be written.
+/// [`Kind::Fetch`] if the image cannot be read, has another digest or has no wheelhouse; [`Kind::Publish`] if the cache
+/// cannot be written.
 pub async fn fetch(location: ImageLocation, fetcher: ImageFetcher) -> Result<LinkedImage> {
-    let unusable = format!("--find-links {location} cannot be used");
-    let linked = fetch_or_find(location, fetcher).await;
-    linked.map_err(|error| Error::new(error.kind(), unusable).caused_by(error))
+    let message = format!("failed to use --find-links {location}");
+    find_or_fetch(location, fetcher)
+        .await
+        .map_err(|error| Error::new(error.kind(), message).caused_by(error))
 }
 
-async fn fetch_or_find(location: ImageLocation, fetcher: ImageFetcher) -> Result<LinkedImage> {
+async fn find_or_fetch(location: ImageLocation, fetcher: ImageFetcher) -> Result<LinkedImage> {
     if let Some(digest) = known_digest(&location, &fetcher) {
-        let known = (location.clone(), fetcher.clone());
-        let found = blocking(move || Ok(known.1.in_cache(&known.0, &digest))).await?;
+        let query = (location.clone(), fetcher.clone());
+        let found = blocking(move || Ok(query.1.find_cached(&query.0, &digest))).await?;
         if let Some(linked) = found {
+            tracing::debug!(image = %location, "found an image in the cache");
             return Ok(linked);
         }
     }
     let opened = transport::open(&location, &fetcher.access, &fetcher.socket).await;
     let source = opened.map_err(|error| match error {
         error if fetcher.access.offline && matches!(location, ImageLocation::Registry(_)) => {
-            error.with_hint("Run once without --offline: the cache then has it.")
+            error.with_hint("Run the command once without --offline to add the image to the cache.")
         }
         error => error,
     })?;
     blocking(move || fetcher.fetch(&location, &source)).await
 }
 
-/// The digest of the image, as far as it is known without asking anybody.
+/// Returns the digest of the image if it is known without a request.
 fn known_digest(location: &ImageLocation, fetcher: &ImageFetcher) -> Option<String> {
     let ImageLocation::Registry(reference) = location else {
         return None;
@@ -104,15 +109,15 @@ fn known_digest(location: &ImageLocation, fetcher: &ImageFetcher) -> Option<Stri
     named.or_else(|| fetcher.access.offline.then(remembered)?)
 }
 
-/// Removes the images in the directory `cache` that nobody has wanted for so long. Returns how many
-/// files that were, and how many bytes.
+/// Removes the images in the directory `cache` that were not used for the duration `unused_for`. Returns the number of
+/// removed files and bytes.
 ///
 /// # Errors
-/// [`Kind::Publish`], when one cannot be removed.
+/// [`Kind::Publish`] if an image cannot be removed.
 pub fn prune(cache: &Path, unused_for: Duration) -> Result<(usize, u64)> {
     let failed = || format!("failed to remove unused images from {}", cache.display());
     let (mut files, mut bytes) = (0, 0);
-    // There may be none.
+    // The directory may not exist.
     for image in fs::read_dir(cache).into_iter().flatten() {
         let image = image.context(Kind::Publish, failed)?.path();
         let used = fs::metadata(image.join(RECORD)).and_then(|record| record.modified());
@@ -131,22 +136,24 @@ pub fn prune(cache: &Path, unused_for: Duration) -> Result<(usize, u64)> {
 }
 
 impl ImageFetcher {
-    /// What the cache has of the image with this digest, if that is all that is wanted.
-    fn in_cache(&self, location: &ImageLocation, digest: &str) -> Option<LinkedImage> {
+    /// Returns the cached image with this digest, if it is complete.
+    fn find_cached(&self, location: &ImageLocation, digest: &str) -> Option<LinkedImage> {
         let index = fs::read(self.path(digest, ".json")).ok();
         let wheelhouses = match index.filter(|bytes| Blob::of(bytes).digest() == digest) {
             Some(bytes) => {
                 let index: ImageIndex = serde_json::from_slice(&bytes).ok()?;
-                let wanted = self.wanted(&index, &location.to_string()).ok()?;
-                let wanted = wanted.iter().map(|wanted| wanted.digest().to_string());
-                wanted.map(|digest| self.unpacked(&digest)).collect()
+                self.select(&index, &location.to_string())
+                    .ok()?
+                    .iter()
+                    .map(|descriptor| self.unpacked(descriptor.digest().as_ref()))
+                    .collect()
             }
             None => self.unpacked(digest).map(|only| vec![only]),
         };
-        Some(linked(location, digest, wheelhouses?))
+        Some(linked_image(location, digest, wheelhouses?))
     }
 
-    /// Brings what the cache lacks.
+    /// Fetches the images that the cache lacks.
     fn fetch(
         &self,
         location: &ImageLocation,
@@ -156,26 +163,28 @@ impl ImageFetcher {
         let digest = Blob::of(&root).digest();
         let wheelhouses = if let Some(index) = image_reader::index(&root, &**source)? {
             write_file(&self.path(&digest, ".json"), &root, 0o666)?;
-            let wanted = self.wanted(&index, &source.name())?;
-            let bring = |wanted: &Descriptor| {
-                self.wheelhouse(wanted.digest().as_ref(), || {
-                    image_reader::image_from_descriptor(Arc::clone(source), wanted)
+            let fetch = |descriptor: &Descriptor| {
+                self.wheelhouse(descriptor.digest().as_ref(), || {
+                    image_reader::image_from_descriptor(Arc::clone(source), descriptor)
                 })
             };
-            wanted.iter().map(bring).collect::<Result<_>>()?
+            self.select(&index, &source.name())?
+                .iter()
+                .map(fetch)
+                .collect::<Result<_>>()?
         } else {
             let image = || image_reader::image_from_manifest(Arc::clone(source), &root);
             vec![self.wheelhouse(&digest, image)?]
         };
         write_file(&self.name_path(location), digest.as_bytes(), 0o666)?;
-        Ok(linked(location, &digest, wheelhouses))
+        Ok(linked_image(location, &digest, wheelhouses))
     }
 
-    fn wanted(&self, index: &ImageIndex, name: &str) -> Result<Vec<Descriptor>> {
+    fn select(&self, index: &ImageIndex, name: &str) -> Result<Vec<Descriptor>> {
         if self.architectures == ArchitectureSelection::Native {
             return Ok(vec![image_reader::select_platform(index, None, name)?]);
         }
-        // What is for no architecture is about another image: builders attest so.
+        // Builders add attestations with an unknown architecture.
         let images = index.manifests().iter().filter(|descriptor| {
             let platform = descriptor.platform().as_ref();
             platform.is_none_or(|platform| platform.architecture().to_string() != "unknown")
@@ -183,18 +192,19 @@ impl ImageFetcher {
         Ok(images.cloned().collect())
     }
 
-    /// The wheelhouse of the image with this digest, unpacked now if it was not before.
+    /// Returns the wheelhouse of the image with this digest, which is unpacked if the cache does not have it.
     fn wheelhouse(
         &self,
         digest: &str,
         image: impl FnOnce() -> Result<SourceImage>,
     ) -> Result<LinkedWheelhouse> {
         if let Some(wheelhouse) = self.unpacked(digest) {
+            tracing::debug!(digest, "found an image in the cache");
             return Ok(wheelhouse);
         }
         let image = image()?;
         let name = image.source.name();
-        let begun = Instant::now();
+        let start = Instant::now();
         self.observer.observe(&Event::FetchStarted {
             package: name.clone(),
             filename: name.clone(),
@@ -205,23 +215,23 @@ impl ImageFetcher {
             Ok(wheelhouse) => Event::FetchFinished {
                 filename: name,
                 bytes: wheelhouse.files.values().map(|file| file.size).sum(),
-                seconds: seconds(begun.elapsed()),
+                seconds: seconds(start.elapsed()),
             },
             Err(_) => Event::FetchFailed { filename: name },
         });
         unpacked
     }
 
-    /// What the cache has of the image with this digest; nothing if any file is damaged.
+    /// Returns the cached wheelhouse of the image with this digest, or `None` if any file was modified.
     fn unpacked(&self, digest: &str) -> Option<LinkedWheelhouse> {
-        let place = self.path(digest, "");
-        let found = look(&place)?;
-        // A cache that cannot be written need not know.
-        let _ = filetime::set_file_mtime(place.join(RECORD), FileTime::now());
+        let directory = self.path(digest, "");
+        let found = read_cached(&directory)?;
+        // The time of the last use is not recorded in a read-only cache.
+        let _ = filetime::set_file_mtime(directory.join(RECORD), FileTime::now());
         Some(found)
     }
 
-    /// Unpacks the image beside its place, so that what is there is whole.
+    /// Unpacks the image next to its final directory, so that the latter is always complete.
     fn unpack(&self, digest: &str, image: &SourceImage) -> Result<LinkedWheelhouse> {
         let failed = || format!("failed to write {}", self.cache.display());
         fs::create_dir_all(&self.cache).context(Kind::Publish, failed)?;
@@ -229,16 +239,16 @@ impl ImageFetcher {
             .prefix(".wheelhouse-")
             .tempdir_in(&self.cache)
             .context(Kind::Publish, failed)?;
-        let whole = staging.path().join(WHOLE);
-        let extracted = extract::extract(image, None, &whole.join(FILES))?;
+        let unpacked = staging.path().join(UNPACKED);
+        let extracted = extract::extract(image, None, &unpacked.join(FILES))?;
         let distributions = extracted.distributions.into_iter();
         let files: BTreeMap<String, LinkedFile> = distributions
             .map(|(name, Blob { sha256, size })| (name, LinkedFile { sha256, size }))
             .collect();
         let record = serde_json::to_vec(&files).context(Kind::Publish, failed)?;
-        fs::write(whole.join(RECORD), record).context(Kind::Publish, failed)?;
+        fs::write(unpacked.join(RECORD), record).context(Kind::Publish, failed)?;
         let place = self.path(digest, "");
-        settle(staging.path(), &place).context(Kind::Publish, failed)?;
+        move_into_place(staging.path(), &place).context(Kind::Publish, failed)?;
         let directory = place.join(FILES);
         Ok(LinkedWheelhouse { directory, files })
     }
@@ -254,36 +264,38 @@ impl ImageFetcher {
     }
 }
 
-/// What is at `place`, if every file is there in full and nobody has written to it.
-fn look(place: &Path) -> Option<LinkedWheelhouse> {
+/// Reads the wheelhouse at `place`, if every file exists and is unmodified.
+fn read_cached(place: &Path) -> Option<LinkedWheelhouse> {
     let record = fs::read(place.join(RECORD)).ok()?;
     let files: BTreeMap<String, LinkedFile> = serde_json::from_slice(&record).ok()?;
     let directory = place.join(FILES);
-    let is_whole = |(name, file): (&String, &LinkedFile)| {
+    let is_unmodified = |(name, file): (&String, &LinkedFile)| {
         wheelhouse_store::is_unmodified(&directory.join(name), file.size)
     };
-    let all = files.iter().all(is_whole);
-    all.then_some(LinkedWheelhouse { directory, files })
+    files
+        .iter()
+        .all(is_unmodified)
+        .then_some(LinkedWheelhouse { directory, files })
 }
 
-/// Gives what was unpacked below `staging` its place, unless somebody else was quicker: others may be
-/// reading what is there, so it stays unless it is damaged.
-fn settle(staging: &Path, place: &Path) -> io::Result<()> {
+/// Moves the image that was unpacked below `staging` to `place`. If another process was faster, its image is kept unless it
+/// is damaged, because a third process may be reading it.
+fn move_into_place(staging: &Path, place: &Path) -> io::Result<()> {
     let lock = fs::File::create(place.with_file_name(LOCK))?;
-    // Where there are no locks, only the replacing of a damaged image can go wrong.
+    // Without locks, only the replacement of a damaged image can fail.
     let _ = locks::acquire(lock.file(), LockMode::Exclusive, "the images of the cache")
         .map_err(io::Error::other)?;
-    if look(place).is_some() {
+    if read_cached(place).is_some() {
         return Ok(());
     }
     match fs::rename(place, staging.join(DAMAGED)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    fs::rename(staging.join(WHOLE), place)
+    fs::rename(staging.join(UNPACKED), place)
 }
 
-fn linked(
+fn linked_image(
     location: &ImageLocation,
     digest: &str,
     wheelhouses: Vec<LinkedWheelhouse>,
@@ -313,15 +325,15 @@ mod tests {
     /// Returns an unpacked image of one file, not yet in its final directory.
     fn staged(cache: &Path) -> tempfile::TempDir {
         let staging = tempfile::tempdir_in(cache).unwrap();
-        let whole = staging.path().join(WHOLE);
-        fs::create_dir_all(whole.join(FILES)).unwrap();
-        let wheel = whole.join(FILES).join("a.whl");
+        let unpacked = staging.path().join(UNPACKED);
+        fs::create_dir_all(unpacked.join(FILES)).unwrap();
+        let wheel = unpacked.join(FILES).join("a.whl");
         fs::write(&wheel, "wheel").unwrap();
         let placed = i64::try_from(wheelhouse_store::STORE_MTIME.as_secs()).unwrap();
         filetime::set_file_mtime(&wheel, FileTime::from_unix_time(placed, 0)).unwrap();
         let (sha256, size) = (Sha256::of(b"wheel"), 5);
         let files = BTreeMap::from([("a.whl", LinkedFile { sha256, size })]);
-        fs::write(whole.join(RECORD), serde_json::to_vec(&files).unwrap()).unwrap();
+        fs::write(unpacked.join(RECORD), serde_json::to_vec(&files).unwrap()).unwrap();
         staging
     }
 
@@ -330,18 +342,18 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let place = cache.path().join("image");
         let wheel = place.join(FILES).join("a.whl");
-        let settle_another = || {
-            settle(staged(cache.path()).path(), &place).unwrap();
+        let move_another = || {
+            move_into_place(staged(cache.path()).path(), &place).unwrap();
             fs::metadata(&wheel).unwrap().ino()
         };
-        let first = settle_another();
-        assert_eq!(settle_another(), first, "another process may be reading it");
+        let first = move_another();
+        assert_eq!(move_another(), first, "another process may be reading it");
         fs::write(&wheel, "whale").unwrap();
-        assert_ne!(settle_another(), first);
+        assert_ne!(move_another(), first);
         assert_eq!(fs::read_to_string(&wheel).unwrap(), "wheel");
         fs::remove_file(place.join(RECORD)).unwrap();
-        settle_another();
-        assert!(look(&place).is_some());
+        move_another();
+        assert!(read_cached(&place).is_some());
         let left = fs::read_dir(cache.path()).unwrap().count();
         assert_eq!(left, 2, "the image and the lock");
     }

@@ -1,7 +1,6 @@
-//! Looking at what a directory or an image holds.
+//! Lists the content of a wheelhouse in a directory or an image.
 //!
-//! Never writes anything, and reads no more of an image than it must: of one that this program
-//! made, the last layer tells everything.
+//! Of an image that this program built, only the last layer is read, because it contains the manifest.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -14,31 +13,32 @@ use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::{Kind, Manifest, Result};
 
 use crate::extract;
-use crate::image::contents::{self, LARGEST_MANIFEST};
+use crate::image::contents::{self, MAX_MANIFEST_SIZE};
 use crate::layer_reader::{self, ContentSink, DEFAULT_PATH, DirectoryContents};
-use crate::transport::SourceImage;
+use crate::transport::image_reader::SourceImage;
 use wheelhouse_archive::tarball::TarEntry;
 
-/// What was found.
+/// The content of a wheelhouse.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
     /// The digest of the manifest, for an image.
     pub digest: Option<String>,
-    /// As Go names it, for an image.
+    /// The architecture as Go names it, for an image.
     pub architecture: Option<String>,
+    /// The labels of the image.
     pub labels: BTreeMap<String, String>,
-    /// How many layers the image has.
+    /// The number of layers of the image.
     pub layers: usize,
-    /// What the wheelhouse says of itself; without it, names are all that is known.
+    /// The manifest of the wheelhouse. Without it, only file names are known.
     pub manifest: Option<Manifest>,
-    /// Files with their sizes in bytes, where no manifest describes them.
+    /// The files and their sizes in bytes, if there is no manifest.
     pub files: BTreeMap<String, u64>,
 }
 
-/// Looks at a directory.
+/// Inspects a directory.
 ///
 /// # Errors
-/// [`Kind::Input`], when it cannot be read or has a manifest that cannot.
+/// [`Kind::Input`] if the directory or its manifest cannot be read.
 pub fn inspect_directory(directory: &Path) -> Result<Inspection> {
     if directory.join(MANIFEST_NAME).exists() {
         let manifest = contents::ImageContents::open(directory)?.manifest;
@@ -65,31 +65,35 @@ pub fn inspect_directory(directory: &Path) -> Result<Inspection> {
     })
 }
 
-/// Looks at the wheelhouse at `path` of an image, or where the image says that it is.
+/// Inspects the wheelhouse of an image. The default of `path` is the path in the label of the image.
 ///
 /// # Errors
-/// [`Kind::Fetch`], when the image cannot be read or has no wheelhouse.
+/// [`Kind::Fetch`] if the image cannot be read or has no wheelhouse.
 pub fn inspect_image(image: &SourceImage, path: Option<&str>) -> Result<Inspection> {
-    let labelled = layer_reader::labelled_path(&image.config);
-    let visit = |path, first| layer_reader::visit(image, path, first, &mut ManifestSink);
+    let label = layer_reader::path_from_label(&image.config);
+    let read = |path, first| layer_reader::read_directory(image, path, first, &mut ManifestSink);
     let mut found = None;
-    if let Some(labelled) = labelled
-        && path.is_none_or(|path| path == labelled)
+    if let Some(label) = label
+        && path.is_none_or(|path| path == label)
     {
-        // Where the last layer does not tell everything, reading all of them shows what is wrong.
+        // If the last layer is not sufficient, all layers are read, which also reports any error.
         let last = image.layers.len().saturating_sub(1);
-        found = visit(labelled, last).ok();
+        found = read(label, last).ok();
     }
     let found = match found.filter(|found| manifest_of(found).is_some()) {
         Some(found) => found,
-        None => visit(path.or(labelled).unwrap_or(DEFAULT_PATH), 0)?,
+        None => read(path.or(label).unwrap_or(DEFAULT_PATH), 0)?,
     };
     if found.files.is_empty() {
-        let path = path.or(labelled).unwrap_or(DEFAULT_PATH);
-        return Err(extract::nothing(image, path, &found.elsewhere));
+        let path = path.or(label).unwrap_or(DEFAULT_PATH);
+        return Err(extract::missing_wheelhouse(
+            image,
+            path,
+            &found.other_directories,
+        ));
     }
     let place = format!("the {MANIFEST_NAME} of {}", image.source.name());
-    let manifest = manifest_of(&found).map(|bytes| contents::parse(bytes, &place));
+    let manifest = manifest_of(&found).map(|bytes| contents::parse_manifest(bytes, &place));
     Ok(Inspection {
         digest: Some(image.digest.clone()),
         architecture: image.config["architecture"].as_str().map(ToOwned::to_owned),
@@ -108,7 +112,7 @@ fn manifest_of(found: &DirectoryContents<Vec<u8>>) -> Option<&[u8]> {
     found
         .files
         .get(MANIFEST_NAME)?
-        .taken
+        .output
         .as_deref()
         .map(Vec::as_slice)
 }
@@ -121,24 +125,24 @@ fn labels(config: &Value) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Takes the manifest alone.
+/// Reads only the manifest.
 struct ManifestSink;
 
 impl ContentSink for ManifestSink {
     type Output = Vec<u8>;
 
-    const EAGER_BYTES: u64 = 2 * LARGEST_MANIFEST;
+    const EAGER_BYTES: u64 = 2 * MAX_MANIFEST_SIZE;
 
     fn wants(&self, name: &str) -> bool {
         name == MANIFEST_NAME
     }
 
-    fn take(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<Vec<u8>> {
+    fn read(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         content
-            .take(LARGEST_MANIFEST)
+            .take(MAX_MANIFEST_SIZE)
             .read_to_end(&mut bytes)
-            .context(Kind::Fetch, || format!("`{name}` cannot be read"))?;
+            .context(Kind::Fetch, || format!("failed to read `{name}`"))?;
         Ok(bytes)
     }
 }

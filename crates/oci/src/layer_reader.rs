@@ -1,12 +1,10 @@
-//! The files of one directory of an image, read from its layers.
+//! Reads the files of one directory of an image from its layers.
 //!
-//! 1. Every layer is read once, in order. Its names go to a [`RootFs`], and the contents of the files that
-//!    are in the directory as far as is known by then are taken at once.
-//! 2. The root tells which files the directory has in the end, links followed.
-//! 3. What was not taken, because a link leads to it from elsewhere, is taken from its layer, which is
-//!    read once more. Images without such links are never read twice.
-//!
-//! Never writes anything: a [`ContentSink`] does.
+//! 1. Every layer is read once, in order. Its names are added to a [`RootFs`], and files that are in the directory according
+//!    to the layers so far are passed to a [`ContentSink`] immediately.
+//! 2. The [`RootFs`] determines the final files of the directory, with links resolved.
+//! 3. Files that are in the directory only by way of a link are read in a second pass over their layers. Images without such
+//!    links are read once.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,128 +19,128 @@ use wheelhouse_types::{Error, Kind, Result, limits};
 
 use crate::image::builder::LABEL_PREFIX;
 use crate::root_fs::{FsNode, RootFs};
-use crate::transport::SourceImage;
+use crate::transport::image_reader::SourceImage;
 use wheelhouse_archive::Limits;
 use wheelhouse_archive::safe_path::{components, invalid_entry};
 use wheelhouse_archive::tarball::{self, TarEntry};
 use wheelhouse_fs::digest::Digester;
 
-/// Where a wheelhouse is unless the image says where.
+/// The path of a wheelhouse in images without a label.
 pub const DEFAULT_PATH: &str = "opt/app-root/wheelhouse";
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 
-/// Takes the contents of files.
+/// Receives the contents of files.
 pub(super) trait ContentSink {
-    /// The result of taking a content. It is dropped once no name of the image stands for the content.
+    /// The result for a file. It is dropped if no name of the image refers to the file any more.
     type Output;
 
-    /// The most bytes to take before it is known what is needed in the end.
+    /// The maximum number of bytes to read before the final files are known.
     const EAGER_BYTES: u64;
 
     /// Returns whether the content of the file `name` is needed.
     fn wants(&self, name: &str) -> bool;
 
-    /// Takes the content of the file `name`.
+    /// Reads the content of the file `name`.
     ///
     /// # Errors
-    /// Whatever ends the visit.
-    fn take(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<Self::Output>;
+    /// An error stops reading the image.
+    fn read(&mut self, name: &str, content: &mut TarEntry<'_>) -> Result<Self::Output>;
 }
 
 /// A file of the directory.
 pub(super) struct FoundFile<T> {
     /// In bytes.
     pub(super) size: u64,
-    /// Its content, if the taker wanted it; the same for all names of one file.
-    pub(super) taken: Option<Arc<T>>,
+    /// The output of the sink, if it wanted the file; shared by all names of one file.
+    pub(super) output: Option<Arc<T>>,
 }
 
 /// The contents of a directory of an image.
 pub(super) struct DirectoryContents<T> {
-    /// By their names relative to the directory.
+    /// The files by their names relative to the directory.
     pub(super) files: BTreeMap<String, FoundFile<T>>,
-    /// The directories of the image that hold wheels, if this one has no files.
-    pub(super) elsewhere: BTreeSet<String>,
+    /// The directories of the image that contain wheels, if this one has no files.
+    pub(super) other_directories: BTreeSet<String>,
 }
 
-/// Where the image says that its wheelhouse is, as layers name it.
+/// Returns the path of the wheelhouse in the label of the image, without the first slash.
 #[must_use]
-pub fn labelled_path(config: &Value) -> Option<&str> {
+pub fn path_from_label(config: &Value) -> Option<&str> {
     let label = config["config"]["Labels"][format!("{LABEL_PREFIX}path")].as_str()?;
     Some(label.trim_matches('/'))
 }
 
-/// Returns the files of the directory `path` of `image`, of which the layers from `first` on are read.
+/// Reads the files of the directory `path` of `image` from the layers from `first` on.
 ///
 /// # Errors
-/// [`Kind::Fetch`]: layers that cannot be read or are not what their digests say, links that lead
-/// nowhere, and what must not be in such a directory.
-pub(super) fn visit<T: ContentSink>(
+/// [`Kind::Fetch`] if a layer cannot be read or has another digest, if a link is broken, or if the directory contains
+/// anything but files, links and directories.
+pub(super) fn read_directory<T: ContentSink>(
     image: &SourceImage,
     path: &str,
     first: usize,
-    taker: &mut T,
+    sink: &mut T,
 ) -> Result<DirectoryContents<T::Output>> {
-    let mut walk = DirectoryScan {
+    let mut scan = DirectoryScan {
         path,
         layer: first,
         root: RootFs::new(),
-        at_once_left: T::EAGER_BYTES,
-        taker,
+        eager_bytes_left: T::EAGER_BYTES,
+        sink,
     };
-    let mut budget = ReadBudget::of(image);
+    let mut budget = ReadBudget::new(image);
     for layer in first..image.layers.len() {
-        walk.layer = layer;
-        walk.root.begin_layer();
+        scan.layer = layer;
+        scan.root.begin_layer();
         read_layer(image, layer, &mut budget, &mut |index, entry| {
-            walk.entry(index, entry)
+            scan.entry(index, entry)
         })?;
     }
-    let files = walk.root.files(path)?;
-    let elsewhere = if files.is_empty() {
-        walk.root.directories_with(is_wheel)
+    let files = scan.root.files(path)?;
+    let other_directories = if files.is_empty() {
+        scan.root.directories_with(is_wheel)
     } else {
         BTreeSet::new()
     };
-    // Drops the contents that no file of the directory needs.
-    drop(walk);
-    take_linked(image, &files, taker)?;
-    let mut bytes_left = ReadBudget::of(image).bytes;
+    // Drops the outputs of files that are not in the directory.
+    drop(scan);
+    read_linked(image, &files, sink)?;
+    let mut bytes_left = ReadBudget::new(image).bytes;
     let files = files.into_iter().map(|(name, content)| {
-        // Each name may become a file of its own.
+        // Each name may be extracted as a separate file.
         let left = bytes_left.checked_sub(content.size);
-        bytes_left = left.ok_or_else(|| bomb(&name))?;
-        let (size, taken) = (content.size, content.taken.get().cloned());
-        Ok((name, FoundFile { size, taken }))
+        bytes_left = left.ok_or_else(|| limit_error(&name))?;
+        let (size, output) = (content.size, content.output.get().cloned());
+        Ok((name, FoundFile { size, output }))
     });
     Ok(DirectoryContents {
         files: files.collect::<Result<_>>()?,
-        elsewhere,
+        other_directories,
     })
 }
 
-/// Takes what is wanted of `files` and was not taken yet.
-fn take_linked<T: ContentSink>(
+/// Reads those of `files` that the sink wants and that were not read yet.
+fn read_linked<T: ContentSink>(
     image: &SourceImage,
     files: &BTreeMap<String, Arc<LayerFile<T::Output>>>,
-    taker: &mut T,
+    sink: &mut T,
 ) -> Result<()> {
-    // By layer and number of the entry.
+    // By layer and index of the entry.
     let mut missing: BTreeMap<usize, BTreeMap<u64, &str>> = BTreeMap::new();
     for (name, content) in files {
-        if content.taken.get().is_none() && taker.wants(name) {
+        if content.output.get().is_none() && sink.wants(name) {
             let layer = missing.entry(content.layer).or_default();
             layer.insert(content.index, name);
         }
     }
-    let mut budget = ReadBudget::of(image);
+    let mut budget = ReadBudget::new(image);
     for (layer, names) in missing {
         read_layer(image, layer, &mut budget, &mut |index, entry| {
             if let Some(name) = names.get(&index) {
-                let taken = taker.take(name, entry)?;
-                files[*name].taken.get_or_init(|| Arc::new(taken));
+                let output = sink.read(name, entry)?;
+                files[*name].output.get_or_init(|| Arc::new(output));
             }
             Ok(())
         })?;
@@ -150,21 +148,21 @@ fn take_linked<T: ContentSink>(
     Ok(())
 }
 
-/// The content of a file of a layer.
+/// A file of a layer.
 struct LayerFile<T> {
     layer: usize,
-    /// The number of its entry in the layer.
+    /// The index of its entry in the layer.
     index: u64,
     size: u64,
-    taken: OnceLock<Arc<T>>,
+    output: OnceLock<Arc<T>>,
 }
 
 struct DirectoryScan<'a, T: ContentSink> {
     path: &'a str,
     layer: usize,
     root: RootFs<Arc<LayerFile<T::Output>>>,
-    at_once_left: u64,
-    taker: &'a mut T,
+    eager_bytes_left: u64,
+    sink: &'a mut T,
 }
 
 impl<T: ContentSink> DirectoryScan<'_, T> {
@@ -174,7 +172,7 @@ impl<T: ContentSink> DirectoryScan<'_, T> {
         let Some((last, _)) = parts.split_last() else {
             return Ok(());
         };
-        let path = self.root.place_of(&parts.join("/"))?;
+        let path = self.root.resolve_entry(&parts.join("/"))?;
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         if *last == OPAQUE {
             self.root.make_opaque(parent);
@@ -198,15 +196,15 @@ impl<T: ContentSink> DirectoryScan<'_, T> {
                     layer: self.layer,
                     index,
                     size: entry.size(),
-                    taken: OnceLock::new(),
+                    output: OnceLock::new(),
                 };
                 if let Some(name) = self.name_inside(&path)
-                    && self.taker.wants(name)
-                    && let Some(left) = self.at_once_left.checked_sub(content.size)
+                    && self.sink.wants(name)
+                    && let Some(left) = self.eager_bytes_left.checked_sub(content.size)
                 {
-                    self.at_once_left = left;
-                    let taken = self.taker.take(name, entry)?;
-                    content.taken.get_or_init(|| Arc::new(taken));
+                    self.eager_bytes_left = left;
+                    let output = self.sink.read(name, entry)?;
+                    content.output.get_or_init(|| Arc::new(output));
                 }
                 self.root.put(path, FsNode::File(Arc::new(content)))?;
             }
@@ -215,7 +213,7 @@ impl<T: ContentSink> DirectoryScan<'_, T> {
         Ok(())
     }
 
-    /// Returns the name of `path` in the directory, which is where the layers read so far say.
+    /// Returns the name of `path` relative to the directory, according to the layers read so far.
     fn name_inside<'p>(&self, path: &'p str) -> Option<&'p str> {
         let directory = self.root.resolve(self.path)?;
         if directory.is_empty() {
@@ -225,14 +223,14 @@ impl<T: ContentSink> DirectoryScan<'_, T> {
     }
 }
 
-/// The entries and bytes that may still be read of an image.
+/// The number of entries and bytes of an image that may still be read.
 struct ReadBudget {
     entries: u64,
     bytes: u64,
 }
 
 impl ReadBudget {
-    fn of(image: &SourceImage) -> Self {
+    fn new(image: &SourceImage) -> Self {
         let sizes = image.layers.iter().map(|layer| i128::from(layer.size()));
         let size = u64::try_from(sizes.sum::<i128>()).unwrap_or(u64::MAX);
         Self {
@@ -245,19 +243,19 @@ impl ReadBudget {
         let entries = self.entries.checked_sub(1);
         let bytes = self.bytes.checked_sub(entry.size());
         let (Some(entries), Some(bytes)) = (entries, bytes) else {
-            return Err(bomb(&String::from_utf8_lossy(&entry.path_bytes())));
+            return Err(limit_error(&String::from_utf8_lossy(&entry.path_bytes())));
         };
         (self.entries, self.bytes) = (entries, bytes);
         Ok(())
     }
 }
 
-fn bomb(name: &str) -> Error {
-    let fault = "takes the image beyond what may be unpacked";
+fn limit_error(name: &str) -> Error {
+    let fault = "exceeds the size limit of the image";
     invalid_entry(name, fault).with_hint("It looks like a decompression bomb.")
 }
 
-/// Calls `visit` with each entry of a layer and its number, and checks the digests of the layer.
+/// Calls `visit` with each entry of a layer and its index, and verifies the digests of the layer.
 fn read_layer(
     image: &SourceImage,
     layer: usize,
@@ -266,7 +264,7 @@ fn read_layer(
 ) -> Result<()> {
     let unreadable = || {
         let name = image.source.name();
-        format!("layer {} of {name} cannot be read", layer + 1)
+        format!("failed to read layer {} of {name}", layer + 1)
     };
     let mut index = 0;
     let mut visit = |entry: &mut TarEntry<'_>| {
@@ -298,14 +296,14 @@ fn each_entry(
     let mut whole = SharedReader(Rc::new(RefCell::new(digested)));
     tarball::for_each_entry(BufReader::new(whole.clone()), visit)?;
     for rest in [&mut whole as &mut dyn Read, &mut blob.clone()] {
-        io::copy(&mut rest.take(PADDING), &mut io::sink()).context(Kind::Fetch, damaged)?;
+        io::copy(&mut rest.take(MAX_PADDING), &mut io::sink()).context(Kind::Fetch, damaged)?;
     }
     let digest = format!("sha256:{}", digest.take().finish().sha256);
     match image.config["rootfs"]["diff_ids"][layer].as_str() {
         Some(expected) if expected == digest => Ok(()),
         _ => Err(Error::new(
             Kind::Fetch,
-            "its content has another digest than the configuration says",
+            "its content has another digest than the configuration",
         )),
     }
 }
@@ -315,10 +313,10 @@ pub(super) fn is_wheel(name: &str) -> bool {
     extension.is_some_and(|extension| extension == "whl")
 }
 
-/// What may follow the end of an archive in a layer, in bytes.
-const PADDING: u64 = 64 << 20;
+/// The maximum number of bytes after the end of an archive in a layer.
+const MAX_PADDING: u64 = 64 << 20;
 
-/// A reader of which one end is kept, to read the rest when somebody else has had enough.
+/// A shared reader, so that the rest can be read after another reader has stopped.
 struct SharedReader<R>(Rc<RefCell<R>>);
 
 impl<R> Clone for SharedReader<R> {

@@ -1,21 +1,20 @@
-//! Wheelhouses as images (OCI image and distribution specifications), without a daemon.
+//! Container images of wheelhouses (OCI image and distribution specifications), without a daemon.
 //!
-//! There:
-//! 1. [`contents`] finds what of a wheelhouse goes into an image, [`architecture`] what of it fits
-//!    which processor, and [`grouping`] what shares a layer.
-//! 2. [`making`] makes the layers ([`layer`]) on all processors, each once, for all local
-//!    destinations ([`layout`], [`archive`]) at the same time; [`compose`] makes the documents
-//!    ([`document`]) of what is then known.
-//! 3. [`registry`] gets what it lacks, and the bill of materials ([`sbom`]); [`daemon`] gets an
-//!    archive.
+//! Writing an image:
+//! 1. [`image::contents`] lists the files of a wheelhouse, [`image::platform`] splits them by architecture, and
+//!    [`image::layer_plan`] assigns them to layers.
+//! 2. [`image::layer_writer`] writes each layer ([`image::layer`]) once, on several threads, to all local destinations
+//!    ([`transport`]); [`image::builder`] then creates the documents ([`image::manifest`]).
+//! 3. [`registry`] uploads the missing blobs and attaches the bill of materials ([`image::sbom`]).
 //!
-//! And back:
-//! 4. [`source`] opens an image wherever it is; [`unpack`] reads its layers, and [`root`] tells which
-//!    names, whiteouts and links they leave.
-//! 5. [`extract`] makes a wheelhouse of them again, [`inspect`] tells what is in it.
+//! Reading an image:
+//! 4. [`transport`] opens an image; [`layer_reader`] reads its layers and resolves names, whiteouts and links.
+//! 5. [`extract`] writes the wheelhouse to a directory, [`inspect`] lists its content, and [`find_links`] provides it as a
+//!    source of wheels.
 //!
-//! The same wheelhouse gives the same bytes: nothing of a clock, a user, a machine or an order gets
-//! into an image. Never builds or resolves anything, and never runs what is in an image.
+//! Images are reproducible: the same wheelhouse gives the same bytes, independent of time, user, machine and order.
+
+#![warn(missing_docs)]
 
 pub mod extract;
 pub mod find_links;

@@ -1,15 +1,15 @@
-//! How much of an image has been moved, for whoever shows it.
+//! Progress of transfers from and to registries.
 
-/// Hears of bytes that go to a registry or come from it.
+/// Observes the progress of transfers.
 pub trait TransferProgress: Send + Sync {
-    /// So many more bytes are to be moved.
+    /// Adds `bytes` to the expected size of all transfers.
     fn add_expected(&self, bytes: u64);
 
-    /// So many more were moved.
+    /// Adds `bytes` to the number of transferred bytes.
     fn add_transferred(&self, bytes: u64);
 }
 
-/// Shows nothing.
+/// Ignores all progress.
 pub struct NoProgress;
 
 impl TransferProgress for NoProgress {

@@ -1,4 +1,5 @@
-//! Publishing an image: its layers are written to all local destinations at once, then registries get what they lack.
+//! Publication of images: layers are written to all local destinations at once, then the missing blobs are pushed to
+//! registries.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,68 +20,69 @@ use crate::registry::push::{PushSummary, Upload};
 use crate::registry::{Access, Registry};
 use crate::transport::{self, ImageLocation, ImageReader, ImageWriter};
 
-/// An image to be made and published.
+/// The images to build and their destinations.
 pub struct PublishRequest {
-    /// Absolute.
+    /// The absolute paths of the wheelhouses, one for each architecture.
     pub wheelhouses: Vec<PathBuf>,
-    /// Their paths are absolute. None: nothing is written.
+    /// The destinations, with absolute paths. If there are none, the images are built without being written.
     pub destinations: Vec<ImageLocation>,
+    /// The options of the images.
     pub options: ImageOptions,
-    /// Whether one image has what several architectures need.
+    /// Builds a single image for all architectures.
     pub all_in_one: bool,
-    /// The image to put it upon.
+    /// The base image.
     pub base: Option<ImageLocation>,
+    /// The access to registries.
     pub access: Access,
     /// The socket of docker or podman.
     pub socket: PathBuf,
+    /// Writes the layers.
     pub layer_writer: LayerWriter,
 }
 
-/// What was published where.
+/// The outcome of a publication.
 pub struct PublishedImages {
+    /// The built images.
     pub images: Arc<ImageSet>,
-    /// For each registry, what was sent.
+    /// The transfers to each registry.
     pub pushed: Vec<(ImageLocation, PushSummary)>,
 }
 
-/// Makes the image, and publishes it to all destinations.
+/// Builds the images and publishes them to all destinations.
 ///
 /// # Errors
-/// Wheelhouses that cannot be read, and destinations that cannot be written.
+/// Fails if a wheelhouse cannot be read or a destination cannot be written.
 pub async fn publish(
-    job: PublishRequest,
-    watch: Arc<dyn TransferProgress>,
+    request: PublishRequest,
+    progress: Arc<dyn TransferProgress>,
 ) -> Result<PublishedImages> {
-    let (manner, maker) = (job.options.clone(), job.layer_writer.clone());
-    let base = match &job.base {
-        Some(location) => Some(transport::open(location, &job.access, &job.socket).await?),
+    let (options, layer_writer) = (request.options.clone(), request.layer_writer.clone());
+    let base = match &request.base {
+        Some(location) => Some(transport::open(location, &request.access, &request.socket).await?),
         None => None,
     };
-    let (wheelhouses, all_in_one) = (job.wheelhouses, job.all_in_one);
-    let mut local: Vec<Box<dyn ImageWriter>> = Vec::new();
-    for location in &job.destinations {
-        local.extend(transport::destination(location, &job.socket)?);
+    let (wheelhouses, all_in_one) = (request.wheelhouses, request.all_in_one);
+    let mut writers: Vec<Box<dyn ImageWriter>> = Vec::new();
+    for location in &request.destinations {
+        writers.extend(transport::create_writer(location, &request.socket)?);
     }
-    let composing = move || {
+    let build = move || {
         let drafts = drafts(&wheelhouses, all_in_one, base.as_ref())?;
-        builder::compose(drafts, &manner, local, &maker)
+        builder::build_images(drafts, &options, writers, &layer_writer)
     };
-    let composed = Arc::new(blocking(composing).await?);
+    let images = Arc::new(blocking(build).await?);
     let mut pushed = Vec::new();
-    for location in job.destinations {
+    for location in request.destinations {
         if let ImageLocation::Registry(reference) = &location {
-            let base = job.base.as_ref();
-            let sent = push(reference, base, &job.access, &composed, &watch).await?;
-            pushed.push((location, sent));
+            let base = request.base.as_ref();
+            let summary = push(reference, base, &request.access, &images, &progress).await?;
+            pushed.push((location, summary));
         }
     }
-    Ok(PublishedImages {
-        images: composed,
-        pushed,
-    })
+    Ok(PublishedImages { images, pushed })
 }
 
-/// One image for each architecture, each on its base.
+/// Drafts an image for each architecture, with its base image.
 fn drafts(
     wheelhouses: &[PathBuf],
     all_in_one: bool,
@@ -89,7 +91,7 @@ fn drafts(
     let mut drafts: Vec<ImageDraft> = Vec::new();
     for directory in wheelhouses {
         let contents = ImageContents::open(directory)?;
-        for (architecture, contents) in platform::split(contents, all_in_one)? {
+        for (architecture, contents) in platform::split_by_architecture(contents, all_in_one)? {
             if drafts
                 .iter()
                 .any(|draft| draft.architecture == architecture)
@@ -99,7 +101,7 @@ fn drafts(
                     directory.display()
                 );
                 return Err(Error::new(Kind::Input, message).with_hint(
-                    "An image has one wheelhouse for each architecture; `wheelhouse download` makes one for several targets.",
+                    "Pass one wheelhouse for each architecture; `wheelhouse download` creates one for several targets.",
                 ));
             }
             let base = base.map(|source| BaseImage::find(Arc::clone(source), &architecture));
@@ -118,16 +120,16 @@ async fn push(
     reference: &Reference,
     base: Option<&ImageLocation>,
     access: &Access,
-    composed: &ImageSet,
-    watch: &Arc<dyn TransferProgress>,
+    images: &ImageSet,
+    progress: &Arc<dyn TransferProgress>,
 ) -> Result<PushSummary> {
     let tag = reference.tag().filter(|_| reference.digest().is_none());
     let tag = tag.ok_or_else(|| {
         Error::new(
             Kind::Input,
-            format!("`docker://{reference}` names a digest"),
+            format!("`docker://{reference}` names a digest instead of a tag"),
         )
-        .with_hint("Name a tag to push to.")
+        .with_hint("Pass a tag, such as docker://HOST/NAME:TAG.")
     })?;
     let from = base.and_then(|base| match base {
         ImageLocation::Registry(base) if base.registry() == reference.registry() => {
@@ -139,51 +141,51 @@ async fn push(
         from: from.iter().cloned().collect(),
     };
     let registry = Registry::open(reference, access, purpose).await?;
-    let uploads = uploads(composed, from.as_deref());
-    if registry.has_document(composed.root(), tag).await? {
+    let uploads = uploads(images, from.as_deref());
+    if registry.has_document(images.root(), tag).await? {
         return Ok(PushSummary {
             present: uploads.len(),
             ..PushSummary::default()
         });
     }
-    let pushed = registry.push_blobs(uploads, watch).await?;
+    let pushed = registry.push_blobs(uploads, progress).await?;
     for BuiltImage {
         sbom,
         referrer,
         manifest,
         ..
-    } in &composed.images
+    } in &images.images
     {
         registry.attach(sbom, referrer, manifest).await?;
     }
-    if composed.index.is_some() {
-        for image in &composed.images {
+    if images.index.is_some() {
+        for image in &images.images {
             let digest = image.manifest.blob.digest();
             registry.push_document(&image.manifest, &digest).await?;
         }
     }
-    registry.push_document(composed.root(), tag).await?;
+    registry.push_document(images.root(), tag).await?;
     Ok(pushed)
 }
 
-/// Every blob of the images, large ones first.
-fn uploads(composed: &ImageSet, from: Option<&str>) -> Vec<Upload> {
-    let layers = composed.layers.iter().map(|made| Upload {
-        blob: made.blob,
-        source: BlobSource::Layer(made.layer.clone()),
+/// Lists the blobs of the images, the largest first.
+fn uploads(images: &ImageSet, from: Option<&str>) -> Vec<Upload> {
+    let layers = images.layers.iter().map(|layer| Upload {
+        blob: layer.blob,
+        source: BlobSource::Layer(layer.layer.clone()),
         mount_from: None,
     });
-    let configs = composed.images.iter().map(|image| Upload {
+    let configs = images.images.iter().map(|image| Upload {
         blob: image.config.blob,
         source: BlobSource::Bytes(image.config.bytes.clone()),
         mount_from: None,
     });
-    let foreign = composed.foreign().map(|(blob, supply)| Upload {
+    let base_layers = images.base_layers().map(|(blob, source)| Upload {
         blob,
-        source: supply,
+        source,
         mount_from: from.map(ToOwned::to_owned),
     });
-    let mut uploads: Vec<Upload> = layers.chain(configs).chain(foreign).collect();
+    let mut uploads: Vec<Upload> = layers.chain(configs).chain(base_layers).collect();
     uploads.sort_by_key(|upload| std::cmp::Reverse(upload.blob.size));
     uploads
 }

@@ -1,12 +1,11 @@
-//! The root file system of an image, as its layers leave it: which file each name stands for.
+//! The root file system of an image as the result of its layers.
 //!
-//! Responsible for what layers do to one another (OCI image specification: whiteouts, opaque
-//! directories) and for links. Everything is resolved as in a chroot: `..` stays at the root, and no
-//! link leads out of the image. A hard link keeps the file that its target was when the link was made,
-//! whatever later layers do to the target; a symbolic link leads to what is there at the end.
+//! It applies whiteouts and opaque directories (OCI image specification), and resolves links. Paths are resolved as in a
+//! chroot: `..` stays at the root, and no link leads out of the image. A hard link refers to the file that its target was
+//! when the link was added, even if a later layer replaces the target; a symbolic link refers to the final file.
 //!
-//! Pure: knows names, and nothing of the contents behind them. Its memory is bounded, whatever the
-//! image says. Directories are not kept: each is known by what is below it.
+//! Only names are stored here, not contents, and their memory is bounded. Directories are not stored: a directory exists if
+//! anything is below it.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,21 +14,21 @@ use wheelhouse_types::{Error, Result};
 
 use wheelhouse_archive::safe_path::{MAX_NAME_LENGTH, escape_for_display, invalid_entry};
 
-/// The most links on the way to a file, as for Linux.
-const MOST_LINKS: usize = 40;
+/// The maximum number of links in the resolution of a path, as in Linux.
+const MAX_LINKS: usize = 40;
 
-/// The most that all names and the targets of all links may have together, in bytes.
-const NAMES: u64 = 256 << 20;
+/// The maximum total length of all names and link targets, in bytes.
+const MAX_NAME_BYTES: u64 = 256 << 20;
 
-/// The kinds of things that a name stands for.
+/// An entry of the file system.
 #[derive(Clone, Debug)]
 pub(super) enum FsNode<C> {
     File(C),
     /// A symbolic link to this path.
     Link(String),
-    /// A hard link to this path, at which there was no file.
+    /// A hard link to this path, which was not a file.
     Broken(String),
-    /// A device, a pipe and the like.
+    /// A device, a pipe or a socket.
     Other,
 }
 
@@ -37,8 +36,8 @@ pub(super) enum FsNode<C> {
 pub(super) struct RootFs<C> {
     nodes: BTreeMap<String, LayeredNode<C>>,
     layer: usize,
-    /// The directory of the last entry, as it was called and where it is: mostly that of the next one,
-    /// too. Forgotten when a link comes or goes.
+    /// The directory of the last entry and its resolved path, because the next entry usually has the same directory. It is
+    /// cleared when a link is added or removed.
     last_directory: Option<(String, String)>,
     names_left: Cell<u64>,
 }
@@ -54,31 +53,31 @@ impl<C: Clone> RootFs<C> {
             nodes: BTreeMap::new(),
             layer: 0,
             last_directory: None,
-            names_left: Cell::new(NAMES),
+            names_left: Cell::new(MAX_NAME_BYTES),
         }
     }
 
-    /// Begins the next layer: whiteouts apply to what was there before.
+    /// Starts the next layer. Whiteouts apply to the layers before.
     pub(super) fn begin_layer(&mut self) {
         self.layer += 1;
     }
 
-    /// Returns the path at which an entry called `path` is placed: links to its directory are
-    /// followed, and what is not a directory on the way is removed.
+    /// Returns the path at which the entry `path` is added: links in its directory are resolved, and a parent that is not a
+    /// directory is removed.
     ///
     /// # Errors
-    /// Too many links, or names that are too long.
-    pub(super) fn place_of(&mut self, path: &str) -> Result<String> {
+    /// Fails if the path has too many links or is too long.
+    pub(super) fn resolve_entry(&mut self, path: &str) -> Result<String> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let known = self
+        let cached = self
             .last_directory
             .take()
             .filter(|(called, _)| called == parent);
-        let (called, directory) = if let Some(known) = known {
-            known
+        let (called, directory) = if let Some(cached) = cached {
+            cached
         } else {
-            let resolved = self.resolved(parent, true);
-            let directory = resolved.map_err(|fault| fault.of(path, ""))?;
+            let resolved = self.resolve_links(parent, true);
+            let directory = resolved.map_err(|reason| reason.to_error(path, ""))?;
             let ends = directory.match_indices('/').map(|(end, _)| end);
             for end in ends.chain([directory.len()]) {
                 self.nodes.remove(&directory[..end]);
@@ -90,22 +89,22 @@ impl<C: Clone> RootFs<C> {
         Ok(place)
     }
 
-    /// Returns the path that `path` leads to, if it leads anywhere. There may be nothing at the end.
+    /// Resolves the links in `path`, or returns `None` if that is not possible. The resulting path need not exist.
     pub(super) fn resolve(&self, path: &str) -> Option<String> {
-        self.resolved(path, true).ok()
+        self.resolve_links(path, true).ok()
     }
 
-    /// Places a file, a link or another node, which replaces what is there.
+    /// Adds a file, a link or another node, which replaces the existing one.
     ///
     /// # Errors
-    /// Names that take more memory than they may.
+    /// Fails if the total length of names exceeds the limit.
     pub(super) fn put(&mut self, path: String, node: FsNode<C>) -> Result<()> {
         let target = match &node {
             FsNode::Link(target) | FsNode::Broken(target) => target.len(),
             FsNode::File(_) | FsNode::Other => 0,
         };
         self.spend(path.len() + target)
-            .map_err(|fault| fault.of(&path, ""))?;
+            .map_err(|reason| reason.to_error(&path, ""))?;
         self.remove_if(&path, |_| true);
         if matches!(node, FsNode::Link(_)) {
             self.last_directory = None;
@@ -115,15 +114,15 @@ impl<C: Clone> RootFs<C> {
         Ok(())
     }
 
-    /// Places a hard link to the file at `target`.
+    /// Adds a hard link to the file at `target`.
     ///
     /// # Errors
     /// As [`RootFs::put`].
     pub(super) fn put_hard_link(&mut self, path: String, target: &str) -> Result<()> {
-        // A link to a symbolic link is that link once more.
+        // A hard link to a symbolic link is a copy of that link.
         let place = self
-            .resolved(target, false)
-            .map_err(|fault| fault.of(&path, target))?;
+            .resolve_links(target, false)
+            .map_err(|reason| reason.to_error(&path, target))?;
         if place == path {
             return Ok(());
         }
@@ -134,18 +133,18 @@ impl<C: Clone> RootFs<C> {
         self.put(path, node)
     }
 
-    /// Places a directory, which replaces anything but a directory.
+    /// Adds a directory, which replaces any other node.
     pub(super) fn put_directory(&mut self, path: &str) {
         self.remove(path);
     }
 
-    /// Removes what lower layers have at `path` and below it.
+    /// Removes the nodes of lower layers at `path` and below it.
     pub(super) fn white_out(&mut self, path: &str) {
         let layer = self.layer;
         self.remove_if(path, |placed| placed.layer < layer);
     }
 
-    /// Removes what lower layers have in the directory at `path`.
+    /// Removes the nodes of lower layers in the directory at `path`.
     pub(super) fn make_opaque(&mut self, path: &str) {
         let layer = self.layer;
         self.remove_below_if(path, |placed| placed.layer < layer);
@@ -154,29 +153,29 @@ impl<C: Clone> RootFs<C> {
     /// Returns the files of the directory at `path`, by their paths relative to it.
     ///
     /// # Errors
-    /// Links that lead nowhere, or through too many others, and what is neither a file nor a
-    /// directory.
+    /// Fails on a broken link, on too many links, and on a node that is neither a file, a link nor a directory.
     pub(super) fn files(&self, path: &str) -> Result<BTreeMap<String, C>> {
         let mut files = BTreeMap::new();
         let start = self
-            .resolved(path, true)
-            .map_err(|fault| fault.of(path, ""))?;
-        // Directories with their names in the first one, and the links that led there.
+            .resolve_links(path, true)
+            .map_err(|reason| reason.to_error(path, ""))?;
+        // Directories with their names relative to the first one, and the number of links on the way.
         let mut directories = vec![(start, String::new(), 0)];
         while let Some((directory, prefix, links)) = directories.pop() {
             for (path, placed) in self.below(&directory) {
                 let inner = path[directory.len()..].trim_start_matches('/');
                 let name = format!("{prefix}{inner}");
-                self.spend(name.len()).map_err(|fault| fault.of(path, ""))?;
+                self.spend(name.len())
+                    .map_err(|reason| reason.to_error(path, ""))?;
                 match &placed.node {
                     FsNode::File(content) => {
                         files.insert(name, content.clone());
                     }
                     FsNode::Link(target) => {
-                        let end = match self.resolved(path, true) {
-                            Ok(end) if links < MOST_LINKS => end,
-                            Ok(_) => return Err(PathError::Links.of(path, target)),
-                            Err(fault) => return Err(fault.of(path, target)),
+                        let end = match self.resolve_links(path, true) {
+                            Ok(end) if links < MAX_LINKS => end,
+                            Ok(_) => return Err(PathError::Links.to_error(path, target)),
+                            Err(reason) => return Err(reason.to_error(path, target)),
                         };
                         match self.nodes.get(&end).map(|placed| &placed.node) {
                             Some(FsNode::File(content)) => {
@@ -198,7 +197,7 @@ impl<C: Clone> RootFs<C> {
         Ok(files)
     }
 
-    /// Returns the directories that have files or links whose names `wanted` accepts.
+    /// Returns the directories that contain files or links whose names match `wanted`.
     pub(super) fn directories_with(&self, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
         let names = self.nodes.keys().map(|path| path.rsplit_once('/'));
         names
@@ -208,7 +207,7 @@ impl<C: Clone> RootFs<C> {
             .collect()
     }
 
-    fn resolved(&self, path: &str, follow_last: bool) -> Result<String, PathError> {
+    fn resolve_links(&self, path: &str, follow_last: bool) -> Result<String, PathError> {
         let mut pending: Vec<&str> = components(path).rev().collect();
         let mut real = String::new();
         let mut links = 0;
@@ -232,7 +231,7 @@ impl<C: Clone> RootFs<C> {
                 }) = self.nodes.get(&real)
             {
                 links += 1;
-                if links > MOST_LINKS {
+                if links > MAX_LINKS {
                     return Err(PathError::Links);
                 }
                 self.spend(target.len())?;
@@ -243,7 +242,7 @@ impl<C: Clone> RootFs<C> {
         Ok(real)
     }
 
-    /// Returns what is below the directory at `path`, all of it.
+    /// Returns all nodes below the directory at `path`.
     fn below(&self, path: &str) -> impl Iterator<Item = (&String, &LayeredNode<C>)> {
         let start = directory_prefix(path);
         self.nodes
@@ -279,7 +278,7 @@ impl<C: Clone> RootFs<C> {
     }
 }
 
-/// A reason to refuse a path.
+/// The reason why a path is rejected.
 enum PathError {
     Links,
     Length,
@@ -287,8 +286,8 @@ enum PathError {
 }
 
 impl PathError {
-    /// Makes the error of the path `name`, which is a link to `target` unless that is empty.
-    fn of(&self, name: &str, target: &str) -> Error {
+    /// Creates the error for the path `name`, which is a link to `target` unless that is empty.
+    fn to_error(&self, name: &str, target: &str) -> Error {
         let link = if target.is_empty() {
             String::new()
         } else {
@@ -297,17 +296,13 @@ impl PathError {
         match self {
             Self::Links => invalid_entry(
                 name,
-                &format!("{link}leads through more than {MOST_LINKS} links"),
+                &format!("{link}leads through more than {MAX_LINKS} links"),
             ),
-            Self::Length => invalid_entry(
-                name,
-                &format!("{link}leads to a name longer than a file's can be"),
-            ),
-            Self::Names => invalid_entry(
-                name,
-                "takes the names of the image beyond what may be unpacked",
-            )
-            .with_hint("It looks like a decompression bomb."),
+            Self::Length => {
+                invalid_entry(name, &format!("{link}resolves to a name that is too long"))
+            }
+            Self::Names => invalid_entry(name, "exceeds the size limit of the names of the image")
+                .with_hint("It looks like a decompression bomb."),
         }
     }
 }
@@ -346,20 +341,20 @@ mod tests {
             root.begin_layer();
             for entry in *layer {
                 if let Some((name, target)) = entry.split_once(" -> ") {
-                    let path = root.place_of(name).unwrap();
+                    let path = root.resolve_entry(name).unwrap();
                     root.put(path, FsNode::Link(target.to_owned())).unwrap();
                 } else if let Some((name, target)) = entry.split_once(" = ") {
-                    let path = root.place_of(name).unwrap();
+                    let path = root.resolve_entry(name).unwrap();
                     root.put_hard_link(path, target).unwrap();
                 } else if let Some(directory) = entry.strip_suffix("/.wh..wh..opq") {
                     root.make_opaque(directory);
                 } else if let Some((directory, name)) = entry.split_once(".wh.") {
                     root.white_out(&format!("{directory}{name}"));
                 } else if let Some(directory) = entry.strip_suffix('/') {
-                    let path = root.place_of(directory).unwrap();
+                    let path = root.resolve_entry(directory).unwrap();
                     root.put_directory(&path);
                 } else {
-                    let path = root.place_of(entry).unwrap();
+                    let path = root.resolve_entry(entry).unwrap();
                     root.put(path, FsNode::File(format!("{number}:{entry}")))
                         .unwrap();
                 }

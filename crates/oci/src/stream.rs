@@ -1,25 +1,24 @@
-//! From writing to streams and from streams to reading: what is made on one thread is sent on
-//! another, a few chunks at a time.
+//! Adapters between blocking readers and writers and asynchronous streams, with a bounded number of chunks in between.
 
 use std::io::{self, Read, Write};
 
 use tokio::sync::mpsc;
 
-/// How much goes at once, in bytes.
-const CHUNK: usize = 256 * 1024;
+/// The size of a chunk, in bytes.
+const CHUNK_SIZE: usize = 256 * 1024;
 
-/// How many chunks wait for whoever takes them.
-const WAITING: usize = 2;
+/// The number of chunks in the channel.
+const CAPACITY: usize = 2;
 
 type Chunk = io::Result<Vec<u8>>;
 
-/// Makes the two ends of a stream.
+/// Creates a channel of chunks.
 pub(super) fn channel() -> (mpsc::Sender<Chunk>, mpsc::Receiver<Chunk>) {
-    mpsc::channel(WAITING)
+    mpsc::channel(CAPACITY)
 }
 
-/// Sends what is written to it, but for the first bytes. The last are held back until it is flushed:
-/// nobody takes what is not whole for the whole.
+/// Sends the written bytes except for the first ones. The last chunk is sent only by `flush`, so that an incomplete stream
+/// is not mistaken for a complete one.
 pub(super) struct StreamWriter {
     sender: mpsc::Sender<Chunk>,
     buffer: Vec<u8>,
@@ -27,11 +26,11 @@ pub(super) struct StreamWriter {
 }
 
 impl StreamWriter {
-    /// Leaves out the first `skip` bytes.
+    /// Creates a writer that drops the first `skip` bytes.
     pub(super) fn new(sender: mpsc::Sender<Chunk>, skip: u64) -> Self {
         Self {
             sender,
-            buffer: Vec::with_capacity(CHUNK),
+            buffer: Vec::with_capacity(CHUNK_SIZE),
             skip,
         }
     }
@@ -39,30 +38,30 @@ impl StreamWriter {
 
 impl Write for StreamWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let left_out = usize::try_from(self.skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
-        self.skip -= left_out as u64;
-        if self.buffer.len() == CHUNK {
+        let skipped = usize::try_from(self.skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
+        self.skip -= skipped as u64;
+        if self.buffer.len() == CHUNK_SIZE {
             self.flush()?;
         }
-        let room = CHUNK - self.buffer.len();
-        let taken = room.min(bytes.len() - left_out);
+        let free = CHUNK_SIZE - self.buffer.len();
+        let accepted = free.min(bytes.len() - skipped);
         self.buffer
-            .extend_from_slice(&bytes[left_out..left_out + taken]);
-        Ok(left_out + taken)
+            .extend_from_slice(&bytes[skipped..skipped + accepted]);
+        Ok(skipped + accepted)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_SIZE));
         self.sender
             .blocking_send(Ok(chunk))
             .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
-/// Reads what is sent to it. Must not be read on a thread that runs tasks.
+/// Reads chunks from a channel. It blocks, so it must not be read on a thread of the asynchronous runtime.
 pub(super) struct StreamReader {
     receiver: mpsc::Receiver<Chunk>,
     chunk: io::Cursor<Vec<u8>>,
@@ -98,8 +97,8 @@ mod tests {
 
     #[test]
     fn reads_written_data_from_offset() {
-        let bytes: Vec<u8> = (0..=255).cycle().take(3 * CHUNK + 17).collect();
-        for skip in [0, 1, CHUNK, 2 * CHUNK + 5, 3 * CHUNK + 17] {
+        let bytes: Vec<u8> = (0..=255).cycle().take(3 * CHUNK_SIZE + 17).collect();
+        for skip in [0, 1, CHUNK_SIZE, 2 * CHUNK_SIZE + 5, 3 * CHUNK_SIZE + 17] {
             let (sender, receiver) = channel();
             let sent = bytes.clone();
             let thread = std::thread::spawn(move || {

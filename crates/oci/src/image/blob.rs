@@ -1,6 +1,4 @@
-//! Blobs: the one writer through which every blob of an image goes.
-//!
-//! Responsible for digest and length. Never knows where the bytes go.
+//! Blobs: their digests and sizes, and a writer that computes both.
 
 use std::io::{self, Write};
 
@@ -11,16 +9,17 @@ use wheelhouse_types::Sha256;
 use wheelhouse_fs::digest::Digester;
 use wheelhouse_fs::interruption;
 
-/// What identifies a blob.
+/// The digest and size of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blob {
+    /// The digest.
     pub sha256: Sha256,
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
 }
 
 impl Blob {
-    /// Digests `bytes`.
+    /// Computes the digest and size of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self {
@@ -29,35 +28,37 @@ impl Blob {
         }
     }
 
-    /// The digest as OCI writes it, `sha256:` and 64 hexadecimal digits.
+    /// Returns the digest in the notation of OCI, `sha256:` and 64 hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> String {
         format!("sha256:{}", self.sha256)
     }
 
-    /// The descriptor (OCI image specification) of the blob as content of `media_type`.
+    /// Creates the descriptor (OCI image specification) of the blob with `media_type`.
     ///
     /// # Panics
-    /// Never: what is required is given.
+    /// Does not panic: all required fields are set.
     #[must_use]
     pub fn descriptor(&self, media_type: MediaType) -> Descriptor {
-        let digest: oci_spec::image::Digest = self.digest().parse().expect("a SHA-256 is a digest");
+        let digest: oci_spec::image::Digest =
+            self.digest().parse().expect("a SHA-256 digest is valid");
         DescriptorBuilder::default()
             .media_type(media_type)
             .size(self.size)
             .digest(digest)
             .build()
-            .expect("a descriptor needs no more")
+            .expect("all required fields are set")
     }
 }
 
-/// Passes bytes on, and digests and counts them.
+/// Forwards bytes to another writer, and computes their digest and size.
 pub struct BlobWriter<W> {
     inner: W,
     digester: Digester,
 }
 
 impl<W: Write> BlobWriter<W> {
+    /// Wraps `inner`.
     pub fn new(inner: W) -> Self {
         Self {
             inner,
@@ -65,7 +66,7 @@ impl<W: Write> BlobWriter<W> {
         }
     }
 
-    /// Ends the blob: what the bytes went to, and what they are.
+    /// Returns the inner writer, and the digest and size of the written bytes.
     pub fn finish(self) -> (W, Blob) {
         let digests = self.digester.finish();
         let blob = Blob {

@@ -1,4 +1,4 @@
-//! Where the bytes of a blob come from, as often as they are wanted.
+//! Sources of the bytes of blobs, which can be read repeatedly.
 
 use std::io::{self, BufReader, Write};
 use std::sync::Arc;
@@ -9,34 +9,36 @@ use wheelhouse_types::{Error, Kind, Result};
 
 use crate::image::blob::{Blob, BlobWriter};
 use crate::image::layer::Layer;
-use crate::transport::ImageReader;
+use crate::transport::image_reader::ImageReader;
 use wheelhouse_archive::tarball;
 
-/// What makes the bytes of a blob.
+/// The source of the bytes of a blob.
 #[derive(Clone)]
 pub enum BlobSource {
+    /// A layer, which is generated.
     Layer(Layer),
+    /// Bytes in memory.
     Bytes(Vec<u8>),
     /// A blob of another image.
-    Foreign(Arc<dyn ImageReader>, Box<Descriptor>),
-    /// The same, uncompressed.
-    Inflated(Arc<dyn ImageReader>, Box<Descriptor>),
+    Image(Arc<dyn ImageReader>, Box<Descriptor>),
+    /// The decompressed content of a blob of another image.
+    Decompressed(Arc<dyn ImageReader>, Box<Descriptor>),
 }
 
 impl BlobSource {
-    /// The same without its compression, if it is a blob of another image.
+    /// Returns the source of the decompressed content, if this is a blob of another image.
     #[must_use]
-    pub fn inflated(self) -> Self {
+    pub fn decompressed(self) -> Self {
         match self {
-            Self::Foreign(source, descriptor) => Self::Inflated(source, descriptor),
+            Self::Image(source, descriptor) => Self::Decompressed(source, descriptor),
             other => other,
         }
     }
 
-    /// Writes all bytes, and fails at the end if they are not `blob`.
+    /// Writes all bytes, and fails at the end if their digest or size differs from `blob`.
     ///
     /// # Errors
-    /// As [`BlobSource::write`], and [`Kind::Verification`] that names what has changed.
+    /// As [`BlobSource::write`], and [`Kind::Verification`] that names the file that has changed.
     pub fn write_as(&self, blob: &Blob, out: &mut dyn Write) -> Result<()> {
         let mut writer = BlobWriter::new(out);
         self.write(&mut writer)?;
@@ -46,26 +48,29 @@ impl BlobSource {
         if let Self::Layer(layer) = self {
             layer.write(&mut io::sink())?;
         }
-        let message = format!("the blob {} is not what it was", blob.digest());
+        let message = format!(
+            "the blob {} has changed since its digest was computed",
+            blob.digest()
+        );
         Err(Error::new(Kind::Verification, message).with_hint("Run the same command again."))
     }
 
     /// Writes all bytes.
     ///
     /// # Errors
-    /// A file or an image that cannot be read or is not what it was, and what `out` fails with.
+    /// Fails if a file or an image cannot be read or has changed, or if `out` cannot be written.
     pub fn write(&self, out: &mut dyn Write) -> Result<()> {
-        let failed = || "a blob cannot be written".to_owned();
+        let failed = || "failed to write a blob".to_owned();
         match self {
             Self::Layer(layer) => layer.write_stored(out),
             Self::Bytes(bytes) => out.write_all(bytes).context(Kind::Publish, failed),
-            Self::Foreign(source, descriptor) => {
+            Self::Image(source, descriptor) => {
                 let mut blob = source.blob(descriptor)?;
                 io::copy(&mut blob, out)
                     .map(drop)
                     .context(Kind::Publish, failed)
             }
-            Self::Inflated(source, descriptor) => {
+            Self::Decompressed(source, descriptor) => {
                 let blob = BufReader::new(source.blob(descriptor)?);
                 tarball::decompress(blob)
                     .and_then(|mut inflated| io::copy(&mut inflated, out))

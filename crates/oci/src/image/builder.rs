@@ -1,7 +1,5 @@
-//! Composing: contents become images, whose layers are written and digested in one go.
-//!
-//! What the layers turned out to be ([`crate::image::layer_writer`]) decides the documents. Never writes any of
-//! them itself.
+//! Builds images from drafts: writes the layers ([`crate::image::layer_writer`]), and creates the documents from their
+//! digests.
 
 use std::collections::BTreeMap;
 
@@ -14,51 +12,57 @@ use crate::image::layer::{LAYER_TIME, Layer};
 use crate::image::layer_writer::LayerWriter;
 use crate::image::manifest::{self, Document, ImageDescription, LayerDescription};
 use crate::image::sbom;
-use crate::transport::ImageWriter;
+use crate::transport::image_writer::ImageWriter;
 
-/// What the labels of an image that tell of its wheelhouse begin with.
+/// The prefix of the labels that describe the wheelhouse of an image.
 pub const LABEL_PREFIX: &str = "io.github.wheelhouse-rs.";
-/// What the standard annotations (OCI image specification) begin with.
+/// The prefix of the standard annotations (OCI image specification).
 pub const ANNOTATION_PREFIX: &str = "org.opencontainers.image.";
 
-/// How images are made.
+/// The options of the images to build.
 #[derive(Clone, Debug)]
 pub struct ImageOptions {
-    /// Where the wheelhouse is in the image, without the first `/`.
+    /// The path of the wheelhouse in the image, without the first `/`.
     pub path: String,
+    /// Puts all files into one layer.
     pub single_layer: bool,
-    /// When the image counts as made, in seconds since 1970-01-01 UTC, if that is said.
+    /// The creation time of the image in seconds since 1970-01-01 UTC, if the user sets it.
     pub created: Option<i64>,
+    /// The annotations of manifests and of the index.
     pub annotations: BTreeMap<String, String>,
+    /// The labels of the configuration.
     pub labels: BTreeMap<String, String>,
 }
 
-/// An image of one wheelhouse to be composed.
+/// An image to build.
 pub struct ImageDraft {
-    /// As Go names it, `amd64`.
+    /// The architecture as Go names it, such as `amd64`.
     pub architecture: String,
+    /// The wheelhouse.
     pub contents: ImageContents,
+    /// The base image.
     pub base: Option<BaseImage>,
 }
 
-/// Composes `drafts`, and writes them to `destinations`.
+/// Builds the images of `drafts`, and writes them to `destinations`.
 ///
 /// # Errors
-/// Files that cannot be read or are not what they should be, and destinations that cannot be
-/// written.
-pub fn compose(
+/// Fails if a file cannot be read or differs from its manifest, or if a destination cannot be written.
+pub fn build_images(
     drafts: Vec<ImageDraft>,
-    manner: &ImageOptions,
+    options: &ImageOptions,
     mut destinations: Vec<Box<dyn ImageWriter>>,
-    maker: &LayerWriter,
+    layer_writer: &LayerWriter,
 ) -> Result<ImageSet> {
     let mut layers: Vec<Layer> = Vec::new();
     let mut planned = Vec::new();
     for draft in drafts {
-        let drafted = draft.contents.layers(&manner.path, manner.single_layer);
-        let indices = drafted.iter().map(|drafted| index_of(&mut layers, drafted));
+        let layer_drafts = draft.contents.layers(&options.path, options.single_layer);
+        let indices = layer_drafts
+            .iter()
+            .map(|draft| index_of(&mut layers, draft));
         let indices: Vec<usize> = indices.collect();
-        planned.push((draft, drafted, indices));
+        planned.push((draft, layer_drafts, indices));
     }
     for destination in &mut destinations {
         let plain = destination.wants_plain();
@@ -69,58 +73,60 @@ pub fn compose(
         };
         destination.begin(&layers.iter().map(size).collect::<Vec<_>>())?;
     }
-    let layers = maker.make_all(&layers, &destinations)?;
+    let layers = layer_writer.write_all(&layers, &destinations)?;
     let images: Vec<BuiltImage> = planned
         .into_iter()
-        .map(|(draft, drafted, indices)| image(draft, &drafted, indices, &layers, manner))
+        .map(|(draft, layer_drafts, indices)| {
+            build_image(draft, &layer_drafts, indices, &layers, options)
+        })
         .collect::<Result<_>>()?;
-    let composed = ImageSet {
-        index: index(&images, manner),
+    let image_set = ImageSet {
+        index: index(&images, options),
         layers,
         images,
     };
     for destination in destinations {
-        destination.finish(&composed)?;
+        destination.finish(&image_set)?;
     }
-    Ok(composed)
+    Ok(image_set)
 }
 
-/// The index of the layer among all: images share what is the same.
-fn index_of(layers: &mut Vec<Layer>, drafted: &LayerDraft) -> usize {
-    let known = layers.iter().position(|layer| *layer == drafted.layer);
-    known.unwrap_or_else(|| {
-        layers.push(drafted.layer.clone());
+/// Returns the index of the layer in `layers`, where it is added if it is missing: images share equal layers.
+fn index_of(layers: &mut Vec<Layer>, draft: &LayerDraft) -> usize {
+    let existing = layers.iter().position(|layer| *layer == draft.layer);
+    existing.unwrap_or_else(|| {
+        layers.push(draft.layer.clone());
         layers.len() - 1
     })
 }
 
-fn image(
+fn build_image(
     draft: ImageDraft,
-    drafted: &[LayerDraft],
+    layer_drafts: &[LayerDraft],
     indices: Vec<usize>,
-    made: &[WrittenLayer],
-    manner: &ImageOptions,
+    written: &[WrittenLayer],
+    options: &ImageOptions,
 ) -> Result<BuiltImage> {
-    let own = indices.iter().map(|index| &made[*index]);
+    let own = indices.iter().map(|index| &written[*index]);
     let described: Vec<LayerDescription> = own
         .clone()
-        .zip(drafted)
-        .map(|(made, drafted)| LayerDescription {
-            diff_id: made.diff.digest(),
-            created_by: created_by(&drafted.packages),
+        .zip(layer_drafts)
+        .map(|(layer, draft)| LayerDescription {
+            diff_id: layer.diff.digest(),
+            created_by: created_by(&draft.packages),
         })
         .collect();
     let description = ImageDescription {
         architecture: draft.architecture.clone(),
-        created: created(manner),
-        labels: labels(&draft.contents.manifest, manner),
+        created: created(options),
+        labels: labels(&draft.contents.manifest, options),
     };
     let base = draft.base.as_ref().map(|base| &base.image);
     let config = manifest::configuration(base.map(|base| &base.config), &description, &described);
-    let own = own.map(|made| made.blob.descriptor(MediaType::ImageLayerGzip));
-    let below = base.map(|base| base.layers.clone()).unwrap_or_default();
-    let all = below.into_iter().chain(own).collect();
-    let manifest = manifest::manifest(&config, all, &annotations(manner));
+    let own = own.map(|layer| layer.blob.descriptor(MediaType::ImageLayerGzip));
+    let base_layers = base.map(|base| base.layers.clone()).unwrap_or_default();
+    let all = base_layers.into_iter().chain(own).collect();
+    let manifest = manifest::manifest(&config, all, &annotations(options));
     let sbom = sbom::sbom(&draft.contents)?;
     Ok(BuiltImage {
         architecture: draft.architecture,
@@ -134,12 +140,12 @@ fn image(
     })
 }
 
-fn index(images: &[BuiltImage], manner: &ImageOptions) -> Option<Document> {
+fn index(images: &[BuiltImage], options: &ImageOptions) -> Option<Document> {
     let manifests: Vec<_> = images
         .iter()
         .map(|image| (image.architecture.clone(), &image.manifest))
         .collect();
-    (images.len() > 1).then(|| manifest::index(&manifests, &annotations(manner)))
+    (images.len() > 1).then(|| manifest::index(&manifests, &annotations(options)))
 }
 
 fn created_by(packages: &[String]) -> String {
@@ -153,24 +159,24 @@ fn created_by(packages: &[String]) -> String {
     }
 }
 
-fn created(manner: &ImageOptions) -> String {
-    let seconds = manner.created.unwrap_or(LAYER_TIME.cast_signed());
+fn created(options: &ImageOptions) -> String {
+    let seconds = options.created.unwrap_or(LAYER_TIME.cast_signed());
     let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.to_string()
 }
 
-/// The annotations of a manifest: what the user says, and when it counts as made if that is said.
-fn annotations(manner: &ImageOptions) -> BTreeMap<String, String> {
-    let mut annotations = manner.annotations.clone();
-    if manner.created.is_some() {
+/// Returns the annotations of a manifest: those of the user, and the creation time if the user sets it.
+fn annotations(options: &ImageOptions) -> BTreeMap<String, String> {
+    let mut annotations = options.annotations.clone();
+    if options.created.is_some() {
         let key = format!("{ANNOTATION_PREFIX}created");
-        annotations.entry(key).or_insert_with(|| created(manner));
+        annotations.entry(key).or_insert_with(|| created(options));
     }
     annotations
 }
 
-/// The labels of a configuration. Docker shows these, and no annotations; so they have both.
-fn labels(manifest: &Manifest, manner: &ImageOptions) -> BTreeMap<String, String> {
+/// Returns the labels of a configuration. They include the annotations, because docker shows only labels.
+fn labels(manifest: &Manifest, options: &ImageOptions) -> BTreeMap<String, String> {
     let targets: Vec<_> = manifest
         .targets
         .iter()
@@ -178,7 +184,7 @@ fn labels(manifest: &Manifest, manner: &ImageOptions) -> BTreeMap<String, String
         .collect();
     let requirements = manifest.requirements.join("\n");
     let own = [
-        ("path", format!("/{}", manner.path)),
+        ("path", format!("/{}", options.path)),
         ("targets", targets.join(",")),
         ("packages", manifest.distributions().count().to_string()),
         (
@@ -188,22 +194,22 @@ fn labels(manifest: &Manifest, manner: &ImageOptions) -> BTreeMap<String, String
     ];
     let own = own.map(|(key, value)| (format!("{LABEL_PREFIX}{key}"), value));
     let mut labels: BTreeMap<_, _> = own.into();
-    labels.extend(annotations(manner));
-    labels.extend(manner.labels.clone());
+    labels.extend(annotations(options));
+    labels.extend(options.labels.clone());
     labels
 }
 
-/// The path of a wheelhouse in an image as layers have it: absolute, without the first slash.
+/// Normalizes the path of a wheelhouse in an image: absolute, but without the first slash, as in layers.
 ///
 /// # Errors
-/// [`Kind::Input`], for a path that is not absolute, or leads anywhere else.
+/// [`Kind::Input`] if the path is not absolute or contains `..`.
 pub fn path_in_image(path: &str) -> Result<String> {
     let parts = wheelhouse_archive::safe_path::components(path.trim_start_matches('/'));
     match parts {
         Ok(parts) if path.starts_with('/') && !parts.is_empty() => Ok(parts.join("/")),
         _ => {
-            let message = format!("`{path}` is no path of a directory in an image");
-            let hint = "Name an absolute path, such as /opt/app-root/wheelhouse.";
+            let message = format!("`{path}` is not a valid path of a directory in an image");
+            let hint = "Pass an absolute path, such as /opt/app-root/wheelhouse.";
             Err(Error::new(Kind::Input, message).with_hint(hint))
         }
     }

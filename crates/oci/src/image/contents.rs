@@ -1,6 +1,5 @@
-//! What of a wheelhouse goes into an image: exactly the files that its manifest lists.
-//!
-//! Never reads a wheel: that is done once, when its layer is written.
+//! The files of a wheelhouse that belong into an image: exactly those that its manifest lists. Wheels are not read here, but
+//! once, when their layer is written.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,25 +13,29 @@ use crate::image::layer::{EntryContent, Layer, LayerEntry};
 use crate::image::layer_plan::{self, PlannedFile};
 use wheelhouse_archive::safe_path::{components, escape_for_display};
 
-/// The most that a manifest may have, in bytes; some 60,000 wheels.
-pub(crate) const LARGEST_MANIFEST: u64 = 32 << 20;
+/// The maximum size of a manifest, in bytes; enough for about 60,000 wheels.
+pub(crate) const MAX_MANIFEST_SIZE: u64 = 32 << 20;
 
-/// No file system has larger files, in bytes.
-const LARGEST_FILE: u64 = 1 << 60;
+/// The maximum size of a file, in bytes.
+const MAX_FILE_SIZE: u64 = 1 << 60;
 
-/// A wheelhouse in a directory.
+/// The wheelhouse of an image.
 #[derive(Clone, Debug)]
 pub struct ImageContents {
+    /// The directory of the wheels and sdists.
     pub directory: PathBuf,
+    /// The manifest of the wheelhouse.
     pub manifest: Manifest,
-    /// The files beside wheels and sdists: their names in the wheelhouse and what they hold.
+    /// The other files: their names in the wheelhouse and their contents.
     pub others: Vec<(String, EntryContent)>,
 }
 
-/// A layer, and the packages it holds, for the history of the image.
+/// A layer to write, and its packages for the history of the image.
 #[derive(Clone, Debug)]
 pub struct LayerDraft {
+    /// The entries of the layer.
     pub layer: Layer,
+    /// The names and versions of the packages in the layer.
     pub packages: Vec<String>,
 }
 
@@ -40,19 +43,19 @@ impl ImageContents {
     /// Reads the manifest of the wheelhouse in `directory`.
     ///
     /// # Errors
-    /// [`Kind::Input`] when there is none, or a file that it lists is missing.
+    /// [`Kind::Input`] if there is no manifest or a listed file is missing.
     pub fn open(directory: &Path) -> Result<Self> {
         let path = directory.join(MANIFEST_NAME);
         let bytes = match fs::metadata(&path) {
-            Ok(found) if found.len() <= LARGEST_MANIFEST => fs::read(&path)
+            Ok(found) if found.len() <= MAX_MANIFEST_SIZE => fs::read(&path)
                 .context(Kind::Input, || format!("failed to read {}", path.display()))?,
-            _ => return Err(no_wheelhouse(directory)),
+            _ => return Err(not_a_wheelhouse(directory)),
         };
-        let manifest = parse(&bytes, &path.display().to_string())?;
+        let manifest = parse_manifest(&bytes, &path.display().to_string())?;
         let names = manifest.files.iter().cloned();
         let others = names
             .chain([MANIFEST_NAME.to_owned()])
-            .map(|name| Ok((name.clone(), file(directory, &name)?)))
+            .map(|name| Ok((name.clone(), file_content(directory, &name)?)))
             .collect::<Result<_>>()?;
         Ok(Self {
             directory: directory.to_owned(),
@@ -61,8 +64,8 @@ impl ImageContents {
         })
     }
 
-    /// The layers of an image that has the wheelhouse at `path`: wheels first, and last what
-    /// changes with each of them.
+    /// Plans the layers of an image with the wheelhouse at `path`: wheels first, and last the files that change with any
+    /// wheel.
     #[must_use]
     pub fn layers(&self, path: &str, single: bool) -> Vec<LayerDraft> {
         let distributions = self.distributions(path);
@@ -70,7 +73,7 @@ impl ImageContents {
         if single {
             let (packages, entries): (Vec<_>, Vec<_>) = distributions.into_iter().unzip();
             let entries = entries.into_iter().chain(others);
-            return vec![drafted(entries.collect(), packages, path)];
+            return vec![layer_draft(entries.collect(), packages, path)];
         }
         let mut layers: Vec<LayerDraft> = self
             .groups()
@@ -78,17 +81,17 @@ impl ImageContents {
             .map(|group| {
                 let members = group.iter().map(|index| distributions[*index].clone());
                 let (packages, entries) = members.unzip();
-                drafted(entries, packages, path)
+                layer_draft(entries, packages, path)
             })
             .collect();
-        layers.push(drafted(others, Vec::new(), path));
+        layers.push(layer_draft(others, Vec::new(), path));
         layers
     }
 
-    /// The text of a file beside the wheels, if there is one.
+    /// Reads one of the other files, if it exists.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// Fails if the file cannot be read.
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>> {
         let found = self.others.iter().find(|(other, _)| other == name);
         let bytes = match found.map(|(_, content)| content) {
@@ -111,10 +114,10 @@ impl ImageContents {
                 size: file.size,
             })
             .collect();
-        layer_plan::group(&items)
+        layer_plan::assign_layers(&items)
     }
 
-    /// Name and version of each distribution, in the order of [`Manifest::distributions`].
+    /// Returns name and version of each distribution, in the order of [`Manifest::distributions`].
     fn packages(&self) -> impl Iterator<Item = (&str, &str)> {
         let wheels = self.manifest.wheels.iter();
         let sdists = self.manifest.sdists.iter();
@@ -167,8 +170,8 @@ impl ImageContents {
     }
 }
 
-/// A layer of `entries` and the directory of the wheelhouse, which each layer may be first to make.
-fn drafted(mut entries: Vec<LayerEntry>, packages: Vec<String>, path: &str) -> LayerDraft {
+/// Drafts a layer of `entries` and the directory of the wheelhouse, which any layer may be the first to create.
+fn layer_draft(mut entries: Vec<LayerEntry>, packages: Vec<String>, path: &str) -> LayerDraft {
     entries.push(LayerEntry {
         name: path.to_owned(),
         content: EntryContent::Directory,
@@ -179,8 +182,9 @@ fn drafted(mut entries: Vec<LayerEntry>, packages: Vec<String>, path: &str) -> L
     }
 }
 
-/// Reads a manifest that may come from anywhere: what it names lies in the wheelhouse.
-pub(crate) fn parse(bytes: &[u8], place: &str) -> Result<Manifest> {
+/// Parses an untrusted manifest, and fails if a listed file is outside of the wheelhouse. `place` names the manifest in
+/// errors.
+pub(crate) fn parse_manifest(bytes: &[u8], place: &str) -> Result<Manifest> {
     let manifest = Manifest::parse(bytes).map_err(|unusable| {
         let error = Error::new(Kind::Input, format!("{place} {unusable}"));
         match unusable {
@@ -192,33 +196,35 @@ pub(crate) fn parse(bytes: &[u8], place: &str) -> Result<Manifest> {
     })?;
     if let Some(file) = manifest
         .distributions()
-        .find(|file| file.size > LARGEST_FILE)
+        .find(|file| file.size > MAX_FILE_SIZE)
     {
         let name = escape_for_display(file.filename);
-        let message = format!("{place} lists `{name}` with a size that no file has");
+        let message = format!("{place} lists `{name}` with an impossible size");
         return Err(Error::new(Kind::Input, message));
     }
     let distributions = manifest.distributions().map(|file| (file.filename, false));
     let files = manifest.files.iter().map(|name| (name.as_str(), true));
-    for (name, may_be_below) in distributions.chain(files) {
+    for (name, may_be_nested) in distributions.chain(files) {
         let safe = components(name)?.join("/") == name && name != MANIFEST_NAME;
-        if !safe || (name.contains('/') && !may_be_below) {
+        if !safe || (name.contains('/') && !may_be_nested) {
             let name = escape_for_display(name);
-            let message = format!("{place} lists `{name}`, which is no name of such a file");
+            let message = format!(
+                "{place} lists `{name}`, which is not a valid name of a file in a wheelhouse"
+            );
             return Err(Error::new(Kind::Input, message));
         }
     }
     Ok(manifest)
 }
 
-fn file(directory: &Path, name: &str) -> Result<EntryContent> {
+fn file_content(directory: &Path, name: &str) -> Result<EntryContent> {
     let path = directory.join(name);
     let unreadable = || format!("failed to read {}", path.display());
     let found = fs::symlink_metadata(&path).context(Kind::Input, unreadable)?;
     if !found.is_file() {
         return Err(Error::new(
             Kind::Input,
-            format!("{} is no file", path.display()),
+            format!("{} is not a regular file", path.display()),
         ));
     }
     Ok(EntryContent::File {
@@ -228,9 +234,9 @@ fn file(directory: &Path, name: &str) -> Result<EntryContent> {
     })
 }
 
-fn no_wheelhouse(directory: &Path) -> Error {
-    let message = format!("`{}` is no wheelhouse", directory.display());
+fn not_a_wheelhouse(directory: &Path) -> Error {
+    let message = format!("`{}` is not a wheelhouse", directory.display());
     Error::new(Kind::Input, message).with_hint(
-        "Name a directory that `wheelhouse build` or `wheelhouse download` has made; it has a wheelhouse.json.",
+        "Pass a directory that `wheelhouse build` or `wheelhouse download` created; it contains wheelhouse.json.",
     )
 }

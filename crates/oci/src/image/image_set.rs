@@ -1,4 +1,4 @@
-//! The images that one publication consists of, with everything that is known of them.
+//! The images of one publication.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,17 +13,18 @@ use crate::image::layer::Layer;
 use crate::image::manifest::Document;
 use crate::transport::image_reader::{self, ImageReader, SourceImage};
 
-/// A layer that was made.
+/// A layer whose digests are known.
 #[derive(Clone, Debug)]
 pub struct WrittenLayer {
+    /// The entries of the layer.
     pub layer: Layer,
-    /// The plain archive.
+    /// The plain tar archive.
     pub diff: Blob,
-    /// The same as it is stored.
+    /// The gzip file.
     pub blob: Blob,
 }
 
-/// The image that another is put upon.
+/// A base image.
 #[derive(Clone)]
 pub struct BaseImage {
     pub(crate) image: SourceImage,
@@ -33,10 +34,10 @@ impl BaseImage {
     /// Finds the image for `architecture` in `source`.
     ///
     /// # Errors
-    /// An image that cannot be read.
+    /// Fails if the image cannot be read.
     pub fn find(source: Arc<dyn ImageReader>, architecture: &str) -> Result<Self> {
         let mut image = image_reader::find_image(source, Some(architecture))?;
-        // The manifest will be one of OCI's, whose layers are called otherwise than docker's.
+        // The new manifest is one of OCI, with other media types than those of docker.
         for layer in &mut image.layers {
             if layer.media_type().to_string() == DOCKER_LAYER {
                 layer.set_media_type(MediaType::ImageLayerGzip);
@@ -45,76 +46,81 @@ impl BaseImage {
         Ok(Self { image })
     }
 
-    /// The layers with their digests uncompressed.
+    /// Returns the layers with their diff IDs.
     pub(crate) fn layers(&self) -> impl Iterator<Item = (&str, BlobSource)> {
         let diff_ids = self.image.config["rootfs"]["diff_ids"].as_array();
         let diff_ids = diff_ids.into_iter().flatten().filter_map(Value::as_str);
-        diff_ids.zip(self.supplies().map(|(_, supply)| supply))
+        diff_ids.zip(self.blobs().map(|(_, source)| source))
     }
 
-    fn supplies(&self) -> impl Iterator<Item = (Blob, BlobSource)> {
+    fn blobs(&self) -> impl Iterator<Item = (Blob, BlobSource)> {
         self.image.layers.iter().filter_map(|layer| {
             let blob = Blob {
                 sha256: layer.as_digest_sha256()?.parse().ok()?,
                 size: layer.size(),
             };
             let source = Arc::clone(&self.image.source);
-            Some((blob, BlobSource::Foreign(source, Box::new(layer.clone()))))
+            Some((blob, BlobSource::Image(source, Box::new(layer.clone()))))
         })
     }
 }
 
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
-/// Images with everything that is known of them.
+/// Images that are published together.
 pub struct ImageSet {
-    /// The layers that are made here, each once.
+    /// The written layers, each once.
     pub layers: Vec<WrittenLayer>,
+    /// The images, one for each architecture.
     pub images: Vec<BuiltImage>,
-    /// Of several images.
+    /// The index, if there are several images.
     pub index: Option<Document>,
 }
 
-/// One image.
+/// An image and its documents.
 pub struct BuiltImage {
+    /// The architecture as Go names it.
     pub architecture: String,
+    /// The configuration.
     pub config: Document,
+    /// The manifest.
     pub manifest: Document,
-    /// The indices of its own layers.
+    /// The indices of its layers in [`ImageSet::layers`].
     pub layers: Vec<usize>,
-    /// What is below them.
+    /// The base image.
     pub base: Option<BaseImage>,
-    /// What the wheelhouse inside says of itself.
+    /// The manifest of the wheelhouse.
     pub wheelhouse: Manifest,
-    /// Its bill of materials, and the manifest that attaches it to that of the image.
+    /// The bill of materials.
     pub sbom: Document,
+    /// The manifest that attaches the bill of materials to the image.
     pub referrer: Document,
 }
 
 impl ImageSet {
-    /// The document whose digest is that of the whole.
+    /// Returns the index, or the manifest of the only image.
     #[must_use]
     pub fn root(&self) -> &Document {
         self.index.as_ref().unwrap_or(&self.images[0].manifest)
     }
 
-    /// The size of all blobs, in bytes, those of base images left out.
+    /// Returns the total size of all blobs without those of base images, in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let layers = self.layers.iter().map(|made| made.blob.size);
+        let layers = self.layers.iter().map(|layer| layer.blob.size);
         let documents = self.documents().map(|document| document.blob.size);
         layers.sum::<u64>() + documents.sum::<u64>()
     }
 
-    /// The layers of base images, each once.
-    pub fn foreign(&self) -> impl Iterator<Item = (Blob, BlobSource)> {
+    /// Returns the layers of base images, each once.
+    pub fn base_layers(&self) -> impl Iterator<Item = (Blob, BlobSource)> {
         let bases = self.images.iter().filter_map(|image| image.base.as_ref());
-        let all = bases.flat_map(BaseImage::supplies);
+        let all = bases.flat_map(BaseImage::blobs);
         let unique: BTreeMap<Sha256, _> = all.map(|found| (found.0.sha256, found)).collect();
         unique.into_values()
     }
 
-    /// Configurations, manifests and the index.
+    /// Returns the configurations, the manifests and the index.
     pub fn documents(&self) -> impl Iterator<Item = &Document> {
         let images = self.images.iter();
         images

@@ -1,10 +1,8 @@
-//! Layers: tar archives that are the same to the bit whoever makes them, where and when.
+//! Layers: reproducible tar archives.
 //!
-//! A layer is a recipe. Its size is known before a byte of it is made, and its bytes can be made
-//! as often as they are wanted, so that none is kept in memory or in a temporary file. Nothing is
-//! compressed: wheels are already. See [`crate::image::stored_gzip`].
-//!
-//! Never decides what belongs into which layer: see [`crate::image::layer_plan`].
+//! A layer is a list of entries. Its size is known before it is written, and its bytes can be generated repeatedly, so that
+//! they need neither memory nor a temporary file. Layers are not compressed, because wheels are: see
+//! `stored_gzip`. The files of each layer are chosen in [`crate::image::layer_plan`].
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write};
@@ -18,22 +16,21 @@ use wheelhouse_types::{Error, Kind, Result, Sha256};
 use crate::image::blob::BlobWriter;
 use crate::image::stored_gzip::{self, StoredGzip};
 
-/// The user that builder images run as (S2I), and the group that owns what arbitrary users of
-/// `OpenShift` share.
+/// The user of S2I builder images, and the group to which the arbitrary users of `OpenShift` belong.
 const OWNER: (u64, u64) = (1001, 0);
 const DIRECTORY_MODE: u32 = 0o775;
 const FILE_MODE: u32 = 0o664;
 
-/// The time of every file, 1980-01-01: the first that a zip archive knows. It is not that of the
-/// build, so that a layer whose files have not changed is the same layer still.
+/// The modification time of every file, 1980-01-01, the first that zip archives can represent. It is constant so that a
+/// layer with unchanged files has the same digest.
 pub const LAYER_TIME: u64 = 315_532_800;
 
 pub(crate) const BLOCK: u64 = 512;
-/// Two blocks of zeros: the end of an archive.
+/// The end of an archive: two blocks of zeros.
 pub(crate) const END: [u8; 1024] = [0; 1024];
 pub(crate) const CHUNK: usize = 256 * 1024;
 
-/// One layer, as what it is made of.
+/// A layer as a list of entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// Sorted by name.
@@ -43,21 +40,26 @@ pub struct Layer {
 /// A file or directory of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerEntry {
-    /// Relative to the root of the image, with `/`.
+    /// The path relative to the root of the image, with `/`.
     pub name: String,
+    /// The content.
     pub content: EntryContent,
 }
 
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryContent {
+    /// A directory.
     Directory,
+    /// A file in memory.
     Bytes(Vec<u8>),
-    /// A file of a wheelhouse, read whenever it is needed.
+    /// A file of a wheelhouse, which is read whenever the layer is written.
     File {
+        /// The path of the file on this machine.
         path: PathBuf,
-        /// In bytes.
+        /// The size in bytes.
         size: u64,
-        /// What it must be, if that is recorded.
+        /// The expected digest, if it is recorded.
         sha256: Option<Sha256>,
     },
 }
@@ -74,12 +76,12 @@ impl EntryContent {
     fn write(&self, out: &mut dyn Write) -> Result<()> {
         match self {
             Self::Directory => Ok(()),
-            Self::Bytes(bytes) => out.write_all(bytes).map_err(unwritable),
+            Self::Bytes(bytes) => out.write_all(bytes).map_err(write_error),
             Self::File { path, size, .. } => copy(path, *size, out),
         }
     }
 
-    /// Writes it, and fails if it is not what it must be.
+    /// Writes the content, and fails if it differs from the recorded digest.
     fn write_checked(&self, out: &mut dyn Write) -> Result<()> {
         let Self::File {
             path,
@@ -89,26 +91,26 @@ impl EntryContent {
         else {
             return self.write(out);
         };
-        let mut digested = BlobWriter::new(out);
-        self.write(&mut digested)?;
-        let (_, blob) = digested.finish();
+        let mut writer = BlobWriter::new(out);
+        self.write(&mut writer)?;
+        let (_, blob) = writer.finish();
         if blob.sha256 == *sha256 {
             Ok(())
         } else {
-            Err(changed(path))
+            Err(changed_file(path))
         }
     }
 }
 
 impl Layer {
-    /// Makes a layer of `entries`, in whatever order they come.
+    /// Creates a layer. The order of `entries` is irrelevant.
     #[must_use]
     pub fn new(mut entries: Vec<LayerEntry>) -> Self {
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         Self { entries }
     }
 
-    /// The size of the archive in bytes.
+    /// Returns the size of the tar archive in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         let entries = self.entries.iter().map(|entry| {
@@ -118,69 +120,70 @@ impl Layer {
         entries.sum::<u64>() + END.len() as u64
     }
 
-    /// The size of the stored archive in bytes.
+    /// Returns the size of the gzip file in bytes.
     #[must_use]
     pub fn stored_size(&self) -> u64 {
         stored_gzip::size(self.size())
     }
 
-    /// Names the bytes of the archive without making them, if all its files have recorded digests.
+    /// Returns a key that identifies the bytes of the layer without generating them, if the digests of all files are
+    /// recorded.
     #[must_use]
-    pub fn recipe(&self) -> Option<Sha256> {
-        let mut recipe = String::new();
+    pub fn cache_key(&self) -> Option<Sha256> {
+        let mut key = String::new();
         for LayerEntry { name, content } in &self.entries {
             let what = match content {
                 EntryContent::Directory => "directory".to_owned(),
                 EntryContent::Bytes(bytes) => Sha256::of(bytes).to_string(),
                 EntryContent::File { sha256, .. } => sha256.as_ref()?.to_string(),
             };
-            let _ = writeln!(recipe, "{what} {} {} {name}", content.size(), name.len());
+            let _ = writeln!(key, "{what} {} {} {name}", content.size(), name.len());
         }
-        Some(Sha256::of(recipe.as_bytes()))
+        Some(Sha256::of(key.as_bytes()))
     }
 
-    /// Whether nobody has written to any of its files since they were placed.
+    /// Returns whether none of the files was modified since it was placed.
     #[must_use]
-    pub fn is_untouched(&self) -> bool {
+    pub fn is_unmodified(&self) -> bool {
         self.entries.iter().all(|entry| match &entry.content {
             EntryContent::File { path, size, .. } => wheelhouse_store::is_unmodified(path, *size),
             EntryContent::Directory | EntryContent::Bytes(_) => true,
         })
     }
 
-    /// Writes the archive as a blob of a registry: as gzip that compresses nothing. What the files
-    /// are is not checked, for the digest of the whole tells.
+    /// Writes the layer as a gzip file without compression. The digests of files are not verified, because the caller
+    /// verifies that of the whole layer.
     ///
     /// # Errors
-    /// A file that cannot be read ([`Kind::Input`]) or has another size ([`Kind::Verification`]),
-    /// and what `out` fails with ([`Kind::Publish`]).
+    /// [`Kind::Input`] if a file cannot be read, [`Kind::Verification`] if it has another size, and [`Kind::Publish`] if
+    /// `out` cannot be written.
     pub fn write_stored(&self, out: &mut dyn Write) -> Result<()> {
-        let mut stored = StoredGzip::new(out).map_err(unwritable)?;
-        self.write_by(&mut stored, EntryContent::write)?;
-        stored.finish().map(drop).map_err(unwritable)
+        let mut stored = StoredGzip::new(out).map_err(write_error)?;
+        self.write_entries(&mut stored, EntryContent::write)?;
+        stored.finish().map(drop).map_err(write_error)
     }
 
-    /// Writes the archive, and checks each file.
+    /// Writes the layer as a plain tar archive, and verifies each file.
     ///
     /// # Errors
-    /// A file that cannot be read ([`Kind::Input`]) or is not what it was ([`Kind::Verification`]),
-    /// and what `out` fails with ([`Kind::Publish`]).
+    /// [`Kind::Input`] if a file cannot be read, [`Kind::Verification`] if it has changed, and [`Kind::Publish`] if `out`
+    /// cannot be written.
     pub fn write(&self, out: &mut dyn Write) -> Result<()> {
-        self.write_by(out, EntryContent::write_checked)
+        self.write_entries(out, EntryContent::write_checked)
     }
 
-    fn write_by(
+    fn write_entries(
         &self,
         out: &mut dyn Write,
         write: fn(&EntryContent, &mut dyn Write) -> Result<()>,
     ) -> Result<()> {
         for entry in &self.entries {
-            out.write_all(&entry.header()).map_err(unwritable)?;
+            out.write_all(&entry.header()).map_err(write_error)?;
             write(&entry.content, out)?;
             let padding = usize::try_from(padding(entry.content.size())).unwrap_or(0);
-            out.write_all(&END[..padding]).map_err(unwritable)?;
+            out.write_all(&END[..padding]).map_err(write_error)?;
         }
-        out.write_all(&END).map_err(unwritable)
+        out.write_all(&END).map_err(write_error)
     }
 }
 
@@ -194,7 +197,7 @@ impl LayerEntry {
     }
 }
 
-/// The header of a file or directory, with that of its name if it is too long for one.
+/// Creates the header of a file or directory, including an extension header if the name is long.
 pub(crate) fn header(name: &str, size: u64, kind: EntryType) -> Vec<u8> {
     let mut header = Header::new_gnu();
     header.set_size(size);
@@ -210,11 +213,11 @@ pub(crate) fn header(name: &str, size: u64, kind: EntryType) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     builder
         .append_data(&mut header, name, io::empty())
-        .expect("names of entries are relative, and memory takes them");
+        .expect("the name is relative, and writing to memory succeeds");
     builder.get_ref().clone()
 }
 
-/// What fills the last block behind `size` bytes.
+/// Returns the number of bytes that complete the last block after `size` bytes.
 pub(crate) fn padding(size: u64) -> u64 {
     size.next_multiple_of(BLOCK) - size
 }
@@ -231,24 +234,27 @@ fn copy(path: &std::path::Path, size: u64, out: &mut dyn Write) -> Result<()> {
         }
         left = left
             .checked_sub(count as u64)
-            .ok_or_else(|| changed(path))?;
-        out.write_all(&buffer[..count]).map_err(unwritable)?;
+            .ok_or_else(|| changed_file(path))?;
+        out.write_all(&buffer[..count]).map_err(write_error)?;
     }
     if left == 0 {
         Ok(())
     } else {
-        Err(changed(path))
+        Err(changed_file(path))
     }
 }
 
-fn changed(path: &std::path::Path) -> Error {
-    let message = format!("`{}` is not what its manifest says", path.display());
+fn changed_file(path: &std::path::Path) -> Error {
+    let message = format!(
+        "`{}` differs from the manifest of the wheelhouse",
+        path.display()
+    );
     Error::new(Kind::Verification, message)
-        .with_hint("Make the wheelhouse anew; `wheelhouse verify` lists all that is wrong with it.")
+        .with_hint("Build the wheelhouse again. `wheelhouse verify` lists all differences.")
 }
 
-fn unwritable(error: io::Error) -> Error {
-    Error::new(Kind::Publish, "a layer cannot be written").caused_by(error)
+fn write_error(error: io::Error) -> Error {
+    Error::new(Kind::Publish, "failed to write a layer").caused_by(error)
 }
 
 #[cfg(test)]

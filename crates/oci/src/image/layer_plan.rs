@@ -1,35 +1,35 @@
-//! Which files share a layer.
+//! The assignment of files to layers.
 //!
-//! A large wheel has a layer of its own; small ones share a fixed number of layers, each where its
-//! name puts it. What is added, changed or removed so changes one layer and moves nothing between
-//! others. Never looks into a file.
+//! A large wheel has a layer of its own; small wheels share a fixed number of layers by the hash of their name. An added,
+//! changed or removed file therefore changes one layer and moves no files between others.
 
 use wheelhouse_types::Sha256;
 
-/// From this size on, in bytes, a wheel has its own layer, unless there are too many of them.
-const LARGE: u64 = 1 << 20;
+/// The size in bytes from which a wheel has its own layer, unless there are too many of them.
+const OWN_LAYER_SIZE: u64 = 1 << 20;
 
-/// The most layers of one wheel. Docker allows 127 in all, and a base image has some, too.
-const MOST_ALONE: usize = 48;
+/// The maximum number of layers with a single wheel. Docker allows 127 layers including those of the base image.
+const MAX_OWN_LAYERS: usize = 48;
 
-/// How many layers small wheels share.
-const SHARED: usize = 12;
+/// The number of layers that small wheels share.
+const SHARED_LAYERS: usize = 12;
 
-/// What a grouping looks at.
+/// A file to assign to a layer.
 #[derive(Clone, Copy, Debug)]
 pub struct PlannedFile<'a> {
-    /// The name of the package, which outlives its versions.
+    /// The name of the package, which does not change with its version.
     pub package: &'a str,
+    /// The file name.
     pub filename: &'a str,
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
 }
 
-/// The indices of `items` by layer, the same for whatever order they come in.
+/// Groups the indices of `items` by layer. The groups do not depend on the order of `items`.
 #[must_use]
-pub fn group(items: &[PlannedFile<'_>]) -> Vec<Vec<usize>> {
+pub fn assign_layers(items: &[PlannedFile<'_>]) -> Vec<Vec<usize>> {
     let threshold = threshold(items);
-    let mut shared = vec![Vec::new(); SHARED];
+    let mut shared = vec![Vec::new(); SHARED_LAYERS];
     let mut groups = Vec::new();
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by_key(|index| (items[*index].package, items[*index].filename));
@@ -45,11 +45,10 @@ pub fn group(items: &[PlannedFile<'_>]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// The size that makes a wheel large: doubled until the layers suffice, so that it hardly ever
-/// moves.
+/// Returns the size from which a wheel has its own layer. It is doubled until the layers suffice, so that it rarely changes.
 fn threshold(items: &[PlannedFile<'_>]) -> u64 {
-    let mut threshold = LARGE;
-    while items.iter().filter(|item| item.size >= threshold).count() > MOST_ALONE {
+    let mut threshold = OWN_LAYER_SIZE;
+    while items.iter().filter(|item| item.size >= threshold).count() > MAX_OWN_LAYERS {
         threshold = match u64::checked_mul(threshold, 2) {
             Some(doubled) => doubled,
             None => break,
@@ -61,7 +60,7 @@ fn threshold(items: &[PlannedFile<'_>]) -> u64 {
 fn bucket(package: &str) -> usize {
     let digest = Sha256::of(package.as_bytes()).to_string();
     let number = usize::from_str_radix(&digest[..4], 16).expect("a digest is hexadecimal");
-    number % SHARED
+    number % SHARED_LAYERS
 }
 
 #[cfg(test)]
@@ -80,7 +79,7 @@ mod tests {
                 size: *size,
             })
             .collect();
-        let mut groups: Vec<Vec<String>> = group(&list)
+        let mut groups: Vec<Vec<String>> = assign_layers(&list)
             .into_iter()
             .map(|group| {
                 group
@@ -98,7 +97,7 @@ mod tests {
         fn every_item_is_in_one_of_few_groups(sizes in proptest::collection::vec(0u64..1 << 26, 0..200)) {
             let items: Vec<_> = sizes.iter().enumerate().map(|(index, size)| (format!("package-{index}"), *size)).collect();
             let groups = named(&items);
-            prop_assert!(groups.len() <= MOST_ALONE + SHARED);
+            prop_assert!(groups.len() <= MAX_OWN_LAYERS + SHARED_LAYERS);
             let mut all: Vec<_> = groups.into_iter().flatten().collect();
             all.sort();
             let mut expected: Vec<_> = items.iter().map(|(name, _)| name.clone()).collect();

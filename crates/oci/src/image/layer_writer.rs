@@ -1,8 +1,7 @@
-//! Making layers: each once, several at a time, for all local destinations.
+//! Writes layers: each once, on several threads, to all local destinations.
 //!
-//! Responsible for what a layer is digested and written as. A layer of distributions is digested
-//! once: what it turned out to be is kept in the store, and believed as long as nobody has written to
-//! its files. Never knows which files are in which layer, nor what becomes of them.
+//! The digests of a layer of distributions are cached in the store, and are valid as long as none of its files was
+//! modified.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::Mutex;
@@ -16,76 +15,93 @@ use crate::image::blob::{Blob, BlobWriter};
 use crate::image::image_set::WrittenLayer;
 use crate::image::layer::{CHUNK, Layer};
 use crate::image::stored_gzip::StoredGzip;
-use crate::transport::{BlobOutput, ImageWriter};
+use crate::transport::image_writer::{BlobOutput, ImageWriter};
 use wheelhouse_fs::threads::on_threads;
 use wheelhouse_store::Store;
 
-/// What makes layers.
+/// Writes layers to destinations.
 #[derive(Clone, Debug)]
 pub struct LayerWriter {
-    /// How many are made at once.
+    /// The number of threads.
     pub threads: usize,
-    /// Where it is kept what they turn out to be.
+    /// The store in which digests are cached.
     pub store: Option<Store>,
 }
 
 impl LayerWriter {
-    /// Writes the layers to all destinations, several at a time.
-    pub(crate) fn make_all(
+    /// Writes the layers to all destinations, on several threads.
+    pub(crate) fn write_all(
         &self,
         layers: &[Layer],
         destinations: &[Box<dyn ImageWriter>],
     ) -> Result<Vec<WrittenLayer>> {
         let next = AtomicUsize::new(0);
-        let made = Mutex::new(vec![None; layers.len()]);
+        let written = Mutex::new(vec![None; layers.len()]);
         let work = || -> Result<()> {
-            while let Some(index) = take(&next, layers.len()) {
-                let written = self.make(&layers[index], index, destinations);
-                if written.is_err() {
-                    // Nobody needs the rest.
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= layers.len() {
+                    return Ok(());
+                }
+                let result = self.write(&layers[index], index, destinations);
+                if result.is_err() {
+                    // Stops the other threads.
                     next.store(layers.len(), Ordering::Relaxed);
                 }
-                made.lock().expect("no thread panics")[index] = Some(written?);
+                written.lock().expect("no thread panics")[index] = Some(result?);
             }
-            Ok(())
         };
         let workers = vec![(); self.threads.clamp(1, layers.len())];
-        let worked = on_threads(&workers, |()| work());
-        worked.into_iter().collect::<Result<()>>()?;
-        let made = made.into_inner().expect("no thread panics");
-        Ok(made.into_iter().flatten().collect())
+        on_threads(&workers, |()| work())
+            .into_iter()
+            .collect::<Result<()>>()?;
+        let written = written.into_inner().expect("no thread panics");
+        Ok(written.into_iter().flatten().collect())
     }
 
-    fn make(
+    /// Writes a layer. Its digests are taken from the cache if possible.
+    fn write(
         &self,
         layer: &Layer,
         index: usize,
         destinations: &[Box<dyn ImageWriter>],
     ) -> Result<WrittenLayer> {
-        let recipe = layer.recipe();
-        let known = recipe.and_then(|recipe| self.recall(layer, &recipe));
-        if let Some(made) = known
-            && write_again(&made, index, destinations)?
+        let cache_key = layer.cache_key();
+        let cached = cache_key.and_then(|key| self.cached(layer, &key));
+        if let Some(cached) = cached
+            && write_cached(&cached, index, destinations)?
         {
-            return Ok(made);
+            tracing::debug!(
+                index,
+                digest = cached.blob.digest(),
+                bytes = cached.blob.size,
+                "took the digests of a layer from the cache"
+            );
+            return Ok(cached);
         }
-        let made = write(layer, index, destinations)?;
-        if let (Some(store), Some(recipe)) = (&self.store, recipe) {
-            let note = LayerRecord {
-                diff: made.diff,
-                blob: made.blob,
+        let written = write_layer(layer, index, destinations)?;
+        tracing::debug!(
+            index,
+            digest = written.blob.digest(),
+            bytes = written.blob.size,
+            "wrote a layer"
+        );
+        if let (Some(store), Some(key)) = (&self.store, cache_key) {
+            let record = LayerRecord {
+                diff: written.diff,
+                blob: written.blob,
             };
-            let note = serde_json::to_vec(&note).expect("a note is JSON");
-            store.save_layer(&recipe, &note);
+            let record = serde_json::to_vec(&record).expect("a record is serializable");
+            store.save_layer(&key, &record);
         }
-        Ok(made)
+        Ok(written)
     }
 
-    /// What the layer turned out to be before, if nobody has written to its files since.
-    fn recall(&self, layer: &Layer, recipe: &Sha256) -> Option<WrittenLayer> {
-        let note = self.store.as_ref()?.layer(recipe)?;
-        let LayerRecord { diff, blob } = serde_json::from_slice(&note).ok()?;
-        layer.is_untouched().then(|| WrittenLayer {
+    /// Returns the cached digests of the layer if none of its files was modified since.
+    fn cached(&self, layer: &Layer, key: &Sha256) -> Option<WrittenLayer> {
+        let record = self.store.as_ref()?.layer(key)?;
+        let LayerRecord { diff, blob } = serde_json::from_slice(&record).ok()?;
+        layer.is_unmodified().then(|| WrittenLayer {
             layer: layer.clone(),
             diff,
             blob,
@@ -93,17 +109,18 @@ impl LayerWriter {
     }
 }
 
-/// What is kept of a layer.
+/// The cached digests of a layer.
 #[derive(Serialize, Deserialize)]
 struct LayerRecord {
     diff: Blob,
     blob: Blob,
 }
 
-/// Writes a layer that is known, which takes but one digest, if all want it stored; tells whether
-/// it still is what it was.
-fn write_again(
-    made: &WrittenLayer,
+/// Writes a layer with cached digests, for which one digest is sufficient, if all destinations store gzip files. Returns
+/// `false` if the layer must be written by [`write_layer`] instead, because it has changed or a destination stores tar
+/// archives.
+fn write_cached(
+    cached: &WrittenLayer,
     index: usize,
     destinations: &[Box<dyn ImageWriter>],
 ) -> Result<bool> {
@@ -120,49 +137,45 @@ fn write_again(
         .iter()
         .map(|destination| destination.open(index));
     let mut writer = BlobWriter::new(FanOutWriter(outputs.collect::<Result<_>>()?));
-    made.layer.write_stored(&mut writer)?;
+    cached.layer.write_stored(&mut writer)?;
     let (outputs, blob) = writer.finish();
-    if blob != made.blob {
+    if blob != cached.blob {
         return Ok(false);
     }
     outputs.commit(&blob)?;
     Ok(true)
 }
 
-fn take(next: &AtomicUsize, end: usize) -> Option<usize> {
-    let index = next.fetch_add(1, Ordering::Relaxed);
-    (index < end).then_some(index)
-}
-
-/// Makes a layer once, for those who want it plain and those who want it stored.
-fn write(
+/// Reads the files of a layer once, and writes it as a tar archive and as a gzip file.
+fn write_layer(
     layer: &Layer,
     index: usize,
     destinations: &[Box<dyn ImageWriter>],
 ) -> Result<WrittenLayer> {
-    let failed = || "a layer cannot be written".to_owned();
+    let failed = || "failed to write a layer".to_owned();
     let outputs = |plain: bool| -> Result<FanOutWriter<'_>> {
-        let wanting = destinations
+        destinations
             .iter()
-            .filter(|destination| destination.wants_plain() == plain);
-        let outputs = wanting.map(|destination| destination.open(index));
-        outputs.collect::<Result<_>>().map(FanOutWriter)
+            .filter(|destination| destination.wants_plain() == plain)
+            .map(|destination| destination.open(index))
+            .collect::<Result<_>>()
+            .map(FanOutWriter)
     };
     let stored = StoredGzip::new(BlobWriter::new(outputs(false)?));
-    let both = TeeWriter {
+    let tee = TeeWriter {
         plain: outputs(true)?,
         stored: stored.context(Kind::Publish, failed)?,
     };
-    let mut writer = BufWriter::with_capacity(CHUNK, BlobWriter::new(both));
+    let mut writer = BufWriter::with_capacity(CHUNK, BlobWriter::new(tee));
     layer.write(&mut writer)?;
     let writer = writer
         .into_inner()
         .map_err(io::IntoInnerError::into_error)
         .context(Kind::Publish, failed)?;
-    let (both, diff) = writer.finish();
-    let stored = both.stored.finish().context(Kind::Publish, failed)?;
+    let (tee, diff) = writer.finish();
+    let stored = tee.stored.finish().context(Kind::Publish, failed)?;
     let (stored, blob) = stored.finish();
-    both.plain.commit(&diff)?;
+    tee.plain.commit(&diff)?;
     stored.commit(&blob)?;
     Ok(WrittenLayer {
         layer: layer.clone(),
@@ -171,7 +184,7 @@ fn write(
     })
 }
 
-/// Writes the same plain and stored.
+/// Writes the same bytes to tar archives and gzip files.
 struct TeeWriter<'a> {
     plain: FanOutWriter<'a>,
     stored: StoredGzip<BlobWriter<FanOutWriter<'a>>>,
@@ -190,7 +203,7 @@ impl Write for TeeWriter<'_> {
     }
 }
 
-/// Writes the same to all.
+/// Writes the same bytes to several outputs.
 struct FanOutWriter<'a>(Vec<Box<dyn BlobOutput + 'a>>);
 
 impl FanOutWriter<'_> {

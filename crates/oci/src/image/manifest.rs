@@ -1,7 +1,4 @@
-//! The documents of an image: configuration, manifest and index, as bytes.
-//!
-//! Responsible for their form, which is the same for the same values: keys are sorted. Never
-//! decides what is in a layer.
+//! The documents of an image: configuration, manifest and index. They are reproducible, because their keys are sorted.
 
 use std::collections::BTreeMap;
 
@@ -13,23 +10,26 @@ use serde_json::{Map, Value, json};
 
 use crate::image::blob::Blob;
 
-/// A document that is a blob of its own.
+/// A serialized document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
+    /// The bytes of the document.
     pub bytes: Vec<u8>,
+    /// The digest and size of the bytes.
     pub blob: Blob,
+    /// The media type.
     pub media_type: MediaType,
 }
 
 impl Document {
-    /// Writes `value` with sorted keys: what is in it decides its digest, and no order of a map.
+    /// Serializes `value` with sorted keys, so that the digest does not depend on the order of a map.
     ///
     /// # Panics
-    /// Never: what is given has text as keys.
+    /// Panics if a map has keys that are not strings.
     #[must_use]
     pub fn new(value: &impl Serialize, media_type: MediaType) -> Self {
-        let value = serde_json::to_value(value).expect("documents have text as keys");
-        let bytes = serde_json::to_vec(&sorted(value)).expect("a value is JSON");
+        let value = serde_json::to_value(value).expect("the keys of documents are strings");
+        let bytes = serde_json::to_vec(&sorted(value)).expect("a JSON value is serializable");
         Self {
             blob: Blob::of(&bytes),
             bytes,
@@ -37,13 +37,14 @@ impl Document {
         }
     }
 
+    /// Creates the descriptor of the document.
     #[must_use]
     pub fn descriptor(&self) -> Descriptor {
         self.blob.descriptor(self.media_type.clone())
     }
 }
 
-/// `serde_json` keeps keys sorted unless some crate asks for another order.
+/// Sorts all keys. `serde_json` does so itself unless another crate enables its feature `preserve_order`.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(object) => {
@@ -58,25 +59,27 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-/// What a configuration says besides its layers.
+/// The properties of an image in its configuration.
 #[derive(Clone, Debug)]
 pub struct ImageDescription {
-    /// As Go names it, `amd64`.
+    /// The architecture as Go names it, such as `amd64`.
     pub architecture: String,
-    /// RFC 3339.
+    /// The creation time (RFC 3339).
     pub created: String,
+    /// The labels.
     pub labels: BTreeMap<String, String>,
 }
 
-/// A layer as a configuration knows it.
+/// A layer in the configuration.
 #[derive(Clone, Debug)]
 pub struct LayerDescription {
     /// The digest of the uncompressed archive.
     pub diff_id: String,
+    /// The description in the history.
     pub created_by: String,
 }
 
-/// The configuration (OCI image specification) of `layers`, on top of that of a base image.
+/// Creates the configuration (OCI image specification) of `layers` on top of that of a base image.
 #[must_use]
 pub fn configuration(
     base: Option<&Value>,
@@ -97,10 +100,10 @@ pub fn configuration(
         "type",
         json!("layers"),
     );
-    let known = layers.iter().map(|layer| json!(layer.diff_id));
+    let diff_ids = layers.iter().map(|layer| json!(layer.diff_id));
     append(
         entry(&mut config, &["rootfs", "diff_ids"], json!([])),
-        known,
+        diff_ids,
     );
     let history = layers
         .iter()
@@ -109,7 +112,7 @@ pub fn configuration(
     Document::new(&config, MediaType::ImageConfig)
 }
 
-/// The value at `path`, made of `default` if there is none.
+/// Returns the value at `path`, which is set to `default` if it is missing.
 fn entry<'a>(value: &'a mut Value, path: &[&str], default: Value) -> &'a mut Value {
     let Some((first, rest)) = path.split_first() else {
         if value.is_null() {
@@ -133,10 +136,10 @@ fn append(array: &mut Value, items: impl Iterator<Item = Value>) {
     }
 }
 
-/// The manifest (OCI image specification) of a configuration and its layers.
+/// Creates the manifest (OCI image specification) of a configuration and its layers.
 ///
 /// # Panics
-/// Never: what is required is given.
+/// Does not panic: all required fields are set.
 #[must_use]
 pub fn manifest(
     config: &Document,
@@ -156,17 +159,17 @@ pub fn manifest(
                 .collect::<std::collections::HashMap<_, _>>(),
         );
     }
-    let manifest = builder.build().expect("a manifest needs no more");
+    let manifest = builder.build().expect("all required fields are set");
     Document::new(&manifest, MediaType::ImageManifest)
 }
 
-/// The configuration of what has none (OCI image specification).
+/// The empty configuration of artifacts (OCI image specification).
 pub const EMPTY: &[u8] = b"{}";
 
-/// The manifest of `content` as an artifact that belongs to `subject`.
+/// Creates the manifest of `content` as an artifact that is attached to `subject`.
 ///
 /// # Panics
-/// Never: what is required is given.
+/// Does not panic: all required fields are set.
 #[must_use]
 pub fn referrer(content: &Document, subject: &Document) -> Document {
     let manifest = ImageManifestBuilder::default()
@@ -177,18 +180,25 @@ pub fn referrer(content: &Document, subject: &Document) -> Document {
         .layers(vec![content.descriptor()])
         .subject(subject.descriptor())
         .build()
-        .expect("an artifact needs no more");
+        .expect("all required fields are set");
     Document::new(&manifest, MediaType::ImageManifest)
 }
 
-/// The list of referrers `before` with one more, which has content of `artifact_type`.
+/// Adds a referrer of `artifact_type` to the `existing` list of referrers.
 #[must_use]
-pub fn with_referrer(before: Option<&[u8]>, referrer: &Document, artifact_type: &str) -> Document {
-    let known: Value = before
+pub fn with_referrer(
+    existing: Option<&[u8]>,
+    referrer: &Document,
+    artifact_type: &str,
+) -> Document {
+    let existing: Value = existing
         .and_then(|bytes| serde_json::from_slice(bytes).ok())
         .unwrap_or_default();
-    let mut manifests = known["manifests"].as_array().cloned().unwrap_or_default();
-    manifests.retain(|known| known["digest"] != json!(referrer.blob.digest()));
+    let mut manifests = existing["manifests"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    manifests.retain(|manifest| manifest["digest"] != json!(referrer.blob.digest()));
     let mut descriptor = json!(referrer.descriptor());
     descriptor["artifactType"] = json!(artifact_type);
     manifests.push(descriptor);
@@ -200,10 +210,10 @@ pub fn with_referrer(before: Option<&[u8]>, referrer: &Document, artifact_type: 
     Document::new(&index, MediaType::ImageIndex)
 }
 
-/// The index (OCI image specification) of manifests, each with its architecture.
+/// Creates the index (OCI image specification) of manifests with their architectures.
 ///
 /// # Panics
-/// Never: what is required is given.
+/// Does not panic: all required fields are set.
 #[must_use]
 pub fn index(
     manifests: &[(String, &Document)],
@@ -214,7 +224,7 @@ pub fn index(
             .architecture(Arch::from(architecture.as_str()))
             .os(Os::Linux)
             .build()
-            .expect("a platform needs no more");
+            .expect("all required fields are set");
         let mut descriptor = manifest.descriptor();
         descriptor.set_platform(Some(platform));
         descriptor
@@ -231,7 +241,7 @@ pub fn index(
                 .collect::<std::collections::HashMap<_, _>>(),
         );
     }
-    let index = builder.build().expect("an index needs no more");
+    let index = builder.build().expect("all required fields are set");
     Document::new(&index, MediaType::ImageIndex)
 }
 

@@ -1,4 +1,4 @@
-//! Images of wheelhouses: what goes into their layers, the layers, and the documents that describe them.
+//! Images of wheelhouses: the files of their layers, the layers, and the documents that describe them.
 
 pub mod blob;
 pub mod blob_source;

@@ -1,7 +1,7 @@
-//! Architectures: a wheelhouse of several is split, each part with what fits it.
+//! Architectures: splits a wheelhouse for several architectures into one for each.
 //!
-//! Responsible for which files fit which processor, by their names alone. Never asks whether a
-//! wheel fits a Python: everything that fits the processor is in.
+//! The names of wheels determine their architectures. Compatibility with a Python version is not considered: a part contains
+//! all wheels for its architecture.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
@@ -14,7 +14,7 @@ use crate::image::contents::ImageContents;
 use crate::image::layer::EntryContent;
 use wheelhouse_publish::{IndexedWheel, simple_index};
 
-/// The machines of platform tags with the names that Go, and so images, have for them.
+/// The machines of platform tags, and their names in Go and in images.
 const MACHINES: [(&str, &str); 9] = [
     ("x86_64", "amd64"),
     ("amd64", "amd64"),
@@ -27,8 +27,8 @@ const MACHINES: [(&str, &str); 9] = [
     ("armv7l", "arm"),
 ];
 
-/// The architecture of a platform tag, `manylinux_2_28_x86_64`; none of `any`.
-fn of_platform(platform: &str) -> Option<&'static str> {
+/// Returns the architecture of a platform tag such as `manylinux_2_28_x86_64`, or `None` for `any`.
+fn platform_architecture(platform: &str) -> Option<&'static str> {
     let found = MACHINES.iter().find(|(machine, _)| {
         platform
             .strip_suffix(machine)
@@ -42,11 +42,11 @@ fn of_platform(platform: &str) -> Option<&'static str> {
         })
 }
 
-/// The architectures of the targets, sorted; that of this program when there is none.
-fn of_targets(targets: &[Target]) -> BTreeSet<&'static str> {
+/// Returns the sorted architectures of the targets. The default is that of this machine.
+fn target_architectures(targets: &[Target]) -> BTreeSet<&'static str> {
     let found: BTreeSet<_> = targets
         .iter()
-        .filter_map(|target| of_platform(&target.platform))
+        .filter_map(|target| platform_architecture(&target.platform))
         .collect();
     if !found.is_empty() {
         return found;
@@ -54,32 +54,34 @@ fn of_targets(targets: &[Target]) -> BTreeSet<&'static str> {
     BTreeSet::from([native_architecture()])
 }
 
-/// The architecture of this machine.
+/// Returns the architecture of this machine as Go names it.
 #[must_use]
 pub fn native_architecture() -> &'static str {
-    let own = MACHINES
+    let native = MACHINES
         .iter()
         .find(|(machine, _)| *machine == std::env::consts::ARCH);
-    own.map_or("amd64", |(_, architecture)| architecture)
+    native.map_or("amd64", |(_, architecture)| architecture)
 }
 
-/// Whether a wheel can be of use on `architecture`, by the last part of its name.
-fn fits(filename: &str, architecture: &str) -> bool {
+/// Returns whether a wheel is compatible with `architecture` according to its file name.
+fn is_compatible(filename: &str, architecture: &str) -> bool {
     let stem = filename.trim_end_matches(".whl");
     let platforms = stem.rsplit('-').next().unwrap_or_default();
     platforms.split('.').any(|platform| {
-        // What names no machine (`any`, `macosx_11_0_universal2`) fits all of them.
-        of_platform(platform).is_none_or(|found| found == architecture)
+        // Tags without a machine (`any`, `macosx_11_0_universal2`) fit all architectures.
+        platform_architecture(platform).is_none_or(|found| found == architecture)
     })
 }
 
-/// The wheelhouses of the architectures of `contents`: itself, unless there are several and each is
-/// to have its own.
+/// Splits `contents` by architecture. It is returned unchanged if it has a single architecture or `all_in_one` is set.
 ///
 /// # Errors
-/// A manifest whose names are no names, or a file that cannot be read.
-pub fn split(contents: ImageContents, all_in_one: bool) -> Result<Vec<(String, ImageContents)>> {
-    let found = of_targets(&contents.manifest.targets);
+/// Fails if a name or version in the manifest is invalid, or if a file cannot be read.
+pub fn split_by_architecture(
+    contents: ImageContents,
+    all_in_one: bool,
+) -> Result<Vec<(String, ImageContents)>> {
+    let found = target_architectures(&contents.manifest.targets);
     if all_in_one || found.len() == 1 {
         let one = found.get(native_architecture()).or(found.first()).copied();
         return Ok(vec![(
@@ -89,28 +91,28 @@ pub fn split(contents: ImageContents, all_in_one: bool) -> Result<Vec<(String, I
     }
     let parts = found.into_iter();
     parts
-        .map(|architecture| Ok((architecture.to_owned(), part(&contents, architecture)?)))
+        .map(|architecture| Ok((architecture.to_owned(), subset(&contents, architecture)?)))
         .collect()
 }
 
-/// The part of `contents` for `architecture`: a wheelhouse of its own.
-fn part(contents: &ImageContents, architecture: &str) -> Result<ImageContents> {
+/// Creates the wheelhouse of the files of `contents` for `architecture`.
+fn subset(contents: &ImageContents, architecture: &str) -> Result<ImageContents> {
     let mut manifest = contents.manifest.clone();
     manifest
         .targets
-        .retain(|target| of_platform(&target.platform) == Some(architecture));
+        .retain(|target| platform_architecture(&target.platform) == Some(architecture));
     manifest
         .wheels
-        .retain(|wheel| fits(&wheel.filename, architecture));
+        .retain(|wheel| is_compatible(&wheel.filename, architecture));
     let mut others: BTreeMap<String, EntryContent> = contents.others.iter().cloned().collect();
-    others.retain(|name, _| stays(name, &contents.manifest, &manifest));
+    others.retain(|name, _| is_kept(name, &contents.manifest, &manifest));
     if contents
         .manifest
         .files
         .iter()
         .any(|name| simple_index::is_page(name))
     {
-        let pages = simple_index::pages(&indexed(&manifest, &others)?).into_iter();
+        let pages = simple_index::pages(&index_entries(&manifest, &others)?).into_iter();
         others.extend(pages.map(|(name, bytes)| (name, EntryContent::Bytes(bytes))));
     }
     manifest.files = others
@@ -129,18 +131,18 @@ fn part(contents: &ImageContents, architecture: &str) -> Result<ImageContents> {
     })
 }
 
-/// Whether the file `name` is of use for what is left of the wheels and targets.
-fn stays(name: &str, all: &Manifest, left: &Manifest) -> bool {
+/// Returns whether the file `name` belongs to the remaining wheels and targets.
+fn is_kept(name: &str, all: &Manifest, subset: &Manifest) -> bool {
     if let Some(wheel) = name.strip_suffix(".metadata") {
-        return left.wheels.iter().any(|left| left.filename == wheel);
+        return subset.wheels.iter().any(|kept| kept.filename == wheel);
     }
     let of_target = |target: &Target| name == format!("pylock.{}.toml", target.name());
     let is_lock = all.targets.iter().any(of_target);
-    !simple_index::is_page(name) && (!is_lock || left.targets.iter().any(of_target))
+    !simple_index::is_page(name) && (!is_lock || subset.targets.iter().any(of_target))
 }
 
-/// The wheels and sdists as an index shows them.
-fn indexed(
+/// Returns the wheels and sdists as index entries.
+fn index_entries(
     manifest: &Manifest,
     others: &BTreeMap<String, EntryContent>,
 ) -> Result<Vec<IndexedWheel>> {
@@ -155,7 +157,7 @@ fn indexed(
     named
         .map(|((name, version, yanked, requires_python), file)| {
             let filename = file.filename.to_owned();
-            let invalid = || format!("the manifest has a wrong name or version for {filename}");
+            let invalid = || format!("the manifest has an invalid name or version for {filename}");
             Ok(IndexedWheel {
                 name: PackageName::from_str(name).context(Kind::Input, invalid)?,
                 version: Version::from_str(version).context(Kind::Input, invalid)?,

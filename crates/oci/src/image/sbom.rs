@@ -1,7 +1,5 @@
-//! The bill of materials of a wheelhouse (`CycloneDX` 1.5): one component for each wheel and sdist.
-//!
-//! Responsible for what is said of each: package URL, digest, licences, origin, dependencies.
-//! Never says when it was written, so that the same wheelhouse has the same one.
+//! The bill of materials of a wheelhouse (`CycloneDX` 1.5): one component for each wheel and sdist, with package URL, digest,
+//! licenses, origin and dependencies. It has no timestamp, so that it is reproducible.
 
 use oci_spec::image::MediaType;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,17 +15,17 @@ use wheelhouse_archive::metadata::{value, values};
 /// The media type of the document, and the type of the artifact that holds it.
 pub const MEDIA_TYPE: &str = "application/vnd.cyclonedx+json";
 
-/// The most that is told of a licence which is no expression; some put the whole text there.
-const LONGEST_LICENCE: usize = 80;
+/// The maximum length of a license name. Some packages put the whole text of the license into the field.
+const MAX_LICENSE_NAME: usize = 80;
 
-/// What a package URL may hold as it is.
+/// The characters to encode in a package URL.
 const PURL: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// What an IRI may not hold as it is.
+/// The characters to encode in an IRI.
 const IRI: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -40,18 +38,18 @@ const IRI: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Writes the bill of materials of `contents`.
+/// Creates the bill of materials of `contents`.
 ///
 /// # Errors
-/// Metadata that cannot be read.
+/// Fails if metadata cannot be read.
 pub fn sbom(contents: &ImageContents) -> Result<Document> {
     let manifest = &contents.manifest;
     let wheels = manifest.wheels.iter().map(|wheel| {
         let metadata = contents.text(&format!("{}.metadata", wheel.filename))?;
-        Ok(of_wheel(wheel, metadata.as_deref()))
+        Ok(wheel_component(wheel, metadata.as_deref()))
     });
     let mut components = wheels.collect::<Result<Vec<Value>>>()?;
-    components.extend(manifest.sdists.iter().map(of_sdist));
+    components.extend(manifest.sdists.iter().map(sdist_component));
     let document = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -66,7 +64,7 @@ pub fn sbom(contents: &ImageContents) -> Result<Document> {
     Ok(Document::new(&document, media_type))
 }
 
-fn of_wheel(wheel: &Wheel, metadata: Option<&str>) -> Value {
+fn wheel_component(wheel: &Wheel, metadata: Option<&str>) -> Value {
     let (how, digests) = match &wheel.built {
         Some(built) => ("built", built.sdist.sha256()),
         None => ("fetched", None),
@@ -81,13 +79,13 @@ fn of_wheel(wheel: &Wheel, metadata: Option<&str>) -> Value {
     ];
     properties.extend(digests.map(|sha256| property("sdist", &format!("sha256:{sha256}"))));
     component["properties"] = json!(properties);
-    if let Some(licences) = metadata.and_then(licences) {
-        component["licenses"] = licences;
+    if let Some(licenses) = metadata.and_then(licenses) {
+        component["licenses"] = licenses;
     }
     component
 }
 
-fn of_sdist(sdist: &Sdist) -> Value {
+fn sdist_component(sdist: &Sdist) -> Value {
     let reference = purl(&sdist.name, &sdist.version, &sdist.filename);
     let mut component = component(&reference, &sdist.sha256, &sdist.source);
     component["name"] = json!(sdist.name);
@@ -106,7 +104,7 @@ fn component(reference: &str, sha256: &Sha256, source: &str) -> Value {
     })
 }
 
-/// Where a file is from as an IRI (RFC 3987), which a path is not.
+/// Converts the source of a file, a path or a URL, to an IRI (RFC 3987).
 fn iri(source: &str) -> String {
     match Url::from_file_path(source) {
         Ok(url) => url.into(),
@@ -126,7 +124,7 @@ fn origin(origin: &Origin) -> String {
     }
 }
 
-/// The package URL of a file of `PyPI`'s kind.
+/// Returns the package URL of a distribution.
 fn purl(name: &str, version: &str, filename: &str) -> String {
     let encoded = |text| utf8_percent_encode(text, PURL);
     format!(
@@ -137,20 +135,20 @@ fn purl(name: &str, version: &str, filename: &str) -> String {
     )
 }
 
-/// What core metadata says of licences: an SPDX expression, else names.
-fn licences(metadata: &str) -> Option<Value> {
+/// Returns the licenses of core metadata: an SPDX expression, or names.
+fn licenses(metadata: &str) -> Option<Value> {
     if let Some(expression) = value(metadata, "License-Expression") {
         return Some(json!([{"expression": expression}]));
     }
-    let short = |name: &String| name.len() <= LONGEST_LICENCE && !name.contains('\n');
+    let short = |name: &String| name.len() <= MAX_LICENSE_NAME && !name.contains('\n');
     let mut names: Vec<String> = value(metadata, "License")
         .into_iter()
         .filter(short)
         .collect();
     if names.is_empty() {
         let classifiers = values(metadata, "Classifier").into_iter();
-        let licences = classifiers.filter(|classifier| classifier.starts_with("License ::"));
-        names.extend(licences.filter_map(|name| Some(name.rsplit_once(":: ")?.1.to_owned())));
+        let licenses = classifiers.filter(|classifier| classifier.starts_with("License ::"));
+        names.extend(licenses.filter_map(|name| Some(name.rsplit_once(":: ")?.1.to_owned())));
     }
     let named: Vec<_> = names
         .iter()
@@ -176,7 +174,7 @@ mod tests {
 
     #[test]
     fn licenses_are_expressions_or_names() {
-        let of = |text: &str| licences(text).unwrap_or_default().to_string();
+        let of = |text: &str| licenses(text).unwrap_or_default().to_string();
         assert_eq!(
             of("License-Expression: MIT\nLicense: x\n"),
             r#"[{"expression":"MIT"}]"#

@@ -1,27 +1,27 @@
-//! gzip without compression: what wheels are worth, in the form that the world wants.
+//! gzip without compression, because wheels are compressed already.
 //!
-//! Tools that copy images (skopeo, docker, podman) compress a layer that is a plain tar archive,
-//! which costs time and changes its digest; one that says it is gzip they leave alone. Blocks
-//! are cut by length alone, so that the bytes do not depend on how they are written.
+//! Tools that copy images (skopeo, docker, podman) compress a layer that is a plain tar archive, which takes time and changes
+//! its digest; a gzip layer stays unchanged. Blocks have a fixed length, so that the bytes do not depend on the sizes of
+//! writes.
 
 use std::io::{self, Write};
 
-/// The most that a stored block can have (RFC 1951), in bytes.
+/// The maximum size of a stored block (RFC 1951), in bytes.
 const BLOCK: usize = 65_535;
 
-/// No name, no time, no system (RFC 1952).
+/// A header without name, time and operating system (RFC 1952).
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 const TRAILER: u64 = 8;
 const BLOCK_HEADER: u64 = 5;
 
-/// The size of `plain` bytes once they are stored.
+/// Returns the size of the gzip file of `plain` bytes.
 pub(crate) fn size(plain: u64) -> u64 {
     let blocks = plain / BLOCK as u64 + 1;
     HEADER.len() as u64 + plain + blocks * BLOCK_HEADER + TRAILER
 }
 
-/// Stores what is written to it.
+/// Writes a gzip file of stored blocks.
 pub(crate) struct StoredGzip<W> {
     inner: W,
     block: Vec<u8>,
@@ -38,7 +38,7 @@ impl<W: Write> StoredGzip<W> {
         })
     }
 
-    /// Ends the last block, and returns what it was written to.
+    /// Writes the last block and the trailer, and returns the inner writer.
     pub(crate) fn finish(mut self) -> io::Result<W> {
         self.write_block(true)?;
         self.inner.write_all(&self.check.sum().to_le_bytes())?;
@@ -47,7 +47,7 @@ impl<W: Write> StoredGzip<W> {
     }
 
     fn write_block(&mut self, is_last: bool) -> io::Result<()> {
-        let length = u16::try_from(self.block.len()).expect("a block is no longer than that");
+        let length = u16::try_from(self.block.len()).expect("a block is at most 65535 bytes long");
         let [low, high] = length.to_le_bytes();
         self.inner
             .write_all(&[u8::from(is_last), low, high, !low, !high])?;
@@ -59,13 +59,13 @@ impl<W: Write> StoredGzip<W> {
 
 impl<W: Write> Write for StoredGzip<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(BLOCK - self.block.len());
-        self.block.extend_from_slice(&bytes[..taken]);
-        self.check.update(&bytes[..taken]);
+        let accepted = bytes.len().min(BLOCK - self.block.len());
+        self.block.extend_from_slice(&bytes[..accepted]);
+        self.check.update(&bytes[..accepted]);
         if self.block.len() == BLOCK {
             self.write_block(false)?;
         }
-        Ok(taken)
+        Ok(accepted)
     }
 
     fn flush(&mut self) -> io::Result<()> {

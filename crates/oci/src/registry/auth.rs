@@ -1,4 +1,4 @@
-//! Answers to the challenges of registries: basic authentication and tokens.
+//! Authentication at registries: challenges and token requests.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use wheelhouse_types::{Error, Kind, Result};
 use super::credentials::Credential;
 use super::http::{read_body, unreached};
 
-/// The most that a server for tokens may answer, in bytes.
-const LARGEST_ANSWER: u64 = 1 << 20;
+/// The maximum size of the response of a token server, in bytes.
+const MAX_TOKEN_RESPONSE: u64 = 1 << 20;
 
-/// What a registry wants to see.
+/// An authentication scheme that a registry requests.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
     Basic,
@@ -26,7 +26,7 @@ pub(super) enum Challenge {
     },
 }
 
-/// Reads the challenge of an answer, that of a token first.
+/// Parses the challenge of a response. Bearer tokens are preferred over basic authentication.
 pub(super) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let values = headers.get_all(reqwest::header::WWW_AUTHENTICATE);
     let mut basic = None;
@@ -60,7 +60,7 @@ struct TokenResponse {
     access_token: Option<String>,
 }
 
-/// Asks for a token that is good for `scopes`.
+/// A request for a token with `scopes`.
 pub(super) struct TokenRequest<'a> {
     pub(super) client: &'a reqwest::Client,
     pub(super) realm: Url,
@@ -71,6 +71,14 @@ pub(super) struct TokenRequest<'a> {
     pub(super) timeout: Duration,
 }
 
+/// The hint for rejected credentials.
+pub(super) fn login_hint(registry: Option<&str>) -> String {
+    let host = registry.map_or(String::new(), |registry| format!(" {registry}"));
+    format!(
+        "Log in with `docker login{host}`, `podman login{host}` or `skopeo login{host}`, or pass a credentials file with --authfile."
+    )
+}
+
 impl TokenRequest<'_> {
     pub(super) async fn send(self, kind: Kind) -> Result<String> {
         let realm = self.realm.clone();
@@ -78,21 +86,31 @@ impl TokenRequest<'_> {
         let sent = self.request().send().await;
         let response = sent.map_err(|error| unreached(kind, &Unreachable::new(&realm, &error)))?;
         let status = response.status();
+        tracing::debug!(
+            host = realm.host_str(),
+            status = status.as_u16(),
+            "requested a token"
+        );
         if !status.is_success() {
             let error = Error::new(kind, format!("{}: {status}", failed()));
             return Err(if status == 401 || status == 403 {
-                error.with_hint("Log in with `docker login`, `podman login` or `skopeo login`, or name a file of credentials with --authfile.")
+                error.with_hint(login_hint(None))
             } else {
                 error
             });
         }
-        let bytes = read_body(response, LARGEST_ANSWER, self.timeout)
+        let bytes = read_body(response, MAX_TOKEN_RESPONSE, self.timeout)
             .await
             .map_err(std::io::Error::from)
             .context(kind, failed)?;
         let answer: TokenResponse = serde_json::from_slice(&bytes).context(kind, failed)?;
         let token = answer.token.or(answer.access_token);
-        token.ok_or_else(|| Error::new(kind, format!("{}: it gave none", failed())))
+        token.ok_or_else(|| {
+            Error::new(
+                kind,
+                format!("{}: the response contains no token", failed()),
+            )
+        })
     }
 
     fn request(&self) -> reqwest::RequestBuilder {

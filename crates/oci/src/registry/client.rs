@@ -1,6 +1,4 @@
-//! One repository of a registry, and how requests to it are sent.
-//!
-//! Responsible for authentication, retry and the wording of refusals. Never knows what an image is.
+//! Requests to one repository of a registry: authentication, retries and error messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +10,16 @@ use tokio::sync::Mutex;
 use url::Url;
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::Access;
-use super::auth::{Challenge, TokenRequest, challenge};
+use super::access::Access;
+use super::auth::{Challenge, TokenRequest, challenge, login_hint};
 use super::credentials::Credential;
-use super::http::{FailedRequest, base, client, is_loopback, read_body, token_client};
+use super::http::{FailedRequest, base_url, client, is_loopback, read_body, token_client};
 use wheelhouse_fs::interruption::blocking;
 
-/// How much of a refusal is read, in bytes.
-const LARGEST_REFUSAL: u64 = 64 << 10;
+/// The maximum size of an error response, in bytes.
+const MAX_ERROR_RESPONSE: u64 = 64 << 10;
 
-/// A repository of a registry.
+/// A client for a repository of a registry.
 #[derive(Clone)]
 pub struct Registry {
     shared: Arc<RegistryInner>,
@@ -34,18 +32,20 @@ struct RegistryInner {
     reference: Reference,
     credential: Option<Credential>,
     scopes: Vec<String>,
-    /// The value of the header, once a challenge was answered.
+    /// The value of the `Authorization` header after the first challenge.
     authorization: Mutex<Option<HeaderValue>>,
     access: Access,
     kind: Kind,
 }
 
-/// What is done with a repository.
+/// The access to a repository that a client requests.
 #[derive(Clone, Debug)]
 pub enum Purpose {
+    /// Reading.
     Pull,
-    /// With the repositories that blobs are mounted from.
+    /// Writing, and reading other repositories.
     Push {
+        /// The repositories from which blobs are mounted.
         from: Vec<String>,
     },
 }
@@ -54,7 +54,7 @@ impl Registry {
     /// Opens the repository of `reference`.
     ///
     /// # Errors
-    /// [`Kind::Input`] for credentials or certificates that cannot be read; else the registry
+    /// [`Kind::Input`] if credentials or certificates cannot be read; [`Kind::Fetch`] or [`Kind::Publish`] if the registry
     /// cannot be reached.
     pub async fn open(reference: &Reference, access: &Access, purpose: Purpose) -> Result<Self> {
         let kind = match purpose {
@@ -66,10 +66,17 @@ impl Registry {
             return Err(Error::new(kind, message));
         }
         let client = client(access)?;
-        let base = base(&client, reference.resolve_registry(), access, kind).await?;
-        let (credentials, of) = (access.credentials.clone(), reference.clone());
-        // Somebody's program may be asked.
-        let credential = blocking(move || credentials.find(&of)).await?;
+        let base = base_url(&client, reference.resolve_registry(), access, kind).await?;
+        let (credentials, searched) = (access.credentials.clone(), reference.clone());
+        // This may run a credential helper.
+        let credential = blocking(move || credentials.find(&searched)).await?;
+        tracing::debug!(
+            registry = reference.registry(),
+            repository = reference.repository(),
+            scheme = base.scheme(),
+            has_credential = credential.is_some(),
+            "opened a repository"
+        );
         Ok(Self {
             shared: Arc::new(RegistryInner {
                 client,
@@ -84,12 +91,13 @@ impl Registry {
         })
     }
 
+    /// Returns the reference that this client was opened with.
     #[must_use]
     pub fn reference(&self) -> &Reference {
         &self.shared.reference
     }
 
-    /// What failures of this use of the registry are.
+    /// Returns the kind of errors for the purpose of this client.
     pub(super) fn kind(&self) -> Kind {
         self.shared.kind
     }
@@ -98,19 +106,21 @@ impl Registry {
         &self.shared.client
     }
 
-    /// The URL of `path` in the repository, `blobs/sha256:...`.
+    /// Returns the URL of `path` in the repository, such as `blobs/sha256:...`.
     pub(super) fn url(&self, path: &str) -> Url {
         let repository = self.shared.reference.repository();
         let url = self.shared.base.join(&format!("v2/{repository}/{path}"));
-        url.expect("names of repositories are parts of URLs")
+        url.expect("a repository name is a valid URL path")
     }
 
-    /// Where a `ImageLocation` of the registry leads.
+    /// Resolves the `Location` header of a response.
     pub(super) fn location_url(&self, response: &Response) -> Result<Url> {
-        let location = response.headers().get(reqwest::header::LOCATION);
-        let location = location.and_then(|location| location.to_str().ok());
-        let url = location.and_then(|location| response.url().join(location).ok());
-        url.ok_or_else(|| self.error("the registry does not say where to upload"))
+        response
+            .headers()
+            .get(reqwest::header::LOCATION)
+            .and_then(|location| location.to_str().ok())
+            .and_then(|location| response.url().join(location).ok())
+            .ok_or_else(|| self.error("the registry returned no upload location"))
     }
 
     pub(super) fn error(&self, message: &str) -> Error {
@@ -120,12 +130,11 @@ impl Registry {
         )
     }
 
-    /// Sends the request that `make` makes until it is answered, with authentication, and as often
-    /// as retry goes.
+    /// Sends the request that `make` creates, with authentication and retries.
     pub(super) async fn send(&self, make: impl Fn() -> RequestBuilder) -> Result<Response> {
         let mut failures = 0;
         loop {
-            let failed = match FailedRequest::classify(self.send_authorized(&make).await?) {
+            let failed = match FailedRequest::classify(self.send_once(&make, failures + 1).await?) {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
@@ -134,34 +143,38 @@ impl Registry {
         }
     }
 
-    /// Waits before the next try, when `failed` was the last of so many `failures`.
+    /// Waits before the next attempt, after `failures` failures, of which `failed` is the last.
     ///
     /// # Errors
-    /// What failed, when there is no other try.
+    /// Returns the failure if the request must not be retried.
     pub(super) async fn pause(&self, failed: FailedRequest, failures: u32) -> Result<()> {
-        let paused = failed.pause(failures, &self.shared.access).await;
-        paused.map_err(|(message, hint)| {
-            let error = self.error(&message);
-            match hint {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            }
-        })
+        failed
+            .pause(failures, &self.shared.access)
+            .await
+            .map_err(|(message, hint)| {
+                let error = self.error(&message);
+                match hint {
+                    Some(hint) => error.with_hint(hint),
+                    None => error,
+                }
+            })
     }
 
-    /// The time for which the registry may be silent.
+    /// Returns the time for which the registry may be silent.
     pub(super) fn timeout(&self) -> Duration {
         self.shared.access.timeout
     }
 
-    /// Sends a request once; a second time if it has to be authenticated first.
-    pub(super) async fn send_authorized(
+    /// Sends a request once, or a second time if the registry requests authentication. `attempt` is the number of this
+    /// attempt.
+    pub(super) async fn send_once(
         &self,
         make: impl Fn() -> RequestBuilder,
+        attempt: u32,
     ) -> Result<Result<Response, reqwest::Error>> {
         let known = self.shared.authorization.lock().await.clone();
-        let response = match self.authorized(make(), known.as_ref()).await {
-            // Nobody whom the registry redirects to may ask for its credentials.
+        let response = match self.execute(make(), known.as_ref(), attempt).await {
+            // The target of a redirect must not receive the credentials of the registry.
             Ok(response)
                 if response.status() == StatusCode::UNAUTHORIZED && self.is_own(response.url()) =>
             {
@@ -172,17 +185,18 @@ impl Registry {
         let Some(challenge) = challenge(response.headers()) else {
             return Ok(Ok(response));
         };
-        let fresh = self.answer(challenge, known.as_ref()).await?;
-        Ok(self.authorized(make(), fresh.as_ref()).await)
+        let authorization = self.authenticate(challenge, known.as_ref()).await?;
+        Ok(self.execute(make(), authorization.as_ref(), attempt).await)
     }
 
-    async fn authorized(
+    async fn execute(
         &self,
         request: RequestBuilder,
         authorization: Option<&HeaderValue>,
+        attempt: u32,
     ) -> Result<Response, reqwest::Error> {
         let mut request = request.build()?;
-        // A registry may send an upload elsewhere; its credentials stay here.
+        // An upload location may be on another host, which must not receive the credentials.
         if let Some(authorization) = authorization
             && self.is_own(request.url())
         {
@@ -190,22 +204,38 @@ impl Registry {
                 .headers_mut()
                 .insert(AUTHORIZATION, authorization.clone());
         }
-        self.shared.client.execute(request).await
+        // The path on another host, and every query, may contain secrets.
+        let path = if self.is_own(request.url()) {
+            request.url().path().to_owned()
+        } else {
+            String::new()
+        };
+        let (method, host) = (
+            request.method().clone(),
+            request.url().host_str().map(ToOwned::to_owned),
+        );
+        let result = self.shared.client.execute(request).await;
+        let status = result
+            .as_ref()
+            .ok()
+            .map(|response| response.status().as_u16());
+        tracing::debug!(%method, host, path, attempt, status, "sent a request");
+        result
     }
 
-    /// Whether `url` is at the registry itself.
+    /// Returns whether `url` belongs to the registry itself.
     fn is_own(&self, url: &Url) -> bool {
         url.origin() == self.shared.base.origin()
     }
 
-    /// Answers a challenge, unless another request has done so since `refused` was tried.
-    async fn answer(
+    /// Answers a challenge unless another request has replaced the `rejected` authorization meanwhile.
+    async fn authenticate(
         &self,
         challenge: Challenge,
-        refused: Option<&HeaderValue>,
+        rejected: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>> {
         let mut authorization = self.shared.authorization.lock().await;
-        if authorization.as_ref() != refused {
+        if authorization.as_ref() != rejected {
             return Ok(authorization.clone());
         }
         let value = match challenge {
@@ -218,7 +248,7 @@ impl Registry {
             }
         };
         let mut value = HeaderValue::from_str(&value)
-            .map_err(|_| self.error("the credential cannot be sent"))?;
+            .map_err(|_| self.error("the credential is not a valid header value"))?;
         value.set_sensitive(true);
         *authorization = Some(value.clone());
         Ok(Some(value))
@@ -227,12 +257,13 @@ impl Registry {
     async fn token(&self, realm: &str, service: Option<String>) -> Result<String> {
         let access = &self.shared.access;
         let may_be_plain = |realm: &Url| access.insecure || is_loopback(realm);
-        let realm = Url::parse(realm).ok();
-        let realm = realm.filter(|realm| match realm.scheme() {
-            "http" => self.shared.base.scheme() == "http" && may_be_plain(realm),
-            scheme => scheme == "https",
-        });
-        let realm = realm.ok_or_else(|| self.error("it wants tokens from a server without TLS"))?;
+        let realm = Url::parse(realm)
+            .ok()
+            .filter(|realm| match realm.scheme() {
+                "http" => self.shared.base.scheme() == "http" && may_be_plain(realm),
+                scheme => scheme == "https",
+            })
+            .ok_or_else(|| self.error("the registry requests a token from a server without TLS"))?;
         let request = TokenRequest {
             client: &token_client(access)?,
             timeout: access.timeout,
@@ -244,20 +275,23 @@ impl Registry {
         request.send(self.kind()).await
     }
 
-    /// The response if it is a success, else the refusal in words.
+    /// Returns the response if its status is a success. `what` names the requested object in the error.
     pub(super) async fn ensure_success(&self, response: Response, what: &str) -> Result<Response> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        let said = read_body(response, LARGEST_REFUSAL, self.timeout()).await;
-        let said = said.unwrap_or_default();
-        let error = self.error(&format!("{what} was refused: {status}{}", reason(&said)));
+        let body = read_body(response, MAX_ERROR_RESPONSE, self.timeout())
+            .await
+            .unwrap_or_default();
+        let error = self.error(&format!(
+            "the registry rejected {what}: {status}{}",
+            error_message(&body)
+        ));
         Err(match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => error.with_hint(format!(
-                "Log in with `docker login {0}`, `podman login {0}` or `skopeo login {0}`, or name a file of credentials with --authfile.",
-                self.shared.reference.registry()
-            )),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                error.with_hint(login_hint(Some(self.shared.reference.registry())))
+            }
             StatusCode::NOT_FOUND => error.with_hint("Check the name and the tag of the image."),
             _ => error,
         })
@@ -281,10 +315,10 @@ fn scopes(repository: &str, purpose: &Purpose) -> Vec<String> {
     }
 }
 
-/// What a registry says of a refusal (OCI distribution specification, error codes).
-fn reason(said: &[u8]) -> String {
-    let said: serde_json::Value = serde_json::from_slice(said).unwrap_or_default();
-    let first = &said["errors"][0];
+/// Formats the message of an error response (OCI distribution specification, error codes).
+fn error_message(body: &[u8]) -> String {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let first = &body["errors"][0];
     let text = first["message"].as_str().filter(|text| !text.is_empty());
     match text.or(first["code"].as_str()) {
         Some(text) => format!(
@@ -301,8 +335,8 @@ mod tests {
 
     #[test]
     fn error_contains_message_of_registry() {
-        let said = br#"{"errors": [{"code": "DENIED", "message": "not yours"}]}"#;
-        assert_eq!(reason(said), " (not yours)");
-        assert_eq!(reason(b"<html>"), "");
+        let body = br#"{"errors": [{"code": "DENIED", "message": "not yours"}]}"#;
+        assert_eq!(error_message(body), " (not yours)");
+        assert_eq!(error_message(b"<html>"), "");
     }
 }

@@ -1,6 +1,4 @@
-//! Credentials of registries, from the files and helpers of docker and podman.
-//!
-//! Never asks the user, and never keeps a credential anywhere.
+//! Credentials of registries, read from the files and helpers of docker and podman. They are not stored anywhere.
 
 use std::path::PathBuf;
 
@@ -10,23 +8,29 @@ use oci_spec::distribution::Reference;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result};
 
-/// What docker calls its own registry.
+/// The key of Docker Hub in credential files.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
-/// Where credentials are looked for.
+/// The text that a credential helper prints if it has no credential for a registry.
+const NOT_FOUND: &str = "not found";
+
+/// The files that are searched for credentials.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
-    /// A file that the user has auth_file: no other is looked at, and it must be there.
+    /// A file that the user names. It must exist, and no other file is searched.
     pub auth_file: Option<PathBuf>,
-    /// The files of podman and docker, in this order; those that are there count.
+    /// The files of podman and docker in search order. Missing files are skipped.
     pub default_files: Vec<PathBuf>,
 }
 
 /// A credential for one registry.
 #[derive(Clone)]
 pub enum Credential {
+    /// A user name and a password.
     Password {
+        /// The user name.
         user: String,
+        /// The password.
         password: String,
     },
     /// A refresh token (OAuth 2).
@@ -37,13 +41,13 @@ impl Credentials {
     /// Finds the credential of the repository of `reference`, or that of its registry.
     ///
     /// # Errors
-    /// [`Kind::Input`]: a file that cannot be read, or a helper that fails.
+    /// [`Kind::Input`] if a file cannot be read or a credential helper fails.
     pub fn find(&self, reference: &Reference) -> Result<Option<Credential>> {
         if let Some(path) = &self.auth_file {
-            return look_up(path, &keys(reference));
+            return look_up(path, &lookup_keys(reference));
         }
         for path in self.default_files.iter().filter(|path| path.is_file()) {
-            if let Some(credential) = look_up(path, &keys(reference))? {
+            if let Some(credential) = look_up(path, &lookup_keys(reference))? {
                 return Ok(Some(credential));
             }
         }
@@ -51,8 +55,8 @@ impl Credentials {
     }
 }
 
-/// What a credential may be filed under, the most precise first (containers-auth.json(5)).
-fn keys(reference: &Reference) -> Vec<String> {
+/// Returns the keys under which a credential may be stored, the most specific first (containers-auth.json(5)).
+fn lookup_keys(reference: &Reference) -> Vec<String> {
     let mut path = format!("{}/{}", reference.registry(), reference.repository());
     let mut keys = vec![path.clone()];
     while let Some((shorter, _)) = path.rsplit_once('/') {
@@ -66,7 +70,6 @@ fn keys(reference: &Reference) -> Vec<String> {
 }
 
 fn look_up(path: &std::path::Path, keys: &[String]) -> Result<Option<Credential>> {
-    use CredentialRetrievalError as Failure;
     let failed = || format!("failed to read the credentials in {}", path.display());
     for key in keys {
         let file = File::open(path).context(Kind::Input, failed)?;
@@ -77,23 +80,27 @@ fn look_up(path: &std::path::Path, keys: &[String]) -> Result<Option<Credential>
             Ok(DockerCredential::UsernamePassword(user, password)) => {
                 return Ok(Some(Credential::Password { user, password }));
             }
-            // A helper says so, too, when it knows nothing of the registry.
-            Err(Failure::NoCredentialConfigured | Failure::ConfigNotFound) => {}
-            Err(Failure::HelperFailure { stdout, .. }) if stdout.contains("not found") => {}
-            Err(error) => return Err(failure(&error, path, key)),
+            // The protocol of helpers has no status for a missing credential but this text on standard output.
+            Err(
+                CredentialRetrievalError::NoCredentialConfigured
+                | CredentialRetrievalError::ConfigNotFound,
+            ) => {}
+            Err(CredentialRetrievalError::HelperFailure { stdout, .. })
+                if stdout.contains(NOT_FOUND) => {}
+            Err(error) => return Err(helper_error(&error, path, key)),
         }
     }
     Ok(None)
 }
 
-/// Words a failure without what a helper wrote: that may be secret.
-fn failure(error: &CredentialRetrievalError, path: &std::path::Path, key: &str) -> Error {
+/// Creates the error of a failed lookup without the output of the helper, which may contain secrets.
+fn helper_error(error: &CredentialRetrievalError, path: &std::path::Path, key: &str) -> Error {
     let what = match error {
         CredentialRetrievalError::HelperFailure { helper, .. } => {
             format!("`{helper}` failed for `{key}`")
         }
         CredentialRetrievalError::HelperCommunicationError => {
-            format!("the credential helper for `{key}` cannot be run")
+            format!("failed to run the credential helper for `{key}`")
         }
         other => other.to_string(),
     };
@@ -101,8 +108,9 @@ fn failure(error: &CredentialRetrievalError, path: &std::path::Path, key: &str) 
         "failed to read the credentials in {}: {what}",
         path.display()
     );
-    Error::new(Kind::Input, message)
-        .with_hint("Log in anew with `docker login` or `podman login`, or name another --authfile.")
+    Error::new(Kind::Input, message).with_hint(
+        "Log in again with `docker login` or `podman login`, or pass another file with --authfile.",
+    )
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Talking HTTP to a registry: with TLS or without, and for how long.
+//! HTTP connections to registries: TLS, redirects, retries and limits.
 
 use std::time::{Duration, Instant};
 
@@ -11,21 +11,22 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::limits::{self, Excess, Rate, TooSlow};
 use wheelhouse_types::{Error, Kind, Result, retry};
 
-use super::Access;
+use super::access::Access;
 
-/// A client for the registry itself.
+/// Creates a client for the registry itself.
 pub(super) fn client(access: &Access) -> Result<Client> {
-    built(builder(access)?.redirect(redirect::Policy::custom(follow)))
+    build(builder(access)?.redirect(redirect::Policy::custom(follow)))
 }
 
-/// A client for servers of tokens, which are asked with credentials: it follows nobody elsewhere.
+/// Creates a client for token servers. It follows no redirects, because its requests carry credentials.
 pub(super) fn token_client(access: &Access) -> Result<Client> {
-    built(builder(access)?.redirect(redirect::Policy::none()))
+    build(builder(access)?.redirect(redirect::Policy::none()))
 }
 
-fn built(builder: ClientBuilder) -> Result<Client> {
-    let built = builder.build();
-    built.context(Kind::Input, || "no HTTP client can be made".to_owned())
+fn build(builder: ClientBuilder) -> Result<Client> {
+    builder
+        .build()
+        .context(Kind::Input, || "failed to create an HTTP client".to_owned())
 }
 
 fn builder(access: &Access) -> Result<ClientBuilder> {
@@ -33,7 +34,7 @@ fn builder(access: &Access) -> Result<ClientBuilder> {
         .user_agent(concat!("wheelhouse/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(access.timeout.min(Duration::from_secs(15)))
         .read_timeout(access.timeout)
-        // Blobs are what they are, however they are compressed.
+        // The digest of a blob is that of its bytes as stored.
         .no_gzip()
         .no_deflate()
         .no_zstd()
@@ -42,43 +43,48 @@ fn builder(access: &Access) -> Result<ClientBuilder> {
         builder = builder.tls_backend_preconfigured(tls_with(path, None)?);
     }
     if let Some(proxy) = &access.proxy {
-        let proxy =
-            reqwest::Proxy::all(proxy).context(Kind::Input, || "the proxy is no URL".to_owned())?;
+        let proxy = reqwest::Proxy::all(proxy)
+            .context(Kind::Input, || "the proxy is not a valid URL".to_owned())?;
         builder = builder.proxy(proxy);
     }
     Ok(builder)
 }
 
-/// Follows redirects, but none that gives up TLS. reqwest itself takes credentials off a request
-/// that goes to another host.
+/// Follows redirects except from a server with TLS to one without. For other hosts, reqwest removes credentials from the
+/// request.
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
     if attempt.previous().len() > 5 {
-        attempt.error("it redirects without end")
+        attempt.error("the server redirects too often")
     } else if secure && attempt.url().scheme() != "https" {
-        attempt.error("it redirects to a server without TLS")
+        attempt.error("the server redirects to a server without TLS")
     } else {
         attempt.follow()
     }
 }
 
-/// The URL of the registry at `host`: HTTPS, or what answers there if plain HTTP is allowed. On this
-/// machine, where nobody listens in, that is tried first.
-pub(super) async fn base(client: &Client, host: &str, access: &Access, kind: Kind) -> Result<Url> {
+/// Determines the URL of the registry at `host`: HTTPS, or the protocol that the server supports if plain HTTP is
+/// allowed. For this machine plain HTTP is allowed and tried first, because no other machine can read the traffic.
+pub(super) async fn base_url(
+    client: &Client,
+    host: &str,
+    access: &Access,
+    kind: Kind,
+) -> Result<Url> {
     let url = |scheme: &str| {
         Url::parse(&format!("{scheme}://{host}/"))
-            .context(Kind::Input, || format!("`{host}` is no host"))
+            .context(Kind::Input, || format!("`{host}` is not a valid host"))
     };
     let (secure, plain) = (url("https")?, url("http")?);
-    let is_here = is_loopback(&secure);
-    if !access.insecure && !is_here {
+    let is_local = is_loopback(&secure);
+    if !access.insecure && !is_local {
         return Ok(secure);
     }
-    let mut heard = None;
-    if is_here {
+    let mut probed = None;
+    if is_local {
         match probe_plain_http(client, &plain).await {
             PlainHttp::Registry => return Ok(plain),
-            other => heard = Some(other),
+            other => probed = Some(other),
         }
     }
     let Err(error) = client.get(secure.clone()).send().await else {
@@ -88,18 +94,18 @@ pub(super) async fn base(client: &Client, host: &str, access: &Access, kind: Kin
     if unreachable.is_about_certificates() {
         return Err(unreached(kind, &unreachable));
     }
-    let heard = match heard {
-        Some(heard) => heard,
+    let probed = match probed {
+        Some(probed) => probed,
         None => probe_plain_http(client, &plain).await,
     };
-    match heard {
-        // A registry may be on its way up; requests will be patient.
-        PlainHttp::Registry | PlainHttp::Nothing => Ok(plain),
+    match probed {
+        // A registry may still be starting; later requests are retried.
+        PlainHttp::Registry | PlainHttp::Unreachable => Ok(plain),
         PlainHttp::TlsServer => Err(unreached(kind, &unreachable)),
     }
 }
 
-/// The error of this `kind` about a registry that was not reached.
+/// Creates the error for a registry that was not reached.
 pub(super) fn unreached(kind: Kind, unreachable: &Unreachable) -> Error {
     let error = Error::new(kind, unreachable.to_string());
     match unreachable.hint(Peer::Registry) {
@@ -108,12 +114,12 @@ pub(super) fn unreached(kind: Kind, unreachable: &Unreachable) -> Error {
     }
 }
 
-/// Who answers plain HTTP.
+/// The result of a request over plain HTTP.
 enum PlainHttp {
     Registry,
-    /// A server for HTTPS, which says so in plain words or leads there.
+    /// A server with TLS, which rejects the request or redirects to HTTPS.
     TlsServer,
-    Nothing,
+    Unreachable,
 }
 
 async fn probe_plain_http(client: &Client, plain: &Url) -> PlainHttp {
@@ -121,7 +127,7 @@ async fn probe_plain_http(client: &Client, plain: &Url) -> PlainHttp {
         Ok(response) if response.status() == StatusCode::BAD_REQUEST => PlainHttp::TlsServer,
         Ok(response) if response.url().scheme() == "https" => PlainHttp::TlsServer,
         Ok(_) => PlainHttp::Registry,
-        Err(_) => PlainHttp::Nothing,
+        Err(_) => PlainHttp::Unreachable,
     }
 }
 
@@ -134,32 +140,35 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// A request that failed.
+/// A failed request.
 pub(super) struct FailedRequest {
-    /// As it is told when it is sent again.
+    /// The reason in messages about a retry.
     reason: String,
     message: String,
     hint: Option<String>,
     url: Option<Url>,
-    /// The pause that the server asks for.
-    asked: Option<Duration>,
-    may_pass: bool,
+    /// The delay that the server requests.
+    retry_after: Option<Duration>,
+    is_transient: bool,
 }
 
 impl FailedRequest {
-    /// What has come of a request, unless that may pass.
+    /// Returns the response of a request unless it reports a transient failure.
     pub(super) fn classify(sent: reqwest::Result<Response>) -> Result<Response, Box<Self>> {
         match sent {
             Ok(response) if retry::is_transient(response.status().as_u16()) => {
-                let asked = response.headers().get(RETRY_AFTER);
-                let asked = asked.and_then(|asked| asked.to_str().ok());
+                let retry_after = response
+                    .headers()
+                    .get(RETRY_AFTER)
+                    .and_then(|value| value.to_str().ok());
                 Err(Box::new(Self {
                     reason: format!("it answered {}", response.status()),
                     message: response.status().to_string(),
                     hint: None,
                     url: Some(response.url().clone()),
-                    asked: asked.and_then(|text| retry::retry_after(text, jiff::Timestamp::now())),
-                    may_pass: true,
+                    retry_after: retry_after
+                        .and_then(|text| retry::retry_after(text, jiff::Timestamp::now())),
+                    is_transient: true,
                 }))
             }
             Ok(response) => Ok(response),
@@ -167,7 +176,7 @@ impl FailedRequest {
         }
     }
 
-    /// A server that stalled while it sent what is at `url`.
+    /// Creates the failure of a server that stalled during the download of `url`.
     fn stalled(url: &Url, slow: TooSlow) -> Self {
         let error = std::io::Error::new(std::io::ErrorKind::TimedOut, slow);
         Self::unreachable(url, &Unreachable::new(url, &error))
@@ -180,8 +189,8 @@ impl FailedRequest {
                 message: error.to_string(),
                 hint: None,
                 url: None,
-                asked: None,
-                may_pass: true,
+                retry_after: None,
+                is_transient: true,
             };
         };
         Self::unreachable(url, &Unreachable::new(url, error))
@@ -193,24 +202,31 @@ impl FailedRequest {
             message: unreachable.to_string(),
             hint: unreachable.hint(Peer::Registry),
             url: Some(url.clone()),
-            asked: None,
-            may_pass: unreachable.is_passing(),
+            retry_after: None,
+            is_transient: unreachable.is_passing(),
         }
     }
 
-    /// Waits before the next try, when this was the last of so many `failures`.
+    /// Waits before the next attempt, after `failures` failures.
     ///
     /// # Errors
-    /// The message and a hint, when there is no other try.
+    /// Returns the message and a hint if the request must not be retried.
     pub(super) async fn pause(
         self,
         failures: u32,
         access: &Access,
     ) -> Result<(), (String, Option<String>)> {
-        if failures > access.retries || !self.may_pass {
+        if failures > access.retries || !self.is_transient {
             return Err((self.message, self.hint));
         }
-        let delay = retry::delay(failures, self.asked);
+        let delay = retry::delay(failures, self.retry_after);
+        tracing::debug!(
+            host = self.url.as_ref().and_then(Url::host_str),
+            reason = self.reason,
+            failures,
+            ?delay,
+            "retrying a request"
+        );
         if let Some(url) = &self.url {
             access.notices.observe(url, &self.reason, delay);
         }
@@ -219,11 +235,11 @@ impl FailedRequest {
     }
 }
 
-/// The body of an answer as it arrives. A server that stalls is given up.
+/// Reads the body of a response in chunks, and fails if the server stalls.
 pub(super) struct BodyReader {
     response: Response,
     rate: Rate,
-    /// The time that was spent waiting for the server.
+    /// The time spent waiting for the server.
     waited: Duration,
 }
 
@@ -251,39 +267,39 @@ impl BodyReader {
     }
 }
 
-/// The reason why a body was not read.
+/// The reason why a body could not be read.
 pub(super) enum BodyError {
     Failed(Box<FailedRequest>),
     TooLong(Excess),
 }
 
 impl From<BodyError> for std::io::Error {
-    fn from(unread: BodyError) -> Self {
-        match unread {
+    fn from(error: BodyError) -> Self {
+        match error {
             BodyError::Failed(failed) => Self::other(failed.message),
             BodyError::TooLong(excess) => Self::other(excess),
         }
     }
 }
 
-/// Reads a body that must not be longer than `most` bytes, from a server that may be silent for `timeout`.
+/// Reads a body of at most `limit` bytes from a server that may be silent for `timeout`.
 pub(super) async fn read_body(
     response: Response,
-    most: u64,
+    limit: u64,
     timeout: Duration,
 ) -> Result<Vec<u8>, BodyError> {
-    let mut arriving = BodyReader::new(response, timeout);
+    let mut body = BodyReader::new(response, timeout);
     let mut bytes = Vec::new();
-    while let Some(chunk) = arriving.chunk().await.map_err(BodyError::Failed)? {
-        limits::size((bytes.len() + chunk.len()) as u64, most).map_err(BodyError::TooLong)?;
+    while let Some(chunk) = body.chunk().await.map_err(BodyError::Failed)? {
+        limits::size((bytes.len() + chunk.len()) as u64, limit).map_err(BodyError::TooLong)?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
 }
 
-/// Reads what an engine on this machine answers, up to `most` bytes. It is silent while it works.
-pub(crate) async fn local(response: Response, most: u64) -> std::io::Result<Vec<u8>> {
-    Ok(read_body(response, most, Duration::MAX).await?)
+/// Reads the response of a container engine on this machine, up to `limit` bytes. The engine may be silent while it works.
+pub(crate) async fn read_local_body(response: Response, limit: u64) -> std::io::Result<Vec<u8>> {
+    Ok(read_body(response, limit, Duration::MAX).await?)
 }
 
 #[cfg(test)]

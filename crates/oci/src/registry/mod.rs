@@ -1,12 +1,13 @@
-//! Registries, as the OCI distribution specification describes them.
+//! Clients of registries (OCI distribution specification).
 //!
-//! 1. [`credentials`] finds what docker and podman know of a registry.
-//! 2. [`client`] sends requests over [`http`]: retries, and answers to challenges ([`token`]).
-//! 3. [`push`] and [`pull`] move images; [`referrers`] attaches to them.
+//! 1. [`credentials`] reads the credential files and helpers of docker and podman.
+//! 2. [`client`] sends requests over HTTP, with retries and authentication.
+//! 3. [`push`] and [`pull`] transfer images; [`referrers`] attaches documents to them.
 //!
-//! Credentials go to the registry, and to the server for tokens that it names; never to where
-//! either redirects, and never over plain HTTP to another machine unless the user says so.
+//! Credentials are sent to the registry and to its token server. They are never sent to the target of a redirect, nor over
+//! plain HTTP to another machine unless the user allows it.
 
+pub mod access;
 mod auth;
 pub mod client;
 pub mod credentials;
@@ -15,27 +16,6 @@ pub mod pull;
 pub mod push;
 pub mod referrers;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use wheelhouse_types::retry::RetryNotices;
-
+pub use access::Access;
 pub use client::Registry;
 pub use credentials::Credentials;
-
-/// How registries are reached.
-#[derive(Clone, Debug)]
-pub struct Access {
-    pub credentials: Credentials,
-    /// Certificates to trust instead of the system's, in PEM.
-    pub certificates: Option<PathBuf>,
-    /// Whether plain HTTP and any certificate will do.
-    pub insecure: bool,
-    /// How long a server may stay silent.
-    pub timeout: Duration,
-    /// How often a request that failed is sent again.
-    pub retries: u32,
-    pub notices: RetryNotices,
-    pub proxy: Option<String>,
-    pub offline: bool,
-}

@@ -1,4 +1,4 @@
-//! Pulling: manifests, and blobs as streams that go on where they broke off.
+//! Downloads of manifests and blobs. An interrupted download of a blob is resumed.
 
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, RANGE};
@@ -8,41 +8,45 @@ use wheelhouse_types::Result;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::retry::MIN_PROGRESS;
 
-use super::Registry;
+use super::client::Registry;
 use super::http::{BodyError, BodyReader, FailedRequest, read_body};
 use crate::stream::{self, StreamReader};
-use crate::transport::image_reader::LARGEST_DOCUMENT;
+use crate::transport::image_reader::MAX_DOCUMENT_SIZE;
 
-/// The documents that a tag may name.
-const DOCUMENTS: &str = "application/vnd.oci.image.manifest.v1+json, \
+/// The media types of manifests and indexes.
+const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json";
 
 impl Registry {
-    /// Gets the manifest or index under `reference`, a tag or a digest; unchecked.
+    /// Downloads the manifest or index with the tag or digest `reference`, without verifying its digest.
     ///
     /// # Errors
-    /// The registry cannot be reached, refuses, or answers with more than a document may have.
+    /// Fails if the registry cannot be reached or rejects the request, or if the document is too large.
     pub async fn document(&self, reference: &str) -> Result<Vec<u8>> {
         self.optional_document(reference).await?.ok_or_else(|| {
-            self.error("there is no such image")
+            self.error("the image does not exist")
                 .with_hint("Check the name and the tag of the image.")
         })
     }
 
-    /// The same, or nothing if there is no such document.
+    /// Downloads a manifest or index as [`Registry::document`] does, or returns `None` if it does not exist.
     pub(super) async fn optional_document(&self, reference: &str) -> Result<Option<Vec<u8>>> {
         let url = self.url(&format!("manifests/{reference}"));
         let mut failures = 0;
         loop {
-            let get = || self.client().get(url.clone()).header(ACCEPT, DOCUMENTS);
+            let get = || {
+                self.client()
+                    .get(url.clone())
+                    .header(ACCEPT, MANIFEST_TYPES)
+            };
             let response = self.send(get).await?;
             if response.status() == StatusCode::NOT_FOUND {
                 return Ok(None);
             }
             let response = self.ensure_success(response, "the manifest").await?;
-            match read_body(response, LARGEST_DOCUMENT, self.timeout()).await {
+            match read_body(response, MAX_DOCUMENT_SIZE, self.timeout()).await {
                 Ok(bytes) => return Ok(Some(bytes)),
                 Err(BodyError::Failed(failed)) => {
                     failures += 1;
@@ -56,8 +60,8 @@ impl Registry {
         }
     }
 
-    /// Reads the blob with `digest` as it arrives; unchecked. What comes is made on `handle`, so
-    /// it must be read on another thread.
+    /// Downloads the blob with `digest` as a stream, without verifying its digest. The download runs on `handle`, so the
+    /// stream must be read on another thread.
     #[must_use]
     pub(crate) fn blob(&self, digest: &str, handle: &Handle) -> StreamReader {
         let (sender, receiver) = stream::channel();
@@ -65,7 +69,7 @@ impl Registry {
         handle.spawn(async move {
             if let Err(error) = registry.stream_blob(&digest, &sender).await {
                 let error = std::io::Error::other(error.display_chain());
-                // Whoever read has seen enough.
+                // Sending fails only if the reader was dropped.
                 let _ = sender.send(Err(error)).await;
             }
         });
@@ -88,19 +92,20 @@ impl Registry {
                 request.header(RANGE, format!("bytes={offset}-"))
             };
             let response = self.ensure_success(self.send(get).await?, "a blob").await?;
-            // A registry that does not know ranges begins again.
+            // A registry without support for ranges sends the whole blob.
             let skip = if response.status() == StatusCode::PARTIAL_CONTENT {
                 0
             } else {
                 offset
             };
-            let before = offset;
-            let arriving = BodyReader::new(response, self.timeout());
-            let Err(failed) = pass_on(arriving, skip, &mut offset, sender).await else {
+            let start = offset;
+            let body = BodyReader::new(response, self.timeout());
+            let Err(failed) = forward(body, skip, &mut offset, sender).await else {
+                tracing::debug!(digest, bytes = offset, "downloaded a blob");
                 return Ok(());
             };
-            // What gets on is no failure.
-            failures = if offset >= before + MIN_PROGRESS {
+            // An attempt with progress resets the count.
+            failures = if offset >= start + MIN_PROGRESS {
                 1
             } else {
                 failures + 1
@@ -110,17 +115,17 @@ impl Registry {
     }
 }
 
-/// Sends the body on without its first `skip` bytes, and counts in `offset` what was sent.
-async fn pass_on(
-    mut arriving: BodyReader,
+/// Forwards the body without its first `skip` bytes to `sender`, and adds the number of bytes to `offset`.
+async fn forward(
+    mut body: BodyReader,
     mut skip: u64,
     offset: &mut u64,
     sender: &Sender<std::io::Result<Vec<u8>>>,
 ) -> Result<(), Box<FailedRequest>> {
-    while let Some(chunk) = arriving.chunk().await? {
-        let left_out = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
-        skip -= left_out as u64;
-        let chunk = chunk[left_out..].to_vec();
+    while let Some(chunk) = body.chunk().await? {
+        let skipped = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
+        skip -= skipped as u64;
+        let chunk = chunk[skipped..].to_vec();
         *offset += chunk.len() as u64;
         if sender.send(Ok(chunk)).await.is_err() {
             return Ok(());

@@ -1,7 +1,7 @@
-//! Pushing: blobs that the registry lacks, several at a time, and then the documents that name
-//! them, the one with the tag last.
+//! Uploads of blobs and manifests.
 //!
-//! An upload that breaks off goes on where the registry says that it is, or begins again.
+//! The blobs that the registry lacks are uploaded concurrently. The caller pushes the manifests afterwards, the tagged one
+//! last. An interrupted upload is resumed at the offset that the registry reports, or restarted.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::retry::MIN_PROGRESS;
 use wheelhouse_types::{Error, Result};
 
-use super::Registry;
+use super::client::Registry;
 use super::http::FailedRequest;
 use crate::image::blob::Blob;
 use crate::image::blob_source::BlobSource;
@@ -21,40 +21,42 @@ use crate::image::manifest::Document;
 use crate::progress::TransferProgress;
 use crate::stream::{self, StreamWriter};
 
-/// How many blobs are moved at once.
+/// The number of concurrent uploads.
 pub(crate) const CONCURRENCY: usize = 4;
 
-/// A blob on its way to a registry.
+/// A blob to upload.
 #[derive(Clone)]
 pub struct Upload {
+    /// The digest and size of the blob.
     pub blob: Blob,
+    /// Provides the bytes of the blob.
     pub source: BlobSource,
-    /// A repository of the same registry that has it.
+    /// A repository of the same registry from which the blob can be mounted.
     pub mount_from: Option<String>,
 }
 
-/// What a push did.
+/// The outcome of a push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PushSummary {
-    /// How many blobs were sent.
+    /// The number of uploaded blobs.
     pub uploaded: usize,
-    /// Their size in bytes.
+    /// The total size of the uploaded blobs, in bytes.
     pub bytes: u64,
-    /// How many blobs the registry had, in this repository or another.
+    /// The number of blobs that the registry had already, in this repository or another one.
     pub present: usize,
 }
 
 impl Registry {
-    /// Whether the registry has exactly this document under `reference`, and so all it names.
+    /// Returns whether `reference` names exactly this document in the registry. All blobs of the document exist then.
     ///
     /// # Errors
-    /// The registry cannot be reached.
+    /// Fails if the registry cannot be reached.
     pub async fn has_document(&self, document: &Document, reference: &str) -> Result<bool> {
         let url = self.url(&format!("manifests/{reference}"));
-        let accepted = document.media_type.to_string();
+        let media_type = document.media_type.to_string();
         let head = || {
             let request = self.client().head(url.clone());
-            request.header(reqwest::header::ACCEPT, &accepted)
+            request.header(reqwest::header::ACCEPT, &media_type)
         };
         let response = self.send(head).await?;
         let digest = response.headers().get("docker-content-digest");
@@ -62,21 +64,21 @@ impl Registry {
         Ok(response.status().is_success() && digest == Some(&document.blob.digest()))
     }
 
-    /// Sends what the registry lacks of `uploads`.
+    /// Uploads the blobs of `uploads` that the registry lacks.
     ///
     /// # Errors
-    /// The registry cannot be reached or refuses, or a blob cannot be made.
+    /// Fails if the registry cannot be reached or rejects a blob, or if the bytes of a blob cannot be read.
     pub async fn push_blobs(
         &self,
         uploads: Vec<Upload>,
-        watch: &Arc<dyn TransferProgress>,
+        progress: &Arc<dyn TransferProgress>,
     ) -> Result<PushSummary> {
-        let pushing = futures::stream::iter(uploads).map(|upload| async move {
+        let results = futures::stream::iter(uploads).map(|upload| async move {
             let bytes = upload.blob.size;
-            let sent = self.push_blob(&upload, watch).await?;
+            let sent = self.push_blob(&upload, progress).await?;
             Ok::<_, Error>(if sent { Some(bytes) } else { None })
         });
-        let sent: Vec<Option<u64>> = pushing.buffer_unordered(CONCURRENCY).try_collect().await?;
+        let sent: Vec<Option<u64>> = results.buffer_unordered(CONCURRENCY).try_collect().await?;
         let uploaded = sent.iter().flatten();
         Ok(PushSummary {
             uploaded: uploaded.clone().count(),
@@ -85,10 +87,10 @@ impl Registry {
         })
     }
 
-    /// Puts a document, whose blobs are there, under `reference`.
+    /// Uploads a document as `reference`. The registry must have its blobs.
     ///
     /// # Errors
-    /// The registry cannot be reached or refuses.
+    /// Fails if the registry cannot be reached or rejects the document.
     pub async fn push_document(&self, document: &Document, reference: &str) -> Result<Response> {
         let url = self.url(&format!("manifests/{reference}"));
         let put = || {
@@ -100,30 +102,45 @@ impl Registry {
         self.ensure_success(response, "the manifest").await
     }
 
-    /// Sends a blob unless it is there, and tells whether it was sent.
-    async fn push_blob(&self, upload: &Upload, watch: &Arc<dyn TransferProgress>) -> Result<bool> {
+    /// Uploads a blob unless the registry has it or can mount it. Returns whether the blob was uploaded.
+    async fn push_blob(
+        &self,
+        upload: &Upload,
+        progress: &Arc<dyn TransferProgress>,
+    ) -> Result<bool> {
         let url = self.url(&format!("blobs/{}", upload.blob.digest()));
         let found = self.send(|| self.client().head(url.clone())).await?;
+        let digest = upload.blob.digest();
         if found.status().is_success() {
+            tracing::debug!(digest, "skipped a blob that exists");
             return Ok(false);
         }
         if found.status() != StatusCode::NOT_FOUND {
             return Err(self
-                .ensure_success(found, "looking for a blob")
+                .ensure_success(found, "the search for a blob")
                 .await
-                .map_or_else(|error| error, |_| self.error("it answers oddly")));
+                .map_or_else(
+                    |error| error,
+                    |response| {
+                        self.error(&format!(
+                            "unexpected response from the registry: {}",
+                            response.status()
+                        ))
+                    },
+                ));
         }
-        let Some(location) = self.begin(upload).await? else {
+        let Some(location) = self.start_upload(upload).await? else {
+            tracing::debug!(digest, from = upload.mount_from, "mounted a blob");
             return Ok(false);
         };
-        watch.add_expected(upload.blob.size);
-        self.upload(upload, location, watch).await?;
+        progress.add_expected(upload.blob.size);
+        self.upload(upload, location, progress).await?;
+        tracing::debug!(digest, bytes = upload.blob.size, "uploaded a blob");
         Ok(true)
     }
 
-    /// Begins an upload, or has the registry take the blob from another repository: then there is
-    /// nothing to send.
-    async fn begin(&self, upload: &Upload) -> Result<Option<Url>> {
+    /// Starts an upload and returns its location, or `None` if the registry mounted the blob from another repository.
+    async fn start_upload(&self, upload: &Upload) -> Result<Option<Url>> {
         let mut url = self.url("blobs/uploads/");
         if let Some(from) = &upload.mount_from {
             url.query_pairs_mut()
@@ -145,48 +162,53 @@ impl Registry {
         &self,
         upload: &Upload,
         mut location: Url,
-        watch: &Arc<dyn TransferProgress>,
+        progress: &Arc<dyn TransferProgress>,
     ) -> Result<()> {
         let (mut offset, mut failures) = (0, 0);
         loop {
-            let sent = self.send_from(offset, upload, &location, watch).await?;
+            let sent = self
+                .send_from(offset, upload, &location, progress, failures + 1)
+                .await?;
             let failed = match FailedRequest::classify(sent) {
                 Ok(response) => return self.ensure_success(response, "a blob").await.map(drop),
                 Err(failed) => failed,
             };
             failures += 1;
             self.pause(*failed, failures).await.map_err(|error| {
-                error.with_hint(
-                    "Run the same command again: it goes on with the blobs that are missing.",
-                )
+                error.with_hint("Run the same command again to upload the missing blobs.")
             })?;
-            match self.resume(&location, upload.blob.size).await {
-                Some((place, reached)) => {
-                    // What gets on is no failure.
-                    if reached >= offset.saturating_add(MIN_PROGRESS) {
+            match self.upload_offset(&location, upload.blob.size).await {
+                Some((new_location, new_offset)) => {
+                    tracing::debug!(
+                        digest = upload.blob.digest(),
+                        offset = new_offset,
+                        "resuming an upload"
+                    );
+                    // An attempt with progress resets the count.
+                    if new_offset >= offset.saturating_add(MIN_PROGRESS) {
                         failures = 0;
                     }
-                    (location, offset) = (place, reached);
+                    (location, offset) = (new_location, new_offset);
                 }
-                None => match self.begin(upload).await? {
-                    Some(place) => (location, offset) = (place, 0),
+                None => match self.start_upload(upload).await? {
+                    Some(new_location) => (location, offset) = (new_location, 0),
                     None => return Ok(()),
                 },
             }
         }
     }
 
-    /// Where an upload of `size` bytes is, if the registry still knows it: the place to go on, and the
-    /// bytes it has.
-    async fn resume(&self, location: &Url, size: u64) -> Option<(Url, u64)> {
+    /// Returns the location at which to resume an upload of `size` bytes and the number of bytes that the registry has, or
+    /// `None` if the upload cannot be resumed.
+    async fn upload_offset(&self, location: &Url, size: u64) -> Option<(Url, u64)> {
         let get = || self.client().get(location.clone());
-        let response = self.send_authorized(get).await.ok()?.ok()?;
+        let response = self.send_once(get, 1).await.ok()?.ok()?;
         if response.status() != StatusCode::NO_CONTENT {
             return None;
         }
         let range = response.headers().get(RANGE)?.to_str().ok()?;
         let (_, last) = range.trim_start_matches("bytes=").split_once('-')?;
-        // A registry that has nothing says 0-0, as one does that has a byte.
+        // The range is 0-0 both for an empty upload and for one of a single byte.
         let reached = match last.parse().ok()? {
             0 => 0,
             last => u64::checked_add(last, 1).filter(|reached| *reached <= size)?,
@@ -194,21 +216,22 @@ impl Registry {
         Some((self.location_url(&response).ok()?, reached))
     }
 
-    /// Sends the blob from `offset` on, which ends the upload.
+    /// Sends the blob from `offset` to its end, which completes the upload.
     async fn send_from(
         &self,
         offset: u64,
         upload: &Upload,
         location: &Url,
-        watch: &Arc<dyn TransferProgress>,
+        progress: &Arc<dyn TransferProgress>,
+        attempt: u32,
     ) -> Result<Result<Response, reqwest::Error>> {
         let mut url = location.clone();
         url.query_pairs_mut()
             .append_pair("digest", &upload.blob.digest());
-        let fault: SourceError = Arc::default();
+        let source_error: SourceError = Arc::default();
         let size = upload.blob.size;
         let put = || {
-            let body = body(upload, offset, watch, &fault);
+            let body = stream_body(upload, offset, progress, &source_error);
             let request = self.client().put(url.clone()).body(body);
             let request = request
                 .header(CONTENT_TYPE, "application/octet-stream")
@@ -218,46 +241,45 @@ impl Registry {
             }
             request.header(CONTENT_RANGE, format!("{offset}-{}", size - 1))
         };
-        let sent = self.send_authorized(put).await?;
-        let fault = fault.lock().expect("no thread panics").take();
-        match fault {
+        let sent = self.send_once(put, attempt).await?;
+        let source_error = source_error.lock().expect("no thread panics").take();
+        match source_error {
             None => Ok(sent),
-            Some(fault) => {
-                let kind = fault.kind();
-                Err(fault).context(kind, || format!("docker://{}", self.reference()))
+            Some(error) => {
+                let kind = error.kind();
+                Err(error).context(kind, || format!("docker://{}", self.reference()))
             }
         }
     }
 }
 
-/// Why a blob could not be made, which the other end of a stream cannot tell.
+/// The error of the source of a blob, which the HTTP client does not return.
 type SourceError = Arc<Mutex<Option<Error>>>;
 
-/// The blob from `offset` on, made while it is sent.
-fn body(
+/// Streams the blob from `offset` to its end.
+fn stream_body(
     upload: &Upload,
     offset: u64,
-    watch: &Arc<dyn TransferProgress>,
-    fault: &SourceError,
+    progress: &Arc<dyn TransferProgress>,
+    source_error: &SourceError,
 ) -> Body {
     let (sender, receiver) = stream::channel();
-    let (upload, fault) = (upload.clone(), fault.clone());
+    let (upload, source_error) = (upload.clone(), Arc::clone(source_error));
     tokio::task::spawn_blocking(move || {
         let mut writer = StreamWriter::new(sender.clone(), offset);
-        let made = upload.source.write_as(&upload.blob, &mut writer);
-        match made {
-            // When nobody takes the stream any more, the failure is on the other side.
+        match upload.source.write_as(&upload.blob, &mut writer) {
+            // If the stream was dropped, the request itself failed.
             Ok(()) => drop(std::io::Write::flush(&mut writer)),
             Err(_) if sender.is_closed() => {}
             Err(error) => {
-                *fault.lock().expect("no thread panics") = Some(error);
+                *source_error.lock().expect("no thread panics") = Some(error);
                 let _ = sender.blocking_send(Err(std::io::ErrorKind::InvalidData.into()));
             }
         }
     });
-    let watch = Arc::clone(watch);
+    let progress = Arc::clone(progress);
     let stream = futures::stream::unfold(receiver, |mut receiver| async {
         Some((receiver.recv().await?, receiver))
     });
-    Body::wrap_stream(stream.inspect_ok(move |chunk| watch.add_transferred(chunk.len() as u64)))
+    Body::wrap_stream(stream.inspect_ok(move |chunk| progress.add_transferred(chunk.len() as u64)))
 }

@@ -1,36 +1,36 @@
-//! Referrers (OCI distribution specification 1.1): documents that belong to an image.
+//! Referrers (OCI distribution specification 1.1): documents that are attached to an image.
 
 use std::sync::Arc;
 
 use wheelhouse_types::Result;
 
-use super::Registry;
+use super::client::Registry;
 use super::push::Upload;
 use crate::image::blob::Blob;
 use crate::image::blob_source::BlobSource;
 use crate::image::manifest::{self, Document, EMPTY};
 use crate::progress::{NoProgress, TransferProgress};
 
-/// The header by which a registry says that it lists referrers itself.
-const KNOWS_REFERRERS: &str = "oci-subject";
+/// The response header of registries that support referrers.
+const SUBJECT_HEADER: &str = "oci-subject";
 
 impl Registry {
-    /// Attaches `content`, by its manifest `referrer`, to `subject`: where the registry does not list
-    /// referrers itself, in the index under the tag that stands for the list.
+    /// Attaches `content`, whose manifest is `referrer`, to `subject`. If the registry does not support referrers, the
+    /// manifest is added to the index with the fallback tag.
     ///
     /// # Errors
-    /// The registry cannot be reached or refuses.
+    /// Fails if the registry cannot be reached or rejects a document.
     pub async fn attach(
         &self,
         content: &Document,
         referrer: &Document,
         subject: &Document,
     ) -> Result<()> {
-        let unwatched: Arc<dyn TransferProgress> = Arc::new(NoProgress);
-        self.push_blobs(uploads(content), &unwatched).await?;
+        let no_progress: Arc<dyn TransferProgress> = Arc::new(NoProgress);
+        self.push_blobs(uploads(content), &no_progress).await?;
         let digest = referrer.blob.digest();
         let response = self.push_document(referrer, &digest).await?;
-        if response.headers().contains_key(KNOWS_REFERRERS) {
+        if response.headers().contains_key(SUBJECT_HEADER) {
             return Ok(());
         }
         let tag = subject.blob.digest().replace(':', "-");
@@ -41,7 +41,7 @@ impl Registry {
     }
 }
 
-/// The blobs of an artifact: its content, and the configuration that it has not.
+/// Returns the blobs of an artifact: its content and the empty configuration.
 fn uploads(content: &Document) -> Vec<Upload> {
     [content.bytes.as_slice(), EMPTY]
         .into_iter()

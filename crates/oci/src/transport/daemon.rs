@@ -1,6 +1,4 @@
-//! docker and podman, through the socket of their common API.
-//!
-//! Responsible for handing archives over and taking them. Never runs a container.
+//! The transport `docker-daemon:`: loads and saves archives through the API of docker and podman.
 
 use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -13,16 +11,14 @@ use wheelhouse_types::{Error, Kind, Result};
 
 use crate::image::image_set::ImageSet;
 use crate::stream::{self, StreamWriter};
-use crate::transport::ArchiveReader;
-use crate::transport::archive::{ArchiveFormat, ArchiveWriter};
-use crate::transport::{BlobOutput, ImageWriter};
+use crate::transport::archive::{ArchiveFormat, ArchiveReader, ArchiveWriter};
+use crate::transport::image_writer::{BlobOutput, ImageWriter};
 use wheelhouse_fs::interruption::blocking;
 
-/// The most that is read of an answer, in bytes.
-const LARGEST_ANSWER: u64 = 1 << 20;
+/// The maximum size of a response, in bytes.
+const MAX_RESPONSE: u64 = 1 << 20;
 
-/// An image on its way into docker or podman: an archive first, because its API wants sizes
-/// before contents.
+/// Writes an image into docker or podman, by way of an archive, because the API requires its size in advance.
 pub struct DaemonWriter {
     archive: Box<ArchiveWriter>,
     directory: TempDir,
@@ -34,19 +30,18 @@ pub struct DaemonWriter {
 const ARCHIVE: &str = "image.tar";
 
 impl DaemonWriter {
-    /// Begins the image `name`, for whoever listens at `socket`.
+    /// Creates a writer of the image `name` for the daemon at `socket`.
     ///
     /// # Errors
-    /// [`Kind::Publish`], when there is no room for temporary files; [`Kind::Input`], when `socket` is
-    /// no path.
+    /// [`Kind::Publish`] if temporary files cannot be created; [`Kind::Input`] if `socket` is not an absolute path.
     pub fn new(socket: &Path, name: String) -> Result<Self> {
-        check(socket)?;
+        check_socket(socket)?;
         let directory = tempfile::tempdir().context(Kind::Publish, || {
-            "no temporary directory can be made".to_owned()
+            "failed to create a temporary directory".to_owned()
         })?;
-        let form = ArchiveFormat::Docker(Some(name.clone()));
+        let format = ArchiveFormat::Docker(Some(name.clone()));
         Ok(Self {
-            archive: Box::new(ArchiveWriter::new(directory.path().join(ARCHIVE), form)?),
+            archive: Box::new(ArchiveWriter::new(directory.path().join(ARCHIVE), format)?),
             directory,
             socket: socket.to_owned(),
             name,
@@ -68,16 +63,16 @@ impl ImageWriter for DaemonWriter {
         self.archive.open(index)
     }
 
-    fn finish(self: Box<Self>, composed: &ImageSet) -> Result<()> {
-        self.archive.finish(composed)?;
+    fn finish(self: Box<Self>, images: &ImageSet) -> Result<()> {
+        self.archive.finish(images)?;
         let path = self.directory.path().join(ARCHIVE);
         self.handle.block_on(load(&self.socket, &self.name, &path))
     }
 }
 
-/// Has the daemon load an archive.
+/// Loads an archive into the daemon.
 async fn load(socket: &Path, name: &str, archive: &Path) -> Result<()> {
-    let failed = || format!("docker-daemon:{name} cannot be loaded");
+    let failed = || format!("failed to load docker-daemon:{name}");
     let file = tokio::fs::File::open(archive)
         .await
         .context(Kind::Publish, failed)?;
@@ -86,7 +81,7 @@ async fn load(socket: &Path, name: &str, archive: &Path) -> Result<()> {
     let mut file = file.into_std().await;
     tokio::task::spawn_blocking(move || {
         let mut writer = StreamWriter::new(sender, 0);
-        // Whoever takes the stream notices when it ends early.
+        // If reading fails, the request fails because the stream is too short.
         let _ =
             std::io::copy(&mut file, &mut writer).and_then(|_| std::io::Write::flush(&mut writer));
     });
@@ -100,30 +95,42 @@ async fn load(socket: &Path, name: &str, archive: &Path) -> Result<()> {
         .send()
         .await
         .map_err(|error| unreachable(Kind::Publish, socket, error))?;
-    let (ok, said) = answer(response).await.context(Kind::Publish, failed)?;
-    // A failure in mid-work comes with a good status.
-    if ok && !said.contains("\"error\"") {
+    let (ok, text) = read_response(response)
+        .await
+        .context(Kind::Publish, failed)?;
+    // The daemon reports a failure during the load as a JSON message in a successful response.
+    let has_error = serde_json::Deserializer::from_str(&text)
+        .into_iter::<serde_json::Value>()
+        .map_while(Result::ok)
+        .any(|message| !message["error"].is_null());
+    tracing::debug!(
+        name,
+        bytes = size,
+        succeeded = ok && !has_error,
+        "loaded an image into the daemon"
+    );
+    if ok && !has_error {
         return Ok(());
     }
-    Err(Error::new(Kind::Publish, failed()).with_detail(said))
+    Err(Error::new(Kind::Publish, failed()).with_detail(text))
 }
 
-/// Takes the image `name` out of the daemon.
+/// Saves the image `name` of the daemon.
 ///
 /// # Errors
-/// [`Kind::Fetch`], when nobody listens or there is no such image; [`Kind::Input`], when `socket` is
-/// no path.
+/// [`Kind::Fetch`] if the daemon cannot be reached or does not have the image; [`Kind::Input`] if `socket` is not an absolute
+/// path.
 pub async fn save(socket: &Path, name: &str) -> Result<ArchiveReader> {
-    check(socket)?;
-    let failed = || format!("docker-daemon:{name} cannot be read");
+    check_socket(socket)?;
+    let failed = || format!("failed to read docker-daemon:{name}");
     let request = client(socket)?.get(format!("http://localhost/images/{name}/get"));
     let response = request
         .send()
         .await
         .map_err(|error| unreachable(Kind::Fetch, socket, error))?;
     if !response.status().is_success() {
-        let (_, said) = answer(response).await.context(Kind::Fetch, failed)?;
-        return Err(Error::new(Kind::Fetch, failed()).with_detail(said));
+        let (_, text) = read_response(response).await.context(Kind::Fetch, failed)?;
+        return Err(Error::new(Kind::Fetch, failed()).with_detail(text));
     }
     let mut file = spool(response).await.context(Kind::Fetch, failed)?;
     file.seek(SeekFrom::Start(0)).context(Kind::Fetch, failed)?;
@@ -131,7 +138,7 @@ pub async fn save(socket: &Path, name: &str) -> Result<ArchiveReader> {
     blocking(move || ArchiveReader::read(file, name, ArchiveFormat::Docker(None))).await
 }
 
-/// Writes a body into a file that has no name.
+/// Writes a body to an unnamed temporary file.
 async fn spool(mut response: Response) -> std::io::Result<std::fs::File> {
     use tokio::io::AsyncWriteExt as _;
     let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
@@ -142,33 +149,33 @@ async fn spool(mut response: Response) -> std::io::Result<std::fs::File> {
     Ok(file.into_std().await)
 }
 
-async fn answer(response: Response) -> std::io::Result<(bool, String)> {
+async fn read_response(response: Response) -> std::io::Result<(bool, String)> {
     let ok = response.status().is_success();
-    let bytes = crate::registry::http::local(response, LARGEST_ANSWER).await?;
-    let mut said = String::new();
-    let _ = (&bytes[..]).read_to_string(&mut said);
-    Ok((ok, said))
+    let bytes = crate::registry::http::read_local_body(response, MAX_RESPONSE).await?;
+    let mut text = String::new();
+    let _ = (&bytes[..]).read_to_string(&mut text);
+    Ok((ok, text))
 }
 
-fn check(socket: &Path) -> Result<()> {
+fn check_socket(socket: &Path) -> Result<()> {
     if socket.is_absolute() {
         return Ok(());
     }
-    let message = format!("DOCKER_HOST `{}` is no socket", socket.display());
+    let message = format!("DOCKER_HOST `{}` is not a Unix socket", socket.display());
     Err(Error::new(Kind::Input, message)
-        .with_hint("Name one as unix:///PATH; for a daemon elsewhere, push to a registry, or load an archive there."))
+        .with_hint("Set it to unix:///PATH. For a daemon on another machine, push to a registry, or load an archive there."))
 }
 
 fn client(socket: &Path) -> Result<Client> {
     Client::builder()
         .unix_socket(socket)
         .build()
-        .context(Kind::Input, || "no HTTP client can be made".to_owned())
+        .context(Kind::Input, || "failed to create an HTTP client".to_owned())
 }
 
 fn unreachable(kind: Kind, socket: &Path, error: reqwest::Error) -> Error {
-    let message = format!("nobody answers at {}", socket.display());
+    let message = format!("failed to connect to {}", socket.display());
     Error::new(kind, message).caused_by(error).with_hint(
-        "Start docker or podman (`podman system service`), or say in DOCKER_HOST where it listens.",
+        "Start docker or podman (`podman system service`), or set DOCKER_HOST to its socket.",
     )
 }

@@ -1,7 +1,5 @@
-//! Images as they are found: documents and blobs by their digests, wherever they are.
-//!
-//! Responsible for reading no more than can be right, and for checking every digest. Never looks
-//! into a layer.
+//! The interface of the sources of images, and the selection of an image. Sizes are limited and digests are verified
+//! here.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -14,18 +12,18 @@ use wheelhouse_types::{Error, Kind, Result, limits};
 
 use crate::image::blob::Blob;
 
-/// The most that a manifest, an index or a configuration may have, in bytes: what registries take.
-pub const LARGEST_DOCUMENT: u64 = 4 << 20;
+/// The maximum size of a manifest, an index or a configuration, in bytes. Registries have the same limit.
+pub const MAX_DOCUMENT_SIZE: u64 = 4 << 20;
 
-/// Where an image is read from. May wait for a network: not for threads that run tasks.
+/// Reads an image from a source. Methods may block on the network and must not be called on threads of the runtime.
 pub trait ImageReader: Send + Sync {
-    /// The name of the image, for messages.
+    /// Returns the name of the image for messages.
     fn name(&self) -> String;
 
-    /// The manifest or index that the name of the image stands for, checked.
+    /// Reads the manifest or index of the image, and verifies its digest.
     ///
     /// # Errors
-    /// [`Kind::Fetch`], when there is none or it cannot be read.
+    /// [`Kind::Fetch`] if it does not exist or cannot be read.
     fn root(&self) -> Result<Vec<u8>>;
 
     /// The blob of a descriptor, unchecked: see [`verify_blob`].
@@ -34,7 +32,7 @@ pub trait ImageReader: Send + Sync {
     /// As [`ImageReader::root`].
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>>;
 
-    /// The manifest of a descriptor, unchecked.
+    /// Opens the manifest of a descriptor without verifying its digest.
     ///
     /// # Errors
     /// As [`ImageReader::root`].
@@ -44,7 +42,7 @@ pub trait ImageReader: Send + Sync {
 }
 
 impl dyn ImageReader + '_ {
-    /// The blob of a descriptor, which fails at its end unless it is what the descriptor says.
+    /// Opens the blob of a descriptor. The reader fails at the end if size or digest differ from the descriptor.
     ///
     /// # Errors
     /// As [`ImageReader::root`].
@@ -58,9 +56,13 @@ impl dyn ImageReader + '_ {
         what: &str,
         opened: Box<dyn Read + Send>,
     ) -> Result<Vec<u8>> {
-        let failed = || format!("the {what} of {} cannot be read", self.name());
-        if descriptor.size() > LARGEST_DOCUMENT {
-            let message = format!("{}: it has {} bytes", failed(), descriptor.size());
+        let failed = || format!("failed to read the {what} of {}", self.name());
+        if descriptor.size() > MAX_DOCUMENT_SIZE {
+            let message = format!(
+                "{}: it is too large ({} bytes)",
+                failed(),
+                descriptor.size()
+            );
             return Err(Error::new(Kind::Fetch, message));
         }
         let mut bytes = Vec::new();
@@ -74,34 +76,35 @@ impl dyn ImageReader + '_ {
 /// An image for one platform.
 #[derive(Clone)]
 pub struct SourceImage {
+    /// The source of the image.
     pub source: Arc<dyn ImageReader>,
     /// The digest of its manifest.
     pub digest: String,
+    /// The configuration.
     pub config: Value,
+    /// The descriptors of the layers, the lowest first.
     pub layers: Vec<Descriptor>,
 }
 
-/// Finds the image for `architecture` (as Go names it) in `source`: that of this machine unless it
-/// is named.
+/// Finds the image for `architecture` (as Go names it) in `source`. The default is the architecture of this machine.
 ///
 /// # Errors
-/// [`Kind::Fetch`], when it cannot be read; [`Kind::Input`], when there is none for the
-/// architecture.
+/// [`Kind::Fetch`] if the image cannot be read; [`Kind::Input`] if there is none for the architecture.
 pub fn find_image(source: Arc<dyn ImageReader>, architecture: Option<&str>) -> Result<SourceImage> {
     let bytes = source.root()?;
     match index(&bytes, &*source)? {
         Some(index) => {
-            let chosen = select_platform(&index, architecture, &source.name())?;
-            image_from_descriptor(source, &chosen)
+            let descriptor = select_platform(&index, architecture, &source.name())?;
+            image_from_descriptor(source, &descriptor)
         }
         None => image_from_manifest(source, &bytes),
     }
 }
 
-/// The image of a descriptor of an index.
+/// Reads the image of a descriptor of an index.
 ///
 /// # Errors
-/// [`Kind::Fetch`], when it cannot be read.
+/// [`Kind::Fetch`] if it cannot be read.
 pub(crate) fn image_from_descriptor(
     source: Arc<dyn ImageReader>,
     descriptor: &Descriptor,
@@ -111,10 +114,10 @@ pub(crate) fn image_from_descriptor(
     image_from_manifest(source, &bytes)
 }
 
-/// The image of the manifest in `bytes`.
+/// Reads the image of the manifest in `bytes`.
 ///
 /// # Errors
-/// [`Kind::Fetch`], when it cannot be read.
+/// [`Kind::Fetch`] if it cannot be read.
 pub(crate) fn image_from_manifest(
     source: Arc<dyn ImageReader>,
     bytes: &[u8],
@@ -123,7 +126,7 @@ pub(crate) fn image_from_manifest(
     let count = manifest.layers().len();
     if count > limits::LAYERS {
         let (name, most) = (source.name(), limits::LAYERS);
-        let message = format!("{name} has {count} layers, and no image has more than {most}");
+        let message = format!("{name} has {count} layers; the limit is {most}");
         return Err(Error::new(Kind::Fetch, message));
     }
     let opened = source.open(manifest.config())?;
@@ -136,7 +139,7 @@ pub(crate) fn image_from_manifest(
     })
 }
 
-/// The index in `bytes`, unless they are a manifest.
+/// Parses the index in `bytes`, or returns `None` if they are a manifest.
 pub(crate) fn index(bytes: &[u8], source: &dyn ImageReader) -> Result<Option<ImageIndex>> {
     let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let is_index = value["manifests"].is_array();
@@ -149,14 +152,14 @@ pub(crate) fn parse<Document: serde::de::DeserializeOwned>(
     what: &str,
 ) -> Result<Document> {
     serde_json::from_slice(bytes).context(Kind::Fetch, || {
-        format!("the {what} of {} cannot be read", source.name())
+        format!("failed to read the {what} of {}", source.name())
     })
 }
 
-/// The image of `index` for one architecture.
+/// Selects the image of `index` for an architecture.
 pub(crate) fn select_platform(
     index: &ImageIndex,
-    wanted: Option<&str>,
+    architecture: Option<&str>,
     name: &str,
 ) -> Result<Descriptor> {
     let named = |descriptor: &Descriptor| {
@@ -166,32 +169,32 @@ pub(crate) fn select_platform(
             .map(|platform| platform.architecture().to_string())
     };
     let manifests = index.manifests();
-    let own = crate::image::platform::native_architecture();
+    let native = crate::image::platform::native_architecture();
     let found = manifests
         .iter()
-        .find(|descriptor| named(descriptor).as_deref() == Some(wanted.unwrap_or(own)));
+        .find(|descriptor| named(descriptor).as_deref() == Some(architecture.unwrap_or(native)));
     match (found, &manifests[..]) {
         (Some(descriptor), _) => Ok(descriptor.clone()),
-        (None, [only]) if wanted.is_none() => Ok(only.clone()),
+        (None, [only]) if architecture.is_none() => Ok(only.clone()),
         _ => {
-            let known: Vec<_> = manifests.iter().filter_map(named).collect();
-            let message = format!("{name} has no image for {}", wanted.unwrap_or(own));
+            let available: Vec<_> = manifests.iter().filter_map(named).collect();
+            let message = format!("{name} has no image for {}", architecture.unwrap_or(native));
             let hint = format!(
-                "It has {}; `extract` and `inspect` take one with --arch.",
-                known.join(", ")
+                "Select an available architecture with --arch of `extract` and `inspect`: {}.",
+                available.join(", ")
             );
             Err(Error::new(Kind::Input, message).with_hint(hint))
         }
     }
 }
 
-/// Reads what `reader` reads, and fails unless it is what `descriptor` says.
+/// Wraps `reader` so that it fails at its end if size or digest differ from `descriptor`.
 pub(crate) fn verify_blob(
     reader: Box<dyn Read + Send>,
     descriptor: &Descriptor,
 ) -> Box<dyn Read + Send> {
     Box::new(CheckedReader {
-        // One more byte, so that what is longer is found out.
+        // One more byte, so that a longer blob is detected.
         inner: reader.take(descriptor.size().saturating_add(1)),
         digester: Some(Digester::default()),
         size: 0,
@@ -202,7 +205,7 @@ pub(crate) fn verify_blob(
 
 struct CheckedReader {
     inner: io::Take<Box<dyn Read + Send>>,
-    /// Until the end was seen.
+    /// `None` after the end was reached.
     digester: Option<Digester>,
     size: u64,
     expected_size: u64,
@@ -217,7 +220,7 @@ impl Read for CheckedReader {
         }
         self.size += count as u64;
         if self.size > self.expected_size {
-            return Err(self.fault("is longer than its manifest says"));
+            return Err(self.fault("is longer than its descriptor says"));
         }
         if count == 0
             && !buffer.is_empty()

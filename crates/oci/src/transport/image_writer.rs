@@ -1,4 +1,4 @@
-//! The interface of what an image is written to: a directory, an archive, a daemon.
+//! The interface of local destinations of images: a directory, an archive, a daemon.
 
 use std::io::Write;
 
@@ -7,35 +7,35 @@ use wheelhouse_types::Result;
 use crate::image::blob::Blob;
 use crate::image::image_set::ImageSet;
 
-/// Where layers go while they are digested.
+/// Writes an image to a destination. The layers are written while their digests are computed.
 pub trait ImageWriter: Send + Sync {
-    /// Whether it takes layers as plain archives, as docker does, and not as they are stored.
+    /// Returns whether the destination stores layers as plain tar archives, as docker does, instead of gzip.
     fn wants_plain(&self) -> bool;
 
     /// Prepares for layers of these sizes, in bytes.
     ///
     /// # Errors
-    /// [`Kind::Publish`], when the place cannot be written.
+    /// [`Kind::Publish`](wheelhouse_types::Kind::Publish) if the destination cannot be written.
     fn begin(&mut self, sizes: &[u64]) -> Result<()>;
 
-    /// A place for the layer of this index.
+    /// Opens the output of the layer with this index.
     ///
     /// # Errors
     /// As [`ImageWriter::begin`].
     fn open(&self, index: usize) -> Result<Box<dyn BlobOutput + '_>>;
 
-    /// Writes the documents, the one that names all others last.
+    /// Writes the documents, and last the one that refers to all others.
     ///
     /// # Errors
     /// As [`ImageWriter::begin`].
-    fn finish(self: Box<Self>, composed: &ImageSet) -> Result<()>;
+    fn finish(self: Box<Self>, images: &ImageSet) -> Result<()>;
 }
 
-/// A layer on its way to one destination.
+/// The output of a layer at one destination.
 pub trait BlobOutput: Write {
-    /// Gives what was written its name.
+    /// Stores the written bytes under the name of `blob`.
     ///
     /// # Errors
-    /// [`Kind::Publish`], when the place cannot be written.
+    /// [`Kind::Publish`](wheelhouse_types::Kind::Publish) if the destination cannot be written.
     fn commit(self: Box<Self>, blob: &Blob) -> Result<()>;
 }

@@ -1,4 +1,4 @@
-//! Where images are read from and written to, one file or folder for each transport.
+//! The transports of images, one module each.
 
 pub mod archive;
 pub mod daemon;
@@ -25,10 +25,10 @@ use daemon::DaemonWriter;
 use layout::{LayoutReader, LayoutWriter};
 use registry::RegistryReader;
 
-/// Opens an image.
+/// Opens an image. `socket` is that of docker or podman.
 ///
 /// # Errors
-/// [`Kind::Fetch`], when it cannot be read.
+/// [`Kind::Fetch`](wheelhouse_types::Kind::Fetch) if the image cannot be read.
 pub async fn open(
     location: &ImageLocation,
     access: &Access,
@@ -37,10 +37,10 @@ pub async fn open(
     Ok(match location.clone() {
         ImageLocation::Layout { directory, tag } => Arc::new(LayoutReader { directory, tag }),
         ImageLocation::LayoutArchive { file, tag } => {
-            opened_archive(file, ArchiveFormat::Layout(tag)).await?
+            open_archive(file, ArchiveFormat::Layout(tag)).await?
         }
         ImageLocation::DockerArchive { file, name } => {
-            opened_archive(file, ArchiveFormat::Docker(name)).await?
+            open_archive(file, ArchiveFormat::Docker(name)).await?
         }
         ImageLocation::Registry(reference) => Arc::new(RegistryReader {
             registry: Registry::open(&reference, access, Purpose::Pull).await?,
@@ -50,16 +50,16 @@ pub async fn open(
     })
 }
 
-/// Looks an archive through, which may be large.
-async fn opened_archive(file: PathBuf, form: ArchiveFormat) -> Result<Arc<dyn ImageReader>> {
+/// Lists the files of an archive on a blocking thread, because the archive may be large.
+async fn open_archive(file: PathBuf, format: ArchiveFormat) -> Result<Arc<dyn ImageReader>> {
     Ok(Arc::new(
-        blocking(move || ArchiveReader::open(&file, form)).await?,
+        blocking(move || ArchiveReader::open(&file, format)).await?,
     ))
 }
 
-/// Where layers are written while they are made; nothing for a registry, which is asked first what
-/// it has.
-pub(crate) fn destination(
+/// Creates the writer of a local destination. For a registry there is none, because its layers are uploaded later, and only
+/// those that it lacks.
+pub(crate) fn create_writer(
     location: &ImageLocation,
     socket: &Path,
 ) -> Result<Option<Box<dyn ImageWriter>>> {

@@ -1,4 +1,4 @@
-//! The source `docker://`, a registry.
+//! Reads images from `docker://`, a registry.
 
 use std::io::Read;
 
@@ -6,14 +6,15 @@ use oci_spec::image::Descriptor;
 use tokio::runtime::Handle;
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::ImageReader;
 use crate::image::blob::Blob;
 use crate::registry::Registry;
+use crate::transport::image_reader::ImageReader;
 
-/// An image of a registry.
+/// An image in a registry.
 pub struct RegistryReader {
+    /// The client of the repository.
     pub registry: Registry,
-    /// Where requests are made.
+    /// The runtime of the requests.
     pub handle: Handle,
 }
 
@@ -24,12 +25,14 @@ impl ImageReader for RegistryReader {
 
     fn root(&self) -> Result<Vec<u8>> {
         let reference = self.registry.reference();
-        let wanted = reference.digest().or(reference.tag()).unwrap_or("latest");
-        let bytes = self.handle.block_on(self.registry.document(wanted))?;
+        let tag_or_digest = reference.digest().or(reference.tag()).unwrap_or("latest");
+        let bytes = self
+            .handle
+            .block_on(self.registry.document(tag_or_digest))?;
         let digest = Blob::of(&bytes).digest();
         match reference.digest() {
-            Some(wanted) if wanted != digest => {
-                let message = format!("{} has the digest {digest}", self.name());
+            Some(expected) if expected != digest => {
+                let message = format!("{} has another digest, {digest}", self.name());
                 Err(Error::new(Kind::Fetch, message))
             }
             _ => Ok(bytes),

@@ -1,4 +1,4 @@
-//! The source `oci:`, a directory.
+//! Reads images from `oci:`, a directory.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -7,13 +7,15 @@ use oci_spec::image::{Descriptor, ImageIndex};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::{INDEX_NAME, REF_NAME};
-use crate::transport::image_reader::{ImageReader, LARGEST_DOCUMENT, parse};
+use super::format::{INDEX_NAME, REF_NAME};
+use crate::transport::image_reader::{ImageReader, MAX_DOCUMENT_SIZE, parse};
 use wheelhouse_fs::input;
 
-/// An image of a layout.
+/// An image in a layout.
 pub struct LayoutReader {
+    /// The directory of the layout.
     pub directory: PathBuf,
+    /// The tag of the image; required if the layout has several images.
     pub tag: Option<String>,
 }
 
@@ -23,42 +25,42 @@ impl ImageReader for LayoutReader {
     }
 
     fn root(&self) -> Result<Vec<u8>> {
-        root(self, self.file(INDEX_NAME)?, self.tag.as_deref())
+        read_root(self, self.open_file(INDEX_NAME)?, self.tag.as_deref())
     }
 
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
-        self.file(&blob_path(descriptor)?)
+        self.open_file(&blob_path(descriptor)?)
     }
 }
 
 impl LayoutReader {
-    fn file(&self, name: &str) -> Result<Box<dyn Read + Send>> {
+    fn open_file(&self, name: &str) -> Result<Box<dyn Read + Send>> {
         let path = self.directory.join(name);
         let file = input::open(&path)
-            .context(Kind::Fetch, || format!("{} cannot be read", self.name()))?;
+            .context(Kind::Fetch, || format!("failed to read {}", self.name()))?;
         Ok(Box::new(file))
     }
 }
 
-/// Where a layout has the blob of a descriptor.
+/// Returns the path of a blob in a layout.
 pub(crate) fn blob_path(descriptor: &Descriptor) -> Result<String> {
     let sha256 = descriptor.as_digest_sha256().ok_or_else(|| {
-        let message = format!("the digest {} is no SHA-256", descriptor.digest());
+        let message = format!("the digest {} is not a SHA-256 digest", descriptor.digest());
         Error::new(Kind::Fetch, message)
     })?;
     Ok(format!("blobs/sha256/{sha256}"))
 }
 
-/// The manifest that `index.json` has for `tag`, or the only one.
-pub(crate) fn root(
+/// Reads the manifest that `index.json` lists for `tag`, or the only manifest.
+pub(crate) fn read_root(
     source: &dyn ImageReader,
     index: Box<dyn Read + Send>,
     tag: Option<&str>,
 ) -> Result<Vec<u8>> {
-    let failed = || format!("the index of {} cannot be read", source.name());
+    let failed = || format!("failed to read the index of {}", source.name());
     let mut bytes = Vec::new();
     index
-        .take(LARGEST_DOCUMENT)
+        .take(MAX_DOCUMENT_SIZE)
         .read_to_end(&mut bytes)
         .context(Kind::Fetch, failed)?;
     let index: ImageIndex = parse(&bytes, source, "index")?;
@@ -73,11 +75,11 @@ pub(crate) fn root(
         ([only], None) => Some(only),
         (manifests, _) => manifests.iter().find(has_tag),
     };
-    let descriptor = found.ok_or_else(|| no_tag(source, &index, tag))?;
+    let descriptor = found.ok_or_else(|| missing_tag(source, &index, tag))?;
     source.read_document(descriptor, "manifest", source.open(descriptor)?)
 }
 
-fn no_tag(source: &dyn ImageReader, index: &ImageIndex, tag: Option<&str>) -> Error {
+fn missing_tag(source: &dyn ImageReader, index: &ImageIndex, tag: Option<&str>) -> Error {
     let known: Vec<&str> = index
         .manifests()
         .iter()

@@ -36,7 +36,7 @@ fn replace(wheel: &Path, keep_time: bool) {
 fn assert_refused(sandbox: &Sandbox, arguments: &[&str]) {
     run(sandbox, arguments)
         .assert_exit(6)
-        .assert_error_names(&["alpha-1.0", "is not what its manifest says"]);
+        .assert_error_names(&["alpha-1.0", "differs from the manifest of the wheelhouse"]);
 }
 
 #[test]

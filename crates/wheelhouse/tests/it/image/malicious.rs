@@ -249,7 +249,7 @@ fn rejects_configuration_with_wrong_diff_ids() {
         directory: &directory,
     }
     .write(&[bytes], &[format!("sha256:{}", "0".repeat(64))]);
-    assert_refused(&sandbox, &["another digest than the configuration says"]);
+    assert_refused(&sandbox, &["another digest than the configuration"]);
 }
 
 #[test]
