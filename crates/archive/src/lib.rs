@@ -4,7 +4,7 @@
 //! 1. [`inspect`] verifies from the directory of a wheel that it is what its file name says.
 //! 2. [`verify_contents`] compares every byte of a wheel with its `RECORD`.
 //! 3. [`unpack`] unpacks a source distribution into one directory.
-//! 4. [`examine`] reads an archive within limits before another program unpacks it.
+//! 4. [`examine()`] reads an archive within limits before another program unpacks it.
 //! 5. [`has_extension_modules`] guesses from a source tree whether its build compiles anything.
 //! 6. [`source_tree::digest`] and [`source_tree::copy`] digest and copy a local source tree; [`surroundings`] shows the copy the
 //!    files beside the tree.

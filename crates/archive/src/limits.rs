@@ -63,7 +63,7 @@ impl RemainingLimits {
         let entries = self.entries.checked_sub(1);
         let bytes = self.bytes.checked_sub(size);
         let (Some(entries), Some(bytes)) = (entries, bytes) else {
-            let hint = "The archive may be a decompression bomb.";
+            let hint = "Check whether the archive is a decompression bomb.";
             let fault = "exceeds the limits of unpacked archives";
             return Err(invalid_entry(name, fault).with_hint(hint));
         };

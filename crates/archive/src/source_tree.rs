@@ -57,7 +57,7 @@ pub enum LargeFiles {
 
 /// The result of [`copy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TreeCopy {
+pub struct CopySummary {
     /// The digest of the copy. It differs from an earlier digest of the tree if the tree has changed.
     pub digest: Sha256,
     /// Whether the copy has links to large files.
@@ -76,7 +76,7 @@ pub fn copy(
     excluded: &[PathBuf],
     large: LargeFiles,
     known: &mut KnownFiles,
-) -> Result<TreeCopy> {
+) -> Result<CopySummary> {
     let entries = list(root, excluded)?;
     let tracked = match large {
         LargeFiles::Link => git::tracked(root),
@@ -122,7 +122,7 @@ pub fn copy(
             None => content_digest(&into.join(&entry.path), &mut KnownFiles::default()),
         }
     })?;
-    Ok(TreeCopy { digest, has_links })
+    Ok(CopySummary { digest, has_links })
 }
 
 /// Digests `entries` of the tree `root`. `content` returns the digest of a file.

@@ -1,5 +1,6 @@
 //! Conversion of this crate's errors to the program's error type.
 
+use wheelhouse_types::error::display_chain;
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind};
 
@@ -10,11 +11,5 @@ pub(crate) fn input(error: impl std::error::Error) -> Error {
 
 /// Joins the message with those of all causes, without credentials.
 pub(crate) fn sentence(error: impl std::error::Error) -> String {
-    let mut cause = error.source();
-    let mut sentence = error.to_string();
-    while let Some(deeper) = cause {
-        sentence = format!("{sentence}: {deeper}");
-        cause = deeper.source();
-    }
-    redacted(&sentence)
+    redacted(&display_chain(&error))
 }

@@ -50,10 +50,10 @@ impl fmt::Display for BuildKey {
     }
 }
 
-/// The description of a wheel that was built with this store.
+/// The record of a build: the wheel that it produced, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct BuiltWheel {
+pub struct BuildRecord {
     /// The file name.
     pub filename: String,
     /// The digest of the file.
@@ -72,7 +72,7 @@ pub struct BuiltWheel {
 }
 
 #[derive(Serialize, Deserialize)]
-struct BuildRecord<W> {
+struct StoredRecord<W> {
     schema: String,
     #[serde(flatten)]
     wheel: W,
@@ -84,7 +84,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::find`].
-    pub fn find_built(&self, key: &BuildKey) -> Result<Lookup<(BuiltWheel, StoredFile)>> {
+    pub fn find_built(&self, key: &BuildKey) -> Result<Lookup<(BuildRecord, StoredFile)>> {
         let lookup = self.look_up_built(key)?;
         let result = match lookup {
             Lookup::Hit(_) => "hit",
@@ -95,7 +95,7 @@ impl Store {
         Ok(lookup)
     }
 
-    fn look_up_built(&self, key: &BuildKey) -> Result<Lookup<(BuiltWheel, StoredFile)>> {
+    fn look_up_built(&self, key: &BuildKey) -> Result<Lookup<(BuildRecord, StoredFile)>> {
         let path = self.layout().record(key);
         let text = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lookup::Miss),
@@ -124,9 +124,9 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the store cannot be written.
-    pub fn save_build_record(&self, key: &BuildKey, wheel: &BuiltWheel) -> Result<()> {
+    pub fn save_build_record(&self, key: &BuildKey, wheel: &BuildRecord) -> Result<()> {
         let failed = |error| error::writing(self.root(), error);
-        let record = BuildRecord {
+        let record = StoredRecord {
             schema: SCHEMA.to_owned(),
             wheel,
         };
@@ -142,8 +142,8 @@ impl Store {
 }
 
 /// Parses a record. Returns `None` if it is damaged or has another schema.
-pub(crate) fn parse(text: &[u8]) -> Option<BuiltWheel> {
-    let record: BuildRecord<BuiltWheel> = serde_json::from_slice(text).ok()?;
+pub(crate) fn parse(text: &[u8]) -> Option<BuildRecord> {
+    let record: StoredRecord<BuildRecord> = serde_json::from_slice(text).ok()?;
     let is_valid = record.schema == SCHEMA && is_wheel_name(&record.wheel.filename);
     is_valid.then_some(record.wheel)
 }

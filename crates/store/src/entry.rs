@@ -25,7 +25,7 @@ use wheelhouse_types::{Result, Sha256};
 
 use crate::error;
 use crate::layout::{Layout, STORE_MTIME, tolerate_no_locks};
-use crate::store::{FileState, Store};
+use crate::store::{EntryState, Store};
 use crate::temporary::mode_bits;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -155,7 +155,7 @@ impl Store {
             }
         }
         let mut after = file.metadata().map_err(failed)?;
-        if FileState::new(&before) == FileState::new(&after) {
+        if EntryState::new(&before) == EntryState::new(&after) {
             if self.is_writable() && !has_store_mtime(&after) {
                 // Without this time, another run digests the file again.
                 let _ = file.set_times(FileTimes::new().set_modified(store_mtime()));

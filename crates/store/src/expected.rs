@@ -7,9 +7,9 @@ use std::io::{self, Read};
 use wheelhouse_fs::digest::{Algorithm, Digester, Digests, digest_with};
 use wheelhouse_types::{Error, Hashes, Kind, Result, Sha256};
 
-/// The hint for files that do not match.
-const MISMATCH_HINT: &str = "The file was damaged or replaced, or is not the file whose digest was recorded; \
-    if the change is intended, update the lock or the `--hash`.";
+/// The hint for files that do not match: they were damaged or replaced, or the digest was recorded for another file.
+const MISMATCH_HINT: &str = "Find out whether the file was damaged or replaced; if the change is intended, update the lock or \
+    the `--hash`.";
 
 /// The size and the digests that a file must have, and its name in messages.
 #[derive(Clone, Debug)]

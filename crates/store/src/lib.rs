@@ -43,7 +43,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use built_wheels::{BuildKey, BuiltWheel};
+pub use built_wheels::{BuildKey, BuildRecord};
 pub use entry::{Lookup, StoredFile};
 pub use expected::ExpectedFile;
 pub use gc::{GarbageCollector, PrunePolicy, Removal, StoreUsage};

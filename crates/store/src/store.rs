@@ -32,7 +32,7 @@ struct StoreInner {
     link_methods: Mutex<BTreeMap<u64, LinkMethod>>,
     new_file_mode: OnceLock<Option<u32>>,
     /// The states in which this process found entries intact.
-    verified: Mutex<HashMap<Sha256, FileState>>,
+    verified: Mutex<HashMap<Sha256, EntryState>>,
     /// Held shared until the store is closed.
     lock: Option<fs::File>,
 }
@@ -48,9 +48,9 @@ pub(crate) enum LinkMethod {
 /// Identifies a state of a file: device, inode, size and change time. Only the system sets the change time, whenever the
 /// file is written to, linked, renamed, or gets other times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileState([i128; 4]);
+pub(crate) struct EntryState([i128; 4]);
 
-impl FileState {
+impl EntryState {
     pub(crate) fn new(metadata: &Metadata) -> Self {
         let changed = i128::from(metadata.ctime()) << 64 | i128::from(metadata.ctime_nsec());
         let (device, inode) = (metadata.dev(), metadata.ino());
@@ -151,14 +151,14 @@ impl Store {
     pub(crate) fn is_verified(&self, sha256: &Sha256, metadata: &Metadata) -> bool {
         let verified = self.inner.verified.lock();
         let verified = verified.unwrap_or_else(PoisonError::into_inner);
-        verified.get(sha256) == Some(&FileState::new(metadata))
+        verified.get(sha256) == Some(&EntryState::new(metadata))
     }
 
     /// Remembers that the entry is intact in this state.
     pub(crate) fn mark_verified(&self, sha256: &Sha256, metadata: &Metadata) {
         let verified = self.inner.verified.lock();
         let mut verified = verified.unwrap_or_else(PoisonError::into_inner);
-        verified.insert(*sha256, FileState::new(metadata));
+        verified.insert(*sha256, EntryState::new(metadata));
     }
 
     pub(crate) fn layout(&self) -> &Layout {

@@ -137,17 +137,23 @@ impl Error {
     /// Returns the message and those of all causes, joined with `: `; a message that is already contained is left out.
     #[must_use]
     pub fn display_chain(&self) -> String {
-        let mut sentence = self.message.clone();
-        let mut next = StdError::source(self);
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            if !sentence.contains(&text) {
-                sentence = format!("{sentence}: {text}");
-            }
-            next = cause.source();
-        }
-        sentence
+        display_chain(self)
     }
+}
+
+/// Returns the message of `error` and those of all causes, joined with `: `; a message that is already contained is left out.
+#[must_use]
+pub fn display_chain(error: &dyn StdError) -> String {
+    let mut sentence = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !sentence.contains(&text) {
+            sentence = format!("{sentence}: {text}");
+        }
+        next = cause.source();
+    }
+    sentence
 }
 
 impl fmt::Display for Error {

@@ -4,14 +4,14 @@ use proptest::prelude::*;
 use wheelhouse_types::Sha256;
 
 use super::{add, files, new_store};
-use crate::{BuildKey, BuiltWheel, Lookup, Store};
+use crate::{BuildKey, BuildRecord, Lookup, Store};
 
 fn key(fields: &[(&str, &str)]) -> BuildKey {
     BuildKey::new(fields.iter().copied())
 }
 
-fn wheel(bytes: &[u8]) -> BuiltWheel {
-    BuiltWheel {
+fn wheel(bytes: &[u8]) -> BuildRecord {
+    BuildRecord {
         filename: "example-1.0-py3-none-any.whl".to_owned(),
         sha256: Sha256::of(bytes),
         size: bytes.len() as u64,
@@ -22,11 +22,11 @@ fn wheel(bytes: &[u8]) -> BuiltWheel {
     }
 }
 
-fn look(store: &Store) -> Lookup<(BuiltWheel, crate::StoredFile)> {
+fn look(store: &Store) -> Lookup<(BuildRecord, crate::StoredFile)> {
     store.find_built(&key(&[("source", "example")])).unwrap()
 }
 
-fn record(store: &Store, wheel: &BuiltWheel) {
+fn record(store: &Store, wheel: &BuildRecord) {
     let key = key(&[("source", "example")]);
     store.save_build_record(&key, wheel).unwrap();
 }
@@ -53,7 +53,7 @@ fn ignores_record_without_wheel() {
     let size = 4;
     record(
         &store,
-        &BuiltWheel {
+        &BuildRecord {
             size,
             ..wheel(b"wheel")
         },

@@ -8,11 +8,11 @@ use wheelhouse_types::Sha256;
 
 use super::{add, days_ago, files, find, names, new_store, set_accessed, set_modified};
 use crate::{
-    BuildKey, BuiltWheel, ExpectedFile, GarbageCollector, Lookup, PrunePolicy, Removal, Store,
+    BuildKey, BuildRecord, ExpectedFile, GarbageCollector, Lookup, PrunePolicy, Removal, Store,
 };
 
 fn record(store: &Store, label: &str, bytes: &[u8]) {
-    let wheel = BuiltWheel {
+    let wheel = BuildRecord {
         filename: "example-1.0-py3-none-any.whl".to_owned(),
         sha256: Sha256::of(bytes),
         size: bytes.len() as u64,

@@ -10,7 +10,7 @@ use wheelhouse_types::{Action, Artifact, Distribution, Lock, Outcome, Result, So
 use super::context::RunContext;
 use super::worker::cache::{find_artifact, find_built_wheel, is_wheel_of, warn_corrupt};
 use super::worker::{WheelArtifact, build_key};
-use wheelhouse_store::{BuiltWheel, Lookup, StoredFile};
+use wheelhouse_store::{BuildRecord, Lookup, StoredFile};
 
 /// Returns the wheels of `lock` that need no download and no build.
 ///
@@ -121,7 +121,7 @@ fn is_accepted_sdist(context: &RunContext, artifact: &Artifact, package: &Packag
 fn find_built(
     context: &RunContext,
     distribution: &Distribution,
-) -> Result<Option<(BuiltWheel, StoredFile)>> {
+) -> Result<Option<(BuildRecord, StoredFile)>> {
     let source = build_key::source(distribution, None, &context.trees);
     let target = &context.host_target;
     let key = build_key::build_key(&context.request, target, distribution, &source);

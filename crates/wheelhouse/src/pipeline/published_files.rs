@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tracing::debug;
 use wheelhouse_publish::{FilePlacer, Published};
-use wheelhouse_store::{BuiltWheel, LinkMode, LinkOptions, Store, StoredFile};
+use wheelhouse_store::{BuildRecord, LinkMode, LinkOptions, Store, StoredFile};
 use wheelhouse_types::target::KERNEL_MARKERS;
 use wheelhouse_types::{
     Artifact, Error, Event, Hashes, Kind, Location, Observer, Result, Sha256, Source, Target,
@@ -41,7 +41,7 @@ pub(super) fn complete_hashes(source: &mut Source, sha256: Sha256) {
 }
 
 /// Returns how a manifest describes the build of a wheel from the sdist with the digest `sdist`.
-pub(super) fn manifest_build(built: &BuiltWheel, sdist: Option<Sha256>) -> manifest::Built {
+pub(super) fn manifest_build(built: &BuildRecord, sdist: Option<Sha256>) -> manifest::Built {
     manifest::Built {
         sdist: sdist.map(Hashes::sha256_only).unwrap_or_default(),
         python: built.python.clone(),

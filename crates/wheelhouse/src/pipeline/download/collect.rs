@@ -19,7 +19,7 @@ use super::super::build_closure;
 use super::super::executor::summarize;
 use super::super::worker::{LocalWorker, Prefetcher, WheelArtifact, Worker as _, identity};
 use super::resolve::TargetResolution;
-use wheelhouse_store::{BuiltWheel, StoredFile};
+use wheelhouse_store::{BuildRecord, StoredFile};
 
 /// Collects the files of one target.
 pub(super) struct Collector<'a> {
@@ -48,7 +48,7 @@ pub(super) struct CollectedFile {
     pub(super) stored: StoredFile,
     pub(super) outcome: Outcome,
     /// The record of its build, unless it was published as a wheel.
-    pub(super) built: Option<BuiltWheel>,
+    pub(super) built: Option<BuildRecord>,
     /// The digest of the sdist that it was built from.
     pub(super) sdist: Option<Sha256>,
     /// Set for a file of the lock.

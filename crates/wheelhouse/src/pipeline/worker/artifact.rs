@@ -1,7 +1,7 @@
 //! The seam between a plan and the machine that makes its wheels.
 
 use futures::future::LocalBoxFuture;
-use wheelhouse_store::{BuiltWheel, StoredFile};
+use wheelhouse_store::{BuildRecord, StoredFile};
 use wheelhouse_types::{Distribution, Outcome, Result, Sha256};
 
 /// Makes the wheels of distributions.
@@ -30,7 +30,7 @@ pub struct WheelArtifact {
     pub filename: String,
     pub outcome: Outcome,
     /// The record of its build, in this run or an earlier one, unless it was published as a wheel.
-    pub built: Option<BuiltWheel>,
+    pub built: Option<BuildRecord>,
     /// The digest of the sdist that it was built from.
     pub sdist: Option<Sha256>,
 }

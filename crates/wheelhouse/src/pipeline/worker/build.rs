@@ -8,7 +8,7 @@ use wheelhouse_archive::Limits;
 use wheelhouse_archive::source_tree::LargeFiles;
 use wheelhouse_engine::{BuildRequest, BuildRequirements, Engine, build_cycle_error};
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_store::{BuildKey, BuiltWheel, ExpectedFile, Store, StoredFile};
+use wheelhouse_store::{BuildKey, BuildRecord, ExpectedFile, Store, StoredFile};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
@@ -37,7 +37,7 @@ impl LocalWorker {
             self.trees.digest(path).await?;
         }
         let key = self.build_key(distribution, sdist);
-        let artifact = |(built, stored): (BuiltWheel, StoredFile), outcome| WheelArtifact {
+        let artifact = |(built, stored): (BuildRecord, StoredFile), outcome| WheelArtifact {
             stored,
             filename: built.filename.clone(),
             outcome,
@@ -191,7 +191,7 @@ impl LocalWorker {
         &self,
         key: &BuildKey,
         distribution: &Distribution,
-    ) -> Result<Option<(BuiltWheel, StoredFile)>> {
+    ) -> Result<Option<(BuildRecord, StoredFile)>> {
         let context = &self.context;
         if !context.request.building.isolated {
             return Ok(None);
@@ -203,7 +203,7 @@ impl LocalWorker {
         self: &Rc<Self>,
         build_dir: &BuildDir,
         distribution: &Distribution,
-    ) -> Result<(BuiltWheel, StoredFile)> {
+    ) -> Result<(BuildRecord, StoredFile)> {
         let wheels = tempfile::tempdir_in(&build_dir.directory)
             .context(Kind::Build, || format!("failed to build {distribution}"))?;
         let request = BuildRequest {
@@ -232,7 +232,7 @@ impl LocalWorker {
             self.context.observer.observe(&Event::warning(message));
         }
         let target = &self.context.host_target;
-        let built = BuiltWheel {
+        let built = BuildRecord {
             filename: checked.filename,
             sha256: checked.stored.sha256,
             size: checked.stored.size,

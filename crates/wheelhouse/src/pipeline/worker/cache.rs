@@ -9,7 +9,7 @@ use wheelhouse_types::{
 };
 
 use super::super::wheel_metadata::CoreMetadata;
-use wheelhouse_store::{BuildKey, BuiltWheel, ExpectedFile, Lookup, Store, StoredFile};
+use wheelhouse_store::{BuildKey, BuildRecord, ExpectedFile, Lookup, Store, StoredFile};
 
 const MAY_BE_SHARED: &str =
     "Verify the wheelhouses that were made with this cache: they may share the file.";
@@ -91,7 +91,7 @@ pub(in crate::pipeline) fn find_built_wheel(
     observer: &dyn Observer,
     key: &BuildKey,
     distribution: &Distribution,
-) -> Result<Option<(BuiltWheel, StoredFile)>> {
+) -> Result<Option<(BuildRecord, StoredFile)>> {
     let (built, stored) = match store.find_built(key)? {
         Lookup::Hit(found) => found,
         Lookup::Miss => {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use wheelhouse_store::{BuildKey, BuiltWheel, ExpectedFile, Lookup};
+use wheelhouse_store::{BuildKey, BuildRecord, ExpectedFile, Lookup};
 
 fn paths(root: &Path) -> Paths {
     Paths {
@@ -56,7 +56,7 @@ fn finished(paths: &Paths) -> StoredFiles {
     let store = Store::open(paths.cache()).unwrap();
     let [fetched, built, builder, _leftover] =
         ["fetched", "built", "Builder", "leftover"].map(|name| add(&store, name));
-    let record = BuiltWheel {
+    let record = BuildRecord {
         filename: "built-1.0-py3-none-any.whl".to_owned(),
         sha256: built,
         size: 5,
