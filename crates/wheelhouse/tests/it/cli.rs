@@ -405,8 +405,6 @@ fn suggests_equivalents_of_options_of_other_tools() {
         ("build --generate-hashes a", "`wheelhouse lock`"),
         ("build --no-build a", "`--only-binary :all:`"),
         ("build --refresh a", "`--upgrade`"),
-        ("build --log=x a", "`-vv 2> FILE`"),
-        ("lock --log x a", "`-vv 2> FILE`"),
     ] {
         let finished = run(&sandbox, given);
         finished.assert_exit(2);

@@ -294,7 +294,7 @@ fn rejects_lock_for_another_python() {
     sandbox.write("uv.lock", &lock);
     let run = sandbox.build(&index, &["--lock", "uv.lock"]);
     run.assert_exit(2).assert_error_names(&[
-        "`uv.lock` does not serve CPython",
+        "`uv.lock` does not support CPython",
         ">=3.99",
         "--python",
     ]);

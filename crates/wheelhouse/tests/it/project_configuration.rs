@@ -71,7 +71,7 @@ fn invalid_project_configuration_is_an_error() {
     project(&sandbox, &index, "jobs = 'two'");
     run(&sandbox, "app", &["config"])
         .assert_exit(2)
-        .assert_error_names(&["tool.wheelhouse.jobs", "whole number"]);
+        .assert_error_names(&["tool.wheelhouse.jobs", "an integer of at least 1"]);
     // It does not apply outside of the project.
     run(&sandbox, "", &["config"]).assert_success();
 }
