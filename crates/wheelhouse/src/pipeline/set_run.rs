@@ -145,7 +145,7 @@ impl SetRun {
         let resolving = worker
             .engine
             .resolve(&self.target, &preferences, &prefetcher);
-        let resolved = context.during(Phase::Resolve, resolving).await?;
+        let resolved = context.during(Phase::Resolve, Box::pin(resolving)).await?;
         for warning in resolved.warnings {
             context.observer.observe(&Event::warning(warning));
         }

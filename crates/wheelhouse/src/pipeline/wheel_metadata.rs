@@ -15,19 +15,18 @@ impl CoreMetadata {
     /// # Errors
     /// When the wheel cannot be read or is not a valid wheel.
     pub(super) fn read(store: &Store, stored: &StoredFile, filename: &str) -> Result<Self> {
-        let bytes = match store.metadata(&stored.sha256) {
-            Some(bytes) => bytes,
-            None => {
-                let bytes = wheelhouse_archive::inspect(&stored.path, filename)?.metadata;
-                store.save_metadata(&stored.sha256, &bytes);
-                bytes
-            }
+        let bytes = if let Some(bytes) = store.metadata(&stored.sha256) {
+            bytes
+        } else {
+            let bytes = wheelhouse_archive::inspect(&stored.path, filename)?.metadata;
+            store.save_metadata(&stored.sha256, &bytes);
+            bytes
         };
         let text = String::from_utf8_lossy(&bytes);
         let requires_python = wheelhouse_archive::metadata::value(&text, "Requires-Python");
         Ok(Self {
-            requires_python,
             bytes,
+            requires_python,
         })
     }
 }
