@@ -148,13 +148,13 @@ impl Unreachable {
                 Peer::Index => "Begin the URL with http: if it is a server without TLS.".to_owned(),
                 Peer::Registry => "Pass `--insecure` if it is a registry without TLS.".to_owned(),
             },
-            Cause::UnknownHost => "Check how the host is spelt, and the network. A proxy is named with --proxy or HTTPS_PROXY.".to_owned(),
-            Cause::Proxy(_) => "Check the proxy, which is named with --proxy or HTTPS_PROXY.".to_owned(),
+            Cause::UnknownHost => "Check the spelling of the host, and the network. Name a proxy with --proxy or HTTPS_PROXY.".to_owned(),
+            Cause::Proxy(_) => "Check the proxy, which --proxy or HTTPS_PROXY names.".to_owned(),
             Cause::Refused => "Check that the server is up at this port. If a proxy is in use (--proxy, HTTPS_PROXY), check that, too.".to_owned(),
             Cause::Closed if peer == Peer::Index && self.url.starts_with("http:") => {
                 "Begin the URL with https: if it is a server with TLS.".to_owned()
             }
-            Cause::TimedOut => "Give the server more time with --timeout SECONDS. If only a proxy reaches it, name that with --proxy.".to_owned(),
+            Cause::TimedOut => "Allow the server more time with --timeout SECONDS. If it is behind a proxy, name that with --proxy.".to_owned(),
             Cause::Closed
             | Cause::TooSlow(_)
             | Cause::Tls(_)

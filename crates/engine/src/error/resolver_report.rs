@@ -79,11 +79,11 @@ const HINTS: [(&str, &str); 4] = [
     ),
     (
         NOT_FOUND,
-        "Check how it is spelt; if another index has it, name that with --extra-index-url.",
+        "Check the spelling; if another index has it, name that with --extra-index-url.",
     ),
     (
         NO_VERSION,
-        "Ask for a version that there is; if another index has this one, name that with --extra-index-url.",
+        "Require an existing version; if another index has this one, name that with --extra-index-url.",
     ),
 ];
 
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn every_report_has_hint() {
         for (report, word) in [
-            ("six was not found in the package registry", "spelt"),
+            ("six was not found in the package registry", "spelling"),
             (
                 "six==9 requires Python >=3.99 and you require six==9",
                 "--python",

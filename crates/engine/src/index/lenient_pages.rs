@@ -73,7 +73,7 @@ impl SkippedFiles {
         }
         let file = redacted(file);
         tracing::debug!(file, package, index, reason = why, "skipping a file");
-        let sentence = format!("{file} on {index} was passed over: {why}");
+        let sentence = format!("{file} on {index} was skipped: {why}");
         let mut known = self.0.lock().expect("no panic while locked");
         let of_package = known.of_packages.entry(package).or_default();
         of_package.insert(sentence);
@@ -81,7 +81,7 @@ impl SkippedFiles {
 
     /// Records that the metadata of `file` is not that of `package`.
     pub(crate) fn inconsistent(&self, package: &PackageName, file: &str, found: &str) {
-        let sentence = format!("{file} was passed over: its metadata is that of {found}");
+        let sentence = format!("{file} was skipped: its metadata is that of {found}");
         let mut known = self.0.lock().expect("no panic while locked");
         let of_package = known.of_packages.entry(package.to_string()).or_default();
         of_package.insert(sentence);
@@ -89,7 +89,7 @@ impl SkippedFiles {
 
     /// Records that `file` of `package` is not used for this `reason`.
     pub(crate) fn unusable(&self, package: &PackageName, file: &str, reason: &str) {
-        let sentence = format!("{file} was passed over: {reason}");
+        let sentence = format!("{file} was skipped: {reason}");
         let mut known = self.0.lock().expect("no panic while locked");
         let of_package = known.of_packages.entry(package.to_string()).or_default();
         of_package.insert(sentence);

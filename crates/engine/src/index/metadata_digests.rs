@@ -388,7 +388,7 @@ fn package_of(url: &Url) -> Option<String> {
     Some(name.to_string())
 }
 
-/// Reads the digests in `directory`. Files that were not written in full are passed over.
+/// Reads the digests in `directory`. Files that were not written in full are ignored.
 fn read(directory: &Path) -> Vec<(Key, Digest)> {
     let Ok(files) = fs_err::read_dir(directory) else {
         return Vec::new();

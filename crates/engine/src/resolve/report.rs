@@ -80,7 +80,7 @@ async fn no_solution<'a>(
     details.extend(skipped.iter().take(SKIPPED).cloned());
     let more = skipped.len().saturating_sub(SKIPPED);
     if more > 0 {
-        details.push(format!("{more} more were passed over."));
+        details.push(format!("{more} more were skipped."));
     }
     let detail = details.join("\n");
     let hints: Vec<String> = error
@@ -93,7 +93,7 @@ async fn no_solution<'a>(
         .collect();
     let hint = match &hints[..] {
         [] if !skipped.is_empty() => {
-            "Have what was passed over published anew, or allow other versions.".to_owned()
+            "Publish the skipped files again, or allow other versions.".to_owned()
         }
         [] => hint_for(&detail).to_owned(),
         some => redacted(&some.join(" ")),

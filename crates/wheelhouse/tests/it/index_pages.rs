@@ -117,7 +117,7 @@ fn error_names_file_with_invalid_requires_python() {
     ] {
         let run = sandbox.build(&index, arguments);
         run.assert_exit(3)
-            .assert_error_names(&[ALPHA, "was passed over", "`>>3`"]);
+            .assert_error_names(&[ALPHA, "was skipped", "`>>3`"]);
     }
 }
 

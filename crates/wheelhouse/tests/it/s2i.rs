@@ -421,7 +421,7 @@ fn errors_name_variables_instead_of_options() {
       Because nowhere was not found in the package registry and you require nowhere, we can conclude that your requirements are unsatisfiable.
       You require `nowhere` in requirements.txt:1.
       The index asked is INDEX.
-    hint: Check how it is spelt; if another index has it, name that with PIP_EXTRA_INDEX_URL.
+    hint: Check the spelling; if another index has it, name that with PIP_EXTRA_INDEX_URL.
     ");
 
     let script = "for i in range(100): print('\\x1b[31mline', i)\n\

@@ -13,8 +13,8 @@ use wheelhouse_config::{
 fn hints_of_an_s2i_build_name_variables_and_files() {
     for (said, expected) in [
         (
-            "Check how it is spelt; if another index has it, name that with --extra-index-url.",
-            "Check how it is spelt; if another index has it, name that with PIP_EXTRA_INDEX_URL.",
+            "Check the spelling; if another index has it, name that with --extra-index-url.",
+            "Check the spelling; if another index has it, name that with PIP_EXTRA_INDEX_URL.",
         ),
         (
             "not for `beta` (try: `--all-releases beta`)",

@@ -60,7 +60,7 @@ fn hints_are_one_paragraph() {
 }
 
 #[test]
-fn sayings_name_needs_that_exist() {
+fn error_patterns_name_existing_needs() {
     for pattern in ERROR_PATTERNS {
         if let Install(name) = pattern.remedy {
             assert!(
@@ -84,7 +84,7 @@ fn every_sign_belongs_to_one_need() {
 }
 
 #[test]
-fn no_saying_is_hidden_by_one_before() {
+fn earlier_error_patterns_hide_none() {
     for (position, pattern) in ERROR_PATTERNS.iter().enumerate() {
         for needle in pattern.needles {
             let first = ERROR_PATTERNS
