@@ -385,7 +385,7 @@ fn other_roles_report_errors() {
     let run = |role: &[&str]| image.sandbox.spawn(image.command(role)).finish();
     run(&["run"])
         .assert_exit(2)
-        .assert_error_names(&["there is no wheelhouse"]);
+        .assert_error_names(&["does not contain a wheelhouse"]);
     assert!(
         run(&["usage"])
             .assert_success()
