@@ -35,7 +35,7 @@ enum Equivalent {
 
 /// Every option that occurs in a hint.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 41] = {
+const OPTIONS: [(&str, Equivalent); 42] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
@@ -60,6 +60,7 @@ const OPTIONS: [(&str, Equivalent); 41] = {
         ("--index-url", Variable("PIP_INDEX_URL")),
         ("--insecure", Nothing),
         ("--keyring-provider", Variable("PIP_KEYRING_PROVIDER")),
+        ("--link-mode", Nothing),
         ("--no-binary", Variable("PIP_NO_BINARY")),
         // A false value disables the isolation, as for pip.
         ("--no-build-isolation", Variable("PIP_NO_BUILD_ISOLATION=0")),
@@ -84,7 +85,7 @@ const OPTIONS: [(&str, Equivalent); 41] = {
 };
 
 /// Phrases of hints, and their replacements in an S2I build.
-const PHRASES: [(&str, &str); 19] = [
+const PHRASES: [(&str, &str); 20] = [
     (
         "Name a Python that it is for with --python",
         "Use a builder image with a Python that it is for",
@@ -107,23 +108,27 @@ const PHRASES: [(&str, &str); 19] = [
         "Free some space where the build runs",
     ),
     (
+        "Free some space there (`wheelhouse cache prune`), or pass another directory with --cache-dir",
+        "Free some space where the build runs",
+    ),
+    (
         "or use a file system that has some: --cache-dir is where builds run, TMPDIR is for their temporary files",
         "or give the build more",
     ),
     (
-        "Make it writable, or name another place with --cache-dir",
+        "Make it writable, or pass another directory with --cache-dir",
         "Make it writable in the builder image",
     ),
     (
-        "Name a writable directory with --cache-dir",
+        "Pass a writable directory with --cache-dir",
         "Make it writable in the builder image",
     ),
     (
-        "Make it readable, delete it, or name another place with --cache-dir",
+        "Make it readable, delete it, or pass another directory with --cache-dir",
         "Build without --incremental",
     ),
     (
-        "Name a new or an empty directory with --cache-dir",
+        "Pass a new or empty directory with --cache-dir",
         "Build without --incremental",
     ),
     (
@@ -141,7 +146,7 @@ const PHRASES: [(&str, &str); 19] = [
         "Run `wheelhouse config` to see where each is set",
         "Leave one of them out",
     ),
-    (", or name another output", ""),
+    (", or choose another output", ""),
     (", or choose another directory", ""),
 ];
 

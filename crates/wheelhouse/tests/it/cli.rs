@@ -454,7 +454,7 @@ fn suggests_requirement_option_for_file_argument() {
         assert_eq!(
             finished.stderr,
             format!(
-                "error: `{file}` is a file, not a requirement\nhint: Name it with `-r {file}`.\n"
+                "error: `{file}` is a file, not a requirement\nhint: Pass it with `-r {file}`.\n"
             )
         );
     }
