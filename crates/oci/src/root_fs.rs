@@ -197,12 +197,12 @@ impl<C: Clone> RootFs<C> {
         Ok(files)
     }
 
-    /// Returns the directories that contain files or links whose names match `wanted`.
-    pub(super) fn directories_with(&self, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    /// Returns the directories that contain files or links whose names satisfy `is_match`.
+    pub(super) fn directories_with(&self, is_match: impl Fn(&str) -> bool) -> BTreeSet<String> {
         let names = self.nodes.keys().map(|path| path.rsplit_once('/'));
         names
             .flatten()
-            .filter(|(_, name)| wanted(name))
+            .filter(|(_, name)| is_match(name))
             .map(|(directory, _)| directory.to_owned())
             .collect()
     }

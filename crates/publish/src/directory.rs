@@ -181,9 +181,9 @@ impl<'a> DirectoryUpdate<'a> {
                 continue;
             }
             match file_state(self.root, name, digests) {
-                FileState::Missing => {}
-                FileState::Unmodified => self.stale.push(name.clone()),
-                FileState::Modified => self.modified_since.push(name.clone()),
+                OwnedFileState::Missing => {}
+                OwnedFileState::Unmodified => self.stale.push(name.clone()),
+                OwnedFileState::Modified => self.modified_since.push(name.clone()),
             }
         }
         Ok(())
@@ -375,25 +375,25 @@ fn check_parents(root: &Path, name: &str) -> Result<()> {
 }
 
 /// The current state of a file that an earlier run wrote.
-enum FileState {
+enum OwnedFileState {
     Missing,
     Unmodified,
     Modified,
 }
 
-fn file_state(root: &Path, name: &str, digests: &[Sha256]) -> FileState {
+fn file_state(root: &Path, name: &str, digests: &[Sha256]) -> OwnedFileState {
     let path = root.join(name);
     let Ok(metadata) = fs::symlink_metadata(&path) else {
-        return FileState::Missing;
+        return OwnedFileState::Missing;
     };
     if !metadata.is_file() || check_parents(root, name).is_err() {
-        return FileState::Modified;
+        return OwnedFileState::Modified;
     }
     let has_known_digest = || staging::digest(&path).is_ok_and(|digest| digests.contains(&digest));
     if digests.is_empty() || has_known_digest() {
-        FileState::Unmodified
+        OwnedFileState::Unmodified
     } else {
-        FileState::Modified
+        OwnedFileState::Modified
     }
 }
 

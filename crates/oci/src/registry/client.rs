@@ -172,8 +172,8 @@ impl Registry {
         make: impl Fn() -> RequestBuilder,
         attempt: u32,
     ) -> Result<Result<Response, reqwest::Error>> {
-        let known = self.shared.authorization.lock().await.clone();
-        let response = match self.execute(make(), known.as_ref(), attempt).await {
+        let cached = self.shared.authorization.lock().await.clone();
+        let response = match self.execute(make(), cached.as_ref(), attempt).await {
             // The target of a redirect must not receive the credentials of the registry.
             Ok(response)
                 if response.status() == StatusCode::UNAUTHORIZED && self.is_own(response.url()) =>
@@ -185,7 +185,7 @@ impl Registry {
         let Some(challenge) = challenge(response.headers()) else {
             return Ok(Ok(response));
         };
-        let authorization = self.authenticate(challenge, known.as_ref()).await?;
+        let authorization = self.authenticate(challenge, cached.as_ref()).await?;
         Ok(self.execute(make(), authorization.as_ref(), attempt).await)
     }
 

@@ -83,7 +83,7 @@ pub(super) async fn base_url(
     let mut probed = None;
     if is_local {
         match probe_plain_http(client, &plain).await {
-            PlainHttp::Registry => return Ok(plain),
+            PlainHttpProbe::Registry => return Ok(plain),
             other => probed = Some(other),
         }
     }
@@ -100,8 +100,8 @@ pub(super) async fn base_url(
     };
     match probed {
         // A registry may still be starting; later requests are retried.
-        PlainHttp::Registry | PlainHttp::Unreachable => Ok(plain),
-        PlainHttp::TlsServer => Err(unreached(kind, &unreachable)),
+        PlainHttpProbe::Registry | PlainHttpProbe::Unreachable => Ok(plain),
+        PlainHttpProbe::TlsServer => Err(unreached(kind, &unreachable)),
     }
 }
 
@@ -115,19 +115,19 @@ pub(super) fn unreached(kind: Kind, unreachable: &Unreachable) -> Error {
 }
 
 /// The result of a request over plain HTTP.
-enum PlainHttp {
+enum PlainHttpProbe {
     Registry,
     /// A server with TLS, which rejects the request or redirects to HTTPS.
     TlsServer,
     Unreachable,
 }
 
-async fn probe_plain_http(client: &Client, plain: &Url) -> PlainHttp {
+async fn probe_plain_http(client: &Client, plain: &Url) -> PlainHttpProbe {
     match client.get(plain.clone()).send().await {
-        Ok(response) if response.status() == StatusCode::BAD_REQUEST => PlainHttp::TlsServer,
-        Ok(response) if response.url().scheme() == "https" => PlainHttp::TlsServer,
-        Ok(_) => PlainHttp::Registry,
-        Err(_) => PlainHttp::Unreachable,
+        Ok(response) if response.status() == StatusCode::BAD_REQUEST => PlainHttpProbe::TlsServer,
+        Ok(response) if response.url().scheme() == "https" => PlainHttpProbe::TlsServer,
+        Ok(_) => PlainHttpProbe::Registry,
+        Err(_) => PlainHttpProbe::Unreachable,
     }
 }
 
@@ -253,9 +253,9 @@ impl BodyReader {
     }
 
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Box<FailedRequest>> {
-        let begun = Instant::now();
+        let start = Instant::now();
         let chunk = self.response.chunk().await;
-        self.waited += begun.elapsed();
+        self.waited += start.elapsed();
         let chunk = chunk.map_err(|error| Box::new(FailedRequest::broken(&error)))?;
         let bytes = chunk.as_ref().map_or(0, Bytes::len);
         match self.rate.count(bytes, self.waited) {

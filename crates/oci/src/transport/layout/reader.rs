@@ -80,7 +80,7 @@ pub(crate) fn read_root(
 }
 
 fn missing_tag(source: &dyn ImageReader, index: &ImageIndex, tag: Option<&str>) -> Error {
-    let known: Vec<&str> = index
+    let tags: Vec<&str> = index
         .manifests()
         .iter()
         .filter_map(|descriptor| descriptor.annotations().as_ref()?.get(REF_NAME))
@@ -90,8 +90,8 @@ fn missing_tag(source: &dyn ImageReader, index: &ImageIndex, tag: Option<&str>) 
         format!("no image `{tag}`")
     });
     let error = Error::new(Kind::Fetch, format!("{} has {what}", source.name()));
-    if known.is_empty() {
+    if tags.is_empty() {
         return error;
     }
-    error.with_hint(format!("Name one of its tags: {}.", known.join(", ")))
+    error.with_hint(format!("Name one of its tags: {}.", tags.join(", ")))
 }
