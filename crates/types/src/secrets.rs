@@ -59,7 +59,9 @@ pub fn is_secret(name: &str, value: &str) -> bool {
 
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace('-', "_");
-    let is_place = PLACES.iter().any(|end| name.ends_with(end));
+    // A shell keeps its working directories there.
+    let is_place =
+        PLACES.iter().any(|end| name.ends_with(end)) || matches!(name.as_str(), "PWD" | "OLDPWD");
     let has_part = PARTS.iter().any(|part| name.contains(part));
     let has_end = ENDS
         .iter()
@@ -210,6 +212,8 @@ mod tests {
         for name in [
             "PATH",
             "HOME",
+            "PWD",
+            "OLDPWD",
             "MONKEY",
             "SSH_AUTH_SOCK",
             "TOKEN_FILE",

@@ -16,7 +16,8 @@ struct RecordedSet {
     python: String,
     requirements: Vec<String>,
     /// The versions that pip selects, as `alpha==1.0 beta==2.0`.
-    resolve: String,
+    #[serde(rename = "answer")]
+    resolved: String,
     /// The requirements of each version of each package.
     packages: BTreeMap<String, BTreeMap<String, Vec<String>>>,
 }
@@ -67,7 +68,7 @@ fn resolves_recorded_sets_like_pip_in_every_order() {
             recorded.requirements.iter().map(String::as_str).collect();
         for order in ["as written", "reversed", "sorted"] {
             let resolve = resolve(&sandbox, &index, &recorded.python, &requirements);
-            assert_eq!(resolve, recorded.resolve, "{}, {order}", recorded.name);
+            assert_eq!(resolve, recorded.resolved, "{}, {order}", recorded.name);
             if order == "as written" {
                 requirements.reverse();
             } else {
