@@ -1,8 +1,8 @@
 //! Reads the files of one directory of an image from its layers.
 //!
-//! 1. Every layer is read once, in order. Its names are added to a [`RootFs`], and files that are in the directory according
-//!    to the layers so far are passed to a [`ContentSink`] immediately.
-//! 2. The [`RootFs`] determines the final files of the directory, with links resolved.
+//! 1. Every layer is read once, in order. Its names are added to a `RootFs`, and files that are in the directory according
+//!    to the layers so far are passed to a `ContentSink` immediately.
+//! 2. The `RootFs` determines the final files of the directory, with links resolved.
 //! 3. Files that are in the directory only by way of a link are read in a second pass over their layers. Images without such
 //!    links are read once.
 

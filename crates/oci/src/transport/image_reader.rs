@@ -26,7 +26,7 @@ pub trait ImageReader: Send + Sync {
     /// [`Kind::Fetch`] if it does not exist or cannot be read.
     fn root(&self) -> Result<Vec<u8>>;
 
-    /// The blob of a descriptor, unchecked: see [`verify_blob`].
+    /// Opens the blob of a descriptor without verifying its digest.
     ///
     /// # Errors
     /// As [`ImageReader::root`].
