@@ -22,12 +22,12 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// The running trees, by the process IDs of their roots. It is locked while a root starts and while orphans are assigned, so
 /// that a new root is not treated as an orphan.
-static LIVING: Mutex<BTreeMap<i32, Member>> = Mutex::new(BTreeMap::new());
+static LIVING: Mutex<BTreeMap<i32, ProcessInfo>> = Mutex::new(BTreeMap::new());
 
 /// The start time of the first root, in ticks of the kernel. Older processes belong to no tree.
 static FIRST: OnceLock<u64> = OnceLock::new();
 
-struct Member {
+struct ProcessInfo {
     tag: String,
     /// The start time of the root, in ticks of the kernel.
     started: u64,
@@ -60,7 +60,7 @@ impl ProcessTree {
         if let Some(id) = id {
             let started = Process::read(id).map_or(0, |process| process.started);
             FIRST.get_or_init(|| started);
-            living.insert(id, Member { tag, started });
+            living.insert(id, ProcessInfo { tag, started });
         }
         Ok(Self {
             root,
@@ -105,12 +105,12 @@ pub fn end_all() {
     end_orphans(&living, Instant::now());
 }
 
-fn living() -> MutexGuard<'static, BTreeMap<i32, Member>> {
+fn living() -> MutexGuard<'static, BTreeMap<i32, ProcessInfo>> {
     LIVING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends the orphans that belong to none of the trees `living`, with their descendants, until there are none.
-fn end_orphans(living: &BTreeMap<i32, Member>, begun: Instant) {
+fn end_orphans(living: &BTreeMap<i32, ProcessInfo>, begun: Instant) {
     let own_group = rustix::process::getpgrp().as_raw_nonzero().get();
     loop {
         let children = children();
@@ -200,7 +200,7 @@ impl Process {
     }
 
     /// Returns whether this child was adopted and belongs to none of the trees `living`.
-    fn is_orphan(&self, living: &BTreeMap<i32, Member>, own_group: i32) -> bool {
+    fn is_orphan(&self, living: &BTreeMap<i32, ProcessInfo>, own_group: i32) -> bool {
         let environment = std::fs::read(format!("/proc/{}/environ", self.id)).unwrap_or_default();
         if let Some(tag) = tag(&environment) {
             return living.values().all(|member| member.tag != tag);

@@ -13,7 +13,7 @@ use fs_err as fs;
 use wheelhouse_fs::input;
 use wheelhouse_fs::interruption;
 use wheelhouse_fs::threads::on_threads;
-use wheelhouse_types::manifest::{File, MANIFEST_NAME, PENDING_NAME};
+use wheelhouse_types::manifest::{DistributionFile, MANIFEST_NAME, PENDING_NAME};
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use crate::fs_ops::{FsOps, write_error};
@@ -176,7 +176,7 @@ pub fn unmodified_distributions(root: &Path) -> BTreeSet<Sha256> {
     let Some((manifest_metadata, manifest)) = read() else {
         return BTreeSet::new();
     };
-    let is_unmodified = |file: &File<'_>| {
+    let is_unmodified = |file: &DistributionFile<'_>| {
         fs::symlink_metadata(root.join(file.filename)).is_ok_and(|metadata| {
             metadata.is_file()
                 && metadata.len() == file.size

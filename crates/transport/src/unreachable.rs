@@ -19,7 +19,7 @@ pub struct Unreachable {
     url: String,
     /// `host:port`
     host: String,
-    cause: Cause,
+    cause: UnreachableCause,
 }
 
 /// The kind of a server, which decides which options a hint names.
@@ -32,7 +32,7 @@ pub enum Peer {
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
-enum Cause {
+enum UnreachableCause {
     #[error("its certificate is self-signed and not trusted")]
     SelfSigned,
     #[error("its certificate is from an authority that is not trusted")]
@@ -80,7 +80,7 @@ impl Unreachable {
         };
         Self {
             url: redacted(url.as_str()),
-            cause: Cause::of(error),
+            cause: UnreachableCause::of(error),
             host,
         }
     }
@@ -89,13 +89,13 @@ impl Unreachable {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match &self.cause {
-            Cause::UnknownHost
-            | Cause::Proxy(_)
-            | Cause::Refused
-            | Cause::Closed
-            | Cause::TimedOut
-            | Cause::TooSlow(_) => true,
-            Cause::Other(_) => true,
+            UnreachableCause::UnknownHost
+            | UnreachableCause::Proxy(_)
+            | UnreachableCause::Refused
+            | UnreachableCause::Closed
+            | UnreachableCause::TimedOut
+            | UnreachableCause::TooSlow(_) => true,
+            UnreachableCause::Other(_) => true,
             _ => false,
         }
     }
@@ -105,13 +105,13 @@ impl Unreachable {
     pub fn is_about_certificates(&self) -> bool {
         matches!(
             self.cause,
-            Cause::SelfSigned
-                | Cause::UnknownIssuer
-                | Cause::OtherName { .. }
-                | Cause::Expired(_)
-                | Cause::NotYetValid(_)
-                | Cause::InvalidCertificate(_)
-                | Cause::WantsCertificate
+            UnreachableCause::SelfSigned
+                | UnreachableCause::UnknownIssuer
+                | UnreachableCause::OtherName { .. }
+                | UnreachableCause::Expired(_)
+                | UnreachableCause::NotYetValid(_)
+                | UnreachableCause::InvalidCertificate(_)
+                | UnreachableCause::WantsCertificate
         )
     }
 
@@ -129,37 +129,37 @@ impl Unreachable {
             Peer::Registry => "`--insecure`".to_owned(),
         };
         Some(match &self.cause {
-            Cause::SelfSigned => format!(
+            UnreachableCause::SelfSigned => format!(
                 "If it is the right server, name its certificate with `--cert FILE`. With {unchecked} no certificate is checked."
             ),
-            Cause::UnknownIssuer | Cause::InvalidCertificate(_) => format!(
+            UnreachableCause::UnknownIssuer | UnreachableCause::InvalidCertificate(_) => format!(
                 "Name the certificate of its authority with `--cert FILE`. With {unchecked} no certificate is checked."
             ),
-            Cause::OtherName { .. } => format!(
+            UnreachableCause::OtherName { .. } => format!(
                 "Name the server as its certificate does. With {unchecked} no certificate is checked."
             ),
-            Cause::Expired(_) | Cause::NotYetValid(_) => format!(
+            UnreachableCause::Expired(_) | UnreachableCause::NotYetValid(_) => format!(
                 "Check the clock of this machine, and have the certificate renewed. With {unchecked} no certificate is checked."
             ),
-            Cause::WantsCertificate => {
+            UnreachableCause::WantsCertificate => {
                 "Name a client certificate with `--client-cert FILE`.".to_owned()
             }
-            Cause::WithoutTls => match peer {
+            UnreachableCause::WithoutTls => match peer {
                 Peer::Index => "Begin the URL with http: if it is a server without TLS.".to_owned(),
                 Peer::Registry => "Pass `--insecure` if it is a registry without TLS.".to_owned(),
             },
-            Cause::UnknownHost => "Check the spelling of the host, and the network. Name a proxy with --proxy or HTTPS_PROXY.".to_owned(),
-            Cause::Proxy(_) => "Check the proxy, which --proxy or HTTPS_PROXY names.".to_owned(),
-            Cause::Refused => "Check that the server is up at this port. If a proxy is in use (--proxy, HTTPS_PROXY), check that, too.".to_owned(),
-            Cause::Closed if peer == Peer::Index && self.url.starts_with("http:") => {
+            UnreachableCause::UnknownHost => "Check the spelling of the host, and the network. Name a proxy with --proxy or HTTPS_PROXY.".to_owned(),
+            UnreachableCause::Proxy(_) => "Check the proxy, which --proxy or HTTPS_PROXY names.".to_owned(),
+            UnreachableCause::Refused => "Check that the server is up at this port. If a proxy is in use (--proxy, HTTPS_PROXY), check that, too.".to_owned(),
+            UnreachableCause::Closed if peer == Peer::Index && self.url.starts_with("http:") => {
                 "Begin the URL with https: if it is a server with TLS.".to_owned()
             }
-            Cause::TimedOut => "Allow the server more time with --timeout SECONDS. If it is behind a proxy, name that with --proxy.".to_owned(),
-            Cause::Closed
-            | Cause::TooSlow(_)
-            | Cause::Tls(_)
-            | Cause::RedirectLoop
-            | Cause::Other(_) => return None,
+            UnreachableCause::TimedOut => "Allow the server more time with --timeout SECONDS. If it is behind a proxy, name that with --proxy.".to_owned(),
+            UnreachableCause::Closed
+            | UnreachableCause::TooSlow(_)
+            | UnreachableCause::Tls(_)
+            | UnreachableCause::RedirectLoop
+            | UnreachableCause::Other(_) => return None,
         })
     }
 
@@ -174,7 +174,7 @@ impl Unreachable {
     }
 }
 
-impl Cause {
+impl UnreachableCause {
     fn of(error: &(dyn StdError + 'static)) -> Self {
         let mut known = None;
         let mut last = error.to_string();

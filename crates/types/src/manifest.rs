@@ -69,7 +69,7 @@ impl Set {
 
 /// A file that pip installs from, as far as its bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct File<'a> {
+pub struct DistributionFile<'a> {
     /// The file name.
     pub filename: &'a str,
     /// The digest of the file.
@@ -110,13 +110,13 @@ impl Manifest {
     }
 
     /// Returns the wheels and sdists.
-    pub fn distributions(&self) -> impl Iterator<Item = File<'_>> {
-        let wheels = self.wheels.iter().map(|wheel| File {
+    pub fn distributions(&self) -> impl Iterator<Item = DistributionFile<'_>> {
+        let wheels = self.wheels.iter().map(|wheel| DistributionFile {
             filename: &wheel.filename,
             sha256: wheel.sha256,
             size: wheel.size,
         });
-        wheels.chain(self.sdists.iter().map(|sdist| File {
+        wheels.chain(self.sdists.iter().map(|sdist| DistributionFile {
             filename: &sdist.filename,
             sha256: sdist.sha256,
             size: sdist.size,

@@ -199,13 +199,13 @@ mod tests {
         assert_eq!(redacted("no url: a@b"), "no url: a@b");
         for mark in ["/", "#", "?"] {
             assert_eq!(
-                redacted(&format!("`https://a:p{mark}s@s@h/x` is no URL")),
-                "`https://****@h/x` is no URL"
+                redacted(&format!("`https://a:p{mark}s@s@h/x` is not a URL")),
+                "`https://****@h/x` is not a URL"
             );
         }
         assert_eq!(
-            redacted("'user:secret@h:5000/a/b:1' is no name"),
-            "'****@h:5000/a/b:1' is no name"
+            redacted("'user:secret@h:5000/a/b:1' is not a name"),
+            "'****@h:5000/a/b:1' is not a name"
         );
         for (text, hidden) in [
             ("http:/a:secret@127.0.0.1:1/x", "http:/****@127.0.0.1:1/x"),

@@ -14,7 +14,7 @@ use crate::{Error, Kind, Result, limits};
 
 /// The parts of a requirement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parts {
+pub struct RequirementParts {
     /// The normalized name.
     pub name: PackageName,
     /// The requested extras.
@@ -27,7 +27,7 @@ pub struct Parts {
     pub marker: MarkerTree,
 }
 
-impl Parts {
+impl RequirementParts {
     /// Returns the specifiers in an order that does not depend on the text.
     #[must_use]
     pub fn sorted_specifiers(&self) -> BTreeSet<String> {
@@ -39,7 +39,7 @@ impl Parts {
 ///
 /// # Errors
 /// The text is not a requirement, or exceeds the [limits].
-pub fn parse(text: &str) -> Result<Parts> {
+pub fn parse(text: &str) -> Result<RequirementParts> {
     let invalid = || {
         let message = format!(
             "`{}` is not a requirement",
@@ -55,7 +55,7 @@ pub fn parse(text: &str) -> Result<Parts> {
         Some(VersionOrUrl::VersionSpecifier(specifiers)) => (specifiers, false),
         Some(VersionOrUrl::Url(_)) => (VersionSpecifiers::empty(), true),
     };
-    Ok(Parts {
+    Ok(RequirementParts {
         name: requirement.name,
         extras: requirement.extras.into_iter().collect(),
         specifiers,

@@ -44,10 +44,10 @@ pub(crate) fn is_malformed_page(error: &Error) -> bool {
 
 /// The files and responses of indexes that were skipped in a run.
 #[derive(Clone, Default)]
-pub(crate) struct SkippedFiles(Arc<Mutex<Known>>);
+pub(crate) struct SkippedFiles(Arc<Mutex<SkippedByPackage>>);
 
 #[derive(Default)]
-struct Known {
+struct SkippedByPackage {
     /// The first response of each index that was not a page.
     answers: BTreeMap<String, String>,
     of_packages: BTreeMap<String, BTreeSet<String>>,

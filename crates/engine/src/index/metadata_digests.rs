@@ -42,11 +42,11 @@ const ENTRY: usize = size_of::<Key>() + size_of::<Digest>();
 pub(crate) struct MetadataDigests {
     directory: PathBuf,
     links: PageLinks,
-    known: Mutex<Known>,
+    known: Mutex<AnnouncedDigests>,
 }
 
 #[derive(Default)]
-struct Known {
+struct AnnouncedDigests {
     digests: HashMap<Key, Digest>,
     /// The packages whose digests in the cache were read.
     read: HashSet<String>,
@@ -116,7 +116,7 @@ impl MetadataDigests {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, AnnouncedDigests> {
         self.known.lock().expect("no panic while locked")
     }
 }
@@ -216,17 +216,17 @@ async fn whole(response: Response) -> reqwest_middleware::Result<(Response, byte
 #[derive(Deserialize)]
 struct Page<'a> {
     #[serde(borrow)]
-    files: Vec<File<'a>>,
+    files: Vec<PageFile<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct File<'a> {
+struct PageFile<'a> {
     #[serde(borrow)]
     url: Cow<'a, str>,
     #[serde(borrow)]
     filename: Option<Cow<'a, str>>,
-    hashes: Option<Hashes>,
+    hashes: Option<PageHashes>,
     core_metadata: Option<Value>,
     dist_info_metadata: Option<Value>,
     data_dist_info_metadata: Option<Value>,
@@ -235,7 +235,7 @@ struct File<'a> {
 /// The digests of a file that uv knows.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Hashes {
+struct PageHashes {
     md5: Option<IgnoredAny>,
     sha256: Option<IgnoredAny>,
     sha384: Option<IgnoredAny>,
@@ -243,7 +243,7 @@ struct Hashes {
     blake2b: Option<IgnoredAny>,
 }
 
-impl Hashes {
+impl PageHashes {
     fn is_empty(&self) -> bool {
         let all = [
             &self.md5,

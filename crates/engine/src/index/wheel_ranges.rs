@@ -37,7 +37,7 @@ const FIRST_PART: u64 = 32 << 10;
 /// A gap of up to this size (bytes) between two parts is requested as a whole.
 const GAP: u64 = 256 << 10;
 
-/// The maximum number of requests for one wheel. Parts grow, so even the largest directory and metadata take fewer.
+/// The maximum number of requests for one wheel. Ranges grow, so even the largest directory and metadata take fewer.
 const REQUESTS: u32 = 16;
 
 /// The maximum that is requested of one wheel (bytes).
@@ -152,7 +152,7 @@ impl WheelRanges {
             return Ok(PartialMetadata::Unknown);
         };
         tracing::debug!(wheel = %wheel.filename, "reading metadata by range requests");
-        let mut parts = Parts::new(size);
+        let mut parts = FetchedRanges::new(size);
         let mut wanted = size.saturating_sub(FIRST_PART)..size;
         for request in 0..REQUESTS {
             let Some(bytes) = self.part(url, &wanted, size).await? else {
@@ -231,7 +231,7 @@ pub(crate) fn needs_range_requests(dist: &Dist) -> bool {
 }
 
 /// Reads `METADATA` of `wheel`. The position of a missing part is recorded in `parts`.
-fn metadata_of(parts: &mut Parts, wheel: &RegistryBuiltWheel) -> io::Result<Vec<u8>> {
+fn metadata_of(parts: &mut FetchedRanges, wheel: &RegistryBuiltWheel) -> io::Result<Vec<u8>> {
     let mut archive = ZipArchive::new(parts)?;
     let directory = |path: &str| {
         let directory = path.strip_suffix(".dist-info/METADATA")?;
@@ -261,7 +261,7 @@ fn metadata_of(parts: &mut Parts, wheel: &RegistryBuiltWheel) -> io::Result<Vec<
 }
 
 /// The parts of a file received so far.
-struct Parts {
+struct FetchedRanges {
     size: u64,
     received: u64,
     chunks: BTreeMap<u64, Bytes>,
@@ -270,7 +270,7 @@ struct Parts {
     missing: Option<u64>,
 }
 
-impl Parts {
+impl FetchedRanges {
     fn new(size: u64) -> Self {
         Self {
             size,
@@ -298,7 +298,7 @@ impl Parts {
     }
 }
 
-impl Read for Parts {
+impl Read for FetchedRanges {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.position >= self.size || buffer.is_empty() {
             return Ok(0);
@@ -319,7 +319,7 @@ impl Read for Parts {
     }
 }
 
-impl Seek for Parts {
+impl Seek for FetchedRanges {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match to {
             SeekFrom::Start(position) => Some(position),
@@ -346,7 +346,7 @@ mod tests {
         archive.start_file("b", options).unwrap();
         archive.write_all(b"contents").unwrap();
         let file = Bytes::from(archive.finish().unwrap().into_inner());
-        let mut parts = Parts::new(file.len() as u64);
+        let mut parts = FetchedRanges::new(file.len() as u64);
         let mut requests = 0;
         let read = loop {
             let attempt = ZipArchive::new(&mut parts).map_err(io::Error::from);

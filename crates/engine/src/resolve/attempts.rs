@@ -15,7 +15,9 @@ use super::inputs::ResolverInputs;
 use super::metadata_cache::{BacktrackLimit, MetadataCache};
 use super::prefer_binary::FormatPolicy;
 use super::solve::Solve;
-use super::strategy::{Attempts, DirectRequirements, Outcome, PackagePriority, Strategy, Versions};
+use super::strategy::{
+    AttemptOutcome, Attempts, DirectRequirements, PackagePriority, Strategy, Versions,
+};
 use super::{ResolverContext, prereleases, report};
 
 /// The solution of a resolution.
@@ -158,7 +160,7 @@ impl<C: BuildContext> Attempts for UvAttempts<'_, C> {
         priority: &PackagePriority,
         dependencies: DependencyMode,
         budget: usize,
-    ) -> Outcome<Solution, ResolveError> {
+    ) -> AttemptOutcome<Solution, ResolveError> {
         let (state, inputs) = (self.context.state, self.inputs);
         let manifest = self.manifest(priority);
         let without_dependencies = state.request.resolution.no_dependencies;
@@ -206,24 +208,24 @@ impl<C: BuildContext> Attempts for UvAttempts<'_, C> {
         match output {
             Some(Ok(output)) => {
                 tracing::debug!("the attempt found a solution");
-                Outcome::Solved(Solution {
+                AttemptOutcome::Solved(Solution {
                     resolution: Resolution::from(output),
                     index,
                 })
             }
             Some(Err(error @ ResolveError::NoSolution(_))) => {
                 tracing::debug!("the attempt found no solution");
-                Outcome::NoSolution(error)
+                AttemptOutcome::NoSolution(error)
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, "the attempt failed");
                 self.index.replace(InMemoryIndex::default());
-                Outcome::Failed(error, backtracking)
+                AttemptOutcome::Failed(error, backtracking)
             }
             None => {
                 tracing::debug!(budget, "the attempt exceeded its budget");
                 self.index.replace(InMemoryIndex::default());
-                Outcome::BudgetExceeded(backtracking)
+                AttemptOutcome::BudgetExceeded(backtracking)
             }
         }
     }

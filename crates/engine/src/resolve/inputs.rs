@@ -121,13 +121,13 @@ impl ResolverInputs {
 }
 
 /// A line of the request.
-struct ParsedLine<'a> {
+struct InputLine<'a> {
     line: &'a request::Requirement,
     requirement: UnresolvedRequirement,
     hashes: Vec<String>,
 }
 
-impl ParsedLine<'_> {
+impl InputLine<'_> {
     fn named(&self) -> Option<&Requirement> {
         match &self.requirement {
             UnresolvedRequirement::Named(named) => Some(named),
@@ -147,12 +147,12 @@ fn constraint_lines<'a>(
     lines: &'a [request::Requirement],
     constraints: &[Requirement],
     target_env: &TargetEnvironment,
-) -> Vec<ParsedLine<'a>> {
+) -> Vec<InputLine<'a>> {
     let markers = target_env.markers.markers();
     let constraint_lines = lines.iter().zip(constraints);
     let constraint_lines =
         constraint_lines.filter(|(_, named)| named.evaluate_markers(Some(markers), &[]));
-    let constraint_lines = constraint_lines.map(|(line, named)| ParsedLine {
+    let constraint_lines = constraint_lines.map(|(line, named)| InputLine {
         line,
         requirement: UnresolvedRequirement::Named(named.clone()),
         hashes: line.hashes.clone(),
@@ -163,8 +163,8 @@ fn constraint_lines<'a>(
 /// Returns the hashes that files must have.
 fn hasher(
     request: &Request,
-    parsed: &[ParsedLine<'_>],
-    constraint_lines: &[ParsedLine<'_>],
+    parsed: &[InputLine<'_>],
+    constraint_lines: &[InputLine<'_>],
     target_env: &TargetEnvironment,
 ) -> Result<HashStrategy> {
     let mode = hash_checking(request);
@@ -199,8 +199,8 @@ fn hasher(
 /// # Errors
 /// `Input` if there is none.
 fn agree_on_hashes<'a>(
-    parsed: &mut [ParsedLine<'a>],
-    constraint_lines: &mut [ParsedLine<'a>],
+    parsed: &mut [InputLine<'a>],
+    constraint_lines: &mut [InputLine<'a>],
 ) -> Result<()> {
     let mut agreed: BTreeMap<PackageName, BTreeSet<String>> = BTreeMap::new();
     for one in parsed.iter().chain(&*constraint_lines) {
@@ -250,7 +250,7 @@ impl<C: BuildContext> ResolverContext<'_, C> {
         &self,
         lines: &'a [request::Requirement],
         target_env: &TargetEnvironment,
-    ) -> Result<Vec<ParsedLine<'a>>> {
+    ) -> Result<Vec<InputLine<'a>>> {
         let markers = target_env.markers.markers();
         let mut parsed = Vec::new();
         for line in lines {
@@ -278,7 +278,7 @@ impl<C: BuildContext> ResolverContext<'_, C> {
                 let message = format!("`{text}` in {origin} cannot be used");
                 Error::new(error.kind(), message).caused_by(error)
             })?;
-            parsed.push(ParsedLine {
+            parsed.push(InputLine {
                 line,
                 requirement,
                 hashes: line.hashes.clone(),
@@ -289,7 +289,7 @@ impl<C: BuildContext> ResolverContext<'_, C> {
 
     async fn named(
         &self,
-        parsed: Vec<ParsedLine<'_>>,
+        parsed: Vec<InputLine<'_>>,
         hasher: &HashStrategy,
         index: &InMemoryIndex,
     ) -> Result<Vec<Requirement>> {

@@ -57,7 +57,7 @@ pub(super) trait Attempts {
         priority: &PackagePriority,
         dependencies: DependencyMode,
         budget: usize,
-    ) -> Outcome<Self::Solution, Self::Failure>;
+    ) -> AttemptOutcome<Self::Solution, Self::Failure>;
 
     /// Returns the versions of a solution that come from an index.
     fn versions(&self, solution: &Self::Solution) -> Versions;
@@ -70,7 +70,7 @@ pub(super) trait Attempts {
 }
 
 /// The result of an attempt.
-pub(super) enum Outcome<Solution, Failure> {
+pub(super) enum AttemptOutcome<Solution, Failure> {
     Solved(Solution),
     /// The requirements contradict each other.
     NoSolution(Failure),
@@ -161,12 +161,12 @@ impl<A: Attempts> Strategy<'_, A> {
             return Ok(found.solution);
         }
         let solution = match self.attempt(&priority, EXTENDED_BUDGET).await {
-            Outcome::Solved(solution) => solution,
-            Outcome::BudgetExceeded(_) | Outcome::NoSolution(_) => {
+            AttemptOutcome::Solved(solution) => solution,
+            AttemptOutcome::BudgetExceeded(_) | AttemptOutcome::NoSolution(_) => {
                 priority.constraints.clear();
                 self.solve_unbounded(&priority).await?
             }
-            Outcome::Failed(failure, _) => return Err(failure),
+            AttemptOutcome::Failed(failure, _) => return Err(failure),
         };
         let found = self.score(solution, &best);
         Ok(self.retry_with_major_floors(&priority, &best, found).await)
@@ -176,16 +176,18 @@ impl<A: Attempts> Strategy<'_, A> {
         &self,
         priority: &PackagePriority,
         budget: usize,
-    ) -> Outcome<A::Solution, A::Failure> {
+    ) -> AttemptOutcome<A::Solution, A::Failure> {
         let mode = DependencyMode::Transitive;
         self.attempts.run(priority, mode, budget).await
     }
 
     async fn solve_unbounded(&self, priority: &PackagePriority) -> Result<A::Solution, A::Failure> {
         match self.attempt(priority, usize::MAX).await {
-            Outcome::Solved(solution) => Ok(solution),
-            Outcome::NoSolution(failure) | Outcome::Failed(failure, _) => Err(failure),
-            Outcome::BudgetExceeded(_) => unreachable!("the budget is unlimited"),
+            AttemptOutcome::Solved(solution) => Ok(solution),
+            AttemptOutcome::NoSolution(failure) | AttemptOutcome::Failed(failure, _) => {
+                Err(failure)
+            }
+            AttemptOutcome::BudgetExceeded(_) => unreachable!("the budget is unlimited"),
         }
     }
 
@@ -198,9 +200,11 @@ impl<A: Attempts> Strategy<'_, A> {
         let priority = PackagePriority::default();
         let mode = DependencyMode::Direct;
         match self.attempts.run(&priority, mode, usize::MAX).await {
-            Outcome::Solved(solution) => Ok(self.attempts.versions(&solution)),
-            Outcome::BudgetExceeded(_) | Outcome::NoSolution(_) => Ok(Versions::new()),
-            Outcome::Failed(failure, _) => Err(failure),
+            AttemptOutcome::Solved(solution) => Ok(self.attempts.versions(&solution)),
+            AttemptOutcome::BudgetExceeded(_) | AttemptOutcome::NoSolution(_) => {
+                Ok(Versions::new())
+            }
+            AttemptOutcome::Failed(failure, _) => Err(failure),
         }
     }
 
@@ -217,7 +221,7 @@ impl<A: Attempts> Strategy<'_, A> {
         let mut first_failure = None;
         for _ in 0..=REORDERINGS {
             let next = match self.attempt(priority, BUDGET).await {
-                Outcome::Solved(solution) => {
+                AttemptOutcome::Solved(solution) => {
                     let found = self.score(solution, best);
                     let below_best = found.standings.below_best();
                     tracing::debug!(?below_best, "found a solution");
@@ -232,10 +236,10 @@ impl<A: Attempts> Strategy<'_, A> {
                         ..PackagePriority::default()
                     }
                 }
-                Outcome::BudgetExceeded(backtracking) => self.next_priority(&backtracking),
-                Outcome::NoSolution(_) => break,
+                AttemptOutcome::BudgetExceeded(backtracking) => self.next_priority(&backtracking),
+                AttemptOutcome::NoSolution(_) => break,
                 // The failure may concern an old version that no solution needs.
-                Outcome::Failed(failure, backtracking) => {
+                AttemptOutcome::Failed(failure, backtracking) => {
                     let mut first = backtracking.failed_after_backtracking();
                     first.retain(|name| self.direct.is_free(name));
                     first_failure.get_or_insert(failure);
@@ -270,7 +274,8 @@ impl<A: Attempts> Strategy<'_, A> {
         while !names.is_empty() {
             let mut priority = priority.clone();
             priority.constraints.extend(major_floors(&names, best));
-            if let Outcome::Solved(solution) = self.attempt(&priority, EXTENDED_BUDGET).await {
+            if let AttemptOutcome::Solved(solution) = self.attempt(&priority, EXTENDED_BUDGET).await
+            {
                 let found = self.score(solution, best);
                 if found.standings.is_better_than(&best_solution.standings) {
                     best_solution = found;

@@ -1,5 +1,4 @@
-//! What a package entry of a lock says about files: which key a file belongs under, and which of
-//! the files of an entry is the one to use.
+//! The files of a package entry in a lock: the key that a file belongs under, and the file of an entry that is used.
 //!
 //! Never looks at the files themselves.
 

@@ -28,14 +28,14 @@ fn as_text(error: &Error, dialect: HintStyle) -> String {
     if error.kind() == Kind::Interrupted {
         return "interrupted".to_owned();
     }
-    let mut text = style::labelled(style::ERROR, "error", &mask(&error.display_chain()));
+    let mut text = style::labeled(style::ERROR, "error", &mask(&error.display_chain()));
     if let Some(detail) = dialect.detail(error) {
         for line in mask(&detail).trim_end().lines() {
             let _ = write!(text, "\n{}", style::indented(line));
         }
     }
     if let Some(hint) = hint(error, dialect) {
-        let hint = style::labelled(style::HINT, "hint", &mask(&hint));
+        let hint = style::labeled(style::HINT, "hint", &mask(&hint));
         let _ = write!(text, "\n{hint}");
     }
     text

@@ -58,7 +58,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     output::set_color(globals.color);
     HintStyle::of(&command).set_current();
     locks::set_notice(|text| {
-        output::status(&style::labelled(style::WARNING, "warning", text));
+        output::status(&style::labeled(style::WARNING, "warning", text));
     });
     panics::guarded(globals.json, || {
         match dispatch(command, &globals, &matches) {

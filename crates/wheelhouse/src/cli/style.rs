@@ -9,7 +9,7 @@ pub(crate) const QUIET: Style = Style::new().dimmed();
 pub(crate) const DONE: Style = AnsiColor::Green.on_default().bold();
 
 /// Returns `label: text` with a colored label.
-pub(crate) fn labelled(style: Style, label: &str, text: &str) -> String {
+pub(crate) fn labeled(style: Style, label: &str, text: &str) -> String {
     format!("{style}{label}:{style:#} {text}")
 }
 

@@ -90,7 +90,7 @@ pub async fn lock(job: LockJob, observer: Arc<dyn Observer>) -> Result<Vec<LockR
     }
     let policy = &context.lock_policy;
     if outputs.iter().all(|output| output.is_kept(policy)) {
-        return Ok(outputs.into_iter().map(LockOutput::kept).collect());
+        return Ok(outputs.into_iter().map(LockFileOutput::kept).collect());
     }
     let context = Rc::new(context);
     let worker = LocalWorker::start(Rc::clone(&context), Prefetch::Nothing).await?;
@@ -108,8 +108,9 @@ impl LockDestination {
     }
 
     /// Returns the locks for the targets of `context`.
-    fn outputs(&self, context: &RunContext) -> Result<Vec<LockOutput>> {
-        let output = |path: PathBuf, targets: &[Target]| LockOutput::read(path, targets, context);
+    fn outputs(&self, context: &RunContext) -> Result<Vec<LockFileOutput>> {
+        let output =
+            |path: PathBuf, targets: &[Target]| LockFileOutput::read(path, targets, context);
         let targets = &context.targets;
         match self {
             Self::Shared(file) => Ok(vec![output(file.clone(), targets)?]),
@@ -134,7 +135,7 @@ impl LockDestination {
 }
 
 /// A lock with its targets, and the file at its path.
-struct LockOutput {
+struct LockFileOutput {
     path: PathBuf,
     targets: Vec<Target>,
     /// The fingerprints of the request for each target.
@@ -147,7 +148,7 @@ struct LockOutput {
     files: BTreeMap<PathBuf, Sha256>,
 }
 
-impl LockOutput {
+impl LockFileOutput {
     fn read(path: PathBuf, targets: &[Target], context: &RunContext) -> Result<Self> {
         let failed = || format!("failed to read {}", path.display());
         let text = match input::read_to_string(&path) {

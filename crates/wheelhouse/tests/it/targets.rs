@@ -1,4 +1,4 @@
-//! Downloads for several targets: how they are told apart, and foreign targets without an interpreter.
+//! Downloads for several targets: their names, and foreign targets without an interpreter.
 
 use std::ffi::OsStr;
 
@@ -27,7 +27,7 @@ fn build_backend_failure_does_not_fail_foreign_target() {
         index.add(&Wheel::new(name, "1.0"));
     }
     let picky = Sdist::new("picky", "1.0").requires("tool");
-    index.add_sdist(&picky.script("raise SystemExit('this is no Windows')"));
+    index.add_sdist(&picky.script("raise SystemExit('this is not Windows')"));
     let picky = "picky ; sys_platform == 'win32'";
     let wanted = [picky, "common", "--target", "3.12-windows,3.12-linux"];
     let run = download(&sandbox, &index, &wanted);

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::Path;
 
 use toml::{Table, Value};
-use wheelhouse_types::requirement::{self, Parts};
+use wheelhouse_types::requirement::{self, RequirementParts};
 use wheelhouse_types::toml_reader::{self, TomlReader};
 use wheelhouse_types::{
     Error, ExtraName, Kind, MarkerTree, PackageName, Result, VersionSpecifiers, marker,
@@ -226,7 +226,12 @@ impl RequirementComparison {
         self.sourced.contains(name) || *name == self.project
     }
 
-    fn make(&self, parts: &Parts, is_free: bool, marker: MarkerTree) -> ComparedRequirement {
+    fn make(
+        &self,
+        parts: &RequirementParts,
+        is_free: bool,
+        marker: MarkerTree,
+    ) -> ComparedRequirement {
         ComparedRequirement {
             name: parts.name.clone(),
             extras: parts.extras.clone(),
@@ -251,7 +256,7 @@ impl RequirementComparison {
                 .unwrap_or_else(VersionSpecifiers::empty);
             let extras = entry.strings("extras")?.into_iter().map(str::parse);
             let extras = extras.collect::<Result<_, _>>();
-            let parts = Parts {
+            let parts = RequirementParts {
                 extras: extras
                     .map_err(|error| entry.error("extras", "is invalid").caused_by(error))?,
                 marker: entry.parsed("marker")?.unwrap_or_default(),

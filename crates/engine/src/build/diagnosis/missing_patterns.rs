@@ -1,12 +1,12 @@
 //! Messages of tools that name something missing.
 
 use super::Confidence::{self, Certain, Tentative};
-use super::Kind::{self, Dependency, Header, Library, Module, Package, Program};
+use super::MissingKind::{self, Dependency, Header, Library, Module, Package, Program};
 
 /// A message that names something missing: its name is between `before` and `after`, or the end of the line if `after` is
 /// empty.
 pub(super) struct MissingPattern {
-    pub(super) kind: Kind,
+    pub(super) kind: MissingKind,
     pub(super) confidence: Confidence,
     pub(super) before: &'static str,
     pub(super) after: &'static str,
@@ -14,7 +14,7 @@ pub(super) struct MissingPattern {
 
 const fn missing(
     confidence: Confidence,
-    kind: Kind,
+    kind: MissingKind,
     before: &'static str,
     after: &'static str,
 ) -> MissingPattern {

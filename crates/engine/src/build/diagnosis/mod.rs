@@ -14,7 +14,7 @@ mod modules;
 mod system_packages;
 
 use Confidence::{Certain, Tentative};
-use Kind::{Dependency, Header, Library, Module, Package, Program};
+use MissingKind::{Dependency, Header, Library, Module, Package, Program};
 use Remedy::{Advice, Install, PythonHeaders};
 use error_patterns::ERROR_PATTERNS;
 use missing_patterns::{MISSING_PATTERNS, MissingPattern};
@@ -46,7 +46,7 @@ enum Confidence {
 
 /// The kind of thing that a line names as missing.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+enum MissingKind {
     Program,
     Header,
     /// A pkg-config name.
@@ -68,10 +68,10 @@ enum Remedy {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Cause<'a> {
+enum Diagnosis<'a> {
     Known(Remedy),
     Need(&'static Need),
-    Missing(Kind, &'a str),
+    Missing(MissingKind, &'a str),
 }
 
 /// Messages that a build continues without what has just failed, which is then not the cause.
@@ -134,24 +134,24 @@ fn is_noise(line: &str, file: &str) -> bool {
 }
 
 /// Returns the cause that one line shows.
-fn diagnose(line: &str) -> Option<(Confidence, Cause<'_>)> {
+fn diagnose(line: &str) -> Option<(Confidence, Diagnosis<'_>)> {
     missing(line, known)
         .or_else(|| matched(line))
         .or_else(|| missing(line, unknown))
 }
 
-fn matched(line: &str) -> Option<(Confidence, Cause<'_>)> {
+fn matched(line: &str) -> Option<(Confidence, Diagnosis<'_>)> {
     let pattern = ERROR_PATTERNS
         .iter()
         .find(|pattern| pattern.needles.iter().any(|needle| line.contains(needle)))?;
-    Some((pattern.confidence, Cause::Known(pattern.remedy)))
+    Some((pattern.confidence, Diagnosis::Known(pattern.remedy)))
 }
 
 /// Returns the first thing that the line names as missing and `classify` accepts.
 fn missing<'a>(
     line: &'a str,
-    classify: impl Fn(Kind, &'a str) -> Option<Cause<'a>>,
-) -> Option<(Confidence, Cause<'a>)> {
+    classify: impl Fn(MissingKind, &'a str) -> Option<Diagnosis<'a>>,
+) -> Option<(Confidence, Diagnosis<'a>)> {
     MISSING_PATTERNS.iter().find_map(|pattern| {
         let cause = classify(pattern.kind, captured(line, pattern)?)?;
         Some((pattern.confidence, cause))
@@ -176,17 +176,17 @@ fn captured<'a>(line: &'a str, pattern: &MissingPattern) -> Option<&'a str> {
 }
 
 /// Looks a name up in the tables.
-fn known(kind: Kind, name: &str) -> Option<Cause<'_>> {
+fn known(kind: MissingKind, name: &str) -> Option<Diagnosis<'_>> {
     let is_missing = |need: &&Need| need.signs.split(' ').any(|sign| is_sign(sign, kind, name));
     TOOLS
         .iter()
         .chain(LIBRARIES)
         .find(is_missing)
-        .map(Cause::Need)
+        .map(Diagnosis::Need)
 }
 
 /// Returns whether `sign` (see [`Need`]) matches a missing `name`.
-fn is_sign(sign: &str, kind: Kind, name: &str) -> bool {
+fn is_sign(sign: &str, kind: MissingKind, name: &str) -> bool {
     match kind {
         Program => program_name(name)
             .strip_suffix(sign)
@@ -221,14 +221,14 @@ fn program_name(path: &str) -> &str {
 }
 
 /// Accepts names that are in no table, but for which there is a general hint.
-fn unknown(kind: Kind, name: &str) -> Option<Cause<'_>> {
+fn unknown(kind: MissingKind, name: &str) -> Option<Diagnosis<'_>> {
     let is_taken = match kind {
         Program | Dependency => false,
         Header => is_header(name),
         Package | Library => true,
         Module => is_module(name),
     };
-    is_taken.then_some(Cause::Missing(kind, name))
+    is_taken.then_some(Diagnosis::Missing(kind, name))
 }
 
 /// Returns whether `name` can be a header of another package than the built one.
@@ -250,18 +250,18 @@ fn is_module(name: &str) -> bool {
     is_identifier || DISTRIBUTIONS.iter().any(|(module, _)| *module == name)
 }
 
-fn explain(cause: Cause<'_>, output: &str) -> String {
+fn explain(cause: Diagnosis<'_>, output: &str) -> String {
     match cause {
-        Cause::Known(Advice(text)) => text.to_owned(),
-        Cause::Known(Install(name)) => TOOLS
+        Diagnosis::Known(Advice(text)) => text.to_owned(),
+        Diagnosis::Known(Install(name)) => TOOLS
             .iter()
             .chain(LIBRARIES)
             .find(|need| need.name == name)
             .map_or_else(|| format!("The build needs {name}: install it."), install),
-        Cause::Known(PythonHeaders) => install_python_headers(output),
-        Cause::Need(need) => install(need),
-        Cause::Missing(Module, module) => provide_module(module),
-        Cause::Missing(kind, name) => look_for(kind, name),
+        Diagnosis::Known(PythonHeaders) => install_python_headers(output),
+        Diagnosis::Need(need) => install(need),
+        Diagnosis::Missing(Module, module) => provide_module(module),
+        Diagnosis::Missing(kind, name) => look_for(kind, name),
     }
 }
 
@@ -313,7 +313,7 @@ fn provide_module(module: &str) -> String {
 }
 
 /// Names the commands that search for the package with the missing file.
-fn look_for(kind: Kind, name: &str) -> String {
+fn look_for(kind: MissingKind, name: &str) -> String {
     let (what, debian, fedora) = match kind {
         Library => (
             "library",

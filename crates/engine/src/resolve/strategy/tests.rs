@@ -275,7 +275,7 @@ impl Attempts for Script {
         priority: &PackagePriority,
         dependencies: DependencyMode,
         budget: usize,
-    ) -> Outcome<Solved, &'static str> {
+    ) -> AttemptOutcome<Solved, &'static str> {
         let mut requirements = self.direct.requirements.clone();
         requirements.sort_by_key(|one| {
             (
@@ -309,10 +309,10 @@ impl Attempts for Script {
         let attempt = format!("{budget}{mode} [{}] {result}", first.join(" "));
         self.attempts.borrow_mut().push(attempt);
         match step {
-            Step::Solved(solved) => Outcome::Solved(solved),
-            Step::Conflict => Outcome::NoSolution("no solution"),
-            Step::Exceeded => Outcome::BudgetExceeded(limit),
-            Step::Failed => Outcome::Failed("failed", limit),
+            Step::Solved(solved) => AttemptOutcome::Solved(solved),
+            Step::Conflict => AttemptOutcome::NoSolution("no solution"),
+            Step::Exceeded => AttemptOutcome::BudgetExceeded(limit),
+            Step::Failed => AttemptOutcome::Failed("failed", limit),
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct Options {
     pub(crate) python: Option<String>,
 
     #[command(flatten)]
-    indexes: IndexOptions,
+    indexes: IndexArgs,
     #[command(flatten)]
     resolution: ResolutionOptions,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(crate) struct Options {
 #[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Index options")]
-struct IndexOptions {
+struct IndexArgs {
     /// The main index [default: https://pypi.org/simple]
     ///
     /// With `--index-strategy first-index` it is searched after all extra indexes; by default all

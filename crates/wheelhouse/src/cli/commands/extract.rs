@@ -159,5 +159,5 @@ fn print_result(
 }
 
 fn warn(text: &str) {
-    output::status(&style::labelled(style::WARNING, "warning", text));
+    output::status(&style::labeled(style::WARNING, "warning", text));
 }

@@ -223,7 +223,7 @@ fn as_text(check: &Check, enough: bool) -> String {
         write_finding(&mut text, failure, "");
     }
     for hint in hints(check) {
-        let _ = writeln!(text, "  {}", style::labelled(style::HINT, "hint", hint));
+        let _ = writeln!(text, "  {}", style::labeled(style::HINT, "hint", hint));
     }
     for warning in &check.warnings {
         write_finding(&mut text, warning, "warning: ");

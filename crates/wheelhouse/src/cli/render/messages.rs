@@ -188,13 +188,13 @@ fn failed(package: &str, reason: &str) -> String {
     } else {
         format!("{package}: {reason}")
     };
-    style::labelled(style::ERROR, "failed", &text)
+    style::labeled(style::ERROR, "failed", &text)
 }
 
 fn warning(message: &str, hint: Option<&str>) -> String {
-    let mut text = style::labelled(style::WARNING, "warning", message);
+    let mut text = style::labeled(style::WARNING, "warning", message);
     if let Some(hint) = hint.and_then(|hint| HintStyle::current().hint(hint)) {
-        let hint = style::labelled(style::HINT, "hint", &hint);
+        let hint = style::labeled(style::HINT, "hint", &hint);
         let _ = write!(text, "\n{hint}");
     }
     text

@@ -22,7 +22,7 @@ use super::artifact::{WheelArtifact, Worker};
 use super::build_dir::BuildDirs;
 use super::cache;
 use super::download::FileDownload;
-use super::local_trees::LocalTrees;
+use super::local_trees::TreeCopies;
 use super::tasks::{Pending, Tasks, identity};
 use super::traffic::Traffic;
 use super::wait_graph::WaitGraph;
@@ -44,7 +44,7 @@ pub(in crate::pipeline) enum Prefetch {
 pub(in crate::pipeline) struct LocalWorker {
     pub(in crate::pipeline) context: Rc<RunContext>,
     pub(in crate::pipeline) engine: Engine,
-    pub(in crate::pipeline) trees: LocalTrees,
+    pub(in crate::pipeline) trees: TreeCopies,
     pub(super) prefetch: Prefetch,
     pub(super) wheels: Tasks<WheelArtifact>,
     /// The build requirements of sources.
@@ -104,7 +104,7 @@ impl LocalWorker {
         let engine = Engine::start(setup).await?;
         let reader = context.tree_reader.clone();
         Ok(Rc::new(Self {
-            trees: LocalTrees::new(reader, root.join("trees"), context.trees.clone()),
+            trees: TreeCopies::new(reader, root.join("trees"), context.trees.clone()),
             context,
             engine,
             prefetch,

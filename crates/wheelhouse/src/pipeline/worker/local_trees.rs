@@ -14,7 +14,7 @@ use super::build_dir::{self, BuildDir, TreeInput};
 use super::tasks::{Pending, spawn};
 
 /// The local trees of a run.
-pub(in crate::pipeline) struct LocalTrees {
+pub(in crate::pipeline) struct TreeCopies {
     reader: TreeReader,
     /// The directory for copies.
     directory: PathBuf,
@@ -30,7 +30,7 @@ struct TreeCopy {
     copy: Pending<Rc<BuildDir>>,
 }
 
-impl LocalTrees {
+impl TreeCopies {
     /// Creates the trees of a run, some of whose `digests` are known.
     pub(super) fn new(
         reader: TreeReader,
