@@ -19,7 +19,7 @@ use crate::index::page_links::PageLinks;
 use crate::index::{IndexOptions, IndexState};
 use crate::network::client;
 use crate::network::clients::{Clients, PageMiddleware};
-use crate::network::plain_http::PlainHttp;
+use crate::network::plain_http::{self, PlainHttp};
 use crate::network::url_credentials::UrlCredentials;
 use crate::python::host::Host;
 use crate::requirements::local_trees::LocalTrees;
@@ -54,7 +54,7 @@ impl EngineState {
         let cache = cache.with_refresh(Refresh::from_args(Some(refresh), Vec::new()));
         let locations = client::locations(&request.indexes, &request.network, refresh)?;
         let credentials = UrlCredentials::of(&request);
-        let plain_http = PlainHttp::new(client::trusted_hosts(&request.network.trusted_hosts)?);
+        let plain_http = PlainHttp::new(plain_http::trusted_hosts(&request.network.trusted_hosts)?);
         let pages = LenientPages::new(PageLinks(plain_http.clone()));
         let digests = cache.bucket(CacheBucket::Simple).join("metadata-digests");
         let middleware = PageMiddleware {

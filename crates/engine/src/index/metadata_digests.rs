@@ -28,7 +28,8 @@ use wheelhouse_types::{Error, Kind};
 use super::foreign_files::ForeignWheels;
 use super::page_links::PageLinks;
 use crate::error::EngineError;
-use crate::network::client::{PageKind, redirect_target};
+use crate::network::client::PageKind;
+use crate::network::redirect::redirect_target;
 
 /// The start of the SHA-256 of a metadata file's URL.
 type Key = [u8; 16];

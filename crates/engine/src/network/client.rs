@@ -1,15 +1,14 @@
 //! The settings of the HTTP clients and the index locations of a request.
 
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
-use http::header::{ACCEPT, LOCATION};
-use reqwest::{Request, Response};
+use http::header::ACCEPT;
+use reqwest::Request;
 use serde_json::json;
 use url::Url;
 use uv_client::{BaseClientBuilder, Certificates, Connectivity};
-use uv_configuration::{KeyringProviderType, TrustedHost};
+use uv_configuration::KeyringProviderType;
 use uv_distribution_types::{
     ExcludeNewerOverride, Index, IndexCacheControl, IndexLocations, IndexUrl, PYPI_URL,
 };
@@ -19,7 +18,7 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::{IndexStrategy, Indexes, Network};
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::plain_http::PlainHttp;
+use super::plain_http::{self, PlainHttp};
 
 /// Returns the builder of a client with the settings of `network`, without indexes.
 pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'static>> {
@@ -40,7 +39,7 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
         } else {
             KeyringProviderType::Disabled
         })
-        .allow_insecure_host(trusted_hosts(&network.trusted_hosts)?);
+        .allow_insecure_host(plain_http::trusted_hosts(&network.trusted_hosts)?);
     if let Some(path) = &network.client_certificate {
         // uv presents it, but silently ignores a file that it cannot read.
         identity(path)?;
@@ -145,12 +144,6 @@ impl PageKind {
 /// The content type of index pages as JSON (PEP 691).
 pub(crate) const JSON_PAGE: &str = "application/vnd.pypi.simple.v1+json";
 
-/// Returns the URL to which `response` redirects.
-pub(crate) fn redirect_target(response: &Response) -> Option<Url> {
-    let location = response.headers().get(LOCATION)?.to_str().ok()?;
-    response.url().join(location).ok()
-}
-
 fn proxy(network: &Network) -> Result<Option<reqwest::Proxy>> {
     let proxy = network.proxy.as_ref().map(|proxy| {
         reqwest::Proxy::all(proxy).context(Kind::Input, || {
@@ -162,21 +155,6 @@ fn proxy(network: &Network) -> Result<Option<reqwest::Proxy>> {
 
 fn connect_timeout(network: &Network) -> Duration {
     network.timeout.min(Duration::from_secs(15))
-}
-
-pub(crate) fn trusted_hosts(hosts: &[String]) -> Result<Vec<TrustedHost>> {
-    hosts
-        .iter()
-        .map(|host| {
-            TrustedHost::from_str(host).map_err(|_| {
-                let host = host
-                    .rsplit_once('@')
-                    .map_or(host.as_str(), |(_, host)| host);
-                let message = format!("`{host}` is not a valid host for --trusted-host");
-                Error::new(Kind::Input, message).with_hint("Give HOST or HOST:PORT.")
-            })
-        })
-        .collect()
 }
 
 fn certificates(path: &Path) -> Result<Certificates> {
@@ -210,7 +188,7 @@ pub(crate) fn locations(
     network: &Network,
     refresh: bool,
 ) -> Result<IndexLocations> {
-    let plain_http = PlainHttp::new(trusted_hosts(&network.trusted_hosts)?);
+    let plain_http = PlainHttp::new(plain_http::trusted_hosts(&network.trusted_hosts)?);
     let mut simple = Vec::new();
     let default = [PYPI_URL.to_string()];
     let named: Vec<String> = indexes.urls.iter().map(ToString::to_string).collect();

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod clients;
 pub(crate) mod download;
 pub(crate) mod plain_http;
+pub(crate) mod redirect;
 pub(crate) mod remote_file;
 pub(crate) mod response_limits;
 pub(crate) mod retries;

@@ -4,6 +4,7 @@
 //! or file served over HTTPS may not lead to another server without TLS, neither by a link nor by a redirect, and a file
 //! without a digest may not come from one.
 
+use std::str::FromStr as _;
 use std::sync::Arc;
 
 use http::Extensions;
@@ -14,7 +15,7 @@ use uv_configuration::TrustedHost;
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind, Result};
 
-use super::client::redirect_target;
+use super::redirect::redirect_target;
 use crate::error::EngineError;
 
 /// The `--trusted-host` hosts and the rule for all others.
@@ -99,6 +100,25 @@ impl Middleware for SecureRedirects {
             error,
         )))
     }
+}
+
+/// Parses the values of `--trusted-host`.
+///
+/// # Errors
+/// A value that is not a host.
+pub(crate) fn trusted_hosts(hosts: &[String]) -> Result<Vec<TrustedHost>> {
+    hosts
+        .iter()
+        .map(|host| {
+            TrustedHost::from_str(host).map_err(|_| {
+                let host = host
+                    .rsplit_once('@')
+                    .map_or(host.as_str(), |(_, host)| host);
+                let message = format!("`{host}` is not a valid host for --trusted-host");
+                Error::new(Kind::Input, message).with_hint("Give HOST or HOST:PORT.")
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]

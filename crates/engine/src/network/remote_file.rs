@@ -15,7 +15,7 @@ use wheelhouse_types::{Error, Kind, Result};
 
 use super::client;
 use super::download::{FetchError, Fetcher};
-use super::plain_http::{PlainHttp, SecureRedirects};
+use super::plain_http::{self, PlainHttp, SecureRedirects};
 use super::response_limits::ResponseLimits;
 
 /// The maximum size of a requirements file (bytes).
@@ -45,7 +45,7 @@ impl RemoteFiles {
     /// # Errors
     /// `Fetch` if it cannot be read or the network is disabled; `Input` if it is too large or an option is not valid.
     pub async fn read(&self, url: &Url) -> Result<Vec<u8>> {
-        let trusted_hosts = client::trusted_hosts(&self.network.trusted_hosts)?;
+        let trusted_hosts = plain_http::trusted_hosts(&self.network.trusted_hosts)?;
         let plain_http = PlainHttp::new(trusted_hosts);
         plain_http.check("the requirements file", url)?;
         if self.network.offline {

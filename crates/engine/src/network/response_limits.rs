@@ -21,7 +21,8 @@ use wheelhouse_types::limits::{self, Excess, Rate};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind};
 
-use super::client::{PageKind, redirect_target};
+use super::client::PageKind;
+use super::redirect::redirect_target;
 use crate::error::EngineError;
 
 /// A middleware that measures responses as they arrive.

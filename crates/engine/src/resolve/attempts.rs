@@ -11,21 +11,15 @@ use uv_resolver::{
 use uv_types::BuildContext;
 use wheelhouse_types::{PackageName, Result};
 
+use super::format_policy::FormatPolicy;
 use super::inputs::ResolverInputs;
 use super::metadata_cache::{BacktrackLimit, MetadataCache};
-use super::prefer_binary::FormatPolicy;
+use super::solution::Solution;
 use super::solve::Solve;
 use super::strategy::{
     AttemptOutcome, Attempts, DirectRequirements, PackagePriority, Strategy, Versions,
 };
 use super::{ResolverContext, prereleases, report};
-
-/// The solution of a resolution.
-pub(crate) struct Solution {
-    pub(crate) resolution: Resolution,
-    /// The metadata of all versions that were considered.
-    pub(crate) index: InMemoryIndex,
-}
 
 /// Resolves `inputs` under `policy`, in as many attempts as necessary.
 ///

@@ -8,6 +8,7 @@
 
 pub(crate) mod attempts;
 pub(crate) mod direct_references;
+mod format_policy;
 pub(crate) mod inputs;
 pub(crate) mod metadata_cache;
 pub(crate) mod prefer_binary;
@@ -16,6 +17,7 @@ pub(crate) mod provider;
 pub(crate) mod python2_wheels;
 pub(crate) mod report;
 pub(crate) mod requires_python;
+mod solution;
 pub(crate) mod solve;
 pub(crate) mod strategy;
 
@@ -60,11 +62,11 @@ use crate::network::clients::Clients;
 use crate::requirements;
 use crate::requirements::local_trees::LocalTrees;
 use crate::target::{TargetEnvironment, minor_version};
-use attempts::Solution;
 use inputs::ResolverInputs;
 use metadata_cache::{BacktrackLimit, MetadataCache};
 use provider::WheelMetadata;
 use requires_python::RequiresPythonFilter;
+use solution::Solution;
 use solve::Solve;
 
 /// Preferences and constraints of one resolution in addition to the request.

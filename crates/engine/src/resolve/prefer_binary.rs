@@ -5,50 +5,16 @@
 
 use std::collections::BTreeSet;
 
-use uv_configuration::{BuildOptions, NoBuild};
+use uv_configuration::NoBuild;
 use uv_distribution_types::{Dist, Name as _, Resolution, ResolvedDist, SourceDist};
-use uv_resolver::{FlatIndex, InMemoryIndex};
 use uv_types::BuildContext;
 use wheelhouse_types::{PackageName, Result};
 
-use super::attempts::{self, Solution};
+use super::ResolverContext;
+use super::attempts;
+use super::format_policy::FormatPolicy;
 use super::inputs::ResolverInputs;
-use super::{ResolveState, ResolverContext};
-
-/// The formats that a resolution may use.
-pub(crate) struct FormatPolicy {
-    pub(crate) build_options: BuildOptions,
-    pub(crate) flat_index: FlatIndex,
-    /// The versions of each package, which depend on the policy.
-    pub(crate) index: InMemoryIndex,
-}
-
-impl FormatPolicy {
-    fn of_request(state: &ResolveState, inputs: &ResolverInputs) -> Self {
-        Self {
-            build_options: state.build_options.clone(),
-            flat_index: inputs.flat_index.clone(),
-            index: inputs.index.clone(),
-        }
-    }
-
-    /// Returns the policy of the request, without the builds that `forbidden` names.
-    fn forbidding(state: &ResolveState, inputs: &ResolverInputs, forbidden: NoBuild) -> Self {
-        let requested = state.build_options.clone();
-        let build_options = BuildOptions::new(
-            requested.no_binary().clone(),
-            requested.no_build().clone().combine(forbidden),
-        );
-        let flat_index = state
-            .index
-            .flat_index(&inputs.target_env, &inputs.hasher, &build_options);
-        Self {
-            build_options,
-            flat_index,
-            index: InMemoryIndex::default(),
-        }
-    }
-}
+use super::solution::Solution;
 
 /// Resolves `inputs` with the formats of the request.
 ///

@@ -11,8 +11,8 @@ use uv_resolver::{MetadataResponse, Prerelease, PrereleaseMode};
 use wheelhouse_types::PackageName;
 use wheelhouse_types::request::Prereleases;
 
-use super::attempts::Solution;
 use super::inputs::ResolverInputs;
+use super::solution::Solution;
 use crate::target::TargetEnvironment;
 
 /// Returns uv's setting, with pre-releases of the packages `required`.
