@@ -74,7 +74,29 @@ pub(crate) fn is_storage_full(error: &(dyn StdError + 'static)) -> bool {
 
 fn io_kinds(error: &(dyn StdError + 'static)) -> impl Iterator<Item = io::ErrorKind> {
     let errors = error_chain(error).into_iter();
-    errors.filter_map(|error| Some(error.downcast_ref::<io::Error>()?.kind()))
+    errors.filter_map(|error| {
+        let io = error.downcast_ref::<io::Error>();
+        io.or_else(|| transparent_io(error)).map(io::Error::kind)
+    })
+}
+
+/// Returns the I/O error in a variant of uv's that is transparent, so that it is not a source of its own.
+fn transparent_io<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
+    if let Some(uv_virtualenv::Error::Io(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(uv_install_wheel::Error::Io(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(uv_cache::Error::Io(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    let client = error.downcast_ref::<uv_client::Error>();
+    let client = client.map(uv_client::Error::kind);
+    match client.or_else(|| error.downcast_ref::<ErrorKind>()) {
+        Some(ErrorKind::Io(error)) => Some(error),
+        _ => None,
+    }
 }
 
 /// Returns the hint for a failure of the disk or the network in the chain of `error`.

@@ -190,7 +190,8 @@ impl<C: BuildContext> Attempts for UvAttempts<'_, C> {
         tracing::debug!(
             target = inputs.target_env.target.label(),
             mode = ?dependencies,
-            budget,
+            // None is an attempt without a limit.
+            budget = (budget < usize::MAX).then_some(budget),
             first = ?priority.first,
             "starting an attempt"
         );

@@ -66,8 +66,8 @@ async fn no_solution<'a>(
     if report.contains(NOT_FOUND) {
         match &state.index.urls()[..] {
             [] => {}
-            [index] => details.push(format!("The index asked is {index}.")),
-            indexes => details.push(format!("The indexes asked are {}.", indexes.join(", "))),
+            [index] => details.push(format!("The queried index is {index}.")),
+            indexes => details.push(format!("The queried indexes are {}.", indexes.join(", "))),
         }
     }
     if !state.clients.is_offline() {

@@ -474,7 +474,7 @@ fn error_names_requirements_frozen_by_conda() {
     error: the requirements name build directories of conda packages, which do not exist
       `six @ file:///croot/six_1644875935023/work` in r.txt:2
       `attrs @ file:///home/conda/feedstock_root/build_artifacts/attrs_1/work` in r.txt:3
-    hint: `pip freeze` has written them. Write `six==VERSION` instead; `pip list --format=freeze` in that environment prints all lines so.
+    hint: Write `six==VERSION` instead; `pip list --format=freeze` prints all requirements in this form.
     ");
 }
 

@@ -244,7 +244,7 @@ fn error_names_available_versions_and_index() {
     );
     let run = Sandbox::new().build(&index, &["beta"]);
     assert!(
-        run.stderr.contains("The index asked is http://"),
+        run.stderr.contains("The queried index is http://"),
         "{}",
         run.stderr
     );

@@ -420,7 +420,7 @@ fn errors_name_variables_instead_of_options() {
     error: no set of versions satisfies the requirements
       Because nowhere was not found in the package registry and you require nowhere, we can conclude that your requirements are unsatisfiable.
       You require `nowhere` in requirements.txt:1.
-      The index asked is INDEX.
+      The queried index is INDEX.
     hint: Check the spelling; if another index has it, name that with PIP_EXTRA_INDEX_URL.
     ");
 
