@@ -286,7 +286,7 @@ fn expands_variables_without_showing_values() {
         "https://${TOKEN}:x@host/a.zip"
     );
     assert_eq!(found.requirements[1].written, "${PATH_1}");
-    let expected = ["`a.txt` line 2: `${TOKEN}` is ignored, because it stands behind options"];
+    let expected = ["`a.txt` line 2: `${TOKEN}` is ignored, because it follows options"];
     assert_eq!(notices(&found), expected);
     assert!(!tree.error("b.txt").contains("secret"));
     let message = "`c.txt` line 1 reads `--no-binary=${OPTION}`: the value of a variable makes the \

@@ -16,7 +16,7 @@ use wheelhouse_transport::{Unreachable, error_chain};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind};
 
-use hints::{git_hint, io_hint};
+use hints::{git_hint, io_hint, with_io_hint};
 
 /// An error that passes through uv.
 ///
@@ -33,7 +33,7 @@ enum Payload {
 
 impl EngineError {
     pub(crate) fn new(error: Error) -> Self {
-        Self(Payload::Failed(Arc::new(error)))
+        Self(Payload::Failed(Arc::new(with_io_hint(error))))
     }
 
     pub(crate) fn unreachable(unreachable: Unreachable) -> Self {

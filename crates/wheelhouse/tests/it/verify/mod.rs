@@ -136,7 +136,7 @@ fn prints_one_line_per_check() {
     ]);
     fs::remove_file(sandbox.out().join(BETA)).unwrap();
     let run = verify(&sandbox, &["--no-install", "-q"]);
-    run.assert_exit(6).assert_error_names(&["out", "failures"]);
+    run.assert_exit(6).assert_error_names(&["out", "errors"]);
     assert!(!run.stdout.contains("ok  "), "{}", run.stdout);
     run.assert_stdout_contains(&["\n  beta-2.0-py3-none-any.whl is missing\n", "\n  hint: "]);
 }
