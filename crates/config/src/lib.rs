@@ -9,6 +9,8 @@
 //! This crate does not use the network, does not print, and does not read the environment of the process, which is
 //! passed as an [`Environment`].
 
+#![warn(missing_docs)]
+
 mod encoding;
 mod environment;
 mod error;

@@ -7,6 +7,8 @@
 //! 3. [`verify`] checks that a directory is intact, complete and installable.
 //! 4. [`s2i`] implements a Source-to-Image builder image.
 
+#![warn(missing_docs)]
+
 pub mod cli;
 pub mod pipeline;
 pub mod s2i;

@@ -46,9 +46,11 @@ const ALL: &str = ":all:";
 /// A request, and the information about its inputs that is shown to the user.
 #[derive(Debug)]
 pub struct BuiltRequest {
+    /// The request.
     pub request: Request,
     /// The names of the inputs, and of files next to them that are not used.
     pub from: Vec<String>,
+    /// Files beside the inputs that also declare requirements, but are not used.
     pub unused: Vec<String>,
     /// Warnings about settings with unexpected effects, one sentence each.
     pub notes: Vec<String>,

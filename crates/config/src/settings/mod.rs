@@ -31,44 +31,69 @@ pub use origin::{ResolvedSetting, SettingsContext, ValueOrigin};
 )]
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The requirements files.
     pub requirement_files: Vec<String>,
+    /// The constraints files.
     pub constraint_files: Vec<String>,
+    /// The overrides files.
     pub override_files: Vec<String>,
+    /// The build constraints files.
     pub build_constraint_files: Vec<String>,
+    /// The editable requirements.
     pub editables: Vec<String>,
+    /// The dependency groups.
     pub groups: Vec<String>,
+    /// The output directory.
     pub output: PathBuf,
+    /// The targets as text.
     pub targets: RawTargets,
     /// The targets in `[tool.wheelhouse]` of the project.
     pub project_targets: RawTargets,
     /// The initial options for reading requirements files.
     pub file_options: FileOptions,
+    /// The treatment of several indexes.
     pub index_strategy: IndexStrategy,
+    /// The HTTP statuses with which an index does not have a package.
     pub ignored_error_codes: Vec<u16>,
+    /// True if a keyring provides credentials.
     pub keyring: bool,
+    /// True if dependencies are left out.
     pub no_deps: bool,
+    /// True if builds are isolated.
     pub isolated: bool,
     /// `KEY=VALUE` or `PACKAGE:KEY=VALUE`.
     pub config_settings: Vec<String>,
+    /// The number of concurrent builds.
     pub jobs: usize,
+    /// The time limit of one build hook.
     pub build_timeout: Duration,
+    /// The Python, as a path, a version or a name.
     pub python: Option<String>,
+    /// The time that a server may stay silent.
     pub timeout: Duration,
+    /// The number of retries of a request.
     pub retries: u32,
+    /// The file of trusted certificates.
     pub certificate: Option<PathBuf>,
+    /// The file of the client certificate.
     pub client_certificate: Option<PathBuf>,
+    /// The URL of the proxy.
     pub proxy: Option<String>,
     /// Whether proxies in variables are ignored.
     pub no_proxy_env: bool,
+    /// True if the network is disabled.
     pub offline: bool,
     /// The directory of the cache; `None` for a temporary one.
     pub cache: Option<PathBuf>,
     /// The numbers of `-q` and `-v`.
     pub quiet: u32,
+    /// The level of verbosity.
     pub verbose: u32,
+    /// True if output has no colors.
     pub no_color: bool,
     /// Whether live progress may be shown.
     pub progress: bool,
+    /// The settings with their origins, for `wheelhouse config`.
     pub rows: Vec<ResolvedSetting>,
 }
 

@@ -15,16 +15,20 @@ pub struct ResolvedSetting {
     pub option: &'static str,
     /// The value without credentials; one item for each element of a list.
     pub values: Vec<String>,
+    /// The origins of the value, the deciding one last.
     pub origins: Vec<ValueOrigin>,
 }
 
 /// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueOrigin {
+    /// The default.
     Default,
+    /// The command line.
     CommandLine,
     /// A variable that is not pip's.
     Variable(&'static str),
+    /// A file or variable of pip.
     Configuration(ConfigurationOrigin),
 }
 
@@ -42,10 +46,13 @@ impl fmt::Display for ValueOrigin {
 /// The inputs of settings besides the command line.
 #[derive(Clone, Copy)]
 pub struct SettingsContext<'a> {
+    /// The environment variables.
     pub environment: &'a Environment,
     /// The absolute working directory.
     pub working_directory: &'a Path,
+    /// pip's configuration.
     pub pip: &'a PipConfiguration,
+    /// The reader of files.
     pub reader: &'a dyn ReadSource,
     /// The number of processors.
     pub processors: usize,

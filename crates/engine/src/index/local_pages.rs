@@ -1,5 +1,5 @@
 //! Index pages and `--find-links` pages on this machine that uv rejects as a whole. They are read like those of servers by
-//! [`LenientPages`](crate::index::lenient_pages::LenientPages) reads those of servers: each file by itself.
+//! [`LenientPages`] reads those of servers: each file by itself.
 
 use std::path::Path;
 

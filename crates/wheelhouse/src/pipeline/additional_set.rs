@@ -35,6 +35,7 @@ pub struct AdditionalSet {
     pub title: String,
     /// The indexes, settings and requirements of the set; `contents` may add requirements.
     pub request: Request,
+    /// The requirements of the set.
     pub contents: SetContents,
     /// Marks a set that only builds and tools use.
     pub build_only: bool,
@@ -55,7 +56,9 @@ pub enum SetContents {
 
 /// A source tree that is a Python project.
 pub struct SourceProject {
+    /// The name.
     pub name: PackageName,
+    /// The path.
     pub path: PathBuf,
 }
 

@@ -24,6 +24,7 @@ use super::worker::Prefetch;
 
 /// The request for a wheelhouse.
 pub struct BuildJob {
+    /// The inputs that all runs share.
     pub inputs: RunInputs,
     /// Sets that are resolved by themselves and published into the same output.
     pub additional_sets: Vec<AdditionalSet>,
@@ -33,6 +34,7 @@ pub struct BuildJob {
     pub platform: Option<Platform>,
     /// Warns of wheels that do not fit common systems.
     pub warn_new_systems: bool,
+    /// The way in which files get from the cache into the output.
     pub link_mode: LinkMode,
 }
 

@@ -28,10 +28,13 @@ use super::previous_lock;
 
 /// The inputs that all runs share.
 pub struct RunInputs {
+    /// The request.
     pub request: Request,
     /// The interpreter that the request names, as far as it is known without starting one.
     pub python: Option<PathBuf>,
+    /// The cache.
     pub store: Store,
+    /// The treatment of the lock of an earlier run.
     pub lock_policy: LockPolicy,
     /// Continues after a failure, and reports all failures at the end.
     pub keep_going: bool,

@@ -32,8 +32,11 @@ use wheelhouse_fs::input;
 
 /// The request for locks.
 pub struct LockJob {
+    /// The inputs that all runs share.
     pub inputs: RunInputs,
+    /// The file or directory to write to.
     pub destination: LockDestination,
+    /// The targets.
     pub targets: TargetSelection,
 }
 
@@ -50,9 +53,13 @@ pub enum LockDestination {
 
 /// A lock, compared with the file at its path.
 pub struct LockResult {
+    /// The path.
     pub path: PathBuf,
+    /// The targets.
     pub targets: Vec<Target>,
+    /// The contents.
     pub text: String,
+    /// The difference from the file that exists.
     pub change: LockChange,
     /// The versions that differ from those of the file.
     pub versions: Vec<VersionChange>,
@@ -65,6 +72,7 @@ pub struct LockResult {
 pub enum LockChange {
     /// The file does not exist.
     New,
+    /// The file has other contents.
     Changed,
     /// The contents are equal.
     None,

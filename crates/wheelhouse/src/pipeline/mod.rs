@@ -7,7 +7,7 @@
 //! 4. The steps of the plan are executed concurrently, through the [`Worker`] seam ([`executor`]).
 //! 5. The wheels are published into the output directory ([`publish`]).
 //!
-//! [`build`], [`lock`] and [`download`] are the three entry points. All progress is reported as events;
+//! [`build()`], [`lock`] and [`download`] are the three entry points. All progress is reported as events;
 //! the pipeline never prints, and never reads options or the environment.
 
 pub mod additional_set;

@@ -7,7 +7,9 @@ use wheelhouse_types::{Lock, Plan};
 
 /// The lock and the plan of a dry run.
 pub struct Preview {
+    /// The lock.
     pub lock: Lock,
+    /// The plan.
     pub plan: Plan,
     /// The previews of the additional sets, by name.
     pub additional_sets: BTreeMap<String, Preview>,
@@ -16,8 +18,11 @@ pub struct Preview {
 /// Counts of the work of a run.
 #[derive(Clone, Debug, Default)]
 pub struct RunReport {
+    /// The number of fetched files.
     pub fetched: usize,
+    /// The number of built wheels.
     pub built: usize,
+    /// The number of wheels from the cache.
     pub reused: usize,
     /// The number of source distributions among these files.
     pub sdists: usize,

@@ -5,7 +5,9 @@ use wheelhouse_types::{Result, Target};
 
 /// The targets of a job, and the check that its inputs serve each of them.
 pub struct TargetSelection {
+    /// The targets.
     pub targets: RequestedTargets,
+    /// The check that the inputs serve a target.
     pub filter: TargetFilter,
 }
 

@@ -50,7 +50,9 @@ pub enum RestoredArtifacts {
 /// The size and duration of downloads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DownloadStats {
+    /// The size in bytes.
     pub bytes: u64,
+    /// The duration.
     pub time: Duration,
 }
 

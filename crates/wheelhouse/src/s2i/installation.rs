@@ -29,7 +29,9 @@ pub fn is_installed(root: &Path, variable: impl Fn(&str) -> Option<String>) -> b
 /// The project in a source tree, as declared by its files.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProjectMetadata {
+    /// The name.
     pub name: PackageName,
+    /// The dependencies that the project declares.
     pub dependencies: Dependencies,
 }
 

@@ -14,7 +14,9 @@ use wheelhouse_config::{ApplicationSource, find_application_source};
 pub enum RequirementsSource {
     /// The files that exist, and those that are missing.
     Named {
+        /// The files.
         files: Vec<String>,
+        /// The files that do not exist.
         missing: Vec<String>,
     },
     /// The `requirements.txt` of the source, or its lock.

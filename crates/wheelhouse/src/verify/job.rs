@@ -12,6 +12,7 @@ use super::report::{Check, CheckName};
 pub struct VerifyJob {
     /// The directory, as an absolute path.
     pub directory: PathBuf,
+    /// The requirements.
     pub requirements: VerifyRequirements,
     /// The Python that the user names: a path or a version.
     pub python: Option<String>,
@@ -25,6 +26,7 @@ pub struct VerifyJob {
     pub install: bool,
     /// Imports the installed modules.
     pub import: bool,
+    /// The receiver of progress.
     pub progress: ProgressCallback,
 }
 
@@ -35,9 +37,12 @@ pub type ProgressCallback = Arc<dyn Fn(CheckProgress<'_>) + Send + Sync>;
 pub enum CheckProgress<'a> {
     /// The check starts, or continues with another target or file: `about`.
     Started {
+        /// The check.
         name: CheckName,
+        /// The object of the check or finding.
         about: Option<&'a str>,
     },
+    /// A check has finished.
     Finished(&'a Check),
 }
 
@@ -46,8 +51,11 @@ pub enum CheckProgress<'a> {
 pub enum VerifyRequirements {
     /// Those of its manifest and its locks; without a manifest, all of its distributions.
     Own,
+    /// Requirements and constraints.
     Lines {
+        /// The requirements.
         requirements: Vec<Requirement>,
+        /// The constraints.
         constraints: Vec<Requirement>,
     },
     /// The packages of the lock at this path.

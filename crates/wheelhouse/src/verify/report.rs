@@ -9,6 +9,7 @@ use serde::Serialize;
 /// The results of the verification of one directory.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// The directory.
     pub directory: PathBuf,
     /// Set if the directory has a readable manifest.
     pub manifest: bool,
@@ -20,14 +21,17 @@ pub struct Report {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Check {
+    /// The check.
     pub name: CheckName,
     /// The label of the target, if the check is for one.
     pub target: Option<String>,
+    /// The result.
     pub outcome: CheckOutcome,
     /// The numbers of things that were checked: `3` and `wheel`.
     pub counts: Vec<CheckCount>,
     /// Why the check was skipped, entirely or in part.
     pub reason: Option<String>,
+    /// The failures.
     pub failures: Vec<Finding>,
     /// Findings that do not fail the check.
     pub warnings: Vec<Finding>,
@@ -59,7 +63,9 @@ pub enum CheckName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckOutcome {
+    /// The check found no failure.
     Passed,
+    /// The check found failures.
     Failed,
     /// No failure was found, but the check was skipped entirely or in part.
     NotChecked,
@@ -68,6 +74,7 @@ pub enum CheckOutcome {
 /// A number of things of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckCount {
+    /// The number of objects.
     pub number: usize,
     /// The noun in the singular.
     pub noun: &'static str,
@@ -76,12 +83,14 @@ pub struct CheckCount {
 /// A failure or a warning about one file, package or line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
+    /// The object of the check or finding.
     pub about: String,
     /// The predicate of the sentence that starts with `about`.
     pub message: String,
     /// Further lines, such as the end of the output of a program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The remedy, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<&'static str>,
 }

@@ -1,7 +1,7 @@
 //! The command line, declared with clap.
 //!
 //! Defines names, help texts and value parsers. The result is converted to
-//! [`RawOptions`](wheelhouse_config::RawOptions), which is independent of clap.
+//! [`RawOptions`], which is independent of clap.
 
 mod build;
 mod download;

@@ -26,13 +26,17 @@ use super::resolve::{Resolver, SdistSelection, TargetResolution};
 
 /// The request for a download.
 pub struct DownloadJob {
+    /// The inputs that all runs share.
     pub inputs: RunInputs,
     /// The directory for the files.
     pub output: PathBuf,
+    /// The way in which files get from the cache into the output.
     pub link_mode: LinkMode,
+    /// The targets.
     pub targets: TargetSelection,
     /// Adds the newest pip, setuptools and wheel for each target.
     pub bootstrap: bool,
+    /// The source distributions to download.
     pub sdists: SdistSelection,
     /// Requires the same version of a package for all targets.
     pub same_versions: bool,

@@ -26,8 +26,11 @@ pub trait Worker {
 /// A wheel in the store.
 #[derive(Clone, Debug)]
 pub struct WheelArtifact {
+    /// The file in the cache.
     pub stored: StoredFile,
+    /// The file name.
     pub filename: String,
+    /// The way in which the wheel was obtained.
     pub outcome: Outcome,
     /// The record of its build, in this run or an earlier one, unless it was published as a wheel.
     pub built: Option<BuildRecord>,

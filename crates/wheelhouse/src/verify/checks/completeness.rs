@@ -1,6 +1,6 @@
 //! Checks completeness: a resolver must satisfy the requirements with the files of the directory alone.
 //!
-//! If the resolver finds no solution, [`unsatisfied`] lists all missing packages: it does not resolve, but finds more
+//! If the resolver finds no solution, [`find_unsatisfied`] lists all missing packages: it does not resolve, but finds more
 //! than the first conflict.
 
 use std::collections::BTreeMap;
