@@ -5,8 +5,8 @@ use std::io::{Seek as _, Write as _};
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse_oci::transport::archive::{ArchiveFormat, ArchiveReader};
 use wheelhouse_oci::inspect;
+use wheelhouse_oci::transport::archive::{ArchiveFormat, ArchiveReader};
 use wheelhouse_oci::transport::find_image;
 
 fuzz_target!(|input: (bool, &[u8])| {

@@ -5,7 +5,9 @@ use std::io;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use wheelhouse_config::{Environment, FileOptions, ReadContext, FileRole, FileSource, read_requirements};
+use wheelhouse_config::{
+    Environment, FileOptions, FileRole, FileSource, ReadContext, read_requirements,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let read = |source: &FileSource| match source {
@@ -18,6 +20,9 @@ fuzz_target!(|bytes: &[u8]| {
         environment: &environment,
         reader: &read,
     };
-    let files = [(FileRole::Requirements, FileSource::File("/directory/r.txt".into()))];
+    let files = [(
+        FileRole::Requirements,
+        FileSource::File("/directory/r.txt".into()),
+    )];
     let _ = read_requirements(&files, &context, FileOptions::default());
 });

@@ -65,9 +65,11 @@ pub fn for_each_entry(
     // Reading to the end verifies the checksum of the compression.
     match io::copy(&mut archive.into_inner(), &mut io::sink()) {
         Err(error)
-            if error
-                .get_ref()
-                .is_some_and(|error| error.is::<TrailingData>()) =>
+            if error.get_ref().is_some_and(
+                <dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<
+                    TrailingData,
+                >,
+            ) =>
         {
             Ok(())
         }

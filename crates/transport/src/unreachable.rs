@@ -88,16 +88,16 @@ impl Unreachable {
     /// Returns whether a retry may succeed.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        match &self.cause {
+        matches!(
+            &self.cause,
             UnreachableCause::UnknownHost
-            | UnreachableCause::Proxy(_)
-            | UnreachableCause::Refused
-            | UnreachableCause::Closed
-            | UnreachableCause::TimedOut
-            | UnreachableCause::TooSlow(_) => true,
-            UnreachableCause::Other(_) => true,
-            _ => false,
-        }
+                | UnreachableCause::Proxy(_)
+                | UnreachableCause::Refused
+                | UnreachableCause::Closed
+                | UnreachableCause::TimedOut
+                | UnreachableCause::TooSlow(_)
+                | UnreachableCause::Other(_)
+        )
     }
 
     /// Returns whether the server uses TLS, but a certificate was rejected.

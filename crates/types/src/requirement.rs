@@ -75,7 +75,7 @@ pub enum Named {
     Nameless,
 }
 
-/// Parses `text` if it is within the [limits](crate::limits).
+/// Parses `text` if it is within the [limits].
 pub(crate) fn parse_bounded(text: &str) -> Option<Requirement<VerbatimUrl>> {
     limits::requirement(text).ok()?;
     Requirement::from_str(text).ok()

@@ -4,7 +4,7 @@
 //!
 //! 1. `inputs` reads the files, with `locks` for locks and `project` for the application;
 //! 2. `build_settings` determines the settings of builds;
-//! 3. [`build_request`] combines them in a [`Request`](wheelhouse_types::Request).
+//! 3. [`build_request`] combines them in a [`Request`].
 
 mod build_settings;
 mod files;

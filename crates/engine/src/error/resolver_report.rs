@@ -1,7 +1,5 @@
-//! uv's hints and explanations, in target_env of our options and insert_operators.
-//!
-//! Responsible for the names of options, for plain text, for where requirements are written, and for
-//! what to do where uv has no hint.
+//! uv's explanations of failed resolutions, with the names of our options, the origins of requirements, and hints where uv
+//! has none.
 
 use std::collections::BTreeSet;
 

@@ -306,12 +306,11 @@ impl FetchError {
                 let Some(known) = error.downcast_ref::<EngineError>() else {
                     return Self::unreachable(&Unreachable::new(url, error.as_ref()));
                 };
-                match known.as_unreachable() {
-                    Some(unreachable) => Self::unreachable(unreachable),
-                    None => {
-                        let known = known.to_error();
-                        Self::fatal(known.display_chain(), known.hint())
-                    }
+                if let Some(unreachable) = known.as_unreachable() {
+                    Self::unreachable(unreachable)
+                } else {
+                    let known = known.to_error();
+                    Self::fatal(known.display_chain(), known.hint())
                 }
             }
         }

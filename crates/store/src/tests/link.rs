@@ -1,4 +1,4 @@
-//! LinkOptions files.
+//! Linking files of the store into other directories.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;

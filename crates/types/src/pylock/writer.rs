@@ -34,7 +34,7 @@ pub fn write(lock: &Lock, base: &Path) -> String {
     write_with_files(lock, &BTreeMap::new(), base)
 }
 
-/// Writes `lock` as [`write`] does, for the directory `base` that holds `files`: the distribution of
+/// Writes `lock` as [`write()`] does, for the directory `base` that holds `files`: the distribution of
 /// each package. Installers find these by their relative paths and need no index; [`super::reader`]
 /// still returns where each package came from, which stands under `tool.wheelhouse.source`.
 #[must_use]

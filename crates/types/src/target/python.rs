@@ -27,9 +27,9 @@ pub struct PythonName {
 /// An implementation of Python.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Implementation {
-    /// CPython.
+    /// The reference implementation.
     CPython,
-    /// PyPy.
+    /// The implementation with a just-in-time compiler.
     PyPy,
 }
 

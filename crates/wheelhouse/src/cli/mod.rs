@@ -2,9 +2,9 @@
 //!
 //! 1. [`main`] parses the arguments (`args`) and dispatches to the command (`commands`).
 //! 2. A command merges its options, pip's configuration and the environment of the process
-//! (`process_env`), and calls the other modules.
+//!    (`process_env`), and calls the other modules.
 //! 3. Events are rendered (`render`), and errors become messages (`error_report`) and exit codes
-//! ([`exit_code`]), with hints that fit the command line or an S2I build (`hints`).
+//!    ([`exit_code`]), with hints that fit the command line or an S2I build (`hints`).
 //!
 //! Only this module prints, reads the environment of the process and knows exit codes. It does not
 //! decide what is resolved, fetched or built.

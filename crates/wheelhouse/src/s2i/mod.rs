@@ -3,7 +3,7 @@
 //! 1. [`environment`] reads the `.s2i/environment` of the upload.
 //! 2. [`move_tree`] moves the source into place, and removes it after the build.
 //! 3. [`requirements`] determines which of the named files exist, and [`installation`] what
-//! installing the application takes besides.
+//!    installing the application takes besides.
 //! 4. [`artifacts`] reduces the cache for the next build, restores it there, and streams it as a tar archive.
 //! 5. [`permissions`] gives the arbitrary users of a cluster the permissions of the image's user.
 //! 6. [`server`] serves the wheelhouse.

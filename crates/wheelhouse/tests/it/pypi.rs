@@ -1,4 +1,4 @@
-//! Runs against PyPI, compared with pip and uv, with the example application.
+//! Runs against `PyPI`, compared with pip and uv, with the example application.
 
 use std::path::Path;
 use std::process::Command;

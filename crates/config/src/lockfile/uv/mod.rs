@@ -2,7 +2,7 @@
 //!
 //! 1. The packages and their sources are read (`package`).
 //! 2. The graph is traversed from the packages that `uv sync` would install (`graph`): the marker of each package is the
-//! disjunction over all paths to it of the conjunction of their markers.
+//!    disjunction over all paths to it of the conjunction of their markers.
 //! 3. The current `pyproject.toml` is compared with its contents when the lock was created (`freshness`).
 //!
 //! Dependency groups are only included on request, unlike uv's default group `dev`.

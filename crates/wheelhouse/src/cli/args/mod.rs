@@ -3,6 +3,12 @@
 //! Defines names, help texts and value parsers. The result is converted to
 //! [`RawOptions`], which is independent of clap.
 
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::broken_intra_doc_links,
+    reason = "help texts are not Markdown"
+)]
+
 mod build;
 mod download;
 mod image;
