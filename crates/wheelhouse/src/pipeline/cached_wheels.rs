@@ -64,7 +64,7 @@ pub(super) fn inventory(context: &RunContext, lock: &Lock) -> Result<Inventory> 
     Ok(inventory)
 }
 
-/// Returns the wheel of `step` if the plan reuses it and it is still in the store.
+/// Returns the wheel of `step` if the plan reuses it, and it and the record of its build are still in the store.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -84,8 +84,11 @@ pub(super) fn find_step(context: &RunContext, step: &Step) -> Result<Option<Whee
     };
     let source = &step.package.source;
     if !matches!(source, Source::Wheel(_)) {
-        let built = find_built(context, &step.package.distribution())?;
-        wheel.built = built.map(|(built, _)| built);
+        // Without its record, the manifest would not say how the wheel was built.
+        let Some((built, _)) = find_built(context, &step.package.distribution())? else {
+            return Ok(None);
+        };
+        wheel.built = Some(built);
         let artifact = source.artifact();
         wheel.sdist = artifact.and_then(|artifact| artifact.hashes.sha256());
     }
