@@ -60,7 +60,7 @@ pub enum LargeFiles {
 pub struct CopySummary {
     /// The digest of the copy. It differs from an earlier digest of the tree if the tree has changed.
     pub digest: Sha256,
-    /// Whether the copy has links to large files.
+    /// True if the copy has links to large files.
     pub has_links: bool,
 }
 

@@ -40,7 +40,7 @@ pub struct SurroundingsView {
     links: Vec<(PathBuf, PathBuf)>,
     /// The repository above the tree, and the path of `HEAD` in its copy.
     repository: Option<(PathBuf, PathBuf)>,
-    /// Whether the filesystem updates access times.
+    /// True if the filesystem updates access times.
     has_access_times: bool,
 }
 

@@ -30,9 +30,9 @@ pub struct FormatControl {
 /// The formats that are allowed for a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AllowedFormats {
-    /// Whether wheels of an index may be used.
+    /// True if wheels of an index may be used.
     pub wheels: bool,
-    /// Whether source distributions may be built.
+    /// True if source distributions may be built.
     pub sources: bool,
 }
 

@@ -41,7 +41,7 @@ pub enum LinkMode {
 pub struct LinkOptions {
     /// The method.
     pub mode: LinkMode,
-    /// Whether an earlier run is known to have linked this very file to the destination. It then stays if its size and times
+    /// True if an earlier run is known to have linked this very file to the destination. It then stays if its size and times
     /// show no write since.
     pub linked_before: bool,
 }

@@ -71,7 +71,7 @@ struct Parser {
     options: Vec<IniOption>,
     section: Option<String>,
     seen: HashSet<(String, String)>,
-    /// Whether the last option may continue in lines with deeper indentation.
+    /// True if the last option may continue in lines with deeper indentation.
     in_option: bool,
     indentation: usize,
 }

@@ -43,7 +43,7 @@ pub struct ConfigurationRequest<'a> {
     pub sections: &'a [&'a str],
     /// The `sys.prefix` of the Python installation or virtual environment.
     pub prefix: Option<&'a Path>,
-    /// Whether variables and the user's files are ignored (`--isolated`).
+    /// True if variables and the user's files are ignored (`--isolated`).
     pub isolated: bool,
     /// The conventions for the locations of files.
     pub platform: PathConventions,

@@ -40,7 +40,7 @@ pub(super) struct RequestInputs {
     pub(super) unused: Vec<String>,
     /// The file next to the lock that it was created from.
     pub(super) project_of_lock: Option<&'static str>,
-    /// Whether the requirements are from a lock, and therefore complete.
+    /// True if the requirements are from a lock, and therefore complete.
     pub(super) is_locked: bool,
     /// The targets that the lock supports.
     pub(super) scope: SupportedTargets,

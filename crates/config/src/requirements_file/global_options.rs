@@ -21,7 +21,7 @@ pub struct FileOptions {
     pub index_url: Option<String>,
     /// Additional indexes (`--extra-index-url`).
     pub extra_index_urls: Vec<String>,
-    /// Whether indexes are disabled (`--no-index`); the fields above are empty then.
+    /// True if indexes are disabled (`--no-index`); the fields above are empty then.
     pub no_index: bool,
     /// Paths and URLs of directories and pages with links to distributions (`--find-links`).
     pub find_links: Vec<String>,
@@ -29,13 +29,13 @@ pub struct FileOptions {
     pub format_control: FormatControl,
     /// `--all-releases`, `--only-final` and `--pre`.
     pub release_control: ReleaseControl,
-    /// Whether older wheels are preferred to newer source distributions (`--prefer-binary`).
+    /// True if older wheels are preferred to newer source distributions (`--prefer-binary`).
     pub prefer_binary: bool,
     /// Hosts, possibly with a port, whose certificates are not checked (`--trusted-host`).
     pub trusted_hosts: Vec<String>,
-    /// Whether every requirement must have a hash (`--require-hashes`).
+    /// True if every requirement must have a hash (`--require-hashes`).
     pub require_hashes: bool,
-    /// Whether hashes remain optional if one requirement has one (`--no-require-hashes`).
+    /// True if hashes remain optional if one requirement has one (`--no-require-hashes`).
     pub no_require_hashes: bool,
     /// pip's features, except those that are always on (`--use-feature`).
     pub features: Vec<String>,

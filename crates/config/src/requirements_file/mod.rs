@@ -87,7 +87,7 @@ pub struct RequirementLine {
     pub text: String,
     /// The text before expansion, which can be shown because it contains no secrets of variables.
     pub written: String,
-    /// Whether the option `-e` was used.
+    /// True if the option `-e` was used.
     pub editable: bool,
     /// Values of `--hash`, each `algorithm:digest`.
     pub hashes: Vec<String>,

@@ -26,7 +26,7 @@ pub struct RawOptions {
     pub build_constraint_files: Vec<String>,
     /// The path or URL of a lock.
     pub lock: Option<String>,
-    /// Whether locks in the application's directory are ignored.
+    /// True if locks in the application's directory are ignored.
     pub passes_over_locks: bool,
     /// The directory of an application.
     pub source: Option<PathBuf>,

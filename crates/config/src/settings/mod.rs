@@ -79,7 +79,7 @@ pub struct Settings {
     pub client_certificate: Option<PathBuf>,
     /// The URL of the proxy.
     pub proxy: Option<String>,
-    /// Whether proxies in variables are ignored.
+    /// True if proxies in variables are ignored.
     pub no_proxy_env: bool,
     /// True if the network is disabled.
     pub offline: bool,
@@ -91,7 +91,7 @@ pub struct Settings {
     pub verbose: u32,
     /// True if output has no colors.
     pub no_color: bool,
-    /// Whether live progress may be shown.
+    /// True if live progress may be shown.
     pub progress: bool,
     /// The settings with their origins, for `wheelhouse config`.
     pub rows: Vec<ResolvedSetting>,

@@ -22,7 +22,7 @@ pub(crate) struct BuildEnvironment {
     directory: tempfile::TempDir,
     /// The variables of hooks: the scripts of the environment come first on `PATH`.
     variables: Vec<(OsString, OsString)>,
-    /// Whether something is installed.
+    /// True if something is installed.
     is_filled: bool,
 }
 

@@ -68,7 +68,7 @@ pub(crate) struct Session {
     log: PathBuf,
     failures: Failures,
     skipped: SkippedFiles,
-    /// Whether to use the metadata of the sdist rather than to build a wheel for it.
+    /// True to use the metadata of the sdist rather than to build a wheel for it.
     skips_metadata_build: bool,
     observer: Arc<dyn Observer>,
     /// The duration of this build so far, without waiting.

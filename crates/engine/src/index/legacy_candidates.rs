@@ -45,7 +45,7 @@ pub(crate) struct LegacyCandidates<'a> {
     pub(crate) name: &'a PackageName,
     /// Requirements of the package that allow one version only.
     pub(crate) pins: Vec<Requirement>,
-    /// Whether uv rejects a page of the package that is on this machine.
+    /// True if uv rejects a page of the package that is on this machine.
     pub(crate) has_malformed_page: bool,
 }
 

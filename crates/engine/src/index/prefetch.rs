@@ -47,13 +47,13 @@ pub(crate) struct IndexPrefetcher {
 /// The result of fetching the pages of a package.
 #[derive(Clone, Default)]
 pub(crate) struct IndexPages {
-    /// Whether all pages are cached. If not, the next request returns the error.
+    /// True if all pages are cached. If not, the next request returns the error.
     pub(crate) are_cached: bool,
-    /// Whether a page has versions with only [legacy sdists](crate::requirements::legacy_sdists).
+    /// True if a page has versions with only [legacy sdists](crate::requirements::legacy_sdists).
     pub(crate) have_legacy_versions: bool,
     /// The [locked files](LockedFiles) that the pages list with their digests.
     pub(crate) locked: HashSet<String>,
-    /// Whether uv rejects a page that is [on this machine](super::local_pages).
+    /// True if uv rejects a page that is [on this machine](super::local_pages).
     pub(crate) are_malformed: bool,
     /// The first index whose response is ambiguous. No other index may replace it: a package of the same name elsewhere
     /// may be another package.

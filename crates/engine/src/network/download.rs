@@ -65,7 +65,7 @@ pub struct Download {
 #[error("{message}")]
 pub struct FetchError {
     message: String,
-    /// Whether a retry may succeed.
+    /// True if a retry may succeed.
     pub passing: bool,
     /// The delay before a retry that the server asks for.
     pub retry_after: Option<Duration>,

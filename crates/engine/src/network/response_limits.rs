@@ -29,7 +29,7 @@ use crate::error::EngineError;
 pub(crate) struct ResponseLimits {
     /// The time for which a server may send nothing.
     timeout: Duration,
-    /// Whether a file without an announced size is limited here; otherwise its reader knows the size.
+    /// True if a file without an announced size is limited here; otherwise its reader knows the size.
     ends_files: bool,
     /// The URLs that metadata was redirected to.
     metadata: Mutex<HashSet<Url>>,

@@ -55,7 +55,7 @@ pub(crate) struct Provider<'a, C: BuildContext> {
     pub(crate) context: &'a ResolverContext<'a, C>,
     pub(crate) target_env: &'a TargetEnvironment,
     pub(crate) build_options: &'a BuildOptions,
-    /// Whether metadata with versions from before PEP 440 is accepted.
+    /// True if metadata with versions from before PEP 440 is accepted.
     pub(crate) lenient_metadata: bool,
     pub(crate) inner: Inner<'a, C>,
     /// Requests a page once, to get the error of one that is not cached.
@@ -69,7 +69,7 @@ pub(crate) struct Provider<'a, C: BuildContext> {
     pub(crate) hasher: &'a HashStrategy,
     pub(crate) metadata_cache: &'a MetadataCache,
     pub(crate) backtracking: &'a BacktrackLimit,
-    /// Whether dependencies are ignored.
+    /// True if dependencies are ignored.
     pub(crate) without_dependencies: bool,
 }
 

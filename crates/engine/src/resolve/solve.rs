@@ -23,7 +23,7 @@ pub(crate) struct Solve<'a, C> {
     pub(crate) index: &'a InMemoryIndex,
     pub(crate) metadata_cache: &'a MetadataCache,
     pub(crate) backtracking: &'a BacktrackLimit,
-    /// Whether dependencies are ignored.
+    /// True if dependencies are ignored.
     pub(crate) without_dependencies: bool,
 }
 

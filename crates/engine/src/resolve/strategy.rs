@@ -351,9 +351,9 @@ fn distance(chosen: &Version, best: &Version) -> Distance {
 struct Standing {
     chosen: Version,
     best: Version,
-    /// Whether the user limits its versions from above.
+    /// True if the user limits its versions from above.
     is_bounded: bool,
-    /// Whether it is below its best version although no package of the solution limits it: its own requirements conflict,
+    /// True if it is below its best version although no package of the solution limits it: its own requirements conflict,
     /// and an older release states fewer of them.
     is_lax: bool,
     /// The packages that the chosen version limits from above.

@@ -140,7 +140,7 @@ struct Script {
 #[derive(Default)]
 struct Release {
     requires: Vec<Requirement>,
-    /// Whether its metadata cannot be read.
+    /// True if its metadata cannot be read.
     is_broken: bool,
 }
 

@@ -37,7 +37,7 @@ struct TerminalState {
     /// The waiting builds, and what they wait for.
     waiting: BTreeMap<String, Option<Wait>>,
     waiting_line: Option<ProgressBar>,
-    /// Whether live output has ended.
+    /// True if live output has ended.
     closed: bool,
 }
 
