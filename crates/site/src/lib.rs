@@ -1,0 +1,3 @@
+//! Renders a wheelhouse as HTML pages for people.
+
+#![warn(missing_docs)]
