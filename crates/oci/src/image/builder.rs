@@ -121,11 +121,11 @@ fn build_image(
         created: created(options),
         labels: labels(&draft.contents.manifest, options),
     };
-    let base = draft.base.as_ref().map(|base| &base.image);
-    let config = manifest::configuration(base.map(|base| &base.config), &description, &described);
+    let base_config = draft.base.as_ref().map(|base| &base.config);
+    let config = manifest::configuration(base_config, &description, &described);
     let own = own.map(|layer| layer.blob.descriptor(MediaType::ImageLayerGzip));
-    let base_layers = base.map(|base| base.layers.clone()).unwrap_or_default();
-    let all = base_layers.into_iter().chain(own).collect();
+    let base_layers = draft.base.iter().flat_map(|base| &base.image.layers);
+    let all = base_layers.cloned().chain(own).collect();
     let manifest = manifest::manifest(&config, all, &annotations(options));
     let sbom = sbom::sbom(&draft.contents)?;
     Ok(BuiltImage {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use oci_spec::image::MediaType;
 use serde_json::Value;
-use wheelhouse_types::{Manifest, Result, Sha256};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Manifest, Result, Sha256};
 
 use crate::image::blob::Blob;
 use crate::image::blob_source::BlobSource;
 use crate::image::layer::Layer;
-use crate::image::manifest::Document;
+use crate::image::manifest::{BaseConfiguration, Document};
 use crate::transport::image_reader::{self, ImageReader, SourceImage};
 
 /// A layer whose digests are known.
@@ -28,13 +29,14 @@ pub struct WrittenLayer {
 #[derive(Clone)]
 pub struct BaseImage {
     pub(crate) image: SourceImage,
+    pub(crate) config: BaseConfiguration,
 }
 
 impl BaseImage {
     /// Finds the image for `architecture` in `source`.
     ///
     /// # Errors
-    /// Fails if the image cannot be read.
+    /// Fails if the image cannot be read, or if its configuration cannot be extended.
     pub fn find(source: Arc<dyn ImageReader>, architecture: &str) -> Result<Self> {
         let mut image = image_reader::find_image(source, Some(architecture))?;
         // The new manifest is one of OCI, with other media types than those of docker.
@@ -43,7 +45,12 @@ impl BaseImage {
                 layer.set_media_type(MediaType::ImageLayerGzip);
             }
         }
-        Ok(Self { image })
+        let config = BaseConfiguration::new(&image.config, image.layers.len());
+        let config = config.context(Kind::Fetch, || {
+            let name = image.source.name();
+            format!("the configuration of the base image {name} is invalid")
+        })?;
+        Ok(Self { image, config })
     }
 
     /// Returns the layers with their diff IDs.

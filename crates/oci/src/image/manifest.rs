@@ -7,6 +7,7 @@ use oci_spec::image::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::image::blob::Blob;
 
@@ -79,27 +80,54 @@ pub struct LayerDescription {
     pub created_by: String,
 }
 
+/// The configuration of a base image, with a structure that [`configuration`] can extend.
+#[derive(Clone, Debug)]
+pub struct BaseConfiguration(Value);
+
+impl BaseConfiguration {
+    /// Verifies the structure of the configuration of an image with so many `layers`.
+    ///
+    /// # Errors
+    /// [`Kind::Fetch`] with the part that has another structure than in the OCI image specification.
+    pub fn new(config: &Value, layers: usize) -> Result<Self> {
+        let is_object = |value: &Value| value.is_null() || value.is_object();
+        let is_list = |value: &Value| value.is_null() || value.is_array();
+        let diff_ids = &config["rootfs"]["diff_ids"];
+        let fault = if !config.is_object() {
+            "the document is not an object"
+        } else if !is_object(&config["config"]) || !is_object(&config["config"]["Labels"]) {
+            "`config.Labels` is not an object"
+        } else if !is_list(&config["history"]) {
+            "`history` is not a list"
+        } else if !is_object(&config["rootfs"])
+            || !is_list(diff_ids)
+            || diff_ids.as_array().map_or(0, Vec::len) != layers
+        {
+            "`rootfs.diff_ids` does not have one entry for each layer"
+        } else {
+            return Ok(Self(config.clone()));
+        };
+        Err(Error::new(Kind::Fetch, fault))
+    }
+}
+
 /// Creates the configuration (OCI image specification) of `layers` on top of that of a base image.
 #[must_use]
 pub fn configuration(
-    base: Option<&Value>,
+    base: Option<&BaseConfiguration>,
     description: &ImageDescription,
     layers: &[LayerDescription],
 ) -> Document {
-    let mut config = base.cloned().unwrap_or_else(|| json!({"os": "linux"}));
-    set(&mut config, "created", json!(description.created));
+    let mut config = base.map_or_else(|| json!({"os": "linux"}), |base| base.0.clone());
+    config["created"] = json!(description.created);
     if base.is_none() {
-        set(&mut config, "architecture", json!(description.architecture));
+        config["architecture"] = json!(description.architecture);
     }
     let labels = entry(&mut config, &["config", "Labels"], json!({}));
     for (key, value) in &description.labels {
-        set(labels, key, json!(value));
+        labels[key] = json!(value);
     }
-    set(
-        entry(&mut config, &["rootfs"], json!({})),
-        "type",
-        json!("layers"),
-    );
+    entry(&mut config, &["rootfs"], json!({}))["type"] = json!("layers");
     let diff_ids = layers.iter().map(|layer| json!(layer.diff_id));
     append(
         entry(&mut config, &["rootfs", "diff_ids"], json!([])),
@@ -124,10 +152,6 @@ fn entry<'a>(value: &'a mut Value, path: &[&str], default: Value) -> &'a mut Val
         *value = json!({});
     }
     entry(&mut value[*first], rest, default)
-}
-
-fn set(object: &mut Value, key: &str, value: Value) {
-    object[key] = value;
 }
 
 fn append(array: &mut Value, items: impl Iterator<Item = Value>) {
@@ -284,7 +308,8 @@ mod tests {
             diff_id: "sha256:own".to_owned(),
             created_by: "wheelhouse".to_owned(),
         };
-        let document = configuration(Some(&base), &description, &[layer]);
+        let base_config = BaseConfiguration::new(&base, 1).unwrap();
+        let document = configuration(Some(&base_config), &description, &[layer]);
         let config: Value = serde_json::from_slice(&document.bytes).unwrap();
         assert_eq!(config["architecture"], "arm64");
         assert_eq!(config["config"]["User"], "1001");
@@ -298,5 +323,53 @@ mod tests {
             json!(["sha256:base", "sha256:own"])
         );
         assert_eq!(config["history"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn extends_sparse_configuration_of_base_image() {
+        let description = ImageDescription {
+            architecture: "amd64".to_owned(),
+            created: "1980-01-01T00:00:00Z".to_owned(),
+            labels: BTreeMap::from([("b".to_owned(), "3".to_owned())]),
+        };
+        let null =
+            json!({"config": {"Labels": null}, "rootfs": {"diff_ids": null}, "history": null});
+        for base in [json!({}), null] {
+            let base = BaseConfiguration::new(&base, 0).unwrap();
+            let document = configuration(Some(&base), &description, &[]);
+            let config: Value = serde_json::from_slice(&document.bytes).unwrap();
+            assert_eq!(config["config"]["Labels"], json!({"b": "3"}));
+            assert_eq!(config["rootfs"], json!({"type": "layers", "diff_ids": []}));
+        }
+    }
+
+    #[test]
+    fn rejects_malformed_configuration_of_base_image() {
+        let rejected = |config: Value| {
+            let error = BaseConfiguration::new(&config, 1).unwrap_err();
+            error.to_string()
+        };
+        let rootfs = json!({"diff_ids": ["sha256:base"]});
+        for config in [json!([]), json!("text"), json!(null)] {
+            assert_eq!(rejected(config), "the document is not an object");
+        }
+        for part in [json!([]), json!({"Labels": []}), json!({"Labels": "a=b"})] {
+            let config = json!({"config": part, "rootfs": rootfs});
+            assert_eq!(rejected(config), "`config.Labels` is not an object");
+        }
+        let config = json!({"history": {}, "rootfs": rootfs});
+        assert_eq!(rejected(config), "`history` is not a list");
+        for rootfs in [
+            json!(null),
+            json!([]),
+            json!({"diff_ids": "sha256:base"}),
+            json!({"diff_ids": ["sha256:base", "sha256:other"]}),
+        ] {
+            let message = rejected(json!({"rootfs": rootfs}));
+            assert_eq!(
+                message,
+                "`rootfs.diff_ids` does not have one entry for each layer"
+            );
+        }
     }
 }

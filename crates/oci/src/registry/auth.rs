@@ -60,6 +60,12 @@ struct TokenResponse {
     access_token: Option<String>,
 }
 
+/// Parses the body of a response to a token request. It may contain no token.
+pub(super) fn parse_token(body: &[u8]) -> serde_json::Result<Option<String>> {
+    let response: TokenResponse = serde_json::from_slice(body)?;
+    Ok(response.token.or(response.access_token))
+}
+
 /// A request for a token with `scopes`.
 pub(super) struct TokenRequest<'a> {
     pub(super) client: &'a reqwest::Client,
@@ -103,8 +109,7 @@ impl TokenRequest<'_> {
             .await
             .map_err(std::io::Error::from)
             .context(kind, failed)?;
-        let answer: TokenResponse = serde_json::from_slice(&bytes).context(kind, failed)?;
-        let token = answer.token.or(answer.access_token);
+        let token = parse_token(&bytes).context(kind, failed)?;
         token.ok_or_else(|| {
             Error::new(
                 kind,

@@ -316,7 +316,7 @@ fn scopes(repository: &str, purpose: &Purpose) -> Vec<String> {
 }
 
 /// Formats the message of an error response (OCI distribution specification, error codes).
-fn error_message(body: &[u8]) -> String {
+pub(super) fn error_message(body: &[u8]) -> String {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let first = &body["errors"][0];
     let text = first["message"].as_str().filter(|text| !text.is_empty());

@@ -11,6 +11,7 @@ pub mod access;
 mod auth;
 pub mod client;
 pub mod credentials;
+pub mod fuzzing;
 pub(super) mod http;
 pub mod pull;
 pub mod push;

@@ -207,12 +207,7 @@ impl Registry {
             return None;
         }
         let range = response.headers().get(RANGE)?.to_str().ok()?;
-        let (_, last) = range.trim_start_matches("bytes=").split_once('-')?;
-        // The range is 0-0 both for an empty upload and for one of a single byte.
-        let reached = match last.parse().ok()? {
-            0 => 0,
-            last => u64::checked_add(last, 1).filter(|reached| *reached <= size)?,
-        };
+        let reached = parse_upload_range(range, size)?;
         Some((self.location_url(&response).ok()?, reached))
     }
 
@@ -250,6 +245,16 @@ impl Registry {
                 Err(error).context(kind, || format!("docker://{}", self.reference()))
             }
         }
+    }
+}
+
+/// Parses the `Range` header of an upload of `size` bytes: returns the number of bytes that the registry has.
+pub(super) fn parse_upload_range(range: &str, size: u64) -> Option<u64> {
+    let (_, last) = range.trim_start_matches("bytes=").split_once('-')?;
+    // The range is 0-0 both for an empty upload and for one of a single byte.
+    match last.parse().ok()? {
+        0 => Some(0),
+        last => u64::checked_add(last, 1).filter(|reached| *reached <= size),
     }
 }
 

@@ -1,0 +1,7 @@
+//! Reads an index page with arbitrary bytes as JSON: it succeeds or returns an error.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use wheelhouse_engine::fuzzing;
+
+fuzz_target!(|bytes: &[u8]| fuzzing::page(true, bytes));
