@@ -4,9 +4,9 @@
 //! `WHEELHOUSE_LOG_FILE` for a file. Credentials are masked in both.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -17,7 +17,7 @@ use wheelhouse_types::{Error, Kind, Result};
 
 use crate::cli::args::GlobalOptions;
 use crate::cli::credentials::MaskingWriter;
-use crate::cli::output;
+use crate::cli::{output, style};
 
 const DIRECTIVES_VARIABLE: &str = "WHEELHOUSE_LOG";
 const FILE_VARIABLE: &str = "WHEELHOUSE_LOG_FILE";
@@ -56,7 +56,7 @@ pub(super) fn start(globals: &GlobalOptions) -> Result<()> {
         Some(path) => Some(
             fmt::layer()
                 .json()
-                .with_writer(Mutex::new(MaskingWriter(create(&path)?)))
+                .with_writer(Mutex::new(MaskingWriter(LogFile::create(path)?)))
                 .with_filter(filter(in_file)?),
         ),
         None => None,
@@ -90,13 +90,45 @@ fn filter(directives: &str) -> Result<EnvFilter> {
     })
 }
 
-/// Creates the log file for its owner alone, or empties the one that exists.
-fn create(path: &Path) -> Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path).context(Kind::Input, || {
-        format!("the log file {} cannot be created", path.display())
-    })
+/// The log file. It ends with a warning, not with an error, when it cannot be written any more.
+struct LogFile {
+    path: PathBuf,
+    /// `None` after a write failed.
+    file: Option<File>,
+}
+
+impl LogFile {
+    /// Creates the file for its owner alone, or empties the one that exists.
+    fn create(path: PathBuf) -> Result<Self> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(&path).context(Kind::Input, || {
+            format!("the log file {} cannot be created", path.display())
+        })?;
+        let file = Some(file);
+        Ok(Self { path, file })
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.write_all(bytes)
+        {
+            // A later event would continue the line that was cut short.
+            self.file = None;
+            let text = format!(
+                "the log file {} is incomplete: {error}",
+                self.path.display()
+            );
+            output::status(&style::labeled(style::WARNING, "warning", &text));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

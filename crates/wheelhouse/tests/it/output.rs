@@ -411,6 +411,18 @@ fn log_file_of_the_environment_is_overwritten() {
 }
 
 #[test]
+fn warns_once_of_log_file_on_full_disk() {
+    let fixture = Fixture::new();
+    let run = fixture.run(&["build", "alpha", "--log-file", "/dev/full"]);
+    run.assert_success();
+    let lines = run.stderr.lines();
+    let warnings: Vec<&str> = lines.filter(|line| line.contains("/dev/full")).collect();
+    let expected =
+        "warning: the log file /dev/full is incomplete: No space left on device (os error 28)";
+    assert_eq!(warnings, [expected], "{}", run.stderr);
+}
+
+#[test]
 fn rejects_unusable_logs() {
     let mut fixture = Fixture::new();
     let run = fixture.run(&["build", "alpha", "--log-file", "absent/run.log"]);
