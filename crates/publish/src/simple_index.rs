@@ -1,7 +1,8 @@
 //! The static index: the pages of a simple repository, as HTML and as JSON.
 //!
-//! Implements PEP 503 (layout and HTML), 592 (yanked), 629 (version), 658 and 714 (metadata files), 691 (JSON) and 700
-//! (versions, sizes and upload times). The pages are a pure function of the wheels, without access to the file system.
+//! Implements PEP 503 (layout and HTML), 592 (yanked), 629 (version), 658 and 714 (metadata files), 691 (JSON), 700
+//! (versions, sizes and upload times), 740 (provenance) and 792 (project status). The pages are a pure function of the
+//! files, without access to the file system: the static index and a server render the same bytes.
 //!
 //! The pages are at `simple/NAME/`, wheels and their `.metadata` files two directories above, and every link is relative:
 //! the index works from `file:` URLs and from any static web server.
@@ -11,7 +12,10 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use wheelhouse_types::{PackageName, Sha256, Version};
+use wheelhouse_types::{Manifest, PackageName, ProjectStatus, Sha256, Version, upload_time};
+
+/// The version of the API that the pages state: the newest whose fields they have.
+pub const API_VERSION: &str = "1.4";
 
 /// The characters to encode in a path segment of a URL: all but the unreserved ones of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -41,6 +45,26 @@ pub struct IndexedWheel {
     pub yanked: Option<String>,
     /// The upload time in milliseconds since 1970-01-01 UTC, if known.
     pub uploaded: Option<i64>,
+    /// The absolute URL of the attestations of the file (PEP 740), if known.
+    pub provenance: Option<String>,
+}
+
+/// A project, as its page describes it.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexedProject<'a> {
+    /// The normalized name.
+    pub name: &'a PackageName,
+    /// What the origin of its files says about it; `None` for an active project.
+    pub status: Option<&'a ProjectStatus>,
+}
+
+/// A page in both formats.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The document `index.html`.
+    pub html: Vec<u8>,
+    /// The document `index.json`.
+    pub json: Vec<u8>,
 }
 
 /// The name of a page next to the files that lists sdists in old formats. In a directory of `--find-links`, pip 24 and
@@ -71,40 +95,107 @@ pub fn is_legacy(filename: &str) -> bool {
     !wheelhouse_archive::is_find_links_name(filename)
 }
 
-/// Renders all pages of the index of `wheels`: paths relative to the wheelhouse with their bytes, sorted by path. The
-/// bytes do not depend on the order of `wheels`.
+/// Returns the wheels and sdists of `manifest` as index entries, in the order of [`Manifest::distributions`]. `metadata`
+/// returns the bytes of a file `FILENAME.metadata` by its name. Files whose name or version is not valid are left out.
+pub fn indexed_files(
+    manifest: &Manifest,
+    metadata: impl Fn(&str) -> Option<Vec<u8>>,
+) -> Vec<IndexedWheel> {
+    let wheels = manifest.wheels.iter().map(|wheel| {
+        let metadata = metadata_name(&wheel.filename).and_then(|name| metadata(&name));
+        Some(IndexedWheel {
+            filename: wheel.filename.clone(),
+            name: wheel.name.parse().ok()?,
+            version: wheel.version.parse().ok()?,
+            sha256: wheel.sha256,
+            size: wheel.size,
+            requires_python: wheel.requires_python.clone(),
+            metadata: metadata.map(|bytes| Sha256::of(&bytes)),
+            yanked: wheel.yanked.clone(),
+            uploaded: wheel.uploaded,
+            provenance: wheel.provenance.clone(),
+        })
+    });
+    let sdists = manifest.sdists.iter().map(|sdist| {
+        Some(IndexedWheel {
+            filename: sdist.filename.clone(),
+            name: sdist.name.parse().ok()?,
+            version: sdist.version.parse().ok()?,
+            sha256: sdist.sha256,
+            size: sdist.size,
+            requires_python: sdist.requires_python.clone(),
+            metadata: None,
+            yanked: sdist.yanked.clone(),
+            uploaded: sdist.uploaded,
+            provenance: sdist.provenance.clone(),
+        })
+    });
+    wheels.chain(sdists).flatten().collect()
+}
+
+/// Renders all pages of the index of `files`: paths relative to the wheelhouse with their bytes, sorted by path. The
+/// bytes do not depend on the order of `files`. `status` is that of [`Manifest::project_status`].
 #[must_use]
-pub fn pages(wheels: &[IndexedWheel]) -> Vec<(String, Vec<u8>)> {
+pub fn pages(
+    files: &[IndexedWheel],
+    status: &BTreeMap<PackageName, ProjectStatus>,
+) -> Vec<(String, Vec<u8>)> {
     let mut projects: BTreeMap<&PackageName, Vec<&IndexedWheel>> = BTreeMap::new();
-    for wheel in wheels {
-        projects.entry(&wheel.name).or_default().push(wheel);
+    for file in files {
+        projects.entry(&file.name).or_default().push(file);
     }
-    let mut pages = BTreeMap::new();
     let names: Vec<&PackageName> = projects.keys().copied().collect();
-    pages.insert("simple/index.html".to_owned(), root_html(&names));
-    pages.insert("simple/index.json".to_owned(), root_json(&names));
-    let mut legacy: Vec<_> = wheels
-        .iter()
-        .filter(|wheel| is_legacy(&wheel.filename))
-        .collect();
-    if !legacy.is_empty() {
-        legacy.sort_by(|one, other| one.filename.cmp(&other.filename));
-        let anchors: String = legacy.iter().map(|wheel| anchor(wheel, "")).collect();
-        let page = html_document("Source distributions in old formats", &anchors);
+    let mut pages = BTreeMap::new();
+    let mut insert = |directory: String, page: Page| {
+        pages.insert(format!("{directory}index.html"), page.html);
+        pages.insert(format!("{directory}index.json"), page.json);
+    };
+    insert("simple/".to_owned(), index_page(&names));
+    for (name, files) in &projects {
+        let status = status.get(*name);
+        let project = IndexedProject { name, status };
+        insert(format!("simple/{name}/"), project_page(&project, files));
+    }
+    if let Some(page) = legacy_page(files) {
         pages.insert(LEGACY_PAGE.to_owned(), page);
     }
-    for (name, mut wheels) in projects {
-        wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
-        pages.insert(
-            format!("simple/{name}/index.html"),
-            project_html(name, &wheels),
-        );
-        pages.insert(
-            format!("simple/{name}/index.json"),
-            project_json(name, &wheels),
-        );
-    }
     pages.into_iter().collect()
+}
+
+/// Renders the page `simple/` of the projects `names`, which are sorted.
+#[must_use]
+pub fn index_page(names: &[&PackageName]) -> Page {
+    Page {
+        html: root_html(names),
+        json: root_json(names),
+    }
+}
+
+/// Renders the page of `project` with its `files` in any order.
+#[must_use]
+pub fn project_page(project: &IndexedProject<'_>, files: &[&IndexedWheel]) -> Page {
+    let mut files = files.to_vec();
+    files.sort_by(|one, other| one.filename.cmp(&other.filename));
+    Page {
+        html: project_html(project, &files),
+        json: project_json(project, &files),
+    }
+}
+
+/// Renders [`LEGACY_PAGE`], or returns `None` if none of `files` belongs there.
+#[must_use]
+pub fn legacy_page(files: &[IndexedWheel]) -> Option<Vec<u8>> {
+    let mut legacy: Vec<_> = files
+        .iter()
+        .filter(|file| is_legacy(&file.filename))
+        .collect();
+    if legacy.is_empty() {
+        return None;
+    }
+    legacy.sort_by(|one, other| one.filename.cmp(&other.filename));
+    let anchors: String = legacy.iter().map(|file| anchor(file, "")).collect();
+    let title = "Source distributions in old formats";
+    Some(html_document(title, None, &anchors))
 }
 
 /// Percent-encodes `filename` as the last segment of a URL.
@@ -118,15 +209,16 @@ fn root_html(names: &[&PackageName]) -> Vec<u8> {
     for name in names {
         let _ = writeln!(body, "    <a href=\"{name}/\">{name}</a><br>");
     }
-    html_document("Simple index", &body)
+    html_document("Simple index", None, &body)
 }
 
-fn project_html(name: &PackageName, wheels: &[&IndexedWheel]) -> Vec<u8> {
-    let mut body = format!("    <h1>Links for {name}</h1>\n");
-    for wheel in wheels {
-        body.push_str(&anchor(wheel, FILES_BASE));
+fn project_html(project: &IndexedProject<'_>, files: &[&IndexedWheel]) -> Vec<u8> {
+    let title = format!("Links for {}", project.name);
+    let mut body = format!("    <h1>{title}</h1>\n");
+    for file in files {
+        body.push_str(&anchor(file, FILES_BASE));
     }
-    html_document(&format!("Links for {name}"), &body)
+    html_document(&title, project.status, &body)
 }
 
 /// The directory of the files, relative to the page of a project.
@@ -150,17 +242,35 @@ fn anchor(wheel: &IndexedWheel, base: &str) -> String {
     if let Some(reason) = &wheel.yanked {
         attribute("data-yanked", reason);
     }
+    if let Some(url) = &wheel.provenance {
+        attribute("data-provenance", url);
+    }
     let _ = writeln!(anchor, ">{}</a><br>", escape_html(&wheel.filename));
     anchor
 }
 
-fn html_document(title: &str, body: &str) -> Vec<u8> {
+fn html_document(title: &str, status: Option<&ProjectStatus>, body: &str) -> Vec<u8> {
+    let mut metas = String::new();
+    let mut meta = |name: &str, content: &str| {
+        let content = escape_html(content);
+        let _ = writeln!(
+            metas,
+            "    <meta name=\"pypi:{name}\" content=\"{content}\">"
+        );
+    };
+    meta("repository-version", API_VERSION);
+    if let Some(status) = status {
+        meta("project-status", status.status.as_str());
+        if let Some(reason) = &status.reason {
+            meta("project-status-reason", reason);
+        }
+    }
     format!(
         "<!DOCTYPE html>\n\
          <html lang=\"en\">\n  \
            <head>\n    \
-             <meta charset=\"utf-8\">\n    \
-             <meta name=\"pypi:repository-version\" content=\"1.1\">\n    \
+             <meta charset=\"utf-8\">\n\
+             {metas}    \
              <title>{title}</title>\n  \
            </head>\n  \
            <body>\n{body}  \
@@ -178,15 +288,16 @@ fn root_json(names: &[&PackageName]) -> Vec<u8> {
     })
 }
 
-fn project_json(name: &PackageName, wheels: &[&IndexedWheel]) -> Vec<u8> {
-    let mut versions: Vec<&Version> = wheels.iter().map(|wheel| &wheel.version).collect();
+fn project_json(project: &IndexedProject<'_>, files: &[&IndexedWheel]) -> Vec<u8> {
+    let mut versions: Vec<&Version> = files.iter().map(|file| &file.version).collect();
     versions.sort();
     versions.dedup();
     to_json(&ProjectPage {
         meta: PageMeta::VALUE,
-        name,
+        name: project.name,
+        project_status: project.status,
         versions: versions.into_iter().map(Version::to_string).collect(),
-        files: wheels.iter().map(|wheel| project_file(wheel)).collect(),
+        files: files.iter().map(|file| project_file(file)).collect(),
     })
 }
 
@@ -203,7 +314,8 @@ fn project_file(wheel: &IndexedWheel) -> ProjectFile<'_> {
         core_metadata: metadata,
         dist_info_metadata: metadata,
         yanked: wheel.yanked.as_deref().map(YankedStatus::from),
-        upload_time: wheel.uploaded.and_then(upload_time),
+        upload_time: wheel.uploaded.and_then(upload_time::to_text),
+        provenance: wheel.provenance.as_deref(),
     }
 }
 
@@ -222,9 +334,12 @@ struct IndexProject<'a> {
 
 /// The document `simple/NAME/index.json`.
 #[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct ProjectPage<'a> {
     meta: PageMeta,
     name: &'a PackageName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project_status: Option<&'a ProjectStatus>,
     versions: Vec<String>,
     files: Vec<ProjectFile<'a>>,
 }
@@ -236,7 +351,9 @@ struct PageMeta {
 }
 
 impl PageMeta {
-    const VALUE: Self = Self { api_version: "1.1" };
+    const VALUE: Self = Self {
+        api_version: API_VERSION,
+    };
 }
 
 #[derive(Serialize)]
@@ -256,6 +373,8 @@ struct ProjectFile<'a> {
     yanked: Option<YankedStatus<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upload_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provenance: Option<&'a str>,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -279,12 +398,6 @@ impl<'a> From<&'a str> for YankedStatus<'a> {
             Self::Reason(reason)
         }
     }
-}
-
-/// Formats a time as PEP 700 requires: `2024-05-01T12:00:00.000000Z`.
-fn upload_time(milliseconds: i64) -> Option<String> {
-    let timestamp = jiff::Timestamp::from_millisecond(milliseconds).ok()?;
-    Some(format!("{timestamp:.6}"))
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {

@@ -19,6 +19,7 @@ pub mod lock;
 pub mod manifest;
 pub mod marker;
 pub mod plan;
+pub mod project_status;
 pub mod pylock;
 pub mod redact;
 pub mod request;
@@ -28,6 +29,7 @@ pub mod secrets;
 pub mod target;
 pub mod toml_reader;
 pub mod unsatisfied;
+pub mod upload_time;
 
 pub use digest::{Hashes, Sha256};
 pub use distribution::{Artifact, Distribution, Location, Origin, Source, names_image};
@@ -36,6 +38,7 @@ pub use event::{Event, Observer, Outcome, Phase};
 pub use lock::Lock;
 pub use manifest::Manifest;
 pub use plan::{Action, Plan, Step};
+pub use project_status::{ProjectStatus, StatusMarker};
 pub use request::Request;
 pub use target::Target;
 

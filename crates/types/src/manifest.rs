@@ -1,8 +1,11 @@
 //! The manifest, `wheelhouse.json`: what a wheelhouse holds and where each wheel came from.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use crate::{Hashes, Origin, Sha256, Target};
+use serde::{Deserialize, Serialize};
+use uv_normalize::PackageName;
+
+use crate::{Hashes, Origin, ProjectStatus, Sha256, Target, upload_time};
 
 /// The name of the manifest in a wheelhouse.
 pub const MANIFEST_NAME: &str = "wheelhouse.json";
@@ -38,6 +41,9 @@ pub struct Manifest {
     /// Sorted by file name; what is there to be built elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sdists: Vec<Sdist>,
+    /// What the indexes say about the projects of the files (PEP 792), for those that are not simply active.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub project_status: BTreeMap<PackageName, ProjectStatus>,
     /// Every other file that the run put there, sorted, relative to the wheelhouse, with `/`.
     pub files: Vec<String>,
     /// Those of all files that were in the directory before any run put them there, sorted: they stay when the
@@ -142,9 +148,23 @@ pub struct Sdist {
     pub origin: Origin,
     /// The location that it was fetched from, without credentials.
     pub source: String,
+    /// The `Requires-Python` of its metadata, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires_python: Option<String>,
     /// The reason for yanking (PEP 592), if the index has yanked it; empty if it gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yanked: Option<String>,
+    /// The upload time at the index, in milliseconds since 1970-01-01 UTC.
+    #[serde(
+        default,
+        rename = "upload-time",
+        with = "upload_time",
+        skip_serializing_if = "upload_time::is_absent"
+    )]
+    pub uploaded: Option<i64>,
+    /// The URL of the attestations of the file at its index (PEP 740).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<String>,
     /// True if it serves builds only and is in no lock.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub build_only: bool,
@@ -177,6 +197,17 @@ pub struct Wheel {
     /// The reason for yanking (PEP 592), if the index has yanked it; empty if it gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yanked: Option<String>,
+    /// The upload time at the index, in milliseconds since 1970-01-01 UTC; of a built wheel that of its sdist.
+    #[serde(
+        default,
+        rename = "upload-time",
+        with = "upload_time",
+        skip_serializing_if = "upload_time::is_absent"
+    )]
+    pub uploaded: Option<i64>,
+    /// The URL of the attestations of the file at its index (PEP 740).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<String>,
     /// True if it serves builds and tools only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub build_only: bool,

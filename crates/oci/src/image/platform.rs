@@ -4,15 +4,14 @@
 //! all wheels for its architecture.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr as _;
 
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::manifest::MANIFEST_NAME;
-use wheelhouse_types::{Kind, Manifest, PackageName, Result, Sha256, Target, Version};
+use wheelhouse_types::{Kind, Manifest, Result, Target};
 
 use crate::image::contents::ImageContents;
 use crate::image::layer::EntryContent;
-use wheelhouse_publish::{IndexedWheel, simple_index};
+use wheelhouse_publish::simple_index;
 
 /// The machines of platform tags, and their names in Go and in images.
 const MACHINES: [(&str, &str); 9] = [
@@ -112,8 +111,14 @@ fn subset(contents: &ImageContents, architecture: &str) -> Result<ImageContents>
         .iter()
         .any(|name| simple_index::is_page(name))
     {
-        let pages = simple_index::pages(&index_entries(&manifest, &others)?).into_iter();
-        others.extend(pages.map(|(name, bytes)| (name, EntryContent::Bytes(bytes))));
+        let metadata = metadata_files(&others)?;
+        let indexed = simple_index::indexed_files(&manifest, |name| metadata.get(name).cloned());
+        let pages = simple_index::pages(&indexed, &manifest.project_status);
+        others.extend(
+            pages
+                .into_iter()
+                .map(|(name, bytes)| (name, EntryContent::Bytes(bytes))),
+        );
     }
     manifest.files = others
         .keys()
@@ -141,43 +146,19 @@ fn is_kept(name: &str, all: &Manifest, subset: &Manifest) -> bool {
     !simple_index::is_page(name) && (!is_lock || subset.targets.iter().any(of_target))
 }
 
-/// Returns the wheels and sdists as index entries.
-fn index_entries(
-    manifest: &Manifest,
-    others: &BTreeMap<String, EntryContent>,
-) -> Result<Vec<IndexedWheel>> {
-    let wheels = manifest.wheels.iter();
-    let wheels = wheels.map(|wheel| {
-        let python = wheel.requires_python.clone();
-        (&wheel.name, &wheel.version, &wheel.yanked, python)
+/// Reads the metadata files beside the wheels.
+fn metadata_files(others: &BTreeMap<String, EntryContent>) -> Result<BTreeMap<String, Vec<u8>>> {
+    let files = others.iter().filter_map(|(name, content)| match content {
+        EntryContent::File { path, .. } if name.ends_with(".metadata") => Some((name, path)),
+        _ => None,
     });
-    let sdists = manifest.sdists.iter();
-    let sdists = sdists.map(|sdist| (&sdist.name, &sdist.version, &sdist.yanked, None));
-    let named = wheels.chain(sdists).zip(manifest.distributions());
-    named
-        .map(|((name, version, yanked, requires_python), file)| {
-            let filename = file.filename.to_owned();
-            let invalid = || format!("the manifest has an invalid name or version for {filename}");
-            Ok(IndexedWheel {
-                name: PackageName::from_str(name).context(Kind::Input, invalid)?,
-                version: Version::from_str(version).context(Kind::Input, invalid)?,
-                sha256: file.sha256,
-                size: file.size,
-                requires_python,
-                metadata: metadata(others.get(&format!("{filename}.metadata")))?,
-                yanked: yanked.clone(),
-                uploaded: None,
-                filename,
-            })
+    files
+        .map(|(name, path)| {
+            let failed = || format!("failed to read {}", path.display());
+            Ok((
+                name.clone(),
+                fs_err::read(path).context(Kind::Input, failed)?,
+            ))
         })
         .collect()
-}
-
-fn metadata(content: Option<&EntryContent>) -> Result<Option<Sha256>> {
-    let Some(EntryContent::File { path, .. }) = content else {
-        return Ok(None);
-    };
-    let bytes =
-        fs_err::read(path).context(Kind::Input, || format!("failed to read {}", path.display()))?;
-    Ok(Some(Sha256::of(&bytes)))
 }

@@ -2,6 +2,7 @@ mod clients;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use wheelhouse_types::StatusMarker;
 
 use super::*;
 
@@ -16,6 +17,7 @@ fn wheel(filename: &str, name: &str, version: &str) -> IndexedWheel {
         metadata: None,
         yanked: None,
         uploaded: None,
+        provenance: None,
     }
 }
 
@@ -28,10 +30,14 @@ fn page(pages: &[(String, Vec<u8>)], path: &str) -> String {
 fn lists_legacy_sdists_on_separate_page() {
     let modern = ["a-1-py3-none-any.whl", "a-1.tar.gz", "a-1.zip"];
     let modern = modern.map(|name| wheel(name, "a", "1"));
-    let names = |wheels: &[IndexedWheel]| pages(wheels).into_iter().map(|(name, _)| name);
+    let names = |wheels: &[IndexedWheel]| {
+        pages(wheels, &BTreeMap::new())
+            .into_iter()
+            .map(|(name, _)| name)
+    };
     assert!(names(&modern).all(|name| name.starts_with("simple/")));
     let old = ["b-1.tar.bz2", "a-1.tgz"].map(|name| wheel(name, &name[..1], "1"));
-    let pages = pages(&[&modern[..], &old[..]].concat());
+    let pages = pages(&[&modern[..], &old[..]].concat(), &BTreeMap::new());
     let page = page(&pages, LEGACY_PAGE);
     let links: Vec<_> = page
         .lines()
@@ -55,6 +61,7 @@ fn renders_pages_of_the_standards() {
             requires_python: Some(">=3.8,<4 & \"x\"".to_owned()),
             metadata: Some(Sha256::of(b"metadata")),
             uploaded: Some(1_714_564_800_123),
+            provenance: Some("https://index.example/provenance?a&b".to_owned()),
             ..wheel("my_lib-1.10-py3-none-any.whl", "My.Lib", "1.10")
         },
         IndexedWheel {
@@ -70,7 +77,12 @@ fn renders_pages_of_the_standards() {
             ..wheel("other-1!2.0-py3-none-any.whl", "other", "1!2.0")
         },
     ];
-    let pages = pages(&wheels);
+    let archived = ProjectStatus {
+        status: StatusMarker::Archived,
+        reason: Some("moved to \"new\"".to_owned()),
+    };
+    let status = BTreeMap::from([("my-lib".parse().unwrap(), archived)]);
+    let pages = pages(&wheels, &status);
     let paths: Vec<&str> = pages.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(
         paths,
@@ -98,7 +110,7 @@ fn renders_pages_of_the_standards() {
 
 #[test]
 fn empty_set_has_empty_index() {
-    let pages = pages(&[]);
+    let pages = pages(&[], &BTreeMap::new());
     assert_eq!(pages.len(), 2);
     assert!(!page(&pages, "simple/index.html").contains("<a "));
 }
@@ -110,9 +122,9 @@ fn pages_do_not_depend_on_wheel_order() {
         wheel("a-2-py3-none-any.whl", "a", "2"),
         wheel("a-10-py3-none-any.whl", "a", "10"),
     ];
-    let one = pages(&wheels);
+    let one = pages(&wheels, &BTreeMap::new());
     wheels.reverse();
-    assert_eq!(one, pages(&wheels));
+    assert_eq!(one, pages(&wheels, &BTreeMap::new()));
     let a: Value = serde_json::from_str(&page(&one, "simple/a/index.json")).unwrap();
     assert_eq!(a["versions"], json!(["2", "10"]));
 }
@@ -147,7 +159,8 @@ proptest! {
         prop_assert_eq!(decoded.as_ref(), filename.as_str());
         prop_assert_eq!(digest, format!("sha256={}", shown.sha256));
         prop_assert_eq!(unescaped(parts[3]), requires);
-        let read: Value = serde_json::from_slice(&project_json(&shown.name, &[&shown])).unwrap();
+        let project = IndexedProject { name: &shown.name, status: None };
+        let read: Value = serde_json::from_slice(&project_json(&project, &[&shown])).unwrap();
         prop_assert_eq!(read["files"][0]["filename"].as_str(), Some(filename.as_str()));
     }
 }

@@ -10,8 +10,7 @@ use wheelhouse_types::lock::Package;
 use wheelhouse_types::manifest::{self, Wheel};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{
-    Event, Lock, Manifest, Observer, Outcome, PackageName, Request, Result, Sha256, Source, Target,
-    pylock,
+    Event, Lock, Manifest, Observer, Outcome, PackageName, Request, Result, Source, Target, pylock,
 };
 
 use super::check_metadata::{self, SetMember};
@@ -23,9 +22,7 @@ use super::published_files::{
 use super::report::RunReport;
 use super::wheel_metadata::CoreMetadata;
 use super::worker::WheelArtifact;
-use wheelhouse_publish::{
-    DirectoryPublisher, IndexedWheel, Published, WheelhouseContents, simple_index,
-};
+use wheelhouse_publish::{DirectoryPublisher, Published, WheelhouseContents, simple_index};
 use wheelhouse_store::{LinkMode, Store};
 
 /// A build whose wheels are all in the store.
@@ -112,7 +109,8 @@ pub(super) fn publish(mut build: FinishedBuild) -> Result<Published> {
         }
     }
     let wheels = directory_wheels(&build)?;
-    let mut files = index_files(&wheels);
+    let manifest = manifest(&build, &wheels);
+    let mut files = index_files(&wheels, &manifest);
     for set in &build.sets {
         let packages = set.lock.packages.iter().zip(&set.wheels);
         let artifacts = packages.map(|(package, wheel)| {
@@ -136,7 +134,7 @@ pub(super) fn publish(mut build: FinishedBuild) -> Result<Published> {
         overwrite: true,
     }
     .publish(&WheelhouseContents {
-        manifest: manifest(&build, &wheels),
+        manifest,
         files,
         placer: &placer,
     })
@@ -196,27 +194,17 @@ fn check_set(build: &FinishedBuild, set: &ResolvedSet, metadata: &[CoreMetadata]
 }
 
 /// Returns the metadata files beside the wheels, and the pages of the static index.
-fn index_files(wheels: &BTreeMap<&str, DirectoryWheel<'_>>) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut indexed = Vec::new();
-    for wheel in wheels.values() {
-        let (package, metadata) = (wheel.package, &wheel.metadata);
-        let published = package.source.artifact();
-        let metadata_name = simple_index::metadata_name(&wheel.artifact.filename);
-        indexed.push(IndexedWheel {
-            filename: wheel.artifact.filename.clone(),
-            name: package.name.clone(),
-            version: package.version.clone(),
-            sha256: wheel.artifact.stored.sha256,
-            size: wheel.artifact.stored.size,
-            requires_python: metadata.requires_python.clone(),
-            metadata: metadata_name.as_ref().map(|_| Sha256::of(&metadata.bytes)),
-            yanked: published.and_then(|artifact| artifact.yanked.clone()),
-            uploaded: published.and_then(|artifact| artifact.uploaded),
-        });
-        files.extend(metadata_name.map(|name| (name, metadata.bytes.clone())));
-    }
-    files.extend(simple_index::pages(&indexed));
+fn index_files(
+    wheels: &BTreeMap<&str, DirectoryWheel<'_>>,
+    manifest: &Manifest,
+) -> BTreeMap<String, Vec<u8>> {
+    let metadata = wheels.values().filter_map(|wheel| {
+        let name = simple_index::metadata_name(&wheel.artifact.filename)?;
+        Some((name, wheel.metadata.bytes.clone()))
+    });
+    let mut files: BTreeMap<String, Vec<u8>> = metadata.collect();
+    let indexed = simple_index::indexed_files(manifest, |name| files.get(name).cloned());
+    files.extend(simple_index::pages(&indexed, &manifest.project_status));
     files
 }
 
@@ -244,6 +232,7 @@ fn manifest(build: &FinishedBuild, wheels: &BTreeMap<&str, DirectoryWheel<'_>>) 
         sets: additional.collect(),
         wheels: wheels.values().map(manifest_wheel).collect(),
         sdists: Vec::new(),
+        project_status: BTreeMap::new(),
         files: Vec::new(),
         found: Vec::new(),
     }
@@ -266,6 +255,8 @@ fn manifest_wheel(wheel: &DirectoryWheel<'_>) -> Wheel {
         origin: package.origin.clone(),
         source: package.source.to_string(),
         yanked: published.and_then(|artifact| artifact.yanked.clone()),
+        uploaded: published.and_then(|artifact| artifact.uploaded),
+        provenance: None,
         build_only: wheel.build_only,
         built: artifact
             .built

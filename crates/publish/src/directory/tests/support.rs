@@ -54,6 +54,7 @@ impl SampleSet {
                 .collect(),
             sets: Vec::new(),
             sdists: Vec::new(),
+            project_status: BTreeMap::new(),
             files: Vec::new(),
             found: Vec::new(),
         }
@@ -95,6 +96,8 @@ pub(super) fn wheel(name: &str, text: &str) -> Wheel {
         origin: Origin::Direct,
         source: String::new(),
         yanked: None,
+        uploaded: None,
+        provenance: None,
         build_only: false,
         built: None,
     }

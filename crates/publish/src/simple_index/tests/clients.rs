@@ -35,9 +35,12 @@ fn published() -> tempfile::TempDir {
         metadata: Some(Sha256::of(METADATA.as_bytes())),
         yanked: None,
         uploaded: None,
+        provenance: None,
     };
     let mut files: BTreeMap<String, Vec<u8>> =
-        pages(std::slice::from_ref(&indexed)).into_iter().collect();
+        pages(std::slice::from_ref(&indexed), &BTreeMap::new())
+            .into_iter()
+            .collect();
     files.insert(format!("{WHEEL_NAME}.metadata"), METADATA.into());
     let wheelhouse = WheelhouseContents {
         manifest: manifest(&indexed),
@@ -74,11 +77,14 @@ fn manifest(wheel: &IndexedWheel) -> Manifest {
             origin: Origin::Direct,
             source: String::new(),
             yanked: None,
+            uploaded: None,
+            provenance: None,
             build_only: false,
             built: None,
         }],
         sets: Vec::new(),
         sdists: Vec::new(),
+        project_status: BTreeMap::new(),
         files: Vec::new(),
         found: Vec::new(),
     }

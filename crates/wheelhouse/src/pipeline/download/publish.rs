@@ -18,9 +18,7 @@ use super::super::published_files::{
 use super::super::report::RunReport;
 use super::super::wheel_metadata::CoreMetadata;
 use super::collect::{CollectedFile, CollectedTarget};
-use wheelhouse_publish::{
-    DirectoryPublisher, IndexedWheel, Published, WheelhouseContents, simple_index,
-};
+use wheelhouse_publish::{DirectoryPublisher, Published, WheelhouseContents, simple_index};
 use wheelhouse_store::{LinkMode, Store};
 
 /// The files of all targets.
@@ -112,26 +110,25 @@ impl CollectedSet {
             wheels: Vec::new(),
             sets: Vec::new(),
             sdists: Vec::new(),
+            project_status: BTreeMap::new(),
             files: Vec::new(),
             found: Vec::new(),
         };
-        let (mut files, mut indexed) = (BTreeMap::new(), Vec::new());
+        let mut files = BTreeMap::new();
         for file in self.files.values() {
             if !file.is_wheel() {
-                indexed.push(indexed_file(file, None, None)?);
-                manifest.sdists.push(sdist(file));
+                manifest.sdists.push(sdist(file)?);
                 continue;
             }
             let metadata = CoreMetadata::read(store, &file.stored, &file.filename)?;
+            let wheel = self.wheel(file, metadata.requires_python)?;
+            manifest.wheels.push(wheel);
             let metadata_name = simple_index::metadata_name(&file.filename);
-            let digest = metadata_name.as_ref().map(|_| Sha256::of(&metadata.bytes));
-            let requires_python = metadata.requires_python.clone();
-            indexed.push(indexed_file(file, requires_python.clone(), digest)?);
-            manifest.wheels.push(self.wheel(file, requires_python));
             files.extend(metadata_name.map(|name| (name, metadata.bytes)));
         }
         manifest.targets = self.manifest_targets(&files);
-        files.extend(simple_index::pages(&indexed));
+        let indexed = simple_index::indexed_files(&manifest, |name| files.get(name).cloned());
+        files.extend(simple_index::pages(&indexed, &manifest.project_status));
         let locks = self.lock_files(output);
         for (_, text) in &locks {
             store.save_lock(text);
@@ -186,7 +183,7 @@ impl CollectedSet {
         }
     }
 
-    fn wheel(&self, file: &CollectedFile, requires_python: Option<String>) -> Wheel {
+    fn wheel(&self, file: &CollectedFile, requires_python: Option<String>) -> Result<Wheel> {
         let distribution = &file.distribution;
         let packages = self.locks.iter().flat_map(|lock| &lock.packages);
         let mut dependencies: Vec<String> = packages
@@ -196,10 +193,10 @@ impl CollectedSet {
             .collect();
         dependencies.sort();
         dependencies.dedup();
-        Wheel {
+        Ok(Wheel {
             filename: file.filename.clone(),
             name: distribution.name.to_string(),
-            version: version(file),
+            version: version(file)?,
             sha256: file.stored.sha256,
             size: file.stored.size,
             requires_python,
@@ -207,12 +204,14 @@ impl CollectedSet {
             origin: distribution.origin.clone(),
             source: distribution.source.to_string(),
             yanked: yanked(file),
+            uploaded: uploaded(file),
+            provenance: None,
             build_only: !file.is_locked,
             built: file
                 .built
                 .as_ref()
                 .map(|built| manifest_build(built, file.sdist)),
-        }
+        })
     }
 }
 
@@ -232,48 +231,34 @@ fn yanked(file: &CollectedFile) -> Option<String> {
     file.distribution.source.artifact()?.yanked.clone()
 }
 
-fn version(file: &CollectedFile) -> String {
+fn uploaded(file: &CollectedFile) -> Option<i64> {
+    file.distribution.source.artifact()?.uploaded
+}
+
+fn version(file: &CollectedFile) -> Result<String> {
     let version = file.distribution.version.as_ref();
-    version.map(ToString::to_string).unwrap_or_default()
-}
-
-fn sdist(file: &CollectedFile) -> Sdist {
-    Sdist {
-        filename: file.filename.clone(),
-        name: file.distribution.name.to_string(),
-        version: version(file),
-        sha256: file.stored.sha256,
-        size: file.stored.size,
-        origin: file.distribution.origin.clone(),
-        source: file.distribution.source.to_string(),
-        yanked: yanked(file),
-        build_only: !file.is_locked,
-    }
-}
-
-fn indexed_file(
-    file: &CollectedFile,
-    requires_python: Option<String>,
-    metadata: Option<Sha256>,
-) -> Result<IndexedWheel> {
-    let distribution = &file.distribution;
-    let version = distribution.version.clone().ok_or_else(|| {
+    version.map(ToString::to_string).ok_or_else(|| {
         Error::new(
             Kind::Resolution,
             format!("the version of {} is not known", file.filename),
         )
-    })?;
-    let artifact = distribution.source.artifact();
-    Ok(IndexedWheel {
+    })
+}
+
+fn sdist(file: &CollectedFile) -> Result<Sdist> {
+    Ok(Sdist {
         filename: file.filename.clone(),
-        name: distribution.name.clone(),
-        version,
+        name: file.distribution.name.to_string(),
+        version: version(file)?,
         sha256: file.stored.sha256,
         size: file.stored.size,
-        requires_python,
-        metadata,
+        origin: file.distribution.origin.clone(),
+        source: file.distribution.source.to_string(),
+        requires_python: None,
         yanked: yanked(file),
-        uploaded: artifact.and_then(|artifact| artifact.uploaded),
+        uploaded: uploaded(file),
+        provenance: None,
+        build_only: !file.is_locked,
     })
 }
 

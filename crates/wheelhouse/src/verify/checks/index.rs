@@ -85,6 +85,7 @@ fn expected<'a>(manifest: &'a Manifest, metadata: &BTreeMap<&str, Sha256>) -> Pr
         let listed = PageFile {
             filename: sdist.filename.clone(),
             sha256: Some(sdist.sha256.to_string()),
+            requires_python: sdist.requires_python.clone(),
             ..PageFile::default()
         };
         let project = projects.entry(&sdist.name).or_default();
@@ -174,6 +175,7 @@ mod tests {
             metadata: Some(Sha256::of(b"metadata")),
             yanked: None,
             uploaded: None,
+            provenance: None,
         }
     }
 
@@ -197,7 +199,7 @@ mod tests {
             .iter()
             .map(|(name, files)| (name.as_str(), files.clone()))
             .collect();
-        let pages = simple_index::pages(pages);
+        let pages = simple_index::pages(pages, &BTreeMap::new());
         let found = pages.iter().flat_map(|(name, bytes)| {
             let differences = differences(name, bytes, &projects);
             differences
@@ -240,7 +242,7 @@ mod tests {
             let links = index_page::html(text).unwrap();
             compare(&links, projects.get("alpha"))
         };
-        let good = simple_index::pages(&wheels).into_iter();
+        let good = simple_index::pages(&wheels, &BTreeMap::new()).into_iter();
         let mut good = good.filter(|(name, _)| name == "simple/alpha/index.html");
         let good = String::from_utf8(good.next().unwrap().1).unwrap();
         assert_eq!(links(&good), Vec::<String>::new());
