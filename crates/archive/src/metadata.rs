@@ -2,30 +2,43 @@
 //!
 //! Does not parse the values.
 
-/// Returns the unfolded values of all fields `name` in the headers of `text`, in order.
+use std::borrow::Cow;
+
+/// Returns the fields in the headers of `text` in order: names as they are written, values unfolded.
 ///
-/// Implements the part of RFC 822 that the core metadata specification uses: names are case-insensitive, a line that starts
-/// with whitespace continues the previous field, and the first empty line ends the headers.
+/// Implements the part of RFC 822 that the core metadata specification uses: a line that starts with whitespace continues
+/// the previous field, and the first empty line ends the headers.
+pub fn fields(text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = text
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .skip_while(|line| is_continuation(line))
+        .peekable();
+    std::iter::from_fn(move || {
+        let line = lines.next()?;
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        let mut value = Cow::Borrowed(value.trim());
+        while let Some(next) = lines.next_if(|line| is_continuation(line)) {
+            let value = value.to_mut();
+            value.push('\n');
+            value.push_str(next.trim());
+        }
+        Some((name.trim_end(), value))
+    })
+}
+
+fn is_continuation(line: &str) -> bool {
+    line.starts_with([' ', '\t'])
+}
+
+/// Returns the values of all [`fields`] `name` in the headers of `text`, in order. Names are case-insensitive.
 #[must_use]
 pub fn values(text: &str, name: &str) -> Vec<String> {
-    let mut values: Vec<String> = Vec::new();
-    let mut is_match = false;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    for line in text.lines().take_while(|line| !line.is_empty()) {
-        if line.starts_with([' ', '\t']) {
-            if let (true, Some(value)) = (is_match, values.last_mut()) {
-                value.push('\n');
-                value.push_str(line.trim());
-            }
-            continue;
-        }
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        is_match = field.trim_end().eq_ignore_ascii_case(name);
-        if is_match {
-            values.push(value.trim().to_owned());
-        }
-    }
-    values
+    fields(text)
+        .filter(|(field, _)| field.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.into_owned())
+        .collect()
 }
 
 /// Returns the first value of the field `name`, unless it is empty.
@@ -48,5 +61,8 @@ mod tests {
         assert_eq!(values(text, "Requires-Dist"), ["b", "c ; x"]);
         assert_eq!(value(text, "Summary").unwrap(), "one\ntwo");
         assert_eq!(value(text, "Version"), None);
+        let names: Vec<&str> = fields(text).map(|(name, _)| name).collect();
+        assert_eq!(names, ["Name", "Requires-Dist", "summary", "requires-dist"]);
+        assert_eq!(values(" a\nName: b\n\tc", "Name"), ["b\nc"]);
     }
 }
