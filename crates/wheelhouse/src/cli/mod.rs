@@ -9,6 +9,7 @@
 //! Only this module prints, reads the environment of the process and knows exit codes. It does not
 //! decide what is resolved, fetched or built.
 
+mod access_log;
 mod args;
 mod commands;
 mod credentials;
@@ -80,6 +81,7 @@ fn dispatch(command: Command, globals: &GlobalOptions, matches: &ArgMatches) -> 
         Command::Download(download) => commands::download::run(*download, globals, matches)?,
         Command::Lock(lock) => commands::lock::run(*lock, globals, matches)?,
         Command::Verify(verify) => return commands::verify::run(&verify, globals),
+        Command::Serve(serve) => commands::serve::run(*serve, globals)?,
         Command::S2i(s2i) => commands::s2i::run(&s2i, globals)?,
         Command::Image(image) => commands::image::run(*image, globals, matches)?,
         Command::Extract(extract) => commands::extract::run(&extract, globals)?,

@@ -6,7 +6,6 @@
 //!    installing the application takes besides.
 //! 4. [`artifacts`] reduces the cache for the next build, restores it there, and streams it as a tar archive.
 //! 5. [`permissions`] gives the arbitrary users of a cluster the permissions of the image's user.
-//! 6. [`server`] serves the wheelhouse.
 //! 7. [`scaffold`] adds scripts to an application that is built from a wheelhouse.
 //!
 //! The `s2i` command builds between these steps. This module does not print, and does not read the
@@ -19,7 +18,6 @@ pub mod move_tree;
 pub mod permissions;
 pub mod requirements;
 pub mod scaffold;
-pub mod server;
 
 use std::path::{Path, PathBuf};
 

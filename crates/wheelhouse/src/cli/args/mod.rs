@@ -16,6 +16,7 @@ mod lock;
 mod parsers;
 mod pip_compatibility;
 mod s2i;
+mod serve;
 mod shared;
 mod verify;
 
@@ -31,6 +32,7 @@ pub(crate) use lock::LockArgs;
 use parsers::size;
 pub(crate) use pip_compatibility::PipCompatibility;
 pub(crate) use s2i::{S2iArgs, S2iCommand};
+pub(crate) use serve::{AccessLogFormat, ListenArgs, ServeArgs};
 pub(crate) use verify::VerifyArgs;
 use wheelhouse_config::RawOptions;
 
@@ -200,6 +202,12 @@ pub(crate) enum Command {
         .value_name("FILE|DIR")
         .help("Write the lock to this file or directory [default: pylock.toml]")))]
     Lock(Box<LockArgs>),
+    /// Serve wheelhouses as a package index, with pages for people
+    ///
+    /// Installers use http://HOST:8080/simple/ as their index (PEP 503, 691), or http://HOST:8080/ with
+    /// `--find-links`. A wheelhouse that is built again meanwhile is visible at once, and never half of it.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Box<ServeArgs>),
     /// Run a script of a Source-to-Image (S2I) builder image
     ///
     /// The image is described in docs/how-to/s2i.md; its scripts call these commands.
@@ -286,6 +294,20 @@ Examples:
   wheelhouse inspect                                             the directory `wheelhouse`
   wheelhouse inspect docker://registry.example/acme/wheels:1.0   an image, without downloading all of it
   wheelhouse inspect oci:layout --json                           everything, for scripts";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  wheelhouse serve                              the directory `wheelhouse`, on port 8080
+  wheelhouse serve wheels/* --bind 127.0.0.1:0  several, on a free port of this machine
+  wheelhouse serve docker://registry.example/acme/wheels:1.0
+                                                the wheelhouse of an image
+  wheelhouse serve --tls-cert cert.pem --tls-key key.pem --auth-file users.htpasswd
+                                                encrypted, for the users of a file
+  wheelhouse serve --exclude-newer 2026-01-31   also at /before/2026-01-31/simple/: the state of that day
+
+  pip install --index-url http://HOST:8080/simple/ --trusted-host HOST PACKAGE
+  uv pip install --default-index http://HOST:8080/simple/ PACKAGE
+                                                install from it";
 
 const LOCK_EXAMPLES: &str = "\
 Examples:

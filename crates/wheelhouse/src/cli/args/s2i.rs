@@ -1,10 +1,10 @@
 //! The arguments of `s2i`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::ListenArgs;
 use crate::s2i::Paths;
 
 #[derive(Debug, Args)]
@@ -34,11 +34,10 @@ pub(crate) enum S2iCommand {
     Tools,
     /// Write the artifacts for the next build as a tar archive to standard output
     SaveArtifacts,
-    /// Serve the wheelhouse as a simple index until a signal arrives
+    /// Serve the wheelhouse until a signal arrives, as `wheelhouse serve` does
     Run {
-        /// Listen on this address and port
-        #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
-        bind: SocketAddr,
+        #[command(flatten)]
+        listening: ListenArgs,
     },
     /// Describe the image and how to build with it
     Usage,

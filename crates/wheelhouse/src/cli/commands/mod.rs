@@ -18,5 +18,6 @@ mod project_source;
 mod registry_access;
 mod requirements_reader;
 pub(super) mod s2i;
+pub(super) mod serve;
 mod session;
 pub(super) mod verify;

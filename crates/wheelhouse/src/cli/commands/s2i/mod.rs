@@ -6,25 +6,23 @@
 mod sets;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::json;
-use tokio::net::TcpListener;
 use wheelhouse_engine::{Host, WheelFile};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Event, Kind, Result, Sha256, Target, Version};
 
-use crate::cli::args::{GlobalOptions, RunOptions, S2iArgs, S2iCommand};
+use crate::cli::args::{GlobalOptions, ListenArgs, RunOptions, S2iArgs, S2iCommand};
 use crate::cli::commands::build::RequestedSet;
 use crate::cli::commands::session::CommandContext;
-use crate::cli::commands::{build, cache, open_store};
+use crate::cli::commands::{build, cache, open_store, serve};
 use crate::cli::process_env::ProcessEnv;
-use crate::cli::{output, reexec, signals};
+use crate::cli::{output, reexec};
 use crate::s2i::artifacts::{self, DownloadStats, RestoredArtifacts};
-use crate::s2i::server::ServerTimeouts;
-use crate::s2i::{Paths, USAGE, environment, move_tree, permissions, scaffold, server};
+use crate::s2i::{Paths, USAGE, environment, move_tree, permissions, scaffold};
 use wheelhouse_config::{LocalReader, RawOptions, resolve_settings};
+use wheelhouse_serve::{ServeOptions, ServedDirectory};
 use wheelhouse_store::Store;
 
 const SCHEMA: &str = "wheelhouse-s2i/1";
@@ -47,7 +45,7 @@ pub(crate) fn run(s2i: &S2iArgs, globals: &GlobalOptions) -> Result<()> {
         S2iCommand::Tools if !wants_tools(&process) => Ok(()),
         S2iCommand::Tools => update_tools(&paths, globals),
         S2iCommand::SaveArtifacts => artifacts::save(&paths, output::bytes()?),
-        S2iCommand::Run { bind } => serve(&paths, *bind),
+        S2iCommand::Run { listening } => run_server(&paths, listening, globals),
         S2iCommand::Usage => {
             output::data(USAGE);
             Ok(())
@@ -293,7 +291,8 @@ fn wheels(directory: &Path) -> Result<Vec<WheelFile>> {
     Ok(wheels)
 }
 
-fn serve(paths: &Paths, bind: SocketAddr) -> Result<()> {
+/// Serves the wheelhouse of the image.
+fn run_server(paths: &Paths, listening: &ListenArgs, globals: &GlobalOptions) -> Result<()> {
     let directory = paths.wheelhouse();
     if !directory.is_dir() {
         let message = format!("`{}` does not contain a wheelhouse", directory.display());
@@ -301,17 +300,16 @@ fn serve(paths: &Paths, bind: SocketAddr) -> Result<()> {
             Error::new(Kind::Input, message).with_hint("Run `wheelhouse s2i assemble` first.")
         );
     }
+    let options = ServeOptions {
+        directories: vec![ServedDirectory {
+            name: "wheelhouse".to_owned(),
+            directory,
+        }],
+        ..serve::listen_options(listening)?
+    };
+    let (bind, quiet) = (listening.bind.clone(), globals.quiet > 0);
     wheelhouse_engine::run(move || async move {
-        let stop = signals::stop()?;
-        let listener = TcpListener::bind(bind).await;
-        let listener = listener.context(Kind::Publish, || format!("failed to listen on {bind}"))?;
-        let address = listener.local_addr().unwrap_or(bind);
-        output::status(&format!(
-            "Serving {} at http://{address}/simple/",
-            directory.display()
-        ));
-        server::serve(listener, directory, ServerTimeouts::default(), stop).await;
-        Ok(())
+        serve::serve_until_signal(options, &bind, quiet).await
     })
 }
 

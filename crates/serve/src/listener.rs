@@ -1,0 +1,313 @@
+//! Listening and connections: TCP and Unix sockets, with and without TLS, HTTP/1.1 and HTTP/2, and the graceful end.
+//!
+//! All transports share [`Connections::serve`]. The number of connections is bounded, so that descriptors for files are left.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::{Request, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{Kind, Result};
+
+use crate::metrics::Metrics;
+
+/// The time for a client to send the head of a request, and between two requests of a connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// The time for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest head of a request, in bytes.
+const LARGEST_HEAD: usize = 64 << 10;
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// An address and a port; port 0 is any free port. `[::]` includes IPv4 where the system permits.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for Bind {
+    type Err = String;
+
+    /// Parses `ADDRESS:PORT`, `PORT`, or `unix:PATH`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                "" => Err("the path of the socket is missing".to_owned()),
+                path => Ok(Self::Unix(path.into())),
+            };
+        }
+        if let Ok(port) = text.parse() {
+            return Ok(Self::Tcp(SocketAddr::from(([0, 0, 0, 0], port))));
+        }
+        text.parse()
+            .map(Self::Tcp)
+            .map_err(|_| "expected ADDRESS:PORT, a port, or unix:PATH".to_owned())
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    bind: Bind,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix {
+        listener: UnixListener,
+        /// Removes the file together with the listener.
+        _file: RemovedSocket,
+    },
+}
+
+#[derive(Debug)]
+struct RemovedSocket(PathBuf);
+
+impl Drop for RemovedSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    /// Binds a socket. A Unix socket that no process listens on any more is replaced.
+    ///
+    /// # Errors
+    /// [`Kind::Publish`] if the address is in use or not permitted.
+    pub async fn bind(bind: &Bind) -> Result<Self> {
+        let failed = || format!("failed to listen on {bind}");
+        match bind {
+            Bind::Tcp(address) => {
+                let listener = TcpListener::bind(address).await;
+                let listener = listener.context(Kind::Publish, failed)?;
+                let bound = listener.local_addr().unwrap_or(*address);
+                Ok(Self {
+                    socket: Socket::Tcp(listener),
+                    bind: Bind::Tcp(bound),
+                })
+            }
+            Bind::Unix(path) => {
+                remove_stale_socket(path).await;
+                let listener = UnixListener::bind(path).context(Kind::Publish, failed)?;
+                Ok(Self {
+                    socket: Socket::Unix {
+                        listener,
+                        _file: RemovedSocket(path.clone()),
+                    },
+                    bind: bind.clone(),
+                })
+            }
+        }
+    }
+
+    /// Returns the address, with the port that the system has chosen.
+    #[must_use]
+    pub fn address(&self) -> &Bind {
+        &self.bind
+    }
+}
+
+/// Removes the socket at `path` if connections to it are refused.
+async fn remove_stale_socket(path: &Path) {
+    if let Err(error) = UnixStream::connect(path).await
+        && error.kind() == io::ErrorKind::ConnectionRefused
+    {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// The address of a client, as a request's extension; `None` for a Unix socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientAddress(pub(crate) Option<IpAddr>);
+
+/// Serves the connections of all listeners.
+pub(crate) struct Connections {
+    pub(crate) router: Router,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The number of simultaneous connections.
+    pub(crate) limit: usize,
+    /// The time after which a client that does not read is dropped.
+    pub(crate) stalled: Duration,
+    /// The time for requests to finish after the server is stopped.
+    pub(crate) stopping: Duration,
+}
+
+impl Connections {
+    /// Serves until `stop` completes, then finishes the requests in progress.
+    pub(crate) async fn run(self, listeners: Vec<Listener>, stop: impl Future<Output = ()>) {
+        let stopping = self.stopping;
+        let served = Arc::new(self);
+        let graceful = GracefulShutdown::new();
+        let permits = Arc::new(Semaphore::new(served.limit));
+        let accepting = listeners
+            .into_iter()
+            .map(|listener| accept(listener, &served, &graceful, &permits));
+        tokio::select! {
+            () = stop => {}
+            // Dropping the listeners closes the sockets, so that new clients go elsewhere.
+            _ = futures::future::join_all(accepting) => {}
+        }
+        let open = graceful.count();
+        if tokio::time::timeout(stopping, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!(open, "closing connections whose requests have not ended");
+        }
+    }
+
+    /// Serves one connection of any transport.
+    fn serve<Io>(
+        self: &Arc<Self>,
+        io: Io,
+        client: ClientAddress,
+        watcher: Watcher,
+        permit: OwnedSemaphorePermit,
+    ) where
+        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let served = Arc::clone(self);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(client);
+            served.router.clone().oneshot(request.map(axum::body::Body::new))
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(LARGEST_HEAD);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .max_header_list_size(16 << 10);
+        let connection = builder.serve_connection(TokioIo::new(io), service).into_owned();
+        let connection = watcher.watch(connection);
+        let metrics = Arc::clone(&self.metrics);
+        metrics.connections.inc();
+        tokio::spawn(async move {
+            // Errors of a client that disconnects, or does not use HTTP, cannot be reported to it.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection has failed");
+            }
+            metrics.connections.dec();
+            drop(permit);
+        });
+    }
+}
+
+async fn accept(
+    listener: Listener,
+    served: &Arc<Connections>,
+    graceful: &GracefulShutdown,
+    permits: &Arc<Semaphore>,
+) {
+    // Handshakes end with the listener.
+    let mut handshakes = JoinSet::new();
+    loop {
+        while handshakes.try_join_next().is_some() {}
+        let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
+            return;
+        };
+        match &listener.socket {
+            Socket::Tcp(socket) => match socket.accept().await {
+                Ok((stream, address)) => {
+                    prepare(&stream, served.stalled);
+                    let client = ClientAddress(Some(address.ip().to_canonical()));
+                    let Some(tls) = &served.tls else {
+                        served.serve(stream, client, graceful.watcher(), permit);
+                        continue;
+                    };
+                    let acceptor = TlsAcceptor::from(Arc::clone(tls));
+                    let (served, watcher) = (Arc::clone(served), graceful.watcher());
+                    handshakes.spawn(async move {
+                        let handshake = acceptor.accept(stream);
+                        match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                            Ok(Ok(stream)) => served.serve(stream, client, watcher, permit),
+                            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake has failed"),
+                            Err(_) => tracing::debug!("a TLS handshake takes too long"),
+                        }
+                    });
+                }
+                Err(error) => wait_for_descriptors(&error).await,
+            },
+            Socket::Unix { listener, .. } => match listener.accept().await {
+                Ok((stream, _)) => served.serve(stream, ClientAddress(None), graceful.watcher(), permit),
+                Err(error) => wait_for_descriptors(&error).await,
+            },
+        }
+    }
+}
+
+/// Waits a moment after accepting has failed: descriptors are probably exhausted, and may be available again soon.
+async fn wait_for_descriptors(error: &io::Error) {
+    tracing::debug!(%error, "failed to accept a connection");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// Sets the options of a connection, without which responses are delayed, and clients that do not read are not detected.
+fn prepare(stream: &TcpStream, stalled: Duration) {
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    {
+        let limit = u32::try_from(stalled.as_millis()).unwrap_or(u32::MAX);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, limit);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stalled;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_addresses() {
+        for (text, expected) in [
+            ("8080", "0.0.0.0:8080"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::]:8080", "[::]:8080"),
+            ("unix:/run/w.sock", "unix:/run/w.sock"),
+        ] {
+            assert_eq!(text.parse::<Bind>().unwrap().to_string(), expected);
+        }
+        for text in ["", "unix:", "localhost", "1.2.3.4", "99999"] {
+            assert!(text.parse::<Bind>().is_err(), "{text}");
+        }
+    }
+}

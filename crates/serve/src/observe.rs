@@ -1,0 +1,132 @@
+//! The layer around all routes: counts and logs requests when their responses have been sent.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Instant, SystemTime};
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
+use hyper::body::{Bytes, Frame, SizeHint};
+use hyper::header::USER_AGENT;
+
+use crate::AccessRecord;
+use crate::auth::AuthenticatedUser;
+use crate::listener::ClientAddress;
+use crate::metrics::Metrics;
+
+/// Receives a record of each request.
+pub type AccessLog = Arc<dyn Fn(&AccessRecord) + Send + Sync>;
+
+/// The receivers of what is observed.
+#[derive(Clone)]
+pub(crate) struct Observers {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access_log: Option<AccessLog>,
+}
+
+/// Observes one request.
+pub(crate) async fn observe(
+    State(observers): State<Observers>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let client = request.extensions().get::<ClientAddress>();
+    let uri = request.uri();
+    let user_agent = request.headers().get(USER_AGENT);
+    let record = AccessRecord {
+        time: SystemTime::now(),
+        client: client.and_then(|client| client.0),
+        user: None,
+        method: request.method().clone(),
+        path: uri
+            .path_and_query()
+            .map_or_else(|| uri.path().to_owned(), ToString::to_string),
+        version: request.version(),
+        status: StatusCode::OK,
+        bytes: 0,
+        duration: std::time::Duration::ZERO,
+        user_agent: user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        complete: false,
+    };
+    let mut observation = Observation {
+        observers,
+        record,
+        begun: Instant::now(),
+    };
+    let mut response = next.run(request).await;
+    observation.record.status = response.status();
+    let user = response.extensions_mut().remove::<AuthenticatedUser>();
+    observation.record.user = user.map(|user| user.0);
+    response.map(|inner| {
+        let length = inner.size_hint().exact();
+        Body::new(ObservedBody {
+            inner,
+            length,
+            observation,
+        })
+    })
+}
+
+/// A request whose response is being sent. Recorded when it is dropped.
+struct Observation {
+    observers: Observers,
+    record: AccessRecord,
+    begun: Instant,
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let record = &mut self.record;
+        record.duration = self.begun.elapsed();
+        self.observers.metrics.count(
+            &record.method,
+            record.status,
+            record.bytes,
+            record.duration.as_secs_f64(),
+        );
+        if let Some(log) = &self.observers.access_log {
+            log(record);
+        }
+    }
+}
+
+/// A body that counts its bytes.
+struct ObservedBody {
+    inner: Body,
+    length: Option<u64>,
+    observation: Observation,
+}
+
+impl HttpBody for ObservedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        let length = self.length;
+        let record = &mut self.observation.record;
+        match &frame {
+            Some(Ok(frame)) => record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(_)) => {}
+            None => record.complete = true,
+        }
+        // hyper drops a body of known length without asking for its end.
+        record.complete |= length == Some(record.bytes);
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,259 @@
+//! The routes: the indexes with their files, the pages for people, the probes and the metrics.
+
+use std::fmt::Write as _;
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, Method, Response, StatusCode};
+use axum::middleware::{self, Next};
+use axum::routing::get;
+use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use tower_http::catch_panic::CatchPanicLayer;
+use wheelhouse_types::PackageName;
+
+use crate::auth::{AuthenticatedUser, Users};
+use crate::metrics::Metrics;
+use crate::observe::{self, Observers};
+use crate::respond;
+use crate::scope::Scope;
+use crate::wheelhouse::Wheelhouse;
+
+/// The content type of the metrics.
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// An index below a path.
+pub(crate) struct Mount {
+    /// Begins with `/` and does not end with one; empty for the root.
+    pub(crate) path: String,
+    pub(crate) scope: Arc<Scope>,
+}
+
+/// Who may do what.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    pub(crate) users: Option<Arc<Users>>,
+    pub(crate) anonymous_read: bool,
+}
+
+/// Builds the router of the indexes in `mounts`. The probes are also below `base`.
+pub(crate) fn router(
+    base: &str,
+    mounts: Vec<Mount>,
+    wheelhouses: Vec<Arc<Wheelhouse>>,
+    access: Access,
+    observers: Observers,
+) -> Router {
+    let mut router = Router::new();
+    for mount in mounts {
+        let index = Arc::new(MountedIndex {
+            prefix: format!("{base}{}", mount.path),
+            scope: mount.scope,
+        });
+        router = router.merge(index_routes(&index));
+    }
+    let probes = Probes {
+        wheelhouses: wheelhouses.into(),
+        metrics: Arc::clone(&observers.metrics),
+    };
+    router = router.route(
+        &format!("{base}/metrics"),
+        get(metrics).with_state(probes.clone()),
+    );
+    router = router
+        .fallback(async || respond::not_found())
+        .layer(middleware::from_fn_with_state(access, authorize));
+    let mut open = Router::new();
+    for base in if base.is_empty() { vec![""] } else { vec!["", base] } {
+        for name in ["healthz", "health"] {
+            open = open.route(&format!("{base}/{name}"), get(health));
+        }
+        open = open.route(
+            &format!("{base}/readyz"),
+            get(ready).with_state(probes.clone()),
+        );
+    }
+    router
+        .merge(open)
+        .layer(CatchPanicLayer::custom(|_panic| {
+            respond::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+        }))
+        .layer(middleware::from_fn_with_state(observers, observe::observe))
+}
+
+/// An index with the path under which it is mounted, including the base path.
+struct MountedIndex {
+    prefix: String,
+    scope: Arc<Scope>,
+}
+
+fn index_routes(index: &Arc<MountedIndex>) -> Router {
+    let prefix = &index.prefix;
+    let mut router = Router::new();
+    if prefix.is_empty() {
+        router = router.route("/", get(home));
+    } else {
+        router = router
+            .route(prefix, get(add_slash))
+            .route(&format!("{prefix}/"), get(home));
+    }
+    router
+        .route(&format!("{prefix}/simple"), get(add_slash))
+        .route(&format!("{prefix}/simple/"), get(root_page))
+        .route(&format!("{prefix}/simple/{{project}}"), get(project_redirect))
+        .route(&format!("{prefix}/simple/{{project}}/"), get(project_page))
+        .route(&format!("{prefix}/{{file}}"), get(file))
+        .with_state(Arc::clone(index))
+}
+
+async fn add_slash(request: Request) -> Response<Body> {
+    respond::redirect(&format!("{}/", request.uri().path()))
+}
+
+async fn home(State(mounted): State<Arc<MountedIndex>>, headers: HeaderMap) -> Response<Body> {
+    match mounted.scope.index().await {
+        Ok(index) => respond::page(&index.links_page(), None, &headers),
+        Err(error) => respond::failed(&error),
+    }
+}
+
+async fn root_page(
+    State(mounted): State<Arc<MountedIndex>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response<Body> {
+    match mounted.scope.index().await {
+        Ok(index) => respond::page(&index.root_page(), query.as_deref(), &headers),
+        Err(error) => respond::failed(&error),
+    }
+}
+
+async fn project_redirect(
+    State(mounted): State<Arc<MountedIndex>>,
+    Path(project): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response<Body> {
+    let Ok(name) = PackageName::from_str(&project) else {
+        return respond::not_found();
+    };
+    let mut location = format!("{}/simple/{name}/", mounted.prefix);
+    if let Some(query) = query {
+        let _ = write!(location, "?{query}");
+    }
+    respond::redirect(&location)
+}
+
+async fn project_page(
+    mounted: State<Arc<MountedIndex>>,
+    Path(project): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let Ok(name) = PackageName::from_str(&project) else {
+        return respond::not_found();
+    };
+    if name.as_ref() != project {
+        return project_redirect(mounted, Path(project), RawQuery(query)).await;
+    }
+    match mounted.scope.index().await {
+        Ok(index) => match index.project_page(&name) {
+            Some(page) => respond::page(&page, query.as_deref(), &headers),
+            None => respond::not_found(),
+        },
+        Err(error) => respond::failed(&error),
+    }
+}
+
+async fn file(
+    State(mounted): State<Arc<MountedIndex>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    match mounted.scope.index().await {
+        Ok(index) => match mounted.scope.file(&index, &name) {
+            Some(file) => respond::file(&file, &headers),
+            None => respond::not_found(),
+        },
+        Err(error) => respond::failed(&error),
+    }
+}
+
+async fn health() -> Response<Body> {
+    respond::text(StatusCode::OK, "ok")
+}
+
+#[derive(Clone)]
+struct Probes {
+    wheelhouses: Arc<[Arc<Wheelhouse>]>,
+    metrics: Arc<Metrics>,
+}
+
+async fn ready(State(probes): State<Probes>) -> Response<Body> {
+    let checked = tokio::task::spawn_blocking(move || {
+        probes.wheelhouses.iter().find_map(|wheelhouse| {
+            let error = std::fs::read_dir(&wheelhouse.directory).err()?;
+            Some(format!("{}: {error}", wheelhouse.name))
+        })
+    });
+    match checked.await {
+        Ok(None) => respond::text(StatusCode::OK, "ready"),
+        Ok(Some(reason)) => respond::text(StatusCode::SERVICE_UNAVAILABLE, &reason),
+        Err(_) => respond::text(StatusCode::SERVICE_UNAVAILABLE, "internal error"),
+    }
+}
+
+async fn metrics(State(probes): State<Probes>) -> Response<Body> {
+    let rendered = tokio::task::spawn_blocking(move || {
+        for wheelhouse in probes.wheelhouses.iter() {
+            let Ok(snapshot) = wheelhouse.current() else {
+                continue;
+            };
+            let (mut files, mut bytes) = (0, 0);
+            for distribution in snapshot.index.distributions() {
+                files += 1;
+                bytes += distribution.indexed.size;
+            }
+            let modified = snapshot.index.modified();
+            let modified = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+            let modified = modified.map(|time| time.as_secs_f64());
+            probes
+                .metrics
+                .describe(&wheelhouse.name, files, bytes, modified);
+        }
+        probes.metrics.render()
+    });
+    match rendered.await {
+        Ok(rendered) => {
+            let mut response = Response::new(Body::from(rendered));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(METRICS));
+            response
+        }
+        Err(_) => respond::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
+    }
+}
+
+/// Lets a request pass if its user may send it.
+async fn authorize(State(access): State<Access>, request: Request, next: Next) -> Response<Body> {
+    let Some(users) = &access.users else {
+        return next.run(request).await;
+    };
+    let user = users.authenticate(request.headers()).await;
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if user.is_none() && !(is_read && access.anonymous_read) {
+        let mut response = respond::text(StatusCode::UNAUTHORIZED, "authentication required");
+        response.headers_mut().insert(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"wheelhouse\", charset=\"UTF-8\""),
+        );
+        return response;
+    }
+    let mut response = next.run(request).await;
+    if let Some(user) = user {
+        response.extensions_mut().insert(AuthenticatedUser(user));
+    }
+    response
+}

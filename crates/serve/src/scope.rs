@@ -1,0 +1,143 @@
+//! The indexes that have a path of their own: one wheelhouse, all wheelhouses merged, and filtered views of these.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wheelhouse_types::{PackageName, VersionSpecifiers};
+
+use crate::index::{Distribution, Index};
+use crate::served_file::ServedFile;
+use crate::snapshot::Snapshot;
+use crate::wheelhouse::Wheelhouse;
+
+/// The index below one path.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    wheelhouses: Vec<Arc<Wheelhouse>>,
+    filter: Option<Filter>,
+    /// The last index with the snapshots that it was made from.
+    cached: Mutex<Option<(Vec<Arc<Snapshot>>, Arc<Index>)>>,
+}
+
+/// A condition on the distributions of a view.
+#[derive(Clone, Debug)]
+pub enum Filter {
+    /// Uploaded before this time, in milliseconds since 1970-01-01 UTC. Distributions without a time are excluded.
+    UploadedBefore(i64),
+    /// The named projects, in versions that satisfy the specifiers.
+    Allowed(BTreeMap<PackageName, VersionSpecifiers>),
+}
+
+impl Filter {
+    fn admits(&self, distribution: &Distribution) -> bool {
+        let indexed = &distribution.indexed;
+        match self {
+            Self::UploadedBefore(limit) => indexed.uploaded.is_some_and(|time| time < *limit),
+            Self::Allowed(allowed) => allowed
+                .get(&indexed.name)
+                .is_some_and(|specifiers| specifiers.contains(&indexed.version)),
+        }
+    }
+}
+
+impl Scope {
+    pub(crate) fn new(wheelhouses: Vec<Arc<Wheelhouse>>, filter: Option<Filter>) -> Self {
+        Self {
+            wheelhouses,
+            filter,
+            cached: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn wheelhouses(&self) -> &[Arc<Wheelhouse>] {
+        &self.wheelhouses
+    }
+
+    /// Returns the current index.
+    ///
+    /// # Errors
+    /// Fails if a directory cannot be read.
+    pub(crate) async fn index(self: &Arc<Self>) -> io::Result<Arc<Index>> {
+        let fresh: Option<Vec<_>> = self.wheelhouses.iter().map(|one| one.fresh()).collect();
+        if let Some(index) = fresh.and_then(|snapshots| self.known(&snapshots)) {
+            return Ok(index);
+        }
+        let scope = Arc::clone(self);
+        tokio::task::spawn_blocking(move || scope.read_index()).await?
+    }
+
+    fn read_index(&self) -> io::Result<Arc<Index>> {
+        let snapshots = self.wheelhouses.iter().map(|one| one.current());
+        let snapshots: Vec<Arc<Snapshot>> = snapshots.collect::<io::Result<_>>()?;
+        if let Some(index) = self.known(&snapshots) {
+            return Ok(index);
+        }
+        let index = match (&snapshots[..], &self.filter) {
+            ([only], None) => Arc::clone(&only.index),
+            _ => Arc::new(self.merge(&snapshots)),
+        };
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        *cached = Some((snapshots, Arc::clone(&index)));
+        Ok(index)
+    }
+
+    /// Returns the cached index if it was made from `snapshots`.
+    fn known(&self, snapshots: &[Arc<Snapshot>]) -> Option<Arc<Index>> {
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let (made_from, index) = cached.as_ref()?;
+        let mut pairs = made_from.iter().zip(snapshots);
+        let is_same = made_from.len() == snapshots.len()
+            && pairs.all(|(one, other)| Arc::ptr_eq(one, other));
+        is_same.then(|| Arc::clone(index))
+    }
+
+    fn merge(&self, snapshots: &[Arc<Snapshot>]) -> Index {
+        let indexes = || snapshots.iter().map(|snapshot| &snapshot.index);
+        let admitted = |distribution: &&Distribution| {
+            let filter = self.filter.as_ref();
+            filter.is_none_or(|filter| filter.admits(distribution))
+        };
+        let mut distributions: Vec<Distribution> = Vec::new();
+        let mut seen: HashMap<String, Arc<ServedFile>> = HashMap::new();
+        let mut metadata = Vec::new();
+        for index in indexes() {
+            for distribution in index.distributions().filter(admitted) {
+                let name = distribution.file.name();
+                if let Some(first) = seen.get(name) {
+                    if first.sha256() != distribution.file.sha256() {
+                        tracing::warn!(
+                            name,
+                            "two wheelhouses have different files of this name; the first one is served"
+                        );
+                    }
+                    continue;
+                }
+                seen.insert(name.to_owned(), Arc::clone(&distribution.file));
+                let beside = wheelhouse_publish::simple_index::metadata_name(name);
+                metadata.extend(beside.and_then(|name| index.file(&name).cloned()));
+                distributions.push(distribution.clone());
+            }
+        }
+        let mut statuses = BTreeMap::new();
+        for index in indexes() {
+            for (name, status) in index.statuses() {
+                statuses.entry(name.clone()).or_insert_with(|| status.clone());
+            }
+        }
+        let modified = indexes().filter_map(|index| index.modified()).max();
+        Index::new(distributions, metadata, statuses, modified)
+    }
+
+    /// Returns the file `name`, which `index` lists, or which it listed a short time ago.
+    pub(crate) fn file(&self, index: &Index, name: &str) -> Option<Arc<ServedFile>> {
+        if let Some(file) = index.file(name) {
+            return Some(Arc::clone(file));
+        }
+        if self.filter.is_some() {
+            return None;
+        }
+        let mut wheelhouses = self.wheelhouses.iter();
+        wheelhouses.find_map(|wheelhouse| wheelhouse.replaced_file(name))
+    }
+}
