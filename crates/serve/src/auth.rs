@@ -146,8 +146,14 @@ fn read_hashes(path: &Path) -> Result<BTreeMap<String, String>> {
             let message = format!("{}: not a line of the form NAME:HASH", place());
             return Err(Error::new(Kind::Input, message));
         };
-        if !["$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix)) {
-            let message = format!("{}: the password of `{name}` is not hashed with bcrypt", place());
+        if !["$2a$", "$2b$", "$2y$"]
+            .iter()
+            .any(|prefix| hash.starts_with(prefix))
+        {
+            let message = format!(
+                "{}: the password of `{name}` is not hashed with bcrypt",
+                place()
+            );
             let hint = format!("Create it with `htpasswd -B {} {name}`.", path.display());
             return Err(Error::new(Kind::Input, message).with_hint(hint));
         }
@@ -187,7 +193,12 @@ mod tests {
             let user = users.authenticate(&basic("me", "secret")).await;
             assert_eq!(user.as_deref(), Some("me"));
         }
-        for (name, password) in [("me", "wrong"), ("you", "secret"), ("", ""), ("mes", "ecret")] {
+        for (name, password) in [
+            ("me", "wrong"),
+            ("you", "secret"),
+            ("", ""),
+            ("mes", "ecret"),
+        ] {
             let user = users.authenticate(&basic(name, password)).await;
             assert_eq!(user, None, "{name}");
         }
@@ -199,11 +210,17 @@ mod tests {
         for (lines, expected) in [
             ("", "has no users"),
             ("me", "line 1: not a line of the form NAME:HASH"),
-            ("\nme:$apr1$x$y", "line 2: the password of `me` is not hashed with bcrypt"),
+            (
+                "\nme:$apr1$x$y",
+                "line 2: the password of `me` is not hashed with bcrypt",
+            ),
         ] {
             let file = file(lines);
             let error = Users::read(file.path()).unwrap_err();
-            assert!(error.display_chain().to_string().contains(expected), "{error:?}");
+            assert!(
+                error.display_chain().to_string().contains(expected),
+                "{error:?}"
+            );
         }
     }
 }

@@ -202,7 +202,10 @@ impl Connections {
         let served = Arc::clone(self);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(client);
-            served.router.clone().oneshot(request.map(axum::body::Body::new))
+            served
+                .router
+                .clone()
+                .oneshot(request.map(axum::body::Body::new))
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -216,7 +219,9 @@ impl Connections {
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20))
             .max_header_list_size(16 << 10);
-        let connection = builder.serve_connection(TokioIo::new(io), service).into_owned();
+        let connection = builder
+            .serve_connection(TokioIo::new(io), service)
+            .into_owned();
         let connection = watcher.watch(connection);
         let metrics = Arc::clone(&self.metrics);
         metrics.connections.inc();
@@ -267,7 +272,9 @@ async fn accept(
                 Err(error) => wait_for_descriptors(&error).await,
             },
             Socket::Unix { listener, .. } => match listener.accept().await {
-                Ok((stream, _)) => served.serve(stream, ClientAddress(None), graceful.watcher(), permit),
+                Ok((stream, _)) => {
+                    served.serve(stream, ClientAddress(None), graceful.watcher(), permit)
+                }
                 Err(error) => wait_for_descriptors(&error).await,
             },
         }

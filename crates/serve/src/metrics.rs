@@ -67,7 +67,11 @@ impl Metrics {
             Unit::Seconds,
             metrics.duration.clone(),
         );
-        registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register(
+            "connections",
+            "Open connections",
+            metrics.connections.clone(),
+        );
         registry.register(
             "distributions",
             "Wheels and sdists",
@@ -85,7 +89,10 @@ impl Metrics {
             Unit::Seconds,
             metrics.modified.clone(),
         );
-        Self { registry, ..metrics }
+        Self {
+            registry,
+            ..metrics
+        }
     }
 
     /// Counts a request.

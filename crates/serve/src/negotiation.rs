@@ -81,7 +81,9 @@ fn wildcard(accepted: &[(&str, f32)], format: Format) -> Option<f32> {
         return None;
     }
     let of = |range: &str| accepted.iter().find(|(name, _)| *name == range);
-    of("text/*").or_else(|| of("*/*")).map(|(_, quality)| *quality)
+    of("text/*")
+        .or_else(|| of("*/*"))
+        .map(|(_, quality)| *quality)
 }
 
 /// Returns whether the client accepts gzip.

@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode};
 use futures::stream;
 use headers::{ETag, HeaderMapExt as _, IfModifiedSince, IfNoneMatch, IfRange, LastModified};
+use http_range_header::{EndPosition, StartPosition};
 use hyper::body::Bytes;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
@@ -178,7 +179,10 @@ pub(crate) fn file(file: &ServedFile, headers: &HeaderMap) -> Response<Body> {
     };
     let answer = response.headers_mut();
     if !answer.contains_key(CONTENT_TYPE) {
-        answer.insert(CONTENT_TYPE, HeaderValue::from_static(file_type(file.name())));
+        answer.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static(file_type(file.name())),
+        );
     }
     answer.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -249,13 +253,21 @@ fn requested_range(
     let Ok(ranges) = http_range_header::parse_range_header(value) else {
         return RequestedRange::Whole;
     };
-    match ranges.validate(size) {
-        Ok(ranges) => match &ranges[..] {
-            [range] => RequestedRange::Part(*range.start(), *range.end()),
-            _ => RequestedRange::Whole,
-        },
-        Err(_) => RequestedRange::Unsatisfiable,
+    let [range] = &ranges.ranges[..] else {
+        return RequestedRange::Whole;
+    };
+    let first = match range.start {
+        StartPosition::Index(first) => first,
+        StartPosition::FromLast(length) => size.saturating_sub(length),
+    };
+    let last = match range.end {
+        EndPosition::Index(last) => last.min(size.saturating_sub(1)),
+        EndPosition::LastByte => size.saturating_sub(1),
+    };
+    if first >= size || first > last {
+        return RequestedRange::Unsatisfiable;
     }
+    RequestedRange::Part(first, last)
 }
 
 /// Reads `range` of `file` in pieces.
@@ -267,7 +279,8 @@ fn pieces(
         if range.is_empty() {
             return Ok(None);
         }
-        let length = usize::try_from(PIECE.min(range.end - range.start)).map_err(io::Error::other)?;
+        let length =
+            usize::try_from(PIECE.min(range.end - range.start)).map_err(io::Error::other)?;
         let piece = read_piece(&file, range.start, length).await?;
         if piece.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -343,6 +356,7 @@ mod tests {
             ("bytes=1000-", "unsatisfiable"),
             ("bytes=0-1,5-6", "whole"),
             ("lines=0-1", "whole"),
+            ("bytes=-0", "whole"),
             ("bytes=5-1", "unsatisfiable"),
         ] {
             assert_eq!(requested(value), expected, "{value}");

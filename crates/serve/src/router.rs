@@ -66,7 +66,11 @@ pub(crate) fn router(
         .fallback(async || respond::not_found())
         .layer(middleware::from_fn_with_state(access, authorize));
     let mut open = Router::new();
-    for base in if base.is_empty() { vec![""] } else { vec!["", base] } {
+    for base in if base.is_empty() {
+        vec![""]
+    } else {
+        vec!["", base]
+    } {
         for name in ["healthz", "health"] {
             open = open.route(&format!("{base}/{name}"), get(health));
         }
@@ -102,7 +106,10 @@ fn index_routes(index: &Arc<MountedIndex>) -> Router {
     router
         .route(&format!("{prefix}/simple"), get(add_slash))
         .route(&format!("{prefix}/simple/"), get(root_page))
-        .route(&format!("{prefix}/simple/{{project}}"), get(project_redirect))
+        .route(
+            &format!("{prefix}/simple/{{project}}"),
+            get(project_redirect),
+        )
         .route(&format!("{prefix}/simple/{{project}}/"), get(project_page))
         .route(&format!("{prefix}/{{file}}"), get(file))
         .with_state(Arc::clone(index))
@@ -216,7 +223,8 @@ async fn metrics(State(probes): State<Probes>) -> Response<Body> {
                 bytes += distribution.indexed.size;
             }
             let modified = snapshot.index.modified();
-            let modified = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+            let modified =
+                modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
             let modified = modified.map(|time| time.as_secs_f64());
             probes
                 .metrics

@@ -87,8 +87,8 @@ impl Scope {
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let (made_from, index) = cached.as_ref()?;
         let mut pairs = made_from.iter().zip(snapshots);
-        let is_same = made_from.len() == snapshots.len()
-            && pairs.all(|(one, other)| Arc::ptr_eq(one, other));
+        let is_same =
+            made_from.len() == snapshots.len() && pairs.all(|(one, other)| Arc::ptr_eq(one, other));
         is_same.then(|| Arc::clone(index))
     }
 
@@ -122,7 +122,9 @@ impl Scope {
         let mut statuses = BTreeMap::new();
         for index in indexes() {
             for (name, status) in index.statuses() {
-                statuses.entry(name.clone()).or_insert_with(|| status.clone());
+                statuses
+                    .entry(name.clone())
+                    .or_insert_with(|| status.clone());
             }
         }
         let modified = indexes().filter_map(|index| index.modified()).max();

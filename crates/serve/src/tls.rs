@@ -108,7 +108,10 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&chain).collect();
     let chain = chain.context(Kind::Input, || failed(certificate))?;
     if chain.is_empty() {
-        let message = format!("`{}` has no certificate in PEM format", certificate.display());
+        let message = format!(
+            "`{}` has no certificate in PEM format",
+            certificate.display()
+        );
         return Err(Error::new(Kind::Input, message));
     }
     let private = PrivateKeyDer::from_pem_slice(&read(key)?).context(Kind::Input, || {

@@ -83,7 +83,9 @@ impl Wheelhouse {
         let known = Arc::clone(&self.read().current);
         let checked = Instant::now();
         let found = DirectoryVersion::read(&self.directory);
-        let is_same = found.as_ref().is_ok_and(|version| *version == known.version);
+        let is_same = found
+            .as_ref()
+            .is_ok_and(|version| *version == known.version);
         if is_same || is_being_published(&self.directory) {
             self.write().checked = checked;
             return Ok(known);
@@ -100,9 +102,7 @@ impl Wheelhouse {
         let mut state = self.write();
         let replaced = std::mem::replace(&mut state.current, Arc::clone(&current));
         state.checked = checked;
-        state
-            .replaced
-            .retain(|(since, _)| since.elapsed() < GRACE);
+        state.replaced.retain(|(since, _)| since.elapsed() < GRACE);
         state.replaced.truncate(REPLACED - 1);
         state.replaced.insert(0, (checked, replaced));
         drop(state);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::thread::sleep;
 
-use wheelhouse_archive::testing::Wheel;
+use wheelhouse_archive::testing::{WHEEL_NAME, WheelSample};
 use wheelhouse_types::PackageName;
 use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
 
@@ -20,8 +20,8 @@ fn later(wheelhouse: &Wheelhouse) -> Arc<Snapshot> {
     wheelhouse.current().unwrap()
 }
 
-fn write(directory: &Path, wheel: &Wheel) {
-    std::fs::write(directory.join(wheel.filename()), wheel.bytes()).unwrap();
+fn write_wheel(directory: &Path) {
+    std::fs::write(directory.join(WHEEL_NAME), WheelSample::new().bytes()).unwrap();
 }
 
 /// Replaces the manifest by one that lists the files `names` and nothing else.
@@ -40,7 +40,7 @@ fn publish(directory: &Path, names: &[&str]) {
 #[test]
 fn serves_a_directory_without_a_manifest() {
     let directory = tempfile::tempdir().unwrap();
-    write(directory.path(), &Wheel::new("alpha", "1.0"));
+    write_wheel(directory.path());
     std::fs::write(directory.path().join("beta-1.0.tar.gz"), "sdist").unwrap();
     std::fs::write(directory.path().join("broken-1.0-py3-none-any.whl"), "no").unwrap();
     std::fs::write(directory.path().join("secret.txt"), "no").unwrap();
@@ -49,9 +49,9 @@ fn serves_a_directory_without_a_manifest() {
     assert_eq!(index.projects(), 2);
     assert!(index.file("beta-1.0.tar.gz").is_some());
     assert!(index.file("secret.txt").is_none());
-    let alpha: PackageName = "alpha".parse().unwrap();
-    assert!(index.project_page(&alpha).is_some());
-    write(directory.path(), &Wheel::new("gamma", "1.0"));
+    let example: PackageName = "example".parse().unwrap();
+    assert!(index.project_page(&example).is_some());
+    std::fs::write(directory.path().join("gamma-1.0.zip"), "sdist").unwrap();
     assert_eq!(later(&wheelhouse).index.projects(), 3);
 }
 
@@ -109,7 +109,7 @@ fn a_removed_directory_stays_available() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("w");
     std::fs::create_dir(&directory).unwrap();
-    write(&directory, &Wheel::new("alpha", "1.0"));
+    write_wheel(&directory);
     let wheelhouse = open(&directory, 100);
     std::fs::remove_dir_all(&directory).unwrap();
     assert_eq!(later(&wheelhouse).index.projects(), 1);

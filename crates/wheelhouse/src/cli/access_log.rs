@@ -62,7 +62,12 @@ fn plain(record: &AccessRecord) -> String {
     let time = Timestamp::try_from(record.time).unwrap_or_default();
     let mut line = format!("{client} - ");
     escape(&mut line, record.user.as_deref().unwrap_or("-"));
-    let _ = write!(line, " [{}] \"{} ", time.strftime("%d/%b/%Y:%H:%M:%S +0000"), record.method);
+    let _ = write!(
+        line,
+        " [{}] \"{} ",
+        time.strftime("%d/%b/%Y:%H:%M:%S +0000"),
+        record.method
+    );
     escape(&mut line, &record.path);
     let _ = write!(
         line,

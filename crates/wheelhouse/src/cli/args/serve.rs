@@ -115,9 +115,8 @@ fn cutoff(text: &str) -> Result<Cutoff, String> {
 /// Parses the path of a URL: without a slash at the end, and with one at the beginning unless it is empty.
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_matches('/');
-    let is_valid = |character: char| {
-        character.is_ascii_alphanumeric() || "-._~/".contains(character)
-    };
+    let is_valid =
+        |character: char| character.is_ascii_alphanumeric() || "-._~/".contains(character);
     if !path.chars().all(is_valid) || path.split('/').any(|part| matches!(part, "." | "..")) {
         return Err("expected a path such as /pypi".to_owned());
     }

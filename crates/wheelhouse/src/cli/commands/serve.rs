@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_oci::extract;
-use wheelhouse_serve::{Bind, Filter, Listener, ServeOptions, ServedDirectory, Server, Users, View};
+use wheelhouse_serve::{
+    Bind, Filter, Listener, ServeOptions, ServedDirectory, Server, Users, View,
+};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, PackageName, Result, VersionSpecifiers, names_image};
 
@@ -83,7 +85,11 @@ async fn extract_image(opening: ImageOpener, directory: PathBuf) -> Result<()> {
 /// Returns the last component of the name of an image, without tag and digest.
 fn name_of_image(place: &str) -> String {
     let name = place.split('@').next().unwrap_or(place);
-    let name = name.trim_end_matches('/').rsplit('/').next().unwrap_or(name);
+    let name = name
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or(name);
     let parts: Vec<&str> = name.split(':').collect();
     let name = match parts[..] {
         // A transport without a slash: `oci:layout:1.0`.
@@ -164,7 +170,10 @@ fn allowed(path: &Path) -> Result<BTreeMap<PackageName, VersionSpecifiers>> {
 
 /// Returns the options of the server itself.
 pub(super) fn listen_options(listening: &ListenArgs) -> Result<ServeOptions> {
-    let tls = listening.tls_cert.as_deref().zip(listening.tls_key.as_deref());
+    let tls = listening
+        .tls_cert
+        .as_deref()
+        .zip(listening.tls_key.as_deref());
     let tls = tls.map(|(certificate, key)| wheelhouse_serve::server_config(certificate, key));
     Ok(ServeOptions {
         base_path: listening.base_path.clone(),
@@ -186,7 +195,11 @@ pub(super) async fn serve_until_signal(
     for address in bind {
         listeners.push(Listener::bind(address).await?);
     }
-    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let scheme = if options.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let base = options.base_path.clone();
     if options.users.is_some() && options.tls.is_none() && !quiet {
         let message = "passwords are sent without encryption unless a proxy encrypts connections";
@@ -198,7 +211,11 @@ pub(super) async fn serve_until_signal(
         .map(|served| served.directory.display().to_string())
         .collect();
     let server = tokio::task::spawn_blocking(move || Server::new(options));
-    let server = Arc::new(server.await.context(Kind::Input, || "failed to read".to_owned())??);
+    let server = Arc::new(
+        server
+            .await
+            .context(Kind::Input, || "failed to read".to_owned())??,
+    );
     let server = Arc::into_inner(server).expect("it is not shared");
     if !quiet {
         for listener in &listeners {
@@ -222,7 +239,10 @@ mod tests {
         for (place, expected) in [
             ("docker://registry.example/acme/wheels:1.0", "wheels"),
             ("docker://registry.example:5000/wheels", "wheels"),
-            ("docker://registry.example/acme/wheels@sha256:0123", "wheels"),
+            (
+                "docker://registry.example/acme/wheels@sha256:0123",
+                "wheels",
+            ),
             ("oci:layout:1.0", "layout"),
             ("oci:some/layout", "layout"),
             ("oci-archive:/tmp/wheels.tar", "wheels.tar"),

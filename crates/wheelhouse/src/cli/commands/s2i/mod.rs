@@ -308,9 +308,9 @@ fn run_server(paths: &Paths, listening: &ListenArgs, globals: &GlobalOptions) ->
         ..serve::listen_options(listening)?
     };
     let (bind, quiet) = (listening.bind.clone(), globals.quiet > 0);
-    wheelhouse_engine::run(move || async move {
-        serve::serve_until_signal(options, &bind, quiet).await
-    })
+    wheelhouse_engine::run(
+        move || async move { serve::serve_until_signal(options, &bind, quiet).await },
+    )
 }
 
 fn init(directory: &Path, force: bool, globals: &GlobalOptions) -> Result<()> {
