@@ -21,7 +21,7 @@ use crate::locks::is_at;
 const TEMPORARY_PREFIX: &str = "wheelhouse-scratch-";
 
 /// The prefix of names in other directories, where they are hidden.
-const HIDDEN_PREFIX: &str = ".wheelhouse-scratch-";
+pub const HIDDEN_PREFIX: &str = ".wheelhouse-scratch-";
 
 /// The number of attempts to create and lock a scratch directory before another process removes it.
 const ATTEMPTS: usize = 8;
@@ -124,7 +124,7 @@ fn create_locked<T>(
 
 /// Removes the scratch directories and files of this user in `parent` whose process no longer runs. Ignores those that
 /// cannot be removed.
-fn remove_abandoned(parent: &Path) {
+pub fn remove_abandoned(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();

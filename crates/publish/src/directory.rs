@@ -13,26 +13,32 @@
 //! 6. If the manifest lists files that are about to change or to be removed, replace it by one without them.
 //! 7. Rename the staged files to their final names.
 //! 8. Remove the files that are ours and not part of the set, and the directories that become empty.
-//! 9. Replace `wheelhouse.json`, the last of the visible files.
+//! 9. Keep the previous manifest as `.wheelhouse-previous.json`, and replace `wheelhouse.json`, the last of the visible
+//!    files.
 //! 10. Remove the journal.
 //!
 //! The next run completes a run that was interrupted anywhere: the journal lists the files that it wrote, so the next run
 //! treats them as ours and keeps, replaces or removes them. Files that neither a manifest nor a journal lists, and wheels
 //! with another digest than the recorded one, are never removed.
+//!
+//! Files that [a server added](crate::addition) are in no set. A run takes their entries over from the previous manifest
+//! as long as they are unmodified, and fails if the set has another file of the same name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use wheelhouse_fs::input;
 use wheelhouse_fs::locks::{self, LockMode};
-use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
+use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME, PREVIOUS_NAME};
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use crate::fs_ops::{FsOps, RealFs, write_error};
 use crate::journal::{self, DirectoryState, OwnedFiles, manifest_bytes};
-use crate::staging::{self, Comparison, DesiredFiles, FileContent, StagedFile};
-use crate::wheelhouse::{Published, WheelhouseContents};
+use crate::simple_index;
+use crate::staging::{self, Comparison, DesiredFiles, FileContent};
+use crate::wheelhouse::{FilePlacer, Published, WheelhouseContents};
 
 /// Publishes into one directory of a local file system.
 #[derive(Clone, Debug)]
@@ -62,13 +68,18 @@ fn publish(
 ) -> Result<Published> {
     let root = publisher.directory.as_path();
     let _span = tracing::debug_span!("publish", directory = %root.display()).entered();
-    let desired = staging::desired_files(wheelhouse)?;
+    staging::desired_files(&wheelhouse.manifest, wheelhouse.files.iter())?;
     fs_ops
         .create_directory(root)
         .map_err(|error| write_error(root, error))?;
     let _lock = lock(root)?;
     staging::remove_temporary_files(fs_ops, root).map_err(|error| write_error(root, error))?;
-    let update = DirectoryUpdate::plan(fs_ops, root, wheelhouse, desired)?;
+    let mut previous = DirectoryState::read(root)?;
+    let manifest = with_added_files(root, &wheelhouse.manifest, &mut previous)?;
+    let companions = companion_files(root, &manifest, wheelhouse);
+    let files = wheelhouse.files.iter().chain(&companions);
+    let desired = staging::desired_files(&manifest, files)?;
+    let update = DirectoryUpdate::plan(fs_ops, root, previous, &manifest, desired)?;
     if update.is_empty() {
         tracing::debug!(files = update.desired.len(), "the directory is up to date");
         if update.digests_computed {
@@ -83,10 +94,10 @@ fn publish(
             root.join(name).display()
         );
         return Err(Error::new(Kind::Publish, message).with_hint(
-            "Move the file away, because wheelhouse did not write it, or choose another directory.",
+            "Move the file away, because no run of wheelhouse wrote it, or choose another directory.",
         ));
     }
-    let result = update.apply(wheelhouse);
+    let result = update.apply(wheelhouse.placer);
     if result.is_err() {
         // Best effort: the next run removes the rest.
         let _ = staging::remove_temporary_files(fs_ops, root);
@@ -94,8 +105,74 @@ fn publish(
     result
 }
 
+/// Returns `manifest` with the unmodified files that a server added to the directory. A file of the set with the name of an
+/// added one and another digest is not ours to replace, so the added one is removed from the owned files.
+fn with_added_files(
+    root: &Path,
+    manifest: &Manifest,
+    previous: &mut DirectoryState,
+) -> Result<Manifest> {
+    let mut complete = manifest.clone();
+    let Some(known) = previous.manifest.clone() else {
+        return Ok(complete);
+    };
+    let of_set: BTreeMap<&str, Sha256> = manifest
+        .distributions()
+        .map(|file| (file.filename, file.sha256))
+        .collect();
+    let mut is_kept = |filename: &str, sha256: Sha256, size: u64| -> Result<bool> {
+        if let Some(other) = of_set.get(filename) {
+            if *other != sha256 {
+                previous.owned.remove(filename);
+            }
+            return Ok(false);
+        }
+        let content = FileContent::Stored { sha256, size };
+        Ok(staging::compare(root, filename, &content, previous)? != Comparison::Differs)
+    };
+    for wheel in known.wheels.into_iter().filter(|wheel| wheel.added) {
+        if is_kept(&wheel.filename, wheel.sha256, wheel.size)? {
+            complete.wheels.push(wheel);
+        }
+    }
+    for sdist in known.sdists.into_iter().filter(|sdist| sdist.added) {
+        if is_kept(&sdist.filename, sdist.sha256, sdist.size)? {
+            complete.sdists.push(sdist);
+        }
+    }
+    for (name, status) in known.project_status {
+        if complete.names().any(|known| known == name.as_ref()) {
+            complete.project_status.entry(name).or_insert(status);
+        }
+    }
+    Ok(complete)
+}
+
+/// Returns the files beside those of `wheelhouse`: the metadata of added wheels, and the static index.
+fn companion_files(
+    root: &Path,
+    manifest: &Manifest,
+    wheelhouse: &WheelhouseContents<'_>,
+) -> BTreeMap<String, Vec<u8>> {
+    let added = manifest.wheels.iter().filter(|wheel| wheel.added);
+    let mut files: BTreeMap<String, Vec<u8>> = added
+        .filter_map(|wheel| {
+            let name = simple_index::metadata_name(&wheel.filename)?;
+            let bytes = input::read_regular(&root.join(&name)).ok()?;
+            (!wheelhouse.files.contains_key(&name)).then_some((name, bytes))
+        })
+        .collect();
+    if wheelhouse.has_index {
+        let indexed = simple_index::indexed_files(manifest, |name| {
+            wheelhouse.files.get(name).or(files.get(name)).cloned()
+        });
+        files.extend(simple_index::pages(&indexed, &manifest.project_status));
+    }
+    files
+}
+
 /// Locks the directory until the returned handle is dropped or the process ends.
-fn lock(root: &Path) -> Result<std::fs::File> {
+pub(crate) fn lock(root: &Path) -> Result<std::fs::File> {
     let directory = fs::File::open(root).map_err(|error| write_error(root, error))?;
     let directory = directory.into_parts().0;
     let what = format!("the directory `{}`", root.display());
@@ -124,14 +201,14 @@ struct DirectoryUpdate<'a> {
 }
 
 impl<'a> DirectoryUpdate<'a> {
-    /// Reads the state of the directory and compares it with the set.
+    /// Compares the `previous` state of the directory with the set.
     fn plan(
         fs_ops: &'a dyn FsOps,
         root: &'a Path,
-        wheelhouse: &'a WheelhouseContents<'_>,
+        previous: DirectoryState,
+        manifest: &Manifest,
         desired: DesiredFiles<'a>,
     ) -> Result<Self> {
-        let previous = DirectoryState::read(root)?;
         let mut update = Self {
             fs_ops,
             root,
@@ -146,14 +223,17 @@ impl<'a> DirectoryUpdate<'a> {
             desired,
         };
         update.compare()?;
-        let mut manifest = wheelhouse.manifest.clone();
+        let mut manifest = manifest.clone();
         manifest
             .wheels
             .sort_by(|one, other| one.filename.cmp(&other.filename));
         manifest
             .sdists
             .sort_by(|one, other| one.filename.cmp(&other.filename));
-        manifest.files = wheelhouse.files.keys().cloned().collect();
+        let files = update.desired.iter().filter_map(|(name, content)| {
+            matches!(content, FileContent::Bytes(_)).then(|| (*name).to_owned())
+        });
+        manifest.files = files.collect();
         manifest.found = update.found.iter().map(|name| (*name).to_owned()).collect();
         update.manifest = manifest_bytes(&manifest);
         Ok(update)
@@ -204,23 +284,24 @@ impl<'a> DirectoryUpdate<'a> {
     }
 
     /// Performs steps 4 to 10.
-    fn apply(self, wheelhouse: &WheelhouseContents<'_>) -> Result<Published> {
+    fn apply(self, placer: &dyn FilePlacer) -> Result<Published> {
         let changes: Vec<(&str, FileContent<'_>)> = self
             .changed
             .iter()
             .map(|name| (*name, self.desired[name]))
             .collect();
-        let staged = staging::stage(self.fs_ops, self.root, &changes, wheelhouse.placer)?;
+        let staged = staging::stage(self.fs_ops, self.root, &changes, placer)?;
         tracing::debug!(files = staged.len(), "staged new and changed files");
         let owned = self.owned_files();
         tracing::debug!(files = owned.len(), "writing the journal");
-        self.replace(PENDING_NAME, &journal::journal_bytes(owned))?;
+        self.replace(PENDING_NAME, &journal::journal_bytes(owned, false))?;
+        self.keep_previous_manifest()?;
         if let Some(manifest) = self.interim_manifest() {
             tracing::debug!("replacing the manifest by an interim one");
             self.replace(MANIFEST_NAME, &manifest_bytes(&manifest))?;
         }
         tracing::debug!(files = staged.len(), "renaming the staged files");
-        self.rename_staged(&staged)?;
+        staging::rename_staged(self.fs_ops, self.root, &staged)?;
         tracing::debug!(files = self.stale.len(), "removing stale files");
         self.remove_stale()?;
         self.flush_root()?;
@@ -230,6 +311,21 @@ impl<'a> DirectoryUpdate<'a> {
         self.remove(&self.root.join(PENDING_NAME))?;
         let removed = self.stale.clone();
         self.report(removed)
+    }
+
+    /// Keeps the manifest that this run replaces. That of an interrupted run may not describe a complete set, and is not
+    /// kept.
+    fn keep_previous_manifest(&self) -> Result<()> {
+        match &self.previous.manifest_bytes {
+            Some(bytes)
+                if !self.previous.interrupted
+                    && !self.previous.damaged
+                    && *bytes != self.manifest =>
+            {
+                self.replace(PREVIOUS_NAME, bytes)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns every file that is ours already or will be after this run.
@@ -268,25 +364,6 @@ impl<'a> DirectoryUpdate<'a> {
         .then_some(interim)
     }
 
-    fn rename_staged(&self, staged: &[StagedFile<'_>]) -> Result<()> {
-        let mut directories = BTreeSet::new();
-        for file in staged {
-            let target = self.root.join(file.name);
-            let failed = |error: io::Error| write_error(&target, error);
-            if let Some(parent) = target.parent()
-                && parent != self.root
-                && directories.insert(parent.to_owned())
-            {
-                self.fs_ops.create_directory(parent).map_err(failed)?;
-            }
-            self.fs_ops
-                .rename(&file.temporary, &target)
-                .map_err(failed)?;
-        }
-        let directories: Vec<&Path> = directories.iter().map(PathBuf::as_path).collect();
-        staging::flush(self.fs_ops, &directories)
-    }
-
     fn remove_stale(&self) -> Result<()> {
         for name in &self.stale {
             self.remove(&self.root.join(name))?;
@@ -317,14 +394,7 @@ impl<'a> DirectoryUpdate<'a> {
 
     /// Replaces one of our own files atomically.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let target = self.root.join(name);
-        let temporary = staging::temporary_path(self.root, "state");
-        self.fs_ops
-            .write(&temporary, bytes)
-            .and_then(|()| self.fs_ops.flush(&temporary))
-            .and_then(|()| self.fs_ops.rename(&temporary, &target))
-            .map_err(|error| write_error(&target, error))?;
-        self.flush_root()
+        staging::replace(self.fs_ops, self.root, name, bytes)
     }
 
     fn flush_root(&self) -> Result<()> {
@@ -334,10 +404,7 @@ impl<'a> DirectoryUpdate<'a> {
     }
 
     fn remove(&self, path: &Path) -> Result<()> {
-        match self.fs_ops.remove_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|error| write_error(path, error)),
-        }
+        staging::remove(self.fs_ops, path)
     }
 
     fn report(self, removed: Vec<String>) -> Result<Published> {
@@ -359,7 +426,7 @@ impl<'a> DirectoryUpdate<'a> {
 }
 
 /// Fails if a parent of the file `name` below `root` exists and is not a directory. A link is rejected, too.
-fn check_parents(root: &Path, name: &str) -> Result<()> {
+pub(crate) fn check_parents(root: &Path, name: &str) -> Result<()> {
     let parents = Path::new(name)
         .ancestors()
         .skip(1)
@@ -407,7 +474,7 @@ fn find_foreign(
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if desired.contains_key(name.as_str()) || [MANIFEST_NAME, PENDING_NAME].contains(&&*name) {
+        if desired.contains_key(name.as_str()) || staging::is_companion(&name) {
             continue;
         }
         if !entry.file_type()?.is_dir() {
@@ -425,4 +492,4 @@ fn find_foreign(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

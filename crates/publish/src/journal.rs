@@ -27,6 +27,9 @@ pub(crate) type OwnedFiles = BTreeMap<String, Vec<Sha256>>;
 struct Journal {
     schema: String,
     names: OwnedFiles,
+    /// Set while a single file is added: the manifest beside the journal is complete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    adding: bool,
 }
 
 /// The state of a directory before a run.
@@ -37,6 +40,8 @@ pub(crate) struct DirectoryState {
     pub(crate) manifest_bytes: Option<Vec<u8>>,
     /// Set if an earlier run was interrupted.
     pub(crate) interrupted: bool,
+    /// Set if an interrupted run was only [adding a file](crate::addition).
+    pub(crate) adding: bool,
     /// Set if the manifest exists, but cannot be parsed.
     pub(crate) damaged: bool,
     pub(crate) owned: OwnedFiles,
@@ -80,7 +85,10 @@ impl DirectoryState {
         if let Some(bytes) = read_optional(&root.join(PENDING_NAME))? {
             state.interrupted = true;
             match serde_json::from_slice::<Journal>(&bytes) {
-                Ok(journal) => merge(&mut state.owned, journal.names),
+                Ok(journal) => {
+                    state.adding = journal.adding;
+                    merge(&mut state.owned, journal.names);
+                }
                 Err(_) => state
                     .warnings
                     .push(damage_warning(&root.join(PENDING_NAME))),
@@ -109,11 +117,12 @@ impl DirectoryState {
     }
 }
 
-/// Serializes a journal.
-pub(crate) fn journal_bytes(names: OwnedFiles) -> Vec<u8> {
+/// Serializes a journal; `adding` is set for that of a single added file.
+pub(crate) fn journal_bytes(names: OwnedFiles, adding: bool) -> Vec<u8> {
     to_json(&Journal {
         schema: JOURNAL_SCHEMA.to_owned(),
         names,
+        adding,
     })
 }
 

@@ -11,15 +11,15 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use fs_err as fs;
 use wheelhouse_fs::input;
-use wheelhouse_fs::interruption;
 use wheelhouse_fs::threads::on_threads;
-use wheelhouse_types::manifest::{DistributionFile, MANIFEST_NAME, PENDING_NAME};
+use wheelhouse_fs::{interruption, scratch};
+use wheelhouse_types::manifest::{DistributionFile, MANIFEST_NAME, PENDING_NAME, PREVIOUS_NAME};
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use crate::fs_ops::{FsOps, write_error};
 use crate::journal::{self, DirectoryState, TEMPORARY_PREFIX};
 use crate::simple_index::LONGEST_NAME;
-use crate::wheelhouse::{FilePlacer, WheelhouseContents};
+use crate::wheelhouse::FilePlacer;
 
 /// The number of concurrent flushes: file systems commit them together.
 const FLUSH_THREADS: usize = 8;
@@ -61,38 +61,49 @@ impl FileContent<'_> {
 /// The files of the set by name, without the manifest.
 pub(crate) type DesiredFiles<'a> = BTreeMap<&'a str, FileContent<'a>>;
 
-/// Lists the files that the directory will hold.
+/// Lists the files that the directory will hold: the wheels and sdists of `manifest`, and `files`.
 ///
 /// # Errors
 /// Fails if a name is unsafe, is too long, or belongs to two files.
 pub(crate) fn desired_files<'a>(
-    wheelhouse: &'a WheelhouseContents<'_>,
+    manifest: &'a Manifest,
+    files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>,
 ) -> Result<DesiredFiles<'a>> {
-    let stored = wheelhouse.manifest.distributions().map(|file| {
+    let stored = manifest.distributions().map(|file| {
         let (sha256, size) = (file.sha256, file.size);
         (file.filename, FileContent::Stored { sha256, size })
     });
-    let others = wheelhouse
-        .files
-        .iter()
-        .map(|(name, bytes)| (name.as_str(), FileContent::Bytes(bytes)));
+    let others = files.map(|(name, bytes)| (name.as_str(), FileContent::Bytes(bytes)));
     let mut desired = DesiredFiles::new();
     for (name, content) in stored.chain(others) {
-        if !journal::is_safe_name(name) || desired.insert(name, content).is_some() {
-            let message = format!(
-                "`{}` cannot be part of a wheelhouse: the name is unsafe or duplicated",
-                name.escape_debug()
-            );
-            return Err(Error::new(Kind::Publish, message));
-        }
-        if name.split('/').any(|part| part.len() > LONGEST_NAME) {
-            let message = format!(
-                "`{name}` cannot be part of a wheelhouse: file systems limit names to {LONGEST_NAME} bytes"
-            );
-            return Err(Error::new(Kind::Publish, message));
+        check_name(name)?;
+        if desired.insert(name, content).is_some() {
+            return Err(unsafe_name(name));
         }
     }
     Ok(desired)
+}
+
+/// Fails if a file of a wheelhouse cannot have this `name`.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if !journal::is_safe_name(name) {
+        return Err(unsafe_name(name));
+    }
+    if name.split('/').any(|part| part.len() > LONGEST_NAME) {
+        let message = format!(
+            "`{name}` cannot be part of a wheelhouse: file systems limit names to {LONGEST_NAME} bytes"
+        );
+        return Err(Error::new(Kind::Publish, message));
+    }
+    Ok(())
+}
+
+fn unsafe_name(name: &str) -> Error {
+    let message = format!(
+        "`{}` cannot be part of a wheelhouse: the name is unsafe or duplicated",
+        name.escape_debug()
+    );
+    Error::new(Kind::Publish, message)
 }
 
 /// The result of comparing a file with its expected content.
@@ -248,6 +259,28 @@ pub(crate) fn stage<'a>(
     Ok(staged)
 }
 
+/// Renames the staged files to their final names, and flushes the directories below `root` that they are in.
+pub(crate) fn rename_staged(
+    fs_ops: &dyn FsOps,
+    root: &Path,
+    staged: &[StagedFile<'_>],
+) -> Result<()> {
+    let mut directories = BTreeSet::new();
+    for file in staged {
+        let target = root.join(file.name);
+        let failed = |error: io::Error| write_error(&target, error);
+        if let Some(parent) = target.parent()
+            && parent != root
+            && directories.insert(parent.to_owned())
+        {
+            fs_ops.create_directory(parent).map_err(failed)?;
+        }
+        fs_ops.rename(&file.temporary, &target).map_err(failed)?;
+    }
+    let directories: Vec<&Path> = directories.iter().map(PathBuf::as_path).collect();
+    flush(fs_ops, &directories)
+}
+
 /// Returns the path of a temporary file that contains `label`. Only the holder of the directory's lock creates such
 /// files, so another run cannot be using one.
 pub(crate) fn temporary_path(root: &Path, label: &str) -> PathBuf {
@@ -266,13 +299,42 @@ pub(crate) fn flush(fs_ops: &dyn FsOps, paths: &[&Path]) -> Result<()> {
     on_threads(&chunks, flush_chunk).into_iter().collect()
 }
 
+/// Writes one of our own files under a temporary name, flushes it, and replaces the file `name` by it atomically.
+pub(crate) fn replace(fs_ops: &dyn FsOps, root: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let target = root.join(name);
+    let temporary = temporary_path(root, "state");
+    fs_ops
+        .write(&temporary, bytes)
+        .and_then(|()| fs_ops.flush(&temporary))
+        .and_then(|()| fs_ops.rename(&temporary, &target))
+        .map_err(|error| write_error(&target, error))?;
+    fs_ops.flush(root).map_err(|error| write_error(root, error))
+}
+
+/// Removes a file that may be missing.
+pub(crate) fn remove(fs_ops: &dyn FsOps, path: &Path) -> Result<()> {
+    match fs_ops.remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|error| write_error(path, error)),
+    }
+}
+
+/// Returns whether `name` is that of a file that wheelhouse keeps in the directory of a wheelhouse without being part of it.
+#[must_use]
+pub fn is_companion(name: &str) -> bool {
+    matches!(name, MANIFEST_NAME | PENDING_NAME | PREVIOUS_NAME)
+        || name.starts_with(scratch::HIDDEN_PREFIX)
+}
+
 /// Removes the temporary files that an interrupted run left in `root`. Those of the store are among them, because it
-/// places a wheel by way of a temporary file in the same directory.
+/// places a wheel by way of a temporary file in the same directory. Scratch files are removed only if no process uses
+/// them: a server receives files in them.
 pub(crate) fn remove_temporary_files(fs_ops: &dyn FsOps, root: &Path) -> io::Result<()> {
+    scratch::remove_abandoned(root);
     for entry in fs::read_dir(root)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let is_temporary = name.starts_with(TEMPORARY_PREFIX) && name != PENDING_NAME;
+        let is_temporary = name.starts_with(TEMPORARY_PREFIX) && !is_companion(&name);
         if is_temporary && entry.file_type()?.is_file() {
             tracing::debug!(name, "removing a temporary file of an interrupted run");
             fs_ops.remove_file(&entry.path())?;

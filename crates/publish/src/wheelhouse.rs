@@ -9,8 +9,10 @@ use wheelhouse_types::{Manifest, Result, Sha256};
 pub struct WheelhouseContents<'a> {
     /// Describes the set; the publisher fills in its `files` and `found`.
     pub manifest: Manifest,
-    /// Every other file by its name relative to the wheelhouse, with `/`: lockfiles, metadata, the static index.
+    /// Every other file by its name relative to the wheelhouse, with `/`: lockfiles, metadata.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// Set if the publisher renders the static index.
+    pub has_index: bool,
     /// Provides the wheels and sdists of the manifest.
     pub placer: &'a dyn FilePlacer,
 }

@@ -52,6 +52,8 @@ pub enum Origin {
     },
     /// A requirement that names the file, tree or repository itself.
     Direct,
+    /// An upload to `wheelhouse serve`.
+    Upload,
 }
 
 /// The source of a wheel.

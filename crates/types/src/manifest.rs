@@ -19,8 +19,11 @@ const ANY_SCHEMA: &str = "wheelhouse-manifest/";
 /// The name of the journal beside the manifest while a run publishes.
 pub const PENDING_NAME: &str = ".wheelhouse-pending.json";
 
+/// The name of the manifest before the last run that changed it, a file that does not belong to the wheelhouse.
+pub const PREVIOUS_NAME: &str = ".wheelhouse-previous.json";
+
 /// Describes one wheelhouse. Its bytes depend on the wheels alone, never on a clock or a machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Manifest {
     /// The schema, [`SCHEMA`].
@@ -115,6 +118,12 @@ impl Manifest {
         }
     }
 
+    /// Returns the names of the projects of all files, which are normalized and may repeat.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let wheels = self.wheels.iter().map(|wheel| wheel.name.as_str());
+        wheels.chain(self.sdists.iter().map(|sdist| sdist.name.as_str()))
+    }
+
     /// Returns the wheels and sdists.
     pub fn distributions(&self) -> impl Iterator<Item = DistributionFile<'_>> {
         let wheels = self.wheels.iter().map(|wheel| DistributionFile {
@@ -165,6 +174,9 @@ pub struct Sdist {
     /// The URL of the attestations of the file at its index (PEP 740).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provenance: Option<String>,
+    /// True if a server added it, by an upload or from an index: it belongs to no set, and runs keep it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub added: bool,
     /// True if it serves builds only and is in no lock.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub build_only: bool,
@@ -208,6 +220,9 @@ pub struct Wheel {
     /// The URL of the attestations of the file at its index (PEP 740).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provenance: Option<String>,
+    /// True if a server added it, by an upload or from an index: it belongs to no set, and runs keep it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub added: bool,
     /// True if it serves builds and tools only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub build_only: bool,

@@ -121,6 +121,7 @@ fn origin(origin: &Origin) -> String {
         Origin::Index { url } => url.clone(),
         Origin::FindLinks { location } => location.clone(),
         Origin::Direct => "direct".to_owned(),
+        Origin::Upload => "upload".to_owned(),
     }
 }
 

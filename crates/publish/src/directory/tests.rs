@@ -7,7 +7,7 @@ use wheelhouse_types::Kind;
 
 use super::*;
 
-mod support;
+pub(crate) mod support;
 
 use support::{FullDisk, InterruptedFs, SampleSet, check_invariants, state};
 
@@ -75,6 +75,29 @@ fn directory_matches_set_exactly() {
     expected.insert("notes".to_owned(), None);
     expected.insert("simple/extra".to_owned(), None);
     assert_eq!(state(&root), expected);
+}
+
+#[test]
+fn keeps_manifest_of_version_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let previous = || fs::read(root.join(PREVIOUS_NAME)).ok();
+    let manifest = || fs::read(root.join(MANIFEST_NAME)).unwrap();
+    before().publish(&RealFs, root).unwrap();
+    assert_eq!(previous(), None);
+    let first = manifest();
+    for _ in 0..2 {
+        // The second run changes nothing.
+        let published = after().publish(&RealFs, root).unwrap();
+        assert_eq!(published.foreign, [] as [&str; 0]);
+        assert_eq!(previous(), Some(first.clone()));
+    }
+    let second = manifest();
+    let _ = before().publish(&InterruptedFs::after(24), root);
+    assert!(root.join(PENDING_NAME).exists());
+    before().publish(&RealFs, root).unwrap();
+    assert_eq!(manifest(), first);
+    assert_eq!(previous(), Some(second));
 }
 
 #[test]

@@ -246,7 +246,7 @@ fn write_origin(text: &mut TomlWriter, tool: &mut TomlWriter, origin: &Origin, b
             tool.string("find-links", &path::written(Path::new(location), base));
         }
         Origin::FindLinks { location } => tool.string("find-links", &clean(location)),
-        Origin::Direct => {}
+        Origin::Direct | Origin::Upload => {}
     }
 }
 

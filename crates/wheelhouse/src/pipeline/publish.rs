@@ -109,8 +109,11 @@ pub(super) fn publish(mut build: FinishedBuild) -> Result<Published> {
         }
     }
     let wheels = directory_wheels(&build)?;
-    let manifest = manifest(&build, &wheels);
-    let mut files = index_files(&wheels, &manifest);
+    let metadata = wheels.values().filter_map(|wheel| {
+        let name = simple_index::metadata_name(&wheel.artifact.filename)?;
+        Some((name, wheel.metadata.bytes.clone()))
+    });
+    let mut files: BTreeMap<String, Vec<u8>> = metadata.collect();
     for set in &build.sets {
         let packages = set.lock.packages.iter().zip(&set.wheels);
         let artifacts = packages.map(|(package, wheel)| {
@@ -134,8 +137,9 @@ pub(super) fn publish(mut build: FinishedBuild) -> Result<Published> {
         overwrite: true,
     }
     .publish(&WheelhouseContents {
-        manifest,
+        manifest: manifest(&build, &wheels),
         files,
+        has_index: true,
         placer: &placer,
     })
 }
@@ -193,21 +197,6 @@ fn check_set(build: &FinishedBuild, set: &ResolvedSet, metadata: &[CoreMetadata]
     check_metadata::check(&set.request, &build.target, &members, set.is_kept)
 }
 
-/// Returns the metadata files beside the wheels, and the pages of the static index.
-fn index_files(
-    wheels: &BTreeMap<&str, DirectoryWheel<'_>>,
-    manifest: &Manifest,
-) -> BTreeMap<String, Vec<u8>> {
-    let metadata = wheels.values().filter_map(|wheel| {
-        let name = simple_index::metadata_name(&wheel.artifact.filename)?;
-        Some((name, wheel.metadata.bytes.clone()))
-    });
-    let mut files: BTreeMap<String, Vec<u8>> = metadata.collect();
-    let indexed = simple_index::indexed_files(manifest, |name| files.get(name).cloned());
-    files.extend(simple_index::pages(&indexed, &manifest.project_status));
-    files
-}
-
 fn manifest(build: &FinishedBuild, wheels: &BTreeMap<&str, DirectoryWheel<'_>>) -> Manifest {
     let (main, additional) = build
         .sets
@@ -257,6 +246,7 @@ fn manifest_wheel(wheel: &DirectoryWheel<'_>) -> Wheel {
         yanked: published.and_then(|artifact| artifact.yanked.clone()),
         uploaded: published.and_then(|artifact| artifact.uploaded),
         provenance: None,
+        added: false,
         build_only: wheel.build_only,
         built: artifact
             .built

@@ -182,7 +182,7 @@ fn pins(lock: &Lock, origin: &str) -> Vec<Requirement> {
 fn manifest_pins(manifest: &Manifest, target: &Target) -> Vec<Requirement> {
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let fit = WheelCompatibility::new(target);
-    for wheel in &manifest.wheels {
+    for wheel in manifest.wheels.iter().filter(|wheel| !wheel.added) {
         let filename = wheel.filename.parse();
         if filename.is_ok_and(|filename| is_candidate(&filename, &fit)) {
             let known = versions.entry(&wheel.name).or_default();

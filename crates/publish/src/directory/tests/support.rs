@@ -10,7 +10,7 @@ use super::super::*;
 use crate::wheelhouse::FilePlacer;
 
 /// Places wheels whose content is any text.
-pub(super) struct TextPlacer(BTreeMap<Sha256, String>);
+pub(crate) struct TextPlacer(BTreeMap<Sha256, String>);
 
 impl FilePlacer for TextPlacer {
     fn place(&self, sha256: &Sha256, destination: &Path) -> Result<()> {
@@ -21,13 +21,13 @@ impl FilePlacer for TextPlacer {
 
 /// A set: the contents of wheels and of other files by name.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct SampleSet {
-    pub(super) wheels: BTreeMap<String, String>,
-    pub(super) files: BTreeMap<String, String>,
+pub(crate) struct SampleSet {
+    pub(crate) wheels: BTreeMap<String, String>,
+    pub(crate) files: BTreeMap<String, String>,
 }
 
 impl SampleSet {
-    pub(super) fn new(wheels: &[(&str, &str)], files: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(wheels: &[(&str, &str)], files: &[(&str, &str)]) -> Self {
         let owned = |pairs: &[(&str, &str)]| {
             pairs
                 .iter()
@@ -40,7 +40,7 @@ impl SampleSet {
         }
     }
 
-    pub(super) fn manifest(&self) -> Manifest {
+    pub(crate) fn manifest(&self) -> Manifest {
         Manifest {
             schema: SCHEMA.to_owned(),
             generator: "test".to_owned(),
@@ -60,7 +60,7 @@ impl SampleSet {
         }
     }
 
-    pub(super) fn publish(&self, fs_ops: &dyn FsOps, root: &Path) -> Result<Published> {
+    pub(crate) fn publish(&self, fs_ops: &dyn FsOps, root: &Path) -> Result<Published> {
         let placer = TextPlacer(
             self.wheels
                 .values()
@@ -74,6 +74,7 @@ impl SampleSet {
                 .iter()
                 .map(|(name, text)| (name.clone(), text.clone().into_bytes()))
                 .collect(),
+            has_index: false,
             placer: &placer,
         };
         let publisher = DirectoryPublisher {
@@ -84,7 +85,7 @@ impl SampleSet {
     }
 }
 
-pub(super) fn wheel(name: &str, text: &str) -> Wheel {
+pub(crate) fn wheel(name: &str, text: &str) -> Wheel {
     Wheel {
         filename: name.to_owned(),
         name: name.to_owned(),
@@ -98,6 +99,7 @@ pub(super) fn wheel(name: &str, text: &str) -> Wheel {
         yanked: None,
         uploaded: None,
         provenance: None,
+        added: false,
         build_only: false,
         built: None,
     }
@@ -105,23 +107,23 @@ pub(super) fn wheel(name: &str, text: &str) -> Wheel {
 
 /// A file system on which every operation after a number of steps fails, as if the process had been killed. An
 /// interrupted write leaves half of the bytes.
-pub(super) struct InterruptedFs {
+pub(crate) struct InterruptedFs {
     steps: AtomicUsize,
 }
 
 impl InterruptedFs {
-    pub(super) fn after(steps: usize) -> Self {
+    pub(crate) fn after(steps: usize) -> Self {
         Self {
             steps: AtomicUsize::new(steps),
         }
     }
 
     /// Returns a file system that never fails and does not flush.
-    pub(super) fn never() -> Self {
+    pub(crate) fn never() -> Self {
         Self::after(usize::MAX)
     }
 
-    pub(super) fn step(&self) -> io::Result<()> {
+    pub(crate) fn step(&self) -> io::Result<()> {
         let decrement = |steps: usize| steps.checked_sub(1);
         let order = Ordering::SeqCst;
         self.steps
@@ -171,11 +173,15 @@ impl FsOps for InterruptedFs {
     }
 }
 
-/// Returns the content of every file in a directory by name, and `None` for subdirectories.
-pub(super) fn state(root: &Path) -> BTreeMap<String, Option<String>> {
+/// Returns the content of every file in a directory by name, and `None` for subdirectories. The previous manifest, which
+/// depends on the runs before, is left out.
+pub(crate) fn state(root: &Path) -> BTreeMap<String, Option<String>> {
     let mut state = BTreeMap::new();
     for entry in walkdir::WalkDir::new(root).min_depth(1) {
         let entry = entry.unwrap();
+        if entry.file_name() == PREVIOUS_NAME {
+            continue;
+        }
         let name = entry
             .path()
             .strip_prefix(root)
@@ -192,7 +198,7 @@ pub(super) fn state(root: &Path) -> BTreeMap<String, Option<String>> {
 }
 
 /// Asserts the invariants that hold after every step.
-pub(super) fn check_invariants(root: &Path, sets: &[&SampleSet]) {
+pub(crate) fn check_invariants(root: &Path, sets: &[&SampleSet]) {
     let state = state(root);
     for (name, content) in &state {
         if name.contains(".whl") {
@@ -217,7 +223,7 @@ pub(super) fn check_invariants(root: &Path, sets: &[&SampleSet]) {
 }
 
 /// A file system on which only a number of files can be written.
-pub(super) struct FullDisk(pub(super) AtomicUsize);
+pub(crate) struct FullDisk(pub(crate) AtomicUsize);
 
 impl FsOps for FullDisk {
     fn create_directory(&self, path: &Path) -> io::Result<()> {

@@ -37,14 +37,11 @@ fn published() -> tempfile::TempDir {
         uploaded: None,
         provenance: None,
     };
-    let mut files: BTreeMap<String, Vec<u8>> =
-        pages(std::slice::from_ref(&indexed), &BTreeMap::new())
-            .into_iter()
-            .collect();
-    files.insert(format!("{WHEEL_NAME}.metadata"), METADATA.into());
+    let files = BTreeMap::from([(format!("{WHEEL_NAME}.metadata"), METADATA.into())]);
     let wheelhouse = WheelhouseContents {
         manifest: manifest(&indexed),
         files,
+        has_index: true,
         placer: &SingleFilePlacer(bytes),
     };
     let directory = tempfile::Builder::new()
@@ -79,6 +76,7 @@ fn manifest(wheel: &IndexedWheel) -> Manifest {
             yanked: None,
             uploaded: None,
             provenance: None,
+            added: false,
             build_only: false,
             built: None,
         }],

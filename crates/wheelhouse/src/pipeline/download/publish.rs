@@ -127,8 +127,6 @@ impl CollectedSet {
             files.extend(metadata_name.map(|name| (name, metadata.bytes)));
         }
         manifest.targets = self.manifest_targets(&files);
-        let indexed = simple_index::indexed_files(&manifest, |name| files.get(name).cloned());
-        files.extend(simple_index::pages(&indexed, &manifest.project_status));
         let locks = self.lock_files(output);
         for (_, text) in &locks {
             store.save_lock(text);
@@ -142,6 +140,7 @@ impl CollectedSet {
         publisher.publish(&WheelhouseContents {
             manifest,
             files,
+            has_index: true,
             placer: &placer,
         })
     }
@@ -206,6 +205,7 @@ impl CollectedSet {
             yanked: yanked(file),
             uploaded: uploaded(file),
             provenance: None,
+            added: false,
             build_only: !file.is_locked,
             built: file
                 .built
@@ -258,6 +258,7 @@ fn sdist(file: &CollectedFile) -> Result<Sdist> {
         yanked: yanked(file),
         uploaded: uploaded(file),
         provenance: None,
+        added: false,
         build_only: !file.is_locked,
     })
 }

@@ -182,7 +182,7 @@ fn check_additional_files(
         if name == PENDING_NAME {
             let message = "shows that a run was interrupted while it published the directory";
             check.warn(Finding::new(name, message));
-        } else if !known.contains(name.as_str()) {
+        } else if !known.contains(name.as_str()) && !wheelhouse_publish::is_companion(name) {
             check.warn(Finding::new(name, &foreign));
         }
     }

@@ -176,7 +176,7 @@ fn check_unlocked(locks: &DirectoryLocks, manifest: &Manifest, check: &mut Check
         .map(|package| package.name.to_string())
         .collect();
     for wheel in &manifest.wheels {
-        if !wheel.build_only && !pinned.contains(&wheel.name) {
+        if !wheel.build_only && !wheel.added && !pinned.contains(&wheel.name) {
             let finding = Finding::new(&wheel.filename, "is not pinned by any lock");
             check.fail(finding.hint(RERUN_HINT));
         }
