@@ -270,7 +270,7 @@ impl Provenance {
             _ if entry.built.is_some() => entry.source,
             Origin::Index { url } => url,
             Origin::FindLinks { location } => location,
-            Origin::Direct => entry.source,
+            Origin::Direct | Origin::Upload => entry.source,
         };
         let built = entry.built.map(|built| {
             let requirements = built.requirements.iter().take(100);
