@@ -228,6 +228,7 @@ fn publish(
         overwrite: false,
     }
     .publish(&WheelhouseContents {
+        has_index: false,
         manifest,
         files: others,
         placer: unpacked,

@@ -77,7 +77,9 @@ fn publish(
     let mut previous = DirectoryState::read(root)?;
     let manifest = with_added_files(root, &wheelhouse.manifest, &mut previous)?;
     let companions = companion_files(root, &manifest, wheelhouse);
-    let files = wheelhouse.files.iter().chain(&companions);
+    let files = wheelhouse.files.iter();
+    let files = files.filter(|(name, _)| !companions.contains_key(*name));
+    let files = files.chain(&companions);
     let desired = staging::desired_files(&manifest, files)?;
     let update = DirectoryUpdate::plan(fs_ops, root, previous, &manifest, desired)?;
     if update.is_empty() {
@@ -162,7 +164,16 @@ fn companion_files(
             (!wheelhouse.files.contains_key(&name)).then_some((name, bytes))
         })
         .collect();
-    if wheelhouse.has_index {
+    // The pages of the set lack added files.
+    let has_pages = || {
+        wheelhouse
+            .files
+            .keys()
+            .any(|name| simple_index::is_page(name))
+    };
+    let is_incomplete = manifest.wheels.len() > wheelhouse.manifest.wheels.len()
+        || manifest.sdists.len() > wheelhouse.manifest.sdists.len();
+    if wheelhouse.has_index || (is_incomplete && has_pages()) {
         let indexed = simple_index::indexed_files(manifest, |name| {
             wheelhouse.files.get(name).or(files.get(name)).cloned()
         });

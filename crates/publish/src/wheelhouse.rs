@@ -11,7 +11,8 @@ pub struct WheelhouseContents<'a> {
     pub manifest: Manifest,
     /// Every other file by its name relative to the wheelhouse, with `/`: lockfiles, metadata.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// Set if the publisher renders the static index.
+    /// Set if the publisher renders the static index. If not, it does so only for files that have the pages of an index, in
+    /// a directory with further files.
     pub has_index: bool,
     /// Provides the wheels and sdists of the manifest.
     pub placer: &'a dyn FilePlacer,
