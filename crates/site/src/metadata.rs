@@ -257,8 +257,13 @@ impl Requirements {
                 is_extra: true,
                 conditions: Vec::new(),
             });
-        requirement.is_extra &= is_extra;
+        if requirement.is_extra && !is_extra {
+            // What extras add to a requirement that always applies is not of interest.
+            requirement.is_extra = false;
+            requirement.conditions.clear();
+        }
         if let Some(condition) = condition
+            && requirement.is_extra == is_extra
             && requirement.conditions.len() < CONDITIONS
             && !requirement.conditions.contains(&condition)
         {
@@ -373,10 +378,7 @@ mod tests {
             .map(|requirement| (requirement.name.as_ref(), requirement.is_extra))
             .collect();
         assert_eq!(found, [("alpha", false), ("beta", true), ("gamma", false)]);
-        assert_eq!(
-            metadata.requirements[0].conditions,
-            [">=1", "[fast] ; extra == 'y'"]
-        );
+        assert_eq!(metadata.requirements[0].conditions, [">=1"]);
         assert_eq!(metadata.invalid_requirements[0].short, "not a requirement");
     }
 

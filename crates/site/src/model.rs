@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use wheelhouse_publish::simple_index::encode_segment;
 use wheelhouse_types::manifest::Built;
-use wheelhouse_types::{Manifest, Origin, PackageName, Version, redact};
+use wheelhouse_types::project_status::StatusMarker;
+use wheelhouse_types::{Manifest, Origin, PackageName, ProjectStatus, Version, redact};
 
 use crate::difference::{self, Change};
 use crate::facts::{SiteFile, Verification, WheelhouseFacts};
-use crate::metadata::{Metadata, Requirement};
+use crate::metadata::{self, Metadata, Requirement};
 use crate::tags::{self, Tags};
 use crate::text::{self, Clipped};
 
@@ -66,6 +67,8 @@ pub(crate) struct Package {
     pub(crate) releases: Vec<Release>,
     /// For each of the metadata's requirements, the package here.
     pub(crate) requires: Vec<Option<usize>>,
+    /// The packages here that it requires without extras.
+    pub(crate) installs: Vec<usize>,
     /// Sorted; with whether only extras require it.
     pub(crate) required_by: Vec<(usize, bool)>,
     pub(crate) size: u64,
@@ -81,6 +84,8 @@ pub(crate) struct Package {
     pub(crate) wheelhouses: Vec<usize>,
     /// The newest version in an index, if it is newer than all here.
     pub(crate) newest: Option<String>,
+    /// The status of the project with its reason, unless it is active: `archived`.
+    pub(crate) status: Option<(&'static str, Clipped)>,
 }
 
 /// One version of a package.
@@ -104,6 +109,8 @@ pub(crate) struct File {
     pub(crate) yanked: Option<Clipped>,
     pub(crate) uploaded: Option<String>,
     pub(crate) has_metadata: bool,
+    /// The URL of the attestations.
+    pub(crate) attestations: Option<String>,
     pub(crate) provenance: Provenance,
     /// Sorted.
     pub(crate) wheelhouses: Vec<usize>,
@@ -149,6 +156,7 @@ impl Site {
     pub fn new(wheelhouses: Vec<WheelhouseFacts>) -> Self {
         let mut drafts: HashMap<String, Draft> = HashMap::new();
         let mut newest: HashMap<PackageName, Version> = HashMap::new();
+        let mut statuses: HashMap<PackageName, ProjectStatus> = HashMap::new();
         for (index, facts) in wheelhouses.iter().enumerate() {
             let origins = facts.manifest.as_ref().map(Origins::of);
             for file in &facts.files {
@@ -158,6 +166,12 @@ impl Site {
                 if draft.file.wheelhouses.last() != Some(&index) {
                     draft.file.wheelhouses.push(index);
                 }
+            }
+            let status = facts.manifest.iter().flat_map(|each| &each.project_status);
+            for (name, status) in status.filter(|(_, status)| !status.is_default()) {
+                statuses
+                    .entry(name.clone())
+                    .or_insert_with(|| status.clone());
             }
             for (name, version) in &facts.newest {
                 let known = newest
@@ -179,8 +193,8 @@ impl Site {
         let mut packages: Vec<Package> = by_package
             .into_iter()
             .map(|(name, releases)| {
-                let newest = newest.get(&name);
-                Package::new(name, releases, newest)
+                let (newest, status) = (newest.get(&name), statuses.get(&name));
+                Package::new(name, releases, newest, status)
             })
             .collect();
         let by_name: HashMap<PackageName, usize> = packages
@@ -206,19 +220,18 @@ impl Site {
     /// Returns the number of packages that installing the package `index` brings along, and their bytes, as far as they are
     /// here. Extras are not followed.
     pub(crate) fn closure(&self, index: usize) -> (usize, u64) {
-        let mut found = BTreeSet::from([index]);
-        let mut queue = vec![index];
-        while let Some(next) = queue.pop() {
-            let package = &self.packages[next];
-            let edges = package.metadata.requirements.iter().zip(&package.requires);
-            for (requirement, target) in edges {
-                if let Some(target) = target
-                    && !requirement.is_extra
-                    && found.insert(*target)
-                {
-                    queue.push(*target);
+        let mut is_found = vec![false; self.packages.len()];
+        is_found[index] = true;
+        let mut found = vec![index];
+        let mut next = 0;
+        while next < found.len() {
+            for &target in &self.packages[found[next]].installs {
+                if !is_found[target] {
+                    is_found[target] = true;
+                    found.push(target);
                 }
             }
+            next += 1;
         }
         let size = found.iter().map(|found| self.packages[*found].size).sum();
         (found.len() - 1, size)
@@ -313,6 +326,10 @@ impl Draft {
                     .map(|reason| Clipped::new(reason, PLACE)),
                 uploaded: indexed.uploaded.and_then(text::date),
                 has_metadata: indexed.metadata.is_some(),
+                attestations: indexed
+                    .provenance
+                    .as_deref()
+                    .and_then(|url| Some(metadata::web_url(url)?.0)),
                 provenance: entry.map_or_else(Provenance::default, Provenance::of),
                 wheelhouses: Vec::new(),
             },
@@ -326,6 +343,7 @@ impl Package {
         name: PackageName,
         releases: BTreeMap<Version, Vec<Draft>>,
         newest: Option<&Version>,
+        status: Option<&ProjectStatus>,
     ) -> Self {
         const LISTED_VERSIONS: usize = 3;
         const LISTED_SUMMARY: usize = 100;
@@ -397,8 +415,10 @@ impl Package {
             versions,
             wheelhouses: wheelhouses.into_iter().collect(),
             requires: Vec::new(),
+            installs: Vec::new(),
             required_by: Vec::new(),
             newest,
+            status: status.and_then(shown_status),
             name,
             metadata,
             releases,
@@ -411,6 +431,17 @@ impl Package {
             .first()
             .map_or("", |release| release.version.as_str())
     }
+}
+
+fn shown_status(status: &ProjectStatus) -> Option<(&'static str, Clipped)> {
+    let word = match status.status {
+        StatusMarker::Active => return None,
+        StatusMarker::Archived => "archived",
+        StatusMarker::Quarantined => "quarantined",
+        StatusMarker::Deprecated => "deprecated",
+    };
+    let reason = status.reason.as_deref().unwrap_or_default();
+    Some((word, Clipped::new(reason, PLACE)))
 }
 
 impl Release {
@@ -438,6 +469,8 @@ fn link(packages: &mut [Package], by_name: &HashMap<PackageName, usize>) {
                 packages[*target].required_by.push((index, *is_extra));
             }
         }
+        let always = edges.iter().filter(|(_, is_extra)| !is_extra);
+        packages[index].installs = always.filter_map(|(target, _)| *target).collect();
         packages[index].requires = edges.into_iter().map(|(target, _)| target).collect();
     }
 }

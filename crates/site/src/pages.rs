@@ -27,7 +27,7 @@ impl Site {
     #[must_use]
     pub fn home(&self, context: &LinkContext) -> String {
         let page = HomePage {
-            frame: Frame::new(self, "./"),
+            frame: Frame::new(self, "./", Some("")),
             links: Links::page("./"),
             site: self,
             rows: self.packages.iter().collect(),
@@ -47,9 +47,14 @@ impl Site {
         let root = "../../";
         let requirement = format!("{}=={}", package.name, package.version());
         Some(render(&PackagePage {
-            frame: Frame::new(self, root),
-            view: PackageView::new(self, index, Links::page(root), 1),
-            commands: context.commands(Some(&requirement)),
+            frame: Frame::new(self, root, None),
+            view: PackageView::new(
+                self,
+                index,
+                Links::page(root),
+                1,
+                context.commands(Some(&requirement)),
+            ),
         }))
     }
 
@@ -63,7 +68,7 @@ impl Site {
         let wheelhouse = wheelhouses.find(|wheelhouse| wheelhouse.name == name)?;
         let root = "../";
         Some(render(&WheelhousePage {
-            frame: Frame::new(self, root),
+            frame: Frame::new(self, root, Some(&wheelhouse.name)),
             links: Links::page(root),
             view: WheelhouseView::new(self, wheelhouse, Links::page(root), 1),
             rows: self.rows(wheelhouse),
@@ -91,7 +96,7 @@ impl Site {
                 .map(|wheelhouse| WheelhouseView::new(self, wheelhouse, Links::REPORT, 2))
                 .collect(),
             packages: packages
-                .map(|index| PackageView::new(self, index, Links::REPORT, 3))
+                .map(|index| PackageView::new(self, index, Links::REPORT, 3, Vec::new()))
                 .collect(),
         })
     }
@@ -114,15 +119,18 @@ struct Frame<'a> {
     root: &'static str,
     assets: &'static Assets,
     wheelhouses: &'a [Wheelhouse],
+    /// The name of the wheelhouse whose page it is; empty for the list of packages.
+    current: Option<&'a str>,
     version: &'static str,
 }
 
 impl<'a> Frame<'a> {
-    fn new(site: &'a Site, root: &'static str) -> Self {
+    fn new(site: &'a Site, root: &'static str, current: Option<&'a str>) -> Self {
         Self {
             root,
             assets: &ASSETS,
             wheelhouses: &site.wheelhouses,
+            current,
             version: env!("CARGO_PKG_VERSION"),
         }
     }
@@ -186,7 +194,6 @@ struct HomePage<'a> {
 struct PackagePage<'a> {
     frame: Frame<'a>,
     view: PackageView<'a>,
-    commands: Vec<Command>,
 }
 
 #[derive(Template)]
@@ -272,6 +279,8 @@ struct PackageView<'a> {
     links: Links,
     /// The level of the heading with the name.
     level: u8,
+    /// The commands that install it, unless the page has them elsewhere.
+    commands: Vec<Command>,
     requires: Neighbors<'a>,
     required_by: Neighbors<'a>,
     /// `12 packages, 30.1 MB`: the package with all that it requires here.
@@ -285,6 +294,8 @@ struct Neighbors<'a> {
     /// The number of packages that are left out.
     omitted: usize,
     total: usize,
+    /// The number of these that only extras connect.
+    extras: usize,
 }
 
 /// A package in the graph.
@@ -299,6 +310,7 @@ struct Neighbor<'a> {
 impl<'a> Neighbors<'a> {
     fn new(mut all: Vec<Neighbor<'a>>) -> Self {
         let total = all.len();
+        let extras = all.iter().filter(|neighbor| neighbor.is_extra).count();
         let omitted = total.saturating_sub(MOST_GRAPH_NODES);
         // What is always installed, and what is here, comes first.
         all.sort_by_key(|neighbor| (neighbor.is_extra, neighbor.href.is_none()));
@@ -315,12 +327,13 @@ impl<'a> Neighbors<'a> {
             more,
             omitted,
             total,
+            extras,
         }
     }
 }
 
 impl<'a> PackageView<'a> {
-    fn new(site: &'a Site, index: usize, links: Links, level: u8) -> Self {
+    fn new(site: &'a Site, index: usize, links: Links, level: u8, commands: Vec<Command>) -> Self {
         let package = &site.packages[index];
         let edges = package.metadata.requirements.iter().zip(&package.requires);
         let requires = edges.map(|(requirement, target): (&Requirement, _)| Neighbor {
@@ -344,6 +357,7 @@ impl<'a> PackageView<'a> {
             site,
             links,
             level,
+            commands,
             requires: Neighbors::new(requires.collect()),
             required_by: Neighbors::new(dependents.collect()),
             closure: (count > 0).then(|| {
@@ -404,11 +418,7 @@ impl File {
     fn fits(&self) -> String {
         match &self.tags {
             None => "Source distribution".to_owned(),
-            Some(tags) => format!(
-                "{} · {}",
-                tags.pythons.join(", "),
-                tags.platforms.join(", ")
-            ),
+            Some(tags) => tags.words(),
         }
     }
 
@@ -508,8 +518,18 @@ impl<'a> WheelhouseView<'a> {
         is_here.then(|| self.links.package(name))
     }
 
-    fn has_rest(&self) -> bool {
-        self.largest.iter().any(|share| !share.is_package)
+    /// Returns the classes of the treemap with their meanings, as far as they occur.
+    fn legend(&self) -> Vec<(&'static str, &'static str)> {
+        let classes = [
+            ("fetched", "fetched"),
+            ("built", "built here"),
+            ("rest", "all others"),
+        ];
+        let occurs = |class| self.largest.iter().any(|share| share.class() == class);
+        classes
+            .into_iter()
+            .filter(|(class, _)| occurs(*class))
+            .collect()
     }
 
     fn id(&self) -> String {
@@ -561,7 +581,7 @@ fn shares<'a>(site: &'a Site, wheelhouse: &'a Wheelhouse) -> Vec<Share<'a>> {
 impl<'a> Treemap<'a> {
     fn new(class: &'static str, width: u32, height: u32, shares: &[Share<'a>]) -> Self {
         /// The space of a character and of a line, in units of the image.
-        const CHARACTER: f64 = 7.6;
+        const CHARACTER: f64 = 8.4;
         const LINE: f64 = 18.0;
         let mut sorted = shares.to_vec();
         sorted.sort_by_key(|share| std::cmp::Reverse(share.size));

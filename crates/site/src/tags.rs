@@ -14,12 +14,19 @@ const LABEL: usize = 60;
 pub(crate) struct Tags {
     /// `CPython 3.12`, `Python 3`.
     pub(crate) pythons: Vec<String>,
-    /// `Linux x86_64, glibc 2.17+`, `any platform`.
-    pub(crate) platforms: Vec<String>,
+    /// `Linux x86_64, glibc 2.17+`, `any platform`; the oldest version of each system.
+    platforms: Vec<Platform>,
     /// The Pythons without their implementation, if it is CPython; empty for any Python 3.
     brief_pythons: BTreeSet<BriefPython>,
-    /// The platforms without the version of their system; empty for any.
-    brief_platforms: BTreeSet<String>,
+}
+
+/// A platform in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Platform {
+    /// Without the version of the system; `None` for any platform.
+    brief: Option<String>,
+    version: (u32, u32),
+    label: String,
 }
 
 /// Sorts by number, so that 3.9 is before 3.12.
@@ -48,7 +55,7 @@ impl Tags {
     /// Returns whether the wheel fits every Python 3.
     fn is_universal(&self) -> bool {
         let has_python_3 = self.pythons.iter().any(|python| python == "Python 3");
-        has_python_3 && self.brief_platforms.is_empty()
+        has_python_3 && self.platforms.iter().all(|each| each.brief.is_none())
     }
 
     fn add_python(&mut self, tag: &str, abis: &str) {
@@ -94,67 +101,85 @@ impl Tags {
         }
     }
 
+    /// Adds the platform of `tag`. Compressed sets name a system by several versions, of which the oldest counts.
     fn add_platform(&mut self, tag: &str) {
-        let (long, brief) = platform(tag);
-        if let Some(brief) = brief {
-            self.brief_platforms.insert(brief);
+        let added = Platform::of(tag);
+        let same = self.platforms.iter_mut();
+        match same.into_iter().find(|each| each.brief == added.brief) {
+            Some(same) if added.version < same.version => *same = added,
+            Some(_) => {}
+            None => self.platforms.push(added),
         }
-        // Compressed sets name a system by the old and the new tag: `manylinux2014` and `manylinux_2_17`.
-        if !self.platforms.contains(&long) {
-            self.platforms.push(long);
-        }
+    }
+
+    /// Returns the tags in words: `CPython 3.12 · Linux x86_64, glibc 2.17+`.
+    pub(crate) fn words(&self) -> String {
+        let platforms = self.platforms.iter();
+        let platforms: Vec<&str> = platforms.map(|each| each.label.as_str()).collect();
+        format!("{} · {}", self.pythons.join(", "), platforms.join(", "))
     }
 }
 
-/// Returns the platform `tag` in words, and without the version of the system; the latter is `None` for any platform.
-fn platform(tag: &str) -> (String, Option<String>) {
-    if tag == "any" {
-        return ("any platform".to_owned(), None);
-    }
-    let windows = match tag {
-        "win32" => Some("Windows x86"),
-        "win_amd64" => Some("Windows x86_64"),
-        "win_arm64" => Some("Windows arm64"),
-        _ => None,
-    };
-    if let Some(name) = windows {
-        return (name.to_owned(), Some(name.to_owned()));
-    }
-    let old = [
-        ("manylinux1_", "2.5"),
-        ("manylinux2010_", "2.12"),
-        ("manylinux2014_", "2.17"),
-    ];
-    for (prefix, glibc) in old {
-        if let Some(machine) = tag.strip_prefix(prefix) {
-            let brief = text::line(&format!("Linux {machine}"), LABEL);
-            return (format!("{brief}, glibc {glibc}+"), Some(brief));
+impl Platform {
+    fn of(tag: &str) -> Self {
+        if tag == "any" {
+            return Self {
+                brief: None,
+                version: (0, 0),
+                label: "any platform".to_owned(),
+            };
+        }
+        let old = [
+            ("manylinux1_", (2, 5)),
+            ("manylinux2010_", (2, 12)),
+            ("manylinux2014_", (2, 17)),
+        ];
+        for (prefix, version) in old {
+            if let Some(machine) = tag.strip_prefix(prefix) {
+                return Self::versioned(format!("Linux {machine}"), "glibc ", version);
+            }
+        }
+        let current = [
+            ("manylinux_", "Linux", "", "glibc "),
+            ("musllinux_", "Linux", " musl", ""),
+            ("macosx_", "macOS", "", ""),
+        ];
+        for (prefix, system, suffix, library) in current {
+            let mut parts = tag.strip_prefix(prefix).unwrap_or_default().splitn(3, '_');
+            let mut number = || parts.next().and_then(|part| part.parse().ok());
+            if let (Some(major), Some(minor)) = (number(), number())
+                && let Some(machine) = parts.next()
+            {
+                let brief = format!("{system} {machine}{suffix}");
+                return Self::versioned(brief, library, (major, minor));
+            }
+        }
+        let label = match tag {
+            "win32" => "Windows x86".to_owned(),
+            "win_amd64" => "Windows x86_64".to_owned(),
+            "win_arm64" => "Windows arm64".to_owned(),
+            _ => match tag.strip_prefix("linux_") {
+                Some(machine) => format!("Linux {machine}"),
+                None => tag.to_owned(),
+            },
+        };
+        let label = text::line(&label, LABEL);
+        Self {
+            brief: Some(label.clone()),
+            version: (0, 0),
+            label,
         }
     }
-    let versioned = [
-        ("manylinux_", "Linux", "glibc "),
-        ("musllinux_", "Linux", "musl "),
-        ("macosx_", "macOS", ""),
-    ];
-    for (prefix, system, library) in versioned {
-        let mut parts = tag.strip_prefix(prefix).unwrap_or_default().splitn(3, '_');
-        if let (Some(major), Some(minor), Some(machine)) =
-            (parts.next(), parts.next(), parts.next())
-        {
-            let musl = if library == "musl " { " musl" } else { "" };
-            let brief = text::line(&format!("{system} {machine}{musl}"), LABEL);
-            let long = text::line(
-                &format!("{system} {machine}, {library}{major}.{minor}+"),
-                LABEL,
-            );
-            return (long, Some(brief));
+
+    fn versioned(brief: String, library: &str, version: (u32, u32)) -> Self {
+        let (major, minor) = version;
+        let label = format!("{brief}, {library}{major}.{minor}+");
+        Self {
+            brief: Some(text::line(&brief, LABEL)),
+            version,
+            label: text::line(&label, LABEL),
         }
     }
-    let other = match tag.strip_prefix("linux_") {
-        Some(machine) => text::line(&format!("Linux {machine}"), LABEL),
-        None => text::line(tag, LABEL),
-    };
-    (other.clone(), Some(other))
 }
 
 /// Returns the targets of several files in a few words: `any`, `3.11–3.13 · Linux x86_64`.
@@ -172,7 +197,11 @@ pub(crate) fn summary<'a>(files: impl Iterator<Item = Option<&'a Tags>>) -> Stri
         }
         has_wheel = true;
         pythons.extend(&tags.brief_pythons);
-        platforms.extend(tags.brief_platforms.iter().map(String::as_str));
+        platforms.extend(
+            tags.platforms
+                .iter()
+                .filter_map(|each| each.brief.as_deref()),
+        );
     }
     if !has_wheel {
         return if has_sdist { "source" } else { "" }.to_owned();
@@ -200,11 +229,6 @@ pub(crate) fn summary<'a>(files: impl Iterator<Item = Option<&'a Tags>>) -> Stri
 mod tests {
     use super::*;
 
-    fn words(filename: &str) -> (String, String) {
-        let tags = Tags::of(filename).unwrap();
-        (tags.pythons.join("; "), tags.platforms.join("; "))
-    }
-
     fn summary_of(filenames: &[&str]) -> String {
         let tags: Vec<_> = filenames
             .iter()
@@ -215,37 +239,31 @@ mod tests {
 
     #[test]
     fn tags_are_words() {
-        for (filename, pythons, platforms) in [
-            ("a-1-py3-none-any.whl", "Python 3", "any platform"),
+        for (filename, words) in [
+            ("a-1-py3-none-any.whl", "Python 3 · any platform"),
             (
                 "a-1-py2.py3-none-any.whl",
-                "Python 2; Python 3",
-                "any platform",
+                "Python 2, Python 3 · any platform",
             ),
             (
-                "a-1-cp312-cp312-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
-                "CPython 3.12",
-                "Linux x86_64, glibc 2.17+",
+                "a-1-cp312-cp312-manylinux_2_28_x86_64.manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
+                "CPython 3.12 · Linux x86_64, glibc 2.17+",
             ),
             (
                 "a-1-1-cp38-abi3-musllinux_1_2_aarch64.whl",
-                "CPython 3.8+",
-                "Linux aarch64, musl 1.2+",
+                "CPython 3.8+ · Linux aarch64 musl, 1.2+",
             ),
             (
                 "a-1-cp313-cp313t-macosx_11_0_arm64.whl",
-                "CPython 3.13t",
-                "macOS arm64, 11.0+",
+                "CPython 3.13t · macOS arm64, 11.0+",
             ),
             (
                 "a-1-pp310-pypy310_pp73-win_amd64.whl",
-                "PyPy 3.10",
-                "Windows x86_64",
+                "PyPy 3.10 · Windows x86_64",
             ),
-            ("a-1-xyz-none-strange.whl", "xyz", "strange"),
+            ("a-1-xyz-none-strange.whl", "xyz · strange"),
         ] {
-            let expected = (pythons.to_owned(), platforms.to_owned());
-            assert_eq!(words(filename), expected, "{filename}");
+            assert_eq!(Tags::of(filename).unwrap().words(), words);
         }
         assert_eq!(Tags::of("a-1.tar.gz"), None);
     }
