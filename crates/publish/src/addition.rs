@@ -105,6 +105,12 @@ impl DirectoryPublisher {
         scratch::file(&self.directory, &mode)
     }
 
+    /// Returns the outcome of adding a file with this name and digest, if the manifest is sufficient to tell it.
+    #[must_use]
+    pub fn lookup(&self, filename: &str, sha256: Sha256) -> Option<AddOutcome> {
+        lookup(&self.directory, filename, sha256)
+    }
+
     /// Adds the complete and verified file at `incoming`, which is [one of the directory](Self::incoming_file), to the
     /// wheelhouse in the directory, or creates a wheelhouse with it.
     ///
@@ -126,14 +132,14 @@ fn add(
     let _span = tracing::debug_span!("add", directory = %root.display(), file.filename).entered();
     staging::check_name(file.filename)?;
     // Most repeated uploads end here, without waiting for the lock.
-    if let Some(outcome) = listed(root, &file) {
+    if let Some(outcome) = lookup(root, file.filename, file.sha256) {
         return Ok(outcome);
     }
     fs_ops
         .create_directory(root)
         .map_err(|error| write_error(root, error))?;
     let _lock = lock(root)?;
-    if let Some(outcome) = listed(root, &file) {
+    if let Some(outcome) = lookup(root, file.filename, file.sha256) {
         return Ok(outcome);
     }
     let state = DirectoryState::read(root)?;
@@ -151,16 +157,16 @@ fn add(
 }
 
 /// Returns the outcome if the manifest in `root` lists a file of this name, unless that file is missing.
-fn listed(root: &Path, file: &DistributionFile<'_>) -> Option<AddOutcome> {
+fn lookup(root: &Path, filename: &str, sha256: Sha256) -> Option<AddOutcome> {
     let bytes = input::read_regular(&root.join(MANIFEST_NAME)).ok()?;
     let manifest = Manifest::parse(&bytes).ok()?;
     let known = manifest
         .distributions()
-        .find(|known| known.filename == file.filename)?;
-    if known.sha256 != file.sha256 {
+        .find(|known| known.filename == filename)?;
+    if known.sha256 != sha256 {
         return Some(AddOutcome::Conflict);
     }
-    root.join(file.filename)
+    root.join(filename)
         .is_file()
         .then_some(AddOutcome::AlreadyThere)
 }

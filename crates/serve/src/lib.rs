@@ -10,6 +10,7 @@
 
 mod access_log;
 mod auth;
+mod incoming;
 mod index;
 mod listener;
 mod metrics;
@@ -23,6 +24,7 @@ mod served_file;
 mod server;
 mod snapshot;
 mod tls;
+pub mod upload;
 mod wheelhouse;
 
 pub use access_log::AccessRecord;
