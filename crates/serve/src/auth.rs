@@ -54,8 +54,10 @@ impl Users {
         let version = FileVersion::of(path).ok().flatten();
         let hashes = read_hashes(path)?;
         let mut key = [0; 32];
-        let random = rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty());
-        random.context(Kind::Input, || "failed to get random bytes".to_owned())?;
+        let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+        random
+            .fill(&mut key)
+            .map_err(|_| Error::new(Kind::Input, "failed to get random bytes"))?;
         Ok(Self {
             path: path.to_owned(),
             key,
