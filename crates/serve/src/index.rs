@@ -46,8 +46,8 @@ impl Index {
         modified: Option<SystemTime>,
     ) -> Self {
         let mut index = Self {
-            modified,
             statuses,
+            modified,
             ..Self::default()
         };
         for distribution in distributions {
@@ -126,11 +126,6 @@ impl Index {
         self.projects
             .values()
             .flat_map(|project| &project.distributions)
-    }
-
-    /// Returns the files that are not distributions: metadata, locks, the manifest.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &Arc<ServedFile>> {
-        self.files.values()
     }
 
     pub(crate) fn statuses(&self) -> &BTreeMap<PackageName, ProjectStatus> {

@@ -25,6 +25,7 @@ mod server;
 mod snapshot;
 mod tls;
 pub mod upload;
+mod web;
 mod wheelhouse;
 
 pub use access_log::AccessRecord;

@@ -16,9 +16,11 @@ use wheelhouse_types::PackageName;
 
 use crate::auth::{AuthenticatedUser, Users};
 use crate::metrics::Metrics;
+use crate::negotiation;
 use crate::observe::{self, Observers};
 use crate::respond;
 use crate::scope::Scope;
+use crate::web::{self, Web, WebPage};
 use crate::wheelhouse::Wheelhouse;
 
 /// The content type of the metrics.
@@ -29,9 +31,11 @@ pub(crate) struct Mount {
     /// Begins with `/` and does not end with one; empty for the root.
     pub(crate) path: String,
     pub(crate) scope: Arc<Scope>,
+    /// The page that browsers get at the path.
+    pub(crate) page: Option<WebPage>,
 }
 
-/// Who may do what.
+/// The permissions of clients.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     pub(crate) users: Option<Arc<Users>>,
@@ -43,6 +47,7 @@ pub(crate) fn router(
     base: &str,
     mounts: Vec<Mount>,
     wheelhouses: Vec<Arc<Wheelhouse>>,
+    web: &Arc<Web>,
     access: Access,
     observers: Observers,
 ) -> Router {
@@ -51,6 +56,8 @@ pub(crate) fn router(
         let index = Arc::new(MountedIndex {
             prefix: format!("{base}{}", mount.path),
             scope: mount.scope,
+            page: mount.page,
+            web: Arc::clone(web),
         });
         router = router.merge(index_routes(&index));
     }
@@ -61,6 +68,16 @@ pub(crate) fn router(
     router = router.route(
         &format!("{base}/metrics"),
         get(metrics).with_state(probes.clone()),
+    );
+    router = router.merge(
+        Router::new()
+            .route(&format!("{base}/package/{{name}}"), get(add_slash))
+            .route(&format!("{base}/package/{{name}}/"), get(package))
+            .with_state(Arc::clone(web)),
+    );
+    router = router.route(
+        &format!("{base}/static/{{name}}"),
+        get(async |Path(name): Path<String>, headers: HeaderMap| web::asset(&name, &headers)),
     );
     router = router
         .fallback(async || respond::not_found())
@@ -91,6 +108,8 @@ pub(crate) fn router(
 struct MountedIndex {
     prefix: String,
     scope: Arc<Scope>,
+    page: Option<WebPage>,
+    web: Arc<Web>,
 }
 
 fn index_routes(index: &Arc<MountedIndex>) -> Router {
@@ -119,7 +138,13 @@ async fn add_slash(request: Request) -> Response<Body> {
     respond::redirect(&format!("{}/", request.uri().path()))
 }
 
+/// Returns a page for people to browsers, and a page with links to all distributions to installers.
 async fn home(State(mounted): State<Arc<MountedIndex>>, headers: HeaderMap) -> Response<Body> {
+    if let Some(page) = &mounted.page
+        && negotiation::is_browser(&headers)
+    {
+        return mounted.web.respond(page.clone(), &headers).await;
+    }
     match mounted.scope.index().await {
         Ok(index) => respond::page(&index.links_page(), None, &headers),
         Err(error) => respond::failed(&error),
@@ -184,6 +209,19 @@ async fn file(
             None => respond::not_found(),
         },
         Err(error) => respond::failed(&error),
+    }
+}
+
+async fn package(
+    State(web): State<Arc<Web>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    match PackageName::from_str(&name) {
+        Ok(known) if known.as_ref() == name => web.respond(WebPage::Package(name), &headers).await,
+        // Relative, because the path below which the pages are is known to the client only.
+        Ok(known) => respond::redirect(&format!("../{known}/")),
+        Err(_) => respond::not_found(),
     }
 }
 

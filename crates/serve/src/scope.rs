@@ -50,10 +50,6 @@ impl Scope {
         }
     }
 
-    pub(crate) fn wheelhouses(&self) -> &[Arc<Wheelhouse>] {
-        &self.wheelhouses
-    }
-
     /// Returns the current index.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use crate::observe::{AccessLog, Observers};
 use crate::router::{self, Access, Mount};
 use crate::scope::{Filter, Scope};
 use crate::served_file::OpenFiles;
+use crate::web::{Web, WebPage};
 use crate::wheelhouse::Wheelhouse;
 
 /// First segments of paths that have a meaning of their own.
@@ -112,14 +113,17 @@ impl Server {
         let mut mounts = vec![Mount {
             path: String::new(),
             scope: Arc::new(Scope::new(wheelhouses.clone(), None)),
+            page: Some(WebPage::Home),
         }];
         mounts.extend(wheelhouses.iter().map(|wheelhouse| Mount {
             path: format!("/{}", wheelhouse.name),
             scope: Arc::new(Scope::new(vec![Arc::clone(wheelhouse)], None)),
+            page: Some(WebPage::Wheelhouse(wheelhouse.name.clone())),
         }));
         mounts.extend(options.views.into_iter().map(|view| Mount {
             path: view.path,
             scope: Arc::new(Scope::new(wheelhouses.clone(), Some(view.filter))),
+            page: None,
         }));
         let metrics = Arc::new(Metrics::new());
         let access = Access {
@@ -131,10 +135,18 @@ impl Server {
             access_log: options.access_log,
         };
         let base = options.base_path;
+        let web = Web::new(wheelhouses.clone(), &base, options.tls.is_some());
         let paths = names.iter().map(|name| format!("{base}/{name}/")).collect();
         Ok(Self {
             connections: Connections {
-                router: router::router(&base, mounts, wheelhouses, access, observers),
+                router: router::router(
+                    &base,
+                    mounts,
+                    wheelhouses,
+                    &Arc::new(web),
+                    access,
+                    observers,
+                ),
                 tls: options.tls,
                 metrics,
                 limit: descriptors - descriptors / 2,

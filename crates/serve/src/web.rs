@@ -1,0 +1,173 @@
+//! The pages for people, rendered from the snapshots that the indexes are made from.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Response};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use wheelhouse_publish::simple_index;
+use wheelhouse_site::{LinkContext, Site, SiteFile, WheelhouseFacts};
+use wheelhouse_types::{Manifest, limits};
+
+use crate::index::{Distribution, Index};
+use crate::negotiation;
+use crate::page::Representation;
+use crate::respond;
+use crate::snapshot::Snapshot;
+use crate::wheelhouse::Wheelhouse;
+
+/// Renders the pages of all wheelhouses.
+#[derive(Debug)]
+pub(crate) struct Web {
+    wheelhouses: Vec<Arc<Wheelhouse>>,
+    /// The path below which the pages are.
+    base: String,
+    is_encrypted: bool,
+    /// The last site with the snapshots that it was made from.
+    cached: Mutex<Option<(Vec<Arc<Snapshot>>, Arc<Site>)>>,
+}
+
+/// A page for people.
+#[derive(Clone, Debug)]
+pub(crate) enum WebPage {
+    Home,
+    /// A wheelhouse by its path segment.
+    Wheelhouse(String),
+    /// A package by its normalized name.
+    Package(String),
+}
+
+impl Web {
+    pub(crate) fn new(wheelhouses: Vec<Arc<Wheelhouse>>, base: &str, is_encrypted: bool) -> Self {
+        Self {
+            wheelhouses,
+            base: base.to_owned(),
+            is_encrypted,
+            cached: Mutex::default(),
+        }
+    }
+
+    /// Returns the response with `page`.
+    pub(crate) async fn respond(
+        self: &Arc<Self>,
+        page: WebPage,
+        headers: &HeaderMap,
+    ) -> Response<Body> {
+        let web = Arc::clone(self);
+        let context = LinkContext::new(&self.base_url(headers));
+        // Reading and rendering thousands of packages takes a while.
+        let rendered = tokio::task::spawn_blocking(move || {
+            let site = web.site()?;
+            let html = match page {
+                WebPage::Home => Some(site.home(&context)),
+                WebPage::Wheelhouse(name) => site.wheelhouse(&name),
+                WebPage::Package(name) => site.package(&name, &context),
+            };
+            Ok::<_, io::Error>(html.map(|html| Representation::new(html.into_bytes())))
+        });
+        let page = match rendered.await {
+            Ok(Ok(Some(page))) => page,
+            Ok(Ok(None)) => return respond::not_found(),
+            Ok(Err(error)) => return respond::failed(&error),
+            Err(error) => return respond::failed(&error.into()),
+        };
+        let mut response = respond::representation(&page, negotiation::HTML, None, headers);
+        let answer = response.headers_mut();
+        answer.insert(
+            CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(wheelhouse_site::CONTENT_SECURITY_POLICY),
+        );
+        answer.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        response
+    }
+
+    /// Returns the URL under which the client sees the server; proxies say so in `X-Forwarded-Host` and `-Proto`.
+    fn base_url(&self, headers: &HeaderMap) -> String {
+        let first = |name: &str| {
+            let value = headers.get(name)?.to_str().ok()?;
+            value.split(',').next().map(str::trim)
+        };
+        let host = first("x-forwarded-host").or_else(|| first(HOST.as_str()));
+        let encrypted = if self.is_encrypted { "https" } else { "http" };
+        let scheme = first("x-forwarded-proto").unwrap_or(encrypted);
+        format!("{scheme}://{}{}", host.unwrap_or_default(), self.base)
+    }
+
+    fn site(&self) -> io::Result<Arc<Site>> {
+        let snapshots = self.wheelhouses.iter().map(|one| one.current());
+        let snapshots: Vec<Arc<Snapshot>> = snapshots.collect::<io::Result<_>>()?;
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((made_from, site)) = &*cached
+            && made_from
+                .iter()
+                .zip(&snapshots)
+                .all(|(one, other)| Arc::ptr_eq(one, other))
+        {
+            return Ok(Arc::clone(site));
+        }
+        let facts = self.wheelhouses.iter().zip(&snapshots);
+        let facts = facts.map(|(wheelhouse, snapshot)| facts_of(wheelhouse, snapshot));
+        let site = Arc::new(Site::new(facts.collect()));
+        *cached = Some((snapshots, Arc::clone(&site)));
+        Ok(site)
+    }
+}
+
+fn facts_of(wheelhouse: &Wheelhouse, snapshot: &Snapshot) -> WheelhouseFacts {
+    let index = &snapshot.index;
+    let files = index.distributions().map(|distribution| SiteFile {
+        indexed: (*distribution.indexed).clone(),
+        metadata: metadata(&wheelhouse.directory, index, distribution),
+    });
+    let modified = index.modified();
+    WheelhouseFacts {
+        name: wheelhouse.name.clone(),
+        manifest: snapshot.manifest.clone(),
+        made: modified.and_then(|time| jiff::Timestamp::try_from(time).ok()),
+        files: files.collect(),
+        previous: previous_manifest(&wheelhouse.directory),
+        ..WheelhouseFacts::default()
+    }
+}
+
+/// Returns the bytes of the metadata file of `distribution`, or of `METADATA` in the wheel.
+fn metadata(directory: &Path, index: &Index, distribution: &Distribution) -> Option<Arc<[u8]>> {
+    let name = distribution.file.name();
+    let beside = simple_index::metadata_name(name).and_then(|name| index.file(&name));
+    if let Some(bytes) = beside.and_then(|file| file.read(limits::METADATA).ok()) {
+        return Some(bytes.into());
+    }
+    if !name.ends_with(".whl") {
+        return None;
+    }
+    let inspected = wheelhouse_archive::inspect(&directory.join(name), name);
+    inspected.ok().map(|wheel| wheel.metadata.into())
+}
+
+fn previous_manifest(directory: &Path) -> Option<Manifest> {
+    let path = directory.join(wheelhouse_types::manifest::PREVIOUS_NAME);
+    let bytes = wheelhouse_fs::input::read_regular(&path).ok()?;
+    Manifest::parse(&bytes).ok()
+}
+
+/// Returns the style sheet, script or icon `name`. Its name changes with its content.
+pub(crate) fn asset(name: &str, headers: &HeaderMap) -> Response<Body> {
+    let Some(asset) = wheelhouse_site::asset(name) else {
+        return respond::not_found();
+    };
+    let bytes = Representation::new(asset.bytes.to_vec());
+    let mut response = respond::representation(&bytes, asset.content_type, None, headers);
+    let answer = response.headers_mut();
+    answer.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    answer.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=31536000, immutable"),
+    );
+    response
+}
