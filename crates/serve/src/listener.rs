@@ -273,7 +273,7 @@ async fn accept(
             },
             Socket::Unix { listener, .. } => match listener.accept().await {
                 Ok((stream, _)) => {
-                    served.serve(stream, ClientAddress(None), graceful.watcher(), permit)
+                    served.serve(stream, ClientAddress(None), graceful.watcher(), permit);
                 }
                 Err(error) => wait_for_descriptors(&error).await,
             },

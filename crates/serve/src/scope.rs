@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use wheelhouse_types::{PackageName, VersionSpecifiers};
 
 use crate::index::{Distribution, Index};
 use crate::served_file::ServedFile;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Derived, Snapshot};
 use crate::wheelhouse::Wheelhouse;
 
 /// The index below one path.
@@ -16,8 +16,7 @@ use crate::wheelhouse::Wheelhouse;
 pub(crate) struct Scope {
     wheelhouses: Vec<Arc<Wheelhouse>>,
     filter: Option<Filter>,
-    /// The last index with the snapshots that it was made from.
-    cached: Mutex<Option<(Vec<Arc<Snapshot>>, Arc<Index>)>>,
+    index: Derived<Index>,
 }
 
 /// A condition on the distributions of a view.
@@ -46,7 +45,7 @@ impl Scope {
         Self {
             wheelhouses,
             filter,
-            cached: Mutex::default(),
+            index: Derived::default(),
         }
     }
 
@@ -56,7 +55,7 @@ impl Scope {
     /// Fails if a directory cannot be read.
     pub(crate) async fn index(self: &Arc<Self>) -> io::Result<Arc<Index>> {
         let fresh: Option<Vec<_>> = self.wheelhouses.iter().map(|one| one.fresh()).collect();
-        if let Some(index) = fresh.and_then(|snapshots| self.known(&snapshots)) {
+        if let Some(index) = fresh.and_then(|snapshots| self.index.get(&snapshots)) {
             return Ok(index);
         }
         let scope = Arc::clone(self);
@@ -66,26 +65,12 @@ impl Scope {
     fn read_index(&self) -> io::Result<Arc<Index>> {
         let snapshots = self.wheelhouses.iter().map(|one| one.current());
         let snapshots: Vec<Arc<Snapshot>> = snapshots.collect::<io::Result<_>>()?;
-        if let Some(index) = self.known(&snapshots) {
-            return Ok(index);
-        }
-        let index = match (&snapshots[..], &self.filter) {
-            ([only], None) => Arc::clone(&only.index),
-            _ => Arc::new(self.merge(&snapshots)),
-        };
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        *cached = Some((snapshots, Arc::clone(&index)));
-        Ok(index)
-    }
-
-    /// Returns the cached index if it was made from `snapshots`.
-    fn known(&self, snapshots: &[Arc<Snapshot>]) -> Option<Arc<Index>> {
-        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        let (made_from, index) = cached.as_ref()?;
-        let mut pairs = made_from.iter().zip(snapshots);
-        let is_same =
-            made_from.len() == snapshots.len() && pairs.all(|(one, other)| Arc::ptr_eq(one, other));
-        is_same.then(|| Arc::clone(index))
+        Ok(self
+            .index
+            .get_or_make(snapshots, |snapshots| match (snapshots, &self.filter) {
+                ([only], None) => Arc::clone(&only.index),
+                _ => Arc::new(self.merge(snapshots)),
+            }))
     }
 
     fn merge(&self, snapshots: &[Arc<Snapshot>]) -> Index {

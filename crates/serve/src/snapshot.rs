@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::str::FromStr as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use wheelhouse_publish::{IndexedWheel, simple_index};
@@ -84,7 +84,7 @@ impl Snapshot {
         let files = Files {
             directory,
             previous: previous.map(|snapshot| &*snapshot.index),
-            open_files,
+            limit: open_files,
         };
         let manifest_file = files.open(MANIFEST_NAME);
         let manifest = match version {
@@ -118,11 +118,62 @@ impl Snapshot {
     }
 }
 
+/// A value that is made from snapshots, and made again when one of these is replaced.
+#[derive(Debug)]
+pub(crate) struct Derived<Value>(Mutex<Option<DerivedState<Value>>>);
+
+#[derive(Debug)]
+struct DerivedState<Value> {
+    snapshots: Vec<Arc<Snapshot>>,
+    value: Arc<Value>,
+}
+
+impl<Value> DerivedState<Value> {
+    fn get(&self, snapshots: &[Arc<Snapshot>]) -> Option<Arc<Value>> {
+        let mut pairs = self.snapshots.iter().zip(snapshots);
+        pairs
+            .all(|(one, other)| Arc::ptr_eq(one, other))
+            .then(|| Arc::clone(&self.value))
+    }
+}
+
+impl<Value> Default for Derived<Value> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<Value> Derived<Value> {
+    /// Returns the value if it was made from `snapshots`.
+    pub(crate) fn get(&self, snapshots: &[Arc<Snapshot>]) -> Option<Arc<Value>> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.as_ref()?.get(snapshots)
+    }
+
+    /// Returns the value that was made from `snapshots`, or makes it. Concurrent callers wait for each other.
+    pub(crate) fn get_or_make(
+        &self,
+        snapshots: Vec<Arc<Snapshot>>,
+        make: impl FnOnce(&[Arc<Snapshot>]) -> Arc<Value>,
+    ) -> Arc<Value> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = state.as_ref().and_then(|state| state.get(&snapshots)) {
+            return known;
+        }
+        let value = make(&snapshots);
+        *state = Some(DerivedState {
+            snapshots,
+            value: Arc::clone(&value),
+        });
+        value
+    }
+}
+
 /// Opens the files of a directory.
 struct Files<'a> {
     directory: &'a Path,
     previous: Option<&'a Index>,
-    open_files: &'a Arc<OpenFiles>,
+    limit: &'a Arc<OpenFiles>,
 }
 
 impl Files<'_> {
@@ -135,7 +186,7 @@ impl Files<'_> {
                 return Arc::clone(known);
             }
         }
-        Arc::new(ServedFile::open(self.directory, name, self.open_files))
+        Arc::new(ServedFile::open(self.directory, name, self.limit))
     }
 
     /// Opens the metadata file of the distribution `filename`, and returns it with its digest.
@@ -206,17 +257,17 @@ impl Files<'_> {
             let metadata = known.indexed.metadata.and_then(|_| self.metadata(name));
             return Some((known.clone(), metadata.map(|(file, _)| file)));
         }
-        let (project, version, requires_python) = if name.ends_with(".whl") {
-            let wheel = wheelhouse_archive::inspect(&path, name)
-                .inspect_err(|error| tracing::warn!(error = %error.display_chain(), "not served"))
-                .ok()?;
-            (wheel.name, wheel.version, wheel.requires_python)
-        } else {
-            let stem = wheelhouse_archive::strip_sdist_suffix(name)?;
-            let (project, version) = stem.rsplit_once('-')?;
-            let project = PackageName::from_str(project).ok()?;
-            (project, Version::from_str(version).ok()?, None)
-        };
+        let (project, version, requires_python) =
+            if let Some(stem) = wheelhouse_archive::strip_sdist_suffix(name) {
+                let (project, version) = stem.rsplit_once('-')?;
+                let project = PackageName::from_str(project).ok()?;
+                (project, Version::from_str(version).ok()?, None)
+            } else {
+                let wheel = wheelhouse_archive::inspect(&path, name)
+                    .inspect_err(|error| tracing::warn!(error = %error.display_chain(), "not served"))
+                    .ok()?;
+                (wheel.name, wheel.version, wheel.requires_python)
+            };
         let sha256 = file.digest().ok()?;
         let metadata = self.metadata(name);
         let indexed = IndexedWheel {

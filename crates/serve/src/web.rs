@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Response};
@@ -18,7 +18,7 @@ use crate::index::{Distribution, Index};
 use crate::negotiation;
 use crate::page::Representation;
 use crate::respond;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Derived, Snapshot};
 use crate::wheelhouse::Wheelhouse;
 
 /// Renders the pages of all wheelhouses.
@@ -28,8 +28,7 @@ pub(crate) struct Web {
     /// The path below which the pages are.
     base: String,
     is_encrypted: bool,
-    /// The last site with the snapshots that it was made from.
-    cached: Mutex<Option<(Vec<Arc<Snapshot>>, Arc<Site>)>>,
+    site: Derived<Site>,
 }
 
 /// A page for people.
@@ -48,7 +47,7 @@ impl Web {
             wheelhouses,
             base: base.to_owned(),
             is_encrypted,
-            cached: Mutex::default(),
+            site: Derived::default(),
         }
     }
 
@@ -101,20 +100,11 @@ impl Web {
     fn site(&self) -> io::Result<Arc<Site>> {
         let snapshots = self.wheelhouses.iter().map(|one| one.current());
         let snapshots: Vec<Arc<Snapshot>> = snapshots.collect::<io::Result<_>>()?;
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((made_from, site)) = &*cached
-            && made_from
-                .iter()
-                .zip(&snapshots)
-                .all(|(one, other)| Arc::ptr_eq(one, other))
-        {
-            return Ok(Arc::clone(site));
-        }
-        let facts = self.wheelhouses.iter().zip(&snapshots);
-        let facts = facts.map(|(wheelhouse, snapshot)| facts_of(wheelhouse, snapshot));
-        let site = Arc::new(Site::new(facts.collect()));
-        *cached = Some((snapshots, Arc::clone(&site)));
-        Ok(site)
+        Ok(self.site.get_or_make(snapshots, |snapshots| {
+            let facts = self.wheelhouses.iter().zip(snapshots);
+            let facts = facts.map(|(wheelhouse, snapshot)| facts_of(wheelhouse, snapshot));
+            Arc::new(Site::new(facts.collect()))
+        }))
     }
 }
 
@@ -142,7 +132,7 @@ fn metadata(directory: &Path, index: &Index, distribution: &Distribution) -> Opt
     if let Some(bytes) = beside.and_then(|file| file.read(limits::METADATA).ok()) {
         return Some(bytes.into());
     }
-    if !name.ends_with(".whl") {
+    if wheelhouse_archive::is_sdist_name(name) {
         return None;
     }
     let inspected = wheelhouse_archive::inspect(&directory.join(name), name);
