@@ -7,11 +7,11 @@ use std::time::{Instant, SystemTime};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Bytes, Frame, SizeHint};
-use hyper::header::USER_AGENT;
+use hyper::header::{CONTENT_LENGTH, USER_AGENT};
 
 use crate::AccessRecord;
 use crate::auth::AuthenticatedUser;
@@ -61,8 +61,12 @@ pub(crate) async fn observe(
     observation.record.status = response.status();
     let user = response.extensions_mut().remove::<AuthenticatedUser>();
     observation.record.user = user.map(|user| user.0);
+    let length = response.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    observation.record.complete = observation.record.method == Method::HEAD;
     response.map(|inner| {
-        let length = inner.size_hint().exact();
+        let length = length.or_else(|| inner.size_hint().exact());
+        observation.record.complete |= length == Some(0);
         Body::new(ObservedBody {
             inner,
             length,
