@@ -219,10 +219,7 @@ mod tests {
         ] {
             let file = file(lines);
             let error = Users::read(file.path()).unwrap_err();
-            assert!(
-                error.display_chain().contains(expected),
-                "{error:?}"
-            );
+            assert!(error.display_chain().contains(expected), "{error:?}");
         }
     }
 }

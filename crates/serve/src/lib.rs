@@ -24,7 +24,7 @@ mod served_file;
 mod server;
 mod snapshot;
 mod tls;
-pub mod upload;
+mod upload;
 mod web;
 mod wheelhouse;
 
@@ -33,5 +33,6 @@ pub use auth::Users;
 pub use listener::{Bind, Listener};
 pub use observe::AccessLog;
 pub use scope::Filter;
-pub use server::{ServeOptions, ServedDirectory, Server, View, safe_segment};
+pub use server::{ServeOptions, ServedDirectory, Server, UploadOptions, View, safe_segment};
 pub use tls::server_config;
+pub use upload::DEFAULT_MAX_SIZE;

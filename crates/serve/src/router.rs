@@ -9,8 +9,8 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::middleware::{self, Next};
-use axum::routing::get;
-use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use axum::routing::{get, post};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use tower_http::catch_panic::CatchPanicLayer;
 use wheelhouse_types::PackageName;
 
@@ -20,6 +20,7 @@ use crate::negotiation;
 use crate::observe::{self, Observers};
 use crate::respond;
 use crate::scope::Scope;
+use crate::upload::{self, UploadTarget};
 use crate::web::{self, Web, WebPage};
 use crate::wheelhouse::Wheelhouse;
 
@@ -33,6 +34,8 @@ pub(crate) struct Mount {
     pub(crate) scope: Arc<Scope>,
     /// The page that browsers get at the path.
     pub(crate) page: Option<WebPage>,
+    /// The receiver of uploads to the path.
+    pub(crate) upload: Option<Arc<UploadTarget>>,
 }
 
 /// The permissions of clients.
@@ -59,7 +62,7 @@ pub(crate) fn router(
             page: mount.page,
             web: Arc::clone(web),
         });
-        router = router.merge(index_routes(&index));
+        router = router.merge(index_routes(&index, mount.upload));
     }
     let probes = Probes {
         wheelhouses: wheelhouses.into(),
@@ -112,15 +115,18 @@ struct MountedIndex {
     web: Arc<Web>,
 }
 
-fn index_routes(index: &Arc<MountedIndex>) -> Router {
+fn index_routes(index: &Arc<MountedIndex>, upload: Option<Arc<UploadTarget>>) -> Router {
     let prefix = &index.prefix;
-    let mut router = Router::new();
-    if prefix.is_empty() {
-        router = router.route("/", get(home));
-    } else {
-        router = router
-            .route(prefix, get(add_slash))
-            .route(&format!("{prefix}/"), get(home));
+    let upload = match upload {
+        Some(target) => {
+            let limit = target.body_limit();
+            post(upload::post).layer(limit).with_state(target)
+        }
+        None => post(reject_upload),
+    };
+    let mut router = Router::new().route(&format!("{prefix}/"), upload.get(home));
+    if !prefix.is_empty() {
+        router = router.route(prefix, get(add_slash));
     }
     router
         .route(&format!("{prefix}/simple"), get(add_slash))
@@ -132,6 +138,18 @@ fn index_routes(index: &Arc<MountedIndex>) -> Router {
         .route(&format!("{prefix}/simple/{{project}}/"), get(project_page))
         .route(&format!("{prefix}/{{file}}"), get(file))
         .with_state(Arc::clone(index))
+}
+
+/// Rejects an upload to a path that takes none.
+async fn reject_upload() -> Response<Body> {
+    let mut response = respond::text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "uploads are not allowed here",
+    );
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
 }
 
 async fn add_slash(request: Request) -> Response<Body> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::{Kind, Result};
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::auth::Users;
 use crate::listener::{Connections, Listener};
@@ -15,6 +15,7 @@ use crate::observe::{AccessLog, Observers};
 use crate::router::{self, Access, Mount};
 use crate::scope::{Filter, Scope};
 use crate::served_file::OpenFiles;
+use crate::upload::UploadTarget;
 use crate::web::{Web, WebPage};
 use crate::wheelhouse::Wheelhouse;
 
@@ -47,6 +48,15 @@ pub struct View {
     pub filter: Filter,
 }
 
+/// The wheelhouse that accepts uploads.
+#[derive(Clone, Debug)]
+pub struct UploadOptions {
+    /// The path segment of the wheelhouse; `None` is the first one.
+    pub wheelhouse: Option<String>,
+    /// The size of the largest accepted file in bytes.
+    pub max_size: u64,
+}
+
 /// The options of a server.
 pub struct ServeOptions {
     /// The wheelhouses; the first one that has a file serves it in the merged index.
@@ -61,6 +71,8 @@ pub struct ServeOptions {
     pub users: Option<Users>,
     /// Admits everyone to reading even if there are users.
     pub anonymous_read: bool,
+    /// Accepts uploads, if present. Needs [`users`](Self::users).
+    pub upload: Option<UploadOptions>,
     /// Receives a record of each request.
     pub access_log: Option<AccessLog>,
     /// The time after which a client that does not read is dropped.
@@ -78,6 +90,7 @@ impl Default for ServeOptions {
             tls: None,
             users: None,
             anonymous_read: false,
+            upload: None,
             access_log: None,
             stalled: Duration::from_secs(30),
             // Kubernetes kills a process 30 s after stopping it.
@@ -97,7 +110,7 @@ impl Server {
     /// Reads the wheelhouses and prepares to serve them.
     ///
     /// # Errors
-    /// [`Kind::Input`] if a directory cannot be read.
+    /// [`Kind::Input`] if a directory cannot be read, or if the wheelhouse for uploads is not served.
     pub fn new(options: ServeOptions) -> Result<Self> {
         let descriptors = raise_descriptor_limit().saturating_sub(OTHER_DESCRIPTORS);
         let open_files = OpenFiles::new(descriptors / 2);
@@ -110,20 +123,32 @@ impl Server {
             let wheelhouse = Wheelhouse::open(name, served.directory.clone(), &open_files);
             wheelhouses.push(Arc::new(wheelhouse.context(Kind::Input, failed)?));
         }
+        let upload = options
+            .upload
+            .map(|upload| upload_target(&upload, &wheelhouses));
+        let upload = upload.transpose()?;
         let mut mounts = vec![Mount {
             path: String::new(),
             scope: Arc::new(Scope::new(wheelhouses.clone(), None)),
             page: Some(WebPage::Home),
+            upload: upload.as_ref().map(|(_, target)| Arc::clone(target)),
         }];
-        mounts.extend(wheelhouses.iter().map(|wheelhouse| Mount {
-            path: format!("/{}", wheelhouse.name),
-            scope: Arc::new(Scope::new(vec![Arc::clone(wheelhouse)], None)),
-            page: Some(WebPage::Wheelhouse(wheelhouse.name.clone())),
+        mounts.extend(wheelhouses.iter().map(|wheelhouse| {
+            Mount {
+                path: format!("/{}", wheelhouse.name),
+                scope: Arc::new(Scope::new(vec![Arc::clone(wheelhouse)], None)),
+                page: Some(WebPage::Wheelhouse(wheelhouse.name.clone())),
+                upload: upload
+                    .as_ref()
+                    .filter(|(name, _)| *name == wheelhouse.name)
+                    .map(|(_, target)| Arc::clone(target)),
+            }
         }));
         mounts.extend(options.views.into_iter().map(|view| Mount {
             path: view.path,
             scope: Arc::new(Scope::new(wheelhouses.clone(), Some(view.filter))),
             page: None,
+            upload: None,
         }));
         let metrics = Arc::new(Metrics::new());
         let access = Access {
@@ -168,6 +193,26 @@ impl Server {
     pub async fn run(self, listeners: Vec<Listener>, stop: impl Future<Output = ()>) {
         self.connections.run(listeners, stop).await;
     }
+}
+
+/// Returns the wheelhouse that accepts uploads, with its path segment.
+fn upload_target(
+    options: &UploadOptions,
+    wheelhouses: &[Arc<Wheelhouse>],
+) -> Result<(String, Arc<UploadTarget>)> {
+    let named = |wheelhouse: &&Arc<Wheelhouse>| {
+        let name = options.wheelhouse.as_ref();
+        name.is_none_or(|name| *name == wheelhouse.name)
+    };
+    let Some(wheelhouse) = wheelhouses.iter().find(named) else {
+        let name = options.wheelhouse.as_deref().unwrap_or_default();
+        let names: Vec<&str> = wheelhouses.iter().map(|one| &*one.name).collect();
+        let message = format!("there is no wheelhouse `{name}` to upload to");
+        let hint = format!("Name one that is served: {}.", names.join(", "));
+        return Err(Error::new(Kind::Input, message).with_hint(hint));
+    };
+    let target = UploadTarget::new(wheelhouse.directory.clone(), options.max_size);
+    Ok((wheelhouse.name.clone(), Arc::new(target)))
 }
 
 /// Raises the limit of open files as far as permitted, and returns it.

@@ -257,17 +257,18 @@ impl Files<'_> {
             let metadata = known.indexed.metadata.and_then(|_| self.metadata(name));
             return Some((known.clone(), metadata.map(|(file, _)| file)));
         }
-        let (project, version, requires_python) =
-            if let Some(stem) = wheelhouse_archive::strip_sdist_suffix(name) {
-                let (project, version) = stem.rsplit_once('-')?;
-                let project = PackageName::from_str(project).ok()?;
-                (project, Version::from_str(version).ok()?, None)
-            } else {
-                let wheel = wheelhouse_archive::inspect(&path, name)
-                    .inspect_err(|error| tracing::warn!(error = %error.display_chain(), "not served"))
-                    .ok()?;
-                (wheel.name, wheel.version, wheel.requires_python)
-            };
+        let (project, version, requires_python) = if let Some(stem) =
+            wheelhouse_archive::strip_sdist_suffix(name)
+        {
+            let (project, version) = stem.rsplit_once('-')?;
+            let project = PackageName::from_str(project).ok()?;
+            (project, Version::from_str(version).ok()?, None)
+        } else {
+            let wheel = wheelhouse_archive::inspect(&path, name)
+                .inspect_err(|error| tracing::warn!(error = %error.display_chain(), "not served"))
+                .ok()?;
+            (wheel.name, wheel.version, wheel.requires_python)
+        };
         let sha256 = file.digest().ok()?;
         let metadata = self.metadata(name);
         let indexed = IndexedWheel {

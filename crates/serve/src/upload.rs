@@ -53,7 +53,7 @@ const FIELDS: [&str; 8] = [
 
 /// The wheelhouse that receives uploads.
 #[derive(Debug)]
-pub struct UploadTarget {
+pub(crate) struct UploadTarget {
     publisher: DirectoryPublisher,
     max_size: u64,
     locks: FileLocks,
@@ -64,7 +64,7 @@ pub struct UploadTarget {
 impl UploadTarget {
     /// Accepts files of up to `max_size` bytes into the wheelhouse in `directory`.
     #[must_use]
-    pub fn new(directory: PathBuf, max_size: u64) -> Self {
+    pub(crate) fn new(directory: PathBuf, max_size: u64) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             publisher: DirectoryPublisher {
@@ -79,7 +79,7 @@ impl UploadTarget {
 
     /// Returns the limit of the bodies of requests, a layer of the route of [`post`].
     #[must_use]
-    pub fn body_limit(&self) -> DefaultBodyLimit {
+    pub(crate) fn body_limit(&self) -> DefaultBodyLimit {
         DefaultBodyLimit::max(usize::try_from(self.max_body()).unwrap_or(usize::MAX))
     }
 
@@ -142,7 +142,10 @@ impl From<MultipartError> for Refusal {
 }
 
 /// Handles an upload.
-pub async fn post(State(target): State<Arc<UploadTarget>>, request: Request) -> Response<Body> {
+pub(crate) async fn post(
+    State(target): State<Arc<UploadTarget>>,
+    request: Request,
+) -> Response<Body> {
     match accept(&target, request).await {
         Ok((filename, AddOutcome::Added)) => {
             tracing::info!(filename, "added an upload");

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use wheelhouse_serve::Bind;
 
 use super::ImageReadArgs;
-use super::parsers::seconds;
+use super::parsers::{seconds, size};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -30,6 +30,31 @@ pub(crate) struct ServeArgs {
     /// Let everyone read, so that only uploads need a user
     #[arg(long, requires = "auth_file", help_heading = "Access options")]
     pub(crate) anonymous_read: bool,
+
+    /// Accept uploads (twine upload, uv publish) into this wheelhouse [default: the first one]
+    ///
+    /// NAME is the first segment of its path, usually the name of the directory. Uploads go to
+    /// http://HOST/ or http://HOST/NAME/. Files are verified and added at once; no file is replaced.
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        requires = "auth_file",
+        help_heading = "Upload options"
+    )]
+    pub(crate) allow_upload: Option<String>,
+
+    /// Reject uploaded files larger than SIZE, such as 500M or 2G [default: 4 GiB]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = size,
+        requires = "allow_upload",
+        help_heading = "Upload options"
+    )]
+    pub(crate) max_upload: Option<u64>,
 
     /// Also serve what was uploaded until this date, at /before/DATE/
     ///

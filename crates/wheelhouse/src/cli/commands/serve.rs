@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_oci::extract;
 use wheelhouse_serve::{
-    Bind, Filter, Listener, ServeOptions, ServedDirectory, Server, Users, View,
+    Bind, Filter, Listener, ServeOptions, ServedDirectory, Server, UploadOptions, Users, View,
 };
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, PackageName, Result, VersionSpecifiers, names_image};
@@ -39,6 +39,12 @@ pub(crate) fn run(serve: ServeArgs, globals: &GlobalOptions) -> Result<()> {
         views: views(&serve)?,
         users: serve.auth_file.as_deref().map(Users::read).transpose()?,
         anonymous_read: serve.anonymous_read,
+        upload: serve.allow_upload.as_ref().map(|name| UploadOptions {
+            wheelhouse: Some(name.clone()).filter(|name| !name.is_empty()),
+            max_size: serve
+                .max_upload
+                .unwrap_or(wheelhouse_serve::DEFAULT_MAX_SIZE),
+        }),
         ..listen_options(&serve.listening)?
     };
     let quiet = globals.quiet > 0;
