@@ -35,7 +35,7 @@ pub struct IndexedWheel {
     pub version: Version,
     /// The digest of the file.
     pub sha256: Sha256,
-    /// The size in bytes.
+    /// The size in bytes; 0 if an index has not stated it.
     pub size: u64,
     /// The `Requires-Python` of the metadata.
     pub requires_python: Option<String>,
@@ -242,6 +242,10 @@ fn anchor(wheel: &IndexedWheel, base: &str) -> String {
     if let Some(reason) = &wheel.yanked {
         attribute("data-yanked", reason);
     }
+    // Not in a standard, but uv reads it, so that `--exclude-newer` works with HTML, too.
+    if let Some(time) = wheel.uploaded.and_then(upload_time::to_text) {
+        attribute("data-upload-time", &time);
+    }
     if let Some(url) = &wheel.provenance {
         attribute("data-provenance", url);
     }
@@ -309,7 +313,7 @@ fn project_file(wheel: &IndexedWheel) -> ProjectFile<'_> {
         hashes: FileHashes {
             sha256: wheel.sha256,
         },
-        size: wheel.size,
+        size: (wheel.size > 0).then_some(wheel.size),
         requires_python: wheel.requires_python.as_deref(),
         core_metadata: metadata,
         dist_info_metadata: metadata,
@@ -362,7 +366,8 @@ struct ProjectFile<'a> {
     filename: &'a str,
     url: String,
     hashes: FileHashes,
-    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requires_python: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@
 
 mod access_log;
 mod auth;
+pub mod fallback;
 mod incoming;
 mod index;
 mod listener;
