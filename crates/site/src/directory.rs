@@ -10,7 +10,7 @@ use wheelhouse_archive::{metadata, safe_path, strip_sdist_suffix};
 use wheelhouse_publish::IndexedWheel;
 use wheelhouse_publish::simple_index::{indexed_files, metadata_name};
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::manifest::MANIFEST_NAME;
+use wheelhouse_types::manifest::{MANIFEST_NAME, PREVIOUS_NAME};
 use wheelhouse_types::{
     Error, Kind, Manifest, PackageName, Result, Sha256, Version, WheelFilename, limits,
 };
@@ -42,6 +42,9 @@ pub fn read_directory(directory: &Path, name: &str) -> Result<WheelhouseFacts> {
             .ok()
             .and_then(|time| Timestamp::try_from(time).ok()),
         files: listed(directory, &manifest),
+        previous: wheelhouse_fs::input::read_regular(&directory.join(PREVIOUS_NAME))
+            .ok()
+            .and_then(|bytes| Manifest::parse(&bytes).ok()),
         manifest: Some(manifest),
         ..WheelhouseFacts::default()
     })
@@ -129,4 +132,86 @@ fn name_and_version(filename: &str) -> Option<(PackageName, Version)> {
     }
     let wheel: WheelFilename = filename.parse().ok()?;
     Some((wheel.name, wheel.version))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use wheelhouse_archive::testing::{METADATA, WHEEL_NAME, WheelSample};
+
+    use super::*;
+
+    fn manifest(filename: &str) -> String {
+        json!({
+            "schema": "wheelhouse-manifest/1", "generator": "wheelhouse 1", "targets": [], "requirements": [],
+            "request": "", "files": [], "wheels": [{
+                "filename": filename, "name": "example", "version": "1.0", "sha256": "a".repeat(64), "size": 1,
+                "origin": {"kind": "direct"}, "source": "x",
+            }],
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn directory_without_manifest_is_scanned() {
+        let directory = tempfile::tempdir().unwrap();
+        let wheel = WheelSample::new().bytes();
+        fs::write(directory.path().join(WHEEL_NAME), &wheel).unwrap();
+        fs::write(directory.path().join("other-2.0.tar.gz"), "x").unwrap();
+        fs::write(directory.path().join("notes.txt"), "x").unwrap();
+        fs::write(directory.path().join("broken-1.0-py3-none-any.whl"), "x").unwrap();
+        let mut facts = read_directory(directory.path(), "set").unwrap();
+        facts
+            .files
+            .sort_by(|one, other| one.indexed.name.cmp(&other.indexed.name));
+        let found: Vec<_> = facts
+            .files
+            .iter()
+            .map(|file| (file.indexed.name.as_ref(), file.metadata.is_some()))
+            .collect();
+        assert_eq!(
+            found,
+            [("broken", false), ("example", true), ("other", false)]
+        );
+        let example = &facts.files[1].indexed;
+        assert_eq!(example.sha256, Sha256::of(&wheel));
+        assert_eq!(example.requires_python.as_deref(), Some(">=3.8"));
+        assert!(facts.manifest.is_none());
+    }
+
+    #[test]
+    fn metadata_file_is_preferred_to_the_wheel() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(MANIFEST_NAME), manifest(WHEEL_NAME)).unwrap();
+        let metadata = || {
+            let facts = read_directory(directory.path(), "set").unwrap();
+            facts.files[0].metadata.clone()
+        };
+        assert_eq!(metadata(), None);
+        let wheel = WheelSample::new().bytes();
+        fs::write(directory.path().join(WHEEL_NAME), wheel).unwrap();
+        assert_eq!(metadata().as_deref(), Some(METADATA.as_bytes()));
+        let name = metadata_name(WHEEL_NAME).unwrap();
+        fs::write(directory.path().join(name), "Name: example\n").unwrap();
+        assert_eq!(metadata().as_deref(), Some(b"Name: example\n".as_slice()));
+    }
+
+    #[test]
+    fn manifest_does_not_lead_out_of_the_directory() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("set");
+        fs::create_dir(&directory).unwrap();
+        fs::write(parent.path().join("secret.metadata"), "Summary: secret\n").unwrap();
+        fs::write(directory.join(MANIFEST_NAME), manifest("../secret")).unwrap();
+        let facts = read_directory(&directory, "set").unwrap();
+        assert!(facts.files.iter().all(|file| file.metadata.is_none()));
+    }
+
+    #[test]
+    fn damaged_manifest_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(MANIFEST_NAME), "{").unwrap();
+        let error = read_directory(directory.path(), "set").unwrap_err();
+        assert_eq!(error.kind(), Kind::Input);
+    }
 }

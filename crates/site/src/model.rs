@@ -116,7 +116,7 @@ pub(crate) struct File {
     pub(crate) wheelhouses: Vec<usize>,
 }
 
-/// How a file came into the wheelhouse.
+/// The way in which a file came into the wheelhouse.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Provenance {
     pub(crate) kind: ProvenanceKind,

@@ -20,6 +20,12 @@ const MOST_GRAPH_NODES: usize = 2_000;
 const TREEMAP_BOXES: usize = 40;
 
 impl Site {
+    /// Returns the number of packages.
+    #[must_use]
+    pub fn packages(&self) -> usize {
+        self.packages.len()
+    }
+
     /// Renders the page at `/`.
     ///
     /// # Panics
@@ -83,6 +89,7 @@ impl Site {
     pub fn report(&self, location: ReportLocation<'_>) -> String {
         let wheelhouses = self.wheelhouses.iter();
         let packages = 0..self.packages.len();
+        let level = if self.has_several() { 2 } else { 1 };
         render(&Report {
             policy: assets::inline_policy(),
             style: assets::STYLE,
@@ -93,7 +100,7 @@ impl Site {
             rows: self.packages.iter().collect(),
             commands: location.commands(),
             wheelhouses: wheelhouses
-                .map(|wheelhouse| WheelhouseView::new(self, wheelhouse, Links::REPORT, 2))
+                .map(|wheelhouse| WheelhouseView::new(self, wheelhouse, Links::REPORT, level))
                 .collect(),
             packages: packages
                 .map(|index| PackageView::new(self, index, Links::REPORT, 3, Vec::new()))
@@ -113,7 +120,7 @@ fn render(template: &impl Template) -> String {
         .expect("writing to a string does not fail")
 }
 
-/// What all served pages have in common.
+/// The common parts of all served pages.
 struct Frame<'a> {
     /// The path to `/` relative to the page.
     root: &'static str,
@@ -465,6 +472,12 @@ impl Share<'_> {
 
     fn shown_size(&self) -> String {
         text::bytes(self.size)
+    }
+
+    /// Returns the name, the size and the origin, for those who do not see the picture.
+    fn description(&self) -> String {
+        let origin = if self.is_built { ", built here" } else { "" };
+        format!("{}, {}{origin}", self.name, self.shown_size())
     }
 
     fn percent(&self) -> String {

@@ -9,7 +9,7 @@ use crate::text;
 /// The maximum length of a label of a tag, in characters.
 const LABEL: usize = 60;
 
-/// What a file can be installed on.
+/// The Pythons and platforms that a wheel can be installed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tags {
     /// `CPython 3.12`, `Python 3`.

@@ -262,6 +262,25 @@ fn inspect() {
 }
 
 #[test]
+fn report() {
+    let fixture = Fixture::with_wheelhouse();
+    fixture.run(&["image", "oci:layout:1.0"]).assert_success();
+    let text = fixture.transcript(&[
+        &["report"],
+        &["report", "-q", "-o", "quiet.html"],
+        &["report", "--json", "-o", "json.html"],
+        &["report", "oci:layout:1.0", "-o", "image.html"],
+        &["report", "--json", "-o", "-"],
+        &["report", "absent"],
+        &["report", "--verification", "wheelhouse/wheelhouse.json"],
+    ]);
+    compare(&fixture, "report", &text);
+    let page = |name: &str| fs_err::read_to_string(fixture.sandbox.path(name)).unwrap();
+    assert_eq!(page("report.html"), page("quiet.html"));
+    assert!(page("image.html").contains("id=\"p-alpha\""));
+}
+
+#[test]
 fn cache() {
     let fixture = Fixture::with_wheelhouse();
     let mut text = String::new();

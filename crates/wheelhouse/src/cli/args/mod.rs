@@ -15,6 +15,7 @@ mod image;
 mod lock;
 mod parsers;
 mod pip_compatibility;
+mod report;
 mod s2i;
 mod serve;
 mod shared;
@@ -31,6 +32,7 @@ pub(crate) use image::{ExtractArgs, ImageArgs, ImageReadArgs, InspectArgs, Regis
 pub(crate) use lock::LockArgs;
 use parsers::size;
 pub(crate) use pip_compatibility::PipCompatibility;
+pub(crate) use report::ReportArgs;
 pub(crate) use s2i::{S2iArgs, S2iCommand};
 pub(crate) use serve::{AccessLogFormat, ListenArgs, ServeArgs};
 pub(crate) use verify::VerifyArgs;
@@ -192,6 +194,13 @@ pub(crate) enum Command {
     /// Show the packages, versions, sizes and sources of a wheelhouse or an image
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectArgs),
+    /// Write an HTML page that describes a wheelhouse or an image, as one file
+    ///
+    /// The page has the packages with their licenses, sizes, origins and digests, what requires what,
+    /// and the largest packages as a picture. It loads nothing and works without a server, so it can be
+    /// attached to a ticket.
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArgs),
     /// Resolve all versions, including build dependencies, and write a pylock.toml (PEP 751)
     ///
     /// A lock that satisfies the same request is kept; if the request has changed, versions that still
@@ -308,6 +317,15 @@ Examples:
   pip install --index-url http://HOST:8080/simple/ --trusted-host HOST PACKAGE
   uv pip install --default-index http://HOST:8080/simple/ PACKAGE
                                                 install from it";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  wheelhouse report                             the directory `wheelhouse`, to report.html
+  wheelhouse report docker://registry.example/acme/wheels:1.0 -o wheels.html
+                                                an image
+  wheelhouse report new --previous old          with the differences from another wheelhouse
+  wheelhouse verify --json > verify.json && wheelhouse report --verification verify.json
+                                                with the result of a verification";
 
 const LOCK_EXAMPLES: &str = "\
 Examples:

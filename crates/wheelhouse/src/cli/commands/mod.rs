@@ -16,6 +16,7 @@ pub(super) mod lock;
 mod open_store;
 mod project_source;
 mod registry_access;
+pub(super) mod report;
 mod requirements_reader;
 pub(super) mod s2i;
 pub(super) mod serve;

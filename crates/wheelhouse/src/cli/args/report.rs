@@ -1,0 +1,29 @@
+//! The arguments of `report`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::ImageReadArgs;
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A directory, or an image as for `extract`
+    #[arg(value_name = "DIR|IMAGE", default_value = "wheelhouse")]
+    pub(crate) what: String,
+
+    /// Write the report to this file, or to standard output with -
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    pub(crate) output: PathBuf,
+
+    /// Show the differences from this wheelhouse, or from its manifest
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(crate) previous: Option<PathBuf>,
+
+    /// Show this result of a verification, which `wheelhouse verify --json` printed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) verification: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) read_args: ImageReadArgs,
+}
