@@ -192,7 +192,10 @@ fn check_state(root: &Path, state: &DirectoryState) -> Result<()> {
     let has_distributions = || {
         let entries = fs::read_dir(root).into_iter().flatten().flatten();
         let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.any(|name| name.ends_with(".whl") || wheelhouse_archive::is_sdist_name(&name))
+        names.any(|name| {
+            let is_wheel = Path::new(&name).extension().is_some_and(|end| end == "whl");
+            is_wheel || wheelhouse_archive::is_sdist_name(&name)
+        })
     };
     if state.manifest.is_none() && !state.interrupted && has_distributions() {
         return failed(

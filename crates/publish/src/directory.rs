@@ -241,10 +241,9 @@ impl<'a> DirectoryUpdate<'a> {
         manifest
             .sdists
             .sort_by(|one, other| one.filename.cmp(&other.filename));
-        let files = update.desired.iter().filter_map(|(name, content)| {
-            matches!(content, FileContent::Bytes(_)).then(|| (*name).to_owned())
-        });
-        manifest.files = files.collect();
+        let files = update.desired.iter();
+        let files = files.filter(|(_, content)| matches!(content, FileContent::Bytes(_)));
+        manifest.files = files.map(|(name, _)| (*name).to_owned()).collect();
         manifest.found = update.found.iter().map(|name| (*name).to_owned()).collect();
         update.manifest = manifest_bytes(&manifest);
         Ok(update)

@@ -32,7 +32,7 @@ use wheelhouse_types::{
 };
 
 use self::upstream_page::{JSON, UpstreamFile, UpstreamPage};
-use crate::incoming::{FileLocks, Incoming, ReceivedFile};
+use crate::incoming::{self, FileLocks, Incoming, ReceivedFile};
 
 mod upstream_page;
 
@@ -269,12 +269,12 @@ impl Fallback {
 
     /// Returns the page of `name` on the index, or `None` if the index does not have the project.
     async fn page(&self, name: &PackageName) -> Result<Option<Arc<UpstreamPage>>, Unavailable> {
-        if let Some(page) = self.fresh_page(name) {
-            return Ok(page);
+        if let Some(known) = self.fresh_page(name) {
+            return Ok(known.page);
         }
         let _lock = self.locks.lock(&format!("simple/{name}")).await;
-        if let Some(page) = self.fresh_page(name) {
-            return Ok(page);
+        if let Some(known) = self.fresh_page(name) {
+            return Ok(known.page);
         }
         let known = locked(&self.pages).get(name).cloned();
         let stale = |known: Option<CachedPage>| known.map(|known| known.page).ok_or(Unavailable);
@@ -297,10 +297,9 @@ impl Fallback {
         }
     }
 
-    fn fresh_page(&self, name: &PackageName) -> Option<Option<Arc<UpstreamPage>>> {
-        let pages = locked(&self.pages);
-        let known = pages.get(name)?;
-        (known.checked.elapsed() < FRESH).then(|| known.page.clone())
+    fn fresh_page(&self, name: &PackageName) -> Option<CachedPage> {
+        let known = locked(&self.pages).get(name).cloned();
+        known.filter(|known| known.checked.elapsed() < FRESH)
     }
 
     fn keep_page(&self, name: &PackageName, page: CachedPage) {
@@ -411,7 +410,7 @@ impl Fallback {
         let (publisher, file, shown) = (self.publisher.clone(), file.clone(), self.shown.clone());
         let page = locked(&self.pages).get(&file.indexed.name).cloned();
         let status = page.and_then(|known| Some(known.page?.status.clone()));
-        let add = move || add(&publisher, &file, received, &shown, status);
+        let add = move || add(&publisher, &file, &received, &shown, status);
         match tokio::task::spawn_blocking(add).await {
             Ok(Ok(AddOutcome::Conflict)) => {
                 self.failed(filename, "the wheelhouse has another file of this name")
@@ -558,7 +557,7 @@ async fn read_body(response: &mut Response, limit: u64) -> Result<Vec<u8>, Strin
 
 /// Returns the projects that may have a file called `filename`.
 fn candidates(filename: &str) -> Vec<PackageName> {
-    if filename.ends_with(".whl") {
+    if incoming::is_wheel(filename) {
         let parsed = WheelFilename::from_str(filename).ok();
         return parsed.into_iter().map(|parsed| parsed.name).collect();
     }
@@ -576,7 +575,7 @@ fn candidates(filename: &str) -> Vec<PackageName> {
 fn add(
     publisher: &DirectoryPublisher,
     file: &UpstreamFile,
-    received: ReceivedFile,
+    received: &ReceivedFile,
     shown: &str,
     status: Option<ProjectStatus>,
 ) -> Result<AddOutcome> {
@@ -588,7 +587,7 @@ fn add(
     let (name, version) = (indexed.name.to_string(), indexed.version.to_string());
     let size = received.digests.length;
     let mut metadata = None;
-    let entry = if indexed.filename.ends_with(".whl") {
+    let entry = if incoming::is_wheel(&indexed.filename) {
         let inspected = wheelhouse_archive::inspect(received.file.path(), &indexed.filename)?;
         metadata = Some(inspected.metadata);
         AddedEntry::Wheel(Wheel {

@@ -79,7 +79,7 @@ impl Incoming {
 pub(crate) struct ReceivedFile {
     pub(crate) file: NamedTempFile,
     pub(crate) digests: Digests,
-    /// The BLAKE2b with 256 bits in lower-case hexadecimal.
+    /// The `BLAKE2b` with 256 bits in lower-case hexadecimal.
     pub(crate) blake2: String,
 }
 
@@ -158,7 +158,7 @@ impl DistributionName {
         if !is_plain || text.starts_with('.') || !wheelhouse_archive::is_find_links_name(text) {
             return None;
         }
-        let is_wheel = text.ends_with(".whl");
+        let is_wheel = is_wheel(text);
         let version = if is_wheel {
             let filename = WheelFilename::from_str(text).ok()?;
             (filename.name == *name).then_some(filename.version)?
@@ -177,6 +177,13 @@ impl DistributionName {
             version,
         })
     }
+}
+
+/// Returns whether `filename` is that of a wheel.
+pub(crate) fn is_wheel(filename: &str) -> bool {
+    Path::new(filename)
+        .extension()
+        .is_some_and(|end| end == "whl")
 }
 
 /// Locks by the names of files, so that concurrent requests inspect or fetch each file once.

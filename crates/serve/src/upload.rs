@@ -1,4 +1,4 @@
-//! Uploads into a wheelhouse by the legacy API of PyPI, which twine, uv and others speak: a `POST` of a form
+//! Uploads into a wheelhouse by the legacy API of `PyPI`, which twine, uv and others speak: a `POST` of a form
 //! (`multipart/form-data`) with `:action=file_upload`.
 //!
 //! The file is streamed into a temporary file of the wheelhouse. It is added if its digests are the stated ones, its name
@@ -26,7 +26,7 @@ use wheelhouse_types::{Error, Kind, Manifest, Origin, PackageName, StatusMarker,
 use crate::incoming::{self, DistributionName, FileLocks, Incoming, ReceiveError, ReceivedFile};
 use crate::respond;
 
-/// The size of the largest uploaded file in bytes, unless the caller chooses another one. PyPI's own default is 100 MiB, and
+/// The size of the largest uploaded file in bytes, unless the caller chooses another one. The default of `PyPI` default is 100 MiB, and
 /// its largest exceptions are at some GiB.
 pub const DEFAULT_MAX_SIZE: u64 = 4 << 30;
 

@@ -21,13 +21,12 @@ pub fn parse(text: &str) -> Option<i64> {
 }
 
 /// Returns whether there is no time to serialize.
-// The signature is serde's.
-#[allow(clippy::trivially_copy_pass_by_ref)]
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
 pub(crate) fn is_absent(milliseconds: &Option<i64>) -> bool {
     milliseconds.and_then(to_text).is_none()
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)]
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
 pub(crate) fn serialize<S: Serializer>(
     milliseconds: &Option<i64>,
     serializer: S,

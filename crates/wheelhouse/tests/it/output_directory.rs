@@ -1,6 +1,17 @@
 //! The contents of the output directory after a run.
 
+use std::path::Path;
+
+use wheelhouse_publish::addition::AddedEntry;
+use wheelhouse_publish::{AddOutcome, Addition, DirectoryPublisher};
+use wheelhouse_types::manifest::{self, MANIFEST_NAME, PREVIOUS_NAME};
+use wheelhouse_types::{Manifest, Origin};
+
 use crate::support::{Index, Sandbox, Sdist, Wheel, sha256, tree};
+
+fn manifest(wheelhouse: &Path) -> Manifest {
+    Manifest::parse(&std::fs::read(wheelhouse.join(MANIFEST_NAME)).unwrap()).unwrap()
+}
 
 fn index() -> Index {
     let index = Index::start();
@@ -35,6 +46,95 @@ fn contains_exactly_the_locked_set() {
         "{:?}",
         files.keys()
     );
+}
+
+#[test]
+fn records_upload_times() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let [alpha, gamma] = ["alpha-1.0-py3-none-any.whl", "gamma-1.0.tar.gz"];
+    index.claim_upload_time(alpha, "2024-05-01T12:00:00.123456Z");
+    index.claim_upload_time(gamma, "2023-01-01T00:00:00Z");
+    let (of_alpha, of_gamma) = (Some(1_714_564_800_123), Some(1_672_531_200_000));
+    // The second run takes the times from its lock.
+    for _ in 0..2 {
+        sandbox.build(&index, &["alpha", "gamma"]).assert_success();
+        let wheels = manifest(&sandbox.out()).wheels;
+        let times: Vec<_> = wheels.iter().map(|wheel| wheel.uploaded).collect();
+        // The wheel that was built has the time of its sdist.
+        assert_eq!(times, [of_alpha, None, of_gamma]);
+        let page = |format: &str| {
+            let path = sandbox.out().join(format!("simple/gamma/index.{format}"));
+            std::fs::read_to_string(path).unwrap()
+        };
+        let json = r#""upload-time":"2023-01-01T00:00:00.000000Z""#;
+        assert!(page("json").contains(json), "{}", page("json"));
+        let html = r#"data-upload-time="2023-01-01T00:00:00.000000Z""#;
+        assert!(page("html").contains(html), "{}", page("html"));
+    }
+    sandbox.download(&index, &["gamma"]).assert_success();
+    let sdists = manifest(&sandbox.out()).sdists;
+    let times: Vec<_> = sdists.iter().map(|sdist| sdist.uploaded).collect();
+    assert_eq!(times, [of_gamma]);
+}
+
+#[test]
+fn keeps_files_that_a_server_added() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    sandbox.build(&index, &["alpha"]).assert_success();
+    let first = std::fs::read(sandbox.out().join(MANIFEST_NAME)).unwrap();
+    let wheel = Wheel::new("mine", "1.0");
+    let publisher = DirectoryPublisher {
+        directory: sandbox.out(),
+        overwrite: false,
+    };
+    let incoming = publisher.incoming_file().unwrap();
+    std::fs::write(incoming.path(), wheel.bytes()).unwrap();
+    let entry = manifest::Wheel {
+        filename: wheel.filename(),
+        name: "mine".to_owned(),
+        version: "1.0".to_owned(),
+        sha256: sha256(&wheel.bytes()).parse().unwrap(),
+        size: wheel.bytes().len() as u64,
+        requires_python: None,
+        dependencies: Vec::new(),
+        origin: Origin::Upload,
+        source: wheel.filename(),
+        yanked: None,
+        uploaded: None,
+        provenance: None,
+        added: true,
+        build_only: false,
+        built: None,
+    };
+    let addition = Addition {
+        entry: AddedEntry::Wheel(entry),
+        metadata: Some(wheel.metadata_text().into_bytes()),
+        status: None,
+    };
+    let outcome = publisher.add(incoming.path(), &addition).unwrap();
+    assert_eq!(outcome, AddOutcome::Added);
+    let out = sandbox.out().display().to_string();
+    let mine = Path::new("simple/mine/index.html");
+    for requirements in [&["alpha"][..], &["alpha", "gamma"], &["beta"]] {
+        let verified = sandbox.wheelhouse(&["verify", &out]);
+        verified.assert_success();
+        assert!(
+            !verified.stderr.contains("wheelhouse-previous"),
+            "{}",
+            verified.stderr
+        );
+        let run = sandbox.build(&index, requirements);
+        run.assert_success();
+        assert!(!run.stderr.contains("mine"), "{}", run.stderr);
+        let wheels = manifest(&sandbox.out()).wheels;
+        let added: Vec<_> = wheels.iter().filter(|wheel| wheel.added).collect();
+        assert_eq!(added.len(), 1);
+        assert_eq!(added[0].filename, wheel.filename());
+        assert!(sandbox.out().join(mine).is_file());
+    }
+    sandbox.wheelhouse(&["verify", &out]).assert_success();
+    let previous = std::fs::read(sandbox.out().join(PREVIOUS_NAME)).unwrap();
+    assert!(previous != first && Manifest::parse(&previous).is_ok());
 }
 
 #[test]

@@ -68,6 +68,7 @@ struct IndexFile {
     sha256: Option<String>,
     size: Option<u64>,
     requires_python: Option<String>,
+    upload_time: Option<String>,
     is_yanked: bool,
     metadata: Option<String>,
     /// The digest of the metadata that the page states, if it differs.
@@ -163,6 +164,7 @@ impl Index {
             sha256: None,
             size: None,
             requires_python: None,
+            upload_time: None,
             is_yanked: false,
         };
         let mut state = self.state.lock().unwrap();
@@ -195,6 +197,11 @@ impl Index {
         self.with_file(filename, |file| {
             file.requires_python = Some(specifiers.to_owned());
         });
+    }
+
+    /// Sets the upload time that the page states for a file.
+    pub(crate) fn claim_upload_time(&self, filename: &str, time: &str) {
+        self.with_file(filename, |file| file.upload_time = Some(time.to_owned()));
     }
 
     /// Marks a file as yanked.
@@ -380,6 +387,9 @@ fn json_page(state: &State, project: &str, files: &BTreeMap<String, IndexFile>) 
             }
             if file.is_yanked {
                 entry["yanked"] = serde_json::json!("broken");
+            }
+            if let Some(time) = &file.upload_time {
+                entry["upload-time"] = serde_json::json!(time);
             }
             if let Some(specifiers) = &file.requires_python {
                 entry["requires-python"] = serde_json::json!(specifiers);

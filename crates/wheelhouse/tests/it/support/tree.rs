@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Reads the files below `directory` by relative path, without following links.
+use wheelhouse_types::manifest::PREVIOUS_NAME;
+
+/// Reads the files below `directory` by relative path, without following links. The previous manifest of a wheelhouse, which
+/// depends on the runs before, is left out.
 pub(crate) fn read(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in walkdir::WalkDir::new(directory) {
@@ -14,6 +17,9 @@ pub(crate) fn read(directory: &Path) -> BTreeMap<String, Vec<u8>> {
             .unwrap()
             .to_string_lossy()
             .into_owned();
+        if entry.file_name() == PREVIOUS_NAME {
+            continue;
+        }
         if entry.file_type().is_file() {
             files.insert(name, std::fs::read(entry.path()).unwrap());
         } else if entry.path_is_symlink() {
