@@ -8,6 +8,7 @@
 //! If the index cannot be reached, pages have what is there, and the failure is logged.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,9 @@ use wheelhouse_types::{
 
 use self::upstream_page::{JSON, UpstreamFile, UpstreamPage};
 use crate::incoming::{self, FileLocks, Incoming, ReceivedFile};
+use crate::index::Index;
+use crate::scope::Scope;
+use crate::snapshot::Snapshot;
 
 mod upstream_page;
 
@@ -60,8 +64,6 @@ const REQUESTS: usize = 32;
 pub struct FallbackOptions {
     /// The URL of the index, the parent of the pages of projects. It may have credentials.
     pub index: Url,
-    /// The wheelhouse that keeps the files.
-    pub directory: PathBuf,
     /// A file of certificates to trust instead of the usual ones.
     pub certificates: Option<PathBuf>,
     /// A proxy for all requests instead of that of the environment.
@@ -72,7 +74,7 @@ pub struct FallbackOptions {
 
 /// Another index whose files fill a wheelhouse.
 #[derive(Debug)]
-pub struct Fallback {
+pub(crate) struct Fallback {
     index: Url,
     /// The URL of the index as it is recorded and shown.
     shown: String,
@@ -124,11 +126,11 @@ pub(crate) enum FileLookup {
 }
 
 impl Fallback {
-    /// Prepares requests to the index.
+    /// Prepares requests to the index, whose files the wheelhouse in `directory` keeps.
     ///
     /// # Errors
     /// [`Kind::Input`] if the URL is not one of an HTTP server, or if the certificates or the proxy cannot be used.
-    pub fn new(options: FallbackOptions) -> Result<Self> {
+    pub(crate) fn new(options: FallbackOptions, directory: PathBuf) -> Result<Self> {
         let mut index = options.index;
         let shown = redacted(without_credentials(&index).as_str());
         let can_have_path = index.path_segments_mut().map(|mut segments| {
@@ -148,7 +150,7 @@ impl Fallback {
             index,
             shown,
             publisher: DirectoryPublisher {
-                directory: options.directory,
+                directory,
                 overwrite: false,
             },
             client,
@@ -162,7 +164,7 @@ impl Fallback {
 
     /// Returns whether the project `name` may be looked up: all its files in the wheelhouses with these `manifests` are from
     /// the index.
-    pub(crate) fn may_look_up<'a>(
+    fn may_look_up<'a>(
         &self,
         name: &PackageName,
         manifests: impl IntoIterator<Item = &'a Manifest>,
@@ -185,7 +187,7 @@ impl Fallback {
 
     /// Returns the page of the project `name` with its `local` files and those of the index. The caller has checked
     /// [`Self::may_look_up`].
-    pub(crate) async fn project(
+    async fn project(
         &self,
         name: &PackageName,
         local: &[&IndexedWheel],
@@ -225,7 +227,7 @@ impl Fallback {
 
     /// Fetches the file `filename`, a distribution or the metadata file of one, unless it is there already. `may_look_up`
     /// returns whether a project may be looked up.
-    pub(crate) async fn file(
+    async fn file(
         self: &Arc<Self>,
         filename: &str,
         may_look_up: impl Fn(&PackageName) -> bool,
@@ -499,6 +501,68 @@ impl Fallback {
         tracing::warn!(index, filename, reason, "cannot fetch a file");
         let reason = format!("{filename} cannot be fetched from {index}: {reason}");
         FileLookup::Failed(StatusCode::BAD_GATEWAY, reason)
+    }
+}
+
+/// A fallback of served wheelhouses.
+#[derive(Debug)]
+pub(crate) struct PullThrough {
+    fallback: Arc<Fallback>,
+    /// All wheelhouses: a project may be private in any of them.
+    all: Arc<Scope>,
+}
+
+impl PullThrough {
+    pub(crate) fn new(fallback: Fallback, all: Arc<Scope>) -> Self {
+        Self {
+            fallback: Arc::new(fallback),
+            all,
+        }
+    }
+
+    /// Returns the page of the project `name` with its files in `index` and those of the fallback, or `None` if the project
+    /// may not be looked up.
+    ///
+    /// # Errors
+    /// Fails if a wheelhouse cannot be read.
+    pub(crate) async fn project(
+        &self,
+        name: &PackageName,
+        index: &Index,
+    ) -> io::Result<Option<ProjectLookup>> {
+        let snapshots = self.all.snapshots().await?;
+        if !self.is_public(name, &snapshots) {
+            return Ok(None);
+        }
+        let local: Vec<&IndexedWheel> = index
+            .distributions()
+            .map(|distribution| &*distribution.indexed)
+            .filter(|indexed| indexed.name == *name)
+            .collect();
+        let status = index.statuses().get(name);
+        Ok(Some(self.fallback.project(name, &local, status).await))
+    }
+
+    /// Fetches the file `filename`, unless its project may not be looked up.
+    ///
+    /// # Errors
+    /// Fails if a wheelhouse cannot be read.
+    pub(crate) async fn file(&self, filename: &str) -> io::Result<FileLookup> {
+        let snapshots = self.all.snapshots().await?;
+        let may_look_up = |name: &PackageName| self.is_public(name, &snapshots);
+        Ok(self.fallback.file(filename, may_look_up).await)
+    }
+
+    /// Returns whether no wheelhouse has files of `name` from elsewhere. Nothing is known of the origins in a directory without
+    /// a manifest.
+    fn is_public(&self, name: &PackageName, snapshots: &[Arc<Snapshot>]) -> bool {
+        let manifests = snapshots.iter().filter_map(|one| one.manifest.as_ref());
+        let mut unknown = snapshots
+            .iter()
+            .filter(|snapshot| snapshot.manifest.is_none())
+            .flat_map(|snapshot| snapshot.index.distributions());
+        unknown.all(|distribution| distribution.indexed.name != *name)
+            && self.fallback.may_look_up(name, manifests)
     }
 }
 

@@ -10,7 +10,7 @@
 
 mod access_log;
 mod auth;
-pub mod fallback;
+mod fallback;
 mod incoming;
 mod index;
 mod listener;
@@ -31,6 +31,7 @@ mod wheelhouse;
 
 pub use access_log::AccessRecord;
 pub use auth::Users;
+pub use fallback::FallbackOptions;
 pub use listener::{Bind, Listener};
 pub use observe::AccessLog;
 pub use scope::Filter;

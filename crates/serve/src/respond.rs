@@ -39,6 +39,15 @@ pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
     response
 }
 
+/// Returns the metadata file of a distribution that is not kept.
+pub(crate) fn metadata(bytes: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 pub(crate) fn not_found() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "not found")
 }

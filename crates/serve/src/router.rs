@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -15,9 +16,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 use wheelhouse_types::PackageName;
 
 use crate::auth::{AuthenticatedUser, Users};
+use crate::fallback::{FileLookup, ProjectLookup, PullThrough};
 use crate::metrics::Metrics;
 use crate::negotiation;
 use crate::observe::{self, Observers};
+use crate::page::Page;
 use crate::respond;
 use crate::scope::Scope;
 use crate::upload::{self, UploadTarget};
@@ -36,6 +39,8 @@ pub(crate) struct Mount {
     pub(crate) page: Option<WebPage>,
     /// The receiver of uploads to the path.
     pub(crate) upload: Option<Arc<UploadTarget>>,
+    /// The source of what the wheelhouses lack.
+    pub(crate) pull_through: Option<Arc<PullThrough>>,
 }
 
 /// The permissions of clients.
@@ -60,6 +65,7 @@ pub(crate) fn router(
             prefix: format!("{base}{}", mount.path),
             scope: mount.scope,
             page: mount.page,
+            pull_through: mount.pull_through,
             web: Arc::clone(web),
         });
         router = router.merge(index_routes(&index, mount.upload));
@@ -112,6 +118,7 @@ struct MountedIndex {
     prefix: String,
     scope: Arc<Scope>,
     page: Option<WebPage>,
+    pull_through: Option<Arc<PullThrough>>,
     web: Arc<Web>,
 }
 
@@ -207,12 +214,28 @@ async fn project_page(
     if name.as_ref() != project {
         return project_redirect(mounted, Path(project), RawQuery(query)).await;
     }
-    match mounted.scope.index().await {
-        Ok(index) => match index.project_page(&name) {
-            Some(page) => respond::page(&page, query.as_deref(), &headers),
-            None => respond::not_found(),
-        },
-        Err(error) => respond::failed(&error),
+    let index = match mounted.scope.index().await {
+        Ok(index) => index,
+        Err(error) => return respond::failed(&error),
+    };
+    if let Some(pull_through) = &mounted.pull_through {
+        match pull_through.project(&name, &index).await {
+            Ok(None) => {}
+            Ok(Some(ProjectLookup::Found(page))) => {
+                let page = Page::of_index(page, None);
+                return respond::page(&page, query.as_deref(), &headers);
+            }
+            Ok(Some(ProjectLookup::Absent)) => return respond::not_found(),
+            Ok(Some(ProjectLookup::Unavailable)) => {
+                let reason = "the fallback index cannot be reached";
+                return respond::text(StatusCode::BAD_GATEWAY, reason);
+            }
+            Err(error) => return respond::failed(&error),
+        }
+    }
+    match index.project_page(&name) {
+        Some(page) => respond::page(&page, query.as_deref(), &headers),
+        None => respond::not_found(),
     }
 }
 
@@ -224,10 +247,38 @@ async fn file(
     match mounted.scope.index().await {
         Ok(index) => match mounted.scope.file(&index, &name) {
             Some(file) => respond::file(&file, &headers),
-            None => respond::not_found(),
+            None => missing_file(&mounted, &name, &headers).await,
         },
         Err(error) => respond::failed(&error),
     }
+}
+
+/// Fetches the file `name` from the fallback if there is one.
+async fn missing_file(mounted: &MountedIndex, name: &str, headers: &HeaderMap) -> Response<Body> {
+    let Some(pull_through) = &mounted.pull_through else {
+        return respond::not_found();
+    };
+    match pull_through.file(name).await {
+        Ok(FileLookup::Kept) => {}
+        Ok(FileLookup::Metadata(bytes)) => return respond::metadata(bytes),
+        Ok(FileLookup::Absent) => return respond::not_found(),
+        Ok(FileLookup::Failed(status, reason)) => return respond::text(status, &reason),
+        Err(error) => return respond::failed(&error),
+    }
+    // The snapshot of the wheelhouse may be older while other files are added.
+    for _ in 0..100 {
+        match mounted.scope.index().await {
+            Ok(index) => {
+                if let Some(file) = mounted.scope.file(&index, name) {
+                    return respond::file(&file, headers);
+                }
+            }
+            Err(error) => return respond::failed(&error),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let reason = "the wheelhouse is being changed; try again";
+    respond::text(StatusCode::SERVICE_UNAVAILABLE, reason)
 }
 
 async fn package(

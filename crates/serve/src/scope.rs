@@ -62,6 +62,20 @@ impl Scope {
         tokio::task::spawn_blocking(move || scope.read_index()).await?
     }
 
+    /// Returns the current snapshots of the wheelhouses.
+    ///
+    /// # Errors
+    /// Fails if a directory cannot be read.
+    pub(crate) async fn snapshots(self: &Arc<Self>) -> io::Result<Vec<Arc<Snapshot>>> {
+        let fresh: Option<Vec<_>> = self.wheelhouses.iter().map(|one| one.fresh()).collect();
+        if let Some(fresh) = fresh {
+            return Ok(fresh);
+        }
+        let scope = Arc::clone(self);
+        let current = move || scope.wheelhouses.iter().map(|one| one.current()).collect();
+        tokio::task::spawn_blocking(current).await?
+    }
+
     fn read_index(&self) -> io::Result<Arc<Index>> {
         let snapshots = self.wheelhouses.iter().map(|one| one.current());
         let snapshots: Vec<Arc<Snapshot>> = snapshots.collect::<io::Result<_>>()?;

@@ -9,6 +9,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result};
 
 use crate::auth::Users;
+use crate::fallback::{Fallback, FallbackOptions, PullThrough};
 use crate::listener::{Connections, Listener};
 use crate::metrics::Metrics;
 use crate::observe::{AccessLog, Observers};
@@ -73,6 +74,8 @@ pub struct ServeOptions {
     pub anonymous_read: bool,
     /// Accepts uploads, if present. Needs [`users`](Self::users).
     pub upload: Option<UploadOptions>,
+    /// Fetches what the wheelhouses lack into the first one, if present.
+    pub fallback: Option<FallbackOptions>,
     /// Receives a record of each request.
     pub access_log: Option<AccessLog>,
     /// The time after which a client that does not read is dropped.
@@ -91,6 +94,7 @@ impl Default for ServeOptions {
             users: None,
             anonymous_read: false,
             upload: None,
+            fallback: None,
             access_log: None,
             stalled: Duration::from_secs(30),
             // Kubernetes kills a process 30 s after stopping it.
@@ -110,7 +114,8 @@ impl Server {
     /// Reads the wheelhouses and prepares to serve them.
     ///
     /// # Errors
-    /// [`Kind::Input`] if a directory cannot be read, or if the wheelhouse for uploads is not served.
+    /// [`Kind::Input`] if a directory cannot be read, if the wheelhouse for uploads is not served, or if the URL of the
+    /// fallback is not valid.
     pub fn new(options: ServeOptions) -> Result<Self> {
         let descriptors = raise_descriptor_limit().saturating_sub(OTHER_DESCRIPTORS);
         let open_files = OpenFiles::new(descriptors / 2);
@@ -127,14 +132,24 @@ impl Server {
             .upload
             .map(|upload| upload_target(&upload, &wheelhouses));
         let upload = upload.transpose()?;
+        let all = Arc::new(Scope::new(wheelhouses.clone(), None));
+        let pull_through = match options.fallback.zip(wheelhouses.first()) {
+            Some((fallback, first)) => {
+                let fallback = Fallback::new(fallback, first.directory.clone())?;
+                Some(Arc::new(PullThrough::new(fallback, Arc::clone(&all))))
+            }
+            None => None,
+        };
         let mut mounts = vec![Mount {
             path: String::new(),
-            scope: Arc::new(Scope::new(wheelhouses.clone(), None)),
+            scope: all,
             page: Some(WebPage::Home),
             upload: upload.as_ref().map(|(_, target)| Arc::clone(target)),
+            pull_through: pull_through.clone(),
         }];
-        mounts.extend(wheelhouses.iter().map(|wheelhouse| {
+        mounts.extend(wheelhouses.iter().enumerate().map(|(number, wheelhouse)| {
             Mount {
+                pull_through: pull_through.clone().filter(|_| number == 0),
                 path: format!("/{}", wheelhouse.name),
                 scope: Arc::new(Scope::new(vec![Arc::clone(wheelhouse)], None)),
                 page: Some(WebPage::Wheelhouse(wheelhouse.name.clone())),
@@ -149,6 +164,7 @@ impl Server {
             scope: Arc::new(Scope::new(wheelhouses.clone(), Some(view.filter))),
             page: None,
             upload: None,
+            pull_through: None,
         }));
         let metrics = Arc::new(Metrics::new());
         let access = Access {

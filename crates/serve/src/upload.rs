@@ -3,7 +3,7 @@
 //!
 //! The file is streamed into a temporary file of the wheelhouse. It is added if its digests are the stated ones, its name
 //! is that of the stated project and version, and its contents are valid throughout. No file is ever replaced: the same
-//! bytes again are a success, and other bytes of the same name a conflict, which `twine --skip-existing` skips.
+//! bytes again are a success, and other bytes of the same name a conflict (409, which twine recognizes).
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -116,7 +116,9 @@ impl Refusal {
     fn failed(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut next = Some(error);
         let mut status = StatusCode::SERVICE_UNAVAILABLE;
+        let mut chain = Vec::new();
         while let Some(error) = next {
+            chain.push(error.to_string());
             let kind = error
                 .downcast_ref::<std::io::Error>()
                 .map(std::io::Error::kind);
@@ -126,7 +128,7 @@ impl Refusal {
             }
             next = error.source();
         }
-        tracing::error!(%error, "an upload failed");
+        tracing::error!(error = chain.join(": "), "an upload failed");
         let reason = "the file cannot be stored; the log of the server has the reason";
         Self::new(status, reason)
     }

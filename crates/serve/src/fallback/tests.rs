@@ -71,15 +71,17 @@ impl Sample {
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let directory = tempfile::tempdir().unwrap();
-        let fallback = Fallback::new(FallbackOptions {
-            index: format!("http://me:secret@{address}/simple")
-                .parse()
-                .unwrap(),
-            directory: directory.path().to_owned(),
-            certificates: None,
-            proxy: None,
-            timeout: Duration::from_secs(10),
-        });
+        let fallback = Fallback::new(
+            FallbackOptions {
+                index: format!("http://me:secret@{address}/simple")
+                    .parse()
+                    .unwrap(),
+                certificates: None,
+                proxy: None,
+                timeout: Duration::from_secs(10),
+            },
+            directory.path().to_owned(),
+        );
         Self {
             upstream,
             fallback: Arc::new(fallback.unwrap()),
@@ -361,12 +363,11 @@ fn rejects_urls_that_are_not_of_indexes() {
     ] {
         let options = FallbackOptions {
             index: url.parse().unwrap(),
-            directory: PathBuf::new(),
             certificates: None,
             proxy: None,
             timeout: Duration::from_secs(1),
         };
-        let error = Fallback::new(options).unwrap_err();
+        let error = Fallback::new(options, PathBuf::new()).unwrap_err();
         assert!(
             error.to_string().contains("is not the URL of an index"),
             "{error}"

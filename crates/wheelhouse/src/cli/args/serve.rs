@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use url::Url;
 use wheelhouse_serve::Bind;
 
 use super::ImageReadArgs;
@@ -55,6 +56,13 @@ pub(crate) struct ServeArgs {
         help_heading = "Upload options"
     )]
     pub(crate) max_upload: Option<u64>,
+
+    /// Fetch what the wheelhouses lack from the index at this URL, and keep it in the first one
+    ///
+    /// Projects of which a wheelhouse has a file from elsewhere are never looked up there. Files are
+    /// verified. Ignored with --offline.
+    #[arg(long, value_name = "URL", help_heading = "Fallback options")]
+    pub(crate) fallback: Option<Url>,
 
     /// Also serve what was uploaded until this date, at /before/DATE/
     ///

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use wheelhouse_config::resolve_settings;
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_oci::extract;
 use wheelhouse_serve::{
-    Bind, Filter, Listener, ServeOptions, ServedDirectory, Server, UploadOptions, Users, View,
+    Bind, FallbackOptions, Filter, Listener, ServeOptions, ServedDirectory, Server, UploadOptions,
+    Users, View,
 };
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, PackageName, Result, VersionSpecifiers, names_image};
@@ -15,6 +17,7 @@ use wheelhouse_types::{Error, Kind, PackageName, Result, VersionSpecifiers, name
 use crate::cli::access_log;
 use crate::cli::args::{GlobalOptions, ListenArgs, ServeArgs};
 use crate::cli::commands::extract::ImageOpener;
+use crate::cli::commands::requirements_reader::SourceReader;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{output, signals, style};
 
@@ -35,6 +38,11 @@ pub(crate) fn run(serve: ServeArgs, globals: &GlobalOptions) -> Result<()> {
             Source::Directory(existing_directory(&process, &place)?)
         });
     }
+    if let (Some(_), Some(Source::Image(name, _))) = (&serve.fallback, sources.first()) {
+        let message = format!("the image `{name}` cannot keep the files of --fallback");
+        let hint = "Name a directory first.";
+        return Err(Error::new(Kind::Input, message).with_hint(hint));
+    }
     let options = ServeOptions {
         views: views(&serve)?,
         users: serve.auth_file.as_deref().map(Users::read).transpose()?,
@@ -45,6 +53,7 @@ pub(crate) fn run(serve: ServeArgs, globals: &GlobalOptions) -> Result<()> {
                 .max_upload
                 .unwrap_or(wheelhouse_serve::DEFAULT_MAX_SIZE),
         }),
+        fallback: fallback(&serve, globals, &process)?,
         ..listen_options(&serve.listening)?
     };
     let quiet = globals.quiet > 0;
@@ -121,6 +130,31 @@ fn existing_directory(process: &ProcessEnv, place: &str) -> Result<ServedDirecto
         name: name.to_string_lossy().into_owned(),
         directory,
     })
+}
+
+/// Returns the options of the fallback, unless the network is disabled.
+fn fallback(
+    serve: &ServeArgs,
+    globals: &GlobalOptions,
+    process: &ProcessEnv,
+) -> Result<Option<FallbackOptions>> {
+    let Some(index) = serve.fallback.clone() else {
+        return Ok(None);
+    };
+    let raw = serve.read_args.raw(globals);
+    let pip = process.pip_configuration(&raw)?;
+    let reader = SourceReader::default();
+    let settings = resolve_settings(&raw, &process.settings_context(&pip, &reader))?;
+    let variable = |name| process.environment.get_nonempty(name).map(PathBuf::from);
+    Ok((!settings.offline).then(|| FallbackOptions {
+        index,
+        certificates: settings
+            .certificate
+            .clone()
+            .or_else(|| variable("SSL_CERT_FILE")),
+        proxy: settings.proxy.clone(),
+        timeout: settings.timeout,
+    }))
 }
 
 fn views(serve: &ServeArgs) -> Result<Vec<View>> {
