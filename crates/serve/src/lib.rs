@@ -38,3 +38,5 @@ pub use scope::Filter;
 pub use server::{ServeOptions, ServedDirectory, Server, UploadOptions, View, safe_segment};
 pub use tls::server_config;
 pub use upload::DEFAULT_MAX_SIZE;
+pub use web::Verifier;
+pub use wheelhouse_site::Verification;

@@ -17,7 +17,7 @@ use crate::router::{self, Access, Mount};
 use crate::scope::{Filter, Scope};
 use crate::served_file::OpenFiles;
 use crate::upload::UploadTarget;
-use crate::web::{Web, WebPage};
+use crate::web::{Verifier, Web, WebPage};
 use crate::wheelhouse::Wheelhouse;
 
 /// First segments of paths that have a meaning of their own.
@@ -76,6 +76,8 @@ pub struct ServeOptions {
     pub upload: Option<UploadOptions>,
     /// Fetches what the wheelhouses lack into the first one, if present.
     pub fallback: Option<FallbackOptions>,
+    /// Verifies wheelhouses whose page is requested, if present.
+    pub verifier: Option<Verifier>,
     /// Receives a record of each request.
     pub access_log: Option<AccessLog>,
     /// The time after which a client that does not read is dropped.
@@ -95,6 +97,7 @@ impl Default for ServeOptions {
             anonymous_read: false,
             upload: None,
             fallback: None,
+            verifier: None,
             access_log: None,
             stalled: Duration::from_secs(30),
             // Kubernetes kills a process 30 s after stopping it.
@@ -176,7 +179,12 @@ impl Server {
             access_log: options.access_log,
         };
         let base = options.base_path;
-        let web = Web::new(wheelhouses.clone(), &base, options.tls.is_some());
+        let web = Web::new(
+            wheelhouses.clone(),
+            &base,
+            options.tls.is_some(),
+            options.verifier,
+        );
         let paths = names.iter().map(|name| format!("{base}/{name}/")).collect();
         Ok(Self {
             connections: Connections {

@@ -150,6 +150,11 @@ impl<Value> Derived<Value> {
         state.as_ref()?.get(snapshots)
     }
 
+    /// Forgets the value.
+    pub(crate) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Returns the value that was made from `snapshots`, or makes it. Concurrent callers wait for each other.
     pub(crate) fn get_or_make(
         &self,

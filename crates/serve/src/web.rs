@@ -1,8 +1,9 @@
 //! The pages for people, rendered from the snapshots that the indexes are made from.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Response};
@@ -11,7 +12,7 @@ use hyper::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use wheelhouse_publish::simple_index;
-use wheelhouse_site::{LinkContext, Site, SiteFile, WheelhouseFacts};
+use wheelhouse_site::{LinkContext, Site, SiteFile, Verification, WheelhouseFacts};
 use wheelhouse_types::{Manifest, limits};
 
 use crate::index::{Distribution, Index};
@@ -21,14 +22,19 @@ use crate::respond;
 use crate::snapshot::{Derived, Snapshot};
 use crate::wheelhouse::Wheelhouse;
 
+/// Verifies the wheelhouse in a directory, which may take a while. Returns `None` if that is not possible.
+pub type Verifier = Arc<dyn Fn(&Path) -> Option<Verification> + Send + Sync>;
+
 /// Renders the pages of all wheelhouses.
-#[derive(Debug)]
 pub(crate) struct Web {
     wheelhouses: Vec<Arc<Wheelhouse>>,
     /// The path below which the pages are.
     base: String,
     is_encrypted: bool,
     site: Derived<Site>,
+    verifier: Option<Verifier>,
+    /// The snapshots that were verified, or are being verified, with the results by the names of the wheelhouses.
+    verified: Mutex<HashMap<String, (Arc<Snapshot>, Option<Verification>)>>,
 }
 
 /// A page for people.
@@ -42,12 +48,19 @@ pub(crate) enum WebPage {
 }
 
 impl Web {
-    pub(crate) fn new(wheelhouses: Vec<Arc<Wheelhouse>>, base: &str, is_encrypted: bool) -> Self {
+    pub(crate) fn new(
+        wheelhouses: Vec<Arc<Wheelhouse>>,
+        base: &str,
+        is_encrypted: bool,
+        verifier: Option<Verifier>,
+    ) -> Self {
         Self {
             wheelhouses,
             base: base.to_owned(),
             is_encrypted,
             site: Derived::default(),
+            verifier,
+            verified: Mutex::default(),
         }
     }
 
@@ -97,14 +110,48 @@ impl Web {
         format!("{scheme}://{}{}", host.unwrap_or_default(), self.base)
     }
 
-    fn site(&self) -> io::Result<Arc<Site>> {
+    fn site(self: &Arc<Self>) -> io::Result<Arc<Site>> {
         let snapshots = self.wheelhouses.iter().map(|one| one.current());
         let snapshots: Vec<Arc<Snapshot>> = snapshots.collect::<io::Result<_>>()?;
         Ok(self.site.get_or_make(snapshots, |snapshots| {
             let facts = self.wheelhouses.iter().zip(snapshots);
-            let facts = facts.map(|(wheelhouse, snapshot)| facts_of(wheelhouse, snapshot));
+            let facts = facts.map(|(wheelhouse, snapshot)| WheelhouseFacts {
+                verification: self.verification(wheelhouse, snapshot),
+                ..facts_of(wheelhouse, snapshot)
+            });
             Arc::new(Site::new(facts.collect()))
         }))
+    }
+
+    /// Returns the result of verifying `snapshot`, or starts to verify it in the background.
+    fn verification(
+        self: &Arc<Self>,
+        wheelhouse: &Arc<Wheelhouse>,
+        snapshot: &Arc<Snapshot>,
+    ) -> Option<Verification> {
+        let verifier = Arc::clone(self.verifier.as_ref()?);
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, verification)) = verified.get(&wheelhouse.name)
+            && Arc::ptr_eq(known, snapshot)
+        {
+            return verification.clone();
+        }
+        let running = (Arc::clone(snapshot), None);
+        verified.insert(wheelhouse.name.clone(), running);
+        let (web, snapshot) = (Arc::clone(self), Arc::clone(snapshot));
+        let wheelhouse = Arc::clone(wheelhouse);
+        tokio::task::spawn_blocking(move || {
+            let result = verifier(&wheelhouse.directory);
+            let mut verified = web.verified.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((known, verification)) = verified.get_mut(&wheelhouse.name)
+                && Arc::ptr_eq(known, &snapshot)
+            {
+                *verification = result;
+            }
+            drop(verified);
+            web.site.clear();
+        });
+        None
     }
 }
 

@@ -28,13 +28,28 @@ const DETAILED: &str = "warn,wheelhouse=debug,uv=debug";
 /// The events of every library, and the finest ones of this program and of uv.
 const EVERYTHING: &str = "debug,wheelhouse=trace,uv=trace";
 
-/// Starts the logs that the options and the environment ask for.
+/// The events of a server that an operator should see.
+const WARNINGS: &str = "wheelhouse=warn";
+
+/// The changes that a server notices, too.
+const NOTABLE: &str = "wheelhouse=info";
+
+/// Starts the logs that the options and the environment ask for. A server always logs warnings, because nothing else reports
+/// them.
 ///
 /// # Errors
 /// `Input` if `WHEELHOUSE_LOG` is not a valid list of directives, or if the log file cannot be created.
-pub(super) fn start(globals: &GlobalOptions) -> Result<()> {
+pub(super) fn start(globals: &GlobalOptions, is_server: bool) -> Result<()> {
     let variable = std::env::var(DIRECTIVES_VARIABLE).unwrap_or_default();
-    let (on_stderr, in_file) = directives(&variable, globals.verbose);
+    let (mut on_stderr, in_file) = directives(&variable, globals.verbose);
+    if is_server && globals.quiet == 0 {
+        let events = if globals.verbose > 0 {
+            NOTABLE
+        } else {
+            WARNINGS
+        };
+        on_stderr = on_stderr.or(Some(events));
+    }
     let file = globals
         .log_file
         .clone()

@@ -74,7 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// Runs the command, and returns the exit code.
 fn dispatch(command: Command, globals: &GlobalOptions, matches: &ArgMatches) -> Result<u8> {
-    logging::start(globals)?;
+    logging::start(globals, command.is_server())?;
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     match command {
         Command::Build(build) => commands::build::run(*build, globals, matches)?,

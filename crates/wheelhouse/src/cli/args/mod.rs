@@ -238,6 +238,17 @@ pub(crate) enum Command {
     Man { directory: Option<PathBuf> },
 }
 
+impl Command {
+    /// Returns whether the command runs until it is stopped.
+    pub(crate) fn is_server(&self) -> bool {
+        match self {
+            Self::Serve(_) => true,
+            Self::S2i(s2i) => matches!(s2i.command, S2iCommand::Run { .. }),
+            _ => false,
+        }
+    }
+}
+
 const BUILD_EXAMPLES: &str = "\
 Examples:
   wheelhouse build                              the application in the current directory

@@ -18,6 +18,7 @@ use crate::cli::access_log;
 use crate::cli::args::{GlobalOptions, ListenArgs, ServeArgs};
 use crate::cli::commands::extract::ImageOpener;
 use crate::cli::commands::requirements_reader::SourceReader;
+use crate::cli::commands::verify;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{output, signals, style};
 
@@ -54,6 +55,7 @@ pub(crate) fn run(serve: ServeArgs, globals: &GlobalOptions) -> Result<()> {
                 .unwrap_or(wheelhouse_serve::DEFAULT_MAX_SIZE),
         }),
         fallback: fallback(&serve, globals, &process)?,
+        verifier: Some(verify::verifier(process)),
         ..listen_options(&serve.listening)?
     };
     let quiet = globals.quiet > 0;

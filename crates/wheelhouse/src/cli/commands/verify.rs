@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use wheelhouse_serve::{Verification, Verifier};
 use wheelhouse_types::request::Building;
 use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Error, Kind, Request, Result, names_image};
@@ -118,6 +120,21 @@ pub(crate) async fn after_build(
         output::data(&mask(&format!("{}\n", as_json(&report))));
     }
     outcome(&report)
+}
+
+/// Returns a verifier for a server: it checks the files and the requirements, and installs nothing.
+pub(super) fn verifier(process: ProcessEnv) -> Verifier {
+    Arc::new(move |directory| {
+        let job = VerifyJob {
+            install: false,
+            ..job(&process, directory, None)
+        };
+        let report = Handle::current().block_on(verify::verify(job));
+        let report = report.inspect_err(|error| {
+            tracing::warn!(error = %error.display_chain(), "failed to verify a wheelhouse");
+        });
+        Verification::parse(mask(&as_json(&report.ok()?).to_string()).as_bytes()).ok()
+    })
 }
 
 /// Shows the current check, and passes each completed one to `on_check`.
