@@ -28,6 +28,9 @@ const RESERVED: [&str; 9] = [
 /// The number of descriptors for everything that is neither a served file nor a connection.
 const OTHER_DESCRIPTORS: usize = 64;
 
+/// The least number of connections, however few descriptors there are.
+const LEAST_CONNECTIONS: usize = 8;
+
 /// The descriptors that are assumed if the limit is unknown.
 const DEFAULT_DESCRIPTORS: u64 = 1024;
 
@@ -198,7 +201,7 @@ impl Server {
                 ),
                 tls: options.tls,
                 metrics,
-                limit: descriptors - descriptors / 2,
+                limit: (descriptors - descriptors / 2).max(LEAST_CONNECTIONS),
                 stalled: options.stalled,
                 stopping: options.stopping,
             },

@@ -35,11 +35,12 @@ enum Equivalent {
 
 /// Every option that occurs in a hint.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 42] = {
+const OPTIONS: [(&str, Equivalent); 43] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
         ("--all-releases", Variable("PIP_ALL_RELEASES")),
+        ("--allow", Nothing),
         ("--arch", Nothing),
         ("--authfile", Variable("REGISTRY_AUTH_FILE")),
         ("--build-constraint", Variable("PIP_BUILD_CONSTRAINT")),
