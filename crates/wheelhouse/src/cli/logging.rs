@@ -9,7 +9,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 use wheelhouse_types::error::Context as _;
@@ -55,16 +59,25 @@ pub(super) fn start(globals: &GlobalOptions, is_server: bool) -> Result<()> {
         .clone()
         .or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from))
         .filter(|path| !path.as_os_str().is_empty());
+    let stderr = || {
+        fmt::layer()
+            .with_ansi(output::status_has_color())
+            .with_writer(|| MaskingWriter(io::stderr()))
+    };
     let stderr_layer = match on_stderr {
-        Some(directives) => Some(
-            fmt::layer()
-                .compact()
-                .without_time()
-                .with_target(false)
-                .with_ansi(output::status_has_color())
-                .with_writer(|| MaskingWriter(io::stderr()))
-                .with_filter(filter(directives)?),
-        ),
+        Some(directives) => {
+            let layer = stderr().compact().without_time().with_target(false);
+            Some(layer.with_filter(filter(directives)?).boxed())
+        }
+        None if is_server && globals.quiet == 0 => {
+            let events = if globals.verbose > 0 {
+                NOTABLE
+            } else {
+                WARNINGS
+            };
+            let layer = stderr().event_format(StatusLines);
+            Some(layer.with_filter(filter(events)?).boxed())
+        }
         None => None,
     };
     let file_layer = match file {
@@ -103,6 +116,35 @@ fn filter(directives: &str) -> Result<EnvFilter> {
             .caused_by(error)
             .with_hint("Set a level such as `debug`, or targets with levels such as `uv_client=trace,wheelhouse=debug`.")
     })
+}
+
+/// Formats the events of a server like the messages of the other commands: `warning: MESSAGE`.
+struct StatusLines;
+
+impl<S, N> FormatEvent<S, N> for StatusLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let label = match *event.metadata().level() {
+            Level::ERROR => style::labeled(style::ERROR, "error", ""),
+            Level::WARN => style::labeled(style::WARNING, "warning", ""),
+            _ => String::new(),
+        };
+        if writer.has_ansi_escapes() {
+            write!(writer, "{label}")?;
+        } else {
+            write!(writer, "{}", anstream::adapter::strip_str(&label))?;
+        }
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
 }
 
 /// The log file. It ends with a warning, not with an error, when it cannot be written any more.
