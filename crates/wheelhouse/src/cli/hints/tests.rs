@@ -165,7 +165,9 @@ fn hints() -> Vec<String> {
         let text = path.to_string_lossy();
         let is_test = text.contains("/tests") || text.ends_with("_tests.rs");
         let is_help = text.contains("/cli/args/mod.rs") || text.ends_with("/cli/hints.rs");
-        if !text.ends_with(".rs") || is_test || is_help {
+        // The commands on the pages for people are not those of this program.
+        let is_page = text.contains("/site/src/");
+        if !text.ends_with(".rs") || is_test || is_help || is_page {
             continue;
         }
         let code = fs_err::read_to_string(&path).unwrap();
