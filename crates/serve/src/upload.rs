@@ -16,6 +16,7 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, State};
 use axum::http::{Response, StatusCode};
 use headers::{ContentLength, HeaderMapExt as _};
+use hyper::header::ORIGIN;
 use tokio::sync::Semaphore;
 use wheelhouse_fs::digest::Algorithm;
 use wheelhouse_publish::addition::AddedEntry;
@@ -148,6 +149,13 @@ pub(crate) async fn post(
     State(target): State<Arc<UploadTarget>>,
     request: Request,
 ) -> Response<Body> {
+    // Browsers send the credentials of a user with the forms of foreign pages, and always this header; installers never do.
+    if request.headers().contains_key(ORIGIN) {
+        return respond::text(
+            StatusCode::FORBIDDEN,
+            "uploads by browsers are not accepted",
+        );
+    }
     match accept(&target, request).await {
         Ok((filename, AddOutcome::Added)) => {
             tracing::info!(filename, "added an upload");

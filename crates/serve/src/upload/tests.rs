@@ -336,6 +336,19 @@ async fn rejects_invalid_requests() {
     assert_eq!(server.files(), [] as [&str; 0]);
 }
 
+#[tokio::test]
+async fn rejects_forms_of_browsers() {
+    let server = Server::new();
+    let request = Request::post("/")
+        .header(CONTENT_TYPE, "multipart/form-data; boundary=XX")
+        .header(ORIGIN, "https://foreign.example")
+        .body(Body::from(Upload::wheel().body()))
+        .unwrap();
+    let response = server.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status().as_u16(), 403);
+    assert_eq!(server.files(), [] as [&str; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn thousand_concurrent_uploads_add_file_once() {
     let server = Server::new();
