@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use futures::{StreamExt as _, stream};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use reqwest::{Client, ClientBuilder, Response, redirect};
@@ -55,6 +56,9 @@ const PAGES: usize = 512;
 
 /// The total size of the metadata files that are kept in memory, in bytes.
 const METADATA: usize = 64 << 20;
+
+/// The number of pages that are requested at once to learn the newest versions.
+const CONCURRENT_PAGES: usize = 4;
 
 /// The number of concurrent requests to the index.
 const REQUESTS: usize = 32;
@@ -551,6 +555,27 @@ impl PullThrough {
         let snapshots = self.all.snapshots().await?;
         let may_look_up = |name: &PackageName| self.is_public(name, &snapshots);
         Ok(self.fallback.file(filename, may_look_up).await)
+    }
+
+    /// Returns the newest releases on the fallback of those projects `names` that may be looked up: neither pre-releases nor
+    /// yanked.
+    pub(crate) async fn newest(&self, names: Vec<PackageName>) -> BTreeMap<PackageName, Version> {
+        let Ok(snapshots) = self.all.snapshots().await else {
+            return BTreeMap::new();
+        };
+        let public = names
+            .into_iter()
+            .filter(|name| self.is_public(name, &snapshots));
+        let newest = stream::iter(public).map(async |name| {
+            let page = self.fallback.page(&name).await.ok()??;
+            let files = page.files.values().map(|file| &file.indexed);
+            let releases = files.filter(|file| file.yanked.is_none());
+            let versions = releases.map(|file| &file.version);
+            let newest = versions.filter(|version| !version.any_prerelease()).max()?;
+            Some((name, newest.clone()))
+        });
+        let newest: Vec<_> = newest.buffer_unordered(CONCURRENT_PAGES).collect().await;
+        newest.into_iter().flatten().collect()
     }
 
     /// Returns whether no wheelhouse has files of `name` from elsewhere. Nothing is known of the origins in a directory without

@@ -136,8 +136,8 @@ impl Index {
         self.modified
     }
 
-    pub(crate) fn projects(&self) -> usize {
-        self.projects.len()
+    pub(crate) fn projects(&self) -> impl ExactSizeIterator<Item = &PackageName> {
+        self.projects.keys()
     }
 }
 

@@ -186,6 +186,7 @@ impl Server {
             wheelhouses.clone(),
             &base,
             options.tls.is_some(),
+            pull_through,
             options.verifier,
         );
         let paths = names.iter().map(|name| format!("{base}/{name}/")).collect();

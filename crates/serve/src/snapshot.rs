@@ -106,7 +106,7 @@ impl Snapshot {
         };
         tracing::debug!(
             directory = %directory.display(),
-            projects = index.projects(),
+            projects = index.projects().len(),
             ?modified,
             "read a wheelhouse"
         );

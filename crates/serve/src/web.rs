@@ -1,9 +1,10 @@
 //! The pages for people, rendered from the snapshots that the indexes are made from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Response};
@@ -13,14 +14,18 @@ use hyper::header::{
 };
 use wheelhouse_publish::simple_index;
 use wheelhouse_site::{LinkContext, Site, SiteFile, Verification, WheelhouseFacts};
-use wheelhouse_types::{Manifest, limits};
+use wheelhouse_types::{Manifest, PackageName, Version, limits};
 
+use crate::fallback::PullThrough;
 use crate::index::{Distribution, Index};
 use crate::negotiation;
 use crate::page::Representation;
 use crate::respond;
 use crate::snapshot::{Derived, Snapshot};
 use crate::wheelhouse::Wheelhouse;
+
+/// The time for which the newest versions on the fallback index are not asked for again.
+const NEWEST_VALID: Duration = Duration::from_hours(1);
 
 /// Verifies the wheelhouse in a directory, which may take a while. Returns `None` if that is not possible.
 pub type Verifier = Arc<dyn Fn(&Path) -> Option<Verification> + Send + Sync>;
@@ -32,9 +37,25 @@ pub(crate) struct Web {
     base: String,
     is_encrypted: bool,
     site: Derived<Site>,
+    pull_through: Option<Arc<PullThrough>>,
+    newest: Mutex<Newest>,
     verifier: Option<Verifier>,
-    /// The snapshots that were verified, or are being verified, with the results by the names of the wheelhouses.
-    verified: Mutex<HashMap<String, (Arc<Snapshot>, Option<Verification>)>>,
+    /// By the names of the wheelhouses.
+    verified: Mutex<HashMap<String, VerifiedSnapshot>>,
+}
+
+/// A snapshot that was verified, or is being verified.
+#[derive(Debug)]
+struct VerifiedSnapshot {
+    snapshot: Arc<Snapshot>,
+    result: Option<Verification>,
+}
+
+/// The newest versions on the fallback index, as of a point in time.
+#[derive(Debug, Default)]
+struct Newest {
+    asked: Option<Instant>,
+    versions: BTreeMap<PackageName, Version>,
 }
 
 /// A page for people.
@@ -52,6 +73,7 @@ impl Web {
         wheelhouses: Vec<Arc<Wheelhouse>>,
         base: &str,
         is_encrypted: bool,
+        pull_through: Option<Arc<PullThrough>>,
         verifier: Option<Verifier>,
     ) -> Self {
         Self {
@@ -59,6 +81,8 @@ impl Web {
             base: base.to_owned(),
             is_encrypted,
             site: Derived::default(),
+            pull_through,
+            newest: Mutex::default(),
             verifier,
             verified: Mutex::default(),
         }
@@ -114,13 +138,45 @@ impl Web {
         let snapshots = self.wheelhouses.iter().map(|one| one.current());
         let snapshots: Vec<Arc<Snapshot>> = snapshots.collect::<io::Result<_>>()?;
         Ok(self.site.get_or_make(snapshots, |snapshots| {
+            let newest = self.newest(snapshots);
             let facts = self.wheelhouses.iter().zip(snapshots);
             let facts = facts.map(|(wheelhouse, snapshot)| WheelhouseFacts {
                 verification: self.verification(wheelhouse, snapshot),
+                newest: newest.clone(),
                 ..facts_of(wheelhouse, snapshot)
             });
             Arc::new(Site::new(facts.collect()))
         }))
+    }
+
+    /// Returns the newest versions that are known, and asks the fallback in the background if they are old.
+    fn newest(self: &Arc<Self>, snapshots: &[Arc<Snapshot>]) -> BTreeMap<PackageName, Version> {
+        let Some(pull_through) = self.pull_through.clone() else {
+            return BTreeMap::new();
+        };
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest
+            .asked
+            .is_none_or(|asked| asked.elapsed() > NEWEST_VALID)
+        {
+            newest.asked = Some(Instant::now());
+            let projects = snapshots
+                .iter()
+                .flat_map(|snapshot| snapshot.index.projects());
+            let projects: BTreeSet<PackageName> = projects.cloned().collect();
+            let web = Arc::clone(self);
+            tokio::spawn(async move {
+                let versions = pull_through.newest(projects.into_iter().collect()).await;
+                let forget = tokio::task::spawn_blocking(move || {
+                    let mut newest = web.newest.lock().unwrap_or_else(PoisonError::into_inner);
+                    newest.versions = versions;
+                    drop(newest);
+                    web.site.clear();
+                });
+                let _ = forget.await;
+            });
+        }
+        newest.versions.clone()
     }
 
     /// Returns the result of verifying `snapshot`, or starts to verify it in the background.
@@ -131,22 +187,25 @@ impl Web {
     ) -> Option<Verification> {
         let verifier = Arc::clone(self.verifier.as_ref()?);
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, verification)) = verified.get(&wheelhouse.name)
-            && Arc::ptr_eq(known, snapshot)
+        if let Some(known) = verified.get(&wheelhouse.name)
+            && Arc::ptr_eq(&known.snapshot, snapshot)
         {
-            return verification.clone();
+            return known.result.clone();
         }
-        let running = (Arc::clone(snapshot), None);
+        let running = VerifiedSnapshot {
+            snapshot: Arc::clone(snapshot),
+            result: None,
+        };
         verified.insert(wheelhouse.name.clone(), running);
         let (web, snapshot) = (Arc::clone(self), Arc::clone(snapshot));
         let wheelhouse = Arc::clone(wheelhouse);
         tokio::task::spawn_blocking(move || {
             let result = verifier(&wheelhouse.directory);
             let mut verified = web.verified.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((known, verification)) = verified.get_mut(&wheelhouse.name)
-                && Arc::ptr_eq(known, &snapshot)
+            if let Some(known) = verified.get_mut(&wheelhouse.name)
+                && Arc::ptr_eq(&known.snapshot, &snapshot)
             {
-                *verification = result;
+                known.result = result;
             }
             drop(verified);
             web.site.clear();
