@@ -306,7 +306,6 @@ fn project_json(project: &IndexedProject<'_>, files: &[&IndexedWheel]) -> Vec<u8
 }
 
 fn project_file(wheel: &IndexedWheel) -> ProjectFile<'_> {
-    let metadata = wheel.metadata.map(|sha256| FileHashes { sha256 });
     ProjectFile {
         filename: &wheel.filename,
         url: format!("{FILES_BASE}{}", encode_segment(&wheel.filename)),
@@ -315,8 +314,8 @@ fn project_file(wheel: &IndexedWheel) -> ProjectFile<'_> {
         },
         size: (wheel.size > 0).then_some(wheel.size),
         requires_python: wheel.requires_python.as_deref(),
-        core_metadata: metadata,
-        dist_info_metadata: metadata,
+        // Without the older key `dist-info-metadata`, whose object is an error for pip 22.3 to 23.0 (PEP 714).
+        core_metadata: wheel.metadata.map(|sha256| FileHashes { sha256 }),
         yanked: wheel.yanked.as_deref().map(YankedStatus::from),
         upload_time: wheel.uploaded.and_then(upload_time::to_text),
         provenance: wheel.provenance.as_deref(),
@@ -372,8 +371,6 @@ struct ProjectFile<'a> {
     requires_python: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     core_metadata: Option<FileHashes>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dist_info_metadata: Option<FileHashes>,
     #[serde(skip_serializing_if = "Option::is_none")]
     yanked: Option<YankedStatus<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -155,7 +155,11 @@ impl DistributionName {
         let is_plain = text
             .chars()
             .all(|one| one.is_ascii_graphic() && !matches!(one, '/' | '\\'));
-        if !is_plain || text.starts_with('.') || !wheelhouse_archive::is_find_links_name(text) {
+        if text.len() > wheelhouse_publish::simple_index::LONGEST_NAME
+            || !is_plain
+            || text.starts_with('.')
+            || !wheelhouse_archive::is_find_links_name(text)
+        {
             return None;
         }
         let is_wheel = is_wheel(text);

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::body::Incoming;
-use hyper::{Request, service::service_fn};
+use hyper::header::CONTENT_LENGTH;
+use hyper::{Request, StatusCode, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -141,7 +142,13 @@ impl Listener {
 
 /// Removes the socket at `path` if connections to it are refused.
 async fn remove_stale_socket(path: &Path) {
-    if let Err(error) = UnixStream::connect(path).await
+    use std::os::unix::fs::FileTypeExt as _;
+
+    // Connections to other kinds of files are refused, too.
+    let is_socket =
+        std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    if is_socket
+        && let Err(error) = UnixStream::connect(path).await
         && error.kind() == io::ErrorKind::ConnectionRefused
     {
         let _ = std::fs::remove_file(path);
@@ -202,10 +209,16 @@ impl Connections {
         let served = Arc::clone(self);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(client);
-            served
-                .router
-                .clone()
-                .oneshot(request.map(axum::body::Body::new))
+            let request = request.map(axum::body::Body::new);
+            let response = served.router.clone().oneshot(request);
+            async move {
+                let mut response = response.await?;
+                if response.status() == StatusCode::NOT_MODIFIED {
+                    // For `HEAD`, axum states the length of the empty body instead of that of the page.
+                    response.headers_mut().remove(CONTENT_LENGTH);
+                }
+                Ok::<_, std::convert::Infallible>(response)
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder

@@ -35,11 +35,13 @@ impl Format {
 
     /// Returns the format with the content type `name`.
     fn from_content_type(name: &str) -> Option<Self> {
-        match name {
-            JSON | LATEST_JSON => Some(Self::Json),
-            VERSIONED_HTML | LATEST_HTML => Some(Self::VersionedHtml),
-            "text/html" => Some(Self::Html),
-            _ => None,
+        let is = |known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(name));
+        if is(&[JSON, LATEST_JSON]) {
+            Some(Self::Json)
+        } else if is(&[VERSIONED_HTML, LATEST_HTML]) {
+            Some(Self::VersionedHtml)
+        } else {
+            is(&["text/html"]).then_some(Self::Html)
         }
     }
 
@@ -89,7 +91,8 @@ fn wildcard(accepted: &[(&str, f32)], format: Format) -> Option<f32> {
 /// Returns whether the client accepts gzip.
 pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut offers = preferences(headers, &ACCEPT_ENCODING);
-    offers.any(|(name, quality)| matches!(name, "gzip" | "*") && quality > 0.0)
+    offers
+        .any(|(name, quality)| (name.eq_ignore_ascii_case("gzip") || name == "*") && quality > 0.0)
 }
 
 /// Returns whether the client is a browser: it accepts XHTML, unlike installers and scripts.
@@ -140,6 +143,7 @@ mod tests {
         );
         assert_eq!(negotiated(VERSIONED_HTML), Some(Format::VersionedHtml));
         assert_eq!(negotiated(LATEST_JSON), Some(Format::Json));
+        assert_eq!(negotiated(&JSON.to_uppercase()), Some(Format::Json));
         assert_eq!(negotiated("*/*"), Some(Format::Html));
         assert_eq!(negotiated("image/png"), None);
         assert_eq!(

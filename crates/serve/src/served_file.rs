@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hyper::header::HeaderValue;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
@@ -117,7 +117,10 @@ impl ServedFile {
         match opened {
             Ok((file, metadata)) => {
                 served.version = Some(FileVersion::from(&metadata));
-                served.modified = metadata.modified().ok();
+                // Not the time of modification, which is 1980 in many wheels, so that it is the same for replaced files.
+                let seconds = u64::try_from(metadata.ctime()).ok();
+                served.modified =
+                    seconds.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
                 served.kept = open_files.take().map(|right| (Arc::new(file), right));
             }
             Err(error) => tracing::debug!(name, %error, "failed to open a file of the wheelhouse"),

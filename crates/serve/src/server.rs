@@ -124,7 +124,8 @@ impl Server {
     /// fallback is not valid.
     pub fn new(options: ServeOptions) -> Result<Self> {
         let descriptors = raise_descriptor_limit().saturating_sub(OTHER_DESCRIPTORS);
-        let open_files = OpenFiles::new(descriptors / 2);
+        let kept_files = descriptors / 4;
+        let open_files = OpenFiles::new(kept_files);
         let mut names: Vec<String> = Vec::new();
         let mut wheelhouses = Vec::new();
         for served in options.directories {
@@ -202,7 +203,7 @@ impl Server {
                 ),
                 tls: options.tls,
                 metrics,
-                limit: (descriptors - descriptors / 2).max(LEAST_CONNECTIONS),
+                limit: (descriptors - kept_files).max(LEAST_CONNECTIONS),
                 stalled: options.stalled,
                 stopping: options.stopping,
             },
