@@ -161,7 +161,7 @@ fn arguments<'a>(first: &'a [std::ffi::OsString], more: &'a [&str]) -> Vec<&'a s
 }
 
 #[test]
-#[cfg_attr(not(feature = "test-tools"), ignore = "requires strace, openssl")]
+#[cfg_attr(not(feature = "test-tools"), ignore = "requires curl, openssl, strace")]
 fn creates_no_socket_without_index() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     let tool = Wheel::new("tool", "1.0");

@@ -70,7 +70,7 @@ impl Drop for Server {
 #[test]
 #[cfg_attr(
     not(all(feature = "test-python", feature = "test-tools")),
-    ignore = "requires the test Python, strace, openssl"
+    ignore = "requires the test Python, curl, openssl, strace"
 )]
 fn uses_client_certificate_for_index() {
     let sandbox = Sandbox::new();
@@ -175,7 +175,7 @@ pub(crate) fn build(sandbox: &Sandbox, way: &[String], more: &[&str]) -> RunResu
 #[test]
 #[cfg_attr(
     not(all(feature = "test-python", feature = "test-tools")),
-    ignore = "requires the test Python, strace, openssl"
+    ignore = "requires the test Python, curl, openssl, strace"
 )]
 fn trusts_given_self_signed_certificate() {
     let sandbox = Sandbox::new();

@@ -112,7 +112,7 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 #[test]
-#[cfg_attr(not(feature = "test-tools"), ignore = "requires strace, openssl")]
+#[cfg_attr(not(feature = "test-tools"), ignore = "requires curl, openssl, strace")]
 fn writes_only_to_output_cache_and_temporary_directory() {
     let (index, sandbox) = (Index::start(), Sandbox::new());
     index.add(&Wheel::new("alpha", "1.0"));

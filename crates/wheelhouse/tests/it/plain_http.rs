@@ -121,7 +121,7 @@ fn rejects_file_without_digest_from_untrusted_host() {
 #[test]
 #[cfg_attr(
     not(all(feature = "test-python", feature = "test-tools")),
-    ignore = "requires the test Python, strace, openssl"
+    ignore = "requires the test Python, curl, openssl, strace"
 )]
 fn rejects_link_and_redirect_from_https_to_plain_http() {
     let (sandbox, python) = (Sandbox::new(), test_python());

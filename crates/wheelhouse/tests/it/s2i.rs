@@ -29,7 +29,7 @@ fn assemble_builds_wheelhouse() {
 
 /// Some settings require a new process, so the program executes itself again.
 #[test]
-#[cfg_attr(not(feature = "test-tools"), ignore = "requires strace, openssl")]
+#[cfg_attr(not(feature = "test-tools"), ignore = "requires curl, openssl, strace")]
 fn removes_source_when_program_executes_itself_again() {
     let place = tempfile::tempdir().unwrap();
     let [authority, ..] = certificates(place.path());

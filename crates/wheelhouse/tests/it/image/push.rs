@@ -102,7 +102,7 @@ fn write_users(sandbox: &Sandbox) -> PathBuf {
 #[test]
 #[cfg_attr(
     not(all(feature = "test-containers", feature = "test-tools")),
-    ignore = "requires root, container tools, strace, openssl"
+    ignore = "requires root, container tools, curl, openssl, strace"
 )]
 fn supports_private_authority_and_basic_authentication() {
     let mut sandbox = wheelhouse();

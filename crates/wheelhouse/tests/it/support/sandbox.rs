@@ -170,6 +170,12 @@ impl RunningProcess {
         self.child.id()
     }
 
+    /// Returns the output so far: both streams, one after the other.
+    pub(crate) fn output(&self) -> String {
+        let read = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+        read(&self.stdout) + &read(&self.stderr)
+    }
+
     pub(crate) fn is_over(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

@@ -70,6 +70,11 @@ impl Wheel {
         format!("{}-{}-{}.whl", self.name, self.version, self.tag)
     }
 
+    /// Returns a requirement that only this version meets.
+    pub(crate) fn requirement(&self) -> String {
+        format!("{}=={}", self.name, self.version)
+    }
+
     pub(crate) fn metadata_text(&self) -> String {
         self.metadata.clone().unwrap_or_else(|| {
             let mut text = format!(

@@ -230,7 +230,7 @@ fn traced(
 }
 
 #[test]
-#[cfg_attr(not(feature = "test-tools"), ignore = "requires strace, openssl")]
+#[cfg_attr(not(feature = "test-tools"), ignore = "requires curl, openssl, strace")]
 fn creates_no_socket() {
     let sandbox = wheelhouse();
     // The trace shows sockets of another program.
