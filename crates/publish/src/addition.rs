@@ -42,7 +42,7 @@ pub struct Addition {
     pub entry: AddedEntry,
     /// The bytes of the file's `METADATA`, for `FILENAME.metadata`; `None` for an sdist.
     pub metadata: Option<Vec<u8>>,
-    /// What the origin of the file says about the project.
+    /// The status of the project at the origin of the file.
     pub status: Option<ProjectStatus>,
 }
 

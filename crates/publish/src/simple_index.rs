@@ -54,7 +54,7 @@ pub struct IndexedWheel {
 pub struct IndexedProject<'a> {
     /// The normalized name.
     pub name: &'a PackageName,
-    /// What the origin of its files says about it; `None` for an active project.
+    /// The status at the origin of its files; `None` for an active project.
     pub status: Option<&'a ProjectStatus>,
 }
 

@@ -83,7 +83,7 @@ pub(crate) struct ReceivedFile {
     pub(crate) blake2: String,
 }
 
-/// What a distribution says about itself.
+/// The metadata of a distribution.
 pub(crate) struct Inspected {
     pub(crate) requires_python: Option<String>,
     /// The bytes of the `METADATA` of a wheel.

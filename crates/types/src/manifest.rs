@@ -44,7 +44,7 @@ pub struct Manifest {
     /// Sorted by file name; what is there to be built elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sdists: Vec<Sdist>,
-    /// What the indexes say about the projects of the files (PEP 792), for those that are not simply active.
+    /// The status of the projects of the files at their indexes (PEP 792), for those that are not simply active.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub project_status: BTreeMap<PackageName, ProjectStatus>,
     /// Every other file that the run put there, sorted, relative to the wheelhouse, with `/`.

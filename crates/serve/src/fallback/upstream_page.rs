@@ -1,7 +1,7 @@
 //! Reads the page of a project on another index: JSON (PEP 691) or HTML (PEP 503).
 //!
-//! Only files that can be kept are read: wheels and sdists of the project with a SHA-256, at a URL that is no less protected
-//! than the page.
+//! Only files that can be kept are read: wheels and sdists of the project with a SHA-256, at a URL that is protected as well
+//! as the page.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -335,11 +335,12 @@ impl Runner<'_> {
     }
 }
 
-/// Returns those of `sdists` that the manifest lists as installable, not only for builds.
+/// Returns those of `sdists` that the manifest lists as installable, not only for builds. A server may add files
+/// without their build requirements.
 fn sdists_of_manifest<'a>(manifest: &Manifest, sdists: &'a BTreeSet<String>) -> Vec<&'a String> {
     let is_listed = |name: &&String| {
         let mut listed = manifest.sdists.iter();
-        listed.any(|sdist| sdist.filename == **name && !sdist.build_only)
+        listed.any(|sdist| sdist.filename == **name && !sdist.build_only && !sdist.added)
     };
     sdists.iter().filter(is_listed).collect()
 }
