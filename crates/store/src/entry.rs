@@ -92,6 +92,13 @@ impl Store {
         Ok(lookup)
     }
 
+    /// Returns whether the store has an entry with the digest `sha256`, which may be corrupt.
+    #[must_use]
+    pub fn has_entry(&self, sha256: &Sha256) -> bool {
+        let metadata = fs::symlink_metadata(self.layout().entry(sha256));
+        metadata.is_ok_and(|metadata| metadata.is_file())
+    }
+
     /// Finds many files in parallel. Returns the results in the order of `digests`.
     ///
     /// # Errors

@@ -272,7 +272,7 @@ impl<'a> Collector<'a> {
         {
             return Ok(Collected::wheel(pending, wheel));
         }
-        let outcome = self.worker.outcome_of(artifact);
+        let outcome = self.worker.outcome_of(artifact).await;
         let stored = self.worker.file(distribution, artifact).await?;
         let requirements = self.build_requirements(distribution).await?;
         let requires = self.resolve_closure(&requirements).await?;

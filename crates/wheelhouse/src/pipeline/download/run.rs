@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use tracing::instrument;
 use wheelhouse_engine::BuildRequirements;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::LinkMode;
-use wheelhouse_types::{Action, Event, Lock, Observer, Phase, Plan, Result, Source, Step, Target};
+use wheelhouse_types::{
+    Action, Error, Event, Lock, Observer, Phase, Plan, Result, Source, Step, Target,
+};
 
 use super::super::check_metadata::{self, SetMember};
 use super::super::context::{RunContext, RunInputs};
@@ -77,15 +80,15 @@ pub async fn preview(
     let resolutions = context
         .during(Phase::Resolve, resolver.resolve(&failures))
         .await?;
-    let previews = resolutions.into_iter().map(|resolution| {
+    let mut previews = Vec::new();
+    for resolution in resolutions {
         let preview = Preview {
-            plan: plan(&resolver.worker, &resolution.lock)?,
+            plan: plan(&resolver.worker, &resolution.lock).await?,
             lock: resolution.lock,
             additional_sets: BTreeMap::new(),
         };
-        Ok((resolution.target, preview))
-    });
-    let previews = previews.collect::<Result<_>>()?;
+        previews.push((resolution.target, preview));
+    }
     failures.check(&context)?;
     Ok(previews)
 }
@@ -109,11 +112,11 @@ async fn start(
 }
 
 /// Returns the files of `lock` that must be downloaded, and the sources that must be built in any case.
-fn plan(worker: &LocalWorker, lock: &Lock) -> Result<Plan> {
-    let steps = lock.packages.iter().map(|package| {
+async fn plan(worker: &LocalWorker, lock: &Lock) -> Result<Plan> {
+    let steps = lock.packages.iter().map(async |package| {
         let action = match &package.source {
             Source::Wheel(artifact) | Source::Sdist(artifact) => {
-                match worker.find(artifact, &package.required_hashes)? {
+                match worker.find(artifact, &package.required_hashes).await? {
                     Some(stored) => Action::Reuse {
                         sha256: stored.sha256,
                         filename: artifact.filename.clone(),
@@ -126,9 +129,9 @@ fn plan(worker: &LocalWorker, lock: &Lock) -> Result<Plan> {
             Source::Tree { .. } | Source::Git { .. } => Action::Build,
         };
         let package = package.clone();
-        Ok(Step { package, action })
+        Ok::<_, Error>(Step { package, action })
     });
-    let steps = steps.collect::<Result<_>>()?;
+    let steps = try_join_all(steps).await?;
     Ok(Plan { steps })
 }
 

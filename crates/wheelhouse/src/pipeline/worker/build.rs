@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tracing::{debug, instrument};
 use wheelhouse_archive::Limits;
@@ -44,13 +45,13 @@ impl LocalWorker {
             built: Some(built),
             sdist,
         };
-        if let Some(built) = self.find_built(&key, distribution)? {
+        if let Some(built) = self.find_built(&key, distribution).await? {
             return Ok(artifact(built, Outcome::Reused));
         }
         let (mut build_dir, _claim) = self.prepare(distribution, &key).await?;
         // Another process, or the build of the same source under another name, may have built the wheel while
         // this task waited for the directory.
-        if let Some(built) = self.find_built(&key, distribution)? {
+        if let Some(built) = self.find_built(&key, distribution).await? {
             return Ok(artifact(built, Outcome::Reused));
         }
         let package = distribution.to_string();
@@ -102,7 +103,7 @@ impl LocalWorker {
         }
         let sdist = self.sdist_digest(distribution).await?;
         let key = self.build_key(distribution, sdist);
-        if self.find_built(&key, distribution)?.is_some() {
+        if self.find_built(&key, distribution).await?.is_some() {
             return Ok(false);
         }
         let (build_dir, _claim) = self.prepare(distribution, &key).await?;
@@ -187,7 +188,7 @@ impl LocalWorker {
 
     /// Returns the wheel that was built under `key`. Wheels of builds without isolation are never reused: the
     /// contents of the user's environment are not part of the key.
-    fn find_built(
+    async fn find_built(
         &self,
         key: &BuildKey,
         distribution: &Distribution,
@@ -196,7 +197,10 @@ impl LocalWorker {
         if !context.request.building.isolated {
             return Ok(None);
         }
-        find_built_wheel(&context.store, &*context.observer, key, distribution)
+        let (store, observer) = (context.store.clone(), Arc::clone(&context.observer));
+        let (key, distribution) = (key.clone(), distribution.clone());
+        let find = move || find_built_wheel(&store, &*observer, &key, &distribution);
+        self.digest(find).await
     }
 
     async fn build_in(

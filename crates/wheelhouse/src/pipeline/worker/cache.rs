@@ -47,6 +47,22 @@ pub(in crate::pipeline) fn find_artifact(
     Ok(stored)
 }
 
+/// Returns the metadata that the store has saved for the wheel `artifact`, if it has the wheel as well. The wheel is not
+/// digested: the resolver does not wait for the digest of a wheel that may not become part of the lock.
+pub(super) fn saved_metadata(
+    store: &Store,
+    artifact: &Artifact,
+    required_hashes: &[String],
+) -> Option<Vec<u8>> {
+    let sha256 = artifact.hashes.sha256()?;
+    let is_accepted =
+        required_hashes.is_empty() || required_hashes.contains(&format!("sha256:{sha256}"));
+    if !is_accepted || !store.has_entry(&sha256) {
+        return None;
+    }
+    store.metadata(&sha256)
+}
+
 /// Returns whether `stored`, the file of `artifact`, has one of the required hashes. Digests other than
 /// SHA-256 are computed from the file: those that an index publishes may be wrong.
 fn has_required_hash(

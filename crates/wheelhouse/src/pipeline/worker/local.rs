@@ -11,6 +11,7 @@ use futures::future::LocalBoxFuture;
 use tokio::sync::Semaphore;
 use tracing::{Instrument as _, debug, info_span, instrument};
 use wheelhouse_engine::{BuildRequirements, Engine, EngineOptions};
+use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::StoredFile;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{
@@ -29,6 +30,12 @@ use super::wait_graph::WaitGraph;
 
 /// The number of concurrent downloads.
 const DOWNLOADS: usize = 16;
+
+/// Returns the number of files that are digested concurrently. One processor is left to the resolver.
+fn digest_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.saturating_sub(1).max(1)
+}
 
 /// The work that a resolution starts before its lock is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +62,7 @@ pub(in crate::pipeline) struct LocalWorker {
     pub(super) waits: WaitGraph,
     pub(super) build_dirs: BuildDirs,
     download_slots: Arc<Semaphore>,
+    digest_slots: Arc<Semaphore>,
     traffic: Traffic,
     /// Why the metadata or build requirements of a source cannot be determined on this machine, by identity.
     unknown: RefCell<BTreeMap<String, String>>,
@@ -115,6 +123,7 @@ impl LocalWorker {
             waits: WaitGraph::default(),
             build_dirs: BuildDirs::default(),
             download_slots: Arc::new(Semaphore::new(DOWNLOADS)),
+            digest_slots: Arc::new(Semaphore::new(digest_threads())),
             traffic: Traffic::default(),
             unknown: RefCell::default(),
         }))
@@ -140,23 +149,36 @@ impl LocalWorker {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(in crate::pipeline) fn find(
+    pub(in crate::pipeline) async fn find(
         &self,
         artifact: &Artifact,
         required_hashes: &[String],
     ) -> Result<Option<StoredFile>> {
-        let context = &self.context;
-        cache::find_artifact(
-            &context.store,
-            &*context.observer,
-            artifact,
-            required_hashes,
-        )
+        let store = self.context.store.clone();
+        let observer = Arc::clone(&self.context.observer);
+        let (artifact, required_hashes) = (artifact.clone(), required_hashes.to_vec());
+        let find = move || cache::find_artifact(&store, &*observer, &artifact, &required_hashes);
+        self.digest(find).await
+    }
+
+    /// Runs work that digests a file of the store, which may be large, on another thread.
+    pub(super) async fn digest<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let slots = Arc::clone(&self.digest_slots);
+        // A task of its own always goes on. A future that the resolver does not poll for a while would keep its slot.
+        let task = tokio::spawn(async move {
+            let _slot = slots.acquire().await;
+            blocking(work).await
+        });
+        task.await
+            .context(Kind::Fetch, || "a lookup in the cache ended early".to_owned())?
     }
 
     /// Returns whether the file of `artifact` would be reused or downloaded.
-    pub(in crate::pipeline) fn outcome_of(&self, artifact: &Artifact) -> Outcome {
-        match self.find(artifact, &[]) {
+    pub(in crate::pipeline) async fn outcome_of(&self, artifact: &Artifact) -> Outcome {
+        match self.find(artifact, &[]).await {
             Ok(Some(_)) => Outcome::Reused,
             _ => Outcome::Fetched,
         }
@@ -171,7 +193,7 @@ impl LocalWorker {
         distribution: &Distribution,
         artifact: &Artifact,
     ) -> Result<StoredFile> {
-        if let Some(stored) = self.find(artifact, &distribution.required_hashes)? {
+        if let Some(stored) = self.find(artifact, &distribution.required_hashes).await? {
             return Ok(stored);
         }
         let key = format!("{} {:?}", artifact.location, distribution.required_hashes);

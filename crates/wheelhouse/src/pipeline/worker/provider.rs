@@ -16,6 +16,7 @@ use wheelhouse_fs::interruption::blocking;
 use wheelhouse_types::{Distribution, Error, Event, Kind, Result, Source, Target};
 
 use super::artifact::{WheelArtifact, Worker as _};
+use super::cache::saved_metadata;
 use super::examine::{examine, examine_stored, examine_wheel};
 use super::local::{LocalWorker, Prefetch};
 use super::tasks::identity;
@@ -89,7 +90,15 @@ impl Prefetcher {
         }
         let (stored, filename) = match &distribution.source {
             Source::Wheel(artifact) => {
-                let Some(stored) = worker.find(artifact, &distribution.required_hashes)? else {
+                let required = &distribution.required_hashes;
+                // Without network access the wheel must be intact, so that the resolver otherwise chooses another version.
+                if !worker.context.request.network.offline
+                    && let Some(metadata) =
+                        saved_metadata(&worker.context.store, artifact, required)
+                {
+                    return Ok(Some(metadata));
+                }
+                let Some(stored) = worker.find(artifact, required).await? else {
                     return Ok(None);
                 };
                 (stored, artifact.filename.clone())

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use wheelhouse_archive::Limits;
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_store::{Lookup, StoredFile};
+use wheelhouse_store::StoredFile;
 use wheelhouse_types::{Artifact, Distribution, Error, Event, Kind, Location, Outcome, Result};
 
 use super::artifact::WheelArtifact;
-use super::cache::{is_wheel_of, warn_corrupt};
+use super::cache::is_wheel_of;
 use super::local::LocalWorker;
 
 impl LocalWorker {
@@ -22,15 +22,8 @@ impl LocalWorker {
         distribution: &Distribution,
         artifact: &Artifact,
     ) -> Result<WheelArtifact> {
-        if let Some(sha256) = artifact.hashes.sha256() {
-            // The file may be large, so it is digested on another thread; the lookup below uses the result.
-            let store = self.context.store.clone();
-            let found = blocking(move || store.find(&sha256)).await?;
-            if let Lookup::Corrupt(_) = found {
-                warn_corrupt(&*self.context.observer, artifact);
-            }
-        }
-        let (stored, outcome) = match self.find(artifact, &distribution.required_hashes)? {
+        let found = self.find(artifact, &distribution.required_hashes).await?;
+        let (stored, outcome) = match found {
             Some(stored) => (stored, Outcome::Reused),
             None => (self.file(distribution, artifact).await?, Outcome::Fetched),
         };
