@@ -258,7 +258,10 @@ fn read_location(entry: &TomlReader<'_>, base: &Path) -> Result<Location> {
             .map(Location::Path)
             .map_err(|()| entry.error("url", "is not a local file"));
     }
-    Ok(Location::Url(without_credentials(&url)))
+    let mut url = without_credentials(&url);
+    // The digests of the file are in `hashes`, and the fragment is not written either.
+    url.set_fragment(None);
+    Ok(Location::Url(url))
 }
 
 fn read_url(entry: &TomlReader<'_>, text: &str) -> Result<Url> {
