@@ -172,8 +172,9 @@ impl LocalWorker {
             let _slot = slots.acquire().await;
             blocking(work).await
         });
-        task.await
-            .context(Kind::Fetch, || "a lookup in the cache ended early".to_owned())?
+        task.await.context(Kind::Fetch, || {
+            "a lookup in the cache ended early".to_owned()
+        })?
     }
 
     /// Returns whether the file of `artifact` would be reused or downloaded.
