@@ -76,7 +76,10 @@ fn plain(record: &AccessRecord) -> String {
         record.status.as_u16(),
         record.bytes
     );
-    escape(&mut line, record.user_agent.as_deref().unwrap_or("-"));
+    let agent = record.user_agent.as_deref().unwrap_or("-");
+    // pip describes its machine in an object of some 400 characters.
+    let agent = agent.split(" {").next().unwrap_or(agent);
+    escape(&mut line, agent);
     let milliseconds = record.duration.as_secs_f64() * 1000.0;
     let _ = write!(line, "\" {milliseconds:.1}ms");
     if !record.complete {
@@ -135,12 +138,12 @@ mod tests {
             status: hyper::StatusCode::OK,
             bytes: 12,
             duration: Duration::from_micros(1500),
-            user_agent: Some("a\nb\" \u{1b}[0m".to_owned()),
+            user_agent: Some("a\nb\" \u{1b}[0m {\"ci\": null}".to_owned()),
             complete: true,
         };
         insta::assert_snapshot!(plain(&record), @r#"192.0.2.1 - me\" [21/Sep/2026:14:13:20 +0000] "GET /simple/?a=%0a HTTP/1.1" 200 12 "a\u{a}b\" \u{1b}[0m" 1.5ms"#);
         let parsed: serde_json::Value = serde_json::from_str(&as_json(&record)).unwrap();
-        assert_eq!(parsed["user-agent"], "a\nb\" \u{1b}[0m");
+        assert_eq!(parsed["user-agent"], "a\nb\" \u{1b}[0m {\"ci\": null}");
         assert!(!as_json(&record).contains('\n'));
     }
 }

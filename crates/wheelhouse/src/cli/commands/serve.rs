@@ -36,6 +36,12 @@ pub(crate) fn run(serve: ServeArgs, globals: &GlobalOptions) -> Result<()> {
             let opening = ImageOpener::new(&image, &serve.read_args, globals, &process)?;
             Source::Image(name_of_image(&place), Box::new(opening))
         } else {
+            let fills = serve.fallback.is_some() || serve.allow_upload.is_some();
+            if fills && sources.is_empty() {
+                let failed = || format!("failed to create `{place}`");
+                let created = fs_err::create_dir_all(process.directory.join(&place));
+                created.context(Kind::Publish, failed)?;
+            }
             Source::Directory(existing_directory(&process, &place)?)
         });
     }
