@@ -16,7 +16,7 @@ pub(crate) struct Tags {
     pub(crate) pythons: Vec<String>,
     /// `Linux x86_64, glibc 2.17+`, `any platform`; the oldest version of each system.
     platforms: Vec<Platform>,
-    /// The Pythons without their implementation, if it is CPython; empty for any Python 3.
+    /// The Pythons without their implementation, if it is `CPython`; empty for any Python 3.
     brief_pythons: BTreeSet<BriefPython>,
 }
 
@@ -136,7 +136,7 @@ impl Platform {
         ];
         for (prefix, version) in old {
             if let Some(machine) = tag.strip_prefix(prefix) {
-                return Self::versioned(format!("Linux {machine}"), "glibc ", version);
+                return Self::versioned(&format!("Linux {machine}"), "glibc ", version);
             }
         }
         let current = [
@@ -151,7 +151,7 @@ impl Platform {
                 && let Some(machine) = parts.next()
             {
                 let brief = format!("{system} {machine}{suffix}");
-                return Self::versioned(brief, library, (major, minor));
+                return Self::versioned(&brief, library, (major, minor));
             }
         }
         let label = match tag {
@@ -171,11 +171,11 @@ impl Platform {
         }
     }
 
-    fn versioned(brief: String, library: &str, version: (u32, u32)) -> Self {
+    fn versioned(brief: &str, library: &str, version: (u32, u32)) -> Self {
         let (major, minor) = version;
         let label = format!("{brief}, {library}{major}.{minor}+");
         Self {
-            brief: Some(text::line(&brief, LABEL)),
+            brief: Some(text::line(brief, LABEL)),
             version,
             label: text::line(&label, LABEL),
         }

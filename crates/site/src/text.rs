@@ -22,29 +22,19 @@ pub(crate) struct Clipped {
 impl Clipped {
     /// Shortens `text` to at most `most` characters.
     pub(crate) fn new(text: &str, most: usize) -> Self {
-        // Each character of the input gives at most ten of the output.
         let (shown, is_whole) = visible(text, LONGEST);
-        match shown.char_indices().nth(most) {
-            None => Self {
+        if shown.char_indices().nth(most).is_none() {
+            return Self {
                 short: shown,
                 full: None,
-            },
-            Some(_) => {
-                let end = shown
-                    .char_indices()
-                    .nth(most.saturating_sub(1))
-                    .map_or(0, |(end, _)| end);
-                let mut short = shown[..end].trim_end().to_owned();
-                short.push('…');
-                let mut full = shown;
-                if !is_whole {
-                    full.push('…');
-                }
-                Self {
-                    short,
-                    full: Some(full),
-                }
-            }
+            };
+        }
+        let kept: String = shown.chars().take(most.saturating_sub(1)).collect();
+        let short = format!("{}…", kept.trim_end());
+        let full = if is_whole { shown } else { shown + "…" };
+        Self {
+            short,
+            full: Some(full),
         }
     }
 

@@ -250,15 +250,13 @@ fn policy_of_a_report_permits_its_style_and_script_only() {
 #[test]
 fn hostile_metadata_is_text() {
     let long = "A very long summary. ".repeat(20_000);
-    let hostile = format!(
-        "Name: evil\nSummary: <script>alert(1)</script>\u{202e}\" onload=\"x\n\
+    let hostile = "Name: evil\nSummary: <script>alert(1)</script>\u{202e}\" onload=\"x\n\
          License: \"><img src=x onerror=alert(1)>\nAuthor: </dd></main><script>\n\
          Keywords: <svg/onload=alert(1)>\nRequires-Python: <3'\"><script>\n\
          Home-page: javascript:alert(1)\nProject-URL: \"><script>alert(1)</script>, https://evil.example/\"onclick=\"x\n\
          Project-URL: click, JAVASCRIPT:alert(1)\nProvides-Extra: <b>\nRequires-Dist: <script>alert(1)</script>\n\
-         Requires-Dist: alpha ; extra == '<i>'\n"
-    );
-    let mut evil = file("evil-1.0-py3-none-any.whl", &hostile);
+         Requires-Dist: alpha ; extra == '<i>'\n";
+    let mut evil = file("evil-1.0-py3-none-any.whl", hostile);
     evil.indexed.yanked = Some("<script>yanked</script>".to_owned());
     evil.indexed.provenance = Some("javascript:alert(1)".to_owned());
     let lengthy = file(
