@@ -79,7 +79,6 @@ impl UploadTarget {
     }
 
     /// Returns the limit of the bodies of requests, a layer of the route of [`post`].
-    #[must_use]
     pub(crate) fn body_limit(&self) -> DefaultBodyLimit {
         DefaultBodyLimit::max(usize::try_from(self.max_body()).unwrap_or(usize::MAX))
     }
@@ -210,23 +209,23 @@ fn add(
     let text = filename.text.clone();
     let publisher = &target.publisher;
     check_status(publisher, &filename.name)?;
-    let outcome = match publisher.lookup(&text, received.digests.sha256) {
-        Some(known) => known,
-        None => {
-            let inspected = incoming::inspect(received.file.path(), filename);
-            let inspected = inspected.map_err(|error| match error.kind() {
-                Kind::Fetch => Refusal::bad(error.display_chain()),
-                _ => Refusal::failed(&error),
-            })?;
-            let addition = Addition {
-                entry: entry(filename, &received, inspected.requires_python),
-                metadata: inspected.metadata,
-                status: None,
-            };
-            publisher
-                .add(received.file.path(), &addition)
-                .map_err(|error: Error| Refusal::failed(&error))?
-        }
+    let known = publisher.lookup(&text, received.digests.sha256);
+    let outcome = if let Some(known) = known {
+        known
+    } else {
+        let inspected = incoming::inspect(received.file.path(), filename);
+        let inspected = inspected.map_err(|error| match error.kind() {
+            Kind::Fetch => Refusal::bad(error.display_chain()),
+            _ => Refusal::failed(&error),
+        })?;
+        let addition = Addition {
+            entry: entry(filename, &received, inspected.requires_python),
+            metadata: inspected.metadata,
+            status: None,
+        };
+        publisher
+            .add(received.file.path(), &addition)
+            .map_err(|error: Error| Refusal::failed(&error))?
     };
     if outcome == AddOutcome::Conflict {
         let reason = format!("{text} already exists with other content");
