@@ -209,6 +209,7 @@ async fn adds_sdist() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn gives_reason_of_each_refusal() {
     let bytes = WheelSample::new().bytes();
     let mut corrupt = bytes.clone();

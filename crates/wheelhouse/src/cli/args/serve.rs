@@ -10,6 +10,7 @@ use wheelhouse_serve::Bind;
 use super::ImageReadArgs;
 use super::parsers::{seconds, size};
 
+#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Directories of wheels, and images as for `extract` [default: wheelhouse]

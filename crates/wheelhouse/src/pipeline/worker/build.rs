@@ -198,7 +198,7 @@ impl LocalWorker {
             return Ok(None);
         }
         let (store, observer) = (context.store.clone(), Arc::clone(&context.observer));
-        let (key, distribution) = (key.clone(), distribution.clone());
+        let (key, distribution) = (*key, distribution.clone());
         let find = move || find_built_wheel(&store, &*observer, &key, &distribution);
         self.digest(find).await
     }

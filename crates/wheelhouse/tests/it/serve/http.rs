@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// The time after which a server that does not respond has failed the test.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A response. The names of headers are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,11 +24,11 @@ fn serves_bytes_of_static_index() {
     let mut pages = 0;
     for (name, bytes) in &files {
         let path = Path::new(name);
-        let is_wheel = name.ends_with(".whl") || name.ends_with(".whl.metadata");
+        let is_file = !name.contains('/') && name.contains(".whl");
         let (path, accept) = match path.file_name().and_then(|name| name.to_str()) {
             Some("index.html") => (name.trim_end_matches("index.html"), "text/html"),
             Some("index.json") => (name.trim_end_matches("index.json"), JSON),
-            _ if is_wheel => (name.as_str(), "*/*"),
+            _ if is_file => (name.as_str(), "*/*"),
             _ => continue,
         };
         for prefix in ["/", "/out/"] {

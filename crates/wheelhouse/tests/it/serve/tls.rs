@@ -53,24 +53,25 @@ impl TlsServer {
 
     /// Returns whether a client that trusts `authority` alone gets a page.
     fn is_trusted_by(&self, authority: &Path) -> bool {
-        let mut command = self.curl(authority);
+        let mut command = curl(authority);
         let output = command.arg(self.url("/simple/")).output().unwrap();
         output.status.success()
     }
+}
 
-    fn curl(&self, authority: &Path) -> Command {
-        let mut command = Command::new(program_path("curl"));
-        command.args([
-            "-q",
-            "--silent",
-            "--fail",
-            "--output",
-            "/dev/null",
-            "--cacert",
-        ]);
-        command.arg(authority);
-        command
-    }
+/// Returns curl with `authority` as the only trusted one.
+fn curl(authority: &Path) -> Command {
+    let mut command = Command::new(program_path("curl"));
+    command.args([
+        "-q",
+        "--silent",
+        "--fail",
+        "--output",
+        "/dev/null",
+        "--cacert",
+    ]);
+    command.arg(authority);
+    command
 }
 
 #[test]
@@ -133,13 +134,13 @@ fn negotiates_http2_and_rejects_old_tls() {
         (&["--http1.1"], "1.1"),
         (&["--tls-max", "1.2"], "2"),
     ] {
-        let mut command = tls.curl(&tls.authority);
+        let mut command = curl(&tls.authority);
         command
             .args(options)
             .args(["--write-out", "%{http_version}"]);
         assert_eq!(run(command.arg(tls.url("/simple/"))), version);
     }
-    let mut command = tls.curl(&tls.authority);
+    let mut command = curl(&tls.authority);
     command.args(["--tls-max", "1.1", "--ciphers", "DEFAULT:@SECLEVEL=0"]);
     assert!(
         !command
@@ -190,7 +191,7 @@ fn clients_without_tls_do_not_disturb_others() {
         &b"GET /simple/ HTTP/1.1\r\nHost: a\r\n\r\n"[..],
         b"\x16\x03\x01\xff\xff",
         b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
-        &[0; 100_000],
+        &[0; 10_000],
     ] {
         let mut stream = connect();
         let _ = stream.write_all(bytes);

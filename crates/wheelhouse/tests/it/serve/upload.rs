@@ -1,4 +1,4 @@
-//! Uploads by the legacy API of PyPI: each has its status, and none leaves a part behind.
+//! Uploads by the legacy API of `PyPI`: each has its status, and none leaves a part behind.
 
 use std::io::Write as _;
 use std::net::Shutdown;
