@@ -469,7 +469,7 @@ fn twine_and_uv_upload() {
     };
     assert!(!twine("wrong").status.success());
     twine("secret").assert_success();
-    // The same file again is no error.
+    // The same file again is accepted.
     twine("secret").assert_success();
     let gamma = write(&Wheel::new("gamma", "1.0").requires("beta"));
     let check = server.url_for("me:secret", "/simple/");
