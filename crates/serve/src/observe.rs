@@ -37,19 +37,25 @@ pub(crate) async fn observe(
     let client = request.extensions().get::<ClientAddress>();
     let uri = request.uri();
     let user_agent = request.headers().get(USER_AGENT);
+    // Without a log, no text is copied.
+    let is_logged = observers.access_log.is_some();
+    let path = || match uri.path_and_query() {
+        Some(path) => path.to_string(),
+        None => uri.path().to_owned(),
+    };
     let record = AccessRecord {
         time: SystemTime::now(),
         client: client.and_then(|client| client.0),
         user: None,
         method: request.method().clone(),
-        path: uri
-            .path_and_query()
-            .map_or_else(|| uri.path().to_owned(), ToString::to_string),
+        path: is_logged.then(path).unwrap_or_default(),
         version: request.version(),
         status: StatusCode::OK,
         bytes: 0,
         duration: std::time::Duration::ZERO,
-        user_agent: user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        user_agent: user_agent
+            .filter(|_| is_logged)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         complete: false,
     };
     let mut observation = Observation {

@@ -26,8 +26,8 @@ use crate::served_file::ServedFile;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// The size of the pieces of a file that are sent, in bytes.
-const PIECE: u64 = 256 << 10;
+/// The size of the pieces of a file that are sent, in bytes. One is in memory for each client that reads slowly.
+const PIECE: u64 = 64 << 10;
 
 /// Returns a response with a plain text of one line.
 pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {

@@ -88,9 +88,10 @@ pub(crate) fn router(
         &format!("{base}/static/{{name}}"),
         get(async |Path(name): Path<String>, headers: HeaderMap| web::asset(&name, &headers)),
     );
-    router = router
-        .fallback(async || respond::not_found())
-        .layer(middleware::from_fn_with_state(access, authorize));
+    router = router.fallback(async || respond::not_found());
+    if access.users.is_some() {
+        router = router.layer(middleware::from_fn_with_state(access, authorize));
+    }
     let mut open = Router::new();
     for base in if base.is_empty() {
         vec![""]
