@@ -71,7 +71,9 @@ fn records_upload_times() {
         let html = r#"data-upload-time="2023-01-01T00:00:00.000000Z""#;
         assert!(page("html").contains(html), "{}", page("html"));
     }
-    sandbox.download(&index, &["alpha"]).assert_success();
+    sandbox
+        .download(&index, &["alpha", "--no-bootstrap"])
+        .assert_success();
     let wheels = manifest(&sandbox.out()).wheels;
     let times: Vec<_> = wheels.iter().map(|wheel| wheel.uploaded).collect();
     assert_eq!(times, [of_alpha, None]);

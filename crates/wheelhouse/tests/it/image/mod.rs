@@ -92,12 +92,14 @@ fn document(sandbox: &Sandbox, arguments: &[&str]) -> Value {
 }
 
 /// Returns every file below a directory with its content.
+/// Returns the files of a wheelhouse, without the manifest before its last change.
 fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = walkdir::WalkDir::new(directory).sort_by_file_name();
     let files = entries
         .into_iter()
         .map(Result::unwrap)
-        .filter(|entry| entry.file_type().is_file());
+        .filter(|entry| entry.file_type().is_file())
+        .filter(|entry| entry.file_name() != ".wheelhouse-previous.json");
     files
         .map(|entry| {
             let name = entry.path().strip_prefix(directory).unwrap().to_owned();
