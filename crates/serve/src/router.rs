@@ -289,8 +289,7 @@ async fn package(
 ) -> Response<Body> {
     match PackageName::from_str(&name) {
         Ok(known) if known.as_ref() == name => web.respond(WebPage::Package(name), &headers).await,
-        // Relative, because the path below which the pages are is known to the client only.
-        Ok(known) => respond::redirect(&format!("../{known}/")),
+        Ok(known) => respond::redirect(&web.path_of_package(&known)),
         Err(_) => respond::not_found(),
     }
 }

@@ -88,6 +88,11 @@ impl Web {
         }
     }
 
+    /// Returns the path of the page of the package `name`.
+    pub(crate) fn path_of_package(&self, name: &PackageName) -> String {
+        format!("{}/package/{name}/", self.base)
+    }
+
     /// Returns the response with `page`.
     pub(crate) async fn respond(
         self: &Arc<Self>,
