@@ -538,11 +538,8 @@ impl PullThrough {
         if !self.is_public(name, &snapshots) {
             return Ok(None);
         }
-        let local: Vec<&IndexedWheel> = index
-            .distributions()
-            .map(|distribution| &*distribution.indexed)
-            .filter(|indexed| indexed.name == *name)
-            .collect();
+        let local = index.project(name).iter();
+        let local: Vec<&IndexedWheel> = local.map(|local| &*local.indexed).collect();
         let status = index.statuses().get(name);
         Ok(Some(self.fallback.project(name, &local, status).await))
     }
@@ -584,9 +581,8 @@ impl PullThrough {
         let manifests = snapshots.iter().filter_map(|one| one.manifest.as_ref());
         let mut unknown = snapshots
             .iter()
-            .filter(|snapshot| snapshot.manifest.is_none())
-            .flat_map(|snapshot| snapshot.index.distributions());
-        unknown.all(|distribution| distribution.indexed.name != *name)
+            .filter(|snapshot| snapshot.manifest.is_none());
+        unknown.all(|snapshot| snapshot.index.project(name).is_empty())
             && self.fallback.may_look_up(name, manifests)
     }
 }

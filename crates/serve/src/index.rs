@@ -122,6 +122,12 @@ impl Index {
         self.files.get(name)
     }
 
+    /// Returns the distributions of the project `name`.
+    pub(crate) fn project(&self, name: &PackageName) -> &[Distribution] {
+        let project = self.projects.get(name);
+        project.map_or(&[], |project| &project.distributions)
+    }
+
     pub(crate) fn distributions(&self) -> impl Iterator<Item = &Distribution> {
         self.projects
             .values()
