@@ -1,6 +1,7 @@
 //! The pages as askama templates, and the values that they show.
 
 use askama::Template;
+use wheelhouse_types::display;
 
 use crate::assets::{self, ASSETS, Assets};
 use crate::commands::{Command, LinkContext, ReportLocation};
@@ -269,13 +270,13 @@ fn totals(packages: usize, files: usize, size: u64) -> String {
         "{}, {}, {}",
         text::count(packages, "package"),
         text::count(files, "file"),
-        text::bytes(size)
+        display::bytes(size)
     )
 }
 
 impl Package {
     fn shown_size(&self) -> String {
-        text::bytes(self.size)
+        display::bytes(self.size)
     }
 }
 
@@ -371,7 +372,7 @@ impl<'a> PackageView<'a> {
                 format!(
                     "{}, {}",
                     text::count(count + 1, "package"),
-                    text::bytes(size)
+                    display::bytes(size)
                 )
             }),
         }
@@ -418,7 +419,7 @@ impl<'a> PackageView<'a> {
 
 impl File {
     fn shown_size(&self) -> String {
-        text::bytes(self.size)
+        display::bytes(self.size)
     }
 
     /// Returns what the file can be installed on: `CPython 3.12 · Linux x86_64, glibc 2.17+`.
@@ -471,7 +472,7 @@ impl Share<'_> {
     }
 
     fn shown_size(&self) -> String {
-        text::bytes(self.size)
+        display::bytes(self.size)
     }
 
     /// Returns the name, the size and the origin, for those who do not see the picture.

@@ -48,8 +48,8 @@ pub(crate) fn line(text: &str, most: usize) -> String {
     Clipped::new(text, most).short
 }
 
-/// Returns the first `most` characters of `text` with white space collapsed and hidden characters as escapes, and
-/// whether these are all.
+/// Returns the first `most` characters of `text` with white space collapsed and hidden characters as escapes, and true if
+/// nothing was left out.
 fn visible(text: &str, most: usize) -> (String, bool) {
     let mut shown = String::with_capacity(text.len().min(most));
     let mut characters = text.chars();
@@ -81,29 +81,6 @@ fn is_hidden(character: char) -> bool {
         | '\u{2060}'..='\u{206f}'
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
         | '\u{e0000}'..='\u{e007f}')
-}
-
-/// Formats a size as `8.1 MB`, in decimal units like package indexes.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "one digit behind the point is shown"
-)]
-pub(crate) fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let mut size = bytes as f64 / 1000.0;
-    let mut units = UNITS.into_iter();
-    let mut unit = units.next();
-    // A size that rounds to 1000 is shown in the next unit.
-    while size >= 999.95
-        && let Some(next) = units.next()
-    {
-        size /= 1000.0;
-        unit = Some(next);
-    }
-    format!("{size:.1} {}", unit.unwrap_or_default())
 }
 
 /// Formats a count as `1 wheel`, `2 wheels` or `5,000 wheels`.
@@ -169,9 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_times_are_short() {
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(999_960), "1.0 MB");
+    fn times_are_short() {
         assert_eq!(date(0).as_deref(), Some("1970-01-01"));
         assert_eq!(date(i64::MAX), None);
         assert_eq!(time(Timestamp::UNIX_EPOCH), "1970-01-01 00:00 UTC");

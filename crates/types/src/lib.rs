@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod digest;
+pub mod display;
 pub mod distribution;
 pub mod error;
 pub mod event;
