@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use futures::future::LocalBoxFuture;
-use wheelhouse_types::{Distribution, Error, Kind, Result, limits};
+use wheelhouse_types::{Distribution, Error, Kind, Result, Sha256, limits};
 
 /// A wheel in a file of another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,10 @@ pub struct WheelFile {
     pub filename: String,
     /// The path of the file.
     pub path: PathBuf,
+    /// The digest of the file, if it is known.
+    pub sha256: Option<Sha256>,
+    /// The digest of the sdist that it was built from, if it was built from one.
+    pub built_from: Option<Sha256>,
 }
 
 /// Fetches and builds the artifacts of a resolution while it runs.

@@ -93,6 +93,7 @@ impl<'a> BuildDispatch<'a> {
         Ok(BuiltWheel {
             path: request.wheel_directory.join(filename),
             worked: session.worked(),
+            inputs: session.inputs(),
             requirements: session.into_requirements(),
         })
     }
@@ -149,6 +150,7 @@ impl<'a> BuildDispatch<'a> {
             wheels = building.await.context(Kind::Build, failed)?;
         }
         let unpacked = self.unpack(&wheels).await.context(Kind::Build, failed)?;
+        let resolved = resolved.into_iter().zip(wheels).collect();
         let installed = session.install(self.state.build(), unpacked, resolved);
         installed.await.context(Kind::Build, failed)
     }

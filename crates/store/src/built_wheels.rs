@@ -9,6 +9,7 @@ use std::path::{Component, Path};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelhouse_fs::digest::Digester;
+use wheelhouse_types::provenance::{BuildInputs, BuildRun};
 use wheelhouse_types::{Result, Sha256};
 
 use crate::entry::{Lookup, StoredFile};
@@ -69,6 +70,12 @@ pub struct BuildRecord {
     /// The newest version of glibc that the binaries need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub glibc: Option<(u16, u16)>,
+    /// The inputs of the build. Earlier versions did not record them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<BuildInputs>,
+    /// The circumstances of the build. Earlier versions did not record them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<BuildRun>,
 }
 
 #[derive(Serialize, Deserialize)]

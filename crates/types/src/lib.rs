@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod marker;
 pub mod plan;
 pub mod project_status;
+pub mod provenance;
 pub mod pylock;
 pub mod redact;
 pub mod request;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uv_normalize::PackageName;
 
+use crate::provenance::BuildInputs;
 use crate::{Hashes, Origin, ProjectStatus, Sha256, Target, upload_time};
 
 /// The name of the manifest in a wheelhouse.
@@ -242,4 +243,7 @@ pub struct Built {
     pub python: String,
     /// The build closure, `name==version`, sorted.
     pub requirements: Vec<String>,
+    /// All inputs with their digests, unless an earlier version built it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<BuildInputs>,
 }

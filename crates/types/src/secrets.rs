@@ -143,6 +143,15 @@ pub fn mask(text: &str) -> String {
     text
 }
 
+/// Returns the value of the variable or option `name` for a record: masked as a whole if `name` is that of a credential.
+#[must_use]
+pub fn mask_variable(name: &str, value: &str) -> String {
+    if is_secret_name(name) {
+        return MASK.to_owned();
+    }
+    mask(value)
+}
+
 /// Masks output that comes in pieces: what may be the beginning of a credential is held back until more comes.
 #[derive(Debug, Default)]
 pub struct Masking {
@@ -233,6 +242,15 @@ mod tests {
             assert!(secrets.iter().any(|one| one == secret), "{secrets:?}");
         }
         assert!(secrets.contains(&STANDARD.encode("user:p@ssword")));
+    }
+
+    #[test]
+    fn masks_variables_for_records() {
+        assert_eq!(mask_variable("API_TOKEN", "x"), "****");
+        let value = "-I/usr/include";
+        assert_eq!(mask_variable("CFLAGS", value), value);
+        let masked = mask_variable("REPOSITORY", "https://user:pa55word@host/a");
+        assert!(!masked.contains("pa55word"), "{masked}");
     }
 
     #[test]

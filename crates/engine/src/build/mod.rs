@@ -23,6 +23,7 @@ use uv_cache::Cache;
 use uv_distribution_types::{CachedDist, ConfigSettings, PackageConfigSettings};
 use uv_python::{Interpreter, PythonEnvironment};
 use uv_types::{BuildArena, InFlight};
+use wheelhouse_types::provenance::BuildInputs;
 use wheelhouse_types::request::Confinement;
 use wheelhouse_types::{Distribution, Error, Observer, PackageName, Request, Version};
 
@@ -52,6 +53,8 @@ pub struct BuiltWheel {
     pub path: PathBuf,
     /// The distributions in the build environment, sorted by name.
     pub requirements: Vec<Distribution>,
+    /// The inputs of the build but for its source.
+    pub inputs: BuildInputs,
     /// The duration of the build, without waiting for a job or for its requirements.
     pub worked: Duration,
 }

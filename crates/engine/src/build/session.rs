@@ -11,8 +11,11 @@ use uv_distribution_types::{CachedDist, Requirement};
 use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::{Wait, seconds};
-use wheelhouse_types::request::Confinement;
-use wheelhouse_types::{Distribution, Error, Event, Kind, Observer, Result, toml_reader};
+use wheelhouse_types::provenance::{BuildInputs, InputFile};
+use wheelhouse_types::request::{Confinement, is_build_variable};
+use wheelhouse_types::{
+    Distribution, Error, Event, Kind, Observer, Result, secrets, toml_reader,
+};
 
 use super::build_system::{BuildSystem, build_requirements, project_text};
 use super::constraints::Builder;
@@ -20,6 +23,7 @@ use super::environment::BuildEnvironment;
 use super::hook::{self, Call};
 use super::requirements::BuildRequirements;
 use super::{BuildRequest, BuildState, Failures};
+use crate::artifact_provider::WheelFile;
 use crate::error::EngineError;
 use crate::index::lenient_pages::SkippedFiles;
 
@@ -57,8 +61,8 @@ pub(crate) struct Session {
     environment: BuildEnvironment,
     /// The static and reported build requirements.
     declared: BuildRequirements,
-    /// The distributions in the environment, sorted by name.
-    requirements: Vec<Distribution>,
+    /// The distributions in the environment and their wheels, sorted by name.
+    requirements: Vec<(Distribution, WheelFile)>,
     metadata_directory: Option<PathBuf>,
     jobs: Arc<Semaphore>,
     /// The job for the next hook.
@@ -151,7 +155,37 @@ impl Session {
 
     /// Returns the distributions in the environment, sorted by name.
     pub(crate) fn into_requirements(self) -> Vec<Distribution> {
-        self.requirements
+        let requirements = self.requirements.into_iter();
+        requirements
+            .map(|(distribution, _)| distribution)
+            .collect()
+    }
+
+    /// Returns the inputs of the build but for its source.
+    pub(crate) fn inputs(&self) -> BuildInputs {
+        let requirements = self.requirements.iter().filter_map(|(distribution, wheel)| {
+            Some(InputFile {
+                filename: wheel.filename.clone(),
+                sha256: wheel.sha256?,
+                source: distribution.source.to_string(),
+                built_from: wheel.built_from,
+            })
+        });
+        let settings = self.settings.as_object().into_iter().flatten();
+        let variables = self.environment.variables().iter();
+        let variables = variables.filter_map(|(name, value)| {
+            let (name, value) = (name.to_str()?, value.to_str()?);
+            is_recorded(name).then(|| (name.to_owned(), secrets::mask_variable(name, value)))
+        });
+        BuildInputs {
+            sdist: None,
+            backend: self.backend.name.clone(),
+            requirements: requirements.collect(),
+            settings: settings
+                .map(|(name, value)| (name.clone(), masked_setting(name, value)))
+                .collect(),
+            environment: variables.collect(),
+        }
     }
 
     /// Returns the static and reported build requirements.
@@ -178,11 +212,12 @@ impl Session {
         &mut self,
         state: &BuildState,
         unpacked: Vec<CachedDist>,
-        resolved: Vec<Distribution>,
+        resolved: Vec<(Distribution, WheelFile)>,
     ) -> Result<()> {
+        let names = resolved.iter().map(|(distribution, _)| distribution);
         tracing::debug!(
             package = self.label,
-            requirements = ?resolved.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            requirements = ?names.map(ToString::to_string).collect::<Vec<_>>(),
             "installing the build requirements"
         );
         if !resolved.is_empty() {
@@ -363,6 +398,23 @@ fn settings(engine: &BuildState, builder: Option<&Builder>) -> Value {
         None => general,
     };
     serde_json::to_value(merged).unwrap_or_default()
+}
+
+/// Returns whether the variable `name` of hooks changes the result of a build.
+fn is_recorded(name: &str) -> bool {
+    name == "PYTHONHASHSEED" || is_build_variable(name)
+}
+
+/// Returns the setting `name`, a string or a list of strings, without credentials.
+fn masked_setting(name: &str, value: &Value) -> Value {
+    match value {
+        Value::String(text) => json!(secrets::mask_variable(name, text)),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| masked_setting(name, item))
+            .collect(),
+        other => other.clone(),
+    }
 }
 
 /// Called by uv, for the metadata of sources.

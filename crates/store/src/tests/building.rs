@@ -19,6 +19,8 @@ fn wheel(bytes: &[u8]) -> BuildRecord {
         python: "cpython 3.11.7".to_owned(),
         seconds: 1.5,
         glibc: None,
+        inputs: None,
+        run: None,
     }
 }
 

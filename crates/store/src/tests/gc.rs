@@ -20,6 +20,8 @@ fn record(store: &Store, label: &str, bytes: &[u8]) {
         python: "cpython 3.11.7".to_owned(),
         seconds: 0.0,
         glibc: None,
+        inputs: None,
+        run: None,
     };
     let key = BuildKey::new([(label, "")]);
     store.save_build_record(&key, &wheel).unwrap();

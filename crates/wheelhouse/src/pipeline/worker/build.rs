@@ -1,9 +1,11 @@
 //! Builds the wheel of a source, unless the store has it from an earlier build.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tracing::{debug, instrument};
 use wheelhouse_archive::Limits;
 use wheelhouse_archive::source_tree::LargeFiles;
@@ -12,8 +14,10 @@ use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::{BuildKey, BuildRecord, ExpectedFile, Store, StoredFile};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
+use wheelhouse_types::provenance::{BuildRun, InputFile};
 use wheelhouse_types::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
 
+use super::super::published_files::GENERATOR;
 use super::artifact::{WheelArtifact, Worker as _};
 use super::build_dir::{self, BuildDir, Claim, SourceInput};
 use super::build_key;
@@ -59,7 +63,7 @@ impl LocalWorker {
         observer.observe(&Event::BuildStarted {
             package: package.clone(),
         });
-        let mut built = self.build_in(&build_dir, distribution).await;
+        let mut built = self.build_in(&build_dir, distribution, sdist).await;
         if let Source::Tree { path } = &distribution.source {
             if let (Err(error), true) = (&built, build_dir.has_links) {
                 // Some build backends reject files that are links to another directory.
@@ -68,7 +72,7 @@ impl LocalWorker {
                 let tree = self.trees.input(path, LargeFiles::Copy).await?;
                 let input = SourceInput::Tree(tree);
                 build_dir = self.create_build_dir(&key, input, None).await?;
-                built = self.build_in(&build_dir, distribution).await;
+                built = self.build_in(&build_dir, distribution, sdist).await;
             }
             self.trees.note_seen(path, &build_dir).await?;
         }
@@ -207,7 +211,9 @@ impl LocalWorker {
         self: &Rc<Self>,
         build_dir: &BuildDir,
         distribution: &Distribution,
+        sdist: Option<Sha256>,
     ) -> Result<(BuildRecord, StoredFile)> {
+        let started = Timestamp::now();
         let wheels = tempfile::tempdir_in(&build_dir.directory)
             .context(Kind::Build, || format!("failed to build {distribution}"))?;
         let request = BuildRequest {
@@ -224,6 +230,8 @@ impl LocalWorker {
             Source::Tree { .. } => error.rewritten(|text| build_dir.with_originals(text)),
             _ => error,
         })?;
+        let mut inputs = wheel.inputs;
+        inputs.sdist = sdist_file(distribution, sdist);
         let (store, distribution) = (self.context.store.clone(), distribution.clone());
         let path = wheel.path;
         let checked = blocking(move || store_wheel(&store, &distribution, &path)).await?;
@@ -244,6 +252,14 @@ impl LocalWorker {
             python: format!("{} {}", target.implementation, target.python_version),
             seconds: seconds(wheel.worked),
             glibc: checked.glibc,
+            inputs: Some(inputs),
+            run: Some(BuildRun {
+                generator: GENERATOR.to_owned(),
+                started: Some(started.as_millisecond()),
+                finished: Some(Timestamp::now().as_millisecond()),
+                platform: target.platform.clone(),
+                compilers: BTreeMap::new(),
+            }),
         };
         Ok((built, checked.stored))
     }
@@ -310,6 +326,19 @@ impl LocalWorker {
         }
         Ok(self.build_dirs.claim(key, source))
     }
+}
+
+/// Returns the sdist with the digest `sha256` that `distribution` is built from.
+fn sdist_file(distribution: &Distribution, sha256: Option<Sha256>) -> Option<InputFile> {
+    let Source::Sdist(artifact) = &distribution.source else {
+        return None;
+    };
+    Some(InputFile {
+        filename: artifact.filename.clone(),
+        sha256: sha256?,
+        source: artifact.location.to_string(),
+        built_from: None,
+    })
 }
 
 /// A wheel from a build backend that was checked and stored.

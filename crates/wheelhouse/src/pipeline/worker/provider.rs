@@ -212,6 +212,8 @@ impl ArtifactProvider for Prefetcher {
             Ok(WheelFile {
                 filename: wheel.filename,
                 path: wheel.stored.path,
+                sha256: Some(wheel.stored.sha256),
+                built_from: wheel.sdist,
             })
         });
         try_join_all(wheels.collect::<Vec<_>>()).boxed_local()

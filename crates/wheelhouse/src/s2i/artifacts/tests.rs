@@ -64,6 +64,8 @@ fn finished(paths: &Paths) -> StoredFiles {
         python: "cpython 3.11.7".to_owned(),
         seconds: 0.0,
         glibc: None,
+        inputs: None,
+        run: None,
     };
     store
         .save_build_record(&BuildKey::new([("source", "a")]), &record)

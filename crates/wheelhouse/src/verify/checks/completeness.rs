@@ -332,10 +332,13 @@ fn wheel_file(distribution: &Distribution) -> Result<WheelFile> {
         Source::Wheel(Artifact {
             filename,
             location: Location::Path(path),
+            hashes,
             ..
         }) => Ok(WheelFile {
             filename: filename.clone(),
             path: path.clone(),
+            sha256: hashes.sha256(),
+            built_from: None,
         }),
         _ => Err(Error::new(
             Kind::Build,
